@@ -1,0 +1,60 @@
+//! Moves bytes; knows no event.
+
+pub mod envelope;
+pub mod record;
+
+use std::collections::BTreeMap;
+
+/// `[kafka]`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `host:port,…`, or `embedded`.
+    pub brokers: String,
+    /// Consumer group of the inputs; `<group>.wait` reads tiers and parking.
+    pub group: String,
+    /// Topics, or patterns that begin with `^`.
+    pub input: Vec<String>,
+    /// Where a group without offsets begins.
+    pub start_from: StartFrom,
+    /// Prefix of the retry tiers.
+    pub retry_prefix: String,
+    /// Prefix of the parking topics.
+    pub parked_prefix: String,
+    /// Dead-letter topic.
+    pub dead_letter: String,
+    /// Topic of call results.
+    pub results: String,
+    /// Further topics that calls may name.
+    pub result_topics: Vec<String>,
+    /// Receipts topic; empty: none.
+    pub receipts: String,
+    /// Create missing worker-owned topics.
+    pub create_topics: bool,
+    /// Partitions of created tiers, dead letters and receipts.
+    pub partitions: i32,
+    /// Replication of created topics; 0: the broker's default.
+    pub replication: i32,
+    /// Any librdkafka key.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// `kafka.start_from`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartFrom {
+    /// The beginning of each partition.
+    Earliest,
+    /// The end of each partition.
+    Latest,
+    /// Nowhere: park every partition until an operator says.
+    Error,
+}
+
+/// The name of a tier's topic, e.g. `postback.retry.5s`.
+pub fn tier_topic(prefix: &str, tier: &str) -> String {
+    format!("{prefix}.{tier}")
+}
+
+/// The name of an account's parking topic.
+pub fn parking_topic(prefix: &str, account: &str) -> String {
+    format!("{prefix}.{account}")
+}

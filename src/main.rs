@@ -1,0 +1,3 @@
+//! Arguments, configuration, one command, exit code.
+
+fn main() {}

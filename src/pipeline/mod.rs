@@ -1,0 +1,3 @@
+//! One event, top to bottom.
+
+pub mod config;
