@@ -40,7 +40,7 @@ impl Platform {
 }
 
 /// A credential in force. Printing one shows `***`.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SecretString(String);
 
 impl SecretString {
