@@ -1,6 +1,7 @@
 //! The connection to Redis: its settings, the one key prefix, what it must be to be relied on.
 
 pub mod batcher;
+pub mod facts;
 pub mod health;
 
 use std::time::Duration;

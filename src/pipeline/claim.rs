@@ -315,4 +315,4 @@ impl Claim {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

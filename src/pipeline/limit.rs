@@ -122,6 +122,11 @@ impl Limiter {
         self.batcher.script(&self.push, &self.key, &[us.as_bytes()]).await.map(drop)
     }
 
+    /// How long this lane still keeps back.
+    pub fn kept_back(&self) -> Duration {
+        self.not_before.get().saturating_duration_since(Instant::now())
+    }
+
     /// Reserves for those who wait, for ever.
     pub async fn run(self: Rc<Self>) {
         let mut fallback = Instant::now();
@@ -135,7 +140,7 @@ impl Limiter {
                 self.wake.notified().await;
                 continue;
             }
-            let kept_back = self.not_before.get().saturating_duration_since(Instant::now());
+            let kept_back = self.kept_back();
             if !kept_back.is_zero() {
                 sleep(kept_back.min(Duration::from_secs(1))).await;
                 continue;
