@@ -117,7 +117,7 @@ impl Waiting {
     /// When a tier's record is due: what its header says, never further than 1.1 × the tier's delay.
     fn due_ms(&self, delivery: &Delivery, now: i64) -> i64 {
         let Some(name) = delivery.record.topic.strip_prefix(&self.retry_prefix) else { return now };
-        let Ok(delay) = crate::config::parse_duration(name) else { return now };
+        let Some(delay) = crate::config::parse_duration(name) else { return now };
         let delay = delay.as_millis() as i64;
         let wanted = delivery.envelope.due_ms.unwrap_or_else(|| delivery.record.timestamp_ms.unwrap_or(now) + delay);
         now + (wanted - now).clamp(0, delay + delay / 10)

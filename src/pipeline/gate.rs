@@ -109,7 +109,7 @@ impl Gate {
 
     fn native(&self, index: usize, identity: &Identity) -> Option<String> {
         let sender = &self.accounts.get(index)?.sender;
-        sender.native_event(identity.event.as_deref()?, identity.platform_event.as_deref()).map(|n| n.into_owned())
+        sender.native(identity.event.as_deref()?, identity.platform_event.as_deref()).map(|n| n.into_owned())
     }
 }
 
