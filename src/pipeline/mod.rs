@@ -1,3 +1,4 @@
 //! One event, top to bottom.
 
+pub mod address;
 pub mod config;
