@@ -1,6 +1,8 @@
 //! `postback` delivers advertising conversions from Kafka to ad platforms: at least once, never silently lost,
 //! suppressed by `trans_id` where a repeat is proven.
 
+pub mod cli;
+pub mod config;
 pub mod error;
 pub mod event;
 pub mod kafka;

@@ -1,5 +1,6 @@
-//! Commands: arguments in, calls, text or JSON out.
+//! One file per command of the contract: arguments in, calls, text or JSON out.
 
+pub mod check;
 pub mod send;
 
 /// How a command failed: its exit code and what to tell.

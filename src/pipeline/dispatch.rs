@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -212,39 +212,5 @@ impl Resolve for Resolver {
             }
             Ok(Box::new(found.into_iter()) as Addrs)
         })
-    }
-}
-
-/// Addresses that are nobody's public server: loopback, private, link-local, shared, documentation, multicast,
-/// unspecified, and their IPv6 kin, mapped ones included.
-pub fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            ip.is_loopback()
-                || ip.is_private()
-                || ip.is_link_local()
-                || ip.is_unspecified()
-                || ip.is_broadcast()
-                || ip.is_multicast()
-                || ip.is_documentation()
-                || a == 0
-                || a >= 240
-                || (a == 100 && (64..128).contains(&b))
-                || (a == 192 && b == 0 && c == 0)
-                || (a == 198 && (18..20).contains(&b))
-        }
-        IpAddr::V6(ip) => {
-            if let Some(v4) = ip.to_ipv4_mapped().or_else(|| ip.to_ipv4()) {
-                return is_private(IpAddr::V4(v4)) || ip.is_loopback() || ip.is_unspecified();
-            }
-            let s = ip.segments();
-            // NAT64 carries an IPv4 address in its last 32 bits.
-            if s[0] == 0x64 && s[1] == 0xff9b {
-                let [.., a, b, c, d] = ip.octets();
-                return is_private(IpAddr::from([a, b, c, d]));
-            }
-            ip.is_multicast() || s[0] & 0xfe00 == 0xfc00 || s[0] & 0xffc0 == 0xfe80 || (s[0] == 0x2001 && s[1] == 0xdb8)
-        }
     }
 }
