@@ -12,6 +12,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Url};
 
 use crate::error::{Answer, DeliveryError};
+use crate::pipeline::address::private;
 use crate::pipeline::config::Account;
 use crate::senders::{Context, Credential, Prepared, Receipt, Request};
 
@@ -207,7 +208,7 @@ impl Resolve for Resolver {
         let allow_private = self.allow_private;
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if !allow_private && found.iter().any(|a| is_private(a.ip())) {
+            if !allow_private && found.iter().any(|a| private(a.ip()).is_some()) {
                 return Err(PrivateAddress.into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::control::{Lane as Switches, Switch};
 use crate::metrics::LaneState;
 use crate::pipeline::config::{Account, Intake};
 use crate::pipeline::delivery::{Delivery, Visit};
@@ -45,21 +46,6 @@ impl Fill {
     }
 }
 
-/// An account's switches, as kept in Redis.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Switch {
-    /// By an operator.
-    pub paused: bool,
-    /// By the worker.
-    pub halted: bool,
-    /// Why.
-    pub reason: String,
-    /// Who.
-    pub who: String,
-    /// Since when, epoch ms.
-    pub since_ms: i64,
-}
-
 /// Seen from every thread.
 pub struct LaneHandle {
     /// Index into lanes and metrics.
@@ -79,7 +65,7 @@ pub struct LaneHandle {
     /// Halted here and not yet known to be in Redis: what is read there does not open the lane.
     unsaved_halt: AtomicBool,
     throttled_until_ms: AtomicI64,
-    switch: Mutex<Switch>,
+    switches: Mutex<Switches>,
     changes: AtomicU64,
     changed: Notify,
 }
@@ -100,7 +86,7 @@ impl LaneHandle {
             closed: AtomicBool::new(false),
             unsaved_halt: AtomicBool::new(false),
             throttled_until_ms: AtomicI64::new(0),
-            switch: Mutex::default(),
+            switches: Mutex::default(),
             changes: AtomicU64::new(0),
             changed: Notify::new(),
         }
@@ -162,17 +148,12 @@ impl LaneHandle {
     /// Closes the lane here at once; the caller makes it known. `false`: it was halted already.
     pub fn halt(&self, reason: &str) -> bool {
         {
-            let mut switch = self.lock();
-            if switch.halted {
+            let mut switches = self.lock();
+            if switches.halted.is_some() {
                 return false;
             }
-            *switch = Switch {
-                halted: true,
-                paused: switch.paused,
-                reason: reason.to_owned(),
-                who: "worker".into(),
-                since_ms: now_ms(),
-            };
+            let switch = Switch { reason: reason.to_owned(), who: "worker".into(), since_ms: now_ms() };
+            switches.halted = Some(switch);
             self.unsaved_halt.store(true, SeqCst);
             self.closed.store(true, SeqCst);
         }
@@ -186,35 +167,41 @@ impl LaneHandle {
     }
 
     /// Takes what Redis says; returns whether anything changed.
-    pub fn obey(&self, new: Switch) -> bool {
+    pub fn obey(&self, new: &Switches) -> bool {
         {
-            let mut switch = self.lock();
-            if *switch == new || (self.unsaved_halt.load(SeqCst) && !new.halted) {
+            let mut switches = self.lock();
+            if *switches == *new || (self.unsaved_halt.load(SeqCst) && new.halted.is_none()) {
                 return false;
             }
-            self.closed.store(new.paused || new.halted, SeqCst);
-            *switch = new;
+            self.closed.store(new.closed(), SeqCst);
+            *switches = new.clone();
         }
         self.touch();
         true
     }
 
     /// The switches as they stand.
-    pub fn switch(&self) -> Switch {
+    pub fn switches(&self) -> Switches {
         self.lock().clone()
     }
 
     /// For metrics and people.
     pub fn state(&self) -> LaneState {
-        let switch = self.lock();
-        if switch.paused {
-            LaneState::Paused
-        } else if switch.halted {
-            LaneState::Halted
-        } else if self.pushed_back_ms() > 0 {
-            LaneState::Throttled
-        } else {
-            LaneState::Flowing
+        match self.lock().cause() {
+            Some((state, _)) => state,
+            None if self.pushed_back_ms() > 0 => LaneState::Throttled,
+            None => LaneState::Flowing,
+        }
+    }
+
+    /// State, since when (epoch ms, 0 where that is unknown) and why.
+    pub fn explain(&self) -> (LaneState, i64, String) {
+        if let Some((state, switch)) = self.lock().cause() {
+            return (state, switch.since_ms, switch.reason.clone());
+        }
+        match self.pushed_back_ms() {
+            wait if wait > 0 => (LaneState::Throttled, 0, format!("pushed back for another {} s", (wait + 999) / 1000)),
+            _ => (LaneState::Flowing, 0, String::new()),
         }
     }
 
@@ -234,8 +221,8 @@ impl LaneHandle {
         self.changed.notified()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Switch> {
-        self.switch.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Switches> {
+        self.switches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
