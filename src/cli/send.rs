@@ -16,15 +16,18 @@ use crate::kafka::producer::{Producer, PublishError};
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
 Examples:
-  postback send events.json                  a JSON array, or one event per line
-  jq -c . event.json | postback send -       from standard input
-  postback send --topic conversions.eu -     where the configured input is a pattern
+  postback send --config postback.toml events.json     a JSON array, or one event per line
+  jq -c . event.json | postback send --config postback.toml -
+  postback send --config postback.toml --topic conversions.eu -   where kafka.input is a pattern
 
 The key is platform:account:ORDER_ID, or the trans_id where there is no order. Nothing is published unless all of the
 input is JSON. An event that the worker will not accept is published all the same, and ends in the dead letters.")]
 pub struct Args {
     /// File of events; `-` reads standard input.
     pub file: PathBuf,
+    /// Configuration file: where Kafka is.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
     /// Topic to publish to; needed where kafka.input is a pattern or more than one topic.
     #[arg(long)]
     pub topic: Option<String>,

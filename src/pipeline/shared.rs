@@ -1,7 +1,7 @@
 //! What every lane shares: the ways out of the process and the rules that are the same for all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,8 +39,6 @@ pub struct Shared {
     pub health: Arc<Health>,
     /// The most replicas seen in the last hour, this one included.
     pub replicas: Arc<AtomicUsize>,
-    /// The process is draining: start nothing more.
-    pub draining: AtomicBool,
     /// Records read from parking go back to their waiting room.
     pub held: Sender<Box<Delivery>>,
     /// Halts, to be made known to every replica.
