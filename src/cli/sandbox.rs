@@ -58,7 +58,7 @@ pub struct SandboxArgs {
     /// A fault to begin with: ACCOUNT:KEY=VALUE,... or ACCOUNT=JSON; may be repeated
     #[arg(long = "fault", value_name = "FAULT")]
     pub faults: Vec<String>,
-    /// Requests the ledger keeps before the oldest are dropped
+    /// Requests the ledger keeps, about 1.1 KiB each, before the oldest are dropped; /_status counts those
     #[arg(long, value_name = "N", default_value_t = LEDGER_CAPACITY)]
     pub ledger_entries: usize,
     /// Print address and accounts as one JSON object

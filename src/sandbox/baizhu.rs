@@ -129,7 +129,7 @@ fn check_field(name: &str, value: &str, endpoint: Endpoint, account: &BaizhuAcco
     if name == "uid" {
         return if value.chars().count() == 32 { Ok(()) } else { Err("uid: not 32 characters".to_owned()) };
     }
-    if back && name == "order_number" || back && account.product_name_fields.iter().any(|field| field == name) {
+    if back && (name == "order_number" || account.product_name_fields.iter().any(|field| field == name)) {
         return Ok(());
     }
     if back && (name == "money" || name == account.returned_money_field) {

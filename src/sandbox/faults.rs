@@ -58,28 +58,23 @@ pub struct Fault {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Value>,
     /// Silence.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub hang: bool,
     /// A reset instead of an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reset: Option<Reset>,
     /// A body nobody can read.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub garbage: bool,
     /// A body without end.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub endless: bool,
     /// For platforms with tokens.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub expired_token: bool,
     /// Share of events that is hit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 impl Fault {

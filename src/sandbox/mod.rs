@@ -46,7 +46,7 @@ pub use account::{
 pub use faults::Faults;
 pub use ledger::{BaizhuIds, LedgerEntry, LedgerStatus, Totals};
 
-/// Ledger entries that are kept unless asked otherwise.
+/// Ledger entries that are kept unless asked otherwise: about 1.1 GiB, at the usual size of a request.
 pub const LEDGER_CAPACITY: usize = 1_000_000;
 
 /// Running fakes. They stop when this is dropped.

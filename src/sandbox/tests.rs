@@ -390,6 +390,15 @@ async fn a_shutdown_ends_hanging_clients_and_frees_the_port() {
     assert!(TcpStream::connect(address).await.is_err());
 }
 
+#[tokio::test]
+async fn a_sandbox_that_is_dropped_stops() {
+    let sandbox = sandbox().await;
+    let address = sandbox.address();
+    drop(sandbox);
+    let gone = async { while TcpStream::connect(address).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+}
+
 #[test]
 fn no_secret_is_printed() {
     let text = format!("{:?}", SandboxAccount::examples());

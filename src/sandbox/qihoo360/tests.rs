@@ -214,7 +214,7 @@ fn both_secrets_of_a_rotation_are_valid() {
 #[test]
 fn each_rule_of_the_body_is_broken_alone() {
     let param = |value: Value| [(EVENT, json!("ORDER")), (PARAM, value)];
-    let cases: Vec<(&str, Vec<(&str, Value)>, &str)> = vec![
+    let cases = [
         ("ps", vec![(REQUEST_TIME, json!(NOW - 301))], "request_time"),
         ("ps", vec![(REQUEST_TIME, json!(NOW + 301))], "request_time"),
         ("ps", vec![("/data/data_industry", json!("ocpc_xx_convert"))], "data_industry"),
