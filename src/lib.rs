@@ -19,6 +19,7 @@ pub mod mask;
 pub mod metrics;
 pub mod pipeline;
 pub mod redis;
+pub mod sandbox;
 pub mod senders;
 pub mod start;
 pub mod status;

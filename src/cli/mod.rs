@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod blocked;
 pub mod check;
 pub mod run;
+pub mod sandbox;
 pub mod send;
 pub mod source;
 pub mod table;
