@@ -263,17 +263,6 @@ mod tests {
     }
 
     #[test]
-    fn every_owned_key_is_one_that_the_library_knows() {
-        let native = ClientConfig::new().create_native_config().unwrap();
-        for (key, _) in OWNED.iter().filter(|(k, _)| !["group.remote.assignor"].contains(k)) {
-            // Keys without a value are known too: only an unknown one is an error.
-            if let Err(error) = native.get(key) {
-                assert!(!error.to_string().to_lowercase().contains("unknown"), "{key}: {error}");
-            }
-        }
-    }
-
-    #[test]
     fn waiting_topics_are_patterns_that_take_the_prefix_literally() {
         let patterns = waiting_topics(&config(&[]));
         assert_eq!(patterns, ["^postback\\.retry\\..*", "^postback\\.parked\\..*"]);

@@ -27,6 +27,7 @@ use crate::kafka::{Config, consumer};
 
 pub use ensure::{Ensured, Finding, Level, Missing, OwnedTopic, owned_topics};
 pub use health::Health;
+pub use positions::{PartitionName, Position};
 
 /// Of one request.
 pub(in crate::kafka) const TIMEOUT: Duration = Duration::from_secs(5);

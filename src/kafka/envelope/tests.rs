@@ -240,6 +240,8 @@ fn producer() -> impl Strategy<Value = Vec<Header>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn what_is_written_is_read_back(envelope in arbitrary(), producer in producer()) {
         for kind in [Copy::Retry, Copy::Parked(&named())] {

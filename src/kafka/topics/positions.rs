@@ -12,6 +12,9 @@ use crate::kafka::{StartFrom, settings};
 /// A partition by name.
 pub type PartitionName = (String, i32);
 
+/// A partition by name, and the offset to read next.
+pub type Position = (String, i32, i64);
+
 impl Cluster {
     /// The partitions of every input topic.
     ///
@@ -50,7 +53,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`AdminError::GroupActive`] where it has; else as usual.
-    pub fn commit_positions(&self, group: &str, positions: Vec<(String, i32, i64)>) -> Result<(), AdminError> {
+    pub fn commit_positions(&self, group: &str, positions: Vec<Position>) -> Result<(), AdminError> {
         let client = self.outsider(group)?;
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (topic, partition, at) in &positions {
@@ -87,7 +90,7 @@ impl Cluster {
         &self,
         from: StartFrom,
         partitions: &[PartitionName],
-    ) -> Result<Option<Vec<(String, i32, i64)>>, AdminError> {
+    ) -> Result<Option<Vec<Position>>, AdminError> {
         if from == StartFrom::Error {
             return Ok(None);
         }
