@@ -1,0 +1,7 @@
+//! End to end: the built program against real Kafka and real Redis, with a scripted platform, everything on loopback.
+//!
+//! `tests/run` starts the servers and names them. Each test has its own topics, key prefix and group, and ends in the
+//! ledger. Tests that stop or break a server start their own.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
