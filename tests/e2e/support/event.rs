@@ -1,7 +1,7 @@
 //! Events the tests publish, each knowing how the platform names it and how it must end.
 
 use super::records::{Headers, Origin};
-use super::strict::{Platform, md5_hex};
+use super::strict::md5_hex;
 use super::{now_ms, unique};
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -13,10 +13,8 @@ pub enum Expect {
     Delivered,
     /// Opted out.
     Suppressed,
-    /// In the dead letters with this reason; an empty field is not looked at.
+    /// In the dead letters with this reason and field; what is empty is not looked at.
     Dead { reason: &'static str, field: &'static str },
-    /// In any terminal state.
-    Anything,
     /// Nothing yet: the test ends before it does.
     Open,
 }
@@ -171,14 +169,6 @@ impl Generator {
             ident: Some(format!("back:{uid}:{order_id}")),
             expect: Expect::Delivered,
             at: None,
-        }
-    }
-
-    /// An event for whatever platform the account belongs to.
-    pub fn for_platform(&self, account: &str, platform: Platform) -> Event {
-        match platform {
-            Platform::Qihoo360 => self.order(account),
-            Platform::Baizhu => self.effective_user(account),
         }
     }
 

@@ -87,7 +87,6 @@ pub struct Request {
     /// A `Retry-After` that was answered, as the moment before which nothing may come.
     pub not_before: Option<SystemTime>,
     pub fields: Value,
-    pub headers: BTreeMap<String, String>,
 }
 
 #[derive(Default)]
@@ -236,7 +235,6 @@ impl Account {
                 status: 0,
                 not_before: None,
                 fields: judged.fields.clone(),
-                headers: raw.headers,
             });
             (state.requests.len() - 1, action, state.latency, judged)
         };

@@ -4,7 +4,29 @@ use std::fs::OpenOptions;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
+
+/// A command to start, and where to say how that went.
+type Order = (Command, Sender<std::io::Result<Child>>);
+
+/// Starts a process from a thread that lives as long as the test run. "Die with the parent" means the thread that
+/// spawned, and the thread of a test, or one that a test starts, may end long before its servers are needed no more.
+fn spawn(command: Command) -> std::io::Result<Child> {
+    static ORDERS: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
+        let (orders, received) = channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in received {
+                let _ = answer.send(command.spawn());
+            }
+        });
+        Mutex::new(orders)
+    });
+    let (answer, result) = channel();
+    ORDERS.lock().unwrap().send((command, answer)).unwrap();
+    result.recv().unwrap()
+}
 
 /// One program and, while it runs, its child process. Output goes to a log file that survives restarts.
 pub struct Process {
@@ -56,15 +78,15 @@ impl Process {
         }
         cmd.envs(self.env.iter().map(|(k, v)| (k, v)));
         cmd.process_group(0);
-        // SAFETY: prctl is async-signal-safe and touches nothing of this process. The child dies with the thread that
-        // spawned it, so that an aborted test run leaves nothing behind.
+        // SAFETY: prctl is async-signal-safe and touches nothing of this process. An aborted test run leaves nothing
+        // behind.
         unsafe {
             cmd.pre_exec(|| {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 Ok(())
             });
         }
-        self.child = Some(cmd.spawn().unwrap_or_else(|e| panic!("cannot start {}: {e}", self.program.display())));
+        self.child = Some(spawn(cmd).unwrap_or_else(|e| panic!("cannot start {}: {e}", self.program.display())));
         self.launches += 1;
     }
 

@@ -4,7 +4,7 @@ use super::process::Process;
 use super::{eventually, free_port, secs, wait_for_port};
 use std::path::{Path, PathBuf};
 
-/// An own Redis server. Data survive stop, kill and start (append-only file), unless it was made without.
+/// An own Redis server. Data survive stop, kill and start (append-only file).
 pub struct RedisServer {
     pub port: u16,
     process: Process,
@@ -12,10 +12,6 @@ pub struct RedisServer {
 
 impl RedisServer {
     pub fn start_new(dir: &Path) -> Self {
-        Self::with(dir, &["--appendonly", "yes", "--appendfsync", "everysec"])
-    }
-
-    pub fn with(dir: &Path, extra: &[&str]) -> Self {
         let port = free_port();
         let dir: PathBuf = dir.join(format!("redis-{port}"));
         std::fs::create_dir_all(&dir).unwrap();
@@ -23,16 +19,11 @@ impl RedisServer {
         args.push(String::new());
         args.extend(["--dir".to_owned(), dir.display().to_string()]);
         args.extend(["--maxmemory-policy".to_owned(), "noeviction".to_owned()]);
-        args.extend(extra.iter().map(|s| (*s).to_owned()));
+        args.extend(["--appendonly", "yes", "--appendfsync", "everysec"].map(String::from));
         let process = Process::new("redis-server", args, &dir, &dir.join("redis.log"));
         let mut server = Self { port, process };
         server.start();
         server
-    }
-
-    /// A replica of this one.
-    pub fn replica(&self, dir: &Path) -> Self {
-        Self::with(dir, &["--replicaof", "127.0.0.1", &self.port.to_string()])
     }
 
     pub fn url(&self) -> String {
@@ -52,14 +43,6 @@ impl RedisServer {
 
     pub fn kill(&mut self) {
         self.process.kill();
-    }
-
-    pub fn freeze(&mut self) {
-        self.process.freeze();
-    }
-
-    pub fn thaw(&mut self) {
-        self.process.thaw();
     }
 
     pub fn connect(&self) -> Connection {

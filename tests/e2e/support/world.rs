@@ -111,10 +111,6 @@ impl World {
         self.topic("group")
     }
 
-    pub fn bootstrap(&self) -> &str {
-        &self.bootstrap
-    }
-
     /// A direct connection to the Redis of this test, past the proxy.
     pub fn redis(&self) -> Connection {
         Connection::open(&self.redis_url)
@@ -168,11 +164,6 @@ impl World {
     /// Sets a property of the Kafka client.
     pub fn property(&mut self, name: &str, value: &str) {
         self.properties.insert(name.into(), value.into());
-    }
-
-    /// Sets an environment variable of every worker made from now on.
-    pub fn env(&mut self, name: &str, value: &str) {
-        self.env.push((name.into(), value.into()));
     }
 
     /// Short times, so that a killed worker's work comes back soon: one visit fits into the lease with room.
@@ -287,10 +278,6 @@ impl World {
 
     pub fn requests(&self) -> Vec<Request> {
         self.accounts.values().flat_map(|(a, _)| a.requests()).collect()
-    }
-
-    pub fn executed(&self) -> usize {
-        self.accounts.values().map(|(a, _)| a.executed()).sum()
     }
 
     /// Waits until every event has its receipt and the group has committed the end of the input.

@@ -57,7 +57,6 @@ fn request(event: &Event) -> Request {
         status: 200,
         not_before: None,
         fields: Value::Null,
-        headers: BTreeMap::new(),
     }
 }
 
