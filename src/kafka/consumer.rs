@@ -12,10 +12,12 @@
 mod context;
 mod lookup;
 mod message;
+mod order;
 mod part;
 mod poll;
 mod position;
 mod rebalance;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod ticket;
@@ -154,6 +156,8 @@ enum Note {
     Ordered { generation: u64, result: Result<i64, String> },
     /// Drain, hand back, leave.
     Stop(Duration),
+    /// The broker has what was stored before the stop, or will not take it.
+    Flushed,
 }
 
 /// A consumer; `spawn` is its only function.

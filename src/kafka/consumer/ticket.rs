@@ -187,7 +187,8 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.sender.is_some() {
+        // Of an assignment that is gone nobody waits for an end.
+        if self.sender.is_some() && !self.assignment.is_gone() {
             let Assignment { topic, partition, .. } = &*self.assignment;
             tracing::error!(kafka.topic = %topic, kafka.partition = partition, seq = self.seq, "work on a record was dropped");
             self.send(End::Lost);

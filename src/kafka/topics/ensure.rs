@@ -102,7 +102,8 @@ impl Cluster {
                 ensured.created = self.create(&missing, &plan)?;
             } else {
                 let brokers = &self.config.brokers;
-                let named = missing.iter().map(|t| Missing { topic: t.name.clone(), command: plan.command(t, brokers) });
+                let named =
+                    missing.iter().map(|t| Missing { topic: t.name.clone(), command: plan.command(t, brokers) });
                 ensured.missing = named.collect();
             }
         }
@@ -130,7 +131,9 @@ impl Cluster {
                 Ok(name) => created.push(name),
                 // Another replica was quicker.
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((name, code)) => return Err(AdminError::of(code, format!("topic {name} cannot be created: {code}"))),
+                Err((name, code)) => {
+                    return Err(AdminError::of(code, format!("topic {name} cannot be created: {code}")));
+                }
             }
         }
         Ok(created)
@@ -149,7 +152,9 @@ impl Cluster {
     }
 
     fn default_replication(&self) -> Result<i64, AdminError> {
-        let Some(id) = self.metadata()?.brokers().first().map(rdkafka::metadata::MetadataBroker::id) else { return Ok(1) };
+        let Some(id) = self.metadata()?.brokers().first().map(rdkafka::metadata::MetadataBroker::id) else {
+            return Ok(1);
+        };
         let answers = block_on(self.admin.describe_configs(&[ResourceSpecifier::Broker(id)], &options()))?;
         let resource = answers.into_iter().next().and_then(Result::ok);
         let value = resource.and_then(|r| r.get("default.replication.factor")?.value.clone());
