@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rdkafka::Message;
 use rdkafka::consumer::BaseConsumer;
@@ -18,6 +18,8 @@ use super::rebalance::Revoked;
 use super::stop::Stopping;
 use super::ticket::{Assignment, Open, Ticket};
 use super::view::{ConsumerView, Snapshot};
+use crate::kafka::now_ms;
+
 use super::{ConsumerFailed, End, Flow, Handler, Note, Settings, message};
 
 const LONGEST_POLL: Duration = Duration::from_millis(100);
@@ -55,11 +57,6 @@ pub(super) struct Poller<H> {
     /// The client said that some position is out of range, but not which.
     pub(super) suspicious: bool,
     pub(super) counts: Snapshot,
-}
-
-/// Epoch milliseconds.
-pub(super) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl<H: Handler> Poller<H> {

@@ -1,6 +1,7 @@
 //! The worker's own topics: created with the right settings, or named with the commands that make them; checked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
@@ -92,7 +93,8 @@ impl Cluster {
         let brokers = self.broker_count()?;
         let inputs = self.inputs()?;
         let names: Vec<&str> = inputs.iter().map(|t| t.name.as_str()).collect();
-        let max_bytes = limit(self.describe(&names)?.values());
+        let read = self.describe_patiently(&names)?;
+        let max_bytes = limit(read.values());
         let existing: BTreeSet<String> = self.topics()?.into_iter().map(|t| t.name).collect();
         let missing: Vec<&OwnedTopic> = owned.iter().filter(|t| !existing.contains(&t.name)).collect();
         let mut ensured = Ensured::default();
@@ -108,10 +110,27 @@ impl Cluster {
             }
         }
         let names: Vec<&str> = owned.iter().map(|t| t.name.as_str()).collect();
-        let settings = self.describe(&names)?;
+        let names: Vec<&str> =
+            names.into_iter().filter(|name| !ensured.missing.iter().any(|m| m.topic == *name)).collect();
+        let settings = self.describe_patiently(&names)?;
         let infos = self.topics()?;
         ensured.findings = findings(owned, &infos, &settings, brokers, max_bytes, &self.config.brokers);
+        let inputs = inputs.iter().filter(|t| !read.contains_key(&t.name)).map(|t| t.name.as_str());
+        let owned = names.iter().copied().filter(|name| !settings.contains_key(*name));
+        ensured.findings.extend(inputs.chain(owned).map(unreadable));
         Ok(ensured)
+    }
+
+    /// A new topic is known to its brokers only after a moment.
+    fn describe_patiently(&self, names: &[&str]) -> Result<BTreeMap<String, TopicSettings>, AdminError> {
+        let deadline = Instant::now() + super::TIMEOUT;
+        loop {
+            let described = self.describe(names)?;
+            if described.len() >= names.len() || Instant::now() >= deadline {
+                return Ok(described);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     fn create(&self, missing: &[&OwnedTopic], plan: &Plan) -> Result<Vec<String>, AdminError> {
@@ -159,6 +178,15 @@ impl Cluster {
         let resource = answers.into_iter().next().and_then(Result::ok);
         let value = resource.and_then(|r| r.get("default.replication.factor")?.value.clone());
         Ok(value.and_then(|v| v.parse().ok()).unwrap_or(1))
+    }
+}
+
+fn unreadable(topic: &str) -> Finding {
+    Finding {
+        level: Level::Warn,
+        topic: topic.to_owned(),
+        text: "its settings cannot be read, so they were not checked".into(),
+        mend: "grant DescribeConfigs on it".into(),
     }
 }
 
