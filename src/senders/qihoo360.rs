@@ -21,9 +21,7 @@ use crate::error::{Answer, Class, DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::senders::signing::md5_hex;
 use crate::senders::status::{Said, judge, looks_like_object, safe_code};
-use crate::senders::{
-    Context, NaturalDay, Payload, Platform, Prepared, Receipt, Request, SecretString, Sender,
-};
+use crate::senders::{Context, NaturalDay, Payload, Platform, Prepared, Receipt, Request, SecretString, Sender};
 use config::Settings;
 
 pub use config::{
@@ -135,11 +133,8 @@ impl Sender for Qihoo360 {
         input.push_str(rest);
         // The bytes that are hashed are the bytes that are sent.
         let body = Bytes::copy_from_slice(&input.as_bytes()[secret.len()..]);
-        let headers = vec![
-            ("App-Key", key.clone()),
-            ("App-Sign", md5_hex(&input)),
-            ("Content-Type", CONTENT_TYPE.to_owned()),
-        ];
+        let headers =
+            vec![("App-Key", key.clone()), ("App-Sign", md5_hex(&input)), ("Content-Type", CONTENT_TYPE.to_owned())];
         let signature_input = Some(SecretString::new(input));
         Ok(Request { method: "POST", path: PATH.into(), headers, body, signature_input })
     }

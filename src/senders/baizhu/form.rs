@@ -14,7 +14,8 @@ pub(super) fn multipart(form: &Form) -> (String, Bytes) {
     let boundary = boundary(form);
     let mut body = String::with_capacity(form.iter().map(|(n, v)| n.len() + v.len() + 96).sum::<usize>() + 48);
     for (name, value) in form {
-        for part in ["--", &boundary, "\r\nContent-Disposition: form-data; name=\"", name, "\"\r\n\r\n", value, "\r\n"] {
+        for part in ["--", &boundary, "\r\nContent-Disposition: form-data; name=\"", name, "\"\r\n\r\n", value, "\r\n"]
+        {
             body.push_str(part);
         }
     }
