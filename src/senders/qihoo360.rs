@@ -21,12 +21,12 @@ use crate::error::{Answer, Class, DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::senders::signing::md5_hex;
 use crate::senders::status::{Said, judge, looks_like_object, safe_code};
-use crate::senders::{Context, NaturalDay, Payload, Platform, Prepared, Receipt, Request, SecretString, Sender};
+use crate::senders::{
+    Context, NaturalDay, Payload, Platform, Prepared, Problem, Receipt, Request, SecretString, Sender,
+};
 use config::Settings;
 
-pub use config::{
-    Anchor, ClickLen, Config, Disallowed, Errno2, EventParam, NaturalDayKeys, Problem, TransIdMode, Validate,
-};
+pub use config::{Anchor, ClickLen, Config, Disallowed, Errno2, EventParam, NaturalDayKeys, TransIdMode, Validate};
 pub use matrix::Line;
 
 /// `errno` to class, as far as 360 documents it ("落地页 API" of its console); 0 is success. Anything else is `retry`,
