@@ -1,7 +1,12 @@
 //! Moves bytes; knows no event.
 
+pub mod consumer;
 pub mod envelope;
+pub mod offsets;
+pub mod producer;
 pub mod record;
+pub mod settings;
+pub mod topics;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,98 @@
+//! `/api/v1`: what a worker knows, and the switches of its lanes.
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Refusal, Shared, SwitchError, guard, openapi};
+use crate::senders::SecretString;
+
+/// Bytes of a request body; a reason and a name need few.
+const LARGEST_BODY: usize = 16 * 1024;
+
+/// The routes under `/api/v1`, guarded.
+pub(super) fn routes(token: &SecretString) -> Router<Shared> {
+    Router::new()
+        .route("/status", get(|State(state): State<Shared>| async move { Json(state.status()) }))
+        .route("/accounts", get(|State(state): State<Shared>| async move { Json(state.accounts().await) }))
+        .route("/blocked", get(|State(state): State<Shared>| async move { Json(state.blocked().await) }))
+        .route("/accounts/{name}/pause", post(pause))
+        .route("/accounts/{name}/resume", post(resume))
+        .route("/openapi.json", get(|| async { Json(openapi::document()) }))
+        // Inside the guard, so that without the token nobody learns what exists.
+        .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "no such resource; see /api/v1/openapi.json") })
+        .method_not_allowed_fallback(|| async {
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this method does nothing here; see /api/v1/openapi.json")
+        })
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(axum::middleware::from_fn_with_state(guard::Guard::new(token), guard::check))
+}
+
+/// Body of a change.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    who: String,
+}
+
+impl Change {
+    /// A missing body is an empty change; who defaults to the way it came.
+    fn read(body: &[u8]) -> Result<Self, Refusal> {
+        let mut change = if body.is_empty() {
+            Self::default()
+        } else {
+            serde_json::from_slice(body).map_err(|error| {
+                let text = format!("the body must be {{\"reason\": \"...\", \"who\": \"...\"}}: {error}");
+                Refusal::new(StatusCode::BAD_REQUEST, text)
+            })?
+        };
+        let by = crate::control::By::new(&change.who, &change.reason);
+        change.who = if by.who.is_empty() { "api".to_owned() } else { by.who };
+        change.reason = by.why;
+        Ok(change)
+    }
+}
+
+async fn pause(State(state): State<Shared>, Path(name): Path<String>, body: Bytes) -> Result<Response, Refusal> {
+    let change = Change::read(&body)?;
+    if change.reason.is_empty() {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "say why: {\"reason\": \"...\", \"who\": \"...\"}"));
+    }
+    state.pause(&name, &change.reason, &change.who).await.map_err(|error| refuse(&name, error))?;
+    tracing::warn!(account = name, who = change.who, why = change.reason, "lane paused through the API");
+    Ok(done(&name, "paused"))
+}
+
+/// A reason is welcome here, not demanded: what was wrong is on record with the pause or the halt.
+async fn resume(State(state): State<Shared>, Path(name): Path<String>, body: Bytes) -> Result<Response, Refusal> {
+    let change = Change::read(&body)?;
+    let why = if change.reason.is_empty() { "no reason given" } else { &change.reason };
+    state.resume(&name, why, &change.who).await.map_err(|error| refuse(&name, error))?;
+    tracing::warn!(account = name, who = change.who, why, "lane resumed through the API");
+    Ok(done(&name, "resumed"))
+}
+
+fn done(account: &str, what: &str) -> Response {
+    let body: Value = json!({ "account": account, "done": what, "note": "every replica obeys within two seconds" });
+    Json(body).into_response()
+}
+
+fn refuse(account: &str, error: SwitchError) -> Refusal {
+    match error {
+        SwitchError::UnknownAccount(close) => {
+            Refusal::new(StatusCode::NOT_FOUND, crate::control::unknown_account(account, close.as_deref()))
+        }
+        SwitchError::Unavailable(detail) => Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the switch could not be stored, try again: {}", crate::mask::mask_text(&detail)),
+        ),
+    }
+}

@@ -1,0 +1,333 @@
+//! Over a real socket, with a double of the worker behind it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::*;
+
+#[derive(Default)]
+struct Double {
+    not_ready: bool,
+    dead: bool,
+    store_away: bool,
+    changes: Mutex<Vec<String>>,
+}
+
+impl Double {
+    fn switch(&self, what: &str, account: &str, reason: &str, who: &str) -> Result<(), SwitchError> {
+        if self.store_away {
+            return Err(SwitchError::Unavailable("redis://u:secret@host refused".to_owned()));
+        }
+        if account != "acme-ps" {
+            return Err(SwitchError::UnknownAccount(Some("acme-ps".to_owned())));
+        }
+        self.changes.lock().unwrap().push(format!("{what} {account} {reason} {who}"));
+        Ok(())
+    }
+}
+
+impl Status for Double {
+    fn live(&self) -> bool {
+        !self.dead
+    }
+    fn ready(&self) -> Readiness {
+        let dependency = |detail: &str| Dependency { up: detail.is_empty(), detail: detail.to_owned() };
+        Readiness {
+            ready: !self.not_ready,
+            why: if self.not_ready { "redis does not answer".to_owned() } else { String::new() },
+            dependencies: BTreeMap::from([
+                ("kafka", dependency("")),
+                ("redis", dependency(if self.not_ready { "refused" } else { "" })),
+            ]),
+            parked_partitions: vec!["conversions/3".to_owned()],
+        }
+    }
+    fn metrics(&self) -> String {
+        "# TYPE postback_redis_up gauge\npostback_redis_up 1\n".to_owned()
+    }
+    fn status(&self) -> Value {
+        json!({ "version": "x" })
+    }
+    fn accounts(&self) -> BoxFuture<'_, Value> {
+        Box::pin(async { json!([{ "account": "acme-ps" }]) })
+    }
+    fn blocked(&self) -> BoxFuture<'_, Value> {
+        Box::pin(async { json!({ "partitions": [], "lanes": [] }) })
+    }
+    fn pause<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>> {
+        Box::pin(async move { self.switch("pause", account, reason, who) })
+    }
+    fn resume<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>> {
+        Box::pin(async move { self.switch("resume", account, reason, who) })
+    }
+}
+
+struct Running {
+    server: Server,
+    double: Arc<Double>,
+}
+
+fn run(double: Double, token: &str) -> Running {
+    let double = Arc::new(double);
+    let router = all_routes(double.clone(), &SecretString::new(token));
+    Running { server: Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap(), double }
+}
+
+/// Sends the bytes and returns status, head and body.
+fn raw(address: SocketAddr, request: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    (status, head.to_ascii_lowercase(), body.to_owned())
+}
+
+fn get(running: &Running, path: &str, headers: &str) -> (u16, String, String) {
+    raw(running.server.address(), &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n"))
+}
+
+fn post(running: &Running, path: &str, headers: &str, body: &str) -> (u16, String, String) {
+    let length = body.len();
+    let request =
+        format!("POST {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
+    raw(running.server.address(), &request)
+}
+
+const LOCAL: &str = "host: localhost:9464\r\ncontent-type: application/json\r\n";
+const PAUSE: &str = "/api/v1/accounts/acme-ps/pause";
+const WHY: &str = r#"{"reason":"maintenance","who":"li"}"#;
+
+fn error(body: &str) -> String {
+    serde_json::from_str::<Value>(body).unwrap()["error"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn health_and_metrics_answer_without_a_token() {
+    let running = run(Double::default(), "t0ken");
+    assert_eq!(get(&running, "/live", "").0, 200);
+    let (status, _, body) = get(&running, "/ready", "");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &body["ready"], &body["dependencies"]["kafka"]["up"]), (200, &json!(true), &json!(true)));
+    assert_eq!(body["parked_partitions"], json!(["conversions/3"]));
+    let (status, head, body) = get(&running, "/metrics", "");
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert!(body.contains("postback_redis_up 1"));
+    assert!(head.contains("cache-control: no-store") && head.contains("x-content-type-options: nosniff"));
+}
+
+#[test]
+fn not_ready_is_503_and_names_the_dependency_while_live_stays_200() {
+    let running = run(Double { not_ready: true, ..Double::default() }, "");
+    let (status, _, body) = get(&running, "/ready", "");
+    assert_eq!(status, 503);
+    assert!(body.contains("redis does not answer") && body.contains("refused"), "{body}");
+    assert_eq!(get(&running, "/live", "").0, 200);
+    assert_eq!(get(&run(Double { dead: true, ..Double::default() }, ""), "/live", "").0, 503);
+}
+
+#[test]
+fn with_a_token_everything_but_status_needs_it() {
+    let running = run(Double::default(), "t0ken");
+    assert_eq!(get(&running, "/api/v1/status", "").0, 200);
+    let closed = ["accounts", "blocked", "openapi.json", "nothing", "status/", "/status", "accounts/acme-ps/pause"];
+    for path in closed {
+        let (status, head, body) = get(&running, &format!("/api/v1/{path}"), "");
+        assert_eq!(status, 401, "{path}");
+        assert!(head.contains("www-authenticate: bearer"));
+        assert!(error(&body).contains("admin.token"));
+    }
+    for header in ["Bearer wrong", "Bearer t0ken2", "Bearer t0ke", "Basic t0ken", "t0ken", "Bearer", "Bearer "] {
+        assert_eq!(get(&running, "/api/v1/accounts", &format!("authorization: {header}\r\n")).0, 401, "{header}");
+    }
+    let twice = "authorization: Bearer t0ken\r\nauthorization: Bearer t0ken\r\n";
+    assert_eq!(get(&running, "/api/v1/accounts", twice).0, 401);
+    for path in ["accounts", "blocked", "openapi.json"] {
+        assert_eq!(get(&running, &format!("/api/v1/{path}"), "authorization: Bearer t0ken\r\n").0, 200, "{path}");
+    }
+    assert_eq!(post(&running, "/api/v1/status", LOCAL, "").0, 401);
+    assert_eq!(post(&running, PAUSE, LOCAL, WHY).0, 401);
+    assert!(running.double.changes.lock().unwrap().is_empty());
+    let with = format!("{LOCAL}authorization: bearer t0ken\r\n");
+    assert_eq!(post(&running, PAUSE, &with, WHY).0, 200);
+    assert_eq!(*running.double.changes.lock().unwrap(), ["pause acme-ps maintenance li"]);
+}
+
+#[test]
+fn with_a_token_a_change_may_come_from_anywhere() {
+    let running = run(Double::default(), "t0ken");
+    let headers = "host: worker.example\r\norigin: https://console.example\r\nauthorization: Bearer t0ken\r\n";
+    assert_eq!(post(&running, PAUSE, headers, WHY).0, 200);
+}
+
+#[test]
+fn without_a_token_reads_are_open_and_changes_need_this_machine_and_no_foreign_page() {
+    let running = run(Double::default(), "");
+    for path in ["status", "accounts", "blocked", "openapi.json"] {
+        assert_eq!(get(&running, &format!("/api/v1/{path}"), "").0, 200, "{path}");
+    }
+    let refused = [
+        (403, "host: evil.example\r\ncontent-type: application/json\r\n"),
+        (403, "host: 127.0.0.1.evil.example\r\ncontent-type: application/json\r\n"),
+        (403, "host: localhost\r\nhost: evil.example\r\ncontent-type: application/json\r\n"),
+        (403, "content-type: application/json\r\n"),
+        (403, "host: localhost:9464\r\norigin: https://evil.example\r\ncontent-type: application/json\r\n"),
+        (403, "host: localhost:9464\r\norigin: http://localhost:3000\r\ncontent-type: application/json\r\n"),
+        (403, "host: localhost:9464\r\norigin: null\r\ncontent-type: application/json\r\n"),
+        (415, "host: localhost:9464\r\ncontent-type: text/plain\r\n"),
+        (415, "host: localhost:9464\r\ncontent-type: application/x-www-form-urlencoded\r\n"),
+        (415, "host: localhost:9464\r\n"),
+    ];
+    for (want, headers) in refused {
+        let (status, _, body) = post(&running, PAUSE, headers, WHY);
+        // A request without a Host, or with two, may be refused before it gets here.
+        assert!(status == want || status == 400, "{headers}: {status} {body}");
+    }
+    assert!(running.double.changes.lock().unwrap().is_empty());
+    let allowed = [
+        "host: localhost\r\ncontent-type: application/json\r\n",
+        "host: 127.0.0.1:1\r\ncontent-type: application/json; charset=utf-8\r\n",
+        "host: [::1]:9464\r\ncontent-type: APPLICATION/JSON\r\n",
+        "host: localhost:9464\r\norigin: http://localhost:9464\r\ncontent-type: application/json\r\n",
+    ];
+    for headers in allowed {
+        assert_eq!(post(&running, PAUSE, headers, WHY).0, 200, "{headers}");
+    }
+}
+
+#[test]
+fn a_peer_that_is_not_this_machine_may_not_change_anything() {
+    let peer: SocketAddr = "10.1.2.3:4".parse().unwrap();
+    let mapped: SocketAddr = "[::ffff:127.0.0.1]:4".parse().unwrap();
+    for (peer, want) in [(peer, StatusCode::FORBIDDEN), (mapped, StatusCode::OK)] {
+        let router = all_routes(Arc::new(Double::default()), &SecretString::default())
+            .layer(axum::Extension(axum::extract::ConnectInfo(peer)));
+        let request = axum::http::Request::post(PAUSE)
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from(WHY))
+            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let service = hyper_util::service::TowerToHyperService::new(router);
+        let response = runtime.block_on(hyper::service::Service::call(&service, request)).unwrap();
+        assert_eq!(response.status(), want);
+    }
+}
+
+#[test]
+fn a_pause_needs_a_reason_and_a_resume_none() {
+    let running = run(Double::default(), "");
+    for body in ["", "{}", r#"{"reason":" "}"#] {
+        let (status, _, answer) = post(&running, PAUSE, LOCAL, body);
+        assert_eq!(status, 400);
+        assert!(error(&answer).contains("say why"));
+    }
+    assert_eq!(post(&running, "/api/v1/accounts/acme-ps/resume", LOCAL, "").0, 200);
+    assert_eq!(*running.double.changes.lock().unwrap(), ["resume acme-ps no reason given api"]);
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let running = run(Double::default(), "");
+    let (status, _, body) = post(&running, "/api/v1/accounts/acme-sp/pause", LOCAL, WHY);
+    assert_eq!((status, error(&body).as_str()), (404, "no account `acme-sp` is configured; did you mean `acme-ps`?"));
+    let (status, _, body) = post(&running, PAUSE, LOCAL, "{broken");
+    assert_eq!(status, 400);
+    assert!(error(&body).contains("the body must be"));
+    assert_eq!(post(&running, PAUSE, LOCAL, r#"{"reason":"x","force":true}"#).0, 400);
+    let (status, _, body) = get(&running, PAUSE, "");
+    assert_eq!(status, 405);
+    assert!(error(&body).contains("openapi"));
+    assert_eq!(get(&running, "/api/v1/nothing", "").0, 404);
+    assert_eq!(get(&running, "/nothing", "").0, 404);
+    let away = run(Double { store_away: true, ..Double::default() }, "");
+    let (status, _, body) = post(&away, PAUSE, LOCAL, WHY);
+    assert_eq!(status, 503);
+    assert!(!body.contains("secret"), "{body}");
+}
+
+#[test]
+fn what_an_operator_writes_reaches_the_audit_trail_masked_and_on_one_line() {
+    let running = run(Double::default(), "");
+    let body = r#"{"reason":"asked by 13812345678\nforged","who":"li"}"#;
+    assert_eq!(post(&running, PAUSE, LOCAL, body).0, 200);
+    assert_eq!(*running.double.changes.lock().unwrap(), ["pause acme-ps asked by 138****5678 forged li"]);
+}
+
+#[test]
+fn a_body_beyond_the_limit_is_refused() {
+    let running = run(Double::default(), "");
+    let body = format!(r#"{{"reason":"{}"}}"#, "x".repeat(20_000));
+    assert_eq!(post(&running, PAUSE, LOCAL, &body).0, 413);
+}
+
+#[test]
+fn the_second_listener_has_no_actions() {
+    let router = health_routes(Arc::new(Double::default()));
+    let running =
+        Running { server: Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap(), double: Arc::default() };
+    for path in ["/live", "/ready", "/metrics"] {
+        assert_eq!(get(&running, path, "").0, 200);
+    }
+    assert_eq!(get(&running, "/api/v1/status", "").0, 404);
+    assert_eq!(post(&running, PAUSE, LOCAL, WHY).0, 404);
+}
+
+#[test]
+fn every_documented_route_exists_and_no_change_is_a_get() {
+    let running = run(Double::default(), "");
+    let (status, _, body) = get(&running, "/api/v1/openapi.json", "");
+    assert_eq!(status, 200);
+    let document: Value = serde_json::from_str(&body).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let want = [
+        "/api/v1/accounts",
+        "/api/v1/accounts/{name}/pause",
+        "/api/v1/accounts/{name}/resume",
+        "/api/v1/blocked",
+        "/api/v1/openapi.json",
+        "/api/v1/status",
+        "/live",
+        "/metrics",
+        "/ready",
+    ];
+    let mut have: Vec<_> = paths.keys().map(String::as_str).collect();
+    have.sort_unstable();
+    assert_eq!(have, want);
+    for (path, methods) in paths {
+        let path = path.replace("{name}", "acme-ps");
+        if methods.get("post").is_some() {
+            assert_eq!(post(&running, &path, LOCAL, WHY).0, 200, "{path}");
+            assert_eq!(get(&running, &path, "").0, 405, "{path}");
+        } else {
+            assert_eq!(get(&running, &path, "").0, 200, "{path}");
+            assert_eq!(post(&running, &path, LOCAL, WHY).0, 405, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_crowd_of_slow_clients_does_not_keep_others_out_for_long() {
+    let running = run(Double::default(), "");
+    let address = running.server.address();
+    let slow: Vec<TcpStream> = (0..80)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET /live HT").unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(get(&running, "/live", "").0, 200);
+    drop(slow);
+}
+
+#[test]
+fn an_address_in_use_is_an_error_at_start() {
+    let running = run(Double::default(), "");
+    assert!(Server::start(running.server.address(), Router::new()).is_err());
+}

@@ -1,0 +1,211 @@
+//! `postback accounts list | pause | resume`: lane switches, kept in Redis, obeyed by every replica.
+
+use std::io::Write;
+
+use anyhow::Context as _;
+use chrono::Utc;
+use clap::Subcommand;
+use serde_json::json;
+
+use super::source::{Access, Api, Known};
+use super::table;
+use crate::control::report::{AccountRow, accounts};
+use crate::control::snapshot::read_snapshots;
+use crate::control::{By, lanes};
+
+/// Arguments of `postback accounts`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    about = "Show, pause and resume accounts",
+    after_help = "Examples:
+  postback accounts list --config postback.toml
+  postback accounts list --json --admin http://127.0.0.1:9464
+  postback accounts pause acme-ps --reason 'campaign under review'
+  postback accounts resume acme-ps --reason 'new secret in place'
+
+The switches are kept in Redis: every replica obeys within two seconds, now and after a restart. A paused or halted
+account parks its events; they flow back, oldest first, when it is resumed."
+)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+impl Args {
+    /// Options that say whom to ask.
+    pub fn access(&self) -> &Access {
+        match &self.command {
+            Command::List { access, .. } => access,
+            Command::Pause(change) | Command::Resume(change) => &change.access,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    /// Every account: state, since when, why, and what each replica holds of it
+    #[command(after_help = "Examples:\n  postback accounts list\n  postback accounts list --json")]
+    List {
+        #[command(flatten)]
+        access: Access,
+        /// One JSON array instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop sending for an account; its events are parked
+    #[command(after_help = "Example:\n  postback accounts pause acme-ps --reason 'campaign under review' --who li")]
+    Pause(Change),
+    /// Let an account flow again, whether it was paused or halted
+    #[command(after_help = "Example:\n  postback accounts resume acme-ps --reason 'new secret in place'")]
+    Resume(Change),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Change {
+    /// The account
+    name: String,
+    /// Why; shown by `list` and kept in the audit trail (required to pause)
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Who asks for it
+    #[arg(long, value_name = "NAME", env = "USER", hide_env = true, default_value = "cli")]
+    who: String,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What the user can do something about: an unknown account, nobody answers, a refusal.
+pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    match &args.command {
+        Command::List { access, json } => list(access, *json, known, out).await,
+        Command::Pause(change) => {
+            let reason = change.reason.as_deref().map(str::trim).filter(|r| !r.is_empty());
+            let reason = reason.context("say why: --reason TEXT")?;
+            switch(change, "pause", reason, known).await?;
+            writeln!(out, "{} is paused; every replica obeys within two seconds", change.name)?;
+            Ok(())
+        }
+        Command::Resume(change) => {
+            switch(change, "resume", change.reason.as_deref().unwrap_or("no reason given"), known).await?;
+            writeln!(out, "{} is resumed; parked events flow back, oldest first", change.name)?;
+            Ok(())
+        }
+    }
+}
+
+async fn switch(change: &Change, what: &str, reason: &str, known: &Known<'_>) -> anyhow::Result<()> {
+    let name = change.name.as_str();
+    if let Some(api) = Api::chosen(&change.access)? {
+        // The worker that is asked knows its accounts; a name that is none could not be part of a URL.
+        let safe = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if !safe {
+            known.account(name)?;
+        }
+        api.post(&format!("accounts/{name}/{what}"), &json!({ "reason": reason, "who": change.who })).await?;
+        return Ok(());
+    }
+    known.account(name)?;
+    let (mut connection, keys, by) = (known.connect().await?, known.keys(), By::new(&change.who, reason));
+    let now = Utc::now().timestamp_millis();
+    let done = match what {
+        "pause" => lanes::pause(&mut connection, &keys, name, &by, now).await,
+        _ => lanes::resume(&mut connection, &keys, name, &by, now).await,
+    };
+    done.context("Redis did not confirm the change; it is safe to repeat it")
+}
+
+async fn list(access: &Access, json: bool, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let rows: Vec<AccountRow> = if let Some(api) = Api::chosen(access)? {
+        serde_json::from_value(api.get("accounts").await?).context("the worker's answer cannot be read")?
+    } else {
+        let (mut connection, keys) = (known.connect().await?, known.keys());
+        let lanes = lanes::read_lanes(&mut connection, &keys).await.context("Redis does not answer")?;
+        let snapshots = read_snapshots(&mut connection, &keys).await.context("Redis does not answer")?;
+        accounts(known.accounts, &lanes, &snapshots)
+    };
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
+    } else {
+        write!(out, "{}", show(&rows))?;
+    }
+    Ok(())
+}
+
+/// One line per account and replica; the account's own columns stand on its first line only.
+fn show(rows: &[AccountRow]) -> String {
+    let headings = [
+        "ACCOUNT",
+        "PLATFORM",
+        "STATE",
+        "SINCE",
+        "REPLICA",
+        "QUEUED",
+        "RELEASED",
+        "IN FLIGHT",
+        "OPEN",
+        "PARKED",
+        "WHY",
+    ];
+    let mut lines = Vec::new();
+    for row in rows {
+        let why = match (row.why.as_str(), row.who.as_str()) {
+            (why, "") => why.to_owned(),
+            (why, who) => format!("{why} ({who})"),
+        };
+        let since = table::time(row.since_ms);
+        let mut own = vec![row.account.clone(), row.platform.clone(), row.state.clone(), since];
+        let mut why = Some(why);
+        for part in &row.replicas {
+            let counts = [part.queued, part.released, part.in_flight, part.open, part.parked];
+            let mut line = std::mem::replace(&mut own, vec![" ".to_owned(); 4]);
+            line.push(part.id.clone());
+            line.extend(counts.map(|n| n.to_string()));
+            line.push(why.take().unwrap_or_else(|| " ".to_owned()));
+            lines.push(line);
+        }
+        if row.replicas.is_empty() {
+            own.extend(vec![String::new(); 6]);
+            own.extend(why);
+            lines.push(own);
+        }
+    }
+    let mut text = table::render(&headings, &lines);
+    if rows.iter().all(|row| row.replicas.is_empty()) {
+        text.push_str("no running worker told of itself in the last 15 s\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::report::ReplicaRow;
+
+    #[test]
+    fn a_table_shows_each_account_once_and_each_replica_below_it() {
+        let part = |id: &str, open| ReplicaRow { id: id.into(), open, ..ReplicaRow::default() };
+        let rows = [
+            AccountRow {
+                account: "acme-ps".into(),
+                platform: "qihoo360".into(),
+                state: "halted".into(),
+                since_ms: Some(1_736_956_740_000),
+                why: "bad key".into(),
+                who: "worker a".into(),
+                replicas: vec![part("a", 3), part("b", 4)],
+            },
+            AccountRow { account: "acme-bz".into(), state: "flowing".into(), ..AccountRow::default() },
+        ];
+        let text = show(&rows);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 4);
+        assert!(lines[1].starts_with("acme-ps  qihoo360  halted   2025-01-15T15:59:00Z  a "), "{text}");
+        assert!(lines[1].ends_with("bad key (worker a)"));
+        assert!(lines[2].trim_start().starts_with("b "));
+        assert!(lines[3].starts_with("acme-bz"));
+        assert!(show(&rows[1..]).contains("no running worker"));
+    }
+}

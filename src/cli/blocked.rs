@@ -1,0 +1,145 @@
+//! `postback blocked`: what holds each partition back, and how each lane stands.
+
+use std::io::Write;
+
+use anyhow::Context as _;
+use chrono::Utc;
+
+use super::source::{Access, Api, Known};
+use super::table::{self, number, span, time};
+use crate::control::lanes::read_lanes;
+use crate::control::report::{BlockedReport, blocked};
+use crate::control::snapshot::read_snapshots;
+
+/// Arguments of `postback blocked`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    about = "Show what holds each partition and each lane back",
+    after_help = "Examples:
+  postback blocked --config postback.toml
+  postback blocked --json --admin http://127.0.0.1:9464
+
+Per partition: the oldest unfinished offset, its trans_id, account, what it waits for, its age and next try. Per lane:
+its state, since when and why. Workers tell of themselves every 5 seconds."
+)]
+pub struct Args {
+    /// Options that say whom to ask.
+    #[command(flatten)]
+    pub access: Access,
+    /// One JSON object instead of tables
+    #[arg(long)]
+    json: bool,
+    /// Partitions with nothing unfinished as well
+    #[arg(long)]
+    all: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Nobody answers, or a refusal.
+pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let report: BlockedReport = if let Some(api) = Api::chosen(&args.access)? {
+        serde_json::from_value(api.get("blocked").await?).context("the worker's answer cannot be read")?
+    } else {
+        let (mut connection, keys) = (known.connect().await?, known.keys());
+        let lanes = read_lanes(&mut connection, &keys).await.context("Redis does not answer")?;
+        let snapshots = read_snapshots(&mut connection, &keys).await.context("Redis does not answer")?;
+        blocked(known.accounts, &lanes, &snapshots, Utc::now().timestamp_millis())
+    };
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        write!(out, "{}", show(&report, args.all))?;
+    }
+    Ok(())
+}
+
+fn show(report: &BlockedReport, all: bool) -> String {
+    let (held, idle): (Vec<_>, Vec<_>) =
+        report.partitions.iter().partition(|p| all || p.offset.is_some() || p.parked.is_some());
+    let mut text = String::new();
+    if !held.is_empty() {
+        let lines: Vec<Vec<String>> = held
+            .iter()
+            .map(|p| {
+                let reason = match &p.parked {
+                    Some(why) => format!("PARKED: {why}"),
+                    None => p.reason.clone().unwrap_or_default(),
+                };
+                vec![
+                    p.topic.clone(),
+                    p.partition.to_string(),
+                    number(p.offset),
+                    p.trans_id.clone().unwrap_or_default(),
+                    p.account.clone().unwrap_or_default(),
+                    p.age_ms.map(span).unwrap_or_default(),
+                    time(p.next_try_ms),
+                    number(p.lag),
+                    reason,
+                ]
+            })
+            .collect();
+        let headings = ["TOPIC", "PARTITION", "OLDEST", "TRANS_ID", "ACCOUNT", "AGE", "NEXT TRY", "LAG", "WAITS FOR"];
+        text.push_str(&table::render(&headings, &lines));
+    }
+    if report.replicas.is_empty() {
+        text.push_str("no running worker told of itself in the last 15 s\n");
+    } else if !idle.is_empty() {
+        text.push_str(&format!("{} partitions with nothing unfinished\n", idle.len()));
+    }
+    for parked in report.partitions.iter().filter(|p| p.parked.is_some()) {
+        text.push_str(&format!(
+            "{}/{} waits for: postback unblock offsets --topic {} --partition {} --to earliest|latest|N --reason TEXT\n",
+            parked.topic, parked.partition, parked.topic, parked.partition
+        ));
+    }
+    let lines: Vec<Vec<String>> = report
+        .lanes
+        .iter()
+        .map(|l| vec![l.account.clone(), l.state.clone(), time(l.since_ms), l.why.clone()])
+        .collect();
+    text.push('\n');
+    text.push_str(&table::render(&["LANE", "STATE", "SINCE", "WHY"], &lines));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::report::{AccountRow, PartitionRow};
+
+    #[test]
+    fn what_is_held_is_shown_with_its_cause_and_a_parked_partition_with_its_way_out() {
+        let row = |partition| PartitionRow { topic: "conversions".into(), partition, ..PartitionRow::default() };
+        let report = BlockedReport {
+            partitions: vec![
+                PartitionRow {
+                    offset: Some(41),
+                    trans_id: Some("t-1".into()),
+                    account: Some("acme-ps".into()),
+                    reason: Some("lane halted".into()),
+                    age_ms: Some(7_380_000),
+                    ..row(0)
+                },
+                PartitionRow { parked: Some("offset out of range".into()), ..row(1) },
+                row(2),
+            ],
+            lanes: vec![AccountRow {
+                account: "acme-ps".into(),
+                state: "halted".into(),
+                why: "bad key".into(),
+                ..AccountRow::default()
+            }],
+            replicas: vec!["a".into()],
+        };
+        let text = show(&report, false);
+        assert!(text.contains("41      t-1       acme-ps  2h03m  -         -    lane halted"), "{text}");
+        assert!(text.contains("PARKED: offset out of range"));
+        assert!(text.contains("unblock offsets --topic conversions --partition 1 "));
+        assert!(text.contains("1 partitions with nothing unfinished"));
+        assert!(text.contains("acme-ps  halted  -      bad key"), "{text}");
+        assert!(!show(&report, true).contains("nothing unfinished"));
+        assert!(show(&BlockedReport::default(), false).contains("no running worker"));
+    }
+}

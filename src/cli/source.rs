@@ -1,0 +1,211 @@
+//! Where commands find a running worker's state: in Redis, or behind `--admin URL`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::AsyncConnectionConfig;
+use ::redis::aio::MultiplexedConnection;
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::control::{Keys, closest, unknown_account};
+use crate::mask::mask_text;
+use crate::redis::Config;
+use crate::senders::{Platform, SecretString};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Options of every command that asks a running worker.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Access {
+    /// The worker's configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Ask the worker at this address instead of Redis, e.g. http://127.0.0.1:9464
+    #[arg(long, value_name = "URL")]
+    pub admin: Option<String>,
+    /// The worker's admin.token, where it has one
+    #[arg(long, value_name = "TOKEN", env = "POSTBACK_ADMIN_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+/// What the configuration says that these commands need.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// `[redis]`.
+    pub redis: &'a Config,
+    /// Every configured account.
+    pub accounts: &'a [(Platform, Arc<str>)],
+    /// `admin.listen`: asked for the address of an embedded store.
+    pub admin_listen: &'a str,
+}
+
+impl Known<'_> {
+    /// Refuses an account that is not configured.
+    ///
+    /// # Errors
+    /// It is not; with the name that may have been meant.
+    pub fn account(&self, account: &str) -> anyhow::Result<()> {
+        if self.accounts.iter().any(|(_, name)| &**name == account) {
+            return Ok(());
+        }
+        let close = closest(account, self.accounts.iter().map(|(_, name)| &**name));
+        bail!("{}", unknown_account(account, close))
+    }
+
+    /// The keys under the configured prefix.
+    pub fn keys(&self) -> Keys {
+        Keys::new(&self.redis.prefix)
+    }
+
+    /// A connection to Redis; that of a running `postback demo` where it is embedded.
+    ///
+    /// # Errors
+    /// Nobody answers; the text says what was tried, without credentials.
+    pub async fn connect(&self) -> anyhow::Result<MultiplexedConnection> {
+        // A second installation is refused and changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let url = match self.redis.url.expose() {
+            "embedded" => SecretString::new(self.embedded_store().await?),
+            _ => self.redis.url.clone(),
+        };
+        let shown = mask_text(url.expose()).into_owned();
+        // The driver's own error repeats the URL.
+        let client =
+            ::redis::Client::open(url.expose()).map_err(|_| anyhow::anyhow!("redis.url `{shown}` cannot be read"))?;
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+        client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .map_err(|error| anyhow::anyhow!("Redis at {shown} does not answer: {}", mask_text(&error.to_string())))
+    }
+
+    async fn embedded_store(&self) -> anyhow::Result<String> {
+        let api = Api::new(&format!("http://{}", self.admin_listen), None)?;
+        let status = api.get("status").await.context(
+            "Redis is embedded in a running worker, and none answers: start `postback demo`, or name one with --admin",
+        )?;
+        let url = status["embedded"]["redis"].as_str().map(ToOwned::to_owned);
+        url.with_context(|| {
+            format!(
+                "the worker at {} has no embedded Redis: set redis.url, or start `postback demo`",
+                self.admin_listen
+            )
+        })
+    }
+}
+
+/// A worker's API.
+pub struct Api {
+    base: String,
+    token: Option<SecretString>,
+    client: reqwest::Client,
+}
+
+impl Api {
+    /// The one that `--admin` names, where it does.
+    ///
+    /// # Errors
+    /// The URL cannot be used.
+    pub fn chosen(access: &Access) -> anyhow::Result<Option<Api>> {
+        access.admin.as_deref().map(|url| Api::new(url, access.token.clone())).transpose()
+    }
+
+    /// The API at `base`, the part before `/api/v1`.
+    ///
+    /// # Errors
+    /// The URL cannot be used.
+    pub fn new(base: &str, token: Option<String>) -> anyhow::Result<Api> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let base = base.trim_end_matches('/');
+        if !base.starts_with("http://") && !base.starts_with("https://") {
+            bail!("--admin must be a URL such as http://127.0.0.1:9464");
+        }
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(PATIENCE)
+            .build()
+            .context("no HTTP client can be made")?;
+        Ok(Api { base: base.to_owned(), token: token.filter(|t| !t.is_empty()).map(SecretString::new), client })
+    }
+
+    /// `GET /api/v1/<path>`.
+    ///
+    /// # Errors
+    /// No answer, or a refusal with what it says.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(self.client.get(self.url(path))).await
+    }
+
+    /// `POST /api/v1/<path>` with a JSON body.
+    ///
+    /// # Errors
+    /// No answer, or a refusal with what it says.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(self.client.post(self.url(path)).header("content-type", "application/json").body(body.to_string()))
+            .await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/api/v1/{path}", self.base)
+    }
+
+    async fn send(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose());
+        }
+        let base = mask_text(&self.base).into_owned();
+        let no_answer = |error: reqwest::Error| anyhow::anyhow!("{base} does not answer: {}", error.without_url());
+        let response = request.send().await.map_err(no_answer)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(no_answer)?;
+        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if status.is_success() {
+            return Ok(value);
+        }
+        match value["error"].as_str() {
+            Some(error) if status == 401 => bail!("{base} refused: {error} (--token, or POSTBACK_ADMIN_TOKEN)"),
+            Some(error) => bail!("{base} refused: {error}"),
+            None => bail!("{base} answered {status}: is that a postback worker?"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known<'a>(redis: &'a Config, accounts: &'a [(Platform, Arc<str>)]) -> Known<'a> {
+        Known { redis, accounts, admin_listen: "127.0.0.1:1" }
+    }
+
+    #[test]
+    fn an_unknown_account_is_refused_with_the_name_that_was_meant() {
+        let redis = Config { url: SecretString::new("redis://x"), prefix: "pb".into() };
+        let accounts = [(Platform::Qihoo360, "acme-ps".into())];
+        let known = known(&redis, &accounts);
+        assert!(known.account("acme-ps").is_ok());
+        let error = known.account("acme-sp").unwrap_err().to_string();
+        assert_eq!(error, "no account `acme-sp` is configured; did you mean `acme-ps`?");
+    }
+
+    #[tokio::test]
+    async fn an_embedded_store_that_nobody_runs_names_the_demo() {
+        let redis = Config { url: SecretString::new("embedded"), prefix: "pb".into() };
+        let error = format!("{:#}", known(&redis, &[]).connect().await.err().unwrap());
+        assert!(error.contains("postback demo"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_named_without_its_password() {
+        let redis = Config { url: SecretString::new("redis://user:pa5sw0rd@127.0.0.1:1/0"), prefix: "pb".into() };
+        let error = format!("{:#}", known(&redis, &[]).connect().await.err().unwrap());
+        assert!(error.contains("127.0.0.1:1") && !error.contains("pa5sw0rd"), "{error}");
+        let redis = Config { url: SecretString::new("radish://user:pa5sw0rd@x"), prefix: "pb".into() };
+        let error = format!("{:#}", known(&redis, &[]).connect().await.err().unwrap());
+        assert!(error.contains("redis.url") && !error.contains("pa5sw0rd"), "{error}");
+    }
+}

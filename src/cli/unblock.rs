@@ -1,0 +1,189 @@
+//! `postback unblock offsets | dedupe`: what the worker parked because only a person can decide.
+
+use std::io::Write;
+
+use anyhow::{Context as _, bail};
+use chrono::Utc;
+use clap::Subcommand;
+
+use super::source::{Access, Known};
+use super::table::span;
+use crate::control::orders::{Epoch, give_order, renew_epoch};
+use crate::control::snapshot::read_snapshots;
+use crate::control::{By, Order, Place, ReplicaSnapshot, Target};
+
+/// Arguments of `postback unblock`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    about = "Let go on what only a person may decide: parked partitions, a store that forgot",
+    after_help = "Examples:
+  postback unblock offsets --topic conversions --partition 3 --to earliest --reason 'topic was recreated'
+  postback unblock dedupe --reason 'Redis was replaced, repeats are acceptable'
+
+Both are written to the audit trail. `postback blocked` shows what is parked."
+)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+impl Args {
+    /// Options that say whom to ask.
+    pub fn access(&self) -> &Access {
+        match &self.command {
+            Command::Offsets(offsets) => &offsets.access,
+            Command::Dedupe(dedupe) => &dedupe.access,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    /// Say where a partition goes on whose position was lost or is out of range
+    #[command(after_help = "Example:
+  postback unblock offsets --topic conversions --partition 3 --to 120000 --reason 'restored from the backup'
+
+`earliest` may send events again (claims suppress what is still remembered); `latest` and a later offset skip events.")]
+    Offsets(Offsets),
+    /// Let accounts send again after Redis lost what was claimed
+    #[command(after_help = "Example:
+  postback unblock dedupe --reason 'Redis was replaced, repeats are acceptable'
+
+What was delivered before the loss is not remembered any more: a copy of it would be sent again.")]
+    Dedupe(Dedupe),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Offsets {
+    /// Topic of the parked partition
+    #[arg(long)]
+    topic: String,
+    /// Its number
+    #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]
+    partition: i32,
+    /// Where it goes on: earliest, latest or an offset
+    #[arg(long, value_name = "earliest|latest|N")]
+    to: Target,
+    /// Why; kept in the audit trail
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who asks for it
+    #[arg(long, value_name = "NAME", env = "USER", hide_env = true, default_value = "cli")]
+    who: String,
+    #[command(flatten)]
+    access: Access,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Dedupe {
+    /// Why; kept in the audit trail
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who asks for it
+    #[arg(long, value_name = "NAME", env = "USER", hide_env = true, default_value = "cli")]
+    who: String,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// There is nothing to unblock, or Redis does not answer.
+pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    if args.access().admin.is_some() {
+        bail!("unblock works through Redis, not through --admin");
+    }
+    match &args.command {
+        Command::Offsets(offsets) => unblock_offsets(offsets, known, out).await,
+        Command::Dedupe(dedupe) => unblock_dedupe(dedupe, known, out).await,
+    }
+}
+
+fn by(who: &str, reason: &str) -> anyhow::Result<By> {
+    let by = By::new(who, reason);
+    if by.why.is_empty() { bail!("say why: --reason TEXT") } else { Ok(by) }
+}
+
+async fn unblock_offsets(args: &Offsets, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let by = by(&args.who, &args.reason)?;
+    let (mut connection, keys) = (known.connect().await?, known.keys());
+    let place = Place { topic: args.topic.clone(), partition: args.partition };
+    let now = Utc::now().timestamp_millis();
+    let snapshots = read_snapshots(&mut connection, &keys).await.context("Redis does not answer")?;
+    let note = judge(&place, &snapshots, now)?;
+    let order = Order { to: args.to, reason: by.why, who: by.who, at_ms: now };
+    give_order(&mut connection, &keys, &place, &order)
+        .await
+        .context("Redis did not confirm the order; it is safe to repeat it")?;
+    writeln!(out, "{place} goes on at {}: {note}", args.to)?;
+    Ok(())
+}
+
+/// Whether an order makes sense now, and what will become of it.
+fn judge(place: &Place, snapshots: &[ReplicaSnapshot], now_ms: i64) -> anyhow::Result<String> {
+    let owners = snapshots.iter().filter_map(|replica| {
+        let owned = replica.partitions.iter().find(|p| p.topic == place.topic && p.partition == place.partition)?;
+        Some((replica, owned))
+    });
+    match owners.max_by_key(|(replica, _)| replica.at_ms) {
+        Some((replica, owned)) if owned.parked.is_none() => bail!(
+            "{place} is not parked: {} reads it ({} ago); `postback blocked` shows what is",
+            replica.id,
+            span(now_ms - replica.at_ms)
+        ),
+        Some((replica, _)) => Ok(format!("{} carries it out within seconds", replica.id)),
+        None if snapshots.is_empty() => Ok("no worker runs; the next one that owns it carries it out".to_owned()),
+        None => Ok("no running worker owns it now; the next one that does carries it out".to_owned()),
+    }
+}
+
+async fn unblock_dedupe(args: &Dedupe, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let by = by(&args.who, &args.reason)?;
+    let (mut connection, keys) = (known.connect().await?, known.keys());
+    let epoch = renew_epoch(&mut connection, &keys, &by, Utc::now().timestamp_millis()).await;
+    match epoch.context("Redis did not confirm the change; it is safe to repeat it")? {
+        Epoch::Renewed(id) => {
+            writeln!(out, "accounts send again; what was delivered before is forgotten (epoch {id})")?
+        }
+        Epoch::Present(id) => writeln!(out, "nothing to unblock: the store has not forgotten (epoch {id})")?,
+        Epoch::Starting => bail!("a first start is under way; wait for it: postback blocked"),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::PartitionSnapshot;
+
+    fn replica(parked: Option<&str>) -> ReplicaSnapshot {
+        let partition = PartitionSnapshot {
+            topic: "conversions".into(),
+            partition: 3,
+            parked: parked.map(Into::into),
+            ..PartitionSnapshot::default()
+        };
+        ReplicaSnapshot { id: "w1".into(), at_ms: 1_000, partitions: vec![partition], ..ReplicaSnapshot::default() }
+    }
+
+    #[test]
+    fn a_partition_that_flows_is_not_moved() {
+        let place: Place = "conversions/3".parse().unwrap();
+        let error = judge(&place, &[replica(None)], 4_000).unwrap_err().to_string();
+        assert_eq!(error, "conversions/3 is not parked: w1 reads it (3s ago); `postback blocked` shows what is");
+        assert_eq!(judge(&place, &[replica(Some("lost"))], 4_000).unwrap(), "w1 carries it out within seconds");
+    }
+
+    #[test]
+    fn an_order_to_nobody_waits_and_says_so() {
+        let place: Place = "conversions/4".parse().unwrap();
+        assert!(judge(&place, &[], 0).unwrap().starts_with("no worker runs"));
+        assert!(judge(&place, &[replica(None)], 0).unwrap().starts_with("no running worker owns it"));
+    }
+
+    #[test]
+    fn a_reason_of_spaces_is_none() {
+        assert!(by("li", "  ").is_err());
+    }
+}

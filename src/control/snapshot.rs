@@ -1,0 +1,155 @@
+//! What each replica tells of itself every few seconds, for commands that need a running worker's state.
+
+use ::redis::RedisResult;
+use ::redis::aio::MultiplexedConnection;
+use serde::{Deserialize, Serialize};
+
+use super::{Keys, json};
+
+/// How long a snapshot lasts without being renewed.
+pub const EXPIRY_MS: u64 = 15_000;
+
+/// One replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReplicaSnapshot {
+    /// Its id, as in `pb-worker`-side logs and `who` of its halts.
+    pub id: String,
+    /// Version of the program.
+    pub version: String,
+    /// When this was written, epoch ms.
+    pub at_ms: i64,
+    /// Every configured account's lane.
+    pub lanes: Vec<LaneSnapshot>,
+    /// Every partition it owns.
+    pub partitions: Vec<PartitionSnapshot>,
+}
+
+/// A lane as one replica has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LaneSnapshot {
+    /// Account.
+    pub account: String,
+    /// Platform.
+    pub platform: String,
+    /// `flowing`, `throttled`, `broken`, `halted`, `paused`.
+    pub state: String,
+    /// Since when, epoch ms.
+    pub since_ms: i64,
+    /// Why it is not flowing.
+    pub why: String,
+    /// Live records that wait for a permit.
+    pub queued: u64,
+    /// Records from tiers and parking that wait for a permit.
+    pub released: u64,
+    /// Records that hold a permit.
+    pub in_flight: u64,
+    /// Records read and not finished.
+    pub open: u64,
+    /// Unfinished records in the parking topic, where this replica owns it.
+    pub parked: u64,
+}
+
+/// A partition as its owner sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PartitionSnapshot {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Lowest unfinished offset.
+    pub frontier: i64,
+    /// Committed position, where there is one.
+    pub committed: Option<i64>,
+    /// End of the partition, where it is known.
+    pub high: Option<i64>,
+    /// Records between the committed position and the end.
+    pub lag: Option<i64>,
+    /// The record at the frontier, where one is unfinished.
+    pub oldest: Option<Oldest>,
+    /// Why it is parked until `postback unblock offsets`, where it is.
+    pub parked: Option<String>,
+}
+
+/// The oldest unfinished record of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Oldest {
+    /// Its offset.
+    pub offset: i64,
+    /// Where it could be read.
+    pub trans_id: Option<String>,
+    /// Where it could be read.
+    pub account: Option<String>,
+    /// What it waits for, e.g. `queued`, `sending`, `waits for its tier`, `lane halted`.
+    pub stage: String,
+    /// Since when, epoch ms.
+    pub since_ms: i64,
+    /// Next try, epoch ms, where one is planned.
+    pub next_try_ms: Option<i64>,
+}
+
+/// Writes a replica's snapshot.
+///
+/// # Errors
+/// Redis does not answer; the next one is due in seconds.
+pub async fn write_snapshot(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    snapshot: &ReplicaSnapshot,
+) -> RedisResult<()> {
+    let mut pipe = ::redis::pipe();
+    pipe.cmd("SET").arg(keys.replica(&snapshot.id)).arg(json(snapshot)).arg("PX").arg(EXPIRY_MS).ignore();
+    pipe.cmd("SADD").arg(keys.replicas()).arg(&snapshot.id).ignore();
+    pipe.query_async(connection).await
+}
+
+/// Removes a replica that shuts down, so that nobody counts it for another 15 s.
+///
+/// # Errors
+/// Redis does not answer; it expires on its own.
+pub async fn remove_snapshot(connection: &mut MultiplexedConnection, keys: &Keys, id: &str) -> RedisResult<()> {
+    let mut pipe = ::redis::pipe();
+    pipe.cmd("DEL").arg(keys.replica(id)).ignore();
+    pipe.cmd("SREM").arg(keys.replicas()).arg(id).ignore();
+    pipe.query_async(connection).await
+}
+
+/// Snapshots of all replicas alive, by id. Ids whose snapshot is gone are forgotten on the way.
+///
+/// # Errors
+/// Redis does not answer.
+pub async fn read_snapshots(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Vec<ReplicaSnapshot>> {
+    let mut ids: Vec<String> = ::redis::cmd("SMEMBERS").arg(keys.replicas()).query_async(connection).await?;
+    ids.sort_unstable();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    // One command per key rather than MGET, which a store under several nodes may refuse.
+    let mut pipe = ::redis::pipe();
+    for id in &ids {
+        pipe.cmd("GET").arg(keys.replica(id));
+    }
+    let texts: Vec<Option<String>> = pipe.query_async(connection).await?;
+    let gone: Vec<&String> = ids.iter().zip(&texts).filter(|(_, text)| text.is_none()).map(|(id, _)| id).collect();
+    if !gone.is_empty() {
+        // A replica that comes back this very moment adds itself again with its next snapshot.
+        let () = ::redis::cmd("SREM").arg(keys.replicas()).arg(&gone).query_async(connection).await?;
+    }
+    Ok(texts.into_iter().flatten().filter_map(|text| serde_json::from_str(&text).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_of_another_version_can_still_be_read() {
+        let snapshot: ReplicaSnapshot =
+            serde_json::from_str(r#"{"id":"r1","new":{},"lanes":[{"account":"a","open":3}]}"#).unwrap();
+        assert_eq!((snapshot.id.as_str(), snapshot.lanes[0].open), ("r1", 3));
+        assert_eq!(serde_json::from_str::<ReplicaSnapshot>(&json(&snapshot)).unwrap(), snapshot);
+    }
+}

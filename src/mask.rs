@@ -1,0 +1,115 @@
+//! What people may see of personal data and secrets: phones, e-mails, addresses, tokens (pure).
+//!
+//! Logs name their fields, so most of what is personal never comes near them. [`mask_text`] is the net below, for any
+//! text that somebody else wrote (a platform's error, a driver's message) on its way to logs, headers or a terminal.
+
+mod phone;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+
+pub use phone::{mask_phone, mask_phones};
+
+/// What stands for a secret: never a part of it.
+pub const SECRET: &str = "***";
+
+/// A token's first four and last four characters, where it has at least 16; else nothing of it.
+pub fn mask_token(token: &str) -> String {
+    let count = token.chars().count();
+    if count < 16 {
+        return SECRET.to_owned();
+    }
+    let first: String = token.chars().take(4).collect();
+    let last: String = token.chars().skip(count - 4).collect();
+    format!("{first}…{last}")
+}
+
+/// An address without its numbers: runs of digits and letters before 号, 栋, 幢, 单元, 楼, 层, 室 become `***`.
+pub fn mask_address(text: &str) -> Cow<'_, str> {
+    ADDRESS.replace_all(text, "***$gap$unit")
+}
+
+/// Text with phones, e-mails, house numbers, credentials in `name=value` form and credentials of URLs masked.
+///
+/// Order matters: credentials first, because a password may look like anything else; e-mails before phones, because
+/// a number before the `@` goes with its address.
+pub fn mask_text(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    if text.contains("://") {
+        apply(&mut text, |t| USERINFO.replace_all(t, "://***@"));
+    }
+    if MAY_HOLD_SECRET.is_match(&text) {
+        apply(&mut text, |t| NAMED_SECRET.replace_all(t, |c: &Captures<'_>| hide(c, |_| SECRET.to_owned())));
+        apply(&mut text, |t| TOKEN.replace_all(t, |c: &Captures<'_>| hide(c, mask_token)));
+    }
+    if text.contains('@') || text.contains("%40") {
+        apply(&mut text, |t| EMAIL.replace_all(t, "${first}***${at}${domain}"));
+    }
+    apply(&mut text, mask_phones);
+    if !text.is_ascii() {
+        apply(&mut text, mask_address);
+    }
+    text
+}
+
+/// The credential of a match hidden, its name kept. Prose stays: in `secret: missing` a plain word follows a colon
+/// without quotes, and a token that shows its ends has been here before.
+fn hide(found: &Captures<'_>, mask: impl Fn(&str) -> String) -> String {
+    let part = |name| found.name(name).map(|m| m.as_str());
+    let (Some(name), Some(value)) = (part("name"), part("value")) else {
+        return mask(&found[0]);
+    };
+    let prose = name.trim_end().ends_with(':') && !name.contains(['"', '\'']) && value.chars().all(char::is_alphabetic);
+    let masked_before = value.chars().count() == 9 && value.contains('…');
+    if prose || masked_before { found[0].to_owned() } else { format!("{name}{}", mask(value)) }
+}
+
+/// Replaces `text` where `f` changed something.
+fn apply(text: &mut Cow<'_, str>, f: impl FnOnce(&str) -> Cow<'_, str>) {
+    if let Cow::Owned(changed) = f(text) {
+        *text = Cow::Owned(changed);
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the patterns are constants; a test compiles each one")]
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("a constant pattern is valid")
+}
+
+static USERINFO: LazyLock<Regex> = LazyLock::new(|| pattern(r#"://[^/?#@\s"'<>]*@"#));
+
+static MAY_HOLD_SECRET: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(?i)secret|passw|pwd|token|authorization|bearer|api[_-]?key|private[_-]?key|credential")
+});
+
+/// `secret=…`, `"app_secret":"…"`, `sasl.password: …`, also with quotes that are escaped; and the `AppSecret@…` form.
+static NAMED_SECRET: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r#"(?i)AppSecret@\w+|(?P<name>[\w.-]*(?:secret|password|passwd|passphrase|pwd|api[_-]?key|private[_-]?key|"#,
+        r#"credential)[\\"']*\s*(?:[=:]|%3D)\s*[\\"']*)(?P<value>[^\s"'\\,;&}]+)"#,
+    ))
+});
+
+/// The same for tokens, which keep their ends, with or without `Bearer`; and the `AccessToken@…` form.
+static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r#"(?i)(?:Access|Refresh)Token@\w+|(?P<name>(?:(?:[\w.-]*token[\\"']*\s*(?:[=:]|%3D)\s*|"#,
+        r#"authorization[\\"']*\s*[=:]\s*)[\\"']*(?:(?:bearer|basic)\s+)?|\bbearer\s+))(?P<value>[^\s"'\\,;&}]+)"#,
+    ))
+});
+
+static EMAIL: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"(?i)(?P<first>[\p{L}\p{N}])[\p{L}\p{N}._+-]*(?P<at>@|%40)",
+        r"(?P<domain>[\p{L}\p{N}](?:[\p{L}\p{N}-]*[\p{L}\p{N}])?(?:\.[\p{L}\p{N}](?:[\p{L}\p{N}-]*[\p{L}\p{N}])?)*",
+        r"\.[\p{L}]{2,})",
+    ))
+});
+
+static ADDRESS: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(?:[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]+(?:-[0-9A-Za-z]+)*|[0-9]+(?P<gap>\s))(?P<unit>号|栋|幢|单元|楼|层|室)")
+});

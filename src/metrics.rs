@@ -1,0 +1,280 @@
+//! Every metric of the contract: born at zero, children resolved once at start, no label with unbounded values.
+
+mod account;
+mod families;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
+
+use account::{AccountFamilies, unseen_platform};
+pub use account::{AccountMetrics, LaneState};
+use families::Maker;
+
+use crate::senders::Platform;
+
+const UNKNOWN: &str = "unknown";
+
+/// What is known at start.
+#[derive(Default)]
+pub struct Setup<'a> {
+    /// The configured accounts; their index here is their index in [`Metrics::account`].
+    pub accounts: Vec<(Platform, Arc<str>)>,
+    /// Names of the retry tiers, in order.
+    pub tiers: &'a [String],
+    /// Topics whose `events_received_total` starts at zero.
+    pub topics: Vec<String>,
+}
+
+/// What a claim found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimResult {
+    /// Nothing: the key is ours.
+    Fresh,
+    /// A stale claim or an outcome in doubt, which we took over.
+    TakenOver,
+    /// A confirmed delivery.
+    Done,
+    /// Another copy that is being sent.
+    Held,
+    /// The same identity with another order, amount, refund or currency.
+    Conflict,
+    /// No answer, or a store that forgot.
+    Unavailable,
+}
+
+impl ClaimResult {
+    /// Every result, in the order of the contract.
+    pub const ALL: [ClaimResult; 6] = [
+        ClaimResult::Fresh,
+        ClaimResult::TakenOver,
+        ClaimResult::Done,
+        ClaimResult::Held,
+        ClaimResult::Conflict,
+        ClaimResult::Unavailable,
+    ];
+
+    /// The value of the label `result`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClaimResult::Fresh => "fresh",
+            ClaimResult::TakenOver => "taken_over",
+            ClaimResult::Done => "done",
+            ClaimResult::Held => "held",
+            ClaimResult::Conflict => "conflict",
+            ClaimResult::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// All metrics of this process.
+pub struct Metrics {
+    /// Records handed to a retry tier. Counted on the polling thread, next to the change of `open`.
+    pub handed_off_retry: IntCounter,
+    /// Records handed to a parking topic. Counted as the one before.
+    pub handed_off_parked: IntCounter,
+    /// Records given back at revoke or shutdown. Counted as the one before.
+    pub handed_off_returned: IntCounter,
+    /// Records read from inputs and not finished.
+    pub in_flight_events: IntGauge,
+    /// Their bytes.
+    pub in_flight_bytes: IntGauge,
+    /// 1 while Redis answers.
+    pub redis_up: IntGauge,
+    /// 1 while a broker answers.
+    pub kafka_up: IntGauge,
+    registry: Registry,
+    accounts: Vec<Arc<AccountMetrics>>,
+    names: Vec<Arc<str>>,
+    unknown: BTreeMap<Option<Platform>, usize>,
+    received: IntCounterVec,
+    received_by_topic: RwLock<BTreeMap<String, IntCounter>>,
+    claims: [IntCounter; ClaimResult::ALL.len()],
+    lag_records: IntGaugeVec,
+    lag_seconds: GaugeVec,
+    commit_age: GaugeVec,
+    secret_age: GaugeVec,
+    unaccounted: IntGauge,
+    last_unaccounted: AtomicI64,
+    rendering: Mutex<()>,
+}
+
+impl Metrics {
+    /// Registers everything; what has a closed label or a configured account is there at zero.
+    pub fn new(setup: Setup<'_>) -> Arc<Metrics> {
+        let registry = Registry::new();
+        let make = Maker(&registry);
+        let by_account = AccountFamilies::new(&make);
+        let received = make.counters(&families::RECEIVED);
+        let handed_off = make.counters(&families::HANDED_OFF);
+        let claims = make.counters(&families::CLAIMS);
+        let single = |family| make.int_gauges(family).with_label_values::<&str>(&[]);
+
+        let mut platforms = BTreeMap::new();
+        let mut accounts = Vec::new();
+        for (platform, name) in &setup.accounts {
+            let shared = platforms
+                .entry(*platform)
+                .or_insert_with(|| by_account.platform(platform.as_str(), setup.tiers))
+                .clone();
+            accounts.push(Arc::new(by_account.account(platform.as_str(), name, shared)));
+        }
+        let mut unknown = BTreeMap::new();
+        let nobody = unseen_platform();
+        let named = platforms.iter().map(|(platform, shared)| (Some(*platform), shared));
+        for (platform, shared) in std::iter::once((None, &nobody)).chain(named) {
+            unknown.insert(platform, accounts.len());
+            let label = platform.map_or(UNKNOWN, Platform::as_str);
+            accounts.push(Arc::new(by_account.unknown(label, UNKNOWN, shared.clone())));
+        }
+
+        make.int_gauges(&families::BUILD_INFO)
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), option_env!("POSTBACK_COMMIT").unwrap_or(UNKNOWN)])
+            .set(1);
+        let metrics = Metrics {
+            handed_off_retry: handed_off.with_label_values(&["retry"]),
+            handed_off_parked: handed_off.with_label_values(&["parked"]),
+            handed_off_returned: handed_off.with_label_values(&["returned"]),
+            in_flight_events: single(&families::IN_FLIGHT_EVENTS),
+            in_flight_bytes: single(&families::IN_FLIGHT_BYTES),
+            redis_up: single(&families::REDIS_UP),
+            kafka_up: single(&families::KAFKA_UP),
+            unaccounted: single(&families::UNACCOUNTED),
+            accounts,
+            names: setup.accounts.into_iter().map(|(_, name)| name).collect(),
+            unknown,
+            received,
+            received_by_topic: RwLock::default(),
+            claims: ClaimResult::ALL.map(|r| claims.with_label_values(&[r.as_str()])),
+            lag_records: make.int_gauges(&families::LAG_RECORDS),
+            lag_seconds: make.gauges(&families::LAG_SECONDS),
+            commit_age: make.gauges(&families::COMMIT_AGE),
+            secret_age: make.gauges(&families::SECRET_AGE),
+            last_unaccounted: AtomicI64::new(0),
+            rendering: Mutex::new(()),
+            registry,
+        };
+        for topic in &setup.topics {
+            metrics.received_counter(topic);
+        }
+        Arc::new(metrics)
+    }
+
+    /// The handles of the account at `index` of the setup, or of an index from [`Metrics::unknown`].
+    pub fn account(&self, index: usize) -> &Arc<AccountMetrics> {
+        // Past the end is (unknown, unknown), which always exists.
+        self.accounts.get(index).unwrap_or(&self.accounts[self.names.len()])
+    }
+
+    /// The index for an event that names no configured account; `None`, or a platform without one: platform `unknown`.
+    pub fn unknown(&self, platform: Option<Platform>) -> usize {
+        self.unknown.get(&platform).copied().unwrap_or(self.names.len())
+    }
+
+    /// One record of this topic was read. Where it is read in numbers, keep [`Metrics::received_counter`].
+    pub fn received(&self, topic: &str) {
+        self.received_counter(topic).inc();
+    }
+
+    /// The counter of a topic, to keep.
+    pub fn received_counter(&self, topic: &str) -> IntCounter {
+        let known = self.received_by_topic.read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned();
+        known.unwrap_or_else(|| {
+            let counter = self.received.with_label_values(&[topic]);
+            let mut topics = self.received_by_topic.write().unwrap_or_else(PoisonError::into_inner);
+            topics.insert(topic.to_owned(), counter.clone());
+            counter
+        })
+    }
+
+    /// A claim found this.
+    pub fn claim(&self, result: ClaimResult) {
+        self.claims[result as usize].inc();
+    }
+
+    /// What the owner of a partition sees of it; `lag_seconds` and `commit_age` in seconds.
+    pub fn set_partition(&self, topic: &str, partition: i32, lag_records: i64, lag_seconds: f64, commit_age: f64) {
+        let number = partition.to_string();
+        let labels = [topic, number.as_str()];
+        self.lag_records.with_label_values(&labels).set(lag_records.max(0));
+        self.lag_seconds.with_label_values(&labels).set(lag_seconds.max(0.0));
+        self.commit_age.with_label_values(&labels).set(commit_age.max(0.0));
+    }
+
+    /// Forgets a partition that this process does not own any more, so that its last value alarms nobody.
+    pub fn remove_partition(&self, topic: &str, partition: i32) {
+        let number = partition.to_string();
+        let labels = [topic, number.as_str()];
+        // An error means that there was no such series: a partition revoked before its first report.
+        let _ = self.lag_records.remove_label_values(&labels);
+        let _ = self.lag_seconds.remove_label_values(&labels);
+        let _ = self.commit_age.remove_label_values(&labels);
+    }
+
+    /// The text exposition, format 0.0.4.
+    pub fn render(&self) -> String {
+        let _one_at_a_time = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.unaccounted.set(self.unaccounted_events());
+        let now_ms = chrono::Utc::now().timestamp_millis();
+        for (account, name) in self.accounts.iter().zip(&self.names) {
+            account.show_state();
+            match account.secret_age_days(now_ms) {
+                Some(days) => self.secret_age.with_label_values(&[&**name]).set(days),
+                None => drop(self.secret_age.remove_label_values(&[&**name])),
+            }
+        }
+        let gathered = self.registry.gather();
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&gathered, &mut text) {
+            tracing::error!(%error, "metrics cannot be written");
+        }
+        // A family without a series (no partition assigned, no not_before stated) still shows its name and type.
+        for family in families::ALL {
+            if !gathered.iter().any(|g| g.name() == family.name) {
+                let (name, help, kind) = (family.name, family.help, family.kind.as_str());
+                let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+            }
+        }
+        text
+    }
+
+    /// Received − finished − open − handed off.
+    ///
+    /// Received, finished and handed off only grow, so a reading is consistent where all three are the same before
+    /// and after `open` was read. A polling thread may stand between the two halves of one step (counted as received,
+    /// not yet as open): a value other than 0 must therefore be read three times in a row. While the counters move too
+    /// fast for either, the last certain value stands; a worker at rest always shows the exact one.
+    pub fn unaccounted_events(&self) -> i64 {
+        let (mut seen, mut times) = (0, 0);
+        for _ in 0..100 {
+            let before = self.moved();
+            let open: i64 = self.accounts.iter().map(|a| a.open.get()).sum();
+            let after = self.moved();
+            if before == after {
+                let value = before.0 - before.1 - open;
+                times = if value == seen { times + 1 } else { 1 };
+                seen = value;
+                if value == 0 || times == 3 {
+                    self.last_unaccounted.store(value, Ordering::Relaxed);
+                    return value;
+                }
+            }
+            std::thread::yield_now();
+        }
+        self.last_unaccounted.load(Ordering::Relaxed)
+    }
+
+    /// What came in, and what left.
+    fn moved(&self) -> (i64, i64) {
+        let topics = self.received_by_topic.read().unwrap_or_else(PoisonError::into_inner);
+        let received: u64 = topics.values().map(IntCounter::get).sum();
+        let finished: u64 = self.accounts.iter().map(|a| a.finished.iter().map(IntCounter::get).sum::<u64>()).sum();
+        let handed_off = self.handed_off_retry.get() + self.handed_off_parked.get() + self.handed_off_returned.get();
+        (received as i64, (finished + handed_off) as i64)
+    }
+}

@@ -1,0 +1,194 @@
+//! Every metric by name, type, labels and help text (contract section 7). Names are fixed: dashboards rely on them.
+
+use prometheus::core::Collector;
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+/// Type of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Buckets, sum and count.
+    Histogram,
+}
+
+impl Kind {
+    /// The word after `# TYPE`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric family.
+pub struct Family {
+    /// Full name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Label names, in the order in which values are given.
+    pub labels: &'static [&'static str],
+    /// For people.
+    pub help: &'static str,
+    /// Upper bounds of a histogram, `+Inf` left out.
+    pub buckets: &'static [f64],
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, kind: Kind::Counter, labels, help, buckets: &[] }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, kind: Kind::Gauge, labels, help, buckets: &[] }
+}
+
+const fn histogram(name: &'static str, help: &'static str, buckets: &'static [f64]) -> Family {
+    Family { name, kind: Kind::Histogram, labels: &["platform"], help, buckets }
+}
+
+const DURATION: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0];
+// 300 s is an edge because the freshness objective is "ends within five minutes".
+const AGE: &[f64] = &[
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0, 259_200.0,
+    604_800.0,
+];
+const WAIT: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0];
+const ACCOUNT: &[&str] = &["platform", "account"];
+const PARTITION: &[&str] = &["topic", "partition"];
+
+pub const RECEIVED: Family =
+    counter("postback_events_received_total", &["topic"], "Records read, of inputs, retry tiers and parking topics.");
+pub const FINISHED: Family = counter(
+    "postback_events_finished_total",
+    &["platform", "account", "outcome"],
+    "Events that reached a terminal state.",
+);
+pub const OPEN: Family =
+    gauge("postback_events_open", ACCOUNT, "Records read and neither finished nor handed off, waiting ones included.");
+pub const PARKED: Family =
+    gauge("postback_events_parked", ACCOUNT, "Unfinished records in parking topics, told by the partition's owner.");
+pub const HANDED_OFF: Family = counter(
+    "postback_events_handed_off_total",
+    &["to"],
+    "Records that left this process without an end: to a retry tier, to parking, or returned at revoke or shutdown.",
+);
+pub const UNACCOUNTED: Family = gauge(
+    "postback_unaccounted_events",
+    &[],
+    "Received - finished - open - handed off; anything but 0 means that an event was lost track of.",
+);
+pub const ATTEMPTS: Family =
+    counter("postback_attempts_total", &["platform", "account", "class"], "Requests to platforms by class of answer.");
+pub const ATTEMPT_DURATION: Family =
+    histogram("postback_attempt_duration_seconds", "Time of one request, connecting included.", DURATION);
+pub const AGE_AT_DELIVERY: Family =
+    histogram("postback_event_age_at_delivery_seconds", "From the event's time to its acceptance.", AGE);
+pub const OLDEST_OPEN: Family = gauge(
+    "postback_oldest_open_event_age_seconds",
+    ACCOUNT,
+    "Age of the oldest unfinished event since it was first seen, waiting and parked ones included; 0 where none is.",
+);
+pub const DEAD_LETTERS: Family =
+    counter("postback_dead_letters_total", &["platform", "account", "reason"], "Events written to the dead letters.");
+pub const RETRIES: Family =
+    counter("postback_retries_scheduled_total", &["platform", "tier"], "Hand-offs to a retry tier.");
+pub const RESENDS: Family = counter(
+    "postback_ambiguous_resends_total",
+    ACCOUNT,
+    "Sends that could be a second one, each declared before its first byte went out.",
+);
+pub const UNCLASSIFIED: Family =
+    counter("postback_unclassified_codes_total", ACCOUNT, "Answers whose code no table lists.");
+pub const CLAIMS: Family = counter("postback_claims_total", &["result"], "Claims of a trans_id by what was found.");
+pub const LANE_STATE: Family = gauge("postback_lane_state", &["account", "state"], "1 on the lane's current state.");
+pub const RATE_WAIT: Family =
+    histogram("postback_rate_limit_wait_seconds", "From claim to the slot of the shared rate.", WAIT);
+pub const CONCURRENCY: Family = gauge("postback_lane_concurrency_limit", &["account"], "Permits of the lane.");
+pub const LAG_RECORDS: Family =
+    gauge("postback_consumer_lag_records", PARTITION, "Records between the committed position and the end.");
+pub const LAG_SECONDS: Family = gauge(
+    "postback_consumer_lag_seconds",
+    PARTITION,
+    "Age of the oldest record that is not finished; 0 where none is.",
+);
+pub const COMMIT_AGE: Family = gauge(
+    "postback_commit_age_seconds",
+    PARTITION,
+    "Since the committed position last moved while there was something to move it.",
+);
+pub const IN_FLIGHT_EVENTS: Family = gauge("postback_in_flight_events", &[], "Records read from inputs, not finished.");
+pub const IN_FLIGHT_BYTES: Family = gauge("postback_in_flight_bytes", &[], "Bytes of the records in flight.");
+pub const REDIS_UP: Family = gauge("postback_redis_up", &[], "1 while Redis answers.");
+pub const KAFKA_UP: Family = gauge("postback_kafka_up", &[], "1 while a broker answers.");
+pub const BUILD_INFO: Family = gauge("postback_build_info", &["version", "commit"], "Always 1.");
+pub const SECRET_AGE: Family = gauge(
+    "postback_secret_age_days",
+    &["account"],
+    "Since the not_before of the credential in force; no series where it is not stated.",
+);
+
+/// Every family, in the order of the contract.
+pub const ALL: [&Family; 27] = [
+    &RECEIVED,
+    &FINISHED,
+    &OPEN,
+    &PARKED,
+    &HANDED_OFF,
+    &UNACCOUNTED,
+    &ATTEMPTS,
+    &ATTEMPT_DURATION,
+    &AGE_AT_DELIVERY,
+    &OLDEST_OPEN,
+    &DEAD_LETTERS,
+    &RETRIES,
+    &RESENDS,
+    &UNCLASSIFIED,
+    &CLAIMS,
+    &LANE_STATE,
+    &RATE_WAIT,
+    &CONCURRENCY,
+    &LAG_RECORDS,
+    &LAG_SECONDS,
+    &COMMIT_AGE,
+    &IN_FLIGHT_EVENTS,
+    &IN_FLIGHT_BYTES,
+    &REDIS_UP,
+    &KAFKA_UP,
+    &BUILD_INFO,
+    &SECRET_AGE,
+];
+
+/// Makes families and registers them.
+pub struct Maker<'a>(pub &'a Registry);
+
+impl Maker<'_> {
+    pub fn counters(&self, family: &Family) -> IntCounterVec {
+        self.register(IntCounterVec::new(opts(family), family.labels))
+    }
+    pub fn int_gauges(&self, family: &Family) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(opts(family), family.labels))
+    }
+    pub fn gauges(&self, family: &Family) -> GaugeVec {
+        self.register(GaugeVec::new(opts(family), family.labels))
+    }
+    pub fn histograms(&self, family: &Family) -> HistogramVec {
+        let opts = HistogramOpts::new(family.name, family.help).buckets(family.buckets.to_vec());
+        self.register(HistogramVec::new(opts, family.labels))
+    }
+
+    #[expect(clippy::expect_used, reason = "names, labels and buckets are the constants above; a test makes each one")]
+    fn register<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let made = made.expect("a family of the table is well formed");
+        self.0.register(Box::new(made.clone())).expect("a family of the table is registered once");
+        made
+    }
+}
+
+fn opts(family: &Family) -> Opts {
+    Opts::new(family.name, family.help)
+}

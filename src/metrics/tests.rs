@@ -1,0 +1,281 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::error::{Class, Outcome, Reason};
+
+fn setup() -> Arc<Metrics> {
+    let tiers = ["5s".to_owned(), "30s".to_owned()];
+    Metrics::new(Setup {
+        accounts: vec![(Platform::Qihoo360, "acme-ps".into()), (Platform::Baizhu, "acme-bz".into())],
+        tiers: &tiers,
+        topics: vec!["conversions".into()],
+    })
+}
+
+/// Series of an exposition: name and labels as they stand, to the value.
+fn series(text: &str) -> BTreeMap<&str, f64> {
+    let lines = text.lines().filter(|l| !l.starts_with('#'));
+    lines.map(|l| l.rsplit_once(' ').unwrap()).map(|(n, v)| (n, v.parse().unwrap())).collect()
+}
+
+/// The contract's table, written out a second time: a change of any name, type or label breaks dashboards.
+const GOLDEN: [(&str, &str, &str); 27] = [
+    ("events_received_total", "counter", "topic"),
+    ("events_finished_total", "counter", "account,outcome,platform"),
+    ("events_open", "gauge", "account,platform"),
+    ("events_parked", "gauge", "account,platform"),
+    ("events_handed_off_total", "counter", "to"),
+    ("unaccounted_events", "gauge", ""),
+    ("attempts_total", "counter", "account,class,platform"),
+    ("attempt_duration_seconds", "histogram", "platform"),
+    ("event_age_at_delivery_seconds", "histogram", "platform"),
+    ("oldest_open_event_age_seconds", "gauge", "account,platform"),
+    ("dead_letters_total", "counter", "account,platform,reason"),
+    ("retries_scheduled_total", "counter", "platform,tier"),
+    ("ambiguous_resends_total", "counter", "account,platform"),
+    ("unclassified_codes_total", "counter", "account,platform"),
+    ("claims_total", "counter", "result"),
+    ("lane_state", "gauge", "account,state"),
+    ("rate_limit_wait_seconds", "histogram", "platform"),
+    ("lane_concurrency_limit", "gauge", "account"),
+    ("consumer_lag_records", "gauge", "partition,topic"),
+    ("consumer_lag_seconds", "gauge", "partition,topic"),
+    ("commit_age_seconds", "gauge", "partition,topic"),
+    ("in_flight_events", "gauge", ""),
+    ("in_flight_bytes", "gauge", ""),
+    ("redis_up", "gauge", ""),
+    ("kafka_up", "gauge", ""),
+    ("build_info", "gauge", "commit,version"),
+    ("secret_age_days", "gauge", "account"),
+];
+
+#[test]
+fn names_types_and_labels_are_those_of_the_contract() {
+    let metrics = setup();
+    metrics.set_partition("conversions", 0, 3, 1.5, 0.5);
+    metrics.account(0).set_secret_windows(vec![(Some(0), None)]);
+    let text = metrics.render();
+    let mut found = BTreeMap::new();
+    for line in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let mut labels = BTreeSet::new();
+        for key in series(&text).keys().filter(|k| {
+            let base = k.split('{').next().unwrap();
+            base == name
+                || kind == "histogram"
+                    && ["_bucket", "_sum", "_count"].iter().any(|s| base.strip_suffix(s) == Some(name))
+        }) {
+            let inside = key.split_once('{').map_or("", |(_, rest)| rest.trim_end_matches('}'));
+            labels.extend(inside.split(',').filter(|l| !l.is_empty()).map(|l| l.split('=').next().unwrap()));
+        }
+        labels.remove("le");
+        found.insert(name.to_owned(), (kind.to_owned(), labels.into_iter().collect::<Vec<_>>().join(",")));
+    }
+    let golden: BTreeMap<String, (String, String)> =
+        GOLDEN.iter().map(|(n, k, l)| (format!("postback_{n}"), ((*k).to_owned(), (*l).to_owned()))).collect();
+    assert_eq!(found, golden);
+}
+
+#[test]
+fn every_family_shows_its_type_before_anything_happened() {
+    let text = Metrics::new(Setup::default()).render();
+    for (name, kind, _) in GOLDEN {
+        assert!(text.contains(&format!("# TYPE postback_{name} {kind}\n")), "{name}");
+    }
+}
+
+#[test]
+fn closed_labels_are_all_there_at_zero_for_every_account_from_the_start() {
+    let text = setup().render();
+    let all = series(&text);
+    for (platform, account) in [("qihoo360", "acme-ps"), ("baizhu", "acme-bz")] {
+        let mut want = Vec::new();
+        for o in Outcome::ALL {
+            want.push(format!(
+                "events_finished_total{{account=\"{account}\",outcome=\"{}\",platform=\"{platform}\"}}",
+                o.as_str()
+            ));
+        }
+        for c in Class::ALL {
+            want.push(format!(
+                "attempts_total{{account=\"{account}\",class=\"{}\",platform=\"{platform}\"}}",
+                c.as_str()
+            ));
+        }
+        for r in Reason::ALL {
+            want.push(format!(
+                "dead_letters_total{{account=\"{account}\",platform=\"{platform}\",reason=\"{}\"}}",
+                r.as_str()
+            ));
+        }
+        for name in [
+            "ambiguous_resends_total",
+            "unclassified_codes_total",
+            "events_open",
+            "events_parked",
+            "oldest_open_event_age_seconds",
+        ] {
+            want.push(format!("{name}{{account=\"{account}\",platform=\"{platform}\"}}"));
+        }
+        for tier in ["5s", "30s"] {
+            want.push(format!("retries_scheduled_total{{platform=\"{platform}\",tier=\"{tier}\"}}"));
+        }
+        for key in want {
+            assert_eq!(all.get(format!("postback_{key}").as_str()), Some(&0.0), "{key}");
+        }
+    }
+    for result in ClaimResult::ALL {
+        assert_eq!(all[format!("postback_claims_total{{result=\"{}\"}}", result.as_str()).as_str()], 0.0);
+    }
+    for to in ["retry", "parked", "returned"] {
+        assert_eq!(all[format!("postback_events_handed_off_total{{to=\"{to}\"}}").as_str()], 0.0);
+    }
+    assert_eq!(all["postback_events_received_total{topic=\"conversions\"}"], 0.0);
+}
+
+#[test]
+fn what_names_no_account_is_counted_as_unknown_and_shows_nothing_it_cannot_reach() {
+    let metrics = setup();
+    assert_eq!(metrics.unknown(None), 2);
+    metrics.account(metrics.unknown(None)).dead_letter(Reason::Malformed);
+    metrics.account(metrics.unknown(Some(Platform::Baizhu))).dead_letter(Reason::UnknownAccount);
+    metrics.account(metrics.unknown(None)).attempt(Class::Retry);
+    let text = metrics.render();
+    let all = series(&text);
+    assert_eq!(all["postback_dead_letters_total{account=\"unknown\",platform=\"unknown\",reason=\"malformed\"}"], 1.0);
+    assert_eq!(
+        all["postback_dead_letters_total{account=\"unknown\",platform=\"baizhu\",reason=\"unknown_account\"}"],
+        1.0
+    );
+    let families: BTreeSet<_> =
+        all.keys().filter(|k| k.contains("account=\"unknown\"")).map(|k| k.split('{').next().unwrap()).collect();
+    let want = ["postback_dead_letters_total", "postback_events_finished_total", "postback_events_open"];
+    assert_eq!(families.into_iter().collect::<Vec<_>>(), want);
+}
+
+#[test]
+fn a_platform_without_an_account_falls_back_to_unknown() {
+    let metrics = Metrics::new(Setup { accounts: vec![(Platform::Baizhu, "a".into())], ..Setup::default() });
+    assert_eq!(metrics.unknown(Some(Platform::Qihoo360)), metrics.unknown(None));
+    assert!(Arc::ptr_eq(metrics.account(99), metrics.account(metrics.unknown(None))));
+}
+
+#[test]
+fn an_index_of_a_label_is_its_place_in_the_list() {
+    assert!(Outcome::ALL.iter().enumerate().all(|(i, x)| *x as usize == i));
+    assert!(Class::ALL.iter().enumerate().all(|(i, x)| *x as usize == i));
+    assert!(Reason::ALL.iter().enumerate().all(|(i, x)| *x as usize == i));
+    assert!(ClaimResult::ALL.iter().enumerate().all(|(i, x)| *x as usize == i));
+    assert!(LaneState::ALL.iter().enumerate().all(|(i, x)| *x as usize == i));
+}
+
+#[test]
+fn a_lane_has_exactly_one_state() {
+    let metrics = setup();
+    let of = |state: &str| {
+        series(&metrics.render())[format!("postback_lane_state{{account=\"acme-ps\",state=\"{state}\"}}").as_str()]
+    };
+    assert_eq!(of("flowing"), 1.0);
+    metrics.account(0).lane_state(LaneState::Halted);
+    assert_eq!(LaneState::ALL.map(|s| of(s.as_str())), [0.0, 0.0, 0.0, 1.0, 0.0]);
+}
+
+#[test]
+fn a_revoked_partition_leaves_no_series_behind() {
+    let metrics = setup();
+    metrics.set_partition("conversions", 3, 7, 2.0, 1.0);
+    assert!(metrics.render().contains("postback_consumer_lag_records{partition=\"3\",topic=\"conversions\"} 7"));
+    metrics.remove_partition("conversions", 3);
+    metrics.remove_partition("conversions", 4);
+    let text = metrics.render();
+    assert!(!text.contains("partition=\"3\""));
+    assert!(text.contains("# TYPE postback_commit_age_seconds gauge"));
+}
+
+#[test]
+fn histograms_reach_from_milliseconds_to_days() {
+    let metrics = setup();
+    metrics.account(0).attempt_duration(Duration::from_millis(3));
+    metrics.account(0).age_at_delivery(-5.0);
+    metrics.account(0).rate_wait(Duration::from_secs(2));
+    let text = metrics.render();
+    for edge in ["0.005", "60"] {
+        assert!(
+            text.contains(&format!(
+                "postback_attempt_duration_seconds_bucket{{platform=\"qihoo360\",le=\"{edge}\"}} 1"
+            ))
+        );
+    }
+    for edge in ["0.1", "300", "604800"] {
+        assert!(text.contains(&format!(
+            "postback_event_age_at_delivery_seconds_bucket{{platform=\"qihoo360\",le=\"{edge}\"}} 1"
+        )));
+    }
+}
+
+#[test]
+fn the_age_of_a_secret_is_that_of_the_one_in_force() {
+    let metrics = setup();
+    let now = chrono::Utc::now().timestamp_millis();
+    let day = 86_400_000;
+    metrics.account(0).set_secret_windows(vec![
+        (Some(now - 10 * day), None),
+        (Some(now - 2 * day), None),
+        (Some(now + day), None),
+    ]);
+    let text = metrics.render();
+    let age = series(&text)["postback_secret_age_days{account=\"acme-ps\"}"];
+    assert!((2.0..2.01).contains(&age), "{age}");
+    metrics.account(0).set_secret_windows(vec![(None, None)]);
+    assert!(!metrics.render().contains("secret_age_days{"));
+}
+
+#[test]
+fn a_hostile_topic_name_keeps_the_exposition_valid() {
+    let metrics = setup();
+    metrics.received("a\"} 1\nevil{x=\"\\");
+    let text = metrics.render();
+    assert!(text.contains(r#"postback_events_received_total{topic="a\"} 1\nevil{x=\"\\"} 1"#), "{text}");
+}
+
+#[test]
+fn an_event_without_an_end_is_seen_as_unaccounted() {
+    let metrics = setup();
+    metrics.received("conversions");
+    assert_eq!(metrics.unaccounted_events(), 1);
+    metrics.account(0).open.inc();
+    assert_eq!(metrics.unaccounted_events(), 0);
+    metrics.account(0).open.dec();
+    metrics.handed_off_parked.inc();
+    assert_eq!(metrics.unaccounted_events(), 0);
+    metrics.account(0).finished(Outcome::Delivered);
+    assert_eq!(metrics.unaccounted_events(), -1);
+    assert!(metrics.render().contains("postback_unaccounted_events -1\n"));
+}
+
+#[test]
+fn unaccounted_stays_zero_while_two_threads_move_events() {
+    let metrics = setup();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for index in 0..2 {
+            let (metrics, stop) = (&metrics, &stop);
+            scope.spawn(move || {
+                let received = metrics.received_counter("conversions");
+                while !stop.load(Ordering::Relaxed) {
+                    received.inc();
+                    metrics.account(index).open.inc();
+                    metrics.account(index).finished(Outcome::Delivered);
+                    metrics.account(index).open.dec();
+                }
+            });
+        }
+        for _ in 0..200 {
+            assert_eq!(metrics.unaccounted_events(), 0);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(metrics.unaccounted_events(), 0);
+}

@@ -1,0 +1,77 @@
+//! Structured logs: text on a terminal, JSON lines elsewhere, always on standard error.
+//!
+//! One event is one line whatever its fields hold: control characters and escape sequences are written escaped, each
+//! field is cut at 256 characters, and everything passes [`crate::mask`] on its way out.
+
+mod line;
+mod quiet;
+#[cfg(test)]
+mod tests;
+
+use std::io::IsTerminal as _;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+pub use line::Lines;
+pub use quiet::Quiet;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// Starts logging for the rest of the process, panics included. Records of the `log` crate come through as well.
+///
+/// # Errors
+/// The filter cannot be read, or logging was started before.
+pub fn init(filter: &str, format: Format) -> Result<(), String> {
+    let terminal = std::io::stderr().is_terminal();
+    let json = match format {
+        Format::Auto => !terminal,
+        Format::Text => false,
+        Format::Json => true,
+    };
+    let lines = Lines::new(std::io::stderr, json, terminal && std::env::var_os("NO_COLOR").is_none());
+    tracing_subscriber::registry()
+        .with(parse_filter(filter)?)
+        .with(lines)
+        .try_init()
+        .map_err(|error| format!("logging cannot be started: {error}"))?;
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let text = panic.payload_as_str().unwrap_or("(no text)");
+        tracing::error!(at = place, "panicked: {text}");
+    }));
+    Ok(())
+}
+
+/// The filter that `telemetry.log` stands for.
+///
+/// A bare level is meant for the worker's own code: libraries (librdkafka among them) keep to `warn`, or less where the
+/// level is less. `librdkafka=debug`, or any other target, asks for more.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
+    let mut directives = Vec::new();
+    let mut bare = LevelFilter::INFO;
+    for part in filter.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        match part.parse::<LevelFilter>() {
+            Ok(level) => bare = level,
+            Err(_) => directives.push(part.to_owned()),
+        }
+    }
+    directives.insert(0, bare.min(LevelFilter::WARN).to_string());
+    directives.insert(1, format!("postback={bare}"));
+    EnvFilter::try_new(directives.join(","))
+        .map_err(|error| format!("`{filter}` is no log filter ({error}); write a level, or target=level, …"))
+}

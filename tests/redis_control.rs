@@ -1,0 +1,217 @@
+//! Lane switches, snapshots, orders and the commands on them, against a real Redis at `POSTBACK_TEST_REDIS`.
+
+use std::sync::Arc;
+
+use clap::{Args as _, Command, FromArgMatches as _};
+use postback::cli::source::Known;
+use postback::cli::{accounts, blocked, unblock};
+use postback::control::orders::{Epoch, give_order, order_done, read_orders, renew_epoch};
+use postback::control::snapshot::{read_snapshots, remove_snapshot, write_snapshot};
+use postback::control::{
+    By, Keys, LaneSnapshot, Order, PartitionSnapshot, Place, ReplicaSnapshot, Target, lanes, read_audit,
+};
+use postback::redis::Config;
+use postback::senders::{Platform, SecretString};
+use redis::aio::MultiplexedConnection;
+
+fn url() -> String {
+    std::env::var("POSTBACK_TEST_REDIS").expect("POSTBACK_TEST_REDIS must hold the URL of a Redis for tests")
+}
+
+/// A connection and keys of this test alone.
+async fn fresh() -> (MultiplexedConnection, Keys, Config) {
+    let prefix = format!("test-{:016x}", rand::random::<u64>());
+    let client = redis::Client::open(url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.expect("POSTBACK_TEST_REDIS answers");
+    let config = Config { url: SecretString::new(url()), prefix: prefix.clone() };
+    (connection, Keys::new(&prefix), config)
+}
+
+fn by(why: &str) -> By {
+    By::new("li", why)
+}
+
+#[tokio::test]
+async fn pause_and_halt_do_not_lose_each_other_and_resume_clears_both() {
+    let (mut c, keys, _) = fresh().await;
+    lanes::pause(&mut c, &keys, "acme", &by("review"), 5).await.unwrap();
+    assert!(lanes::halt(&mut c, &keys, "acme", &by("bad key"), 6).await.unwrap());
+    assert!(!lanes::halt(&mut c, &keys, "acme", &by("bad key again"), 7).await.unwrap());
+    let lane = lanes::read_lanes(&mut c, &keys).await.unwrap().remove("acme").unwrap();
+    assert_eq!(lane.paused.unwrap().reason, "review");
+    let halted = lane.halted.unwrap();
+    assert_eq!((halted.reason.as_str(), halted.since_ms), ("bad key", 6));
+    lanes::resume(&mut c, &keys, "acme", &by("fixed"), 8).await.unwrap();
+    assert!(lanes::read_lanes(&mut c, &keys).await.unwrap().is_empty());
+    let trail = read_audit(&mut c, &keys, 10).await.unwrap();
+    let what: Vec<_> = trail.iter().map(|e| (e.what.as_str(), e.why.as_str(), e.account.as_deref())).collect();
+    let want =
+        [("resume", "fixed", Some("acme")), ("halt", "bad key", Some("acme")), ("pause", "review", Some("acme"))];
+    assert_eq!(what, want);
+}
+
+#[tokio::test]
+async fn replicas_that_race_keep_every_flag_and_audit_one_halt() {
+    let (c, keys, _) = fresh().await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..20 {
+        let (mut c, keys) = (c.clone(), keys.clone());
+        tasks.spawn(async move {
+            if n % 2 == 0 {
+                lanes::pause(&mut c, &keys, "acme", &by("p"), n).await.unwrap();
+            } else {
+                lanes::halt(&mut c, &keys, "acme", &by("h"), n).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    let mut c = c;
+    let lane = lanes::read_lanes(&mut c, &keys).await.unwrap().remove("acme").unwrap();
+    assert!(lane.paused.is_some() && lane.halted.is_some());
+    let trail = read_audit(&mut c, &keys, 100).await.unwrap();
+    assert_eq!(trail.iter().filter(|e| e.what == "halt").count(), 1);
+    assert_eq!(trail.iter().filter(|e| e.what == "pause").count(), 10);
+}
+
+#[tokio::test]
+async fn a_store_that_forgot_gets_the_switches_back_and_a_newer_one_wins() {
+    let (mut c, keys, _) = fresh().await;
+    lanes::pause(&mut c, &keys, "a", &by("old"), 1).await.unwrap();
+    lanes::halt(&mut c, &keys, "b", &by("old"), 1).await.unwrap();
+    let known = lanes::read_lanes(&mut c, &keys).await.unwrap();
+    let () = redis::cmd("DEL").arg(keys.lanes()).query_async(&mut c).await.unwrap();
+    lanes::pause(&mut c, &keys, "a", &by("new"), 2).await.unwrap();
+    lanes::restore(&mut c, &keys, &known).await.unwrap();
+    let now = lanes::read_lanes(&mut c, &keys).await.unwrap();
+    assert_eq!(now["a"].paused.as_ref().unwrap().reason, "new");
+    assert_eq!(now["b"], known["b"]);
+    lanes::restore(&mut c, &keys, &lanes::Lanes::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_audit_trail_is_bounded() {
+    let (mut c, keys, _) = fresh().await;
+    let filler = vec!["x"; 10_050];
+    let () = redis::cmd("LPUSH").arg(keys.audit()).arg(filler).query_async(&mut c).await.unwrap();
+    lanes::pause(&mut c, &keys, "a", &by("r"), 1).await.unwrap();
+    let length: i64 = redis::cmd("LLEN").arg(keys.audit()).query_async(&mut c).await.unwrap();
+    assert_eq!(length, 10_000);
+}
+
+#[tokio::test]
+async fn snapshots_expire_and_their_ids_are_forgotten() {
+    let (mut c, keys, _) = fresh().await;
+    for id in ["b", "a"] {
+        let snapshot = ReplicaSnapshot { id: id.into(), at_ms: 3, ..ReplicaSnapshot::default() };
+        write_snapshot(&mut c, &keys, &snapshot).await.unwrap();
+    }
+    let ids = |all: Vec<ReplicaSnapshot>| all.into_iter().map(|s| s.id).collect::<Vec<_>>();
+    assert_eq!(ids(read_snapshots(&mut c, &keys).await.unwrap()), ["a", "b"]);
+    let left: i64 = redis::cmd("PTTL").arg(keys.replica("a")).query_async(&mut c).await.unwrap();
+    assert!((10_000..=15_000).contains(&left), "{left}");
+    let () = redis::cmd("DEL").arg(keys.replica("a")).query_async(&mut c).await.unwrap();
+    assert_eq!(ids(read_snapshots(&mut c, &keys).await.unwrap()), ["b"]);
+    let members: Vec<String> = redis::cmd("SMEMBERS").arg(keys.replicas()).query_async(&mut c).await.unwrap();
+    assert_eq!(members, ["b"]);
+    remove_snapshot(&mut c, &keys, "b").await.unwrap();
+    assert!(read_snapshots(&mut c, &keys).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_order_that_was_replaced_is_not_deleted_by_who_carried_out_the_old_one() {
+    let (mut c, keys, _) = fresh().await;
+    let place: Place = "conversions/3".parse().unwrap();
+    let order = |to, at_ms| Order { to, reason: "r".into(), who: "li".into(), at_ms };
+    let (old, new) = (order(Target::Earliest, 1), order(Target::Offset(7), 2));
+    give_order(&mut c, &keys, &place, &old).await.unwrap();
+    assert_eq!(read_orders(&mut c, &keys).await.unwrap()[&place], old);
+    give_order(&mut c, &keys, &place, &new).await.unwrap();
+    assert!(!order_done(&mut c, &keys, &place, &old).await.unwrap());
+    assert_eq!(read_orders(&mut c, &keys).await.unwrap()[&place], new);
+    assert!(order_done(&mut c, &keys, &place, &new).await.unwrap());
+    assert!(read_orders(&mut c, &keys).await.unwrap().is_empty());
+    let trail = read_audit(&mut c, &keys, 1).await.unwrap();
+    assert_eq!(trail[0].detail.as_deref(), Some("conversions/3 to 7"));
+}
+
+#[tokio::test]
+async fn an_epoch_is_renewed_only_where_it_is_missing() {
+    let (mut c, keys, _) = fresh().await;
+    let Epoch::Renewed(id) = renew_epoch(&mut c, &keys, &by("new Redis"), 1).await.unwrap() else { panic!("missing") };
+    assert_eq!(renew_epoch(&mut c, &keys, &by("again"), 2).await.unwrap(), Epoch::Present(id));
+    let () = redis::cmd("SET").arg(keys.epoch()).arg("starting").query_async(&mut c).await.unwrap();
+    assert_eq!(renew_epoch(&mut c, &keys, &by("again"), 3).await.unwrap(), Epoch::Starting);
+    assert_eq!(read_audit(&mut c, &keys, 10).await.unwrap().len(), 1);
+}
+
+fn parse<T: clap::Args + clap::FromArgMatches>(args: &[&str]) -> T {
+    let matches = T::augment_args(Command::new("x").no_binary_name(true)).try_get_matches_from(args).unwrap();
+    T::from_arg_matches(&matches).unwrap()
+}
+
+#[tokio::test]
+async fn the_commands_show_and_change_what_stands_in_redis() {
+    let (mut c, keys, redis) = fresh().await;
+    let accounts: [(Platform, Arc<str>); 2] =
+        [(Platform::Qihoo360, "acme-ps".into()), (Platform::Baizhu, "acme-bz".into())];
+    let known = Known { redis: &redis, accounts: &accounts, admin_listen: "127.0.0.1:1" };
+    let snapshot = ReplicaSnapshot {
+        id: "w1".into(),
+        at_ms: 1,
+        lanes: vec![LaneSnapshot { account: "acme-ps".into(), state: "flowing".into(), open: 9, ..Default::default() }],
+        partitions: vec![
+            PartitionSnapshot {
+                topic: "conversions".into(),
+                partition: 3,
+                parked: Some("lost".into()),
+                ..Default::default()
+            },
+            PartitionSnapshot { topic: "conversions".into(), partition: 4, ..Default::default() },
+        ],
+        ..Default::default()
+    };
+    write_snapshot(&mut c, &keys, &snapshot).await.unwrap();
+
+    let mut out = Vec::new();
+    let pause: accounts::Args = parse(&["pause", "acme-ps", "--reason", "review", "--who", "li"]);
+    accounts::run(&pause, &known, &mut out).await.unwrap();
+    let list: accounts::Args = parse(&["list", "--json"]);
+    let mut out = Vec::new();
+    accounts::run(&list, &known, &mut out).await.unwrap();
+    let rows: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(rows[0]["state"], "paused");
+    assert_eq!((rows[0]["why"].as_str(), rows[0]["who"].as_str()), (Some("review"), Some("li")));
+    assert_eq!(rows[0]["replicas"][0]["open"], 9);
+    assert_eq!((rows[1]["account"].as_str(), rows[1]["state"].as_str()), (Some("acme-bz"), Some("flowing")));
+
+    let unknown: accounts::Args = parse(&["resume", "acme-sp"]);
+    let error = accounts::run(&unknown, &known, &mut Vec::new()).await.unwrap_err().to_string();
+    assert!(error.contains("did you mean `acme-ps`?"), "{error}");
+    let no_reason: accounts::Args = parse(&["pause", "acme-ps"]);
+    assert!(accounts::run(&no_reason, &known, &mut Vec::new()).await.is_err());
+    let resume: accounts::Args = parse(&["resume", "acme-ps"]);
+    accounts::run(&resume, &known, &mut Vec::new()).await.unwrap();
+    assert!(lanes::read_lanes(&mut c, &keys).await.unwrap().is_empty());
+
+    let mut out = Vec::new();
+    blocked::run(&parse(&["--json"]), &known, &mut out).await.unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(report["partitions"][0]["parked"], "lost");
+    assert_eq!(report["lanes"].as_array().unwrap().len(), 2);
+    let mut out = Vec::new();
+    blocked::run(&parse(&[]), &known, &mut out).await.unwrap();
+    assert!(String::from_utf8(out).unwrap().contains("PARKED: lost"));
+
+    let offsets = |partition: &str| -> unblock::Args {
+        parse(&["offsets", "--topic", "conversions", "--partition", partition, "--to", "earliest", "--reason", "r"])
+    };
+    unblock::run(&offsets("3"), &known, &mut Vec::new()).await.unwrap();
+    let error = unblock::run(&offsets("4"), &known, &mut Vec::new()).await.unwrap_err().to_string();
+    assert!(error.contains("is not parked"), "{error}");
+    let orders = read_orders(&mut c, &keys).await.unwrap();
+    assert_eq!(orders.keys().map(ToString::to_string).collect::<Vec<_>>(), ["conversions/3"]);
+
+    let mut out = Vec::new();
+    unblock::run(&parse(&["dedupe", "--reason", "new Redis"]), &known, &mut out).await.unwrap();
+    assert!(String::from_utf8(out).unwrap().starts_with("accounts send again"));
+}
