@@ -9,7 +9,7 @@ use super::section::{Section, unknown};
 use super::tree::{Node, Table, Value};
 use crate::senders::baizhu::{self, Baizhu};
 use crate::senders::qihoo360::{self, Qihoo360};
-use crate::senders::{Platform, Sender};
+use crate::senders::{Platform, Problem, Sender};
 
 /// The host that takes real conversions.
 pub(super) fn production(platform: Platform) -> &'static str {
@@ -18,9 +18,6 @@ pub(super) fn production(platform: Platform) -> &'static str {
         Platform::Baizhu => "https://sc.anhuiry.com",
     }
 }
-
-/// A key and why it is wrong, or doubtful.
-type Remark = (String, String);
 
 /// Reads the keys that are left, and builds who speaks for the account. `validate`: the platform's part of that table.
 pub(super) fn build(
@@ -56,8 +53,8 @@ struct Keys<'a> {
 impl Keys<'_> {
     fn sender<S: Sender + 'static>(
         &self,
-        made: Result<S, Vec<Remark>>,
-        warnings: impl Fn(&S) -> Vec<Remark>,
+        made: Result<S, Vec<Problem>>,
+        warnings: impl Fn(&S) -> Vec<Problem>,
     ) -> Option<Box<dyn Sender>> {
         match made {
             Ok(sender) => {

@@ -343,10 +343,10 @@ fn all_problems_come_at_once_one_a_line_in_the_order_of_the_file() {
     let shown = found.to_string();
     let lines: Vec<_> = shown.lines().map(|l| l.rsplit("postback.toml:").next().unwrap()).collect();
     assert_eq!(lines.len(), 5, "{shown}");
-    assert!(lines[0].starts_with("13: accounts.acme-bz.when: "), "{shown}");
-    assert!(lines[1].starts_with("15: limits.timeout: "), "{shown}");
-    assert!(lines[2].starts_with("18: retry.max_attemps: "), "{shown}");
-    assert!(lines[3].starts_with("19: retry.odd\\nkey: "), "{shown}");
+    assert!(lines[0].starts_with("14: accounts.acme-bz.when: "), "{shown}");
+    assert!(lines[1].starts_with("16: limits.timeout: "), "{shown}");
+    assert!(lines[2].starts_with("19: retry.max_attemps: "), "{shown}");
+    assert!(lines[3].starts_with("20: retry.odd\\nkey: "), "{shown}");
     assert!(lines[4].starts_with("environment POSTBACK__INTAKE__MAX_IN_FLIGHT: intake.max_in_flight: "), "{shown}");
 }
 

@@ -104,7 +104,7 @@ fn no_secret_is_ever_shown() {
     for over in [
         "[redis]\nurl = \"MARKER\"",
         "[redis]\nurl = \"redis://:MARKER@h:port\"",
-        "[admin]\ntoken = \"MARKER\u{7f}\"",
+        "[admin]\ntoken = \"MARKER\\u007F\"",
         "[admin]\nlisten = \"${V}\"",
         "[limits]\ntimeout = \"${V}\"",
         "[limits]\nrps = \"${V}\"",
