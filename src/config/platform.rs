@@ -130,7 +130,8 @@ impl Keys<'_> {
     /// The setting that a dotted key names, or the nearest one above it.
     fn find(&self, key: &str) -> Option<&Node> {
         let mut steps = key.split('.');
-        let mut node = self.keys.get(steps.next()?)?;
+        let top = steps.next()?;
+        let mut node = self.keys.get(top).or_else(|| self.section.peek(top))?;
         for step in steps {
             match &node.value {
                 Value::Table(table) if table.contains_key(step) => node = &table[step],
@@ -154,7 +155,11 @@ impl Keys<'_> {
         if let Some(node) = self.find(key) {
             texts_from_outside(node, &mut outside);
         }
-        if outside.iter().any(|text| !text.is_empty() && reason.contains(*text)) {
+        let repeats = |text: &String| {
+            let quoted = format!("{text:?}");
+            !text.is_empty() && (reason.contains(text) || reason.contains(&quoted))
+        };
+        if outside.iter().any(repeats) {
             return "has a value that is not accepted; it comes from outside the file and is not shown".to_owned();
         }
         reason
@@ -190,9 +195,14 @@ fn put(table: &mut toml::Table, path: &str, value: toml::Value) {
     }
 }
 
-fn texts_from_outside<'n>(node: &'n Node, found: &mut Vec<&'n str>) {
+fn texts_from_outside(node: &Node, found: &mut Vec<String>) {
     match &node.value {
-        Value::Text(text) if node.indirect => found.push(text),
+        Value::Text(text) if node.indirect => {
+            found.push(text.clone());
+            if let Some(value) = node.read() {
+                texts_from_outside(&Node { value, place: node.place.clone(), indirect: false }, found);
+            }
+        }
         Value::List(list) => list.iter().for_each(|n| texts_from_outside(n, found)),
         Value::Table(table) => table.values().for_each(|n| texts_from_outside(n, found)),
         _ => {}

@@ -159,9 +159,9 @@ fn each_problem_names_its_exact_key() {
             "kafka.properties.metadata.broker.list",
             "kafka.brokers",
         ),
-        ("[kafka.properties]\ngroup.protocol = \"consumer\"", "kafka.properties.group.protocol", "fixed"),
-        ("[kafka.properties]\n\"partitioner\" = \"random\"", "kafka.properties.partitioner", "murmur2"),
-        ("[kafka.properties]\n\"test.mock.num.brokers\" = 3", "kafka.properties.test.mock.num.brokers", "mock"),
+        ("[kafka.properties]\ngroup.protocol = \"consumer\"", "kafka.properties.group.protocol", "classic"),
+        ("[kafka.properties]\n\"partitioner\" = \"random\"", "kafka.properties.partitioner", "Java"),
+        ("[kafka.properties]\n\"test.mock.num.brokers\" = 3", "kafka.properties.test.mock.num.brokers", "brokers"),
         ("[kafka.properties]\n\"acks\" = 1", "kafka.properties.acks", "all"),
         ("[kafka.properties]\n\"sesion.timeout.ms\" = 1", "kafka.properties.sesion.timeout.ms", "`session.timeout.ms`"),
         (
@@ -173,7 +173,7 @@ fn each_problem_names_its_exact_key() {
         (
             "[kafka.properties]\n\"sasl.mechanism\" = \"PLAIN\"\n\"sasl.mechanisms\" = \"PLAIN\"",
             "kafka.properties.sasl.mechanisms",
-            "another name of sasl.mechanism",
+            "another name of sasl.mechanism,",
         ),
         ("[redis]\nurl = \"http://h\"", "redis.url", "redis://"),
         ("[redis]\nurl = \"embedded\"", "redis.url", "this version does not have"),
