@@ -9,7 +9,7 @@ use super::section::{Section, unknown};
 use super::tree::{Node, Table, Value};
 use crate::senders::baizhu::{self, Baizhu};
 use crate::senders::qihoo360::{self, Qihoo360};
-use crate::senders::{Platform, Sender};
+use crate::senders::{Platform, Problem, Sender};
 
 /// The host that takes real conversions.
 pub(super) fn production(platform: Platform) -> &'static str {
@@ -18,9 +18,6 @@ pub(super) fn production(platform: Platform) -> &'static str {
         Platform::Baizhu => "https://sc.anhuiry.com",
     }
 }
-
-/// A key and why it is wrong, or doubtful.
-type Remark = (String, String);
 
 /// Reads the keys that are left, and builds who speaks for the account. `validate`: the platform's part of that table.
 pub(super) fn build(
@@ -56,8 +53,8 @@ struct Keys<'a> {
 impl Keys<'_> {
     fn sender<S: Sender + 'static>(
         &self,
-        made: Result<S, Vec<Remark>>,
-        warnings: impl Fn(&S) -> Vec<Remark>,
+        made: Result<S, Vec<Problem>>,
+        warnings: impl Fn(&S) -> Vec<Problem>,
     ) -> Option<Box<dyn Sender>> {
         match made {
             Ok(sender) => {
@@ -133,7 +130,8 @@ impl Keys<'_> {
     /// The setting that a dotted key names, or the nearest one above it.
     fn find(&self, key: &str) -> Option<&Node> {
         let mut steps = key.split('.');
-        let mut node = self.keys.get(steps.next()?)?;
+        let top = steps.next()?;
+        let mut node = self.keys.get(top).or_else(|| self.section.peek(top))?;
         for step in steps {
             match &node.value {
                 Value::Table(table) if table.contains_key(step) => node = &table[step],
@@ -157,7 +155,11 @@ impl Keys<'_> {
         if let Some(node) = self.find(key) {
             texts_from_outside(node, &mut outside);
         }
-        if outside.iter().any(|text| !text.is_empty() && reason.contains(*text)) {
+        let repeats = |text: &String| {
+            let quoted = format!("{text:?}");
+            !text.is_empty() && (reason.contains(text) || reason.contains(&quoted))
+        };
+        if outside.iter().any(repeats) {
             return "has a value that is not accepted; it comes from outside the file and is not shown".to_owned();
         }
         reason
@@ -193,9 +195,14 @@ fn put(table: &mut toml::Table, path: &str, value: toml::Value) {
     }
 }
 
-fn texts_from_outside<'n>(node: &'n Node, found: &mut Vec<&'n str>) {
+fn texts_from_outside(node: &Node, found: &mut Vec<String>) {
     match &node.value {
-        Value::Text(text) if node.indirect => found.push(text),
+        Value::Text(text) if node.indirect => {
+            found.push(text.clone());
+            if let Some(value) = node.read() {
+                texts_from_outside(&Node { value, place: node.place.clone(), indirect: false }, found);
+            }
+        }
         Value::List(list) => list.iter().for_each(|n| texts_from_outside(n, found)),
         Value::Table(table) => table.values().for_each(|n| texts_from_outside(n, found)),
         _ => {}
