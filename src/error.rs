@@ -176,8 +176,16 @@ pub enum DeliveryError {
     Permanent(Answer),
     /// Bytes went out and no usable answer came.
     Ambiguous(Answer),
-    /// Another copy is being sent, or was sent with an unknown end.
-    Held,
+    /// Another copy is being sent.
+    Held {
+        /// It was sent by another lineage, and nobody will ever know how that ended.
+        unknown: bool,
+    },
+    /// A first attempt in the last moments of its natural day waits for midnight.
+    Later {
+        /// Until then, epoch ms.
+        until_ms: i64,
+    },
     /// Our own Redis or Kafka is away.
     Unavailable(String),
     /// The lane closed before anything was sent.
@@ -227,7 +235,7 @@ impl DeliveryError {
             // Without tokens there is nothing to refresh; with them the token cache has tried already.
             DeliveryError::Refresh(_) | DeliveryError::Halt(_) => Disposition::Halt,
             DeliveryError::Closed => Disposition::Park,
-            DeliveryError::Held => Disposition::LeaseTier,
+            DeliveryError::Held { .. } | DeliveryError::Later { .. } => Disposition::LeaseTier,
             DeliveryError::Unavailable(_) => Disposition::Hold,
             DeliveryError::Returned => Disposition::Return,
         }
@@ -249,7 +257,8 @@ impl DeliveryError {
             | DeliveryError::Invalid(_)
             | DeliveryError::Expired(_)
             | DeliveryError::Conflict(_)
-            | DeliveryError::Held
+            | DeliveryError::Held { .. }
+            | DeliveryError::Later { .. }
             | DeliveryError::Unavailable(_)
             | DeliveryError::Closed
             | DeliveryError::Returned => None,

@@ -1,10 +1,271 @@
-//! The conversion event as producers publish it (SPEC section 7): decoding and the rules of the envelope.
+//! The conversion event as producers publish it (SPEC section 7): its parts, decoding and the rules of the envelope.
+//!
+//! The doc comments here are the descriptions in `config/event.schema.json`, which is generated from these types.
+//! Platform rules are the senders'; time, accounts and consent are judged by the pipeline.
+
+mod decode;
+mod fingerprint;
+mod json;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 
 use schemars::JsonSchema;
+use serde_json::Value;
 
-/// One conversion.
-#[derive(Clone, Debug, JsonSchema)]
+pub use decode::{Identity, MAX_VALUE_BYTES, decode, identify};
+pub use json::MAX_DEPTH;
+pub use schema::json_schema;
+
+/// One conversion, as a producer publishes it to the input topic. Members that are not listed are kept in the record
+/// and ignored; `null` is the same as absent for every member that is not required.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
 pub struct ConversionEvent {
-    /// Identity.
+    /// The format and its major version; absent: `postback.event/1`.
+    #[schemars(with = "Option<Schema>")]
+    pub schema: Schema,
+    /// Absent: `conversion`.
+    #[schemars(with = "Option<Kind>")]
+    pub kind: Kind,
+    /// Unique per conversion; with platform, account and native event it is the key that suppresses repeats.
+    /// 1 to 128 visible ASCII characters.
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[\x21-\x7e]+$"))]
     pub trans_id: String,
+    /// A configured platform, e.g. `qihoo360` or `baizhu`.
+    pub platform: String,
+    /// A configured account of that platform; never a credential.
+    pub account: String,
+    /// The canonical name, e.g. `form_submit`, `order`, `pay`; empty only where `kind` is `call`.
+    pub event_type: String,
+    /// The platform's own code; overrides the mapping of `event_type`.
+    pub platform_event: Option<String>,
+    /// When it happened, UTC epoch milliseconds.
+    #[schemars(range(min = 1))]
+    pub event_time_ms: i64,
+    /// When it was published, UTC epoch milliseconds; for the latency metric.
+    pub produced_at_ms: Option<i64>,
+    /// Never attempted after this, UTC epoch milliseconds; the platform's own window still applies.
+    pub deadline_ms: Option<i64>,
+    /// What ties the conversion to a click.
+    #[schemars(with = "Option<Click>")]
+    pub click: Click,
+    /// The order behind it.
+    #[schemars(with = "Option<Order>")]
+    pub order: Order,
+    /// The person behind it.
+    #[schemars(with = "Option<User>")]
+    pub user: User,
+    /// What the person agreed to.
+    #[schemars(with = "Option<Consent>")]
+    pub consent: Consent,
+    /// Extras that are no platform's own, e.g. `score`, `bname`, `product_name`. At most 32 members and 8 KiB of
+    /// compact JSON.
+    #[schemars(with = "Option<serde_json::Map<String, Value>>", extend("maxProperties" = 32))]
+    pub params: Members,
+    /// What only the platform understands, e.g. `data_industry`; it can not name hosts, paths or credentials.
+    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
+    pub platform_params: Members,
+}
+
+impl ConversionEvent {
+    /// Whether the person opted out: the event then ends as `suppressed`.
+    pub fn opted_out(&self) -> bool {
+        self.consent.opt_out == Some(true)
+    }
+
+    /// The first raw identifier, by its dotted path (SPEC section 12, 37); empty texts identify nobody.
+    pub fn raw_identifier(&self) -> Option<Cow<'static, str>> {
+        let (user, device) = (&self.user, &self.user.device);
+        let named = [
+            (&user.phone, "user.phone"),
+            (&user.email, "user.email"),
+            (&device.imei, "user.device.imei"),
+            (&device.idfa, "user.device.idfa"),
+            (&device.oaid, "user.device.oaid"),
+            (&device.android_id, "user.device.android_id"),
+            (&device.caid, "user.device.caid"),
+        ];
+        let found = named.into_iter().find(|(value, _)| value.as_deref().is_some_and(|v| !v.is_empty()));
+        found
+            .map(|(_, path)| Cow::Borrowed(path))
+            .or_else(|| device.others.first().map(|name| format!("user.device.{name}").into()))
+    }
+}
+
+/// The format's name and major version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Schema {
+    /// The only one there is.
+    #[default]
+    #[schemars(rename = "postback.event/1")]
+    V1,
+}
+
+impl Schema {
+    /// The text in events.
+    pub const TEXT: &str = "postback.event/1";
+}
+
+/// What a record asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+pub enum Kind {
+    /// To report one conversion.
+    #[default]
+    Conversion,
+    /// To call an API and publish its answer; only for platforms that take calls.
+    Call,
+}
+
+/// Click ids and other texts of the click, by name. They are opaque: never trimmed, re-cased, truncated or re-encoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Click {
+    /// Every member but `click_time_ms`, in the order of the event; each at most 4096 bytes.
+    pub ids: Vec<(String, String)>,
+    /// When the click happened, UTC epoch milliseconds.
+    pub click_time_ms: Option<i64>,
+}
+
+impl Click {
+    /// The text of that name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.ids.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+}
+
+/// The order behind a conversion.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct Order {
+    /// The order's number; with it events of one order share a partition.
+    pub order_id: Option<String>,
+    /// What was paid.
+    pub amount: Option<Money>,
+    /// What was paid back.
+    pub refund: Option<Money>,
+    /// What was bought.
+    #[schemars(with = "Option<Vec<Item>>")]
+    pub items: Vec<Item>,
+}
+
+/// An amount in the currency's smallest unit; never a float.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+pub struct Money {
+    /// Minor units, e.g. fen.
+    pub minor: i64,
+    /// ISO 4217, e.g. `CNY`.
+    #[schemars(regex(pattern = "^[A-Z]{3}$"))]
+    pub currency: String,
+}
+
+/// One position of an order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct Item {
+    /// The article's number.
+    pub id: Option<String>,
+    /// The article's name.
+    pub name: Option<String>,
+    /// How many.
+    pub quantity: Option<i64>,
+    /// The price of one.
+    pub unit: Option<Money>,
+}
+
+/// The person behind a conversion. Raw identifiers (phone, e-mail, device ids) are refused where the configuration
+/// says so; hashed ones are preferred.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct User {
+    /// The producer's own mark of the user; 百助: the uid.
+    pub user_id: Option<String>,
+    /// Raw phone number.
+    pub phone: Option<String>,
+    /// Raw e-mail address.
+    pub email: Option<String>,
+    /// IPv4 address.
+    pub ip: Option<String>,
+    /// IPv6 address.
+    pub ip_v6: Option<String>,
+    /// Browser or app identification.
+    pub user_agent: Option<String>,
+    /// When the user registered, UTC epoch milliseconds.
+    pub registered_at_ms: Option<i64>,
+    /// The device.
+    #[schemars(with = "Option<Device>")]
+    pub device: Device,
+    /// WeChat identities.
+    #[schemars(with = "Option<Wechat>")]
+    pub wechat: Wechat,
+    /// Hashed identifiers.
+    #[schemars(with = "Option<Hashed>")]
+    pub hashed: Hashed,
+}
+
+/// A device and its raw identifiers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct Device {
+    /// Operating system; no identifier.
+    pub os: Option<String>,
+    /// IMEI.
+    pub imei: Option<String>,
+    /// IDFA.
+    pub idfa: Option<String>,
+    /// OAID.
+    pub oaid: Option<String>,
+    /// Android id.
+    pub android_id: Option<String>,
+    /// CAID.
+    pub caid: Option<String>,
+    /// Names of further members that are there; each counts as a raw identifier.
+    #[schemars(skip)]
+    pub others: Vec<String>,
+}
+
+/// WeChat identities.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct Wechat {
+    /// App id.
+    pub app_id: Option<String>,
+    /// Open id.
+    pub openid: Option<String>,
+    /// Union id.
+    pub unionid: Option<String>,
+}
+
+/// Hashed identifiers, lower-case hex.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct Hashed {
+    /// MD5 of the phone number.
+    pub phone_md5: Option<String>,
+    /// SHA-256 of the phone number.
+    pub phone_sha256: Option<String>,
+    /// SHA-256 of the e-mail address.
+    pub email_sha256: Option<String>,
+}
+
+/// What the person agreed to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct Consent {
+    /// `granted` or `denied`.
+    pub ad_user_data: Option<String>,
+    /// `granted` or `denied`.
+    pub ad_personalization: Option<String>,
+    /// `true`: nothing is sent, the event ends as `suppressed`.
+    pub opt_out: Option<bool>,
+}
+
+/// JSON members in the order of the event. Few enough that looking through them beats a tree.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Members(pub Vec<(String, Value)>);
+
+impl Members {
+    /// The member of that name; `null` is the same as absent.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(n, v)| n == name && !v.is_null()).map(|(_, v)| v)
+    }
+
+    /// The names of all members that are there.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|(_, v)| !v.is_null()).map(|(n, _)| n.as_str())
+    }
 }

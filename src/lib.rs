@@ -1,15 +1,30 @@
 //! `postback` delivers advertising conversions from Kafka to ad platforms: at least once, never silently lost,
 //! suppressed by `trans_id` where a repeat is proven.
+//!
+//! The way of one event: [`kafka::consumer`] polls and registers its offset; [`intake`] (or [`waiting`], for retry tiers
+//! and parking) has it examined by [`pipeline::gate`] and puts it into its account's [`pipeline::lane`]; at the head of
+//! the lane [`pipeline::process`] claims, waits for a slot, sends and judges; [`pipeline::settle`] ends it, and the
+//! polling thread stores the lowest unfinished offset.
 
 pub mod admin;
+pub mod app;
 pub mod cli;
+pub mod config;
 pub mod control;
 pub mod error;
 pub mod event;
+pub mod intake;
 pub mod kafka;
 pub mod mask;
 pub mod metrics;
 pub mod pipeline;
 pub mod redis;
+pub mod sandbox;
 pub mod senders;
+pub mod start;
+pub mod status;
+mod tally;
 pub mod telemetry;
+mod traffic;
+pub mod waiting;
+pub mod watch;

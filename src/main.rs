@@ -1,3 +1,73 @@
 //! Arguments, configuration, one command, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use postback::cli::source::{Access, Known};
+use postback::cli::{Exit, accounts, block_on, blocked, check, load, run, send, unblock};
+use postback::senders::Platform;
+
+/// Delivers advertising conversions from Kafka to ad platforms: at least once, never silently lost.
+#[derive(Parser)]
+#[command(name = "postback", version, arg_required_else_help = true, after_help = "\
+Examples:
+  postback check --config postback.toml      what is wrong with a configuration
+  postback run --config postback.toml        the worker
+  postback send --config postback.toml events.json")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Args),
+    Check(check::Args),
+    Send(send::Args),
+    Accounts(accounts::Args),
+    Blocked(blocked::Args),
+    Unblock(unblock::Args),
+}
+
+fn main() -> ExitCode {
+    // One provider for all of the process; a second installation cannot happen this early.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let result = match Cli::parse().command {
+        Command::Check(args) => return check::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Send(args) => load(&args.config).and_then(|config| block_on(send::run(args, &config.kafka))),
+        Command::Accounts(args) => {
+            ask(args.access(), async |known| accounts::run(&args, known, &mut std::io::stdout()).await)
+        }
+        Command::Blocked(args) => {
+            ask(&args.access, async |known| blocked::run(&args, known, &mut std::io::stdout()).await)
+        }
+        Command::Unblock(args) => {
+            ask(args.access(), async |known| unblock::run(&args, known, &mut std::io::stdout()).await)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Exit { code, text }) => {
+            for line in text.lines() {
+                eprintln!("error: {line}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Commands that ask a running worker: the configuration says where its Redis is and which accounts there are.
+fn ask(access: &Access, work: impl AsyncFnOnce(&Known<'_>) -> anyhow::Result<()>) -> Result<(), Exit> {
+    let file = access.config.as_deref().ok_or_else(|| {
+        Exit::usage("--config FILE is missing: the worker's configuration says where its Redis is")
+    })?;
+    let config = load(file)?;
+    let accounts: Vec<(Platform, Arc<str>)> =
+        config.accounts.values().map(|a| (a.platform, a.name.clone())).collect();
+    let listen = config.admin.listen.to_string();
+    let known = Known { redis: &config.redis, accounts: &accounts, admin_listen: &listen };
+    block_on(async { work(&known).await.map_err(|error| Exit::failed(format!("{error:#}"))) })
+}

@@ -2,6 +2,76 @@
 
 pub mod accounts;
 pub mod blocked;
+pub mod check;
+pub mod run;
+pub mod sandbox;
+pub mod send;
 pub mod source;
 pub mod table;
 pub mod unblock;
+
+use std::path::Path;
+
+use crate::config::{Config, environment};
+
+/// How a command failed: its exit code and what to tell.
+#[derive(Debug)]
+pub struct Exit {
+    /// 1 failed, 2 configuration, usage or a refused start, 3 bad input.
+    pub code: u8,
+    /// One message per line; no stack trace, no secret.
+    pub text: String,
+}
+
+impl Exit {
+    /// The work could not be done.
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self { code: 1, text: text.into() }
+    }
+
+    /// Bad configuration or usage, or a start that was refused.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self { code: 2, text: text.into() }
+    }
+
+    /// Bad input.
+    pub fn input(text: impl Into<String>) -> Self {
+        Self { code: 3, text: text.into() }
+    }
+}
+
+/// Loads the configuration for a command; warnings go to standard error.
+///
+/// # Errors
+/// 2, with every problem.
+pub fn load(file: &Path) -> Result<Config, Exit> {
+    match Config::load(Some(file), environment()) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                eprintln!("warning: {warning}");
+            }
+            Ok(loaded.config)
+        }
+        Err(found) => {
+            for warning in &found.warnings {
+                eprintln!("warning: {warning}");
+            }
+            Err(Exit::usage(found.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+        }
+    }
+}
+
+/// Runs a command's work on a runtime of its own.
+///
+/// # Errors
+/// The work's, or 1 where there is no runtime.
+pub fn block_on(work: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Exit::failed(format!("no runtime: {e}")))?;
+    let result = runtime.block_on(work);
+    // A blocking call that hangs must not keep the process.
+    runtime.shutdown_background();
+    result
+}

@@ -1,8 +1,15 @@
 //! Delivery metadata in headers: where a record came from, what was tried, when it is due (pure).
+//!
+//! The worker's own headers are one block at the end of a record's headers; it begins with the last
+//! `pb-origin-topic`. What precedes it is the producer's and travels byte for byte, even where it looks like ours.
 
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::borrow::Cow;
 use std::sync::Arc;
-
-use crate::kafka::record::{Header, Record};
 
 /// Where a record first appeared; written once, never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +73,47 @@ pub struct Envelope {
     pub replay: Option<Replay>,
 }
 
+/// Which copy of a record is written; each kind carries its own set of headers.
+#[derive(Clone, Copy, Debug)]
+pub enum Copy<'a> {
+    /// To a retry tier.
+    Retry,
+    /// To the parking topic of an account.
+    Parked(&'a Named),
+    /// To the dead letters.
+    Dead(&'a Named, &'a Burial),
+}
+
+/// What could be read from the value, for whoever looks at a parked or dead copy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Platform as given.
+    pub platform: Option<String>,
+    /// Account as given.
+    pub account: Option<String>,
+    /// Identity of the event.
+    pub trans_id: Option<String>,
+    /// The native code if mapped, else the event type as given.
+    pub event: Option<String>,
+}
+
+/// Why a record ended as a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Burial {
+    /// A name of the closed list.
+    pub reason: &'static str,
+    /// The offending field; may be empty.
+    pub field: Cow<'static, str>,
+    /// Safe text; cut to 512 bytes.
+    pub detail: String,
+    /// When, epoch ms.
+    pub failed_at_ms: i64,
+    /// Version of the worker.
+    pub worker: String,
+    /// Length of the value that the broker refused by size and that its SHA-256 replaces.
+    pub truncated: Option<usize>,
+}
+
 /// Whether a topic's headers are ours to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -73,4 +121,48 @@ pub enum Source {
     Input,
     /// A tier, a parking topic or the dead-letter topic: the worker's own block stands at the end.
     Owned,
+}
+
+mod name {
+    pub(super) const ORIGIN_TOPIC: &str = "pb-origin-topic";
+    pub(super) const ORIGIN_PARTITION: &str = "pb-origin-partition";
+    pub(super) const ORIGIN_OFFSET: &str = "pb-origin-offset";
+    pub(super) const ORIGIN_TIMESTAMP: &str = "pb-origin-timestamp";
+    pub(super) const FIRST_SEEN: &str = "pb-first-seen";
+    pub(super) const FIRST_ATTEMPT: &str = "pb-first-attempt";
+    pub(super) const ATTEMPTS: &str = "pb-attempts";
+    pub(super) const RESENDS: &str = "pb-resends";
+    pub(super) const DUE: &str = "pb-due";
+    pub(super) const RETRY_SINCE: &str = "pb-retry-since";
+    pub(super) const PARKED_AT: &str = "pb-parked-at";
+    pub(super) const PASS: &str = "pb-pass";
+    pub(super) const LAST_ERROR: &str = "pb-last-error";
+    pub(super) const LAST_CODE: &str = "pb-last-code";
+    pub(super) const LAST_STATUS: &str = "pb-last-status";
+    pub(super) const PLATFORM: &str = "pb-platform";
+    pub(super) const ACCOUNT: &str = "pb-account";
+    pub(super) const TRANS_ID: &str = "pb-trans-id";
+    pub(super) const EVENT: &str = "pb-event";
+    pub(super) const REASON: &str = "pb-reason";
+    pub(super) const FIELD: &str = "pb-field";
+    pub(super) const DETAIL: &str = "pb-detail";
+    pub(super) const FAILED_AT: &str = "pb-failed-at";
+    pub(super) const WORKER: &str = "pb-worker";
+    pub(super) const TRUNCATED: &str = "pb-truncated";
+    pub(super) const REPLAY_ID: &str = "pb-replay-id";
+    pub(super) const REPLAYS: &str = "pb-replays";
+    pub(super) const REPLAY_FORCE: &str = "pb-replay-force";
+}
+
+/// Text that any console can show: no control characters, at most `max` bytes, cut between characters.
+fn tame(text: &str, max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(max));
+    for c in text.chars() {
+        let c = if c.is_control() { ' ' } else { c };
+        if out.len() + c.len_utf8() > max {
+            break;
+        }
+        out.push(c);
+    }
+    out
 }

@@ -1,12 +1,19 @@
 //! Moves bytes; knows no event.
 
+pub mod consumer;
 pub mod envelope;
+pub mod offsets;
+pub mod producer;
 pub mod record;
+pub mod settings;
+pub mod topics;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `[kafka]`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// `host:port,…`, or `embedded`.
     pub brokers: String,
@@ -38,6 +45,18 @@ pub struct Config {
     pub properties: BTreeMap<String, String>,
 }
 
+/// Values of properties are not shown: passwords and keys are among them.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("brokers", &self.brokers)
+            .field("group", &self.group)
+            .field("input", &self.input)
+            .field("properties", &self.properties.keys())
+            .finish_non_exhaustive()
+    }
+}
+
 /// `kafka.start_from`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartFrom {
@@ -57,4 +76,9 @@ pub fn tier_topic(prefix: &str, tier: &str) -> String {
 /// The name of an account's parking topic.
 pub fn parking_topic(prefix: &str, account: &str) -> String {
     format!("{prefix}.{account}")
+}
+
+/// The present, epoch ms.
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }

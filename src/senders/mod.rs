@@ -6,8 +6,12 @@
 //! example in `config/`. Metrics, limits, retries, admin and console go by name.
 
 pub mod baizhu;
+pub mod natural_day;
 pub mod qihoo360;
+pub mod retry_after;
+mod rules;
 pub mod signing;
+pub mod status;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -59,6 +63,9 @@ impl std::fmt::Debug for SecretString {
         f.write_str("***")
     }
 }
+
+/// What is wrong with an account's configuration: the key below `[accounts.<name>]`, dotted, and the reason.
+pub type Problem = (String, String);
 
 /// One credential of an account; two may overlap while rotating.
 #[derive(Clone, Debug)]
@@ -152,6 +159,12 @@ pub struct NaturalDay {
 pub trait Sender: Send + Sync {
     /// Which platform this is.
     fn platform(&self) -> Platform;
+
+    /// The native name that an event of these names has, where one is mapped: the `pb-event` of a dead letter, also of
+    /// an event that fails another rule.
+    fn native(&self, _event_type: &str, _platform_event: Option<&str>) -> Option<Cow<'static, str>> {
+        None
+    }
 
     /// Maps and validates an event (SPEC section 9, steps 4 to 8).
     ///

@@ -1,0 +1,354 @@
+//! Builds each part once, in reading order; starts intake, waiting and admin; drains on shutdown.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::task::spawn_blocking;
+
+use crate::admin::{Server, all_routes, health_routes};
+use crate::cli::Exit;
+use crate::config::Config;
+use crate::control::{Keys, snapshot::remove_snapshot};
+use crate::intake::Intake;
+use crate::kafka::consumer::{Consumer, ConsumerHandle, ConsumerView, Kind, Settings};
+use crate::kafka::producer::Producer;
+use crate::kafka::topics::{Cluster, Health as KafkaHealth};
+use crate::kafka::{settings, topics};
+use crate::metrics::{Metrics, Setup};
+use crate::pipeline::gate::Gate;
+use crate::pipeline::runtime;
+use crate::pipeline::shared::{Shared, Topics};
+use crate::redis::health::Health;
+use crate::start::{self, Say};
+use crate::status::{Running, WorkerStatus};
+use crate::waiting::Waiting;
+use crate::watch::{Watch, Watched};
+
+/// After the drain: storing, leaving the group, flushing.
+const AFTER_DRAIN: Duration = Duration::from_secs(8);
+/// Exit code of a second signal.
+const INTERRUPTED: i32 = 130;
+/// Files beside one per request: Kafka, Redis, logs, admin.
+const OTHER_FILES: u64 = 256;
+
+/// Runs the worker until a signal ends it.
+///
+/// # Errors
+/// 2 where the start is refused, 1 where a part dies.
+pub async fn run(config: Config) -> Result<(), Exit> {
+    let config = Arc::new(config);
+    allow_open_files(&config)?;
+    let id = replica_id();
+    let client = config.redis.client().map_err(Exit::usage)?;
+    let keys = Keys::new(&config.redis.prefix);
+    let refused = |error: settings::SettingsError| Exit::usage(format!("kafka.properties: {error}"));
+
+    // What the lanes share, and the lanes.
+    let metrics = metrics(&config);
+    let health = Arc::new(Health::default());
+    let (lanes, prepared) = runtime::prepare(&config.accounts, &config.intake, lane_threads()).map_err(Exit::usage)?;
+    let lanes = Arc::new(lanes);
+    let kafka_health = KafkaHealth::start(&config.kafka).map_err(refused)?;
+
+    // Seen from outside from the first moment on: alive, not ready, and why.
+    let status = Arc::new(WorkerStatus {
+        id: id.clone(),
+        client: client.clone(),
+        keys: keys.clone(),
+        metrics: metrics.clone(),
+        health: health.clone(),
+        kafka: kafka_health,
+        lanes: lanes.clone(),
+        phase: Mutex::new("starting".into()),
+        running: OnceLock::new(),
+    });
+    let servers = listen(&config, &status)?;
+    let stop = stop_signal()?;
+    tokio::pin!(stop);
+
+    // Nothing is joined before Redis and Kafka have answered and nothing is against it.
+    let cluster = Arc::new(Cluster::new(&config.kafka).map_err(refused)?);
+    let begun = async {
+        let seen = status.clone();
+        let say: Say = Arc::new(move |phase: &str| seen.say(phase));
+        start::redis(&client, &health, &say).await?;
+        start::kafka(&config, &cluster, &say).await?;
+        start::first(&config, &cluster, &client, &health, &say).await?;
+        restore_switches(&client, &keys, &lanes).await;
+        Ok(())
+    };
+    tokio::select! {
+        begun = begun => begun.map_err(|text: String| Exit::usage(text))?,
+        () = &mut stop => return Ok(()),
+    }
+
+    // The ways out, then the lanes, then the two consumers: what receives stands before what sends to it.
+    let (held, held_back) = std::sync::mpsc::channel();
+    let (halts, halted) = unbounded_channel();
+    let shared = Arc::new(Shared {
+        metrics: metrics.clone(),
+        producer: Producer::new(&config.kafka).map_err(refused)?,
+        topics: topics_of(&config),
+        lease: config.dedupe.lease,
+        health: health.clone(),
+        replicas: Arc::new(AtomicUsize::new(1)),
+        held,
+        halts,
+    });
+    let failed = |error: std::io::Error| Exit::failed(error.to_string());
+    let runtimes =
+        Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
+    let gate = || Gate::new(config.accounts.values().cloned().collect(), metrics.clone());
+    let drain = config.accounts.values().map(|a| a.limits.timeout).max().unwrap_or_default() + Duration::from_secs(2);
+    let waiting = spawn(
+        "waiting",
+        Settings {
+            client: settings::waiting(&config.kafka).map_err(refused)?,
+            subscribe: settings::waiting_topics(&config.kafka),
+            kind: Kind::Waiting,
+            drain,
+        },
+        Waiting::new(
+            gate(),
+            lanes.clone(),
+            metrics.clone(),
+            health.clone(),
+            (config.kafka.retry_prefix.clone(), config.kafka.parked_prefix.clone()),
+            held_back,
+        ),
+    )?;
+    let intake = spawn(
+        "intake",
+        Settings {
+            client: settings::intake(&config.kafka).map_err(refused)?,
+            subscribe: config.kafka.input.clone(),
+            kind: Kind::Input,
+            drain,
+        },
+        Intake::new(gate(), lanes.clone(), metrics.clone(), health.clone(), config.intake),
+    )?;
+    let watch = Watch {
+        client: client.clone(),
+        keys: keys.clone(),
+        id: id.clone(),
+        lanes: lanes.clone(),
+        runtimes: runtimes.clone(),
+        health: health.clone(),
+        metrics: metrics.clone(),
+        consumers: vec![intake.watched(), waiting.watched()],
+        halts: halted,
+        replicas: shared.replicas.clone(),
+        parked_prefix: config.kafka.parked_prefix.clone(),
+    };
+    let running = Running { runtimes, consumers: vec![intake.watched(), waiting.watched()] };
+    // Set once, here.
+    let _ = status.running.set(running);
+    tracing::info!(id, version = env!("CARGO_PKG_VERSION"), accounts = config.accounts.len(), "worker runs");
+    let watching = tokio::spawn(watch.run());
+
+    let ended = tokio::select! {
+        () = &mut stop => None,
+        why = a_part_dies(&status) => Some(why),
+    };
+    let result = drain_all(&config, &shared, intake, waiting, ended).await;
+    watching.abort();
+    if let Ok(mut connection) = crate::redis::connect(&client).await {
+        // It expires by itself; removed, nobody counts this replica any longer.
+        let _ = remove_snapshot(&mut connection, &keys, &id).await;
+    }
+    drop(servers);
+    result
+}
+
+/// Stop intake, finish what is under way, hand the rest back, flush, commit, leave the group.
+async fn drain_all(
+    config: &Config,
+    shared: &Arc<Shared>,
+    intake: Started,
+    waiting: Started,
+    ended: Option<String>,
+) -> Result<(), Exit> {
+    let drain = config.intake.drain_timeout;
+    match &ended {
+        None => tracing::info!(drain_timeout = ?drain, "stopping: finishing what is under way"),
+        Some(why) => tracing::error!("stopping: {why}"),
+    }
+    // Below the orchestrator's grace period, whatever hangs: what is not finished is read again.
+    std::thread::spawn(move || {
+        std::thread::sleep(drain + AFTER_DRAIN);
+        tracing::error!("the drain took too long; leaving all the same");
+        std::process::exit(1);
+    });
+    intake.handle.shutdown(drain);
+    waiting.handle.shutdown(drain);
+    let shared = shared.clone();
+    let joined = spawn_blocking(move || {
+        let results = [intake.join(), waiting.join()];
+        if shared.producer.flush(Duration::from_secs(2)).is_err() {
+            tracing::warn!("some records were not acknowledged; their originals are read again");
+        }
+        results.into_iter().collect::<Result<Vec<()>, _>>()
+    })
+    .await;
+    match (ended, joined) {
+        (Some(why), _) => Err(Exit::failed(why)),
+        (None, Ok(Ok(_))) => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        (None, Ok(Err(error))) => Err(Exit::failed(error)),
+        (None, Err(_)) => Err(Exit::failed("the drain broke off")),
+    }
+}
+
+struct Started {
+    handle: Arc<ConsumerHandle>,
+    view: Arc<ConsumerView>,
+}
+
+impl Started {
+    fn watched(&self) -> Watched {
+        Watched { view: self.view.clone(), handle: self.handle.clone() }
+    }
+
+    fn join(&self) -> Result<(), String> {
+        while self.handle.is_alive() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+fn spawn<H: crate::kafka::consumer::Handler + 'static>(
+    name: &str,
+    settings: Settings,
+    handler: H,
+) -> Result<Started, Exit> {
+    let view = Arc::new(ConsumerView::default());
+    let handle = Consumer::spawn(name, settings, handler, view.clone())
+        .map_err(|e| Exit::failed(format!("the {name} consumer cannot start: {e}")))?;
+    Ok(Started { handle: Arc::new(handle), view })
+}
+
+/// Every second: a thread that ended takes the process with it, which is restarted and reads on.
+async fn a_part_dies(status: &WorkerStatus) -> String {
+    use crate::admin::Status as _;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if !status.live() {
+            return "a consumer or lane thread has ended; see the log before this line".into();
+        }
+    }
+}
+
+/// The first SIGTERM or SIGINT; a second one exits at once.
+fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
+    let failed = |error: std::io::Error| Exit::failed(format!("signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tokio::spawn(async move {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            std::process::exit(INTERRUPTED);
+        });
+    })
+}
+
+fn listen(config: &Config, status: &Arc<WorkerStatus>) -> Result<Vec<Server>, Exit> {
+    let start = |key: &str, address, router| {
+        Server::start(address, router).map_err(|e| Exit::failed(format!("{key} = \"{address}\": {e}")))
+    };
+    let mut servers = vec![start("admin.listen", config.admin.listen, all_routes(status.clone(), &config.admin.token))?];
+    if let Some(address) = config.telemetry.listen {
+        servers.push(start("telemetry.listen", address, health_routes(status.clone()))?);
+    }
+    Ok(servers)
+}
+
+/// Switches as they stand in Redis, before the first record is gated.
+async fn restore_switches(
+    client: &::redis::Client,
+    keys: &Keys,
+    lanes: &crate::pipeline::handle::Lanes,
+) {
+    if let Ok(mut connection) = crate::redis::connect(client).await
+        && let Ok(all) = crate::control::lanes::read_lanes(&mut connection, keys).await
+    {
+        for lane in lanes.iter() {
+            lane.obey(&all.get(&*lane.account.name).cloned().unwrap_or_default());
+        }
+    }
+}
+
+fn metrics(config: &Config) -> Arc<Metrics> {
+    let tiers: Vec<String> = config.retry.tiers.iter().map(|t| t.name.clone()).collect();
+    let names: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
+    let accounts: Vec<&str> = config.accounts.keys().map(|n| &**n).collect();
+    let inputs = config.kafka.input.iter().filter(|i| !i.starts_with('^')).cloned();
+    let below = |name: &String| {
+        name.starts_with(&config.kafka.retry_prefix) || name.starts_with(&config.kafka.parked_prefix)
+    };
+    let owned = topics::owned_topics(&config.kafka, &names, &accounts).into_iter().map(|t| t.name).filter(below);
+    let metrics = Metrics::new(Setup {
+        accounts: config.accounts.values().map(|a| (a.platform, a.name.clone())).collect(),
+        tiers: &tiers,
+        topics: inputs.chain(owned).collect(),
+    });
+    for (index, account) in config.accounts.values().enumerate() {
+        let counters = metrics.account(index);
+        counters.concurrency_limit.set(account.limits.concurrency as i64);
+        counters.set_secret_windows(account.credentials.iter().map(|c| (c.not_before_ms, c.not_after_ms)).collect());
+    }
+    metrics
+}
+
+fn topics_of(config: &Config) -> Topics {
+    Topics {
+        retry_prefix: config.kafka.retry_prefix.clone(),
+        parked_prefix: config.kafka.parked_prefix.clone(),
+        dead_letter: config.kafka.dead_letter.clone(),
+        receipts: config.kafka.receipts.clone(),
+    }
+}
+
+fn lane_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Host, process and a random part: two replicas never share one.
+fn replica_id() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).take(64).collect();
+    format!("{}-{}-{:04x}", if host.is_empty() { "worker" } else { &host }, std::process::id(), rand::random::<u16>())
+}
+
+/// Raises the limit of open files to what the lanes may need, or refuses the start.
+fn allow_open_files(config: &Config) -> Result<(), Exit> {
+    let requests: usize = config.accounts.values().map(|a| a.limits.concurrency).sum();
+    let needed = requests as u64 + OTHER_FILES;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read and write the struct they are given.
+    let allowed = unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return Ok(());
+        }
+        if limit.rlim_cur < needed && limit.rlim_max >= needed {
+            let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
+                limit = raised;
+            }
+        }
+        limit.rlim_cur
+    };
+    if allowed >= needed {
+        return Ok(());
+    }
+    Err(Exit::usage(format!(
+        "limits.concurrency: all accounts together may have {requests} requests under way, which needs {needed} open \
+         files; this process may open {allowed}: raise it (ulimit -n {needed}, LimitNOFILE=) or lower the concurrency"
+    )))
+}

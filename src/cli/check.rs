@@ -1,0 +1,139 @@
+//! `postback check`: validates a configuration and names everything that is wrong with it at once.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config::{Config, Loaded, Problem, environment};
+use crate::kafka::{parking_topic, tier_topic};
+
+/// Validates the configuration and names every problem at once; connects to nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  postback check --config postback.toml
+  POSTBACK__LIMITS__RPS=50 postback check --config postback.toml
+
+Exit code: 0 where `postback run` would start with this configuration, 2 where it would not.")]
+pub struct Args {
+    /// The configuration file; without it the compiled-in defaults and the environment are checked.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Exit code of a bad configuration (contract, section 1).
+const BAD_CONFIGURATION: u8 = 2;
+
+/// Runs the command: problems and warnings to standard error, a summary to standard output.
+pub fn run(args: &Args) -> ExitCode {
+    let loaded = match Config::load(args.config.as_deref(), environment()) {
+        Ok(loaded) => loaded,
+        Err(found) => {
+            tell("warning", &found.warnings);
+            tell("error", &found.problems);
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    let halting = loaded.config.without_credential(chrono::Utc::now().timestamp_millis());
+    tell("warning", &loaded.warnings);
+    tell("error", &halting);
+    if !halting.is_empty() {
+        return ExitCode::from(BAD_CONFIGURATION);
+    }
+    // A reader that has gone, e.g. `| head`, is no reason to fail.
+    let _ = std::io::stdout().write_all(summary(&loaded).as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// One line per problem on standard error.
+fn tell(what: &str, found: &[Problem]) {
+    let mut out = std::io::stderr().lock();
+    for problem in found {
+        let _ = writeln!(out, "{what}: {problem}");
+    }
+}
+
+/// What this configuration would do: its accounts, and the topics it reads and writes.
+fn summary(loaded: &Loaded) -> String {
+    let Config { kafka, retry, accounts, .. } = &loaded.config;
+    let mut platforms: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for account in accounts.values() {
+        let note = if account.enabled { "" } else { " (disabled)" };
+        platforms.entry(account.platform.as_str()).or_default().push(format!("{}{note}", account.name));
+    }
+    let tiers = retry.tiers.iter().map(|tier| tier_topic(&kafka.retry_prefix, &tier.name));
+    let mut ends = vec![kafka.dead_letter.clone()];
+    if !kafka.receipts.is_empty() {
+        ends.push(kafka.receipts.clone());
+    }
+    let mut text = String::from("configuration is valid\n");
+    for (platform, names) in platforms {
+        text.push_str(&format!("  {platform:<10} {}\n", names.join(", ")));
+    }
+    let parking = parking_topic(&kafka.parked_prefix, "<account>");
+    for (what, topics) in [
+        ("reads", kafka.input.join(", ")),
+        ("retries", tiers.collect::<Vec<_>>().join(", ")),
+        ("parks", parking),
+        ("ends", ends.join(", ")),
+    ] {
+        text.push_str(&format!("  {what:<10} {topics}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_command_line_definition_is_valid_and_has_an_example() {
+        Line::command().debug_assert();
+        let matches = Line::command().get_matches_from(["check", "--config", "a.toml"]);
+        assert_eq!(Line::from_arg_matches(&matches).unwrap().args.config, Some(PathBuf::from("a.toml")));
+        assert!(
+            <Args as clap::Args>::augment_args(clap::Command::new("check"))
+                .render_help()
+                .to_string()
+                .contains("Examples:")
+        );
+    }
+
+    #[test]
+    fn the_summary_names_accounts_and_topics_and_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        let text = r#"
+            kafka = { brokers = "h:9092", receipts = "done" }
+            redis = { url = "redis://:MARKER@h" }
+            [accounts.acme-bz]
+            platform = "baizhu"
+            enabled = false
+            [accounts.acme-ps]
+            platform = "qihoo360"
+            secrets = [{ id = "a", key = "k", secret = "MARKER" }]
+        "#;
+        std::fs::write(&file, text).unwrap();
+        let loaded = Config::load(Some(&file), []).unwrap_or_else(|found| panic!("{found}"));
+        let text = summary(&loaded);
+        for part in [
+            "acme-bz (disabled)",
+            "acme-ps",
+            "conversions",
+            "postback.retry.5s",
+            "postback.parked.<account>",
+            "postback.dlt, done",
+        ] {
+            assert!(text.contains(part), "{part} is missing in:\n{text}");
+        }
+        assert!(!text.contains("MARKER"));
+    }
+}

@@ -1,0 +1,228 @@
+//! Settings as they were written, before anybody knows their types: each value with its place.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Place, Problem};
+
+/// A table of settings.
+pub(super) type Table = BTreeMap<String, Node>;
+
+/// One setting.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// What was written.
+    pub value: Value,
+    /// Where.
+    pub place: Place,
+    /// Text from the environment or from a placeholder: it may stand for a number, a list or a table, and is never shown.
+    pub indirect: bool,
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// A string.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// Any other number.
+    Float(f64),
+    /// A switch.
+    Flag(bool),
+    /// A date or time, as TOML spells it.
+    Datetime(toml::value::Datetime),
+    /// A list.
+    List(Vec<Node>),
+    /// A table.
+    Table(Table),
+    /// Already reported; whoever reads it says nothing more.
+    Broken,
+}
+
+/// Lines of a text by byte offset.
+struct Lines<'a> {
+    file: &'a Arc<str>,
+    text: &'a str,
+}
+
+impl Lines<'_> {
+    fn place(&self, offset: usize) -> Place {
+        let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
+        Place::File(self.file.clone(), 1 + before.iter().filter(|b| **b == b'\n').count())
+    }
+}
+
+/// Reads TOML. The error holds the parser's message and the line, not the line's text, which may hold a secret.
+pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Table, Problem> {
+    let lines = Lines { file, text };
+    match DeTable::parse(text) {
+        Ok(table) => Ok(convert_table(table.get_ref(), &|offset| lines.place(offset))),
+        Err(error) => Err(Problem {
+            place: lines.place(error.span().map_or(0, |s| s.start)),
+            key: String::new(),
+            reason: format!("is not TOML: {}", error.message().replace('\n', ", ")),
+        }),
+    }
+}
+
+/// Reads one TOML value that stands in the environment, e.g. `["a", "b"]`.
+pub(super) fn parse_value(text: &str, place: &Place) -> Option<Value> {
+    let value = DeValue::parse(text.trim()).ok()?;
+    Some(convert(value.get_ref(), &|_| place.clone()).value)
+}
+
+fn convert_table(table: &DeTable<'_>, place: &dyn Fn(usize) -> Place) -> Table {
+    table
+        .iter()
+        .map(|(key, value)| {
+            let mut node = convert(value.get_ref(), place);
+            // The key's line: a table's own span begins at its first member, or at its header.
+            node.place = place(key.span().start);
+            (key.get_ref().to_string(), node)
+        })
+        .collect()
+}
+
+fn convert(value: &DeValue<'_>, place: &dyn Fn(usize) -> Place) -> Node {
+    let value = match value {
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Integer(n) => {
+            i64::from_str_radix(n.as_str(), n.radix()).map_or_else(|_| Value::Float(f64::INFINITY), Value::Integer)
+        }
+        DeValue::Float(n) => n.as_str().parse().map_or(Value::Float(f64::NAN), Value::Float),
+        DeValue::Boolean(flag) => Value::Flag(*flag),
+        DeValue::Datetime(time) => Value::Datetime(*time),
+        DeValue::Array(list) => Value::List(
+            list.iter()
+                .map(|member| {
+                    let mut node = convert(member.get_ref(), place);
+                    node.place = place(member.span().start);
+                    node
+                })
+                .collect(),
+        ),
+        DeValue::Table(table) => Value::Table(convert_table(table, place)),
+    };
+    Node { value, place: place(0), indirect: false }
+}
+
+/// Lays `over` onto `under`: tables member by member, anything else as a whole.
+pub(super) fn merge(under: &mut Table, over: Table) {
+    for (key, node) in over {
+        match (under.get_mut(&key), node) {
+            (
+                Some(Node { value: Value::Table(old), place, .. }),
+                Node { value: Value::Table(new), place: at, indirect: false },
+            ) => {
+                *place = at;
+                merge(old, new);
+            }
+            (_, node) => {
+                under.insert(key, node);
+            }
+        }
+    }
+}
+
+impl Node {
+    /// The table, where it is one or is text that stands for one.
+    pub fn table(&self) -> Option<Cow<'_, Table>> {
+        match &self.value {
+            Value::Table(table) => Some(Cow::Borrowed(table)),
+            Value::Text(_) => match self.read()? {
+                Value::Table(table) => Some(Cow::Owned(table)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The list, where it is one or is text that stands for one. Bare text from the environment is a list of one.
+    pub fn list(&self) -> Option<Cow<'_, [Node]>> {
+        match &self.value {
+            Value::List(list) => Some(Cow::Borrowed(list)),
+            Value::Text(_) if self.indirect => match self.read() {
+                Some(Value::List(list)) => Some(Cow::Owned(list)),
+                _ => Some(Cow::Owned(vec![self.clone()])),
+            },
+            _ => None,
+        }
+    }
+
+    /// Text from outside as a TOML value, for whoever does not want text.
+    pub fn read(&self) -> Option<Value> {
+        match &self.value {
+            Value::Text(text) if self.indirect => parse_value(text, &self.place).map(hide),
+            _ => None,
+        }
+    }
+
+    /// Whether any text below came from outside the file.
+    pub fn holds_indirect(&self) -> bool {
+        match &self.value {
+            Value::List(list) => list.iter().any(Node::holds_indirect),
+            Value::Table(table) => table.values().any(Node::holds_indirect),
+            Value::Broken => true,
+            _ => self.indirect,
+        }
+    }
+
+    /// Whether any part is already reported.
+    pub fn is_broken(&self) -> bool {
+        match &self.value {
+            Value::Broken => true,
+            Value::List(list) => list.iter().any(Node::is_broken),
+            Value::Table(table) => table.values().any(Node::is_broken),
+            _ => false,
+        }
+    }
+
+    /// The value for a platform's own reader. `typed`: text from outside is read as TOML where it can be.
+    pub fn to_toml(&self, typed: bool) -> toml::Value {
+        if typed && let Some(value) = self.read() {
+            return Node { value, place: self.place.clone(), indirect: false }.to_toml(false);
+        }
+        match &self.value {
+            Value::Text(text) => toml::Value::String(text.clone()),
+            Value::Integer(n) => toml::Value::Integer(*n),
+            Value::Float(n) => toml::Value::Float(*n),
+            Value::Flag(flag) => toml::Value::Boolean(*flag),
+            Value::Datetime(time) => toml::Value::Datetime(*time),
+            Value::List(list) => toml::Value::Array(list.iter().map(|n| n.to_toml(typed)).collect()),
+            Value::Table(table) => {
+                toml::Value::Table(table.iter().map(|(k, n)| (k.clone(), n.to_toml(typed))).collect())
+            }
+            Value::Broken => toml::Value::String(String::new()),
+        }
+    }
+}
+
+/// Marks text inside a value that came from outside: it is not shown either.
+fn hide(value: Value) -> Value {
+    let hide_node = |mut node: Node| {
+        node.value = hide(node.value);
+        node.indirect = matches!(node.value, Value::Text(_));
+        node
+    };
+    match value {
+        Value::List(list) => Value::List(list.into_iter().map(hide_node).collect()),
+        Value::Table(table) => Value::Table(table.into_iter().map(|(k, n)| (k, hide_node(n))).collect()),
+        other => other,
+    }
+}
+
+/// Makes a table one that nobody wrote.
+pub(super) fn forget_places(table: &mut Table) {
+    for node in table.values_mut() {
+        node.place = Place::Default;
+        match &mut node.value {
+            Value::Table(inner) => forget_places(inner),
+            Value::List(list) => list.iter_mut().for_each(|member| member.place = Place::Default),
+            _ => {}
+        }
+    }
+}

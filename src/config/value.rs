@@ -1,0 +1,171 @@
+//! Kinds of values: durations, sizes, numbers, choices, lists. Each reader says what it expected; it shows what it met
+//! only where that stood in the file in plain sight.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::tree::{Node, Value};
+
+/// `, not "soon"`, unless the value may be a secret.
+fn met(node: &Node) -> String {
+    match &node.value {
+        _ if node.indirect => String::new(),
+        Value::Text(text) => format!(", not {text:?}"),
+        Value::Integer(n) => format!(", not {n}"),
+        Value::Float(n) => format!(", not {n}"),
+        Value::Flag(flag) => format!(", not {flag}"),
+        Value::Datetime(_) => ", not a date".to_owned(),
+        Value::List(_) => ", not a list".to_owned(),
+        Value::Table(_) => ", not a table".to_owned(),
+        Value::Broken => String::new(),
+    }
+}
+
+/// Any text.
+pub(super) fn text(node: &Node) -> Result<String, String> {
+    match &node.value {
+        Value::Text(text) => Ok(text.clone()),
+        // Not shown: a secret written without quotes is a number all the same.
+        _ => Err("has to be a string in quotes".to_owned()),
+    }
+}
+
+/// Text that says something.
+pub(super) fn words(node: &Node) -> Result<String, String> {
+    let text = text(node)?;
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text) }
+}
+
+/// `true` or `false`.
+pub(super) fn flag(node: &Node) -> Result<bool, String> {
+    match node.read().as_ref().unwrap_or(&node.value) {
+        Value::Flag(flag) => Ok(*flag),
+        _ => Err(format!("has to be true or false{}", met(node))),
+    }
+}
+
+/// A whole number within a range.
+pub(super) fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&Node) -> Result<T, String>
+where
+    T: TryFrom<i64> + PartialOrd + Display,
+{
+    move |node| {
+        let n = match node.read().as_ref().unwrap_or(&node.value) {
+            Value::Integer(n) => Some(*n),
+            _ => None,
+        };
+        n.and_then(|n| T::try_from(n).ok())
+            .filter(|n| range.contains(n))
+            .ok_or_else(|| format!("has to be a whole number from {} to {}{}", range.start(), range.end(), met(node)))
+    }
+}
+
+/// A number above 0.
+pub(super) fn rate(max: f64) -> impl Fn(&Node) -> Result<f64, String> {
+    move |node| {
+        let read = node.read();
+        let n = match read.as_ref().unwrap_or(&node.value) {
+            #[expect(clippy::cast_precision_loss, reason = "rates are far below 2^52")]
+            Value::Integer(n) => Some(*n as f64),
+            Value::Float(n) => Some(*n),
+            _ => None,
+        };
+        n.filter(|n| *n > 0.0 && *n <= max)
+            .ok_or_else(|| format!("has to be a number above 0, at most {max}{}", met(node)))
+    }
+}
+
+/// A duration such as `250ms`, within a range.
+pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node) -> Result<Duration, String> {
+    move |node| {
+        let Value::Text(text) = &node.value else {
+            return Err(format!("has to be a duration in quotes, e.g. \"5s\"{}", met(node)));
+        };
+        let value = parse_duration(text).ok_or_else(|| {
+            format!("is no duration: write a whole number and ms, s, m, h or d, e.g. \"5s\"{}", met(node))
+        })?;
+        if range.contains(&value) {
+            Ok(value)
+        } else {
+            Err(format!("has to be from {} to {}{}", show(*range.start()), show(*range.end()), met(node)))
+        }
+    }
+}
+
+/// `250ms`, `5s`, `30m`, `1h`, `7d`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let unit = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit);
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(millis).map(Duration::from_millis)
+}
+
+/// A duration in the largest unit that keeps it whole.
+pub fn show(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    for (unit, millis) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
+        if ms != 0 && ms.is_multiple_of(millis) {
+            return format!("{}{unit}", ms / millis);
+        }
+    }
+    format!("{ms}ms")
+}
+
+/// A size such as `64KiB`, within a range.
+pub(super) fn size(range: RangeInclusive<usize>) -> impl Fn(&Node) -> Result<usize, String> {
+    move |node| {
+        let Value::Text(text) = &node.value else {
+            return Err(format!("has to be a size in quotes, e.g. \"64MiB\"{}", met(node)));
+        };
+        let size = parse_size(text).ok_or_else(|| {
+            format!("is no size: write a whole number and B, KiB, MiB or GiB, e.g. \"64MiB\"{}", met(node))
+        })?;
+        if range.contains(&size) {
+            Ok(size)
+        } else {
+            Err(format!("has to be from {} to {} bytes{}", range.start(), range.end(), met(node)))
+        }
+    }
+}
+
+/// `512B`, `64KiB`, `64MiB`, `1GiB`.
+fn parse_size(text: &str) -> Option<usize> {
+    let unit = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit);
+    let bytes: usize = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(bytes)
+}
+
+/// One word of a closed list.
+pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node) -> Result<T, String> {
+    move |node| {
+        let found = match &node.value {
+            Value::Text(text) => words.iter().find(|(word, _)| word == text),
+            _ => None,
+        };
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let list: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            format!("has to be {}{}", list.join(" or "), met(node))
+        })
+    }
+}
+
+/// A list of non-empty strings.
+pub(super) fn list(node: &Node) -> Result<Vec<String>, String> {
+    let members = node.list().ok_or_else(|| format!("has to be a list, e.g. [\"a\", \"b\"]{}", met(node)))?;
+    members.iter().map(words).collect::<Result<_, _>>().map_err(|reason| format!("holds a member that {reason}"))
+}

@@ -1,0 +1,136 @@
+//! Takes typed members out of an object and names the deepest one at fault.
+
+use std::borrow::Cow;
+use std::io;
+
+use crate::error::Fault;
+use crate::event::json::{Node, Object};
+
+/// An object under reading. The path is put together only where something is wrong.
+pub(super) struct Fields<'p, 'a> {
+    members: Object<'a>,
+    parent: Option<&'p Fields<'p, 'a>>,
+    name: Cow<'p, str>,
+}
+
+impl<'p, 'a> Fields<'p, 'a> {
+    pub(super) fn root(members: Object<'a>) -> Self {
+        Self { members, parent: None, name: Cow::Borrowed("") }
+    }
+
+    fn take(&mut self, name: &str) -> Node<'a> {
+        match self.members.iter_mut().find(|(n, _)| n == name) {
+            Some((_, node)) => std::mem::replace(node, Node::Null),
+            None => Node::Null,
+        }
+    }
+
+    /// How many members the object has.
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// All members; those taken before are null.
+    pub(super) fn drain(&mut self) -> Object<'a> {
+        std::mem::take(&mut self.members)
+    }
+
+    pub(super) fn text(&mut self, name: &str) -> Result<Option<Cow<'a, str>>, Fault> {
+        match self.take(name) {
+            Node::Null => Ok(None),
+            Node::Text(text) => Ok(Some(text)),
+            _ => Err(fault(self, name, "not a text")),
+        }
+    }
+
+    pub(super) fn string(&mut self, name: &str) -> Result<Option<String>, Fault> {
+        Ok(self.text(name)?.map(Cow::into_owned))
+    }
+
+    pub(super) fn int(&mut self, name: &str) -> Result<Option<i64>, Fault> {
+        match self.take(name) {
+            Node::Null => Ok(None),
+            Node::Int(number) => Ok(Some(number)),
+            _ => Err(fault(self, name, "not a whole number of 64 bits")),
+        }
+    }
+
+    pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, Fault> {
+        match self.take(name) {
+            Node::Null => Ok(None),
+            Node::Bool(flag) => Ok(Some(flag)),
+            _ => Err(fault(self, name, "neither true nor false")),
+        }
+    }
+
+    pub(super) fn object<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Fields<'_, 'a>) -> Result<T, Fault>,
+    ) -> Result<Option<T>, Fault> {
+        match self.take(name) {
+            Node::Null => Ok(None),
+            Node::Object(members) => self.child(name.into(), members, read).map(Some),
+            _ => Err(fault(self, name, "not an object")),
+        }
+    }
+
+    /// A list of objects.
+    pub(super) fn list<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&mut Fields<'_, 'a>) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, Fault> {
+        let items = match self.take(name) {
+            Node::Null => return Ok(Vec::new()),
+            Node::List(items) => items,
+            _ => return Err(fault(self, name, "not a list")),
+        };
+        let each = items.into_iter().enumerate().map(|(i, node)| match node {
+            Node::Object(members) => self.child(format!("{name}.{i}").into(), members, &read),
+            _ => Err(fault(self, &format!("{name}.{i}"), "not an object")),
+        });
+        each.collect()
+    }
+
+    fn child<T>(
+        &self,
+        name: Cow<'_, str>,
+        members: Object<'a>,
+        read: impl FnOnce(&mut Fields<'_, 'a>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        read(&mut Fields { members, parent: Some(self), name })
+    }
+
+    fn path(&self, member: &str) -> String {
+        let own = if self.name.is_empty() { member.to_owned() } else { format!("{}.{member}", self.name) };
+        self.parent.map_or(own.clone(), |parent| parent.path(&own))
+    }
+}
+
+/// A member at fault. Names are the producer's text: one that is long or carries control characters is not repeated.
+pub(super) fn fault(of: &Fields<'_, '_>, member: &str, detail: &'static str) -> Fault {
+    Fault::new(of.path(safe_name(member)), detail)
+}
+
+/// The name, or `?` for one that must not be repeated.
+pub(super) fn safe_name(name: &str) -> &str {
+    if name.len() <= 64 && !name.chars().any(char::is_control) { name } else { "?" }
+}
+
+pub(super) fn required<T>(value: Option<T>, of: &Fields<'_, '_>, member: &str) -> Result<T, Fault> {
+    value.ok_or_else(|| fault(of, member, "missing"))
+}
+
+/// Counts bytes.
+pub(super) struct Size(pub(super) usize);
+
+impl io::Write for Size {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

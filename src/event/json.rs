@@ -1,0 +1,167 @@
+//! A strict JSON reader that borrows from the bytes: no duplicate keys at any depth, no nesting past a bound, no
+//! trailing data. serde_json itself refuses NaN, lone surrogates and numbers no double can hold.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// Arrays and objects inside each other, together; the outermost object is 1.
+pub const MAX_DEPTH: usize = 64;
+
+/// Below this many members comparing each with each beats sorting.
+const FEW: usize = 24;
+
+/// The members of an object, in order.
+pub(super) type Object<'a> = Vec<(Cow<'a, str>, Node<'a>)>;
+
+/// A JSON value whose texts lie in the record wherever they carry no escapes.
+#[derive(Debug)]
+pub(super) enum Node<'a> {
+    Null,
+    Bool(bool),
+    /// Whole numbers that fit; all others are floats, or integers too large to be of use.
+    Int(i64),
+    Other(Number),
+    Text(Cow<'a, str>),
+    List(Vec<Node<'a>>),
+    Object(Object<'a>),
+}
+
+impl Node<'_> {
+    /// The same as an owned value. Recursion is bounded: the reader lets nothing deeper than [`MAX_DEPTH`] through.
+    pub(super) fn into_value(self) -> Value {
+        match self {
+            Node::Null => Value::Null,
+            Node::Bool(b) => Value::Bool(b),
+            Node::Int(n) => Value::Number(n.into()),
+            Node::Other(n) => Value::Number(n),
+            Node::Text(t) => Value::String(t.into_owned()),
+            Node::List(items) => Value::Array(items.into_iter().map(Node::into_value).collect()),
+            Node::Object(members) => Value::Object(
+                members.into_iter().map(|(k, v)| (k.into_owned(), v.into_value())).collect::<Map<String, Value>>(),
+            ),
+        }
+    }
+}
+
+/// Reads exactly one value.
+pub(super) fn read(text: &str) -> Result<Node<'_>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let node = Seed { levels_left: MAX_DEPTH }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(node)
+}
+
+/// Judged before each step down, so that hostile nesting costs no stack.
+#[derive(Clone, Copy)]
+struct Seed {
+    levels_left: usize,
+}
+
+impl Seed {
+    fn down<E: Error>(self) -> Result<Seed, E> {
+        match self.levels_left.checked_sub(1) {
+            Some(levels_left) => Ok(Seed { levels_left }),
+            None => Err(E::custom(format_args!("nested deeper than {MAX_DEPTH}"))),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed {
+    type Value = Node<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node<'de>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed {
+    type Value = Node<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Node<'de>, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Node<'de>, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Node<'de>, E> {
+        Ok(Node::Int(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Node<'de>, E> {
+        Ok(i64::try_from(value).map_or_else(|_| Node::Other(value.into()), Node::Int))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Node<'de>, E> {
+        Number::from_f64(value).map(Node::Other).ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Node<'de>, E> {
+        Ok(Node::Text(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Node<'de>, E> {
+        Ok(Node::Text(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Node<'de>, A::Error> {
+        let seed = self.down()?;
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element_seed(seed)? {
+            items.push(item);
+        }
+        Ok(Node::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node<'de>, A::Error> {
+        let seed = self.down()?;
+        let mut members = Object::with_capacity(4);
+        while let Some(Name(name)) = access.next_key()? {
+            members.push((name, access.next_value_seed(seed)?));
+        }
+        // The name is the producer's text and stays out of the message.
+        if has_duplicate(&members) { Err(A::Error::custom("duplicate key")) } else { Ok(Node::Object(members)) }
+    }
+}
+
+fn has_duplicate(members: &Object<'_>) -> bool {
+    if members.len() <= FEW {
+        return members
+            .iter()
+            .enumerate()
+            .any(|(i, (name, _))| members[..i].iter().any(|(earlier, _)| earlier == name));
+    }
+    let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
+    names.sort_unstable();
+    names.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+/// A member's name; `Cow` by itself would always be owned.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member's name")
+            }
+            fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(value)))
+            }
+            fn visit_str<E: Error>(self, value: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(value.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}

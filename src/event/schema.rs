@@ -1,0 +1,44 @@
+//! The JSON Schema of events, generated from the types; `config/event.schema.json` is its committed copy.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::{Click, ConversionEvent};
+use crate::event::decode::MAX_CLICK_BYTES;
+
+/// The text of `config/event.schema.json`, a line break at its end.
+///
+/// # Errors
+/// Never in practice: a schema is plain JSON.
+pub fn json_schema() -> Result<String, serde_json::Error> {
+    let schema = schemars::schema_for!(ConversionEvent);
+    Ok(serde_json::to_string_pretty(&schema)? + "\n")
+}
+
+impl JsonSchema for Click {
+    fn schema_name() -> Cow<'static, str> {
+        "Click".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let text =
+            |what: &str| json_schema!({"type": ["string", "null"], "maxLength": MAX_CLICK_BYTES, "description": what});
+        json_schema!({
+            "type": "object",
+            "description": "Click ids and other texts of the click, at most 4096 bytes each. They are opaque: never trimmed, re-cased, truncated or re-encoded.",
+            "properties": {
+                "qhclickid": text("360 search (16 characters) and display (12 characters)."),
+                "impression_id": text("360 移动推广."),
+                "sourceid": text("360 display: the same id under the name it has in landing links; `qhclickid` wins."),
+                "landing_url": text("The landing page as it was opened."),
+                "click_time_ms": {
+                    "type": ["integer", "null"],
+                    "format": "int64",
+                    "description": "When the click happened, UTC epoch milliseconds."
+                }
+            },
+            "additionalProperties": {"type": ["string", "null"], "maxLength": MAX_CLICK_BYTES}
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! The polling thread: subscribe, assignment, revocation. It alone owns the trackers.
+//!
+//! One plain thread per consumer polls and does nothing else; whoever works on a record holds a [`Ticket`] and hands
+//! it back over one channel. The rebalance callback only records what happened: a revoked partition drains while
+//! polling goes on, and is handed back from the loop. Assigned partitions are not read before their position has been
+//! judged off this thread (`lookup`); a partition without a sound position is *parked*: owned, but not read, until
+//! an operator names an offset.
+//!
+//! Rejected: the async stream consumer and split partition queues, whose wake-ups can be lost; explicit commits in the
+//! hot path, which move backwards and report nothing.
+
+mod context;
+mod lookup;
+mod message;
+mod order;
+mod part;
+mod poll;
+mod position;
+mod rebalance;
+mod stop;
+#[cfg(test)]
+mod tests;
+mod ticket;
+mod view;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+use crate::error::Outcome;
+use crate::kafka::record::Record;
+
+pub use ticket::{Assignment, Info, Open, Stage, Ticket};
+pub use view::{ConsumerView, OldestView, Parked, PartitionView, Snapshot};
+
+use context::Context;
+pub(in crate::kafka) use context::log;
+pub(in crate::kafka) use lookup::subscribes;
+
+/// How the work on a record ended, as far as its offset is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In a terminal state.
+    Finished(Outcome),
+    /// Handed off to a tier.
+    Retried,
+    /// Handed off to parking.
+    Parked,
+    /// Given back unstarted or unfinished, at revoke or shutdown.
+    Returned,
+    /// Nobody works on it any more, and nobody said so: it is read again.
+    Lost,
+}
+
+/// Whether the handler takes more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Take what is there.
+    Poll,
+    /// A bound is reached: take nothing for now.
+    Skip,
+}
+
+/// What the polling thread asks of whoever works on the records. Every method runs on that thread and must not block.
+pub trait Handler: Send {
+    /// A record, already registered; the ticket holds its offset back until it is completed.
+    fn received(&mut self, record: Record, ticket: Ticket);
+    /// The end of a batch of `received`.
+    fn flush(&mut self);
+    /// A record of a current assignment has ended; called once per record, never with `Returned` or `Lost`.
+    fn completed(&mut self, open: &Open, end: End);
+    /// A record was unfinished when its partition was handed back.
+    fn returned(&mut self, open: &Open);
+    /// Start nothing more of this assignment, and give back what is queued.
+    fn leaving(&mut self, assignment: &Assignment);
+    /// Asked before each poll. Half a second of `Skip` pauses every partition.
+    fn gate(&mut self) -> Flow;
+    /// Whether this partition should rest.
+    fn pause_wanted(&self, topic: &str, partition: i32) -> bool;
+    /// Called in each turn; the answer says when it wants to be called again.
+    fn tick(&mut self, now: Instant) -> Option<Duration>;
+}
+
+/// Which topics a consumer reads: it decides where a partition without an offset begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Producers' topics: a missing offset is a new partition, or a loss.
+    Input,
+    /// Tiers and parking: a missing offset is always the beginning.
+    Waiting,
+}
+
+/// What a consumer is started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Client configuration, from `settings`.
+    pub client: ClientConfig,
+    /// Topic names, or patterns that begin with `^`.
+    pub subscribe: Vec<String>,
+    /// What it reads.
+    pub kind: Kind,
+    /// How long a revoked partition waits for its unfinished records.
+    pub drain: Duration,
+}
+
+/// An operator's position for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnblockOrder {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Where to go on.
+    pub to: UnblockTo,
+}
+
+/// A position by name or number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnblockTo {
+    /// The oldest record that is still there.
+    Earliest,
+    /// The end: what lies before is given up.
+    Latest,
+    /// This offset.
+    At(i64),
+}
+
+/// Why a consumer's thread ended without being asked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerFailed(pub String);
+
+impl fmt::Display for ConsumerFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "consumer stopped: {}", self.0)
+    }
+}
+
+impl std::error::Error for ConsumerFailed {}
+
+/// What reaches the polling thread over its one channel.
+enum Note {
+    /// A ticket came back.
+    Done { generation: u64, seq: u64, end: End },
+    /// The position of an assigned partition was judged.
+    Found { generation: u64, verdict: lookup::Verdict },
+    /// Watermarks and committed offsets of what is assigned.
+    Surveyed(Vec<lookup::Surveyed>),
+    /// An operator's order.
+    Order(UnblockOrder),
+    /// An order was carried out at the broker, or could not be.
+    Ordered { generation: u64, result: Result<i64, String> },
+    /// Drain, hand back, leave.
+    Stop(Duration),
+    /// The broker has what was stored before the stop, or will not take it.
+    Flushed,
+}
+
+/// A consumer; `spawn` is its only function.
+pub struct Consumer;
+
+impl Consumer {
+    /// Starts the polling thread.
+    ///
+    /// # Errors
+    /// Where the client cannot be created, does not take the subscription, or the thread cannot be started.
+    pub fn spawn<H: Handler + 'static>(
+        name: &str,
+        settings: Settings,
+        handler: H,
+        shared: Arc<ConsumerView>,
+    ) -> io::Result<ConsumerHandle> {
+        let (sender, notes) = channel();
+        let context = Context::new(name);
+        let client: BaseConsumer<Context> =
+            settings.client.create_with_context(context).map_err(|e| io::Error::other(e.to_string()))?;
+        let topics: Vec<&str> = settings.subscribe.iter().map(String::as_str).collect();
+        client.subscribe(&topics).map_err(|e| io::Error::other(e.to_string()))?;
+        let turn = poll::Poller::new(name, Arc::new(client), settings, handler, notes, sender.clone(), shared);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || turn.run())?;
+        Ok(ConsumerHandle { sender, thread: Some(thread) })
+    }
+}
+
+/// A running consumer. Dropping the handle does not stop it.
+pub struct ConsumerHandle {
+    sender: Sender<Note>,
+    thread: Option<JoinHandle<Result<(), ConsumerFailed>>>,
+}
+
+impl ConsumerHandle {
+    /// Begins to stop: takes nothing more, waits for what is unfinished, stores, commits, leaves the group.
+    pub fn shutdown(&self, drain: Duration) {
+        // A thread that has ended has nothing left to stop.
+        let _ = self.sender.send(Note::Stop(drain));
+    }
+
+    /// Passes an operator's order on.
+    pub fn order(&self, order: UnblockOrder) {
+        let _ = self.sender.send(Note::Order(order));
+    }
+
+    /// Whether the thread still runs.
+    pub fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|t| !t.is_finished())
+    }
+
+    /// Waits for the thread to end. Blocks: not for a runtime's thread.
+    ///
+    /// # Errors
+    /// Where it ended by itself: a fatal client error, or a panic.
+    pub fn join(&mut self) -> Result<(), ConsumerFailed> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(ConsumerFailed("the polling thread panicked".into())),
+            None => Ok(()),
+        }
+    }
+}

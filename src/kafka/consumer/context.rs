@@ -1,0 +1,171 @@
+//! What the client library calls back: it only records.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+
+/// What happened inside a poll.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Partitions were given to this member.
+    Assigned(Vec<(String, i32)>),
+    /// Partitions are asked back; the loop drains them and then lets go.
+    Revoked(Vec<(String, i32)>),
+    /// Partitions are gone already: nothing of them may be stored.
+    Lost(Vec<(String, i32)>),
+    /// The broker has these positions.
+    Committed(Vec<(String, i32, i64)>),
+    /// A commit was refused, as a whole or for one partition.
+    CommitFailed(String),
+}
+
+/// The consumer's callbacks.
+pub(super) struct Context {
+    name: String,
+    events: Mutex<VecDeque<Event>>,
+    closing: AtomicBool,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Context {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            events: Mutex::default(),
+            closing: AtomicBool::new(false),
+            last_error: Mutex::default(),
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<Event> {
+        lock(&self.events).pop_front()
+    }
+
+    pub(super) fn has_events(&self) -> bool {
+        !lock(&self.events).is_empty()
+    }
+
+    pub(super) fn take_error(&self) -> Option<String> {
+        lock(&self.last_error).take()
+    }
+
+    /// From now on the callback lets go by itself: the loop has stored what there was to store.
+    pub(super) fn set_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn record(&self, event: Event) {
+        lock(&self.events).push_back(event);
+    }
+}
+
+/// Nothing panics while it holds one of these locks; even then their content is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn names(list: &TopicPartitionList) -> Vec<(String, i32)> {
+    list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect()
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        log(&self.name, level, fac, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(client = %self.name, %error, reason, "kafka client error");
+        *lock(&self.last_error) = Some(reason.to_owned());
+    }
+}
+
+/// Forwards a line of the client library's log.
+pub(in crate::kafka) fn log(client: &str, level: RDKafkaLogLevel, fac: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(target: "librdkafka", client, fac, "{message}");
+        }
+        // The library's errors are lost connections and the like: it goes on by itself.
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+            tracing::warn!(target: "librdkafka", client, fac, "{message}");
+        }
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(target: "librdkafka", client, fac, "{message}");
+        }
+        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", client, fac, "{message}"),
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assign = err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let revoke = err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS;
+        let closing = self.closing.load(Ordering::Acquire);
+        if assign && !closing {
+            self.record(Event::Assigned(names(list)));
+            return;
+        }
+        if revoke && !closing && !consumer.assignment_lost() {
+            self.record(Event::Revoked(names(list)));
+            return;
+        }
+        if assign {
+            // Closing: take nothing, but answer, or the close waits for ever.
+            answer(consumer.incremental_assign(&TopicPartitionList::new()));
+            return;
+        }
+        let gone = names(list);
+        answer(consumer.incremental_unassign(&held(consumer, &gone)));
+        self.record(Event::Lost(gone));
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        match result {
+            Err(e) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => return,
+            Err(e) => return self.record(Event::CommitFailed(e.to_string())),
+            Ok(()) => {}
+        }
+        let mut committed = Vec::new();
+        for element in offsets.elements() {
+            match (element.error(), element.offset()) {
+                (Ok(()), Offset::Offset(next)) => {
+                    committed.push((element.topic().to_owned(), element.partition(), next));
+                }
+                (Ok(()), _) => {}
+                (Err(e), _) => {
+                    self.record(Event::CommitFailed(format!("{} [{}]: {e}", element.topic(), element.partition())))
+                }
+            }
+        }
+        if !committed.is_empty() {
+            self.record(Event::Committed(committed));
+        }
+    }
+}
+
+/// Those of `wanted` that the client really reads; partitions that are parked or still being judged are owned by this
+/// member, but the client does not know them.
+fn held(consumer: &BaseConsumer<Context>, wanted: &[(String, i32)]) -> TopicPartitionList {
+    let held: HashSet<(String, i32)> =
+        consumer.assignment().map(|list| names(&list).into_iter().collect()).unwrap_or_default();
+    let mut list = TopicPartitionList::new();
+    for (topic, partition) in wanted {
+        if held.contains(&(topic.clone(), *partition)) {
+            list.add_partition(topic, *partition);
+        }
+    }
+    list
+}
+
+fn answer(result: KafkaResult<()>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "rebalance answer was refused");
+    }
+}

@@ -1,0 +1,280 @@
+//! Where an assigned partition begins: asked off the polling thread, since each question may take seconds.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::context::Context;
+use super::ticket::Assignment;
+use super::view::Parked;
+use super::{Kind, Note, UnblockTo};
+
+/// Of one question to the broker.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is to be done with an assigned partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Read from here.
+    Start(i64),
+    /// Read nothing until an operator names an offset.
+    Park(Parked),
+}
+
+/// Judges a position. Nothing is ever skipped or re-read silently: what is not plainly sound is parked.
+pub(super) fn judge(kind: Kind, committed: Option<i64>, low: i64, high: i64, group_has_offsets: bool) -> Verdict {
+    let park = |why| Verdict::Park(Parked { why, committed, low, high });
+    match committed {
+        Some(at) if (low..=high).contains(&at) => Verdict::Start(at),
+        Some(at) if at < low => park("the committed offset was deleted by retention"),
+        Some(_) => park("the committed offset lies beyond the end"),
+        None if kind == Kind::Waiting || group_has_offsets => Verdict::Start(low),
+        None => park("the group has no committed offset"),
+    }
+}
+
+/// What a helper thread needs to ask for a consumer.
+#[derive(Clone)]
+pub(super) struct Asker {
+    pub(super) consumer: Arc<BaseConsumer<Context>>,
+    pub(super) sender: Sender<Note>,
+    pub(super) kind: Kind,
+    pub(super) subscribe: Arc<[String]>,
+}
+
+/// The broker's view of one assigned partition.
+pub(super) struct Surveyed {
+    pub(super) generation: u64,
+    /// The position when the question was asked, where it is in doubt.
+    pub(super) suspect: Option<i64>,
+    /// `None`: not asked.
+    pub(super) committed: Option<i64>,
+    pub(super) low: i64,
+    pub(super) high: i64,
+}
+
+/// What a survey asks about one partition.
+pub(super) struct Subject {
+    pub(super) assignment: Arc<Assignment>,
+    pub(super) suspect: Option<i64>,
+}
+
+impl Asker {
+    /// Runs a question on a thread of its own. Without a thread the question is not asked: the caller asks again.
+    pub(super) fn spawn(&self, work: impl FnOnce(&Asker) + Send + 'static) -> bool {
+        let asker = self.clone();
+        let spawned = std::thread::Builder::new().name("kafka-positions".into()).spawn(move || work(&asker));
+        if let Err(error) = &spawned {
+            tracing::warn!(%error, "no thread to ask for positions");
+        }
+        spawned.is_ok()
+    }
+
+    /// Judges partitions until each has its verdict or has left.
+    pub(super) fn look(&self, mut wanted: Vec<Arc<Assignment>>) {
+        let mut pause = Duration::from_millis(200);
+        loop {
+            wanted.retain(|a| !a.is_leaving());
+            if wanted.is_empty() {
+                return;
+            }
+            match self.committed(&wanted) {
+                Ok(committed) => wanted = self.judge_each(wanted, &committed),
+                Err(error) => tracing::debug!(%error, "committed offsets cannot be read yet"),
+            }
+            if wanted.is_empty() {
+                return;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    /// Sends the verdicts there are, and returns the partitions that have none yet.
+    fn judge_each(&self, wanted: Vec<Arc<Assignment>>, committed: &TopicPartitionList) -> Vec<Arc<Assignment>> {
+        let mut left = Vec::new();
+        let mut group_has_offsets = None;
+        for assignment in wanted {
+            let own = offset_of(committed, &assignment);
+            if own.is_none() && self.kind == Kind::Input && group_has_offsets.is_none() {
+                group_has_offsets = self.group_has_offsets().ok();
+                if group_has_offsets.is_none() {
+                    left.push(assignment);
+                    continue;
+                }
+            }
+            match self.consumer.fetch_watermarks(&assignment.topic, assignment.partition, TIMEOUT) {
+                Ok((low, high)) => {
+                    let verdict = judge(self.kind, own, low, high, group_has_offsets.unwrap_or(false));
+                    // The polling thread may have ended: then nobody reads the partition.
+                    let _ = self.sender.send(Note::Found { generation: assignment.generation, verdict });
+                }
+                Err(error) => {
+                    let Assignment { topic, partition, .. } = &*assignment;
+                    tracing::debug!(%error, kafka.topic = %topic, kafka.partition = partition, "no watermarks yet");
+                    left.push(assignment);
+                }
+            }
+        }
+        left
+    }
+
+    fn committed(&self, of: &[Arc<Assignment>]) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::with_capacity(of.len());
+        for assignment in of {
+            list.add_partition(&assignment.topic, assignment.partition);
+        }
+        self.committed_list(list)
+    }
+
+    fn committed_list(&self, list: TopicPartitionList) -> KafkaResult<TopicPartitionList> {
+        let list = self.consumer.committed_offsets(list, TIMEOUT)?;
+        list.elements().iter().try_for_each(|e| e.error())?;
+        Ok(list)
+    }
+
+    /// Whether the group has a committed offset for any partition of its input.
+    fn group_has_offsets(&self) -> KafkaResult<bool> {
+        let metadata = self.consumer.fetch_metadata(None, TIMEOUT)?;
+        let mut list = TopicPartitionList::new();
+        for topic in metadata.topics().iter().filter(|t| self.subscribe.iter().any(|s| subscribes(s, t.name()))) {
+            for partition in topic.partitions() {
+                list.add_partition(topic.name(), partition.id());
+            }
+        }
+        let list = self.committed_list(list)?;
+        Ok(list.elements().iter().any(|e| matches!(e.offset(), Offset::Offset(_))))
+    }
+
+    /// Asks for watermarks, and for committed offsets where `committed` is set. What cannot be answered is left out.
+    pub(super) fn survey(&self, subjects: &[Subject], committed: bool) {
+        let assignments: Vec<_> = subjects.iter().map(|s| s.assignment.clone()).collect();
+        let committed = if committed { self.committed(&assignments).ok() } else { None };
+        let mut surveyed = Vec::with_capacity(subjects.len());
+        for subject in subjects.iter().filter(|s| !s.assignment.is_gone()) {
+            let Assignment { topic, partition, generation, .. } = &*subject.assignment;
+            let Ok((low, high)) = self.consumer.fetch_watermarks(topic, *partition, TIMEOUT) else { continue };
+            let committed = committed.as_ref().and_then(|list| offset_of(list, &subject.assignment));
+            surveyed.push(Surveyed { generation: *generation, suspect: subject.suspect, committed, low, high });
+        }
+        let _ = self.sender.send(Note::Surveyed(surveyed));
+    }
+
+    /// Carries an operator's order out at the broker, and says where to go on. The explicit commit is sound here: the
+    /// partition is ours, nothing of it is being read, and moving backwards is what was asked for.
+    pub(super) fn order(&self, assignment: &Assignment, to: UnblockTo) {
+        let result = self.try_order(assignment, to);
+        let _ = self.sender.send(Note::Ordered { generation: assignment.generation, result });
+    }
+
+    /// Commits what is stored before the group is left. The commit that comes with leaving is refused for good while
+    /// the group rebalances, and then everything since the last one would be read again; here it is tried again.
+    pub(super) fn flush(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.consumer.commit_consumer_state(CommitMode::Sync) {
+                Ok(()) => break,
+                Err(e) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => break,
+                Err(error) if Instant::now() >= deadline => {
+                    tracing::warn!(%error, "the last positions were not committed");
+                    break;
+                }
+                Err(error) => tracing::debug!(%error, "positions cannot be committed yet"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let _ = self.sender.send(Note::Flushed);
+    }
+
+    fn try_order(&self, assignment: &Assignment, to: UnblockTo) -> Result<i64, String> {
+        let Assignment { topic, partition, .. } = assignment;
+        let mut tries = 0;
+        loop {
+            let done = self.consumer.fetch_watermarks(topic, *partition, TIMEOUT).and_then(|(low, high)| {
+                let at = match to {
+                    UnblockTo::Earliest => low,
+                    UnblockTo::Latest => high,
+                    UnblockTo::At(at) if (low..=high).contains(&at) => at,
+                    UnblockTo::At(at) => return Ok(Err(format!("offset {at} is not between {low} and {high}"))),
+                };
+                let mut list = TopicPartitionList::new();
+                list.add_partition_offset(topic, *partition, Offset::Offset(at))?;
+                self.consumer.commit(&list, CommitMode::Sync)?;
+                Ok(Ok(at))
+            });
+            match done {
+                Ok(answer) => return answer,
+                Err(e) if tries >= 5 || assignment.is_gone() || is_final(&e) => return Err(e.to_string()),
+                Err(_) => std::thread::sleep(Duration::from_secs(1)),
+            }
+            tries += 1;
+        }
+    }
+}
+
+fn is_final(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed)
+    )
+}
+
+fn offset_of(list: &TopicPartitionList, assignment: &Assignment) -> Option<i64> {
+    match list.find_partition(&assignment.topic, assignment.partition)?.offset() {
+        Offset::Offset(at) => Some(at),
+        _ => None,
+    }
+}
+
+/// Whether a subscription covers a topic. A pattern that only the client library understands counts as covering it:
+/// this is asked only to tell a group with offsets from one without.
+pub(in crate::kafka) fn subscribes(subscription: &str, topic: &str) -> bool {
+    if !subscription.starts_with('^') {
+        return subscription == topic;
+    }
+    regex::Regex::new(subscription).map_or(true, |pattern| pattern.is_match(topic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parked(verdict: &Verdict) -> Option<&'static str> {
+        match verdict {
+            Verdict::Park(parked) => Some(parked.why),
+            Verdict::Start(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_committed_offset_within_the_log_is_where_reading_goes_on() {
+        for at in [10, 15, 20] {
+            assert_eq!(judge(Kind::Input, Some(at), 10, 20, true), Verdict::Start(at));
+        }
+    }
+
+    #[test]
+    fn an_offset_outside_the_log_is_parked_and_never_guessed() {
+        for kind in [Kind::Input, Kind::Waiting] {
+            assert!(parked(&judge(kind, Some(9), 10, 20, true)).unwrap().contains("retention"));
+            assert!(parked(&judge(kind, Some(21), 10, 20, true)).unwrap().contains("beyond"));
+        }
+    }
+
+    #[test]
+    fn a_new_partition_starts_at_its_beginning_and_a_group_without_offsets_is_parked() {
+        assert_eq!(judge(Kind::Input, None, 10, 20, true), Verdict::Start(10));
+        assert_eq!(judge(Kind::Waiting, None, 10, 20, false), Verdict::Start(10));
+        assert!(parked(&judge(Kind::Input, None, 10, 20, false)).is_some());
+    }
+
+    #[test]
+    fn a_subscription_covers_a_topic_by_name_or_by_pattern() {
+        assert!(subscribes("conversions", "conversions") && !subscribes("conversions", "conversions2"));
+        assert!(subscribes("^conv.*", "conversions2") && !subscribes("^conv.*", "other"));
+    }
+}

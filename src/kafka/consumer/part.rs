@@ -1,0 +1,145 @@
+//! One owned partition, as the polling thread keeps it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::UnblockTo;
+use super::lookup::Verdict;
+use super::ticket::Assignment;
+use super::view::Parked;
+use crate::kafka::offsets::{NextOffset, OffsetTracker};
+
+/// Where a partition stands.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Its position is being asked for.
+    Judging,
+    /// It starts when its time has come.
+    Due(Instant, Verdict),
+    /// Records of it are taken.
+    Reading,
+    /// Owned, not read.
+    Parked(Parked),
+    /// Revoked, or the consumer stops: drains; whoever asked waits for it.
+    Leaving,
+    /// Drains, and is then taken up again by this member.
+    Turning(Instant, Next),
+}
+
+/// How a partition goes on after it was drained without being revoked.
+#[derive(Clone, Debug)]
+pub(super) enum Next {
+    /// From its frontier, since somebody dropped a record.
+    Reread,
+    /// Not at all until an operator says.
+    Park(Parked),
+    /// Where an operator said.
+    Order(UnblockTo),
+}
+
+/// How long a partition rests before a record that was dropped is read again: it may be dropped again.
+pub(super) const REREAD_AFTER: Duration = Duration::from_secs(1);
+
+/// A client that gives nothing for this long, though there is more, has lost a wake-up.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+pub(super) struct Part {
+    pub(super) assignment: Arc<Assignment>,
+    pub(super) state: State,
+    pub(super) tracker: OffsetTracker,
+    /// Unfinished records that nobody works on any more.
+    pub(super) given_back: usize,
+    /// The client reads it. Parked partitions are owned, but not held.
+    pub(super) held: bool,
+    /// What the client was told; `None`: nothing yet in this assignment.
+    pub(super) paused: Option<bool>,
+    /// Where it began.
+    pub(super) start: Option<i64>,
+    pub(super) stored: Option<NextOffset>,
+    pub(super) committed: Option<i64>,
+    pub(super) unacked_since: Option<Instant>,
+    pub(super) high: Option<i64>,
+    /// Time of the last record read.
+    pub(super) last_timestamp_ms: Option<i64>,
+    /// An order is being carried out.
+    pub(super) ordering: bool,
+    /// Where it stood, though there was more, and since when.
+    pub(super) stuck: Option<(i64, Instant)>,
+    /// Where it was taken up anew since nothing came; once per position.
+    pub(super) nudged_at: Option<i64>,
+}
+
+impl Part {
+    pub(super) fn new(assignment: Assignment, state: State) -> Self {
+        Self {
+            assignment: Arc::new(assignment),
+            state,
+            tracker: OffsetTracker::new(),
+            given_back: 0,
+            held: false,
+            paused: None,
+            start: None,
+            stored: None,
+            committed: None,
+            unacked_since: None,
+            high: None,
+            last_timestamp_ms: None,
+            ordering: false,
+            stuck: None,
+            nudged_at: None,
+        }
+    }
+
+    /// Records that somebody still works on.
+    pub(super) fn pending(&self) -> usize {
+        self.tracker.len().saturating_sub(self.given_back)
+    }
+
+    pub(super) fn frontier(&self) -> Option<i64> {
+        self.tracker.frontier().map(NextOffset::get).or(self.start)
+    }
+
+    /// The next offset to be read.
+    pub(super) fn position(&self) -> Option<i64> {
+        self.tracker.last_received().map(|last| NextOffset::after(last).get()).or(self.start)
+    }
+
+    /// Notes whether records are there and none come; `true` once that has lasted.
+    pub(super) fn is_stuck(&mut self, now: Instant) -> bool {
+        let behind = self.position().filter(|at| self.high.is_some_and(|high| *at < high));
+        let reading = matches!(self.state, State::Reading) && self.paused == Some(false);
+        self.stuck = match (behind.filter(|_| reading), self.stuck) {
+            (Some(at), Some((then, since))) if then == at => Some((at, since)),
+            (Some(at), _) => Some((at, now)),
+            (None, _) => None,
+        };
+        // Behind the last record there may be only markers of transactions: then there is nothing to wait for.
+        self.stuck.is_some_and(|(at, since)| now - since >= STUCK_AFTER && self.nudged_at != Some(at))
+    }
+
+    /// What is to be stored, if anything is new.
+    pub(super) fn to_store(&self) -> Option<NextOffset> {
+        self.tracker.frontier().filter(|next| self.held && self.stored.is_none_or(|stored| *next > stored))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_gives_nothing_for_a_minute_is_taken_up_anew_once_per_position() {
+        let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
+        let begin = Instant::now();
+        (part.start, part.high, part.paused) = (Some(5), Some(9), Some(false));
+        assert!(!part.is_stuck(begin));
+        assert!(!part.is_stuck(begin + Duration::from_secs(59)));
+        assert!(part.is_stuck(begin + Duration::from_secs(60)));
+        part.nudged_at = Some(5);
+        assert!(!part.is_stuck(begin + Duration::from_secs(90)));
+        (part.nudged_at, part.paused) = (None, Some(true));
+        assert!(!part.is_stuck(begin + Duration::from_secs(90)), "paused on purpose");
+        (part.paused, part.high) = (Some(false), Some(5));
+        assert!(!part.is_stuck(begin + Duration::from_secs(500)), "nothing more is there");
+    }
+}

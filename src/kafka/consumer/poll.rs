@@ -1,0 +1,265 @@
+//! The loop of the polling thread. Nothing in it waits for anything but records and tickets.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use rdkafka::Message;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+
+use super::context::Context;
+use super::lookup::Asker;
+use super::part::{Next, Part, State};
+use super::rebalance::Revoked;
+use super::stop::Stopping;
+use super::ticket::{Assignment, Open, Ticket};
+use super::view::{ConsumerView, Snapshot};
+use crate::kafka::now_ms;
+
+use super::{ConsumerFailed, End, Flow, Handler, Note, Settings, message};
+
+const LONGEST_POLL: Duration = Duration::from_millis(100);
+/// While something drains, or everything rests, tickets must not wait for a poll to end.
+pub(super) const SHORT_POLL: Duration = Duration::from_millis(10);
+/// Skipping this long means that the bound lasts. Not sooner: a pause throws away what was fetched ahead.
+const PAUSE_AFTER: Duration = Duration::from_millis(500);
+const BATCH: usize = 256;
+const VIEW_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) struct Poller<H> {
+    pub(super) name: String,
+    pub(super) consumer: Arc<BaseConsumer<Context>>,
+    pub(super) settings: Settings,
+    pub(super) handler: H,
+    notes: Receiver<Note>,
+    pub(super) asker: Asker,
+    pub(super) view: Arc<ConsumerView>,
+    /// By generation.
+    pub(super) parts: HashMap<u64, Part>,
+    /// Which generation a partition is in. Its keys intern the topic names.
+    pub(super) current: HashMap<Arc<str>, HashMap<i32, u64>>,
+    pub(super) revoked: VecDeque<Revoked>,
+    pub(super) stopping: Option<Stopping>,
+    /// The bound lasts: every partition is paused.
+    pub(super) resting: bool,
+    skipping_since: Option<Instant>,
+    pub(super) next_store: Instant,
+    next_view: Instant,
+    pub(super) next_survey: Instant,
+    pub(super) next_full_survey: Instant,
+    pub(super) surveying: bool,
+    /// Partitions whose question could not be asked yet.
+    pub(super) unasked: Vec<Arc<Assignment>>,
+    /// The client said that some position is out of range, but not which.
+    pub(super) suspicious: bool,
+    pub(super) counts: Snapshot,
+}
+
+impl<H: Handler> Poller<H> {
+    pub(super) fn new(
+        name: &str,
+        consumer: Arc<BaseConsumer<Context>>,
+        settings: Settings,
+        handler: H,
+        notes: Receiver<Note>,
+        sender: Sender<Note>,
+        view: Arc<ConsumerView>,
+    ) -> Self {
+        let now = Instant::now();
+        let subscribe = settings.subscribe.clone().into();
+        Self {
+            name: name.to_owned(),
+            asker: Asker { consumer: consumer.clone(), sender, kind: settings.kind, subscribe },
+            consumer,
+            settings,
+            handler,
+            notes,
+            view,
+            parts: HashMap::new(),
+            current: HashMap::new(),
+            revoked: VecDeque::new(),
+            stopping: None,
+            resting: false,
+            skipping_since: None,
+            next_store: now,
+            next_view: now,
+            next_survey: now,
+            next_full_survey: now,
+            surveying: false,
+            unasked: Vec::new(),
+            suspicious: false,
+            counts: Snapshot::default(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<(), ConsumerFailed> {
+        let result = self.turns();
+        if let Err(error) = &result {
+            tracing::error!(consumer = %self.name, %error, "consumer ends");
+        }
+        self.let_everything_go();
+        self.leave_group();
+        result
+    }
+
+    fn turns(&mut self) -> Result<(), ConsumerFailed> {
+        loop {
+            self.take_notes();
+            while let Some(event) = self.consumer.context().next() {
+                self.event(event);
+            }
+            let now = Instant::now();
+            self.advance(now);
+            if self.has_stopped(now) {
+                return Ok(());
+            }
+            let wish = self.handler.tick(now).unwrap_or(LONGEST_POLL);
+            self.keep(now);
+            let wait = wish.min(if self.is_draining() { SHORT_POLL } else { LONGEST_POLL });
+            if self.flow(now) == Flow::Skip {
+                self.wait_for_note(wait.min(SHORT_POLL));
+                continue;
+            }
+            self.apply_pauses();
+            self.batch(if self.resting { wait.min(SHORT_POLL) } else { wait })?;
+        }
+    }
+
+    /// Skips polls while a bound is full; when that lasts, pauses everything and goes on polling.
+    fn flow(&mut self, now: Instant) -> Flow {
+        if self.handler.gate() == Flow::Poll {
+            (self.skipping_since, self.resting) = (None, false);
+            return Flow::Poll;
+        }
+        let since = *self.skipping_since.get_or_insert(now);
+        self.resting |= now - since >= PAUSE_AFTER;
+        if self.resting { Flow::Poll } else { Flow::Skip }
+    }
+
+    fn wait_for_note(&mut self, wait: Duration) {
+        match self.notes.recv_timeout(wait) {
+            Ok(note) => self.take(note),
+            // The poller holds a sender itself: the channel is never closed.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+    }
+
+    pub(super) fn take_notes(&mut self) {
+        while let Ok(note) = self.notes.try_recv() {
+            self.take(note);
+        }
+    }
+
+    fn batch(&mut self, wait: Duration) -> Result<(), ConsumerFailed> {
+        let consumer = self.consumer.clone();
+        let now_ms = now_ms();
+        let (mut timeout, mut received) = (wait, false);
+        for _ in 0..BATCH {
+            match consumer.poll(timeout) {
+                None => break,
+                Some(Ok(message)) => received |= self.receive(&message, now_ms),
+                Some(Err(error)) => self.poll_error(&error)?,
+            }
+            timeout = Duration::ZERO;
+            if consumer.context().has_events() || (!self.resting && self.handler.gate() == Flow::Skip) {
+                break;
+            }
+        }
+        if received {
+            self.handler.flush();
+        }
+        Ok(())
+    }
+
+    /// Registers a record before anything is decided about it.
+    fn receive(&mut self, message: &BorrowedMessage<'_>, now_ms: i64) -> bool {
+        let generation = self.current.get(message.topic()).and_then(|t| t.get(&message.partition()));
+        let Some(part) = generation.and_then(|g| self.parts.get_mut(g)) else { return false };
+        // What is no longer read, or not yet, is read again from its committed position.
+        if !matches!(part.state, State::Reading) || part.assignment.is_leaving() {
+            return false;
+        }
+        let open = Arc::new(Open::new(now_ms));
+        let Some(seq) = part.tracker.receive(message.offset(), open.clone()) else {
+            self.counts.repeats += 1;
+            return false;
+        };
+        let record = message::record(message, part.assignment.topic.clone());
+        part.last_timestamp_ms = record.timestamp_ms.or(Some(now_ms));
+        let ticket = Ticket::new(part.assignment.clone(), open, seq, self.asker.sender.clone());
+        self.handler.received(record, ticket);
+        true
+    }
+
+    fn poll_error(&mut self, error: &KafkaError) -> Result<(), ConsumerFailed> {
+        match error {
+            KafkaError::MessageConsumptionFatal(code) => {
+                let detail = self.consumer.context().take_error().unwrap_or_default();
+                return Err(ConsumerFailed(format!("{code}: {detail}")));
+            }
+            KafkaError::PartitionEOF(_) => return Ok(()),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => self.suspicious = true,
+            _ => {}
+        }
+        let text = self.consumer.context().take_error().unwrap_or_else(|| error.to_string());
+        if self.counts.last_error.as_deref() != Some(&text) {
+            tracing::warn!(consumer = %self.name, error = %text, "consumer complains");
+        }
+        self.counts.last_error = Some(text);
+        Ok(())
+    }
+
+    fn take(&mut self, note: Note) {
+        match note {
+            Note::Done { generation, seq, end } => self.done(generation, seq, end),
+            Note::Found { generation, verdict } => self.found(generation, verdict),
+            Note::Surveyed(surveyed) => self.surveyed(surveyed),
+            Note::Order(order) => self.ordered_by_operator(&order),
+            Note::Ordered { generation, result } => self.order_done(generation, result),
+            Note::Stop(drain) => self.stop(drain),
+            Note::Flushed => {
+                if let Some(stopping) = &mut self.stopping {
+                    stopping.flushed = true;
+                }
+            }
+        }
+    }
+
+    /// A ticket came back. Of an assignment that is gone it means nothing: another member reads that record now.
+    fn done(&mut self, generation: u64, seq: u64, end: End) {
+        let Some(part) = self.parts.get_mut(&generation) else { return };
+        match end {
+            End::Finished(_) | End::Retried | End::Parked => {
+                if let Some(open) = part.tracker.finish(seq) {
+                    self.handler.completed(&open, end);
+                }
+            }
+            End::Returned | End::Lost => {
+                part.given_back += 1;
+                // Nobody holds the record, so only reading it again brings it to an end.
+                self.turn(generation, Next::Reread);
+            }
+        }
+    }
+
+    fn keep(&mut self, now: Instant) {
+        if now >= self.next_store {
+            self.store();
+            self.next_store = now + super::position::STORE_EVERY;
+        }
+        self.survey(now);
+        if now >= self.next_view {
+            self.changed();
+        }
+    }
+
+    /// Something happened that status should show at once.
+    pub(super) fn changed(&mut self) {
+        self.next_view = Instant::now() + VIEW_EVERY;
+        self.refresh_view();
+    }
+}

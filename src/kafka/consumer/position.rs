@@ -1,0 +1,200 @@
+//! Positions and pauses: what is stored, what the broker confirmed, what it has.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::Handler;
+use super::context::Event;
+use super::lookup::{Subject, Surveyed};
+use super::part::{Next, Part, State};
+use super::poll::Poller;
+use super::ticket::Assignment;
+use super::view::Parked;
+use crate::kafka::offsets::NextOffset;
+
+pub(super) const STORE_EVERY: Duration = Duration::from_millis(100);
+/// The client knows no end of a partition that it does not fetch.
+const SURVEY_EVERY: Duration = Duration::from_secs(5);
+/// Commits can fail without a word: what the broker has is compared with what was stored.
+const FULL_SURVEY_EVERY: Duration = Duration::from_secs(30);
+/// A commit that is not confirmed by then is asked about.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+
+impl<H: Handler> Poller<H> {
+    /// Stores the frontiers that moved: list form, next offset, every element's error is read. The client commits them.
+    pub(super) fn store(&mut self) {
+        let mut list = TopicPartitionList::new();
+        let mut stored: Vec<(u64, NextOffset)> = Vec::new();
+        for (generation, part) in &self.parts {
+            let Some(next) = part.to_store() else { continue };
+            let assignment = &part.assignment;
+            match list.add_partition_offset(&assignment.topic, assignment.partition, Offset::Offset(next.get())) {
+                Ok(()) => stored.push((*generation, next)),
+                Err(error) => tracing::error!(%error, "a position cannot be stored"),
+            }
+        }
+        if stored.is_empty() {
+            return;
+        }
+        // The result says little: a list that was refused in part is Ok. The elements tell.
+        if let Err(error) = self.consumer.store_offsets(&list) {
+            self.counts.last_error = Some(error.to_string());
+        }
+        let now = Instant::now();
+        for (generation, next) in stored {
+            let Some(part) = self.parts.get_mut(&generation) else { continue };
+            let element = list.find_partition(&part.assignment.topic, part.assignment.partition);
+            match element.map_or(Ok(()), |e| e.error()) {
+                Ok(()) => {
+                    part.stored = Some(next);
+                    part.unacked_since.get_or_insert(now);
+                }
+                Err(error) => {
+                    let assignment = &part.assignment;
+                    tracing::warn!(
+                        kafka.topic = %assignment.topic, kafka.partition = assignment.partition, %error,
+                        "position refused: the partition is no longer ours"
+                    );
+                    self.counts.commit_errors += 1;
+                    self.counts.last_error = Some(error.to_string());
+                    self.forget(generation);
+                }
+            }
+        }
+    }
+
+    /// The broker confirmed positions, or refused them.
+    pub(super) fn commit_event(&mut self, event: Event) {
+        match event {
+            Event::Committed(list) => {
+                for (topic, partition, next) in list {
+                    let generation = self.current.get(topic.as_str()).and_then(|t| t.get(&partition));
+                    if let Some(part) = generation.and_then(|g| self.parts.get_mut(g)) {
+                        confirmed(part, next);
+                    }
+                }
+            }
+            Event::CommitFailed(text) => {
+                tracing::warn!(error = %text, "commit refused");
+                self.counts.commit_errors += 1;
+                self.counts.last_error = Some(text);
+            }
+            Event::Assigned(_) | Event::Revoked(_) | Event::Lost(_) => {}
+        }
+    }
+
+    /// Tells the client which partitions rest; only what changed. The wish is ours: a pause survives a revocation
+    /// inside the client, so each assignment begins with one explicit word.
+    pub(super) fn apply_pauses(&mut self) {
+        let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
+        let mut told: Vec<(u64, bool)> = Vec::new();
+        for (generation, part) in self.parts.iter().filter(|(_, p)| p.held) {
+            let assignment = &part.assignment;
+            let want = self.resting
+                || assignment.is_leaving()
+                || self.handler.pause_wanted(&assignment.topic, assignment.partition);
+            if part.paused != Some(want) {
+                let list = if want { &mut pause } else { &mut resume };
+                list.add_partition(&assignment.topic, assignment.partition);
+                told.push((*generation, want));
+            }
+        }
+        if told.is_empty() {
+            return;
+        }
+        for (list, result) in [(&pause, self.consumer.pause(&pause)), (&resume, self.consumer.resume(&resume))] {
+            if let (false, Err(error)) = (list.count() == 0, result) {
+                tracing::warn!(%error, "pause or resume was refused");
+                return;
+            }
+        }
+        for (generation, want) in told {
+            if let Some(part) = self.parts.get_mut(&generation) {
+                part.paused = Some(want);
+            }
+        }
+    }
+
+    /// Asks the broker, off this thread, about what the client does not fetch, and from time to time about everything.
+    pub(super) fn survey(&mut self, now: Instant) {
+        let full = self.suspicious || now >= self.next_full_survey;
+        if self.surveying || self.stopping.is_some() || !(full || now >= self.next_survey) {
+            return;
+        }
+        self.next_survey = now + SURVEY_EVERY;
+        if full {
+            self.next_full_survey = now + FULL_SURVEY_EVERY;
+        }
+        let suspicious = std::mem::take(&mut self.suspicious);
+        let subject = |part: &Part| {
+            let reading = matches!(part.state, State::Reading);
+            let unread = matches!(part.state, State::Parked(_)) || (reading && part.paused == Some(true));
+            (unread || (full && reading)).then(|| Subject {
+                assignment: part.assignment.clone(),
+                suspect: part.position().filter(|_| suspicious && reading),
+            })
+        };
+        let subjects: Vec<Subject> = self.parts.values().filter_map(subject).collect();
+        if !subjects.is_empty() {
+            self.surveying = self.asker.spawn(move |asker| asker.survey(&subjects, full));
+            self.suspicious = suspicious && !self.surveying;
+        }
+    }
+
+    pub(super) fn surveyed(&mut self, surveyed: Vec<Surveyed>) {
+        self.surveying = false;
+        for answer in surveyed {
+            let Some(part) = self.parts.get_mut(&answer.generation) else { continue };
+            part.high = Some(answer.high);
+            if let State::Parked(parked) = &mut part.state {
+                (parked.low, parked.high) = (answer.low, answer.high);
+            }
+            let overdue = part.unacked_since.is_some_and(|at| at.elapsed() > CONFIRM_WITHIN);
+            match answer.committed {
+                Some(committed) if part.committed.is_none_or(|known| committed > known) => confirmed(part, committed),
+                // Asked, and the broker has nothing new: the commits do not arrive.
+                Some(_) if overdue => {
+                    self.counts.commit_errors += 1;
+                    self.counts.last_error = Some(format!("commits of {} do not arrive", part.assignment.topic));
+                }
+                _ => {}
+            }
+            if part.is_stuck(Instant::now()) {
+                part.nudged_at = part.position();
+                let Assignment { topic, partition, .. } = &*part.assignment;
+                tracing::error!(kafka.topic = %topic, kafka.partition = partition, "nothing comes, though there is more");
+                self.turn(answer.generation, Next::Reread);
+            } else if let Some(suspect) = answer.suspect {
+                self.judge_suspect(answer.generation, suspect, answer.low, answer.high);
+            }
+        }
+        self.changed();
+    }
+
+    /// The client stopped reading some partition because its position is out of range. The high mark was read after
+    /// `suspect`, which was read before; the position of today is compared with the low mark.
+    fn judge_suspect(&mut self, generation: u64, suspect: i64, low: i64, high: i64) {
+        let Some(part) = self.parts.get(&generation) else { return };
+        let position = part.position().unwrap_or(suspect);
+        let why = if suspect > high {
+            "the position lies beyond the end"
+        } else if position < low {
+            "the position was deleted by retention"
+        } else {
+            return;
+        };
+        let committed = part.stored.map(NextOffset::get).or(part.committed).or(Some(position));
+        self.turn(generation, Next::Park(Parked { why, committed, low, high }));
+    }
+}
+
+fn confirmed(part: &mut Part, next: i64) {
+    part.committed = Some(next);
+    part.unacked_since = match part.stored {
+        // What was stored since the last commit is younger than one interval.
+        Some(stored) if stored.get() > next => Some(Instant::now()),
+        _ => None,
+    };
+}

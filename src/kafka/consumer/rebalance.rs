@@ -1,0 +1,268 @@
+//! Assignment and revocation: partitions come and go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::Handler;
+use super::context::Event;
+use super::lookup::Verdict;
+use super::part::{Next, Part, REREAD_AFTER, State};
+use super::poll::Poller;
+use super::ticket::Assignment;
+use super::view::Parked;
+
+/// Partitions that are to be handed back together.
+pub(super) struct Revoked {
+    pub(super) generations: Vec<u64>,
+    pub(super) deadline: Instant,
+}
+
+static GENERATION: AtomicU64 = AtomicU64::new(1);
+
+impl<H: Handler> Poller<H> {
+    pub(super) fn event(&mut self, event: Event) {
+        match event {
+            Event::Assigned(list) => self.assigned(list),
+            Event::Revoked(list) => self.revoked(&list),
+            Event::Lost(list) => {
+                tracing::warn!(partitions = list.len(), "assignment lost: what is under way is read again elsewhere");
+                for generation in self.generations(&list) {
+                    self.forget(generation);
+                }
+                self.changed();
+            }
+            Event::Committed(_) | Event::CommitFailed(_) => self.commit_event(event),
+        }
+    }
+
+    /// The rebalance is answered at once with nothing, so that the partitions this member keeps read on; each new one
+    /// is added when its position is known.
+    fn assigned(&mut self, list: Vec<(String, i32)>) {
+        self.check(self.consumer.incremental_assign(&TopicPartitionList::new()), "assign");
+        self.counts.joined = true;
+        if self.stopping.is_some() {
+            return;
+        }
+        let wanted: Vec<_> = list.into_iter().map(|(topic, p)| self.add(&topic, p, State::Judging)).collect();
+        self.look(wanted);
+        self.changed();
+    }
+
+    fn add(&mut self, topic: &str, partition: i32, state: State) -> Arc<Assignment> {
+        let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
+        let topic = self.current.get_key_value(topic).map_or_else(|| Arc::from(topic), |(name, _)| name.clone());
+        let part = Part::new(Assignment::new(topic.clone(), partition, generation), state);
+        let assignment = part.assignment.clone();
+        self.parts.insert(generation, part);
+        if let Some(older) = self.current.entry(topic).or_default().insert(partition, generation) {
+            self.forget(older);
+        }
+        assignment
+    }
+
+    pub(super) fn look(&mut self, wanted: Vec<Arc<Assignment>>) {
+        let again = wanted.clone();
+        if !wanted.is_empty() && !self.asker.spawn(move |asker| asker.look(wanted)) {
+            self.unasked.extend(again);
+        }
+    }
+
+    /// A position was judged: read from there, or park.
+    pub(super) fn found(&mut self, generation: u64, verdict: Verdict) {
+        let Some(part) = self.parts.get_mut(&generation) else { return };
+        if part.assignment.is_leaving() || !matches!(part.state, State::Judging) {
+            return;
+        }
+        match verdict {
+            Verdict::Start(at) => self.start(generation, at),
+            Verdict::Park(parked) => self.park(generation, parked),
+        }
+        self.changed();
+    }
+
+    pub(super) fn start(&mut self, generation: u64, at: i64) {
+        let Some(part) = self.parts.get_mut(&generation) else { return };
+        let Assignment { topic, partition, .. } = &*part.assignment;
+        let mut list = TopicPartitionList::new();
+        let result = list
+            .add_partition_offset(topic, *partition, Offset::Offset(at))
+            .and_then(|()| self.consumer.incremental_assign(&list));
+        match result {
+            Ok(()) => {
+                tracing::info!(kafka.topic = %topic, kafka.partition = partition, kafka.offset = at, "partition starts");
+                (part.state, part.held, part.start, part.paused) = (State::Reading, true, Some(at), None);
+                // Before the next poll: a pause may have survived from an earlier assignment.
+                self.apply_pauses();
+            }
+            Err(error) => {
+                tracing::warn!(kafka.topic = %topic, kafka.partition = partition, %error, "partition cannot start yet");
+                self.counts.last_error = Some(error.to_string());
+                part.state = State::Due(Instant::now() + REREAD_AFTER, Verdict::Start(at));
+            }
+        }
+    }
+
+    fn park(&mut self, generation: u64, parked: Parked) {
+        let Some(part) = self.parts.get_mut(&generation) else { return };
+        let Assignment { topic, partition, .. } = &*part.assignment;
+        tracing::error!(
+            kafka.topic = %topic, kafka.partition = partition, committed = parked.committed, low = parked.low,
+            high = parked.high, hole = parked.hole(),
+            "partition parked: {}; see `postback unblock offsets`", parked.why
+        );
+        (part.committed, part.high) = (parked.committed, Some(parked.high));
+        part.state = State::Parked(parked);
+    }
+
+    pub(super) fn generations(&self, list: &[(String, i32)]) -> Vec<u64> {
+        list.iter().filter_map(|(topic, p)| self.current.get(topic.as_str())?.get(p).copied()).collect()
+    }
+
+    fn revoked(&mut self, list: &[(String, i32)]) {
+        let generations = self.generations(list);
+        for generation in &generations {
+            self.leave(*generation, State::Leaving);
+        }
+        tracing::info!(partitions = generations.len(), "partitions revoked: draining");
+        self.revoked.push_back(Revoked { generations, deadline: Instant::now() + self.settings.drain });
+    }
+
+    /// Nothing of it is started any more; completions still count.
+    pub(super) fn leave(&mut self, generation: u64, state: State) {
+        let Some(part) = self.parts.get_mut(&generation) else { return };
+        part.state = state;
+        if !part.assignment.is_leaving() {
+            part.assignment.set_leaving();
+            self.handler.leaving(&part.assignment);
+        }
+    }
+
+    /// Drains a partition that stays ours, to take it up again in another way.
+    pub(super) fn turn(&mut self, generation: u64, next: Next) {
+        if self.parts.get(&generation).is_some_and(|part| !part.assignment.is_leaving()) {
+            self.leave(generation, State::Turning(Instant::now() + self.settings.drain, next));
+        }
+    }
+
+    /// Starts what is due, and lets go of what is drained.
+    pub(super) fn advance(&mut self, now: Instant) {
+        while let Some(front) = self.revoked.front() {
+            let busy = self.pending(&front.generations);
+            let lost = self.consumer.assignment_lost();
+            if busy > 0 && now < front.deadline && !lost {
+                break;
+            }
+            let generations = front.generations.clone();
+            self.counts.drains_expired += u64::from(busy > 0);
+            tracing::info!(partitions = generations.len(), unfinished = busy, lost, "partitions handed back");
+            self.let_go(&generations, !lost);
+            // Only now: what was revoked stays answerable until it was answered.
+            self.revoked.pop_front();
+            self.changed();
+        }
+        let unasked = std::mem::take(&mut self.unasked);
+        self.look(unasked);
+        let due = |p: &Part| match &p.state {
+            State::Due(at, _) => now >= *at,
+            State::Turning(deadline, _) => p.pending() == 0 || now >= *deadline,
+            _ => false,
+        };
+        let due: Vec<u64> = self.parts.iter().filter(|(_, p)| due(p)).map(|(g, _)| *g).collect();
+        for generation in due {
+            self.next_step(generation);
+        }
+    }
+
+    fn pending(&self, generations: &[u64]) -> usize {
+        generations.iter().filter_map(|g| self.parts.get(g)).map(Part::pending).sum()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.stopping.is_some()
+            || !self.revoked.is_empty()
+            || self.parts.values().any(|p| matches!(p.state, State::Turning(..)))
+    }
+
+    fn next_step(&mut self, generation: u64) {
+        let Some(part) = self.parts.get_mut(&generation) else { return };
+        match std::mem::replace(&mut part.state, State::Judging) {
+            State::Due(_, verdict) => self.found(generation, verdict),
+            State::Turning(_, next) => self.take_up(generation, next),
+            other => part.state = other,
+        }
+    }
+
+    /// A drained partition that stays ours goes on as another assignment.
+    fn take_up(&mut self, generation: u64, next: Next) {
+        let Some(part) = self.parts.get(&generation) else { return };
+        let (topic, partition) = (part.assignment.topic.clone(), part.assignment.partition);
+        let (at, committed, nudged_at) = (part.frontier(), part.committed, part.nudged_at);
+        self.let_go(&[generation], true);
+        let soon = Instant::now() + REREAD_AFTER;
+        let state = match (&next, at) {
+            (Next::Reread, Some(at)) => State::Due(soon, Verdict::Start(at)),
+            (Next::Park(parked), _) => State::Due(Instant::now(), Verdict::Park(parked.clone())),
+            (Next::Reread | Next::Order(_), _) => State::Judging,
+        };
+        let assignment = self.add(&topic, partition, state);
+        if let Some(part) = self.parts.get_mut(&assignment.generation) {
+            (part.committed, part.nudged_at) = (committed, nudged_at);
+        }
+        match next {
+            Next::Order(to) => self.order(assignment, to),
+            Next::Reread if at.is_none() => self.look(vec![assignment]),
+            Next::Reread | Next::Park(_) => {}
+        }
+        self.changed();
+    }
+
+    /// Hands partitions back: the position of what is finished, then the partition, then what is not finished.
+    pub(super) fn let_go(&mut self, generations: &[u64], store: bool) {
+        for part in generations.iter().filter_map(|g| self.parts.get(g)) {
+            part.assignment.set_gone();
+        }
+        // Tickets that came back before this moment still count.
+        self.take_notes();
+        if store {
+            self.store();
+        }
+        let mut list = TopicPartitionList::new();
+        for part in generations.iter().filter_map(|g| self.parts.get(g)).filter(|p| p.held) {
+            list.add_partition(&part.assignment.topic, part.assignment.partition);
+        }
+        self.check(self.consumer.incremental_unassign(&list), "unassign");
+        for generation in generations {
+            self.forget(*generation);
+        }
+    }
+
+    /// Drops a partition's state; what was unfinished counts as given back.
+    pub(super) fn forget(&mut self, generation: u64) {
+        let Some(part) = self.parts.remove(&generation) else { return };
+        let Assignment { topic, partition, .. } = &*part.assignment;
+        if !part.assignment.is_leaving() {
+            part.assignment.set_leaving();
+            self.handler.leaving(&part.assignment);
+        }
+        part.assignment.set_gone();
+        for unfinished in part.tracker.unfinished() {
+            self.handler.returned(unfinished.open);
+        }
+        if let Some(of_topic) = self.current.get_mut(topic)
+            && of_topic.get(partition) == Some(&generation)
+        {
+            of_topic.remove(partition);
+        }
+    }
+
+    pub(super) fn check(&mut self, result: rdkafka::error::KafkaResult<()>, what: &str) {
+        if let Err(error) = result {
+            tracing::error!(%error, "{what} was refused");
+            self.counts.last_error = Some(format!("{what} was refused: {error}"));
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The consumer against the client library's mock cluster.
+
+mod mock;
+mod real;
+
+use std::ffi::CString;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::bindings as sys;
+use rdkafka::producer::{BaseProducer, Producer as _};
+
+use super::*;
+use crate::kafka::producer::Producer;
+use crate::kafka::record::Header;
+use mock::{Member, Mock, Probe, eventually, sightings};
+
+const SHORT: Duration = Duration::from_millis(300);
+
+#[test]
+fn what_was_read_and_not_finished_comes_again_after_a_restart() {
+    let mock = Mock::new(&[("t", 1)]);
+    mock.produce("t", 0, 100);
+    let probe = Probe::finishing();
+    probe.limit.store(10, Ordering::SeqCst);
+    let first = Member::join(&mock.brokers, Kind::Waiting, "t", probe);
+    eventually("ten are finished", || first.probe.count(&first.probe.completed) == 10);
+    let probe = first.stop(SHORT);
+    assert_eq!(probe.offsets("t", 0), (0..10).collect::<Vec<_>>());
+    assert_eq!(mock.committed("t", 0), Some(10), "the next offset to read, not the last one finished");
+
+    let second = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::finishing());
+    eventually("the rest comes", || second.probe.seen() >= 90);
+    let probe = second.stop(SHORT);
+    assert_eq!(probe.offsets("t", 0), (10..100).collect::<Vec<_>>());
+    assert_eq!(mock.committed("t", 0), Some(100));
+}
+
+#[test]
+fn shutdown_waits_for_what_is_under_way_and_gives_the_rest_back() {
+    let mock = Mock::new(&[("t", 1)]);
+    mock.produce("t", 0, 5);
+    let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
+    eventually("all are read", || member.probe.seen() == 5);
+    let kept: Vec<Ticket> = member.probe.tickets.lock().unwrap().drain(3..).collect();
+    let probe = member.probe.clone();
+    member.handle.shutdown(Duration::from_secs(3));
+    std::thread::sleep(SHORT);
+    assert!(kept[0].assignment().is_leaving() && !kept[0].assignment().is_gone());
+    assert_eq!(probe.finish_all(), 3);
+    let probe = member.stop(Duration::ZERO);
+    assert!(kept[0].assignment().is_gone());
+    assert_eq!((probe.count(&probe.completed), probe.count(&probe.returned)), (3, 2));
+    assert_eq!(mock.committed("t", 0), Some(3));
+    kept.into_iter().for_each(|t| t.complete(End::Returned));
+}
+
+#[test]
+fn a_record_whose_work_was_dropped_is_read_again() {
+    let mock = Mock::new(&[("t", 1)]);
+    mock.produce("t", 0, 3);
+    let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
+    eventually("all are read", || member.probe.seen() == 3);
+    let mut tickets = std::mem::take(&mut *member.probe.tickets.lock().unwrap());
+    tickets.remove(0).complete(End::Retried);
+    drop(tickets.remove(0));
+    tickets.remove(0).complete(End::Parked);
+    member.probe.finish.store(true, Ordering::SeqCst);
+    eventually("it is read again", || member.probe.seen() == 5);
+    eventually("and finished", || mock.committed("t", 0) == Some(3));
+    assert_eq!(member.probe.offsets("t", 0), [0, 1, 2, 1, 2]);
+    // The first two, and the two that came again; the third was finished once before it was handed back.
+    let probe = member.stop(SHORT);
+    assert_eq!((probe.count(&probe.completed), probe.count(&probe.returned)), (4, 1));
+}
+
+#[test]
+fn a_group_without_offsets_is_parked_and_sends_nothing() {
+    let mock = Mock::new(&[("t", 2)]);
+    mock.produce("t", 0, 7);
+    let member = Member::join(&mock.brokers, Kind::Input, "t", Probe::finishing());
+    eventually("both are parked", || member.parked(0).is_some() && member.parked(1).is_some());
+    assert_eq!(member.parked(0).unwrap().hole(), 7);
+    assert!(member.view.snapshot().joined);
+    let probe = member.stop(SHORT);
+    assert_eq!(probe.seen(), 0);
+    assert_eq!(mock.committed("t", 0), None);
+}
+
+#[test]
+fn a_new_partition_of_a_group_with_offsets_starts_at_its_beginning() {
+    let mock = Mock::new(&[("t", 2)]);
+    mock.produce("t", 0, 7);
+    mock.produce("t", 1, 4);
+    mock.commit("t", 0, 2);
+    let member = Member::join(&mock.brokers, Kind::Input, "t", Probe::finishing());
+    eventually("both are read", || member.probe.seen() == 9);
+    assert_eq!(member.probe.offsets("t", 0), (2..7).collect::<Vec<_>>());
+    assert_eq!(member.probe.offsets("t", 1), (0..4).collect::<Vec<_>>());
+    member.stop(SHORT);
+}
+
+#[test]
+fn an_offset_beyond_the_end_is_parked_until_an_operator_names_another() {
+    let mock = Mock::new(&[("t", 2)]);
+    mock.produce("t", 0, 10);
+    mock.produce("t", 1, 3);
+    mock.commit("t", 0, 50);
+    mock.commit("t", 1, 0);
+    let member = Member::join(&mock.brokers, Kind::Input, "t", Probe::finishing());
+    eventually("the other partition flows", || member.probe.offsets("t", 1).len() == 3);
+    let parked = member.parked(0).unwrap();
+    assert_eq!((parked.committed, parked.low, parked.high, parked.hole()), (Some(50), 0, 10, 40));
+
+    let order = |to| member.handle.order(UnblockOrder { topic: "t".into(), partition: 0, to });
+    order(UnblockTo::At(11));
+    eventually("the order is refused", || {
+        member.view.snapshot().last_error.as_deref().is_some_and(|e| e.contains("not between 0 and 10"))
+    });
+    assert!(member.parked(0).is_some());
+    order(UnblockTo::At(6));
+    eventually("reading goes on", || member.probe.offsets("t", 0) == [6, 7, 8, 9]);
+    eventually("and is committed", || mock.committed("t", 0) == Some(10));
+    assert_eq!(member.parked(0), None);
+
+    order(UnblockTo::Earliest);
+    eventually("a healthy partition turns back too", || member.probe.offsets("t", 0).len() == 14);
+    assert_eq!(member.probe.offsets("t", 0)[4..], (0..10).collect::<Vec<_>>());
+    member.stop(SHORT);
+}
+
+#[test]
+fn a_full_bound_pauses_after_half_a_second_and_polling_goes_on() {
+    let mock = Mock::new(&[("t", 1)]);
+    mock.produce("t", 0, 50);
+    let probe = Probe::holding();
+    probe.limit.store(5, Ordering::SeqCst);
+    let member = Member::join(&mock.brokers, Kind::Waiting, "t", probe);
+    eventually("the bound is reached", || member.probe.seen() == 5);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(member.probe.seen(), 5);
+    assert_eq!(member.partition(0).unwrap().unfinished, 5);
+    member.probe.limit.store(0, Ordering::SeqCst);
+    member.probe.finish.store(true, Ordering::SeqCst);
+    eventually("the rest comes", || member.probe.seen() == 50);
+    assert_eq!(member.probe.offsets("t", 0), (0..50).collect::<Vec<_>>());
+    assert!(*member.probe.longest_gap.lock().unwrap() < Duration::from_secs(1));
+    member.probe.finish_all();
+    member.stop(SHORT);
+}
+
+#[test]
+fn a_pause_does_not_survive_the_loss_of_its_partition() {
+    let mock = Mock::new(&[("t", 1)]);
+    mock.produce("t", 0, 3);
+    let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::finishing());
+    eventually("the first three come", || member.probe.seen() == 3);
+    member.probe.pause.store(true, Ordering::SeqCst);
+    eventually("it is committed", || mock.committed("t", 0) == Some(3));
+    mock.produce("t", 0, 2);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(member.probe.seen(), 3, "paused");
+    // Taken up again as another assignment of the same client, which still remembers the pause.
+    member.handle.order(UnblockOrder { topic: "t".into(), partition: 0, to: UnblockTo::At(3) });
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(member.probe.seen(), 3, "paused again, since that is what is wanted");
+    member.handle.order(UnblockOrder { topic: "t".into(), partition: 0, to: UnblockTo::At(3) });
+    member.probe.pause.store(false, Ordering::SeqCst);
+    eventually("the others come", || member.probe.seen() >= 5);
+    member.stop(SHORT);
+}
+
+#[test]
+fn a_revoked_partition_drains_while_polling_goes_on_and_nothing_finished_comes_again() {
+    let mock = Mock::new(&[("t", 4)]);
+    (0..4).for_each(|p| mock.produce("t", p, 20));
+    let first = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
+    eventually("all are read", || first.probe.seen() == 80);
+    let second = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::finishing());
+    eventually("partitions are asked back", || first.probe.count(&first.probe.left) > 0);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(second.probe.seen(), 0, "not before they are drained");
+    first.probe.finish_all();
+    first.probe.finish.store(true, Ordering::SeqCst);
+    eventually("both have two", || first.owned() == 2 && second.owned() == 2);
+    (0..4).for_each(|p| mock.produce("t", p, 5));
+    eventually("all is committed", || (0..4).all(|p| mock.committed("t", p) == Some(25)));
+    let seen = sightings("t", &[&first.probe, &second.probe]);
+    assert_eq!(seen.len(), 100);
+    assert!(seen.values().all(|n| *n == 1), "redelivered: {seen:?}");
+    for member in [first, second] {
+        assert!(*member.probe.longest_gap.lock().unwrap() < Duration::from_secs(1));
+        assert_eq!(member.view.snapshot().drains_expired, 0);
+        let probe = member.stop(SHORT);
+        assert_eq!(probe.count(&probe.returned), 0);
+    }
+}
+
+#[test]
+fn what_is_not_finished_in_time_goes_to_the_next_owner_and_late_completions_mean_nothing() {
+    let mock = Mock::new(&[("t", 2)]);
+    (0..2).for_each(|p| mock.produce("t", p, 5));
+    let first = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
+    eventually("all are read", || first.probe.seen() == 10);
+    let second = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
+    eventually("the other has five", || second.probe.seen() == 5);
+    assert_eq!(first.probe.count(&first.probe.returned), 5);
+    assert_eq!(first.view.snapshot().drains_expired, 1);
+    first.probe.finish_all();
+    eventually("five count", || first.probe.count(&first.probe.completed) == 5);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(first.probe.count(&first.probe.completed), 5);
+    let theirs = second.view.snapshot().partitions[0].partition;
+    assert_eq!(mock.committed("t", theirs), Some(0), "nobody has finished them");
+    second.probe.finish_all();
+    first.stop(SHORT);
+    second.stop(SHORT);
+}
+
+#[test]
+fn headers_that_cannot_be_read_are_counted_and_everything_else_is_kept() {
+    let mock = Mock::new(&[("t", 1)]);
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &mock.brokers);
+    let producer: BaseProducer = config.create().unwrap();
+    let topic = CString::new("t").unwrap();
+    unsafe {
+        let headers = sys::rd_kafka_headers_new(4);
+        let add = |name: &[u8], value: Option<&[u8]>| {
+            let (ptr, len) = value.map_or((std::ptr::null(), -1), |v| (v.as_ptr(), v.len() as isize));
+            sys::rd_kafka_header_add(headers, name.as_ptr().cast(), name.len() as isize, ptr.cast(), len);
+        };
+        add(b"a", Some(b"1"));
+        add(&[0xff, 0xfe, 0x41], Some(b"x"));
+        add(b"a", None);
+        add(b"a", Some(b""));
+        use sys::rd_kafka_vtype_t as V;
+        let err = sys::rd_kafka_producev(
+            producer.client().native_ptr(),
+            V::RD_KAFKA_VTYPE_TOPIC,
+            topic.as_ptr(),
+            V::RD_KAFKA_VTYPE_HEADERS,
+            headers,
+            V::RD_KAFKA_VTYPE_END,
+        );
+        assert_eq!(err, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+    producer.flush(Duration::from_secs(10)).unwrap();
+
+    let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::finishing());
+    eventually("it comes", || member.probe.seen() == 1);
+    let probe = member.stop(SHORT);
+    let record = probe.records.lock().unwrap()[0].clone();
+    assert_eq!((record.unreadable_headers, &record.key, &record.value), (1, &None, &None));
+    let a = |value: Option<&'static [u8]>| Header { name: "a".into(), value: value.map(bytes::Bytes::from_static) };
+    assert_eq!(record.headers, [a(Some(b"1")), a(None), a(Some(b""))]);
+}
+
+#[test]
+fn null_and_empty_and_repeated_headers_are_published_and_read_back_as_they_were() {
+    let mock = Mock::new(&[("t", 1)]);
+    let producer = Producer::new(&mock.config()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let header =
+        |value: Option<&'static [u8]>| Header { name: "h".into(), value: value.map(bytes::Bytes::from_static) };
+    let headers = [header(None), header(Some(b"")), header(Some(b"\xff\x00")), header(Some(b""))];
+    let pairs: [Option<&[u8]>; 3] = [None, Some(b""), Some(b"v")];
+    let mut expected = Vec::new();
+    for key in pairs {
+        for value in pairs {
+            let at = runtime.block_on(producer.publish("t", key, value, &headers)).unwrap();
+            assert_eq!(at, (0, expected.len() as i64));
+            expected.push((key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec)));
+        }
+    }
+    let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::finishing());
+    eventually("all come", || member.probe.seen() == expected.len());
+    let probe = member.stop(SHORT);
+    for (record, (key, value)) in probe.records.lock().unwrap().iter().zip(&expected) {
+        assert_eq!((record.key.as_deref(), record.value.as_deref()), (key.as_deref(), value.as_deref()));
+        assert_eq!(record.headers, headers);
+    }
+}
+
+#[test]
+fn a_send_whose_future_is_dropped_is_still_written_and_flush_waits_for_it() {
+    let mock = Mock::new(&[("t", 1)]);
+    let producer = Producer::new(&mock.config()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let send = producer.publish("t", None, Some(b"v"), &[]);
+        let _ = tokio::time::timeout(Duration::ZERO, send).await;
+    });
+    producer.flush(Duration::from_secs(10)).unwrap();
+    assert_eq!(mock.cluster().watermarks("t", 0).unwrap(), (0, 1));
+}
+
+#[test]
+fn refused_commits_are_counted_and_made_up_for() {
+    let mock = Mock::new(&[("t", 1)]);
+    mock.produce("t", 0, 4);
+    mock.refuse_commits(2);
+    let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::finishing());
+    eventually("the refusals are counted", || member.view.snapshot().commit_errors >= 2);
+    eventually("then it is committed", || mock.committed("t", 0) == Some(4));
+    eventually("and known", || member.partition(0).unwrap().committed == Some(4));
+    assert!(member.view.snapshot().last_error.is_some());
+    member.stop(SHORT);
+}

@@ -1,0 +1,272 @@
+//! A mock cluster, a producer for it, and a handler that does what the test says.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::bindings as sys;
+use rdkafka::client::{Client, DefaultClientContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::types::RDKafkaType;
+
+use crate::error::Outcome;
+use crate::kafka::consumer::*;
+use crate::kafka::record::Record;
+use crate::kafka::topics::Cluster;
+use crate::kafka::{Config, StartFrom, settings};
+
+pub(super) const GROUP: &str = "g";
+
+/// Kafka as the client library imitates it.
+pub(super) struct Mock {
+    client: Client<DefaultClientContext>,
+    pub(super) brokers: String,
+}
+
+impl Mock {
+    pub(super) fn new(topics: &[(&str, i32)]) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("test.mock.num.brokers", "1");
+        let native = config.create_native_config().unwrap();
+        let client = Client::new(&config, native, RDKafkaType::RD_KAFKA_PRODUCER, DefaultClientContext).unwrap();
+        let brokers = unsafe {
+            let cluster = sys::rd_kafka_handle_mock_cluster(client.native_ptr());
+            sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
+            for (topic, partitions) in topics {
+                let topic = CString::new(*topic).unwrap();
+                sys::rd_kafka_mock_topic_create(cluster, topic.as_ptr(), *partitions, 1);
+            }
+            CStr::from_ptr(sys::rd_kafka_mock_cluster_bootstraps(cluster)).to_str().unwrap().to_owned()
+        };
+        Self { client, brokers }
+    }
+
+    pub(super) fn config(&self) -> Config {
+        config(&self.brokers)
+    }
+
+    pub(super) fn produce(&self, topic: &str, partition: i32, count: usize) {
+        produce(&self.brokers, topic, partition, count);
+    }
+
+    pub(super) fn cluster(&self) -> Cluster {
+        Cluster::new(&self.config()).unwrap()
+    }
+
+    pub(super) fn refuse_commits(&self, count: usize) {
+        const OFFSET_COMMIT: i16 = 8;
+        let errors = vec![sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; count];
+        unsafe {
+            let cluster = sys::rd_kafka_handle_mock_cluster(self.client.native_ptr());
+            sys::rd_kafka_mock_push_request_errors_array(cluster, OFFSET_COMMIT, errors.len(), errors.as_ptr());
+        }
+    }
+
+    pub(super) fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
+        let name = (topic.to_owned(), partition);
+        self.cluster().committed(GROUP, std::slice::from_ref(&name)).unwrap().get(&name).copied()
+    }
+
+    pub(super) fn commit(&self, topic: &str, partition: i32, at: i64) {
+        self.cluster().commit_positions(GROUP, vec![(topic.to_owned(), partition, at)]).unwrap();
+    }
+}
+
+pub(super) fn config(brokers: &str) -> Config {
+    let quick = [("heartbeat.interval.ms", "300"), ("session.timeout.ms", "10000")];
+    Config {
+        brokers: brokers.to_owned(),
+        group: GROUP.into(),
+        input: vec!["conversions".into()],
+        start_from: StartFrom::Earliest,
+        retry_prefix: "postback.retry".into(),
+        parked_prefix: "postback.parked".into(),
+        dead_letter: "postback.dlt".into(),
+        results: "postback.results".into(),
+        result_topics: Vec::new(),
+        receipts: String::new(),
+        create_topics: true,
+        partitions: 3,
+        replication: 0,
+        properties: quick.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+    }
+}
+
+pub(super) fn produce(brokers: &str, topic: &str, partition: i32, count: usize) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers);
+    let producer: BaseProducer = config.create().unwrap();
+    for i in 0..count {
+        let value = format!("{topic}/{partition}/{i}");
+        producer.send(BaseRecord::to(topic).partition(partition).key("k").payload(&value)).unwrap();
+    }
+    producer.flush(Duration::from_secs(10)).unwrap();
+}
+
+/// What the handler saw, and what it is to do.
+#[derive(Default)]
+pub(super) struct Probe {
+    pub(super) records: Mutex<Vec<Record>>,
+    pub(super) tickets: Mutex<Vec<Ticket>>,
+    /// Complete each record at once.
+    pub(super) finish: AtomicBool,
+    /// Take no more than this many; 0: no limit.
+    pub(super) limit: AtomicUsize,
+    pub(super) pause: AtomicBool,
+    pub(super) completed: AtomicUsize,
+    pub(super) returned: AtomicUsize,
+    pub(super) left: AtomicUsize,
+    turn: Mutex<Option<Instant>>,
+    pub(super) longest_gap: Mutex<Duration>,
+}
+
+impl Probe {
+    pub(super) fn finishing() -> Arc<Self> {
+        let probe = Arc::new(Self::default());
+        probe.finish.store(true, Ordering::SeqCst);
+        probe
+    }
+
+    pub(super) fn holding() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    pub(super) fn seen(&self) -> usize {
+        self.records.lock().unwrap().len()
+    }
+
+    pub(super) fn offsets(&self, topic: &str, partition: i32) -> Vec<i64> {
+        let records = self.records.lock().unwrap();
+        records.iter().filter(|r| &*r.topic == topic && r.partition == partition).map(|r| r.offset).collect()
+    }
+
+    /// Ends every record that is held.
+    pub(super) fn finish_all(&self) -> usize {
+        let tickets = std::mem::take(&mut *self.tickets.lock().unwrap());
+        let count = tickets.len();
+        tickets.into_iter().for_each(|t| t.complete(End::Finished(Outcome::Delivered)));
+        count
+    }
+
+    pub(super) fn count(&self, of: &AtomicUsize) -> usize {
+        of.load(Ordering::SeqCst)
+    }
+}
+
+impl Handler for Arc<Probe> {
+    fn received(&mut self, record: Record, ticket: Ticket) {
+        self.records.lock().unwrap().push(record);
+        if self.finish.load(Ordering::SeqCst) {
+            ticket.complete(End::Finished(Outcome::Delivered));
+        } else {
+            self.tickets.lock().unwrap().push(ticket);
+        }
+    }
+
+    fn flush(&mut self) {}
+
+    fn completed(&mut self, _: &Open, end: End) {
+        assert!(!matches!(end, End::Returned | End::Lost));
+        self.completed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn returned(&mut self, _: &Open) {
+        self.returned.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn leaving(&mut self, assignment: &Assignment) {
+        assert!(assignment.is_leaving());
+        self.left.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn gate(&mut self) -> Flow {
+        let limit = self.limit.load(Ordering::SeqCst);
+        if limit > 0 && self.seen() >= limit { Flow::Skip } else { Flow::Poll }
+    }
+
+    fn pause_wanted(&self, _: &str, _: i32) -> bool {
+        self.pause.load(Ordering::SeqCst)
+    }
+
+    fn tick(&mut self, now: Instant) -> Option<Duration> {
+        let last = self.turn.lock().unwrap().replace(now);
+        let mut longest = self.longest_gap.lock().unwrap();
+        *longest = longest.max(last.map_or(Duration::ZERO, |last| now - last));
+        None
+    }
+}
+
+/// A consumer under test.
+pub(super) struct Member {
+    pub(super) probe: Arc<Probe>,
+    pub(super) view: Arc<ConsumerView>,
+    pub(super) handle: ConsumerHandle,
+}
+
+impl Member {
+    pub(super) fn join(brokers: &str, kind: Kind, topic: &str, probe: Arc<Probe>) -> Self {
+        Self::join_as(&config(brokers), kind, topic, probe)
+    }
+
+    pub(super) fn join_as(config: &Config, kind: Kind, topic: &str, probe: Arc<Probe>) -> Self {
+        if std::env::var_os("POSTBACK_TEST_LOG").is_some() {
+            let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).try_init();
+        }
+        let client = match kind {
+            Kind::Input => settings::intake(config),
+            // The group of the test, with the metadata interval of a waiting consumer.
+            Kind::Waiting => settings::waiting(config).map(|mut c| c.set("group.id", &config.group).clone()),
+        };
+        let settings = Settings {
+            client: client.unwrap(),
+            subscribe: vec![topic.to_owned()],
+            kind,
+            drain: Duration::from_secs(5),
+        };
+        let view = Arc::new(ConsumerView::default());
+        let handle = Consumer::spawn("test", settings, probe.clone(), view.clone()).unwrap();
+        Self { probe, view, handle }
+    }
+
+    pub(super) fn stop(mut self, drain: Duration) -> Arc<Probe> {
+        self.handle.shutdown(drain);
+        self.handle.join().unwrap();
+        self.probe.clone()
+    }
+
+    pub(super) fn partition(&self, partition: i32) -> Option<PartitionView> {
+        self.view.snapshot().partitions.iter().find(|p| p.partition == partition).cloned()
+    }
+
+    pub(super) fn parked(&self, partition: i32) -> Option<Parked> {
+        self.partition(partition)?.parked
+    }
+
+    pub(super) fn owned(&self) -> usize {
+        self.view.snapshot().partitions.len()
+    }
+}
+
+/// Waits for something that happens on other threads.
+#[track_caller]
+pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while !holds() {
+        assert!(Instant::now() < deadline, "did not happen: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// How often each offset of a topic was seen, over several members.
+pub(super) fn sightings(topic: &str, probes: &[&Arc<Probe>]) -> BTreeMap<(i32, i64), usize> {
+    let mut seen = BTreeMap::new();
+    for probe in probes {
+        for record in probe.records.lock().unwrap().iter().filter(|r| &*r.topic == topic) {
+            *seen.entry((record.partition, record.offset)).or_default() += 1;
+        }
+    }
+    seen
+}

@@ -1,0 +1,278 @@
+//! What the mock cluster imitates badly or not at all, against the Kafka that `POSTBACK_TEST_KAFKA` names.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::mock::{GROUP, Member, Probe, config, eventually, produce, sightings};
+use super::*;
+use crate::kafka::topics::{AdminError, Cluster, Health, Level, owned_topics};
+use crate::kafka::{Config, StartFrom};
+
+const SHORT: Duration = Duration::from_millis(300);
+
+fn brokers() -> String {
+    std::env::var("POSTBACK_TEST_KAFKA").expect("POSTBACK_TEST_KAFKA names a Kafka")
+}
+
+/// A name that no other test and no earlier run uses.
+fn unique(stem: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("{stem}-{}-{}", since.as_micros(), COUNT.fetch_add(1, Ordering::SeqCst))
+}
+
+/// As every caller does: no answer means to ask again, e.g. while the broker loads the group's partition.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, AdminError>) -> Result<T, AdminError> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match ask() {
+            Err(AdminError::NoAnswer(_)) if Instant::now() < deadline => std::thread::sleep(SHORT),
+            other => return other,
+        }
+    }
+}
+
+struct Real {
+    config: Config,
+    cluster: Cluster,
+    admin: AdminClient<DefaultClientContext>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Real {
+    fn new() -> Self {
+        let config = Config { group: unique(GROUP), ..config(&brokers()) };
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &config.brokers);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { cluster: Cluster::new(&config).unwrap(), admin: client.create().unwrap(), config, runtime }
+    }
+
+    fn topic(&self, partitions: i32) -> String {
+        self.create(&unique("t"), partitions, &[])
+    }
+
+    fn create(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+        let new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        self.runtime.block_on(self.admin.create_topics([&new], &options)).unwrap()[0].as_ref().unwrap();
+        name.to_owned()
+    }
+
+    fn delete_records(&self, topic: &str, before: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, 0, Offset::Offset(before)).unwrap();
+        self.runtime.block_on(self.admin.delete_records(&list, &AdminOptions::new())).unwrap();
+    }
+
+    fn join(&self, kind: Kind, topic: &str, probe: Arc<Probe>) -> Member {
+        Member::join_as(&self.config, kind, topic, probe)
+    }
+
+    fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
+        let name = (topic.to_owned(), partition);
+        patiently(|| self.cluster.committed(&self.config.group, std::slice::from_ref(&name)))
+            .unwrap()
+            .get(&name)
+            .copied()
+    }
+}
+
+#[test]
+#[ignore = "needs POSTBACK_TEST_KAFKA"]
+fn a_first_start_begins_where_it_was_told_and_positions_are_set_only_while_the_group_is_empty() {
+    let mut real = Real::new();
+    let topic = real.topic(2);
+    produce(&real.config.brokers, &topic, 0, 6);
+    real.config.input = vec![topic.clone()];
+    real.cluster = Cluster::new(&real.config).unwrap();
+    let partitions = real.cluster.input_partitions().unwrap();
+    assert_eq!(partitions, [(topic.clone(), 0), (topic.clone(), 1)]);
+    let committed = patiently(|| real.cluster.committed(&real.config.group, &partitions)).unwrap();
+    assert_eq!(committed, BTreeMap::new());
+    assert_eq!(real.cluster.start_positions(StartFrom::Error, &partitions).unwrap(), None);
+    let latest = real.cluster.start_positions(StartFrom::Latest, &partitions).unwrap().unwrap();
+    assert_eq!(latest, [(topic.clone(), 0, 6), (topic.clone(), 1, 0)]);
+    let first = real.cluster.start_positions(StartFrom::Earliest, &partitions).unwrap().unwrap();
+    let commit = || patiently(|| real.cluster.commit_positions(&real.config.group, first.clone()));
+    commit().unwrap();
+
+    let member = real.join(Kind::Input, &topic, Probe::finishing());
+    eventually("all come", || member.probe.seen() == 6);
+    assert_eq!(commit(), Err(AdminError::GroupActive));
+    eventually("the view follows", || {
+        let view = member.partition(0).unwrap();
+        (view.frontier, view.committed, view.high, view.lag_records) == (Some(6), Some(6), Some(6), Some(0))
+    });
+    member.stop(SHORT);
+    assert_eq!(real.committed(&topic, 0), Some(6));
+    commit().unwrap();
+}
+
+#[test]
+#[ignore = "needs POSTBACK_TEST_KAFKA"]
+fn a_position_that_retention_deleted_is_parked_at_start_and_while_reading() {
+    let real = Real::new();
+    let topic = real.topic(1);
+    produce(&real.config.brokers, &topic, 0, 100);
+    let member = real.join(Kind::Waiting, &topic, Probe::finishing());
+    eventually("all come", || member.probe.seen() == 100);
+    eventually("all is committed", || real.committed(&topic, 0) == Some(100));
+    // What is produced during the pause is deleted before it is read.
+    member.probe.pause.store(true, Ordering::SeqCst);
+    std::thread::sleep(SHORT);
+    produce(&real.config.brokers, &topic, 0, 50);
+    real.delete_records(&topic, 140);
+    member.probe.pause.store(false, Ordering::SeqCst);
+    eventually("it is parked while reading", || member.parked(0).is_some());
+    let parked = member.parked(0).unwrap();
+    assert_eq!((parked.committed, parked.low, parked.high, parked.hole()), (Some(100), 140, 150, 40));
+    assert_eq!(member.probe.seen(), 100);
+    member.stop(SHORT);
+
+    let member = real.join(Kind::Waiting, &topic, Probe::finishing());
+    eventually("it is parked at start", || member.parked(0).is_some());
+    member.handle.order(UnblockOrder { topic: topic.clone(), partition: 0, to: UnblockTo::Earliest });
+    eventually("reading goes on", || member.probe.offsets(&topic, 0) == (140..150).collect::<Vec<_>>());
+    eventually("and is committed", || real.committed(&topic, 0) == Some(150));
+    member.stop(SHORT);
+}
+
+#[test]
+#[ignore = "needs POSTBACK_TEST_KAFKA"]
+fn members_come_and_go_under_load_and_nothing_finished_comes_again() {
+    let real = Real::new();
+    let topic = real.topic(6);
+    let feed = |n| (0..6).for_each(|p| produce(&real.config.brokers, &topic, p, n));
+    feed(50);
+    let first = real.join(Kind::Waiting, &topic, Probe::holding());
+    eventually("the first has all", || first.probe.seen() == 300);
+    let mut members = vec![real.join(Kind::Waiting, &topic, Probe::finishing())];
+    eventually("partitions are asked back", || first.probe.count(&first.probe.left) > 0);
+    std::thread::sleep(SHORT);
+    first.probe.finish.store(true, Ordering::SeqCst);
+    first.probe.finish_all();
+    let joined = Instant::now();
+    eventually("both have three", || first.owned() == 3 && members[0].owned() == 3);
+    println!("two members settled after {:?}", joined.elapsed());
+    for round in 0..4 {
+        feed(20);
+        members.push(real.join(Kind::Waiting, &topic, Probe::finishing()));
+        std::thread::sleep(Duration::from_millis(700));
+        feed(20);
+        if round % 2 == 1 {
+            let probe = members.remove(0).stop(Duration::from_secs(5));
+            members.insert(0, real.join(Kind::Waiting, &topic, probe));
+        }
+    }
+    let total = 6 * (50 + 8 * 20);
+    let probes: Vec<Arc<Probe>> = std::iter::once(&first).chain(&members).map(|m| m.probe.clone()).collect();
+    let all: Vec<&Arc<Probe>> = probes.iter().collect();
+    eventually("all is committed", || (0..6).all(|p| real.committed(&topic, p) == Some(210)));
+    let seen = sightings(&topic, &all);
+    assert_eq!(seen.len(), total);
+    let again: Vec<_> = seen.iter().filter(|(_, n)| **n > 1).collect();
+    assert!(again.is_empty(), "{} redelivered: {again:?}", again.len());
+    for member in std::iter::once(first).chain(members) {
+        assert!(member.handle.is_alive());
+        let gap = *member.probe.longest_gap.lock().unwrap();
+        println!("longest gap {gap:?}, errors {}", member.view.snapshot().commit_errors);
+        let before = Instant::now();
+        let probe = member.stop(SHORT);
+        println!("left in {:?}", before.elapsed());
+        assert_eq!(probe.count(&probe.returned), 0);
+    }
+}
+
+#[test]
+#[ignore = "needs POSTBACK_TEST_KAFKA"]
+fn a_pause_ends_with_the_assignment_it_was_made_for() {
+    let real = Real::new();
+    let topic = real.topic(2);
+    let first = real.join(Kind::Waiting, &topic, Probe::finishing());
+    eventually("it has both", || first.owned() == 2);
+    first.probe.pause.store(true, Ordering::SeqCst);
+    std::thread::sleep(SHORT);
+    let second = real.join(Kind::Waiting, &topic, Probe::finishing());
+    eventually("each has one", || first.owned() == 1 && second.owned() == 1);
+    first.probe.pause.store(false, Ordering::SeqCst);
+    second.stop(SHORT);
+    eventually("it has both again", || first.owned() == 2);
+    (0..2).for_each(|p| produce(&real.config.brokers, &topic, p, 3));
+    eventually("both are read", || (0..2).all(|p| first.probe.offsets(&topic, p).len() == 3));
+    first.stop(SHORT);
+}
+
+#[test]
+#[ignore = "needs POSTBACK_TEST_KAFKA"]
+fn a_topic_that_appears_is_found_by_pattern_within_ten_seconds() {
+    let real = Real::new();
+    let prefix = unique("postback.parked");
+    real.create(&format!("{prefix}.a"), 1, &[]);
+    let member = real.join(Kind::Waiting, &format!("^{}\\..*", regex::escape(&prefix)), Probe::finishing());
+    eventually("the first is owned", || member.owned() == 1);
+    let created = Instant::now();
+    let late = real.create(&format!("{prefix}.late"), 1, &[]);
+    produce(&real.config.brokers, &late, 0, 1);
+    eventually("the new one is read", || !member.probe.offsets(&late, 0).is_empty());
+    println!("found after {:?}", created.elapsed());
+    assert!(created.elapsed() < Duration::from_secs(12));
+    member.stop(SHORT);
+}
+
+#[test]
+#[ignore = "needs POSTBACK_TEST_KAFKA"]
+fn own_topics_are_created_right_or_named_and_wrong_ones_are_refused() {
+    let mut real = Real::new();
+    let large = real.create(&unique("in"), 1, &[("max.message.bytes", "3000000")]);
+    let stem = unique("own");
+    real.config = Config {
+        input: vec![large],
+        retry_prefix: format!("{stem}.retry"),
+        parked_prefix: format!("{stem}.parked"),
+        dead_letter: format!("{stem}.dlt"),
+        create_topics: false,
+        ..real.config
+    };
+    let owned = owned_topics(&real.config, &["5s", "30s"], &["acme"]);
+    let ensure = |config: &Config| Cluster::new(config).unwrap().ensure(&owned).unwrap();
+    let missing = ensure(&real.config).missing;
+    assert_eq!(missing.len(), 4);
+    assert!(missing[0].command.contains("--config max.message.bytes=3065536"), "{}", missing[0].command);
+
+    let config = Config { create_topics: true, ..real.config.clone() };
+    let ensured = ensure(&config);
+    assert_eq!((ensured.created.len(), ensured.missing.len()), (4, 0));
+    assert!(ensured.findings.iter().all(|f| f.level == Level::Warn), "{:?}", ensured.findings);
+    let again = ensure(&config);
+    assert_eq!((again.created.len(), again.findings), (0, ensured.findings));
+    let cluster = Cluster::new(&config).unwrap();
+    let set = &cluster.describe(&[&owned[0].name]).unwrap()[&owned[0].name];
+    assert_eq!((set.cleanup_policy.as_str(), set.retention_ms), ("delete", Some(2_592_000_000)));
+    let parking = cluster.topics().unwrap().into_iter().find(|t| t.name == owned[2].name).unwrap();
+    assert_eq!(parking.partitions, 1);
+
+    let wrong = Config { dead_letter: unique("dlt"), ..config };
+    real.create(&wrong.dead_letter, 3, &[("cleanup.policy", "compact"), ("retention.ms", "1000")]);
+    let owned = owned_topics(&wrong, &[], &[]);
+    let levels: Vec<Level> =
+        Cluster::new(&wrong).unwrap().ensure(&owned).unwrap().findings.iter().map(|f| f.level).collect();
+    assert_eq!(levels, [Level::Warn, Level::Refuse, Level::Warn, Level::Refuse]);
+}
+
+#[test]
+#[ignore = "needs POSTBACK_TEST_KAFKA"]
+fn health_tells_a_cluster_that_answers_from_one_that_does_not() {
+    let up = Health::start(&config(&brokers())).unwrap();
+    eventually("it answers", || up.is_up());
+    let down = Health::start(&config("127.0.0.1:1")).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!down.is_up());
+    assert!(matches!(Cluster::new(&config("127.0.0.1:1")).unwrap().broker_count(), Err(AdminError::NoAnswer(_))));
+}

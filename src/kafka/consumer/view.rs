@@ -1,0 +1,198 @@
+//! What status and metrics see of a consumer.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rdkafka::bindings as sys;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::Handler;
+use super::context::Context;
+use super::part::{Part, State};
+use super::poll::Poller;
+use super::ticket::Stage;
+use crate::kafka::now_ms;
+
+/// The latest snapshot, shared by the polling thread and whoever looks.
+#[derive(Debug, Default)]
+pub struct ConsumerView(Mutex<Arc<Snapshot>>);
+
+impl ConsumerView {
+    /// The latest snapshot: at most about a second old while the thread runs.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, snapshot: Snapshot) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+    }
+}
+
+/// A consumer at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// The first rebalance is over.
+    pub joined: bool,
+    /// Commits and stores that were refused.
+    pub commit_errors: u64,
+    /// Offsets that were handed over twice in one assignment.
+    pub repeats: u64,
+    /// Revoked partitions that were handed back with work under way.
+    pub drains_expired: u64,
+    /// The client's last complaint.
+    pub last_error: Option<String>,
+    /// What this member owns.
+    pub partitions: Vec<PartitionView>,
+    /// Per account index: since when its oldest unfinished record is open, epoch ms.
+    pub oldest_by_account: HashMap<usize, i64>,
+}
+
+/// One owned partition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartitionView {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: i32,
+    /// Its assignment.
+    pub generation: u64,
+    /// The lowest unfinished offset.
+    pub frontier: Option<i64>,
+    /// What the broker has confirmed.
+    pub committed: Option<i64>,
+    /// The next offset to be read.
+    pub position: Option<i64>,
+    /// The end of the partition.
+    pub high: Option<i64>,
+    /// Records between frontier and end.
+    pub lag_records: Option<i64>,
+    /// Age of the oldest unfinished record; without one, of the last record read while there are more.
+    pub lag_seconds: f64,
+    /// Since the oldest stored position that no commit has covered.
+    pub commit_age_seconds: f64,
+    /// The oldest unfinished record.
+    pub oldest: Option<OldestView>,
+    /// Why it is not read.
+    pub parked: Option<Parked>,
+    /// Records read and not finished.
+    pub unfinished: usize,
+}
+
+/// The record that holds a frontier back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldestView {
+    /// Its offset.
+    pub offset: i64,
+    /// Its identity, once decoded.
+    pub trans_id: Option<Box<str>>,
+    /// Index of its account, once known.
+    pub account: Option<usize>,
+    /// Where the work stands.
+    pub stage: Stage,
+    /// Since when it is open, epoch ms.
+    pub since_ms: i64,
+    /// When it is tried next, epoch ms.
+    pub next_try_ms: Option<i64>,
+}
+
+/// A partition without a sound position; it waits for `postback unblock offsets`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// What is wrong with the position.
+    pub why: &'static str,
+    /// What the group has committed.
+    pub committed: Option<i64>,
+    /// The oldest offset there is.
+    pub low: i64,
+    /// The end.
+    pub high: i64,
+}
+
+impl Parked {
+    /// Records that are gone between the committed position and what is still there; without a committed position, or
+    /// one beyond the end, all that are there are in doubt.
+    pub fn hole(&self) -> i64 {
+        match self.committed {
+            Some(at) if at < self.low => self.low - at,
+            Some(at) if at > self.high => at - self.high,
+            _ => self.high - self.low,
+        }
+    }
+}
+
+impl<H: Handler> Poller<H> {
+    /// Writes a new snapshot.
+    pub(super) fn refresh_view(&self) {
+        let (now, now_ms) = (Instant::now(), now_ms());
+        let mut oldest_by_account: HashMap<usize, i64> = HashMap::new();
+        let mut partitions = Vec::with_capacity(self.parts.len());
+        for part in self.parts.values() {
+            for unfinished in part.tracker.unfinished() {
+                if let Some(info) = unfinished.open.info.get() {
+                    let since = oldest_by_account.entry(info.account).or_insert(info.since_ms);
+                    *since = info.since_ms.min(*since);
+                }
+            }
+            partitions.push(view_of(part, &self.consumer, now, now_ms));
+        }
+        partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        self.view.set(Snapshot { partitions, oldest_by_account, ..self.counts.clone() });
+    }
+}
+
+fn view_of(part: &Part, consumer: &BaseConsumer<Context>, now: Instant, now_ms: i64) -> PartitionView {
+    let assignment = &part.assignment;
+    let cached = (part.held && part.paused == Some(false))
+        .then(|| cached_high(consumer, &assignment.topic, assignment.partition))
+        .flatten();
+    let frontier = part.frontier();
+    let high = cached.max(part.high);
+    let lag_records = high.zip(frontier.or(part.committed)).map(|(high, at)| (high - at).max(0));
+    let oldest = part.tracker.unfinished().next().map(|u| {
+        let info = u.open.info.get();
+        OldestView {
+            offset: u.offset,
+            trans_id: info.map(|i| i.trans_id.clone()),
+            account: info.map(|i| i.account),
+            stage: u.open.stage(),
+            since_ms: u.open.since_ms(),
+            next_try_ms: Some(u.open.next_try_ms.load(std::sync::atomic::Ordering::Relaxed)).filter(|&at| at != 0),
+        }
+    });
+    let behind_since = match &oldest {
+        Some(oldest) => Some(oldest.since_ms),
+        None => part.last_timestamp_ms.filter(|_| lag_records.is_some_and(|lag| lag > 0)),
+    };
+    PartitionView {
+        topic: assignment.topic.clone(),
+        partition: assignment.partition,
+        generation: assignment.generation,
+        frontier,
+        committed: part.committed,
+        position: part.position(),
+        high,
+        lag_records,
+        lag_seconds: behind_since.map_or(0.0, |since| (now_ms - since).max(0) as f64 / 1000.0),
+        commit_age_seconds: part.unacked_since.map_or(0.0, |at| (now - at).as_secs_f64()),
+        oldest,
+        parked: match &part.state {
+            State::Parked(parked) => Some(parked.clone()),
+            _ => None,
+        },
+        unfinished: part.tracker.len(),
+    }
+}
+
+/// The end of a partition as the last fetch saw it.
+fn cached_high(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Option<i64> {
+    let topic = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: the client outlives the call, which only reads the name and writes the two numbers.
+    let err = unsafe {
+        let client = consumer.client().native_ptr();
+        sys::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, &mut low, &mut high)
+    };
+    (err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+}

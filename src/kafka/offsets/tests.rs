@@ -1,0 +1,123 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn open() -> Arc<Open> {
+    Arc::new(Open::default())
+}
+
+#[test]
+fn a_record_finished_out_of_order_holds_the_commit_back() {
+    let mut tracker = OffsetTracker::new();
+    let seqs: Vec<u64> = (5..9).map(|offset| tracker.receive(offset, open()).unwrap()).collect();
+    assert_eq!(tracker.frontier(), Some(NextOffset::new(5)));
+    for seq in [1, 2, 3] {
+        tracker.finish(seqs[seq]).unwrap();
+        assert_eq!(tracker.frontier(), Some(NextOffset::new(5)));
+    }
+    tracker.finish(seqs[0]).unwrap();
+    assert_eq!(tracker.frontier(), Some(NextOffset::new(9)));
+    assert!(tracker.is_empty());
+}
+
+#[test]
+fn holes_between_offsets_are_not_waited_for() {
+    let mut tracker = OffsetTracker::new();
+    let seqs: Vec<u64> = [0, 2, 4, 6].map(|offset| tracker.receive(offset, open()).unwrap()).to_vec();
+    for seq in [0, 1, 3, 2] {
+        tracker.finish(seqs[seq]).unwrap();
+    }
+    assert_eq!(tracker.frontier(), Some(NextOffset::new(7)));
+}
+
+#[test]
+fn an_offset_that_comes_twice_is_registered_once() {
+    let mut tracker = OffsetTracker::new();
+    let seq = tracker.receive(10, open()).unwrap();
+    assert_eq!(tracker.receive(10, open()), None);
+    tracker.finish(seq).unwrap();
+    assert_eq!(tracker.receive(10, open()), None, "even after it was finished");
+    assert!(tracker.finish(seq).is_none());
+    assert_eq!(tracker.frontier(), Some(NextOffset::new(11)));
+}
+
+#[test]
+fn nothing_is_offered_for_commit_before_anything_was_received() {
+    assert_eq!(OffsetTracker::new().frontier(), None);
+    assert!(OffsetTracker::new().finish(0).is_none());
+}
+
+/// What a schedule may do to one partition.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Receive the offset that lies so far ahead (1: no hole).
+    Receive(i64),
+    /// Receive an offset again.
+    Repeat(usize),
+    /// Finish one of the sequence numbers handed out, in this or in an earlier assignment.
+    Finish(usize),
+    /// Lose the partition and get it back at the committed position.
+    Reassign,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1..4i64).prop_map(Step::Receive),
+        1 => (0..50usize).prop_map(Step::Repeat),
+        5 => (0..100usize).prop_map(Step::Finish),
+        1 => Just(Step::Reassign),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_frontier_never_passes_an_unfinished_record(steps in proptest::collection::vec(step(), 1..300)) {
+        let (mut generation, mut tracker) = (0, OffsetTracker::new());
+        // Model: offset to done, of this assignment alone.
+        let mut model: BTreeMap<i64, bool> = BTreeMap::new();
+        let mut handed: Vec<(u32, u64, i64)> = Vec::new();
+        let (mut next, mut committed) = (100, 100);
+        for step in steps {
+            match step {
+                Step::Receive(ahead) => {
+                    let offset = next + ahead - 1;
+                    next = offset + 1;
+                    let seq = tracker.receive(offset, open());
+                    prop_assert!(seq.is_some());
+                    handed.push((generation, seq.unwrap(), offset));
+                    model.insert(offset, false);
+                }
+                Step::Repeat(pick) => {
+                    if let Some((&offset, _)) = model.iter().nth(pick % model.len().max(1)) {
+                        prop_assert_eq!(tracker.receive(offset, open()), None);
+                    }
+                }
+                Step::Finish(pick) => {
+                    let Some(&(of, seq, offset)) = handed.get(pick % handed.len().max(1)) else { continue };
+                    // What the polling thread does: completions of another generation do not reach the tracker.
+                    if of == generation {
+                        let first_time = !model.insert(offset, true).unwrap();
+                        prop_assert_eq!(tracker.finish(seq).is_some(), first_time);
+                    }
+                }
+                Step::Reassign => {
+                    generation += 1;
+                    tracker = OffsetTracker::new();
+                    model.clear();
+                    next = committed;
+                }
+            }
+            let open: Vec<i64> = model.iter().filter(|(_, done)| !**done).map(|(o, _)| *o).collect();
+            let expected = open.first().copied().or_else(|| model.keys().last().map(|last| last + 1));
+            prop_assert_eq!(tracker.frontier().map(NextOffset::get), expected);
+            prop_assert_eq!(tracker.unfinished().map(|u| u.offset).collect::<Vec<_>>(), open.clone());
+            prop_assert_eq!(tracker.len(), open.len());
+            if let Some(frontier) = expected {
+                prop_assert!(frontier >= committed, "never backwards");
+                committed = frontier;
+            }
+        }
+    }
+}

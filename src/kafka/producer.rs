@@ -1,0 +1,214 @@
+//! Publishes a copy and waits for the delivery report: *sent* means that all replicas have it.
+//!
+//! A record is never written to a partition by number, and never stamped with an old time: retention works on record
+//! time. A send is never cancelled: dropping the future leaves the record on its way.
+
+use std::fmt;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header as RdHeader, OwnedHeaders};
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
+
+use crate::kafka::record::Header;
+use crate::kafka::settings::{self, SettingsError};
+use crate::kafka::{Config, consumer};
+
+/// How often a full queue is tried again, and how many times.
+const QUEUE_RETRY: Duration = Duration::from_millis(20);
+const QUEUE_TRIES: u32 = 50;
+
+/// Why a copy was not written. In every case it is on no broker as far as anybody knows, and the record stays open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublishError {
+    /// Larger than client or topic allow.
+    TooLarge,
+    /// No acknowledgement: the brokers are away, too few replicas, the queue is full.
+    Unavailable(String),
+    /// A broker said no.
+    Refused(String),
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PublishError::TooLarge => f.write_str("larger than the topic allows"),
+            PublishError::Unavailable(text) => write!(f, "no acknowledgement: {text}"),
+            PublishError::Refused(text) => write!(f, "refused by the broker: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for PublishError {}
+
+struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        consumer::log("producer", level, fac, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(client = "producer", %error, reason, "kafka client error");
+    }
+}
+
+type Client = FutureProducer<Context>;
+
+/// The one producer of the process.
+pub struct Producer {
+    config: ClientConfig,
+    /// Replaced after a fatal error, from which a client does not recover.
+    client: RwLock<Client>,
+}
+
+impl Producer {
+    /// Creates the client; no broker is asked.
+    ///
+    /// # Errors
+    /// Where the settings are refused.
+    pub fn new(config: &Config) -> Result<Self, SettingsError> {
+        let config = settings::producer(config)?;
+        let client = create(&config)?;
+        Ok(Self { config, client: RwLock::new(client) })
+    }
+
+    /// Writes one record and waits until all replicas have it; returns its partition and offset. Needs a Tokio runtime
+    /// with time.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) -> Result<(i32, i64), PublishError> {
+        let report = self.enqueue(topic, key, value, headers).await?;
+        match report.await {
+            Ok(Ok(delivery)) => Ok((delivery.partition, delivery.offset)),
+            Ok(Err((error, _))) => Err(self.classify(&error)),
+            Err(_) => Err(PublishError::Unavailable("the producer was closed".into())),
+        }
+    }
+
+    async fn enqueue(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) -> Result<DeliveryFuture, PublishError> {
+        let mut tries = 0;
+        loop {
+            let record =
+                FutureRecord { topic, partition: None, payload: value, key, timestamp: None, headers: own(headers) };
+            let error = match self.client().send_result::<[u8], [u8]>(record) {
+                Ok(report) => return Ok(report),
+                Err((error, _)) => error,
+            };
+            let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            if !full || tries >= QUEUE_TRIES {
+                return Err(self.classify(&error));
+            }
+            tries += 1;
+            tokio::time::sleep(QUEUE_RETRY).await;
+        }
+    }
+
+    /// Waits for the delivery reports of what was published. Blocks: not for a runtime's thread.
+    ///
+    /// # Errors
+    /// Where reports are still missing after `timeout`.
+    pub fn flush(&self, timeout: Duration) -> Result<(), PublishError> {
+        self.client().flush(timeout).map_err(|e| PublishError::Unavailable(e.to_string()))
+    }
+
+    fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn classify(&self, error: &KafkaError) -> PublishError {
+        let Some(code) = error.rdkafka_error_code() else { return PublishError::Refused(error.to_string()) };
+        if code == RDKafkaErrorCode::Fatal {
+            self.replace();
+        }
+        class_of(code)
+    }
+
+    /// Opens a new client in place of one that is broken for good.
+    fn replace(&self) {
+        let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
+        if client.client().fatal_error().is_none() {
+            return;
+        }
+        match create(&self.config) {
+            Ok(new) => {
+                tracing::error!("the producer failed for good and was replaced");
+                let old = std::mem::replace(&mut *client, new);
+                // Its destructor waits for threads.
+                let _ = std::thread::Builder::new().name("producer-close".into()).spawn(move || drop(old));
+            }
+            Err(error) => tracing::error!(%error, "the producer failed for good and cannot be replaced"),
+        }
+    }
+}
+
+fn create(config: &ClientConfig) -> Result<Client, SettingsError> {
+    config.create_with_context(Context).map_err(|e| SettingsError::Refused(e.to_string()))
+}
+
+fn own(headers: &[Header]) -> Option<OwnedHeaders> {
+    if headers.is_empty() {
+        return None;
+    }
+    let list = OwnedHeaders::new_with_capacity(headers.len());
+    Some(headers.iter().fold(list, |list, h| list.insert(RdHeader { key: &h.name, value: h.value.as_deref() })))
+}
+
+fn class_of(code: RDKafkaErrorCode) -> PublishError {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => PublishError::TooLarge,
+        Code::TopicAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::UnknownTopic
+        | Code::UnknownTopicOrPartition
+        | Code::InvalidTopic
+        | Code::InvalidRecord
+        | Code::PolicyViolation
+        | Code::InvalidTimestamp
+        | Code::UnsupportedForMessageFormat
+        | Code::SaslAuthenticationFailed
+        | Code::Authentication => PublishError::Refused(code.to_string()),
+        // Whatever else it is, trying again is right: the record stays open either way.
+        _ => PublishError::Unavailable(code.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_broker_refuses_is_told_from_what_may_pass_later() {
+        assert_eq!(class_of(RDKafkaErrorCode::MessageSizeTooLarge), PublishError::TooLarge);
+        for code in [RDKafkaErrorCode::TopicAuthorizationFailed, RDKafkaErrorCode::UnknownTopicOrPartition] {
+            assert!(matches!(class_of(code), PublishError::Refused(_)));
+        }
+        for code in [
+            RDKafkaErrorCode::MessageTimedOut,
+            RDKafkaErrorCode::NotEnoughReplicas,
+            RDKafkaErrorCode::NotEnoughReplicasAfterAppend,
+            RDKafkaErrorCode::QueueFull,
+            RDKafkaErrorCode::Fatal,
+        ] {
+            assert!(matches!(class_of(code), PublishError::Unavailable(_)));
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! From `[kafka]` to the client library's configuration.
+//!
+//! Some keys are not the operator's: the worker's promises stand on them. They are refused, as are second names of one
+//! setting, which would win at random.
+
+use std::fmt;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use crate::kafka::Config;
+
+/// Keys that `[kafka.properties]` may not contain, with the reason.
+pub const OWNED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "set kafka.brokers"),
+    ("metadata.broker.list", "set kafka.brokers"),
+    ("group.id", "set kafka.group"),
+    ("group.protocol", "the classic protocol is the one that is tested"),
+    ("group.instance.id", "static members would leave partitions idle after a scale-down"),
+    ("group.remote.assignor", "the classic protocol is the one that is tested"),
+    ("enable.auto.commit", "stored positions are committed by the client"),
+    ("auto.commit.interval.ms", "positions are committed every second"),
+    ("auto.commit.enable", "stored positions are committed by the client"),
+    ("enable.auto.offset.store", "a position is stored when its record has ended"),
+    ("auto.offset.reset", "an offset that is missing or out of range parks its partition"),
+    ("offset.store.method", "positions live in the group"),
+    ("partition.assignment.strategy", "cooperative-sticky, alone"),
+    ("queued.max.messages.kbytes", "part of the memory budget"),
+    ("queued.min.messages", "part of the memory budget"),
+    ("fetch.queue.backoff.ms", "a slow one makes a bounded consumer idle"),
+    ("fetch.message.max.bytes", "part of the memory budget"),
+    ("max.partition.fetch.bytes", "part of the memory budget"),
+    ("fetch.max.bytes", "part of the memory budget"),
+    ("enable.partition.eof", "nobody reads it"),
+    ("allow.auto.create.topics", "topics are created with the right settings, or named"),
+    ("acks", "a copy counts once all replicas have it"),
+    ("request.required.acks", "a copy counts once all replicas have it"),
+    ("enable.idempotence", "a retried write must not double a copy"),
+    ("message.timeout.ms", "a record that cannot be written is held"),
+    ("delivery.timeout.ms", "a record that cannot be written is held"),
+    ("message.max.bytes", "a dead letter is larger than its record"),
+    ("partitioner", "keys land where a Java producer would put them"),
+    ("transactional.id", "a transaction cannot cover an HTTP request"),
+    ("test.mock.num.brokers", "it replaces the brokers"),
+    ("log.queue", "the log is forwarded"),
+];
+
+/// How the keys of consumers begin.
+const CONSUMER_KEYS: &[&str] =
+    &["session.", "heartbeat.", "max.poll.", "fetch.", "isolation.", "check.crcs", "client.rack", "coordinator."];
+/// How the keys of producers begin.
+const PRODUCER_KEYS: &[&str] = &["linger.", "batch.", "queue.buffering.", "compression.", "retries", "sticky."];
+
+/// What is wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SettingsError {
+    /// A key that is not the operator's.
+    Owned {
+        /// The key.
+        key: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// The client library refuses a key or its value.
+    Refused(String),
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SettingsError::Owned { key, why } => write!(f, "kafka.properties may not set {key}: {why}"),
+            SettingsError::Refused(text) => write!(f, "kafka.properties: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// Why a key of `[kafka.properties]` is not the operator's; `None` where it is.
+pub fn owned(key: &str) -> Option<&'static str> {
+    let key = key.trim();
+    OWNED.iter().find(|(owned, _)| owned.eq_ignore_ascii_case(key)).map(|(_, why)| *why)
+}
+
+/// The consumer of the inputs.
+///
+/// # Errors
+/// As [`check`].
+pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
+    consumer(config, &config.group, "16384", "10000")
+}
+
+/// The consumer of tiers and parking. New parking topics are found by pattern within two refreshes.
+///
+/// # Errors
+/// As [`check`].
+pub fn waiting(config: &Config) -> Result<ClientConfig, SettingsError> {
+    consumer(config, &waiting_group(config), "4096", "5000")
+}
+
+/// The group of tiers and parking.
+pub fn waiting_group(config: &Config) -> String {
+    format!("{}.wait", config.group)
+}
+
+/// The producer.
+///
+/// # Errors
+/// As [`check`].
+pub fn producer(config: &Config) -> Result<ClientConfig, SettingsError> {
+    let own = [
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        ("message.timeout.ms", "30000"),
+        ("message.max.bytes", "8388608"),
+        ("partitioner", "murmur2_random"),
+        ("linger.ms", "1"),
+        ("queue.buffering.max.kbytes", "65536"),
+    ];
+    build(config, "producer", &own, &[])
+}
+
+/// The client of administration and outside looks. It commits only what it is told to.
+///
+/// # Errors
+/// As [`check`].
+pub fn admin(config: &Config, group: Option<&str>) -> Result<ClientConfig, SettingsError> {
+    let mut own = vec![("socket.timeout.ms", "10000")];
+    if let Some(group) = group {
+        own.extend([("group.id", group), ("enable.auto.commit", "false"), ("auto.offset.reset", "error")]);
+    }
+    build(config, "admin", &[], &own)
+}
+
+/// Checks `[kafka.properties]` alone, without a broker.
+///
+/// # Errors
+/// For the first key that is owned, unknown to the client library, or has a value that it does not take.
+pub fn check(config: &Config) -> Result<(), SettingsError> {
+    intake(config)?;
+    producer(config).map(|_| ())
+}
+
+/// Patterns of the waiting consumer's topics: by pattern, so that tiers removed from configuration still drain.
+pub fn waiting_topics(config: &Config) -> Vec<String> {
+    [&config.retry_prefix, &config.parked_prefix].map(|prefix| format!("^{}\\..*", regex::escape(prefix))).to_vec()
+}
+
+fn consumer(config: &Config, group: &str, queue_kbytes: &str, refresh_ms: &str) -> Result<ClientConfig, SettingsError> {
+    let defaults = [
+        ("session.timeout.ms", "45000"),
+        ("heartbeat.interval.ms", "3000"),
+        ("max.poll.interval.ms", "300000"),
+        ("topic.metadata.refresh.interval.ms", refresh_ms),
+        // A partition that is resumed waits for the fetch that is under way.
+        ("fetch.wait.max.ms", "100"),
+        ("check.crcs", "true"),
+    ];
+    let own = [
+        ("group.id", group),
+        ("group.protocol", "classic"),
+        ("enable.auto.commit", "true"),
+        ("auto.commit.interval.ms", "1000"),
+        ("enable.auto.offset.store", "false"),
+        ("auto.offset.reset", "error"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("queued.max.messages.kbytes", queue_kbytes),
+        ("queued.min.messages", "10000"),
+        ("fetch.queue.backoff.ms", "5"),
+        ("fetch.message.max.bytes", "1048576"),
+        ("fetch.max.bytes", "8388608"),
+        ("enable.partition.eof", "false"),
+        ("allow.auto.create.topics", "false"),
+    ];
+    build(config, "consumer", &defaults, &own)
+}
+
+/// Defaults, then the operator's properties, then what is ours.
+fn build(
+    config: &Config,
+    role: &str,
+    defaults: &[(&str, &str)],
+    own: &[(&str, &str)],
+) -> Result<ClientConfig, SettingsError> {
+    let mut client = ClientConfig::new();
+    // The library's own lines are filtered by the subscriber, not here.
+    client.set_log_level(RDKafkaLogLevel::Info);
+    client.set("client.id", format!("postback-{role}"));
+    client.set("socket.keepalive.enable", "true");
+    client.set("reconnect.backoff.max.ms", "2000");
+    for (key, value) in defaults {
+        client.set(*key, *value);
+    }
+    // The library warns about keys of the other side at each start.
+    let foreign: &[&[&str]] = match role {
+        "consumer" => &[PRODUCER_KEYS],
+        "producer" => &[CONSUMER_KEYS],
+        _ => &[CONSUMER_KEYS, PRODUCER_KEYS],
+    };
+    for (key, value) in &config.properties {
+        if let Some(why) = owned(key) {
+            return Err(SettingsError::Owned { key: key.clone(), why });
+        }
+        if !foreign.iter().copied().flatten().any(|prefix| key.starts_with(prefix)) {
+            client.set(key.trim(), value);
+        }
+    }
+    for (key, value) in own {
+        client.set(*key, *value);
+    }
+    client.set("bootstrap.servers", &config.brokers);
+    client.create_native_config().map_err(|e| SettingsError::Refused(e.to_string()))?;
+    Ok(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::StartFrom;
+
+    fn config(properties: &[(&str, &str)]) -> Config {
+        Config {
+            brokers: "127.0.0.1:1".into(),
+            group: "postback".into(),
+            input: vec!["conversions".into()],
+            start_from: StartFrom::Earliest,
+            retry_prefix: "postback.retry".into(),
+            parked_prefix: "postback.parked".into(),
+            dead_letter: "postback.dlt".into(),
+            results: "postback.results".into(),
+            result_topics: Vec::new(),
+            receipts: String::new(),
+            create_topics: true,
+            partitions: 3,
+            replication: 0,
+            properties: properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn the_keys_that_the_promises_stand_on_are_set() {
+        let intake = intake(&config(&[])).unwrap();
+        for (key, value) in [
+            ("enable.auto.offset.store", "false"),
+            ("enable.auto.commit", "true"),
+            ("auto.offset.reset", "error"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("queued.max.messages.kbytes", "16384"),
+            ("fetch.queue.backoff.ms", "5"),
+            ("group.id", "postback"),
+        ] {
+            assert_eq!(intake.get(key), Some(value), "{key}");
+        }
+        let waiting = waiting(&config(&[])).unwrap();
+        assert_eq!(waiting.get("group.id"), Some("postback.wait"));
+        assert_eq!(waiting.get("queued.max.messages.kbytes"), Some("4096"));
+        let producer = producer(&config(&[])).unwrap();
+        for (key, value) in [("acks", "all"), ("enable.idempotence", "true"), ("partitioner", "murmur2_random")] {
+            assert_eq!(producer.get(key), Some(value), "{key}");
+        }
+    }
+
+    #[test]
+    fn an_operator_may_set_what_is_theirs() {
+        let config = config(&[("session.timeout.ms", "30000"), ("security.protocol", "plaintext"), ("linger.ms", "5")]);
+        assert_eq!(intake(&config).unwrap().get("session.timeout.ms"), Some("30000"));
+        assert_eq!(intake(&config).unwrap().get("linger.ms"), None);
+        assert_eq!(producer(&config).unwrap().get("linger.ms"), Some("5"));
+        assert_eq!(producer(&config).unwrap().get("session.timeout.ms"), None);
+        assert_eq!(producer(&config).unwrap().get("security.protocol"), Some("plaintext"));
+    }
+
+    #[test]
+    fn owned_keys_second_names_and_unknown_keys_are_refused() {
+        for (key, _) in OWNED {
+            let error = check(&config(&[(key, "1")])).unwrap_err();
+            assert!(matches!(&error, SettingsError::Owned { key: k, .. } if k == key), "{error}");
+        }
+        assert!(matches!(check(&config(&[("no.such.key", "1")])), Err(SettingsError::Refused(_))));
+        assert!(matches!(check(&config(&[("session.timeout.ms", "soon")])), Err(SettingsError::Refused(_))));
+    }
+
+    #[test]
+    fn waiting_topics_are_patterns_that_take_the_prefix_literally() {
+        let patterns = waiting_topics(&config(&[]));
+        assert_eq!(patterns, ["^postback\\.retry\\..*", "^postback\\.parked\\..*"]);
+    }
+}

@@ -1,0 +1,254 @@
+//! The cluster seen from outside the groups: which topics there are and how they are set, who has committed what.
+//!
+//! Every function blocks, with a limit: it belongs on a plain thread. No answer and an answer are kept apart: only an
+//! answer may refuse a start.
+
+mod ensure;
+mod health;
+mod positions;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, OwnedResourceSpecifier, ResourceSpecifier};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+
+use crate::kafka::settings::{self, SettingsError};
+use crate::kafka::{Config, consumer};
+
+pub use ensure::{Ensured, Finding, Level, Missing, OwnedTopic, owned_topics};
+pub use health::Health;
+pub use positions::{PartitionName, Position};
+
+/// Of one request.
+pub(in crate::kafka) const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the cluster did not do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminError {
+    /// Nobody answered, or not yet: ask again.
+    NoAnswer(String),
+    /// An answer, and it was no.
+    Refused(String),
+    /// The group has members; positions can be set from outside only while it has none.
+    GroupActive,
+}
+
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdminError::NoAnswer(text) => write!(f, "no answer from Kafka: {text}"),
+            AdminError::Refused(text) => write!(f, "Kafka refused: {text}"),
+            AdminError::GroupActive => f.write_str("the consumer group has members"),
+        }
+    }
+}
+
+impl std::error::Error for AdminError {}
+
+impl From<KafkaError> for AdminError {
+    fn from(error: KafkaError) -> Self {
+        let code = match &error {
+            KafkaError::AdminOp(code) => Some(*code),
+            other => other.rdkafka_error_code(),
+        };
+        match code {
+            Some(code) => AdminError::of(code, error.to_string()),
+            None => AdminError::Refused(error.to_string()),
+        }
+    }
+}
+
+impl AdminError {
+    fn of(code: RDKafkaErrorCode, text: String) -> Self {
+        use RDKafkaErrorCode as Code;
+        match code {
+            Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::MessageTimedOut
+            | Code::AllBrokersDown
+            | Code::BrokerTransportFailure
+            | Code::NetworkException
+            | Code::Resolve
+            | Code::WaitingForCoordinator
+            | Code::CoordinatorNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::NotCoordinator
+            | Code::NotController
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::BrokerNotAvailable
+            | Code::Outdated
+            | Code::WaitCache => AdminError::NoAnswer(text),
+            Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress => AdminError::GroupActive,
+            _ => AdminError::Refused(text),
+        }
+    }
+}
+
+/// A topic as metadata shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// The smallest number of replicas of its partitions.
+    pub replication: usize,
+}
+
+/// The settings of a topic that matter here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// `retention.ms`; -1: for ever.
+    pub retention_ms: Option<i64>,
+    /// `cleanup.policy`.
+    pub cleanup_policy: String,
+    /// `max.message.bytes`.
+    pub max_message_bytes: Option<i64>,
+    /// `min.insync.replicas`.
+    pub min_insync_replicas: Option<i64>,
+}
+
+pub(in crate::kafka) struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        consumer::log("admin", level, fac, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(client = "admin", %error, reason, "kafka client error");
+    }
+}
+
+/// A client of the cluster.
+pub struct Cluster {
+    admin: AdminClient<Context>,
+    config: Config,
+}
+
+impl Cluster {
+    /// Creates the client; no broker is asked.
+    ///
+    /// # Errors
+    /// Where the settings are refused.
+    pub fn new(config: &Config) -> Result<Self, SettingsError> {
+        let client = settings::admin(config, None)?;
+        let admin = client.create_with_context(Context).map_err(|e| SettingsError::Refused(e.to_string()))?;
+        Ok(Self { admin, config: config.clone() })
+    }
+
+    /// How many brokers the cluster has.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn broker_count(&self) -> Result<usize, AdminError> {
+        Ok(self.metadata()?.brokers().len())
+    }
+
+    /// Every topic that `kafka.input` names, by name or pattern. One that does not exist is not in the list.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn inputs(&self) -> Result<Vec<TopicInfo>, AdminError> {
+        let all = self.topics()?;
+        let wanted = |name: &str| self.config.input.iter().any(|input| consumer::subscribes(input, name));
+        Ok(all.into_iter().filter(|t| wanted(&t.name) && !self.is_own(&t.name)).collect())
+    }
+
+    /// Every topic of the cluster that has no error.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn topics(&self) -> Result<Vec<TopicInfo>, AdminError> {
+        let metadata = self.metadata()?;
+        let topics = metadata.topics().iter().filter(|t| t.error().is_none());
+        Ok(topics
+            .map(|t| TopicInfo {
+                name: t.name().to_owned(),
+                partitions: i32::try_from(t.partitions().len()).unwrap_or(i32::MAX),
+                replication: t.partitions().iter().map(|p| p.replicas().len()).min().unwrap_or(0),
+            })
+            .collect())
+    }
+
+    /// The settings of topics. Left out is one that does not exist, or was made this very moment, or that this client
+    /// may not describe: the client library does not tell them apart.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn describe(&self, topics: &[&str]) -> Result<BTreeMap<String, TopicSettings>, AdminError> {
+        let specifiers: Vec<_> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
+        let mut described = BTreeMap::new();
+        if specifiers.is_empty() {
+            return Ok(described);
+        }
+        for answer in block_on(self.admin.describe_configs(&specifiers, &options()))? {
+            let resource = match answer {
+                Ok(resource) => resource,
+                Err(RDKafkaErrorCode::UnknownTopicOrPartition) => continue,
+                Err(code) => return Err(AdminError::of(code, code.to_string())),
+            };
+            let OwnedResourceSpecifier::Topic(name) = &resource.specifier else { continue };
+            if resource.entries.is_empty() {
+                continue;
+            }
+            let text = |key: &str| resource.get(key).and_then(|e| e.value.clone());
+            let number = |key: &str| text(key).and_then(|v| v.parse().ok());
+            let settings = TopicSettings {
+                retention_ms: number("retention.ms"),
+                cleanup_policy: text("cleanup.policy").unwrap_or_default(),
+                max_message_bytes: number("max.message.bytes"),
+                min_insync_replicas: number("min.insync.replicas"),
+            };
+            described.insert(name.clone(), settings);
+        }
+        Ok(described)
+    }
+
+    /// Whether the worker writes this topic itself: a pattern must not make it read its own copies as input.
+    fn is_own(&self, topic: &str) -> bool {
+        let below = |prefix: &str| topic.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+        let config = &self.config;
+        topic.starts_with("__")
+            || below(&config.retry_prefix)
+            || below(&config.parked_prefix)
+            || [&config.dead_letter, &config.results, &config.receipts].iter().any(|own| *own == topic)
+    }
+
+    fn metadata(&self) -> Result<Metadata, AdminError> {
+        Ok(self.admin.inner().fetch_metadata(None, TIMEOUT)?)
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(TIMEOUT))
+}
+
+/// Waits for one of the client's futures, which its own threads complete: no runtime is needed.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

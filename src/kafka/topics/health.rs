@@ -1,0 +1,86 @@
+//! Whether Kafka answers, and since when it does or does not.
+
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::client::Client;
+use rdkafka::types::RDKafkaType;
+
+use super::Context;
+use crate::kafka::settings::{self, SettingsError};
+use crate::kafka::{Config, now_ms};
+
+const EVERY: Duration = Duration::from_secs(2);
+const WITHIN_MS: i32 = 2000;
+
+/// The cluster's pulse. Dropping the last reference ends its thread.
+#[derive(Debug)]
+pub struct Health {
+    up: AtomicBool,
+    since_ms: AtomicI64,
+}
+
+impl Health {
+    /// Begins to ask. Until the first answer Kafka counts as away.
+    ///
+    /// # Errors
+    /// Where the settings are refused, or no thread can be started.
+    pub fn start(config: &Config) -> Result<Arc<Self>, SettingsError> {
+        let refused = |e: &dyn std::fmt::Display| SettingsError::Refused(e.to_string());
+        let config = settings::admin(config, None)?;
+        let native = config.create_native_config().map_err(|e| refused(&e))?;
+        let client = Client::new(&config, native, RDKafkaType::RD_KAFKA_PRODUCER, Context).map_err(|e| refused(&e))?;
+        let health = Arc::new(Self { up: AtomicBool::new(false), since_ms: AtomicI64::new(now_ms()) });
+        let watched = Arc::downgrade(&health);
+        std::thread::Builder::new()
+            .name("kafka-health".into())
+            .spawn(move || watch(&client, &watched))
+            .map_err(|e| refused(&e))?;
+        Ok(health)
+    }
+
+    /// Whether the last question was answered.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// Since when it is as it is, epoch ms.
+    pub fn since_ms(&self) -> i64 {
+        self.since_ms.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, up: bool) {
+        if self.up.swap(up, Ordering::Relaxed) != up {
+            self.since_ms.store(now_ms(), Ordering::Relaxed);
+            if up {
+                tracing::info!("kafka answers");
+            } else {
+                tracing::warn!("kafka does not answer");
+            }
+        }
+    }
+}
+
+fn watch(client: &Client<Context>, health: &Weak<Health>) {
+    while let Some(health) = health.upgrade() {
+        health.set(answers(client));
+        drop(health);
+        std::thread::sleep(EVERY);
+    }
+}
+
+/// Asks for the brokers alone: the list of all topics may be long.
+fn answers(client: &Client<Context>) -> bool {
+    let mut metadata = ptr::null();
+    // SAFETY: the client lives through the call; what it hands over is destroyed here and nowhere else.
+    unsafe {
+        let err = sys::rd_kafka_metadata(client.native_ptr(), 0, ptr::null_mut(), &mut metadata, WITHIN_MS);
+        if !metadata.is_null() {
+            sys::rd_kafka_metadata_destroy(metadata);
+        }
+        err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+    }
+}

@@ -1,0 +1,110 @@
+//! A group's positions, read and set from outside of it.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::channel;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::{AdminError, Cluster, TIMEOUT};
+use crate::kafka::{StartFrom, settings};
+
+/// A partition by name.
+pub type PartitionName = (String, i32);
+
+/// A partition by name, and the offset to read next.
+pub type Position = (String, i32, i64);
+
+impl Cluster {
+    /// The partitions of every input topic.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn input_partitions(&self) -> Result<Vec<PartitionName>, AdminError> {
+        let inputs = self.inputs()?;
+        Ok(inputs.iter().flat_map(|t| (0..t.partitions).map(|p| (t.name.clone(), p))).collect())
+    }
+
+    /// What a group has committed for these partitions; those without an offset are left out.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn committed(
+        &self,
+        group: &str,
+        partitions: &[PartitionName],
+    ) -> Result<BTreeMap<PartitionName, i64>, AdminError> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            list.add_partition(topic, *partition);
+        }
+        let list = self.outsider(group)?.committed_offsets(list, TIMEOUT)?;
+        let mut committed = BTreeMap::new();
+        for element in list.elements() {
+            element.error()?;
+            if let Offset::Offset(at) = element.offset() {
+                committed.insert((element.topic().to_owned(), element.partition()), at);
+            }
+        }
+        Ok(committed)
+    }
+
+    /// Sets a group's positions. Kafka takes them only while the group has no members.
+    ///
+    /// # Errors
+    /// [`AdminError::GroupActive`] where it has; else as usual.
+    pub fn commit_positions(&self, group: &str, positions: Vec<Position>) -> Result<(), AdminError> {
+        let client = self.outsider(group)?;
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (topic, partition, at) in &positions {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*at))?;
+        }
+        // The call itself has no limit: where no answer comes, the thread and its client are left behind.
+        let (done, answer) = channel();
+        let work = move || {
+            let _ = done.send(client.commit(&list, CommitMode::Sync));
+        };
+        std::thread::Builder::new()
+            .name("kafka-commit".into())
+            .spawn(work)
+            .map_err(|e| AdminError::NoAnswer(e.to_string()))?;
+        match answer.recv_timeout(TIMEOUT) {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(AdminError::NoAnswer("the commit was not answered".into())),
+        }
+    }
+
+    /// The oldest offset of a partition, and its end.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), AdminError> {
+        Ok(self.admin.inner().fetch_watermarks(topic, partition, TIMEOUT)?)
+    }
+
+    /// Where a first start begins; `None` for [`StartFrom::Error`]: nowhere.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn start_positions(
+        &self,
+        from: StartFrom,
+        partitions: &[PartitionName],
+    ) -> Result<Option<Vec<Position>>, AdminError> {
+        if from == StartFrom::Error {
+            return Ok(None);
+        }
+        let mut positions = Vec::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            let (low, high) = self.watermarks(topic, *partition)?;
+            positions.push((topic.clone(), *partition, if from == StartFrom::Latest { high } else { low }));
+        }
+        Ok(Some(positions))
+    }
+
+    /// A client that names the group and never joins it.
+    fn outsider(&self, group: &str) -> Result<BaseConsumer, AdminError> {
+        let config = settings::admin(&self.config, Some(group)).map_err(|e| AdminError::Refused(e.to_string()))?;
+        Ok(config.create()?)
+    }
+}

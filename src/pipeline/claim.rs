@@ -1,0 +1,318 @@
+//! What Redis knows of one conversion, and what each state means for who finds it (pure).
+//!
+//! `core.md` section 3 is the source of every rule here; the rules were found by searching all states of the protocol,
+//! so each one is needed. The I/O is in `dedupe.rs`.
+
+use rand::Rng;
+use sha2::{Digest, Sha256};
+
+/// How long a claim's key lives; its age is this less what Redis still gives it. Longer than every way back.
+pub const CLAIM_LIFE_MS: u64 = 30 * 24 * 3600 * 1000;
+
+const FINGERPRINT_BITS: u32 = 40;
+const RESENDS_BITS: u32 = 4;
+const TOKEN_BITS: u32 = 9;
+const ORIGIN_BITS: u32 = 10;
+/// The largest count a `done` can hold.
+pub const MAX_DONE_RESENDS: u32 = (1 << RESENDS_BITS) - 1;
+
+/// Identity of a conversion: platform, account, native event and trans_id, as 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key(pub [u8; 16]);
+
+impl Key {
+    /// First 16 bytes of SHA-256 over the four parts, each with its length before it, bytes as given.
+    pub fn new(platform: &str, account: &str, native: &str, trans_id: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in [platform, account, native, trans_id] {
+            hash.update((part.len() as u32).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let digest = hash.finalize();
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest[..16]);
+        Self(key)
+    }
+}
+
+/// Random, new for each claim, never in a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token(u64);
+
+impl Token {
+    /// A new one.
+    pub fn random() -> Self {
+        Self(rand::rng().random())
+    }
+
+    fn tag(self) -> u64 {
+        self.0 & ((1 << TOKEN_BITS) - 1)
+    }
+}
+
+impl std::fmt::Display for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Ten bits that tell two lineages apart in a `done`. FNV-1a, so that every version computes the same.
+fn origin_tag(origin: &str) -> u64 {
+    let hash = origin.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    (hash ^ (hash >> 32)) & ((1 << ORIGIN_BITS) - 1)
+}
+
+/// A confirmed key: one integer, which Redis keeps without a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done(u64);
+
+impl Done {
+    /// The value that confirms `applicant`'s send under `token`.
+    pub fn new(applicant: &Applicant, token: Token) -> Self {
+        let resends = u64::from(applicant.own.min(MAX_DONE_RESENDS));
+        Self(
+            (((applicant.fingerprint << RESENDS_BITS | resends) << TOKEN_BITS | token.tag()) << ORIGIN_BITS)
+                | origin_tag(&applicant.origin),
+        )
+    }
+
+    /// The integer in Redis.
+    pub fn to_int(self) -> u64 {
+        self.0
+    }
+
+    fn fingerprint(self) -> u64 {
+        self.0 >> (RESENDS_BITS + TOKEN_BITS + ORIGIN_BITS)
+    }
+
+    /// Declared re-sends, capped at [`MAX_DONE_RESENDS`].
+    pub fn resends(self) -> u32 {
+        (self.0 >> (TOKEN_BITS + ORIGIN_BITS)) as u32 & MAX_DONE_RESENDS
+    }
+
+    fn is_of_origin(self, origin: &str) -> bool {
+        self.0 & ((1 << ORIGIN_BITS) - 1) == origin_tag(origin)
+    }
+
+    fn is_of_token(self, token: Token) -> bool {
+        (self.0 >> ORIGIN_BITS) & ((1 << TOKEN_BITS) - 1) == token.tag()
+    }
+}
+
+/// A value in Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Somebody is sending it, or died doing so.
+    Claimed {
+        /// Whose claim.
+        token: String,
+        /// Which lineage.
+        origin: String,
+        /// Of order, amount, refund and currency.
+        fingerprint: u64,
+        /// What `resends` is once this claim's send goes out.
+        resends: u32,
+    },
+    /// It was sent and no answer came.
+    Unknown {
+        /// Which lineage.
+        origin: String,
+        /// As in a claim.
+        fingerprint: u64,
+        /// Declared re-sends so far.
+        resends: u32,
+    },
+    /// It was accepted.
+    Done(Done),
+    /// Not written by us. Judged like an `unknown` of another lineage: nothing is sent, nothing overwritten.
+    Foreign,
+}
+
+impl Value {
+    /// Reads a value.
+    pub fn parse(bytes: &[u8]) -> Self {
+        Self::try_parse(bytes).unwrap_or(Value::Foreign)
+    }
+
+    fn try_parse(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let fingerprint = |text: &str| u64::from_str_radix(text, 16).ok().filter(|f| f >> FINGERPRINT_BITS == 0);
+        match text.as_bytes().first()? {
+            b'c' => {
+                let mut parts = text.strip_prefix("c|")?.splitn(2, '|');
+                let token = parts.next()?.to_owned();
+                let mut rest = parts.next()?.rsplitn(3, '|');
+                let resends = rest.next()?.parse().ok()?;
+                let fingerprint = fingerprint(rest.next()?)?;
+                Some(Value::Claimed { token, origin: rest.next()?.to_owned(), fingerprint, resends })
+            }
+            b'u' => {
+                let mut rest = text.strip_prefix("u|")?.rsplitn(3, '|');
+                let resends = rest.next()?.parse().ok()?;
+                let fingerprint = fingerprint(rest.next()?)?;
+                Some(Value::Unknown { origin: rest.next()?.to_owned(), fingerprint, resends })
+            }
+            _ => text.parse().ok().filter(|n: &u64| n >> 63 == 0).map(|n| Value::Done(Done(n))),
+        }
+    }
+
+    /// Its count of declared re-sends.
+    pub fn resends(&self) -> u32 {
+        match self {
+            Value::Claimed { resends, .. } | Value::Unknown { resends, .. } => *resends,
+            Value::Done(done) => done.resends(),
+            Value::Foreign => 0,
+        }
+    }
+}
+
+/// What a record brings to its claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applicant {
+    /// Identity of the conversion.
+    pub key: Key,
+    /// The lineage as `topic:partition:offset` of `pb-origin-*`.
+    pub origin: Box<str>,
+    /// 40 bits over order, amount, refund and currency.
+    pub fingerprint: u64,
+    /// Declared re-sends so far, as this record knows them.
+    pub own: u32,
+    /// It may have been accepted even where Redis has forgotten.
+    pub in_doubt: bool,
+    /// An operator's `--force`.
+    pub force: bool,
+    /// Sends found to be possible second ones, counted in `own` already; the counter takes them.
+    pub possible: u32,
+}
+
+impl Applicant {
+    /// Counts one possible duplicate, beside a value that counts `found`.
+    pub fn count_possible(&mut self, found: u32) {
+        self.own = self.own.max(found).saturating_add(1);
+        self.possible += 1;
+    }
+
+    /// What a claim of ours holds as its count: a take-over or a claim in doubt is a re-send.
+    fn claim_count(&self, resend: bool) -> u32 {
+        if resend { self.own.saturating_add(1) } else { 0 }
+    }
+
+    /// The value that claims.
+    pub fn claimed(&self, token: Token, resend: bool) -> String {
+        format!("c|{token}|{}|{:010x}|{}", self.origin, self.fingerprint, self.claim_count(resend))
+    }
+
+    /// The value that says: sent, no answer.
+    pub fn unknown(&self) -> String {
+        format!("u|{}|{:010x}|{}", self.origin, self.fingerprint, self.own)
+    }
+}
+
+/// What a claim that found something must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// The key is ours: nothing was there.
+    Fresh,
+    /// The key is ours by an earlier try with the same token, whose reply was lost.
+    OwnToken,
+    /// Take it over if it is older than the lease, else `held`. Only Redis knows its age.
+    TakeOverIfStale,
+    /// Take it over whatever its age.
+    TakeOver,
+    /// Another copy is being sent, or was sent with an unknown end.
+    Held,
+    /// The same identity with other money. `possible_duplicate`: found in doubt.
+    Conflict {
+        /// One more send may have been a second one.
+        possible_duplicate: bool,
+    },
+    /// Accepted before.
+    Duplicate {
+        /// One more send may have been a second one.
+        possible_duplicate: bool,
+        /// The count of the value where it is of our own lineage: read again after its own confirm.
+        own_lineage: Option<u32>,
+    },
+}
+
+/// Judges what `SET … NX GET` found.
+pub fn judge(found: Option<&Value>, token: Token, applicant: &Applicant) -> Judgement {
+    match found {
+        None => Judgement::Fresh,
+        Some(Value::Claimed { token: holder, .. }) if *holder == token.to_string() => Judgement::OwnToken,
+        Some(Value::Claimed { .. }) => Judgement::TakeOverIfStale,
+        Some(Value::Unknown { fingerprint, .. }) if *fingerprint != applicant.fingerprint => {
+            Judgement::Conflict { possible_duplicate: applicant.in_doubt }
+        }
+        Some(Value::Unknown { origin, .. }) => {
+            if applicant.force || **origin == *applicant.origin { Judgement::TakeOver } else { Judgement::Held }
+        }
+        Some(Value::Done(done)) if done.fingerprint() != applicant.fingerprint => {
+            Judgement::Conflict { possible_duplicate: applicant.in_doubt }
+        }
+        Some(Value::Done(done)) => {
+            let own_lineage = done.is_of_origin(&applicant.origin);
+            let declared = own_lineage && done.resends() >= applicant.own.max(1).min(MAX_DONE_RESENDS);
+            Judgement::Duplicate {
+                possible_duplicate: applicant.in_doubt && !declared,
+                own_lineage: own_lineage.then(|| done.resends()),
+            }
+        }
+        Some(Value::Foreign) => Judgement::Held,
+    }
+}
+
+/// Judges what our confirm replaced: `None` where it was our claim or our own earlier try, else the count of what stood
+/// there, nil included: one possible duplicate.
+pub fn judge_confirm(old: Option<&Value>, token: Token, applicant: &Applicant) -> Option<u32> {
+    match old {
+        Some(Value::Claimed { token: holder, .. }) if *holder == token.to_string() => None,
+        Some(Value::Done(done))
+            if done.is_of_token(token)
+                && done.is_of_origin(&applicant.origin)
+                && done.fingerprint() == applicant.fingerprint =>
+        {
+            None
+        }
+        Some(other) => Some(other.resends()),
+        None => Some(0),
+    }
+}
+
+/// What our claim replaced, to be put back when the attempt failed clearly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// Nothing: release deletes.
+    Nothing,
+    /// A stale claim: put back stale.
+    Stale(Vec<u8>),
+    /// An `unknown`.
+    Unknown(Vec<u8>),
+}
+
+/// A claim that this process holds.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Its token.
+    pub token: Token,
+    /// Its send, if any, is a second one: declared when the first byte goes out, once.
+    pub resend: bool,
+    /// The send was declared.
+    pub declared: bool,
+    /// What it replaced.
+    pub replaced: Replaced,
+    /// Since when the lease runs, on our own clock: taken before the command went out.
+    pub since: tokio::time::Instant,
+    /// Redis was away and the account delivers all the same: nothing is held there.
+    pub unclaimed: bool,
+}
+
+impl Claim {
+    /// Whether an earlier send of this conversion may have been accepted.
+    pub fn taken_over(&self) -> bool {
+        self.replaced != Replaced::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests;

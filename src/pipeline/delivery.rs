@@ -1,0 +1,121 @@
+//! What moves through the pipeline: a record, its envelope, and what was made of its value.
+
+use std::sync::Arc;
+
+use crate::error::{DeliveryError, Outcome};
+use crate::event::Identity;
+use crate::kafka::consumer::Ticket;
+use crate::kafka::envelope::{Envelope, Named};
+use crate::kafka::record::Record;
+use crate::pipeline::claim::Applicant;
+use crate::pipeline::config::Account;
+use crate::senders::Prepared;
+
+/// Which kind of topic it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visit {
+    /// An input topic: the first visit.
+    Input,
+    /// A retry tier.
+    Tier,
+    /// A parking topic.
+    Parked,
+}
+
+/// One record on its way.
+pub struct Delivery {
+    /// As Kafka gave it.
+    pub record: Record,
+    /// Its delivery metadata.
+    pub envelope: Envelope,
+    /// How many of the record's headers are the producer's; the rest is ours.
+    pub producer_headers: usize,
+    /// Where it was read.
+    pub visit: Visit,
+    /// Finishes its offset.
+    pub ticket: Ticket,
+    /// What its value is.
+    pub subject: Subject,
+}
+
+/// What was made of a record's value.
+pub enum Subject {
+    /// An event that its lane can send.
+    Ready(Ready),
+    /// It ends without being sent.
+    Ended(Ended),
+}
+
+/// An event that passed every rule but those of time.
+pub struct Ready {
+    /// Whose.
+    pub account: Arc<Account>,
+    /// Its index into the lanes and metrics.
+    pub index: usize,
+    /// What goes on the wire.
+    pub prepared: Prepared,
+    /// Its identity, as given.
+    pub trans_id: Box<str>,
+    /// What it brings to its claim.
+    pub applicant: Applicant,
+    /// When it happened, epoch ms.
+    pub event_time_ms: i64,
+    /// Never attempt after this, epoch ms.
+    pub deadline_ms: Option<i64>,
+}
+
+/// A record that ends at the gate.
+pub struct Ended {
+    /// What could be read of it.
+    pub identity: Identity,
+    /// Index into the metrics.
+    pub index: usize,
+    /// How it ends: suppressed, or the error that names the reason.
+    pub end: Result<Outcome, DeliveryError>,
+}
+
+impl Delivery {
+    /// Index into the metrics.
+    pub fn index(&self) -> usize {
+        match &self.subject {
+            Subject::Ready(ready) => ready.index,
+            Subject::Ended(ended) => ended.index,
+        }
+    }
+
+    /// Whether it may have been accepted even where Redis has forgotten: `core.md` section 3.
+    pub fn in_doubt(&self) -> bool {
+        in_doubt(&self.envelope)
+    }
+
+    /// Takes what this visit learned of re-sends into the envelope, and into the next claim.
+    pub fn carry_count(&mut self) {
+        if let Subject::Ready(ready) = &mut self.subject {
+            self.envelope.resends = self.envelope.resends.max(ready.applicant.own);
+            ready.applicant.in_doubt = in_doubt(&self.envelope);
+        }
+    }
+
+    /// Who and what it is, for headers and receipts.
+    pub fn named(&self) -> Named {
+        match &self.subject {
+            Subject::Ready(ready) => Named {
+                platform: Some(ready.account.platform.as_str().to_owned()),
+                account: Some(ready.account.name.to_string()),
+                trans_id: Some(ready.trans_id.to_string()),
+                event: Some(ready.prepared.native.to_string()),
+            },
+            Subject::Ended(Ended { identity, .. }) => Named {
+                platform: identity.platform.clone(),
+                account: identity.account.clone(),
+                trans_id: identity.trans_id.clone(),
+                event: identity.event.clone(),
+            },
+        }
+    }
+}
+
+/// As [`Delivery::in_doubt`], of an envelope.
+pub fn in_doubt(envelope: &Envelope) -> bool {
+    envelope.resends != 0 || envelope.last.as_ref().is_some_and(|l| l.class == crate::error::Class::Ambiguous.as_str())
+}

@@ -1,0 +1,217 @@
+//! Request, HTTP, verdict: the only place that talks to a platform.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, Url};
+
+use crate::error::{Answer, DeliveryError};
+use crate::pipeline::address::private;
+use crate::pipeline::config::Account;
+use crate::senders::{Context, Credential, Prepared, Receipt, Request};
+
+/// A postback's answer is read to at most this; more is no answer.
+const MAX_BODY: usize = 64 * 1024;
+/// Below the keep-alive of common servers, so that a request seldom meets a connection that is being closed.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// One account's HTTP.
+pub struct Dispatcher {
+    account: Arc<Account>,
+    client: Client,
+    /// Which of the base URLs is in use: the next one after a connection failed.
+    base: Cell<usize>,
+    urls: RefCell<HashMap<(usize, String), Url>>,
+}
+
+impl Dispatcher {
+    /// A client of its own: nothing is shared with other accounts.
+    ///
+    /// # Errors
+    /// TLS could not be set up.
+    pub fn new(account: Arc<Account>) -> Result<Self, String> {
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(account.limits.timeout)
+            .connect_timeout(account.limits.connect_timeout)
+            .pool_max_idle_per_host(account.limits.concurrency)
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true)
+            .user_agent(concat!("postback/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Arc::new(Resolver { allow_private: account.allow_private }))
+            .build()
+            .map_err(|e| format!("accounts.{}: the HTTP client cannot be built: {}", account.name, innermost(&e)))?;
+        Ok(Self { account, client, base: Cell::new(0), urls: RefCell::default() })
+    }
+
+    /// One attempt: sign, send, judge.
+    ///
+    /// # Errors
+    /// An attempt class; `Answer::sent` tells whether a byte may have gone out.
+    pub async fn attempt(&self, item: &Prepared, now_ms: i64) -> Result<Receipt, DeliveryError> {
+        let sender = &self.account.sender;
+        let credential = Credential::in_force(&self.account.credentials, now_ms);
+        let request = sender.request(&[item], &Context { now_ms, credential }).map_err(|fault| {
+            DeliveryError::Halt(Answer { detail: format!("{}: {}", fault.field, fault.detail), ..Answer::default() })
+        })?;
+        let response = match self.send(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                if matches!(&error, DeliveryError::Retry(_)) {
+                    self.base.set((self.base.get() + 1) % self.account.base_urls.len());
+                }
+                return Err(error);
+            }
+        };
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let body = match read(response).await {
+            Ok(body) => body,
+            // The status alone tells what became of it.
+            Err(_) if !(200..300).contains(&status) => Vec::new(),
+            Err(why) => return Err(ambiguous(Some(status), why)),
+        };
+        let mut verdicts = sender.verdict(1, status, retry_after.as_deref(), &body, now_ms);
+        match verdicts.pop() {
+            Some(verdict) => verdict,
+            None => Err(ambiguous(Some(status), "the answer says nothing of this event")),
+        }
+    }
+
+    async fn send(&self, request: Request) -> Result<reqwest::Response, DeliveryError> {
+        let broken = |what: &str| {
+            DeliveryError::Halt(Answer {
+                detail: format!("{what} of account {} cannot be put into a request", self.account.name),
+                ..Answer::default()
+            })
+        };
+        let url = self.url(&request.path).ok_or_else(|| broken("base_url or path"))?;
+        let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| broken("method"))?;
+        let mut http = reqwest::Request::new(method, url);
+        for (name, value) in request.headers {
+            let name = if name.eq_ignore_ascii_case("content-type") {
+                CONTENT_TYPE
+            } else {
+                HeaderName::from_bytes(name.as_bytes()).map_err(|_| broken(name))?
+            };
+            let value = HeaderValue::try_from(value).map_err(|_| broken(name.as_str()))?;
+            http.headers_mut().insert(name, value);
+        }
+        *http.body_mut() = Some(request.body.into());
+        self.client.execute(http).await.map_err(|error| failure(&error))
+    }
+
+    fn url(&self, path: &str) -> Option<Url> {
+        let path = self.account.path.as_deref().unwrap_or(path);
+        let base = self.base.get();
+        if let Some(url) = self.urls.borrow().get(&(base, path.to_owned())) {
+            return Some(url.clone());
+        }
+        let url = Url::parse(&format!("{}{path}", self.account.base_urls.get(base)?)).ok()?;
+        self.urls.borrow_mut().insert((base, path.to_owned()), url.clone());
+        Some(url)
+    }
+}
+
+async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, &'static str> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_BODY => return Err("the answer is longer than 64 KiB"),
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) if error.is_timeout() => return Err("the answer did not end in time"),
+            Err(_) => return Err("the answer broke off"),
+        }
+    }
+}
+
+fn ambiguous(status: Option<u16>, why: &str) -> DeliveryError {
+    DeliveryError::Ambiguous(Answer { status, detail: why.to_owned(), sent: true, ..Answer::default() })
+}
+
+/// The class of a request that got no answer (SPEC 0.2). Texts are ours: an HTTP error prints the URL.
+fn failure(error: &reqwest::Error) -> DeliveryError {
+    let unsent = |detail: &str| Answer { detail: detail.to_owned(), ..Answer::default() };
+    if let Some(cause) = find_cause(error) {
+        return match cause {
+            Cause::Private => DeliveryError::Halt(unsent(
+                "the host resolves to a private or loopback address: set allow_private on the account if that is meant",
+            )),
+            Cause::Certificate => DeliveryError::Halt(unsent("the host's TLS certificate is not valid for it")),
+        };
+    }
+    if error.is_connect() {
+        let what = if error.is_timeout() { "no connection in time" } else { "no connection" };
+        return DeliveryError::Retry(unsent(what));
+    }
+    if error.is_builder() {
+        return DeliveryError::Halt(unsent("the request cannot be built"));
+    }
+    ambiguous(None, if error.is_timeout() { "no answer in time" } else { "the connection broke before an answer" })
+}
+
+enum Cause {
+    Private,
+    Certificate,
+}
+
+fn find_cause(error: &reqwest::Error) -> Option<Cause> {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if cause.is::<PrivateAddress>() {
+            return Some(Cause::Private);
+        }
+        // An io::Error hides what it wraps from `source`.
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if wrapped.is_some_and(|w| w.is::<PrivateAddress>()) {
+            return Some(Cause::Private);
+        }
+        let tls = wrapped.and_then(|w| w.downcast_ref::<rustls::Error>()).or_else(|| cause.downcast_ref());
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) {
+            return Some(Cause::Certificate);
+        }
+        next = cause.source();
+    }
+    None
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = cause.to_string();
+        next = cause.source();
+    }
+    text
+}
+
+/// The resolved address is what is checked: a name may point anywhere, and elsewhere tomorrow.
+struct Resolver {
+    allow_private: bool,
+}
+
+/// The host resolves to an address that the account may not reach.
+#[derive(Debug, thiserror::Error)]
+#[error("the host resolves to a private address")]
+struct PrivateAddress;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let allow_private = self.allow_private;
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            if !allow_private && found.iter().any(|a| private(a.ip()).is_some()) {
+                return Err(PrivateAddress.into());
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}

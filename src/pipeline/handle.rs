@@ -1,0 +1,261 @@
+//! A lane as other threads see it: its inbox, how full it is, whether it is open.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::control::{Lane as Switches, Switch};
+use crate::metrics::LaneState;
+use crate::pipeline::config::{Account, Intake};
+use crate::pipeline::delivery::{Delivery, Visit};
+use crate::pipeline::settle::LONGEST_WAIT_IN_LANE;
+use crate::pipeline::shared::now_ms;
+
+/// To a lane's task.
+pub enum ToLane {
+    /// Into its queue.
+    Deliver(Box<Delivery>),
+    /// Straight to its parking topic: it is full beside others that flow.
+    Park(Box<Delivery>),
+}
+
+/// One of a lane's two queues, counted.
+#[derive(Default)]
+pub struct Fill {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Fill {
+    fn add(&self, bytes: usize) {
+        self.records.fetch_add(1, SeqCst);
+        self.bytes.fetch_add(bytes, SeqCst);
+    }
+
+    fn sub(&self, bytes: usize) {
+        self.records.fetch_sub(1, SeqCst);
+        self.bytes.fetch_sub(bytes, SeqCst);
+    }
+
+    /// Records queued.
+    pub fn records(&self) -> usize {
+        self.records.load(SeqCst)
+    }
+}
+
+/// Seen from every thread.
+pub struct LaneHandle {
+    /// Index into lanes and metrics.
+    pub index: usize,
+    /// Whose lane.
+    pub account: Arc<Account>,
+    /// Records from inputs that wait for a permit.
+    pub live: Fill,
+    /// Records from tiers and parking that wait for a permit.
+    pub released: Fill,
+    /// Records with a permit, or waiting for their confirm.
+    pub in_flight: AtomicUsize,
+    inbox: UnboundedSender<ToLane>,
+    cap: usize,
+    cap_bytes: usize,
+    closed: AtomicBool,
+    /// Halted here and not yet known to be in Redis: what is read there does not open the lane.
+    unsaved_halt: AtomicBool,
+    throttled_until_ms: AtomicI64,
+    switches: Mutex<Switches>,
+    changes: AtomicU64,
+    changed: Notify,
+}
+
+impl LaneHandle {
+    /// `inbox` leads to the lane's task.
+    pub fn new(index: usize, account: Arc<Account>, inbox: UnboundedSender<ToLane>, intake: &Intake) -> Self {
+        let ten_seconds = (account.limits.rps * 10.0) as usize;
+        Self {
+            index,
+            cap: ten_seconds.min(intake.max_in_flight / 4).max(64),
+            cap_bytes: intake.max_in_flight_bytes / 4,
+            account,
+            live: Fill::default(),
+            released: Fill::default(),
+            in_flight: AtomicUsize::new(0),
+            inbox,
+            closed: AtomicBool::new(false),
+            unsaved_halt: AtomicBool::new(false),
+            throttled_until_ms: AtomicI64::new(0),
+            switches: Mutex::default(),
+            changes: AtomicU64::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    fn fill(&self, visit: Visit) -> &Fill {
+        if visit == Visit::Input { &self.live } else { &self.released }
+    }
+
+    /// Puts a record into the queue of its kind.
+    pub fn deliver(&self, delivery: Box<Delivery>) {
+        self.fill(delivery.visit).add(delivery.record.size());
+        // The task lives as long as the process.
+        let _ = self.inbox.send(ToLane::Deliver(delivery));
+    }
+
+    /// Sends a record to parking.
+    pub fn park(&self, delivery: Box<Delivery>) {
+        let _ = self.inbox.send(ToLane::Park(delivery));
+    }
+
+    /// A record goes back to its lane's head.
+    pub fn requeued(&self, delivery: &Delivery) {
+        self.fill(delivery.visit).add(delivery.record.size());
+    }
+
+    /// A record left the queue.
+    pub fn dequeued(&self, delivery: &Delivery) {
+        self.fill(delivery.visit).sub(delivery.record.size());
+    }
+
+    /// Whether the queue of this kind has no room.
+    pub fn is_full(&self, visit: Visit) -> bool {
+        self.is_above(visit, 1, 1)
+    }
+
+    /// Whether the queue of this kind holds at least `part` of `whole` of its cap.
+    pub fn is_above(&self, visit: Visit, part: usize, whole: usize) -> bool {
+        let fill = self.fill(visit);
+        fill.records() >= self.cap * part / whole || fill.bytes.load(SeqCst) >= self.cap_bytes * part / whole
+    }
+
+    /// Whether it takes work: neither paused nor halted, nor pushed back for over 5 s.
+    pub fn is_open(&self) -> bool {
+        !self.closed.load(SeqCst) && self.pushed_back_ms() <= LONGEST_WAIT_IN_LANE.as_millis() as i64
+    }
+
+    fn pushed_back_ms(&self) -> i64 {
+        self.throttled_until_ms.load(SeqCst) - now_ms()
+    }
+
+    /// The platform, or another replica, asked for a pause.
+    pub fn throttle(&self, until_ms: i64) {
+        if self.throttled_until_ms.fetch_max(until_ms, SeqCst) < until_ms {
+            self.touch();
+        }
+    }
+
+    /// Closes the lane here at once; the caller makes it known. `false`: it was halted already.
+    pub fn halt(&self, reason: &str) -> bool {
+        {
+            let mut switches = self.lock();
+            if switches.halted.is_some() {
+                return false;
+            }
+            let switch = Switch { reason: reason.to_owned(), who: "worker".into(), since_ms: now_ms() };
+            switches.halted = Some(switch);
+            self.unsaved_halt.store(true, SeqCst);
+            self.closed.store(true, SeqCst);
+        }
+        self.touch();
+        true
+    }
+
+    /// The halt stands in Redis.
+    pub fn halt_saved(&self) {
+        self.unsaved_halt.store(false, SeqCst);
+    }
+
+    /// Takes what Redis says; returns whether anything changed.
+    pub fn obey(&self, new: &Switches) -> bool {
+        {
+            let mut switches = self.lock();
+            if *switches == *new || (self.unsaved_halt.load(SeqCst) && new.halted.is_none()) {
+                return false;
+            }
+            self.closed.store(new.closed(), SeqCst);
+            *switches = new.clone();
+        }
+        self.touch();
+        true
+    }
+
+    /// The switches as they stand.
+    pub fn switches(&self) -> Switches {
+        self.lock().clone()
+    }
+
+    /// For metrics and people.
+    pub fn state(&self) -> LaneState {
+        match self.lock().cause() {
+            Some((state, _)) => state,
+            None if self.pushed_back_ms() > 0 => LaneState::Throttled,
+            None => LaneState::Flowing,
+        }
+    }
+
+    /// State, since when (epoch ms, 0 where that is unknown) and why.
+    pub fn explain(&self) -> (LaneState, i64, String) {
+        if let Some((state, switch)) = self.lock().cause() {
+            return (state, switch.since_ms, switch.reason.clone());
+        }
+        match self.pushed_back_ms() {
+            wait if wait > 0 => (LaneState::Throttled, 0, format!("pushed back for another {} s", (wait + 999) / 1000)),
+            _ => (LaneState::Flowing, 0, String::new()),
+        }
+    }
+
+    /// Whoever waits in this lane looks again: a switch, or a partition that leaves.
+    pub fn touch(&self) {
+        self.changes.fetch_add(1, SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// How often it was touched.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(SeqCst)
+    }
+
+    /// Fires at the next touch after its creation.
+    pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Switches> {
+        self.switches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every lane, and the desks for what ends without one.
+pub struct Lanes {
+    lanes: Vec<Arc<LaneHandle>>,
+    desks: Vec<UnboundedSender<Box<Delivery>>>,
+}
+
+impl Lanes {
+    /// In the order of the accounts; one desk per runtime thread.
+    pub fn new(lanes: Vec<Arc<LaneHandle>>, desks: Vec<UnboundedSender<Box<Delivery>>>) -> Self {
+        Self { lanes, desks }
+    }
+
+    /// One lane.
+    pub fn get(&self, index: usize) -> &Arc<LaneHandle> {
+        &self.lanes[index]
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<LaneHandle>> {
+        self.lanes.iter()
+    }
+
+    /// Settles what ended at the gate.
+    pub fn end(&self, delivery: Box<Delivery>) {
+        let desk = delivery.record.partition.unsigned_abs() as usize % self.desks.len();
+        let _ = self.desks[desk].send(delivery);
+    }
+
+    /// Everyone looks again.
+    pub fn touch_all(&self) {
+        self.lanes.iter().for_each(|l| l.touch());
+    }
+}

@@ -1,0 +1,329 @@
+//! One account's way out: its queues, permits and the one task that owns them.
+//!
+//! Nothing is shared with other accounts but the thread: an account that hangs fills its own queues and permits alone.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::error::{Answer, DeliveryError};
+use crate::kafka::consumer::{End, Stage};
+use crate::metrics::{AccountMetrics, Metrics};
+use crate::pipeline::config::Account;
+use crate::pipeline::dedupe::{Dedupe, Held};
+use crate::pipeline::delivery::{Delivery, Ready, Subject, Visit};
+use crate::pipeline::dispatch::Dispatcher;
+use crate::pipeline::handle::{LaneHandle, ToLane};
+use crate::pipeline::limit::Limiter;
+use crate::pipeline::process::{Progress, VisitLog, policy, process};
+use crate::pipeline::retry::Policy;
+use crate::pipeline::settle::{Desk, LONGEST_WAIT_IN_LANE, settle};
+use crate::pipeline::shared::{Halted, Shared, now_ms};
+
+/// So many permanent answers in a row halt an account: we or they broke, not the events.
+const PERMANENT_RUN: u32 = 20;
+/// Without a usable Retry-After: from here, doubling.
+const FIRST_PUSH_BACK: Duration = Duration::from_secs(1);
+const LAST_PUSH_BACK: Duration = Duration::from_secs(60);
+
+/// One account on its runtime thread.
+pub struct Lane {
+    /// As other threads see it.
+    pub handle: Arc<LaneHandle>,
+    /// Whose.
+    pub account: Arc<Account>,
+    /// Where records leave.
+    pub desk: Rc<Desk>,
+    /// The claims of this thread.
+    pub dedupe: Rc<Dedupe>,
+    /// What all lanes share.
+    pub shared: Arc<Shared>,
+    /// Its HTTP.
+    pub dispatcher: Dispatcher,
+    /// Its way to the bucket.
+    pub limiter: Rc<Limiter>,
+    /// Permanent answers in a row.
+    pub(super) permanents: Cell<u32>,
+    /// Push-backs without any other answer in between.
+    pub(super) throttles: Cell<u32>,
+}
+
+struct Walked {
+    delivery: Box<Delivery>,
+    held: Option<Held>,
+    visit: VisitLog,
+    result: Result<Progress, DeliveryError>,
+}
+
+impl Lane {
+    /// Assembles a lane.
+    pub fn new(handle: Arc<LaneHandle>, desk: Rc<Desk>, dispatcher: Dispatcher, limiter: Rc<Limiter>) -> Rc<Self> {
+        Rc::new(Self {
+            account: handle.account.clone(),
+            handle,
+            dedupe: desk.dedupe.clone(),
+            shared: desk.shared.clone(),
+            desk,
+            dispatcher,
+            limiter,
+            permanents: Cell::new(0),
+            throttles: Cell::new(0),
+        })
+    }
+
+    /// Counters of the process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Counters of the account.
+    pub fn account_metrics(&self) -> &AccountMetrics {
+        self.shared.metrics.account(self.handle.index)
+    }
+
+    /// The policy of one delivery.
+    ///
+    /// # Errors
+    /// It is no event.
+    pub fn policy(&self, delivery: &Delivery) -> Result<Policy<'_>, DeliveryError> {
+        match &delivery.subject {
+            Subject::Ready(ready) => Ok(policy(self, ready)),
+            Subject::Ended(_) => Err(DeliveryError::Returned),
+        }
+    }
+
+    /// Moves what a claim or a confirm found into the counter.
+    pub fn count_possible(&self, ready: &mut Ready) {
+        let possible = std::mem::take(&mut ready.applicant.possible);
+        if possible > 0 {
+            self.account_metrics().ambiguous_resends.inc_by(u64::from(possible));
+        }
+    }
+
+    /// Why this record must not go on now.
+    pub fn interruption(&self, delivery: &Delivery) -> Option<DeliveryError> {
+        if delivery.ticket.assignment().is_leaving() {
+            return Some(DeliveryError::Returned);
+        }
+        (!self.handle.is_open() && !self.is_overdue(delivery)).then_some(DeliveryError::Closed)
+    }
+
+    /// Waits until this record must not go on.
+    pub async fn interrupted(&self, delivery: &Delivery) -> DeliveryError {
+        loop {
+            let mut changed = pin!(self.handle.changed());
+            changed.as_mut().enable();
+            if let Some(why) = self.interruption(delivery) {
+                return why;
+            }
+            changed.await;
+        }
+    }
+
+    /// Parked for too long: it ends whether the lane is open or not.
+    fn is_overdue(&self, delivery: &Delivery) -> bool {
+        self.policy(delivery).is_ok_and(|p| p.parked_too_long(&delivery.envelope, now_ms()))
+    }
+
+    /// Closes the account for every replica.
+    pub fn halt(&self, reason: &str) {
+        let reason = crate::mask::mask_text(reason).into_owned();
+        if self.handle.halt(&reason) {
+            tracing::error!(account = &*self.account.name, reason = reason.as_str(), "account halted; its events park");
+            let _ = self.shared.halts.send(Halted { index: self.handle.index, reason });
+        }
+    }
+
+    /// Raises the bucket for all who share it; returns how long this account is pushed back.
+    pub async fn push_back(&self, retry_after: Option<Duration>) -> Duration {
+        let kept = self.limiter.kept_back();
+        let wait = match retry_after.filter(|w| !w.is_zero()) {
+            Some(wait) => wait.max(kept),
+            // Answers of one volley count once.
+            None if !kept.is_zero() => kept,
+            None => {
+                let n = self.throttles.replace(self.throttles.get().saturating_add(1));
+                (FIRST_PUSH_BACK * 2_u32.saturating_pow(n.min(10))).min(LAST_PUSH_BACK)
+            }
+        };
+        if wait > LONGEST_WAIT_IN_LANE {
+            self.handle.throttle(now_ms() + wait.as_millis() as i64);
+        }
+        let _ = self.limiter.push_back(wait).await;
+        wait
+    }
+
+    /// Runs the lane for as long as the process lives.
+    pub async fn run(self: Rc<Self>, mut inbox: UnboundedReceiver<ToLane>) {
+        let concurrency = self.account.limits.concurrency;
+        let mut queues = Queues::default();
+        let mut walks = FuturesUnordered::new();
+        let mut settles = FuturesUnordered::new();
+        // Apart from the settles, so that a flood of parking takes no permit.
+        let mut parks = FuturesUnordered::new();
+        let mut mail = Vec::new();
+        let mut seen = self.handle.changes();
+        loop {
+            let mut changed = pin!(self.handle.changed());
+            changed.as_mut().enable();
+            if seen != self.handle.changes() || !self.handle.is_open() {
+                seen = self.handle.changes();
+                for delivery in queues.take_out(|d| self.interruption(d)) {
+                    self.handle.dequeued(&delivery);
+                    parks.push(self.clone().put_aside(delivery));
+                }
+            }
+            while walks.len() < concurrency
+                && walks.len() + settles.len() < 2 * concurrency
+                && let Some(delivery) = queues.next()
+            {
+                self.handle.dequeued(&delivery);
+                walks.push(self.clone().walk(delivery));
+            }
+            self.handle.in_flight.store(walks.len() + settles.len(), Relaxed);
+            tokio::select! {
+                Some(walked) = walks.next(), if !walks.is_empty() => {
+                    let Walked { delivery, held, visit, result } = walked;
+                    self.note(&result);
+                    let lane = self.clone();
+                    settles.push(async move { settle(&lane, delivery, held, visit, result).await });
+                }
+                Some(back) = settles.next(), if !settles.is_empty() => {
+                    if let Some(delivery) = back {
+                        self.handle.requeued(&delivery);
+                        queues.put_back(delivery);
+                    }
+                }
+                Some(()) = parks.next(), if !parks.is_empty() => {}
+                taken = inbox.recv_many(&mut mail, 256) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    for mail in mail.drain(..) {
+                        match mail {
+                            ToLane::Deliver(delivery) => match self.interruption(&delivery) {
+                                Some(_) => {
+                                    self.handle.dequeued(&delivery);
+                                    parks.push(self.clone().put_aside(delivery));
+                                }
+                                None => {
+                                    delivery.ticket.open().set_stage(Stage::Queued);
+                                    queues.push(delivery);
+                                }
+                            },
+                            ToLane::Park(delivery) => parks.push(self.clone().put_aside(delivery)),
+                        }
+                    }
+                }
+                () = changed => {}
+            }
+        }
+    }
+
+    /// A queued record holds no claim: it parks, or is dropped where its partition leaves.
+    async fn put_aside(self: Rc<Self>, delivery: Box<Delivery>) {
+        if delivery.ticket.assignment().is_leaving() {
+            delivery.ticket.complete(End::Returned);
+        } else {
+            self.desk.park(delivery, None).await;
+        }
+    }
+
+    async fn walk(self: Rc<Self>, mut delivery: Box<Delivery>) -> Walked {
+        let mut held = None;
+        let mut visit = VisitLog::default();
+        let sent_before = delivery.envelope.attempts;
+        let walked = AssertUnwindSafe(process(&mut delivery, &self, &mut held, &mut visit)).catch_unwind().await;
+        let result = walked.unwrap_or_else(|_| {
+            // A bug must not hold the frontier. Whether a byte went out nobody knows: that is the careful reading.
+            tracing::error!(account = &*self.account.name, "a walk panicked; its event is treated as sent without answer");
+            if delivery.envelope.attempts == sent_before {
+                delivery.envelope.attempts += 1;
+                visit.attempted = true;
+            }
+            Err(DeliveryError::Ambiguous(Answer { detail: "internal error".into(), sent: true, ..Answer::default() }))
+        });
+        Walked { delivery, held, visit, result }
+    }
+
+    /// Counts runs of answers.
+    fn note(&self, result: &Result<Progress, DeliveryError>) {
+        let answered = match result {
+            Ok(Progress::Accepted(_)) => true,
+            Ok(Progress::Duplicate { .. }) => false,
+            Err(error) => error.answer().is_some_and(|a| a.status.is_some()),
+        };
+        match result {
+            Err(DeliveryError::Permanent(_)) => {
+                let run = self.permanents.get() + 1;
+                self.permanents.set(run);
+                if run >= PERMANENT_RUN {
+                    self.permanents.set(0);
+                    self.halt(&format!(
+                        "{PERMANENT_RUN} permanent answers in a row: check the account's settings and the dead letters, \
+                         then resume"
+                    ));
+                }
+            }
+            _ if answered => self.permanents.set(0),
+            _ => {}
+        }
+        if answered && !matches!(result, Err(DeliveryError::Throttled(_))) {
+            self.throttles.set(0);
+        }
+    }
+}
+
+/// Live records and released ones, served in turn: parked work gets every second permit while there is any.
+#[derive(Default)]
+struct Queues {
+    live: VecDeque<Box<Delivery>>,
+    released: VecDeque<Box<Delivery>>,
+    released_next: bool,
+}
+
+impl Queues {
+    fn of(&mut self, delivery: &Delivery) -> &mut VecDeque<Box<Delivery>> {
+        if delivery.visit == Visit::Input { &mut self.live } else { &mut self.released }
+    }
+
+    fn push(&mut self, delivery: Box<Delivery>) {
+        self.of(&delivery).push_back(delivery);
+    }
+
+    fn put_back(&mut self, delivery: Box<Delivery>) {
+        self.of(&delivery).push_front(delivery);
+    }
+
+    fn next(&mut self) -> Option<Box<Delivery>> {
+        self.released_next = !self.released_next;
+        let (first, second) =
+            if self.released_next { (&mut self.released, &mut self.live) } else { (&mut self.live, &mut self.released) };
+        first.pop_front().or_else(|| second.pop_front())
+    }
+
+    fn take_out(&mut self, why: impl Fn(&Delivery) -> Option<DeliveryError>) -> Vec<Box<Delivery>> {
+        let mut out = Vec::new();
+        for queue in [&mut self.live, &mut self.released] {
+            let mut kept = VecDeque::with_capacity(queue.len());
+            for delivery in queue.drain(..) {
+                if why(&delivery).is_some() {
+                    out.push(delivery);
+                } else {
+                    kept.push_back(delivery);
+                }
+            }
+            *queue = kept;
+        }
+        out
+    }
+}

@@ -1,0 +1,298 @@
+//! The walk at the head of a lane, a permit in hand: claim, time check, slot, send, verdict. What came of it is
+//! settled elsewhere.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::error::{Answer, Class, DeliveryError, Fault};
+use crate::kafka::consumer::Stage;
+use crate::kafka::envelope::LastAttempt;
+use crate::metrics::ClaimResult;
+use crate::pipeline::config::{OnAmbiguous, WhenUnavailable};
+use crate::pipeline::dedupe::{ClaimTry, Granted, Held};
+use crate::pipeline::delivery::{Delivery, Ready, Subject, Visit};
+use crate::pipeline::lane::Lane;
+use crate::pipeline::retry::{InlineDelays, Policy};
+use crate::pipeline::shared::now_ms;
+use crate::redis::batcher::StoreError;
+use crate::senders::Receipt;
+
+/// How a walk ended well.
+pub enum Progress {
+    /// The platform accepted it.
+    Accepted(Receipt),
+    /// It was accepted before.
+    Duplicate {
+        /// What its receipt says.
+        resends: u32,
+    },
+}
+
+/// Beside the timeout, a send needs this much of its lease.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+/// Walks one event. `held` is the claim, whatever the result: settle ends it.
+///
+/// # Errors
+/// Why it was not delivered.
+pub async fn process(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    held: &mut Option<Held>,
+    visit: &mut VisitLog,
+) -> Result<Progress, DeliveryError> {
+    let mut delays: Option<InlineDelays> = None;
+    loop {
+        if let Some(done) = claim(delivery, lane, held).await? {
+            return Ok(done);
+        }
+        check_time(delivery, lane)?;
+        refuse_second_send(delivery, held)?;
+        loop {
+            match admit(delivery, lane, held).await? {
+                Admitted::Yes => {}
+                Admitted::LeaseTooShort => break,
+            }
+            let failure = match attempt(delivery, lane, held, visit).await {
+                Ok(receipt) => return Ok(Progress::Accepted(receipt)),
+                Err(failure) => failure,
+            };
+            let DeliveryError::Retry(Answer { retry_after: None, .. }) = &failure else { return Err(failure) };
+            let inline = &lane.account.retry.inline;
+            let delay = delays
+                .get_or_insert_with(|| InlineDelays::new(*inline, delivery.visit == Visit::Input))
+                .next()
+                .filter(|_| delivery.envelope.attempts < lane.account.retry.max_attempts);
+            let Some(delay) = delay else { return Err(failure) };
+            delivery.ticket.open().set_stage(Stage::Waiting);
+            tokio::select! {
+                () = sleep(delay) => {}
+                // An inline delay ends in its tier.
+                _ = lane.interrupted(delivery) => return Err(failure),
+            }
+        }
+        // A send starts only with enough of its lease left: given up, and claimed again with a new token.
+        if let Some(held) = held.take() {
+            lane.dedupe.release(&ready(delivery)?.applicant, held).await;
+        }
+        delivery.carry_count();
+    }
+}
+
+/// What a visit did, for settle.
+#[derive(Default)]
+pub struct VisitLog {
+    /// An attempt that counts was made.
+    pub attempted: bool,
+}
+
+fn ready(delivery: &mut Delivery) -> Result<&mut Ready, DeliveryError> {
+    match &mut delivery.subject {
+        Subject::Ready(ready) => Ok(ready),
+        // Only ready events enter a lane's walk; anything else is refused rather than sent.
+        Subject::Ended(_) => Err(DeliveryError::Malformed(Fault::whole("no event"))),
+    }
+}
+
+/// `Some`: nothing to send. `None`: `held` is ours.
+async fn claim(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    held: &mut Option<Held>,
+) -> Result<Option<Progress>, DeliveryError> {
+    delivery.ticket.open().set_stage(Stage::Claiming);
+    let deliver = lane.account.when_unavailable == WhenUnavailable::Deliver;
+    let mut attempt = ClaimTry::default();
+    let mut pause = Duration::from_millis(100);
+    let mut uncertain = false;
+    loop {
+        if let Some(why) = lane.interruption(delivery) {
+            if uncertain {
+                lane.dedupe.abandon(&ready(delivery)?.applicant, &attempt).await;
+            }
+            return Err(why);
+        }
+        let ready = ready(delivery)?;
+        let answer = match lane.shared.health.hold() {
+            Some(why) => Err(StoreError::Unavailable(why)),
+            None => lane.dedupe.claim(&mut ready.applicant, &mut attempt).await,
+        };
+        let granted = match answer {
+            Ok(granted) => granted,
+            Err(_) if deliver => {
+                lane.metrics().claim(ClaimResult::Unavailable);
+                lane.dedupe.unclaimed(&mut ready.applicant).await
+            }
+            Err(error) => {
+                lane.metrics().claim(ClaimResult::Unavailable);
+                uncertain |= matches!(error, StoreError::Unavailable(_));
+                tokio::select! {
+                    () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(2)),
+                    _ = lane.interrupted(delivery) => {}
+                }
+                continue;
+            }
+        };
+        lane.count_possible(ready);
+        return Ok(match granted {
+            Granted::Claim(claimed) => {
+                if !claimed.claim.unclaimed {
+                    let taken = claimed.claim.taken_over();
+                    lane.metrics().claim(if taken { ClaimResult::TakenOver } else { ClaimResult::Fresh });
+                }
+                *held = Some(claimed);
+                None
+            }
+            Granted::Duplicate { resends } => {
+                lane.metrics().claim(ClaimResult::Done);
+                Some(Progress::Duplicate { resends })
+            }
+            Granted::Conflict => {
+                lane.metrics().claim(ClaimResult::Conflict);
+                let detail = "the same trans_id was seen with another order, amount, refund or currency";
+                return Err(DeliveryError::Conflict(Fault::whole(detail)));
+            }
+            Granted::Busy { unknown } => {
+                lane.metrics().claim(ClaimResult::Held);
+                return Err(DeliveryError::Held { unknown });
+            }
+        });
+    }
+}
+
+/// SPEC section 9 step 3; after the claim, so that an old copy of a delivered event is a duplicate.
+fn check_time(delivery: &mut Delivery, lane: &Lane) -> Result<(), DeliveryError> {
+    let now = now_ms();
+    let policy = lane.policy(delivery)?;
+    let envelope = &delivery.envelope;
+    if policy.parked_too_long(envelope, now) {
+        return Err(DeliveryError::Expired(Fault::whole("parked for longer than retry.max_parked")));
+    }
+    let late = policy.last_retry_ms(envelope).is_some_and(|end| now >= end);
+    let wait = policy.first_attempt_waits_until(envelope, now);
+    let validate = lane.account.validate;
+    let ready = ready(delivery)?;
+    let age = now - ready.event_time_ms;
+    if validate.max_event_age.is_some_and(|max| age > max.as_millis() as i64) {
+        return Err(DeliveryError::Expired(Fault::new("event_time_ms", "older than max_event_age")));
+    }
+    if -age > validate.max_future.as_millis() as i64 {
+        return Err(DeliveryError::Invalid(Fault::new("event_time_ms", "lies in the future")));
+    }
+    if ready.deadline_ms.is_some_and(|deadline| now > deadline) {
+        return Err(DeliveryError::Expired(Fault::new("deadline_ms", "has passed")));
+    }
+    if late {
+        return Err(DeliveryError::Expired(Fault::whole("the natural day in which it may be repeated has ended")));
+    }
+    match wait {
+        Some(until_ms) => Err(DeliveryError::Later { until_ms }),
+        None => Ok(()),
+    }
+}
+
+/// Where a lost answer ends in the dead letters, nothing that may have been accepted is sent again.
+fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -> Result<(), DeliveryError> {
+    let ready = ready(delivery)?;
+    let resend = held.as_ref().is_some_and(|h| h.claim.resend && !h.claim.unclaimed);
+    if resend && !ready.applicant.force && dead_letters_ambiguous(ready) {
+        return Err(DeliveryError::Ambiguous(Answer {
+            detail: "an earlier send may have been accepted, and this account sends nothing twice".into(),
+            ..Answer::default()
+        }));
+    }
+    Ok(())
+}
+
+/// Whether an answer that does not come ends in the dead letters.
+pub fn dead_letters_ambiguous(ready: &Ready) -> bool {
+    ready.account.on_ambiguous == OnAmbiguous::DeadLetter || ready.prepared.never_repeat
+}
+
+enum Admitted {
+    Yes,
+    LeaseTooShort,
+}
+
+/// A slot of the shared rate, with the gate judged again before the send.
+async fn admit(delivery: &Delivery, lane: &Lane, held: &Option<Held>) -> Result<Admitted, DeliveryError> {
+    let needed = lane.account.limits.timeout + LEASE_MARGIN;
+    let left = || held.as_ref().map_or(Duration::ZERO, |h| lane.dedupe.lease_left(&h.claim));
+    if left() < needed {
+        return Ok(Admitted::LeaseTooShort);
+    }
+    let began = Instant::now();
+    // Bounded, so that an account without a lease (Redis away) has a timer too.
+    let spare = (left() - needed).min(Duration::from_secs(3600));
+    tokio::select! {
+        biased;
+        () = lane.limiter.slot() => {}
+        why = lane.interrupted(delivery) => return Err(why),
+        () = sleep(spare) => return Ok(Admitted::LeaseTooShort),
+    }
+    lane.account_metrics().rate_wait(began.elapsed());
+    if let Some(why) = lane.interruption(delivery) {
+        return Err(why);
+    }
+    // The process may have been stopped while it waited.
+    Ok(if left() < needed { Admitted::LeaseTooShort } else { Admitted::Yes })
+}
+
+async fn attempt(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    held: &mut Option<Held>,
+    visit: &mut VisitLog,
+) -> Result<Receipt, DeliveryError> {
+    delivery.ticket.open().set_stage(Stage::Sending);
+    let began = Instant::now();
+    let began_ms = now_ms();
+    let result = lane.dispatcher.attempt(&ready(delivery)?.prepared, began_ms).await;
+    let class = result.as_ref().err().map_or(Class::Delivered, |e| e.class().unwrap_or(Class::Halt));
+    let metrics = lane.account_metrics();
+    metrics.attempt(class);
+    metrics.attempt_duration(began.elapsed());
+    let answer = result.as_ref().err().and_then(DeliveryError::answer);
+    if answer.is_some_and(|a| a.unclassified) {
+        metrics.unclassified.inc();
+    }
+    let sent = answer.is_none_or(|a| a.sent);
+    if sent
+        && let Some(held) = held
+        && held.claim.resend
+        && !held.claim.declared
+    {
+        held.claim.declared = true;
+        ready(delivery)?.applicant.own += 1;
+        metrics.ambiguous_resends.inc();
+    }
+    // The classes that count as attempts; a hand-off without one leaves the last attempt as it was.
+    if matches!(class, Class::Delivered | Class::Retry | Class::Permanent | Class::Ambiguous) {
+        let envelope = &mut delivery.envelope;
+        envelope.attempts += 1;
+        envelope.first_attempt_ms.get_or_insert(began_ms);
+        visit.attempted = true;
+        // What may have been accepted stays so, whatever a try says whose first byte did not go out.
+        let doubtful = envelope.last.as_ref().is_some_and(|l| l.class == Class::Ambiguous.as_str());
+        if let Some(answer) = answer
+            && (sent || !doubtful)
+        {
+            envelope.last = Some(LastAttempt {
+                class: class.as_str().to_owned(),
+                code: answer.code.clone(),
+                status: answer.status,
+            });
+        }
+    }
+    result
+}
+
+/// The policy of one delivery.
+pub fn policy<'a>(lane: &'a Lane, ready: &Ready) -> Policy<'a> {
+    Policy {
+        retry: &lane.account.retry,
+        day: lane.account.sender.natural_day(),
+        event_time_ms: ready.event_time_ms,
+    }
+}

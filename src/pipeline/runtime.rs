@@ -1,0 +1,189 @@
+//! Threads that lanes live on: one current-thread runtime per core, accounts by hash, no locks between lanes.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::sleep;
+
+use crate::pipeline::config::{Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable};
+use crate::pipeline::dedupe::Dedupe;
+use crate::pipeline::delivery::Delivery;
+use crate::pipeline::dispatch::Dispatcher;
+use crate::pipeline::handle::{LaneHandle, Lanes, ToLane};
+use crate::pipeline::lane::Lane;
+use crate::pipeline::limit::Limiter;
+use crate::pipeline::settle::Desk;
+use crate::pipeline::shared::{Shared, now_ms};
+use crate::redis::batcher::Batcher;
+
+/// The running threads.
+pub struct Runtimes {
+    threads: Vec<std::thread::JoinHandle<()>>,
+    orders: Vec<UnboundedSender<Order>>,
+}
+
+enum Order {
+    /// The primary has changed: write again what it may not have.
+    WriteRecent,
+}
+
+struct Seat {
+    handle: Arc<LaneHandle>,
+    inbox: UnboundedReceiver<ToLane>,
+    dispatcher: Dispatcher,
+}
+
+/// Handles of lanes that do not run yet.
+pub struct Prepared {
+    seats: Vec<Vec<Seat>>,
+    desks: Vec<UnboundedReceiver<Box<Delivery>>>,
+}
+
+/// Makes a lane for each account, in their order, spread over `threads`.
+///
+/// # Errors
+/// An HTTP client could not be built.
+pub fn prepare(accounts: &Accounts, intake: &Intake, threads: usize) -> Result<(Lanes, Prepared), String> {
+    let threads = threads.max(1);
+    let mut seats: Vec<Vec<Seat>> = (0..threads).map(|_| Vec::new()).collect();
+    let mut handles = Vec::new();
+    for (index, account) in accounts.values().enumerate() {
+        let (sender, inbox) = unbounded_channel();
+        let handle = Arc::new(LaneHandle::new(index, account.clone(), sender, intake));
+        handles.push(handle.clone());
+        let dispatcher = Dispatcher::new(account.clone())?;
+        let mut hash = DefaultHasher::new();
+        account.name.hash(&mut hash);
+        seats[hash.finish() as usize % threads].push(Seat { handle, inbox, dispatcher });
+    }
+    let (senders, desks) = (0..threads).map(|_| unbounded_channel()).unzip();
+    Ok((Lanes::new(handles, senders), Prepared { seats, desks }))
+}
+
+impl Prepared {
+    /// Starts the threads. Every account's halts and records go out through `shared`.
+    ///
+    /// # Errors
+    /// A thread or its runtime could not be made.
+    pub fn start(
+        self,
+        shared: &Arc<Shared>,
+        client: &::redis::Client,
+        prefix: &str,
+        dedupe: &DedupeConfig,
+    ) -> std::io::Result<Runtimes> {
+        let mut threads = Vec::new();
+        let mut orders = Vec::new();
+        for (n, (seats, desk)) in self.seats.into_iter().zip(self.desks).enumerate() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (sender, inbox) = unbounded_channel();
+            orders.push(sender);
+            let floor = Floor {
+                shared: shared.clone(),
+                client: client.clone(),
+                prefix: prefix.to_owned(),
+                window: dedupe.window,
+                lease: dedupe.lease,
+            };
+            threads.push(std::thread::Builder::new().name(format!("lanes-{n}")).spawn(move || {
+                LocalSet::new().block_on(&runtime, floor.run(seats, desk, inbox));
+            })?);
+        }
+        Ok(Runtimes { threads, orders })
+    }
+}
+
+impl Runtimes {
+    /// Whether every thread still turns.
+    pub fn are_alive(&self) -> bool {
+        self.threads.iter().all(|t| !t.is_finished())
+    }
+
+    /// Redis has another primary than before.
+    pub fn primary_changed(&self) {
+        for orders in &self.orders {
+            let _ = orders.send(Order::WriteRecent);
+        }
+    }
+}
+
+/// One thread's parts.
+struct Floor {
+    shared: Arc<Shared>,
+    client: ::redis::Client,
+    prefix: String,
+    window: Duration,
+    lease: Duration,
+}
+
+impl Floor {
+    async fn run(
+        self,
+        seats: Vec<Seat>,
+        mut desk_inbox: UnboundedReceiver<Box<Delivery>>,
+        mut orders: UnboundedReceiver<Order>,
+    ) {
+        let batcher =
+            Batcher::spawn(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
+        let dedupe = Rc::new(Dedupe::new(batcher.clone(), &self.prefix, self.window, self.lease));
+        let desk = Rc::new(Desk { shared: self.shared.clone(), dedupe: dedupe.clone() });
+        for Seat { handle, inbox, dispatcher } in seats {
+            let limits = &handle.account.limits;
+            let bucket = format!("{}:rate:{}:{}", self.prefix, handle.account.platform.as_str(), limits.shared_as);
+            let deliver = handle.account.when_unavailable == WhenUnavailable::Deliver;
+            let told = handle.clone();
+            let limiter = Limiter::new(
+                batcher.clone(),
+                bucket,
+                limits.rps,
+                deliver,
+                self.shared.replicas.clone(),
+                move |push_back| {
+                    if push_back > crate::pipeline::settle::LONGEST_WAIT_IN_LANE {
+                        told.throttle(now_ms() + push_back.as_millis() as i64);
+                    }
+                },
+            );
+            spawn_local(limiter.clone().run());
+            spawn_local(Lane::new(handle, desk.clone(), dispatcher, limiter).run(inbox));
+        }
+        let pending = dedupe.clone();
+        spawn_local(async move {
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                let _ = pending.write_pending().await;
+            }
+        });
+        loop {
+            tokio::select! {
+                Some(delivery) = desk_inbox.recv() => {
+                    let desk = desk.clone();
+                    spawn_local(async move { desk.settle_ended(delivery).await });
+                }
+                Some(Order::WriteRecent) = orders.recv() => {
+                    spawn_local(write_recent(dedupe.clone(), self.shared.clone()));
+                }
+                else => return,
+            }
+        }
+    }
+}
+
+async fn write_recent(dedupe: Rc<Dedupe>, shared: Arc<Shared>) {
+    loop {
+        match dedupe.write_recent().await {
+            Ok(possible) => {
+                for account in possible {
+                    shared.metrics.account(account).ambiguous_resends.inc();
+                }
+                return;
+            }
+            Err(_) => sleep(Duration::from_millis(500)).await,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What every lane shares: the ways out of the process and the rules that are the same for all.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::kafka::producer::Producer;
+use crate::metrics::Metrics;
+use crate::pipeline::delivery::Delivery;
+use crate::redis::health::Health;
+
+/// Topics that settle writes to.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    /// Of the tiers.
+    pub retry_prefix: String,
+    /// Of parking.
+    pub parked_prefix: String,
+    /// Of last resort.
+    pub dead_letter: String,
+    /// One record per terminal state; empty: none.
+    pub receipts: String,
+}
+
+/// Shared by every lane of the process.
+pub struct Shared {
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// To Kafka.
+    pub producer: Producer,
+    /// Where to.
+    pub topics: Topics,
+    /// How long a claim is not taken over.
+    pub lease: Duration,
+    /// Whether Redis can be relied on.
+    pub health: Arc<Health>,
+    /// The most replicas seen in the last hour, this one included.
+    pub replicas: Arc<AtomicUsize>,
+    /// Records read from parking go back to their waiting room.
+    pub held: Sender<Box<Delivery>>,
+    /// Halts, to be made known to every replica.
+    pub halts: UnboundedSender<Halted>,
+}
+
+/// An account was halted here.
+#[derive(Clone, Debug)]
+pub struct Halted {
+    /// Index of the lane.
+    pub index: usize,
+    /// Safe text.
+    pub reason: String,
+}
+
+/// The present, epoch ms.
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}

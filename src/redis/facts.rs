@@ -1,0 +1,125 @@
+//! What a Redis says of itself, and whether claims may rest on it (pure).
+
+use std::collections::HashMap;
+
+/// From `INFO`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `redis_version`.
+    pub version: String,
+    /// `cluster_enabled`.
+    pub cluster: bool,
+    /// `maxmemory_policy`; empty where it is hidden.
+    pub policy: String,
+    /// `master` or `slave`.
+    pub role: String,
+    /// `master_replid`: changes with the primary.
+    pub replication_id: String,
+    /// Whether an append-only file is written.
+    pub append_only: bool,
+    /// `connected_slaves`.
+    pub replicas: u32,
+    /// `used_memory` of `maxmemory`, where there is a limit.
+    pub memory: Option<(u64, u64)>,
+}
+
+impl Facts {
+    /// Reads the text of `INFO`.
+    pub fn read(info: &str) -> Self {
+        let fields: HashMap<&str, &str> = info.lines().filter_map(|l| l.trim_end().split_once(':')).collect();
+        let text = |name: &str| fields.get(name).copied().unwrap_or_default().to_owned();
+        let number = |name: &str| fields.get(name).and_then(|v| v.parse::<u64>().ok());
+        Self {
+            version: text("redis_version"),
+            cluster: text("cluster_enabled") == "1",
+            policy: text("maxmemory_policy"),
+            role: text("role"),
+            replication_id: text("master_replid"),
+            append_only: text("aof_enabled") == "1",
+            replicas: number("connected_slaves").unwrap_or(0) as u32,
+            memory: number("maxmemory").filter(|m| *m > 0).zip(number("used_memory")).map(|(max, used)| (used, max)),
+        }
+    }
+
+    /// Why claims may not rest on it, and the mend. An answer that refuses a start.
+    pub fn refusals(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let major = self.version.split('.').next().and_then(|m| m.parse::<u32>().ok());
+        if major.is_some_and(|m| m < 7) {
+            found.push(format!(
+                "redis.url: Redis {} is too old: 7.0 or newer is needed (SET with NX and GET)",
+                self.version
+            ));
+        }
+        if self.cluster {
+            found.push("redis.url: Redis runs in cluster mode: use one primary with replicas".into());
+        }
+        if !self.policy.is_empty() && self.policy != "noeviction" {
+            found.push(format!(
+                "redis.url: maxmemory-policy is {}: it forgets claims while it says OK; run \
+                 `CONFIG SET maxmemory-policy noeviction` and write it to the configuration",
+                self.policy
+            ));
+        }
+        found
+    }
+
+    /// What is allowed and should not be.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if !self.append_only {
+            found.push("redis: no append-only file: a restart loses the claims; set appendonly yes".to_owned());
+        }
+        if let Some((used, max)) = self.memory.filter(|(used, max)| used * 10 >= max * 7) {
+            found.push(format!("redis: {used} of {max} bytes of memory are used: it refuses claims when full"));
+        }
+        found
+    }
+
+    /// Why it cannot be used now, though it may be later.
+    pub fn hold(&self) -> Option<String> {
+        (self.role == "slave").then(|| "redis.url leads to a replica: claims need the primary".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\ncluster_enabled:0\r\naof_enabled:1\r\n\
+                        maxmemory:0\r\nmaxmemory_policy:noeviction\r\nmaster_replid:abc\r\n";
+
+    #[test]
+    fn a_fit_redis_is_not_refused() {
+        let facts = Facts::read(GOOD);
+        assert_eq!(facts.refusals(), Vec::<String>::new());
+        assert_eq!(facts.warnings(), Vec::<String>::new());
+        assert_eq!(facts.hold(), None);
+        assert_eq!(facts.replication_id, "abc");
+    }
+
+    #[test]
+    fn old_clustered_and_evicting_ones_are_refused_each_by_name() {
+        for (from, to, word) in [
+            ("7.0.15", "6.2.14", "6.2.14"),
+            ("cluster_enabled:0", "cluster_enabled:1", "cluster"),
+            ("noeviction", "allkeys-lru", "allkeys-lru"),
+        ] {
+            let found = Facts::read(&GOOD.replace(from, to)).refusals();
+            assert!(found.len() == 1 && found[0].contains(word), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_replica_is_waited_for_and_a_hidden_policy_is_believed() {
+        assert!(Facts::read(&GOOD.replace("role:master", "role:slave")).hold().is_some());
+        assert!(Facts::read(&GOOD.replace("maxmemory_policy:noeviction\r\n", "")).refusals().is_empty());
+    }
+
+    #[test]
+    fn memory_is_warned_of_from_seven_tenths_on() {
+        let at = |used: u64| Facts::read(&GOOD.replace("maxmemory:0", &format!("maxmemory:1000\r\nused_memory:{used}")));
+        assert!(at(699).warnings().is_empty());
+        assert_eq!(at(700).warnings().len(), 1);
+    }
+}

@@ -1,0 +1,172 @@
+//! The two encodings of an HTML form, read strictly: what a lenient parser would guess is a problem here.
+
+use super::account::Encoding;
+
+/// Name and value of every field, in the order sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) encoding: Encoding,
+    pub(super) fields: Vec<(String, String)>,
+}
+
+impl Form {
+    /// The first value of a field.
+    pub(super) fn first(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Reads a form by its content type.
+pub(super) fn parse(content_type: &str, body: &[u8]) -> Result<Form, String> {
+    let (kind, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+    if kind.trim().eq_ignore_ascii_case("multipart/form-data") {
+        let boundary = boundary(parameters).ok_or("Content-Type: no usable boundary")?;
+        Ok(Form { encoding: Encoding::Multipart, fields: multipart(boundary, body)? })
+    } else if kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        Ok(Form { encoding: Encoding::Urlencoded, fields: urlencoded(body)? })
+    } else {
+        Err("Content-Type: neither multipart/form-data nor application/x-www-form-urlencoded".to_owned())
+    }
+}
+
+fn boundary(parameters: &str) -> Option<&str> {
+    let mut found = parameters.split(';').filter_map(|p| {
+        let (name, value) = p.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim())
+    });
+    let value = found.next()?;
+    let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+    // RFC 2046: 1 to 70 characters of this set.
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&b);
+    (found.next().is_none() && (1..=70).contains(&value.len()) && value.bytes().all(fine)).then_some(value)
+}
+
+fn multipart(boundary: &str, body: &[u8]) -> Result<Vec<(String, String)>, String> {
+    let first = format!("--{boundary}\r\n");
+    let between = format!("\r\n--{boundary}");
+    let mut rest = body.strip_prefix(first.as_bytes()).ok_or("multipart: does not begin with its boundary")?;
+    let mut fields = Vec::new();
+    loop {
+        let end = find(rest, between.as_bytes()).ok_or("multipart: a part without an end")?;
+        let (part, after) = rest.split_at(end);
+        fields.push(field(part)?);
+        let after = after.get(between.len()..).unwrap_or_default();
+        match after {
+            b"--" | b"--\r\n" => return Ok(fields),
+            _ => rest = after.strip_prefix(b"\r\n").ok_or("multipart: something follows a boundary")?,
+        }
+    }
+}
+
+fn field(part: &[u8]) -> Result<(String, String), String> {
+    let end = find(part, b"\r\n\r\n").ok_or("multipart: a part without headers")?;
+    let head = std::str::from_utf8(part.get(..end).unwrap_or_default()).map_err(|_| "multipart: headers not UTF-8")?;
+    let value = part.get(end + 4..).unwrap_or_default();
+    let mut name = None;
+    for line in head.split("\r\n") {
+        let (header, content) = line.split_once(':').ok_or("multipart: a header without a colon")?;
+        match header.to_ascii_lowercase().as_str() {
+            "content-disposition" if name.is_none() => {
+                let quoted = content.trim().strip_prefix("form-data; name=\"").and_then(|v| v.strip_suffix('"'));
+                // A quote left inside means a file name or another parameter.
+                let plain = quoted.filter(|n| !n.is_empty() && !n.contains('"'));
+                name = Some(plain.ok_or("multipart: Content-Disposition is not `form-data; name=\"...\"`")?.to_owned());
+            }
+            "content-type" if content.trim().to_ascii_lowercase().starts_with("text/plain") => {}
+            other => return Err(format!("multipart: header `{other}` has no place in a part")),
+        }
+    }
+    let name = name.ok_or("multipart: a part without a name")?;
+    let value = std::str::from_utf8(value).map_err(|_| format!("{name}: not UTF-8"))?;
+    Ok((name, value.to_owned()))
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+fn urlencoded(body: &[u8]) -> Result<Vec<(String, String)>, String> {
+    let mut fields = Vec::new();
+    for pair in body.split(|&b| b == b'&') {
+        let equals = pair.iter().position(|&b| b == b'=').ok_or("urlencoded: a pair without `=`")?;
+        let (name, value) = pair.split_at(equals);
+        fields.push((decode(name)?, decode(value.get(1..).unwrap_or_default())?));
+    }
+    Ok(fields)
+}
+
+fn decode(text: &[u8]) -> Result<String, String> {
+    let hex = |b: &u8| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.iter();
+    while let Some(&byte) = bytes.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => match (bytes.next().and_then(hex), bytes.next().and_then(hex)) {
+                (Some(high), Some(low)) => (high << 4) | low,
+                _ => return Err("urlencoded: `%` without two hex digits".to_owned()),
+            },
+            b if b.is_ascii_graphic() => b,
+            _ => return Err("urlencoded: a character that must be encoded".to_owned()),
+        });
+    }
+    String::from_utf8(out).map_err(|_| "urlencoded: not UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TYPE: &str = "multipart/form-data; boundary=XX";
+
+    fn fields(form: &Form) -> Vec<(&str, &str)> {
+        form.fields.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect()
+    }
+
+    #[test]
+    fn a_multipart_form_is_read_in_order() {
+        let body = "--XX\r\nContent-Disposition: form-data; name=\"product\"\r\n\r\nacc\r\n--XX\r\n\
+                    Content-Disposition: form-data; name=\"product-name\"\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
+                    角色\r\n\r\n--X\r\n--XX--\r\n";
+        let form = parse(TYPE, body.as_bytes()).unwrap();
+        assert_eq!(fields(&form), [("product", "acc"), ("product-name", "角色\r\n\r\n--X")]);
+        assert_eq!(form.encoding, Encoding::Multipart);
+        assert_eq!(parse("Multipart/Form-Data; Boundary=\"XX\"", body.as_bytes()).unwrap(), form);
+    }
+
+    #[test]
+    fn a_multipart_form_with_a_flaw_is_refused() {
+        let good = "--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--XX--\r\n";
+        assert!(parse(TYPE, good.as_bytes()).is_ok());
+        for (from, to) in [
+            ("--XX--\r\n", ""),
+            ("--XX--", "--XX"),
+            ("--XX--\r\n", "--XX--\r\nmore"),
+            ("\r\n", "\n"),
+            ("name=\"a\"", "name=a"),
+            ("name=\"a\"", "name=\"\""),
+            ("name=\"a\"", "name=\"a\"; filename=\"b\""),
+            ("form-data", "attachment"),
+            ("--XX\r\nContent", "\r\n--XX\r\nContent"),
+            ("\r\n\r\n1", "\r\nContent-Length: 1\r\n\r\n1"),
+            ("\r\n\r\n1", "\r\n1"),
+        ] {
+            assert!(parse(TYPE, good.replacen(from, to, 9).as_bytes()).is_err(), "{from:?} as {to:?}");
+        }
+        for content_type in ["multipart/form-data", "multipart/form-data; boundary=", "application/json", ""] {
+            assert!(parse(content_type, good.as_bytes()).is_err(), "{content_type}");
+        }
+        assert!(parse(TYPE, b"--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\xff\r\n--XX--\r\n").is_err());
+        assert!(parse(TYPE, b"--XX--\r\n").is_err());
+    }
+
+    #[test]
+    fn an_urlencoded_form_is_read_strictly() {
+        let kind = "application/x-www-form-urlencoded";
+        let form = parse(kind, "product=a%2Bc&product-name=%E8%A7%92+x&m=".as_bytes()).unwrap();
+        assert_eq!(fields(&form), [("product", "a+c"), ("product-name", "角 x"), ("m", "")]);
+        for bad in ["a", "a=%2", "a=%zz", "a=1&", "a=角", "a=%FF", "a=b c", ""] {
+            assert!(parse(kind, bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

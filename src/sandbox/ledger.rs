@@ -1,0 +1,265 @@
+//! All that was received: the platform's side of every reckoning.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::http::header_lines;
+
+/// One request, and what became of it.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerEntry {
+    /// The account it belongs to, or `unknown`.
+    pub account: Arc<str>,
+    /// The platform's dedupe key; 百助 has none.
+    pub trans_id: Option<String>,
+    /// Native event: 360's code; 百助 `install`, `register` or `back`.
+    pub event: Option<String>,
+    /// Passed every check and was taken, whether it was answered or not.
+    pub accepted: bool,
+    /// Why it was not accepted.
+    pub problem: Option<String>,
+    /// When it was received, epoch ms.
+    pub at_ms: u64,
+    /// 百助: user and order.
+    pub baizhu: Option<BaizhuIds>,
+    /// Accepted, but not for the first time: same account, trans_id and event.
+    pub repeat: bool,
+    /// The fault that hit it, e.g. `status 429, retry_after 7`.
+    pub fault: Option<String>,
+    /// HTTP method.
+    pub method: String,
+    /// Request target.
+    pub target: String,
+    /// Request line and headers, byte for byte.
+    pub head: Bytes,
+    /// The body, byte for byte.
+    pub body: Bytes,
+}
+
+/// What stands for a trans_id at 百助.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BaizhuIds {
+    /// The field `uid`.
+    pub uid: Option<String>,
+    /// The field `order_number`.
+    pub order_number: Option<String>,
+}
+
+impl LedgerEntry {
+    /// Name, as it was spelled, and value of each header; values of a repeated one are joined by a comma.
+    pub fn headers(&self) -> BTreeMap<String, String> {
+        let mut headers = BTreeMap::<String, String>::new();
+        for (name, value) in header_lines(&self.head) {
+            let value = String::from_utf8_lossy(value);
+            headers
+                .entry(String::from_utf8_lossy(name).into_owned())
+                .and_modify(|all| {
+                    all.push_str(", ");
+                    all.push_str(&value);
+                })
+                .or_insert_with(|| value.clone().into_owned());
+        }
+        headers
+    }
+
+    fn identity(&self) -> Option<[u8; 16]> {
+        let (id, event) = (self.trans_id.as_deref()?, self.event.as_deref()?);
+        let mut digest = Md5::new();
+        for part in [&self.account, id, event] {
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
+        }
+        Some(digest.finalize().into())
+    }
+}
+
+impl Serialize for LedgerEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("account", &*self.account)?;
+        map.serialize_entry("trans_id", &self.trans_id)?;
+        map.serialize_entry("event", &self.event)?;
+        map.serialize_entry("accepted", &self.accepted)?;
+        map.serialize_entry("problem", &self.problem)?;
+        map.serialize_entry("at_ms", &self.at_ms)?;
+        map.serialize_entry("headers", &self.headers())?;
+        map.serialize_entry("body_base64", &STANDARD.encode(&self.body))?;
+        if let Some(ids) = &self.baizhu {
+            map.serialize_entry("uid", &ids.uid)?;
+            map.serialize_entry("order_number", &ids.order_number)?;
+        }
+        map.serialize_entry("method", &self.method)?;
+        map.serialize_entry("path", &self.target)?;
+        map.serialize_entry("repeat", &self.repeat)?;
+        map.serialize_entry("fault", &self.fault)?;
+        map.end()
+    }
+}
+
+/// What one account has received since the ledger was cleared, forgotten entries included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Totals {
+    /// Requests.
+    pub received: u64,
+    /// Requests accepted, repeats among them.
+    pub accepted: u64,
+    /// Accepted ones that were known already.
+    pub repeats: u64,
+}
+
+/// How full the ledger is, and the sums of all it has seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct LedgerStatus {
+    /// Entries kept.
+    pub entries: usize,
+    /// The most entries that are kept; past it the oldest go.
+    pub capacity: usize,
+    /// Entries that went.
+    pub dropped: u64,
+    /// Sums per account, `unknown` included.
+    pub accounts: BTreeMap<String, Totals>,
+}
+
+/// The ledger of all accounts, bounded.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    capacity: usize,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    entries: VecDeque<Arc<LedgerEntry>>,
+    /// Identities of the accepted entries that are kept.
+    seen: HashSet<[u8; 16]>,
+    dropped: u64,
+    totals: HashMap<Arc<str>, Totals>,
+}
+
+impl Ledger {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity: capacity.max(1), kept: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Nothing under the lock can leave the ledger half written, so a panic elsewhere does not matter.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an entry and notes whether it repeats an accepted one.
+    pub(super) fn record(&self, mut entry: LedgerEntry) {
+        let identity = entry.accepted.then(|| entry.identity()).flatten();
+        let mut kept = self.lock();
+        if kept.entries.len() >= self.capacity
+            && let Some(oldest) = kept.entries.pop_front()
+        {
+            kept.dropped += 1;
+            if oldest.accepted
+                && !oldest.repeat
+                && let Some(gone) = oldest.identity()
+            {
+                kept.seen.remove(&gone);
+            }
+        }
+        entry.repeat = identity.is_some_and(|identity| !kept.seen.insert(identity));
+        let totals = kept.totals.entry(entry.account.clone()).or_default();
+        totals.received += 1;
+        totals.accepted += u64::from(entry.accepted);
+        totals.repeats += u64::from(entry.repeat);
+        kept.entries.push_back(Arc::new(entry));
+    }
+
+    pub(super) fn entries(&self) -> Vec<Arc<LedgerEntry>> {
+        self.lock().entries.iter().cloned().collect()
+    }
+
+    /// Forgets everything, sums and known identities included; returns how many entries there were.
+    pub(super) fn clear(&self) -> usize {
+        // Freed after the lock is given back.
+        let gone = std::mem::take(&mut *self.lock());
+        gone.entries.len()
+    }
+
+    pub(super) fn status(&self) -> LedgerStatus {
+        let kept = self.lock();
+        LedgerStatus {
+            entries: kept.entries.len(),
+            capacity: self.capacity,
+            dropped: kept.dropped,
+            accounts: kept.totals.iter().map(|(name, totals)| (name.to_string(), *totals)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(account: &str, id: &str, event: &str, accepted: bool) -> LedgerEntry {
+        LedgerEntry {
+            account: account.into(),
+            trans_id: Some(id.to_owned()),
+            event: Some(event.to_owned()),
+            accepted,
+            ..LedgerEntry::default()
+        }
+    }
+
+    #[test]
+    fn the_second_accepted_copy_is_a_repeat_and_a_refused_first_one_does_not_count() {
+        let ledger = Ledger::new(100);
+        for (account, id, event, accepted) in [
+            ("a", "1", "ORDER", false),
+            ("a", "1", "ORDER", true),
+            ("a", "1", "ORDER", true),
+            ("a", "1", "PAY", true),
+            ("b", "1", "ORDER", true),
+            ("a", "1", "ORDER", false),
+        ] {
+            ledger.record(entry(account, id, event, accepted));
+        }
+        let repeats: Vec<_> = ledger.entries().iter().map(|e| e.repeat).collect();
+        assert_eq!(repeats, [false, false, true, false, false, false]);
+        let totals = ledger.status().accounts;
+        assert_eq!(totals["a"], Totals { received: 5, accepted: 3, repeats: 1 });
+    }
+
+    #[test]
+    fn past_its_capacity_the_oldest_go_and_the_status_says_so() {
+        let ledger = Ledger::new(2);
+        for id in ["1", "2", "3", "1"] {
+            ledger.record(entry("a", id, "ORDER", true));
+        }
+        let ids: Vec<_> = ledger.entries().iter().filter_map(|e| e.trans_id.clone()).collect();
+        assert_eq!(ids, ["3", "1"]);
+        let status = ledger.status();
+        assert_eq!((status.entries, status.dropped, status.accounts["a"].received), (2, 2, 4));
+        assert_eq!(ledger.clear(), 2);
+        assert_eq!(ledger.status(), LedgerStatus { capacity: 2, ..LedgerStatus::default() });
+    }
+
+    #[test]
+    fn the_names_are_those_of_the_contract() {
+        let mut entry = entry("a", "1", "ORDER", true);
+        entry.head = Bytes::from_static(b"POST /x HTTP/1.1\r\nApp-Key: k\r\nX: 1\r\nX: 2\r\n\r\n");
+        entry.body = Bytes::from_static(b"\xff\x00");
+        let json = serde_json::to_value(&entry).unwrap();
+        for name in ["account", "trans_id", "event", "accepted", "problem", "at_ms", "headers", "body_base64"] {
+            assert!(json.get(name).is_some(), "{name}");
+        }
+        assert_eq!(json["headers"], serde_json::json!({"App-Key": "k", "X": "1, 2"}));
+        assert_eq!(json["body_base64"], "/wA=");
+        assert!(json.get("uid").is_none());
+        entry.trans_id = None;
+        entry.baizhu = Some(BaizhuIds { uid: Some("u".to_owned()), order_number: None });
+        let json = serde_json::to_value(&entry).unwrap();
+        assert!(json["trans_id"].is_null() && json["order_number"].is_null());
+        assert_eq!(json["uid"], "u");
+    }
+}

@@ -1,0 +1,51 @@
+//! What every connection shares.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use super::account::{Directory, UNKNOWN};
+use super::faults::Faults;
+use super::ledger::Ledger;
+
+/// Accounts, faults in force, ledger.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) directory: Directory,
+    pub(super) ledger: Ledger,
+    /// The accounts' names, shared by every entry of the ledger.
+    names: Vec<Arc<str>>,
+    unknown: Arc<str>,
+    faults: RwLock<Arc<Faults>>,
+}
+
+impl State {
+    pub(super) fn new(directory: Directory, ledger_capacity: usize) -> Self {
+        let names = directory.accounts().iter().map(|account| account.name.as_str().into()).collect();
+        let ledger = Ledger::new(ledger_capacity);
+        Self { directory, ledger, names, unknown: UNKNOWN.into(), faults: RwLock::default() }
+    }
+
+    /// The name of an account, or `unknown`.
+    pub(super) fn name(&self, account: Option<usize>) -> Arc<str> {
+        account.and_then(|index| self.names.get(index)).unwrap_or(&self.unknown).clone()
+    }
+
+    pub(super) fn faults(&self) -> Arc<Faults> {
+        self.faults.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces all faults, or none of them and names every problem.
+    pub(super) fn set_faults(&self, json: &Value) -> Result<Arc<Faults>, Vec<String>> {
+        let faults = Arc::new(Faults::parse(json, &self.directory.names())?);
+        *self.faults.write().unwrap_or_else(PoisonError::into_inner) = faults.clone();
+        Ok(faults)
+    }
+
+    /// The present, epoch ms.
+    pub(super) fn now_ms() -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}

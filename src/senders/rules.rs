@@ -1,0 +1,100 @@
+//! Rules of validation that platforms share (SPEC section 9).
+
+use crate::error::{DeliveryError, Fault};
+use crate::event::{ConversionEvent, Kind, Money};
+
+/// An `Invalid` of one field.
+pub fn invalid(field: &'static str, detail: impl Into<String>) -> DeliveryError {
+    DeliveryError::Invalid(Fault::new(field, detail))
+}
+
+/// The native code has no place on this platform: names what the event gave (SPEC section 12, 3).
+pub fn unmapped(event: &ConversionEvent, detail: &'static str) -> DeliveryError {
+    let field = if event.platform_event.is_some() { "platform_event" } else { "event_type" };
+    DeliveryError::UnmappedEvent(Fault::new(field, detail))
+}
+
+/// Refuses calls, on platforms that take none.
+///
+/// # Errors
+/// `Invalid`, field `kind`.
+pub fn conversion(event: &ConversionEvent) -> Result<(), DeliveryError> {
+    match event.kind {
+        Kind::Conversion => Ok(()),
+        Kind::Call => Err(invalid("kind", "the platform takes no calls")),
+    }
+}
+
+/// An id that the platform must have: there, not empty, no macro that was never filled in, no control characters.
+///
+/// # Errors
+/// `Invalid`, with that field.
+pub fn required_id<'e>(value: Option<&'e str>, field: &'static str) -> Result<&'e str, DeliveryError> {
+    match value {
+        None | Some("") => Err(invalid(field, "missing or empty")),
+        Some(id) if is_placeholder(id) => Err(invalid(field, "a placeholder that was never filled in")),
+        Some(id) => free_of_controls(id, field).map(|()| id),
+    }
+}
+
+fn is_placeholder(text: &str) -> bool {
+    let macro_of_underscores = text.len() >= 4 && text.starts_with("__") && text.ends_with("__");
+    // `{…}` covers `{{…}}`.
+    let braces = text.len() >= 2 && text.starts_with('{') && text.ends_with('}');
+    macro_of_underscores || braces || matches!(text, "null" | "undefined")
+}
+
+/// Refuses control characters, CR and LF among them.
+///
+/// # Errors
+/// `Invalid`, with that field.
+pub fn free_of_controls(text: &str, field: &'static str) -> Result<(), DeliveryError> {
+    if text.chars().any(char::is_control) { Err(invalid(field, "control characters")) } else { Ok(()) }
+}
+
+/// Minor units of an amount, on platforms that know CNY alone. The worker converts nothing.
+///
+/// # Errors
+/// `Invalid`, with `minor` or `currency` of that member.
+pub fn fen(money: &Money, minor: &'static str, currency: &'static str) -> Result<i64, DeliveryError> {
+    if money.minor < 0 {
+        return Err(invalid(minor, "negative"));
+    }
+    if money.currency != "CNY" {
+        return Err(invalid(currency, "only CNY is taken"));
+    }
+    Ok(money.minor)
+}
+
+/// Names each member of `platform_params` that the platform has no use for: hosts, paths and credentials among them
+/// are ignored, never obeyed.
+pub fn note_ignored(event: &ConversionEvent, known: &[&str], warnings: &mut Vec<String>) {
+    for name in event.platform_params.names().filter(|name| !known.contains(name)) {
+        let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+        warnings.push(format!("platform_params.{name} is ignored"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_still_is_a_macro_is_no_id() {
+        for text in ["__x__", "____", "__a b__", "{{x}}", "{{}}", "{}", "{x}", "null", "undefined"] {
+            assert!(is_placeholder(text), "{text}");
+        }
+        for text in ["", "x", "___", "__x", "x__", "_x_", "{", "}", "{x", "x}", "Null", "nullx", "a{b}"] {
+            assert!(!is_placeholder(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_required_id_is_there_and_carries_no_control_characters() {
+        assert_eq!(required_id(Some(" a1 "), "f"), Ok(" a1 "));
+        for bad in [None, Some(""), Some("a\r\n"), Some("a\u{7f}"), Some("a\u{85}"), Some("{{x}}")] {
+            let fault = required_id(bad, "f").unwrap_err();
+            assert!(matches!(&fault, DeliveryError::Invalid(f) if f.field == "f"), "{bad:?}");
+        }
+    }
+}

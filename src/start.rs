@@ -1,0 +1,301 @@
+//! Before anything is joined: Redis and Kafka are waited for, looked at, and only an answer refuses the start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::Client;
+use ::redis::aio::MultiplexedConnection;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::config::Config;
+use crate::control::Keys;
+use crate::kafka::topics::{AdminError, Cluster, Level, owned_topics};
+use crate::redis::batcher::describe;
+use crate::redis::facts::Facts;
+use crate::redis::health::Health;
+
+/// Between two tries at something that does not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+/// What the epoch says while a first start is going on.
+const STARTING: &str = "starting";
+
+/// Says what is being waited for, to the log and to `/ready`.
+pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Waits for Redis and looks at it.
+///
+/// # Errors
+/// What refuses the start, one per line.
+pub async fn redis(client: &Client, health: &Health, say: &Say) -> Result<(), String> {
+    loop {
+        match facts(client).await {
+            Ok(facts) => {
+                let refusals = facts.refusals();
+                if !refusals.is_empty() {
+                    return Err(refusals.join("\n"));
+                }
+                for warning in facts.warnings() {
+                    tracing::warn!("{warning}");
+                }
+                let Some(why) = facts.hold() else {
+                    health.answered();
+                    return Ok(());
+                };
+                say(&format!("waiting: {why}"));
+            }
+            Err(error) => {
+                let why = describe(&error);
+                health.failed(&why);
+                say(&format!("waiting for redis.url: {why}"));
+            }
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn facts(client: &Client) -> ::redis::RedisResult<Facts> {
+    let mut connection = crate::redis::connect(client).await?;
+    let info: String = ::redis::cmd("INFO").query_async(&mut connection).await?;
+    Ok(Facts::read(&info))
+}
+
+/// Waits for Kafka, makes or names the worker's own topics, and checks what depends on the broker.
+///
+/// # Errors
+/// What refuses the start, one per line.
+pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> Result<(), String> {
+    loop {
+        let (config, cluster) = (config.clone(), cluster.clone());
+        match blocking(move || look_at_topics(&config, &cluster)).await {
+            Ok(Looked::Fit) => return Ok(()),
+            Ok(Looked::Waiting(why)) => say(&why),
+            Ok(Looked::Refused(why)) => return Err(why),
+            Err(AdminError::NoAnswer(why)) => say(&format!("waiting for kafka.brokers: {why}")),
+            Err(error) => return Err(format!("kafka: {error}")),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+enum Looked {
+    Fit,
+    Waiting(String),
+    Refused(String),
+}
+
+fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<Looked, AdminError> {
+    let tiers: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
+    let accounts: Vec<&str> = config.accounts.keys().map(|name| &**name).collect();
+    let ensured = cluster.ensure(&owned_topics(&config.kafka, &tiers, &accounts))?;
+    if !ensured.created.is_empty() {
+        tracing::info!(topics = ensured.created.join(", "), "topics created");
+    }
+    let mut refusals = Vec::new();
+    for missing in &ensured.missing {
+        refusals.push(format!(
+            "kafka: topic {} is missing and kafka.create_topics is false; make it with: {}",
+            missing.topic, missing.command
+        ));
+    }
+    for finding in &ensured.findings {
+        let text = format!("kafka: {} {}: {}", finding.topic, finding.text, finding.mend);
+        match finding.level {
+            Level::Refuse => refusals.push(text),
+            Level::Warn => tracing::warn!("{text}"),
+        }
+    }
+    let inputs = cluster.inputs()?;
+    if inputs.is_empty() {
+        return Ok(if refusals.is_empty() {
+            Looked::Waiting(format!("waiting for an input topic: {} does not exist yet", config.kafka.input.join(", ")))
+        } else {
+            Looked::Refused(refusals.join("\n"))
+        });
+    }
+    let names: Vec<&str> = inputs.iter().map(|t| t.name.as_str()).collect();
+    for (topic, settings) in cluster.describe(&names)? {
+        refusals.extend(window_refusal(config, &topic, settings.retention_ms, &settings.cleanup_policy));
+    }
+    Ok(if refusals.is_empty() { Looked::Fit } else { Looked::Refused(refusals.join("\n")) })
+}
+
+/// The window must outlive every way back of a record (`core.md` section 3).
+fn window_refusal(config: &Config, topic: &str, retention_ms: Option<i64>, policy: &str) -> Option<String> {
+    let day = |ms: i64| format!("{:.1} d", ms as f64 / 86_400_000.0);
+    let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX / 8);
+    if retention_ms == Some(-1) || (!policy.is_empty() && !policy.contains("delete")) {
+        return Some(format!(
+            "dedupe.window: topic {topic} keeps its records for ever, so no window outlives them: set retention.ms (at \
+             most {}) with cleanup.policy=delete",
+            day(millis(config.dedupe.window)
+                - config.accounts.values().map(|a| millis(a.retry.max_age) + millis(a.retry.max_parked)).max().unwrap_or(0))
+        ));
+    }
+    let retention = retention_ms?;
+    config.accounts.values().find_map(|account| {
+        let retry = &account.retry;
+        let needed = retention + millis(retry.max_age) + millis(retry.max_parked);
+        (millis(config.dedupe.window) <= needed).then(|| {
+            format!(
+                "dedupe.window = {} is not longer than the ways back of a record: retention of topic {topic} {} + \
+                 max_age {} + max_parked {} = {} (account {}); lengthen the window (at most 30 d) or shorten the others",
+                day(millis(config.dedupe.window)),
+                day(retention),
+                day(millis(retry.max_age)),
+                day(millis(retry.max_parked)),
+                day(needed),
+                account.name
+            )
+        })
+    })
+}
+
+/// Decides whether this is a first start, and carries it out (`core.md` section 8). Two reads have an order: offsets
+/// without an epoch are judged by an epoch read after them, an epoch without offsets by offsets read after it.
+///
+/// # Errors
+/// What refuses the start.
+pub async fn first(
+    config: &Arc<Config>,
+    cluster: &Arc<Cluster>,
+    client: &Client,
+    health: &Health,
+    say: &Say,
+) -> Result<(), String> {
+    loop {
+        match try_first(config, cluster, client, health).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(Trouble::Redis(error)) => {
+                let why = describe(&error);
+                health.failed(&why);
+                say(&format!("waiting for redis.url: {why}"));
+            }
+            Err(Trouble::Kafka(AdminError::NoAnswer(why))) => say(&format!("waiting for kafka.brokers: {why}")),
+            // Another member was quicker: the epoch tells how far it is.
+            Err(Trouble::Kafka(AdminError::GroupActive)) => say("waiting for another member's first start"),
+            Err(Trouble::Kafka(error)) => return Err(format!("kafka.group: {error}")),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+enum Trouble {
+    Redis(::redis::RedisError),
+    Kafka(AdminError),
+}
+
+impl From<::redis::RedisError> for Trouble {
+    fn from(error: ::redis::RedisError) -> Self {
+        Trouble::Redis(error)
+    }
+}
+
+impl From<AdminError> for Trouble {
+    fn from(error: AdminError) -> Self {
+        Trouble::Kafka(error)
+    }
+}
+
+/// `true`: there is nothing more to decide.
+async fn try_first(
+    config: &Arc<Config>,
+    cluster: &Arc<Cluster>,
+    client: &Client,
+    health: &Health,
+) -> Result<bool, Trouble> {
+    let key = Keys::new(&config.redis.prefix).epoch();
+    let mut redis = crate::redis::connect(client).await?;
+    let mut epoch = read_epoch(&mut redis, &key).await?;
+    let mut offsets = Offsets::read(config, cluster).await?;
+    if offsets.any() && epoch.is_none() {
+        epoch = read_epoch(&mut redis, &key).await?;
+    } else if !offsets.any() && epoch.as_deref().is_some_and(|e| e != STARTING) {
+        offsets = Offsets::read(config, cluster).await?;
+    }
+    match (offsets.any(), epoch.as_deref()) {
+        // A group with offsets on a store without an epoch, as after a move to another Redis: held.
+        (true, None) => {
+            health.forgot();
+            Ok(true)
+        }
+        (true, Some(epoch)) if epoch != STARTING => Ok(true),
+        // The offsets are lost: the consumer parks what it is given.
+        (false, Some(epoch)) if epoch != STARTING => Ok(true),
+        _ => {
+            let () = ::redis::cmd("SET").arg(&key).arg(STARTING).arg("NX").query_async(&mut redis).await.or_else(
+                |error: ::redis::RedisError| {
+                    // Nil: somebody else set it.
+                    if error.kind() == ::redis::ErrorKind::UnexpectedReturnType { Ok(()) } else { Err(error) }
+                },
+            )?;
+            offsets.commit_missing(config, cluster).await?;
+            let id = format!("{:032x}", rand::random::<u128>());
+            let script = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end return 1";
+            let _: i64 = ::redis::cmd("EVAL")
+                .arg(script)
+                .arg(1)
+                .arg(&key)
+                .arg(STARTING)
+                .arg(id)
+                .query_async(&mut redis)
+                .await?;
+            tracing::info!(group = config.kafka.group, start_from = ?config.kafka.start_from, "first start of this group");
+            Ok(true)
+        }
+    }
+}
+
+async fn read_epoch(redis: &mut MultiplexedConnection, key: &str) -> ::redis::RedisResult<Option<String>> {
+    ::redis::cmd("GET").arg(key).query_async(redis).await
+}
+
+/// What the input group has committed.
+struct Offsets {
+    partitions: Vec<(String, i32)>,
+    committed: BTreeMap<(String, i32), i64>,
+}
+
+impl Offsets {
+    async fn read(config: &Arc<Config>, cluster: &Arc<Cluster>) -> Result<Self, AdminError> {
+        let (config, cluster) = (config.clone(), cluster.clone());
+        blocking(move || {
+            let partitions = cluster.input_partitions()?;
+            if partitions.is_empty() {
+                let why = format!("{} has no partition", config.kafka.input.join(", "));
+                return Err(AdminError::NoAnswer(why));
+            }
+            let committed = cluster.committed(&config.kafka.group, &partitions)?;
+            Ok(Self { partitions, committed })
+        })
+        .await
+    }
+
+    fn any(&self) -> bool {
+        !self.committed.is_empty()
+    }
+
+    async fn commit_missing(self, config: &Arc<Config>, cluster: &Arc<Cluster>) -> Result<(), AdminError> {
+        let (config, cluster) = (config.clone(), cluster.clone());
+        blocking(move || {
+            let missing: Vec<_> =
+                self.partitions.into_iter().filter(|place| !self.committed.contains_key(place)).collect();
+            match cluster.start_positions(config.kafka.start_from, &missing)? {
+                Some(positions) if !positions.is_empty() => {
+                    cluster.commit_positions(&config.kafka.group, positions)
+                }
+                // `error`: no position, so the consumer parks them.
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
+) -> Result<T, AdminError> {
+    spawn_blocking(work).await.unwrap_or_else(|_| Err(AdminError::NoAnswer("the look at it broke off".into())))
+}

@@ -1,0 +1,209 @@
+//! What the admin endpoint shows and switches: the running worker, or what its start waits for.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use ::redis::Client;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+
+use crate::admin::{Dependency, Readiness, Status, SwitchError};
+use crate::control::{By, Keys, closest, lanes as switches, report, snapshot};
+use crate::kafka::topics::Health as KafkaHealth;
+use crate::metrics::Metrics;
+use crate::pipeline::handle::Lanes;
+use crate::pipeline::runtime::Runtimes;
+use crate::pipeline::shared::now_ms;
+use crate::redis::health::Health;
+use crate::senders::Platform;
+use crate::watch::{Watched, replica_snapshot};
+
+/// Kafka may be away for so long before the worker counts as not ready.
+const KAFKA_GRACE_MS: i64 = 5_000;
+
+/// The worker as the endpoint sees it.
+pub struct WorkerStatus {
+    /// This replica.
+    pub id: String,
+    /// To Redis.
+    pub client: Client,
+    /// Keys there.
+    pub keys: Keys,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Of Redis.
+    pub health: Arc<Health>,
+    /// Of Kafka.
+    pub kafka: Arc<KafkaHealth>,
+    /// All lanes.
+    pub lanes: Arc<Lanes>,
+    /// What the start waits for.
+    pub phase: Mutex<String>,
+    /// Once everything runs.
+    pub running: OnceLock<Running>,
+}
+
+/// The parts that run.
+pub struct Running {
+    /// Threads of the lanes.
+    pub runtimes: Arc<Runtimes>,
+    /// Both consumers, the one on the inputs first.
+    pub consumers: Vec<Watched>,
+}
+
+impl WorkerStatus {
+    /// Says what the start waits for.
+    pub fn say(&self, phase: &str) {
+        let mut now = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        if *now != phase {
+            tracing::warn!("{phase}");
+            phase.clone_into(&mut now);
+        }
+    }
+
+    fn snapshot(&self) -> snapshot::ReplicaSnapshot {
+        let consumers = self.running.get().map_or(&[][..], |r| &r.consumers);
+        replica_snapshot(&self.id, &self.lanes, &self.metrics, consumers)
+    }
+
+    fn configured(&self) -> Vec<(Platform, Arc<str>)> {
+        self.lanes.iter().map(|l| (l.account.platform, l.account.name.clone())).collect()
+    }
+
+    /// Switches and snapshots of every replica; without Redis, of this one alone. Its own is the present one.
+    async fn all_replicas(&self) -> (switches::Lanes, Vec<snapshot::ReplicaSnapshot>) {
+        let own = self.snapshot();
+        let known = || self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
+        let read = async {
+            let mut connection = crate::redis::connect(&self.client).await?;
+            let lanes = switches::read_lanes(&mut connection, &self.keys).await?;
+            ::redis::RedisResult::Ok((lanes, snapshot::read_snapshots(&mut connection, &self.keys).await?))
+        };
+        let (lanes, mut snapshots) = read.await.unwrap_or_else(|_| (known(), Vec::new()));
+        snapshots.retain(|s| s.id != own.id);
+        snapshots.push(own);
+        (lanes, snapshots)
+    }
+
+    async fn switch(&self, account: &str, by: By, pause: bool) -> Result<(), SwitchError> {
+        let names = || self.lanes.iter().map(|l| &*l.account.name);
+        let Some(lane) = self.lanes.iter().find(|l| &*l.account.name == account) else {
+            return Err(SwitchError::UnknownAccount(closest(account, names()).map(str::to_owned)));
+        };
+        let away = |error: ::redis::RedisError| SwitchError::Unavailable(crate::redis::batcher::describe(&error));
+        let mut connection = crate::redis::connect(&self.client).await.map_err(away)?;
+        let now = now_ms();
+        if pause {
+            switches::pause(&mut connection, &self.keys, account, &by, now).await.map_err(away)?;
+        } else {
+            switches::resume(&mut connection, &self.keys, account, &by, now).await.map_err(away)?;
+        }
+        tracing::info!(account, who = by.who, reason = by.why, "account {}", if pause { "paused" } else { "resumed" });
+        // The other replicas see it within a second; this one at once.
+        if let Ok(all) = switches::read_lanes(&mut connection, &self.keys).await {
+            lane.obey(&all.get(account).cloned().unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+impl Status for WorkerStatus {
+    fn live(&self) -> bool {
+        self.running.get().is_none_or(|r| r.runtimes.are_alive() && r.consumers.iter().all(|c| c.handle.is_alive()))
+    }
+
+    fn ready(&self) -> Readiness {
+        let mut why = Vec::new();
+        let redis = self.health.trouble();
+        let kafka_up = self.kafka.is_up() || now_ms() - self.kafka.since_ms() < KAFKA_GRACE_MS;
+        let mut parked = Vec::new();
+        let mut ready = kafka_up && redis.is_none();
+        match self.running.get() {
+            None => {
+                ready = false;
+                why.push(self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone());
+            }
+            Some(running) => {
+                for (n, consumer) in running.consumers.iter().enumerate() {
+                    let snapshot = consumer.view.snapshot();
+                    if !snapshot.joined {
+                        ready = false;
+                        why.push("waiting for the first assignment".into());
+                    }
+                    let held = snapshot.partitions.iter().filter(|p| p.parked.is_some());
+                    let names: Vec<_> = held.map(|p| format!("{}/{}", p.topic, p.partition)).collect();
+                    // None of the inputs flows: nothing is taken.
+                    if n == 0 && !names.is_empty() && names.len() == snapshot.partitions.len() {
+                        ready = false;
+                    }
+                    parked.extend(names);
+                }
+                if !parked.is_empty() {
+                    why.push(format!(
+                        "{} partition(s) wait for `postback unblock offsets`: their position was lost or is out of range",
+                        parked.len()
+                    ));
+                }
+            }
+        }
+        let dependency = |up: bool, detail: String| Dependency { up, detail };
+        if let Some(redis) = &redis {
+            why.push(format!("redis: {redis}"));
+        }
+        if !kafka_up {
+            why.push("kafka: no broker answers".into());
+        }
+        let kafka_detail = if self.kafka.is_up() { "" } else { "no broker answers" };
+        Readiness {
+            ready,
+            why: why.join("; "),
+            dependencies: BTreeMap::from([
+                ("kafka", dependency(self.kafka.is_up(), kafka_detail.to_owned())),
+                ("redis", dependency(redis.is_none(), redis.unwrap_or_default())),
+            ]),
+            parked_partitions: parked,
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.kafka_up.set(i64::from(self.kafka.is_up()));
+        self.metrics.redis_up.set(i64::from(self.health.is_up()));
+        self.metrics.render()
+    }
+
+    fn status(&self) -> Value {
+        let readiness = self.ready();
+        let states = self.lanes.iter().map(|l| json!({"account": &*l.account.name, "state": l.state().as_str()}));
+        json!({
+            "id": self.id,
+            "version": env!("CARGO_PKG_VERSION"),
+            "embedded": null,
+            "ready": readiness.ready,
+            "why": readiness.why,
+            "dependencies": readiness.dependencies,
+            "lanes": states.collect::<Vec<_>>(),
+        })
+    }
+
+    fn accounts(&self) -> BoxFuture<'_, Value> {
+        Box::pin(async {
+            let (lanes, snapshots) = self.all_replicas().await;
+            json!(report::accounts(&self.configured(), &lanes, &snapshots))
+        })
+    }
+
+    fn blocked(&self) -> BoxFuture<'_, Value> {
+        Box::pin(async {
+            let (lanes, snapshots) = self.all_replicas().await;
+            json!(report::blocked(&self.configured(), &lanes, &snapshots, now_ms()))
+        })
+    }
+
+    fn pause<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>> {
+        Box::pin(self.switch(account, By::new(who, reason), true))
+    }
+
+    fn resume<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>> {
+        Box::pin(self.switch(account, By::new(who, reason), false))
+    }
+}

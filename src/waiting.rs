@@ -1,0 +1,255 @@
+//! The loop on retry tiers and parking topics: a tier's record is due at a time, a parked one when its lane opens.
+//!
+//! Runs on its consumer's polling thread. Each partition has a room that keeps what is not due, in order; a full room
+//! pauses its partition, never the polling.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use crate::kafka::consumer::{Assignment, End, Flow, Handler, Open, Stage, Ticket};
+use crate::kafka::record::Record;
+use crate::metrics::Metrics;
+use crate::pipeline::delivery::{Delivery, Subject, Visit};
+use crate::pipeline::gate::Gate;
+use crate::pipeline::handle::Lanes;
+use crate::pipeline::retry::Policy;
+use crate::pipeline::shared::now_ms;
+use crate::redis::health::Health;
+use crate::tally::Tally;
+use crate::traffic::Traffic;
+
+/// A room pauses its partition at this many records and resumes it at [`LOW_MARK`].
+const HIGH_MARK: usize = 500;
+const LOW_MARK: usize = 100;
+/// Bytes of one room at most.
+const ROOM_BYTES: usize = 1024 * 1024;
+/// Bytes of all rooms, divided evenly, so that none can keep another from being read.
+const ALL_BYTES: usize = 16 * 1024 * 1024;
+/// How often rooms are looked at though nothing is due: a lane may have opened.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// What becomes of records of tiers and parking topics.
+pub struct Waiting {
+    gate: Gate,
+    lanes: Arc<Lanes>,
+    tally: Tally,
+    health: Arc<Health>,
+    parked_prefix: String,
+    retry_prefix: String,
+    held: Receiver<Box<Delivery>>,
+    rooms: HashMap<(Arc<str>, i32), Room>,
+    traffic: Traffic,
+}
+
+#[derive(Default)]
+struct Room {
+    waiting: VecDeque<Guest>,
+    bytes: usize,
+    full: bool,
+}
+
+struct Guest {
+    delivery: Box<Delivery>,
+    due_ms: i64,
+}
+
+impl Room {
+    fn admit(&mut self, guest: Guest) {
+        self.bytes += guest.delivery.record.size();
+        // Held ones come back from their lane in any order; the oldest stands first.
+        let offset = guest.delivery.record.offset;
+        let place = self.waiting.iter().rposition(|g| g.delivery.record.offset < offset).map_or(0, |p| p + 1);
+        self.waiting.insert(place, guest);
+    }
+
+    fn judge_fill(&mut self, budget: usize) {
+        let (records, bytes) = (self.waiting.len(), self.bytes);
+        self.full = if self.full {
+            records > LOW_MARK || (bytes > budget / 4 && records > 0)
+        } else {
+            records >= HIGH_MARK || (bytes >= budget && records > 0)
+        };
+    }
+}
+
+impl Waiting {
+    /// One for the process; `held` brings back what a closing lane had of parking.
+    pub fn new(
+        gate: Gate,
+        lanes: Arc<Lanes>,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+        (retry_prefix, parked_prefix): (String, String),
+        held: Receiver<Box<Delivery>>,
+    ) -> Self {
+        Self {
+            gate,
+            lanes,
+            tally: Tally::new(metrics),
+            health,
+            parked_prefix: format!("{parked_prefix}."),
+            retry_prefix: format!("{retry_prefix}."),
+            held,
+            rooms: HashMap::new(),
+            traffic: Traffic::default(),
+        }
+    }
+
+    fn budget(&self) -> usize {
+        ROOM_BYTES.min(ALL_BYTES / self.rooms.len().max(1))
+    }
+
+    fn admit(&mut self, delivery: Box<Delivery>, due_ms: i64) {
+        if delivery.ticket.assignment().is_leaving() {
+            return delivery.ticket.complete(End::Returned);
+        }
+        let place = (delivery.record.topic.clone(), delivery.record.partition);
+        let room = self.rooms.entry(place).or_default();
+        room.admit(Guest { delivery, due_ms });
+        let budget = self.budget();
+        for room in self.rooms.values_mut() {
+            room.judge_fill(budget);
+        }
+    }
+
+    /// When a tier's record is due: what its header says, never further than 1.1 × the tier's delay.
+    fn due_ms(&self, delivery: &Delivery, now: i64) -> i64 {
+        let Some(name) = delivery.record.topic.strip_prefix(&self.retry_prefix) else { return now };
+        let Some(delay) = crate::config::parse_duration(name) else { return now };
+        let delay = delay.as_millis() as i64;
+        let wanted = delivery.envelope.due_ms.unwrap_or_else(|| delivery.record.timestamp_ms.unwrap_or(now) + delay);
+        now + (wanted - now).clamp(0, delay + delay / 10)
+    }
+
+    /// Lets go what can go. Returns when the next one is due, epoch ms.
+    fn release(&mut self) -> Option<i64> {
+        let now = now_ms();
+        let mut next = None;
+        let held = self.health.trouble().is_some();
+        let budget = self.budget();
+        for ((topic, _), room) in &mut self.rooms {
+            let mut kept = VecDeque::with_capacity(room.waiting.len());
+            let any_due = room.waiting.iter().any(|g| g.due_ms <= now);
+            if !any_due {
+                next = earliest(next, room.waiting.iter().map(|g| g.due_ms).min());
+                continue;
+            }
+            for mut guest in room.waiting.drain(..) {
+                let size = guest.delivery.record.size();
+                let Subject::Ready(ready) = &guest.delivery.subject else {
+                    room.bytes -= size;
+                    self.lanes.end(guest.delivery);
+                    continue;
+                };
+                let lane = self.lanes.get(ready.index);
+                let visit = guest.delivery.visit;
+                let go = guest.due_ms <= now
+                    && match visit {
+                        Visit::Parked => {
+                            (lane.is_open() || is_overdue(&guest.delivery, now)) && !lane.is_full(visit)
+                        }
+                        // A closed lane parks it; a full one parks it beside others that flow.
+                        _ => {
+                            !lane.is_open()
+                                || !lane.is_full(visit)
+                                || (!held && self.traffic.others_flow(topic, lane.index, visit, &self.lanes))
+                        }
+                    };
+                if !go {
+                    if guest.due_ms > now {
+                        next = earliest(next, Some(guest.due_ms));
+                    }
+                    kept.push_back(guest);
+                    continue;
+                }
+                room.bytes -= size;
+                if visit == Visit::Parked {
+                    // It leaves parking: a new spell of retrying.
+                    guest.delivery.envelope.retry_since_ms = Some(now);
+                }
+                if visit == Visit::Tier && lane.is_open() && lane.is_full(visit) {
+                    lane.park(guest.delivery);
+                } else {
+                    lane.deliver(guest.delivery);
+                }
+            }
+            room.waiting = kept;
+            room.judge_fill(budget);
+        }
+        next
+    }
+}
+
+fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+fn is_overdue(delivery: &Delivery, now: i64) -> bool {
+    let Subject::Ready(ready) = &delivery.subject else { return false };
+    let policy = Policy { retry: &ready.account.retry, day: None, event_time_ms: ready.event_time_ms };
+    policy.parked_too_long(&delivery.envelope, now)
+}
+
+impl Handler for Waiting {
+    fn received(&mut self, record: Record, ticket: Ticket) {
+        let now = now_ms();
+        let visit = if record.topic.starts_with(&self.parked_prefix) { Visit::Parked } else { Visit::Tier };
+        let delivery = self.gate.examine(record, visit, ticket, now);
+        self.tally.received(&delivery);
+        let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
+        self.traffic.seen(&delivery.record.topic, ready.index);
+        let due_ms = if visit == Visit::Tier { self.due_ms(&delivery, now) } else { now };
+        let open = delivery.ticket.open();
+        open.set_stage(if visit == Visit::Tier { Stage::Waiting } else { Stage::Held });
+        if visit == Visit::Tier {
+            open.set_next_try_ms(due_ms);
+        }
+        self.admit(delivery, due_ms);
+    }
+
+    fn flush(&mut self) {
+        self.release();
+    }
+
+    fn completed(&mut self, open: &Open, end: End) {
+        self.tally.completed(open, end);
+    }
+
+    fn returned(&mut self, open: &Open) {
+        self.completed(open, End::Returned);
+    }
+
+    fn leaving(&mut self, assignment: &Assignment) {
+        let place = (assignment.topic.clone(), assignment.partition);
+        if let Some(room) = self.rooms.remove(&place) {
+            for guest in room.waiting {
+                guest.delivery.ticket.complete(End::Returned);
+            }
+        }
+        self.lanes.touch_all();
+    }
+
+    fn gate(&mut self) -> Flow {
+        Flow::Poll
+    }
+
+    fn pause_wanted(&self, topic: &str, partition: i32) -> bool {
+        // The key is built seldom: once per partition and turn of a consumer that mostly waits.
+        self.rooms.get(&(Arc::from(topic), partition)).is_some_and(|r| r.full)
+    }
+
+    fn tick(&mut self, _now: Instant) -> Option<Duration> {
+        while let Ok(delivery) = self.held.try_recv() {
+            self.admit(delivery, 0);
+        }
+        let next = self.release();
+        let waiting = self.rooms.values().any(|r| !r.waiting.is_empty());
+        let due = next.map(|due| Duration::from_millis((due - now_ms()).max(1) as u64));
+        waiting.then(|| due.unwrap_or(GLANCE).min(GLANCE))
+    }
+}

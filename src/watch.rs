@@ -1,0 +1,295 @@
+//! What is looked at each second: switches, orders, the epoch, the primary; and what is shown of this replica.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Client, RedisResult};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::control::{
+    By, Keys, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot, Target, lanes as switches, orders,
+    snapshot,
+};
+use crate::kafka::consumer::{ConsumerHandle, ConsumerView, PartitionView, UnblockOrder, UnblockTo};
+use crate::metrics::Metrics;
+use crate::pipeline::handle::Lanes;
+use crate::pipeline::runtime::Runtimes;
+use crate::pipeline::shared::{Halted, now_ms};
+use crate::redis::batcher::describe;
+use crate::redis::facts::Facts;
+use crate::redis::health::Health;
+
+/// Between two snapshots.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
+/// Between two looks at policy, version and memory.
+const FACTS_EVERY: Duration = Duration::from_secs(60);
+/// How long a replica that was seen counts for the share of the rate.
+const REPLICAS_FOR: Duration = Duration::from_secs(3600);
+
+/// One consumer as seen from outside its thread.
+pub struct Watched {
+    /// Its state.
+    pub view: Arc<ConsumerView>,
+    /// Its orders.
+    pub handle: Arc<ConsumerHandle>,
+}
+
+/// Looks, obeys and shows, once a second.
+pub struct Watch {
+    /// To Redis.
+    pub client: Client,
+    /// Keys there.
+    pub keys: Keys,
+    /// This replica.
+    pub id: String,
+    /// All lanes.
+    pub lanes: Arc<Lanes>,
+    /// The threads they live on.
+    pub runtimes: Arc<Runtimes>,
+    /// Whether Redis can be relied on.
+    pub health: Arc<Health>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Both consumers.
+    pub consumers: Vec<Watched>,
+    /// Halts to be made known.
+    pub halts: UnboundedReceiver<Halted>,
+    /// The most replicas seen in the last hour.
+    pub replicas: Arc<AtomicUsize>,
+    /// Names of accounts by metrics index.
+    pub parked_prefix: String,
+}
+
+#[derive(Default)]
+struct Memory {
+    connection: Option<MultiplexedConnection>,
+    pending_halts: Vec<Halted>,
+    replication_id: Option<String>,
+    snapshot_at: Option<Instant>,
+    facts_at: Option<Instant>,
+    seen: VecDeque<(Instant, usize)>,
+    shown: Vec<(Arc<str>, i32)>,
+}
+
+impl Watch {
+    /// Runs for as long as the process lives.
+    pub async fn run(mut self) {
+        let mut memory = Memory::default();
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                Some(halted) = self.halts.recv() => memory.pending_halts.push(halted),
+            }
+            while let Ok(halted) = self.halts.try_recv() {
+                memory.pending_halts.push(halted);
+            }
+            self.show(&mut memory);
+            if let Err(error) = self.look(&mut memory).await {
+                memory.connection = None;
+                self.health.failed(&describe(&error));
+            }
+        }
+    }
+
+    async fn look(&self, memory: &mut Memory) -> RedisResult<()> {
+        let mut connection = match memory.connection.take() {
+            Some(connection) => connection,
+            None => crate::redis::connect(&self.client).await?,
+        };
+        let c = &mut connection;
+        let (epoch, info): (Option<String>, String) =
+            ::redis::pipe().cmd("GET").arg(self.keys.epoch()).cmd("INFO").arg("replication").query_async(c).await?;
+        let facts = Facts::read(&info);
+        self.judge_primary(memory, &facts);
+        if memory.facts_at.is_none_or(|at| at.elapsed() >= FACTS_EVERY) {
+            let info: String = ::redis::cmd("INFO").query_async(c).await?;
+            let facts = Facts::read(&info);
+            self.health.set_hold(facts.refusals().into_iter().next().or_else(|| facts.hold()));
+            for warning in facts.warnings() {
+                tracing::warn!("{warning}");
+            }
+            memory.facts_at = Some(Instant::now());
+        } else if facts.hold().is_some() {
+            // A primary that was demoted; looked at closely in a second.
+            self.health.set_hold(facts.hold());
+            memory.facts_at = None;
+        }
+        match epoch {
+            None => self.health.forgot(),
+            Some(_) => {
+                if self.health.has_forgotten() {
+                    let known = self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
+                    switches::restore(c, &self.keys, &known).await?;
+                    self.health.remembered();
+                }
+                self.save_halts(c, memory).await?;
+                let all = switches::read_lanes(c, &self.keys).await?;
+                for lane in self.lanes.iter() {
+                    let new = all.get(&*lane.account.name).cloned().unwrap_or_default();
+                    if lane.obey(&new) {
+                        let (state, _, why) = lane.explain();
+                        tracing::info!(account = &*lane.account.name, state = state.as_str(), reason = why, "lane switched");
+                    }
+                }
+            }
+        }
+        self.obey_orders(c).await?;
+        if memory.snapshot_at.is_none_or(|at| at.elapsed() >= SNAPSHOT_EVERY) {
+            snapshot::write_snapshot(c, &self.keys, &self.snapshot()).await?;
+            let replicas = snapshot::read_snapshots(c, &self.keys).await?.len();
+            self.count_replicas(memory, replicas);
+            memory.snapshot_at = Some(Instant::now());
+        }
+        self.health.answered();
+        memory.connection = Some(connection);
+        Ok(())
+    }
+
+    fn judge_primary(&self, memory: &mut Memory, facts: &Facts) {
+        let new = &facts.replication_id;
+        if new.is_empty() {
+            return;
+        }
+        if memory.replication_id.as_ref().is_some_and(|old| old != new) {
+            tracing::warn!("redis has another primary: what was confirmed in the last minute is written again");
+            self.runtimes.primary_changed();
+            memory.facts_at = None;
+        }
+        memory.replication_id = Some(new.clone());
+    }
+
+    async fn save_halts(&self, c: &mut MultiplexedConnection, memory: &mut Memory) -> RedisResult<()> {
+        while let Some(halted) = memory.pending_halts.first() {
+            let lane = self.lanes.get(halted.index);
+            let by = By::new(&format!("worker {}", self.id), &halted.reason);
+            switches::halt(c, &self.keys, &lane.account.name, &by, now_ms()).await?;
+            lane.halt_saved();
+            memory.pending_halts.remove(0);
+        }
+        Ok(())
+    }
+
+    async fn obey_orders(&self, c: &mut MultiplexedConnection) -> RedisResult<()> {
+        for (place, order) in orders::read_orders(c, &self.keys).await? {
+            let owner = self.consumers.iter().find(|consumer| {
+                let snapshot = consumer.view.snapshot();
+                snapshot.partitions.iter().any(|p| *p.topic == *place.topic && p.partition == place.partition)
+            });
+            let Some(owner) = owner else { continue };
+            let to = match order.to {
+                Target::Earliest => UnblockTo::Earliest,
+                Target::Latest => UnblockTo::Latest,
+                Target::Offset(offset) => UnblockTo::At(offset),
+            };
+            tracing::warn!(
+                kafka.topic = place.topic,
+                kafka.partition = place.partition,
+                to = %order.to,
+                who = order.who,
+                reason = order.reason,
+                "partition unblocked by an operator"
+            );
+            owner.handle.order(UnblockOrder { topic: place.topic.clone(), partition: place.partition, to });
+            orders::order_done(c, &self.keys, &place, &order).await?;
+        }
+        Ok(())
+    }
+
+    fn count_replicas(&self, memory: &mut Memory, now: usize) {
+        memory.seen.push_back((Instant::now(), now));
+        while memory.seen.front().is_some_and(|(at, _)| at.elapsed() > REPLICAS_FOR) {
+            memory.seen.pop_front();
+        }
+        self.replicas.store(memory.seen.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1), Relaxed);
+    }
+
+    /// Moves what was seen into the gauges.
+    fn show(&self, memory: &mut Memory) {
+        let now = now_ms();
+        self.metrics.redis_up.set(i64::from(self.health.is_up()));
+        let snapshots: Vec<_> = self.consumers.iter().map(|c| c.view.snapshot()).collect();
+        for lane in self.lanes.iter() {
+            let account = self.metrics.account(lane.index);
+            account.lane_state(lane.state());
+            let oldest = snapshots.iter().filter_map(|s| s.oldest_by_account.get(&lane.index)).min();
+            account.oldest_open_age.set(oldest.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
+            let topic = crate::kafka::parking_topic(&self.parked_prefix, &lane.account.name);
+            let parked = snapshots.iter().flat_map(|s| &s.partitions).filter(|p| *p.topic == *topic).map(unfinished).sum();
+            account.parked.set(parked);
+        }
+        let mut shown = Vec::new();
+        for p in snapshots.iter().flat_map(|s| &s.partitions) {
+            let lag = p.lag_records.unwrap_or(0);
+            self.metrics.set_partition(&p.topic, p.partition, lag, p.lag_seconds, p.commit_age_seconds);
+            shown.push((p.topic.clone(), p.partition));
+        }
+        for (topic, partition) in memory.shown.iter().filter(|place| !shown.contains(place)) {
+            self.metrics.remove_partition(topic, *partition);
+        }
+        memory.shown = shown;
+    }
+
+    /// What other processes see of this replica.
+    pub fn snapshot(&self) -> ReplicaSnapshot {
+        replica_snapshot(&self.id, &self.lanes, &self.metrics, &self.consumers)
+    }
+}
+
+/// Records of a partition that are not finished: read or not.
+fn unfinished(p: &PartitionView) -> i64 {
+    let unread = match (p.high, p.position) {
+        (Some(high), Some(position)) => (high - position).max(0),
+        _ => p.lag_records.unwrap_or(0),
+    };
+    unread + p.unfinished as i64
+}
+
+/// What this process shows of itself.
+pub fn replica_snapshot(id: &str, lanes: &Lanes, metrics: &Metrics, consumers: &[Watched]) -> ReplicaSnapshot {
+    let name = |index: usize| lanes.iter().find(|l| l.index == index).map(|l| l.account.name.to_string());
+    let lanes_shown = lanes.iter().map(|lane| {
+        let (state, since_ms, why) = lane.explain();
+        let counters = metrics.account(lane.index);
+        LaneSnapshot {
+            account: lane.account.name.to_string(),
+            platform: lane.account.platform.as_str().to_owned(),
+            state: state.as_str().to_owned(),
+            since_ms,
+            why,
+            queued: lane.live.records() as u64,
+            released: lane.released.records() as u64,
+            in_flight: lane.in_flight.load(Relaxed) as u64,
+            open: counters.open.get().max(0) as u64,
+            parked: counters.parked.get().max(0) as u64,
+        }
+    });
+    let partitions = consumers.iter().flat_map(|c| c.view.snapshot().partitions.clone()).map(|p| PartitionSnapshot {
+        topic: p.topic.to_string(),
+        partition: p.partition,
+        frontier: p.frontier.unwrap_or(0),
+        committed: p.committed,
+        high: p.high,
+        lag: p.lag_records,
+        oldest: p.oldest.map(|o| Oldest {
+            offset: o.offset,
+            trans_id: o.trans_id.map(String::from),
+            account: o.account.and_then(name),
+            stage: o.stage.as_str().to_owned(),
+            since_ms: o.since_ms,
+            next_try_ms: o.next_try_ms,
+        }),
+        parked: p.parked.map(|parked| parked.why.to_owned()),
+    });
+    ReplicaSnapshot {
+        id: id.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        at_ms: now_ms(),
+        lanes: lanes_shown.collect(),
+        partitions: partitions.collect(),
+    }
+}

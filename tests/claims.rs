@@ -1,0 +1,422 @@
+//! The claim protocol against a real Redis: two processes, two copies of one conversion, faults at every step.
+//!
+//! `POSTBACK_TEST_REDIS` names the server; every case uses keys of its own.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use postback::pipeline::claim::{Applicant, Key};
+use postback::pipeline::dedupe::{ClaimTry, Dedupe, Granted, Held};
+use postback::redis::batcher::Batcher;
+use postback::redis::health::Health;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tokio::task::LocalSet;
+use tokio::time::sleep;
+
+const LEASE: Duration = Duration::from_millis(60);
+const WINDOW: Duration = Duration::from_secs(600);
+
+fn redis() -> redis::Client {
+    let address = std::env::var("POSTBACK_TEST_REDIS").expect("POSTBACK_TEST_REDIS is not set: run tests/run");
+    let url = if address.contains("://") { address } else { format!("redis://{address}") };
+    redis::Client::open(url).unwrap()
+}
+
+fn prefix() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("claims-{}-{}-{}", std::process::id(), rand::random::<u32>(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A process: its claims die with it.
+fn process(prefix: &str) -> Rc<Dedupe> {
+    let batcher = Batcher::spawn(redis(), format!("{prefix}:epoch"), Arc::new(Health::default()));
+    Rc::new(Dedupe::new(batcher, prefix, WINDOW, LEASE))
+}
+
+async fn set_epoch(prefix: &str) {
+    let mut c = redis().get_multiplexed_async_connection().await.unwrap();
+    let () = redis::cmd("SET").arg(format!("{prefix}:epoch")).arg("e1").query_async(&mut c).await.unwrap();
+}
+
+fn applicant(origin: &str, own: u32, in_doubt: bool) -> Applicant {
+    Applicant {
+        key: Key::new("qihoo360", "acme", "ORDER", "t-1"),
+        origin: origin.into(),
+        fingerprint: 7,
+        own,
+        in_doubt,
+        force: false,
+        possible: 0,
+    }
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, work)
+}
+
+async fn claimed(dedupe: &Dedupe, who: &mut Applicant) -> Held {
+    match dedupe.claim(who, &mut ClaimTry::default()).await.unwrap() {
+        Granted::Claim(held) => held,
+        Granted::Duplicate { .. } => panic!("duplicate"),
+        Granted::Conflict => panic!("conflict"),
+        Granted::Busy { unknown } => panic!("busy, unknown {unknown}"),
+    }
+}
+
+async fn is_busy(dedupe: &Dedupe, who: &mut Applicant) -> bool {
+    matches!(dedupe.claim(who, &mut ClaimTry::default()).await.unwrap(), Granted::Busy { unknown: false })
+}
+
+/// What the platform saw, and what a fault leaves of one copy.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Nothing happens for longer than the lease.
+    Wait,
+    /// A copy is walked by a process, and ends so.
+    Walk { copy: usize, process: usize, end: Ending },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Accepted,
+    LostAnswer,
+    Refused,
+    KilledBeforeSend,
+    KilledAfterAcceptance,
+    KilledAfterConfirm,
+    KilledAfterMark,
+    KilledBeforeRelease,
+}
+
+/// One copy of the conversion: its headers as last published, and its receipt.
+#[derive(Clone, Debug)]
+struct Copy {
+    origin: String,
+    resends: u32,
+    ambiguous: bool,
+    receipt: Option<(bool, u32)>,
+}
+
+impl Copy {
+    fn applicant(&self) -> Applicant {
+        applicant(&self.origin, self.resends, self.ambiguous || self.resends != 0)
+    }
+}
+
+struct World {
+    prefix: String,
+    processes: Vec<Rc<Dedupe>>,
+    copies: Vec<Copy>,
+    accepted: u32,
+}
+
+impl World {
+    async fn new() -> Self {
+        let prefix = prefix();
+        set_epoch(&prefix).await;
+        let processes = (0..2).map(|_| process(&prefix)).collect();
+        let copy = |origin: &str| Copy { origin: origin.into(), resends: 0, ambiguous: false, receipt: None };
+        Self { prefix, processes, copies: vec![copy("in:0:1"), copy("in:1:1")], accepted: 0 }
+    }
+
+    fn kill(&mut self, process_index: usize) {
+        self.processes[process_index] = process(&self.prefix);
+    }
+
+    /// The walk of `process.rs` and the order of `settle.rs`, with the fault at its place. Returns whether the copy ended.
+    async fn walk(&mut self, copy: usize, process: usize, end: Ending) -> bool {
+        let dedupe = self.processes[process].clone();
+        let mut who = self.copies[copy].applicant();
+        let held = match dedupe.claim(&mut who, &mut ClaimTry::default()).await.unwrap() {
+            Granted::Claim(held) => held,
+            Granted::Duplicate { resends } => {
+                self.receipt(copy, false, resends);
+                return true;
+            }
+            Granted::Conflict => panic!("no money differs here"),
+            Granted::Busy { .. } => return false,
+        };
+        if matches!(end, Ending::KilledBeforeSend) {
+            drop(held);
+            self.kill(process);
+            return false;
+        }
+        if held.claim.resend {
+            who.own += 1;
+        }
+        if !matches!(end, Ending::Refused | Ending::KilledBeforeRelease) {
+            self.accepted += 1;
+        }
+        match end {
+            Ending::KilledBeforeSend => {}
+            Ending::Accepted => {
+                dedupe.confirm(&mut who, &held.claim, 0).await.unwrap();
+                self.receipt(copy, true, who.own);
+                return true;
+            }
+            Ending::KilledAfterConfirm => {
+                dedupe.confirm(&mut who, &held.claim, 0).await.unwrap();
+                self.kill(process);
+            }
+            Ending::KilledAfterAcceptance => self.kill(process),
+            Ending::LostAnswer => {
+                dedupe.mark(&mut who, Some(&held.claim), 0).await.unwrap();
+                (self.copies[copy].resends, self.copies[copy].ambiguous) = (who.own, true);
+            }
+            Ending::KilledAfterMark => {
+                dedupe.mark(&mut who, Some(&held.claim), 0).await.unwrap();
+                self.kill(process);
+            }
+            Ending::Refused => {
+                self.copies[copy].resends = who.own;
+                self.copies[copy].ambiguous = false;
+                dedupe.release(&who, held).await;
+            }
+            Ending::KilledBeforeRelease => {
+                self.copies[copy].resends = who.own;
+                self.copies[copy].ambiguous = false;
+                self.kill(process);
+            }
+        }
+        false
+    }
+
+    fn receipt(&mut self, copy: usize, delivered: bool, resends: u32) {
+        let before = self.copies[copy].receipt.map_or(0, |r| r.1);
+        self.copies[copy].receipt = Some((delivered, resends.max(before)));
+    }
+
+    /// Without further faults every copy ends.
+    async fn finish(&mut self) {
+        for copy in 0..self.copies.len() {
+            for _ in 0..50 {
+                if self.copies[copy].receipt.is_some() || self.walk(copy, 0, Ending::Accepted).await {
+                    break;
+                }
+                // An `unknown` of the other lineage holds this one until that one ends.
+                if self.copies[1 - copy].receipt.is_none() {
+                    self.walk(1 - copy, 1, Ending::Accepted).await;
+                }
+                sleep(LEASE / 4).await;
+            }
+        }
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let end = prop_oneof![
+        Just(Ending::Accepted),
+        Just(Ending::LostAnswer),
+        Just(Ending::Refused),
+        Just(Ending::KilledBeforeSend),
+        Just(Ending::KilledAfterAcceptance),
+        Just(Ending::KilledAfterConfirm),
+        Just(Ending::KilledAfterMark),
+        Just(Ending::KilledBeforeRelease),
+    ];
+    let walk = (0..2_usize, 0..2_usize, end).prop_map(|(copy, process, end)| Step::Walk { copy, process, end });
+    proptest::collection::vec(prop_oneof![1 => Just(Step::Wait), 4 => walk], 1..9)
+}
+
+#[test]
+fn whatever_fails_every_send_that_could_be_a_second_one_is_declared_and_none_is_lost() {
+    let mut runner = TestRunner::new(Config { cases: 150, ..Config::default() });
+    runner
+        .run(&steps(), |steps| {
+            run(async {
+                let mut world = World::new().await;
+                for step in &steps {
+                    match *step {
+                        Step::Wait => sleep(LEASE + Duration::from_millis(5)).await,
+                        Step::Walk { copy, process, end } if world.copies[copy].receipt.is_none() => {
+                            world.walk(copy, process, end).await;
+                        }
+                        Step::Walk { .. } => {}
+                    }
+                }
+                world.finish().await;
+                let declared: u32 = world.copies.iter().filter_map(|c| c.receipt).map(|r| r.1).sum();
+                prop_assert!(world.copies.iter().all(|c| c.receipt.is_some()), "a copy never ended: {:?}", world.copies);
+                prop_assert!(world.accepted >= 1, "lost: {:?}", world.copies);
+                prop_assert!(
+                    world.accepted <= 1 + declared,
+                    "{} accepted, {declared} declared: {:?}",
+                    world.accepted,
+                    world.copies
+                );
+                Ok(())
+            })
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_claim_is_not_taken_over_before_its_lease_and_is_after_it() {
+    run(async {
+        let world = World::new().await;
+        let (a, b) = (&world.processes[0], &world.processes[1]);
+        let mut first = applicant("in:0:1", 0, false);
+        let held = claimed(a, &mut first).await;
+        assert!(!held.claim.resend);
+        let mut second = applicant("in:0:1", 0, false);
+        assert!(is_busy(b, &mut second).await);
+        sleep(LEASE + Duration::from_millis(5)).await;
+        let taken = claimed(b, &mut second).await;
+        assert!(taken.claim.resend && taken.claim.taken_over());
+        // A late confirm of the first is a fact, and one possible duplicate.
+        a.confirm(&mut first, &held.claim, 0).await.unwrap();
+        assert_eq!((first.own, first.possible), (2, 1));
+        // The second one's confirm finds that.
+        second.own += 1;
+        b.confirm(&mut second, &taken.claim, 0).await.unwrap();
+        assert_eq!((second.own, second.possible), (3, 1));
+    });
+}
+
+#[test]
+fn a_release_puts_back_what_the_claim_replaced_stale_at_once() {
+    run(async {
+        let world = World::new().await;
+        let (a, b) = (&world.processes[0], &world.processes[1]);
+        let mut dead = applicant("in:0:1", 0, false);
+        drop(claimed(a, &mut dead).await);
+        sleep(LEASE + Duration::from_millis(5)).await;
+        let mut next = applicant("in:0:1", 0, false);
+        let taken = claimed(b, &mut next).await;
+        b.release(&next, taken).await;
+        let again = claimed(a, &mut applicant("in:0:1", 0, false)).await;
+        assert!(again.claim.taken_over(), "a send that may have been accepted was forgotten");
+    });
+}
+
+#[test]
+fn a_released_fresh_claim_leaves_nothing() {
+    run(async {
+        let world = World::new().await;
+        let (a, b) = (&world.processes[0], &world.processes[1]);
+        let mut who = applicant("in:0:1", 0, false);
+        let held = claimed(a, &mut who).await;
+        a.release(&who, held).await;
+        assert!(!claimed(b, &mut applicant("in:1:1", 0, false)).await.claim.resend);
+    });
+}
+
+#[test]
+fn an_unknown_is_its_own_lineages_and_keeps_its_count_through_a_release() {
+    run(async {
+        let world = World::new().await;
+        let (a, b) = (&world.processes[0], &world.processes[1]);
+        let mut who = applicant("in:0:1", 2, true);
+        let held = claimed(a, &mut who).await;
+        who.own += 1;
+        a.mark(&mut who, Some(&held.claim), 0).await.unwrap();
+        drop(held);
+        let mut other = applicant("in:1:1", 0, false);
+        let busy = b.claim(&mut other, &mut ClaimTry::default()).await.unwrap();
+        assert!(matches!(busy, Granted::Busy { unknown: true }));
+        let mut own = applicant("in:0:1", 0, false);
+        let taken = claimed(b, &mut own).await;
+        assert_eq!(own.own, 3);
+        b.release(&own, taken).await;
+        let mut again = applicant("in:0:1", 0, false);
+        claimed(a, &mut again).await;
+        assert_eq!(again.own, 3);
+        let mut forced = Applicant { force: true, ..applicant("in:1:1", 0, false) };
+        sleep(LEASE + Duration::from_millis(5)).await;
+        assert!(claimed(b, &mut forced).await.claim.taken_over());
+    });
+}
+
+#[test]
+fn a_claim_repeated_with_its_token_finds_itself() {
+    run(async {
+        let world = World::new().await;
+        let mut attempt = ClaimTry::default();
+        let mut who = applicant("in:0:1", 0, false);
+        drop(world.processes[0].claim(&mut who, &mut attempt).await.unwrap());
+        match world.processes[0].claim(&mut who, &mut attempt).await.unwrap() {
+            Granted::Claim(held) => assert!(!held.claim.resend),
+            _ => panic!("our own claim was taken for another's"),
+        };
+    });
+}
+
+#[test]
+fn two_copies_in_one_process_take_turns_and_the_second_is_a_duplicate() {
+    run(async {
+        let world = World::new().await;
+        let a = world.processes[0].clone();
+        let mut who = applicant("in:0:1", 0, false);
+        let held = claimed(&a, &mut who).await;
+        let waiting = {
+            let a = a.clone();
+            tokio::task::spawn_local(async move {
+                let mut copy = applicant("in:1:1", 0, false);
+                matches!(a.claim(&mut copy, &mut ClaimTry::default()).await.unwrap(), Granted::Duplicate { resends: 0 })
+            })
+        };
+        sleep(Duration::from_millis(20)).await;
+        assert!(!waiting.is_finished());
+        a.confirm(&mut who, &held.claim, 0).await.unwrap();
+        drop(held);
+        assert!(waiting.await.unwrap());
+    });
+}
+
+#[test]
+fn a_flushed_store_grants_nothing_and_keeps_nothing_of_it() {
+    run(async {
+        let prefix = prefix();
+        let health = Arc::new(Health::default());
+        let batcher = Batcher::spawn(redis(), format!("{prefix}:epoch"), health.clone());
+        let dedupe = Dedupe::new(batcher, &prefix, WINDOW, LEASE);
+        let mut who = applicant("in:0:1", 0, false);
+        assert!(dedupe.claim(&mut who, &mut ClaimTry::default()).await.is_err());
+        assert!(health.has_forgotten() && health.hold().unwrap().contains("unblock dedupe"));
+        set_epoch(&prefix).await;
+        assert!(!claimed(&dedupe, &mut applicant("in:1:1", 0, false)).await.claim.resend);
+    });
+}
+
+#[test]
+fn a_failover_is_answered_by_writing_the_last_minute_again() {
+    run(async {
+        let world = World::new().await;
+        let a = &world.processes[0];
+        let mut who = applicant("in:0:1", 0, false);
+        let held = claimed(a, &mut who).await;
+        a.confirm(&mut who, &held.claim, 3).await.unwrap();
+        drop(held);
+        let mut c = redis().get_multiplexed_async_connection().await.unwrap();
+        let key = [format!("{}:", world.prefix).as_bytes(), &who.key.0].concat();
+        let kept: i64 = redis::cmd("GET").arg(&key).query_async(&mut c).await.unwrap();
+        let () = redis::cmd("DEL").arg(&key).query_async(&mut c).await.unwrap();
+        assert_eq!(a.write_recent().await.unwrap(), Vec::<usize>::new());
+        let again: i64 = redis::cmd("GET").arg(&key).query_async(&mut c).await.unwrap();
+        assert_eq!(again, kept);
+        // Another's value there counts one possible duplicate of the account.
+        let () = redis::cmd("SET").arg(&key).arg("u|in:9:9|0000000007|0").query_async(&mut c).await.unwrap();
+        assert_eq!(a.write_recent().await.unwrap(), [3]);
+    });
+}
+
+#[test]
+fn every_key_has_an_expiry() {
+    run(async {
+        let mut world = World::new().await;
+        for end in [Ending::LostAnswer, Ending::Refused, Ending::Accepted] {
+            world.walk(0, 0, end).await;
+            let mut c = redis().get_multiplexed_async_connection().await.unwrap();
+            let keys: Vec<Vec<u8>> =
+                redis::cmd("KEYS").arg(format!("{}:*", world.prefix)).query_async(&mut c).await.unwrap();
+            for key in keys.iter().filter(|k| !k.ends_with(b":epoch")) {
+                let ttl: i64 = redis::cmd("PTTL").arg(key).query_async(&mut c).await.unwrap();
+                assert!(ttl > 0, "{key:?} never expires");
+            }
+        }
+    });
+}

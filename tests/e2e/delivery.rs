@@ -1,0 +1,68 @@
+//! The plain way: events of both platforms arrive once, as the event says.
+
+use crate::support::http;
+use crate::support::ledger::Check;
+use crate::support::secs;
+use crate::support::strict::Platform;
+use crate::support::world::World;
+
+#[test]
+fn events_of_both_platforms_arrive_once_and_say_what_the_event_says() {
+    let mut w = World::new("delivery");
+    let search = w.account("acme-ps", Platform::Qihoo360);
+    let games = w.account("acme-bz", Platform::Baizhu);
+    let worker = w.started();
+    let mut events = w.make.orders("acme-ps", 240);
+    events.extend((0..60).map(|_| w.make.effective_user("acme-bz")));
+    let (order, user) = (events[0].clone(), events[299].clone());
+    for _ in 0..10 {
+        let mut quiet = w.make.order("acme-ps");
+        quiet.json["consent"] = serde_json::json!({"ad_user_data": "denied", "opt_out": true});
+        quiet.expect = crate::support::event::Expect::Suppressed;
+        events.push(quiet);
+    }
+    w.publish(events);
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+    assert_eq!(books.outcomes("suppressed"), 10);
+
+    let sent = &search.requests_about(order.ident())[0].fields["data"];
+    let detail = &sent["data_detail"];
+    assert_eq!(detail["qhclickid"], order.json["click"]["qhclickid"]);
+    assert_eq!(detail["event_param"]["value"], order.json["order"]["amount"]["minor"]);
+    assert_eq!(detail["event_time"], order.json["event_time_ms"].as_i64().unwrap() / 1000);
+    assert_eq!(sent["data_industry"], "ocpc_ps_convert");
+    let form = &games.requests_about(user.ident())[0].fields;
+    assert_eq!((&form["money"], &form["product-name"]), (&"23.45".into(), &"斗地主".into()));
+
+    assert!(worker.live() && worker.ready());
+    let (_, ready) = http::get(worker.admin_port, "/ready").unwrap();
+    assert!(ready.contains("kafka") && ready.contains("redis"), "/ready does not name what it depends on: {ready}");
+}
+
+#[test]
+fn what_lies_in_the_topic_at_a_first_start_is_delivered_and_topics_are_made_to_last() {
+    let mut w = World::new("first-start");
+    w.account("acme-ps", Platform::Qihoo360);
+    let events = w.make.orders("acme-ps", 40);
+    w.publish(events);
+    let mut worker = w.started();
+    w.settle(secs(60));
+    for part in ["retry.1s", "retry.2s", "parked.acme-ps", "dlt"] {
+        let topic = w.topic(part);
+        assert!(w.admin.partitions(&topic) > 0, "{part} was not made");
+        assert_eq!(w.admin.topic_setting(&topic, "cleanup.policy").as_deref(), Some("delete"), "{part}");
+        let thirty_days = (30_u64 * 86_400_000).to_string();
+        assert_eq!(w.admin.topic_setting(&topic, "retention.ms"), Some(thirty_days), "{part}");
+    }
+    assert_eq!(w.admin.partitions(&w.topic("parked.acme-ps")), 1);
+
+    // Stopped and started again, it goes on where it was and sends nothing twice.
+    worker.stop();
+    let more = w.make.orders("acme-ps", 40);
+    w.publish(more);
+    worker.start();
+    w.settle(secs(60));
+    w.ledger(&Check { disturbed: true, exact: true, ..Check::default() });
+}

@@ -1,0 +1,108 @@
+//! Redis away, forgetting, refusing to write, full: the worker holds, says so, and loses nothing.
+
+use crate::support::ledger::Check;
+use crate::support::redis::RedisServer;
+use crate::support::strict::Platform;
+use crate::support::worker::Worker;
+use crate::support::world::{Setup, World};
+use crate::support::{eventually, millis, secs};
+
+const OWN: Setup = Setup { brokers: 0, redis: true, proxy: false, partitions: 0 };
+
+/// Delivers some, breaks Redis, publishes more, sees that nothing is sent and that it says so, mends it, and closes the
+/// books.
+fn holds_meanwhile(name: &str, broken: impl FnOnce(&mut RedisServer), mend: impl FnOnce(&mut RedisServer, &Worker)) {
+    let mut w = World::with(name, OWN);
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    let mut worker = w.started();
+    let events = w.make.orders("acme-ps", 100);
+    w.publish(events);
+    w.settle(secs(60));
+    broken(w.redis.as_mut().unwrap());
+    let events = w.make.orders("acme-ps", 60);
+    w.publish(events);
+    eventually(secs(15), "not ready, and live", || !worker.ready() && worker.live());
+    std::thread::sleep(secs(3));
+    assert_eq!(account.request_count(), 100, "sent although no claim can be made");
+    mend(w.redis.as_mut().unwrap(), &worker);
+    eventually(secs(30), "ready again", || worker.ready());
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+    assert!(worker.alive() && worker.launches() == 1);
+}
+
+#[test]
+fn stopped_and_started_redis_means_waiting() {
+    holds_meanwhile("redis-stop", |r| r.stop(), |r, _| r.start());
+}
+
+#[test]
+fn a_flushed_redis_holds_everything_until_an_operator_says_so() {
+    holds_meanwhile(
+        "redis-flush",
+        |r| drop(r.connect().run(&["FLUSHALL"])),
+        |_, worker| drop(worker.must(&["unblock", "dedupe", "--reason", "the store was flushed by a test"])),
+    );
+}
+
+#[test]
+fn a_redis_that_refuses_writes_means_waiting() {
+    holds_meanwhile(
+        "redis-readonly",
+        |r| drop(r.connect().run(&["REPLICAOF", "127.0.0.1", "1"])),
+        |r, _| drop(r.connect().run(&["REPLICAOF", "NO", "ONE"])),
+    );
+}
+
+#[test]
+fn a_redis_that_is_full_means_waiting() {
+    holds_meanwhile(
+        "redis-full",
+        |r| drop(r.connect().run(&["CONFIG", "SET", "maxmemory", "1kb"])),
+        |r, _| drop(r.connect().run(&["CONFIG", "SET", "maxmemory", "0"])),
+    );
+}
+
+#[test]
+fn redis_killed_and_started_under_load_loses_nothing() {
+    let mut w = World::with("redis-kill", OWN);
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    account.latency(millis(30));
+    w.set("accounts.acme-ps.limits.rps", 80);
+    let _worker = w.started();
+    let events = w.make.orders("acme-ps", 900);
+    w.publish(events);
+    for _ in 0..3 {
+        let goal = account.executed() + 80;
+        eventually(secs(40), "it flows", || account.executed() >= goal);
+        // Stopped in order, so that what was acknowledged is on disk; the worker's connections break all the same.
+        let redis = w.redis.as_mut().unwrap();
+        redis.stop();
+        std::thread::sleep(secs(1));
+        redis.start();
+    }
+    w.settle(secs(90));
+    w.ledger(&Check::default());
+}
+
+#[test]
+fn answers_of_redis_that_get_lost_neither_lose_nor_repeat_an_event() {
+    let mut w = World::with("redis-replies", Setup { proxy: true, ..Setup::default() });
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    w.set("accounts.acme-ps.limits.rps", 60);
+    let _worker = w.started();
+    let events = w.make.orders("acme-ps", 500);
+    w.publish(events);
+    for _ in 0..3 {
+        let goal = account.executed() + 40;
+        eventually(secs(40), "it flows", || account.executed() >= goal);
+        let proxy = w.proxy.as_ref().unwrap();
+        proxy.set(crate::support::proxy::Mode::DropReplies);
+        std::thread::sleep(millis(1500));
+        proxy.set(crate::support::proxy::Mode::Pass);
+        proxy.cut();
+    }
+    w.settle(secs(90));
+    w.ledger(&Check::default());
+}

@@ -1,0 +1,72 @@
+//! Failures that pass: inline tries on the first visit, then the durable tiers, with every attempt counted.
+
+use crate::support::event::{Event, awkward_headers};
+use crate::support::ledger::Check;
+use crate::support::platform::{Action, Rule};
+use crate::support::records::Record;
+use crate::support::secs;
+use crate::support::strict::Platform;
+use crate::support::world::World;
+use std::time::UNIX_EPOCH;
+
+#[test]
+fn errors_of_the_server_go_inline_then_through_the_tiers_with_the_attempts_counted() {
+    let mut w = World::new("retry");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    let worker = w.started();
+    // One to six failures each.
+    let events: Vec<(usize, Event)> =
+        (0..12).map(|i| (1 + i % 6, w.make.order("acme-ps").with_headers(awkward_headers()))).collect();
+    let failing = |k: usize| events.iter().filter(move |(n, _)| *n == k).map(|(_, e)| e.ident());
+    account.rules(
+        (1..=6)
+            .map(|k| Rule::all(Action::Status(if k % 2 == 0 { 502 } else { 500 }, None)).about(failing(k)).first(k))
+            .collect(),
+    );
+    let filler = w.make.orders("acme-ps", 200);
+    w.publish(events.iter().map(|(_, e)| e.clone()).chain(filler).collect());
+    w.settle(secs(90));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+
+    let retried = w.records("retry");
+    for (failures, event) in &events {
+        let requests = account.requests_about(event.ident());
+        assert_eq!(requests.len(), failures + 1, "requests of an event that fails {failures} times");
+        assert_eq!(books.receipt(event).attempts, *failures as u64 + 1);
+        let published = w.events.iter().find(|e| e.json == event.json).unwrap();
+        let source = &books.sources[published.at.as_ref().unwrap()];
+        let mut passes: Vec<&Record> = retried.iter().filter(|r| r.origin() == published.at).collect();
+        passes.sort_by_key(|r| r.timestamp);
+        // Three tries on the first visit, one on each later.
+        assert_eq!(passes.len(), failures.saturating_sub(2), "visits to a tier after {failures} failures");
+        for (pass, record) in passes.iter().enumerate() {
+            let tier = if pass == 0 { "retry.1s" } else { "retry.2s" };
+            assert_eq!(record.topic, w.topic(tier), "pass {}", pass + 1);
+            assert_eq!((&record.key, &record.value), (&source.key, &source.value));
+            assert!(record.headers.starts_with(&source.headers), "the producer's headers are not in front");
+            assert_eq!(record.number("pb-attempts"), Some(3 + pass as i64));
+            assert_eq!(record.number("pb-pass"), Some(1 + pass as i64));
+            assert_eq!(record.header("pb-last-error").as_deref(), Some("retry"));
+            assert!(["500", "502"].contains(&record.header("pb-last-status").unwrap().as_str()));
+            let delay = if pass == 0 { 1000 } else { 2000 };
+            let due = record.number("pb-due").unwrap();
+            assert!(
+                (-150..=delay / 20 + 150).contains(&(due - record.timestamp - delay)),
+                "pb-due {due}, written at {}",
+                record.timestamp
+            );
+            let next = requests[3 + pass].arrived.duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+            assert!(next >= due - 60, "tried {} ms before it was due", due - next);
+            assert!(next <= due + 8000, "tried {} ms after it was due", next - due);
+        }
+    }
+    let metrics = worker.metrics();
+    for tier in ["1s", "2s"] {
+        let here = retried.iter().filter(|r| r.topic == w.topic(&format!("retry.{tier}"))).count();
+        assert_eq!(metrics.total("retries_scheduled_total", &[("tier", tier)]), here as f64, "tier {tier}");
+    }
+    let failures: usize = events.iter().map(|(n, _)| n).sum();
+    assert_eq!(metrics.total("attempts_total", &[("class", "retry")]), failures as f64);
+    assert_eq!(metrics.total("events_handed_off_total", &[("to", "retry")]), retried.len() as f64);
+}
