@@ -7,7 +7,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
@@ -74,7 +74,7 @@ impl ClaimResult {
 
 /// All metrics of this process.
 pub struct Metrics {
-    /// Records handed to a retry tier. Counted on the polling thread, next to the change of `open`.
+    /// Records handed to a retry tier. Counted in a [`Metrics::step`].
     pub handed_off_retry: IntCounter,
     /// Records handed to a parking topic. Counted as the one before.
     pub handed_off_parked: IntCounter,
@@ -101,6 +101,8 @@ pub struct Metrics {
     secret_age: GaugeVec,
     unaccounted: IntGauge,
     last_unaccounted: AtomicI64,
+    steps_begun: AtomicU64,
+    steps_ended: AtomicU64,
     rendering: Mutex<()>,
 }
 
@@ -156,6 +158,8 @@ impl Metrics {
             commit_age: make.gauges(&families::COMMIT_AGE),
             secret_age: make.gauges(&families::SECRET_AGE),
             last_unaccounted: AtomicI64::new(0),
+            steps_begun: AtomicU64::new(0),
+            steps_ended: AtomicU64::new(0),
             rendering: Mutex::new(()),
             registry,
         };
@@ -243,23 +247,28 @@ impl Metrics {
         text
     }
 
+    /// A step in which what is received, open, finished or handed off changes; it lasts as long as the guard.
+    pub fn step(&self) -> Step<'_> {
+        self.steps_begun.fetch_add(1, Ordering::AcqRel);
+        // No change of a counter may be seen before the beginning of its step.
+        fence(Ordering::Release);
+        Step { ended: &self.steps_ended }
+    }
+
     /// Received − finished − open − handed off.
     ///
-    /// Received, finished and handed off only grow, so a reading is consistent where all three are the same before
-    /// and after `open` was read. A polling thread may stand between the two halves of one step (counted as received,
-    /// not yet as open): a value other than 0 must therefore be read three times in a row. While the counters move too
-    /// fast for either, the last certain value stands; a worker at rest always shows the exact one.
+    /// A reading counts where no [`Metrics::step`] was under way when it began and none began before it was complete.
+    /// Where steps follow each other too fast for that, the last reading that counted stands: a worker at rest shows
+    /// the exact value, a busy one never the half of a step.
     pub fn unaccounted_events(&self) -> i64 {
-        let (mut seen, mut times) = (0, 0);
         for _ in 0..100 {
-            let before = self.moved();
-            let open: i64 = self.accounts.iter().map(|a| a.open.get()).sum();
-            let after = self.moved();
-            if before == after {
-                let value = before.0 - before.1 - open;
-                times = if value == seen { times + 1 } else { 1 };
-                seen = value;
-                if value == 0 || times == 3 {
+            // In this order: what has ended by the first reading cannot be missing in the second.
+            let ended = self.steps_ended.load(Ordering::Acquire);
+            let begun = self.steps_begun.load(Ordering::Acquire);
+            if begun == ended {
+                let value = self.received_less_ended() - self.accounts.iter().map(|a| a.open.get()).sum::<i64>();
+                fence(Ordering::Acquire);
+                if self.steps_begun.load(Ordering::Relaxed) == begun {
                     self.last_unaccounted.store(value, Ordering::Relaxed);
                     return value;
                 }
@@ -269,12 +278,22 @@ impl Metrics {
         self.last_unaccounted.load(Ordering::Relaxed)
     }
 
-    /// What came in, and what left.
-    fn moved(&self) -> (i64, i64) {
+    fn received_less_ended(&self) -> i64 {
         let topics = self.received_by_topic.read().unwrap_or_else(PoisonError::into_inner);
         let received: u64 = topics.values().map(IntCounter::get).sum();
         let finished: u64 = self.accounts.iter().map(|a| a.finished.iter().map(IntCounter::get).sum::<u64>()).sum();
         let handed_off = self.handed_off_retry.get() + self.handed_off_parked.get() + self.handed_off_returned.get();
-        (received as i64, (finished + handed_off) as i64)
+        received as i64 - (finished + handed_off) as i64
+    }
+}
+
+/// See [`Metrics::step`].
+pub struct Step<'a> {
+    ended: &'a AtomicU64,
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        self.ended.fetch_add(1, Ordering::Release);
     }
 }

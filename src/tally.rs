@@ -27,6 +27,7 @@ impl Tally {
         let info = Info { account: index, trans_id: trans_id.into(), since_ms, bytes: delivery.record.size() };
         // Set once, here: the ticket is new.
         let _ = delivery.ticket.open().info.set(info);
+        let _step = self.metrics.step();
         self.metrics.account(index).open.inc();
         self.metrics.received(&delivery.record.topic);
     }
@@ -35,6 +36,7 @@ impl Tally {
     pub fn completed(&self, open: &Open, end: End) -> usize {
         let Some(info) = open.info.get() else { return 0 };
         let account = self.metrics.account(info.account);
+        let _step = self.metrics.step();
         account.open.dec();
         match end {
             End::Finished(outcome) => account.finished(outcome),

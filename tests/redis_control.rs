@@ -17,7 +17,9 @@ use postback::senders::{Platform, SecretString};
 use redis::aio::MultiplexedConnection;
 
 fn url() -> String {
-    std::env::var("POSTBACK_TEST_REDIS").expect("POSTBACK_TEST_REDIS must hold the URL of a Redis for tests")
+    let given =
+        std::env::var("POSTBACK_TEST_REDIS").expect("POSTBACK_TEST_REDIS must hold host:port of a Redis for tests");
+    if given.contains("://") { given } else { format!("redis://{given}") }
 }
 
 /// A connection and keys of this test alone.

@@ -67,7 +67,7 @@ pub struct AccountMetrics {
 }
 
 impl AccountMetrics {
-    /// An event reached its end. Called on the polling thread, next to the change of `open`.
+    /// An event reached its end. Counted in a step (`Metrics::step`), together with the change of `open`.
     pub fn finished(&self, outcome: Outcome) {
         self.finished[outcome as usize].inc();
     }
