@@ -167,7 +167,7 @@ impl HandOffs {
     fn restart(&self, w: &World, worker: &mut Worker) {
         worker.launch();
         worker.wait_until_ready();
-        worker.must(&["accounts", "resume", "acme-halt"]);
+        worker.must(&["accounts", "resume", "acme-halt", "--reason", "a test"]);
         w.settle(secs(120));
         w.ledger(&Check::DISTURBED);
         for (account, events) in [&self.retried, &self.parked] {
