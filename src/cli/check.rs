@@ -1,10 +1,11 @@
 //! `postback check`: validates a configuration and names everything that is wrong with it at once.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{Config, Loaded, environment};
+use crate::config::{Config, Loaded, Problem, environment};
 use crate::kafka::{parking_topic, tier_topic};
 
 /// Validates the configuration and names every problem at once; connects to nothing.
@@ -28,27 +29,28 @@ pub fn run(args: &Args) -> ExitCode {
     let loaded = match Config::load(args.config.as_deref(), environment()) {
         Ok(loaded) => loaded,
         Err(found) => {
-            for warning in &found.warnings {
-                eprintln!("warning: {warning}");
-            }
-            for problem in &found.problems {
-                eprintln!("error: {problem}");
-            }
+            tell("warning", &found.warnings);
+            tell("error", &found.problems);
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
     let halting = loaded.config.without_credential(chrono::Utc::now().timestamp_millis());
-    for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
-    }
-    for problem in &halting {
-        eprintln!("error: {problem}");
-    }
+    tell("warning", &loaded.warnings);
+    tell("error", &halting);
     if !halting.is_empty() {
         return ExitCode::from(BAD_CONFIGURATION);
     }
-    print!("{}", summary(&loaded));
+    // A reader that has gone, e.g. `| head`, is no reason to fail.
+    let _ = std::io::stdout().write_all(summary(&loaded).as_bytes());
     ExitCode::SUCCESS
+}
+
+/// One line per problem on standard error.
+fn tell(what: &str, found: &[Problem]) {
+    let mut out = std::io::stderr().lock();
+    for problem in found {
+        let _ = writeln!(out, "{what}: {problem}");
+    }
 }
 
 /// What this configuration would do: its accounts, and the topics it reads and writes.
@@ -78,4 +80,60 @@ fn summary(loaded: &Loaded) -> String {
         text.push_str(&format!("  {what:<10} {topics}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_command_line_definition_is_valid_and_has_an_example() {
+        Line::command().debug_assert();
+        let matches = Line::command().get_matches_from(["check", "--config", "a.toml"]);
+        assert_eq!(Line::from_arg_matches(&matches).unwrap().args.config, Some(PathBuf::from("a.toml")));
+        assert!(
+            <Args as clap::Args>::augment_args(clap::Command::new("check"))
+                .render_help()
+                .to_string()
+                .contains("Examples:")
+        );
+    }
+
+    #[test]
+    fn the_summary_names_accounts_and_topics_and_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        let text = r#"
+            kafka = { brokers = "h:9092", receipts = "done" }
+            redis = { url = "redis://:MARKER@h" }
+            [accounts.acme-bz]
+            platform = "baizhu"
+            enabled = false
+            [accounts.acme-ps]
+            platform = "qihoo360"
+            secrets = [{ id = "a", key = "k", secret = "MARKER" }]
+        "#;
+        std::fs::write(&file, text).unwrap();
+        let loaded = Config::load(Some(&file), []).unwrap_or_else(|found| panic!("{found}"));
+        let text = summary(&loaded);
+        for part in [
+            "acme-bz (disabled)",
+            "acme-ps",
+            "conversions",
+            "postback.retry.5s",
+            "postback.parked.<account>",
+            "postback.dlt, done",
+        ] {
+            assert!(text.contains(part), "{part} is missing in:\n{text}");
+        }
+        assert!(!text.contains("MARKER"));
+    }
 }

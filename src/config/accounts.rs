@@ -13,8 +13,7 @@ use crate::pipeline::config::{Account, Limits, OnAmbiguous, Retry, Validate, Whe
 use crate::senders::{Credential, Platform};
 
 const PLATFORMS: &[(&str, Platform)] = &[("qihoo360", Platform::Qihoo360), ("baizhu", Platform::Baizhu)];
-const ON_AMBIGUOUS: &[(&str, OnAmbiguous)] =
-    &[("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
+const ON_AMBIGUOUS: &[(&str, OnAmbiguous)] = &[("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
 
 /// What accounts take from the sections above them.
 pub(super) struct Base<'a> {

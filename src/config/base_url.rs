@@ -23,7 +23,10 @@ pub(super) fn check(text: &str, allowed: Allowed) -> Result<String, Vec<String>>
     match url.scheme() {
         "https" => {}
         "http" if allowed.http => {}
-        "http" => reasons.push("is plain http://, which anybody on the way can read; use https://, or set allow_http = true for a sandbox".to_owned()),
+        "http" => reasons.push(
+            "is plain http://, which anybody on the way can read; use https://, or set allow_http = true for a sandbox"
+                .to_owned(),
+        ),
         other => return Err(vec![format!("has the scheme {other}://; it has to be https://")]),
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -35,7 +38,9 @@ pub(super) fn check(text: &str, allowed: Allowed) -> Result<String, Vec<String>>
     if url.fragment().is_some() {
         reasons.push("holds a fragment (#…); only scheme, host, port and a path prefix may stand here".to_owned());
     }
-    if !allowed.private && let Some(why) = private(&url) {
+    if !allowed.private
+        && let Some(why) = private(&url)
+    {
         reasons.push(format!("leads to an address that is {why}; set allow_private = true if that is meant"));
     }
     if !reasons.is_empty() {
@@ -67,9 +72,29 @@ mod tests {
     #[test]
     fn every_spelling_of_a_private_address_is_refused() {
         for host in [
-            "127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "0x7f.1", "127.1", "017700000001", "10.1.2.3", "192.168.0.1:8443",
-            "169.254.169.254", "0.0.0.0", "0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]",
-            "[fe80::1]", "localhost", "LOCALHOST", "localhost.", "api.localhost", "127.0.0.1.",
+            "127.0.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "0x7f.1",
+            "127.1",
+            "017700000001",
+            "10.1.2.3",
+            "192.168.0.1:8443",
+            "169.254.169.254",
+            "0.0.0.0",
+            "0",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:a9fe:a9fe]",
+            "[fd00:ec2::254]",
+            "[fe80::1]",
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "api.localhost",
+            "127.0.0.1.",
         ] {
             let reasons = check(&format!("https://{host}/x"), STRICT).expect_err(host);
             assert!(reasons.iter().any(|r| r.contains("allow_private")), "{host}: {reasons:?}");
@@ -92,8 +117,15 @@ mod tests {
     #[test]
     fn what_does_not_belong_into_a_base_url_is_refused_without_repeating_it() {
         for text in [
-            "https://user:MARKER@example.org", "https://MARKER@example.org", "https://example.org?k=MARKER", "https://example.org/#MARKER",
-            "ftp://example.org/MARKER", "http://example.org/MARKER", "example.org/MARKER", "https://", "https://exa mple/MARKER",
+            "https://user:MARKER@example.org",
+            "https://MARKER@example.org",
+            "https://example.org?k=MARKER",
+            "https://example.org/#MARKER",
+            "ftp://example.org/MARKER",
+            "http://example.org/MARKER",
+            "example.org/MARKER",
+            "https://",
+            "https://exa mple/MARKER",
         ] {
             let reasons = check(text, STRICT).expect_err(text);
             assert!(!reasons.concat().contains("MARKER"), "{reasons:?}");

@@ -10,7 +10,10 @@ use crate::senders::{Credential, SecretString};
 /// Reads `secrets = [{ id, key, secret, not_before, not_after }]`; at least one is needed.
 pub(super) fn read(account: &Section<'_>) -> Vec<Credential> {
     let Some(node) = account.node("secrets") else {
-        account.problem("secrets", "is missing: a list such as [{ id = \"a\", key = \"${KEY}\", secret = \"${SECRET}\" }]");
+        account.problem(
+            "secrets",
+            "is missing: a list such as [{ id = \"a\", key = \"${KEY}\", secret = \"${SECRET}\" }]",
+        );
         return Vec::new();
     };
     if matches!(node.value, Value::Broken) {

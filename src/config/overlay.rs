@@ -57,11 +57,8 @@ fn insert(table: &mut Table, path: &[String], node: Node) -> bool {
         return true;
     }
     let place = node.place.clone();
-    let next = table.entry(key.clone()).or_insert_with(|| Node {
-        value: Value::Table(Table::new()),
-        place,
-        indirect: false,
-    });
+    let next =
+        table.entry(key.clone()).or_insert_with(|| Node { value: Value::Table(Table::new()), place, indirect: false });
     descend(next, rest, node)
 }
 

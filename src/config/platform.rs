@@ -109,7 +109,8 @@ impl Keys<'_> {
             let (parent, key) = path.rsplit_once('.').map_or(("", path), |(parent, key)| (parent, key));
             let mut siblings = BTreeSet::new();
             for k in known {
-                let rest = if parent.is_empty() { Some(*k) } else { k.strip_prefix(parent).and_then(|k| k.strip_prefix('.')) };
+                let rest =
+                    if parent.is_empty() { Some(*k) } else { k.strip_prefix(parent).and_then(|k| k.strip_prefix('.')) };
                 siblings.extend(rest.and_then(|rest| rest.split('.').next()));
             }
             match parent {

@@ -18,7 +18,10 @@ const OWNED: &[(&str, &str)] = &[
     ("group.protocol.type", "is fixed"),
     ("group.remote.assignor", "is fixed"),
     ("partition.assignment.strategy", "is fixed to cooperative-sticky"),
-    ("auto.offset.reset", "is fixed to `error`, so that a lost offset never jumps; kafka.start_from says where a new group begins"),
+    (
+        "auto.offset.reset",
+        "is fixed to `error`, so that a lost offset never jumps; kafka.start_from says where a new group begins",
+    ),
     ("enable.auto.offset.store", "is fixed to false: only finished records may be stored"),
     ("enable.auto.commit", "is fixed to true: it commits what was stored"),
     ("auto.commit.enable", "is fixed"),

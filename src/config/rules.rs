@@ -39,7 +39,8 @@ pub(super) fn lease(section: &Section<'_>, dedupe: &Dedupe, drafts: &[Draft], se
     slow.sort_by_key(|(need, _)| std::cmp::Reverse(*need));
     if let Some((need, draft)) = slow.first() {
         let others: Vec<_> = slow[1..].iter().map(|(_, d)| d.name.as_str()).collect();
-        let also = if others.is_empty() { String::new() } else { format!(" (and too short for {})", others.join(", ")) };
+        let also =
+            if others.is_empty() { String::new() } else { format!(" (and too short for {})", others.join(", ")) };
         section.problem(
             "lease",
             format!(
@@ -124,7 +125,9 @@ pub(super) fn buckets(accounts: &Section<'_>, drafts: &[Draft]) {
 
 /// A drain that ends before a request may end hands back records whose requests are under way.
 pub(super) fn drain(section: &Section<'_>, intake: &Intake, drafts: &[Draft]) {
-    if let Some(draft) = drafts.iter().max_by_key(|d| d.limits.timeout).filter(|d| d.limits.timeout >= intake.drain_timeout) {
+    if let Some(draft) =
+        drafts.iter().max_by_key(|d| d.limits.timeout).filter(|d| d.limits.timeout >= intake.drain_timeout)
+    {
         section.warn(
             "drain_timeout",
             format!(
@@ -148,13 +151,17 @@ pub(super) fn topics(section: &Section<'_>, kafka: &kafka::Config, tiers: &[Stri
         let below = format!("{prefix}.");
         for (other, name) in &single {
             if name.starts_with(&below) {
-                section.problem(other, format!("begins with kafka.{key} and a dot, so it would be read as one of those topics"));
+                section.problem(
+                    other,
+                    format!("begins with kafka.{key} and a dot, so it would be read as one of those topics"),
+                );
             }
         }
     }
     let (retry, parked) = (format!("{}.", kafka.retry_prefix), format!("{}.", kafka.parked_prefix));
     if retry.starts_with(&parked) || parked.starts_with(&retry) {
-        section.problem("parked_prefix", "and retry_prefix lie inside each other; their topics could not be told apart");
+        section
+            .problem("parked_prefix", "and retry_prefix lie inside each other; their topics could not be told apart");
     }
     for (key, name) in single {
         if let Some((_, other)) = owned.iter().find(|(n, _)| n == name) {

@@ -19,11 +19,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A claim lives 30 days, and so do the records of worker-owned topics: nothing may be remembered or wait longer.
 pub(super) const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
-const START_FROM: &[(&str, Option<StartFrom>)] = &[
-    ("earliest", Some(StartFrom::Earliest)),
-    ("latest", Some(StartFrom::Latest)),
-    ("error", Some(StartFrom::Error)),
-];
+const START_FROM: &[(&str, Option<StartFrom>)] =
+    &[("earliest", Some(StartFrom::Earliest)), ("latest", Some(StartFrom::Latest)), ("error", Some(StartFrom::Error))];
 const WHEN_UNAVAILABLE: &[(&str, Option<WhenUnavailable>)] =
     &[("hold", Some(WhenUnavailable::Hold)), ("deliver", Some(WhenUnavailable::Deliver))];
 
@@ -35,7 +32,10 @@ fn stated(section: &Section<'_>, key: &'static str, example: &str) {
     if !section.is_stated(key) {
         section.problem(key, format!("is not stated; name it in the configuration file, e.g. {key} = \"{example}\""));
     } else if section.get(key, text) == "embedded" {
-        section.problem(key, format!("is \"embedded\", which this version does not have; name a real one, e.g. \"{example}\""));
+        section.problem(
+            key,
+            format!("is \"embedded\", which this version does not have; name a real one, e.g. \"{example}\""),
+        );
     }
 }
 
@@ -159,7 +159,10 @@ pub(super) fn retry(section: &Section<'_>, base: Option<&Retry>) -> Retry {
         None => section.get("tiers", tiers),
         Some(base) => {
             if section.node("tiers").is_some() {
-                section.problem("tiers", "cannot differ per account: a tier is a topic that all accounts share; set it in [retry]");
+                section.problem(
+                    "tiers",
+                    "cannot differ per account: a tier is a topic that all accounts share; set it in [retry]",
+                );
             }
             base.tiers.clone()
         }
@@ -211,7 +214,10 @@ pub(super) fn limits(section: &Section<'_>, base: Option<&Limits>) -> Limits {
     };
     if config.connect_timeout > config.timeout {
         let (connect, whole) = (super::value::show(config.connect_timeout), super::value::show(config.timeout));
-        section.problem("connect_timeout", format!("is {connect}, longer than the timeout of {whole} of which it is a part"));
+        section.problem(
+            "connect_timeout",
+            format!("is {connect}, longer than the timeout of {whole} of which it is a part"),
+        );
     }
     section.finish();
     config

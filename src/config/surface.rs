@@ -92,5 +92,9 @@ fn filter(node: &Node) -> Result<String, String> {
 fn endpoint(node: &Node) -> Result<String, String> {
     let endpoint = text(node)?;
     let is_url = url::Url::parse(&endpoint).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
-    if endpoint.is_empty() || is_url { Ok(endpoint) } else { Err("has to be an http:// or https:// endpoint".to_owned()) }
+    if endpoint.is_empty() || is_url {
+        Ok(endpoint)
+    } else {
+        Err("has to be an http:// or https:// endpoint".to_owned())
+    }
 }

@@ -134,7 +134,10 @@ impl<'de> Visitor<'de> for Seed {
 
 fn has_duplicate(members: &Object<'_>) -> bool {
     if members.len() <= FEW {
-        return members.iter().enumerate().any(|(i, (name, _))| members[..i].iter().any(|(earlier, _)| earlier == name));
+        return members
+            .iter()
+            .enumerate()
+            .any(|(i, (name, _))| members[..i].iter().any(|(earlier, _)| earlier == name));
     }
     let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
     names.sort_unstable();

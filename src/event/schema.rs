@@ -22,7 +22,8 @@ impl JsonSchema for Click {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let text = |what: &str| json_schema!({"type": ["string", "null"], "maxLength": MAX_CLICK_BYTES, "description": what});
+        let text =
+            |what: &str| json_schema!({"type": ["string", "null"], "maxLength": MAX_CLICK_BYTES, "description": what});
         json_schema!({
             "type": "object",
             "description": "Click ids and other texts of the click, at most 4096 bytes each. They are opaque: never trimmed, re-cased, truncated or re-encoded.",

@@ -3,7 +3,7 @@
 //! One plain thread per consumer polls and does nothing else; whoever works on a record holds a [`Ticket`] and hands
 //! it back over one channel. The rebalance callback only records what happened: a revoked partition drains while
 //! polling goes on, and is handed back from the loop. Assigned partitions are not read before their position has been
-//! judged off this thread ([`lookup`]); a partition without a sound position is *parked*: owned, but not read, until
+//! judged off this thread (`lookup`); a partition without a sound position is *parked*: owned, but not read, until
 //! an operator names an offset.
 //!
 //! Rejected: the async stream consumer and split partition queues, whose wake-ups can be lost; explicit commits in the
@@ -12,10 +12,12 @@
 mod context;
 mod lookup;
 mod message;
+mod order;
 mod part;
 mod poll;
 mod position;
 mod rebalance;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod ticket;
@@ -154,6 +156,8 @@ enum Note {
     Ordered { generation: u64, result: Result<i64, String> },
     /// Drain, hand back, leave.
     Stop(Duration),
+    /// The broker has what was stored before the stop, or will not take it.
+    Flushed,
 }
 
 /// A consumer; `spawn` is its only function.

@@ -9,6 +9,7 @@ pub mod settings;
 pub mod topics;
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `[kafka]`.
 #[derive(Clone, Debug)]
@@ -62,4 +63,9 @@ pub fn tier_topic(prefix: &str, tier: &str) -> String {
 /// The name of an account's parking topic.
 pub fn parking_topic(prefix: &str, account: &str) -> String {
     format!("{prefix}.{account}")
+}
+
+/// The present, epoch ms.
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }

@@ -110,11 +110,11 @@ impl OffsetTracker {
 
     /// The unfinished records in the order of delivery.
     pub fn unfinished(&self) -> impl Iterator<Item = Unfinished<'_>> {
-        self.entries
-            .iter()
-            .zip(self.base..)
-            .filter(|(e, _)| !e.done)
-            .map(|(e, seq)| Unfinished { offset: e.offset, seq, open: &e.open })
+        self.entries.iter().zip(self.base..).filter(|(e, _)| !e.done).map(|(e, seq)| Unfinished {
+            offset: e.offset,
+            seq,
+            open: &e.open,
+        })
     }
 
     /// How many records are unfinished.

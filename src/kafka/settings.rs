@@ -45,6 +45,12 @@ pub const OWNED: &[(&str, &str)] = &[
     ("log.queue", "the log is forwarded"),
 ];
 
+/// How the keys of consumers begin.
+const CONSUMER_KEYS: &[&str] =
+    &["session.", "heartbeat.", "max.poll.", "fetch.", "isolation.", "check.crcs", "client.rack", "coordinator."];
+/// How the keys of producers begin.
+const PRODUCER_KEYS: &[&str] = &["linger.", "batch.", "queue.buffering.", "compression.", "retries", "sticky."];
+
 /// What is wrong with the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingsError {
@@ -146,6 +152,7 @@ fn consumer(config: &Config, group: &str, queue_kbytes: &str, refresh_ms: &str) 
         ("heartbeat.interval.ms", "3000"),
         ("max.poll.interval.ms", "300000"),
         ("topic.metadata.refresh.interval.ms", refresh_ms),
+        // A partition that is resumed waits for the fetch that is under way.
         ("fetch.wait.max.ms", "100"),
         ("check.crcs", "true"),
     ];
@@ -184,11 +191,19 @@ fn build(
     for (key, value) in defaults {
         client.set(*key, *value);
     }
+    // The library warns about keys of the other side at each start.
+    let foreign: &[&[&str]] = match role {
+        "consumer" => &[PRODUCER_KEYS],
+        "producer" => &[CONSUMER_KEYS],
+        _ => &[CONSUMER_KEYS, PRODUCER_KEYS],
+    };
     for (key, value) in &config.properties {
         if let Some(why) = owned(key) {
             return Err(SettingsError::Owned { key: key.clone(), why });
         }
-        client.set(key.trim(), value);
+        if !foreign.iter().copied().flatten().any(|prefix| key.starts_with(prefix)) {
+            client.set(key.trim(), value);
+        }
     }
     for (key, value) in own {
         client.set(*key, *value);
@@ -249,7 +264,10 @@ mod tests {
     fn an_operator_may_set_what_is_theirs() {
         let config = config(&[("session.timeout.ms", "30000"), ("security.protocol", "plaintext"), ("linger.ms", "5")]);
         assert_eq!(intake(&config).unwrap().get("session.timeout.ms"), Some("30000"));
+        assert_eq!(intake(&config).unwrap().get("linger.ms"), None);
         assert_eq!(producer(&config).unwrap().get("linger.ms"), Some("5"));
+        assert_eq!(producer(&config).unwrap().get("session.timeout.ms"), None);
+        assert_eq!(producer(&config).unwrap().get("security.protocol"), Some("plaintext"));
     }
 
     #[test]

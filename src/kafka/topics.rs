@@ -182,7 +182,8 @@ impl Cluster {
             .collect())
     }
 
-    /// The settings of topics; one that does not exist is left out.
+    /// The settings of topics. Left out is one that does not exist, or was made this very moment, or that this client
+    /// may not describe: the client library does not tell them apart.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -199,6 +200,9 @@ impl Cluster {
                 Err(code) => return Err(AdminError::of(code, code.to_string())),
             };
             let OwnedResourceSpecifier::Topic(name) = &resource.specifier else { continue };
+            if resource.entries.is_empty() {
+                continue;
+            }
             let text = |key: &str| resource.get(key).and_then(|e| e.value.clone());
             let number = |key: &str| text(key).and_then(|v| v.parse().ok());
             let settings = TopicSettings {

@@ -19,10 +19,10 @@ use serde_json::value::RawValue;
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::senders::status::{Said, judge, looks_like_object, safe_code};
-use crate::senders::{Context, Payload, Platform, Prepared, Receipt, Request, Sender};
+use crate::senders::{Context, Payload, Platform, Prepared, Problem, Receipt, Request, Sender};
 use config::Settings;
 
-pub use config::{AmountUnit, Config, Encoding, FieldNames, Problem, Product, Settlement};
+pub use config::{AmountUnit, Config, Encoding, FieldNames, Product, Settlement};
 
 /// The three dimensions, each with a URL of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -64,6 +64,9 @@ impl std::fmt::Debug for SecretString {
     }
 }
 
+/// What is wrong with an account's configuration: the key below `[accounts.<name>]`, dotted, and the reason.
+pub type Problem = (String, String);
+
 /// One credential of an account; two may overlap while rotating.
 #[derive(Clone, Debug)]
 pub struct Credential {

@@ -22,13 +22,11 @@ use crate::event::ConversionEvent;
 use crate::senders::signing::md5_hex;
 use crate::senders::status::{Said, judge, looks_like_object, safe_code};
 use crate::senders::{
-    Context, NaturalDay, Payload, Platform, Prepared, Receipt, Request, SecretString, Sender,
+    Context, NaturalDay, Payload, Platform, Prepared, Problem, Receipt, Request, SecretString, Sender,
 };
 use config::Settings;
 
-pub use config::{
-    Anchor, ClickLen, Config, Disallowed, Errno2, EventParam, NaturalDayKeys, Problem, TransIdMode, Validate,
-};
+pub use config::{Anchor, ClickLen, Config, Disallowed, Errno2, EventParam, NaturalDayKeys, TransIdMode, Validate};
 pub use matrix::Line;
 
 /// `errno` to class, as far as 360 documents it ("落地页 API" of its console); 0 is success. Anything else is `retry`,
@@ -135,11 +133,8 @@ impl Sender for Qihoo360 {
         input.push_str(rest);
         // The bytes that are hashed are the bytes that are sent.
         let body = Bytes::copy_from_slice(&input.as_bytes()[secret.len()..]);
-        let headers = vec![
-            ("App-Key", key.clone()),
-            ("App-Sign", md5_hex(&input)),
-            ("Content-Type", CONTENT_TYPE.to_owned()),
-        ];
+        let headers =
+            vec![("App-Key", key.clone()), ("App-Sign", md5_hex(&input)), ("Content-Type", CONTENT_TYPE.to_owned())];
         let signature_input = Some(SecretString::new(input));
         Ok(Request { method: "POST", path: PATH.into(), headers, body, signature_input })
     }

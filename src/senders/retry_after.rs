@@ -40,7 +40,7 @@ mod tests {
             ("Sun Nov  6 08:49:47 1994", Some(10_000)),
             ("Sun, 06 Nov 1994 08:49:07 GMT", Some(0)),
             ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
-            ("Sun, 06 Nov 2094 08:49:37 GMT", Some(900_000)),
+            ("Sat, 06 Nov 2094 08:49:37 GMT", Some(900_000)),
             ("", None),
             (" ", None),
             ("-1", None),
@@ -51,6 +51,7 @@ mod tests {
             ("soon", None),
             ("７", None),
             ("Sun, 06 Nov 1994", None),
+            ("Mon, 06 Nov 1994 08:49:47 GMT", None),
             ("Sun, 99 Nov 1994 08:49:37 GMT", None),
         ];
         for (text, millis) in table {

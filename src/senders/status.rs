@@ -23,12 +23,8 @@ pub fn judge(
     now_ms: i64,
     said: impl FnOnce(Answer) -> Said,
 ) -> Result<Receipt, DeliveryError> {
-    let answer = |detail: &str| Answer {
-        status: Some(status),
-        detail: detail.to_owned(),
-        sent: true,
-        ..Answer::default()
-    };
+    let answer =
+        |detail: &str| Answer { status: Some(status), detail: detail.to_owned(), sent: true, ..Answer::default() };
     let wait = |detail: &str| Answer { retry_after: pause(retry_after, now_ms), ..answer(detail) };
     match status {
         200..=299 => match said(answer("")) {
@@ -45,7 +41,9 @@ pub fn judge(
         400 | 404 | 405 | 413 | 415 | 422 => match said(answer("")) {
             Said::Refusal(error) => Err(error),
             // A success body on a refusing status is no success.
-            Said::Success(_) | Said::Nothing => Err(DeliveryError::Permanent(answer("the platform refuses the request"))),
+            Said::Success(_) | Said::Nothing => {
+                Err(DeliveryError::Permanent(answer("the platform refuses the request")))
+            }
         },
         _ => match said(answer("")) {
             Said::Refusal(error) => Err(error),
@@ -94,7 +92,11 @@ mod tests {
         for (statuses, expected) in rows {
             for status in statuses {
                 assert_eq!(class(*status, |_| Said::Nothing), Some(expected), "{status}");
-                assert_eq!(class(*status, |_| Said::Success(Receipt::default())), Some(expected), "{status}, success body");
+                assert_eq!(
+                    class(*status, |_| Said::Success(Receipt::default())),
+                    Some(expected),
+                    "{status}, success body"
+                );
             }
         }
         for status in [200, 201, 204, 299] {
@@ -116,7 +118,9 @@ mod tests {
 
     #[test]
     fn a_wait_is_kept_for_429_and_5xx_alone() {
-        let wait = |status| judge(status, Some("7"), 0, |_| Said::Nothing).err().and_then(|e| e.answer().and_then(|a| a.retry_after));
+        let wait = |status| {
+            judge(status, Some("7"), 0, |_| Said::Nothing).err().and_then(|e| e.answer().and_then(|a| a.retry_after))
+        };
         assert_eq!(wait(429), Some(Duration::from_secs(7)));
         assert_eq!(wait(503), Some(Duration::from_secs(7)));
         for status in [200, 302, 400, 403, 408, 409, 425] {
@@ -128,7 +132,8 @@ mod tests {
     fn only_a_status_without_a_row_is_unclassified() {
         for status in 100..=999 {
             let answer = judge(status, None, 0, |_| Said::Nothing).err().and_then(|e| e.answer().cloned());
-            let known = matches!(status, 200..=408 | 413 | 415 | 422 | 425 | 429 | 500..=599) && !matches!(status, 402 | 406);
+            let known =
+                matches!(status, 200..=408 | 413 | 415 | 422 | 425 | 429 | 500..=599) && !matches!(status, 402 | 406);
             assert_eq!(answer.as_ref().map(|a| a.unclassified), Some(!known), "{status}");
             assert_eq!(answer.map(|a| (a.status, a.sent)), Some((Some(status), true)), "{status}");
         }

@@ -139,11 +139,9 @@ impl ConsumerContext for Context {
                     committed.push((element.topic().to_owned(), element.partition(), next));
                 }
                 (Ok(()), _) => {}
-                (Err(e), _) => self.record(Event::CommitFailed(format!(
-                    "{} [{}]: {e}",
-                    element.topic(),
-                    element.partition()
-                ))),
+                (Err(e), _) => {
+                    self.record(Event::CommitFailed(format!("{} [{}]: {e}", element.topic(), element.partition())))
+                }
             }
         }
         if !committed.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -169,6 +169,25 @@ impl Asker {
     pub(super) fn order(&self, assignment: &Assignment, to: UnblockTo) {
         let result = self.try_order(assignment, to);
         let _ = self.sender.send(Note::Ordered { generation: assignment.generation, result });
+    }
+
+    /// Commits what is stored before the group is left. The commit that comes with leaving is refused for good while
+    /// the group rebalances, and then everything since the last one would be read again; here it is tried again.
+    pub(super) fn flush(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.consumer.commit_consumer_state(CommitMode::Sync) {
+                Ok(()) => break,
+                Err(e) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => break,
+                Err(error) if Instant::now() >= deadline => {
+                    tracing::warn!(%error, "the last positions were not committed");
+                    break;
+                }
+                Err(error) => tracing::debug!(%error, "positions cannot be committed yet"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let _ = self.sender.send(Note::Flushed);
     }
 
     fn try_order(&self, assignment: &Assignment, to: UnblockTo) -> Result<i64, String> {

@@ -84,8 +84,7 @@ impl<'a> Iterator for RawHeaders<'a> {
         }
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
         // SAFETY: `headers` belongs to the message; past the last one the call answers with an error and sets nothing.
-        let err =
-            unsafe { sys::rd_kafka_header_get_all(self.headers, self.next, &mut name, &mut value, &mut size) };
+        let err = unsafe { sys::rd_kafka_header_get_all(self.headers, self.next, &mut name, &mut value, &mut size) };
         if err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return None;
         }

@@ -40,6 +40,9 @@ pub(super) enum Next {
 /// How long a partition rests before a record that was dropped is read again: it may be dropped again.
 pub(super) const REREAD_AFTER: Duration = Duration::from_secs(1);
 
+/// A client that gives nothing for this long, though there is more, has lost a wake-up.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
 pub(super) struct Part {
     pub(super) assignment: Arc<Assignment>,
     pub(super) state: State,
@@ -60,6 +63,10 @@ pub(super) struct Part {
     pub(super) last_timestamp_ms: Option<i64>,
     /// An order is being carried out.
     pub(super) ordering: bool,
+    /// Where it stood, though there was more, and since when.
+    pub(super) stuck: Option<(i64, Instant)>,
+    /// Where it was taken up anew since nothing came; once per position.
+    pub(super) nudged_at: Option<i64>,
 }
 
 impl Part {
@@ -78,6 +85,8 @@ impl Part {
             high: None,
             last_timestamp_ms: None,
             ordering: false,
+            stuck: None,
+            nudged_at: None,
         }
     }
 
@@ -95,8 +104,42 @@ impl Part {
         self.tracker.last_received().map(|last| NextOffset::after(last).get()).or(self.start)
     }
 
+    /// Notes whether records are there and none come; `true` once that has lasted.
+    pub(super) fn is_stuck(&mut self, now: Instant) -> bool {
+        let behind = self.position().filter(|at| self.high.is_some_and(|high| *at < high));
+        let reading = matches!(self.state, State::Reading) && self.paused == Some(false);
+        self.stuck = match (behind.filter(|_| reading), self.stuck) {
+            (Some(at), Some((then, since))) if then == at => Some((at, since)),
+            (Some(at), _) => Some((at, now)),
+            (None, _) => None,
+        };
+        // Behind the last record there may be only markers of transactions: then there is nothing to wait for.
+        self.stuck.is_some_and(|(at, since)| now - since >= STUCK_AFTER && self.nudged_at != Some(at))
+    }
+
     /// What is to be stored, if anything is new.
     pub(super) fn to_store(&self) -> Option<NextOffset> {
         self.tracker.frontier().filter(|next| self.held && self.stored.is_none_or(|stored| *next > stored))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_gives_nothing_for_a_minute_is_taken_up_anew_once_per_position() {
+        let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
+        let begin = Instant::now();
+        (part.start, part.high, part.paused) = (Some(5), Some(9), Some(false));
+        assert!(!part.is_stuck(begin));
+        assert!(!part.is_stuck(begin + Duration::from_secs(59)));
+        assert!(part.is_stuck(begin + Duration::from_secs(60)));
+        part.nudged_at = Some(5);
+        assert!(!part.is_stuck(begin + Duration::from_secs(90)));
+        (part.nudged_at, part.paused) = (None, Some(true));
+        assert!(!part.is_stuck(begin + Duration::from_secs(90)), "paused on purpose");
+        (part.paused, part.high) = (Some(false), Some(5));
+        assert!(!part.is_stuck(begin + Duration::from_secs(500)), "nothing more is there");
     }
 }

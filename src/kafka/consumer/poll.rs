@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
 
 use rdkafka::Message;
 use rdkafka::consumer::BaseConsumer;
@@ -15,22 +15,23 @@ use super::context::Context;
 use super::lookup::Asker;
 use super::part::{Next, Part, State};
 use super::rebalance::Revoked;
+use super::stop::Stopping;
 use super::ticket::{Assignment, Open, Ticket};
 use super::view::{ConsumerView, Snapshot};
+use crate::kafka::now_ms;
+
 use super::{ConsumerFailed, End, Flow, Handler, Note, Settings, message};
 
 const LONGEST_POLL: Duration = Duration::from_millis(100);
 /// While something drains, or everything rests, tickets must not wait for a poll to end.
-const SHORT_POLL: Duration = Duration::from_millis(10);
+pub(super) const SHORT_POLL: Duration = Duration::from_millis(10);
 /// Skipping this long means that the bound lasts. Not sooner: a pause throws away what was fetched ahead.
 const PAUSE_AFTER: Duration = Duration::from_millis(500);
 const BATCH: usize = 256;
 const VIEW_EVERY: Duration = Duration::from_secs(1);
-/// How long leaving the group may take.
-const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) struct Poller<H> {
-    name: String,
+    pub(super) name: String,
     pub(super) consumer: Arc<BaseConsumer<Context>>,
     pub(super) settings: Settings,
     pub(super) handler: H,
@@ -42,7 +43,7 @@ pub(super) struct Poller<H> {
     /// Which generation a partition is in. Its keys intern the topic names.
     pub(super) current: HashMap<Arc<str>, HashMap<i32, u64>>,
     pub(super) revoked: VecDeque<Revoked>,
-    pub(super) stopping: Option<Instant>,
+    pub(super) stopping: Option<Stopping>,
     /// The bound lasts: every partition is paused.
     pub(super) resting: bool,
     skipping_since: Option<Instant>,
@@ -56,11 +57,6 @@ pub(super) struct Poller<H> {
     /// The client said that some position is out of range, but not which.
     pub(super) suspicious: bool,
     pub(super) counts: Snapshot,
-}
-
-/// Epoch milliseconds.
-pub(super) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl<H: Handler> Poller<H> {
@@ -225,6 +221,11 @@ impl<H: Handler> Poller<H> {
             Note::Order(order) => self.ordered_by_operator(&order),
             Note::Ordered { generation, result } => self.order_done(generation, result),
             Note::Stop(drain) => self.stop(drain),
+            Note::Flushed => {
+                if let Some(stopping) = &mut self.stopping {
+                    stopping.flushed = true;
+                }
+            }
         }
     }
 
@@ -260,44 +261,5 @@ impl<H: Handler> Poller<H> {
     pub(super) fn changed(&mut self) {
         self.next_view = Instant::now() + VIEW_EVERY;
         self.refresh_view();
-    }
-
-    /// Stores what there is and gives the rest back.
-    fn let_everything_go(&mut self) {
-        let all: Vec<u64> = self.parts.keys().copied().collect();
-        for generation in &all {
-            self.leave(*generation, State::Leaving);
-        }
-        for part in self.parts.values() {
-            part.assignment.set_gone();
-        }
-        self.take_notes();
-        self.store();
-        self.answer_outstanding();
-        for generation in all {
-            self.forget(generation);
-        }
-        self.changed();
-    }
-
-    /// Dropping the client leaves the group and commits what was stored. With the coordinator away that has no end of
-    /// its own: then the client is abandoned to the thread that waits for it.
-    fn leave_group(self) {
-        let Self { name, consumer, asker, .. } = self;
-        consumer.context().set_closing();
-        drop(asker);
-        let (left, wait) = channel();
-        let leave = move || {
-            // Helper threads that still ask hold the client, but not for long: all assignments are gone.
-            while Arc::strong_count(&consumer) > 1 {
-                std::thread::sleep(SHORT_POLL);
-            }
-            drop(consumer);
-            let _ = left.send(());
-        };
-        let spawned = std::thread::Builder::new().name(format!("{name}-close")).spawn(leave);
-        if spawned.is_err() || wait.recv_timeout(CLOSE_WITHIN).is_err() {
-            tracing::warn!(consumer = %name, "leaving the group takes too long: not waited for");
-        }
     }
 }

@@ -10,6 +10,7 @@ use super::context::Event;
 use super::lookup::{Subject, Surveyed};
 use super::part::{Next, Part, State};
 use super::poll::Poller;
+use super::ticket::Assignment;
 use super::view::Parked;
 use crate::kafka::offsets::NextOffset;
 
@@ -160,7 +161,12 @@ impl<H: Handler> Poller<H> {
                 }
                 _ => {}
             }
-            if let Some(suspect) = answer.suspect {
+            if part.is_stuck(Instant::now()) {
+                part.nudged_at = part.position();
+                let Assignment { topic, partition, .. } = &*part.assignment;
+                tracing::error!(kafka.topic = %topic, kafka.partition = partition, "nothing comes, though there is more");
+                self.turn(answer.generation, Next::Reread);
+            } else if let Some(suspect) = answer.suspect {
                 self.judge_suspect(answer.generation, suspect, answer.low, answer.high);
             }
         }

@@ -1,24 +1,24 @@
-//! Assignment, revocation, orders, stopping: partitions come and go.
+//! Assignment and revocation: partitions come and go.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::Handler;
 use super::context::Event;
 use super::lookup::Verdict;
 use super::part::{Next, Part, REREAD_AFTER, State};
 use super::poll::Poller;
 use super::ticket::Assignment;
 use super::view::Parked;
-use super::{Handler, UnblockOrder};
 
 /// Partitions that are to be handed back together.
 pub(super) struct Revoked {
-    generations: Vec<u64>,
-    deadline: Instant,
+    pub(super) generations: Vec<u64>,
+    pub(super) deadline: Instant,
 }
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
@@ -64,7 +64,7 @@ impl<H: Handler> Poller<H> {
         assignment
     }
 
-    fn look(&mut self, wanted: Vec<Arc<Assignment>>) {
+    pub(super) fn look(&mut self, wanted: Vec<Arc<Assignment>>) {
         let again = wanted.clone();
         if !wanted.is_empty() && !self.asker.spawn(move |asker| asker.look(wanted)) {
             self.unasked.extend(again);
@@ -84,7 +84,7 @@ impl<H: Handler> Poller<H> {
         self.changed();
     }
 
-    fn start(&mut self, generation: u64, at: i64) {
+    pub(super) fn start(&mut self, generation: u64, at: i64) {
         let Some(part) = self.parts.get_mut(&generation) else { return };
         let Assignment { topic, partition, .. } = &*part.assignment;
         let mut list = TopicPartitionList::new();
@@ -118,7 +118,7 @@ impl<H: Handler> Poller<H> {
         part.state = State::Parked(parked);
     }
 
-    fn generations(&self, list: &[(String, i32)]) -> Vec<u64> {
+    pub(super) fn generations(&self, list: &[(String, i32)]) -> Vec<u64> {
         list.iter().filter_map(|(topic, p)| self.current.get(topic.as_str())?.get(p).copied()).collect()
     }
 
@@ -200,7 +200,7 @@ impl<H: Handler> Poller<H> {
     fn take_up(&mut self, generation: u64, next: Next) {
         let Some(part) = self.parts.get(&generation) else { return };
         let (topic, partition) = (part.assignment.topic.clone(), part.assignment.partition);
-        let (at, committed) = (part.frontier(), part.committed);
+        let (at, committed, nudged_at) = (part.frontier(), part.committed, part.nudged_at);
         self.let_go(&[generation], true);
         let soon = Instant::now() + REREAD_AFTER;
         let state = match (&next, at) {
@@ -210,7 +210,7 @@ impl<H: Handler> Poller<H> {
         };
         let assignment = self.add(&topic, partition, state);
         if let Some(part) = self.parts.get_mut(&assignment.generation) {
-            part.committed = committed;
+            (part.committed, part.nudged_at) = (committed, nudged_at);
         }
         match next {
             Next::Order(to) => self.order(assignment, to),
@@ -221,7 +221,7 @@ impl<H: Handler> Poller<H> {
     }
 
     /// Hands partitions back: the position of what is finished, then the partition, then what is not finished.
-    fn let_go(&mut self, generations: &[u64], store: bool) {
+    pub(super) fn let_go(&mut self, generations: &[u64], store: bool) {
         for part in generations.iter().filter_map(|g| self.parts.get(g)) {
             part.assignment.set_gone();
         }
@@ -259,87 +259,10 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    fn check(&mut self, result: rdkafka::error::KafkaResult<()>, what: &str) {
+    pub(super) fn check(&mut self, result: rdkafka::error::KafkaResult<()>, what: &str) {
         if let Err(error) = result {
             tracing::error!(%error, "{what} was refused");
             self.counts.last_error = Some(format!("{what} was refused: {error}"));
-        }
-    }
-
-    pub(super) fn ordered_by_operator(&mut self, order: &UnblockOrder) {
-        let generation = self.current.get(order.topic.as_str()).and_then(|t| t.get(&order.partition)).copied();
-        // Another member's partition.
-        let Some(part) = generation.and_then(|g| self.parts.get(&g)) else { return };
-        tracing::warn!(kafka.topic = %order.topic, kafka.partition = order.partition, to = ?order.to, "operator's order");
-        if matches!(part.state, State::Parked(_)) {
-            self.order(part.assignment.clone(), order.to);
-        } else if let Some(generation) = generation {
-            self.turn(generation, Next::Order(order.to));
-        }
-    }
-
-    fn order(&mut self, assignment: Arc<Assignment>, to: super::UnblockTo) {
-        let Some(part) = self.parts.get_mut(&assignment.generation) else { return };
-        if !std::mem::replace(&mut part.ordering, true) && !self.asker.spawn(move |a| a.order(&assignment, to)) {
-            part.ordering = false;
-        }
-    }
-
-    pub(super) fn order_done(&mut self, generation: u64, result: Result<i64, String>) {
-        let Some(part) = self.parts.get_mut(&generation) else { return };
-        part.ordering = false;
-        if part.assignment.is_leaving() {
-            return;
-        }
-        match result {
-            Ok(at) => {
-                part.committed = Some(at);
-                self.start(generation, at);
-            }
-            Err(why) => {
-                tracing::error!(kafka.topic = %part.assignment.topic, "the order failed: {why}");
-                self.counts.last_error = Some(why);
-                // A partition that was healthy before the order goes on from its committed position.
-                if matches!(part.state, State::Judging) {
-                    let assignment = part.assignment.clone();
-                    self.look(vec![assignment]);
-                }
-            }
-        }
-        self.changed();
-    }
-
-    pub(super) fn stop(&mut self, drain: Duration) {
-        if self.stopping.is_some() {
-            return;
-        }
-        self.stopping = Some(Instant::now() + drain);
-        let all: Vec<u64> = self.parts.keys().copied().collect();
-        for generation in all {
-            self.leave(generation, State::Leaving);
-        }
-    }
-
-    pub(super) fn has_stopped(&self, now: Instant) -> bool {
-        self.stopping.is_some_and(|deadline| now >= deadline || self.parts.values().all(|p| p.pending() == 0))
-    }
-
-    /// A rebalance that was recorded and not answered would keep the group from being left.
-    pub(super) fn answer_outstanding(&mut self) {
-        while let Some(event) = self.consumer.context().next() {
-            match event {
-                Event::Assigned(_) => {
-                    self.check(self.consumer.incremental_assign(&TopicPartitionList::new()), "assign");
-                }
-                Event::Revoked(list) => {
-                    let generations = self.generations(&list);
-                    self.revoked.push_back(Revoked { generations, deadline: Instant::now() });
-                }
-                Event::Lost(_) | Event::Committed(_) | Event::CommitFailed(_) => self.commit_event(event),
-            }
-        }
-        while let Some(Revoked { generations, .. }) = self.revoked.pop_front() {
-            self.let_go(&generations, true);
         }
     }
 }

@@ -227,7 +227,7 @@ fn headers_that_cannot_be_read_are_counted_and_everything_else_is_kept() {
     let topic = CString::new("t").unwrap();
     unsafe {
         let headers = sys::rd_kafka_headers_new(4);
-        let mut add = |name: &[u8], value: Option<&[u8]>| {
+        let add = |name: &[u8], value: Option<&[u8]>| {
             let (ptr, len) = value.map_or((std::ptr::null(), -1), |v| (v.as_ptr(), v.len() as isize));
             sys::rd_kafka_header_add(headers, name.as_ptr().cast(), name.len() as isize, ptr.cast(), len);
         };
@@ -262,7 +262,8 @@ fn null_and_empty_and_repeated_headers_are_published_and_read_back_as_they_were(
     let mock = Mock::new(&[("t", 1)]);
     let producer = Producer::new(&mock.config()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let header = |value: Option<&'static [u8]>| Header { name: "h".into(), value: value.map(bytes::Bytes::from_static) };
+    let header =
+        |value: Option<&'static [u8]>| Header { name: "h".into(), value: value.map(bytes::Bytes::from_static) };
     let headers = [header(None), header(Some(b"")), header(Some(b"\xff\x00")), header(Some(b""))];
     let pairs: [Option<&[u8]>; 3] = [None, Some(b""), Some(b"v")];
     let mut expected = Vec::new();
@@ -293,4 +294,17 @@ fn a_send_whose_future_is_dropped_is_still_written_and_flush_waits_for_it() {
     });
     producer.flush(Duration::from_secs(10)).unwrap();
     assert_eq!(mock.cluster().watermarks("t", 0).unwrap(), (0, 1));
+}
+
+#[test]
+fn refused_commits_are_counted_and_made_up_for() {
+    let mock = Mock::new(&[("t", 1)]);
+    mock.produce("t", 0, 4);
+    mock.refuse_commits(2);
+    let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::finishing());
+    eventually("the refusals are counted", || member.view.snapshot().commit_errors >= 2);
+    eventually("then it is committed", || mock.committed("t", 0) == Some(4));
+    eventually("and known", || member.partition(0).unwrap().committed == Some(4));
+    assert!(member.view.snapshot().last_error.is_some());
+    member.stop(SHORT);
 }

@@ -122,7 +122,7 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    pub(super) fn new(topic: Arc<str>, partition: i32, generation: u64) -> Self {
+    pub(crate) fn new(topic: Arc<str>, partition: i32, generation: u64) -> Self {
         Self { topic, partition, generation, leaving: AtomicBool::new(false), gone: AtomicBool::new(false) }
     }
 
@@ -136,11 +136,11 @@ impl Assignment {
         self.gone.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_leaving(&self) {
+    pub(crate) fn set_leaving(&self) {
         self.leaving.store(true, Ordering::Release);
     }
 
-    pub(super) fn set_gone(&self) {
+    pub(crate) fn set_gone(&self) {
         self.leaving.store(true, Ordering::Release);
         self.gone.store(true, Ordering::Release);
     }
@@ -160,6 +160,17 @@ pub struct Ticket {
 impl Ticket {
     pub(super) fn new(assignment: Arc<Assignment>, open: Arc<Open>, seq: u64, sender: Sender<Note>) -> Self {
         Self { assignment, open, seq, sender: Some(sender) }
+    }
+
+    /// A ticket of no consumer, and what it was completed with: for tests of those who hold tickets.
+    #[cfg(test)]
+    pub(crate) fn stub(assignment: Arc<Assignment>, seq: u64) -> (Self, impl FnMut() -> Option<End>) {
+        let (sender, notes) = std::sync::mpsc::channel();
+        let ended = move || match notes.try_recv() {
+            Ok(Note::Done { end, .. }) => Some(end),
+            _ => None,
+        };
+        (Self::new(assignment, Arc::new(Open::new(0)), seq, sender), ended)
     }
 
     /// The assignment its record came with.
@@ -187,7 +198,8 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.sender.is_some() {
+        // Of an assignment that is gone nobody waits for an end.
+        if self.sender.is_some() && !self.assignment.is_gone() {
             let Assignment { topic, partition, .. } = &*self.assignment;
             tracing::error!(kafka.topic = %topic, kafka.partition = partition, seq = self.seq, "work on a record was dropped");
             self.send(End::Lost);
@@ -198,5 +210,49 @@ impl Drop for Ticket {
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ticket({} [{}] #{})", self.assignment.topic, self.assignment.partition, self.seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Outcome;
+
+    fn assignment() -> Arc<Assignment> {
+        Arc::new(Assignment::new("t".into(), 0, 1))
+    }
+
+    #[test]
+    fn a_ticket_says_its_end_once_and_a_dropped_one_says_that_it_was_lost() {
+        let (ticket, mut ended) = Ticket::stub(assignment(), 0);
+        ticket.complete(End::Finished(Outcome::Duplicate));
+        assert_eq!((ended(), ended()), (Some(End::Finished(Outcome::Duplicate)), None));
+
+        let (ticket, mut ended) = Ticket::stub(assignment(), 0);
+        let panicked = std::thread::spawn(move || {
+            let _held = ticket;
+            panic!("the work on it panics");
+        });
+        assert!(panicked.join().is_err());
+        assert_eq!(ended(), Some(End::Lost));
+    }
+
+    #[test]
+    fn of_an_assignment_that_is_gone_nobody_waits_for_an_end() {
+        let (ticket, mut ended) = Ticket::stub(assignment(), 0);
+        ticket.assignment().set_gone();
+        assert!(ticket.assignment().is_leaving() && ticket.assignment().is_gone());
+        drop(ticket);
+        assert_eq!(ended(), None);
+    }
+
+    #[test]
+    fn a_stage_is_read_back_as_it_was_set() {
+        let open = Open::new(7);
+        for stage in [Stage::Waiting, Stage::Queued, Stage::Claiming, Stage::Sending, Stage::Settling, Stage::Held] {
+            open.set_stage(stage);
+            assert_eq!(open.stage(), stage);
+        }
+        assert_eq!(open.since_ms(), 7);
     }
 }

@@ -11,8 +11,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::Handler;
 use super::context::Context;
 use super::part::{Part, State};
-use super::poll::{Poller, now_ms};
+use super::poll::Poller;
 use super::ticket::Stage;
+use crate::kafka::now_ms;
 
 /// The latest snapshot, shared by the polling thread and whoever looks.
 #[derive(Debug, Default)]

@@ -114,7 +114,10 @@ fn an_input_record_that_looks_like_ours_is_plain_bytes_unless_it_was_replayed() 
     assert_eq!((read.first_attempt_ms, read.resends), (Some(NOW - 7_000), 1));
     assert_eq!(read.last.map(|l| l.class), Some("retry".into()));
     assert_eq!(read.replay, Some(Replay { id: "r-9".into(), replays: 2, force: false }));
-    assert_eq!((read.attempts, read.pass, read.due_ms, read.retry_since_ms, read.parked_at_ms), (0, 0, None, None, None));
+    assert_eq!(
+        (read.attempts, read.pass, read.due_ms, read.retry_since_ms, read.parked_at_ms),
+        (0, 0, None, None, None)
+    );
 }
 
 #[test]
@@ -211,8 +214,8 @@ fn arbitrary() -> impl Strategy<Value = Envelope> {
         .prop_map(|(t, partition, offset, timestamp_ms)| Origin { topic: t.into(), partition, offset, timestamp_ms });
     let last = ("[a-z]{1,20}", "[ -~]{0,250}", proptest::option::of(100..1000u16))
         .prop_map(|(class, code, status)| LastAttempt { class, code, status });
-    let replay = ("[ -~]{0,100}", 0..1_000_000u32, any::<bool>())
-        .prop_map(|(id, replays, force)| Replay { id, replays, force });
+    let replay =
+        ("[ -~]{0,100}", 0..1_000_000u32, any::<bool>()).prop_map(|(id, replays, force)| Replay { id, replays, force });
     let counts = (0..=1_000_000u32, 0..=1_000_000u32, 0..=1_000_000u32);
     let times = (1..=NOW, time(), proptest::option::of(1..NOW + 1_000_000), time(), time());
     (origin, counts, times, proptest::option::of(last), proptest::option::of(replay)).prop_map(

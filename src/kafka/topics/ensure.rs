@@ -1,6 +1,7 @@
 //! The worker's own topics: created with the right settings, or named with the commands that make them; checked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
@@ -92,7 +93,8 @@ impl Cluster {
         let brokers = self.broker_count()?;
         let inputs = self.inputs()?;
         let names: Vec<&str> = inputs.iter().map(|t| t.name.as_str()).collect();
-        let max_bytes = limit(self.describe(&names)?.values());
+        let read = self.describe_patiently(&names)?;
+        let max_bytes = limit(read.values());
         let existing: BTreeSet<String> = self.topics()?.into_iter().map(|t| t.name).collect();
         let missing: Vec<&OwnedTopic> = owned.iter().filter(|t| !existing.contains(&t.name)).collect();
         let mut ensured = Ensured::default();
@@ -102,15 +104,33 @@ impl Cluster {
                 ensured.created = self.create(&missing, &plan)?;
             } else {
                 let brokers = &self.config.brokers;
-                let named = missing.iter().map(|t| Missing { topic: t.name.clone(), command: plan.command(t, brokers) });
+                let named =
+                    missing.iter().map(|t| Missing { topic: t.name.clone(), command: plan.command(t, brokers) });
                 ensured.missing = named.collect();
             }
         }
         let names: Vec<&str> = owned.iter().map(|t| t.name.as_str()).collect();
-        let settings = self.describe(&names)?;
+        let names: Vec<&str> =
+            names.into_iter().filter(|name| !ensured.missing.iter().any(|m| m.topic == *name)).collect();
+        let settings = self.describe_patiently(&names)?;
         let infos = self.topics()?;
         ensured.findings = findings(owned, &infos, &settings, brokers, max_bytes, &self.config.brokers);
+        let inputs = inputs.iter().filter(|t| !read.contains_key(&t.name)).map(|t| t.name.as_str());
+        let owned = names.iter().copied().filter(|name| !settings.contains_key(*name));
+        ensured.findings.extend(inputs.chain(owned).map(unreadable));
         Ok(ensured)
+    }
+
+    /// A new topic is known to its brokers only after a moment.
+    fn describe_patiently(&self, names: &[&str]) -> Result<BTreeMap<String, TopicSettings>, AdminError> {
+        let deadline = Instant::now() + super::TIMEOUT;
+        loop {
+            let described = self.describe(names)?;
+            if described.len() >= names.len() || Instant::now() >= deadline {
+                return Ok(described);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     fn create(&self, missing: &[&OwnedTopic], plan: &Plan) -> Result<Vec<String>, AdminError> {
@@ -130,7 +150,9 @@ impl Cluster {
                 Ok(name) => created.push(name),
                 // Another replica was quicker.
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((name, code)) => return Err(AdminError::of(code, format!("topic {name} cannot be created: {code}"))),
+                Err((name, code)) => {
+                    return Err(AdminError::of(code, format!("topic {name} cannot be created: {code}")));
+                }
             }
         }
         Ok(created)
@@ -149,11 +171,22 @@ impl Cluster {
     }
 
     fn default_replication(&self) -> Result<i64, AdminError> {
-        let Some(id) = self.metadata()?.brokers().first().map(rdkafka::metadata::MetadataBroker::id) else { return Ok(1) };
+        let Some(id) = self.metadata()?.brokers().first().map(rdkafka::metadata::MetadataBroker::id) else {
+            return Ok(1);
+        };
         let answers = block_on(self.admin.describe_configs(&[ResourceSpecifier::Broker(id)], &options()))?;
         let resource = answers.into_iter().next().and_then(Result::ok);
         let value = resource.and_then(|r| r.get("default.replication.factor")?.value.clone());
         Ok(value.and_then(|v| v.parse().ok()).unwrap_or(1))
+    }
+}
+
+fn unreadable(topic: &str) -> Finding {
+    Finding {
+        level: Level::Warn,
+        topic: topic.to_owned(),
+        text: "its settings cannot be read, so they were not checked".into(),
+        mend: "grant DescribeConfigs on it".into(),
     }
 }
 

@@ -3,15 +3,15 @@
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rdkafka::bindings as sys;
 use rdkafka::client::Client;
 use rdkafka::types::RDKafkaType;
 
 use super::Context;
-use crate::kafka::Config;
 use crate::kafka::settings::{self, SettingsError};
+use crate::kafka::{Config, now_ms};
 
 const EVERY: Duration = Duration::from_secs(2);
 const WITHIN_MS: i32 = 2000;
@@ -83,8 +83,4 @@ fn answers(client: &Client<Context>) -> bool {
         }
         err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
     }
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }

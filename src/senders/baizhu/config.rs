@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::Endpoint;
-
-/// A key at fault and the reason.
-pub type Problem = (String, String);
+use crate::senders::Problem;
 
 /// The keys that only 百助 accounts have.
 #[derive(Clone, Debug, Default, Deserialize)]

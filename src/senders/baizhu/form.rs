@@ -14,7 +14,8 @@ pub(super) fn multipart(form: &Form) -> (String, Bytes) {
     let boundary = boundary(form);
     let mut body = String::with_capacity(form.iter().map(|(n, v)| n.len() + v.len() + 96).sum::<usize>() + 48);
     for (name, value) in form {
-        for part in ["--", &boundary, "\r\nContent-Disposition: form-data; name=\"", name, "\"\r\n\r\n", value, "\r\n"] {
+        for part in ["--", &boundary, "\r\nContent-Disposition: form-data; name=\"", name, "\"\r\n\r\n", value, "\r\n"]
+        {
             body.push_str(part);
         }
     }
@@ -30,15 +31,18 @@ pub(super) fn urlencoded(form: &Form) -> (String, Bytes) {
     ("application/x-www-form-urlencoded".into(), body.into())
 }
 
-/// Derived from the fields, not random, and in none of their values.
+/// Derived from the fields, not random.
 fn boundary(form: &Form) -> String {
-    let mut seed: String = form.iter().flat_map(|(name, value)| [name.as_ref(), "\0", value, "\0"]).collect();
+    absent_from(form, form.iter().flat_map(|(name, value)| [name.as_ref(), "\0", value, "\0"]).collect())
+}
+
+/// The first of a sequence that begins with `seed` and stands in no value; no form can hold all of it.
+fn absent_from(form: &Form, mut seed: String) -> String {
     loop {
         let candidate = format!("postback-{}", md5_hex(&seed));
         if !form.iter().any(|(_, value)| value.contains(&candidate)) {
             return candidate;
         }
-        // No value can hold every member of this sequence.
         seed = candidate;
     }
 }
@@ -74,11 +78,12 @@ mod tests {
 
     #[test]
     fn a_boundary_is_in_none_of_the_values() {
-        // A value cannot contain the hash of itself, so the walk is begun one step further on.
-        let first = boundary(&fields(&[("a", "x")]));
-        let form = fields(&[("a", "x"), ("b", &first)]);
-        let chosen = boundary(&form);
-        assert!(form.iter().all(|(_, value)| !value.contains(&chosen)));
+        let first = absent_from(&[], "seed".into());
+        let second = absent_from(&[], first.clone());
+        let form = fields(&[("a", &first), ("b", &format!("x{second}y"))]);
+        let third = absent_from(&form, "seed".into());
+        assert!(third != first && third != second);
+        assert_eq!(third, absent_from(&[], second));
     }
 
     #[test]

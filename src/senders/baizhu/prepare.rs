@@ -64,11 +64,7 @@ impl Settings {
         Ok(Prepared { native: endpoint.native().into(), payload, warnings, never_repeat })
     }
 
-    fn extras<'e>(
-        &self,
-        event: &'e ConversionEvent,
-        warnings: &mut Vec<String>,
-    ) -> Result<Extras<'e>, DeliveryError> {
+    fn extras<'e>(&self, event: &'e ConversionEvent, warnings: &mut Vec<String>) -> Result<Extras<'e>, DeliveryError> {
         let product_name = match event.params.get("product_name") {
             Some(name) => Some(name.as_str().ok_or_else(|| invalid(PRODUCT_NAME, "not a text"))?),
             None => None,
@@ -82,7 +78,9 @@ impl Settings {
                 refund = self.amount(order.refund.as_ref(), "order.refund.minor", "order.refund.currency")?;
             }
             Settlement::Cpa => {
-                for (there, field) in [(order.amount.is_some(), "order.amount"), (order.refund.is_some(), "order.refund")] {
+                for (there, field) in
+                    [(order.amount.is_some(), "order.amount"), (order.refund.is_some(), "order.refund")]
+                {
                     if there {
                         warnings.push(format!("{field} is left out: the product is settled by action"));
                     }

@@ -171,7 +171,10 @@ fn native_names_override_and_mappings_add() {
     assert_eq!(sender("").prepare(&event).unwrap().native, "install");
     let event = edited(|e| e["platform_event"] = json!("effective_user"));
     assert_eq!(refusal(&sender(""), &event), ("unmapped_event", "platform_event".into()));
-    assert_eq!(refusal(&sender(""), &edited(|e| e["event_type"] = json!("pay"))), ("unmapped_event", "event_type".into()));
+    assert_eq!(
+        refusal(&sender(""), &edited(|e| e["event_type"] = json!("pay"))),
+        ("unmapped_event", "event_type".into())
+    );
 
     let map = BTreeMap::from([("pay".to_owned(), "back".to_owned())]);
     let mapped = Baizhu::new(toml::from_str(ACCOUNT).unwrap(), map).unwrap();
@@ -218,7 +221,10 @@ fn every_documented_key_is_read() {
 #[test]
 fn fields_take_the_configured_names_and_units() {
     let event = edited(|_| {});
-    assert_eq!(field(&sender("field.product_name = 'product_name'"), &event, "product_name").as_deref(), Some("斗地主"));
+    assert_eq!(
+        field(&sender("field.product_name = 'product_name'"), &event, "product_name").as_deref(),
+        Some("斗地主")
+    );
     assert_eq!(field(&sender("field.product_name = 'product_name'"), &event, "product-name"), None);
     let both = sender("field.product_name = 'both'");
     assert!(field(&both, &event, "product_name").is_some() && field(&both, &event, "product-name").is_some());
@@ -289,7 +295,10 @@ fn an_unknown_code_is_kept_and_counted_and_its_body_is_not() {
     let verdict = sender("").verdict(1, 200, None, r#"{"code":"bad\n","msg":"13812345678"}"#.as_bytes(), 0).remove(0);
     let error = verdict.unwrap_err();
     let answer = error.answer().unwrap();
-    assert_eq!((answer.code.as_str(), answer.status, answer.unclassified, answer.sent), ("bad?", Some(200), true, true));
+    assert_eq!(
+        (answer.code.as_str(), answer.status, answer.unclassified, answer.sent),
+        ("bad?", Some(200), true, true)
+    );
     assert!(!answer.detail.contains("138"));
 }
 

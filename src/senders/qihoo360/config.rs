@@ -6,10 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::matrix::{Entry, Line, Matrix};
-use crate::senders::NaturalDay;
-
-/// A key at fault and the reason.
-pub type Problem = (String, String);
+use crate::senders::{NaturalDay, Problem};
 
 /// The keys that only 360 accounts have. Credentials are not among them: they come with each request.
 #[derive(Clone, Debug, Default, Deserialize)]

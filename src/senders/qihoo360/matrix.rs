@@ -143,6 +143,11 @@ impl Matrix {
 fn entry(row: &'static str) -> Option<Entry> {
     let mut cells = row.split(',');
     let (code, canonical) = (cells.next()?, cells.next()?);
-    let lines = [Params::parse(cells.next()?), Params::parse(cells.next()?), Params::parse(cells.next()?), Params::parse(cells.next()?)];
+    let lines = [
+        Params::parse(cells.next()?),
+        Params::parse(cells.next()?),
+        Params::parse(cells.next()?),
+        Params::parse(cells.next()?),
+    ];
     Some(Entry { code, canonical, lines })
 }

@@ -43,8 +43,9 @@ impl Settings {
         let entry = self
             .entry(&event.event_type, event.platform_event.as_deref())
             .ok_or_else(|| unmapped(event, "no event code of 360"))?;
-        let allowed =
-            self.allowed(entry, line).ok_or_else(|| unmapped(event, "the product line does not know the event code"))?;
+        let allowed = self
+            .allowed(entry, line)
+            .ok_or_else(|| unmapped(event, "the product line does not know the event code"))?;
 
         let (click_name, click) = self.click(event, line, &mut warnings)?;
 

@@ -105,7 +105,9 @@ fn a_guard_is_a_duration_under_a_day() {
 
 #[test]
 fn a_setting_outside_its_list_does_not_parse() {
-    for text in ["trans_id_mode = 'sha1'", "errno2 = 'retry'", "validate.click_len = 'maybe'", "event_param.disallowed = 'x'"] {
+    for text in
+        ["trans_id_mode = 'sha1'", "errno2 = 'retry'", "validate.click_len = 'maybe'", "event_param.disallowed = 'x'"]
+    {
         assert!(toml::from_str::<Config>(text).is_err(), "{text}");
     }
 }
@@ -142,10 +144,7 @@ fn every_documented_key_is_read() {
 #[test]
 fn the_natural_day_defaults_to_shanghai_first_attempt_and_a_minute() {
     let day = sender("").natural_day().unwrap();
-    assert_eq!(
-        (day.tz, day.anchor_event_time, day.guard.as_secs()),
-        (chrono_tz::Asia::Shanghai, false, 60)
-    );
+    assert_eq!((day.tz, day.anchor_event_time, day.guard.as_secs()), (chrono_tz::Asia::Shanghai, false, 60));
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) const GROUP: &str = "g";
 
 /// Kafka as the client library imitates it.
 pub(super) struct Mock {
-    _client: Client<DefaultClientContext>,
+    client: Client<DefaultClientContext>,
     pub(super) brokers: String,
 }
 
@@ -31,8 +31,7 @@ impl Mock {
         let mut config = ClientConfig::new();
         config.set("test.mock.num.brokers", "1");
         let native = config.create_native_config().unwrap();
-        let client =
-            Client::new(&config, native, RDKafkaType::RD_KAFKA_PRODUCER, DefaultClientContext).unwrap();
+        let client = Client::new(&config, native, RDKafkaType::RD_KAFKA_PRODUCER, DefaultClientContext).unwrap();
         let brokers = unsafe {
             let cluster = sys::rd_kafka_handle_mock_cluster(client.native_ptr());
             sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
@@ -42,7 +41,7 @@ impl Mock {
             }
             CStr::from_ptr(sys::rd_kafka_mock_cluster_bootstraps(cluster)).to_str().unwrap().to_owned()
         };
-        Self { _client: client, brokers }
+        Self { client, brokers }
     }
 
     pub(super) fn config(&self) -> Config {
@@ -55,6 +54,15 @@ impl Mock {
 
     pub(super) fn cluster(&self) -> Cluster {
         Cluster::new(&self.config()).unwrap()
+    }
+
+    pub(super) fn refuse_commits(&self, count: usize) {
+        const OFFSET_COMMIT: i16 = 8;
+        let errors = vec![sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; count];
+        unsafe {
+            let cluster = sys::rd_kafka_handle_mock_cluster(self.client.native_ptr());
+            sys::rd_kafka_mock_push_request_errors_array(cluster, OFFSET_COMMIT, errors.len(), errors.as_ptr());
+        }
     }
 
     pub(super) fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
@@ -204,6 +212,9 @@ impl Member {
     }
 
     pub(super) fn join_as(config: &Config, kind: Kind, topic: &str, probe: Arc<Probe>) -> Self {
+        if std::env::var_os("POSTBACK_TEST_LOG").is_some() {
+            let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).try_init();
+        }
         let client = match kind {
             Kind::Input => settings::intake(config),
             // The group of the test, with the metadata interval of a waiting consumer.

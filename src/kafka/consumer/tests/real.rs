@@ -26,6 +26,17 @@ fn unique(stem: &str) -> String {
     format!("{stem}-{}-{}", since.as_micros(), COUNT.fetch_add(1, Ordering::SeqCst))
 }
 
+/// As every caller does: no answer means to ask again, e.g. while the broker loads the group's partition.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, AdminError>) -> Result<T, AdminError> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match ask() {
+            Err(AdminError::NoAnswer(_)) if Instant::now() < deadline => std::thread::sleep(SHORT),
+            other => return other,
+        }
+    }
+}
+
 struct Real {
     config: Config,
     cluster: Cluster,
@@ -66,7 +77,10 @@ impl Real {
 
     fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
         let name = (topic.to_owned(), partition);
-        self.cluster.committed(&self.config.group, std::slice::from_ref(&name)).unwrap().get(&name).copied()
+        patiently(|| self.cluster.committed(&self.config.group, std::slice::from_ref(&name)))
+            .unwrap()
+            .get(&name)
+            .copied()
     }
 }
 
@@ -80,23 +94,25 @@ fn a_first_start_begins_where_it_was_told_and_positions_are_set_only_while_the_g
     real.cluster = Cluster::new(&real.config).unwrap();
     let partitions = real.cluster.input_partitions().unwrap();
     assert_eq!(partitions, [(topic.clone(), 0), (topic.clone(), 1)]);
-    assert_eq!(real.cluster.committed(&real.config.group, &partitions).unwrap(), BTreeMap::new());
+    let committed = patiently(|| real.cluster.committed(&real.config.group, &partitions)).unwrap();
+    assert_eq!(committed, BTreeMap::new());
     assert_eq!(real.cluster.start_positions(StartFrom::Error, &partitions).unwrap(), None);
     let latest = real.cluster.start_positions(StartFrom::Latest, &partitions).unwrap().unwrap();
     assert_eq!(latest, [(topic.clone(), 0, 6), (topic.clone(), 1, 0)]);
     let first = real.cluster.start_positions(StartFrom::Earliest, &partitions).unwrap().unwrap();
-    real.cluster.commit_positions(&real.config.group, first.clone()).unwrap();
+    let commit = || patiently(|| real.cluster.commit_positions(&real.config.group, first.clone()));
+    commit().unwrap();
 
     let member = real.join(Kind::Input, &topic, Probe::finishing());
     eventually("all come", || member.probe.seen() == 6);
-    assert_eq!(real.cluster.commit_positions(&real.config.group, first.clone()), Err(AdminError::GroupActive));
+    assert_eq!(commit(), Err(AdminError::GroupActive));
     eventually("the view follows", || {
         let view = member.partition(0).unwrap();
         (view.frontier, view.committed, view.high, view.lag_records) == (Some(6), Some(6), Some(6), Some(0))
     });
     member.stop(SHORT);
     assert_eq!(real.committed(&topic, 0), Some(6));
-    real.cluster.commit_positions(&real.config.group, first).unwrap();
+    commit().unwrap();
 }
 
 #[test]

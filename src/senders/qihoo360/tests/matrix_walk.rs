@@ -66,7 +66,8 @@ fn all_cells_of_the_matrix_send_what_they_allow_and_refuse_the_rest() {
                 };
                 assert_eq!(members, allowed, "{code} on {line}");
                 assert_eq!(detail.get("event_param").is_none(), allowed.is_empty(), "{code} on {line}");
-                let stripped = sender.prepare(&event).unwrap().warnings.iter().filter(|w| w.contains("left out")).count();
+                let stripped =
+                    sender.prepare(&event).unwrap().warnings.iter().filter(|w| w.contains("left out")).count();
                 assert_eq!(stripped, ALL_PARAMS.len() - allowed.len(), "{code} on {line}");
                 sent += 1;
             }
@@ -118,8 +119,20 @@ fn members_stand_in_the_printed_order() {
     let prepared = sender.prepare(&edited(|_| {})).unwrap();
     let Payload::Text(text) = prepared.payload else { panic!("no text") };
     let order = [
-        "data_industry", "data_source", "data_detail", "qhclickid", "jzqs", "trans_id", "event", "event_time",
-        "event_param", "value", "score", "outeruserid", "bname", "urtime",
+        "data_industry",
+        "data_source",
+        "data_detail",
+        "qhclickid",
+        "jzqs",
+        "trans_id",
+        "event",
+        "event_time",
+        "event_param",
+        "value",
+        "score",
+        "outeruserid",
+        "bname",
+        "urtime",
     ];
     let at: Vec<usize> = order.iter().map(|name| text.find(&format!("\"{name}\":")).unwrap()).collect();
     assert!(at.is_sorted(), "{text}");

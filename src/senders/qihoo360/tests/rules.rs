@@ -222,7 +222,9 @@ fn each_mode_makes_its_trans_id() {
 fn the_events_source_wins_and_an_empty_one_is_none() {
     let account = sender("data_industry = 'ocpc_ps_convert'\ndata_source = 'account'");
     let source = |sender: &Qihoo360, given: Value| {
-        body(sender, &edited(|e| e["platform_params"] = json!({"data_source": given})))["data"].get("data_source").cloned()
+        body(sender, &edited(|e| e["platform_params"] = json!({"data_source": given})))["data"]
+            .get("data_source")
+            .cloned()
     };
     assert_eq!(source(&account, json!("event")), Some(json!("event")));
     assert_eq!(source(&account, json!("")), Some(json!("account")));
@@ -247,7 +249,8 @@ fn the_list_of_value_events_can_be_replaced() {
 
 #[test]
 fn hosts_and_credentials_in_an_event_are_ignored_with_a_warning() {
-    let event = edited(|e| e["platform_params"] = json!({"base_url": "https://evil.example", "secret": "x", "n": null}));
+    let event =
+        edited(|e| e["platform_params"] = json!({"base_url": "https://evil.example", "secret": "x", "n": null}));
     let prepared = ps().prepare(&event).unwrap();
     assert_eq!(prepared.warnings.iter().filter(|w| w.ends_with("is ignored")).count(), 2);
     let Payload::Text(text) = &prepared.payload else { panic!("no text") };

@@ -45,7 +45,9 @@ fn every_signature_vector_is_the_digest_of_its_exact_bytes() {
 
 #[test]
 fn the_same_value_in_other_bytes_signs_differently() {
-    for (id, twin) in [("q360-01-seed-body", "q360-02-seed-body-spaced"), ("q360-04-zs-utf8-raw", "q360-05-zs-utf8-escaped")] {
+    for (id, twin) in
+        [("q360-01-seed-body", "q360-02-seed-body-spaced"), ("q360-04-zs-utf8-raw", "q360-05-zs-utf8-escaped")]
+    {
         let (a, b) = (vector(id), vector(twin));
         let parsed = |v: &Value| serde_json::from_str::<Value>(v["inputs"]["post_body"].as_str().unwrap()).unwrap();
         assert_eq!(parsed(&a), parsed(&b), "{id}");
@@ -134,7 +136,8 @@ fn only_the_request_time_changes_between_attempts() {
     let credential = credential("s");
     let body = |now_ms| sender.request(&[&prepared], &Context { now_ms, credential: Some(&credential) }).unwrap().body;
     let (a, b) = (body(NOW), body(NOW + 60_000));
-    let swapped = String::from_utf8(a.to_vec()).unwrap().replace("\"request_time\":1736899201", "\"request_time\":1736899261");
+    let swapped =
+        String::from_utf8(a.to_vec()).unwrap().replace("\"request_time\":1736899201", "\"request_time\":1736899261");
     assert_eq!(b, swapped.as_bytes());
 }
 

@@ -1,0 +1,147 @@
+//! The environment, placeholders, and what must never be shown.
+
+use super::*;
+
+#[test]
+fn the_environment_wins_over_the_file_whatever_the_type() {
+    let pairs = [
+        ("POSTBACK__LIMITS__RPS", "50"),
+        ("POSTBACK__LIMITS__TIMEOUT", "2s"),
+        ("POSTBACK__KAFKA__GROUP", "5"),
+        ("POSTBACK__KAFKA__INPUT", "[\"a\", \"b\"]"),
+        ("POSTBACK__KAFKA__CREATE_TOPICS", "false"),
+        ("POSTBACK__KAFKA__PROPERTIES__SESSION_TIMEOUT_MS", "40000"),
+        ("POSTBACK__KAFKA__PROPERTIES__SASL__PASSWORD", "p_p__p"),
+        ("POSTBACK__RETRY__INLINE__MAX_RETRIES", "1"),
+        ("POSTBACK__ACCOUNTS__ACME_PS__LIMITS__CONCURRENCY", "3"),
+        ("POSTBACK__ACCOUNTS__ACME-BZ__SETTLEMENT", "cpa"),
+        ("POSTBACK__ACCOUNTS__ACME_BZ__SUCCESS_VALUES", "[\"ok\"]"),
+        ("POSTBACK__ACCOUNTS__ACME_PS__SECRETS__0__ID", "7"),
+        ("POSTBACK__ACCOUNTS__ACME_PS__JZQS", "12"),
+        (
+            "POSTBACK__ACCOUNTS__NEW_ONE",
+            "{ platform = \"baizhu\", product = { back = \"p\" }, limits = { rps = 1.5 } }",
+        ),
+        ("POSTBACK_TEST_KAFKA", "ignored"),
+    ];
+    let config = good(&with("[limits]\nrps = 10\nconcurrency = 4"), &pairs).config;
+    let ps = &config.accounts["acme-ps"];
+    assert_eq!((ps.limits.rps, ps.limits.concurrency, ps.limits.timeout), (50.0, 3, Duration::from_secs(2)));
+    assert_eq!(config.accounts["acme-bz"].limits.concurrency, 4);
+    assert_eq!(config.kafka.group, "5");
+    assert_eq!(config.kafka.input, ["a", "b"]);
+    assert!(!config.kafka.create_topics);
+    assert_eq!(config.session_timeout(), Duration::from_secs(40));
+    assert_eq!(config.kafka.properties["sasl.password"], "p_p__p");
+    assert_eq!(config.retry.inline.max_retries, 1);
+    assert_eq!(config.retry.inline.initial, Duration::from_millis(200));
+    assert_eq!(ps.credentials[0].id, "7");
+    assert_eq!(config.accounts["new-one"].limits.rps, 1.5);
+}
+
+#[test]
+fn one_bare_word_is_a_list_of_one_and_a_table_adds_its_members() {
+    let pairs = [("POSTBACK__KAFKA__INPUT", "conversions.cn"), ("POSTBACK__LIMITS", "{ rps = 7 }")];
+    let config = good(&with("[limits]\nconcurrency = 4"), &pairs).config;
+    assert_eq!(config.kafka.input, ["conversions.cn"]);
+    let limits = &config.accounts["acme-ps"].limits;
+    assert_eq!((limits.rps, limits.concurrency), (7.0, 4));
+}
+
+#[test]
+fn a_variable_that_names_no_setting_is_a_problem() {
+    expect(GOOD, &[("POSTBACK__LIMITS__RSP", "5")], "limits.rsp", "did you mean `rps`?");
+    expect(GOOD, &[("POSTBACK__LIMIT__RPS", "5")], "limit", "did you mean `limits`?");
+    expect(GOOD, &[("POSTBACK__", "5")], "", "POSTBACK__SECTION__KEY");
+    expect(GOOD, &[("POSTBACK__LIMITS__RPS__X", "5")], "limits.rps.x", "no members");
+    expect(
+        GOOD,
+        &[("POSTBACK__ACCOUNTS__ACME_PS__SECRETS__1__ID", "5")],
+        "accounts.acme-ps.secrets.1.id",
+        "no members",
+    );
+    expect(GOOD, &[("POSTBACK__LIMITS__RPS", "many")], "limits.rps", "above 0");
+    expect(GOOD, &[("POSTBACK__LIMITS", "many")], "limits", "has to be a table");
+}
+
+#[test]
+fn placeholders_are_filled_everywhere_but_not_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "line ${X}\n\n").unwrap();
+    let path = folder.path().join("postback.toml");
+    let text = with(
+        "redis.url = \"redis://:${PASS}@h\"\nlimits.rps = \"${RPS}\"\n[accounts.acme-ps]\nsecrets = [{ id = \"${A}-${B}\", key = \"k\", secret = \"${file:secret}\" }]",
+    );
+    std::fs::write(&path, text).unwrap();
+    let pairs = env(&[("PASS", "p${A}"), ("RPS", "9"), ("A", "x"), ("B", "")]);
+    let config = Config::load(Some(&path), pairs).unwrap_or_else(|found| panic!("{found}")).config;
+    assert_eq!(config.redis.url.expose(), "redis://:p${A}@h");
+    let ps = &config.accounts["acme-ps"];
+    assert_eq!(ps.credentials[0].id, "x-");
+    assert_eq!(ps.credentials[0].secret.expose(), "line ${X}\n");
+    assert_eq!(ps.limits.rps, 9.0);
+}
+
+#[test]
+fn a_placeholder_that_cannot_be_filled_names_key_and_variable() {
+    let secret = |text: &str| {
+        with(&format!("[accounts.acme-ps]\nsecrets = [{{ id = \"a\", key = \"k\", secret = \"{text}\" }}]"))
+    };
+    let key = "accounts.acme-ps.secrets.0.secret";
+    expect(&secret("${NOT_SET_ANYWHERE}"), &[], key, "NOT_SET_ANYWHERE is not set");
+    expect(&secret("${file:no/such}"), &[], key, "the file no/such cannot be read");
+    expect(&secret("${OPEN"), &[], key, "without a closing }");
+    expect(&secret("${}"), &[], key, "without a name");
+    expect(&secret("${EMPTY}"), &[("EMPTY", "")], key, "is empty");
+    expect(&with("[kafka]\nbrokers = \"${BROKERS}\""), &[], "kafka.brokers", "BROKERS is not set");
+    expect(&with("[limits]\nrps = \"${RPS}\""), &[], "limits.rps", "RPS is not set");
+    expect(&with("[accounts.acme-ps]\njzqs = \"${JZQS}\""), &[], "accounts.acme-ps.jzqs", "JZQS is not set");
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    // Each text would be part of a message if values were shown.
+    for over in [
+        "[redis]\nurl = \"MARKER\"",
+        "[redis]\nurl = \"redis://:MARKER@h:port\"",
+        "[admin]\ntoken = \"MARKER\u{7f}\"",
+        "[admin]\nlisten = \"${V}\"",
+        "[limits]\ntimeout = \"${V}\"",
+        "[limits]\nrps = \"${V}\"",
+        "[intake]\nmax_in_flight_bytes = \"${V}\"",
+        "[telemetry]\nformat = \"${V}\"\nlog = \"${V}=${V}=\"",
+        "[kafka]\ninput = [\"${V} \"]",
+        "[kafka.properties]\n\"session.timeout.ms\" = \"MARKER\"",
+        "[kafka.properties]\n\"sasl.pasword\" = \"MARKER\"",
+        "[accounts.acme-ps]\nbase_url = \"https://u:MARKER@example.org\"",
+        "[accounts.acme-ps]\nbase_url = \"${V}\"",
+        "[accounts.acme-ps]\nplatform = \"${V}\"",
+        "[accounts.acme-ps]\nsecrets = \"MARKER\"",
+        "[accounts.acme-ps]\nsecrets = [\"MARKER\"]",
+        "[accounts.acme-ps]\nsecrets = [{ id = \"a\", key = \"MARKER MARKER\", secret = \"MARKER\", not_after = \"MARKER\" }]",
+        "[accounts.acme-ps]\nsecrets = [{ id = \"MARKER\", key = \"k\", secret = 5 }]",
+        "[accounts.acme-ps]\nnatural_day.tz = \"${V}\"",
+        "[accounts.acme-ps]\nerrno2 = \"${V}\"",
+        "[accounts.acme-ps]\nmap.order = \"${V}\"",
+        "[accounts.acme-ps]\ntokn = \"MARKER\"",
+    ] {
+        let found = bad(&with(over), &[("V", "MARKER")]);
+        let shown = format!("{found}\n{found:?}");
+        assert!(!shown.contains("MARKER"), "{over}\n{shown}");
+    }
+    let found =
+        bad(GOOD, &[("POSTBACK__LIMITS__TIMEOUT", "MARKER"), ("POSTBACK__ACCOUNTS__ACME_PS__ERRNO2", "MARKER")]);
+    assert!(found.problems.len() == 2 && !format!("{found}\n{found:?}").contains("MARKER"), "{found}");
+}
+
+#[test]
+fn a_loaded_configuration_prints_no_secret() {
+    let text = with(
+        "redis.url = \"redis://:MARKER@h\"\nadmin.token = \"MARKER\"\n[accounts.acme-ps]\nsecrets = [{ id = \"a\", key = \"k\", secret = \"MARKER\" }]",
+    );
+    let config = good(&text, &[]).config;
+    let credentials: Vec<_> = config.accounts.values().map(|a| &a.credentials).collect();
+    let shown = format!("{:?} {:?} {:?}", config.redis, config.admin, credentials);
+    assert!(!shown.contains("MARKER"), "{shown}");
+    assert_eq!(config.admin.token.expose(), "MARKER");
+}

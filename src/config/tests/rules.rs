@@ -1,0 +1,190 @@
+//! Rules that look at several keys, or at all accounts together.
+
+use super::*;
+
+#[test]
+fn the_lease_outlives_the_slowest_visit_and_shows_its_arithmetic() {
+    // 5 s + 3 x 3 s + (200 ms + 400 ms) + 5 s = 19.6 s
+    expect(
+        &with("[dedupe]\nlease = \"19599ms\""),
+        &[],
+        "dedupe.lease",
+        "5s + 3 tries x 3s + 600ms of inline delays + 5s = 19600ms",
+    );
+    good(&with("[dedupe]\nlease = \"19600ms\""), &[]);
+    expect(&with("[dedupe]\nlease = \"5s\""), &[], "dedupe.lease", "the lease of 5s");
+    // Delays double up to their maximum: 1 + 2 + 3 + 3 s.
+    let text = with(
+        "[dedupe]\nlease = \"23s\"\n[retry.inline]\nmax_retries = 4\ninitial = \"1s\"\nmax = \"3s\"\n[limits]\ntimeout = \"1s\"",
+    );
+    expect(&text, &[], "dedupe.lease", "5s + 5 tries x 1s + 9s of inline delays + 5s = 24s");
+    good(&text.replace("\"23s\"", "\"24s\""), &[]);
+}
+
+#[test]
+fn the_lease_is_judged_by_account() {
+    let text =
+        with("[dedupe]\nlease = \"30s\"\n[accounts.acme-ps]\nlimits.timeout = \"20s\"\nretry.inline.max_retries = 0");
+    good(&text, &[]);
+    let text =
+        with("[dedupe]\nlease = \"29s\"\n[accounts.acme-ps]\nlimits.timeout = \"20s\"\nretry.inline.max_retries = 0");
+    expect(
+        &text,
+        &[],
+        "dedupe.lease",
+        "account acme-ps may take: 5s + 1 tries x 20s + 0ms of inline delays + 5s = 30s",
+    );
+    let text = with("[dedupe]\nlease = \"15s\"");
+    expect(&text, &[], "dedupe.lease", "too short for");
+}
+
+#[test]
+fn the_lease_fits_the_session_timeout() {
+    let text = with("[kafka.properties]\n\"session.timeout.ms\" = \"20000\"");
+    expect(&text, &[], "dedupe.lease", "longer than session.timeout.ms of 20s");
+    good(&with("dedupe.lease = \"20s\"\n[kafka.properties]\nsession.timeout.ms = 20000"), &[]);
+}
+
+#[test]
+fn the_window_outlives_the_longest_account() {
+    let text = with("[accounts.acme-bz]\nretry.max_age = \"10d\"\n");
+    expect(&text, &[], "dedupe.window", "max_age + max_parked of account acme-bz (10d + 3d)");
+}
+
+#[test]
+fn properties_get_their_one_true_name() {
+    let text = with(
+        "[kafka.properties]\nsecurity.protocol = \"SASL_SSL\"\n\"sasl.mechanism\" = \"PLAIN\"\n\"linger.ms\" = 5\nenable.ssl.certificate.verification = false",
+    );
+    let properties = good(&text, &[]).config.kafka.properties;
+    let pairs: Vec<_> = properties.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let want = [
+        "enable.ssl.certificate.verification=false",
+        "queue.buffering.max.ms=5",
+        "sasl.mechanisms=PLAIN",
+        "security.protocol=SASL_SSL",
+    ];
+    assert_eq!(pairs, want);
+}
+
+#[test]
+fn accounts_of_one_key_state_one_rate() {
+    let twin =
+        "[accounts.acme-ms]\nplatform = \"qihoo360\"\nsecrets = [{ id = \"x\", key = \"KEY\", secret = \"T\" }]\n";
+    good(&with(twin), &[]);
+    let text = with(&format!("{twin}limits.rps = 50"));
+    expect(
+        &text,
+        &[],
+        "accounts.acme-ps.limits.rps",
+        "accounts acme-ms and acme-ps share one rate, but state 50 and 20",
+    );
+    let own = with(&format!("{twin}limits = {{ rps = 50, shared_as = \"own\" }}"));
+    assert_eq!(good(&own, &[]).config.accounts["acme-ms"].limits.shared_as, "own");
+    let text = with("limits.shared_as = \"all\"\n[accounts.acme-ps.limits]\nrps = 5");
+    expect(&text, &[], "accounts.acme-ps.limits.rps", "acme-bz and acme-ps");
+}
+
+#[test]
+fn two_secrets_may_overlap_and_the_last_one_names_the_bucket() {
+    let text = with(
+        "[accounts.acme-ps]\nsecrets = [{ id = \"a\", key = \"K1\", secret = \"s\", not_after = \"2026-10-02T00:00:00+08:00\" }, { id = \"b\", key = \"K2\", secret = \"t\", not_before = 2026-10-01T00:00:00Z }]",
+    );
+    let config = good(&text, &[]).config;
+    let ps = &config.accounts["acme-ps"];
+    assert_eq!(ps.limits.shared_as, "K2");
+    assert_eq!(ps.credentials[0].not_after_ms, Some(1_790_870_400_000));
+    assert_eq!(ps.credentials[1].not_before_ms, Some(1_790_812_800_000));
+}
+
+#[test]
+fn an_account_without_a_credential_now_is_told_apart_from_a_bad_file() {
+    let text = with(
+        "[accounts.acme-ps]\nsecrets = [{ id = \"a\", key = \"k\", secret = \"s\", not_after = \"2026-10-02T00:00:00Z\" }]",
+    );
+    let config = good(&text, &[]).config;
+    assert_eq!(config.without_credential(1_700_000_000_000), []);
+    assert_eq!(config.without_credential(1_900_000_000_000)[0].key, "accounts.acme-ps.secrets");
+}
+
+#[test]
+fn doubts_are_warnings() {
+    let text = with("[intake]\ndrain_timeout = \"3s\"\n[accounts.other]\nplatform = \"baizhu\"\nproduct.back = \"p\"");
+    let keys: Vec<_> = good(&text, &[]).warnings.into_iter().map(|w| w.key).collect();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    for key in ["intake.drain_timeout", "accounts.other.product.install", "accounts.other.product.register"] {
+        assert!(keys.iter().any(|k| k == key), "{key} in {keys:?}");
+    }
+    let many: String = (0..31)
+        .map(|i| {
+            format!(
+                "[accounts.a{i}]\nplatform = \"qihoo360\"\nsecrets = [{{ id = \"x\", key = \"K\", secret = \"s\" }}]\n"
+            )
+        })
+        .collect();
+    let warnings = good(&with(&many), &[]).warnings;
+    assert!(warnings.len() == 1 && warnings[0].reason.contains("31 accounts"), "{warnings:?}");
+    let off = with("[accounts.acme-ps]\nenabled = false\n[accounts.acme-bz]\nenabled = false");
+    assert_eq!(good(&off, &[]).warnings[0].key, "accounts");
+}
+
+#[test]
+fn an_account_overrides_what_it_states_and_inherits_the_rest() {
+    let text = with(
+        "[limits]\nrps = 7\n[accounts.acme-ps]\nbase_urls = [\"https://a.example/\", \"https://b.example/x/\"]\npath = \"/y\"\nlimits.concurrency = 2\nretry = { max_attempts = 3, inline = { max_retries = 0 } }\nvalidate = { max_event_age = \"2d\", max_future = \"1m\", click_len = \"strict\" }\nwhen_unavailable = \"deliver\"\non_ambiguous = \"dead_letter\"\nrollout.percent = 100\nmap.order = \"SUBMIT\"",
+    );
+    let config = good(&text, &[]).config;
+    let ps = &config.accounts["acme-ps"];
+    assert_eq!(ps.base_urls, ["https://a.example", "https://b.example/x"]);
+    assert_eq!(ps.path.as_deref(), Some("/y"));
+    assert_eq!((ps.limits.rps, ps.limits.concurrency), (7.0, 2));
+    assert_eq!((ps.retry.max_attempts, ps.retry.inline.max_retries, ps.retry.tiers.len()), (3, 0, 4));
+    assert_eq!(ps.retry.inline.max, Duration::from_secs(1));
+    assert_eq!(ps.validate.max_event_age, Some(Duration::from_secs(2 * 86_400)));
+    assert_eq!(ps.validate.max_future, Duration::from_secs(60));
+    assert_eq!(ps.when_unavailable, WhenUnavailable::Deliver);
+    assert_eq!(ps.on_ambiguous, OnAmbiguous::DeadLetter);
+}
+
+/// The file of an operator who got everything wrong; each needle has to be named.
+#[test]
+fn a_file_that_is_wrong_in_many_places_names_them_all() {
+    let secret = "secrets = [{ id = \"a\", key = \"k\", secret = \"s\" }]\ndata_industry = \"ocpc_ps_convert\"\n";
+    let text = format!(
+        "[kafka]\ngroup = \"g\"\n[redis]\nprefix = \"x\"\n[dedupe]\nwhen_unavailable = \"shrug\"\n[retry]\nmax_attemps = 3\n[limits]\ntimeout = \"soon\"\n\
+         [intake]\nmax_in_flight_bytes = \"lots\"\n[admin]\nlisten = \"0.0.0.0:1234\"\n\
+         [accounts.acme-ps]\nplatform = \"qihoo360\"\nsecrets = [{{ id = \"a\", key = \"k\", secret = \"${{NOT_SET_ANYWHERE}}\" }}]\n\
+         [accounts.acme-zs]\nplatform = \"qihoo360\"\nsecrets = [{{ id = \"a\", key = \"k\", secret = \"${{SEC_ACME_ZS}}\" }}]\ndata_industry = \"ocpc_zs_convert\"\n\
+         [accounts.plainhttp]\nplatform = \"qihoo360\"\nbase_url = \"http://example.org\"\n{secret}\
+         [accounts.literal]\nplatform = \"qihoo360\"\nbase_url = \"https://10.1.2.3\"\n{secret}\
+         [accounts.ambi]\nplatform = \"qihoo360\"\non_ambiguous = \"park\"\n{secret}\
+         [accounts.odd]\nplatform = \"teleport\"\nbase_url = \"https://example.org\"\n\
+         [accounts.nosecret]\nplatform = \"qihoo360\"\nsecrets = [{{ id = \"a\", key = \"k\", secret = \"\" }}]\n\
+         [accounts.zone]\nplatform = \"qihoo360\"\nnatural_day = {{ tz = \"Mars/Olympus\" }}\n{secret}"
+    );
+    let found = bad(&text, &[]);
+    let shown = found.to_string();
+    for needle in [
+        "max_attemps",
+        "max_attempts",
+        "limits.timeout",
+        "intake.max_in_flight_bytes",
+        "dedupe.when_unavailable",
+        "kafka.brokers",
+        "redis.url",
+        "accounts.literal.base_url",
+        "accounts.ambi.on_ambiguous",
+        "NOT_SET_ANYWHERE",
+        "accounts.acme-ps.secrets.0.secret",
+        "accounts.acme-zs.jzqs",
+        "accounts.plainhttp.base_url",
+        "teleport",
+        "accounts.nosecret.secrets.0.secret",
+        "Mars/Olympus",
+        "admin.token",
+        "SEC_ACME_ZS",
+    ] {
+        assert!(shown.contains(needle), "{needle} is not named in\n{shown}");
+    }
+    assert_eq!(shown.lines().count(), 16, "{shown}");
+}

@@ -1,0 +1,113 @@
+//! The end of a consumer: drain, store, commit, give the rest back, leave the group.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::Consumer as _;
+
+use super::Handler;
+use super::context::Event;
+use super::part::State;
+use super::poll::{Poller, SHORT_POLL};
+use super::rebalance::Revoked;
+
+/// A consumer that is asked to end.
+pub(super) struct Stopping {
+    /// Of the drain.
+    deadline: Instant,
+    /// Of the last commit; `None`: still draining.
+    flush: Option<Instant>,
+    pub(super) flushed: bool,
+}
+
+/// How long the last commit may take.
+const FLUSH_WITHIN: Duration = Duration::from_secs(3);
+/// How long leaving the group may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+impl<H: Handler> Poller<H> {
+    pub(super) fn stop(&mut self, drain: Duration) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(Stopping { deadline: Instant::now() + drain, flush: None, flushed: false });
+        let all: Vec<u64> = self.parts.keys().copied().collect();
+        for generation in all {
+            self.leave(generation, State::Leaving);
+        }
+    }
+
+    /// Drained, stored and committed; each of it within its limit.
+    pub(super) fn has_stopped(&mut self, now: Instant) -> bool {
+        let Some(stopping) = &mut self.stopping else { return false };
+        match stopping.flush {
+            Some(deadline) => stopping.flushed || now >= deadline,
+            None if now < stopping.deadline && self.parts.values().any(|p| p.pending() > 0) => false,
+            None => {
+                stopping.flush = Some(now + FLUSH_WITHIN);
+                self.store();
+                !self.parts.values().any(|p| p.unacked_since.is_some()) || !self.asker.spawn(|a| a.flush(FLUSH_WITHIN))
+            }
+        }
+    }
+
+    /// A rebalance that was recorded and not answered would keep the group from being left.
+    pub(super) fn answer_outstanding(&mut self) {
+        while let Some(event) = self.consumer.context().next() {
+            match event {
+                Event::Assigned(_) => {
+                    self.check(self.consumer.incremental_assign(&TopicPartitionList::new()), "assign");
+                }
+                Event::Revoked(list) => {
+                    let generations = self.generations(&list);
+                    self.revoked.push_back(Revoked { generations, deadline: Instant::now() });
+                }
+                Event::Lost(_) | Event::Committed(_) | Event::CommitFailed(_) => self.commit_event(event),
+            }
+        }
+        while let Some(Revoked { generations, .. }) = self.revoked.pop_front() {
+            self.let_go(&generations, true);
+        }
+    }
+
+    /// Stores what there is and gives the rest back.
+    pub(super) fn let_everything_go(&mut self) {
+        let all: Vec<u64> = self.parts.keys().copied().collect();
+        for generation in &all {
+            self.leave(*generation, State::Leaving);
+        }
+        for part in self.parts.values() {
+            part.assignment.set_gone();
+        }
+        self.take_notes();
+        self.store();
+        self.answer_outstanding();
+        for generation in all {
+            self.forget(generation);
+        }
+        self.changed();
+    }
+
+    /// Dropping the client leaves the group and commits what was stored. With the coordinator away that has no end of
+    /// its own: then the client is abandoned to the thread that waits for it.
+    pub(super) fn leave_group(self) {
+        let Self { name, consumer, asker, .. } = self;
+        consumer.context().set_closing();
+        drop(asker);
+        let (left, wait) = channel();
+        let leave = move || {
+            // Helper threads that still ask hold the client, but not for long: all assignments are gone.
+            while Arc::strong_count(&consumer) > 1 {
+                std::thread::sleep(SHORT_POLL);
+            }
+            drop(consumer);
+            let _ = left.send(());
+        };
+        let spawned = std::thread::Builder::new().name(format!("{name}-close")).spawn(leave);
+        if spawned.is_err() || wait.recv_timeout(CLOSE_WITHIN).is_err() {
+            tracing::warn!(consumer = %name, "leaving the group takes too long: not waited for");
+        }
+    }
+}
