@@ -99,8 +99,7 @@ pub async fn run(config: Config) -> Result<(), Exit> {
         halts,
     });
     let failed = |error: std::io::Error| Exit::failed(error.to_string());
-    let runtimes =
-        Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
+    let runtimes = Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
     let gate = || Gate::new(config.accounts.values().cloned().collect(), metrics.clone());
     let drain = config.accounts.values().map(|a| a.limits.timeout).max().unwrap_or_default() + Duration::from_secs(2);
     let waiting = spawn(
@@ -262,7 +261,8 @@ fn listen(config: &Config, status: &Arc<WorkerStatus>) -> Result<Vec<Server>, Ex
     let start = |key: &str, address, router| {
         Server::start(address, router).map_err(|e| Exit::failed(format!("{key} = \"{address}\": {e}")))
     };
-    let mut servers = vec![start("admin.listen", config.admin.listen, all_routes(status.clone(), &config.admin.token))?];
+    let mut servers =
+        vec![start("admin.listen", config.admin.listen, all_routes(status.clone(), &config.admin.token))?];
     if let Some(address) = config.telemetry.listen {
         servers.push(start("telemetry.listen", address, health_routes(status.clone()))?);
     }
@@ -270,11 +270,7 @@ fn listen(config: &Config, status: &Arc<WorkerStatus>) -> Result<Vec<Server>, Ex
 }
 
 /// Switches as they stand in Redis, before the first record is gated.
-async fn restore_switches(
-    client: &::redis::Client,
-    keys: &Keys,
-    lanes: &crate::pipeline::handle::Lanes,
-) {
+async fn restore_switches(client: &::redis::Client, keys: &Keys, lanes: &crate::pipeline::handle::Lanes) {
     if let Ok(mut connection) = crate::redis::connect(client).await
         && let Ok(all) = crate::control::lanes::read_lanes(&mut connection, keys).await
     {
@@ -289,9 +285,8 @@ fn metrics(config: &Config) -> Arc<Metrics> {
     let names: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
     let accounts: Vec<&str> = config.accounts.keys().map(|n| &**n).collect();
     let inputs = config.kafka.input.iter().filter(|i| !i.starts_with('^')).cloned();
-    let below = |name: &String| {
-        name.starts_with(&config.kafka.retry_prefix) || name.starts_with(&config.kafka.parked_prefix)
-    };
+    let below =
+        |name: &String| name.starts_with(&config.kafka.retry_prefix) || name.starts_with(&config.kafka.parked_prefix);
     let owned = topics::owned_topics(&config.kafka, &names, &accounts).into_iter().map(|t| t.name).filter(below);
     let metrics = Metrics::new(Setup {
         accounts: config.accounts.values().map(|a| (a.platform, a.name.clone())).collect(),
@@ -322,7 +317,8 @@ fn lane_threads() -> usize {
 /// Host, process and a random part: two replicas never share one.
 fn replica_id() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String = host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).take(64).collect();
+    let host: String =
+        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).take(64).collect();
     format!("{}-{}-{:04x}", if host.is_empty() { "worker" } else { &host }, std::process::id(), rand::random::<u16>())
 }
 

@@ -130,7 +130,12 @@ fn window_refusal(config: &Config, topic: &str, retention_ms: Option<i64>, polic
             "dedupe.window: topic {topic} keeps its records for ever, so no window outlives them: set retention.ms (at \
              most {}) with cleanup.policy=delete",
             day(millis(config.dedupe.window)
-                - config.accounts.values().map(|a| millis(a.retry.max_age) + millis(a.retry.max_parked)).max().unwrap_or(0))
+                - config
+                    .accounts
+                    .values()
+                    .map(|a| millis(a.retry.max_age) + millis(a.retry.max_parked))
+                    .max()
+                    .unwrap_or(0))
         ));
     }
     let retention = retention_ms?;
@@ -233,15 +238,10 @@ async fn try_first(
             )?;
             offsets.commit_missing(config, cluster).await?;
             let id = format!("{:032x}", rand::random::<u128>());
-            let script = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end return 1";
-            let _: i64 = ::redis::cmd("EVAL")
-                .arg(script)
-                .arg(1)
-                .arg(&key)
-                .arg(STARTING)
-                .arg(id)
-                .query_async(&mut redis)
-                .await?;
+            let script =
+                "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end return 1";
+            let _: i64 =
+                ::redis::cmd("EVAL").arg(script).arg(1).arg(&key).arg(STARTING).arg(id).query_async(&mut redis).await?;
             tracing::info!(group = config.kafka.group, start_from = ?config.kafka.start_from, "first start of this group");
             Ok(true)
         }
@@ -283,9 +283,7 @@ impl Offsets {
             let missing: Vec<_> =
                 self.partitions.into_iter().filter(|place| !self.committed.contains_key(place)).collect();
             match cluster.start_positions(config.kafka.start_from, &missing)? {
-                Some(positions) if !positions.is_empty() => {
-                    cluster.commit_positions(&config.kafka.group, positions)
-                }
+                Some(positions) if !positions.is_empty() => cluster.commit_positions(&config.kafka.group, positions),
                 // `error`: no position, so the consumer parks them.
                 _ => Ok(()),
             }

@@ -147,9 +147,7 @@ impl Waiting {
                 let visit = guest.delivery.visit;
                 let go = guest.due_ms <= now
                     && match visit {
-                        Visit::Parked => {
-                            (lane.is_open() || is_overdue(&guest.delivery, now)) && !lane.is_full(visit)
-                        }
+                        Visit::Parked => (lane.is_open() || is_overdue(&guest.delivery, now)) && !lane.is_full(visit),
                         // A closed lane parks it; a full one parks it beside others that flow.
                         _ => {
                             !lane.is_open()

@@ -10,8 +10,7 @@ use ::redis::{Client, RedisResult};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::control::{
-    By, Keys, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot, Target, lanes as switches, orders,
-    snapshot,
+    By, Keys, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot, Target, lanes as switches, orders, snapshot,
 };
 use crate::kafka::consumer::{ConsumerHandle, ConsumerView, PartitionView, UnblockOrder, UnblockTo};
 use crate::metrics::Metrics;
@@ -133,7 +132,12 @@ impl Watch {
                     let new = all.get(&*lane.account.name).cloned().unwrap_or_default();
                     if lane.obey(&new) {
                         let (state, _, why) = lane.explain();
-                        tracing::info!(account = &*lane.account.name, state = state.as_str(), reason = why, "lane switched");
+                        tracing::info!(
+                            account = &*lane.account.name,
+                            state = state.as_str(),
+                            reason = why,
+                            "lane switched"
+                        );
                     }
                 }
             }
@@ -219,7 +223,8 @@ impl Watch {
             let oldest = snapshots.iter().filter_map(|s| s.oldest_by_account.get(&lane.index)).min();
             account.oldest_open_age.set(oldest.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
             let topic = crate::kafka::parking_topic(&self.parked_prefix, &lane.account.name);
-            let parked = snapshots.iter().flat_map(|s| &s.partitions).filter(|p| *p.topic == *topic).map(unfinished).sum();
+            let parked =
+                snapshots.iter().flat_map(|s| &s.partitions).filter(|p| *p.topic == *topic).map(unfinished).sum();
             account.parked.set(parked);
         }
         let mut shown = Vec::new();

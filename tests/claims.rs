@@ -240,7 +240,11 @@ fn whatever_fails_every_send_that_could_be_a_second_one_is_declared_and_none_is_
                 }
                 world.finish().await;
                 let declared: u32 = world.copies.iter().filter_map(|c| c.receipt).map(|r| r.1).sum();
-                prop_assert!(world.copies.iter().all(|c| c.receipt.is_some()), "a copy never ended: {:?}", world.copies);
+                prop_assert!(
+                    world.copies.iter().all(|c| c.receipt.is_some()),
+                    "a copy never ended: {:?}",
+                    world.copies
+                );
                 prop_assert!(world.accepted >= 1, "lost: {:?}", world.copies);
                 prop_assert!(
                     world.accepted <= 1 + declared,

@@ -1,8 +1,10 @@
 //! Lane switches, snapshots, orders and the commands on them, against a real Redis at `POSTBACK_TEST_REDIS`.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
 use std::sync::Arc;
 
-use clap::{Args as _, Command, FromArgMatches as _};
+use clap::Command;
 use postback::cli::source::Known;
 use postback::cli::{accounts, blocked, unblock};
 use postback::control::orders::{Epoch, give_order, order_done, read_orders, renew_epoch};

@@ -22,7 +22,7 @@ use super::Refusal;
 /// Connections at once; more wait in the backlog of the socket.
 const CONNECTIONS: usize = 64;
 /// For a request's headers, and for a connection that stays idle.
-const HEADERS: Duration = Duration::from_secs(10);
+const HEADERS: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(10) };
 /// For a request's body and its answer.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Of request line and headers.

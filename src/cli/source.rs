@@ -26,8 +26,12 @@ pub struct Access {
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
     /// The worker's admin.token, where it has one
-    #[arg(long, value_name = "TOKEN", env = "POSTBACK_ADMIN_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    #[arg(long, value_name = "TOKEN", env = "POSTBACK_ADMIN_TOKEN", hide_env_values = true, value_parser = secret)]
+    pub token: Option<SecretString>,
+}
+
+fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(SecretString::new(text))
 }
 
 /// What the configuration says that these commands need.
@@ -117,7 +121,7 @@ impl Api {
     ///
     /// # Errors
     /// The URL cannot be used.
-    pub fn new(base: &str, token: Option<String>) -> anyhow::Result<Api> {
+    pub fn new(base: &str, token: Option<SecretString>) -> anyhow::Result<Api> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = base.trim_end_matches('/');
         if !base.starts_with("http://") && !base.starts_with("https://") {
@@ -129,7 +133,7 @@ impl Api {
             .timeout(PATIENCE)
             .build()
             .context("no HTTP client can be made")?;
-        Ok(Api { base: base.to_owned(), token: token.filter(|t| !t.is_empty()).map(SecretString::new), client })
+        Ok(Api { base: base.to_owned(), token: token.filter(|t| !t.expose().is_empty()), client })
     }
 
     /// `GET /api/v1/<path>`.
@@ -207,5 +211,33 @@ mod tests {
         let redis = Config { url: SecretString::new("radish://user:pa5sw0rd@x"), prefix: "pb".into() };
         let error = format!("{:#}", known(&redis, &[]).connect().await.err().unwrap());
         assert!(error.contains("redis.url") && !error.contains("pa5sw0rd"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_worker_is_asked_with_its_token_and_its_refusal_is_shown() {
+        use axum::http::{HeaderMap, StatusCode};
+        use axum::routing::get;
+        let answer = |headers: HeaderMap| async move {
+            match headers.get("authorization").and_then(|v| v.to_str().ok()) {
+                Some("Bearer t0ken") => (StatusCode::OK, r#"[{"account":"acme-ps"}]"#),
+                _ => (StatusCode::UNAUTHORIZED, r#"{"error":"send the token"}"#),
+            }
+        };
+        let router =
+            axum::Router::new().route("/api/v1/accounts", get(answer)).route("/api/v1/x", get(|| async { "hi" }));
+        let server = crate::admin::Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap();
+        let url = format!("http://{}/", server.address());
+        let access = |token: &str| Access {
+            admin: Some(url.clone()),
+            token: Some(SecretString::new(token)),
+            ..Access::default()
+        };
+        let api = Api::chosen(&access("t0ken")).unwrap().unwrap();
+        assert_eq!(api.get("accounts").await.unwrap()[0]["account"], "acme-ps");
+        assert_eq!(api.get("x").await.unwrap(), Value::Null);
+        assert!(api.get("y").await.unwrap_err().to_string().contains("is that a postback worker?"));
+        let error = Api::chosen(&access("")).unwrap().unwrap().get("accounts").await.unwrap_err().to_string();
+        assert!(error.contains("send the token") && error.contains("POSTBACK_ADMIN_TOKEN"), "{error}");
+        assert!(Api::chosen(&Access { admin: Some("127.0.0.1:1".into()), ..Access::default() }).is_err());
     }
 }

@@ -7,9 +7,10 @@ use serde::de::DeserializeOwned;
 
 use super::section::{Section, unknown};
 use super::tree::{Node, Table, Value};
+use crate::pipeline::config::PlatformSettings;
 use crate::senders::baizhu::{self, Baizhu};
 use crate::senders::qihoo360::{self, Qihoo360};
-use crate::senders::{Platform, Sender};
+use crate::senders::{Platform, Problem, Sender};
 
 /// The host that takes real conversions.
 pub(super) fn production(platform: Platform) -> &'static str {
@@ -19,16 +20,13 @@ pub(super) fn production(platform: Platform) -> &'static str {
     }
 }
 
-/// A key and why it is wrong, or doubtful.
-type Remark = (String, String);
-
 /// Reads the keys that are left, and builds who speaks for the account. `validate`: the platform's part of that table.
 pub(super) fn build(
     section: &Section<'_>,
     platform: Platform,
     validate: Table,
     map: BTreeMap<String, String>,
-) -> Option<Box<dyn Sender>> {
+) -> Option<(Box<dyn Sender>, PlatformSettings)> {
     let mut keys: Table = section.rest().map(|(key, node)| (key.clone(), node.clone())).collect();
     if !validate.is_empty() {
         let place = section.place("validate");
@@ -38,11 +36,13 @@ pub(super) fn build(
     match platform {
         Platform::Qihoo360 => {
             let config = keys.read::<qihoo360::Config>(qihoo360::Config::KEYS);
-            keys.sender(Qihoo360::new(config, map), Qihoo360::warnings)
+            let settings = PlatformSettings::Qihoo360(config.clone());
+            keys.sender(Qihoo360::new(config, map), Qihoo360::warnings).map(|sender| (sender, settings))
         }
         Platform::Baizhu => {
             let config = keys.read::<baizhu::Config>(baizhu::Config::KEYS);
-            keys.sender(Baizhu::new(config, map), Baizhu::warnings)
+            let settings = PlatformSettings::Baizhu(config.clone());
+            keys.sender(Baizhu::new(config, map), Baizhu::warnings).map(|sender| (sender, settings))
         }
     }
 }
@@ -56,8 +56,8 @@ struct Keys<'a> {
 impl Keys<'_> {
     fn sender<S: Sender + 'static>(
         &self,
-        made: Result<S, Vec<Remark>>,
-        warnings: impl Fn(&S) -> Vec<Remark>,
+        made: Result<S, Vec<Problem>>,
+        warnings: impl Fn(&S) -> Vec<Problem>,
     ) -> Option<Box<dyn Sender>> {
         match made {
             Ok(sender) => {
@@ -133,7 +133,8 @@ impl Keys<'_> {
     /// The setting that a dotted key names, or the nearest one above it.
     fn find(&self, key: &str) -> Option<&Node> {
         let mut steps = key.split('.');
-        let mut node = self.keys.get(steps.next()?)?;
+        let top = steps.next()?;
+        let mut node = self.keys.get(top).or_else(|| self.section.peek(top))?;
         for step in steps {
             match &node.value {
                 Value::Table(table) if table.contains_key(step) => node = &table[step],
@@ -157,7 +158,11 @@ impl Keys<'_> {
         if let Some(node) = self.find(key) {
             texts_from_outside(node, &mut outside);
         }
-        if outside.iter().any(|text| !text.is_empty() && reason.contains(*text)) {
+        let repeats = |text: &String| {
+            let quoted = format!("{text:?}");
+            !text.is_empty() && (reason.contains(text) || reason.contains(&quoted))
+        };
+        if outside.iter().any(repeats) {
             return "has a value that is not accepted; it comes from outside the file and is not shown".to_owned();
         }
         reason
@@ -193,9 +198,14 @@ fn put(table: &mut toml::Table, path: &str, value: toml::Value) {
     }
 }
 
-fn texts_from_outside<'n>(node: &'n Node, found: &mut Vec<&'n str>) {
+fn texts_from_outside(node: &Node, found: &mut Vec<String>) {
     match &node.value {
-        Value::Text(text) if node.indirect => found.push(text),
+        Value::Text(text) if node.indirect => {
+            found.push(text.clone());
+            if let Some(value) = node.read() {
+                texts_from_outside(&Node { value, place: node.place.clone(), indirect: false }, found);
+            }
+        }
         Value::List(list) => list.iter().for_each(|n| texts_from_outside(n, found)),
         Value::Table(table) => table.values().for_each(|n| texts_from_outside(n, found)),
         _ => {}

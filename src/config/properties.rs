@@ -8,53 +8,27 @@ use rdkafka::types::RDKafkaConfRes;
 
 use super::section::{Section, nearest};
 use super::tree::{Node, Table, Value};
+use crate::kafka::settings::owned;
 
-/// Keys on which the promise of the worker rests, and why.
-const OWNED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "is kafka.brokers"),
-    ("metadata.broker.list", "is kafka.brokers"),
-    ("group.id", "is kafka.group"),
-    ("group.protocol", "is fixed: the new protocol goes on fetching when it cannot commit"),
-    ("group.protocol.type", "is fixed"),
-    ("group.remote.assignor", "is fixed"),
-    ("partition.assignment.strategy", "is fixed to cooperative-sticky"),
-    (
-        "auto.offset.reset",
-        "is fixed to `error`, so that a lost offset never jumps; kafka.start_from says where a new group begins",
-    ),
-    ("enable.auto.offset.store", "is fixed to false: only finished records may be stored"),
-    ("enable.auto.commit", "is fixed to true: it commits what was stored"),
-    ("auto.commit.enable", "is fixed"),
-    ("auto.commit.interval.ms", "is fixed to 1000"),
-    ("offset.store.method", "is fixed to the broker"),
-    ("enable.partition.eof", "is fixed to false"),
-    ("acks", "is fixed to all: an acknowledged copy has to survive"),
-    ("request.required.acks", "is fixed to all: an acknowledged copy has to survive"),
-    ("enable.idempotence", "is fixed to true"),
-    ("transactional.id", "is not used: the worker has no transactions"),
-    ("partitioner", "is fixed to murmur2_random, as other Kafka clients place keys"),
-    ("test.mock.num.brokers", "replaces the cluster by a mock"),
-    ("test.mock.broker.rtt", "belongs to the mock cluster"),
-    ("plugin.library.paths", "would load foreign code"),
-];
+/// Keys that are refused beside those that the clients set themselves.
+const UNSAFE: &[(&str, &str)] =
+    &[("group.protocol.type", "the group is a consumer group"), ("plugin.library.paths", "it would load foreign code")];
 
-/// Second names and the name that counts: two names of one setting would win in random order.
+/// Second names, and the name under which the clients set and read a setting: two names of one would win at random.
 const ALIASES: &[(&str, &str)] = &[
-    ("sasl.mechanism", "sasl.mechanisms"),
+    ("sasl.mechanisms", "sasl.mechanism"),
     ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
     ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
     ("max.in.flight", "max.in.flight.requests.per.connection"),
-    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
-    ("linger.ms", "queue.buffering.max.ms"),
-    ("retries", "message.send.max.retries"),
-    ("compression.type", "compression.codec"),
-    ("delivery.timeout.ms", "message.timeout.ms"),
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("message.send.max.retries", "retries"),
+    ("compression.codec", "compression.type"),
 ];
 
 /// The keys operators write most, for a "did you mean".
 const USUAL: &[&str] = &[
     "security.protocol",
-    "sasl.mechanisms",
+    "sasl.mechanism",
     "sasl.username",
     "sasl.password",
     "ssl.ca.location",
@@ -68,11 +42,8 @@ const USUAL: &[&str] = &[
     "heartbeat.interval.ms",
     "max.poll.interval.ms",
     "socket.timeout.ms",
-    "message.timeout.ms",
-    "message.max.bytes",
-    "fetch.message.max.bytes",
-    "queue.buffering.max.ms",
-    "compression.codec",
+    "linger.ms",
+    "compression.type",
     "client.id",
     "client.rack",
     "debug",
@@ -106,8 +77,9 @@ pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, String> {
         if node.is_broken() {
             continue;
         }
-        if let Some((_, why)) = OWNED.iter().find(|(owned, _)| owned == key) {
-            section.problem(key, format!("cannot be set here: it {why}"));
+        let unsafe_key = || UNSAFE.iter().find(|(name, _)| name == key).map(|(_, why)| *why);
+        if let Some(why) = owned(key).or_else(unsafe_key) {
+            section.problem(key, format!("cannot be set here: {why}"));
             continue;
         }
         let Some(value) = scalar(node) else {

@@ -62,6 +62,11 @@ impl<'a> Section<'a> {
         self.table.get(key)
     }
 
+    /// The same without taking note that it was asked for.
+    pub fn peek(&self, key: &str) -> Option<&Node> {
+        self.table.get(key)
+    }
+
     /// Whether the key was written.
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)

@@ -91,10 +91,14 @@ fn filter(node: &Node) -> Result<String, String> {
 
 fn endpoint(node: &Node) -> Result<String, String> {
     let endpoint = text(node)?;
-    let is_url = url::Url::parse(&endpoint).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
-    if endpoint.is_empty() || is_url {
-        Ok(endpoint)
-    } else {
-        Err("has to be an http:// or https:// endpoint".to_owned())
+    let plain = |url: url::Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+    };
+    if endpoint.is_empty() || url::Url::parse(&endpoint).is_ok_and(plain) {
+        return Ok(endpoint);
     }
+    Err("has to be an http:// or https:// endpoint without a user name or password".to_owned())
 }

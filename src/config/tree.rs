@@ -156,7 +156,7 @@ impl Node {
     /// Text from outside as a TOML value, for whoever does not want text.
     pub fn read(&self) -> Option<Value> {
         match &self.value {
-            Value::Text(text) if self.indirect => parse_value(text, &self.place).map(|value| hide(value, &self.place)),
+            Value::Text(text) if self.indirect => parse_value(text, &self.place).map(hide),
             _ => None,
         }
     }
@@ -202,9 +202,9 @@ impl Node {
 }
 
 /// Marks text inside a value that came from outside: it is not shown either.
-fn hide(value: Value, place: &Place) -> Value {
+fn hide(value: Value) -> Value {
     let hide_node = |mut node: Node| {
-        node.value = hide(node.value, place);
+        node.value = hide(node.value);
         node.indirect = matches!(node.value, Value::Text(_));
         node
     };

@@ -9,10 +9,11 @@ pub mod settings;
 pub mod topics;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `[kafka]`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// `host:port,…`, or `embedded`.
     pub brokers: String,
@@ -42,6 +43,18 @@ pub struct Config {
     pub replication: i32,
     /// Any librdkafka key.
     pub properties: BTreeMap<String, String>,
+}
+
+/// Values of properties are not shown: passwords and keys are among them.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("brokers", &self.brokers)
+            .field("group", &self.group)
+            .field("input", &self.input)
+            .field("properties", &self.properties.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 /// `kafka.start_from`.

@@ -139,7 +139,7 @@ fn ordinary_ids_and_numbers_stay_as_they_are() {
         "token: expired",
     ];
     for text in plain {
-        assert!(matches!(mask_text(text), Cow::Borrowed(_)), "{text} -> {}", mask_text(text));
+        assert_eq!(mask_text(text), text);
     }
 }
 

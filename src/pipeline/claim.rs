@@ -245,7 +245,11 @@ pub fn judge(found: Option<&Value>, token: Token, applicant: &Applicant) -> Judg
             Judgement::Conflict { possible_duplicate: applicant.in_doubt }
         }
         Some(Value::Unknown { origin, .. }) => {
-            if applicant.force || **origin == *applicant.origin { Judgement::TakeOver } else { Judgement::Held }
+            if applicant.force || **origin == *applicant.origin {
+                Judgement::TakeOver
+            } else {
+                Judgement::Held
+            }
         }
         Some(Value::Done(done)) if done.fingerprint() != applicant.fingerprint => {
             Judgement::Conflict { possible_duplicate: applicant.in_doubt }

@@ -178,14 +178,8 @@ impl Dedupe {
                 verdict => return Ok(settled(verdict, applicant)),
             }
         };
-        let claim = Claim {
-            token: attempt.token,
-            resend,
-            declared: false,
-            replaced,
-            since: attempt.since,
-            unclaimed: false,
-        };
+        let claim =
+            Claim { token: attempt.token, resend, declared: false, replaced, since: attempt.since, unclaimed: false };
         Ok(Granted::Claim(Held { claim, _turn: turn }))
     }
 

@@ -94,9 +94,10 @@ impl Gate {
     fn ended(&self, record: &Record, end: Result<Outcome, DeliveryError>) -> Subject {
         let mut identity = identify(record.value.as_deref());
         let platform = Platform::ALL.into_iter().find(|p| identity.platform.as_deref() == Some(p.as_str()));
-        let configured = self.accounts.iter().position(|a| {
-            Some(&*a.name) == identity.account.as_deref() && Some(a.platform) == platform
-        });
+        let configured = self
+            .accounts
+            .iter()
+            .position(|a| Some(&*a.name) == identity.account.as_deref() && Some(a.platform) == platform);
         // The native code where the event has one, else the event type as given.
         if let Some(index) = configured
             && let Some(native) = self.native(index, &identity)

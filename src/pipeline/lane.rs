@@ -245,7 +245,10 @@ impl Lane {
         let walked = AssertUnwindSafe(process(&mut delivery, &self, &mut held, &mut visit)).catch_unwind().await;
         let result = walked.unwrap_or_else(|_| {
             // A bug must not hold the frontier. Whether a byte went out nobody knows: that is the careful reading.
-            tracing::error!(account = &*self.account.name, "a walk panicked; its event is treated as sent without answer");
+            tracing::error!(
+                account = &*self.account.name,
+                "a walk panicked; its event is treated as sent without answer"
+            );
             if delivery.envelope.attempts == sent_before {
                 delivery.envelope.attempts += 1;
                 visit.attempted = true;
@@ -306,8 +309,11 @@ impl Queues {
 
     fn next(&mut self) -> Option<Box<Delivery>> {
         self.released_next = !self.released_next;
-        let (first, second) =
-            if self.released_next { (&mut self.released, &mut self.live) } else { (&mut self.live, &mut self.released) };
+        let (first, second) = if self.released_next {
+            (&mut self.released, &mut self.live)
+        } else {
+            (&mut self.live, &mut self.released)
+        };
         first.pop_front().or_else(|| second.pop_front())
     }
 

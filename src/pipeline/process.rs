@@ -290,9 +290,5 @@ async fn attempt(
 
 /// The policy of one delivery.
 pub fn policy<'a>(lane: &'a Lane, ready: &Ready) -> Policy<'a> {
-    Policy {
-        retry: &lane.account.retry,
-        day: lane.account.sender.natural_day(),
-        event_time_ms: ready.event_time_ms,
-    }
+    Policy { retry: &lane.account.retry, day: lane.account.sender.natural_day(), event_time_ms: ready.event_time_ms }
 }

@@ -128,8 +128,7 @@ impl Floor {
         mut desk_inbox: UnboundedReceiver<Box<Delivery>>,
         mut orders: UnboundedReceiver<Order>,
     ) {
-        let batcher =
-            Batcher::spawn(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
+        let batcher = Batcher::spawn(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), &self.prefix, self.window, self.lease));
         let desk = Rc::new(Desk { shared: self.shared.clone(), dedupe: dedupe.clone() });
         for Seat { handle, inbox, dispatcher } in seats {

@@ -45,7 +45,8 @@ pub async fn settle(
         Ok(Progress::Accepted(receipt)) => {
             if let (Subject::Ready(ready), Some(held)) = (&mut delivery.subject, &held) {
                 lane.account_metrics().age_at_delivery((now_ms() - ready.event_time_ms).max(0) as f64 / 1000.0);
-                until_it_works(async || desk.dedupe.confirm(&mut ready.applicant, &held.claim, ready.index).await).await;
+                until_it_works(async || desk.dedupe.confirm(&mut ready.applicant, &held.claim, ready.index).await)
+                    .await;
                 lane.count_possible(ready);
             }
             delivery.carry_count();

@@ -120,6 +120,16 @@ fn fields_of_spans_are_flattened_and_the_innermost_wins() {
 }
 
 #[test]
+fn a_record_of_the_log_crate_shows_its_own_target() {
+    let text = logged(true, || {
+        tracing::warn!(target: "log", { "log.target" = "librdkafka", "log.file" = "client.rs", "log.line" = 7 }, "FAIL: refused");
+    });
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((value["target"].as_str(), value["message"].as_str()), (Some("librdkafka"), Some("FAIL: refused")));
+    assert_eq!(value.as_object().unwrap().len(), 4);
+}
+
+#[test]
 fn a_bare_level_is_for_the_worker_and_keeps_libraries_at_warn() {
     let show = |filter: &str| parse_filter(filter).unwrap().to_string();
     let same = |filter: &str, parts: &[&str]| {

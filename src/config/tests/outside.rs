@@ -104,7 +104,7 @@ fn no_secret_is_ever_shown() {
     for over in [
         "[redis]\nurl = \"MARKER\"",
         "[redis]\nurl = \"redis://:MARKER@h:port\"",
-        "[admin]\ntoken = \"MARKER\u{7f}\"",
+        "[admin]\ntoken = \"MARKER\\u007F\"",
         "[admin]\nlisten = \"${V}\"",
         "[limits]\ntimeout = \"${V}\"",
         "[limits]\nrps = \"${V}\"",
@@ -129,19 +129,27 @@ fn no_secret_is_ever_shown() {
         let shown = format!("{found}\n{found:?}");
         assert!(!shown.contains("MARKER"), "{over}\n{shown}");
     }
-    let found =
-        bad(GOOD, &[("POSTBACK__LIMITS__TIMEOUT", "MARKER"), ("POSTBACK__ACCOUNTS__ACME_PS__ERRNO2", "MARKER")]);
-    assert!(found.problems.len() == 2 && !format!("{found}\n{found:?}").contains("MARKER"), "{found}");
+    for (name, value) in [
+        ("LIMITS__TIMEOUT", "MARKER"),
+        ("ACCOUNTS__ACME_PS__ERRNO2", "MARKER"),
+        ("ACCOUNTS__ACME_PS__NATURAL_DAY__TZ", "MARKER \\\" '"),
+        ("ACCOUNTS__ACME_PS__EVENT_PARAM__VALUE_EVENTS", "[\"MARKER\"]"),
+        ("ACCOUNTS__ACME_PS__NATURAL_DAY", "{ tz = \"MARKER\" }"),
+        ("ACCOUNTS__ACME_PS__BASE_URLS", "[\"MARKER\"]"),
+    ] {
+        let found = bad(GOOD, &[(&format!("POSTBACK__{name}"), value)]);
+        assert!(found.problems.len() == 1 && !format!("{found}\n{found:?}").contains("MARKER"), "{found}");
+    }
 }
 
 #[test]
 fn a_loaded_configuration_prints_no_secret() {
     let text = with(
-        "redis.url = \"redis://:MARKER@h\"\nadmin.token = \"MARKER\"\n[accounts.acme-ps]\nsecrets = [{ id = \"a\", key = \"k\", secret = \"MARKER\" }]",
+        "kafka.properties.\"sasl.password\" = \"MARKER\"\nredis.url = \"redis://:MARKER@h\"\nadmin.token = \"MARKER\"\n[accounts.acme-ps]\nsecrets = [{ id = \"a\", key = \"k\", secret = \"MARKER\" }]",
     );
     let config = good(&text, &[]).config;
     let credentials: Vec<_> = config.accounts.values().map(|a| &a.credentials).collect();
-    let shown = format!("{:?} {:?} {:?}", config.redis, config.admin, credentials);
+    let shown = format!("{:?} {:?} {:?} {:?}", config.kafka, config.redis, config.admin, credentials);
     assert!(!shown.contains("MARKER"), "{shown}");
     assert_eq!(config.admin.token.expose(), "MARKER");
 }

@@ -54,14 +54,14 @@ fn the_window_outlives_the_longest_account() {
 #[test]
 fn properties_get_their_one_true_name() {
     let text = with(
-        "[kafka.properties]\nsecurity.protocol = \"SASL_SSL\"\n\"sasl.mechanism\" = \"PLAIN\"\n\"linger.ms\" = 5\nenable.ssl.certificate.verification = false",
+        "[kafka.properties]\nsecurity.protocol = \"SASL_SSL\"\n\"sasl.mechanisms\" = \"PLAIN\"\n\"queue.buffering.max.ms\" = 5\nenable.ssl.certificate.verification = false",
     );
     let properties = good(&text, &[]).config.kafka.properties;
     let pairs: Vec<_> = properties.iter().map(|(k, v)| format!("{k}={v}")).collect();
     let want = [
         "enable.ssl.certificate.verification=false",
-        "queue.buffering.max.ms=5",
-        "sasl.mechanisms=PLAIN",
+        "linger.ms=5",
+        "sasl.mechanism=PLAIN",
         "security.protocol=SASL_SSL",
     ];
     assert_eq!(pairs, want);
