@@ -2,6 +2,8 @@
 //!
 //! `POSTBACK_TEST_REDIS` names the server; every case uses a bucket of its own.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;

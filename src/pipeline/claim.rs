@@ -256,7 +256,7 @@ pub fn judge(found: Option<&Value>, token: Token, applicant: &Applicant) -> Judg
         }
         Some(Value::Done(done)) => {
             let own_lineage = done.is_of_origin(&applicant.origin);
-            let declared = own_lineage && done.resends() >= applicant.own.max(1).min(MAX_DONE_RESENDS);
+            let declared = own_lineage && done.resends() >= applicant.own.clamp(1, MAX_DONE_RESENDS);
             Judgement::Duplicate {
                 possible_duplicate: applicant.in_doubt && !declared,
                 own_lineage: own_lineage.then(|| done.resends()),

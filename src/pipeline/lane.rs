@@ -317,6 +317,7 @@ impl Queues {
         first.pop_front().or_else(|| second.pop_front())
     }
 
+    #[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
     fn take_out(&mut self, why: impl Fn(&Delivery) -> Option<DeliveryError>) -> Vec<Box<Delivery>> {
         let mut out = Vec::new();
         for queue in [&mut self.live, &mut self.released] {
