@@ -19,6 +19,7 @@ use crate::kafka::topics::{Cluster, Health as KafkaHealth};
 use crate::kafka::{settings, topics};
 use crate::metrics::{Metrics, Setup};
 use crate::pipeline::gate::Gate;
+use crate::pipeline::handle::Lanes;
 use crate::pipeline::runtime;
 use crate::pipeline::shared::{Shared, Topics};
 use crate::redis::health::Health;
@@ -77,7 +78,7 @@ pub async fn run(config: Config) -> Result<(), Exit> {
         start::redis(&client, &health, &say).await?;
         start::kafka(&config, &cluster, &say).await?;
         start::first(&config, &cluster, &client, &health, &say).await?;
-        restore_switches(&client, &keys, &lanes).await;
+        restore_switches(&client, &keys, &lanes, &health, &say).await;
         Ok(())
     };
     tokio::select! {
@@ -146,15 +147,18 @@ pub async fn run(config: Config) -> Result<(), Exit> {
     // Set once, here.
     let _ = status.running.set(running);
     tracing::info!(id, version = env!("CARGO_PKG_VERSION"), accounts = config.accounts.len(), "worker runs");
-    let watching = tokio::spawn(watch.run());
+    let mut watching = tokio::spawn(watch.run());
 
     let ended = tokio::select! {
         () = &mut stop => None,
         why = a_part_dies(&status) => Some(why),
+        _ = &mut watching => Some("the watch on switches and orders has ended; see the log before this line".into()),
     };
     let result = drain_all(&config, &shared, intake, waiting, ended).await;
     watching.abort();
-    if let Ok(mut connection) = crate::redis::connect(&client).await {
+    if health.is_up()
+        && let Ok(mut connection) = crate::redis::connect(&client).await
+    {
         // It expires by itself; removed, nobody counts this replica any longer.
         let _ = remove_snapshot(&mut connection, &keys, &id).await;
     }
@@ -214,10 +218,7 @@ impl Started {
     }
 
     fn join(&self) -> Result<(), String> {
-        while self.handle.is_alive() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
+        self.handle.join().map_err(|error| error.to_string())
     }
 }
 
@@ -269,13 +270,26 @@ fn listen(config: &Config, status: &Arc<WorkerStatus>) -> Result<Vec<Server>, Ex
     Ok(servers)
 }
 
-/// Switches as they stand in Redis, before the first record is gated.
-async fn restore_switches(client: &::redis::Client, keys: &Keys, lanes: &crate::pipeline::handle::Lanes) {
-    if let Ok(mut connection) = crate::redis::connect(client).await
-        && let Ok(all) = crate::control::lanes::read_lanes(&mut connection, keys).await
-    {
-        for lane in lanes.iter() {
-            lane.obey(&all.get(&*lane.account.name).cloned().unwrap_or_default());
+/// Switches as they stand in Redis, before the first record is gated: what was paused or halted must not open.
+async fn restore_switches(client: &::redis::Client, keys: &Keys, lanes: &Lanes, health: &Health, say: &Say) {
+    loop {
+        let read = async {
+            let mut connection = crate::redis::connect(client).await?;
+            crate::control::lanes::read_lanes(&mut connection, keys).await
+        };
+        match read.await {
+            Ok(all) => {
+                for lane in lanes.iter() {
+                    lane.obey(&all.get(&*lane.account.name).cloned().unwrap_or_default());
+                }
+                return;
+            }
+            Err(error) => {
+                let why = crate::redis::batcher::describe(&error);
+                health.failed(&why);
+                say(&format!("waiting for redis.url: {why}"));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
         }
     }
 }

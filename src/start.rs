@@ -230,12 +230,14 @@ async fn try_first(
         // The offsets are lost: the consumer parks what it is given.
         (false, Some(epoch)) if epoch != STARTING => Ok(true),
         _ => {
-            let () = ::redis::cmd("SET").arg(&key).arg(STARTING).arg("NX").query_async(&mut redis).await.or_else(
-                |error: ::redis::RedisError| {
-                    // Nil: somebody else set it.
-                    if error.kind() == ::redis::ErrorKind::UnexpectedReturnType { Ok(()) } else { Err(error) }
-                },
-            )?;
+            let set = ::redis::cmd("SET").arg(&key).arg(STARTING).arg("NX").arg("GET").to_owned();
+            let old: Option<String> = set.query_async(&mut redis).await?;
+            if old.is_some_and(|epoch| epoch != STARTING) {
+                // Somebody has done all of it since we looked: judged afresh.
+                return Ok(false);
+            }
+            // What is missing is read after the epoch says that nobody has joined yet.
+            let offsets = Offsets::read(config, cluster).await?;
             offsets.commit_missing(config, cluster).await?;
             let id = format!("{:032x}", rand::random::<u128>());
             let script =

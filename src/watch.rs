@@ -179,12 +179,31 @@ impl Watch {
     }
 
     async fn obey_orders(&self, c: &mut MultiplexedConnection) -> RedisResult<()> {
-        for (place, order) in orders::read_orders(c, &self.keys).await? {
-            let owner = self.consumers.iter().find(|consumer| {
+        for (place, (order, text)) in orders::read_orders(c, &self.keys).await? {
+            let found = self.consumers.iter().find_map(|consumer| {
                 let snapshot = consumer.view.snapshot();
-                snapshot.partitions.iter().any(|p| *p.topic == *place.topic && p.partition == place.partition)
+                let partition =
+                    snapshot.partitions.iter().find(|p| *p.topic == *place.topic && p.partition == place.partition)?;
+                Some((consumer, partition.clone()))
             });
-            let Some(owner) = owner else { continue };
+            // Another member's, or nobody's yet.
+            let Some((owner, partition)) = found else { continue };
+            if partition.parked.is_none() {
+                // It flows: an order that was left behind would skip or repeat what is under way.
+                if partition.position.is_some() && orders::take_order(c, &self.keys, &place, &text).await? {
+                    tracing::warn!(
+                        kafka.topic = place.topic,
+                        kafka.partition = place.partition,
+                        "an order to unblock was dropped: the partition is not parked"
+                    );
+                }
+                continue;
+            }
+            // Taken before it is carried out, so that it is carried out once. Lost in between, the partition stays
+            // visibly parked and the order can be given again.
+            if !orders::take_order(c, &self.keys, &place, &text).await? {
+                continue;
+            }
             let to = match order.to {
                 Target::Earliest => UnblockTo::Earliest,
                 Target::Latest => UnblockTo::Latest,
@@ -199,7 +218,6 @@ impl Watch {
                 "partition unblocked by an operator"
             );
             owner.handle.order(UnblockOrder { topic: place.topic.clone(), partition: place.partition, to });
-            orders::order_done(c, &self.keys, &place, &order).await?;
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ pub struct Entry {
     sequence: u64,
 }
 
-/// The last [`CAPACITY`] of them.
+/// The last 100,000 of them.
 #[derive(Default)]
 pub struct Recent {
     entries: HashMap<Key, Entry>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use crate::pipeline::config::{Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable};
@@ -131,6 +131,9 @@ impl Floor {
         let batcher = Batcher::spawn(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), &self.prefix, self.window, self.lease));
         let desk = Rc::new(Desk { shared: self.shared.clone(), dedupe: dedupe.clone() });
+        // A task that ends takes its thread with it, and that the process: a lane that is dead and looks alive would
+        // hold its partitions for ever.
+        let mut tasks = JoinSet::new();
         for Seat { handle, inbox, dispatcher } in seats {
             let limits = &handle.account.limits;
             let bucket = format!("{}:rate:{}:{}", self.prefix, handle.account.platform.as_str(), limits.shared_as);
@@ -148,21 +151,32 @@ impl Floor {
                     }
                 },
             );
-            spawn_local(limiter.clone().run());
-            spawn_local(Lane::new(handle, desk.clone(), dispatcher, limiter).run(inbox));
+            tasks.spawn_local(limiter.clone().run());
+            tasks.spawn_local(Lane::new(handle, desk.clone(), dispatcher, limiter).run(inbox));
         }
         let pending = dedupe.clone();
-        spawn_local(async move {
+        tasks.spawn_local(async move {
             loop {
                 sleep(Duration::from_secs(1)).await;
                 let _ = pending.write_pending().await;
             }
         });
+        let mut ends = JoinSet::new();
         loop {
             tokio::select! {
                 Some(delivery) = desk_inbox.recv() => {
                     let desk = desk.clone();
-                    spawn_local(async move { desk.settle_ended(delivery).await });
+                    ends.spawn_local(async move { desk.settle_ended(delivery).await });
+                }
+                Some(ended) = ends.join_next(), if !ends.is_empty() => {
+                    if ended.is_err() {
+                        tracing::error!("settling a record panicked; this thread ends");
+                        return;
+                    }
+                }
+                Some(_) = tasks.join_next() => {
+                    tracing::error!("a task of the lanes has ended; this thread ends");
+                    return;
                 }
                 Some(Order::WriteRecent) = orders.recv() => {
                     spawn_local(write_recent(dedupe.clone(), self.shared.clone()));
