@@ -67,6 +67,7 @@ struct Memory {
     connection: Option<MultiplexedConnection>,
     pending_halts: Vec<Halted>,
     replication_id: Option<String>,
+    epoch: Option<String>,
     snapshot_at: Option<Instant>,
     facts_at: Option<Instant>,
     seen: VecDeque<(Instant, usize)>,
@@ -118,14 +119,20 @@ impl Watch {
             self.health.set_hold(facts.hold());
             memory.facts_at = None;
         }
+        // A store that reads and refuses writes is not up.
+        let beat = self.keys.replica(&format!("{}:beat", self.id));
+        let () = ::redis::cmd("SET").arg(beat).arg(1).arg("PX").arg(15_000).query_async(c).await?;
         match epoch {
             None => self.health.forgot(),
-            Some(_) => {
-                if self.health.has_forgotten() {
+            Some(id) => {
+                // Another id: the store was flushed and unblocked between two looks.
+                let new = memory.epoch.as_ref().is_some_and(|old| *old != id && old != "starting");
+                if new || self.health.has_forgotten() {
                     let known = self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
                     switches::restore(c, &self.keys, &known).await?;
                     self.health.remembered();
                 }
+                memory.epoch = Some(id);
                 self.save_halts(c, memory).await?;
                 let all = switches::read_lanes(c, &self.keys).await?;
                 for lane in self.lanes.iter() {

@@ -24,8 +24,10 @@ fn redis() -> redis::Client {
 
 /// One replica's limiter on its own connection; tells of push-backs.
 fn replica(bucket: &str, rps: f64, told: Rc<RefCell<Vec<Duration>>>) -> Rc<Limiter> {
-    let batcher = Batcher::spawn(redis(), format!("{bucket}:epoch"), Arc::new(Health::default()));
-    let replicas = Arc::new(AtomicUsize::new(1));
+    let health = Arc::new(Health::default());
+    let (batcher, work) = Batcher::new(redis(), format!("{bucket}:epoch"), health.clone());
+    spawn_local(work);
+    let replicas = (Arc::new(AtomicUsize::new(1)), health);
     let limiter =
         Limiter::new(batcher, bucket.to_owned(), rps, false, replicas, move |wait| told.borrow_mut().push(wait));
     spawn_local(limiter.clone().run());

@@ -67,7 +67,6 @@ async fn pause(State(state): State<Shared>, Path(name): Path<String>, body: Byte
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "say why: {\"reason\": \"...\", \"who\": \"...\"}"));
     }
     state.pause(&name, &change.reason, &change.who).await.map_err(|error| refuse(&name, error))?;
-    tracing::warn!(account = name, who = change.who, why = change.reason, "lane paused through the API");
     Ok(done(&name, "paused"))
 }
 
@@ -76,7 +75,6 @@ async fn resume(State(state): State<Shared>, Path(name): Path<String>, body: Byt
     let change = Change::read(&body)?;
     let why = if change.reason.is_empty() { "no reason given" } else { &change.reason };
     state.resume(&name, why, &change.who).await.map_err(|error| refuse(&name, error))?;
-    tracing::warn!(account = name, who = change.who, why, "lane resumed through the API");
     Ok(done(&name, "resumed"))
 }
 

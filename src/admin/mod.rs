@@ -68,9 +68,9 @@ pub trait Status: Send + Sync + 'static {
     fn accounts(&self) -> BoxFuture<'_, Value>;
     /// `GET /api/v1/blocked`.
     fn blocked(&self) -> BoxFuture<'_, Value>;
-    /// Pauses an account's lane on every replica, with an audit entry.
+    /// Pauses an account's lane on every replica, logged and with an audit entry.
     fn pause<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>>;
-    /// Clears pause and halt of an account's lane on every replica, with an audit entry.
+    /// Clears pause and halt of an account's lane on every replica, logged and with an audit entry.
     fn resume<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>>;
 }
 

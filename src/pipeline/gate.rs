@@ -33,7 +33,16 @@ impl Gate {
             Ok(ready) => Subject::Ready(ready),
             Err(end) => self.ended(&record, end),
         };
-        Box::new(Delivery { record, envelope, producer_headers, visit, ticket, subject })
+        Box::new(Delivery {
+            record,
+            envelope,
+            producer_headers,
+            visit,
+            ticket,
+            subject,
+            attempted: false,
+            inline_used: 0,
+        })
     }
 
     fn subject(&self, record: &Record, envelope: &Envelope) -> Result<Ready, Result<Outcome, DeliveryError>> {
