@@ -19,6 +19,7 @@ use crate::kafka::topics::{Cluster, Health as KafkaHealth};
 use crate::kafka::{settings, topics};
 use crate::metrics::{Metrics, Setup};
 use crate::pipeline::gate::Gate;
+use crate::pipeline::handle::Lanes;
 use crate::pipeline::runtime;
 use crate::pipeline::shared::{Shared, Topics};
 use crate::redis::health::Health;
@@ -77,7 +78,7 @@ pub async fn run(config: Config) -> Result<(), Exit> {
         start::redis(&client, &health, &say).await?;
         start::kafka(&config, &cluster, &say).await?;
         start::first(&config, &cluster, &client, &health, &say).await?;
-        restore_switches(&client, &keys, &lanes).await;
+        restore_switches(&client, &keys, &lanes, &health, &say).await;
         Ok(())
     };
     tokio::select! {
@@ -99,8 +100,7 @@ pub async fn run(config: Config) -> Result<(), Exit> {
         halts,
     });
     let failed = |error: std::io::Error| Exit::failed(error.to_string());
-    let runtimes =
-        Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
+    let runtimes = Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
     let gate = || Gate::new(config.accounts.values().cloned().collect(), metrics.clone());
     let drain = config.accounts.values().map(|a| a.limits.timeout).max().unwrap_or_default() + Duration::from_secs(2);
     let waiting = spawn(
@@ -147,15 +147,18 @@ pub async fn run(config: Config) -> Result<(), Exit> {
     // Set once, here.
     let _ = status.running.set(running);
     tracing::info!(id, version = env!("CARGO_PKG_VERSION"), accounts = config.accounts.len(), "worker runs");
-    let watching = tokio::spawn(watch.run());
+    let mut watching = tokio::spawn(watch.run());
 
     let ended = tokio::select! {
         () = &mut stop => None,
         why = a_part_dies(&status) => Some(why),
+        _ = &mut watching => Some("the watch on switches and orders has ended; see the log before this line".into()),
     };
     let result = drain_all(&config, &shared, intake, waiting, ended).await;
     watching.abort();
-    if let Ok(mut connection) = crate::redis::connect(&client).await {
+    if health.is_up()
+        && let Ok(mut connection) = crate::redis::connect(&client).await
+    {
         // It expires by itself; removed, nobody counts this replica any longer.
         let _ = remove_snapshot(&mut connection, &keys, &id).await;
     }
@@ -215,10 +218,7 @@ impl Started {
     }
 
     fn join(&self) -> Result<(), String> {
-        while self.handle.is_alive() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
+        self.handle.join().map_err(|error| error.to_string())
     }
 }
 
@@ -262,24 +262,34 @@ fn listen(config: &Config, status: &Arc<WorkerStatus>) -> Result<Vec<Server>, Ex
     let start = |key: &str, address, router| {
         Server::start(address, router).map_err(|e| Exit::failed(format!("{key} = \"{address}\": {e}")))
     };
-    let mut servers = vec![start("admin.listen", config.admin.listen, all_routes(status.clone(), &config.admin.token))?];
+    let mut servers =
+        vec![start("admin.listen", config.admin.listen, all_routes(status.clone(), &config.admin.token))?];
     if let Some(address) = config.telemetry.listen {
         servers.push(start("telemetry.listen", address, health_routes(status.clone()))?);
     }
     Ok(servers)
 }
 
-/// Switches as they stand in Redis, before the first record is gated.
-async fn restore_switches(
-    client: &::redis::Client,
-    keys: &Keys,
-    lanes: &crate::pipeline::handle::Lanes,
-) {
-    if let Ok(mut connection) = crate::redis::connect(client).await
-        && let Ok(all) = crate::control::lanes::read_lanes(&mut connection, keys).await
-    {
-        for lane in lanes.iter() {
-            lane.obey(&all.get(&*lane.account.name).cloned().unwrap_or_default());
+/// Switches as they stand in Redis, before the first record is gated: what was paused or halted must not open.
+async fn restore_switches(client: &::redis::Client, keys: &Keys, lanes: &Lanes, health: &Health, say: &Say) {
+    loop {
+        let read = async {
+            let mut connection = crate::redis::connect(client).await?;
+            crate::control::lanes::read_lanes(&mut connection, keys).await
+        };
+        match read.await {
+            Ok(all) => {
+                for lane in lanes.iter() {
+                    lane.obey(&all.get(&*lane.account.name).cloned().unwrap_or_default());
+                }
+                return;
+            }
+            Err(error) => {
+                let why = crate::redis::batcher::describe(&error);
+                health.failed(&why);
+                say(&format!("waiting for redis.url: {why}"));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
         }
     }
 }
@@ -289,9 +299,8 @@ fn metrics(config: &Config) -> Arc<Metrics> {
     let names: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
     let accounts: Vec<&str> = config.accounts.keys().map(|n| &**n).collect();
     let inputs = config.kafka.input.iter().filter(|i| !i.starts_with('^')).cloned();
-    let below = |name: &String| {
-        name.starts_with(&config.kafka.retry_prefix) || name.starts_with(&config.kafka.parked_prefix)
-    };
+    let below =
+        |name: &String| name.starts_with(&config.kafka.retry_prefix) || name.starts_with(&config.kafka.parked_prefix);
     let owned = topics::owned_topics(&config.kafka, &names, &accounts).into_iter().map(|t| t.name).filter(below);
     let metrics = Metrics::new(Setup {
         accounts: config.accounts.values().map(|a| (a.platform, a.name.clone())).collect(),
@@ -322,7 +331,8 @@ fn lane_threads() -> usize {
 /// Host, process and a random part: two replicas never share one.
 fn replica_id() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String = host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).take(64).collect();
+    let host: String =
+        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).take(64).collect();
     format!("{}-{}-{:04x}", if host.is_empty() { "worker" } else { &host }, std::process::id(), rand::random::<u16>())
 }
 

@@ -77,7 +77,9 @@ impl Intake {
 
     /// Forgets lanes that have room again: at 7/8 while nothing was paused, at 1/4 after a pause.
     fn look_at_full_lanes(&mut self) {
-        let paused = self.stopped.is_some_and(|s| s.elapsed() >= PAUSED_AFTER);
+        // Beside other topics a full one is paused at once.
+        let alone = self.full.len() < self.traffic.topics().count();
+        let paused = alone || self.stopped.is_some_and(|s| s.elapsed() >= PAUSED_AFTER);
         let (part, whole) = if paused { (1, 4) } else { (7, 8) };
         let lanes = &self.lanes;
         self.full.retain(|_, lane| {
@@ -93,7 +95,8 @@ impl Intake {
             Some(since) if since.elapsed() >= PAUSED_AFTER => (1, 2),
             Some(_) => (7, 8),
         };
-        self.in_flight >= max_in_flight * part / whole || self.bytes >= max_in_flight_bytes / whole * part
+        self.in_flight >= (max_in_flight * part / whole).max(1)
+            || self.bytes >= (max_in_flight_bytes / whole * part).max(1)
     }
 
     fn show(&self) {

@@ -6,16 +6,22 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use postback::cli::source::{Access, Known};
-use postback::cli::{Exit, accounts, block_on, blocked, check, load, run, send, unblock};
+use postback::cli::{Exit, accounts, block_on, blocked, check, load, run, sandbox, send, unblock};
+use postback::sandbox::SandboxAccount;
 use postback::senders::Platform;
 
 /// Delivers advertising conversions from Kafka to ad platforms: at least once, never silently lost.
 #[derive(Parser)]
-#[command(name = "postback", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "postback",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Examples:
   postback check --config postback.toml      what is wrong with a configuration
   postback run --config postback.toml        the worker
-  postback send --config postback.toml events.json")]
+  postback send --config postback.toml events.json"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +35,7 @@ enum Command {
     Accounts(accounts::Args),
     Blocked(blocked::Args),
     Unblock(unblock::Args),
+    Sandbox(sandbox::SandboxArgs),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +45,7 @@ fn main() -> ExitCode {
         Command::Check(args) => return check::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Send(args) => load(&args.config).and_then(|config| block_on(send::run(args, &config.kafka))),
+        Command::Sandbox(args) => serve_fakes(args),
         Command::Accounts(args) => {
             ask(args.access(), async |known| accounts::run(&args, known, &mut std::io::stdout()).await)
         }
@@ -61,13 +69,23 @@ fn main() -> ExitCode {
 
 /// Commands that ask a running worker: the configuration says where its Redis is and which accounts there are.
 fn ask(access: &Access, work: impl AsyncFnOnce(&Known<'_>) -> anyhow::Result<()>) -> Result<(), Exit> {
-    let file = access.config.as_deref().ok_or_else(|| {
-        Exit::usage("--config FILE is missing: the worker's configuration says where its Redis is")
-    })?;
+    let file = access
+        .config
+        .as_deref()
+        .ok_or_else(|| Exit::usage("--config FILE is missing: the worker's configuration says where its Redis is"))?;
     let config = load(file)?;
-    let accounts: Vec<(Platform, Arc<str>)> =
-        config.accounts.values().map(|a| (a.platform, a.name.clone())).collect();
+    let accounts: Vec<(Platform, Arc<str>)> = config.accounts.values().map(|a| (a.platform, a.name.clone())).collect();
     let listen = config.admin.listen.to_string();
     let known = Known { redis: &config.redis, accounts: &accounts, admin_listen: &listen };
     block_on(async { work(&known).await.map_err(|error| Exit::failed(format!("{error:#}"))) })
+}
+
+/// The fakes know what the configuration says of each account; without one, example accounts.
+fn serve_fakes(args: sandbox::SandboxArgs) -> Result<(), Exit> {
+    let accounts = match &args.config {
+        Some(file) => sandbox::accounts(&load(file)?),
+        None => SandboxAccount::examples(),
+    };
+    args.faults().map_err(|error| Exit::usage(format!("{error:#}")))?;
+    block_on(async { sandbox::run(args, accounts).await.map_err(|error| Exit::failed(format!("{error:#}"))) })
 }

@@ -130,7 +130,12 @@ fn window_refusal(config: &Config, topic: &str, retention_ms: Option<i64>, polic
             "dedupe.window: topic {topic} keeps its records for ever, so no window outlives them: set retention.ms (at \
              most {}) with cleanup.policy=delete",
             day(millis(config.dedupe.window)
-                - config.accounts.values().map(|a| millis(a.retry.max_age) + millis(a.retry.max_parked)).max().unwrap_or(0))
+                - config
+                    .accounts
+                    .values()
+                    .map(|a| millis(a.retry.max_age) + millis(a.retry.max_parked))
+                    .max()
+                    .unwrap_or(0))
         ));
     }
     let retention = retention_ms?;
@@ -225,23 +230,20 @@ async fn try_first(
         // The offsets are lost: the consumer parks what it is given.
         (false, Some(epoch)) if epoch != STARTING => Ok(true),
         _ => {
-            let () = ::redis::cmd("SET").arg(&key).arg(STARTING).arg("NX").query_async(&mut redis).await.or_else(
-                |error: ::redis::RedisError| {
-                    // Nil: somebody else set it.
-                    if error.kind() == ::redis::ErrorKind::UnexpectedReturnType { Ok(()) } else { Err(error) }
-                },
-            )?;
+            let set = ::redis::cmd("SET").arg(&key).arg(STARTING).arg("NX").arg("GET").to_owned();
+            let old: Option<String> = set.query_async(&mut redis).await?;
+            if old.is_some_and(|epoch| epoch != STARTING) {
+                // Somebody has done all of it since we looked: judged afresh.
+                return Ok(false);
+            }
+            // What is missing is read after the epoch says that nobody has joined yet.
+            let offsets = Offsets::read(config, cluster).await?;
             offsets.commit_missing(config, cluster).await?;
             let id = format!("{:032x}", rand::random::<u128>());
-            let script = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end return 1";
-            let _: i64 = ::redis::cmd("EVAL")
-                .arg(script)
-                .arg(1)
-                .arg(&key)
-                .arg(STARTING)
-                .arg(id)
-                .query_async(&mut redis)
-                .await?;
+            let script =
+                "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end return 1";
+            let _: i64 =
+                ::redis::cmd("EVAL").arg(script).arg(1).arg(&key).arg(STARTING).arg(id).query_async(&mut redis).await?;
             tracing::info!(group = config.kafka.group, start_from = ?config.kafka.start_from, "first start of this group");
             Ok(true)
         }
@@ -283,9 +285,7 @@ impl Offsets {
             let missing: Vec<_> =
                 self.partitions.into_iter().filter(|place| !self.committed.contains_key(place)).collect();
             match cluster.start_positions(config.kafka.start_from, &missing)? {
-                Some(positions) if !positions.is_empty() => {
-                    cluster.commit_positions(&config.kafka.group, positions)
-                }
+                Some(positions) if !positions.is_empty() => cluster.commit_positions(&config.kafka.group, positions),
                 // `error`: no position, so the consumer parks them.
                 _ => Ok(()),
             }

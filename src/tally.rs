@@ -22,7 +22,8 @@ impl Tally {
     pub fn received(&self, delivery: &Delivery) {
         let index = delivery.index();
         let origin = delivery.envelope.origin.timestamp_ms;
-        let since_ms = if origin > 0 { origin.min(delivery.envelope.first_seen_ms) } else { delivery.envelope.first_seen_ms };
+        let since_ms =
+            if origin > 0 { origin.min(delivery.envelope.first_seen_ms) } else { delivery.envelope.first_seen_ms };
         let trans_id = delivery.named().trans_id.unwrap_or_default();
         let info = Info { account: index, trans_id: trans_id.into(), since_ms, bytes: delivery.record.size() };
         // Set once, here: the ticket is new.

@@ -10,8 +10,7 @@ use ::redis::{Client, RedisResult};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::control::{
-    By, Keys, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot, Target, lanes as switches, orders,
-    snapshot,
+    By, Keys, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot, Target, lanes as switches, orders, snapshot,
 };
 use crate::kafka::consumer::{ConsumerHandle, ConsumerView, PartitionView, UnblockOrder, UnblockTo};
 use crate::metrics::Metrics;
@@ -68,6 +67,7 @@ struct Memory {
     connection: Option<MultiplexedConnection>,
     pending_halts: Vec<Halted>,
     replication_id: Option<String>,
+    epoch: Option<String>,
     snapshot_at: Option<Instant>,
     facts_at: Option<Instant>,
     seen: VecDeque<(Instant, usize)>,
@@ -119,21 +119,32 @@ impl Watch {
             self.health.set_hold(facts.hold());
             memory.facts_at = None;
         }
+        // A store that reads and refuses writes is not up.
+        let beat = self.keys.replica(&format!("{}:beat", self.id));
+        let () = ::redis::cmd("SET").arg(beat).arg(1).arg("PX").arg(15_000).query_async(c).await?;
         match epoch {
             None => self.health.forgot(),
-            Some(_) => {
-                if self.health.has_forgotten() {
+            Some(id) => {
+                // Another id: the store was flushed and unblocked between two looks.
+                let new = memory.epoch.as_ref().is_some_and(|old| *old != id && old != "starting");
+                if new || self.health.has_forgotten() {
                     let known = self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
                     switches::restore(c, &self.keys, &known).await?;
                     self.health.remembered();
                 }
+                memory.epoch = Some(id);
                 self.save_halts(c, memory).await?;
                 let all = switches::read_lanes(c, &self.keys).await?;
                 for lane in self.lanes.iter() {
                     let new = all.get(&*lane.account.name).cloned().unwrap_or_default();
                     if lane.obey(&new) {
                         let (state, _, why) = lane.explain();
-                        tracing::info!(account = &*lane.account.name, state = state.as_str(), reason = why, "lane switched");
+                        tracing::info!(
+                            account = &*lane.account.name,
+                            state = state.as_str(),
+                            reason = why,
+                            "lane switched"
+                        );
                     }
                 }
             }
@@ -175,12 +186,31 @@ impl Watch {
     }
 
     async fn obey_orders(&self, c: &mut MultiplexedConnection) -> RedisResult<()> {
-        for (place, order) in orders::read_orders(c, &self.keys).await? {
-            let owner = self.consumers.iter().find(|consumer| {
+        for (place, (order, text)) in orders::read_orders(c, &self.keys).await? {
+            let found = self.consumers.iter().find_map(|consumer| {
                 let snapshot = consumer.view.snapshot();
-                snapshot.partitions.iter().any(|p| *p.topic == *place.topic && p.partition == place.partition)
+                let partition =
+                    snapshot.partitions.iter().find(|p| *p.topic == *place.topic && p.partition == place.partition)?;
+                Some((consumer, partition.clone()))
             });
-            let Some(owner) = owner else { continue };
+            // Another member's, or nobody's yet.
+            let Some((owner, partition)) = found else { continue };
+            if partition.parked.is_none() {
+                // It flows: an order that was left behind would skip or repeat what is under way.
+                if partition.position.is_some() && orders::take_order(c, &self.keys, &place, &text).await? {
+                    tracing::warn!(
+                        kafka.topic = place.topic,
+                        kafka.partition = place.partition,
+                        "an order to unblock was dropped: the partition is not parked"
+                    );
+                }
+                continue;
+            }
+            // Taken before it is carried out, so that it is carried out once. Lost in between, the partition stays
+            // visibly parked and the order can be given again.
+            if !orders::take_order(c, &self.keys, &place, &text).await? {
+                continue;
+            }
             let to = match order.to {
                 Target::Earliest => UnblockTo::Earliest,
                 Target::Latest => UnblockTo::Latest,
@@ -195,7 +225,6 @@ impl Watch {
                 "partition unblocked by an operator"
             );
             owner.handle.order(UnblockOrder { topic: place.topic.clone(), partition: place.partition, to });
-            orders::order_done(c, &self.keys, &place, &order).await?;
         }
         Ok(())
     }
@@ -219,7 +248,8 @@ impl Watch {
             let oldest = snapshots.iter().filter_map(|s| s.oldest_by_account.get(&lane.index)).min();
             account.oldest_open_age.set(oldest.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
             let topic = crate::kafka::parking_topic(&self.parked_prefix, &lane.account.name);
-            let parked = snapshots.iter().flat_map(|s| &s.partitions).filter(|p| *p.topic == *topic).map(unfinished).sum();
+            let parked =
+                snapshots.iter().flat_map(|s| &s.partitions).filter(|p| *p.topic == *topic).map(unfinished).sum();
             account.parked.set(parked);
         }
         let mut shown = Vec::new();

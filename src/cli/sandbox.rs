@@ -9,7 +9,14 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::sandbox::{LEDGER_CAPACITY, Sandbox, SandboxAccount};
+use crate::config::Config;
+use crate::pipeline::config::{Account, PlatformSettings};
+use crate::sandbox::{
+    AmountUnit, BaizhuAccount, Encoding, LEDGER_CAPACITY, Qihoo360Account, Sandbox, SandboxAccount, SandboxPlatform,
+    Settlement,
+};
+use crate::senders::baizhu;
+use crate::senders::qihoo360::ClickLen;
 
 const EXAMPLES: &str = r#"Examples:
   postback sandbox
@@ -152,6 +159,43 @@ fn announce_json(sandbox: &Sandbox, accounts: &[SandboxAccount]) -> String {
         .map(|account| json!({ "name": account.name, "platform": account.platform_name(), "base_url": url }))
         .collect();
     format!("{}\n", json!({ "address": sandbox.address().to_string(), "accounts": accounts }))
+}
+
+/// The worker's accounts as its platforms know them.
+pub fn accounts(config: &Config) -> Vec<SandboxAccount> {
+    let known = |account: &Account| match &account.settings {
+        PlatformSettings::Qihoo360(own) => SandboxPlatform::Qihoo360(Qihoo360Account {
+            keys: account.credentials.iter().map(|c| (c.key.clone(), c.secret.expose().to_owned())).collect(),
+            data_industry: own.data_industry.clone(),
+            jzqs: own.jzqs.clone(),
+            data_source: own.data_source.clone(),
+            any_click_length: own.validate.click_len != ClickLen::Strict,
+        }),
+        PlatformSettings::Baizhu(own) => SandboxPlatform::Baizhu(BaizhuAccount {
+            install: own.product.install.clone(),
+            register: own.product.register.clone(),
+            back: own.product.back.clone(),
+            settlement: match own.settlement {
+                baizhu::Settlement::Cpa => Settlement::Cpa,
+                baizhu::Settlement::Cps => Settlement::Cps,
+            },
+            product_name_fields: match own.field.product_name.as_str() {
+                "both" => vec!["product-name".to_owned(), "product_name".to_owned()],
+                one => vec![one.to_owned()],
+            },
+            returned_money_field: own.field.returned_money.clone(),
+            encoding: match own.encoding {
+                baizhu::Encoding::Multipart => Encoding::Multipart,
+                baizhu::Encoding::Urlencoded => Encoding::Urlencoded,
+            },
+            amount_unit: match own.amount_unit {
+                baizhu::AmountUnit::Yuan => AmountUnit::Yuan,
+                baizhu::AmountUnit::Fen => AmountUnit::Fen,
+            },
+            success_value: own.success_values.iter().flatten().next().map_or("success", String::as_str).to_owned(),
+        }),
+    };
+    config.accounts.values().map(|a| SandboxAccount { name: a.name.to_string(), platform: known(a) }).collect()
 }
 
 #[cfg(test)]

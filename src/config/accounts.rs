@@ -105,7 +105,7 @@ fn one(name: &str, section: &Section<'_>, base: &Base<'_>) -> Draft {
     let sender = platform.and_then(|p| platform::build(section, p, rest, map));
     let keys = credentials.iter().map(|c| c.key.clone()).collect();
     let whole = !section.report.blames(section.path());
-    let account = sender.filter(|_| whole).zip(platform).map(|(sender, platform)| Account {
+    let account = sender.filter(|_| whole).zip(platform).map(|((sender, settings), platform)| Account {
         name: name.into(),
         platform,
         base_urls,
@@ -119,6 +119,7 @@ fn one(name: &str, section: &Section<'_>, base: &Base<'_>) -> Draft {
         on_ambiguous,
         credentials,
         sender,
+        settings,
     });
     Draft { name: name.to_owned(), limits, retry, keys, account }
 }

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::section::{Section, unknown};
 use super::tree::{Node, Table, Value};
+use crate::pipeline::config::PlatformSettings;
 use crate::senders::baizhu::{self, Baizhu};
 use crate::senders::qihoo360::{self, Qihoo360};
 use crate::senders::{Platform, Problem, Sender};
@@ -25,7 +26,7 @@ pub(super) fn build(
     platform: Platform,
     validate: Table,
     map: BTreeMap<String, String>,
-) -> Option<Box<dyn Sender>> {
+) -> Option<(Box<dyn Sender>, PlatformSettings)> {
     let mut keys: Table = section.rest().map(|(key, node)| (key.clone(), node.clone())).collect();
     if !validate.is_empty() {
         let place = section.place("validate");
@@ -35,11 +36,13 @@ pub(super) fn build(
     match platform {
         Platform::Qihoo360 => {
             let config = keys.read::<qihoo360::Config>(qihoo360::Config::KEYS);
-            keys.sender(Qihoo360::new(config, map), Qihoo360::warnings)
+            let settings = PlatformSettings::Qihoo360(config.clone());
+            keys.sender(Qihoo360::new(config, map), Qihoo360::warnings).map(|sender| (sender, settings))
         }
         Platform::Baizhu => {
             let config = keys.read::<baizhu::Config>(baizhu::Config::KEYS);
-            keys.sender(Baizhu::new(config, map), Baizhu::warnings)
+            let settings = PlatformSettings::Baizhu(config.clone());
+            keys.sender(Baizhu::new(config, map), Baizhu::warnings).map(|sender| (sender, settings))
         }
     }
 }

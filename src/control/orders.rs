@@ -121,38 +121,43 @@ pub async fn give_order(
     pipe.query_async(connection).await
 }
 
-/// All orders; what cannot be read is no order.
+/// All orders, each with its text as it stands; what cannot be read is no order.
 ///
 /// # Errors
 /// Redis does not answer.
-pub async fn read_orders(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<BTreeMap<Place, Order>> {
+pub async fn read_orders(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> RedisResult<BTreeMap<Place, (Order, String)>> {
     let hash: BTreeMap<String, String> = ::redis::cmd("HGETALL").arg(keys.orders()).query_async(connection).await?;
-    Ok(hash
-        .iter()
-        .filter_map(|(field, value)| Some((field.parse().ok()?, serde_json::from_str(value).ok()?)))
-        .collect())
+    let read = |(field, text): (String, String)| {
+        let order = serde_json::from_str(&text).ok()?;
+        Some((field.parse().ok()?, (order, text)))
+    };
+    Ok(hash.into_iter().filter_map(read).collect())
 }
 
-/// Deletes the value that was carried out; a newer order stays. `KEYS[1]` hash, `ARGV` field and value.
-pub const CARRIED_OUT: &str =
+/// Deletes exactly this value; a newer order stays. `KEYS[1]` hash, `ARGV` field and value.
+pub const TAKE: &str =
     "if redis.call('HGET',KEYS[1],ARGV[1])==ARGV[2] then return redis.call('HDEL',KEYS[1],ARGV[1]) end return 0";
 
-/// Removes an order that was carried out, unless another one has taken its place; `true` where it was removed.
+/// Takes an order away, so that it is carried out once; `true` where it was there as `text` says. Another one that has
+/// taken its place stays.
 ///
 /// # Errors
-/// Redis does not answer; the same order found again is carried out again, which harms nothing.
-pub async fn order_done(
+/// Redis does not answer: it may be gone, and can be given again.
+pub async fn take_order(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
     place: &Place,
-    order: &Order,
+    text: &str,
 ) -> RedisResult<bool> {
     ::redis::cmd("EVAL")
-        .arg(CARRIED_OUT)
+        .arg(TAKE)
         .arg(1)
         .arg(keys.orders())
         .arg(place.to_string())
-        .arg(json(order))
+        .arg(text)
         .query_async(connection)
         .await
 }

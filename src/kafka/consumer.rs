@@ -23,8 +23,8 @@ mod tests;
 mod ticket;
 mod view;
 
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -182,14 +182,14 @@ impl Consumer {
         client.subscribe(&topics).map_err(|e| io::Error::other(e.to_string()))?;
         let turn = poll::Poller::new(name, Arc::new(client), settings, handler, notes, sender.clone(), shared);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || turn.run())?;
-        Ok(ConsumerHandle { sender, thread: Some(thread) })
+        Ok(ConsumerHandle { sender, thread: Mutex::new(Some(thread)) })
     }
 }
 
 /// A running consumer. Dropping the handle does not stop it.
 pub struct ConsumerHandle {
     sender: Sender<Note>,
-    thread: Option<JoinHandle<Result<(), ConsumerFailed>>>,
+    thread: Mutex<Option<JoinHandle<Result<(), ConsumerFailed>>>>,
 }
 
 impl ConsumerHandle {
@@ -206,18 +206,23 @@ impl ConsumerHandle {
 
     /// Whether the thread still runs.
     pub fn is_alive(&self) -> bool {
-        self.thread.as_ref().is_some_and(|t| !t.is_finished())
+        self.lock().as_ref().is_some_and(|t| !t.is_finished())
     }
 
     /// Waits for the thread to end. Blocks: not for a runtime's thread.
     ///
     /// # Errors
     /// Where it ended by itself: a fatal client error, or a panic.
-    pub fn join(&mut self) -> Result<(), ConsumerFailed> {
-        match self.thread.take().map(JoinHandle::join) {
+    pub fn join(&self) -> Result<(), ConsumerFailed> {
+        let thread = self.lock().take();
+        match thread.map(JoinHandle::join) {
             Some(Ok(result)) => result,
             Some(Err(_)) => Err(ConsumerFailed("the polling thread panicked".into())),
             None => Ok(()),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<JoinHandle<Result<(), ConsumerFailed>>>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -90,7 +90,13 @@ impl Done {
         (self.0 >> (TOKEN_BITS + ORIGIN_BITS)) as u32 & MAX_DONE_RESENDS
     }
 
-    fn is_of_origin(self, origin: &str) -> bool {
+    /// Whether it confirms that claim.
+    pub fn is_of_claim(self, token: &str, origin: &str) -> bool {
+        u64::from_str_radix(token, 16).is_ok_and(|token| self.is_of_token(Token(token))) && self.is_of_origin(origin)
+    }
+
+    /// Whether its lineage is this one.
+    pub fn is_of_origin(self, origin: &str) -> bool {
         self.0 & ((1 << ORIGIN_BITS) - 1) == origin_tag(origin)
     }
 
@@ -245,14 +251,18 @@ pub fn judge(found: Option<&Value>, token: Token, applicant: &Applicant) -> Judg
             Judgement::Conflict { possible_duplicate: applicant.in_doubt }
         }
         Some(Value::Unknown { origin, .. }) => {
-            if applicant.force || **origin == *applicant.origin { Judgement::TakeOver } else { Judgement::Held }
+            if applicant.force || **origin == *applicant.origin {
+                Judgement::TakeOver
+            } else {
+                Judgement::Held
+            }
         }
         Some(Value::Done(done)) if done.fingerprint() != applicant.fingerprint => {
             Judgement::Conflict { possible_duplicate: applicant.in_doubt }
         }
         Some(Value::Done(done)) => {
             let own_lineage = done.is_of_origin(&applicant.origin);
-            let declared = own_lineage && done.resends() >= applicant.own.max(1).min(MAX_DONE_RESENDS);
+            let declared = own_lineage && done.resends() >= applicant.own.clamp(1, MAX_DONE_RESENDS);
             Judgement::Duplicate {
                 possible_duplicate: applicant.in_doubt && !declared,
                 own_lineage: own_lineage.then(|| done.resends()),
@@ -305,6 +315,8 @@ pub struct Claim {
     pub since: tokio::time::Instant,
     /// Redis was away and the account delivers all the same: nothing is held there.
     pub unclaimed: bool,
+    /// Though unclaimed, a try whose reply was lost may stand there.
+    pub may_stand: bool,
 }
 
 impl Claim {

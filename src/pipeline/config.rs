@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::senders::{Credential, Platform, Sender};
+use crate::senders::{Credential, Platform, Sender, baizhu, qihoo360};
 
 /// `[dedupe]`.
 #[derive(Clone, Debug)]
@@ -135,6 +135,17 @@ pub struct Account {
     pub credentials: Vec<Credential>,
     /// Speaks for it.
     pub sender: Box<dyn Sender>,
+    /// Its platform's own keys as configured: what a fake of the platform agrees to.
+    pub settings: PlatformSettings,
+}
+
+/// The keys of an account that only its platform has.
+#[derive(Clone, Debug)]
+pub enum PlatformSettings {
+    /// 360 点睛.
+    Qihoo360(qihoo360::Config),
+    /// 百助.
+    Baizhu(baizhu::Config),
 }
 
 /// All accounts by name.

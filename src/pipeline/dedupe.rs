@@ -3,14 +3,15 @@
 //! One value per runtime thread. An account lives on one thread, so that two copies of one conversion in this process
 //! always meet here. What the states mean is in `claim.rs`; this file only carries it out.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ::redis::Value as Reply;
+use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::pipeline::claim::{
     Applicant, CLAIM_LIFE_MS, Claim, Done, Judgement, Key, Replaced, Token, Value, judge, judge_confirm,
@@ -18,6 +19,9 @@ use crate::pipeline::claim::{
 use crate::pipeline::claim_scripts::{MARK, RELEASE, TAKE_OVER};
 use crate::pipeline::recent::{Recent, Remembered};
 use crate::redis::batcher::{Batcher, Script, StoreError};
+
+/// Values written again at once after a failover.
+const UNDER_WAY: usize = 256;
 
 /// How a claim was answered.
 pub enum Granted {
@@ -50,6 +54,8 @@ pub struct ClaimTry {
     since: Instant,
     /// A take-over that went out; whether it was carried out shows when our own token is found.
     taking_over: Option<TakingOver>,
+    /// A command went out: it may have been carried out although no reply came.
+    sent: bool,
 }
 
 struct TakingOver {
@@ -58,9 +64,27 @@ struct TakingOver {
     own: u32,
 }
 
+impl ClaimTry {
+    /// What its claim would have replaced, had it been made.
+    fn replaced(&self) -> Replaced {
+        match &self.taking_over {
+            Some(TakingOver { old, stale: true, .. }) => Replaced::Stale(old.clone()),
+            Some(TakingOver { old, .. }) => Replaced::Unknown(old.clone()),
+            None => Replaced::Nothing,
+        }
+    }
+}
+
+/// One confirm over all its tries.
+pub struct ConfirmTry {
+    changes: u64,
+    repeated: bool,
+    counted: bool,
+}
+
 impl Default for ClaimTry {
     fn default() -> Self {
-        Self { token: Token::random(), since: Instant::now(), taking_over: None }
+        Self { token: Token::random(), since: Instant::now(), taking_over: None, sent: false }
     }
 }
 
@@ -75,6 +99,8 @@ pub struct Dedupe {
     mark: Script,
     turns: Turns,
     recent: RefCell<Recent>,
+    /// How often the primary has changed.
+    changes: Cell<u64>,
 }
 
 /// Copies of one conversion take turns within a process.
@@ -106,6 +132,7 @@ impl Dedupe {
             mark: Script::new(MARK),
             turns: Turns::default(),
             recent: RefCell::new(Recent::new()),
+            changes: Cell::new(0),
         }
     }
 
@@ -141,6 +168,7 @@ impl Dedupe {
             return Ok(settled(judge(remembered.as_ref(), attempt.token, applicant), applicant));
         }
         let key = self.redis_key(applicant.key);
+        attempt.sent = true;
         let (resend, replaced) = loop {
             let mut cmd = ::redis::cmd("SET");
             cmd.arg(&key).arg(applicant.claimed(attempt.token, applicant.in_doubt));
@@ -185,14 +213,15 @@ impl Dedupe {
             replaced,
             since: attempt.since,
             unclaimed: false,
+            may_stand: true,
         };
         Ok(Granted::Claim(Held { claim, _turn: turn }))
     }
 
     /// The claim of an account that delivers while Redis is away: nothing is held there, and the send is declared.
-    pub async fn unclaimed(&self, applicant: &mut Applicant) -> Granted {
+    pub async fn unclaimed(&self, applicant: &mut Applicant, attempt: &ClaimTry) -> Granted {
         let turn = self.turn(applicant.key).await;
-        let token = Token::random();
+        let token = attempt.token;
         let remembered = self.recent.borrow().done(&applicant.key).map(Value::Done);
         if remembered.is_some() {
             return settled(judge(remembered.as_ref(), token, applicant), applicant);
@@ -201,27 +230,23 @@ impl Dedupe {
             token,
             resend: true,
             declared: false,
-            replaced: Replaced::Nothing,
+            replaced: attempt.replaced(),
             since: Instant::now(),
             unclaimed: true,
+            may_stand: attempt.sent,
         };
         Granted::Claim(Held { claim, _turn: turn })
     }
 
     /// Gives a claim up that may or may not have been made: its reply never came. Best effort.
     pub async fn abandon(&self, applicant: &Applicant, attempt: &ClaimTry) {
-        let replaced = match &attempt.taking_over {
-            Some(TakingOver { old, stale: true, .. }) => Replaced::Stale(old.clone()),
-            Some(TakingOver { old, .. }) => Replaced::Unknown(old.clone()),
-            None => Replaced::Nothing,
-        };
-        let _ = self.give_back(&self.redis_key(applicant.key), attempt.token, &replaced).await;
+        let _ = self.give_back(&self.redis_key(applicant.key), attempt.token, &attempt.replaced()).await;
     }
 
     /// Releases: puts back what the claim replaced, if the key still holds our token. Best effort: a claim that stays
     /// behind is found stale.
     pub async fn release(&self, applicant: &Applicant, held: Held) {
-        if !held.claim.unclaimed {
+        if held.claim.may_stand {
             let key = self.redis_key(applicant.key);
             let _ = self.give_back(&key, held.claim.token, &held.claim.replaced).await;
         }
@@ -240,8 +265,14 @@ impl Dedupe {
     /// Confirms an acceptance, unconditionally. What it replaces and is not ours counts one possible duplicate.
     ///
     /// # Errors
-    /// Repeat until it works: the record stays unfinished.
-    pub async fn confirm(&self, applicant: &mut Applicant, claim: &Claim, account: usize) -> Result<(), StoreError> {
+    /// Repeat with the same `attempt` until it works: the record stays unfinished.
+    pub async fn confirm(
+        &self,
+        applicant: &mut Applicant,
+        claim: &Claim,
+        account: usize,
+        attempt: &mut ConfirmTry,
+    ) -> Result<(), StoreError> {
         if claim.unclaimed {
             self.remember(applicant, Remembered::Done(Done::new(applicant, claim.token)), account, true);
             return Ok(());
@@ -249,8 +280,14 @@ impl Dedupe {
         let key = self.redis_key(applicant.key);
         loop {
             let done = Done::new(applicant, claim.token);
+            let repeated = std::mem::replace(&mut attempt.repeated, true);
             let old = bytes(self.batcher.call(self.set_done(&key, done)).await?)?;
             match judge_confirm(old.as_deref().map(Value::parse).as_ref(), claim.token, applicant) {
+                // Our own value may hide what the try before this one replaced on another primary.
+                None if repeated && self.changes.get() != attempt.changes && !attempt.counted => {
+                    attempt.counted = true;
+                    applicant.count_possible(0);
+                }
                 None => {
                     self.remember(applicant, Remembered::Done(done), account, false);
                     return Ok(());
@@ -311,32 +348,49 @@ impl Dedupe {
         let pending = self.recent.borrow().pending();
         for (key, entry) in pending {
             self.write_again(key, &entry.what).await?;
-            self.recent.borrow_mut().written(&key);
+            self.recent.borrow_mut().written(&key, entry.sequence);
         }
         Ok(())
     }
 
-    /// The primary has changed: writes again what was confirmed or marked in the last 60 s. Returns the accounts whose
-    /// value there was another's: one possible duplicate each.
-    ///
-    /// # Errors
-    /// Repeat: a value that is already there is found to be our own.
-    pub async fn write_recent(&self) -> Result<Vec<usize>, StoreError> {
-        let recent = self.recent.borrow().since(Duration::from_secs(60));
-        let mut possible = Vec::new();
-        for (key, entry) in recent {
-            let found = self.write_again(key, &entry.what).await?;
-            let ours = match (&entry.what, found) {
-                (_, None) => true,
-                (Remembered::Done(done), Some(Value::Done(other))) => *done == other,
-                (Remembered::Unknown { origin, .. }, Some(Value::Unknown { origin: other, .. })) => **origin == *other,
-                _ => false,
-            };
-            if !ours {
-                possible.push(entry.account);
+    /// Begins a confirm.
+    pub fn confirm_try(&self) -> ConfirmTry {
+        ConfirmTry { changes: self.changes.get(), repeated: false, counted: false }
+    }
+
+    /// The primary has changed: writes again what was confirmed or marked in the last 60 s, until all of it stands there.
+    /// `possible` is told the account of each value found there that was another's: one possible duplicate.
+    pub async fn write_recent(&self, mut possible: impl FnMut(usize)) {
+        self.changes.set(self.changes.get() + 1);
+        self.batcher.reconnect();
+        let mut left = self.recent.borrow().since(Duration::from_secs(60));
+        let mut repeated = false;
+        while !left.is_empty() {
+            let writes = left.drain(..).map(|(key, entry)| async move {
+                let found = self.write_again(key, &entry.what).await;
+                (key, entry, found)
+            });
+            let mut writes = stream::iter(writes).buffer_unordered(UNDER_WAY);
+            let mut failed = Vec::new();
+            while let Some((key, entry, found)) = writes.next().await {
+                match found {
+                    // A repeated confirm may have replaced another's value with the try before it.
+                    Ok(found) => {
+                        let hidden = repeated && matches!(entry.what, Remembered::Done(_));
+                        if hidden || !is_ours(&entry.what, found) {
+                            possible(entry.account);
+                        }
+                    }
+                    Err(_) => failed.push((key, entry)),
+                }
+            }
+            drop(writes);
+            left = failed;
+            repeated = true;
+            if !left.is_empty() {
+                sleep(Duration::from_millis(500)).await;
             }
         }
-        Ok(possible)
     }
 
     /// A confirm always, a mark only where the key is absent. Returns what was found.
@@ -358,6 +412,19 @@ impl TakingOver {
     fn succeeded(self, applicant: &mut Applicant) -> (bool, Replaced) {
         applicant.own = applicant.own.max(self.own);
         (true, if self.stale { Replaced::Stale(self.old) } else { Replaced::Unknown(self.old) })
+    }
+}
+
+/// Whether what stands where we wrote is our own, or of the same lineage.
+fn is_ours(what: &Remembered, found: Option<Value>) -> bool {
+    match (what, found) {
+        (_, None) => true,
+        (Remembered::Done(done), Some(Value::Done(other))) => *done == other,
+        (Remembered::Done(done), Some(Value::Claimed { token, origin, .. })) => done.is_of_claim(&token, &origin),
+        (Remembered::Unknown { origin, .. }, Some(Value::Unknown { origin: other, .. }))
+        | (Remembered::Unknown { origin, .. }, Some(Value::Claimed { origin: other, .. })) => **origin == *other,
+        (Remembered::Unknown { origin, .. }, Some(Value::Done(done))) => done.is_of_origin(origin),
+        _ => false,
     }
 }
 

@@ -36,6 +36,10 @@ pub struct Delivery {
     pub ticket: Ticket,
     /// What its value is.
     pub subject: Subject,
+    /// This visit made an attempt that counts.
+    pub attempted: bool,
+    /// Inline retries of this visit so far.
+    pub inline_used: u32,
 }
 
 /// What was made of a record's value.

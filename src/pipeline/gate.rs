@@ -33,7 +33,16 @@ impl Gate {
             Ok(ready) => Subject::Ready(ready),
             Err(end) => self.ended(&record, end),
         };
-        Box::new(Delivery { record, envelope, producer_headers, visit, ticket, subject })
+        Box::new(Delivery {
+            record,
+            envelope,
+            producer_headers,
+            visit,
+            ticket,
+            subject,
+            attempted: false,
+            inline_used: 0,
+        })
     }
 
     fn subject(&self, record: &Record, envelope: &Envelope) -> Result<Ready, Result<Outcome, DeliveryError>> {
@@ -94,9 +103,10 @@ impl Gate {
     fn ended(&self, record: &Record, end: Result<Outcome, DeliveryError>) -> Subject {
         let mut identity = identify(record.value.as_deref());
         let platform = Platform::ALL.into_iter().find(|p| identity.platform.as_deref() == Some(p.as_str()));
-        let configured = self.accounts.iter().position(|a| {
-            Some(&*a.name) == identity.account.as_deref() && Some(a.platform) == platform
-        });
+        let configured = self
+            .accounts
+            .iter()
+            .position(|a| Some(&*a.name) == identity.account.as_deref() && Some(a.platform) == platform);
         // The native code where the event has one, else the event type as given.
         if let Some(index) = configured
             && let Some(native) = self.native(index, &identity)

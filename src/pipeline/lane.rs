@@ -15,8 +15,9 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::error::{Answer, DeliveryError};
+use crate::error::{Answer, Class, DeliveryError};
 use crate::kafka::consumer::{End, Stage};
+use crate::kafka::envelope::LastAttempt;
 use crate::metrics::{AccountMetrics, Metrics};
 use crate::pipeline::config::Account;
 use crate::pipeline::dedupe::{Dedupe, Held};
@@ -24,7 +25,7 @@ use crate::pipeline::delivery::{Delivery, Ready, Subject, Visit};
 use crate::pipeline::dispatch::Dispatcher;
 use crate::pipeline::handle::{LaneHandle, ToLane};
 use crate::pipeline::limit::Limiter;
-use crate::pipeline::process::{Progress, VisitLog, policy, process};
+use crate::pipeline::process::{Progress, policy, process};
 use crate::pipeline::retry::Policy;
 use crate::pipeline::settle::{Desk, LONGEST_WAIT_IN_LANE, settle};
 use crate::pipeline::shared::{Halted, Shared, now_ms};
@@ -60,7 +61,6 @@ pub struct Lane {
 struct Walked {
     delivery: Box<Delivery>,
     held: Option<Held>,
-    visit: VisitLog,
     result: Result<Progress, DeliveryError>,
 }
 
@@ -192,10 +192,10 @@ impl Lane {
             self.handle.in_flight.store(walks.len() + settles.len(), Relaxed);
             tokio::select! {
                 Some(walked) = walks.next(), if !walks.is_empty() => {
-                    let Walked { delivery, held, visit, result } = walked;
+                    let Walked { delivery, held, result } = walked;
                     self.note(&result);
                     let lane = self.clone();
-                    settles.push(async move { settle(&lane, delivery, held, visit, result).await });
+                    settles.push(async move { settle(&lane, delivery, held, result).await });
                 }
                 Some(back) = settles.next(), if !settles.is_empty() => {
                     if let Some(delivery) = back {
@@ -240,19 +240,32 @@ impl Lane {
 
     async fn walk(self: Rc<Self>, mut delivery: Box<Delivery>) -> Walked {
         let mut held = None;
-        let mut visit = VisitLog::default();
         let sent_before = delivery.envelope.attempts;
-        let walked = AssertUnwindSafe(process(&mut delivery, &self, &mut held, &mut visit)).catch_unwind().await;
+        let walked = AssertUnwindSafe(process(&mut delivery, &self, &mut held)).catch_unwind().await;
         let result = walked.unwrap_or_else(|_| {
             // A bug must not hold the frontier. Whether a byte went out nobody knows: that is the careful reading.
-            tracing::error!(account = &*self.account.name, "a walk panicked; its event is treated as sent without answer");
+            tracing::error!(
+                account = &*self.account.name,
+                "a walk panicked; its event is treated as sent without answer"
+            );
             if delivery.envelope.attempts == sent_before {
                 delivery.envelope.attempts += 1;
-                visit.attempted = true;
+                delivery.attempted = true;
             }
+            if let (Some(held), Subject::Ready(ready)) = (&mut held, &mut delivery.subject)
+                && held.claim.resend
+                && !held.claim.declared
+            {
+                held.claim.declared = true;
+                ready.applicant.own += 1;
+                self.account_metrics().ambiguous_resends.inc();
+            }
+            delivery.envelope.first_attempt_ms.get_or_insert_with(now_ms);
+            delivery.envelope.last =
+                Some(LastAttempt { class: Class::Ambiguous.as_str().to_owned(), ..LastAttempt::default() });
             Err(DeliveryError::Ambiguous(Answer { detail: "internal error".into(), sent: true, ..Answer::default() }))
         });
-        Walked { delivery, held, visit, result }
+        Walked { delivery, held, result }
     }
 
     /// Counts runs of answers.
@@ -306,11 +319,15 @@ impl Queues {
 
     fn next(&mut self) -> Option<Box<Delivery>> {
         self.released_next = !self.released_next;
-        let (first, second) =
-            if self.released_next { (&mut self.released, &mut self.live) } else { (&mut self.live, &mut self.released) };
+        let (first, second) = if self.released_next {
+            (&mut self.released, &mut self.live)
+        } else {
+            (&mut self.live, &mut self.released)
+        };
         first.pop_front().or_else(|| second.pop_front())
     }
 
+    #[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
     fn take_out(&mut self, why: impl Fn(&Delivery) -> Option<DeliveryError>) -> Vec<Box<Delivery>> {
         let mut out = Vec::new();
         for queue in [&mut self.live, &mut self.released] {

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::pipeline::claim_scripts::{PUSH_BACK, RESERVE};
 use crate::redis::batcher::{Batcher, Script, StoreError};
+use crate::redis::health::Health;
 
 /// Reserved ahead at most.
 const AHEAD: Duration = Duration::from_millis(100);
@@ -38,7 +40,8 @@ pub struct Limiter {
     fastest: RefCell<Fastest>,
     /// `when_unavailable = "deliver"`: without Redis it sends at its share of the rate.
     deliver: bool,
-    replicas: std::sync::Arc<AtomicUsize>,
+    replicas: Arc<AtomicUsize>,
+    health: Arc<Health>,
     on_push_back: Box<dyn Fn(Duration)>,
 }
 
@@ -74,7 +77,7 @@ impl Limiter {
         key: String,
         rps: f64,
         deliver: bool,
-        replicas: std::sync::Arc<AtomicUsize>,
+        (replicas, health): (Arc<AtomicUsize>, Arc<Health>),
         on_push_back: impl Fn(Duration) + 'static,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -89,6 +92,7 @@ impl Limiter {
             fastest: RefCell::default(),
             deliver,
             replicas,
+            health,
             on_push_back: Box::new(on_push_back),
         })
     }
@@ -147,7 +151,13 @@ impl Limiter {
             }
             let n = waiting.min(AHEAD.as_micros() as u64 / self.interval_us).max(1);
             let sent = Instant::now();
-            match self.reservation(n).await {
+            // Without Redis a lane that delivers all the same does not wait for a command to time out.
+            let answer = if self.deliver && !self.health.is_up() {
+                Err(StoreError::Unavailable(String::new()))
+            } else {
+                self.reservation(n).await
+            };
+            match answer {
                 Ok(Reservation::Granted { first }) => {
                     let now = Instant::now();
                     let took = now.duration_since(sent);

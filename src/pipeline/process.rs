@@ -9,7 +9,7 @@ use crate::error::{Answer, Class, DeliveryError, Fault};
 use crate::kafka::consumer::Stage;
 use crate::kafka::envelope::LastAttempt;
 use crate::metrics::ClaimResult;
-use crate::pipeline::config::{OnAmbiguous, WhenUnavailable};
+use crate::pipeline::config::{Inline, OnAmbiguous, WhenUnavailable};
 use crate::pipeline::dedupe::{ClaimTry, Granted, Held};
 use crate::pipeline::delivery::{Delivery, Ready, Subject, Visit};
 use crate::pipeline::lane::Lane;
@@ -36,12 +36,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Why it was not delivered.
-pub async fn process(
-    delivery: &mut Delivery,
-    lane: &Lane,
-    held: &mut Option<Held>,
-    visit: &mut VisitLog,
-) -> Result<Progress, DeliveryError> {
+pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Result<Progress, DeliveryError> {
     let mut delays: Option<InlineDelays> = None;
     loop {
         if let Some(done) = claim(delivery, lane, held).await? {
@@ -49,28 +44,39 @@ pub async fn process(
         }
         check_time(delivery, lane)?;
         refuse_second_send(delivery, held)?;
+        let mut failed = None;
         loop {
             match admit(delivery, lane, held).await? {
-                Admitted::Yes => {}
+                // The wait for a slot or an inline delay may have passed a deadline or into a guard.
+                Admitted::Yes => {
+                    if let Err(late) = check_time(delivery, lane) {
+                        return Err(failed.unwrap_or(late));
+                    }
+                }
                 Admitted::LeaseTooShort => break,
             }
-            let failure = match attempt(delivery, lane, held, visit).await {
+            let failure = match attempt(delivery, lane, held).await {
                 Ok(receipt) => return Ok(Progress::Accepted(receipt)),
                 Err(failure) => failure,
             };
             let DeliveryError::Retry(Answer { retry_after: None, .. }) = &failure else { return Err(failure) };
             let inline = &lane.account.retry.inline;
             let delay = delays
-                .get_or_insert_with(|| InlineDelays::new(*inline, delivery.visit == Visit::Input))
+                .get_or_insert_with(|| {
+                    let left = inline.max_retries.saturating_sub(delivery.inline_used);
+                    InlineDelays::new(Inline { max_retries: left, ..*inline }, delivery.visit == Visit::Input)
+                })
                 .next()
                 .filter(|_| delivery.envelope.attempts < lane.account.retry.max_attempts);
             let Some(delay) = delay else { return Err(failure) };
+            delivery.inline_used += 1;
             delivery.ticket.open().set_stage(Stage::Waiting);
             tokio::select! {
                 () = sleep(delay) => {}
                 // An inline delay ends in its tier.
                 _ = lane.interrupted(delivery) => return Err(failure),
             }
+            failed = Some(failure);
         }
         // A send starts only with enough of its lease left: given up, and claimed again with a new token.
         if let Some(held) = held.take() {
@@ -78,13 +84,6 @@ pub async fn process(
         }
         delivery.carry_count();
     }
-}
-
-/// What a visit did, for settle.
-#[derive(Default)]
-pub struct VisitLog {
-    /// An attempt that counts was made.
-    pub attempted: bool,
 }
 
 fn ready(delivery: &mut Delivery) -> Result<&mut Ready, DeliveryError> {
@@ -114,7 +113,9 @@ async fn claim(
             return Err(why);
         }
         let ready = ready(delivery)?;
-        let answer = match lane.shared.health.hold() {
+        // An account that delivers without Redis does not wait for a command to time out first.
+        let health = &lane.shared.health;
+        let answer = match if deliver { health.trouble() } else { health.hold() } {
             Some(why) => Err(StoreError::Unavailable(why)),
             None => lane.dedupe.claim(&mut ready.applicant, &mut attempt).await,
         };
@@ -122,7 +123,7 @@ async fn claim(
             Ok(granted) => granted,
             Err(_) if deliver => {
                 lane.metrics().claim(ClaimResult::Unavailable);
-                lane.dedupe.unclaimed(&mut ready.applicant).await
+                lane.dedupe.unclaimed(&mut ready.applicant, &attempt).await
             }
             Err(error) => {
                 lane.metrics().claim(ClaimResult::Unavailable);
@@ -195,7 +196,8 @@ fn check_time(delivery: &mut Delivery, lane: &Lane) -> Result<(), DeliveryError>
 /// Where a lost answer ends in the dead letters, nothing that may have been accepted is sent again.
 fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -> Result<(), DeliveryError> {
     let ready = ready(delivery)?;
-    let resend = held.as_ref().is_some_and(|h| h.claim.resend && !h.claim.unclaimed);
+    // An unclaimed send is a re-send by rule; it is a second one where the record was in doubt before.
+    let resend = held.as_ref().is_some_and(|h| h.claim.resend && (!h.claim.unclaimed || ready.applicant.in_doubt));
     if resend && !ready.applicant.force && dead_letters_ambiguous(ready) {
         return Err(DeliveryError::Ambiguous(Answer {
             detail: "an earlier send may have been accepted, and this account sends nothing twice".into(),
@@ -239,12 +241,7 @@ async fn admit(delivery: &Delivery, lane: &Lane, held: &Option<Held>) -> Result<
     Ok(if left() < needed { Admitted::LeaseTooShort } else { Admitted::Yes })
 }
 
-async fn attempt(
-    delivery: &mut Delivery,
-    lane: &Lane,
-    held: &mut Option<Held>,
-    visit: &mut VisitLog,
-) -> Result<Receipt, DeliveryError> {
+async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Result<Receipt, DeliveryError> {
     delivery.ticket.open().set_stage(Stage::Sending);
     let began = Instant::now();
     let began_ms = now_ms();
@@ -272,7 +269,7 @@ async fn attempt(
         let envelope = &mut delivery.envelope;
         envelope.attempts += 1;
         envelope.first_attempt_ms.get_or_insert(began_ms);
-        visit.attempted = true;
+        delivery.attempted = true;
         // What may have been accepted stays so, whatever a try says whose first byte did not go out.
         let doubtful = envelope.last.as_ref().is_some_and(|l| l.class == Class::Ambiguous.as_str());
         if let Some(answer) = answer
@@ -290,9 +287,5 @@ async fn attempt(
 
 /// The policy of one delivery.
 pub fn policy<'a>(lane: &'a Lane, ready: &Ready) -> Policy<'a> {
-    Policy {
-        retry: &lane.account.retry,
-        day: lane.account.sender.natural_day(),
-        event_time_ms: ready.event_time_ms,
-    }
+    Policy { retry: &lane.account.retry, day: lane.account.sender.natural_day(), event_time_ms: ready.event_time_ms }
 }

@@ -35,10 +35,11 @@ pub struct Entry {
     pub account: usize,
     /// Not in Redis yet: it was away, and the account delivers all the same.
     pub pending: bool,
-    sequence: u64,
+    /// Tells it from what was written under the same key later.
+    pub sequence: u64,
 }
 
-/// The last [`CAPACITY`] of them.
+/// The last 100,000 of them.
 #[derive(Default)]
 pub struct Recent {
     entries: HashMap<Key, Entry>,
@@ -76,10 +77,11 @@ impl Recent {
         }
     }
 
-    /// It stands in Redis now.
-    pub fn written(&mut self, key: &Key) {
-        if let Some(entry) = self.entries.get_mut(key) {
+    /// It stands in Redis now, unless something newer has taken its place here.
+    pub fn written(&mut self, key: &Key, sequence: u64) {
+        if let Some(entry) = self.entries.get_mut(key).filter(|e| e.sequence == sequence) {
             entry.pending = false;
+            entry.at = Instant::now();
         }
     }
 

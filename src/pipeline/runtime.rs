@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 
 use crate::pipeline::config::{Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable};
@@ -128,10 +128,13 @@ impl Floor {
         mut desk_inbox: UnboundedReceiver<Box<Delivery>>,
         mut orders: UnboundedReceiver<Order>,
     ) {
-        let batcher =
-            Batcher::spawn(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
+        let (batcher, work) = Batcher::new(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), &self.prefix, self.window, self.lease));
         let desk = Rc::new(Desk { shared: self.shared.clone(), dedupe: dedupe.clone() });
+        // A task that ends takes its thread with it, and that the process: a lane that is dead and looks alive would
+        // hold its partitions for ever.
+        let mut tasks = JoinSet::new();
+        tasks.spawn_local(work);
         for Seat { handle, inbox, dispatcher } in seats {
             let limits = &handle.account.limits;
             let bucket = format!("{}:rate:{}:{}", self.prefix, handle.account.platform.as_str(), limits.shared_as);
@@ -142,31 +145,42 @@ impl Floor {
                 bucket,
                 limits.rps,
                 deliver,
-                self.shared.replicas.clone(),
+                (self.shared.replicas.clone(), self.shared.health.clone()),
                 move |push_back| {
                     if push_back > crate::pipeline::settle::LONGEST_WAIT_IN_LANE {
                         told.throttle(now_ms() + push_back.as_millis() as i64);
                     }
                 },
             );
-            spawn_local(limiter.clone().run());
-            spawn_local(Lane::new(handle, desk.clone(), dispatcher, limiter).run(inbox));
+            tasks.spawn_local(limiter.clone().run());
+            tasks.spawn_local(Lane::new(handle, desk.clone(), dispatcher, limiter).run(inbox));
         }
         let pending = dedupe.clone();
-        spawn_local(async move {
+        tasks.spawn_local(async move {
             loop {
                 sleep(Duration::from_secs(1)).await;
                 let _ = pending.write_pending().await;
             }
         });
+        let mut ends = JoinSet::new();
         loop {
             tokio::select! {
                 Some(delivery) = desk_inbox.recv() => {
                     let desk = desk.clone();
-                    spawn_local(async move { desk.settle_ended(delivery).await });
+                    ends.spawn_local(async move { desk.settle_ended(delivery).await });
+                }
+                Some(ended) = ends.join_next(), if !ends.is_empty() => {
+                    if ended.is_err() {
+                        tracing::error!("settling a record panicked; this thread ends");
+                        return;
+                    }
+                }
+                Some(_) = tasks.join_next() => {
+                    tracing::error!("a task of the lanes has ended; this thread ends");
+                    return;
                 }
                 Some(Order::WriteRecent) = orders.recv() => {
-                    spawn_local(write_recent(dedupe.clone(), self.shared.clone()));
+                    ends.spawn_local(write_recent(dedupe.clone(), self.shared.clone()));
                 }
                 else => return,
             }
@@ -175,15 +189,5 @@ impl Floor {
 }
 
 async fn write_recent(dedupe: Rc<Dedupe>, shared: Arc<Shared>) {
-    loop {
-        match dedupe.write_recent().await {
-            Ok(possible) => {
-                for account in possible {
-                    shared.metrics.account(account).ambiguous_resends.inc();
-                }
-                return;
-            }
-            Err(_) => sleep(Duration::from_millis(500)).await,
-        }
-    }
+    dedupe.write_recent(|account| shared.metrics.account(account).ambiguous_resends.inc()).await;
 }

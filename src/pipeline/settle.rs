@@ -22,7 +22,7 @@ use crate::kafka::{parking_topic, tier_topic};
 use crate::pipeline::dedupe::{Dedupe, Held};
 use crate::pipeline::delivery::{Delivery, Ended, Subject, Visit};
 use crate::pipeline::lane::Lane;
-use crate::pipeline::process::{Progress, VisitLog, dead_letters_ambiguous, policy};
+use crate::pipeline::process::{Progress, dead_letters_ambiguous, policy};
 use crate::pipeline::retry::Next;
 use crate::pipeline::shared::{Shared, now_ms};
 use crate::redis::batcher::StoreError;
@@ -35,7 +35,6 @@ pub async fn settle(
     lane: &Lane,
     mut delivery: Box<Delivery>,
     held: Option<Held>,
-    visit: VisitLog,
     result: Result<Progress, DeliveryError>,
 ) -> Option<Box<Delivery>> {
     delivery.ticket.open().set_stage(Stage::Settling);
@@ -45,7 +44,11 @@ pub async fn settle(
         Ok(Progress::Accepted(receipt)) => {
             if let (Subject::Ready(ready), Some(held)) = (&mut delivery.subject, &held) {
                 lane.account_metrics().age_at_delivery((now_ms() - ready.event_time_ms).max(0) as f64 / 1000.0);
-                until_it_works(async || desk.dedupe.confirm(&mut ready.applicant, &held.claim, ready.index).await).await;
+                let mut attempt = desk.dedupe.confirm_try();
+                until_it_works(async || {
+                    desk.dedupe.confirm(&mut ready.applicant, &held.claim, ready.index, &mut attempt).await
+                })
+                .await;
                 lane.count_possible(ready);
             }
             delivery.carry_count();
@@ -60,7 +63,16 @@ pub async fn settle(
         }
         Err(error) => error,
     };
-    if visit.attempted {
+    let wait = match error.disposition() {
+        Disposition::Throttle => Some(lane.push_back(error.answer().and_then(|a| a.retry_after)).await),
+        _ => None,
+    };
+    if wait.is_some_and(|wait| wait <= LONGEST_WAIT_IN_LANE) {
+        // The same visit goes on from the lane's head.
+        desk.release(&delivery, held).await;
+        return Some(delivery);
+    }
+    if std::mem::take(&mut delivery.attempted) {
         delivery.envelope.pass += 1;
     }
     let Subject::Ready(ready) = &delivery.subject else { return None };
@@ -91,19 +103,11 @@ pub async fn settle(
             drop(held);
             desk.to_tier(delivery, None, index, due_ms).await;
         }
-        Disposition::Throttle => {
-            let wait = lane.push_back(error.answer().and_then(|a| a.retry_after)).await;
-            if wait <= LONGEST_WAIT_IN_LANE {
-                desk.release(&delivery, held).await;
-                return Some(delivery);
-            }
-            desk.park(delivery, held).await;
-        }
         Disposition::Halt => {
             lane.halt(error.answer().map_or("", |a| &a.detail));
             desk.park(delivery, held).await;
         }
-        Disposition::Park => desk.park(delivery, held).await,
+        Disposition::Throttle | Disposition::Park => desk.park(delivery, held).await,
         Disposition::LeaseTier => {
             let until = if let DeliveryError::Later { until_ms } = error { Some(until_ms) } else { None };
             match policy.lease_tier(&delivery.envelope, desk.shared.lease, until, now, jitter) {

@@ -3,6 +3,8 @@
 //! Not one awaited command per event: a pipeline of 256 costs a fifth of the client's CPU. There is no artificial delay;
 //! batches grow by themselves while two pipelines are under way.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ::redis::aio::MultiplexedConnection;
@@ -51,14 +53,22 @@ struct Call {
 #[derive(Clone)]
 pub struct Batcher {
     calls: mpsc::UnboundedSender<Call>,
+    /// The connection may lead to a server that is no primary any more.
+    reset: Rc<Cell<bool>>,
 }
 
 impl Batcher {
-    /// Starts it on the present runtime. It ends with its last handle.
-    pub fn spawn(client: Client, epoch_key: String, health: Arc<Health>) -> Self {
+    /// A handle, and the work behind it: to be run on the same thread. It ends with the last handle.
+    pub fn new(client: Client, epoch_key: String, health: Arc<Health>) -> (Self, impl Future<Output = ()>) {
         let (calls, inbox) = mpsc::unbounded_channel();
-        tokio::task::spawn_local(Loop { client, epoch_key, health, connection: None }.run(inbox));
-        Self { calls }
+        let reset = Rc::new(Cell::new(false));
+        let work = Loop { client, epoch_key, health, connection: None, reset: reset.clone() }.run(inbox);
+        (Self { calls, reset }, work)
+    }
+
+    /// Connects anew before the next command: the address may lead to another server now.
+    pub fn reconnect(&self) {
+        self.reset.set(true);
     }
 
     /// One command.
@@ -116,6 +126,7 @@ struct Loop {
     epoch_key: String,
     health: Arc<Health>,
     connection: Option<MultiplexedConnection>,
+    reset: Rc<Cell<bool>>,
 }
 
 impl Loop {
@@ -151,6 +162,9 @@ impl Loop {
     }
 
     async fn connection(&mut self) -> Result<MultiplexedConnection, String> {
+        if self.reset.replace(false) {
+            self.connection = None;
+        }
         if let Some(connection) = &self.connection {
             return Ok(connection.clone());
         }
@@ -200,11 +214,12 @@ async fn send(mut connection: MultiplexedConnection, epoch_key: String, batch: V
                     value => Ok(value),
                 });
             }
-            match refused {
-                Some(text) => health.failed(&text),
+            match &refused {
+                Some(text) => health.failed(text),
                 None => health.answered(),
             }
-            false
+            // One that refuses may have been demoted: another server may answer at this address.
+            refused.is_some()
         }
         Err(error) => {
             let text = describe(&error);

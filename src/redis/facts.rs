@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn memory_is_warned_of_from_seven_tenths_on() {
-        let at = |used: u64| Facts::read(&GOOD.replace("maxmemory:0", &format!("maxmemory:1000\r\nused_memory:{used}")));
+        let at =
+            |used: u64| Facts::read(&GOOD.replace("maxmemory:0", &format!("maxmemory:1000\r\nused_memory:{used}")));
         assert!(at(699).warnings().is_empty());
         assert_eq!(at(700).warnings().len(), 1);
     }

@@ -28,6 +28,12 @@ fn restart(w: &World, worker: &mut Worker) -> Books {
     w.ledger(&Check::DISTURBED)
 }
 
+/// A request may be held for longer than it takes to see that all of them are.
+fn patient(w: &mut World) {
+    w.set("limits.timeout", "3s");
+    w.set("retry.inline.max_retries", 0);
+}
+
 fn all_held(accounts: &[&Arc<Account>]) {
     eventually(secs(30), "the platform holds every request", || accounts.iter().all(|a| a.held() == N));
 }
@@ -45,6 +51,7 @@ fn copies(account: &Account, event: &Event) -> usize {
 #[test]
 fn killed_while_the_platform_holds_the_answer_it_sends_again_and_declares_it() {
     let mut w = World::new("crash-held");
+    patient(&mut w);
     let account = w.account("acme-ps", Platform::Qihoo360);
     let events = w.make.orders("acme-ps", N);
     account.rules(hold(&events));
@@ -63,6 +70,7 @@ fn killed_while_the_platform_holds_the_answer_it_sends_again_and_declares_it() {
 #[test]
 fn killed_after_the_answer_and_before_the_confirm_or_the_mark_it_sends_again_and_declares_it() {
     let mut w = World::with("crash-answer", PROXY);
+    patient(&mut w);
     let accepted = w.account("acme-yes", Platform::Qihoo360);
     let silent = w.account("acme-reset", Platform::Qihoo360);
     let (yes, reset) = (w.make.orders("acme-yes", N), w.make.orders("acme-reset", N));
@@ -91,6 +99,7 @@ fn killed_after_the_answer_and_before_the_confirm_or_the_mark_it_sends_again_and
 #[test]
 fn killed_after_the_confirm_or_the_mark_and_before_kafka_knows_it_sends_again_only_what_was_in_doubt() {
     let mut w = World::with("crash-confirmed", BROKER);
+    patient(&mut w);
     let accepted = w.account("acme-yes", Platform::Qihoo360);
     let silent = w.account("acme-reset", Platform::Qihoo360);
     let (yes, reset) = (w.make.orders("acme-yes", N), w.make.orders("acme-reset", N));
@@ -128,7 +137,7 @@ struct HandOffs {
 impl HandOffs {
     fn new(w: &mut World) -> Self {
         // One try per visit, so that the first answer is the one that matters.
-        w.set("retry.inline.max_retries", 0);
+        patient(w);
         let mut make = |name: &str| {
             let account = w.account(name, Platform::Qihoo360);
             let events = w.make.orders(name, N);
@@ -167,7 +176,7 @@ impl HandOffs {
     fn restart(&self, w: &World, worker: &mut Worker) {
         worker.launch();
         worker.wait_until_ready();
-        worker.must(&["accounts", "resume", "acme-halt"]);
+        worker.must(&["accounts", "resume", "acme-halt", "--reason", "a test"]);
         w.settle(secs(120));
         w.ledger(&Check::DISTURBED);
         for (account, events) in [&self.retried, &self.parked] {
@@ -280,11 +289,12 @@ fn ten_kills(group: usize) {
             for pair in times.windows(2) {
                 let gap = pair[1].duration_since(pair[0]).unwrap();
                 assert!(gap >= millis(LEASE * 1000 - 1500), "{ident}: sent again after {gap:?}, within the lease");
-                let near = |kill: &&std::time::SystemTime| {
-                    kill.duration_since(pair[0]).is_ok_and(|d| d < secs(3))
-                        || **kill <= pair[0] + millis(50) && **kill >= pair[0]
-                };
-                assert!(kills.iter().any(|k| near(&k)), "{ident}: sent again, and was in flight at no kill");
+                // What was written to the socket before the kill may be read a little after it.
+                let near = |kill: &std::time::SystemTime| *kill + millis(300) > pair[0] && *kill < pair[0] + secs(3);
+                assert!(
+                    kills.iter().any(near),
+                    "{ident}: sent again after {gap:?}, in flight at no kill: {pair:?} {kills:?}"
+                );
             }
         }
     }

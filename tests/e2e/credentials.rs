@@ -23,13 +23,14 @@ fn a_refused_credential_halts_the_account_and_its_events_flow_once_it_is_correct
     eventually(secs(20), "the work of the halted account is parked", || w.records("parked").len() >= 150);
     let refused = broken.request_count();
     assert!(refused <= 40, "{refused} requests with a credential that is refused");
-    assert!(w.admin.at_end(&w.group(), &w.topic("conversions")), "parked work holds the offsets back");
+    let (group, input) = (w.group(), w.topic("conversions"));
+    eventually(secs(10), "parked work does not hold the offsets back", || w.admin.at_end(&group, &input));
     assert!(w.records("parked").iter().all(|r| r.header("pb-parked-at").is_some()));
     let list = worker.must(&["accounts", "list", "--json"]);
     assert!(list.contains("halted"), "accounts list does not say so: {list}");
 
     broken.set_secret(&right);
-    worker.must(&["accounts", "resume", "acme-ps"]);
+    worker.must(&["accounts", "resume", "acme-ps", "--reason", "a test"]);
     w.settle(secs(60));
     let books = w.ledger(&Check { bad_requests: true, ..Check::EXACT });
     for event in w.events.iter().filter(|e| e.account == "acme-ps") {
@@ -45,7 +46,7 @@ fn a_paused_account_parks_its_work_on_every_replica_and_resumes_with_the_oldest_
     let mut w = World::new("pause");
     let account = w.account("acme-ps", Platform::Qihoo360);
     let workers = [w.started(), w.started()];
-    workers[0].must(&["accounts", "pause", "acme-ps"]);
+    workers[0].must(&["accounts", "pause", "acme-ps", "--reason", "a test"]);
     for worker in &workers {
         eventually(secs(10), "the replica knows of the pause", || worker.lane_state("acme-ps") == "paused");
     }
@@ -53,7 +54,7 @@ fn a_paused_account_parks_its_work_on_every_replica_and_resumes_with_the_oldest_
     w.publish(events);
     eventually(secs(30), "everything is parked", || w.records("parked").len() == 100);
     assert_eq!(account.request_count(), 0);
-    workers[1].must(&["accounts", "resume", "acme-ps"]);
+    workers[1].must(&["accounts", "resume", "acme-ps", "--reason", "a test"]);
     w.settle(secs(60));
     w.ledger(&Check { disturbed: true, exact: true, ..Check::default() });
 }

@@ -12,6 +12,8 @@ fn a_member_frozen_for_longer_than_the_lease_sends_nothing_on_waking_that_is_not
     let mut w = World::new("freeze");
     let account = w.account("acme-ps", Platform::Qihoo360);
     w.set("accounts.acme-ps.limits.concurrency", 4);
+    w.set("limits.timeout", "3s");
+    w.set("retry.inline.max_retries", 0);
     // Four are at the platform, the others wait in the lane of the member that freezes.
     let events = w.make.orders("acme-ps", 60);
     account.rules(hold(&events[..]));

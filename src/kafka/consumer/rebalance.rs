@@ -166,9 +166,11 @@ impl<H: Handler> Poller<H> {
         }
         let unasked = std::mem::take(&mut self.unasked);
         self.look(unasked);
+        // The client takes any unassign for the answer to an outstanding revoke: what turns waits for that one.
+        let answering = !self.revoked.is_empty();
         let due = |p: &Part| match &p.state {
             State::Due(at, _) => now >= *at,
-            State::Turning(deadline, _) => p.pending() == 0 || now >= *deadline,
+            State::Turning(deadline, _) => !answering && (p.pending() == 0 || now >= *deadline),
             _ => false,
         };
         let due: Vec<u64> = self.parts.iter().filter(|(_, p)| due(p)).map(|(g, _)| *g).collect();

@@ -25,7 +25,7 @@ pub(super) struct Stopping {
 /// How long the last commit may take.
 const FLUSH_WITHIN: Duration = Duration::from_secs(3);
 /// How long leaving the group may take.
-const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 impl<H: Handler> Poller<H> {
     pub(super) fn stop(&mut self, drain: Duration) {

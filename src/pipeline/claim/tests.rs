@@ -130,7 +130,8 @@ fn a_done_found_in_doubt_counts_one_unless_its_own_lineage_declared_it() {
 
 #[test]
 fn what_we_did_not_write_is_neither_sent_nor_overwritten() {
-    for bytes in [&b"d"[..], b"", b"-5", b"c|x", b"u|a|zz|1", b"\xff", b"18446744073709551615", b"c|t|o|12345678901|0"] {
+    for bytes in [&b"d"[..], b"", b"-5", b"c|x", b"u|a|zz|1", b"\xff", b"18446744073709551615", b"c|t|o|12345678901|0"]
+    {
         assert_eq!(Value::parse(bytes), Value::Foreign, "{bytes:?}");
     }
     assert_eq!(judge(Some(&Value::Foreign), Token::random(), &applicant()), Judgement::Held);

@@ -64,9 +64,7 @@ fn after_pass_n_comes_tier_n_and_the_last_one_repeats() {
 fn a_longer_retry_after_wants_the_smallest_tier_not_below_it() {
     let retry = retry(&[1, 2, 8]);
     let policy = policy(&retry, None);
-    let after = |wait: u64| {
-        tier(policy.after_attempt(&envelope(1, 1), Some(Duration::from_secs(wait)), NOON, 0.0))
-    };
+    let after = |wait: u64| tier(policy.after_attempt(&envelope(1, 1), Some(Duration::from_secs(wait)), NOON, 0.0));
     assert_eq!([after(0), after(1), after(2), after(4), after(8), after(60)], [0, 0, 1, 2, 2, 2]);
 }
 
@@ -84,9 +82,8 @@ fn attempts_and_age_end_it() {
 #[test]
 fn the_lease_tier_is_the_smallest_one_not_below_the_lease_else_the_last() {
     let long = retry(&[5, 30, 300]);
-    let tier_for = |lease: u64| {
-        tier(policy(&long, None).lease_tier(&envelope(0, 0), Duration::from_secs(lease), None, NOON, 0.0))
-    };
+    let tier_for =
+        |lease: u64| tier(policy(&long, None).lease_tier(&envelope(0, 0), Duration::from_secs(lease), None, NOON, 0.0));
     assert_eq!([tier_for(4), tier_for(30), tier_for(31), tier_for(999)], [0, 1, 2, 2]);
 }
 

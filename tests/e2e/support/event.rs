@@ -127,7 +127,7 @@ impl Generator {
         // Two forms of trans_id: one that goes out as it is, one that the worker must hash.
         let plain = format!("{}-{n}", self.prefix);
         let hashed = md5_hex(&[plain.as_bytes()]);
-        let trans_id = if n % 3 == 0 { &hashed } else { &plain };
+        let trans_id = if n.is_multiple_of(3) { &hashed } else { &plain };
         let order_id = format!("{}o{n}", self.prefix);
         let json = json!({
             "schema": "postback.event/1", "kind": "conversion", "trans_id": trans_id, "platform": "qihoo360",

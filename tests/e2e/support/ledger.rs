@@ -220,7 +220,8 @@ impl Books {
             problems.extend(self.dead_letter(event, at, main, dead, reason, field));
         }
         let dead_outcome = main.outcome == "dead_lettered";
-        if dead_outcome == dead.is_empty() && !(check.disturbed && !dead.is_empty()) {
+        let unsaid = !dead_outcome && !dead.is_empty() && !check.disturbed;
+        if dead_outcome && dead.is_empty() || unsaid {
             problems.push(format!("{name}: receipt says {}, dead letters: {}", main.outcome, dead.len()));
         }
         if dead.len() > 1 && !check.disturbed {

@@ -122,7 +122,9 @@ impl Publisher {
             let error = unsafe { self.producev(&name, partition.unwrap_or(-1), key, value, headers, number) };
             match error {
                 sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => return number,
-                sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__QUEUE_FULL => drop(self.producer.poll(secs(1))),
+                sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__QUEUE_FULL => {
+                    self.producer.poll(secs(1));
+                }
                 other => panic!("cannot publish: {other:?}"),
             }
         }

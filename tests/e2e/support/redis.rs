@@ -80,7 +80,12 @@ impl Connection {
     pub fn claims(&mut self, prefix: &str) -> Vec<(Vec<u8>, String)> {
         let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg(format!("{prefix}*")).query(&mut self.0).unwrap_or_default();
         let mut found = Vec::new();
-        for key in keys {
+        // A claim's key is the prefix and 16 bytes of a hash; the other keys under the prefix are text.
+        let hash = |key: &Vec<u8>| {
+            let rest = key.len() - prefix.len();
+            (16..=17).contains(&rest) && !key[prefix.len()..].iter().all(|b| (b' '..=b'~').contains(b))
+        };
+        for key in keys.into_iter().filter(hash) {
             let value: Option<Vec<u8>> = redis::cmd("GET").arg(&key).query(&mut self.0).ok().flatten();
             let Some(value) = value else { continue };
             let value = String::from_utf8_lossy(&value).into_owned();
@@ -131,15 +136,16 @@ impl State {
 fn an_own_redis_is_stopped_started_and_keeps_its_data() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = RedisServer::start_new(dir.path());
-    server.connect().run(&["SET", "t:a", "c|token|origin|f|0", "PX", "100000"]);
-    server.connect().run(&["SET", "t:b", "123456"]);
+    server.connect().run(&["SET", "t:é-is-16-bytes-a", "c|token|origin|f|0", "PX", "100000"]);
+    server.connect().run(&["SET", "t:é-is-16-bytes-b", "123456"]);
+    server.connect().run(&["SET", "t:a-rate-of-16-byt", "123456"]);
     server.stop();
     assert!(!within_port(server.port));
     server.start();
     let mut c = server.connect();
     assert_eq!(c.count("t:", State::Claimed), 1);
     assert_eq!(c.count("t:", State::Done), 1);
-    assert_eq!(c.claims_without_expiry("t:"), vec![b"t:b".to_vec()]);
+    assert_eq!(c.claims_without_expiry("t:"), vec!["t:é-is-16-bytes-b".as_bytes().to_vec()]);
     server.kill();
     assert!(!within_port(server.port));
 }

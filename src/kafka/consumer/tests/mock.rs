@@ -231,7 +231,7 @@ impl Member {
         Self { probe, view, handle }
     }
 
-    pub(super) fn stop(mut self, drain: Duration) -> Arc<Probe> {
+    pub(super) fn stop(self, drain: Duration) -> Arc<Probe> {
         self.handle.shutdown(drain);
         self.handle.join().unwrap();
         self.probe.clone()
