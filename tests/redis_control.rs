@@ -17,9 +17,8 @@ use postback::senders::{Platform, SecretString};
 use redis::aio::MultiplexedConnection;
 
 fn url() -> String {
-    let given =
-        std::env::var("POSTBACK_TEST_REDIS").expect("POSTBACK_TEST_REDIS must hold host:port of a Redis for tests");
-    if given.contains("://") { given } else { format!("redis://{given}") }
+    let address = std::env::var("POSTBACK_TEST_REDIS").expect("POSTBACK_TEST_REDIS is not set: run tests/run");
+    if address.contains("://") { address } else { format!("redis://{address}") }
 }
 
 /// A connection and keys of this test alone.
