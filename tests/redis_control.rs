@@ -17,7 +17,8 @@ use postback::senders::{Platform, SecretString};
 use redis::aio::MultiplexedConnection;
 
 fn url() -> String {
-    std::env::var("POSTBACK_TEST_REDIS").expect("POSTBACK_TEST_REDIS must hold the URL of a Redis for tests")
+    let address = std::env::var("POSTBACK_TEST_REDIS").expect("POSTBACK_TEST_REDIS is not set: run tests/run");
+    if address.contains("://") { address } else { format!("redis://{address}") }
 }
 
 /// A connection and keys of this test alone.
