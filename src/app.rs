@@ -12,6 +12,7 @@ use crate::admin::{Server, all_routes, health_routes};
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::control::{Keys, snapshot::remove_snapshot};
+use crate::host::{allow_open_files, replica_id};
 use crate::intake::Intake;
 use crate::kafka::consumer::{Consumer, ConsumerHandle, ConsumerView, Kind, Settings};
 use crate::kafka::producer::Producer;
@@ -32,8 +33,6 @@ use crate::watch::{Watch, Watched};
 const AFTER_DRAIN: Duration = Duration::from_secs(8);
 /// Exit code of a second signal.
 const INTERRUPTED: i32 = 130;
-/// Files beside one per request: Kafka, Redis, logs, admin.
-const OTHER_FILES: u64 = 256;
 
 /// Runs the worker until a signal ends it.
 ///
@@ -326,39 +325,4 @@ fn topics_of(config: &Config) -> Topics {
 
 fn lane_threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// Host, process and a random part: two replicas never share one.
-fn replica_id() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String =
-        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).take(64).collect();
-    format!("{}-{}-{:04x}", if host.is_empty() { "worker" } else { &host }, std::process::id(), rand::random::<u16>())
-}
-
-/// Raises the limit of open files to what the lanes may need, or refuses the start.
-fn allow_open_files(config: &Config) -> Result<(), Exit> {
-    let requests: usize = config.accounts.values().map(|a| a.limits.concurrency).sum();
-    let needed = requests as u64 + OTHER_FILES;
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls only read and write the struct they are given.
-    let allowed = unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
-            return Ok(());
-        }
-        if limit.rlim_cur < needed && limit.rlim_max >= needed {
-            let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
-            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
-                limit = raised;
-            }
-        }
-        limit.rlim_cur
-    };
-    if allowed >= needed {
-        return Ok(());
-    }
-    Err(Exit::usage(format!(
-        "limits.concurrency: all accounts together may have {requests} requests under way, which needs {needed} open \
-         files; this process may open {allowed}: raise it (ulimit -n {needed}, LimitNOFILE=) or lower the concurrency"
-    )))
 }

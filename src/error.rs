@@ -3,110 +3,12 @@
 //! The class of an error is the instruction: it stays typed until `pipeline::settle` has decided, and only then
 //! becomes text. The variants are the attempt classes and the dead-letter reasons of the contract, by the same names.
 
+mod labels;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Dead-letter reasons: the closed list of the header `pb-reason` and of the label `reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// No event object could be built from the bytes.
-    Malformed,
-    /// A rule of the envelope or of the platform is broken; the field says which.
-    Invalid,
-    /// The event has no native code on its platform.
-    UnmappedEvent,
-    /// Platform or account unknown, mismatched or disabled.
-    UnknownAccount,
-    /// The same identity was seen with another order, amount, refund or currency.
-    Conflict,
-    /// The platform refused it for good.
-    Rejected,
-    /// Too old, past its deadline, its natural day or its time of retrying.
-    Expired,
-    /// As many attempts as are allowed were made.
-    AttemptsExhausted,
-    /// It may have been accepted, and nothing will tell.
-    UnknownOutcome,
-    /// A header that cannot be read.
-    Quarantined,
-}
-
-impl Reason {
-    /// Every reason, in the order of the contract.
-    pub const ALL: [Reason; 10] = [
-        Reason::Malformed,
-        Reason::Invalid,
-        Reason::UnmappedEvent,
-        Reason::UnknownAccount,
-        Reason::Conflict,
-        Reason::Rejected,
-        Reason::Expired,
-        Reason::AttemptsExhausted,
-        Reason::UnknownOutcome,
-        Reason::Quarantined,
-    ];
-
-    /// The name in headers, receipts, metrics and output.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::Malformed => "malformed",
-            Reason::Invalid => "invalid",
-            Reason::UnmappedEvent => "unmapped_event",
-            Reason::UnknownAccount => "unknown_account",
-            Reason::Conflict => "conflict",
-            Reason::Rejected => "rejected",
-            Reason::Expired => "expired",
-            Reason::AttemptsExhausted => "attempts_exhausted",
-            Reason::UnknownOutcome => "unknown_outcome",
-            Reason::Quarantined => "quarantined",
-        }
-    }
-}
-
-/// Attempt classes: the label `class` and the header `pb-last-error`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Accepted, or "already received".
-    Delivered,
-    /// Failed clearly; may succeed later.
-    Retry,
-    /// The platform asks for less.
-    Throttled,
-    /// The token has expired.
-    Refresh,
-    /// Credentials, signature or permission: no event of this account can succeed now.
-    Halt,
-    /// Refused for good.
-    Permanent,
-    /// Bytes went out and no usable answer came.
-    Ambiguous,
-}
-
-impl Class {
-    /// Every class, in the order of the contract.
-    pub const ALL: [Class; 7] = [
-        Class::Delivered,
-        Class::Retry,
-        Class::Throttled,
-        Class::Refresh,
-        Class::Halt,
-        Class::Permanent,
-        Class::Ambiguous,
-    ];
-
-    /// The name in headers, metrics and output.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Class::Delivered => "delivered",
-            Class::Retry => "retry",
-            Class::Throttled => "throttled",
-            Class::Refresh => "refresh",
-            Class::Halt => "halt",
-            Class::Permanent => "permanent",
-            Class::Ambiguous => "ambiguous",
-        }
-    }
-}
+pub use labels::{Class, Outcome, Reason};
 
 /// What is wrong with an event that was never sent: the offending field and a text that is safe to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -289,34 +191,6 @@ impl DeliveryError {
             | DeliveryError::Expired(f)
             | DeliveryError::Conflict(f) => Some(f),
             _ => None,
-        }
-    }
-}
-
-/// How an event ended. A hand-off to a tier or to parking is not an end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Accepted by the platform.
-    Delivered,
-    /// Accepted before, under the same identity.
-    Duplicate,
-    /// Not sent because the user opted out.
-    Suppressed,
-    /// In the dead-letter topic.
-    DeadLettered,
-}
-
-impl Outcome {
-    /// Every outcome, in the order of the contract.
-    pub const ALL: [Outcome; 4] = [Outcome::Delivered, Outcome::Duplicate, Outcome::Suppressed, Outcome::DeadLettered];
-
-    /// The name in receipts, metrics and output.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Delivered => "delivered",
-            Outcome::Duplicate => "duplicate",
-            Outcome::Suppressed => "suppressed",
-            Outcome::DeadLettered => "dead_lettered",
         }
     }
 }

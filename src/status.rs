@@ -15,8 +15,9 @@ use crate::pipeline::handle::Lanes;
 use crate::pipeline::runtime::Runtimes;
 use crate::pipeline::shared::now_ms;
 use crate::redis::health::Health;
+use crate::replica::replica_snapshot;
 use crate::senders::Platform;
-use crate::watch::{Watched, replica_snapshot};
+use crate::watch::Watched;
 
 /// Kafka may be away for so long before the worker counts as not ready.
 const KAFKA_GRACE_MS: i64 = 5_000;

@@ -9,10 +9,8 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{Client, RedisResult};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::control::{
-    By, Keys, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot, Target, lanes as switches, orders, snapshot,
-};
-use crate::kafka::consumer::{ConsumerHandle, ConsumerView, PartitionView, UnblockOrder, UnblockTo};
+use crate::control::{By, Keys, ReplicaSnapshot, Target, lanes as switches, orders, snapshot};
+use crate::kafka::consumer::{ConsumerHandle, ConsumerView, UnblockOrder, UnblockTo};
 use crate::metrics::Metrics;
 use crate::pipeline::handle::Lanes;
 use crate::pipeline::runtime::Runtimes;
@@ -20,6 +18,7 @@ use crate::pipeline::shared::{Halted, now_ms};
 use crate::redis::batcher::describe;
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
+use crate::replica::{replica_snapshot, unfinished};
 
 /// Between two snapshots.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
@@ -267,59 +266,5 @@ impl Watch {
     /// What other processes see of this replica.
     pub fn snapshot(&self) -> ReplicaSnapshot {
         replica_snapshot(&self.id, &self.lanes, &self.metrics, &self.consumers)
-    }
-}
-
-/// Records of a partition that are not finished: read or not.
-fn unfinished(p: &PartitionView) -> i64 {
-    let unread = match (p.high, p.position) {
-        (Some(high), Some(position)) => (high - position).max(0),
-        _ => p.lag_records.unwrap_or(0),
-    };
-    unread + p.unfinished as i64
-}
-
-/// What this process shows of itself.
-pub fn replica_snapshot(id: &str, lanes: &Lanes, metrics: &Metrics, consumers: &[Watched]) -> ReplicaSnapshot {
-    let name = |index: usize| lanes.iter().find(|l| l.index == index).map(|l| l.account.name.to_string());
-    let lanes_shown = lanes.iter().map(|lane| {
-        let (state, since_ms, why) = lane.explain();
-        let counters = metrics.account(lane.index);
-        LaneSnapshot {
-            account: lane.account.name.to_string(),
-            platform: lane.account.platform.as_str().to_owned(),
-            state: state.as_str().to_owned(),
-            since_ms,
-            why,
-            queued: lane.live.records() as u64,
-            released: lane.released.records() as u64,
-            in_flight: lane.in_flight.load(Relaxed) as u64,
-            open: counters.open.get().max(0) as u64,
-            parked: counters.parked.get().max(0) as u64,
-        }
-    });
-    let partitions = consumers.iter().flat_map(|c| c.view.snapshot().partitions.clone()).map(|p| PartitionSnapshot {
-        topic: p.topic.to_string(),
-        partition: p.partition,
-        frontier: p.frontier.unwrap_or(0),
-        committed: p.committed,
-        high: p.high,
-        lag: p.lag_records,
-        oldest: p.oldest.map(|o| Oldest {
-            offset: o.offset,
-            trans_id: o.trans_id.map(String::from),
-            account: o.account.and_then(name),
-            stage: o.stage.as_str().to_owned(),
-            since_ms: o.since_ms,
-            next_try_ms: o.next_try_ms,
-        }),
-        parked: p.parked.map(|parked| parked.why.to_owned()),
-    });
-    ReplicaSnapshot {
-        id: id.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        at_ms: now_ms(),
-        lanes: lanes_shown.collect(),
-        partitions: partitions.collect(),
     }
 }

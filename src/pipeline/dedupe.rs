@@ -4,24 +4,20 @@
 //! always meet here. What the states mean is in `claim.rs`; this file only carries it out.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::rc::Rc;
 use std::time::Duration;
 
 use ::redis::Value as Reply;
-use futures_util::{StreamExt, stream};
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::pipeline::claim::{
     Applicant, CLAIM_LIFE_MS, Claim, Done, Judgement, Key, Replaced, Token, Value, judge, judge_confirm,
 };
 use crate::pipeline::claim_scripts::{MARK, RELEASE, TAKE_OVER};
 use crate::pipeline::recent::{Recent, Remembered};
+use crate::pipeline::tries::TakingOver;
+pub use crate::pipeline::tries::{ClaimTry, ConfirmTry};
+use crate::pipeline::turns::{Turn, Turns};
 use crate::redis::batcher::{Batcher, Script, StoreError};
-
-/// Values written again at once after a failover.
-const UNDER_WAY: usize = 256;
 
 /// How a claim was answered.
 pub enum Granted {
@@ -48,75 +44,19 @@ pub struct Held {
     _turn: Turn,
 }
 
-/// One claim over all its tries: a claim whose reply was lost is repeated with the same token.
-pub struct ClaimTry {
-    token: Token,
-    since: Instant,
-    /// A take-over that went out; whether it was carried out shows when our own token is found.
-    taking_over: Option<TakingOver>,
-    /// A command went out: it may have been carried out although no reply came.
-    sent: bool,
-}
-
-struct TakingOver {
-    old: Vec<u8>,
-    stale: bool,
-    own: u32,
-}
-
-impl ClaimTry {
-    /// What its claim would have replaced, had it been made.
-    fn replaced(&self) -> Replaced {
-        match &self.taking_over {
-            Some(TakingOver { old, stale: true, .. }) => Replaced::Stale(old.clone()),
-            Some(TakingOver { old, .. }) => Replaced::Unknown(old.clone()),
-            None => Replaced::Nothing,
-        }
-    }
-}
-
-/// One confirm over all its tries.
-pub struct ConfirmTry {
-    changes: u64,
-    repeated: bool,
-    counted: bool,
-}
-
-impl Default for ClaimTry {
-    fn default() -> Self {
-        Self { token: Token::random(), since: Instant::now(), taking_over: None, sent: false }
-    }
-}
-
 /// The claims of one runtime thread.
 pub struct Dedupe {
-    batcher: Batcher,
+    pub(super) batcher: Batcher,
     prefix: Box<[u8]>,
-    window_ms: u64,
+    pub(super) window_ms: u64,
     lease: Duration,
     take_over: Script,
     release: Script,
     mark: Script,
     turns: Turns,
-    recent: RefCell<Recent>,
+    pub(super) recent: RefCell<Recent>,
     /// How often the primary has changed.
-    changes: Cell<u64>,
-}
-
-/// Copies of one conversion take turns within a process.
-type Turns = Rc<RefCell<HashMap<Key, Rc<Notify>>>>;
-
-struct Turn {
-    turns: Turns,
-    key: Key,
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if let Some(waiting) = self.turns.borrow_mut().remove(&self.key) {
-            waiting.notify_waiters();
-        }
-    }
+    pub(super) changes: Cell<u64>,
 }
 
 impl Dedupe {
@@ -141,28 +81,13 @@ impl Dedupe {
         if claim.unclaimed { Duration::MAX } else { self.lease.saturating_sub(claim.since.elapsed()) }
     }
 
-    /// Waits for the copies of this conversion that are under way in this process.
-    async fn turn(&self, key: Key) -> Turn {
-        loop {
-            let waiting = match self.turns.borrow_mut().entry(key) {
-                std::collections::hash_map::Entry::Vacant(place) => {
-                    place.insert(Rc::new(Notify::new()));
-                    return Turn { turns: self.turns.clone(), key };
-                }
-                std::collections::hash_map::Entry::Occupied(other) => other.get().clone(),
-            };
-            // Single-threaded: nothing can end between the look and the registration.
-            waiting.notified().await;
-        }
-    }
-
     /// Claims at the head of the lane. `applicant.own` grows to what a take-over found, or by a possible duplicate.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: nothing is known; claim again with the same `attempt`. [`StoreError::Forgotten`]: the
     /// store was flushed; what this claim wrote is released.
     pub async fn claim(&self, applicant: &mut Applicant, attempt: &mut ClaimTry) -> Result<Granted, StoreError> {
-        let turn = self.turn(applicant.key).await;
+        let turn = Turn::take(&self.turns, applicant.key).await;
         let remembered = self.recent.borrow().done(&applicant.key).map(Value::Done);
         if remembered.is_some() {
             return Ok(settled(judge(remembered.as_ref(), attempt.token, applicant), applicant));
@@ -220,7 +145,7 @@ impl Dedupe {
 
     /// The claim of an account that delivers while Redis is away: nothing is held there, and the send is declared.
     pub async fn unclaimed(&self, applicant: &mut Applicant, attempt: &ClaimTry) -> Granted {
-        let turn = self.turn(applicant.key).await;
+        let turn = Turn::take(&self.turns, applicant.key).await;
         let token = attempt.token;
         let remembered = self.recent.borrow().done(&applicant.key).map(Value::Done);
         if remembered.is_some() {
@@ -260,6 +185,11 @@ impl Dedupe {
             Replaced::Unknown(old) => (old, self.window_ms),
         };
         self.batcher.script(&self.release, key, &[holder(token).as_bytes(), old, &number(life)]).await
+    }
+
+    /// Begins a confirm.
+    pub fn confirm_try(&self) -> ConfirmTry {
+        ConfirmTry::new(self.changes.get())
     }
 
     /// Confirms an acceptance, unconditionally. What it replaces and is not ours counts one possible duplicate.
@@ -330,101 +260,14 @@ impl Dedupe {
         self.recent.borrow_mut().insert(applicant.key, what, account, pending);
     }
 
-    fn set_done(&self, key: &[u8], done: Done) -> ::redis::Cmd {
+    pub(super) fn set_done(&self, key: &[u8], done: Done) -> ::redis::Cmd {
         let mut cmd = ::redis::cmd("SET");
         cmd.arg(key).arg(done.to_int()).arg("PX").arg(self.window_ms).arg("GET");
         cmd
     }
 
-    fn redis_key(&self, key: Key) -> Vec<u8> {
+    pub(super) fn redis_key(&self, key: Key) -> Vec<u8> {
         [&self.prefix[..], &key.0[..]].concat()
-    }
-
-    /// Writes what waits because Redis was away. Counts nothing: each of those sends was declared.
-    ///
-    /// # Errors
-    /// Redis is still away; the rest waits on.
-    pub async fn write_pending(&self) -> Result<(), StoreError> {
-        let pending = self.recent.borrow().pending();
-        for (key, entry) in pending {
-            self.write_again(key, &entry.what).await?;
-            self.recent.borrow_mut().written(&key, entry.sequence);
-        }
-        Ok(())
-    }
-
-    /// Begins a confirm.
-    pub fn confirm_try(&self) -> ConfirmTry {
-        ConfirmTry { changes: self.changes.get(), repeated: false, counted: false }
-    }
-
-    /// The primary has changed: writes again what was confirmed or marked in the last 60 s, until all of it stands there.
-    /// `possible` is told the account of each value found there that was another's: one possible duplicate.
-    pub async fn write_recent(&self, mut possible: impl FnMut(usize)) {
-        self.changes.set(self.changes.get() + 1);
-        self.batcher.reconnect();
-        let mut left = self.recent.borrow().since(Duration::from_secs(60));
-        let mut repeated = false;
-        while !left.is_empty() {
-            let writes = left.drain(..).map(|(key, entry)| async move {
-                let found = self.write_again(key, &entry.what).await;
-                (key, entry, found)
-            });
-            let mut writes = stream::iter(writes).buffer_unordered(UNDER_WAY);
-            let mut failed = Vec::new();
-            while let Some((key, entry, found)) = writes.next().await {
-                match found {
-                    // A repeated confirm may have replaced another's value with the try before it.
-                    Ok(found) => {
-                        let hidden = repeated && matches!(entry.what, Remembered::Done(_));
-                        if hidden || !is_ours(&entry.what, found) {
-                            possible(entry.account);
-                        }
-                    }
-                    Err(_) => failed.push((key, entry)),
-                }
-            }
-            drop(writes);
-            left = failed;
-            repeated = true;
-            if !left.is_empty() {
-                sleep(Duration::from_millis(500)).await;
-            }
-        }
-    }
-
-    /// A confirm always, a mark only where the key is absent. Returns what was found.
-    async fn write_again(&self, key: Key, what: &Remembered) -> Result<Option<Value>, StoreError> {
-        let key = self.redis_key(key);
-        let cmd = match what {
-            Remembered::Done(done) => self.set_done(&key, *done),
-            Remembered::Unknown { value, .. } => {
-                let mut cmd = ::redis::cmd("SET");
-                cmd.arg(&key).arg(&**value).arg("PX").arg(self.window_ms).arg("NX").arg("GET");
-                cmd
-            }
-        };
-        Ok(bytes(self.batcher.call(cmd).await?)?.as_deref().map(Value::parse))
-    }
-}
-
-impl TakingOver {
-    fn succeeded(self, applicant: &mut Applicant) -> (bool, Replaced) {
-        applicant.own = applicant.own.max(self.own);
-        (true, if self.stale { Replaced::Stale(self.old) } else { Replaced::Unknown(self.old) })
-    }
-}
-
-/// Whether what stands where we wrote is our own, or of the same lineage.
-fn is_ours(what: &Remembered, found: Option<Value>) -> bool {
-    match (what, found) {
-        (_, None) => true,
-        (Remembered::Done(done), Some(Value::Done(other))) => *done == other,
-        (Remembered::Done(done), Some(Value::Claimed { token, origin, .. })) => done.is_of_claim(&token, &origin),
-        (Remembered::Unknown { origin, .. }, Some(Value::Unknown { origin: other, .. }))
-        | (Remembered::Unknown { origin, .. }, Some(Value::Claimed { origin: other, .. })) => **origin == *other,
-        (Remembered::Unknown { origin, .. }, Some(Value::Done(done))) => done.is_of_origin(origin),
-        _ => false,
     }
 }
 
@@ -437,7 +280,7 @@ fn number(n: impl ToString) -> Vec<u8> {
     n.to_string().into_bytes()
 }
 
-fn bytes(reply: Reply) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) fn bytes(reply: Reply) -> Result<Option<Vec<u8>>, StoreError> {
     match reply {
         Reply::Nil => Ok(None),
         Reply::BulkString(bytes) => Ok(Some(bytes)),

@@ -3,7 +3,6 @@
 //! Nothing is shared with other accounts but the thread: an account that hangs fills its own queues and permits alone.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
@@ -21,13 +20,15 @@ use crate::kafka::envelope::LastAttempt;
 use crate::metrics::{AccountMetrics, Metrics};
 use crate::pipeline::config::Account;
 use crate::pipeline::dedupe::{Dedupe, Held};
-use crate::pipeline::delivery::{Delivery, Ready, Subject, Visit};
+use crate::pipeline::delivery::{Delivery, Ready, Subject};
+use crate::pipeline::desk::Desk;
 use crate::pipeline::dispatch::Dispatcher;
 use crate::pipeline::handle::{LaneHandle, ToLane};
 use crate::pipeline::limit::Limiter;
 use crate::pipeline::process::{Progress, policy, process};
+use crate::pipeline::queues::Queues;
 use crate::pipeline::retry::Policy;
-use crate::pipeline::settle::{Desk, LONGEST_WAIT_IN_LANE, settle};
+use crate::pipeline::settle::{LONGEST_WAIT_IN_LANE, settle};
 use crate::pipeline::shared::{Halted, Shared, now_ms};
 
 /// So many permanent answers in a row halt an account: we or they broke, not the events.
@@ -293,54 +294,5 @@ impl Lane {
         if answered && !matches!(result, Err(DeliveryError::Throttled(_))) {
             self.throttles.set(0);
         }
-    }
-}
-
-/// Live records and released ones, served in turn: parked work gets every second permit while there is any.
-#[derive(Default)]
-struct Queues {
-    live: VecDeque<Box<Delivery>>,
-    released: VecDeque<Box<Delivery>>,
-    released_next: bool,
-}
-
-impl Queues {
-    fn of(&mut self, delivery: &Delivery) -> &mut VecDeque<Box<Delivery>> {
-        if delivery.visit == Visit::Input { &mut self.live } else { &mut self.released }
-    }
-
-    fn push(&mut self, delivery: Box<Delivery>) {
-        self.of(&delivery).push_back(delivery);
-    }
-
-    fn put_back(&mut self, delivery: Box<Delivery>) {
-        self.of(&delivery).push_front(delivery);
-    }
-
-    fn next(&mut self) -> Option<Box<Delivery>> {
-        self.released_next = !self.released_next;
-        let (first, second) = if self.released_next {
-            (&mut self.released, &mut self.live)
-        } else {
-            (&mut self.live, &mut self.released)
-        };
-        first.pop_front().or_else(|| second.pop_front())
-    }
-
-    #[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
-    fn take_out(&mut self, why: impl Fn(&Delivery) -> Option<DeliveryError>) -> Vec<Box<Delivery>> {
-        let mut out = Vec::new();
-        for queue in [&mut self.live, &mut self.released] {
-            let mut kept = VecDeque::with_capacity(queue.len());
-            for delivery in queue.drain(..) {
-                if why(&delivery).is_some() {
-                    out.push(delivery);
-                } else {
-                    kept.push_back(delivery);
-                }
-            }
-            *queue = kept;
-        }
-        out
     }
 }

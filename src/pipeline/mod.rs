@@ -1,4 +1,5 @@
-//! One event, top to bottom: [`gate`] examines it, its [`lane`] takes it to [`process`], [`settle`] ends it.
+//! One event, top to bottom: [`gate`] examines it, its [`lane`] takes it to [`process`], [`settle`] decides its end and
+//! the [`desk`] carries it out.
 
 pub mod address;
 pub mod claim;
@@ -6,14 +7,20 @@ mod claim_scripts;
 pub mod config;
 pub mod dedupe;
 pub mod delivery;
+pub mod desk;
 pub mod dispatch;
 pub mod gate;
 pub mod handle;
 pub mod lane;
 pub mod limit;
 pub mod process;
+mod queues;
+mod receipt;
 pub mod recent;
 pub mod retry;
+mod rewrite;
 pub mod runtime;
 pub mod settle;
 pub mod shared;
+mod tries;
+mod turns;

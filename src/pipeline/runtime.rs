@@ -13,11 +13,11 @@ use tokio::time::sleep;
 use crate::pipeline::config::{Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable};
 use crate::pipeline::dedupe::Dedupe;
 use crate::pipeline::delivery::Delivery;
+use crate::pipeline::desk::Desk;
 use crate::pipeline::dispatch::Dispatcher;
 use crate::pipeline::handle::{LaneHandle, Lanes, ToLane};
 use crate::pipeline::lane::Lane;
 use crate::pipeline::limit::Limiter;
-use crate::pipeline::settle::Desk;
 use crate::pipeline::shared::{Shared, now_ms};
 use crate::redis::batcher::Batcher;
 

@@ -119,7 +119,7 @@ impl<H: Handler> Poller<H> {
             }
             let wish = self.handler.tick(now).unwrap_or(LONGEST_POLL);
             self.keep(now);
-            let wait = wish.min(if self.is_draining() { SHORT_POLL } else { LONGEST_POLL });
+            let wait = wish.min(if self.is_moving() { SHORT_POLL } else { LONGEST_POLL });
             if self.flow(now) == Flow::Skip {
                 self.wait_for_note(wait.min(SHORT_POLL));
                 continue;

@@ -183,10 +183,11 @@ impl<H: Handler> Poller<H> {
         generations.iter().filter_map(|g| self.parts.get(g)).map(Part::pending).sum()
     }
 
-    pub(super) fn is_draining(&self) -> bool {
+    /// Something comes or goes: what was found out about it must not wait for a long poll to end.
+    pub(super) fn is_moving(&self) -> bool {
         self.stopping.is_some()
             || !self.revoked.is_empty()
-            || self.parts.values().any(|p| matches!(p.state, State::Turning(..)))
+            || self.parts.values().any(|p| matches!(p.state, State::Turning(..) | State::Judging))
     }
 
     fn next_step(&mut self, generation: u64) {

@@ -1,0 +1,264 @@
+//! Where records leave the process: the steps of settling, each in the one safe order. Used by `settle` alone, and for
+//! what ends at the gate.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::time::sleep;
+
+use crate::error::{DeliveryError, Disposition, Outcome, Reason};
+use crate::kafka::consumer::{End, Stage};
+use crate::kafka::envelope::{Burial, Copy};
+use crate::kafka::producer::PublishError;
+use crate::kafka::record::Header;
+use crate::kafka::{parking_topic, tier_topic};
+use crate::pipeline::dedupe::{Dedupe, Held};
+use crate::pipeline::delivery::{Delivery, Ended, Subject, Visit};
+use crate::pipeline::receipt::receipt;
+use crate::pipeline::shared::{Shared, now_ms};
+use crate::redis::batcher::StoreError;
+
+/// Where records leave the process; one per runtime thread.
+pub struct Desk {
+    /// What all lanes share.
+    pub shared: Arc<Shared>,
+    /// The claims of this thread.
+    pub dedupe: Rc<Dedupe>,
+}
+
+impl Desk {
+    /// Settles a record that ended at the gate.
+    pub async fn settle_ended(&self, delivery: Box<Delivery>) {
+        let Subject::Ended(Ended { end, .. }) = &delivery.subject else { return };
+        match end.clone() {
+            Ok(outcome) => self.finish(*delivery, outcome, None, 0, None).await,
+            Err(error) => match error.disposition() {
+                Disposition::DeadLetter(reason) => self.bury(delivery, None, reason, &error).await,
+                // The gate names reasons alone; anything else would be a bug, and is given back rather than lost.
+                _ => delivery.ticket.complete(End::Returned),
+            },
+        }
+    }
+
+    /// Parks a record that never got to the head of its lane: closed, or full beside others that flow.
+    pub async fn park(&self, mut delivery: Box<Delivery>, held: Option<Held>) {
+        if delivery.visit == Visit::Parked {
+            self.release(&delivery, held).await;
+            delivery.ticket.open().set_stage(Stage::Held);
+            // The other end lives as long as the process.
+            let _ = self.shared.held.send(delivery);
+            return;
+        }
+        let now = now_ms();
+        delivery.envelope.parked_at_ms.get_or_insert(now);
+        delivery.envelope.due_ms = None;
+        let named = delivery.named();
+        let topic = parking_topic(&self.shared.topics.parked_prefix, named.account.as_deref().unwrap_or("unknown"));
+        if self.publish_copy(&delivery, &topic, Copy::Parked(&named)).await.is_err() {
+            self.release(&delivery, held).await;
+            return delivery.ticket.complete(End::Returned);
+        }
+        self.release(&delivery, held).await;
+        delivery.ticket.complete(End::Parked);
+    }
+
+    pub(super) async fn to_tier(&self, mut delivery: Box<Delivery>, held: Option<Held>, index: usize, due_ms: i64) {
+        delivery.envelope.due_ms = Some(due_ms);
+        delivery.envelope.retry_since_ms.get_or_insert_with(now_ms);
+        let Subject::Ready(ready) = &delivery.subject else { return };
+        let tier = &ready.account.retry.tiers[index];
+        let topic = tier_topic(&self.shared.topics.retry_prefix, &tier.name);
+        if self.publish_copy(&delivery, &topic, Copy::Retry).await.is_err() {
+            self.release(&delivery, held).await;
+            return delivery.ticket.complete(End::Returned);
+        }
+        self.shared.metrics.account(delivery.index()).retry_scheduled(index);
+        delivery.ticket.open().set_next_try_ms(due_ms);
+        self.release(&delivery, held).await;
+        delivery.ticket.complete(End::Retried);
+    }
+
+    /// Dead letter; in doubt it says so: what may have been accepted is marked and ends as `unknown_outcome`.
+    pub(super) async fn bury(
+        &self,
+        mut delivery: Box<Delivery>,
+        held: Option<Held>,
+        reason: Reason,
+        error: &DeliveryError,
+    ) {
+        let doubtful = delivery.in_doubt() || held.as_ref().is_some_and(|h| h.claim.taken_over());
+        let reason = match reason {
+            // Refused for good, or shown to be another: that is known.
+            Reason::Rejected | Reason::Conflict => reason,
+            _ if doubtful => Reason::UnknownOutcome,
+            other => other,
+        };
+        if reason == Reason::UnknownOutcome {
+            self.mark(&mut delivery, held.as_ref()).await;
+        }
+        self.publish_dead(delivery, held, reason, error).await;
+    }
+
+    pub(super) async fn publish_dead(
+        &self,
+        delivery: Box<Delivery>,
+        held: Option<Held>,
+        reason: Reason,
+        error: &DeliveryError,
+    ) {
+        let named = delivery.named();
+        let (field, detail) = match (error.fault(), error.answer()) {
+            (Some(fault), _) => (fault.field.clone(), fault.detail.clone()),
+            (None, Some(answer)) => ("".into(), answer.detail.clone()),
+            (None, None) => ("".into(), String::new()),
+        };
+        let field = match reason {
+            Reason::Conflict | Reason::AttemptsExhausted => "".into(),
+            _ => field,
+        };
+        let burial = Burial {
+            reason: reason.as_str(),
+            field,
+            detail: crate::mask::mask_text(&detail).into_owned(),
+            failed_at_ms: now_ms(),
+            worker: env!("CARGO_PKG_VERSION").into(),
+            truncated: None,
+        };
+        let topic = &self.shared.topics.dead_letter;
+        if self.publish_copy(&delivery, topic, Copy::Dead(&named, &burial)).await.is_err() {
+            self.release(&delivery, held).await;
+            return delivery.ticket.complete(End::Returned);
+        }
+        self.release(&delivery, held).await;
+        self.shared.metrics.account(delivery.index()).dead_letter(reason);
+        let origin = &delivery.envelope.origin;
+        tracing::warn!(
+            trans_id = named.trans_id.as_deref().unwrap_or(""),
+            platform = named.platform.as_deref().unwrap_or(""),
+            account = named.account.as_deref().unwrap_or(""),
+            reason = reason.as_str(),
+            field = &*burial.field,
+            detail = burial.detail.as_str(),
+            kafka.topic = &*origin.topic,
+            kafka.partition = origin.partition,
+            kafka.offset = origin.offset,
+            "dead letter"
+        );
+        let resends = delivery.envelope.resends;
+        self.finish(*delivery, Outcome::DeadLettered, Some(reason), resends, None).await;
+    }
+
+    /// Marks the key `unknown`, for as long as it takes, before anything is published.
+    pub(super) async fn mark(&self, delivery: &mut Delivery, held: Option<&Held>) {
+        if let Subject::Ready(ready) = &mut delivery.subject {
+            let claim = held.map(|h| &h.claim);
+            until_it_works(async || self.dedupe.mark(&mut ready.applicant, claim, ready.index).await).await;
+            let possible = std::mem::take(&mut ready.applicant.possible);
+            self.shared.metrics.account(ready.index).ambiguous_resends.inc_by(u64::from(possible));
+        }
+        delivery.carry_count();
+    }
+
+    pub(super) async fn release(&self, delivery: &Delivery, held: Option<Held>) {
+        if let (Some(held), Subject::Ready(ready)) = (held, &delivery.subject) {
+            self.dedupe.release(&ready.applicant, held).await;
+        }
+    }
+
+    pub(super) async fn finish(
+        &self,
+        delivery: Delivery,
+        outcome: Outcome,
+        reason: Option<Reason>,
+        resends: u32,
+        platform_id: Option<String>,
+    ) {
+        let topic = &self.shared.topics.receipts;
+        // What was given back is settled by whoever reads it next; that it was delivered is a fact all the same.
+        let gone = delivery.ticket.assignment().is_gone();
+        if !topic.is_empty() && (!gone || outcome == Outcome::Delivered) {
+            let (key, value) = receipt(&delivery, outcome, reason, resends, platform_id);
+            let mut pause = Pause::default();
+            while let Err(error) = self.shared.producer.publish(topic, key.as_deref(), Some(&value), &[]).await {
+                pause.after(&error, topic).await;
+            }
+        }
+        tracing::debug!(
+            outcome = outcome.as_str(),
+            kafka.topic = &*delivery.record.topic,
+            kafka.partition = delivery.record.partition,
+            kafka.offset = delivery.record.offset,
+            "finished"
+        );
+        delivery.ticket.complete(End::Finished(outcome));
+    }
+
+    /// Publishes a copy until all replicas have it. `Err`: the partition has gone to another member, which will read
+    /// the record again.
+    async fn publish_copy(&self, delivery: &Delivery, topic: &str, kind: Copy<'_>) -> Result<(), ()> {
+        let mut headers: Vec<Header> = delivery.record.headers[..delivery.producer_headers].to_vec();
+        headers.extend(delivery.envelope.write(kind));
+        let (key, value) = (delivery.record.key.as_deref(), delivery.record.value.as_deref());
+        let mut pause = Pause::default();
+        loop {
+            if delivery.ticket.assignment().is_gone() {
+                return Err(());
+            }
+            match (self.shared.producer.publish(topic, key, value, &headers).await, kind) {
+                (Ok(_), _) => return Ok(()),
+                (Err(PublishError::TooLarge), Copy::Dead(named, burial)) => {
+                    let bytes = value.unwrap_or_default();
+                    let digest: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+                    let burial = Burial { truncated: Some(bytes.len()), ..burial.clone() };
+                    let mut headers: Vec<Header> = delivery.record.headers[..delivery.producer_headers].to_vec();
+                    headers.extend(delivery.envelope.write(Copy::Dead(named, &burial)));
+                    tracing::error!(
+                        topic,
+                        bytes = bytes.len(),
+                        "the broker refuses a dead letter by size: its value is replaced by its SHA-256; raise \
+                         max.message.bytes of the dead-letter topic"
+                    );
+                    match self.shared.producer.publish(topic, key, Some(digest.as_bytes()), &headers).await {
+                        Ok(_) => return Ok(()),
+                        Err(error) => pause.after(&error, topic).await,
+                    }
+                }
+                (Err(error), _) => pause.after(&error, topic).await,
+            }
+        }
+    }
+}
+
+/// The pauses of a publish that does not work yet.
+struct Pause {
+    next: Duration,
+    failures: u32,
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self { next: Duration::from_millis(200), failures: 0 }
+    }
+}
+
+impl Pause {
+    async fn after(&mut self, error: &PublishError, topic: &str) {
+        self.failures += 1;
+        // The first one is often a leader that moves.
+        if self.failures == 2 || self.failures.is_multiple_of(20) {
+            tracing::error!(topic, error = %error, failures = self.failures, "a record cannot be published; it is held");
+        }
+        sleep(self.next).await;
+        self.next = (self.next * 2).min(Duration::from_secs(5));
+    }
+}
+
+pub(super) async fn until_it_works(mut write: impl AsyncFnMut() -> Result<(), StoreError>) {
+    let mut pause = Duration::from_millis(50);
+    while write().await.is_err() {
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,64 @@
+//! The record of one terminal state (contract section 5).
+
+use serde::Serialize;
+
+use crate::error::{Outcome, Reason};
+use crate::pipeline::delivery::Delivery;
+use crate::pipeline::shared::now_ms;
+
+#[derive(Serialize)]
+struct ReceiptRecord<'a> {
+    schema: &'static str,
+    trans_id: Option<&'a str>,
+    platform: Option<&'a str>,
+    account: Option<&'a str>,
+    event: Option<&'a str>,
+    outcome: &'static str,
+    reason: Option<&'static str>,
+    attempts: u32,
+    resends: u32,
+    platform_id: Option<String>,
+    origin: ReceiptOrigin<'a>,
+    first_seen_ms: i64,
+    finished_at_ms: i64,
+}
+
+#[derive(Serialize)]
+struct ReceiptOrigin<'a> {
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+}
+
+/// Key and value of a receipt (contract section 5).
+pub(super) fn receipt(
+    delivery: &Delivery,
+    outcome: Outcome,
+    reason: Option<Reason>,
+    resends: u32,
+    platform_id: Option<String>,
+) -> (Option<Vec<u8>>, Vec<u8>) {
+    let named = delivery.named();
+    let envelope = &delivery.envelope;
+    let value = ReceiptRecord {
+        schema: "postback.receipt/1",
+        trans_id: named.trans_id.as_deref(),
+        platform: named.platform.as_deref(),
+        account: named.account.as_deref(),
+        event: named.event.as_deref(),
+        outcome: outcome.as_str(),
+        reason: reason.map(Reason::as_str),
+        attempts: envelope.attempts,
+        resends,
+        platform_id,
+        origin: ReceiptOrigin {
+            topic: &envelope.origin.topic,
+            partition: envelope.origin.partition,
+            offset: envelope.origin.offset,
+        },
+        first_seen_ms: envelope.first_seen_ms,
+        finished_at_ms: now_ms(),
+    };
+    let value = serde_json::to_vec(&value).unwrap_or_default();
+    (named.trans_id.as_ref().map(|t| t.as_bytes().to_vec()), value)
+}
