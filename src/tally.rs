@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::kafka::consumer::{End, Info, Open};
 use crate::metrics::Metrics;
-use crate::pipeline::delivery::Delivery;
+use crate::pipeline::delivery::{Delivery, Subject};
 
 /// Counts for one consumer.
 pub struct Tally {
@@ -24,8 +24,11 @@ impl Tally {
         let origin = delivery.envelope.origin.timestamp_ms;
         let since_ms =
             if origin > 0 { origin.min(delivery.envelope.first_seen_ms) } else { delivery.envelope.first_seen_ms };
-        let trans_id = delivery.named().trans_id.unwrap_or_default();
-        let info = Info { account: index, trans_id: trans_id.into(), since_ms, bytes: delivery.record.size() };
+        let trans_id = match &delivery.subject {
+            Subject::Ready(ready) => ready.trans_id.clone(),
+            Subject::Ended(ended) => ended.identity.trans_id.as_deref().unwrap_or_default().into(),
+        };
+        let info = Info { account: index, trans_id, since_ms, bytes: delivery.record.size() };
         // Set once, here: the ticket is new.
         let _ = delivery.ticket.open().info.set(info);
         let _step = self.metrics.step();
