@@ -1,7 +1,7 @@
 //! Builds each part once, in reading order; starts intake, waiting and admin; drains on shutdown.
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,10 +11,10 @@ use tokio::task::spawn_blocking;
 use crate::admin::{Server, all_routes, health_routes};
 use crate::cli::Exit;
 use crate::config::Config;
-use crate::control::{Keys, snapshot::remove_snapshot};
+use crate::control::{Keys, orders, snapshot::remove_snapshot};
 use crate::host::{allow_open_files, replica_id};
 use crate::intake::Intake;
-use crate::kafka::consumer::{Consumer, ConsumerHandle, ConsumerView, Kind, Settings};
+use crate::kafka::consumer::{Consumer, ConsumerHandle, ConsumerView, Kind, Settings, Unplaced};
 use crate::kafka::producer::Producer;
 use crate::kafka::topics::{Cluster, Health as KafkaHealth};
 use crate::kafka::{settings, topics};
@@ -69,6 +69,7 @@ pub async fn run(config: Config) -> Result<(), Exit> {
     let stop = stop_signal()?;
     tokio::pin!(stop);
 
+    let unplaced = Unplaced::default();
     // Nothing is joined before Redis and Kafka have answered and nothing is against it.
     let cluster = Arc::new(Cluster::new(&config.kafka).map_err(refused)?);
     let begun = async {
@@ -77,7 +78,7 @@ pub async fn run(config: Config) -> Result<(), Exit> {
         start::redis(&client, &health, &say).await?;
         start::kafka(&config, &cluster, &say).await?;
         start::first(&config, &cluster, &client, &health, &say).await?;
-        restore_switches(&client, &keys, &lanes, &health, &say).await;
+        restore_switches(&client, &keys, &lanes, &unplaced, &health, &say).await;
         Ok(())
     };
     tokio::select! {
@@ -105,6 +106,7 @@ pub async fn run(config: Config) -> Result<(), Exit> {
     let waiting = spawn(
         "waiting",
         Settings {
+            unplaced: unplaced.clone(),
             client: settings::waiting(&config.kafka).map_err(refused)?,
             subscribe: settings::waiting_topics(&config.kafka),
             kind: Kind::Waiting,
@@ -122,6 +124,7 @@ pub async fn run(config: Config) -> Result<(), Exit> {
     let intake = spawn(
         "intake",
         Settings {
+            unplaced: unplaced.clone(),
             client: settings::intake(&config.kafka).map_err(refused)?,
             subscribe: config.kafka.input.clone(),
             kind: Kind::Input,
@@ -141,6 +144,7 @@ pub async fn run(config: Config) -> Result<(), Exit> {
         halts: halted,
         replicas: shared.replicas.clone(),
         parked_prefix: config.kafka.parked_prefix.clone(),
+        unplaced,
     };
     let running = Running { runtimes, consumers: vec![intake.watched(), waiting.watched()] };
     // Set once, here.
@@ -269,15 +273,25 @@ fn listen(config: &Config, status: &Arc<WorkerStatus>) -> Result<Vec<Server>, Ex
     Ok(servers)
 }
 
-/// Switches as they stand in Redis, before the first record is gated: what was paused or halted must not open.
-async fn restore_switches(client: &::redis::Client, keys: &Keys, lanes: &Lanes, health: &Health, say: &Say) {
+/// Switches and unplaced partitions as they stand in Redis, before the first record is gated: what was paused, halted or
+/// parked must not open.
+async fn restore_switches(
+    client: &::redis::Client,
+    keys: &Keys,
+    lanes: &Lanes,
+    unplaced: &Unplaced,
+    health: &Health,
+    say: &Say,
+) {
     loop {
         let read = async {
             let mut connection = crate::redis::connect(client).await?;
-            crate::control::lanes::read_lanes(&mut connection, keys).await
+            let unplaced = orders::read_unplaced(&mut connection, keys).await?;
+            ::redis::RedisResult::Ok((crate::control::lanes::read_lanes(&mut connection, keys).await?, unplaced))
         };
         match read.await {
-            Ok(all) => {
+            Ok((all, places)) => {
+                *unplaced.lock().unwrap_or_else(PoisonError::into_inner) = places;
                 for lane in lanes.iter() {
                     lane.obey(&all.get(&*lane.account.name).cloned().unwrap_or_default());
                 }

@@ -6,6 +6,7 @@
 //! | `<prefix>:audit` | list, newest first, 10,000 long: JSON of [`AuditEntry`] |
 //! | `<prefix>:replicas`, `<prefix>:replica:<id>` | set of ids; JSON of [`ReplicaSnapshot`], gone after 15 s |
 //! | `<prefix>:orders` | hash: `<topic>/<partition>` to JSON of [`Order`] |
+//! | `<prefix>:unplaced` | set of `<topic>/<partition>`: parked for want of an offset, until an operator places it |
 //! | `<prefix>:epoch` | `starting`, then a random id; missing: the store was flushed or is new |
 //!
 //! Pause and halt of one account are two fields: whoever sets or clears one cannot overwrite the other, and no script
@@ -55,6 +56,10 @@ impl Keys {
     /// Orders to parked partitions.
     pub fn orders(&self) -> String {
         format!("{}:orders", self.prefix)
+    }
+    /// Partitions parked for want of an offset, as `<topic>/<partition>`.
+    pub fn unplaced(&self) -> String {
+        format!("{}:unplaced", self.prefix)
     }
     /// The mark of a store that has not forgotten.
     pub fn epoch(&self) -> String {

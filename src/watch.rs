@@ -1,16 +1,16 @@
 //! What is looked at each second: switches, orders, the epoch, the primary; and what is shown of this replica.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Client, RedisResult};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::control::{By, Keys, ReplicaSnapshot, Target, lanes as switches, orders, snapshot};
-use crate::kafka::consumer::{ConsumerHandle, ConsumerView, UnblockOrder, UnblockTo};
+use crate::control::{By, Keys, Place, ReplicaSnapshot, Target, lanes as switches, orders, snapshot};
+use crate::kafka::consumer::{ConsumerHandle, ConsumerView, UnblockOrder, UnblockTo, Unplaced};
 use crate::metrics::Metrics;
 use crate::pipeline::handle::Lanes;
 use crate::pipeline::runtime::Runtimes;
@@ -57,8 +57,10 @@ pub struct Watch {
     pub halts: UnboundedReceiver<Halted>,
     /// The most replicas seen in the last hour.
     pub replicas: Arc<AtomicUsize>,
-    /// Names of accounts by metrics index.
+    /// Before an account's parking topic.
     pub parked_prefix: String,
+    /// Partitions parked for want of an offset.
+    pub unplaced: Unplaced,
 }
 
 #[derive(Default)]
@@ -148,6 +150,7 @@ impl Watch {
                 }
             }
         }
+        self.keep_unplaced(c).await?;
         self.obey_orders(c).await?;
         if memory.snapshot_at.is_none_or(|at| at.elapsed() >= SNAPSHOT_EVERY) {
             snapshot::write_snapshot(c, &self.keys, &self.snapshot()).await?;
@@ -184,6 +187,25 @@ impl Watch {
         Ok(())
     }
 
+    /// What was parked for want of an offset stays so for every member, also once another partition has one.
+    async fn keep_unplaced(&self, c: &mut MultiplexedConnection) -> RedisResult<()> {
+        let mut known = orders::read_unplaced(c, &self.keys).await?;
+        let mut new = Vec::new();
+        for consumer in &self.consumers {
+            for p in consumer.view.snapshot().partitions.iter() {
+                let lost = p.parked.as_ref().is_some_and(|parked| parked.committed.is_none());
+                if lost && known.insert((p.topic.to_string(), p.partition)) {
+                    new.push(Place { topic: p.topic.to_string(), partition: p.partition });
+                }
+            }
+        }
+        if !new.is_empty() {
+            orders::note_unplaced(c, &self.keys, &new).await?;
+        }
+        *self.unplaced.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(())
+    }
+
     async fn obey_orders(&self, c: &mut MultiplexedConnection) -> RedisResult<()> {
         for (place, (order, text)) in orders::read_orders(c, &self.keys).await? {
             let found = self.consumers.iter().find_map(|consumer| {
@@ -210,6 +232,7 @@ impl Watch {
             if !orders::take_order(c, &self.keys, &place, &text).await? {
                 continue;
             }
+            orders::placed(c, &self.keys, &place).await?;
             let to = match order.to {
                 Target::Earliest => UnblockTo::Earliest,
                 Target::Latest => UnblockTo::Latest,

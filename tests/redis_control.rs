@@ -7,7 +7,9 @@ use std::sync::Arc;
 use clap::Command;
 use postback::cli::source::Known;
 use postback::cli::{accounts, blocked, unblock};
-use postback::control::orders::{Epoch, give_order, read_orders, renew_epoch, take_order};
+use postback::control::orders::{
+    Epoch, give_order, note_unplaced, placed, read_orders, read_unplaced, renew_epoch, take_order,
+};
 use postback::control::snapshot::{read_snapshots, remove_snapshot, write_snapshot};
 use postback::control::{
     By, Keys, LaneSnapshot, Order, PartitionSnapshot, Place, ReplicaSnapshot, Target, lanes, read_audit,
@@ -220,4 +222,15 @@ async fn the_commands_show_and_change_what_stands_in_redis() {
     let mut out = Vec::new();
     unblock::run(&parse(&["dedupe", "--reason", "new Redis"]), &known, &mut out).await.unwrap();
     assert!(String::from_utf8(out).unwrap().starts_with("accounts send again"));
+}
+
+#[tokio::test]
+async fn a_partition_that_lost_its_offset_is_remembered_until_it_is_placed() {
+    let (mut c, keys, _) = fresh().await;
+    let places: Vec<Place> = vec!["conversions/3".parse().unwrap(), "a.b/0".parse().unwrap()];
+    note_unplaced(&mut c, &keys, &places).await.unwrap();
+    let known = read_unplaced(&mut c, &keys).await.unwrap();
+    assert_eq!(known.into_iter().collect::<Vec<_>>(), [("a.b".to_owned(), 0), ("conversions".to_owned(), 3)]);
+    placed(&mut c, &keys, &places[0]).await.unwrap();
+    assert_eq!(read_unplaced(&mut c, &keys).await.unwrap().len(), 1);
 }

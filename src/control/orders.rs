@@ -1,6 +1,6 @@
 //! `postback unblock`: orders to the owner of a parked partition, and the epoch of the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -160,6 +160,35 @@ pub async fn take_order(
         .arg(text)
         .query_async(connection)
         .await
+}
+
+/// Partitions that were parked for want of an offset and that nobody has placed yet.
+///
+/// # Errors
+/// Redis does not answer.
+pub async fn read_unplaced(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> RedisResult<BTreeSet<(String, i32)>> {
+    let all: Vec<String> = ::redis::cmd("SMEMBERS").arg(keys.unplaced()).query_async(connection).await?;
+    Ok(all.iter().filter_map(|place| place.parse::<Place>().ok()).map(|p| (p.topic, p.partition)).collect())
+}
+
+/// Notes partitions that are parked for want of an offset.
+///
+/// # Errors
+/// Redis does not answer.
+pub async fn note_unplaced(connection: &mut MultiplexedConnection, keys: &Keys, places: &[Place]) -> RedisResult<()> {
+    let names: Vec<String> = places.iter().map(ToString::to_string).collect();
+    ::redis::cmd("SADD").arg(keys.unplaced()).arg(&names).query_async(connection).await
+}
+
+/// An operator has placed it.
+///
+/// # Errors
+/// Redis does not answer; one that stays behind is overruled by the partition's own offset.
+pub async fn placed(connection: &mut MultiplexedConnection, keys: &Keys, place: &Place) -> RedisResult<()> {
+    ::redis::cmd("SREM").arg(keys.unplaced()).arg(place.to_string()).query_async(connection).await
 }
 
 /// What the epoch key said, and says now.

@@ -23,6 +23,7 @@ mod tests;
 mod ticket;
 mod view;
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -106,7 +107,12 @@ pub struct Settings {
     pub kind: Kind,
     /// How long a revoked partition waits for its unfinished records.
     pub drain: Duration,
+    /// Partitions that were parked for want of an offset and that no operator has placed yet.
+    pub unplaced: Unplaced,
 }
+
+/// Partitions that lost their offset: another one's offset does not make them new.
+pub type Unplaced = Arc<Mutex<BTreeSet<(String, i32)>>>;
 
 /// An operator's position for one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Where an assigned partition begins: asked off the polling thread, since each question may take seconds.
 
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::context::Context;
 use super::ticket::Assignment;
 use super::view::Parked;
-use super::{Kind, Note, UnblockTo};
+use super::{Kind, Note, UnblockTo, Unplaced};
 
 /// Of one question to the broker.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,13 +26,13 @@ pub(super) enum Verdict {
 }
 
 /// Judges a position. Nothing is ever skipped or re-read silently: what is not plainly sound is parked.
-pub(super) fn judge(kind: Kind, committed: Option<i64>, low: i64, high: i64, group_has_offsets: bool) -> Verdict {
+pub(super) fn judge(kind: Kind, committed: Option<i64>, low: i64, high: i64, is_new: bool) -> Verdict {
     let park = |why| Verdict::Park(Parked { why, committed, low, high });
     match committed {
         Some(at) if (low..=high).contains(&at) => Verdict::Start(at),
         Some(at) if at < low => park("the committed offset was deleted by retention"),
         Some(_) => park("the committed offset lies beyond the end"),
-        None if kind == Kind::Waiting || group_has_offsets => Verdict::Start(low),
+        None if kind == Kind::Waiting || is_new => Verdict::Start(low),
         None => park("the group has no committed offset"),
     }
 }
@@ -44,6 +44,7 @@ pub(super) struct Asker {
     pub(super) sender: Sender<Note>,
     pub(super) kind: Kind,
     pub(super) subscribe: Arc<[String]>,
+    pub(super) unplaced: Unplaced,
 }
 
 /// The broker's view of one assigned partition.
@@ -109,7 +110,8 @@ impl Asker {
             }
             match self.consumer.fetch_watermarks(&assignment.topic, assignment.partition, TIMEOUT) {
                 Ok((low, high)) => {
-                    let verdict = judge(self.kind, own, low, high, group_has_offsets.unwrap_or(false));
+                    let new = group_has_offsets.unwrap_or(false) && !self.is_unplaced(&assignment);
+                    let verdict = judge(self.kind, own, low, high, new);
                     // The polling thread may have ended: then nobody reads the partition.
                     let _ = self.sender.send(Note::Found { generation: assignment.generation, verdict });
                 }
@@ -121,6 +123,12 @@ impl Asker {
             }
         }
         left
+    }
+
+    /// It was parked because the group had lost its offsets; an operator who placed another one has not placed it.
+    fn is_unplaced(&self, assignment: &Assignment) -> bool {
+        let unplaced = self.unplaced.lock().unwrap_or_else(PoisonError::into_inner);
+        unplaced.contains(&(assignment.topic.to_string(), assignment.partition))
     }
 
     fn committed(&self, of: &[Arc<Assignment>]) -> KafkaResult<TopicPartitionList> {

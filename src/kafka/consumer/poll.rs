@@ -71,9 +71,10 @@ impl<H: Handler> Poller<H> {
     ) -> Self {
         let now = Instant::now();
         let subscribe = settings.subscribe.clone().into();
+        let unplaced = settings.unplaced.clone();
         Self {
             name: name.to_owned(),
-            asker: Asker { consumer: consumer.clone(), sender, kind: settings.kind, subscribe },
+            asker: Asker { consumer: consumer.clone(), sender, kind: settings.kind, subscribe, unplaced },
             consumer,
             settings,
             handler,

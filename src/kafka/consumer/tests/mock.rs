@@ -221,6 +221,7 @@ impl Member {
             Kind::Waiting => settings::waiting(config).map(|mut c| c.set("group.id", &config.group).clone()),
         };
         let settings = Settings {
+            unplaced: Default::default(),
             client: client.unwrap(),
             subscribe: vec![topic.to_owned()],
             kind,
