@@ -1,38 +1,37 @@
 //! Builds each part once, in reading order; starts intake, waiting and admin; drains on shutdown.
 
+mod consumers;
+mod drain;
+mod setup;
+
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::unbounded_channel;
-use tokio::task::spawn_blocking;
 
+use self::consumers::spawn;
+use self::drain::{a_part_dies, drain_all, stop_signal};
+use self::setup::{metrics, topics_of};
 use crate::admin::{Server, all_routes, health_routes};
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::control::{Keys, orders, snapshot::remove_snapshot};
 use crate::host::{allow_open_files, replica_id};
 use crate::intake::Intake;
-use crate::kafka::consumer::{Consumer, ConsumerHandle, ConsumerView, Kind, Settings, Unplaced};
+use crate::kafka::consumer::{Kind, Settings, Unplaced};
 use crate::kafka::producer::Producer;
+use crate::kafka::settings;
 use crate::kafka::topics::{Cluster, Health as KafkaHealth};
-use crate::kafka::{settings, topics};
-use crate::metrics::{Metrics, Setup};
 use crate::pipeline::gate::Gate;
 use crate::pipeline::handle::Lanes;
 use crate::pipeline::runtime;
-use crate::pipeline::shared::{Shared, Topics};
+use crate::pipeline::shared::Shared;
 use crate::redis::health::Health;
 use crate::start::{self, Say};
 use crate::status::{Running, WorkerStatus};
 use crate::waiting::Waiting;
-use crate::watch::{Watch, Watched};
-
-/// After the drain: storing, leaving the group, flushing.
-const AFTER_DRAIN: Duration = Duration::from_secs(8);
-/// Exit code of a second signal.
-const INTERRUPTED: i32 = 130;
+use crate::watch::Watch;
 
 /// Runs the worker until a signal ends it.
 ///
@@ -169,98 +168,6 @@ pub async fn run(config: Config) -> Result<(), Exit> {
     result
 }
 
-/// Stop intake, finish what is under way, hand the rest back, flush, commit, leave the group.
-async fn drain_all(
-    config: &Config,
-    shared: &Arc<Shared>,
-    intake: Started,
-    waiting: Started,
-    ended: Option<String>,
-) -> Result<(), Exit> {
-    let drain = config.intake.drain_timeout;
-    match &ended {
-        None => tracing::info!(drain_timeout = ?drain, "stopping: finishing what is under way"),
-        Some(why) => tracing::error!("stopping: {why}"),
-    }
-    // Below the orchestrator's grace period, whatever hangs: what is not finished is read again.
-    std::thread::spawn(move || {
-        std::thread::sleep(drain + AFTER_DRAIN);
-        tracing::error!("the drain took too long; leaving all the same");
-        std::process::exit(1);
-    });
-    intake.handle.shutdown(drain);
-    waiting.handle.shutdown(drain);
-    let shared = shared.clone();
-    let joined = spawn_blocking(move || {
-        let results = [intake.join(), waiting.join()];
-        if shared.producer.flush(Duration::from_secs(2)).is_err() {
-            tracing::warn!("some records were not acknowledged; their originals are read again");
-        }
-        results.into_iter().collect::<Result<Vec<()>, _>>()
-    })
-    .await;
-    match (ended, joined) {
-        (Some(why), _) => Err(Exit::failed(why)),
-        (None, Ok(Ok(_))) => {
-            tracing::info!("stopped");
-            Ok(())
-        }
-        (None, Ok(Err(error))) => Err(Exit::failed(error)),
-        (None, Err(_)) => Err(Exit::failed("the drain broke off")),
-    }
-}
-
-struct Started {
-    handle: Arc<ConsumerHandle>,
-    view: Arc<ConsumerView>,
-}
-
-impl Started {
-    fn watched(&self) -> Watched {
-        Watched { view: self.view.clone(), handle: self.handle.clone() }
-    }
-
-    fn join(&self) -> Result<(), String> {
-        self.handle.join().map_err(|error| error.to_string())
-    }
-}
-
-fn spawn<H: crate::kafka::consumer::Handler + 'static>(
-    name: &str,
-    settings: Settings,
-    handler: H,
-) -> Result<Started, Exit> {
-    let view = Arc::new(ConsumerView::default());
-    let handle = Consumer::spawn(name, settings, handler, view.clone())
-        .map_err(|e| Exit::failed(format!("the {name} consumer cannot start: {e}")))?;
-    Ok(Started { handle: Arc::new(handle), view })
-}
-
-/// Every second: a thread that ended takes the process with it, which is restarted and reads on.
-async fn a_part_dies(status: &WorkerStatus) -> String {
-    use crate::admin::Status as _;
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        if !status.live() {
-            return "a consumer or lane thread has ended; see the log before this line".into();
-        }
-    }
-}
-
-/// The first SIGTERM or SIGINT; a second one exits at once.
-fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
-    let failed = |error: std::io::Error| Exit::failed(format!("signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    Ok(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tokio::spawn(async move {
-            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-            std::process::exit(INTERRUPTED);
-        });
-    })
-}
-
 fn listen(config: &Config, status: &Arc<WorkerStatus>) -> Result<Vec<Server>, Exit> {
     let start = |key: &str, address, router| {
         Server::start(address, router).map_err(|e| Exit::failed(format!("{key} = \"{address}\": {e}")))
@@ -304,36 +211,6 @@ async fn restore_switches(
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
-    }
-}
-
-fn metrics(config: &Config) -> Arc<Metrics> {
-    let tiers: Vec<String> = config.retry.tiers.iter().map(|t| t.name.clone()).collect();
-    let names: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
-    let accounts: Vec<&str> = config.accounts.keys().map(|n| &**n).collect();
-    let inputs = config.kafka.input.iter().filter(|i| !i.starts_with('^')).cloned();
-    let below =
-        |name: &String| name.starts_with(&config.kafka.retry_prefix) || name.starts_with(&config.kafka.parked_prefix);
-    let owned = topics::owned_topics(&config.kafka, &names, &accounts).into_iter().map(|t| t.name).filter(below);
-    let metrics = Metrics::new(Setup {
-        accounts: config.accounts.values().map(|a| (a.platform, a.name.clone())).collect(),
-        tiers: &tiers,
-        topics: inputs.chain(owned).collect(),
-    });
-    for (index, account) in config.accounts.values().enumerate() {
-        let counters = metrics.account(index);
-        counters.concurrency_limit.set(account.limits.concurrency as i64);
-        counters.set_secret_windows(account.credentials.iter().map(|c| (c.not_before_ms, c.not_after_ms)).collect());
-    }
-    metrics
-}
-
-fn topics_of(config: &Config) -> Topics {
-    Topics {
-        retry_prefix: config.kafka.retry_prefix.clone(),
-        parked_prefix: config.kafka.parked_prefix.clone(),
-        dead_letter: config.kafka.dead_letter.clone(),
-        receipts: config.kafka.receipts.clone(),
     }
 }
 

@@ -1,0 +1,84 @@
+//! What runs until something ends it, and how it then ends: signals, a part that dies, the drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
+
+use super::consumers::Started;
+use crate::cli::Exit;
+use crate::config::Config;
+use crate::pipeline::shared::Shared;
+use crate::status::WorkerStatus;
+
+/// After the drain: storing, leaving the group, flushing.
+const AFTER_DRAIN: Duration = Duration::from_secs(8);
+/// Exit code of a second signal.
+const INTERRUPTED: i32 = 130;
+
+/// The first SIGTERM or SIGINT; a second one exits at once.
+pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
+    let failed = |error: std::io::Error| Exit::failed(format!("signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tokio::spawn(async move {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            std::process::exit(INTERRUPTED);
+        });
+    })
+}
+
+/// Every second: a thread that ended takes the process with it, which is restarted and reads on.
+pub(super) async fn a_part_dies(status: &WorkerStatus) -> String {
+    use crate::admin::Status as _;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if !status.live() {
+            return "a consumer or lane thread has ended; see the log before this line".into();
+        }
+    }
+}
+
+/// Stop intake, finish what is under way, hand the rest back, flush, commit, leave the group.
+pub(super) async fn drain_all(
+    config: &Config,
+    shared: &Arc<Shared>,
+    intake: Started,
+    waiting: Started,
+    ended: Option<String>,
+) -> Result<(), Exit> {
+    let drain = config.intake.drain_timeout;
+    match &ended {
+        None => tracing::info!(drain_timeout = ?drain, "stopping: finishing what is under way"),
+        Some(why) => tracing::error!("stopping: {why}"),
+    }
+    // Below the orchestrator's grace period, whatever hangs: what is not finished is read again.
+    std::thread::spawn(move || {
+        std::thread::sleep(drain + AFTER_DRAIN);
+        tracing::error!("the drain took too long; leaving all the same");
+        std::process::exit(1);
+    });
+    intake.handle.shutdown(drain);
+    waiting.handle.shutdown(drain);
+    let shared = shared.clone();
+    let joined = spawn_blocking(move || {
+        let results = [intake.join(), waiting.join()];
+        if shared.producer.flush(Duration::from_secs(2)).is_err() {
+            tracing::warn!("some records were not acknowledged; their originals are read again");
+        }
+        results.into_iter().collect::<Result<Vec<()>, _>>()
+    })
+    .await;
+    match (ended, joined) {
+        (Some(why), _) => Err(Exit::failed(why)),
+        (None, Ok(Ok(_))) => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        (None, Ok(Err(error))) => Err(Exit::failed(error)),
+        (None, Err(_)) => Err(Exit::failed("the drain broke off")),
+    }
+}

@@ -1,0 +1,40 @@
+//! From the configuration to what the parts take: the metrics born at zero, the names of the topics.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::kafka::topics;
+use crate::metrics::{Metrics, Setup};
+use crate::pipeline::shared::Topics;
+
+/// Every series of every configured account, tier and topic.
+pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
+    let tiers: Vec<String> = config.retry.tiers.iter().map(|t| t.name.clone()).collect();
+    let names: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
+    let accounts: Vec<&str> = config.accounts.keys().map(|n| &**n).collect();
+    let inputs = config.kafka.input.iter().filter(|i| !i.starts_with('^')).cloned();
+    let below =
+        |name: &String| name.starts_with(&config.kafka.retry_prefix) || name.starts_with(&config.kafka.parked_prefix);
+    let owned = topics::owned_topics(&config.kafka, &names, &accounts).into_iter().map(|t| t.name).filter(below);
+    let metrics = Metrics::new(Setup {
+        accounts: config.accounts.values().map(|a| (a.platform, a.name.clone())).collect(),
+        tiers: &tiers,
+        topics: inputs.chain(owned).collect(),
+    });
+    for (index, account) in config.accounts.values().enumerate() {
+        let counters = metrics.account(index);
+        counters.concurrency_limit.set(account.limits.concurrency as i64);
+        counters.set_secret_windows(account.credentials.iter().map(|c| (c.not_before_ms, c.not_after_ms)).collect());
+    }
+    metrics
+}
+
+/// The names of the worker's own topics.
+pub(super) fn topics_of(config: &Config) -> Topics {
+    Topics {
+        retry_prefix: config.kafka.retry_prefix.clone(),
+        parked_prefix: config.kafka.parked_prefix.clone(),
+        dead_letter: config.kafka.dead_letter.clone(),
+        receipts: config.kafka.receipts.clone(),
+    }
+}
