@@ -33,6 +33,8 @@ pub struct Intake {
     in_flight: usize,
     bytes: usize,
     traffic: Traffic,
+    /// Per lane, what this batch of polls brought.
+    arrived: Vec<Vec<Box<Delivery>>>,
     /// Topics whose only lanes are full, with the lane that is.
     full: HashMap<Arc<str>, usize>,
     /// Since when nothing is taken.
@@ -44,6 +46,7 @@ impl Intake {
     pub fn new(gate: Gate, lanes: Arc<Lanes>, metrics: Arc<Metrics>, health: Arc<Health>, bounds: Config) -> Self {
         Self {
             gate,
+            arrived: lanes.iter().map(|_| Vec::new()).collect(),
             lanes,
             tally: Tally::new(metrics.clone()),
             metrics,
@@ -59,10 +62,11 @@ impl Intake {
 
     fn route(&mut self, delivery: Box<Delivery>) {
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
-        let lane = self.lanes.get(ready.index);
+        let index = ready.index;
+        let lane = self.lanes.get(index);
         self.traffic.seen(&delivery.record.topic, lane.index);
         if !lane.is_full(Visit::Input) || !lane.is_open() {
-            return lane.deliver(delivery);
+            return self.enqueue(index, delivery);
         }
         // Full. Beside others that flow its arrivals park; alone it holds its topic back.
         let held = self.health.trouble().is_some();
@@ -71,8 +75,13 @@ impl Intake {
             lane.park(delivery);
         } else {
             self.full.insert(topic, lane.index);
-            lane.deliver(delivery);
+            self.enqueue(index, delivery);
         }
+    }
+
+    fn enqueue(&mut self, index: usize, delivery: Box<Delivery>) {
+        self.lanes.get(index).enqueued(&delivery);
+        self.arrived[index].push(delivery);
     }
 
     /// Forgets lanes that have room again: at 7/8 while nothing was paused, at 1/4 after a pause.
@@ -115,6 +124,11 @@ impl Handler for Intake {
     }
 
     fn flush(&mut self) {
+        for (lane, arrived) in self.lanes.iter().zip(&mut self.arrived) {
+            if !arrived.is_empty() {
+                lane.deliver(std::mem::take(arrived));
+            }
+        }
         self.show();
     }
 

@@ -176,7 +176,8 @@ impl Waiting {
                 if visit == Visit::Tier && lane.is_open() && lane.is_full(visit) {
                     lane.park(guest.delivery);
                 } else {
-                    lane.deliver(guest.delivery);
+                    lane.enqueued(&guest.delivery);
+                    lane.deliver(vec![guest.delivery]);
                 }
             }
             room.waiting = kept;

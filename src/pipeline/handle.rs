@@ -16,8 +16,8 @@ use crate::pipeline::shared::now_ms;
 
 /// To a lane's task.
 pub enum ToLane {
-    /// Into its queue.
-    Deliver(Box<Delivery>),
+    /// Into its queue, in this order.
+    Deliver(Vec<Box<Delivery>>),
     /// Straight to its parking topic: it is full beside others that flow.
     Park(Box<Delivery>),
 }
@@ -96,21 +96,20 @@ impl LaneHandle {
         if visit == Visit::Input { &self.live } else { &self.released }
     }
 
-    /// Puts a record into the queue of its kind.
-    pub fn deliver(&self, delivery: Box<Delivery>) {
+    /// Counts a record into the queue of its kind, before it is delivered.
+    pub fn enqueued(&self, delivery: &Delivery) {
         self.fill(delivery.visit).add(delivery.record.size());
+    }
+
+    /// Hands over what was enqueued; one message, and one wake of its thread, for all.
+    pub fn deliver(&self, deliveries: Vec<Box<Delivery>>) {
         // The task lives as long as the process.
-        let _ = self.inbox.send(ToLane::Deliver(delivery));
+        let _ = self.inbox.send(ToLane::Deliver(deliveries));
     }
 
     /// Sends a record to parking.
     pub fn park(&self, delivery: Box<Delivery>) {
         let _ = self.inbox.send(ToLane::Park(delivery));
-    }
-
-    /// A record goes back to its lane's head.
-    pub fn requeued(&self, delivery: &Delivery) {
-        self.fill(delivery.visit).add(delivery.record.size());
     }
 
     /// A record left the queue.

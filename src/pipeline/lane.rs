@@ -200,7 +200,7 @@ impl Lane {
                 }
                 Some(back) = settles.next(), if !settles.is_empty() => {
                     if let Some(delivery) = back {
-                        self.handle.requeued(&delivery);
+                        self.handle.enqueued(&delivery);
                         queues.put_back(delivery);
                     }
                 }
@@ -211,16 +211,17 @@ impl Lane {
                     }
                     for mail in mail.drain(..) {
                         match mail {
-                            ToLane::Deliver(delivery) => match self.interruption(&delivery) {
-                                Some(_) => {
-                                    self.handle.dequeued(&delivery);
-                                    parks.push(self.clone().put_aside(delivery));
+                            ToLane::Deliver(deliveries) => {
+                                for delivery in deliveries {
+                                    if self.interruption(&delivery).is_some() {
+                                        self.handle.dequeued(&delivery);
+                                        parks.push(self.clone().put_aside(delivery));
+                                    } else {
+                                        delivery.ticket.open().set_stage(Stage::Queued);
+                                        queues.push(delivery);
+                                    }
                                 }
-                                None => {
-                                    delivery.ticket.open().set_stage(Stage::Queued);
-                                    queues.push(delivery);
-                                }
-                            },
+                            }
                             ToLane::Park(delivery) => parks.push(self.clone().put_aside(delivery)),
                         }
                     }

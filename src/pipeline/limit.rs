@@ -134,6 +134,7 @@ impl Limiter {
     /// Reserves for those who wait, for ever.
     pub async fn run(self: Rc<Self>) {
         let mut fallback = Instant::now();
+        let mut answered: Option<Instant> = None;
         loop {
             let waiting = {
                 let mut waiting = self.waiting.borrow_mut();
@@ -142,6 +143,12 @@ impl Limiter {
             };
             if waiting == 0 {
                 self.wake.notified().await;
+                continue;
+            }
+            // Slept only where somebody waits: a timer that nobody needs costs a turn of the thread per event.
+            let gap = answered.map_or(Duration::ZERO, |at| GAP.saturating_sub(at.elapsed()));
+            if !gap.is_zero() {
+                sleep(gap).await;
                 continue;
             }
             let kept_back = self.kept_back();
@@ -183,7 +190,7 @@ impl Limiter {
                 }
                 Err(_) => sleep(Duration::from_millis(200)).await,
             }
-            sleep(GAP).await;
+            answered = Some(Instant::now());
         }
     }
 

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{JoinSet, coop::unconstrained};
 use tokio::time::sleep;
 
 use crate::pipeline::config::{Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable};
@@ -80,7 +81,6 @@ impl Prepared {
         let mut threads = Vec::new();
         let mut orders = Vec::new();
         for (n, (seats, desk)) in self.seats.into_iter().zip(self.desks).enumerate() {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (sender, inbox) = unbounded_channel();
             orders.push(sender);
             let floor = Floor {
@@ -90,9 +90,19 @@ impl Prepared {
                 window: dedupe.window,
                 lease: dedupe.lease,
             };
+            let (built, is_built) = std::sync::mpsc::channel();
             threads.push(std::thread::Builder::new().name(format!("lanes-{n}")).spawn(move || {
-                LocalSet::new().block_on(&runtime, floor.run(seats, desk, inbox));
+                // A local runtime and no `LocalSet` on top of one: that would pay a system call for every wake that
+                // comes from a connection. It stays on the thread that builds it.
+                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => {
+                        let _ = built.send(Ok(()));
+                        runtime.block_on(floor.run(seats, desk, inbox));
+                    }
+                    Err(error) => drop(built.send(Err(error))),
+                }
             })?);
+            is_built.recv().unwrap_or_else(|_| Err(std::io::Error::other("a thread of the lanes has ended")))?;
         }
         Ok(Runtimes { threads, orders })
     }
@@ -153,7 +163,9 @@ impl Floor {
                 },
             );
             tasks.spawn_local(limiter.clone().run());
-            tasks.spawn_local(Lane::new(handle, desk.clone(), dispatcher, limiter).run(inbox));
+            // All futures of a lane share its task: with a budget, what came back together would go out in pieces. It
+            // ends its turn by itself, since every walk waits for another task.
+            tasks.spawn_local(unconstrained(Lane::new(handle, desk.clone(), dispatcher, limiter).run(inbox)));
         }
         let pending = dedupe.clone();
         tasks.spawn_local(async move {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use rdkafka::Message;
@@ -25,6 +25,8 @@ use super::{ConsumerFailed, End, Flow, Handler, Note, Settings, message};
 const LONGEST_POLL: Duration = Duration::from_millis(100);
 /// While something drains, or everything rests, tickets must not wait for a poll to end.
 pub(super) const SHORT_POLL: Duration = Duration::from_millis(10);
+/// One skipped poll: what is queued lasts far longer.
+const SKIP: Duration = Duration::from_millis(2);
 /// Skipping this long means that the bound lasts. Not sooner: a pause throws away what was fetched ahead.
 const PAUSE_AFTER: Duration = Duration::from_millis(500);
 const BATCH: usize = 256;
@@ -122,7 +124,8 @@ impl<H: Handler> Poller<H> {
             self.keep(now);
             let wait = wish.min(if self.is_moving() { SHORT_POLL } else { LONGEST_POLL });
             if self.flow(now) == Flow::Skip {
-                self.wait_for_note(wait.min(SHORT_POLL));
+                // Not a wait for the next note: every lane would wake this thread for every event.
+                std::thread::sleep(wait.min(SKIP));
                 continue;
             }
             self.apply_pauses();
@@ -139,14 +142,6 @@ impl<H: Handler> Poller<H> {
         let since = *self.skipping_since.get_or_insert(now);
         self.resting |= now - since >= PAUSE_AFTER;
         if self.resting { Flow::Poll } else { Flow::Skip }
-    }
-
-    fn wait_for_note(&mut self, wait: Duration) {
-        match self.notes.recv_timeout(wait) {
-            Ok(note) => self.take(note),
-            // The poller holds a sender itself: the channel is never closed.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-        }
     }
 
     pub(super) fn take_notes(&mut self) {
