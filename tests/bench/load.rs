@@ -1,0 +1,92 @@
+//! The events of the benchmark: `load --brokers B --topic T --events N [--rate R] [--accounts a,b,…] [--partitions P]`.
+//!
+//! Makes the topic, then publishes N events in turn over the accounts, R a second (0: as fast as it goes). An event is
+//! about 390 bytes; its `trans_id` ends in the moment of the producer's call, so that the sink can tell its age. `--skip N`
+//! numbers from N on.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a tool of the benchmark: whatever fails ends the run")]
+
+use std::time::{Duration, Instant, SystemTime};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+fn option(name: &str) -> Option<String> {
+    std::env::args().skip_while(|a| a != name).nth(1)
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    option(name).map_or(default, |n| n.parse().unwrap_or_else(|_| panic!("{name} wants a number")))
+}
+
+fn main() {
+    let topic = option("--topic").expect("--topic");
+    let (events, rate, skip) = (number("--events", 1000), number("--rate", 0), number("--skip", 0));
+    let accounts = option("--accounts").unwrap_or_else(|| "a0".into());
+    let accounts: Vec<&str> = accounts.split(',').collect();
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", option("--brokers").expect("--brokers"))
+        .set("linger.ms", if rate > 0 { "0" } else { "20" })
+        .set("queue.buffering.max.messages", "1000000");
+    make_topic(&config, &topic, number("--partitions", 12) as i32);
+
+    let producer: BaseProducer = config.create().expect("producer");
+    let (began, run) = (Instant::now(), std::process::id());
+    for n in 0..events {
+        if rate > 0 {
+            wait(&producer, began, Duration::from_secs_f64(n as f64 / rate as f64));
+        }
+        let account = accounts[n as usize % accounts.len()];
+        let (key, value) = event(run, n + skip, account);
+        let mut record = BaseRecord::to(&topic).key(&key).payload(&value);
+        while let Err((error, again)) = producer.send(record) {
+            assert!(matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)), "{error}");
+            producer.poll(Duration::from_millis(10));
+            record = again;
+        }
+        if n % 64 == 0 {
+            producer.poll(Duration::ZERO);
+        }
+    }
+    producer.flush(Duration::from_secs(60)).expect("every event acknowledged");
+}
+
+fn make_topic(config: &ClientConfig, topic: &str, partitions: i32) {
+    let admin: AdminClient<_> = config.create().expect("admin");
+    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let results = runtime.block_on(admin.create_topics([&new], &AdminOptions::new())).expect("topic");
+    for result in results {
+        assert!(matches!(result, Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))), "{result:?}");
+    }
+}
+
+fn wait(producer: &BaseProducer, began: Instant, due: Duration) {
+    while let Some(left) = due.checked_sub(began.elapsed()).filter(|l| !l.is_zero()) {
+        producer.poll(Duration::ZERO);
+        std::thread::sleep(left.min(Duration::from_micros(500)));
+    }
+}
+
+fn event(run: u32, n: u64, account: &str) -> (String, String) {
+    let now_us = SystemTime::UNIX_EPOCH.elapsed().expect("clock").as_micros() as u64;
+    let click = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let value = serde_json::json!({
+        "schema": "postback.event/1",
+        "kind": "conversion",
+        "trans_id": format!("{run}-{n:09}-{now_us}"),
+        "platform": "qihoo360",
+        "account": account,
+        "event_type": "order",
+        "event_time_ms": now_us / 1000,
+        "click": {"qhclickid": format!("{click:016x}")},
+        "order": {"order_id": format!("o{run:07}{n:09}"), "amount": {"minor": 100 + n % 99_900, "currency": "CNY"}},
+        "user": {"user_id": format!("user{:07}", n % 1_000_000)},
+        "params": {"score": 1 + n % 999},
+        "platform_params": {"data_industry": "ocpc_ps_convert"},
+    });
+    (format!("qihoo360:{account}:o{run:07}{n:09}"), value.to_string())
+}

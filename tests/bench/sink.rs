@@ -1,0 +1,173 @@
+//! The platform of the benchmark: answers every POST with 360's success body and counts what it received.
+//!
+//! `sink --listen ADDR [--latency-ms N] [--hang]`. With `--hang` it reads the request and never answers.
+//! `GET /_stats` says what came since the last `DELETE /_stats`; times are epoch microseconds, ages are the time from
+//! the producer's call (it stands in the event's id) to the whole request.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a tool of the benchmark: whatever fails ends the run")]
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+/// Buckets of 100 µs; the last one holds everything above.
+const BUCKETS: usize = 600_000;
+const BUCKET_US: u64 = 100;
+/// So many sets of seen ids, each with its own lock.
+const SHARDS: usize = 16;
+const SUCCESS: &[u8] = br#"{"errno":0,"error":"Success"}"#;
+
+struct Sink {
+    latency: Duration,
+    hang: bool,
+    connections: AtomicU64,
+    received: AtomicU64,
+    unsigned: AtomicU64,
+    first_us: AtomicU64,
+    last_us: AtomicU64,
+    ages: Vec<AtomicU64>,
+    seen: Vec<Mutex<HashSet<u64>>>,
+}
+
+impl Sink {
+    fn new(latency: Duration, hang: bool) -> Self {
+        Self {
+            latency,
+            hang,
+            connections: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            unsigned: AtomicU64::new(0),
+            first_us: AtomicU64::new(u64::MAX),
+            last_us: AtomicU64::new(0),
+            ages: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            seen: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    fn count(&self, body: &[u8], is_signed: bool) {
+        let now = now_us();
+        self.received.fetch_add(1, Relaxed);
+        self.unsigned.fetch_add(u64::from(!is_signed), Relaxed);
+        self.first_us.fetch_min(now, Relaxed);
+        self.last_us.fetch_max(now, Relaxed);
+        let Some(id) = trans_id(body) else { return };
+        // The load writes RUN-NUMBER-MICROSECONDS; run and number make it unique.
+        let mut parts = id.rsplitn(2, '-');
+        let (sent, unique) = (parts.next().and_then(|t| t.parse::<u64>().ok()), parts.next().unwrap_or(id));
+        let hash = hash(unique);
+        self.seen[hash as usize % SHARDS].lock().unwrap().insert(hash);
+        if let Some(sent) = sent {
+            let bucket = (now.saturating_sub(sent) / BUCKET_US) as usize;
+            self.ages[bucket.min(BUCKETS - 1)].fetch_add(1, Relaxed);
+        }
+    }
+
+    fn stats(&self) -> String {
+        let ages: Vec<u64> = self.ages.iter().map(|a| a.load(Relaxed)).collect();
+        let all: u64 = ages.iter().sum();
+        let age_ms = |share: f64| {
+            let mut left = (all as f64 * share).ceil() as u64;
+            let bucket = ages.iter().position(|n| {
+                left = left.saturating_sub(*n);
+                left == 0
+            });
+            bucket.unwrap_or(0) as f64 * BUCKET_US as f64 / 1000.0
+        };
+        let first = self.first_us.load(Relaxed);
+        let distinct: usize = self.seen.iter().map(|s| s.lock().unwrap().len()).sum();
+        serde_json::json!({
+            "connections": self.connections.load(Relaxed),
+            "received": self.received.load(Relaxed),
+            "distinct": distinct,
+            "unsigned": self.unsigned.load(Relaxed),
+            "first_us": if first == u64::MAX { 0 } else { first },
+            "last_us": self.last_us.load(Relaxed),
+            "p50_ms": age_ms(0.5),
+            "p99_ms": age_ms(0.99),
+            "max_ms": age_ms(1.0),
+        })
+        .to_string()
+    }
+
+    fn forget(&self) {
+        for counter in [&self.connections, &self.received, &self.unsigned, &self.last_us].into_iter().chain(&self.ages)
+        {
+            counter.store(0, Relaxed);
+        }
+        self.first_us.store(u64::MAX, Relaxed);
+        self.seen.iter().for_each(|s| s.lock().unwrap().clear());
+    }
+}
+
+fn now_us() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64
+}
+
+fn trans_id(body: &[u8]) -> Option<&str> {
+    const NAME: &[u8] = br#""trans_id":""#;
+    let at = body.windows(NAME.len()).position(|w| w == NAME)? + NAME.len();
+    let end = body[at..].iter().position(|b| *b == b'"')?;
+    std::str::from_utf8(&body[at..at + end]).ok()
+}
+
+/// FNV-1a.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+async fn answer(request: Request<Incoming>, sink: &'static Sink) -> Result<Response<Full<Bytes>>, Infallible> {
+    let json =
+        |body: Bytes| Ok(Response::builder().header("content-type", "application/json").body(Full::new(body)).unwrap());
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/_stats") => return json(sink.stats().into()),
+        (&Method::DELETE, "/_stats") => {
+            sink.forget();
+            return json(Bytes::from_static(b"{}"));
+        }
+        _ => {}
+    }
+    let is_signed = request.headers().get("app-sign").is_some_and(|s| s.len() == 32);
+    if let Ok(body) = request.into_body().collect().await {
+        sink.count(&body.to_bytes(), is_signed);
+    }
+    if sink.hang {
+        std::future::pending::<()>().await;
+    }
+    if !sink.latency.is_zero() {
+        tokio::time::sleep(sink.latency).await;
+    }
+    json(Bytes::from_static(SUCCESS))
+}
+
+fn option(name: &str) -> Option<String> {
+    std::env::args().skip_while(|a| a != name).nth(1)
+}
+
+fn main() {
+    let listen: SocketAddr = option("--listen").expect("--listen ADDR").parse().expect("--listen");
+    let latency = Duration::from_millis(option("--latency-ms").map_or(0, |ms| ms.parse().expect("--latency-ms")));
+    let sink: &'static Sink = Box::leak(Box::new(Sink::new(latency, std::env::args().any(|a| a == "--hang"))));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind(listen).await.expect("bind");
+        println!("listening");
+        while let Ok((stream, _)) = listener.accept().await {
+            sink.connections.fetch_add(1, Relaxed);
+            let _ = stream.set_nodelay(true);
+            let service = service_fn(move |request| answer(request, sink));
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+}
