@@ -3,6 +3,7 @@
 pub mod batcher;
 pub mod facts;
 pub mod health;
+pub mod scripts;
 
 use std::time::Duration;
 
