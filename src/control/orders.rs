@@ -149,12 +149,7 @@ pub async fn take_order(
     place: &Place,
     text: &str,
 ) -> RedisResult<bool> {
-    Script::TakeOrder
-        .eval(keys.orders().as_bytes())
-        .arg(place.to_string())
-        .arg(text)
-        .query_async(connection)
-        .await
+    Script::TakeOrder.eval(keys.orders().as_bytes()).arg(place.to_string()).arg(text).query_async(connection).await
 }
 
 /// Partitions that were parked for want of an offset and that nobody has placed yet.
