@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 
 use self::consumers::spawn;
-use self::drain::{a_part_dies, drain_all, stop_signal};
+pub use self::drain::stop_signal;
+use self::drain::{a_part_dies, drain_all};
 use self::setup::{all_topics, metrics, topics_of, waiting_topics};
 use crate::admin::{Server, all_routes, health_routes};
 use crate::cli::Exit;
@@ -36,15 +37,6 @@ use crate::status::{Running, WorkerStatus};
 use crate::waiting::Waiting;
 use crate::watch::Watch;
 
-/// Runs the worker until a signal ends it.
-///
-/// # Errors
-/// 2 where the start is refused, 1 where a part dies.
-pub async fn run(config: Config) -> Result<(), Exit> {
-    let stop = stop_signal()?;
-    run_until(config, stop, |_| ()).await
-}
-
 /// Starts broker and store inside this process, where the configuration says `embedded`, and enters their addresses. They
 /// run until what is returned is dropped.
 ///
@@ -60,12 +52,13 @@ pub fn embed(config: &mut Config) -> Result<Option<Parts>, Exit> {
     Ok(Some(parts))
 }
 
-/// Runs the worker until `stop` comes; `listening` is told where the API is, as soon as it answers. Embedded parts have
-/// to run already ([`embed`]). It returns when everything is drained, and leaves the process alone unless the drain hangs.
+/// Runs the worker until `stop` comes ([`stop_signal`], for one); `listening` is told where the API is, as soon as it
+/// answers. Embedded parts have to run already ([`embed`]). It returns when everything is drained, and leaves the process
+/// alone unless the drain hangs.
 ///
 /// # Errors
-/// As [`run`].
-pub async fn run_until(
+/// 2 where the start is refused, 1 where a part dies.
+pub async fn run(
     config: Config,
     stop: impl Future<Output = ()>,
     listening: impl FnOnce(SocketAddr),

@@ -19,7 +19,10 @@ const AFTER_DRAIN: Duration = Duration::from_secs(8);
 const INTERRUPTED: i32 = 130;
 
 /// The first SIGTERM or SIGINT; a second one exits at once.
-pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
+///
+/// # Errors
+/// 1 where they cannot be watched.
+pub fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
     let failed = |error: std::io::Error| Exit::failed(format!("signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
