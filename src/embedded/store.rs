@@ -8,6 +8,8 @@ mod commands;
 mod connection;
 mod keys;
 mod scripts;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::cell::RefCell;
