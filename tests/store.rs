@@ -4,7 +4,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
-mod stores;
+#[path = "stores/real.rs"]
+mod real;
 
 use postback::embedded::store::Store;
 use postback::redis::scripts::Script;
@@ -12,8 +13,6 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
-
-use stores::real_url;
 
 /// Lives are seconds apart from each other, and ages from both: what passes during a case decides nothing.
 const LIVES: &[&str] = &["10000", "100000", "1000000"];
@@ -193,7 +192,7 @@ fn whatever_is_asked_both_answer_the_same() {
         .run(&proptest::collection::vec(command(), 1..40), |commands| {
             runtime.block_on(async {
                 let prefix = format!("store-{}-{:x}-", std::process::id(), rand::random::<u64>());
-                let (mut own, mut real) = (connect(&store.url()).await, connect(&real_url()).await);
+                let (mut own, mut real) = (connect(&store.url()).await, connect(&real::url()).await);
                 for (n, words) in commands.iter().enumerate() {
                     let (a, b) = (ask(&mut own, words, &prefix).await, ask(&mut real, words, &prefix).await);
                     prop_assert!(

@@ -91,6 +91,8 @@ mod tests {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", broker.address()).set("group.id", "g").set("enable.auto.commit", "false");
         config.set("auto.offset.reset", "earliest").set("allow.auto.create.topics", "false");
+        // A group of the mock waits until the session of a member that left would have ended.
+        config.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "300");
         more.iter().for_each(|(key, value)| _ = config.set(*key, *value));
         config
     }

@@ -1,6 +1,9 @@
 //! Which store a test runs against: the embedded one, which needs nothing, and with the feature `servers` a real Redis,
 //! named by `POSTBACK_TEST_REDIS`.
 
+#[cfg(feature = "servers")]
+mod real;
+
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
@@ -28,15 +31,8 @@ pub fn on_embedded(test: impl FnOnce()) {
 /// Runs a test against a real Redis.
 #[cfg(feature = "servers")]
 pub fn on_real(test: impl FnOnce()) {
-    URL.set(real_url());
+    URL.set(real::url());
     test();
-}
-
-/// Where the real Redis is.
-#[cfg(feature = "servers")]
-pub fn real_url() -> String {
-    let address = std::env::var("POSTBACK_TEST_REDIS").expect("POSTBACK_TEST_REDIS is not set: run tests/run");
-    if address.contains("://") { address } else { format!("redis://{address}") }
 }
 
 /// Makes each of these functions a test on both stores. One that is left out is never used, which clippy refuses.
