@@ -111,3 +111,67 @@ pub async fn reach(config: &mut Config, admin: Option<&str>) -> Result<(), Exit>
     config.redis.url = SecretString::new(found.redis);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+
+    use super::*;
+
+    fn config(pairs: &[(&str, &str)]) -> Config {
+        let env = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config
+    }
+
+    /// A worker whose status says this.
+    fn worker(status: &'static str) -> crate::admin::Server {
+        let router = axum::Router::new().route("/api/v1/status", get(move || async move { status }));
+        crate::admin::Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_demos_accounts_are_played_and_those_led_elsewhere_are_left_alone() {
+        let other = "http://127.0.0.1:1";
+        let mut config = config(&[("POSTBACK__ACCOUNTS__DEMO_BAIZHU__BASE_URL", other)]);
+        let sandbox = platforms(&mut config).await.unwrap().unwrap();
+        for account in config.accounts.values() {
+            let expected = if &*account.name == "demo-baizhu" { other.to_owned() } else { sandbox.base_url() };
+            assert_eq!(account.base_urls, [expected], "{}", account.name);
+        }
+        assert!(platforms(&mut config).await.unwrap().is_none(), "played twice");
+        sandbox.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn the_addresses_are_those_of_the_worker_that_is_asked() {
+        let one = worker(r#"{"embedded": {"kafka": "127.0.0.1:2", "redis": "redis://127.0.0.1:3"}}"#);
+        let listen = one.address().to_string();
+        let mut by_default = config(&[("POSTBACK__ADMIN__LISTEN", &listen)]);
+        reach(&mut by_default, None).await.unwrap();
+        let mut by_option = config(&[("POSTBACK__ADMIN__LISTEN", "127.0.0.1:1")]);
+        reach(&mut by_option, Some(&format!("http://{listen}/"))).await.unwrap();
+        for found in [by_default, by_option] {
+            assert_eq!((&*found.kafka.brokers, found.redis.url.expose()), ("127.0.0.1:2", "redis://127.0.0.1:3"));
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_there_and_a_worker_without_embedded_parts_are_told_apart() {
+        let error = reach(&mut config(&[]), Some("http://127.0.0.1:1")).await.unwrap_err();
+        assert!(error.code == 1 && error.text.contains("start `postback demo`"), "{error:?}");
+        let real = worker(r#"{"embedded": null}"#);
+        let error = reach(&mut config(&[]), Some(&format!("http://{}", real.address()))).await.unwrap_err();
+        assert!(error.code == 1 && error.text.contains("has no embedded Kafka and Redis"), "{error:?}");
+    }
+
+    #[test]
+    fn the_banner_says_that_nothing_lasts_and_where_everything_is() {
+        let places = Places { broker: "b:1".into(), store: "redis://s:2".into(), sandbox: Some("http://p:3".into()) };
+        let banner = places.banner("127.0.0.1:9464".parse().unwrap());
+        for part in
+            ["NOTHING HERE IS DURABLE", "b:1", "redis://s:2", "http://p:3/_faults", "http://127.0.0.1:9464/metrics"]
+        {
+            assert!(banner.contains(part), "{part}: {banner}");
+        }
+    }
+}

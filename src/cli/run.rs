@@ -17,7 +17,6 @@ Examples:
   POSTBACK__TELEMETRY__LOG=debug postback run --config postback.toml
   postback run                               nothing to install: broker, store and platforms inside the process
 
-
 SIGTERM and SIGINT finish what is under way (intake.drain_timeout) and hand the rest back; a second one exits at once
 with 130. `postback check` says beforehand what would refuse the start.
 

@@ -7,28 +7,25 @@ use crate::redis::scripts::Script;
 
 /// Runs one command with its arguments.
 pub(super) fn run(keys: &mut Keys, info: &str, request: &[Vec<u8>]) -> Reply {
-    let Some((name, args)) = request.split_first() else { return error("ERR no command") };
-    let name = String::from_utf8_lossy(name).to_ascii_uppercase();
-    let Some(command) = COMMANDS.iter().find(|c| c.name == name) else { return unknown(&name) };
-    if !command.takes(args.len()) {
-        let name = name.to_ascii_lowercase();
-        return error(&format!("ERR wrong number of arguments for '{name}' command"));
+    match find(request) {
+        Ok((command, args)) => (command.run)(&mut Call { keys, info, args }).unwrap_or_else(|refusal| refusal),
+        Err(refusal) => refusal,
     }
-    (command.run)(&mut Call { keys, info, args }).unwrap_or_else(|refusal| refusal)
 }
 
-/// Whether a command would be run at all: what a transaction asks when it queues one.
+/// Why a command would not be run at all: what a transaction asks when it queues one.
 pub(super) fn refusal(request: &[Vec<u8>]) -> Option<Reply> {
-    let (name, args) = request.split_first()?;
+    find(request).err()
+}
+
+fn find(request: &[Vec<u8>]) -> Result<(&'static Command, &[Vec<u8>]), Reply> {
+    let (name, args) = request.split_first().ok_or_else(|| error("ERR no command"))?;
     let name = String::from_utf8_lossy(name).to_ascii_uppercase();
-    match COMMANDS.iter().find(|c| c.name == name) {
-        None => Some(unknown(&name)),
-        Some(command) if !command.takes(args.len()) => {
-            let name = name.to_ascii_lowercase();
-            Some(error(&format!("ERR wrong number of arguments for '{name}' command")))
-        }
-        Some(_) => None,
+    let command = COMMANDS.iter().find(|c| c.name == name).ok_or_else(|| unknown(&name))?;
+    if (command.least..=command.most).contains(&args.len()) {
+        return Ok((command, args));
     }
+    Err(error(&format!("ERR wrong number of arguments for '{}' command", name.to_ascii_lowercase())))
 }
 
 fn unknown(name: &str) -> Reply {
@@ -42,12 +39,6 @@ struct Command {
     least: usize,
     most: usize,
     run: fn(&mut Call<'_>) -> Result<Reply, Reply>,
-}
-
-impl Command {
-    fn takes(&self, args: usize) -> bool {
-        (self.least..=self.most).contains(&args)
-    }
 }
 
 const fn command(
