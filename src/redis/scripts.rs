@@ -30,8 +30,8 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Replaces exactly ARGV[1] by ARGV[2] for ARGV[3] ms; with ARGV[4] ≥ 0 only if at least so many ms have passed since
-    /// it was written with that life. Returns 1, 0 (too young), or the other value found.
+    /// Replaces exactly `ARGV[1]` by `ARGV[2]` for `ARGV[3]` ms; with `ARGV[4]` ≥ 0 only if at least so many ms have
+    /// passed since it was written with that life. Returns 1, 0 (too young), or the other value found.
     TakeOver = r"
 local v = redis.call('GET', KEYS[1])
 if v ~= ARGV[1] then return v end
@@ -39,14 +39,15 @@ if tonumber(ARGV[4]) >= 0 and tonumber(ARGV[3]) - redis.call('PTTL', KEYS[1]) < 
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1";
 
-    /// Gives up the claim whose value begins with ARGV[1]: puts ARGV[2] back for ARGV[3] ms, or deletes where it is empty.
+    /// Gives up the claim whose value begins with `ARGV[1]`: puts `ARGV[2]` back for `ARGV[3]` ms, or deletes where it is
+    /// empty.
     Release = r"
 local v = redis.call('GET', KEYS[1])
 if not v or string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 1";
 
-    /// Writes the mark ARGV[2] for ARGV[3] ms where the key holds the claim that begins with ARGV[1], or nothing. Returns
+    /// Writes the mark `ARGV[2]` for `ARGV[3]` ms where the key holds the claim that begins with `ARGV[1]`, or nothing. Returns
     /// 1 where the mark stands, 0 where something else does, which stays.
     Mark = r"
 local v = redis.call('GET', KEYS[1])
@@ -55,7 +56,7 @@ if v and (ARGV[1] == '' or string.sub(v, 1, #ARGV[1]) ~= ARGV[1]) then return 0 
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1";
 
-    /// Reserves ARGV[1] slots of ARGV[2] µs each, unless the next free time is over ARGV[3] µs ahead. Returns slots
+    /// Reserves `ARGV[1]` slots of `ARGV[2]` µs each, unless the next free time is over `ARGV[3]` µs ahead. Returns slots
     /// granted, µs from now to the first, and µs the next free time was ahead.
     Reserve = r"
 local t = redis.call('TIME')
@@ -68,7 +69,7 @@ local free = tat + ARGV[1] * ARGV[2]
 redis.call('SET', KEYS[1], string.format('%.0f', free), 'PX', math.ceil((free - now) / 1000) + 60000)
 return {tonumber(ARGV[1]), tat - now, ahead}";
 
-    /// Pushes the next free time to at least ARGV[1] µs from now. Returns µs to it.
+    /// Pushes the next free time to at least `ARGV[1]` µs from now. Returns µs to it.
     PushBack = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -76,12 +77,13 @@ local tat = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now + tonumber
 redis.call('SET', KEYS[1], string.format('%.0f', tat), 'PX', math.ceil((tat - now) / 1000) + 60000)
 return tat - now";
 
-    /// Replaces exactly ARGV[1] by ARGV[2], without an expiry. Always returns 1.
+    /// Replaces exactly `ARGV[1]` by `ARGV[2]`, without an expiry. Always returns 1.
     BeginEpoch = r"
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end
 return 1";
 
-    /// Deletes field ARGV[1] of a hash where it holds exactly ARGV[2]; a newer value stays. Returns how many were deleted.
+    /// Deletes field `ARGV[1]` of a hash where it holds exactly `ARGV[2]`; a newer value stays. Returns how many were
+    /// deleted.
     TakeOrder = r"
 if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 return 0";
