@@ -43,6 +43,12 @@ use section::Section;
 /// The compiled-in configuration: every key, its default and the reason for it.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
 
+/// What a run without a file is given over the defaults: the demo's accounts, and parts inside the process.
+pub const DEMO: &str = include_str!("../config/demo.toml");
+
+/// Where the demo's accounts lead until the address of the sandbox in the process is known.
+pub const DEMO_URL: &str = "http://127.0.0.1:9470";
+
 /// librdkafka's own default of `session.timeout.ms`.
 const SESSION_TIMEOUT: Duration = Duration::from_millis(45_000);
 
@@ -75,7 +81,8 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Loads and checks a configuration.
+    /// Loads and checks a configuration: the defaults, `file` over them (without one what the demo has, [`DEMO`]), `env`
+    /// over both.
     ///
     /// # Errors
     /// Every problem there is.
@@ -84,21 +91,22 @@ impl Config {
         let report = Report::new(file.map(overlay::shown));
         let Some(defaults) = defaults(&report) else { return Err(report.finish()) };
         let mut tree = defaults.clone();
-        if let Some(path) = file {
-            let name = overlay::shown(path);
-            let text = match std::fs::read_to_string(path) {
-                Ok(text) => text,
-                Err(error) => {
-                    report.problem(&Place::File(name, 0), "", format!("cannot be read: {error}"));
-                    return Err(report.finish());
-                }
-            };
-            match parse(&name, &text) {
-                Ok(over) => tree::merge(&mut tree, over),
-                Err(problem) => {
-                    report.problem(&problem.place, "", problem.reason);
-                    return Err(report.finish());
-                }
+        let (name, text) = match file {
+            Some(path) => (overlay::shown(path), std::fs::read_to_string(path)),
+            None => ("demo.toml (built in)".into(), Ok(DEMO.to_owned())),
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(error) => {
+                report.problem(&Place::File(name, 0), "", format!("cannot be read: {error}"));
+                return Err(report.finish());
+            }
+        };
+        match parse(&name, &text) {
+            Ok(over) => tree::merge(&mut tree, over),
+            Err(problem) => {
+                report.problem(&problem.place, "", problem.reason);
+                return Err(report.finish());
             }
         }
         overlay::lay(&mut tree, &env, &report);
@@ -108,6 +116,11 @@ impl Config {
         let config = assemble(&Section::root(&tree, &defaults, &report));
         let found = report.finish();
         if found.problems.is_empty() { Ok(Loaded { config, warnings: found.warnings }) } else { Err(found) }
+    }
+
+    /// Whether broker and store are to be inside the process: both or neither.
+    pub fn is_embedded(&self) -> bool {
+        self.kafka.embedded
     }
 
     /// How long the broker waits for a silent member: the upper bound of the lease.
@@ -159,7 +172,8 @@ fn defaults(report: &Report) -> Option<tree::Table> {
 fn assemble(root: &Section<'_>) -> Config {
     let kafka_section = root.default_section("kafka");
     let kafka = sections::kafka(&kafka_section);
-    let redis = sections::redis(&root.default_section("redis"));
+    let redis_section = root.default_section("redis");
+    let redis = sections::redis(&redis_section);
     let dedupe_section = root.default_section("dedupe");
     let dedupe = sections::dedupe(&dedupe_section);
     let retry = sections::retry(&root.default_section("retry"), None);
@@ -182,6 +196,7 @@ fn assemble(root: &Section<'_>) -> Config {
     rules::lease(&dedupe_section, &dedupe, &drafts, session_timeout(&kafka));
     rules::window(&dedupe_section, &dedupe, &retry, &drafts);
     rules::drain(&intake_section, &intake, &drafts);
+    rules::embedded(&kafka_section, &redis_section, accounts_section.as_ref(), (&kafka, &redis), &drafts);
     let tiers: Vec<String> = retry.tiers.iter().map(|tier| tier.name.clone()).collect();
     rules::topics(&kafka_section, &kafka, &tiers, &drafts);
     if let Some(section) = &accounts_section {

@@ -1,8 +1,10 @@
-//! Slots of one bucket drawn by several replicas from a real Redis: never more than 105 % in any window of a second.
+//! Slots of one bucket drawn by several replicas: never more than 105 % in any window of a second.
 //!
-//! `POSTBACK_TEST_REDIS` names the server; every case uses a bucket of its own.
+//! On the embedded store and on a real Redis; every case uses a bucket of its own.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+
+mod stores;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,10 +18,12 @@ use postback::redis::health::Health;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
 
-fn redis() -> redis::Client {
-    let address = std::env::var("POSTBACK_TEST_REDIS").expect("POSTBACK_TEST_REDIS is not set: run tests/run");
-    let url = if address.contains("://") { address } else { format!("redis://{address}") };
-    redis::Client::open(url).unwrap()
+use stores::{on_both_stores, redis};
+
+on_both_stores! {
+    several_replicas_together_keep_the_rate_in_every_window_of_a_second
+    a_push_back_holds_every_replica_and_is_told
+    a_slot_nobody_awaits_any_more_is_lost_and_holds_nobody_up
 }
 
 /// One replica's limiter on its own connection; tells of push-backs.
@@ -68,7 +72,6 @@ async fn sends(rps: f64, replicas: usize, hungry: usize, span: Duration) -> Vec<
     sent
 }
 
-#[test]
 fn several_replicas_together_keep_the_rate_in_every_window_of_a_second() {
     for (rps, replicas, hungry) in [(20.0, 1, 8), (20.0, 3, 8), (50.0, 2, 40), (400.0, 3, 64)] {
         let sent = run(sends(rps, replicas, hungry, Duration::from_millis(3500)));
@@ -83,7 +86,6 @@ fn several_replicas_together_keep_the_rate_in_every_window_of_a_second() {
     }
 }
 
-#[test]
 fn a_push_back_holds_every_replica_and_is_told() {
     run(async {
         let (bucket, told) = (bucket(), Rc::new(RefCell::new(Vec::new())));
@@ -100,7 +102,6 @@ fn a_push_back_holds_every_replica_and_is_told() {
     });
 }
 
-#[test]
 fn a_slot_nobody_awaits_any_more_is_lost_and_holds_nobody_up() {
     run(async {
         let limiter = replica(&bucket(), 50.0, Rc::default());

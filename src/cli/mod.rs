@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod blocked;
 pub mod check;
+pub mod embedded;
 pub mod run;
 pub mod sandbox;
 pub mod send;
@@ -40,12 +41,12 @@ impl Exit {
     }
 }
 
-/// Loads the configuration for a command; warnings go to standard error.
+/// Loads the configuration for a command, that of the demo where no file is given; warnings go to standard error.
 ///
 /// # Errors
 /// 2, with every problem.
-pub fn load(file: &Path) -> Result<Config, Exit> {
-    match Config::load(Some(file), environment()) {
+pub fn load(file: Option<&Path>) -> Result<Config, Exit> {
+    match Config::load(file, environment()) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 eprintln!("warning: {warning}");

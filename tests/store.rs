@@ -1,0 +1,215 @@
+//! The embedded store beside a real Redis: whatever is asked of both, both answer the same.
+//!
+//! `POSTBACK_TEST_REDIS` names the server; every case uses keys of its own.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+
+#[path = "stores/real.rs"]
+mod real;
+
+use postback::embedded::store::Store;
+use postback::redis::scripts::Script;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Value};
+
+/// Lives are seconds apart from each other, and ages from both: what passes during a case decides nothing.
+const LIVES: &[&str] = &["10000", "100000", "1000000"];
+const NEAR_MS: i64 = 4_000;
+
+/// One command; `K0` to `K3` are keys.
+#[derive(Clone, Debug)]
+struct Words(Vec<String>);
+
+fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = String> {
+    proptest::sample::select(words).prop_map(str::to_owned)
+}
+
+fn key() -> impl Strategy<Value = String> {
+    one_of(&["K0", "K1", "K2", "K3"])
+}
+
+fn value() -> impl Strategy<Value = String> {
+    one_of(&["", "a", "ab", "abc", "c|t|", "c|t|rest", "starting", "7"])
+}
+
+fn field() -> impl Strategy<Value = String> {
+    one_of(&["f", "g", "t/0"])
+}
+
+fn life() -> impl Strategy<Value = String> {
+    one_of(LIVES)
+}
+
+fn words(parts: Vec<BoxedStrategy<String>>) -> BoxedStrategy<Words> {
+    parts.prop_map(Words).boxed()
+}
+
+fn lit(word: &'static str) -> BoxedStrategy<String> {
+    Just(word.to_owned()).boxed()
+}
+
+fn set() -> BoxedStrategy<Words> {
+    let options = proptest::sample::subsequence(vec!["NX", "XX", "GET", "PX"], 0..=3);
+    let lives = one_of(&["10000", "100000", "1000000", "0", "soon"]);
+    (key(), value(), options, lives)
+        .prop_map(|(key, value, options, life)| {
+            let mut words = vec!["SET".to_owned(), key, value];
+            for option in options {
+                words.push(option.to_owned());
+                if option == "PX" {
+                    words.push(life.clone());
+                }
+            }
+            Words(words)
+        })
+        .boxed()
+}
+
+fn script() -> BoxedStrategy<Words> {
+    let run = |script: Script, args: Vec<BoxedStrategy<String>>| {
+        let mut all = vec![lit(script.text()), lit("1"), key().boxed()];
+        all.extend(args);
+        all.prop_map(move |words| Words([vec!["EVAL".to_owned()], words].concat())).boxed()
+    };
+    let age = || one_of(&["-1", "0", "5000"]).boxed();
+    // Whole tens of seconds, and a limit between two of them.
+    let slots = || one_of(&["1", "2", "3"]).boxed();
+    Script::ALL
+        .iter()
+        .map(|script| match script {
+            Script::TakeOver => run(*script, vec![value().boxed(), value().boxed(), life().boxed(), age()]),
+            Script::Release => run(*script, vec![value().boxed(), value().boxed(), life().boxed()]),
+            Script::Mark => run(*script, vec![value().boxed(), value().boxed(), life().boxed()]),
+            Script::Reserve => run(*script, vec![slots(), lit("10000000"), lit("25000000")]),
+            Script::PushBack => run(*script, vec![one_of(&["10000000", "40000000"]).boxed()]),
+            Script::BeginEpoch => run(*script, vec![value().boxed(), value().boxed()]),
+            Script::TakeOrder => run(*script, vec![field().boxed(), value().boxed()]),
+        })
+        .reduce(|a, b| prop_oneof![a, b].boxed())
+        .unwrap()
+}
+
+fn command() -> impl Strategy<Value = Words> {
+    let (k, v, f) = (|| key().boxed(), || value().boxed(), || field().boxed());
+    let place = || one_of(&["-9", "-2", "-1", "0", "1", "2", "9", "x"]).boxed();
+    let plain = prop_oneof![
+        words(vec![lit("GET"), k()]),
+        words(vec![lit("MGET"), k(), k()]),
+        words(vec![lit("DEL"), k()]),
+        words(vec![lit("EXISTS"), k(), k()]),
+        words(vec![lit("PTTL"), k()]),
+        words(vec![lit("HSET"), k(), f(), v()]),
+        words(vec![lit("HSET"), k(), f(), v(), f(), v()]),
+        words(vec![lit("HSET"), k(), f(), v(), f()]),
+        words(vec![lit("HSETNX"), k(), f(), v()]),
+        words(vec![lit("HGET"), k(), f()]),
+        words(vec![lit("HDEL"), k(), f(), f()]),
+        words(vec![lit("HGETALL"), k()]),
+        words(vec![lit("SADD"), k(), v(), v()]),
+        words(vec![lit("SREM"), k(), v()]),
+        words(vec![lit("SMEMBERS"), k()]),
+        words(vec![lit("LPUSH"), k(), v(), v()]),
+        words(vec![lit("LTRIM"), k(), place(), place()]),
+        words(vec![lit("LRANGE"), k(), place(), place()]),
+        words(vec![lit("GET")]),
+        words(vec![lit("PING")]),
+        words(vec![lit("SELECT"), lit("0")]),
+        words(vec![lit("MULTI")]),
+        words(vec![lit("EXEC")]),
+        words(vec![lit("DISCARD")]),
+        words(vec![lit("NONESUCH"), k()]),
+    ];
+    prop_oneof![4 => plain, 3 => set(), 4 => script()]
+}
+
+/// One connection, whose transactions are its own.
+async fn connect(url: &str) -> MultiplexedConnection {
+    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+fn cmd(words: &Words, prefix: &str) -> Cmd {
+    let mut cmd = redis::cmd(&words.0[0]);
+    for word in &words.0[1..] {
+        let is_key = matches!(word.as_str(), "K0" | "K1" | "K2" | "K3");
+        cmd.arg(if is_key { format!("{prefix}{word}") } else { word.clone() });
+    }
+    cmd
+}
+
+/// What may be compared: of an error its code, of what has no order its sum.
+async fn ask(connection: &mut MultiplexedConnection, words: &Words, prefix: &str) -> Value {
+    match connection.send_packed_command(&cmd(words, prefix)).await {
+        Ok(value) => plain(value, &words.0[0]),
+        Err(error) => Value::SimpleString(format!("error {}", error.code().unwrap_or(error.category()))),
+    }
+}
+
+fn plain(value: Value, command: &str) -> Value {
+    match value {
+        Value::ServerError(error) => Value::SimpleString(format!("error {}", error.code())),
+        Value::Array(mut values) => {
+            match command {
+                "SMEMBERS" => values.sort_by_key(|v| format!("{v:?}")),
+                "HGETALL" => {
+                    let mut pairs: Vec<_> = values.chunks(2).map(|pair| format!("{pair:?}")).collect();
+                    pairs.sort();
+                    return Value::SimpleString(pairs.concat());
+                }
+                _ => {}
+            }
+            Value::Array(values.into_iter().map(|value| plain(value, "")).collect())
+        }
+        other => other,
+    }
+}
+
+/// Equal, but for the time that has passed between the two.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) if *a > 3 || *b > 3 => {
+            // Lives in ms, slots in µs.
+            let near = if a.max(b) > &5_000_000 { NEAR_MS * 1_000 } else { NEAR_MS };
+            (a - b).abs() < near
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        // The next free time of a bucket, epoch µs.
+        (Value::BulkString(a), Value::BulkString(b)) if a.len() == 16 && b.len() == 16 => {
+            let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|t| t.parse::<i64>().ok());
+            number(a).zip(number(b)).is_some_and(|(a, b)| (a - b).abs() < NEAR_MS * 1_000)
+        }
+        (a, b) => a == b,
+    }
+}
+
+#[test]
+fn whatever_is_asked_both_answer_the_same() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = Store::start().unwrap();
+    let mut runner = TestRunner::new(Config { cases: 400, ..Config::default() });
+    runner
+        .run(&proptest::collection::vec(command(), 1..40), |commands| {
+            runtime.block_on(async {
+                let prefix = format!("store-{}-{:x}-", std::process::id(), rand::random::<u64>());
+                let (mut own, mut real) = (connect(&store.url()).await, connect(&real::url()).await);
+                for (n, words) in commands.iter().enumerate() {
+                    let (a, b) = (ask(&mut own, words, &prefix).await, ask(&mut real, words, &prefix).await);
+                    prop_assert!(
+                        same(&a, &b),
+                        "{:?} after {:?}: the store said {a:?}, Redis {b:?}",
+                        words,
+                        &commands[..n]
+                    );
+                }
+                for connection in [&mut own, &mut real] {
+                    ask(connection, &Words(vec!["DISCARD".into()]), "").await;
+                    for key in ["K0", "K1", "K2", "K3"] {
+                        ask(connection, &Words(vec!["DEL".into(), key.into()]), &prefix).await;
+                    }
+                }
+                Ok(())
+            })
+        })
+        .unwrap();
+}
