@@ -117,7 +117,8 @@ fn client(account: &Account) -> ClientBuilder {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(account.limits.timeout)
-        .connect_timeout(account.limits.connect_timeout)
+        // Before the whole time is over: a connection that is not made in time has carried nothing, and says so.
+        .connect_timeout(account.limits.connect_timeout.min(account.limits.timeout.mul_f64(0.9)))
         .pool_max_idle_per_host(account.limits.concurrency)
         .pool_idle_timeout(IDLE)
         .tcp_nodelay(true)

@@ -244,7 +244,7 @@ async fn only_a_failed_connection_moves_on_to_the_next_base_url() {
 async fn a_connection_that_is_not_made_in_time_is_tried_again_later() {
     // TLS is part of the connection: this peer takes the first bytes and never says anything.
     let server = Server::start(|mut connection| connection.drain());
-    for timeout in [LONG] {
+    for timeout in [LONG, SHORT] {
         let mut account = account(&[format!("https://localhost:{}", server.port)]);
         account.limits.connect_timeout = SHORT;
         account.limits.timeout = timeout;
