@@ -60,7 +60,7 @@ impl Intake {
     fn route(&mut self, delivery: Box<Delivery>) {
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
         let lane = self.lanes.get(ready.index);
-        self.traffic.seen(&delivery.record.topic, lane.index);
+        self.traffic.seen(&delivery.record.topic, delivery.record.partition, lane.index);
         if !lane.is_full(Visit::Input) || !lane.is_open() {
             return lane.deliver(delivery);
         }
@@ -128,7 +128,10 @@ impl Handler for Intake {
         self.completed(open, End::Returned);
     }
 
-    fn leaving(&mut self, _assignment: &Assignment) {
+    fn leaving(&mut self, assignment: &Assignment) {
+        if self.traffic.left(&assignment.topic, assignment.partition) {
+            self.full.remove(&assignment.topic);
+        }
         self.lanes.touch_all();
     }
 

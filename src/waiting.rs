@@ -207,7 +207,7 @@ impl Handler for Waiting {
         self.tally.received(&delivery);
         self.open += 1;
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
-        self.traffic.seen(&delivery.record.topic, ready.index);
+        self.traffic.seen(&delivery.record.topic, delivery.record.partition, ready.index);
         let due_ms = if visit == Visit::Tier { self.due_ms(&delivery, now) } else { now };
         let open = delivery.ticket.open();
         open.set_stage(if visit == Visit::Tier { Stage::Waiting } else { Stage::Held });
@@ -231,6 +231,7 @@ impl Handler for Waiting {
     }
 
     fn leaving(&mut self, assignment: &Assignment) {
+        self.traffic.left(&assignment.topic, assignment.partition);
         let place = (assignment.topic.clone(), assignment.partition);
         if let Some(room) = self.rooms.remove(&place) {
             for guest in room.waiting {
