@@ -64,7 +64,7 @@ impl Intake {
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
         let index = ready.index;
         let lane = self.lanes.get(index);
-        self.traffic.seen(&delivery.record.topic, lane.index);
+        self.traffic.seen(&delivery.record.topic, delivery.record.partition, index);
         if !lane.is_full(Visit::Input) || !lane.is_open() {
             return self.enqueue(index, delivery);
         }
@@ -142,7 +142,10 @@ impl Handler for Intake {
         self.completed(open, End::Returned);
     }
 
-    fn leaving(&mut self, _assignment: &Assignment) {
+    fn leaving(&mut self, assignment: &Assignment) {
+        if self.traffic.left(&assignment.topic, assignment.partition) {
+            self.full.remove(&assignment.topic);
+        }
         self.lanes.touch_all();
     }
 

@@ -38,6 +38,7 @@ pub async fn redis(client: &Client, health: &Health, say: &Say) -> Result<(), St
                     tracing::warn!("{warning}");
                 }
                 let Some(why) = facts.hold() else {
+                    health.set_primary(&facts.replication_id);
                     health.answered();
                     return Ok(());
                 };

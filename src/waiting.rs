@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -28,8 +27,8 @@ const LOW_MARK: usize = 100;
 const ROOM_BYTES: usize = 1024 * 1024;
 /// Bytes of all rooms, divided evenly, so that none can keep another from being read.
 const ALL_BYTES: usize = 16 * 1024 * 1024;
-/// Records on their way to Kafka at most: dead letters and parking.
-const LEAVING: usize = 2_000;
+/// Records on their way to Kafka at most, dead letters and parking, and their bytes.
+const LEAVING: Fill = Fill { records: 2_000, bytes: ALL_BYTES };
 /// How often rooms are looked at though nothing is due: a lane may have opened.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -45,7 +44,25 @@ pub struct Waiting {
     rooms: HashMap<(Arc<str>, i32), Room>,
     traffic: Traffic,
     /// Records read and not finished.
-    open: usize,
+    open: Fill,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Fill {
+    records: usize,
+    bytes: usize,
+}
+
+impl Fill {
+    fn add(&mut self, records: usize, bytes: usize) {
+        self.records += records;
+        self.bytes += bytes;
+    }
+
+    /// What is left without `other`; counts that are moved on other threads may overlap for a moment.
+    fn without(self, other: Fill) -> Fill {
+        Fill { records: self.records.saturating_sub(other.records), bytes: self.bytes.saturating_sub(other.bytes) }
+    }
 }
 
 #[derive(Default)]
@@ -99,8 +116,22 @@ impl Waiting {
             held,
             rooms: HashMap::new(),
             traffic: Traffic::default(),
-            open: 0,
+            open: Fill::default(),
         }
+    }
+
+    /// What is on its way to Kafka.
+    fn on_its_way(&self) -> Fill {
+        let mut elsewhere = Fill::default();
+        for room in self.rooms.values() {
+            elsewhere.add(room.waiting.len(), room.bytes);
+        }
+        for lane in self.lanes.iter() {
+            for fill in [&lane.released, &lane.walking] {
+                elsewhere.add(fill.records(), fill.bytes());
+            }
+        }
+        self.open.without(elsewhere)
     }
 
     fn budget(&self) -> usize {
@@ -206,9 +237,9 @@ impl Handler for Waiting {
         let visit = if record.topic.starts_with(&self.parked_prefix) { Visit::Parked } else { Visit::Tier };
         let delivery = self.gate.examine(record, visit, ticket, now);
         self.tally.received(&delivery);
-        self.open += 1;
+        self.open.add(1, delivery.record.size());
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
-        self.traffic.seen(&delivery.record.topic, ready.index);
+        self.traffic.seen(&delivery.record.topic, delivery.record.partition, ready.index);
         let due_ms = if visit == Visit::Tier { self.due_ms(&delivery, now) } else { now };
         let open = delivery.ticket.open();
         open.set_stage(if visit == Visit::Tier { Stage::Waiting } else { Stage::Held });
@@ -223,8 +254,8 @@ impl Handler for Waiting {
     }
 
     fn completed(&mut self, open: &Open, end: End) {
-        self.open = self.open.saturating_sub(1);
-        self.tally.completed(open, end);
+        let bytes = self.tally.completed(open, end);
+        self.open = self.open.without(Fill { records: 1, bytes });
     }
 
     fn returned(&mut self, open: &Open) {
@@ -232,6 +263,7 @@ impl Handler for Waiting {
     }
 
     fn leaving(&mut self, assignment: &Assignment) {
+        self.traffic.left(&assignment.topic, assignment.partition);
         let place = (assignment.topic.clone(), assignment.partition);
         if let Some(room) = self.rooms.remove(&place) {
             for guest in room.waiting {
@@ -243,9 +275,9 @@ impl Handler for Waiting {
 
     fn gate(&mut self) -> Flow {
         // What is neither in a room nor counted by a lane is on its way to Kafka: no platform can make it pile up.
-        let in_rooms: usize = self.rooms.values().map(|r| r.waiting.len()).sum();
-        let in_lanes: usize = self.lanes.iter().map(|l| l.released.records() + l.in_flight.load(Relaxed)).sum();
-        if self.open.saturating_sub(in_rooms + in_lanes) >= LEAVING { Flow::Skip } else { Flow::Poll }
+        let leaving = self.on_its_way();
+        let full = leaving.records >= LEAVING.records || leaving.bytes >= LEAVING.bytes;
+        if full { Flow::Skip } else { Flow::Poll }
     }
 
     fn pause_wanted(&self, topic: &str, partition: i32) -> bool {
@@ -263,3 +295,6 @@ impl Handler for Waiting {
         waiting.then(|| due.unwrap_or(GLANCE).min(GLANCE))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,6 +173,7 @@ impl Watch {
             self.runtimes.primary_changed();
             memory.facts_at = None;
         }
+        self.health.set_primary(new);
         memory.replication_id = Some(new.clone());
     }
 

@@ -34,6 +34,7 @@ on_both_stores! {
     a_released_fresh_claim_leaves_nothing
     an_unknown_is_its_own_lineages_and_keeps_its_count_through_a_release
     a_claim_repeated_with_its_token_finds_itself
+    a_confirm_repeated_across_a_change_of_the_primary_is_counted_before_the_change_is_noticed
     two_copies_in_one_process_take_turns_and_the_second_is_a_duplicate
     a_flushed_store_grants_nothing_and_keeps_nothing_of_it
     a_failover_is_answered_by_writing_the_last_minute_again
@@ -50,7 +51,11 @@ fn prefix() -> String {
 
 /// A process: its claims die with it.
 fn process(prefix: &str) -> Rc<Dedupe> {
-    let (batcher, work) = Batcher::new(redis(), format!("{prefix}:epoch"), Arc::new(Health::default()));
+    process_with(prefix, Arc::new(Health::default()))
+}
+
+fn process_with(prefix: &str, health: Arc<Health>) -> Rc<Dedupe> {
+    let (batcher, work) = Batcher::new(redis(), format!("{prefix}:epoch"), health);
     tokio::task::spawn_local(work);
     Rc::new(Dedupe::new(batcher, prefix, WINDOW, LEASE))
 }
@@ -359,6 +364,30 @@ fn a_claim_repeated_with_its_token_finds_itself() {
             Granted::Claim(held) => assert!(!held.claim.resend),
             _ => panic!("our own claim was taken for another's"),
         };
+    });
+}
+
+fn a_confirm_repeated_across_a_change_of_the_primary_is_counted_before_the_change_is_noticed() {
+    run(async {
+        let prefix = prefix();
+        set_epoch(&prefix).await;
+        let mut c = redis().get_multiplexed_async_connection().await.unwrap();
+        let info: String = redis::cmd("INFO").arg("replication").query_async(&mut c).await.unwrap();
+        let present = info.lines().find_map(|l| l.strip_prefix("master_replid:")).unwrap().trim();
+        for (known, counted) in [(present, 0), ("", 0), ("the one before", 1)] {
+            let health = Arc::new(Health::default());
+            health.set_primary(known);
+            let a = process_with(&prefix, health);
+            let mut who = applicant("in:0:1", 0, false);
+            who.key = Key::new("qihoo360", "acme", "ORDER", known);
+            let held = claimed(&a, &mut who).await;
+            let mut attempt = a.confirm_try();
+            // Carried out, but its reply is lost: repeated with the same attempt it finds its own value.
+            for _ in 0..2 {
+                a.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap();
+            }
+            assert_eq!((who.own, who.possible), (counted, counted), "known: {known:?}");
+        }
     });
 }
 

@@ -44,7 +44,8 @@ struct Change {
 }
 
 impl Change {
-    /// A missing body is an empty change; who defaults to the way it came.
+    /// A missing body is an empty change; who defaults to the way it came. A reason is welcome, not demanded, as in the
+    /// commands: in an incident the switch comes first.
     fn read(body: &[u8]) -> Result<Self, Refusal> {
         let mut change = if body.is_empty() {
             Self::default()
@@ -56,25 +57,20 @@ impl Change {
         };
         let by = crate::control::By::new(&change.who, &change.reason);
         change.who = if by.who.is_empty() { "api".to_owned() } else { by.who };
-        change.reason = by.why;
+        change.reason = if by.why.is_empty() { "no reason given".to_owned() } else { by.why };
         Ok(change)
     }
 }
 
 async fn pause(State(state): State<Shared>, Path(name): Path<String>, body: Bytes) -> Result<Response, Refusal> {
     let change = Change::read(&body)?;
-    if change.reason.is_empty() {
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, "say why: {\"reason\": \"...\", \"who\": \"...\"}"));
-    }
     state.pause(&name, &change.reason, &change.who).await.map_err(|error| refuse(&name, error))?;
     Ok(done(&name, "paused"))
 }
 
-/// A reason is welcome here, not demanded: what was wrong is on record with the pause or the halt.
 async fn resume(State(state): State<Shared>, Path(name): Path<String>, body: Bytes) -> Result<Response, Refusal> {
     let change = Change::read(&body)?;
-    let why = if change.reason.is_empty() { "no reason given" } else { &change.reason };
-    state.resume(&name, why, &change.who).await.map_err(|error| refuse(&name, error))?;
+    state.resume(&name, &change.reason, &change.who).await.map_err(|error| refuse(&name, error))?;
     Ok(done(&name, "resumed"))
 }
 

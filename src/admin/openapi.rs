@@ -57,7 +57,7 @@ pub(super) fn document() -> Value {
             "/api/v1/accounts": read("Every account's lane"),
             "/api/v1/blocked": read("The oldest unfinished record of each partition, and lanes that do not flow"),
             "/api/v1/openapi.json": read("This document"),
-            "/api/v1/accounts/{name}/pause": change("Pause an account's lane", "`reason` is required; audited."),
+            "/api/v1/accounts/{name}/pause": change("Pause an account's lane", "`reason` is optional; audited."),
             "/api/v1/accounts/{name}/resume":
                 change("Resume an account's lane", "Clears a pause and a halt; `reason` is optional; audited.")
         },

@@ -183,7 +183,7 @@ impl Dedupe {
 
     /// Begins a confirm.
     pub fn confirm_try(&self) -> ConfirmTry {
-        ConfirmTry::new(self.changes.get())
+        ConfirmTry::new(self.changes.get(), self.batcher.known_primary())
     }
 
     /// Confirms an acceptance, unconditionally. What it replaces and is not ours counts one possible duplicate.
@@ -206,9 +206,11 @@ impl Dedupe {
             let done = Done::new(applicant, claim.token);
             let repeated = std::mem::replace(&mut attempt.repeated, true);
             let old = bytes(self.batcher.call(self.set_done(&key, done)).await?)?;
-            match judge_confirm(old.as_deref().map(Value::parse).as_ref(), claim.token, applicant) {
-                // Our own value may hide what the try before this one replaced on another primary.
-                None if repeated && self.changes.get() != attempt.changes && !attempt.counted => {
+            let found = judge_confirm(old.as_deref().map(Value::parse).as_ref(), claim.token, applicant);
+            // Our own value may hide what the try before this one replaced on another primary.
+            let hides = found.is_none() && repeated && !attempt.counted && self.spans_a_change(attempt).await?;
+            match found {
+                None if hides => {
                     attempt.counted = true;
                     applicant.count_possible(0);
                 }
@@ -220,6 +222,15 @@ impl Dedupe {
                 Some(count) => applicant.count_possible(count),
             }
         }
+    }
+
+    /// Whether the primary may have changed since the first try. It is asked: the look of each second may be yet to come.
+    async fn spans_a_change(&self, attempt: &ConfirmTry) -> Result<bool, StoreError> {
+        if self.changes.get() != attempt.changes {
+            return Ok(true);
+        }
+        let now = self.batcher.primary().await?;
+        Ok(!attempt.primary.is_empty() && !now.is_empty() && now != attempt.primary)
     }
 
     /// Marks: sent, no answer. Before anything is published. What stands there and is not ours stays, and counts one

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, Url};
+use reqwest::{Client, ClientBuilder, Method, Url};
 
 use crate::error::{Answer, DeliveryError};
 use crate::pipeline::address::private;
@@ -36,16 +36,7 @@ impl Dispatcher {
     /// # Errors
     /// TLS could not be set up.
     pub fn new(account: Arc<Account>) -> Result<Self, String> {
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(account.limits.timeout)
-            .connect_timeout(account.limits.connect_timeout)
-            .pool_max_idle_per_host(account.limits.concurrency)
-            .pool_idle_timeout(IDLE)
-            .tcp_nodelay(true)
-            .user_agent(concat!("postback/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(Resolver { allow_private: account.allow_private }))
+        let client = client(&account)
             .build()
             .map_err(|e| format!("accounts.{}: the HTTP client cannot be built: {}", account.name, innermost(&e)))?;
         Ok(Self { account, client, base: Cell::new(0), urls: RefCell::default() })
@@ -120,6 +111,21 @@ impl Dispatcher {
     }
 }
 
+/// Redirects, ambient proxies and private addresses are off; so are cookies and compression, which are no features here.
+fn client(account: &Account) -> ClientBuilder {
+    Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(account.limits.timeout)
+        // Before the whole time is over: a connection that is not made in time has carried nothing, and says so.
+        .connect_timeout(account.limits.connect_timeout.min(account.limits.timeout.mul_f64(0.9)))
+        .pool_max_idle_per_host(account.limits.concurrency)
+        .pool_idle_timeout(IDLE)
+        .tcp_nodelay(true)
+        .user_agent(concat!("postback/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(Arc::new(Resolver { allow_private: account.allow_private }))
+}
+
 async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, &'static str> {
     let mut body = Vec::new();
     loop {
@@ -169,16 +175,15 @@ fn find_cause(error: &reqwest::Error) -> Option<Cause> {
         if cause.is::<PrivateAddress>() {
             return Some(Cause::Private);
         }
-        // An io::Error hides what it wraps from `source`.
-        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if wrapped.is_some_and(|w| w.is::<PrivateAddress>()) {
-            return Some(Cause::Private);
-        }
-        let tls = wrapped.and_then(|w| w.downcast_ref::<rustls::Error>()).or_else(|| cause.downcast_ref());
+        let tls = cause.downcast_ref::<rustls::Error>();
         if matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) {
             return Some(Cause::Certificate);
         }
-        next = cause.source();
+        // An io::Error hides what it wraps from `source`, and TLS comes wrapped twice.
+        next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => cause.source(),
+        };
     }
     None
 }
@@ -208,10 +213,19 @@ impl Resolve for Resolver {
         let allow_private = self.allow_private;
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if !allow_private && found.iter().any(|a| private(a.ip()).is_some()) {
-                return Err(PrivateAddress.into());
-            }
+            let found = reachable(found, allow_private)?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
 }
+
+/// One private address among public ones refuses them all: which one is taken is not ours to say.
+fn reachable(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<SocketAddr>, PrivateAddress> {
+    if !allow_private && found.iter().any(|a| private(a.ip()).is_some()) {
+        return Err(PrivateAddress);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -40,9 +40,14 @@ impl Fill {
         self.bytes.fetch_sub(bytes, SeqCst);
     }
 
-    /// Records queued.
+    /// Records counted.
     pub fn records(&self) -> usize {
         self.records.load(SeqCst)
+    }
+
+    /// Their bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(SeqCst)
     }
 }
 
@@ -58,6 +63,8 @@ pub struct LaneHandle {
     pub released: Fill,
     /// Records with a permit, or waiting for their confirm.
     pub in_flight: AtomicUsize,
+    /// Those of them from tiers and parking.
+    pub walking: Fill,
     inbox: UnboundedSender<ToLane>,
     cap: usize,
     cap_bytes: usize,
@@ -82,6 +89,7 @@ impl LaneHandle {
             live: Fill::default(),
             released: Fill::default(),
             in_flight: AtomicUsize::new(0),
+            walking: Fill::default(),
             inbox,
             closed: AtomicBool::new(false),
             unsaved_halt: AtomicBool::new(false),
@@ -117,6 +125,20 @@ impl LaneHandle {
         self.fill(delivery.visit).sub(delivery.record.size());
     }
 
+    /// A record got a permit.
+    pub fn walks(&self, visit: Visit, bytes: usize) {
+        if visit != Visit::Input {
+            self.walking.add(bytes);
+        }
+    }
+
+    /// Its walk is settled.
+    pub fn walked(&self, visit: Visit, bytes: usize) {
+        if visit != Visit::Input {
+            self.walking.sub(bytes);
+        }
+    }
+
     /// Whether the queue of this kind has no room.
     pub fn is_full(&self, visit: Visit) -> bool {
         self.is_above(visit, 1, 1)
@@ -125,7 +147,7 @@ impl LaneHandle {
     /// Whether the queue of this kind holds at least `part` of `whole` of its cap.
     pub fn is_above(&self, visit: Visit, part: usize, whole: usize) -> bool {
         let fill = self.fill(visit);
-        fill.records() >= self.cap * part / whole || fill.bytes.load(SeqCst) >= self.cap_bytes * part / whole
+        fill.records() >= self.cap * part / whole || fill.bytes() >= self.cap_bytes * part / whole
     }
 
     /// Whether it takes work: neither paused nor halted, nor pushed back for over 5 s.

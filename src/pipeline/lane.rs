@@ -187,6 +187,7 @@ impl Lane {
                 && walks.len() + settles.len() < 2 * concurrency
                 && let Some(delivery) = queues.next()
             {
+                self.handle.walks(delivery.visit, delivery.record.size());
                 self.handle.dequeued(&delivery);
                 walks.push(self.clone().walk(delivery));
             }
@@ -196,13 +197,17 @@ impl Lane {
                     let Walked { delivery, held, result } = walked;
                     self.note(&result);
                     let lane = self.clone();
-                    settles.push(async move { settle(&lane, delivery, held, result).await });
+                    settles.push(async move {
+                        let (visit, bytes) = (delivery.visit, delivery.record.size());
+                        (settle(&lane, delivery, held, result).await, visit, bytes)
+                    });
                 }
-                Some(back) = settles.next(), if !settles.is_empty() => {
+                Some((back, visit, bytes)) = settles.next(), if !settles.is_empty() => {
                     if let Some(delivery) = back {
                         self.handle.enqueued(&delivery);
                         queues.put_back(delivery);
                     }
+                    self.handle.walked(visit, bytes);
                 }
                 Some(()) = parks.next(), if !parks.is_empty() => {}
                 taken = inbox.recv_many(&mut mail, 256) => {

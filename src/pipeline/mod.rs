@@ -21,5 +21,7 @@ mod rewrite;
 pub mod runtime;
 pub mod settle;
 pub mod shared;
+#[cfg(test)]
+mod stub;
 mod tries;
 mod turns;

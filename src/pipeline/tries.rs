@@ -34,6 +34,8 @@ impl ClaimTry {
 /// One confirm over all its tries.
 pub struct ConfirmTry {
     pub(super) changes: u64,
+    /// Replication id as known before the first try.
+    pub(super) primary: String,
     pub(super) repeated: bool,
     pub(super) counted: bool,
 }
@@ -45,9 +47,9 @@ impl Default for ClaimTry {
 }
 
 impl ConfirmTry {
-    /// The first try; `changes`: how often the primary has changed before it.
-    pub(super) fn new(changes: u64) -> Self {
-        Self { changes, repeated: false, counted: false }
+    /// The first try; `changes`: how often the primary has changed before it, `primary`: its replication id.
+    pub(super) fn new(changes: u64, primary: String) -> Self {
+        Self { changes, primary, repeated: false, counted: false }
     }
 }
 

@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::redis::facts::Facts;
 use crate::redis::health::Health;
 use crate::redis::scripts::Script;
 
@@ -43,6 +44,7 @@ pub struct Batcher {
     calls: mpsc::UnboundedSender<Call>,
     /// The connection may lead to a server that is no primary any more.
     reset: Rc<Cell<bool>>,
+    health: Arc<Health>,
 }
 
 impl Batcher {
@@ -50,8 +52,26 @@ impl Batcher {
     pub fn new(client: Client, epoch_key: String, health: Arc<Health>) -> (Self, impl Future<Output = ()>) {
         let (calls, inbox) = mpsc::unbounded_channel();
         let reset = Rc::new(Cell::new(false));
-        let work = Loop { client, epoch_key, health, connection: None, reset: reset.clone() }.run(inbox);
-        (Self { calls, reset }, work)
+        let work =
+            Loop { client, epoch_key, health: health.clone(), connection: None, reset: reset.clone() }.run(inbox);
+        (Self { calls, reset, health }, work)
+    }
+
+    /// The replication id of the primary as the last look found it, up to a second ago; empty: not yet.
+    pub fn known_primary(&self) -> String {
+        self.health.primary()
+    }
+
+    /// The replication id of the primary, asked now.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn primary(&self) -> Result<String, StoreError> {
+        let mut cmd = ::redis::cmd("INFO");
+        cmd.arg("replication");
+        let text = ::redis::from_redis_value::<String>(self.call(cmd).await?)
+            .map_err(|_| StoreError::Unavailable("gave an answer of another type".into()))?;
+        Ok(Facts::read(&text).replication_id)
     }
 
     /// Connects anew before the next command: the address may lead to another server now.

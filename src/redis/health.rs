@@ -1,7 +1,7 @@
 //! Whether Redis can be relied on now, and if not, why: what `/ready` says and what every claim waits for.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// Shared by all who use Redis.
 #[derive(Default)]
@@ -10,6 +10,8 @@ pub struct Health {
     forgotten: AtomicBool,
     held: AtomicBool,
     why: Mutex<Why>,
+    /// Replication id of the primary, as last seen.
+    primary: Mutex<String>,
 }
 
 #[derive(Default)]
@@ -67,6 +69,19 @@ impl Health {
         why.hold = hold;
     }
 
+    /// The replication id of the primary was looked at.
+    pub fn set_primary(&self, id: &str) {
+        let mut primary = self.primary.lock().unwrap_or_else(PoisonError::into_inner);
+        if *primary != id {
+            id.clone_into(&mut primary);
+        }
+    }
+
+    /// The replication id of the primary when it was last looked at; empty: not yet.
+    pub fn primary(&self) -> String {
+        self.primary.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The last command was answered.
     pub fn is_up(&self) -> bool {
         self.up.load(Relaxed)
@@ -96,6 +111,6 @@ impl Health {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Why> {
-        self.why.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.why.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,246 @@
+//! Rooms, due times and bounds, without Kafka: records are handed in, lanes are looked at from outside.
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+use crate::error::Outcome;
+use crate::kafka::record::Header;
+use crate::metrics::Setup;
+use crate::pipeline::config::{Account, Intake};
+use crate::pipeline::handle::{LaneHandle, ToLane};
+use crate::senders::Platform;
+
+const TIER: &str = "postback.retry.30s";
+const PARKED: &str = "postback.parked.acme";
+/// Kept apart from the present, so that nothing becomes due while a test runs.
+const LATER_MS: i64 = 20_000;
+
+struct World {
+    waiting: Waiting,
+    lane: Arc<LaneHandle>,
+    inbox: UnboundedReceiver<ToLane>,
+    desk: UnboundedReceiver<Box<Delivery>>,
+    offset: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        let account = Arc::new(Account::stub("acme"));
+        let bounds = Intake { max_in_flight: 10_000, max_in_flight_bytes: 64 << 20, drain_timeout: Duration::ZERO };
+        let (to_lane, inbox) = unbounded_channel();
+        let lane = Arc::new(LaneHandle::new(0, account.clone(), to_lane, &bounds));
+        let (to_desk, desk) = unbounded_channel();
+        let setup = Setup { accounts: vec![(Platform::Baizhu, "acme".into())], ..Setup::default() };
+        let metrics = Metrics::new(setup);
+        let health = Arc::new(Health::default());
+        health.answered();
+        let waiting = Waiting::new(
+            Gate::new(vec![account], metrics.clone()),
+            Arc::new(Lanes::new(vec![lane.clone()], vec![to_desk])),
+            metrics,
+            health,
+            ("postback.retry".into(), "postback.parked".into()),
+            std::sync::mpsc::channel().1,
+        );
+        Self { waiting, lane, inbox, desk, offset: 0 }
+    }
+
+    /// An event from this topic, padded by `bytes`.
+    fn receive(&mut self, topic: &str, partition: i32, due_ms: Option<i64>, bytes: usize) -> Arc<Open> {
+        let event = serde_json::json!({
+            "trans_id": "t-1", "platform": "baizhu", "account": "acme", "event_type": "install",
+            "event_time_ms": now_ms()
+        });
+        self.receive_value(topic, partition, due_ms, event.to_string(), bytes)
+    }
+
+    fn receive_value(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        due_ms: Option<i64>,
+        value: String,
+        pad: usize,
+    ) -> Arc<Open> {
+        let origin = [("topic", "in"), ("partition", "0"), ("offset", "7"), ("timestamp", "1700000000000")];
+        // The producer's own, before ours.
+        let mut headers = vec![Header::text("pad", "x".repeat(pad))];
+        headers.extend(origin.map(|(name, value)| Header::text(&format!("pb-origin-{name}"), value)));
+        headers.extend(due_ms.map(|due| Header::text("pb-due", due.to_string())));
+        let record = Record {
+            topic: topic.into(),
+            partition,
+            offset: self.offset,
+            timestamp_ms: Some(now_ms()),
+            key: None,
+            value: Some(Bytes::from(value)),
+            headers,
+            unreadable_headers: 0,
+        };
+        let assignment = Arc::new(Assignment::new(topic.into(), partition, 1));
+        let (ticket, _) = Ticket::stub(assignment, self.offset as u64);
+        self.offset += 1;
+        let open = ticket.open().clone();
+        self.waiting.received(record, ticket);
+        open
+    }
+
+    fn room(&self, topic: &str, partition: i32) -> &Room {
+        &self.waiting.rooms[&(Arc::from(topic), partition)]
+    }
+
+    fn delivered(&mut self) -> Vec<i64> {
+        let mut offsets = Vec::new();
+        while let Ok(ToLane::Deliver(delivery)) = self.inbox.try_recv() {
+            offsets.push(delivery.record.offset);
+        }
+        offsets
+    }
+}
+
+#[test]
+fn a_wait_is_never_longer_than_the_tier_and_a_tenth_and_never_below_zero() {
+    let mut world = World::new();
+    let now = now_ms();
+    let rows = [
+        (Some(now + LATER_MS), LATER_MS),
+        (Some(now + 400_000), 33_000),
+        (Some(now - 5_000), 0),
+        // Bad or missing: the record's own time and the delay.
+        (Some(i64::MAX), 30_000),
+        (None, 30_000),
+    ];
+    for (due, wait) in rows {
+        let open = world.receive(TIER, 0, due, 1);
+        let found = open.next_try_ms.load(std::sync::atomic::Ordering::Relaxed) - now;
+        assert!((wait..wait + 5_000).contains(&found), "{due:?}: {found} instead of {wait}");
+    }
+}
+
+#[test]
+fn what_is_due_goes_to_its_lane_and_the_rest_stays() {
+    let mut world = World::new();
+    let now = now_ms();
+    for due in [now - 1, now + LATER_MS, now] {
+        world.receive(TIER, 0, Some(due), 1);
+    }
+    world.waiting.flush();
+    assert_eq!(world.delivered(), [0, 2]);
+    assert_eq!(world.room(TIER, 0).waiting.len(), 1);
+}
+
+#[test]
+fn a_parked_record_waits_for_its_lane_and_then_begins_a_new_spell_of_retrying() {
+    let mut world = World::new();
+    world.lane.halt("why");
+    world.receive(PARKED, 0, None, 1);
+    world.waiting.flush();
+    assert!(world.delivered().is_empty());
+    world.lane.halt_saved();
+    world.lane.obey(&Default::default());
+    assert!(world.lane.is_open());
+    world.waiting.flush();
+    let Ok(ToLane::Deliver(delivery)) = world.inbox.try_recv() else { panic!("it stays parked") };
+    assert!(delivery.envelope.retry_since_ms.is_some_and(|at| now_ms() - at < 5_000));
+}
+
+#[test]
+fn a_room_pauses_its_partition_at_500_records_and_resumes_it_at_100() {
+    let mut world = World::new();
+    let due = now_ms() + LATER_MS;
+    for n in 1..=500 {
+        world.receive(TIER, 0, Some(due), 1);
+        assert_eq!(world.waiting.pause_wanted(TIER, 0), n == 500, "{n}");
+    }
+    world.receive(TIER, 1, Some(due), 1);
+    assert!(!world.waiting.pause_wanted(TIER, 1), "another partition reads on");
+    for left in [101, 100] {
+        let budget = world.waiting.budget();
+        let room = world.waiting.rooms.get_mut(&(Arc::from(TIER), 0)).unwrap();
+        room.waiting.truncate(left);
+        room.bytes = room.waiting.iter().map(|g| g.delivery.record.size()).sum();
+        room.judge_fill(budget);
+        assert_eq!(world.waiting.pause_wanted(TIER, 0), left > 100, "{left}");
+    }
+}
+
+#[test]
+fn the_bytes_of_all_rooms_are_shared_and_each_may_hold_one_record_at_least() {
+    let mut world = World::new();
+    let due = now_ms() + LATER_MS;
+    world.receive(TIER, 0, Some(due), 200_000);
+    assert!(!world.waiting.pause_wanted(TIER, 0), "1 MiB where there are few rooms");
+    for partition in 1..128 {
+        world.receive(TIER, partition, Some(due), 1);
+    }
+    assert_eq!(world.waiting.budget(), 128 * 1024);
+    assert!(world.waiting.pause_wanted(TIER, 0), "it shrinks as others come");
+    world.receive(TIER, 128, Some(due), 200_000);
+    assert_eq!(world.room(TIER, 128).waiting.len(), 1, "larger than its share, and read all the same");
+    assert!(world.waiting.pause_wanted(TIER, 128));
+}
+
+#[test]
+fn what_leaves_for_kafka_is_bounded_in_bytes_as_well_as_in_records() {
+    let large = "x".repeat(1_000_000);
+    let mut world = World::new();
+    let mut opens = Vec::new();
+    while world.waiting.gate() == Flow::Poll {
+        opens.push(world.receive_value(TIER, 0, None, large.clone(), 0));
+        assert!(opens.len() <= 20, "dead letters pile up: {} MB", opens.len());
+    }
+    assert!((16..=17).contains(&opens.len()), "{}", opens.len());
+    let delivery = world.desk.try_recv().unwrap();
+    assert!(matches!(delivery.subject, Subject::Ended(_)));
+    for open in opens.drain(..2) {
+        world.waiting.completed(&open, End::Finished(Outcome::DeadLettered));
+    }
+    assert_eq!(world.waiting.gate(), Flow::Poll, "there is room again");
+    for open in opens {
+        world.waiting.completed(&open, End::Finished(Outcome::DeadLettered));
+    }
+    assert_eq!(world.waiting.on_its_way(), Fill::default());
+
+    for n in 0..LEAVING.records {
+        assert_eq!(world.waiting.gate(), Flow::Poll, "{n}");
+        world.receive_value(TIER, 0, None, String::new(), 0);
+    }
+    assert_eq!(world.waiting.gate(), Flow::Skip);
+}
+
+#[test]
+fn what_waits_in_rooms_and_lanes_is_not_on_its_way_to_kafka() {
+    let mut world = World::new();
+    for _ in 0..20 {
+        world.receive(TIER, 0, Some(now_ms() + LATER_MS), 200_000);
+    }
+    assert_eq!(world.waiting.on_its_way(), Fill::default());
+    for _ in 0..20 {
+        world.receive(PARKED, 0, None, 200_000);
+        world.waiting.release();
+    }
+    assert_eq!(world.waiting.on_its_way(), Fill::default(), "queued in the lane, or still in the room");
+    let Ok(ToLane::Deliver(delivery)) = world.inbox.try_recv() else { panic!("nothing came") };
+    let (visit, bytes) = (delivery.visit, delivery.record.size());
+    world.lane.walks(visit, bytes);
+    world.lane.dequeued(&delivery);
+    assert_eq!(world.waiting.on_its_way(), Fill::default(), "with a permit");
+    world.lane.walked(visit, bytes);
+    assert_eq!(world.waiting.on_its_way(), Fill { records: 1, bytes }, "settled, and not yet finished");
+}
+
+#[test]
+fn a_partition_that_leaves_gives_its_room_back() {
+    let mut world = World::new();
+    let (topic, due) = (Arc::<str>::from(TIER), now_ms() + LATER_MS);
+    for _ in 0..500 {
+        world.receive(TIER, 3, Some(due), 1);
+    }
+    assert!(world.waiting.pause_wanted(TIER, 3));
+    let assignment = Assignment::new(topic.clone(), 3, 1);
+    assignment.set_leaving();
+    Handler::leaving(&mut world.waiting, &assignment);
+    assert!(!world.waiting.pause_wanted(TIER, 3), "the pause does not survive it");
+    assert!(world.waiting.rooms.is_empty());
+}
