@@ -14,6 +14,7 @@ mod delivery;
 mod duplicates;
 mod freeze;
 mod isolation;
+mod lanes;
 mod limits;
 mod nasty;
 mod rebalance;
