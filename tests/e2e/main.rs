@@ -11,6 +11,7 @@ mod crash;
 mod credentials;
 mod dead_letter;
 mod delivery;
+mod dispatch;
 mod duplicates;
 mod freeze;
 mod isolation;
