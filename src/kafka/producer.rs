@@ -4,8 +4,8 @@
 //! time. A send is never cancelled: dropping the future leaves the record on its way.
 
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -25,7 +25,7 @@ const QUEUE_TRIES: u32 = 50;
 /// Why a copy was not written. In every case it is on no broker as far as anybody knows, and the record stays open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishError {
-    /// Larger than client or topic allow.
+    /// Larger than client or topic allow, or in one batch with such a one.
     TooLarge,
     /// No acknowledgement: the brokers are away, too few replicas, the queue is full.
     Unavailable(String),
@@ -64,6 +64,8 @@ pub struct Producer {
     config: ClientConfig,
     /// Replaced after a fatal error, from which a client does not recover.
     client: RwLock<Client>,
+    /// Puts every record into a batch of its own; made when it is first needed.
+    alone: OnceLock<Box<Producer>>,
 }
 
 impl Producer {
@@ -73,8 +75,12 @@ impl Producer {
     /// Where the settings are refused.
     pub fn new(config: &Config) -> Result<Self, SettingsError> {
         let config = settings::producer(config)?;
+        Self::over(config)
+    }
+
+    fn over(config: ClientConfig) -> Result<Self, SettingsError> {
         let client = create(&config)?;
-        Ok(Self { config, client: RwLock::new(client) })
+        Ok(Self { config, client: RwLock::new(client), alone: OnceLock::new() })
     }
 
     /// Writes one record and waits until all replicas have it; returns its partition and offset. Needs a Tokio runtime
@@ -95,6 +101,29 @@ impl Producer {
             Ok(Err((error, _))) => Err(self.classify(&error)),
             Err(_) => Err(PublishError::Unavailable("the producer was closed".into())),
         }
+    }
+
+    /// The same in a batch of its own: a broker refuses a whole batch by the size of the largest record in it, so that
+    /// only here [`PublishError::TooLarge`] is about this record.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish_alone(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) -> Result<(i32, i64), PublishError> {
+        if self.alone.get().is_none() {
+            let mut config = self.config.clone();
+            config.set("batch.num.messages", "1");
+            let made = Self::over(config).map_err(|e| PublishError::Unavailable(e.to_string()))?;
+            // Another thread may have been quicker.
+            let _ = self.alone.set(Box::new(made));
+        }
+        let alone = self.alone.get().ok_or_else(|| PublishError::Unavailable("no producer".into()))?;
+        alone.publish(topic, key, value, headers).await
     }
 
     async fn enqueue(
@@ -126,7 +155,12 @@ impl Producer {
     /// # Errors
     /// Where reports are still missing after `timeout`.
     pub fn flush(&self, timeout: Duration) -> Result<(), PublishError> {
-        self.client().flush(timeout).map_err(|e| PublishError::Unavailable(e.to_string()))
+        let deadline = Instant::now() + timeout;
+        let mut flushed = self.client().flush(timeout).map_err(|e| PublishError::Unavailable(e.to_string()));
+        if let Some(alone) = self.alone.get() {
+            flushed = flushed.and(alone.flush(deadline.saturating_duration_since(Instant::now())));
+        }
+        flushed
     }
 
     fn client(&self) -> Client {
