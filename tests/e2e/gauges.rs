@@ -69,7 +69,9 @@ fn a_broker_that_stands_still_shows_in_the_age_of_the_commit() {
     w.cluster.as_mut().unwrap().freeze();
     eventually(secs(15), "the age of the commit grows", || age() > 5.0);
     w.cluster.as_mut().unwrap().thaw();
-    w.settle(secs(60));
+    // A broker that was away for so long may have lost the leadership of its partitions for a moment, after which the
+    // client library may never write to them again: that takes a new client, after the 30 s that a record may take.
+    w.settle(secs(120));
     eventually(secs(20), "nothing waits for its commit", || age() == 0.0);
     w.ledger(&Check::DISTURBED);
 }
