@@ -84,16 +84,22 @@ impl Intake {
         self.arrived[index].push(delivery);
     }
 
-    /// Forgets lanes that have room again: at 7/8 while nothing was paused, at 1/4 after a pause.
+    /// Forgets lanes that have room again, or do not stand alone any more: at 7/8 while nothing was paused, at 1/4
+    /// after a pause. A lane that hangs must not keep its topic from one that flows again.
     fn look_at_full_lanes(&mut self) {
+        if self.full.is_empty() {
+            return;
+        }
         // Beside other topics a full one is paused at once.
-        let alone = self.full.len() < self.traffic.topics().count();
-        let paused = alone || self.stopped.is_some_and(|s| s.elapsed() >= PAUSED_AFTER);
+        let beside = self.full.len() < self.traffic.topics().count();
+        let paused = beside || self.stopped.is_some_and(|s| s.elapsed() >= PAUSED_AFTER);
         let (part, whole) = if paused { (1, 4) } else { (7, 8) };
-        let lanes = &self.lanes;
-        self.full.retain(|_, lane| {
+        let (lanes, traffic) = (&self.lanes, &self.traffic);
+        let held = self.health.trouble().is_some();
+        self.full.retain(|topic, lane| {
             let lane = lanes.get(*lane);
-            lane.is_open() && lane.is_above(Visit::Input, part, whole)
+            let alone = held || !traffic.others_below(topic, lane.index, Visit::Input, (part, whole), lanes);
+            lane.is_open() && lane.is_above(Visit::Input, part, whole) && alone
         });
     }
 

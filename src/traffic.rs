@@ -53,11 +53,16 @@ impl Traffic {
 
     /// Whether another lane received from this topic lately and is below its own cap.
     pub fn others_flow(&self, topic: &str, lane: usize, visit: Visit, lanes: &Lanes) -> bool {
+        self.others_below(topic, lane, visit, (1, 1), lanes)
+    }
+
+    /// Whether another lane received from this topic lately and is below this part of its own cap.
+    pub fn others_below(&self, topic: &str, lane: usize, visit: Visit, part: (usize, usize), lanes: &Lanes) -> bool {
         self.topics.get(topic).is_some_and(|arrivals| {
             arrivals.last.iter().any(|(other, at)| {
                 *other != lane && at.elapsed() < LATELY && {
                     let other = lanes.get(*other);
-                    other.is_open() && !other.is_full(visit)
+                    other.is_open() && !other.is_above(visit, part.0, part.1)
                 }
             })
         })

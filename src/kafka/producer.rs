@@ -4,8 +4,8 @@
 //! time. A send is never cancelled: dropping the future leaves the record on its way.
 
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -22,10 +22,14 @@ use crate::kafka::{Config, consumer};
 const QUEUE_RETRY: Duration = Duration::from_millis(20);
 const QUEUE_TRIES: u32 = 50;
 
+/// A client that does not get its records written is replaced no sooner than this, so that what the one before it gave
+/// up is not held against it. Longer than `message.timeout.ms`.
+const YOUNG: Duration = Duration::from_secs(40);
+
 /// Why a copy was not written. In every case it is on no broker as far as anybody knows, and the record stays open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishError {
-    /// Larger than client or topic allow.
+    /// Larger than client or topic allow, or in one batch with such a one.
     TooLarge,
     /// No acknowledgement: the brokers are away, too few replicas, the queue is full.
     Unavailable(String),
@@ -62,8 +66,10 @@ type Client = FutureProducer<Context>;
 /// The one producer of the process.
 pub struct Producer {
     config: ClientConfig,
-    /// Replaced after a fatal error, from which a client does not recover.
-    client: RwLock<Client>,
+    /// Replaced when it does not recover by itself; and since when it is there.
+    client: RwLock<(Client, Instant)>,
+    /// Puts every record into a batch of its own; made when it is first needed.
+    alone: OnceLock<Box<Producer>>,
 }
 
 impl Producer {
@@ -73,8 +79,12 @@ impl Producer {
     /// Where the settings are refused.
     pub fn new(config: &Config) -> Result<Self, SettingsError> {
         let config = settings::producer(config)?;
+        Self::over(config)
+    }
+
+    fn over(config: ClientConfig) -> Result<Self, SettingsError> {
         let client = create(&config)?;
-        Ok(Self { config, client: RwLock::new(client) })
+        Ok(Self { config, client: RwLock::new((client, Instant::now())), alone: OnceLock::new() })
     }
 
     /// Writes one record and waits until all replicas have it; returns its partition and offset. Needs a Tokio runtime
@@ -95,6 +105,29 @@ impl Producer {
             Ok(Err((error, _))) => Err(self.classify(&error)),
             Err(_) => Err(PublishError::Unavailable("the producer was closed".into())),
         }
+    }
+
+    /// The same in a batch of its own: a broker refuses a whole batch by the size of the largest record in it, so that
+    /// only here [`PublishError::TooLarge`] is about this record.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish_alone(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) -> Result<(i32, i64), PublishError> {
+        if self.alone.get().is_none() {
+            let mut config = self.config.clone();
+            config.set("batch.num.messages", "1");
+            let made = Self::over(config).map_err(|e| PublishError::Unavailable(e.to_string()))?;
+            // Another thread may have been quicker.
+            let _ = self.alone.set(Box::new(made));
+        }
+        let alone = self.alone.get().ok_or_else(|| PublishError::Unavailable("no producer".into()))?;
+        alone.publish(topic, key, value, headers).await
     }
 
     async fn enqueue(
@@ -126,35 +159,47 @@ impl Producer {
     /// # Errors
     /// Where reports are still missing after `timeout`.
     pub fn flush(&self, timeout: Duration) -> Result<(), PublishError> {
-        self.client().flush(timeout).map_err(|e| PublishError::Unavailable(e.to_string()))
+        let deadline = Instant::now() + timeout;
+        let mut flushed = self.client().flush(timeout).map_err(|e| PublishError::Unavailable(e.to_string()));
+        if let Some(alone) = self.alone.get() {
+            flushed = flushed.and(alone.flush(deadline.saturating_duration_since(Instant::now())));
+        }
+        flushed
     }
 
     fn client(&self) -> Client {
-        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.client.read().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
     fn classify(&self, error: &KafkaError) -> PublishError {
         let Some(code) = error.rdkafka_error_code() else { return PublishError::Refused(error.to_string()) };
-        if code == RDKafkaErrorCode::Fatal {
-            self.replace();
+        match code {
+            RDKafkaErrorCode::Fatal => self.replace(|client, _| client.client().fatal_error().is_some()),
+            // librdkafka 2.12 never writes to a partition again whose leader it was once told to be nobody, though the
+            // leader is long back (its issue 5430). Where Kafka is away a new client does no harm.
+            RDKafkaErrorCode::MessageTimedOut => self.replace(|_, since| since.elapsed() >= YOUNG),
+            _ => {}
         }
         class_of(code)
     }
 
-    /// Opens a new client in place of one that is broken for good.
-    fn replace(&self) {
+    /// Opens a new client in place of one that is broken.
+    fn replace(&self, is_broken: impl FnOnce(&Client, Instant) -> bool) {
         let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
-        if client.client().fatal_error().is_none() {
+        if !is_broken(&client.0, client.1) {
             return;
         }
         match create(&self.config) {
             Ok(new) => {
-                tracing::error!("the producer failed for good and was replaced");
-                let old = std::mem::replace(&mut *client, new);
-                // Its destructor waits for threads.
-                let _ = std::thread::Builder::new().name("producer-close".into()).spawn(move || drop(old));
+                tracing::error!("records could not be written: the producer was replaced");
+                let (old, _) = std::mem::replace(&mut *client, (new, Instant::now()));
+                // What it still has under way may be written yet, and is told apart only by its reports.
+                let close = move || {
+                    let _ = old.flush(YOUNG);
+                };
+                let _ = std::thread::Builder::new().name("producer-close".into()).spawn(close);
             }
-            Err(error) => tracing::error!(%error, "the producer failed for good and cannot be replaced"),
+            Err(error) => tracing::error!(%error, "records cannot be written, and the producer cannot be replaced"),
         }
     }
 }
@@ -210,5 +255,20 @@ mod tests {
         ] {
             assert!(matches!(class_of(code), PublishError::Unavailable(_)));
         }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_gets_nothing_written_is_replaced_unless_it_is_young() {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "127.0.0.1:1").set("message.timeout.ms", "200").set("log_level", "0");
+        let producer = Producer::over(config).unwrap();
+        let since = || producer.client.read().unwrap().1;
+        let born = since();
+        let tried = producer.publish("t", None, Some(b"v"), &[]).await;
+        assert!(matches!(tried, Err(PublishError::Unavailable(_))), "{tried:?}");
+        assert_eq!(since(), born, "a young client was replaced");
+        producer.client.write().unwrap().1 = born.checked_sub(YOUNG).unwrap();
+        let _ = producer.publish("t", None, Some(b"v"), &[]).await;
+        assert!(since() > born, "an old client was kept");
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
 use crate::kafka::consumer::{End, Stage};
-use crate::kafka::envelope::{Burial, Copy};
+use crate::kafka::envelope::{Burial, Copy, Named};
 use crate::kafka::producer::PublishError;
 use crate::kafka::record::Header;
 use crate::kafka::{parking_topic, tier_topic};
@@ -209,18 +209,16 @@ impl Desk {
             match (self.shared.producer.publish(topic, key, value, &headers).await, kind) {
                 (Ok(_), _) => return Ok(()),
                 (Err(PublishError::TooLarge), Copy::Dead(named, burial)) => {
-                    let bytes = value.unwrap_or_default();
-                    let digest: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-                    let burial = Burial { truncated: Some(bytes.len()), ..burial.clone() };
-                    let mut headers: Vec<Header> = delivery.record.headers[..delivery.producer_headers].to_vec();
-                    headers.extend(delivery.envelope.write(Copy::Dead(named, &burial)));
-                    tracing::error!(
-                        topic,
-                        bytes = bytes.len(),
-                        "the broker refuses a dead letter by size: its value is replaced by its SHA-256; raise \
-                         max.message.bytes of the dead-letter topic"
-                    );
-                    match self.shared.producer.publish(topic, key, Some(digest.as_bytes()), &headers).await {
+                    // It may only have shared its batch with one that is too large.
+                    match self.shared.producer.publish_alone(topic, key, value, &headers).await {
+                        Ok(_) => return Ok(()),
+                        Err(PublishError::TooLarge) => {}
+                        Err(error) => {
+                            pause.after(&error, topic).await;
+                            continue;
+                        }
+                    }
+                    match self.publish_hash(delivery, topic, named, burial).await {
                         Ok(_) => return Ok(()),
                         Err(error) => pause.after(&error, topic).await,
                     }
@@ -228,6 +226,30 @@ impl Desk {
                 (Err(error), _) => pause.after(&error, topic).await,
             }
         }
+    }
+
+    /// A dead letter that its topic does not take: its value is replaced by the value's hash.
+    async fn publish_hash(
+        &self,
+        delivery: &Delivery,
+        topic: &str,
+        named: &Named,
+        burial: &Burial,
+    ) -> Result<(i32, i64), PublishError> {
+        let bytes = delivery.record.value.as_deref().unwrap_or_default();
+        let digest: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+        let burial = Burial { truncated: Some(bytes.len()), ..burial.clone() };
+        let mut headers: Vec<Header> = delivery.record.headers[..delivery.producer_headers].to_vec();
+        headers.extend(delivery.envelope.write(Copy::Dead(named, &burial)));
+        tracing::error!(
+            topic,
+            bytes = bytes.len(),
+            "the broker refuses a dead letter by size: its value is replaced by its SHA-256; raise max.message.bytes of \
+             the dead-letter topic"
+        );
+        let key = delivery.record.key.as_deref();
+        // Alone, since a refusal of it would be one of a batch too.
+        self.shared.producer.publish_alone(topic, key, Some(digest.as_bytes()), &headers).await
     }
 }
 

@@ -52,11 +52,13 @@ impl Dispatcher {
         let request = sender.request(&[item], &Context { now_ms, credential }).map_err(|fault| {
             DeliveryError::Halt(Answer { detail: format!("{}: {}", fault.field, fault.detail), ..Answer::default() })
         })?;
-        let response = match self.send(request).await {
+        let base = self.base.get();
+        let response = match self.send(request, base).await {
             Ok(response) => response,
             Err(error) => {
-                if matches!(&error, DeliveryError::Retry(_)) {
-                    self.base.set((self.base.get() + 1) % self.account.base_urls.len());
+                // Those that were under way together go on to the next one together.
+                if matches!(&error, DeliveryError::Retry(_)) && self.base.get() == base {
+                    self.base.set((base + 1) % self.account.base_urls.len());
                 }
                 return Err(error);
             }
@@ -76,14 +78,14 @@ impl Dispatcher {
         }
     }
 
-    async fn send(&self, request: Request) -> Result<reqwest::Response, DeliveryError> {
+    async fn send(&self, request: Request, base: usize) -> Result<reqwest::Response, DeliveryError> {
         let broken = |what: &str| {
             DeliveryError::Halt(Answer {
                 detail: format!("{what} of account {} cannot be put into a request", self.account.name),
                 ..Answer::default()
             })
         };
-        let url = self.url(&request.path).ok_or_else(|| broken("base_url or path"))?;
+        let url = self.url(&request.path, base).ok_or_else(|| broken("base_url or path"))?;
         let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| broken("method"))?;
         let mut http = reqwest::Request::new(method, url);
         for (name, value) in request.headers {
@@ -99,9 +101,8 @@ impl Dispatcher {
         self.client.execute(http).await.map_err(|error| failure(&error))
     }
 
-    fn url(&self, path: &str) -> Option<Url> {
+    fn url(&self, path: &str, base: usize) -> Option<Url> {
         let path = self.account.path.as_deref().unwrap_or(path);
-        let base = self.base.get();
         if let Some(url) = self.urls.borrow().get(&(base, path.to_owned())) {
             return Some(url.clone());
         }

@@ -104,3 +104,25 @@ fn every_reason_ends_in_a_dead_letter_that_is_the_original_byte_for_byte() {
         assert_eq!(metrics.total("dead_letters_total", &[("reason", reason)]), here as f64, "{reason}");
     }
 }
+
+#[test]
+fn a_dead_letter_too_large_for_its_topic_keeps_everything_but_its_value_and_that_as_a_hash() {
+    let mut w = World::new("dead-large");
+    w.account("acme-ps", Platform::Qihoo360);
+    w.admin.create_topic(&w.topic("dlt"), 1, 1, &[("max.message.bytes", "20000")]);
+    let worker = w.started();
+    let large = |n: usize| {
+        let event = Event::bytes(Some("x".repeat(n).as_bytes()), "malformed", "");
+        event.with_headers(awkward_headers())
+    };
+    let mut events = w.make.orders("acme-ps", 5);
+    events.extend([large(15_000), large(60_000), large(900_000)]);
+    w.publish(events);
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+    let mut cut: Vec<_> = books.dead.iter().filter_map(|d| d.number("pb-truncated")).collect();
+    cut.sort_unstable();
+    assert_eq!(cut, [60_000, 900_000]);
+    assert!(worker.log().contains("max.message.bytes"), "the log does not say what to do");
+}

@@ -4,7 +4,7 @@ use super::process::Process;
 use super::{eventually, free_port, secs, wait_for_port};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -210,6 +210,22 @@ impl Admin {
             _ => None,
         });
         Some(offsets.collect())
+    }
+
+    /// Sets where a group without members goes on.
+    pub fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64) {
+        let outsider: BaseConsumer = quiet(&self.bootstrap).set("group.id", group).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        // A group that has just lost its members may refuse for a moment.
+        eventually(secs(30), "the offset is committed", || outsider.commit(&list, CommitMode::Sync).is_ok());
+    }
+
+    /// Deletes what lies before an offset, as retention does.
+    pub fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        self.wait(self.client.delete_records(&list, &AdminOptions::new())).unwrap();
     }
 
     /// Whether the group has committed the end of every partition that holds a record.

@@ -30,6 +30,12 @@ pub enum Action {
     Garbage,
     /// Judged only when the test calls `release`.
     Hold,
+    /// 302 to the same path on this port; nothing taken.
+    Redirect(u16),
+    /// This status with a body that never ends: taken where it is 200. `answered` is when the other side gave up.
+    Endless(u16),
+    /// This status with this body; nothing taken.
+    Say(u16, String),
 }
 
 /// Which requests get an action: the first rule that matches counts.
@@ -268,6 +274,17 @@ impl Account {
                 let extra = format!("Retry-After: {}\r\n", httpdate::fmt_http_date(until));
                 (response(*status, "text/plain", &extra, "no"), *status, Some(until))
             }
+            Action::Redirect(port) => {
+                let extra = format!("Location: http://127.0.0.1:{port}/uploadWebConvert\r\n");
+                (response(302, "text/plain", &extra, ""), 302, None)
+            }
+            Action::Endless(status) => {
+                let ended = talk_without_end(stream, *status);
+                let mut state = self.lock();
+                (state.requests[number].status, state.requests[number].answered) = (*status, Some(ended));
+                return false;
+            }
+            Action::Say(status, body) => (response(*status, "application/json", "", body), *status, None),
             Action::Errno(n) => (self.answer(*n), 200, None),
             Action::Garbage => (response(200, "text/html", "", "<html>a proxy speaks</html>"), 200, None),
             Action::Judge | Action::Hold => (self.answer(judged.errno), 200, None),
@@ -326,8 +343,21 @@ impl Account {
 fn takes(action: &Action) -> bool {
     match action {
         Action::Judge | Action::Hang | Action::ResetAfter | Action::Garbage | Action::Hold => true,
+        Action::Endless(status) => *status == 200,
         Action::Status(..) | Action::StatusUntil(..) | Action::Errno(_) | Action::Refuse => false,
+        Action::Redirect(_) | Action::Say(..) => false,
     }
+}
+
+/// Writes a body without a length until the other side has had enough, and says when that was.
+fn talk_without_end(stream: &mut TcpStream, status: u16) -> SystemTime {
+    let head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n");
+    let piece = [b' '; 16 << 10];
+    let mut open = stream.write_all(head.as_bytes()).is_ok();
+    while open {
+        open = stream.write_all(&piece).is_ok();
+    }
+    SystemTime::now()
 }
 
 fn response(status: u16, kind: &str, extra: &str, body: &str) -> String {

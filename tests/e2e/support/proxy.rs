@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub struct Proxy {
 }
 
 struct Shared {
-    target: u16,
+    target: AtomicU16,
     mode: AtomicU8,
     connections: Mutex<Vec<TcpStream>>,
 }
@@ -46,7 +46,8 @@ impl Proxy {
     pub fn new(target: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Shared { target, mode: AtomicU8::new(0), connections: Mutex::default() });
+        let shared =
+            Arc::new(Shared { target: AtomicU16::new(target), mode: AtomicU8::new(0), connections: Mutex::default() });
         let for_thread = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -60,6 +61,11 @@ impl Proxy {
         self.shared.mode.store(mode as u8, Ordering::SeqCst);
     }
 
+    /// New connections lead to another port.
+    pub fn lead_to(&self, target: u16) {
+        self.shared.target.store(target, Ordering::SeqCst);
+    }
+
     /// Ends every connection; new ones are accepted.
     pub fn cut(&self) {
         for stream in self.shared.connections.lock().unwrap().drain(..) {
@@ -69,7 +75,7 @@ impl Proxy {
 }
 
 fn serve(shared: &Arc<Shared>, client: TcpStream) {
-    let Ok(server) = TcpStream::connect(("127.0.0.1", shared.target)) else { return };
+    let Ok(server) = TcpStream::connect(("127.0.0.1", shared.target.load(Ordering::SeqCst))) else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (Ok(client2), Ok(server2)) = (client.try_clone(), server.try_clone()) else { return };
     if let (Ok(a), Ok(b)) = (client.try_clone(), server.try_clone()) {

@@ -12,6 +12,11 @@ pub struct RedisServer {
 
 impl RedisServer {
     pub fn start_new(dir: &Path) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    /// With further options.
+    pub fn start_with(dir: &Path, options: &[&str]) -> Self {
         let port = free_port();
         let dir: PathBuf = dir.join(format!("redis-{port}"));
         std::fs::create_dir_all(&dir).unwrap();
@@ -20,6 +25,7 @@ impl RedisServer {
         args.extend(["--dir".to_owned(), dir.display().to_string()]);
         args.extend(["--maxmemory-policy".to_owned(), "noeviction".to_owned()]);
         args.extend(["--appendonly", "yes", "--appendfsync", "everysec"].map(String::from));
+        args.extend(options.iter().map(|o| (*o).to_owned()));
         let process = Process::new("redis-server", args, &dir, &dir.join("redis.log"));
         let mut server = Self { port, process };
         server.start();

@@ -161,6 +161,31 @@ impl World {
         }
     }
 
+    /// Takes a key out of an account's block.
+    pub fn unset(&mut self, account: &str, key: &str) {
+        self.accounts.get_mut(account).unwrap().1.remove(key);
+    }
+
+    /// A variable in the environment of every worker made from now on.
+    pub fn environment(&mut self, name: &str, value: &str) {
+        self.env.push((name.into(), value.into()));
+    }
+
+    /// Starts a further Redis for this test, in its folder.
+    pub fn another_redis(&self, options: &[&str]) -> RedisServer {
+        RedisServer::start_with(self.dir.path(), options)
+    }
+
+    /// From now on this server is the Redis of the test, behind the proxy too.
+    pub fn redis_is_now(&mut self, server: RedisServer) {
+        self.redis_url = server.url();
+        if let Some(proxy) = &self.proxy {
+            proxy.lead_to(server.port);
+            proxy.cut();
+        }
+        self.redis = Some(server);
+    }
+
     /// Sets a property of the Kafka client.
     pub fn property(&mut self, name: &str, value: &str) {
         self.properties.insert(name.into(), value.into());

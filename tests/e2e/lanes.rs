@@ -1,0 +1,162 @@
+//! What closes a lane, what a closed or a full lane does with its events, and what it leaves to the others.
+
+use crate::support::event::{Event, Expect};
+use crate::support::ledger::Check;
+use crate::support::platform::{Account, Action, Rule};
+use crate::support::strict::Platform;
+use crate::support::world::World;
+use crate::support::{eventually, secs};
+use std::sync::Arc;
+
+#[test]
+fn twenty_permanent_answers_in_a_row_halt_the_account_and_what_follows_waits_for_resume() {
+    let mut w = World::new("permanent-run");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    // One at a time, so that "in a row" is the order of the events.
+    w.set("accounts.acme-ps.limits.concurrency", 1);
+    let worker = w.started();
+    let mut events = w.make.orders("acme-ps", 55);
+    // Nineteen, one that is taken, twenty: only the last twenty are twenty in a row.
+    for (_, event) in events.iter_mut().enumerate().filter(|(i, _)| *i < 40 && *i != 19) {
+        event.expect = Expect::Dead { reason: "rejected", field: "" };
+    }
+    let refused = |e: &&Event| e.expect != Expect::Delivered;
+    account.rules(vec![Rule::all(Action::Errno(3)).about(events.iter().filter(refused).map(|e| e.ident()))]);
+    w.publish_at(events, None, Some(0));
+    eventually(secs(30), "the account is halted", || worker.lane_state("acme-ps") == "halted");
+    eventually(secs(20), "what follows is parked", || w.records("parked").len() == 15);
+    assert_eq!(account.request_count(), 40, "requests before the halt");
+    let (group, input) = (w.group(), w.topic("conversions"));
+    eventually(secs(10), "parked work does not hold the offsets back", || w.admin.at_end(&group, &input));
+    assert!(worker.must(&["accounts", "list"]).contains("20 permanent answers in a row"));
+
+    worker.must(&["accounts", "resume", "acme-ps", "--reason", "the setting is corrected"]);
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+    assert_eq!((books.outcomes("delivered"), books.outcomes("dead_lettered")), (16, 39));
+    assert_eq!(worker.lane_state("acme-ps"), "flowing");
+}
+
+#[test]
+fn what_is_parked_for_too_long_expires_though_the_lane_stays_closed_and_a_copy_of_a_delivered_event_is_a_duplicate() {
+    let mut w = World::new("max-parked");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    w.set("accounts.acme-ps.retry.max_parked", "3s");
+    let worker = w.started();
+    let delivered = w.make.order("acme-ps");
+    w.publish(vec![delivered.clone()]);
+    w.settle(secs(60));
+    worker.must(&["accounts", "pause", "acme-ps", "--reason", "a test"]);
+    eventually(secs(10), "the lane is paused", || worker.lane_state("acme-ps") == "paused");
+    let mut events = w.make.orders("acme-ps", 20);
+    for event in &mut events {
+        event.expect = Expect::Dead { reason: "expired", field: "" };
+    }
+    events.push(delivered.copy());
+    w.publish(events);
+    eventually(secs(20), "everything is parked", || w.records("parked").len() == 21);
+    w.settle(secs(60));
+    assert_eq!(worker.lane_state("acme-ps"), "paused");
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+    assert_eq!(account.request_count(), 1);
+    assert_eq!((books.outcomes("duplicate"), books.outcomes("dead_lettered")), (1, 20));
+    for letter in &books.dead {
+        let parked = letter.number("pb-failed-at").unwrap() - letter.number("pb-first-seen").unwrap();
+        assert!((3000..20_000).contains(&parked), "expired after {parked} ms");
+        assert_eq!(letter.header("pb-attempts").as_deref(), Some("0"));
+    }
+}
+
+/// Permits of a lane in these tests, and the cap of its queue: a quarter of `max_in_flight`, at least 64.
+const PERMITS: usize = 4;
+const CAP: usize = 64;
+
+/// Accounts whose requests are held until `release`, with lanes that are full at `CAP`.
+fn small_lanes<const N: usize>(w: &mut World, names: [&str; N]) -> [Arc<Account>; N] {
+    w.set("intake.max_in_flight", 4 * CAP as i64);
+    w.set("limits.timeout", "5s");
+    w.set("retry.inline.max_retries", 0);
+    names.map(|name| {
+        let account = w.account(name, Platform::Qihoo360);
+        w.set(&format!("accounts.{name}.limits.concurrency"), PERMITS as i64);
+        account
+    })
+}
+
+fn hold(account: &Account) {
+    account.rules(vec![Rule::all(Action::Hold)]);
+}
+
+fn let_go(account: &Account) {
+    account.rules(Vec::new());
+    account.release(Action::Judge);
+}
+
+#[test]
+fn a_full_lane_parks_its_new_arrivals_while_another_account_of_the_topic_flows() {
+    let mut w = World::new("lane-full");
+    let [slow, fast] = small_lanes(&mut w, ["acme-slow", "acme-fast"]);
+    let worker = w.started();
+    hold(&slow);
+    let mut events = Vec::new();
+    for _ in 0..CAP + PERMITS + 40 {
+        events.extend(["acme-slow", "acme-fast"].map(|a| w.make.order(a)));
+    }
+    let n = events.len() / 2;
+    w.publish(events);
+    eventually(secs(15), "the other account has everything", || fast.executed() == n);
+    eventually(secs(15), "what the full lane cannot take is parked", || !w.records("parked.acme-slow").is_empty());
+    let_go(&slow);
+    w.settle(secs(60));
+    let books = w.ledger(&Check::default());
+    w.counters(&worker, &books);
+    let parked = w.records("parked");
+    assert!(parked.iter().all(|r| r.header("pb-account").as_deref() == Some("acme-slow")));
+    assert!(parked.len() <= 40, "{} were parked though the lane had room", parked.len());
+}
+
+#[test]
+fn two_full_lanes_hold_the_topic_back_and_the_one_that_flows_again_does_not_wait_for_the_other() {
+    let mut w = World::new("lanes-full");
+    let [slow, fast] = small_lanes(&mut w, ["acme-slow", "acme-fast"]);
+    let worker = w.started();
+    hold(&slow);
+    hold(&fast);
+    let mut events = Vec::new();
+    for _ in 0..3 * CAP {
+        events.extend(["acme-slow", "acme-fast"].map(|a| w.make.order(a)));
+    }
+    w.publish_at(events, None, Some(0));
+    eventually(secs(15), "both have all permits taken", || slow.held() >= PERMITS && fast.held() >= PERMITS);
+    let_go(&fast);
+    eventually(secs(15), "the one that flows has everything", || fast.executed() == 3 * CAP);
+    assert!(slow.requests().iter().all(|r| r.answered.is_none()), "the other one was answered");
+    let_go(&slow);
+    w.settle(secs(60));
+    let books = w.ledger(&Check::default());
+    w.counters(&worker, &books);
+}
+
+#[test]
+fn one_account_alone_holds_its_topic_back_and_is_not_rewritten() {
+    let mut w = World::new("lane-alone");
+    let [alone] = small_lanes(&mut w, ["acme-ps"]);
+    let worker = w.started();
+    hold(&alone);
+    let events = w.make.orders("acme-ps", 600);
+    w.publish(events);
+    eventually(secs(15), "all permits are taken", || alone.held() >= PERMITS);
+    // A held-back partition is asked for its end every 5 s.
+    eventually(secs(15), "what is not read shows as lag", || {
+        worker.metrics().total("consumer_lag_records", &[]) > 300.0
+    });
+    let read = worker.metrics().total("events_received_total", &[("topic", &w.topic("conversions"))]);
+    assert!(read < 300.0, "{read} records were read, the lane has room for {CAP}");
+    let_go(&alone);
+    w.settle(secs(60));
+    let books = w.ledger(&Check::default());
+    w.counters(&worker, &books);
+    assert!(w.records("parked").is_empty(), "one account alone was rewritten through Kafka");
+}

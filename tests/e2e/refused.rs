@@ -1,0 +1,102 @@
+//! Starts that are refused: exit code 2, and a text that names the key and the mend.
+
+use crate::support::ledger::Check;
+use crate::support::strict::Platform;
+use crate::support::world::{Setup, World};
+use crate::support::{free_port, secs};
+
+/// Starts a worker that must refuse, and returns what it says.
+#[track_caller]
+fn refusal(w: &World) -> String {
+    let mut worker = w.worker();
+    worker.launch();
+    let status = worker.wait(secs(40)).expect("the start was not refused");
+    let said = worker.log();
+    assert_eq!(status.code(), Some(2), "{said}");
+    said
+}
+
+#[track_caller]
+fn says(said: &str, words: &[&str]) {
+    for word in words {
+        assert!(said.contains(word), "no word of {word:?} in:\n{said}");
+    }
+}
+
+#[test]
+fn a_redis_in_cluster_mode_and_one_that_evicts_refuse_the_start() {
+    let mut w = World::with("refused-redis", Setup { redis: true, ..Setup::default() });
+    w.account("acme-ps", Platform::Qihoo360);
+    w.redis.as_ref().unwrap().connect().run(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    says(&refusal(&w), &["redis.url", "allkeys-lru", "CONFIG SET maxmemory-policy noeviction"]);
+    let bus = free_port().to_string();
+    let cluster = w.another_redis(&["--cluster-enabled", "yes", "--cluster-port", &bus]);
+    w.set("redis.url", cluster.url());
+    says(&refusal(&w), &["redis.url", "cluster mode", "one primary with replicas"]);
+
+    // Nothing was read meanwhile: a proper one starts from the beginning.
+    w.redis.as_ref().unwrap().connect().run(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    w.set("redis.url", w.redis.as_ref().unwrap().url());
+    let events = w.make.orders("acme-ps", 5);
+    w.publish(events);
+    let worker = w.started();
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+}
+
+#[test]
+fn a_source_that_keeps_its_records_for_longer_than_the_window_refuses_the_start() {
+    let mut w = World::new("refused-window");
+    w.account("acme-ps", Platform::Qihoo360);
+    // The input keeps records for an hour: with 24 h of retrying and 72 h of parking exactly the window.
+    w.set("dedupe.window", "97h");
+    says(&refusal(&w), &["dedupe.window", &w.topic("conversions"), "max_age", "max_parked", "lengthen the window"]);
+    let forever = w.topic("forever");
+    w.admin.create_topic(&forever, 1, 1, &[("retention.ms", "-1")]);
+    w.set("kafka.input", vec![w.topic("conversions"), forever.clone()]);
+    w.set("dedupe.window", "12d");
+    says(&refusal(&w), &["dedupe.window", &forever, "for ever", "retention.ms"]);
+
+    w.set("kafka.input", vec![w.topic("conversions")]);
+    w.set("dedupe.window", "98h");
+    let events = w.make.orders("acme-ps", 5);
+    w.publish(events);
+    let worker = w.started();
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+}
+
+#[test]
+fn missing_topics_that_may_not_be_made_are_named_with_the_commands_that_make_them() {
+    let mut w = World::new("refused-topics");
+    w.account("acme-ps", Platform::Qihoo360);
+    w.set("kafka.create_topics", false);
+    let said = refusal(&w);
+    let parts = ["retry.1s", "retry.2s", "parked.acme-ps", "dlt", "receipts"];
+    for part in parts {
+        let topic = w.topic(part);
+        assert_eq!(w.admin.partitions(&topic), 0, "{topic} was made");
+        says(&said, &["kafka.create_topics", &format!("--create --topic {topic} --partitions ")]);
+    }
+    // The commands, carried out word by word.
+    for command in said.split("kafka-topics.sh ").skip(1) {
+        let end = command.find(['\n', '"', '\\']).unwrap_or(command.len());
+        let words: Vec<&str> = command[..end].split_whitespace().collect();
+        let after = |name: &str| words.iter().position(|w| *w == name).map(|i| words[i + 1]);
+        let settings: Vec<(&str, &str)> =
+            words.iter().filter(|w| !w.starts_with("--")).filter_map(|w| w.split_once('=')).collect();
+        assert!(settings.contains(&("cleanup.policy", "delete")), "{words:?}");
+        let (topic, partitions) = (after("--topic").unwrap(), after("--partitions").unwrap());
+        if w.admin.partitions(topic) == 0 {
+            w.admin.create_topic(topic, partitions.parse().unwrap(), 1, &settings);
+        }
+    }
+    let events = w.make.orders("acme-ps", 5);
+    w.publish(events);
+    let worker = w.started();
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+}
