@@ -33,6 +33,17 @@ impl Key {
         key.copy_from_slice(&digest[..16]);
         Self(key)
     }
+
+    /// Its name in Redis: the prefix, a colon and the 16 bytes.
+    pub fn name(self, prefix: &str) -> Vec<u8> {
+        [prefix.as_bytes(), b":", &self.0].concat()
+    }
+
+    /// The same for people: the bytes as hexadecimal digits.
+    pub fn shown(self, prefix: &str) -> String {
+        let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{prefix}:{digits}")
+    }
 }
 
 /// Random, new for each claim, never in a header.

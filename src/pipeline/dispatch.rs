@@ -57,10 +57,7 @@ impl Dispatcher {
     /// An attempt class; `Answer::sent` tells whether a byte may have gone out.
     pub async fn attempt(&self, item: &Prepared, now_ms: i64) -> Result<Receipt, DeliveryError> {
         let sender = &self.account.sender;
-        let credential = Credential::in_force(&self.account.credentials, now_ms);
-        let request = sender.request(&[item], &Context { now_ms, credential }).map_err(|fault| {
-            DeliveryError::Halt(Answer { detail: format!("{}: {}", fault.field, fault.detail), ..Answer::default() })
-        })?;
+        let request = request(&self.account, item, now_ms)?;
         let response = match self.send(request).await {
             Ok(response) => response,
             Err(error) => {
@@ -109,15 +106,31 @@ impl Dispatcher {
     }
 
     fn url(&self, path: &str) -> Option<Url> {
-        let path = self.account.path.as_deref().unwrap_or(path);
         let base = self.base.get();
         if let Some(url) = self.urls.borrow().get(&(base, path.to_owned())) {
             return Some(url.clone());
         }
-        let url = Url::parse(&format!("{}{path}", self.account.base_urls.get(base)?)).ok()?;
+        let url = url(&self.account, base, path)?;
         self.urls.borrow_mut().insert((base, path.to_owned()), url.clone());
         Some(url)
     }
+}
+
+/// The request of one event at this moment, signed.
+///
+/// # Errors
+/// `Halt`: no credential holds.
+pub fn request(account: &Account, item: &Prepared, now_ms: i64) -> Result<Request, DeliveryError> {
+    let credential = Credential::in_force(&account.credentials, now_ms);
+    account.sender.request(&[item], &Context { now_ms, credential }).map_err(|fault| {
+        DeliveryError::Halt(Answer { detail: format!("{}: {}", fault.field, fault.detail), ..Answer::default() })
+    })
+}
+
+/// Where an account's request goes: one of its base URLs, then its own path or the platform's.
+pub fn url(account: &Account, base: usize, path: &str) -> Option<Url> {
+    let path = account.path.as_deref().unwrap_or(path);
+    Url::parse(&format!("{}{path}", account.base_urls.get(base)?)).ok()
 }
 
 async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, &'static str> {

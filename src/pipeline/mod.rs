@@ -22,5 +22,6 @@ mod rewrite;
 pub mod runtime;
 pub mod settle;
 pub mod shared;
+pub mod timing;
 mod tries;
 mod turns;
