@@ -43,6 +43,9 @@ use section::Section;
 /// The compiled-in configuration: every key, its default and the reason for it.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
 
+/// The compiled-in configuration of `postback demo`.
+pub const DEMO: &str = include_str!("../config/demo.toml");
+
 /// librdkafka's own default of `session.timeout.ms`.
 const SESSION_TIMEOUT: Duration = Duration::from_millis(45_000);
 
@@ -80,20 +83,43 @@ impl Config {
     /// # Errors
     /// Every problem there is.
     pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Problems> {
+        let Some(path) = file else {
+            return Self::build(None, Path::new(""), env).and_then(judged);
+        };
+        let name = overlay::shown(path);
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::build(Some((name, &text)), path.parent().unwrap_or(Path::new("")), env).and_then(judged),
+            Err(error) => {
+                let report = Report::new(Some(name.clone()));
+                report.problem(&Place::File(name, 0), "", format!("cannot be read: {error}"));
+                Err(report.finish())
+            }
+        }
+    }
+
+    /// The configuration of `postback demo`, compiled in.
+    ///
+    /// # Errors
+    /// What the environment makes wrong of it.
+    pub fn demo(env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Problems> {
+        let (config, mut found) = Self::build(Some(("demo.toml".into(), DEMO)), Path::new(""), env)?;
+        // Its parts are embedded, which only files are refused: whoever needs them asks a running demo.
+        found.problems.retain(|p| !(p.reason.starts_with("is \"embedded\"") && matches!(p.place, Place::File(..))));
+        judged((config, found))
+    }
+
+    /// Lays a file's text and the environment over the defaults; `folder` is where the file's relative paths begin.
+    fn build(
+        over: Option<(Arc<str>, &str)>,
+        folder: &Path,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Config, Problems), Problems> {
         let env: BTreeMap<String, String> = env.into_iter().collect();
-        let report = Report::new(file.map(overlay::shown));
+        let report = Report::new(over.as_ref().map(|(name, _)| name.clone()));
         let Some(defaults) = defaults(&report) else { return Err(report.finish()) };
         let mut tree = defaults.clone();
-        if let Some(path) = file {
-            let name = overlay::shown(path);
-            let text = match std::fs::read_to_string(path) {
-                Ok(text) => text,
-                Err(error) => {
-                    report.problem(&Place::File(name, 0), "", format!("cannot be read: {error}"));
-                    return Err(report.finish());
-                }
-            };
-            match parse(&name, &text) {
+        if let Some((name, text)) = over {
+            match parse(&name, text) {
                 Ok(over) => tree::merge(&mut tree, over),
                 Err(problem) => {
                     report.problem(&problem.place, "", problem.reason);
@@ -102,12 +128,10 @@ impl Config {
             }
         }
         overlay::lay(&mut tree, &env, &report);
-        let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
         overlay::fill(&mut tree, "", &overlay::Sources { env: &env, folder }, &report);
 
         let config = assemble(&Section::root(&tree, &defaults, &report));
-        let found = report.finish();
-        if found.problems.is_empty() { Ok(Loaded { config, warnings: found.warnings }) } else { Err(found) }
+        Ok((config, report.finish()))
     }
 
     /// How long the broker waits for a silent member: the upper bound of the lease.
@@ -127,6 +151,10 @@ impl Config {
         }
         found
     }
+}
+
+fn judged((config, found): (Config, Problems)) -> Result<Loaded, Problems> {
+    if found.problems.is_empty() { Ok(Loaded { config, warnings: found.warnings }) } else { Err(found) }
 }
 
 fn session_timeout(kafka: &kafka::Config) -> Duration {

@@ -19,6 +19,7 @@ pub mod kafka;
 pub mod mask;
 pub mod metrics;
 pub mod pipeline;
+pub mod preview;
 pub mod redis;
 mod replica;
 pub mod sandbox;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use postback::cli::source::{Access, Known};
-use postback::cli::{Exit, accounts, block_on, blocked, check, load, run, sandbox, send, unblock};
+use postback::cli::{Exit, accounts, block_on, blocked, check, load, preview, run, sandbox, send, unblock};
 use postback::sandbox::SandboxAccount;
 use postback::senders::Platform;
 
@@ -31,6 +31,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Preview(preview::Args),
     Send(send::Args),
     Accounts(accounts::Args),
     Blocked(blocked::Args),
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match Cli::parse().command {
         Command::Check(args) => return check::run(&args),
+        Command::Preview(args) => preview::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Send(args) => load(&args.config).and_then(|config| block_on(send::run(args, &config.kafka))),
         Command::Sandbox(args) => serve_fakes(args),

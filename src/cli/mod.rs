@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod blocked;
 pub mod check;
+pub mod preview;
 pub mod run;
 pub mod sandbox;
 pub mod send;
@@ -10,9 +11,10 @@ pub mod source;
 pub mod table;
 pub mod unblock;
 
+use std::io::Write;
 use std::path::Path;
 
-use crate::config::{Config, environment};
+use crate::config::{Config, Loaded, Problems, environment};
 
 /// How a command failed: its exit code and what to tell.
 #[derive(Debug)]
@@ -45,7 +47,11 @@ impl Exit {
 /// # Errors
 /// 2, with every problem.
 pub fn load(file: &Path) -> Result<Config, Exit> {
-    match Config::load(Some(file), environment()) {
+    accept(Config::load(Some(file), environment()))
+}
+
+fn accept(loaded: Result<Loaded, Problems>) -> Result<Config, Exit> {
+    match loaded {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 eprintln!("warning: {warning}");
@@ -58,6 +64,31 @@ pub fn load(file: &Path) -> Result<Config, Exit> {
             }
             Err(Exit::usage(found.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
         }
+    }
+}
+
+/// As [`load`]; without a file the compiled-in configuration of `postback demo`.
+///
+/// # Errors
+/// 2, with every problem.
+pub fn load_or_demo(file: Option<&Path>) -> Result<Config, Exit> {
+    match file {
+        Some(file) => load(file),
+        None => accept(Config::demo(environment())),
+    }
+}
+
+/// Writes a command's result to standard output. A reader that has gone, e.g. `| head -1`, is no reason to fail.
+///
+/// # Errors
+/// 1 where it cannot be written for any other reason.
+pub fn print(text: &str) -> Result<(), Exit> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Exit::failed(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 
