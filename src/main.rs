@@ -6,7 +6,9 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use postback::cli::source::{Access, Known};
-use postback::cli::{Exit, accounts, block_on, blocked, check, load, preview, run, sandbox, send, unblock};
+use postback::cli::{
+    Exit, accounts, block_on, blocked, check, dead_letters, load, preview, run, sandbox, send, trace, unblock,
+};
 use postback::sandbox::SandboxAccount;
 use postback::senders::Platform;
 
@@ -32,6 +34,8 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Preview(preview::Args),
+    DeadLetters(dead_letters::Args),
+    Trace(trace::Args),
     Send(send::Args),
     Accounts(accounts::Args),
     Blocked(blocked::Args),
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match Cli::parse().command {
         Command::Check(args) => return check::run(&args),
+        Command::DeadLetters(args) => dead_letters::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Send(args) => load(&args.config).and_then(|config| block_on(send::run(args, &config.kafka))),

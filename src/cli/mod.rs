@@ -3,12 +3,16 @@
 pub mod accounts;
 pub mod blocked;
 pub mod check;
+pub mod dead_letters;
 pub mod preview;
+pub mod reach;
+mod reading;
 pub mod run;
 pub mod sandbox;
 pub mod send;
 pub mod source;
 pub mod table;
+pub mod trace;
 pub mod unblock;
 
 use std::io::Write;
@@ -90,6 +94,15 @@ pub fn print(text: &str) -> Result<(), Exit> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes a command's result as one JSON value.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Exit> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Exit::failed(e.to_string()))?;
+    print(&(text + "\n"))
 }
 
 /// Runs a command's work on a runtime of its own.

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::table::time;
-use super::{Exit, load_or_demo, print};
+use super::{Exit, load_or_demo, print, print_json};
 use crate::kafka::now_ms;
 use crate::preview::{Accepted, Preview, Previewer, Refused};
 
@@ -50,11 +50,15 @@ pub fn run(args: &Args) -> Result<(), Exit> {
     let config = load_or_demo(args.config.as_deref())?;
     let value = read(&args.file)?;
     match Previewer::new(&config).look(Some(&value), Vec::new(), args.now.unwrap_or_else(now_ms)) {
-        Preview::Accepted(accepted) if args.json => print(&pretty(&accepted.json(args.show_secrets))?),
+        Preview::Accepted(accepted) if args.json => print_json(&accepted.json(args.show_secrets)),
         Preview::Accepted(accepted) => print(&show(&accepted, args.show_secrets)),
         Preview::Refused(refused) => {
             // Printed in both forms: the caller asked what would become of it, and this is the answer.
-            print(&if args.json { pretty(&refused)? } else { tell(&refused) })?;
+            if args.json {
+                print_json(&refused)?
+            } else {
+                print(&tell(&refused))?
+            }
             if refused.reason == "suppressed" { Ok(()) } else { Err(Exit { code: 3, text: String::new() }) }
         }
         Preview::Halted(why) => Err(Exit::usage(format!("{why}: the account would halt"))),
@@ -68,10 +72,6 @@ fn read(file: &Path) -> Result<Vec<u8>, Exit> {
         return Ok(bytes);
     }
     std::fs::read(file).map_err(|e| Exit::input(format!("{}: {e}", file.display())))
-}
-
-fn pretty(value: &impl serde::Serialize) -> Result<String, Exit> {
-    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|e| Exit::failed(e.to_string()))
 }
 
 /// The request as it stands on the wire, with what surrounds it.

@@ -108,7 +108,12 @@ impl Done {
 
     /// Whether its lineage is this one.
     pub fn is_of_origin(self, origin: &str) -> bool {
-        self.0 & ((1 << ORIGIN_BITS) - 1) == origin_tag(origin)
+        self.origin_tag() == origin_tag(origin)
+    }
+
+    /// The ten bits of its lineage, for people.
+    pub fn origin_tag(self) -> u64 {
+        self.0 & ((1 << ORIGIN_BITS) - 1)
     }
 
     fn is_of_token(self, token: Token) -> bool {
