@@ -4,6 +4,7 @@ mod consumers;
 mod drain;
 mod setup;
 
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -11,12 +12,14 @@ use std::time::Duration;
 use tokio::sync::mpsc::unbounded_channel;
 
 use self::consumers::spawn;
-use self::drain::{a_part_dies, drain_all, stop_signal};
-use self::setup::{metrics, topics_of};
+pub use self::drain::stop_signal;
+use self::drain::{a_part_dies, drain_all};
+use self::setup::{all_topics, metrics, topics_of, waiting_topics};
 use crate::admin::{Server, all_routes, health_routes};
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::control::{Keys, orders, snapshot::remove_snapshot};
+use crate::embedded::{self, Parts};
 use crate::host::{allow_open_files, replica_id};
 use crate::intake::Intake;
 use crate::kafka::consumer::{Kind, Settings, Unplaced};
@@ -28,16 +31,38 @@ use crate::pipeline::handle::Lanes;
 use crate::pipeline::runtime;
 use crate::pipeline::shared::Shared;
 use crate::redis::health::Health;
+use crate::senders::SecretString;
 use crate::start::{self, Say};
 use crate::status::{Running, WorkerStatus};
 use crate::waiting::Waiting;
 use crate::watch::Watch;
 
-/// Runs the worker until a signal ends it.
+/// Starts broker and store inside this process, where the configuration says `embedded`, and enters their addresses. They
+/// run until what is returned is dropped.
+///
+/// # Errors
+/// 1 where they cannot be started.
+pub fn embed(config: &mut Config) -> Result<Option<Parts>, Exit> {
+    if !config.is_embedded() {
+        return Ok(None);
+    }
+    let parts = embedded::start(&all_topics(config)).map_err(|error| Exit::failed(error.to_string()))?;
+    parts.broker.address().clone_into(&mut config.kafka.brokers);
+    config.redis.url = SecretString::new(parts.store.url());
+    Ok(Some(parts))
+}
+
+/// Runs the worker until `stop` comes ([`stop_signal`], for one); `listening` is told where the API is, as soon as it
+/// answers. Embedded parts have to run already ([`embed`]). It returns when everything is drained, and leaves the process
+/// alone unless the drain hangs.
 ///
 /// # Errors
 /// 2 where the start is refused, 1 where a part dies.
-pub async fn run(config: Config) -> Result<(), Exit> {
+pub async fn run(
+    config: Config,
+    stop: impl Future<Output = ()>,
+    listening: impl FnOnce(SocketAddr),
+) -> Result<(), Exit> {
     let config = Arc::new(config);
     allow_open_files(&config)?;
     let id = replica_id();
@@ -61,11 +86,12 @@ pub async fn run(config: Config) -> Result<(), Exit> {
         health: health.clone(),
         kafka: kafka_health,
         lanes: lanes.clone(),
+        embedded: setup::embedded(&config),
         phase: Mutex::new("starting".into()),
         running: OnceLock::new(),
     });
     let servers = listen(&config, &status)?;
-    let stop = stop_signal()?;
+    listening(servers[0].address());
     tokio::pin!(stop);
 
     let unplaced = Unplaced::default();
@@ -107,7 +133,7 @@ pub async fn run(config: Config) -> Result<(), Exit> {
         Settings {
             unplaced: unplaced.clone(),
             client: settings::waiting(&config.kafka).map_err(refused)?,
-            subscribe: settings::waiting_topics(&config.kafka),
+            subscribe: waiting_topics(&config),
             kind: Kind::Waiting,
             drain,
         },
@@ -153,7 +179,7 @@ pub async fn run(config: Config) -> Result<(), Exit> {
 
     let ended = tokio::select! {
         () = &mut stop => None,
-        why = a_part_dies(&status) => Some(why),
+        why = a_part_dies(&status, config.is_embedded()) => Some(why),
         _ = &mut watching => Some("the watch on switches and orders has ended; see the log before this line".into()),
     };
     let result = drain_all(&config, &shared, intake, waiting, ended).await;

@@ -43,8 +43,11 @@ use section::Section;
 /// The compiled-in configuration: every key, its default and the reason for it.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
 
-/// The compiled-in configuration of `postback demo`.
+/// What a run without a file is given over the defaults: the demo's accounts, and parts inside the process.
 pub const DEMO: &str = include_str!("../config/demo.toml");
+
+/// Where the demo's accounts lead until the address of the sandbox in the process is known.
+pub const DEMO_URL: &str = "http://127.0.0.1:9470";
 
 /// librdkafka's own default of `session.timeout.ms`.
 const SESSION_TIMEOUT: Duration = Duration::from_millis(45_000);
@@ -78,60 +81,46 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Loads and checks a configuration.
+    /// Loads and checks a configuration: the defaults, `file` over them (without one what the demo has, [`DEMO`]), `env`
+    /// over both.
     ///
     /// # Errors
     /// Every problem there is.
     pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Problems> {
-        let Some(path) = file else {
-            return Self::build(None, Path::new(""), env).and_then(judged);
-        };
-        let name = overlay::shown(path);
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::build(Some((name, &text)), path.parent().unwrap_or(Path::new("")), env).and_then(judged),
-            Err(error) => {
-                let report = Report::new(Some(name.clone()));
-                report.problem(&Place::File(name, 0), "", format!("cannot be read: {error}"));
-                Err(report.finish())
-            }
-        }
-    }
-
-    /// The configuration of `postback demo`, compiled in.
-    ///
-    /// # Errors
-    /// What the environment makes wrong of it.
-    pub fn demo(env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Problems> {
-        let (config, mut found) = Self::build(Some(("demo.toml".into(), DEMO)), Path::new(""), env)?;
-        // Its parts are embedded, which only files are refused: whoever needs them asks a running demo.
-        found.problems.retain(|p| !(p.reason.starts_with("is \"embedded\"") && matches!(p.place, Place::File(..))));
-        judged((config, found))
-    }
-
-    /// Lays a file's text and the environment over the defaults; `folder` is where the file's relative paths begin.
-    fn build(
-        over: Option<(Arc<str>, &str)>,
-        folder: &Path,
-        env: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<(Config, Problems), Problems> {
         let env: BTreeMap<String, String> = env.into_iter().collect();
-        let report = Report::new(over.as_ref().map(|(name, _)| name.clone()));
+        let report = Report::new(file.map(overlay::shown));
         let Some(defaults) = defaults(&report) else { return Err(report.finish()) };
         let mut tree = defaults.clone();
-        if let Some((name, text)) = over {
-            match parse(&name, text) {
-                Ok(over) => tree::merge(&mut tree, over),
-                Err(problem) => {
-                    report.problem(&problem.place, "", problem.reason);
-                    return Err(report.finish());
-                }
+        let (name, text) = match file {
+            Some(path) => (overlay::shown(path), std::fs::read_to_string(path)),
+            None => ("demo.toml (built in)".into(), Ok(DEMO.to_owned())),
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(error) => {
+                report.problem(&Place::File(name, 0), "", format!("cannot be read: {error}"));
+                return Err(report.finish());
+            }
+        };
+        match parse(&name, &text) {
+            Ok(over) => tree::merge(&mut tree, over),
+            Err(problem) => {
+                report.problem(&problem.place, "", problem.reason);
+                return Err(report.finish());
             }
         }
         overlay::lay(&mut tree, &env, &report);
+        let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
         overlay::fill(&mut tree, "", &overlay::Sources { env: &env, folder }, &report);
 
         let config = assemble(&Section::root(&tree, &defaults, &report));
-        Ok((config, report.finish()))
+        let found = report.finish();
+        if found.problems.is_empty() { Ok(Loaded { config, warnings: found.warnings }) } else { Err(found) }
+    }
+
+    /// Whether broker and store are to be inside the process: both or neither.
+    pub fn is_embedded(&self) -> bool {
+        self.kafka.embedded
     }
 
     /// How long the broker waits for a silent member: the upper bound of the lease.
@@ -151,10 +140,6 @@ impl Config {
         }
         found
     }
-}
-
-fn judged((config, found): (Config, Problems)) -> Result<Loaded, Problems> {
-    if found.problems.is_empty() { Ok(Loaded { config, warnings: found.warnings }) } else { Err(found) }
 }
 
 fn session_timeout(kafka: &kafka::Config) -> Duration {
@@ -187,7 +172,8 @@ fn defaults(report: &Report) -> Option<tree::Table> {
 fn assemble(root: &Section<'_>) -> Config {
     let kafka_section = root.default_section("kafka");
     let kafka = sections::kafka(&kafka_section);
-    let redis = sections::redis(&root.default_section("redis"));
+    let redis_section = root.default_section("redis");
+    let redis = sections::redis(&redis_section);
     let dedupe_section = root.default_section("dedupe");
     let dedupe = sections::dedupe(&dedupe_section);
     let retry = sections::retry(&root.default_section("retry"), None);
@@ -210,6 +196,7 @@ fn assemble(root: &Section<'_>) -> Config {
     rules::lease(&dedupe_section, &dedupe, &drafts, session_timeout(&kafka));
     rules::window(&dedupe_section, &dedupe, &retry, &drafts);
     rules::drain(&intake_section, &intake, &drafts);
+    rules::embedded(&kafka_section, &redis_section, accounts_section.as_ref(), (&kafka, &redis), &drafts);
     let tiers: Vec<String> = retry.tiers.iter().map(|tier| tier.name.clone()).collect();
     rules::topics(&kafka_section, &kafka, &tiers, &drafts);
     if let Some(section) = &accounts_section {

@@ -22,6 +22,7 @@ use postback::senders::Platform;
 Examples:
   postback check --config postback.toml      what is wrong with a configuration
   postback run --config postback.toml        the worker
+  postback run                               the same with nothing installed, to try it: nothing is durable
   postback send --config postback.toml events.json"
 )]
 struct Cli {
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
         Command::Trace(args) => trace::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Run(args) => run::run(&args),
-        Command::Send(args) => load(&args.config).and_then(|config| block_on(send::run(args, &config.kafka))),
+        Command::Send(args) => load(args.config.as_deref()).and_then(|config| block_on(send::run(args, config))),
         Command::Sandbox(args) => serve_fakes(args),
         Command::Accounts(args) => {
             ask(args.access(), async |known| accounts::run(&args, known, &mut std::io::stdout()).await)
@@ -77,21 +78,17 @@ fn main() -> ExitCode {
 
 /// Commands that ask a running worker: the configuration says where its Redis is and which accounts there are.
 fn ask(access: &Access, work: impl AsyncFnOnce(&Known<'_>) -> anyhow::Result<()>) -> Result<(), Exit> {
-    let file = access
-        .config
-        .as_deref()
-        .ok_or_else(|| Exit::usage("--config FILE is missing: the worker's configuration says where its Redis is"))?;
-    let config = load(file)?;
+    let config = load(access.config.as_deref())?;
     let accounts: Vec<(Platform, Arc<str>)> = config.accounts.values().map(|a| (a.platform, a.name.clone())).collect();
-    let listen = config.admin.listen.to_string();
-    let known = Known { redis: &config.redis, accounts: &accounts, admin_listen: &listen };
+    let admin = access.admin.clone().unwrap_or_else(|| format!("http://{}", config.admin.listen));
+    let known = Known { redis: &config.redis, accounts: &accounts, admin: &admin };
     block_on(async { work(&known).await.map_err(|error| Exit::failed(format!("{error:#}"))) })
 }
 
 /// The fakes know what the configuration says of each account; without one, example accounts.
 fn serve_fakes(args: sandbox::SandboxArgs) -> Result<(), Exit> {
     let accounts = match &args.config {
-        Some(file) => sandbox::accounts(&load(file)?),
+        Some(file) => sandbox::accounts(&load(Some(file))?),
         None => SandboxAccount::examples(),
     };
     args.faults().map_err(|error| Exit::usage(format!("{error:#}")))?;

@@ -3,6 +3,7 @@
 pub mod batcher;
 pub mod facts;
 pub mod health;
+pub mod scripts;
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::senders::SecretString;
 /// `[redis]`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `redis://`, `rediss://`, or `embedded`. May carry a password.
+    /// `redis://`, `rediss://`; `embedded` until the embedded store's address is known. May carry a password.
     pub url: SecretString,
     /// Before every key.
     pub prefix: String,

@@ -38,6 +38,8 @@ pub struct WorkerStatus {
     pub kafka: Arc<KafkaHealth>,
     /// All lanes.
     pub lanes: Arc<Lanes>,
+    /// Where the parts inside this process listen; null where Kafka and Redis are real.
+    pub embedded: Value,
     /// What the start waits for.
     pub phase: Mutex<String>,
     /// Once everything runs.
@@ -60,6 +62,23 @@ impl WorkerStatus {
             tracing::warn!("{phase}");
             phase.clone_into(&mut now);
         }
+    }
+
+    /// A partition whose oldest records are gone though they were not read. A real broker's retention does that, and then
+    /// a person decides; the embedded broker does it when more than 5 MiB wait, and then there is nothing to decide.
+    pub fn dropped(&self) -> Option<String> {
+        let consumers = self.running.get().map_or(&[][..], |r| &r.consumers);
+        let snapshots = consumers.iter().map(|c| c.view.snapshot()).collect::<Vec<_>>();
+        snapshots.iter().flat_map(|s| &s.partitions).find_map(|p| {
+            let parked = p.parked.as_ref().filter(|parked| parked.committed.is_some_and(|at| at < parked.low))?;
+            Some(format!(
+                "the embedded broker has dropped {} records of {}/{} unread: it keeps 5 MiB of a partition; send more \
+                 slowly, or use a real Kafka",
+                parked.hole(),
+                p.topic,
+                p.partition
+            ))
+        })
     }
 
     fn snapshot(&self) -> snapshot::ReplicaSnapshot {
@@ -178,7 +197,7 @@ impl Status for WorkerStatus {
         json!({
             "id": self.id,
             "version": env!("CARGO_PKG_VERSION"),
-            "embedded": null,
+            "embedded": self.embedded,
             "ready": readiness.ready,
             "why": readiness.why,
             "dependencies": readiness.dependencies,

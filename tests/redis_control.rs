@@ -162,7 +162,7 @@ async fn the_commands_show_and_change_what_stands_in_redis() {
     let (mut c, keys, redis) = fresh().await;
     let accounts: [(Platform, Arc<str>); 2] =
         [(Platform::Qihoo360, "acme-ps".into()), (Platform::Baizhu, "acme-bz".into())];
-    let known = Known { redis: &redis, accounts: &accounts, admin_listen: "127.0.0.1:1" };
+    let known = Known { redis: &redis, accounts: &accounts, admin: "http://127.0.0.1:1" };
     let snapshot = ReplicaSnapshot {
         id: "w1".into(),
         at_ms: 1,

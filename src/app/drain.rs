@@ -1,6 +1,7 @@
 //! What runs until something ends it, and how it then ends: signals, a part that dies, the drain.
 
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +19,10 @@ const AFTER_DRAIN: Duration = Duration::from_secs(8);
 const INTERRUPTED: i32 = 130;
 
 /// The first SIGTERM or SIGINT; a second one exits at once.
-pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
+///
+/// # Errors
+/// 1 where they cannot be watched.
+pub fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
     let failed = |error: std::io::Error| Exit::failed(format!("signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -32,12 +36,15 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
 }
 
 /// Every second: a thread that ended takes the process with it, which is restarted and reads on.
-pub(super) async fn a_part_dies(status: &WorkerStatus) -> String {
+pub(super) async fn a_part_dies(status: &WorkerStatus, embedded: bool) -> String {
     use crate::admin::Status as _;
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         if !status.live() {
             return "a consumer or lane thread has ended; see the log before this line".into();
+        }
+        if let Some(why) = status.dropped().filter(|_| embedded) {
+            return why;
         }
     }
 }
@@ -55,11 +62,14 @@ pub(super) async fn drain_all(
         None => tracing::info!(drain_timeout = ?drain, "stopping: finishing what is under way"),
         Some(why) => tracing::error!("stopping: {why}"),
     }
-    // Below the orchestrator's grace period, whatever hangs: what is not finished is read again.
+    // Below the orchestrator's grace period, whatever hangs: what is not finished is read again. Whoever runs the worker
+    // inside its own process goes on after it: the watchman leaves with the drain.
+    let (drained, hangs) = std::sync::mpsc::channel::<()>();
     std::thread::spawn(move || {
-        std::thread::sleep(drain + AFTER_DRAIN);
-        tracing::error!("the drain took too long; leaving all the same");
-        std::process::exit(1);
+        if hangs.recv_timeout(drain + AFTER_DRAIN) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!("the drain took too long; leaving all the same");
+            std::process::exit(1);
+        }
     });
     intake.handle.shutdown(drain);
     waiting.handle.shutdown(drain);
@@ -72,6 +82,7 @@ pub(super) async fn drain_all(
         results.into_iter().collect::<Result<Vec<()>, _>>()
     })
     .await;
+    drop(drained);
     match (ended, joined) {
         (Some(why), _) => Err(Exit::failed(why)),
         (None, Ok(Ok(_))) => {

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::kafka::topics;
+use crate::kafka::{settings, topics};
 use crate::metrics::{Metrics, Setup};
 use crate::pipeline::shared::Topics;
 
 /// Every series of every configured account, tier and topic.
 pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
     let tiers: Vec<String> = config.retry.tiers.iter().map(|t| t.name.clone()).collect();
-    let names: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
-    let accounts: Vec<&str> = config.accounts.keys().map(|n| &**n).collect();
     let inputs = config.kafka.input.iter().filter(|i| !i.starts_with('^')).cloned();
     let below =
         |name: &String| name.starts_with(&config.kafka.retry_prefix) || name.starts_with(&config.kafka.parked_prefix);
-    let owned = topics::owned_topics(&config.kafka, &names, &accounts).into_iter().map(|t| t.name).filter(below);
+    let owned = owned(config).into_iter().map(|t| t.name).filter(below);
     let metrics = Metrics::new(Setup {
         accounts: config.accounts.values().map(|a| (a.platform, a.name.clone())).collect(),
         tiers: &tiers,
@@ -27,6 +25,37 @@ pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
         counters.set_secret_windows(account.credentials.iter().map(|c| (c.not_before_ms, c.not_after_ms)).collect());
     }
     metrics
+}
+
+/// Every topic that has to be there, and its number of partitions: what the embedded broker is made with.
+pub(super) fn all_topics(config: &Config) -> Vec<(String, i32)> {
+    let inputs = config.kafka.input.iter().map(|name| (name.clone(), config.kafka.partitions));
+    inputs.chain(owned(config).into_iter().map(|topic| (topic.name, topic.partitions))).collect()
+}
+
+/// What the waiting consumer subscribes to: patterns, so that tiers removed from the configuration still drain. The
+/// embedded broker holds no other topics than those of the configuration, and takes no patterns.
+pub(super) fn waiting_topics(config: &Config) -> Vec<String> {
+    if !config.is_embedded() {
+        return settings::waiting_topics(&config.kafka);
+    }
+    let prefixes = [&config.kafka.retry_prefix, &config.kafka.parked_prefix].map(|prefix| format!("{prefix}."));
+    let waits = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    owned(config).into_iter().map(|topic| topic.name).filter(waits).collect()
+}
+
+fn owned(config: &Config) -> Vec<topics::OwnedTopic> {
+    let tiers: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
+    let accounts: Vec<&str> = config.accounts.keys().map(|name| &**name).collect();
+    topics::owned_topics(&config.kafka, &tiers, &accounts)
+}
+
+/// What status says of embedded parts.
+pub(super) fn embedded(config: &Config) -> serde_json::Value {
+    if !config.is_embedded() {
+        return serde_json::Value::Null;
+    }
+    serde_json::json!({ "kafka": config.kafka.brokers, "redis": config.redis.url.expose() })
 }
 
 /// The names of the worker's own topics.

@@ -16,7 +16,7 @@ use crate::kafka::{parking_topic, tier_topic};
 
 Exit code: 0 where `postback run` would start with this configuration, 2 where it would not.")]
 pub struct Args {
-    /// The configuration file; without it the compiled-in defaults and the environment are checked.
+    /// The configuration file; without it, what `postback run` without a file would use.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod blocked;
 pub mod check;
 pub mod dead_letters;
+pub mod embedded;
 pub mod preview;
 pub mod reach;
 mod reading;
@@ -18,7 +19,7 @@ pub mod unblock;
 use std::io::Write;
 use std::path::Path;
 
-use crate::config::{Config, Loaded, Problems, environment};
+use crate::config::{Config, environment};
 
 /// How a command failed: its exit code and what to tell.
 #[derive(Debug)]
@@ -46,16 +47,12 @@ impl Exit {
     }
 }
 
-/// Loads the configuration for a command; warnings go to standard error.
+/// Loads the configuration for a command, that of the demo where no file is given; warnings go to standard error.
 ///
 /// # Errors
 /// 2, with every problem.
-pub fn load(file: &Path) -> Result<Config, Exit> {
-    accept(Config::load(Some(file), environment()))
-}
-
-fn accept(loaded: Result<Loaded, Problems>) -> Result<Config, Exit> {
-    match loaded {
+pub fn load(file: Option<&Path>) -> Result<Config, Exit> {
+    match Config::load(file, environment()) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 eprintln!("warning: {warning}");
@@ -68,17 +65,6 @@ fn accept(loaded: Result<Loaded, Problems>) -> Result<Config, Exit> {
             }
             Err(Exit::usage(found.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
         }
-    }
-}
-
-/// As [`load`]; without a file the compiled-in configuration of `postback demo`.
-///
-/// # Errors
-/// 2, with every problem.
-pub fn load_or_demo(file: Option<&Path>) -> Result<Config, Exit> {
-    match file {
-        Some(file) => load(file),
-        None => accept(Config::demo(environment())),
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::table::time;
-use super::{Exit, load_or_demo, print, print_json};
+use super::{Exit, load, print, print_json};
 use crate::kafka::now_ms;
 use crate::preview::{Accepted, Preview, Previewer, Refused};
 
@@ -47,7 +47,7 @@ pub struct Args {
 /// # Errors
 /// 3 where the event would be a dead letter, 2 where its account cannot send.
 pub fn run(args: &Args) -> Result<(), Exit> {
-    let config = load_or_demo(args.config.as_deref())?;
+    let config = load(args.config.as_deref())?;
     let value = read(&args.file)?;
     match Previewer::new(&config).look(Some(&value), Vec::new(), args.now.unwrap_or_else(now_ms)) {
         Preview::Accepted(accepted) if args.json => print_json(&accepted.json(args.show_secrets)),
@@ -124,7 +124,7 @@ mod tests {
     const NOW: i64 = 1_736_899_201_000;
 
     fn look(file: &str) -> Preview {
-        let config = Config::demo([]).unwrap_or_else(|found| panic!("{found}")).config;
+        let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
         let path = format!("{}/config/examples/{file}", env!("CARGO_MANIFEST_DIR"));
         Previewer::new(&config).look(Some(&std::fs::read(path).unwrap()), Vec::new(), NOW)
     }

@@ -3,13 +3,10 @@
 
 use std::path::PathBuf;
 
-use super::source::{Api, Known};
-use super::{Exit, load_or_demo};
+use super::source::Known;
+use super::{Exit, embedded, load};
 use crate::config::Config;
 use crate::kafka::topics::Cluster;
-use crate::senders::SecretString;
-
-const EMBEDDED: &str = "embedded";
 
 /// Options of commands that look into Kafka and Redis.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -20,13 +17,6 @@ pub struct Reach {
     /// Where Kafka and Redis are embedded: the running worker that has them [default: admin.listen]
     #[arg(long, value_name = "URL")]
     admin: Option<String>,
-    /// That worker's admin.token, where it has one
-    #[arg(long, value_name = "TOKEN", env = "POSTBACK_ADMIN_TOKEN", hide_env_values = true, value_parser = secret)]
-    token: Option<SecretString>,
-}
-
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
-    Ok(SecretString::new(text))
 }
 
 impl Reach {
@@ -35,31 +25,9 @@ impl Reach {
     /// # Errors
     /// 2 where the configuration is bad, 1 where nobody has the embedded parts.
     pub fn config(&self) -> Result<Config, Exit> {
-        let mut config = load_or_demo(self.config.as_deref())?;
-        if config.kafka.brokers == EMBEDDED || config.redis.url.expose() == EMBEDDED {
-            super::block_on(async { self.ask(&mut config).await.map_err(|e| Exit::failed(format!("{e:#}"))) })?;
-        }
+        let mut config = load(self.config.as_deref())?;
+        super::block_on(embedded::reach(&mut config, self.admin.as_deref()))?;
         Ok(config)
-    }
-
-    async fn ask(&self, config: &mut Config) -> anyhow::Result<()> {
-        use anyhow::Context as _;
-        let base = self.admin.clone().unwrap_or_else(|| format!("http://{}", config.admin.listen));
-        let status = Api::new(&base, self.token.clone())?.get("status").await.context(
-            "Kafka and Redis are embedded in a running worker, and none answers: start `postback demo`, or name one \
-             with --admin",
-        )?;
-        let part = |name: &str| {
-            let address = status["embedded"][name].as_str().map(ToOwned::to_owned);
-            address.with_context(|| format!("the worker at {base} has no embedded {name}: name one with --config"))
-        };
-        if config.kafka.brokers == EMBEDDED {
-            config.kafka.brokers = part("kafka")?;
-        }
-        if config.redis.url.expose() == EMBEDDED {
-            config.redis.url = SecretString::new(part("redis")?);
-        }
-        Ok(())
     }
 }
 
@@ -76,7 +44,7 @@ pub fn cluster(config: &Config) -> Result<Cluster, Exit> {
 /// # Errors
 /// 1: it does not answer.
 pub async fn redis(config: &Config) -> Result<::redis::aio::MultiplexedConnection, Exit> {
-    let known = Known { redis: &config.redis, accounts: &[], admin_listen: "" };
+    let known = Known { redis: &config.redis, accounts: &[], admin: "" };
     known.connect().await.map_err(|e| Exit::failed(format!("{e:#}")))
 }
 

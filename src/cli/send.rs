@@ -10,6 +10,8 @@ use futures_util::stream::FuturesUnordered;
 use serde_json::value::RawValue;
 
 use crate::cli::Exit;
+use crate::cli::embedded::reach;
+use crate::config::Config;
 use crate::kafka::producer::{Producer, PublishError};
 
 /// Publishes events to the input topic.
@@ -17,6 +19,7 @@ use crate::kafka::producer::{Producer, PublishError};
 #[command(after_help = "\
 Examples:
   postback send --config postback.toml events.json     a JSON array, or one event per line
+  postback send events.json                            to a running `postback demo` or `postback run`
   jq -c . event.json | postback send --config postback.toml -
   postback send --config postback.toml --topic conversions.eu -   where kafka.input is a pattern
 
@@ -25,9 +28,12 @@ input is JSON. An event that the worker will not accept is published all the sam
 pub struct Args {
     /// File of events; `-` reads standard input.
     pub file: PathBuf,
-    /// Configuration file: where Kafka is.
+    /// Configuration file: where Kafka is; without one, that of a running `postback demo`.
     #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    pub config: Option<PathBuf>,
+    /// Where Kafka is embedded: the worker that has it, e.g. http://127.0.0.1:9464 (the default).
+    #[arg(long, value_name = "URL")]
+    pub admin: Option<String>,
     /// Topic to publish to; needed where kafka.input is a pattern or more than one topic.
     #[arg(long)]
     pub topic: Option<String>,
@@ -42,13 +48,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// 3 where the input is no JSON, 2 where the topic is not clear, 1 where Kafka does not take it.
-pub async fn run(args: Args, kafka: &crate::kafka::Config) -> Result<(), Exit> {
-    let topic = topic(&args, kafka)?;
+pub async fn run(args: Args, mut config: Config) -> Result<(), Exit> {
+    let topic = topic(&args, &config.kafka)?;
     let text = read(&args.file)?;
     let events = parse(&text)?;
     if events.is_empty() {
         return Err(Exit::input("there is no event in the input: expected a JSON array, or one event per line"));
     }
+    reach(&mut config, args.admin.as_deref()).await?;
+    let kafka = &config.kafka;
     let producer = Producer::new(kafka).map_err(|e| Exit::failed(format!("kafka: {e}")))?;
     let mut under_way = FuturesUnordered::new();
     let (mut done, mut shown, began) = (0_usize, Instant::now(), Instant::now());

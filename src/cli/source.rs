@@ -9,6 +9,7 @@ use ::redis::aio::MultiplexedConnection;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
+use super::embedded::find;
 use crate::control::{Keys, closest, unknown_account};
 use crate::mask::mask_text;
 use crate::redis::Config;
@@ -19,10 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Options of every command that asks a running worker.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Access {
-    /// The worker's configuration file
+    /// The worker's configuration file; without one, a running `postback demo` is asked
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Ask the worker at this address instead of Redis, e.g. http://127.0.0.1:9464
+    /// Ask the worker at this address instead of Redis, e.g. http://127.0.0.1:9464 (the default where Redis is embedded)
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
     /// The worker's admin.token, where it has one
@@ -41,8 +42,8 @@ pub struct Known<'a> {
     pub redis: &'a Config,
     /// Every configured account.
     pub accounts: &'a [(Platform, Arc<str>)],
-    /// `admin.listen`: asked for the address of an embedded store.
-    pub admin_listen: &'a str,
+    /// URL of a worker's API: asked for the address of an embedded store.
+    pub admin: &'a str,
 }
 
 impl Known<'_> {
@@ -63,7 +64,7 @@ impl Known<'_> {
         Keys::new(&self.redis.prefix)
     }
 
-    /// A connection to Redis; that of a running `postback demo` where it is embedded.
+    /// A connection to Redis; to that of a running `postback demo` where it is embedded.
     ///
     /// # Errors
     /// Nobody answers; the text says what was tried, without credentials.
@@ -71,7 +72,7 @@ impl Known<'_> {
         // A second installation is refused and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url = match self.redis.url.expose() {
-            "embedded" => SecretString::new(self.embedded_store().await?),
+            "embedded" => SecretString::new(find(self.admin).await?.redis),
             _ => self.redis.url.clone(),
         };
         let shown = mask_text(url.expose()).into_owned();
@@ -84,20 +85,6 @@ impl Known<'_> {
             .get_multiplexed_async_connection_with_config(&config)
             .await
             .map_err(|error| anyhow::anyhow!("Redis at {shown} does not answer: {}", mask_text(&error.to_string())))
-    }
-
-    async fn embedded_store(&self) -> anyhow::Result<String> {
-        let api = Api::new(&format!("http://{}", self.admin_listen), None)?;
-        let status = api.get("status").await.context(
-            "Redis is embedded in a running worker, and none answers: start `postback demo`, or name one with --admin",
-        )?;
-        let url = status["embedded"]["redis"].as_str().map(ToOwned::to_owned);
-        url.with_context(|| {
-            format!(
-                "the worker at {} has no embedded Redis: set redis.url, or start `postback demo`",
-                self.admin_listen
-            )
-        })
     }
 }
 
@@ -183,7 +170,7 @@ mod tests {
     use super::*;
 
     fn known<'a>(redis: &'a Config, accounts: &'a [(Platform, Arc<str>)]) -> Known<'a> {
-        Known { redis, accounts, admin_listen: "127.0.0.1:1" }
+        Known { redis, accounts, admin: "http://127.0.0.1:1" }
     }
 
     #[test]

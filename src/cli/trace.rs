@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn where_nothing_is_known_the_text_says_what_was_looked_at() {
-        let config = Config::demo([]).unwrap_or_else(|found| panic!("{found}")).config;
+        let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
         let text = nothing(&config, "t-1");
         assert!(text.contains("postback.retry.*") && text.contains("postback.dlt"), "{text}");
         assert!(!text.contains("kafka.receipts"));

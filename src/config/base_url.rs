@@ -49,6 +49,17 @@ pub(super) fn check(text: &str, allowed: Allowed) -> Result<String, Vec<String>>
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
+/// Whether a URL, as it came out of [`check`], leads to this host and nowhere else.
+pub(super) fn is_loopback(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical().is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
 /// Judges what the URL states; names are judged again when they are resolved. The parser has already turned decimal,
 /// octal and hexadecimal spellings into plain addresses.
 fn private(url: &Url) -> Option<&'static str> {

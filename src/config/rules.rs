@@ -6,10 +6,13 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::accounts::Draft;
+use super::base_url;
 use super::section::Section;
+use super::sections::EMBEDDED;
 use super::value::show;
 use crate::kafka;
 use crate::pipeline::config::{Dedupe, Inline, Intake, Limits, Retry};
+use crate::redis as store;
 
 /// What a claim needs before the first try and after the last one.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -138,6 +141,58 @@ pub(super) fn drain(section: &Section<'_>, intake: &Intake, drafts: &[Draft]) {
             ),
         );
     }
+}
+
+/// Embedded parts come together, and nothing leaves the host with them: they forget what was sent.
+pub(super) fn embedded(
+    kafka_section: &Section<'_>,
+    redis_section: &Section<'_>,
+    accounts: Option<&Section<'_>>,
+    (kafka, redis): (&kafka::Config, &store::Config),
+    drafts: &[Draft],
+) {
+    let blamed = |section: &Section<'_>, key: &str| section.report.blames(&section.key(key));
+    if blamed(kafka_section, "brokers") || blamed(redis_section, "url") {
+        return;
+    }
+    match (kafka.embedded, redis.url.expose() == EMBEDDED) {
+        (false, false) => return,
+        (true, false) => {
+            kafka_section.problem("brokers", one_alone("redis.url", "Kafka"));
+            return;
+        }
+        (false, true) => {
+            redis_section.problem("url", one_alone("kafka.brokers", "Redis"));
+            return;
+        }
+        (true, true) => {}
+    }
+    if kafka.input.iter().any(|input| input.starts_with('^')) {
+        kafka_section.problem("input", "holds a pattern; the embedded broker needs the names of its topics");
+    }
+    let Some(accounts) = accounts else { return };
+    for account in drafts.iter().filter_map(|d| d.account.as_ref()) {
+        if account.base_urls.iter().all(|url| base_url::is_loopback(url)) {
+            continue;
+        }
+        let own = accounts.peek(&account.name).and_then(|node| node.table());
+        let key = if own.as_ref().is_some_and(|t| t.contains_key("base_urls")) { "base_urls" } else { "base_url" };
+        let place = own.as_ref().and_then(|t| t.get(key)).map(|node| node.place.clone());
+        accounts.report.problem(
+            &place.unwrap_or_else(|| accounts.place(&account.name)),
+            &accounts.key(&format!("{}.{key}", account.name)),
+            format!(
+                "account {} does not lead to this host, and the embedded broker and store forget what was sent: set {key} to a sandbox (postback sandbox) on 127.0.0.1, or name a real Kafka and Redis",
+                account.name
+            ),
+        );
+    }
+}
+
+fn one_alone(other: &str, own: &str) -> String {
+    format!(
+        "is \"embedded\", but {other} is not: one would forget what the other remembers; name a real {own} here, or set {other} = \"embedded\" too"
+    )
 }
 
 /// No topic has two roles, and no input is written by the worker itself.

@@ -24,6 +24,9 @@ const START_FROM: &[(&str, Option<StartFrom>)] =
 const WHEN_UNAVAILABLE: &[(&str, Option<WhenUnavailable>)] =
     &[("hold", Some(WhenUnavailable::Hold)), ("deliver", Some(WhenUnavailable::Deliver))];
 
+/// Broker and store inside the process.
+pub(super) const EMBEDDED: &str = "embedded";
+
 /// What is there without a file says so itself: `embedded` keeps nothing, so nobody gets it by forgetting a line.
 fn stated(section: &Section<'_>, key: &'static str, example: &str) {
     if section.report.blames(&section.key(key)) {
@@ -31,11 +34,6 @@ fn stated(section: &Section<'_>, key: &'static str, example: &str) {
     }
     if !section.is_stated(key) {
         section.problem(key, format!("is not stated; name it in the configuration file, e.g. {key} = \"{example}\""));
-    } else if section.get(key, text) == "embedded" {
-        section.problem(
-            key,
-            format!("is \"embedded\", which this version does not have; name a real one, e.g. \"{example}\""),
-        );
     }
 }
 
@@ -44,6 +42,7 @@ pub(super) fn kafka(section: &Section<'_>) -> kafka::Config {
     stated(section, "brokers", "host:9092,host2:9092");
     let properties = section.default_section("properties");
     let config = kafka::Config {
+        embedded: brokers == EMBEDDED,
         brokers,
         group: section.get("group", words),
         input: section.get("input", inputs),
@@ -120,7 +119,7 @@ pub(super) fn redis(section: &Section<'_>) -> store::Config {
 
 fn redis_url(node: &Node) -> Result<String, String> {
     let url = words(node)?;
-    if url == "embedded" {
+    if url == EMBEDDED {
         return Ok(url);
     }
     let scheme = url.starts_with("redis://") || url.starts_with("rediss://");

@@ -9,6 +9,7 @@ use ::redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
 
 use super::{AuditEntry, By, Keys, audit, json};
+use crate::redis::scripts::Script;
 
 /// Where a parked partition goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,10 +138,6 @@ pub async fn read_orders(
     Ok(hash.into_iter().filter_map(read).collect())
 }
 
-/// Deletes exactly this value; a newer order stays. `KEYS[1]` hash, `ARGV` field and value.
-pub const TAKE: &str =
-    "if redis.call('HGET',KEYS[1],ARGV[1])==ARGV[2] then return redis.call('HDEL',KEYS[1],ARGV[1]) end return 0";
-
 /// Takes an order away, so that it is carried out once; `true` where it was there as `text` says. Another one that has
 /// taken its place stays.
 ///
@@ -152,14 +149,7 @@ pub async fn take_order(
     place: &Place,
     text: &str,
 ) -> RedisResult<bool> {
-    ::redis::cmd("EVAL")
-        .arg(TAKE)
-        .arg(1)
-        .arg(keys.orders())
-        .arg(place.to_string())
-        .arg(text)
-        .query_async(connection)
-        .await
+    Script::TakeOrder.eval(keys.orders().as_bytes()).arg(place.to_string()).arg(text).query_async(connection).await
 }
 
 /// Partitions that were parked for want of an offset and that nobody has placed yet.

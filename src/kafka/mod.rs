@@ -16,8 +16,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// `[kafka]`.
 #[derive(Clone)]
 pub struct Config {
-    /// `host:port,…`, or `embedded`.
+    /// `host:port,…`; `embedded` until the embedded broker's address is known.
     pub brokers: String,
+    /// The broker is the embedded one, which is not all of Kafka: topics are there and not looked at, by name and not by
+    /// pattern, and nothing of it is durable.
+    pub embedded: bool,
     /// Consumer group of the inputs; `<group>.wait` reads tiers and parking.
     pub group: String,
     /// Topics, or patterns that begin with `^`.

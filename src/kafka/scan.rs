@@ -200,6 +200,7 @@ mod tests {
 
     fn config(brokers: String) -> Config {
         Config {
+            embedded: false,
             brokers,
             group: "postback".into(),
             input: vec!["conversions".into()],

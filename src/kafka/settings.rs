@@ -241,6 +241,7 @@ mod tests {
     fn config(properties: &[(&str, &str)]) -> Config {
         Config {
             brokers: "127.0.0.1:1".into(),
+            embedded: false,
             group: "postback".into(),
             input: vec!["conversions".into()],
             start_from: StartFrom::Earliest,

@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use crate::pipeline::claim::{
     Applicant, CLAIM_LIFE_MS, Claim, Done, Judgement, Key, Replaced, Token, Value, judge, judge_confirm,
 };
-use crate::pipeline::claim_scripts::{MARK, RELEASE, TAKE_OVER};
 use crate::pipeline::recent::{Recent, Remembered};
 use crate::pipeline::tries::TakingOver;
 pub use crate::pipeline::tries::{ClaimTry, ConfirmTry};
 use crate::pipeline::turns::{Turn, Turns};
-use crate::redis::batcher::{Batcher, Script, StoreError};
+use crate::redis::batcher::{Batcher, StoreError};
+use crate::redis::scripts::Script;
 
 /// How a claim was answered.
 pub enum Granted {
@@ -50,9 +50,6 @@ pub struct Dedupe {
     prefix: Box<str>,
     pub(super) window_ms: u64,
     lease: Duration,
-    take_over: Script,
-    release: Script,
-    mark: Script,
     turns: Turns,
     pub(super) recent: RefCell<Recent>,
     /// How often the primary has changed.
@@ -67,9 +64,6 @@ impl Dedupe {
             prefix: prefix.into(),
             window_ms: window.as_millis() as u64,
             lease,
-            take_over: Script::new(TAKE_OVER),
-            release: Script::new(RELEASE),
-            mark: Script::new(MARK),
             turns: Turns::default(),
             recent: RefCell::new(Recent::new()),
             changes: Cell::new(0),
@@ -120,7 +114,7 @@ impl Dedupe {
                     let min_age = if stale { self.lease.as_millis() as i64 } else { -1 };
                     attempt.taking_over = Some(TakingOver { old: old.clone(), stale, own });
                     let args = [&old[..], new.as_bytes(), &number(CLAIM_LIFE_MS), &number(min_age)];
-                    let reply = self.batcher.script(&self.take_over, &key, &args).await?;
+                    let reply = self.batcher.script(Script::TakeOver, &key, &args).await?;
                     match (reply, attempt.taking_over.take()) {
                         (Reply::Int(1), Some(taken)) => break taken.succeeded(applicant),
                         (Reply::Int(_), _) => return Ok(Granted::Busy { unknown: false }),
@@ -184,7 +178,7 @@ impl Dedupe {
             Replaced::Stale(old) => (old, CLAIM_LIFE_MS - self.lease.as_millis() as u64),
             Replaced::Unknown(old) => (old, self.window_ms),
         };
-        self.batcher.script(&self.release, key, &[holder(token).as_bytes(), old, &number(life)]).await
+        self.batcher.script(Script::Release, key, &[holder(token).as_bytes(), old, &number(life)]).await
     }
 
     /// Begins a confirm.
@@ -247,7 +241,7 @@ impl Dedupe {
         }
         let holder = claim.map_or_else(String::new, |c| holder(c.token));
         let args = [holder.as_bytes(), value.as_bytes(), &number(self.window_ms)];
-        let reply = self.batcher.script(&self.mark, &self.redis_key(applicant.key), &args).await?;
+        let reply = self.batcher.script(Script::Mark, &self.redis_key(applicant.key), &args).await?;
         if reply == Reply::Int(1) {
             self.remember(applicant, mark, account, false);
         } else if claim.is_some() {

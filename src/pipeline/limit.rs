@@ -15,9 +15,9 @@ use rand::Rng;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::pipeline::claim_scripts::{PUSH_BACK, RESERVE};
-use crate::redis::batcher::{Batcher, Script, StoreError};
+use crate::redis::batcher::{Batcher, StoreError};
 use crate::redis::health::Health;
+use crate::redis::scripts::Script;
 
 /// Reserved ahead at most.
 const AHEAD: Duration = Duration::from_millis(100);
@@ -31,8 +31,6 @@ pub struct Limiter {
     batcher: Batcher,
     key: Vec<u8>,
     interval_us: u64,
-    reserve: Script,
-    push: Script,
     waiting: RefCell<VecDeque<oneshot::Sender<Instant>>>,
     wake: Notify,
     /// Nothing is sent before: a push-back that came after slots were handed out.
@@ -84,8 +82,6 @@ impl Limiter {
             batcher,
             key: key.into_bytes(),
             interval_us: interval_us(rps),
-            reserve: Script::new(RESERVE),
-            push: Script::new(PUSH_BACK),
             waiting: RefCell::default(),
             wake: Notify::new(),
             not_before: Cell::new(Instant::now()),
@@ -123,7 +119,7 @@ impl Limiter {
         self.not_before.set(self.not_before.get().max(Instant::now() + wait));
         // The reservation allows 100 ms ahead of the free time; added here, so that no slot comes early.
         let us = (wait + AHEAD).as_micros().to_string();
-        self.batcher.script(&self.push, &self.key, &[us.as_bytes()]).await.map(drop)
+        self.batcher.script(Script::PushBack, &self.key, &[us.as_bytes()]).await.map(drop)
     }
 
     /// How long this lane still keeps back.
@@ -204,7 +200,7 @@ impl Limiter {
             (n.to_string(), self.interval_us.to_string(), (AHEAD.as_micros() as u64).to_string());
         let reply = self
             .batcher
-            .script(&self.reserve, &self.key, &[n.as_bytes(), interval.as_bytes(), ahead.as_bytes()])
+            .script(Script::Reserve, &self.key, &[n.as_bytes(), interval.as_bytes(), ahead.as_bytes()])
             .await?;
         match &reply {
             Reply::Array(parts) => match parts[..] {

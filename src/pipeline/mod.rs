@@ -3,7 +3,6 @@
 
 pub mod address;
 pub mod claim;
-mod claim_scripts;
 pub mod config;
 pub mod dedupe;
 pub mod delivery;

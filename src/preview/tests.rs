@@ -5,7 +5,7 @@ use super::*;
 const NOW: i64 = 1_736_899_201_000;
 
 fn previewer() -> Previewer {
-    Previewer::new(&Config::demo([]).unwrap_or_else(|found| panic!("{found}")).config)
+    Previewer::new(&Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config)
 }
 
 fn order(edit: impl FnOnce(&mut Value)) -> Vec<u8> {
@@ -50,7 +50,7 @@ fn every_example_is_accepted_and_its_object_is_the_contracts() {
         }
         assert_eq!(request.len(), 6);
     }
-    let demo = Config::demo([]).unwrap_or_else(|found| panic!("{found}")).config;
+    let demo = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
     assert_eq!(accounts, demo.accounts.keys().map(ToString::to_string).collect(), "each account has an example");
 }
 
@@ -70,7 +70,7 @@ fn the_secret_shows_only_where_it_is_asked_for() {
 #[test]
 fn a_token_in_the_accounts_own_path_is_masked() {
     let env = [("POSTBACK__ACCOUNTS__DEMO_360_PS__PATH".to_owned(), "/x?access_token=0123456789abcdef0123".to_owned())];
-    let config = Config::demo(env).unwrap_or_else(|found| panic!("{found}")).config;
+    let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;
     let found = accepted(Previewer::new(&config).look(Some(&order(|_| {})), Vec::new(), NOW));
     assert!(!found.request.url(false).contains("456789abcdef01"), "{}", found.request.url(false));
     assert!(found.request.url(true).ends_with("/x?access_token=0123456789abcdef0123"));
@@ -102,7 +102,7 @@ fn the_deadline_is_the_natural_days_last_start_or_the_events_own() {
 #[test]
 fn a_first_attempt_in_the_guard_waits_and_its_deadline_is_the_next_days() {
     let env = [("POSTBACK__ACCOUNTS__DEMO_360_PS__NATURAL_DAY__GUARD".to_owned(), "60s".to_owned())];
-    let config = Config::demo(env).unwrap_or_else(|found| panic!("{found}")).config;
+    let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;
     let day_end = 1_736_956_800_000;
     let look = |now| accepted(Previewer::new(&config).look(Some(&order(|_| {})), Vec::new(), now));
     assert_eq!(look(day_end - 60_001).deadline_ms, Some(day_end - 60_000));
@@ -141,7 +141,7 @@ fn what_is_refused_says_what_its_dead_letter_would() {
 fn an_account_whose_credential_has_ended_halts() {
     let env =
         [("POSTBACK__ACCOUNTS__DEMO_360_PS__SECRETS__0__NOT_AFTER".to_owned(), "2025-01-01T00:00:00Z".to_owned())];
-    let config = Config::demo(env).unwrap_or_else(|found| panic!("{found}")).config;
+    let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;
     let found = Previewer::new(&config).look(Some(&order(|_| {})), Vec::new(), NOW);
     let Preview::Halted(why) = found else { panic!("{found:?}") };
     assert!(why.starts_with("accounts.demo-360-ps.secrets: "), "{why}");

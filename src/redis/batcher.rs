@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::redis::health::Health;
+use crate::redis::scripts::Script;
 
 /// Commands in one pipeline at most.
 const BATCH: usize = 256;
@@ -27,19 +28,6 @@ pub enum StoreError {
     Unavailable(String),
     /// The command ran, but the store has lost its epoch: what it says of the past is worth nothing.
     Forgotten,
-}
-
-/// A script and its hash, so that the text travels once per server.
-pub struct Script {
-    text: &'static str,
-    sha: String,
-}
-
-impl Script {
-    /// Prepares a script.
-    pub fn new(text: &'static str) -> Self {
-        Self { text, sha: ::redis::Script::new(text).get_hash().to_owned() }
-    }
 }
 
 struct Call {
@@ -91,17 +79,16 @@ impl Batcher {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn script(&self, script: &Script, key: &[u8], args: &[&[u8]]) -> Result<Value, StoreError> {
+    pub async fn script(&self, script: Script, key: &[u8], args: &[&[u8]]) -> Result<Value, StoreError> {
         let mut cmd = ::redis::cmd("EVALSHA");
-        cmd.arg(&script.sha).arg(1).arg(key);
+        cmd.arg(script.sha()).arg(1).arg(key);
         for arg in args {
             cmd.arg(*arg);
         }
         match self.submit(cmd, false).await {
             Err(StoreError::Unavailable(text)) if text == NO_SCRIPT => {
                 // A restarted or failed-over server has no cached scripts; EVAL caches it again.
-                let mut cmd = ::redis::cmd("EVAL");
-                cmd.arg(script.text).arg(1).arg(key);
+                let mut cmd = script.eval(key);
                 for arg in args {
                     cmd.arg(*arg);
                 }

@@ -13,6 +13,7 @@ use crate::control::Keys;
 use crate::kafka::topics::{AdminError, Cluster};
 use crate::redis::batcher::describe;
 use crate::redis::health::Health;
+use crate::redis::scripts::Script;
 
 /// What the epoch says while a first start is going on.
 const STARTING: &str = "starting";
@@ -100,10 +101,7 @@ async fn try_first(
             let offsets = Offsets::read(config, cluster).await?;
             offsets.commit_missing(config, cluster).await?;
             let id = format!("{:032x}", rand::random::<u128>());
-            let script =
-                "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end return 1";
-            let _: i64 =
-                ::redis::cmd("EVAL").arg(script).arg(1).arg(&key).arg(STARTING).arg(id).query_async(&mut redis).await?;
+            let _: i64 = Script::BeginEpoch.eval(key.as_bytes()).arg(STARTING).arg(id).query_async(&mut redis).await?;
             tracing::info!(group = config.kafka.group, start_from = ?config.kafka.start_from, "first start of this group");
             Ok(true)
         }

@@ -9,7 +9,7 @@ use crate::pipeline::claim::{Applicant, CLAIM_LIFE_MS, Done, Key, Token};
 const NOW: i64 = 1_736_899_201_000;
 
 fn demo() -> Config {
-    Config::demo([]).unwrap_or_else(|found| panic!("{found}")).config
+    Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config
 }
 
 fn wanted() -> Wanted {

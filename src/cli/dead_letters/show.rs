@@ -243,7 +243,7 @@ mod tests {
     use crate::letters::tests::record;
 
     fn shown(value: &str, headers: &[(&str, &str)]) -> Shown {
-        let config = Config::demo([]).unwrap_or_else(|found| panic!("{found}")).config;
+        let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
         let mut record = record(1, 2, headers);
         record.value = Some(value.to_owned().into());
         Shown::new(&record, &Previewer::new(&config), 1_736_899_201_000)

@@ -79,6 +79,7 @@ pub(super) fn config(brokers: &str) -> Config {
     let quick = [("heartbeat.interval.ms", "300"), ("session.timeout.ms", "10000")];
     Config {
         brokers: brokers.to_owned(),
+        embedded: false,
         group: GROUP.into(),
         input: vec!["conversions".into()],
         start_from: StartFrom::Earliest,

@@ -1,0 +1,233 @@
+//! Which commands there are, and what each does: those the worker and its commands use, as Redis 7.0 does them.
+
+use super::keys::Keys;
+use super::scripts;
+use super::wire::{Reply, bulk, count, error, maybe, ok};
+use crate::redis::scripts::Script;
+
+/// Runs one command with its arguments.
+pub(super) fn run(keys: &mut Keys, info: &str, request: &[Vec<u8>]) -> Reply {
+    let Some((name, args)) = request.split_first() else { return error("ERR no command") };
+    let name = String::from_utf8_lossy(name).to_ascii_uppercase();
+    let Some(command) = COMMANDS.iter().find(|c| c.name == name) else { return unknown(&name) };
+    if !command.takes(args.len()) {
+        let name = name.to_ascii_lowercase();
+        return error(&format!("ERR wrong number of arguments for '{name}' command"));
+    }
+    (command.run)(&mut Call { keys, info, args }).unwrap_or_else(|refusal| refusal)
+}
+
+/// Whether a command would be run at all: what a transaction asks when it queues one.
+pub(super) fn refusal(request: &[Vec<u8>]) -> Option<Reply> {
+    let (name, args) = request.split_first()?;
+    let name = String::from_utf8_lossy(name).to_ascii_uppercase();
+    match COMMANDS.iter().find(|c| c.name == name) {
+        None => Some(unknown(&name)),
+        Some(command) if !command.takes(args.len()) => {
+            let name = name.to_ascii_lowercase();
+            Some(error(&format!("ERR wrong number of arguments for '{name}' command")))
+        }
+        Some(_) => None,
+    }
+}
+
+fn unknown(name: &str) -> Reply {
+    let name: String = name.chars().take(64).collect();
+    error(&format!("ERR unknown command '{name}': the embedded store has only those that postback uses"))
+}
+
+struct Command {
+    name: &'static str,
+    /// Arguments: at least, and at most where there is a limit.
+    least: usize,
+    most: usize,
+    run: fn(&mut Call<'_>) -> Result<Reply, Reply>,
+}
+
+impl Command {
+    fn takes(&self, args: usize) -> bool {
+        (self.least..=self.most).contains(&args)
+    }
+}
+
+const fn command(
+    name: &'static str,
+    least: usize,
+    most: usize,
+    run: fn(&mut Call<'_>) -> Result<Reply, Reply>,
+) -> Command {
+    Command { name, least, most, run }
+}
+
+const MANY: usize = usize::MAX;
+
+const COMMANDS: &[Command] = &[
+    // The connection: what a client says before its first command of ours.
+    command("PING", 0, 1, |c| {
+        Ok(c.args.first().map_or_else(|| Reply::SimpleString(b"PONG".to_vec()), |text| bulk(text)))
+    }),
+    command("CLIENT", 1, MANY, client),
+    command("SELECT", 1, 1, |c| match c.args[0].as_slice() {
+        b"0" => Ok(ok()),
+        _ => Err(error("ERR DB index is out of range")),
+    }),
+    command("INFO", 0, MANY, |c| Ok(bulk(c.info.replace("{keys}", &c.keys.len().to_string()).as_bytes()))),
+    // Keys of any kind.
+    command("DEL", 1, MANY, |c| Ok(count(c.args.iter().filter(|key| c.keys.remove(key)).count()))),
+    command("EXISTS", 1, MANY, |c| Ok(count(c.args.iter().filter(|key| c.keys.contains(key)).count()))),
+    command("PTTL", 1, 1, |c| Ok(Reply::Integer(c.keys.life_ms(&c.args[0])))),
+    // Texts.
+    command("GET", 1, 1, |c| Ok(maybe(c.keys.text(&c.args[0])?))),
+    command("MGET", 1, MANY, |c| {
+        // A key of another kind is nil here, and no error.
+        Ok(Reply::Array(c.args.iter().map(|key| maybe(c.keys.text(key).unwrap_or_default())).collect()))
+    }),
+    command("SET", 2, MANY, set),
+    // Hashes.
+    command("HGET", 2, 2, |c| {
+        let value = c.keys.hash(&c.args[0])?.and_then(|hash| hash.get(&c.args[1]));
+        Ok(maybe(value.map(Vec::as_slice)))
+    }),
+    command("HGETALL", 1, 1, |c| {
+        let pairs =
+            c.keys.hash(&c.args[0])?.into_iter().flatten().flat_map(|(field, value)| [bulk(field), bulk(value)]);
+        Ok(Reply::Array(pairs.collect()))
+    }),
+    command("HSET", 3, MANY, |c| {
+        if c.args.len() % 2 == 0 {
+            return Err(error("ERR wrong number of arguments for 'hset' command"));
+        }
+        let pairs = c.args[1..].chunks_exact(2);
+        let new = |pair: &[Vec<u8>], hash: &mut super::keys::Hash| hash.insert(pair[0].clone(), pair[1].clone());
+        c.keys.change_hash(&c.args[0], |hash| count(pairs.filter(|pair| new(pair, hash).is_none()).count()))
+    }),
+    command("HSETNX", 3, 3, |c| {
+        c.keys.change_hash(&c.args[0], |hash| {
+            let new = !hash.contains_key(&c.args[1]);
+            if new {
+                hash.insert(c.args[1].clone(), c.args[2].clone());
+            }
+            count(usize::from(new))
+        })
+    }),
+    command("HDEL", 2, MANY, |c| {
+        c.keys.change_hash(&c.args[0], |hash| {
+            count(c.args[1..].iter().filter(|field| hash.remove(field.as_slice()).is_some()).count())
+        })
+    }),
+    // Sets.
+    command("SADD", 2, MANY, |c| {
+        c.keys.change_set(&c.args[0], |set| count(c.args[1..].iter().filter(|m| set.insert((*m).clone())).count()))
+    }),
+    command("SREM", 2, MANY, |c| {
+        c.keys.change_set(&c.args[0], |set| count(c.args[1..].iter().filter(|m| set.remove(m.as_slice())).count()))
+    }),
+    command("SMEMBERS", 1, 1, |c| {
+        let members = c.keys.set(&c.args[0])?.into_iter().flatten().map(|member| bulk(member));
+        Ok(Reply::Array(members.collect()))
+    }),
+    // Lists.
+    command("LPUSH", 2, MANY, |c| {
+        c.keys.change_list(&c.args[0], |list| {
+            c.args[1..].iter().for_each(|item| list.push_front(item.clone()));
+            count(list.len())
+        })
+    }),
+    command("LTRIM", 3, 3, |c| {
+        let (from, to) = (integer(&c.args[1])?, integer(&c.args[2])?);
+        c.keys.change_list(&c.args[0], |list| {
+            let range = range(list.len(), from, to);
+            list.truncate(range.end);
+            list.drain(..range.start.min(list.len()));
+            ok()
+        })
+    }),
+    command("LRANGE", 3, 3, |c| {
+        let (from, to) = (integer(&c.args[1])?, integer(&c.args[2])?);
+        let Some(list) = c.keys.list(&c.args[0])? else { return Ok(Reply::Array(Vec::new())) };
+        Ok(Reply::Array(list.range(range(list.len(), from, to)).map(|item| bulk(item)).collect()))
+    }),
+    // Scripts: ours, by their text or its hash, on one key.
+    command("EVAL", 2, MANY, |c| match Script::by_text(&c.args[0]) {
+        Some(script) => script_on_one_key(c, script),
+        None => {
+            let begin: String = String::from_utf8_lossy(&c.args[0]).chars().take(80).collect();
+            Err(error(&format!("ERR unknown script '{begin}': the embedded store has only those of postback")))
+        }
+    }),
+    command("EVALSHA", 2, MANY, |c| match Script::by_sha(&String::from_utf8_lossy(&c.args[0])) {
+        Some(script) => script_on_one_key(c, script),
+        None => Err(error("NOSCRIPT No matching script. Please use EVAL.")),
+    }),
+];
+
+/// One command under way.
+struct Call<'a> {
+    keys: &'a mut Keys,
+    info: &'a str,
+    args: &'a [Vec<u8>],
+}
+
+/// Clients tell their name and version.
+fn client(call: &mut Call<'_>) -> Result<Reply, Reply> {
+    let what = String::from_utf8_lossy(&call.args[0]).to_ascii_uppercase();
+    match what.as_str() {
+        "SETINFO" | "SETNAME" => Ok(ok()),
+        _ => Err(unknown(&format!("CLIENT {what}"))),
+    }
+}
+
+fn set(call: &mut Call<'_>) -> Result<Reply, Reply> {
+    let (key, value) = (&call.args[0], &call.args[1]);
+    let (mut only_new, mut only_old, mut get, mut life) = (false, false, false, None);
+    let mut options = call.args[2..].iter();
+    while let Some(option) = options.next() {
+        match option.to_ascii_uppercase().as_slice() {
+            b"NX" if !only_old => only_new = true,
+            b"XX" if !only_new => only_old = true,
+            b"GET" => get = true,
+            unit @ (b"PX" | b"EX") if life.is_none() => {
+                let given = integer(options.next().ok_or_else(syntax)?)?;
+                life = Some(given.saturating_mul(if unit == b"EX" { 1_000 } else { 1 }));
+            }
+            _ => return Err(syntax()),
+        }
+    }
+    if life.is_some_and(|ms| ms <= 0) {
+        return Err(error("ERR invalid expire time in 'set' command"));
+    }
+    let old = if get { Some(maybe(call.keys.text(key)?)) } else { None };
+    let there = call.keys.contains(key);
+    let allowed = !(only_new && there || only_old && !there);
+    if allowed {
+        call.keys.set_text(key, value, life);
+    }
+    Ok(old.unwrap_or_else(|| if allowed { ok() } else { Reply::Null }))
+}
+
+fn script_on_one_key(call: &mut Call<'_>, script: Script) -> Result<Reply, Reply> {
+    if call.args[1] != b"1" || call.args.len() < 3 {
+        return Err(error("ERR the embedded store runs scripts on exactly one key"));
+    }
+    scripts::run(script, call.keys, &call.args[2], &call.args[3..])
+}
+
+fn syntax() -> Reply {
+    error("ERR syntax error")
+}
+
+fn integer(text: &[u8]) -> Result<i64, Reply> {
+    let parsed = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
+    parsed.ok_or_else(|| error("ERR value is not an integer or out of range"))
+}
+
+/// The places `from` to `to`, both included and counted from the end where they are negative.
+fn range(length: usize, from: i64, to: i64) -> std::ops::Range<usize> {
+    let length = i64::try_from(length).unwrap_or(i64::MAX);
+    let place = |n: i64| if n < 0 { length.saturating_add(n).max(0) } else { n.min(length) };
+    // A negative end before the beginning leaves nothing.
+    let end = if to < 0 && to.saturating_add(length) < 0 { 0 } else { place(to).saturating_add(1).min(length) };
+    let start = place(from).min(end);
+    let whole = |n: i64| usize::try_from(n).unwrap_or(0);
+    whole(start)..whole(end)
+}

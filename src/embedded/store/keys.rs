@@ -1,0 +1,156 @@
+//! What the store holds: values by key, and when they expire.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::wire::{Reply, error};
+
+/// A hash: fields and their values.
+pub(super) type Hash = BTreeMap<Vec<u8>, Vec<u8>>;
+/// A set.
+pub(super) type Set = BTreeSet<Vec<u8>>;
+/// A list, its head first.
+pub(super) type List = VecDeque<Vec<u8>>;
+
+enum Value {
+    Text(Vec<u8>),
+    Hash(Hash),
+    Set(Set),
+    List(List),
+}
+
+impl Value {
+    fn is_empty(&self) -> bool {
+        match self {
+            Value::Text(_) => false,
+            Value::Hash(hash) => hash.is_empty(),
+            Value::Set(set) => set.is_empty(),
+            Value::List(list) => list.is_empty(),
+        }
+    }
+}
+
+struct Entry {
+    value: Value,
+    /// Epoch ms.
+    until: Option<i64>,
+}
+
+/// All keys, and the present. Nothing is bounded: claims stay for their window, some 200 bytes each.
+#[derive(Default)]
+pub(super) struct Keys {
+    entries: HashMap<Arc<[u8]>, Entry>,
+    /// By time, so that what expires is found without a search.
+    due: BTreeSet<(i64, Arc<[u8]>)>,
+    now_us: i64,
+}
+
+/// The reply to a command on a value of another kind.
+fn wrong_kind() -> Reply {
+    error("WRONGTYPE Operation against a key holding the wrong kind of value")
+}
+
+/// A value of one kind, to read or to change.
+macro_rules! kind {
+    ($read:ident, $change:ident, $kind:ident, $of:ty) => {
+        #[doc = concat!("What the key holds, a ", stringify!($kind), ", or nothing.")]
+        pub fn $read(&self, key: &[u8]) -> Result<Option<&$of>, Reply> {
+            match self.entries.get(key).map(|e| &e.value) {
+                None => Ok(None),
+                Some(Value::$kind(value)) => Ok(Some(value)),
+                Some(_) => Err(wrong_kind()),
+            }
+        }
+
+        #[doc = concat!("Changes a ", stringify!($kind), ", which begins empty; left empty it is removed.")]
+        pub fn $change<T>(&mut self, key: &[u8], change: impl FnOnce(&mut $of) -> T) -> Result<T, Reply> {
+            if !self.entries.contains_key(key) {
+                self.entries.insert(key.into(), Entry { value: Value::$kind(Default::default()), until: None });
+            }
+            let result = match self.entries.get_mut(key).map(|e| &mut e.value) {
+                Some(Value::$kind(value)) => Ok(change(value)),
+                _ => Err(wrong_kind()),
+            };
+            if self.entries.get(key).is_some_and(|e| e.value.is_empty()) {
+                self.remove(key);
+            }
+            result
+        }
+    };
+}
+
+impl Keys {
+    kind!(hash, change_hash, Hash, Hash);
+    kind!(set, change_set, Set, Set);
+    kind!(list, change_list, List, List);
+
+    /// Sets the present, epoch µs, and removes what has expired by then. Called before each command: none ever sees an
+    /// expired key.
+    pub fn advance(&mut self, now_us: i64) {
+        self.now_us = now_us;
+        let now = self.now_ms();
+        // As Redis has it, a key is still there in the millisecond in which it expires.
+        while self.due.first().is_some_and(|(until, _)| *until < now) {
+            if let Some((_, key)) = self.due.pop_first() {
+                self.entries.remove(&key);
+            }
+        }
+    }
+
+    /// The present, epoch µs.
+    pub fn now_us(&self) -> i64 {
+        self.now_us
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.now_us.div_euclid(1_000)
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is one, of any kind.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// What the key holds, a text, or nothing.
+    pub fn text(&self, key: &[u8]) -> Result<Option<&[u8]>, Reply> {
+        match self.entries.get(key).map(|e| &e.value) {
+            None => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(_) => Err(wrong_kind()),
+        }
+    }
+
+    /// Sets a text, whatever was there; it lives for so many ms, or for ever.
+    pub fn set_text(&mut self, key: &[u8], text: &[u8], life_ms: Option<i64>) {
+        self.remove(key);
+        let key: Arc<[u8]> = key.into();
+        let until = life_ms.map(|life| self.now_ms().saturating_add(life));
+        if let Some(until) = until {
+            self.due.insert((until, key.clone()));
+        }
+        self.entries.insert(key, Entry { value: Value::Text(text.to_vec()), until });
+    }
+
+    /// Removes a key; whether it was there.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let Some((key, entry)) = self.entries.remove_entry(key) else { return false };
+        if let Some(until) = entry.until {
+            self.due.remove(&(until, key));
+        }
+        true
+    }
+
+    /// As `PTTL` has it: ms to live, -1 for ever, -2 there is no such key.
+    pub fn life_ms(&self, key: &[u8]) -> i64 {
+        match self.entries.get(key) {
+            None => -2,
+            Some(Entry { until: None, .. }) => -1,
+            Some(Entry { until: Some(until), .. }) => (until - self.now_ms()).max(0),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What each script of [`Script`] does, in Rust: the same reads, comparisons, writes and replies as its text.
+
+use super::keys::Keys;
+use super::wire::{Reply, bulk, count, error};
+use crate::redis::scripts::Script;
+
+/// A bucket is forgotten so long after its last slot.
+const BUCKET_LIFE_MS: i64 = 60_000;
+
+/// Runs a script on one key.
+///
+/// # Errors
+/// What Redis would refuse: an argument that is missing or no number, a value of another kind.
+pub(super) fn run(script: Script, keys: &mut Keys, key: &[u8], args: &[Vec<u8>]) -> Result<Reply, Reply> {
+    let args = Args(args);
+    match script {
+        Script::TakeOver => take_over(keys, key, &args),
+        Script::Release => release(keys, key, &args),
+        Script::Mark => mark(keys, key, &args),
+        Script::Reserve => reserve(keys, key, &args),
+        Script::PushBack => push_back(keys, key, &args),
+        Script::BeginEpoch => {
+            if keys.text(key)? == Some(args.text(0)?) {
+                keys.set_text(key, args.text(1)?, None);
+            }
+            Ok(Reply::Integer(1))
+        }
+        Script::TakeOrder => {
+            let found = keys.hash(key)?.and_then(|hash| hash.get(args.text(0).ok()?));
+            if found.map(Vec::as_slice) != Some(args.text(1)?) {
+                return Ok(Reply::Integer(0));
+            }
+            let field = args.text(0)?;
+            keys.change_hash(key, |hash| count(usize::from(hash.remove(field).is_some())))
+        }
+    }
+}
+
+fn take_over(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
+    let life = args.number(2)?;
+    match keys.text(key)? {
+        Some(found) if found == args.text(0)? => {}
+        Some(found) => return Ok(bulk(found)),
+        None => return Ok(Reply::Null),
+    }
+    let age = args.number(3)?;
+    if age >= 0 && life.saturating_sub(keys.life_ms(key)) < age {
+        return Ok(Reply::Integer(0));
+    }
+    write(keys, key, args.text(1)?, life)
+}
+
+fn release(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
+    if !keys.text(key)?.is_some_and(|found| args.text(0).is_ok_and(|holder| found.starts_with(holder))) {
+        return Ok(Reply::Integer(0));
+    }
+    match args.text(1)? {
+        b"" => {
+            keys.remove(key);
+            Ok(Reply::Integer(1))
+        }
+        old => write(keys, key, old, args.number(2)?),
+    }
+}
+
+fn mark(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
+    let (holder, mark) = (args.text(0)?, args.text(1)?);
+    match keys.text(key)? {
+        Some(found) if found == mark => Ok(Reply::Integer(1)),
+        Some(found) if holder.is_empty() || !found.starts_with(holder) => Ok(Reply::Integer(0)),
+        _ => write(keys, key, mark, args.number(2)?),
+    }
+}
+
+fn write(keys: &mut Keys, key: &[u8], text: &[u8], life_ms: i64) -> Result<Reply, Reply> {
+    if life_ms <= 0 {
+        return Err(error("ERR invalid expire time in 'set' command"));
+    }
+    keys.set_text(key, text, Some(life_ms));
+    Ok(Reply::Integer(1))
+}
+
+fn reserve(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
+    let (slots, interval, limit) = (args.number(0)?, args.number(1)?, args.number(2)?);
+    let now = keys.now_us();
+    let mut next_free = next_free(keys, key)?;
+    let ahead = next_free.saturating_sub(now);
+    if ahead > limit {
+        return Ok(numbers([0, 0, ahead]));
+    }
+    next_free = next_free.max(now);
+    set_next_free(keys, key, next_free.saturating_add(slots.saturating_mul(interval)));
+    Ok(numbers([slots, next_free - now, ahead.max(0)]))
+}
+
+fn push_back(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
+    let now = keys.now_us();
+    let next_free = next_free(keys, key)?.max(now.saturating_add(args.number(0)?));
+    set_next_free(keys, key, next_free);
+    Ok(Reply::Integer(next_free - now))
+}
+
+/// The bucket's next free time, epoch µs; a bucket that is not there is free since ever.
+fn next_free(keys: &Keys, key: &[u8]) -> Result<i64, Reply> {
+    keys.text(key)?.map_or(Ok(0), number)
+}
+
+fn set_next_free(keys: &mut Keys, key: &[u8], at: i64) {
+    let ahead_ms = at.saturating_sub(keys.now_us()).saturating_add(999).div_euclid(1_000);
+    keys.set_text(key, at.to_string().as_bytes(), Some(ahead_ms.saturating_add(BUCKET_LIFE_MS)));
+}
+
+fn numbers(of: [i64; 3]) -> Reply {
+    Reply::Array(of.map(Reply::Integer).to_vec())
+}
+
+fn number(text: &[u8]) -> Result<i64, Reply> {
+    let parsed = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
+    parsed.ok_or_else(|| error("ERR a script was given a text for a number"))
+}
+
+struct Args<'a>(&'a [Vec<u8>]);
+
+impl<'a> Args<'a> {
+    fn text(&self, n: usize) -> Result<&'a [u8], Reply> {
+        self.0.get(n).map(Vec::as_slice).ok_or_else(|| error("ERR a script was given too few arguments"))
+    }
+
+    fn number(&self, n: usize) -> Result<i64, Reply> {
+        number(self.text(n)?)
+    }
+}
