@@ -10,6 +10,8 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Url};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::error::{Answer, DeliveryError};
 use crate::pipeline::address::private;
@@ -82,6 +84,40 @@ impl Dispatcher {
         }
     }
 
+    /// Connects to one of the base URLs as an attempt would, and tells nobody anything: to `https` with the same TLS, by
+    /// a HEAD request for `/` without credentials, to `http` without a byte.
+    ///
+    /// # Errors
+    /// `Halt` where an attempt would halt the account, `Retry` where it would be tried again.
+    pub async fn probe(&self, base: usize) -> Result<(), DeliveryError> {
+        let broken = || DeliveryError::Halt(unsent("the URL cannot be used"));
+        let url = self.account.base_urls.get(base).and_then(|text| Url::parse(text).ok()).ok_or_else(broken)?;
+        let (host, port) = url.host_str().zip(url.port_or_known_default()).ok_or_else(broken)?;
+        let host = host.trim_matches(['[', ']']);
+        let limit = self.account.limits.connect_timeout;
+        let resolved = timeout(limit, addresses(host, port, self.account.allow_private)).await;
+        let found = match resolved {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) if error.is::<PrivateAddress>() => return Err(private_host()),
+            Ok(Err(_)) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve"))),
+            Err(_) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve in time"))),
+        };
+        if url.scheme() == "http" {
+            let connected = timeout(limit, TcpStream::connect(&found[..])).await;
+            return match connected {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(_)) => Err(DeliveryError::Retry(unsent("no connection"))),
+                Err(_) => Err(DeliveryError::Retry(unsent("no connection in time"))),
+            };
+        }
+        let root = url.join("/").map_err(|_| broken())?;
+        match self.client.head(root).send().await.map_err(|error| failure(&error)) {
+            // Whatever came of it after the handshake is no matter of TLS.
+            Ok(_) | Err(DeliveryError::Ambiguous(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn send(&self, request: Request) -> Result<reqwest::Response, DeliveryError> {
         let broken = |what: &str| {
             DeliveryError::Halt(Answer {
@@ -146,18 +182,25 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, &'static str> 
     }
 }
 
+fn unsent(detail: &str) -> Answer {
+    Answer { detail: detail.to_owned(), ..Answer::default() }
+}
+
+fn private_host() -> DeliveryError {
+    DeliveryError::Halt(unsent(
+        "the host resolves to a private or loopback address: set allow_private on the account if that is meant",
+    ))
+}
+
 fn ambiguous(status: Option<u16>, why: &str) -> DeliveryError {
     DeliveryError::Ambiguous(Answer { status, detail: why.to_owned(), sent: true, ..Answer::default() })
 }
 
 /// The class of a request that got no answer (SPEC 0.2). Texts are ours: an HTTP error prints the URL.
 fn failure(error: &reqwest::Error) -> DeliveryError {
-    let unsent = |detail: &str| Answer { detail: detail.to_owned(), ..Answer::default() };
     if let Some(cause) = find_cause(error) {
         return match cause {
-            Cause::Private => DeliveryError::Halt(unsent(
-                "the host resolves to a private or loopback address: set allow_private on the account if that is meant",
-            )),
+            Cause::Private => private_host(),
             Cause::Certificate => DeliveryError::Halt(unsent("the host's TLS certificate is not valid for it")),
         };
     }
@@ -220,11 +263,21 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let allow_private = self.allow_private;
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if !allow_private && found.iter().any(|a| private(a.ip()).is_some()) {
-                return Err(PrivateAddress.into());
-            }
+            let found = addresses(name.as_str(), 0, allow_private).await?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
+}
+
+/// Where a name leads; refused as a whole where any of it is private and that is not allowed.
+async fn addresses(
+    host: &str,
+    port: u16,
+    allow_private: bool,
+) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
+    let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    if !allow_private && found.iter().any(|a| private(a.ip()).is_some()) {
+        return Err(PrivateAddress.into());
+    }
+    Ok(found)
 }
