@@ -94,3 +94,23 @@ fn serve_fakes(args: sandbox::SandboxArgs) -> Result<(), Exit> {
     args.faults().map_err(|error| Exit::usage(format!("{error:#}")))?;
     block_on(async { sandbox::run(args, accounts).await.map_err(|error| Exit::failed(format!("{error:#}"))) })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_valid_and_every_command_has_an_example() {
+        fn each(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{path} --help has no example");
+            assert!(help.contains("postback"), "{path} --help shows no command");
+            command.get_subcommands().filter(|c| c.get_name() != "help").for_each(|c| each(c, &path));
+        }
+        Cli::command().debug_assert();
+        each(&Cli::command(), "");
+    }
+}

@@ -13,6 +13,7 @@ mod dead_letter;
 mod delivery;
 mod duplicates;
 mod freeze;
+mod inspect;
 mod isolation;
 mod limits;
 mod nasty;

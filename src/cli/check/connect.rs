@@ -247,6 +247,80 @@ mod tests {
         assert!(found.warnings[0].contains("redis.url") && !found.warnings[0].contains("pa5sw0rd"), "{found:?}");
     }
 
+    /// A certificate that nobody trusts, for `localhost`, and its key: made for this test alone.
+    const CERTIFICATE: &str = concat!(
+        "MIIBlDCCATugAwIBAgIUR+upVgJZgpZckx7iFTBvzBPkmogwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDEx",
+        "NDAwNFoYDzIxMjYxMDMxMTE0MDA0WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ8MOf3kGTCm0LL",
+        "utcJ6YwNonXV5z6fi47suy0Z/qln5k52woFwd7b8felT8WeVjoc5Mtfmw3LLPMajQS745Czvo2kwZzAdBgNVHQ4EFgQUnV4BytgROlP60KN0",
+        "CWFsR9Eu8xMwHwYDVR0jBBgwFoAUnV4BytgROlP60KN0CWFsR9Eu8xMwDwYDVR0TAQH/BAUwAwEB/zAUBgNVHREEDTALgglsb2NhbGhvc3Qw",
+        "CgYIKoZIzj0EAwIDRwAwRAIgdlzR3TcDNgqg/9Apk6dhm2g8s6fX+J7Chcv2zKmw9YECIF/sa4MVK0wSpU/YhzVESzAYv4cs1SOgo3XWhUbB",
+        "EKN0",
+    );
+    const KEY: &str = concat!(
+        "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgXsPSsWPt+F+J+VbWIEB4yCBFHIc9X8vfk6i7sGhkDtOhRANCAAQ8MOf3kGTC",
+        "m0LLutcJ6YwNonXV5z6fi47suy0Z/qln5k52woFwd7b8felT8WeVjoc5Mtfmw3LLPMajQS745Czv",
+    );
+
+    /// Serves TLS with that certificate to whoever connects; its port.
+    fn serve_tls() -> u16 {
+        use base64::Engine as _;
+        use std::io::Read as _;
+        let der = |text| base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(der(KEY).into());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![der(CERTIFICATE).into()], key)
+            .unwrap();
+        let (config, listener) = (Arc::new(config), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut server = rustls::ServerConnection::new(config.clone()).unwrap();
+                // The client refuses in the middle of it.
+                let _ = rustls::Stream::new(&mut server, &mut stream).read(&mut [0; 64]);
+            }
+        });
+        port
+    }
+
+    /// A configuration whose one account leads there.
+    fn leading_to(url: String, allow_private: bool) -> Config {
+        let mut config = loaded(&[]);
+        let (name, mut account) = config.accounts.pop_first().unwrap();
+        let own = Arc::get_mut(&mut account).unwrap();
+        (own.base_urls, own.allow_private) = (vec![url], allow_private);
+        config.accounts = [(name, account)].into();
+        config
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_nobody_trusts_would_halt_the_account() {
+        let mut found = Found::default();
+        hosts(&leading_to(format!("https://localhost:{}", serve_tls()), true), &mut found).await;
+        assert_eq!(found.errors.len(), 1, "{found:?}");
+        let error = &found.errors[0];
+        assert!(error.contains("certificate") && error.contains("base_url") && error.contains("would halt"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_a_private_address_would_halt_the_account() {
+        for scheme in ["http", "https"] {
+            let mut found = Found::default();
+            hosts(&leading_to(format!("{scheme}://localhost:1"), false), &mut found).await;
+            assert!(found.errors.len() == 1 && found.errors[0].contains("allow_private"), "{found:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_nowhere_is_tried_again_and_so_a_warning() {
+        let mut found = Found::default();
+        hosts(&leading_to("https://no-such-host.invalid".to_owned(), true), &mut found).await;
+        assert!(found.errors.is_empty() && found.warnings[0].contains("does not resolve"), "{found:?}");
+    }
+
     #[test]
     fn what_redis_is_stands_in_one_line() {
         let info =
