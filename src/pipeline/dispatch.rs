@@ -225,16 +225,15 @@ fn find_cause(error: &reqwest::Error) -> Option<Cause> {
         if cause.is::<PrivateAddress>() {
             return Some(Cause::Private);
         }
-        // An io::Error hides what it wraps from `source`.
-        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if wrapped.is_some_and(|w| w.is::<PrivateAddress>()) {
-            return Some(Cause::Private);
-        }
-        let tls = wrapped.and_then(|w| w.downcast_ref::<rustls::Error>()).or_else(|| cause.downcast_ref());
+        let tls = cause.downcast_ref();
         if matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) {
             return Some(Cause::Certificate);
         }
-        next = cause.source();
+        // An io::Error hides what it wraps from `source`, and may wrap another one.
+        next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => cause.source(),
+        };
     }
     None
 }
