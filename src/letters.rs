@@ -53,6 +53,11 @@ const FIELDS: [(&str, Kind); 24] = [
     ("replay-force", Kind::Flag),
 ];
 
+/// Where an event first came from: topic, partition, offset.
+type Origin = (Box<str>, i64, i64);
+/// When a letter was written, and where it lies.
+type Rank = (i64, i64, i32, i64);
+
 /// One dead letter, without its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
@@ -109,7 +114,7 @@ impl Letter {
     }
 
     /// Where the event first came from; its own place where that is not said.
-    fn origin(&self) -> (Box<str>, i64, i64) {
+    fn origin(&self) -> Origin {
         let stated = || {
             let topic = self.text("origin-topic")?;
             Some((topic.into(), self.number("origin-partition")?, self.number("origin-offset")?))
@@ -118,7 +123,7 @@ impl Letter {
     }
 
     /// Later ones replace earlier ones of the same origin.
-    fn rank(&self) -> (i64, i64, i32, i64) {
+    fn rank(&self) -> Rank {
         (self.failed_at_ms(), self.timestamp_ms, self.partition, self.offset)
     }
 
@@ -156,8 +161,8 @@ fn shown(kind: Kind, text: &str) -> Value {
 pub struct Gathering {
     filter: Filter,
     all: bool,
-    newest: HashMap<(Box<str>, i64, i64), (i64, i64, i32, i64)>,
-    kept: HashMap<(Box<str>, i64, i64), Vec<Letter>>,
+    newest: HashMap<Origin, Rank>,
+    kept: HashMap<Origin, Vec<Letter>>,
 }
 
 impl Gathering {

@@ -113,7 +113,8 @@ fn a_first_attempt_in_the_guard_waits_and_its_deadline_is_the_next_days() {
 
 #[test]
 fn what_is_refused_says_what_its_dead_letter_would() {
-    let rows: [(&str, &str, fn(&mut Value)); 9] = [
+    type Edit = fn(&mut Value);
+    let rows: [(&str, &str, Edit); 9] = [
         ("malformed", "schema", |e| e["schema"] = "postback.event/2".into()),
         ("invalid", "click.qhclickid", |e| e["click"] = json!({})),
         ("invalid", "order.amount.currency", |e| e["order"]["amount"]["currency"] = "USD".into()),
