@@ -34,6 +34,7 @@ pub struct Intake {
     bytes: usize,
     traffic: Traffic,
     /// Per lane, what this batch of polls brought.
+    #[expect(clippy::vec_box, reason = "a delivery moves as one pointer from the gate to its end")]
     arrived: Vec<Vec<Box<Delivery>>>,
     /// Topics whose only lanes are full, with the lane that is.
     full: HashMap<Arc<str>, usize>,

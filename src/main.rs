@@ -6,7 +6,9 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use postback::cli::source::{Access, Known};
-use postback::cli::{Exit, accounts, block_on, blocked, check, load, run, sandbox, send, unblock};
+use postback::cli::{
+    Exit, accounts, block_on, blocked, check, dead_letters, load, preview, run, sandbox, send, trace, unblock,
+};
 use postback::sandbox::SandboxAccount;
 use postback::senders::Platform;
 
@@ -36,6 +38,9 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Preview(preview::Args),
+    DeadLetters(dead_letters::Args),
+    Trace(trace::Args),
     Send(send::Args),
     Accounts(accounts::Args),
     Blocked(blocked::Args),
@@ -48,6 +53,9 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match Cli::parse().command {
         Command::Check(args) => return check::run(&args),
+        Command::DeadLetters(args) => dead_letters::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Preview(args) => preview::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Send(args) => load(args.config.as_deref()).and_then(|config| block_on(send::run(args, config))),
         Command::Sandbox(args) => serve_fakes(args),
@@ -89,4 +97,24 @@ fn serve_fakes(args: sandbox::SandboxArgs) -> Result<(), Exit> {
     };
     args.faults().map_err(|error| Exit::usage(format!("{error:#}")))?;
     block_on(async { sandbox::run(args, accounts).await.map_err(|error| Exit::failed(format!("{error:#}"))) })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_valid_and_every_command_has_an_example() {
+        fn each(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{path} --help has no example");
+            assert!(help.contains("postback"), "{path} --help shows no command");
+            command.get_subcommands().filter(|c| c.get_name() != "help").for_each(|c| each(c, &path));
+        }
+        Cli::command().debug_assert();
+        each(&Cli::command(), "");
+    }
 }

@@ -3,6 +3,7 @@
 //! Logs name their fields, so most of what is personal never comes near them. [`mask_text`] is the net below, for any
 //! text that somebody else wrote (a platform's error, a driver's message) on its way to logs, headers or a terminal.
 
+mod event;
 mod phone;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
+pub use event::Masked;
 pub use phone::{mask_phone, mask_phones};
 
 /// What stands for a secret: never a part of it.

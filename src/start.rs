@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 pub use self::first::first;
 use crate::config::Config;
-use crate::kafka::topics::{AdminError, Cluster, Level, owned_topics};
+use crate::kafka::topics::{AdminError, Cluster, Ensured, Level, OwnedTopic, owned_topics};
 use crate::redis::batcher::describe;
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
@@ -54,7 +54,11 @@ pub async fn redis(client: &Client, health: &Health, say: &Say) -> Result<(), St
     }
 }
 
-async fn facts(client: &Client) -> ::redis::RedisResult<Facts> {
+/// What Redis says of itself.
+///
+/// # Errors
+/// What Redis or the network said.
+pub async fn facts(client: &Client) -> ::redis::RedisResult<Facts> {
     let mut connection = crate::redis::connect(client).await?;
     let info: String = ::redis::cmd("INFO").query_async(&mut connection).await?;
     Ok(Facts::read(&info))
@@ -90,15 +94,47 @@ fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<Looked, AdminErr
         cluster.inputs()?;
         return Ok(Looked::Fit);
     }
-    let tiers: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
-    let accounts: Vec<&str> = config.accounts.keys().map(|name| &**name).collect();
-    let ensured = cluster.ensure(&owned_topics(&config.kafka, &tiers, &accounts))?;
+    let ensured = cluster.ensure(&topics_of(config))?;
     if !ensured.created.is_empty() {
         tracing::info!(topics = ensured.created.join(", "), "topics created");
     }
-    let mut refusals = Vec::new();
-    for missing in &ensured.missing {
-        refusals.push(format!(
+    let found = judge_topics(config, cluster, &ensured)?;
+    for text in found.warnings {
+        tracing::warn!("{text}");
+    }
+    Ok(match found.waits {
+        _ if !found.refusals.is_empty() => Looked::Refused(found.refusals.join("\n")),
+        Some(why) => Looked::Waiting(format!("waiting for an input topic: {why}")),
+        None => Looked::Fit,
+    })
+}
+
+/// Every topic that the worker writes with this configuration.
+pub fn topics_of(config: &Config) -> Vec<OwnedTopic> {
+    let tiers: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
+    let accounts: Vec<&str> = config.accounts.keys().map(|name| &**name).collect();
+    owned_topics(&config.kafka, &tiers, &accounts)
+}
+
+/// What is to be said of the topics, each with what mends it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicFindings {
+    /// What refuses the start.
+    pub refusals: Vec<String>,
+    /// What does not.
+    pub warnings: Vec<String>,
+    /// What the start would wait for.
+    pub waits: Option<String>,
+}
+
+/// Judges what was found of the worker's own topics, and the inputs with it.
+///
+/// # Errors
+/// See [`AdminError`].
+pub fn judge_topics(config: &Config, cluster: &Cluster, ensured: &Ensured) -> Result<TopicFindings, AdminError> {
+    let mut found = TopicFindings::default();
+    for missing in ensured.missing.iter().filter(|_| !config.kafka.create_topics) {
+        found.refusals.push(format!(
             "kafka: topic {} is missing and kafka.create_topics is false; make it with: {}",
             missing.topic, missing.command
         ));
@@ -106,23 +142,20 @@ fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<Looked, AdminErr
     for finding in &ensured.findings {
         let text = format!("kafka: {} {}: {}", finding.topic, finding.text, finding.mend);
         match finding.level {
-            Level::Refuse => refusals.push(text),
-            Level::Warn => tracing::warn!("{text}"),
+            Level::Refuse => found.refusals.push(text),
+            Level::Warn => found.warnings.push(text),
         }
     }
     let inputs = cluster.inputs()?;
     if inputs.is_empty() {
-        return Ok(if refusals.is_empty() {
-            Looked::Waiting(format!("waiting for an input topic: {} does not exist yet", config.kafka.input.join(", ")))
-        } else {
-            Looked::Refused(refusals.join("\n"))
-        });
+        found.waits = Some(format!("{} does not exist yet", config.kafka.input.join(", ")));
+        return Ok(found);
     }
     let names: Vec<&str> = inputs.iter().map(|t| t.name.as_str()).collect();
     for (topic, settings) in cluster.describe(&names)? {
-        refusals.extend(window_refusal(config, &topic, settings.retention_ms, &settings.cleanup_policy));
+        found.refusals.extend(window_refusal(config, &topic, settings.retention_ms, &settings.cleanup_policy));
     }
-    Ok(if refusals.is_empty() { Looked::Fit } else { Looked::Refused(refusals.join("\n")) })
+    Ok(found)
 }
 
 /// The window must outlive every way back of a record (`core.md` section 3).

@@ -1,5 +1,7 @@
 //! `postback check`: validates a configuration and names everything that is wrong with it at once.
 
+mod connect;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,17 +10,26 @@ use std::process::ExitCode;
 use crate::config::{Config, Loaded, Problem, environment};
 use crate::kafka::{parking_topic, tier_topic};
 
-/// Validates the configuration and names every problem at once; connects to nothing.
+/// Validates the configuration and names every problem at once; connects to nothing unless asked to.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   postback check --config postback.toml
   POSTBACK__LIMITS__RPS=50 postback check --config postback.toml
+  postback check --config postback.toml --connect
 
-Exit code: 0 where `postback run` would start with this configuration, 2 where it would not.")]
+--connect looks at what the configuration names, and creates nothing: Kafka's topics and their settings, the version,
+policy and memory of Redis, dedupe.window against the topics' retention, and each account's host by DNS and TLS (an https
+host gets one HEAD request for / without credentials, an http host a connection alone). Each finding says what mends it.
+
+Exit code: 0 where `postback run` would start with this configuration, 2 where it would not or an account would halt. What
+`postback run` would wait for, such as a Kafka or Redis that does not answer, is a warning.")]
 pub struct Args {
     /// The configuration file; without it, what `postback run` without a file would use.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Look at Kafka, Redis and the platforms' hosts too
+    #[arg(long)]
+    connect: bool,
 }
 
 /// Exit code of a bad configuration (contract, section 1).
@@ -40,9 +51,27 @@ pub fn run(args: &Args) -> ExitCode {
     if !halting.is_empty() {
         return ExitCode::from(BAD_CONFIGURATION);
     }
+    let mut text = summary(&loaded);
+    if args.connect {
+        let found = connect::look(loaded.config);
+        lines("warning", &found.warnings);
+        lines("error", &found.errors);
+        if !found.errors.is_empty() {
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+        text.push_str(&found.summary());
+    }
     // A reader that has gone, e.g. `| head`, is no reason to fail.
-    let _ = std::io::stdout().write_all(summary(&loaded).as_bytes());
+    let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
+}
+
+/// One line per finding on standard error; a finding of several lines is several.
+fn lines(what: &str, found: &[String]) {
+    let mut out = std::io::stderr().lock();
+    for line in found.iter().flat_map(|text| text.lines()) {
+        let _ = writeln!(out, "{what}: {}", crate::mask::mask_text(line));
+    }
 }
 
 /// One line per problem on standard error.

@@ -3,14 +3,20 @@
 pub mod accounts;
 pub mod blocked;
 pub mod check;
+pub mod dead_letters;
 pub mod embedded;
+pub mod preview;
+pub mod reach;
+mod reading;
 pub mod run;
 pub mod sandbox;
 pub mod send;
 pub mod source;
 pub mod table;
+pub mod trace;
 pub mod unblock;
 
+use std::io::Write;
 use std::path::Path;
 
 use crate::config::{Config, environment};
@@ -60,6 +66,29 @@ pub fn load(file: Option<&Path>) -> Result<Config, Exit> {
             Err(Exit::usage(found.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
         }
     }
+}
+
+/// Writes a command's result to standard output. A reader that has gone, e.g. `| head -1`, is no reason to fail.
+///
+/// # Errors
+/// 1 where it cannot be written for any other reason.
+pub fn print(text: &str) -> Result<(), Exit> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Exit::failed(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a command's result as one JSON value.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Exit> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Exit::failed(e.to_string()))?;
+    print(&(text + "\n"))
 }
 
 /// Runs a command's work on a runtime of its own.

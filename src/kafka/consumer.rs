@@ -42,6 +42,7 @@ pub use view::{ConsumerView, OldestView, Parked, PartitionView, Snapshot};
 use context::Context;
 pub(in crate::kafka) use context::log;
 pub(in crate::kafka) use lookup::subscribes;
+pub(in crate::kafka) use message::record;
 
 /// How the work on a record ended, as far as its offset is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,8 @@ mod write;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+pub use read::own_headers;
+
 /// Where a record first appeared; written once, never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {

@@ -5,6 +5,7 @@ pub mod envelope;
 pub mod offsets;
 pub mod producer;
 pub mod record;
+pub mod scan;
 pub mod settings;
 pub mod topics;
 

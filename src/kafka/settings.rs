@@ -132,6 +132,26 @@ pub fn admin(config: &Config, group: Option<&str>) -> Result<ClientConfig, Setti
     build(config, "admin", &[], &own)
 }
 
+/// The client that reads topics from outside: it names the group, for the rights it has, and never joins it.
+///
+/// # Errors
+/// As [`check`].
+pub fn reader(config: &Config) -> Result<ClientConfig, SettingsError> {
+    let own = [
+        ("group.id", &*config.group),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        // What retention deleted meanwhile is passed over.
+        ("auto.offset.reset", "earliest"),
+        ("enable.partition.eof", "true"),
+        ("fetch.wait.max.ms", "100"),
+        ("queued.max.messages.kbytes", "16384"),
+        ("fetch.message.max.bytes", "1048576"),
+        ("allow.auto.create.topics", "false"),
+    ];
+    build(config, "reader", &[], &own)
+}
+
 /// Checks `[kafka.properties]` alone, without a broker.
 ///
 /// # Errors
@@ -193,7 +213,7 @@ fn build(
     }
     // The library warns about keys of the other side at each start.
     let foreign: &[&[&str]] = match role {
-        "consumer" => &[PRODUCER_KEYS],
+        "consumer" | "reader" => &[PRODUCER_KEYS],
         "producer" => &[CONSUMER_KEYS],
         _ => &[CONSUMER_KEYS, PRODUCER_KEYS],
     };

@@ -33,6 +33,17 @@ impl Key {
         key.copy_from_slice(&digest[..16]);
         Self(key)
     }
+
+    /// Its name in Redis: the prefix, a colon and the 16 bytes.
+    pub fn name(self, prefix: &str) -> Vec<u8> {
+        [prefix.as_bytes(), b":", &self.0].concat()
+    }
+
+    /// The same for people: the bytes as hexadecimal digits.
+    pub fn shown(self, prefix: &str) -> String {
+        let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{prefix}:{digits}")
+    }
 }
 
 /// Random, new for each claim, never in a header.
@@ -97,7 +108,12 @@ impl Done {
 
     /// Whether its lineage is this one.
     pub fn is_of_origin(self, origin: &str) -> bool {
-        self.0 & ((1 << ORIGIN_BITS) - 1) == origin_tag(origin)
+        self.origin_tag() == origin_tag(origin)
+    }
+
+    /// The ten bits of its lineage, for people.
+    pub fn origin_tag(self) -> u64 {
+        self.0 & ((1 << ORIGIN_BITS) - 1)
     }
 
     fn is_of_token(self, token: Token) -> bool {

@@ -47,7 +47,7 @@ pub struct Held {
 /// The claims of one runtime thread.
 pub struct Dedupe {
     pub(super) batcher: Batcher,
-    prefix: Box<[u8]>,
+    prefix: Box<str>,
     pub(super) window_ms: u64,
     lease: Duration,
     turns: Turns,
@@ -61,7 +61,7 @@ impl Dedupe {
     pub fn new(batcher: Batcher, prefix: &str, window: Duration, lease: Duration) -> Self {
         Self {
             batcher,
-            prefix: format!("{prefix}:").into_bytes().into(),
+            prefix: prefix.into(),
             window_ms: window.as_millis() as u64,
             lease,
             turns: Turns::default(),
@@ -272,7 +272,7 @@ impl Dedupe {
     }
 
     pub(super) fn redis_key(&self, key: Key) -> Vec<u8> {
-        [&self.prefix[..], &key.0[..]].concat()
+        key.name(&self.prefix)
     }
 }
 

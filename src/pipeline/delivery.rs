@@ -9,6 +9,7 @@ use crate::kafka::envelope::{Envelope, Named};
 use crate::kafka::record::Record;
 use crate::pipeline::claim::Applicant;
 use crate::pipeline::config::Account;
+use crate::pipeline::retry::Policy;
 use crate::senders::Prepared;
 
 /// Which kind of topic it was read from.
@@ -66,6 +67,13 @@ pub struct Ready {
     pub event_time_ms: i64,
     /// Never attempt after this, epoch ms.
     pub deadline_ms: Option<i64>,
+}
+
+impl Ready {
+    /// What bounds its retrying.
+    pub fn policy(&self) -> Policy<'_> {
+        Policy { retry: &self.account.retry, day: self.account.sender.natural_day(), event_time_ms: self.event_time_ms }
+    }
 }
 
 /// A record that ends at the gate.

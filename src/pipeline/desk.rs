@@ -1,6 +1,7 @@
 //! Where records leave the process: the steps of settling, each in the one safe order. Used by `settle` alone, and for
 //! what ends at the gate.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,19 +110,11 @@ impl Desk {
         error: &DeliveryError,
     ) {
         let named = delivery.named();
-        let (field, detail) = match (error.fault(), error.answer()) {
-            (Some(fault), _) => (fault.field.clone(), fault.detail.clone()),
-            (None, Some(answer)) => ("".into(), answer.detail.clone()),
-            (None, None) => ("".into(), String::new()),
-        };
-        let field = match reason {
-            Reason::Conflict | Reason::AttemptsExhausted => "".into(),
-            _ => field,
-        };
+        let (field, detail) = field_and_detail(reason, error);
         let burial = Burial {
             reason: reason.as_str(),
             field,
-            detail: crate::mask::mask_text(&detail).into_owned(),
+            detail,
             failed_at_ms: now_ms(),
             worker: env!("CARGO_PKG_VERSION").into(),
             truncated: None,
@@ -251,6 +244,20 @@ impl Desk {
         // Alone, since a refusal of it would be one of a batch too.
         self.shared.producer.publish_alone(topic, key, Some(digest.as_bytes()), &headers).await
     }
+}
+
+/// What a dead letter says of its error, safe to show: `pb-field` and `pb-detail`.
+pub fn field_and_detail(reason: Reason, error: &DeliveryError) -> (Cow<'static, str>, String) {
+    let (field, detail) = match (error.fault(), error.answer()) {
+        (Some(fault), _) => (fault.field.clone(), &*fault.detail),
+        (None, Some(answer)) => ("".into(), &*answer.detail),
+        (None, None) => ("".into(), ""),
+    };
+    let field = match reason {
+        Reason::Conflict | Reason::AttemptsExhausted => "".into(),
+        _ => field,
+    };
+    (field, crate::mask::mask_text(detail).into_owned())
 }
 
 /// The pauses of a publish that does not work yet.

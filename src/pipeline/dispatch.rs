@@ -10,6 +10,8 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Method, Url};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::error::{Answer, DeliveryError};
 use crate::pipeline::address::private;
@@ -48,10 +50,7 @@ impl Dispatcher {
     /// An attempt class; `Answer::sent` tells whether a byte may have gone out.
     pub async fn attempt(&self, item: &Prepared, now_ms: i64) -> Result<Receipt, DeliveryError> {
         let sender = &self.account.sender;
-        let credential = Credential::in_force(&self.account.credentials, now_ms);
-        let request = sender.request(&[item], &Context { now_ms, credential }).map_err(|fault| {
-            DeliveryError::Halt(Answer { detail: format!("{}: {}", fault.field, fault.detail), ..Answer::default() })
-        })?;
+        let request = request(&self.account, item, now_ms)?;
         let base = self.base.get();
         let response = match self.send(request, base).await {
             Ok(response) => response,
@@ -75,6 +74,40 @@ impl Dispatcher {
         match verdicts.pop() {
             Some(verdict) => verdict,
             None => Err(ambiguous(Some(status), "the answer says nothing of this event")),
+        }
+    }
+
+    /// Connects to one of the base URLs as an attempt would, and tells nobody anything: to `https` with the same TLS, by
+    /// a HEAD request for `/` without credentials, to `http` without a byte.
+    ///
+    /// # Errors
+    /// `Halt` where an attempt would halt the account, `Retry` where it would be tried again.
+    pub async fn probe(&self, base: usize) -> Result<(), DeliveryError> {
+        let broken = || DeliveryError::Halt(unsent("the URL cannot be used"));
+        let url = self.account.base_urls.get(base).and_then(|text| Url::parse(text).ok()).ok_or_else(broken)?;
+        let (host, port) = url.host_str().zip(url.port_or_known_default()).ok_or_else(broken)?;
+        let host = host.trim_matches(['[', ']']);
+        let limit = self.account.limits.connect_timeout;
+        let resolved = timeout(limit, addresses(host, port, self.account.allow_private)).await;
+        let found = match resolved {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) if error.is::<PrivateAddress>() => return Err(private_host()),
+            Ok(Err(_)) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve"))),
+            Err(_) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve in time"))),
+        };
+        if url.scheme() == "http" {
+            let connected = timeout(limit, TcpStream::connect(&found[..])).await;
+            return match connected {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(_)) => Err(DeliveryError::Retry(unsent("no connection"))),
+                Err(_) => Err(DeliveryError::Retry(unsent("no connection in time"))),
+            };
+        }
+        let root = url.join("/").map_err(|_| broken())?;
+        match self.client.head(root).send().await.map_err(|error| failure(&error)) {
+            // Whatever came of it after the handshake is no matter of TLS.
+            Ok(_) | Err(DeliveryError::Ambiguous(_)) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -102,11 +135,10 @@ impl Dispatcher {
     }
 
     fn url(&self, path: &str, base: usize) -> Option<Url> {
-        let path = self.account.path.as_deref().unwrap_or(path);
         if let Some(url) = self.urls.borrow().get(&(base, path.to_owned())) {
             return Some(url.clone());
         }
-        let url = Url::parse(&format!("{}{path}", self.account.base_urls.get(base)?)).ok()?;
+        let url = url(&self.account, base, path)?;
         self.urls.borrow_mut().insert((base, path.to_owned()), url.clone());
         Some(url)
     }
@@ -127,6 +159,23 @@ fn client(account: &Account) -> ClientBuilder {
         .dns_resolver(Arc::new(Resolver { allow_private: account.allow_private }))
 }
 
+/// The request of one event at this moment, signed.
+///
+/// # Errors
+/// `Halt`: no credential holds.
+pub fn request(account: &Account, item: &Prepared, now_ms: i64) -> Result<Request, DeliveryError> {
+    let credential = Credential::in_force(&account.credentials, now_ms);
+    account.sender.request(&[item], &Context { now_ms, credential }).map_err(|fault| {
+        DeliveryError::Halt(Answer { detail: format!("{}: {}", fault.field, fault.detail), ..Answer::default() })
+    })
+}
+
+/// Where an account's request goes: one of its base URLs, then its own path or the platform's.
+pub fn url(account: &Account, base: usize, path: &str) -> Option<Url> {
+    let path = account.path.as_deref().unwrap_or(path);
+    Url::parse(&format!("{}{path}", account.base_urls.get(base)?)).ok()
+}
+
 async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, &'static str> {
     let mut body = Vec::new();
     loop {
@@ -140,18 +189,25 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, &'static str> 
     }
 }
 
+fn unsent(detail: &str) -> Answer {
+    Answer { detail: detail.to_owned(), ..Answer::default() }
+}
+
+fn private_host() -> DeliveryError {
+    DeliveryError::Halt(unsent(
+        "the host resolves to a private or loopback address: set allow_private on the account if that is meant",
+    ))
+}
+
 fn ambiguous(status: Option<u16>, why: &str) -> DeliveryError {
     DeliveryError::Ambiguous(Answer { status, detail: why.to_owned(), sent: true, ..Answer::default() })
 }
 
 /// The class of a request that got no answer (SPEC 0.2). Texts are ours: an HTTP error prints the URL.
 fn failure(error: &reqwest::Error) -> DeliveryError {
-    let unsent = |detail: &str| Answer { detail: detail.to_owned(), ..Answer::default() };
     if let Some(cause) = find_cause(error) {
         return match cause {
-            Cause::Private => DeliveryError::Halt(unsent(
-                "the host resolves to a private or loopback address: set allow_private on the account if that is meant",
-            )),
+            Cause::Private => private_host(),
             Cause::Certificate => DeliveryError::Halt(unsent("the host's TLS certificate is not valid for it")),
         };
     }
@@ -213,8 +269,7 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let allow_private = self.allow_private;
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let found = reachable(found, allow_private)?;
+            let found = addresses(name.as_str(), 0, allow_private).await?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
@@ -226,6 +281,16 @@ fn reachable(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<SocketAd
         return Err(PrivateAddress);
     }
     Ok(found)
+}
+
+/// Where a name leads; refused as a whole where any of it is private and that is not allowed.
+async fn addresses(
+    host: &str,
+    port: u16,
+    allow_private: bool,
+) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
+    let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    Ok(reachable(found, allow_private)?)
 }
 
 #[cfg(test)]

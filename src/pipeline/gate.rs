@@ -29,10 +29,7 @@ impl Gate {
     pub fn examine(&self, record: Record, visit: Visit, ticket: Ticket, now_ms: i64) -> Box<Delivery> {
         let source = if visit == Visit::Input { Source::Input } else { Source::Owned };
         let (envelope, producer_headers) = Envelope::read(&record, source, now_ms);
-        let subject = match self.subject(&record, &envelope) {
-            Ok(ready) => Subject::Ready(ready),
-            Err(end) => self.ended(&record, end),
-        };
+        let subject = self.judge(&record, &envelope);
         Box::new(Delivery {
             record,
             envelope,
@@ -43,6 +40,14 @@ impl Gate {
             attempted: false,
             inline_used: 0,
         })
+    }
+
+    /// What a record's value is, with no lane and no offset behind it: also what `preview` shows.
+    pub fn judge(&self, record: &Record, envelope: &Envelope) -> Subject {
+        match self.subject(record, envelope) {
+            Ok(ready) => Subject::Ready(ready),
+            Err(end) => self.ended(record, end),
+        }
     }
 
     fn subject(&self, record: &Record, envelope: &Envelope) -> Result<Ready, Result<Outcome, DeliveryError>> {

@@ -25,9 +25,8 @@ use crate::pipeline::desk::Desk;
 use crate::pipeline::dispatch::Dispatcher;
 use crate::pipeline::handle::{LaneHandle, ToLane};
 use crate::pipeline::limit::Limiter;
-use crate::pipeline::process::{Progress, policy, process};
+use crate::pipeline::process::{Progress, process};
 use crate::pipeline::queues::Queues;
-use crate::pipeline::retry::Policy;
 use crate::pipeline::settle::{LONGEST_WAIT_IN_LANE, settle};
 use crate::pipeline::shared::{Halted, Shared, now_ms};
 
@@ -91,17 +90,6 @@ impl Lane {
         self.shared.metrics.account(self.handle.index)
     }
 
-    /// The policy of one delivery.
-    ///
-    /// # Errors
-    /// It is no event.
-    pub fn policy(&self, delivery: &Delivery) -> Result<Policy<'_>, DeliveryError> {
-        match &delivery.subject {
-            Subject::Ready(ready) => Ok(policy(self, ready)),
-            Subject::Ended(_) => Err(DeliveryError::Returned),
-        }
-    }
-
     /// Moves what a claim or a confirm found into the counter.
     pub fn count_possible(&self, ready: &mut Ready) {
         let possible = std::mem::take(&mut ready.applicant.possible);
@@ -132,7 +120,8 @@ impl Lane {
 
     /// Parked for too long: it ends whether the lane is open or not.
     fn is_overdue(&self, delivery: &Delivery) -> bool {
-        self.policy(delivery).is_ok_and(|p| p.parked_too_long(&delivery.envelope, now_ms()))
+        let Subject::Ready(ready) = &delivery.subject else { return false };
+        ready.policy().parked_too_long(&delivery.envelope, now_ms())
     }
 
     /// Closes the account for every replica.

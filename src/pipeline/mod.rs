@@ -23,5 +23,6 @@ pub mod settle;
 pub mod shared;
 #[cfg(test)]
 mod stub;
+pub mod timing;
 mod tries;
 mod turns;

@@ -13,8 +13,9 @@ use crate::pipeline::config::{Inline, OnAmbiguous, WhenUnavailable};
 use crate::pipeline::dedupe::{ClaimTry, Granted, Held};
 use crate::pipeline::delivery::{Delivery, Ready, Subject, Visit};
 use crate::pipeline::lane::Lane;
-use crate::pipeline::retry::{InlineDelays, Policy};
+use crate::pipeline::retry::InlineDelays;
 use crate::pipeline::shared::now_ms;
+use crate::pipeline::timing;
 use crate::redis::batcher::StoreError;
 use crate::senders::Receipt;
 
@@ -42,14 +43,14 @@ pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
         if let Some(done) = claim(delivery, lane, held).await? {
             return Ok(done);
         }
-        check_time(delivery, lane)?;
+        check_time(delivery)?;
         refuse_second_send(delivery, held)?;
         let mut failed = None;
         loop {
             match admit(delivery, lane, held).await? {
                 // The wait for a slot or an inline delay may have passed a deadline or into a guard.
                 Admitted::Yes => {
-                    if let Err(late) = check_time(delivery, lane) {
+                    if let Err(late) = check_time(delivery) {
                         return Err(failed.unwrap_or(late));
                     }
                 }
@@ -162,34 +163,11 @@ async fn claim(
     }
 }
 
-/// SPEC section 9 step 3; after the claim, so that an old copy of a delivered event is a duplicate.
-fn check_time(delivery: &mut Delivery, lane: &Lane) -> Result<(), DeliveryError> {
-    let now = now_ms();
-    let policy = lane.policy(delivery)?;
-    let envelope = &delivery.envelope;
-    if policy.parked_too_long(envelope, now) {
-        return Err(DeliveryError::Expired(Fault::whole("parked for longer than retry.max_parked")));
-    }
-    let late = policy.last_retry_ms(envelope).is_some_and(|end| now >= end);
-    let wait = policy.first_attempt_waits_until(envelope, now);
-    let validate = lane.account.validate;
-    let ready = ready(delivery)?;
-    let age = now - ready.event_time_ms;
-    if validate.max_event_age.is_some_and(|max| age > max.as_millis() as i64) {
-        return Err(DeliveryError::Expired(Fault::new("event_time_ms", "older than max_event_age")));
-    }
-    if -age > validate.max_future.as_millis() as i64 {
-        return Err(DeliveryError::Invalid(Fault::new("event_time_ms", "lies in the future")));
-    }
-    if ready.deadline_ms.is_some_and(|deadline| now > deadline) {
-        return Err(DeliveryError::Expired(Fault::new("deadline_ms", "has passed")));
-    }
-    if late {
-        return Err(DeliveryError::Expired(Fault::whole("the natural day in which it may be repeated has ended")));
-    }
-    match wait {
-        Some(until_ms) => Err(DeliveryError::Later { until_ms }),
-        None => Ok(()),
+/// After the claim, so that an old copy of a delivered event is a duplicate.
+fn check_time(delivery: &Delivery) -> Result<(), DeliveryError> {
+    match &delivery.subject {
+        Subject::Ready(ready) => timing::check(ready, &delivery.envelope, now_ms()),
+        Subject::Ended(_) => Err(DeliveryError::Malformed(Fault::whole("no event"))),
     }
 }
 
@@ -283,9 +261,4 @@ async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) 
         }
     }
     result
-}
-
-/// The policy of one delivery.
-pub fn policy<'a>(lane: &'a Lane, ready: &Ready) -> Policy<'a> {
-    Policy { retry: &lane.account.retry, day: lane.account.sender.natural_day(), event_time_ms: ready.event_time_ms }
 }

@@ -101,6 +101,11 @@ impl Policy<'_> {
         Some(day_end_ms(anchor, day.tz) - millis(day.guard))
     }
 
+    /// The last moment an attempt may start in the natural day of `at_ms`; `None`: the platform has no such day.
+    pub fn last_start_of_day_ms(&self, at_ms: i64) -> Option<i64> {
+        self.day.map(|day| day_end_ms(at_ms, day.tz) - millis(day.guard))
+    }
+
     /// Until when a first attempt must wait, because a retry of it could not start any more before midnight.
     pub fn first_attempt_waits_until(&self, envelope: &Envelope, now_ms: i64) -> Option<i64> {
         let day = self.day?;

@@ -14,7 +14,7 @@ use crate::pipeline::dedupe::Held;
 use crate::pipeline::delivery::{Delivery, Subject};
 use crate::pipeline::desk::until_it_works;
 use crate::pipeline::lane::Lane;
-use crate::pipeline::process::{Progress, dead_letters_ambiguous, policy};
+use crate::pipeline::process::{Progress, dead_letters_ambiguous};
 use crate::pipeline::retry::Next;
 use crate::pipeline::shared::now_ms;
 
@@ -67,7 +67,7 @@ pub async fn settle(
         delivery.envelope.pass += 1;
     }
     let Subject::Ready(ready) = &delivery.subject else { return None };
-    let policy = policy(lane, ready);
+    let policy = ready.policy();
     let now = now_ms();
     let jitter = rand::rng().random();
     match error.disposition() {

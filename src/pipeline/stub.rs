@@ -20,6 +20,10 @@ impl Sender for Plain {
         Platform::Baizhu
     }
 
+    fn natives(&self) -> Vec<&'static str> {
+        vec!["install"]
+    }
+
     fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
         if event.event_type == "unmapped" {
             return Err(DeliveryError::UnmappedEvent(Fault::new("event_type", "no native code")));

@@ -72,14 +72,17 @@ impl Facts {
             found.push("redis: no append-only file: a restart loses the claims; set appendonly yes".to_owned());
         }
         if let Some((used, max)) = self.memory.filter(|(used, max)| used * 10 >= max * 7) {
-            found.push(format!("redis: {used} of {max} bytes of memory are used: it refuses claims when full"));
+            found.push(format!(
+                "redis: {used} of {max} bytes of memory are used: it refuses claims when full; raise maxmemory"
+            ));
         }
         found
     }
 
     /// Why it cannot be used now, though it may be later.
     pub fn hold(&self) -> Option<String> {
-        (self.role == "slave").then(|| "redis.url leads to a replica: claims need the primary".to_owned())
+        (self.role == "slave")
+            .then(|| "redis.url leads to a replica: claims need the primary; name that one".to_owned())
     }
 }
 

@@ -121,6 +121,10 @@ impl Sender for Baizhu {
         self.settings.endpoint(event_type, platform_event).map(|e| Cow::Borrowed(e.native()))
     }
 
+    fn natives(&self) -> Vec<&'static str> {
+        Endpoint::ALL.map(Endpoint::native).to_vec()
+    }
+
     fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
         self.settings.prepare(event)
     }

@@ -166,6 +166,9 @@ pub trait Sender: Send + Sync {
         None
     }
 
+    /// Every native name that an event of this platform can have: with one of them it stands in its claim's key.
+    fn natives(&self) -> Vec<&'static str>;
+
     /// Maps and validates an event (SPEC section 9, steps 4 to 8).
     ///
     /// # Errors

@@ -109,6 +109,10 @@ impl Sender for Qihoo360 {
         self.settings.entry(event_type, platform_event).map(|entry| Cow::Borrowed(entry.code))
     }
 
+    fn natives(&self) -> Vec<&'static str> {
+        matrix::Matrix::get().codes()
+    }
+
     fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
         self.settings.prepare(event)
     }

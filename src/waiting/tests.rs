@@ -92,8 +92,8 @@ impl World {
 
     fn delivered(&mut self) -> Vec<i64> {
         let mut offsets = Vec::new();
-        while let Ok(ToLane::Deliver(delivery)) = self.inbox.try_recv() {
-            offsets.push(delivery.record.offset);
+        while let Ok(ToLane::Deliver(deliveries)) = self.inbox.try_recv() {
+            offsets.extend(deliveries.iter().map(|d| d.record.offset));
         }
         offsets
     }
@@ -141,8 +141,8 @@ fn a_parked_record_waits_for_its_lane_and_then_begins_a_new_spell_of_retrying() 
     world.lane.obey(&Default::default());
     assert!(world.lane.is_open());
     world.waiting.flush();
-    let Ok(ToLane::Deliver(delivery)) = world.inbox.try_recv() else { panic!("it stays parked") };
-    assert!(delivery.envelope.retry_since_ms.is_some_and(|at| now_ms() - at < 5_000));
+    let Ok(ToLane::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("it stays parked") };
+    assert!(deliveries[0].envelope.retry_since_ms.is_some_and(|at| now_ms() - at < 5_000));
 }
 
 #[test]
@@ -221,10 +221,11 @@ fn what_waits_in_rooms_and_lanes_is_not_on_its_way_to_kafka() {
         world.waiting.release();
     }
     assert_eq!(world.waiting.on_its_way(), Fill::default(), "queued in the lane, or still in the room");
-    let Ok(ToLane::Deliver(delivery)) = world.inbox.try_recv() else { panic!("nothing came") };
+    let Ok(ToLane::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("nothing came") };
+    let delivery = &deliveries[0];
     let (visit, bytes) = (delivery.visit, delivery.record.size());
     world.lane.walks(visit, bytes);
-    world.lane.dequeued(&delivery);
+    world.lane.dequeued(delivery);
     assert_eq!(world.waiting.on_its_way(), Fill::default(), "with a permit");
     world.lane.walked(visit, bytes);
     assert_eq!(world.waiting.on_its_way(), Fill { records: 1, bytes }, "settled, and not yet finished");

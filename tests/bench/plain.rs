@@ -5,7 +5,12 @@
 //! `plain --brokers B --topic T --group G --redis URL --url URL --hung-url URL --in-flight N`; the second
 //! URL is for the account `hung`
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a tool of the benchmark: whatever fails ends the run")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a tool of the benchmark: whatever fails ends the run"
+)]
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;

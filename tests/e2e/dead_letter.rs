@@ -103,6 +103,23 @@ fn every_reason_ends_in_a_dead_letter_that_is_the_original_byte_for_byte() {
         assert!(here > 0, "no dead letter of reason {reason}");
         assert_eq!(metrics.total("dead_letters_total", &[("reason", reason)]), here as f64, "{reason}");
     }
+
+    // What an operator reads says the same, and what to do.
+    let listed = worker.must(&["dead-letters", "list", "--json"]);
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed.len(), wanted);
+    for reason in
+        listed.iter().map(|letter| letter["reason"].as_str().unwrap()).collect::<std::collections::HashSet<_>>()
+    {
+        let all = listed.iter().filter(|letter| letter["reason"] == reason).count();
+        let dead = books.dead.iter().filter(|d| d.header("pb-reason").as_deref() == Some(reason)).count();
+        assert_eq!(all, dead, "{reason}");
+        let one = listed.iter().find(|letter| letter["reason"] == reason).unwrap();
+        let shown = worker.must(&["dead-letters", "show", &format!("{}:{}", one["partition"], one["offset"])]);
+        for part in ["what to do", "the request it would cause today", &format!("what {reason} means")] {
+            assert!(shown.contains(part), "{part} is missing in:\n{shown}");
+        }
+    }
 }
 
 #[test]

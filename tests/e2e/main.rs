@@ -16,6 +16,7 @@ mod duplicates;
 mod failover;
 mod freeze;
 mod gauges;
+mod inspect;
 mod isolation;
 mod lanes;
 mod limits;

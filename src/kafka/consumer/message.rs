@@ -29,7 +29,7 @@ impl Parts {
 }
 
 /// Copies a message out of the client's memory.
-pub(super) fn record(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Record {
+pub(in crate::kafka) fn record(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Record {
     let mut parts = Parts { buffer: Vec::with_capacity(message.key_len() + message.payload_len() + 256) };
     let key = parts.put(message.key());
     let value = parts.put(message.payload());

@@ -15,6 +15,12 @@ const COUNT_MAX: i64 = 1_000_000;
 /// No due time lies further ahead than this.
 const DUE_MAX_MS: i64 = 366 * 24 * 3600 * 1000;
 
+/// The worker's own headers of a copy; empty where no worker wrote it.
+pub fn own_headers(record: &Record) -> &[Header] {
+    let start = record.headers.iter().rposition(|h| &*h.name == name::ORIGIN_TOPIC);
+    start.map_or(&[], |start| &record.headers[start..])
+}
+
 impl Envelope {
     /// Reads a record's envelope, and says how many of its leading headers are the producer's.
     pub fn read(record: &Record, source: Source, now_ms: i64) -> (Envelope, usize) {

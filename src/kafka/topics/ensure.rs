@@ -90,6 +90,18 @@ impl Cluster {
     /// # Errors
     /// Where the cluster does not answer, or does not create a topic.
     pub fn ensure(&self, owned: &[OwnedTopic]) -> Result<Ensured, AdminError> {
+        self.look(owned, self.config.create_topics)
+    }
+
+    /// The same look, and nothing is created: what is missing is named with the command that makes it.
+    ///
+    /// # Errors
+    /// Where the cluster does not answer.
+    pub fn inspect(&self, owned: &[OwnedTopic]) -> Result<Ensured, AdminError> {
+        self.look(owned, false)
+    }
+
+    fn look(&self, owned: &[OwnedTopic], create: bool) -> Result<Ensured, AdminError> {
         let brokers = self.broker_count()?;
         let inputs = self.inputs()?;
         let names: Vec<&str> = inputs.iter().map(|t| t.name.as_str()).collect();
@@ -100,7 +112,7 @@ impl Cluster {
         let mut ensured = Ensured::default();
         if !missing.is_empty() {
             let plan = Plan { max_bytes, replication: self.config.replication, insync: self.insync(brokers)? };
-            if self.config.create_topics {
+            if create {
                 ensured.created = self.create(&missing, &plan)?;
             } else {
                 let brokers = &self.config.brokers;

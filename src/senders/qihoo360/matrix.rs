@@ -134,6 +134,13 @@ impl Matrix {
         self.by_code.get(code).copied()
     }
 
+    /// Every code there is, in the order of the alphabet.
+    pub fn codes(&self) -> Vec<&'static str> {
+        let mut codes: Vec<&'static str> = self.by_code.keys().copied().collect();
+        codes.sort_unstable();
+        codes
+    }
+
     /// The row of a canonical name.
     pub fn by_canonical(&self, name: &str) -> Option<&'static Entry> {
         self.by_canonical.get(name).copied()

@@ -4,7 +4,7 @@ use super::process::Process;
 use super::{eventually, free_port, http, secs, unique};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_postback");
@@ -114,20 +114,48 @@ impl Worker {
 
     /// Runs another command of the program with this worker's configuration.
     pub fn command(&self, args: &[&str]) -> Output {
+        self.piped(args, b"")
+    }
+
+    /// The same with something on its standard input.
+    pub fn piped(&self, args: &[&str], input: &[u8]) -> Output {
+        let mut command = Command::new(PROGRAM);
+        command.args(args).arg("--config").arg(&self.config);
+        self.finish(command, input, &format!("postback {args:?}"))
+    }
+
+    /// Runs a line in a shell, `postback` before it and the configuration in the environment of the words.
+    pub fn shell(&self, line: &str) -> Output {
+        let (command, rest) = line.split_once('|').unwrap();
+        let line = format!("set -o pipefail; '{PROGRAM}' {command} --config '{}' | {rest}", self.config.display());
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &line]);
+        self.finish(shell, b"", &line)
+    }
+
+    /// The strict fakes of this worker's platforms.
+    pub fn sandbox(&self, port: u16) -> Process {
+        let args =
+            ["sandbox", "--config", &self.config.display().to_string(), "--listen", &format!("127.0.0.1:{port}")];
+        let log = self.config.with_extension("sandbox.log");
+        let dir = self.config.parent().unwrap();
+        Process::new(PROGRAM, args.map(str::to_owned).to_vec(), dir, &log).only_env(self.env.clone())
+    }
+
+    fn finish(&self, mut command: Command, input: &[u8], what: &str) -> Output {
         let out = self.config.with_extension(unique("out"));
         let err = out.with_extension("err");
-        let mut child = Command::new(PROGRAM)
-            .args(args)
-            .arg("--config")
-            .arg(&self.config)
+        let given = out.with_extension("in");
+        std::fs::write(&given, input).unwrap();
+        let mut child = command
             .envs(self.env.iter().map(|(k, v)| (k, v)))
-            .stdin(Stdio::null())
+            .stdin(File::open(&given).unwrap())
             .stdout(File::create(&out).unwrap())
             .stderr(File::create(&err).unwrap())
             .spawn()
             .unwrap();
         let mut status = None;
-        eventually(secs(60), &format!("postback {args:?} ends"), || {
+        eventually(secs(60), &format!("{what} ends"), || {
             status = child.try_wait().unwrap();
             status.is_some()
         });

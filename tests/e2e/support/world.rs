@@ -107,6 +107,13 @@ impl World {
         format!("{}.{part}", self.id)
     }
 
+    /// Writes a file that lives as long as the test; its path.
+    pub fn file(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    }
+
     pub fn group(&self) -> String {
         self.topic("group")
     }

@@ -1,0 +1,340 @@
+//! `postback check --connect`: what the configuration names, looked at. It creates nothing.
+//!
+//! The judgements are those of the start and of an attempt: what would refuse a start or halt an account is an error,
+//! all else a warning.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use tokio::task::spawn_blocking;
+
+use crate::config::Config;
+use crate::error::DeliveryError;
+use crate::kafka::topics::{AdminError, Cluster};
+use crate::pipeline::config::Account;
+use crate::pipeline::dispatch::Dispatcher;
+use crate::redis::batcher::describe;
+use crate::redis::facts::Facts;
+use crate::start;
+
+/// Hosts that are asked at once.
+const AT_ONCE: usize = 16;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What would refuse a start or halt an account.
+    pub errors: Vec<String>,
+    /// All else.
+    pub warnings: Vec<String>,
+    /// What is as it should be.
+    notes: Vec<String>,
+}
+
+impl Found {
+    /// Lines below the summary of the configuration.
+    pub fn summary(&self) -> String {
+        let notes: String = self.notes.iter().map(|note| format!("  {note}\n")).collect();
+        match self.warnings.len() {
+            0 => format!("connected: everything that was looked at is fit\n{notes}"),
+            1 => format!("connected: 1 warning\n{notes}"),
+            n => format!("connected: {n} warnings\n{notes}"),
+        }
+    }
+
+    fn note(&mut self, name: &str, text: impl std::fmt::Display) {
+        self.notes.push(format!("{name:<10} {text}"));
+    }
+}
+
+/// Looks at Kafka, Redis and the hosts.
+pub(super) fn look(config: Config) -> Found {
+    let config = Arc::new(config);
+    let mut found = Found::default();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            found.errors.push(format!("nothing was looked at: no runtime: {error}"));
+            return found;
+        }
+    };
+    runtime.block_on(async {
+        if config.is_embedded() {
+            found.note("embedded", "Kafka and Redis run inside the worker: there is nothing to connect to");
+        } else {
+            kafka(&config, &mut found).await;
+            redis(&config, &mut found).await;
+        }
+        hosts(&config, &mut found).await;
+    });
+    // A question that hangs must not keep the process.
+    runtime.shutdown_background();
+    found
+}
+
+async fn kafka(config: &Arc<Config>, found: &mut Found) {
+    let cluster = match Cluster::new(&config.kafka) {
+        Ok(cluster) => Arc::new(cluster),
+        Err(error) => return found.errors.push(error.to_string()),
+    };
+    let own = config.clone();
+    let looked = spawn_blocking(move || {
+        let ensured = cluster.inspect(&start::topics_of(&own))?;
+        let topics = start::judge_topics(&own, &cluster, &ensured)?;
+        Ok((ensured, topics, cluster.broker_count()?))
+    })
+    .await
+    .unwrap_or_else(|_| Err(AdminError::NoAnswer("the look at it broke off".into())));
+    let (ensured, topics, brokers) = match looked {
+        Ok(looked) => looked,
+        Err(AdminError::NoAnswer(why)) => {
+            let mend = "start it, or correct kafka.brokers and [kafka.properties]; `postback run` waits for it";
+            return found.warnings.push(format!("kafka.brokers: no answer ({why}): {mend}"));
+        }
+        Err(error) => {
+            let mend = "correct [kafka.properties], or the rights of this user";
+            return found.errors.push(format!("kafka.brokers: {error}: {mend}"));
+        }
+    };
+    found.errors.extend(topics.refusals);
+    found.warnings.extend(topics.warnings);
+    found.note("kafka", format!("{brokers} broker{}", if brokers == 1 { "" } else { "s" }));
+    if let Some(why) = topics.waits {
+        found.warnings.push(format!("kafka.input: {why}, and `postback run` waits for it: {}", make_input(config)));
+    }
+    if config.kafka.create_topics && !ensured.missing.is_empty() {
+        let names: Vec<&str> = ensured.missing.iter().map(|missing| missing.topic.as_str()).collect();
+        found.note("to create", format!("{} (`postback run` does)", names.join(", ")));
+    }
+}
+
+fn make_input(config: &Config) -> String {
+    match config.kafka.input.iter().find(|input| !input.starts_with('^')) {
+        Some(topic) => format!(
+            "kafka-topics.sh --bootstrap-server {} --create --topic {topic} --partitions {}",
+            config.kafka.brokers, config.kafka.partitions
+        ),
+        None => "correct the pattern, or make a topic that fits it".to_owned(),
+    }
+}
+
+async fn redis(config: &Config, found: &mut Found) {
+    let client = match config.redis.client() {
+        Ok(client) => client,
+        Err(error) => return found.errors.push(error),
+    };
+    match start::facts(&client).await {
+        Ok(facts) => {
+            found.errors.extend(facts.refusals());
+            found.warnings.extend(facts.warnings());
+            found.warnings.extend(facts.hold());
+            found.note("redis", told(&facts));
+        }
+        Err(error) => found.warnings.push(format!(
+            "redis.url: {}: start it, or correct redis.url; `postback run` waits for it",
+            describe(&error)
+        )),
+    }
+}
+
+fn told(facts: &Facts) -> String {
+    let or = |text: &str, none: &str| if text.is_empty() { none.to_owned() } else { text.to_owned() };
+    let memory = match facts.memory {
+        Some((used, max)) => format!("{} of {} MiB used", used >> 20, max >> 20),
+        None => "no limit of memory".to_owned(),
+    };
+    let replicas = match facts.replicas {
+        1 => "1 replica".to_owned(),
+        n => format!("{n} replicas"),
+    };
+    format!("{}, {}, {memory}, {replicas}", or(&facts.version, "version hidden"), or(&facts.policy, "policy hidden"))
+}
+
+async fn hosts(config: &Config, found: &mut Found) {
+    // A second installation is refused and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let asked = config.accounts.values().filter(|account| account.enabled).cloned().map(host);
+    let mut answers: Vec<Host> = stream::iter(asked).buffer_unordered(AT_ONCE).concat().await;
+    answers.sort_by(|a, b| (&a.account, a.base).cmp(&(&b.account, b.base)));
+    for Host { account, url, result, .. } in answers {
+        match result {
+            Ok(()) => found.note("host", format!("{url} of {account}")),
+            Err(error) => {
+                let detail = error.answer().map_or("cannot be used", |answer| &answer.detail).to_owned();
+                let text = format!("accounts.{account}.base_url: {url}: {detail}");
+                match error {
+                    DeliveryError::Halt(_) => {
+                        found.errors.push(format!("{text}: the account would halt{}", mend(&detail)))
+                    }
+                    _ => found
+                        .warnings
+                        .push(format!("{text}: mend base_url, DNS or the way out, e.g. try: curl -v {url}")),
+                }
+            }
+        }
+    }
+}
+
+struct Host {
+    account: Arc<str>,
+    base: usize,
+    url: String,
+    result: Result<(), DeliveryError>,
+}
+
+async fn host(account: Arc<Account>) -> Vec<Host> {
+    let of = |base: usize, result| Host {
+        account: account.name.clone(),
+        base,
+        url: account.base_urls.get(base).cloned().unwrap_or_default(),
+        result,
+    };
+    let dispatcher = match Dispatcher::new(account.clone()) {
+        Ok(dispatcher) => dispatcher,
+        Err(detail) => {
+            let answer = crate::error::Answer { detail, ..Default::default() };
+            return vec![of(0, Err(DeliveryError::Halt(answer)))];
+        }
+    };
+    let mut hosts = Vec::new();
+    for base in 0..account.base_urls.len() {
+        hosts.push(of(base, dispatcher.probe(base).await));
+    }
+    hosts
+}
+
+/// What mends a halt, where the finding does not say it itself.
+fn mend(detail: &str) -> &'static str {
+    if detail.contains("certificate") {
+        "; correct base_url or the platform's certificate, or trust its issuer on this machine (SSL_CERT_FILE)"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(over: &[(&str, &str)]) -> Config {
+        let env = over.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config
+    }
+
+    #[tokio::test]
+    async fn a_host_that_answers_is_noted_and_one_that_does_not_is_a_warning_with_its_mend() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let config = loaded(&[
+            ("POSTBACK__ACCOUNTS__DEMO_BAIZHU__BASE_URL", &*url),
+            ("POSTBACK__ACCOUNTS__DEMO_360_PS__BASE_URL", "http://127.0.0.1:1"),
+        ]);
+        let mut found = Found::default();
+        hosts(&config, &mut found).await;
+        assert!(found.notes.iter().any(|note| note.contains(&url)), "{:?}", found.notes);
+        let warning = found.warnings.iter().find(|w| w.contains("demo-360-ps")).unwrap();
+        assert!(warning.contains("no connection") && warning.contains("curl -v http://127.0.0.1:1"), "{warning}");
+        assert_eq!(found.errors, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn parts_that_do_not_answer_are_warnings_since_the_start_waits_for_them() {
+        let mut config = loaded(&[]);
+        config.redis.url = crate::senders::SecretString::new("redis://:pa5sw0rd@127.0.0.1:1");
+        let mut found = Found::default();
+        redis(&config, &mut found).await;
+        assert_eq!(found.errors, Vec::<String>::new());
+        assert!(found.warnings[0].contains("redis.url") && !found.warnings[0].contains("pa5sw0rd"), "{found:?}");
+    }
+
+    /// A certificate that nobody trusts, for `localhost`, and its key: made for this test alone.
+    const CERTIFICATE: &str = concat!(
+        "MIIBlDCCATugAwIBAgIUR+upVgJZgpZckx7iFTBvzBPkmogwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDEx",
+        "NDAwNFoYDzIxMjYxMDMxMTE0MDA0WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ8MOf3kGTCm0LL",
+        "utcJ6YwNonXV5z6fi47suy0Z/qln5k52woFwd7b8felT8WeVjoc5Mtfmw3LLPMajQS745Czvo2kwZzAdBgNVHQ4EFgQUnV4BytgROlP60KN0",
+        "CWFsR9Eu8xMwHwYDVR0jBBgwFoAUnV4BytgROlP60KN0CWFsR9Eu8xMwDwYDVR0TAQH/BAUwAwEB/zAUBgNVHREEDTALgglsb2NhbGhvc3Qw",
+        "CgYIKoZIzj0EAwIDRwAwRAIgdlzR3TcDNgqg/9Apk6dhm2g8s6fX+J7Chcv2zKmw9YECIF/sa4MVK0wSpU/YhzVESzAYv4cs1SOgo3XWhUbB",
+        "EKN0",
+    );
+    const KEY: &str = concat!(
+        "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgXsPSsWPt+F+J+VbWIEB4yCBFHIc9X8vfk6i7sGhkDtOhRANCAAQ8MOf3kGTC",
+        "m0LLutcJ6YwNonXV5z6fi47suy0Z/qln5k52woFwd7b8felT8WeVjoc5Mtfmw3LLPMajQS745Czv",
+    );
+
+    /// Serves TLS with that certificate to whoever connects; its port.
+    fn serve_tls() -> u16 {
+        use base64::Engine as _;
+        use std::io::Read as _;
+        let der = |text| base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(der(KEY).into());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![der(CERTIFICATE).into()], key)
+            .unwrap();
+        let (config, listener) = (Arc::new(config), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut server = rustls::ServerConnection::new(config.clone()).unwrap();
+                // The client refuses in the middle of it.
+                let _ = rustls::Stream::new(&mut server, &mut stream).read(&mut [0; 64]);
+            }
+        });
+        port
+    }
+
+    /// A configuration whose one account leads there.
+    fn leading_to(url: String, allow_private: bool) -> Config {
+        let mut config = loaded(&[]);
+        let (name, mut account) = config.accounts.pop_first().unwrap();
+        let own = Arc::get_mut(&mut account).unwrap();
+        (own.base_urls, own.allow_private) = (vec![url], allow_private);
+        config.accounts = [(name, account)].into();
+        config
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_nobody_trusts_would_halt_the_account() {
+        let mut found = Found::default();
+        hosts(&leading_to(format!("https://localhost:{}", serve_tls()), true), &mut found).await;
+        assert_eq!(found.errors.len(), 1, "{found:?}");
+        let error = &found.errors[0];
+        assert!(error.contains("certificate") && error.contains("base_url") && error.contains("would halt"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_a_private_address_would_halt_the_account() {
+        for scheme in ["http", "https"] {
+            let mut found = Found::default();
+            hosts(&leading_to(format!("{scheme}://localhost:1"), false), &mut found).await;
+            assert!(found.errors.len() == 1 && found.errors[0].contains("allow_private"), "{found:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_nowhere_is_tried_again_and_so_a_warning() {
+        let mut found = Found::default();
+        hosts(&leading_to("https://no-such-host.invalid".to_owned(), true), &mut found).await;
+        assert!(found.errors.is_empty() && found.warnings[0].contains("does not resolve"), "{found:?}");
+    }
+
+    #[test]
+    fn what_redis_is_stands_in_one_line() {
+        let info =
+            "redis_version:7.0.15\r\nmaxmemory_policy:noeviction\r\nmaxmemory:4194304\r\nused_memory:1048576\r\n";
+        assert_eq!(told(&Facts::read(info)), "7.0.15, noeviction, 1 of 4 MiB used, 0 replicas");
+        assert_eq!(told(&Facts::default()), "version hidden, policy hidden, no limit of memory, 0 replicas");
+    }
+
+    #[test]
+    fn the_summary_counts_the_warnings() {
+        let mut found = Found::default();
+        found.note("kafka", "3 brokers");
+        assert_eq!(found.summary(), "connected: everything that was looked at is fit\n  kafka      3 brokers\n");
+        found.warnings.push("x".to_owned());
+        assert!(found.summary().starts_with("connected: 1 warning\n"));
+    }
+}

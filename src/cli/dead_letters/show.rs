@@ -1,0 +1,296 @@
+//! `postback dead-letters show`: one dead letter in full.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::reach::{Reach, cluster};
+use crate::cli::reading::{self, failed};
+use crate::cli::{Exit, preview, print, print_json};
+use crate::config::Config;
+use crate::kafka::envelope::own_headers;
+use crate::kafka::now_ms;
+use crate::kafka::record::{Header, Record};
+use crate::kafka::scan::spans;
+use crate::letters::{Filter, Gathering, Letter, advice, meaning};
+use crate::mask::{Masked, mask_text};
+use crate::preview::{Preview, Previewer};
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    /// PARTITION:OFFSET as `list` prints it, or a trans_id
+    #[arg(value_name = "PARTITION:OFFSET|TRANS_ID")]
+    which: String,
+    /// One JSON array instead of text
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Exit> {
+    let config = args.reach.config()?;
+    let records = match place(&args.which) {
+        Some(place) => find_place(&config, place)?,
+        None => find_event(&config, &args.which)?,
+    };
+    let previewer = Previewer::new(&config);
+    let shown: Vec<Shown> = records.iter().map(|record| Shown::new(record, &previewer, now_ms())).collect();
+    if args.json {
+        return print_json(&shown.iter().map(Shown::json).collect::<Vec<_>>());
+    }
+    print(&shown.iter().map(Shown::text).collect::<Vec<_>>().join("\n"))
+}
+
+fn place(which: &str) -> Option<(i32, i64)> {
+    let (partition, offset) = which.split_once(':')?;
+    Some((partition.parse().ok().filter(|n| *n >= 0)?, offset.parse().ok().filter(|n| *n >= 0)?))
+}
+
+fn find_place(config: &Config, (partition, offset): (i32, i64)) -> Result<Vec<Record>, Exit> {
+    let topic = &config.kafka.dead_letter;
+    let mut spans = spans(&cluster(config)?, |name| name == topic).map_err(failed)?;
+    spans.retain_mut(|span| {
+        let here = span.partition == partition && (span.from..span.end).contains(&offset);
+        (span.from, span.end) = (offset, offset + 1);
+        here
+    });
+    let found = Mutex::new(Vec::new());
+    reading::read(config, spans, &|record| found.lock().unwrap_or_else(PoisonError::into_inner).push(record))?;
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if found.is_empty() {
+        let text =
+            format!("topic {topic} has no record at {partition}:{offset}: never written, or deleted by retention");
+        return Err(Exit::failed(text));
+    }
+    Ok(found)
+}
+
+/// The newest dead letter of each origin of that event.
+fn find_event(config: &Config, trans_id: &str) -> Result<Vec<Record>, Exit> {
+    let topic = &config.kafka.dead_letter;
+    let spans = spans(&cluster(config)?, |name| name == topic).map_err(failed)?;
+    let filter = Filter { trans_id: Some(trans_id.to_owned()), ..Filter::default() };
+    let state = Mutex::new((Gathering::new(filter.clone(), false), Vec::new()));
+    reading::read(config, spans, &|record| {
+        let letter = Letter::read(&record);
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if filter.selects(&letter) {
+            state.1.push(record);
+        }
+        state.0.add(letter);
+    })?;
+    let (gathering, records) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let newest = gathering.finish();
+    let record_of = |letter: &Letter| {
+        records.iter().find(|r| (r.partition, r.offset) == (letter.partition, letter.offset)).cloned()
+    };
+    let found: Vec<Record> = newest.iter().filter_map(record_of).collect();
+    if found.is_empty() {
+        let shown = mask_text(trans_id).into_owned();
+        let text = format!("topic {topic} has no dead letter of {shown}; `postback trace {shown}` looks everywhere");
+        return Err(Exit::failed(text));
+    }
+    Ok(found)
+}
+
+/// A dead letter with what can be said of it.
+struct Shown {
+    letter: Letter,
+    producer: Vec<(String, String)>,
+    key: Option<String>,
+    event: Masked,
+    today: Today,
+}
+
+enum Today {
+    Preview(Preview),
+    /// The value is not the event any more.
+    Truncated(i64),
+}
+
+impl Shown {
+    fn new(record: &Record, previewer: &Previewer, now_ms: i64) -> Self {
+        let letter = Letter::read(record);
+        let producer = &record.headers[..record.headers.len() - own_headers(record).len()];
+        let value = record.value.as_deref();
+        let today = match letter.number("truncated") {
+            Some(bytes) => Today::Truncated(bytes),
+            None => Today::Preview(previewer.look(value, producer.to_vec(), now_ms)),
+        };
+        Self {
+            letter,
+            producer: producer.iter().map(header).collect(),
+            key: record.key.as_deref().map(|key| mask_text(&String::from_utf8_lossy(key)).into_owned()),
+            event: Masked::event(value.unwrap_or_default()),
+            today,
+        }
+    }
+
+    fn json(&self) -> Value {
+        let mut members = self.letter.json();
+        members.insert("key".to_owned(), self.key.clone().into());
+        let producer: Vec<Value> =
+            self.producer.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+        members.insert("headers".to_owned(), producer.into());
+        members.insert("value".to_owned(), self.event.value.clone());
+        let reason = self.letter.reason();
+        members.insert("meaning".to_owned(), reason.map(meaning).into());
+        members.insert("advice".to_owned(), reason.map(advice).into());
+        members.insert("today".to_owned(), self.today_json());
+        Value::Object(members)
+    }
+
+    fn today_json(&self) -> Value {
+        match &self.today {
+            Today::Truncated(bytes) => json!({"accepted": false, "detail": truncated(*bytes)}),
+            Today::Preview(Preview::Halted(why)) => json!({"accepted": false, "detail": why}),
+            Today::Preview(Preview::Refused(refused)) => serde_json::to_value(refused).unwrap_or_default(),
+            Today::Preview(Preview::Accepted(accepted)) => {
+                let mut object = accepted.json(false);
+                if let Some(request) = object["request"].as_object_mut() {
+                    self.mask_request(request);
+                }
+                object
+            }
+        }
+    }
+
+    /// What of a request is made of the event; a masked one has no exact bytes.
+    fn mask_request(&self, request: &mut Map<String, Value>) {
+        request.remove("body_base64");
+        request.remove("signature_input");
+        if let Some(body) = request.get_mut("body")
+            && let Some(text) = body.as_str()
+        {
+            *body = self.event.text(text).into();
+        }
+    }
+
+    fn text(&self) -> String {
+        let letter = &self.letter;
+        let mut text = format!("dead letter {}:{}\n", letter.partition, letter.offset);
+        for (name, value) in letter.lines() {
+            text.push_str(&format!("  {name:<20} {value}{}\n", self.note(&name)));
+        }
+        if let Some(key) = &self.key {
+            text.push_str(&format!("\nkey\n  {key}\n"));
+        }
+        if !self.producer.is_empty() {
+            text.push_str("\nthe producer's headers\n");
+            for (name, value) in &self.producer {
+                text.push_str(&format!("  {name}: {value}\n"));
+            }
+        }
+        let event = match &self.event.value {
+            Value::String(bytes) => bytes.clone(),
+            value => serde_json::to_string_pretty(value).unwrap_or_default(),
+        };
+        text.push_str(&format!("\nevent\n{}\n", indented(&event)));
+        if let Some(reason) = letter.reason() {
+            text.push_str(&format!("\nwhat {} means\n  {}\n", reason.as_str(), meaning(reason)));
+            text.push_str(&format!("\nwhat to do\n  {}\n", advice(reason)));
+        }
+        let today = match &self.today {
+            Today::Truncated(bytes) => truncated(*bytes),
+            Today::Preview(Preview::Halted(why)) => format!("none: {why}: the account would halt"),
+            Today::Preview(Preview::Refused(refused)) => preview::tell(refused).trim_end().to_owned(),
+            Today::Preview(Preview::Accepted(accepted)) => {
+                let request = &accepted.request;
+                let headers: Vec<String> =
+                    request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+                let body = self.event.text(request.text().unwrap_or_default());
+                format!("{} {}\n{}\n\n{body}", request.method, request.url(false), headers.join("\n"))
+            }
+        };
+        text.push_str(&format!("\nthe request it would cause today\n{}\n", indented(&today)));
+        text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    }
+
+    /// Moments in words behind their number.
+    fn note(&self, header: &str) -> String {
+        let is_moment = ["pb-first-seen", "pb-first-attempt", "pb-failed-at", "pb-origin-timestamp"].contains(&header);
+        let moment = header.strip_prefix("pb-").filter(|_| is_moment).and_then(|name| self.letter.number(name));
+        moment.map(|ms| format!("  ({})", crate::cli::table::time(Some(ms)))).unwrap_or_default()
+    }
+}
+
+fn truncated(bytes: i64) -> String {
+    format!(
+        "none: the broker refused the event by its size ({bytes} bytes), and only its SHA-256 was kept; its original \
+             stands at pb-origin-* while that topic keeps it"
+    )
+}
+
+fn header(header: &Header) -> (String, String) {
+    let value = match &header.value {
+        None => "null".to_owned(),
+        Some(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => mask_text(text).into_owned(),
+            Err(_) => format!("({} bytes that are no text)", bytes.len()),
+        },
+    };
+    (mask_text(&header.name).into_owned(), value)
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::letters::tests::record;
+
+    fn shown(value: &str, headers: &[(&str, &str)]) -> Shown {
+        let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
+        let mut record = record(1, 2, headers);
+        record.value = Some(value.to_owned().into());
+        Shown::new(&record, &Previewer::new(&config), 1_736_899_201_000)
+    }
+
+    const EVENT: &str = r#"{"trans_id":"t-1","platform":"qihoo360","account":"demo-360-ps","event_type":"order",
+        "event_time_ms":1736899200123,"click":{"qhclickid":"a1b2c3d4e5f60718"},
+        "user":{"user_id":"user-0001-of-li","phone":"13812345678"}}"#;
+
+    #[test]
+    fn a_letter_shows_everything_and_nothing_personal() {
+        let shown = shown(EVENT, &[("reason", "rejected"), ("last-code", "3"), ("failed-at", "1736956740000")]);
+        let text = shown.text();
+        for part in [
+            "dead letter 1:2",
+            "pb-last-code         3",
+            "pb-failed-at         1736956740000  (2025-01-15T15:59:00Z)",
+            "pb-reason: a producer's own",
+            "138****5678",
+            "what rejected means\n  the platform refused it for good",
+            "what to do\n  Read pb-last-code",
+            "POST http://127.0.0.1:9470/uploadWebConvert",
+            "\"request_time\":1736899201",
+        ] {
+            assert!(text.contains(part), "{part} is missing in:\n{text}");
+        }
+        let json = shown.json().to_string();
+        for raw in ["13812345678", "user-0001-of-li", "d41d8cd98f00b204"] {
+            assert!(!text.contains(raw) && !json.contains(raw), "{raw} in\n{text}{json}");
+        }
+        assert_eq!(shown.json()["today"]["accepted"], true);
+    }
+
+    #[test]
+    fn what_would_still_be_refused_says_why_and_a_cut_value_says_so() {
+        let still = shown("{}", &[("reason", "invalid")]);
+        assert!(still.text().contains("would not be sent: dead letter invalid, field trans_id"), "{}", still.text());
+        let cut = shown("0123", &[("reason", "rejected"), ("truncated", "5000000")]);
+        assert!(cut.text().contains("5000000 bytes"), "{}", cut.text());
+        assert_eq!(cut.json()["today"]["accepted"], false);
+    }
+
+    #[test]
+    fn a_place_is_two_numbers_and_all_else_is_a_trans_id() {
+        assert_eq!(place("3:1207"), Some((3, 1207)));
+        for other in ["order:1", "3", "3:", ":3", "-1:3", "1:2:3"] {
+            assert_eq!(place(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Where commands that look into Kafka and Redis find them: the configuration, and a running worker where its parts are
+//! embedded.
+
+use std::path::PathBuf;
+
+use super::source::Known;
+use super::{Exit, embedded, load};
+use crate::config::Config;
+use crate::kafka::topics::Cluster;
+
+/// Options of commands that look into Kafka and Redis.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Reach {
+    /// The worker's configuration file; without it that of `postback demo`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where Kafka and Redis are embedded: the running worker that has them [default: admin.listen]
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
+}
+
+impl Reach {
+    /// The configuration, with addresses that can be reached: those of a running worker where its parts are embedded.
+    ///
+    /// # Errors
+    /// 2 where the configuration is bad, 1 where nobody has the embedded parts.
+    pub fn config(&self) -> Result<Config, Exit> {
+        let mut config = load(self.config.as_deref())?;
+        super::block_on(embedded::reach(&mut config, self.admin.as_deref()))?;
+        Ok(config)
+    }
+}
+
+/// A client of the cluster.
+///
+/// # Errors
+/// 2 where its properties are refused.
+pub fn cluster(config: &Config) -> Result<Cluster, Exit> {
+    Cluster::new(&config.kafka).map_err(|e| Exit::usage(e.to_string()))
+}
+
+/// A connection to Redis.
+///
+/// # Errors
+/// 1: it does not answer.
+pub async fn redis(config: &Config) -> Result<::redis::aio::MultiplexedConnection, Exit> {
+    let known = Known { redis: &config.redis, accounts: &[], admin: "" };
+    known.connect().await.map_err(|e| Exit::failed(format!("{e:#}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn embedded_parts_are_asked_of_a_running_worker() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let answer = r#"{"embedded":{"kafka":"127.0.0.1:9192","redis":"redis://127.0.0.1:6399"}}"#;
+        let server = runtime.block_on(async {
+            let router = axum::Router::new().route("/api/v1/status", axum::routing::get(move || async move { answer }));
+            crate::admin::Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap()
+        });
+        let reach = Reach { admin: Some(format!("http://{}", server.address())), ..Reach::default() };
+        let config = reach.config().unwrap_or_else(|e| panic!("{}", e.text));
+        assert_eq!((&*config.kafka.brokers, config.redis.url.expose()), ("127.0.0.1:9192", "redis://127.0.0.1:6399"));
+    }
+
+    #[test]
+    fn without_a_running_worker_the_demo_is_named() {
+        let reach = Reach { admin: Some("http://127.0.0.1:1".into()), ..Reach::default() };
+        let error = reach.config().err().unwrap();
+        assert_eq!(error.code, 1);
+        assert!(error.text.contains("postback demo") && error.text.contains("--admin"), "{}", error.text);
+    }
+}

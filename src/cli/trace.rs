@@ -1,0 +1,265 @@
+//! `postback trace`: everything known of one event.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::reach::{self, Reach};
+use super::reading::{self, failed};
+use super::table::{self, span, time};
+use super::{Exit, block_on, print, print_json};
+use crate::config::Config;
+use crate::control::lanes::read_lanes;
+use crate::control::{Keys, Lanes, closest, unknown_account};
+use crate::kafka::now_ms;
+use crate::kafka::scan::{spans, unfinished};
+use crate::kafka::settings::waiting_group;
+use crate::mask::mask_text;
+use crate::senders::Platform;
+use crate::trace::{Candidate, ClaimRow, Gatherer, Rules, Trace, Wanted, candidates};
+
+/// Keys that are asked for at once.
+const CHUNK: usize = 1000;
+
+/// Arguments of `postback trace`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    about = "Show everything known of one event",
+    after_help = "Examples:
+  postback trace --config postback.toml order-1001-pay
+  postback trace --config postback.toml --platform qihoo360 --account acme-ps order-1001-pay
+  postback trace --config postback.toml --json order-1001-pay | jq .claims
+
+Shown are: the claims in Redis, over every configured account and native event of it; copies in retry tiers and parking
+topics that no worker has finished, and what they wait for; dead letters, the newest of each origin; receipts, where
+kafka.receipts names a topic. The topics are read from outside their groups to where they end now; nothing is changed.
+
+A `done` keeps ten bits of its origin (ORIGIN shows them as tag=N). An event that still lies unread in an input topic
+leaves no trace yet.
+
+Exit code: 0 something is known; 1 nothing is, or Kafka or Redis does not answer."
+)]
+pub struct Args {
+    /// The event's trans_id
+    #[arg(value_name = "TRANS_ID")]
+    trans_id: String,
+    /// Only of this platform
+    #[arg(long, value_parser = platform)]
+    platform: Option<Platform>,
+    /// Only of this account
+    #[arg(long)]
+    account: Option<String>,
+    /// One JSON object instead of tables
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+fn platform(text: &str) -> Result<Platform, String> {
+    let names = Platform::ALL.map(Platform::as_str);
+    let found = Platform::ALL.into_iter().find(|platform| platform.as_str() == text);
+    found.ok_or_else(|| format!("no such platform; one of: {}", names.join(", ")))
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// 1 where nothing is known of the event or nobody answers, 2 where the account is not configured.
+pub fn run(args: &Args) -> Result<(), Exit> {
+    let config = args.reach.config()?;
+    if let Some(account) = &args.account
+        && !config.accounts.contains_key(&**account)
+    {
+        let close = closest(account, config.accounts.keys().map(|name| &**name));
+        return Err(Exit::usage(format!("--account: {}", unknown_account(account, close))));
+    }
+    let wanted = Wanted { trans_id: args.trans_id.clone(), platform: args.platform, account: args.account.clone() };
+    let (claims, lanes) = block_on_value(claims(&config, &wanted))?;
+    let trace = gather(&config, wanted, claims, lanes)?;
+    if trace.is_empty() {
+        return Err(Exit::failed(nothing(&config, &args.trans_id)));
+    }
+    if args.json { print_json(&trace) } else { print(&show(&trace, now_ms())) }
+}
+
+fn block_on_value<T>(work: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
+    let mut value = None;
+    block_on(async {
+        value = Some(work.await?);
+        Ok(())
+    })?;
+    value.ok_or_else(|| Exit::failed("no answer"))
+}
+
+async fn claims(config: &Config, wanted: &Wanted) -> Result<(Vec<ClaimRow>, Lanes), Exit> {
+    let mut redis = reach::redis(config).await?;
+    let asked = candidates(wanted, &config.accounts);
+    let silent =
+        |error: ::redis::RedisError| Exit::failed(format!("redis.url: {}", crate::redis::batcher::describe(&error)));
+    let prefix = &config.redis.prefix;
+    let mut rows = Vec::new();
+    for chunk in asked.chunks(CHUNK) {
+        let mut pipe = ::redis::pipe();
+        for candidate in chunk {
+            pipe.cmd("GET").arg(candidate.key.name(prefix));
+        }
+        let values: Vec<Option<Vec<u8>>> = pipe.query_async(&mut redis).await.map_err(silent)?;
+        let found: Vec<(&Candidate, Vec<u8>)> =
+            chunk.iter().zip(values).filter_map(|(candidate, value)| Some((candidate, value?))).collect();
+        for (candidate, value) in found {
+            let pttl: i64 =
+                ::redis::cmd("PTTL").arg(candidate.key.name(prefix)).query_async(&mut redis).await.map_err(silent)?;
+            // It may have gone between the two questions.
+            if pttl != -2 {
+                let (window, lease) = (config.dedupe.window, config.dedupe.lease);
+                rows.push(ClaimRow::new(candidate, prefix, &value, pttl, window, lease));
+            }
+        }
+    }
+    let lanes = read_lanes(&mut redis, &Keys::new(prefix)).await.map_err(silent)?;
+    Ok((rows, lanes))
+}
+
+fn gather(config: &Config, wanted: Wanted, claims: Vec<ClaimRow>, lanes: Lanes) -> Result<Trace, Exit> {
+    let (cluster, rules) = (reach::cluster(config)?, Rules::new(config, lanes));
+    let waiting = spans(&cluster, |topic| rules.holds_waiting(topic)).map_err(failed)?;
+    let mut all = unfinished(&cluster, &waiting_group(&config.kafka), waiting).map_err(failed)?;
+    all.extend(spans(&cluster, |topic| rules.holds_ends(topic)).map_err(failed)?);
+    let gatherer = Mutex::new(Gatherer::new(wanted, rules));
+    let now = now_ms();
+    reading::read(config, all, &|record| {
+        gatherer.lock().unwrap_or_else(PoisonError::into_inner).add(&record, now);
+    })?;
+    Ok(gatherer.into_inner().unwrap_or_else(PoisonError::into_inner).finish(claims))
+}
+
+fn nothing(config: &Config, trans_id: &str) -> String {
+    let receipts = if config.kafka.receipts.is_empty() {
+        "; kafka.receipts names no topic, so a delivery that is older than dedupe.window leaves nothing"
+    } else {
+        ""
+    };
+    format!(
+        "nothing is known of {}: no claim under redis.prefix {}, no copy in {}.* or {}.*, no dead letter in {}{receipts}. \
+         It was never read, or its trans_id, platform or account is another one",
+        mask_text(trans_id),
+        config.redis.prefix,
+        config.kafka.retry_prefix,
+        config.kafka.parked_prefix,
+        config.kafka.dead_letter,
+    )
+}
+
+fn show(trace: &Trace, now_ms: i64) -> String {
+    let mut text = format!("{}\n", mask_text(&trace.trans_id));
+    let mut section = |name: &str, headings: &[&str], rows: Vec<Vec<String>>| {
+        text.push_str(&format!("\n{name}\n"));
+        text.push_str(&if rows.is_empty() { "none\n".to_owned() } else { table::render(headings, &rows) });
+    };
+    let headings = ["ACCOUNT", "EVENT", "STATE", "AGE", "EXPIRES IN", "RESENDS", "ORIGIN", "MEANS", "KEY"];
+    section("claims in Redis", &headings, trace.claims.iter().map(claim).collect());
+    let headings = ["TOPIC", "AT", "ACCOUNT", "EVENT", "DUE", "ATTEMPTS", "RESENDS", "LAST", "WAITS UNTIL"];
+    section("waiting", &headings, trace.waiting.iter().map(|row| waiting(row, now_ms)).collect());
+    let headings = ["AT", "FAILED", "ACCOUNT", "EVENT", "REASON", "FIELD", "CODE", "DETAIL"];
+    section("dead letters", &headings, trace.dead_letters.iter().map(letter).collect());
+    let headings = ["AT", "FINISHED", "ACCOUNT", "EVENT", "OUTCOME", "REASON", "ATTEMPTS", "RESENDS", "ORIGIN"];
+    section("receipts", &headings, trace.receipts.iter().map(receipt).collect());
+    text
+}
+
+fn claim(row: &ClaimRow) -> Vec<String> {
+    let age = |ms: Option<i64>| ms.map(span).unwrap_or_default();
+    let tag = row.origin_tag.map(|tag| format!("tag={tag}"));
+    vec![
+        row.account.clone(),
+        row.event.clone(),
+        row.state.to_owned(),
+        age(row.age_ms),
+        age(row.expires_in_ms),
+        row.resends.to_string(),
+        row.origin.clone().or(tag).unwrap_or_default(),
+        row.meaning.to_owned(),
+        row.key.clone(),
+    ]
+}
+
+fn waiting(row: &crate::trace::WaitingRow, now_ms: i64) -> Vec<String> {
+    let due = match row.due_ms {
+        Some(due) if due > now_ms => format!("in {}", span(due - now_ms)),
+        Some(_) => "now".to_owned(),
+        None => String::new(),
+    };
+    let status = row.last_status.map(|status| format!("HTTP {status}"));
+    let last: Vec<String> = [row.last_error.clone(), row.last_code.clone(), status].into_iter().flatten().collect();
+    vec![
+        row.topic.clone(),
+        format!("{}:{}", row.partition, row.offset),
+        row.account.clone().unwrap_or_default(),
+        row.event.clone().unwrap_or_default(),
+        due,
+        row.attempts.to_string(),
+        row.resends.to_string(),
+        last.join(" "),
+        row.until.clone(),
+    ]
+}
+
+fn letter(letter: &crate::letters::Letter) -> Vec<String> {
+    let mut row = vec![format!("{}:{}", letter.partition, letter.offset), time(Some(letter.failed_at_ms()))];
+    let text = |name| letter.text(name).unwrap_or_default().to_owned();
+    row.extend(["account", "event", "reason", "field", "last-code", "detail"].map(text));
+    row
+}
+
+fn receipt(receipt: &serde_json::Map<String, serde_json::Value>) -> Vec<String> {
+    use serde_json::Value;
+    let text = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let member = |name: &str| text(receipt.get(name));
+    let origin = receipt
+        .get("origin")
+        .map(|origin| ["topic", "partition", "offset"].map(|name| text(origin.get(name))).join(":"));
+    let mut row = vec![format!("{}:{}", member("partition"), member("offset"))];
+    row.push(time(receipt.get("finished_at_ms").and_then(Value::as_i64)));
+    row.extend(["account", "event", "outcome", "reason", "attempts", "resends"].map(member));
+    row.push(origin.unwrap_or_default());
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_four_parts_and_says_where_there_is_nothing() {
+        let claim = ClaimRow {
+            platform: "qihoo360".into(),
+            account: "acme-ps".into(),
+            event: "ORDER".into(),
+            key: "pb:00".into(),
+            state: "done",
+            meaning: "accepted",
+            age_ms: Some(61_000),
+            expires_in_ms: Some(90_000_000),
+            resends: 1,
+            origin: None,
+            origin_tag: Some(17),
+        };
+        let trace = Trace { trans_id: "t-1".into(), claims: vec![claim], ..Trace::default() };
+        let text = show(&trace, 0);
+        assert!(text.contains("acme-ps  ORDER  done   1m01s  1d01h       1        tag=17"), "{text}");
+        for part in ["\nwaiting\nnone\n", "\ndead letters\nnone\n", "\nreceipts\nnone\n"] {
+            assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_known_the_text_says_what_was_looked_at() {
+        let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
+        let text = nothing(&config, "t-1");
+        assert!(text.contains("postback.retry.*") && text.contains("postback.dlt"), "{text}");
+        assert!(!text.contains("kafka.receipts"));
+    }
+}

@@ -1,0 +1,274 @@
+//! Reads topics from outside every group: from where it is told to the end as of the start, and no further.
+//!
+//! No group is joined, nothing is committed, nobody is disturbed. Like all that asks a cluster from outside it blocks:
+//! it belongs on a plain thread.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Message, Offset, TopicPartitionList};
+
+use super::record::Record;
+use super::topics::{AdminError, Cluster, Context, PartitionName};
+use super::{Config, consumer, settings};
+
+/// Topics that are read at once; each has a client of its own.
+const AT_ONCE: usize = 6;
+/// So long the broker may say nothing.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A part of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// The first offset to read.
+    pub from: i64,
+    /// The first offset not to read.
+    pub end: i64,
+}
+
+impl Span {
+    fn len(&self) -> u64 {
+        u64::try_from(self.end - self.from).unwrap_or(0)
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// Everything that is in these topics now; topics that do not exist and partitions without records are left out.
+///
+/// # Errors
+/// See [`AdminError`].
+pub fn spans(cluster: &Cluster, wanted: impl Fn(&str) -> bool) -> Result<Vec<Span>, AdminError> {
+    let mut spans = Vec::new();
+    for topic in cluster.topics()?.into_iter().filter(|topic| wanted(&topic.name)) {
+        for partition in 0..topic.partitions {
+            let (from, end) = cluster.watermarks(&topic.name, partition)?;
+            if from < end {
+                spans.push(Span { topic: topic.name.clone(), partition, from, end });
+            }
+        }
+    }
+    Ok(spans)
+}
+
+/// The same without what the group has committed: only what may be unfinished.
+///
+/// # Errors
+/// See [`AdminError`].
+pub fn unfinished(cluster: &Cluster, group: &str, mut spans: Vec<Span>) -> Result<Vec<Span>, AdminError> {
+    if spans.is_empty() {
+        return Ok(spans);
+    }
+    let partitions: Vec<PartitionName> = spans.iter().map(|s| (s.topic.clone(), s.partition)).collect();
+    let committed = cluster.committed(group, &partitions)?;
+    for span in &mut spans {
+        if let Some(at) = committed.get(&(span.topic.clone(), span.partition)) {
+            span.from = span.from.max(*at);
+        }
+    }
+    spans.retain(|span| span.from < span.end);
+    Ok(spans)
+}
+
+/// How far a reading has come; shared with whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Records in all spans.
+    pub total: AtomicU64,
+    /// Records read.
+    pub done: AtomicU64,
+}
+
+/// Reads spans, several topics at once, and hands each record to `each`. Records of one partition come in order.
+///
+/// # Errors
+/// See [`AdminError`]; what was handed over before stays.
+pub fn read(
+    config: &Config,
+    spans: Vec<Span>,
+    progress: &Progress,
+    each: &(dyn Fn(Record) + Sync),
+) -> Result<(), AdminError> {
+    progress.total.fetch_add(spans.iter().map(Span::len).sum(), Relaxed);
+    let mut topics: BTreeMap<String, Vec<Span>> = BTreeMap::new();
+    for span in spans {
+        topics.entry(span.topic.clone()).or_default().push(span);
+    }
+    let threads = topics.len().min(AT_ONCE);
+    let work = Mutex::new(topics.into_iter().collect::<VecDeque<_>>());
+    let next = || work.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    while let Some((topic, spans)) = next() {
+                        read_topic(config, &topic, &spans, progress, each)?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        readers.into_iter().try_for_each(|reader| {
+            reader.join().unwrap_or_else(|_| Err(AdminError::NoAnswer("the reading broke off".into())))
+        })
+    })
+}
+
+fn read_topic(
+    config: &Config,
+    topic: &str,
+    spans: &[Span],
+    progress: &Progress,
+    each: &(dyn Fn(Record) + Sync),
+) -> Result<(), AdminError> {
+    let client = settings::reader(config).map_err(|e| AdminError::Refused(e.to_string()))?;
+    let consumer: BaseConsumer<Context> = client.create_with_context(Context)?;
+    let mut list = TopicPartitionList::with_capacity(spans.len());
+    let mut left: BTreeMap<i32, &Span> = BTreeMap::new();
+    for span in spans {
+        list.add_partition_offset(topic, span.partition, Offset::Offset(span.from))?;
+        left.insert(span.partition, span);
+    }
+    consumer.assign(&list)?;
+    let name: std::sync::Arc<str> = topic.into();
+    let (mut heard, mut trouble) = (Instant::now(), String::from("nothing came"));
+    while !left.is_empty() {
+        match consumer.poll(Duration::from_millis(200)) {
+            None => {}
+            Some(Ok(message)) => {
+                heard = Instant::now();
+                let (partition, offset) = (message.partition(), message.offset());
+                let Some(span) = left.get(&partition).copied() else { continue };
+                if offset < span.end {
+                    progress.done.fetch_add(1, Relaxed);
+                    each(consumer::record(&message, name.clone()));
+                }
+                if offset + 1 >= span.end {
+                    left.remove(&partition);
+                    leave(&consumer, topic, partition);
+                }
+                continue;
+            }
+            // The end is past the last record where that is a transaction's mark, or was deleted.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                heard = Instant::now();
+                left.remove(&partition);
+                continue;
+            }
+            Some(Err(error)) => match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                    return Err(AdminError::Refused(format!("topic {topic} cannot be read: {error}")));
+                }
+                // Brokers come and go; reading goes on by itself.
+                _ => trouble = error.to_string(),
+            },
+        }
+        if heard.elapsed() > PATIENCE {
+            return Err(AdminError::NoAnswer(format!("topic {topic}: {trouble}")));
+        }
+    }
+    Ok(())
+}
+
+/// What comes after its end is not fetched any more.
+fn leave(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(topic, partition);
+    // At worst a few more records come and are passed over.
+    let _ = consumer.pause(&list);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+    use super::*;
+    use crate::kafka::StartFrom;
+
+    fn config(brokers: String) -> Config {
+        Config {
+            embedded: false,
+            brokers,
+            group: "postback".into(),
+            input: vec!["conversions".into()],
+            start_from: StartFrom::Earliest,
+            retry_prefix: "postback.retry".into(),
+            parked_prefix: "postback.parked".into(),
+            dead_letter: "postback.dlt".into(),
+            results: "postback.results".into(),
+            result_topics: Vec::new(),
+            receipts: String::new(),
+            create_topics: true,
+            partitions: 3,
+            replication: 0,
+            properties: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn what_lies_between_the_watermarks_is_read_once_and_what_comes_later_is_not() {
+        let mock = MockCluster::new(1).unwrap();
+        for (topic, partitions) in [("a", 3), ("b", 1), ("empty", 1)] {
+            mock.create_topic(topic, partitions, 1).unwrap();
+        }
+        let config = config(mock.bootstrap_servers());
+        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &config.brokers).create().unwrap();
+        let send = |topic: &str, partition, n: i32| {
+            let text = n.to_string();
+            producer.send(BaseRecord::<(), str>::to(topic).partition(partition).payload(&text)).ok().unwrap();
+        };
+        for n in 0..30 {
+            send("a", n % 3, n);
+        }
+        send("b", 0, 100);
+        producer.flush(Duration::from_secs(10)).unwrap();
+        let cluster = Cluster::new(&config).unwrap();
+        let spans = spans(&cluster, |topic| ["a", "b", "empty", "absent"].contains(&topic)).unwrap();
+        assert_eq!(spans.iter().map(Span::len).sum::<u64>(), 31);
+        assert_eq!(spans.len(), 4);
+        send("a", 0, 999);
+        producer.flush(Duration::from_secs(10)).unwrap();
+
+        let (seen, progress) = (Mutex::new(Vec::new()), Progress::default());
+        let number = |r: &Record| std::str::from_utf8(r.value.as_deref().unwrap()).unwrap().parse::<i32>().unwrap();
+        read(&config, spans, &progress, &|record| seen.lock().unwrap().push(number(&record))).unwrap();
+        let mut seen = seen.into_inner().unwrap();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..30).chain([100]).collect::<Vec<_>>());
+        assert_eq!((progress.total.into_inner(), progress.done.into_inner()), (31, 31));
+    }
+
+    #[test]
+    fn what_a_group_has_committed_is_passed_over() {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("t", 1, 1).unwrap();
+        let config = config(mock.bootstrap_servers());
+        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &config.brokers).create().unwrap();
+        for n in 0..5 {
+            let text = n.to_string();
+            producer.send(BaseRecord::<(), str>::to("t").partition(0).payload(&text)).ok().unwrap();
+        }
+        producer.flush(Duration::from_secs(10)).unwrap();
+        let cluster = Cluster::new(&config).unwrap();
+        let all = spans(&cluster, |topic| topic == "t").unwrap();
+        assert_eq!(unfinished(&cluster, "g", all.clone()).unwrap(), all);
+        cluster.commit_positions("g", vec![("t".into(), 0, 3)]).unwrap();
+        let left = unfinished(&cluster, "g", all.clone()).unwrap();
+        assert_eq!((left[0].from, left[0].end), (3, 5));
+        cluster.commit_positions("g", vec![("t".into(), 0, 5)]).unwrap();
+        assert_eq!(unfinished(&cluster, "g", all).unwrap(), []);
+    }
+}

@@ -1,0 +1,140 @@
+//! A copy that waits in a tier or in parking, and until when (pure).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::{Config, parse_duration};
+use crate::control::{Lane, Lanes};
+use crate::event::Identity;
+use crate::kafka::envelope::{Envelope, Source};
+use crate::kafka::record::Record;
+
+/// Which topics are which, and how the lanes stand.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Dead letters.
+    pub dead_letter: String,
+    /// Receipts; empty: none.
+    pub receipts: String,
+    retry_prefix: String,
+    parked_prefix: String,
+    lanes: Lanes,
+    max_parked: BTreeMap<Arc<str>, Duration>,
+}
+
+/// A copy that no worker has finished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WaitingRow {
+    /// `retry` or `parked`.
+    pub kind: &'static str,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Platform as given.
+    pub platform: Option<String>,
+    /// Account as given.
+    pub account: Option<String>,
+    /// `event_type`, or the platform's own code where the event names one.
+    pub event: Option<String>,
+    /// Earliest next try, epoch ms; null while it is parked.
+    pub due_ms: Option<i64>,
+    /// What it waits for.
+    pub until: String,
+    /// When it was first parked, epoch ms.
+    pub parked_at_ms: Option<i64>,
+    /// From then on it ends as `expired`, epoch ms.
+    pub parked_until_ms: Option<i64>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Declared re-sends.
+    pub resends: u32,
+    /// Class of the last attempt.
+    pub last_error: Option<String>,
+    /// The platform's code.
+    pub last_code: Option<String>,
+    /// HTTP status.
+    pub last_status: Option<u16>,
+    /// Lineage as `topic:partition:offset`.
+    pub origin: String,
+}
+
+impl Rules {
+    /// Those of a configuration, with the switches as they stand in Redis.
+    pub fn new(config: &Config, lanes: Lanes) -> Self {
+        Self {
+            dead_letter: config.kafka.dead_letter.clone(),
+            receipts: config.kafka.receipts.clone(),
+            retry_prefix: format!("{}.", config.kafka.retry_prefix),
+            parked_prefix: format!("{}.", config.kafka.parked_prefix),
+            lanes,
+            max_parked: config.accounts.values().map(|a| (a.name.clone(), a.retry.max_parked)).collect(),
+        }
+    }
+
+    /// Whether records of this topic wait for a time or a lane.
+    pub fn holds_waiting(&self, topic: &str) -> bool {
+        topic.starts_with(&self.retry_prefix) || topic.starts_with(&self.parked_prefix)
+    }
+
+    /// Whether records of this topic are ends.
+    pub fn holds_ends(&self, topic: &str) -> bool {
+        topic == self.dead_letter || (!self.receipts.is_empty() && topic == self.receipts)
+    }
+
+    /// What a record of a tier or a parking topic says.
+    pub fn row(&self, record: &Record, of: &Identity, now_ms: i64) -> Option<WaitingRow> {
+        let (envelope, _) = Envelope::read(record, Source::Owned, now_ms);
+        let tier = record.topic.strip_prefix(&self.retry_prefix);
+        let account = of.account.as_deref().unwrap_or_default();
+        let due_ms = tier.map(|tier| {
+            let delay = parse_duration(tier).and_then(|d| i64::try_from(d.as_millis()).ok()).unwrap_or(0);
+            envelope.due_ms.unwrap_or(record.timestamp_ms.unwrap_or(now_ms) + delay)
+        });
+        let max_parked = self.max_parked.get(account).and_then(|d| i64::try_from(d.as_millis()).ok());
+        let origin = &envelope.origin;
+        let last = envelope.last.as_ref();
+        Some(WaitingRow {
+            kind: if tier.is_some() { "retry" } else { "parked" },
+            topic: record.topic.to_string(),
+            partition: record.partition,
+            offset: record.offset,
+            platform: of.platform.clone(),
+            account: of.account.clone(),
+            event: of.platform_event.clone().or_else(|| of.event.clone()),
+            due_ms,
+            until: self.until(due_ms, account, now_ms),
+            parked_at_ms: envelope.parked_at_ms,
+            parked_until_ms: envelope.parked_at_ms.zip(max_parked).map(|(at, max)| at + max),
+            attempts: envelope.attempts,
+            resends: envelope.resends,
+            last_error: last.map(|l| l.class.clone()),
+            last_code: last.map(|l| l.code.clone()).filter(|code| !code.is_empty()),
+            last_status: last.and_then(|l| l.status),
+            origin: format!("{}:{}:{}", origin.topic, origin.partition, origin.offset),
+        })
+    }
+
+    fn until(&self, due_ms: Option<i64>, account: &str, now_ms: i64) -> String {
+        let closed = self.lanes.get(account).and_then(Lane::cause);
+        match (due_ms, closed) {
+            (Some(due), _) if due > now_ms => "it is due".to_owned(),
+            (_, Some((state, switch))) => {
+                format!("account {account} is resumed: {} since {}", state.as_str(), moment(switch.since_ms))
+            }
+            (Some(_), None) => "a worker takes it: it is due".to_owned(),
+            (None, None) => "a worker takes it: its lane is open".to_owned(),
+        }
+    }
+}
+
+fn moment(ms: i64) -> String {
+    chrono::DateTime::from_timestamp_millis(ms)
+        .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+        .unwrap_or_default()
+}
