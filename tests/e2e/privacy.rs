@@ -36,7 +36,7 @@ fn broken(w: &World) -> Vec<Event> {
     let text = serde_json::to_string(&order().json).unwrap();
     let at = text.find(PHONE).unwrap() + 6;
     let mut all = vec![
-        Event::bytes(Some(text[..at].as_bytes()), "malformed", ""),
+        Event::bytes(Some(&text.as_bytes()[..at]), "malformed", ""),
         Event::bytes(Some(format!("{PHONE} {EMAIL}").as_bytes()), "malformed", ""),
         Event::bytes(Some(text.replace(&format!("\"{PHONE}\""), PHONE).as_bytes()), "", ""),
         Event::bytes(
