@@ -47,21 +47,3 @@ fn three_brokers_that_lose_one_under_load_lose_nothing() {
     w.ledger(&Check::DISTURBED);
     assert!(worker.alive());
 }
-
-#[test]
-fn a_broker_that_stands_still_for_longer_than_its_own_session_is_written_to_again() {
-    let mut w = World::with("broker-fenced", Setup { brokers: 1, ..Setup::default() });
-    let account = w.account("acme-ps", Platform::Qihoo360);
-    account.latency(millis(20));
-    w.set("accounts.acme-ps.limits.rps", 100);
-    let _worker = w.started();
-    let events = w.make.orders("acme-ps", 400);
-    w.publish(events);
-    eventually(secs(30), "it flows", || account.executed() >= 100);
-    // Its controller takes the leadership from it when it is back, and gives it again: for a moment nobody leads.
-    w.cluster.as_mut().unwrap().freeze();
-    std::thread::sleep(secs(6));
-    w.cluster.as_mut().unwrap().thaw();
-    w.settle(secs(120));
-    w.ledger(&Check::DISTURBED);
-}
