@@ -8,7 +8,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_void};
 use std::sync::{Arc, Mutex};
@@ -210,7 +210,9 @@ fn raw(bytes: Option<&[u8]>) -> (*const c_void, usize) {
 /// Reads one topic from its beginning, a bit further at each call.
 pub struct TopicLog {
     topic: String,
+    config: ClientConfig,
     consumer: BaseConsumer,
+    assigned: usize,
     next: BTreeMap<i32, i64>,
     records: Vec<Record>,
 }
@@ -221,7 +223,8 @@ impl TopicLog {
         config.set("group.id", "postback-tests-reader").set("enable.auto.commit", "false");
         config.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", "50").set("fetch.queue.backoff.ms", "5");
         config.set("fetch.message.max.bytes", "8388608");
-        Self { topic: topic.into(), consumer: config.create().unwrap(), next: BTreeMap::new(), records: Vec::new() }
+        let consumer = config.create().unwrap();
+        Self { topic: topic.into(), config, consumer, assigned: 0, next: BTreeMap::new(), records: Vec::new() }
     }
 
     pub fn records(&self) -> &[Record] {
@@ -232,7 +235,8 @@ impl TopicLog {
     pub fn catch_up(&mut self) -> &[Record] {
         let Ok(metadata) = self.consumer.fetch_metadata(None, secs(5)) else { return &self.records };
         let Some(found) = metadata.topics().iter().find(|t| t.name() == self.topic) else { return &self.records };
-        if found.partitions().len() > self.next.len() {
+        if found.partitions().len() > self.assigned {
+            self.assigned = found.partitions().len();
             let mut all = TopicPartitionList::new();
             for p in found.partitions() {
                 let from = *self.next.entry(p.id()).or_insert(0);
@@ -255,6 +259,10 @@ impl TopicLog {
                     self.records.push(record);
                 }
             }
+        }
+        if ends.iter().any(|(p, end)| self.next[p] < *end) {
+            // A client that was once told that nobody leads a partition may never read it again (librdkafka, issue 5430).
+            (self.consumer, self.assigned) = (self.config.create().unwrap(), 0);
         }
         &self.records
     }
