@@ -213,6 +213,13 @@ impl Run {
         self.screen.borrow_mut().tell(format!("{}  {text}", clock(self.began.elapsed())));
     }
 
+    fn gave_up(&self, missing: u64) -> String {
+        let seen = self.seen.borrow();
+        let closed = seen.lanes.iter().filter(|(_, lane)| lane.state != "flowing");
+        let closed: Vec<_> = closed.map(|(name, lane)| format!("; {name} is {}: {}", lane.state, lane.why)).collect();
+        format!("gave up: {missing} events have not ended{}", closed.concat())
+    }
+
     /// Comes when everything has ended, or why it will not.
     async fn concluded(&self, signals: &mut Signals) -> Result<Option<String>, Exit> {
         let mut ended = (0, Instant::now());
@@ -249,7 +256,7 @@ impl Run {
             }
             let late = self.stopped.get().map_or(quiet, |at| at.elapsed()) >= PATIENCE;
             if now_ended < produced && late {
-                return Ok(Some(format!("gave up: {} events have not ended", produced - now_ended)));
+                return Ok(Some(self.gave_up(produced - now_ended)));
             }
         }
     }
@@ -257,9 +264,7 @@ impl Run {
     fn close(self, why: Option<String>) -> Result<Ledger, Exit> {
         let picture = self.picture();
         self.screen.borrow_mut().close(picture);
-        if let Some(why) = why {
-            self.screen.borrow_mut().print(&why);
-        }
+        self.screen.borrow_mut().print(why.as_deref().unwrap_or_default());
         let held = self.seen.borrow().held;
         let seconds = self.last_end.get().duration_since(self.began).as_secs_f64();
         let tally = self.reader.finish().map_err(Exit::failed)?;

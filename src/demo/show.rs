@@ -37,7 +37,8 @@ impl Run {
                 delivered: count.delivered,
                 per_second,
                 waiting: count.waiting(),
-                parked: lane.map_or(0, |lane| lane.parked),
+                // Reported once a second: it may be behind.
+                parked: lane.map_or(0, |lane| lane.parked).min(count.waiting()),
                 note: note.or(closed).unwrap_or_default(),
             }
         });
