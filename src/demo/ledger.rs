@@ -95,6 +95,10 @@ impl Ledger {
         self.dead_letters.get("unknown_outcome").copied().unwrap_or_default()
     }
 
+    fn why_dead(&self) -> String {
+        if self.dead_letters.is_empty() { "can never be delivered".to_owned() } else { reasons(&self.dead_letters) }
+    }
+
     /// For people.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -103,7 +107,7 @@ impl Ledger {
             ("delivered", self.delivered, "accepted by their platform".to_owned()),
             ("duplicate", self.duplicate, "copies of a delivered one, not sent again".to_owned()),
             ("suppressed", self.suppressed, "the user opted out".to_owned()),
-            ("dead_lettered", self.dead_lettered, reasons(&self.dead_letters)),
+            ("dead_lettered", self.dead_lettered, self.why_dead()),
             ("open", self.open, "still on their way".to_owned()),
             ("lost", self.lost, "without a trace".to_owned()),
             ("platform_accepted", self.platform_accepted, "requests that the platforms took".to_owned()),
