@@ -218,6 +218,11 @@ fn other_commands_find_a_running_demo_without_any_option() {
     );
     let twice = format!("[{own},{own}]");
     assert_eq!(beside(&admin, &["send", "-"], &twice), "published 2 events to conversions\n");
+    let end = Instant::now() + PATIENCE;
+    while !beside(&admin, &["trace", "own-1"], "").contains("duplicate") {
+        assert!(Instant::now() < end, "no duplicate in\n{}", beside(&admin, &["trace", "own-1"], ""));
+    }
+    assert!(beside(&admin, &["dead-letters", "stats"], "").contains("malformed"));
     demo.interrupt();
     let ledger = demo.ledger();
     assert_eq!(ledger["open"], 0);
