@@ -63,9 +63,9 @@ impl Sink {
         self.first_us.fetch_min(now, Relaxed);
         self.last_us.fetch_max(now, Relaxed);
         let Some(id) = trans_id(body) else { return };
-        // The load writes RUN-NUMBER-MICROSECONDS; run and number make it unique.
+        // The load writes RUN-NUMBER-MICROSECONDS in hexadecimal; run and number make it unique.
         let mut parts = id.rsplitn(2, '-');
-        let (sent, unique) = (parts.next().and_then(|t| t.parse::<u64>().ok()), parts.next().unwrap_or(id));
+        let (sent, unique) = (parts.next().and_then(|t| u64::from_str_radix(t, 16).ok()), parts.next().unwrap_or(id));
         let hash = hash(unique);
         self.seen[hash as usize % SHARDS].lock().unwrap().insert(hash);
         if let Some(sent) = sent {

@@ -25,6 +25,7 @@ mod nasty;
 mod natural_day;
 mod offsets;
 mod privacy;
+mod readme;
 mod rebalance;
 mod redis;
 mod refused;
