@@ -22,6 +22,10 @@ use crate::traffic::Traffic;
 /// prefetched.
 const PAUSED_AFTER: Duration = Duration::from_millis(500);
 
+/// So many records for one lane go to it at once: a wake for each would cost more, and with many it would start late and
+/// look full meanwhile.
+const HAND_OVER: usize = 16;
+
 /// What becomes of records of the input topics.
 pub struct Intake {
     gate: Gate,
@@ -82,7 +86,11 @@ impl Intake {
 
     fn enqueue(&mut self, index: usize, delivery: Box<Delivery>) {
         self.lanes.get(index).enqueued(&delivery);
-        self.arrived[index].push(delivery);
+        let arrived = &mut self.arrived[index];
+        arrived.push(delivery);
+        if arrived.len() >= HAND_OVER {
+            self.lanes.get(index).deliver(std::mem::take(arrived));
+        }
     }
 
     /// Forgets lanes that have room again, or do not stand alone any more: at 7/8 while nothing was paused, at 1/4

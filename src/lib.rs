@@ -11,6 +11,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod embedded;
 pub mod error;
 pub mod event;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use postback::cli::source::{Access, Known};
 use postback::cli::{
-    Exit, accounts, block_on, blocked, check, dead_letters, load, preview, run, sandbox, send, trace, unblock,
+    Exit, accounts, block_on, blocked, check, dead_letters, demo, load, preview, run, sandbox, send, trace, unblock,
 };
 use postback::sandbox::SandboxAccount;
 use postback::senders::Platform;
@@ -24,6 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     arg_required_else_help = true,
     after_help = "\
 Examples:
+  postback demo                              see it at work; nothing to install
   postback check --config postback.toml      what is wrong with a configuration
   postback run --config postback.toml        the worker
   postback run                               the same with nothing installed, to try it: nothing is durable
@@ -36,6 +37,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Run(run::Args),
     Check(check::Args),
     Preview(preview::Args),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Preview(args) => preview::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Send(args) => load(args.config.as_deref()).and_then(|config| block_on(send::run(args, config))),
         Command::Sandbox(args) => serve_fakes(args),

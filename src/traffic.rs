@@ -16,9 +16,11 @@ pub struct Traffic {
     topics: HashMap<Arc<str>, Arrivals>,
 }
 
-#[derive(Default)]
 struct Arrivals {
     last: HashMap<usize, Instant>,
+    /// The last of all. "Lately" is measured from here: while the topic is held back nothing arrives, and a lane that
+    /// flowed before must not be forgotten for that.
+    newest: Instant,
     /// Partitions that records came from and that have not left since.
     partitions: HashSet<i32>,
 }
@@ -26,11 +28,17 @@ struct Arrivals {
 impl Traffic {
     /// A record of this topic came for this lane.
     pub fn seen(&mut self, topic: &Arc<str>, partition: i32, lane: usize) {
+        self.seen_at(Instant::now(), topic, partition, lane);
+    }
+
+    fn seen_at(&mut self, now: Instant, topic: &Arc<str>, partition: i32, lane: usize) {
         if !self.topics.contains_key(topic) {
-            self.topics.insert(topic.clone(), Arrivals::default());
+            let new = Arrivals { last: HashMap::new(), newest: now, partitions: HashSet::new() };
+            self.topics.insert(topic.clone(), new);
         }
         if let Some(arrivals) = self.topics.get_mut(topic) {
-            arrivals.last.insert(lane, Instant::now());
+            arrivals.last.insert(lane, now);
+            arrivals.newest = now;
             arrivals.partitions.insert(partition);
         }
     }
@@ -60,7 +68,7 @@ impl Traffic {
     pub fn others_below(&self, topic: &str, lane: usize, visit: Visit, part: (usize, usize), lanes: &Lanes) -> bool {
         self.topics.get(topic).is_some_and(|arrivals| {
             arrivals.last.iter().any(|(other, at)| {
-                *other != lane && at.elapsed() < LATELY && {
+                *other != lane && arrivals.newest.saturating_duration_since(*at) < LATELY && {
                     let other = lanes.get(*other);
                     other.is_open() && !other.is_above(visit, part.0, part.1)
                 }
@@ -99,6 +107,21 @@ mod tests {
         assert!(traffic.left("never seen", 0));
         traffic.seen(&one, 1, 0);
         assert!(!traffic.others_flow("one", 0, Visit::Input, &lanes), "what came before it left counts no more");
+    }
+
+    #[test]
+    fn while_a_topic_is_held_back_nobody_is_forgotten() {
+        let (mut traffic, lanes) = (Traffic::default(), lanes());
+        let topic: Arc<str> = "t".into();
+        let long_ago = Instant::now().checked_sub(2 * LATELY).unwrap();
+        traffic.seen_at(long_ago, &topic, 0, 1);
+        traffic.seen_at(long_ago + LATELY / 2, &topic, 0, 0);
+        assert!(traffic.others_flow("t", 0, Visit::Input, &lanes), "nothing came since for anybody");
+        traffic.seen(&topic, 0, 0);
+        assert!(
+            !traffic.others_flow("t", 0, Visit::Input, &lanes),
+            "the topic is read, and nothing comes for the other"
+        );
     }
 
     #[test]

@@ -67,7 +67,6 @@ pub struct Watch {
 struct Memory {
     connection: Option<MultiplexedConnection>,
     pending_halts: Vec<Halted>,
-    replication_id: Option<String>,
     epoch: Option<String>,
     snapshot_at: Option<Instant>,
     facts_at: Option<Instant>,
@@ -168,13 +167,14 @@ impl Watch {
         if new.is_empty() {
             return;
         }
-        if memory.replication_id.as_ref().is_some_and(|old| old != new) {
+        // Known since the start looked at it: a change before the first look here counts too.
+        let old = self.health.primary();
+        if !old.is_empty() && old != *new {
             tracing::warn!("redis has another primary: what was confirmed in the last minute is written again");
             self.runtimes.primary_changed();
             memory.facts_at = None;
         }
         self.health.set_primary(new);
-        memory.replication_id = Some(new.clone());
     }
 
     async fn save_halts(&self, c: &mut MultiplexedConnection, memory: &mut Memory) -> RedisResult<()> {

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod blocked;
 pub mod check;
 pub mod dead_letters;
+pub mod demo;
 pub mod embedded;
 pub mod preview;
 pub mod reach;

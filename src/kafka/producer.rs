@@ -123,8 +123,10 @@ impl Producer {
             let mut config = self.config.clone();
             config.set("batch.num.messages", "1");
             let made = Self::over(config).map_err(|e| PublishError::Unavailable(e.to_string()))?;
-            // Another thread may have been quicker.
-            let _ = self.alone.set(Box::new(made));
+            if let Err(slower) = self.alone.set(Box::new(made)) {
+                // Another thread was quicker. A client's end waits for its threads: not here, where lanes wait.
+                let _ = std::thread::Builder::new().name("producer-close".into()).spawn(move || drop(slower));
+            }
         }
         let alone = self.alone.get().ok_or_else(|| PublishError::Unavailable("no producer".into()))?;
         alone.publish(topic, key, value, headers).await
@@ -195,6 +197,8 @@ impl Producer {
                 let (old, _) = std::mem::replace(&mut *client, (new, Instant::now()));
                 // What it still has under way may be written yet, and is told apart only by its reports.
                 let close = move || {
+                    // Who has just asked for the old one is through with it by then: the last owner waits for its end.
+                    std::thread::sleep(Duration::from_secs(1));
                     let _ = old.flush(YOUNG);
                 };
                 let _ = std::thread::Builder::new().name("producer-close".into()).spawn(close);

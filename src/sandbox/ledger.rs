@@ -140,6 +140,8 @@ struct Kept {
     seen: HashSet<[u8; 16]>,
     dropped: u64,
     totals: HashMap<Arc<str>, Totals>,
+    /// Accepted since the start; the only sum that clearing does not touch.
+    accepted: u64,
 }
 
 impl Ledger {
@@ -172,6 +174,7 @@ impl Ledger {
         totals.received += 1;
         totals.accepted += u64::from(entry.accepted);
         totals.repeats += u64::from(entry.repeat);
+        kept.accepted += u64::from(entry.accepted);
         kept.entries.push_back(Arc::new(entry));
     }
 
@@ -182,8 +185,17 @@ impl Ledger {
     /// Forgets everything, sums and known identities included; returns how many entries there were.
     pub(super) fn clear(&self) -> usize {
         // Freed after the lock is given back.
-        let gone = std::mem::take(&mut *self.lock());
+        let gone = {
+            let mut kept = self.lock();
+            let fresh = Kept { accepted: kept.accepted, ..Kept::default() };
+            std::mem::replace(&mut *kept, fresh)
+        };
         gone.entries.len()
+    }
+
+    /// Requests accepted since the start, whatever was dropped or cleared.
+    pub(super) fn accepted(&self) -> u64 {
+        self.lock().accepted
     }
 
     pub(super) fn status(&self) -> LedgerStatus {
@@ -242,6 +254,9 @@ mod tests {
         assert_eq!((status.entries, status.dropped, status.accounts["a"].received), (2, 2, 4));
         assert_eq!(ledger.clear(), 2);
         assert_eq!(ledger.status(), LedgerStatus { capacity: 2, ..LedgerStatus::default() });
+        ledger.record(entry("a", "1", "ORDER", true));
+        ledger.record(entry("a", "2", "ORDER", false));
+        assert_eq!(ledger.accepted(), 5, "neither dropping nor clearing takes from it");
     }
 
     #[test]

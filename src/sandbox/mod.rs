@@ -101,6 +101,11 @@ impl Sandbox {
         self.state.ledger.status()
     }
 
+    /// Requests accepted since the start, repeats among them, whatever the ledger has dropped or was cleared of.
+    pub fn accepted(&self) -> u64 {
+        self.state.ledger.accepted()
+    }
+
     /// Forgets all that was received; returns how many entries that were.
     pub fn clear_ledger(&self) -> usize {
         self.state.ledger.clear()

@@ -9,6 +9,7 @@ mod broker;
 mod conflict;
 mod crash;
 mod credentials;
+mod dashboard;
 mod dead_letter;
 mod delivery;
 mod dispatch;

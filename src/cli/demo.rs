@@ -1,0 +1,85 @@
+//! `postback demo`: everything in one process, nothing to install.
+
+use std::io::Write as _;
+
+use clap::Args as ClapArgs;
+
+use crate::cli::Exit;
+use crate::config::environment;
+use crate::demo::{Options, run as run_demo};
+use crate::telemetry;
+
+/// Errors alone. That an account halts is part of the show, which tells it in its own words.
+const QUIET: &str = "error,postback::pipeline::lane=off";
+
+/// Shows the worker at work: generator, broker, store, platforms and worker in one process.
+#[derive(ClapArgs, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  postback demo                              until Ctrl-C: a tour of faults, then a calm flow to try things on
+  postback demo --events 20000               under a minute, then the ledger
+  postback demo --events 20000 --seed 7      the same events again
+  postback demo --events 5000 --json 2>/dev/null | jq .balanced
+
+Nothing is installed, nothing is kept, nothing leaves this host: broker and store are inside the process and in memory,
+and 360 and 百助 are played by the sandbox. Among the events are copies, conflicting copies, opt-outs and bad ones; one
+platform fails for a while, one throttles, one falls silent, and one refuses a secret until it is corrected. All of that
+has ended after 60 % of the events.
+
+Progress goes to standard error, the ledger alone to standard output. While it runs, `send`, `trace`, `dead-letters`,
+`accounts` and `blocked` work from another terminal without any option. Ctrl-C stops the generator, heals the platforms,
+resumes every account and finishes what is open, within 60 s; a second one leaves at once with 130.
+
+Exit code: 0 the ledger balances, 1 it does not or a part died, 2 the environment overrides what the demo needs.")]
+pub struct Args {
+    /// Stop after so many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub events: Option<u64>,
+    /// Which events: the same number gives the same ones; without it, others each time
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The ledger as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// The worker's log, e.g. info or postback=debug [default: error, or RUST_LOG, or POSTBACK__TELEMETRY__LOG]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+impl Args {
+    fn filter(&self) -> String {
+        let asked = |name| std::env::var(name).ok().filter(|filter: &String| !filter.is_empty());
+        let filter = self.log.clone().or_else(|| asked("RUST_LOG")).or_else(|| asked("POSTBACK__TELEMETRY__LOG"));
+        filter.unwrap_or_else(|| QUIET.to_owned())
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// As `postback demo --help` says.
+pub fn run(args: &Args) -> Result<(), Exit> {
+    // Text beside the progress, also in a pipe: this is for people.
+    telemetry::init(&args.filter(), telemetry::Format::Text).map_err(Exit::usage)?;
+    // Short enough to be typed again.
+    let seed = args.seed.unwrap_or_else(|| rand::random_range(1..1_000_000));
+    let options = Options { events: args.events, seed };
+    let env: Vec<(String, String)> = environment().collect();
+    let mut ledger = None;
+    super::block_on(async {
+        ledger = Some(run_demo(options, &env).await?);
+        Ok(())
+    })?;
+    let Some(ledger) = ledger else { return Err(Exit::failed("the demo has ended without a ledger")) };
+    let text = if args.json {
+        serde_json::to_string(&ledger).map_err(|error| Exit::failed(error.to_string()))? + "\n"
+    } else {
+        ledger.text()
+    };
+    // Nobody may be reading; the exit code tells as well.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if ledger.balanced {
+        return Ok(());
+    }
+    Err(Exit::failed(format!("the ledger does not balance:\n{}", ledger.faults().join("\n"))))
+}

@@ -1,0 +1,29 @@
+//! `postback demo`: generator, worker, broker, store and platforms in one process, and the ledger of what became of it.
+//!
+//! The demo looks at the worker as anybody would: it publishes to the input topic, asks the API, reads receipts and dead
+//! letters. Only the sandbox, whose faults it sets and whose ledger it compares with, is its own.
+//!
+//! [`generator`] makes the events and [`pacing`] holds them back, [`story`] and [`director`] break platforms and mend
+//! them, [`reader`] reads what became of each event into the [`tally`], [`picture`] and [`screen`] show it, and
+//! [`ledger`] says whether it balances.
+
+pub mod director;
+pub mod generator;
+pub mod layout;
+pub mod ledger;
+pub mod pacing;
+mod parts;
+pub mod picture;
+mod publisher;
+pub mod reader;
+mod run;
+pub mod screen;
+pub mod settings;
+mod show;
+mod start;
+pub mod story;
+pub mod tally;
+mod welcome;
+mod worker;
+
+pub use run::{Options, run};

@@ -1,0 +1,143 @@
+//! The accounts of `config/demo.toml`, and what their advertisers report.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+/// Which click id an account's events carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Click {
+    /// `qhclickid` of so many characters.
+    Qhclickid(usize),
+    /// The same, under the name it has in landing links of 展示广告.
+    Sourceid,
+    /// `impression_id`.
+    Impression,
+    /// None: 百助 knows users by their uid.
+    Uid,
+}
+
+/// What an event carries beside its ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Nothing.
+    Plain,
+    /// A lead with a score.
+    Score,
+    /// An order that is not paid: a number and no amount.
+    Order,
+    /// An order with its amount in fen.
+    Paid,
+    /// The same, at times paid back.
+    Refundable,
+}
+
+/// One account.
+#[derive(Clone, Copy, Debug)]
+pub struct Profile {
+    /// Its name in `config/demo.toml`.
+    pub account: &'static str,
+    /// Its platform.
+    pub platform: &'static str,
+    /// How often its events come, beside the others'.
+    pub weight: u32,
+    /// Its click ids.
+    pub click: Click,
+    /// Canonical events, how often each comes, and what it carries.
+    pub events: &'static [(&'static str, u32, Load)],
+}
+
+/// Every account of the demo.
+pub const PROFILES: &[Profile] = &[
+    Profile {
+        account: "demo-360-ps",
+        platform: "qihoo360",
+        weight: 22,
+        click: Click::Qhclickid(16),
+        events: &[
+            ("form_submit", 30, Load::Score),
+            ("consult_start", 20, Load::Plain),
+            ("phone_call", 8, Load::Plain),
+            ("register", 16, Load::Plain),
+            ("order", 14, Load::Paid),
+            ("pay", 10, Load::Paid),
+            ("credit_approved", 2, Load::Plain),
+        ],
+    },
+    Profile {
+        account: "demo-360-ms",
+        platform: "qihoo360",
+        weight: 20,
+        click: Click::Qhclickid(16),
+        events: &[
+            ("app_download", 26, Load::Plain),
+            ("app_activate", 22, Load::Plain),
+            ("app_retention_d1", 12, Load::Plain),
+            ("app_pay", 12, Load::Paid),
+            ("order", 10, Load::Paid),
+            ("add_to_cart", 18, Load::Plain),
+        ],
+    },
+    Profile {
+        account: "demo-360-zs",
+        platform: "qihoo360",
+        weight: 16,
+        click: Click::Sourceid,
+        events: &[
+            ("browse_depth", 24, Load::Plain),
+            ("register", 20, Load::Plain),
+            ("role_create", 14, Load::Plain),
+            ("add_wechat_contact", 14, Load::Score),
+            ("order", 12, Load::Paid),
+            ("pay_success", 10, Load::Paid),
+            ("order_submit", 6, Load::Order),
+        ],
+    },
+    Profile {
+        account: "demo-360-web",
+        platform: "qihoo360",
+        weight: 14,
+        click: Click::Impression,
+        events: &[
+            ("form_submit", 46, Load::Plain),
+            ("consult_start", 30, Load::Plain),
+            ("phone_call", 14, Load::Plain),
+            ("click_download", 10, Load::Plain),
+        ],
+    },
+    Profile {
+        account: "demo-baizhu",
+        platform: "baizhu",
+        weight: 16,
+        click: Click::Uid,
+        events: &[
+            ("install", 40, Load::Plain),
+            ("register", 28, Load::Plain),
+            // Money without an order number could not be sent again after a doubt.
+            ("effective_user", 32, Load::Refundable),
+        ],
+    },
+    Profile {
+        account: "demo-baizhu-cpa",
+        platform: "baizhu",
+        weight: 12,
+        click: Click::Uid,
+        events: &[("install", 52, Load::Plain), ("register", 30, Load::Plain), ("effective_user", 18, Load::Plain)],
+    },
+];
+
+/// The index of an account, by the weights.
+pub(super) fn draw(random: &mut StdRng) -> usize {
+    weighted(random, PROFILES.iter().map(|p| p.weight))
+}
+
+/// The index of one of the weights.
+pub(super) fn weighted(random: &mut StdRng, weights: impl Iterator<Item = u32> + Clone) -> usize {
+    let mut point = random.random_range(0..weights.clone().sum::<u32>().max(1));
+    for (index, weight) in weights.enumerate() {
+        if point < weight {
+            return index;
+        }
+        point -= weight;
+    }
+    0
+}

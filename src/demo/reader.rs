@@ -1,0 +1,261 @@
+//! Reads receipts and dead letters as they are written, on a thread of its own, into the tally.
+//!
+//! It reads right behind the worker: the embedded broker drops the oldest records of a full partition, read or not. A
+//! position that was dropped ends the run as failed, since nobody could tell any more what became of those events.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde::Deserialize;
+
+use super::tally::{Place, Tally};
+use crate::error::{Outcome, Reason};
+use crate::kafka::{Config, settings};
+
+/// Between two looks at the ends of the input partitions.
+const ENDS_EVERY: Duration = Duration::from_millis(500);
+/// An embedded broker that takes longer to answer is gone.
+const ANSWER: Duration = Duration::from_secs(5);
+/// For what is left to read at the end.
+const LAST_LOOK: Duration = Duration::from_secs(20);
+
+/// The reader.
+pub struct Reader {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+struct Shared {
+    tally: Mutex<Tally>,
+    trouble: Mutex<Option<String>>,
+    last: AtomicBool,
+}
+
+impl Reader {
+    /// Starts to read from the beginning; `accounts` are the names behind the tally's indices.
+    ///
+    /// # Errors
+    /// No client or no thread can be made.
+    pub fn start(kafka: &Config, accounts: Vec<String>) -> Result<Reader, String> {
+        let shared = Arc::new(Shared {
+            tally: Mutex::new(Tally::new(accounts.len())),
+            trouble: Mutex::new(None),
+            last: AtomicBool::new(false),
+        });
+        let work = Work::new(kafka, accounts, shared.clone())?;
+        let thread = std::thread::Builder::new().name("demo-tally".into()).spawn(move || work.run());
+        Ok(Reader { shared, thread: thread.map_err(|error| error.to_string())? })
+    }
+
+    /// The tally as it stands.
+    pub fn tally(&self) -> MutexGuard<'_, Tally> {
+        lock(&self.shared.tally)
+    }
+
+    /// Why it cannot go on, where it cannot.
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.shared.trouble).clone()
+    }
+
+    /// Reads to the ends as they are now, and stops. Blocks.
+    ///
+    /// # Errors
+    /// Something is missing, which a tally without it would not show.
+    pub fn finish(self) -> Result<Tally, String> {
+        self.shared.last.store(true, Ordering::Relaxed);
+        if self.thread.join().is_err() {
+            return Err("the tally broke off".into());
+        }
+        match self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(trouble) => Err(trouble),
+            None => Ok(std::mem::take(&mut *lock(&self.shared.tally))),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Work {
+    consumer: BaseConsumer,
+    /// Asks for ends on a connection of its own: on the reader's it would wait behind each fetch.
+    ends: BaseConsumer,
+    input: (String, i32),
+    receipts: String,
+    dead_letters: String,
+    accounts: Vec<String>,
+    /// What is read next of each partition.
+    next: HashMap<(String, i32), i64>,
+    shared: Arc<Shared>,
+}
+
+impl Work {
+    fn new(kafka: &Config, accounts: Vec<String>, shared: Arc<Shared>) -> Result<Self, String> {
+        let config = client(kafka)?;
+        let consumer: BaseConsumer = config.create().map_err(|error| error.to_string())?;
+        let ends = config.create().map_err(|error| error.to_string())?;
+        let mut next = HashMap::new();
+        let mut list = TopicPartitionList::new();
+        for topic in [&kafka.receipts, &kafka.dead_letter] {
+            for partition in 0..kafka.partitions {
+                let at = list.add_partition_offset(topic, partition, Offset::Offset(0));
+                at.map_err(|error| error.to_string())?;
+                next.insert((topic.clone(), partition), 0);
+            }
+        }
+        consumer.assign(&list).map_err(|error| error.to_string())?;
+        Ok(Self {
+            consumer,
+            ends,
+            input: (kafka.input.first().cloned().unwrap_or_default(), kafka.partitions),
+            receipts: kafka.receipts.clone(),
+            dead_letters: kafka.dead_letter.clone(),
+            accounts,
+            next,
+            shared,
+        })
+    }
+
+    fn run(mut self) {
+        let mut looked: Option<Instant> = None;
+        let result = loop {
+            if let Err(trouble) = self.read() {
+                break Err(trouble);
+            }
+            if self.shared.last.load(Ordering::Relaxed) {
+                break self.read_to_the_ends();
+            }
+            if looked.is_none_or(|at| at.elapsed() >= ENDS_EVERY) {
+                // One missed look is no trouble; the last one counts.
+                let _ = self.look_at_input();
+                looked = Some(Instant::now());
+            }
+        };
+        *lock(&self.shared.trouble) = result.err();
+    }
+
+    /// What is there now, at most for a moment.
+    fn read(&mut self) -> Result<(), String> {
+        let mut patience = Duration::from_millis(50);
+        for _ in 0..2_000 {
+            match self.consumer.poll(patience) {
+                None => break,
+                Some(Ok(message)) => {
+                    let place = (message.topic().to_owned(), message.partition());
+                    let after = message.offset() + 1;
+                    self.take(&message);
+                    self.next.insert(place, after);
+                }
+                Some(Err(error)) if is_gone(&error) => {
+                    return Err(
+                        "the embedded broker has dropped receipts or dead letters that were not read yet".into()
+                    );
+                }
+                // A connection that broke is opened again.
+                Some(Err(_)) => {}
+            }
+            patience = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    fn take(&self, message: &BorrowedMessage<'_>) {
+        if message.topic() == self.receipts {
+            self.receipt(message.payload().unwrap_or_default());
+        } else if message.topic() == self.dead_letters
+            && let Some((place, reason)) = dead_letter(message, &self.input.0)
+        {
+            lock(&self.shared.tally).dead_letter(place, reason);
+        }
+    }
+
+    fn receipt(&self, value: &[u8]) {
+        let Ok(receipt) = serde_json::from_slice::<Receipt>(value) else { return };
+        let Some(outcome) = Outcome::ALL.into_iter().find(|o| o.as_str() == receipt.outcome) else { return };
+        if receipt.origin.topic != self.input.0 {
+            return;
+        }
+        let account = receipt.account.and_then(|name| self.accounts.iter().position(|a| *a == name));
+        let place = (receipt.origin.partition, receipt.origin.offset);
+        lock(&self.shared.tally).receipt(place, outcome, receipt.resends, account);
+    }
+
+    fn end(&self, topic: &str, partition: i32) -> Result<i64, String> {
+        let marks = self.ends.fetch_watermarks(topic, partition, ANSWER);
+        marks.map(|(_, high)| high).map_err(|error| format!("the embedded broker does not answer: {error}"))
+    }
+
+    fn look_at_input(&self) -> Result<(), String> {
+        for partition in 0..self.input.1 {
+            let high = self.end(&self.input.0, partition)?;
+            lock(&self.shared.tally).reaches(partition, high);
+        }
+        Ok(())
+    }
+
+    fn read_to_the_ends(&mut self) -> Result<(), String> {
+        self.look_at_input()?;
+        let mut ends = HashMap::new();
+        for (topic, partition) in self.next.keys() {
+            ends.insert((topic.clone(), *partition), self.end(topic, *partition)?);
+        }
+        let began = Instant::now();
+        while self.next.iter().any(|(place, next)| ends.get(place).is_some_and(|end| next < end)) {
+            if began.elapsed() > LAST_LOOK {
+                return Err("receipts and dead letters could not be read to their end".into());
+            }
+            self.read()?;
+        }
+        Ok(())
+    }
+}
+
+fn client(kafka: &Config) -> Result<ClientConfig, String> {
+    let mut config = settings::admin(kafka, Some("postback-demo-tally")).map_err(|error| error.to_string())?;
+    config.set("fetch.wait.max.ms", "100").set("fetch.queue.backoff.ms", "5");
+    Ok(config)
+}
+
+fn is_gone(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset))
+}
+
+#[derive(Deserialize)]
+struct Receipt {
+    outcome: String,
+    #[serde(default)]
+    account: Option<String>,
+    #[serde(default)]
+    resends: u32,
+    origin: ReceiptOrigin,
+}
+
+#[derive(Deserialize)]
+struct ReceiptOrigin {
+    topic: String,
+    partition: i32,
+    offset: i64,
+}
+
+/// Where it came from and why; the worker's own headers are the last of their names.
+fn dead_letter(message: &BorrowedMessage<'_>, input: &str) -> Option<(Place, Reason)> {
+    let headers = message.headers()?;
+    let text = |name: &str| {
+        let value = headers.iter().filter(|h| h.key == name).last()?.value?;
+        std::str::from_utf8(value).ok()
+    };
+    if text("pb-origin-topic")? != input {
+        return None;
+    }
+    let reason = text("pb-reason")?;
+    let reason = Reason::ALL.into_iter().find(|r| r.as_str() == reason)?;
+    Some(((text("pb-origin-partition")?.parse().ok()?, text("pb-origin-offset")?.parse().ok()?), reason))
+}

@@ -1,0 +1,288 @@
+//! One demo from its start to its ledger.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::director::{Act, Director, LaneSeen};
+use super::generator::PROFILES;
+use super::ledger::Ledger;
+use super::pacing::{self, Backlog};
+use super::parts;
+use super::picture::clock;
+use super::publisher::{self, Publisher};
+use super::reader::Reader;
+use super::screen::Screen;
+use super::start::{Signals, Start};
+use super::story::{LAST_SHARE, STORY_EVENTS, share};
+use super::worker::{self as asked, Seen};
+use super::{settings, welcome};
+use crate::cli::source::Api;
+use crate::cli::{Exit, sandbox as sandbox_command};
+use crate::config::DEMO_URL;
+use crate::error::Outcome;
+use crate::kafka::now_ms;
+use crate::sandbox::Sandbox;
+
+/// Where the sandbox listens, if that is free: the same as `postback sandbox`.
+const SANDBOX_PORT: u16 = 9470;
+/// Between two looks at the worker.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// Between two looks at the story.
+const DIRECT_EVERY: Duration = Duration::from_millis(100);
+/// So long nothing more may come before all counts as ended: the reader looks for events of others twice in it.
+const QUIET: Duration = Duration::from_millis(1_200);
+/// After the last event, or after a stop: without an end in all that time the demo gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Exit code of a second signal.
+const INTERRUPTED: i32 = 130;
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Stop after so many events; else run until a signal.
+    pub events: Option<u64>,
+    /// Which events.
+    pub seed: u64,
+}
+
+/// Runs the demo. Standard error shows it; the ledger is for the caller to print.
+///
+/// # Errors
+/// It could not start, a part died, or something got lost that the ledger would not show.
+pub async fn run(options: Options, env: &[(String, String)]) -> Result<Ledger, Exit> {
+    let mut signals = Signals::new()?;
+    let screen = RefCell::new(Screen::new());
+    screen.borrow_mut().paragraph(welcome::WHAT);
+    let now = now_ms();
+    let accounts = sandbox_command::accounts(&settings::load(env.to_vec(), DEMO_URL, now)?);
+    let sandbox = parts::sandbox(SANDBOX_PORT, accounts)?;
+    let mut config = settings::load(env.to_vec(), &sandbox.base_url(), now)?;
+    let usual_admin = config.admin.listen;
+    config.admin.listen = parts::listen_on(usual_admin);
+    let embedded = crate::app::embed(&mut config)?;
+    let start = Start { options, config, sandbox, embedded: embedded.as_ref(), screen, usual_admin };
+    let (mut worker, mut run) = start.run(&mut signals).await?;
+    run.welcome();
+
+    let why = tokio::select! {
+        why = run.concluded(&mut signals) => why?,
+        () = run.publish() => None,
+        () = run.watch() => None,
+        () = run.direct() => None,
+        () = run.show() => None,
+        exit = worker.died() => return Err(exit),
+    };
+    let ledger = run.close(why)?;
+    worker.stop()?;
+    drop(embedded);
+    Ok(ledger)
+}
+
+/// A running demo.
+pub(super) struct Run {
+    pub(super) options: Options,
+    pub(super) sandbox: Sandbox,
+    pub(super) api: Api,
+    pub(super) input: String,
+    pub(super) places: welcome::Places,
+    pub(super) reader: Reader,
+    pub(super) publisher: Publisher,
+    pub(super) director: RefCell<Director>,
+    pub(super) screen: RefCell<Screen>,
+    pub(super) seen: RefCell<Seen>,
+    pub(super) speed: RefCell<VecDeque<(Instant, Vec<u64>)>>,
+    pub(super) began: Instant,
+    pub(super) last_end: Cell<Instant>,
+    pub(super) stopped: Cell<Option<Instant>>,
+    pub(super) resumed: Cell<Instant>,
+    pub(super) told_calm: Cell<bool>,
+}
+
+impl Run {
+    fn welcome(&mut self) {
+        self.screen.get_mut().print(&welcome::text(&self.places));
+        self.began = Instant::now();
+        self.last_end.set(self.began);
+    }
+
+    async fn publish(&self) {
+        let rate = || publisher::rate(self.publisher.made(), self.options.events);
+        let stop = || self.stopped.get().is_some();
+        let placed = |place, account| self.reader.tally().published(place, account);
+        self.publisher.run(rate, || self.wait(), stop, placed).await;
+    }
+
+    fn wait(&self) -> Option<pacing::Wait> {
+        let seen = self.seen.borrow();
+        let tally = self.reader.tally();
+        let fullest = PROFILES.iter().zip(tally.accounts()).max_by_key(|(_, account)| account.waiting());
+        let fullest = fullest.map(|(profile, account)| (profile.account, account.waiting()));
+        let (made, total) = self.progress();
+        let fault = share(made, total) >= LAST_SHARE && self.director.borrow().is_on();
+        pacing::wait(&Backlog { lag: seen.lag, age: seen.at.elapsed(), fullest, fault })
+    }
+
+    /// Events made, and those over which the story is told.
+    fn progress(&self) -> (u64, u64) {
+        (self.publisher.made(), self.options.events.unwrap_or(STORY_EVENTS))
+    }
+
+    /// Looks at the worker.
+    async fn watch(&self) {
+        loop {
+            // No answer: what was seen grows old, and the generator waits.
+            if let Ok(seen) = asked::look(&self.api, &self.input).await {
+                *self.seen.borrow_mut() = seen;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Plays the story.
+    async fn direct(&self) {
+        loop {
+            let stop = self.stopped.get().is_some();
+            let progress = self.progress();
+            let acts = self.director.borrow_mut().step(Instant::now(), progress, stop, &self.seen.borrow().lanes);
+            for act in acts {
+                self.carry_out(act).await;
+            }
+            if stop {
+                self.open_everything().await;
+            }
+            self.tell_calm();
+            sleep(DIRECT_EVERY).await;
+        }
+    }
+
+    async fn carry_out(&self, act: Act) {
+        match act {
+            Act::Say(account, text) => self.tell(&format!("{account}: {text}")),
+            Act::Fault(account, fault) => {
+                // What somebody else has set for another account stays.
+                let mut all = serde_json::to_value(&*self.sandbox.faults()).unwrap_or_else(|_| json!({}));
+                all[account] = fault.unwrap_or(Value::Null);
+                if let Err(problems) = self.sandbox.set_faults(&all) {
+                    self.tell(&format!("{account}: the sandbox refuses the fault: {}", problems.join("; ")));
+                }
+            }
+            Act::Resume(account) => {
+                self.resumed.set(Instant::now());
+                if let Err(error) = asked::resume(&self.api, account, "the secret is corrected").await {
+                    self.tell(&format!("{account}: not resumed, trying again: {error:#}"));
+                }
+            }
+        }
+    }
+
+    /// After a stop nothing holds events back that could be delivered.
+    async fn open_everything(&self) {
+        let _ = self.sandbox.set_faults(&json!({}));
+        let closed: Vec<String> = {
+            let seen = self.seen.borrow();
+            // What was seen before the last resume says nothing of it.
+            if seen.at <= self.resumed.get() + LOOK_EVERY {
+                return;
+            }
+            let closed = |lane: &LaneSeen| matches!(lane.state.as_str(), "halted" | "paused");
+            seen.lanes.iter().filter(|(_, lane)| closed(lane)).map(|(name, _)| name.clone()).collect()
+        };
+        for account in closed {
+            self.resumed.set(Instant::now());
+            if asked::resume(&self.api, &account, "the demo ends").await.is_ok() {
+                self.tell(&format!("{account}: resumed, since the demo ends"));
+            }
+        }
+    }
+
+    fn tell_calm(&self) {
+        let over = self.options.events.is_none() && self.publisher.made() >= STORY_EVENTS;
+        if over && !self.told_calm.replace(true) {
+            self.tell("that was the tour; from here on a calm flow. Break a platform yourself, heal it, resume it:");
+            for line in welcome::break_heal_resume(&self.places) {
+                self.tell(&line);
+            }
+        }
+    }
+
+    fn tell(&self, text: &str) {
+        self.screen.borrow_mut().tell(format!("{}  {text}", clock(self.began.elapsed())));
+    }
+
+    fn gave_up(&self, missing: u64) -> String {
+        let seen = self.seen.borrow();
+        let closed = seen.lanes.iter().filter(|(_, lane)| lane.state != "flowing");
+        let closed: Vec<_> = closed.map(|(name, lane)| format!("; {name} is {}: {}", lane.state, lane.why)).collect();
+        format!("gave up: {missing} events have not ended{}", closed.concat())
+    }
+
+    /// Comes when everything has ended, or why it will not.
+    async fn concluded(&self, signals: &mut Signals) -> Result<Option<String>, Exit> {
+        let mut ended = (0, Instant::now());
+        loop {
+            tokio::select! {
+                () = sleep(Duration::from_millis(50)) => {}
+                () = signals.next() => {
+                    if self.stopped.get().is_some() {
+                        std::process::exit(INTERRUPTED);
+                    }
+                    self.stopped.set(Some(Instant::now()));
+                    ended.1 = Instant::now();
+                    self.tell("stopping: the generator ends, faults are healed, lanes resumed, and what is open is \
+                               finished (a second Ctrl-C leaves at once)");
+                }
+            }
+            if let Some(trouble) = self.reader.trouble().or_else(|| self.publisher.failure()) {
+                return Err(Exit::failed(trouble));
+            }
+            let (now_ended, produced) = {
+                let tally = self.reader.tally();
+                (tally.all_ended(), tally.produced())
+            };
+            if now_ended != ended.0 {
+                ended = (now_ended, Instant::now());
+                self.last_end.set(ended.1);
+            }
+            if !self.publisher.is_finished() {
+                continue;
+            }
+            let quiet = ended.1.elapsed();
+            if now_ended == produced && quiet >= QUIET {
+                return Ok(None);
+            }
+            let late = self.stopped.get().map_or(quiet, |at| at.elapsed()) >= PATIENCE;
+            if now_ended < produced && late {
+                return Ok(Some(self.gave_up(produced - now_ended)));
+            }
+        }
+    }
+
+    fn close(self, why: Option<String>) -> Result<Ledger, Exit> {
+        let picture = self.picture();
+        self.screen.borrow_mut().close(picture);
+        self.screen.borrow_mut().print(why.as_deref().unwrap_or_default());
+        let held = self.seen.borrow().held;
+        let seconds = self.last_end.get().duration_since(self.began).as_secs_f64();
+        let tally = self.reader.finish().map_err(Exit::failed)?;
+        let missing = tally.produced().saturating_sub(tally.all_ended());
+        let ledger = Ledger {
+            produced: tally.produced(),
+            distinct: self.publisher.distinct() + tally.foreign_distinct(),
+            delivered: tally.ended(Outcome::Delivered),
+            duplicate: tally.ended(Outcome::Duplicate),
+            suppressed: tally.ended(Outcome::Suppressed),
+            dead_lettered: tally.ended(Outcome::DeadLettered),
+            open: missing.min(held),
+            lost: missing.saturating_sub(held),
+            platform_accepted: self.sandbox.accepted(),
+            declared_resends: tally.declared_resends(),
+            dead_letters: tally.dead_letters(),
+            ..Ledger::default()
+        };
+        Ok(ledger.close(seconds))
+    }
+}

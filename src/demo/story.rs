@@ -1,0 +1,179 @@
+//! What goes wrong during a demo, when, and in which words (pure).
+//!
+//! A chapter begins when its share of the events is published and ends at another, all before 60 %. With few events it
+//! lasts a moment longer, so that it is seen at all; with very many, or on a slow machine, it ends when its time is over,
+//! so that the generator never waits for a fault that waits for the generator.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// The events over which the story is told where no number was asked for.
+pub const STORY_EVENTS: u64 = 20_000;
+/// The share of the events by which every fault has ended.
+pub const LAST_SHARE: f64 = 0.6;
+
+/// No fault is shorter, unless the last share comes first.
+const AT_LEAST: Duration = Duration::from_secs(1);
+
+/// The part of all events that is published.
+pub fn share(published: u64, total: u64) -> f64 {
+    if total == 0 { 1.0 } else { published as f64 / total as f64 }
+}
+
+/// One fault of one platform.
+#[derive(Clone, Debug)]
+pub struct Chapter {
+    /// Whose platform it is.
+    pub account: &'static str,
+    /// The share of the events after which it begins.
+    pub from: f64,
+    /// And ends.
+    pub until: f64,
+    /// It ends after so long in any case.
+    pub at_most: Duration,
+    /// The worker halts the account, and the demo resumes it.
+    pub halts: bool,
+    /// What is wrong, in a column of the live view.
+    pub tag: &'static str,
+    /// What happens, and what the worker does about it.
+    pub begins: &'static str,
+    /// How it ends.
+    pub ends: &'static str,
+    fault: fn() -> Value,
+}
+
+impl Chapter {
+    /// As `PUT /_faults` of the sandbox takes it.
+    pub fn fault(&self) -> Value {
+        (self.fault)()
+    }
+}
+
+/// Every chapter, in order.
+pub fn chapters() -> Vec<Chapter> {
+    vec![
+        Chapter {
+            account: "demo-360-ps",
+            from: 0.05,
+            until: 0.19,
+            at_most: Duration::from_secs(10),
+            halts: false,
+            tag: "answers 500",
+            begins: "its platform fails: 500 on every request. The worker tries once more at once, then later, \
+                     from the retry topics 1s, 3s, 10s; the other accounts flow on",
+            ends: "its platform works again; what waits in the retry topics is delivered as it falls due",
+            fault: || json!({ "status": 500 }),
+        },
+        Chapter {
+            account: "demo-baizhu",
+            from: 0.16,
+            until: 0.28,
+            at_most: Duration::from_secs(8),
+            halts: false,
+            tag: "answers 429",
+            begins: "its platform throttles: 429, Retry-After 7. The worker sends this account's events no sooner, \
+                     parks what arrives meanwhile, and counts no attempt",
+            ends: "its platform no longer throttles; the worker keeps to the last Retry-After, then sends what waits",
+            fault: || json!({ "status": 429, "retry_after": 7 }),
+        },
+        Chapter {
+            account: "demo-360-ms",
+            from: 0.28,
+            until: 0.35,
+            at_most: Duration::from_secs(5),
+            halts: false,
+            tag: "answers nothing",
+            begins: "its platform takes requests and answers nothing. After 2 s nobody knows whether it took them: \
+                     the worker sends them again, and declares each as a possible second send",
+            ends: "its platform answers again",
+            fault: || json!({ "hang": true }),
+        },
+        Chapter {
+            account: "demo-360-zs",
+            from: 0.36,
+            until: 0.55,
+            at_most: Duration::from_secs(10),
+            halts: true,
+            tag: "refuses the secret",
+            begins: "its platform does not accept the secret any more. The first refusal halts the account: its \
+                     events are parked in a topic of their own, none is lost and none counts as tried",
+            ends: "the secret is corrected",
+            fault: || json!({ "body": 2 }),
+        },
+    ]
+}
+
+/// Where a chapter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Not begun.
+    Ahead,
+    /// The fault is on.
+    On,
+    /// The fault is off.
+    Over,
+}
+
+impl Chapter {
+    /// The stage that follows, where it is time for it: `published` of `total` events, `on_for` since it began;
+    /// `stop` ends it whatever else.
+    pub fn next(&self, stage: Stage, published: u64, total: u64, on_for: Duration, stop: bool) -> Option<Stage> {
+        let share = share(published, total);
+        let stop = stop || share >= LAST_SHARE;
+        match stage {
+            Stage::Ahead if stop => Some(Stage::Over),
+            Stage::Ahead if share >= self.from => Some(Stage::On),
+            Stage::On if stop || on_for >= self.at_most => Some(Stage::Over),
+            Stage::On if share >= self.until && on_for >= AT_LEAST => Some(Stage::Over),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(10);
+
+    #[test]
+    fn every_fault_ends_by_60_percent_whatever_the_number_of_events() {
+        for chapter in chapters() {
+            assert!(chapter.from < chapter.until && chapter.until <= LAST_SHARE, "{}", chapter.account);
+            for total in [1, 7, 100, 20_000, 10_000_000] {
+                let last = (total as f64 * LAST_SHARE).ceil() as u64;
+                assert_eq!(chapter.next(Stage::On, last, total, SHORT, false), Some(Stage::Over));
+                assert_eq!(chapter.next(Stage::Ahead, last, total, SHORT, false), Some(Stage::Over));
+            }
+        }
+    }
+
+    #[test]
+    fn a_chapter_begins_at_its_share_and_ends_by_share_by_time_and_by_a_stop() {
+        let chapter = &chapters()[0];
+        let next =
+            |stage, published, secs, stop| chapter.next(stage, published, 20_000, Duration::from_secs(secs), stop);
+        assert_eq!(next(Stage::Ahead, 999, 0, false), None);
+        assert_eq!(next(Stage::Ahead, 1_000, 0, false), Some(Stage::On));
+        assert_eq!(next(Stage::On, 1_001, 9, false), None);
+        assert_eq!(next(Stage::On, 3_800, 0, false), None, "a moment at the least");
+        assert_eq!(next(Stage::On, 3_800, 1, false), Some(Stage::Over));
+        assert_eq!(next(Stage::On, 12_000, 0, false), Some(Stage::Over));
+        assert_eq!(next(Stage::Ahead, 11_999, 0, false), Some(Stage::On), "late, and not left out");
+        assert_eq!(next(Stage::On, 1_001, 10, false), Some(Stage::Over));
+        assert_eq!(next(Stage::On, 1_001, 0, true), Some(Stage::Over));
+        assert_eq!(next(Stage::Ahead, 1_001, 0, true), Some(Stage::Over));
+        assert_eq!(next(Stage::Over, 20_000, 99, true), None);
+    }
+
+    #[test]
+    fn every_fault_is_one_that_the_sandbox_knows_and_each_kind_is_there() {
+        let names: Vec<&str> = chapters().iter().map(|c| c.account).collect();
+        for chapter in chapters() {
+            let json = json!({ chapter.account: chapter.fault() });
+            assert!(crate::sandbox::Faults::parse(&json, &names).is_ok(), "{json}");
+        }
+        assert_eq!(chapters().iter().filter(|c| c.halts).count(), 1);
+    }
+}

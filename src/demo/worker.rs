@@ -1,0 +1,91 @@
+//! The worker as its API shows it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::director::LaneSeen;
+use crate::cli::source::Api;
+use crate::control::report::BlockedReport;
+
+/// What was seen last.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// When.
+    pub at: Instant,
+    /// Records between committed positions and ends of the input topic.
+    pub lag: u64,
+    /// The same of every topic the worker reads: nothing that is unfinished lies outside of it.
+    pub held: u64,
+    /// Each account's lane.
+    pub lanes: BTreeMap<String, LaneSeen>,
+}
+
+impl Seen {
+    /// Before the first look.
+    pub fn nothing(now: Instant) -> Self {
+        Self { at: now, lag: 0, held: 0, lanes: BTreeMap::new() }
+    }
+}
+
+/// Whether it takes and delivers events.
+///
+/// # Errors
+/// It does not answer.
+pub async fn is_ready(api: &Api) -> anyhow::Result<bool> {
+    Ok(api.get("status").await?["ready"] == true)
+}
+
+/// Lanes and lag.
+///
+/// # Errors
+/// It does not answer.
+pub async fn look(api: &Api, input: &str) -> anyhow::Result<Seen> {
+    Ok(seen(api.get("blocked").await?, input)?)
+}
+
+fn seen(answer: Value, input: &str) -> serde_json::Result<Seen> {
+    let report: BlockedReport = serde_json::from_value(answer)?;
+    let lag = |only: Option<&str>| {
+        let rows = report.partitions.iter().filter(|row| only.is_none_or(|topic| row.topic == topic));
+        rows.filter_map(|row| u64::try_from(row.lag?).ok()).sum()
+    };
+    let (lag, held) = (lag(Some(input)), lag(None));
+    let lanes = report.lanes.into_iter().map(|row| {
+        let parked = row.replicas.iter().map(|replica| replica.parked).sum();
+        (row.account, LaneSeen { state: row.state, why: row.why, parked })
+    });
+    Ok(Seen { at: Instant::now(), lag, held, lanes: lanes.collect() })
+}
+
+/// Lets an account flow again.
+///
+/// # Errors
+/// It does not answer.
+pub async fn resume(api: &Api, account: &str, why: &str) -> anyhow::Result<()> {
+    api.post(&format!("accounts/{account}/resume"), &json!({ "reason": why, "who": "demo" })).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_and_lag_are_read_as_the_api_writes_them() {
+        let answer = json!({
+            "partitions": [
+                {"topic": "conversions", "partition": 0, "lag": 7},
+                {"topic": "conversions", "partition": 1, "lag": null},
+                {"topic": "postback.retry.1s", "partition": 0, "lag": 5},
+            ],
+            "lanes": [{"account": "demo-360-ps", "state": "halted", "why": "App-Sign is not accepted",
+                "replicas": [{"id": "r", "parked": 3}]}],
+            "replicas": ["r"],
+        });
+        let seen = seen(answer, "conversions").unwrap();
+        assert_eq!((seen.lag, seen.held), (7, 12));
+        let lane = &seen.lanes["demo-360-ps"];
+        assert_eq!((lane.state.as_str(), lane.parked), ("halted", 3));
+    }
+}
