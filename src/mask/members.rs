@@ -84,8 +84,12 @@ fn value(text: &str) -> (&str, &str) {
     for (at, c) in rest.char_indices() {
         match c {
             '\\' => run += 1,
-            // Each level of escaping doubles the marks and adds one; a quote of an outer level ends it as well.
-            _ if c == quote && (run < escapes || run % (2 * (escapes + 1)) == escapes) => {
+            // Each level of escaping doubles the marks and adds one; a quote of an outer level ends it as well. One that
+            // nobody escaped is part of the value, unless what stands behind it may follow a value.
+            _ if c == quote
+                && (run < escapes || run % (2 * (escapes + 1)) == escapes)
+                && FOLLOWS.is_match(&rest[at + 1..]) =>
+            {
                 return (open, &rest[..at - run.min(escapes)]);
             }
             _ => run = 0,
@@ -119,6 +123,14 @@ fn close(text: &str) -> usize {
 static NAME: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#"(?P<name>[\w.-]+)(?:\]?\\*["']?\s*(?:[:=：]>?|%3[AaDd])\s*|\\*["']\s+)"#));
 
+/// What may follow a value: the end, a closing bracket, or a separator and then a name.
+static FOLLOWS: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r#"^(?:[\s,;&]*(?:$|[}\])])|\\*["']|[\s,;&]+(?:\\*["']?[\w.-]+\\*["']?\s*(?:[:=：]|%3[Dd])|"#,
+        r#"\\*["']?[\w.-]*$|\\*["'][\w.-]+\\*["']\s+["']))"#,
+    ))
+});
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +150,8 @@ mod tests {
             r#"{"trans_id":"t-1","user":{"nick":"RAW0RAW","device":{"model":"RAW0RAW","others":["RAW0RAW"]},"age":"RAW0RAW""#,
             r#"{"trans_id":"t-1","body":"{\"uid\":\"RAW0\\\"RAW0RAW\\\\\",\"x\":1}","#,
             r#"{"trans_id":"t-1","uid":"\"RAW0\\","openid":"RAW0RAW",,"#,
+            r#"{"trans_id":"t-1","user_agent":"a "RAW0RAW", RAW0RAW "RAW0","x":1}"#,
+            r#"{"trans_id":"t-1","uid":"a"RAW0RAW","ord"#,
             r#"trans_id=t-1&uid=RAW0RAW&user%3DRAW0RAW"#,
             r#"trans_id=t-1&data[user_id]=RAW0RAW&user.device.model.imei=RAW0RAW"#,
         ] {
@@ -159,6 +173,9 @@ mod tests {
         assert_eq!(mask_members(text), text);
         let user = r#"{"user":{"registered_at_ms":1705487632000,"device":{"os":"android","imei":null}},"score":3,"#;
         assert_eq!(mask_members(user), user);
+        let around = r#"{"uid":"abc",,"order_id":"1001","ip":"1.2.3.4" "score":3,"oaid":"x" }"#;
+        let masked = r#"{"uid":"***",,"order_id":"1001","ip":"***" "score":3,"oaid":"***" }"#;
+        assert_eq!(mask_members(around), masked);
         assert_eq!(mask_members(r#"{"phone":"13812345678",}"#), r#"{"phone":"138****5678",}"#);
     }
 

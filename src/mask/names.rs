@@ -81,8 +81,8 @@ impl Kind {
         match self {
             Kind::Secret => SECRET.to_owned(),
             Kind::Phone => mask_phone(value),
-            // The ends of an escaped value may be half an escape.
-            _ if value.contains(['\\', '%']) => SECRET.to_owned(),
+            // The ends of an escaped value may be half an escape, those of a broken one a part of another.
+            _ if value.contains(['\\', '%', '"']) => SECRET.to_owned(),
             Kind::Mail => {
                 let masked = mask_text(value);
                 if masked == value { mask_token(value) } else { masked.into_owned() }
