@@ -122,6 +122,12 @@ impl Letter {
         stated().unwrap_or_else(|| ("".into(), i64::from(self.partition), self.offset))
     }
 
+    /// The same as `topic:partition:offset`, where it is said.
+    pub fn stated_origin(&self) -> Option<String> {
+        let (topic, partition, offset) = self.origin();
+        (!topic.is_empty()).then(|| format!("{topic}:{partition}:{offset}"))
+    }
+
     /// Later ones replace earlier ones of the same origin.
     fn rank(&self) -> Rank {
         (self.failed_at_ms(), self.timestamp_ms, self.partition, self.offset)

@@ -89,7 +89,7 @@ fn ask(access: &Access, work: impl AsyncFnOnce(&Known<'_>) -> anyhow::Result<()>
     let accounts: Vec<(Platform, Arc<str>)> = config.accounts.values().map(|a| (a.platform, a.name.clone())).collect();
     let admin = access.admin.clone().unwrap_or_else(|| format!("http://{}", config.admin.listen));
     let known = Known { redis: &config.redis, accounts: &accounts, admin: &admin };
-    block_on(async { work(&known).await.map_err(|error| Exit::failed(format!("{error:#}"))) })
+    block_on(async { work(&known).await.map_err(Exit::from) })
 }
 
 /// The fakes know what the configuration says of each account; without one, example accounts.

@@ -4,6 +4,8 @@
 //! text that somebody else wrote (a platform's error, a driver's message) on its way to logs, headers or a terminal.
 
 mod event;
+mod members;
+mod names;
 mod phone;
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,9 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-pub use event::Masked;
+pub use event::mask_event;
+pub use members::mask_fields;
+pub use names::mask_header;
 pub use phone::{mask_phone, mask_phones};
 
 /// What stands for a secret: never a part of it.

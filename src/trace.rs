@@ -3,6 +3,8 @@
 mod claims;
 mod waiting;
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -66,7 +68,8 @@ pub struct Gatherer {
     wanted: Wanted,
     rules: Rules,
     letters: Gathering,
-    waiting: Vec<WaitingRow>,
+    /// With the time of their record.
+    waiting: Vec<(Option<i64>, WaitingRow)>,
     receipts: Vec<Map<String, Value>>,
 }
 
@@ -91,19 +94,42 @@ impl Gatherer {
         } else {
             let of = identify(record.value.as_deref());
             if self.wanted.is(of.trans_id.as_deref(), of.platform.as_deref(), of.account.as_deref()) {
-                self.waiting.extend(self.rules.row(record, &of, now_ms));
+                self.waiting.extend(self.rules.row(record, &of, now_ms).map(|row| (record.timestamp_ms, row)));
             }
         }
     }
 
     /// Everything, with what stands in Redis.
+    ///
+    /// A copy may be finished and yet stand behind the committed position, because an older record of its partition is
+    /// not: it waits no more where its origin has ended since the copy was written.
     pub fn finish(self, claims: Vec<ClaimRow>) -> Trace {
-        let mut waiting = self.waiting;
+        let dead_letters = self.letters.finish();
+        let mut ends: HashMap<String, i64> = HashMap::new();
+        let letters = dead_letters.iter().filter_map(|letter| Some((letter.stated_origin()?, letter.failed_at_ms())));
+        for (origin, at) in letters.chain(self.receipts.iter().filter_map(end)) {
+            let last = ends.entry(origin).or_insert(at);
+            *last = at.max(*last);
+        }
+        let waits = |written: Option<i64>, row: &WaitingRow| match (written, ends.get(&row.origin)) {
+            (Some(written), Some(ended)) => *ended < written,
+            _ => true,
+        };
+        let mut waiting: Vec<WaitingRow> =
+            self.waiting.into_iter().filter(|(written, row)| waits(*written, row)).map(|(_, row)| row).collect();
         waiting.sort_by(|a, b| (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset)));
         let mut receipts = self.receipts;
         receipts.sort_by_key(|receipt| receipt.get("finished_at_ms").and_then(Value::as_i64));
-        Trace { trans_id: self.wanted.trans_id, claims, waiting, dead_letters: self.letters.finish(), receipts }
+        Trace { trans_id: self.wanted.trans_id, claims, waiting, dead_letters, receipts }
     }
+}
+
+/// Which origin a receipt ends, and when.
+fn end(receipt: &Map<String, Value>) -> Option<(String, i64)> {
+    let origin = receipt.get("origin")?;
+    let (topic, partition) = (origin.get("topic")?.as_str()?, origin.get("partition")?.as_i64()?);
+    let offset = origin.get("offset")?.as_i64()?;
+    Some((format!("{topic}:{partition}:{offset}"), receipt.get("finished_at_ms")?.as_i64()?))
 }
 
 fn receipt(record: &Record, wanted: &Wanted) -> Option<Map<String, Value>> {

@@ -150,13 +150,39 @@ fn it_delivers_what_another_process_sends_obeys_its_switches_and_ends_with_0() {
     assert!(alone.must(&["blocked"]).contains("postback.parked.demo-360-ps"));
     assert_eq!(alone.accepted(), 2);
     assert!(alone.must(&["unblock", "dedupe", "--reason", "none"]).contains("nothing to unblock"));
-    alone.must(&["accounts", "resume", "demo-360-ps"]);
+    alone.must(&["accounts", "resume", "demo-360-ps", "--admin", &format!("127.0.0.1:{}", alone.port)]);
     eventually("what was parked has come back", || alone.accepted() == 3);
 
     assert_eq!(alone.stop().code(), Some(0), "{}", alone.log());
     let output = alone.run(&["send", &file]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("postback demo"), "{output:?}");
+}
+
+#[test]
+fn dead_letters_are_found_by_any_trans_id_and_a_topic_that_does_not_exist_is_named() {
+    let alone = Alone::start();
+    assert_eq!(alone.must(&["dead-letters", "list"]), "no dead letters\n");
+    let mut invalid = order(1, "");
+    (invalid["trans_id"], invalid["click"]) = ("0:77777".into(), json!({}));
+    alone.must(&["send", &alone.events("invalid.json", &[invalid])]);
+    eventually("it is a dead letter", || alone.must(&["dead-letters", "list"]).contains("0:77777"));
+    let shown = alone.must(&["dead-letters", "show", "0:77777"]);
+    assert!(shown.contains("pb-trans-id          0:77777"), "{shown}");
+    let nothing = alone.run(&["dead-letters", "show", "0:77778"]);
+    let error = String::from_utf8_lossy(&nothing.stderr);
+    assert!(nothing.status.code() == Some(1) && error.contains("no record at 0:77778"), "{error}");
+
+    for args in [&["dead-letters", "list"][..], &["dead-letters", "stats"], &["dead-letters", "show", "0:0"]] {
+        let output = program(args)
+            .env("POSTBACK__ADMIN__LISTEN", format!("127.0.0.1:{}", alone.port))
+            .env("POSTBACK__KAFKA__DEAD_LETTER", "absent")
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{args:?}: {output:?}");
+        assert!(error.contains("topic absent does not exist (kafka.dead_letter)"), "{args:?}: {error}");
+    }
 }
 
 #[test]
@@ -195,4 +221,48 @@ fn one_part_alone_is_refused_wherever_it_comes_from() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("accounts.demo-360-ps.base_url: account demo-360-ps does not lead to this host"), "{error}");
+}
+
+#[test]
+fn wrong_usage_and_a_refused_start_end_with_2() {
+    let real = [("POSTBACK__KAFKA__BROKERS", "127.0.0.1:1"), ("POSTBACK__REDIS__URL", "redis://127.0.0.1:1")];
+    let cases: [(&[&str], bool, &str); 9] = [
+        (&["run"], true, "--config FILE"),
+        (&["check"], true, "--config FILE"),
+        (&["trace", "t-1", "--admin", "127.0.0.1:1"], true, "--admin has no use here"),
+        (&["dead-letters", "list", "--admin", "127.0.0.1:1"], true, "--admin has no use here"),
+        (&["dead-letters", "list", "--admin", "ftp://127.0.0.1:1"], false, "--admin must be a URL"),
+        (&["accounts", "list", "--admin", "ftp://127.0.0.1:1"], false, "--admin must be a URL"),
+        (&["accounts", "pause", "demo-360-sp", "--reason", "a test"], false, "did you mean `demo-360-ps`?"),
+        (&["unblock", "dedupe", "--reason", "a test", "--admin", "127.0.0.1:1"], true, "not through --admin"),
+        (&["unblock", "dedupe", "--reason", " "], false, "say why"),
+    ];
+    for (args, beside_real, part) in cases {
+        let output = program(args).envs(real.into_iter().filter(|_| beside_real)).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && error.contains(part), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn check_connect_looks_on_where_an_account_has_no_valid_credential() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.toml");
+    let account = |name: &str, more: &str| {
+        format!(
+            "[accounts.{name}]\nplatform = \"qihoo360\"\nbase_url = \"http://127.0.0.1:1\"\nallow_http = true\n\
+             allow_private = true\nsecrets = [{{ id = \"a\", key = \"k{name}\", secret = \"s\"{more} }}]\n"
+        )
+    };
+    let text = format!(
+        "kafka = {{ brokers = \"embedded\" }}\nredis = {{ url = \"embedded\" }}\n{}{}",
+        account("over", ", not_after = \"2020-01-01T00:00:00Z\""),
+        account("good", "")
+    );
+    std::fs::write(&file, text).unwrap();
+    let output = program(&["check", "--connect", "--config", &file.to_string_lossy()]).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && output.stdout.is_empty(), "{output:?}");
+    assert!(error.contains("error: accounts.over.secrets: holds none that is valid now"), "{error}");
+    assert!(error.contains("accounts.good.base_url: http://127.0.0.1:1"), "{error}");
 }

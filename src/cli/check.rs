@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::embedded;
 use crate::config::{Config, Loaded, Problem, environment};
 use crate::kafka::{parking_topic, tier_topic};
 
@@ -48,18 +49,21 @@ pub fn run(args: &Args) -> ExitCode {
     let halting = loaded.config.without_credential(chrono::Utc::now().timestamp_millis());
     tell("warning", &loaded.warnings);
     tell("error", &halting);
-    if !halting.is_empty() {
-        return ExitCode::from(BAD_CONFIGURATION);
-    }
+    let refused: Vec<String> =
+        args.config.is_none().then(|| embedded::refusal(&loaded.config)).flatten().into_iter().collect();
+    lines("error", &refused);
+    let mut bad = !halting.is_empty() || !refused.is_empty();
     let mut text = summary(&loaded);
     if args.connect {
-        let found = connect::look(loaded.config);
+        // Also where something is bad already: all problems at once.
+        let found = connect::look(loaded.config, args.config.is_none());
         lines("warning", &found.warnings);
         lines("error", &found.errors);
-        if !found.errors.is_empty() {
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
+        bad |= !found.errors.is_empty();
         text.push_str(&found.summary());
+    }
+    if bad {
+        return ExitCode::from(BAD_CONFIGURATION);
     }
     // A reader that has gone, e.g. `| head`, is no reason to fail.
     let _ = std::io::stdout().write_all(text.as_bytes());

@@ -11,7 +11,7 @@ use super::reach::{Reach, cluster};
 use super::reading::{self, failed};
 use super::{Exit, print, table};
 use crate::config::Config;
-use crate::kafka::scan::spans;
+use crate::kafka::scan::{self, Span};
 use crate::letters::{Filter, Gathering, Letter, Stats};
 
 /// Arguments of `postback dead-letters`.
@@ -24,7 +24,9 @@ use crate::letters::{Filter, Gathering, Letter, Stats};
   postback dead-letters show --config postback.toml 3:1207
 
 The topic is read from its start to where it ends now; no group is joined and nothing is committed. Of several dead
-letters of one origin the newest counts. Personal data are masked."
+letters of one origin the newest counts. Personal data are masked.
+
+Exit code: 0 read, also where there is no dead letter; 1 Kafka does not answer, or the topic does not exist."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -47,7 +49,7 @@ Filters judge the newest dead letter of an origin; --all judges every one.")]
   postback dead-letters show --config postback.toml 3:1207      partition and offset, as `list` prints them
   postback dead-letters show --config postback.toml order-1001-pay
 
-A trans_id shows the newest dead letter of each origin that has it. Personal data are masked in event and request;
+Where nothing lies at 3:1207, it is taken for a trans_id. A trans_id shows the newest dead letter of each origin that has it. Personal data are masked in event and request;
 `postback preview` shows the exact bytes of a request.")]
     Show(show::Args),
     /// How many per reason and account, the oldest and the newest
@@ -74,7 +76,7 @@ struct List {
 /// Runs the command.
 ///
 /// # Errors
-/// 1 where Kafka does not answer or there is no such dead letter, 2 where the configuration is bad.
+/// 1 where Kafka does not answer, or there is no such topic or dead letter, 2 where the configuration is bad.
 pub fn run(args: &Args) -> Result<(), Exit> {
     match &args.command {
         Command::List(args) => {
@@ -93,9 +95,26 @@ pub fn run(args: &Args) -> Result<(), Exit> {
     }
 }
 
+/// Everything that is in the dead-letter topic now.
+fn spans(config: &Config) -> Result<Vec<Span>, Exit> {
+    let (cluster, topic) = (cluster(config)?, &config.kafka.dead_letter);
+    let found = scan::spans(&cluster, |name| name == topic).map_err(failed)?;
+    // An empty one and one that is not there look alike.
+    if found.is_empty() && !cluster.topics().map_err(failed)?.iter().any(|t| t.name == *topic) {
+        return Err(Exit::failed(missing(topic)));
+    }
+    Ok(found)
+}
+
+fn missing(topic: &str) -> String {
+    format!(
+        "topic {topic} does not exist (kafka.dead_letter): name the worker's own configuration with --config, or start \
+         the worker, which creates it (kafka.create_topics); `postback check --connect` looks at every topic"
+    )
+}
+
 fn gather(config: &Config, args: &List) -> Result<Vec<Letter>, Exit> {
-    let topic = &config.kafka.dead_letter;
-    let spans = spans(&cluster(config)?, |name| name == topic).map_err(failed)?;
+    let spans = spans(config)?;
     let gathering = Mutex::new(Gathering::new(args.filter.clone(), args.all));
     reading::read(config, spans, &|record| {
         gathering.lock().unwrap_or_else(PoisonError::into_inner).add(Letter::read(&record));

@@ -11,15 +11,29 @@ use crate::config::{Config, DEMO_URL};
 use crate::sandbox::Sandbox;
 use crate::senders::SecretString;
 
+/// Whether these are the base URLs of an account that a worker without a file plays itself.
+pub fn is_played(base_urls: &[String]) -> bool {
+    base_urls.iter().all(|url| url == DEMO_URL)
+}
+
+/// Why a worker without a file may not run with this configuration: the demo's accounts beside a real Kafka.
+pub fn refusal(config: &Config) -> Option<String> {
+    (!config.is_embedded()).then(|| {
+        "kafka.brokers and redis.url name real ones (POSTBACK__KAFKA__BROKERS, POSTBACK__REDIS__URL), but there is no \
+         file, and without one the accounts are those of the demo: name the worker's own with --config FILE, or unset \
+         both"
+            .to_owned()
+    })
+}
+
 /// Plays the platforms of the demo's accounts, on a free loopback port, and points the accounts there. Accounts that the
 /// environment leads elsewhere stay as they are; `None` where none is left.
 ///
 /// # Errors
 /// 1 where it cannot be started.
 pub async fn platforms(config: &mut Config) -> Result<Option<Sandbox>, Exit> {
-    let played = |urls: &[String]| urls.iter().all(|url| url == DEMO_URL);
     let mut accounts = sandbox::accounts(config);
-    accounts.retain(|a| config.accounts.get(a.name.as_str()).is_some_and(|own| played(&own.base_urls)));
+    accounts.retain(|a| config.accounts.get(a.name.as_str()).is_some_and(|own| is_played(&own.base_urls)));
     if accounts.is_empty() {
         return Ok(None);
     }
@@ -28,7 +42,7 @@ pub async fn platforms(config: &mut Config) -> Result<Option<Sandbox>, Exit> {
         .map_err(|error| Exit::failed(format!("the sandbox does not start: {error}")))?;
     for account in config.accounts.values_mut() {
         // Nobody else holds an account before the worker is built.
-        if let Some(account) = Arc::get_mut(account).filter(|a| played(&a.base_urls)) {
+        if let Some(account) = Arc::get_mut(account).filter(|a| is_played(&a.base_urls)) {
             account.base_urls = vec![sandbox.base_url()];
         }
     }
@@ -100,13 +114,14 @@ pub async fn find(base: &str) -> anyhow::Result<Addresses> {
 /// `admin`, or at `admin.listen`.
 ///
 /// # Errors
-/// 1, as [`find`].
+/// 1, as [`find`]; 2 where `admin` is of no use, since the parts are real ones.
 pub async fn reach(config: &mut Config, admin: Option<&str>) -> Result<(), Exit> {
     if !config.is_embedded() {
-        return Ok(());
+        let refuse = |_| Err(Exit::usage("--admin has no use here: kafka.brokers names a real Kafka"));
+        return admin.map_or(Ok(()), refuse);
     }
     let base = admin.map_or_else(|| format!("http://{}", config.admin.listen), str::to_owned);
-    let found = find(&base).await.map_err(|error| Exit::failed(format!("{error:#}")))?;
+    let found = find(&base).await?;
     config.kafka.brokers = found.kafka;
     config.redis.url = SecretString::new(found.redis);
     Ok(())
@@ -162,6 +177,23 @@ mod tests {
         let real = worker(r#"{"embedded": null}"#);
         let error = reach(&mut config(&[]), Some(&format!("http://{}", real.address()))).await.unwrap_err();
         assert!(error.code == 1 && error.text.contains("has no embedded Kafka and Redis"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn beside_a_real_kafka_a_worker_that_is_named_is_refused() {
+        let real = [("POSTBACK__KAFKA__BROKERS", "127.0.0.1:1"), ("POSTBACK__REDIS__URL", "redis://127.0.0.1:1")];
+        let error = reach(&mut config(&real), Some("http://127.0.0.1:1")).await.unwrap_err();
+        assert!(error.code == 2 && error.text.contains("--admin has no use here"), "{error:?}");
+        assert!(reach(&mut config(&real), None).await.is_ok());
+        let error = reach(&mut config(&[]), Some("ftp://127.0.0.1:1")).await.unwrap_err();
+        assert!(error.code == 2 && error.text.contains("--admin must be a URL"), "{error:?}");
+    }
+
+    #[test]
+    fn the_demos_accounts_do_not_run_beside_a_real_kafka() {
+        assert_eq!(refusal(&config(&[])), None);
+        let real = [("POSTBACK__KAFKA__BROKERS", "127.0.0.1:1"), ("POSTBACK__REDIS__URL", "redis://127.0.0.1:1")];
+        assert!(refusal(&config(&real)).unwrap().contains("--config FILE"));
     }
 
     #[test]

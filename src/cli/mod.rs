@@ -48,12 +48,36 @@ impl Exit {
     }
 }
 
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Exit {}
+
+/// An exit that travelled as an error keeps its code; any other error is work that could not be done.
+impl From<anyhow::Error> for Exit {
+    fn from(error: anyhow::Error) -> Self {
+        let code = error.downcast_ref::<Exit>().map_or(1, |exit| exit.code);
+        Self { code, text: format!("{error:#}") }
+    }
+}
+
 /// Loads the configuration for a command, that of the demo where no file is given; warnings go to standard error.
 ///
 /// # Errors
 /// 2, with every problem.
 pub fn load(file: Option<&Path>) -> Result<Config, Exit> {
-    match Config::load(file, environment()) {
+    load_with(file, environment())
+}
+
+/// The same with another environment.
+///
+/// # Errors
+/// 2, with every problem.
+pub fn load_with(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Config, Exit> {
+    match Config::load(file, env) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 eprintln!("warning: {warning}");

@@ -23,7 +23,7 @@ impl Reach {
     /// The configuration, with addresses that can be reached: those of a running worker where its parts are embedded.
     ///
     /// # Errors
-    /// 2 where the configuration is bad, 1 where nobody has the embedded parts.
+    /// 2 where the configuration is bad or --admin has no use, 1 where nobody has the embedded parts.
     pub fn config(&self) -> Result<Config, Exit> {
         let mut config = load(self.config.as_deref())?;
         super::block_on(embedded::reach(&mut config, self.admin.as_deref()))?;

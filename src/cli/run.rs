@@ -1,12 +1,16 @@
 //! `postback run`: the worker.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
 use crate::cli::Exit;
 use crate::cli::embedded::{self, Places};
-use crate::config::{Config, Format};
+use crate::config::{Config, Format, environment};
+use crate::demo::generator::PROFILES;
+use crate::demo::settings::zone;
+use crate::kafka::now_ms;
 use crate::{app, telemetry};
 
 /// Runs the worker: reads events from Kafka and delivers them.
@@ -32,7 +36,10 @@ pub struct Args {
 /// # Errors
 /// As `postback run --help` says.
 pub fn run(args: &Args) -> Result<(), Exit> {
-    let config = super::load(args.config.as_deref())?;
+    let config = match &args.config {
+        Some(file) => super::load(Some(file))?,
+        None => alone(environment().collect(), now_ms())?,
+    };
     let format = match config.telemetry.format {
         Format::Auto => telemetry::Format::Auto,
         Format::Text => telemetry::Format::Text,
@@ -44,6 +51,17 @@ pub fn run(args: &Args) -> Result<(), Exit> {
         tracing::error!("{problem}");
     }
     super::block_on(worker(config, args.config.is_none()))
+}
+
+/// The demo's accounts, their natural day one whose midnight is hours away, unless the environment states it.
+fn alone(mut env: BTreeMap<String, String>, now_ms: i64) -> Result<Config, Exit> {
+    for profile in PROFILES.iter().filter(|profile| profile.platform == "qihoo360") {
+        let account = profile.account.to_uppercase().replace('-', "_");
+        env.entry(format!("POSTBACK__ACCOUNTS__{account}__NATURAL_DAY__TZ"))
+            .or_insert_with(|| zone(now_ms).to_string());
+    }
+    let config = super::load_with(None, env)?;
+    embedded::refusal(&config).map_or(Ok(config), |text| Err(Exit::usage(text)))
 }
 
 /// The worker, and inside the process what the configuration does not name outside of it.
@@ -61,4 +79,37 @@ async fn worker(mut config: Config, demo: bool) -> Result<(), Exit> {
     // Broker, store and platforms outlive the drain.
     drop((parts, sandbox));
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// Half an hour before midnight in Shanghai.
+    const LATE: i64 = 1_767_225_600_000 - 8 * 3_600_000 - 1_800_000;
+
+    #[test]
+    fn without_a_file_no_natural_day_is_about_to_end_unless_the_environment_says_so() {
+        let stated = ("POSTBACK__ACCOUNTS__DEMO_360_ZS__NATURAL_DAY__TZ", "Asia/Shanghai");
+        let config = alone(env(&[stated]), LATE).unwrap_or_else(|e| panic!("{}", e.text));
+        let mut days = 0;
+        for account in config.accounts.values() {
+            let Some(day) = account.sender.natural_day() else { continue };
+            let own = if &*account.name == "demo-360-zs" { chrono_tz::Asia::Shanghai } else { zone(LATE) };
+            assert_eq!(day.tz, own, "{}", account.name);
+            days += 1;
+        }
+        assert!(days == 4 && zone(LATE) != chrono_tz::Asia::Shanghai);
+    }
+
+    #[test]
+    fn without_a_file_a_real_kafka_is_refused() {
+        let real = [("POSTBACK__KAFKA__BROKERS", "127.0.0.1:1"), ("POSTBACK__REDIS__URL", "redis://127.0.0.1:1")];
+        let exit = alone(env(&real), LATE).err().unwrap();
+        assert!(exit.code == 2 && exit.text.contains("--config FILE"), "{exit:?}");
+    }
 }

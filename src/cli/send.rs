@@ -49,9 +49,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// 3 where the input is no JSON, 2 where the topic is not clear, 1 where Kafka does not take it.
 pub async fn run(args: Args, mut config: Config) -> Result<(), Exit> {
-    if args.admin.is_some() && !config.is_embedded() {
-        return Err(Exit::usage("--admin has no use here: kafka.brokers names a real Kafka"));
-    }
     let topic = topic(&args, &config.kafka)?;
     let text = read(&args.file)?;
     let events = parse(&text)?;

@@ -9,6 +9,7 @@ use ::redis::aio::MultiplexedConnection;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
+use super::Exit;
 use super::embedded::find;
 use crate::control::{Keys, closest, unknown_account};
 use crate::mask::mask_text;
@@ -56,7 +57,7 @@ impl Known<'_> {
             return Ok(());
         }
         let close = closest(account, self.accounts.iter().map(|(_, name)| &**name));
-        bail!("{}", unknown_account(account, close))
+        bail!(Exit::usage(unknown_account(account, close)))
     }
 
     /// The keys under the configured prefix.
@@ -104,15 +105,16 @@ impl Api {
         access.admin.as_deref().map(|url| Api::new(url, access.token.clone())).transpose()
     }
 
-    /// The API at `base`, the part before `/api/v1`.
+    /// The API at `base`, the part before `/api/v1`; `http://` where it names no scheme.
     ///
     /// # Errors
     /// The URL cannot be used.
     pub fn new(base: &str, token: Option<SecretString>) -> anyhow::Result<Api> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let base = base.trim_end_matches('/');
-        if !base.starts_with("http://") && !base.starts_with("https://") {
-            bail!("--admin must be a URL such as http://127.0.0.1:9464");
+        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+        let usable = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        if url::Url::parse(&base).ok().filter(usable).is_none() {
+            bail!(Exit::usage("--admin must be a URL such as http://127.0.0.1:9464"));
         }
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -120,7 +122,7 @@ impl Api {
             .timeout(PATIENCE)
             .build()
             .context("no HTTP client can be made")?;
-        Ok(Api { base: base.to_owned(), token: token.filter(|t| !t.expose().is_empty()), client })
+        Ok(Api { base: base.trim_end_matches('/').to_owned(), token: token.filter(|t| !t.expose().is_empty()), client })
     }
 
     /// `GET /api/v1/<path>`.
@@ -159,6 +161,8 @@ impl Api {
         }
         match value["error"].as_str() {
             Some(error) if status == 401 => bail!("{base} refused: {error} (--token, or POSTBACK_ADMIN_TOKEN)"),
+            // It knows no such account.
+            Some(error) if status == 404 => bail!(Exit::usage(format!("{base} refused: {error}"))),
             Some(error) => bail!("{base} refused: {error}"),
             None => bail!("{base} answered {status}: is that a postback worker?"),
         }
@@ -179,8 +183,9 @@ mod tests {
         let accounts = [(Platform::Qihoo360, "acme-ps".into())];
         let known = known(&redis, &accounts);
         assert!(known.account("acme-ps").is_ok());
-        let error = known.account("acme-sp").unwrap_err().to_string();
-        assert_eq!(error, "no account `acme-sp` is configured; did you mean `acme-ps`?");
+        let exit = Exit::from(known.account("acme-sp").unwrap_err());
+        assert_eq!(exit.text, "no account `acme-sp` is configured; did you mean `acme-ps`?");
+        assert_eq!(exit.code, 2);
     }
 
     #[tokio::test]
@@ -210,8 +215,11 @@ mod tests {
                 _ => (StatusCode::UNAUTHORIZED, r#"{"error":"send the token"}"#),
             }
         };
-        let router =
-            axum::Router::new().route("/api/v1/accounts", get(answer)).route("/api/v1/x", get(|| async { "hi" }));
+        let unknown = || async { (StatusCode::NOT_FOUND, r#"{"error":"no account"}"#) };
+        let router = axum::Router::new()
+            .route("/api/v1/accounts", get(answer))
+            .route("/api/v1/x", get(|| async { "hi" }))
+            .route("/api/v1/none", get(unknown));
         let server = crate::admin::Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap();
         let url = format!("http://{}/", server.address());
         let access = |token: &str| Access {
@@ -225,6 +233,13 @@ mod tests {
         assert!(api.get("y").await.unwrap_err().to_string().contains("is that a postback worker?"));
         let error = Api::chosen(&access("")).unwrap().unwrap().get("accounts").await.unwrap_err().to_string();
         assert!(error.contains("send the token") && error.contains("POSTBACK_ADMIN_TOKEN"), "{error}");
-        assert!(Api::chosen(&Access { admin: Some("127.0.0.1:1".into()), ..Access::default() }).is_err());
+        let bare = Access { admin: Some(server.address().to_string()), ..access("t0ken") };
+        assert_eq!(Api::chosen(&bare).unwrap().unwrap().get("accounts").await.unwrap()[0]["account"], "acme-ps");
+        for wrong in ["", "ftp://127.0.0.1:1", "http://", "127.0.0.1:port"] {
+            let exit = Exit::from(Api::new(wrong, None).err().unwrap_or_else(|| panic!("{wrong} is taken")));
+            assert!(exit.code == 2 && exit.text.contains("http://127.0.0.1:9464"), "{wrong}: {exit:?}");
+        }
+        let exit = Exit::from(api.get("none").await.unwrap_err());
+        assert!(exit.code == 2 && exit.text.contains("no account"), "{exit:?}");
     }
 }

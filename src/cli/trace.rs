@@ -29,7 +29,7 @@ const CHUNK: usize = 1000;
   postback trace --config postback.toml --json order-1001-pay | jq .claims
 
 Shown are: the claims in Redis, over every configured account and native event of it; copies in retry tiers and parking
-topics that no worker has finished, and what they wait for; dead letters, the newest of each origin; receipts, where
+topics that no worker has finished, what they wait for, and when a parked one expires (retry.max_parked); dead letters, the newest of each origin; receipts, where
 kafka.receipts names a topic. The topics are read from outside their groups to where they end now; nothing is changed.
 
 A `done` keeps ten bits of its origin (ORIGIN shows them as tag=N). An event that still lies unread in an input topic
@@ -157,7 +157,8 @@ fn show(trace: &Trace, now_ms: i64) -> String {
     };
     let headings = ["ACCOUNT", "EVENT", "STATE", "AGE", "EXPIRES IN", "RESENDS", "ORIGIN", "MEANS", "KEY"];
     section("claims in Redis", &headings, trace.claims.iter().map(claim).collect());
-    let headings = ["TOPIC", "AT", "ACCOUNT", "EVENT", "DUE", "ATTEMPTS", "RESENDS", "LAST", "WAITS UNTIL"];
+    let headings =
+        ["TOPIC", "AT", "ACCOUNT", "EVENT", "DUE", "ATTEMPTS", "RESENDS", "LAST", "EXPIRES IN", "WAITS UNTIL"];
     section("waiting", &headings, trace.waiting.iter().map(|row| waiting(row, now_ms)).collect());
     let headings = ["AT", "FAILED", "ACCOUNT", "EVENT", "REASON", "FIELD", "CODE", "DETAIL"];
     section("dead letters", &headings, trace.dead_letters.iter().map(letter).collect());
@@ -188,6 +189,12 @@ fn waiting(row: &crate::trace::WaitingRow, now_ms: i64) -> Vec<String> {
         Some(_) => "now".to_owned(),
         None => String::new(),
     };
+    // Time in a tier does not count.
+    let expires = match row.parked_until_ms.filter(|_| row.kind == "parked") {
+        Some(until) if until > now_ms => span(until - now_ms),
+        Some(_) => "now".to_owned(),
+        None => String::new(),
+    };
     let status = row.last_status.map(|status| format!("HTTP {status}"));
     let last: Vec<String> = [row.last_error.clone(), row.last_code.clone(), status].into_iter().flatten().collect();
     vec![
@@ -199,6 +206,7 @@ fn waiting(row: &crate::trace::WaitingRow, now_ms: i64) -> Vec<String> {
         row.attempts.to_string(),
         row.resends.to_string(),
         last.join(" "),
+        expires,
         row.until.clone(),
     ]
 }
@@ -231,6 +239,7 @@ fn receipt(receipt: &serde_json::Map<String, serde_json::Value>) -> Vec<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::WaitingRow;
 
     #[test]
     fn the_text_has_four_parts_and_says_where_there_is_nothing() {
@@ -253,6 +262,34 @@ mod tests {
         for part in ["\nwaiting\nnone\n", "\ndead letters\nnone\n", "\nreceipts\nnone\n"] {
             assert!(text.contains(part), "{part:?} is missing in:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_parked_copy_says_when_it_expires() {
+        let parked = |kind, parked_until_ms| WaitingRow {
+            kind,
+            topic: "postback.parked.acme-ps".into(),
+            partition: 0,
+            offset: 1,
+            platform: None,
+            account: Some("acme-ps".into()),
+            event: Some("ORDER".into()),
+            due_ms: None,
+            until: "account acme-ps is resumed: paused".into(),
+            parked_at_ms: Some(0),
+            parked_until_ms,
+            attempts: 0,
+            resends: 0,
+            last_error: None,
+            last_code: None,
+            last_status: None,
+            origin: "conversions:0:1".into(),
+        };
+        let shown = |row| show(&Trace { trans_id: "t-1".into(), waiting: vec![row], ..Trace::default() }, 1_000);
+        let text = shown(parked("parked", Some(90_001_000)));
+        assert!(text.contains("EXPIRES IN  WAITS UNTIL\n") && text.contains("1d01h       account acme-ps"), "{text}");
+        assert!(shown(parked("parked", Some(1_000))).contains("now         account acme-ps"));
+        assert!(shown(parked("retry", Some(90_001_000))).contains("-           account acme-ps"));
     }
 
     #[test]

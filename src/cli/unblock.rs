@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use chrono::Utc;
 use clap::Subcommand;
 
+use super::Exit;
 use super::source::{Access, Known};
 use super::table::span;
 use crate::control::orders::{Epoch, give_order, renew_epoch};
@@ -92,7 +93,7 @@ struct Dedupe {
 /// There is nothing to unblock, or Redis does not answer.
 pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     if args.access().admin.is_some() && known.redis.url.expose() != "embedded" {
-        bail!("unblock works through Redis, not through --admin");
+        bail!(Exit::usage("unblock works through Redis, not through --admin: redis.url names a real one"));
     }
     match &args.command {
         Command::Offsets(offsets) => unblock_offsets(offsets, known, out).await,
@@ -102,7 +103,7 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
 
 fn by(who: &str, reason: &str) -> anyhow::Result<By> {
     let by = By::new(who, reason);
-    if by.why.is_empty() { bail!("say why: --reason TEXT") } else { Ok(by) }
+    if by.why.is_empty() { bail!(Exit::usage("say why: --reason TEXT")) } else { Ok(by) }
 }
 
 async fn unblock_offsets(args: &Offsets, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
@@ -184,6 +185,17 @@ mod tests {
 
     #[test]
     fn a_reason_of_spaces_is_none() {
-        assert!(by("li", "  ").is_err());
+        assert_eq!(Exit::from(by("li", "  ").unwrap_err()).code, 2);
+    }
+
+    #[tokio::test]
+    async fn an_api_beside_a_real_redis_is_a_matter_of_usage() {
+        let redis =
+            crate::redis::Config { url: crate::senders::SecretString::new("redis://127.0.0.1:1"), prefix: "pb".into() };
+        let known = Known { redis: &redis, accounts: &[], admin: "" };
+        let access = Access { admin: Some("http://127.0.0.1:1".into()), ..Access::default() };
+        let args = Args { command: Command::Dedupe(Dedupe { reason: "a test".into(), who: "li".into(), access }) };
+        let exit = Exit::from(run(&args, &known, &mut Vec::new()).await.unwrap_err());
+        assert!(exit.code == 2 && exit.text.contains("--admin"), "{exit:?}");
     }
 }

@@ -55,7 +55,7 @@ fn reason(text: &str) -> Result<Reason, String> {
         let names: Vec<&str> = Reason::ALL.iter().map(|r| r.as_str()).collect();
         let close = crate::control::closest(text, names.iter().copied());
         let hint = close.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-        format!("no such reason{hint} One of: {}", names.join(", "))
+        format!("no such reason{hint}; one of: {}", names.join(", "))
     })
 }
 
@@ -116,6 +116,7 @@ mod tests {
     fn a_wrong_reason_names_the_right_ones() {
         assert_eq!(reason("attempts_exhausted"), Ok(Reason::AttemptsExhausted));
         let error = reason("reject").unwrap_err();
-        assert!(error.contains("did you mean rejected?") && error.contains("quarantined"), "{error}");
+        assert!(error.starts_with("no such reason; did you mean rejected?; one of: malformed, "), "{error}");
+        assert!(reason("zzzzzzzzzz").unwrap_err().starts_with("no such reason; one of: malformed, "));
     }
 }

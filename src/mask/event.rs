@@ -2,96 +2,60 @@
 
 use serde_json::{Map, Value};
 
-use super::{mask_phone, mask_text, mask_token};
+use super::members::mask_members;
+use super::names::{Kind, is_harmless};
+use super::{SECRET, mask_text};
 
 /// Longer texts that are no JSON are cut.
 const LONGEST_TEXT: usize = 4096;
-/// Names of members that are personal wherever they stand, beside everything under `user`.
-const PERSONAL: [&str; 16] = [
-    "phone",
-    "mobile",
-    "tel",
-    "email",
-    "mail",
-    "ip",
-    "ip_v6",
-    "imei",
-    "idfa",
-    "oaid",
-    "android_id",
-    "caid",
-    "openid",
-    "unionid",
-    "id_card",
-    "address",
-];
+/// So much of them is masked, in bytes: enough to be cut afterwards, so that no half of a number is shown.
+const MASKED_BYTES: usize = 65_536;
 
-/// An event whose personal data are masked, and what was masked in it.
-#[derive(Clone, Debug)]
-pub struct Masked {
-    /// The event; a text where it is no JSON.
-    pub value: Value,
-    /// What stood there, and what stands there now.
-    pairs: Vec<(String, String)>,
-}
-
-impl Masked {
-    /// Masks an event.
-    pub fn event(bytes: &[u8]) -> Self {
-        let mut pairs = Vec::new();
-        let value = match serde_json::from_slice::<Value>(bytes) {
-            Ok(value) => walk(value, false, "", &mut pairs),
-            Err(_) => {
-                let text: String = String::from_utf8_lossy(bytes).chars().take(LONGEST_TEXT).collect();
-                Value::String(mask_text(&text).into_owned())
-            }
-        };
-        // Long ones first, so that a part of another is not replaced in it.
-        pairs.sort_by_key(|(raw, _)| std::cmp::Reverse(raw.len()));
-        Self { value, pairs }
-    }
-
-    /// A text made from the event, e.g. a request's body, with the same data masked.
-    pub fn text(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for (raw, masked) in self.pairs.iter().filter(|(raw, _)| raw.chars().count() >= 4) {
-            text = text.replace(raw, masked);
+/// An event for people: values of personal and secret names, and all under `user`, are masked. A text where it is no
+/// JSON, in which names are told by how they look.
+pub fn mask_event(bytes: &[u8]) -> Value {
+    match serde_json::from_slice::<Value>(bytes) {
+        Ok(value) => walk(value, "", false),
+        Err(_) => {
+            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MASKED_BYTES)]);
+            mask_members(&text).chars().take(LONGEST_TEXT).collect::<String>().into()
         }
-        mask_text(&text).into_owned()
     }
 }
 
-fn walk(value: Value, personal: bool, name: &str, pairs: &mut Vec<(String, String)>) -> Value {
+/// The value of a member `name`; `personal`: it stands under `user`.
+fn walk(value: Value, name: &str, personal: bool) -> Value {
+    let kind = Kind::of(name);
+    let hidden = personal || kind != Kind::Plain;
     match value {
-        Value::String(text) => {
-            let masked = match name {
-                _ if !personal => mask_text(&text).into_owned(),
-                "os" => text.clone(),
-                "phone" | "mobile" | "tel" => mask_phone(&text),
-                "email" | "mail" if text.contains('@') => mask_text(&text).into_owned(),
-                _ => mask_token(&text),
-            };
-            if masked != text && personal {
-                pairs.push((text, masked.clone()));
-            }
-            Value::String(masked)
-        }
+        Value::Null => Value::Null,
+        _ if kind == Kind::Secret => SECRET.into(),
+        Value::String(text) if hidden => if name == "os" { text } else { kind.hide(&text) }.into(),
+        // It may hold an event, a form or a URL.
+        Value::String(text) if text.contains(['"', '=', '{']) => mask_members(&text).into(),
+        Value::String(text) => mask_text(&text).into(),
         // A phone may be written as a number; a moment may not be taken for one.
-        Value::Number(number) if !name.ends_with("_ms") => {
+        Value::Number(number) => {
             let text = number.to_string();
-            let masked = if PERSONAL.contains(&name) { mask_phone(&text) } else { mask_text(&text).into_owned() };
-            if masked == text { Value::Number(number) } else { Value::String(masked) }
+            match hidden {
+                true if is_harmless(name, &text) => Value::Number(number),
+                true => kind.hide(&text).into(),
+                false if name.ends_with("_ms") => Value::Number(number),
+                false => {
+                    let masked = mask_text(&text);
+                    if masked == text { Value::Number(number) } else { masked.into() }
+                }
+            }
         }
-        Value::Array(items) => Value::Array(items.into_iter().map(|item| walk(item, personal, name, pairs)).collect()),
+        Value::Array(items) => Value::Array(items.into_iter().map(|item| walk(item, name, personal)).collect()),
         Value::Object(members) => {
             let members = members.into_iter().map(|(name, value)| {
                 let lower = name.to_ascii_lowercase();
-                let personal = personal || lower == "user" || PERSONAL.contains(&&*lower);
-                (mask_text(&name).into_owned(), walk(value, personal, &lower, pairs))
+                (mask_text(&name).into_owned(), walk(value, &lower, hidden))
             });
             Value::Object(members.collect::<Map<_, _>>())
         }
-        other => other,
+        Value::Bool(_) => value,
     }
 }
 
@@ -110,8 +74,7 @@ mod tests {
                      "device": {"os": "android", "imei": "490154203237518"}},
             "params": {"note": "call 13912345678", "Mobile": 13_712_345_678_i64, "score": 3},
         });
-        let masked = Masked::event(event.to_string().as_bytes());
-        let text = masked.value.to_string();
+        let text = mask_event(event.to_string().as_bytes()).to_string();
         for raw in
             ["89abcdef01", "13812345678", "li@example", "203.0.113.7", "490154203237518", "13912345678", "13712345678"]
         {
@@ -125,17 +88,27 @@ mod tests {
     }
 
     #[test]
-    fn a_request_made_from_the_event_hides_the_same() {
-        let event = json!({"user": {"user_id": "user-0001-of-li"}, "click": {"id": "abcd"}});
-        let masked = Masked::event(event.to_string().as_bytes());
-        let body = masked.text(r#"{"outeruserid":"user-0001-of-li","id":"abcd"}"#);
-        assert_eq!(body, r#"{"outeruserid":"***","id":"abcd"}"#);
+    fn short_and_numeric_ids_under_user_and_secrets_anywhere_are_masked() {
+        let event = json!({
+            "user": {"user_id": "li", "age": 37, "uid_number": 4_711_471_147_114_711_i64, "registered_at_ms": 1_705_487_632_000_i64},
+            "params": {"uid": 4711, "api_key": "K3Y", "X-Api-Key": ["K3Y"], "session_cookie": {"a": "K3Y"}, "pwd": 90_210},
+            "note": "{\"openid\":\"0pen\",\"n\":1}", "callback": "https://example.com/?imei=49015&x=1",
+        });
+        let masked = mask_event(event.to_string().as_bytes());
+        let text = masked.to_string();
+        for raw in ["\"li\"", "37", "4711471147114711", ":4711", "K3Y", "90210", "0pen", "49015"] {
+            assert!(!text.contains(raw), "{raw} in {text}");
+        }
+        assert_eq!(masked["user"]["registered_at_ms"], 1_705_487_632_000_i64);
+        assert_eq!(masked["callback"], "https://example.com/?imei=***&x=1");
     }
 
     #[test]
     fn bytes_that_are_no_json_are_shown_as_text_and_masked() {
-        let masked = Masked::event(b"tel 13812345678 \xff");
-        assert_eq!(masked.value, Value::String("tel 138****5678 \u{fffd}".into()));
-        assert!(Masked::event(&[b'x'; 10_000]).value.as_str().unwrap().len() <= LONGEST_TEXT);
+        assert_eq!(mask_event(b"tel 13812345678 \xff"), "tel 138****5678 \u{fffd}");
+        let text =
+            mask_event(br#"{"trans_id":"t-1","user":{"user_id":"user-0001-of-li","device":{"imei":"490154203237518"}"#);
+        assert_eq!(text, r#"{"trans_id":"t-1","user":{"user_id":"***","device":{"imei":"***"}"#);
+        assert!(mask_event(&[b'x'; 10_000]).as_str().unwrap().len() <= LONGEST_TEXT);
     }
 }

@@ -115,6 +115,52 @@ fn a_copy_says_what_it_waits_for_and_until_when() {
 }
 
 #[test]
+fn a_copy_whose_origin_has_ended_since_it_was_written_does_not_wait() {
+    let mut config = demo();
+    config.kafka.receipts = "receipts".into();
+    let waiting_after = |end: &dyn Fn(i64) -> Record, at: i64| {
+        let mut gatherer = Gatherer::new(wanted(), Rules::new(&config, Lanes::new()));
+        gatherer.add(&end(at), NOW);
+        gatherer.add(&record("postback.retry.5s", event("demo-360-ps"), &[]), NOW);
+        gatherer.finish(Vec::new()).waiting.len()
+    };
+    let receipt = |offset: i64| {
+        move |at: i64| {
+            let mut value = event("demo-360-ps");
+            value["finished_at_ms"] = at.into();
+            value["origin"] = serde_json::json!({"topic": "conversions", "partition": 3, "offset": offset});
+            record("receipts", value, &[])
+        }
+    };
+    let letter = |at: i64| {
+        let at = at.to_string();
+        record("postback.dlt", event("demo-360-ps"), &[("pb-trans-id", "t-1"), ("pb-failed-at", &*at)])
+    };
+    assert_eq!((waiting_after(&receipt(17), NOW), waiting_after(&letter, NOW + 1)), (0, 0));
+    assert_eq!(
+        (waiting_after(&receipt(17), NOW - 1), waiting_after(&letter, NOW - 1)),
+        (1, 1),
+        "ended before: replayed"
+    );
+    assert_eq!(waiting_after(&receipt(18), NOW + 1), 1, "another origin");
+}
+
+#[test]
+fn the_event_of_a_copy_is_named_as_its_dead_letter_and_receipt_would_name_it() {
+    let config = demo();
+    let named = |value: Value| {
+        let mut gatherer = Gatherer::new(wanted(), Rules::new(&config, Lanes::new()));
+        gatherer.add(&record("postback.retry.5s", value, &[]), NOW);
+        gatherer.finish(Vec::new()).waiting.remove(0).event
+    };
+    assert_eq!(named(event("demo-360-ps")).as_deref(), Some("ORDER"));
+    assert_eq!(named(event("not-configured")).as_deref(), Some("order"));
+    let mut unmapped = event("demo-360-ps");
+    unmapped["event_type"] = "teleported".into();
+    assert_eq!(named(unmapped).as_deref(), Some("teleported"));
+}
+
+#[test]
 fn dead_letters_and_receipts_of_other_accounts_are_left_out_where_one_is_named() {
     let mut config = demo();
     config.kafka.receipts = "receipts".into();

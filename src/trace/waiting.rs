@@ -1,9 +1,5 @@
 //! A copy that waits in a tier or in parking, and until when (pure).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
 use serde::Serialize;
 
 use crate::config::{Config, parse_duration};
@@ -11,9 +7,10 @@ use crate::control::{Lane, Lanes};
 use crate::event::Identity;
 use crate::kafka::envelope::{Envelope, Source};
 use crate::kafka::record::Record;
+use crate::pipeline::config::{Account, Accounts};
 
 /// Which topics are which, and how the lanes stand.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Rules {
     /// Dead letters.
     pub dead_letter: String,
@@ -22,7 +19,7 @@ pub struct Rules {
     retry_prefix: String,
     parked_prefix: String,
     lanes: Lanes,
-    max_parked: BTreeMap<Arc<str>, Duration>,
+    accounts: Accounts,
 }
 
 /// A copy that no worker has finished.
@@ -40,7 +37,7 @@ pub struct WaitingRow {
     pub platform: Option<String>,
     /// Account as given.
     pub account: Option<String>,
-    /// `event_type`, or the platform's own code where the event names one.
+    /// The native code if mapped, else `event_type` as given: as in dead letters and receipts.
     pub event: Option<String>,
     /// Earliest next try, epoch ms; null while it is parked.
     pub due_ms: Option<i64>,
@@ -73,7 +70,7 @@ impl Rules {
             retry_prefix: format!("{}.", config.kafka.retry_prefix),
             parked_prefix: format!("{}.", config.kafka.parked_prefix),
             lanes,
-            max_parked: config.accounts.values().map(|a| (a.name.clone(), a.retry.max_parked)).collect(),
+            accounts: config.accounts.clone(),
         }
     }
 
@@ -96,7 +93,8 @@ impl Rules {
             let delay = parse_duration(tier).and_then(|d| i64::try_from(d.as_millis()).ok()).unwrap_or(0);
             envelope.due_ms.unwrap_or(record.timestamp_ms.unwrap_or(now_ms) + delay)
         });
-        let max_parked = self.max_parked.get(account).and_then(|d| i64::try_from(d.as_millis()).ok());
+        let configured = self.accounts.get(account).filter(|a| of.platform.as_deref() == Some(a.platform.as_str()));
+        let max_parked = configured.and_then(|a| i64::try_from(a.retry.max_parked.as_millis()).ok());
         let origin = &envelope.origin;
         let last = envelope.last.as_ref();
         Some(WaitingRow {
@@ -106,7 +104,7 @@ impl Rules {
             offset: record.offset,
             platform: of.platform.clone(),
             account: of.account.clone(),
-            event: of.platform_event.clone().or_else(|| of.event.clone()),
+            event: configured.and_then(|account| native(account, of)).or_else(|| of.event.clone()),
             due_ms,
             until: self.until(due_ms, account, now_ms),
             parked_at_ms: envelope.parked_at_ms,
@@ -131,6 +129,10 @@ impl Rules {
             (None, None) => "a worker takes it: its lane is open".to_owned(),
         }
     }
+}
+
+fn native(account: &Account, of: &Identity) -> Option<String> {
+    account.sender.native(of.event.as_deref()?, of.platform_event.as_deref()).map(|native| native.into_owned())
 }
 
 fn moment(ms: i64) -> String {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use tokio::task::spawn_blocking;
 
+use crate::cli::embedded::is_played;
 use crate::config::Config;
 use crate::error::DeliveryError;
 use crate::kafka::topics::{AdminError, Cluster};
@@ -47,8 +48,8 @@ impl Found {
     }
 }
 
-/// Looks at Kafka, Redis and the hosts.
-pub(super) fn look(config: Config) -> Found {
+/// Looks at Kafka, Redis and the hosts. `alone`: there is no file, so a worker plays the demo's accounts itself.
+pub(super) fn look(config: Config, alone: bool) -> Found {
     let config = Arc::new(config);
     let mut found = Found::default();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -65,7 +66,7 @@ pub(super) fn look(config: Config) -> Found {
             kafka(&config, &mut found).await;
             redis(&config, &mut found).await;
         }
-        hosts(&config, &mut found).await;
+        hosts(&config, alone, &mut found).await;
     });
     // A question that hangs must not keep the process.
     runtime.shutdown_background();
@@ -150,10 +151,16 @@ fn told(facts: &Facts) -> String {
     format!("{}, {}, {memory}, {replicas}", or(&facts.version, "version hidden"), or(&facts.policy, "policy hidden"))
 }
 
-async fn hosts(config: &Config, found: &mut Found) {
+async fn hosts(config: &Config, alone: bool, found: &mut Found) {
     // A second installation is refused and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let asked = config.accounts.values().filter(|account| account.enabled).cloned().map(host);
+    let enabled = config.accounts.values().filter(|account| account.enabled).cloned();
+    let (played, asked): (Vec<_>, Vec<_>) = enabled.partition(|a| alone && is_played(&a.base_urls));
+    if !played.is_empty() {
+        let names: Vec<&str> = played.iter().map(|account| &*account.name).collect();
+        found.note("played", format!("{} (the worker plays these platforms itself)", names.join(", ")));
+    }
+    let asked = asked.into_iter().map(host);
     let mut answers: Vec<Host> = stream::iter(asked).buffer_unordered(AT_ONCE).concat().await;
     answers.sort_by(|a, b| (&a.account, a.base).cmp(&(&b.account, b.base)));
     for Host { account, url, result, .. } in answers {
@@ -230,10 +237,13 @@ mod tests {
             ("POSTBACK__ACCOUNTS__DEMO_360_PS__BASE_URL", "http://127.0.0.1:1"),
         ]);
         let mut found = Found::default();
-        hosts(&config, &mut found).await;
+        hosts(&config, true, &mut found).await;
         assert!(found.notes.iter().any(|note| note.contains(&url)), "{:?}", found.notes);
         let warning = found.warnings.iter().find(|w| w.contains("demo-360-ps")).unwrap();
         assert!(warning.contains("no connection") && warning.contains("curl -v http://127.0.0.1:1"), "{warning}");
+        assert_eq!(found.warnings.len(), 1, "the demo's own platforms are not there yet: {found:?}");
+        let played = found.notes.iter().find(|note| note.starts_with("played")).unwrap();
+        assert!(played.contains("demo-360-zs, ") && !played.contains("demo-360-ps"), "{played}");
         assert_eq!(found.errors, Vec::<String>::new());
     }
 
@@ -299,7 +309,7 @@ mod tests {
     #[tokio::test]
     async fn a_certificate_that_nobody_trusts_would_halt_the_account() {
         let mut found = Found::default();
-        hosts(&leading_to(format!("https://localhost:{}", serve_tls()), true), &mut found).await;
+        hosts(&leading_to(format!("https://localhost:{}", serve_tls()), true), false, &mut found).await;
         assert_eq!(found.errors.len(), 1, "{found:?}");
         let error = &found.errors[0];
         assert!(error.contains("certificate") && error.contains("base_url") && error.contains("would halt"), "{error}");
@@ -309,7 +319,7 @@ mod tests {
     async fn a_name_that_leads_to_a_private_address_would_halt_the_account() {
         for scheme in ["http", "https"] {
             let mut found = Found::default();
-            hosts(&leading_to(format!("{scheme}://localhost:1"), false), &mut found).await;
+            hosts(&leading_to(format!("{scheme}://localhost:1"), false), false, &mut found).await;
             assert!(found.errors.len() == 1 && found.errors[0].contains("allow_private"), "{found:?}");
         }
     }
@@ -317,7 +327,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_nowhere_is_tried_again_and_so_a_warning() {
         let mut found = Found::default();
-        hosts(&leading_to("https://no-such-host.invalid".to_owned(), true), &mut found).await;
+        hosts(&leading_to("https://no-such-host.invalid".to_owned(), true), false, &mut found).await;
         assert!(found.errors.is_empty() && found.warnings[0].contains("does not resolve"), "{found:?}");
     }
 

@@ -4,21 +4,21 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::reach::{Reach, cluster};
-use crate::cli::reading::{self, failed};
+use crate::cli::reach::Reach;
+use crate::cli::reading;
 use crate::cli::{Exit, preview, print, print_json};
 use crate::config::Config;
 use crate::kafka::envelope::own_headers;
 use crate::kafka::now_ms;
 use crate::kafka::record::{Header, Record};
-use crate::kafka::scan::spans;
+use crate::kafka::scan::Span;
 use crate::letters::{Filter, Gathering, Letter, advice, meaning};
-use crate::mask::{Masked, mask_text};
+use crate::mask::{mask_event, mask_fields, mask_header, mask_text};
 use crate::preview::{Preview, Previewer};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
-    /// PARTITION:OFFSET as `list` prints it, or a trans_id
+    /// PARTITION:OFFSET as `list` prints it, or a trans_id, also one that looks like a place where nothing lies there
     #[arg(value_name = "PARTITION:OFFSET|TRANS_ID")]
     which: String,
     /// One JSON array instead of text
@@ -30,10 +30,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Exit> {
     let config = args.reach.config()?;
-    let records = match place(&args.which) {
-        Some(place) => find_place(&config, place)?,
-        None => find_event(&config, &args.which)?,
-    };
+    let records = find(&config, &args.which)?;
     let previewer = Previewer::new(&config);
     let shown: Vec<Shown> = records.iter().map(|record| Shown::new(record, &previewer, now_ms())).collect();
     if args.json {
@@ -47,29 +44,43 @@ fn place(which: &str) -> Option<(i32, i64)> {
     Some((partition.parse().ok().filter(|n| *n >= 0)?, offset.parse().ok().filter(|n| *n >= 0)?))
 }
 
-fn find_place(config: &Config, (partition, offset): (i32, i64)) -> Result<Vec<Record>, Exit> {
-    let topic = &config.kafka.dead_letter;
-    let mut spans = spans(&cluster(config)?, |name| name == topic).map_err(failed)?;
-    spans.retain_mut(|span| {
-        let here = span.partition == partition && (span.from..span.end).contains(&offset);
-        (span.from, span.end) = (offset, offset + 1);
-        here
-    });
-    let found = Mutex::new(Vec::new());
-    reading::read(config, spans, &|record| found.lock().unwrap_or_else(PoisonError::into_inner).push(record))?;
-    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+/// What lies at that place, else the dead letters of the event of that name: a trans_id may look like a place.
+fn find(config: &Config, which: &str) -> Result<Vec<Record>, Exit> {
+    let spans = super::spans(config)?;
+    let place = place(which);
+    if let Some((partition, offset)) = place {
+        let found = find_place(config, &spans, partition, offset)?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    let found = find_event(config, spans, which)?;
     if found.is_empty() {
-        let text =
-            format!("topic {topic} has no record at {partition}:{offset}: never written, or deleted by retention");
-        return Err(Exit::failed(text));
+        return Err(Exit::failed(nothing(&config.kafka.dead_letter, which, place.is_some())));
     }
     Ok(found)
 }
 
+fn nothing(topic: &str, which: &str, is_place: bool) -> String {
+    let shown = mask_text(which);
+    let place = if is_place {
+        format!("no record at {shown} (never written, or deleted by retention), and ")
+    } else {
+        String::new()
+    };
+    format!("topic {topic} has {place}no dead letter of {shown}; `postback trace {shown}` looks everywhere")
+}
+
+fn find_place(config: &Config, spans: &[Span], partition: i32, offset: i64) -> Result<Vec<Record>, Exit> {
+    let here = spans.iter().filter(|span| span.partition == partition && (span.from..span.end).contains(&offset));
+    let one = here.map(|span| Span { from: offset, end: offset + 1, ..span.clone() }).collect();
+    let found = Mutex::new(Vec::new());
+    reading::read(config, one, &|record| found.lock().unwrap_or_else(PoisonError::into_inner).push(record))?;
+    Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
 /// The newest dead letter of each origin of that event.
-fn find_event(config: &Config, trans_id: &str) -> Result<Vec<Record>, Exit> {
-    let topic = &config.kafka.dead_letter;
-    let spans = spans(&cluster(config)?, |name| name == topic).map_err(failed)?;
+fn find_event(config: &Config, spans: Vec<Span>, trans_id: &str) -> Result<Vec<Record>, Exit> {
     let filter = Filter { trans_id: Some(trans_id.to_owned()), ..Filter::default() };
     let state = Mutex::new((Gathering::new(filter.clone(), false), Vec::new()));
     reading::read(config, spans, &|record| {
@@ -85,13 +96,7 @@ fn find_event(config: &Config, trans_id: &str) -> Result<Vec<Record>, Exit> {
     let record_of = |letter: &Letter| {
         records.iter().find(|r| (r.partition, r.offset) == (letter.partition, letter.offset)).cloned()
     };
-    let found: Vec<Record> = newest.iter().filter_map(record_of).collect();
-    if found.is_empty() {
-        let shown = mask_text(trans_id).into_owned();
-        let text = format!("topic {topic} has no dead letter of {shown}; `postback trace {shown}` looks everywhere");
-        return Err(Exit::failed(text));
-    }
-    Ok(found)
+    Ok(newest.iter().filter_map(record_of).collect())
 }
 
 /// A dead letter with what can be said of it.
@@ -99,7 +104,7 @@ struct Shown {
     letter: Letter,
     producer: Vec<(String, String)>,
     key: Option<String>,
-    event: Masked,
+    event: Value,
     today: Today,
 }
 
@@ -122,7 +127,7 @@ impl Shown {
             letter,
             producer: producer.iter().map(header).collect(),
             key: record.key.as_deref().map(|key| mask_text(&String::from_utf8_lossy(key)).into_owned()),
-            event: Masked::event(value.unwrap_or_default()),
+            event: mask_event(value.unwrap_or_default()),
             today,
         }
     }
@@ -133,7 +138,7 @@ impl Shown {
         let producer: Vec<Value> =
             self.producer.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
         members.insert("headers".to_owned(), producer.into());
-        members.insert("value".to_owned(), self.event.value.clone());
+        members.insert("value".to_owned(), self.event.clone());
         let reason = self.letter.reason();
         members.insert("meaning".to_owned(), reason.map(meaning).into());
         members.insert("advice".to_owned(), reason.map(advice).into());
@@ -149,21 +154,10 @@ impl Shown {
             Today::Preview(Preview::Accepted(accepted)) => {
                 let mut object = accepted.json(false);
                 if let Some(request) = object["request"].as_object_mut() {
-                    self.mask_request(request);
+                    mask_request(request);
                 }
                 object
             }
-        }
-    }
-
-    /// What of a request is made of the event; a masked one has no exact bytes.
-    fn mask_request(&self, request: &mut Map<String, Value>) {
-        request.remove("body_base64");
-        request.remove("signature_input");
-        if let Some(body) = request.get_mut("body")
-            && let Some(text) = body.as_str()
-        {
-            *body = self.event.text(text).into();
         }
     }
 
@@ -182,7 +176,7 @@ impl Shown {
                 text.push_str(&format!("  {name}: {value}\n"));
             }
         }
-        let event = match &self.event.value {
+        let event = match &self.event {
             Value::String(bytes) => bytes.clone(),
             value => serde_json::to_string_pretty(value).unwrap_or_default(),
         };
@@ -199,8 +193,8 @@ impl Shown {
                 let request = &accepted.request;
                 let headers: Vec<String> =
                     request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-                let body = self.event.text(request.text().unwrap_or_default());
-                format!("{} {}\n{}\n\n{body}", request.method, request.url(false), headers.join("\n"))
+                let (url, body) = (request.url(false), mask_fields(request.text().unwrap_or_default()));
+                format!("{} {}\n{}\n\n{body}", request.method, mask_fields(&url), headers.join("\n"))
             }
         };
         text.push_str(&format!("\nthe request it would cause today\n{}\n", indented(&today)));
@@ -215,6 +209,17 @@ impl Shown {
     }
 }
 
+/// What of a request is made of the event; a masked one has no exact bytes.
+fn mask_request(request: &mut Map<String, Value>) {
+    request.remove("body_base64");
+    request.remove("signature_input");
+    for name in ["url", "body"] {
+        if let Some(Value::String(text)) = request.get_mut(name) {
+            *text = mask_fields(text);
+        }
+    }
+}
+
 fn truncated(bytes: i64) -> String {
     format!(
         "none: the broker refused the event by its size ({bytes} bytes), and only its SHA-256 was kept; its original \
@@ -226,7 +231,7 @@ fn header(header: &Header) -> (String, String) {
     let value = match &header.value {
         None => "null".to_owned(),
         Some(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => mask_text(text).into_owned(),
+            Ok(text) => mask_header(&header.name, text),
             Err(_) => format!("({} bytes that are no text)", bytes.len()),
         },
     };
@@ -278,12 +283,56 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_are_short_escaped_or_numbers_are_masked_in_the_request_and_moments_stay() {
+        let of = |id: &str| EVENT.replace("user-0001-of-li", id).replace("\"phone\":", "\"age\":1736899201,\"phone\":");
+        for (id, raw) in
+            [("li", "\"li\""), ("a\\\"bcdef", "bcdef"), ("1736899201", "\"1736899201\""), ("张三丰李四", "张三")]
+        {
+            let shown = shown(&of(id), &[("reason", "rejected")]);
+            for text in [shown.text(), shown.json().to_string().replace("\\\"", "\"")] {
+                assert!(!text.contains(raw), "{raw} in\n{text}");
+                assert!(text.contains("\"outeruserid\":\"***\""), "{text}");
+                assert!(text.contains("\"request_time\":1736899201"), "{text}");
+            }
+        }
+        let form = |event: &str| event.replace("qihoo360", "baizhu").replace("demo-360-ps", "demo-baizhu");
+        let uid = "0123456789abcdef0123456789abcdef";
+        let install = form(EVENT).replace("\"order\"", "\"install\"").replace("user-0001-of-li", uid);
+        let shown = shown(&install, &[("reason", "rejected")]);
+        let text = shown.text();
+        assert!(text.contains("name=\"uid\"") && !text.contains("56789abcdef01"), "{text}");
+    }
+
+    #[test]
+    fn secrets_in_headers_and_members_are_not_shown() {
+        let event = EVENT.replace("\"click\"", "\"params\":{\"app_token\":\"t0k3n-of-the-shop-0001\"},\"click\"");
+        let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
+        let mut record = record(1, 2, &[("reason", "rejected")]);
+        record.value = Some(event.into());
+        record.headers.insert(0, Header::text("X-Api-Key", "k3y-of-the-shop-000001"));
+        record.headers.insert(0, Header::text("traceparent", "00-4bf92f35"));
+        let shown = Shown::new(&record, &Previewer::new(&config), 1_736_899_201_000);
+        for text in [shown.text(), shown.json().to_string()] {
+            assert!(!text.contains("t0k3") && !text.contains("k3y-"), "{text}");
+            assert!(text.contains("00-4bf92f35"), "{text}");
+        }
+    }
+
+    #[test]
     fn what_would_still_be_refused_says_why_and_a_cut_value_says_so() {
         let still = shown("{}", &[("reason", "invalid")]);
         assert!(still.text().contains("would not be sent: dead letter invalid, field trans_id"), "{}", still.text());
         let cut = shown("0123", &[("reason", "rejected"), ("truncated", "5000000")]);
         assert!(cut.text().contains("5000000 bytes"), "{}", cut.text());
         assert_eq!(cut.json()["today"]["accepted"], false);
+    }
+
+    #[test]
+    fn nothing_found_says_what_was_looked_for() {
+        let place = nothing("dlt", "12:34", true);
+        assert!(place.starts_with("topic dlt has no record at 12:34 (never written"), "{place}");
+        assert!(place.contains("and no dead letter of 12:34; `postback trace 12:34`"), "{place}");
+        assert!(nothing("dlt", "t-1", false).starts_with("topic dlt has no dead letter of t-1; "));
     }
 
     #[test]
