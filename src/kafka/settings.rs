@@ -87,7 +87,7 @@ pub fn owned(key: &str) -> Option<&'static str> {
 /// # Errors
 /// As [`check`].
 pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
-    consumer(config, &config.group, "16384", "10000")
+    consumer(config, &config.group, "4096", "10000")
 }
 
 /// The consumer of tiers and parking. New parking topics are found by pattern within two refreshes.
@@ -95,7 +95,7 @@ pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
 /// # Errors
 /// As [`check`].
 pub fn waiting(config: &Config) -> Result<ClientConfig, SettingsError> {
-    consumer(config, &waiting_group(config), "4096", "5000")
+    consumer(config, &waiting_group(config), "2048", "5000")
 }
 
 /// The group of tiers and parking.
@@ -188,7 +188,7 @@ fn consumer(config: &Config, group: &str, queue_kbytes: &str, refresh_ms: &str) 
         ("queued.min.messages", "10000"),
         ("fetch.queue.backoff.ms", "5"),
         ("fetch.message.max.bytes", "1048576"),
-        ("fetch.max.bytes", "8388608"),
+        ("fetch.max.bytes", "2097152"),
         ("enable.partition.eof", "false"),
         ("allow.auto.create.topics", "false"),
     ];
