@@ -59,6 +59,18 @@ impl Broker {
     pub fn address(&self) -> &str {
         &self.address
     }
+
+    /// The next so many writes are refused.
+    #[cfg(test)]
+    pub(crate) fn refuse_writes(&self, count: usize) {
+        const PRODUCE: i16 = 0;
+        let errors = vec![sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; count];
+        // SAFETY: the cluster lives as long as its client, and the errors are copied.
+        unsafe {
+            let cluster = sys::rd_kafka_handle_mock_cluster(self._client.native_ptr());
+            sys::rd_kafka_mock_push_request_errors_array(cluster, PRODUCE, errors.len(), errors.as_ptr());
+        }
+    }
 }
 
 /// Makes one topic.
