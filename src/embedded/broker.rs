@@ -60,11 +60,10 @@ impl Broker {
         &self.address
     }
 
-    /// The next so many writes are refused.
+    /// The next writes are refused, one for each of these.
     #[cfg(test)]
-    pub(crate) fn refuse_writes(&self, count: usize) {
+    pub(crate) fn refuse_writes(&self, errors: &[sys::rd_kafka_resp_err_t]) {
         const PRODUCE: i16 = 0;
-        let errors = vec![sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; count];
         // SAFETY: the cluster lives as long as its client, and the errors are copied.
         unsafe {
             let cluster = sys::rd_kafka_handle_mock_cluster(self._client.native_ptr());

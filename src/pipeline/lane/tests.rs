@@ -6,7 +6,7 @@ use super::*;
 use crate::error::{Fault, Outcome};
 use crate::pipeline::claim::Value;
 use crate::pipeline::delivery::Visit;
-use crate::pipeline::stub::bench::{Alone, Bench, DEAD, Ended, PARKED, TIER_5S, eventually, run};
+use crate::pipeline::stub::bench::{Alone, Bench, DEAD, Ended, PARKED, RECEIPTS, TIER_5S, eventually, run};
 use crate::senders::Receipt;
 
 fn permanent() -> Result<Progress, DeliveryError> {
@@ -36,6 +36,21 @@ fn live_and_released_records_are_sent_in_turn() {
         let mut sent = bench.sent();
         sent.chunks_mut(2).for_each(<[_]>::sort);
         assert_eq!(sent, ["ok-l1", "ok-t1", "ok-l2", "ok-t2", "ok-p1", "ok-p2"]);
+    });
+}
+
+#[test]
+fn what_is_throttled_for_a_moment_goes_on_at_the_head_of_its_lane() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
+        let mut ends = ["429once-1", "ok-2", "ok-3"].map(|id| bench.send(Visit::Input, id));
+        bench.start();
+        all_delivered(&mut ends).await;
+        // Its answer freed the permit, which the second one took.
+        assert_eq!(bench.sent(), ["429once-1", "ok-2", "429once-1", "ok-3"]);
+        let receipt = bench.published(RECEIPTS).into_iter().find(|p| p.is_of("429once-1")).unwrap();
+        let receipt: serde_json::Value = serde_json::from_slice(&receipt.value).unwrap();
+        assert_eq!((&receipt["attempts"], &receipt["resends"]), (&1.into(), &0.into()), "no attempt, and no doubt");
     });
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
+use rdkafka::bindings::rd_kafka_resp_err_t as Refusal;
+use sha2::{Digest as _, Sha256};
 use tokio::time::{sleep, timeout};
 
 use super::*;
@@ -82,7 +84,7 @@ impl<'a> Case<'a> {
         let is_written = |topic| self.bench.count(topic) > before[topic];
         let publishes = steps.iter().any(|s| matches!(s, Step::Published(_) | Step::Receipt));
         if publishes {
-            self.bench.broker.refuse_writes(1);
+            self.bench.broker.refuse_writes(&[Refusal::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
         }
         let lane = self.bench.lane.clone();
         let (delivery, held) = (self.delivery, self.held.take());
@@ -167,6 +169,10 @@ fn a_copy_is_acknowledged_before_its_claim_is_released_and_that_before_it_is_fin
 
         let case = Case::unclaimed(&bench, Visit::Input, "held");
         case.settles(Err(DeliveryError::Held { unknown: false }), &[Step::Published(TIER_30S), RETRIED]).await;
+        let until_ms = now_ms() + 7 * 3600 * 1000;
+        let case = Case::new(&bench, Visit::Input, "midnight").await;
+        case.settles(Err(DeliveryError::Later { until_ms }), &to(TIER_30S, RETRIED)).await;
+        assert_eq!(Case::copy(&bench, TIER_30S, "midnight").text("pb-due"), until_ms.to_string());
         let case = Case::new(&bench, Visit::Input, "closed").await;
         case.settles(Err(DeliveryError::Closed), &to(PARKED, PARKS)).await;
         let copy = Case::copy(&bench, PARKED, "closed");
@@ -197,6 +203,30 @@ fn a_dead_letter_is_acknowledged_and_its_claim_released_before_its_receipt() {
             case.settles(Err(error), &[Step::Published(DEAD), Released, Step::Receipt, BURIED]).await;
             let dead = Case::copy(&bench, DEAD, id);
             assert_eq!((dead.reason(), dead.text("pb-field")), (Some(reason), &*field), "{id}");
+        }
+    });
+}
+
+#[test]
+fn a_dead_letter_that_is_refused_by_size_even_alone_keeps_the_hash_of_its_value() {
+    run(async {
+        let bench = Bench::new(|s| s.receipts = false).await;
+        let too_large = Refusal::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        for (id, refusals) in [("in-a-batch", 1), ("alone", 2)] {
+            bench.broker.refuse_writes(&vec![too_large; refusals]);
+            let (delivery, mut ended) = bench.delivery(Visit::Input, id);
+            let value = delivery.record.value.clone().unwrap();
+            settle(&bench.lane, delivery, None, Err(DeliveryError::Permanent(answer()))).await;
+            assert_eq!(ended.now(), Some(End::Finished(Outcome::DeadLettered)));
+            let dead = Case::copy(&bench, DEAD, id);
+            assert_eq!(dead.text("own"), "kept");
+            if refusals == 1 {
+                assert_eq!((dead.value, dead.headers.get("pb-truncated")), (value.to_vec(), None));
+            } else {
+                let hash: String = Sha256::digest(&value).iter().map(|b| format!("{b:02x}")).collect();
+                assert_eq!(dead.value, hash.as_bytes());
+                assert_eq!(dead.text("pb-truncated"), value.len().to_string());
+            }
         }
     });
 }

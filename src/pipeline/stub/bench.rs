@@ -1,11 +1,11 @@
 //! One lane with everything behind it, in this process: a store, a broker, a platform. Or with none of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -228,7 +228,7 @@ impl Ended {
 }
 
 /// A lane with all its parts. The platform answers by the beginning of a trans_id: a status (`after` behind it: with
-/// `Retry-After: 60`), `ok`, `silent` (no answer), `panic` (an answer that its sender panics at), `hang` (no answer
+/// `Retry-After: 60`; `once`: and then `ok`), `ok`, `silent` (no answer), `panic` (an answer that its sender panics at), `hang` (no answer
 /// before [`Bench::let_go`]).
 pub(crate) struct Bench {
     alone: Alone,
@@ -334,10 +334,19 @@ fn reader(broker: &Broker) -> BaseConsumer {
 }
 
 fn platform(let_go: Arc<AtomicBool>) -> Server {
+    let seen = Mutex::new(BTreeSet::new());
     Server::start(move |mut connection| {
         while let Some(request) = connection.request() {
             let (_, id) = request.split_once("\r\n\r\n").unwrap();
+            let is_new = seen.lock().unwrap().insert(id.to_owned());
             let (status, body) = match id.split('-').next().unwrap() {
+                "429once" => {
+                    if is_new {
+                        ("429", "")
+                    } else {
+                        ("200 OK", "ok")
+                    }
+                }
                 "ok" => ("200 OK", "ok"),
                 "panic" => ("200 OK", "panic"),
                 "silent" => return,
