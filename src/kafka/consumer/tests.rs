@@ -189,7 +189,9 @@ fn a_revoked_partition_drains_while_polling_goes_on_and_nothing_finished_comes_a
         eventually("all is committed", || (0..4).all(|p| mock.committed("t", p) == Some(25)));
         let seen = sightings("t", &[&first.probe, &second.probe]);
         assert_eq!(seen.len(), 100);
-        assert!(seen.values().all(|n| *n == 1), "redelivered: {seen:?}");
+        let refused =
+            [&first, &second].map(|m| (m.view.snapshot().commit_errors, m.view.snapshot().last_error.clone()));
+        assert!(seen.values().all(|n| *n == 1), "redelivered: {seen:?}; commits refused: {refused:?}");
         for member in [first, second] {
             assert!(*member.probe.longest_gap.lock().unwrap() < Duration::from_secs(1));
             assert_eq!(member.view.snapshot().drains_expired, 0);
