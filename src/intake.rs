@@ -185,3 +185,6 @@ impl Handler for Intake {
         (!self.full.is_empty()).then_some(Duration::from_millis(20))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,3 +199,64 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, AdminError> {
     spawn_blocking(work).await.unwrap_or_else(|_| Err(AdminError::NoAnswer("the look at it broke off".into())))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::pipeline::config::Account;
+    use crate::senders::SecretString;
+
+    const DAY_MS: i64 = 86_400_000;
+
+    /// One account, whose records may be retried for 24 h and parked for 72 h.
+    fn config() -> Config {
+        let mut config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
+        config.dedupe.window = Duration::from_secs(12 * 24 * 3600);
+        config.accounts = [("acme".into(), Arc::new(Account::stub("acme")))].into();
+        config
+    }
+
+    #[test]
+    fn a_window_that_does_not_outlive_every_way_back_refuses_the_start_and_says_what_to_change() {
+        let config = config();
+        let refusal = |retention, policy| window_refusal(&config, "in", retention, policy);
+        assert_eq!(refusal(Some(8 * DAY_MS - 1), "delete"), None);
+        assert_eq!(refusal(Some(8 * DAY_MS - 1), ""), None);
+        assert_eq!(refusal(None, "delete"), None, "a broker that does not say is no answer");
+        let why = refusal(Some(8 * DAY_MS), "compact,delete").unwrap();
+        let parts = ["dedupe.window = 12.0 d", "topic in 8.0 d", "max_age 1.0 d", "max_parked 3.0 d", "account acme"];
+        parts.iter().for_each(|part| assert!(why.contains(part), "no `{part}` in {why}"));
+        for (retention, policy) in [(Some(-1), "delete"), (Some(DAY_MS), "compact")] {
+            let why = refusal(retention, policy).unwrap();
+            assert!(why.contains("for ever") && why.contains("retention.ms (at most 8.0 d)"), "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_does_not_answer_is_waited_for_and_named() {
+        let url = SecretString::new("redis://:secret@127.0.0.1:1");
+        let client = crate::redis::Config { url, prefix: "pb".into() }.client().unwrap();
+        let health = Health::default();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = said.clone();
+        let say: Say = Arc::new(move |text: &str| heard.lock().unwrap().push(text.to_owned()));
+        let waits = tokio::time::timeout(Duration::from_millis(400), redis(&client, &health, &say)).await;
+        assert!(waits.is_err(), "only an answer refuses a start");
+        assert_eq!(*said.lock().unwrap(), ["waiting for redis.url: not reachable"]);
+        assert_eq!(health.trouble().as_deref(), Some("not reachable"));
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_is_fit_ends_the_wait_and_its_primary_is_known() {
+        let store = crate::embedded::store::Store::start().unwrap();
+        let url = SecretString::new(store.url());
+        let client = crate::redis::Config { url, prefix: "pb".into() }.client().unwrap();
+        let health = Health::default();
+        let say: Say = Arc::new(|text: &str| panic!("waits: {text}"));
+        redis(&client, &health, &say).await.unwrap();
+        assert_eq!(health.trouble(), None);
+        assert_eq!(health.primary(), facts(&client).await.unwrap().replication_id);
+    }
+}

@@ -292,3 +292,175 @@ impl Watch {
         replica_snapshot(&self.id, &self.lanes, &self.metrics, &self.consumers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+    use super::*;
+    use crate::embedded::store::Store;
+    use crate::metrics::{LaneState, Setup};
+    use crate::pipeline::config::{Account, Intake};
+    use crate::pipeline::handle::LaneHandle;
+    use crate::senders::SecretString;
+
+    struct World {
+        watch: Watch,
+        memory: Memory,
+        lane: Arc<LaneHandle>,
+        to_halts: UnboundedSender<Halted>,
+        connection: MultiplexedConnection,
+        /// How many threads were told to write again what is recent, since it was asked.
+        told: Box<dyn FnMut() -> usize>,
+        _store: Store,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let store = Store::start().unwrap();
+            let url = SecretString::new(store.url());
+            let client = crate::redis::Config { url, prefix: "pb".into() }.client().unwrap();
+            let connection = crate::redis::connect(&client).await.unwrap();
+            let account = Arc::new(Account::stub("acme"));
+            let bounds = Intake { max_in_flight: 100, max_in_flight_bytes: 1 << 20, drain_timeout: Duration::ZERO };
+            let lane = Arc::new(LaneHandle::new(0, account.clone(), unbounded_channel().0, &bounds));
+            let (runtimes, told) = Runtimes::stub();
+            let (to_halts, halts) = unbounded_channel();
+            let accounts = vec![(account.platform, account.name.clone())];
+            let watch = Watch {
+                client,
+                keys: Keys::new("pb"),
+                id: "r1".into(),
+                lanes: Arc::new(Lanes::new(vec![lane.clone()], Vec::new())),
+                runtimes: Arc::new(runtimes),
+                health: Arc::new(Health::default()),
+                metrics: Metrics::new(Setup { accounts, ..Setup::default() }),
+                consumers: Vec::new(),
+                halts,
+                replicas: Arc::default(),
+                parked_prefix: "postback.parked".into(),
+                unplaced: Unplaced::default(),
+            };
+            let told = Box::new(told);
+            Self { watch, memory: Memory::default(), lane, to_halts, connection, told, _store: store }
+        }
+
+        async fn look(&mut self) {
+            self.watch.look(&mut self.memory).await.unwrap();
+        }
+
+        async fn set_epoch(&mut self, id: &str) {
+            let () = ::redis::cmd("SET").arg("pb:epoch").arg(id).query_async(&mut self.connection).await.unwrap();
+        }
+
+        async fn flush(&mut self) {
+            let () = ::redis::cmd("DEL")
+                .arg(["pb:epoch", "pb:lanes"].as_slice())
+                .query_async(&mut self.connection)
+                .await
+                .unwrap();
+        }
+
+        async fn switches(&mut self) -> switches::Lanes {
+            switches::read_lanes(&mut self.connection, &Keys::new("pb")).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_operator_switches_is_obeyed_at_the_next_look() {
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        let (keys, by) = (Keys::new("pb"), By::new("li", "audit"));
+        switches::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
+        world.look().await;
+        assert_eq!(world.lane.explain(), (LaneState::Paused, 5, "audit".into()));
+        assert!(world.watch.health.is_up() && !world.watch.health.has_forgotten());
+        switches::resume(&mut world.connection, &keys, "acme", &by, 6).await.unwrap();
+        world.look().await;
+        assert!(world.lane.is_open());
+    }
+
+    #[tokio::test]
+    async fn a_halt_of_this_replica_reaches_redis_before_what_stands_there_is_obeyed() {
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        world.lane.halt("refused");
+        world.look().await;
+        assert!(!world.lane.is_open(), "redis does not know of it yet");
+        world.to_halts.send(Halted { index: 0, reason: "refused".into() }).unwrap();
+        world.memory.pending_halts.push(world.watch.halts.try_recv().unwrap());
+        world.look().await;
+        let halted = world.switches().await["acme"].halted.clone().unwrap();
+        assert_eq!((&*halted.reason, &*halted.who), ("refused", "worker r1"));
+        assert!(!world.lane.is_open() && world.memory.pending_halts.is_empty());
+        let by = By::new("li", "mended");
+        switches::resume(&mut world.connection, &Keys::new("pb"), "acme", &by, 6).await.unwrap();
+        world.look().await;
+        assert!(world.lane.is_open(), "now that it is known, a resume is one");
+    }
+
+    #[tokio::test]
+    async fn a_store_without_its_epoch_has_forgotten_and_gets_the_switches_back_with_the_next_one() {
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        let (keys, by) = (Keys::new("pb"), By::new("li", "audit"));
+        switches::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
+        world.look().await;
+        world.flush().await;
+        world.look().await;
+        assert!(world.watch.health.hold().is_some_and(|why| why.contains("unblock dedupe")));
+        assert!(!world.lane.is_open(), "lanes keep their last state");
+        world.set_epoch("e2").await;
+        world.look().await;
+        assert!(!world.watch.health.has_forgotten());
+        assert_eq!(world.switches().await["acme"].paused.as_ref().unwrap().reason, "audit");
+
+        // Flushed and unblocked between two looks: only the other id tells of it.
+        world.flush().await;
+        world.set_epoch("e3").await;
+        world.look().await;
+        assert!(world.switches().await.contains_key("acme") && !world.lane.is_open());
+        // The end of a first start is no such thing.
+        let mut world = World::new().await;
+        world.set_epoch("starting").await;
+        world.lane.obey(&crate::control::Lane {
+            paused: Some(crate::control::Switch { reason: "old".into(), who: String::new(), since_ms: 1 }),
+            halted: None,
+        });
+        world.memory.epoch = Some("starting".into());
+        world.set_epoch("e1").await;
+        world.look().await;
+        assert!(world.switches().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn another_primary_has_what_is_recent_written_again() {
+        let mut world = World::new().await;
+        let judge = |world: &mut World, id: &str| {
+            let facts = Facts { replication_id: id.into(), ..Facts::default() };
+            world.watch.judge_primary(&mut world.memory, &facts);
+            ((world.told)(), world.watch.health.primary())
+        };
+        let id = |id: &str| id.to_owned();
+        assert_eq!(judge(&mut world, "a"), (0, id("a")), "the first one seen");
+        assert_eq!(judge(&mut world, "a"), (0, id("a")));
+        assert_eq!(judge(&mut world, ""), (0, id("a")), "one that does not say");
+        world.memory.facts_at = Some(Instant::now());
+        assert_eq!(judge(&mut world, "b"), (1, id("b")));
+        assert!(world.memory.facts_at.is_none(), "and it is looked at closely");
+        assert_eq!(judge(&mut world, "b"), (0, id("b")));
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_was_seen_counts_for_an_hour() {
+        let mut world = World::new().await;
+        for (now, most) in [(0, 1), (3, 3), (2, 3)] {
+            world.watch.count_replicas(&mut world.memory, now);
+            assert_eq!(world.watch.replicas.load(Relaxed), most);
+        }
+        let Some(long_ago) = Instant::now().checked_sub(REPLICAS_FOR + Duration::from_secs(1)) else { return };
+        world.memory.seen.iter_mut().take(2).for_each(|(at, _)| *at = long_ago);
+        world.watch.count_replicas(&mut world.memory, 1);
+        assert_eq!(world.watch.replicas.load(Relaxed), 2);
+    }
+}

@@ -59,6 +59,17 @@ impl Broker {
     pub fn address(&self) -> &str {
         &self.address
     }
+
+    /// The next writes are refused, one for each of these.
+    #[cfg(test)]
+    pub(crate) fn refuse_writes(&self, errors: &[sys::rd_kafka_resp_err_t]) {
+        const PRODUCE: i16 = 0;
+        // SAFETY: the cluster lives as long as its client, and the errors are copied.
+        unsafe {
+            let cluster = sys::rd_kafka_handle_mock_cluster(self._client.native_ptr());
+            sys::rd_kafka_mock_push_request_errors_array(cluster, PRODUCE, errors.len(), errors.as_ptr());
+        }
+    }
 }
 
 /// Makes one topic.

@@ -316,3 +316,181 @@ fn settled(verdict: Judgement, applicant: &mut Applicant) -> Granted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use tokio::task::{spawn_local, yield_now};
+
+    use super::*;
+    use crate::embedded::store::Store;
+    use crate::pipeline::stub::bench::run;
+    use crate::redis::health::Health;
+    use crate::senders::SecretString;
+
+    /// Tests of the protocol over two processes and under faults are in `tests/claims.rs`.
+    struct Process {
+        dedupe: Rc<Dedupe>,
+        connection: ::redis::aio::MultiplexedConnection,
+        _store: Store,
+    }
+
+    impl Process {
+        async fn new() -> Self {
+            let store = Store::start().unwrap();
+            let url = SecretString::new(store.url());
+            let client = crate::redis::Config { url, prefix: "pb".into() }.client().unwrap();
+            let mut connection = crate::redis::connect(&client).await.unwrap();
+            let () = ::redis::cmd("SET").arg("pb:epoch").arg("e1").query_async(&mut connection).await.unwrap();
+            let (batcher, work) = Batcher::new(client, "pb:epoch".into(), Arc::new(Health::default()));
+            spawn_local(work);
+            let dedupe = Dedupe::new(batcher, "pb", Duration::from_secs(600), Duration::from_secs(30));
+            Self { dedupe: Rc::new(dedupe), connection, _store: store }
+        }
+
+        async fn value(&self, applicant: &Applicant) -> Option<String> {
+            let mut get = ::redis::cmd("GET");
+            get.arg(applicant.key.name("pb")).query_async(&mut self.connection.clone()).await.unwrap()
+        }
+
+        async fn put(&self, applicant: &Applicant, value: &str) {
+            let mut set = ::redis::cmd("SET");
+            set.arg(applicant.key.name("pb")).arg(value).arg("PX").arg(CLAIM_LIFE_MS);
+            let () = set.query_async(&mut self.connection.clone()).await.unwrap();
+        }
+
+        async fn claim(&self, applicant: &mut Applicant) -> Granted {
+            self.dedupe.claim(applicant, &mut ClaimTry::default()).await.unwrap()
+        }
+
+        async fn confirm(&self, applicant: &mut Applicant, held: &Held) {
+            self.dedupe.confirm(applicant, &held.claim, 0, &mut self.dedupe.confirm_try()).await.unwrap();
+        }
+    }
+
+    fn applicant(trans_id: &str) -> Applicant {
+        Applicant {
+            key: Key::new("baizhu", "acme", "ORDER", trans_id),
+            origin: "in:0:7".into(),
+            fingerprint: 5,
+            own: 0,
+            in_doubt: false,
+            force: false,
+            possible: 0,
+        }
+    }
+
+    fn shown(granted: &Granted) -> String {
+        match granted {
+            Granted::Claim(held) if held.claim.taken_over() => "taken over".into(),
+            Granted::Claim(held) => format!("fresh, resend {}", held.claim.resend),
+            Granted::Duplicate { resends } => format!("duplicate {resends}"),
+            Granted::Conflict => "conflict".into(),
+            Granted::Busy { unknown } => format!("held, unknown {unknown}"),
+        }
+    }
+
+    #[test]
+    fn what_a_claim_finds_decides_and_only_a_claim_of_ours_changes_it() {
+        run(async {
+            let process = Process::new().await;
+            let ours = applicant("");
+            let theirs = Applicant { origin: "in:0:8".into(), ..ours.clone() };
+            let dear = Applicant { fingerprint: 6, ..ours.clone() };
+            let token = Token::random();
+            let done = |of: &Applicant, own| Done::new(&Applicant { own, ..of.clone() }, token).to_int().to_string();
+            let doubt = |own| Applicant { own, in_doubt: true, ..ours.clone() };
+            let forced = Applicant { force: true, ..ours.clone() };
+            // Who, finds what, and is told what; `own` after it.
+            let rows = [
+                (ours.clone(), None, "fresh, resend false", 0),
+                (doubt(2), None, "fresh, resend true", 2),
+                (ours.clone(), Some(theirs.claimed(token, false)), "held, unknown false", 0),
+                (ours.clone(), Some(theirs.unknown()), "held, unknown true", 0),
+                (ours.clone(), Some(ours.unknown()), "taken over", 0),
+                (forced.clone(), Some(theirs.unknown()), "taken over", 0),
+                (ours.clone(), Some(Applicant { own: 3, ..ours.clone() }.unknown()), "taken over", 3),
+                (ours.clone(), Some(dear.unknown()), "conflict", 0),
+                (forced.clone(), Some(done(&dear, 0)), "conflict", 0),
+                (doubt(0), Some(done(&dear, 0)), "conflict", 1),
+                (ours.clone(), Some(done(&ours, 2)), "duplicate 2", 0),
+                (ours.clone(), Some(done(&theirs, 2)), "duplicate 0", 0),
+                (forced, Some(done(&theirs, 0)), "duplicate 0", 0),
+                (doubt(1), Some(done(&ours, 1)), "duplicate 1", 1),
+                (doubt(2), Some(done(&ours, 1)), "duplicate 3", 3),
+                (doubt(0), Some(done(&theirs, 1)), "duplicate 1", 1),
+                (ours.clone(), Some("somebody else's".into()), "held, unknown true", 0),
+            ];
+            for (n, (who, found, expected, own)) in rows.into_iter().enumerate() {
+                let mut who = Applicant { key: applicant(&n.to_string()).key, ..who };
+                if let Some(found) = &found {
+                    process.put(&who, found).await;
+                }
+                let before = who.own;
+                let granted = process.claim(&mut who).await;
+                assert_eq!((&*shown(&granted), who.own), (expected, own), "{n}: {found:?}");
+                let possible = if matches!(granted, Granted::Claim(_)) { 0 } else { own - before };
+                assert_eq!(who.possible, possible, "{n}: {found:?}");
+                let value = process.value(&who).await;
+                match granted {
+                    Granted::Claim(held) => {
+                        assert!(value.unwrap().starts_with(&holder(held.claim.token)), "{n}");
+                        process.dedupe.release(&who, held).await;
+                        assert_eq!(process.value(&who).await, found, "{n}: a release puts back what was there");
+                    }
+                    _ => assert_eq!(value, found, "{n}"),
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn what_was_confirmed_here_is_known_without_redis() {
+        run(async {
+            let process = Process::new().await;
+            let mut first = applicant("t");
+            let Granted::Claim(held) = process.claim(&mut first).await else { panic!("not granted") };
+            process.confirm(&mut first, &held).await;
+            drop(held);
+            // As if it had forgotten.
+            process.put(&first, "somebody else's").await;
+            assert_eq!(shown(&process.claim(&mut applicant("t")).await), "duplicate 0");
+            let mut dear = Applicant { fingerprint: 6, ..applicant("t") };
+            assert_eq!(shown(&process.claim(&mut dear).await), "conflict");
+            assert_eq!(process.value(&first).await.as_deref(), Some("somebody else's"), "nothing was asked of it");
+        });
+    }
+
+    #[test]
+    fn a_second_copy_waits_for_the_first_and_after_a_release_it_claims_for_itself() {
+        run(async {
+            let process = Process::new().await;
+            let mut first = applicant("t");
+            let Granted::Claim(held) = process.claim(&mut first).await else { panic!("not granted") };
+            let dedupe = process.dedupe.clone();
+            let second = spawn_local(async move {
+                let mut second = Applicant { origin: "in:0:8".into(), ..applicant("t") };
+                dedupe.claim(&mut second, &mut ClaimTry::default()).await.unwrap()
+            });
+            // One of another conversion goes on meanwhile.
+            assert!(matches!(process.claim(&mut applicant("u")).await, Granted::Claim(_)));
+            yield_now().await;
+            assert!(!second.is_finished());
+            process.dedupe.release(&first, held).await;
+            let Granted::Claim(second) = second.await.unwrap() else { panic!("not granted") };
+            let value = process.value(&first).await.unwrap();
+            assert!(value.starts_with(&holder(second.claim.token)), "{value}");
+
+            // And after a confirm it is a duplicate: the value that stands by then decides.
+            let dedupe = process.dedupe.clone();
+            let third =
+                spawn_local(async move { dedupe.claim(&mut applicant("t"), &mut ClaimTry::default()).await.unwrap() });
+            yield_now().await;
+            process.confirm(&mut Applicant { origin: "in:0:8".into(), ..applicant("t") }, &second).await;
+            drop(second);
+            assert_eq!(shown(&third.await.unwrap()), "duplicate 0");
+        });
+    }
+}

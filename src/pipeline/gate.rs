@@ -134,3 +134,119 @@ pub fn origin_text(envelope: &Envelope) -> Box<str> {
     let topic: String = origin.topic.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
     format!("{topic}:{}:{}", origin.partition, origin.offset).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::error::Disposition;
+    use crate::metrics::Setup;
+
+    /// In this order: `acme` takes events, `off` is disabled, `strict` takes no raw identifiers.
+    fn gate() -> Gate {
+        let mut accounts = ["acme", "off", "strict"].map(Account::stub);
+        accounts[1].enabled = false;
+        accounts[2].validate.accept_raw_identifiers = false;
+        let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
+        let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
+        Gate::new(accounts.into_iter().map(Arc::new).collect(), metrics)
+    }
+
+    fn record(event: &Value) -> Record {
+        Record {
+            topic: "in".into(),
+            partition: 3,
+            offset: 7,
+            timestamp_ms: None,
+            key: None,
+            value: Some(Bytes::from(event.to_string())),
+            headers: Vec::new(),
+            unreadable_headers: 0,
+        }
+    }
+
+    fn judge(gate: &Gate, record: &Record) -> Subject {
+        gate.judge(record, &Envelope::read(record, Source::Input, 1).0)
+    }
+
+    /// How it ends, the field at fault, and what it is counted under.
+    fn end(gate: &Gate, record: &Record) -> (&'static str, String, usize) {
+        match judge(gate, record) {
+            Subject::Ready(ready) => ("ready", String::new(), ready.index),
+            Subject::Ended(Ended { end: Ok(outcome), index, .. }) => (outcome.as_str(), String::new(), index),
+            Subject::Ended(Ended { end: Err(error), index, .. }) => {
+                let Disposition::DeadLetter(reason) = error.disposition() else { panic!("{error:?}") };
+                (reason.as_str(), error.fault().unwrap().field.to_string(), index)
+            }
+        }
+    }
+
+    #[test]
+    fn of_all_that_is_wrong_the_first_in_order_names_reason_and_field() {
+        let gate = gate();
+        let mut event = json!({
+            "schema": "postback.event/2", "trans_id": "t-1", "platform": "nobody", "account": "none",
+            "event_type": "unmapped", "event_time_ms": 1, "user": {"phone": "13812345678"},
+            "consent": {"opt_out": true}
+        });
+        let mut seen = vec![end(&gate, &Record { unreadable_headers: 1, ..record(&event) })];
+        let mends: [&dyn Fn(&mut Value); 8] = [
+            &|_| {},
+            &|event| event["schema"] = "postback.event/1".into(),
+            &|event| event["platform"] = "qihoo360".into(),
+            &|event| event["account"] = "off".into(),
+            &|event| event["platform"] = "baizhu".into(),
+            &|event| event["account"] = "strict".into(),
+            &|event| event["consent"] = json!({}),
+            &|event| event["user"] = json!({}),
+        ];
+        for mend in mends {
+            mend(&mut event);
+            seen.push(end(&gate, &record(&event)));
+        }
+        // Time is not the gate's: an old copy of a delivered event must get to its claim.
+        event["event_type"] = "install".into();
+        seen.push(end(&gate, &record(&event)));
+        let unknown = |platform| gate.metrics.unknown(platform);
+        let expected = [
+            ("quarantined", "", unknown(None)),
+            ("malformed", "schema", unknown(None)),
+            ("unknown_account", "platform", unknown(None)),
+            ("unknown_account", "account", unknown(Some(Platform::Qihoo360))),
+            ("unknown_account", "account", unknown(Some(Platform::Qihoo360))),
+            ("unknown_account", "account", 1),
+            ("suppressed", "", 2),
+            ("invalid", "user.phone", 2),
+            ("unmapped_event", "event_type", 2),
+            ("ready", "", 2),
+        ];
+        let seen: Vec<_> = seen.iter().map(|(reason, field, index)| (*reason, &**field, *index)).collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn what_ends_at_the_gate_still_says_who_and_what_it_was() {
+        let event =
+            json!({"trans_id": "t-1", "platform": "baizhu", "account": "acme", "event_type": "pay", "order": 1});
+        let Subject::Ended(ended) = judge(&gate(), &record(&event)) else { panic!("it is ready") };
+        let identity = &ended.identity;
+        assert_eq!(identity.trans_id.as_deref(), Some("t-1"));
+        assert_eq!(identity.account.as_deref(), Some("acme"));
+        assert_eq!((identity.event.as_deref(), ended.index), (Some("pay"), 0));
+    }
+
+    #[test]
+    fn a_copy_brings_its_own_lineage_and_count_to_its_claim() {
+        let event = json!({"trans_id": "t", "platform": "baizhu", "account": "acme", "event_type": "install",
+                           "event_time_ms": 1});
+        let record = record(&event);
+        let (mut envelope, _) = Envelope::read(&record, Source::Input, 1);
+        envelope.origin.topic = "in|:x\n".into();
+        envelope.resends = 2;
+        let Subject::Ready(ready) = gate().judge(&record, &envelope) else { panic!("it has ended") };
+        assert_eq!(&*ready.applicant.origin, "inx:3:7", "a forged name breaks no value in Redis");
+        assert_eq!((ready.applicant.own, ready.applicant.in_doubt), (2, true));
+    }
+}

@@ -280,3 +280,87 @@ impl Lanes {
         self.lanes.iter().for_each(|l| l.touch());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn lane(rps: f64, max_in_flight: usize) -> LaneHandle {
+        let mut account = Account::stub("acme");
+        account.limits.rps = rps;
+        let bounds = Intake { max_in_flight, max_in_flight_bytes: 4000, drain_timeout: Duration::ZERO };
+        LaneHandle::new(0, Arc::new(account), tokio::sync::mpsc::unbounded_channel().0, &bounds)
+    }
+
+    fn switch(reason: &str) -> Option<Switch> {
+        Some(Switch { reason: reason.into(), who: "li".into(), since_ms: 5 })
+    }
+
+    #[test]
+    fn a_queue_takes_ten_seconds_of_work_but_no_more_than_a_quarter_of_all_and_64_at_least() {
+        for (rps, max_in_flight, cap) in
+            [(20.0, 10_000, 200), (1000.0, 10_000, 2500), (1.0, 10_000, 64), (20.0, 100, 64)]
+        {
+            let lane = lane(rps, max_in_flight);
+            (1..cap).for_each(|_| lane.live.add(0));
+            assert!(!lane.is_full(Visit::Input), "{rps} {max_in_flight}: below {cap}");
+            lane.live.add(0);
+            assert!(lane.is_full(Visit::Input), "{rps} {max_in_flight}: at {cap}");
+            assert!(
+                !lane.is_full(Visit::Tier) && !lane.is_full(Visit::Parked),
+                "released ones have a queue of their own"
+            );
+        }
+    }
+
+    #[test]
+    fn a_queue_is_full_at_a_quarter_of_all_bytes_too() {
+        let lane = lane(20.0, 10_000);
+        lane.released.add(999);
+        assert!(!lane.is_full(Visit::Parked));
+        lane.released.add(1);
+        assert!(lane.is_full(Visit::Parked) && lane.is_full(Visit::Tier) && !lane.is_full(Visit::Input));
+    }
+
+    #[test]
+    fn a_push_back_of_over_five_seconds_closes_the_lane_and_a_shorter_one_does_not_end_it() {
+        let lane = lane(20.0, 100);
+        lane.throttle(now_ms() + 4_900);
+        assert!(lane.is_open());
+        assert_eq!(lane.state(), LaneState::Throttled);
+        lane.throttle(now_ms() + 60_000);
+        assert!(!lane.is_open());
+        let touched = lane.changes();
+        lane.throttle(now_ms() + 1_000);
+        assert!(!lane.is_open());
+        assert_eq!((touched, lane.changes()), (2, 2), "who waits is told of what changes, and of nothing else");
+        assert!(lane.explain().2.starts_with("pushed back for another "), "{:?}", lane.explain());
+    }
+
+    #[test]
+    fn a_halt_is_not_opened_by_what_redis_said_before_it() {
+        let lane = lane(20.0, 100);
+        assert!(lane.halt("refused") && !lane.halt("again"));
+        assert!(!lane.obey(&Switches::default()) && !lane.is_open(), "an older read");
+        assert!(lane.obey(&Switches { halted: switch("another replica's"), paused: None }));
+        lane.halt_saved();
+        assert!(lane.obey(&Switches::default()) && lane.is_open(), "resumed");
+        assert!(lane.halt("once more"));
+        assert_eq!(lane.explain().2, "once more");
+    }
+
+    #[test]
+    fn each_switch_closes_and_a_halt_shows_before_a_pause() {
+        let lane = lane(20.0, 100);
+        let paused = Switches { paused: switch("audit"), halted: None };
+        assert!(lane.obey(&paused) && !lane.obey(&paused), "told once");
+        assert_eq!((lane.is_open(), lane.state()), (false, LaneState::Paused));
+        assert!(lane.obey(&Switches { halted: switch("refused"), ..paused.clone() }));
+        assert_eq!(lane.explain(), (LaneState::Halted, 5, "refused".into()));
+        assert!(lane.obey(&paused) && !lane.is_open());
+        assert!(lane.obey(&Switches::default()) && lane.is_open());
+        assert_eq!(lane.state(), LaneState::Flowing);
+    }
+}

@@ -291,3 +291,6 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

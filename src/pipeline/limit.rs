@@ -127,6 +127,12 @@ impl Limiter {
         self.not_before.get().saturating_duration_since(Instant::now())
     }
 
+    /// As if it had passed.
+    #[cfg(test)]
+    pub(crate) fn forget_push_back(&self) {
+        self.not_before.set(Instant::now());
+    }
+
     /// Reserves for those who wait, for ever.
     pub async fn run(self: Rc<Self>) {
         let mut fallback = Instant::now();

@@ -262,3 +262,6 @@ async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) 
     }
     result
 }
+
+#[cfg(test)]
+mod tests;

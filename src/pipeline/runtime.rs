@@ -109,6 +109,14 @@ impl Prepared {
 }
 
 impl Runtimes {
+    /// Without a thread, and how many of them would have been told to write again what is recent.
+    #[cfg(test)]
+    pub(crate) fn stub() -> (Self, impl FnMut() -> usize) {
+        let (orders, mut inbox) = unbounded_channel();
+        let told = move || std::iter::from_fn(|| inbox.try_recv().ok()).count();
+        (Self { threads: Vec::new(), orders: vec![orders] }, told)
+    }
+
     /// Whether every thread still turns.
     pub fn are_alive(&self) -> bool {
         self.threads.iter().all(|t| !t.is_finished())

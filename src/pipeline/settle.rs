@@ -117,3 +117,6 @@ pub async fn settle(
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

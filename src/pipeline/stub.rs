@@ -1,5 +1,8 @@
 //! An account and its sender for tests of what works with accounts: the body `ok` on a success status is a success.
 
+pub(crate) mod bench;
+pub(crate) mod server;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,6 +56,7 @@ impl Sender for Plain {
         body: &[u8],
         now_ms: i64,
     ) -> Vec<Result<Receipt, DeliveryError>> {
+        assert!(!body.starts_with(b"panic"), "a bug of a sender");
         let said = |_| if body.starts_with(b"ok") { Said::Success(Receipt::default()) } else { Said::Nothing };
         if body.starts_with(b"nothing of it") {
             Vec::new()

@@ -151,3 +151,94 @@ impl Offsets {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::{self, Parts};
+    use crate::kafka::StartFrom;
+    use crate::senders::SecretString;
+
+    const ID: &str = "an id";
+
+    struct World {
+        config: Arc<Config>,
+        cluster: Arc<Cluster>,
+        client: Client,
+        health: Health,
+        _parts: Parts,
+    }
+
+    impl World {
+        /// Two input partitions, and what is known of them.
+        async fn new(start_from: StartFrom, committed: &[(i32, i64)], epoch: Option<&str>) -> Self {
+            let mut config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
+            let parts = embedded::start(&[("in".into(), 2)]).unwrap();
+            config.kafka.brokers = parts.broker.address().to_owned();
+            config.kafka.input = vec!["in".into()];
+            config.kafka.start_from = start_from;
+            config.redis.url = SecretString::new(parts.store.url());
+            let cluster = Cluster::new(&config.kafka).unwrap();
+            let positions: Vec<_> = committed.iter().map(|(p, at)| ("in".to_owned(), *p, *at)).collect();
+            if !positions.is_empty() {
+                cluster.commit_positions(&config.kafka.group, positions).unwrap();
+            }
+            let client = config.redis.client().unwrap();
+            if let Some(epoch) = epoch {
+                let mut redis = crate::redis::connect(&client).await.unwrap();
+                let key = Keys::new(&config.redis.prefix).epoch();
+                let () = ::redis::cmd("SET").arg(key).arg(epoch).query_async(&mut redis).await.unwrap();
+            }
+            let (config, cluster) = (Arc::new(config), Arc::new(cluster));
+            Self { config, cluster, client, health: Health::default(), _parts: parts }
+        }
+
+        /// What it leaves: positions, the epoch, and whether the store counts as one that forgot.
+        async fn start(&self) -> (Vec<(i32, i64)>, Option<String>, bool) {
+            let say: Say = Arc::new(|text: &str| tracing::info!("{text}"));
+            first(&self.config, &self.cluster, &self.client, &self.health, &say).await.unwrap();
+            let places = [("in".to_owned(), 0), ("in".to_owned(), 1)];
+            let committed = self.cluster.committed(&self.config.kafka.group, &places).unwrap();
+            let committed = committed.into_iter().map(|((_, p), at)| (p, at)).collect();
+            let mut redis = crate::redis::connect(&self.client).await.unwrap();
+            let key = Keys::new(&self.config.redis.prefix).epoch();
+            let epoch = read_epoch(&mut redis, &key).await.unwrap();
+            (committed, epoch, self.health.has_forgotten())
+        }
+    }
+
+    fn is_an_id(epoch: &Option<String>) -> bool {
+        epoch.as_ref().is_some_and(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+    }
+
+    #[tokio::test]
+    async fn a_first_start_commits_where_to_begin_and_then_sets_the_epoch_and_one_that_was_killed_goes_on() {
+        for (committed, epoch) in [(&[][..], None), (&[], Some(STARTING)), (&[(0, 5)], Some(STARTING))] {
+            let world = World::new(StartFrom::Earliest, committed, epoch).await;
+            let (found, id, forgotten) = world.start().await;
+            let before = committed.first().map_or(0, |(_, at)| *at);
+            assert_eq!(found, [(0, before), (1, 0)], "{committed:?} {epoch:?}: what is there already stays");
+            assert!(is_an_id(&id) && !forgotten, "{committed:?} {epoch:?}: {id:?}");
+            let again = world.start().await;
+            assert_eq!(again, (found, id, false), "a second start is no first one");
+        }
+    }
+
+    #[tokio::test]
+    async fn nowhere_to_begin_is_committed_where_a_first_start_is_to_be_parked() {
+        let world = World::new(StartFrom::Error, &[], None).await;
+        let (found, id, _) = world.start().await;
+        assert!(found.is_empty() && is_an_id(&id), "{found:?} {id:?}");
+    }
+
+    #[tokio::test]
+    async fn a_group_or_an_epoch_alone_is_a_loss_and_no_first_start() {
+        let world = World::new(StartFrom::Earliest, &[(0, 5)], None).await;
+        assert_eq!(world.start().await, (vec![(0, 5)], None, true), "another Redis: held until `unblock dedupe`");
+        let world = World::new(StartFrom::Earliest, &[], Some(ID)).await;
+        assert_eq!(world.start().await, (vec![], Some(ID.into()), false), "lost offsets: the consumer parks them");
+        let world = World::new(StartFrom::Earliest, &[(0, 5)], Some(ID)).await;
+        let expected = (vec![(0, 5)], Some(ID.into()), false);
+        assert_eq!(world.start().await, expected, "a partition that is new begins at its own beginning");
+    }
+}

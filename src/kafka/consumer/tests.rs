@@ -5,7 +5,7 @@ mod mock;
 mod real;
 
 use std::ffi::CString;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use super::*;
 use crate::kafka::producer::Producer;
 use crate::kafka::record::Header;
-use mock::{Member, Mock, Probe, eventually, sightings};
+use mock::{Member, Mock, Probe, eventually, sightings, undisturbed};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -174,28 +174,49 @@ fn a_pause_does_not_survive_the_loss_of_its_partition() {
 
 #[test]
 fn a_revoked_partition_drains_while_polling_goes_on_and_nothing_finished_comes_again() {
-    let mock = Mock::new(&[("t", 4)]);
-    (0..4).for_each(|p| mock.produce("t", p, 20));
-    let first = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
-    eventually("all are read", || first.probe.seen() == 80);
-    let second = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::finishing());
-    eventually("partitions are asked back", || first.probe.count(&first.probe.left) > 0);
-    std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(second.probe.seen(), 0, "not before they are drained");
-    first.probe.finish_all();
-    first.probe.finish.store(true, Ordering::SeqCst);
-    eventually("both have two", || first.owned() == 2 && second.owned() == 2);
-    (0..4).for_each(|p| mock.produce("t", p, 5));
-    eventually("all is committed", || (0..4).all(|p| mock.committed("t", p) == Some(25)));
-    let seen = sightings("t", &[&first.probe, &second.probe]);
-    assert_eq!(seen.len(), 100);
-    assert!(seen.values().all(|n| *n == 1), "redelivered: {seen:?}");
-    for member in [first, second] {
-        assert!(*member.probe.longest_gap.lock().unwrap() < Duration::from_secs(1));
-        assert_eq!(member.view.snapshot().drains_expired, 0);
-        let probe = member.stop(SHORT);
-        assert_eq!(probe.count(&probe.returned), 0);
-    }
+    undisturbed(&[("t", 4)], |mock| {
+        (0..4).for_each(|p| mock.produce("t", p, 20));
+        let first = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
+        eventually("all are read", || first.probe.seen() == 80);
+        let second = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::finishing());
+        eventually("partitions are asked back", || first.probe.count(&first.probe.left) > 0);
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(second.probe.seen(), 0, "not before they are drained");
+        first.probe.finish_all();
+        first.probe.finish.store(true, Ordering::SeqCst);
+        eventually("both have two", || first.owned() == 2 && second.owned() == 2);
+        (0..4).for_each(|p| mock.produce("t", p, 5));
+        eventually("all is committed", || (0..4).all(|p| mock.committed("t", p) == Some(25)));
+        let seen = sightings("t", &[&first.probe, &second.probe]);
+        assert_eq!(seen.len(), 100);
+        let refused =
+            [&first, &second].map(|m| (m.view.snapshot().commit_errors, m.view.snapshot().last_error.clone()));
+        assert!(seen.values().all(|n| *n == 1), "redelivered: {seen:?}; commits refused: {refused:?}");
+        for member in [first, second] {
+            assert!(*member.probe.longest_gap.lock().unwrap() < Duration::from_secs(1));
+            assert_eq!(member.view.snapshot().drains_expired, 0);
+            let probe = member.stop(SHORT);
+            assert_eq!(probe.count(&probe.returned), 0);
+        }
+    });
+}
+
+#[test]
+fn a_scenario_is_repeated_where_the_cluster_itself_put_a_member_out_and_nowhere_else() {
+    let runs = AtomicUsize::new(0);
+    let scenario = |mock: &Mock| {
+        if runs.fetch_add(1, Ordering::SeqCst) == 0 {
+            let mut config = mock.config();
+            config.properties.insert("session.timeout.ms".into(), "6000".into());
+            let member = Member::join_as(&config, Kind::Waiting, "t", Probe::finishing());
+            eventually("it has its place", || member.owned() == 1);
+            mock.stop_broker();
+            eventually("it loses it", || mock.has_expelled());
+        }
+        panic!("as a scenario does that was disturbed");
+    };
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| undisturbed(&[("t", 1)], scenario)));
+    assert!(failed.is_err() && runs.into_inner() == 2);
 }
 
 #[test]

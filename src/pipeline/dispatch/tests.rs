@@ -1,6 +1,5 @@
 //! Against real sockets: what a platform, or the way to it, can do to one attempt.
 
-mod server;
 mod tls;
 
 use std::io::Write as _;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::error::Class;
 use crate::pipeline::stub::prepared;
-use server::{Server, answer};
+use crate::pipeline::stub::server::{self, Server, answer};
 
 const SHORT: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(20);

@@ -7,23 +7,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Listens until the test ends.
-pub(super) struct Server {
-    pub(super) port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     requests: Arc<Mutex<Vec<String>>>,
     connections: Arc<Mutex<usize>>,
 }
 
 /// One accepted connection.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     /// From 0, in the order of their coming.
-    pub(super) number: usize,
-    pub(super) tcp: TcpStream,
+    pub(crate) number: usize,
+    pub(crate) tcp: TcpStream,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     /// Each connection has a thread of its own, and is closed when `serve` returns.
-    pub(super) fn start(serve: impl Fn(Connection) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(serve: impl Fn(Connection) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (requests, connections) = (Arc::new(Mutex::default()), Arc::new(Mutex::new(0)));
@@ -48,7 +48,7 @@ impl Server {
     }
 
     /// Answers every request with the same bytes and keeps its connections open.
-    pub(super) fn answering(answer: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::start(move |mut connection| {
             while connection.request().is_some() {
@@ -57,34 +57,34 @@ impl Server {
         })
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Whole requests as they came.
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         *self.connections.lock().unwrap()
     }
 }
 
 impl Connection {
     /// Reads one request; `None` where the peer closed.
-    pub(super) fn request(&mut self) -> Option<String> {
+    pub(crate) fn request(&mut self) -> Option<String> {
         let request = read_request(&mut self.tcp)?;
         self.requests.lock().unwrap().push(request.clone());
         Some(request)
     }
 
-    pub(super) fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         let _ = self.tcp.write_all(text.as_bytes());
     }
 
     /// Closes with a reset instead of an end.
-    pub(super) fn reset(self) {
+    pub(crate) fn reset(self) {
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
         let size = size_of::<libc::linger>() as libc::socklen_t;
         let done = unsafe {
@@ -95,14 +95,14 @@ impl Connection {
     }
 
     /// Waits until the peer has closed.
-    pub(super) fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         let mut rest = [0; 1024];
         while self.tcp.read(&mut rest).is_ok_and(|n| n > 0) {}
     }
 }
 
 /// Head and body, as long as `content-length` says.
-pub(super) fn read_request(from: &mut impl Read) -> Option<String> {
+pub(crate) fn read_request(from: &mut impl Read) -> Option<String> {
     let mut text = Vec::new();
     let mut byte = [0];
     while !text.ends_with(b"\r\n\r\n") {
@@ -119,6 +119,6 @@ pub(super) fn read_request(from: &mut impl Read) -> Option<String> {
 }
 
 /// An answer with a body.
-pub(super) fn answer(status: &str, body: &str) -> String {
+pub(crate) fn answer(status: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }

@@ -1,0 +1,217 @@
+//! One lane over a store, a broker and a platform that answers as it is asked to.
+
+use std::time::Duration;
+
+use super::*;
+use crate::error::{Fault, Outcome};
+use crate::pipeline::claim::Value;
+use crate::pipeline::delivery::Visit;
+use crate::pipeline::stub::bench::{Alone, Bench, DEAD, Ended, PARKED, RECEIPTS, TIER_5S, eventually, run};
+use crate::senders::Receipt;
+
+fn permanent() -> Result<Progress, DeliveryError> {
+    Err(DeliveryError::Permanent(Answer { status: Some(400), ..Answer::default() }))
+}
+
+fn throttled() -> Result<Progress, DeliveryError> {
+    Err(DeliveryError::Throttled(Answer { status: Some(429), ..Answer::default() }))
+}
+
+async fn all_delivered(ends: &mut [Ended]) {
+    for end in ends {
+        assert_eq!(end.wait().await, End::Finished(Outcome::Delivered));
+    }
+}
+
+#[test]
+fn live_and_released_records_are_sent_in_turn() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
+        let visits = [("ok-l", Visit::Input), ("ok-t", Visit::Tier), ("ok-p", Visit::Parked)];
+        let queued = visits.iter().flat_map(|(name, visit)| (1..=2).map(move |n| (format!("{name}{n}"), *visit)));
+        let mut ends: Vec<_> = queued.map(|(id, visit)| bench.send(visit, &id)).collect();
+        bench.start();
+        all_delivered(&mut ends).await;
+        // Which of the two begins is no matter.
+        let mut sent = bench.sent();
+        sent.chunks_mut(2).for_each(<[_]>::sort);
+        assert_eq!(sent, ["ok-l1", "ok-t1", "ok-l2", "ok-t2", "ok-p1", "ok-p2"]);
+    });
+}
+
+#[test]
+fn what_is_throttled_for_a_moment_goes_on_at_the_head_of_its_lane() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
+        let mut ends = ["429once-1", "ok-2", "ok-3"].map(|id| bench.send(Visit::Input, id));
+        bench.start();
+        all_delivered(&mut ends).await;
+        // Its answer freed the permit, which the second one took.
+        assert_eq!(bench.sent(), ["429once-1", "ok-2", "429once-1", "ok-3"]);
+        let receipt = bench.published(RECEIPTS).into_iter().find(|p| p.is_of("429once-1")).unwrap();
+        let receipt: serde_json::Value = serde_json::from_slice(&receipt.value).unwrap();
+        assert_eq!((&receipt["attempts"], &receipt["resends"]), (&1.into(), &0.into()), "no attempt, and no doubt");
+    });
+}
+
+#[test]
+fn only_what_has_a_permit_is_claimed_and_sent() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 2).await;
+        let ids: Vec<_> = (0..6).map(|n| format!("hang-{n}")).collect();
+        let mut ends: Vec<_> = ids.iter().map(|id| bench.send(Visit::Input, id)).collect();
+        bench.start();
+        eventually("two are sent", async || bench.sent().len() == 2).await;
+        // Each is a round trip to the store, as a wrong third claim would be.
+        for id in ids.iter().cycle().take(60) {
+            let claimed = matches!(bench.value(id).await, Some(Value::Claimed { .. }));
+            assert_eq!(claimed, ["hang-0", "hang-1"].contains(&&**id), "{id}");
+        }
+        assert_eq!((bench.sent().len(), bench.handle.live.records()), (2, 4));
+        assert_eq!(bench.handle.in_flight.load(Relaxed), 2);
+        bench.let_go();
+        all_delivered(&mut ends).await;
+    });
+}
+
+#[test]
+fn an_answer_frees_its_permit_and_twice_the_concurrency_may_wait_for_what_follows() {
+    run(async {
+        // Nothing finishes, since its receipt is not written.
+        let edit = |s: &mut crate::pipeline::stub::bench::Setting| {
+            s.account.limits.concurrency = 2;
+            s.no_kafka = true;
+        };
+        let mut bench = Bench::new(edit).await;
+        let mut ends: Vec<_> = (0..10).map(|n| bench.send(Visit::Input, &format!("ok-{n}"))).collect();
+        bench.start();
+        eventually("four are accepted", async || bench.sent().len() >= 4).await;
+        for _ in 0..60 {
+            assert_eq!(bench.value("ok-4").await, None, "claimed beside four that are not finished");
+        }
+        assert_eq!((bench.sent().len(), bench.handle.live.records()), (4, 6));
+        assert_eq!(bench.handle.in_flight.load(Relaxed), 4);
+        assert!(ends.iter_mut().all(|e| e.now().is_none()));
+    });
+}
+
+#[test]
+fn closing_empties_the_queue_at_once_without_touching_redis() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
+        let mut hangs = bench.send(Visit::Input, "hang-1");
+        bench.start();
+        eventually("one is sent", async || bench.sent().len() == 1).await;
+        let mut live = bench.send(Visit::Input, "ok-live");
+        let mut tier = bench.send(Visit::Tier, "ok-tier");
+        let mut parked = bench.send(Visit::Parked, "ok-parked");
+        let (leaves, mut returned) = bench.delivery(Visit::Input, "ok-leaves");
+        let (assignment, open) = (leaves.ticket.assignment().clone(), leaves.ticket.open().clone());
+        bench.queue(leaves);
+        eventually("all are queued", async || open.stage() == Stage::Queued).await;
+
+        assignment.set_leaving();
+        bench.handle.touch();
+        assert_eq!(returned.wait().await, End::Returned, "its partition leaves: given back, and not parked");
+        bench.lane.halt("told to");
+        assert_eq!(live.wait().await, End::Parked);
+        assert_eq!(tier.wait().await, End::Parked);
+        // What comes now parks too.
+        let mut late = bench.send(Visit::Input, "ok-late");
+        assert_eq!(late.wait().await, End::Parked);
+        let held = bench.held.try_recv().expect("given back to its waiting room");
+        assert!(held.ticket.open().stage() == Stage::Held && parked.now().is_none(), "never parked twice");
+
+        let published = bench.published(PARKED);
+        assert_eq!(published.len(), 3);
+        assert!(published.iter().all(|p| !p.text("pb-parked-at").is_empty() && p.text("pb-attempts") == "0"));
+        for id in ["ok-live", "ok-tier", "ok-parked", "ok-leaves", "ok-late"] {
+            assert_eq!(bench.value(id).await, None, "{id}");
+        }
+        assert_eq!(bench.alone().halts.try_recv().unwrap().reason, "told to");
+        assert_eq!(hangs.now(), None);
+        bench.let_go();
+        assert_eq!(hangs.wait().await, End::Finished(Outcome::Delivered), "what was sent ends as its answer says");
+    });
+}
+
+#[test]
+fn a_panic_in_a_walk_ends_neither_the_lane_nor_its_record() {
+    run(async {
+        let mut bench = Bench::new(|_| {}).await;
+        let task = bench.start();
+        assert_eq!(bench.send(Visit::Input, "panic-1").wait().await, End::Retried);
+        let published = bench.published(TIER_5S);
+        assert_eq!(published[0].text("pb-last-error"), "ambiguous", "whether it was accepted nobody knows");
+        assert_eq!(published[0].text("pb-attempts"), "1");
+        assert!(matches!(bench.value("panic-1").await, Some(Value::Unknown { .. })));
+        assert_eq!(bench.send(Visit::Input, "ok-2").wait().await, End::Finished(Outcome::Delivered));
+        assert!(!task.is_finished());
+
+        // Again, and now it is a second send.
+        assert_eq!(bench.send(Visit::Input, "panic-1").wait().await, End::Retried);
+        assert_eq!(bench.published(TIER_5S)[1].text("pb-resends"), "1");
+        assert_eq!(bench.resends_counted(), 1);
+    });
+}
+
+#[test]
+fn a_panic_ends_in_the_dead_letters_where_nothing_may_be_sent_twice() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.on_ambiguous = crate::pipeline::config::OnAmbiguous::DeadLetter).await;
+        bench.start();
+        assert_eq!(bench.send(Visit::Input, "panic-1").wait().await, End::Finished(Outcome::DeadLettered));
+        assert_eq!(bench.published(DEAD)[0].text("pb-reason"), "unknown_outcome");
+        assert!(matches!(bench.value("panic-1").await, Some(Value::Unknown { .. })));
+    });
+}
+
+#[test]
+fn twenty_permanent_answers_in_a_row_halt_and_any_other_answer_begins_anew() {
+    let mut alone = Alone::new(|_| {});
+    let retry = || Err(DeliveryError::Retry(Answer { status: Some(500), ..Answer::default() }));
+    let breaks: [&dyn Fn() -> Result<Progress, DeliveryError>; 3] =
+        [&|| Ok(Progress::Accepted(Receipt::default())), &retry, &throttled];
+    for other in breaks {
+        (1..PERMANENT_RUN).for_each(|_| alone.lane.note(&permanent()));
+        alone.lane.note(&other());
+    }
+    (1..PERMANENT_RUN).for_each(|_| alone.lane.note(&permanent()));
+    // No answers of the platform: they neither count nor begin anew.
+    alone.lane.note(&Ok(Progress::Duplicate { resends: 0 }));
+    alone.lane.note(&Err(DeliveryError::Retry(Answer::default())));
+    alone.lane.note(&Err(DeliveryError::Invalid(Fault::whole("x"))));
+    assert!(alone.handle.is_open());
+    alone.lane.note(&permanent());
+    assert!(!alone.handle.is_open());
+    assert!(alone.halts.try_recv().unwrap().reason.starts_with("20 permanent answers in a row"));
+    assert!(alone.halts.try_recv().is_err(), "made known once");
+}
+
+#[tokio::test]
+async fn a_push_back_without_a_time_doubles_to_a_minute_and_a_volley_counts_once() {
+    let alone = Alone::new(|_| {});
+    let lane = &alone.lane;
+    let second = Duration::from_secs(1);
+    for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
+        lane.limiter.forget_push_back();
+        lane.note(&throttled());
+        assert_eq!(lane.push_back(None).await, expected * second);
+        assert_eq!(alone.handle.is_open(), expected <= 4, "{expected} s");
+    }
+    // What is left of it is asked for: it passes meanwhile.
+    let nearly = |found: Duration, expected: u32| expected * second - found < 20 * second;
+    assert!(nearly(lane.push_back(Some(Duration::ZERO)).await, 60), "a Retry-After that says nothing");
+
+    lane.limiter.forget_push_back();
+    lane.note(&Ok(Progress::Accepted(Receipt::default())));
+    assert_eq!(lane.push_back(None).await, second, "any other answer begins anew");
+    assert_eq!(lane.push_back(Some(60 * second)).await, 60 * second, "the platform's own wait");
+    assert!(nearly(lane.push_back(Some(5 * second)).await, 60), "which a shorter one does not end");
+    for _ in 0..3 {
+        lane.note(&throttled());
+        assert!(nearly(lane.push_back(None).await, 60));
+    }
+    lane.limiter.forget_push_back();
+    assert_eq!(lane.push_back(None).await, 2 * second, "a volley doubles nothing");
+}

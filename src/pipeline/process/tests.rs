@@ -1,0 +1,177 @@
+//! One walk at a time, over a store and a platform that answers as it is asked to.
+
+use super::*;
+use crate::kafka::consumer::End;
+use crate::pipeline::claim::Value;
+use crate::pipeline::stub::bench::{Alone, Bench, Setting, eventually, ready as ready_of, run};
+
+const LONG_AGO_MS: i64 = 1_700_000_000_000;
+
+/// What the platform has seen of it, and how its walk ended.
+async fn walked(bench: &Bench, delivery: &mut Delivery) -> (Result<Progress, DeliveryError>, Option<Held>) {
+    let mut held = None;
+    let result = process(delivery, &bench.lane, &mut held).await;
+    (result, held)
+}
+
+fn three_tries(setting: &mut Setting) {
+    setting.account.retry.inline.max_retries = 2;
+}
+
+#[test]
+fn time_is_judged_after_the_claim_so_that_an_old_copy_is_a_duplicate() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        let (mut first, _end) = bench.delivery(Visit::Input, "ok-1");
+        let (result, held) = walked(&bench, &mut first).await;
+        assert!(matches!(result, Ok(Progress::Accepted(_))));
+        let mut attempt = bench.lane.dedupe.confirm_try();
+        let applicant = &mut ready_of(&mut first).applicant;
+        bench.lane.dedupe.confirm(applicant, &held.unwrap().claim, 0, &mut attempt).await.unwrap();
+
+        let (mut copy, _end) = bench.delivery_of(Visit::Input, "ok-1", LONG_AGO_MS);
+        assert!(matches!(walked(&bench, &mut copy).await.0, Ok(Progress::Duplicate { .. })));
+        let (mut other, _end) = bench.delivery_of(Visit::Input, "ok-2", LONG_AGO_MS);
+        let (result, held) = walked(&bench, &mut other).await;
+        let Err(DeliveryError::Expired(fault)) = result else { panic!("an old event is sent") };
+        assert_eq!(&*fault.field, "event_time_ms");
+        assert!(held.is_some(), "its claim is for settle to release");
+        assert_eq!(bench.sent(), ["ok-1"]);
+        [first, copy, other].into_iter().for_each(|d| d.ticket.complete(End::Returned));
+    });
+}
+
+#[test]
+fn quick_retries_are_for_the_first_visit_and_not_where_the_platform_names_a_wait() {
+    run(async {
+        let bench = Bench::new(three_tries).await;
+        let rows = [
+            ("500-first", Visit::Input, 0, 3),
+            ("500-tier", Visit::Tier, 0, 1),
+            ("500-parked", Visit::Parked, 0, 1),
+            ("503after-first", Visit::Input, 0, 1),
+            ("429-first", Visit::Input, 0, 1),
+            ("silent-first", Visit::Input, 0, 1),
+            // The limit of attempts holds inside the lane too.
+            ("500-nineteenth", Visit::Input, 18, 2),
+        ];
+        for (id, visit, before, tries) in rows {
+            let (mut delivery, _end) = bench.delivery(visit, id);
+            delivery.envelope.attempts = before;
+            let (result, held) = walked(&bench, &mut delivery).await;
+            assert!(result.is_err() && held.is_some(), "{id}");
+            let sent = bench.sent().iter().filter(|sent| *sent == id).count();
+            assert_eq!(sent, tries, "{id}");
+            let counted = if id.starts_with("429") { 0 } else { tries as u32 };
+            assert_eq!(delivery.envelope.attempts, before + counted, "{id}");
+            assert_eq!(delivery.attempted, counted > 0, "{id}");
+            delivery.ticket.complete(End::Returned);
+        }
+        assert_eq!(bench.resends_counted(), 0, "what failed clearly is sent again without a declaration");
+    });
+}
+
+#[test]
+fn a_lane_that_closes_ends_an_inline_delay_with_the_failure_before_it() {
+    run(async {
+        let edit = |s: &mut Setting| {
+            three_tries(s);
+            s.account.retry.inline.initial = Duration::from_secs(1_000_000);
+            s.account.retry.inline.max = Duration::from_secs(1_000_000);
+        };
+        let bench = Bench::new(edit).await;
+        let (mut delivery, _end) = bench.delivery(Visit::Input, "500-1");
+        let open = delivery.ticket.open().clone();
+        let close = async {
+            let waits = async || !bench.sent().is_empty() && open.stage() == Stage::Waiting;
+            eventually("it waits for its second try", waits).await;
+            bench.handle.halt("why");
+        };
+        let ((result, _), ()) = tokio::join!(walked(&bench, &mut delivery), close);
+        assert!(matches!(result, Err(DeliveryError::Retry(_))), "it goes to its tier, and is not parked");
+        assert_eq!(bench.sent().len(), 1);
+        delivery.ticket.complete(End::Returned);
+    });
+}
+
+#[test]
+fn without_enough_of_its_lease_a_claim_is_given_up_and_made_anew() {
+    run(async {
+        let edit = |s: &mut Setting| {
+            s.account.limits.timeout = Duration::from_secs(2);
+            s.lease = Duration::from_millis(3_400);
+        };
+        let bench = Bench::new(edit).await;
+        // Longer than what a send leaves of the lease.
+        bench.lane.limiter.push_back(Duration::from_millis(700)).await.unwrap();
+        let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-1");
+        let mut tokens = Vec::new();
+        let watch = async {
+            while bench.sent().is_empty() {
+                if let Some(Value::Claimed { token, resends, .. }) = bench.value("ok-1").await {
+                    assert_eq!(resends, 0, "nothing was sent under the claim before");
+                    if tokens.last() != Some(&token) {
+                        tokens.push(token);
+                    }
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let ((result, held), ()) = tokio::join!(walked(&bench, &mut delivery), watch);
+        assert!(matches!(result, Ok(Progress::Accepted(_))));
+        let claim = held.unwrap().claim;
+        assert!(tokens.len() > 1, "sent under its first claim");
+        assert!(!claim.resend && !claim.taken_over());
+        assert_ne!(claim.token.to_string(), tokens[0]);
+        assert_eq!(bench.sent().len(), 1);
+        delivery.ticket.complete(End::Returned);
+    });
+}
+
+#[test]
+fn a_send_that_may_be_a_second_one_is_declared_or_refused_as_the_account_says() {
+    run(async {
+        for (refuses, sends) in [(false, true), (true, false)] {
+            let edit = |s: &mut Setting| {
+                s.account.on_ambiguous = if refuses { OnAmbiguous::DeadLetter } else { OnAmbiguous::Retry };
+            };
+            let bench = Bench::new(edit).await;
+            // Its own lineage's mark; a record in doubt that Redis forgot; with the operator's word it is sent anyway.
+            for (id, marked, in_doubt, force) in
+                [("ok-marked", true, false, false), ("ok-doubt", false, true, false), ("ok-forced", true, false, true)]
+            {
+                let (mut delivery, _end) = bench.delivery(Visit::Input, id);
+                let ready = ready_of(&mut delivery);
+                (ready.applicant.in_doubt, ready.applicant.force) = (in_doubt, force);
+                if marked {
+                    bench.put(id, &ready.applicant.unknown()).await;
+                }
+                let before = bench.resends_counted();
+                let (result, held) = walked(&bench, &mut delivery).await;
+                let sent = bench.sent().contains(&id.to_owned());
+                assert_eq!(sent, sends || force, "{id}");
+                assert_eq!(result.is_ok(), sent, "{id}");
+                assert_eq!(bench.resends_counted() - before, u64::from(sent), "{id}");
+                assert_eq!(ready_of(&mut delivery).applicant.own, u32::from(sent), "{id}");
+                assert!(held.is_some_and(|h| h.claim.resend && h.claim.declared == sent), "{id}");
+                assert!(sent || matches!(result, Err(DeliveryError::Ambiguous(_))), "{id}");
+                delivery.ticket.complete(End::Returned);
+            }
+        }
+    });
+}
+
+#[tokio::test]
+async fn while_redis_is_away_a_walk_waits_and_a_partition_that_leaves_ends_it() {
+    let alone = Alone::new(|_| {});
+    let (mut delivery, _end) = alone.delivery(Visit::Input, "ok-1");
+    let assignment = delivery.ticket.assignment().clone();
+    let mut held = None;
+    let mut walk = Box::pin(process(&mut delivery, &alone.lane, &mut held));
+    let some_tries = Duration::from_millis(400);
+    assert!(tokio::time::timeout(some_tries, &mut walk).await.is_err(), "it neither fails nor sends");
+    assignment.set_leaving();
+    alone.handle.touch();
+    assert!(matches!(walk.await, Err(DeliveryError::Returned)));
+    delivery.ticket.complete(End::Returned);
+}
