@@ -95,7 +95,7 @@ impl World {
     fn fill(&mut self, topic: &str) {
         (0..CAP).for_each(|_| _ = self.receive(topic, "a"));
         assert!(self.lanes.get(0).is_full(Visit::Input));
-        assert_eq!(self.told(0), [Some(CAP)]);
+        assert_eq!(self.told(0), [Some(HAND_OVER); CAP / HAND_OVER]);
     }
 
     /// Leaves so many records in lane `a`.

@@ -3,6 +3,7 @@
 //! Nothing is shared with other accounts but the thread: an account that hangs fills its own queues and permits alone.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
@@ -32,6 +33,9 @@ use crate::pipeline::shared::{Halted, Shared, now_ms};
 
 /// So many permanent answers in a row halt an account: we or they broke, not the events.
 const PERMANENT_RUN: u32 = 20;
+/// Records that go to parking at once: what a closing lane empties would hold up its thread, and take memory, all
+/// together.
+const PARKS: usize = 256;
 /// Without a usable Retry-After: from here, doubling.
 const FIRST_PUSH_BACK: Duration = Duration::from_secs(1);
 const LAST_PUSH_BACK: Duration = Duration::from_secs(60);
@@ -160,6 +164,7 @@ impl Lane {
         let mut settles = FuturesUnordered::new();
         // Apart from the settles, so that a flood of parking takes no permit.
         let mut parks = FuturesUnordered::new();
+        let mut aside = VecDeque::new();
         let mut mail = Vec::new();
         let mut seen = self.handle.changes();
         loop {
@@ -169,8 +174,13 @@ impl Lane {
                 seen = self.handle.changes();
                 for delivery in queues.take_out(|d| self.interruption(d)) {
                     self.handle.dequeued(&delivery);
-                    parks.push(self.clone().put_aside(delivery));
+                    aside.push_back(delivery);
                 }
+            }
+            while parks.len() < PARKS
+                && let Some(delivery) = aside.pop_front()
+            {
+                parks.push(self.clone().put_aside(delivery));
             }
             while walks.len() < concurrency
                 && walks.len() + settles.len() < 2 * concurrency
@@ -209,14 +219,14 @@ impl Lane {
                                 for delivery in deliveries {
                                     if self.interruption(&delivery).is_some() {
                                         self.handle.dequeued(&delivery);
-                                        parks.push(self.clone().put_aside(delivery));
+                                        aside.push_back(delivery);
                                     } else {
                                         delivery.ticket.open().set_stage(Stage::Queued);
                                         queues.push(delivery);
                                     }
                                 }
                             }
-                            ToLane::Park(delivery) => parks.push(self.clone().put_aside(delivery)),
+                            ToLane::Park(delivery) => aside.push_back(delivery),
                         }
                     }
                 }
