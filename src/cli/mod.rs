@@ -110,7 +110,7 @@ pub fn print(text: &str) -> Result<(), Exit> {
 /// Writes a command's result as one JSON value.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Exit> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Exit::failed(e.to_string()))?;
     print(&(text + "\n"))
