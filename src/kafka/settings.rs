@@ -266,7 +266,7 @@ mod tests {
             ("enable.auto.commit", "true"),
             ("auto.offset.reset", "error"),
             ("partition.assignment.strategy", "cooperative-sticky"),
-            ("queued.max.messages.kbytes", "16384"),
+            ("queued.max.messages.kbytes", "4096"),
             ("fetch.queue.backoff.ms", "5"),
             ("group.id", "postback"),
         ] {
@@ -274,7 +274,7 @@ mod tests {
         }
         let waiting = waiting(&config(&[])).unwrap();
         assert_eq!(waiting.get("group.id"), Some("postback.wait"));
-        assert_eq!(waiting.get("queued.max.messages.kbytes"), Some("4096"));
+        assert_eq!(waiting.get("queued.max.messages.kbytes"), Some("2048"));
         let producer = producer(&config(&[])).unwrap();
         for (key, value) in [("acks", "all"), ("enable.idempotence", "true"), ("partitioner", "murmur2_random")] {
             assert_eq!(producer.get(key), Some(value), "{key}");

@@ -14,8 +14,6 @@ import urllib.request
 
 TICK = os.sysconf("SC_CLK_TCK")
 SECRET = "0123456789abcdef0123456789abcdef"
-# More than half a core of others during a run, and the run is repeated, twice at most.
-NOISE = 0.5
 
 CONFIG = """
 [kafka]
@@ -224,7 +222,7 @@ def paced(bench, who, rate, seconds, accounts, hanging, in_flight=64):
     ports = {a: (dead if a in hanging else live).port for a in accounts}
     flowing = [a for a in accounts if a not in hanging]
     bench.load(topic, 1000, flowing).wait()
-    worker = bench.start(who, topic, ports, in_flight)
+    worker, load = bench.start(who, topic, ports, in_flight), None
     try:
         deadline = time.time() + 60
         while live.stats()["distinct"] < 1000:
@@ -243,15 +241,17 @@ def paced(bench, who, rate, seconds, accounts, hanging, in_flight=64):
         return {"rate": inside, "p50_ms": stats["p50_ms"], "p99_ms": stats["p99_ms"], "max_ms": stats["max_ms"],
                 "cpu_us": (cpu(worker.pid) - used) / max(1, stats["distinct"]) * 1e6, "delivered": stats["distinct"]}
     finally:
+        if load:
+            load.kill()
         bench.stop(worker)
         live.stop()
         dead.stop()
 
 
-def quietly(measure):
+def quietly(bench, measure):
     """Repeats what others disturbed; the quietest run counts, whatever it shows."""
     runs = []
-    while not runs or (runs[-1]["foreign"] > NOISE and len(runs) < 3):
+    while not runs or (runs[-1]["foreign"] > bench.options.noise and len(runs) < 3):
         runs.append(measure())
     return min(runs, key=lambda r: r["foreign"])
 
@@ -265,8 +265,9 @@ def note(text):
     print(f"== {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def pairs(bench, number, measure):
+def pairs(bench, measure):
     """Alternating runs of both, so that both see the same machine."""
+    number = 1 if bench.options.quick else bench.options.pairs
     runs = {"plain": [], "postback": []}
     for n in range(number):
         for who in runs if n % 2 == 0 else reversed(list(runs)):
@@ -276,7 +277,7 @@ def pairs(bench, number, measure):
 
 
 def print_backlog(bench, quick):
-    number, share = (1, 10) if quick else (5, 1)
+    share = 10 if quick else 1
     eight = [f"a{n}" for n in range(8)]
     print("\n| backlog | worker | events/s | CPU µs/event | of the plain loop | peak MiB |\n|---|---|---|---|---|---|")
     for accounts in (["a0"], eight):
@@ -285,7 +286,7 @@ def print_backlog(bench, quick):
             bench.load(topic, events, accounts).wait()
             title = f"{len(accounts)} account{'s' * (len(accounts) > 1)}, sink {latency_ms} ms, 64 in flight"
             note(title)
-            runs = pairs(bench, number, lambda who: quietly(lambda: backlog(bench, who, topic, events, accounts, latency_ms, 64)))
+            runs = pairs(bench, lambda who: quietly(bench, lambda: backlog(bench, who, topic, events, accounts, latency_ms, 64)))
             ratio = statistics.median(o["cpu_us"] / p["cpu_us"] for o, p in zip(runs["postback"], runs["plain"]))
             for who, own in runs.items():
                 wrong = sum(r["unsigned"] + r["repeated"] for r in own)
@@ -300,7 +301,7 @@ def print_rate(bench, quick):
         topic = f"rate-{in_flight}-{time.time_ns()}"
         bench.load(topic, events, ["a0"]).wait()
         note(f"50 ms, {in_flight} in flight")
-        runs = pairs(bench, 1 if quick else 3, lambda who: quietly(lambda: backlog(bench, who, topic, events, ["a0"], 50, in_flight)))
+        runs = pairs(bench, lambda who: quietly(bench, lambda: backlog(bench, who, topic, events, ["a0"], 50, in_flight)))
         for who, own in runs.items():
             part = [100 * r["rate"] / (in_flight / r["attempt_s"]) for r in own if r["attempt_s"]]
             print(f"| {in_flight:,} | {who} | {shown(own, 'rate')} | {f'{statistics.median(part):.1f} %' if part else '–'} | {shown(own, 'cpu_us', 1)} |", flush=True)
@@ -315,7 +316,7 @@ def print_memory(bench, quick):
 
 def print_latency(bench, quick):
     print("\n| 2,000 events/s, sink 0 ms | p50 ms | p99 ms | max ms | CPU µs/event |\n|---|---|---|---|---|")
-    runs = pairs(bench, 1 if quick else 5, lambda who: paced(bench, who, 2000, 5 if quick else 20, ["a0"], []))
+    runs = pairs(bench, lambda who: paced(bench, who, 2000, 5 if quick else 20, ["a0"], []))
     for who, own in runs.items():
         print(f"| {who} | {shown(own, 'p50_ms', 1)} | {shown(own, 'p99_ms', 1)} | {shown(own, 'max_ms', 1)} | {shown(own, 'cpu_us', 1)} |", flush=True)
 
@@ -337,10 +338,14 @@ def machine():
 
 
 def main():
+    # As a raised exit, so that what was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(prog="tests/bench/run", description="postback beside the plain loop, on real Kafka and Redis")
     cells = {"backlog": print_backlog, "rate": print_rate, "memory": print_memory, "latency": print_latency, "isolation": print_isolation}
     parser.add_argument("--cells", default=",".join(cells), help=f"by comma: {', '.join(cells)}")
     parser.add_argument("--quick", action="store_true", help="one short pair per cell: shows that it runs, not how fast")
+    parser.add_argument("--pairs", type=int, default=5, help="alternating pairs per cell (5)")
+    parser.add_argument("--noise", type=float, default=0.5, help="cores that others may use before a run is repeated, twice at most (0.5)")
     parser.add_argument("--binary", help="another build of postback")
     for name, kind in (("--work", str), ("--built", str), ("--kafka-pid", int), ("--redis-pid", int)):
         parser.add_argument(name, type=kind, help=argparse.SUPPRESS)

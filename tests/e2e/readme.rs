@@ -138,6 +138,13 @@ fn every_command_of_the_readme_does_what_it_says() {
     assert!(accounts.contains("acme-ps") && accounts.contains("flowing"), "{accounts}");
     newcomer.output("postback blocked --config postback.toml");
 
+    let bench = newcomer.left.iter().position(|l| l == "tests/bench/run").expect("the README shows the benchmark");
+    newcomer.left.remove(bench);
+    // Half an hour by itself: here that it starts and says what it does.
+    let root = env!("CARGO_MANIFEST_DIR");
+    let help = Command::new("tests/bench/run").arg("--help").current_dir(root).output().unwrap();
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("--quick"), "{help:?}");
+
     // The demo is built already.
     let demo = newcomer.left.iter().find(|l| l.starts_with("cargo run --release -- demo")).cloned();
     let demo = demo.expect("the README shows the demo");
