@@ -279,4 +279,15 @@ fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_
     world.lane.obey(&Default::default());
     let text = told(now + 3 * HOUR).join("\n");
     assert!(text.contains("is flowing: its platform takes less than comes"), "{text}");
+
+    // The consumer's own turn says it, so that within the hour nothing is left to say.
+    let at = now + 5 * HOUR;
+    world.lane.halt("again");
+    for guest in world.waiting.rooms.values_mut().flat_map(|room| &mut room.waiting) {
+        guest.delivery.envelope.parked_at_ms = Some(now - 40 * HOUR);
+    }
+    world.waiting.alarm = Alarm::default();
+    world.waiting.tick(Instant::now());
+    assert!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, now_ms()).is_empty());
+    assert_eq!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, at).len(), 1);
 }
