@@ -27,7 +27,8 @@ pub fn allow_open_files(config: &Config) -> Result<(), Exit> {
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
             return Ok(());
         }
-        if limit.rlim_cur < needed && limit.rlim_max >= needed {
+        // As far as it goes, also where that is not enough: what is told below is what cannot be passed.
+        if limit.rlim_cur < needed && limit.rlim_max > limit.rlim_cur {
             let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
             if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
                 limit = raised;

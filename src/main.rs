@@ -120,4 +120,81 @@ mod tests {
         Cli::command().debug_assert();
         each(&Cli::command(), "");
     }
+
+    /// The command in a line of examples, also behind a pipe or a variable. What a shell would fill in is left out.
+    fn example(line: &str) -> Option<&str> {
+        let mut parts = line.strip_prefix("  ")?.split("| ");
+        let plain = |part: &str| part.starts_with("postback ") && !part.contains("$(");
+        parts.find_map(|part| {
+            let (variable, rest) = part.split_once(' ')?;
+            [part, rest].into_iter().take(if variable.contains('=') { 2 } else { 1 }).find(|p| plain(p))
+        })
+    }
+
+    /// A line of a shell as it would reach the program: quotes taken off, and no more than the first command.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+        let command = line.split("  ").next().unwrap_or_default();
+        for c in command.chars() {
+            match c {
+                '\'' => quoted = !quoted,
+                '|' | '#' if !quoted => break,
+                '>' if !quoted => {
+                    // The number of what is sent elsewhere.
+                    word.clear();
+                    break;
+                }
+                ' ' if !quoted => words.push(std::mem::take(&mut word)),
+                _ => word.push(c),
+            }
+        }
+        words.push(word);
+        words.retain(|w| !w.is_empty());
+        words
+    }
+
+    #[test]
+    fn every_example_of_a_help_text_is_accepted_by_the_command_line() {
+        fn each(command: &clap::Command, lines: &mut Vec<String>) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            lines.extend(help.lines().filter_map(example).map(ToOwned::to_owned));
+            command.get_subcommands().for_each(|c| each(c, lines));
+        }
+        let mut lines = Vec::new();
+        each(&Cli::command(), &mut lines);
+        assert!(lines.len() >= 30, "{lines:?}");
+        for line in lines {
+            let words = words(&line);
+            if let Err(error) = Cli::try_parse_from(&words) {
+                panic!("{line}\n{words:?}\n{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_readme_lists_the_commands_that_there_are() {
+        let names = |command: &clap::Command| -> Vec<String> {
+            command.get_subcommands().map(|c| c.get_name().to_owned()).filter(|n| n != "help").collect()
+        };
+        let (_, table) = include_str!("../README.md").split_once("\n## Commands\n").unwrap();
+        let rows = table.lines().skip_while(|l| !l.starts_with('|')).take_while(|l| l.starts_with('|'));
+        let mut shown = Vec::new();
+        for cell in rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()) {
+            let (name, rest) = cell.split_once(' ').unwrap_or((cell, ""));
+            shown.push(name.to_owned());
+            let cli = Cli::command();
+            let command = cli.find_subcommand(name).unwrap_or_else(|| panic!("there is no command {name}"));
+            // What follows are its own commands, or what it takes, in capitals.
+            let is_command = |w: &&str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+            let below = rest.split(['\\', '|', ' ']).filter(is_command);
+            let (mut below, mut real): (Vec<_>, _) = (below.map(ToOwned::to_owned).collect(), names(command));
+            below.sort();
+            real.sort();
+            assert_eq!(below, real, "of {name}");
+        }
+        let mut real = names(&Cli::command());
+        shown.sort();
+        real.sort();
+        assert_eq!(shown, real);
+    }
 }

@@ -3,6 +3,8 @@
 //! Runs on its consumer's polling thread. Each partition has a room that keeps what is not due, in order; a full room
 //! pauses its partition, never the polling.
 
+mod parked;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -14,11 +16,12 @@ use crate::metrics::Metrics;
 use crate::pipeline::delivery::{Delivery, Subject, Visit};
 use crate::pipeline::gate::Gate;
 use crate::pipeline::handle::Lanes;
-use crate::pipeline::retry::Policy;
 use crate::pipeline::shared::now_ms;
 use crate::redis::health::Health;
 use crate::tally::Tally;
 use crate::traffic::Traffic;
+
+use parked::{Alarm, is_overdue};
 
 /// A room pauses its partition at this many records and resumes it at [`LOW_MARK`].
 const HIGH_MARK: usize = 500;
@@ -43,6 +46,7 @@ pub struct Waiting {
     held: Receiver<Box<Delivery>>,
     rooms: HashMap<(Arc<str>, i32), Room>,
     traffic: Traffic,
+    alarm: Alarm,
     /// Records read and not finished.
     open: Fill,
 }
@@ -116,6 +120,7 @@ impl Waiting {
             held,
             rooms: HashMap::new(),
             traffic: Traffic::default(),
+            alarm: Alarm::default(),
             open: Fill::default(),
         }
     }
@@ -225,12 +230,6 @@ fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
     }
 }
 
-fn is_overdue(delivery: &Delivery, now: i64) -> bool {
-    let Subject::Ready(ready) = &delivery.subject else { return false };
-    let policy = Policy { retry: &ready.account.retry, day: None, event_time_ms: ready.event_time_ms };
-    policy.parked_too_long(&delivery.envelope, now)
-}
-
 impl Handler for Waiting {
     fn received(&mut self, record: Record, ticket: Ticket) {
         let now = now_ms();
@@ -289,6 +288,7 @@ impl Handler for Waiting {
         while let Ok(delivery) = self.held.try_recv() {
             self.admit(delivery, 0);
         }
+        self.alarm.look(&self.rooms, &self.lanes, now_ms());
         let next = self.release();
         let waiting = self.rooms.values().any(|r| !r.waiting.is_empty());
         let due = next.map(|due| Duration::from_millis((due - now_ms()).max(1) as u64));

@@ -26,7 +26,8 @@ use crate::letters::{Filter, Gathering, Letter, Stats};
 The topic is read from its start to where it ends now; no group is joined and nothing is committed. Of several dead
 letters of one origin the newest counts. Personal data are masked.
 
-Exit code: 0 read, also where there is no dead letter; 1 Kafka does not answer, or the topic does not exist."
+Exit code: 0 read, also where there is no dead letter; 1 Kafka does not answer, or the topic or the dead letter asked for
+does not exist; 2 the configuration or an option is bad, e.g. a --reason that does not exist."
 )]
 pub struct Args {
     #[command(subcommand)]

@@ -12,7 +12,7 @@ use crate::senders::SecretString;
 /// `[admin]`.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
-    /// Where console, API, `/metrics`, `/live` and `/ready` listen.
+    /// Where API, `/metrics`, `/live` and `/ready` listen; the console is not in this version.
     pub listen: SocketAddr,
     /// The bearer token; empty: only loopback may change anything.
     pub token: SecretString,
@@ -27,8 +27,6 @@ pub struct TelemetryConfig {
     pub format: Format,
     /// A second address for `/metrics`, `/live`, `/ready` alone.
     pub listen: Option<SocketAddr>,
-    /// Endpoint of traces; empty: off.
-    pub otlp: String,
 }
 
 /// `telemetry.format`.
@@ -66,8 +64,8 @@ pub(super) fn telemetry(section: &Section<'_>) -> TelemetryConfig {
         log: section.get("log", filter),
         format: section.get("format", choice(FORMATS)),
         listen: section.get("listen", optional_address),
-        otlp: section.get("otlp", endpoint),
     };
+    section.read("otlp", no_traces);
     section.finish();
     config
 }
@@ -89,16 +87,6 @@ fn filter(node: &Node) -> Result<String, String> {
     }
 }
 
-fn endpoint(node: &Node) -> Result<String, String> {
-    let endpoint = text(node)?;
-    let plain = |url: url::Url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-    };
-    if endpoint.is_empty() || url::Url::parse(&endpoint).is_ok_and(plain) {
-        return Ok(endpoint);
-    }
-    Err("has to be an http:// or https:// endpoint without a user name or password".to_owned())
+fn no_traces(node: &Node) -> Result<(), String> {
+    if text(node)?.is_empty() { Ok(()) } else { Err("has to be empty: this version sends no traces".to_owned()) }
 }

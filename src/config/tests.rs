@@ -212,7 +212,11 @@ fn each_problem_names_its_exact_key() {
         ("[telemetry]\nlog = \"a=b=c\"", "telemetry.log", "no filter"),
         ("[telemetry]\nformat = \"xml\"", "telemetry.format", "\"auto\" or \"text\" or \"json\""),
         ("[telemetry]\nlisten = \"x\"", "telemetry.listen", "IP:port"),
-        ("[telemetry]\notlp = \"x\"", "telemetry.otlp", "endpoint"),
+        (
+            "[telemetry]\notlp = \"http://collector:4318\"",
+            "telemetry.otlp",
+            "has to be empty: this version sends no traces",
+        ),
         ("[limit]\nrps = 1", "limit", "did you mean `limits`?"),
         ("limits = 5", "limits", "has to be a table"),
         ("accounts = 5", "accounts", "has to be a table"),

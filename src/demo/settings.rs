@@ -48,6 +48,8 @@ pub fn load(env: impl IntoIterator<Item = (String, String)>, sandbox: &str, now_
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const HOUR: i64 = 3_600_000;
@@ -69,6 +71,22 @@ mod tests {
         assert!(!config.kafka.receipts.is_empty());
         assert_eq!(config.kafka.partitions, 16);
         assert!(config.accounts.values().all(|a| a.limits.concurrency == 32 && a.limits.rps == 1000.0));
+    }
+
+    #[test]
+    fn waits_are_short_enough_to_watch_and_no_account_shares_its_key_or_its_rate_with_another() {
+        let config = load([], "http://127.0.0.1:4711", 1_767_225_600_000).unwrap_or_else(|e| panic!("{}", e.text));
+        assert_eq!(config.retry.tiers.iter().map(|t| t.delay.as_secs()).collect::<Vec<_>>(), [1, 3, 10]);
+        let accounts: Vec<_> = config.accounts.values().collect();
+        assert!(accounts.iter().all(|a| a.retry.tiers == config.retry.tiers));
+        let rates: BTreeSet<_> = accounts.iter().map(|a| &a.limits.shared_as).collect();
+        assert_eq!(rates.len(), accounts.len(), "{rates:?}");
+        let keys: Vec<_> = accounts.iter().flat_map(|a| &a.credentials).map(|c| &c.key).collect();
+        let distinct: BTreeSet<_> = keys.iter().collect();
+        assert_eq!((keys.len(), distinct.len()), (4, 4), "{keys:?}");
+        let days: Vec<_> = accounts.iter().filter_map(|a| a.sender.natural_day()).collect();
+        assert_eq!(days.len(), 4);
+        assert!(days.iter().all(|day| day.guard.is_zero()), "a guard keeps the demo from sending before midnight");
     }
 
     #[test]

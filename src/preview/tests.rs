@@ -30,6 +30,17 @@ fn accepted(preview: Preview) -> Accepted {
 }
 
 #[test]
+fn the_accounts_of_the_compose_file_take_an_example() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = Config::load(Some(&folder.join("deploy/postback.toml")), []).unwrap_or_else(|found| panic!("{found}"));
+    let example = std::fs::read(folder.join("config/examples/qihoo360-ps-order.json")).unwrap();
+    let found = accepted(Previewer::new(&config.config).look(Some(&example), Vec::new(), NOW));
+    assert_eq!((&*found.account, found.warnings.len()), ("demo-360-ps", 0), "{:?}", found.warnings);
+    assert!(found.request.url.starts_with("http://sandbox:9470/"), "{}", found.request.url);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
 fn every_example_is_accepted_and_its_object_is_the_contracts() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples");
     let mut accounts = std::collections::BTreeSet::new();

@@ -245,3 +245,49 @@ fn a_partition_that_leaves_gives_its_room_back() {
     assert!(!world.waiting.pause_wanted(TIER, 3), "the pause does not survive it");
     assert!(world.waiting.rooms.is_empty());
 }
+
+#[test]
+fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_for_half_of_max_parked() {
+    const HOUR: i64 = 3_600_000;
+    let mut world = World::new();
+    world.lane.halt("errno 3: no such key");
+    let now = now_ms();
+    for age in [1, 35, 2] {
+        world.receive(PARKED, 0, None, 1);
+        let room = world.waiting.rooms.get_mut(&(Arc::from(PARKED), 0)).unwrap();
+        room.waiting.back_mut().unwrap().delivery.envelope.parked_at_ms = Some(now - age * HOUR);
+    }
+    // What a tier brings back was parked once; it waits for its time, not for its lane.
+    world.receive(TIER, 0, Some(now + LATER_MS), 1);
+    let tier = world.waiting.rooms.get_mut(&(Arc::from(TIER), 0)).unwrap();
+    tier.waiting[0].delivery.envelope.parked_at_ms = Some(now - 70 * HOUR);
+
+    let mut told = |now| {
+        let waiting = &mut world.waiting;
+        let warnings = waiting.alarm.warnings(&waiting.rooms, &waiting.lanes, now);
+        warnings.into_iter().map(|(_, text)| text).collect::<Vec<_>>()
+    };
+    assert!(told(now).is_empty(), "35 h are less than half of 72 h");
+    let text = told(now + HOUR).join("\n");
+    for part in ["account acme waits for 36h", "retry.max_parked = 3d", "halted (errno 3", "accounts resume acme"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(told(now + 2 * HOUR - 1).is_empty(), "within the hour");
+    assert_eq!(told(now + 2 * HOUR).len(), 1);
+
+    world.lane.halt_saved();
+    world.lane.obey(&Default::default());
+    let text = told(now + 3 * HOUR).join("\n");
+    assert!(text.contains("is flowing: its platform takes less than comes"), "{text}");
+
+    // The consumer's own turn says it, so that within the hour nothing is left to say.
+    let at = now + 5 * HOUR;
+    world.lane.halt("again");
+    for guest in world.waiting.rooms.values_mut().flat_map(|room| &mut room.waiting) {
+        guest.delivery.envelope.parked_at_ms = Some(now - 40 * HOUR);
+    }
+    world.waiting.alarm = Alarm::default();
+    world.waiting.tick(Instant::now());
+    assert!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, now_ms()).is_empty());
+    assert_eq!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, at).len(), 1);
+}

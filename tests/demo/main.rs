@@ -32,6 +32,14 @@ impl Demo {
     fn start(admin: &str, args: &[&str]) -> Self {
         let mut command = postback(admin, &[&["demo", "--json"], args].concat());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        // SAFETY: prctl is async-signal-safe and touches nothing of this process. An aborted test run leaves nothing
+        // behind: "the parent" means the thread that spawned, which is the test's own and holds the demo to its end.
+        unsafe {
+            command.pre_exec(|| {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                Ok(())
+            });
+        }
         let mut child = command.spawn().unwrap();
         let told = Arc::new(Mutex::new(String::new()));
         let (mut out, mut err, text) = (child.stdout.take().unwrap(), child.stderr.take().unwrap(), told.clone());

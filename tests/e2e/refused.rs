@@ -1,9 +1,10 @@
 //! Starts that are refused: exit code 2, and a text that names the key and the mend.
 
 use crate::support::ledger::Check;
+use crate::support::process::Process;
 use crate::support::strict::Platform;
 use crate::support::world::{Setup, World};
-use crate::support::{free_port, secs};
+use crate::support::{eventually, free_port, secs};
 
 /// Starts a worker that must refuse, and returns what it says.
 #[track_caller]
@@ -66,6 +67,34 @@ fn a_source_that_keeps_its_records_for_longer_than_the_window_refuses_the_start(
     w.settle(secs(60));
     let books = w.ledger(&Check::EXACT);
     w.counters(&worker, &books);
+}
+
+#[test]
+fn more_requests_at_once_than_files_may_be_open_refuse_the_start() {
+    let mut w = World::new("refused-files");
+    w.account("acme-bz", Platform::Baizhu);
+    w.set("accounts.acme-bz.limits.concurrency", 1000);
+    let config = w.worker().config.display().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let start = |limit: &str| {
+        // The worker raises its own limit as far as the hard one.
+        let script = format!("ulimit -S -n 300 && ulimit -H -n {limit} && exec \"$0\" run --config \"$1\"");
+        let args = vec!["-c".into(), script, env!("CARGO_BIN_EXE_postback").into(), config.clone()];
+        let mut process = Process::new("sh", args, folder.path(), &folder.path().join(format!("{limit}.log")));
+        process.spawn();
+        process
+    };
+    let mut process = start("600");
+    let status = process.wait(secs(40)).expect("the start was not refused");
+    let said = process.log();
+    assert_eq!(status.code(), Some(2), "{said}");
+    says(&said, &["limits.concurrency", "1000 requests", "needs 1256", "may open 600", "ulimit -n 1256"]);
+
+    let mut process = start("1256");
+    eventually(secs(60), "it starts", || {
+        assert!(process.alive(), "{}", process.log());
+        process.log().contains("worker runs")
+    });
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! How long parked records wait: at `max_parked` they go to their end, at half of it somebody is told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Room;
+use crate::config::show_duration;
+use crate::metrics::LaneState;
+use crate::pipeline::delivery::{Delivery, Subject, Visit};
+use crate::pipeline::handle::{LaneHandle, Lanes};
+use crate::pipeline::retry::Policy;
+
+/// Between two looks, ms: what is judged in hours needs no more.
+const LOOK_MS: i64 = 30_000;
+/// Between two warnings of one account, ms.
+const REPEAT_MS: i64 = 3_600_000;
+
+/// Whether it goes to its lane though that is closed: it ends there.
+pub(super) fn is_overdue(delivery: &Delivery, now: i64) -> bool {
+    let Subject::Ready(ready) = &delivery.subject else { return false };
+    let policy = Policy { retry: &ready.account.retry, day: None, event_time_ms: ready.event_time_ms };
+    policy.parked_too_long(&delivery.envelope, now)
+}
+
+/// Warns of parked records while there is still time to do something.
+#[derive(Default)]
+pub(super) struct Alarm {
+    looked_ms: i64,
+    /// Accounts by index, and when somebody was told last.
+    told: HashMap<usize, i64>,
+}
+
+impl Alarm {
+    /// Looks now and then.
+    pub(super) fn look<K>(&mut self, rooms: &HashMap<K, Room>, lanes: &Lanes, now: i64) {
+        if now - self.looked_ms < LOOK_MS {
+            return;
+        }
+        self.looked_ms = now;
+        for (lane, warning) in self.warnings(rooms, lanes, now) {
+            tracing::warn!(account = &*lane.account.name, "{warning}");
+        }
+    }
+
+    /// What is to be said of whom.
+    pub(super) fn warnings<K>(
+        &mut self,
+        rooms: &HashMap<K, Room>,
+        lanes: &Lanes,
+        now: i64,
+    ) -> Vec<(Arc<LaneHandle>, String)> {
+        let mut oldest: HashMap<usize, i64> = HashMap::new();
+        for guest in rooms.values().flat_map(|room| &room.waiting) {
+            let (Subject::Ready(ready), Visit::Parked) = (&guest.delivery.subject, guest.delivery.visit) else {
+                continue;
+            };
+            let Some(at) = guest.delivery.envelope.parked_at_ms else { continue };
+            oldest.entry(ready.index).and_modify(|o| *o = at.min(*o)).or_insert(at);
+        }
+        let mut warnings = Vec::new();
+        for (index, at) in oldest {
+            let lane = lanes.get(index);
+            let max = lane.account.retry.max_parked;
+            let age_ms = now - at;
+            let late = u128::try_from(age_ms).is_ok_and(|age| age * 2 >= max.as_millis());
+            if late && self.told.get(&index).is_none_or(|told| now - told >= REPEAT_MS) {
+                self.told.insert(index, now);
+                warnings.push((lane.clone(), warning(lane, age_ms)));
+            }
+        }
+        warnings
+    }
+}
+
+fn warning(lane: &LaneHandle, age_ms: i64) -> String {
+    let (state, _, why) = lane.explain();
+    let (name, max) = (&lane.account.name, show_duration(lane.account.retry.max_parked));
+    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+    let mend = match state {
+        LaneState::Halted | LaneState::Paused => {
+            format!("mend the cause, then `postback accounts resume {name}`")
+        }
+        _ => "its platform takes less than comes: raise limits.rps as far as the contract allows".to_owned(),
+    };
+    format!(
+        "the oldest parked event of account {name} waits for {}; at retry.max_parked = {max} it becomes a dead letter, \
+         `expired`. The account is {}{why}: {mend}, or lengthen retry.max_parked",
+        show_duration(rounded(age_ms)),
+        state.as_str()
+    )
+}
+
+/// Whole hours, minutes or seconds, so that it reads well.
+fn rounded(age_ms: i64) -> Duration {
+    let seconds = u64::try_from(age_ms / 1000).unwrap_or_default();
+    let unit = [3600, 60].into_iter().find(|unit| seconds >= 2 * unit).unwrap_or(1);
+    Duration::from_secs(seconds / unit * unit)
+}
