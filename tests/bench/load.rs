@@ -77,8 +77,8 @@ fn event(run: u32, n: u64, account: &str) -> (String, String) {
     let value = serde_json::json!({
         "schema": "postback.event/1",
         "kind": "conversion",
-        // At most 32 characters: a longer one would be sent as its MD5, and the sink could not tell the age.
-        "trans_id": format!("{run:x}-{n:x}-{now_us:x}"),
+        // 32 lower hexadecimal digits: anything else would be sent as its MD5, and the sink could not tell the age.
+        "trans_id": format!("{run:06x}{n:010x}{now_us:016x}"),
         "platform": "qihoo360",
         "account": account,
         "event_type": "order",

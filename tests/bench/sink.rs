@@ -63,9 +63,9 @@ impl Sink {
         self.first_us.fetch_min(now, Relaxed);
         self.last_us.fetch_max(now, Relaxed);
         let Some(id) = trans_id(body) else { return };
-        // The load writes RUN-NUMBER-MICROSECONDS in hexadecimal; run and number make it unique.
-        let mut parts = id.rsplitn(2, '-');
-        let (sent, unique) = (parts.next().and_then(|t| u64::from_str_radix(t, 16).ok()), parts.next().unwrap_or(id));
+        // The load writes 16 digits of run and number, which make it unique, and 16 of microseconds.
+        let Some((unique, sent)) = id.split_at_checked(16) else { return };
+        let sent = u64::from_str_radix(sent, 16).ok();
         let hash = hash(unique);
         self.seen[hash as usize % SHARDS].lock().unwrap().insert(hash);
         if let Some(sent) = sent {
