@@ -290,32 +290,40 @@ impl World {
 }
 
 fn some_steps(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> {
-    let end = prop_oneof![
-        6 => live_end(),
+    let claim = (0..2_usize, 0..HEALTHY).prop_map(|(copy, process)| Step::Claim { copy, process });
+    let answer = (0..HEALTHY, any_end()).prop_map(|(process, end)| Step::Answer { process, end });
+    proptest::collection::vec(prop_oneof![2 => Just(Step::Wait), 5 => claim, 4 => answer], lengths)
+}
+
+fn any_end() -> impl Strategy<Value = Ending> {
+    prop_oneof![
+        3 => live_end(),
         1 => Just(Ending::KilledBeforeSend),
         1 => Just(Ending::KilledAfterAcceptance),
         1 => Just(Ending::KilledAfterConfirm),
         1 => Just(Ending::KilledAfterMark),
         1 => Just(Ending::KilledBeforeRelease),
-    ];
-    let claim = (0..2_usize, 0..HEALTHY).prop_map(|(copy, process)| Step::Claim { copy, process });
-    let answer = (0..HEALTHY, end).prop_map(|(process, end)| Step::Answer { process, end });
-    proptest::collection::vec(prop_oneof![2 => Just(Step::Wait), 5 => claim, 4 => answer], lengths)
+    ]
 }
 
 fn live_end() -> impl Strategy<Value = Ending> {
     prop_oneof![Just(Ending::Accepted), Just(Ending::LostAnswer), Just(Ending::Refused)]
 }
 
-/// Any steps; and, since few of those have one, any steps around a slow owner.
+/// Any steps; and, since few of those have one, any steps around a slow owner and the one that takes over from it.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let slow = (0..2_usize, 0..2_usize, 0..2_usize, live_end());
-    let around = (some_steps(0..4), some_steps(0..5), some_steps(0..5));
-    let with_slow_owner = (slow, around).prop_map(|((copy, other, process, end), (before, between, after))| {
-        let taken_over = [Step::Claim { copy, process }, Step::Wait, Step::Claim { copy: other, process: 1 - process }];
-        [before, taken_over.into(), between, vec![Step::Answer { process, end }], after].concat()
-    });
-    prop_oneof![some_steps(1..10), with_slow_owner]
+    let owners = (0..2_usize, 0..2_usize, 0..2_usize, live_end(), any_end());
+    let around = (some_steps(0..3), some_steps(0..3), some_steps(0..2), some_steps(0..5));
+    let with_slow_owner =
+        (owners, around).prop_map(|((copy, other, slow, late, end), (before, between, then, after))| {
+            let next = 1 - slow;
+            let taken_over =
+                [Step::Claim { copy, process: slow }, Step::Wait, Step::Claim { copy: other, process: next }];
+            let late = vec![Step::Answer { process: slow, end: late }];
+            let end = vec![Step::Answer { process: next, end }];
+            [before, taken_over.into(), between, late, then, end, after].concat()
+        });
+    prop_oneof![1 => some_steps(1..10), 2 => with_slow_owner]
 }
 
 fn whatever_fails_every_send_that_could_be_a_second_one_is_declared_and_none_is_lost() {
