@@ -15,6 +15,8 @@ use std::time::Duration;
 use postback::pipeline::limit::Limiter;
 use postback::redis::batcher::Batcher;
 use postback::redis::health::Health;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
 
@@ -22,6 +24,7 @@ use stores::{on_both_stores, redis};
 
 on_both_stores! {
     several_replicas_together_keep_the_rate_in_every_window_of_a_second
+    whatever_the_rate_the_replicas_and_their_demand_no_window_of_a_second_holds_more_than_the_rate
     a_push_back_holds_every_replica_and_is_told
     a_slot_nobody_awaits_any_more_is_lost_and_holds_nobody_up
 }
@@ -47,8 +50,9 @@ fn bucket() -> String {
     format!("slots-{}-{}", std::process::id(), rand::random::<u64>())
 }
 
-/// When `replicas`, with `hungry` claims waiting in each, got their slots within `span`.
-async fn sends(rps: f64, replicas: usize, hungry: usize, span: Duration) -> Vec<Instant> {
+/// When `replicas`, with `hungry` claims in each, got their slots within `span`. A claim that got one is followed by the
+/// next after `pause`.
+async fn sends(rps: f64, replicas: usize, hungry: usize, pause: Duration, span: Duration) -> Vec<Instant> {
     let bucket = bucket();
     let sent = Rc::new(RefCell::new(Vec::new()));
     let began = Instant::now();
@@ -61,6 +65,9 @@ async fn sends(rps: f64, replicas: usize, hungry: usize, span: Duration) -> Vec<
                 while began.elapsed() < span {
                     limiter.slot().await;
                     sent.borrow_mut().push(Instant::now());
+                    if !pause.is_zero() {
+                        sleep(pause).await;
+                    }
                 }
             }));
         }
@@ -72,18 +79,45 @@ async fn sends(rps: f64, replicas: usize, hungry: usize, span: Duration) -> Vec<
     sent
 }
 
+/// The most sends in any window of a second.
+fn most_in_a_second(sent: &[Instant]) -> usize {
+    (0..sent.len())
+        .map(|i| sent[i..].iter().take_while(|at| at.duration_since(sent[i]) < Duration::from_secs(1)).count())
+        .max()
+        .unwrap_or(0)
+}
+
+/// 105 % of the rate, and one request per replica.
+fn allowed(rps: f64, replicas: usize) -> usize {
+    (rps * 1.05) as usize + replicas
+}
+
 fn several_replicas_together_keep_the_rate_in_every_window_of_a_second() {
     for (rps, replicas, hungry) in [(20.0, 1, 8), (20.0, 3, 8), (50.0, 2, 40), (400.0, 3, 64)] {
-        let sent = run(sends(rps, replicas, hungry, Duration::from_millis(3500)));
-        let most = (0..sent.len())
-            .map(|i| sent[i..].iter().take_while(|at| at.duration_since(sent[i]) < Duration::from_secs(1)).count())
-            .max()
-            .unwrap_or(0);
-        let allowed = (rps * 1.05) as usize + replicas;
+        let sent = run(sends(rps, replicas, hungry, Duration::ZERO, Duration::from_millis(3500)));
+        let (most, allowed) = (most_in_a_second(&sent), allowed(rps, replicas));
         assert!(most <= allowed, "{most} sends in a second at {rps}/s over {replicas} replicas, {allowed} are allowed");
         let total = sent.len() as f64 / 3.5;
         assert!(total >= rps * 0.6, "only {total:.0} of {rps} a second were sent over {replicas} replicas");
     }
+}
+
+/// Few cases, since each takes its time. A failure is shown as it was drawn: how the machine was loaded belongs to it.
+fn whatever_the_rate_the_replicas_and_their_demand_no_window_of_a_second_holds_more_than_the_rate() {
+    let mut runner = TestRunner::new(Config { cases: 6, max_shrink_iters: 0, ..Config::default() });
+    // In steps of a half: from a slot every two seconds to 500 a second.
+    let rps = prop_oneof![1..40_u32, 40..1000_u32].prop_map(|halves| f64::from(halves) / 2.0);
+    // From claims that wait all the time to bursts with silence between them.
+    let pause = prop_oneof![Just(0_u64), 1..20_u64, 150..700_u64].prop_map(Duration::from_millis);
+    runner
+        .run(&(rps, 1..6_usize, 1..80_usize, pause), |(rps, replicas, hungry, pause)| {
+            let sent = run(sends(rps, replicas, hungry, pause, Duration::from_millis(2500)));
+            prop_assert!(!sent.is_empty(), "nothing was sent");
+            let (most, allowed) = (most_in_a_second(&sent), allowed(rps, replicas));
+            prop_assert!(most <= allowed, "{most} sends in a second, {allowed} are allowed");
+            Ok(())
+        })
+        .unwrap();
 }
 
 fn a_push_back_holds_every_replica_and_is_told() {

@@ -7,12 +7,13 @@ use crate::support::world::World;
 use serde_json::json;
 
 #[test]
-fn another_amount_refund_order_or_currency_under_one_identity_is_a_conflict_and_anything_else_is_not() {
+fn another_amount_refund_order_or_currency_of_a_refund_under_one_identity_is_a_conflict_and_anything_else_is_not() {
     let mut w = World::new("conflict");
     w.account("acme-ps", Platform::Qihoo360);
     let other = w.account("acme-ms", Platform::Qihoo360);
     let worker = w.started();
-    let first = w.make.orders("acme-ps", 8);
+    let mut first = w.make.orders("acme-ps", 8);
+    first[6].json["order"]["refund"] = json!({"minor": 1, "currency": "CNY"});
     w.publish(first.clone());
     w.settle(secs(60));
 
@@ -21,6 +22,10 @@ fn another_amount_refund_order_or_currency_under_one_identity_is_a_conflict_and_
         conflict(0, |e| e["order"]["amount"]["minor"] = 1.into()),
         conflict(1, |e| e["order"]["refund"] = json!({"minor": 1, "currency": "CNY"})),
         conflict(2, |e| e["order"]["order_id"] = "another".into()),
+        // A refund is compared whatever its currency: this platform is told none.
+        conflict(6, |e| e["order"]["refund"]["currency"] = "USD".into()),
+        // An amount goes out, and in another currency it is refused before anything is compared.
+        first[7].spoiled("invalid", "order.amount.currency", |e| e["order"]["amount"]["currency"] = "USD".into()),
     ];
     // What the fingerprint does not cover.
     let mut again = first[3].copy();
@@ -39,9 +44,11 @@ fn another_amount_refund_order_or_currency_under_one_identity_is_a_conflict_and_
     w.publish(second);
     w.settle(secs(60));
     let books = w.ledger(&Check::EXACT);
-    assert_eq!((books.outcomes("dead_lettered"), books.outcomes("duplicate")), (3, 1));
+    assert_eq!((books.outcomes("dead_lettered"), books.outcomes("duplicate")), (5, 1));
     assert_eq!(other.executed(), 1);
-    for letter in &books.dead {
+    let conflicts = books.dead.iter().filter(|letter| letter.header("pb-reason").as_deref() == Some("conflict"));
+    assert_eq!(conflicts.clone().count(), 4);
+    for letter in conflicts {
         assert_eq!(letter.header("pb-field").unwrap_or_default(), "", "a conflict has no field");
         assert_eq!(letter.header("pb-event").as_deref(), Some("ORDER"));
     }

@@ -1,6 +1,7 @@
 //! A credential that is refused halts its account, and nothing is lost or burnt meanwhile.
 
 use crate::support::ledger::Check;
+use crate::support::records::Record;
 use crate::support::strict::Platform;
 use crate::support::world::World;
 use crate::support::{eventually, secs};
@@ -45,6 +46,8 @@ fn a_refused_credential_halts_the_account_and_its_events_flow_once_it_is_correct
 fn a_paused_account_parks_its_work_on_every_replica_and_resumes_with_the_oldest_first() {
     let mut w = World::new("pause");
     let account = w.account("acme-ps", Platform::Qihoo360);
+    // One at a time, so that the platform sees the order in which they are taken up.
+    w.set("accounts.acme-ps.limits.concurrency", 1);
     let workers = [w.started(), w.started()];
     workers[0].must(&["accounts", "pause", "acme-ps", "--reason", "a test"]);
     for worker in &workers {
@@ -54,7 +57,14 @@ fn a_paused_account_parks_its_work_on_every_replica_and_resumes_with_the_oldest_
     w.publish(events);
     eventually(secs(30), "everything is parked", || w.records("parked").len() == 100);
     assert_eq!(account.request_count(), 0);
+    // The topic has one partition: its offsets are the order in which they were parked.
+    let mut parked = w.records("parked");
+    parked.sort_by_key(|record| record.offset);
     workers[1].must(&["accounts", "resume", "acme-ps", "--reason", "a test"]);
     w.settle(secs(60));
     w.ledger(&Check { disturbed: true, exact: true, ..Check::default() });
+    let ident = |record: &Record| w.events.iter().find(|e| e.at == record.origin()).map(|e| e.ident().clone());
+    let oldest_first: Vec<_> = parked.iter().map(ident).collect();
+    let sent: Vec<_> = account.requests().into_iter().map(|request| request.ident).collect();
+    assert_eq!(sent, oldest_first);
 }

@@ -1,10 +1,11 @@
 //! The plain way: events of both platforms arrive once, as the event says.
 
+use crate::support::event::Expect;
 use crate::support::http;
 use crate::support::ledger::Check;
-use crate::support::secs;
 use crate::support::strict::Platform;
 use crate::support::world::World;
+use crate::support::{eventually, secs};
 
 #[test]
 fn events_of_both_platforms_arrive_once_and_say_what_the_event_says() {
@@ -18,7 +19,7 @@ fn events_of_both_platforms_arrive_once_and_say_what_the_event_says() {
     for _ in 0..10 {
         let mut quiet = w.make.order("acme-ps");
         quiet.json["consent"] = serde_json::json!({"ad_user_data": "denied", "opt_out": true});
-        quiet.expect = crate::support::event::Expect::Suppressed;
+        quiet.expect = Expect::Suppressed;
         events.push(quiet);
     }
     w.publish(events);
@@ -65,4 +66,37 @@ fn what_lies_in_the_topic_at_a_first_start_is_delivered_and_topics_are_made_to_l
     worker.start();
     w.settle(secs(60));
     w.ledger(&Check { disturbed: true, exact: true, ..Check::default() });
+}
+
+#[test]
+fn inputs_named_by_a_pattern_are_found_at_a_first_start_and_delivered_from_each_topic() {
+    let mut w = World::new("pattern");
+    let search = w.account("acme-ps", Platform::Qihoo360);
+    let pattern = format!("^{}\\.conversions\\..*", w.id);
+    w.set("kafka.input", vec![pattern]);
+    for part in ["conversions.shop", "conversions.app"] {
+        w.create_further_input(part);
+        // These lie there before there is a group: a first start has to find every topic of the pattern.
+        let events = w.make.orders("acme-ps", 30);
+        w.publish_to(part, events, None, None);
+    }
+    // The pattern asks for more than this topic's name.
+    let mut unread = w.make.order("acme-ps");
+    unread.expect = Expect::Open;
+    w.publish(vec![unread.clone()]);
+    let worker = w.started();
+    w.settle(secs(60));
+    for part in ["conversions.shop", "conversions.app"] {
+        let events = w.make.orders("acme-ps", 30);
+        w.publish_to(part, events, None, None);
+    }
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+    assert_eq!(books.outcomes("delivered"), 120);
+    for part in ["conversions.shop", "conversions.app"] {
+        let (group, topic) = (w.group(), w.topic(part));
+        eventually(secs(20), "the group has committed the end of the topic", || w.admin.at_end(&group, &topic));
+    }
+    assert!(search.requests_about(unread.ident()).is_empty(), "a topic that the pattern does not cover was read");
 }

@@ -10,7 +10,7 @@ use super::redis::{Connection, RedisServer};
 use super::strict::{PRODUCT, Platform};
 use super::worker::Worker;
 use super::{eventually, secs, unique, within};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,8 +53,8 @@ pub struct World {
     env: Vec<(String, String)>,
     receipts: RefCell<TopicLog>,
     dead: RefCell<TopicLog>,
-    input: RefCell<TopicLog>,
-    has_input: Cell<bool>,
+    /// Input topics that were made, by the last part of their name.
+    inputs: RefCell<BTreeMap<String, TopicLog>>,
 }
 
 impl World {
@@ -82,7 +82,6 @@ impl World {
         Self {
             receipts: TopicLog::new(&bootstrap, &topic("receipts")).into(),
             dead: TopicLog::new(&bootstrap, &topic("dlt")).into(),
-            input: TopicLog::new(&bootstrap, &topic("conversions")).into(),
             admin: Admin::new(&bootstrap),
             publisher: Publisher::new(&bootstrap),
             partitions: if setup.partitions == 0 { 4 } else { setup.partitions },
@@ -93,7 +92,7 @@ impl World {
             overrides: Table::new(),
             properties,
             env: Vec::new(),
-            has_input: Cell::new(false),
+            inputs: RefCell::default(),
             id,
             cluster,
             redis,
@@ -243,10 +242,17 @@ impl World {
 
     /// The input topic, made once: the worker makes its own topics, the input is the publisher's.
     pub fn create_input(&self) {
-        if !self.has_input.replace(true) {
+        self.create_further_input("conversions");
+    }
+
+    /// A topic that is input where `kafka.input` names it, by name or by pattern.
+    pub fn create_further_input(&self, part: &str) {
+        let topic = self.topic(part);
+        if !self.inputs.borrow().contains_key(part) {
+            self.inputs.borrow_mut().insert(part.to_owned(), TopicLog::new(&self.bootstrap, &topic));
             let copies = if self.bootstrap.contains(',') { 3 } else { 1 };
             let settings = [("retention.ms", "3600000"), ("max.message.bytes", "4194304")];
-            self.admin.create_topic(&self.topic("conversions"), self.partitions, copies, &settings);
+            self.admin.create_topic(&topic, self.partitions, copies, &settings);
         }
     }
 
@@ -268,9 +274,14 @@ impl World {
     }
 
     /// The same at so many a second, and to one partition where one is named.
-    pub fn publish_at(&mut self, mut events: Vec<Event>, per_second: Option<f64>, partition: Option<i32>) {
+    pub fn publish_at(&mut self, events: Vec<Event>, per_second: Option<f64>, partition: Option<i32>) {
         self.create_input();
-        let topic = self.topic("conversions");
+        self.publish_to("conversions", events, per_second, partition);
+    }
+
+    /// The same to an input topic that was made before.
+    pub fn publish_to(&mut self, part: &str, mut events: Vec<Event>, per_second: Option<f64>, partition: Option<i32>) {
+        let topic = self.topic(part);
         let start = std::time::Instant::now();
         let mut numbers = Vec::new();
         for (i, e) in events.iter().enumerate() {
@@ -330,14 +341,18 @@ impl World {
         let some: Vec<String> = missing.iter().take(3).map(names).collect();
         assert!(done, "{} of {} records without an end after {patience:?}: {some:?}", missing.len(), wanted.len());
         if self.events.iter().all(|e| e.expect != Expect::Open) {
-            let (group, topic) = (self.group(), self.topic("conversions"));
-            eventually(secs(20), "the group has committed the end of the input", || self.admin.at_end(&group, &topic));
+            let (group, inputs) = (self.group(), self.inputs.borrow());
+            eventually(secs(20), "the group has committed the end of the input", || {
+                inputs.keys().all(|part| self.admin.at_end(&group, &self.topic(part)))
+            });
         }
     }
 
     pub fn books(&self) -> Books {
-        let sources: HashMap<Origin, Record> =
-            self.input.borrow_mut().catch_up().iter().map(|r| (r.at(), r.clone())).collect();
+        let mut sources: HashMap<Origin, Record> = HashMap::new();
+        for input in self.inputs.borrow_mut().values_mut() {
+            sources.extend(input.catch_up().iter().map(|r| (r.at(), r.clone())));
+        }
         Books {
             events: self.events.clone(),
             requests: self.requests(),
