@@ -46,8 +46,9 @@ pub struct Unfinished<'a> {
 
 struct Entry {
     offset: i64,
-    done: bool,
-    open: Arc<Open>,
+    /// `None`: finished. What is known of it goes with its end: behind one record that waits for minutes there may be
+    /// a million that are done.
+    open: Option<Arc<Open>>,
 }
 
 /// The unfinished records of one partition during one assignment.
@@ -73,7 +74,7 @@ impl OffsetTracker {
             return None;
         }
         let seq = self.base + self.entries.len() as u64;
-        self.entries.push_back(Entry { offset, done: false, open });
+        self.entries.push_back(Entry { offset, open: Some(open) });
         self.last = Some(offset);
         self.unfinished += 1;
         Some(seq)
@@ -82,13 +83,9 @@ impl OffsetTracker {
     /// Finishes a record; `None` where it was finished before or never received.
     pub fn finish(&mut self, seq: u64) -> Option<Arc<Open>> {
         let index = usize::try_from(seq.checked_sub(self.base)?).ok()?;
-        let entry = self.entries.get_mut(index)?;
-        if std::mem::replace(&mut entry.done, true) {
-            return None;
-        }
-        let open = entry.open.clone();
+        let open = self.entries.get_mut(index)?.open.take()?;
         self.unfinished -= 1;
-        while self.entries.front().is_some_and(|e| e.done) {
+        while self.entries.front().is_some_and(|e| e.open.is_none()) {
             self.entries.pop_front();
             self.base += 1;
         }
@@ -110,11 +107,8 @@ impl OffsetTracker {
 
     /// The unfinished records in the order of delivery.
     pub fn unfinished(&self) -> impl Iterator<Item = Unfinished<'_>> {
-        self.entries.iter().zip(self.base..).filter(|(e, _)| !e.done).map(|(e, seq)| Unfinished {
-            offset: e.offset,
-            seq,
-            open: &e.open,
-        })
+        let numbered = self.entries.iter().zip(self.base..);
+        numbered.filter_map(|(e, seq)| Some(Unfinished { offset: e.offset, seq, open: e.open.as_ref()? }))
     }
 
     /// How many records are unfinished.

@@ -121,3 +121,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_known_of_a_finished_record_is_let_go_though_an_older_one_holds_the_frontier() {
+    let mut tracker = OffsetTracker::new();
+    let (oldest, later) = (Arc::new(Open::new(0)), Arc::new(Open::new(0)));
+    tracker.receive(7, oldest);
+    let seq = tracker.receive(8, later.clone()).unwrap();
+    drop(tracker.finish(seq));
+    assert_eq!(tracker.frontier(), Some(NextOffset::new(7)));
+    assert_eq!(Arc::strong_count(&later), 1, "a million of them wait behind one that waits for minutes");
+}
