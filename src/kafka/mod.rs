@@ -49,6 +49,30 @@ pub struct Config {
     pub properties: BTreeMap<String, String>,
 }
 
+#[cfg(test)]
+impl Config {
+    /// Of a test: these brokers and properties, every name as by default.
+    pub(crate) fn stub(brokers: &str, properties: &[(&str, &str)]) -> Self {
+        Self {
+            brokers: brokers.to_owned(),
+            embedded: false,
+            group: "postback".into(),
+            input: vec!["conversions".into()],
+            start_from: StartFrom::Earliest,
+            retry_prefix: "postback.retry".into(),
+            parked_prefix: "postback.parked".into(),
+            dead_letter: "postback.dlt".into(),
+            results: "postback.results".into(),
+            result_topics: Vec::new(),
+            receipts: String::new(),
+            create_topics: true,
+            partitions: 3,
+            replication: 0,
+            properties: properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        }
+    }
+}
+
 /// Values of properties are not shown: passwords and keys are among them.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -189,34 +189,11 @@ fn leave(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use rdkafka::ClientConfig;
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
     use super::*;
-    use crate::kafka::StartFrom;
-
-    fn config(brokers: String) -> Config {
-        Config {
-            embedded: false,
-            brokers,
-            group: "postback".into(),
-            input: vec!["conversions".into()],
-            start_from: StartFrom::Earliest,
-            retry_prefix: "postback.retry".into(),
-            parked_prefix: "postback.parked".into(),
-            dead_letter: "postback.dlt".into(),
-            results: "postback.results".into(),
-            result_topics: Vec::new(),
-            receipts: String::new(),
-            create_topics: true,
-            partitions: 3,
-            replication: 0,
-            properties: BTreeMap::new(),
-        }
-    }
 
     #[test]
     fn what_lies_between_the_watermarks_is_read_once_and_what_comes_later_is_not() {
@@ -224,7 +201,7 @@ mod tests {
         for (topic, partitions) in [("a", 3), ("b", 1), ("empty", 1)] {
             mock.create_topic(topic, partitions, 1).unwrap();
         }
-        let config = config(mock.bootstrap_servers());
+        let config = Config::stub(&mock.bootstrap_servers(), &[]);
         let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &config.brokers).create().unwrap();
         let send = |topic: &str, partition, n: i32| {
             let text = n.to_string();
@@ -255,7 +232,7 @@ mod tests {
     fn what_a_group_has_committed_is_passed_over() {
         let mock = MockCluster::new(1).unwrap();
         mock.create_topic("t", 1, 1).unwrap();
-        let config = config(mock.bootstrap_servers());
+        let config = Config::stub(&mock.bootstrap_servers(), &[]);
         let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &config.brokers).create().unwrap();
         for n in 0..5 {
             let text = n.to_string();

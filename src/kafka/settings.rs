@@ -236,26 +236,9 @@ fn build(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::StartFrom;
 
     fn config(properties: &[(&str, &str)]) -> Config {
-        Config {
-            brokers: "127.0.0.1:1".into(),
-            embedded: false,
-            group: "postback".into(),
-            input: vec!["conversions".into()],
-            start_from: StartFrom::Earliest,
-            retry_prefix: "postback.retry".into(),
-            parked_prefix: "postback.parked".into(),
-            dead_letter: "postback.dlt".into(),
-            results: "postback.results".into(),
-            result_topics: Vec::new(),
-            receipts: String::new(),
-            create_topics: true,
-            partitions: 3,
-            replication: 0,
-            properties: properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-        }
+        Config::stub("127.0.0.1:1", properties)
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! answer may refuse a start.
 
 mod ensure;
+mod findings;
 mod health;
 mod positions;
 
@@ -25,7 +26,8 @@ use rdkafka::metadata::Metadata;
 use crate::kafka::settings::{self, SettingsError};
 use crate::kafka::{Config, consumer};
 
-pub use ensure::{Ensured, Finding, Level, Missing, OwnedTopic, owned_topics};
+pub use ensure::{Ensured, Missing, OwnedTopic, owned_topics};
+pub use findings::{Finding, Level};
 pub use health::Health;
 pub use positions::{PartitionName, Position};
 

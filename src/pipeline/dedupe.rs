@@ -3,6 +3,8 @@
 //! One value per runtime thread. An account lives on one thread, so that two copies of one conversion in this process
 //! always meet here. What the states mean is in `claim.rs`; this file only carries it out.
 
+mod granted;
+
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
@@ -19,30 +21,8 @@ use crate::pipeline::turns::{Turn, Turns};
 use crate::redis::batcher::{Batcher, StoreError};
 use crate::redis::scripts::Script;
 
-/// How a claim was answered.
-pub enum Granted {
-    /// The conversion is ours to send.
-    Claim(Held),
-    /// Accepted before.
-    Duplicate {
-        /// What its receipt says.
-        resends: u32,
-    },
-    /// The same identity with other money.
-    Conflict,
-    /// Another copy is being sent, or was sent by another lineage with an unknown end.
-    Busy {
-        /// It is the latter: nobody will ever know.
-        unknown: bool,
-    },
-}
-
-/// A claim, and the promise that no other copy in this process goes on before it ends.
-pub struct Held {
-    /// The claim.
-    pub claim: Claim,
-    _turn: Turn,
-}
+use granted::settled;
+pub use granted::{Granted, Held};
 
 /// The claims of one runtime thread.
 pub struct Dedupe {
@@ -291,29 +271,6 @@ pub(super) fn bytes(reply: Reply) -> Result<Option<Vec<u8>>, StoreError> {
         Reply::BulkString(bytes) => Ok(Some(bytes)),
         Reply::Int(n) => Ok(Some(number(n))),
         _ => Err(StoreError::Unavailable("gave an answer of another type".into())),
-    }
-}
-
-/// The answer where nothing is claimed.
-fn settled(verdict: Judgement, applicant: &mut Applicant) -> Granted {
-    match verdict {
-        Judgement::Conflict { possible_duplicate } => {
-            if possible_duplicate {
-                applicant.count_possible(0);
-            }
-            Granted::Conflict
-        }
-        Judgement::Duplicate { possible_duplicate, own_lineage } => {
-            if possible_duplicate {
-                applicant.count_possible(0);
-            }
-            Granted::Duplicate { resends: applicant.own.max(own_lineage.unwrap_or(0)) }
-        }
-        Judgement::Held => Granted::Busy { unknown: true },
-        Judgement::Fresh | Judgement::OwnToken | Judgement::TakeOver | Judgement::TakeOverIfStale => {
-            // Not reachable from a remembered `done`; held is the answer that sends nothing.
-            Granted::Busy { unknown: false }
-        }
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Nothing is shared with other accounts but the thread: an account that hangs fills its own queues and permits alone.
 
+mod answers;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -9,7 +11,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -28,18 +29,12 @@ use crate::pipeline::handle::{LaneHandle, ToLane};
 use crate::pipeline::limit::Limiter;
 use crate::pipeline::process::{Progress, process};
 use crate::pipeline::queues::Queues;
-use crate::pipeline::settle::{LONGEST_WAIT_IN_LANE, settle};
+use crate::pipeline::settle::settle;
 use crate::pipeline::shared::{Halted, Shared, now_ms};
 
-/// So many permanent answers in a row halt an account: we or they broke, not the events.
-const PERMANENT_RUN: u32 = 20;
 /// Records that go to parking at once: what a closing lane empties would hold up its thread, and take memory, all
 /// together.
 const PARKS: usize = 256;
-/// Without a usable Retry-After: from here, doubling.
-const FIRST_PUSH_BACK: Duration = Duration::from_secs(1);
-const LAST_PUSH_BACK: Duration = Duration::from_secs(60);
-
 /// One account on its runtime thread.
 pub struct Lane {
     /// As other threads see it.
@@ -135,25 +130,6 @@ impl Lane {
             tracing::error!(account = &*self.account.name, reason = reason.as_str(), "account halted; its events park");
             let _ = self.shared.halts.send(Halted { index: self.handle.index, reason });
         }
-    }
-
-    /// Raises the bucket for all who share it; returns how long this account is pushed back.
-    pub async fn push_back(&self, retry_after: Option<Duration>) -> Duration {
-        let kept = self.limiter.kept_back();
-        let wait = match retry_after.filter(|w| !w.is_zero()) {
-            Some(wait) => wait.max(kept),
-            // Answers of one volley count once.
-            None if !kept.is_zero() => kept,
-            None => {
-                let n = self.throttles.replace(self.throttles.get().saturating_add(1));
-                (FIRST_PUSH_BACK * 2_u32.saturating_pow(n.min(10))).min(LAST_PUSH_BACK)
-            }
-        };
-        if wait > LONGEST_WAIT_IN_LANE {
-            self.handle.throttle(now_ms() + wait.as_millis() as i64);
-        }
-        let _ = self.limiter.push_back(wait).await;
-        wait
     }
 
     /// Runs the lane for as long as the process lives.
@@ -259,10 +235,8 @@ impl Lane {
                 delivery.attempted = true;
             }
             if let (Some(held), Subject::Ready(ready)) = (&mut held, &mut delivery.subject)
-                && held.claim.resend
-                && !held.claim.declared
+                && held.claim.declare()
             {
-                held.claim.declared = true;
                 ready.applicant.own += 1;
                 self.account_metrics().ambiguous_resends.inc();
             }
@@ -272,33 +246,6 @@ impl Lane {
             Err(DeliveryError::Ambiguous(Answer { detail: "internal error".into(), sent: true, ..Answer::default() }))
         });
         Walked { delivery, held, result }
-    }
-
-    /// Counts runs of answers.
-    fn note(&self, result: &Result<Progress, DeliveryError>) {
-        let answered = match result {
-            Ok(Progress::Accepted(_)) => true,
-            Ok(Progress::Duplicate { .. }) => false,
-            Err(error) => error.answer().is_some_and(|a| a.status.is_some()),
-        };
-        match result {
-            Err(DeliveryError::Permanent(_)) => {
-                let run = self.permanents.get() + 1;
-                self.permanents.set(run);
-                if run >= PERMANENT_RUN {
-                    self.permanents.set(0);
-                    self.halt(&format!(
-                        "{PERMANENT_RUN} permanent answers in a row: check the account's settings and the dead letters, \
-                         then resume"
-                    ));
-                }
-            }
-            _ if answered => self.permanents.set(0),
-            _ => {}
-        }
-        if answered && !matches!(result, Err(DeliveryError::Throttled(_))) {
-            self.throttles.set(0);
-        }
     }
 }
 

@@ -235,10 +235,8 @@ async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) 
     let sent = answer.is_none_or(|a| a.sent);
     if sent
         && let Some(held) = held
-        && held.claim.resend
-        && !held.claim.declared
+        && held.claim.declare()
     {
-        held.claim.declared = true;
         ready(delivery)?.applicant.own += 1;
         metrics.ambiguous_resends.inc();
     }

@@ -24,6 +24,16 @@ fn says(said: &str, words: &[&str]) {
     }
 }
 
+/// What was refused is mended: everything published is delivered, from the beginning.
+fn starts_and_delivers(w: &mut World) {
+    let events = w.make.orders("acme-ps", 5);
+    w.publish(events);
+    let worker = w.started();
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+}
+
 #[test]
 fn a_redis_in_cluster_mode_and_one_that_evicts_refuse_the_start() {
     let mut w = World::with("refused-redis", Setup { redis: true, ..Setup::default() });
@@ -38,12 +48,7 @@ fn a_redis_in_cluster_mode_and_one_that_evicts_refuse_the_start() {
     // Nothing was read meanwhile: a proper one starts from the beginning.
     w.redis.as_ref().unwrap().connect().run(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     w.set("redis.url", w.redis.as_ref().unwrap().url());
-    let events = w.make.orders("acme-ps", 5);
-    w.publish(events);
-    let worker = w.started();
-    w.settle(secs(60));
-    let books = w.ledger(&Check::EXACT);
-    w.counters(&worker, &books);
+    starts_and_delivers(&mut w);
 }
 
 #[test]
@@ -61,12 +66,7 @@ fn a_source_that_keeps_its_records_for_longer_than_the_window_refuses_the_start(
 
     w.set("kafka.input", vec![w.topic("conversions")]);
     w.set("dedupe.window", "98h");
-    let events = w.make.orders("acme-ps", 5);
-    w.publish(events);
-    let worker = w.started();
-    w.settle(secs(60));
-    let books = w.ledger(&Check::EXACT);
-    w.counters(&worker, &books);
+    starts_and_delivers(&mut w);
 }
 
 #[test]
@@ -122,10 +122,5 @@ fn missing_topics_that_may_not_be_made_are_named_with_the_commands_that_make_the
             w.admin.create_topic(topic, partitions.parse().unwrap(), 1, &settings);
         }
     }
-    let events = w.make.orders("acme-ps", 5);
-    w.publish(events);
-    let worker = w.started();
-    w.settle(secs(60));
-    let books = w.ledger(&Check::EXACT);
-    w.counters(&worker, &books);
+    starts_and_delivers(&mut w);
 }

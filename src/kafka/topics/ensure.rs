@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::{AdminError, Cluster, TopicInfo, TopicSettings, block_on, options};
+use super::findings::{Finding, findings, unreadable};
+use super::{AdminError, Cluster, TopicSettings, block_on, options};
 use crate::kafka::{Config, parking_topic, tier_topic};
 
-const RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
+pub(super) const RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
 /// Brokers' own limit where no input says otherwise.
 const DEFAULT_MAX_BYTES: i64 = 1024 * 1024;
 /// What the worker's headers may add to a record.
@@ -40,28 +41,6 @@ pub fn owned_topics(config: &Config, tiers: &[&str], accounts: &[&str]) -> Vec<O
         topics.push(wide(config.receipts.clone()));
     }
     topics
-}
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// The worker must not start.
-    Refuse,
-    /// Worth a line in the log.
-    Warn,
-}
-
-/// Something about a topic that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub level: Level,
-    /// Which topic; empty: the cluster.
-    pub topic: String,
-    /// What is wrong.
-    pub text: String,
-    /// What mends it.
-    pub mend: String,
 }
 
 /// A topic that has to be made by hand.
@@ -193,15 +172,6 @@ impl Cluster {
     }
 }
 
-fn unreadable(topic: &str) -> Finding {
-    Finding {
-        level: Level::Warn,
-        topic: topic.to_owned(),
-        text: "its settings cannot be read, so they were not checked".into(),
-        mend: "grant DescribeConfigs on it".into(),
-    }
-}
-
 /// What a copy of the largest input record needs.
 fn limit<'a>(inputs: impl Iterator<Item = &'a TopicSettings>) -> i64 {
     inputs.filter_map(|s| s.max_message_bytes).max().unwrap_or(0).max(DEFAULT_MAX_BYTES) + HEADROOM
@@ -242,105 +212,12 @@ impl Plan {
     }
 }
 
-/// Judges topics that exist (pure).
-fn findings(
-    owned: &[OwnedTopic],
-    infos: &[TopicInfo],
-    settings: &BTreeMap<String, TopicSettings>,
-    brokers: usize,
-    max_bytes: i64,
-    bootstrap: &str,
-) -> Vec<Finding> {
-    let mut found = Vec::new();
-    if brokers == 1 {
-        found.push(Finding {
-            level: Level::Warn,
-            topic: String::new(),
-            text: "the cluster has one broker: what it acknowledges is lost with its disk".into(),
-            mend: "use at least three brokers where conversions count".into(),
-        });
-    }
-    for topic in owned {
-        let Some(info) = infos.iter().find(|i| i.name == topic.name) else { continue };
-        let set = |key: &str, value: &str| {
-            format!(
-                "kafka-configs.sh --bootstrap-server {bootstrap} --alter --entity-type topics --entity-name {} \
-                 --add-config {key}={value}",
-                topic.name
-            )
-        };
-        let mut add = |level, text: String, mend| {
-            found.push(Finding { level, topic: topic.name.clone(), text, mend });
-        };
-        if topic.single && info.partitions != 1 {
-            let text = format!("{} partitions instead of one: parked work may overtake itself", info.partitions);
-            add(Level::Warn, text, "recreate it with one partition while it is empty".into());
-        }
-        if brokers > 1 && info.replication < 2 {
-            let text = format!("{} replica on {brokers} brokers", info.replication);
-            add(Level::Refuse, text, "kafka-reassign-partitions.sh to at least two replicas".into());
-        }
-        let Some(settings) = settings.get(&topic.name) else { continue };
-        if settings.cleanup_policy != "delete" {
-            let text = format!("cleanup.policy is {}: copies with one key would vanish", settings.cleanup_policy);
-            add(Level::Refuse, text, set("cleanup.policy", "delete"));
-        }
-        if settings.retention_ms.is_some_and(|ms| (0..RETENTION_MS).contains(&ms)) {
-            let text = format!("retention.ms is {}: less than 30 days", settings.retention_ms.unwrap_or(0));
-            add(Level::Warn, text, set("retention.ms", &RETENTION_MS.to_string()));
-        }
-        if let Some(max) = settings.max_message_bytes.filter(|max| *max < max_bytes) {
-            let text = format!("max.message.bytes is {max}: a copy of the largest input record needs {max_bytes}");
-            // A dead letter that is refused by size keeps its hash; nothing is lost silently, so nothing is refused.
-            add(Level::Warn, text, set("max.message.bytes", &max_bytes.to_string()));
-        }
-        if let Some(insync) = settings.min_insync_replicas.filter(|n| brokers > 1 && *n < 2) {
-            let text = format!("min.insync.replicas is {insync}: one broker's loss could lose acknowledged copies");
-            add(Level::Refuse, text, set("min.insync.replicas", "2"));
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn owned(name: &str, single: bool) -> OwnedTopic {
         OwnedTopic { name: name.into(), partitions: 3, single }
-    }
-
-    fn judged(info: (i32, usize), settings: (&str, i64, i64, i64), brokers: usize) -> Vec<(Level, String)> {
-        let infos = [TopicInfo { name: "t".into(), partitions: info.0, replication: info.1 }];
-        let settings = TopicSettings {
-            cleanup_policy: settings.0.into(),
-            retention_ms: Some(settings.1),
-            max_message_bytes: Some(settings.2),
-            min_insync_replicas: Some(settings.3),
-        };
-        let settings = BTreeMap::from([("t".to_owned(), settings)]);
-        let found = findings(&[owned("t", true)], &infos, &settings, brokers, 1000, "b:1");
-        assert!(found.iter().all(|f| !f.mend.is_empty()));
-        found.into_iter().map(|f| (f.level, f.text)).collect()
-    }
-
-    #[test]
-    fn a_topic_that_is_set_right_has_no_findings() {
-        assert_eq!(judged((1, 3), ("delete", RETENTION_MS, 1000, 2), 3), []);
-        assert_eq!(judged((1, 3), ("delete", -1, 1000, 2), 3), []);
-    }
-
-    #[test]
-    fn what_could_lose_copies_refuses_the_start_and_the_rest_warns() {
-        let level = |found: Vec<(Level, String)>| found.iter().map(|f| f.0).collect::<Vec<_>>();
-        assert_eq!(level(judged((1, 3), ("compact,delete", -1, 1000, 2), 3)), [Level::Refuse]);
-        assert_eq!(level(judged((1, 1), ("delete", -1, 1000, 2), 3)), [Level::Refuse]);
-        assert_eq!(level(judged((1, 3), ("delete", -1, 1000, 1), 3)), [Level::Refuse]);
-        assert_eq!(level(judged((1, 3), ("delete", -1, 999, 2), 3)), [Level::Warn]);
-        assert_eq!(level(judged((1, 3), ("delete", 1000, 1000, 2), 3)), [Level::Warn]);
-        assert_eq!(level(judged((2, 3), ("delete", -1, 1000, 2), 3)), [Level::Warn]);
-        let one = judged((1, 1), ("delete", -1, 1000, 1), 1);
-        assert!(one.len() == 1 && one[0].0 == Level::Warn && one[0].1.contains("one broker"), "{one:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::value::origin_tag;
 use super::*;
 
 const ORIGIN: &str = "conversions:3:17";

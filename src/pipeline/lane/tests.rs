@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::answers::PERMANENT_RUN;
 use super::*;
 use crate::error::{Fault, Outcome};
 use crate::pipeline::claim::Value;

@@ -21,10 +21,10 @@ use super::server::{Server, answer};
 use crate::embedded::broker::Broker;
 use crate::embedded::store::Store;
 use crate::error::Reason;
+use crate::kafka;
 use crate::kafka::consumer::{Assignment, End, Ticket};
 use crate::kafka::producer::Producer;
 use crate::kafka::record::Record;
-use crate::kafka::{self, StartFrom};
 use crate::metrics::{Metrics, Setup};
 use crate::pipeline::claim::{Key, Value};
 use crate::pipeline::config::{Account, Intake};
@@ -191,21 +191,12 @@ impl Alone {
 
 fn kafka(brokers: &str) -> kafka::Config {
     kafka::Config {
-        brokers: brokers.into(),
         embedded: true,
-        group: "g".into(),
         input: vec!["in".into()],
-        start_from: StartFrom::Earliest,
-        retry_prefix: "postback.retry".into(),
-        parked_prefix: "postback.parked".into(),
         dead_letter: DEAD.into(),
-        results: "postback.results".into(),
-        result_topics: Vec::new(),
         receipts: RECEIPTS.into(),
-        create_topics: true,
         partitions: 1,
-        replication: 0,
-        properties: BTreeMap::new(),
+        ..kafka::Config::stub(brokers, &[])
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::Outcome;
 use crate::kafka::consumer::*;
 use crate::kafka::record::Record;
 use crate::kafka::topics::Cluster;
-use crate::kafka::{Config, StartFrom, settings};
+use crate::kafka::{Config, settings};
 
 pub(super) const GROUP: &str = "g";
 
@@ -122,23 +122,7 @@ impl Mock {
 
 pub(super) fn config(brokers: &str) -> Config {
     let quick = [("heartbeat.interval.ms", "300"), ("session.timeout.ms", "10000")];
-    Config {
-        brokers: brokers.to_owned(),
-        embedded: false,
-        group: GROUP.into(),
-        input: vec!["conversions".into()],
-        start_from: StartFrom::Earliest,
-        retry_prefix: "postback.retry".into(),
-        parked_prefix: "postback.parked".into(),
-        dead_letter: "postback.dlt".into(),
-        results: "postback.results".into(),
-        result_topics: Vec::new(),
-        receipts: String::new(),
-        create_topics: true,
-        partitions: 3,
-        replication: 0,
-        properties: quick.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-    }
+    Config { group: GROUP.into(), ..Config::stub(brokers, &quick) }
 }
 
 pub(super) fn produce(brokers: &str, topic: &str, partition: i32, count: usize) {
