@@ -20,7 +20,8 @@ pub fn replica_id() -> String {
 /// The start is refused where it cannot be raised so far.
 pub fn allow_open_files(config: &Config) -> Result<(), Exit> {
     let requests: usize = config.accounts.values().map(|a| a.limits.concurrency).sum();
-    let needed = requests as u64 + OTHER_FILES;
+    // One more per account: the timer of its rate.
+    let needed = (requests + config.accounts.len()) as u64 + OTHER_FILES;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls only read and write the struct they are given.
     let allowed = unsafe {

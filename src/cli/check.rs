@@ -19,8 +19,8 @@ use crate::kafka::{parking_topic, tier_topic};
   postback check --config postback.toml --connect
 
 --connect looks at what the configuration names, and creates nothing: Kafka's topics and their settings, the version,
-policy and memory of Redis, dedupe.window against the topics' retention, and each account's host by DNS and TLS (an https
-host gets one HEAD request for / without credentials, an http host a connection alone). Each finding says what mends it.
+policy and memory of Redis, dedupe.window against the topics' retention, and each account's host by DNS and TLS
+(a connection alone: not a byte of HTTP goes out). Each finding says what mends it.
 
 Exit code: 0 where `postback run` would start with this configuration, 2 where it would not or an account would halt. What
 `postback run` would wait for, such as a Kafka or Redis that does not answer, is a warning.")]

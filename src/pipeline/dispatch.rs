@@ -1,47 +1,61 @@
 //! Request, HTTP, verdict: the only place that talks to a platform.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::error::Error as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, ClientBuilder, Method, Url};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::{Method, Uri};
+use http_body_util::Full;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use url::Url;
 
 use crate::error::{Answer, DeliveryError};
-use crate::pipeline::address::private;
 use crate::pipeline::config::Account;
+use crate::pipeline::http::{Answered, Connections, Connector, Failure, PrivateAddress, addresses};
 use crate::senders::{Context, Credential, Prepared, Receipt, Request};
-
-/// A postback's answer is read to at most this; more is no answer.
-const MAX_BODY: usize = 64 * 1024;
-/// Below the keep-alive of common servers, so that a request seldom meets a connection that is being closed.
-const IDLE: Duration = Duration::from_secs(15);
 
 /// One account's HTTP.
 pub struct Dispatcher {
     account: Arc<Account>,
-    client: Client,
+    /// One per base URL; nothing is shared with other accounts.
+    connections: Vec<Connections>,
     /// Which of the base URLs is in use: the next one after a connection failed.
     base: Cell<usize>,
-    urls: RefCell<HashMap<(usize, String), Url>>,
+    /// Few: one per base URL and path in use.
+    targets: RefCell<Vec<Arc<Target>>>,
+}
+
+/// Where a request goes.
+struct Target {
+    base: usize,
+    /// As the sender gave it.
+    path: String,
+    /// Scheme, host and port.
+    origin: Uri,
+    /// Path and query.
+    uri: Uri,
+    host: HeaderValue,
 }
 
 impl Dispatcher {
-    /// A client of its own: nothing is shared with other accounts.
+    /// With connections of its own, none of them made.
     ///
     /// # Errors
     /// TLS could not be set up.
     pub fn new(account: Arc<Account>) -> Result<Self, String> {
-        let client = client(&account)
-            .build()
-            .map_err(|e| format!("accounts.{}: the HTTP client cannot be built: {}", account.name, innermost(&e)))?;
-        Ok(Self { account, client, base: Cell::new(0), urls: RefCell::default() })
+        let connector = Connector::new(account.allow_private)
+            .map_err(|e| format!("accounts.{}: TLS cannot be set up: {e}", account.name))?;
+        Ok(Self::over(account, &connector))
+    }
+
+    fn over(account: Arc<Account>, connector: &Connector) -> Self {
+        let limits = &account.limits;
+        // Before the whole time is over: a connection that is not made in time has carried nothing, and says so.
+        let connect = limits.connect_timeout.min(limits.timeout.mul_f64(0.9));
+        let connections = account.base_urls.iter().map(|_| Connections::new(connector.clone(), connect)).collect();
+        Self { account, connections, base: Cell::new(0), targets: RefCell::default() }
     }
 
     /// One attempt: sign, send, judge.
@@ -52,8 +66,8 @@ impl Dispatcher {
         let sender = &self.account.sender;
         let request = request(&self.account, item, now_ms)?;
         let base = self.base.get();
-        let response = match self.send(request, base).await {
-            Ok(response) => response,
+        let Answered { head, body } = match self.send(request, base).await {
+            Ok(answered) => answered,
             Err(error) => {
                 // Those that were under way together go on to the next one together.
                 if matches!(&error, DeliveryError::Retry(_)) && self.base.get() == base {
@@ -62,23 +76,23 @@ impl Dispatcher {
                 return Err(error);
             }
         };
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let body = match read(response).await {
+        let status = head.status.as_u16();
+        let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
+        let body = match body {
             Ok(body) => body,
             // The status alone tells what became of it.
             Err(_) if !(200..300).contains(&status) => Vec::new(),
             Err(why) => return Err(ambiguous(Some(status), why)),
         };
-        let mut verdicts = sender.verdict(1, status, retry_after.as_deref(), &body, now_ms);
+        let mut verdicts = sender.verdict(1, status, retry_after, &body, now_ms);
         match verdicts.pop() {
             Some(verdict) => verdict,
             None => Err(ambiguous(Some(status), "the answer says nothing of this event")),
         }
     }
 
-    /// Connects to one of the base URLs as an attempt would, and tells nobody anything: to `https` with the same TLS, by
-    /// a HEAD request for `/` without credentials, to `http` without a byte.
+    /// Connects to one of the base URLs as an attempt would, with TLS where it is `https`; not a byte of HTTP goes out,
+    /// and nobody is told anything.
     ///
     /// # Errors
     /// `Halt` where an attempt would halt the account, `Retry` where it would be tried again.
@@ -103,24 +117,26 @@ impl Dispatcher {
                 Err(_) => Err(DeliveryError::Retry(unsent("no connection in time"))),
             };
         }
-        let root = url.join("/").map_err(|_| broken())?;
-        match self.client.head(root).send().await.map_err(|error| failure(&error)) {
-            // Whatever came of it after the handshake is no matter of TLS.
-            Ok(_) | Err(DeliveryError::Ambiguous(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+        let target = target(&url, base, String::new()).ok_or_else(broken)?;
+        self.connections[base].probe(&target.origin).await.map_err(|failure| refused(&failure))
     }
 
-    async fn send(&self, request: Request, base: usize) -> Result<reqwest::Response, DeliveryError> {
+    /// Closes connections that nobody used for a while.
+    pub fn sweep(&self) {
+        self.connections.iter().for_each(Connections::sweep);
+    }
+
+    async fn send(&self, request: Request, base: usize) -> Result<Answered, DeliveryError> {
         let broken = |what: &str| {
-            DeliveryError::Halt(Answer {
-                detail: format!("{what} of account {} cannot be put into a request", self.account.name),
-                ..Answer::default()
-            })
+            let detail = format!("{what} of account {} cannot be put into a request", self.account.name);
+            DeliveryError::Halt(unsent(&detail))
         };
-        let url = self.url(&request.path, base).ok_or_else(|| broken("base_url or path"))?;
-        let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| broken("method"))?;
-        let mut http = reqwest::Request::new(method, url);
+        let target = self.target(&request.path, base).ok_or_else(|| broken("base_url or path"))?;
+        let mut http = http::Request::new(Full::<Bytes>::new(request.body));
+        *http.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|_| broken("method"))?;
+        *http.uri_mut() = target.uri.clone();
+        let headers = http.headers_mut();
+        headers.reserve(request.headers.len() + 3);
         for (name, value) in request.headers {
             let name = if name.eq_ignore_ascii_case("content-type") {
                 CONTENT_TYPE
@@ -128,35 +144,36 @@ impl Dispatcher {
                 HeaderName::from_bytes(name.as_bytes()).map_err(|_| broken(name))?
             };
             let value = HeaderValue::try_from(value).map_err(|_| broken(name.as_str()))?;
-            http.headers_mut().insert(name, value);
+            headers.insert(name, value);
         }
-        *http.body_mut() = Some(request.body.into());
-        self.client.execute(http).await.map_err(|error| failure(&error))
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("postback/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(HOST, target.host.clone());
+        let exchange = self.connections[base].exchange(&target.origin, http, self.account.limits.timeout);
+        exchange.await.map_err(|failure| refused(&failure))
     }
 
-    fn url(&self, path: &str, base: usize) -> Option<Url> {
-        if let Some(url) = self.urls.borrow().get(&(base, path.to_owned())) {
-            return Some(url.clone());
+    fn target(&self, path: &str, base: usize) -> Option<Arc<Target>> {
+        if let Some(known) = self.targets.borrow().iter().find(|t| t.base == base && t.path == path) {
+            return Some(known.clone());
         }
-        let url = url(&self.account, base, path)?;
-        self.urls.borrow_mut().insert((base, path.to_owned()), url.clone());
-        Some(url)
+        let target = Arc::new(target(&url(&self.account, base, path)?, base, path.to_owned())?);
+        self.targets.borrow_mut().push(target.clone());
+        Some(target)
     }
 }
 
-/// Redirects, ambient proxies and private addresses are off; so are cookies and compression, which are no features here.
-fn client(account: &Account) -> ClientBuilder {
-    Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(account.limits.timeout)
-        // Before the whole time is over: a connection that is not made in time has carried nothing, and says so.
-        .connect_timeout(account.limits.connect_timeout.min(account.limits.timeout.mul_f64(0.9)))
-        .pool_max_idle_per_host(account.limits.concurrency)
-        .pool_idle_timeout(IDLE)
-        .tcp_nodelay(true)
-        .user_agent(concat!("postback/", env!("CARGO_PKG_VERSION")))
-        .dns_resolver(Arc::new(Resolver { allow_private: account.allow_private }))
+fn target(url: &Url, base: usize, path: String) -> Option<Target> {
+    let (scheme, host) = (url.scheme(), url.host_str()?);
+    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
+    Some(Target {
+        base,
+        path,
+        origin: format!("{scheme}://{host}/").parse().ok()?,
+        uri: format!("{}{query}", url.path()).parse().ok()?,
+        host: HeaderValue::try_from(host).ok()?,
+    })
 }
 
 /// The request of one event at this moment, signed.
@@ -165,28 +182,16 @@ fn client(account: &Account) -> ClientBuilder {
 /// `Halt`: no credential holds.
 pub fn request(account: &Account, item: &Prepared, now_ms: i64) -> Result<Request, DeliveryError> {
     let credential = Credential::in_force(&account.credentials, now_ms);
-    account.sender.request(&[item], &Context { now_ms, credential }).map_err(|fault| {
-        DeliveryError::Halt(Answer { detail: format!("{}: {}", fault.field, fault.detail), ..Answer::default() })
-    })
+    account
+        .sender
+        .request(&[item], &Context { now_ms, credential })
+        .map_err(|fault| DeliveryError::Halt(unsent(&format!("{}: {}", fault.field, fault.detail))))
 }
 
 /// Where an account's request goes: one of its base URLs, then its own path or the platform's.
 pub fn url(account: &Account, base: usize, path: &str) -> Option<Url> {
     let path = account.path.as_deref().unwrap_or(path);
     Url::parse(&format!("{}{path}", account.base_urls.get(base)?)).ok()
-}
-
-async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, &'static str> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_BODY => return Err("the answer is longer than 64 KiB"),
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) if error.is_timeout() => return Err("the answer did not end in time"),
-            Err(_) => return Err("the answer broke off"),
-        }
-    }
 }
 
 fn unsent(detail: &str) -> Answer {
@@ -203,22 +208,17 @@ fn ambiguous(status: Option<u16>, why: &str) -> DeliveryError {
     DeliveryError::Ambiguous(Answer { status, detail: why.to_owned(), sent: true, ..Answer::default() })
 }
 
-/// The class of a request that got no answer (SPEC 0.2). Texts are ours: an HTTP error prints the URL.
-fn failure(error: &reqwest::Error) -> DeliveryError {
-    if let Some(cause) = find_cause(error) {
-        return match cause {
-            Cause::Private => private_host(),
-            Cause::Certificate => DeliveryError::Halt(unsent("the host's TLS certificate is not valid for it")),
-        };
+/// The class of a request that got no answer (SPEC 0.2). Texts are ours: what a library says may hold an address.
+fn refused(failure: &Failure) -> DeliveryError {
+    match failure {
+        Failure::Connect(error) => match find_cause(&**error) {
+            Some(Cause::Private) => private_host(),
+            Some(Cause::Certificate) => DeliveryError::Halt(unsent("the host's TLS certificate is not valid for it")),
+            None => DeliveryError::Retry(unsent("no connection")),
+        },
+        Failure::ConnectTimeout | Failure::Unsent => DeliveryError::Retry(unsent(&failure.to_string())),
+        Failure::Timeout | Failure::Broken => ambiguous(None, &failure.to_string()),
     }
-    if error.is_connect() {
-        let what = if error.is_timeout() { "no connection in time" } else { "no connection" };
-        return DeliveryError::Retry(unsent(what));
-    }
-    if error.is_builder() {
-        return DeliveryError::Halt(unsent("the request cannot be built"));
-    }
-    ambiguous(None, if error.is_timeout() { "no answer in time" } else { "the connection broke before an answer" })
 }
 
 enum Cause {
@@ -226,8 +226,8 @@ enum Cause {
     Certificate,
 }
 
-fn find_cause(error: &reqwest::Error) -> Option<Cause> {
-    let mut next = error.source();
+fn find_cause(error: &(dyn std::error::Error + 'static)) -> Option<Cause> {
+    let mut next = Some(error);
     while let Some(cause) = next {
         if cause.is::<PrivateAddress>() {
             return Some(Cause::Private);
@@ -243,54 +243,6 @@ fn find_cause(error: &reqwest::Error) -> Option<Cause> {
         };
     }
     None
-}
-
-fn innermost(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = cause.to_string();
-        next = cause.source();
-    }
-    text
-}
-
-/// The resolved address is what is checked: a name may point anywhere, and elsewhere tomorrow.
-struct Resolver {
-    allow_private: bool,
-}
-
-/// The host resolves to an address that the account may not reach.
-#[derive(Debug, thiserror::Error)]
-#[error("the host resolves to a private address")]
-struct PrivateAddress;
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
-        Box::pin(async move {
-            let found = addresses(name.as_str(), 0, allow_private).await?;
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// One private address among public ones refuses them all: which one is taken is not ours to say.
-fn reachable(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<SocketAddr>, PrivateAddress> {
-    if !allow_private && found.iter().any(|a| private(a.ip()).is_some()) {
-        return Err(PrivateAddress);
-    }
-    Ok(found)
-}
-
-/// Where a name leads; refused as a whole where any of it is private and that is not allowed.
-async fn addresses(
-    host: &str,
-    port: u16,
-    allow_private: bool,
-) -> Result<Vec<SocketAddr>, Box<dyn std::error::Error + Send + Sync>> {
-    let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
-    Ok(reachable(found, allow_private)?)
 }
 
 #[cfg(test)]

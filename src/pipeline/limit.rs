@@ -15,6 +15,7 @@ use rand::Rng;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::pipeline::fine_timer::FineTimer;
 use crate::redis::batcher::{Batcher, StoreError};
 use crate::redis::health::Health;
 use crate::redis::scripts::Script;
@@ -23,7 +24,7 @@ use crate::redis::scripts::Script;
 const AHEAD: Duration = Duration::from_millis(100);
 /// A slot missed by more is given up, and so are the slots of a reply that took so much longer than the fastest.
 const TOLERANCE: Duration = Duration::from_millis(50);
-/// Between a reply and the next reservation.
+/// From one reservation to the next, which also waits for the reply: at most a thousand a second.
 const GAP: Duration = Duration::from_millis(1);
 
 /// One lane's way to its bucket.
@@ -136,7 +137,8 @@ impl Limiter {
     /// Reserves for those who wait, for ever.
     pub async fn run(self: Rc<Self>) {
         let mut fallback = Instant::now();
-        let mut answered: Option<Instant> = None;
+        let mut timer = FineTimer::new();
+        let mut next = fallback;
         loop {
             let waiting = {
                 let mut waiting = self.waiting.borrow_mut();
@@ -147,10 +149,9 @@ impl Limiter {
                 self.wake.notified().await;
                 continue;
             }
-            // Slept only where somebody waits: a timer that nobody needs costs a turn of the thread per event.
-            let gap = answered.map_or(Duration::ZERO, |at| GAP.saturating_sub(at.elapsed()));
-            if !gap.is_zero() {
-                sleep(gap).await;
+            // Waited for only where somebody waits for a slot: a timer that nobody needs costs a turn of the thread.
+            if next > Instant::now() {
+                timer.until(next).await;
                 continue;
             }
             let kept_back = self.kept_back();
@@ -160,6 +161,7 @@ impl Limiter {
             }
             let n = waiting.min(AHEAD.as_micros() as u64 / self.interval_us).max(1);
             let sent = Instant::now();
+            next = sent + GAP;
             // Without Redis a lane that delivers all the same does not wait for a command to time out.
             let answer = if self.deliver && !self.health.is_up() {
                 Err(StoreError::Unavailable(String::new()))
@@ -192,7 +194,6 @@ impl Limiter {
                 }
                 Err(_) => sleep(Duration::from_millis(200)).await,
             }
-            answered = Some(Instant::now());
         }
     }
 

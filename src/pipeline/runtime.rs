@@ -152,6 +152,7 @@ impl Floor {
         // A task that ends takes its thread with it, and that the process: a lane that is dead and looks alive would
         // hold its partitions for ever.
         let mut tasks = JoinSet::new();
+        let mut lanes = Vec::new();
         tasks.spawn_local(work);
         for Seat { handle, inbox, dispatcher } in seats {
             let limits = &handle.account.limits;
@@ -173,12 +174,15 @@ impl Floor {
             tasks.spawn_local(limiter.clone().run());
             // All futures of a lane share its task: with a budget, what came back together would go out in pieces. It
             // ends its turn by itself, since every walk waits for another task.
-            tasks.spawn_local(unconstrained(Lane::new(handle, desk.clone(), dispatcher, limiter).run(inbox)));
+            let lane = Lane::new(handle, desk.clone(), dispatcher, limiter);
+            lanes.push(lane.clone());
+            tasks.spawn_local(unconstrained(lane.run(inbox)));
         }
         let pending = dedupe.clone();
         tasks.spawn_local(async move {
             loop {
                 sleep(Duration::from_secs(1)).await;
+                lanes.iter().for_each(|lane| lane.dispatcher.sweep());
                 let _ = pending.write_pending().await;
             }
         });

@@ -3,11 +3,12 @@
 mod tls;
 
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::*;
 use crate::error::Class;
+use crate::pipeline::http::{MAX_BODY, reachable};
 use crate::pipeline::stub::prepared;
 use crate::pipeline::stub::server::{self, Server, answer};
 
@@ -93,14 +94,6 @@ async fn a_redirect_is_not_followed_and_halts() {
         assert_eq!(end(attempt(&dispatcher(&server)).await), (Class::Halt, code, true), "{status}");
     }
     assert_eq!(target.connections(), 0);
-}
-
-#[test]
-fn proxies_of_the_environment_are_ignored() {
-    let proxied = |builder: ClientBuilder| format!("{:?}", builder.build().unwrap()).contains("prox");
-    let account = account(&[nobody()]);
-    assert!(proxied(Client::builder()), "a client shows that it heeds the environment");
-    assert!(!proxied(client(&account)));
 }
 
 #[tokio::test]

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use reqwest::Certificate;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::*;
+use crate::pipeline::http;
 use server::read_request;
 
 fn fixture(name: &str) -> std::path::PathBuf {
@@ -37,9 +37,9 @@ fn showing(certificate: &str) -> (Server, Arc<Mutex<Vec<String>>>) {
 fn at(server: &Server, trusting: Option<&str>) -> Dispatcher {
     let account = Arc::new(account(&[format!("https://localhost:{}", server.port)]));
     let Some(root) = trusting else { return Dispatcher::new(account).unwrap() };
-    let root = Certificate::from_pem(&std::fs::read(fixture(root)).unwrap()).unwrap();
-    let client = client(&account).tls_certs_only([root]).build().unwrap();
-    Dispatcher { account, client, base: Cell::new(0), urls: RefCell::default() }
+    let root = CertificateDer::from_pem_file(fixture(root)).unwrap();
+    let connector = http::trusting(root, account.allow_private);
+    Dispatcher::over(account, &connector)
 }
 
 #[tokio::test]

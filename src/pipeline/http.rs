@@ -1,0 +1,305 @@
+//! Connections to one host: made, kept, and one request at a time on each.
+//!
+//! A connection belongs to the walk that uses it and is turned by that walk's own future, on its own thread: no task
+//! beside it, no wake between threads. What this owes the platform is exact: a request that never reached a connection
+//! says so, and one that may have is never sent again here.
+
+mod connect;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{self, SendRequest};
+use tokio::time::{Instant, Sleep, timeout};
+
+use connect::Stream;
+pub use connect::{Connector, PrivateAddress, addresses};
+#[cfg(test)]
+pub use connect::{reachable, trusting};
+
+/// An answer is read to at most this; more is no answer.
+pub const MAX_BODY: usize = 64 * 1024;
+/// Below the keep-alive of common servers, so that a request seldom meets a connection that is being closed.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// No connection; not a byte of the request went out.
+    #[error("no connection")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No connection in time; not a byte of the request went out.
+    #[error("no connection in time")]
+    ConnectTimeout,
+    /// The connection ended before the request was given to it; not a byte went out.
+    #[error("the connection closed before the request")]
+    Unsent,
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The connection broke before an answer.
+    #[error("the connection broke before an answer")]
+    Broken,
+}
+
+/// The head of an answer, and its body as far as it came.
+pub struct Answered {
+    /// Status and headers.
+    pub head: http::response::Parts,
+    /// The whole body, or why there is none.
+    pub body: Result<Vec<u8>, &'static str>,
+}
+
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    io: http1::Connection<Stream, Full<Bytes>>,
+    /// `io` has ended and must not be turned again.
+    ended: bool,
+    idle_since: Instant,
+}
+
+/// The connections of one account to one of its base URLs.
+pub struct Connections {
+    connector: Connector,
+    connect_timeout: Duration,
+    /// The one used last is at the back, and is used next.
+    kept: RefCell<VecDeque<Box<Connection>>>,
+}
+
+impl Connections {
+    /// None yet. `connect_timeout` covers the name, TCP and TLS.
+    pub fn new(connector: Connector, connect_timeout: Duration) -> Self {
+        Self { connector, connect_timeout, kept: RefCell::default() }
+    }
+
+    /// One request, with `Host` and a URI in origin form; `to`: scheme, host and port. All of it within `limit`.
+    ///
+    /// # Errors
+    /// [`Failure`], exact about whether a byte may have gone out.
+    pub async fn exchange(
+        &self,
+        to: &Uri,
+        request: Request<Full<Bytes>>,
+        limit: Duration,
+    ) -> Result<Answered, Failure> {
+        let mut deadline = pin!(tokio::time::sleep(limit));
+        let mut request = request;
+        loop {
+            let (mut connection, kept) = match self.take().await {
+                Some(connection) => (connection, true),
+                None => {
+                    let made = before(deadline.as_mut(), self.connect(to)).await;
+                    (made.ok_or(Failure::ConnectTimeout)??, false)
+                }
+            };
+            let sent = before(deadline.as_mut(), connection.send(request)).await.ok_or(Failure::Timeout)?;
+            match sent {
+                Ok(response) => {
+                    let (head, incoming) = response.into_parts();
+                    let read = before(deadline.as_mut(), connection.read(incoming)).await;
+                    let body = read.unwrap_or(Err("the answer did not end in time"));
+                    if body.is_ok() {
+                        self.keep(connection);
+                    }
+                    return Ok(Answered { head, body });
+                }
+                // A kept connection that had closed gives the request back: the next one may take it.
+                Err(mut error) => match error.take_message() {
+                    Some(back) if kept => request = back,
+                    Some(_) => return Err(Failure::Unsent),
+                    None => return Err(Failure::Broken),
+                },
+            }
+        }
+    }
+
+    /// Connects as an exchange would, with TLS where the scheme says so, and sends nothing.
+    ///
+    /// # Errors
+    /// [`Failure::Connect`], [`Failure::ConnectTimeout`].
+    pub async fn probe(&self, to: &Uri) -> Result<(), Failure> {
+        self.connect(to).await.map(drop)
+    }
+
+    /// Closes what has been idle for too long.
+    pub fn sweep(&self) {
+        let mut kept = self.kept.borrow_mut();
+        let old = kept.iter().take_while(|c| c.idle_since.elapsed() >= IDLE).count();
+        drop(kept.drain(..old).collect::<Vec<_>>());
+    }
+
+    async fn connect(&self, to: &Uri) -> Result<Box<Connection>, Failure> {
+        let connecting = async {
+            let stream = self.connector.connect(to).await.map_err(Failure::Connect)?;
+            let (sender, io) = http1::handshake(stream).await.map_err(|e| Failure::Connect(e.into()))?;
+            Ok(Box::new(Connection { sender, io, ended: false, idle_since: Instant::now() }))
+        };
+        timeout(self.connect_timeout, connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
+    }
+
+    /// The kept connection used last, as far as one is still open.
+    async fn take(&self) -> Option<Box<Connection>> {
+        loop {
+            let mut connection = self.kept.borrow_mut().pop_back()?;
+            if connection.idle_since.elapsed() < IDLE && connection.is_open().await {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn keep(&self, mut connection: Box<Connection>) {
+        // Its waker is that of a walk that goes on without it, and would keep that walk's memory.
+        connection.turn(&mut Context::from_waker(Waker::noop()));
+        if !connection.ended {
+            connection.idle_since = Instant::now();
+            self.kept.borrow_mut().push_back(connection);
+        }
+    }
+}
+
+impl Connection {
+    /// Lets the connection write and read what it can. What it finds is told to the request under way.
+    fn turn(&mut self, cx: &mut Context<'_>) {
+        if !self.ended && Pin::new(&mut self.io).poll(cx).is_ready() {
+            self.ended = true;
+        }
+    }
+
+    /// Whether a request may be given to it, as far as is known without waiting.
+    async fn is_open(&mut self) -> bool {
+        poll_fn(|cx| {
+            self.turn(cx);
+            let ready = !self.ended && matches!(self.sender.poll_ready(&mut noop()), Poll::Ready(Ok(())));
+            Poll::Ready(ready)
+        })
+        .await
+    }
+
+    async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        // Only a turn of this connection can bring the answer, and that is woken: a waker of the answer's own would
+        // only turn the walk once more.
+        poll_fn(|cx| {
+            if !self.ended && Pin::new(&mut self.io).poll(cx).is_ready() {
+                self.ended = true;
+            }
+            answer.as_mut().poll(&mut noop())
+        })
+        .await
+    }
+
+    async fn read(&mut self, mut incoming: Incoming) -> Result<Vec<u8>, &'static str> {
+        let mut body = Vec::new();
+        poll_fn(|cx| {
+            loop {
+                self.turn(cx);
+                match Pin::new(&mut incoming).poll_frame(&mut noop()) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(None) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Some(Err(_))) => return Poll::Ready(Err("the answer broke off")),
+                    Poll::Ready(Some(Ok(frame))) => {
+                        let data = frame.into_data().unwrap_or_default();
+                        if body.len() + data.len() > MAX_BODY {
+                            return Poll::Ready(Err("the answer is longer than 64 KiB"));
+                        }
+                        body.extend_from_slice(&data);
+                    }
+                }
+            }
+        })
+        .await?;
+        Ok(body)
+    }
+}
+
+fn noop() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+/// `None`: the deadline came first.
+async fn before<T>(deadline: Pin<&mut Sleep>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = deadline => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::HOST;
+
+    use super::*;
+    use crate::pipeline::stub::server::{Server, answer};
+
+    fn connections() -> Connections {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Connections::new(Connector::new(true).unwrap(), Duration::from_secs(20))
+    }
+
+    async fn exchange(connections: &Connections, server: &Server) -> Result<Answered, Failure> {
+        let request = Request::post("/").header(HOST, "h").body(Full::from("x")).unwrap();
+        connections.exchange(&server.url().parse().unwrap(), request, Duration::from_secs(20)).await
+    }
+
+    fn age(connections: &Connections, by: Duration) {
+        connections.kept.borrow_mut().iter_mut().for_each(|c| c.idle_since -= by);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_idle_for_too_long_is_not_used_again() {
+        let server = Server::answering(answer("200 OK", "ok"));
+        let connections = connections();
+        for (idle, made) in [(Duration::ZERO, 1), (IDLE - Duration::from_secs(5), 1), (IDLE, 2), (Duration::ZERO, 2)] {
+            age(&connections, idle);
+            assert_eq!(exchange(&connections, &server).await.unwrap().body.as_deref(), Ok(&b"ok"[..]));
+            assert_eq!(server.connections(), made, "after {idle:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sweep_closes_what_was_idle_for_too_long_and_nothing_else() {
+        let (sender, closed) = std::sync::mpsc::channel();
+        let server = Server::start(move |mut connection| {
+            connection.request();
+            connection.say(&answer("200 OK", "ok"));
+            connection.drain();
+            sender.send(()).unwrap();
+        });
+        let connections = connections();
+        exchange(&connections, &server).await.unwrap();
+        connections.sweep();
+        assert_eq!(connections.kept.borrow().len(), 1);
+        age(&connections, IDLE);
+        connections.sweep();
+        assert_eq!(connections.kept.borrow().len(), 0);
+        let closed = tokio::task::spawn_blocking(move || closed.recv_timeout(Duration::from_secs(20)));
+        closed.await.unwrap().expect("its other end is told");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_announces_its_end_is_the_connections_last() {
+        let server = Server::start(|mut connection| {
+            connection.request();
+            connection.say(&answer("200 OK\r\nconnection: close", "ok"));
+            connection.drain();
+        });
+        let connections = connections();
+        for made in 1..=3 {
+            exchange(&connections, &server).await.unwrap();
+            assert_eq!((connections.kept.borrow().len(), server.connections()), (0, made));
+        }
+    }
+}
