@@ -87,7 +87,7 @@ pub fn owned(key: &str) -> Option<&'static str> {
 /// # Errors
 /// As [`check`].
 pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
-    consumer(config, &config.group, "4096", "10000")
+    consumer(config, &config.group, "2048", "10000")
 }
 
 /// The consumer of tiers and parking. New parking topics are found by pattern within two refreshes.
@@ -95,7 +95,7 @@ pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
 /// # Errors
 /// As [`check`].
 pub fn waiting(config: &Config) -> Result<ClientConfig, SettingsError> {
-    consumer(config, &waiting_group(config), "2048", "5000")
+    consumer(config, &waiting_group(config), "1024", "5000")
 }
 
 /// The group of tiers and parking.
@@ -249,7 +249,7 @@ mod tests {
             ("enable.auto.commit", "true"),
             ("auto.offset.reset", "error"),
             ("partition.assignment.strategy", "cooperative-sticky"),
-            ("queued.max.messages.kbytes", "4096"),
+            ("queued.max.messages.kbytes", "2048"),
             ("fetch.queue.backoff.ms", "5"),
             ("group.id", "postback"),
         ] {
@@ -257,7 +257,7 @@ mod tests {
         }
         let waiting = waiting(&config(&[])).unwrap();
         assert_eq!(waiting.get("group.id"), Some("postback.wait"));
-        assert_eq!(waiting.get("queued.max.messages.kbytes"), Some("2048"));
+        assert_eq!(waiting.get("queued.max.messages.kbytes"), Some("1024"));
         let producer = producer(&config(&[])).unwrap();
         for (key, value) in [("acks", "all"), ("enable.idempotence", "true"), ("partitioner", "murmur2_random")] {
             assert_eq!(producer.get(key), Some(value), "{key}");

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::pipeline::claim::{
     Applicant, CLAIM_LIFE_MS, Claim, Done, Judgement, Key, Replaced, Token, Value, judge, judge_confirm,
 };
-use crate::pipeline::recent::{Recent, Remembered};
+use crate::pipeline::recent::{Mark, Recent, Remembered};
 use crate::pipeline::tries::TakingOver;
 pub use crate::pipeline::tries::{ClaimTry, ConfirmTry};
 use crate::pipeline::turns::{Turn, Turns};
@@ -45,7 +45,7 @@ impl Dedupe {
             window_ms: window.as_millis() as u64,
             lease,
             turns: Turns::default(),
-            recent: RefCell::new(Recent::new()),
+            recent: RefCell::default(),
             changes: Cell::new(0),
         }
     }
@@ -225,7 +225,7 @@ impl Dedupe {
         account: usize,
     ) -> Result<(), StoreError> {
         let value: Box<str> = applicant.unknown().into();
-        let mark = Remembered::Unknown { value: value.clone(), origin: applicant.origin.clone() };
+        let mark = Remembered::Unknown(Box::new(Mark { value: value.clone(), origin: applicant.origin.clone() }));
         if claim.is_some_and(|c| c.unclaimed) {
             self.remember(applicant, mark, account, true);
             return Ok(());

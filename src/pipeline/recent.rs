@@ -15,95 +15,202 @@ const CAPACITY: usize = 100_000;
 pub enum Remembered {
     /// A confirm.
     Done(Done),
-    /// A mark: its value, and its lineage.
-    Unknown {
-        /// The value in Redis.
-        value: Box<str>,
-        /// `topic:partition:offset`.
-        origin: Box<str>,
-    },
+    /// A mark.
+    Unknown(Box<Mark>),
 }
 
-/// One of them.
+/// What marks a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The value in Redis.
+    pub value: Box<str>,
+    /// `topic:partition:offset`.
+    pub origin: Box<str>,
+}
+
+/// One of them, told from what was written under the same key later.
 #[derive(Clone, Debug)]
 pub struct Entry {
+    /// Whose.
+    pub key: Key,
     /// What was written.
     pub what: Remembered,
-    /// When.
-    pub at: Instant,
-    /// Whose: an index into the metrics.
+    /// Its account: an index into the metrics.
     pub account: usize,
+    sequence: u32,
+}
+
+/// As it is kept: there are many, in every lane thread.
+struct Place {
+    key: Key,
+    what: Remembered,
+    account: u32,
+    /// When it was written, in ms since `born`.
+    at_ms: u32,
     /// Not in Redis yet: it was away, and the account delivers all the same.
-    pub pending: bool,
-    /// Tells it from what was written under the same key later.
-    pub sequence: u64,
+    pending: bool,
 }
 
 /// The last 100,000 of them.
-#[derive(Default)]
 pub struct Recent {
-    entries: HashMap<Key, Entry>,
-    order: VecDeque<(u64, Key)>,
-    next: u64,
+    /// The oldest first. A key that is written again leaves a place behind that `latest` does not lead to.
+    places: VecDeque<Place>,
+    /// By key, the sequence of its last place.
+    latest: HashMap<Key, u32>,
+    /// The sequence of the first place; they wrap around.
+    first: u32,
+    pending: usize,
+    born: Instant,
+}
+
+impl Default for Recent {
+    /// None yet.
+    fn default() -> Self {
+        Self { places: VecDeque::new(), latest: HashMap::new(), first: 0, pending: 0, born: Instant::now() }
+    }
 }
 
 impl Recent {
-    /// None yet.
-    pub fn new() -> Self {
-        Self::default()
+    fn now_ms(&self) -> u32 {
+        // Wraps after 49 days, as does the difference of two.
+        self.born.elapsed().as_millis() as u32
+    }
+
+    fn place(&mut self, key: &Key, sequence: u32) -> Option<&mut Place> {
+        self.latest.get(key).filter(|latest| **latest == sequence)?;
+        self.places.get_mut(sequence.wrapping_sub(self.first) as usize)
+    }
+
+    /// The places that count, each with its sequence; the oldest first.
+    fn iter(&self) -> impl Iterator<Item = (u32, &Place)> {
+        let numbered = self.places.iter().enumerate().map(|(n, place)| (self.first.wrapping_add(n as u32), place));
+        numbered.filter(|(sequence, place)| self.latest.get(&place.key) == Some(sequence))
     }
 
     /// The confirm of this key, if it is remembered.
     pub fn done(&self, key: &Key) -> Option<Done> {
-        match self.entries.get(key)?.what {
+        let sequence = self.latest.get(key)?;
+        match self.places.get(sequence.wrapping_sub(self.first) as usize)?.what {
             Remembered::Done(done) => Some(done),
-            Remembered::Unknown { .. } => None,
+            Remembered::Unknown(_) => None,
         }
     }
 
     /// Remembers.
     pub fn insert(&mut self, key: Key, what: Remembered, account: usize, pending: bool) {
-        let sequence = self.next;
-        self.next += 1;
-        self.entries.insert(key, Entry { what, at: Instant::now(), account, pending, sequence });
-        self.order.push_back((sequence, key));
-        // Bounded by the queue, not by the map: a key that is written again leaves a stale place behind.
-        while self.order.len() > CAPACITY {
-            if let Some((sequence, key)) = self.order.pop_front()
-                && self.entries.get(&key).is_some_and(|e| e.sequence == sequence)
-            {
-                self.entries.remove(&key);
+        let sequence = self.first.wrapping_add(self.places.len() as u32);
+        let place = Place { key, what, account: account as u32, at_ms: self.now_ms(), pending };
+        self.pending += usize::from(pending);
+        self.places.push_back(place);
+        self.latest.insert(key, sequence);
+        while self.places.len() > CAPACITY {
+            let Some(oldest) = self.places.pop_front() else { return };
+            self.pending -= usize::from(oldest.pending);
+            if self.latest.get(&oldest.key) == Some(&self.first) {
+                self.latest.remove(&oldest.key);
             }
+            self.first = self.first.wrapping_add(1);
         }
     }
 
     /// It stands in Redis now, unless something newer has taken its place here.
-    pub fn written(&mut self, key: &Key, sequence: u64) {
-        if let Some(entry) = self.entries.get_mut(key).filter(|e| e.sequence == sequence) {
-            entry.pending = false;
-            entry.at = Instant::now();
+    pub fn written(&mut self, entry: &Entry) {
+        let now_ms = self.now_ms();
+        if let Some(place) = self.place(&entry.key, entry.sequence) {
+            let was_pending = std::mem::replace(&mut place.pending, false);
+            place.at_ms = now_ms;
+            self.pending -= usize::from(was_pending);
         }
     }
 
     /// Those that are not in Redis yet.
-    pub fn pending(&self) -> Vec<(Key, Entry)> {
-        self.entries.iter().filter(|(_, e)| e.pending).map(|(k, e)| (*k, e.clone())).collect()
+    pub fn pending(&self) -> Vec<Entry> {
+        // Asked every second, and nearly always none.
+        if self.pending == 0 {
+            return Vec::new();
+        }
+        self.iter().filter(|(_, place)| place.pending).map(entry).collect()
     }
 
     /// Those of the last `span`, oldest first: what a failover may have lost.
-    pub fn since(&self, span: Duration) -> Vec<(Key, Entry)> {
-        let mut found: Vec<_> = self
-            .order
-            .iter()
-            .rev()
-            .map_while(|(sequence, key)| match self.entries.get(key) {
-                Some(entry) if entry.sequence == *sequence && entry.at.elapsed() > span => None,
-                Some(entry) if entry.sequence == *sequence => Some(Some((*key, entry.clone()))),
-                _ => Some(None),
-            })
-            .flatten()
-            .collect();
-        found.reverse();
-        found
+    pub fn since(&self, span: Duration) -> Vec<Entry> {
+        let now_ms = self.now_ms();
+        let fresh = |place: &Place| u128::from(now_ms.wrapping_sub(place.at_ms)) <= span.as_millis();
+        self.iter().filter(|(_, place)| fresh(place)).map(entry).collect()
+    }
+}
+
+fn entry((sequence, place): (u32, &Place)) -> Entry {
+    Entry { key: place.key, what: place.what.clone(), account: place.account as usize, sequence }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::claim::Value;
+
+    fn key(n: u32) -> Key {
+        let mut key = [0; 16];
+        key[..4].copy_from_slice(&n.to_be_bytes());
+        Key(key)
+    }
+
+    fn done(n: u32) -> Done {
+        let Value::Done(done) = Value::parse(n.to_string().as_bytes()) else { panic!("{n} is no confirm") };
+        done
+    }
+
+    fn keys(entries: &[Entry]) -> Vec<Key> {
+        entries.iter().map(|e| e.key).collect()
+    }
+
+    #[test]
+    fn the_last_hundred_thousand_are_remembered_and_no_more() {
+        // Sequences that wrap around on the way.
+        let mut recent = Recent { first: u32::MAX - 50_000, ..Recent::default() };
+        for n in 0..150_000 {
+            recent.insert(key(n), Remembered::Done(done(n)), 0, false);
+        }
+        assert_eq!(recent.done(&key(49_999)), None);
+        for n in [50_000, 100_000, 149_999] {
+            assert_eq!(recent.done(&key(n)), Some(done(n)));
+        }
+        assert_eq!((recent.places.len(), recent.latest.len()), (CAPACITY, CAPACITY));
+    }
+
+    #[test]
+    fn what_is_written_again_counts_once_and_the_place_it_left_ends_nothing() {
+        let mut recent = Recent::default();
+        let mark = Remembered::Unknown(Box::new(Mark { value: "u".into(), origin: "o".into() }));
+        recent.insert(key(1), mark, 7, true);
+        let [marked] = &recent.pending()[..] else { panic!("not pending") };
+        assert_eq!((marked.account, recent.done(&key(1))), (7, None));
+        let marked = marked.clone();
+        recent.insert(key(1), Remembered::Done(done(5)), 7, true);
+        // The write of the mark has only now come back.
+        recent.written(&marked);
+        let [confirmed] = &recent.pending()[..] else { panic!("the confirm waits once") };
+        assert_eq!(confirmed.what, Remembered::Done(done(5)));
+        recent.written(&confirmed.clone());
+        assert!(recent.pending().is_empty());
+        for n in 2..=CAPACITY as u32 {
+            recent.insert(key(n), Remembered::Done(done(n)), 0, false);
+        }
+        assert_eq!(recent.done(&key(1)), Some(done(5)), "its first place has left, the second has not");
+        assert!(recent.pending().is_empty());
+    }
+
+    #[test]
+    fn a_failover_asks_for_the_last_span_oldest_first() {
+        let mut recent = Recent::default();
+        for n in 0..4 {
+            recent.insert(key(n), Remembered::Done(done(n)), 0, n == 0);
+            recent.born -= Duration::from_secs(30);
+        }
+        assert_eq!(keys(&recent.since(Duration::from_secs(60))), [key(2), key(3)]);
+        // What waited for Redis counts from when it was written there.
+        let waited = recent.pending();
+        recent.written(&waited[0]);
+        assert_eq!(keys(&recent.since(Duration::from_secs(60))), [key(0), key(2), key(3)]);
     }
 }

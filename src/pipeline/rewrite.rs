@@ -20,9 +20,9 @@ impl Dedupe {
     /// Redis is still away; the rest waits on.
     pub async fn write_pending(&self) -> Result<(), StoreError> {
         let pending = self.recent.borrow().pending();
-        for (key, entry) in pending {
-            self.write_again(key, &entry.what).await?;
-            self.recent.borrow_mut().written(&key, entry.sequence);
+        for entry in pending {
+            self.write_again(entry.key, &entry.what).await?;
+            self.recent.borrow_mut().written(&entry);
         }
         Ok(())
     }
@@ -35,13 +35,13 @@ impl Dedupe {
         let mut left = self.recent.borrow().since(Duration::from_secs(60));
         let mut repeated = false;
         while !left.is_empty() {
-            let writes = left.drain(..).map(|(key, entry)| async move {
-                let found = self.write_again(key, &entry.what).await;
-                (key, entry, found)
+            let writes = left.drain(..).map(|entry| async move {
+                let found = self.write_again(entry.key, &entry.what).await;
+                (entry, found)
             });
             let mut writes = stream::iter(writes).buffer_unordered(UNDER_WAY);
             let mut failed = Vec::new();
-            while let Some((key, entry, found)) = writes.next().await {
+            while let Some((entry, found)) = writes.next().await {
                 match found {
                     // A repeated confirm may have replaced another's value with the try before it.
                     Ok(found) => {
@@ -50,7 +50,7 @@ impl Dedupe {
                             possible(entry.account);
                         }
                     }
-                    Err(_) => failed.push((key, entry)),
+                    Err(_) => failed.push(entry),
                 }
             }
             drop(writes);
@@ -67,9 +67,9 @@ impl Dedupe {
         let key = self.redis_key(key);
         let cmd = match what {
             Remembered::Done(done) => self.set_done(&key, *done),
-            Remembered::Unknown { value, .. } => {
+            Remembered::Unknown(mark) => {
                 let mut cmd = ::redis::cmd("SET");
-                cmd.arg(&key).arg(&**value).arg("PX").arg(self.window_ms).arg("NX").arg("GET");
+                cmd.arg(&key).arg(&*mark.value).arg("PX").arg(self.window_ms).arg("NX").arg("GET");
                 cmd
             }
         };
@@ -83,9 +83,10 @@ fn is_ours(what: &Remembered, found: Option<Value>) -> bool {
         (_, None) => true,
         (Remembered::Done(done), Some(Value::Done(other))) => *done == other,
         (Remembered::Done(done), Some(Value::Claimed { token, origin, .. })) => done.is_of_claim(&token, &origin),
-        (Remembered::Unknown { origin, .. }, Some(Value::Unknown { origin: other, .. }))
-        | (Remembered::Unknown { origin, .. }, Some(Value::Claimed { origin: other, .. })) => **origin == *other,
-        (Remembered::Unknown { origin, .. }, Some(Value::Done(done))) => done.is_of_origin(origin),
+        (Remembered::Unknown(mark), Some(Value::Unknown { origin, .. } | Value::Claimed { origin, .. })) => {
+            *mark.origin == *origin
+        }
+        (Remembered::Unknown(mark), Some(Value::Done(done))) => done.is_of_origin(&mark.origin),
         _ => false,
     }
 }

@@ -30,7 +30,9 @@ impl Parts {
 
 /// Copies a message out of the client's memory.
 pub(in crate::kafka) fn record(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Record {
-    let mut parts = Parts { buffer: Vec::with_capacity(message.key_len() + message.payload_len() + 256) };
+    let headers: usize = RawHeaders::of(message).filter_map(|(_, value)| Some(value?.len())).sum();
+    // Exact: thousands of them wait in memory.
+    let mut parts = Parts { buffer: Vec::with_capacity(message.key_len() + message.payload_len() + headers) };
     let key = parts.put(message.key());
     let value = parts.put(message.payload());
     let mut ranges = Vec::new();

@@ -26,7 +26,7 @@ const LONGEST_POLL: Duration = Duration::from_millis(100);
 /// While something drains, or everything rests, tickets must not wait for a poll to end.
 pub(super) const SHORT_POLL: Duration = Duration::from_millis(10);
 /// One skipped poll: what is queued lasts far longer.
-const SKIP: Duration = Duration::from_millis(2);
+const SKIP: Duration = Duration::from_millis(5);
 /// Skipping this long means that the bound lasts. Not sooner: a pause throws away what was fetched ahead.
 const PAUSE_AFTER: Duration = Duration::from_millis(500);
 const BATCH: usize = 256;

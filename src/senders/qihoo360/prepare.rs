@@ -82,6 +82,8 @@ impl Settings {
         body.push_str("}}}");
 
         note_ignored(event, &["data_industry", "data_source"], &mut warnings);
+        // Thousands of them wait in memory.
+        body.shrink_to_fit();
         Ok(Prepared { native: entry.code.into(), payload: Payload::Text(body), warnings, never_repeat: false })
     }
 
