@@ -143,8 +143,9 @@ impl Lane {
         let mut aside = VecDeque::new();
         let mut mail = Vec::new();
         let mut seen = self.handle.changes();
+        let mut changed = pin!(self.handle.changed());
         loop {
-            let mut changed = pin!(self.handle.changed());
+            // Before the count is read, so that no change falls in between.
             changed.as_mut().enable();
             if seen != self.handle.changes() || !self.handle.is_open() {
                 seen = self.handle.changes();
@@ -167,7 +168,9 @@ impl Lane {
                 walks.push(self.clone().walk(delivery));
             }
             self.handle.in_flight.store(walks.len() + settles.len(), Relaxed);
+            // In this order without harm: of what is ready each turn takes one, and nothing gets ready by it.
             tokio::select! {
+                biased;
                 Some(walked) = walks.next(), if !walks.is_empty() => {
                     let Walked { delivery, held, result } = walked;
                     self.note(&result);
@@ -206,7 +209,7 @@ impl Lane {
                         }
                     }
                 }
-                () = changed => {}
+                () = &mut changed => changed.set(self.handle.changed()),
             }
         }
     }
