@@ -109,3 +109,19 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_is_no_hindrance() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let wanted = taken.local_addr().unwrap();
+        assert_eq!(listen_on(wanted).port(), 0);
+        let beside = sandbox(wanted.port(), SandboxAccount::examples()).unwrap();
+        assert!(beside.address().ip().is_loopback() && beside.address() != wanted);
+        drop(taken);
+        assert_eq!(listen_on(wanted), wanted);
+    }
+}
