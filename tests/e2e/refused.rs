@@ -88,9 +88,9 @@ fn more_requests_at_once_than_files_may_be_open_refuse_the_start() {
     let status = process.wait(secs(40)).expect("the start was not refused");
     let said = process.log();
     assert_eq!(status.code(), Some(2), "{said}");
-    says(&said, &["limits.concurrency", "1000 requests", "needs 1256", "may open 600", "ulimit -n 1256"]);
+    says(&said, &["limits.concurrency", "1000 requests", "needs 1257", "may open 600", "ulimit -n 1257"]);
 
-    let mut process = start("1256");
+    let mut process = start("1257");
     eventually(secs(60), "it starts", || {
         assert!(process.alive(), "{}", process.log());
         process.log().contains("worker runs")
