@@ -19,6 +19,7 @@ use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, timeout};
 
 use connect::Stream;
@@ -61,9 +62,8 @@ pub struct Answered {
 
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    io: http1::Connection<Stream, Full<Bytes>>,
-    /// `io` has ended and must not be turned again.
-    ended: bool,
+    /// `None`: it has ended. Gone with its end, so that a request that it had not taken yet comes back at once.
+    io: Option<http1::Connection<Stream, Full<Bytes>>>,
     idle_since: Instant,
 }
 
@@ -141,7 +141,7 @@ impl Connections {
         let connecting = async {
             let stream = self.connector.connect(to).await.map_err(Failure::Connect)?;
             let (sender, io) = http1::handshake(stream).await.map_err(|e| Failure::Connect(e.into()))?;
-            Ok(Box::new(Connection { sender, io, ended: false, idle_since: Instant::now() }))
+            Ok(Box::new(Connection { sender, io: Some(io), idle_since: Instant::now() }))
         };
         timeout(self.connect_timeout, connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
     }
@@ -159,7 +159,7 @@ impl Connections {
     fn keep(&self, mut connection: Box<Connection>) {
         // Its waker is that of a walk that goes on without it, and would keep that walk's memory.
         connection.turn(&mut Context::from_waker(Waker::noop()));
-        if !connection.ended {
+        if connection.io.is_some() {
             connection.idle_since = Instant::now();
             self.kept.borrow_mut().push_back(connection);
         }
@@ -169,8 +169,8 @@ impl Connections {
 impl Connection {
     /// Lets the connection write and read what it can. What it finds is told to the request under way.
     fn turn(&mut self, cx: &mut Context<'_>) {
-        if !self.ended && Pin::new(&mut self.io).poll(cx).is_ready() {
-            self.ended = true;
+        if self.io.as_mut().is_some_and(|io| Pin::new(io).poll(cx).is_ready()) {
+            self.io = None;
         }
     }
 
@@ -178,7 +178,7 @@ impl Connection {
     async fn is_open(&mut self) -> bool {
         poll_fn(|cx| {
             self.turn(cx);
-            let ready = !self.ended && matches!(self.sender.poll_ready(&mut noop()), Poll::Ready(Ok(())));
+            let ready = self.io.is_some() && matches!(self.sender.poll_ready(&mut noop()), Poll::Ready(Ok(())));
             Poll::Ready(ready)
         })
         .await
@@ -188,13 +188,11 @@ impl Connection {
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
-        let mut answer = pin!(self.sender.try_send_request(request));
         // Only a turn of this connection can bring the answer, and that is woken: a waker of the answer's own would
-        // only turn the walk once more.
+        // only turn the walk once more. Without the runtime's budget, which would take that waker for its own purpose.
+        let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
         poll_fn(|cx| {
-            if !self.ended && Pin::new(&mut self.io).poll(cx).is_ready() {
-                self.ended = true;
-            }
+            self.turn(cx);
             answer.as_mut().poll(&mut noop())
         })
         .await

@@ -102,7 +102,11 @@ impl Recent {
         let place = Place { key, what, account: account as u32, at_ms: self.now_ms(), pending };
         self.pending += usize::from(pending);
         self.places.push_back(place);
-        self.latest.insert(key, sequence);
+        if let Some(before) = self.latest.insert(key, sequence)
+            && let Some(place) = self.places.get_mut(before.wrapping_sub(self.first) as usize)
+        {
+            self.pending -= usize::from(std::mem::take(&mut place.pending));
+        }
         while self.places.len() > CAPACITY {
             let Some(oldest) = self.places.pop_front() else { return };
             self.pending -= usize::from(oldest.pending);
@@ -193,6 +197,7 @@ mod tests {
         assert_eq!(confirmed.what, Remembered::Done(done(5)));
         recent.written(&confirmed.clone());
         assert!(recent.pending().is_empty());
+        assert_eq!(recent.pending, 0, "what was written over waits no more");
         for n in 2..=CAPACITY as u32 {
             recent.insert(key(n), Remembered::Done(done(n)), 0, false);
         }

@@ -11,6 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
@@ -42,7 +43,10 @@ impl Connector {
                 TLS.get_or_init(|| read)
             }
         };
-        Ok(Self::over(tls.clone(), allow_private))
+        // The trust is shared, the sessions are not: a platform must not see that two accounts are of one worker.
+        let mut own = tls.clone();
+        own.resumption = Resumption::default();
+        Ok(Self::over(own, allow_private))
     }
 
     fn over(tls: ClientConfig, allow_private: bool) -> Self {
