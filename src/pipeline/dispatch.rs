@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Uri};
 use http_body_util::Full;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
 
@@ -102,20 +101,13 @@ impl Dispatcher {
         let (host, port) = url.host_str().zip(url.port_or_known_default()).ok_or_else(broken)?;
         let host = host.trim_matches(['[', ']']);
         let limit = self.account.limits.connect_timeout;
+        // Apart from the connection, only for the sake of a text that names the cause.
         let resolved = timeout(limit, addresses(host, port, self.account.allow_private)).await;
-        let found = match resolved {
-            Ok(Ok(found)) => found,
+        match resolved {
+            Ok(Ok(_)) => {}
             Ok(Err(error)) if error.is::<PrivateAddress>() => return Err(private_host()),
             Ok(Err(_)) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve"))),
             Err(_) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve in time"))),
-        };
-        if url.scheme() == "http" {
-            let connected = timeout(limit, TcpStream::connect(&found[..])).await;
-            return match connected {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(_)) => Err(DeliveryError::Retry(unsent("no connection"))),
-                Err(_) => Err(DeliveryError::Retry(unsent("no connection in time"))),
-            };
         }
         let target = target(&url, base, String::new()).ok_or_else(broken)?;
         self.connections[base].probe(&target.origin).await.map_err(|failure| refused(&failure))

@@ -88,11 +88,10 @@ impl Connections {
     pub async fn exchange(
         &self,
         to: &Uri,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
         limit: Duration,
     ) -> Result<Answered, Failure> {
         let mut deadline = pin!(tokio::time::sleep(limit));
-        let mut request = request;
         loop {
             let (mut connection, kept) = match self.take().await {
                 Some(connection) => (connection, true),
@@ -158,7 +157,7 @@ impl Connections {
 
     fn keep(&self, mut connection: Box<Connection>) {
         // Its waker is that of a walk that goes on without it, and would keep that walk's memory.
-        connection.turn(&mut Context::from_waker(Waker::noop()));
+        connection.turn(&mut noop());
         if connection.io.is_some() {
             connection.idle_since = Instant::now();
             self.kept.borrow_mut().push_back(connection);

@@ -76,9 +76,8 @@ impl Recent {
         self.born.elapsed().as_millis() as u32
     }
 
-    fn place(&mut self, key: &Key, sequence: u32) -> Option<&mut Place> {
-        self.latest.get(key).filter(|latest| **latest == sequence)?;
-        self.places.get_mut(sequence.wrapping_sub(self.first) as usize)
+    fn index(&self, sequence: u32) -> usize {
+        sequence.wrapping_sub(self.first) as usize
     }
 
     /// The places that count, each with its sequence; the oldest first.
@@ -89,8 +88,8 @@ impl Recent {
 
     /// The confirm of this key, if it is remembered.
     pub fn done(&self, key: &Key) -> Option<Done> {
-        let sequence = self.latest.get(key)?;
-        match self.places.get(sequence.wrapping_sub(self.first) as usize)?.what {
+        let sequence = *self.latest.get(key)?;
+        match self.places.get(self.index(sequence))?.what {
             Remembered::Done(done) => Some(done),
             Remembered::Unknown(_) => None,
         }
@@ -102,10 +101,8 @@ impl Recent {
         let place = Place { key, what, account: account as u32, at_ms: self.now_ms(), pending };
         self.pending += usize::from(pending);
         self.places.push_back(place);
-        if let Some(before) = self.latest.insert(key, sequence)
-            && let Some(place) = self.places.get_mut(before.wrapping_sub(self.first) as usize)
-        {
-            self.pending -= usize::from(std::mem::take(&mut place.pending));
+        if let Some(before) = self.latest.insert(key, sequence) {
+            self.waits_no_more(before);
         }
         while self.places.len() > CAPACITY {
             let Some(oldest) = self.places.pop_front() else { return };
@@ -119,12 +116,20 @@ impl Recent {
 
     /// It stands in Redis now, unless something newer has taken its place here.
     pub fn written(&mut self, entry: &Entry) {
-        let now_ms = self.now_ms();
-        if let Some(place) = self.place(&entry.key, entry.sequence) {
-            let was_pending = std::mem::replace(&mut place.pending, false);
-            place.at_ms = now_ms;
-            self.pending -= usize::from(was_pending);
+        if self.latest.get(&entry.key) != Some(&entry.sequence) {
+            return;
         }
+        let now_ms = self.now_ms();
+        if let Some(place) = self.waits_no_more(entry.sequence) {
+            place.at_ms = now_ms;
+        }
+    }
+
+    fn waits_no_more(&mut self, sequence: u32) -> Option<&mut Place> {
+        let index = self.index(sequence);
+        let place = self.places.get_mut(index)?;
+        self.pending -= usize::from(std::mem::take(&mut place.pending));
+        Some(place)
     }
 
     /// Those that are not in Redis yet.
