@@ -34,7 +34,7 @@ impl Desk {
     pub async fn settle_ended(&self, delivery: Box<Delivery>) {
         let Subject::Ended(Ended { end, .. }) = &delivery.subject else { return };
         match end.clone() {
-            Ok(outcome) => self.finish(*delivery, outcome, None, 0, None).await,
+            Ok(outcome) => self.finish(delivery, outcome, None, 0, None).await,
             Err(error) => match error.disposition() {
                 Disposition::DeadLetter(reason) => self.bury(delivery, None, reason, &error).await,
                 // The gate names reasons alone; anything else would be a bug, and is given back rather than lost.
@@ -140,7 +140,7 @@ impl Desk {
             "dead letter"
         );
         let resends = delivery.envelope.resends;
-        self.finish(*delivery, Outcome::DeadLettered, Some(reason), resends, None).await;
+        self.finish(delivery, Outcome::DeadLettered, Some(reason), resends, None).await;
     }
 
     /// Marks the key `unknown`, for as long as it takes, before anything is published.
@@ -162,7 +162,7 @@ impl Desk {
 
     pub(super) async fn finish(
         &self,
-        delivery: Delivery,
+        delivery: Box<Delivery>,
         outcome: Outcome,
         reason: Option<Reason>,
         resends: u32,

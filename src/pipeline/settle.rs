@@ -45,11 +45,11 @@ pub async fn settle(
             delivery.carry_count();
             drop(held);
             let resends = delivery.envelope.resends;
-            desk.finish(*delivery, Outcome::Delivered, None, resends, receipt.platform_id).await;
+            desk.finish(delivery, Outcome::Delivered, None, resends, receipt.platform_id).await;
             return None;
         }
         Ok(Progress::Duplicate { resends }) => {
-            desk.finish(*delivery, Outcome::Duplicate, None, resends, None).await;
+            desk.finish(delivery, Outcome::Duplicate, None, resends, None).await;
             return None;
         }
         Err(error) => error,
