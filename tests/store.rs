@@ -150,7 +150,10 @@ fn plain(value: Value, command: &str) -> Value {
     match value {
         Value::ServerError(error) => Value::SimpleString(format!("error {}", error.code())),
         Value::Array(mut values) => {
+            let strings = values.iter().all(|v| matches!(v, Value::BulkString(_)));
             match command {
+                // Which command of a transaction a list answers is not known here: a set's, perhaps.
+                "of EXEC" if strings => values.sort_by_key(|v| format!("{v:?}")),
                 "SMEMBERS" => values.sort_by_key(|v| format!("{v:?}")),
                 "HGETALL" => {
                     let mut pairs: Vec<_> = values.chunks(2).map(|pair| format!("{pair:?}")).collect();
@@ -159,7 +162,8 @@ fn plain(value: Value, command: &str) -> Value {
                 }
                 _ => {}
             }
-            Value::Array(values.into_iter().map(|value| plain(value, "")).collect())
+            let within = if command == "EXEC" { "of EXEC" } else { "" };
+            Value::Array(values.into_iter().map(|value| plain(value, within)).collect())
         }
         other => other,
     }

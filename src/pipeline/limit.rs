@@ -27,17 +27,12 @@ const TOLERANCE: Duration = Duration::from_millis(50);
 /// From one reservation to the next, which also waits for the reply: at most a thousand a second.
 const GAP: Duration = Duration::from_millis(1);
 
-/// At most this far apart, slots are asked for together with the claims: one that is lost by it costs nothing.
-const AHEAD_OF_CLAIMS_US: u64 = 1000;
-
 /// One lane's way to its bucket.
 pub struct Limiter {
     batcher: Batcher,
     key: Vec<u8>,
     interval_us: u64,
     waiting: RefCell<VecDeque<oneshot::Sender<Instant>>>,
-    /// Handed out and not used, or reserved for somebody who gave up: in the order of their times, for who asks next.
-    spare: RefCell<VecDeque<Instant>>,
     wake: Notify,
     /// Nothing is sent before: a push-back that came after slots were handed out.
     not_before: Cell<Instant>,
@@ -47,20 +42,6 @@ pub struct Limiter {
     replicas: Arc<AtomicUsize>,
     health: Arc<Health>,
     on_push_back: Box<dyn Fn(Duration)>,
-}
-
-/// A slot that was asked for. Dropped, it is somebody else's.
-pub struct Asked {
-    limiter: Rc<Limiter>,
-    granted: oneshot::Receiver<Instant>,
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        if let Ok(at) = self.granted.try_recv() {
-            self.limiter.give_back(at);
-        }
-    }
 }
 
 /// The fastest reply of the last 60 s, kept as two halves.
@@ -103,7 +84,6 @@ impl Limiter {
             key: key.into_bytes(),
             interval_us: interval_us(rps),
             waiting: RefCell::default(),
-            spare: RefCell::default(),
             wake: Notify::new(),
             not_before: Cell::new(Instant::now()),
             fastest: RefCell::default(),
@@ -114,33 +94,13 @@ impl Limiter {
         })
     }
 
-    /// Asks for a slot at the same time as for a claim, so that both come in one round trip; `None` where a slot that
-    /// nobody takes would cost more than that.
-    pub fn ask_ahead(self: &Rc<Self>) -> Option<Asked> {
-        (self.interval_us <= AHEAD_OF_CLAIMS_US).then(|| self.ask())
-    }
-
-    fn ask(self: &Rc<Self>) -> Asked {
-        let now = Instant::now();
-        let (grant, granted) = oneshot::channel();
-        let mut spare = self.spare.borrow_mut();
-        while spare.pop_front_if(|at| *at + TOLERANCE < now).is_some() {}
-        match spare.pop_front() {
-            Some(at) => drop(grant.send(at)),
-            None => {
-                self.waiting.borrow_mut().push_back(grant);
-                self.wake.notify_one();
-            }
-        }
-        Asked { limiter: self.clone(), granted }
-    }
-
-    /// Waits for a slot and its time; `asked` is one that was asked for ahead. Cancel-safe: a slot whose time was being
-    /// waited for is lost, which is only slower.
-    pub async fn slot(self: &Rc<Self>, mut asked: Option<Asked>) {
+    /// Waits for a slot and its time. Cancel-safe: a slot that nobody awaits is lost, which is only slower.
+    pub async fn slot(&self) {
         loop {
-            let mut asked = asked.take().unwrap_or_else(|| self.ask());
-            let Ok(at) = (&mut asked.granted).await else { continue };
+            let (grant, granted) = oneshot::channel();
+            self.waiting.borrow_mut().push_back(grant);
+            self.wake.notify_one();
+            let Ok(at) = granted.await else { continue };
             // Timers round up to a millisecond; a slot nearer than that is due.
             if at > Instant::now() + Duration::from_micros(500) {
                 sleep_until(at).await;
@@ -150,19 +110,6 @@ impl Limiter {
                 return;
             }
         }
-    }
-
-    /// A slot that nobody took.
-    fn give_back(&self, at: Instant) {
-        let mut waiting = self.waiting.borrow_mut();
-        while let Some(waiter) = waiting.pop_front() {
-            if waiter.send(at).is_ok() {
-                return;
-            }
-        }
-        let mut spare = self.spare.borrow_mut();
-        let place = spare.partition_point(|s| *s <= at);
-        spare.insert(place, at);
     }
 
     /// The platform asked for less: nobody who shares the bucket sends before.
@@ -251,7 +198,15 @@ impl Limiter {
     }
 
     fn hand_out(&self, first: Instant, n: u64) {
-        (0..n).for_each(|i| self.give_back(first + Duration::from_micros(i * self.interval_us)));
+        let mut waiting = self.waiting.borrow_mut();
+        let mut i = 0;
+        while i < n
+            && let Some(waiter) = waiting.pop_front()
+        {
+            if waiter.send(first + Duration::from_micros(i * self.interval_us)).is_ok() {
+                i += 1;
+            }
+        }
     }
 
     async fn reservation(&self, n: u64) -> Result<Reservation, StoreError> {

@@ -13,7 +13,6 @@ use crate::pipeline::config::{Inline, OnAmbiguous, WhenUnavailable};
 use crate::pipeline::dedupe::{ClaimTry, Granted, Held};
 use crate::pipeline::delivery::{Delivery, Ready, Subject, Visit};
 use crate::pipeline::lane::Lane;
-use crate::pipeline::limit::Asked;
 use crate::pipeline::retry::InlineDelays;
 use crate::pipeline::shared::now_ms;
 use crate::pipeline::timing;
@@ -41,15 +40,14 @@ const LEASE_MARGIN: Duration = Duration::from_secs(1);
 pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Result<Progress, DeliveryError> {
     let mut delays: Option<InlineDelays> = None;
     loop {
-        let mut asked = None;
-        if let Some(done) = claim(delivery, lane, held, &mut asked).await? {
+        if let Some(done) = claim(delivery, lane, held).await? {
             return Ok(done);
         }
         check_time(delivery)?;
         refuse_second_send(delivery, held)?;
         let mut failed = None;
         loop {
-            match admit(delivery, lane, held, asked.take()).await? {
+            match admit(delivery, lane, held).await? {
                 // The wait for a slot or an inline delay may have passed a deadline or into a guard.
                 Admitted::Yes => {
                     if let Err(late) = check_time(delivery) {
@@ -97,12 +95,11 @@ fn ready(delivery: &mut Delivery) -> Result<&mut Ready, DeliveryError> {
     }
 }
 
-/// `Some`: nothing to send. `None`: `held` is ours, and `asked` the slot that was asked for with it.
+/// `Some`: nothing to send. `None`: `held` is ours.
 async fn claim(
     delivery: &mut Delivery,
     lane: &Lane,
     held: &mut Option<Held>,
-    asked: &mut Option<Asked>,
 ) -> Result<Option<Progress>, DeliveryError> {
     delivery.ticket.open().set_stage(Stage::Claiming);
     let deliver = lane.account.when_unavailable == WhenUnavailable::Deliver;
@@ -121,10 +118,7 @@ async fn claim(
         let health = &lane.shared.health;
         let answer = match if deliver { health.trouble() } else { health.hold() } {
             Some(why) => Err(StoreError::Unavailable(why)),
-            None => {
-                *asked = lane.limiter.ask_ahead();
-                lane.dedupe.claim(&mut ready.applicant, &mut attempt).await
-            }
+            None => lane.dedupe.claim(&mut ready.applicant, &mut attempt).await,
         };
         let granted = match answer {
             Ok(granted) => granted,
@@ -202,12 +196,7 @@ enum Admitted {
 }
 
 /// A slot of the shared rate, with the gate judged again before the send.
-async fn admit(
-    delivery: &Delivery,
-    lane: &Lane,
-    held: &Option<Held>,
-    asked: Option<Asked>,
-) -> Result<Admitted, DeliveryError> {
+async fn admit(delivery: &Delivery, lane: &Lane, held: &Option<Held>) -> Result<Admitted, DeliveryError> {
     let needed = lane.account.limits.timeout + LEASE_MARGIN;
     let left = || held.as_ref().map_or(Duration::ZERO, |h| lane.dedupe.lease_left(&h.claim));
     if left() < needed {
@@ -218,7 +207,7 @@ async fn admit(
     let spare = (left() - needed).min(Duration::from_secs(3600));
     tokio::select! {
         biased;
-        () = lane.limiter.slot(asked) => {}
+        () = lane.limiter.slot() => {}
         why = lane.interrupted(delivery) => return Err(why),
         () = sleep(spare) => return Ok(Admitted::LeaseTooShort),
     }

@@ -152,13 +152,6 @@ impl Loop {
                     if taken == 0 {
                         return;
                     }
-                    // Whoever was woken together with this loop may have more: a slot of the rate beside its claim.
-                    once_more().await;
-                    while calls.len() < BATCH
-                        && let Ok(call) = inbox.try_recv()
-                    {
-                        calls.push(call);
-                    }
                     match self.connection().await {
                         Ok(connection) => {
                             let batch = std::mem::replace(&mut calls, Vec::with_capacity(BATCH));
@@ -191,19 +184,6 @@ impl Loop {
             }
         }
     }
-}
-
-/// Goes to the end of the line of what is ready on this thread, without a look at what comes from outside.
-async fn once_more() {
-    let mut waited = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut waited, true) {
-            return std::task::Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
 }
 
 /// Sends one pipeline and hands the answers out. Returns whether the connection is broken.
