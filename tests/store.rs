@@ -152,9 +152,7 @@ fn plain(value: Value, command: &str) -> Value {
         Value::Array(mut values) => {
             let strings = values.iter().all(|v| matches!(v, Value::BulkString(_)));
             match command {
-                // Which command of a transaction a list answers is not known here: a set's, perhaps.
-                "of EXEC" if strings => values.sort_by_key(|v| format!("{v:?}")),
-                "SMEMBERS" => values.sort_by_key(|v| format!("{v:?}")),
+                "SMEMBERS" if strings => values.sort_by_key(|v| format!("{v:?}")),
                 "HGETALL" => {
                     let mut pairs: Vec<_> = values.chunks(2).map(|pair| format!("{pair:?}")).collect();
                     pairs.sort();
@@ -162,7 +160,8 @@ fn plain(value: Value, command: &str) -> Value {
                 }
                 _ => {}
             }
-            let within = if command == "EXEC" { "of EXEC" } else { "" };
+            // Which command of a transaction a list of strings answers is not known here: a set's, perhaps.
+            let within = if command == "EXEC" { "SMEMBERS" } else { "" };
             Value::Array(values.into_iter().map(|value| plain(value, within)).collect())
         }
         other => other,

@@ -140,7 +140,7 @@ fn nothing(config: &Config, trans_id: &str) -> String {
     };
     format!(
         "nothing is known of {}: no claim under redis.prefix {}, no copy in {}.* or {}.*, no dead letter in {}{receipts}. \
-         It was never read, or its trans_id, platform or account is another one",
+         It was not read, or not yet, or its trans_id, platform or account is another one",
         mask_text(trans_id),
         config.redis.prefix,
         config.kafka.retry_prefix,

@@ -227,7 +227,9 @@ fn other_commands_find_a_running_demo_without_any_option() {
     let twice = format!("[{own},{own}]");
     assert_eq!(beside(&admin, &["send", "-"], &twice), "published 2 events to conversions\n");
     let end = Instant::now() + PATIENCE;
-    while !beside(&admin, &["trace", "own-1"], "").contains("duplicate") {
+    // Until the worker has read it, nothing is known of it, which is an error.
+    let trace = || postback(&admin, &["trace", "own-1"]).output().unwrap();
+    while !String::from_utf8_lossy(&trace().stdout).contains("duplicate") {
         assert!(Instant::now() < end, "no duplicate in\n{}", beside(&admin, &["trace", "own-1"], ""));
     }
     assert!(beside(&admin, &["dead-letters", "stats"], "").contains("malformed"));
