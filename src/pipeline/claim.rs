@@ -166,12 +166,18 @@ pub fn judge(found: Option<&Value>, token: Token, applicant: &Applicant) -> Judg
 }
 
 /// Judges what our confirm replaced: `None` where it was our claim or our own earlier try, else the count of what stood
-/// there, nil included: one possible duplicate.
-pub fn judge_confirm(old: Option<&Value>, token: Token, applicant: &Applicant) -> Option<u32> {
+/// there, nil included: one possible duplicate. `first`: the count that the earliest try of this confirm wrote, if there
+/// was one; a `done` holds few bits of the token, so that another's may look like ours.
+pub fn judge_confirm(old: Option<&Value>, token: Token, applicant: &Applicant, first: Option<u32>) -> Option<u32> {
+    let written = |done: &Done| {
+        let capped = |count: u32| count.min(MAX_DONE_RESENDS);
+        first.is_some_and(|first| (capped(first)..=capped(applicant.own)).contains(&done.resends()))
+    };
     match old {
         Some(Value::Claimed { token: holder, .. }) if *holder == token.to_string() => None,
         Some(Value::Done(done))
-            if done.is_of_token(token)
+            if written(done)
+                && done.is_of_token(token)
                 && done.is_of_origin(&applicant.origin)
                 && done.fingerprint() == applicant.fingerprint =>
         {

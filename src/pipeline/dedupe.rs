@@ -184,11 +184,12 @@ impl Dedupe {
         let key = self.redis_key(applicant.key);
         loop {
             let done = Done::new(applicant, claim.token);
-            let repeated = std::mem::replace(&mut attempt.repeated, true);
+            let first = attempt.first;
+            attempt.first.get_or_insert(applicant.own);
             let old = bytes(self.batcher.call(self.set_done(&key, done)).await?)?;
-            let found = judge_confirm(old.as_deref().map(Value::parse).as_ref(), claim.token, applicant);
+            let found = judge_confirm(old.as_deref().map(Value::parse).as_ref(), claim.token, applicant, first);
             // Our own value may hide what the try before this one replaced on another primary.
-            let hides = found.is_none() && repeated && !attempt.counted && self.spans_a_change(attempt).await?;
+            let hides = found.is_none() && first.is_some() && !attempt.counted && self.spans_a_change(attempt).await?;
             match found {
                 None if hides => {
                     attempt.counted = true;
@@ -400,6 +401,20 @@ mod tests {
                     _ => assert_eq!(value, found, "{n}"),
                 }
             }
+        });
+    }
+
+    /// Overtaken while it was slow; the other, of the same lineage, has confirmed under a token with the same tag.
+    #[test]
+    fn a_late_confirm_counts_a_confirm_that_only_looks_like_its_own() {
+        run(async {
+            let process = Process::new().await;
+            let mut late = applicant("t");
+            let Granted::Claim(held) = process.claim(&mut late).await else { panic!("not granted") };
+            let theirs = Done::new(&Applicant { own: 1, ..applicant("t") }, held.claim.token);
+            process.put(&late, &theirs.to_int().to_string()).await;
+            process.confirm(&mut late, &held).await;
+            assert_eq!((late.own, late.possible), (2, 1));
         });
     }
 

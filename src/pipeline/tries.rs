@@ -36,7 +36,8 @@ pub struct ConfirmTry {
     pub(super) changes: u64,
     /// Replication id as known before the first try.
     pub(super) primary: String,
-    pub(super) repeated: bool,
+    /// The count that the first try wrote; none: no try yet.
+    pub(super) first: Option<u32>,
     pub(super) counted: bool,
 }
 
@@ -49,7 +50,7 @@ impl Default for ClaimTry {
 impl ConfirmTry {
     /// The first try; `changes`: how often the primary has changed before it, `primary`: its replication id.
     pub(super) fn new(changes: u64, primary: String) -> Self {
-        Self { changes, primary, repeated: false, counted: false }
+        Self { changes, primary, first: None, counted: false }
     }
 }
 

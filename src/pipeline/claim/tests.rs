@@ -151,25 +151,40 @@ fn a_take_over_or_a_claim_in_doubt_holds_own_plus_one_and_any_other_claim_none()
 fn a_confirm_over_our_claim_or_our_earlier_try_counts_nothing() {
     let token = Token::random();
     let ours = Value::parse(applicant().claimed(token, false).as_bytes());
-    assert_eq!(judge_confirm(Some(&ours), token, &applicant()), None);
+    assert_eq!(judge_confirm(Some(&ours), token, &applicant(), None), None);
     let earlier = Value::Done(Done::new(&applicant(), token));
-    assert_eq!(judge_confirm(Some(&earlier), token, &applicant()), None);
-    // Its count may have grown since.
-    let grown = Applicant { own: 1, ..applicant() };
-    assert_eq!(judge_confirm(Some(&earlier), token, &grown), None);
+    assert_eq!(judge_confirm(Some(&earlier), token, &applicant(), Some(0)), None);
+    // Its count may have grown since, beyond what a `done` can hold too.
+    for own in [1, 99] {
+        let grown = Applicant { own, ..applicant() };
+        assert_eq!(judge_confirm(Some(&earlier), token, &grown, Some(0)), None);
+        let grown_done = Value::Done(Done::new(&grown, token));
+        assert_eq!(judge_confirm(Some(&grown_done), token, &grown, Some(0)), None);
+        assert_eq!(judge_confirm(Some(&grown_done), token, &grown, Some(own)), None);
+    }
+}
+
+/// A tag has nine bits: one claim in 512 of the same lineage shares it.
+#[test]
+fn a_confirm_with_our_tags_that_we_never_wrote_counts() {
+    let token = Token::random();
+    let theirs = Value::Done(Done::new(&Applicant { own: 1, ..applicant() }, token));
+    assert_eq!(judge_confirm(Some(&theirs), token, &applicant(), None), Some(1));
+    assert_eq!(judge_confirm(Some(&theirs), token, &applicant(), Some(0)), Some(1));
+    assert_eq!(judge_confirm(Some(&theirs), token, &Applicant { own: 3, ..applicant() }, Some(2)), Some(1));
 }
 
 #[test]
 fn a_confirm_over_anything_else_counts_one_possible_duplicate_nil_included() {
     let token = Token::random();
-    assert_eq!(judge_confirm(None, token, &applicant()), Some(0));
-    assert_eq!(judge_confirm(Some(&claimed(Token::random())), token, &applicant()), Some(0));
-    assert_eq!(judge_confirm(Some(&unknown(ORIGIN, FP)), token, &applicant()), Some(2));
+    assert_eq!(judge_confirm(None, token, &applicant(), Some(0)), Some(0));
+    assert_eq!(judge_confirm(Some(&claimed(Token::random())), token, &applicant(), Some(0)), Some(0));
+    assert_eq!(judge_confirm(Some(&unknown(ORIGIN, FP)), token, &applicant(), Some(0)), Some(2));
     let foreign = (0..).map(|_| Token::random()).find(|t| t.tag() != token.tag()).unwrap();
     let other = Value::Done(Done::new(&Applicant { own: 3, ..applicant() }, foreign));
-    assert_eq!(judge_confirm(Some(&other), token, &applicant()), Some(3));
+    assert_eq!(judge_confirm(Some(&other), token, &Applicant { own: 3, ..applicant() }, Some(0)), Some(3));
     let other_lineage = Value::Done(Done::new(&of(&far()), token));
-    assert_eq!(judge_confirm(Some(&other_lineage), token, &applicant()), Some(0));
+    assert_eq!(judge_confirm(Some(&other_lineage), token, &applicant(), Some(0)), Some(0));
     let mut counted = Applicant { own: 1, ..applicant() };
     counted.count_possible(3);
     assert_eq!((counted.own, counted.possible), (4, 1));
