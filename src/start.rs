@@ -257,6 +257,6 @@ mod tests {
         let say: Say = Arc::new(|text: &str| panic!("waits: {text}"));
         redis(&client, &health, &say).await.unwrap();
         assert_eq!(health.trouble(), None);
-        assert_eq!(health.primary(), facts(&client).await.unwrap().replication_id);
+        assert_eq!(*health.primary(), *facts(&client).await.unwrap().replication_id);
     }
 }

@@ -70,6 +70,8 @@ struct Memory {
     epoch: Option<String>,
     snapshot_at: Option<Instant>,
     facts_at: Option<Instant>,
+    /// When the primary was looked at last.
+    primary_at: Option<Instant>,
     seen: VecDeque<(Instant, usize)>,
     shown: Vec<(Arc<str>, i32)>,
 }
@@ -77,7 +79,8 @@ struct Memory {
 impl Watch {
     /// Runs for as long as the process lives.
     pub async fn run(mut self) {
-        let mut memory = Memory::default();
+        // The start has looked at the primary.
+        let mut memory = Memory { primary_at: Some(Instant::now()), ..Memory::default() };
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -169,11 +172,13 @@ impl Watch {
         }
         // Known since the start looked at it: a change before the first look here counts too.
         let old = self.health.primary();
-        if !old.is_empty() && old != *new {
-            tracing::warn!("redis has another primary: what was confirmed in the last minute is written again");
-            self.runtimes.primary_changed();
+        let now = Instant::now();
+        if !old.is_empty() && *old != **new {
+            tracing::warn!("redis has another primary: what was confirmed lately is written again");
+            self.runtimes.primary_changed(memory.primary_at.unwrap_or(now));
             memory.facts_at = None;
         }
+        memory.primary_at = Some(now);
         self.health.set_primary(new);
     }
 
@@ -310,8 +315,8 @@ mod tests {
         lane: Arc<LaneHandle>,
         to_halts: UnboundedSender<Halted>,
         connection: MultiplexedConnection,
-        /// How many threads were told to write again what is recent, since it was asked.
-        told: Box<dyn FnMut() -> usize>,
+        /// Who was told to write again what is recent, since it was asked.
+        told: Box<dyn FnMut() -> Vec<Instant>>,
         _store: Store,
     }
 
@@ -439,7 +444,7 @@ mod tests {
         let judge = |world: &mut World, id: &str| {
             let facts = Facts { replication_id: id.into(), ..Facts::default() };
             world.watch.judge_primary(&mut world.memory, &facts);
-            ((world.told)(), world.watch.health.primary())
+            ((world.told)().len(), world.watch.health.primary().to_string())
         };
         let id = |id: &str| id.to_owned();
         assert_eq!(judge(&mut world, "a"), (0, id("a")), "the first one seen");
@@ -449,6 +454,12 @@ mod tests {
         assert_eq!(judge(&mut world, "b"), (1, id("b")));
         assert!(world.memory.facts_at.is_none(), "and it is looked at closely");
         assert_eq!(judge(&mut world, "b"), (0, id("b")));
+        // What was confirmed before the old one was seen for the last time is no safer for the time that has passed since.
+        let seen = Instant::now();
+        world.memory.primary_at = Some(seen);
+        let facts = Facts { replication_id: "c".into(), ..Facts::default() };
+        world.watch.judge_primary(&mut world.memory, &facts);
+        assert_eq!((world.told)(), [seen]);
     }
 
     #[tokio::test]

@@ -15,10 +15,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postback::pipeline::claim::{Applicant, Key, Value};
-use postback::pipeline::dedupe::{ClaimTry, Dedupe, Granted, Held};
+use postback::pipeline::dedupe::{ClaimTry, ConfirmTry, Dedupe, Granted, Held};
 use postback::redis::batcher::Batcher;
 use postback::redis::health::Health;
 use proptest::prelude::*;
@@ -231,7 +231,7 @@ impl World {
         match end {
             Ending::KilledBeforeSend => {}
             Ending::Accepted | Ending::KilledAfterConfirm => {
-                dedupe.confirm(&mut who, &held.claim, 0, &mut dedupe.confirm_try()).await.unwrap();
+                dedupe.confirm(&mut who, &held.claim, 0, &mut ConfirmTry::default()).await.unwrap();
                 self.late.confirms += u32::from(overtaken);
                 if matches!(end, Ending::Accepted) {
                     self.receipt(copy, true, who.own);
@@ -405,11 +405,11 @@ fn a_claim_is_not_taken_over_before_its_lease_and_is_after_it() {
         let taken = claimed(b, &mut second).await;
         assert!(taken.claim.resend && taken.claim.taken_over());
         // A late confirm of the first is a fact, and one possible duplicate.
-        a.confirm(&mut first, &held.claim, 0, &mut a.confirm_try()).await.unwrap();
+        a.confirm(&mut first, &held.claim, 0, &mut ConfirmTry::default()).await.unwrap();
         assert_eq!((first.own, first.possible), (2, 1));
         // The second one's confirm finds that.
         second.own += 1;
-        b.confirm(&mut second, &taken.claim, 0, &mut b.confirm_try()).await.unwrap();
+        b.confirm(&mut second, &taken.claim, 0, &mut ConfirmTry::default()).await.unwrap();
         assert_eq!((second.own, second.possible), (3, 1));
     });
 }
@@ -492,7 +492,7 @@ fn a_confirm_repeated_across_a_change_of_the_primary_is_counted_before_the_chang
             let mut who = applicant("in:0:1", 0, false);
             who.key = Key::new("qihoo360", "acme", "ORDER", known);
             let held = claimed(&a, &mut who).await;
-            let mut attempt = a.confirm_try();
+            let mut attempt = ConfirmTry::default();
             // Carried out, but its reply is lost: repeated with the same attempt it finds its own value.
             for _ in 0..2 {
                 a.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap();
@@ -517,7 +517,7 @@ fn two_copies_in_one_process_take_turns_and_the_second_is_a_duplicate() {
         };
         sleep(Duration::from_millis(20)).await;
         assert!(!waiting.is_finished());
-        a.confirm(&mut who, &held.claim, 0, &mut a.confirm_try()).await.unwrap();
+        a.confirm(&mut who, &held.claim, 0, &mut ConfirmTry::default()).await.unwrap();
         drop(held);
         assert!(waiting.await.unwrap());
     });
@@ -544,7 +544,7 @@ fn a_failover_is_answered_by_writing_the_last_minute_again() {
         let a = &world.processes[0];
         let mut who = applicant("in:0:1", 0, false);
         let held = claimed(a, &mut who).await;
-        a.confirm(&mut who, &held.claim, 3, &mut a.confirm_try()).await.unwrap();
+        a.confirm(&mut who, &held.claim, 3, &mut ConfirmTry::default()).await.unwrap();
         drop(held);
         let mut c = redis().get_multiplexed_async_connection().await.unwrap();
         let key = [format!("{}:", world.prefix).as_bytes(), &who.key.0].concat();
@@ -552,7 +552,7 @@ fn a_failover_is_answered_by_writing_the_last_minute_again() {
         let () = redis::cmd("DEL").arg(&key).query_async(&mut c).await.unwrap();
         let rewrite = async || {
             let mut possible = Vec::new();
-            a.write_recent(|account| possible.push(account)).await;
+            a.write_recent(Instant::now(), |account| possible.push(account)).await;
             possible
         };
         assert_eq!(rewrite().await, Vec::<usize>::new());

@@ -5,6 +5,8 @@
 
 mod value;
 
+use std::sync::Arc;
+
 use rand::Rng;
 use sha2::{Digest, Sha256};
 
@@ -52,6 +54,11 @@ impl Token {
     /// A new one.
     pub fn random() -> Self {
         Self(rand::rng().random())
+    }
+
+    /// The beginning of every claim with it.
+    pub fn holder(self) -> String {
+        format!("c|{self}|")
     }
 
     fn tag(self) -> u64 {
@@ -199,6 +206,15 @@ pub enum Replaced {
     Unknown(Vec<u8>),
 }
 
+/// The primary as it was known at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Primary {
+    /// How many changes of it this process had noticed.
+    pub changes: u64,
+    /// Its replication id at the last look; empty: not yet.
+    pub id: Arc<str>,
+}
+
 /// A claim that this process holds.
 #[derive(Clone, Debug)]
 pub struct Claim {
@@ -216,12 +232,20 @@ pub struct Claim {
     pub unclaimed: bool,
     /// Though unclaimed, a try whose reply was lost may stand there.
     pub may_stand: bool,
+    /// As it was before the claim was made: a confirm may find another.
+    pub primary: Primary,
 }
 
 impl Claim {
     /// The first byte of its send went out. `true` where that has to be counted as a re-send: once per claim.
     pub fn declare(&mut self) -> bool {
         self.resend && !std::mem::replace(&mut self.declared, true)
+    }
+
+    /// Whether its send would be a second one as far as is known. An unclaimed one is declared by rule; it is a second one
+    /// where the record was in doubt, or where the claim that could not be made has found a send before it.
+    pub fn is_second(&self, in_doubt: bool) -> bool {
+        self.resend && (!self.unclaimed || in_doubt || self.taken_over())
     }
 
     /// Whether an earlier send of this conversion may have been accepted.

@@ -164,7 +164,7 @@ impl Limiter {
             next = sent + GAP;
             // Without Redis a lane that delivers all the same does not wait for a command to time out.
             let answer = if self.deliver && !self.health.is_up() {
-                Err(StoreError::Unavailable(String::new()))
+                Err(StoreError::Unreached(String::new()))
             } else {
                 self.reservation(n).await
             };

@@ -117,7 +117,7 @@ async fn claim(
         // An account that delivers without Redis does not wait for a command to time out first.
         let health = &lane.shared.health;
         let answer = match if deliver { health.trouble() } else { health.hold() } {
-            Some(why) => Err(StoreError::Unavailable(why)),
+            Some(why) => Err(StoreError::Unreached(why)),
             None => lane.dedupe.claim(&mut ready.applicant, &mut attempt).await,
         };
         let granted = match answer {
@@ -128,7 +128,7 @@ async fn claim(
             }
             Err(error) => {
                 lane.metrics().claim(ClaimResult::Unavailable);
-                uncertain |= matches!(error, StoreError::Unavailable(_));
+                uncertain |= error.may_have_run() && error != StoreError::Forgotten;
                 tokio::select! {
                     () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(2)),
                     _ = lane.interrupted(delivery) => {}
@@ -174,8 +174,7 @@ fn check_time(delivery: &Delivery) -> Result<(), DeliveryError> {
 /// Where a lost answer ends in the dead letters, nothing that may have been accepted is sent again.
 fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -> Result<(), DeliveryError> {
     let ready = ready(delivery)?;
-    // An unclaimed send is a re-send by rule; it is a second one where the record was in doubt before.
-    let resend = held.as_ref().is_some_and(|h| h.claim.resend && (!h.claim.unclaimed || ready.applicant.in_doubt));
+    let resend = held.as_ref().is_some_and(|h| h.claim.is_second(ready.applicant.in_doubt));
     if resend && !ready.applicant.force && dead_letters_ambiguous(ready) {
         return Err(DeliveryError::Ambiguous(Answer {
             detail: "an earlier send may have been accepted, and this account sends nothing twice".into(),

@@ -86,6 +86,12 @@ impl Recent {
         numbered.filter(|(sequence, place)| self.latest.get(&place.key) == Some(sequence))
     }
 
+    /// As if so much more time had passed.
+    #[cfg(test)]
+    pub(crate) fn age(&mut self, by: Duration) {
+        self.born -= by;
+    }
+
     /// The confirm of this key, if it is remembered.
     pub fn done(&self, key: &Key) -> Option<Done> {
         let sequence = *self.latest.get(key)?;
@@ -215,7 +221,7 @@ mod tests {
         let mut recent = Recent::default();
         for n in 0..4 {
             recent.insert(key(n), Remembered::Done(done(n)), 0, n == 0);
-            recent.born -= Duration::from_secs(30);
+            recent.age(Duration::from_secs(30));
         }
         assert_eq!(keys(&recent.since(Duration::from_secs(60))), [key(2), key(3)]);
         // What waited for Redis counts from when it was written there.

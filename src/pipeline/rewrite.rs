@@ -1,6 +1,6 @@
 //! What is written to Redis a second time: after it was away, and after its primary changed (`core.md` section 3).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
@@ -10,6 +10,8 @@ use crate::pipeline::dedupe::{Dedupe, bytes};
 use crate::pipeline::recent::Remembered;
 use crate::redis::batcher::StoreError;
 
+/// What a primary may not have passed on when it was last seen.
+const UNSAFE: Duration = Duration::from_secs(60);
 /// Values written again at once.
 const UNDER_WAY: usize = 256;
 
@@ -27,35 +29,37 @@ impl Dedupe {
         Ok(())
     }
 
-    /// The primary has changed: writes again what was confirmed or marked in the last 60 s, until all of it stands there.
-    /// `possible` is told the account of each value found there that was another's: one possible duplicate.
-    pub async fn write_recent(&self, mut possible: impl FnMut(usize)) {
+    /// The primary has changed: writes again what was confirmed or marked in the last 60 s before the one before it was
+    /// `seen` last, and since, until all of it stands there. `possible` is told the account of each value found there that
+    /// was another's: one possible duplicate.
+    pub async fn write_recent(&self, seen: Instant, mut possible: impl FnMut(usize)) {
         self.changes.set(self.changes.get() + 1);
         self.batcher.reconnect();
-        let mut left = self.recent.borrow().since(Duration::from_secs(60));
-        let mut repeated = false;
+        let recent = self.recent.borrow().since(UNSAFE + seen.elapsed());
+        let mut left: Vec<_> = recent.into_iter().map(|entry| (entry, false)).collect();
         while !left.is_empty() {
-            let writes = left.drain(..).map(|entry| async move {
+            let writes = left.drain(..).map(|(entry, repeated)| async move {
                 let found = self.write_again(entry.key, &entry.what).await;
-                (entry, found)
+                (entry, repeated, found)
             });
             let mut writes = stream::iter(writes).buffer_unordered(UNDER_WAY);
             let mut failed = Vec::new();
-            while let Some((entry, found)) = writes.next().await {
+            while let Some((entry, repeated, found)) = writes.next().await {
                 match found {
                     // A repeated confirm may have replaced another's value with the try before it.
                     Ok(found) => {
+                        // Another change may lose it again.
+                        self.recent.borrow_mut().written(&entry);
                         let hidden = repeated && matches!(entry.what, Remembered::Done(_));
                         if hidden || !is_ours(&entry.what, found) {
                             possible(entry.account);
                         }
                     }
-                    Err(_) => failed.push(entry),
+                    Err(error) => failed.push((entry, repeated || error.may_have_run())),
                 }
             }
             drop(writes);
             left = failed;
-            repeated = true;
             if !left.is_empty() {
                 sleep(Duration::from_millis(500)).await;
             }
@@ -88,5 +92,49 @@ fn is_ours(what: &Remembered, found: Option<Value>) -> bool {
         }
         (Remembered::Unknown(mark), Some(Value::Done(done))) => done.is_of_origin(&mark.origin),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::claim::{Applicant, Done, Token};
+    use crate::pipeline::recent::Mark;
+
+    #[test]
+    fn what_stands_where_we_write_again_is_ours_only_where_it_can_be() {
+        let who = |origin: &str, own| Applicant {
+            key: Key::new("baizhu", "acme", "ORDER", "t"),
+            origin: origin.into(),
+            fingerprint: 7,
+            own,
+            in_doubt: false,
+            force: false,
+            possible: 0,
+        };
+        let (token, other) = (Token::random(), Token::random());
+        let (ours, later, theirs) = (who("in:0:1", 1), who("in:0:1", 2), who("in:0:2", 1));
+        let done = |who: &Applicant, token| Done::new(who, token);
+        let value = |text: String| Some(Value::parse(text.as_bytes()));
+        let confirm = Remembered::Done(done(&ours, token));
+        let mark = Remembered::Unknown(Box::new(Mark { value: ours.unknown().into(), origin: ours.origin.clone() }));
+        // What is found; whether it is ours beside our confirm, and beside our mark.
+        let rows = [
+            (None, true, true),
+            (Some(Value::Done(done(&ours, token))), true, true),
+            (Some(Value::Done(done(&later, token))), false, true),
+            (Some(Value::Done(done(&theirs, token))), false, false),
+            (value(ours.claimed(token, false)), true, true),
+            (value(theirs.claimed(token, false)), false, false),
+            (value(ours.unknown()), false, true),
+            (value(theirs.unknown()), false, false),
+            (Some(Value::Foreign), false, false),
+        ];
+        for (found, beside_confirm, beside_mark) in rows {
+            assert_eq!(is_ours(&confirm, found.clone()), beside_confirm, "{found:?}");
+            assert_eq!(is_ours(&mark, found.clone()), beside_mark, "{found:?}");
+        }
+        let same_tag = done(&ours, token) == done(&ours, other);
+        assert_eq!(is_ours(&confirm, Some(Value::Done(done(&ours, other)))), same_tag);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -29,8 +29,8 @@ pub struct Runtimes {
 }
 
 enum Order {
-    /// The primary has changed: write again what it may not have.
-    WriteRecent,
+    /// The primary has changed: write again what it may not have. When the one before was seen last.
+    WriteRecent(Instant),
 }
 
 struct Seat {
@@ -109,11 +109,11 @@ impl Prepared {
 }
 
 impl Runtimes {
-    /// Without a thread, and how many of them would have been told to write again what is recent.
+    /// Without a thread, and what one would have been told to write again: since when the primary was not seen.
     #[cfg(test)]
-    pub(crate) fn stub() -> (Self, impl FnMut() -> usize) {
+    pub(crate) fn stub() -> (Self, impl FnMut() -> Vec<Instant>) {
         let (orders, mut inbox) = unbounded_channel();
-        let told = move || std::iter::from_fn(|| inbox.try_recv().ok()).count();
+        let told = move || std::iter::from_fn(|| inbox.try_recv().ok().map(|Order::WriteRecent(seen)| seen)).collect();
         (Self { threads: Vec::new(), orders: vec![orders] }, told)
     }
 
@@ -122,10 +122,10 @@ impl Runtimes {
         self.threads.iter().all(|t| !t.is_finished())
     }
 
-    /// Redis has another primary than before.
-    pub fn primary_changed(&self) {
+    /// Redis has another primary than the one that was `seen` last at that time.
+    pub fn primary_changed(&self, seen: Instant) {
         for orders in &self.orders {
-            let _ = orders.send(Order::WriteRecent);
+            let _ = orders.send(Order::WriteRecent(seen));
         }
     }
 }
@@ -203,8 +203,8 @@ impl Floor {
                     tracing::error!("a task of the lanes has ended; this thread ends");
                     return;
                 }
-                Some(Order::WriteRecent) = orders.recv() => {
-                    ends.spawn_local(write_recent(dedupe.clone(), self.shared.clone()));
+                Some(Order::WriteRecent(seen)) = orders.recv() => {
+                    ends.spawn_local(write_recent(dedupe.clone(), self.shared.clone(), seen));
                 }
                 else => return,
             }
@@ -212,6 +212,6 @@ impl Floor {
     }
 }
 
-async fn write_recent(dedupe: Rc<Dedupe>, shared: Arc<Shared>) {
-    dedupe.write_recent(|account| shared.metrics.account(account).ambiguous_resends.inc()).await;
+async fn write_recent(dedupe: Rc<Dedupe>, shared: Arc<Shared>, seen: Instant) {
+    dedupe.write_recent(seen, |account| shared.metrics.account(account).ambiguous_resends.inc()).await;
 }

@@ -10,7 +10,7 @@ use rand::Rng;
 
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
 use crate::kafka::consumer::{End, Stage};
-use crate::pipeline::dedupe::Held;
+use crate::pipeline::dedupe::{ConfirmTry, Held};
 use crate::pipeline::delivery::{Delivery, Subject};
 use crate::pipeline::desk::until_it_works;
 use crate::pipeline::lane::Lane;
@@ -35,7 +35,7 @@ pub async fn settle(
         Ok(Progress::Accepted(receipt)) => {
             if let (Subject::Ready(ready), Some(held)) = (&mut delivery.subject, &held) {
                 lane.account_metrics().age_at_delivery((now_ms() - ready.event_time_ms).max(0) as f64 / 1000.0);
-                let mut attempt = desk.dedupe.confirm_try();
+                let mut attempt = ConfirmTry::default();
                 until_it_works(async || {
                     desk.dedupe.confirm(&mut ready.applicant, &held.claim, ready.index, &mut attempt).await
                 })

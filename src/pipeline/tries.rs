@@ -1,5 +1,6 @@
 //! A claim or a confirm over all its tries: what has to be remembered where a reply is lost.
 
+use ::redis::Value as Reply;
 use tokio::time::Instant;
 
 use crate::pipeline::claim::{Applicant, Replaced, Token};
@@ -32,12 +33,11 @@ impl ClaimTry {
 }
 
 /// One confirm over all its tries.
+#[derive(Default)]
 pub struct ConfirmTry {
-    pub(super) changes: u64,
-    /// Replication id as known before the first try.
-    pub(super) primary: String,
     /// The count that the first try wrote; none: no try yet.
     pub(super) first: Option<u32>,
+    /// What an earlier try may have replaced on another primary was counted.
     pub(super) counted: bool,
 }
 
@@ -47,16 +47,31 @@ impl Default for ClaimTry {
     }
 }
 
-impl ConfirmTry {
-    /// The first try; `changes`: how often the primary has changed before it, `primary`: its replication id.
-    pub(super) fn new(changes: u64, primary: String) -> Self {
-        Self { changes, primary, first: None, counted: false }
-    }
-}
-
 impl TakingOver {
     pub(super) fn succeeded(self, applicant: &mut Applicant) -> (bool, Replaced) {
         applicant.own = applicant.own.max(self.own);
         (true, if self.stale { Replaced::Stale(self.old) } else { Replaced::Unknown(self.old) })
+    }
+}
+
+/// What a take-over came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Took {
+    /// The key is ours: by this one, or by the one before it, whose reply was lost and which was carried out meanwhile.
+    Ours,
+    /// It is younger than the lease.
+    TooYoung,
+    /// Somebody changed it in between.
+    Changed,
+}
+
+impl Took {
+    pub(super) fn by(reply: &Reply, token: Token) -> Self {
+        match reply {
+            Reply::Int(1) => Took::Ours,
+            Reply::Int(_) => Took::TooYoung,
+            Reply::BulkString(value) if value.starts_with(token.holder().as_bytes()) => Took::Ours,
+            _ => Took::Changed,
+        }
     }
 }

@@ -27,8 +27,17 @@ const PIPELINES: usize = 2;
 pub enum StoreError {
     /// Redis is away, full, read-only or otherwise refuses; the text is safe. The command may have run all the same.
     Unavailable(String),
+    /// Redis cannot be reached, or must not be asked now: the command did not go out. The text is safe.
+    Unreached(String),
     /// The command ran, but the store has lost its epoch: what it says of the past is worth nothing.
     Forgotten,
+}
+
+impl StoreError {
+    /// Whether the command may have run.
+    pub fn may_have_run(&self) -> bool {
+        !matches!(self, StoreError::Unreached(_))
+    }
 }
 
 struct Call {
@@ -58,14 +67,14 @@ impl Batcher {
     }
 
     /// The replication id of the primary as the last look found it, up to a second ago; empty: not yet.
-    pub fn known_primary(&self) -> String {
+    pub fn known_primary(&self) -> Arc<str> {
         self.health.primary()
     }
 
     /// The replication id of the primary, asked now.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// [`StoreError::Unavailable`], [`StoreError::Unreached`].
     pub async fn primary(&self) -> Result<String, StoreError> {
         let mut cmd = ::redis::cmd("INFO");
         cmd.arg("replication");
@@ -82,7 +91,7 @@ impl Batcher {
     /// One command.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// [`StoreError::Unavailable`], [`StoreError::Unreached`].
     pub async fn call(&self, cmd: Cmd) -> Result<Value, StoreError> {
         self.submit(cmd, false).await
     }
@@ -90,7 +99,7 @@ impl Batcher {
     /// One claim: the store's epoch is read in the same pipeline, after it.
     ///
     /// # Errors
-    /// Both of [`StoreError`].
+    /// All of [`StoreError`].
     pub async fn claim(&self, cmd: Cmd) -> Result<Value, StoreError> {
         self.submit(cmd, true).await
     }
@@ -98,7 +107,7 @@ impl Batcher {
     /// One script on one key.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// [`StoreError::Unavailable`], [`StoreError::Unreached`].
     pub async fn script(&self, script: Script, key: &[u8], args: &[&[u8]]) -> Result<Value, StoreError> {
         let mut cmd = ::redis::cmd("EVALSHA");
         cmd.arg(script.sha()).arg(1).arg(key);
@@ -159,7 +168,7 @@ impl Loop {
                         }
                         Err(text) => {
                             for call in calls.drain(..) {
-                                let _ = call.reply.send(Err(StoreError::Unavailable(text.clone())));
+                                let _ = call.reply.send(Err(StoreError::Unreached(text.clone())));
                             }
                         }
                     }

@@ -1,7 +1,7 @@
 //! Whether Redis can be relied on now, and if not, why: what `/ready` says and what every claim waits for.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Shared by all who use Redis.
 #[derive(Default)]
@@ -11,7 +11,7 @@ pub struct Health {
     held: AtomicBool,
     why: Mutex<Why>,
     /// Replication id of the primary, as last seen.
-    primary: Mutex<String>,
+    primary: Mutex<Arc<str>>,
 }
 
 #[derive(Default)]
@@ -72,13 +72,13 @@ impl Health {
     /// The replication id of the primary was looked at.
     pub fn set_primary(&self, id: &str) {
         let mut primary = self.primary.lock().unwrap_or_else(PoisonError::into_inner);
-        if *primary != id {
-            id.clone_into(&mut primary);
+        if **primary != *id {
+            *primary = id.into();
         }
     }
 
     /// The replication id of the primary when it was last looked at; empty: not yet.
-    pub fn primary(&self) -> String {
+    pub fn primary(&self) -> Arc<str> {
         self.primary.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -223,3 +223,24 @@ proptest! {
         let _ = Value::parse(&bytes);
     }
 }
+
+#[test]
+fn a_send_is_a_second_one_where_something_tells_of_a_first() {
+    let claim = |resend, unclaimed, replaced| Claim {
+        token: Token::random(),
+        resend,
+        declared: false,
+        replaced,
+        since: tokio::time::Instant::now(),
+        unclaimed,
+        may_stand: true,
+        primary: Primary::default(),
+    };
+    let stale = || Replaced::Stale(Vec::new());
+    assert!(!claim(false, false, Replaced::Nothing).is_second(false));
+    assert!(claim(true, false, Replaced::Nothing).is_second(true), "claimed in doubt");
+    assert!(claim(true, false, stale()).is_second(false), "taken over");
+    assert!(!claim(true, true, Replaced::Nothing).is_second(false), "unclaimed, it is declared by rule");
+    assert!(claim(true, true, Replaced::Nothing).is_second(true));
+    assert!(claim(true, true, stale()).is_second(false), "what could not be claimed told of it");
+}

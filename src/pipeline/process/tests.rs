@@ -3,6 +3,7 @@
 use super::*;
 use crate::kafka::consumer::End;
 use crate::pipeline::claim::Value;
+use crate::pipeline::dedupe::ConfirmTry;
 use crate::pipeline::stub::bench::{Alone, Bench, Setting, eventually, ready as ready_of, run};
 
 const LONG_AGO_MS: i64 = 1_700_000_000_000;
@@ -25,7 +26,7 @@ fn time_is_judged_after_the_claim_so_that_an_old_copy_is_a_duplicate() {
         let (mut first, _end) = bench.delivery(Visit::Input, "ok-1");
         let (result, held) = walked(&bench, &mut first).await;
         assert!(matches!(result, Ok(Progress::Accepted(_))));
-        let mut attempt = bench.lane.dedupe.confirm_try();
+        let mut attempt = ConfirmTry::default();
         let applicant = &mut ready_of(&mut first).applicant;
         bench.lane.dedupe.confirm(applicant, &held.unwrap().claim, 0, &mut attempt).await.unwrap();
 
@@ -157,6 +158,21 @@ fn a_send_that_may_be_a_second_one_is_declared_or_refused_as_the_account_says() 
                 assert!(sent || matches!(result, Err(DeliveryError::Ambiguous(_))), "{id}");
                 delivery.ticket.complete(End::Returned);
             }
+        }
+    });
+}
+
+#[test]
+fn a_try_whose_first_byte_did_not_go_out_leaves_the_doubt_of_the_one_before() {
+    run(async {
+        let bench = Bench::new(|s| s.no_platform = true).await;
+        for (before, after) in [("ambiguous", "ambiguous"), ("retry", "retry"), ("permanent", "retry")] {
+            let (mut delivery, _end) = bench.delivery(Visit::Tier, before);
+            delivery.envelope.last = Some(LastAttempt { class: before.into(), ..LastAttempt::default() });
+            let (result, _held) = walked(&bench, &mut delivery).await;
+            assert!(matches!(result, Err(DeliveryError::Retry(Answer { sent: false, .. }))));
+            assert_eq!((delivery.envelope.attempts, &*delivery.envelope.last.as_ref().unwrap().class), (1, after));
+            delivery.ticket.complete(End::Returned);
         }
     });
 }

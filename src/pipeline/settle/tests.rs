@@ -250,6 +250,11 @@ fn what_may_have_been_accepted_is_marked_before_anything_is_published() {
         for id in ["tired", "late"] {
             assert_eq!(Case::copy(&bench, DEAD, id).reason(), Some(Reason::UnknownOutcome), "{id}");
         }
+        // A claim that was taken over tells of a send that may have been accepted, as the headers of an earlier visit do.
+        bench.put("dead-owner", "c|0123456789abcdef|in:0:7|0000000000|0").await;
+        let case = Case::new(&bench, Visit::Input, "dead-owner").await;
+        case.settles(Err(DeliveryError::Expired(fault())), &to_dead).await;
+        assert_eq!(Case::copy(&bench, DEAD, "dead-owner").reason(), Some(Reason::UnknownOutcome));
         // But what was refused, or is another's, is known.
         let refused = [Step::Published(DEAD), Released, Step::Receipt, BURIED];
         let case = Case::new(&bench, Visit::Tier, "refused").await.with(doubt);

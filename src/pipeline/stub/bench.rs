@@ -76,6 +76,8 @@ pub(crate) struct Setting {
     pub(crate) receipts: bool,
     /// Nobody listens where the producer writes to.
     pub(crate) no_kafka: bool,
+    /// Nobody listens where the platform is.
+    pub(crate) no_platform: bool,
 }
 
 fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
@@ -84,7 +86,7 @@ fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
     // A busy machine must not make an answer late.
     account.limits.timeout = Duration::from_secs(20);
     let lease = Duration::from_secs(120);
-    let mut setting = Setting { account, lease, receipts: true, no_kafka: false };
+    let mut setting = Setting { account, lease, receipts: true, no_kafka: false, no_platform: false };
     edit(&mut setting);
     setting
 }
@@ -254,7 +256,7 @@ impl Bench {
         let (batcher, work) = Batcher::new(client, "pb:epoch".into(), health.clone());
         spawn_local(work);
         let mut setting = setting(edit);
-        setting.account.base_urls = vec![server.url()];
+        setting.account.base_urls = vec![if setting.no_platform { "http://127.0.0.1:1".into() } else { server.url() }];
         let alone = Alone::over(setting, broker.address(), batcher, health);
         spawn_local(alone.lane.limiter.clone().run());
         let reader = reader(&broker);
