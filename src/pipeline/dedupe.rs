@@ -127,9 +127,8 @@ impl Dedupe {
         if remembered.is_some() {
             return settled(judge(remembered.as_ref(), token, applicant), applicant);
         }
-        // A take-over that went out, whether it was carried out or not, has told of sends before this one.
         if let Some(taking_over) = &attempt.taking_over {
-            applicant.own = applicant.own.max(taking_over.own);
+            taking_over.tell(applicant);
         }
         let claim = Claim {
             token,

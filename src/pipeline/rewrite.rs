@@ -11,7 +11,7 @@ use crate::pipeline::recent::Remembered;
 use crate::redis::batcher::StoreError;
 
 /// What a primary may not have passed on when it was last seen.
-const UNSAFE: Duration = Duration::from_secs(60);
+const AT_RISK: Duration = Duration::from_secs(60);
 /// Values written again at once.
 const UNDER_WAY: usize = 256;
 
@@ -35,7 +35,7 @@ impl Dedupe {
     pub async fn write_recent(&self, seen: Instant, mut possible: impl FnMut(usize)) {
         self.changes.set(self.changes.get() + 1);
         self.batcher.reconnect();
-        let recent = self.recent.borrow().since(UNSAFE + seen.elapsed());
+        let recent = self.recent.borrow().since(AT_RISK + seen.elapsed());
         let mut left: Vec<_> = recent.into_iter().map(|entry| (entry, false)).collect();
         while !left.is_empty() {
             let writes = left.drain(..).map(|(entry, repeated)| async move {

@@ -24,11 +24,7 @@ pub(super) struct TakingOver {
 impl ClaimTry {
     /// What its claim would have replaced, had it been made.
     pub(super) fn replaced(&self) -> Replaced {
-        match &self.taking_over {
-            Some(TakingOver { old, stale: true, .. }) => Replaced::Stale(old.clone()),
-            Some(TakingOver { old, .. }) => Replaced::Unknown(old.clone()),
-            None => Replaced::Nothing,
-        }
+        self.taking_over.as_ref().map_or(Replaced::Nothing, TakingOver::replaced)
     }
 }
 
@@ -48,9 +44,19 @@ impl Default for ClaimTry {
 }
 
 impl TakingOver {
-    pub(super) fn succeeded(self, applicant: &mut Applicant) -> (bool, Replaced) {
+    /// The sends that it has found count, whether it was carried out or not.
+    pub(super) fn tell(&self, applicant: &mut Applicant) {
         applicant.own = applicant.own.max(self.own);
-        (true, if self.stale { Replaced::Stale(self.old) } else { Replaced::Unknown(self.old) })
+    }
+
+    pub(super) fn succeeded(&self, applicant: &mut Applicant) -> (bool, Replaced) {
+        self.tell(applicant);
+        (true, self.replaced())
+    }
+
+    fn replaced(&self) -> Replaced {
+        let old = self.old.clone();
+        if self.stale { Replaced::Stale(old) } else { Replaced::Unknown(old) }
     }
 }
 

@@ -24,13 +24,11 @@ struct Process {
 impl Process {
     async fn new() -> Self {
         let store = Store::start().unwrap();
-        let url = SecretString::new(store.url());
-        let client = crate::redis::Config { url, prefix: "pb".into() }.client().unwrap();
-        let mut connection = crate::redis::connect(&client).await.unwrap();
+        let client = |url| crate::redis::Config { url: SecretString::new(url), prefix: "pb".into() }.client().unwrap();
+        let mut connection = crate::redis::connect(&client(store.url())).await.unwrap();
         let () = ::redis::cmd("SET").arg("pb:epoch").arg("e1").query_async(&mut connection).await.unwrap();
         let (answers, url) = wire(&store).await;
-        let client = crate::redis::Config { url: SecretString::new(url), prefix: "pb".into() }.client().unwrap();
-        let (batcher, work) = Batcher::new(client, "pb:epoch".into(), Arc::new(Health::default()));
+        let (batcher, work) = Batcher::new(client(url), "pb:epoch".into(), Arc::new(Health::default()));
         spawn_local(work);
         let dedupe = Dedupe::new(batcher, "pb", Duration::from_secs(600), Duration::from_secs(30));
         Self { dedupe: Rc::new(dedupe), answers, connection, _store: store }
@@ -60,6 +58,11 @@ impl Process {
 
     async fn claim(&self, applicant: &mut Applicant) -> Granted {
         self.dedupe.claim(applicant, &mut ClaimTry::default()).await.unwrap()
+    }
+
+    async fn claimed(&self, applicant: &mut Applicant) -> Held {
+        let Granted::Claim(held) = self.claim(applicant).await else { panic!("not granted") };
+        held
     }
 
     async fn confirm(&self, applicant: &mut Applicant, held: &Held) {
@@ -201,11 +204,11 @@ async fn confirm_without_reply(
     process: &Process,
     mut who: Applicant,
     held: Held,
-    mut attempt: ConfirmTry,
 ) -> tokio::task::JoinHandle<(Result<(), StoreError>, Applicant, Held, ConfirmTry)> {
     process.answers.send(Answers::AreHeld).unwrap();
     let (dedupe, key) = (process.dedupe.clone(), who.clone());
     let confirming = spawn_local(async move {
+        let mut attempt = ConfirmTry::default();
         let result = dedupe.confirm(&mut who, &held.claim, 0, &mut attempt).await;
         (result, who, held, attempt)
     });
@@ -219,10 +222,10 @@ fn a_confirm_whose_reply_was_lost_after_a_change_since_its_claim_counts() {
         for changes in [0, 1] {
             let process = Process::new().await;
             let mut who = applicant("t");
-            let Granted::Claim(held) = process.claim(&mut who).await else { panic!("not granted") };
+            let held = process.claimed(&mut who).await;
             // Noticed before the confirm is begun: another may have claimed, sent and confirmed in between.
             process.dedupe.changes.set(changes);
-            let confirming = confirm_without_reply(&process, who, held, ConfirmTry::default()).await;
+            let confirming = confirm_without_reply(&process, who, held).await;
             process.answers.send(Answers::AreLost).unwrap();
             let (result, mut who, held, mut attempt) = confirming.await.unwrap();
             assert!(result.is_err());
@@ -238,7 +241,7 @@ fn a_confirm_that_did_not_go_out_is_not_repeated_by_the_next_try() {
     run(async {
         let process = Process::new().await;
         let mut who = applicant("t");
-        let Granted::Claim(held) = process.claim(&mut who).await else { panic!("not granted") };
+        let held = process.claimed(&mut who).await;
         process.dedupe.changes.set(1);
         process.answers.send(Answers::AreLost).unwrap();
         process.dedupe.batcher.primary().await.unwrap_err();
@@ -258,8 +261,8 @@ fn a_confirm_under_way_while_the_primary_changes_is_written_again() {
         for (found, own) in [(None, 0), (Some(applicant("t").claimed(Token::random(), false)), 1)] {
             let process = Process::new().await;
             let mut who = applicant("t");
-            let Granted::Claim(held) = process.claim(&mut who).await else { panic!("not granted") };
-            let confirming = confirm_without_reply(&process, who.clone(), held, ConfirmTry::default()).await;
+            let held = process.claimed(&mut who).await;
+            let confirming = confirm_without_reply(&process, who.clone(), held).await;
             process.dedupe.changes.set(1);
             match &found {
                 Some(found) => process.put(&who, found).await,
@@ -279,7 +282,7 @@ fn what_is_written_again_goes_back_to_a_minute_before_the_primary_was_last_seen(
     run(async {
         let process = Process::new().await;
         let mut who = applicant("t");
-        let Granted::Claim(held) = process.claim(&mut who).await else { panic!("not granted") };
+        let held = process.claimed(&mut who).await;
         process.confirm(&mut who, &held).await;
         let seconds = Duration::from_secs;
         // So much later, when the primary has not been seen for so long.
@@ -354,7 +357,7 @@ fn a_late_confirm_counts_a_confirm_that_only_looks_like_its_own() {
     run(async {
         let process = Process::new().await;
         let mut late = applicant("t");
-        let Granted::Claim(held) = process.claim(&mut late).await else { panic!("not granted") };
+        let held = process.claimed(&mut late).await;
         let theirs = Done::new(&Applicant { own: 1, ..applicant("t") }, held.claim.token);
         process.put(&late, &theirs.to_int().to_string()).await;
         process.confirm(&mut late, &held).await;
@@ -367,7 +370,7 @@ fn what_was_confirmed_here_is_known_without_redis() {
     run(async {
         let process = Process::new().await;
         let mut first = applicant("t");
-        let Granted::Claim(held) = process.claim(&mut first).await else { panic!("not granted") };
+        let held = process.claimed(&mut first).await;
         process.confirm(&mut first, &held).await;
         drop(held);
         // As if it had forgotten.
@@ -384,7 +387,7 @@ fn a_second_copy_waits_for_the_first_and_after_a_release_it_claims_for_itself() 
     run(async {
         let process = Process::new().await;
         let mut first = applicant("t");
-        let Granted::Claim(held) = process.claim(&mut first).await else { panic!("not granted") };
+        let held = process.claimed(&mut first).await;
         let dedupe = process.dedupe.clone();
         let second = spawn_local(async move {
             let mut second = Applicant { origin: "in:0:8".into(), ..applicant("t") };
