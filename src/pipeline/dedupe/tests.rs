@@ -296,27 +296,45 @@ fn what_is_written_again_goes_back_to_a_minute_before_the_primary_was_last_seen(
     });
 }
 
+/// Takes over what a dead owner left; the reply is lost.
+async fn take_over_without_reply(process: &Process, dead: &str) -> (Applicant, ClaimTry) {
+    process.put_aged(&applicant("t"), dead, Duration::from_secs(31)).await;
+    process.answers.send(Answers::NumbersAreHeld).unwrap();
+    let dedupe = process.dedupe.clone();
+    let claiming = spawn_local(async move {
+        let (mut who, mut attempt) = (applicant("t"), ClaimTry::default());
+        let result = dedupe.claim(&mut who, &mut attempt).await.map(drop);
+        (result, who, attempt)
+    });
+    let begins = async |text: &str| process.value(&applicant("t")).await.is_some_and(|v| v.starts_with(text));
+    eventually("it is taken over", async || !begins(dead).await).await;
+    process.answers.send(Answers::AreLost).unwrap();
+    let (result, who, attempt) = claiming.await.unwrap();
+    assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
+    assert!(begins(&attempt.token.holder()).await);
+    process.answers.send(Answers::Come).unwrap();
+    (who, attempt)
+}
+
+#[test]
+fn a_claim_that_ends_for_a_lost_epoch_puts_back_what_an_earlier_try_took_over() {
+    run(async {
+        let process = Process::new().await;
+        let dead = applicant("t").claimed(Token::random(), false);
+        let (mut who, mut attempt) = take_over_without_reply(&process, &dead).await;
+        let () = ::redis::cmd("DEL").arg("pb:epoch").query_async(&mut process.connection.clone()).await.unwrap();
+        let result = process.dedupe.claim(&mut who, &mut attempt).await.map(drop);
+        assert_eq!(result, Err(StoreError::Forgotten));
+        assert_eq!(process.value(&who).await, Some(dead));
+    });
+}
+
 #[test]
 fn a_take_over_whose_reply_was_lost_is_found_and_what_it_told_is_kept() {
     run(async {
         let process = Process::new().await;
         let dead = Applicant { own: 2, ..applicant("t") }.claimed(Token::random(), true);
-        process.put_aged(&applicant("t"), &dead, Duration::from_secs(31)).await;
-        process.answers.send(Answers::NumbersAreHeld).unwrap();
-        let dedupe = process.dedupe.clone();
-        let claiming = spawn_local(async move {
-            let (mut who, mut attempt) = (applicant("t"), ClaimTry::default());
-            let result = dedupe.claim(&mut who, &mut attempt).await.map(drop);
-            (result, who, attempt)
-        });
-        let begins = async |text: &str| process.value(&applicant("t")).await.is_some_and(|v| v.starts_with(text));
-        eventually("it is taken over", async || !begins(&dead).await).await;
-        process.answers.send(Answers::AreLost).unwrap();
-        let (result, mut who, mut attempt) = claiming.await.unwrap();
-        assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
-        assert!(begins(&attempt.token.holder()).await);
-        process.answers.send(Answers::Come).unwrap();
-
+        let (mut who, mut attempt) = take_over_without_reply(&process, &dead).await;
         // An account that delivers without Redis goes on with what the take-over has told of.
         let mut unclaimed = who.clone();
         let Granted::Claim(held) = process.dedupe.unclaimed(&mut unclaimed, &attempt).await else {
