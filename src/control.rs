@@ -90,8 +90,11 @@ fn safe(text: &str) -> String {
 
 /// What to tell somebody who names an account that is not configured.
 pub fn unknown_account(account: &str, close: Option<&str>) -> String {
-    let hint = close.map(|close| format!("; did you mean `{close}`?")).unwrap_or_default();
-    format!("no account `{}` is configured{hint}", safe(account))
+    let hint = match close {
+        Some(close) => format!("did you mean `{close}`?"),
+        None => "`postback accounts list` shows those of the file that `--config` names".into(),
+    };
+    format!("no account `{}` is configured; {hint}", safe(account))
 }
 
 /// The configured name that is closest to `account`, where one is close enough to be meant.
@@ -171,6 +174,10 @@ mod tests {
         assert_eq!(
             unknown_account("acme-sp", Some("acme-ps")),
             "no account `acme-sp` is configured; did you mean `acme-ps`?"
+        );
+        assert_eq!(
+            unknown_account("zzz", None),
+            "no account `zzz` is configured; `postback accounts list` shows those of the file that `--config` names"
         );
     }
 
