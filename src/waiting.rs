@@ -78,7 +78,8 @@ struct Room {
 
 struct Guest {
     delivery: Box<Delivery>,
-    due_ms: i64,
+    /// Not the wall clock's time: a clock that is set back holds nobody up.
+    due: Instant,
 }
 
 impl Room {
@@ -143,39 +144,40 @@ impl Waiting {
         ROOM_BYTES.min(ALL_BYTES / self.rooms.len().max(1))
     }
 
-    fn admit(&mut self, delivery: Box<Delivery>, due_ms: i64) {
+    fn admit(&mut self, delivery: Box<Delivery>, due: Instant) {
         if delivery.ticket.assignment().is_leaving() {
             return delivery.ticket.complete(End::Returned);
         }
         let place = (delivery.record.topic.clone(), delivery.record.partition);
         let room = self.rooms.entry(place).or_default();
-        room.admit(Guest { delivery, due_ms });
+        room.admit(Guest { delivery, due });
         let budget = self.budget();
         for room in self.rooms.values_mut() {
             room.judge_fill(budget);
         }
     }
 
-    /// When a tier's record is due: what its header says, never further than 1.1 × the tier's delay.
-    fn due_ms(&self, delivery: &Delivery, now: i64) -> i64 {
-        let Some(name) = delivery.record.topic.strip_prefix(&self.retry_prefix) else { return now };
-        let Some(delay) = crate::config::parse_duration(name) else { return now };
+    /// How long a tier's record still waits, ms: until what its header says, never longer than 1.1 × the tier's delay.
+    fn wait_ms(&self, delivery: &Delivery, now_ms: i64) -> i64 {
+        let Some(name) = delivery.record.topic.strip_prefix(&self.retry_prefix) else { return 0 };
+        let Some(delay) = crate::config::parse_duration(name) else { return 0 };
         let delay = delay.as_millis() as i64;
-        let wanted = delivery.envelope.due_ms.unwrap_or_else(|| delivery.record.timestamp_ms.unwrap_or(now) + delay);
-        now + (wanted - now).clamp(0, delay + delay / 10)
+        let record_time = || delivery.record.timestamp_ms.unwrap_or(now_ms);
+        let wanted = delivery.envelope.due_ms.unwrap_or_else(|| record_time() + delay);
+        (wanted - now_ms).clamp(0, delay + delay / 10)
     }
 
-    /// Lets go what can go. Returns when the next one is due, epoch ms.
-    fn release(&mut self) -> Option<i64> {
-        let now = now_ms();
+    /// Lets go what can go. Returns when the next one is due.
+    fn release(&mut self) -> Option<Instant> {
+        let (now, now_ms) = (Instant::now(), now_ms());
         let mut next = None;
         let held = self.health.trouble().is_some();
         let budget = self.budget();
         for ((topic, _), room) in &mut self.rooms {
             let mut kept = VecDeque::with_capacity(room.waiting.len());
-            let any_due = room.waiting.iter().any(|g| g.due_ms <= now);
+            let any_due = room.waiting.iter().any(|g| g.due <= now);
             if !any_due {
-                next = earliest(next, room.waiting.iter().map(|g| g.due_ms).min());
+                next = earliest(next, room.waiting.iter().map(|g| g.due).min());
                 continue;
             }
             for mut guest in room.waiting.drain(..) {
@@ -187,9 +189,11 @@ impl Waiting {
                 };
                 let lane = self.lanes.get(ready.index);
                 let visit = guest.delivery.visit;
-                let go = guest.due_ms <= now
+                let go = guest.due <= now
                     && match visit {
-                        Visit::Parked => (lane.is_open() || is_overdue(&guest.delivery, now)) && !lane.is_full(visit),
+                        Visit::Parked => {
+                            (lane.is_open() || is_overdue(&guest.delivery, now_ms)) && !lane.is_full(visit)
+                        }
                         // A closed lane parks it; a full one parks it beside others that flow.
                         _ => {
                             !lane.is_open()
@@ -198,8 +202,8 @@ impl Waiting {
                         }
                     };
                 if !go {
-                    if guest.due_ms > now {
-                        next = earliest(next, Some(guest.due_ms));
+                    if guest.due > now {
+                        next = earliest(next, Some(guest.due));
                     }
                     kept.push_back(guest);
                     continue;
@@ -207,7 +211,7 @@ impl Waiting {
                 room.bytes -= size;
                 if visit == Visit::Parked {
                     // It leaves parking: a new spell of retrying.
-                    guest.delivery.envelope.retry_since_ms = Some(now);
+                    guest.delivery.envelope.retry_since_ms = Some(now_ms);
                 }
                 if visit == Visit::Tier && lane.is_open() && lane.is_full(visit) {
                     lane.park(guest.delivery);
@@ -223,7 +227,7 @@ impl Waiting {
     }
 }
 
-fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
+fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
@@ -232,20 +236,20 @@ fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
 
 impl Handler for Waiting {
     fn received(&mut self, record: Record, ticket: Ticket) {
-        let now = now_ms();
+        let (now, now_ms) = (Instant::now(), now_ms());
         let visit = if record.topic.starts_with(&self.parked_prefix) { Visit::Parked } else { Visit::Tier };
-        let delivery = self.gate.examine(record, visit, ticket, now);
+        let delivery = self.gate.examine(record, visit, ticket, now_ms);
         self.tally.received(&delivery);
         self.open.add(1, delivery.record.size());
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
         self.traffic.seen(&delivery.record.topic, delivery.record.partition, ready.index);
-        let due_ms = if visit == Visit::Tier { self.due_ms(&delivery, now) } else { now };
+        let wait_ms = if visit == Visit::Tier { self.wait_ms(&delivery, now_ms) } else { 0 };
         let open = delivery.ticket.open();
         open.set_stage(if visit == Visit::Tier { Stage::Waiting } else { Stage::Held });
         if visit == Visit::Tier {
-            open.set_next_try_ms(due_ms);
+            open.set_next_try_ms(now_ms + wait_ms);
         }
-        self.admit(delivery, due_ms);
+        self.admit(delivery, now + Duration::from_millis(wait_ms.unsigned_abs()));
     }
 
     fn flush(&mut self) {
@@ -284,14 +288,14 @@ impl Handler for Waiting {
         self.rooms.get(&(Arc::from(topic), partition)).is_some_and(|r| r.full)
     }
 
-    fn tick(&mut self, _now: Instant) -> Option<Duration> {
+    fn tick(&mut self, now: Instant) -> Option<Duration> {
         while let Ok(delivery) = self.held.try_recv() {
-            self.admit(delivery, 0);
+            self.admit(delivery, now);
         }
-        self.alarm.look(&self.rooms, &self.lanes, now_ms());
+        self.alarm.look(&self.rooms, &self.lanes, now);
         let next = self.release();
         let waiting = self.rooms.values().any(|r| !r.waiting.is_empty());
-        let due = next.map(|due| Duration::from_millis((due - now_ms()).max(1) as u64));
+        let due = next.map(|due| due.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
         waiting.then(|| due.unwrap_or(GLANCE).min(GLANCE))
     }
 }

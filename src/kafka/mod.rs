@@ -11,7 +11,8 @@ pub mod topics;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+pub(crate) use crate::clock::now_ms;
 
 /// `[kafka]`.
 #[derive(Clone)]
@@ -104,9 +105,4 @@ pub fn tier_topic(prefix: &str, tier: &str) -> String {
 /// The name of an account's parking topic.
 pub fn parking_topic(prefix: &str, account: &str) -> String {
     format!("{prefix}.{account}")
-}
-
-/// The present, epoch ms.
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,11 +1,13 @@
 //! A lane as other threads see it: its inbox, how full it is, whether it is open.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 
 use crate::control::{Lane as Switches, Switch};
 use crate::metrics::LaneState;
@@ -71,7 +73,9 @@ pub struct LaneHandle {
     closed: AtomicBool,
     /// Halted here and not yet known to be in Redis: what is read there does not open the lane.
     unsaved_halt: AtomicBool,
-    throttled_until_ms: AtomicI64,
+    born: Instant,
+    /// In ms since `born`: no wall clock that is set back or forward moves it.
+    throttled_until_ms: AtomicU64,
     switches: Mutex<Switches>,
     changes: AtomicU64,
     changed: Notify,
@@ -93,7 +97,8 @@ impl LaneHandle {
             inbox,
             closed: AtomicBool::new(false),
             unsaved_halt: AtomicBool::new(false),
-            throttled_until_ms: AtomicI64::new(0),
+            born: Instant::now(),
+            throttled_until_ms: AtomicU64::new(0),
             switches: Mutex::default(),
             changes: AtomicU64::new(0),
             changed: Notify::new(),
@@ -152,15 +157,17 @@ impl LaneHandle {
 
     /// Whether it takes work: neither paused nor halted, nor pushed back for over 5 s.
     pub fn is_open(&self) -> bool {
-        !self.closed.load(SeqCst) && self.pushed_back_ms() <= LONGEST_WAIT_IN_LANE.as_millis() as i64
+        !self.closed.load(SeqCst) && self.pushed_back() <= LONGEST_WAIT_IN_LANE
     }
 
-    fn pushed_back_ms(&self) -> i64 {
-        self.throttled_until_ms.load(SeqCst) - now_ms()
+    fn pushed_back(&self) -> Duration {
+        let until = Duration::from_millis(self.throttled_until_ms.load(SeqCst));
+        if until.is_zero() { until } else { until.saturating_sub(self.born.elapsed()) }
     }
 
-    /// The platform, or another replica, asked for a pause.
-    pub fn throttle(&self, until_ms: i64) {
+    /// The platform, or another replica, asked for a pause from now on.
+    pub fn throttle(&self, wait: Duration) {
+        let until_ms = u64::try_from((self.born.elapsed() + wait).as_millis()).unwrap_or(u64::MAX);
         if self.throttled_until_ms.fetch_max(until_ms, SeqCst) < until_ms {
             self.touch();
         }
@@ -210,7 +217,7 @@ impl LaneHandle {
     pub fn state(&self) -> LaneState {
         match self.lock().cause() {
             Some((state, _)) => state,
-            None if self.pushed_back_ms() > 0 => LaneState::Throttled,
+            None if !self.pushed_back().is_zero() => LaneState::Throttled,
             None => LaneState::Flowing,
         }
     }
@@ -220,9 +227,9 @@ impl LaneHandle {
         if let Some((state, switch)) = self.lock().cause() {
             return (state, switch.since_ms, switch.reason.clone());
         }
-        match self.pushed_back_ms() {
-            wait if wait > 0 => (LaneState::Throttled, 0, format!("pushed back for another {} s", (wait + 999) / 1000)),
-            _ => (LaneState::Flowing, 0, String::new()),
+        match self.pushed_back() {
+            Duration::ZERO => (LaneState::Flowing, 0, String::new()),
+            wait => (LaneState::Throttled, 0, format!("pushed back for another {} s", wait.as_millis().div_ceil(1000))),
         }
     }
 
@@ -283,8 +290,6 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn lane(rps: f64, max_in_flight: usize) -> LaneHandle {
@@ -327,16 +332,30 @@ mod tests {
     #[test]
     fn a_push_back_of_over_five_seconds_closes_the_lane_and_a_shorter_one_does_not_end_it() {
         let lane = lane(20.0, 100);
-        lane.throttle(now_ms() + 4_900);
+        lane.throttle(Duration::from_millis(4_900));
         assert!(lane.is_open());
         assert_eq!(lane.state(), LaneState::Throttled);
-        lane.throttle(now_ms() + 60_000);
+        lane.throttle(Duration::from_secs(60));
         assert!(!lane.is_open());
         let touched = lane.changes();
-        lane.throttle(now_ms() + 1_000);
+        lane.throttle(Duration::from_secs(1));
         assert!(!lane.is_open());
         assert_eq!((touched, lane.changes()), (2, 2), "who waits is told of what changes, and of nothing else");
         assert!(lane.explain().2.starts_with("pushed back for another "), "{:?}", lane.explain());
+    }
+
+    #[test]
+    fn a_push_back_lasts_as_long_as_was_asked_whatever_the_wall_clock_is_set_to() {
+        const HOUR_MS: i64 = 3_600_000;
+        let lane = lane(20.0, 100);
+        lane.throttle(Duration::from_secs(60));
+        for set_by in [-HOUR_MS, HOUR_MS] {
+            crate::clock::set_by(set_by);
+            assert!(!lane.is_open(), "the clock is set by {set_by} ms");
+            let left = lane.pushed_back();
+            assert!(left > Duration::from_secs(5) && left <= Duration::from_secs(60), "{left:?}, set by {set_by} ms");
+        }
+        crate::clock::set_by(0);
     }
 
     #[test]

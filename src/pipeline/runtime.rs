@@ -19,7 +19,7 @@ use crate::pipeline::dispatch::Dispatcher;
 use crate::pipeline::handle::{LaneHandle, Lanes, ToLane};
 use crate::pipeline::lane::Lane;
 use crate::pipeline::limit::Limiter;
-use crate::pipeline::shared::{Shared, now_ms};
+use crate::pipeline::shared::Shared;
 use crate::redis::batcher::Batcher;
 
 /// The running threads.
@@ -167,7 +167,7 @@ impl Floor {
                 (self.shared.replicas.clone(), self.shared.health.clone()),
                 move |push_back| {
                     if push_back > crate::pipeline::settle::LONGEST_WAIT_IN_LANE {
-                        told.throttle(now_ms() + push_back.as_millis() as i64);
+                        told.throttle(push_back);
                     }
                 },
             );

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+pub use crate::clock::now_ms;
 use crate::kafka::producer::Producer;
 use crate::metrics::Metrics;
 use crate::pipeline::delivery::Delivery;
@@ -52,9 +53,4 @@ pub struct Halted {
     pub index: usize,
     /// Safe text.
     pub reason: String,
-}
-
-/// The present, epoch ms.
-pub fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Room;
 use crate::config::show_duration;
@@ -10,11 +10,12 @@ use crate::metrics::LaneState;
 use crate::pipeline::delivery::{Delivery, Subject, Visit};
 use crate::pipeline::handle::{LaneHandle, Lanes};
 use crate::pipeline::retry::Policy;
+use crate::pipeline::shared::now_ms;
 
-/// Between two looks, ms: what is judged in hours needs no more.
-const LOOK_MS: i64 = 30_000;
-/// Between two warnings of one account, ms.
-const REPEAT_MS: i64 = 3_600_000;
+/// Between two looks: what is judged in hours needs no more.
+const LOOK: Duration = Duration::from_secs(30);
+/// Between two warnings of one account.
+const REPEAT: Duration = Duration::from_secs(3600);
 
 /// Whether it goes to its lane though that is closed: it ends there.
 pub(super) fn is_overdue(delivery: &Delivery, now: i64) -> bool {
@@ -26,29 +27,29 @@ pub(super) fn is_overdue(delivery: &Delivery, now: i64) -> bool {
 /// Warns of parked records while there is still time to do something.
 #[derive(Default)]
 pub(super) struct Alarm {
-    looked_ms: i64,
+    looked: Option<Instant>,
     /// Accounts by index, and when somebody was told last.
-    told: HashMap<usize, i64>,
+    told: HashMap<usize, Instant>,
 }
 
 impl Alarm {
     /// Looks now and then.
-    pub(super) fn look<K>(&mut self, rooms: &HashMap<K, Room>, lanes: &Lanes, now: i64) {
-        if now - self.looked_ms < LOOK_MS {
+    pub(super) fn look<K>(&mut self, rooms: &HashMap<K, Room>, lanes: &Lanes, now: Instant) {
+        if self.looked.is_some_and(|looked| now.duration_since(looked) < LOOK) {
             return;
         }
-        self.looked_ms = now;
-        for (lane, warning) in self.warnings(rooms, lanes, now) {
+        self.looked = Some(now);
+        for (lane, warning) in self.warnings(rooms, lanes, (now, now_ms())) {
             tracing::warn!(account = &*lane.account.name, "{warning}");
         }
     }
 
-    /// What is to be said of whom.
+    /// What is to be said of whom; `now` on both clocks.
     pub(super) fn warnings<K>(
         &mut self,
         rooms: &HashMap<K, Room>,
         lanes: &Lanes,
-        now: i64,
+        (now, now_ms): (Instant, i64),
     ) -> Vec<(Arc<LaneHandle>, String)> {
         let mut oldest: HashMap<usize, i64> = HashMap::new();
         for guest in rooms.values().flat_map(|room| &room.waiting) {
@@ -62,9 +63,9 @@ impl Alarm {
         for (index, at) in oldest {
             let lane = lanes.get(index);
             let max = lane.account.retry.max_parked;
-            let age_ms = now - at;
+            let age_ms = now_ms - at;
             let late = u128::try_from(age_ms).is_ok_and(|age| age * 2 >= max.as_millis());
-            if late && self.told.get(&index).is_none_or(|told| now - told >= REPEAT_MS) {
+            if late && self.told.get(&index).is_none_or(|told| now.duration_since(*told) >= REPEAT) {
                 self.told.insert(index, now);
                 warnings.push((lane.clone(), warning(lane, age_ms)));
             }

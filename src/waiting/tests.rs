@@ -119,6 +119,21 @@ fn a_wait_is_never_longer_than_the_tier_and_a_tenth_and_never_below_zero() {
 }
 
 #[test]
+fn a_record_of_a_tier_is_due_after_its_wait_whatever_the_wall_clock_is_set_to() {
+    const HOUR_MS: i64 = 3_600_000;
+    let mut world = World::new();
+    world.receive(TIER, 0, Some(now_ms() + 200), 1);
+    world.receive(TIER, 0, Some(now_ms() + LATER_MS), 1);
+    crate::clock::set_by(HOUR_MS);
+    world.waiting.flush();
+    crate::clock::set_by(-HOUR_MS);
+    std::thread::sleep(Duration::from_millis(250));
+    world.waiting.flush();
+    crate::clock::set_by(0);
+    assert_eq!(world.delivered(), [0], "what is due, not later and nothing else");
+}
+
+#[test]
 fn what_is_due_goes_to_its_lane_and_the_rest_stays() {
     let mut world = World::new();
     let now = now_ms();
@@ -251,7 +266,8 @@ fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_
     const HOUR: i64 = 3_600_000;
     let mut world = World::new();
     world.lane.halt("errno 3: no such key");
-    let now = now_ms();
+    let (start, now) = (Instant::now(), now_ms());
+    let began_ms = now;
     for age in [1, 35, 2] {
         world.receive(PARKED, 0, None, 1);
         let room = world.waiting.rooms.get_mut(&(Arc::from(PARKED), 0)).unwrap();
@@ -264,7 +280,8 @@ fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_
 
     let mut told = |now| {
         let waiting = &mut world.waiting;
-        let warnings = waiting.alarm.warnings(&waiting.rooms, &waiting.lanes, now);
+        let at = start + Duration::from_millis((now - began_ms) as u64);
+        let warnings = waiting.alarm.warnings(&waiting.rooms, &waiting.lanes, (at, now));
         warnings.into_iter().map(|(_, text)| text).collect::<Vec<_>>()
     };
     assert!(told(now).is_empty(), "35 h are less than half of 72 h");
@@ -281,13 +298,13 @@ fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_
     assert!(text.contains("is flowing: its platform takes less than comes"), "{text}");
 
     // The consumer's own turn says it, so that within the hour nothing is left to say.
-    let at = now + 5 * HOUR;
     world.lane.halt("again");
     for guest in world.waiting.rooms.values_mut().flat_map(|room| &mut room.waiting) {
         guest.delivery.envelope.parked_at_ms = Some(now - 40 * HOUR);
     }
     world.waiting.alarm = Alarm::default();
-    world.waiting.tick(Instant::now());
-    assert!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, now_ms()).is_empty());
-    assert_eq!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, at).len(), 1);
+    world.waiting.tick(start);
+    assert!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, (start, now)).is_empty());
+    let later = (start + Duration::from_secs(3600), now + HOUR);
+    assert_eq!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, later).len(), 1);
 }

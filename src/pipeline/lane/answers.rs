@@ -6,7 +6,6 @@ use super::Lane;
 use crate::error::DeliveryError;
 use crate::pipeline::process::Progress;
 use crate::pipeline::settle::LONGEST_WAIT_IN_LANE;
-use crate::pipeline::shared::now_ms;
 
 /// So many permanent answers in a row halt an account: we or they broke, not the events.
 pub(super) const PERMANENT_RUN: u32 = 20;
@@ -28,7 +27,7 @@ impl Lane {
             }
         };
         if wait > LONGEST_WAIT_IN_LANE {
-            self.handle.throttle(now_ms() + wait.as_millis() as i64);
+            self.handle.throttle(wait);
         }
         let _ = self.limiter.push_back(wait).await;
         wait
