@@ -8,22 +8,11 @@ use rdkafka::types::RDKafkaConfRes;
 
 use super::section::{Section, nearest};
 use super::tree::{Node, Table, Value};
-use crate::kafka::settings::owned;
+use crate::kafka::settings::{owned, true_name};
 
 /// Keys that are refused beside those that the clients set themselves.
 const UNSAFE: &[(&str, &str)] =
     &[("group.protocol.type", "the group is a consumer group"), ("plugin.library.paths", "it would load foreign code")];
-
-/// Second names, and the name under which the clients set and read a setting: two names of one would win at random.
-const ALIASES: &[(&str, &str)] = &[
-    ("sasl.mechanisms", "sasl.mechanism"),
-    ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
-    ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
-    ("max.in.flight", "max.in.flight.requests.per.connection"),
-    ("queue.buffering.max.ms", "linger.ms"),
-    ("message.send.max.retries", "retries"),
-    ("compression.codec", "compression.type"),
-];
 
 /// The keys operators write most, for a "did you mean".
 const USUAL: &[&str] = &[
@@ -86,7 +75,7 @@ pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, String> {
             section.problem(key, "has to be a string, a number or true or false");
             continue;
         };
-        let name = ALIASES.iter().find(|(alias, _)| alias == key).map_or(key.as_str(), |(_, name)| name);
+        let name = true_name(key);
         if let Err(reason) = accepted(name, &value) {
             section.problem(key, reason);
         } else if let Some((other, _)) = properties.insert(name.to_owned(), (key.clone(), value)) {

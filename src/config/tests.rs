@@ -171,6 +171,13 @@ fn each_problem_names_its_exact_key() {
         ),
         ("[kafka.properties]\n\"debug\" = [1]", "kafka.properties.debug", "string, a number"),
         (
+            "[kafka.properties]\n\"linger.ms\" = 5\nqueue.buffering.max.ms = 6",
+            "kafka.properties.queue.buffering.max.ms",
+            "another name of linger.ms,",
+        ),
+        ("[kafka.properties]\n\"request.required.acks\" = 1", "kafka.properties.request.required.acks", "all"),
+        ("[kafka.properties]\n\"delivery.timeout.ms\" = 1", "kafka.properties.delivery.timeout.ms", "held"),
+        (
             "[kafka.properties]\n\"sasl.mechanism\" = \"PLAIN\"\n\"sasl.mechanisms\" = \"PLAIN\"",
             "kafka.properties.sasl.mechanisms",
             "another name of sasl.mechanism,",

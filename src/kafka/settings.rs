@@ -3,6 +3,7 @@
 //! Some keys are not the operator's: the worker's promises stand on them. They are refused, as are second names of one
 //! setting, which would win at random.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::ClientConfig;
@@ -45,6 +46,17 @@ pub const OWNED: &[(&str, &str)] = &[
     ("log.queue", "the log is forwarded"),
 ];
 
+/// Second names, and the name under which the clients set and read a setting.
+const ALIASES: &[(&str, &str)] = &[
+    ("sasl.mechanisms", "sasl.mechanism"),
+    ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
+    ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("message.send.max.retries", "retries"),
+    ("compression.codec", "compression.type"),
+];
+
 /// How the keys of consumers begin.
 const CONSUMER_KEYS: &[&str] =
     &["session.", "heartbeat.", "max.poll.", "fetch.", "isolation.", "check.crcs", "client.rack", "coordinator."];
@@ -61,6 +73,13 @@ pub enum SettingsError {
         /// Why.
         why: &'static str,
     },
+    /// Two names of one setting.
+    Twice {
+        /// The one name.
+        key: String,
+        /// The other.
+        other: String,
+    },
     /// The client library refuses a key or its value.
     Refused(String),
 }
@@ -69,6 +88,9 @@ impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SettingsError::Owned { key, why } => write!(f, "kafka.properties may not set {key}: {why}"),
+            SettingsError::Twice { key, other } => {
+                write!(f, "kafka.properties: {key} is another name of {other}, which is set too; keep one of them")
+            }
             SettingsError::Refused(text) => write!(f, "kafka.properties: {text}"),
         }
     }
@@ -80,6 +102,11 @@ impl std::error::Error for SettingsError {}
 pub fn owned(key: &str) -> Option<&'static str> {
     let key = key.trim();
     OWNED.iter().find(|(owned, _)| owned.eq_ignore_ascii_case(key)).map(|(_, why)| *why)
+}
+
+/// The name under which the clients set and read the setting that `key` names.
+pub fn true_name(key: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, name)| name)
 }
 
 /// The consumer of the inputs.
@@ -217,12 +244,18 @@ fn build(
         "producer" => &[CONSUMER_KEYS],
         _ => &[CONSUMER_KEYS, PRODUCER_KEYS],
     };
+    let mut given: BTreeMap<&str, &str> = BTreeMap::new();
     for (key, value) in &config.properties {
         if let Some(why) = owned(key) {
             return Err(SettingsError::Owned { key: key.clone(), why });
         }
-        if !foreign.iter().copied().flatten().any(|prefix| key.starts_with(prefix)) {
-            client.set(key.trim(), value);
+        // Under its one name, so that a default of ours is replaced and not joined by a second name of the setting.
+        let name = true_name(key.trim());
+        if let Some(other) = given.insert(name, key) {
+            return Err(SettingsError::Twice { key: key.clone(), other: other.to_owned() });
+        }
+        if !foreign.iter().copied().flatten().any(|prefix| name.starts_with(prefix)) {
+            client.set(name, value);
         }
     }
     for (key, value) in own {
@@ -282,6 +315,41 @@ mod tests {
         }
         assert!(matches!(check(&config(&[("no.such.key", "1")])), Err(SettingsError::Refused(_))));
         assert!(matches!(check(&config(&[("session.timeout.ms", "soon")])), Err(SettingsError::Refused(_))));
+    }
+
+    /// Every setting of the library that has two names.
+    const TWO_NAMES: [(&str, &str, &str); 12] = [
+        ("bootstrap.servers", "metadata.broker.list", "h:1"),
+        ("max.in.flight", "max.in.flight.requests.per.connection", "2"),
+        ("sasl.mechanism", "sasl.mechanisms", "PLAIN"),
+        ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id", "x"),
+        ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret", "x"),
+        ("max.partition.fetch.bytes", "fetch.message.max.bytes", "1000"),
+        ("linger.ms", "queue.buffering.max.ms", "7"),
+        ("retries", "message.send.max.retries", "9"),
+        ("compression.type", "compression.codec", "lz4"),
+        ("acks", "request.required.acks", "1"),
+        ("delivery.timeout.ms", "message.timeout.ms", "9000"),
+        ("enable.auto.commit", "auto.commit.enable", "true"),
+    ];
+
+    #[test]
+    fn two_names_of_one_setting_are_refused_and_one_alone_takes_the_place_of_our_default() {
+        for (one, other, value) in TWO_NAMES {
+            assert_eq!(owned(one).is_some(), owned(other).is_some(), "{one} and {other} are one setting");
+            if owned(one).is_some() {
+                continue;
+            }
+            let error = check(&config(&[(one, value), (other, value)])).unwrap_err();
+            assert!(matches!(&error, SettingsError::Twice { .. }), "{one}, {other}: {error}");
+            // The build has no OAuth, so that the library refuses those two alone.
+            for name in [one, other].into_iter().filter(|name| !name.contains("oauthbearer")) {
+                let client = producer(&config(&[(name, value)])).unwrap();
+                assert_eq!(client.get(true_name(name)), Some(value), "{name}");
+                let second = if true_name(name) == one { other } else { one };
+                assert_eq!(client.get(second), None, "{name}: not under a second name as well");
+            }
+        }
     }
 
     #[test]
