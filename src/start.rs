@@ -27,6 +27,7 @@ pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
 /// # Errors
 /// What refuses the start, one per line.
 pub async fn redis(client: &Client, health: &Health, say: &Say) -> Result<(), String> {
+    let mut told = Told::default();
     loop {
         match facts(client).await {
             Ok(facts) => {
@@ -34,9 +35,7 @@ pub async fn redis(client: &Client, health: &Health, say: &Say) -> Result<(), St
                 if !refusals.is_empty() {
                     return Err(refusals.join("\n"));
                 }
-                for warning in facts.warnings() {
-                    tracing::warn!("{warning}");
-                }
+                told.warn(facts.warnings());
                 let Some(why) = facts.hold() else {
                     health.set_primary(&facts.replication_id);
                     health.answered();
@@ -69,9 +68,14 @@ pub async fn facts(client: &Client) -> ::redis::RedisResult<Facts> {
 /// # Errors
 /// What refuses the start, one per line.
 pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> Result<(), String> {
+    let mut told = Told::default();
     loop {
         let (config, cluster) = (config.clone(), cluster.clone());
-        match blocking(move || look_at_topics(&config, &cluster)).await {
+        let looked = blocking(move || look_at_topics(&config, &cluster)).await.map(|(looked, warnings)| {
+            told.warn(warnings);
+            looked
+        });
+        match looked {
             Ok(Looked::Fit) => return Ok(()),
             Ok(Looked::Waiting(why)) => say(&why),
             Ok(Looked::Refused(why)) => return Err(why),
@@ -82,31 +86,49 @@ pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> R
     }
 }
 
+/// What was warned of already: a wait looks again each second, and one line says it.
+#[derive(Debug, Default)]
+pub struct Told(Vec<String>);
+
+impl Told {
+    /// Writes those to the log that did not stand there at the last look.
+    pub fn warn(&mut self, warnings: Vec<String>) {
+        for warning in self.news(warnings) {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// Those that did not stand there at the last look; what has gone meanwhile is told again when it comes back.
+    fn news(&mut self, warnings: Vec<String>) -> Vec<String> {
+        let known = std::mem::replace(&mut self.0, warnings);
+        self.0.iter().filter(|warning| !known.contains(warning)).cloned().collect()
+    }
+}
+
 enum Looked {
     Fit,
     Waiting(String),
     Refused(String),
 }
 
-fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<Looked, AdminError> {
+/// What was found, and the warnings.
+fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<(Looked, Vec<String>), AdminError> {
     if config.is_embedded() {
         // Made with its topics, on one broker, with nothing to set; what was never kept has no retention.
         cluster.inputs()?;
-        return Ok(Looked::Fit);
+        return Ok((Looked::Fit, Vec::new()));
     }
     let ensured = cluster.ensure(&topics_of(config))?;
     if !ensured.created.is_empty() {
         tracing::info!(topics = ensured.created.join(", "), "topics created");
     }
     let found = judge_topics(config, cluster, &ensured)?;
-    for text in found.warnings {
-        tracing::warn!("{text}");
-    }
-    Ok(match found.waits {
+    let looked = match found.waits {
         _ if !found.refusals.is_empty() => Looked::Refused(found.refusals.join("\n")),
         Some(why) => Looked::Waiting(format!("waiting for an input topic: {why}")),
         None => Looked::Fit,
-    })
+    };
+    Ok((looked, found.warnings))
 }
 
 /// Every topic that the worker writes with this configuration.
@@ -140,7 +162,7 @@ pub fn judge_topics(config: &Config, cluster: &Cluster, ensured: &Ensured) -> Re
         ));
     }
     for finding in &ensured.findings {
-        let text = format!("kafka: {} {}: {}", finding.topic, finding.text, finding.mend);
+        let text = finding.to_string();
         match finding.level {
             Level::Refuse => found.refusals.push(text),
             Level::Warn => found.warnings.push(text),
@@ -232,6 +254,17 @@ mod tests {
             let why = refusal(retention, policy).unwrap();
             assert!(why.contains("for ever") && why.contains("retention.ms (at most 8.0 d)"), "{why}");
         }
+    }
+
+    #[test]
+    fn a_warning_is_told_once_for_as_long_as_it_stands() {
+        let mut told = Told::default();
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(told.news(texts(&["a"])), texts(&["a"]));
+        assert_eq!(told.news(texts(&["a", "b"])), texts(&["b"]));
+        assert_eq!(told.news(texts(&["a", "b"])), texts(&[]));
+        assert_eq!(told.news(texts(&["b"])), texts(&[]));
+        assert_eq!(told.news(texts(&["a", "b"])), texts(&["a"]), "it came back");
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ use crate::redis::batcher::describe;
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
 use crate::replica::{replica_snapshot, unfinished};
+use crate::start::Told;
 
 /// Between two snapshots.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
@@ -74,6 +75,7 @@ struct Memory {
     primary_at: Option<Instant>,
     seen: VecDeque<(Instant, usize)>,
     shown: Vec<(Arc<str>, i32)>,
+    told: Told,
 }
 
 impl Watch {
@@ -113,9 +115,7 @@ impl Watch {
             let info: String = ::redis::cmd("INFO").query_async(c).await?;
             let facts = Facts::read(&info);
             self.health.set_hold(facts.refusals().into_iter().next().or_else(|| facts.hold()));
-            for warning in facts.warnings() {
-                tracing::warn!("{warning}");
-            }
+            memory.told.warn(facts.warnings());
             memory.facts_at = Some(Instant::now());
         } else if facts.hold().is_some() {
             // A primary that was demoted; looked at closely in a second.

@@ -72,8 +72,10 @@ impl Facts {
             found.push("redis: no append-only file: a restart loses the claims; set appendonly yes".to_owned());
         }
         if let Some((used, max)) = self.memory.filter(|(used, max)| used * 10 >= max * 7) {
+            // In steps of ten, so that the text stands still and one line tells of each step.
             found.push(format!(
-                "redis: {used} of {max} bytes of memory are used: it refuses claims when full; raise maxmemory"
+                "redis: {} % or more of its maxmemory of {max} bytes are used: it refuses claims when full; raise maxmemory",
+                used * 10 / max * 10
             ));
         }
         found
@@ -125,6 +127,8 @@ mod tests {
         let at =
             |used: u64| Facts::read(&GOOD.replace("maxmemory:0", &format!("maxmemory:1000\r\nused_memory:{used}")));
         assert!(at(699).warnings().is_empty());
-        assert_eq!(at(700).warnings().len(), 1);
+        assert!(at(700).warnings()[0].contains("70 % or more of its maxmemory of 1000 bytes"));
+        assert_eq!(at(701).warnings(), at(799).warnings(), "one text per step, so that it is told once");
+        assert_ne!(at(799).warnings(), at(800).warnings());
     }
 }

@@ -1,6 +1,7 @@
 //! Judges the worker's own topics as they stand (pure): what could lose copies refuses the start, the rest warns.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::ensure::{OwnedTopic, RETENTION_MS};
 use super::{TopicInfo, TopicSettings};
@@ -25,6 +26,16 @@ pub struct Finding {
     pub text: String,
     /// What mends it.
     pub mend: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, text, mend, .. } = self;
+        match topic.as_str() {
+            "" => write!(f, "kafka: {text}: {mend}"),
+            topic => write!(f, "kafka: topic {topic}: {text}: {mend}"),
+        }
+    }
 }
 
 /// Nobody may look at its settings.
@@ -139,5 +150,17 @@ mod tests {
         assert_eq!(level(judged((2, 3), ("delete", -1, 1000, 2), 3)), [Level::Warn]);
         let one = judged((1, 1), ("delete", -1, 1000, 1), 1);
         assert!(one.len() == 1 && one[0].0 == Level::Warn && one[0].1.contains("one broker"), "{one:?}");
+    }
+
+    #[test]
+    fn a_finding_names_its_topic_and_one_of_the_cluster_names_none() {
+        let found = findings(&[], &[], &BTreeMap::new(), 1, 1000, "b:1");
+        assert_eq!(
+            found[0].to_string(),
+            "kafka: the cluster has one broker: what it acknowledges is lost with its disk: use at least three brokers \
+             where conversions count"
+        );
+        let text = unreadable("postback.dlt").to_string();
+        assert!(text.starts_with("kafka: topic postback.dlt: its settings cannot be read"), "{text}");
     }
 }
