@@ -18,14 +18,24 @@ const AFTER_DRAIN: Duration = Duration::from_secs(8);
 /// Exit code of a second signal.
 const INTERRUPTED: i32 = 130;
 
-/// The first SIGTERM or SIGINT; a second one exits at once.
+/// The first SIGTERM or SIGINT; a second one exits at once. From now on SIGHUP, which would end the process without a
+/// drain, is ignored: there is no reload that it could ask for.
 ///
 /// # Errors
-/// 1 where they cannot be watched.
+/// 1 where they cannot be watched. Needs a Tokio runtime.
 pub fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
     let failed = |error: std::io::Error| Exit::failed(format!("signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::warn!(
+                "SIGHUP is ignored: this version does not reload its configuration; restart the worker (SIGTERM drains it) \
+                 to take up a change"
+            );
+        }
+    });
     Ok(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         tokio::spawn(async move {

@@ -83,6 +83,11 @@ impl Worker {
         self.process.signal(libc::SIGTERM);
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&mut self) {
+        self.process.signal(libc::SIGHUP);
+    }
+
     /// The exit status, where it has ended in time.
     pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         self.process.wait(patience)
