@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::control::{LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot};
 use crate::kafka::consumer::PartitionView;
+use crate::mask::mask_trans_id;
 use crate::metrics::Metrics;
 use crate::pipeline::handle::Lanes;
 use crate::pipeline::shared::now_ms;
@@ -46,7 +47,7 @@ pub fn replica_snapshot(id: &str, lanes: &Lanes, metrics: &Metrics, consumers: &
         lag: p.lag_records,
         oldest: p.oldest.map(|o| Oldest {
             offset: o.offset,
-            trans_id: o.trans_id.map(String::from),
+            trans_id: o.trans_id.as_deref().map(mask_trans_id),
             account: o.account.and_then(name),
             stage: o.stage.as_str().to_owned(),
             since_ms: o.since_ms,

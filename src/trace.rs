@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::event::identify;
 use crate::kafka::record::Record;
 use crate::letters::{Filter, Gathering, Letter};
+use crate::mask::mask_trans_id;
 use crate::senders::Platform;
 
 pub use claims::{Candidate, ClaimRow, candidates};
@@ -99,7 +100,7 @@ impl Gatherer {
         }
     }
 
-    /// Everything, with what stands in Redis.
+    /// Everything, with what stands in Redis, for people: the trans_id is masked where it holds personal data.
     ///
     /// A copy may be finished and yet stand behind the committed position, because an older record of its partition is
     /// not: it waits no more where its origin has ended since the copy was written.
@@ -120,7 +121,7 @@ impl Gatherer {
         waiting.sort_by(|a, b| (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset)));
         let mut receipts = self.receipts;
         receipts.sort_by_key(|receipt| receipt.get("finished_at_ms").and_then(Value::as_i64));
-        Trace { trans_id: self.wanted.trans_id, claims, waiting, dead_letters, receipts }
+        Trace { trans_id: mask_trans_id(&self.wanted.trans_id), claims, waiting, dead_letters, receipts }
     }
 }
 
@@ -139,6 +140,7 @@ fn receipt(record: &Record, wanted: &Wanted) -> Option<Map<String, Value>> {
         return None;
     }
     let Value::Object(mut members) = value else { return None };
+    members.insert("trans_id".to_owned(), mask_trans_id(&wanted.trans_id).into());
     members.insert("partition".to_owned(), record.partition.into());
     members.insert("offset".to_owned(), record.offset.into());
     Some(members)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{LaneSnapshot, Lanes, ReplicaSnapshot};
+use crate::mask::mask_trans_id;
 use crate::metrics::LaneState;
 use crate::senders::Platform;
 
@@ -163,7 +164,8 @@ pub fn blocked(
                 high: partition.high,
                 lag: partition.lag,
                 offset: oldest.map(|o| o.offset),
-                trans_id: oldest.and_then(|o| o.trans_id.clone()),
+                // A replica of an older version writes it unmasked.
+                trans_id: oldest.and_then(|o| o.trans_id.as_deref().map(mask_trans_id)),
                 account: oldest.and_then(|o| o.account.clone()),
                 reason: oldest.map(|o| o.stage.clone()),
                 age_ms: oldest.map(|o| (now_ms - o.since_ms).max(0)),
@@ -226,6 +228,19 @@ mod tests {
             [replica("a", 1, "flowing", ""), replica("b", 2, "throttled", "429"), replica("c", 3, "flowing", "")];
         let rows = accounts(&configured(), &Lanes::new(), &snapshots);
         assert_eq!((rows[0].state.as_str(), rows[0].why.as_str(), rows[0].since_ms), ("throttled", "429", Some(2)));
+    }
+
+    #[test]
+    fn a_trans_id_is_shown_and_what_is_personal_in_it_is_masked() {
+        let shown = |trans_id: &str| {
+            let mut replica = replica("a", 1, "flowing", "");
+            let oldest = replica.partitions[0].oldest.as_mut().unwrap();
+            oldest.trans_id = Some(trans_id.to_owned());
+            blocked(&configured(), &Lanes::new(), &[replica], 600).partitions[0].trans_id.clone().unwrap()
+        };
+        assert_eq!(shown("order-2026-000123"), "order-2026-000123");
+        assert_eq!(shown("13812345678"), "138****5678");
+        assert_eq!(shown("reg:li.lei@example.com"), "reg:l***@example.com");
     }
 
     #[test]

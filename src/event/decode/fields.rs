@@ -108,14 +108,25 @@ impl<'p, 'a> Fields<'p, 'a> {
     }
 }
 
-/// A member at fault. Names are the producer's text: one that is long or carries control characters is not repeated.
+/// A member at fault. Names are the producer's text: one that may tell of a person is not repeated.
 pub(super) fn fault(of: &Fields<'_, '_>, member: &str, detail: &'static str) -> Fault {
     Fault::new(of.path(safe_name(member)), detail)
 }
 
-/// The name, or `?` for one that must not be repeated.
+/// Longer names are nobody's idea of a name.
+const LONGEST_NAME: usize = 48;
+/// So many digits in a row are a number of something, not a part of a name.
+const MOST_DIGITS: usize = 4;
+
+/// The name, or `?` for one that must not be repeated in a header or a log: what a programmer would not call a member
+/// may be a phone number, a mail address, a person's name or another value that took the place of one.
 pub(super) fn safe_name(name: &str) -> &str {
-    if name.len() <= 64 && !name.chars().any(char::is_control) { name } else { "?" }
+    let letter = |b: u8| b.is_ascii_alphabetic() || b == b'_';
+    let fine = name.len() <= LONGEST_NAME
+        && name.bytes().next().is_some_and(letter)
+        && name.bytes().all(|b| letter(b) || b.is_ascii_digit() || matches!(b, b'.' | b'-'))
+        && !name.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > MOST_DIGITS);
+    if fine { name } else { "?" }
 }
 
 pub(super) fn required<T>(value: Option<T>, of: &Fields<'_, '_>, member: &str) -> Result<T, Fault> {

@@ -214,6 +214,15 @@ fn a_call_needs_no_event_type() {
 fn names_that_could_forge_a_log_line_are_not_repeated() {
     assert_eq!(refusal(&bytes(|e| e["click"]["a\r\nb"] = json!(1))), ("invalid", "click.?".into()));
     assert_eq!(refusal(&bytes(|e| e["click"]["x".repeat(65)] = json!(1))), ("invalid", "click.?".into()));
+    // A value that took the place of a name is personal as well.
+    for name in ["13812345678", "phone13812345678", "li@example.com", "张三", "203.0.113.7", "", "490154203237518"] {
+        let field = refusal(&bytes(|e| e["click"][name] = json!(1)));
+        assert_eq!(field, ("invalid", "click.?".into()), "{name}");
+    }
+    for name in ["bd_vid", "ks-callback", "gclid2", "utm.source"] {
+        let field = refusal(&bytes(|e| e["click"][name] = json!(1)));
+        assert_eq!(field, ("invalid", format!("click.{name}")));
+    }
 }
 
 #[test]
