@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
+mod slow;
 mod stores;
 
 use std::cell::RefCell;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use postback::pipeline::limit::Limiter;
+use postback::pipeline::limit::{Alone, Limiter};
 use postback::redis::batcher::Batcher;
 use postback::redis::health::Health;
 use proptest::prelude::*;
@@ -20,6 +21,7 @@ use proptest::test_runner::{Config, TestRunner};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
 
+use slow::Slow;
 use stores::{on_both_stores, redis};
 
 on_both_stores! {
@@ -27,16 +29,28 @@ on_both_stores! {
     whatever_the_rate_the_replicas_and_their_demand_no_window_of_a_second_holds_more_than_the_rate
     a_push_back_holds_every_replica_and_is_told
     a_slot_nobody_awaits_any_more_is_lost_and_holds_nobody_up
+    a_step_in_latency_stops_no_lane_and_at_a_steady_one_the_rate_is_reached
+    latency_that_jumps_up_and_down_lets_no_second_hold_more_than_the_rate
 }
 
 /// One replica's limiter on its own connection; tells of push-backs.
 fn replica(bucket: &str, rps: f64, told: Rc<RefCell<Vec<Duration>>>) -> Rc<Limiter> {
+    let alone = Alone { delivers: false, sharers: 0, replicas: Arc::new(AtomicUsize::new(1)) };
+    replica_over(redis(), bucket, rps, alone, told)
+}
+
+fn replica_over(
+    redis: redis::Client,
+    bucket: &str,
+    rps: f64,
+    alone: Alone,
+    told: Rc<RefCell<Vec<Duration>>>,
+) -> Rc<Limiter> {
     let health = Arc::new(Health::default());
-    let (batcher, work) = Batcher::new(redis(), format!("{bucket}:epoch"), health.clone());
+    let (batcher, work) = Batcher::new(redis, format!("{bucket}:epoch"), health.clone());
     spawn_local(work);
-    let replicas = (Arc::new(AtomicUsize::new(1)), health);
     let limiter =
-        Limiter::new(batcher, bucket.to_owned(), rps, false, replicas, move |wait| told.borrow_mut().push(wait));
+        Limiter::new(batcher, bucket.to_owned(), rps, alone, health, move |wait| told.borrow_mut().push(wait));
     spawn_local(limiter.clone().run());
     limiter
 }
@@ -54,29 +68,38 @@ fn bucket() -> String {
 /// next after `pause`.
 async fn sends(rps: f64, replicas: usize, hungry: usize, pause: Duration, span: Duration) -> Vec<Instant> {
     let bucket = bucket();
+    let limiters = (0..replicas).map(|_| replica(&bucket, rps, Rc::default())).collect();
     let sent = Rc::new(RefCell::new(Vec::new()));
     let began = Instant::now();
-    let mut tasks = Vec::new();
-    for _ in 0..replicas {
-        let limiter = replica(&bucket, rps, Rc::default());
-        for _ in 0..hungry {
-            let (limiter, sent) = (limiter.clone(), sent.clone());
-            tasks.push(spawn_local(async move {
-                while began.elapsed() < span {
-                    limiter.slot().await;
-                    sent.borrow_mut().push(Instant::now());
-                    if !pause.is_zero() {
-                        sleep(pause).await;
-                    }
-                }
-            }));
-        }
-    }
-    sleep(span).await;
+    let tasks = feed(limiters, hungry, pause, &sent);
+    sleep(span.saturating_sub(began.elapsed())).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     let mut sent = sent.take();
     sent.sort();
     sent
+}
+
+/// Claims that want slots for as long as their tasks live.
+fn feed(
+    limiters: Vec<Rc<Limiter>>,
+    hungry: usize,
+    pause: Duration,
+    sent: &Rc<RefCell<Vec<Instant>>>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let claims = limiters.into_iter().flat_map(|limiter| std::iter::repeat_n(limiter, hungry));
+    let tasks = claims.map(|limiter| {
+        let sent = sent.clone();
+        spawn_local(async move {
+            loop {
+                limiter.slot().await;
+                sent.borrow_mut().push(Instant::now());
+                if !pause.is_zero() {
+                    sleep(pause).await;
+                }
+            }
+        })
+    });
+    tasks.collect()
 }
 
 /// The most sends in any window of a second.
@@ -144,5 +167,83 @@ fn a_slot_nobody_awaits_any_more_is_lost_and_holds_nobody_up() {
             let _ = tokio::time::timeout(Duration::from_micros(10), limiter.slot()).await;
         }
         tokio::time::timeout(Duration::from_secs(2), limiter.slot()).await.unwrap();
+    });
+}
+
+const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// When claims that are always more than there are slots got theirs, while replies to the first of `replicas` took as long as
+/// said, each for its time.
+fn sends_with_latency(rps: f64, replicas: usize, latencies: &[(Duration, Duration)]) -> Vec<Instant> {
+    run(async {
+        let sent = Rc::new(RefCell::new(Vec::new()));
+        let slow = Slow::before(&redis());
+        let alone = Alone { delivers: false, sharers: 0, replicas: Arc::new(AtomicUsize::new(1)) };
+        let bucket = bucket();
+        let mut limiters = vec![replica_over(slow.redis(), &bucket, rps, alone, Rc::default())];
+        limiters.extend((1..replicas).map(|_| replica(&bucket, rps, Rc::default())));
+        let tasks = feed(limiters, 40, Duration::ZERO, &sent);
+        for (latency, span) in latencies {
+            slow.set(*latency);
+            sleep(*span).await;
+        }
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        sent.take()
+    })
+}
+
+fn a_step_in_latency_stops_no_lane_and_at_a_steady_one_the_rate_is_reached() {
+    for rps in [20.0, 200.0] {
+        let (fast, slow, settles) = (millis(1500), millis(4000), millis(1000));
+        // A busy machine may take a slot away now and then: the best of a few runs counts. All keep the rate.
+        let mut best = 0.0_f64;
+        for _ in 0..4 {
+            let began = Instant::now();
+            let sent =
+                sends_with_latency(rps, 1, &[(Duration::ZERO, fast), (millis(80), slow), (Duration::ZERO, fast)]);
+            let most = most_in_a_second(&sent);
+            assert!(most <= allowed(rps, 1), "{most} sends in a second at {rps}/s");
+            let steady = (began + fast + settles)..(began + fast + slow);
+            let within = sent.iter().filter(|at| steady.contains(at)).count() as f64;
+            best = best.max(within / (rps * (slow - settles).as_secs_f64()));
+            if best >= 0.95 {
+                break;
+            }
+        }
+        assert!(best >= 0.95, "{best:.2} of {rps}/s at a steady latency");
+    }
+}
+
+fn latency_that_jumps_up_and_down_lets_no_second_hold_more_than_the_rate() {
+    let jumps: Vec<_> =
+        (0..20).map(|n| (millis([0, 80, 0, 300, 40][n % 5]), millis(130 + 70 * (n as u64 % 4)))).collect();
+    for replicas in [1, 2] {
+        let mut sent = sends_with_latency(200.0, replicas, &jumps);
+        sent.sort();
+        let (most, allowed) = (most_in_a_second(&sent), allowed(200.0, replicas));
+        assert!(most <= allowed, "{most} sends in a second over {replicas} replicas, {allowed} are allowed");
+        assert!(sent.len() > 200, "{} in five seconds", sent.len());
+    }
+}
+
+#[test]
+fn without_redis_accounts_of_one_bucket_and_all_replicas_share_one_rate() {
+    run(async {
+        let nobody = redis::Client::open("redis://127.0.0.1:1").unwrap();
+        let sent = Rc::new(RefCell::new(Vec::new()));
+        // Three accounts in each of two replicas.
+        let limiters = (0..6).map(|_| {
+            let alone = Alone { delivers: true, sharers: 3, replicas: Arc::new(AtomicUsize::new(2)) };
+            replica_over(nobody.clone(), "b", 20.0, alone, Rc::default())
+        });
+        let tasks = feed(limiters.collect(), 4, Duration::ZERO, &sent);
+        sleep(millis(3500)).await;
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        // One at once for each of the six, then one of each in 300 ms.
+        let most = most_in_a_second(&sent.borrow());
+        assert!(most <= allowed(20.0, 6), "{most} sends in a second at 20/s");
+        assert!(sent.borrow().len() >= 40, "only {} in 3.5 s", sent.borrow().len());
     });
 }

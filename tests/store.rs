@@ -76,13 +76,14 @@ fn script() -> BoxedStrategy<Words> {
     let age = || one_of(&["-1", "0", "5000"]).boxed();
     // Whole tens of seconds, and a limit between two of them.
     let slots = || one_of(&["1", "2", "3"]).boxed();
+    let lead = || one_of(&["0", "10000000"]).boxed();
     Script::ALL
         .iter()
         .map(|script| match script {
             Script::TakeOver => run(*script, vec![value().boxed(), value().boxed(), life().boxed(), age()]),
             Script::Release => run(*script, vec![value().boxed(), value().boxed(), life().boxed()]),
             Script::Mark => run(*script, vec![value().boxed(), value().boxed(), life().boxed()]),
-            Script::Reserve => run(*script, vec![slots(), lit("10000000"), lit("25000000")]),
+            Script::Reserve => run(*script, vec![slots(), lit("10000000"), lit("25000000"), lead()]),
             Script::PushBack => run(*script, vec![one_of(&["10000000", "40000000"]).boxed()]),
             Script::BeginEpoch => run(*script, vec![value().boxed(), value().boxed()]),
             Script::TakeOrder => run(*script, vec![field().boxed(), value().boxed()]),

@@ -3,6 +3,8 @@
 //! The bucket is one value in Redis, the next free time, so that every replica and every account of one contract draws
 //! from the same rate. A lane reserves as many slots as claims wait, at most 100 ms of them: nothing is hoarded.
 
+mod clock;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -20,9 +22,12 @@ use crate::redis::batcher::{Batcher, StoreError};
 use crate::redis::health::Health;
 use crate::redis::scripts::Script;
 
-/// Reserved ahead at most.
+use clock::Clock;
+
+/// Reserved ahead at most, beside what a slow reply takes on its way.
 const AHEAD: Duration = Duration::from_millis(100);
-/// A slot missed by more is given up, and so are the slots of a reply that took so much longer than the fastest.
+/// A slot missed by more is given up. Slots are times that all replicas share, so that in any second no more are used than
+/// lie in a second and this.
 const TOLERANCE: Duration = Duration::from_millis(50);
 /// From one reservation to the next, which also waits for the reply: at most a thousand a second.
 const GAP: Duration = Duration::from_millis(1);
@@ -32,35 +37,33 @@ pub struct Limiter {
     batcher: Batcher,
     key: Vec<u8>,
     interval_us: u64,
-    waiting: RefCell<VecDeque<oneshot::Sender<Instant>>>,
+    waiting: RefCell<VecDeque<oneshot::Sender<Slot>>>,
     wake: Notify,
     /// Nothing is sent before: a push-back that came after slots were handed out.
     not_before: Cell<Instant>,
-    fastest: RefCell<Fastest>,
-    /// `when_unavailable = "deliver"`: without Redis it sends at its share of the rate.
-    deliver: bool,
-    replicas: Arc<AtomicUsize>,
+    began: Instant,
+    clock: RefCell<Clock>,
+    alone: Alone,
     health: Arc<Health>,
     on_push_back: Box<dyn Fn(Duration)>,
 }
 
-/// The fastest reply of the last 60 s, kept as two halves.
-#[derive(Default)]
-struct Fastest {
-    halves: [Option<Duration>; 2],
-    turned: Option<Instant>,
+/// What a lane sends while Redis is away.
+pub struct Alone {
+    /// `when_unavailable = "deliver"`: it sends at all.
+    pub delivers: bool,
+    /// How many accounts of the bucket do, this one included.
+    pub sharers: usize,
+    /// The most replicas seen in the last hour, each of which may be doing the same.
+    pub replicas: Arc<AtomicUsize>,
 }
 
-impl Fastest {
-    /// Notes a reply's time; returns the fastest so far.
-    fn note(&mut self, now: Instant, took: Duration) -> Duration {
-        if self.turned.is_none_or(|t| now.duration_since(t) > Duration::from_secs(30)) {
-            self.halves = [None, self.halves[0]];
-            self.turned = Some(now);
-        }
-        self.halves[0] = Some(self.halves[0].map_or(took, |f| f.min(took)));
-        self.halves.iter().flatten().copied().min().unwrap_or(took)
-    }
+#[derive(Clone, Copy)]
+enum Slot {
+    /// Of the bucket: a time on Redis's clock, epoch µs.
+    Shared(i64),
+    /// Of this lane's part of the rate.
+    Own(Instant),
 }
 
 /// Microseconds between two slots at this rate; rounded up, so that the rate is never exceeded.
@@ -69,14 +72,13 @@ pub fn interval_us(rps: f64) -> u64 {
 }
 
 impl Limiter {
-    /// `key`: of the bucket. `replicas`: the most seen in the last hour. `on_push_back`: told of a push-back that a
-    /// reply shows.
+    /// `key`: of the bucket. `on_push_back`: told of a push-back that a reply shows.
     pub fn new(
         batcher: Batcher,
         key: String,
         rps: f64,
-        deliver: bool,
-        (replicas, health): (Arc<AtomicUsize>, Arc<Health>),
+        alone: Alone,
+        health: Arc<Health>,
         on_push_back: impl Fn(Duration) + 'static,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -86,9 +88,9 @@ impl Limiter {
             waiting: RefCell::default(),
             wake: Notify::new(),
             not_before: Cell::new(Instant::now()),
-            fastest: RefCell::default(),
-            deliver,
-            replicas,
+            began: Instant::now(),
+            clock: RefCell::default(),
+            alone,
             health,
             on_push_back: Box::new(on_push_back),
         })
@@ -100,14 +102,26 @@ impl Limiter {
             let (grant, granted) = oneshot::channel();
             self.waiting.borrow_mut().push_back(grant);
             self.wake.notify_one();
-            let Ok(at) = granted.await else { continue };
+            let Ok(slot) = granted.await else { continue };
+            let at = self.time_of(slot);
             // Timers round up to a millisecond; a slot nearer than that is due.
             if at > Instant::now() + Duration::from_micros(500) {
                 sleep_until(at).await;
             }
             let now = Instant::now();
-            if now <= at + TOLERANCE && now >= self.not_before.get() {
+            // Judged by what is known of its time by now.
+            if now <= self.time_of(slot) + TOLERANCE && now >= self.not_before.get() {
                 return;
+            }
+        }
+    }
+
+    fn time_of(&self, slot: Slot) -> Instant {
+        match slot {
+            Slot::Own(at) => at,
+            Slot::Shared(theirs_us) => {
+                let ours_us = self.clock.borrow().ours_us(theirs_us);
+                self.began + Duration::from_micros(u64::try_from(ours_us).unwrap_or_default())
             }
         }
     }
@@ -159,37 +173,36 @@ impl Limiter {
                 sleep(kept_back.min(Duration::from_secs(1))).await;
                 continue;
             }
-            let n = waiting.min(AHEAD.as_micros() as u64 / self.interval_us).max(1);
-            let sent = Instant::now();
-            next = sent + GAP;
+            let (lead, round_trip) = {
+                let clock = self.clock.borrow();
+                (clock.lead(), clock.round_trip())
+            };
+            // As many as lie before the next reply.
+            let span = AHEAD.max(round_trip).as_micros() as u64;
+            let n = waiting.min(span / self.interval_us).max(1);
+            next = Instant::now() + GAP;
             // Without Redis a lane that delivers all the same does not wait for a command to time out.
-            let answer = if self.deliver && !self.health.is_up() {
+            let answer = if self.alone.delivers && !self.health.is_up() {
                 Err(StoreError::Unreached(String::new()))
             } else {
-                self.reservation(n).await
+                self.reservation(n, lead).await
             };
             match answer {
-                Ok(Reservation::Granted { first }) => {
-                    let now = Instant::now();
-                    let took = now.duration_since(sent);
-                    if took <= self.fastest.borrow_mut().note(now, took) + TOLERANCE {
-                        self.hand_out(now + first, n);
-                    }
-                }
+                Ok(Reservation::Granted { first_us }) => self.hand_out(n, first_us),
                 Ok(Reservation::Full { ahead }) => {
                     let push_back = ahead.saturating_sub(AHEAD + AHEAD.max(Duration::from_micros(self.interval_us)));
                     if !push_back.is_zero() {
                         (self.on_push_back)(push_back);
                     }
                     let turn = Duration::from_micros(rand::rng().random_range(0..50_000));
-                    sleep((ahead.saturating_sub(AHEAD) + turn).min(Duration::from_secs(1))).await;
+                    // The next request is there when its turn has come.
+                    let wait = (ahead + turn).saturating_sub(AHEAD + lead + round_trip);
+                    sleep(wait.min(Duration::from_secs(1))).await;
                 }
-                Err(_) if self.deliver => {
-                    // Alone without Redis: the contract's rate divided by the replicas that may be doing the same.
-                    let share = self.interval_us * self.replicas.load(Relaxed).max(1) as u64;
+                Err(_) if self.alone.delivers => {
                     fallback = fallback.max(Instant::now());
-                    self.hand_out(fallback, 1);
-                    fallback += Duration::from_micros(share);
+                    self.give(Slot::Own(fallback));
+                    fallback += self.alone.interval(self.interval_us);
                     sleep_until(fallback).await;
                 }
                 Err(_) => sleep(Duration::from_millis(200)).await,
@@ -197,43 +210,58 @@ impl Limiter {
         }
     }
 
-    fn hand_out(&self, first: Instant, n: u64) {
-        let mut waiting = self.waiting.borrow_mut();
-        let mut i = 0;
-        while i < n
-            && let Some(waiter) = waiting.pop_front()
-        {
-            if waiter.send(first + Duration::from_micros(i * self.interval_us)).is_ok() {
-                i += 1;
+    /// Gives `n` slots to those who wait; what was missed before its reply came is nobody's.
+    fn hand_out(&self, n: u64, first_us: i64) {
+        let now = Instant::now();
+        for i in 0..n {
+            let slot = Slot::Shared(first_us + (i * self.interval_us) as i64);
+            if now <= self.time_of(slot) + TOLERANCE && !self.give(slot) {
+                return;
             }
         }
     }
 
-    async fn reservation(&self, n: u64) -> Result<Reservation, StoreError> {
-        let (n, interval, ahead) =
-            (n.to_string(), self.interval_us.to_string(), (AHEAD.as_micros() as u64).to_string());
-        let reply = self
-            .batcher
-            .script(Script::Reserve, &self.key, &[n.as_bytes(), interval.as_bytes(), ahead.as_bytes()])
-            .await?;
-        match &reply {
-            Reply::Array(parts) => match parts[..] {
-                [Reply::Int(0), _, Reply::Int(ahead)] => {
-                    Ok(Reservation::Full { ahead: Duration::from_micros(ahead.max(0) as u64) })
-                }
-                [Reply::Int(_), Reply::Int(first), _] => {
-                    Ok(Reservation::Granted { first: Duration::from_micros(first.max(0) as u64) })
-                }
-                _ => Err(StoreError::Unavailable("gave an odd answer".into())),
-            },
-            _ => Err(StoreError::Unavailable("gave an odd answer".into())),
+    /// `false`: nobody waits.
+    fn give(&self, slot: Slot) -> bool {
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(waiter) = waiting.pop_front() {
+            if waiter.send(slot).is_ok() {
+                return true;
+            }
         }
+        false
+    }
+
+    async fn reservation(&self, n: u64, lead: Duration) -> Result<Reservation, StoreError> {
+        let us = |d: Duration| d.as_micros().to_string();
+        let args = [n.to_string(), self.interval_us.to_string(), us(AHEAD + lead), us(lead)];
+        let sent = Instant::now();
+        let reply = self.batcher.script(Script::Reserve, &self.key, &args.each_ref().map(|a| a.as_bytes())).await?;
+        let odd = || StoreError::Unavailable("gave an odd answer".into());
+        let Reply::Array(parts) = &reply else { return Err(odd()) };
+        let [Reply::Int(granted), Reply::Int(first), Reply::Int(ahead), Reply::Int(now)] = parts[..] else {
+            return Err(odd());
+        };
+        let since = |at: Instant| at.duration_since(self.began).as_micros() as i64;
+        self.clock.borrow_mut().heard(since(sent), since(Instant::now()), now);
+        Ok(match granted {
+            0 => Reservation::Full { ahead: Duration::from_micros(u64::try_from(ahead).unwrap_or_default()) },
+            _ => Reservation::Granted { first_us: now.saturating_add(first) },
+        })
+    }
+}
+
+impl Alone {
+    /// From one request to the next: the contract's rate belongs to all who may be sending.
+    fn interval(&self, of_rate_us: u64) -> Duration {
+        let sharers = self.sharers.max(1) * self.replicas.load(Relaxed).max(1);
+        Duration::from_micros(of_rate_us.saturating_mul(sharers as u64))
     }
 }
 
 enum Reservation {
-    /// From `first` on, one interval apart.
-    Granted { first: Duration },
+    /// From this time of Redis's clock on, one interval apart.
+    Granted { first_us: i64 },
     /// So far ahead is the next free time.
     Full { ahead: Duration },
 }

@@ -11,14 +11,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, coop::unconstrained};
 use tokio::time::sleep;
 
-use crate::pipeline::config::{Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable};
+use crate::pipeline::config::{Account, Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable};
 use crate::pipeline::dedupe::Dedupe;
 use crate::pipeline::delivery::Delivery;
 use crate::pipeline::desk::Desk;
 use crate::pipeline::dispatch::Dispatcher;
 use crate::pipeline::handle::{LaneHandle, Lanes, ToLane};
 use crate::pipeline::lane::Lane;
-use crate::pipeline::limit::Limiter;
+use crate::pipeline::limit::{Alone, Limiter};
 use crate::pipeline::shared::Shared;
 use crate::redis::batcher::Batcher;
 
@@ -37,6 +37,8 @@ struct Seat {
     handle: Arc<LaneHandle>,
     inbox: UnboundedReceiver<ToLane>,
     dispatcher: Dispatcher,
+    /// Accounts of its bucket that deliver without Redis.
+    sharers: usize,
 }
 
 /// Handles of lanes that do not run yet.
@@ -60,10 +62,18 @@ pub fn prepare(accounts: &Accounts, intake: &Intake, threads: usize) -> Result<(
         let dispatcher = Dispatcher::new(account.clone())?;
         let mut hash = DefaultHasher::new();
         account.name.hash(&mut hash);
-        seats[hash.finish() as usize % threads].push(Seat { handle, inbox, dispatcher });
+        let sharers = sharers(accounts, account);
+        seats[hash.finish() as usize % threads].push(Seat { handle, inbox, dispatcher, sharers });
     }
     let (senders, desks) = (0..threads).map(|_| unbounded_channel()).unzip();
     Ok((Lanes::new(handles, senders), Prepared { seats, desks }))
+}
+
+/// How many accounts send at the rate of this one's bucket while Redis is away.
+fn sharers(accounts: &Accounts, of: &Account) -> usize {
+    let shares = |a: &&Arc<Account>| a.platform == of.platform && a.limits.shared_as == of.limits.shared_as;
+    let delivers = |a: &&Arc<Account>| a.enabled && a.when_unavailable == WhenUnavailable::Deliver;
+    accounts.values().filter(shares).filter(delivers).count()
 }
 
 impl Prepared {
@@ -154,17 +164,21 @@ impl Floor {
         let mut tasks = JoinSet::new();
         let mut lanes = Vec::new();
         tasks.spawn_local(work);
-        for Seat { handle, inbox, dispatcher } in seats {
+        for Seat { handle, inbox, dispatcher, sharers } in seats {
             let limits = &handle.account.limits;
             let bucket = format!("{}:rate:{}:{}", self.prefix, handle.account.platform.as_str(), limits.shared_as);
-            let deliver = handle.account.when_unavailable == WhenUnavailable::Deliver;
+            let alone = Alone {
+                delivers: handle.account.when_unavailable == WhenUnavailable::Deliver,
+                sharers,
+                replicas: self.shared.replicas.clone(),
+            };
             let told = handle.clone();
             let limiter = Limiter::new(
                 batcher.clone(),
                 bucket,
                 limits.rps,
-                deliver,
-                (self.shared.replicas.clone(), self.shared.health.clone()),
+                alone,
+                self.shared.health.clone(),
                 move |push_back| {
                     if push_back > crate::pipeline::settle::LONGEST_WAIT_IN_LANE {
                         told.throttle(push_back);
@@ -214,4 +228,31 @@ impl Floor {
 
 async fn write_recent(dedupe: Rc<Dedupe>, shared: Arc<Shared>, seen: Instant) {
     dedupe.write_recent(seen, |account| shared.metrics.account(account).ambiguous_resends.inc()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_redis_a_rate_is_shared_by_the_accounts_of_its_bucket_that_deliver() {
+        let account = |name: &str, shared_as: &str, when_unavailable, enabled| {
+            let mut account = Account::stub(name);
+            account.limits.shared_as = shared_as.into();
+            (account.when_unavailable, account.enabled) = (when_unavailable, enabled);
+            (account.name.clone(), Arc::new(account))
+        };
+        let (deliver, hold) = (WhenUnavailable::Deliver, WhenUnavailable::Hold);
+        let accounts: Accounts = [
+            account("a", "key", deliver, true),
+            account("b", "key", deliver, true),
+            account("c", "key", deliver, true),
+            account("holds", "key", hold, true),
+            account("is-off", "key", deliver, false),
+            account("other", "other", deliver, true),
+        ]
+        .into();
+        let counted = accounts.values().map(|a| (&*a.name, sharers(&accounts, a))).collect::<Vec<_>>();
+        assert_eq!(counted, [("a", 3), ("b", 3), ("c", 3), ("holds", 3), ("is-off", 3), ("other", 1)]);
+    }
 }

@@ -56,18 +56,19 @@ if v and (ARGV[1] == '' or string.sub(v, 1, #ARGV[1]) ~= ARGV[1]) then return 0 
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1";
 
-    /// Reserves `ARGV[1]` slots of `ARGV[2]` µs each, unless the next free time is over `ARGV[3]` µs ahead. Returns slots
-    /// granted, µs from now to the first, and µs the next free time was ahead.
+    /// Reserves `ARGV[1]` slots of `ARGV[2]` µs each, the first one at least `ARGV[4]` µs from now, unless the next free time
+    /// is over `ARGV[3]` µs ahead. Returns slots granted, µs from now to the first, µs the next free time was ahead, and
+    /// now in epoch µs.
     Reserve = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local tat = tonumber(redis.call('GET', KEYS[1]) or '0')
 local ahead = tat - now
-if ahead > tonumber(ARGV[3]) then return {0, 0, ahead} end
-if ahead < 0 then tat = now; ahead = 0 end
+if ahead > tonumber(ARGV[3]) then return {0, 0, ahead, now} end
+tat = math.max(tat, now + ARGV[4])
 local free = tat + ARGV[1] * ARGV[2]
 redis.call('SET', KEYS[1], string.format('%.0f', free), 'PX', math.ceil((free - now) / 1000) + 60000)
-return {tonumber(ARGV[1]), tat - now, ahead}";
+return {tonumber(ARGV[1]), tat - now, math.max(ahead, 0), now}";
 
     /// Pushes the next free time to at least `ARGV[1]` µs from now. Returns µs to it.
     PushBack = r"

@@ -81,16 +81,16 @@ fn write(keys: &mut Keys, key: &[u8], text: &[u8], life_ms: i64) -> Result<Reply
 }
 
 fn reserve(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
-    let (slots, interval, limit) = (args.number(0)?, args.number(1)?, args.number(2)?);
+    let (slots, interval, limit, lead) = (args.number(0)?, args.number(1)?, args.number(2)?, args.number(3)?);
     let now = keys.now_us();
-    let mut next_free = next_free(keys, key)?;
+    let next_free = next_free(keys, key)?;
     let ahead = next_free.saturating_sub(now);
     if ahead > limit {
-        return Ok(numbers([0, 0, ahead]));
+        return Ok(numbers([0, 0, ahead, now]));
     }
-    next_free = next_free.max(now);
-    set_next_free(keys, key, next_free.saturating_add(slots.saturating_mul(interval)));
-    Ok(numbers([slots, next_free - now, ahead.max(0)]))
+    let first = next_free.max(now.saturating_add(lead));
+    set_next_free(keys, key, first.saturating_add(slots.saturating_mul(interval)));
+    Ok(numbers([slots, first - now, ahead.max(0), now]))
 }
 
 fn push_back(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
@@ -110,7 +110,7 @@ fn set_next_free(keys: &mut Keys, key: &[u8], at: i64) {
     keys.set_text(key, at.to_string().as_bytes(), Some(ahead_ms.saturating_add(BUCKET_LIFE_MS)));
 }
 
-fn numbers(of: [i64; 3]) -> Reply {
+fn numbers<const N: usize>(of: [i64; N]) -> Reply {
     Reply::Array(of.map(Reply::Integer).to_vec())
 }
 

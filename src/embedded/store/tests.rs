@@ -208,18 +208,27 @@ fn a_release_and_a_mark_touch_only_their_own_claim() {
 
 #[test]
 fn slots_are_reserved_one_after_the_other_and_pushed_back() {
-    let numbers = |a, b, c| Reply::Array([a, b, c].map(Reply::Integer).to_vec());
-    let mut store = Bench { now_us: 1_700_000_000_000_000, ..Bench::default() };
-    assert_eq!(store.script(Script::Reserve, "b 2 50000 100000"), numbers(2, 0, 0));
-    assert_eq!(store.script(Script::Reserve, "b 1 50000 100000"), numbers(1, 100_000, 100_000));
-    assert_eq!(store.script(Script::Reserve, "b 1 50000 100000"), numbers(0, 0, 150_000));
-    assert_eq!(store.after(60).script(Script::Reserve, "b 1 50000 100000"), numbers(1, 90_000, 90_000));
+    const NOW_US: i64 = 1_700_000_000_000_000;
+    let mut store = Bench { now_us: NOW_US, ..Bench::default() };
+    let numbers = |slots, first, ahead, passed_ms: i64| {
+        Reply::Array([slots, first, ahead, NOW_US + passed_ms * 1_000].map(Reply::Integer).to_vec())
+    };
+    let one = |store: &mut Bench| store.script(Script::Reserve, "b 1 50000 100000 0");
+    assert_eq!(store.script(Script::Reserve, "b 2 50000 100000 0"), numbers(2, 0, 0, 0));
+    assert_eq!(one(&mut store), numbers(1, 100_000, 100_000, 0));
+    assert_eq!(one(&mut store), numbers(0, 0, 150_000, 0));
+    assert_eq!(one(store.after(60)), numbers(1, 90_000, 90_000, 60));
     assert_eq!(store.script(Script::PushBack, "b 20000"), number(140_000));
     assert_eq!(store.script(Script::PushBack, "b 2000000"), number(2_000_000));
     assert_eq!(store.run("PTTL b"), number(62_000));
-    assert_eq!(store.after(2_500).script(Script::Reserve, "b 1 50000 100000"), numbers(1, 0, 0));
+    assert_eq!(one(store.after(2_500)), numbers(1, 0, 0, 2_560));
+    // Reserved ahead by as much as the reply takes: never sooner, and no later than the bucket says.
+    assert_eq!(store.script(Script::Reserve, "b 1 50000 180000 80000"), numbers(1, 80_000, 50_000, 2_560));
+    assert_eq!(store.script(Script::Reserve, "b 1 50000 180000 80000"), numbers(1, 130_000, 130_000, 2_560));
+    assert_eq!(store.script(Script::Reserve, "b 1 50000 180000 80000"), numbers(1, 180_000, 180_000, 2_560));
+    assert_eq!(store.script(Script::Reserve, "b 1 50000 180000 80000"), numbers(0, 0, 230_000, 2_560));
     store.run("SET b soon");
-    assert!(matches!(store.script(Script::Reserve, "b 1 1 1"), Reply::Error(_)));
+    assert!(matches!(store.script(Script::Reserve, "b 1 1 1 1"), Reply::Error(_)));
 }
 
 #[test]

@@ -35,7 +35,7 @@ use crate::pipeline::dispatch::Dispatcher;
 use crate::pipeline::gate::Gate;
 use crate::pipeline::handle::{LaneHandle, ToLane};
 use crate::pipeline::lane::Lane;
-use crate::pipeline::limit::Limiter;
+use crate::pipeline::limit::{self, Limiter};
 use crate::pipeline::shared::{Halted, Shared, Topics, now_ms};
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
@@ -130,8 +130,8 @@ impl Alone {
         });
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), PREFIX, WINDOW, setting.lease));
         let desk = Rc::new(Desk { shared: shared.clone(), dedupe });
-        let bucket = (shared.replicas.clone(), health);
-        let limiter = Limiter::new(batcher, "pb:rate:acme".into(), account.limits.rps, false, bucket, |_| {});
+        let alone = limit::Alone { delivers: false, sharers: 0, replicas: shared.replicas.clone() };
+        let limiter = Limiter::new(batcher, "pb:rate:acme".into(), account.limits.rps, alone, health, |_| {});
         let dispatcher = Dispatcher::new(account.clone()).unwrap();
         let lane = Lane::new(handle.clone(), desk, dispatcher, limiter);
         Self { lane, handle, held, halts, gate: Gate::new(vec![account], metrics), inbox: Some(inbox) }
