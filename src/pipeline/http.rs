@@ -5,6 +5,7 @@
 //! says so, and one that may have is never sent again here.
 
 mod connect;
+mod lookup;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

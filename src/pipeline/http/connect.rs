@@ -15,6 +15,7 @@ use rustls::client::Resumption;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::lookup::lookup;
 use crate::pipeline::address::private;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -116,6 +117,6 @@ pub fn reachable(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<Sock
 /// # Errors
 /// The name does not resolve, or [`PrivateAddress`].
 pub async fn addresses(host: &str, port: u16, allow_private: bool) -> Result<Vec<SocketAddr>, BoxError> {
-    let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
-    Ok(reachable(found, allow_private)?)
+    let found = lookup(host).await?;
+    Ok(reachable(found.iter().map(|ip| SocketAddr::new(*ip, port)).collect(), allow_private)?)
 }
