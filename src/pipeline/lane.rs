@@ -20,6 +20,7 @@ use crate::error::{Answer, Class, DeliveryError};
 use crate::kafka::consumer::{End, Stage};
 use crate::kafka::envelope::LastAttempt;
 use crate::metrics::{AccountMetrics, Metrics};
+use crate::pipeline::claim::Key;
 use crate::pipeline::config::Account;
 use crate::pipeline::dedupe::{Dedupe, Held};
 use crate::pipeline::delivery::{Delivery, Ready, Subject};
@@ -59,6 +60,7 @@ pub struct Lane {
 
 struct Walked {
     delivery: Box<Delivery>,
+    key: Option<Key>,
     held: Option<Held>,
     result: Result<Progress, DeliveryError>,
 }
@@ -161,30 +163,30 @@ impl Lane {
             }
             while walks.len() < concurrency
                 && walks.len() + settles.len() < 2 * concurrency
-                && let Some(delivery) = queues.next()
+                && let Some((delivery, key)) = queues.next()
             {
                 self.handle.walks(delivery.visit, delivery.record.size());
                 self.handle.dequeued(&delivery);
-                walks.push(self.clone().walk(delivery));
+                walks.push(self.clone().walk(delivery, key));
             }
             self.handle.in_flight.store(walks.len() + settles.len(), Relaxed);
             // In this order without harm: of what is ready each turn takes one, and nothing gets ready by it.
             tokio::select! {
                 biased;
                 Some(walked) = walks.next(), if !walks.is_empty() => {
-                    let Walked { delivery, held, result } = walked;
+                    let Walked { delivery, key, held, result } = walked;
                     self.note(&result);
                     let lane = self.clone();
                     settles.push(async move {
                         let (visit, bytes) = (delivery.visit, delivery.record.size());
-                        (settle(&lane, delivery, held, result).await, visit, bytes)
+                        (settle(&lane, delivery, held, result).await, key, visit, bytes)
                     });
                 }
-                Some((back, visit, bytes)) = settles.next(), if !settles.is_empty() => {
-                    if let Some(delivery) = back {
-                        self.handle.enqueued(&delivery);
-                        queues.put_back(delivery);
+                Some((back, key, visit, bytes)) = settles.next(), if !settles.is_empty() => {
+                    if let Some(delivery) = &back {
+                        self.handle.enqueued(delivery);
                     }
+                    queues.ended(key, back);
                     self.handle.walked(visit, bytes);
                 }
                 Some(()) = parks.next(), if !parks.is_empty() => {}
@@ -223,7 +225,7 @@ impl Lane {
         }
     }
 
-    async fn walk(self: Rc<Self>, mut delivery: Box<Delivery>) -> Walked {
+    async fn walk(self: Rc<Self>, mut delivery: Box<Delivery>, key: Option<Key>) -> Walked {
         let mut held = None;
         let sent_before = delivery.envelope.attempts;
         let walked = AssertUnwindSafe(process(&mut delivery, &self, &mut held)).catch_unwind().await;
@@ -248,7 +250,7 @@ impl Lane {
                 Some(LastAttempt { class: Class::Ambiguous.as_str().to_owned(), ..LastAttempt::default() });
             Err(DeliveryError::Ambiguous(Answer { detail: "internal error".into(), sent: true, ..Answer::default() }))
         });
-        Walked { delivery, held, result }
+        Walked { delivery, key, held, result }
     }
 }
 

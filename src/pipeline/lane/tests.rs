@@ -76,6 +76,48 @@ fn only_what_has_a_permit_is_claimed_and_sent() {
 }
 
 #[test]
+fn copies_of_one_slow_conversion_hold_one_permit_and_others_go_on() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 2).await;
+        let mut copies: Vec<_> = (0..6).map(|_| bench.send(Visit::Input, "hang-1")).collect();
+        copies.push(bench.send(Visit::Parked, "hang-1"));
+        bench.start();
+        eventually("the first copy is sent", async || bench.sent().len() == 1).await;
+        let mut others: Vec<_> = (0..4).map(|n| bench.send(Visit::Input, &format!("ok-{n}"))).collect();
+        all_delivered(&mut others).await;
+        assert!(copies.iter_mut().all(|c| c.now().is_none()));
+        assert_eq!((bench.handle.live.records() + bench.handle.released.records(), bench.sent().len()), (6, 5));
+        bench.let_go();
+        let mut ends = Vec::new();
+        for copy in &mut copies {
+            ends.push(copy.wait().await);
+        }
+        let delivered = ends.iter().filter(|e| **e == End::Finished(Outcome::Delivered)).count();
+        assert_eq!((delivered, bench.sent().len()), (1, 5), "{ends:?}");
+        assert!(ends.iter().all(|e| matches!(e, End::Finished(Outcome::Delivered | Outcome::Duplicate))), "{ends:?}");
+        assert_eq!((bench.handle.live.records(), bench.handle.released.records()), (0, 0));
+    });
+}
+
+#[test]
+fn a_lane_that_closes_parks_the_copies_of_what_is_under_way_too() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 2).await;
+        let mut copies: Vec<_> = (0..3).map(|_| bench.send(Visit::Input, "hang-1")).collect();
+        bench.start();
+        eventually("the first copy is sent", async || bench.sent().len() == 1).await;
+        bench.lane.halt("told to");
+        eventually("two are parked", async || {
+            copies.iter_mut().map(Ended::now).filter(|end| *end == Some(End::Parked)).count() == 2
+        })
+        .await;
+        copies.retain_mut(|c| c.now().is_none());
+        bench.let_go();
+        all_delivered(&mut copies).await;
+    });
+}
+
+#[test]
 fn an_answer_frees_its_permit_and_twice_the_concurrency_may_wait_for_what_follows() {
     run(async {
         // Nothing finishes, since its receipt is not written.
