@@ -136,6 +136,7 @@ pub async fn run(
             subscribe: waiting_topics(&config),
             kind: Kind::Waiting,
             drain,
+            has_ids: !config.is_embedded(),
         },
         Waiting::new(
             gate(),
@@ -154,6 +155,7 @@ pub async fn run(
             subscribe: config.kafka.input.clone(),
             kind: Kind::Input,
             drain,
+            has_ids: !config.is_embedded(),
         },
         Intake::new(gate(), lanes.clone(), metrics.clone(), health.clone(), config.intake),
     )?;

@@ -54,6 +54,7 @@ pub fn replica_snapshot(id: &str, lanes: &Lanes, metrics: &Metrics, consumers: &
             next_try_ms: o.next_try_ms,
         }),
         parked: p.parked.map(|parked| parked.why.to_owned()),
+        remade_ms: p.remade_ms,
     });
     ReplicaSnapshot {
         id: id.to_owned(),

@@ -1,6 +1,6 @@
 //! What the admin endpoint shows and switches: the running worker, or what its start waits for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ::redis::Client;
@@ -136,7 +136,7 @@ impl Status for WorkerStatus {
         let mut why = Vec::new();
         let redis = self.health.trouble();
         let kafka_up = self.kafka.is_up() || now_ms() - self.kafka.since_ms() < KAFKA_GRACE_MS;
-        let mut parked = Vec::new();
+        let (mut parked, mut remade) = (Vec::new(), BTreeSet::new());
         let mut ready = kafka_up && redis.is_none();
         match self.running.get() {
             None => {
@@ -157,6 +157,8 @@ impl Status for WorkerStatus {
                         ready = false;
                     }
                     parked.extend(names);
+                    let again = snapshot.partitions.iter().filter(|p| p.remade_ms.is_some());
+                    remade.extend(again.map(|p| p.topic.to_string()));
                 }
                 if !parked.is_empty() {
                     why.push(format!(
@@ -165,6 +167,10 @@ impl Status for WorkerStatus {
                     ));
                 }
             }
+        }
+        if !remade.is_empty() {
+            let names = remade.into_iter().collect::<Vec<_>>().join(", ");
+            why.push(format!("deleted and made again within the last day, and read from the beginning: {names}"));
         }
         let dependency = |up: bool, detail: String| Dependency { up, detail };
         if let Some(redis) = &redis {

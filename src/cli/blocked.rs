@@ -94,6 +94,15 @@ fn show(report: &BlockedReport, all: bool) -> String {
             parked.topic, parked.partition, parked.topic, parked.partition
         ));
     }
+    for remade in report.partitions.iter().filter(|p| p.remade_ms.is_some()) {
+        text.push_str(&format!(
+            "{}/{} was deleted and made again (seen {}): it is read from its beginning, and what was unfinished of the old \
+             one is gone\n",
+            remade.topic,
+            remade.partition,
+            time(remade.remade_ms)
+        ));
+    }
     let lines: Vec<Vec<String>> = report
         .lanes
         .iter()
@@ -123,7 +132,7 @@ mod tests {
                     ..row(0)
                 },
                 PartitionRow { parked: Some("offset out of range".into()), ..row(1) },
-                row(2),
+                PartitionRow { remade_ms: Some(1_795_000_000_000), ..row(2) },
             ],
             lanes: vec![AccountRow {
                 account: "acme-ps".into(),
@@ -138,6 +147,7 @@ mod tests {
         assert!(text.contains("PARKED: offset out of range"));
         assert!(text.contains("unblock offsets --topic conversions --partition 1 "));
         assert!(text.contains("1 partitions with nothing unfinished"));
+        assert!(text.contains("conversions/2 was deleted and made again"), "{text}");
         assert!(text.contains("acme-ps  halted  -      bad key"), "{text}");
         assert!(!show(&report, true).contains("nothing unfinished"));
         assert!(show(&BlockedReport::default(), false).contains("no running worker"));

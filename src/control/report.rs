@@ -92,6 +92,9 @@ pub struct PartitionRow {
     pub next_try_ms: Option<i64>,
     /// Why the partition waits for `postback unblock offsets`, where it does.
     pub parked: Option<String>,
+    /// When its topic was found to be another one under the known name, epoch ms; for a day. It was read from its
+    /// beginning; what was unfinished of the old one is gone with it.
+    pub remade_ms: Option<i64>,
 }
 
 /// Every configured account, in the order given.
@@ -171,6 +174,7 @@ pub fn blocked(
                 age_ms: oldest.map(|o| (now_ms - o.since_ms).max(0)),
                 next_try_ms: oldest.and_then(|o| o.next_try_ms),
                 parked: partition.parked.clone(),
+                remade_ms: partition.remade_ms,
             };
             newest.insert(place, (replica.at_ms, row));
         }

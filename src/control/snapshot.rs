@@ -71,6 +71,8 @@ pub struct PartitionSnapshot {
     pub oldest: Option<Oldest>,
     /// Why it is parked until `postback unblock offsets`, where it is.
     pub parked: Option<String>,
+    /// When its topic was found to be another one under the known name, epoch ms; for a day.
+    pub remade_ms: Option<i64>,
 }
 
 /// The oldest unfinished record of a partition.

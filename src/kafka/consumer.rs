@@ -10,13 +10,16 @@
 //! hot path, which move backwards and report nothing.
 
 mod context;
+mod epochs;
 mod lookup;
 mod message;
 mod order;
 mod part;
 mod poll;
 mod position;
+mod probe;
 mod rebalance;
+mod renew;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -34,6 +37,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use crate::error::Outcome;
+use crate::kafka::native::TopicIds;
 use crate::kafka::record::Record;
 
 pub use ticket::{Assignment, Info, Open, Stage, Ticket};
@@ -110,6 +114,9 @@ pub struct Settings {
     pub drain: Duration,
     /// Partitions that were parked for want of an offset and that no operator has placed yet.
     pub unplaced: Unplaced,
+    /// Whether the brokers are asked for the ids of topics: the embedded one does not answer that, and nobody makes a
+    /// topic of it anew.
+    pub has_ids: bool,
 }
 
 /// Partitions that lost their offset: another one's offset does not make them new.
@@ -154,7 +161,11 @@ enum Note {
     /// A ticket came back.
     Done { generation: u64, seq: u64, end: End },
     /// The position of an assigned partition was judged.
-    Found { generation: u64, verdict: lookup::Verdict },
+    Found(lookup::Found),
+    /// The ids of the topics that are read.
+    Identified(TopicIds),
+    /// What comes next in partitions whose position was in doubt.
+    Probed(Vec<probe::Probed>),
     /// Watermarks and committed offsets of what is assigned.
     Surveyed(Vec<lookup::Surveyed>),
     /// An operator's order.
@@ -182,15 +193,20 @@ impl Consumer {
         shared: Arc<ConsumerView>,
     ) -> io::Result<ConsumerHandle> {
         let (sender, notes) = channel();
-        let context = Context::new(name);
-        let client: BaseConsumer<Context> =
-            settings.client.create_with_context(context).map_err(|e| io::Error::other(e.to_string()))?;
-        let topics: Vec<&str> = settings.subscribe.iter().map(String::as_str).collect();
-        client.subscribe(&topics).map_err(|e| io::Error::other(e.to_string()))?;
+        let client = connect(name, &settings)?;
         let turn = poll::Poller::new(name, Arc::new(client), settings, handler, notes, sender.clone(), shared);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || turn.run())?;
         Ok(ConsumerHandle { sender, thread: Mutex::new(Some(thread)) })
     }
+}
+
+/// A client that has asked to join its group.
+fn connect(name: &str, settings: &Settings) -> io::Result<BaseConsumer<Context>> {
+    let failed = |error: rdkafka::error::KafkaError| io::Error::other(error.to_string());
+    let client: BaseConsumer<Context> = settings.client.create_with_context(Context::new(name)).map_err(failed)?;
+    let topics: Vec<&str> = settings.subscribe.iter().map(String::as_str).collect();
+    client.subscribe(&topics).map_err(failed)?;
+    Ok(client)
 }
 
 /// A running consumer. Dropping the handle does not stop it.

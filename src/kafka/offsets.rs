@@ -100,6 +100,13 @@ impl OffsetTracker {
         }
     }
 
+    /// Nothing below this position is to be delivered any more. Where something is unfinished it stays as it is.
+    pub fn pass(&mut self, next: NextOffset) {
+        if self.is_empty() && self.frontier().is_none_or(|frontier| frontier < next) {
+            self.last = Some(next.get() - 1);
+        }
+    }
+
     /// The highest offset received.
     pub fn last_received(&self) -> Option<i64> {
         self.last

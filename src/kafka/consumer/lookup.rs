@@ -1,7 +1,8 @@
 //! Where an assigned partition begins: asked off the polling thread, since each question may take seconds.
 
+use std::collections::HashMap;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -12,27 +13,65 @@ use super::context::Context;
 use super::ticket::Assignment;
 use super::view::Parked;
 use super::{Kind, Note, UnblockTo, Unplaced};
+use crate::kafka::native::{self, TopicId, TopicIds};
 
 /// Of one question to the broker.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Begin {
+    /// The offset.
+    pub(super) at: i64,
+    /// The leader epoch of the record before it, where it is known: the client compares it with the log.
+    pub(super) epoch: Option<i32>,
+}
+
+impl Begin {
+    /// At an offset that says nothing about what was before it.
+    pub(super) fn at(at: i64) -> Self {
+        Self { at, epoch: None }
+    }
+}
+
+/// What the group has committed for a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Committed {
+    pub(super) begin: Option<Begin>,
+    /// Of which topic, where the worker committed it.
+    pub(super) topic_id: Option<TopicId>,
+}
+
+/// What was found out about an assigned partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) generation: u64,
+    pub(super) verdict: Verdict,
+    pub(super) topic_id: Option<TopicId>,
+    /// The topic is another one than that which was read under this name.
+    pub(super) remade: bool,
+}
+
+/// Per partition the id of the topic that this process read of it last: a deleted topic takes its positions along.
+pub(super) type LastIds = Arc<Mutex<HashMap<(Arc<str>, i32), TopicId>>>;
 
 /// What is to be done with an assigned partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Read from here.
-    Start(i64),
+    Start(Begin),
     /// Read nothing until an operator names an offset.
     Park(Parked),
 }
 
 /// Judges a position. Nothing is ever skipped or re-read silently: what is not plainly sound is parked.
-pub(super) fn judge(kind: Kind, committed: Option<i64>, low: i64, high: i64, is_new: bool) -> Verdict {
-    let park = |why| Verdict::Park(Parked { why, committed, low, high });
+pub(super) fn judge(kind: Kind, committed: Option<Begin>, low: i64, high: i64, is_new: bool) -> Verdict {
+    let park = |why| Verdict::Park(Parked { why, committed: committed.map(|c| c.at), low, high });
     match committed {
-        Some(at) if (low..=high).contains(&at) => Verdict::Start(at),
-        Some(at) if at < low => park("the committed offset was deleted by retention"),
+        Some(begin) if (low..=high).contains(&begin.at) => Verdict::Start(begin),
+        Some(begin) if begin.at < low => park("the committed offset was deleted by retention"),
         Some(_) => park("the committed offset lies beyond the end"),
-        None if kind == Kind::Waiting || is_new => Verdict::Start(low),
+        None if kind == Kind::Waiting || is_new => Verdict::Start(Begin::at(low)),
         None => park("the group has no committed offset"),
     }
 }
@@ -45,6 +84,8 @@ pub(super) struct Asker {
     pub(super) kind: Kind,
     pub(super) subscribe: Arc<[String]>,
     pub(super) unplaced: Unplaced,
+    pub(super) last_ids: LastIds,
+    pub(super) has_ids: bool,
 }
 
 /// The broker's view of one assigned partition.
@@ -83,8 +124,9 @@ impl Asker {
             if wanted.is_empty() {
                 return;
             }
-            match self.committed(&wanted) {
-                Ok(committed) => wanted = self.judge_each(wanted, &committed),
+            // The ids first: a topic that is made anew after this has another one at the next look.
+            match self.ids(&wanted).and_then(|ids| Ok((ids, self.committed(&wanted)?))) {
+                Ok((ids, committed)) => wanted = self.judge_each(wanted, &ids, &committed),
                 Err(error) => tracing::debug!(%error, "committed offsets cannot be read yet"),
             }
             if wanted.is_empty() {
@@ -96,12 +138,23 @@ impl Asker {
     }
 
     /// Sends the verdicts there are, and returns the partitions that have none yet.
-    fn judge_each(&self, wanted: Vec<Arc<Assignment>>, committed: &TopicPartitionList) -> Vec<Arc<Assignment>> {
+    fn judge_each(
+        &self,
+        wanted: Vec<Arc<Assignment>>,
+        ids: &TopicIds,
+        committed: &TopicPartitionList,
+    ) -> Vec<Arc<Assignment>> {
         let mut left = Vec::new();
         let mut group_has_offsets = None;
         for assignment in wanted {
-            let own = offset_of(committed, &assignment);
-            if own.is_none() && self.kind == Kind::Input && group_has_offsets.is_none() {
+            // A topic that does not exist at this moment is asked about again.
+            let Some(id) = ids.get(&*assignment.topic).cloned() else {
+                left.push(assignment);
+                continue;
+            };
+            let own = committed_of(committed, &assignment);
+            let remade = self.is_remade(&assignment, &own, id.as_ref());
+            if own.begin.is_none() && !remade && self.kind == Kind::Input && group_has_offsets.is_none() {
                 group_has_offsets = self.group_has_offsets().ok();
                 if group_has_offsets.is_none() {
                     left.push(assignment);
@@ -111,9 +164,20 @@ impl Asker {
             match self.consumer.fetch_watermarks(&assignment.topic, assignment.partition, TIMEOUT) {
                 Ok((low, high)) => {
                     let new = group_has_offsets.unwrap_or(false) && !self.is_unplaced(&assignment);
-                    let verdict = judge(self.kind, own, low, high, new);
+                    let verdict = if !remade {
+                        judge(self.kind, own.begin, low, high, new)
+                    } else if let Err(error) = self.commit(&assignment, low, id.as_ref()) {
+                        // Committed first: else nobody could tell the old topic's position from one of the new one.
+                        tracing::debug!(%error, kafka.topic = %assignment.topic, "the beginning cannot be committed yet");
+                        left.push(assignment);
+                        continue;
+                    } else {
+                        Verdict::Start(Begin::at(low))
+                    };
+                    self.remember(&assignment, id.as_ref());
+                    let found = Found { generation: assignment.generation, verdict, topic_id: id, remade };
                     // The polling thread may have ended: then nobody reads the partition.
-                    let _ = self.sender.send(Note::Found { generation: assignment.generation, verdict });
+                    let _ = self.sender.send(Note::Found(found));
                 }
                 Err(error) => {
                     let Assignment { topic, partition, .. } = &*assignment;
@@ -129,6 +193,46 @@ impl Asker {
     fn is_unplaced(&self, assignment: &Assignment) -> bool {
         let unplaced = self.unplaced.lock().unwrap_or_else(PoisonError::into_inner);
         unplaced.contains(&(assignment.topic.to_string(), assignment.partition))
+    }
+
+    /// Whether what was read under this name was another topic. A position without a note was set by an operator, or by
+    /// a version that left none: then this process knows, or nobody does.
+    fn is_remade(&self, assignment: &Assignment, own: &Committed, id: Option<&TopicId>) -> bool {
+        let Some(id) = id else { return false };
+        let last = self.last_ids.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = last.get(&(assignment.topic.clone(), assignment.partition));
+        own.topic_id.as_ref().or(last).is_some_and(|read| read != id)
+    }
+
+    fn remember(&self, assignment: &Assignment, id: Option<&TopicId>) {
+        if let Some(id) = id {
+            let mut last = self.last_ids.lock().unwrap_or_else(PoisonError::into_inner);
+            last.insert((assignment.topic.clone(), assignment.partition), id.clone());
+        }
+    }
+
+    /// The ids of the topics of these partitions.
+    fn ids(&self, of: &[Arc<Assignment>]) -> KafkaResult<TopicIds> {
+        let mut names: Vec<&str> = of.iter().map(|assignment| &*assignment.topic).collect();
+        names.sort_unstable();
+        names.dedup();
+        let none = || names.iter().map(|name| ((*name).to_owned(), None)).collect();
+        if !self.has_ids {
+            return Ok(none());
+        }
+        match native::topic_ids(self.consumer.client(), &names, TIMEOUT) {
+            Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature)) => Ok(none()),
+            other => other,
+        }
+    }
+
+    /// Looks whether the topics are still the ones that are read.
+    pub(super) fn identify(&self, of: &[Arc<Assignment>]) {
+        let ids = self.ids(of).unwrap_or_else(|error| {
+            tracing::debug!(%error, "the ids of topics cannot be read yet");
+            TopicIds::new()
+        });
+        let _ = self.sender.send(Note::Identified(ids));
     }
 
     fn committed(&self, of: &[Arc<Assignment>]) -> KafkaResult<TopicPartitionList> {
@@ -166,7 +270,8 @@ impl Asker {
         for subject in subjects.iter().filter(|s| !s.assignment.is_gone()) {
             let Assignment { topic, partition, generation, .. } = &*subject.assignment;
             let Ok((low, high)) = self.consumer.fetch_watermarks(topic, *partition, TIMEOUT) else { continue };
-            let committed = committed.as_ref().and_then(|list| offset_of(list, &subject.assignment));
+            let committed = committed.as_ref().and_then(|list| committed_of(list, &subject.assignment).begin);
+            let committed = committed.map(|begin| begin.at);
             surveyed.push(Surveyed { generation: *generation, suspect: subject.suspect, committed, low, high });
         }
         let _ = self.sender.send(Note::Surveyed(surveyed));
@@ -174,8 +279,8 @@ impl Asker {
 
     /// Carries an operator's order out at the broker, and says where to go on. The explicit commit is sound here: the
     /// partition is ours, nothing of it is being read, and moving backwards is what was asked for.
-    pub(super) fn order(&self, assignment: &Assignment, to: UnblockTo) {
-        let result = self.try_order(assignment, to);
+    pub(super) fn order(&self, assignment: &Assignment, to: UnblockTo, id: Option<&TopicId>) {
+        let result = self.try_order(assignment, to, id);
         let _ = self.sender.send(Note::Ordered { generation: assignment.generation, result });
     }
 
@@ -198,7 +303,7 @@ impl Asker {
         let _ = self.sender.send(Note::Flushed);
     }
 
-    fn try_order(&self, assignment: &Assignment, to: UnblockTo) -> Result<i64, String> {
+    fn try_order(&self, assignment: &Assignment, to: UnblockTo, id: Option<&TopicId>) -> Result<i64, String> {
         let Assignment { topic, partition, .. } = assignment;
         let mut tries = 0;
         loop {
@@ -209,9 +314,7 @@ impl Asker {
                     UnblockTo::At(at) if (low..=high).contains(&at) => at,
                     UnblockTo::At(at) => return Ok(Err(format!("offset {at} is not between {low} and {high}"))),
                 };
-                let mut list = TopicPartitionList::new();
-                list.add_partition_offset(topic, *partition, Offset::Offset(at))?;
-                self.consumer.commit(&list, CommitMode::Sync)?;
+                self.commit(assignment, at, id)?;
                 Ok(Ok(at))
             });
             match done {
@@ -222,6 +325,18 @@ impl Asker {
             tries += 1;
         }
     }
+
+    /// The explicit commit, of a partition that is ours and not being read.
+    fn commit(&self, assignment: &Assignment, at: i64, id: Option<&TopicId>) -> KafkaResult<()> {
+        let Assignment { topic, partition, .. } = assignment;
+        let mut list = TopicPartitionList::new();
+        let mut element = list.add_partition(topic, *partition);
+        element.set_offset(Offset::Offset(at))?;
+        if let Some(id) = id {
+            element.set_metadata(id.note());
+        }
+        self.consumer.commit(&list, CommitMode::Sync)
+    }
 }
 
 fn is_final(error: &KafkaError) -> bool {
@@ -231,10 +346,14 @@ fn is_final(error: &KafkaError) -> bool {
     )
 }
 
-fn offset_of(list: &TopicPartitionList, assignment: &Assignment) -> Option<i64> {
-    match list.find_partition(&assignment.topic, assignment.partition)?.offset() {
-        Offset::Offset(at) => Some(at),
-        _ => None,
+fn committed_of(list: &TopicPartitionList, assignment: &Assignment) -> Committed {
+    let Assignment { topic, partition, .. } = assignment;
+    match list.find_partition(topic, *partition).map(|element| element.offset()) {
+        Some(Offset::Offset(at)) => Committed {
+            begin: Some(Begin { at, epoch: native::leader_epoch(list, topic, *partition) }),
+            topic_id: native::noted_id(list, topic, *partition),
+        },
+        _ => Committed::default(),
     }
 }
 
@@ -261,22 +380,23 @@ mod tests {
     #[test]
     fn a_committed_offset_within_the_log_is_where_reading_goes_on() {
         for at in [10, 15, 20] {
-            assert_eq!(judge(Kind::Input, Some(at), 10, 20, true), Verdict::Start(at));
+            let begin = Begin { at, epoch: Some(3) };
+            assert_eq!(judge(Kind::Input, Some(begin), 10, 20, true), Verdict::Start(begin));
         }
     }
 
     #[test]
     fn an_offset_outside_the_log_is_parked_and_never_guessed() {
         for kind in [Kind::Input, Kind::Waiting] {
-            assert!(parked(&judge(kind, Some(9), 10, 20, true)).unwrap().contains("retention"));
-            assert!(parked(&judge(kind, Some(21), 10, 20, true)).unwrap().contains("beyond"));
+            assert!(parked(&judge(kind, Some(Begin::at(9)), 10, 20, true)).unwrap().contains("retention"));
+            assert!(parked(&judge(kind, Some(Begin::at(21)), 10, 20, true)).unwrap().contains("beyond"));
         }
     }
 
     #[test]
     fn a_new_partition_starts_at_its_beginning_and_a_group_without_offsets_is_parked() {
-        assert_eq!(judge(Kind::Input, None, 10, 20, true), Verdict::Start(10));
-        assert_eq!(judge(Kind::Waiting, None, 10, 20, false), Verdict::Start(10));
+        assert_eq!(judge(Kind::Input, None, 10, 20, true), Verdict::Start(Begin::at(10)));
+        assert_eq!(judge(Kind::Waiting, None, 10, 20, false), Verdict::Start(Begin::at(10)));
         assert!(parked(&judge(Kind::Input, None, 10, 20, false)).is_some());
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lookup::{Asker, Begin};
 use super::part::{Next, State};
 use super::poll::Poller;
 use super::ticket::Assignment;
@@ -22,7 +23,9 @@ impl<H: Handler> Poller<H> {
 
     pub(super) fn order(&mut self, assignment: Arc<Assignment>, to: UnblockTo) {
         let Some(part) = self.parts.get_mut(&assignment.generation) else { return };
-        if !std::mem::replace(&mut part.ordering, true) && !self.asker.spawn(move |a| a.order(&assignment, to)) {
+        let id = part.topic_id.clone();
+        let work = move |asker: &Asker| asker.order(&assignment, to, id.as_ref());
+        if !std::mem::replace(&mut part.ordering, true) && !self.asker.spawn(work) {
             part.ordering = false;
         }
     }
@@ -36,7 +39,7 @@ impl<H: Handler> Poller<H> {
         match result {
             Ok(at) => {
                 part.committed = Some(at);
-                self.start(generation, at);
+                self.start(generation, Begin::at(at));
             }
             Err(why) => {
                 tracing::error!(kafka.topic = %part.assignment.topic, "the order failed: {why}");

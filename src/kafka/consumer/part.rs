@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::UnblockTo;
-use super::lookup::Verdict;
+use super::epochs::Epochs;
+use super::lookup::{Begin, Verdict};
 use super::ticket::Assignment;
 use super::view::Parked;
+use crate::kafka::native::TopicId;
 use crate::kafka::offsets::{NextOffset, OffsetTracker};
 
 /// Where a partition stands.
@@ -14,6 +16,8 @@ use crate::kafka::offsets::{NextOffset, OffsetTracker};
 pub(super) enum State {
     /// Its position is being asked for.
     Judging,
+    /// The client is to compare its position with the log before records of it are taken.
+    Seeking(Begin),
     /// It starts when its time has come.
     Due(Instant, Verdict),
     /// Records of it are taken.
@@ -31,6 +35,8 @@ pub(super) enum State {
 pub(super) enum Next {
     /// From its frontier, since somebody dropped a record.
     Reread,
+    /// From an offset below its frontier: what lay above it was cut off, and other records took its place.
+    Rewind(i64),
     /// Not at all until an operator says.
     Park(Parked),
     /// Where an operator said.
@@ -63,10 +69,20 @@ pub(super) struct Part {
     pub(super) last_timestamp_ms: Option<i64>,
     /// An order is being carried out.
     pub(super) ordering: bool,
+    /// Where it stood with nothing unfinished, though the end lay further on, and since when.
+    pub(super) quiet: Option<(i64, Instant)>,
     /// Where it stood, though there was more, and since when.
     pub(super) stuck: Option<(i64, Instant)>,
     /// Where it was taken up anew since nothing came; once per position.
     pub(super) nudged_at: Option<i64>,
+    /// Of which topic it is: another one may have its name later.
+    pub(super) topic_id: Option<TopicId>,
+    /// Of which leader epochs its records were.
+    pub(super) epochs: Epochs,
+    /// Its topic was deleted and made again: what was read of the old one is no position in the new one.
+    pub(super) void: bool,
+    /// Since when its topic is another one under the known name, epoch ms.
+    pub(super) remade_ms: Option<i64>,
 }
 
 impl Part {
@@ -85,8 +101,13 @@ impl Part {
             high: None,
             last_timestamp_ms: None,
             ordering: false,
+            quiet: None,
             stuck: None,
             nudged_at: None,
+            topic_id: None,
+            epochs: Epochs::default(),
+            void: false,
+            remade_ms: None,
         }
     }
 
@@ -119,7 +140,8 @@ impl Part {
 
     /// What is to be stored, if anything is new.
     pub(super) fn to_store(&self) -> Option<NextOffset> {
-        self.tracker.frontier().filter(|next| self.held && self.stored.is_none_or(|stored| *next > stored))
+        let next = self.tracker.frontier().filter(|_| self.held && !self.void);
+        next.filter(|next| self.stored.is_none_or(|stored| *next > stored))
     }
 }
 

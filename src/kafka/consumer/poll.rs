@@ -12,13 +12,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
 use super::context::Context;
-use super::lookup::Asker;
+use super::lookup::{Asker, LastIds};
 use super::part::{Next, Part, State};
 use super::rebalance::Revoked;
 use super::stop::Stopping;
 use super::ticket::{Assignment, Open, Ticket};
 use super::view::{ConsumerView, Snapshot};
-use crate::kafka::now_ms;
+use crate::kafka::{native, now_ms};
 
 use super::{ConsumerFailed, End, Flow, Handler, Note, Settings, message};
 
@@ -54,6 +54,10 @@ pub(super) struct Poller<H> {
     pub(super) next_survey: Instant,
     pub(super) next_full_survey: Instant,
     pub(super) surveying: bool,
+    pub(super) next_identify: Instant,
+    pub(super) identifying: bool,
+    pub(super) next_look_at_ends: Instant,
+    pub(super) probing: bool,
     /// Partitions whose question could not be asked yet.
     pub(super) unasked: Vec<Arc<Assignment>>,
     /// The client said that some position is out of range, but not which.
@@ -76,7 +80,15 @@ impl<H: Handler> Poller<H> {
         let unplaced = settings.unplaced.clone();
         Self {
             name: name.to_owned(),
-            asker: Asker { consumer: consumer.clone(), sender, kind: settings.kind, subscribe, unplaced },
+            asker: Asker {
+                consumer: consumer.clone(),
+                sender,
+                kind: settings.kind,
+                subscribe,
+                unplaced,
+                last_ids: LastIds::default(),
+                has_ids: settings.has_ids,
+            },
             consumer,
             settings,
             handler,
@@ -93,6 +105,10 @@ impl<H: Handler> Poller<H> {
             next_survey: now,
             next_full_survey: now,
             surveying: false,
+            next_identify: now,
+            identifying: false,
+            next_look_at_ends: now,
+            probing: false,
             unasked: Vec::new(),
             suspicious: false,
             counts: Snapshot::default(),
@@ -100,12 +116,19 @@ impl<H: Handler> Poller<H> {
     }
 
     pub(super) fn run(mut self) -> Result<(), ConsumerFailed> {
-        let result = self.turns();
+        let result = loop {
+            let result = self.turns();
+            self.let_everything_go();
+            match result.and_then(|()| self.renew()) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
         if let Err(error) = &result {
             tracing::error!(consumer = %self.name, %error, "consumer ends");
         }
-        self.let_everything_go();
-        self.leave_group();
+        self.leave_for_good();
         result
     }
 
@@ -184,6 +207,7 @@ impl<H: Handler> Poller<H> {
             self.counts.repeats += 1;
             return false;
         };
+        part.epochs.read(message.offset(), native::record_epoch(message));
         let record = message::record(message, part.assignment.topic.clone());
         part.last_timestamp_ms = record.timestamp_ms.or(Some(now_ms));
         let ticket = Ticket::new(part.assignment.clone(), open, seq, self.asker.sender.clone());
@@ -212,7 +236,9 @@ impl<H: Handler> Poller<H> {
     fn take(&mut self, note: Note) {
         match note {
             Note::Done { generation, seq, end } => self.done(generation, seq, end),
-            Note::Found { generation, verdict } => self.found(generation, verdict),
+            Note::Found(found) => self.found(found),
+            Note::Identified(ids) => self.identified(&ids),
+            Note::Probed(probed) => self.probed(probed),
             Note::Surveyed(surveyed) => self.surveyed(surveyed),
             Note::Order(order) => self.ordered_by_operator(&order),
             Note::Ordered { generation, result } => self.order_done(generation, result),
@@ -248,6 +274,8 @@ impl<H: Handler> Poller<H> {
             self.next_store = now + super::position::STORE_EVERY;
         }
         self.survey(now);
+        self.identify(now);
+        self.look_at_ends(now);
         if now >= self.next_view {
             self.changed();
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Handler;
@@ -12,6 +13,7 @@ use super::part::{Next, Part, State};
 use super::poll::Poller;
 use super::ticket::Assignment;
 use super::view::Parked;
+use crate::kafka::native;
 use crate::kafka::offsets::NextOffset;
 
 pub(super) const STORE_EVERY: Duration = Duration::from_millis(100);
@@ -29,8 +31,7 @@ impl<H: Handler> Poller<H> {
         let mut stored: Vec<(u64, NextOffset)> = Vec::new();
         for (generation, part) in &self.parts {
             let Some(next) = part.to_store() else { continue };
-            let assignment = &part.assignment;
-            match list.add_partition_offset(&assignment.topic, assignment.partition, Offset::Offset(next.get())) {
+            match put(&mut list, part, next) {
                 Ok(()) => stored.push((*generation, next)),
                 Err(error) => tracing::error!(%error, "a position cannot be stored"),
             }
@@ -49,6 +50,7 @@ impl<H: Handler> Poller<H> {
             match element.map_or(Ok(()), |e| e.error()) {
                 Ok(()) => {
                     part.stored = Some(next);
+                    part.epochs.forget_below(next.get());
                     part.unacked_since.get_or_insert(now);
                 }
                 Err(error) => {
@@ -90,7 +92,9 @@ impl<H: Handler> Poller<H> {
     pub(super) fn apply_pauses(&mut self) {
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         let mut told: Vec<(u64, bool)> = Vec::new();
-        for (generation, part) in self.parts.iter().filter(|(_, p)| p.held) {
+        // What is compared with the log first is told when it is read.
+        let told_of = self.parts.iter().filter(|(_, p)| p.held && !matches!(p.state, State::Seeking(_)));
+        for (generation, part) in told_of {
             let assignment = &part.assignment;
             let want = self.resting
                 || assignment.is_leaving()
@@ -145,6 +149,7 @@ impl<H: Handler> Poller<H> {
 
     pub(super) fn surveyed(&mut self, surveyed: Vec<Surveyed>) {
         self.surveying = false;
+        let mut doubted = Vec::new();
         for answer in surveyed {
             let Some(part) = self.parts.get_mut(&answer.generation) else { continue };
             part.high = Some(answer.high);
@@ -166,28 +171,46 @@ impl<H: Handler> Poller<H> {
                 let Assignment { topic, partition, .. } = &*part.assignment;
                 tracing::error!(kafka.topic = %topic, kafka.partition = partition, "nothing comes, though there is more");
                 self.turn(answer.generation, Next::Reread);
-            } else if let Some(suspect) = answer.suspect {
-                self.judge_suspect(answer.generation, suspect, answer.low, answer.high);
+            } else if let Some(suspect) = answer.suspect
+                && !self.judge_suspect(answer.generation, suspect, answer.low, answer.high)
+            {
+                doubted.push((answer.generation, answer.high));
             }
         }
+        self.doubt_all(&doubted);
         self.changed();
     }
 
     /// The client stopped reading some partition because its position is out of range. The high mark was read after
-    /// `suspect`, which was read before; the position of today is compared with the low mark.
-    fn judge_suspect(&mut self, generation: u64, suspect: i64, low: i64, high: i64) {
-        let Some(part) = self.parts.get(&generation) else { return };
+    /// `suspect`, which was read before; the position of today is compared with the low mark. `true`: this is the one.
+    fn judge_suspect(&mut self, generation: u64, suspect: i64, low: i64, high: i64) -> bool {
+        let Some(part) = self.parts.get(&generation) else { return true };
         let position = part.position().unwrap_or(suspect);
         let why = if suspect > high {
             "the position lies beyond the end"
         } else if position < low {
             "the position was deleted by retention"
         } else {
-            return;
+            return false;
         };
         let committed = part.stored.map(NextOffset::get).or(part.committed).or(Some(position));
         self.turn(generation, Next::Park(Parked { why, committed, low, high }));
+        true
     }
+}
+
+/// A position with what makes it one of this log: the epoch of the record before it, and the id of its topic.
+fn put(list: &mut TopicPartitionList, part: &Part, next: NextOffset) -> KafkaResult<()> {
+    let Assignment { topic, partition, .. } = &*part.assignment;
+    let mut element = list.add_partition(topic, *partition);
+    element.set_offset(Offset::Offset(next.get()))?;
+    if let Some(id) = &part.topic_id {
+        element.set_metadata(id.note());
+    }
+    if let Some(epoch) = part.epochs.before(next.get()) {
+        native::set_leader_epoch(list, topic, *partition, epoch);
+    }
+    Ok(())
 }
 
 fn confirmed(part: &mut Part, next: i64) {

@@ -2,24 +2,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::Handler;
 use super::context::Event;
-use super::lookup::Verdict;
+use super::epochs::Epochs;
+use super::lookup::{Begin, Found, Verdict};
 use super::part::{Next, Part, REREAD_AFTER, State};
 use super::poll::Poller;
 use super::ticket::Assignment;
 use super::view::Parked;
+use super::{Handler, UnblockTo};
+use crate::kafka::{native, now_ms};
 
 /// Partitions that are to be handed back together.
 pub(super) struct Revoked {
     pub(super) generations: Vec<u64>,
     pub(super) deadline: Instant,
 }
+
+/// The client answers within a millisecond, where it can.
+const SEEK_WITHIN: Duration = Duration::from_millis(100);
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
@@ -71,39 +76,88 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// A position was judged: read from there, or park.
-    pub(super) fn found(&mut self, generation: u64, verdict: Verdict) {
-        let Some(part) = self.parts.get_mut(&generation) else { return };
+    /// A partition was looked at: it is read from the position that was judged sound, or parked.
+    pub(super) fn found(&mut self, found: Found) {
+        let Some(part) = self.parts.get_mut(&found.generation) else { return };
         if part.assignment.is_leaving() || !matches!(part.state, State::Judging) {
             return;
         }
+        part.topic_id = found.topic_id;
+        if found.remade {
+            part.remade_ms = Some(now_ms());
+            if let Verdict::Start(begin) = &found.verdict {
+                part.committed = Some(begin.at);
+            }
+            tracing::error!(
+                kafka.topic = %part.assignment.topic, kafka.partition = part.assignment.partition,
+                "the topic was deleted and made again: it is read from its beginning"
+            );
+        }
+        self.judged(found.generation, found.verdict);
+    }
+
+    fn judged(&mut self, generation: u64, verdict: Verdict) {
         match verdict {
-            Verdict::Start(at) => self.start(generation, at),
+            Verdict::Start(begin) => self.start(generation, begin),
             Verdict::Park(parked) => self.park(generation, parked),
         }
         self.changed();
     }
 
-    pub(super) fn start(&mut self, generation: u64, at: i64) {
+    pub(super) fn start(&mut self, generation: u64, begin: Begin) {
         let Some(part) = self.parts.get_mut(&generation) else { return };
         let Assignment { topic, partition, .. } = &*part.assignment;
+        let Begin { at, epoch } = begin;
         let mut list = TopicPartitionList::new();
-        let result = list
-            .add_partition_offset(topic, *partition, Offset::Offset(at))
-            .and_then(|()| self.consumer.incremental_assign(&list));
+        let result = list.add_partition_offset(topic, *partition, Offset::Offset(at)).and_then(|()| {
+            if let Some(epoch) = epoch {
+                native::set_leader_epoch(&mut list, topic, *partition, epoch);
+            }
+            self.consumer.incremental_assign(&list)
+        });
         match result {
             Ok(()) => {
                 tracing::info!(kafka.topic = %topic, kafka.partition = partition, kafka.offset = at, "partition starts");
-                (part.state, part.held, part.start, part.paused) = (State::Reading, true, Some(at), None);
+                let seeks = epoch.is_some() && at > 0;
+                part.state = if seeks { State::Seeking(begin) } else { State::Reading };
+                (part.held, part.start, part.paused) = (true, Some(at), None);
+                part.epochs = Epochs::starting(at, epoch);
                 // Before the next poll: a pause may have survived from an earlier assignment.
                 self.apply_pauses();
             }
             Err(error) => {
                 tracing::warn!(kafka.topic = %topic, kafka.partition = partition, %error, "partition cannot start yet");
                 self.counts.last_error = Some(error.to_string());
-                part.state = State::Due(Instant::now() + REREAD_AFTER, Verdict::Start(at));
+                part.state = State::Due(Instant::now() + REREAD_AFTER, Verdict::Start(begin));
             }
         }
+    }
+
+    /// The client compares a position with the log when it is told to seek, not when it is assigned, and it seeks only in
+    /// what it already fetches. What was cut off meanwhile comes back as an error, as a position out of range does.
+    fn seek(&mut self) {
+        let mut list = TopicPartitionList::new();
+        for part in self.parts.values() {
+            let State::Seeking(Begin { at, epoch: Some(epoch) }) = part.state else { continue };
+            let Assignment { topic, partition, .. } = &*part.assignment;
+            if list.add_partition_offset(topic, *partition, Offset::Offset(at)).is_ok() {
+                native::set_leader_epoch(&mut list, topic, *partition, epoch);
+            }
+        }
+        if list.count() == 0 {
+            return;
+        }
+        let sought = match self.consumer.seek_partitions(list, SEEK_WITHIN) {
+            Ok(sought) => sought,
+            Err(error) => return tracing::debug!(%error, "positions cannot be compared with the log yet"),
+        };
+        for part in self.parts.values_mut().filter(|part| matches!(part.state, State::Seeking(_))) {
+            let element = sought.find_partition(&part.assignment.topic, part.assignment.partition);
+            if element.is_some_and(|element| element.error().is_ok()) {
+                part.state = State::Reading;
+            }
+        }
+        self.apply_pauses();
     }
 
     fn park(&mut self, generation: u64, parked: Parked) {
@@ -166,6 +220,7 @@ impl<H: Handler> Poller<H> {
         }
         let unasked = std::mem::take(&mut self.unasked);
         self.look(unasked);
+        self.seek();
         // The client takes any unassign for the answer to an outstanding revoke: what turns waits for that one.
         let answering = !self.revoked.is_empty();
         let due = |p: &Part| match &p.state {
@@ -187,13 +242,13 @@ impl<H: Handler> Poller<H> {
     pub(super) fn is_moving(&self) -> bool {
         self.stopping.is_some()
             || !self.revoked.is_empty()
-            || self.parts.values().any(|p| matches!(p.state, State::Turning(..) | State::Judging))
+            || self.parts.values().any(|p| matches!(p.state, State::Turning(..) | State::Judging | State::Seeking(_)))
     }
 
     fn next_step(&mut self, generation: u64) {
         let Some(part) = self.parts.get_mut(&generation) else { return };
         match std::mem::replace(&mut part.state, State::Judging) {
-            State::Due(_, verdict) => self.found(generation, verdict),
+            State::Due(_, verdict) => self.judged(generation, verdict),
             State::Turning(_, next) => self.take_up(generation, next),
             other => part.state = other,
         }
@@ -203,20 +258,25 @@ impl<H: Handler> Poller<H> {
     fn take_up(&mut self, generation: u64, next: Next) {
         let Some(part) = self.parts.get(&generation) else { return };
         let (topic, partition) = (part.assignment.topic.clone(), part.assignment.partition);
-        let (at, committed, nudged_at) = (part.frontier(), part.committed, part.nudged_at);
+        let at = part.frontier().map(|at| Begin { at, epoch: part.epochs.before(at) });
+        let (committed, nudged_at) = (part.committed, part.nudged_at);
+        let (topic_id, remade_ms) = (part.topic_id.clone(), part.remade_ms);
         self.let_go(&[generation], true);
         let soon = Instant::now() + REREAD_AFTER;
         let state = match (&next, at) {
-            (Next::Reread, Some(at)) => State::Due(soon, Verdict::Start(at)),
+            (Next::Reread, Some(begin)) => State::Due(soon, Verdict::Start(begin)),
             (Next::Park(parked), _) => State::Due(Instant::now(), Verdict::Park(parked.clone())),
-            (Next::Reread | Next::Order(_), _) => State::Judging,
+            (Next::Reread | Next::Rewind(_) | Next::Order(_), _) => State::Judging,
         };
         let assignment = self.add(&topic, partition, state);
         if let Some(part) = self.parts.get_mut(&assignment.generation) {
             (part.committed, part.nudged_at) = (committed, nudged_at);
+            (part.topic_id, part.remade_ms) = (topic_id, remade_ms);
         }
         match next {
             Next::Order(to) => self.order(assignment, to),
+            // The committed position lies above the cut: only an explicit commit moves it back.
+            Next::Rewind(cut) => self.order(assignment, UnblockTo::At(at.map_or(cut, |begin| begin.at.min(cut)))),
             Next::Reread if at.is_none() => self.look(vec![assignment]),
             Next::Reread | Next::Park(_) => {}
         }

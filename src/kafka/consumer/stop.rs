@@ -5,10 +5,10 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::Handler;
-use super::context::Event;
+use super::context::{Context, Event};
 use super::part::State;
 use super::poll::{Poller, SHORT_POLL};
 use super::rebalance::Revoked;
@@ -20,6 +20,8 @@ pub(super) struct Stopping {
     /// Of the last commit; `None`: still draining.
     flush: Option<Instant>,
     pub(super) flushed: bool,
+    /// It goes on with another client.
+    pub(super) renew: bool,
 }
 
 /// How long the last commit may take.
@@ -29,10 +31,21 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 impl<H: Handler> Poller<H> {
     pub(super) fn stop(&mut self, drain: Duration) {
-        if self.stopping.is_some() {
-            return;
+        match &mut self.stopping {
+            Some(stopping) => stopping.renew = false,
+            None => self.begin_to_stop(drain, false),
         }
-        self.stopping = Some(Stopping { deadline: Instant::now() + drain, flush: None, flushed: false });
+    }
+
+    /// As a stop, and then all over again.
+    pub(super) fn stop_to_renew(&mut self) {
+        if self.stopping.is_none() {
+            self.begin_to_stop(self.settings.drain, true);
+        }
+    }
+
+    fn begin_to_stop(&mut self, drain: Duration, renew: bool) {
+        self.stopping = Some(Stopping { deadline: Instant::now() + drain, flush: None, flushed: false, renew });
         let all: Vec<u64> = self.parts.keys().copied().collect();
         for generation in all {
             self.leave(generation, State::Leaving);
@@ -90,24 +103,29 @@ impl<H: Handler> Poller<H> {
         self.changed();
     }
 
-    /// Dropping the client leaves the group and commits what was stored. With the coordinator away that has no end of
-    /// its own: then the client is abandoned to the thread that waits for it.
-    pub(super) fn leave_group(self) {
+    /// The end of a consumer that is not to go on.
+    pub(super) fn leave_for_good(self) {
         let Self { name, consumer, asker, .. } = self;
-        consumer.context().set_closing();
         drop(asker);
-        let (left, wait) = channel();
-        let leave = move || {
-            // Helper threads that still ask hold the client, but not for long: all assignments are gone.
-            while Arc::strong_count(&consumer) > 1 {
-                std::thread::sleep(SHORT_POLL);
-            }
-            drop(consumer);
-            let _ = left.send(());
-        };
-        let spawned = std::thread::Builder::new().name(format!("{name}-close")).spawn(leave);
-        if spawned.is_err() || wait.recv_timeout(CLOSE_WITHIN).is_err() {
-            tracing::warn!(consumer = %name, "leaving the group takes too long: not waited for");
+        leave_group(&name, consumer);
+    }
+}
+
+/// Dropping the client leaves the group and commits what was stored. With the coordinator away that has no end of its own:
+/// then the client is abandoned to the thread that waits for it.
+pub(super) fn leave_group(name: &str, consumer: Arc<BaseConsumer<Context>>) {
+    consumer.context().set_closing();
+    let (left, wait) = channel();
+    let leave = move || {
+        // Helper threads that still ask hold the client, but not for long: all assignments are gone.
+        while Arc::strong_count(&consumer) > 1 {
+            std::thread::sleep(SHORT_POLL);
         }
+        drop(consumer);
+        let _ = left.send(());
+    };
+    let spawned = std::thread::Builder::new().name(format!("{name}-close")).spawn(leave);
+    if spawned.is_err() || wait.recv_timeout(CLOSE_WITHIN).is_err() {
+        tracing::warn!(consumer = %name, "leaving the group takes too long: not waited for");
     }
 }

@@ -15,6 +15,9 @@ use super::poll::Poller;
 use super::ticket::Stage;
 use crate::kafka::now_ms;
 
+/// A topic that was made again is named for a day: what it cost is for a person to find out.
+const REMADE_SHOWN_MS: i64 = 24 * 3600 * 1000;
+
 /// The latest snapshot, shared by the polling thread and whoever looks.
 #[derive(Debug, Default)]
 pub struct ConsumerView(Mutex<Arc<Snapshot>>);
@@ -76,6 +79,8 @@ pub struct PartitionView {
     pub oldest: Option<OldestView>,
     /// Why it is not read.
     pub parked: Option<Parked>,
+    /// Since when its topic is another one under the known name, epoch ms.
+    pub remade_ms: Option<i64>,
     /// Records read and not finished.
     pub unfinished: usize,
 }
@@ -181,12 +186,13 @@ fn view_of(part: &Part, consumer: &BaseConsumer<Context>, now: Instant, now_ms: 
             State::Parked(parked) => Some(parked.clone()),
             _ => None,
         },
+        remade_ms: part.remade_ms.filter(|at| now_ms - at < REMADE_SHOWN_MS),
         unfinished: part.tracker.len(),
     }
 }
 
 /// The end of a partition as the last fetch saw it.
-fn cached_high(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Option<i64> {
+pub(super) fn cached_high(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Option<i64> {
     let topic = CString::new(topic).ok()?;
     let (mut low, mut high) = (-1, -1);
     // SAFETY: the client outlives the call, which only reads the name and writes the two numbers.

@@ -125,10 +125,27 @@ proptest! {
 #[test]
 fn what_is_known_of_a_finished_record_is_let_go_though_an_older_one_holds_the_frontier() {
     let mut tracker = OffsetTracker::new();
-    let (oldest, later) = (Arc::new(Open::new(0)), Arc::new(Open::new(0)));
+    let (oldest, later) = (Arc::new(Open::new(0)), open());
     tracker.receive(7, oldest);
     let seq = tracker.receive(8, later.clone()).unwrap();
     drop(tracker.finish(seq));
     assert_eq!(tracker.frontier(), Some(NextOffset::new(7)));
     assert_eq!(Arc::strong_count(&later), 1, "a million of them wait behind one that waits for minutes");
+}
+
+#[test]
+fn what_is_no_record_is_passed_only_while_nothing_is_unfinished() {
+    let mut tracker = OffsetTracker::new();
+    let seq = tracker.receive(4, open()).unwrap();
+    tracker.pass(NextOffset::new(9));
+    assert_eq!(tracker.frontier().map(NextOffset::get), Some(4));
+    tracker.finish(seq);
+    tracker.pass(NextOffset::new(3));
+    assert_eq!(tracker.frontier().map(NextOffset::get), Some(5), "never back");
+    tracker.pass(NextOffset::new(9));
+    assert_eq!((tracker.frontier().map(NextOffset::get), tracker.last_received()), (Some(9), Some(8)));
+    assert!(tracker.receive(9, open()).is_some());
+    let mut empty = OffsetTracker::new();
+    empty.pass(NextOffset::new(7));
+    assert_eq!(empty.frontier().map(NextOffset::get), Some(7));
 }

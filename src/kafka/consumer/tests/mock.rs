@@ -78,7 +78,7 @@ impl Mock {
     }
 
     pub(super) fn config(&self) -> Config {
-        config(&self.brokers)
+        Config { embedded: true, ..config(&self.brokers) }
     }
 
     pub(super) fn produce(&self, topic: &str, partition: i32, count: usize) {
@@ -238,7 +238,9 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn join(brokers: &str, kind: Kind, topic: &str, probe: Arc<Probe>) -> Self {
-        Self::join_as(&config(brokers), kind, topic, probe)
+        // The mock cluster answers for no ids, as the embedded broker that it is.
+        let config = Config { embedded: true, ..config(brokers) };
+        Self::join_as(&config, kind, topic, probe)
     }
 
     pub(super) fn join_as(config: &Config, kind: Kind, topic: &str, probe: Arc<Probe>) -> Self {
@@ -256,6 +258,7 @@ impl Member {
             subscribe: vec![topic.to_owned()],
             kind,
             drain: Duration::from_secs(5),
+            has_ids: !config.embedded,
         };
         let view = Arc::new(ConsumerView::default());
         let handle = Consumer::spawn("test", settings, probe.clone(), view.clone()).unwrap();

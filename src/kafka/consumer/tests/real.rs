@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::producer::BaseRecord;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::mock::{GROUP, Member, Probe, config, eventually, produce, sightings};
 use super::*;
+use crate::kafka::native::{self, TopicId};
 use crate::kafka::topics::{AdminError, Cluster, Health, Level, owned_topics};
-use crate::kafka::{Config, StartFrom};
+use crate::kafka::{Config, StartFrom, settings};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -69,6 +72,59 @@ impl Real {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, 0, Offset::Offset(before)).unwrap();
         self.runtime.block_on(self.admin.delete_records(&list, &AdminOptions::new())).unwrap();
+    }
+
+    fn delete(&self, topic: &str) {
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        self.runtime.block_on(self.admin.delete_topics(&[topic], &options)).unwrap()[0].as_ref().unwrap();
+        eventually("it is gone", || self.cluster.topics().is_ok_and(|all| all.iter().all(|t| t.name != topic)));
+    }
+
+    /// Another topic with the same name, and so many records in its first partition.
+    fn make_again(&self, topic: &str, partitions: i32, records: usize) {
+        self.delete(topic);
+        self.create(topic, partitions, &[]);
+        // A client that knew the old one may not find the leader of this one.
+        let cluster = Cluster::new(&self.config).unwrap();
+        eventually("it is there", || cluster.watermarks(topic, 0).is_ok_and(|marks| marks == (0, 0)));
+        produce(&self.config.brokers, topic, 0, records);
+    }
+
+    fn id(&self, topic: &str) -> TopicId {
+        let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &self.config.brokers).create().unwrap();
+        native::topic_ids(client.client(), &[topic], Duration::from_secs(10)).unwrap()[topic].clone().unwrap()
+    }
+
+    /// As a worker leaves it, or one that read another log: a position with its topic and leader epoch.
+    fn commit(&self, topic: &str, at: i64, id: Option<&TopicId>, epoch: Option<i32>) {
+        let client: BaseConsumer = settings::admin(&self.config, Some(&self.config.group)).unwrap().create().unwrap();
+        let mut list = TopicPartitionList::new();
+        let mut element = list.add_partition(topic, 0);
+        element.set_offset(Offset::Offset(at)).unwrap();
+        id.inspect(|id| element.set_metadata(id.note()));
+        epoch.inspect(|epoch| native::set_leader_epoch(&mut list, topic, 0, *epoch));
+        eventually("it is committed", || client.commit(&list, CommitMode::Sync).is_ok());
+    }
+
+    /// In one transaction each, with its mark behind it.
+    fn produce_in_transactions(&self, topic: &str, counts: &[usize], commit: bool) {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.config.brokers).set("transactional.id", unique("tx"));
+        let producer: BaseProducer = client.create().unwrap();
+        let within = Duration::from_secs(30);
+        producer.init_transactions(within).unwrap();
+        for count in counts {
+            producer.begin_transaction().unwrap();
+            for _ in 0..*count {
+                producer.send(BaseRecord::<(), _>::to(topic).partition(0).payload("v")).unwrap();
+            }
+            producer.flush(within).unwrap();
+            if commit {
+                producer.commit_transaction(within).unwrap();
+            } else {
+                producer.abort_transaction(within).unwrap();
+            }
+        }
     }
 
     fn join(&self, kind: Kind, topic: &str, probe: Arc<Probe>) -> Member {
@@ -139,6 +195,92 @@ fn a_position_that_retention_deleted_is_parked_at_start_and_while_reading() {
     member.handle.order(UnblockOrder { topic: topic.clone(), partition: 0, to: UnblockTo::Earliest });
     eventually("reading goes on", || member.probe.offsets(&topic, 0) == (140..150).collect::<Vec<_>>());
     eventually("and is committed", || real.committed(&topic, 0) == Some(150));
+    member.stop(SHORT);
+}
+
+#[test]
+fn a_topic_that_is_made_again_under_a_running_member_is_read_from_its_beginning() {
+    let real = Real::new();
+    let topic = real.topic(1);
+    produce(&real.config.brokers, &topic, 0, 10);
+    real.commit(&topic, 0, None, None);
+    let member = real.join(Kind::Input, &topic, Probe::finishing());
+    eventually("all of the old one are committed", || real.committed(&topic, 0) == Some(10));
+    member.probe.finish.store(false, Ordering::SeqCst);
+    produce(&real.config.brokers, &topic, 0, 2);
+    eventually("two are under way", || member.probe.seen() == 12);
+    real.make_again(&topic, 1, 30);
+    eventually("they are given back", || member.probe.count(&member.probe.returned) >= 2);
+    // What they come to is no matter of the new topic.
+    member.probe.finish_all();
+    member.probe.finish.store(true, Ordering::SeqCst);
+    eventually("all of the new one come", || real.committed(&topic, 0) == Some(30));
+    // What was read at the old position before the look at the ids came first, and was given back with the rest.
+    let offsets = member.probe.offsets(&topic, 0);
+    assert_eq!(offsets[..12], (0..12).collect::<Vec<_>>());
+    assert_eq!(offsets[offsets.len() - 30..], (0..30).collect::<Vec<_>>());
+    assert!(member.partition(0).unwrap().remade_ms.is_some(), "and the view names it");
+    assert_eq!(member.probe.count(&member.probe.completed), 40);
+    member.stop(SHORT);
+}
+
+#[test]
+fn a_position_of_an_earlier_topic_of_the_same_name_is_none() {
+    let real = Real::new();
+    let topic = real.topic(1);
+    let old = real.id(&topic);
+    real.make_again(&topic, 1, 30);
+    assert_ne!(real.id(&topic), old);
+    real.commit(&topic, 10, Some(&old), Some(0));
+    let member = real.join(Kind::Input, &topic, Probe::finishing());
+    eventually("all come", || real.committed(&topic, 0) == Some(30));
+    assert_eq!(member.probe.offsets(&topic, 0), (0..30).collect::<Vec<_>>());
+    member.stop(SHORT);
+    // The position that the member committed is one of the new topic.
+    produce(&real.config.brokers, &topic, 0, 3);
+    let member = real.join(Kind::Input, &topic, Probe::finishing());
+    eventually("the others come", || real.committed(&topic, 0) == Some(33));
+    assert_eq!((member.probe.seen(), member.partition(0).unwrap().remade_ms), (3, None));
+    member.stop(SHORT);
+}
+
+#[test]
+fn what_took_the_place_of_records_in_a_log_that_was_cut_is_read() {
+    let real = Real::new();
+    let topic = real.topic(1);
+    produce(&real.config.brokers, &topic, 0, 10);
+    // Read to 4 in a log whose leader had an epoch that this one never had.
+    real.commit(&topic, 4, None, Some(7));
+    let member = real.join(Kind::Input, &topic, Probe::finishing());
+    eventually("all come", || member.probe.seen() == 10);
+    assert_eq!(member.probe.offsets(&topic, 0), (0..10).collect::<Vec<_>>());
+    eventually("and are committed", || real.committed(&topic, 0) == Some(10));
+    member.stop(SHORT);
+}
+
+#[test]
+fn marks_of_transactions_are_no_lag_and_the_position_passes_them() {
+    let real = Real::new();
+    let topic = real.topic(1);
+    real.produce_in_transactions(&topic, &[3, 2], true);
+    let member = real.join(Kind::Waiting, &topic, Probe::finishing());
+    eventually("all come", || member.probe.seen() == 5);
+    let at_end = |end| {
+        let view = member.partition(0).unwrap();
+        (view.frontier, view.lag_records) == (Some(end), Some(0)) && real.committed(&topic, 0) == Some(end)
+    };
+    eventually("the position passes the mark", || at_end(7));
+    real.produce_in_transactions(&topic, &[4], false);
+    eventually("and what was broken off", || at_end(12));
+    produce(&real.config.brokers, &topic, 0, 2);
+    eventually("what comes then is read", || at_end(14));
+    assert_eq!(member.probe.offsets(&topic, 0), [0, 1, 2, 4, 5, 12, 13]);
+    assert_eq!(member.partition(0).unwrap().parked, None);
+    member.stop(SHORT);
+    real.produce_in_transactions(&topic, &[1], false);
+    let member = real.join(Kind::Waiting, &topic, Probe::finishing());
+    eventually("also right after a start", || real.committed(&topic, 0) == Some(16));
+    assert_eq!(member.probe.seen(), 0);
     member.stop(SHORT);
 }
 

@@ -1,0 +1,79 @@
+//! A topic that is deleted and made again under a running worker: its partitions begin anew, with a new client.
+//!
+//! The ids of all topics that are read are compared every few seconds. A client of the library that has read the old
+//! topic keeps the leader epochs of its partitions, and refuses every leader of the new one whose epoch is lower: so it is
+//! drained and replaced. The new one joins, each partition is looked at, and one whose committed position (or, where the
+//! deletion took that along, whose last reading) is of another topic starts at its beginning (`lookup`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::poll::Poller;
+use super::stop::leave_group;
+use super::ticket::Assignment;
+use super::{ConsumerFailed, Handler, connect};
+use crate::kafka::native::TopicIds;
+
+/// Between two looks at the ids.
+const IDENTIFY_EVERY: Duration = Duration::from_secs(5);
+
+impl<H: Handler> Poller<H> {
+    /// Asks for the ids of what is read, off this thread.
+    pub(super) fn identify(&mut self, now: Instant) {
+        if self.identifying || self.stopping.is_some() || now < self.next_identify {
+            return;
+        }
+        self.next_identify = now + IDENTIFY_EVERY;
+        let known = self.parts.values().filter(|part| part.topic_id.is_some());
+        let mut seen = BTreeSet::new();
+        let subjects: Vec<Arc<Assignment>> =
+            known.map(|part| part.assignment.clone()).filter(|a| seen.insert(a.topic.clone())).collect();
+        if !subjects.is_empty() {
+            self.identifying = self.asker.spawn(move |asker| asker.identify(&subjects));
+        }
+    }
+
+    /// Where an id has changed, nothing that was read counts any more: neither as a position nor as work to be done.
+    pub(super) fn identified(&mut self, ids: &TopicIds) {
+        self.identifying = false;
+        let mut remade = BTreeSet::new();
+        for part in self.parts.values_mut() {
+            let now = ids.get(&*part.assignment.topic).and_then(Option::as_ref);
+            if let (Some(read), Some(now)) = (&part.topic_id, now)
+                && read != now
+            {
+                part.void = true;
+                remade.insert(part.assignment.topic.clone());
+            }
+        }
+        if remade.is_empty() {
+            return;
+        }
+        for topic in remade {
+            let unfinished: usize =
+                self.parts.values().filter(|p| p.assignment.topic == topic).map(|p| p.tracker.len()).sum();
+            tracing::error!(
+                kafka.topic = %topic, unfinished,
+                "the topic was deleted and made again: what was read of the old one is given back"
+            );
+        }
+        self.stop_to_renew();
+    }
+
+    /// Replaces a client that was drained; the handler stays. Whoever was asked to stop meanwhile gets no other.
+    pub(super) fn renew(&mut self) -> Result<bool, ConsumerFailed> {
+        if !self.stopping.take().is_some_and(|stopping| stopping.renew) {
+            return Ok(false);
+        }
+        let client = connect(&self.name, &self.settings).map_err(|error| ConsumerFailed(error.to_string()))?;
+        let client = Arc::new(client);
+        self.asker.consumer = client.clone();
+        let old = std::mem::replace(&mut self.consumer, client);
+        leave_group(&self.name, old);
+        (self.surveying, self.identifying, self.probing, self.suspicious) = (false, false, false, false);
+        self.unasked.clear();
+        tracing::info!(consumer = %self.name, "joins anew");
+        Ok(true)
+    }
+}
