@@ -11,13 +11,13 @@
 
 mod stores;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use postback::pipeline::claim::{Applicant, Key, Value};
+use postback::pipeline::claim::{Applicant, Key, Spare, Value};
 use postback::pipeline::dedupe::{ClaimTry, ConfirmTry, Dedupe, Granted, Held};
 use postback::redis::batcher::Batcher;
 use postback::redis::health::Health;
@@ -34,6 +34,7 @@ on_both_stores! {
     a_claim_is_not_taken_over_before_its_lease_and_is_after_it
     a_release_puts_back_what_the_claim_replaced_stale_at_once
     a_released_fresh_claim_leaves_nothing
+    what_is_taken_over_is_declared_once_however_often_the_platform_refuses_it
     an_unknown_is_its_own_lineages_and_keeps_its_count_through_a_release
     a_claim_repeated_with_its_token_finds_itself
     a_confirm_repeated_across_a_change_of_the_primary_is_counted_before_the_change_is_noticed
@@ -43,6 +44,8 @@ on_both_stores! {
     every_key_has_an_expiry
 }
 
+/// Schedules that are tried.
+const CASES: u32 = 200;
 const LEASE: Duration = Duration::from_millis(60);
 const WINDOW: Duration = Duration::from_secs(600);
 
@@ -74,6 +77,7 @@ fn applicant(origin: &str, own: u32, in_doubt: bool) -> Applicant {
         fingerprint: 7,
         own,
         in_doubt,
+        spare: Spare::None,
         force: false,
         possible: 0,
     }
@@ -115,6 +119,8 @@ enum Ending {
     Accepted,
     LostAnswer,
     Refused,
+    /// Refused, and claimed again in the same visit.
+    Throttled,
     KilledBeforeSend,
     KilledAfterAcceptance,
     KilledAfterConfirm,
@@ -133,7 +139,8 @@ struct Copy {
 
 impl Copy {
     fn applicant(&self) -> Applicant {
-        applicant(&self.origin, self.resends, self.ambiguous || self.resends != 0)
+        let spare = if self.resends != 0 && !self.ambiguous { Spare::Earlier } else { Spare::None };
+        Applicant { spare, ..applicant(&self.origin, self.resends, self.ambiguous || self.resends != 0) }
     }
 }
 
@@ -202,7 +209,11 @@ impl World {
             return;
         }
         self.owners.iter_mut().flatten().filter(|o| o.copy == copy).for_each(|o| o.gone = true);
-        let mut who = self.copies[copy].applicant();
+        let who = self.copies[copy].applicant();
+        self.claim_as(copy, process, who).await;
+    }
+
+    async fn claim_as(&mut self, copy: usize, process: usize, mut who: Applicant) {
         match self.processes[process].claim(&mut who, &mut ClaimTry::default()).await.unwrap() {
             Granted::Claim(held) => {
                 // At most one of them holds the key.
@@ -217,15 +228,15 @@ impl World {
 
     /// Its second half, and the order of `settle.rs`, with the fault at its place.
     async fn answer(&mut self, process: usize, end: Ending) {
-        let Some(Owner { copy, mut who, held, gone, overtaken }) = self.owners[process].take() else { return };
+        let Some(Owner { copy, mut who, mut held, gone, overtaken }) = self.owners[process].take() else { return };
         let dedupe = self.processes[process].clone();
         if matches!(end, Ending::KilledBeforeSend) {
             return self.kill(process);
         }
-        if held.claim.resend {
+        if held.claim.declare() {
             who.own += 1;
         }
-        if !matches!(end, Ending::Refused | Ending::KilledBeforeRelease) {
+        if !matches!(end, Ending::Refused | Ending::Throttled | Ending::KilledBeforeRelease) {
             self.accepted += 1;
         }
         match end {
@@ -251,12 +262,20 @@ impl World {
                     _ => (self.copies[copy].resends, self.copies[copy].ambiguous) = (who.own, true),
                 }
             }
+            Ending::Throttled => {
+                dedupe.release(&mut who, held).await;
+                self.late.releases += u32::from(overtaken);
+                who.in_doubt |= who.own != 0;
+                if !gone {
+                    self.claim_as(copy, process, who).await;
+                }
+            }
             Ending::Refused | Ending::KilledBeforeRelease => {
                 if !gone {
                     (self.copies[copy].resends, self.copies[copy].ambiguous) = (who.own, false);
                 }
                 if matches!(end, Ending::Refused) {
-                    dedupe.release(&who, held).await;
+                    dedupe.release(&mut who, held).await;
                     self.late.releases += u32::from(overtaken);
                 } else {
                     self.kill(process);
@@ -312,7 +331,7 @@ fn any_end() -> impl Strategy<Value = Ending> {
 }
 
 fn live_end() -> impl Strategy<Value = Ending> {
-    prop_oneof![Just(Ending::Accepted), Just(Ending::LostAnswer), Just(Ending::Refused)]
+    prop_oneof![Just(Ending::Accepted), Just(Ending::LostAnswer), Just(Ending::Refused), Just(Ending::Throttled)]
 }
 
 /// Any steps; and, since few of those have one, any steps around a slow owner and the one that takes over from it.
@@ -332,7 +351,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn whatever_fails_every_send_that_could_be_a_second_one_is_declared_and_none_is_lost() {
-    let mut runner = TestRunner::new(Config { cases: 200, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: CASES, ..Config::default() });
     let late = Cell::new(Late::default());
     runner
         .run(&steps(), |steps| {
@@ -423,9 +442,32 @@ fn a_release_puts_back_what_the_claim_replaced_stale_at_once() {
         sleep(LEASE + Duration::from_millis(5)).await;
         let mut next = applicant("in:0:1", 0, false);
         let taken = claimed(b, &mut next).await;
-        b.release(&next, taken).await;
+        b.release(&mut next, taken).await;
         let again = claimed(a, &mut applicant("in:0:1", 0, false)).await;
         assert!(again.claim.taken_over(), "a send that may have been accepted was forgotten");
+    });
+}
+
+/// What a killed owner left, refused again and again: by answers that lead back to the lane's head, and by ones that lead
+/// through a tier, where only the headers know of it.
+fn what_is_taken_over_is_declared_once_however_often_the_platform_refuses_it() {
+    run(async {
+        let mut world = World::new().await;
+        world.walk(0, 0, Ending::KilledAfterAcceptance).await;
+        for end in [Ending::Throttled, Ending::Throttled, Ending::Refused, Ending::Refused, Ending::Throttled] {
+            sleep(LEASE + Duration::from_millis(5)).await;
+            world.walk(0, HEALTHY, end).await;
+        }
+        world.answer(HEALTHY, Ending::Refused).await;
+        assert_eq!(world.copies[0].resends, 1);
+        // A send in between that may have been accepted takes the declaration; so does a lost answer.
+        world.walk(0, 0, Ending::KilledAfterAcceptance).await;
+        sleep(LEASE + Duration::from_millis(5)).await;
+        world.walk(0, HEALTHY, Ending::LostAnswer).await;
+        assert_eq!(world.copies[0].resends, 2);
+        world.walk(0, HEALTHY, Ending::Refused).await;
+        world.walk(0, HEALTHY, Ending::Accepted).await;
+        assert_eq!((world.accepted, world.copies[0].receipt), (4, Some((true, 3))));
     });
 }
 
@@ -435,7 +477,7 @@ fn a_released_fresh_claim_leaves_nothing() {
         let (a, b) = (&world.processes[0], &world.processes[1]);
         let mut who = applicant("in:0:1", 0, false);
         let held = claimed(a, &mut who).await;
-        a.release(&who, held).await;
+        a.release(&mut who, held).await;
         assert!(!claimed(b, &mut applicant("in:1:1", 0, false)).await.claim.resend);
     });
 }
@@ -455,7 +497,7 @@ fn an_unknown_is_its_own_lineages_and_keeps_its_count_through_a_release() {
         let mut own = applicant("in:0:1", 0, false);
         let taken = claimed(b, &mut own).await;
         assert_eq!(own.own, 3);
-        b.release(&own, taken).await;
+        b.release(&mut own, taken).await;
         let mut again = applicant("in:0:1", 0, false);
         claimed(a, &mut again).await;
         assert_eq!(again.own, 3);
@@ -551,9 +593,9 @@ fn a_failover_is_answered_by_writing_the_last_minute_again() {
         let kept: i64 = redis::cmd("GET").arg(&key).query_async(&mut c).await.unwrap();
         let () = redis::cmd("DEL").arg(&key).query_async(&mut c).await.unwrap();
         let rewrite = async || {
-            let mut possible = Vec::new();
-            a.write_recent(Instant::now(), |account| possible.push(account)).await;
-            possible
+            let possible = RefCell::new(Vec::new());
+            a.write_recent(Instant::now(), |account| possible.borrow_mut().push(account)).await;
+            possible.into_inner()
         };
         assert_eq!(rewrite().await, Vec::<usize>::new());
         let again: i64 = redis::cmd("GET").arg(&key).query_async(&mut c).await.unwrap();

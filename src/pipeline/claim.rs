@@ -85,27 +85,65 @@ pub struct Applicant {
     pub own: u32,
     /// It may have been accepted even where Redis has forgotten.
     pub in_doubt: bool,
+    /// Whether a declared send that was refused covers the next one.
+    pub spare: Spare,
     /// An operator's `--force`.
     pub force: bool,
     /// Sends found to be possible second ones, counted in `own` already; the counter takes them.
     pub possible: u32,
 }
 
+/// A declared send that the platform refused clearly was no second one. It is as if it had not been made, so that its
+/// declaration, the last one in `own`, covers the next send: one take-over is declared once, however often it is tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spare {
+    /// None: nothing was declared, or what was declared may have been accepted.
+    #[default]
+    None,
+    /// An earlier visit's, as the headers tell; only what stands in Redis tells whether it still covers.
+    Earlier,
+    /// Of this visit.
+    Here,
+}
+
 impl Applicant {
+    /// Whether a declared send that was refused covers the send of a claim that finds this. What counts as much as we do was
+    /// written after it.
+    pub fn is_covered(&self, found: Option<&Value>) -> bool {
+        match (self.spare, found) {
+            (Spare::None, _) | (Spare::Earlier, None) => false,
+            (Spare::Earlier, Some(Value::Claimed { origin, resends, .. } | Value::Unknown { origin, resends, .. })) => {
+                **origin == *self.origin && self.own > *resends
+            }
+            (Spare::Earlier, Some(_)) => false,
+            (Spare::Here, found) => self.own > found.map_or(0, Value::resends),
+        }
+    }
+
     /// Counts one possible duplicate, beside a value that counts `found`.
     pub fn count_possible(&mut self, found: u32) {
         self.own = self.own.max(found).saturating_add(1);
         self.possible += 1;
     }
 
-    /// What a claim of ours holds as its count: a take-over or a claim in doubt is a re-send.
-    fn claim_count(&self, resend: bool) -> u32 {
-        if resend { self.own.saturating_add(1) } else { 0 }
+    /// The value that claims. A take-over or a claim in doubt is a re-send, which counts one more.
+    pub fn claimed(&self, token: Token, resend: bool) -> String {
+        self.claimed_as(token, if resend { self.own.saturating_add(1) } else { 0 })
     }
 
-    /// The value that claims.
-    pub fn claimed(&self, token: Token, resend: bool) -> String {
-        format!("c|{token}|{}|{:010x}|{}", self.origin, self.fingerprint, self.claim_count(resend))
+    /// The value that claims where nothing stands.
+    pub fn claiming(&self, token: Token) -> String {
+        if self.in_doubt { self.taking_over(token, None) } else { self.claimed(token, false) }
+    }
+
+    /// The value of a claim that replaces `found`, as a re-send.
+    pub fn taking_over(&self, token: Token, found: Option<&Value>) -> String {
+        let own = self.own.max(found.map_or(0, Value::resends));
+        self.claimed_as(token, if self.is_covered(found) { own } else { own.saturating_add(1) })
+    }
+
+    fn claimed_as(&self, token: Token, count: u32) -> String {
+        format!("c|{token}|{}|{:010x}|{count}", self.origin, self.fingerprint)
     }
 
     /// The value that says: sent, no answer.
@@ -222,7 +260,7 @@ pub struct Claim {
     pub token: Token,
     /// Its send, if any, is a second one: declared when the first byte goes out, once.
     pub resend: bool,
-    /// The send was declared.
+    /// The send was declared, or one before it that covers it.
     pub declared: bool,
     /// What it replaced.
     pub replaced: Replaced,

@@ -9,14 +9,15 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use ::redis::Value as Reply;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::pipeline::claim::{
-    Applicant, CLAIM_LIFE_MS, Claim, Done, Judgement, Key, Primary, Replaced, Token, Value, judge, judge_confirm,
+    Applicant, CLAIM_LIFE_MS, Claim, Done, Judgement, Key, Primary, Replaced, Spare, Token, Value, judge, judge_confirm,
 };
 use crate::pipeline::recent::{Mark, Recent, Remembered};
 pub use crate::pipeline::tries::{ClaimTry, ConfirmTry};
-use crate::pipeline::tries::{TakingOver, Took};
+use crate::pipeline::tries::{TakingOver, Took, Won};
 use crate::pipeline::turns::{Turn, Turns};
 use crate::redis::batcher::{Batcher, StoreError};
 use crate::redis::scripts::Script;
@@ -34,6 +35,7 @@ pub struct Dedupe {
     pub(super) recent: RefCell<Recent>,
     /// How often the primary has changed.
     pub(super) changes: Cell<u64>,
+    pub(super) rewriting: Mutex<()>,
 }
 
 impl Dedupe {
@@ -47,6 +49,7 @@ impl Dedupe {
             turns: Turns::default(),
             recent: RefCell::default(),
             changes: Cell::new(0),
+            rewriting: Mutex::default(),
         }
     }
 
@@ -69,9 +72,9 @@ impl Dedupe {
         let key = self.redis_key(applicant.key);
         let primary = self.primary();
         attempt.sent = true;
-        let (resend, replaced) = loop {
+        let won = loop {
             let mut cmd = ::redis::cmd("SET");
-            cmd.arg(&key).arg(applicant.claimed(attempt.token, applicant.in_doubt));
+            cmd.arg(&key).arg(applicant.claiming(attempt.token));
             cmd.arg("PX").arg(CLAIM_LIFE_MS).arg("NX").arg("GET");
             let found = match self.batcher.claim(cmd).await {
                 Err(StoreError::Forgotten) => {
@@ -82,19 +85,18 @@ impl Dedupe {
             };
             let value = found.as_deref().map(Value::parse);
             match judge(value.as_ref(), attempt.token, applicant) {
-                Judgement::Fresh => break (applicant.in_doubt, Replaced::Nothing),
+                Judgement::Fresh => break Won::fresh(applicant),
                 Judgement::OwnToken => match attempt.taking_over.take() {
                     Some(taken) => break taken.succeeded(applicant),
-                    None => break (applicant.in_doubt, Replaced::Nothing),
+                    None => break Won::fresh(applicant),
                 },
                 verdict @ (Judgement::TakeOver | Judgement::TakeOverIfStale) => {
-                    let own = applicant.own.max(value.as_ref().map_or(0, Value::resends));
-                    let new = Applicant { own, ..applicant.clone() }.claimed(attempt.token, true);
+                    let new = applicant.taking_over(attempt.token, value.as_ref());
                     let stale = verdict == Judgement::TakeOverIfStale;
-                    let old = found.unwrap_or_default();
                     let min_age = if stale { self.lease.as_millis() as i64 } else { -1 };
-                    attempt.taking_over = Some(TakingOver { old: old.clone(), stale, own });
+                    let old = found.unwrap_or_default();
                     let args = [&old[..], new.as_bytes(), &number(CLAIM_LIFE_MS), &number(min_age)];
+                    attempt.taking_over = Some(TakingOver::new(applicant, old.clone(), value.as_ref(), stale));
                     let reply = self.batcher.script(Script::TakeOver, &key, &args).await?;
                     match (Took::by(&reply, attempt.token), attempt.taking_over.take()) {
                         (Took::Ours, Some(taken)) => break taken.succeeded(applicant),
@@ -108,9 +110,9 @@ impl Dedupe {
         };
         let claim = Claim {
             token: attempt.token,
-            resend,
-            declared: false,
-            replaced,
+            resend: won.resend,
+            declared: won.declared,
+            replaced: won.replaced,
             since: attempt.since,
             unclaimed: false,
             may_stand: true,
@@ -133,7 +135,7 @@ impl Dedupe {
         let claim = Claim {
             token,
             resend: true,
-            declared: false,
+            declared: applicant.spare == Spare::Here,
             replaced: attempt.replaced(),
             since: Instant::now(),
             unclaimed: true,
@@ -150,7 +152,10 @@ impl Dedupe {
 
     /// Releases: puts back what the claim replaced, if the key still holds our token. Best effort: a claim that stays
     /// behind is found stale.
-    pub async fn release(&self, applicant: &Applicant, held: Held) {
+    pub async fn release(&self, applicant: &mut Applicant, held: Held) {
+        if held.claim.declared {
+            applicant.spare = Spare::Here;
+        }
         if held.claim.may_stand {
             let key = self.redis_key(applicant.key);
             let _ = self.give_back(&key, held.claim.token, &held.claim.replaced).await;
@@ -244,6 +249,7 @@ impl Dedupe {
         claim: Option<&Claim>,
         account: usize,
     ) -> Result<(), StoreError> {
+        applicant.spare = Spare::None;
         let value: Box<str> = applicant.unknown().into();
         let mark = Remembered::Unknown(Box::new(Mark { value: value.clone(), origin: applicant.origin.clone() }));
         if claim.is_some_and(|c| c.unclaimed) {

@@ -7,7 +7,7 @@ use crate::event::Identity;
 use crate::kafka::consumer::Ticket;
 use crate::kafka::envelope::{Envelope, Named};
 use crate::kafka::record::Record;
-use crate::pipeline::claim::Applicant;
+use crate::pipeline::claim::{Applicant, Spare};
 use crate::pipeline::config::Account;
 use crate::pipeline::retry::Policy;
 use crate::senders::Prepared;
@@ -129,5 +129,15 @@ impl Delivery {
 
 /// As [`Delivery::in_doubt`], of an envelope.
 pub fn in_doubt(envelope: &Envelope) -> bool {
-    envelope.resends != 0 || envelope.last.as_ref().is_some_and(|l| l.class == crate::error::Class::Ambiguous.as_str())
+    envelope.resends != 0 || may_be_accepted(envelope)
+}
+
+/// Of a declared send that was not refused nothing but `ambiguous` is left, which no later try replaces without a declared
+/// send of its own.
+pub fn spare(envelope: &Envelope) -> Spare {
+    if envelope.resends != 0 && !may_be_accepted(envelope) { Spare::Earlier } else { Spare::None }
+}
+
+fn may_be_accepted(envelope: &Envelope) -> bool {
+    envelope.last.as_ref().is_some_and(|l| l.class == crate::error::Class::Ambiguous.as_str())
 }

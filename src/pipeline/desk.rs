@@ -46,7 +46,7 @@ impl Desk {
     /// Parks a record that never got to the head of its lane: closed, or full beside others that flow.
     pub async fn park(&self, mut delivery: Box<Delivery>, held: Option<Held>) {
         if delivery.visit == Visit::Parked {
-            self.release(&delivery, held).await;
+            self.release(&mut delivery, held).await;
             delivery.ticket.open().set_stage(Stage::Held);
             // The other end lives as long as the process.
             let _ = self.shared.held.send(delivery);
@@ -58,10 +58,10 @@ impl Desk {
         let named = delivery.named();
         let topic = parking_topic(&self.shared.topics.parked_prefix, named.account.as_deref().unwrap_or("unknown"));
         if self.publish_copy(&delivery, &topic, Copy::Parked(&named)).await.is_err() {
-            self.release(&delivery, held).await;
+            self.release(&mut delivery, held).await;
             return delivery.ticket.complete(End::Returned);
         }
-        self.release(&delivery, held).await;
+        self.release(&mut delivery, held).await;
         delivery.ticket.complete(End::Parked);
     }
 
@@ -72,12 +72,12 @@ impl Desk {
         let tier = &ready.account.retry.tiers[index];
         let topic = tier_topic(&self.shared.topics.retry_prefix, &tier.name);
         if self.publish_copy(&delivery, &topic, Copy::Retry).await.is_err() {
-            self.release(&delivery, held).await;
+            self.release(&mut delivery, held).await;
             return delivery.ticket.complete(End::Returned);
         }
         self.shared.metrics.account(delivery.index()).retry_scheduled(index);
         delivery.ticket.open().set_next_try_ms(due_ms);
-        self.release(&delivery, held).await;
+        self.release(&mut delivery, held).await;
         delivery.ticket.complete(End::Retried);
     }
 
@@ -104,7 +104,7 @@ impl Desk {
 
     pub(super) async fn publish_dead(
         &self,
-        delivery: Box<Delivery>,
+        mut delivery: Box<Delivery>,
         held: Option<Held>,
         reason: Reason,
         error: &DeliveryError,
@@ -121,10 +121,10 @@ impl Desk {
         };
         let topic = &self.shared.topics.dead_letter;
         if self.publish_copy(&delivery, topic, Copy::Dead(&named, &burial)).await.is_err() {
-            self.release(&delivery, held).await;
+            self.release(&mut delivery, held).await;
             return delivery.ticket.complete(End::Returned);
         }
-        self.release(&delivery, held).await;
+        self.release(&mut delivery, held).await;
         self.shared.metrics.account(delivery.index()).dead_letter(reason);
         let origin = &delivery.envelope.origin;
         tracing::warn!(
@@ -154,9 +154,9 @@ impl Desk {
         delivery.carry_count();
     }
 
-    pub(super) async fn release(&self, delivery: &Delivery, held: Option<Held>) {
-        if let (Some(held), Subject::Ready(ready)) = (held, &delivery.subject) {
-            self.dedupe.release(&ready.applicant, held).await;
+    pub(super) async fn release(&self, delivery: &mut Delivery, held: Option<Held>) {
+        if let (Some(held), Subject::Ready(ready)) = (held, &mut delivery.subject) {
+            self.dedupe.release(&mut ready.applicant, held).await;
         }
     }
 

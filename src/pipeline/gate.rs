@@ -10,7 +10,7 @@ use crate::kafka::record::Record;
 use crate::metrics::Metrics;
 use crate::pipeline::claim::{Applicant, Key};
 use crate::pipeline::config::Account;
-use crate::pipeline::delivery::{Delivery, Ended, Ready, Subject, Visit, in_doubt};
+use crate::pipeline::delivery::{Delivery, Ended, Ready, Subject, Visit, in_doubt, spare};
 use crate::senders::Platform;
 
 /// Finds accounts by name; their index is their place in lanes and metrics.
@@ -76,6 +76,7 @@ impl Gate {
             fingerprint: event.fingerprint(),
             own: envelope.resends,
             in_doubt: in_doubt(envelope),
+            spare: spare(envelope),
             force: envelope.replay.as_ref().is_some_and(|r| r.force),
             possible: 0,
         };

@@ -81,7 +81,7 @@ pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
         }
         // A send starts only with enough of its lease left: given up, and claimed again with a new token.
         if let Some(held) = held.take() {
-            lane.dedupe.release(&ready(delivery)?.applicant, held).await;
+            lane.dedupe.release(&mut ready(delivery)?.applicant, held).await;
         }
         delivery.carry_count();
     }

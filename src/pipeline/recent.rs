@@ -147,10 +147,11 @@ impl Recent {
         self.iter().filter(|(_, place)| place.pending).map(entry).collect()
     }
 
-    /// Those of the last `span`, oldest first: what a failover may have lost.
+    /// Those that were written in the last `span`, oldest first: what a failover may have lost. What is still to be written
+    /// for the first time is no such thing, and counts nothing when it is.
     pub fn since(&self, span: Duration) -> Vec<Entry> {
         let now_ms = self.now_ms();
-        let fresh = |place: &Place| u128::from(now_ms.wrapping_sub(place.at_ms)) <= span.as_millis();
+        let fresh = |place: &Place| !place.pending && u128::from(now_ms.wrapping_sub(place.at_ms)) <= span.as_millis();
         self.iter().filter(|(_, place)| fresh(place)).map(entry).collect()
     }
 }
@@ -228,5 +229,7 @@ mod tests {
         let waited = recent.pending();
         recent.written(&waited[0]);
         assert_eq!(keys(&recent.since(Duration::from_secs(60))), [key(0), key(2), key(3)]);
+        recent.insert(key(4), Remembered::Done(done(4)), 0, true);
+        assert!(!keys(&recent.since(Duration::from_secs(60))).contains(&key(4)), "it does not stand in Redis yet");
     }
 }

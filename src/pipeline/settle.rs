@@ -60,7 +60,7 @@ pub async fn settle(
     };
     if wait.is_some_and(|wait| wait <= LONGEST_WAIT_IN_LANE) {
         // The same visit goes on from the lane's head.
-        desk.release(&delivery, held).await;
+        desk.release(&mut delivery, held).await;
         return Some(delivery);
     }
     if std::mem::take(&mut delivery.attempted) {
@@ -111,7 +111,7 @@ pub async fn settle(
             }
         }
         Disposition::Hold | Disposition::Return => {
-            desk.release(&delivery, held).await;
+            desk.release(&mut delivery, held).await;
             delivery.ticket.complete(End::Returned);
         }
     }

@@ -3,7 +3,7 @@
 use ::redis::Value as Reply;
 use tokio::time::Instant;
 
-use crate::pipeline::claim::{Applicant, Replaced, Token};
+use crate::pipeline::claim::{Applicant, Replaced, Spare, Token, Value};
 
 /// One claim over all its tries: a claim whose reply was lost is repeated with the same token.
 pub struct ClaimTry {
@@ -16,9 +16,10 @@ pub struct ClaimTry {
 }
 
 pub(super) struct TakingOver {
-    pub(super) old: Vec<u8>,
-    pub(super) stale: bool,
-    pub(super) own: u32,
+    old: Vec<u8>,
+    stale: bool,
+    own: u32,
+    covered: bool,
 }
 
 impl ClaimTry {
@@ -44,19 +45,44 @@ impl Default for ClaimTry {
 }
 
 impl TakingOver {
+    /// Of `old`, which reads as `found`.
+    pub(super) fn new(applicant: &Applicant, old: Vec<u8>, found: Option<&Value>, stale: bool) -> Self {
+        let own = applicant.own.max(found.map_or(0, Value::resends));
+        Self { old, stale, own, covered: applicant.is_covered(found) }
+    }
+
     /// The sends that it has found count, whether it was carried out or not.
     pub(super) fn tell(&self, applicant: &mut Applicant) {
         applicant.own = applicant.own.max(self.own);
+        if !self.covered {
+            applicant.spare = Spare::None;
+        }
     }
 
-    pub(super) fn succeeded(&self, applicant: &mut Applicant) -> (bool, Replaced) {
+    pub(super) fn succeeded(&self, applicant: &mut Applicant) -> Won {
         self.tell(applicant);
-        (true, self.replaced())
+        Won { resend: true, declared: self.covered, replaced: self.replaced() }
     }
 
     fn replaced(&self) -> Replaced {
         let old = self.old.clone();
         if self.stale { Replaced::Stale(old) } else { Replaced::Unknown(old) }
+    }
+}
+
+/// A claim that is ours.
+pub(super) struct Won {
+    pub(super) resend: bool,
+    /// By a send before, which was refused.
+    pub(super) declared: bool,
+    pub(super) replaced: Replaced,
+}
+
+impl Won {
+    /// Nothing stood there.
+    pub(super) fn fresh(applicant: &Applicant) -> Self {
+        let resend = applicant.in_doubt;
+        Self { resend, declared: resend && applicant.is_covered(None), replaced: Replaced::Nothing }
     }
 }
 

@@ -25,8 +25,10 @@ const PIPELINES: usize = 2;
 /// Why a command has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
-    /// Redis is away, full, read-only or otherwise refuses; the text is safe. The command may have run all the same.
+    /// No answer, or one that says nothing; the text is safe. The command may have run all the same.
     Unavailable(String),
+    /// Redis is full, read-only, without its replicas or otherwise refuses: the command did not run. The text is safe.
+    Refused(String),
     /// Redis cannot be reached, or must not be asked now: the command did not go out. The text is safe.
     Unreached(String),
     /// The command ran, but the store has lost its epoch: what it says of the past is worth nothing.
@@ -36,7 +38,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the command may have run.
     pub fn may_have_run(&self) -> bool {
-        !matches!(self, StoreError::Unreached(_))
+        !matches!(self, StoreError::Unreached(_) | StoreError::Refused(_))
     }
 }
 
@@ -115,7 +117,7 @@ impl Batcher {
             cmd.arg(*arg);
         }
         match self.submit(cmd, false).await {
-            Err(StoreError::Unavailable(text)) if text == NO_SCRIPT => {
+            Err(StoreError::Refused(text)) if text == NO_SCRIPT => {
                 // A restarted or failed-over server has no cached scripts; EVAL caches it again.
                 let mut cmd = script.eval(key);
                 for arg in args {
@@ -136,6 +138,28 @@ impl Batcher {
 }
 
 const NO_SCRIPT: &str = "NOSCRIPT";
+/// With these Redis turns a command away before it runs; a script of ours, which writes last, before it writes. Any other
+/// code may be a proxy's, whose command went on.
+const REFUSALS: [&str; 18] = [
+    "ASK",
+    "BUSY",
+    "CLUSTERDOWN",
+    "CROSSSLOT",
+    "EXECABORT",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "MOVED",
+    "NOAUTH",
+    "NOPERM",
+    "NOREPLICAS",
+    NO_SCRIPT,
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "WRONGPASS",
+    "WRONGTYPE",
+];
 
 struct Loop {
     client: Client,
@@ -224,7 +248,8 @@ async fn send(mut connection: MultiplexedConnection, epoch_key: String, batch: V
                         if text != NO_SCRIPT {
                             refused = Some(text.clone());
                         }
-                        Err(StoreError::Unavailable(text))
+                        let refused = error.code().is_some_and(|code| REFUSALS.contains(&code));
+                        Err(if refused { StoreError::Refused(text) } else { StoreError::Unavailable(text) })
                     }
                     _ if claim && forgotten => Err(StoreError::Forgotten),
                     value => Ok(value),

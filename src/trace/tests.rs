@@ -4,7 +4,7 @@ use super::*;
 use crate::config::Config;
 use crate::control::{Lanes, Switch};
 use crate::kafka::record::Header;
-use crate::pipeline::claim::{Applicant, CLAIM_LIFE_MS, Done, Key, Token};
+use crate::pipeline::claim::{Applicant, CLAIM_LIFE_MS, Done, Key, Spare, Token};
 
 const NOW: i64 = 1_736_899_201_000;
 
@@ -62,6 +62,7 @@ fn each_state_of_a_claim_is_read_with_its_age() {
         fingerprint: 7,
         own: 2,
         in_doubt: false,
+        spare: Spare::None,
         force: false,
         possible: 0,
     };

@@ -14,6 +14,7 @@ fn applicant() -> Applicant {
         fingerprint: FP,
         own: 0,
         in_doubt: false,
+        spare: Spare::None,
         force: false,
         possible: 0,
     }

@@ -3,10 +3,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{spawn_local, yield_now};
+use tokio::time::sleep;
 
 use super::*;
 use crate::embedded::store::Store;
@@ -77,16 +78,21 @@ enum Answers {
     AreHeld,
     /// Those of scripts alone: a claim's own is text.
     NumbersAreHeld,
+    /// What stood in a key; not those to a new connection.
+    TextsAreHeld,
     /// With the connection.
     AreLost,
+    /// Redis turns every write away, and none is carried out.
+    Refuse,
 }
 
 impl Answers {
     fn let_through(self, reply: &[u8]) -> bool {
         match self {
-            Answers::Come | Answers::AreLost => true,
+            Answers::Come | Answers::AreLost | Answers::Refuse => true,
             Answers::AreHeld => false,
             Answers::NumbersAreHeld => reply[0] != b':',
+            Answers::TextsAreHeld => reply[0] != b'$',
         }
     }
 }
@@ -98,10 +104,29 @@ async fn wire(store: &Store) -> (watch::Sender<Answers>, String) {
     let (answers, seen) = watch::channel(Answers::Come);
     spawn_local(async move {
         while let Ok((mut near, _)) = listener.accept().await {
-            let (mut far, mut seen) = (TcpStream::connect(&to).await.unwrap(), seen.clone());
+            let (mut far, mut seen, states) = (TcpStream::connect(&to).await.unwrap(), seen.clone(), seen.clone());
             spawn_local(async move {
                 let (mut from_far, mut to_far) = far.split();
-                let (mut from_near, mut to_near) = near.split();
+                let (mut from_near, to_near) = near.split();
+                let to_near = Mutex::new(to_near);
+                let forth = async {
+                    let mut buffer = [0; 65_536];
+                    loop {
+                        let read = from_near.read(&mut buffer).await.unwrap_or(0);
+                        let text = String::from_utf8_lossy(&buffer[..read]);
+                        let writes =
+                            ["\r\nSET\r\n", "\r\nEVALSHA\r\n", "\r\nEVAL\r\n"].iter().any(|c| text.contains(c));
+                        if read == 0 {
+                            return;
+                        } else if writes && *states.borrow() == Answers::Refuse {
+                            let commands = text.split("\r\n").filter(|line| line.starts_with('*')).count();
+                            let refusal = "-NOREPLICAS Not enough good replicas to write.\r\n".repeat(commands);
+                            to_near.lock().await.write_all(refusal.as_bytes()).await.unwrap();
+                        } else {
+                            to_far.write_all(&buffer[..read]).await.unwrap();
+                        }
+                    }
+                };
                 let back = async {
                     let mut buffer = [0; 4096];
                     loop {
@@ -110,12 +135,12 @@ async fn wire(store: &Store) -> (watch::Sender<Answers>, String) {
                         if read == 0 || state == Answers::AreLost {
                             return;
                         }
-                        to_near.write_all(&buffer[..read]).await.unwrap();
+                        to_near.lock().await.write_all(&buffer[..read]).await.unwrap();
                     }
                 };
                 tokio::select! {
                     () = back => {}
-                    _ = copy(&mut from_near, &mut to_far) => {}
+                    () = forth => {}
                 }
             });
         }
@@ -130,6 +155,7 @@ fn applicant(trans_id: &str) -> Applicant {
         fingerprint: 5,
         own: 0,
         in_doubt: false,
+        spare: Spare::None,
         force: false,
         possible: 0,
     }
@@ -190,7 +216,7 @@ fn what_a_claim_finds_decides_and_only_a_claim_of_ours_changes_it() {
             match granted {
                 Granted::Claim(held) => {
                     assert!(value.unwrap().starts_with(&held.claim.token.holder()), "{n}");
-                    process.dedupe.release(&who, held).await;
+                    process.dedupe.release(&mut who, held).await;
                     assert_eq!(process.value(&who).await, found, "{n}: a release puts back what was there");
                 }
                 _ => assert_eq!(value, found, "{n}"),
@@ -251,6 +277,81 @@ fn a_confirm_that_did_not_go_out_is_not_repeated_by_the_next_try() {
         process.answers.send(Answers::Come).unwrap();
         process.dedupe.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap();
         assert_eq!((who.own, who.possible), (0, 0));
+    });
+}
+
+/// A primary that was promoted turns writes away until a replica follows it; nothing was lost with the one before.
+#[test]
+fn what_redis_refuses_did_not_run_and_counts_nothing() {
+    run(async {
+        let process = Process::new().await;
+        let (mut before, mut late) = (applicant("before"), applicant("late"));
+        let held = process.claimed(&mut before).await;
+        process.confirm(&mut before, &held).await;
+        let held = process.claimed(&mut late).await;
+        process.answers.send(Answers::Refuse).unwrap();
+        let possible = Rc::new(RefCell::new(Vec::new()));
+        let (dedupe, told) = (process.dedupe.clone(), possible.clone());
+        let rewriting = spawn_local(async move {
+            dedupe.write_recent(std::time::Instant::now(), |account| told.borrow_mut().push(account)).await;
+        });
+        let mut attempt = ConfirmTry::default();
+        for _ in 0..3 {
+            let error = process.dedupe.confirm(&mut late, &held.claim, 0, &mut attempt).await.unwrap_err();
+            assert!(matches!(&error, StoreError::Refused(_)) && !error.may_have_run(), "{error:?}");
+        }
+        let refused = process.dedupe.claim(&mut applicant("new"), &mut ClaimTry::default()).await.map(drop);
+        assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+        assert!(!rewriting.is_finished(), "all of it has to stand there");
+        process.answers.send(Answers::Come).unwrap();
+        process.dedupe.confirm(&mut late, &held.claim, 0, &mut attempt).await.unwrap();
+        rewriting.await.unwrap();
+        assert_eq!((late.own, late.possible, possible.borrow().len()), (0, 0, 0));
+    });
+}
+
+/// Their replies are lost with the connection, as those of the primary before.
+#[test]
+fn what_is_written_again_and_stands_there_counts_nothing_however_often_it_is_tried() {
+    run(async {
+        let process = Process::new().await;
+        let theirs = Applicant { origin: "in:0:8".into(), ..applicant("") };
+        // What stands in the new primary; whether it counts.
+        let rows = [("kept", None, 0), ("lost", Some(None), 0), ("theirs", Some(Some(theirs.unknown())), 1)];
+        let possible = Rc::new(RefCell::new(Vec::new()));
+        for (account, (id, ..)) in rows.iter().enumerate() {
+            let mut who = applicant(id);
+            let held = process.claimed(&mut who).await;
+            process.dedupe.confirm(&mut who, &held.claim, account, &mut ConfirmTry::default()).await.unwrap();
+        }
+        for (id, stands, _) in &rows {
+            match stands {
+                None => {}
+                Some(None) => process.delete(&applicant(id)).await,
+                Some(Some(value)) => process.put(&applicant(id), value).await,
+            }
+        }
+        let rewrite = || {
+            let (dedupe, told) = (process.dedupe.clone(), possible.clone());
+            spawn_local(async move {
+                dedupe.write_recent(std::time::Instant::now(), |account| told.borrow_mut().push(account)).await;
+            })
+        };
+        process.answers.send(Answers::TextsAreHeld).unwrap();
+        let both = [rewrite(), rewrite()];
+        let done = async |id: &str| process.value(&applicant(id)).await.is_some_and(|v| v.parse::<u64>().is_ok());
+        eventually("it was written", async || done("lost").await).await;
+        process.answers.send(Answers::AreLost).unwrap();
+        sleep(Duration::from_millis(100)).await;
+        process.answers.send(Answers::Come).unwrap();
+        for rewriting in both {
+            rewriting.await.unwrap();
+        }
+        let counted = |account| possible.borrow().iter().filter(|a| **a == account).count();
+        for (account, (id, _, counts)) in rows.iter().enumerate() {
+            assert!(done(id).await, "{id}");
+            assert_eq!(counted(account), *counts, "{id}");
+        }
     });
 }
 
@@ -347,7 +448,7 @@ fn a_take_over_whose_reply_was_lost_is_found_and_what_it_told_is_kept() {
             panic!("not granted")
         };
         assert_eq!((who.own, held.claim.resend, held.claim.taken_over()), (3, true, true));
-        process.dedupe.release(&who, held).await;
+        process.dedupe.release(&mut who, held).await;
         assert_eq!(process.value(&who).await, Some(dead));
     });
 }
@@ -415,7 +516,7 @@ fn a_second_copy_waits_for_the_first_and_after_a_release_it_claims_for_itself() 
         assert!(matches!(process.claim(&mut applicant("u")).await, Granted::Claim(_)));
         yield_now().await;
         assert!(!second.is_finished());
-        process.dedupe.release(&first, held).await;
+        process.dedupe.release(&mut first, held).await;
         let Granted::Claim(second) = second.await.unwrap() else { panic!("not granted") };
         let value = process.value(&first).await.unwrap();
         assert!(value.starts_with(&second.claim.token.holder()), "{value}");

@@ -56,6 +56,22 @@ fn what_is_throttled_for_a_moment_goes_on_at_the_head_of_its_lane() {
 }
 
 #[test]
+fn a_take_over_is_declared_once_whatever_its_platform_throttles() {
+    run(async {
+        let mut bench = Bench::new(|_| {}).await;
+        let dead = format!("c|{}|in:0:9|0000000000|0", "0".repeat(16));
+        bench.put("429once-1", &dead).await;
+        let mut ends = [bench.send(Visit::Input, "429once-1")];
+        bench.start();
+        all_delivered(&mut ends).await;
+        assert_eq!(bench.sent(), ["429once-1", "429once-1"]);
+        let receipt = &bench.published(RECEIPTS)[0];
+        let receipt: serde_json::Value = serde_json::from_slice(&receipt.value).unwrap();
+        assert_eq!((bench.resends_counted(), &receipt["resends"]), (1, &1.into()));
+    });
+}
+
+#[test]
 fn only_what_has_a_permit_is_claimed_and_sent() {
     run(async {
         let mut bench = Bench::new(|s| s.account.limits.concurrency = 2).await;
