@@ -116,7 +116,7 @@ pub async fn run(
     let (halts, halted) = unbounded_channel();
     let shared = Arc::new(Shared {
         metrics: metrics.clone(),
-        producer: Producer::new(&config.kafka).map_err(refused)?,
+        producer: Producer::new(&config.kafka, 0).map_err(refused)?,
         topics: topics_of(&config),
         lease: config.dedupe.lease,
         health: health.clone(),

@@ -57,7 +57,7 @@ pub async fn run(args: Args, mut config: Config) -> Result<(), Exit> {
     }
     reach(&mut config, args.admin.as_deref()).await?;
     let kafka = &config.kafka;
-    let producer = Producer::new(kafka).map_err(|e| Exit::failed(format!("kafka: {e}")))?;
+    let producer = Producer::new(kafka, u64::MAX).map_err(|e| Exit::failed(format!("kafka: {e}")))?;
     let mut under_way = FuturesUnordered::new();
     let (mut done, mut shown, began) = (0_usize, Instant::now(), Instant::now());
     for event in &events {

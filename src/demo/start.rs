@@ -47,7 +47,7 @@ impl Start<'_> {
         let token = Some(config.admin.token.clone());
         let broker = embedded.map(|parts| parts.broker.address().to_owned()).unwrap_or_default();
         let store = embedded.map(|parts| parts.store.url()).unwrap_or_default();
-        let producer = Producer::new(&kafka).map_err(|error| failed(&error))?;
+        let producer = Producer::new(&kafka, 0).map_err(|error| failed(&error))?;
         let (mut worker, address) = Worker::start(config)?;
         let (api, base) = tokio::select! {
             exit = worker.died() => return Err(exit),

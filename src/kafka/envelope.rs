@@ -9,6 +9,7 @@ mod tests;
 mod write;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 pub use read::own_headers;
@@ -112,8 +113,45 @@ pub struct Burial {
     pub failed_at_ms: i64,
     /// Version of the worker.
     pub worker: String,
-    /// Length of the value that the broker refused by size and that its SHA-256 replaces.
-    pub truncated: Option<usize>,
+    /// What was left out of it, since its broker refused it by size.
+    pub truncated: Option<Cut>,
+}
+
+/// What a dead letter has lost, in the order in which it is left out: its value, the producer's headers, its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Length of the value that its SHA-256 replaces.
+    pub value: usize,
+    /// Names and lengths of the producer's headers that were left out; empty: they are there.
+    pub headers: Vec<(Box<str>, usize)>,
+    /// Length of the key that its SHA-256 replaces.
+    pub key: Option<usize>,
+}
+
+/// Names of headers take at most so many bytes of `pb-truncated`; of the others their number and their bytes are said.
+const NAMES_MAX: usize = 2048;
+/// No name takes more than this.
+const NAME_MAX: usize = 128;
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.value)?;
+        let mut said = String::new();
+        for (n, (name, bytes)) in self.headers.iter().enumerate() {
+            // Blanks and commas part what is listed.
+            let name: String = tame(name, NAME_MAX).replace([' ', ','], "_");
+            let one = format!("{name}:{bytes}");
+            if said.len() + one.len() >= NAMES_MAX {
+                let rest = &self.headers[n..];
+                said.push_str(&format!(",+{}:{}", rest.len(), rest.iter().map(|(_, bytes)| bytes).sum::<usize>()));
+                break;
+            }
+            said.push_str(if n == 0 { " headers=" } else { "," });
+            said.push_str(&one);
+        }
+        f.write_str(&said)?;
+        self.key.map_or(Ok(()), |bytes| write!(f, " key={bytes}"))
+    }
 }
 
 /// Whether a topic's headers are ours to read.

@@ -95,12 +95,12 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Creates the client; no broker is asked.
+    /// Creates the client; no broker is asked. `largest`: bytes of the largest record that has to be copied.
     ///
     /// # Errors
     /// Where the settings are refused.
-    pub fn new(config: &Config) -> Result<Self, SettingsError> {
-        let config = settings::producer(config)?;
+    pub fn new(config: &Config, largest: u64) -> Result<Self, SettingsError> {
+        let config = settings::producer(config, largest)?;
         Self::over(config)
     }
 
@@ -129,8 +129,9 @@ impl Producer {
         }
     }
 
-    /// The same in a batch of its own: a broker refuses a whole batch by the size of the largest record in it, so that
-    /// only here [`PublishError::TooLarge`] is about this record.
+    /// The same in a batch of its own, compressed: a broker refuses a whole batch by the size of the largest record in it,
+    /// and it takes by its compressed size what a producer has compressed. So only here [`PublishError::TooLarge`] is
+    /// about this record, and a word of the broker's.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -143,7 +144,9 @@ impl Producer {
     ) -> Result<(i32, i64), PublishError> {
         if self.alone.get().is_none() {
             let mut config = self.config.clone();
-            config.set("batch.num.messages", "1");
+            for (key, value) in settings::ALONE {
+                config.set(key, value);
+            }
             let made = Self::over(config).map_err(|e| PublishError::Unavailable(e.to_string()))?;
             if let Err(slower) = self.alone.set(Box::new(made)) {
                 // Another thread was quicker. A client's end waits for its threads: not here, where lanes wait.

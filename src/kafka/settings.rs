@@ -130,19 +130,38 @@ pub fn waiting_group(config: &Config) -> String {
     format!("{}.wait", config.group)
 }
 
-/// The producer.
+/// What the producer of single records sets beside what the producer sets: its client refuses nothing by size, so that
+/// only the broker does, by what is left after compression.
+pub(super) const ALONE: [(&str, &str); 4] = [
+    ("batch.num.messages", "1"),
+    ("compression.type", "zstd"),
+    ("message.max.bytes", "1000000000"),
+    ("queue.buffering.max.kbytes", "2097151"),
+];
+/// Copies of this size pass the client wherever their topic takes them.
+const MIN_MESSAGE_MAX: u64 = 8 << 20;
+/// The client library's own limit.
+const MESSAGE_MAX_MAX: u64 = 1_000_000_000;
+/// What a copy's headers add to a record, and more.
+pub const HEADROOM: u64 = 64 * 1024;
+
+/// The producer. `largest`: bytes of the largest record that has to be copied.
 ///
 /// # Errors
 /// As [`check`].
-pub fn producer(config: &Config) -> Result<ClientConfig, SettingsError> {
+pub fn producer(config: &Config, largest: u64) -> Result<ClientConfig, SettingsError> {
+    let message_max = largest.saturating_add(HEADROOM).clamp(MIN_MESSAGE_MAX, MESSAGE_MAX_MAX);
+    // Room for several of the largest.
+    let queue_kbytes = (message_max / 1024 * 4).clamp(65_536, 2_097_151);
+    let (message_max, queue_kbytes) = (message_max.to_string(), queue_kbytes.to_string());
     let own = [
         ("acks", "all"),
         ("enable.idempotence", "true"),
         ("message.timeout.ms", "30000"),
-        ("message.max.bytes", "8388608"),
+        ("message.max.bytes", &*message_max),
         ("partitioner", "murmur2_random"),
         ("linger.ms", "1"),
-        ("queue.buffering.max.kbytes", "65536"),
+        ("queue.buffering.max.kbytes", &*queue_kbytes),
     ];
     build(config, "producer", &own, &[])
 }
@@ -185,7 +204,7 @@ pub fn reader(config: &Config) -> Result<ClientConfig, SettingsError> {
 /// For the first key that is owned, unknown to the client library, or has a value that it does not take.
 pub fn check(config: &Config) -> Result<(), SettingsError> {
     intake(config)?;
-    producer(config).map(|_| ())
+    producer(config, 0).map(|_| ())
 }
 
 /// Patterns of the waiting consumer's topics: by pattern, so that tiers removed from configuration still drain.
@@ -291,10 +310,23 @@ mod tests {
         let waiting = waiting(&config(&[])).unwrap();
         assert_eq!(waiting.get("group.id"), Some("postback.wait"));
         assert_eq!(waiting.get("queued.max.messages.kbytes"), Some("1024"));
-        let producer = producer(&config(&[])).unwrap();
+        let producer = producer(&config(&[]), 0).unwrap();
         for (key, value) in [("acks", "all"), ("enable.idempotence", "true"), ("partitioner", "murmur2_random")] {
             assert_eq!(producer.get(key), Some(value), "{key}");
         }
+    }
+
+    #[test]
+    fn the_client_takes_what_the_largest_source_takes_and_its_headers() {
+        let limit = |largest: u64| {
+            let client = producer(&config(&[]), largest).unwrap();
+            let number = |key| client.get(key).unwrap().parse::<u64>().unwrap();
+            assert!(number("queue.buffering.max.kbytes") * 1024 > number("message.max.bytes"), "{largest}");
+            number("message.max.bytes")
+        };
+        assert_eq!(limit(0), 8 << 20);
+        assert_eq!(limit(20_000_000), 20_000_000 + HEADROOM);
+        assert_eq!(limit(u64::MAX), 1_000_000_000);
     }
 
     #[test]
@@ -302,9 +334,9 @@ mod tests {
         let config = config(&[("session.timeout.ms", "30000"), ("security.protocol", "plaintext"), ("linger.ms", "5")]);
         assert_eq!(intake(&config).unwrap().get("session.timeout.ms"), Some("30000"));
         assert_eq!(intake(&config).unwrap().get("linger.ms"), None);
-        assert_eq!(producer(&config).unwrap().get("linger.ms"), Some("5"));
-        assert_eq!(producer(&config).unwrap().get("session.timeout.ms"), None);
-        assert_eq!(producer(&config).unwrap().get("security.protocol"), Some("plaintext"));
+        assert_eq!(producer(&config, 0).unwrap().get("linger.ms"), Some("5"));
+        assert_eq!(producer(&config, 0).unwrap().get("session.timeout.ms"), None);
+        assert_eq!(producer(&config, 0).unwrap().get("security.protocol"), Some("plaintext"));
     }
 
     #[test]

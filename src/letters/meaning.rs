@@ -12,7 +12,9 @@ pub fn meaning(reason: Reason) -> &'static str {
         Reason::Conflict => "the same trans_id was seen before with another order, amount, refund or currency",
         Reason::Rejected => "the platform refused it for good",
         Reason::Expired => "it is too late for it: too old, past its deadline, its natural day or its time of retrying",
-        Reason::AttemptsExhausted => "every allowed attempt failed",
+        Reason::AttemptsExhausted => {
+            "every allowed attempt failed, or no topic took the copy that was to be tried again"
+        }
         Reason::UnknownOutcome => "it may have been accepted: an answer never came, and nothing will tell",
         Reason::Quarantined => "a header has a name that cannot be read; key, value and the other headers are kept",
     }
@@ -51,7 +53,8 @@ pub fn advice(reason: Reason) -> &'static str {
         }
         Reason::AttemptsExhausted => {
             "The platform failed or was unreachable all the time: pb-last-status and pb-last-code say how. Replay once \
-             it works again."
+             it works again. Where pb-detail names a topic that refuses the copy by size, raise its max.message.bytes \
+             first."
         }
         Reason::UnknownOutcome => {
             "Look it up at the platform by its order or trans_id. Replay with --force only where it did not arrive: \

@@ -45,7 +45,7 @@ fn the_object_has_every_header_and_numbers_are_numbers() {
 
 #[test]
 fn headers_that_a_worker_writes_are_all_known() {
-    use crate::kafka::envelope::{Burial, Copy, Envelope, LastAttempt, Named, Replay, Source};
+    use crate::kafka::envelope::{Burial, Copy, Cut, Envelope, LastAttempt, Named, Replay, Source};
     let (mut envelope, _) = Envelope::read(&record(0, 1, &[]), Source::Owned, 5);
     envelope.first_attempt_ms = Some(3);
     envelope.last = Some(LastAttempt { class: "retry".into(), code: "3".into(), status: Some(500) });
@@ -58,7 +58,7 @@ fn headers_that_a_worker_writes_are_all_known() {
         detail: "d".into(),
         failed_at_ms: 9,
         worker: "w".into(),
-        truncated: Some(1),
+        truncated: Some(Cut { value: 1, ..Cut::default() }),
     };
     let written: Vec<String> =
         envelope.write(Copy::Dead(&named, &burial)).into_iter().map(|header| header.name.to_string()).collect();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::error::{DeliveryError, Outcome};
 use crate::event::Identity;
 use crate::kafka::consumer::Ticket;
-use crate::kafka::envelope::{Envelope, Named};
-use crate::kafka::record::Record;
+use crate::kafka::envelope::{Copy, Envelope, Named};
+use crate::kafka::record::{Header, Record};
 use crate::pipeline::claim::{Applicant, Spare};
 use crate::pipeline::config::Account;
 use crate::pipeline::retry::Policy;
@@ -106,6 +106,13 @@ impl Delivery {
             self.envelope.resends = self.envelope.resends.max(ready.applicant.own);
             ready.applicant.in_doubt = in_doubt(&self.envelope);
         }
+    }
+
+    /// The headers of a copy: the producer's as they are, then the worker's own.
+    pub fn with_own(&self, kind: Copy<'_>) -> Vec<Header> {
+        let mut headers = self.record.headers[..self.producer_headers].to_vec();
+        headers.extend(self.envelope.write(kind));
+        headers
     }
 
     /// Who and what it is, for headers and receipts.

@@ -1,19 +1,19 @@
 //! Where records leave the process: the steps of settling, each in the one safe order. Used by `settle` alone, and for
 //! what ends at the gate.
 
+mod publish;
+
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
+use self::publish::Unwritten;
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
 use crate::kafka::consumer::{End, Stage};
-use crate::kafka::envelope::{Burial, Copy, Named};
-use crate::kafka::producer::PublishError;
-use crate::kafka::record::Header;
+use crate::kafka::envelope::{Burial, Copy};
 use crate::kafka::{parking_topic, tier_topic};
 use crate::pipeline::dedupe::{Dedupe, Held};
 use crate::pipeline::delivery::{Delivery, Ended, Subject, Visit};
@@ -57,9 +57,13 @@ impl Desk {
         delivery.envelope.due_ms = None;
         let named = delivery.named();
         let topic = parking_topic(&self.shared.topics.parked_prefix, named.account.as_deref().unwrap_or("unknown"));
-        if self.publish_copy(&delivery, &topic, Copy::Parked(&named)).await.is_err() {
-            self.release(&mut delivery, held).await;
-            return delivery.ticket.complete(End::Returned);
+        match self.publish_whole(&delivery, &topic, Copy::Parked(&named)).await {
+            Ok(()) => {}
+            Err(Unwritten::TooLarge) => return self.bury_too_large(delivery, held, &topic).await,
+            Err(Unwritten::Gone) => {
+                self.release(&mut delivery, held).await;
+                return delivery.ticket.complete(End::Returned);
+            }
         }
         self.release(&mut delivery, held).await;
         delivery.ticket.complete(End::Parked);
@@ -71,9 +75,13 @@ impl Desk {
         let Subject::Ready(ready) = &delivery.subject else { return };
         let tier = &ready.account.retry.tiers[index];
         let topic = tier_topic(&self.shared.topics.retry_prefix, &tier.name);
-        if self.publish_copy(&delivery, &topic, Copy::Retry).await.is_err() {
-            self.release(&mut delivery, held).await;
-            return delivery.ticket.complete(End::Returned);
+        match self.publish_whole(&delivery, &topic, Copy::Retry).await {
+            Ok(()) => {}
+            Err(Unwritten::TooLarge) => return self.bury_too_large(delivery, held, &topic).await,
+            Err(Unwritten::Gone) => {
+                self.release(&mut delivery, held).await;
+                return delivery.ticket.complete(End::Returned);
+            }
         }
         self.shared.metrics.account(delivery.index()).retry_scheduled(index);
         delivery.ticket.open().set_next_try_ms(due_ms);
@@ -119,8 +127,7 @@ impl Desk {
             worker: env!("CARGO_PKG_VERSION").into(),
             truncated: None,
         };
-        let topic = &self.shared.topics.dead_letter;
-        if self.publish_copy(&delivery, topic, Copy::Dead(&named, &burial)).await.is_err() {
+        if self.publish_letter(&delivery, &named, &burial).await.is_err() {
             self.release(&mut delivery, held).await;
             return delivery.ticket.complete(End::Returned);
         }
@@ -172,11 +179,8 @@ impl Desk {
         // What was given back is settled by whoever reads it next; that it was delivered is a fact all the same.
         let gone = delivery.ticket.assignment().is_gone();
         if !topic.is_empty() && (!gone || outcome == Outcome::Delivered) {
-            let (key, value) = receipt(&delivery, outcome, reason, resends, platform_id);
-            let mut pause = Pause::default();
-            while let Err(error) = self.shared.producer.publish(topic, key.as_deref(), Some(&value), &[]).await {
-                pause.after(&error, topic).await;
-            }
+            let written = |brief| receipt(&delivery, outcome, reason, resends, platform_id.clone(), brief);
+            self.publish_receipt(topic, written).await;
         }
         tracing::debug!(
             outcome = outcome.as_str(),
@@ -186,63 +190,6 @@ impl Desk {
             "finished"
         );
         delivery.ticket.complete(End::Finished(outcome));
-    }
-
-    /// Publishes a copy until all replicas have it. `Err`: the partition has gone to another member, which will read
-    /// the record again.
-    async fn publish_copy(&self, delivery: &Delivery, topic: &str, kind: Copy<'_>) -> Result<(), ()> {
-        let mut headers: Vec<Header> = delivery.record.headers[..delivery.producer_headers].to_vec();
-        headers.extend(delivery.envelope.write(kind));
-        let (key, value) = (delivery.record.key.as_deref(), delivery.record.value.as_deref());
-        let mut pause = Pause::default();
-        loop {
-            if delivery.ticket.assignment().is_gone() {
-                return Err(());
-            }
-            match (self.shared.producer.publish(topic, key, value, &headers).await, kind) {
-                (Ok(_), _) => return Ok(()),
-                (Err(PublishError::TooLarge), Copy::Dead(named, burial)) => {
-                    // It may only have shared its batch with one that is too large.
-                    match self.shared.producer.publish_alone(topic, key, value, &headers).await {
-                        Ok(_) => return Ok(()),
-                        Err(PublishError::TooLarge) => {}
-                        Err(error) => {
-                            pause.after(&error, topic).await;
-                            continue;
-                        }
-                    }
-                    match self.publish_hash(delivery, topic, named, burial).await {
-                        Ok(_) => return Ok(()),
-                        Err(error) => pause.after(&error, topic).await,
-                    }
-                }
-                (Err(error), _) => pause.after(&error, topic).await,
-            }
-        }
-    }
-
-    /// A dead letter that its topic does not take: its value is replaced by the value's hash.
-    async fn publish_hash(
-        &self,
-        delivery: &Delivery,
-        topic: &str,
-        named: &Named,
-        burial: &Burial,
-    ) -> Result<(i32, i64), PublishError> {
-        let bytes = delivery.record.value.as_deref().unwrap_or_default();
-        let digest: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
-        let burial = Burial { truncated: Some(bytes.len()), ..burial.clone() };
-        let mut headers: Vec<Header> = delivery.record.headers[..delivery.producer_headers].to_vec();
-        headers.extend(delivery.envelope.write(Copy::Dead(named, &burial)));
-        tracing::error!(
-            topic,
-            bytes = bytes.len(),
-            "the broker refuses a dead letter by size: its value is replaced by its SHA-256; raise max.message.bytes of \
-             the dead-letter topic"
-        );
-        let key = delivery.record.key.as_deref();
-        // Alone, since a refusal of it would be one of a batch too.
-        self.shared.producer.publish_alone(topic, key, Some(digest.as_bytes()), &headers).await
     }
 }
 
@@ -258,30 +205,6 @@ pub fn field_and_detail(reason: Reason, error: &DeliveryError) -> (Cow<'static, 
         _ => field,
     };
     (field, crate::mask::mask_text(detail).into_owned())
-}
-
-/// The pauses of a publish that does not work yet.
-struct Pause {
-    next: Duration,
-    failures: u32,
-}
-
-impl Default for Pause {
-    fn default() -> Self {
-        Self { next: Duration::from_millis(200), failures: 0 }
-    }
-}
-
-impl Pause {
-    async fn after(&mut self, error: &PublishError, topic: &str) {
-        self.failures += 1;
-        // The first one is often a leader that moves.
-        if self.failures == 2 || self.failures.is_multiple_of(20) {
-            tracing::error!(topic, error = %error, failures = self.failures, "a record cannot be published; it is held");
-        }
-        sleep(self.next).await;
-        self.next = (self.next * 2).min(Duration::from_secs(5));
-    }
 }
 
 pub(super) async fn until_it_works(mut write: impl AsyncFnMut() -> Result<(), StoreError>) {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::error::{Outcome, Reason};
+use crate::kafka::envelope::Named;
 use crate::pipeline::delivery::Delivery;
 use crate::pipeline::shared::now_ms;
 
@@ -30,15 +31,26 @@ struct ReceiptOrigin<'a> {
     offset: i64,
 }
 
-/// Key and value of a receipt (contract section 5).
+/// A longer text is left out of a receipt that its topic refused by size. No event that can be sent has one.
+const LONGEST: usize = 256;
+
+/// Key and value of a receipt (contract section 5). `brief`: without texts that are long.
 pub(super) fn receipt(
     delivery: &Delivery,
     outcome: Outcome,
     reason: Option<Reason>,
     resends: u32,
     platform_id: Option<String>,
+    brief: bool,
 ) -> (Option<Vec<u8>>, Vec<u8>) {
+    let short = |text: Option<String>| text.filter(|t| !brief || t.len() <= LONGEST);
     let named = delivery.named();
+    let named = Named {
+        platform: short(named.platform),
+        account: short(named.account),
+        trans_id: short(named.trans_id),
+        event: short(named.event),
+    };
     let envelope = &delivery.envelope;
     let value = ReceiptRecord {
         schema: "postback.receipt/1",
@@ -50,7 +62,7 @@ pub(super) fn receipt(
         reason: reason.map(Reason::as_str),
         attempts: envelope.attempts,
         resends,
-        platform_id,
+        platform_id: short(platform_id),
         origin: ReceiptOrigin {
             topic: &envelope.origin.topic,
             partition: envelope.origin.partition,

@@ -3,9 +3,11 @@
 use crate::support::event::{Event, Expect, awkward_headers};
 use crate::support::ledger::Check;
 use crate::support::platform::{Action, Rule};
+use crate::support::records::Record;
 use crate::support::strict::Platform;
 use crate::support::world::World;
-use crate::support::{now_ms, secs};
+use crate::support::{eventually, now_ms, secs};
+use sha2::{Digest, Sha256};
 
 #[test]
 fn every_reason_ends_in_a_dead_letter_that_is_the_original_byte_for_byte() {
@@ -122,24 +124,80 @@ fn every_reason_ends_in_a_dead_letter_that_is_the_original_byte_for_byte() {
     }
 }
 
+/// Bytes that no compression makes smaller, in letters.
+fn noise(n: usize) -> Vec<u8> {
+    let block = |i: usize| Sha256::digest(i.to_le_bytes()).iter().map(|b| b'0' + b % 64).collect::<Vec<u8>>();
+    (0..n.div_ceil(32)).flat_map(block).take(n).collect()
+}
+
 #[test]
 fn a_dead_letter_too_large_for_its_topic_keeps_everything_but_its_value_and_that_as_a_hash() {
     let mut w = World::new("dead-large");
     w.account("acme-ps", Platform::Qihoo360);
     w.admin.create_topic(&w.topic("dlt"), 1, 1, &[("max.message.bytes", "20000")]);
     let worker = w.started();
-    let large = |n: usize| {
-        let event = Event::bytes(Some("x".repeat(n).as_bytes()), "malformed", "");
-        event.with_headers(awkward_headers())
-    };
+    let large = |n: usize| Event::bytes(Some(&noise(n)), "malformed", "").with_headers(awkward_headers());
     let mut events = w.make.orders("acme-ps", 5);
     events.extend([large(15_000), large(60_000), large(900_000)]);
+    // Its headers are too large as well, and then its key is.
+    let (mut headers, mut key) = (large(700), large(800));
+    headers.headers.push((b"history".to_vec(), Some(noise(50_000))));
+    key.headers.push((b"history".to_vec(), Some(noise(60_000))));
+    key.key = Some(noise(40_000));
+    // What compression makes small enough is whole.
+    let soft = Event::bytes(Some("x".repeat(500_000).as_bytes()), "malformed", "").with_headers(awkward_headers());
+    events.extend([headers, key, soft]);
     w.publish(events);
     w.settle(secs(60));
     let books = w.ledger(&Check::EXACT);
     w.counters(&worker, &books);
-    let mut cut: Vec<_> = books.dead.iter().filter_map(|d| d.number("pb-truncated")).collect();
-    cut.sort_unstable();
-    assert_eq!(cut, [60_000, 900_000]);
+    let cut: Vec<String> = books.dead.iter().filter_map(|d| d.header("pb-truncated")).collect();
+    let of = |what: &str| cut.iter().filter(|told| told.contains(what)).count();
+    assert_eq!((cut.len(), of("headers="), of("history:60000 key=40000")), (4, 2, 1), "{cut:?}");
+    for told in ["60000", "900000"] {
+        assert!(cut.iter().any(|cut| cut == told), "no {told} in {cut:?}");
+    }
     assert!(worker.log().contains("max.message.bytes"), "the log does not say what to do");
+}
+
+#[test]
+fn a_copy_too_large_for_its_tier_or_parking_ends_and_its_lane_goes_on() {
+    let mut w = World::new("tier-large");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    w.set("retry.inline.max_retries", 0);
+    for part in ["retry.1s", "retry.2s", "parked.acme-ps"] {
+        w.admin.create_topic(&w.topic(part), 1, 1, &[("max.message.bytes", "20000")]);
+    }
+    let worker = w.started();
+    let with = |value: Vec<u8>, expect: Expect| {
+        let event = w.make.order("acme-ps").with_headers(vec![(b"history".to_vec(), Some(value))]);
+        Event { expect, ..event }
+    };
+    let lost = || Expect::Dead { reason: "attempts_exhausted", field: "" };
+    // The same size: one that was compressed at its producer fits compressed, the other fits nowhere.
+    let (soft, hard) = (with(vec![b'x'; 300_000], Expect::Delivered), with(noise(300_000), lost()));
+    let parked = with(noise(200_000), lost());
+    account.rules(vec![Rule::all(Action::Status(503, None)).about([soft.ident(), hard.ident()]).first(1)]);
+    w.publish(vec![soft.clone(), hard.clone()]);
+    w.settle(secs(30));
+    worker.must(&["accounts", "pause", "acme-ps", "--reason", "a test"]);
+    eventually(secs(10), "the lane is paused", || worker.lane_state("acme-ps") == "paused");
+    w.publish(vec![parked]);
+    w.settle(secs(30));
+    worker.must(&["accounts", "resume", "acme-ps", "--reason", "a test"]);
+    let after = w.make.orders("acme-ps", 5);
+    w.publish(after);
+    w.settle(secs(30));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+    assert_eq!((books.outcomes("delivered"), books.outcomes("dead_lettered")), (6, 2));
+    for topic in ["retry.1s", "parked.acme-ps"] {
+        let refusal = format!("{} refuses its copy by size", w.topic(topic));
+        let told = |d: &&Record| d.header("pb-detail").is_some_and(|detail| detail.contains(&refusal));
+        let letter = books.dead.iter().find(told).unwrap_or_else(|| panic!("no dead letter says: {refusal}"));
+        assert_eq!(letter.header("pb-truncated"), None, "the dead letters took it whole");
+    }
+    for said in ["a topic refuses a copy by size", "max.message.bytes"] {
+        assert!(worker.log().contains(said), "the log does not say {said}");
+    }
 }

@@ -110,8 +110,8 @@ struct Shown {
 
 enum Today {
     Preview(Preview),
-    /// The value is not the event any more.
-    Truncated(i64),
+    /// The value is not the event any more; what was left out.
+    Truncated(String),
 }
 
 impl Shown {
@@ -119,8 +119,8 @@ impl Shown {
         let letter = Letter::read(record);
         let producer = &record.headers[..record.headers.len() - own_headers(record).len()];
         let value = record.value.as_deref();
-        let today = match letter.number("truncated") {
-            Some(bytes) => Today::Truncated(bytes),
+        let today = match letter.text("truncated") {
+            Some(cut) => Today::Truncated(truncated(cut)),
             None => Today::Preview(previewer.look(value, producer.to_vec(), now_ms)),
         };
         Self {
@@ -148,7 +148,7 @@ impl Shown {
 
     fn today_json(&self) -> Value {
         match &self.today {
-            Today::Truncated(bytes) => json!({"accepted": false, "detail": truncated(*bytes)}),
+            Today::Truncated(why) => json!({"accepted": false, "detail": why}),
             Today::Preview(Preview::Halted(why)) => json!({"accepted": false, "detail": why}),
             Today::Preview(Preview::Refused(refused)) => serde_json::to_value(refused).unwrap_or_default(),
             Today::Preview(Preview::Accepted(accepted)) => {
@@ -186,7 +186,7 @@ impl Shown {
             text.push_str(&format!("\nwhat to do\n  {}\n", advice(reason)));
         }
         let today = match &self.today {
-            Today::Truncated(bytes) => truncated(*bytes),
+            Today::Truncated(why) => why.clone(),
             Today::Preview(Preview::Halted(why)) => format!("none: {why}: the account would halt"),
             Today::Preview(Preview::Refused(refused)) => preview::tell(refused).trim_end().to_owned(),
             Today::Preview(Preview::Accepted(accepted)) => {
@@ -220,10 +220,19 @@ fn mask_request(request: &mut Map<String, Value>) {
     }
 }
 
-fn truncated(bytes: i64) -> String {
+/// `cut` is `pb-truncated`.
+fn truncated(cut: &str) -> String {
+    let bytes = cut.split(' ').next().unwrap_or_default();
+    let more = match (cut.contains(" headers="), cut.contains(" key=")) {
+        (false, false) => "",
+        (true, false) => ", the producer's headers were left out",
+        (false, true) => ", as of its key",
+        (true, true) => ", as of its key, the producer's headers were left out",
+    };
     format!(
-        "none: the broker refused the event by its size ({bytes} bytes), and only its SHA-256 was kept; its original \
-             stands at pb-origin-* while that topic keeps it"
+        "none: the broker refused the event by its size ({} bytes), and only its SHA-256 was kept{more}; its original \
+         stands at pb-origin-* while that topic keeps it",
+        mask_text(bytes)
     )
 }
 
@@ -325,6 +334,11 @@ mod tests {
         let cut = shown("0123", &[("reason", "rejected"), ("truncated", "5000000")]);
         assert!(cut.text().contains("5000000 bytes"), "{}", cut.text());
         assert_eq!(cut.json()["today"]["accepted"], false);
+        let whole = shown("0123", &[("reason", "rejected"), ("truncated", "5000000 headers=trace:70000 key=12")]);
+        for part in ["(5000000 bytes)", "headers were left out", "as of its key", "trace:70000"] {
+            assert!(whole.text().contains(part), "no {part} in {}", whole.text());
+        }
+        assert_eq!(whole.json()["truncated"], "5000000 headers=trace:70000 key=12");
     }
 
     #[test]

@@ -285,7 +285,7 @@ fn headers_that_cannot_be_read_are_counted_and_everything_else_is_kept() {
 #[test]
 fn null_and_empty_and_repeated_headers_are_published_and_read_back_as_they_were() {
     let mock = Mock::new(&[("t", 1)]);
-    let producer = Producer::new(&mock.config()).unwrap();
+    let producer = Producer::new(&mock.config(), 0).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let header =
         |value: Option<&'static [u8]>| Header { name: "h".into(), value: value.map(bytes::Bytes::from_static) };
@@ -311,7 +311,7 @@ fn null_and_empty_and_repeated_headers_are_published_and_read_back_as_they_were(
 #[test]
 fn a_send_whose_future_is_dropped_is_still_written_and_flush_waits_for_it() {
     let mock = Mock::new(&[("t", 1)]);
-    let producer = Producer::new(&mock.config()).unwrap();
+    let producer = Producer::new(&mock.config(), 0).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let send = producer.publish("t", None, Some(b"v"), &[]);

@@ -204,6 +204,26 @@ fn the_detail_is_short_and_harmless() {
     assert!(detail.ends_with('名'));
 }
 
+#[test]
+fn what_was_left_out_is_told_in_the_order_in_which_it_goes() {
+    let cut = |headers: &[(&str, usize)], key| {
+        let headers = headers.iter().map(|(name, bytes)| ((*name).into(), *bytes)).collect();
+        Cut { value: 7000, headers, key }.to_string()
+    };
+    assert_eq!(cut(&[], None), "7000");
+    assert_eq!(cut(&[("trace", 55), ("a b,c", 0)], None), "7000 headers=trace:55,a_b_c:0");
+    assert_eq!(cut(&[("trace", 55)], Some(12)), "7000 headers=trace:55 key=12");
+    assert_eq!(cut(&[], Some(12)), "7000 key=12");
+    let many: Vec<(String, usize)> = (0..200).map(|n| (format!("{n:0>100}"), 10)).collect();
+    let many: Vec<(&str, usize)> = many.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
+    let text = cut(&many, Some(1));
+    let listed = text.matches(",").count();
+    assert!(
+        text.len() < 2200 && text.ends_with(&format!(",+{}:{} key=1", 200 - listed, (200 - listed) * 10)),
+        "{text}"
+    );
+}
+
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![".{0,20}", "(名|a|\u{1}|\u{10ffff}){500,3000}"]
 }
@@ -260,16 +280,21 @@ proptest! {
     fn own_headers_stay_within_eight_kibibytes(
         envelope in arbitrary(),
         texts in proptest::collection::vec(text(), 7),
+        lost in proptest::collection::vec((text(), any::<usize>()), 0..60),
     ) {
+        let headers = lost.into_iter().map(|(name, bytes)| (name.into(), bytes / 64)).collect();
+        let cut = Cut { value: usize::MAX, headers, key: Some(usize::MAX) };
+        let whole = cut.to_string();
         let [platform, account, trans_id, event, field, detail, worker] = texts.try_into().unwrap();
         let named = Named {
             platform: Some(platform), account: Some(account), trans_id: Some(trans_id), event: Some(event),
         };
         let burial = Burial {
-            reason: "unknown_outcome", field: field.into(), detail, failed_at_ms: NOW, worker, truncated: Some(9),
+            reason: "unknown_outcome", field: field.into(), detail, failed_at_ms: NOW, worker, truncated: Some(cut),
         };
         let headers = envelope.write(Copy::Dead(&named, &burial));
         prop_assert!(bytes(&headers) <= 8 * 1024);
+        prop_assert_eq!(value(&headers, "pb-truncated"), Some(&*whole), "cut once more");
         for header in &headers {
             let text = std::str::from_utf8(header.value.as_deref().unwrap()).unwrap();
             prop_assert!(!text.chars().any(char::is_control));

@@ -1,7 +1,10 @@
 //! From an [`Envelope`] to headers.
 
-use super::{Copy, Envelope, name, tame};
+use super::{Copy, Cut, Envelope, name, tame};
 use crate::kafka::record::Header;
+
+/// `pb-truncated`: it limits itself.
+const CUT_MAX: usize = 2200;
 
 impl Envelope {
     /// The worker's own headers of one copy: one block, to be put behind the producer's headers.
@@ -32,7 +35,7 @@ impl Envelope {
             block.text(name::DETAIL, &burial.detail, 512);
             block.number(name::FAILED_AT, Some(burial.failed_at_ms));
             block.text(name::WORKER, &burial.worker, 128);
-            block.some(name::TRUNCATED, burial.truncated.map(|n| n.to_string()).as_ref(), 32);
+            block.some(name::TRUNCATED, burial.truncated.as_ref().map(Cut::to_string).as_ref(), CUT_MAX);
         }
         if let Some(replay) = &self.replay {
             block.text(name::REPLAY_ID, &replay.id, 128);

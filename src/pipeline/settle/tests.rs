@@ -207,27 +207,109 @@ fn a_dead_letter_is_acknowledged_and_its_claim_released_before_its_receipt() {
     });
 }
 
+/// A write that is refused by size is tried once more, alone: so many records are refused.
+fn refuse_by_size(bench: &Bench, records: usize) {
+    bench.broker.refuse_writes(&vec![Refusal::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 2 * records]);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
 #[test]
-fn a_dead_letter_that_is_refused_by_size_even_alone_keeps_the_hash_of_its_value() {
+fn a_dead_letter_that_shared_its_batch_with_one_that_is_too_large_is_whole() {
     run(async {
         let bench = Bench::new(|s| s.receipts = false).await;
-        let too_large = Refusal::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
-        for (id, refusals) in [("in-a-batch", 1), ("alone", 2)] {
-            bench.broker.refuse_writes(&vec![too_large; refusals]);
+        bench.broker.refuse_writes(&[Refusal::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+        let (delivery, mut ended) = bench.delivery(Visit::Input, "in-a-batch");
+        let value = delivery.record.value.clone().unwrap();
+        settle(&bench.lane, delivery, None, Err(DeliveryError::Permanent(answer()))).await;
+        assert_eq!(ended.now(), Some(End::Finished(Outcome::DeadLettered)));
+        let dead = Case::copy(&bench, DEAD, "in-a-batch");
+        assert_eq!((dead.value, dead.headers.get("pb-truncated")), (value.to_vec(), None));
+    });
+}
+
+#[test]
+fn a_dead_letter_that_is_refused_by_size_even_alone_leaves_out_its_value_then_headers_then_its_key() {
+    run(async {
+        let bench = Bench::new(|s| s.receipts = false).await;
+        for (id, refused) in [("value", 1), ("headers", 2), ("key", 3)] {
+            refuse_by_size(&bench, refused);
             let (delivery, mut ended) = bench.delivery(Visit::Input, id);
             let value = delivery.record.value.clone().unwrap();
             settle(&bench.lane, delivery, None, Err(DeliveryError::Permanent(answer()))).await;
-            assert_eq!(ended.now(), Some(End::Finished(Outcome::DeadLettered)));
+            assert_eq!(ended.now(), Some(End::Finished(Outcome::DeadLettered)), "{id}");
             let dead = Case::copy(&bench, DEAD, id);
-            assert_eq!(dead.text("own"), "kept");
-            if refusals == 1 {
-                assert_eq!((dead.value, dead.headers.get("pb-truncated")), (value.to_vec(), None));
-            } else {
-                let hash: String = Sha256::digest(&value).iter().map(|b| format!("{b:02x}")).collect();
-                assert_eq!(dead.value, hash.as_bytes());
-                assert_eq!(dead.text("pb-truncated"), value.len().to_string());
+            assert_eq!(dead.value, hex(&value).as_bytes(), "{id}");
+            let (own, key, told) = match refused {
+                1 => ("kept", "key".to_owned(), format!("{}", value.len())),
+                2 => ("", "key".to_owned(), format!("{} headers=own:4", value.len())),
+                _ => ("", hex(b"key"), format!("{} headers=own:4 key=3", value.len())),
+            };
+            assert_eq!((dead.text("own"), dead.text("pb-truncated")), (own, &*told), "{id}");
+            assert_eq!(dead.key.as_deref(), Some(key.as_bytes()), "{id}");
+            assert_eq!((dead.text("pb-origin-topic"), dead.reason()), ("in", Some(Reason::Rejected)), "{id}");
+        }
+    });
+}
+
+#[test]
+fn a_copy_that_tier_or_parking_refuses_by_size_ends_in_the_dead_letters_and_says_which_topic_refused_it() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        let doubt = |d: &mut Delivery| {
+            d.envelope.last = Some(LastAttempt { class: "ambiguous".into(), ..LastAttempt::default() });
+        };
+        type Edit<'a> = &'a dyn Fn(&mut Delivery);
+        let rows: [(&str, DeliveryError, Edit<'_>, &str, Reason); 4] = [
+            ("retried", DeliveryError::Retry(answer()), &|_| {}, TIER_5S, Reason::AttemptsExhausted),
+            ("parked", DeliveryError::Closed, &|_| {}, PARKED, Reason::AttemptsExhausted),
+            ("ambiguous", DeliveryError::Ambiguous(answer()), &doubt, TIER_5S, Reason::UnknownOutcome),
+            ("in-doubt", DeliveryError::Retry(answer()), &doubt, TIER_5S, Reason::UnknownOutcome),
+        ];
+        for (id, error, edit, topic, reason) in rows {
+            let case = Case::new(&bench, Visit::Input, id).await.with(edit);
+            let (before, value) = (bench.count(topic), case.delivery.record.value.clone().unwrap());
+            refuse_by_size(&bench, 1);
+            let (delivery, held, mut ended) = (case.delivery, case.held, case.ended);
+            let back = timeout(Duration::from_secs(20), settle(&bench.lane, delivery, held, Err(error))).await;
+            assert!(back.is_ok_and(|back| back.is_none()), "{id}: held for ever");
+            assert_eq!(ended.now(), Some(End::Finished(Outcome::DeadLettered)), "{id}");
+            assert_eq!(bench.count(topic), before, "{id}");
+            let dead = Case::copy(&bench, DEAD, id);
+            assert_eq!((dead.reason(), dead.value.as_slice()), (Some(reason), &*value), "{id}");
+            assert!(dead.text("pb-detail").contains(&format!("{topic} refuses its copy by size")), "{id}");
+            match reason {
+                Reason::UnknownOutcome => assert!(matches!(bench.value(id).await, Some(Value::Unknown { .. })), "{id}"),
+                _ => assert_eq!(bench.value(id).await, None, "{id}: its claim is released, so that a replay works"),
             }
         }
+        assert_eq!(bench.resends_counted(), 0);
+    });
+}
+
+#[test]
+fn a_receipt_that_is_refused_by_size_leaves_out_long_texts_and_then_holds_nothing_back() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        for (id, refused) in [("first", 1), ("second", 2)] {
+            let long = id.repeat(100);
+            let (delivery, mut ended) = bench.delivery(Visit::Input, &long);
+            let before = bench.count(RECEIPTS);
+            refuse_by_size(&bench, refused);
+            let settled = settle(&bench.lane, delivery, None, Ok(Progress::Duplicate { resends: 0 }));
+            assert!(timeout(Duration::from_secs(20), settled).await.is_ok(), "{id}: held for ever");
+            assert_eq!(ended.now(), Some(End::Finished(Outcome::Duplicate)), "{id}");
+            assert_eq!(bench.count(RECEIPTS) - before, i64::from(refused == 1), "{id}");
+        }
+        let receipt = bench.published(RECEIPTS).pop().unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&receipt.value).unwrap();
+        assert_eq!(
+            (receipt.key, &value["trans_id"], &value["account"]),
+            (None, &serde_json::Value::Null, &"acme".into())
+        );
+        assert_eq!((&value["origin"]["offset"], &value["outcome"]), (&7.into(), &"duplicate".into()));
     });
 }
 

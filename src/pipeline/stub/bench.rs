@@ -115,7 +115,7 @@ impl Alone {
         let (to_halts, halts) = unbounded_channel();
         let shared = Arc::new(Shared {
             metrics: metrics.clone(),
-            producer: Producer::new(&kafka(if setting.no_kafka { "127.0.0.1:1" } else { brokers })).unwrap(),
+            producer: Producer::new(&kafka(if setting.no_kafka { "127.0.0.1:1" } else { brokers }), 0).unwrap(),
             topics: Topics {
                 retry_prefix: "postback.retry".into(),
                 parked_prefix: "postback.parked".into(),
