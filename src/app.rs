@@ -101,22 +101,22 @@ pub async fn run(
         let seen = status.clone();
         let say: Say = Arc::new(move |phase: &str| seen.say(phase));
         start::redis(&client, &health, &say).await?;
-        start::kafka(&config, &cluster, &say).await?;
+        let largest = start::kafka(&config, &cluster, &say).await?;
         start::first(&config, &cluster, &client, &health, &say).await?;
         restore_switches(&client, &keys, &lanes, &unplaced, &health, &say).await;
-        Ok(())
+        Ok(largest)
     };
-    tokio::select! {
+    let largest = tokio::select! {
         begun = begun => begun.map_err(|text: String| Exit::usage(text))?,
         () = &mut stop => return Ok(()),
-    }
+    };
 
     // The ways out, then the lanes, then the two consumers: what receives stands before what sends to it.
     let (held, held_back) = std::sync::mpsc::channel();
     let (halts, halted) = unbounded_channel();
     let shared = Arc::new(Shared {
         metrics: metrics.clone(),
-        producer: Producer::new(&config.kafka, 0).map_err(refused)?,
+        producer: Producer::new(&config.kafka, largest).map_err(refused)?,
         topics: topics_of(&config),
         lease: config.dedupe.lease,
         health: health.clone(),

@@ -2,6 +2,7 @@
 
 mod first;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use tokio::time::sleep;
 
 pub use self::first::first;
 use crate::config::Config;
-use crate::kafka::topics::{AdminError, Cluster, Ensured, Level, OwnedTopic, owned_topics};
+use crate::kafka::topics::{AdminError, Cluster, Ensured, Level, OwnedTopic, Sources, Waiting, owned_topics};
+use crate::pipeline::config::{Account, WindowCheck};
 use crate::redis::batcher::describe;
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
@@ -63,11 +65,12 @@ pub async fn facts(client: &Client) -> ::redis::RedisResult<Facts> {
     Ok(Facts::read(&info))
 }
 
-/// Waits for Kafka, makes or names the worker's own topics, and checks what depends on the broker.
+/// Waits for Kafka, makes or names the worker's own topics, and checks what depends on the broker. Returns the bytes of the
+/// largest record that an input takes.
 ///
 /// # Errors
 /// What refuses the start, one per line.
-pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> Result<(), String> {
+pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> Result<u64, String> {
     let mut told = Told::default();
     loop {
         let (config, cluster) = (config.clone(), cluster.clone());
@@ -76,7 +79,7 @@ pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> R
             looked
         });
         match looked {
-            Ok(Looked::Fit) => return Ok(()),
+            Ok(Looked::Fit(largest)) => return Ok(largest),
             Ok(Looked::Waiting(why)) => say(&why),
             Ok(Looked::Refused(why)) => return Err(why),
             Err(AdminError::NoAnswer(why)) => say(&format!("waiting for kafka.brokers: {why}")),
@@ -106,7 +109,8 @@ impl Told {
 }
 
 enum Looked {
-    Fit,
+    /// Bytes of the largest record that an input takes.
+    Fit(u64),
     Waiting(String),
     Refused(String),
 }
@@ -116,17 +120,21 @@ fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<(Looked, Vec<Str
     if config.is_embedded() {
         // Made with its topics, on one broker, with nothing to set; what was never kept has no retention.
         cluster.inputs()?;
-        return Ok((Looked::Fit, Vec::new()));
+        return Ok((Looked::Fit(0), Vec::new()));
     }
-    let ensured = cluster.ensure(&topics_of(config))?;
+    // What the worker's own topics have to take is known once the inputs are there and can be read.
+    let sources = cluster.sources()?;
+    if let Some(waits) = waits(config, &sources) {
+        return Ok((Looked::Waiting(format!("waiting for an input topic: {waits}")), Vec::new()));
+    }
+    let ensured = cluster.ensure(&topics_of(config), &sources)?;
     if !ensured.created.is_empty() {
         tracing::info!(topics = ensured.created.join(", "), "topics created");
     }
-    let found = judge_topics(config, cluster, &ensured)?;
-    let looked = match found.waits {
-        _ if !found.refusals.is_empty() => Looked::Refused(found.refusals.join("\n")),
-        Some(why) => Looked::Waiting(format!("waiting for an input topic: {why}")),
-        None => Looked::Fit,
+    let found = judge_topics(config, &sources, &ensured);
+    let looked = match found.refusals.is_empty() {
+        true => Looked::Fit(sources.largest()),
+        false => Looked::Refused(found.refusals.join("\n")),
     };
     Ok((looked, found.warnings))
 }
@@ -135,7 +143,53 @@ fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<(Looked, Vec<Str
 pub fn topics_of(config: &Config) -> Vec<OwnedTopic> {
     let tiers: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
     let accounts: Vec<&str> = config.accounts.keys().map(|name| &**name).collect();
-    owned_topics(&config.kafka, &tiers, &accounts)
+    owned_topics(&config.kafka, &tiers, &accounts, waiting(config))
+}
+
+/// How long tiers and parking keep what waits: for less than what was sent is remembered, and for longer than it waits
+/// (`core.md` section 4).
+fn waiting(config: &Config) -> Waiting {
+    let ways = config.accounts.values().map(|a| &a.retry).chain([&config.retry]);
+    let longest = ways.map(|retry| millis(retry.max_age) + millis(retry.max_parked)).max().unwrap_or(0);
+    let (window_ms, least_ms) = (millis(config.dedupe.window), longest + DAY_MS);
+    Waiting { retention_ms: (window_ms - DAY_MS).max(least_ms), least_ms, window_ms }
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 8)
+}
+
+/// What a start waits for, before it makes or judges anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// There is no input topic yet.
+    Missing(String),
+    /// Nobody says how long this one keeps its records, so that the window cannot be judged.
+    Unread(String),
+}
+
+impl fmt::Display for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Waits::Missing(names) => write!(f, "{names} does not exist yet"),
+            Waits::Unread(topic) => write!(
+                f,
+                "the settings of topic {topic} cannot be read, so dedupe.window cannot be judged: grant DescribeConfigs on \
+                 it, or set dedupe.window_check = \"warn\""
+            ),
+        }
+    }
+}
+
+/// What a start with these inputs waits for.
+pub fn waits(config: &Config, sources: &Sources) -> Option<Waits> {
+    if sources.topics.is_empty() {
+        return Some(Waits::Missing(config.kafka.input.join(", ")));
+    }
+    let unread = sources.unread().first().map(|topic| Waits::Unread((*topic).to_owned()));
+    unread.filter(|_| config.dedupe.window_check == WindowCheck::Refuse)
 }
 
 /// What is to be said of the topics, each with what mends it.
@@ -145,15 +199,10 @@ pub struct TopicFindings {
     pub refusals: Vec<String>,
     /// What does not.
     pub warnings: Vec<String>,
-    /// What the start would wait for.
-    pub waits: Option<String>,
 }
 
 /// Judges what was found of the worker's own topics, and the inputs with it.
-///
-/// # Errors
-/// See [`AdminError`].
-pub fn judge_topics(config: &Config, cluster: &Cluster, ensured: &Ensured) -> Result<TopicFindings, AdminError> {
+pub fn judge_topics(config: &Config, sources: &Sources, ensured: &Ensured) -> TopicFindings {
     let mut found = TopicFindings::default();
     for missing in ensured.missing.iter().filter(|_| !config.kafka.create_topics) {
         found.refusals.push(format!(
@@ -168,53 +217,51 @@ pub fn judge_topics(config: &Config, cluster: &Cluster, ensured: &Ensured) -> Re
             Level::Warn => found.warnings.push(text),
         }
     }
-    let inputs = cluster.inputs()?;
-    if inputs.is_empty() {
-        found.waits = Some(format!("{} does not exist yet", config.kafka.input.join(", ")));
-        return Ok(found);
+    let window = match config.dedupe.window_check {
+        WindowCheck::Refuse => &mut found.refusals,
+        WindowCheck::Warn => &mut found.warnings,
+    };
+    for (topic, settings) in &sources.settings {
+        window.extend(window_refusal(config, topic, settings.retention_ms, &settings.cleanup_policy));
     }
-    let names: Vec<&str> = inputs.iter().map(|t| t.name.as_str()).collect();
-    for (topic, settings) in cluster.describe(&names)? {
-        found.refusals.extend(window_refusal(config, &topic, settings.retention_ms, &settings.cleanup_policy));
-    }
-    Ok(found)
+    let unread = |topic: &str| format!("kafka: {}", Waits::Unread(topic.to_owned()));
+    found.warnings.extend(sources.unread().into_iter().map(unread));
+    found
 }
 
 /// The window must outlive every way back of a record (`core.md` section 3).
 fn window_refusal(config: &Config, topic: &str, retention_ms: Option<i64>, policy: &str) -> Option<String> {
-    let day = |ms: i64| format!("{:.1} d", ms as f64 / 86_400_000.0);
-    let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX / 8);
+    let day = |ms: i64| format!("{:.1} d", ms as f64 / DAY_MS as f64);
+    let window = millis(config.dedupe.window);
+    let ways = |account: &Account| millis(account.retry.max_age) + millis(account.retry.max_parked);
+    let account = config.accounts.values().max_by_key(|account| ways(account))?;
+    let most = window - ways(account);
+    let mend = format!("set retention.ms below {} ({}) with cleanup.policy=delete", most, day(most));
+    let accept = "or accept that an event which comes back later is sent twice: dedupe.window_check = \"warn\"";
     if retention_ms == Some(-1) || (!policy.is_empty() && !policy.contains("delete")) {
         return Some(format!(
-            "dedupe.window: topic {topic} keeps its records for ever, so no window outlives them: set retention.ms (at \
-             most {}) with cleanup.policy=delete",
-            day(millis(config.dedupe.window)
-                - config
-                    .accounts
-                    .values()
-                    .map(|a| millis(a.retry.max_age) + millis(a.retry.max_parked))
-                    .max()
-                    .unwrap_or(0))
+            "dedupe.window: topic {topic} keeps its records for ever, so no window outlives them: {mend}, {accept}"
         ));
     }
     let retention = retention_ms?;
-    config.accounts.values().find_map(|account| {
-        let retry = &account.retry;
-        let needed = retention + millis(retry.max_age) + millis(retry.max_parked);
-        (millis(config.dedupe.window) <= needed).then(|| {
-            format!(
-                "dedupe.window = {} is not longer than the ways back of a record: retention of topic {topic} {} + \
-                 max_age {} + max_parked {} = {} (account {}); lengthen the window (at most 30 d) or shorten the others",
-                day(millis(config.dedupe.window)),
-                day(retention),
-                day(millis(retry.max_age)),
-                day(millis(retry.max_parked)),
-                day(needed),
-                account.name
-            )
-        })
+    let needed = retention + ways(account);
+    (window <= needed).then(|| {
+        let longer = if needed < MONTH_MS { "lengthen the window (at most 30 d), " } else { "" };
+        format!(
+            "dedupe.window = {} is not longer than the ways back of a record: retention of topic {topic} {} + max_age {} + \
+             max_parked {} = {} (account {}); {longer}{mend}, {accept}",
+            day(window),
+            day(retention),
+            day(millis(account.retry.max_age)),
+            day(millis(account.retry.max_parked)),
+            day(needed),
+            account.name
+        )
     })
 }
+
+/// The longest window there is.
+const MONTH_MS: i64 = 30 * DAY_MS;
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
@@ -224,13 +271,12 @@ async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Mutex;
 
     use super::*;
-    use crate::pipeline::config::Account;
+    use crate::kafka::topics::{TopicInfo, TopicSettings};
     use crate::senders::SecretString;
-
-    const DAY_MS: i64 = 86_400_000;
 
     /// One account, whose records may be retried for 24 h and parked for 72 h.
     fn config() -> Config {
@@ -252,8 +298,55 @@ mod tests {
         parts.iter().for_each(|part| assert!(why.contains(part), "no `{part}` in {why}"));
         for (retention, policy) in [(Some(-1), "delete"), (Some(DAY_MS), "compact")] {
             let why = refusal(retention, policy).unwrap();
-            assert!(why.contains("for ever") && why.contains("retention.ms (at most 8.0 d)"), "{why}");
+            for part in ["for ever", "retention.ms below 691200000 (8.0 d)", "dedupe.window_check = \"warn\""] {
+                assert!(why.contains(part), "no `{part}` in {why}");
+            }
         }
+        // No window is long enough: it is not asked for.
+        let why = refusal(Some(30 * DAY_MS), "delete").unwrap();
+        assert!(!why.contains("lengthen") && why.contains("retention.ms below 691200000"), "{why}");
+        assert!(refusal(Some(9 * DAY_MS), "delete").unwrap().contains("lengthen the window (at most 30 d)"));
+    }
+
+    fn sources(retention_ms: Option<i64>) -> Sources {
+        let topic = TopicInfo { name: "in".into(), partitions: 1, replication: 1 };
+        let settings = TopicSettings { retention_ms, cleanup_policy: "delete".into(), ..TopicSettings::default() };
+        Sources { topics: vec![topic], settings: [("in".to_owned(), settings)].into() }
+    }
+
+    #[test]
+    fn a_window_that_cannot_be_judged_is_waited_for_and_one_that_is_only_warned_of_starts() {
+        let mut config = config();
+        let judge = |config: &Config, sources: &Sources| {
+            let found = judge_topics(config, sources, &Ensured::default());
+            (waits(config, sources), found.refusals.len(), found.warnings.len())
+        };
+        let unread = Some(Waits::Unread("in".into()));
+        let hidden = Sources { settings: BTreeMap::new(), ..sources(None) };
+        assert_eq!(judge(&config, &sources(Some(DAY_MS))), (None, 0, 0));
+        assert_eq!(judge(&config, &sources(Some(-1))), (None, 1, 0));
+        assert_eq!(judge(&config, &Sources::default()).0, Some(Waits::Missing("conversions".into())));
+        for sources in [sources(None), hidden.clone()] {
+            assert_eq!(judge(&config, &sources), (unread.clone(), 0, 1));
+        }
+        let text = Waits::Unread("in".into()).to_string();
+        assert!(
+            text.contains("topic in") && text.contains("DescribeConfigs") && text.contains("window_check"),
+            "{text}"
+        );
+
+        config.dedupe.window_check = WindowCheck::Warn;
+        assert_eq!(judge(&config, &sources(Some(-1))), (None, 0, 1));
+        assert_eq!(judge(&config, &hidden), (None, 0, 1));
+    }
+
+    #[test]
+    fn what_waits_is_kept_for_the_window_less_a_day_and_never_for_less_than_it_waits() {
+        let mut config = config();
+        let all = waiting(&config);
+        assert_eq!((all.retention_ms, all.least_ms, all.window_ms), (11 * DAY_MS, 5 * DAY_MS, 12 * DAY_MS));
+        config.dedupe.window = Duration::from_secs(5 * 86_400);
+        assert_eq!(waiting(&config).retention_ms, 5 * DAY_MS);
     }
 
     #[test]

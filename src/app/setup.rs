@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::kafka::{settings, topics};
+use crate::kafka::settings;
 use crate::metrics::{Metrics, Setup};
 use crate::pipeline::shared::Topics;
+use crate::start;
 
 /// Every series of every configured account, tier and topic.
 pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
@@ -13,7 +14,7 @@ pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
     let inputs = config.kafka.input.iter().filter(|i| !i.starts_with('^')).cloned();
     let below =
         |name: &String| name.starts_with(&config.kafka.retry_prefix) || name.starts_with(&config.kafka.parked_prefix);
-    let owned = owned(config).into_iter().map(|t| t.name).filter(below);
+    let owned = start::topics_of(config).into_iter().map(|t| t.name).filter(below);
     let metrics = Metrics::new(Setup {
         accounts: config.accounts.values().map(|a| (a.platform, a.name.clone())).collect(),
         tiers: &tiers,
@@ -30,7 +31,7 @@ pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
 /// Every topic that has to be there, and its number of partitions: what the embedded broker is made with.
 pub(super) fn all_topics(config: &Config) -> Vec<(String, i32)> {
     let inputs = config.kafka.input.iter().map(|name| (name.clone(), config.kafka.partitions));
-    inputs.chain(owned(config).into_iter().map(|topic| (topic.name, topic.partitions))).collect()
+    inputs.chain(start::topics_of(config).into_iter().map(|topic| (topic.name, topic.partitions))).collect()
 }
 
 /// What the waiting consumer subscribes to: patterns, so that tiers removed from the configuration still drain. The
@@ -41,13 +42,7 @@ pub(super) fn waiting_topics(config: &Config) -> Vec<String> {
     }
     let prefixes = [&config.kafka.retry_prefix, &config.kafka.parked_prefix].map(|prefix| format!("{prefix}."));
     let waits = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    owned(config).into_iter().map(|topic| topic.name).filter(waits).collect()
-}
-
-fn owned(config: &Config) -> Vec<topics::OwnedTopic> {
-    let tiers: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
-    let accounts: Vec<&str> = config.accounts.keys().map(|name| &**name).collect();
-    topics::owned_topics(&config.kafka, &tiers, &accounts)
+    start::topics_of(config).into_iter().map(|topic| topic.name).filter(waits).collect()
 }
 
 /// What status says of embedded parts.

@@ -11,9 +11,10 @@ use super::section::Section;
 use super::sections::EMBEDDED;
 use super::value::show;
 use crate::kafka;
-use crate::pipeline::config::{Dedupe, Inline, Intake, Limits, Retry};
+use crate::pipeline::config::{Dedupe, Inline, Intake, Limits, Retry, WindowCheck};
 use crate::redis as store;
 
+const DAY: Duration = Duration::from_secs(86_400);
 /// What a claim needs before the first try and after the last one.
 const MARGIN: Duration = Duration::from_secs(5);
 /// How many accounts 360 advises to put on one key (SPEC 2.6).
@@ -69,21 +70,26 @@ pub(super) fn lease(section: &Section<'_>, dedupe: &Dedupe, drafts: &[Draft], se
     }
 }
 
-/// The window outlives every way back of an event; the source's retention is added when the broker is asked.
+/// The window outlives every way back of an event: what waits in tiers and parking is kept for the window less a day, and
+/// has to be there a day longer than it waits; the source's retention is added when the broker is asked.
 pub(super) fn window(section: &Section<'_>, dedupe: &Dedupe, retry: &Retry, drafts: &[Draft]) {
     let all = drafts.iter().map(|d| (Some(d.name.as_str()), &d.retry)).chain([(None, retry)]);
     let Some((name, retry)) = all.max_by_key(|(_, r)| r.max_age + r.max_parked) else { return };
-    if dedupe.window <= retry.max_age + retry.max_parked {
-        let whose = name.map_or_else(|| "[retry]".to_owned(), |name| format!("account {name}"));
-        section.problem(
-            "window",
-            format!(
-                "the window of {} has to be longer than max_age + max_parked of {whose} ({} + {}), or late copies are sent twice",
-                show(dedupe.window),
-                show(retry.max_age),
-                show(retry.max_parked),
-            ),
-        );
+    let needed = retry.max_age + retry.max_parked + 2 * DAY;
+    if dedupe.window >= needed {
+        return;
+    }
+    let whose = name.map_or_else(|| "[retry]".to_owned(), |name| format!("account {name}"));
+    let text = format!(
+        "the window of {} has to be at least max_age + max_parked of {whose} ({} + {}) + 2d = {}, or late copies are sent twice: tiers and parking keep what waits for the window less a day, and for a day longer than it waits; lengthen the window, shorten the others, or set window_check = \"warn\"",
+        show(dedupe.window),
+        show(retry.max_age),
+        show(retry.max_parked),
+        show(needed),
+    );
+    match dedupe.window_check {
+        WindowCheck::Refuse => section.problem("window", text),
+        WindowCheck::Warn => section.warn("window", text),
     }
 }
 

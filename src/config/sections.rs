@@ -9,20 +9,25 @@ use super::section::Section;
 use super::tree::Node;
 use super::value::{choice, duration, flag, list, parse_duration, rate, size, text, whole, words};
 use crate::kafka::{self, StartFrom};
-use crate::pipeline::config::{Dedupe, Inline, Intake, Limits, Retry, RetryTier, Validate, WhenUnavailable};
+use crate::pipeline::config::{
+    Dedupe, Inline, Intake, Limits, Retry, RetryTier, Validate, WhenUnavailable, WindowCheck,
+};
 use crate::redis as store;
 use crate::senders::SecretString;
 
 const MS: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// A claim lives 30 days, and so do the records of worker-owned topics: nothing may be remembered or wait longer.
+/// A claim lives 30 days: nothing may be remembered or wait longer.
 pub(super) const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 const START_FROM: &[(&str, Option<StartFrom>)] =
     &[("earliest", Some(StartFrom::Earliest)), ("latest", Some(StartFrom::Latest)), ("error", Some(StartFrom::Error))];
 const WHEN_UNAVAILABLE: &[(&str, Option<WhenUnavailable>)] =
     &[("hold", Some(WhenUnavailable::Hold)), ("deliver", Some(WhenUnavailable::Deliver))];
+
+const WINDOW_CHECK: &[(&str, Option<WindowCheck>)] =
+    &[("refuse", Some(WindowCheck::Refuse)), ("warn", Some(WindowCheck::Warn))];
 
 /// Broker and store inside the process.
 pub(super) const EMBEDDED: &str = "embedded";
@@ -142,6 +147,7 @@ pub(super) fn dedupe(section: &Section<'_>) -> Dedupe {
         window: section.get("window", duration(MS..=MONTH)),
         lease: section.get("lease", duration(MS..=HOUR)),
         when_unavailable: when_unavailable(section).unwrap_or(WhenUnavailable::Hold),
+        window_check: section.get("window_check", choice(WINDOW_CHECK)).unwrap_or(WindowCheck::Refuse),
     };
     section.finish();
     config

@@ -376,7 +376,7 @@ mod tests {
             assert!(matches!(&error, SettingsError::Twice { .. }), "{one}, {other}: {error}");
             // The build has no OAuth, so that the library refuses those two alone.
             for name in [one, other].into_iter().filter(|name| !name.contains("oauthbearer")) {
-                let client = producer(&config(&[(name, value)])).unwrap();
+                let client = producer(&config(&[(name, value)]), 0).unwrap();
                 assert_eq!(client.get(true_name(name)), Some(value), "{name}");
                 let second = if true_name(name) == one { other } else { one };
                 assert_eq!(client.get(second), None, "{name}: not under a second name as well");

@@ -7,6 +7,7 @@ mod ensure;
 mod findings;
 mod health;
 mod positions;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,10 +27,11 @@ use rdkafka::metadata::Metadata;
 use crate::kafka::settings::{self, SettingsError};
 use crate::kafka::{Config, consumer};
 
-pub use ensure::{Ensured, Missing, OwnedTopic, owned_topics};
+pub use ensure::{Ensured, Keeps, Missing, OwnedTopic, Waiting, owned_topics};
 pub use findings::{Finding, Level};
 pub use health::Health;
 pub use positions::{PartitionName, Position};
+pub use sources::Sources;
 
 /// Of one request.
 pub(in crate::kafka) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,6 +115,8 @@ pub struct TopicInfo {
 pub struct TopicSettings {
     /// `retention.ms`; -1: for ever.
     pub retention_ms: Option<i64>,
+    /// `segment.ms`: the last records of a segment are kept for so much longer.
+    pub segment_ms: Option<i64>,
     /// `cleanup.policy`.
     pub cleanup_policy: String,
     /// `max.message.bytes`.
@@ -209,6 +213,7 @@ impl Cluster {
             let number = |key: &str| text(key).and_then(|v| v.parse().ok());
             let settings = TopicSettings {
                 retention_ms: number("retention.ms"),
+                segment_ms: number("segment.ms"),
                 cleanup_policy: text("cleanup.policy").unwrap_or_default(),
                 max_message_bytes: number("max.message.bytes"),
                 min_insync_replicas: number("min.insync.replicas"),

@@ -15,6 +15,17 @@ pub struct Dedupe {
     pub lease: Duration,
     /// What an account does while Redis is away, unless it says otherwise.
     pub when_unavailable: WhenUnavailable,
+    /// What becomes of a window that is too short.
+    pub window_check: WindowCheck,
+}
+
+/// `dedupe.window_check`: a window not longer than every way back of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowCheck {
+    /// Refuses the start; where it cannot be judged, the start waits.
+    Refuse,
+    /// Is warned of.
+    Warn,
 }
 
 /// `when_unavailable`.

@@ -55,18 +55,59 @@ fn a_redis_in_cluster_mode_and_one_that_evicts_refuse_the_start() {
 fn a_source_that_keeps_its_records_for_longer_than_the_window_refuses_the_start() {
     let mut w = World::new("refused-window");
     w.account("acme-ps", Platform::Qihoo360);
-    // The input keeps records for an hour: with 24 h of retrying and 72 h of parking exactly the window.
-    w.set("dedupe.window", "97h");
-    says(&refusal(&w), &["dedupe.window", &w.topic("conversions"), "max_age", "max_parked", "lengthen the window"]);
+    // What waits in tiers and parking is kept for the window less a day, and for a day longer than it waits.
+    w.set("dedupe.window", "143h");
+    says(&refusal(&w), &["dedupe.window", "max_age + max_parked", "+ 2d = 6d", "window_check"]);
+    // With 24 h of retrying and 72 h of parking exactly the window.
+    let slow = w.topic("slow");
+    w.admin.create_topic(&slow, 1, 1, &[("retention.ms", "172800000")]);
+    w.set("kafka.input", vec![w.topic("conversions"), slow.clone()]);
+    w.set("dedupe.window", "144h");
+    says(&refusal(&w), &["dedupe.window", &slow, "max_age", "max_parked", "lengthen the window", "window_check"]);
     let forever = w.topic("forever");
     w.admin.create_topic(&forever, 1, 1, &[("retention.ms", "-1")]);
     w.set("kafka.input", vec![w.topic("conversions"), forever.clone()]);
     w.set("dedupe.window", "12d");
-    says(&refusal(&w), &["dedupe.window", &forever, "for ever", "retention.ms"]);
-
+    says(&refusal(&w), &["dedupe.window", &forever, "for ever", "retention.ms", "window_check"]);
+    // A tier that deletes what still waits.
+    let tier = w.topic("retry.1s");
+    w.admin.create_topic(&w.topic("elsewhere.1s"), 1, 1, &[("retention.ms", "86400000")]);
     w.set("kafka.input", vec![w.topic("conversions")]);
-    w.set("dedupe.window", "98h");
+    w.set("kafka.retry_prefix", w.topic("elsewhere"));
+    says(&refusal(&w), &[&w.topic("elsewhere.1s"), "retention.ms is 86400000", "max_age + max_parked + 1 day"]);
+    w.set("kafka.retry_prefix", w.topic("retry"));
+
+    // Who accepts it starts all the same, and what the worker has made is no finding of the next start.
+    w.set("dedupe.window", "97h");
+    w.set("dedupe.window_check", "warn");
+    w.set("kafka.input", vec![w.topic("conversions"), forever.clone()]);
     starts_and_delivers(&mut w);
+    assert_eq!(w.admin.topic_setting(&tier, "retention.ms").as_deref(), Some("432000000"));
+    let worker = w.started();
+    let log = worker.log();
+    says(&log, &["dedupe.window", &forever, "for ever"]);
+    for own in ["retry.1s", "retry.2s", "parked.acme-ps", "dlt", "receipts"] {
+        let about = format!("kafka: topic {}:", w.topic(own));
+        assert!(!log.contains(&about), "the worker made it itself: {log}");
+    }
+}
+
+/// What the worker has made itself, before its input was there, is no finding later: an input that takes more than a
+/// broker's default is no exception.
+#[test]
+fn topics_that_were_made_for_an_input_that_came_later_are_large_enough_for_it() {
+    let mut w = World::new("late-input");
+    w.account("acme-ps", Platform::Qihoo360);
+    w.set("kafka.input", vec![w.topic("late")]);
+    let mut worker = w.worker();
+    worker.launch();
+    eventually(secs(30), "it waits for its input", || worker.log().contains("waiting for an input topic"));
+    w.admin.create_topic(&w.topic("late"), 1, 1, &[("max.message.bytes", "3000000"), ("retention.ms", "3600000")]);
+    worker.wait_until_ready();
+    assert_eq!(w.admin.topic_setting(&w.topic("retry.1s"), "max.message.bytes").as_deref(), Some("3065536"));
+    worker.stop();
+    worker.start();
+    assert!(!worker.log().contains(&format!("kafka: topic {}", w.topic(""))), "{}", worker.log());
 }
 
 #[test]

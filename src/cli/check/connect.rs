@@ -16,7 +16,7 @@ use crate::pipeline::config::Account;
 use crate::pipeline::dispatch::Dispatcher;
 use crate::redis::batcher::describe;
 use crate::redis::facts::Facts;
-use crate::start;
+use crate::start::{self, Waits};
 
 /// Hosts that are asked at once.
 const AT_ONCE: usize = 16;
@@ -80,13 +80,14 @@ async fn kafka(config: &Arc<Config>, found: &mut Found) {
     };
     let own = config.clone();
     let looked = spawn_blocking(move || {
-        let ensured = cluster.inspect(&start::topics_of(&own))?;
-        let topics = start::judge_topics(&own, &cluster, &ensured)?;
-        Ok((ensured, topics, cluster.broker_count()?))
+        let sources = cluster.sources()?;
+        let ensured = cluster.inspect(&start::topics_of(&own), &sources)?;
+        let topics = start::judge_topics(&own, &sources, &ensured);
+        Ok((start::waits(&own, &sources), ensured, topics, cluster.broker_count()?))
     })
     .await
     .unwrap_or_else(|_| Err(AdminError::NoAnswer("the look at it broke off".into())));
-    let (ensured, topics, brokers) = match looked {
+    let (waits, ensured, topics, brokers) = match looked {
         Ok(looked) => looked,
         Err(AdminError::NoAnswer(why)) => {
             let mend = "start it, or correct kafka.brokers and [kafka.properties]; `postback run` waits for it";
@@ -100,8 +101,12 @@ async fn kafka(config: &Arc<Config>, found: &mut Found) {
     found.errors.extend(topics.refusals);
     found.warnings.extend(topics.warnings);
     found.note("kafka", format!("{brokers} broker{}", if brokers == 1 { "" } else { "s" }));
-    if let Some(why) = topics.waits {
-        found.warnings.push(format!("kafka.input: {why}, and `postback run` waits for it: {}", make_input(config)));
+    match waits {
+        Some(why @ Waits::Missing(_)) => {
+            found.warnings.push(format!("kafka.input: {why}, and `postback run` waits for it: {}", make_input(config)));
+        }
+        Some(why @ Waits::Unread(_)) => found.warnings.push(format!("kafka.input: `postback run` waits: {why}")),
+        None => {}
     }
     if config.kafka.create_topics && !ensured.missing.is_empty() {
         let names: Vec<&str> = ensured.missing.iter().map(|missing| missing.topic.as_str()).collect();

@@ -48,7 +48,20 @@ fn the_lease_fits_the_session_timeout() {
 #[test]
 fn the_window_outlives_the_longest_account() {
     let text = with("[accounts.acme-bz]\nretry.max_age = \"10d\"\n");
-    expect(&text, &[], "dedupe.window", "max_age + max_parked of account acme-bz (10d + 3d)");
+    expect(&text, &[], "dedupe.window", "max_age + max_parked of account acme-bz (10d + 3d) + 2d = 15d");
+}
+
+#[test]
+fn a_window_outlives_what_waits_by_two_days_or_is_warned_of() {
+    good(&with("[dedupe]\nwindow = \"6d\""), &[]);
+    expect(&with("[dedupe]\nwindow = \"143h\""), &[], "dedupe.window", "window_check = \"warn\"");
+    let loaded = good(&with("[dedupe]\nwindow = \"143h\"\nwindow_check = \"warn\""), &[]);
+    assert!(
+        loaded.warnings.iter().any(|w| w.to_string().contains("has to be at least max_age")),
+        "{:?}",
+        loaded.warnings
+    );
+    expect(&with("[dedupe]\nwindow_check = \"never\""), &[], "dedupe.window_check", "refuse");
 }
 
 #[test]

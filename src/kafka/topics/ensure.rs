@@ -6,15 +6,49 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::findings::{Finding, findings, unreadable};
+use super::findings::{Finding, findings, one_replica, unreadable};
+use super::sources::Sources;
 use super::{AdminError, Cluster, TopicSettings, block_on, options};
+use crate::kafka::settings::HEADROOM;
 use crate::kafka::{Config, parking_topic, tier_topic};
 
-pub(super) const RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
-/// Brokers' own limit where no input says otherwise.
-const DEFAULT_MAX_BYTES: i64 = 1024 * 1024;
-/// What the worker's headers may add to a record.
-const HEADROOM: i64 = 64 * 1024;
+/// Of what people read, days after it was written.
+pub(super) const MONTH_MS: i64 = 30 * 24 * 3600 * 1000;
+/// Of what waits: a segment goes as a whole, once its last record may, so that this is added to the retention. It stays
+/// below the day by which the retention falls short of the window.
+pub(super) const SEGMENT_MS: i64 = 12 * 3600 * 1000;
+/// Replicas of a new topic where the broker's default would be too few, or is not told.
+const REPLICAS: usize = 3;
+
+/// How long a topic of what waits keeps its records, ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What it is made with: shorter than the window, so that no record outlives the claim that tells it was sent.
+    pub retention_ms: i64,
+    /// What is needed, lest records that still wait are deleted.
+    pub least_ms: i64,
+    /// How long a confirmed key is remembered.
+    pub window_ms: i64,
+}
+
+/// How long a topic keeps its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// What only people read: 30 days.
+    Month,
+    /// What comes back to be sent.
+    Waiting(Waiting),
+}
+
+impl Keeps {
+    /// The settings that it comes to.
+    pub(super) fn settings(self) -> Vec<(&'static str, i64)> {
+        match self {
+            Keeps::Month => vec![("retention.ms", MONTH_MS)],
+            Keeps::Waiting(waiting) => vec![("retention.ms", waiting.retention_ms), ("segment.ms", SEGMENT_MS)],
+        }
+    }
+}
 
 /// A topic that the worker writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,20 +59,24 @@ pub struct OwnedTopic {
     pub partitions: i32,
     /// Exactly one partition: oldest first is a promise of its readers.
     pub single: bool,
+    /// How long it keeps its records.
+    pub keeps: Keeps,
 }
 
 /// Every topic that these tiers and accounts need.
-pub fn owned_topics(config: &Config, tiers: &[&str], accounts: &[&str]) -> Vec<OwnedTopic> {
-    let wide = |name: String| OwnedTopic { name, partitions: config.partitions.max(1), single: false };
-    let mut topics: Vec<_> = tiers.iter().map(|tier| wide(tier_topic(&config.retry_prefix, tier))).collect();
+pub fn owned_topics(config: &Config, tiers: &[&str], accounts: &[&str], waiting: Waiting) -> Vec<OwnedTopic> {
+    let keeps = Keeps::Waiting(waiting);
+    let wide = |name, keeps| OwnedTopic { name, partitions: config.partitions.max(1), single: false, keeps };
+    let mut topics: Vec<_> = tiers.iter().map(|tier| wide(tier_topic(&config.retry_prefix, tier), keeps)).collect();
     topics.extend(accounts.iter().map(|account| OwnedTopic {
         name: parking_topic(&config.parked_prefix, account),
         partitions: 1,
         single: true,
+        keeps,
     }));
-    topics.push(wide(config.dead_letter.clone()));
+    topics.push(wide(config.dead_letter.clone(), Keeps::Month));
     if !config.receipts.is_empty() {
-        topics.push(wide(config.receipts.clone()));
+        topics.push(wide(config.receipts.clone(), Keeps::Month));
     }
     topics
 }
@@ -64,36 +102,37 @@ pub struct Ensured {
 }
 
 impl Cluster {
-    /// Makes sure that the worker's own topics exist and are set right.
+    /// Makes sure that the worker's own topics exist and are set right for these inputs.
     ///
     /// # Errors
     /// Where the cluster does not answer, or does not create a topic.
-    pub fn ensure(&self, owned: &[OwnedTopic]) -> Result<Ensured, AdminError> {
-        self.look(owned, self.config.create_topics)
+    pub fn ensure(&self, owned: &[OwnedTopic], sources: &Sources) -> Result<Ensured, AdminError> {
+        self.look(owned, sources, self.config.create_topics)
     }
 
     /// The same look, and nothing is created: what is missing is named with the command that makes it.
     ///
     /// # Errors
     /// Where the cluster does not answer.
-    pub fn inspect(&self, owned: &[OwnedTopic]) -> Result<Ensured, AdminError> {
-        self.look(owned, false)
+    pub fn inspect(&self, owned: &[OwnedTopic], sources: &Sources) -> Result<Ensured, AdminError> {
+        self.look(owned, sources, false)
     }
 
-    fn look(&self, owned: &[OwnedTopic], create: bool) -> Result<Ensured, AdminError> {
+    fn look(&self, owned: &[OwnedTopic], sources: &Sources, create: bool) -> Result<Ensured, AdminError> {
         let brokers = self.broker_count()?;
-        let inputs = self.inputs()?;
-        let names: Vec<&str> = inputs.iter().map(|t| t.name.as_str()).collect();
-        let read = self.describe_patiently(&names)?;
-        let max_bytes = limit(read.values());
+        let max_bytes = i64::try_from(sources.largest().saturating_add(HEADROOM)).unwrap_or(i64::MAX);
         let existing: BTreeSet<String> = self.topics()?.into_iter().map(|t| t.name).collect();
         let missing: Vec<&OwnedTopic> = owned.iter().filter(|t| !existing.contains(&t.name)).collect();
         let mut ensured = Ensured::default();
         if !missing.is_empty() {
-            let plan = Plan { max_bytes, replication: self.config.replication, insync: self.insync(brokers)? };
-            if create {
+            let plan = self.plan(brokers, max_bytes)?;
+            if brokers > 1 && self.config.replication == 1 {
+                // Made like that, it would refuse the next start.
+                ensured.findings.push(one_replica(brokers));
+            } else if create {
                 ensured.created = self.create(&missing, &plan)?;
-            } else {
+            }
+            if !create {
                 let brokers = &self.config.brokers;
                 let named =
                     missing.iter().map(|t| Missing { topic: t.name.clone(), command: plan.command(t, brokers) });
@@ -101,19 +140,18 @@ impl Cluster {
             }
         }
         let names: Vec<&str> = owned.iter().map(|t| t.name.as_str()).collect();
-        let names: Vec<&str> =
-            names.into_iter().filter(|name| !ensured.missing.iter().any(|m| m.topic == *name)).collect();
+        let is_there = |name: &&str| existing.contains(*name) || ensured.created.iter().any(|made| made == name);
+        let names: Vec<&str> = names.into_iter().filter(is_there).collect();
         let settings = self.describe_patiently(&names)?;
         let infos = self.topics()?;
-        ensured.findings = findings(owned, &infos, &settings, brokers, max_bytes, &self.config.brokers);
-        let inputs = inputs.iter().filter(|t| !read.contains_key(&t.name)).map(|t| t.name.as_str());
-        let owned = names.iter().copied().filter(|name| !settings.contains_key(*name));
-        ensured.findings.extend(inputs.chain(owned).map(unreadable));
+        ensured.findings.extend(findings(owned, &infos, &settings, brokers, max_bytes, &self.config.brokers));
+        let unread = names.iter().copied().filter(|name| !settings.contains_key(*name));
+        ensured.findings.extend(unread.map(unreadable));
         Ok(ensured)
     }
 
     /// A new topic is known to its brokers only after a moment.
-    fn describe_patiently(&self, names: &[&str]) -> Result<BTreeMap<String, TopicSettings>, AdminError> {
+    pub(super) fn describe_patiently(&self, names: &[&str]) -> Result<BTreeMap<String, TopicSettings>, AdminError> {
         let deadline = Instant::now() + super::TIMEOUT;
         loop {
             let described = self.describe(names)?;
@@ -125,11 +163,12 @@ impl Cluster {
     }
 
     fn create(&self, missing: &[&OwnedTopic], plan: &Plan) -> Result<Vec<String>, AdminError> {
-        let settings = plan.settings();
-        let replication = if plan.replication > 0 { plan.replication } else { -1 };
+        let replication = plan.replication.unwrap_or(-1);
+        let settings: Vec<_> = missing.iter().map(|t| plan.settings(t)).collect();
         let new: Vec<NewTopic<'_>> = missing
             .iter()
-            .map(|t| {
+            .zip(&settings)
+            .map(|(t, settings)| {
                 let topic = NewTopic::new(&t.name, t.partitions, TopicReplication::Fixed(replication));
                 settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
             })
@@ -140,7 +179,7 @@ impl Cluster {
             match result {
                 Ok(name) => created.push(name),
                 // Another replica was quicker.
-                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => tracing::debug!(name, "made by another replica"),
                 Err((name, code)) => {
                     return Err(AdminError::of(code, format!("topic {name} cannot be created: {code}")));
                 }
@@ -149,51 +188,50 @@ impl Cluster {
         Ok(created)
     }
 
-    /// `min.insync.replicas` of a new topic; `None`: whatever the broker says. Never more than there are replicas.
-    fn insync(&self, brokers: usize) -> Result<Option<i64>, AdminError> {
-        if brokers < 2 {
-            return Ok(None);
-        }
-        let replication = match self.config.replication {
-            0 => self.default_replication()?,
-            given => i64::from(given),
-        };
-        Ok((replication >= 2).then_some(2))
+    fn plan(&self, brokers: usize, max_bytes: i64) -> Result<Plan, AdminError> {
+        let default = if brokers > 1 && self.config.replication == 0 { self.default_replication()? } else { None };
+        let (replication, insync) = replicas(brokers, self.config.replication, default);
+        Ok(Plan { max_bytes, replication, insync })
     }
 
-    fn default_replication(&self) -> Result<i64, AdminError> {
+    /// `default.replication.factor`; `None`: the broker does not say.
+    fn default_replication(&self) -> Result<Option<i32>, AdminError> {
         let Some(id) = self.metadata()?.brokers().first().map(rdkafka::metadata::MetadataBroker::id) else {
-            return Ok(1);
+            return Ok(None);
         };
         let answers = block_on(self.admin.describe_configs(&[ResourceSpecifier::Broker(id)], &options()))?;
         let resource = answers.into_iter().next().and_then(Result::ok);
         let value = resource.and_then(|r| r.get("default.replication.factor")?.value.clone());
-        Ok(value.and_then(|v| v.parse().ok()).unwrap_or(1))
+        Ok(value.and_then(|v| v.parse().ok()))
     }
 }
 
-/// What a copy of the largest input record needs.
-fn limit<'a>(inputs: impl Iterator<Item = &'a TopicSettings>) -> i64 {
-    inputs.filter_map(|s| s.max_message_bytes).max().unwrap_or(0).max(DEFAULT_MAX_BYTES) + HEADROOM
+/// Replicas of a new topic, and its `min.insync.replicas`; `None`: whatever the broker says. What is made here must not
+/// be what the next look refuses.
+fn replicas(brokers: usize, stated: i32, default: Option<i32>) -> (Option<i32>, Option<i64>) {
+    let replication = match stated {
+        0 if brokers < 2 || default.is_some_and(|d| d >= 2) => None,
+        0 => Some(i32::try_from(brokers.min(REPLICAS)).unwrap_or(2)),
+        stated => Some(stated),
+    };
+    let insync = brokers >= 2 && replication.is_none_or(|n| n >= 2);
+    (replication, insync.then_some(2))
 }
 
 /// How a missing topic is made.
 struct Plan {
     max_bytes: i64,
-    replication: i32,
+    /// `None`: the broker's default.
+    replication: Option<i32>,
     insync: Option<i64>,
 }
 
 impl Plan {
-    fn settings(&self) -> Vec<(&'static str, &'static str)> {
-        // The client wants borrowed text that outlives the request; a handful of short strings per start.
-        let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-        let mut settings = vec![
-            ("cleanup.policy", "delete"),
-            ("retention.ms", leak(RETENTION_MS.to_string())),
-            ("max.message.bytes", leak(self.max_bytes.to_string())),
-        ];
-        settings.extend(self.insync.map(|n| ("min.insync.replicas", leak(n.to_string()))));
+    fn settings(&self, topic: &OwnedTopic) -> Vec<(&'static str, String)> {
+        let mut settings = vec![("cleanup.policy", "delete".to_owned())];
+        settings.extend(topic.keeps.settings().into_iter().map(|(key, ms)| (key, ms.to_string())));
+        settings.push(("max.message.bytes", self.max_bytes.to_string()));
+        settings.extend(self.insync.map(|n| ("min.insync.replicas", n.to_string())));
         settings
     }
 
@@ -202,10 +240,10 @@ impl Plan {
             "kafka-topics.sh --bootstrap-server {brokers} --create --topic {} --partitions {}",
             topic.name, topic.partitions
         );
-        if self.replication > 0 {
-            command += &format!(" --replication-factor {}", self.replication);
+        if let Some(replication) = self.replication {
+            command += &format!(" --replication-factor {replication}");
         }
-        for (key, value) in self.settings() {
+        for (key, value) in self.settings(topic) {
             command += &format!(" --config {key}={value}");
         }
         command
@@ -216,26 +254,54 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn owned(name: &str, single: bool) -> OwnedTopic {
-        OwnedTopic { name: name.into(), partitions: 3, single }
-    }
+    const DAY: i64 = 24 * 3600 * 1000;
 
     #[test]
-    fn the_command_for_a_missing_topic_is_complete() {
-        let plan = Plan { max_bytes: 1_114_112, replication: 3, insync: Some(2) };
+    fn the_command_for_a_missing_topic_is_complete_and_says_how_long_its_kind_is_kept() {
+        let plan = Plan { max_bytes: 1_114_112, replication: Some(3), insync: Some(2) };
+        let mut topic = OwnedTopic { name: "postback.dlt".into(), partitions: 3, single: false, keeps: Keeps::Month };
         assert_eq!(
-            plan.command(&owned("postback.dlt", false), "kafka:9092"),
+            plan.command(&topic, "kafka:9092"),
             "kafka-topics.sh --bootstrap-server kafka:9092 --create --topic postback.dlt --partitions 3 \
              --replication-factor 3 --config cleanup.policy=delete --config retention.ms=2592000000 \
              --config max.message.bytes=1114112 --config min.insync.replicas=2"
         );
+        topic.keeps = Keeps::Waiting(Waiting { retention_ms: 11 * DAY, least_ms: 5 * DAY, window_ms: 12 * DAY });
+        let command = plan.command(&topic, "kafka:9092");
+        assert!(command.contains("--config retention.ms=950400000 --config segment.ms=43200000"), "{command}");
     }
 
     #[test]
-    fn the_size_limit_leaves_room_for_our_headers() {
-        let input = |max| TopicSettings { max_message_bytes: Some(max), ..TopicSettings::default() };
-        assert_eq!(limit([].iter()), 1024 * 1024 + HEADROOM);
-        assert_eq!(limit([input(100)].iter()), 1024 * 1024 + HEADROOM);
-        assert_eq!(limit([input(5_000_000), input(2)].iter()), 5_000_000 + HEADROOM);
+    fn tiers_and_parking_are_kept_for_less_than_the_window_and_what_people_read_for_a_month() {
+        let waiting = Waiting { retention_ms: 11 * DAY, least_ms: 5 * DAY, window_ms: 12 * DAY };
+        let config = Config { receipts: "receipts".into(), ..Config::stub("b:1", &[]) };
+        let kept: Vec<_> =
+            owned_topics(&config, &["5s"], &["acme"], waiting).into_iter().map(|t| (t.name, t.keeps)).collect();
+        let waits = Keeps::Waiting(waiting);
+        let expected = [
+            ("postback.retry.5s", waits),
+            ("postback.parked.acme", waits),
+            ("postback.dlt", Keeps::Month),
+            ("receipts", Keeps::Month),
+        ];
+        assert_eq!(kept, expected.map(|(name, keeps)| (name.to_owned(), keeps)));
+    }
+
+    #[test]
+    fn what_is_made_has_replicas_enough_for_the_next_look() {
+        // brokers, stated, the broker's default; replicas, min.insync.replicas
+        let rows = [
+            (1, 0, None, None, None),
+            (1, 0, Some(3), None, None),
+            (1, 1, None, Some(1), None),
+            (3, 0, Some(3), None, Some(2)),
+            (3, 0, Some(1), Some(3), Some(2)),
+            (2, 0, None, Some(2), Some(2)),
+            (5, 0, None, Some(3), Some(2)),
+            (3, 2, Some(1), Some(2), Some(2)),
+        ];
+        for (brokers, stated, default, replication, insync) in rows {
+            assert_eq!(replicas(brokers, stated, default), (replication, insync), "{brokers} {stated} {default:?}");
+        }
     }
 }

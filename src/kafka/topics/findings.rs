@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::ensure::{OwnedTopic, RETENTION_MS};
+use super::ensure::{Keeps, MONTH_MS, OwnedTopic, SEGMENT_MS};
 use super::{TopicInfo, TopicSettings};
 
 /// How bad a finding is.
@@ -48,6 +48,46 @@ pub(super) fn unreadable(topic: &str) -> Finding {
     }
 }
 
+/// `kafka.replication` asks for topics that would be refused once they are there.
+pub(super) fn one_replica(brokers: usize) -> Finding {
+    Finding {
+        level: Level::Refuse,
+        topic: String::new(),
+        text: format!("kafka.replication is 1 on {brokers} brokers: one broker's loss would lose copies"),
+        mend: "set it to at least 2, or to 0 for the broker's default".into(),
+    }
+}
+
+/// What is wrong with how long a topic keeps its records.
+fn retention(keeps: Keeps, settings: &TopicSettings) -> Option<(Level, String)> {
+    let ms = settings.retention_ms?;
+    let waiting = match keeps {
+        Keeps::Month => {
+            let short = (0..MONTH_MS).contains(&ms);
+            return short.then(|| (Level::Warn, format!("retention.ms is {ms}: less than 30 days")));
+        }
+        Keeps::Waiting(waiting) => waiting,
+    };
+    if (0..waiting.least_ms).contains(&ms) {
+        let text = format!(
+            "retention.ms is {ms}: less than max_age + max_parked + 1 day ({}), so that what still waits would be deleted",
+            waiting.least_ms
+        );
+        return Some((Level::Refuse, text));
+    }
+    // What the worker makes itself, for whatever window, is no finding.
+    let longest = waiting.window_ms.max(waiting.retention_ms + SEGMENT_MS);
+    let kept = ms.saturating_add(settings.segment_ms.unwrap_or(SEGMENT_MS));
+    (ms < 0 || kept > longest).then(|| {
+        let text = format!(
+            "records are kept for longer than dedupe.window (retention.ms {ms} and segment.ms {}): where a position is \
+             lost, what was sent long ago would be sent again",
+            settings.segment_ms.map_or("unknown".to_owned(), |segment| segment.to_string())
+        );
+        (Level::Warn, text)
+    })
+}
+
 /// Judges topics that exist (pure).
 pub(super) fn findings(
     owned: &[OwnedTopic],
@@ -68,10 +108,10 @@ pub(super) fn findings(
     }
     for topic in owned {
         let Some(info) = infos.iter().find(|i| i.name == topic.name) else { continue };
-        let set = |key: &str, value: &str| {
+        let set = |setting: &str| {
             format!(
                 "kafka-configs.sh --bootstrap-server {bootstrap} --alter --entity-type topics --entity-name {} \
-                 --add-config {key}={value}",
+                 --add-config {setting}",
                 topic.name
             )
         };
@@ -89,20 +129,20 @@ pub(super) fn findings(
         let Some(settings) = settings.get(&topic.name) else { continue };
         if settings.cleanup_policy != "delete" {
             let text = format!("cleanup.policy is {}: copies with one key would vanish", settings.cleanup_policy);
-            add(Level::Refuse, text, set("cleanup.policy", "delete"));
+            add(Level::Refuse, text, set("cleanup.policy=delete"));
         }
-        if settings.retention_ms.is_some_and(|ms| (0..RETENTION_MS).contains(&ms)) {
-            let text = format!("retention.ms is {}: less than 30 days", settings.retention_ms.unwrap_or(0));
-            add(Level::Warn, text, set("retention.ms", &RETENTION_MS.to_string()));
+        if let Some((level, text)) = retention(topic.keeps, settings) {
+            let right: Vec<_> = topic.keeps.settings().iter().map(|(key, ms)| format!("{key}={ms}")).collect();
+            add(level, text, set(&right.join(",")));
         }
         if let Some(max) = settings.max_message_bytes.filter(|max| *max < max_bytes) {
             let text = format!("max.message.bytes is {max}: a copy of the largest input record needs {max_bytes}");
-            // A dead letter that is refused by size keeps its hash; nothing is lost silently, so nothing is refused.
-            add(Level::Warn, text, set("max.message.bytes", &max_bytes.to_string()));
+            // A copy that is refused by size ends as a dead letter, at the worst as a hash: nothing is lost silently.
+            add(Level::Warn, text, set(&format!("max.message.bytes={max_bytes}")));
         }
         if let Some(insync) = settings.min_insync_replicas.filter(|n| brokers > 1 && *n < 2) {
             let text = format!("min.insync.replicas is {insync}: one broker's loss could lose acknowledged copies");
-            add(Level::Refuse, text, set("min.insync.replicas", "2"));
+            add(Level::Refuse, text, set("min.insync.replicas=2"));
         }
     }
     found
@@ -110,19 +150,47 @@ pub(super) fn findings(
 
 #[cfg(test)]
 mod tests {
+    use super::super::ensure::Waiting;
     use super::*;
+
+    const DAY: i64 = 24 * 3600 * 1000;
+
+    #[test]
+    fn what_waits_is_kept_for_its_whole_wait_and_no_longer_than_what_was_sent_is_remembered() {
+        let waiting = Waiting { retention_ms: 11 * DAY, least_ms: 5 * DAY, window_ms: 12 * DAY };
+        let judge = |waiting, retention, segment| {
+            let settings =
+                TopicSettings { retention_ms: Some(retention), segment_ms: Some(segment), ..TopicSettings::default() };
+            retention_of(Keeps::Waiting(waiting), &settings)
+        };
+        for kept in [5 * DAY, 11 * DAY] {
+            assert_eq!(judge(waiting, kept, SEGMENT_MS), None, "{kept}");
+        }
+        assert_eq!(judge(waiting, 5 * DAY - 1, SEGMENT_MS), Some(Level::Refuse));
+        for (kept, segment) in [(-1, SEGMENT_MS), (30 * DAY, SEGMENT_MS), (11 * DAY, 7 * DAY)] {
+            assert_eq!(judge(waiting, kept, segment), Some(Level::Warn), "{kept} {segment}");
+        }
+        // Made for a window that is too short for what waits, which is warned of by itself.
+        let short = Waiting { retention_ms: 5 * DAY, least_ms: 5 * DAY, window_ms: 3 * DAY };
+        assert_eq!(judge(short, 5 * DAY, SEGMENT_MS), None, "the worker made it like that");
+    }
+
+    fn retention_of(keeps: Keeps, settings: &TopicSettings) -> Option<Level> {
+        retention(keeps, settings).map(|(level, _)| level)
+    }
 
     fn judged(info: (i32, usize), settings: (&str, i64, i64, i64), brokers: usize) -> Vec<(Level, String)> {
         let infos = [TopicInfo { name: "t".into(), partitions: info.0, replication: info.1 }];
         let settings = TopicSettings {
             cleanup_policy: settings.0.into(),
             retention_ms: Some(settings.1),
+            segment_ms: None,
             max_message_bytes: Some(settings.2),
             min_insync_replicas: Some(settings.3),
         };
         let settings = BTreeMap::from([("t".to_owned(), settings)]);
         let found = findings(
-            &[OwnedTopic { name: "t".into(), partitions: 3, single: true }],
+            &[OwnedTopic { name: "t".into(), partitions: 3, single: true, keeps: Keeps::Month }],
             &infos,
             &settings,
             brokers,
@@ -135,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_is_set_right_has_no_findings() {
-        assert_eq!(judged((1, 3), ("delete", RETENTION_MS, 1000, 2), 3), []);
+        assert_eq!(judged((1, 3), ("delete", MONTH_MS, 1000, 2), 3), []);
         assert_eq!(judged((1, 3), ("delete", -1, 1000, 2), 3), []);
     }
 

@@ -13,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::mock::{GROUP, Member, Probe, config, eventually, produce, sightings};
 use super::*;
 use crate::kafka::native::{self, TopicId};
-use crate::kafka::topics::{AdminError, Cluster, Health, Level, owned_topics};
+use crate::kafka::topics::{AdminError, Cluster, Health, Level, OwnedTopic, Waiting, owned_topics};
 use crate::kafka::{Config, StartFrom, settings};
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -376,8 +376,14 @@ fn own_topics_are_created_right_or_named_and_wrong_ones_are_refused() {
         create_topics: false,
         ..real.config
     };
-    let owned = owned_topics(&real.config, &["5s", "30s"], &["acme"]);
-    let ensure = |config: &Config| Cluster::new(config).unwrap().ensure(&owned).unwrap();
+    let day = 24 * 3600 * 1000;
+    let waiting = Waiting { retention_ms: 11 * day, least_ms: 5 * day, window_ms: 12 * day };
+    let owned = owned_topics(&real.config, &["5s", "30s"], &["acme"], waiting);
+    let ensure_all = |config: &Config, owned: &[OwnedTopic]| {
+        let cluster = Cluster::new(config).unwrap();
+        cluster.ensure(owned, &cluster.sources().unwrap()).unwrap()
+    };
+    let ensure = |config: &Config| ensure_all(config, &owned);
     let missing = ensure(&real.config).missing;
     assert_eq!(missing.len(), 4);
     assert!(missing[0].command.contains("--config max.message.bytes=3065536"), "{}", missing[0].command);
@@ -390,15 +396,17 @@ fn own_topics_are_created_right_or_named_and_wrong_ones_are_refused() {
     assert_eq!((again.created.len(), again.findings), (0, ensured.findings));
     let cluster = Cluster::new(&config).unwrap();
     let set = &cluster.describe(&[&owned[0].name]).unwrap()[&owned[0].name];
-    assert_eq!((set.cleanup_policy.as_str(), set.retention_ms), ("delete", Some(2_592_000_000)));
+    assert_eq!((set.cleanup_policy.as_str(), set.retention_ms), ("delete", Some(11 * day)));
+    assert_eq!(set.segment_ms, Some(day / 2));
+    let letters = &cluster.describe(&[&owned[3].name]).unwrap()[&owned[3].name];
+    assert_eq!((owned[3].name.as_str(), letters.retention_ms), (&*config.dead_letter, Some(30 * day)));
     let parking = cluster.topics().unwrap().into_iter().find(|t| t.name == owned[2].name).unwrap();
     assert_eq!(parking.partitions, 1);
 
     let wrong = Config { dead_letter: unique("dlt"), ..config };
     real.create(&wrong.dead_letter, 3, &[("cleanup.policy", "compact"), ("retention.ms", "1000")]);
-    let owned = owned_topics(&wrong, &[], &[]);
-    let levels: Vec<Level> =
-        Cluster::new(&wrong).unwrap().ensure(&owned).unwrap().findings.iter().map(|f| f.level).collect();
+    let owned = owned_topics(&wrong, &[], &[], waiting);
+    let levels: Vec<Level> = ensure_all(&wrong, &owned).findings.iter().map(|f| f.level).collect();
     assert_eq!(levels, [Level::Warn, Level::Refuse, Level::Warn, Level::Warn]);
 }
 
