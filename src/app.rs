@@ -34,6 +34,7 @@ use crate::redis::health::Health;
 use crate::senders::SecretString;
 use crate::start::{self, Say};
 use crate::status::{Running, WorkerStatus};
+use crate::traffic::Known;
 use crate::waiting::Waiting;
 use crate::watch::Watch;
 
@@ -127,6 +128,7 @@ pub async fn run(
     let failed = |error: std::io::Error| Exit::failed(error.to_string());
     let runtimes = Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
     let gate = || Gate::new(config.accounts.values().cloned().collect(), metrics.clone());
+    let known = Arc::new(Known::default());
     let drain = config.accounts.values().map(|a| a.limits.timeout).max().unwrap_or_default() + Duration::from_secs(2);
     let waiting = spawn(
         "waiting",
@@ -145,6 +147,7 @@ pub async fn run(
             health.clone(),
             (config.kafka.retry_prefix.clone(), config.kafka.parked_prefix.clone()),
             held_back,
+            known.clone(),
         ),
     )?;
     let intake = spawn(
@@ -157,7 +160,7 @@ pub async fn run(
             drain,
             has_ids: !config.is_embedded(),
         },
-        Intake::new(gate(), lanes.clone(), metrics.clone(), health.clone(), config.intake),
+        Intake::new(gate(), lanes.clone(), metrics.clone(), health.clone(), config.intake, known.clone()),
     )?;
     let watch = Watch {
         client: client.clone(),
@@ -172,6 +175,7 @@ pub async fn run(
         replicas: shared.replicas.clone(),
         parked_prefix: config.kafka.parked_prefix.clone(),
         unplaced,
+        known,
     };
     let running = Running { runtimes, consumers: vec![intake.watched(), waiting.watched()] };
     // Set once, here.

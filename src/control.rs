@@ -7,6 +7,7 @@
 //! | `<prefix>:replicas`, `<prefix>:replica:<id>` | set of ids; JSON of [`ReplicaSnapshot`], gone after 15 s |
 //! | `<prefix>:orders` | hash: `<topic>/<partition>` to JSON of [`Order`] |
 //! | `<prefix>:unplaced` | set of `<topic>/<partition>`: parked for want of an offset, until an operator places it |
+//! | `<prefix>:arrived:<topic>:<account>` | there: the account received from this topic in the last 7 days |
 //! | `<prefix>:epoch` | `starting`, then a random id; missing: the store was flushed or is new |
 //!
 //! Pause and halt of one account are two fields: whoever sets or clears one cannot overwrite the other, and no script
@@ -60,6 +61,10 @@ impl Keys {
     /// Partitions parked for want of an offset, as `<topic>/<partition>`.
     pub fn unplaced(&self) -> String {
         format!("{}:unplaced", self.prefix)
+    }
+    /// There while an account received from a topic lately.
+    pub fn arrived(&self, topic: &str, account: &str) -> String {
+        format!("{}:arrived:{topic}:{account}", self.prefix)
     }
     /// The mark of a store that has not forgotten.
     pub fn epoch(&self) -> String {

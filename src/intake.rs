@@ -2,10 +2,13 @@
 //!
 //! Runs on its consumer's polling thread and never waits. Back-pressure is not polling for a moment, then pausing.
 
+mod pressure;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::error::Outcome;
 use crate::kafka::consumer::{Assignment, End, Flow, Handler, Open, Ticket};
 use crate::kafka::record::Record;
 use crate::metrics::Metrics;
@@ -16,7 +19,9 @@ use crate::pipeline::handle::Lanes;
 use crate::pipeline::shared::now_ms;
 use crate::redis::health::Health;
 use crate::tally::Tally;
-use crate::traffic::Traffic;
+use crate::traffic::{Known, Traffic};
+
+use pressure::{Load, Pressure};
 
 /// After so long without a poll the consumer pauses; then it resumes at a lower mark, since a pause drops what was
 /// prefetched.
@@ -26,6 +31,19 @@ const PAUSED_AFTER: Duration = Duration::from_millis(500);
 /// look full meanwhile.
 const HAND_OVER: usize = 16;
 
+/// Between two looks at lanes that hold their topics back: each may walk over all lanes.
+const FULL_LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Where a record goes.
+enum Way {
+    /// Into its lane.
+    Queue,
+    /// To its parking topic.
+    Park,
+    /// Into its lane, and its topic waits.
+    Hold,
+}
+
 /// What becomes of records of the input topics.
 pub struct Intake {
     gate: Gate,
@@ -34,54 +52,81 @@ pub struct Intake {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     bounds: Config,
-    in_flight: usize,
-    bytes: usize,
+    load: Load,
     traffic: Traffic,
+    pressure: Pressure,
     /// Per lane, what this batch of polls brought.
     #[expect(clippy::vec_box, reason = "a delivery moves as one pointer from the gate to its end")]
     arrived: Vec<Vec<Box<Delivery>>>,
     /// Topics whose only lanes are full, with the lane that is.
     full: HashMap<Arc<str>, usize>,
+    /// When those are looked at next.
+    next_look: Instant,
     /// Since when nothing is taken.
     stopped: Option<Instant>,
 }
 
 impl Intake {
     /// One for the process.
-    pub fn new(gate: Gate, lanes: Arc<Lanes>, metrics: Arc<Metrics>, health: Arc<Health>, bounds: Config) -> Self {
+    pub fn new(
+        gate: Gate,
+        lanes: Arc<Lanes>,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+        bounds: Config,
+        known: Arc<Known>,
+    ) -> Self {
+        let now = Instant::now();
         Self {
             gate,
             arrived: lanes.iter().map(|_| Vec::new()).collect(),
+            pressure: Pressure::new(lanes.iter().count(), now),
             lanes,
             tally: Tally::new(metrics.clone()),
             metrics,
             health,
             bounds,
-            in_flight: 0,
-            bytes: 0,
-            traffic: Traffic::default(),
+            load: Load::default(),
+            traffic: Traffic::new(known),
             full: HashMap::new(),
+            next_look: now,
             stopped: None,
         }
     }
 
     fn route(&mut self, delivery: Box<Delivery>) {
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
-        let index = ready.index;
+        let (index, topic, now) = (ready.index, &delivery.record.topic, Instant::now());
+        self.traffic.seen_at(now, topic, delivery.record.partition, index);
+        match self.way(index, topic, now) {
+            Way::Queue => self.enqueue(index, delivery),
+            Way::Park => self.lanes.get(index).park(delivery),
+            Way::Hold => {
+                self.full.insert(topic.clone(), index);
+                self.enqueue(index, delivery);
+            }
+        }
+    }
+
+    fn way(&mut self, index: usize, topic: &Arc<str>, now: Instant) -> Way {
         let lane = self.lanes.get(index);
-        self.traffic.seen(&delivery.record.topic, delivery.record.partition, index);
-        if !lane.is_full(Visit::Input) || !lane.is_open() {
-            return self.enqueue(index, delivery);
+        self.pressure.arrives(lane, now);
+        if !lane.is_open() {
+            // Its task parks what comes, unless its parking topic takes nothing.
+            return if lane.can_park(Visit::Input) { Way::Queue } else { Way::Hold };
         }
-        // Full. Beside others that flow its arrivals park; alone it holds its topic back.
+        if self.pressure.parks(lane, self.load, &self.bounds, now) && lane.can_park(Visit::Input) {
+            return Way::Park;
+        }
+        if !lane.is_full(Visit::Input) {
+            return Way::Queue;
+        }
+        // Full. Beside others that can send its arrivals park; alone it holds its topic back.
         let held = self.health.trouble().is_some();
-        let topic = delivery.record.topic.clone();
-        if !held && self.traffic.others_flow(&topic, lane.index, Visit::Input, &self.lanes) {
-            lane.park(delivery);
-        } else {
-            self.full.insert(topic, lane.index);
-            self.enqueue(index, delivery);
-        }
+        let parks = !self.full.contains_key(topic)
+            && lane.can_park(Visit::Input)
+            && self.traffic.others_flow(topic, index, Visit::Input, held, &self.lanes);
+        if parks { Way::Park } else { Way::Hold }
     }
 
     fn enqueue(&mut self, index: usize, delivery: Box<Delivery>) {
@@ -95,10 +140,11 @@ impl Intake {
 
     /// Forgets lanes that have room again, or do not stand alone any more: at 7/8 while nothing was paused, at 1/4
     /// after a pause. A lane that hangs must not keep its topic from one that flows again.
-    fn look_at_full_lanes(&mut self) {
-        if self.full.is_empty() {
+    fn look_at_full_lanes(&mut self, now: Instant) {
+        if self.full.is_empty() || now < self.next_look {
             return;
         }
+        self.next_look = now + FULL_LOOK_EVERY;
         // Beside other topics a full one is paused at once.
         let beside = self.full.len() < self.traffic.topics().count();
         let paused = beside || self.stopped.is_some_and(|s| s.elapsed() >= PAUSED_AFTER);
@@ -107,25 +153,33 @@ impl Intake {
         let held = self.health.trouble().is_some();
         self.full.retain(|topic, lane| {
             let lane = lanes.get(*lane);
-            let alone = held || !traffic.others_below(topic, lane.index, Visit::Input, (part, whole), lanes);
-            lane.is_open() && lane.is_above(Visit::Input, part, whole) && alone
+            let alone = || !traffic.others_below(topic, lane.index, Visit::Input, held, (part, whole), lanes);
+            lane.is_aside_above(Visit::Input, part, whole)
+                || (lane.is_open() && lane.is_above(Visit::Input, part, whole) && alone())
         });
     }
 
-    fn is_at_bound(&self) -> bool {
-        let Config { max_in_flight, max_in_flight_bytes, .. } = self.bounds;
+    fn is_at_bound(&self, now: Instant) -> bool {
         let (part, whole) = match self.stopped {
             None => (1, 1),
-            Some(since) if since.elapsed() >= PAUSED_AFTER => (1, 2),
+            // Where lanes that do not keep up hold it, those that do wait no longer than they must.
+            Some(since) if since.elapsed() >= PAUSED_AFTER && !self.pressure.relieves(now) => (1, 2),
             Some(_) => (7, 8),
         };
-        self.in_flight >= (max_in_flight * part / whole).max(1)
-            || self.bytes >= (max_in_flight_bytes / whole * part).max(1)
+        self.load.is_above(&self.bounds, part, whole)
+    }
+
+    /// Above the high mark lanes that do not keep up make room for those that do.
+    fn relieve(&mut self, now: Instant) {
+        if self.load.is_above(&self.bounds, 1, 2) {
+            let held = self.health.trouble().is_some();
+            self.pressure.look(self.load, &self.bounds, (&self.lanes, &self.traffic), held, now);
+        }
     }
 
     fn show(&self) {
-        self.metrics.in_flight_events.set(self.in_flight as i64);
-        self.metrics.in_flight_bytes.set(self.bytes as i64);
+        self.metrics.in_flight_events.set(self.load.records as i64);
+        self.metrics.in_flight_bytes.set(self.load.bytes as i64);
     }
 }
 
@@ -133,8 +187,8 @@ impl Handler for Intake {
     fn received(&mut self, record: Record, ticket: Ticket) {
         let delivery = self.gate.examine(record, Visit::Input, ticket, now_ms());
         self.tally.received(&delivery);
-        self.in_flight += 1;
-        self.bytes += delivery.record.size();
+        self.load.records += 1;
+        self.load.bytes += delivery.record.size();
         self.route(delivery);
     }
 
@@ -148,8 +202,11 @@ impl Handler for Intake {
     }
 
     fn completed(&mut self, open: &Open, end: End) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(self.tally.completed(open, end));
+        let bytes = self.tally.completed(open, end);
+        self.load = self.load.without(1, bytes);
+        if let (End::Finished(Outcome::Delivered | Outcome::Duplicate), Some(info)) = (end, open.info.get()) {
+            self.pressure.ended_well(info.account, Instant::now());
+        }
         self.show();
     }
 
@@ -165,10 +222,12 @@ impl Handler for Intake {
     }
 
     fn gate(&mut self) -> Flow {
-        self.look_at_full_lanes();
+        let now = Instant::now();
+        self.look_at_full_lanes(now);
+        self.relieve(now);
         let all_full = !self.full.is_empty() && self.traffic.topics().all(|t| self.full.contains_key(t));
-        if all_full || self.is_at_bound() {
-            self.stopped.get_or_insert_with(Instant::now);
+        if all_full || self.is_at_bound(now) {
+            self.stopped.get_or_insert(now);
             return Flow::Skip;
         }
         self.stopped = None;
@@ -180,7 +239,10 @@ impl Handler for Intake {
         self.full.contains_key(topic)
     }
 
-    fn tick(&mut self, _now: Instant) -> Option<Duration> {
+    fn tick(&mut self, now: Instant) -> Option<Duration> {
+        if self.health.trouble().is_some() {
+            self.pressure.troubled(now);
+        }
         // A full lane empties without a message to this thread.
         (!self.full.is_empty()).then_some(Duration::from_millis(20))
     }

@@ -1,43 +1,76 @@
 //! Which lanes received from which topic lately: decides whether a full lane parks or holds its topic back.
 
+mod known;
+
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::known::Known;
 use crate::pipeline::delivery::Visit;
-use crate::pipeline::handle::Lanes;
+use crate::pipeline::handle::{LaneHandle, Lanes};
 
-/// A lane counts as one that flows for so long after its last arrival.
-const LATELY: Duration = Duration::from_secs(60);
+/// A lane counts as one of a topic for so long after its last arrival. An account may receive once a day, and its record
+/// must not wait behind those of one that hangs.
+const LATELY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Redis is told again of a lane that goes on receiving.
+const NOTED_FOR: Duration = Duration::from_secs(3600);
 
 /// Last arrivals by topic and lane, of topics that this member owns.
 #[derive(Default)]
 pub struct Traffic {
     topics: HashMap<Arc<str>, Arrivals>,
+    known: Arc<Known>,
 }
 
 struct Arrivals {
-    last: HashMap<usize, Instant>,
+    last: HashMap<usize, Last>,
     /// The last of all. "Lately" is measured from here: while the topic is held back nothing arrives, and a lane that
     /// flowed before must not be forgotten for that.
     newest: Instant,
     /// Partitions that records came from and that have not left since.
     partitions: HashSet<i32>,
+    /// What Redis said of it, and in which version.
+    known: RefCell<(u64, Arc<[usize]>)>,
+    /// A lane that was found to flow: asked first, since a walk over all is too long for each record.
+    flows: Cell<usize>,
+}
+
+struct Last {
+    seen: Instant,
+    noted: Instant,
 }
 
 impl Traffic {
+    /// With what all members know.
+    pub fn new(known: Arc<Known>) -> Self {
+        Self { known, ..Self::default() }
+    }
+
     /// A record of this topic came for this lane.
     pub fn seen(&mut self, topic: &Arc<str>, partition: i32, lane: usize) {
         self.seen_at(Instant::now(), topic, partition, lane);
     }
 
-    fn seen_at(&mut self, now: Instant, topic: &Arc<str>, partition: i32, lane: usize) {
+    /// The same, at a time that the caller has looked up already.
+    pub fn seen_at(&mut self, now: Instant, topic: &Arc<str>, partition: i32, lane: usize) {
         if !self.topics.contains_key(topic) {
-            let new = Arrivals { last: HashMap::new(), newest: now, partitions: HashSet::new() };
-            self.topics.insert(topic.clone(), new);
+            let known = (self.known.version(), self.known.lanes(topic)).into();
+            let (last, partitions, flows) = (HashMap::new(), HashSet::new(), Cell::new(lane));
+            self.topics.insert(topic.clone(), Arrivals { last, newest: now, partitions, known, flows });
+            self.known.want(topic);
         }
         if let Some(arrivals) = self.topics.get_mut(topic) {
-            arrivals.last.insert(lane, now);
+            let last = arrivals.last.entry(lane).or_insert_with(|| {
+                self.known.note(topic, lane);
+                Last { seen: now, noted: now }
+            });
+            last.seen = now;
+            if now.saturating_duration_since(last.noted) >= NOTED_FOR {
+                last.noted = now;
+                self.known.note(topic, lane);
+            }
             arrivals.newest = now;
             arrivals.partitions.insert(partition);
         }
@@ -50,6 +83,7 @@ impl Traffic {
         let gone = arrivals.partitions.is_empty();
         if gone {
             self.topics.remove(topic);
+            self.known.forget(topic);
         }
         gone
     }
@@ -59,81 +93,60 @@ impl Traffic {
         self.topics.keys()
     }
 
-    /// Whether another lane received from this topic lately and is below its own cap.
-    pub fn others_flow(&self, topic: &str, lane: usize, visit: Visit, lanes: &Lanes) -> bool {
-        self.others_below(topic, lane, visit, (1, 1), lanes)
+    /// Whether another lane received from this topic lately, is below its own cap and can send. `held`: Redis is away.
+    pub fn others_flow(&self, topic: &str, lane: usize, visit: Visit, held: bool, lanes: &Lanes) -> bool {
+        self.others_below(topic, lane, visit, held, (1, 1), lanes)
     }
 
-    /// Whether another lane received from this topic lately and is below this part of its own cap.
-    pub fn others_below(&self, topic: &str, lane: usize, visit: Visit, part: (usize, usize), lanes: &Lanes) -> bool {
+    /// The same, below this part of its own cap.
+    pub fn others_below(
+        &self,
+        topic: &str,
+        lane: usize,
+        visit: Visit,
+        held: bool,
+        part: (usize, usize),
+        lanes: &Lanes,
+    ) -> bool {
+        let flows =
+            |other: &LaneHandle| other.index != lane && other.can_send(held) && !other.is_above(visit, part.0, part.1);
         self.topics.get(topic).is_some_and(|arrivals| {
-            arrivals.last.iter().any(|(other, at)| {
-                *other != lane && arrivals.newest.saturating_duration_since(*at) < LATELY && {
-                    let other = lanes.get(*other);
-                    other.is_open() && !other.is_above(visit, part.0, part.1)
-                }
-            })
+            let first = arrivals.flows.get();
+            let received = arrivals.last.get(&first).is_some_and(|last| arrivals.is_lately(last));
+            (received && flows(lanes.get(first)))
+                || arrivals.lately(&self.known, topic, |other| {
+                    let found = flows(lanes.get(other));
+                    if found {
+                        arrivals.flows.set(other);
+                    }
+                    found
+                })
         })
+    }
+
+    /// Whether this holds of any lane that received from any topic lately.
+    pub fn any(&self, holds: impl Fn(usize) -> bool) -> bool {
+        self.topics.iter().any(|(topic, arrivals)| arrivals.lately(&self.known, topic, &holds))
+    }
+}
+
+impl Arrivals {
+    fn is_lately(&self, last: &Last) -> bool {
+        self.newest.saturating_duration_since(last.seen) < LATELY
+    }
+
+    /// Whether this holds of any lane that received lately, here or at another member.
+    fn lately(&self, shared: &Known, topic: &str, holds: impl Fn(usize) -> bool) -> bool {
+        if self.last.iter().any(|(lane, last)| self.is_lately(last) && holds(*lane)) {
+            return true;
+        }
+        let version = shared.version();
+        if self.known.borrow().0 != version {
+            self.known.replace((version, shared.lanes(topic)));
+        }
+        self.known.borrow().1.iter().any(|lane| holds(*lane))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pipeline::config::{Account, Intake};
-    use crate::pipeline::handle::LaneHandle;
-
-    fn lanes() -> Lanes {
-        let bounds = Intake { max_in_flight: 4, max_in_flight_bytes: 4096, drain_timeout: Duration::ZERO };
-        let lane = |index, name: &str| {
-            let inbox = tokio::sync::mpsc::unbounded_channel().0;
-            Arc::new(LaneHandle::new(index, Arc::new(Account::stub(name)), inbox, &bounds))
-        };
-        Lanes::new(vec![lane(0, "a"), lane(1, "b")], Vec::new())
-    }
-
-    #[test]
-    fn a_topic_whose_last_partition_has_left_is_forgotten() {
-        let (mut traffic, lanes) = (Traffic::default(), lanes());
-        let (one, two): (Arc<str>, Arc<str>) = ("one".into(), "two".into());
-        traffic.seen(&one, 0, 0);
-        traffic.seen(&one, 1, 1);
-        traffic.seen(&two, 0, 0);
-        assert!(!traffic.left("one", 0), "partition 1 is still here");
-        assert!(traffic.others_flow("one", 0, Visit::Input, &lanes));
-        assert!(traffic.left("one", 1));
-        assert_eq!(traffic.topics().collect::<Vec<_>>(), [&two]);
-        assert!(!traffic.others_flow("one", 0, Visit::Input, &lanes));
-        assert!(traffic.left("never seen", 0));
-        traffic.seen(&one, 1, 0);
-        assert!(!traffic.others_flow("one", 0, Visit::Input, &lanes), "what came before it left counts no more");
-    }
-
-    #[test]
-    fn while_a_topic_is_held_back_nobody_is_forgotten() {
-        let (mut traffic, lanes) = (Traffic::default(), lanes());
-        let topic: Arc<str> = "t".into();
-        let long_ago = Instant::now().checked_sub(2 * LATELY).unwrap();
-        traffic.seen_at(long_ago, &topic, 0, 1);
-        traffic.seen_at(long_ago + LATELY / 2, &topic, 0, 0);
-        assert!(traffic.others_flow("t", 0, Visit::Input, &lanes), "nothing came since for anybody");
-        traffic.seen(&topic, 0, 0);
-        assert!(
-            !traffic.others_flow("t", 0, Visit::Input, &lanes),
-            "the topic is read, and nothing comes for the other"
-        );
-    }
-
-    #[test]
-    fn only_another_lane_that_is_open_and_has_room_flows() {
-        let (mut traffic, lanes) = (Traffic::default(), lanes());
-        let topic: Arc<str> = "t".into();
-        traffic.seen(&topic, 0, 0);
-        assert!(!traffic.others_flow("t", 0, Visit::Input, &lanes), "itself");
-        traffic.seen(&topic, 0, 1);
-        assert!(traffic.others_flow("t", 0, Visit::Input, &lanes));
-        assert!(!traffic.others_flow("u", 0, Visit::Input, &lanes), "another topic");
-        lanes.get(1).halt("why");
-        assert!(!traffic.others_flow("t", 0, Visit::Input, &lanes), "closed");
-    }
-}
+mod tests;

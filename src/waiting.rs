@@ -19,7 +19,7 @@ use crate::pipeline::handle::Lanes;
 use crate::pipeline::shared::now_ms;
 use crate::redis::health::Health;
 use crate::tally::Tally;
-use crate::traffic::Traffic;
+use crate::traffic::{Known, Traffic};
 
 use parked::{Alarm, is_overdue};
 
@@ -110,6 +110,7 @@ impl Waiting {
         health: Arc<Health>,
         (retry_prefix, parked_prefix): (String, String),
         held: Receiver<Box<Delivery>>,
+        known: Arc<Known>,
     ) -> Self {
         Self {
             gate,
@@ -120,7 +121,7 @@ impl Waiting {
             retry_prefix: format!("{retry_prefix}."),
             held,
             rooms: HashMap::new(),
-            traffic: Traffic::default(),
+            traffic: Traffic::new(known),
             alarm: Alarm::default(),
             open: Fill::default(),
         }
@@ -196,9 +197,10 @@ impl Waiting {
                         }
                         // A closed lane parks it; a full one parks it beside others that flow.
                         _ => {
-                            !lane.is_open()
-                                || !lane.is_full(visit)
-                                || (!held && self.traffic.others_flow(topic, lane.index, visit, &self.lanes))
+                            (lane.is_open() && !lane.is_full(visit))
+                                || (lane.can_park(visit)
+                                    && (!lane.is_open()
+                                        || self.traffic.others_flow(topic, lane.index, visit, held, &self.lanes)))
                         }
                     };
                 if !go {
@@ -242,7 +244,9 @@ impl Handler for Waiting {
         self.tally.received(&delivery);
         self.open.add(1, delivery.record.size());
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
-        self.traffic.seen(&delivery.record.topic, delivery.record.partition, ready.index);
+        if visit == Visit::Tier {
+            self.traffic.seen(&delivery.record.topic, delivery.record.partition, ready.index);
+        }
         let wait_ms = if visit == Visit::Tier { self.wait_ms(&delivery, now_ms) } else { 0 };
         let open = delivery.ticket.open();
         open.set_stage(if visit == Visit::Tier { Stage::Waiting } else { Stage::Held });

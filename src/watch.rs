@@ -20,6 +20,7 @@ use crate::redis::facts::Facts;
 use crate::redis::health::Health;
 use crate::replica::{replica_snapshot, unfinished};
 use crate::start::Told;
+use crate::traffic::Known;
 
 /// Between two snapshots.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
@@ -62,6 +63,8 @@ pub struct Watch {
     pub parked_prefix: String,
     /// Partitions parked for want of an offset.
     pub unplaced: Unplaced,
+    /// Who received from which topic lately.
+    pub known: Arc<Known>,
 }
 
 #[derive(Default)]
@@ -154,6 +157,7 @@ impl Watch {
         }
         self.keep_unplaced(c).await?;
         self.obey_orders(c).await?;
+        self.known.exchange(c, &self.keys, &self.lanes).await?;
         if memory.snapshot_at.is_none_or(|at| at.elapsed() >= SNAPSHOT_EVERY) {
             snapshot::write_snapshot(c, &self.keys, &self.snapshot()).await?;
             let replicas = snapshot::read_snapshots(c, &self.keys).await?.len();
@@ -345,6 +349,7 @@ mod tests {
                 replicas: Arc::default(),
                 parked_prefix: "postback.parked".into(),
                 unplaced: Unplaced::default(),
+                known: Arc::default(),
             };
             let told = Box::new(told);
             Self { watch, memory: Memory::default(), lane, to_halts, connection, told, _store: store }

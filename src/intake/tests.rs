@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::error::Outcome;
 use crate::metrics::Setup;
-use crate::pipeline::config::Account;
+use crate::pipeline::config::{Account, WhenUnavailable};
 use crate::pipeline::handle::{LaneHandle, ToLane};
 
 /// What a lane takes at least.
@@ -20,15 +20,24 @@ struct World {
     health: Arc<Health>,
     /// What was handed over to lane `a`.
     queued: Vec<Delivery>,
+    /// What was to be parked.
+    parked: Vec<Delivery>,
+    /// Lanes that were told to park what they queue.
+    emptied: Vec<usize>,
     offset: i64,
 }
 
 impl World {
     /// Two accounts, `a` and `b`, with room for 64 live records each.
     fn new(max_in_flight: usize, max_in_flight_bytes: usize) -> Self {
+        Self::with(max_in_flight, max_in_flight_bytes, |_| {})
+    }
+
+    fn with(max_in_flight: usize, max_in_flight_bytes: usize, edit: impl Fn(&mut [Account; 2])) -> Self {
         let bounds = Config { max_in_flight, max_in_flight_bytes, drain_timeout: Duration::ZERO };
         let mut accounts = ["a", "b"].map(Account::stub);
         accounts.iter_mut().for_each(|a| a.limits.rps = 1.0);
+        edit(&mut accounts);
         let accounts: Vec<_> = accounts.into_iter().map(Arc::new).collect();
         let (mut lanes, mut inboxes) = (Vec::new(), Vec::new());
         for (index, account) in accounts.iter().enumerate() {
@@ -43,8 +52,9 @@ impl World {
         let health = Arc::new(Health::default());
         health.answered();
         let gate = Gate::new(accounts, metrics.clone());
-        let intake = Intake::new(gate, lanes.clone(), metrics, health.clone(), bounds);
-        Self { intake, lanes, inboxes, desk, health, queued: Vec::new(), offset: 0 }
+        let intake = Intake::new(gate, lanes.clone(), metrics, health.clone(), bounds, Arc::default());
+        let (queued, parked, emptied) = (Vec::new(), Vec::new(), Vec::new());
+        Self { intake, lanes, inboxes, desk, health, queued, parked, emptied, offset: 0 }
     }
 
     fn receive(&mut self, topic: &str, account: &str) -> Arc<Open> {
@@ -85,7 +95,14 @@ impl World {
                     }
                     Some(count)
                 }
-                ToLane::Park(_) => None,
+                ToLane::Park(delivery) => {
+                    self.parked.push(*delivery);
+                    None
+                }
+                ToLane::ParkQueue => {
+                    self.emptied.push(lane);
+                    continue;
+                }
             });
         }
         told
@@ -109,6 +126,12 @@ impl World {
         if let Some(stopped) = &mut self.intake.stopped {
             *stopped = Instant::now().checked_sub(ago).unwrap();
         }
+        self.flow()
+    }
+
+    /// Asked a moment later, when full lanes are looked at again.
+    fn flow(&mut self) -> Flow {
+        self.intake.next_look = Instant::now();
         self.intake.gate()
     }
 }
@@ -133,7 +156,7 @@ fn at_the_cap_beside_a_lane_that_flows_arrivals_park() {
     world.fill("t");
     world.receive("t", "a");
     assert_eq!(world.told(0), [None]);
-    assert_eq!(world.intake.gate(), Flow::Poll);
+    assert_eq!(world.flow(), Flow::Poll);
     assert!(!world.intake.pause_wanted("t", 0));
     assert_eq!(world.lanes.get(0).live.records(), CAP, "what parks takes no place in the queue");
 }
@@ -145,7 +168,7 @@ fn at_the_cap_alone_arrivals_hold_their_topic_until_there_is_room() {
     world.receive("t", "a");
     assert_eq!(world.told(0), [Some(1)], "never rewritten through Kafka");
     assert!(world.intake.pause_wanted("t", 0) && !world.intake.pause_wanted("u", 0));
-    assert_eq!(world.intake.gate(), Flow::Skip, "the only topic: not polled for a moment, before it is paused");
+    assert_eq!(world.flow(), Flow::Skip, "the only topic: not polled for a moment, before it is paused");
     assert!(world.intake.tick(Instant::now()).is_some());
     // At 7/8, while nothing was paused.
     world.leave(CAP * 7 / 8);
@@ -163,12 +186,12 @@ fn a_topic_that_is_held_beside_others_pauses_alone_down_to_a_quarter() {
     world.receive("t", "a");
     assert_eq!(world.told(0), [Some(1)]);
     assert!(world.intake.pause_wanted("t", 0));
-    assert_eq!(world.intake.gate(), Flow::Poll, "the other topic flows");
+    assert_eq!(world.flow(), Flow::Poll, "the other topic flows");
     world.leave(CAP / 4);
-    world.intake.gate();
+    world.flow();
     assert!(world.intake.pause_wanted("t", 0), "a pause drops what was prefetched: it is not ended soon");
     world.leave(CAP / 4 - 1);
-    world.intake.gate();
+    world.flow();
     assert!(!world.intake.pause_wanted("t", 0));
 
     // Its partition leaves, and with it the topic.
@@ -188,20 +211,92 @@ fn while_redis_is_away_nothing_is_parked_for_being_full_and_a_closed_lane_parks_
     world.health.failed("away");
     world.receive("t", "a");
     assert_eq!(world.told(0), [Some(1)], "every lane would fill, and all of it go through Kafka");
-    assert_eq!(world.intake.gate(), Flow::Skip);
+    assert_eq!(world.flow(), Flow::Skip);
     // Closed, its task parks whatever comes: its topic is not held.
     world.lanes.get(0).halt("why");
-    assert_eq!(world.intake.gate(), Flow::Poll);
+    assert_eq!(world.flow(), Flow::Poll);
     world.receive("t", "a");
     assert_eq!(world.told(0), [Some(1)]);
     assert!(!world.intake.pause_wanted("t", 0));
 }
 
 #[test]
+fn while_redis_is_away_a_holding_account_makes_way_for_one_that_delivers() {
+    let mut world = World::with(1000, 1 << 20, |[_, b]| b.when_unavailable = WhenUnavailable::Deliver);
+    world.receive("t", "b");
+    world.fill("t");
+    world.health.failed("away");
+    world.receive("t", "a");
+    assert_eq!(world.told(0), [None], "it parks");
+    assert_eq!(world.flow(), Flow::Poll);
+    assert!(!world.intake.pause_wanted("t", 0));
+    // It delivers for itself alone: full, it holds its topic.
+    (1..CAP).for_each(|_| _ = world.receive("t", "b"));
+    world.receive("t", "b");
+    assert_eq!(world.told(1).iter().flatten().sum::<usize>(), CAP + 1);
+    assert_eq!(world.flow(), Flow::Skip);
+}
+
+#[test]
+fn a_lane_whose_parking_topic_takes_nothing_holds_its_own_topic_and_no_other() {
+    let mut world = World::new(1000, 1 << 24);
+    world.receive("t", "b");
+    world.receive("u", "b");
+    world.lanes.get(0).halt("why");
+    // Its task would set aside what comes; 250 are a quarter of the bounds.
+    for n in 0..250 {
+        assert!(!world.intake.pause_wanted("t", 0), "{n}");
+        world.receive("t", "a");
+    }
+    world.told(0);
+    for delivery in std::mem::take(&mut world.queued) {
+        world.lanes.get(0).set_aside(Visit::Input, delivery.record.size());
+        world.lanes.get(0).dequeued(&delivery);
+        world.parked.push(delivery);
+    }
+    world.receive("t", "a");
+    assert!(world.intake.pause_wanted("t", 0) && !world.intake.pause_wanted("u", 0));
+    assert_eq!(world.flow(), Flow::Poll, "the other topic flows");
+    world.receive("u", "b");
+    assert_eq!(world.told(1), [Some(2), Some(1)]);
+    // Its copies are acknowledged.
+    for delivery in world.parked.drain(..200) {
+        world.lanes.get(0).left_aside(Visit::Input, delivery.record.size());
+    }
+    world.flow();
+    assert!(!world.intake.pause_wanted("t", 0));
+}
+
+#[test]
+fn at_three_quarters_of_the_bounds_one_that_hangs_parks_what_it_queues_and_one_that_flows_does_not_wait() {
+    let mut world = World::new(80, 1 << 20);
+    let done = world.receive("t", "b");
+    (0..59).for_each(|_| _ = world.receive("t", "a"));
+    let Some(long_ago) = Instant::now().checked_sub(pressure::STUCK + Duration::from_secs(1)) else { return };
+    world.intake.pressure = Pressure::new(2, long_ago);
+    world.intake.completed(&done, End::Finished(Outcome::Delivered));
+    let done = world.receive("t", "b");
+    assert_eq!(world.flow(), Flow::Poll);
+    world.told(0);
+    assert_eq!(world.emptied, [0]);
+    // What comes for it goes after the rest, and what comes for the other does not.
+    world.receive("t", "a");
+    world.receive("t", "b");
+    assert_eq!((world.told(0), world.told(1)), (vec![None], vec![Some(2), Some(1)]));
+    // At the bound all the same, a pause lasts no longer than it must.
+    while world.flow() == Flow::Poll {
+        world.receive("t", "b");
+    }
+    world.intake.completed(&done, End::Finished(Outcome::Delivered));
+    (0..10).for_each(|_| world.intake.completed(&done, End::Parked));
+    assert_eq!(world.gate(PAUSED_AFTER), Flow::Poll, "69 of 80, where it waits for half of it otherwise");
+}
+
+#[test]
 fn unfinished_records_and_bytes_are_bounded_and_resume_at_seven_eighths() {
     let mut world = World::new(16, 1 << 20);
     let mut opens = Vec::new();
-    while world.intake.gate() == Flow::Poll {
+    while world.flow() == Flow::Poll {
         opens.push(world.receive("t", "a"));
     }
     assert_eq!(opens.len(), 16);
@@ -215,7 +310,7 @@ fn unfinished_records_and_bytes_are_bounded_and_resume_at_seven_eighths() {
 
     let mut world = World::new(1000, 64_000);
     let mut opens = Vec::new();
-    while world.intake.gate() == Flow::Poll {
+    while world.flow() == Flow::Poll {
         opens.push(world.receive_value("t", "x".repeat(8_000)));
     }
     assert_eq!(opens.len(), 8, "with its bookkeeping each is a little over 8,000 bytes");

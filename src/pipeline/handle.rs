@@ -1,5 +1,7 @@
 //! A lane as other threads see it: its inbox, how full it is, whether it is open.
 
+mod fill;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +11,12 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+pub use self::fill::Fill;
 use crate::control::{Lane as Switches, Switch};
 use crate::metrics::LaneState;
-use crate::pipeline::config::{Account, Intake};
-use crate::pipeline::delivery::{Delivery, Visit};
+use crate::pipeline::config::{Account, Intake, WhenUnavailable};
+use crate::pipeline::delivery::Delivery;
+use crate::pipeline::lane::PARKS;
 use crate::pipeline::settle::LONGEST_WAIT_IN_LANE;
 use crate::pipeline::shared::now_ms;
 
@@ -22,36 +26,13 @@ pub enum ToLane {
     Deliver(Vec<Box<Delivery>>),
     /// Straight to its parking topic: it is full beside others that flow.
     Park(Box<Delivery>),
+    /// What waits in its queue of live records goes to its parking topic.
+    ParkQueue,
 }
 
-/// One of a lane's two queues, counted.
-#[derive(Default)]
-pub struct Fill {
-    records: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl Fill {
-    fn add(&self, bytes: usize) {
-        self.records.fetch_add(1, SeqCst);
-        self.bytes.fetch_add(bytes, SeqCst);
-    }
-
-    fn sub(&self, bytes: usize) {
-        self.records.fetch_sub(1, SeqCst);
-        self.bytes.fetch_sub(bytes, SeqCst);
-    }
-
-    /// Records counted.
-    pub fn records(&self) -> usize {
-        self.records.load(SeqCst)
-    }
-
-    /// Their bytes.
-    pub fn bytes(&self) -> usize {
-        self.bytes.load(SeqCst)
-    }
-}
+/// As many records as a lane may have set aside for parking at most, whatever it may queue: the waiting consumer shares
+/// one bound for all that leaves.
+const MOST_ASIDE: usize = 1_000;
 
 /// Seen from every thread.
 pub struct LaneHandle {
@@ -67,9 +48,17 @@ pub struct LaneHandle {
     pub in_flight: AtomicUsize,
     /// Those of them from tiers and parking.
     pub walking: Fill,
+    /// Records from inputs that are set aside for parking, until their copies are acknowledged.
+    pub aside: Fill,
+    /// The same of records from tiers and parking.
+    pub aside_released: Fill,
+    /// Told to park its queue, and not there yet.
+    emptying: AtomicBool,
     inbox: UnboundedSender<ToLane>,
     cap: usize,
     cap_bytes: usize,
+    aside_cap: usize,
+    aside_cap_bytes: usize,
     closed: AtomicBool,
     /// Halted here and not yet known to be in Redis: what is read there does not open the lane.
     unsaved_halt: AtomicBool,
@@ -85,15 +74,23 @@ impl LaneHandle {
     /// `inbox` leads to the lane's task.
     pub fn new(index: usize, account: Arc<Account>, inbox: UnboundedSender<ToLane>, intake: &Intake) -> Self {
         let ten_seconds = (account.limits.rps * 10.0) as usize;
+        let quarter = intake.max_in_flight / 4;
+        let cap = ten_seconds.min(quarter).max(64);
         Self {
             index,
-            cap: ten_seconds.min(intake.max_in_flight / 4).max(64),
+            cap,
             cap_bytes: intake.max_in_flight_bytes / 4,
+            // Where parking works, what may leave at once is gone in a moment: less would only hold up the intake.
+            aside_cap: cap.max(PARKS.min(quarter)).min(MOST_ASIDE),
+            aside_cap_bytes: (intake.max_in_flight_bytes / 16).max(1),
             account,
             live: Fill::default(),
             released: Fill::default(),
             in_flight: AtomicUsize::new(0),
             walking: Fill::default(),
+            aside: Fill::default(),
+            aside_released: Fill::default(),
+            emptying: AtomicBool::new(false),
             inbox,
             closed: AtomicBool::new(false),
             unsaved_halt: AtomicBool::new(false),
@@ -105,54 +102,9 @@ impl LaneHandle {
         }
     }
 
-    fn fill(&self, visit: Visit) -> &Fill {
-        if visit == Visit::Input { &self.live } else { &self.released }
-    }
-
-    /// Counts a record into the queue of its kind, before it is delivered.
-    pub fn enqueued(&self, delivery: &Delivery) {
-        self.fill(delivery.visit).add(delivery.record.size());
-    }
-
-    /// Hands over what was enqueued; one message, and one wake of its thread, for all.
-    pub fn deliver(&self, deliveries: Vec<Box<Delivery>>) {
-        // The task lives as long as the process.
-        let _ = self.inbox.send(ToLane::Deliver(deliveries));
-    }
-
-    /// Sends a record to parking.
-    pub fn park(&self, delivery: Box<Delivery>) {
-        let _ = self.inbox.send(ToLane::Park(delivery));
-    }
-
-    /// A record left the queue.
-    pub fn dequeued(&self, delivery: &Delivery) {
-        self.fill(delivery.visit).sub(delivery.record.size());
-    }
-
-    /// A record got a permit.
-    pub fn walks(&self, visit: Visit, bytes: usize) {
-        if visit != Visit::Input {
-            self.walking.add(bytes);
-        }
-    }
-
-    /// Its walk is settled.
-    pub fn walked(&self, visit: Visit, bytes: usize) {
-        if visit != Visit::Input {
-            self.walking.sub(bytes);
-        }
-    }
-
-    /// Whether the queue of this kind has no room.
-    pub fn is_full(&self, visit: Visit) -> bool {
-        self.is_above(visit, 1, 1)
-    }
-
-    /// Whether the queue of this kind holds at least `part` of `whole` of its cap.
-    pub fn is_above(&self, visit: Visit, part: usize, whole: usize) -> bool {
-        let fill = self.fill(visit);
-        fill.records() >= self.cap * part / whole || fill.bytes() >= self.cap_bytes * part / whole
+    /// Whether it can send: open, and not kept from it by a Redis that is away.
+    pub fn can_send(&self, held: bool) -> bool {
+        self.is_open() && (!held || self.account.when_unavailable == WhenUnavailable::Deliver)
     }
 
     /// Whether it takes work: neither paused nor halted, nor pushed back for over 5 s.
@@ -291,6 +243,7 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::delivery::Visit;
 
     fn lane(rps: f64, max_in_flight: usize) -> LaneHandle {
         let mut account = Account::stub("acme");
@@ -327,6 +280,38 @@ mod tests {
         assert!(!lane.is_full(Visit::Parked));
         lane.released.add(1);
         assert!(lane.is_full(Visit::Parked) && lane.is_full(Visit::Tier) && !lane.is_full(Visit::Input));
+    }
+
+    #[test]
+    fn what_is_set_aside_for_parking_counts_against_the_cap_until_it_has_left() {
+        let lane = lane(20.0, 10_000);
+        (0..150).for_each(|_| lane.live.add(0));
+        (0..50).for_each(|_| lane.set_aside(Visit::Input, 0));
+        assert!(lane.is_full(Visit::Input) && !lane.is_full(Visit::Tier));
+        assert!(lane.can_park(Visit::Input), "the queue of an open lane takes no place of it");
+        lane.left_aside(Visit::Input, 0);
+        assert!(!lane.is_full(Visit::Input));
+
+        // What its topic does not take stays, and it can be given no more than it may have on its way.
+        (0..256).for_each(|_| lane.set_aside(Visit::Tier, 0));
+        assert!(!lane.can_park(Visit::Tier) && lane.can_park(Visit::Input));
+        assert!(lane.is_full(Visit::Tier) && lane.is_full(Visit::Parked));
+        lane.left_aside(Visit::Tier, 0);
+        assert!(lane.can_park(Visit::Tier));
+        lane.set_aside(Visit::Tier, 250);
+        assert!(!lane.can_park(Visit::Tier), "a sixteenth of all bytes");
+    }
+
+    #[test]
+    fn what_a_closed_lane_queues_is_on_its_way_to_parking() {
+        let lane = lane(20.0, 10_000);
+        (0..200).for_each(|_| lane.live.add(0));
+        (0..56).for_each(|_| lane.set_aside(Visit::Input, 0));
+        assert!(lane.can_park(Visit::Input));
+        lane.halt("why");
+        assert!(!lane.can_park(Visit::Input) && lane.is_aside_above(Visit::Input, 7, 8));
+        (0..200).for_each(|_| lane.live.sub(0));
+        assert!(!lane.is_aside_above(Visit::Input, 1, 4));
     }
 
     #[test]

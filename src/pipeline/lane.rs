@@ -3,9 +3,9 @@
 //! Nothing is shared with other accounts but the thread: an account that hangs fills its own queues and permits alone.
 
 mod answers;
+mod aside;
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::error::{Answer, Class, DeliveryError};
-use crate::kafka::consumer::{End, Stage};
+use crate::kafka::consumer::Stage;
 use crate::kafka::envelope::LastAttempt;
 use crate::metrics::{AccountMetrics, Metrics};
 use crate::pipeline::claim::Key;
@@ -32,10 +32,9 @@ use crate::pipeline::process::{Progress, process};
 use crate::pipeline::queues::Queues;
 use crate::pipeline::settle::settle;
 use crate::pipeline::shared::{Halted, Shared, now_ms};
+use aside::Aside;
+pub(super) use aside::PARKS;
 
-/// Records that go to parking at once: what a closing lane empties would hold up its thread, and take memory, all
-/// together.
-const PARKS: usize = 256;
 /// One account on its runtime thread.
 pub struct Lane {
     /// As other threads see it.
@@ -140,27 +139,23 @@ impl Lane {
         let mut queues = Queues::default();
         let mut walks = FuturesUnordered::new();
         let mut settles = FuturesUnordered::new();
-        // Apart from the settles, so that a flood of parking takes no permit.
-        let mut parks = FuturesUnordered::new();
-        let mut aside = VecDeque::new();
+        let mut aside = Aside::default();
         let mut mail = Vec::new();
         let mut seen = self.handle.changes();
         let mut changed = pin!(self.handle.changed());
         loop {
             // Before the count is read, so that no change falls in between.
             changed.as_mut().enable();
-            if seen != self.handle.changes() || !self.handle.is_open() {
-                seen = self.handle.changes();
+            let touched = std::mem::replace(&mut seen, self.handle.changes()) != seen;
+            if touched {
+                aside.give_back(&self);
+            }
+            if touched || !self.handle.is_open() {
                 for delivery in queues.take_out(|d| self.interruption(d)) {
-                    self.handle.dequeued(&delivery);
-                    aside.push_back(delivery);
+                    aside.take(&self, delivery);
                 }
             }
-            while parks.len() < PARKS
-                && let Some(delivery) = aside.pop_front()
-            {
-                parks.push(self.clone().put_aside(delivery));
-            }
+            aside.go_on(&self);
             while walks.len() < concurrency
                 && walks.len() + settles.len() < 2 * concurrency
                 && let Some((delivery, key)) = queues.next()
@@ -189,7 +184,7 @@ impl Lane {
                     queues.ended(key, back);
                     self.handle.walked(visit, bytes);
                 }
-                Some(()) = parks.next(), if !parks.is_empty() => {}
+                Some((visit, bytes)) = aside.next(), if !aside.is_idle() => self.handle.left_aside(visit, bytes),
                 taken = inbox.recv_many(&mut mail, 256) => {
                     if taken == 0 {
                         return;
@@ -199,29 +194,25 @@ impl Lane {
                             ToLane::Deliver(deliveries) => {
                                 for delivery in deliveries {
                                     if self.interruption(&delivery).is_some() {
-                                        self.handle.dequeued(&delivery);
-                                        aside.push_back(delivery);
+                                        aside.take(&self, delivery);
                                     } else {
                                         delivery.ticket.open().set_stage(Stage::Queued);
                                         queues.push(delivery);
                                     }
                                 }
                             }
-                            ToLane::Park(delivery) => aside.push_back(delivery),
+                            ToLane::Park(delivery) => aside.push(&self, delivery),
+                            ToLane::ParkQueue => {
+                                for delivery in queues.take_live() {
+                                    aside.take(&self, delivery);
+                                }
+                                self.handle.emptied();
+                            }
                         }
                     }
                 }
                 () = &mut changed => changed.set(self.handle.changed()),
             }
-        }
-    }
-
-    /// A queued record holds no claim: it parks, or is dropped where its partition leaves.
-    async fn put_aside(self: Rc<Self>, delivery: Box<Delivery>) {
-        if delivery.ticket.assignment().is_leaving() {
-            delivery.ticket.complete(End::Returned);
-        } else {
-            self.desk.park(delivery, None).await;
         }
     }
 

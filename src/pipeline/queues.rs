@@ -75,6 +75,16 @@ impl Queues {
         }
     }
 
+    /// All live records.
+    #[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
+    pub(super) fn take_live(&mut self) -> Vec<Box<Delivery>> {
+        let mut out: Vec<_> = self.live.drain(..).collect();
+        for copies in self.behind.values_mut() {
+            out.extend(copies.extract_if(.., |delivery| delivery.visit == Visit::Input));
+        }
+        out
+    }
+
     #[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
     pub(super) fn take_out(&mut self, why: impl Fn(&Delivery) -> Option<DeliveryError>) -> Vec<Box<Delivery>> {
         let mut out = Vec::new();

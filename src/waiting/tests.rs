@@ -42,6 +42,7 @@ impl World {
             health,
             ("postback.retry".into(), "postback.parked".into()),
             std::sync::mpsc::channel().1,
+            Arc::default(),
         );
         Self { waiting, lane, inbox, desk, offset: 0 }
     }
@@ -307,4 +308,22 @@ fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_
     assert!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, (start, now)).is_empty());
     let later = (start + Duration::from_secs(3600), now + HOUR);
     assert_eq!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, later).len(), 1);
+}
+
+#[test]
+fn where_the_parking_topic_takes_nothing_a_closed_lane_leaves_its_retries_in_their_room() {
+    let mut world = World::new();
+    world.lane.halt("why");
+    let due = now_ms() - 1;
+    for _ in 0..400 {
+        world.receive(TIER, 0, Some(due), 1);
+    }
+    world.waiting.flush();
+    // Its task sets aside what comes: 256, and nothing of it leaves.
+    let inbox = world.delivered().len();
+    assert_eq!((inbox, world.room(TIER, 0).waiting.len()), (256, 144));
+    assert_eq!(world.waiting.gate(), Flow::Poll, "others' retries are read on");
+    (0..inbox).for_each(|_| world.lane.released.sub(0));
+    world.waiting.flush();
+    assert_eq!(world.delivered().len(), 144);
 }

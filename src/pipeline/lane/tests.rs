@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::answers::PERMANENT_RUN;
 use super::*;
 use crate::error::{Fault, Outcome};
+use crate::kafka::consumer::End;
 use crate::pipeline::claim::Value;
 use crate::pipeline::delivery::Visit;
 use crate::pipeline::stub::bench::{Alone, Bench, DEAD, Ended, PARKED, RECEIPTS, TIER_5S, eventually, run};
@@ -273,4 +274,55 @@ async fn a_push_back_without_a_time_doubles_to_a_minute_and_a_volley_counts_once
     }
     lane.limiter.forget_push_back();
     assert_eq!(lane.push_back(None).await, 2 * second, "a volley doubles nothing");
+}
+
+#[test]
+fn a_queue_that_is_to_be_parked_parks_whole_and_nothing_else_does() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
+        let mut hangs = bench.send(Visit::Input, "hang-1");
+        bench.start();
+        eventually("one is sent", async || bench.sent().len() == 1).await;
+        let mut live = ["ok-1", "ok-2"].map(|id| bench.send(Visit::Input, id));
+        let mut tier = bench.send(Visit::Tier, "ok-tier");
+        bench.handle.park_queue();
+        assert!(bench.handle.is_emptying());
+        let mut later = bench.send(Visit::Input, "ok-later");
+        for end in &mut live {
+            assert_eq!(end.wait().await, End::Parked);
+        }
+        eventually("it is told", async || !bench.handle.is_emptying()).await;
+        eventually("their copies are there", async || bench.handle.aside.records() == 0).await;
+        assert_eq!((bench.handle.live.records(), bench.handle.released.records()), (1, 1));
+        assert_eq!((hangs.now(), tier.now(), later.now()), (None, None, None));
+        bench.let_go();
+        all_delivered(&mut [hangs, tier, later]).await;
+        assert_eq!(bench.count(PARKED), 2);
+    });
+}
+
+#[test]
+fn what_is_to_be_parked_counts_until_its_copy_is_acknowledged() {
+    run(async {
+        // No copy is.
+        let edit = |s: &mut crate::pipeline::stub::bench::Setting| {
+            s.account.limits.rps = 20.0;
+            s.no_kafka = true;
+        };
+        let mut bench = Bench::new(edit).await;
+        bench.start();
+        bench.lane.halt("told to");
+        let mut ends: Vec<_> = (0..300).map(|n| bench.send(Visit::Input, &format!("ok-{n}"))).collect();
+        let bytes = bench.delivery(Visit::Input, "ok-000").0.record.size();
+        eventually("all are set aside", async || bench.handle.aside.records() == 300).await;
+        assert_eq!(bench.handle.live.records(), 0);
+        assert!(bench.handle.is_full(Visit::Input) && !bench.handle.can_park(Visit::Input));
+        assert!(bench.handle.aside.bytes() > 290 * (bytes - 2));
+        assert!(ends.iter_mut().all(|e| e.now().is_none()));
+        // Tiers have a count of their own, and what is held in place leaves at once.
+        assert!(bench.handle.can_park(Visit::Tier));
+        let mut parked = bench.send(Visit::Parked, "ok-parked");
+        eventually("it is given back", async || bench.held.try_recv().is_ok()).await;
+        assert_eq!((bench.handle.aside_released.records(), parked.now()), (0, Some(End::Lost)));
+    });
 }

@@ -1,0 +1,139 @@
+//! How full a lane is: what it queues, what it has set aside for parking, and what it may.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use super::{LaneHandle, ToLane};
+use crate::pipeline::delivery::{Delivery, Visit};
+
+/// One of a lane's two queues, counted.
+#[derive(Default)]
+pub struct Fill {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Fill {
+    /// One more, of so many bytes.
+    pub fn add(&self, bytes: usize) {
+        self.records.fetch_add(1, SeqCst);
+        self.bytes.fetch_add(bytes, SeqCst);
+    }
+
+    /// One less.
+    pub fn sub(&self, bytes: usize) {
+        self.records.fetch_sub(1, SeqCst);
+        self.bytes.fetch_sub(bytes, SeqCst);
+    }
+
+    /// Records counted.
+    pub fn records(&self) -> usize {
+        self.records.load(SeqCst)
+    }
+
+    /// Their bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(SeqCst)
+    }
+}
+
+impl LaneHandle {
+    fn fill(&self, visit: Visit) -> &Fill {
+        if visit == Visit::Input { &self.live } else { &self.released }
+    }
+
+    fn aside_of(&self, visit: Visit) -> &Fill {
+        if visit == Visit::Input { &self.aside } else { &self.aside_released }
+    }
+
+    /// Counts a record into the queue of its kind, before it is delivered.
+    pub fn enqueued(&self, delivery: &Delivery) {
+        self.fill(delivery.visit).add(delivery.record.size());
+    }
+
+    /// Hands over what was enqueued; one message, and one wake of its thread, for all.
+    pub fn deliver(&self, deliveries: Vec<Box<Delivery>>) {
+        // The task lives as long as the process.
+        let _ = self.inbox.send(ToLane::Deliver(deliveries));
+    }
+
+    /// Sends a record to parking.
+    pub fn park(&self, delivery: Box<Delivery>) {
+        self.set_aside(delivery.visit, delivery.record.size());
+        let _ = self.inbox.send(ToLane::Park(delivery));
+    }
+
+    /// Sends to parking what waits in the queue of live records.
+    pub fn park_queue(&self) {
+        if !self.emptying.swap(true, SeqCst) {
+            let _ = self.inbox.send(ToLane::ParkQueue);
+        }
+    }
+
+    /// Whether it was told to park its queue and has not done so yet.
+    pub fn is_emptying(&self) -> bool {
+        self.emptying.load(SeqCst)
+    }
+
+    /// Its queue is set aside.
+    pub fn emptied(&self) {
+        self.emptying.store(false, SeqCst);
+    }
+
+    /// A record is to be parked.
+    pub fn set_aside(&self, visit: Visit, bytes: usize) {
+        self.aside_of(visit).add(bytes);
+    }
+
+    /// What was set aside has its copy, or was given back.
+    pub fn left_aside(&self, visit: Visit, bytes: usize) {
+        self.aside_of(visit).sub(bytes);
+    }
+
+    /// A record left the queue.
+    pub fn dequeued(&self, delivery: &Delivery) {
+        self.fill(delivery.visit).sub(delivery.record.size());
+    }
+
+    /// A record got a permit.
+    pub fn walks(&self, visit: Visit, bytes: usize) {
+        if visit != Visit::Input {
+            self.walking.add(bytes);
+        }
+    }
+
+    /// Its walk is settled.
+    pub fn walked(&self, visit: Visit, bytes: usize) {
+        if visit != Visit::Input {
+            self.walking.sub(bytes);
+        }
+    }
+
+    /// Whether the queue of this kind has no room.
+    pub fn is_full(&self, visit: Visit) -> bool {
+        self.is_above(visit, 1, 1)
+    }
+
+    /// Whether the queue of this kind, with what is set aside of it for parking, holds at least `part` of `whole` of its
+    /// cap.
+    pub fn is_above(&self, visit: Visit, part: usize, whole: usize) -> bool {
+        let (queue, aside) = (self.fill(visit), self.aside_of(visit));
+        queue.records() + aside.records() >= self.cap * part / whole
+            || queue.bytes() + aside.bytes() >= self.cap_bytes * part / whole
+    }
+
+    /// Whether it can be given more to park. Not so where its parking topic takes nothing.
+    pub fn can_park(&self, visit: Visit) -> bool {
+        !self.is_aside_above(visit, 1, 1)
+    }
+
+    /// Whether it has at least `part` of `whole` set aside of what it may. All that a closed lane queues is to be parked.
+    pub fn is_aside_above(&self, visit: Visit, part: usize, whole: usize) -> bool {
+        let aside = self.aside_of(visit);
+        let (mut records, mut bytes) = (aside.records(), aside.bytes());
+        if !self.is_open() {
+            records += self.fill(visit).records();
+            bytes += self.fill(visit).bytes();
+        }
+        records >= self.aside_cap * part / whole || bytes >= self.aside_cap_bytes * part / whole
+    }
+}
