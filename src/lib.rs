@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod app;
+mod byte_order_mark;
 pub mod cli;
 pub mod clock;
 pub mod config;

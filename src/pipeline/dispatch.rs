@@ -12,7 +12,8 @@ use url::Url;
 
 use crate::error::{Answer, DeliveryError};
 use crate::pipeline::config::Account;
-use crate::pipeline::http::{Answered, Connections, Connector, Failure, PrivateAddress, addresses};
+use crate::pipeline::http::{Answered, Connections, Connector, Failure, NoBody, PrivateAddress, addresses};
+use crate::senders::status::unreadable;
 use crate::senders::{Context, Credential, Prepared, Receipt, Request};
 
 /// One account's HTTP.
@@ -81,7 +82,8 @@ impl Dispatcher {
             Ok(body) => body,
             // The status alone tells what became of it.
             Err(_) if !(200..300).contains(&status) => Vec::new(),
-            Err(why) => return Err(ambiguous(Some(status), why)),
+            Err(NoBody::Unreadable(why)) => return Err(unreadable(Some(status), why)),
+            Err(NoBody::Cut(why)) => return Err(ambiguous(Some(status), why)),
         };
         let mut verdicts = sender.verdict(1, status, retry_after, &body, now_ms);
         match verdicts.pop() {
@@ -209,6 +211,7 @@ fn refused(failure: &Failure) -> DeliveryError {
             None => DeliveryError::Retry(unsent("no connection")),
         },
         Failure::ConnectTimeout | Failure::Unsent => DeliveryError::Retry(unsent(&failure.to_string())),
+        Failure::Unreadable => unreadable(None, &failure.to_string()),
         Failure::Timeout | Failure::Broken => ambiguous(None, &failure.to_string()),
     }
 }

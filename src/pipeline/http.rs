@@ -4,6 +4,7 @@
 //! beside it, no wake between threads. What this owes the platform is exact: a request that never reached a connection
 //! says so, and one that may have is never sent again here.
 
+mod body;
 mod connect;
 mod lookup;
 
@@ -23,13 +24,16 @@ use hyper::client::conn::http1::{self, SendRequest};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, timeout};
 
+pub use body::NoBody;
 use connect::Stream;
 pub use connect::{Connector, PrivateAddress, addresses};
 #[cfg(test)]
 pub use connect::{reachable, trusting};
 
-/// An answer is read to at most this; more is no answer.
+/// An answer is read to at most this, and unpacked to at most this; more is no answer.
 pub const MAX_BODY: usize = 64 * 1024;
+/// Far more header lines than any platform sends.
+const MAX_HEADERS: usize = 512;
 /// Below the keep-alive of common servers, so that a request seldom meets a connection that is being closed.
 const IDLE: Duration = Duration::from_secs(15);
 
@@ -51,14 +55,17 @@ pub enum Failure {
     /// The connection broke before an answer.
     #[error("the connection broke before an answer")]
     Broken,
+    /// What came is no HTTP answer.
+    #[error("its head is not HTTP")]
+    Unreadable,
 }
 
 /// The head of an answer, and its body as far as it came.
 pub struct Answered {
     /// Status and headers.
     pub head: http::response::Parts,
-    /// The whole body, or why there is none.
-    pub body: Result<Vec<u8>, &'static str>,
+    /// The whole body, unpacked, or why there is none.
+    pub body: Result<Vec<u8>, NoBody>,
 }
 
 struct Connection {
@@ -107,16 +114,18 @@ impl Connections {
                 Ok(response) => {
                     let (head, incoming) = response.into_parts();
                     let read = before(deadline.as_mut(), connection.read(incoming)).await;
-                    let body = read.unwrap_or(Err("the answer did not end in time"));
+                    let body = read.unwrap_or(Err(NoBody::Cut("the answer did not end in time")));
                     if body.is_ok() {
                         self.keep(connection);
                     }
+                    let body = body.and_then(|body| body::unpacked(&head.headers, body));
                     return Ok(Answered { head, body });
                 }
                 // A kept connection that had closed gives the request back: the next one may take it.
                 Err(mut error) => match error.take_message() {
                     Some(back) if kept => request = back,
                     Some(_) => return Err(Failure::Unsent),
+                    None if error.error().is_parse() => return Err(Failure::Unreadable),
                     None => return Err(Failure::Broken),
                 },
             }
@@ -141,9 +150,7 @@ impl Connections {
     async fn connect(&self, to: &Uri) -> Result<Box<Connection>, Failure> {
         let connecting = async {
             let stream = self.connector.connect(to).await.map_err(Failure::Connect)?;
-            // One buffer for head and body: for a kilobyte a copy costs less than a vectored write.
-            let (sender, io) =
-                http1::Builder::new().writev(false).handshake(stream).await.map_err(|e| Failure::Connect(e.into()))?;
+            let (sender, io) = builder().handshake(stream).await.map_err(|e| Failure::Connect(e.into()))?;
             Ok(Box::new(Connection { sender, io: Some(io), idle_since: Instant::now() }))
         };
         timeout(self.connect_timeout, connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
@@ -201,7 +208,7 @@ impl Connection {
         .await
     }
 
-    async fn read(&mut self, mut incoming: Incoming) -> Result<Vec<u8>, &'static str> {
+    async fn read(&mut self, mut incoming: Incoming) -> Result<Vec<u8>, NoBody> {
         let mut body = Vec::new();
         poll_fn(|cx| {
             loop {
@@ -209,11 +216,11 @@ impl Connection {
                 match Pin::new(&mut incoming).poll_frame(&mut noop()) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(None) => return Poll::Ready(Ok(())),
-                    Poll::Ready(Some(Err(_))) => return Poll::Ready(Err("the answer broke off")),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(body::failed(&error))),
                     Poll::Ready(Some(Ok(frame))) => {
                         let data = frame.into_data().unwrap_or_default();
                         if body.len() + data.len() > MAX_BODY {
-                            return Poll::Ready(Err("the answer is longer than 64 KiB"));
+                            return Poll::Ready(Err(body::TOO_LONG));
                         }
                         body.extend_from_slice(&data);
                     }
@@ -223,6 +230,21 @@ impl Connection {
         .await?;
         Ok(body)
     }
+}
+
+/// How answers are read: whatever can be understood is, because an answer that is not counts as lost, and its event is
+/// sent again.
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        // One buffer for head and body: for a kilobyte a copy costs less than a vectored write.
+        .writev(false)
+        .max_headers(MAX_HEADERS)
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        // E.g. a warning of PHP among the headers.
+        .ignore_invalid_headers_in_responses(true);
+    builder
 }
 
 fn noop() -> Context<'static> {

@@ -4,6 +4,7 @@
 
 mod answers;
 mod aside;
+mod unclassified;
 
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
@@ -34,6 +35,7 @@ use crate::pipeline::settle::settle;
 use crate::pipeline::shared::{Halted, Shared, now_ms};
 use aside::Aside;
 pub(super) use aside::PARKS;
+use unclassified::Unclassified;
 
 /// One account on its runtime thread.
 pub struct Lane {
@@ -55,6 +57,8 @@ pub struct Lane {
     pub(super) permanents: Cell<u32>,
     /// Push-backs without any other answer in between.
     pub(super) throttles: Cell<u32>,
+    /// Answers that no table lists, as far as they were seen.
+    pub(super) unclassified: Unclassified,
 }
 
 struct Walked {
@@ -77,6 +81,7 @@ impl Lane {
             limiter,
             permanents: Cell::new(0),
             throttles: Cell::new(0),
+            unclassified: Unclassified::default(),
         })
     }
 

@@ -228,8 +228,8 @@ async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) 
     metrics.attempt(class);
     metrics.attempt_duration(began.elapsed());
     let answer = result.as_ref().err().and_then(DeliveryError::answer);
-    if answer.is_some_and(|a| a.unclassified) {
-        metrics.unclassified.inc();
+    if let Some(answer) = answer.filter(|a| a.unclassified) {
+        lane.note_unclassified(answer);
     }
     let sent = answer.is_none_or(|a| a.sent);
     if sent

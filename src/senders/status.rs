@@ -30,7 +30,9 @@ pub fn judge(
         200..=299 => match said(answer("")) {
             Said::Success(receipt) => Ok(receipt),
             Said::Refusal(error) => Err(error),
-            Said::Nothing => Err(DeliveryError::Ambiguous(answer("a success status without a readable answer"))),
+            Said::Nothing => {
+                Err(unreadable(Some(status), "a success status, and nothing that the platform's rules know"))
+            }
         },
         // Never followed: signature and body would reach another host.
         300..=399 => Err(DeliveryError::Halt(answer("a redirect"))),
@@ -53,6 +55,13 @@ pub fn judge(
             }
         },
     }
+}
+
+/// An answer that came and says nothing: the request may have been accepted. Counted like a code that is in no table,
+/// because somebody has to look at it.
+pub fn unreadable(status: Option<u16>, why: &str) -> DeliveryError {
+    let detail = format!("an answer that cannot be read: {why}");
+    DeliveryError::Ambiguous(Answer { status, detail, sent: true, unclassified: true, ..Answer::default() })
 }
 
 fn pause(retry_after: Option<&str>, now_ms: i64) -> Option<Duration> {
@@ -117,6 +126,13 @@ mod tests {
     }
 
     #[test]
+    fn a_success_that_says_nothing_is_an_answer_that_cannot_be_read() {
+        let answer = judge(200, None, 0, |_| Said::Nothing).unwrap_err().answer().cloned().unwrap();
+        assert!(answer.detail.starts_with("an answer that cannot be read: "), "{}", answer.detail);
+        assert!(answer.sent && answer.unclassified);
+    }
+
+    #[test]
     fn a_wait_is_kept_for_429_and_5xx_alone() {
         let wait = |status| {
             judge(status, Some("7"), 0, |_| Said::Nothing).err().and_then(|e| e.answer().and_then(|a| a.retry_after))
@@ -129,11 +145,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_status_without_a_row_is_unclassified() {
+    fn only_a_status_without_a_row_and_a_success_that_says_nothing_are_unclassified() {
         for status in 100..=999 {
             let answer = judge(status, None, 0, |_| Said::Nothing).err().and_then(|e| e.answer().cloned());
             let known =
-                matches!(status, 200..=408 | 413 | 415 | 422 | 425 | 429 | 500..=599) && !matches!(status, 402 | 406);
+                matches!(status, 300..=408 | 413 | 415 | 422 | 425 | 429 | 500..=599) && !matches!(status, 402 | 406);
             assert_eq!(answer.as_ref().map(|a| a.unclassified), Some(!known), "{status}");
             assert_eq!(answer.map(|a| (a.status, a.sent)), Some((Some(status), true)), "{status}");
         }

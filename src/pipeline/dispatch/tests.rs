@@ -182,6 +182,89 @@ async fn an_answer_that_never_ends_is_cut_off() {
     cut_off.expect("the connection of an endless answer is closed");
 }
 
+/// An answer as some server writes it: no line of its head is ours.
+fn raw(head: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    [head.as_bytes(), b"\r\n\r\n", body.as_ref()].concat()
+}
+
+#[tokio::test]
+async fn an_answer_whose_header_lines_are_no_good_http_is_read_all_the_same() {
+    let many: String = (0..150).map(|n| format!("x-header-{n}: {n}\r\n")).collect();
+    let rows = [
+        ("HTTP/1.1 200 OK\r\nContent-Length : 2", "a space before the colon"),
+        ("HTTP/1.1 200 OK\r\nPHP Warning:  Undefined index: x in /srv/a.php on line 3\r\ncontent-length: 2", "PHP"),
+        ("HTTP/1.1 200 OK\r\n<br />\r\ncontent-length: 2", "a line without a colon"),
+        ("HTTP/1.1 200 OK\r\nx-long: a\r\n b\r\n\tc\r\ncontent-length: 2", "a folded line"),
+        ("HTTP/1.1 200 OK\r\nx-odd: a\x01b\r\ncontent-length: 2", "a control character"),
+        ("HTTP/1.1 200 OK\nserver: x\ncontent-length: 2", "bare line feeds"),
+        ("HTTP/1.1 200\r\ncontent-length: 2", "no reason"),
+        (&format!("HTTP/1.1 200 OK\r\n{many}content-length: 2"), "150 headers"),
+    ];
+    for (head, what) in rows {
+        let server = Server::answering(raw(head, "ok"));
+        let dispatcher = dispatcher(&server);
+        for _ in 0..2 {
+            assert_eq!(attempt(&dispatcher).await, Ok(Receipt::default()), "{what}");
+        }
+        assert_eq!((server.requests().len(), server.connections()), (2, 1), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_marked_or_packed_body_is_read() {
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let packed = gzip("\u{feff}ok");
+    let head = |more: &str, length: usize| format!("HTTP/1.1 200 OK\r\ncontent-length: {length}{more}");
+    let rows = [
+        raw(&head("", 5), "\u{feff}ok"),
+        raw(&head("\r\ncontent-encoding: gzip", packed.len()), &packed),
+        raw(&head("", packed.len()), &packed),
+    ];
+    for answer in rows {
+        let result = attempt(&dispatcher(&Server::answering(answer.clone()))).await;
+        assert_eq!(result, Ok(Receipt::default()), "{:?}", String::from_utf8_lossy(&answer));
+    }
+    let bomb = gzip(&" ".repeat(4 << 20));
+    let bomb = raw(&head("\r\ncontent-encoding: gzip", bomb.len()), &bomb);
+    let result = attempt(&dispatcher(&Server::answering(bomb))).await;
+    assert_eq!(unreadable_detail(result), (Some(200), "it is longer than 64 KiB".into()));
+}
+
+/// Status and reason of an answer that came and could not be read.
+#[track_caller]
+fn unreadable_detail(result: Result<Receipt, DeliveryError>) -> (Option<u16>, String) {
+    let Err(DeliveryError::Ambiguous(said)) = &result else { panic!("{result:?}") };
+    assert!(said.sent && said.unclassified, "{result:?}");
+    let why = said.detail.strip_prefix("an answer that cannot be read: ").unwrap_or_else(|| panic!("{result:?}"));
+    (said.status, why.to_owned())
+}
+
+#[tokio::test]
+async fn an_answer_that_came_and_cannot_be_read_says_so() {
+    let head = |more: &str| format!("HTTP/1.1 200 OK\r\n{more}");
+    let rows = [
+        (raw("{\"errno\":0}", ""), None),
+        (raw("HTTP/2.0 200 OK\r\ncontent-length: 2", "ok"), None),
+        (raw(&head("content-length: two"), "ok"), None),
+        (raw(&head("content-length: 2\r\ncontent-length: 3"), "ok"), None),
+        (raw(&head("transfer-encoding: chunked"), "two\r\nok\r\n0\r\n\r\n"), Some(200)),
+        (raw(&head("content-length: 6"), "<html>"), Some(200)),
+        (raw(&head("content-length: 0"), ""), Some(200)),
+        (raw(&head("content-length: 5"), b"\x1f\x8bzip"), Some(200)),
+    ];
+    for (answer, status) in rows {
+        let result = attempt(&dispatcher(&Server::answering(answer.clone()))).await;
+        assert_eq!(unreadable_detail(result).0, status, "{:?}", String::from_utf8_lossy(&answer));
+    }
+    let lines: String = (0..2000).map(|n| format!("x-{n}: {n}\r\n")).collect();
+    let result = attempt(&dispatcher(&Server::answering(raw(&head(&lines), "ok")))).await;
+    assert_eq!(unreadable_detail(result).0, None, "there is an end to header lines");
+}
+
 #[tokio::test]
 async fn a_success_status_without_a_usable_body_is_ambiguous() {
     for said in [
