@@ -6,6 +6,7 @@
 mod decode;
 mod fingerprint;
 mod json;
+mod number;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -15,13 +16,17 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde_json::Value;
 
+use decode::{FIRST_MS, LAST_MS};
 pub use decode::{Identity, MAX_VALUE_BYTES, decode, identify};
 pub use json::MAX_DEPTH;
+pub use number::whole;
 pub use schema::json_schema;
 
 /// One conversion, as a producer publishes it to the input topic. Members that are not listed are kept in the record
-/// and ignored; `null` is the same as absent for every member that is not required.
+/// and ignored; `null` is the same as absent for every member that is not required. Numbers count by their value:
+/// `5.0` is the whole number 5. Moments (`*_ms`) are of the years 2001 to 2100.
 #[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(transform = schema::require_event_type)]
 pub struct ConversionEvent {
     /// The format and its major version; absent: `postback.event/1`.
     #[schemars(with = "Option<Schema>")]
@@ -37,16 +42,19 @@ pub struct ConversionEvent {
     pub platform: String,
     /// A configured account of that platform; never a credential.
     pub account: String,
-    /// The canonical name, e.g. `form_submit`, `order`, `pay`; empty only where `kind` is `call`.
+    /// The canonical name, e.g. `form_submit`, `order`, `pay`; absent only where `kind` is `call`.
+    #[schemars(with = "Option<String>")]
     pub event_type: String,
     /// The platform's own code; overrides the mapping of `event_type`.
     pub platform_event: Option<String>,
     /// When it happened, UTC epoch milliseconds.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = FIRST_MS, max = LAST_MS))]
     pub event_time_ms: i64,
     /// When it was published, UTC epoch milliseconds; for the latency metric.
+    #[schemars(range(min = FIRST_MS, max = LAST_MS))]
     pub produced_at_ms: Option<i64>,
     /// Never attempted after this, UTC epoch milliseconds; the platform's own window still applies.
+    #[schemars(range(min = FIRST_MS, max = LAST_MS))]
     pub deadline_ms: Option<i64>,
     /// What ties the conversion to a click.
     #[schemars(with = "Option<Click>")]
@@ -153,6 +161,7 @@ pub struct Order {
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
 pub struct Money {
     /// Minor units, e.g. fen.
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
     pub minor: i64,
     /// ISO 4217, e.g. `CNY`.
     #[schemars(regex(pattern = "^[A-Z]{3}$"))]
@@ -167,6 +176,7 @@ pub struct Item {
     /// The article's name.
     pub name: Option<String>,
     /// How many.
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
     pub quantity: Option<i64>,
     /// The price of one.
     pub unit: Option<Money>,
@@ -189,6 +199,7 @@ pub struct User {
     /// Browser or app identification.
     pub user_agent: Option<String>,
     /// When the user registered, UTC epoch milliseconds.
+    #[schemars(range(min = FIRST_MS, max = LAST_MS))]
     pub registered_at_ms: Option<i64>,
     /// The device.
     #[schemars(with = "Option<Device>")]

@@ -5,9 +5,11 @@ use std::borrow::Cow;
 
 use super::json::{self, Node, Object};
 use super::{Click, Consent, ConversionEvent, Device, Hashed, Item, Kind, Members, Money, Order, Schema, User, Wechat};
+use crate::byte_order_mark;
 use crate::error::{DeliveryError, Fault};
 
 mod fields;
+pub(super) use fields::{FIRST_MS, LAST_MS};
 use fields::{Fields, fault, required};
 
 /// The largest record value that is read.
@@ -73,6 +75,7 @@ fn object(value: Option<&[u8]>) -> Result<Object<'_>, Cow<'static, str>> {
     if bytes.len() > MAX_VALUE_BYTES {
         return Err(format!("{} bytes, more than {MAX_VALUE_BYTES}", bytes.len()).into());
     }
+    let bytes = byte_order_mark::skip(bytes);
     let text = std::str::from_utf8(bytes).map_err(|e| format!("no UTF-8 after byte {}", e.valid_up_to()))?;
     match json::read(text) {
         Ok(Node::Object(members)) => Ok(members),
@@ -99,10 +102,7 @@ fn event(top: &mut Fields<'_, '_>) -> Result<ConversionEvent, Fault> {
         (given, _) => required(given, top, "event_type")?,
     };
     let platform_event = top.string("platform_event")?;
-    let event_time_ms = required(top.int("event_time_ms")?, top, "event_time_ms")?;
-    if event_time_ms <= 0 {
-        return Err(Fault::new("event_time_ms", "not after 1970"));
-    }
+    let event_time_ms = required(top.moment("event_time_ms")?, top, "event_time_ms")?;
     Ok(ConversionEvent {
         schema: Schema::V1,
         kind,
@@ -112,8 +112,8 @@ fn event(top: &mut Fields<'_, '_>) -> Result<ConversionEvent, Fault> {
         event_type,
         platform_event,
         event_time_ms,
-        produced_at_ms: top.int("produced_at_ms")?,
-        deadline_ms: top.int("deadline_ms")?,
+        produced_at_ms: top.moment("produced_at_ms")?,
+        deadline_ms: top.moment("deadline_ms")?,
         click: top.object("click", click)?.unwrap_or_default(),
         order: top.object("order", order)?.unwrap_or_default(),
         user: top.object("user", user)?.unwrap_or_default(),
@@ -124,7 +124,7 @@ fn event(top: &mut Fields<'_, '_>) -> Result<ConversionEvent, Fault> {
 }
 
 fn click(of: &mut Fields<'_, '_>) -> Result<Click, Fault> {
-    let click_time_ms = of.int("click_time_ms")?;
+    let click_time_ms = of.moment("click_time_ms")?;
     let mut ids = Vec::with_capacity(of.len());
     for (name, node) in of.drain() {
         let text = match node {
@@ -175,7 +175,7 @@ fn user(of: &mut Fields<'_, '_>) -> Result<User, Fault> {
         ip: of.string("ip")?,
         ip_v6: of.string("ip_v6")?,
         user_agent: of.string("user_agent")?,
-        registered_at_ms: of.int("registered_at_ms")?,
+        registered_at_ms: of.moment("registered_at_ms")?,
         device: of.object("device", device)?.unwrap_or_default(),
         wechat: of.object("wechat", wechat)?.unwrap_or_default(),
         hashed: of.object("hashed", hashed)?.unwrap_or_default(),

@@ -1,11 +1,18 @@
 //! A strict JSON reader that borrows from the bytes: no duplicate keys at any depth, no nesting past a bound, no
 //! trailing data. serde_json itself refuses NaN, lone surrogates and numbers no double can hold.
+//!
+//! Numbers are taken by value: `5.0` is 5. serde_json gives a double for it, and a double is not exact; where one was
+//! met the numbers are read once more, from their texts. Its own feature for that would make every number of the
+//! program a text.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+use super::number::{Numbers, whole};
 
 /// Arrays and objects inside each other, together; the outermost object is 1.
 pub const MAX_DEPTH: usize = 64;
@@ -21,7 +28,7 @@ pub(super) type Object<'a> = Vec<(Cow<'a, str>, Node<'a>)>;
 pub(super) enum Node<'a> {
     Null,
     Bool(bool),
-    /// Whole numbers that fit; all others are floats, or integers too large to be of use.
+    /// Whole numbers that fit, however they are written; all others have a fraction or are too large to be of use.
     Int(i64),
     Other(Number),
     Text(Cow<'a, str>),
@@ -49,27 +56,47 @@ impl Node<'_> {
 /// Reads exactly one value.
 pub(super) fn read(text: &str) -> Result<Node<'_>, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let node = Seed { levels_left: MAX_DEPTH }.deserialize(&mut deserializer)?;
+    let met_double = Cell::new(false);
+    let mut node = Seed { levels_left: MAX_DEPTH, met_double: &met_double }.deserialize(&mut deserializer)?;
     deserializer.end()?;
+    if met_double.get() {
+        make_exact(&mut node, &mut Numbers::of(text));
+    }
     Ok(node)
+}
+
+/// Goes through the numbers of a value and of its text side by side.
+fn make_exact(node: &mut Node<'_>, numbers: &mut Numbers<'_>) {
+    match node {
+        Node::Int(_) => _ = numbers.next(),
+        Node::Other(_) => {
+            if let Some(n) = numbers.next().and_then(whole) {
+                *node = Node::Int(n);
+            }
+        }
+        Node::List(items) => items.iter_mut().for_each(|item| make_exact(item, numbers)),
+        Node::Object(members) => members.iter_mut().for_each(|(_, value)| make_exact(value, numbers)),
+        Node::Null | Node::Bool(_) | Node::Text(_) => {}
+    }
 }
 
 /// Judged before each step down, so that hostile nesting costs no stack.
 #[derive(Clone, Copy)]
-struct Seed {
+struct Seed<'c> {
     levels_left: usize,
+    met_double: &'c Cell<bool>,
 }
 
-impl Seed {
-    fn down<E: Error>(self) -> Result<Seed, E> {
+impl Seed<'_> {
+    fn down<E: Error>(self) -> Result<Self, E> {
         match self.levels_left.checked_sub(1) {
-            Some(levels_left) => Ok(Seed { levels_left }),
+            Some(levels_left) => Ok(Self { levels_left, ..self }),
             None => Err(E::custom(format_args!("nested deeper than {MAX_DEPTH}"))),
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Seed {
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Node<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node<'de>, D::Error> {
@@ -77,7 +104,7 @@ impl<'de> DeserializeSeed<'de> for Seed {
     }
 }
 
-impl<'de> Visitor<'de> for Seed {
+impl<'de> Visitor<'de> for Seed<'_> {
     type Value = Node<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,6 +128,7 @@ impl<'de> Visitor<'de> for Seed {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Node<'de>, E> {
+        self.met_double.set(true);
         Number::from_f64(value).map(Node::Other).ok_or_else(|| E::custom("number out of range"))
     }
 

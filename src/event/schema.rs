@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::json;
 
 use super::{Click, ConversionEvent};
-use crate::event::decode::MAX_CLICK_BYTES;
+use crate::event::decode::{FIRST_MS, LAST_MS, MAX_CLICK_BYTES};
 
 /// The text of `config/event.schema.json`, a line break at its end.
 ///
@@ -14,6 +15,12 @@ use crate::event::decode::MAX_CLICK_BYTES;
 pub fn json_schema() -> Result<String, serde_json::Error> {
     let schema = schemars::schema_for!(ConversionEvent);
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
+}
+
+/// Only a call may lack its event type: its `call` says what is wanted.
+pub(super) fn require_event_type(schema: &mut Schema) {
+    schema.insert("if".into(), json!({"properties": {"kind": {"const": "call"}}, "required": ["kind"]}));
+    schema.insert("else".into(), json!({"properties": {"event_type": {"type": "string"}}, "required": ["event_type"]}));
 }
 
 impl JsonSchema for Click {
@@ -35,6 +42,8 @@ impl JsonSchema for Click {
                 "click_time_ms": {
                     "type": ["integer", "null"],
                     "format": "int64",
+                    "minimum": FIRST_MS,
+                    "maximum": LAST_MS,
                     "description": "When the click happened, UTC epoch milliseconds."
                 }
             },

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::members::mask_members;
 use super::names::{Kind, is_harmless};
 use super::{SECRET, mask_text};
+use crate::byte_order_mark;
 
 /// Longer texts that are no JSON are cut.
 const LONGEST_TEXT: usize = 4096;
@@ -14,6 +15,7 @@ const MASKED_BYTES: usize = 65_536;
 /// An event for people: values of personal and secret names, and all under `user`, are masked. A text where it is no
 /// JSON, in which names are told by how they look.
 pub fn mask_event(bytes: &[u8]) -> Value {
+    let bytes = byte_order_mark::skip(bytes);
     match serde_json::from_slice::<Value>(bytes) {
         Ok(value) => walk(value, "", false),
         Err(_) => {

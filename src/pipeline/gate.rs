@@ -189,7 +189,7 @@ mod tests {
         let gate = gate();
         let mut event = json!({
             "schema": "postback.event/2", "trans_id": "t-1", "platform": "nobody", "account": "none",
-            "event_type": "unmapped", "event_time_ms": 1, "user": {"phone": "13812345678"},
+            "event_type": "unmapped", "event_time_ms": 1_736_899_200_123_i64, "user": {"phone": "13812345678"},
             "consent": {"opt_out": true}
         });
         let mut seen = vec![end(&gate, &Record { unreadable_headers: 1, ..record(&event) })];
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_copy_brings_its_own_lineage_and_count_to_its_claim() {
         let event = json!({"trans_id": "t", "platform": "baizhu", "account": "acme", "event_type": "install",
-                           "event_time_ms": 1});
+                           "event_time_ms": 1_736_899_200_123_i64});
         let record = record(&event);
         let (mut envelope, _) = Envelope::read(&record, Source::Input, 1);
         envelope.origin.topic = "in|:x\n".into();

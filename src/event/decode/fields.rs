@@ -6,6 +6,11 @@ use std::io;
 use crate::error::Fault;
 use crate::event::json::{Node, Object};
 
+/// The first millisecond of 2001, UTC. Seconds, microseconds and nanoseconds of the years up to [`LAST_MS`] lie outside.
+pub(in crate::event) const FIRST_MS: i64 = 978_307_200_000;
+/// The last millisecond of 2100, UTC.
+pub(in crate::event) const LAST_MS: i64 = 4_133_980_799_999;
+
 /// An object under reading. The path is put together only where something is wrong.
 pub(super) struct Fields<'p, 'a> {
     members: Object<'a>,
@@ -52,6 +57,15 @@ impl<'p, 'a> Fields<'p, 'a> {
             Node::Null => Ok(None),
             Node::Int(number) => Ok(Some(number)),
             _ => Err(fault(self, name, "not a whole number of 64 bits")),
+        }
+    }
+
+    /// A moment in epoch milliseconds, which no other unit can be mistaken for.
+    pub(super) fn moment(&mut self, name: &str) -> Result<Option<i64>, Fault> {
+        let ms = self.int(name)?;
+        match ms.and_then(misread) {
+            Some(detail) => Err(fault(self, name, detail)),
+            None => Ok(ms),
         }
     }
 
@@ -105,6 +119,23 @@ impl<'p, 'a> Fields<'p, 'a> {
     fn path(&self, member: &str) -> String {
         let own = if self.name.is_empty() { member.to_owned() } else { format!("{}.{member}", self.name) };
         self.parent.map_or(own.clone(), |parent| parent.path(&own))
+    }
+}
+
+/// What is wrong with a moment outside of 2001 to 2100: mostly its unit, which would put it into 1970 or far
+/// ahead.
+fn misread(ms: i64) -> Option<&'static str> {
+    let within = |ms: &i64| (FIRST_MS..=LAST_MS).contains(ms);
+    if within(&ms) {
+        None
+    } else if ms.checked_mul(1000).is_some_and(|ms| within(&ms)) {
+        Some("looks like seconds: it has to be milliseconds since 1970")
+    } else if within(&(ms / 1000)) {
+        Some("looks like microseconds: it has to be milliseconds since 1970")
+    } else if within(&(ms / 1_000_000)) {
+        Some("looks like nanoseconds: it has to be milliseconds since 1970")
+    } else {
+        Some("not from 2001 to 2100, in milliseconds since 1970")
     }
 }
 

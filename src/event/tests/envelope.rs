@@ -6,7 +6,7 @@ use super::*;
 fn every_member_arrives() {
     let event = edited(|e| {
         e["platform_event"] = json!("PAY");
-        e["deadline_ms"] = json!(7);
+        e["deadline_ms"] = json!(1_736_900_000_007_i64);
         e["order"]["refund"] = json!({"minor": -1, "currency": "USD"});
         e["user"]["phone"] = json!("p");
         e["user"]["wechat"]["unionid"] = json!("w");
@@ -18,7 +18,7 @@ fn every_member_arrives() {
     assert_eq!((event.platform.as_str(), event.account.as_str()), ("qihoo360", "acme-ps"));
     assert_eq!((event.event_type.as_str(), event.platform_event.as_deref()), ("pay", Some("PAY")));
     assert_eq!(event.event_time_ms, 1_736_899_200_123);
-    assert_eq!((event.produced_at_ms, event.deadline_ms), (Some(1_736_899_201_000), Some(7)));
+    assert_eq!((event.produced_at_ms, event.deadline_ms), (Some(1_736_899_201_000), Some(1_736_900_000_007)));
     assert_eq!(event.click.get("qhclickid"), Some("a1b2c3d4e5f60718"));
     assert_eq!(event.click.get("landing_url"), Some("https://x.example/?a=1"));
     assert_eq!(event.click.get("sourceid"), None);
@@ -39,7 +39,7 @@ fn every_member_arrives() {
 
 #[test]
 fn schema_and_kind_have_defaults_and_null_is_absent() {
-    let small = json!({"trans_id": "t", "platform": "p", "account": "a", "event_type": "e", "event_time_ms": 1});
+    let small = json!({"trans_id": "t", "platform": "p", "account": "a", "event_type": "e", "event_time_ms": FIRST_MS});
     let event = decode(Some(small.to_string().as_bytes())).unwrap();
     let nulls = edited(|e| {
         for (name, value) in e.as_object_mut().unwrap() {
@@ -76,7 +76,6 @@ fn the_deepest_member_at_fault_is_named() {
         ("platform_event", json!(1)),
         ("event_time_ms", json!("1736899200123")),
         ("event_time_ms", json!(1_736_899_200_123.5)),
-        ("event_time_ms", json!(1_736_899_200_123.0)),
         ("event_time_ms", json!(1_u64 << 63)),
         ("event_time_ms", json!(0)),
         ("event_time_ms", json!(-1)),
@@ -126,6 +125,42 @@ fn the_deepest_member_at_fault_is_named() {
     assert_eq!(item(|items| items[0]["unit"]["minor"] = Value::Null), ("invalid", "order.items.0.unit.minor".into()));
     assert_eq!(item(|items| *items = json!([{}, 5])), ("invalid", "order.items.1".into()));
     assert_eq!(item(|items| *items = json!([{}, {"quantity": "1"}])), ("invalid", "order.items.1.quantity".into()));
+}
+
+#[test]
+fn a_moment_in_another_unit_is_refused_and_the_detail_names_the_unit() {
+    let moments = ["event_time_ms", "produced_at_ms", "deadline_ms", "click.click_time_ms", "user.registered_at_ms"];
+    let rows: [(i64, Option<&str>); 16] = [
+        (FIRST_MS, None),
+        (1_736_899_200_123, None),
+        (LAST_MS, None),
+        (FIRST_MS - 1, Some("not from 2001 to 2100")),
+        (LAST_MS + 1, Some("not from 2001 to 2100")),
+        (0, Some("not from 2001 to 2100")),
+        (-1, Some("not from 2001 to 2100")),
+        (20_117, Some("not from 2001 to 2100")),
+        (i64::MIN, Some("not from 2001 to 2100")),
+        (i64::MAX, Some("not from 2001 to 2100")),
+        (978_307_200, Some("looks like seconds")),
+        (1_736_899_200, Some("looks like seconds")),
+        (4_133_980_799, Some("looks like seconds")),
+        (1_736_899_200_123_456, Some("looks like microseconds")),
+        (1_736_899_200_123_456_789, Some("looks like nanoseconds")),
+        (4_133_980_800_000_000_000, Some("not from 2001 to 2100")),
+    ];
+    for field in moments {
+        for (ms, wrong) in rows {
+            let value = bytes(|e| *e.pointer_mut(&format!("/{}", field.replace('.', "/"))).unwrap() = json!(ms));
+            match (decode(Some(&value)), wrong) {
+                (Ok(_), None) => {}
+                (Err(DeliveryError::Invalid(fault)), Some(wrong)) => {
+                    assert_eq!(fault.field, field);
+                    assert!(fault.detail.contains(wrong) && fault.detail.contains("milliseconds"), "{ms}: {fault:?}");
+                }
+                (result, _) => panic!("{field} {ms}: {result:?}"),
+            }
+        }
+    }
 }
 
 #[test]

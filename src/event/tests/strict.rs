@@ -26,7 +26,7 @@ fn deep(levels: usize) -> String {
 #[test]
 fn what_is_no_event_object_is_malformed() {
     assert!(matches!(decode(None), Err(DeliveryError::Malformed(f)) if f.field.is_empty()));
-    let broken: [&[u8]; 24] = [
+    let broken: [&[u8]; 26] = [
         b"",
         b" ",
         b"hello",
@@ -42,7 +42,9 @@ fn what_is_no_event_object_is_malformed() {
         b"\0\0\0",
         b"{\"trans_id\":\"\xff\xfe\"}",
         b"\xff{}",
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",
+        b"\xff\xfe{\0}\0",
         b"{'a':1}",
         b"{a:1}",
         b"{\"a\":1,}",
@@ -55,6 +57,19 @@ fn what_is_no_event_object_is_malformed() {
     for value in broken {
         malformed(value);
     }
+}
+
+#[test]
+fn a_byte_order_mark_before_an_event_is_skipped() {
+    let plain = bytes(|_| {});
+    let marked = [b"\xef\xbb\xbf", &plain[..]].concat();
+    assert_eq!(decode(Some(&marked)), decode(Some(&plain)));
+    assert!(decode(Some(&marked)).is_ok());
+    assert_eq!(identify(Some(&marked)), identify(Some(&plain)));
+    assert_eq!(identify(Some(&marked)).trans_id.as_deref(), Some("9f0c2a7e-order-1001-pay"));
+    // Between members it is a syntax error as ever, and inside a text it is a character.
+    malformed(&with("\u{feff}\"x\":1"));
+    assert!(decode(Some(&with("\"x\":\"\u{feff}\""))).is_ok());
 }
 
 #[test]
@@ -173,10 +188,30 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Compares as the reader sees numbers: what `-0` or a float is, serde_json decides for both.
+/// Equal, where the reader gives a whole number exactly and serde_json a double that is next to it.
+fn alike(read: &Value, given: &Value) -> bool {
+    match (read, given) {
+        (Value::Number(n), Value::Number(double)) if double.is_f64() => {
+            let (read, given) = (n.as_f64().unwrap(), double.as_f64().unwrap());
+            (read - given).abs() <= given.abs() * 4.0 * f64::EPSILON
+        }
+        (Value::Array(read), Value::Array(given)) => {
+            read.len() == given.len() && read.iter().zip(given).all(|(a, b)| alike(a, b))
+        }
+        (Value::Object(read), Value::Object(given)) => {
+            read.len() == given.len() && read.iter().zip(given).all(|((n, a), (m, b))| n == m && alike(a, b))
+        }
+        _ => read == given,
+    }
+}
+
+/// Compares as the reader sees numbers, which is by their value.
 fn agrees(text: &str) -> Result<(), TestCaseError> {
     match (read(text), serde_json::from_str::<Value>(text)) {
-        (Ok(node), Ok(value)) => prop_assert_eq!(node.into_value(), value),
+        (Ok(node), Ok(value)) => {
+            let read = node.into_value();
+            prop_assert!(alike(&read, &value), "{read} {value}");
+        }
         (Err(_), Err(_)) => {}
         // What serde_json lets pass: the last of two keys wins, and 128 levels.
         (Err(error), Ok(_)) => {
