@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::event::ConversionEvent;
+use crate::senders::code::code;
 use crate::senders::status::{Said, judge, looks_like_object, safe_code};
 use crate::senders::{Context, Payload, Platform, Prepared, Problem, Receipt, Request, Sender};
 use config::Settings;
@@ -99,14 +100,16 @@ impl Baizhu {
             Ok(parsed) if looks_like_object(body) => parsed.code,
             _ => return Said::Nothing,
         };
-        let Some(raw) = raw.map(RawValue::get) else {
+        let Some(raw) = raw else {
             return Said::Refusal(DeliveryError::Retry(Answer { detail: "an answer without a code".into(), ..answer }));
         };
-        let text = serde_json::from_str::<Cow<'_, str>>(raw).ok();
-        if text.as_ref().is_some_and(|text| self.settings.success_values.iter().any(|v| v == text)) {
+        let said = code(raw);
+        // SPEC 1.3: a text, compared exactly; a number is none.
+        let is_text = raw.get().starts_with('"');
+        if is_text && said.as_ref().is_some_and(|said| self.settings.success_values.iter().any(|v| v == said)) {
             return Said::Success(Receipt::default());
         }
-        let code = safe_code(text.as_deref().unwrap_or(raw));
+        let code = safe_code(said.as_deref().unwrap_or(raw.get()));
         let detail = "a code that is in no table".into();
         Said::Refusal(DeliveryError::Retry(Answer { code, detail, unclassified: true, ..answer }))
     }

@@ -6,6 +6,7 @@
 //! example in `config/`. Metrics, limits, retries, admin and console go by name.
 
 pub mod baizhu;
+pub mod code;
 pub mod natural_day;
 pub mod qihoo360;
 pub mod retry_after;

@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Answer, Class, DeliveryError, Fault};
 use crate::event::ConversionEvent;
+use crate::senders::code::code;
 use crate::senders::signing::md5_hex;
 use crate::senders::status::{Said, judge, looks_like_object, safe_code};
 use crate::senders::{
@@ -92,12 +93,8 @@ fn errno(body: &[u8]) -> Option<Cow<'_, str>> {
         #[serde(borrow)]
         errno: Option<&'a RawValue>,
     }
-    let raw = serde_json::from_slice::<Body<'_>>(body).ok().filter(|_| looks_like_object(body))?.errno?.get();
-    match raw.bytes().next()? {
-        b'"' => serde_json::from_str::<String>(raw).ok().map(Cow::Owned),
-        b'-' | b'0'..=b'9' => Some(Cow::Borrowed(raw)),
-        _ => None,
-    }
+    let body = serde_json::from_slice::<Body<'_>>(body).ok().filter(|_| looks_like_object(body))?;
+    code(body.errno?)
 }
 
 impl Sender for Qihoo360 {

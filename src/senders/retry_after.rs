@@ -1,4 +1,4 @@
-//! The header `Retry-After`: seconds or an HTTP date.
+//! The header `Retry-After`: seconds, with a fraction or without, or an HTTP date.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,13 +8,25 @@ pub const CAP: Duration = Duration::from_secs(15 * 60);
 /// How long to wait from `now_ms`; `None` for a text that is neither of both forms. The past is no wait at all.
 pub fn parse(text: &str, now_ms: i64) -> Option<Duration> {
     let text = text.trim_matches([' ', '\t']);
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // More digits than a number holds are more seconds than the cap.
-        return Some(text.parse().map_or(CAP, Duration::from_secs).min(CAP));
+    if let Some(wait) = seconds(text) {
+        return Some(wait.min(CAP));
     }
     let due = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let now = Duration::from_millis(u64::try_from(now_ms).unwrap_or(0));
     Some(due.saturating_sub(now).min(CAP))
+}
+
+/// Decimal seconds. A fraction is rounded up: who is asked to wait 1.5 s never comes after 1 s.
+fn seconds(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let more = u64::from(fraction.bytes().any(|b| b != b'0'));
+    // More digits than a number holds are more seconds than the cap.
+    let whole = if whole.is_empty() { 0 } else { whole.parse().unwrap_or(CAP.as_secs()) };
+    Some(Duration::from_secs(whole.saturating_add(more)))
 }
 
 #[cfg(test)]
@@ -45,7 +57,20 @@ mod tests {
             (" ", None),
             ("-1", None),
             ("+1", None),
-            ("1.5", None),
+            ("1.5", Some(2_000)),
+            ("0.001", Some(1_000)),
+            ("0.0", Some(0)),
+            ("7.000", Some(7_000)),
+            ("7.", Some(7_000)),
+            (".5", Some(1_000)),
+            ("899.01", Some(900_000)),
+            ("900.5", Some(900_000)),
+            ("18446744073709551615.9", Some(900_000)),
+            (".", None),
+            ("1.5.0", None),
+            ("1,5", None),
+            ("1.5s", None),
+            ("-0.5", None),
             ("1e3", None),
             ("5s", None),
             ("soon", None),

@@ -37,11 +37,47 @@ pub fn required_id<'e>(value: Option<&'e str>, field: &'static str) -> Result<&'
     }
 }
 
-fn is_placeholder(text: &str) -> bool {
-    let macro_of_underscores = text.len() >= 4 && text.starts_with("__") && text.ends_with("__");
+/// A click id: a required id, of printable ASCII alone. Platforms give out no others, so that anything else was damaged
+/// on its way.
+///
+/// # Errors
+/// `Invalid`, with that field.
+pub fn click_id<'e>(value: Option<&'e str>, field: &'static str) -> Result<&'e str, DeliveryError> {
+    let id = required_id(value, field)?;
+    if id.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
+        Ok(id)
+    } else {
+        Err(invalid(field, "characters outside printable ASCII"))
+    }
+}
+
+/// How macros begin and end in the templates of platforms and languages; the last three are braces and brackets as they
+/// stand in a URL.
+const MACROS: [(&str, &str); 11] = [
+    ("__", "__"),
     // `{…}` covers `{{…}}`.
-    let braces = text.len() >= 2 && text.starts_with('{') && text.ends_with('}');
-    macro_of_underscores || braces || matches!(text, "null" | "undefined")
+    ("{", "}"),
+    ("${", "}"),
+    ("#{", "}"),
+    ("%{", "}"),
+    ("%%", "%%"),
+    ("[", "]"),
+    ("<", ">"),
+    ("%7B", "%7D"),
+    ("%24%7B", "%7D"),
+    ("%5B", "%5D"),
+];
+
+/// What programs write for a value that is not there.
+const NOTHING: [&str; 8] = ["null", "NULL", "(null)", "undefined", "None", "nil", "NaN", "%28null%29"];
+
+fn is_placeholder(text: &str) -> bool {
+    let starts = |with: &str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
+    let ends = |with: &str| {
+        text.len().checked_sub(with.len()).and_then(|at| text.get(at..)).is_some_and(|t| t.eq_ignore_ascii_case(with))
+    };
+    let is_macro = |(open, close): &(&str, &str)| text.len() >= open.len() + close.len() && starts(open) && ends(close);
+    NOTHING.contains(&text) || MACROS.iter().any(is_macro)
 }
 
 /// Refuses control characters, CR and LF among them.
@@ -81,11 +117,75 @@ mod tests {
 
     #[test]
     fn what_still_is_a_macro_is_no_id() {
-        for text in ["__x__", "____", "__a b__", "{{x}}", "{{}}", "{}", "{x}", "null", "undefined"] {
+        let macros = [
+            "__x__",
+            "____",
+            "__a b__",
+            "__CLICK_ID__",
+            "{{x}}",
+            "{{}}",
+            "{}",
+            "{x}",
+            "${x}",
+            "${click.id}",
+            "#{x}",
+            "%{x}",
+            "%%X%%",
+            "%%%%",
+            "[x]",
+            "[]",
+            "[object Object]",
+            "<click_id>",
+            "%7B%7Bx%7D%7D",
+            "%7bx%7d",
+            "%24%7Bx%7D",
+            "%5Bx%5D",
+            "__标识__",
+            "{标识}",
+        ];
+        let nothing = ["null", "NULL", "(null)", "undefined", "None", "nil", "NaN", "<nil>", "%28null%29"];
+        for text in macros.into_iter().chain(nothing) {
             assert!(is_placeholder(text), "{text}");
         }
-        for text in ["", "x", "___", "__x", "x__", "_x_", "{", "}", "{x", "x}", "Null", "nullx", "a{b}"] {
+        let ids = [
+            "",
+            "x",
+            "___",
+            "__x",
+            "x__",
+            "_x_",
+            "{",
+            "}",
+            "{x",
+            "x}",
+            "Null",
+            "nullx",
+            "a{b}",
+            "None1",
+            "$x",
+            "x[0]",
+            "[",
+            "%%",
+            "%%%",
+            "%x%",
+            "%7Bx",
+            "%7D",
+            "标",
+            "a1b2c3d4e5f60718",
+        ];
+        for text in ids {
             assert!(!is_placeholder(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_click_id_is_printable_ascii() {
+        assert_eq!(click_id(Some("a1 ~!"), "f"), Ok("a1 ~!"));
+        for bad in
+            ["a1b2c3d4e5f6071８", "标识", "a\u{a0}b", "\u{feff}a", "a\u{200b}", "é", "a\tb", "a\u{7f}", "", "[x]"]
+        {
+            let fault = click_id(Some(bad), "f").unwrap_err();
+            assert!(matches!(&fault, DeliveryError::Invalid(f) if f.field == "f" && !f.detail.is_empty()), "{bad:?}");
         }
     }
 

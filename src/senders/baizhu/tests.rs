@@ -291,6 +291,16 @@ fn every_row_of_the_verdict_table_has_its_class() {
 }
 
 #[test]
+fn a_code_that_is_a_number_is_shown_by_its_value_and_is_no_success_text() {
+    let sender = sender("success_values = ['0', 'ok']");
+    for (number, code) in [("0", "0"), ("0.0", "0"), ("-0", "0"), ("1e0", "1"), ("40.0", "40"), ("0.5", "0.5")] {
+        let body = format!(r#"{{"code":{number}}}"#);
+        let error = sender.verdict(1, 200, None, body.as_bytes(), 0).remove(0).unwrap_err();
+        assert_eq!((error.class(), error.answer().unwrap().code.as_str()), (Some(Class::Retry), code), "{number}");
+    }
+}
+
+#[test]
 fn an_unknown_code_is_kept_and_counted_and_its_body_is_not() {
     let verdict = sender("").verdict(1, 200, None, r#"{"code":"bad\n","msg":"13812345678"}"#.as_bytes(), 0).remove(0);
     let error = verdict.unwrap_err();

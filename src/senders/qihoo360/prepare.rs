@@ -10,7 +10,7 @@ use super::config::{ClickLen, Disallowed, Settings, TransIdMode};
 use super::matrix::{Entry, Line, Matrix, Params};
 use crate::error::DeliveryError;
 use crate::event::ConversionEvent;
-use crate::senders::rules::{conversion, fen, free_of_controls, invalid, note_ignored, required_id, unmapped};
+use crate::senders::rules::{click_id, conversion, fen, free_of_controls, invalid, note_ignored, unmapped};
 use crate::senders::signing::md5_hex;
 use crate::senders::{Payload, Prepared};
 
@@ -118,7 +118,7 @@ impl Settings {
             },
             (_, id) => ("qhclickid", "click.qhclickid", id),
         };
-        let id = required_id(value, field)?;
+        let id = click_id(value, field)?;
         if let (Some(stated), true) = (line.click_len(), self.click_len != ClickLen::Off) {
             let length = id.chars().count();
             if length != stated {

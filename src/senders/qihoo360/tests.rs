@@ -173,6 +173,18 @@ fn every_row_of_the_errno_table_has_its_class() {
         (r#"{"errno":2,"error":"Parameter [app_sign] is unverified"}"#, Some(Class::Halt)),
         (r#"{"errno":3,"error":"Parameter [data] is unverified"}"#, Some(Class::Permanent)),
         (r#"{"errno":"3"}"#, Some(Class::Permanent)),
+        // A number counts by its value, however it is written.
+        (r#"{"errno":0.0}"#, None),
+        (r#"{"errno":0e0}"#, None),
+        (r#"{"errno":-0}"#, None),
+        (r#"{"errno":-0.00E1}"#, None),
+        (r#"{"errno":1.0}"#, Some(Class::Halt)),
+        (r#"{"errno":20e-1}"#, Some(Class::Halt)),
+        (r#"{"errno":3.0}"#, Some(Class::Permanent)),
+        (r#"{"errno":0.5}"#, Some(Class::Retry)),
+        (r#"{"errno":0.00000000000000000000000000001}"#, Some(Class::Retry)),
+        (r#"{"errno":1e-400}"#, Some(Class::Retry)),
+        (r#"{"errno":"0.0"}"#, Some(Class::Retry)),
         (r#"{"errno":4}"#, Some(Class::Retry)),
         (r#"{"errno":-1}"#, Some(Class::Retry)),
         (r#"{"errno":"busy"}"#, Some(Class::Retry)),
@@ -193,6 +205,7 @@ fn every_row_of_the_errno_table_has_its_class() {
         assert_eq!(class(&strict, 200, body), expected, "{body}");
     }
     assert_eq!(class(&lenient, 200, r#"{"errno":2}"#), Some(Class::Permanent));
+    assert_eq!(class(&lenient, 200, r#"{"errno":2.0}"#), Some(Class::Permanent));
     assert_eq!(class(&lenient, 200, r#"{"errno":1}"#), Some(Class::Halt));
     // body first on a refusing status, and a success body proves nothing there
     assert_eq!(class(&strict, 400, r#"{"errno":2}"#), Some(Class::Halt));
@@ -202,6 +215,14 @@ fn every_row_of_the_errno_table_has_its_class() {
     assert_eq!(class(&strict, 503, r#"{"errno":3}"#), Some(Class::Retry));
     assert_eq!(class(&strict, 429, r#"{"errno":0}"#), Some(Class::Throttled));
     assert_eq!(class(&strict, 307, r#"{"errno":0}"#), Some(Class::Halt));
+}
+
+#[test]
+fn an_error_text_in_another_encoding_hides_no_code() {
+    // 参数错误 in GBK.
+    let body = b"{\"error\":\"\xb2\xce\xca\xfd\xb4\xed\xce\xf3\",\"errno\":3}";
+    let verdict = sender("").verdict(1, 200, None, body, NOW).remove(0).unwrap_err();
+    assert_eq!((verdict.class(), verdict.answer().unwrap().code.as_str()), (Some(Class::Permanent), "3"));
 }
 
 #[test]
