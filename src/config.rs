@@ -14,6 +14,7 @@ mod platform;
 mod problem;
 mod properties;
 mod rules;
+mod secret;
 mod section;
 mod sections;
 mod surface;

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::value::RawValue;
 
+use crate::byte_order_mark::skip_text;
 use crate::cli::Exit;
 use crate::cli::embedded::reach;
 use crate::config::Config;
@@ -105,6 +106,7 @@ fn read(file: &PathBuf) -> Result<String, Exit> {
 
 /// The events as they stand in the input, byte for byte.
 fn parse(text: &str) -> Result<Vec<&RawValue>, Exit> {
+    let text = skip_text(text);
     if text.trim_start().starts_with('[') {
         return serde_json::from_str(text).map_err(|e| Exit::input(format!("not a JSON array of events: {e}")));
     }
@@ -115,7 +117,8 @@ fn parse(text: &str) -> Result<Vec<&RawValue>, Exit> {
     let mut events = Vec::new();
     let mut bad = Vec::new();
     for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        match serde_json::from_str(line) {
+        // Files that were joined carry a mark in the middle.
+        match serde_json::from_str(skip_text(line)) {
             Ok(event) => events.push(event),
             Err(error) => bad.push(format!("line {}: {error}", n + 1)),
         }
@@ -170,6 +173,15 @@ mod tests {
         assert_eq!(texts(r#"[{"a": 1},{"b":2.50}]"#), [r#"{"a": 1}"#, r#"{"b":2.50}"#]);
         assert_eq!(texts("{\"a\":1}\n\n{\"b\": 2}\n"), [r#"{"a":1}"#, r#"{"b": 2}"#]);
         assert_eq!(texts("{\n  \"a\": 1\n}\n"), ["{\n  \"a\": 1\n}"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_file_or_a_line_is_skipped() {
+        for input in ["\u{feff}{\"a\":1}", "\u{feff}[{\"a\":1}]", "\u{feff}{\"a\":1}\n\u{feff}{\"b\":2}\n"] {
+            let read = texts(input);
+            assert_eq!(read[0], r#"{"a":1}"#, "{input:?}");
+            assert!(read.get(1).is_none_or(|second| second == r#"{"b":2}"#), "{read:?}");
+        }
     }
 
     #[test]

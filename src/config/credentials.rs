@@ -2,6 +2,7 @@
 
 use chrono::DateTime;
 
+use super::secret::secret;
 use super::section::Section;
 use super::tree::{Node, Value};
 use super::value::words;
@@ -40,13 +41,13 @@ pub(super) fn read(account: &Section<'_>) -> Vec<Credential> {
 }
 
 fn one(section: &Section<'_>) -> Option<Credential> {
-    let required = |key| {
+    let required = |key, read: fn(&Node) -> Result<String, String>| {
         if section.node(key).is_none() {
             section.problem(key, "is missing");
         }
-        section.read(key, words)
+        section.read(key, read)
     };
-    let (id, key, secret) = (required("id"), required("key"), required("secret"));
+    let (id, key, secret) = (required("id", words), required("key", secret), required("secret", secret));
     let not_before_ms = section.read("not_before", instant);
     let not_after_ms = section.read("not_after", instant);
     section.finish();

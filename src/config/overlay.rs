@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::problem::{Place, Report};
+use super::secret;
 use super::tree::{self, Node, Table, Value};
+use crate::byte_order_mark;
 
 const PREFIX: &str = "POSTBACK__";
 /// More than any credential or certificate chain; keeps a device file from being read for ever.
@@ -115,7 +117,7 @@ fn fill_node(node: &mut Node, key: &str, sources: &Sources<'_>, report: &Report)
         }
         Value::Text(text) if text.contains("${") => {
             node.indirect = true;
-            match filled(text, sources) {
+            match filled(text, key, sources) {
                 Ok(full) => *text = full,
                 Err(reasons) => {
                     for reason in reasons {
@@ -129,7 +131,7 @@ fn fill_node(node: &mut Node, key: &str, sources: &Sources<'_>, report: &Report)
     }
 }
 
-fn filled(text: &str, sources: &Sources<'_>) -> Result<String, Vec<String>> {
+fn filled(text: &str, key: &str, sources: &Sources<'_>) -> Result<String, Vec<String>> {
     let (mut full, mut rest, mut reasons) = (String::new(), text, Vec::new());
     while let Some(start) = rest.find("${") {
         full.push_str(&rest[..start]);
@@ -139,7 +141,7 @@ fn filled(text: &str, sources: &Sources<'_>) -> Result<String, Vec<String>> {
         };
         let name = &rest[start + 2..start + 2 + length];
         rest = &rest[start + 3 + length..];
-        match lookup(name, sources) {
+        match lookup(name, key, sources) {
             Ok(value) => full.push_str(&value),
             Err(reason) => reasons.push(reason),
         }
@@ -148,9 +150,11 @@ fn filled(text: &str, sources: &Sources<'_>) -> Result<String, Vec<String>> {
     if reasons.is_empty() { Ok(full) } else { Err(reasons) }
 }
 
-fn lookup(name: &str, sources: &Sources<'_>) -> Result<String, String> {
+fn lookup(name: &str, key: &str, sources: &Sources<'_>) -> Result<String, String> {
     if let Some(path) = name.strip_prefix("file:") {
-        return read(&sources.folder.join(path)).map_err(|error| format!("the file {path} cannot be read: {error}"));
+        let text = read(&sources.folder.join(path)).map_err(|e| format!("the file {path} cannot be read: {e}"))?;
+        // A secret is taken as it is or not at all: its own rule refuses the mark.
+        return Ok(if secret::is_named(key) { text } else { byte_order_mark::skip_text(&text).to_owned() });
     }
     if name.is_empty() {
         return Err("holds ${} without a name".to_owned());

@@ -6,6 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 
+use super::secret;
 use super::section::{Section, nearest};
 use super::tree::{Node, Table, Value};
 use crate::kafka::settings::{owned, true_name};
@@ -75,6 +76,10 @@ pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, String> {
             section.problem(key, "has to be a string, a number or true or false");
             continue;
         };
+        if let Err(reason) = intact(key, &value) {
+            section.problem(key, reason);
+            continue;
+        }
         let name = true_name(key);
         if let Err(reason) = accepted(name, &value) {
             section.problem(key, reason);
@@ -83,6 +88,17 @@ pub(super) fn read(section: &Section<'_>) -> BTreeMap<String, String> {
         }
     }
     properties.into_iter().map(|(name, (_, value))| (name, value)).collect()
+}
+
+/// Passwords are judged as the account's secrets are, and so is the name that belongs to one; keys and certificates are
+/// texts of several lines.
+fn intact(key: &str, value: &str) -> Result<(), String> {
+    match key {
+        _ if key.ends_with(".pem") => secret::intact_lines(value),
+        "sasl.username" => secret::intact(value),
+        _ if secret::is_property(key) => secret::intact(value),
+        _ => Ok(()),
+    }
 }
 
 fn scalar(node: &Node) -> Option<String> {

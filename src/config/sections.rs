@@ -1,10 +1,12 @@
 //! `[kafka]`, `[redis]`, `[dedupe]`, `[retry]`, `[limits]`, `[validate]`, `[intake]`: each key, its type and its range.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use redis::IntoConnectionInfo;
 
 use super::properties;
+use super::secret::secret;
 use super::section::Section;
 use super::tree::Node;
 use super::value::{choice, duration, flag, list, parse_duration, rate, size, text, whole, words};
@@ -67,14 +69,40 @@ pub(super) fn kafka(section: &Section<'_>) -> kafka::Config {
     config
 }
 
+/// librdkafka takes what it does not understand for a part of a host's name, and tries to resolve it for ever.
 fn brokers(node: &Node) -> Result<String, String> {
     let brokers = words(node)?;
-    let fine = |b: &str| !b.trim().is_empty() && !b.trim().contains(char::is_whitespace);
-    if brokers.split(',').all(fine) {
-        Ok(brokers)
+    let wrong = if brokers.contains("://") {
+        "holds a scheme; the protocol is set in [kafka.properties] as \"security.protocol\""
+    } else if brokers.contains([';', '，', '；', '、', '|']) {
+        "is separated by something else than a comma"
+    } else if brokers.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        "holds a blank"
+    } else if brokers.split(',').any(str::is_empty) {
+        "has an empty part"
+    } else if !brokers.split(',').all(is_broker) {
+        "holds a part that is no host with a port"
     } else {
-        Err("has to be \"host:9092,host2:9092\", without empty parts".to_owned())
-    }
+        return Ok(brokers);
+    };
+    Err(format!("{wrong}: it has to be \"host:9092,host2:9092\", without empty parts"))
+}
+
+/// `host`, `host:port`, `[address]:port`.
+fn is_broker(broker: &str) -> bool {
+    let (host, port) = match broker.rsplit_once(':') {
+        Some((host, _)) if broker.ends_with(']') => (host, None),
+        Some((host, port)) => (host, Some(port)),
+        None => (broker, None),
+    };
+    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|p| p > 0);
+    let is_address = || {
+        let whole = if broker.ends_with(']') { broker } else { host };
+        whole.strip_prefix('[').and_then(|h| h.strip_suffix(']')).is_some_and(|h| h.parse::<Ipv6Addr>().is_ok())
+    };
+    let is_name =
+        || !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    port.is_none_or(is_port) && (is_name() || is_address())
 }
 
 /// Kafka's own rule for names.
@@ -123,9 +151,13 @@ pub(super) fn redis(section: &Section<'_>) -> store::Config {
 }
 
 fn redis_url(node: &Node) -> Result<String, String> {
-    let url = words(node)?;
+    let url = secret(node)?;
     if url == EMBEDDED {
         return Ok(url);
+    }
+    // A URL has none, and reading one leaves them out or writes them otherwise: the password would be another one.
+    if url.contains(char::is_whitespace) {
+        return Err("holds a blank; inside a password write %20".to_owned());
     }
     let scheme = url.starts_with("redis://") || url.starts_with("rediss://");
     if scheme && url.as_str().into_connection_info().is_ok() {

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tracing_subscriber::EnvFilter;
 
+use super::secret::intact;
 use super::section::Section;
 use super::tree::Node;
 use super::value::{choice, text};
@@ -47,7 +48,7 @@ pub(super) fn admin(section: &Section<'_>) -> AdminConfig {
     let listen = section
         .get("listen", |node| address(node).map(Some))
         .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)));
-    let token = SecretString::new(section.get("token", text));
+    let token = SecretString::new(section.get("token", token));
     let unread = section.report.blames(&section.key("token"));
     if !listen.ip().to_canonical().is_loopback() && token.expose().is_empty() && !unread {
         section.problem("token", format!("is empty, but listen = \"{listen}\" is open to other hosts; set a token, e.g. \"${{ADMIN_TOKEN}}\", or listen on 127.0.0.1"));
@@ -72,6 +73,12 @@ pub(super) fn telemetry(section: &Section<'_>) -> TelemetryConfig {
 
 fn address(node: &Node) -> Result<SocketAddr, String> {
     text(node)?.parse().map_err(|_| "has to be IP:port, e.g. \"127.0.0.1:9464\" or \"[::]:9464\"".to_owned())
+}
+
+/// Empty where there is none.
+fn token(node: &Node) -> Result<String, String> {
+    let token = text(node)?;
+    intact(&token).map(|()| token)
 }
 
 fn optional_address(node: &Node) -> Result<Option<SocketAddr>, String> {

@@ -320,6 +320,45 @@ fn accounts_need_a_name_a_platform_and_a_secret() {
 }
 
 #[test]
+fn brokers_are_hosts_with_ports_and_commas_and_nothing_else() {
+    let stated = |brokers: &str| with(&format!("[kafka]\nbrokers = \"{brokers}\""));
+    for brokers in
+        ["h", "h:9092", "kafka-1.example.org:9092,10.0.0.2:9093,k_3", "[::1]:9092,[2001:db8::1]:9093", "[::1]"]
+    {
+        assert_eq!(good(&stated(brokers), &[]).config.kafka.brokers, brokers);
+    }
+    for (brokers, why) in [
+        ("a:1，b:2", "something else than a comma"),
+        ("a:1;b:2", "something else than a comma"),
+        ("a:1；b:2", "something else than a comma"),
+        ("a:1、b:2", "something else than a comma"),
+        ("PLAINTEXT://a:9092", "scheme"),
+        ("a:1,SASL_SSL://b:2", "scheme"),
+        ("kafka://a:9092", "scheme"),
+        ("a:1 b:2", "blank"),
+        ("a:1, b:2", "blank"),
+        (" a:1", "blank"),
+        ("a:1\\n", "blank"),
+        ("a :1", "blank"),
+        ("a\u{3000}:1", "blank"),
+        ("a:1,", "empty part"),
+        ("a：9092", "no host with a port"),
+        ("a:９０９２", "no host with a port"),
+        ("a:port", "no host with a port"),
+        ("a:0", "no host with a port"),
+        ("a:65536", "no host with a port"),
+        ("a:", "no host with a port"),
+        (":9092", "no host with a port"),
+        ("::1:9092", "no host with a port"),
+        ("[::1:9092", "no host with a port"),
+        ("a:9092/x", "no host with a port"),
+        ("\u{feff}a:9092", "no host with a port"),
+    ] {
+        expect(&stated(brokers), &[], "kafka.brokers", why);
+    }
+}
+
+#[test]
 fn brokers_and_redis_have_to_be_stated() {
     let found = bad("[accounts.a]\nplatform = \"baizhu\"", &[]);
     let keys: Vec<_> = found.problems.iter().map(|p| p.key.as_str()).collect();

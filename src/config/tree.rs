@@ -7,6 +7,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Place, Problem};
+use crate::byte_order_mark;
 
 /// A table of settings.
 pub(super) type Table = BTreeMap<String, Node>;
@@ -56,8 +57,9 @@ impl Lines<'_> {
     }
 }
 
-/// Reads TOML. The error holds the parser's message and the line, not the line's text, which may hold a secret.
+/// Reads TOML, after a byte order mark where one is there. The error holds the parser's message and the line, not the line's text, which may hold a secret.
 pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Table, Problem> {
+    let text = byte_order_mark::skip_text(text);
     let lines = Lines { file, text };
     match DeTable::parse(text) {
         Ok(table) => Ok(convert_table(table.get_ref(), &|offset| lines.place(offset))),

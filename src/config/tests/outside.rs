@@ -67,7 +67,7 @@ fn a_variable_that_names_no_setting_is_a_problem() {
 #[test]
 fn placeholders_are_filled_everywhere_but_not_twice() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("secret"), "line ${X}\n\n").unwrap();
+    std::fs::write(folder.path().join("secret"), "line ${X}\n").unwrap();
     let path = folder.path().join("postback.toml");
     let text = with(
         "redis.url = \"redis://:${PASS}@h\"\nlimits.rps = \"${RPS}\"\n[accounts.acme-ps]\nsecrets = [{ id = \"${A}-${B}\", key = \"k\", secret = \"${file:secret}\" }]",
@@ -78,7 +78,7 @@ fn placeholders_are_filled_everywhere_but_not_twice() {
     assert_eq!(config.redis.url.expose(), "redis://:p${A}@h");
     let ps = &config.accounts["acme-ps"];
     assert_eq!(ps.credentials[0].id, "x-");
-    assert_eq!(ps.credentials[0].secret.expose(), "line ${X}\n");
+    assert_eq!(ps.credentials[0].secret.expose(), "line ${X}");
     assert_eq!(ps.limits.rps, 9.0);
 }
 
@@ -96,6 +96,91 @@ fn a_placeholder_that_cannot_be_filled_names_key_and_variable() {
     expect(&with("[kafka]\nbrokers = \"${BROKERS}\""), &[], "kafka.brokers", "BROKERS is not set");
     expect(&with("[limits]\nrps = \"${RPS}\""), &[], "limits.rps", "RPS is not set");
     expect(&with("[accounts.acme-ps]\njzqs = \"${JZQS}\""), &[], "accounts.acme-ps.jzqs", "JZQS is not set");
+}
+
+#[test]
+fn a_secret_that_was_damaged_on_its_way_is_refused_by_its_key() {
+    let ps = |member: &str, value: &str| {
+        let (key, secret) = if member == "key" { (value, "s") } else { ("k", value) };
+        with(&format!("[accounts.acme-ps]\nsecrets = [{{ id = \"a\", key = \"{key}\", secret = \"{secret}\" }}]"))
+    };
+    let property = |name: &str, value: &str| with(&format!("[kafka.properties]\n\"{name}\" = \"{value}\""));
+    let places: [(&str, String); 7] = [
+        ("accounts.acme-ps.secrets.0.secret", ps("secret", "${V}")),
+        ("accounts.acme-ps.secrets.0.key", ps("key", "${V}")),
+        ("redis.url", with("[redis]\nurl = \"${V}\"")),
+        ("admin.token", with("[admin]\ntoken = \"${V}\"")),
+        ("kafka.properties.sasl.password", property("sasl.password", "${V}")),
+        ("kafka.properties.sasl.username", property("sasl.username", "${V}")),
+        ("kafka.properties.ssl.key.password", property("ssl.key.password", "${V}")),
+    ];
+    let plain = |key: &str| if key == "redis.url" { "redis://:MARKER@h" } else { "MARKER" };
+    for (key, text) in &places {
+        let marker = plain(key);
+        for (damaged, why) in [
+            (format!(" {marker}"), "blank or a line break"),
+            (format!("{marker} "), "blank or a line break"),
+            (format!("{marker}\n"), "blank or a line break"),
+            (format!("{marker}\r\n"), "blank or a line break"),
+            (format!("\t{marker}"), "blank or a line break"),
+            (format!("{marker}\u{3000}"), "blank or a line break"),
+            (format!("\u{feff}{marker}"), "byte order mark"),
+            (format!("{marker}\u{200b}"), "invisible"),
+            (marker.replace("MA", "MA\n"), "control character"),
+            (marker.replace("MA", "MA\u{1}"), "control character"),
+        ] {
+            let found = bad(text, &[("V", &damaged)]);
+            let named: Vec<_> = found.problems.iter().map(|p| p.key.as_str()).collect();
+            assert_eq!(named, [*key], "{damaged:?}\n{found}");
+            assert!(found.problems[0].reason.contains(why), "{damaged:?}\n{found}");
+            assert!(!format!("{found}\n{found:?}").contains("RKER"), "{found}");
+        }
+        if !key.contains("ssl.key") {
+            good(text, &[("V", marker)]);
+        }
+    }
+    // In the middle a blank is a secret's own business, but not in a URL.
+    assert_eq!(good(&ps("secret", "a b"), &[]).config.accounts["acme-ps"].credentials[0].secret.expose(), "a b");
+    expect(&with("[redis]\nurl = \"redis://:a b@h\""), &[], "redis.url", "%20");
+    expect(&with("[redis]\nurl = \"redis://:${V}@h\""), &[("V", "secret\n")], "redis.url", "control character");
+    // A list of secrets that stands in a variable is judged like one in the file.
+    let list = [("POSTBACK__ACCOUNTS__ACME_PS__SECRETS", r#"[{ id = "a", key = "k", secret = "s " }]"#)];
+    expect(GOOD, &list, "accounts.acme-ps.secrets.0.secret", "blank or a line break");
+}
+
+#[test]
+fn a_certificate_in_lines_may_end_with_one_and_holds_nothing_invisible() {
+    let pem = |text: &str| with(&format!("[kafka.properties]\n\"ssl.ca.pem\" = \"{text}\""));
+    let found = bad(&pem("\\uFEFF-----BEGIN CERTIFICATE-----\\n"), &[]);
+    assert_eq!(found.problems[0].key, "kafka.properties.ssl.ca.pem");
+    assert!(found.problems[0].reason.contains("byte order mark"), "{found}");
+    let lines = load(&pem("-----BEGIN CERTIFICATE-----\\nMARKER\\n-----END CERTIFICATE-----\\n"), &[]);
+    if let Err(found) = lines {
+        // librdkafka judges the certificate; line breaks are none of its faults.
+        assert!(!found.to_string().contains("control character"), "{found}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_before_a_file_is_skipped_and_in_a_secret_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rps"), "\u{feff}9\n").unwrap();
+    std::fs::write(folder.path().join("secret"), "\u{feff}s3cret\n").unwrap();
+    let path = folder.path().join("postback.toml");
+    let load = |text: &str| {
+        std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
+        Config::load(Some(&path), env(&[]))
+    };
+    let text = with("[limits]\nrps = \"${file:rps}\"\n[accounts.acme-ps]\njzqs = \"${file:rps}\"");
+    let config = load(&text).unwrap_or_else(|found| panic!("{found}")).config;
+    assert_eq!(config.accounts["acme-ps"].limits.rps, 9.0);
+    let text = with("[accounts.acme-ps]\nsecrets = [{ id = \"a\", key = \"k\", secret = \"${file:secret}\" }]");
+    let Err(found) = load(&text) else { panic!("a secret with a mark is taken") };
+    assert_eq!(found.problems[0].key, "accounts.acme-ps.secrets.0.secret");
+    assert!(found.problems[0].reason.contains("byte order mark"), "{found}");
+    // The line of a problem is that of the file, mark or not.
+    let Err(found) = load("[kafka]\nbrokers = 5\n") else { panic!("passed") };
+    assert!(found.to_string().contains("postback.toml:2: kafka.brokers"), "{found}");
 }
 
 #[test]

@@ -1,0 +1,58 @@
+//! Secrets: which keys hold one, and what stands in one only by accident. A secret that was damaged on its way from a
+//! file, a terminal or a chat signs like any other, and everything is refused.
+
+use super::tree::Node;
+use super::value::words;
+use crate::byte_order_mark::MARK;
+
+/// Whether a dotted key of the configuration holds a secret.
+pub(super) fn is_named(key: &str) -> bool {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    matches!(key, "redis.url" | "admin.token")
+        || (key.starts_with("accounts.") && matches!(last, "secret" | "key"))
+        || key.strip_prefix("kafka.properties.").is_some_and(is_property)
+}
+
+/// Whether a setting of librdkafka holds a secret.
+pub(super) fn is_property(name: &str) -> bool {
+    name.ends_with("password") || name.ends_with("secret") || name.ends_with(".pem")
+}
+
+/// A secret that says something.
+pub(super) fn secret(node: &Node) -> Result<String, String> {
+    let text = words(node)?;
+    intact(&text)?;
+    Ok(text)
+}
+
+/// Why a secret cannot be meant as it is written. The text of it is never repeated.
+pub(super) fn intact(text: &str) -> Result<(), String> {
+    no_marks(text)?;
+    if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+        return Err("begins or ends with a blank or a line break, which would be a part of the secret".to_owned());
+    }
+    if text.chars().any(char::is_control) {
+        return Err("holds a control character, e.g. a line break".to_owned());
+    }
+    Ok(())
+}
+
+/// As [`intact`], for what is written in lines and may end with one.
+pub(super) fn intact_lines(text: &str) -> Result<(), String> {
+    no_marks(text)?;
+    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        return Err("holds a control character".to_owned());
+    }
+    Ok(())
+}
+
+/// Characters that nobody sees.
+fn no_marks(text: &str) -> Result<(), String> {
+    if text.contains(MARK) {
+        return Err("holds a byte order mark; save its file as UTF-8 without one".to_owned());
+    }
+    if text.contains(['\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2060}', '\u{ad}']) {
+        return Err("holds an invisible character, as copying from a page leaves them".to_owned());
+    }
+    Ok(())
+}
