@@ -1,6 +1,8 @@
 //! Every metric of the contract: born at zero, children resolved once at start, no label with unbounded values.
 
 mod account;
+mod claims;
+mod exposition;
 mod families;
 #[cfg(test)]
 mod tests;
@@ -12,8 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
-use account::{AccountFamilies, unseen_platform};
-pub use account::{AccountMetrics, LaneState};
+pub use account::{AccountMetrics, Count, LaneState, Level, Seconds};
+use account::{PlatformFamilies, unseen_gauge, unseen_platform};
+pub use claims::ClaimResult;
 use families::Maker;
 
 use crate::senders::Platform;
@@ -31,47 +34,6 @@ pub struct Setup<'a> {
     pub topics: Vec<String>,
 }
 
-/// What a claim found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimResult {
-    /// Nothing: the key is ours.
-    Fresh,
-    /// A stale claim or an outcome in doubt, which we took over.
-    TakenOver,
-    /// A confirmed delivery.
-    Done,
-    /// Another copy that is being sent.
-    Held,
-    /// The same identity with another order, amount, refund or currency.
-    Conflict,
-    /// No answer, or a store that forgot.
-    Unavailable,
-}
-
-impl ClaimResult {
-    /// Every result, in the order of the contract.
-    pub const ALL: [ClaimResult; 6] = [
-        ClaimResult::Fresh,
-        ClaimResult::TakenOver,
-        ClaimResult::Done,
-        ClaimResult::Held,
-        ClaimResult::Conflict,
-        ClaimResult::Unavailable,
-    ];
-
-    /// The value of the label `result`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ClaimResult::Fresh => "fresh",
-            ClaimResult::TakenOver => "taken_over",
-            ClaimResult::Done => "done",
-            ClaimResult::Held => "held",
-            ClaimResult::Conflict => "conflict",
-            ClaimResult::Unavailable => "unavailable",
-        }
-    }
-}
-
 /// All metrics of this process.
 pub struct Metrics {
     /// Records handed to a retry tier. Counted in a [`Metrics::step`].
@@ -84,13 +46,20 @@ pub struct Metrics {
     pub in_flight_events: IntGauge,
     /// Their bytes.
     pub in_flight_bytes: IntGauge,
+    /// Records of tiers and parking that were released and are not finished. Shown together with those from inputs.
+    pub released_events: IntGauge,
+    /// Their bytes.
+    pub released_bytes: IntGauge,
     /// 1 while Redis answers.
     pub redis_up: IntGauge,
     /// 1 while a broker answers.
     pub kafka_up: IntGauge,
+    all_in_flight: IntGauge,
+    all_in_flight_bytes: IntGauge,
     registry: Registry,
     accounts: Vec<Arc<AccountMetrics>>,
-    names: Vec<Arc<str>>,
+    /// How many of them are configured: those after them are unknown ones.
+    configured: usize,
     unknown: BTreeMap<Option<Platform>, usize>,
     received: IntCounterVec,
     received_by_topic: RwLock<BTreeMap<String, IntCounter>>,
@@ -98,7 +67,6 @@ pub struct Metrics {
     lag_records: IntGaugeVec,
     lag_seconds: GaugeVec,
     commit_age: GaugeVec,
-    secret_age: GaugeVec,
     unaccounted: IntGauge,
     last_unaccounted: AtomicI64,
     steps_begun: AtomicU64,
@@ -111,7 +79,7 @@ impl Metrics {
     pub fn new(setup: Setup<'_>) -> Arc<Metrics> {
         let registry = Registry::new();
         let make = Maker(&registry);
-        let by_account = AccountFamilies::new(&make);
+        let by_platform = PlatformFamilies::new(&make);
         let received = make.counters(&families::RECEIVED);
         let handed_off = make.counters(&families::HANDED_OFF);
         let claims = make.counters(&families::CLAIMS);
@@ -122,9 +90,9 @@ impl Metrics {
         for (platform, name) in &setup.accounts {
             let shared = platforms
                 .entry(*platform)
-                .or_insert_with(|| by_account.platform(platform.as_str(), setup.tiers))
+                .or_insert_with(|| by_platform.platform(platform.as_str(), setup.tiers))
                 .clone();
-            accounts.push(Arc::new(by_account.account(platform.as_str(), name, shared)));
+            accounts.push(Arc::new(AccountMetrics::new(platform.as_str(), name.clone(), true, shared)));
         }
         let mut unknown = BTreeMap::new();
         let nobody = unseen_platform();
@@ -132,7 +100,7 @@ impl Metrics {
         for (platform, shared) in std::iter::once((None, &nobody)).chain(named) {
             unknown.insert(platform, accounts.len());
             let label = platform.map_or(UNKNOWN, Platform::as_str);
-            accounts.push(Arc::new(by_account.unknown(label, UNKNOWN, shared.clone())));
+            accounts.push(Arc::new(AccountMetrics::new(label, UNKNOWN.into(), false, shared.clone())));
         }
 
         make.int_gauges(&families::BUILD_INFO)
@@ -142,13 +110,17 @@ impl Metrics {
             handed_off_retry: handed_off.with_label_values(&["retry"]),
             handed_off_parked: handed_off.with_label_values(&["parked"]),
             handed_off_returned: handed_off.with_label_values(&["returned"]),
-            in_flight_events: single(&families::IN_FLIGHT_EVENTS),
-            in_flight_bytes: single(&families::IN_FLIGHT_BYTES),
+            in_flight_events: unseen_gauge(),
+            in_flight_bytes: unseen_gauge(),
+            released_events: unseen_gauge(),
+            released_bytes: unseen_gauge(),
+            all_in_flight: single(&families::IN_FLIGHT_EVENTS),
+            all_in_flight_bytes: single(&families::IN_FLIGHT_BYTES),
             redis_up: single(&families::REDIS_UP),
             kafka_up: single(&families::KAFKA_UP),
             unaccounted: single(&families::UNACCOUNTED),
             accounts,
-            names: setup.accounts.into_iter().map(|(_, name)| name).collect(),
+            configured: setup.accounts.len(),
             unknown,
             received,
             received_by_topic: RwLock::default(),
@@ -156,7 +128,6 @@ impl Metrics {
             lag_records: make.int_gauges(&families::LAG_RECORDS),
             lag_seconds: make.gauges(&families::LAG_SECONDS),
             commit_age: make.gauges(&families::COMMIT_AGE),
-            secret_age: make.gauges(&families::SECRET_AGE),
             last_unaccounted: AtomicI64::new(0),
             steps_begun: AtomicU64::new(0),
             steps_ended: AtomicU64::new(0),
@@ -172,12 +143,12 @@ impl Metrics {
     /// The handles of the account at `index` of the setup, or of an index from [`Metrics::unknown`].
     pub fn account(&self, index: usize) -> &Arc<AccountMetrics> {
         // Past the end is (unknown, unknown), which always exists.
-        self.accounts.get(index).unwrap_or(&self.accounts[self.names.len()])
+        self.accounts.get(index).unwrap_or(&self.accounts[self.configured])
     }
 
     /// The index for an event that names no configured account; `None`, or a platform without one: platform `unknown`.
     pub fn unknown(&self, platform: Option<Platform>) -> usize {
-        self.unknown.get(&platform).copied().unwrap_or(self.names.len())
+        self.unknown.get(&platform).copied().unwrap_or(self.configured)
     }
 
     /// One record of this topic was read. Where it is read in numbers, keep [`Metrics::received_counter`].
@@ -224,22 +195,19 @@ impl Metrics {
     pub fn render(&self) -> String {
         let _one_at_a_time = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         self.unaccounted.set(self.unaccounted_events());
-        let now_ms = chrono::Utc::now().timestamp_millis();
-        for (account, name) in self.accounts.iter().zip(&self.names) {
-            account.show_state();
-            match account.secret_age_days(now_ms) {
-                Some(days) => self.secret_age.with_label_values(&[&**name]).set(days),
-                None => drop(self.secret_age.remove_label_values(&[&**name])),
-            }
-        }
+        self.all_in_flight.set(self.in_flight_events.get() + self.released_events.get());
+        self.all_in_flight_bytes.set(self.in_flight_bytes.get() + self.released_bytes.get());
         let gathered = self.registry.gather();
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&gathered, &mut text) {
             tracing::error!(%error, "metrics cannot be written");
         }
-        // A family without a series (no partition assigned, no not_before stated) still shows its name and type.
+        exposition::write(&mut text, &self.accounts, chrono::Utc::now().timestamp_millis());
+        // A family without a series (no partition assigned) still shows its name and type.
         for family in families::ALL {
-            if !gathered.iter().any(|g| g.name() == family.name) {
+            if !exposition::FAMILIES.iter().any(|f| f.name == family.name)
+                && !gathered.iter().any(|g| g.name() == family.name)
+            {
                 let (name, help, kind) = (family.name, family.help, family.kind.as_str());
                 let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
             }
@@ -281,7 +249,7 @@ impl Metrics {
     fn received_less_ended(&self) -> i64 {
         let topics = self.received_by_topic.read().unwrap_or_else(PoisonError::into_inner);
         let received: u64 = topics.values().map(IntCounter::get).sum();
-        let finished: u64 = self.accounts.iter().map(|a| a.finished.iter().map(IntCounter::get).sum::<u64>()).sum();
+        let finished: u64 = self.accounts.iter().map(|a| a.finished.iter().map(Count::get).sum::<u64>()).sum();
         let handed_off = self.handed_off_retry.get() + self.handed_off_parked.get() + self.handed_off_returned.get();
         received as i64 - (finished + handed_off) as i64
     }

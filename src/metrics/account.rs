@@ -1,12 +1,15 @@
-//! What is counted for one account. All children are resolved at start: counting is one atomic addition.
+//! What is counted for one account: counting is one atomic addition.
+//!
+//! Plain numbers that name themselves only when they are shown (`exposition`): a series of the metrics library takes
+//! about a kilobyte, and an account has forty of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus::core::{GenericCounter, GenericGauge};
-use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge};
+use prometheus::core::GenericGauge;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec};
 
 use super::families::{self, Maker};
 use crate::error::{Class, Outcome, Reason};
@@ -43,30 +46,122 @@ impl LaneState {
     }
 }
 
-/// The handles of one account, or of what names none that is configured.
+/// A number that only grows.
+#[derive(Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// One more.
+    pub fn inc(&self) {
+        self.inc_by(1);
+    }
+
+    /// So many more.
+    pub fn inc_by(&self, by: u64) {
+        self.0.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// So far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Default)]
+pub struct Level(AtomicI64);
+
+impl Level {
+    /// One more.
+    pub fn inc(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub fn dec(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// As many.
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Now.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A span of time.
+#[derive(Default)]
+pub struct Seconds(AtomicU64);
+
+impl Seconds {
+    /// As long.
+    pub fn set(&self, seconds: f64) {
+        self.0.store(seconds.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Now.
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// The numbers of one account, or of what names none that is configured.
 pub struct AccountMetrics {
     /// Records read and not finished.
-    pub open: IntGauge,
+    pub open: Level,
     /// Unfinished records in the parking topic, where this process owns it.
-    pub parked: IntGauge,
+    pub parked: Level,
     /// Sends that could be a second one.
-    pub ambiguous_resends: IntCounter,
+    pub ambiguous_resends: Count,
     /// Answers with a code no table lists.
-    pub unclassified: IntCounter,
+    pub unclassified: Count,
     /// Seconds since the oldest unfinished event was first seen; 0 where there is none.
-    pub oldest_open_age: Gauge,
+    pub oldest_open_age: Seconds,
     /// Permits of the lane.
-    pub concurrency_limit: IntGauge,
-    pub(super) finished: [IntCounter; Outcome::ALL.len()],
-    attempts: [IntCounter; Class::ALL.len()],
-    dead_letters: [IntCounter; Reason::ALL.len()],
-    platform: Arc<PlatformMetrics>,
-    states: [IntGauge; LaneState::ALL.len()],
+    pub concurrency_limit: Level,
+    pub(super) finished: [Count; Outcome::ALL.len()],
+    pub(super) attempts: [Count; Class::ALL.len()],
+    pub(super) dead_letters: [Count; Reason::ALL.len()],
+    pub(super) platform: &'static str,
+    pub(super) name: Arc<str>,
+    /// Nothing is sent for what names no configured account: only what it can reach is shown.
+    pub(super) is_configured: bool,
+    shared: Arc<PlatformMetrics>,
     state: AtomicU8,
     secrets: Mutex<Vec<(Option<i64>, Option<i64>)>>,
 }
 
 impl AccountMetrics {
+    /// All at zero, the lane flowing.
+    pub(super) fn new(
+        platform: &'static str,
+        name: Arc<str>,
+        is_configured: bool,
+        shared: Arc<PlatformMetrics>,
+    ) -> Self {
+        Self {
+            open: Level::default(),
+            parked: Level::default(),
+            ambiguous_resends: Count::default(),
+            unclassified: Count::default(),
+            oldest_open_age: Seconds::default(),
+            concurrency_limit: Level::default(),
+            finished: Outcome::ALL.map(|_| Count::default()),
+            attempts: Class::ALL.map(|_| Count::default()),
+            dead_letters: Reason::ALL.map(|_| Count::default()),
+            platform,
+            name,
+            is_configured,
+            shared,
+            state: AtomicU8::new(LaneState::Flowing as u8),
+            secrets: Mutex::default(),
+        }
+    }
+
     /// An event reached its end. Counted in a step (`Metrics::step`), together with the change of `open`.
     pub fn finished(&self, outcome: Outcome) {
         self.finished[outcome as usize].inc();
@@ -84,22 +179,22 @@ impl AccountMetrics {
 
     /// How long one request took.
     pub fn attempt_duration(&self, took: Duration) {
-        self.platform.attempt_duration.observe(took.as_secs_f64());
+        self.shared.attempt_duration.observe(took.as_secs_f64());
     }
 
     /// How old the event was when the platform accepted it. A producer's clock ahead of ours counts as 0.
     pub fn age_at_delivery(&self, seconds: f64) {
-        self.platform.age_at_delivery.observe(seconds.max(0.0));
+        self.shared.age_at_delivery.observe(seconds.max(0.0));
     }
 
     /// How long a claim waited for its slot.
     pub fn rate_wait(&self, waited: Duration) {
-        self.platform.rate_wait.observe(waited.as_secs_f64());
+        self.shared.rate_wait.observe(waited.as_secs_f64());
     }
 
     /// A record was handed to the tier at `tier` of the configured list.
     pub fn retry_scheduled(&self, tier: usize) {
-        if let Some(counter) = self.platform.retries.get(tier) {
+        if let Some(counter) = self.shared.retries.get(tier) {
             counter.inc();
         }
     }
@@ -125,12 +220,9 @@ impl AccountMetrics {
         from.map(|from| (now_ms - from) as f64 / 86_400_000.0)
     }
 
-    /// Writes the state into its gauges; only the renderer calls it, so that a scrape sees exactly one 1.
-    pub(super) fn show_state(&self) {
-        let current = usize::from(self.state.load(Ordering::Relaxed));
-        for (index, gauge) in self.states.iter().enumerate() {
-            gauge.set(i64::from(index == current));
-        }
+    /// The index of its state among all.
+    pub(super) fn state(&self) -> usize {
+        usize::from(self.state.load(Ordering::Relaxed))
     }
 }
 
@@ -142,37 +234,17 @@ pub(super) struct PlatformMetrics {
     retries: Vec<IntCounter>,
 }
 
-/// The families that have an account or a platform among their labels.
-pub(super) struct AccountFamilies {
-    finished: IntCounterVec,
-    open: prometheus::IntGaugeVec,
-    parked: prometheus::IntGaugeVec,
-    attempts: IntCounterVec,
-    oldest_open: prometheus::GaugeVec,
-    dead_letters: IntCounterVec,
-    resends: IntCounterVec,
-    unclassified: IntCounterVec,
-    lane_state: prometheus::IntGaugeVec,
-    concurrency: prometheus::IntGaugeVec,
+/// The families that have a platform and no account among their labels.
+pub(super) struct PlatformFamilies {
     attempt_duration: HistogramVec,
     age_at_delivery: HistogramVec,
     rate_wait: HistogramVec,
     retries: IntCounterVec,
 }
 
-impl AccountFamilies {
+impl PlatformFamilies {
     pub(super) fn new(make: &Maker<'_>) -> Self {
         Self {
-            finished: make.counters(&families::FINISHED),
-            open: make.int_gauges(&families::OPEN),
-            parked: make.int_gauges(&families::PARKED),
-            attempts: make.counters(&families::ATTEMPTS),
-            oldest_open: make.gauges(&families::OLDEST_OPEN),
-            dead_letters: make.counters(&families::DEAD_LETTERS),
-            resends: make.counters(&families::RESENDS),
-            unclassified: make.counters(&families::UNCLASSIFIED),
-            lane_state: make.int_gauges(&families::LANE_STATE),
-            concurrency: make.int_gauges(&families::CONCURRENCY),
             attempt_duration: make.histograms(&families::ATTEMPT_DURATION),
             age_at_delivery: make.histograms(&families::AGE_AT_DELIVERY),
             rate_wait: make.histograms(&families::RATE_WAIT),
@@ -189,42 +261,6 @@ impl AccountFamilies {
             retries: tiers.iter().map(|tier| self.retries.with_label_values(&[name, tier.as_str()])).collect(),
         })
     }
-
-    /// The handles of a configured account, each series at zero, the lane flowing.
-    pub(super) fn account(&self, platform: &str, name: &str, shared: Arc<PlatformMetrics>) -> AccountMetrics {
-        let account = [platform, name];
-        AccountMetrics {
-            parked: self.parked.with_label_values(&account),
-            ambiguous_resends: self.resends.with_label_values(&account),
-            unclassified: self.unclassified.with_label_values(&account),
-            oldest_open_age: self.oldest_open.with_label_values(&account),
-            concurrency_limit: self.concurrency.with_label_values(&[name]),
-            attempts: Class::ALL.map(|c| self.attempts.with_label_values(&[platform, name, c.as_str()])),
-            states: LaneState::ALL.map(|s| self.lane_state.with_label_values(&[name, s.as_str()])),
-            ..self.unknown(platform, name, shared)
-        }
-    }
-
-    /// The handles of what names no configured account: nothing is sent for it, so only what it can reach is shown;
-    /// the other handles count where nobody looks.
-    pub(super) fn unknown(&self, platform: &str, name: &str, shared: Arc<PlatformMetrics>) -> AccountMetrics {
-        let account = [platform, name];
-        AccountMetrics {
-            open: self.open.with_label_values(&account),
-            parked: unseen_gauge(),
-            ambiguous_resends: unseen_counter(),
-            unclassified: unseen_counter(),
-            oldest_open_age: unseen_gauge(),
-            concurrency_limit: unseen_gauge(),
-            finished: Outcome::ALL.map(|o| self.finished.with_label_values(&[platform, name, o.as_str()])),
-            attempts: Class::ALL.map(|_| unseen_counter()),
-            dead_letters: Reason::ALL.map(|r| self.dead_letters.with_label_values(&[platform, name, r.as_str()])),
-            platform: shared,
-            states: LaneState::ALL.map(|_| unseen_gauge()),
-            state: AtomicU8::new(LaneState::Flowing as u8),
-            secrets: Mutex::new(Vec::new()),
-        }
-    }
 }
 
 /// Shared handles that no scrape shows.
@@ -238,12 +274,7 @@ pub(super) fn unseen_platform() -> Arc<PlatformMetrics> {
 }
 
 #[expect(clippy::expect_used, reason = "name and help are constants that the crate accepts; a test makes one")]
-fn unseen_counter() -> IntCounter {
-    GenericCounter::new("unseen", "unseen").expect("a constant name is valid")
-}
-
-#[expect(clippy::expect_used, reason = "name and help are constants that the crate accepts; a test makes one")]
-fn unseen_gauge<P: prometheus::core::Atomic>() -> GenericGauge<P> {
+pub(super) fn unseen_gauge<P: prometheus::core::Atomic>() -> GenericGauge<P> {
     GenericGauge::new("unseen", "unseen").expect("a constant name is valid")
 }
 

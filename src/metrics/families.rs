@@ -121,7 +121,11 @@ pub const COMMIT_AGE: Family = gauge(
     PARTITION,
     "Since the committed position last moved while there was something to move it.",
 );
-pub const IN_FLIGHT_EVENTS: Family = gauge("postback_in_flight_events", &[], "Records read from inputs, not finished.");
+pub const IN_FLIGHT_EVENTS: Family = gauge(
+    "postback_in_flight_events",
+    &[],
+    "Records read and not finished, without those that wait in a tier or parking.",
+);
 pub const IN_FLIGHT_BYTES: Family = gauge("postback_in_flight_bytes", &[], "Bytes of the records in flight.");
 pub const REDIS_UP: Family = gauge("postback_redis_up", &[], "1 while Redis answers.");
 pub const KAFKA_UP: Family = gauge("postback_kafka_up", &[], "1 while a broker answers.");

@@ -1,0 +1,101 @@
+//! The series that have an account among their labels, as text (format 0.0.4).
+
+use std::fmt::{Display, Write as _};
+use std::sync::Arc;
+
+use super::account::{AccountMetrics, Count, LaneState};
+use super::families::{self, Family};
+use crate::error::{Class, Outcome, Reason};
+
+/// Every family of accounts, also those without a series.
+pub(super) const FAMILIES: [&Family; 11] = [
+    &families::FINISHED,
+    &families::OPEN,
+    &families::PARKED,
+    &families::ATTEMPTS,
+    &families::OLDEST_OPEN,
+    &families::DEAD_LETTERS,
+    &families::RESENDS,
+    &families::UNCLASSIFIED,
+    &families::LANE_STATE,
+    &families::CONCURRENCY,
+    &families::SECRET_AGE,
+];
+
+struct Writer<'a> {
+    text: &'a mut String,
+    accounts: &'a [Arc<AccountMetrics>],
+}
+
+/// Writes all of them.
+pub(super) fn write(text: &mut String, accounts: &[Arc<AccountMetrics>], now_ms: i64) {
+    let mut w = Writer { text, accounts };
+    w.each(&families::FINISHED, true, ("outcome", Outcome::ALL.map(Outcome::as_str)), |a| counts(&a.finished));
+    w.one(&families::OPEN, true, |a| Some(a.open.get()));
+    w.one(&families::PARKED, false, |a| Some(a.parked.get()));
+    w.each(&families::ATTEMPTS, false, ("class", Class::ALL.map(Class::as_str)), |a| counts(&a.attempts));
+    w.one(&families::OLDEST_OPEN, false, |a| Some(a.oldest_open_age.get()));
+    w.each(&families::DEAD_LETTERS, true, ("reason", Reason::ALL.map(Reason::as_str)), |a| counts(&a.dead_letters));
+    w.one(&families::RESENDS, false, |a| Some(a.ambiguous_resends.get()));
+    w.one(&families::UNCLASSIFIED, false, |a| Some(a.unclassified.get()));
+    w.each(&families::LANE_STATE, false, ("state", LaneState::ALL.map(LaneState::as_str)), |a| {
+        let current = a.state();
+        std::array::from_fn(|state| u64::from(state == current))
+    });
+    w.one(&families::CONCURRENCY, false, |a| Some(a.concurrency_limit.get()));
+    w.one(&families::SECRET_AGE, false, |a| a.secret_age_days(now_ms));
+}
+
+fn counts<const N: usize>(of: &[Count; N]) -> [u64; N] {
+    of.each_ref().map(Count::get)
+}
+
+impl Writer<'_> {
+    /// One series per account, where it has a value.
+    fn one<T: Display>(&mut self, family: &Family, unknown_too: bool, value: impl Fn(&AccountMetrics) -> Option<T>) {
+        self.head(family);
+        for account in shown(self.accounts, unknown_too) {
+            if let Some(value) = value(account) {
+                self.series(family, account, None, value);
+            }
+        }
+    }
+
+    /// One series per account and value of a closed label; the values of an account are read together.
+    fn each<const N: usize>(
+        &mut self,
+        family: &Family,
+        unknown_too: bool,
+        (label, names): (&str, [&str; N]),
+        values: impl Fn(&AccountMetrics) -> [u64; N],
+    ) {
+        self.head(family);
+        for account in shown(self.accounts, unknown_too) {
+            for (name, value) in names.into_iter().zip(values(account)) {
+                self.series(family, account, Some((label, name)), value);
+            }
+        }
+    }
+
+    fn head(&mut self, family: &Family) {
+        let (name, help, kind) = (family.name, family.help, family.kind.as_str());
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    /// Labels in alphabetical order, as the library writes its own. No value of theirs needs escaping: the names of
+    /// accounts are checked, the others are constants.
+    fn series(&mut self, family: &Family, account: &AccountMetrics, label: Option<(&str, &str)>, value: impl Display) {
+        let platform = family.labels.contains(&"platform").then_some(("platform", account.platform));
+        let mut others = [label, platform];
+        others.sort_unstable();
+        let _ = write!(self.text, "{}{{account=\"{}\"", family.name, account.name);
+        for (name, value) in others.into_iter().flatten() {
+            let _ = write!(self.text, ",{name}=\"{value}\"");
+        }
+        let _ = writeln!(self.text, "}} {value}");
+    }
+}
+
+fn shown(accounts: &[Arc<AccountMetrics>], unknown_too: bool) -> impl Iterator<Item = &Arc<AccountMetrics>> {
+    accounts.iter().filter(move |account| account.is_configured || unknown_too)
+}
