@@ -9,9 +9,11 @@
 //! Rejected: the async stream consumer and split partition queues, whose wake-ups can be lost; explicit commits in the
 //! hot path, which move backwards and report nothing.
 
+mod begin;
 mod context;
 mod epochs;
 mod lookup;
+mod marks;
 mod message;
 mod order;
 mod part;
@@ -86,6 +88,10 @@ pub trait Handler: Send {
     fn leaving(&mut self, assignment: &Assignment);
     /// Asked before each poll. Half a second of `Skip` pauses every partition.
     fn gate(&mut self) -> Flow;
+    /// Changes whenever some answer of `pause_wanted` may have changed; `None`: it is to be asked in each turn.
+    fn pauses(&self) -> Option<u64> {
+        None
+    }
     /// Whether this partition should rest.
     fn pause_wanted(&self, topic: &str, partition: i32) -> bool;
     /// Called in each turn; the answer says when it wants to be called again.
@@ -160,8 +166,8 @@ impl std::error::Error for ConsumerFailed {}
 enum Note {
     /// A ticket came back.
     Done { generation: u64, seq: u64, end: End },
-    /// The position of an assigned partition was judged.
-    Found(lookup::Found),
+    /// The positions of assigned partitions were judged.
+    Found(Vec<lookup::Found>),
     /// The ids of the topics that are read.
     Identified(TopicIds),
     /// What comes next in partitions whose position was in doubt.
@@ -193,8 +199,9 @@ impl Consumer {
         shared: Arc<ConsumerView>,
     ) -> io::Result<ConsumerHandle> {
         let (sender, notes) = channel();
-        let client = connect(name, &settings)?;
-        let turn = poll::Poller::new(name, Arc::new(client), settings, handler, notes, sender.clone(), shared);
+        let marks = marks::Marks::new(name, &settings.client).map_err(|e| io::Error::other(e.to_string()))?;
+        let client = (Arc::new(connect(name, &settings)?), Arc::new(marks));
+        let turn = poll::Poller::new(name, client, settings, handler, notes, sender.clone(), shared);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || turn.run())?;
         Ok(ConsumerHandle { sender, thread: Mutex::new(Some(thread)) })
     }

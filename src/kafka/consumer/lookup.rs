@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::Context;
+use super::marks::{Ends, Marks};
 use super::ticket::Assignment;
 use super::view::Parked;
 use super::{Kind, Note, UnblockTo, Unplaced};
@@ -80,6 +81,7 @@ pub(super) fn judge(kind: Kind, committed: Option<Begin>, low: i64, high: i64, i
 #[derive(Clone)]
 pub(super) struct Asker {
     pub(super) consumer: Arc<BaseConsumer<Context>>,
+    pub(super) marks: Arc<Marks>,
     pub(super) sender: Sender<Note>,
     pub(super) kind: Kind,
     pub(super) subscribe: Arc<[String]>,
@@ -137,18 +139,20 @@ impl Asker {
         }
     }
 
-    /// Sends the verdicts there are, and returns the partitions that have none yet.
+    /// Sends the verdicts there are, all together, and returns the partitions that have none yet.
     fn judge_each(
         &self,
         wanted: Vec<Arc<Assignment>>,
         ids: &TopicIds,
         committed: &TopicPartitionList,
     ) -> Vec<Arc<Assignment>> {
-        let mut left = Vec::new();
+        let ends = self.ends(wanted.iter());
+        let (mut found, mut left) = (Vec::new(), Vec::new());
         let mut group_has_offsets = None;
         for assignment in wanted {
+            let ends = ends.get(&(assignment.topic.to_string(), assignment.partition));
             // A topic that does not exist at this moment is asked about again.
-            let Some(id) = ids.get(&*assignment.topic).cloned() else {
+            let (Some(id), Some((low, high))) = (ids.get(&*assignment.topic).cloned(), ends.copied()) else {
                 left.push(assignment);
                 continue;
             };
@@ -161,32 +165,32 @@ impl Asker {
                     continue;
                 }
             }
-            match self.consumer.fetch_watermarks(&assignment.topic, assignment.partition, TIMEOUT) {
-                Ok((low, high)) => {
-                    let new = group_has_offsets.unwrap_or(false) && !self.is_unplaced(&assignment);
-                    let verdict = if !remade {
-                        judge(self.kind, own.begin, low, high, new)
-                    } else if let Err(error) = self.commit(&assignment, low, id.as_ref()) {
-                        // Committed first: else nobody could tell the old topic's position from one of the new one.
-                        tracing::debug!(%error, kafka.topic = %assignment.topic, "the beginning cannot be committed yet");
-                        left.push(assignment);
-                        continue;
-                    } else {
-                        Verdict::Start(Begin::at(low))
-                    };
-                    self.remember(&assignment, id.as_ref());
-                    let found = Found { generation: assignment.generation, verdict, topic_id: id, remade };
-                    // The polling thread may have ended: then nobody reads the partition.
-                    let _ = self.sender.send(Note::Found(found));
-                }
-                Err(error) => {
-                    let Assignment { topic, partition, .. } = &*assignment;
-                    tracing::debug!(%error, kafka.topic = %topic, kafka.partition = partition, "no watermarks yet");
-                    left.push(assignment);
-                }
-            }
+            let new = group_has_offsets.unwrap_or(false) && !self.is_unplaced(&assignment);
+            let verdict = if !remade {
+                judge(self.kind, own.begin, low, high, new)
+            } else if let Err(error) = self.commit(&assignment, low, id.as_ref()) {
+                // Committed first: else nobody could tell the old topic's position from one of the new one.
+                tracing::debug!(%error, kafka.topic = %assignment.topic, "the beginning cannot be committed yet");
+                left.push(assignment);
+                continue;
+            } else {
+                Verdict::Start(Begin::at(low))
+            };
+            self.remember(&assignment, id.as_ref());
+            found.push(Found { generation: assignment.generation, verdict, topic_id: id, remade });
         }
+        // The polling thread may have ended: then nobody reads the partitions.
+        let _ = self.sender.send(Note::Found(found));
         left
+    }
+
+    /// Both ends of these partitions, as far as there is an answer.
+    fn ends<'a>(&self, of: impl Iterator<Item = &'a Arc<Assignment>>) -> Ends {
+        let places: Vec<_> = of.map(|a| (&*a.topic, a.partition)).collect();
+        self.marks.ends(&places, TIMEOUT).unwrap_or_else(|error| {
+            tracing::debug!(%error, partitions = places.len(), "the ends of partitions cannot be read yet");
+            Ends::new()
+        })
     }
 
     /// It was parked because the group had lost its offsets; an operator who placed another one has not placed it.
@@ -251,7 +255,7 @@ impl Asker {
 
     /// Whether the group has a committed offset for any partition of its input.
     fn group_has_offsets(&self) -> KafkaResult<bool> {
-        let metadata = self.consumer.fetch_metadata(None, TIMEOUT)?;
+        let metadata = self.marks.topics(TIMEOUT)?;
         let mut list = TopicPartitionList::new();
         for topic in metadata.topics().iter().filter(|t| self.subscribe.iter().any(|s| subscribes(s, t.name()))) {
             for partition in topic.partitions() {
@@ -262,17 +266,18 @@ impl Asker {
         Ok(list.elements().iter().any(|e| matches!(e.offset(), Offset::Offset(_))))
     }
 
-    /// Asks for watermarks, and for committed offsets where `committed` is set. What cannot be answered is left out.
+    /// Asks for both ends, and for committed offsets where `committed` is set. What cannot be answered is left out.
     pub(super) fn survey(&self, subjects: &[Subject], committed: bool) {
         let assignments: Vec<_> = subjects.iter().map(|s| s.assignment.clone()).collect();
         let committed = if committed { self.committed(&assignments).ok() } else { None };
+        let ends = self.ends(assignments.iter().filter(|a| !a.is_gone()));
         let mut surveyed = Vec::with_capacity(subjects.len());
-        for subject in subjects.iter().filter(|s| !s.assignment.is_gone()) {
-            let Assignment { topic, partition, generation, .. } = &*subject.assignment;
-            let Ok((low, high)) = self.consumer.fetch_watermarks(topic, *partition, TIMEOUT) else { continue };
-            let committed = committed.as_ref().and_then(|list| committed_of(list, &subject.assignment).begin);
+        for Subject { assignment, suspect } in subjects {
+            let place = (assignment.topic.to_string(), assignment.partition);
+            let Some((low, high)) = ends.get(&place).copied() else { continue };
+            let committed = committed.as_ref().and_then(|list| committed_of(list, assignment).begin);
             let committed = committed.map(|begin| begin.at);
-            surveyed.push(Surveyed { generation: *generation, suspect: subject.suspect, committed, low, high });
+            surveyed.push(Surveyed { generation: assignment.generation, suspect: *suspect, committed, low, high });
         }
         let _ = self.sender.send(Note::Surveyed(surveyed));
     }
@@ -307,7 +312,10 @@ impl Asker {
         let Assignment { topic, partition, .. } = assignment;
         let mut tries = 0;
         loop {
-            let done = self.consumer.fetch_watermarks(topic, *partition, TIMEOUT).and_then(|(low, high)| {
+            let ends = self.marks.ends(&[(&**topic, *partition)], TIMEOUT).and_then(|ends| {
+                ends.into_values().next().ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable))
+            });
+            let done = ends.and_then(|(low, high)| {
                 let at = match to {
                     UnblockTo::Earliest => low,
                     UnblockTo::Latest => high,

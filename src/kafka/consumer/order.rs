@@ -39,7 +39,7 @@ impl<H: Handler> Poller<H> {
         match result {
             Ok(at) => {
                 part.committed = Some(at);
-                self.start(generation, Begin::at(at));
+                self.start(&[(generation, Begin::at(at))]);
             }
             Err(why) => {
                 tracing::error!(kafka.topic = %part.assignment.topic, "the order failed: {why}");

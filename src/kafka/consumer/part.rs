@@ -65,6 +65,8 @@ pub(super) struct Part {
     pub(super) committed: Option<i64>,
     pub(super) unacked_since: Option<Instant>,
     pub(super) high: Option<i64>,
+    /// Where it stood when the client was asked for its end.
+    pub(super) looked_at: Option<i64>,
     /// Time of the last record read.
     pub(super) last_timestamp_ms: Option<i64>,
     /// An order is being carried out.
@@ -99,6 +101,7 @@ impl Part {
             committed: None,
             unacked_since: None,
             high: None,
+            looked_at: None,
             last_timestamp_ms: None,
             ordering: false,
             quiet: None,
@@ -109,6 +112,16 @@ impl Part {
             void: false,
             remade_ms: None,
         }
+    }
+
+    /// Something is still to be done with it.
+    pub(super) fn is_unsettled(&self) -> bool {
+        matches!(self.state, State::Judging | State::Seeking(_) | State::Due(..) | State::Turning(..))
+    }
+
+    /// That may be done at any moment.
+    pub(super) fn is_moving(&self) -> bool {
+        matches!(self.state, State::Judging | State::Seeking(_) | State::Turning(..))
     }
 
     /// Records that somebody still works on.

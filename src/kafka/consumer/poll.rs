@@ -1,6 +1,6 @@
 //! The loop of the polling thread. Nothing in it waits for anything but records and tickets.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use rdkafka::message::BorrowedMessage;
 
 use super::context::Context;
 use super::lookup::{Asker, LastIds};
+use super::marks::Marks;
 use super::part::{Next, Part, State};
 use super::rebalance::Revoked;
 use super::stop::Stopping;
@@ -49,6 +50,10 @@ pub(super) struct Poller<H> {
     /// The bound lasts: every partition is paused.
     pub(super) resting: bool,
     skipping_since: Option<Instant>,
+    /// What the pauses followed from when they were looked at last; `None`: to be looked at.
+    pub(super) pauses_seen: Option<(u64, bool)>,
+    /// Generations that are being judged, wait for their time or drain.
+    pub(super) unsettled: HashSet<u64>,
     pub(super) next_store: Instant,
     next_view: Instant,
     pub(super) next_survey: Instant,
@@ -68,7 +73,7 @@ pub(super) struct Poller<H> {
 impl<H: Handler> Poller<H> {
     pub(super) fn new(
         name: &str,
-        consumer: Arc<BaseConsumer<Context>>,
+        (consumer, marks): (Arc<BaseConsumer<Context>>, Arc<Marks>),
         settings: Settings,
         handler: H,
         notes: Receiver<Note>,
@@ -82,6 +87,7 @@ impl<H: Handler> Poller<H> {
             name: name.to_owned(),
             asker: Asker {
                 consumer: consumer.clone(),
+                marks,
                 sender,
                 kind: settings.kind,
                 subscribe,
@@ -100,6 +106,8 @@ impl<H: Handler> Poller<H> {
             stopping: None,
             resting: false,
             skipping_since: None,
+            pauses_seen: None,
+            unsettled: HashSet::new(),
             next_store: now,
             next_view: now,
             next_survey: now,

@@ -90,6 +90,11 @@ impl<H: Handler> Poller<H> {
     /// Tells the client which partitions rest; only what changed. The wish is ours: a pause survives a revocation
     /// inside the client, so each assignment begins with one explicit word.
     pub(super) fn apply_pauses(&mut self) {
+        let follow = self.handler.pauses().map(|pauses| (pauses, self.resting));
+        if follow.is_some() && follow == self.pauses_seen {
+            return;
+        }
+        self.pauses_seen = follow;
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         let mut told: Vec<(u64, bool)> = Vec::new();
         // What is compared with the log first is told when it is read.
@@ -111,6 +116,7 @@ impl<H: Handler> Poller<H> {
         for (list, result) in [(&pause, self.consumer.pause(&pause)), (&resume, self.consumer.resume(&resume))] {
             if let (false, Err(error)) = (list.count() == 0, result) {
                 tracing::warn!(%error, "pause or resume was refused");
+                self.pauses_seen = None;
                 return;
             }
         }

@@ -17,7 +17,7 @@ use super::lookup::{Asker, Begin};
 use super::part::{Next, Part, State};
 use super::poll::Poller;
 use super::ticket::Assignment;
-use super::view::cached_high;
+use super::view::look_for_end;
 use super::{Handler, Note};
 use crate::kafka::native;
 use crate::kafka::offsets::NextOffset;
@@ -64,15 +64,15 @@ impl<H: Handler> Poller<H> {
             return;
         }
         self.next_look_at_ends = now + LOOK_EVERY;
-        let mut doubts = Vec::new();
+        let (mut doubts, count) = (Vec::new(), self.parts.len());
         for part in self.parts.values_mut() {
             let idle = matches!(part.state, State::Reading) && part.paused == Some(false) && part.tracker.is_empty();
             let (Some(at), true) = (part.position(), idle) else {
                 part.quiet = None;
                 continue;
             };
-            let Assignment { topic, partition, .. } = &*part.assignment;
-            let Some(high) = cached_high(&self.consumer, topic, *partition).filter(|high| *high > at) else {
+            look_for_end(part, &self.consumer, count);
+            let Some(high) = part.high.filter(|high| *high > at) else {
                 part.quiet = None;
                 continue;
             };

@@ -2,29 +2,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::Event;
-use super::epochs::Epochs;
-use super::lookup::{Begin, Found, Verdict};
+use super::lookup::{Begin, Verdict};
 use super::part::{Next, Part, REREAD_AFTER, State};
 use super::poll::Poller;
 use super::ticket::Assignment;
-use super::view::Parked;
 use super::{Handler, UnblockTo};
-use crate::kafka::{native, now_ms};
 
 /// Partitions that are to be handed back together.
 pub(super) struct Revoked {
     pub(super) generations: Vec<u64>,
     pub(super) deadline: Instant,
 }
-
-/// The client answers within a millisecond, where it can.
-const SEEK_WITHIN: Duration = Duration::from_millis(100);
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
@@ -63,6 +57,7 @@ impl<H: Handler> Poller<H> {
         let part = Part::new(Assignment::new(topic.clone(), partition, generation), state);
         let assignment = part.assignment.clone();
         self.parts.insert(generation, part);
+        self.unsettled.insert(generation);
         if let Some(older) = self.current.entry(topic).or_default().insert(partition, generation) {
             self.forget(older);
         }
@@ -74,102 +69,6 @@ impl<H: Handler> Poller<H> {
         if !wanted.is_empty() && !self.asker.spawn(move |asker| asker.look(wanted)) {
             self.unasked.extend(again);
         }
-    }
-
-    /// A partition was looked at: it is read from the position that was judged sound, or parked.
-    pub(super) fn found(&mut self, found: Found) {
-        let Some(part) = self.parts.get_mut(&found.generation) else { return };
-        if part.assignment.is_leaving() || !matches!(part.state, State::Judging) {
-            return;
-        }
-        part.topic_id = found.topic_id;
-        if found.remade {
-            part.remade_ms = Some(now_ms());
-            if let Verdict::Start(begin) = &found.verdict {
-                part.committed = Some(begin.at);
-            }
-            tracing::error!(
-                kafka.topic = %part.assignment.topic, kafka.partition = part.assignment.partition,
-                "the topic was deleted and made again: it is read from its beginning"
-            );
-        }
-        self.judged(found.generation, found.verdict);
-    }
-
-    fn judged(&mut self, generation: u64, verdict: Verdict) {
-        match verdict {
-            Verdict::Start(begin) => self.start(generation, begin),
-            Verdict::Park(parked) => self.park(generation, parked),
-        }
-        self.changed();
-    }
-
-    pub(super) fn start(&mut self, generation: u64, begin: Begin) {
-        let Some(part) = self.parts.get_mut(&generation) else { return };
-        let Assignment { topic, partition, .. } = &*part.assignment;
-        let Begin { at, epoch } = begin;
-        let mut list = TopicPartitionList::new();
-        let result = list.add_partition_offset(topic, *partition, Offset::Offset(at)).and_then(|()| {
-            if let Some(epoch) = epoch {
-                native::set_leader_epoch(&mut list, topic, *partition, epoch);
-            }
-            self.consumer.incremental_assign(&list)
-        });
-        match result {
-            Ok(()) => {
-                tracing::info!(kafka.topic = %topic, kafka.partition = partition, kafka.offset = at, "partition starts");
-                let seeks = epoch.is_some() && at > 0;
-                part.state = if seeks { State::Seeking(begin) } else { State::Reading };
-                (part.held, part.start, part.paused) = (true, Some(at), None);
-                part.epochs = Epochs::starting(at, epoch);
-                // Before the next poll: a pause may have survived from an earlier assignment.
-                self.apply_pauses();
-            }
-            Err(error) => {
-                tracing::warn!(kafka.topic = %topic, kafka.partition = partition, %error, "partition cannot start yet");
-                self.counts.last_error = Some(error.to_string());
-                part.state = State::Due(Instant::now() + REREAD_AFTER, Verdict::Start(begin));
-            }
-        }
-    }
-
-    /// The client compares a position with the log when it is told to seek, not when it is assigned, and it seeks only in
-    /// what it already fetches. What was cut off meanwhile comes back as an error, as a position out of range does.
-    fn seek(&mut self) {
-        let mut list = TopicPartitionList::new();
-        for part in self.parts.values() {
-            let State::Seeking(Begin { at, epoch: Some(epoch) }) = part.state else { continue };
-            let Assignment { topic, partition, .. } = &*part.assignment;
-            if list.add_partition_offset(topic, *partition, Offset::Offset(at)).is_ok() {
-                native::set_leader_epoch(&mut list, topic, *partition, epoch);
-            }
-        }
-        if list.count() == 0 {
-            return;
-        }
-        let sought = match self.consumer.seek_partitions(list, SEEK_WITHIN) {
-            Ok(sought) => sought,
-            Err(error) => return tracing::debug!(%error, "positions cannot be compared with the log yet"),
-        };
-        for part in self.parts.values_mut().filter(|part| matches!(part.state, State::Seeking(_))) {
-            let element = sought.find_partition(&part.assignment.topic, part.assignment.partition);
-            if element.is_some_and(|element| element.error().is_ok()) {
-                part.state = State::Reading;
-            }
-        }
-        self.apply_pauses();
-    }
-
-    fn park(&mut self, generation: u64, parked: Parked) {
-        let Some(part) = self.parts.get_mut(&generation) else { return };
-        let Assignment { topic, partition, .. } = &*part.assignment;
-        tracing::error!(
-            kafka.topic = %topic, kafka.partition = partition, committed = parked.committed, low = parked.low,
-            high = parked.high, hole = parked.hole(),
-            "partition parked: {}; see `postback unblock offsets`", parked.why
-        );
-        (part.committed, part.high) = (parked.committed, Some(parked.high));
-        part.state = State::Parked(parked);
     }
 
     pub(super) fn generations(&self, list: &[(String, i32)]) -> Vec<u64> {
@@ -189,6 +88,7 @@ impl<H: Handler> Poller<H> {
     pub(super) fn leave(&mut self, generation: u64, state: State) {
         let Some(part) = self.parts.get_mut(&generation) else { return };
         part.state = state;
+        self.pauses_seen = None;
         if !part.assignment.is_leaving() {
             part.assignment.set_leaving();
             self.handler.leaving(&part.assignment);
@@ -199,6 +99,7 @@ impl<H: Handler> Poller<H> {
     pub(super) fn turn(&mut self, generation: u64, next: Next) {
         if self.parts.get(&generation).is_some_and(|part| !part.assignment.is_leaving()) {
             self.leave(generation, State::Turning(Instant::now() + self.settings.drain, next));
+            self.unsettled.insert(generation);
         }
     }
 
@@ -228,7 +129,9 @@ impl<H: Handler> Poller<H> {
             State::Turning(deadline, _) => !answering && (p.pending() == 0 || now >= *deadline),
             _ => false,
         };
-        let due: Vec<u64> = self.parts.iter().filter(|(_, p)| due(p)).map(|(g, _)| *g).collect();
+        let parts = &self.parts;
+        self.unsettled.retain(|g| parts.get(g).is_some_and(Part::is_unsettled));
+        let due: Vec<u64> = self.unsettled.iter().filter(|g| parts.get(g).is_some_and(due)).copied().collect();
         for generation in due {
             self.next_step(generation);
         }
@@ -242,7 +145,7 @@ impl<H: Handler> Poller<H> {
     pub(super) fn is_moving(&self) -> bool {
         self.stopping.is_some()
             || !self.revoked.is_empty()
-            || self.parts.values().any(|p| matches!(p.state, State::Turning(..) | State::Judging | State::Seeking(_)))
+            || self.unsettled.iter().any(|g| self.parts.get(g).is_some_and(Part::is_moving))
     }
 
     fn next_step(&mut self, generation: u64) {

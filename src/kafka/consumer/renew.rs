@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::marks::Marks;
 use super::poll::Poller;
 use super::stop::leave_group;
 use super::ticket::Assignment;
@@ -67,6 +68,9 @@ impl<H: Handler> Poller<H> {
             return Ok(false);
         }
         let client = connect(&self.name, &self.settings).map_err(|error| ConsumerFailed(error.to_string()))?;
+        // The one that is asked for the ends has known the old topics as well.
+        let marks = Marks::new(&self.name, &self.settings.client);
+        self.asker.marks = Arc::new(marks.map_err(|error| ConsumerFailed(error.to_string()))?);
         let client = Arc::new(client);
         self.asker.consumer = client.clone();
         let old = std::mem::replace(&mut self.consumer, client);

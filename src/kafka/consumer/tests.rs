@@ -103,6 +103,25 @@ fn a_new_partition_of_a_group_with_offsets_starts_at_its_beginning() {
 }
 
 #[test]
+fn the_positions_of_many_partitions_are_asked_for_together() {
+    const LIST_OFFSETS: i16 = 2;
+    const PARTITIONS: i32 = 300;
+    let mock = Mock::new(&[("t", PARTITIONS)]);
+    mock.commit("t", 5, 0);
+    mock.track_requests();
+    let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::finishing());
+    let start = |p: &PartitionView| p.position.is_some();
+    eventually("all start", || {
+        let snapshot = member.view.snapshot();
+        snapshot.partitions.len() == PARTITIONS as usize && snapshot.partitions.iter().all(start)
+    });
+    // One for each end; a survey that falls into the time asks as many.
+    let asked = mock.requests(LIST_OFFSETS);
+    assert!((2..30).contains(&asked), "{asked} requests for {PARTITIONS} partitions");
+    member.stop(SHORT);
+}
+
+#[test]
 fn an_offset_beyond_the_end_is_parked_until_an_operator_names_another() {
     let mock = Mock::new(&[("t", 2)]);
     mock.produce("t", 0, 10);

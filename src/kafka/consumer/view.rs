@@ -127,33 +127,48 @@ impl Parked {
     }
 }
 
+/// Partitions that may all be asked about each second.
+const FEW: usize = 64;
+
 impl<H: Handler> Poller<H> {
     /// Writes a new snapshot.
-    pub(super) fn refresh_view(&self) {
+    pub(super) fn refresh_view(&mut self) {
         let (now, now_ms) = (Instant::now(), now_ms());
         let mut oldest_by_account: HashMap<usize, i64> = HashMap::new();
         let mut partitions = Vec::with_capacity(self.parts.len());
-        for part in self.parts.values() {
+        let count = self.parts.len();
+        for part in self.parts.values_mut() {
+            look_for_end(part, &self.consumer, count);
             for unfinished in part.tracker.unfinished() {
                 if let Some(info) = unfinished.open.info.get() {
                     let since = oldest_by_account.entry(info.account).or_insert(info.since_ms);
                     *since = info.since_ms.min(*since);
                 }
             }
-            partitions.push(view_of(part, &self.consumer, now, now_ms));
+            partitions.push(view_of(part, now, now_ms));
         }
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         self.view.set(Snapshot { partitions, oldest_by_account, ..self.counts.clone() });
     }
 }
 
-fn view_of(part: &Part, consumer: &BaseConsumer<Context>, now: Instant, now_ms: i64) -> PartitionView {
+/// Asks the client for the end of a partition that it fetches. The client searches all its topics for each: where there
+/// are more than `FEW`, only those are asked about of which something was read since, or of which there is more; the
+/// surveys tell the end of the others.
+pub(super) fn look_for_end(part: &mut Part, consumer: &BaseConsumer<Context>, of: usize) {
+    let position = part.position();
+    let fetched = part.held && part.paused == Some(false);
+    let moved = part.looked_at != position || part.high.is_none_or(|high| position.is_some_and(|at| at < high));
+    if fetched && (moved || of <= FEW) {
+        let cached = cached_high(consumer, &part.assignment.topic, part.assignment.partition);
+        part.high = cached.max(part.high);
+        part.looked_at = cached.and(position);
+    }
+}
+
+fn view_of(part: &Part, now: Instant, now_ms: i64) -> PartitionView {
     let assignment = &part.assignment;
-    let cached = (part.held && part.paused == Some(false))
-        .then(|| cached_high(consumer, &assignment.topic, assignment.partition))
-        .flatten();
-    let frontier = part.frontier();
-    let high = cached.max(part.high);
+    let (frontier, high) = (part.frontier(), part.high);
     let lag_records = high.zip(frontier.or(part.committed)).map(|(high, at)| (high - at).max(0));
     let oldest = part.tracker.unfinished().next().map(|u| {
         let info = u.open.info.get();
@@ -192,7 +207,7 @@ fn view_of(part: &Part, consumer: &BaseConsumer<Context>, now: Instant, now_ms: 
 }
 
 /// The end of a partition as the last fetch saw it.
-pub(super) fn cached_high(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Option<i64> {
+fn cached_high(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Option<i64> {
     let topic = CString::new(topic).ok()?;
     let (mut low, mut high) = (-1, -1);
     // SAFETY: the client outlives the call, which only reads the name and writes the two numbers.

@@ -98,6 +98,26 @@ impl Mock {
         }
     }
 
+    /// Keeps what comes from now on for [`Mock::requests`].
+    pub(super) fn track_requests(&self) {
+        unsafe {
+            let cluster = sys::rd_kafka_handle_mock_cluster(self.owner.client().native_ptr());
+            sys::rd_kafka_mock_start_request_tracking(cluster);
+        }
+    }
+
+    /// How many requests of this kind came.
+    pub(super) fn requests(&self, api_key: i16) -> usize {
+        unsafe {
+            let cluster = sys::rd_kafka_handle_mock_cluster(self.owner.client().native_ptr());
+            let mut count = 0;
+            let all = sys::rd_kafka_mock_get_requests(cluster, &mut count);
+            let of_kind = (0..count).filter(|n| sys::rd_kafka_mock_request_api_key(*all.add(*n)) == api_key).count();
+            sys::rd_kafka_mock_request_destroy_array(all, count);
+            of_kind
+        }
+    }
+
     /// Every member falls silent.
     pub(super) fn stop_broker(&self) {
         unsafe {

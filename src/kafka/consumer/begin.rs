@@ -1,0 +1,149 @@
+//! Partitions begin to be read: from the position that was judged sound, once the client has compared it with the log.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::Handler;
+use super::epochs::Epochs;
+use super::lookup::{Begin, Found, Verdict};
+use super::part::{REREAD_AFTER, State};
+use super::poll::Poller;
+use super::ticket::Assignment;
+use super::view::Parked;
+use crate::kafka::{native, now_ms};
+
+/// The client answers within a millisecond, where it can.
+const SEEK_WITHIN: Duration = Duration::from_millis(100);
+
+impl<H: Handler> Poller<H> {
+    /// Partitions were looked at: each is read from the position that was judged sound, or parked. All that start do so
+    /// with one call, since each call walks what the client has.
+    pub(super) fn found(&mut self, all: Vec<Found>) {
+        let mut starts = Vec::new();
+        for found in all {
+            let Some(part) = self.parts.get_mut(&found.generation) else { continue };
+            if part.assignment.is_leaving() || !matches!(part.state, State::Judging) {
+                continue;
+            }
+            part.topic_id = found.topic_id;
+            if found.remade {
+                part.remade_ms = Some(now_ms());
+                if let Verdict::Start(begin) = &found.verdict {
+                    part.committed = Some(begin.at);
+                }
+                tracing::error!(
+                    kafka.topic = %part.assignment.topic, kafka.partition = part.assignment.partition,
+                    "the topic was deleted and made again: it is read from its beginning"
+                );
+            }
+            match found.verdict {
+                Verdict::Start(begin) => starts.push((found.generation, begin)),
+                Verdict::Park(parked) => self.park(found.generation, parked),
+            }
+        }
+        self.start(&starts);
+        self.changed();
+    }
+
+    pub(super) fn judged(&mut self, generation: u64, verdict: Verdict) {
+        match verdict {
+            Verdict::Start(begin) => self.start(&[(generation, begin)]),
+            Verdict::Park(parked) => self.park(generation, parked),
+        }
+        self.changed();
+    }
+
+    pub(super) fn start(&mut self, starts: &[(u64, Begin)]) {
+        if starts.is_empty() {
+            return;
+        }
+        if let Err(error) = self.take_on(starts) {
+            // One that is refused must not keep the others.
+            if let [(generation, begin)] = *starts {
+                self.cannot_start(generation, begin, &error);
+            } else {
+                starts.iter().for_each(|one| self.start(std::slice::from_ref(one)));
+            }
+            return;
+        }
+        for (generation, begin) in starts {
+            let Some(part) = self.parts.get_mut(generation) else { continue };
+            let Assignment { topic, partition, .. } = &*part.assignment;
+            let Begin { at, epoch } = *begin;
+            tracing::info!(kafka.topic = %topic, kafka.partition = partition, kafka.offset = at, "partition starts");
+            let seeks = epoch.is_some() && at > 0;
+            part.state = if seeks { State::Seeking(*begin) } else { State::Reading };
+            (part.held, part.start, part.paused) = (true, Some(at), None);
+            part.epochs = Epochs::starting(at, epoch);
+            self.unsettled.insert(*generation);
+        }
+        self.pauses_seen = None;
+        // Before the next poll: a pause may have survived from an earlier assignment.
+        self.apply_pauses();
+    }
+
+    fn take_on(&self, starts: &[(u64, Begin)]) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::with_capacity(starts.len());
+        for (generation, Begin { at, epoch }) in starts {
+            let Some(part) = self.parts.get(generation) else { continue };
+            let Assignment { topic, partition, .. } = &*part.assignment;
+            list.add_partition_offset(topic, *partition, Offset::Offset(*at))?;
+            if let Some(epoch) = epoch {
+                native::set_leader_epoch(&mut list, topic, *partition, *epoch);
+            }
+        }
+        self.consumer.incremental_assign(&list)
+    }
+
+    fn cannot_start(&mut self, generation: u64, begin: Begin, error: &KafkaError) {
+        let Some(part) = self.parts.get_mut(&generation) else { return };
+        let Assignment { topic, partition, .. } = &*part.assignment;
+        tracing::warn!(kafka.topic = %topic, kafka.partition = partition, %error, "partition cannot start yet");
+        self.counts.last_error = Some(error.to_string());
+        part.state = State::Due(Instant::now() + REREAD_AFTER, Verdict::Start(begin));
+        self.unsettled.insert(generation);
+    }
+
+    /// The client compares a position with the log when it is told to seek, not when it is assigned, and it seeks only in
+    /// what it already fetches. What was cut off meanwhile comes back as an error, as a position out of range does.
+    pub(super) fn seek(&mut self) {
+        let mut list = TopicPartitionList::new();
+        for part in self.unsettled.iter().filter_map(|generation| self.parts.get(generation)) {
+            let State::Seeking(Begin { at, epoch: Some(epoch) }) = part.state else { continue };
+            let Assignment { topic, partition, .. } = &*part.assignment;
+            if list.add_partition_offset(topic, *partition, Offset::Offset(at)).is_ok() {
+                native::set_leader_epoch(&mut list, topic, *partition, epoch);
+            }
+        }
+        if list.count() == 0 {
+            return;
+        }
+        let sought = match self.consumer.seek_partitions(list, SEEK_WITHIN) {
+            Ok(sought) => sought,
+            Err(error) => return tracing::debug!(%error, "positions cannot be compared with the log yet"),
+        };
+        for part in self.parts.values_mut().filter(|part| matches!(part.state, State::Seeking(_))) {
+            let element = sought.find_partition(&part.assignment.topic, part.assignment.partition);
+            if element.is_some_and(|element| element.error().is_ok()) {
+                part.state = State::Reading;
+            }
+        }
+        self.pauses_seen = None;
+        self.apply_pauses();
+    }
+
+    fn park(&mut self, generation: u64, parked: Parked) {
+        let Some(part) = self.parts.get_mut(&generation) else { return };
+        let Assignment { topic, partition, .. } = &*part.assignment;
+        tracing::error!(
+            kafka.topic = %topic, kafka.partition = partition, committed = parked.committed, low = parked.low,
+            high = parked.high, hole = parked.hole(),
+            "partition parked: {}; see `postback unblock offsets`", parked.why
+        );
+        (part.committed, part.high) = (parked.committed, Some(parked.high));
+        part.state = State::Parked(parked);
+    }
+}
