@@ -21,7 +21,7 @@ pub fn unfinished(p: &PartitionView) -> i64 {
 
 /// What this process shows of itself.
 pub fn replica_snapshot(id: &str, lanes: &Lanes, metrics: &Metrics, consumers: &[Watched]) -> ReplicaSnapshot {
-    let name = |index: usize| lanes.iter().find(|l| l.index == index).map(|l| l.account.name.to_string());
+    let name = |index: usize| lanes.iter().nth(index).map(|l| l.account.name.to_string());
     let lanes_shown = lanes.iter().map(|lane| {
         let (state, since_ms, why) = lane.explain();
         let counters = metrics.account(lane.index);

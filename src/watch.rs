@@ -1,6 +1,6 @@
 //! What is looked at each second: switches, orders, the epoch, the primary; and what is shown of this replica.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use ::redis::{Client, RedisResult};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::control::{By, Keys, Place, ReplicaSnapshot, Target, lanes as switches, orders, snapshot};
-use crate::kafka::consumer::{ConsumerHandle, ConsumerView, UnblockOrder, UnblockTo, Unplaced};
+use crate::kafka::consumer::{ConsumerHandle, ConsumerView, Snapshot, UnblockOrder, UnblockTo, Unplaced};
 use crate::metrics::Metrics;
 use crate::pipeline::handle::Lanes;
 use crate::pipeline::runtime::Runtimes;
@@ -77,7 +77,8 @@ struct Memory {
     /// When the primary was looked at last.
     primary_at: Option<Instant>,
     seen: VecDeque<(Instant, usize)>,
-    shown: Vec<(Arc<str>, i32)>,
+    /// Records and seconds of lag, age of the commit, as the gauges have them.
+    shown: HashMap<(Arc<str>, i32), (i64, f64, f64)>,
     told: Told,
 }
 
@@ -160,7 +161,7 @@ impl Watch {
         self.known.exchange(c, &self.keys, &self.lanes).await?;
         if memory.snapshot_at.is_none_or(|at| at.elapsed() >= SNAPSHOT_EVERY) {
             snapshot::write_snapshot(c, &self.keys, &self.snapshot()).await?;
-            let replicas = snapshot::read_snapshots(c, &self.keys).await?.len();
+            let replicas = snapshot::count_replicas(c, &self.keys).await?;
             self.count_replicas(memory, replicas);
             memory.snapshot_at = Some(Instant::now());
         }
@@ -274,23 +275,35 @@ impl Watch {
         let now = now_ms();
         self.metrics.redis_up.set(i64::from(self.health.is_up()));
         let snapshots: Vec<_> = self.consumers.iter().map(|c| c.view.snapshot()).collect();
+        let mut parked: HashMap<&str, i64> = HashMap::new();
+        for p in snapshots.iter().flat_map(|s| &s.partitions) {
+            let account = p.topic.strip_prefix(&*self.parked_prefix).and_then(|rest| rest.strip_prefix('.'));
+            if let Some(account) = account {
+                *parked.entry(account).or_default() += unfinished(p);
+            }
+        }
         for lane in self.lanes.iter() {
             let account = self.metrics.account(lane.index);
             account.lane_state(lane.state());
             let oldest = snapshots.iter().filter_map(|s| s.oldest_by_account.get(&lane.index)).min();
             account.oldest_open_age.set(oldest.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
-            let topic = crate::kafka::parking_topic(&self.parked_prefix, &lane.account.name);
-            let parked =
-                snapshots.iter().flat_map(|s| &s.partitions).filter(|p| *p.topic == *topic).map(unfinished).sum();
-            account.parked.set(parked);
+            account.parked.set(parked.get(&*lane.account.name).copied().unwrap_or(0));
         }
-        let mut shown = Vec::new();
+        self.show_partitions(memory, &snapshots);
+    }
+
+    /// Only what has changed: most partitions of many are at rest.
+    fn show_partitions(&self, memory: &mut Memory, snapshots: &[Arc<Snapshot>]) {
+        let mut shown = HashMap::with_capacity(memory.shown.len());
         for p in snapshots.iter().flat_map(|s| &s.partitions) {
-            let lag = p.lag_records.unwrap_or(0);
-            self.metrics.set_partition(&p.topic, p.partition, lag, p.lag_seconds, p.commit_age_seconds);
-            shown.push((p.topic.clone(), p.partition));
+            let new = (p.lag_records.unwrap_or(0), p.lag_seconds, p.commit_age_seconds);
+            let place = (p.topic.clone(), p.partition);
+            if memory.shown.remove(&place) != Some(new) {
+                self.metrics.set_partition(&p.topic, p.partition, new.0, new.1, new.2);
+            }
+            shown.insert(place, new);
         }
-        for (topic, partition) in memory.shown.iter().filter(|place| !shown.contains(place)) {
+        for (topic, partition) in memory.shown.keys() {
             self.metrics.remove_partition(topic, *partition);
         }
         memory.shown = shown;
@@ -385,6 +398,7 @@ mod tests {
         world.look().await;
         assert_eq!(world.lane.explain(), (LaneState::Paused, 5, "audit".into()));
         assert!(world.watch.health.is_up() && !world.watch.health.has_forgotten());
+        assert_eq!(world.watch.replicas.load(Relaxed), 1, "this one, by its snapshot");
         switches::resume(&mut world.connection, &keys, "acme", &by, 6).await.unwrap();
         world.look().await;
         assert!(world.lane.is_open());

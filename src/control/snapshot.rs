@@ -1,7 +1,7 @@
 //! What each replica tells of itself every few seconds, for commands that need a running worker's state.
 
-use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
+use ::redis::{FromRedisValue, RedisResult};
 use serde::{Deserialize, Serialize};
 
 use super::{Keys, json};
@@ -124,6 +124,26 @@ pub async fn remove_snapshot(connection: &mut MultiplexedConnection, keys: &Keys
 /// # Errors
 /// Redis does not answer.
 pub async fn read_snapshots(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Vec<ReplicaSnapshot>> {
+    let texts: Vec<Option<String>> = of_each(connection, keys, "GET", Option::is_some).await?;
+    Ok(texts.into_iter().flatten().filter_map(|text| serde_json::from_str(&text).ok()).collect())
+}
+
+/// How many replicas are alive. What they say is not read: with many accounts it is long.
+///
+/// # Errors
+/// Redis does not answer.
+pub async fn count_replicas(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<usize> {
+    let alive: Vec<bool> = of_each(connection, keys, "EXISTS", |alive| *alive).await?;
+    Ok(alive.into_iter().filter(|alive| *alive).count())
+}
+
+/// The reply to one command for each replica's snapshot, by id; ids of those that are gone are forgotten.
+async fn of_each<T: FromRedisValue>(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    command: &str,
+    is_alive: impl Fn(&T) -> bool,
+) -> RedisResult<Vec<T>> {
     let mut ids: Vec<String> = ::redis::cmd("SMEMBERS").arg(keys.replicas()).query_async(connection).await?;
     ids.sort_unstable();
     if ids.is_empty() {
@@ -132,15 +152,15 @@ pub async fn read_snapshots(connection: &mut MultiplexedConnection, keys: &Keys)
     // One command per key rather than MGET, which a store under several nodes may refuse.
     let mut pipe = ::redis::pipe();
     for id in &ids {
-        pipe.cmd("GET").arg(keys.replica(id));
+        pipe.cmd(command).arg(keys.replica(id));
     }
-    let texts: Vec<Option<String>> = pipe.query_async(connection).await?;
-    let gone: Vec<&String> = ids.iter().zip(&texts).filter(|(_, text)| text.is_none()).map(|(id, _)| id).collect();
+    let replies: Vec<T> = pipe.query_async(connection).await?;
+    let gone: Vec<&String> = ids.iter().zip(&replies).filter(|(_, reply)| !is_alive(reply)).map(|(id, _)| id).collect();
     if !gone.is_empty() {
         // A replica that comes back this very moment adds itself again with its next snapshot.
         let () = ::redis::cmd("SREM").arg(keys.replicas()).arg(&gone).query_async(connection).await?;
     }
-    Ok(texts.into_iter().flatten().filter_map(|text| serde_json::from_str(&text).ok()).collect())
+    Ok(replies)
 }
 
 #[cfg(test)]
