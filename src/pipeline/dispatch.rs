@@ -115,6 +115,11 @@ impl Dispatcher {
         self.connections[base].probe(&target.origin).await.map_err(|failure| refused(&failure))
     }
 
+    /// Keeps no more connections to each base URL than so many while nobody uses them.
+    pub fn keep_at_most(&self, most: usize) {
+        self.connections.iter().for_each(|connections| connections.keep_at_most(most));
+    }
+
     /// Closes connections that nobody used for a while.
     pub fn sweep(&self) {
         self.connections.iter().for_each(Connections::sweep);

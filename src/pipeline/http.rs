@@ -8,7 +8,7 @@ mod body;
 mod connect;
 mod lookup;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -81,12 +81,18 @@ pub struct Connections {
     connect_timeout: Duration,
     /// The one used last is at the back, and is used next.
     kept: RefCell<VecDeque<Box<Connection>>>,
+    most_kept: Cell<usize>,
 }
 
 impl Connections {
     /// None yet. `connect_timeout` covers the name, TCP and TLS.
     pub fn new(connector: Connector, connect_timeout: Duration) -> Self {
-        Self { connector, connect_timeout, kept: RefCell::default() }
+        Self { connector, connect_timeout, kept: RefCell::default(), most_kept: Cell::new(usize::MAX) }
+    }
+
+    /// Keeps no more than so many that nobody uses.
+    pub fn keep_at_most(&self, most: usize) {
+        self.most_kept.set(most);
     }
 
     /// One request, with `Host` and a URI in origin form; `to`: scheme, host and port. All of it within `limit`.
@@ -169,7 +175,7 @@ impl Connections {
     fn keep(&self, mut connection: Box<Connection>) {
         // Its waker is that of a walk that goes on without it, and would keep that walk's memory.
         connection.turn(&mut noop());
-        if connection.io.is_some() {
+        if connection.io.is_some() && self.kept.borrow().len() < self.most_kept.get() {
             connection.idle_since = Instant::now();
             self.kept.borrow_mut().push_back(connection);
         }
@@ -310,6 +316,16 @@ mod tests {
         assert_eq!(connections.kept.borrow().len(), 0);
         let closed = tokio::task::spawn_blocking(move || closed.recv_timeout(Duration::from_secs(20)));
         closed.await.unwrap().expect("its other end is told");
+    }
+
+    #[tokio::test]
+    async fn no_more_than_were_allowed_are_kept_for_later() {
+        let server = Server::answering(answer("200 OK", "ok"));
+        let connections = connections();
+        connections.keep_at_most(2);
+        let three = [(); 3].map(|()| exchange(&connections, &server));
+        assert!(futures_util::future::join_all(three).await.iter().all(Result::is_ok));
+        assert_eq!((server.connections(), connections.kept.borrow().len()), (3, 2));
     }
 
     #[tokio::test]

@@ -22,6 +22,10 @@ use crate::pipeline::limit::{Alone, Limiter};
 use crate::pipeline::shared::Shared;
 use crate::redis::batcher::Batcher;
 
+/// Connections that one thread keeps while nobody uses them, shared evenly by its accounts, at least one for each. One takes
+/// some 20 KiB.
+const KEPT: usize = 1024;
+
 /// The running threads.
 pub struct Runtimes {
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -164,7 +168,9 @@ impl Floor {
         let mut tasks = JoinSet::new();
         let mut lanes = Vec::new();
         tasks.spawn_local(work);
+        let kept = (KEPT / seats.len().max(1)).max(1);
         for Seat { handle, inbox, dispatcher, sharers } in seats {
+            dispatcher.keep_at_most(kept);
             let limits = &handle.account.limits;
             let bucket = format!("{}:rate:{}:{}", self.prefix, handle.account.platform.as_str(), limits.shared_as);
             let alone = Alone {
