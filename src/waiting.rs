@@ -4,8 +4,10 @@
 //! pauses its partition, never the polling.
 
 mod parked;
+mod release;
+mod room;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -21,34 +23,47 @@ use crate::redis::health::Health;
 use crate::tally::Tally;
 use crate::traffic::{Known, Traffic};
 
-use parked::{Alarm, is_overdue};
+use parked::{Alarm, overdue_ms};
+use room::{Guest, Room};
 
-/// A room pauses its partition at this many records and resumes it at [`LOW_MARK`].
-const HIGH_MARK: usize = 500;
-const LOW_MARK: usize = 100;
 /// Bytes of one room at most.
 const ROOM_BYTES: usize = 1024 * 1024;
 /// Bytes of all rooms, divided evenly, so that none can keep another from being read.
 const ALL_BYTES: usize = 16 * 1024 * 1024;
 /// Records on their way to Kafka at most, dead letters and parking, and their bytes.
 const LEAVING: Fill = Fill { records: 2_000, bytes: ALL_BYTES };
-/// How often rooms are looked at though nothing is due: a lane may have opened.
+/// How often rooms are looked at whose lanes did not take what is due: one may have opened.
 const GLANCE: Duration = Duration::from_millis(50);
+
+/// A partition.
+type Place = (Arc<str>, i32);
 
 /// What becomes of records of tiers and parking topics.
 pub struct Waiting {
     gate: Gate,
     lanes: Arc<Lanes>,
     tally: Tally,
+    metrics: Arc<Metrics>,
     health: Arc<Health>,
     parked_prefix: String,
     retry_prefix: String,
     held: Receiver<Box<Delivery>>,
-    rooms: HashMap<(Arc<str>, i32), Room>,
+    rooms: HashMap<Place, Room>,
+    /// Rooms with something that is not due yet, by the time of the first.
+    due: BTreeSet<(Instant, Place)>,
+    /// Rooms with something due that their lanes did not take.
+    blocked: HashSet<Place>,
+    next_glance: Instant,
+    /// Changes with the wish to pause any partition.
+    pauses: u64,
+    /// A partition left: the lanes are to look at what they have of it.
+    left: bool,
     traffic: Traffic,
     alarm: Alarm,
     /// Records read and not finished.
     open: Fill,
+    /// Those of them that are in rooms.
+    in_rooms: Fill,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,41 +78,13 @@ impl Fill {
         self.bytes += bytes;
     }
 
+    fn sub(&mut self, records: usize, bytes: usize) {
+        *self = self.without(Fill { records, bytes });
+    }
+
     /// What is left without `other`; counts that are moved on other threads may overlap for a moment.
     fn without(self, other: Fill) -> Fill {
         Fill { records: self.records.saturating_sub(other.records), bytes: self.bytes.saturating_sub(other.bytes) }
-    }
-}
-
-#[derive(Default)]
-struct Room {
-    waiting: VecDeque<Guest>,
-    bytes: usize,
-    full: bool,
-}
-
-struct Guest {
-    delivery: Box<Delivery>,
-    /// Not the wall clock's time: a clock that is set back holds nobody up.
-    due: Instant,
-}
-
-impl Room {
-    fn admit(&mut self, guest: Guest) {
-        self.bytes += guest.delivery.record.size();
-        // Held ones come back from their lane in any order; the oldest stands first.
-        let offset = guest.delivery.record.offset;
-        let place = self.waiting.iter().rposition(|g| g.delivery.record.offset < offset).map_or(0, |p| p + 1);
-        self.waiting.insert(place, guest);
-    }
-
-    fn judge_fill(&mut self, budget: usize) {
-        let (records, bytes) = (self.waiting.len(), self.bytes);
-        self.full = if self.full {
-            records > LOW_MARK || (bytes > budget / 4 && records > 0)
-        } else {
-            records >= HIGH_MARK || (bytes >= budget && records > 0)
-        };
     }
 }
 
@@ -115,30 +102,44 @@ impl Waiting {
         Self {
             gate,
             lanes,
-            tally: Tally::new(metrics),
+            tally: Tally::new(metrics.clone()),
+            metrics,
             health,
             parked_prefix: format!("{parked_prefix}."),
             retry_prefix: format!("{retry_prefix}."),
             held,
             rooms: HashMap::new(),
+            due: BTreeSet::new(),
+            blocked: HashSet::new(),
+            next_glance: Instant::now(),
+            pauses: 0,
+            left: false,
             traffic: Traffic::new(known),
             alarm: Alarm::default(),
             open: Fill::default(),
+            in_rooms: Fill::default(),
         }
+    }
+
+    /// What left its room and is not finished.
+    fn released(&self) -> Fill {
+        self.open.without(self.in_rooms)
     }
 
     /// What is on its way to Kafka.
     fn on_its_way(&self) -> Fill {
-        let mut elsewhere = Fill::default();
-        for room in self.rooms.values() {
-            elsewhere.add(room.waiting.len(), room.bytes);
-        }
-        for lane in self.lanes.iter() {
-            for fill in [&lane.released, &lane.walking] {
-                elsewhere.add(fill.records(), fill.bytes());
-            }
-        }
-        self.open.without(elsewhere)
+        let (records, bytes) = self.lanes.released();
+        self.released().without(Fill { records, bytes })
+    }
+
+    fn visit_of(&self, topic: &str) -> Visit {
+        if topic.starts_with(&self.parked_prefix) { Visit::Parked } else { Visit::Tier }
+    }
+
+    fn show(&self) {
+        let Fill { records, bytes } = self.released();
+        self.metrics.released_events.set(records as i64);
+        self.metrics.released_bytes.set(bytes as i64);
     }
 
     fn budget(&self) -> usize {
@@ -150,12 +151,29 @@ impl Waiting {
             return delivery.ticket.complete(End::Returned);
         }
         let place = (delivery.record.topic.clone(), delivery.record.partition);
-        let room = self.rooms.entry(place).or_default();
-        room.admit(Guest { delivery, due });
-        let budget = self.budget();
-        for room in self.rooms.values_mut() {
-            room.judge_fill(budget);
+        self.in_rooms.add(1, delivery.record.size());
+        let rooms = self.rooms.len();
+        let room = self.rooms.entry(place.clone()).or_default();
+        let overdue_ms = (delivery.visit == Visit::Parked).then(|| overdue_ms(&delivery)).flatten();
+        if let Some(sooner) = room.admit(Guest { delivery, due, overdue_ms }) {
+            if let Some(later) = room.next.replace(sooner) {
+                self.due.remove(&(later, place.clone()));
+            }
+            self.due.insert((sooner, place.clone()));
         }
+        self.judge_fill(&place, rooms);
+    }
+
+    /// A room more makes the share of each smaller; else only this one has changed.
+    fn judge_fill(&mut self, place: &Place, rooms_before: usize) {
+        let budget = self.budget();
+        let mut changed = 0;
+        if rooms_before != self.rooms.len() {
+            changed = self.rooms.values_mut().map(|room| u64::from(room.judge_fill(budget))).sum();
+        } else if let Some(room) = self.rooms.get_mut(place) {
+            changed = u64::from(room.judge_fill(budget));
+        }
+        self.pauses += changed;
     }
 
     /// How long a tier's record still waits, ms: until what its header says, never longer than 1.1 × the tier's delay.
@@ -167,79 +185,12 @@ impl Waiting {
         let wanted = delivery.envelope.due_ms.unwrap_or_else(|| record_time() + delay);
         (wanted - now_ms).clamp(0, delay + delay / 10)
     }
-
-    /// Lets go what can go. Returns when the next one is due.
-    fn release(&mut self) -> Option<Instant> {
-        let (now, now_ms) = (Instant::now(), now_ms());
-        let mut next = None;
-        let held = self.health.trouble().is_some();
-        let budget = self.budget();
-        for ((topic, _), room) in &mut self.rooms {
-            let mut kept = VecDeque::with_capacity(room.waiting.len());
-            let any_due = room.waiting.iter().any(|g| g.due <= now);
-            if !any_due {
-                next = earliest(next, room.waiting.iter().map(|g| g.due).min());
-                continue;
-            }
-            for mut guest in room.waiting.drain(..) {
-                let size = guest.delivery.record.size();
-                let Subject::Ready(ready) = &guest.delivery.subject else {
-                    room.bytes -= size;
-                    self.lanes.end(guest.delivery);
-                    continue;
-                };
-                let lane = self.lanes.get(ready.index);
-                let visit = guest.delivery.visit;
-                let go = guest.due <= now
-                    && match visit {
-                        Visit::Parked => {
-                            (lane.is_open() || is_overdue(&guest.delivery, now_ms)) && !lane.is_full(visit)
-                        }
-                        // A closed lane parks it; a full one parks it beside others that flow.
-                        _ => {
-                            (lane.is_open() && !lane.is_full(visit))
-                                || (lane.can_park(visit)
-                                    && (!lane.is_open()
-                                        || self.traffic.others_flow(topic, lane.index, visit, held, &self.lanes)))
-                        }
-                    };
-                if !go {
-                    if guest.due > now {
-                        next = earliest(next, Some(guest.due));
-                    }
-                    kept.push_back(guest);
-                    continue;
-                }
-                room.bytes -= size;
-                if visit == Visit::Parked {
-                    // It leaves parking: a new spell of retrying.
-                    guest.delivery.envelope.retry_since_ms = Some(now_ms);
-                }
-                if visit == Visit::Tier && lane.is_open() && lane.is_full(visit) {
-                    lane.park(guest.delivery);
-                } else {
-                    lane.enqueued(&guest.delivery);
-                    lane.deliver(vec![guest.delivery]);
-                }
-            }
-            room.waiting = kept;
-            room.judge_fill(budget);
-        }
-        next
-    }
-}
-
-fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
 }
 
 impl Handler for Waiting {
     fn received(&mut self, record: Record, ticket: Ticket) {
         let (now, now_ms) = (Instant::now(), now_ms());
-        let visit = if record.topic.starts_with(&self.parked_prefix) { Visit::Parked } else { Visit::Tier };
+        let visit = self.visit_of(&record.topic);
         let delivery = self.gate.examine(record, visit, ticket, now_ms);
         self.tally.received(&delivery);
         self.open.add(1, delivery.record.size());
@@ -258,11 +209,12 @@ impl Handler for Waiting {
 
     fn flush(&mut self) {
         self.release();
+        self.show();
     }
 
     fn completed(&mut self, open: &Open, end: End) {
         let bytes = self.tally.completed(open, end);
-        self.open = self.open.without(Fill { records: 1, bytes });
+        self.open.sub(1, bytes);
     }
 
     fn returned(&mut self, open: &Open) {
@@ -273,11 +225,18 @@ impl Handler for Waiting {
         self.traffic.left(&assignment.topic, assignment.partition);
         let place = (assignment.topic.clone(), assignment.partition);
         if let Some(room) = self.rooms.remove(&place) {
+            self.in_rooms.sub(room.waiting.len(), room.bytes);
+            self.blocked.remove(&place);
+            if let Some(next) = room.next {
+                self.due.remove(&(next, place));
+            }
             for guest in room.waiting {
                 guest.delivery.ticket.complete(End::Returned);
             }
         }
-        self.lanes.touch_all();
+        // Told once for all that leave together, in the next turn: the word goes to every lane.
+        self.left = true;
+        self.pauses += 1;
     }
 
     fn gate(&mut self) -> Flow {
@@ -287,8 +246,12 @@ impl Handler for Waiting {
         if full { Flow::Skip } else { Flow::Poll }
     }
 
+    fn pauses(&self) -> Option<u64> {
+        Some(self.pauses)
+    }
+
     fn pause_wanted(&self, topic: &str, partition: i32) -> bool {
-        // The key is built seldom: once per partition and turn of a consumer that mostly waits.
+        // The key is built seldom: where `pauses` has changed.
         self.rooms.get(&(Arc::from(topic), partition)).is_some_and(|r| r.full)
     }
 
@@ -296,11 +259,15 @@ impl Handler for Waiting {
         while let Ok(delivery) = self.held.try_recv() {
             self.admit(delivery, now);
         }
+        if std::mem::take(&mut self.left) {
+            self.lanes.touch_all();
+        }
         self.alarm.look(&self.rooms, &self.lanes, now);
-        let next = self.release();
-        let waiting = self.rooms.values().any(|r| !r.waiting.is_empty());
-        let due = next.map(|due| due.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
-        waiting.then(|| due.unwrap_or(GLANCE).min(GLANCE))
+        self.release();
+        self.show();
+        let glance = (!self.blocked.is_empty()).then_some(self.next_glance);
+        let next = self.due.first().map(|(at, _)| *at).into_iter().chain(glance).min();
+        next.map(|at| at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)))
     }
 }
 

@@ -4,7 +4,7 @@ mod fill;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -15,7 +15,7 @@ pub use self::fill::Fill;
 use crate::control::{Lane as Switches, Switch};
 use crate::metrics::LaneState;
 use crate::pipeline::config::{Account, Intake, WhenUnavailable};
-use crate::pipeline::delivery::Delivery;
+use crate::pipeline::delivery::{Delivery, Visit};
 use crate::pipeline::lane::PARKS;
 use crate::pipeline::settle::LONGEST_WAIT_IN_LANE;
 use crate::pipeline::shared::now_ms;
@@ -34,6 +34,9 @@ pub enum ToLane {
 /// one bound for all that leaves.
 const MOST_ASIDE: usize = 1_000;
 
+/// Bytes from tiers and parking that all lanes together may hold, queued or with a permit.
+const RELEASED_BYTES: usize = 64 * 1024 * 1024;
+
 /// Seen from every thread.
 pub struct LaneHandle {
     /// Index into lanes and metrics.
@@ -44,6 +47,10 @@ pub struct LaneHandle {
     pub live: Fill,
     /// Records from tiers and parking that wait for a permit.
     pub released: Fill,
+    /// Those of them from parking.
+    parked: Fill,
+    /// What `released` and `walking` of all lanes of the process hold.
+    of_all: OnceLock<Arc<Fill>>,
     /// Records with a permit, or waiting for their confirm.
     pub in_flight: AtomicUsize,
     /// Those of them from tiers and parking.
@@ -86,6 +93,8 @@ impl LaneHandle {
             account,
             live: Fill::default(),
             released: Fill::default(),
+            parked: Fill::default(),
+            of_all: OnceLock::new(),
             in_flight: AtomicUsize::new(0),
             walking: Fill::default(),
             aside: Fill::default(),
@@ -209,13 +218,33 @@ impl LaneHandle {
 /// Every lane, and the desks for what ends without one.
 pub struct Lanes {
     lanes: Vec<Arc<LaneHandle>>,
+    /// From tiers and parking, over all lanes.
+    released: Arc<Fill>,
     desks: Vec<UnboundedSender<Box<Delivery>>>,
 }
 
 impl Lanes {
     /// In the order of the accounts; one desk per runtime thread.
     pub fn new(lanes: Vec<Arc<LaneHandle>>, desks: Vec<UnboundedSender<Box<Delivery>>>) -> Self {
-        Self { lanes, desks }
+        let released = Arc::<Fill>::default();
+        // Each lane has one owner: the first one counts.
+        lanes.iter().for_each(|lane| drop(lane.of_all.set(released.clone())));
+        Self { lanes, released, desks }
+    }
+
+    /// Records from tiers and parking that all lanes hold, queued or with a permit, and their bytes.
+    pub fn released(&self) -> (usize, usize) {
+        (self.released.records(), self.released.bytes())
+    }
+
+    /// Whether a lane may take a record from a tier or parking: it is below its own caps, and holds no more than is left of
+    /// what all lanes may hold. Of what is left there is always some for a lane that holds little, however many hang.
+    pub fn takes(&self, index: usize, visit: Visit, bytes: usize) -> bool {
+        let lane = self.get(index);
+        let bound = if visit == Visit::Parked { RELEASED_BYTES / 2 } else { RELEASED_BYTES };
+        let left = bound.saturating_sub(self.released.bytes());
+        let own = lane.released.bytes() + lane.walking.bytes();
+        !lane.is_full(visit) && left > 0 && (own == 0 || own + bytes <= left)
     }
 
     /// One lane.
@@ -243,7 +272,6 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::delivery::Visit;
 
     fn lane(rps: f64, max_in_flight: usize) -> LaneHandle {
         let mut account = Account::stub("acme");
@@ -312,6 +340,43 @@ mod tests {
         assert!(!lane.can_park(Visit::Input) && lane.is_aside_above(Visit::Input, 7, 8));
         (0..200).for_each(|_| lane.live.sub(0));
         assert!(!lane.is_aside_above(Visit::Input, 1, 4));
+    }
+
+    #[test]
+    fn what_all_lanes_hold_of_tiers_and_parking_is_bounded_and_leaves_some_for_a_lane_that_holds_little() {
+        const MIB: usize = 1024 * 1024;
+        let many: Vec<_> = (0..40).map(|_| Arc::new(lane(1000.0, 100_000))).collect();
+        let lanes = Lanes::new(many, Vec::new());
+        // As large as need be: no lane is at its own cap.
+        let takes = |index: usize, visit| lanes.takes(index, visit, MIB);
+        let mut taken = 0;
+        while (0..39).any(|index| takes(index, Visit::Tier)) {
+            for index in (0..39).filter(|index| takes(*index, Visit::Tier)).collect::<Vec<_>>() {
+                if takes(index, Visit::Tier) {
+                    lanes.get(index).walks(Visit::Tier, MIB);
+                    taken += 1;
+                }
+            }
+        }
+        assert!((32..=64).contains(&taken), "{taken} MiB");
+        assert_eq!(lanes.released(), (taken, taken * MIB));
+        assert!(takes(39, Visit::Tier), "that 39 lanes hang is no matter to this one");
+        assert!(!takes(39, Visit::Parked), "a backlog takes half of it at most");
+        lanes.get(0).walks(Visit::Input, 100 * MIB);
+        assert_eq!(lanes.released().1, taken * MIB, "what comes from inputs has a bound of its own");
+    }
+
+    #[test]
+    fn parked_records_take_half_of_a_lane_at_most() {
+        let lane = lane(20.0, 10_000);
+        for n in 0..100 {
+            assert!(!lane.is_full(Visit::Parked), "{n}");
+            lane.released.add(0);
+            lane.parked.add(0);
+        }
+        assert!(lane.is_full(Visit::Parked) && !lane.is_full(Visit::Tier));
+        (100..200).for_each(|_| lane.released.add(0));
+        assert!(lane.is_full(Visit::Tier), "both together have the whole");
     }
 
     #[test]

@@ -6,12 +6,14 @@ use crate::error::DeliveryError;
 use crate::pipeline::claim::Key;
 use crate::pipeline::delivery::{Delivery, Subject, Visit};
 
-/// Live records and released ones, served in turn: parked work gets every second permit while there is any. Copies of one
-/// conversion get one permit between them.
+/// Live records and released ones, served in turn: parked work gets every second permit while there is any. Of the released
+/// ones those from tiers come first: they have their time, and a parking backlog may be long. Copies of one conversion get
+/// one permit between them.
 #[derive(Default)]
 pub(super) struct Queues {
     live: VecDeque<Box<Delivery>>,
-    released: VecDeque<Box<Delivery>>,
+    due: VecDeque<Box<Delivery>>,
+    parked: VecDeque<Box<Delivery>>,
     released_next: bool,
     /// Conversions that were handed out and have not ended.
     under_way: HashSet<Key>,
@@ -29,7 +31,11 @@ fn key_of(delivery: &Delivery) -> Option<Key> {
 
 impl Queues {
     fn of(&mut self, delivery: &Delivery) -> &mut VecDeque<Box<Delivery>> {
-        if delivery.visit == Visit::Input { &mut self.live } else { &mut self.released }
+        match delivery.visit {
+            Visit::Input => &mut self.live,
+            Visit::Tier => &mut self.due,
+            Visit::Parked => &mut self.parked,
+        }
     }
 
     pub(super) fn push(&mut self, delivery: Box<Delivery>) {
@@ -54,12 +60,12 @@ impl Queues {
 
     fn pop(&mut self) -> Option<Box<Delivery>> {
         self.released_next = !self.released_next;
-        let (first, second) = if self.released_next {
-            (&mut self.released, &mut self.live)
+        let Self { live, due, parked, released_next, .. } = self;
+        if *released_next {
+            due.pop_front().or_else(|| parked.pop_front()).or_else(|| live.pop_front())
         } else {
-            (&mut self.live, &mut self.released)
-        };
-        first.pop_front().or_else(|| second.pop_front())
+            live.pop_front().or_else(|| due.pop_front()).or_else(|| parked.pop_front())
+        }
     }
 
     /// What was handed out is settled, or goes `back` to the head; its copies come next.
@@ -88,7 +94,7 @@ impl Queues {
     #[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
     pub(super) fn take_out(&mut self, why: impl Fn(&Delivery) -> Option<DeliveryError>) -> Vec<Box<Delivery>> {
         let mut out = Vec::new();
-        for queue in [&mut self.live, &mut self.released] {
+        for queue in [&mut self.live, &mut self.due, &mut self.parked] {
             let mut kept = VecDeque::with_capacity(queue.len());
             for delivery in queue.drain(..) {
                 if why(&delivery).is_some() {

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Room;
+use super::room::Room;
 use crate::config::show_duration;
 use crate::metrics::LaneState;
 use crate::pipeline::delivery::{Delivery, Subject, Visit};
 use crate::pipeline::handle::{LaneHandle, Lanes};
-use crate::pipeline::retry::Policy;
 use crate::pipeline::shared::now_ms;
 
 /// Between two looks: what is judged in hours needs no more.
@@ -17,11 +16,11 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Between two warnings of one account.
 const REPEAT: Duration = Duration::from_secs(3600);
 
-/// Whether it goes to its lane though that is closed: it ends there.
-pub(super) fn is_overdue(delivery: &Delivery, now: i64) -> bool {
-    let Subject::Ready(ready) = &delivery.subject else { return false };
-    let policy = Policy { retry: &ready.account.retry, day: None, event_time_ms: ready.event_time_ms };
-    policy.parked_too_long(&delivery.envelope, now)
+/// When a parked record goes to its lane though that is closed, epoch ms: it ends there.
+pub(super) fn overdue_ms(delivery: &Delivery) -> Option<i64> {
+    let Subject::Ready(ready) = &delivery.subject else { return None };
+    let max = i64::try_from(ready.account.retry.max_parked.as_millis()).unwrap_or(i64::MAX / 4);
+    delivery.envelope.parked_at_ms.map(|at| at.saturating_add(max))
 }
 
 /// Warns of parked records while there is still time to do something.

@@ -156,9 +156,67 @@ fn a_parked_record_waits_for_its_lane_and_then_begins_a_new_spell_of_retrying() 
     world.lane.halt_saved();
     world.lane.obey(&Default::default());
     assert!(world.lane.is_open());
+    world.waiting.next_glance = Instant::now();
     world.waiting.flush();
     let Ok(ToLane::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("it stays parked") };
     assert!(deliveries[0].envelope.retry_since_ms.is_some_and(|at| now_ms() - at < 5_000));
+}
+
+#[test]
+fn a_retry_finds_room_in_its_lane_while_a_parking_backlog_drains() {
+    let mut world = World::new();
+    // The lane may hold 10 s of its rate.
+    let cap = (world.lane.account.limits.rps * 10.0) as usize;
+    for _ in 0..2 * cap {
+        world.receive(PARKED, 0, None, 1);
+    }
+    world.waiting.flush();
+    assert_eq!(world.delivered().len(), cap / 2, "half of it");
+    assert_eq!(world.room(PARKED, 0).waiting.len(), 2 * cap - cap / 2);
+    let due = world.offset;
+    world.receive(TIER, 0, Some(now_ms() - 1), 1);
+    world.waiting.flush();
+    assert_eq!(world.delivered(), [due], "at once, and not to parking again");
+    // What comes of the backlog meanwhile waits for its lane, and is not looked at for that.
+    world.receive(PARKED, 0, None, 1);
+    assert!(world.waiting.due.is_empty());
+}
+
+#[test]
+fn what_is_released_shows_in_the_gauges_until_it_is_finished() {
+    let mut world = World::new();
+    let bytes = |world: &World| {
+        let text = world.waiting.metrics.render();
+        let of = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)?.trim().parse::<usize>().ok()).unwrap();
+        (of("postback_in_flight_events "), of("postback_in_flight_bytes "))
+    };
+    let opens: Vec<_> = (0..3).map(|_| world.receive(TIER, 0, Some(now_ms() - 1), 100_000)).collect();
+    world.receive(TIER, 0, Some(now_ms() + LATER_MS), 100_000);
+    world.waiting.flush();
+    let (events, size) = bytes(&world);
+    assert_eq!(events, 3, "what waits for its time has bounds of its own");
+    assert!((300_000..310_000).contains(&size), "{size}");
+    for open in opens {
+        world.waiting.completed(&open, End::Finished(Outcome::Delivered));
+    }
+    world.waiting.tick(Instant::now());
+    assert_eq!(bytes(&world), (0, 0));
+}
+
+#[test]
+fn lanes_look_again_once_for_all_partitions_that_leave_together() {
+    let mut world = World::new();
+    for partition in 0..20 {
+        world.receive(TIER, partition, Some(now_ms() + LATER_MS), 1);
+    }
+    let before = world.lane.changes();
+    for partition in 0..20 {
+        Handler::leaving(&mut world.waiting, &Assignment::new(TIER.into(), partition, 1));
+    }
+    world.waiting.tick(Instant::now());
+    assert_eq!(world.lane.changes() - before, 1);
+    assert!(world.waiting.due.is_empty() && world.waiting.blocked.is_empty());
+    assert_eq!(world.waiting.in_rooms, Fill::default());
 }
 
 #[test]
@@ -324,6 +382,7 @@ fn where_the_parking_topic_takes_nothing_a_closed_lane_leaves_its_retries_in_the
     assert_eq!((inbox, world.room(TIER, 0).waiting.len()), (256, 144));
     assert_eq!(world.waiting.gate(), Flow::Poll, "others' retries are read on");
     (0..inbox).for_each(|_| world.lane.released.sub(0));
+    world.waiting.next_glance = Instant::now();
     world.waiting.flush();
     assert_eq!(world.delivered().len(), 144);
 }

@@ -47,7 +47,18 @@ impl LaneHandle {
 
     /// Counts a record into the queue of its kind, before it is delivered.
     pub fn enqueued(&self, delivery: &Delivery) {
-        self.fill(delivery.visit).add(delivery.record.size());
+        let bytes = delivery.record.size();
+        self.fill(delivery.visit).add(bytes);
+        if delivery.visit == Visit::Parked {
+            self.parked.add(bytes);
+        }
+        self.move_all(delivery.visit, |all| all.add(bytes));
+    }
+
+    fn move_all(&self, visit: Visit, by: impl FnOnce(&Fill)) {
+        if let (true, Some(all)) = (visit != Visit::Input, self.of_all.get()) {
+            by(all);
+        }
     }
 
     /// Hands over what was enqueued; one message, and one wake of its thread, for all.
@@ -91,7 +102,12 @@ impl LaneHandle {
 
     /// A record left the queue.
     pub fn dequeued(&self, delivery: &Delivery) {
-        self.fill(delivery.visit).sub(delivery.record.size());
+        let bytes = delivery.record.size();
+        self.fill(delivery.visit).sub(bytes);
+        if delivery.visit == Visit::Parked {
+            self.parked.sub(bytes);
+        }
+        self.move_all(delivery.visit, |all| all.sub(bytes));
     }
 
     /// A record got a permit.
@@ -99,6 +115,7 @@ impl LaneHandle {
         if visit != Visit::Input {
             self.walking.add(bytes);
         }
+        self.move_all(visit, |all| all.add(bytes));
     }
 
     /// Its walk is settled.
@@ -106,6 +123,7 @@ impl LaneHandle {
         if visit != Visit::Input {
             self.walking.sub(bytes);
         }
+        self.move_all(visit, |all| all.sub(bytes));
     }
 
     /// Whether the queue of this kind has no room.
@@ -116,9 +134,14 @@ impl LaneHandle {
     /// Whether the queue of this kind, with what is set aside of it for parking, holds at least `part` of `whole` of its
     /// cap.
     pub fn is_above(&self, visit: Visit, part: usize, whole: usize) -> bool {
-        let (queue, aside) = (self.fill(visit), self.aside_of(visit));
-        queue.records() + aside.records() >= self.cap * part / whole
-            || queue.bytes() + aside.bytes() >= self.cap_bytes * part / whole
+        let aside = self.aside_of(visit);
+        let above = |queue: &Fill, cap: usize, cap_bytes: usize| {
+            queue.records() + aside.records() >= cap * part / whole
+                || queue.bytes() + aside.bytes() >= cap_bytes * part / whole
+        };
+        // A backlog that drains leaves half to retries, which have their time.
+        let parked = visit == Visit::Parked && above(&self.parked, self.cap / 2, self.cap_bytes / 2);
+        parked || above(self.fill(visit), self.cap, self.cap_bytes)
     }
 
     /// Whether it can be given more to park. Not so where its parking topic takes nothing.

@@ -1,0 +1,178 @@
+//! Lets go what can go: what is due, and what a lane takes again.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::room::{Guest, Room};
+use super::{GLANCE, Place, Waiting};
+use crate::pipeline::delivery::Visit;
+use crate::pipeline::shared::now_ms;
+
+/// One look at a room.
+struct Look<'a> {
+    topic: &'a str,
+    now: Instant,
+    now_ms: i64,
+    /// The worker's own Redis is away.
+    held: bool,
+    /// Whether any lane of the topic flows, once that was asked.
+    flows: Option<bool>,
+}
+
+/// What becomes of a guest.
+enum Fate {
+    /// It is not due.
+    Wait,
+    /// Its lane does not take it.
+    Blocked(usize),
+    /// It leaves the room.
+    Leave(Way),
+}
+
+/// Where to.
+enum Way {
+    /// Into its lane.
+    Lane(usize),
+    /// To parking: its lane is full beside others that flow.
+    Parking(usize),
+    /// To its end: it has no lane.
+    End,
+}
+
+impl Waiting {
+    /// Looks at the rooms in which something is due, and now and then at those that wait for a lane; at no others.
+    pub(super) fn release(&mut self) {
+        let now = Instant::now();
+        let mut places = Vec::new();
+        while let Some((at, _)) = self.due.first()
+            && *at <= now
+            && let Some((_, place)) = self.due.pop_first()
+        {
+            if let Some(room) = self.rooms.get_mut(&place) {
+                room.next = None;
+            }
+            places.push(place);
+        }
+        if now >= self.next_glance {
+            self.next_glance = now + GLANCE;
+            let now_ms = now_ms();
+            let moves = |place: &&Place| self.rooms.get(*place).is_some_and(|room| self.may_move(place, room, now_ms));
+            let moved: Vec<Place> = self.blocked.iter().filter(moves).cloned().collect();
+            places.extend(moved);
+        }
+        // A retry has its time, a parked record has none: what room a lane has is for tiers first.
+        places.sort_by_key(|place| self.visit_of(&place.0) == Visit::Parked);
+        for place in places {
+            self.look_at(place, now);
+        }
+    }
+
+    /// Whether a look at a room that waits for lanes would find anything to do.
+    fn may_move(&self, (topic, _): &Place, room: &Room, now_ms: i64) -> bool {
+        let visit = self.visit_of(topic);
+        if visit == Visit::Parked && room.overdue_ms.is_some_and(|at| at <= now_ms) {
+            return true;
+        }
+        let flows = visit == Visit::Tier && self.any_flows(topic, self.health.trouble().is_some());
+        room.blocked_on.iter().any(|index| {
+            let lane = self.lanes.get(*index);
+            let (open, takes) = (lane.is_open(), self.lanes.takes(*index, visit, 0));
+            (open && takes) || (visit == Visit::Tier && (flows || !open) && lane.can_park(visit))
+        })
+    }
+
+    fn any_flows(&self, topic: &str, held: bool) -> bool {
+        self.traffic.others_flow(topic, usize::MAX, Visit::Tier, held, &self.lanes)
+    }
+
+    fn look_at(&mut self, place: Place, now: Instant) {
+        let Some(mut room) = self.rooms.get_mut(&place).map(std::mem::take) else { return };
+        let held = self.health.trouble().is_some();
+        let mut look = Look { topic: &place.0, now, now_ms: now_ms(), held, flows: None };
+        let waiting = std::mem::take(&mut room.waiting);
+        let old_next = room.next.take();
+        (room.blocked_on, room.overdue_ms) = (Vec::new(), None);
+        let mut kept = VecDeque::with_capacity(waiting.len());
+        for guest in waiting {
+            let fate = self.fate(&mut look, &guest, &room.blocked_on);
+            match fate {
+                Fate::Wait => room.next = room.next.into_iter().chain([guest.due]).min(),
+                Fate::Blocked(lane) if !room.blocked_on.contains(&lane) => room.blocked_on.push(lane),
+                Fate::Blocked(_) => {}
+                Fate::Leave(way) => {
+                    room.bytes -= guest.delivery.record.size();
+                    self.let_go(guest, way, look.now_ms);
+                    continue;
+                }
+            }
+            room.note_age(&guest);
+            kept.push_back(guest);
+        }
+        room.waiting = kept;
+        if room.blocked_on.is_empty() {
+            self.blocked.remove(&place)
+        } else {
+            self.blocked.insert(place.clone())
+        };
+        if let Some(old) = old_next {
+            self.due.remove(&(old, place.clone()));
+        }
+        if let Some(next) = room.next {
+            self.due.insert((next, place.clone()));
+        }
+        self.pauses += u64::from(room.judge_fill(self.budget()));
+        self.rooms.insert(place, room);
+    }
+
+    fn fate(&self, look: &mut Look<'_>, guest: &Guest, blocked_on: &[usize]) -> Fate {
+        let Some(index) = guest.lane() else { return Fate::Leave(Way::End) };
+        if guest.due > look.now {
+            return Fate::Wait;
+        }
+        let (lane, visit) = (self.lanes.get(index), guest.delivery.visit);
+        let overdue = visit == Visit::Parked && guest.overdue_ms.is_some_and(|at| at <= look.now_ms);
+        // In their order: what came later does not overtake what its lane did not take.
+        if blocked_on.contains(&index) && !overdue {
+            return Fate::Blocked(index);
+        }
+        let takes = self.lanes.takes(index, visit, guest.delivery.record.size());
+        if visit == Visit::Parked {
+            return if (lane.is_open() || overdue) && takes {
+                Fate::Leave(Way::Lane(index))
+            } else {
+                Fate::Blocked(index)
+            };
+        }
+        if takes && lane.is_open() {
+            return Fate::Leave(Way::Lane(index));
+        }
+        if !lane.can_park(visit) {
+            return Fate::Blocked(index);
+        }
+        // A closed lane parks it; a full one parks it beside others that flow.
+        if !lane.is_open() {
+            return Fate::Leave(Way::Lane(index));
+        }
+        let (topic, held) = (look.topic, look.held);
+        let any = *look.flows.get_or_insert_with(|| self.any_flows(topic, held));
+        let others = any && (lane.is_full(visit) || self.traffic.others_flow(topic, index, visit, held, &self.lanes));
+        if others { Fate::Leave(Way::Parking(index)) } else { Fate::Blocked(index) }
+    }
+
+    fn let_go(&mut self, mut guest: Guest, way: Way, now_ms: i64) {
+        self.in_rooms.sub(1, guest.delivery.record.size());
+        match way {
+            Way::Lane(lane) => {
+                if guest.delivery.visit == Visit::Parked {
+                    // It leaves parking: a new spell of retrying.
+                    guest.delivery.envelope.retry_since_ms = Some(now_ms);
+                }
+                let lane = self.lanes.get(lane);
+                lane.enqueued(&guest.delivery);
+                lane.deliver(vec![guest.delivery]);
+            }
+            Way::Parking(lane) => self.lanes.get(lane).park(guest.delivery),
+            Way::End => self.lanes.end(guest.delivery),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What waits of one partition, in its order, and when it is to be looked at.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::pipeline::delivery::{Delivery, Subject};
+
+/// A room pauses its partition at this many records and resumes it at [`LOW_MARK`].
+const HIGH_MARK: usize = 500;
+const LOW_MARK: usize = 100;
+
+/// One partition's.
+#[derive(Default)]
+pub(super) struct Room {
+    pub(super) waiting: VecDeque<Guest>,
+    pub(super) bytes: usize,
+    pub(super) full: bool,
+    /// When it is to be looked at; under this time it stands among the due ones.
+    pub(super) next: Option<Instant>,
+    /// Lanes, by index, that did not take what is due.
+    pub(super) blocked_on: Vec<usize>,
+    /// When the first of them is too old for parking, epoch ms.
+    pub(super) overdue_ms: Option<i64>,
+}
+
+/// One record.
+pub(super) struct Guest {
+    pub(super) delivery: Box<Delivery>,
+    /// Not the wall clock's time: a clock that is set back holds nobody up.
+    pub(super) due: Instant,
+    /// When it is too old for parking, epoch ms.
+    pub(super) overdue_ms: Option<i64>,
+}
+
+impl Guest {
+    /// Its lane; `None`: it ends without one.
+    pub(super) fn lane(&self) -> Option<usize> {
+        match &self.delivery.subject {
+            Subject::Ready(ready) => Some(ready.index),
+            Subject::Ended(_) => None,
+        }
+    }
+}
+
+impl Room {
+    /// Takes one in. Returns since when it is to be looked at, where that is sooner than it was.
+    pub(super) fn admit(&mut self, guest: Guest) -> Option<Instant> {
+        self.bytes += guest.delivery.record.size();
+        self.note_age(&guest);
+        let (due, offset, lane) = (guest.due, guest.delivery.record.offset, guest.lane());
+        // Held ones come back from their lane in any order; the oldest stands first.
+        let place = self.waiting.iter().rposition(|g| g.delivery.record.offset < offset).map_or(0, |p| p + 1);
+        self.waiting.insert(place, guest);
+        // What a lane does not take waits for the lane, however many come after it.
+        let waits_anyway = due <= Instant::now() && lane.is_some_and(|lane| self.blocked_on.contains(&lane));
+        let sooner = !waits_anyway && self.next.is_none_or(|next| due < next);
+        sooner.then_some(due)
+    }
+
+    /// Notes when the first of its records is too old.
+    pub(super) fn note_age(&mut self, guest: &Guest) {
+        self.overdue_ms = self.overdue_ms.into_iter().chain(guest.overdue_ms).min();
+    }
+
+    /// Judges whether its partition is to rest, by records and by its share of the bytes; `true` where that changed.
+    pub(super) fn judge_fill(&mut self, budget: usize) -> bool {
+        let (records, bytes, was) = (self.waiting.len(), self.bytes, self.full);
+        self.full = if self.full {
+            records > LOW_MARK || (bytes > budget / 4 && records > 0)
+        } else {
+            records >= HIGH_MARK || (bytes >= budget && records > 0)
+        };
+        self.full != was
+    }
+}
