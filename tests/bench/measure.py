@@ -1,5 +1,6 @@
 """Measures; tests/bench/run has built everything and started Kafka and Redis. See there for the options."""
 import argparse
+import datetime
 import json
 import os
 import pathlib
@@ -34,7 +35,7 @@ timeout = "3s"
 [admin]
 listen = "127.0.0.1:{admin}"
 [telemetry]
-log = "warn"
+log = "{log}"
 format = "json"
 """
 ACCOUNT = """
@@ -113,10 +114,11 @@ class Bench:
         host, port = self.redis.split(":")
         subprocess.run(["redis-cli", "-h", host, "-p", port, "flushall"], check=True, stdout=subprocess.DEVNULL)
 
-    def start(self, who, topic, ports, in_flight):
-        """`ports`: of the sink of each account. Returns the process; `worker.metrics` is set for postback."""
+    def start(self, who, topic, ports, in_flight, name=None, log_level="warn"):
+        """`ports`: of the sink of each account. `name`: of a worker that ran before, whose topics and positions it takes
+        over. Returns the process; `worker.metrics` is set for postback."""
         self.count += 1
-        name = f"bench-{self.count}-{time.time_ns() // 1000}"
+        name = name or f"bench-{self.count}-{time.time_ns() // 1000}"
         log = open(self.work / f"{name}.log", "w")
         if who == "plain":
             url = lambda account: f"http://127.0.0.1:{ports.get(account, ports['a0'])}/uploadWebConvert"
@@ -125,14 +127,14 @@ class Bench:
             metrics = None
         else:
             admin = free_port()
-            text = CONFIG.format(brokers=self.brokers, name=name, topic=topic, redis=self.redis, admin=admin, concurrency=max(1, in_flight // len(ports)))
+            text = CONFIG.format(brokers=self.brokers, name=name, topic=topic, redis=self.redis, admin=admin, log=log_level, concurrency=max(1, in_flight // len(ports)))
             text += "".join(ACCOUNT.format(account=a, port=p, secret=SECRET) for a, p in ports.items())
             file = self.work / f"{name}.toml"
             file.write_text(text)
             command = [self.programs["postback"], "run", "--config", str(file)]
             metrics = f"http://127.0.0.1:{admin}/metrics"
         worker = subprocess.Popen(command, stdout=log, stderr=log)
-        worker.metrics, worker.log = metrics, log.name
+        worker.metrics, worker.log, worker.name = metrics, log.name, name
         return worker
 
     def ended(self, worker):
@@ -251,6 +253,54 @@ def paced(bench, who, rate, seconds, accounts, hanging, in_flight=64):
         dead.stop()
 
 
+def started(worker):
+    """When the worker took up each of its partitions, as its log says."""
+    lines = [json.loads(l) for l in open(worker.log) if '"partition starts"' in l]
+    return sorted(datetime.datetime.fromisoformat(l["time"].replace("Z", "+00:00")).timestamp() for l in lines)
+
+
+def accounts_of(bench, number, idle_seconds):
+    """One worker with so many accounts: how long until each of its partitions is read, what it costs at rest and per event
+    of 20,000 over all of them."""
+    accounts, topic, events = [f"a{n}" for n in range(number)], f"accounts-{number}-{time.time_ns()}", 20_000
+    bench.load(topic, number, accounts).wait()
+    bench.forget()
+    sink, worker = Sink(bench), None
+    ports = {a: sink.port for a in accounts}
+    # Of the input, of four tiers of six, of each account's parking.
+    partitions = 12 + 4 * 6 + number
+    try:
+        for first in (True, False):
+            # The first start makes the topics.
+            worker = bench.start("postback", topic, ports, 8 * number, name=worker and worker.name, log_level="info")
+            deadline = time.time() + 300
+            while len(started(worker)) < partitions or sink.stats()["distinct"] < number:
+                bench.ended(worker)
+                if time.time() > deadline:
+                    sys.exit(f"{number} accounts: {len(started(worker))} of {partitions} partitions have started")
+                time.sleep(0.2)
+            at = started(worker)
+            if first:
+                bench.stop(worker)
+        time.sleep(10)
+        idle, began = cpu(worker.pid), time.time()
+        time.sleep(idle_seconds)
+        idle = 100 * (cpu(worker.pid) - idle) / (time.time() - began)
+        rest = memory_mib(worker.pid)
+        used = cpu(worker.pid)
+        bench.load(topic, events, accounts, skip=number).wait()
+        while sink.stats()["distinct"] < number + events:
+            bench.ended(worker)
+            time.sleep(0.1)
+        time.sleep(1)
+        return {"start_s": at[-1] - at[0], "idle": idle, "rest_mib": rest, "cpu_us": (cpu(worker.pid) - used) / events * 1e6,
+                "peak_mib": memory_mib(worker.pid, "VmHWM")}
+    finally:
+        if worker:
+            bench.stop(worker)
+        sink.stop()
+
+
 def quietly(bench, measure):
     """Repeats what others disturbed; the quietest run counts, whatever it shows."""
     runs = []
@@ -334,6 +384,16 @@ def print_isolation(bench, quick):
         print(f"| {who} | {alone['rate']:,.0f} | {beside['rate']:,.0f} | {kept:.1f} % |", flush=True)
 
 
+def print_accounts(bench, quick):
+    print("\n| accounts, one worker | all partitions started after s | idle, of a core | resident at rest MiB | 20,000 events: peak MiB | CPU µs/event |"
+          "\n|---|---|---|---|---|---|")
+    for number in (1, 100, 1000):
+        note(f"{number} accounts")
+        run = accounts_of(bench, number, 10 if quick else 60)
+        note(json.dumps({k: round(v, 3) for k, v in run.items()}))
+        print(f"| {number:,} | {run['start_s']:.1f} | {run['idle']:.1f} % | {run['rest_mib']:.0f} | {run['peak_mib']:.0f} | {run['cpu_us']:.1f} |", flush=True)
+
+
 def machine():
     model = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "unknown processor")
     memory_gib = int(open("/proc/meminfo").readline().split()[1]) / 2**20
@@ -344,7 +404,7 @@ def main():
     # As a raised exit, so that what was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(prog="tests/bench/run", description="postback beside the plain loop, on real Kafka and Redis")
-    cells = {"backlog": print_backlog, "rate": print_rate, "memory": print_memory, "latency": print_latency, "isolation": print_isolation}
+    cells = {"backlog": print_backlog, "rate": print_rate, "memory": print_memory, "latency": print_latency, "isolation": print_isolation, "accounts": print_accounts}
     parser.add_argument("--cells", default=",".join(cells), help=f"by comma: {', '.join(cells)}")
     parser.add_argument("--quick", action="store_true", help="one short pair per cell: shows that it runs, not how fast")
     parser.add_argument("--pairs", type=int, default=5, help="alternating pairs per cell (5)")
