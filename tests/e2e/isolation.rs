@@ -32,3 +32,67 @@ fn while_one_platform_hangs_the_other_goes_on_and_what_hung_is_delivered_later()
     assert_eq!(live.request_count(), 540);
     assert!(waited < secs(15));
 }
+
+#[test]
+fn many_platforms_that_hang_together_take_nothing_away_from_one_that_answers() {
+    let mut w = World::new("many-hang");
+    let hung: Vec<String> = (0..12).map(|n| format!("acme-{n}")).collect();
+    let dead: Vec<_> = hung.iter().map(|name| w.account(name, Platform::Qihoo360)).collect();
+    let live = w.account("acme-bz", Platform::Baizhu);
+    // None of them is at its cap, which is 64, when all the places of the process are taken.
+    w.set("intake.max_in_flight", 200);
+    w.set("limits.timeout", "4s");
+    w.set("dedupe.lease", "30s");
+    w.property("session.timeout.ms", "30000");
+    w.set("retry.inline.max_retries", 0);
+    hung.iter().for_each(|name| w.set(&format!("accounts.{name}.limits.concurrency"), 1));
+    let worker = w.started();
+    // One that sends is known by what it sent.
+    w.publish((0..10).map(|_| w.make.effective_user("acme-bz")).collect());
+    eventually(secs(15), "the live platform is reached", || live.executed() == 10);
+
+    dead.iter().for_each(|account| account.rules(vec![Rule::all(Action::Hang)]));
+    w.publish_at((0..40).flat_map(|_| hung.iter().map(|name| w.make.order(name))).collect(), None, Some(0));
+    w.publish_at((0..100).map(|_| w.make.effective_user("acme-bz")).collect(), None, Some(0));
+    // Without room 280 of the 480 would have to end first, three a second: a minute and a half.
+    eventually(secs(20), "the live platform has everything that stands behind", || live.executed() == 110);
+    assert!(dead.iter().all(|a| a.requests().iter().all(|r| r.answered.is_none())), "a dead platform is not dead");
+    assert!(w.records("parked.acme-bz").is_empty(), "one that keeps up was parked");
+    assert!(!w.records("parked").is_empty());
+    dead.iter().for_each(|account| account.rules(Vec::new()));
+    w.settle(secs(60));
+    let books = w.ledger(&Check::default());
+    w.counters(&worker, &books);
+    assert_eq!(live.request_count(), 110);
+}
+
+#[test]
+fn an_account_that_receives_seldom_does_not_wait_behind_one_that_hangs_also_after_a_restart() {
+    let mut w = World::new("seldom");
+    let dead = w.account("acme-dead", Platform::Qihoo360);
+    let rare = w.account("acme-rare", Platform::Baizhu);
+    w.set("intake.max_in_flight", 200);
+    w.set("limits.timeout", "4s");
+    w.set("dedupe.lease", "30s");
+    w.property("session.timeout.ms", "30000");
+    w.set("retry.inline.max_retries", 0);
+    w.set("accounts.acme-dead.limits.concurrency", 1);
+    let mut worker = w.started();
+    w.publish_at(vec![w.make.effective_user("acme-rare")], None, Some(0));
+    w.settle(secs(20));
+    let key = format!("{}:arrived:{}:acme-rare", w.id, w.topic("conversions"));
+    eventually(secs(10), "redis knows of it", || w.redis().run(&["EXISTS", &key]) == redis::Value::Int(1));
+    worker.stop();
+
+    dead.rules(vec![Rule::all(Action::Hang)]);
+    // 64 are its cap: alone on its topic it would hold back the rest.
+    let mut events = w.make.orders("acme-dead", 120);
+    events.push(w.make.effective_user("acme-rare"));
+    w.publish_at(events, None, Some(0));
+    worker.start();
+    eventually(secs(15), "the other account is not kept waiting", || rare.executed() == 2);
+    assert!(dead.requests().iter().all(|r| r.answered.is_none()), "the dead platform is not dead");
+    dead.rules(Vec::new());
+    w.settle(secs(60));
+    w.ledger(&Check::default());
+}
