@@ -114,7 +114,7 @@ pub fn true_name(key: &str) -> &str {
 /// # Errors
 /// As [`check`].
 pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
-    consumer(config, &config.group, "2048", "10000")
+    consumer(config, &config.group, "2048", ("10000", "100"))
 }
 
 /// The consumer of tiers and parking. New parking topics are found by pattern within two refreshes.
@@ -122,7 +122,9 @@ pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
 /// # Errors
 /// As [`check`].
 pub fn waiting(config: &Config) -> Result<ClientConfig, SettingsError> {
-    consumer(config, &waiting_group(config), "1024", "5000")
+    // Its topics grow with the accounts, and a fetch names them all: so an idle one is sent seldom. What comes is told at
+    // once all the same; only a partition that was paused waits for it.
+    consumer(config, &waiting_group(config), "1024", ("5000", "500"))
 }
 
 /// The group of tiers and parking.
@@ -212,14 +214,19 @@ pub fn waiting_topics(config: &Config) -> Vec<String> {
     [&config.retry_prefix, &config.parked_prefix].map(|prefix| format!("^{}\\..*", regex::escape(prefix))).to_vec()
 }
 
-fn consumer(config: &Config, group: &str, queue_kbytes: &str, refresh_ms: &str) -> Result<ClientConfig, SettingsError> {
+fn consumer(
+    config: &Config,
+    group: &str,
+    queue_kbytes: &str,
+    (refresh_ms, fetch_wait_ms): (&str, &str),
+) -> Result<ClientConfig, SettingsError> {
     let defaults = [
         ("session.timeout.ms", "45000"),
         ("heartbeat.interval.ms", "3000"),
         ("max.poll.interval.ms", "300000"),
         ("topic.metadata.refresh.interval.ms", refresh_ms),
         // A partition that is resumed waits for the fetch that is under way.
-        ("fetch.wait.max.ms", "100"),
+        ("fetch.wait.max.ms", fetch_wait_ms),
         ("check.crcs", "true"),
     ];
     let own = [
@@ -310,6 +317,7 @@ mod tests {
         let waiting = waiting(&config(&[])).unwrap();
         assert_eq!(waiting.get("group.id"), Some("postback.wait"));
         assert_eq!(waiting.get("queued.max.messages.kbytes"), Some("1024"));
+        assert_eq!((intake.get("fetch.wait.max.ms"), waiting.get("fetch.wait.max.ms")), (Some("100"), Some("500")));
         let producer = producer(&config(&[]), 0).unwrap();
         for (key, value) in [("acks", "all"), ("enable.idempotence", "true"), ("partitioner", "murmur2_random")] {
             assert_eq!(producer.get(key), Some(value), "{key}");

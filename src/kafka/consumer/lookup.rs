@@ -270,13 +270,18 @@ impl Asker {
     pub(super) fn survey(&self, subjects: &[Subject], committed: bool) {
         let assignments: Vec<_> = subjects.iter().map(|s| s.assignment.clone()).collect();
         let committed = if committed { self.committed(&assignments).ok() } else { None };
+        let elements = committed.as_ref().map(TopicPartitionList::elements).unwrap_or_default();
+        let committed: HashMap<(&str, i32), Offset> =
+            elements.iter().map(|e| ((e.topic(), e.partition()), e.offset())).collect();
         let ends = self.ends(assignments.iter().filter(|a| !a.is_gone()));
         let mut surveyed = Vec::with_capacity(subjects.len());
         for Subject { assignment, suspect } in subjects {
             let place = (assignment.topic.to_string(), assignment.partition);
             let Some((low, high)) = ends.get(&place).copied() else { continue };
-            let committed = committed.as_ref().and_then(|list| committed_of(list, assignment).begin);
-            let committed = committed.map(|begin| begin.at);
+            let committed = match committed.get(&(&*assignment.topic, assignment.partition)) {
+                Some(Offset::Offset(at)) => Some(*at),
+                _ => None,
+            };
             surveyed.push(Surveyed { generation: assignment.generation, suspect: *suspect, committed, low, high });
         }
         let _ = self.sender.send(Note::Surveyed(surveyed));

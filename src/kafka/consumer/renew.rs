@@ -18,6 +18,8 @@ use crate::kafka::native::TopicIds;
 
 /// Between two looks at the ids.
 const IDENTIFY_EVERY: Duration = Duration::from_secs(5);
+/// As many topics are asked about so often; twice as many half as often, and so on.
+const IDENTIFIED_OFTEN: u32 = 200;
 
 impl<H: Handler> Poller<H> {
     /// Asks for the ids of what is read, off this thread.
@@ -25,11 +27,12 @@ impl<H: Handler> Poller<H> {
         if self.identifying || self.stopping.is_some() || now < self.next_identify {
             return;
         }
-        self.next_identify = now + IDENTIFY_EVERY;
         let known = self.parts.values().filter(|part| part.topic_id.is_some());
         let mut seen = BTreeSet::new();
         let subjects: Vec<Arc<Assignment>> =
             known.map(|part| part.assignment.clone()).filter(|a| seen.insert(a.topic.clone())).collect();
+        // The answer names every topic: many are asked about less often.
+        self.next_identify = now + IDENTIFY_EVERY * (1 + subjects.len() as u32 / IDENTIFIED_OFTEN);
         if !subjects.is_empty() {
             self.identifying = self.asker.spawn(move |asker| asker.identify(&subjects));
         }
