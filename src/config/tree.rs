@@ -47,20 +47,24 @@ pub(super) enum Value {
 /// Lines of a text by byte offset.
 struct Lines<'a> {
     file: &'a Arc<str>,
-    text: &'a str,
+    /// Where each line ends.
+    ends: Vec<usize>,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn new(file: &'a Arc<str>, text: &str) -> Self {
+        Self { file, ends: text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at).collect() }
+    }
+
     fn place(&self, offset: usize) -> Place {
-        let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
-        Place::File(self.file.clone(), 1 + before.iter().filter(|b| **b == b'\n').count())
+        Place::File(self.file.clone(), 1 + self.ends.partition_point(|end| *end < offset))
     }
 }
 
 /// Reads TOML, after a byte order mark where one is there. The error holds the parser's message and the line, not the line's text, which may hold a secret.
 pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Table, Problem> {
     let text = byte_order_mark::skip_text(text);
-    let lines = Lines { file, text };
+    let lines = Lines::new(file, text);
     match DeTable::parse(text) {
         Ok(table) => Ok(convert_table(table.get_ref(), &|offset| lines.place(offset))),
         Err(error) => Err(Problem {
