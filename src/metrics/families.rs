@@ -103,7 +103,7 @@ pub const RESENDS: Family = counter(
     "Sends that could be a second one, each declared before its first byte went out.",
 );
 pub const UNCLASSIFIED: Family =
-    counter("postback_unclassified_codes_total", ACCOUNT, "Answers whose code no table lists.");
+    counter("postback_unclassified_codes_total", ACCOUNT, "Answers whose code no table lists, or that cannot be read.");
 pub const CLAIMS: Family = counter("postback_claims_total", &["result"], "Claims of a trans_id by what was found.");
 pub const LANE_STATE: Family = gauge("postback_lane_state", &["account", "state"], "1 on the lane's current state.");
 pub const RATE_WAIT: Family =
