@@ -25,7 +25,7 @@ use crate::intake::Intake;
 use crate::kafka::consumer::{Kind, Settings, Unplaced};
 use crate::kafka::producer::Producer;
 use crate::kafka::settings;
-use crate::kafka::topics::{Cluster, Health as KafkaHealth};
+use crate::kafka::topics::{self, Cluster, Health as KafkaHealth};
 use crate::pipeline::gate::Gate;
 use crate::pipeline::handle::Lanes;
 use crate::pipeline::runtime;
@@ -117,6 +117,7 @@ pub async fn run(
     let (halts, halted) = unbounded_channel();
     let shared = Arc::new(Shared {
         metrics: metrics.clone(),
+        refusals: Arc::default(),
         producer: Producer::new(&config.kafka, largest).map_err(refused)?,
         topics: topics_of(&config),
         lease: config.dedupe.lease,
@@ -126,6 +127,9 @@ pub async fn run(
         halts,
     });
     let failed = |error: std::io::Error| Exit::failed(error.to_string());
+    if !config.is_embedded() {
+        topics::keep(cluster, start::topics_of(&config), largest, &shared.refusals).map_err(failed)?;
+    }
     let runtimes = Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
     let gate = || Gate::new(config.accounts.values().cloned().collect(), metrics.clone());
     let known = Arc::new(Known::default());
@@ -173,11 +177,13 @@ pub async fn run(
         consumers: vec![intake.watched(), waiting.watched()],
         halts: halted,
         replicas: shared.replicas.clone(),
+        refusals: shared.refusals.clone(),
         parked_prefix: config.kafka.parked_prefix.clone(),
         unplaced,
         known,
     };
-    let running = Running { runtimes, consumers: vec![intake.watched(), waiting.watched()] };
+    let consumers = vec![intake.watched(), waiting.watched()];
+    let running = Running { runtimes, consumers, refusals: shared.refusals.clone() };
     // Set once, here.
     let _ = status.running.set(running);
     tracing::info!(id, version = env!("CARGO_PKG_VERSION"), accounts = config.accounts.len(), "worker runs");

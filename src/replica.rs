@@ -2,8 +2,10 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::control::snapshot::RefusedTopic;
 use crate::control::{LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot};
 use crate::kafka::consumer::PartitionView;
+use crate::kafka::refusals::Refusal;
 use crate::mask::mask_trans_id;
 use crate::metrics::Metrics;
 use crate::pipeline::handle::Lanes;
@@ -19,8 +21,24 @@ pub fn unfinished(p: &PartitionView) -> i64 {
     unread + p.unfinished as i64
 }
 
+fn refused(id: &str, refusal: &Refusal) -> RefusedTopic {
+    RefusedTopic {
+        topic: refusal.topic.clone(),
+        replica: id.to_owned(),
+        since_ms: refusal.since_ms,
+        why: refusal.why.clone(),
+        records: refusal.records as u64,
+    }
+}
+
 /// What this process shows of itself.
-pub fn replica_snapshot(id: &str, lanes: &Lanes, metrics: &Metrics, consumers: &[Watched]) -> ReplicaSnapshot {
+pub fn replica_snapshot(
+    id: &str,
+    lanes: &Lanes,
+    metrics: &Metrics,
+    consumers: &[Watched],
+    refusals: &[Refusal],
+) -> ReplicaSnapshot {
     let name = |index: usize| lanes.iter().nth(index).map(|l| l.account.name.to_string());
     let lanes_shown = lanes.iter().map(|lane| {
         let (state, since_ms, why) = lane.explain();
@@ -62,5 +80,6 @@ pub fn replica_snapshot(id: &str, lanes: &Lanes, metrics: &Metrics, consumers: &
         at_ms: now_ms(),
         lanes: lanes_shown.collect(),
         partitions: partitions.collect(),
+        refused: refusals.iter().map(|refusal| refused(id, refusal)).collect(),
     }
 }

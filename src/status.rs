@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::admin::{Dependency, Readiness, Status, SwitchError};
 use crate::control::{By, Keys, closest, lanes as switches, report, snapshot};
+use crate::kafka::refusals::{Refusal, Refusals};
 use crate::kafka::topics::Health as KafkaHealth;
 use crate::metrics::Metrics;
 use crate::pipeline::handle::Lanes;
@@ -52,6 +53,8 @@ pub struct Running {
     pub runtimes: Arc<Runtimes>,
     /// Both consumers, the one on the inputs first.
     pub consumers: Vec<Watched>,
+    /// Topics that take no records.
+    pub refusals: Arc<Refusals>,
 }
 
 impl WorkerStatus {
@@ -83,7 +86,11 @@ impl WorkerStatus {
 
     fn snapshot(&self) -> snapshot::ReplicaSnapshot {
         let consumers = self.running.get().map_or(&[][..], |r| &r.consumers);
-        replica_snapshot(&self.id, &self.lanes, &self.metrics, consumers)
+        replica_snapshot(&self.id, &self.lanes, &self.metrics, consumers, &self.refusals())
+    }
+
+    fn refusals(&self) -> Vec<Refusal> {
+        self.running.get().map_or_else(Vec::new, |running| running.refusals.all())
     }
 
     fn configured(&self) -> Vec<(Platform, Arc<str>)> {
@@ -172,6 +179,10 @@ impl Status for WorkerStatus {
             let names = remade.into_iter().collect::<Vec<_>>().join(", ");
             why.push(format!("deleted and made again within the last day, and read from the beginning: {names}"));
         }
+        let refusals = self.refusals();
+        for Refusal { topic, why: refused, records, .. } in &refusals {
+            why.push(format!("topic {topic} takes no records ({records} are held for it): {refused}"));
+        }
         let dependency = |up: bool, detail: String| Dependency { up, detail };
         if let Some(redis) = &redis {
             why.push(format!("redis: {redis}"));
@@ -188,6 +199,7 @@ impl Status for WorkerStatus {
                 ("redis", dependency(redis.is_none(), redis.unwrap_or_default())),
             ]),
             parked_partitions: parked,
+            refused_topics: refusals.into_iter().map(|refusal| refusal.topic).collect(),
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::control::{By, Keys, Place, ReplicaSnapshot, Target, lanes as switches, orders, snapshot};
 use crate::kafka::consumer::{ConsumerHandle, ConsumerView, Snapshot, UnblockOrder, UnblockTo, Unplaced};
+use crate::kafka::refusals::Refusals;
 use crate::metrics::Metrics;
 use crate::pipeline::handle::Lanes;
 use crate::pipeline::runtime::Runtimes;
@@ -59,6 +60,8 @@ pub struct Watch {
     pub halts: UnboundedReceiver<Halted>,
     /// The most replicas seen in the last hour.
     pub replicas: Arc<AtomicUsize>,
+    /// Topics that take no records.
+    pub refusals: Arc<Refusals>,
     /// Before an account's parking topic.
     pub parked_prefix: String,
     /// Partitions parked for want of an offset.
@@ -311,7 +314,7 @@ impl Watch {
 
     /// What other processes see of this replica.
     pub fn snapshot(&self) -> ReplicaSnapshot {
-        replica_snapshot(&self.id, &self.lanes, &self.metrics, &self.consumers)
+        replica_snapshot(&self.id, &self.lanes, &self.metrics, &self.consumers, &self.refusals.all())
     }
 }
 
@@ -360,6 +363,7 @@ mod tests {
                 consumers: Vec::new(),
                 halts,
                 replicas: Arc::default(),
+                refusals: Arc::default(),
                 parked_prefix: "postback.parked".into(),
                 unplaced: Unplaced::default(),
                 known: Arc::default(),

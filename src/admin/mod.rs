@@ -43,6 +43,8 @@ pub struct Readiness {
     pub dependencies: BTreeMap<&'static str, Dependency>,
     /// Partitions that wait for `postback unblock offsets`, as `topic/partition`.
     pub parked_partitions: Vec<String>,
+    /// Topics of the worker's own that take no records: what belongs there is held.
+    pub refused_topics: Vec<String>,
 }
 
 /// Why a lane switch could not be set.

@@ -42,6 +42,7 @@ impl Status for Double {
                 ("redis", dependency(if self.not_ready { "refused" } else { "" })),
             ]),
             parked_partitions: vec!["conversions/3".to_owned()],
+            refused_topics: vec!["postback.dlt".to_owned()],
         }
     }
     fn metrics(&self) -> String {
@@ -114,6 +115,7 @@ fn health_and_metrics_answer_without_a_token() {
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &body["ready"], &body["dependencies"]["kafka"]["up"]), (200, &json!(true), &json!(true)));
     assert_eq!(body["parked_partitions"], json!(["conversions/3"]));
+    assert_eq!(body["refused_topics"], json!(["postback.dlt"]));
     let (status, head, body) = get(&running, "/metrics", "");
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");

@@ -103,6 +103,13 @@ fn show(report: &BlockedReport, all: bool) -> String {
             time(remade.remade_ms)
         ));
     }
+    for refused in &report.refused {
+        let (topic, since, why) = (&refused.topic, time(Some(refused.since_ms)), &refused.why);
+        text.push_str(&format!(
+            "topic {topic} takes no records of {} since {since} ({} are held for it): {why}\n",
+            refused.replica, refused.records
+        ));
+    }
     let lines: Vec<Vec<String>> = report
         .lanes
         .iter()
@@ -117,6 +124,7 @@ fn show(report: &BlockedReport, all: bool) -> String {
 mod tests {
     use super::*;
     use crate::control::report::{AccountRow, PartitionRow};
+    use crate::control::snapshot::RefusedTopic;
 
     #[test]
     fn what_is_held_is_shown_with_its_cause_and_a_parked_partition_with_its_way_out() {
@@ -140,6 +148,13 @@ mod tests {
                 why: "bad key".into(),
                 ..AccountRow::default()
             }],
+            refused: vec![RefusedTopic {
+                topic: "postback.parked.acme-ps".into(),
+                replica: "a".into(),
+                since_ms: 1_736_899_201_000,
+                why: "refused by the broker".into(),
+                records: 7,
+            }],
             replicas: vec!["a".into()],
         };
         let text = show(&report, false);
@@ -147,6 +162,8 @@ mod tests {
         assert!(text.contains("PARKED: offset out of range"));
         assert!(text.contains("unblock offsets --topic conversions --partition 1 "));
         assert!(text.contains("1 partitions with nothing unfinished"));
+        assert!(text.contains("topic postback.parked.acme-ps takes no records of a since "), "{text}");
+        assert!(text.contains("(7 are held for it): refused by the broker"), "{text}");
         assert!(text.contains("conversions/2 was deleted and made again"), "{text}");
         assert!(text.contains("acme-ps  halted  -      bad key"), "{text}");
         assert!(!show(&report, true).contains("nothing unfinished"));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::snapshot::RefusedTopic;
 use super::{LaneSnapshot, Lanes, ReplicaSnapshot};
 use crate::mask::mask_trans_id;
 use crate::metrics::LaneState;
@@ -58,6 +59,8 @@ pub struct BlockedReport {
     pub partitions: Vec<PartitionRow>,
     /// Every account's lane.
     pub lanes: Vec<AccountRow>,
+    /// Topics of the worker's own that take no records.
+    pub refused: Vec<RefusedTopic>,
     /// Ids of the workers this was read from.
     pub replicas: Vec<String>,
 }
@@ -182,6 +185,7 @@ pub fn blocked(
     BlockedReport {
         partitions: newest.into_values().map(|(_, row)| row).collect(),
         lanes: accounts(configured, lanes, snapshots),
+        refused: snapshots.iter().flat_map(|replica| replica.refused.clone()).collect(),
         replicas: snapshots.iter().map(|replica| replica.id.clone()).collect(),
     }
 }

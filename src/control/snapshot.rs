@@ -23,6 +23,24 @@ pub struct ReplicaSnapshot {
     pub lanes: Vec<LaneSnapshot>,
     /// Every partition it owns.
     pub partitions: Vec<PartitionSnapshot>,
+    /// Topics that take none of its records.
+    pub refused: Vec<RefusedTopic>,
+}
+
+/// A topic of the worker's own that takes no records: what belongs there is held.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RefusedTopic {
+    /// Topic.
+    pub topic: String,
+    /// The replica whose records are held.
+    pub replica: String,
+    /// Since when, epoch ms.
+    pub since_ms: i64,
+    /// Why.
+    pub why: String,
+    /// Records that are held for it.
+    pub records: u64,
 }
 
 /// A lane as one replica has it.

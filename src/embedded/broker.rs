@@ -60,6 +60,17 @@ impl Broker {
         &self.address
     }
 
+    /// From now on a topic answers with this error, or with none.
+    #[cfg(test)]
+    pub(crate) fn break_topic(&self, topic: &str, error: sys::rd_kafka_resp_err_t) {
+        let name = CString::new(topic).unwrap();
+        // SAFETY: the cluster lives as long as its client, and the name outlives the call.
+        unsafe {
+            let cluster = sys::rd_kafka_handle_mock_cluster(self._client.native_ptr());
+            sys::rd_kafka_mock_topic_set_error(cluster, name.as_ptr(), error);
+        }
+    }
+
     /// The next writes are refused, one for each of these.
     #[cfg(test)]
     pub(crate) fn refuse_writes(&self, errors: &[sys::rd_kafka_resp_err_t]) {

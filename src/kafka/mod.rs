@@ -6,6 +6,7 @@ pub(in crate::kafka) mod native;
 pub mod offsets;
 pub mod producer;
 pub mod record;
+pub mod refusals;
 pub mod scan;
 pub mod settings;
 pub mod topics;

@@ -160,6 +160,10 @@ pub fn producer(config: &Config, largest: u64) -> Result<ClientConfig, SettingsE
         ("acks", "all"),
         ("enable.idempotence", "true"),
         ("message.timeout.ms", "30000"),
+        // A topic that is gone is told by then, and before the wait for its record ends.
+        ("topic.metadata.propagation.max.ms", "5000"),
+        // Topics are made with the right settings, or not at all.
+        ("allow.auto.create.topics", "false"),
         ("message.max.bytes", &*message_max),
         ("partitioner", "murmur2_random"),
         ("linger.ms", "1"),

@@ -6,6 +6,7 @@
 mod ensure;
 mod findings;
 mod health;
+mod keeper;
 mod positions;
 mod sources;
 
@@ -30,6 +31,7 @@ use crate::kafka::{Config, consumer};
 pub use ensure::{Ensured, Keeps, Missing, OwnedTopic, Waiting, owned_topics};
 pub use findings::{Finding, Level};
 pub use health::Health;
+pub use keeper::{Restored, keep};
 pub use positions::{PartitionName, Position};
 pub use sources::Sources;
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 pub use crate::clock::now_ms;
 use crate::kafka::producer::Producer;
+use crate::kafka::refusals::Refusals;
 use crate::metrics::Metrics;
 use crate::pipeline::delivery::Delivery;
 use crate::redis::health::Health;
@@ -34,6 +35,8 @@ pub struct Shared {
     pub producer: Producer,
     /// Where to.
     pub topics: Topics,
+    /// Topics that take no records.
+    pub refusals: Arc<Refusals>,
     /// How long a claim is not taken over.
     pub lease: Duration,
     /// Whether Redis can be relied on.

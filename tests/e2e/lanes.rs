@@ -4,8 +4,9 @@ use crate::support::event::{Event, Expect};
 use crate::support::ledger::Check;
 use crate::support::platform::{Account, Action, Rule};
 use crate::support::strict::Platform;
+use crate::support::worker::Worker;
 use crate::support::world::World;
-use crate::support::{eventually, secs};
+use crate::support::{eventually, http, secs};
 use std::sync::Arc;
 
 #[test]
@@ -159,4 +160,59 @@ fn one_account_alone_holds_its_topic_back_and_is_not_rewritten() {
     let books = w.ledger(&Check::default());
     w.counters(&worker, &books);
     assert!(w.records("parked").is_empty(), "one account alone was rewritten through Kafka");
+}
+
+#[test]
+fn a_parking_topic_that_vanished_is_made_again_and_one_that_may_not_be_made_holds_its_own_account_alone() {
+    let mut w = World::new("parking-gone");
+    let closed = w.account("acme-ps", Platform::Qihoo360);
+    let open = w.account("acme-zs", Platform::Qihoo360);
+    let parking = w.topic("parked.acme-ps");
+    let publish = |w: &mut World, paused: usize| {
+        let mut events = w.make.orders("acme-ps", paused);
+        events.extend(w.make.orders("acme-zs", 40));
+        w.publish(events);
+    };
+    let switch = |worker: &Worker, order: &str, state: &str| {
+        worker.must(&["accounts", order, "acme-ps", "--reason", "a test"]);
+        eventually(secs(10), state, || worker.lane_state("acme-ps") == state);
+    };
+    let mut worker = w.started();
+    switch(&worker, "pause", "paused");
+    w.admin.delete_topic(&parking);
+    publish(&mut w, 30);
+    eventually(secs(30), "it is made again, and what waited for it is there", || w.records("parked").len() == 30);
+    assert_eq!(w.admin.topic_setting(&parking, "cleanup.policy").as_deref(), Some("delete"));
+    assert!(worker.log().contains("had vanished and was made again"), "{}", worker.log());
+    assert_eq!(open.executed(), 40);
+    switch(&worker, "resume", "flowing");
+    w.settle(secs(60));
+    worker.stop();
+
+    // Nobody makes it: named, held, and in nobody else's way.
+    w.set("kafka.create_topics", false);
+    worker = w.started();
+    switch(&worker, "pause", "paused");
+    w.admin.delete_topic(&parking);
+    publish(&mut w, 30);
+    eventually(secs(30), "the others flow", || open.executed() == 80);
+    let readiness = || {
+        let (status, body) = http::get(worker.admin_port, "/ready").unwrap_or_default();
+        (status, serde_json::from_str::<serde_json::Value>(&body).unwrap_or_default())
+    };
+    let held = |body: &serde_json::Value| body["why"].as_str().unwrap_or("").contains("(30 are held for it)");
+    eventually(secs(30), "it is named", || held(&readiness().1));
+    let (status, body) = readiness();
+    assert_eq!((status, &body["refused_topics"]), (200, &serde_json::json!([parking])), "{body}");
+    let told = format!("topic {parking} takes no records of ");
+    eventually(secs(20), "blocked names it", || worker.must(&["blocked"]).contains(&told));
+    assert!(worker.log().contains("a topic takes no records"), "{}", worker.log());
+
+    w.admin.create_topic(&parking, 1, 1, &[]);
+    eventually(secs(30), "it takes records again", || w.records("parked").len() == 30);
+    eventually(secs(10), "nothing is named", || readiness().1["refused_topics"] == serde_json::json!([]));
+    switch(&worker, "resume", "flowing");
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    assert_eq!((books.outcomes("delivered"), closed.executed()), (140, 60));
 }

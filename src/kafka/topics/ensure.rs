@@ -120,17 +120,20 @@ impl Cluster {
 
     fn look(&self, owned: &[OwnedTopic], sources: &Sources, create: bool) -> Result<Ensured, AdminError> {
         let brokers = self.broker_count()?;
-        let max_bytes = i64::try_from(sources.largest().saturating_add(HEADROOM)).unwrap_or(i64::MAX);
-        let existing: BTreeSet<String> = self.topics()?.into_iter().map(|t| t.name).collect();
-        let missing: Vec<&OwnedTopic> = owned.iter().filter(|t| !existing.contains(&t.name)).collect();
+        let max_bytes = copy_bytes(sources.largest());
+        let missing = self.absent(owned)?;
         let mut ensured = Ensured::default();
         if !missing.is_empty() {
-            let plan = self.plan(brokers, max_bytes)?;
+            let plan = self.plan(brokers, sources.largest())?;
             if brokers > 1 && self.config.replication == 1 {
                 // Made like that, it would refuse the next start.
                 ensured.findings.push(one_replica(brokers));
             } else if create {
-                ensured.created = self.create(&missing, &plan)?;
+                for (topic, made) in self.create(&missing, &plan)? {
+                    if made? {
+                        ensured.created.push(topic);
+                    }
+                }
             }
             if !create {
                 let brokers = &self.config.brokers;
@@ -140,7 +143,7 @@ impl Cluster {
             }
         }
         let names: Vec<&str> = owned.iter().map(|t| t.name.as_str()).collect();
-        let is_there = |name: &&str| existing.contains(*name) || ensured.created.iter().any(|made| made == name);
+        let is_there = |name: &&str| create || !missing.iter().any(|t| t.name == *name);
         let names: Vec<&str> = names.into_iter().filter(is_there).collect();
         let settings = self.describe_patiently(&names)?;
         let infos = self.topics()?;
@@ -162,7 +165,14 @@ impl Cluster {
         }
     }
 
-    fn create(&self, missing: &[&OwnedTopic], plan: &Plan) -> Result<Vec<String>, AdminError> {
+    /// Those that do not exist.
+    pub(super) fn absent<'a>(&self, owned: &'a [OwnedTopic]) -> Result<Vec<&'a OwnedTopic>, AdminError> {
+        let existing: BTreeSet<String> = self.topics()?.into_iter().map(|t| t.name).collect();
+        Ok(owned.iter().filter(|t| !existing.contains(&t.name)).collect())
+    }
+
+    /// For each topic: whether it was made here; `false` where it was there already.
+    pub(super) fn create(&self, missing: &[&OwnedTopic], plan: &Plan) -> Result<Vec<Made>, AdminError> {
         let replication = plan.replication.unwrap_or(-1);
         let settings: Vec<_> = missing.iter().map(|t| plan.settings(t)).collect();
         let new: Vec<NewTopic<'_>> = missing
@@ -174,24 +184,21 @@ impl Cluster {
             })
             .collect();
         let options = options().operation_timeout(Some(super::TIMEOUT));
-        let mut created = Vec::new();
-        for result in block_on(self.admin.create_topics(&new, &options))? {
-            match result {
-                Ok(name) => created.push(name),
-                // Another replica was quicker.
-                Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => tracing::debug!(name, "made by another replica"),
-                Err((name, code)) => {
-                    return Err(AdminError::of(code, format!("topic {name} cannot be created: {code}")));
-                }
+        let made = |result| match result {
+            Ok(name) => (name, Ok(true)),
+            Err((name, RDKafkaErrorCode::TopicAlreadyExists)) => (name, Ok(false)),
+            Err((name, code)) => {
+                let error = AdminError::of(code, format!("topic {name} cannot be created: {code}"));
+                (name, Err(error))
             }
-        }
-        Ok(created)
+        };
+        Ok(block_on(self.admin.create_topics(&new, &options))?.into_iter().map(made).collect())
     }
 
-    fn plan(&self, brokers: usize, max_bytes: i64) -> Result<Plan, AdminError> {
+    pub(super) fn plan(&self, brokers: usize, largest: u64) -> Result<Plan, AdminError> {
         let default = if brokers > 1 && self.config.replication == 0 { self.default_replication()? } else { None };
         let (replication, insync) = replicas(brokers, self.config.replication, default);
-        Ok(Plan { max_bytes, replication, insync })
+        Ok(Plan { max_bytes: copy_bytes(largest), replication, insync })
     }
 
     /// `default.replication.factor`; `None`: the broker does not say.
@@ -218,8 +225,16 @@ fn replicas(brokers: usize, stated: i32, default: Option<i32>) -> (Option<i32>, 
     (replication, insync.then_some(2))
 }
 
+/// A topic, and whether it was made.
+type Made = (String, Result<bool, AdminError>);
+
+/// What a copy of the largest record needs.
+fn copy_bytes(largest: u64) -> i64 {
+    i64::try_from(largest.saturating_add(HEADROOM)).unwrap_or(i64::MAX)
+}
+
 /// How a missing topic is made.
-struct Plan {
+pub(super) struct Plan {
     max_bytes: i64,
     /// `None`: the broker's default.
     replication: Option<i32>,

@@ -1,6 +1,7 @@
 //! Copies of records on their way to Kafka: repeated until all replicas have them, cut down where a topic refuses their
 //! size.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +10,11 @@ use tokio::time::sleep;
 
 use super::Desk;
 use crate::error::{Answer, DeliveryError, Reason};
+use crate::kafka::consumer::Stage;
 use crate::kafka::envelope::{Burial, Copy, Cut, Named};
 use crate::kafka::producer::PublishError;
 use crate::kafka::record::Header;
+use crate::kafka::refusals::{Held as Alarm, Refusals};
 use crate::pipeline::dedupe::Held;
 use crate::pipeline::delivery::Delivery;
 
@@ -29,7 +32,7 @@ impl Desk {
         let (mut key, mut value) = (delivery.record.key.clone(), delivery.record.value.clone());
         let mut headers = delivery.with_own(Copy::Dead(named, burial));
         let mut cut: Option<Cut> = None;
-        let mut pause = Pause::default();
+        let mut pause = Pause::new(&self.shared.refusals);
         loop {
             match self.publish_copy(delivery, topic, (key.as_deref(), value.as_deref()), &headers).await {
                 Err(Unwritten::TooLarge) => {}
@@ -72,7 +75,7 @@ impl Desk {
         (key, value): (Option<&[u8]>, Option<&[u8]>),
         headers: &[Header],
     ) -> Result<(), Unwritten> {
-        let mut pause = Pause::default();
+        let mut pause = Pause::new(&self.shared.refusals);
         loop {
             if delivery.ticket.assignment().is_gone() {
                 return Err(Unwritten::Gone);
@@ -80,7 +83,10 @@ impl Desk {
             match self.write(topic, key, value, headers).await {
                 Ok(()) => return Ok(()),
                 Err(PublishError::TooLarge) => return Err(Unwritten::TooLarge),
-                Err(error) => pause.after(&error, topic).await,
+                Err(error) => {
+                    delivery.ticket.open().set_stage(Stage::Held);
+                    pause.after(&error, topic).await;
+                }
             }
         }
     }
@@ -88,7 +94,7 @@ impl Desk {
     /// Publishes a receipt until all replicas have it, or until its topic does not even take one without long texts: every
     /// record ends.
     pub(super) async fn publish_receipt(&self, topic: &str, written: impl Fn(bool) -> (Option<Vec<u8>>, Vec<u8>)) {
-        let mut pause = Pause::default();
+        let mut pause = Pause::new(&self.shared.refusals);
         for brief in [false, true] {
             let (key, value) = written(brief);
             loop {
@@ -162,24 +168,27 @@ fn digest(bytes: Option<&[u8]>) -> Bytes {
     Sha256::digest(bytes.unwrap_or_default()).iter().map(|b| format!("{b:02x}")).collect::<String>().into()
 }
 
-/// The pauses of a publish that does not work yet.
-pub(super) struct Pause {
+/// The pauses of a publish that does not work yet, and its alarm.
+struct Pause<'a> {
+    refusals: &'a Arc<Refusals>,
     next: Duration,
     failures: u32,
+    /// Ends with the publish.
+    alarm: Option<Alarm>,
 }
 
-impl Default for Pause {
-    fn default() -> Self {
-        Self { next: Duration::from_millis(200), failures: 0 }
+impl<'a> Pause<'a> {
+    fn new(refusals: &'a Arc<Refusals>) -> Self {
+        Self { refusals, next: Duration::from_millis(200), failures: 0, alarm: None }
     }
-}
 
-impl Pause {
-    pub(super) async fn after(&mut self, error: &PublishError, topic: &str) {
+    async fn after(&mut self, error: &PublishError, topic: &str) {
         self.failures += 1;
-        // The first one is often a leader that moves.
-        if self.failures == 2 || self.failures.is_multiple_of(20) {
-            tracing::error!(topic, error = %error, failures = self.failures, "a record cannot be published; it is held");
+        match (&self.alarm, error) {
+            (Some(alarm), _) => alarm.again(&error.to_string()),
+            // The first one without an answer is often a leader that moves.
+            (None, PublishError::Unavailable(_)) if self.failures < 2 => {}
+            (None, _) => self.alarm = Some(self.refusals.hold(topic, &error.to_string())),
         }
         sleep(self.next).await;
         self.next = (self.next * 2).min(Duration::from_secs(5));

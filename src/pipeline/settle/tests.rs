@@ -15,7 +15,8 @@ use crate::pipeline::claim::Value;
 use crate::pipeline::config::OnAmbiguous;
 use crate::pipeline::delivery::Visit;
 use crate::pipeline::stub::bench::{
-    Alone, Bench, DEAD, Ended, PARKED, Published, RECEIPTS, TIER_5S, TIER_30S, TOPICS, ready as ready_of, run,
+    Alone, Bench, DEAD, Ended, PARKED, Published, RECEIPTS, TIER_5S, TIER_30S, TOPICS, eventually, ready as ready_of,
+    run,
 };
 use crate::senders::Receipt;
 
@@ -37,7 +38,8 @@ const PARKS: Step = Finished(End::Parked);
 const RETURNED: Step = Finished(End::Returned);
 const DELIVERED: Step = Finished(End::Finished(Outcome::Delivered));
 const DUPLICATE: Step = Finished(End::Finished(Outcome::Duplicate));
-const BURIED: Step = Finished(End::Finished(Outcome::DeadLettered));
+const BURIED_END: End = End::Finished(Outcome::DeadLettered);
+const BURIED: Step = Finished(BURIED_END);
 
 fn answer() -> Answer {
     Answer { status: Some(500), code: "7".into(), sent: true, ..Answer::default() }
@@ -204,6 +206,35 @@ fn a_dead_letter_is_acknowledged_and_its_claim_released_before_its_receipt() {
             let dead = Case::copy(&bench, DEAD, id);
             assert_eq!((dead.reason(), dead.text("pb-field")), (Some(reason), &*field), "{id}");
         }
+    });
+}
+
+#[test]
+fn a_topic_that_refuses_is_named_with_what_is_held_for_it_until_it_takes_it() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        bench.broker.break_topic(PARKED, Refusal::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+        let refusals = bench.lane.shared.refusals.clone();
+        let mut parked = Vec::new();
+        for id in ["one", "two"] {
+            let (delivery, ended) = bench.delivery(Visit::Input, id);
+            let lane = bench.lane.clone();
+            parked.push((ended, tokio::task::spawn_local(async move { lane.desk.park(delivery, None).await })));
+        }
+        let named = || refusals.all().into_iter().map(|r| (r.topic, r.records)).collect::<Vec<_>>();
+        eventually("both are held", async || named() == [(PARKED.to_owned(), 2)]).await;
+        assert!(refusals.all()[0].why.contains("uthorization"), "{:?}", refusals.all());
+        // What belongs elsewhere is not held by it.
+        let (delivery, mut ended) = bench.delivery(Visit::Input, "other");
+        settle(&bench.lane, delivery, None, Err(DeliveryError::Permanent(answer()))).await;
+        assert_eq!(ended.now(), Some(BURIED_END));
+
+        bench.broker.break_topic(PARKED, Refusal::RD_KAFKA_RESP_ERR_NO_ERROR);
+        for (mut ended, work) in parked {
+            work.await.unwrap();
+            assert_eq!(ended.now(), Some(End::Parked));
+        }
+        assert_eq!((named(), bench.count(PARKED)), (Vec::new(), 2));
     });
 }
 

@@ -122,6 +122,7 @@ impl Alone {
                 dead_letter: DEAD.into(),
                 receipts: if setting.receipts { RECEIPTS.into() } else { String::new() },
             },
+            refusals: Arc::default(),
             lease: setting.lease,
             health: health.clone(),
             replicas: Arc::default(),

@@ -164,6 +164,13 @@ impl Admin {
         eventually(secs(20), &format!("topic {name} has its leaders"), || self.partitions(name) == partitions as usize);
     }
 
+    /// Deletes a topic, and waits until nobody sees it any more.
+    pub fn delete_topic(&self, name: &str) {
+        let options = AdminOptions::new().operation_timeout(Some(secs(10)));
+        self.wait(self.client.delete_topics(&[name], &options)).unwrap()[0].as_ref().unwrap();
+        eventually(secs(20), "the topic is gone", || self.partitions(name) == 0);
+    }
+
     pub fn topics(&self) -> Vec<String> {
         let Ok(metadata) = self.client.inner().fetch_metadata(None, secs(5)) else { return Vec::new() };
         metadata.topics().iter().map(|t| t.name().to_owned()).collect()
