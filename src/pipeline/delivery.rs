@@ -9,6 +9,7 @@ use crate::kafka::envelope::{Copy, Envelope, Named};
 use crate::kafka::record::{Header, Record};
 use crate::pipeline::claim::{Applicant, Spare};
 use crate::pipeline::config::Account;
+use crate::pipeline::handle::Trial;
 use crate::pipeline::retry::Policy;
 use crate::senders::Prepared;
 
@@ -41,6 +42,10 @@ pub struct Delivery {
     pub attempted: bool,
     /// Inline retries of this visit so far.
     pub inline_used: u32,
+    /// How often it went back to its lane's head because the platform throttled.
+    pub throttled: u32,
+    /// It is sent though its lane counts as closed, which its answer may open.
+    pub trial: Option<Trial>,
 }
 
 /// What was made of a record's value.

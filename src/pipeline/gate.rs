@@ -39,6 +39,8 @@ impl Gate {
             subject,
             attempted: false,
             inline_used: 0,
+            throttled: 0,
+            trial: None,
         })
     }
 

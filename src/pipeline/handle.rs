@@ -1,24 +1,27 @@
 //! A lane as other threads see it: its inbox, how full it is, whether it is open.
 
 mod fill;
+mod throttle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 pub use self::fill::Fill;
+pub use self::throttle::Trial;
 use crate::control::{Lane as Switches, Switch};
 use crate::metrics::LaneState;
 use crate::pipeline::config::{Account, Intake, WhenUnavailable};
 use crate::pipeline::delivery::{Delivery, Visit};
 use crate::pipeline::lane::PARKS;
-use crate::pipeline::settle::LONGEST_WAIT_IN_LANE;
 use crate::pipeline::shared::now_ms;
+
+/// For people.
+const ONLY_THROTTLED: &str = "the platform has answered nothing but that it is asked too often for over 30 s";
 
 /// To a lane's task.
 pub enum ToLane {
@@ -72,6 +75,10 @@ pub struct LaneHandle {
     born: Instant,
     /// In ms since `born`: no wall clock that is set back or forward moves it.
     throttled_until_ms: AtomicU64,
+    /// The platform has only throttled for a while: closed until one record gets another answer.
+    only_throttled: AtomicBool,
+    /// That record is on its way.
+    on_trial: AtomicBool,
     switches: Mutex<Switches>,
     changes: AtomicU64,
     changed: Notify,
@@ -105,6 +112,8 @@ impl LaneHandle {
             unsaved_halt: AtomicBool::new(false),
             born: Instant::now(),
             throttled_until_ms: AtomicU64::new(0),
+            only_throttled: AtomicBool::new(false),
+            on_trial: AtomicBool::new(false),
             switches: Mutex::default(),
             changes: AtomicU64::new(0),
             changed: Notify::new(),
@@ -114,24 +123,6 @@ impl LaneHandle {
     /// Whether it can send: open, and not kept from it by a Redis that is away.
     pub fn can_send(&self, held: bool) -> bool {
         self.is_open() && (!held || self.account.when_unavailable == WhenUnavailable::Deliver)
-    }
-
-    /// Whether it takes work: neither paused nor halted, nor pushed back for over 5 s.
-    pub fn is_open(&self) -> bool {
-        !self.closed.load(SeqCst) && self.pushed_back() <= LONGEST_WAIT_IN_LANE
-    }
-
-    fn pushed_back(&self) -> Duration {
-        let until = Duration::from_millis(self.throttled_until_ms.load(SeqCst));
-        if until.is_zero() { until } else { until.saturating_sub(self.born.elapsed()) }
-    }
-
-    /// The platform, or another replica, asked for a pause from now on.
-    pub fn throttle(&self, wait: Duration) {
-        let until_ms = u64::try_from((self.born.elapsed() + wait).as_millis()).unwrap_or(u64::MAX);
-        if self.throttled_until_ms.fetch_max(until_ms, SeqCst) < until_ms {
-            self.touch();
-        }
     }
 
     /// Closes the lane here at once; the caller makes it known. `false`: it was halted already.
@@ -178,7 +169,7 @@ impl LaneHandle {
     pub fn state(&self) -> LaneState {
         match self.lock().cause() {
             Some((state, _)) => state,
-            None if !self.pushed_back().is_zero() => LaneState::Throttled,
+            None if self.awaits_trial() || !self.pushed_back().is_zero() => LaneState::Throttled,
             None => LaneState::Flowing,
         }
     }
@@ -188,9 +179,13 @@ impl LaneHandle {
         if let Some((state, switch)) = self.lock().cause() {
             return (state, switch.since_ms, switch.reason.clone());
         }
-        match self.pushed_back() {
-            Duration::ZERO => (LaneState::Flowing, 0, String::new()),
-            wait => (LaneState::Throttled, 0, format!("pushed back for another {} s", wait.as_millis().div_ceil(1000))),
+        let wait = self.pushed_back();
+        let pushed_back = format!("pushed back for another {} s", wait.as_millis().div_ceil(1000));
+        match (self.awaits_trial(), wait.is_zero()) {
+            (false, true) => (LaneState::Flowing, 0, String::new()),
+            (false, false) => (LaneState::Throttled, 0, pushed_back),
+            (true, true) => (LaneState::Throttled, 0, format!("{ONLY_THROTTLED}; the next event is tried alone")),
+            (true, false) => (LaneState::Throttled, 0, format!("{ONLY_THROTTLED}; {pushed_back}")),
         }
     }
 
@@ -271,6 +266,8 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn lane(rps: f64, max_in_flight: usize) -> LaneHandle {

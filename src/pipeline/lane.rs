@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
 
 use crate::error::{Answer, Class, DeliveryError};
 use crate::kafka::consumer::Stage;
@@ -59,6 +60,8 @@ pub struct Lane {
     pub(super) throttles: Cell<u32>,
     /// Answers that no table lists, as far as they were seen.
     pub(super) unclassified: Unclassified,
+    /// Since when the account has got only throttled answers.
+    pub(super) throttled_since: Cell<Option<Instant>>,
 }
 
 struct Walked {
@@ -82,6 +85,7 @@ impl Lane {
             permanents: Cell::new(0),
             throttles: Cell::new(0),
             unclassified: Unclassified::default(),
+            throttled_since: Cell::new(None),
         })
     }
 
@@ -108,7 +112,8 @@ impl Lane {
         if delivery.ticket.assignment().is_leaving() {
             return Some(DeliveryError::Returned);
         }
-        (!self.handle.is_open() && !self.is_overdue(delivery)).then_some(DeliveryError::Closed)
+        let is_open = if delivery.trial.is_some() { self.handle.is_open_for_trial() } else { self.handle.is_open() };
+        (!is_open && !self.is_overdue(delivery)).then_some(DeliveryError::Closed)
     }
 
     /// Waits until this record must not go on.
@@ -197,7 +202,10 @@ impl Lane {
                     for mail in mail.drain(..) {
                         match mail {
                             ToLane::Deliver(deliveries) => {
-                                for delivery in deliveries {
+                                for mut delivery in deliveries {
+                                    if delivery.trial.is_none() && !self.handle.is_open() {
+                                        delivery.trial = self.handle.take_trial();
+                                    }
                                     if self.interruption(&delivery).is_some() {
                                         aside.take(&self, delivery);
                                     } else {

@@ -58,7 +58,9 @@ pub async fn settle(
         Disposition::Throttle => Some(lane.push_back(error.answer().and_then(|a| a.retry_after)).await),
         _ => None,
     };
-    if wait.is_some_and(|wait| wait <= LONGEST_WAIT_IN_LANE) {
+    // Whatever comes of it, its answer is known: another one may be tried.
+    delivery.trial = None;
+    if wait.is_some_and(|wait| lane.takes_back(&mut delivery, wait)) {
         // The same visit goes on from the lane's head.
         desk.release(&mut delivery, held).await;
         return Some(delivery);

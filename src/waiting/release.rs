@@ -77,7 +77,8 @@ impl Waiting {
         room.blocked_on.iter().any(|index| {
             let lane = self.lanes.get(*index);
             let (open, takes) = (lane.is_open(), self.lanes.takes(*index, visit, 0));
-            (open && takes) || (visit == Visit::Tier && (flows || !open) && lane.can_park(visit))
+            ((open || (visit == Visit::Parked && lane.offers_trial())) && takes)
+                || (visit == Visit::Tier && (flows || !open) && lane.can_park(visit))
         })
     }
 
@@ -137,7 +138,7 @@ impl Waiting {
         }
         let takes = self.lanes.takes(index, visit, guest.delivery.record.size());
         if visit == Visit::Parked {
-            return if (lane.is_open() || overdue) && takes {
+            return if (lane.is_open() || overdue || lane.offers_trial()) && takes {
                 Fate::Leave(Way::Lane(index))
             } else {
                 Fate::Blocked(index)
@@ -168,6 +169,10 @@ impl Waiting {
                     guest.delivery.envelope.retry_since_ms = Some(now_ms);
                 }
                 let lane = self.lanes.get(lane);
+                if guest.delivery.visit == Visit::Parked && !lane.is_open() {
+                    // Where another was faster it is held.
+                    guest.delivery.trial = lane.take_trial();
+                }
                 lane.enqueued(&guest.delivery);
                 lane.deliver(vec![guest.delivery]);
             }

@@ -386,3 +386,30 @@ fn where_the_parking_topic_takes_nothing_a_closed_lane_leaves_its_retries_in_the
     world.waiting.flush();
     assert_eq!(world.delivered().len(), 144);
 }
+
+#[test]
+fn of_a_lane_that_got_only_throttled_answers_one_parked_record_is_let_go_as_the_push_back_ends() {
+    fn look(world: &mut World) {
+        world.waiting.next_glance = Instant::now();
+        world.waiting.release();
+    }
+    let mut world = World::new();
+    world.lane.throttle(Duration::from_secs(60));
+    world.lane.set_only_throttled(true);
+    (0..3).for_each(|_| drop(world.receive(PARKED, 0, None, 1)));
+    look(&mut world);
+    assert_eq!(world.delivered(), [0; 0], "pushed back");
+    world.lane.forget_push_back();
+    look(&mut world);
+    let Ok(ToLane::Deliver(tried)) = world.inbox.try_recv() else { panic!("none is tried") };
+    look(&mut world);
+    assert_eq!(world.delivered(), [0; 0], "while one is tried no other goes");
+    assert!(tried.len() == 1 && tried[0].trial.is_some() && tried[0].record.offset == 0);
+    drop(tried);
+    look(&mut world);
+    let Ok(ToLane::Deliver(next)) = world.inbox.try_recv() else { panic!("none is tried after one that was not sent") };
+    assert_eq!((next.len(), next[0].record.offset), (1, 1));
+    world.lane.set_only_throttled(false);
+    look(&mut world);
+    assert_eq!(world.delivered(), [2], "open again");
+}

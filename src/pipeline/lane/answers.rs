@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Lane;
 use crate::error::DeliveryError;
+use crate::pipeline::delivery::{Delivery, Subject};
 use crate::pipeline::process::Progress;
 use crate::pipeline::settle::LONGEST_WAIT_IN_LANE;
 
@@ -12,6 +15,10 @@ pub(super) const PERMANENT_RUN: u32 = 20;
 /// Without a usable Retry-After: from here, doubling.
 const FIRST_PUSH_BACK: Duration = Duration::from_secs(1);
 const LAST_PUSH_BACK: Duration = Duration::from_secs(60);
+/// After so long with nothing but throttled answers records park, and the lane counts as closed.
+pub(super) const ONLY_THROTTLED: Duration = Duration::from_secs(30);
+/// So often one record goes back to its lane's head: it holds up its partition meanwhile.
+const ROUNDS: u32 = 10;
 
 impl Lane {
     /// Raises the bucket for all who share it; returns how long this account is pushed back.
@@ -26,11 +33,23 @@ impl Lane {
                 (FIRST_PUSH_BACK * 2_u32.saturating_pow(n.min(10))).min(LAST_PUSH_BACK)
             }
         };
-        if wait > LONGEST_WAIT_IN_LANE {
-            self.handle.throttle(wait);
+        // Before the lane counts as closed, so that nothing is tried before the push-back is over.
+        self.handle.throttle(wait);
+        if self.throttled_since.get().is_some_and(|since| since.elapsed() >= ONLY_THROTTLED) {
+            self.handle.set_only_throttled(true);
         }
         let _ = self.limiter.push_back(wait).await;
         wait
+    }
+
+    /// Whether a record that was throttled goes back to the lane's head for `wait`, and counts that.
+    pub fn takes_back(&self, delivery: &mut Delivery, wait: Duration) -> bool {
+        let Subject::Ready(ready) = &delivery.subject else { return false };
+        let past_the_last_tier = delivery.envelope.pass as usize >= ready.account.retry.tiers.len();
+        let takes =
+            wait <= LONGEST_WAIT_IN_LANE && delivery.throttled < ROUNDS && !past_the_last_tier && self.handle.is_open();
+        delivery.throttled += u32::from(takes);
+        takes
     }
 
     /// Counts runs of answers.
@@ -55,8 +74,12 @@ impl Lane {
             _ if answered => self.permanents.set(0),
             _ => {}
         }
-        if answered && !matches!(result, Err(DeliveryError::Throttled(_))) {
+        if matches!(result, Err(DeliveryError::Throttled(_))) {
+            self.throttled_since.set(self.throttled_since.get().or_else(|| Some(Instant::now())));
+        } else if answered {
             self.throttles.set(0);
+            self.throttled_since.set(None);
+            self.handle.set_only_throttled(false);
         }
     }
 }

@@ -34,7 +34,9 @@ impl Aside {
     }
 
     /// Takes a record that is counted as set aside.
-    pub(super) fn push(&mut self, lane: &Rc<Lane>, delivery: Box<Delivery>) {
+    pub(super) fn push(&mut self, lane: &Rc<Lane>, mut delivery: Box<Delivery>) {
+        // It is not sent: another may be tried.
+        delivery.trial = None;
         if needs_kafka(&delivery) {
             self.waiting.push_back(delivery);
         } else {

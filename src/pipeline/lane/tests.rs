@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::answers::PERMANENT_RUN;
+use super::answers::{ONLY_THROTTLED, PERMANENT_RUN};
 use super::*;
 use crate::error::{Fault, Outcome};
 use crate::kafka::consumer::End;
@@ -70,6 +70,62 @@ fn a_take_over_is_declared_once_whatever_its_platform_throttles() {
         let receipt = &bench.published(RECEIPTS)[0];
         let receipt: serde_json::Value = serde_json::from_slice(&receipt.value).unwrap();
         assert_eq!((bench.resends_counted(), &receipt["resends"]), (1, &1.into()));
+    });
+}
+
+#[test]
+fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_time_is_tried() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 4).await;
+        bench.start();
+        let begun = Instant::now().checked_sub(ONLY_THROTTLED).unwrap();
+        // A push-back of 4 s, which the test does not wait for.
+        bench.lane.throttles.set(2);
+        bench.lane.throttled_since.set(Some(begun));
+        assert_eq!(bench.send(Visit::Input, "429-1").wait().await, End::Parked, "it does not hold its partition");
+        assert!(!bench.handle.is_open() && bench.handle.is_open_for_trial());
+        bench.handle.throttle(Duration::from_secs(60));
+        assert_eq!(bench.send(Visit::Input, "ok-2").wait().await, End::Parked, "closed for what comes");
+
+        // The push-back is over: the first of what comes is tried, and is throttled again.
+        bench.forget_push_back().await;
+        bench.lane.throttles.set(6);
+        let (mut tried, mut other) = (bench.send(Visit::Input, "429-3"), bench.send(Visit::Input, "ok-4"));
+        assert_eq!((tried.wait().await, other.wait().await), (End::Parked, End::Parked));
+        assert_eq!(bench.send(Visit::Input, "ok-5").wait().await, End::Parked);
+        assert!(!bench.handle.is_open() && bench.handle.take_trial().is_none(), "pushed back once more");
+
+        // One that was read from parking is held in place.
+        bench.forget_push_back().await;
+        bench.lane.throttles.set(6);
+        let (mut parked, mut end) = bench.delivery(Visit::Parked, "429-6");
+        parked.trial = bench.handle.take_trial();
+        bench.queue(parked);
+        eventually("it is tried", async || bench.sent().len() == 3).await;
+        let mut held = None;
+        eventually("it is held", async || {
+            held = held.take().or_else(|| bench.held.try_recv().ok());
+            held.is_some()
+        })
+        .await;
+        let held = held.unwrap();
+        assert!(held.trial.is_none() && end.now().is_none());
+        assert_eq!(bench.sent(), ["429-1", "429-3", "429-6"]);
+
+        // What ends without an answer of the platform opens nothing, and the next one is tried.
+        bench.forget_push_back().await;
+        let (old, mut expired) = bench.delivery_of(Visit::Input, "ok-7", 1_700_000_000_000);
+        bench.queue(old);
+        assert_eq!(expired.wait().await, End::Finished(Outcome::DeadLettered));
+        assert!(!bench.handle.is_open());
+        let mut opens = bench.send(Visit::Input, "hang-8");
+        eventually("it is tried", async || bench.sent().len() == 4).await;
+        assert_eq!(bench.send(Visit::Input, "ok-9").wait().await, End::Parked, "one at a time");
+        bench.let_go();
+        assert_eq!(opens.wait().await, End::Finished(Outcome::Delivered));
+        assert!(bench.handle.is_open());
+        let mut flows = ["ok-10", "ok-11"].map(|id| bench.send(Visit::Input, id));
+        all_delivered(&mut flows).await;
     });
 }
 
@@ -247,6 +303,36 @@ fn twenty_permanent_answers_in_a_row_halt_and_any_other_answer_begins_anew() {
     assert!(!alone.handle.is_open());
     assert!(alone.halts.try_recv().unwrap().reason.starts_with("20 permanent answers in a row"));
     assert!(alone.halts.try_recv().is_err(), "made known once");
+}
+
+#[tokio::test]
+async fn thirty_seconds_of_throttled_answers_close_the_lane_and_any_other_answer_begins_them_anew() {
+    let alone = Alone::new(|_| {});
+    let lane = &alone.lane;
+    let second = Some(Duration::from_secs(1));
+    let ago = |seconds| lane.throttled_since.set(Instant::now().checked_sub(Duration::from_secs(seconds)));
+    lane.note(&throttled());
+    ago(25);
+    lane.note(&throttled());
+    lane.push_back(second).await;
+    assert!(alone.handle.is_open());
+    for other in [Ok(Progress::Accepted(Receipt::default())), permanent()] {
+        lane.note(&other);
+        lane.note(&throttled());
+        lane.push_back(second).await;
+        assert!(alone.handle.is_open(), "it began anew");
+        ago(31);
+        // No answers of the platform.
+        lane.note(&Ok(Progress::Duplicate { resends: 0 }));
+        lane.note(&Err(DeliveryError::Retry(Answer::default())));
+        lane.note(&throttled());
+        lane.push_back(second).await;
+        assert!(!alone.handle.is_open());
+        alone.handle.forget_push_back();
+        assert!(!alone.handle.is_open() && alone.handle.explain().2.contains("asked too often"));
+    }
+    lane.note(&permanent());
+    assert!(alone.handle.is_open());
 }
 
 #[tokio::test]

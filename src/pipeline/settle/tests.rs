@@ -415,6 +415,39 @@ fn a_short_push_back_leads_to_the_lanes_head_and_a_long_one_to_parking() {
 }
 
 #[test]
+fn a_record_that_is_throttled_for_the_eleventh_time_parks_and_so_does_one_past_its_last_tier() {
+    run(async {
+        let mut bench = Bench::new(|_| {}).await;
+        let throttled =
+            || Err(DeliveryError::Throttled(Answer { retry_after: Some(Duration::from_secs(1)), ..answer() }));
+        let to_parking = [Step::Published(PARKED), Released, PARKS];
+        for visit in [Visit::Input, Visit::Parked] {
+            let (mut delivery, mut ended) = bench.delivery(visit, "again");
+            for round in 1..=10 {
+                let back = settle(&bench.lane, delivery, None, throttled()).await;
+                delivery = back.unwrap_or_else(|| panic!("{visit:?}: parked in round {round}"));
+                assert!(ended.now().is_none());
+            }
+            assert!(settle(&bench.lane, delivery, None, throttled()).await.is_none());
+            if visit == Visit::Input {
+                assert_eq!(ended.now(), Some(End::Parked));
+            } else {
+                let held = bench.alone().held.try_recv().expect("held in place");
+                held.ticket.complete(End::Returned);
+            }
+        }
+        assert_eq!(bench.published(PARKED).iter().filter(|p| p.is_of("again")).count(), 1);
+        // Two tiers: after the first one it still goes back, after the last one it does not.
+        let back = Case::new(&bench, Visit::Tier, "first").await.with(|d| d.envelope.pass = 1);
+        let back = back.settles(throttled(), &[Released]).await.expect("it goes on");
+        back.ticket.complete(End::Returned);
+        let past = Case::new(&bench, Visit::Tier, "last").await.with(|d| d.envelope.pass = 2);
+        assert!(past.settles(throttled(), &to_parking).await.is_none());
+        assert!(bench.handle.is_open());
+    });
+}
+
+#[test]
 fn a_halt_closes_the_lane_and_what_was_read_from_parking_is_held_in_place() {
     run(async {
         let mut bench = Bench::new(|_| {}).await;
