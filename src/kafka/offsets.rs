@@ -45,18 +45,22 @@ pub struct Unfinished<'a> {
 }
 
 struct Entry {
+    seq: u64,
     offset: i64,
-    /// `None`: finished. What is known of it goes with its end: behind one record that waits for minutes there may be
-    /// a million that are done.
+    /// `None`: finished. What is known of it goes with its end.
     open: Option<Arc<Open>>,
 }
+
+/// So many finished records are kept beside the unfinished ones at most: behind one that waits for minutes there may be a
+/// million that are done.
+const FINISHED: usize = 1024;
 
 /// The unfinished records of one partition during one assignment.
 #[derive(Default)]
 pub struct OffsetTracker {
+    /// In order, the first of them unfinished. Finished ones may be missing.
     entries: VecDeque<Entry>,
-    /// Sequence number of the first entry.
-    base: u64,
+    next_seq: u64,
     /// The highest offset received.
     last: Option<i64>,
     unfinished: usize,
@@ -73,8 +77,9 @@ impl OffsetTracker {
         if self.last.is_some_and(|last| offset <= last) {
             return None;
         }
-        let seq = self.base + self.entries.len() as u64;
-        self.entries.push_back(Entry { offset, open: Some(open) });
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        self.entries.push_back(Entry { seq, offset, open: Some(open) });
         self.last = Some(offset);
         self.unfinished += 1;
         Some(seq)
@@ -82,14 +87,27 @@ impl OffsetTracker {
 
     /// Finishes a record; `None` where it was finished before or never received.
     pub fn finish(&mut self, seq: u64) -> Option<Arc<Open>> {
-        let index = usize::try_from(seq.checked_sub(self.base)?).ok()?;
+        let index = self.index_of(seq)?;
         let open = self.entries.get_mut(index)?.open.take()?;
         self.unfinished -= 1;
         while self.entries.front().is_some_and(|e| e.open.is_none()) {
             self.entries.pop_front();
-            self.base += 1;
+        }
+        // Seldom: what is taken out here was put in by as many calls.
+        if self.entries.len() > 2 * self.unfinished + FINISHED {
+            self.entries.retain(|e| e.open.is_some());
         }
         Some(open)
+    }
+
+    fn index_of(&self, seq: u64) -> Option<usize> {
+        let first = self.entries.front()?.seq;
+        // Where it is as long as none is missing.
+        let near = usize::try_from(seq.checked_sub(first)?).ok()?;
+        if self.entries.get(near).is_some_and(|e| e.seq == seq) {
+            return Some(near);
+        }
+        self.entries.binary_search_by_key(&seq, |e| e.seq).ok()
     }
 
     /// The offset to read next; `None` before anything was received.
@@ -114,8 +132,8 @@ impl OffsetTracker {
 
     /// The unfinished records in the order of delivery.
     pub fn unfinished(&self) -> impl Iterator<Item = Unfinished<'_>> {
-        let numbered = self.entries.iter().zip(self.base..);
-        numbered.filter_map(|(e, seq)| Some(Unfinished { offset: e.offset, seq, open: e.open.as_ref()? }))
+        let unfinished = self.entries.iter().filter_map(|e| Some((e, e.open.as_ref()?)));
+        unfinished.map(|(e, open)| Unfinished { offset: e.offset, seq: e.seq, open })
     }
 
     /// How many records are unfinished.

@@ -149,3 +149,30 @@ fn what_is_no_record_is_passed_only_while_nothing_is_unfinished() {
     empty.pass(NextOffset::new(7));
     assert_eq!(empty.frontier().map(NextOffset::get), Some(7));
 }
+
+#[test]
+fn what_is_finished_behind_an_open_record_takes_bounded_memory() {
+    let mut tracker = OffsetTracker::new();
+    let first = tracker.receive(0, open()).unwrap();
+    let mut later = Vec::new();
+    for offset in 1..200_000 {
+        let seq = tracker.receive(offset, open()).unwrap();
+        if offset % 50_000 == 0 {
+            later.push(seq);
+        } else {
+            tracker.finish(seq).unwrap();
+        }
+        assert!(tracker.entries.len() <= 2 * tracker.len() + FINISHED + 1, "{} are kept", tracker.entries.len());
+    }
+    assert!(tracker.entries.capacity() < 4 * FINISHED, "{} have room", tracker.entries.capacity());
+    assert_eq!(tracker.unfinished().map(|u| u.offset).collect::<Vec<_>>(), [0, 50_000, 100_000, 150_000]);
+    assert!(tracker.finish(first + 7).is_none(), "finished long ago");
+    tracker.finish(later[1]).unwrap();
+    assert_eq!(tracker.frontier(), Some(NextOffset::new(0)));
+    tracker.finish(first).unwrap();
+    assert_eq!(tracker.frontier(), Some(NextOffset::new(50_000)));
+    for seq in [later[2], later[0]] {
+        tracker.finish(seq).unwrap();
+    }
+    assert_eq!((tracker.frontier(), tracker.len()), (Some(NextOffset::new(200_000)), 0));
+}
