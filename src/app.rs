@@ -181,6 +181,7 @@ pub async fn run(
         parked_prefix: config.kafka.parked_prefix.clone(),
         unplaced,
         known,
+        own_store: config.is_embedded(),
     };
     let consumers = vec![intake.watched(), waiting.watched()];
     let running = Running { runtimes, consumers, refusals: shared.refusals.clone() };

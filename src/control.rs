@@ -2,7 +2,7 @@
 //!
 //! | key | holds |
 //! |---|---|
-//! | `<prefix>:lanes` | hash: `<account>:paused` and `<account>:halted` to JSON of [`Switch`] |
+//! | `<prefix>:lanes` | hash: `<account>:paused` and `<account>:halted` to JSON of [`Switch`]; `<account>:resumed`: a note of the last resume |
 //! | `<prefix>:audit` | list, newest first, 10,000 long: JSON of [`AuditEntry`] |
 //! | `<prefix>:replicas`, `<prefix>:replica:<id>` | set of ids; JSON of [`ReplicaSnapshot`], gone after 15 s |
 //! | `<prefix>:orders` | hash: `<topic>/<partition>` to JSON of [`Order`] |

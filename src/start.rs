@@ -4,7 +4,7 @@ mod first;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::redis::Client;
 use tokio::task::spawn_blocking;
@@ -40,6 +40,9 @@ pub async fn redis(client: &Client, health: &Health, say: &Say) -> Result<(), St
                 told.warn(facts.warnings());
                 let Some(why) = facts.hold() else {
                     health.set_primary(&facts.replication_id);
+                    if !facts.is_embedded() {
+                        compare_clocks(client, health).await;
+                    }
                     health.answered();
                     return Ok(());
                 };
@@ -52,6 +55,16 @@ pub async fn redis(client: &Client, health: &Health, say: &Say) -> Result<(), St
             }
         }
         sleep(PAUSE).await;
+    }
+}
+
+/// Before the first event is judged; where Redis does not answer now, the watch asks again.
+async fn compare_clocks(client: &Client, health: &Health) {
+    let asked = Instant::now();
+    if let Ok(mut connection) = crate::redis::connect(client).await
+        && let Ok(time) = ::redis::cmd("TIME").query_async(&mut connection).await
+    {
+        health.clock.saw(time, asked);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use ::redis::Client;
 use futures_util::future::BoxFuture;
@@ -21,7 +22,7 @@ use crate::senders::Platform;
 use crate::watch::Watched;
 
 /// Kafka may be away for so long before the worker counts as not ready.
-const KAFKA_GRACE_MS: i64 = 5_000;
+const KAFKA_GRACE: Duration = Duration::from_secs(5);
 
 /// The worker as the endpoint sees it.
 pub struct WorkerStatus {
@@ -127,8 +128,11 @@ impl WorkerStatus {
         }
         tracing::info!(account, who = by.who, reason = by.why, "account {}", if pause { "paused" } else { "resumed" });
         // The other replicas see it within a second; this one at once.
-        if let Ok(all) = switches::read_lanes(&mut connection, &self.keys).await {
-            lane.obey(&all.get(account).cloned().unwrap_or_default());
+        if let Ok(mut all) = switches::read_lanes(&mut connection, &self.keys).await {
+            let new = all.remove(account).unwrap_or_default();
+            // A store that has forgotten does not know of a halt that stands.
+            let halted = if pause { lane.switches().halted } else { None };
+            lane.obey(&switches::Lane { halted: new.halted.or(halted), paused: new.paused });
         }
         Ok(())
     }
@@ -141,10 +145,11 @@ impl Status for WorkerStatus {
 
     fn ready(&self) -> Readiness {
         let mut why = Vec::new();
-        let redis = self.health.trouble();
-        let kafka_up = self.kafka.is_up() || now_ms() - self.kafka.since_ms() < KAFKA_GRACE_MS;
+        let (redis, clock) = (self.health.store_trouble(), self.health.clock.trouble());
+        let kafka_up = self.kafka.is_up() || self.kafka.since().elapsed() < KAFKA_GRACE;
         let (mut parked, mut remade) = (Vec::new(), BTreeSet::new());
-        let mut ready = kafka_up && redis.is_none();
+        let mut ready = kafka_up && redis.is_none() && clock.is_none();
+        why.extend(clock);
         match self.running.get() {
             None => {
                 ready = false;

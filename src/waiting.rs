@@ -18,7 +18,6 @@ use crate::metrics::Metrics;
 use crate::pipeline::delivery::{Delivery, Subject, Visit};
 use crate::pipeline::gate::Gate;
 use crate::pipeline::handle::Lanes;
-use crate::pipeline::shared::now_ms;
 use crate::redis::health::Health;
 use crate::tally::Tally;
 use crate::traffic::{Known, Traffic};
@@ -189,7 +188,7 @@ impl Waiting {
 
 impl Handler for Waiting {
     fn received(&mut self, record: Record, ticket: Ticket) {
-        let (now, now_ms) = (Instant::now(), now_ms());
+        let (now, now_ms) = (Instant::now(), self.health.clock.now_ms());
         let visit = self.visit_of(&record.topic);
         let delivery = self.gate.examine(record, visit, ticket, now_ms);
         self.tally.received(&delivery);

@@ -1,16 +1,21 @@
 //! What is looked at each second: switches, orders, the epoch, the primary; and what is shown of this replica.
 
+mod orders;
+mod switches;
+
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Client, RedisResult};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::control::{By, Keys, Place, ReplicaSnapshot, Target, lanes as switches, orders, snapshot};
-use crate::kafka::consumer::{ConsumerHandle, ConsumerView, Snapshot, UnblockOrder, UnblockTo, Unplaced};
+use self::orders::Given;
+use self::switches::Switches;
+use crate::control::{Keys, ReplicaSnapshot, lanes, snapshot};
+use crate::kafka::consumer::{ConsumerHandle, ConsumerView, Snapshot, Unplaced};
 use crate::kafka::refusals::Refusals;
 use crate::metrics::Metrics;
 use crate::pipeline::handle::Lanes;
@@ -68,12 +73,16 @@ pub struct Watch {
     pub unplaced: Unplaced,
     /// Who received from which topic lately.
     pub known: Arc<Known>,
+    /// The store is part of this process: its clock is no other one.
+    pub own_store: bool,
 }
 
 #[derive(Default)]
 struct Memory {
     connection: Option<MultiplexedConnection>,
-    pending_halts: Vec<Halted>,
+    switches: Switches,
+    orders: Given,
+    clock_told: Told,
     epoch: Option<String>,
     snapshot_at: Option<Instant>,
     facts_at: Option<Instant>,
@@ -95,10 +104,10 @@ impl Watch {
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
-                Some(halted) = self.halts.recv() => memory.pending_halts.push(halted),
+                Some(halted) = self.halts.recv() => self.halted(&mut memory.switches, halted),
             }
             while let Ok(halted) = self.halts.try_recv() {
-                memory.pending_halts.push(halted);
+                self.halted(&mut memory.switches, halted);
             }
             self.show(&mut memory);
             if let Err(error) = self.look(&mut memory).await {
@@ -114,8 +123,14 @@ impl Watch {
             None => crate::redis::connect(&self.client).await?,
         };
         let c = &mut connection;
-        let (epoch, info): (Option<String>, String) =
-            ::redis::pipe().cmd("GET").arg(self.keys.epoch()).cmd("INFO").arg("replication").query_async(c).await?;
+        let mut pipe = ::redis::pipe();
+        pipe.cmd("TIME").cmd("GET").arg(self.keys.epoch()).cmd("INFO").arg("replication");
+        let asked = Instant::now();
+        let (time, epoch, info): ((i64, i64), Option<String>, String) = pipe.query_async(c).await?;
+        if !self.own_store {
+            self.health.clock.saw(time, asked);
+            memory.clock_told.warn(self.health.clock.warning().into_iter().collect());
+        }
         let facts = Facts::read(&info);
         self.judge_primary(memory, &facts);
         if memory.facts_at.is_none_or(|at| at.elapsed() >= FACTS_EVERY) {
@@ -132,6 +147,7 @@ impl Watch {
         // A store that reads and refuses writes is not up.
         let beat = self.keys.replica(&format!("{}:beat", self.id));
         let () = ::redis::cmd("SET").arg(beat).arg(1).arg("PX").arg(15_000).query_async(c).await?;
+        self.save_halts(c, &mut memory.switches).await?;
         match epoch {
             None => self.health.forgot(),
             Some(id) => {
@@ -139,28 +155,15 @@ impl Watch {
                 let new = memory.epoch.as_ref().is_some_and(|old| *old != id && old != "starting");
                 if new || self.health.has_forgotten() {
                     let known = self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
-                    switches::restore(c, &self.keys, &known).await?;
+                    lanes::restore(c, &self.keys, &known, &memory.switches.resumed).await?;
                     self.health.remembered();
                 }
                 memory.epoch = Some(id);
-                self.save_halts(c, memory).await?;
-                let all = switches::read_lanes(c, &self.keys).await?;
-                for lane in self.lanes.iter() {
-                    let new = all.get(&*lane.account.name).cloned().unwrap_or_default();
-                    if lane.obey(&new) {
-                        let (state, _, why) = lane.explain();
-                        tracing::info!(
-                            account = &*lane.account.name,
-                            state = state.as_str(),
-                            reason = why,
-                            "lane switched"
-                        );
-                    }
-                }
             }
         }
+        self.obey_switches(c, &mut memory.switches).await?;
         self.keep_unplaced(c).await?;
-        self.obey_orders(c).await?;
+        self.obey_orders(c, &mut memory.orders).await?;
         self.known.exchange(c, &self.keys, &self.lanes).await?;
         if memory.snapshot_at.is_none_or(|at| at.elapsed() >= SNAPSHOT_EVERY) {
             snapshot::write_snapshot(c, &self.keys, &self.snapshot()).await?;
@@ -188,81 +191,6 @@ impl Watch {
         }
         memory.primary_at = Some(now);
         self.health.set_primary(new);
-    }
-
-    async fn save_halts(&self, c: &mut MultiplexedConnection, memory: &mut Memory) -> RedisResult<()> {
-        while let Some(halted) = memory.pending_halts.first() {
-            let lane = self.lanes.get(halted.index);
-            let by = By::new(&format!("worker {}", self.id), &halted.reason);
-            switches::halt(c, &self.keys, &lane.account.name, &by, now_ms()).await?;
-            lane.halt_saved();
-            memory.pending_halts.remove(0);
-        }
-        Ok(())
-    }
-
-    /// What was parked for want of an offset stays so for every member, also once another partition has one.
-    async fn keep_unplaced(&self, c: &mut MultiplexedConnection) -> RedisResult<()> {
-        let mut known = orders::read_unplaced(c, &self.keys).await?;
-        let mut new = Vec::new();
-        for consumer in &self.consumers {
-            for p in consumer.view.snapshot().partitions.iter() {
-                let lost = p.parked.as_ref().is_some_and(|parked| parked.committed.is_none());
-                if lost && known.insert((p.topic.to_string(), p.partition)) {
-                    new.push(Place { topic: p.topic.to_string(), partition: p.partition });
-                }
-            }
-        }
-        if !new.is_empty() {
-            orders::note_unplaced(c, &self.keys, &new).await?;
-        }
-        *self.unplaced.lock().unwrap_or_else(PoisonError::into_inner) = known;
-        Ok(())
-    }
-
-    async fn obey_orders(&self, c: &mut MultiplexedConnection) -> RedisResult<()> {
-        for (place, (order, text)) in orders::read_orders(c, &self.keys).await? {
-            let found = self.consumers.iter().find_map(|consumer| {
-                let snapshot = consumer.view.snapshot();
-                let partition =
-                    snapshot.partitions.iter().find(|p| *p.topic == *place.topic && p.partition == place.partition)?;
-                Some((consumer, partition.clone()))
-            });
-            // Another member's, or nobody's yet.
-            let Some((owner, partition)) = found else { continue };
-            if partition.parked.is_none() {
-                // It flows: an order that was left behind would skip or repeat what is under way.
-                if partition.position.is_some() && orders::take_order(c, &self.keys, &place, &text).await? {
-                    tracing::warn!(
-                        kafka.topic = place.topic,
-                        kafka.partition = place.partition,
-                        "an order to unblock was dropped: the partition is not parked"
-                    );
-                }
-                continue;
-            }
-            // Taken before it is carried out, so that it is carried out once. Lost in between, the partition stays
-            // visibly parked and the order can be given again.
-            if !orders::take_order(c, &self.keys, &place, &text).await? {
-                continue;
-            }
-            orders::placed(c, &self.keys, &place).await?;
-            let to = match order.to {
-                Target::Earliest => UnblockTo::Earliest,
-                Target::Latest => UnblockTo::Latest,
-                Target::Offset(offset) => UnblockTo::At(offset),
-            };
-            tracing::warn!(
-                kafka.topic = place.topic,
-                kafka.partition = place.partition,
-                to = %order.to,
-                who = order.who,
-                reason = order.reason,
-                "partition unblocked by an operator"
-            );
-            owner.handle.order(UnblockOrder { topic: place.topic.clone(), partition: place.partition, to });
-        }
-        Ok(())
     }
 
     fn count_replicas(&self, memory: &mut Memory, now: usize) {
@@ -323,25 +251,26 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
     use super::*;
+    use crate::control::By;
     use crate::embedded::store::Store;
     use crate::metrics::{LaneState, Setup};
     use crate::pipeline::config::{Account, Intake};
     use crate::pipeline::handle::LaneHandle;
     use crate::senders::SecretString;
 
-    struct World {
-        watch: Watch,
-        memory: Memory,
+    pub(super) struct World {
+        pub(super) watch: Watch,
+        pub(super) memory: Memory,
         lane: Arc<LaneHandle>,
         to_halts: UnboundedSender<Halted>,
-        connection: MultiplexedConnection,
+        pub(super) connection: MultiplexedConnection,
         /// Who was told to write again what is recent, since it was asked.
         told: Box<dyn FnMut() -> Vec<Instant>>,
         _store: Store,
     }
 
     impl World {
-        async fn new() -> Self {
+        pub(super) async fn new() -> Self {
             let store = Store::start().unwrap();
             let url = SecretString::new(store.url());
             let client = crate::redis::Config { url, prefix: "pb".into() }.client().unwrap();
@@ -367,16 +296,17 @@ mod tests {
                 parked_prefix: "postback.parked".into(),
                 unplaced: Unplaced::default(),
                 known: Arc::default(),
+                own_store: false,
             };
             let told = Box::new(told);
             Self { watch, memory: Memory::default(), lane, to_halts, connection, told, _store: store }
         }
 
-        async fn look(&mut self) {
+        pub(super) async fn look(&mut self) {
             self.watch.look(&mut self.memory).await.unwrap();
         }
 
-        async fn set_epoch(&mut self, id: &str) {
+        pub(super) async fn set_epoch(&mut self, id: &str) {
             let () = ::redis::cmd("SET").arg("pb:epoch").arg(id).query_async(&mut self.connection).await.unwrap();
         }
 
@@ -388,8 +318,8 @@ mod tests {
                 .unwrap();
         }
 
-        async fn switches(&mut self) -> switches::Lanes {
-            switches::read_lanes(&mut self.connection, &Keys::new("pb")).await.unwrap()
+        async fn switches(&mut self) -> lanes::Lanes {
+            lanes::read_lanes(&mut self.connection, &Keys::new("pb")).await.unwrap()
         }
     }
 
@@ -398,12 +328,12 @@ mod tests {
         let mut world = World::new().await;
         world.set_epoch("e1").await;
         let (keys, by) = (Keys::new("pb"), By::new("li", "audit"));
-        switches::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
+        lanes::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
         world.look().await;
         assert_eq!(world.lane.explain(), (LaneState::Paused, 5, "audit".into()));
         assert!(world.watch.health.is_up() && !world.watch.health.has_forgotten());
         assert_eq!(world.watch.replicas.load(Relaxed), 1, "this one, by its snapshot");
-        switches::resume(&mut world.connection, &keys, "acme", &by, 6).await.unwrap();
+        lanes::resume(&mut world.connection, &keys, "acme", &by, 6).await.unwrap();
         world.look().await;
         assert!(world.lane.is_open());
     }
@@ -416,13 +346,14 @@ mod tests {
         world.look().await;
         assert!(!world.lane.is_open(), "redis does not know of it yet");
         world.to_halts.send(Halted { index: 0, reason: "refused".into() }).unwrap();
-        world.memory.pending_halts.push(world.watch.halts.try_recv().unwrap());
+        let halted = world.watch.halts.try_recv().unwrap();
+        world.watch.halted(&mut world.memory.switches, halted);
         world.look().await;
         let halted = world.switches().await["acme"].halted.clone().unwrap();
         assert_eq!((&*halted.reason, &*halted.who), ("refused", "worker r1"));
-        assert!(!world.lane.is_open() && world.memory.pending_halts.is_empty());
+        assert!(!world.lane.is_open() && world.memory.switches.pending.is_empty());
         let by = By::new("li", "mended");
-        switches::resume(&mut world.connection, &Keys::new("pb"), "acme", &by, 6).await.unwrap();
+        lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &by, 6).await.unwrap();
         world.look().await;
         assert!(world.lane.is_open(), "now that it is known, a resume is one");
     }
@@ -432,7 +363,7 @@ mod tests {
         let mut world = World::new().await;
         world.set_epoch("e1").await;
         let (keys, by) = (Keys::new("pb"), By::new("li", "audit"));
-        switches::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
+        lanes::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
         world.look().await;
         world.flush().await;
         world.look().await;
@@ -459,6 +390,86 @@ mod tests {
         world.set_epoch("e1").await;
         world.look().await;
         assert!(world.switches().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_resume_is_newer_than_what_was_switched_before_the_store_forgot() {
+        let (keys, by) = (Keys::new("pb"), By::new("li", "why"));
+        // While the store has forgotten, seen by this replica or not; or just after it was unblocked.
+        for (seen, unblocked) in [(true, false), (false, false), (false, true)] {
+            let mut world = World::new().await;
+            world.set_epoch("e1").await;
+            lanes::resume(&mut world.connection, &keys, "acme", &by, 1).await.unwrap();
+            lanes::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
+            world.look().await;
+            assert!(!world.lane.is_open());
+            world.flush().await;
+            world.look().await;
+            assert!(!world.lane.is_open(), "lanes keep their last state");
+            if unblocked {
+                world.set_epoch("e2").await;
+            }
+            lanes::resume(&mut world.connection, &keys, "acme", &by, 7).await.unwrap();
+            if seen {
+                world.look().await;
+                assert!(world.lane.is_open(), "an account that delivers without Redis does not wait for the epoch");
+            }
+            world.set_epoch("e2").await;
+            world.look().await;
+            assert!(world.lane.is_open() && world.switches().await.is_empty(), "seen {seen}, unblocked {unblocked}");
+            // What is switched after it stands, through a further flush too.
+            world.lane.halt("refused");
+            world.watch.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
+            world.look().await;
+            world.flush().await;
+            world.set_epoch("e3").await;
+            world.look().await;
+            assert!(world.switches().await["acme"].halted.is_some() && !world.lane.is_open());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_halt_from_before_a_resume_does_not_undo_it() {
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        world.look().await;
+        world.lane.halt("refused");
+        world.watch.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
+        // It could not be made known yet.
+        lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &By::new("li", "mended"), 6).await.unwrap();
+        world.look().await;
+        assert!(world.lane.is_open() && world.switches().await.is_empty());
+        assert!(world.memory.switches.pending.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_not_that_of_redis_holds_the_worker_until_it_is_set() {
+        const MINUTE_MS: i64 = 60_000;
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        for (set_by, warns, holds) in [(0, false, false), (-2, true, false), (-10, true, true), (10, true, true)] {
+            crate::clock::set_by(set_by * MINUTE_MS);
+            world.look().await;
+            let health = &world.watch.health;
+            assert_eq!(health.clock.warning().is_some(), warns, "{set_by} min");
+            assert_eq!((health.hold().is_some(), health.trouble().is_some()), (holds, holds), "{set_by} min");
+            assert_eq!(health.store_trouble(), None, "it is not the store's fault");
+        }
+        // Not only each second: what is judged in between must not be judged by it.
+        crate::clock::set_by(0);
+        assert_eq!(world.watch.health.hold(), None);
+        crate::clock::set_by(-60 * MINUTE_MS);
+        let why = world.watch.health.hold().unwrap();
+        crate::clock::set_by(0);
+        assert!(why.contains("60 min behind") && why.contains("NTP"), "{why}");
+        // A store inside the process has no other clock: the system may have slept.
+        let mut world = World::new().await;
+        world.watch.own_store = true;
+        crate::clock::set_by(-60 * MINUTE_MS);
+        world.look().await;
+        let hold = world.watch.health.clock.trouble();
+        crate::clock::set_by(0);
+        assert_eq!(hold, None);
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! Lane switches: paused by an operator, halted by a worker. Resume clears both.
+//! Lane switches: paused by an operator, halted by a worker. Resume clears both, and leaves a note: a worker that
+//! remembers an older switch must not turn it on again.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AuditEntry, By, Keys, audit, json};
 use crate::metrics::LaneState;
+use crate::redis::scripts::Script;
 
 /// Why a switch is on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,10 +50,15 @@ impl Lane {
 /// Every account with a switch on.
 pub type Lanes = BTreeMap<String, Lane>;
 
+/// By account, what its last resume has left. A store that was flushed has none, so that any that is not the one that was
+/// seen before is newer than what is remembered: no clock is asked.
+pub type Resumes = BTreeMap<String, String>;
+
 #[derive(Clone, Copy)]
 enum Which {
     Paused,
     Halted,
+    Resumed,
 }
 
 impl Which {
@@ -59,6 +66,7 @@ impl Which {
         match self {
             Which::Paused => format!("{account}:paused"),
             Which::Halted => format!("{account}:halted"),
+            Which::Resumed => format!("{account}:resumed"),
         }
     }
 }
@@ -89,8 +97,18 @@ pub fn parse_lanes(hash: &BTreeMap<String, String>) -> Lanes {
 /// # Errors
 /// Redis does not answer; the caller keeps what it knew.
 pub async fn read_lanes(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Lanes> {
+    Ok(read_switches(connection, keys).await?.0)
+}
+
+/// All switches that are on, and the notes of resumes.
+///
+/// # Errors
+/// As for [`read_lanes`].
+pub async fn read_switches(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<(Lanes, Resumes)> {
     let hash: BTreeMap<String, String> = ::redis::cmd("HGETALL").arg(keys.lanes()).query_async(connection).await?;
-    Ok(parse_lanes(&hash))
+    let lanes = parse_lanes(&hash);
+    let resumed = |(field, note): (String, String)| Some((field.strip_suffix(":resumed")?.to_owned(), note));
+    Ok((lanes, hash.into_iter().filter_map(resumed).collect()))
 }
 
 /// Pauses an account; a second pause replaces the reason. One transaction with its audit entry.
@@ -127,11 +145,15 @@ pub async fn resume(
     pipe.atomic();
     let fields = [Which::Paused.field(account), Which::Halted.field(account)];
     pipe.cmd("HDEL").arg(keys.lanes()).arg(&fields).ignore();
+    // Told from every other one.
+    let note = format!("{now_ms} {:016x}", rand::random::<u64>());
+    pipe.cmd("HSET").arg(keys.lanes()).arg(Which::Resumed.field(account)).arg(note).ignore();
     audit(&mut pipe, keys, &entry("resume", account, by, now_ms));
     pipe.query_async(connection).await
 }
 
-/// Halts an account; `false` where it is halted already. The first cause stays, so that several replicas that see the
+/// Halts an account; `false` where it is halted already, or was resumed since: `seen` is the note of the last resume that
+/// was known when it was halted. The first cause stays, so that several replicas that see the
 /// same refusal tell of it once. The audit entry follows the change: a kill between them loses the entry, not the halt.
 ///
 /// # Errors
@@ -141,15 +163,11 @@ pub async fn halt(
     keys: &Keys,
     account: &str,
     by: &By,
+    seen: Option<&str>,
     now_ms: i64,
 ) -> RedisResult<bool> {
     let switch = Switch { reason: by.why.clone(), who: by.who.clone(), since_ms: now_ms };
-    let new: bool = ::redis::cmd("HSETNX")
-        .arg(keys.lanes())
-        .arg(Which::Halted.field(account))
-        .arg(json(&switch))
-        .query_async(connection)
-        .await?;
+    let new: bool = switch_on(keys, account, Which::Halted, &switch, seen).query_async(connection).await?;
     if new {
         let mut pipe = ::redis::pipe();
         audit(&mut pipe, keys, &entry("halt", account, by, now_ms));
@@ -158,16 +176,29 @@ pub async fn halt(
     Ok(new)
 }
 
-/// Writes the last known switches back into a store that forgot them; what stands there meanwhile wins.
+fn switch_on(keys: &Keys, account: &str, which: Which, switch: &Switch, seen: Option<&str>) -> ::redis::Cmd {
+    let mut cmd = Script::SwitchOn.eval(keys.lanes().as_bytes());
+    cmd.arg(which.field(account)).arg(json(switch)).arg(Which::Resumed.field(account)).arg(seen.unwrap_or_default());
+    cmd
+}
+
+/// Writes the last known switches back into a store that forgot them; what stands there meanwhile wins, and so does a
+/// resume that is not the one that was `seen` when they were known.
 ///
 /// # Errors
 /// As for [`pause`].
-pub async fn restore(connection: &mut MultiplexedConnection, keys: &Keys, lanes: &Lanes) -> RedisResult<()> {
+pub async fn restore(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    lanes: &Lanes,
+    seen: &Resumes,
+) -> RedisResult<()> {
     let mut pipe = ::redis::pipe();
     for (account, lane) in lanes {
         for (which, switch) in [(Which::Paused, &lane.paused), (Which::Halted, &lane.halted)] {
             if let Some(switch) = switch {
-                pipe.cmd("HSETNX").arg(keys.lanes()).arg(which.field(account)).arg(json(switch)).ignore();
+                let seen = seen.get(account).map(String::as_str);
+                pipe.add_command(switch_on(keys, account, which, switch, seen)).ignore();
             }
         }
     }

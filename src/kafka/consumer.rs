@@ -223,6 +223,17 @@ pub struct ConsumerHandle {
 }
 
 impl ConsumerHandle {
+    /// Without a thread, and the orders that it would have been given.
+    #[cfg(test)]
+    pub(crate) fn stub() -> (Self, impl FnMut() -> Vec<UnblockOrder>) {
+        let (sender, notes) = std::sync::mpsc::channel();
+        let orders = move || {
+            let order = |note| if let Note::Order(order) = note { Some(order) } else { None };
+            notes.try_iter().filter_map(order).collect()
+        };
+        (Self { sender, thread: Mutex::default() }, orders)
+    }
+
     /// Begins to stop: takes nothing more, waits for what is unfinished, stores, commits, leaves the group.
     pub fn shutdown(&self, drain: Duration) {
         // A thread that has ended has nothing left to stop.

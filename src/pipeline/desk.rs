@@ -52,7 +52,7 @@ impl Desk {
             let _ = self.shared.held.send(delivery);
             return;
         }
-        let now = now_ms();
+        let now = self.shared.health.clock.now_ms();
         delivery.envelope.parked_at_ms.get_or_insert(now);
         delivery.envelope.due_ms = None;
         let named = delivery.named();
@@ -71,7 +71,7 @@ impl Desk {
 
     pub(super) async fn to_tier(&self, mut delivery: Box<Delivery>, held: Option<Held>, index: usize, due_ms: i64) {
         delivery.envelope.due_ms = Some(due_ms);
-        delivery.envelope.retry_since_ms.get_or_insert_with(now_ms);
+        delivery.envelope.retry_since_ms.get_or_insert_with(|| self.shared.health.clock.now_ms());
         let Subject::Ready(ready) = &delivery.subject else { return };
         let tier = &ready.account.retry.tiers[index];
         let topic = tier_topic(&self.shared.topics.retry_prefix, &tier.name);

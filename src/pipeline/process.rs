@@ -48,6 +48,8 @@ pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
         let mut failed = None;
         loop {
             match admit(delivery, lane, held).await? {
+                // Claimed again, which waits until a time can be judged.
+                Admitted::Yes if lane.shared.health.clock.trouble().is_some() => break,
                 // The wait for a slot or an inline delay may have passed a deadline or into a guard.
                 Admitted::Yes => {
                     if let Err(late) = check_time(delivery) {
@@ -116,13 +118,15 @@ async fn claim(
         let ready = ready(delivery)?;
         // An account that delivers without Redis does not wait for a command to time out first.
         let health = &lane.shared.health;
-        let answer = match if deliver { health.trouble() } else { health.hold() } {
+        let clock = health.clock.trouble();
+        let is_judged = clock.is_none();
+        let answer = match clock.or_else(|| if deliver { health.trouble() } else { health.hold() }) {
             Some(why) => Err(StoreError::Unreached(why)),
             None => lane.dedupe.claim(&mut ready.applicant, &mut attempt).await,
         };
         let granted = match answer {
             Ok(granted) => granted,
-            Err(_) if deliver => {
+            Err(_) if deliver && is_judged => {
                 lane.metrics().claim(ClaimResult::Unavailable);
                 lane.dedupe.unclaimed(&mut ready.applicant, &attempt).await
             }

@@ -70,7 +70,7 @@ pub async fn settle(
     }
     let Subject::Ready(ready) = &delivery.subject else { return None };
     let policy = ready.policy();
-    let now = now_ms();
+    let now = desk.shared.health.clock.now_ms();
     let jitter = rand::rng().random();
     match error.disposition() {
         Disposition::DeadLetter(reason) => desk.bury(delivery, held, reason, &error).await,

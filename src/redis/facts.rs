@@ -64,11 +64,16 @@ impl Facts {
         found
     }
 
+    /// Whether it is the store inside this process.
+    pub fn is_embedded(&self) -> bool {
+        self.version.ends_with("-embedded")
+    }
+
     /// What is allowed and should not be.
     pub fn warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
         // The embedded store says so itself, at the start, and nothing could be set there.
-        if !self.append_only && !self.version.ends_with("-embedded") {
+        if !self.append_only && !self.is_embedded() {
             found.push("redis: no append-only file: a restart loses the claims; set appendonly yes".to_owned());
         }
         if let Some((used, max)) = self.memory.filter(|(used, max)| used * 10 >= max * 7) {

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::clock::Shared;
+
 /// Shared by all who use Redis.
 #[derive(Default)]
 pub struct Health {
@@ -12,6 +14,8 @@ pub struct Health {
     why: Mutex<Why>,
     /// Replication id of the primary, as last seen.
     primary: Mutex<Arc<str>>,
+    /// Redis's clock beside our own.
+    pub clock: Shared,
 }
 
 #[derive(Default)]
@@ -94,6 +98,10 @@ impl Health {
 
     /// Why no claim may be made now, though Redis may answer.
     pub fn hold(&self) -> Option<String> {
+        self.store_hold().or_else(|| self.clock.trouble())
+    }
+
+    fn store_hold(&self) -> Option<String> {
         if self.has_forgotten() {
             return Some("redis lost its epoch key (flushed or replaced): run `postback unblock dedupe`".into());
         }
@@ -102,7 +110,12 @@ impl Health {
 
     /// Everything that is wrong, as one safe text; `None`: nothing.
     pub fn trouble(&self) -> Option<String> {
-        self.hold().or_else(|| {
+        self.store_trouble().or_else(|| self.clock.trouble())
+    }
+
+    /// Everything that is wrong with Redis, our own clock left out.
+    pub fn store_trouble(&self) -> Option<String> {
+        self.store_hold().or_else(|| {
             (!self.is_up()).then(|| {
                 let why = self.lock();
                 if why.failure.is_empty() { "not reached yet".into() } else { why.failure.clone() }

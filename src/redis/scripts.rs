@@ -59,11 +59,14 @@ return 1";
     /// Reserves `ARGV[1]` slots of `ARGV[2]` µs each, the first one at least `ARGV[4]` µs from now, unless the next free time
     /// is over `ARGV[3]` µs ahead. Returns slots granted, µs from now to the first, µs the next free time was ahead, and
     /// now in epoch µs.
+    /// A free time over 1,000 s and two slots ahead, further than anybody is pushed back, is one of a clock that was set
+    /// back since, or of another server's.
     Reserve = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local tat = tonumber(redis.call('GET', KEYS[1]) or '0')
 local ahead = tat - now
+if ahead > 1000000000 + 2 * ARGV[2] then tat = now; ahead = 0 end
 if ahead > tonumber(ARGV[3]) then return {0, 0, ahead, now} end
 tat = math.max(tat, now + ARGV[4])
 local free = tat + ARGV[1] * ARGV[2]
@@ -82,6 +85,13 @@ return tat - now";
     BeginEpoch = r"
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end
 return 1";
+
+    /// Sets field `ARGV[1]` of a hash to `ARGV[2]` where it is not set, unless field `ARGV[3]` is and holds anything but
+    /// `ARGV[4]`. Returns how many were set.
+    SwitchOn = r"
+local off = redis.call('HGET', KEYS[1], ARGV[3])
+if off and off ~= ARGV[4] then return 0 end
+return redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])";
 
     /// Deletes field `ARGV[1]` of a hash where it holds exactly `ARGV[2]`; a newer value stays. Returns how many were
     /// deleted.

@@ -6,7 +6,6 @@ use std::time::Instant;
 use super::room::{Guest, Room};
 use super::{GLANCE, Place, Waiting};
 use crate::pipeline::delivery::Visit;
-use crate::pipeline::shared::now_ms;
 
 /// One look at a room.
 struct Look<'a> {
@@ -55,7 +54,7 @@ impl Waiting {
         }
         if now >= self.next_glance {
             self.next_glance = now + GLANCE;
-            let now_ms = now_ms();
+            let now_ms = self.health.clock.now_ms();
             let moves = |place: &&Place| self.rooms.get(*place).is_some_and(|room| self.may_move(place, room, now_ms));
             let moved: Vec<Place> = self.blocked.iter().filter(moves).cloned().collect();
             places.extend(moved);
@@ -89,7 +88,7 @@ impl Waiting {
     fn look_at(&mut self, place: Place, now: Instant) {
         let Some(mut room) = self.rooms.get_mut(&place).map(std::mem::take) else { return };
         let held = self.health.trouble().is_some();
-        let mut look = Look { topic: &place.0, now, now_ms: now_ms(), held, flows: None };
+        let mut look = Look { topic: &place.0, now, now_ms: self.health.clock.now_ms(), held, flows: None };
         let waiting = std::mem::take(&mut room.waiting);
         let old_next = room.next.take();
         (room.blocked_on, room.overdue_ms) = (Vec::new(), None);

@@ -9,6 +9,7 @@ use crate::kafka::record::Header;
 use crate::metrics::Setup;
 use crate::pipeline::config::{Account, Intake};
 use crate::pipeline::handle::{LaneHandle, ToLane};
+use crate::pipeline::shared::now_ms;
 use crate::senders::Platform;
 
 const TIER: &str = "postback.retry.30s";

@@ -63,6 +63,12 @@ const COMMANDS: &[Command] = &[
         _ => Err(error("ERR DB index is out of range")),
     }),
     command("INFO", 0, MANY, |c| Ok(bulk(c.info.replace("{keys}", &c.keys.len().to_string()).as_bytes()))),
+    command("TIME", 0, 0, |c| {
+        let now = c.keys.now_us();
+        let [seconds, micros] =
+            [now.div_euclid(1_000_000), now.rem_euclid(1_000_000)].map(|n| bulk(n.to_string().as_bytes()));
+        Ok(Reply::Array(vec![seconds, micros]))
+    }),
     // Keys of any kind.
     command("DEL", 1, MANY, |c| Ok(count(c.args.iter().filter(|key| c.keys.remove(key)).count()))),
     command("EXISTS", 1, MANY, |c| Ok(count(c.args.iter().filter(|key| c.keys.contains(key)).count()))),

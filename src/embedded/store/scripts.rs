@@ -6,6 +6,8 @@ use crate::redis::scripts::Script;
 
 /// A bucket is forgotten so long after its last slot.
 const BUCKET_LIFE_MS: i64 = 60_000;
+/// A free time is no further ahead, beside two slots, but by a clock that was set back since.
+const FURTHEST_US: i64 = 1_000_000_000;
 
 /// Runs a script on one key.
 ///
@@ -24,6 +26,17 @@ pub(super) fn run(script: Script, keys: &mut Keys, key: &[u8], args: &[Vec<u8>])
                 keys.set_text(key, args.text(1)?, None);
             }
             Ok(Reply::Integer(1))
+        }
+        Script::SwitchOn => {
+            let hash = keys.hash(key)?;
+            let off = hash.and_then(|hash| hash.get(args.text(2).ok()?));
+            let seen = args.text(3)?;
+            let field = args.text(0)?;
+            if off.is_some_and(|note| note != seen) || hash.is_some_and(|hash| hash.contains_key(field)) {
+                return Ok(Reply::Integer(0));
+            }
+            let value = args.text(1)?.to_vec();
+            keys.change_hash(key, |hash| hash.insert(field.to_vec(), value)).map(|_| Reply::Integer(1))
         }
         Script::TakeOrder => {
             let found = keys.hash(key)?.and_then(|hash| hash.get(args.text(0).ok()?));
@@ -83,7 +96,10 @@ fn write(keys: &mut Keys, key: &[u8], text: &[u8], life_ms: i64) -> Result<Reply
 fn reserve(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
     let (slots, interval, limit, lead) = (args.number(0)?, args.number(1)?, args.number(2)?, args.number(3)?);
     let now = keys.now_us();
-    let next_free = next_free(keys, key)?;
+    let mut next_free = next_free(keys, key)?;
+    if next_free.saturating_sub(now) > FURTHEST_US.saturating_add(interval.saturating_mul(2)) {
+        next_free = now;
+    }
     let ahead = next_free.saturating_sub(now);
     if ahead > limit {
         return Ok(numbers([0, 0, ahead, now]));

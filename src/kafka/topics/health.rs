@@ -1,17 +1,17 @@
 //! Whether Kafka answers, and since when it does or does not.
 
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
 use rdkafka::client::Client;
 use rdkafka::types::RDKafkaType;
 
 use super::Context;
+use crate::kafka::Config;
 use crate::kafka::settings::{self, SettingsError};
-use crate::kafka::{Config, now_ms};
 
 const EVERY: Duration = Duration::from_secs(2);
 const WITHIN_MS: i32 = 2000;
@@ -20,7 +20,7 @@ const WITHIN_MS: i32 = 2000;
 #[derive(Debug)]
 pub struct Health {
     up: AtomicBool,
-    since_ms: AtomicI64,
+    since: Mutex<Instant>,
 }
 
 impl Health {
@@ -33,7 +33,7 @@ impl Health {
         let config = settings::admin(config, None)?;
         let native = config.create_native_config().map_err(|e| refused(&e))?;
         let client = Client::new(&config, native, RDKafkaType::RD_KAFKA_PRODUCER, Context).map_err(|e| refused(&e))?;
-        let health = Arc::new(Self { up: AtomicBool::new(false), since_ms: AtomicI64::new(now_ms()) });
+        let health = Arc::new(Self { up: AtomicBool::new(false), since: Mutex::new(Instant::now()) });
         let watched = Arc::downgrade(&health);
         std::thread::Builder::new()
             .name("kafka-health".into())
@@ -47,14 +47,14 @@ impl Health {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Since when it is as it is, epoch ms.
-    pub fn since_ms(&self) -> i64 {
-        self.since_ms.load(Ordering::Relaxed)
+    /// Since when it is as it is.
+    pub fn since(&self) -> Instant {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, up: bool) {
         if self.up.swap(up, Ordering::Relaxed) != up {
-            self.since_ms.store(now_ms(), Ordering::Relaxed);
+            *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             if up {
                 tracing::info!("kafka answers");
             } else {

@@ -231,3 +231,30 @@ async fn while_redis_is_away_a_walk_waits_and_a_partition_that_leaves_ends_it() 
     assert!(matches!(walk.await, Err(DeliveryError::Returned)));
     delivery.ticket.complete(End::Returned);
 }
+
+/// Its clock is an hour behind, so that what happens now would lie in the future; an account that delivers without Redis
+/// is no exception.
+#[test]
+fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
+    run(async {
+        for when_unavailable in [WhenUnavailable::Hold, WhenUnavailable::Deliver] {
+            let bench = Bench::new(|s| s.account.when_unavailable = when_unavailable).await;
+            let clock = &bench.lane.shared.health.clock;
+            let now = now_ms();
+            clock.saw((now / 1000, 0), std::time::Instant::now());
+            let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-1");
+            crate::clock::set_by(-3_600_000);
+            assert!((clock.now_ms() - now).abs() < 60_000, "the shared clock goes on");
+            let mut held = None;
+            {
+                let mut walk = Box::pin(process(&mut delivery, &bench.lane, &mut held));
+                let waits = tokio::time::timeout(Duration::from_millis(300), &mut walk).await.is_err();
+                crate::clock::set_by(0);
+                assert!(waits && bench.sent().is_empty(), "{when_unavailable:?}");
+                assert!(matches!(walk.await, Ok(Progress::Accepted(_))), "{when_unavailable:?}");
+            }
+            assert_eq!((bench.sent().len(), bench.resends_counted()), (1, 0));
+            delivery.ticket.complete(End::Returned);
+        }
+    });
+}
