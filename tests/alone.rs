@@ -173,6 +173,11 @@ fn dead_letters_are_found_by_any_trans_id_and_a_topic_that_does_not_exist_is_nam
     let error = String::from_utf8_lossy(&nothing.stderr);
     assert!(nothing.status.code() == Some(1) && error.contains("no record at 0:77778"), "{error}");
 
+    let file = alone.events("one.json", &[order(1, "")]);
+    let missing = alone.run(&["send", &file, "--topic", "absent"]);
+    let error = String::from_utf8_lossy(&missing.stderr);
+    assert!(missing.status.code() == Some(1) && error.contains("topic absent does not exist"), "{error}");
+
     for args in [&["dead-letters", "list"][..], &["dead-letters", "stats"], &["dead-letters", "show", "0:0"]] {
         let output = program(args)
             .env("POSTBACK__ADMIN__LISTEN", format!("127.0.0.1:{}", alone.port))

@@ -1,19 +1,25 @@
-//! `postback send`: publishes events to the input topic, keyed as the contract says.
+//! `postback send`: publishes events to the input topic, keyed as the contract says. All of the input is judged first.
+
+mod input;
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::value::RawValue;
+use tokio::task::spawn_blocking;
 
-use crate::byte_order_mark::skip_text;
+use self::input::{Bad, Event, Input};
 use crate::cli::Exit;
 use crate::cli::embedded::reach;
 use crate::config::Config;
 use crate::kafka::producer::{Producer, PublishError};
+use crate::kafka::settings;
+use crate::kafka::topics::{AdminError, Cluster};
 
 /// Publishes events to the input topic.
 #[derive(ClapArgs, Debug)]
@@ -23,9 +29,14 @@ Examples:
   postback send events.json                            to a running `postback demo` or `postback run`
   jq -c . event.json | postback send --config postback.toml -
   postback send --config postback.toml --topic conversions.eu -   where kafka.input is a pattern
+  postback send --config postback.toml --skip-bad events.json     what can be sent of a file
 
-The key is platform:account:ORDER_ID, or the trans_id where there is no order. Nothing is published unless all of the
-input is JSON. An event that the worker will not accept is published all the same, and ends in the dead letters.")]
+The key is platform:account:ORDER_ID, or the trans_id where there is no order. All of the input is judged first: whether
+it is JSON, and whether the topic takes its size (max.message.bytes, before compression). Each bad line is named, and
+nothing is published then unless --skip-bad. An event that the worker will not accept is published all the same, and
+ends in the dead letters.
+
+Exit code: 0 published, 1 Kafka did not take it, 2 the topic is not clear, 3 the input has bad lines.")]
 pub struct Args {
     /// File of events; `-` reads standard input.
     pub file: PathBuf,
@@ -38,52 +49,138 @@ pub struct Args {
     /// Topic to publish to; needed where kafka.input is a pattern or more than one topic.
     #[arg(long)]
     pub topic: Option<String>,
+    /// Leave bad lines out, name them, and publish the others.
+    #[arg(long)]
+    pub skip_bad: bool,
 }
 
 /// How many publishes are under way at once.
 const UNDER_WAY: usize = 1000;
 /// So long an unreachable broker is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So many bad lines are named one by one.
+const NAMED: usize = 1000;
 
 /// Runs the command.
 ///
 /// # Errors
-/// 3 where the input is no JSON, 2 where the topic is not clear, 1 where Kafka does not take it.
+/// 3 where the input has bad lines, 2 where the topic is not clear, 1 where it does not exist or Kafka does not take it.
 pub async fn run(args: Args, mut config: Config) -> Result<(), Exit> {
     let topic = topic(&args, &config.kafka)?;
-    let text = read(&args.file)?;
-    let events = parse(&text)?;
-    if events.is_empty() {
+    let bytes = read(&args.file)?;
+    let mut input = Input::read(&bytes);
+    if input.is_empty() {
         return Err(Exit::input("there is no event in the input: expected a JSON array, or one event per line"));
     }
-    reach(&mut config, args.admin.as_deref()).await?;
-    let kafka = &config.kafka;
-    let producer = Producer::new(kafka, u64::MAX).map_err(|e| Exit::failed(format!("kafka: {e}")))?;
+    let refused = !input.bad.is_empty() && !args.skip_bad;
+    // What is bad already is told without waiting for Kafka; where it answers, all that is bad is told at once.
+    let patience = if refused { Duration::ZERO } else { PATIENCE };
+    let place = match reach(&mut config, args.admin.as_deref()).await {
+        Ok(()) => place(&config, &topic, patience).await,
+        Err(error) => Err(error),
+    };
+    let limit = match place {
+        Ok(limit) => limit,
+        Err(_) if refused => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(limit) = limit {
+        input.judge_sizes(limit, |event| key(event).map_or(0, |key| key.len()));
+    }
+    if !input.bad.is_empty() && !args.skip_bad {
+        let (bad, all) = (input.bad.len(), input.bad.len() + input.events.len());
+        let text = format!("nothing was published: {bad} of {all} cannot be sent (--skip-bad leaves them out)");
+        return Err(Exit::input(format!("{text}\n{}", named(&input.bad))));
+    }
+    if !input.bad.is_empty() {
+        eprintln!("left out:\n{}", named(&input.bad));
+    }
+    publish_all(&config, &topic, &input.events).await
+}
+
+/// The most bytes the topic takes in one record, where it says so.
+async fn place(config: &Config, topic: &str, patience: Duration) -> Result<Option<usize>, Exit> {
+    let refused = |e: settings::SettingsError| Exit::failed(format!("kafka: {e}"));
+    let cluster = Arc::new(Cluster::new(&config.kafka).map_err(refused)?);
+    let began = Instant::now();
+    loop {
+        let (cluster, name, embedded) = (cluster.clone(), topic.to_owned(), config.kafka.embedded);
+        let look = move || {
+            if !cluster.topics()?.iter().any(|known| known.name == name) {
+                return Ok(None);
+            }
+            // The embedded broker states no settings; elsewhere the right to read them may be missing.
+            let settings = if embedded { Ok(Default::default()) } else { cluster.describe(&[&name]) };
+            match settings {
+                Ok(settings) => Ok(Some(settings.get(&name).and_then(|s| s.max_message_bytes))),
+                Err(AdminError::Refused(_)) => Ok(Some(None)),
+                Err(error) => Err(error),
+            }
+        };
+        let looked = spawn_blocking(look).await.unwrap_or_else(|_| Err(AdminError::NoAnswer("it broke off".into())));
+        return match looked {
+            Ok(Some(limit)) => Ok(limit.and_then(|bytes| usize::try_from(bytes).ok())),
+            Ok(None) => Err(Exit::failed(missing(config, topic))),
+            Err(AdminError::NoAnswer(_)) if began.elapsed() < patience => continue,
+            Err(error) => Err(crate::cli::reading::failed(error)),
+        };
+    }
+}
+
+fn missing(config: &Config, topic: &str) -> String {
+    format!(
+        "topic {topic} does not exist: name another one with --topic, or make it: kafka-topics.sh --bootstrap-server {} \
+         --create --topic {topic} --partitions {}",
+        config.kafka.brokers, config.kafka.partitions
+    )
+}
+
+fn named(bad: &[Bad]) -> String {
+    let mut lines: Vec<String> = bad.iter().take(NAMED).map(ToString::to_string).collect();
+    if bad.len() > NAMED {
+        lines.push(format!("and {} more", bad.len() - NAMED));
+    }
+    lines.join("\n")
+}
+
+async fn publish_all(config: &Config, topic: &str, events: &[Event<'_>]) -> Result<(), Exit> {
+    let producer = Producer::new(&config.kafka, u64::MAX).map_err(|e| Exit::failed(format!("kafka: {e}")))?;
     let mut under_way = FuturesUnordered::new();
-    let (mut done, mut shown, began) = (0_usize, Instant::now(), Instant::now());
-    for event in &events {
-        if under_way.len() >= UNDER_WAY
-            && let Some(result) = under_way.next().await
+    let (mut done, mut failed) = (0_usize, Vec::new());
+    let (mut shown, began) = (Instant::now(), Instant::now());
+    let mut waiting = events.iter();
+    loop {
+        while failed.is_empty()
+            && under_way.len() < UNDER_WAY
+            && let Some(event) = waiting.next()
         {
-            result?;
-            done += 1;
+            under_way.push(publish(&producer, topic, event));
         }
-        under_way.push(publish(&producer, &topic, event));
+        match under_way.next().await {
+            Some(Ok(())) => done += 1,
+            // What is under way is waited for, so that the count is right.
+            Some(Err(bad)) => failed.push(bad),
+            None => break,
+        }
         if std::io::stderr().is_terminal() && shown.elapsed() > Duration::from_secs(2) {
             shown = Instant::now();
             eprint!("\r{done} of {} events published", events.len());
             let _ = std::io::stderr().flush();
         }
     }
-    while let Some(result) = under_way.next().await {
-        result?;
-        done += 1;
-    }
     if std::io::stderr().is_terminal() && began.elapsed() > Duration::from_secs(2) {
         eprintln!();
     }
-    println!("published {done} event{} to {topic}", if done == 1 { "" } else { "s" });
-    Ok(())
+    if failed.is_empty() {
+        println!("published {done} event{} to {topic}", if done == 1 { "" } else { "s" });
+        return Ok(());
+    }
+    Err(Exit::failed(format!(
+        "topic {topic}: {done} of {} events were published, then Kafka did not take these:\n{}\nWhat was published stays, \
+         and sending the file again is harmless: the worker suppresses what it has delivered",
+        events.len(),
+        named(&failed)
+    )))
 }
 
 fn topic(args: &Args, kafka: &crate::kafka::Config) -> Result<String, Exit> {
@@ -94,42 +191,14 @@ fn topic(args: &Args, kafka: &crate::kafka::Config) -> Result<String, Exit> {
     }
 }
 
-fn read(file: &PathBuf) -> Result<String, Exit> {
+fn read(file: &PathBuf) -> Result<Vec<u8>, Exit> {
     let mut bytes = Vec::new();
     if file.as_os_str() == "-" {
         std::io::stdin().read_to_end(&mut bytes).map_err(|e| Exit::input(format!("standard input: {e}")))?;
     } else {
         bytes = std::fs::read(file).map_err(|e| Exit::input(format!("{}: {e}", file.display())))?;
     }
-    String::from_utf8(bytes).map_err(|e| Exit::input(format!("byte {}: not UTF-8", e.utf8_error().valid_up_to())))
-}
-
-/// The events as they stand in the input, byte for byte.
-fn parse(text: &str) -> Result<Vec<&RawValue>, Exit> {
-    let text = skip_text(text);
-    if text.trim_start().starts_with('[') {
-        return serde_json::from_str(text).map_err(|e| Exit::input(format!("not a JSON array of events: {e}")));
-    }
-    // One per line; a single event over several lines is what `jq .` prints.
-    if let Ok(one) = serde_json::from_str::<&RawValue>(text) {
-        return Ok(vec![one]);
-    }
-    let mut events = Vec::new();
-    let mut bad = Vec::new();
-    for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        // Files that were joined carry a mark in the middle.
-        match serde_json::from_str(skip_text(line)) {
-            Ok(event) => events.push(event),
-            Err(error) => bad.push(format!("line {}: {error}", n + 1)),
-        }
-    }
-    if bad.is_empty() {
-        return Ok(events);
-    }
-    let more = bad.len().saturating_sub(10);
-    bad.truncate(10);
-    let tail = if more > 0 { format!("\nand {more} more") } else { String::new() };
-    Err(Exit::input(format!("nothing was published: the input is not JSON\n{}{tail}", bad.join("\n"))))
+    Ok(bytes)
 }
 
 /// `platform:account:` and the order, else the trans_id; `None` where the event lacks them.
@@ -140,22 +209,22 @@ fn key(event: &RawValue) -> Option<String> {
     Some(format!("{}:{}:{last}", text(&event["platform"])?, text(&event["account"])?))
 }
 
-async fn publish(producer: &Producer, topic: &str, event: &RawValue) -> Result<(), Exit> {
-    let key = key(event);
+async fn publish(producer: &Producer, topic: &str, event: &Event<'_>) -> Result<(), Bad> {
+    let key = key(event.json);
+    let (key, value) = (key.as_deref().map(str::as_bytes), event.json.get().as_bytes());
     let began = Instant::now();
     loop {
-        let value = event.get().as_bytes();
-        match producer.publish(topic, key.as_deref().map(str::as_bytes), Some(value), &[]).await {
+        let written = match producer.publish(topic, key, Some(value), &[]).await {
+            // The broker refuses a whole batch by its size: alone it may fit.
+            Err(PublishError::TooLarge) => producer.publish_alone(topic, key, Some(value), &[]).await,
+            written => written,
+        };
+        match written {
             Ok(_) => return Ok(()),
             Err(PublishError::Unavailable(_)) if began.elapsed() < PATIENCE => {
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
-            Err(error) => {
-                return Err(Exit::failed(format!(
-                    "topic {topic}: {error}; what was published before stays, and sending the file again is harmless: \
-                     the worker suppresses what it has delivered"
-                )));
-            }
+            Err(error) => return Err(Bad { line: event.line, why: error.to_string() }),
         }
     }
 }
@@ -164,33 +233,6 @@ async fn publish(producer: &Producer, topic: &str, event: &RawValue) -> Result<(
 mod tests {
     use super::*;
 
-    fn texts(input: &str) -> Vec<String> {
-        parse(input).unwrap().into_iter().map(|e| e.get().to_owned()).collect()
-    }
-
-    #[test]
-    fn arrays_lines_and_a_single_event_are_read_byte_for_byte() {
-        assert_eq!(texts(r#"[{"a": 1},{"b":2.50}]"#), [r#"{"a": 1}"#, r#"{"b":2.50}"#]);
-        assert_eq!(texts("{\"a\":1}\n\n{\"b\": 2}\n"), [r#"{"a":1}"#, r#"{"b": 2}"#]);
-        assert_eq!(texts("{\n  \"a\": 1\n}\n"), ["{\n  \"a\": 1\n}"]);
-    }
-
-    #[test]
-    fn a_byte_order_mark_before_a_file_or_a_line_is_skipped() {
-        for input in ["\u{feff}{\"a\":1}", "\u{feff}[{\"a\":1}]", "\u{feff}{\"a\":1}\n\u{feff}{\"b\":2}\n"] {
-            let read = texts(input);
-            assert_eq!(read[0], r#"{"a":1}"#, "{input:?}");
-            assert!(read.get(1).is_none_or(|second| second == r#"{"b":2}"#), "{read:?}");
-        }
-    }
-
-    #[test]
-    fn a_broken_line_is_named_and_nothing_is_taken() {
-        let error = parse("{\"a\":1}\n{broken\n").unwrap_err();
-        assert_eq!(error.code, 3);
-        assert!(error.text.contains("line 2"), "{}", error.text);
-    }
-
     #[test]
     fn the_key_is_the_order_or_else_the_trans_id() {
         let key_of = |text: &str| key(&RawValue::from_string(text.to_owned()).unwrap());
@@ -198,5 +240,12 @@ mod tests {
         assert_eq!(key_of(order).as_deref(), Some("p:a:o"));
         assert_eq!(key_of(r#"{"platform":"p","account":"a","trans_id":"t"}"#).as_deref(), Some("p:a:t"));
         assert_eq!(key_of(r#"{"trans_id":"t"}"#), None);
+    }
+
+    #[test]
+    fn a_flood_of_bad_lines_is_counted_after_a_thousand() {
+        let bad: Vec<Bad> = (1..=1002).map(|line| Bad { line, why: "x".into() }).collect();
+        let text = named(&bad);
+        assert!(text.starts_with("line 1: x\nline 2: x\n") && text.ends_with("line 1000: x\nand 2 more"), "{text}");
     }
 }

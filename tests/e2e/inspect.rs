@@ -316,3 +316,39 @@ fn refused(w: &World, parts: &[&str]) {
         assert!(errors.contains(part), "{part} is missing in: {}", output.stderr);
     }
 }
+
+#[test]
+fn send_judges_all_of_a_file_first_and_names_each_bad_line() {
+    let mut w = World::new("send");
+    w.account("acme-ps", Platform::Qihoo360);
+    let worker = w.started();
+    let topic = w.topic("sent");
+    w.admin.create_topic(&topic, 1, 1, &[("max.message.bytes", "20000")]);
+    let event =
+        |n: usize, padding: usize| format!("{{\"trans_id\":\"t-{n}\",\"x_padding\":\"{}\"}}", "x".repeat(padding));
+    // More than the topic takes in one batch, and each of them less; then one that is too large, and one that is broken.
+    let mut lines: Vec<String> = (1..=12).map(|n| event(n, 9_000)).collect();
+    lines[3] = event(4, 20_000);
+    lines[6] = "{broken".to_owned();
+    let file = w.file("many.json", lines.join("\n").as_bytes());
+
+    let args = ["send", &file, "--topic", &topic];
+    let refused = worker.command(&args);
+    assert_eq!(refused.code, Some(3), "{}{}", refused.stdout, refused.stderr);
+    for part in ["nothing was published: 2 of 12", "line 4: ", "more than the 20000", "line 7: ", "--skip-bad"] {
+        assert!(refused.stderr.contains(part), "no `{part}` in {}", refused.stderr);
+    }
+    assert_eq!(w.records("sent").len(), 0);
+
+    let sent = worker.command(&[&args[..], &["--skip-bad"]].concat());
+    assert_eq!(sent.code, Some(0), "{}{}", sent.stdout, sent.stderr);
+    assert_eq!(sent.stdout, format!("published 10 events to {topic}\n"));
+    assert!(sent.stderr.contains("line 4: ") && sent.stderr.contains("line 7: "), "{}", sent.stderr);
+    assert_eq!(w.records("sent").len(), 10);
+
+    let began = std::time::Instant::now();
+    let missing = worker.command(&["send", &file, "--skip-bad", "--topic", "no.such.topic"]);
+    assert_eq!(missing.code, Some(1), "{}", missing.stderr);
+    assert!(missing.stderr.contains("topic no.such.topic does not exist"), "{}", missing.stderr);
+    assert!(began.elapsed() < secs(20), "named at once, and not after the 30 s of a broker that does not answer");
+}

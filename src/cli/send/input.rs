@@ -1,0 +1,204 @@
+//! The events of an input as they stand in it, byte for byte, each with its line, and what cannot be sent (pure).
+
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use crate::byte_order_mark::skip_text;
+
+/// One event.
+#[derive(Debug)]
+pub(super) struct Event<'a> {
+    /// Where it begins, from 1.
+    pub line: usize,
+    /// As it stands there.
+    pub json: &'a RawValue,
+}
+
+/// What cannot be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Bad {
+    /// Where it begins, from 1.
+    pub line: usize,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.why)
+    }
+}
+
+/// All of an input.
+#[derive(Debug, Default)]
+pub(super) struct Input<'a> {
+    /// What can be sent as far as is known.
+    pub events: Vec<Event<'a>>,
+    /// What cannot, in the order of the lines.
+    pub bad: Vec<Bad>,
+}
+
+impl<'a> Input<'a> {
+    /// A JSON array, a single event over several lines, or one event per line.
+    pub fn read(bytes: &'a [u8]) -> Self {
+        let Ok(text) = std::str::from_utf8(bytes) else { return lines(bytes) };
+        let text = skip_text(text);
+        if text.trim_start().starts_with('[') {
+            return array(text);
+        }
+        // What `jq .` prints.
+        match serde_json::from_str(text) {
+            Ok(json) => Self { events: vec![Lines::new(text).locate(json)], bad: Vec::new() },
+            Err(_) => lines(bytes),
+        }
+    }
+
+    /// Whether there is nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.bad.is_empty()
+    }
+
+    /// Takes out what does not fit into `limit` bytes with its key, of `key_bytes` bytes.
+    pub fn judge_sizes(&mut self, limit: usize, key_bytes: impl Fn(&RawValue) -> usize) {
+        let events = std::mem::take(&mut self.events);
+        for event in events {
+            let bytes = record_bytes(key_bytes(event.json), event.json.get().len());
+            if bytes <= limit {
+                self.events.push(event);
+            } else {
+                let why = format!("{bytes} bytes as a record, more than the {limit} that the topic takes");
+                self.bad.push(Bad { line: event.line, why });
+            }
+        }
+        self.bad.sort_by_key(|bad| bad.line);
+    }
+}
+
+fn array(text: &str) -> Input<'_> {
+    match serde_json::from_str::<Vec<&RawValue>>(text) {
+        Ok(events) => {
+            let mut lines = Lines::new(text);
+            Input { events: events.into_iter().map(|json| lines.locate(json)).collect(), bad: Vec::new() }
+        }
+        Err(error) => {
+            let why = format!("not a JSON array of events: {error}");
+            Input { events: Vec::new(), bad: vec![Bad { line: error.line().max(1), why }] }
+        }
+    }
+}
+
+/// Counts lines on the way through a text, so that a large array is walked once.
+struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, at: 0, line: 1 }
+    }
+
+    /// The next event with its line; `json` borrows from the text.
+    fn locate(&mut self, json: &'a RawValue) -> Event<'a> {
+        let begins = (json.get().as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
+        let passed = self.text.as_bytes().get(self.at..begins).unwrap_or_default();
+        self.line += passed.iter().filter(|b| **b == b'\n').count();
+        self.at = begins.max(self.at);
+        Event { line: self.line, json }
+    }
+}
+
+fn lines(bytes: &[u8]) -> Input<'_> {
+    let mut input = Input::default();
+    for (n, bytes) in bytes.split(|b| *b == b'\n').enumerate() {
+        if bytes.trim_ascii().is_empty() {
+            continue;
+        }
+        let line = n + 1;
+        let read = match std::str::from_utf8(bytes) {
+            // Files that were joined carry a mark in the middle. The library counts lines too: of one line only the column says something.
+            Ok(text) => serde_json::from_str(skip_text(text))
+                .map_err(|e| e.to_string().replacen(" at line 1 column", " at column", 1)),
+            Err(error) => Err(format!("not UTF-8 at column {}", error.valid_up_to() + 1)),
+        };
+        match read {
+            Ok(json) => input.events.push(Event { line, json }),
+            Err(why) => input.bad.push(Bad { line, why }),
+        }
+    }
+    input
+}
+
+/// Bytes of a record that is alone in its batch, as a broker counts them against `max.message.bytes`.
+fn record_bytes(key: usize, value: usize) -> usize {
+    // In the protocol numbers are zigzag varints: seven bits a byte, one of all bits for the sign.
+    let varint = |n: usize| (usize::BITS - n.leading_zeros() + 1).div_ceil(7).max(1) as usize;
+    // Attributes, time, offset and the number of headers are a byte each; no key is written as a length of -1.
+    let body = 4 + varint(key) + key + varint(value) + value;
+    61 + varint(body) + body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(input: &str) -> Vec<(usize, String)> {
+        let read = Input::read(input.as_bytes());
+        assert_eq!(read.bad, []);
+        read.events.into_iter().map(|e| (e.line, e.json.get().to_owned())).collect()
+    }
+
+    fn event(line: usize, text: &str) -> (usize, String) {
+        (line, text.to_owned())
+    }
+
+    #[test]
+    fn arrays_lines_and_a_single_event_are_read_byte_for_byte() {
+        assert_eq!(texts("[{\"a\": 1},\n\n {\"b\":2.50}]"), [event(1, r#"{"a": 1}"#), event(3, r#"{"b":2.50}"#)]);
+        assert_eq!(texts("{\"a\":1}\n\n{\"b\": 2}\n"), [event(1, r#"{"a":1}"#), event(3, r#"{"b": 2}"#)]);
+        assert_eq!(texts("\n{\n  \"a\": 1\n}\n"), [event(2, "{\n  \"a\": 1\n}")]);
+        assert!(Input::read(b" \n\n").is_empty());
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_file_or_a_line_is_skipped() {
+        for input in ["\u{feff}{\"a\":1}", "\u{feff}[{\"a\":1}]", "\u{feff}{\"a\":1}\n\u{feff}{\"b\":2}\n"] {
+            let read = texts(input);
+            assert_eq!(read[0].1, r#"{"a":1}"#, "{input:?}");
+            assert!(read.get(1).is_none_or(|second| second.1 == r#"{"b":2}"#), "{read:?}");
+        }
+    }
+
+    #[test]
+    fn each_bad_line_is_named_and_the_good_ones_are_known() {
+        let input = Input::read(b"{\"a\":1}\n{broken\n\n\xff\n{\"b\":2}\n{\"c\":");
+        assert_eq!(input.events.iter().map(|e| e.line).collect::<Vec<_>>(), [1, 5]);
+        let told: Vec<String> = input.bad.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "line 2: key must be a string at column 2",
+                "line 4: not UTF-8 at column 1",
+                "line 6: EOF while parsing a value at column 5"
+            ]
+        );
+        let input = Input::read(b"[{\"a\":1},\n{broken}]");
+        assert_eq!((input.events.len(), input.bad[0].line), (0, 2));
+    }
+
+    #[test]
+    fn what_the_topic_does_not_take_is_named_among_the_others() {
+        let text = format!("{{\"a\":1}}\n{{\"a\":\"{}\"}}\n{{broken\n{{\"a\":3}}\n", "x".repeat(200));
+        let mut input = Input::read(text.as_bytes());
+        input.judge_sizes(250, |_| 5);
+        assert_eq!(input.events.iter().map(|e| e.line).collect::<Vec<_>>(), [1, 4]);
+        assert_eq!(input.bad.iter().map(|b| b.line).collect::<Vec<_>>(), [2, 3]);
+        assert!(input.bad[0].why.contains("bytes as a record, more than the 250"), "{:?}", input.bad);
+        // As measured at a broker: attributes, two deltas, lengths, header count, and 61 bytes of the batch.
+        assert_eq!(record_bytes(0, 10), 61 + 1 + 4 + 1 + 1 + 10);
+        assert_eq!(record_bytes(64, 64), 61 + 2 + 4 + 2 + 64 + 2 + 64);
+        assert_eq!(record_bytes(10, 63), 61 + 2 + 4 + 1 + 10 + 1 + 63);
+    }
+}
