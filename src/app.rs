@@ -125,6 +125,7 @@ pub async fn run(
         replicas: Arc::new(AtomicUsize::new(1)),
         held,
         halts,
+        quiet: Arc::default(),
     });
     let failed = |error: std::io::Error| Exit::failed(error.to_string());
     if !config.is_embedded() {
@@ -182,6 +183,7 @@ pub async fn run(
         unplaced,
         known,
         own_store: config.is_embedded(),
+        quiet: shared.quiet.clone(),
     };
     let consumers = vec![intake.watched(), waiting.watched()];
     let running = Running { runtimes, consumers, refusals: shared.refusals.clone() };

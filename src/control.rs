@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use lanes::{Lane, Lanes, Switch};
 pub use orders::{Order, Place, Target};
-pub use snapshot::{LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot};
+pub use snapshot::{ConsumerSnapshot, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot};
 
 /// Audit entries that are kept.
 pub const AUDIT_LENGTH: isize = 10_000;

@@ -172,11 +172,21 @@ impl Metrics {
         self.claims[result as usize].inc();
     }
 
-    /// What the owner of a partition sees of it; `lag_seconds` and `commit_age` in seconds.
-    pub fn set_partition(&self, topic: &str, partition: i32, lag_records: i64, lag_seconds: f64, commit_age: f64) {
+    /// What the owner of a partition sees of it; `lag_seconds` and `commit_age` in seconds. A lag that is not known yet has
+    /// no series: 0 would say that there is none.
+    pub fn set_partition(
+        &self,
+        topic: &str,
+        partition: i32,
+        lag_records: Option<i64>,
+        lag_seconds: f64,
+        commit_age: f64,
+    ) {
         let number = partition.to_string();
         let labels = [topic, number.as_str()];
-        self.lag_records.with_label_values(&labels).set(lag_records.max(0));
+        if let Some(lag) = lag_records {
+            self.lag_records.with_label_values(&labels).set(lag.max(0));
+        }
         self.lag_seconds.with_label_values(&labels).set(lag_seconds.max(0.0));
         self.commit_age.with_label_values(&labels).set(commit_age.max(0.0));
     }

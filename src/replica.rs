@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::control::snapshot::RefusedTopic;
-use crate::control::{LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot};
-use crate::kafka::consumer::PartitionView;
+use crate::control::{ConsumerSnapshot, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot};
+use crate::kafka::consumer::{PartitionView, Snapshot};
 use crate::kafka::refusals::Refusal;
-use crate::mask::mask_trans_id;
+use crate::mask::{mask_text, mask_trans_id};
 use crate::metrics::Metrics;
 use crate::pipeline::handle::Lanes;
 use crate::pipeline::shared::now_ms;
@@ -28,6 +28,17 @@ fn refused(id: &str, refusal: &Refusal) -> RefusedTopic {
         since_ms: refusal.since_ms,
         why: refusal.why.clone(),
         records: refusal.records as u64,
+    }
+}
+
+fn consumer_snapshot(name: &str, of: &Snapshot) -> ConsumerSnapshot {
+    ConsumerSnapshot {
+        name: name.to_owned(),
+        commit_errors: of.commit_errors,
+        repeats: of.repeats,
+        drains_expired: of.drains_expired,
+        unconfirmed_ms: of.unconfirmed_for.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        last_error: of.last_error.as_deref().map(|text| mask_text(text).into_owned()),
     }
 }
 
@@ -81,5 +92,6 @@ pub fn replica_snapshot(
         lanes: lanes_shown.collect(),
         partitions: partitions.collect(),
         refused: refusals.iter().map(|refusal| refused(id, refusal)).collect(),
+        consumers: consumers.iter().map(|c| consumer_snapshot(c.name, &c.view.snapshot())).collect(),
     }
 }

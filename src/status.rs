@@ -162,6 +162,15 @@ impl Status for WorkerStatus {
                         ready = false;
                         why.push("waiting for the first assignment".into());
                     }
+                    if let Some(time) = snapshot.unconfirmed_for {
+                        ready = false;
+                        why.push(format!(
+                            "kafka: the {} consumer has had no commit confirmed for {} s: nothing is sent, since another member \
+                             may have its partitions",
+                            consumer.name,
+                            time.as_secs()
+                        ));
+                    }
                     let held = snapshot.partitions.iter().filter(|p| p.parked.is_some());
                     let names: Vec<_> = held.map(|p| format!("{}/{}", p.topic, p.partition)).collect();
                     // None of the inputs flows: nothing is taken.

@@ -6,7 +6,7 @@
 mod line;
 mod quiet;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io::IsTerminal as _;
 
@@ -16,7 +16,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use line::Lines;
-pub use quiet::Quiet;
+pub use quiet::{Quiet, QuietKinds};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

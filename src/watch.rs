@@ -20,12 +20,13 @@ use crate::kafka::refusals::Refusals;
 use crate::metrics::Metrics;
 use crate::pipeline::handle::Lanes;
 use crate::pipeline::runtime::Runtimes;
-use crate::pipeline::shared::{Halted, now_ms};
+use crate::pipeline::shared::{Halted, Repeated, now_ms};
 use crate::redis::batcher::describe;
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
 use crate::replica::{replica_snapshot, unfinished};
 use crate::start::Told;
+use crate::telemetry::QuietKinds;
 use crate::traffic::Known;
 
 /// Between two snapshots.
@@ -37,6 +38,8 @@ const REPLICAS_FOR: Duration = Duration::from_secs(3600);
 
 /// One consumer as seen from outside its thread.
 pub struct Watched {
+    /// What it is called in logs and `blocked`.
+    pub name: &'static str,
     /// Its state.
     pub view: Arc<ConsumerView>,
     /// Its orders.
@@ -75,7 +78,12 @@ pub struct Watch {
     pub known: Arc<Known>,
     /// The store is part of this process: its clock is no other one.
     pub own_store: bool,
+    /// What the log left out is told when its minute is over.
+    pub quiet: Arc<QuietKinds<Repeated>>,
 }
+
+/// What a partition's gauges show: lag in records, lag and commit age in seconds.
+type Shown = (Option<i64>, f64, f64);
 
 #[derive(Default)]
 struct Memory {
@@ -90,7 +98,7 @@ struct Memory {
     primary_at: Option<Instant>,
     seen: VecDeque<(Instant, usize)>,
     /// Records and seconds of lag, age of the commit, as the gauges have them.
-    shown: HashMap<(Arc<str>, i32), (i64, f64, f64)>,
+    shown: HashMap<(Arc<str>, i32), Shown>,
     told: Told,
 }
 
@@ -110,9 +118,25 @@ impl Watch {
                 self.halted(&mut memory.switches, halted);
             }
             self.show(&mut memory);
+            self.tell_left_out();
             if let Err(error) = self.look(&mut memory).await {
                 memory.connection = None;
                 self.health.failed(&describe(&error));
+            }
+        }
+    }
+
+    fn tell_left_out(&self) {
+        for (kind, not_logged) in self.quiet.left_out(Instant::now()) {
+            match kind {
+                Repeated::DeadLetter { account, reason } => {
+                    let account = self.lanes.iter().find(|lane| lane.index == account).map(|lane| &*lane.account.name);
+                    let (account, reason) = (account.unwrap_or("unknown"), reason.as_str());
+                    tracing::warn!(account, reason, not_logged, "more dead letters in the last minute");
+                }
+                Repeated::TooLarge(topic) => {
+                    tracing::error!(topic = &*topic, not_logged, "more copies were refused by size in the last minute");
+                }
             }
         }
     }
@@ -227,7 +251,7 @@ impl Watch {
     fn show_partitions(&self, memory: &mut Memory, snapshots: &[Arc<Snapshot>]) {
         let mut shown = HashMap::with_capacity(memory.shown.len());
         for p in snapshots.iter().flat_map(|s| &s.partitions) {
-            let new = (p.lag_records.unwrap_or(0), p.lag_seconds, p.commit_age_seconds);
+            let new = (p.lag_records, p.lag_seconds, p.commit_age_seconds);
             let place = (p.topic.clone(), p.partition);
             if memory.shown.remove(&place) != Some(new) {
                 self.metrics.set_partition(&p.topic, p.partition, new.0, new.1, new.2);
@@ -297,6 +321,7 @@ mod tests {
                 unplaced: Unplaced::default(),
                 known: Arc::default(),
                 own_store: false,
+                quiet: Arc::default(),
             };
             let told = Box::new(told);
             Self { watch, memory: Memory::default(), lane, to_halts, connection, told, _store: store }

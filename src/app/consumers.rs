@@ -8,6 +8,7 @@ use crate::watch::Watched;
 
 /// A consumer that runs.
 pub(super) struct Started {
+    name: &'static str,
     pub(super) handle: Arc<ConsumerHandle>,
     view: Arc<ConsumerView>,
 }
@@ -15,7 +16,7 @@ pub(super) struct Started {
 impl Started {
     /// What the watch and the status look at.
     pub(super) fn watched(&self) -> Watched {
-        Watched { view: self.view.clone(), handle: self.handle.clone() }
+        Watched { name: self.name, view: self.view.clone(), handle: self.handle.clone() }
     }
 
     /// Waits for its end.
@@ -25,9 +26,9 @@ impl Started {
 }
 
 /// Starts a consumer on its own thread.
-pub(super) fn spawn<H: Handler + 'static>(name: &str, settings: Settings, handler: H) -> Result<Started, Exit> {
+pub(super) fn spawn<H: Handler + 'static>(name: &'static str, settings: Settings, handler: H) -> Result<Started, Exit> {
     let view = Arc::new(ConsumerView::default());
     let handle = Consumer::spawn(name, settings, handler, view.clone())
         .map_err(|e| Exit::failed(format!("the {name} consumer cannot start: {e}")))?;
-    Ok(Started { handle: Arc::new(handle), view })
+    Ok(Started { name, handle: Arc::new(handle), view })
 }

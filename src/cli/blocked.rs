@@ -8,7 +8,7 @@ use chrono::Utc;
 use super::source::{Access, Api, Known};
 use super::table::{self, number, span, time};
 use crate::control::lanes::read_lanes;
-use crate::control::report::{BlockedReport, blocked};
+use crate::control::report::{BlockedReport, ConsumerRow, blocked};
 use crate::control::snapshot::read_snapshots;
 
 /// Arguments of `postback blocked`.
@@ -110,6 +110,7 @@ fn show(report: &BlockedReport, all: bool) -> String {
             refused.replica, refused.records
         ));
     }
+    text.push_str(&consumers(report));
     let lines: Vec<Vec<String>> = report
         .lanes
         .iter()
@@ -120,11 +121,60 @@ fn show(report: &BlockedReport, all: bool) -> String {
     text
 }
 
+/// Consumers that something is to be said of.
+fn consumers(report: &BlockedReport) -> String {
+    let row = |row: &ConsumerRow| {
+        let of = &row.counts;
+        let mut said: Vec<String> = [
+            (of.commit_errors, "commits refused"),
+            (of.repeats, "offsets that came twice"),
+            (of.drains_expired, "drains that ran out"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+        said.extend(of.unconfirmed_ms.map(|ms| {
+            let time = span(i64::try_from(ms).unwrap_or(i64::MAX));
+            format!("NOTHING IS SENT: the broker has confirmed no commit for {time}")
+        }));
+        let error = of.last_error.clone().unwrap_or_default();
+        (!said.is_empty()).then(|| vec![row.replica.clone(), of.name.clone(), said.join(", "), error])
+    };
+    let lines: Vec<Vec<String>> = report.consumers.iter().filter_map(row).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table::render(&["REPLICA", "CONSUMER", "SINCE ITS START", "LAST ERROR"], &lines))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::ConsumerSnapshot;
     use crate::control::report::{AccountRow, PartitionRow};
     use crate::control::snapshot::RefusedTopic;
+
+    #[test]
+    fn what_a_consumer_counts_is_shown_where_it_is_not_0() {
+        let row = |counts| ConsumerRow { replica: "a".into(), counts };
+        let quiet = row(ConsumerSnapshot { name: "waiting".into(), ..ConsumerSnapshot::default() });
+        let loud = row(ConsumerSnapshot {
+            name: "intake".into(),
+            commit_errors: 7,
+            drains_expired: 1,
+            unconfirmed_ms: Some(23_000),
+            last_error: Some("not the coordinator".into()),
+            ..ConsumerSnapshot::default()
+        });
+        let text = consumers(&BlockedReport { consumers: vec![quiet, loud], ..BlockedReport::default() });
+        for part in
+            ["intake", "7 commits refused, 1 drains that ran out, NOTHING IS SENT", "for 23s", "not the coordinator"]
+        {
+            assert!(text.contains(part), "no `{part}` in {text}");
+        }
+        assert!(!text.contains("waiting") && !text.contains("twice"), "{text}");
+    }
 
     #[test]
     fn what_is_held_is_shown_with_its_cause_and_a_parked_partition_with_its_way_out() {
@@ -156,6 +206,7 @@ mod tests {
                 records: 7,
             }],
             replicas: vec!["a".into()],
+            consumers: vec![],
         };
         let text = show(&report, false);
         assert!(text.contains("41      t-1       acme-ps  2h03m  -         -    lane halted"), "{text}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::RefusedTopic;
-use super::{LaneSnapshot, Lanes, ReplicaSnapshot};
+use super::{ConsumerSnapshot, LaneSnapshot, Lanes, ReplicaSnapshot};
 use crate::mask::mask_trans_id;
 use crate::metrics::LaneState;
 use crate::senders::Platform;
@@ -63,6 +63,19 @@ pub struct BlockedReport {
     pub refused: Vec<RefusedTopic>,
     /// Ids of the workers this was read from.
     pub replicas: Vec<String>,
+    /// Every consumer of theirs.
+    pub consumers: Vec<ConsumerRow>,
+}
+
+/// A consumer of a replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConsumerRow {
+    /// The replica.
+    pub replica: String,
+    /// What it counts.
+    #[serde(flatten)]
+    pub counts: ConsumerSnapshot,
 }
 
 /// A partition and its oldest unfinished record.
@@ -187,6 +200,11 @@ pub fn blocked(
         lanes: accounts(configured, lanes, snapshots),
         refused: snapshots.iter().flat_map(|replica| replica.refused.clone()).collect(),
         replicas: snapshots.iter().map(|replica| replica.id.clone()).collect(),
+        consumers: snapshots
+            .iter()
+            .flat_map(|replica| replica.consumers.iter().map(|of| (replica.id.clone(), of.clone())))
+            .map(|(replica, counts)| ConsumerRow { replica, counts })
+            .collect(),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct ReplicaSnapshot {
     pub partitions: Vec<PartitionSnapshot>,
     /// Topics that take none of its records.
     pub refused: Vec<RefusedTopic>,
+    /// Its consumers.
+    pub consumers: Vec<ConsumerSnapshot>,
 }
 
 /// A topic of the worker's own that takes no records: what belongs there is held.
@@ -41,6 +43,24 @@ pub struct RefusedTopic {
     pub why: String,
     /// Records that are held for it.
     pub records: u64,
+}
+
+/// What a consumer counts that no metric shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConsumerSnapshot {
+    /// `intake` reads the inputs, `waiting` tiers and parking.
+    pub name: String,
+    /// Commits and stores of positions that were refused since the start.
+    pub commit_errors: u64,
+    /// Offsets that came twice in one assignment since the start.
+    pub repeats: u64,
+    /// How often partitions went with work under way since the start.
+    pub drains_expired: u64,
+    /// For how long no commit was confirmed, ms, where that is too long: nothing is sent meanwhile.
+    pub unconfirmed_ms: Option<u64>,
+    /// The client's last complaint.
+    pub last_error: Option<String>,
 }
 
 /// A lane as one replica has it.

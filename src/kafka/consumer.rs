@@ -10,6 +10,7 @@
 //! hot path, which move backwards and report nothing.
 
 mod begin;
+mod commits;
 mod context;
 mod epochs;
 mod lookup;

@@ -6,7 +6,7 @@ mod publish;
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
@@ -18,7 +18,7 @@ use crate::kafka::{parking_topic, tier_topic};
 use crate::pipeline::dedupe::{Dedupe, Held};
 use crate::pipeline::delivery::{Delivery, Ended, Subject, Visit};
 use crate::pipeline::receipt::receipt;
-use crate::pipeline::shared::{Shared, now_ms};
+use crate::pipeline::shared::{Repeated, Shared, now_ms};
 use crate::redis::batcher::StoreError;
 
 /// Where records leave the process; one per runtime thread.
@@ -134,18 +134,23 @@ impl Desk {
         self.release(&mut delivery, held).await;
         self.shared.metrics.account(delivery.index()).dead_letter(reason);
         let origin = &delivery.envelope.origin;
-        tracing::warn!(
-            trans_id = named.trans_id.as_deref().unwrap_or(""),
-            platform = named.platform.as_deref().unwrap_or(""),
-            account = named.account.as_deref().unwrap_or(""),
-            reason = reason.as_str(),
-            field = &*burial.field,
-            detail = burial.detail.as_str(),
-            kafka.topic = &*origin.topic,
-            kafka.partition = origin.partition,
-            kafka.offset = origin.offset,
-            "dead letter"
-        );
+        // Of an account and a reason one line a minute: a storm must not hide the first error.
+        let kind = Repeated::DeadLetter { account: delivery.index(), reason };
+        if let Some(not_logged) = self.shared.quiet.allow(kind, Instant::now()) {
+            tracing::warn!(
+                trans_id = named.trans_id.as_deref().unwrap_or(""),
+                platform = named.platform.as_deref().unwrap_or(""),
+                account = named.account.as_deref().unwrap_or(""),
+                reason = reason.as_str(),
+                field = &*burial.field,
+                detail = burial.detail.as_str(),
+                kafka.topic = &*origin.topic,
+                kafka.partition = origin.partition,
+                kafka.offset = origin.offset,
+                not_logged,
+                "dead letter"
+            );
+        }
         let resends = delivery.envelope.resends;
         self.finish(delivery, Outcome::DeadLettered, Some(reason), resends, None).await;
     }

@@ -30,6 +30,9 @@ pub enum Progress {
     },
 }
 
+/// Between two looks whether the broker confirms commits again.
+const UNCONFIRMED_PAUSE: Duration = Duration::from_millis(200);
+
 /// Beside the timeout, a send needs this much of its lease.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
@@ -56,7 +59,7 @@ pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
                         return Err(failed.unwrap_or(late));
                     }
                 }
-                Admitted::LeaseTooShort => break,
+                Admitted::ClaimAgain => break,
             }
             let failure = match attempt(delivery, lane, held).await {
                 Ok(receipt) => return Ok(Progress::Accepted(receipt)),
@@ -103,7 +106,6 @@ async fn claim(
     lane: &Lane,
     held: &mut Option<Held>,
 ) -> Result<Option<Progress>, DeliveryError> {
-    delivery.ticket.open().set_stage(Stage::Claiming);
     let deliver = lane.account.when_unavailable == WhenUnavailable::Deliver;
     let mut attempt = ClaimTry::default();
     let mut pause = Duration::from_millis(100);
@@ -115,6 +117,16 @@ async fn claim(
             }
             return Err(why);
         }
+        if delivery.ticket.assignment().is_unconfirmed() {
+            // Another member may have the partition by now, and sends what it reads.
+            delivery.ticket.open().set_stage(Stage::Held);
+            tokio::select! {
+                () = sleep(UNCONFIRMED_PAUSE) => {}
+                _ = lane.interrupted(delivery) => {}
+            }
+            continue;
+        }
+        delivery.ticket.open().set_stage(Stage::Claiming);
         let ready = ready(delivery)?;
         // An account that delivers without Redis does not wait for a command to time out first.
         let health = &lane.shared.health;
@@ -195,7 +207,8 @@ pub fn dead_letters_ambiguous(ready: &Ready) -> bool {
 
 enum Admitted {
     Yes,
-    LeaseTooShort,
+    /// The lease is too short, or the broker confirms no commit: the claim is given up and made again.
+    ClaimAgain,
 }
 
 /// A slot of the shared rate, with the gate judged again before the send.
@@ -203,7 +216,7 @@ async fn admit(delivery: &Delivery, lane: &Lane, held: &Option<Held>) -> Result<
     let needed = lane.account.limits.timeout + LEASE_MARGIN;
     let left = || held.as_ref().map_or(Duration::ZERO, |h| lane.dedupe.lease_left(&h.claim));
     if left() < needed {
-        return Ok(Admitted::LeaseTooShort);
+        return Ok(Admitted::ClaimAgain);
     }
     let began = Instant::now();
     // Bounded, so that an account without a lease (Redis away) has a timer too.
@@ -212,14 +225,15 @@ async fn admit(delivery: &Delivery, lane: &Lane, held: &Option<Held>) -> Result<
         biased;
         () = lane.limiter.slot() => {}
         why = lane.interrupted(delivery) => return Err(why),
-        () = sleep(spare) => return Ok(Admitted::LeaseTooShort),
+        () = sleep(spare) => return Ok(Admitted::ClaimAgain),
     }
     lane.account_metrics().rate_wait(began.elapsed());
     if let Some(why) = lane.interruption(delivery) {
         return Err(why);
     }
     // The process may have been stopped while it waited.
-    Ok(if left() < needed { Admitted::LeaseTooShort } else { Admitted::Yes })
+    let stale = left() < needed || delivery.ticket.assignment().is_unconfirmed();
+    Ok(if stale { Admitted::ClaimAgain } else { Admitted::Yes })
 }
 
 async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Result<Receipt, DeliveryError> {

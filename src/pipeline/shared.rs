@@ -8,11 +8,13 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use crate::clock::now_ms;
+use crate::error::Reason;
 use crate::kafka::producer::Producer;
 use crate::kafka::refusals::Refusals;
 use crate::metrics::Metrics;
 use crate::pipeline::delivery::Delivery;
 use crate::redis::health::Health;
+use crate::telemetry::QuietKinds;
 
 /// Topics that settle writes to.
 #[derive(Clone, Debug)]
@@ -47,6 +49,22 @@ pub struct Shared {
     pub held: Sender<Box<Delivery>>,
     /// Halts, to be made known to every replica.
     pub halts: UnboundedSender<Halted>,
+    /// Lines of the log that a storm would repeat for each record.
+    pub quiet: Arc<QuietKinds<Repeated>>,
+}
+
+/// What is written to the log once a minute at most, with a count.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Repeated {
+    /// Dead letters of one account and reason.
+    DeadLetter {
+        /// Index of the account in the metrics.
+        account: usize,
+        /// Why.
+        reason: Reason,
+    },
+    /// Copies that this topic refuses by their size.
+    TooLarge(Box<str>),
 }
 
 /// An account was halted here.

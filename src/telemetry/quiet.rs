@@ -1,6 +1,8 @@
 //! Keeps an outage from flooding the log: the first lines of a minute, then a count of what was left out.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -34,18 +36,67 @@ impl Quiet {
 
     /// Whether a line may be written now; if so, how many were left out since the last one that was.
     pub fn allow(&self, now: Instant) -> Option<u64> {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if window.began.is_none_or(|began| now.saturating_duration_since(began) >= MINUTE) {
-            window.began = Some(now);
-            window.allowed = 0;
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).allow(self.per_minute, now)
+    }
+}
+
+impl Window {
+    fn is_over(&self, now: Instant) -> bool {
+        self.began.is_none_or(|began| now.saturating_duration_since(began) >= MINUTE)
+    }
+
+    fn allow(&mut self, per_minute: u32, now: Instant) -> Option<u64> {
+        if self.is_over(now) {
+            self.began = Some(now);
+            self.allowed = 0;
         }
-        if window.allowed < self.per_minute {
-            window.allowed += 1;
-            Some(std::mem::take(&mut window.suppressed))
+        if self.allowed < per_minute {
+            self.allowed += 1;
+            Some(std::mem::take(&mut self.suppressed))
         } else {
-            window.suppressed += 1;
+            self.suppressed += 1;
             None
         }
+    }
+}
+
+/// The same for lines of several kinds: each has its own minute, and what is left out is told though no further line comes.
+#[derive(Debug)]
+pub struct QuietKinds<K> {
+    kinds: Mutex<HashMap<K, Window>>,
+}
+
+impl<K> Default for QuietKinds<K> {
+    fn default() -> Self {
+        Self { kinds: Mutex::default() }
+    }
+}
+
+impl<K: Eq + Hash + Clone> QuietKinds<K> {
+    /// Whether a line of this kind may be written now; if so, how many of it were left out since the last one that was.
+    pub fn allow(&self, kind: K, now: Instant) -> Option<u64> {
+        self.lock().entry(kind).or_default().allow(1, now)
+    }
+
+    /// What was left out in minutes that are over. Asked once a second or so.
+    pub fn left_out(&self, now: Instant) -> Vec<(K, u64)> {
+        let mut kinds = self.lock();
+        let mut told = Vec::new();
+        // A kind whose minute is over begins anew with its next line.
+        kinds.retain(|kind, window| {
+            if !window.is_over(now) {
+                return true;
+            }
+            if window.suppressed > 0 {
+                told.push((kind.clone(), window.suppressed));
+            }
+            false
+        });
+        told
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Window>> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,5 +124,24 @@ mod tests {
         let answers: Vec<_> = (0..5).map(|s| quiet.allow(start + Duration::from_secs(s))).collect();
         assert_eq!(answers, [Some(0), Some(0), None, None, None]);
         assert_eq!(quiet.allow(start + MINUTE), Some(3));
+    }
+
+    #[test]
+    fn each_kind_has_its_own_minute_and_what_was_left_out_is_told_when_it_is_over() {
+        let (quiet, start) = (QuietKinds::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(
+            [quiet.allow("a", at(0)), quiet.allow("a", at(1)), quiet.allow("b", at(2))],
+            [Some(0), None, Some(0)]
+        );
+        assert_eq!(quiet.allow("a", at(3)), None);
+        assert_eq!(quiet.left_out(at(59)), []);
+        assert_eq!(quiet.left_out(at(60)), [("a", 2)]);
+        assert_eq!(quiet.left_out(at(61)), [], "told once");
+        assert_eq!(quiet.allow("a", at(62)), Some(0));
+        assert!(
+            quiet.allow("a", at(63)).is_none() && quiet.allow("a", at(123)) == Some(1),
+            "the next line tells it too"
+        );
     }
 }

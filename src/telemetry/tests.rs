@@ -6,8 +6,22 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
 
+/// Keeps what is logged.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    /// Everything that this thread logs from now on, as lines of JSON, until the guard goes.
+    pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let subscriber = tracing_subscriber::registry().with(Lines::new(self.clone(), true, false));
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    /// What was logged.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl io::Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -30,8 +44,7 @@ fn logged(json: bool, act: impl FnOnce()) -> String {
     let sink = Sink::default();
     let subscriber = tracing_subscriber::registry().with(Lines::new(sink.clone(), json, false));
     tracing::subscriber::with_default(subscriber, act);
-    let bytes = sink.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
+    sink.text()
 }
 
 const HOSTILE: &str = "x\n2026-01-01T00:00:00Z ERROR forged\u{1b}[2J\r\u{9b}31m\u{202e}\"},{\u{0}\u{7f}\u{2028}";

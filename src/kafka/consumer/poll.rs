@@ -11,6 +11,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
+use super::commits::Commits;
 use super::context::Context;
 use super::lookup::{Asker, LastIds};
 use super::marks::Marks;
@@ -68,6 +69,7 @@ pub(super) struct Poller<H> {
     /// The client said that some position is out of range, but not which.
     pub(super) suspicious: bool,
     pub(super) counts: Snapshot,
+    pub(super) commits: Commits,
 }
 
 impl<H: Handler> Poller<H> {
@@ -83,6 +85,7 @@ impl<H: Handler> Poller<H> {
         let now = Instant::now();
         let subscribe = settings.subscribe.clone().into();
         let unplaced = settings.unplaced.clone();
+        let commits = Commits::new(&settings.client, now);
         Self {
             name: name.to_owned(),
             asker: Asker {
@@ -120,6 +123,7 @@ impl<H: Handler> Poller<H> {
             unasked: Vec::new(),
             suspicious: false,
             counts: Snapshot::default(),
+            commits,
         }
     }
 
@@ -213,6 +217,13 @@ impl<H: Handler> Poller<H> {
         let open = Arc::new(Open::new(now_ms));
         let Some(seq) = part.tracker.receive(message.offset(), open.clone()) else {
             self.counts.repeats += 1;
+            if let Some(not_logged) = self.commits.repeats.allow(Instant::now()) {
+                let Assignment { topic, partition, .. } = &*part.assignment;
+                tracing::warn!(
+                    kafka.topic = %topic, kafka.partition = partition, kafka.offset = message.offset(), not_logged,
+                    "an offset came twice in one assignment: the second one is passed over"
+                );
+            }
             return false;
         };
         part.epochs.read(message.offset(), native::record_epoch(message));
@@ -285,6 +296,7 @@ impl<H: Handler> Poller<H> {
         self.identify(now);
         self.look_at_ends(now);
         if now >= self.next_view {
+            self.judge_commits(now);
             self.changed();
         }
     }

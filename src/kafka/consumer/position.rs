@@ -71,6 +71,7 @@ impl<H: Handler> Poller<H> {
     pub(super) fn commit_event(&mut self, event: Event) {
         match event {
             Event::Committed(list) => {
+                self.commits.confirmed(Instant::now());
                 for (topic, partition, next) in list {
                     let generation = self.current.get(topic.as_str()).and_then(|t| t.get(&partition));
                     if let Some(part) = generation.and_then(|g| self.parts.get_mut(g)) {
@@ -79,12 +80,19 @@ impl<H: Handler> Poller<H> {
                 }
             }
             Event::CommitFailed(text) => {
-                tracing::warn!(error = %text, "commit refused");
-                self.counts.commit_errors += 1;
-                self.counts.last_error = Some(text);
+                self.commit_failed(text);
             }
             Event::Assigned(_) | Event::Revoked(_) | Event::Lost(_) => {}
         }
+    }
+
+    fn commit_failed(&mut self, text: String) {
+        self.counts.commit_errors += 1;
+        // One that fails is tried again each second.
+        if let Some(not_logged) = self.commits.refusals.allow(Instant::now()) {
+            tracing::warn!(consumer = %self.name, error = %text, not_logged, "commit refused");
+        }
+        self.counts.last_error = Some(text);
     }
 
     /// Tells the client which partitions rest; only what changed. The wish is ours: a pause survives a revocation
@@ -140,7 +148,9 @@ impl<H: Handler> Poller<H> {
         let suspicious = std::mem::take(&mut self.suspicious);
         let subject = |part: &Part| {
             let reading = matches!(part.state, State::Reading);
-            let unread = matches!(part.state, State::Parked(_)) || (reading && part.paused == Some(true));
+            // Of one that gave nothing yet the client may know no end.
+            let unknown = part.high.is_none() && part.tracker.last_received().is_none();
+            let unread = matches!(part.state, State::Parked(_)) || (reading && (part.paused == Some(true) || unknown));
             (unread || (full && reading)).then(|| Subject {
                 assignment: part.assignment.clone(),
                 suspect: part.position().filter(|_| suspicious && reading),
@@ -164,14 +174,18 @@ impl<H: Handler> Poller<H> {
             }
             let overdue = part.unacked_since.is_some_and(|at| at.elapsed() > CONFIRM_WITHIN);
             match answer.committed {
-                Some(committed) if part.committed.is_none_or(|known| committed > known) => confirmed(part, committed),
+                Some(committed) if part.committed.is_none_or(|known| committed > known) => {
+                    confirmed(part, committed);
+                    self.commits.confirmed(Instant::now());
+                }
                 // Asked, and the broker has nothing new: the commits do not arrive.
                 Some(_) if overdue => {
-                    self.counts.commit_errors += 1;
-                    self.counts.last_error = Some(format!("commits of {} do not arrive", part.assignment.topic));
+                    let text = format!("commits of {} do not arrive", part.assignment.topic);
+                    self.commit_failed(text);
                 }
                 _ => {}
             }
+            let Some(part) = self.parts.get_mut(&answer.generation) else { continue };
             if part.is_stuck(Instant::now()) {
                 part.nudged_at = part.position();
                 let Assignment { topic, partition, .. } = &*part.assignment;

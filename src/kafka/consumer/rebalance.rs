@@ -112,8 +112,8 @@ impl<H: Handler> Poller<H> {
                 break;
             }
             let generations = front.generations.clone();
-            self.counts.drains_expired += u64::from(busy > 0);
             tracing::info!(partitions = generations.len(), unfinished = busy, lost, "partitions handed back");
+            self.drain_ended(busy);
             self.let_go(&generations, !lost);
             // Only now: what was revoked stays answerable until it was answered.
             self.revoked.pop_front();
@@ -137,7 +137,18 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    fn pending(&self, generations: &[u64]) -> usize {
+    /// What somebody still works on when its partition goes is read again by whoever gets it.
+    pub(super) fn drain_ended(&mut self, busy: usize) {
+        if busy > 0 {
+            self.counts.drains_expired += 1;
+            tracing::warn!(
+                consumer = %self.name, unfinished = busy,
+                "partitions went with work under way: it is read again, and a second send of it is declared"
+            );
+        }
+    }
+
+    pub(super) fn pending(&self, generations: &[u64]) -> usize {
         generations.iter().filter_map(|g| self.parts.get(g)).map(Part::pending).sum()
     }
 
@@ -164,7 +175,9 @@ impl<H: Handler> Poller<H> {
         let at = part.frontier().map(|at| Begin { at, epoch: part.epochs.before(at) });
         let (committed, nudged_at) = (part.committed, part.nudged_at);
         let (topic_id, remade_ms) = (part.topic_id.clone(), part.remade_ms);
+        let busy = self.pending(&[generation]);
         self.let_go(&[generation], true);
+        self.drain_ended(busy);
         let soon = Instant::now() + REREAD_AFTER;
         let state = match (&next, at) {
             (Next::Reread, Some(begin)) => State::Due(soon, Verdict::Start(begin)),

@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::Handler;
 use super::context::{Context, Event};
-use super::part::State;
+use super::part::{Part, State};
 use super::poll::{Poller, SHORT_POLL};
 use super::rebalance::Revoked;
 
@@ -60,6 +60,8 @@ impl<H: Handler> Poller<H> {
             None if now < stopping.deadline && self.parts.values().any(|p| p.pending() > 0) => false,
             None => {
                 stopping.flush = Some(now + FLUSH_WITHIN);
+                let busy = self.parts.values().map(Part::pending).sum();
+                self.drain_ended(busy);
                 self.store();
                 !self.parts.values().any(|p| p.unacked_since.is_some()) || !self.asker.spawn(|a| a.flush(FLUSH_WITHIN))
             }

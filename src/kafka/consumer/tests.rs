@@ -83,6 +83,8 @@ fn a_group_without_offsets_is_parked_and_sends_nothing() {
     let member = Member::join(&mock.brokers, Kind::Input, "t", Probe::finishing());
     eventually("both are parked", || member.parked(0).is_some() && member.parked(1).is_some());
     assert_eq!(member.parked(0).unwrap().hole(), 7);
+    let lag = |partition| member.partition(partition).unwrap().lag_records;
+    assert_eq!((lag(0), lag(1)), (Some(7), Some(0)), "nobody has read them");
     assert!(member.view.snapshot().joined);
     let probe = member.stop(SHORT);
     assert_eq!(probe.seen(), 0);
@@ -132,6 +134,7 @@ fn an_offset_beyond_the_end_is_parked_until_an_operator_names_another() {
     eventually("the other partition flows", || member.probe.offsets("t", 1).len() == 3);
     let parked = member.parked(0).unwrap();
     assert_eq!((parked.committed, parked.low, parked.high, parked.hole()), (Some(50), 0, 10, 40));
+    assert_eq!(member.partition(0).unwrap().lag_records, Some(10), "what is there was not read");
 
     let order = |to| member.handle.order(UnblockOrder { topic: "t".into(), partition: 0, to });
     order(UnblockTo::At(11));
@@ -351,4 +354,27 @@ fn refused_commits_are_counted_and_made_up_for() {
     eventually("and known", || member.partition(0).unwrap().committed == Some(4));
     assert!(member.view.snapshot().last_error.is_some());
     member.stop(SHORT);
+}
+
+/// Trap K25: a member that cannot commit may have lost its partitions without knowing it.
+#[test]
+fn without_a_confirmed_commit_for_half_a_session_nothing_may_be_sent_until_there_is_one() {
+    undisturbed(&[("t", 1)], |mock| {
+        mock.produce("t", 0, 4);
+        // One a second, of a session of ten.
+        mock.refuse_commits(12);
+        let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
+        eventually("all are read", || member.probe.seen() == 4);
+        let kept = member.probe.tickets.lock().unwrap().pop().unwrap();
+        assert!(!kept.assignment().is_unconfirmed(), "nothing was to be committed yet");
+        assert_eq!(member.probe.finish_all(), 3);
+        eventually("it is told not to send", || kept.assignment().is_unconfirmed());
+        let unconfirmed = member.view.snapshot().unconfirmed_for.unwrap();
+        assert!(unconfirmed >= Duration::from_secs(5), "{unconfirmed:?}");
+        eventually("a commit is confirmed", || mock.committed("t", 0) == Some(3));
+        eventually("and it may send again", || !kept.assignment().is_unconfirmed());
+        assert_eq!(member.view.snapshot().unconfirmed_for, None);
+        kept.complete(End::Finished(Outcome::Delivered));
+        member.stop(SHORT);
+    });
 }

@@ -119,11 +119,13 @@ pub struct Assignment {
     pub generation: u64,
     leaving: AtomicBool,
     gone: AtomicBool,
+    unconfirmed: AtomicBool,
 }
 
 impl Assignment {
     pub(crate) fn new(topic: Arc<str>, partition: i32, generation: u64) -> Self {
-        Self { topic, partition, generation, leaving: AtomicBool::new(false), gone: AtomicBool::new(false) }
+        let [leaving, gone, unconfirmed] = [const { AtomicBool::new(false) }; 3];
+        Self { topic, partition, generation, leaving, gone, unconfirmed }
     }
 
     /// Nothing more of it may be started.
@@ -134,6 +136,15 @@ impl Assignment {
     /// It was handed back, or taken away: another member may be reading it.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
+    }
+
+    /// The broker confirms no commit of this consumer: nothing of it may be sent until it does.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.unconfirmed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_unconfirmed(&self, unconfirmed: bool) {
+        self.unconfirmed.store(unconfirmed, Ordering::Release);
     }
 
     pub(crate) fn set_leaving(&self) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub repeats: u64,
     /// Revoked partitions that were handed back with work under way.
     pub drains_expired: u64,
+    /// For how long the broker has confirmed no commit, where that is too long: nothing is sent meanwhile.
+    pub unconfirmed_for: Option<Duration>,
     /// The client's last complaint.
     pub last_error: Option<String>,
     /// What this member owns.
@@ -69,7 +71,8 @@ pub struct PartitionView {
     pub position: Option<i64>,
     /// The end of the partition.
     pub high: Option<i64>,
-    /// Records between frontier and end.
+    /// Records between frontier and end; of a partition that is parked, those that are still there and not committed.
+    /// `None`: not known yet.
     pub lag_records: Option<i64>,
     /// Age of the oldest unfinished record; without one, of the last record read while there are more.
     pub lag_seconds: f64,
@@ -116,6 +119,12 @@ pub struct Parked {
 }
 
 impl Parked {
+    /// Records that are there and not known to be finished.
+    pub fn lag(&self) -> i64 {
+        let from = self.committed.filter(|at| (self.low..=self.high).contains(at)).unwrap_or(self.low);
+        (self.high - from).max(0)
+    }
+
     /// Records that are gone between the committed position and what is still there; without a committed position, or
     /// one beyond the end, all that are there are in doubt.
     pub fn hole(&self) -> i64 {
@@ -169,7 +178,10 @@ pub(super) fn look_for_end(part: &mut Part, consumer: &BaseConsumer<Context>, of
 fn view_of(part: &Part, now: Instant, now_ms: i64) -> PartitionView {
     let assignment = &part.assignment;
     let (frontier, high) = (part.frontier(), part.high);
-    let lag_records = high.zip(frontier.or(part.committed)).map(|(high, at)| (high - at).max(0));
+    let lag_records = match &part.state {
+        State::Parked(parked) => Some(parked.lag()),
+        _ => high.zip(frontier.or(part.committed)).map(|(high, at)| (high - at).max(0)),
+    };
     let oldest = part.tracker.unfinished().next().map(|u| {
         let info = u.open.info.get();
         OldestView {
@@ -216,4 +228,15 @@ fn cached_high(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) ->
         sys::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, &mut low, &mut high)
     };
     (err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lag_of_a_parked_partition_is_what_is_there_and_not_known_to_be_finished() {
+        let lag = |committed| Parked { why: "", committed, low: 5, high: 9 }.lag();
+        assert_eq!([lag(None), lag(Some(3)), lag(Some(7)), lag(Some(9)), lag(Some(20))], [4, 4, 2, 0, 4]);
+    }
 }

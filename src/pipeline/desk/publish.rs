@@ -2,7 +2,7 @@
 //! size.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -17,6 +17,7 @@ use crate::kafka::record::Header;
 use crate::kafka::refusals::{Held as Alarm, Refusals};
 use crate::pipeline::dedupe::Held;
 use crate::pipeline::delivery::Delivery;
+use crate::pipeline::shared::Repeated;
 
 impl Desk {
     /// Publishes a dead letter. Each time that its topic refuses it by size, even alone, more of it is left out: the value
@@ -58,12 +59,15 @@ impl Desk {
                 Some(cut) if !cut.headers.is_empty() => delivery.envelope.write(Copy::Dead(named, &burial)),
                 _ => delivery.with_own(Copy::Dead(named, &burial)),
             };
-            tracing::error!(
-                topic,
-                truncated = cut.as_ref().map(Cut::to_string),
-                "the broker refuses a dead letter by size: part of it is left out; raise max.message.bytes of the \
-                 dead-letter topic"
-            );
+            if let Some(not_logged) = self.refused_by_size(topic) {
+                tracing::error!(
+                    topic,
+                    truncated = cut.as_ref().map(Cut::to_string),
+                    not_logged,
+                    "the broker refuses a dead letter by size: part of it is left out; raise max.message.bytes of the \
+                     dead-letter topic"
+                );
+            }
         }
     }
 
@@ -104,13 +108,21 @@ impl Desk {
                     Err(error) => pause.after(&error, topic).await,
                 }
             }
-            tracing::error!(
-                topic,
-                bytes = value.len(),
-                "the broker refuses a receipt by size: {}; raise max.message.bytes of the topic",
-                if brief { "there is none of this event" } else { "its long texts are left out" }
-            );
+            if let Some(not_logged) = self.refused_by_size(topic) {
+                tracing::error!(
+                    topic,
+                    bytes = value.len(),
+                    not_logged,
+                    "the broker refuses a receipt by size: {}; raise max.message.bytes of the topic",
+                    if brief { "there is none of this event" } else { "its long texts are left out" }
+                );
+            }
         }
+    }
+
+    /// Whether a line about it may be written now, and how many were left out: one per topic and minute.
+    fn refused_by_size(&self, topic: &str) -> Option<u64> {
+        self.shared.quiet.allow(Repeated::TooLarge(topic.into()), Instant::now())
     }
 
     async fn write(
@@ -143,11 +155,14 @@ impl Desk {
     /// What no topic of waiting takes ends here: there is no way to try it again.
     pub(super) async fn bury_too_large(&self, delivery: Box<Delivery>, held: Option<Held>, topic: &str) {
         let bytes = delivery.record.size();
-        tracing::error!(
-            topic,
-            bytes,
-            "a topic refuses a copy by size: its event ends as a dead letter; raise max.message.bytes of the topic"
-        );
+        if let Some(not_logged) = self.refused_by_size(topic) {
+            tracing::error!(
+                topic,
+                bytes,
+                not_logged,
+                "a topic refuses a copy by size: its event ends as a dead letter; raise max.message.bytes of the topic"
+            );
+        }
         let detail = format!("{topic} refuses its copy by size ({bytes} bytes): raise max.message.bytes there");
         let error = DeliveryError::Retry(Answer { detail, ..Answer::default() });
         self.bury(delivery, held, Reason::AttemptsExhausted, &error).await;

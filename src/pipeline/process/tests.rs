@@ -258,3 +258,33 @@ fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
         }
     });
 }
+
+/// Trap K25: without a confirmed commit another member may have the partition, and sends what it reads.
+#[test]
+fn while_no_commit_is_confirmed_nothing_is_claimed_or_sent_and_then_it_goes_on() {
+    run(async {
+        for account_delivers in [false, true] {
+            let bench = Bench::new(|setting| {
+                if account_delivers {
+                    setting.account.when_unavailable = WhenUnavailable::Deliver;
+                }
+            })
+            .await;
+            let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-1");
+            let ticket = delivery.ticket.assignment().clone();
+            ticket.set_unconfirmed(true);
+            {
+                let walk = walked(&bench, &mut delivery);
+                let mut walk = std::pin::pin!(walk);
+                let early = tokio::time::timeout(Duration::from_millis(700), &mut walk).await;
+                assert!(early.is_err() && bench.sent().is_empty());
+                assert_eq!(bench.value("ok-1").await, None, "not even claimed");
+                ticket.set_unconfirmed(false);
+                let (result, _held) = walk.await;
+                assert!(matches!(result, Ok(Progress::Accepted(_))));
+            }
+            assert_eq!(bench.sent(), ["ok-1"]);
+            delivery.ticket.complete(End::Returned);
+        }
+    });
+}

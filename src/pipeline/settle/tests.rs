@@ -501,3 +501,32 @@ async fn what_belongs_to_another_member_by_now_is_published_nowhere() {
         assert_eq!(ended.now(), Some(End::Returned));
     }
 }
+
+/// Trap O9: the first error of a storm must not scroll away.
+#[test]
+fn a_storm_of_dead_letters_is_one_line_per_account_and_reason_and_none_goes_uncounted() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        let sink = crate::telemetry::tests::Sink::default();
+        let guard = sink.listen();
+        for (n, (id, reason)) in
+            [("a", Reason::Invalid), ("b", Reason::Invalid), ("c", Reason::Rejected), ("d", Reason::Invalid)]
+                .into_iter()
+                .enumerate()
+        {
+            let (delivery, ended) = bench.delivery(Visit::Input, id);
+            bench.lane.desk.publish_dead(delivery, None, reason, &DeliveryError::Invalid(fault())).await;
+            let mut ended = ended;
+            assert_eq!(ended.wait().await, End::Finished(Outcome::DeadLettered), "{n}");
+        }
+        drop(guard);
+        let text = sink.text();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("\"message\":\"dead letter\"")).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].contains("\"trans_id\":\"a\"") && lines[1].contains("\"reason\":\"rejected\""), "{text}");
+        let over = std::time::Instant::now() + std::time::Duration::from_secs(61);
+        let left_out = bench.lane.shared.quiet.left_out(over);
+        assert_eq!(left_out.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [2]);
+        assert_eq!(bench.count(DEAD), 4);
+    });
+}

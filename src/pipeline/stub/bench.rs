@@ -128,6 +128,7 @@ impl Alone {
             replicas: Arc::default(),
             held: to_held,
             halts: to_halts,
+            quiet: Arc::default(),
         });
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), PREFIX, WINDOW, setting.lease));
         let desk = Rc::new(Desk { shared: shared.clone(), dedupe });

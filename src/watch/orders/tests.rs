@@ -16,7 +16,7 @@ impl Owner {
     fn new(world: &mut World) -> Self {
         let (handle, orders) = ConsumerHandle::stub();
         let view = Arc::new(ConsumerView::default());
-        world.watch.consumers = vec![Watched { view: view.clone(), handle: Arc::new(handle) }];
+        world.watch.consumers = vec![Watched { name: "intake", view: view.clone(), handle: Arc::new(handle) }];
         let owner = Self { view, orders: Box::new(orders) };
         owner.shows(None);
         owner

@@ -1,0 +1,95 @@
+//! Whether the broker still confirms what is stored.
+//!
+//! A member that cannot reach its coordinator goes on fetching, and learns late that its partitions are another's by now:
+//! what it sends then, the other sends too. So nothing is sent any more once no commit was confirmed for half the session
+//! timeout although the frontier moved.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+
+use super::Handler;
+use super::poll::Poller;
+use crate::telemetry::Quiet;
+
+/// What is known of a consumer's commits.
+pub(super) struct Commits {
+    /// Half the session timeout.
+    patience: Duration,
+    confirmed_at: Instant,
+    stalled: bool,
+    /// Of refusals: a commit is tried each second.
+    pub(super) refusals: Quiet,
+    /// Of offsets that came twice.
+    pub(super) repeats: Quiet,
+}
+
+impl Commits {
+    pub(super) fn new(client: &ClientConfig, now: Instant) -> Self {
+        let timeout = client.get("session.timeout.ms").and_then(|ms| ms.parse().ok()).unwrap_or(45_000);
+        Self {
+            patience: Duration::from_millis(timeout) / 2,
+            confirmed_at: now,
+            stalled: false,
+            refusals: Quiet::default(),
+            repeats: Quiet::default(),
+        }
+    }
+
+    /// The broker confirmed some position.
+    pub(super) fn confirmed(&mut self, now: Instant) {
+        self.confirmed_at = now;
+    }
+
+    /// For how long nothing was confirmed, where that is too long. `waiting_since`: the oldest stored position that no
+    /// commit has covered; without one there was nothing to confirm.
+    fn unconfirmed(&self, waiting_since: Option<Instant>, now: Instant) -> Option<Duration> {
+        let since = waiting_since?.max(self.confirmed_at);
+        Some(now.saturating_duration_since(since)).filter(|time| *time >= self.patience)
+    }
+}
+
+impl<H: Handler> Poller<H> {
+    /// Stops the sends of this consumer's records, or lets them go on.
+    pub(super) fn judge_commits(&mut self, now: Instant) {
+        let waiting_since = self.parts.values().filter_map(|part| part.unacked_since).min();
+        let unconfirmed = self.commits.unconfirmed(waiting_since, now);
+        self.counts.unconfirmed_for = unconfirmed;
+        let stalled = unconfirmed.is_some();
+        if stalled || self.commits.stalled {
+            // Each time, since partitions come and go meanwhile.
+            self.parts.values().for_each(|part| part.assignment.set_unconfirmed(stalled));
+        }
+        if stalled != self.commits.stalled {
+            self.commits.stalled = stalled;
+            match unconfirmed {
+                Some(time) => tracing::error!(
+                    consumer = %self.name, seconds = time.as_secs(),
+                    "the broker confirms no commit: nothing more is sent, since another member may have these partitions by \
+                     now; look for the group's coordinator"
+                ),
+                None => tracing::info!(consumer = %self.name, "commits are confirmed again: sending goes on"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_session_without_a_confirmed_commit_is_too_long_where_there_was_something_to_commit() {
+        let begin = Instant::now();
+        let mut client = ClientConfig::new();
+        client.set("session.timeout.ms", "10000");
+        let mut commits = Commits::new(&client, begin);
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        assert_eq!(commits.unconfirmed(None, at(60)), None, "nothing to confirm");
+        assert_eq!(commits.unconfirmed(Some(at(100)), at(104)), None);
+        assert_eq!(commits.unconfirmed(Some(at(100)), at(105)), Some(Duration::from_secs(5)));
+        commits.confirmed(at(103));
+        assert_eq!(commits.unconfirmed(Some(at(100)), at(107)), None, "another partition's commit was confirmed");
+        assert_eq!(commits.unconfirmed(Some(at(100)), at(108)), Some(Duration::from_secs(5)));
+    }
+}
