@@ -14,15 +14,16 @@ use tokio::sync::mpsc::unbounded_channel;
 use self::consumers::spawn;
 pub use self::drain::stop_signal;
 use self::drain::{a_part_dies, drain_all};
-use self::setup::{all_topics, metrics, topics_of, waiting_topics};
+use self::setup::{all_topics, metrics, topics_of};
 use crate::admin::{Server, all_routes, health_routes};
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::control::{Keys, orders, snapshot::remove_snapshot};
+use crate::discovery::{Discovery, Refused};
 use crate::embedded::{self, Parts};
 use crate::host::{allow_open_files, replica_id};
 use crate::intake::Intake;
-use crate::kafka::consumer::{Kind, Settings, Unplaced};
+use crate::kafka::consumer::{Begins, Kind, Settings, Unplaced};
 use crate::kafka::producer::Producer;
 use crate::kafka::settings;
 use crate::kafka::topics::{self, Cluster, Health as KafkaHealth};
@@ -90,6 +91,7 @@ pub async fn run(
         embedded: setup::embedded(&config),
         phase: Mutex::new("starting".into()),
         running: OnceLock::new(),
+        refused: Refused::default(),
     });
     let servers = listen(&config, &status)?;
     listening(servers[0].address());
@@ -104,10 +106,11 @@ pub async fn run(
         start::redis(&client, &health, &say).await?;
         let largest = start::kafka(&config, &cluster, &say).await?;
         start::first(&config, &cluster, &client, &health, &say).await?;
+        let begins = start::known_topics(&config, &cluster, &client, &health, &say).await?;
         restore_switches(&client, &keys, &lanes, &unplaced, &health, &say).await;
-        Ok(largest)
+        Ok((largest, begins, start::names(&config, &cluster, &say).await?))
     };
-    let largest = tokio::select! {
+    let (largest, begins, names) = tokio::select! {
         begun = begun => begun.map_err(|text: String| Exit::usage(text))?,
         () = &mut stop => return Ok(()),
     };
@@ -129,7 +132,7 @@ pub async fn run(
     });
     let failed = |error: std::io::Error| Exit::failed(error.to_string());
     if !config.is_embedded() {
-        topics::keep(cluster, start::topics_of(&config), largest, &shared.refusals).map_err(failed)?;
+        topics::keep(cluster.clone(), start::topics_of(&config), largest, &shared.refusals).map_err(failed)?;
     }
     let runtimes = Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
     let gate = || Gate::new(config.accounts.values().cloned().collect(), metrics.clone());
@@ -140,9 +143,10 @@ pub async fn run(
         Settings {
             unplaced: unplaced.clone(),
             client: settings::waiting(&config.kafka).map_err(refused)?,
-            subscribe: waiting_topics(&config),
+            subscribe: names.waiting.clone(),
             kind: Kind::Waiting,
             drain,
+            begins: Begins::default(),
             has_ids: !config.is_embedded(),
         },
         Waiting::new(
@@ -160,13 +164,24 @@ pub async fn run(
         Settings {
             unplaced: unplaced.clone(),
             client: settings::intake(&config.kafka).map_err(refused)?,
-            subscribe: config.kafka.input.clone(),
+            subscribe: names.inputs.clone(),
             kind: Kind::Input,
             drain,
+            begins,
             has_ids: !config.is_embedded(),
         },
         Intake::new(gate(), lanes.clone(), metrics.clone(), health.clone(), config.intake, known.clone()),
     )?;
+    let discovery = Discovery {
+        config: config.clone(),
+        cluster: cluster.clone(),
+        names,
+        intake: intake.handle.clone(),
+        waiting: waiting.handle.clone(),
+        refused: status.refused.clone(),
+    };
+    // The embedded broker holds no other topics than those of the configuration.
+    let discovering = if config.is_embedded() { None } else { Some(discovery.start().map_err(failed)?) };
     let watch = Watch {
         client: client.clone(),
         keys: keys.clone(),
@@ -198,6 +213,7 @@ pub async fn run(
         _ = &mut watching => Some("the watch on switches and orders has ended; see the log before this line".into()),
     };
     let result = drain_all(&config, &shared, intake, waiting, ended).await;
+    drop(discovering);
     watching.abort();
     if health.is_up()
         && let Ok(mut connection) = crate::redis::connect(&client).await

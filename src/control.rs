@@ -8,6 +8,7 @@
 //! | `<prefix>:orders` | hash: `<topic>/<partition>` to JSON of [`Order`] |
 //! | `<prefix>:unplaced` | set of `<topic>/<partition>`: parked for want of an offset, until an operator places it |
 //! | `<prefix>:arrived:<topic>:<account>` | there: the account received from this topic in the last 7 days |
+//! | `<prefix>:topics` | hash: each entry of `kafka.input`, and each input topic that was found, with its id and where it began |
 //! | `<prefix>:epoch` | `starting`, then a random id; missing: the store was flushed or is new |
 //!
 //! Pause and halt of one account are two fields: whoever sets or clears one cannot overwrite the other, and no script
@@ -65,6 +66,10 @@ impl Keys {
     /// There while an account received from a topic lately.
     pub fn arrived(&self, topic: &str, account: &str) -> String {
         format!("{}:arrived:{topic}:{account}", self.prefix)
+    }
+    /// What has been part of the input before.
+    pub fn topics(&self) -> String {
+        format!("{}:topics", self.prefix)
     }
     /// The mark of a store that has not forgotten.
     pub fn epoch(&self) -> String {
@@ -161,6 +166,7 @@ mod tests {
         let keys = Keys::new("pb");
         let all = [keys.lanes(), keys.audit(), keys.replicas(), keys.replica("a1"), keys.orders(), keys.epoch()];
         assert_eq!(all, ["pb:lanes", "pb:audit", "pb:replicas", "pb:replica:a1", "pb:orders", "pb:epoch"]);
+        assert_eq!([keys.unplaced(), keys.topics()], ["pb:unplaced", "pb:topics"]);
     }
 
     #[test]

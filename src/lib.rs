@@ -14,6 +14,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod discovery;
 pub mod embedded;
 pub mod error;
 pub mod event;

@@ -1,7 +1,9 @@
 //! Before anything is joined: Redis and Kafka are waited for, looked at, and only an answer refuses the start.
 
 mod first;
+mod known;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +13,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 pub use self::first::first;
+pub use self::known::known_topics;
 use crate::config::Config;
+use crate::discovery::Names;
 use crate::kafka::topics::{AdminError, Cluster, Ensured, Level, OwnedTopic, Sources, Waiting, owned_topics};
 use crate::pipeline::config::{Account, WindowCheck};
 use crate::redis::batcher::describe;
@@ -240,6 +244,47 @@ pub fn judge_topics(config: &Config, sources: &Sources, ensured: &Ensured) -> To
     let unread = |topic: &str| format!("kafka: {}", Waits::Unread(topic.to_owned()));
     found.warnings.extend(sources.unread().into_iter().map(unread));
     found
+}
+
+/// Judges input topics that came under a running worker, as at a start: by name, why it is not to be read.
+///
+/// # Errors
+/// See [`AdminError`].
+pub fn judge_inputs(
+    config: &Config,
+    cluster: &Cluster,
+    names: &[&str],
+) -> Result<BTreeMap<String, Option<String>>, AdminError> {
+    let described = cluster.describe(names)?;
+    let judge = |name: &str| {
+        let why = match described.get(name) {
+            Some(settings) => window_refusal(config, name, settings.retention_ms, &settings.cleanup_policy),
+            None => Some(Waits::Unread(name.to_owned()).to_string()),
+        };
+        if config.dedupe.window_check == WindowCheck::Refuse {
+            return why;
+        }
+        why.inspect(|why| tracing::warn!("{why}")).and(None)
+    };
+    Ok(names.iter().map(|name| ((*name).to_owned(), judge(name))).collect())
+}
+
+/// Waits for the names of what is to be read.
+pub async fn names(config: &Config, cluster: &Arc<Cluster>, say: &Say) -> Result<Names, String> {
+    let waiting = topics_of(config).into_iter().map(|topic| topic.name).filter(|t| cluster.matching().is_waiting(t));
+    let waiting: Vec<String> = waiting.collect();
+    loop {
+        let cluster = cluster.clone();
+        match blocking(move || Names::read(&cluster)).await {
+            Ok(mut names) => {
+                names.waiting.extend(waiting);
+                return Ok(names);
+            }
+            Err(AdminError::NoAnswer(why)) => say(&format!("waiting for kafka.brokers: {why}")),
+            Err(error) => return Err(format!("kafka: {error}")),
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// The window must outlive every way back of a record (`core.md` section 3).

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::admin::{Dependency, Readiness, Status, SwitchError};
 use crate::control::{By, Keys, closest, lanes as switches, report, snapshot};
+use crate::discovery::Refused;
 use crate::kafka::refusals::{Refusal, Refusals};
 use crate::kafka::topics::Health as KafkaHealth;
 use crate::metrics::Metrics;
@@ -44,6 +45,8 @@ pub struct WorkerStatus {
     pub embedded: Value,
     /// What the start waits for.
     pub phase: Mutex<String>,
+    /// New inputs that are not read.
+    pub refused: Refused,
     /// Once everything runs.
     pub running: OnceLock<Running>,
 }
@@ -189,6 +192,8 @@ impl Status for WorkerStatus {
                 }
             }
         }
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        why.extend(refused.iter().map(|(topic, reason)| format!("the new input topic {topic} is not read: {reason}")));
         if !remade.is_empty() {
             let names = remade.into_iter().collect::<Vec<_>>().join(", ");
             why.push(format!("deleted and made again within the last day, and read from the beginning: {names}"));

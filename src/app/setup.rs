@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::kafka::settings;
 use crate::metrics::{Metrics, Setup};
 use crate::pipeline::shared::Topics;
 use crate::start;
@@ -32,17 +31,6 @@ pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
 pub(super) fn all_topics(config: &Config) -> Vec<(String, i32)> {
     let inputs = config.kafka.input.iter().map(|name| (name.clone(), config.kafka.partitions));
     inputs.chain(start::topics_of(config).into_iter().map(|topic| (topic.name, topic.partitions))).collect()
-}
-
-/// What the waiting consumer subscribes to: patterns, so that tiers removed from the configuration still drain. The
-/// embedded broker holds no other topics than those of the configuration, and takes no patterns.
-pub(super) fn waiting_topics(config: &Config) -> Vec<String> {
-    if !config.is_embedded() {
-        return settings::waiting_topics(&config.kafka);
-    }
-    let prefixes = [&config.kafka.retry_prefix, &config.kafka.parked_prefix].map(|prefix| format!("{prefix}."));
-    let waits = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    start::topics_of(config).into_iter().map(|topic| topic.name).filter(waits).collect()
 }
 
 /// What status says of embedded parts.

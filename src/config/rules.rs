@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use regex::Regex;
-
 use super::accounts::Draft;
 use super::base_url;
 use super::section::Section;
 use super::sections::EMBEDDED;
 use super::value::show;
-use crate::kafka;
+use crate::kafka::{self, matching::pattern};
 use crate::pipeline::config::{Dedupe, Inline, Intake, Limits, Retry, WindowCheck};
 use crate::redis as store;
 
@@ -239,15 +237,9 @@ pub(super) fn topics(section: &Section<'_>, kafka: &kafka::Config, tiers: &[Stri
         }
     }
     for input in &kafka.input {
-        let pattern = input.strip_prefix('^').map(|_| Regex::new(input));
-        if let Some(Err(_)) = pattern {
-            section.problem("input", "holds a pattern that is no regular expression");
-            continue;
-        }
-        let reads = |name: &str| match &pattern {
-            Some(Ok(pattern)) => pattern.is_match(name),
-            _ => input == name,
-        };
+        // One that cannot be read was refused with its key.
+        let pattern = input.strip_prefix('^').and_then(|_| pattern(input).ok());
+        let reads = |name: &str| pattern.as_ref().map_or(input == name, |pattern| pattern.is_match(name));
         if let Some((name, key)) = owned.iter().find(|(name, _)| reads(name)) {
             section.problem("input", format!("would read {name}, which the worker writes itself (kafka.{key})"));
         }

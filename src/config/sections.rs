@@ -10,6 +10,7 @@ use super::secret::secret;
 use super::section::Section;
 use super::tree::Node;
 use super::value::{choice, duration, flag, list, parse_duration, rate, size, text, whole, words};
+use crate::kafka::matching::pattern;
 use crate::kafka::{self, StartFrom};
 use crate::pipeline::config::{
     Dedupe, Inline, Intake, Limits, Retry, RetryTier, Validate, WhenUnavailable, WindowCheck,
@@ -135,8 +136,11 @@ fn inputs(node: &Node) -> Result<Vec<String>, String> {
     if names.is_empty() {
         return Err("names no topic: there would be nothing to deliver".to_owned());
     }
-    let plain = names.iter().filter(|name| !name.starts_with('^'));
-    for name in plain {
+    for name in &names {
+        if name.starts_with('^') {
+            pattern(name).map_err(|error| format!("holds a pattern that is no regular expression: {error}"))?;
+            continue;
+        }
         topic_name(name).map_err(|reason| format!("holds a member that {reason}, or a pattern that begins with ^"))?;
     }
     Ok(names)

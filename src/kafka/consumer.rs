@@ -29,7 +29,7 @@ mod tests;
 mod ticket;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -48,7 +48,6 @@ pub use view::{ConsumerView, OldestView, Parked, PartitionView, Snapshot};
 
 use context::Context;
 pub(in crate::kafka) use context::log;
-pub(in crate::kafka) use lookup::subscribes;
 pub(in crate::kafka) use message::record;
 
 /// How the work on a record ended, as far as its offset is concerned.
@@ -113,14 +112,16 @@ pub enum Kind {
 pub struct Settings {
     /// Client configuration, from `settings`.
     pub client: ClientConfig,
-    /// Topic names, or patterns that begin with `^`.
-    pub subscribe: Vec<String>,
+    /// Names of topics; [`ConsumerHandle::subscribe`] adds others.
+    pub subscribe: BTreeSet<String>,
     /// What it reads.
     pub kind: Kind,
     /// How long a revoked partition waits for its unfinished records.
     pub drain: Duration,
     /// Partitions that were parked for want of an offset and that no operator has placed yet.
     pub unplaced: Unplaced,
+    /// Of topics that are new to the input.
+    pub begins: Begins,
     /// Whether the brokers are asked for the ids of topics: the embedded one does not answer that, and nobody makes a
     /// topic of it anew.
     pub has_ids: bool,
@@ -128,6 +129,9 @@ pub struct Settings {
 
 /// Partitions that lost their offset: another one's offset does not make them new.
 pub type Unplaced = Arc<Mutex<BTreeSet<(String, i32)>>>;
+
+/// Where partitions begin that have no offset and do not begin at their beginning.
+pub type Begins = Arc<BTreeMap<(String, i32), i64>>;
 
 /// An operator's position for one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,6 +179,8 @@ enum Note {
     Probed(Vec<probe::Probed>),
     /// Watermarks and committed offsets of what is assigned.
     Surveyed(Vec<lookup::Surveyed>),
+    /// Topics that are to be read too.
+    Subscribe(Vec<String>),
     /// An operator's order.
     Order(UnblockOrder),
     /// An order was carried out at the broker, or could not be.
@@ -239,6 +245,11 @@ impl ConsumerHandle {
     pub fn shutdown(&self, drain: Duration) {
         // A thread that has ended has nothing left to stop.
         let _ = self.sender.send(Note::Stop(drain));
+    }
+
+    /// Reads these topics too.
+    pub fn subscribe(&self, topics: Vec<String>) {
+        let _ = self.sender.send(Note::Subscribe(topics));
     }
 
     /// Passes an operator's order on.

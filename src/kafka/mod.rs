@@ -2,6 +2,7 @@
 
 pub mod consumer;
 pub mod envelope;
+pub mod matching;
 pub(in crate::kafka) mod native;
 pub mod offsets;
 pub mod producer;

@@ -82,6 +82,8 @@ pub enum SettingsError {
     },
     /// The client library refuses a key or its value.
     Refused(String),
+    /// A pattern of `kafka.input` that cannot be read.
+    Pattern(String),
 }
 
 impl fmt::Display for SettingsError {
@@ -92,6 +94,7 @@ impl fmt::Display for SettingsError {
                 write!(f, "kafka.properties: {key} is another name of {other}, which is set too; keep one of them")
             }
             SettingsError::Refused(text) => write!(f, "kafka.properties: {text}"),
+            SettingsError::Pattern(text) => write!(f, "kafka.input: the pattern {text}"),
         }
     }
 }
@@ -211,11 +214,6 @@ pub fn reader(config: &Config) -> Result<ClientConfig, SettingsError> {
 pub fn check(config: &Config) -> Result<(), SettingsError> {
     intake(config)?;
     producer(config, 0).map(|_| ())
-}
-
-/// Patterns of the waiting consumer's topics: by pattern, so that tiers removed from configuration still drain.
-pub fn waiting_topics(config: &Config) -> Vec<String> {
-    [&config.retry_prefix, &config.parked_prefix].map(|prefix| format!("^{}\\..*", regex::escape(prefix))).to_vec()
 }
 
 fn consumer(
@@ -394,11 +392,5 @@ mod tests {
                 assert_eq!(client.get(second), None, "{name}: not under a second name as well");
             }
         }
-    }
-
-    #[test]
-    fn waiting_topics_are_patterns_that_take_the_prefix_literally() {
-        let patterns = waiting_topics(&config(&[]));
-        assert_eq!(patterns, ["^postback\\.retry\\..*", "^postback\\.parked\\..*"]);
     }
 }

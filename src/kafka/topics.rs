@@ -25,6 +25,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
+use crate::kafka::matching::Matching;
 use crate::kafka::settings::{self, SettingsError};
 use crate::kafka::{Config, consumer};
 
@@ -143,6 +144,7 @@ impl ClientContext for Context {
 pub struct Cluster {
     admin: AdminClient<Context>,
     config: Config,
+    matching: Matching,
 }
 
 impl Cluster {
@@ -153,7 +155,13 @@ impl Cluster {
     pub fn new(config: &Config) -> Result<Self, SettingsError> {
         let client = settings::admin(config, None)?;
         let admin = client.create_with_context(Context).map_err(|e| SettingsError::Refused(e.to_string()))?;
-        Ok(Self { admin, config: config.clone() })
+        let matching = Matching::new(config).map_err(|error| SettingsError::Pattern(error.to_string()))?;
+        Ok(Self { admin, config: config.clone(), matching })
+    }
+
+    /// Which names are inputs, and which are the worker's own.
+    pub fn matching(&self) -> &Matching {
+        &self.matching
     }
 
     /// How many brokers the cluster has.
@@ -169,9 +177,7 @@ impl Cluster {
     /// # Errors
     /// See [`AdminError`].
     pub fn inputs(&self) -> Result<Vec<TopicInfo>, AdminError> {
-        let all = self.topics()?;
-        let wanted = |name: &str| self.config.input.iter().any(|input| consumer::subscribes(input, name));
-        Ok(all.into_iter().filter(|t| wanted(&t.name) && !self.is_own(&t.name)).collect())
+        Ok(self.topics()?.into_iter().filter(|topic| self.matching.is_input(&topic.name)).collect())
     }
 
     /// Every topic of the cluster that has no error.
@@ -223,16 +229,6 @@ impl Cluster {
             described.insert(name.clone(), settings);
         }
         Ok(described)
-    }
-
-    /// Whether the worker writes this topic itself: a pattern must not make it read its own copies as input.
-    fn is_own(&self, topic: &str) -> bool {
-        let below = |prefix: &str| topic.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
-        let config = &self.config;
-        topic.starts_with("__")
-            || below(&config.retry_prefix)
-            || below(&config.parked_prefix)
-            || [&config.dead_letter, &config.results, &config.receipts].iter().any(|own| *own == topic)
     }
 
     fn metadata(&self) -> Result<Metadata, AdminError> {

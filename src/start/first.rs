@@ -34,23 +34,34 @@ pub async fn first(
         match try_first(config, cluster, client, health).await {
             Ok(true) => return Ok(()),
             Ok(false) => {}
-            Err(Trouble::Redis(error)) => {
-                let why = describe(&error);
-                health.failed(&why);
-                say(&format!("waiting for redis.url: {why}"));
-            }
-            Err(Trouble::Kafka(AdminError::NoAnswer(why))) => say(&format!("waiting for kafka.brokers: {why}")),
-            // Another member was quicker: the epoch tells how far it is.
-            Err(Trouble::Kafka(AdminError::GroupActive)) => say("waiting for another member's first start"),
-            Err(Trouble::Kafka(error)) => return Err(format!("kafka.group: {error}")),
+            Err(trouble) => trouble.tell(health, say)?,
         }
         sleep(PAUSE).await;
     }
 }
 
-enum Trouble {
+/// Why a step did not come to its end.
+pub(super) enum Trouble {
     Redis(::redis::RedisError),
     Kafka(AdminError),
+}
+
+impl Trouble {
+    /// Says what is waited for, or why the start is refused.
+    pub(super) fn tell(self, health: &Health, say: &Say) -> Result<(), String> {
+        match self {
+            Trouble::Redis(error) => {
+                let why = describe(&error);
+                health.failed(&why);
+                say(&format!("waiting for redis.url: {why}"));
+            }
+            Trouble::Kafka(AdminError::NoAnswer(why)) => say(&format!("waiting for kafka.brokers: {why}")),
+            // Another member was quicker: the epoch tells how far it is.
+            Trouble::Kafka(AdminError::GroupActive) => say("waiting for another member's first start"),
+            Trouble::Kafka(error) => return Err(format!("kafka.group: {error}")),
+        }
+        Ok(())
+    }
 }
 
 impl From<::redis::RedisError> for Trouble {
@@ -113,13 +124,13 @@ async fn read_epoch(redis: &mut MultiplexedConnection, key: &str) -> ::redis::Re
 }
 
 /// What the input group has committed.
-struct Offsets {
+pub(super) struct Offsets {
     partitions: Vec<(String, i32)>,
     committed: BTreeMap<(String, i32), i64>,
 }
 
 impl Offsets {
-    async fn read(config: &Arc<Config>, cluster: &Arc<Cluster>) -> Result<Self, AdminError> {
+    pub(super) async fn read(config: &Arc<Config>, cluster: &Arc<Cluster>) -> Result<Self, AdminError> {
         let (config, cluster) = (config.clone(), cluster.clone());
         blocking(move || {
             let partitions = cluster.input_partitions()?;
@@ -133,8 +144,28 @@ impl Offsets {
         .await
     }
 
-    fn any(&self) -> bool {
+    pub(super) fn any(&self) -> bool {
         !self.committed.is_empty()
+    }
+
+    /// Whether any partition of a topic has an offset.
+    pub(super) fn has(&self, topic: &str) -> bool {
+        self.committed.keys().any(|(name, _)| name == topic)
+    }
+
+    /// The input topics, each as often as it has partitions.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
+        self.partitions.iter().map(|(topic, _)| topic.as_str())
+    }
+
+    /// The partitions of a topic.
+    pub(super) fn of(&self, topic: &str) -> Vec<(String, i32)> {
+        self.partitions.iter().filter(|(name, _)| name == topic).cloned().collect()
+    }
+
+    /// Those without an offset.
+    pub(super) fn missing(&self, topic: &str) -> Vec<(String, i32)> {
+        self.of(topic).into_iter().filter(|place| !self.committed.contains_key(place)).collect()
     }
 
     async fn commit_missing(self, config: &Arc<Config>, cluster: &Arc<Cluster>) -> Result<(), AdminError> {

@@ -6,6 +6,7 @@ use crate::config::{Config, parse_duration};
 use crate::control::{Lane, Lanes};
 use crate::event::Identity;
 use crate::kafka::envelope::{Envelope, Source};
+use crate::kafka::matching::WaitingNames;
 use crate::kafka::record::Record;
 use crate::pipeline::config::{Account, Accounts};
 
@@ -17,7 +18,7 @@ pub struct Rules {
     /// Receipts; empty: none.
     pub receipts: String,
     retry_prefix: String,
-    parked_prefix: String,
+    names: WaitingNames,
     lanes: Lanes,
     accounts: Accounts,
 }
@@ -68,7 +69,7 @@ impl Rules {
             dead_letter: config.kafka.dead_letter.clone(),
             receipts: config.kafka.receipts.clone(),
             retry_prefix: format!("{}.", config.kafka.retry_prefix),
-            parked_prefix: format!("{}.", config.kafka.parked_prefix),
+            names: WaitingNames::new(&config.kafka.retry_prefix, &config.kafka.parked_prefix),
             lanes,
             accounts: config.accounts.clone(),
         }
@@ -76,7 +77,7 @@ impl Rules {
 
     /// Whether records of this topic wait for a time or a lane.
     pub fn holds_waiting(&self, topic: &str) -> bool {
-        topic.starts_with(&self.retry_prefix) || topic.starts_with(&self.parked_prefix)
+        self.names.is_tier(topic) || self.names.is_parking(topic)
     }
 
     /// Whether records of this topic are ends.

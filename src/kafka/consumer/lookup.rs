@@ -1,6 +1,6 @@
 //! Where an assigned partition begins: asked off the polling thread, since each question may take seconds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::context::Context;
 use super::marks::{Ends, Marks};
 use super::ticket::Assignment;
 use super::view::Parked;
-use super::{Kind, Note, UnblockTo, Unplaced};
+use super::{Begins, Kind, Note, UnblockTo, Unplaced};
 use crate::kafka::native::{self, TopicId, TopicIds};
 
 /// Of one question to the broker.
@@ -84,10 +84,12 @@ pub(super) struct Asker {
     pub(super) marks: Arc<Marks>,
     pub(super) sender: Sender<Note>,
     pub(super) kind: Kind,
-    pub(super) subscribe: Arc<[String]>,
+    /// Topics that are read; it grows.
+    pub(super) subscribe: Arc<Mutex<BTreeSet<String>>>,
     pub(super) unplaced: Unplaced,
     pub(super) last_ids: LastIds,
     pub(super) has_ids: bool,
+    pub(super) begins: Begins,
 }
 
 /// The broker's view of one assigned partition.
@@ -158,7 +160,14 @@ impl Asker {
             };
             let own = committed_of(committed, &assignment);
             let remade = self.is_remade(&assignment, &own, id.as_ref());
-            if own.begin.is_none() && !remade && self.kind == Kind::Input && group_has_offsets.is_none() {
+            let noted = self.begins.get(&(assignment.topic.to_string(), assignment.partition)).copied();
+            let noted = noted.filter(|_| own.begin.is_none() && !remade);
+            if own.begin.is_none()
+                && noted.is_none()
+                && !remade
+                && self.kind == Kind::Input
+                && group_has_offsets.is_none()
+            {
                 group_has_offsets = self.group_has_offsets().ok();
                 if group_has_offsets.is_none() {
                     left.push(assignment);
@@ -166,7 +175,10 @@ impl Asker {
                 }
             }
             let new = group_has_offsets.unwrap_or(false) && !self.is_unplaced(&assignment);
-            let verdict = if !remade {
+            let verdict = if let Some(at) = noted {
+                // Noted when its topic became an input; what retention deleted since was never to be read.
+                Verdict::Start(Begin::at(if at > high { low } else { at.max(low) }))
+            } else if !remade {
                 judge(self.kind, own.begin, low, high, new)
             } else if let Err(error) = self.commit(&assignment, low, id.as_ref()) {
                 // Committed first: else nobody could tell the old topic's position from one of the new one.
@@ -257,7 +269,8 @@ impl Asker {
     fn group_has_offsets(&self) -> KafkaResult<bool> {
         let metadata = self.marks.topics(TIMEOUT)?;
         let mut list = TopicPartitionList::new();
-        for topic in metadata.topics().iter().filter(|t| self.subscribe.iter().any(|s| subscribes(s, t.name()))) {
+        let subscribed = self.subscribe.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for topic in metadata.topics().iter().filter(|t| subscribed.contains(t.name())) {
             for partition in topic.partitions() {
                 list.add_partition(topic.name(), partition.id());
             }
@@ -370,15 +383,6 @@ fn committed_of(list: &TopicPartitionList, assignment: &Assignment) -> Committed
     }
 }
 
-/// Whether a subscription covers a topic. A pattern that only the client library understands counts as covering it:
-/// this is asked only to tell a group with offsets from one without.
-pub(in crate::kafka) fn subscribes(subscription: &str, topic: &str) -> bool {
-    if !subscription.starts_with('^') {
-        return subscription == topic;
-    }
-    regex::Regex::new(subscription).map_or(true, |pattern| pattern.is_match(topic))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -411,11 +415,5 @@ mod tests {
         assert_eq!(judge(Kind::Input, None, 10, 20, true), Verdict::Start(Begin::at(10)));
         assert_eq!(judge(Kind::Waiting, None, 10, 20, false), Verdict::Start(Begin::at(10)));
         assert!(parked(&judge(Kind::Input, None, 10, 20, false)).is_some());
-    }
-
-    #[test]
-    fn a_subscription_covers_a_topic_by_name_or_by_pattern() {
-        assert!(subscribes("conversions", "conversions") && !subscribes("conversions", "conversions2"));
-        assert!(subscribes("^conv.*", "conversions2") && !subscribes("^conv.*", "other"));
     }
 }

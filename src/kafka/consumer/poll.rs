@@ -1,8 +1,8 @@
 //! The loop of the polling thread. Nothing in it waits for anything but records and tickets.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::Message;
@@ -83,7 +83,7 @@ impl<H: Handler> Poller<H> {
         view: Arc<ConsumerView>,
     ) -> Self {
         let now = Instant::now();
-        let subscribe = settings.subscribe.clone().into();
+        let subscribe = Arc::new(Mutex::new(settings.subscribe.clone()));
         let unplaced = settings.unplaced.clone();
         let commits = Commits::new(&settings.client, now);
         Self {
@@ -97,6 +97,7 @@ impl<H: Handler> Poller<H> {
                 unplaced,
                 last_ids: LastIds::default(),
                 has_ids: settings.has_ids,
+                begins: settings.begins.clone(),
             },
             consumer,
             settings,
@@ -259,6 +260,7 @@ impl<H: Handler> Poller<H> {
             Note::Identified(ids) => self.identified(&ids),
             Note::Probed(probed) => self.probed(probed),
             Note::Surveyed(surveyed) => self.surveyed(surveyed),
+            Note::Subscribe(topics) => self.subscribe(topics),
             Note::Order(order) => self.ordered_by_operator(&order),
             Note::Ordered { generation, result } => self.order_done(generation, result),
             Note::Stop(drain) => self.stop(drain),

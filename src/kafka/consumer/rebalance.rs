@@ -1,7 +1,7 @@
 //! Assignment and revocation: partitions come and go.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use rdkafka::TopicPartitionList;
@@ -35,6 +35,16 @@ impl<H: Handler> Poller<H> {
                 self.changed();
             }
             Event::Committed(_) | Event::CommitFailed(_) => self.commit_event(event),
+        }
+    }
+
+    /// Adds topics to what is read; those that are read already are not disturbed.
+    pub(super) fn subscribe(&mut self, topics: Vec<String>) {
+        self.settings.subscribe.extend(topics);
+        let all: Vec<&str> = self.settings.subscribe.iter().map(String::as_str).collect();
+        self.asker.subscribe.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.settings.subscribe);
+        if self.stopping.is_none() {
+            self.check(self.consumer.subscribe(&all), "subscribe");
         }
     }
 

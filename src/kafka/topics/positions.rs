@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::channel;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{AdminError, Cluster, TIMEOUT};
-use crate::kafka::{StartFrom, settings};
+use crate::kafka::{StartFrom, native, settings};
 
 /// A partition by name.
 pub type PartitionName = (String, i32);
@@ -71,6 +72,19 @@ impl Cluster {
         match answer.recv_timeout(TIMEOUT) {
             Ok(result) => Ok(result?),
             Err(_) => Err(AdminError::NoAnswer("the commit was not answered".into())),
+        }
+    }
+
+    /// The ids of topics; `None` where the brokers have none. One that does not exist is left out.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn topic_ids(&self, topics: &[&str]) -> Result<BTreeMap<String, Option<String>>, AdminError> {
+        let none = || topics.iter().map(|topic| ((*topic).to_owned(), None)).collect();
+        match native::topic_ids(self.admin.inner(), topics, TIMEOUT) {
+            Ok(ids) => Ok(ids.into_iter().map(|(topic, id)| (topic, id.map(|id| id.to_string()))).collect()),
+            Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature)) => Ok(none()),
+            Err(error) => Err(error.into()),
         }
     }
 

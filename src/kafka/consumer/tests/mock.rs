@@ -1,6 +1,6 @@
 //! A mock cluster, a producer for it, and a handler that does what the test says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -275,10 +275,11 @@ impl Member {
         let settings = Settings {
             unplaced: Default::default(),
             client: client.unwrap(),
-            subscribe: vec![topic.to_owned()],
+            subscribe: BTreeSet::from([topic.to_owned()]),
             kind,
             drain: Duration::from_secs(5),
             has_ids: !config.embedded,
+            begins: Default::default(),
         };
         let view = Arc::new(ConsumerView::default());
         let handle = Consumer::spawn("test", settings, probe.clone(), view.clone()).unwrap();

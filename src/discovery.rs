@@ -1,0 +1,111 @@
+//! Topics that come while the worker runs: found within a few seconds, judged as at a start, and then read.
+//!
+//! The worker matches names itself (`kafka::matching`) and tells its consumers which ones to read. A new input that would
+//! have refused a start is not read: it is named in the log and in `/ready`, and looked at again. A name that was read once
+//! stays on the list: a topic that is missing for a moment must not cost its partitions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::kafka::consumer::ConsumerHandle;
+use crate::kafka::topics::{AdminError, Cluster};
+use crate::start;
+
+/// Between two looks: with the joining that follows, a new topic is read within ten seconds.
+const EVERY: Duration = Duration::from_secs(4);
+
+/// Per new input that is not read, why.
+pub type Refused = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// What the two consumers read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Inputs.
+    pub inputs: BTreeSet<String>,
+    /// Tiers and parking.
+    pub waiting: BTreeSet<String>,
+}
+
+impl Names {
+    /// Everything that is there now, and what the configuration lists whether it is there or not.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn read(cluster: &Cluster) -> Result<Self, AdminError> {
+        let mut names = Self::default();
+        names.inputs.extend(cluster.matching().listed().iter().cloned());
+        for topic in cluster.topics()? {
+            if cluster.matching().is_input(&topic.name) {
+                names.inputs.insert(topic.name);
+            } else if cluster.matching().is_waiting(&topic.name) {
+                names.waiting.insert(topic.name);
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// Looks for new topics.
+pub struct Discovery {
+    /// Of the worker.
+    pub config: Arc<Config>,
+    /// Whom to ask.
+    pub cluster: Arc<Cluster>,
+    /// What is read already.
+    pub names: Names,
+    /// The consumer of the inputs.
+    pub intake: Arc<ConsumerHandle>,
+    /// The consumer of tiers and parking.
+    pub waiting: Arc<ConsumerHandle>,
+    /// What is not to be read.
+    pub refused: Refused,
+}
+
+impl Discovery {
+    /// Looks, on a thread of its own, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// Where the thread cannot be started.
+    pub fn start(mut self) -> std::io::Result<Arc<()>> {
+        let running = Arc::new(());
+        let watched: Weak<()> = Arc::downgrade(&running);
+        std::thread::Builder::new().name("kafka-topics".into()).spawn(move || {
+            while watched.strong_count() > 0 {
+                std::thread::sleep(EVERY);
+                if let Err(error) = self.look() {
+                    tracing::debug!(%error, "new topics cannot be looked for yet");
+                }
+            }
+        })?;
+        Ok(running)
+    }
+
+    fn look(&mut self) -> Result<(), AdminError> {
+        let found = Names::read(&self.cluster)?;
+        let waiting: Vec<String> = found.waiting.difference(&self.names.waiting).cloned().collect();
+        if !waiting.is_empty() {
+            self.waiting.subscribe(waiting.clone());
+            self.names.waiting.extend(waiting);
+        }
+        let new: Vec<&str> = found.inputs.difference(&self.names.inputs).map(String::as_str).collect();
+        let judged = start::judge_inputs(&self.config, &self.cluster, &new)?;
+        let (refused, fit): (BTreeMap<_, _>, BTreeMap<_, _>) = judged.into_iter().partition(|(_, why)| why.is_some());
+        let fit: Vec<String> = fit.into_keys().collect();
+        if !fit.is_empty() {
+            tracing::info!(topics = fit.join(", "), "new input topics: they are read from their beginning");
+            self.intake.subscribe(fit.clone());
+            self.names.inputs.extend(fit);
+        }
+        let refused = refused.into_iter().filter_map(|(name, why)| Some((name, why?))).collect();
+        let mut known = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, why) in &refused {
+            if known.get(name) != Some(why) {
+                tracing::error!(kafka.topic = name, "the new input topic is not read: {why}");
+            }
+        }
+        *known = refused;
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! Which topics are inputs, and which are the worker's own (pure).
+//!
+//! Patterns are matched here, with one engine and compiled once; the client library gets names alone. Its own patterns are
+//! another dialect: one that passed a check here matched nothing there.
+
+use std::fmt;
+
+use regex::Regex;
+
+use super::Config;
+
+/// A pattern of `kafka.input` that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadPattern(String);
+
+impl fmt::Display for BadPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadPattern {}
+
+/// Compiles a pattern of `kafka.input`.
+///
+/// # Errors
+/// What is wrong with it, on one line.
+pub fn pattern(text: &str) -> Result<Regex, BadPattern> {
+    Regex::new(text).map_err(|error| {
+        let why = error.to_string();
+        // The last line says what is wrong; those before it draw where.
+        let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        BadPattern(format!("{text}: {why}"))
+    })
+}
+
+/// The names that a worker with this configuration reads and writes.
+#[derive(Clone, Debug)]
+pub struct Matching {
+    names: Vec<String>,
+    patterns: Vec<Regex>,
+    waiting: WaitingNames,
+    others: Vec<String>,
+}
+
+impl Matching {
+    /// Of a configuration.
+    ///
+    /// # Errors
+    /// For the first pattern that cannot be read.
+    pub fn new(config: &Config) -> Result<Self, BadPattern> {
+        let (patterns, names): (Vec<&String>, Vec<&String>) =
+            config.input.iter().partition(|input| input.starts_with('^'));
+        let others = [&config.dead_letter, &config.results, &config.receipts];
+        Ok(Self {
+            names: names.into_iter().cloned().collect(),
+            patterns: patterns.into_iter().map(|text| pattern(text)).collect::<Result<_, _>>()?,
+            waiting: WaitingNames::new(&config.retry_prefix, &config.parked_prefix),
+            others: others.into_iter().chain(&config.result_topics).filter(|name| !name.is_empty()).cloned().collect(),
+        })
+    }
+
+    /// Whether `kafka.input` names this topic. A pattern does not make the worker read its own copies.
+    pub fn is_input(&self, topic: &str) -> bool {
+        (self.names.iter().any(|name| name == topic) || self.patterns.iter().any(|p| p.is_match(topic)))
+            && !self.is_own(topic)
+    }
+
+    /// Whether its copies wait in this topic.
+    pub fn is_waiting(&self, topic: &str) -> bool {
+        self.waiting.is_tier(topic) || self.waiting.is_parking(topic)
+    }
+
+    /// Whether a topic is an input by this entry of `kafka.input`, where it is a pattern of today.
+    pub fn is_by(&self, entry: &str, topic: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern.as_str() == entry && pattern.is_match(topic))
+    }
+
+    /// Topics that `kafka.input` names as they are, whether they exist or not.
+    pub fn listed(&self) -> &[String] {
+        &self.names
+    }
+
+    fn is_own(&self, topic: &str) -> bool {
+        topic.starts_with("__") || self.is_waiting(topic) || self.others.iter().any(|own| own == topic)
+    }
+}
+
+/// Names that a worker with these prefixes could have made: a prefix, a dot, and a delay or the name of an account. A tier
+/// or an account that is no longer configured counts; a neighbour whose prefix begins like this one does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WaitingNames {
+    retry: String,
+    parked: String,
+}
+
+impl WaitingNames {
+    /// Below these prefixes.
+    pub fn new(retry_prefix: &str, parked_prefix: &str) -> Self {
+        Self { retry: format!("{retry_prefix}."), parked: format!("{parked_prefix}.") }
+    }
+
+    /// Whether this is a retry tier.
+    pub fn is_tier(&self, topic: &str) -> bool {
+        topic.strip_prefix(&self.retry).is_some_and(|delay| {
+            let number = delay.trim_end_matches(|c: char| c.is_ascii_lowercase());
+            let is_number =
+                number.bytes().all(|b| b.is_ascii_digit()) && number.bytes().next().is_some_and(|b| b != b'0');
+            is_number && ["ms", "s", "m", "h", "d"].contains(&&delay[number.len()..])
+        })
+    }
+
+    /// Whether this is an account's parking topic.
+    pub fn is_parking(&self, topic: &str) -> bool {
+        topic.strip_prefix(&self.parked).is_some_and(|account| {
+            let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            (1..=63).contains(&account.len()) && account.bytes().all(inner) && !account.starts_with('-')
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matching(input: &[&str]) -> Matching {
+        let input = input.iter().map(|name| (*name).to_owned()).collect();
+        let config = Config { input, receipts: "postback.receipts".into(), ..Config::stub("b:1", &[]) };
+        Matching::new(&Config { result_topics: vec!["answers".into()], ..config }).unwrap()
+    }
+
+    #[test]
+    fn names_and_patterns_of_one_dialect_say_what_is_an_input() {
+        let inputs = matching(&["conversions", r"^q\.in-\d+$", "^(?i)eu-.*"]);
+        for topic in ["conversions", "q.in-1", "q.in-42", "EU-a", "eu-b"] {
+            assert!(inputs.is_input(topic), "{topic}");
+        }
+        for topic in ["conversions2", "q.in-", "q.in-1b", "qxin-1", "a-q.in-1"] {
+            assert!(!inputs.is_input(topic), "{topic}");
+        }
+        assert_eq!(inputs.listed(), ["conversions"]);
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_be_read_is_named_with_what_is_wrong_on_one_line() {
+        let why = pattern("^in-(").unwrap_err().to_string();
+        assert!(why.starts_with("^in-(: ") && why.contains("group") && !why.contains('\n'), "{why}");
+    }
+
+    #[test]
+    fn what_the_worker_writes_is_no_input_whatever_the_pattern() {
+        let all = matching(&["^.*"]);
+        let own = ["postback.retry.5s", "postback.retry.250ms", "postback.parked.acme-ps", "postback.dlt"];
+        for topic in own.into_iter().chain(["postback.results", "postback.receipts", "answers", "__consumer_offsets"]) {
+            assert!(!all.is_input(topic), "{topic}");
+        }
+        assert!(all.is_input("conversions") && all.is_input("postback.parking"));
+    }
+
+    #[test]
+    fn only_names_that_this_worker_could_have_made_are_its_own() {
+        let all = matching(&["^.*"]);
+        for topic in
+            ["postback.retry.5s", "postback.retry.30m", "postback.retry.7d", "postback.parked.a", "postback.parked.0-b"]
+        {
+            assert!(all.is_waiting(topic), "{topic}");
+        }
+        let long = format!("postback.parked.{}", "a".repeat(64));
+        let others = [
+            "postback.retry.eu.5s",
+            "postback.retry.5x",
+            "postback.retry.s",
+            "postback.retry.05s",
+            "postback.retry.",
+            "postback.retry",
+            "postback.retry.5 s",
+            "postback.retry-eu.5s",
+            "postback.parked.eu.acme",
+            "postback.parked.Acme",
+            "postback.parked.-a",
+            "postback.parked.a_b",
+            "postback.parked.",
+            &long,
+        ];
+        for topic in others {
+            assert!(!all.is_waiting(topic) && all.is_input(topic), "{topic}");
+        }
+    }
+}
