@@ -28,6 +28,7 @@ on_both_stores! {
     several_replicas_together_keep_the_rate_in_every_window_of_a_second
     whatever_the_rate_the_replicas_and_their_demand_no_window_of_a_second_holds_more_than_the_rate
     a_push_back_holds_every_replica_and_is_told
+    a_free_time_of_a_clock_that_was_set_back_holds_nobody_and_swallows_no_push_back
     a_slot_nobody_awaits_any_more_is_lost_and_holds_nobody_up
     a_step_in_latency_stops_no_lane_and_at_a_steady_one_the_rate_is_reached
     latency_that_jumps_up_and_down_lets_no_second_hold_more_than_the_rate
@@ -156,6 +157,32 @@ fn a_push_back_holds_every_replica_and_is_told() {
         a.slot().await;
         let shown = told.borrow().iter().max().copied().unwrap_or_default();
         assert!((Duration::from_millis(1000)..Duration::from_millis(1600)).contains(&shown), "told {shown:?}");
+    });
+}
+
+fn a_free_time_of_a_clock_that_was_set_back_holds_nobody_and_swallows_no_push_back() {
+    const HOUR_US: i64 = 3_600_000_000;
+    const PUSHED: Duration = Duration::from_secs(2);
+    /// Leaves what a lane would have reserved just before Redis's clock was set back by an hour.
+    async fn set_back(bucket: &str) {
+        let mut connection = redis().get_multiplexed_async_connection().await.unwrap();
+        let (seconds, micros): (i64, i64) = ::redis::cmd("TIME").query_async(&mut connection).await.unwrap();
+        let free = seconds * 1_000_000 + micros + HOUR_US;
+        ::redis::cmd("SET").arg(bucket).arg(free).exec_async(&mut connection).await.unwrap();
+    }
+    run(async {
+        let bucket = bucket();
+        set_back(&bucket).await;
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let (one, other) = (replica(&bucket, 50.0, told.clone()), replica(&bucket, 50.0, told.clone()));
+        tokio::time::timeout(Duration::from_secs(30), one.slot()).await.expect("not an hour later");
+        assert!(told.borrow().is_empty(), "nobody was pushed back: {told:?}");
+        // The first to see it may be who is pushed back.
+        set_back(&bucket).await;
+        let pushed = Instant::now();
+        one.push_back(PUSHED).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(30), other.slot()).await.expect("not an hour later");
+        assert!(pushed.elapsed() >= PUSHED, "{:?} after it", pushed.elapsed());
     });
 }
 

@@ -133,8 +133,8 @@ impl Limiter {
     pub async fn push_back(&self, wait: Duration) -> Result<(), StoreError> {
         self.not_before.set(self.not_before.get().max(Instant::now() + wait));
         // The reservation allows 100 ms ahead of the free time; added here, so that no slot comes early.
-        let us = (wait + AHEAD).as_micros().to_string();
-        self.batcher.script(Script::PushBack, &self.key, &[us.as_bytes()]).await.map(drop)
+        let args = [(wait + AHEAD).as_micros().to_string(), self.interval_us.to_string()];
+        self.batcher.script(Script::PushBack, &self.key, &args.each_ref().map(|a| a.as_bytes())).await.map(drop)
     }
 
     /// How long this lane still keeps back.

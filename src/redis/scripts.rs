@@ -73,11 +73,14 @@ local free = tat + ARGV[1] * ARGV[2]
 redis.call('SET', KEYS[1], string.format('%.0f', free), 'PX', math.ceil((free - now) / 1000) + 60000)
 return {tonumber(ARGV[1]), tat - now, math.max(ahead, 0), now}";
 
-    /// Pushes the next free time to at least `ARGV[1]` µs from now. Returns µs to it.
+    /// Pushes the next free time to at least `ARGV[1]` µs from now, slots being `ARGV[2]` µs long. Returns µs to it. A free
+    /// time that `Reserve` would drop is dropped here too: the push-back would go with it.
     PushBack = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local tat = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now + tonumber(ARGV[1]))
+local tat = tonumber(redis.call('GET', KEYS[1]) or '0')
+if tat - now > 1000000000 + 2 * ARGV[2] then tat = now end
+tat = math.max(tat, now + tonumber(ARGV[1]))
 redis.call('SET', KEYS[1], string.format('%.0f', tat), 'PX', math.ceil((tat - now) / 1000) + 60000)
 return tat - now";
 

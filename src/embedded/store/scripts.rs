@@ -96,10 +96,7 @@ fn write(keys: &mut Keys, key: &[u8], text: &[u8], life_ms: i64) -> Result<Reply
 fn reserve(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
     let (slots, interval, limit, lead) = (args.number(0)?, args.number(1)?, args.number(2)?, args.number(3)?);
     let now = keys.now_us();
-    let mut next_free = next_free(keys, key)?;
-    if next_free.saturating_sub(now) > FURTHEST_US.saturating_add(interval.saturating_mul(2)) {
-        next_free = now;
-    }
+    let next_free = next_free(keys, key, now, interval)?;
     let ahead = next_free.saturating_sub(now);
     if ahead > limit {
         return Ok(numbers([0, 0, ahead, now]));
@@ -111,14 +108,17 @@ fn reserve(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply>
 
 fn push_back(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
     let now = keys.now_us();
-    let next_free = next_free(keys, key)?.max(now.saturating_add(args.number(0)?));
+    let next_free = next_free(keys, key, now, args.number(1)?)?.max(now.saturating_add(args.number(0)?));
     set_next_free(keys, key, next_free);
     Ok(Reply::Integer(next_free - now))
 }
 
-/// The bucket's next free time, epoch µs; a bucket that is not there is free since ever.
-fn next_free(keys: &Keys, key: &[u8]) -> Result<i64, Reply> {
-    keys.text(key)?.map_or(Ok(0), number)
+/// The bucket's next free time, epoch µs; a bucket that is not there is free since ever, and one whose time is of
+/// another clock from now on.
+fn next_free(keys: &Keys, key: &[u8], now: i64, interval: i64) -> Result<i64, Reply> {
+    let at = keys.text(key)?.map_or(Ok(0), number)?;
+    let is_ours = at.saturating_sub(now) <= FURTHEST_US.saturating_add(interval.saturating_mul(2));
+    Ok(if is_ours { at } else { now })
 }
 
 fn set_next_free(keys: &mut Keys, key: &[u8], at: i64) {
