@@ -75,7 +75,8 @@ pub async fn run(
     // What the lanes share, and the lanes.
     let metrics = metrics(&config);
     let health = Arc::new(Health::default());
-    let (lanes, prepared) = runtime::prepare(&config.accounts, &config.intake, lane_threads()).map_err(Exit::usage)?;
+    let prepared = runtime::prepare(&config.accounts, &config.intake, &health, lane_threads());
+    let (lanes, prepared) = prepared.map_err(Exit::usage)?;
     let lanes = Arc::new(lanes);
     let kafka_health = KafkaHealth::start(&config.kafka).map_err(refused)?;
 

@@ -3,13 +3,20 @@
 //! It tells when something happened, for people, platforms and other processes. How long something lasts is measured on
 //! the monotonic clock, and what replicas share on that of Redis.
 
+mod dates;
+
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// So far apart from the shared clock somebody is told.
+use self::dates::Dates;
+
+/// So far apart from another clock somebody is told.
 const WARN: Duration = Duration::from_secs(60);
 /// So far apart no event's time is judged.
 const HOLD: Duration = Duration::from_secs(300);
+/// An answer that took longer does not tell well enough what time it was.
+const LONGEST_ANSWER: Duration = Duration::from_secs(20);
 
 /// The present, epoch ms.
 pub fn now_ms() -> i64 {
@@ -20,18 +27,37 @@ pub fn now_ms() -> i64 {
     now
 }
 
+/// Ms of the monotonic clock since this process looked at it first; what is older is negative. Ages are measured on it.
+pub fn steady_ms() -> i64 {
+    static BORN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    i64::try_from(BORN.elapsed().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Our wall clock less the monotonic one: it changes when the wall clock is set.
+fn own_ms() -> i64 {
+    now_ms() - steady_ms()
+}
+
+/// How far our own clock is off, in words that another clock's name follows. In whole minutes: half a one is what a look or a
+/// slow reply may move it by.
+fn minutes(behind_ms: i64) -> String {
+    let way = if behind_ms > 0 { "behind" } else { "ahead of" };
+    format!("{} min {way}", (behind_ms.unsigned_abs() + 30_000) / 60_000)
+}
+
 /// The clock that all replicas share, that of Redis, as it was seen last and carried on by the monotonic clock: our own is
-/// compared with it at any moment, not only when Redis is asked.
+/// compared with it at any moment, not only when Redis is asked. Beside it what platforms say of theirs.
 #[derive(Debug)]
 pub struct Shared {
     born: Instant,
     /// Its epoch ms less the ms since `born`; [`i64::MIN`]: not seen yet.
     offset_ms: AtomicI64,
+    dates: Dates,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { born: Instant::now(), offset_ms: AtomicI64::new(i64::MIN) }
+        Self { born: Instant::now(), offset_ms: AtomicI64::new(i64::MIN), dates: Dates::default() }
     }
 }
 
@@ -45,41 +71,62 @@ impl Shared {
         self.offset_ms.store(said.saturating_sub(since), Relaxed);
     }
 
-    /// So many ms our own clock is behind it; negative: ahead. `None`: it was not seen yet.
+    /// The platform of `account` at `host` has dated an answer so, epoch ms of a whole second, having been `asked` then.
+    pub fn saw_date(&self, account: &Arc<str>, host: &str, date_ms: i64, asked: Instant) {
+        let took = asked.elapsed();
+        if took > LONGEST_ANSWER {
+            return;
+        }
+        // Half way between question and answer, and half way to the next second.
+        let since = i64::try_from((took / 2).as_millis()).unwrap_or(0);
+        let behind = date_ms.saturating_add(500 + since).saturating_sub(now_ms());
+        self.dates.saw(account, host, behind, own_ms());
+    }
+
+    /// So many ms our own clock is behind that of Redis; negative: ahead. `None`: it was not seen yet.
     fn behind_ms(&self) -> Option<i64> {
         let offset = self.offset_ms.load(Relaxed);
         let since = i64::try_from(self.born.elapsed().as_millis()).unwrap_or(0);
         (offset != i64::MIN).then(|| offset.saturating_add(since).saturating_sub(now_ms()))
     }
 
-    /// Why no event's time can be judged now; a safe text.
-    pub fn trouble(&self) -> Option<String> {
-        self.apart(HOLD)
-            .map(|apart| format!("{apart}: set it (NTP); until then no event's time can be judged, so nothing is sent"))
+    /// So far our own clock is off that no event's time can be judged, ms, and by whose.
+    fn off_ms(&self) -> Option<(i64, &'static str)> {
+        let is_off = |behind: &i64| behind.unsigned_abs() > HOLD.as_millis() as u64;
+        let redis = self.behind_ms().filter(is_off).map(|behind| (behind, "that of Redis"));
+        let platforms = || Some((self.dates.agreed_ms(own_ms), "those of the platforms")).filter(|(b, _)| is_off(b));
+        redis.or_else(platforms)
     }
 
-    /// What is to be said of the two clocks; a safe text that stays the same while they are as far apart.
-    pub fn warning(&self) -> Option<String> {
-        self.apart(WARN).map(|apart| {
+    /// Why no event's time can be judged now; a safe text.
+    pub fn trouble(&self) -> Option<String> {
+        self.off_ms().map(|(behind, whose)| {
+            let apart = minutes(behind);
             format!(
-                "{apart}: set it (NTP); at 5 min the worker holds, since it could not tell which events are too old"
+                "this machine's clock is {apart} {whose}: set it (NTP); until then no event's time can be judged, so \
+                 nothing is sent"
             )
         })
     }
 
-    /// The present, epoch ms: by our own clock, or by the shared one where ours cannot be believed.
-    pub fn now_ms(&self) -> i64 {
-        let behind = self.behind_ms().filter(|behind| behind.unsigned_abs() > HOLD.as_millis() as u64);
-        now_ms().saturating_add(behind.unwrap_or(0))
+    /// What is to be said of our own clock and that of Redis; a safe text that stays the same while they are as far apart.
+    pub fn warning(&self) -> Option<String> {
+        let behind = self.behind_ms().filter(|behind| behind.unsigned_abs() > WARN.as_millis() as u64)?;
+        Some(format!(
+            "this machine's clock is {} that of Redis: set it (NTP); at 5 min the worker holds, since it could not tell \
+             which events are too old",
+            minutes(behind)
+        ))
     }
 
-    fn apart(&self, limit: Duration) -> Option<String> {
-        let behind = self.behind_ms()?;
-        let way = if behind > 0 { "behind" } else { "ahead of" };
-        // Half a minute is what a look or a slow reply may move it by.
-        let minutes = (behind.unsigned_abs() + 30_000) / 60_000;
-        let is_apart = behind.unsigned_abs() > limit.as_millis() as u64;
-        is_apart.then(|| format!("this machine's clock is {minutes} min {way} that of Redis"))
+    /// What is to be said of all clocks; safe texts.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warning().into_iter().chain(self.dates.warnings(own_ms())).collect()
+    }
+
+    /// The present, epoch ms: by our own clock, or by those that say it is wrong where it cannot be believed.
+    pub fn now_ms(&self) -> i64 {
+        now_ms().saturating_add(self.off_ms().map_or(0, |(behind, _)| behind))
     }
 }
 
@@ -93,3 +140,6 @@ thread_local! {
 pub(crate) fn set_by(ms: i64) {
     SET_BY.set(ms);
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 pub use self::first::first;
 pub use self::known::known_topics;
+use crate::clock::Shared;
 use crate::config::Config;
 use crate::discovery::Names;
 use crate::kafka::topics::{AdminError, Cluster, Ensured, Level, OwnedTopic, Sources, Waiting, owned_topics};
@@ -64,12 +65,18 @@ pub async fn redis(client: &Client, health: &Health, say: &Say) -> Result<(), St
 
 /// Before the first event is judged; where Redis does not answer now, the watch asks again.
 async fn compare_clocks(client: &Client, health: &Health) {
+    let _ = see_clock(client, &health.clock).await;
+}
+
+/// Shows Redis's clock to `clock`.
+///
+/// # Errors
+/// What Redis or the network said.
+pub async fn see_clock(client: &Client, clock: &Shared) -> ::redis::RedisResult<()> {
+    let mut connection = crate::redis::connect(client).await?;
     let asked = Instant::now();
-    if let Ok(mut connection) = crate::redis::connect(client).await
-        && let Ok(time) = ::redis::cmd("TIME").query_async(&mut connection).await
-    {
-        health.clock.saw(time, asked);
-    }
+    clock.saw(::redis::cmd("TIME").query_async(&mut connection).await?, asked);
+    Ok(())
 }
 
 /// What Redis says of itself.

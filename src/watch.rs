@@ -14,13 +14,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use self::orders::Given;
 use self::switches::Switches;
+use crate::clock::steady_ms;
 use crate::control::{Keys, ReplicaSnapshot, lanes, snapshot};
 use crate::kafka::consumer::{ConsumerHandle, ConsumerView, Snapshot, Unplaced};
 use crate::kafka::refusals::Refusals;
 use crate::metrics::Metrics;
 use crate::pipeline::handle::Lanes;
 use crate::pipeline::runtime::Runtimes;
-use crate::pipeline::shared::{Halted, Repeated, now_ms};
+use crate::pipeline::shared::{Halted, Repeated};
 use crate::redis::batcher::describe;
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
@@ -118,6 +119,7 @@ impl Watch {
                 self.halted(&mut memory.switches, halted);
             }
             self.show(&mut memory);
+            memory.clock_told.warn(self.health.clock.warnings());
             self.tell_left_out();
             if let Err(error) = self.look(&mut memory).await {
                 memory.connection = None;
@@ -153,7 +155,6 @@ impl Watch {
         let (time, epoch, info): ((i64, i64), Option<String>, String) = pipe.query_async(c).await?;
         if !self.own_store {
             self.health.clock.saw(time, asked);
-            memory.clock_told.warn(self.health.clock.warning().into_iter().collect());
         }
         let facts = Facts::read(&info);
         self.judge_primary(memory, &facts);
@@ -227,7 +228,7 @@ impl Watch {
 
     /// Moves what was seen into the gauges.
     fn show(&self, memory: &mut Memory) {
-        let now = now_ms();
+        let now = steady_ms();
         self.metrics.redis_up.set(i64::from(self.health.is_up()));
         let snapshots: Vec<_> = self.consumers.iter().map(|c| c.view.snapshot()).collect();
         let mut parked: HashMap<&str, i64> = HashMap::new();
@@ -495,6 +496,27 @@ mod tests {
         let hold = world.watch.health.clock.trouble();
         crate::clock::set_by(0);
         assert_eq!(hold, None);
+    }
+
+    #[tokio::test]
+    async fn the_age_of_the_oldest_open_event_is_not_what_the_wall_clock_is_set_to() {
+        use crate::kafka::consumer::{Info, Open};
+        let mut world = World::new().await;
+        let now = crate::clock::now_ms();
+        let open = Open::new(now);
+        open.info.set(Info { account: 0, trans_id: "t".into(), since_ms: now - 60_000, bytes: 0 }).unwrap();
+        let view = Arc::new(ConsumerView::default());
+        let oldest_by_account = [(0, open.since_steady_ms())].into();
+        view.set(Snapshot { oldest_by_account, ..Snapshot::default() });
+        let handle = Arc::new(ConsumerHandle::stub().0);
+        world.watch.consumers = vec![Watched { name: "intake", view, handle }];
+        for set_by_ms in [0, -3_600_000, 3_600_000] {
+            crate::clock::set_by(set_by_ms);
+            world.watch.show(&mut world.memory);
+            crate::clock::set_by(0);
+            let age = world.watch.metrics.account(0).oldest_open_age.get();
+            assert!((60.0..600.0).contains(&age), "{age} s, the clock set by {set_by_ms} ms");
+        }
     }
 
     #[tokio::test]

@@ -22,7 +22,10 @@ use crate::kafka::{parking_topic, tier_topic};
 policy and memory of Redis, dedupe.window against the topics' retention, and each account's host by DNS and TLS
 (a connection alone: not a byte of HTTP goes out). Each finding says what mends it.
 
-Exit code: 0 where `postback run` would start with this configuration, 2 where it would not or an account would halt. What
+--connect also compares this machine's clock with that of Redis: over 60 s apart is a warning, over 5 min an error.
+
+Exit code: 0 where `postback run` would start with this configuration, 2 where it would not, an account would halt, or the
+worker would hold because of its clock. What
 `postback run` would wait for, such as a Kafka or Redis that does not answer, is a warning.")]
 pub struct Args {
     /// The configuration file; without it, what `postback run` without a file would use.

@@ -2,9 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::response::Parts;
 use http::{Method, Uri};
 use http_body_util::Full;
 use tokio::time::timeout;
@@ -13,8 +15,12 @@ use url::Url;
 use crate::error::{Answer, DeliveryError};
 use crate::pipeline::config::Account;
 use crate::pipeline::http::{Answered, Connections, Connector, Failure, NoBody, PrivateAddress, addresses};
+use crate::redis::health::Health;
 use crate::senders::status::unreadable;
-use crate::senders::{Context, Credential, Prepared, Receipt, Request};
+use crate::senders::{Context, Credential, Prepared, Receipt, Request, retry_after};
+
+/// Between two looks at the platform's clock.
+const DATE_EVERY: Duration = Duration::from_secs(1);
 
 /// One account's HTTP.
 pub struct Dispatcher {
@@ -25,6 +31,10 @@ pub struct Dispatcher {
     base: Cell<usize>,
     /// Few: one per base URL and path in use.
     targets: RefCell<Vec<Arc<Target>>>,
+    /// Is told of the platform's clock.
+    health: Arc<Health>,
+    /// When an answer's date was looked at last.
+    dated_at: Cell<Option<Instant>>,
 }
 
 /// Where a request goes.
@@ -40,22 +50,29 @@ struct Target {
 }
 
 impl Dispatcher {
-    /// With connections of its own, none of them made.
+    /// With connections of its own, none of them made. `health` is told what the platform's clock says.
     ///
     /// # Errors
     /// TLS could not be set up.
-    pub fn new(account: Arc<Account>) -> Result<Self, String> {
+    pub fn new(account: Arc<Account>, health: Arc<Health>) -> Result<Self, String> {
         let connector = Connector::new(account.allow_private)
             .map_err(|e| format!("accounts.{}: TLS cannot be set up: {e}", account.name))?;
-        Ok(Self::over(account, &connector))
+        Ok(Self::over(account, health, &connector))
     }
 
-    fn over(account: Arc<Account>, connector: &Connector) -> Self {
+    fn over(account: Arc<Account>, health: Arc<Health>, connector: &Connector) -> Self {
         let limits = &account.limits;
         // Before the whole time is over: a connection that is not made in time has carried nothing, and says so.
         let connect = limits.connect_timeout.min(limits.timeout.mul_f64(0.9));
         let connections = account.base_urls.iter().map(|_| Connections::new(connector.clone(), connect)).collect();
-        Self { account, connections, base: Cell::new(0), targets: RefCell::default() }
+        Self {
+            account,
+            connections,
+            base: Cell::new(0),
+            targets: RefCell::default(),
+            health,
+            dated_at: Cell::default(),
+        }
     }
 
     /// One attempt: sign, send, judge.
@@ -78,6 +95,8 @@ impl Dispatcher {
         };
         let status = head.status.as_u16();
         let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
+        // A date to wait for is one of the clock that wrote it, which need not be ours.
+        let answered_ms = retry_after.and_then(|_| date_ms(&head)).unwrap_or(now_ms);
         let body = match body {
             Ok(body) => body,
             // The status alone tells what became of it.
@@ -85,7 +104,7 @@ impl Dispatcher {
             Err(NoBody::Unreadable(why)) => return Err(unreadable(Some(status), why)),
             Err(NoBody::Cut(why)) => return Err(ambiguous(Some(status), why)),
         };
-        let mut verdicts = sender.verdict(1, status, retry_after, &body, now_ms);
+        let mut verdicts = sender.verdict(1, status, retry_after, &body, answered_ms);
         match verdicts.pop() {
             Some(verdict) => verdict,
             None => Err(ambiguous(Some(status), "the answer says nothing of this event")),
@@ -149,7 +168,23 @@ impl Dispatcher {
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("postback/", env!("CARGO_PKG_VERSION"))));
         headers.insert(HOST, target.host.clone());
         let exchange = self.connections[base].exchange(&target.origin, http, self.account.limits.timeout);
-        exchange.await.map_err(|failure| refused(&failure))
+        let asked = Instant::now();
+        let answered = exchange.await.map_err(|failure| refused(&failure))?;
+        self.compare_clocks(&answered.head, &target.origin, asked);
+        Ok(answered)
+    }
+
+    /// Once a second at most: what an answer costs beyond that is one comparison.
+    fn compare_clocks(&self, head: &Parts, origin: &Uri, asked: Instant) {
+        if self.dated_at.get().is_some_and(|at| asked.duration_since(at) < DATE_EVERY) {
+            return;
+        }
+        self.dated_at.set(Some(asked));
+        // What a cache on the way has kept tells of another time.
+        let date = date_ms(head).filter(|_| !head.headers.contains_key(AGE));
+        if let Some((date_ms, host)) = date.zip(origin.host()) {
+            self.health.clock.saw_date(&self.account.name, host, date_ms, asked);
+        }
     }
 
     fn target(&self, path: &str, base: usize) -> Option<Arc<Target>> {
@@ -160,6 +195,11 @@ impl Dispatcher {
         self.targets.borrow_mut().push(target.clone());
         Some(target)
     }
+}
+
+/// When the platform's clock says an answer was written, epoch ms.
+fn date_ms(head: &Parts) -> Option<i64> {
+    retry_after::date_ms(head.headers.get(DATE)?.to_str().ok()?)
 }
 
 fn target(url: &Url, base: usize, path: String) -> Option<Target> {

@@ -21,6 +21,7 @@ use crate::pipeline::lane::Lane;
 use crate::pipeline::limit::{Alone, Limiter};
 use crate::pipeline::shared::Shared;
 use crate::redis::batcher::Batcher;
+use crate::redis::health::Health;
 
 /// Connections that one thread keeps while nobody uses them, shared evenly by its accounts, at least one for each. One takes
 /// some 20 KiB.
@@ -51,11 +52,16 @@ pub struct Prepared {
     desks: Vec<UnboundedReceiver<Box<Delivery>>>,
 }
 
-/// Makes a lane for each account, in their order, spread over `threads`.
+/// Makes a lane for each account, in their order, spread over `threads`; `health` is told what their platforms' clocks say.
 ///
 /// # Errors
 /// An HTTP client could not be built.
-pub fn prepare(accounts: &Accounts, intake: &Intake, threads: usize) -> Result<(Lanes, Prepared), String> {
+pub fn prepare(
+    accounts: &Accounts,
+    intake: &Intake,
+    health: &Arc<Health>,
+    threads: usize,
+) -> Result<(Lanes, Prepared), String> {
     let threads = threads.max(1);
     let mut seats: Vec<Vec<Seat>> = (0..threads).map(|_| Vec::new()).collect();
     let mut handles = Vec::new();
@@ -63,7 +69,7 @@ pub fn prepare(accounts: &Accounts, intake: &Intake, threads: usize) -> Result<(
         let (sender, inbox) = unbounded_channel();
         let handle = Arc::new(LaneHandle::new(index, account.clone(), sender, intake));
         handles.push(handle.clone());
-        let dispatcher = Dispatcher::new(account.clone())?;
+        let dispatcher = Dispatcher::new(account.clone(), health.clone())?;
         let mut hash = DefaultHasher::new();
         account.name.hash(&mut hash);
         let sharers = sharers(accounts, account);

@@ -182,7 +182,8 @@ pub trait Sender: Send + Sync {
     /// A fault where no credential is in force: the account halts, nothing is signed with an empty secret.
     fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault>;
 
-    /// One verdict per item. `retry_after` is the header's text as it came.
+    /// One verdict per item. `retry_after` is the header's text as it came, `now_ms` the time of the answer by the clock that
+    /// wrote it, where it told, else by ours.
     fn verdict(
         &self,
         items: usize,

@@ -5,15 +5,20 @@ use std::time::{Duration, SystemTime};
 /// No platform may put a lane to sleep for longer.
 pub const CAP: Duration = Duration::from_secs(15 * 60);
 
-/// How long to wait from `now_ms`; `None` for a text that is neither of both forms. The past is no wait at all.
+/// How long to wait from `now_ms`, by the clock of who wrote the text; `None` for a text that is neither of both forms. The past is no wait at all.
 pub fn parse(text: &str, now_ms: i64) -> Option<Duration> {
     let text = text.trim_matches([' ', '\t']);
     if let Some(wait) = seconds(text) {
         return Some(wait.min(CAP));
     }
-    let due = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    let now = Duration::from_millis(u64::try_from(now_ms).unwrap_or(0));
-    Some(due.saturating_sub(now).min(CAP))
+    let wait = date_ms(text)?.saturating_sub(now_ms.max(0));
+    Some(Duration::from_millis(u64::try_from(wait).unwrap_or(0)).min(CAP))
+}
+
+/// An HTTP date, epoch ms.
+pub fn date_ms(text: &str) -> Option<i64> {
+    let date = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    i64::try_from(date.as_millis()).ok()
 }
 
 /// Decimal seconds. A fraction is rounded up: who is asked to wait 1.5 s never comes after 1 s.

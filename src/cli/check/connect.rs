@@ -1,7 +1,7 @@
 //! `postback check --connect`: what the configuration names, looked at. It creates nothing.
 //!
-//! The judgements are those of the start and of an attempt: what would refuse a start or halt an account is an error,
-//! all else a warning.
+//! The judgements are those of the start and of an attempt: what would refuse a start, halt an account or hold the worker
+//! until somebody mends it is an error, all else a warning.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use futures_util::{StreamExt, stream};
 use tokio::task::spawn_blocking;
 
 use crate::cli::embedded::is_played;
+use crate::clock::Shared;
 use crate::config::Config;
 use crate::error::DeliveryError;
 use crate::kafka::topics::{AdminError, Cluster};
@@ -24,7 +25,7 @@ const AT_ONCE: usize = 16;
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// What would refuse a start or halt an account.
+    /// What would refuse a start, halt an account or hold the worker until it is mended.
     pub errors: Vec<String>,
     /// All else.
     pub warnings: Vec<String>,
@@ -135,9 +136,27 @@ async fn redis(config: &Config, found: &mut Found) {
             found.warnings.extend(facts.warnings());
             found.warnings.extend(facts.hold());
             found.note("redis", told(&facts));
+            if !facts.is_embedded() {
+                clock(&client, found).await;
+            }
         }
         Err(error) => found.warnings.push(format!(
             "redis.url: {}: start it, or correct redis.url; `postback run` waits for it",
+            describe(&error)
+        )),
+    }
+}
+
+/// Our own clock beside that of Redis: over 60 s apart a worker on this machine would warn, over 5 min it would hold.
+async fn clock(client: &::redis::Client, found: &mut Found) {
+    let clock = Shared::default();
+    match start::see_clock(client, &clock).await {
+        Ok(()) => match clock.trouble() {
+            Some(trouble) => found.errors.push(trouble),
+            None => found.warnings.extend(clock.warning()),
+        },
+        Err(error) => found.warnings.push(format!(
+            "redis.url: TIME: {}: grant this user the command TIME; without it `postback run` cannot use Redis",
             describe(&error)
         )),
     }
@@ -201,7 +220,7 @@ async fn host(account: Arc<Account>) -> Vec<Host> {
         url: account.base_urls.get(base).cloned().unwrap_or_default(),
         result,
     };
-    let dispatcher = match Dispatcher::new(account.clone()) {
+    let dispatcher = match Dispatcher::new(account.clone(), Arc::default()) {
         Ok(dispatcher) => dispatcher,
         Err(detail) => {
             let answer = crate::error::Answer { detail, ..Default::default() };
@@ -334,6 +353,22 @@ mod tests {
         let mut found = Found::default();
         hosts(&leading_to("https://no-such-host.invalid".to_owned(), true), false, &mut found).await;
         assert!(found.errors.is_empty() && found.warnings[0].contains("does not resolve"), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_not_that_of_redis_is_a_warning_and_where_the_worker_would_hold_an_error() {
+        let store = crate::embedded::store::Store::start().unwrap();
+        let client = ::redis::Client::open(store.url()).unwrap();
+        for (set_by_min, warnings, errors) in [(0, 0, 0), (-2, 1, 0), (2, 1, 0), (-10, 0, 1), (10, 0, 1)] {
+            let mut found = Found::default();
+            crate::clock::set_by(set_by_min * 60_000);
+            clock(&client, &mut found).await;
+            crate::clock::set_by(0);
+            assert_eq!((found.warnings.len(), found.errors.len()), (warnings, errors), "{set_by_min} min: {found:?}");
+            let mut said = found.warnings.iter().chain(&found.errors);
+            let apart = format!("{} min", set_by_min.unsigned_abs());
+            assert!(said.all(|text| text.contains(&apart) && text.contains("set it (NTP)")), "{found:?}");
+        }
     }
 
     #[test]

@@ -67,8 +67,8 @@ pub(super) struct Part {
     pub(super) high: Option<i64>,
     /// Where it stood when the client was asked for its end.
     pub(super) looked_at: Option<i64>,
-    /// Time of the last record read.
-    pub(super) last_timestamp_ms: Option<i64>,
+    /// Time of the last record read, by [`crate::clock::steady_ms`].
+    pub(super) last_steady_ms: Option<i64>,
     /// An order is being carried out.
     pub(super) ordering: bool,
     /// Where it stood with nothing unfinished, though the end lay further on, and since when.
@@ -102,7 +102,7 @@ impl Part {
             unacked_since: None,
             high: None,
             looked_at: None,
-            last_timestamp_ms: None,
+            last_steady_ms: None,
             ordering: false,
             quiet: None,
             stuck: None,

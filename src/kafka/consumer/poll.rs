@@ -229,7 +229,7 @@ impl<H: Handler> Poller<H> {
         };
         part.epochs.read(message.offset(), native::record_epoch(message));
         let record = message::record(message, part.assignment.topic.clone());
-        part.last_timestamp_ms = record.timestamp_ms.or(Some(now_ms));
+        part.last_steady_ms = Some(open.steady_of(record.timestamp_ms.unwrap_or(now_ms)));
         let ticket = Ticket::new(part.assignment.clone(), open, seq, self.asker.sender.clone());
         self.handler.received(record, ticket);
         true

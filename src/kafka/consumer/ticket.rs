@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
 use super::{End, Note};
+use crate::clock::steady_ms;
 
 /// What is known about an unfinished record; written by whoever works on it, read for status.
 #[derive(Debug, Default)]
@@ -17,12 +18,13 @@ pub struct Open {
     /// When it is tried next, epoch ms; 0: unknown.
     pub next_try_ms: AtomicI64,
     received_ms: i64,
+    received_steady_ms: i64,
 }
 
 impl Open {
     /// A record received at `received_ms`.
     pub fn new(received_ms: i64) -> Self {
-        Self { received_ms, ..Self::default() }
+        Self { received_ms, received_steady_ms: steady_ms(), ..Self::default() }
     }
 
     /// When the polling thread took it, epoch ms.
@@ -33,6 +35,16 @@ impl Open {
     /// Since when it is open, epoch ms.
     pub fn since_ms(&self) -> i64 {
         self.info.get().map_or(self.received_ms, |info| info.since_ms)
+    }
+
+    /// The same on [`steady_ms`]: an age that no wall clock that is set since makes negative or longer.
+    pub fn since_steady_ms(&self) -> i64 {
+        self.steady_of(self.since_ms())
+    }
+
+    /// A moment before its receipt, epoch ms, on [`steady_ms`]; one after it counts as its receipt.
+    pub fn steady_of(&self, at_ms: i64) -> i64 {
+        self.received_steady_ms - self.received_ms.saturating_sub(at_ms).max(0)
     }
 
     /// Where the work stands.
@@ -265,5 +277,18 @@ mod tests {
             assert_eq!(open.stage(), stage);
         }
         assert_eq!(open.since_ms(), 7);
+    }
+
+    #[test]
+    fn an_age_is_what_it_was_at_its_receipt_and_what_has_passed_since() {
+        let since = |ms: i64| Info { account: 0, trans_id: "t".into(), since_ms: ms, bytes: 0 };
+        let now_ms = 1_790_000_000_000;
+        for (since_ms, age_ms) in [(now_ms - 60_000, 60_000), (now_ms, 0), (now_ms + 3_600_000, 0)] {
+            let open = Open::new(now_ms);
+            let received = open.since_steady_ms();
+            assert!((steady_ms() - received) < 30_000);
+            open.info.set(since(since_ms)).unwrap();
+            assert_eq!(received - open.since_steady_ms(), age_ms, "none is negative");
+        }
     }
 }

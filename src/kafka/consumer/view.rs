@@ -13,6 +13,7 @@ use super::context::Context;
 use super::part::{Part, State};
 use super::poll::Poller;
 use super::ticket::Stage;
+use crate::clock::steady_ms;
 use crate::kafka::now_ms;
 
 /// A topic that was made again is named for a day: what it cost is for a person to find out.
@@ -50,7 +51,7 @@ pub struct Snapshot {
     pub last_error: Option<String>,
     /// What this member owns.
     pub partitions: Vec<PartitionView>,
-    /// Per account index: since when its oldest unfinished record is open, epoch ms.
+    /// Per account index: since when its oldest unfinished record is open, by [`steady_ms`].
     pub oldest_by_account: HashMap<usize, i64>,
 }
 
@@ -150,8 +151,9 @@ impl<H: Handler> Poller<H> {
             look_for_end(part, &self.consumer, count);
             for unfinished in part.tracker.unfinished() {
                 if let Some(info) = unfinished.open.info.get() {
-                    let since = oldest_by_account.entry(info.account).or_insert(info.since_ms);
-                    *since = info.since_ms.min(*since);
+                    let open_since = unfinished.open.since_steady_ms();
+                    let since = oldest_by_account.entry(info.account).or_insert(open_since);
+                    *since = open_since.min(*since);
                 }
             }
             partitions.push(view_of(part, now, now_ms));
@@ -182,7 +184,13 @@ fn view_of(part: &Part, now: Instant, now_ms: i64) -> PartitionView {
         State::Parked(parked) => Some(parked.lag()),
         _ => high.zip(frontier.or(part.committed)).map(|(high, at)| (high - at).max(0)),
     };
-    let oldest = part.tracker.unfinished().next().map(|u| {
+    let first = part.tracker.unfinished().next();
+    // The wall clock may have been set since.
+    let behind_since = match &first {
+        Some(first) => Some(first.open.since_steady_ms()),
+        None => part.last_steady_ms.filter(|_| lag_records.is_some_and(|lag| lag > 0)),
+    };
+    let oldest = first.map(|u| {
         let info = u.open.info.get();
         OldestView {
             offset: u.offset,
@@ -193,10 +201,6 @@ fn view_of(part: &Part, now: Instant, now_ms: i64) -> PartitionView {
             next_try_ms: Some(u.open.next_try_ms.load(std::sync::atomic::Ordering::Relaxed)).filter(|&at| at != 0),
         }
     });
-    let behind_since = match &oldest {
-        Some(oldest) => Some(oldest.since_ms),
-        None => part.last_timestamp_ms.filter(|_| lag_records.is_some_and(|lag| lag > 0)),
-    };
     PartitionView {
         topic: assignment.topic.clone(),
         partition: assignment.partition,
@@ -206,7 +210,7 @@ fn view_of(part: &Part, now: Instant, now_ms: i64) -> PartitionView {
         position: part.position(),
         high,
         lag_records,
-        lag_seconds: behind_since.map_or(0.0, |since| (now_ms - since).max(0) as f64 / 1000.0),
+        lag_seconds: behind_since.map_or(0.0, |since| (steady_ms() - since).max(0) as f64 / 1000.0),
         commit_age_seconds: part.unacked_since.map_or(0.0, |at| (now - at).as_secs_f64()),
         oldest,
         parked: match &part.state {

@@ -29,7 +29,7 @@ fn dispatcher(server: &Server) -> Dispatcher {
 }
 
 fn over(account: Account) -> Dispatcher {
-    Dispatcher::new(Arc::new(account)).unwrap()
+    Dispatcher::new(Arc::new(account), Arc::default()).unwrap()
 }
 
 async fn attempt(dispatcher: &Dispatcher) -> Result<Receipt, DeliveryError> {
@@ -160,6 +160,56 @@ async fn an_answer_is_read_to_64_kib_and_no_further() {
     let result = attempt(&dispatcher(&failing)).await;
     let Err(DeliveryError::Retry(said)) = result else { panic!("the status alone decides: {result:?}") };
     assert_eq!((said.status, said.retry_after), (Some(503), Some(Duration::from_secs(7))));
+}
+
+/// As in a `Date`.
+fn http_date(ms: i64) -> String {
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_millis(ms.try_into().unwrap()))
+}
+
+#[tokio::test]
+async fn a_date_to_wait_for_is_read_beside_the_date_of_its_answer_and_without_one_beside_ours() {
+    const NOW_MS: i64 = 784_111_777_000;
+    let due = http_date(NOW_MS + 10_000);
+    let dated = format!("\r\ndate: {}", http_date(NOW_MS));
+    // Our clock is right, an hour ahead, an hour behind.
+    let rows = [
+        (&*dated, &*due, 0, 10),
+        (&dated, &due, 3_600_000, 10),
+        (&dated, &due, -3_600_000, 10),
+        ("", &due, 0, 10),
+        ("", &due, 3_000, 7),
+        ("\r\ndate: today", &due, 3_000, 7),
+        (&dated, "7", 3_600_000, 7),
+    ];
+    for (date, retry_after, our_clock_ms, waits) in rows {
+        let status = format!("503 Busy\r\nretry-after: {retry_after}{date}");
+        let server = Server::answering(answer(&status, "busy"));
+        let result = dispatcher(&server).attempt(&prepared("t-1"), NOW_MS + our_clock_ms).await;
+        let Err(DeliveryError::Retry(said)) = result else { panic!("{result:?}") };
+        assert_eq!(said.retry_after, Some(Duration::from_secs(waits)), "{date:?}, {retry_after}, {our_clock_ms} ms");
+    }
+}
+
+#[tokio::test]
+async fn the_date_of_an_answer_is_compared_with_our_clock_at_most_once_a_second() {
+    let hour_ahead = || http_date(crate::clock::now_ms() + 3_600_000);
+    let health = Arc::new(Health::default());
+    // What a cache has kept tells nothing.
+    for (more, status, warns) in [("\r\nage: 3600", "200 OK", 0), ("", "429 Slow down", 1), ("", "200 OK", 1)] {
+        let server = Server::answering(answer(&format!("{status}\r\ndate: {}{more}", hour_ahead()), "ok"));
+        let dispatcher = Dispatcher::new(Arc::new(account(&[server.url()])), health.clone()).unwrap();
+        let _ = attempt(&dispatcher).await;
+        let said = health.clock.warnings();
+        assert_eq!(said.len(), warns, "{status}{more}: {said:?}");
+        assert!(said.iter().all(|text| text.contains("account acme") && text.contains("60 min behind")), "{said:?}");
+        // The next answer looks again once its second is over, and not before.
+        let looked = dispatcher.dated_at.get();
+        let _ = attempt(&dispatcher).await;
+        let again = dispatcher.dated_at.get();
+        assert!(again == looked || again.unwrap() - looked.unwrap() >= DATE_EVERY);
+    }
+    assert_eq!(health.hold(), None, "one host alone holds nobody");
 }
 
 #[tokio::test]

@@ -133,8 +133,8 @@ impl Alone {
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), PREFIX, WINDOW, setting.lease));
         let desk = Rc::new(Desk { shared: shared.clone(), dedupe });
         let alone = limit::Alone { delivers: false, sharers: 0, replicas: shared.replicas.clone() };
-        let limiter = Limiter::new(batcher, "pb:rate:acme".into(), account.limits.rps, alone, health, |_| {});
-        let dispatcher = Dispatcher::new(account.clone()).unwrap();
+        let limiter = Limiter::new(batcher, "pb:rate:acme".into(), account.limits.rps, alone, health.clone(), |_| {});
+        let dispatcher = Dispatcher::new(account.clone(), health).unwrap();
         let lane = Lane::new(handle.clone(), desk, dispatcher, limiter);
         Self { lane, handle, held, halts, gate: Gate::new(vec![account], metrics), inbox: Some(inbox) }
     }

@@ -36,10 +36,10 @@ fn showing(certificate: &str) -> (Server, Arc<Mutex<Vec<String>>>) {
 
 fn at(server: &Server, trusting: Option<&str>) -> Dispatcher {
     let account = Arc::new(account(&[format!("https://localhost:{}", server.port)]));
-    let Some(root) = trusting else { return Dispatcher::new(account).unwrap() };
+    let Some(root) = trusting else { return Dispatcher::new(account, Arc::default()).unwrap() };
     let root = CertificateDer::from_pem_file(fixture(root)).unwrap();
     let connector = http::trusting(root, account.allow_private);
-    Dispatcher::over(account, &connector)
+    Dispatcher::over(account, Arc::default(), &connector)
 }
 
 #[tokio::test]
