@@ -25,6 +25,7 @@ use crate::host::{allow_open_files, replica_id};
 use crate::intake::Intake;
 use crate::kafka::consumer::{Begins, Kind, Settings, Unplaced};
 use crate::kafka::producer::Producer;
+use crate::kafka::refusals::Refusals;
 use crate::kafka::settings;
 use crate::kafka::topics::{self, Cluster, Health as KafkaHealth};
 use crate::pipeline::gate::Gate;
@@ -87,7 +88,7 @@ pub async fn run(
         keys: keys.clone(),
         metrics: metrics.clone(),
         health: health.clone(),
-        kafka: kafka_health,
+        kafka: kafka_health.clone(),
         lanes: lanes.clone(),
         embedded: setup::embedded(&config),
         phase: Mutex::new("starting".into()),
@@ -121,7 +122,7 @@ pub async fn run(
     let (halts, halted) = unbounded_channel();
     let shared = Arc::new(Shared {
         metrics: metrics.clone(),
-        refusals: Arc::default(),
+        refusals: Arc::new(Refusals::new(kafka_health)),
         producer: Producer::new(&config.kafka, largest).map_err(refused)?,
         topics: topics_of(&config),
         lease: config.dedupe.lease,

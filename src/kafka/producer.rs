@@ -92,6 +92,8 @@ pub struct Producer {
     client: RwLock<(Client, Instant)>,
     /// Puts every record into a batch of its own; made when it is first needed.
     alone: OnceLock<Box<Producer>>,
+    /// To parking topics, of which one that refuses its records holds up no other topic; made when it is first needed.
+    parking: OnceLock<Box<Producer>>,
 }
 
 impl Producer {
@@ -106,7 +108,8 @@ impl Producer {
 
     fn over(config: ClientConfig) -> Result<Self, SettingsError> {
         let client = create(&config)?;
-        Ok(Self { config, client: RwLock::new((client, Instant::now())), alone: OnceLock::new() })
+        let client = RwLock::new((client, Instant::now()));
+        Ok(Self { config, client, alone: OnceLock::new(), parking: OnceLock::new() })
     }
 
     /// Writes one record and waits until all replicas have it; returns its partition and offset. Needs a Tokio runtime
@@ -142,19 +145,43 @@ impl Producer {
         value: Option<&[u8]>,
         headers: &[Header],
     ) -> Result<(i32, i64), PublishError> {
-        if self.alone.get().is_none() {
+        let alone = self.other(&self.alone, &settings::ALONE)?;
+        alone.publish(topic, key, value, headers).await
+    }
+
+    /// The same to a parking topic: given up sooner, and by a client of its own. One client starts all its partitions
+    /// afresh for a record that it gives up, and is replaced.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish_parked(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) -> Result<(i32, i64), PublishError> {
+        let parking = self.other(&self.parking, &settings::PARKING)?;
+        parking.publish(topic, key, value, headers).await
+    }
+
+    fn other<'a>(
+        &self,
+        place: &'a OnceLock<Box<Producer>>,
+        settings: &[(&str, &str)],
+    ) -> Result<&'a Producer, PublishError> {
+        if place.get().is_none() {
             let mut config = self.config.clone();
-            for (key, value) in settings::ALONE {
-                config.set(key, value);
+            for (key, value) in settings {
+                config.set(*key, *value);
             }
             let made = Self::over(config).map_err(|e| PublishError::Unavailable(e.to_string()))?;
-            if let Err(slower) = self.alone.set(Box::new(made)) {
+            if let Err(slower) = place.set(Box::new(made)) {
                 // Another thread was quicker. A client's end waits for its threads: not here, where lanes wait.
                 let _ = std::thread::Builder::new().name("producer-close".into()).spawn(move || drop(slower));
             }
         }
-        let alone = self.alone.get().ok_or_else(|| PublishError::Unavailable("no producer".into()))?;
-        alone.publish(topic, key, value, headers).await
+        place.get().map(|other| &**other).ok_or_else(|| PublishError::Unavailable("no producer".into()))
     }
 
     async fn enqueue(
@@ -196,8 +223,8 @@ impl Producer {
     pub fn flush(&self, timeout: Duration) -> Result<(), PublishError> {
         let deadline = Instant::now() + timeout;
         let mut flushed = self.client().flush(timeout).map_err(|e| PublishError::Unavailable(e.to_string()));
-        if let Some(alone) = self.alone.get() {
-            flushed = flushed.and(alone.flush(deadline.saturating_duration_since(Instant::now())));
+        for other in [&self.alone, &self.parking].into_iter().filter_map(OnceLock::get) {
+            flushed = flushed.and(other.flush(deadline.saturating_duration_since(Instant::now())));
         }
         flushed
     }

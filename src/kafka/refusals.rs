@@ -1,14 +1,22 @@
 //! Topics of the worker that take no records: noted by whoever writes there, looked after by the keeper, named to people.
 
+mod spell;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::spell::Spell;
+pub use self::spell::Turn;
 use crate::kafka::now_ms;
+use crate::kafka::topics::Health;
 
 /// An alarm that lasts is told again after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// For people, behind the reason.
+const PUTS_OFF: &str = "; what belongs there waits in the retry tiers, and one record each 5 s tries it";
 
 /// A topic that takes no records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,11 +33,34 @@ pub struct Refusal {
 
 struct Noted {
     since_ms: i64,
-    told: Instant,
+    /// When people were told last.
+    told: Option<Instant>,
     why: String,
     records: usize,
     /// It does not exist, and could not be made.
     missing: bool,
+    /// It refuses write after write.
+    spell: Option<Spell>,
+}
+
+impl Noted {
+    fn new(since_ms: i64) -> Self {
+        Self { since_ms, told: None, why: String::new(), records: 0, missing: false, spell: None }
+    }
+
+    fn puts_off(&self) -> bool {
+        self.spell.as_ref().is_some_and(|spell| spell.puts_off)
+    }
+
+    /// Whether people are to know of it now.
+    fn is_alarm(&self) -> bool {
+        self.missing || self.records > 0 || self.puts_off()
+    }
+
+    /// Why, and where what belongs there waits, if not in memory.
+    fn told_why(&self) -> String {
+        format!("{}{}", self.why, if self.puts_off() { PUTS_OFF } else { "" })
+    }
 }
 
 /// All of them.
@@ -37,19 +68,26 @@ struct Noted {
 pub struct Refusals {
     noted: Mutex<BTreeMap<String, Noted>>,
     changed: Condvar,
+    /// Where Kafka as a whole is away, no topic is to blame. `None`: it is there.
+    kafka: Option<Arc<Health>>,
 }
 
 impl Refusals {
+    /// None so far; `kafka` tells a topic that refuses from a Kafka that is away.
+    pub fn new(kafka: Arc<Health>) -> Self {
+        Self { kafka: Some(kafka), ..Self::default() }
+    }
+
     /// A record is held for a topic that refuses it, for as long as what is returned lives.
     pub fn hold(self: &Arc<Self>, topic: &str, why: &str) -> Held {
-        self.lock_and_note(topic, why, |noted| noted.records += 1);
+        self.lock_and_note(topic, Some(why), |noted| noted.records += 1);
         Held { all: self.clone(), topic: topic.to_owned() }
     }
 
     /// Topics that do not exist and could not be made, each with the reason; all others exist.
     pub fn missing(&self, missing: &BTreeMap<String, String>) {
         for (topic, why) in missing {
-            self.lock_and_note(topic, why, |noted| noted.missing = true);
+            self.lock_and_note(topic, Some(why), |noted| noted.missing = true);
         }
         let mut all = self.lock();
         for (_, noted) in all.iter_mut().filter(|(topic, _)| !missing.contains_key(*topic)) {
@@ -60,14 +98,15 @@ impl Refusals {
 
     /// Every topic that takes no records now, by name.
     pub fn all(&self) -> Vec<Refusal> {
-        let all = self.lock();
+        let mut all = self.lock();
+        all.retain(|topic, noted| stays(topic, noted));
         let of = |(topic, noted): (&String, &Noted)| Refusal {
             topic: topic.clone(),
             since_ms: noted.since_ms,
-            why: noted.why.clone(),
+            why: noted.told_why(),
             records: noted.records,
         };
-        all.iter().map(of).collect()
+        all.iter().filter(|(_, noted)| noted.is_alarm()).map(of).collect()
     }
 
     /// Waits for a topic that begins to refuse, at most for so long.
@@ -78,28 +117,21 @@ impl Refusals {
         let _ = self.changed.wait_timeout_while(all, at_most, |all| all.len() <= before);
     }
 
-    fn lock_and_note(&self, topic: &str, why: &str, change: impl FnOnce(&mut Noted)) {
+    fn lock_and_note(&self, topic: &str, why: Option<&str>, change: impl FnOnce(&mut Noted)) {
         let mut all = self.lock();
-        let is_new = !all.contains_key(topic);
-        let noted = match all.entry(topic.to_owned()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Noted {
-                since_ms: now_ms(),
-                told: Instant::now(),
-                why: String::new(),
-                records: 0,
-                missing: false,
-            }),
-        };
+        let noted = all.entry(topic.to_owned()).or_insert_with(|| Noted::new(now_ms()));
         change(noted);
-        why.clone_into(&mut noted.why);
-        if is_new || noted.told.elapsed() >= AGAIN_AFTER {
-            noted.told = Instant::now();
+        if let Some(why) = why {
+            why.clone_into(&mut noted.why);
+        }
+        let is_new = noted.told.is_none();
+        if noted.told.is_none_or(|told| told.elapsed() >= AGAIN_AFTER) {
+            noted.told = Some(Instant::now());
             tracing::error!(
                 topic,
-                error = why,
+                error = noted.told_why(),
                 records = noted.records,
-                "a topic takes no records: what belongs there is held, and holds its lane; mend the topic or the rights on it"
+                "a topic takes no records: what belongs there is held with its lane, or put off; mend the topic or the rights on it"
             );
         }
         if is_new {
@@ -113,11 +145,17 @@ impl Refusals {
 }
 
 fn stays(topic: &str, noted: &Noted) -> bool {
-    let stays = noted.missing || noted.records > 0;
-    if !stays {
-        tracing::info!(topic, "the topic takes records again");
+    if noted.missing || noted.records > 0 {
+        return true;
     }
-    stays
+    match &noted.spell {
+        Some(spell) if !spell.is_over() => return true,
+        // It was an alarm only where it was told.
+        _ if noted.told.is_none() => {}
+        Some(_) => tracing::info!(topic, "nothing waits for the topic any more; whether it takes records is not known"),
+        None => tracing::info!(topic, "the topic takes records again"),
+    }
+    false
 }
 
 /// One record that is held for a topic.
@@ -129,7 +167,7 @@ pub struct Held {
 impl Held {
     /// It was refused again.
     pub fn again(&self, why: &str) {
-        self.all.lock_and_note(&self.topic, why, |_| {});
+        self.all.lock_and_note(&self.topic, Some(why), |_| {});
     }
 }
 

@@ -143,6 +143,9 @@ pub(super) const ALONE: [(&str, &str); 4] = [
     ("message.max.bytes", "1000000000"),
     ("queue.buffering.max.kbytes", "2097151"),
 ];
+/// What the producer of parking topics sets beside what the producer sets: a topic that takes nothing is told in time to
+/// put off what belongs there.
+pub(super) const PARKING: [(&str, &str); 1] = [("message.timeout.ms", "10000")];
 /// Copies of this size pass the client wherever their topic takes them.
 const MIN_MESSAGE_MAX: u64 = 8 << 20;
 /// The client library's own limit.

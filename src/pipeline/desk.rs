@@ -1,6 +1,7 @@
 //! Where records leave the process: the steps of settling, each in the one safe order. Used by `settle` alone, and for
 //! what ends at the gate.
 
+mod park;
 mod publish;
 
 use std::borrow::Cow;
@@ -12,11 +13,11 @@ use tokio::time::sleep;
 
 use self::publish::Unwritten;
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
-use crate::kafka::consumer::{End, Stage};
+use crate::kafka::consumer::End;
 use crate::kafka::envelope::{Burial, Copy};
-use crate::kafka::{parking_topic, tier_topic};
+use crate::kafka::tier_topic;
 use crate::pipeline::dedupe::{Dedupe, Held};
-use crate::pipeline::delivery::{Delivery, Ended, Subject, Visit};
+use crate::pipeline::delivery::{Delivery, Ended, Subject};
 use crate::pipeline::receipt::receipt;
 use crate::pipeline::shared::{Repeated, Shared, now_ms};
 use crate::redis::batcher::StoreError;
@@ -43,35 +44,13 @@ impl Desk {
         }
     }
 
-    /// Parks a record that never got to the head of its lane: closed, or full beside others that flow.
-    pub async fn park(&self, mut delivery: Box<Delivery>, held: Option<Held>) {
-        if delivery.visit == Visit::Parked {
-            self.release(&mut delivery, held).await;
-            delivery.ticket.open().set_stage(Stage::Held);
-            // The other end lives as long as the process.
-            let _ = self.shared.held.send(delivery);
-            return;
-        }
-        let now = self.shared.health.clock.now_ms();
-        delivery.envelope.parked_at_ms.get_or_insert(now);
-        delivery.envelope.due_ms = None;
-        let named = delivery.named();
-        let topic = parking_topic(&self.shared.topics.parked_prefix, named.account.as_deref().unwrap_or("unknown"));
-        match self.publish_whole(&delivery, &topic, Copy::Parked(&named)).await {
-            Ok(()) => {}
-            Err(Unwritten::TooLarge) => return self.bury_too_large(delivery, held, &topic).await,
-            Err(Unwritten::Gone) => {
-                self.release(&mut delivery, held).await;
-                return delivery.ticket.complete(End::Returned);
-            }
-        }
-        self.release(&mut delivery, held).await;
-        delivery.ticket.complete(End::Parked);
+    pub(super) async fn to_tier(&self, mut delivery: Box<Delivery>, held: Option<Held>, index: usize, due_ms: i64) {
+        delivery.envelope.retry_since_ms.get_or_insert_with(|| self.shared.health.clock.now_ms());
+        self.wait_in_tier(delivery, held, index, due_ms).await;
     }
 
-    pub(super) async fn to_tier(&self, mut delivery: Box<Delivery>, held: Option<Held>, index: usize, due_ms: i64) {
+    async fn wait_in_tier(&self, mut delivery: Box<Delivery>, held: Option<Held>, index: usize, due_ms: i64) {
         delivery.envelope.due_ms = Some(due_ms);
-        delivery.envelope.retry_since_ms.get_or_insert_with(|| self.shared.health.clock.now_ms());
         let Subject::Ready(ready) = &delivery.subject else { return };
         let tier = &ready.account.retry.tiers[index];
         let topic = tier_topic(&self.shared.topics.retry_prefix, &tier.name);

@@ -84,6 +84,13 @@ impl Policy<'_> {
         Next::Tier { index, due_ms }
     }
 
+    /// The tier of a record whose parking topic has refused for so long, and when it is due, epoch ms: the smallest one not
+    /// below that and the lease, else the last one. A short refusal costs a short delay, a long one few copies.
+    pub fn put_off(&self, refused_for: Duration, lease: Duration, now_ms: i64, jitter: f64) -> (usize, i64) {
+        let index = self.smallest_tier(refused_for.max(lease));
+        (index, now_ms + spread(self.retry.tiers[index].delay, jitter))
+    }
+
     fn smallest_tier(&self, wanted: Duration) -> usize {
         let tiers = &self.retry.tiers;
         tiers.iter().position(|t| t.delay >= wanted).unwrap_or(tiers.len() - 1)

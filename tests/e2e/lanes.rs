@@ -163,7 +163,7 @@ fn one_account_alone_holds_its_topic_back_and_is_not_rewritten() {
 }
 
 #[test]
-fn a_parking_topic_that_vanished_is_made_again_and_one_that_may_not_be_made_holds_its_own_account_alone() {
+fn a_parking_topic_that_vanished_is_made_again_and_one_that_may_not_be_made_is_named_and_its_events_wait_in_tiers() {
     let mut w = World::new("parking-gone");
     let closed = w.account("acme-ps", Platform::Qihoo360);
     let open = w.account("acme-zs", Platform::Qihoo360);
@@ -189,7 +189,7 @@ fn a_parking_topic_that_vanished_is_made_again_and_one_that_may_not_be_made_hold
     w.settle(secs(60));
     worker.stop();
 
-    // Nobody makes it: named, held, and in nobody else's way.
+    // Nobody makes it: named, its events put off, and in nobody else's way.
     w.set("kafka.create_topics", false);
     worker = w.started();
     switch(&worker, "pause", "paused");
@@ -200,8 +200,11 @@ fn a_parking_topic_that_vanished_is_made_again_and_one_that_may_not_be_made_hold
         let (status, body) = http::get(worker.admin_port, "/ready").unwrap_or_default();
         (status, serde_json::from_str::<serde_json::Value>(&body).unwrap_or_default())
     };
-    let held = |body: &serde_json::Value| body["why"].as_str().unwrap_or("").contains("(30 are held for it)");
-    eventually(secs(30), "it is named", || held(&readiness().1));
+    let put_off = |body: &serde_json::Value| {
+        let why = body["why"].as_str().unwrap_or("");
+        why.contains("(0 are held for it)") && why.contains("waits in the retry tiers")
+    };
+    eventually(secs(40), "it is named", || put_off(&readiness().1));
     let (status, body) = readiness();
     assert_eq!((status, &body["refused_topics"]), (200, &serde_json::json!([parking])), "{body}");
     let told = format!("topic {parking} takes no records of ");
@@ -215,4 +218,46 @@ fn a_parking_topic_that_vanished_is_made_again_and_one_that_may_not_be_made_hold
     w.settle(secs(60));
     let books = w.ledger(&Check::EXACT);
     assert_eq!((books.outcomes("delivered"), closed.executed()), (140, 60));
+}
+
+#[test]
+fn a_parking_topic_that_takes_nothing_keeps_no_other_account_waiting() {
+    let mut w = World::new("parking-refuses");
+    w.set("intake.max_in_flight", 400);
+    w.set("retry.tiers", vec!["1s", "5s"]);
+    let closed = w.account("acme-ps", Platform::Qihoo360);
+    let open = w.account("acme-zs", Platform::Qihoo360);
+    let parking = w.topic("parked.acme-ps");
+    w.started().stop();
+    // Nobody makes it again.
+    w.set("kafka.create_topics", false);
+    let worker = w.started();
+    let switch = |order: &str, state: &str| {
+        worker.must(&["accounts", order, "acme-ps", "--reason", "a test"]);
+        eventually(secs(10), state, || worker.lane_state("acme-ps") == state);
+    };
+    switch("pause", "paused");
+    w.admin.delete_topic(&parking);
+    let mut events = Vec::new();
+    for _ in 0..100 {
+        events.extend(w.make.orders("acme-ps", 15));
+        events.push(w.make.order("acme-zs"));
+    }
+    w.publish(events);
+    eventually(secs(30), "the other account has everything", || open.executed() == 100);
+    let refused = || {
+        let (_, body) = http::get(worker.admin_port, "/ready").unwrap_or_default();
+        serde_json::from_str::<serde_json::Value>(&body).unwrap_or_default()["refused_topics"].clone()
+    };
+    let (group, input) = (w.group(), w.topic("conversions"));
+    eventually(secs(20), "all that was read has its copy", || w.admin.at_end(&group, &input));
+    assert_eq!((closed.executed(), refused()), (0, serde_json::json!([parking])));
+
+    w.admin.create_topic(&parking, 1, 1, &[]);
+    eventually(secs(30), "it takes records again", || refused() == serde_json::json!([]));
+    switch("resume", "flowing");
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    assert_eq!((books.outcomes("delivered"), closed.executed()), (1600, 1500));
+    w.counters(&worker, &books);
 }

@@ -65,11 +65,13 @@ struct Block<'a>(&'a [Header]);
 impl Block<'_> {
     /// A retry, parked or dead copy: everything is ours.
     fn owned(&self, record: &Record, now_ms: i64) -> Envelope {
+        let due_ms = self.number(name::DUE).filter(|&due| due > 0 && due - now_ms <= DUE_MAX_MS);
         Envelope {
             attempts: self.count(name::ATTEMPTS),
             pass: self.count(name::PASS),
-            due_ms: self.number(name::DUE).filter(|&due| due > 0 && due - now_ms <= DUE_MAX_MS),
-            retry_since_ms: self.past(name::RETRY_SINCE, now_ms),
+            due_ms,
+            // A wait that is not counted lies between now and its due time.
+            retry_since_ms: self.past(name::RETRY_SINCE, due_ms.map_or(now_ms, |due| due.max(now_ms))),
             parked_at_ms: self.past(name::PARKED_AT, now_ms),
             ..self.replayed(record, now_ms)
         }

@@ -197,6 +197,19 @@ fn missing_negative_huge_and_unreadable_numbers_do_no_harm() {
 }
 
 #[test]
+fn a_spell_of_retrying_begins_later_than_now_only_as_far_as_its_record_is_not_due() {
+    let since = |since_ms: i64, due_ms: Option<i64>| {
+        let written = Envelope { retry_since_ms: Some(since_ms), due_ms, ..envelope() }.write(Copy::Retry);
+        Envelope::read(&record(written), Source::Owned, NOW).0.retry_since_ms
+    };
+    assert_eq!(since(NOW + 20_000, Some(NOW + 30_000)), Some(NOW + 20_000));
+    assert_eq!(since(NOW + 40_000, Some(NOW + 30_000)), Some(NOW + 30_000));
+    for due_ms in [None, Some(NOW - 5), Some(i64::MAX)] {
+        assert_eq!(since(NOW + 20_000, due_ms), Some(NOW), "{due_ms:?}");
+    }
+}
+
+#[test]
 fn the_detail_is_short_and_harmless() {
     let dead = envelope().write(Copy::Dead(&named(), &burial(&format!("a\r\nb\u{1b}[31m{}", "名".repeat(400)))));
     let detail = value(&dead, "pb-detail").unwrap();

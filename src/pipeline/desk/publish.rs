@@ -184,7 +184,7 @@ fn digest(bytes: Option<&[u8]>) -> Bytes {
 }
 
 /// The pauses of a publish that does not work yet, and its alarm.
-struct Pause<'a> {
+pub(super) struct Pause<'a> {
     refusals: &'a Arc<Refusals>,
     next: Duration,
     failures: u32,
@@ -193,11 +193,11 @@ struct Pause<'a> {
 }
 
 impl<'a> Pause<'a> {
-    fn new(refusals: &'a Arc<Refusals>) -> Self {
+    pub(super) fn new(refusals: &'a Arc<Refusals>) -> Self {
         Self { refusals, next: Duration::from_millis(200), failures: 0, alarm: None }
     }
 
-    async fn after(&mut self, error: &PublishError, topic: &str) {
+    pub(super) async fn after(&mut self, error: &PublishError, topic: &str) {
         self.failures += 1;
         match (&self.alarm, error) {
             (Some(alarm), _) => alarm.again(&error.to_string()),

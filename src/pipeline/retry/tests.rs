@@ -187,3 +187,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_longer_a_parking_topic_refuses_the_longer_is_the_tier_and_the_lease_is_the_least() {
+    let retry = retry(&[5, 30, 300, 1800]);
+    let policy = policy(&retry, None);
+    let rows = [(10, 30, 1), (10, 300, 2), (30, 30, 1), (31, 30, 2), (300, 30, 2), (301, 30, 3)];
+    for (refused, lease, want) in rows.into_iter().chain([(86_400, 30, 3), (10, 1, 1)]) {
+        let (index, due_ms) = policy.put_off(Duration::from_secs(refused), Duration::from_secs(lease), NOON, 0.0);
+        let delay_ms = retry.tiers[want].delay.as_millis() as i64;
+        assert_eq!((index, due_ms), (want, NOON + delay_ms), "{refused} s, lease {lease} s");
+    }
+}

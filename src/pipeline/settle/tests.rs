@@ -11,6 +11,7 @@ use super::*;
 use crate::error::{Answer, Fault};
 use crate::kafka::consumer::End;
 use crate::kafka::envelope::LastAttempt;
+use crate::kafka::refusals::Turn;
 use crate::pipeline::claim::Value;
 use crate::pipeline::config::OnAmbiguous;
 use crate::pipeline::delivery::Visit;
@@ -235,6 +236,75 @@ fn a_topic_that_refuses_is_named_with_what_is_held_for_it_until_it_takes_it() {
             assert_eq!(ended.now(), Some(End::Parked));
         }
         assert_eq!((named(), bench.count(PARKED)), (Vec::new(), 2));
+    });
+}
+
+#[test]
+fn what_a_parking_topic_has_refused_for_long_waits_in_a_tier_and_one_record_at_a_time_tries_the_topic() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        let refusals = bench.lane.shared.refusals.clone();
+        let park = |delivery| {
+            let lane = bench.lane.clone();
+            tokio::task::spawn_local(async move { lane.desk.park(delivery, None).await })
+        };
+        let named = || refusals.all().into_iter().map(|r| (r.topic, r.records)).collect::<Vec<_>>();
+        bench.broker.break_topic(PARKED, Refusal::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+        let (first, mut ended) = bench.delivery(Visit::Input, "first");
+        let work = park(first);
+        eventually("it is held", async || named() == [(PARKED.to_owned(), 1)]).await;
+
+        // What is held goes when the topic has refused for long, and what comes then is not held at all.
+        refusals.age(PARKED, Duration::from_secs(10));
+        assert_eq!(ended.wait().await, End::Retried);
+        work.await.unwrap();
+        let copy = Case::copy(&bench, TIER_30S, "first");
+        let [attempts, pass, since, last] = ["pb-attempts", "pb-pass", "pb-retry-since", "pb-last-error"];
+        assert_eq!([attempts, pass, since, last].map(|name| copy.text(name)), ["0", "0", "", ""]);
+        let number = |copy: &Published, name| copy.text(name).parse::<i64>().unwrap();
+        assert!(number(&copy, "pb-due") >= number(&copy, "pb-parked-at") + 30_000);
+        let why = &refusals.all()[0].why;
+        assert!(named() == [(PARKED.to_owned(), 0)] && why.contains("waits in the retry tiers"), "{why}");
+
+        // Its copy is acknowledged before its claim is released, and that before it is finished.
+        bench.broker.break_topic(PARKED, Refusal::RD_KAFKA_RESP_ERR_NO_ERROR);
+        refusals.age(PARKED, Duration::from_secs(5));
+        let Turn::Try(trying) = refusals.turn(PARKED) else { panic!("5 s have passed") };
+        let (asked_ms, parked_ms) = (now_ms(), now_ms() - 60_000);
+        let since_ms = asked_ms - 3_600_000;
+        let case = Case::new(&bench, Visit::Tier, "claimed").await.with(|d| {
+            (d.envelope.retry_since_ms, d.envelope.parked_at_ms) = (Some(since_ms), Some(parked_ms));
+        });
+        case.settles(Err(DeliveryError::Closed), &[Step::Published(TIER_30S), Released, RETRIED]).await;
+        let copy = Case::copy(&bench, TIER_30S, "claimed");
+        let waits = number(&copy, "pb-retry-since") - since_ms;
+        assert!((30_000..=number(&copy, "pb-due") - asked_ms).contains(&waits), "{waits} ms are not counted");
+        assert_eq!((number(&copy, "pb-parked-at"), bench.count(PARKED)), (parked_ms, 0));
+
+        // What was read from parking is held in place.
+        park(bench.delivery(Visit::Parked, "parked").0).await.unwrap();
+        assert!(bench.held.try_recv().is_ok());
+
+        // The next one that tries it finds that it takes records again.
+        drop(trying);
+        refusals.age(PARKED, Duration::from_secs(5));
+        for id in ["tries", "follows"] {
+            let (delivery, mut ended) = bench.delivery(Visit::Tier, id);
+            park(delivery).await.unwrap();
+            assert_eq!((ended.now(), named()), (Some(End::Parked), Vec::new()), "{id}");
+        }
+        assert_eq!((bench.count(PARKED), bench.count(TIER_30S)), (2, 2));
+    });
+}
+
+#[test]
+fn what_a_parking_topic_never_acknowledges_is_put_off_after_ten_seconds() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        bench.broker.break_topic(PARKED, Refusal::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS);
+        let (delivery, mut ended) = bench.delivery(Visit::Input, "waits");
+        bench.lane.desk.park(delivery, None).await;
+        assert_eq!((ended.now(), bench.count(TIER_30S)), (Some(End::Retried), 1));
     });
 }
 
