@@ -4,7 +4,9 @@ pub mod batcher;
 pub mod facts;
 pub mod health;
 pub mod scripts;
+pub mod tls;
 
+use std::path::Path;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -19,6 +21,8 @@ pub struct Config {
     pub url: SecretString,
     /// Before every key.
     pub prefix: String,
+    /// PEM file of issuers that are trusted beside the machine's; empty: none.
+    pub ca_file: String,
 }
 
 /// How long an answer may take before the command counts as lost. The lease rule leaves 5 s for it.
@@ -29,12 +33,17 @@ impl Config {
     /// A client of this address; opens nothing yet.
     ///
     /// # Errors
-    /// An address that is none; the text never contains it, since it may carry a password.
+    /// An address that is none, or a `ca_file` without certificates; the text never contains the address, since it may
+    /// carry a password.
     pub fn client(&self) -> Result<Client, String> {
-        Client::open(self.url.expose()).map_err(|error| {
+        let client = Client::open(self.url.expose()).map_err(|error| {
             let why = error.detail().map(str::to_owned).unwrap_or_else(|| error.category().to_owned());
             format!("redis.url is not a Redis address ({why}): expected redis://[user:password@]host:port[/db] or rediss://…")
-        })
+        })?;
+        match self.ca_file.as_str() {
+            "" => Ok(client),
+            ca_file => tls::client(client.get_connection_info().clone(), Path::new(ca_file)),
+        }
     }
 
     /// A key of ours.
@@ -48,8 +57,22 @@ impl Config {
 /// # Errors
 /// What Redis or the network said.
 pub async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECTION_TIMEOUT))
-        .set_response_timeout(Some(RESPONSE_TIMEOUT));
-    client.get_multiplexed_async_connection_with_config(&config).await
+    connect_within(client, CONNECTION_TIMEOUT, RESPONSE_TIMEOUT).await
+}
+
+/// Opens a connection, with other bounds.
+///
+/// # Errors
+/// What Redis or the network said.
+pub async fn connect_within(
+    client: &Client,
+    connecting: Duration,
+    answer: Duration,
+) -> Result<MultiplexedConnection, RedisError> {
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(connecting)).set_response_timeout(Some(answer));
+    match client.get_multiplexed_async_connection_with_config(&config).await {
+        Err(error) => Err(tls::explained(client, error).await),
+        connected => connected,
+    }
 }

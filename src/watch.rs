@@ -121,7 +121,7 @@ impl Watch {
             self.show(&mut memory);
             memory.clock_told.warn(self.health.clock.warnings());
             self.tell_left_out();
-            if let Err(error) = self.look(&mut memory).await {
+            if let Err(error) = self.look_anew(&mut memory).await {
                 memory.connection = None;
                 self.health.failed(&describe(&error));
             }
@@ -140,6 +140,15 @@ impl Watch {
                     tracing::error!(topic = &*topic, not_logged, "more copies were refused by size in the last minute");
                 }
             }
+        }
+    }
+
+    /// Looks; once more where the connection was closed: that says nothing of the server, a fresh one does.
+    async fn look_anew(&self, memory: &mut Memory) -> RedisResult<()> {
+        let reused = memory.connection.is_some();
+        match self.look(memory).await {
+            Err(error) if reused && error.is_connection_dropped() => self.look(memory).await,
+            looked => looked,
         }
     }
 
@@ -291,14 +300,14 @@ mod tests {
         pub(super) connection: MultiplexedConnection,
         /// Who was told to write again what is recent, since it was asked.
         told: Box<dyn FnMut() -> Vec<Instant>>,
-        _store: Store,
+        store: Store,
     }
 
     impl World {
         pub(super) async fn new() -> Self {
             let store = Store::start().unwrap();
             let url = SecretString::new(store.url());
-            let client = crate::redis::Config { url, prefix: "pb".into() }.client().unwrap();
+            let client = crate::redis::Config { url, prefix: "pb".into(), ca_file: String::new() }.client().unwrap();
             let connection = crate::redis::connect(&client).await.unwrap();
             let account = Arc::new(Account::stub("acme"));
             let bounds = Intake { max_in_flight: 100, max_in_flight_bytes: 1 << 20, drain_timeout: Duration::ZERO };
@@ -325,7 +334,7 @@ mod tests {
                 quiet: Arc::default(),
             };
             let told = Box::new(told);
-            Self { watch, memory: Memory::default(), lane, to_halts, connection, told, _store: store }
+            Self { watch, memory: Memory::default(), lane, to_halts, connection, told, store }
         }
 
         pub(super) async fn look(&mut self) {
@@ -362,6 +371,22 @@ mod tests {
         lanes::resume(&mut world.connection, &keys, "acme", &by, 6).await.unwrap();
         world.look().await;
         assert!(world.lane.is_open());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_closed_between_two_looks_is_no_trouble() {
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        let (port, open) = crate::redis::batcher::tests::in_front_of(&world.store);
+        let proxied = ::redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
+        world.memory.connection = Some(crate::redis::connect(&proxied).await.unwrap());
+        open.lock().unwrap().drain(..).for_each(|stream| stream.shutdown(std::net::Shutdown::Both).unwrap());
+        world.watch.look_anew(&mut world.memory).await.unwrap();
+        assert!(world.watch.health.is_up());
+        let nobody = ::redis::Client::open("redis://127.0.0.1:1").unwrap();
+        world.watch.client = nobody;
+        world.memory.connection = None;
+        assert!(world.watch.look_anew(&mut world.memory).await.is_err(), "nobody answers at all");
     }
 
     #[tokio::test]

@@ -271,3 +271,27 @@ fn check_connect_looks_on_where_an_account_has_no_valid_credential() {
     assert!(error.contains("error: accounts.over.secrets: holds none that is valid now"), "{error}");
     assert!(error.contains("accounts.good.base_url: http://127.0.0.1:1"), "{error}");
 }
+
+#[test]
+fn check_reads_the_issuers_of_redis_as_a_start_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.toml");
+    let checked = |ca_file: &str| {
+        let text = format!(
+            "kafka = {{ brokers = \"127.0.0.1:1\" }}\nredis = {{ url = \"rediss://127.0.0.1:1\", ca_file = \"{ca_file}\" }}\n\
+             [accounts.acme-ps]\nplatform = \"qihoo360\"\nsecrets = [{{ id = \"a\", key = \"k\", secret = \"s\" }}]\n\
+             data_industry = \"ocpc_ps_convert\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let output = program(&["check", "--config", &file.to_string_lossy()]).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let tls = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
+    assert_eq!(checked(&format!("{tls}/root.pem")), (Some(0), String::new()));
+    for (ca_file, part) in
+        [(format!("{tls}/absent.pem"), "absent.pem"), (format!("{tls}/make"), "holds no certificate")]
+    {
+        let (code, error) = checked(&ca_file);
+        assert!(code == Some(2) && error.contains("error: redis.ca_file: ") && error.contains(part), "{error}");
+    }
+}

@@ -1,6 +1,7 @@
 //! `postback check`: validates a configuration and names everything that is wrong with it at once.
 
 mod connect;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -19,8 +20,8 @@ use crate::kafka::{parking_topic, tier_topic};
   postback check --config postback.toml --connect
 
 --connect looks at what the configuration names, and creates nothing: Kafka's topics and their settings, the version,
-policy and memory of Redis, dedupe.window against the topics' retention, and each account's host by DNS and TLS
-(a connection alone: not a byte of HTTP goes out). Each finding says what mends it.
+policy and memory of Redis and the rights of its user there, dedupe.window against the topics' retention, and each
+account's host by DNS and TLS (a connection alone: not a byte of HTTP goes out). Each finding says what mends it.
 
 --connect also compares this machine's clock with that of Redis: over 60 s apart is a warning, over 5 min an error.
 
@@ -52,8 +53,12 @@ pub fn run(args: &Args) -> ExitCode {
     let halting = loaded.config.without_credential(chrono::Utc::now().timestamp_millis());
     tell("warning", &loaded.warnings);
     tell("error", &halting);
-    let refused: Vec<String> =
+    let mut refused: Vec<String> =
         args.config.is_none().then(|| embedded::refusal(&loaded.config)).flatten().into_iter().collect();
+    if !loaded.config.is_embedded() {
+        // The file of issuers, which a start reads.
+        refused.extend(loaded.config.redis.client().err());
+    }
     lines("error", &refused);
     let mut bad = !halting.is_empty() || !refused.is_empty();
     let mut text = summary(&loaded);

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::AsyncConnectionConfig;
 use ::redis::aio::MultiplexedConnection;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
@@ -13,7 +12,7 @@ use super::Exit;
 use super::embedded::find;
 use crate::control::{Keys, closest, unknown_account};
 use crate::mask::mask_text;
-use crate::redis::Config;
+use crate::redis::{Config, tls};
 use crate::senders::{Platform, SecretString};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -77,15 +76,11 @@ impl Known<'_> {
             _ => self.redis.url.clone(),
         };
         let shown = mask_text(url.expose()).into_owned();
-        // The driver's own error repeats the URL.
-        let client =
-            ::redis::Client::open(url.expose()).map_err(|_| anyhow::anyhow!("redis.url `{shown}` cannot be read"))?;
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
-        client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .map_err(|error| anyhow::anyhow!("Redis at {shown} does not answer: {}", mask_text(&error.to_string())))
+        let client = Config { url, ..self.redis.clone() }.client().map_err(anyhow::Error::msg)?;
+        crate::redis::connect_within(&client, PATIENCE, PATIENCE).await.map_err(|error| {
+            let why = tls::trouble(&error).unwrap_or_else(|| mask_text(&error.to_string()).into_owned());
+            anyhow::anyhow!("Redis at {shown} does not answer: {why}")
+        })
     }
 }
 
@@ -179,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_unknown_account_is_refused_with_the_name_that_was_meant() {
-        let redis = Config { url: SecretString::new("redis://x"), prefix: "pb".into() };
+        let redis = Config { url: SecretString::new("redis://x"), prefix: "pb".into(), ca_file: String::new() };
         let accounts = [(Platform::Qihoo360, "acme-ps".into())];
         let known = known(&redis, &accounts);
         assert!(known.account("acme-ps").is_ok());
@@ -190,17 +185,22 @@ mod tests {
 
     #[tokio::test]
     async fn an_embedded_store_that_nobody_runs_names_the_demo() {
-        let redis = Config { url: SecretString::new("embedded"), prefix: "pb".into() };
+        let redis = Config { url: SecretString::new("embedded"), prefix: "pb".into(), ca_file: String::new() };
         let error = format!("{:#}", known(&redis, &[]).connect().await.err().unwrap());
         assert!(error.contains("postback demo"), "{error}");
     }
 
     #[tokio::test]
     async fn a_store_that_does_not_answer_is_named_without_its_password() {
-        let redis = Config { url: SecretString::new("redis://user:pa5sw0rd@127.0.0.1:1/0"), prefix: "pb".into() };
+        let redis = Config {
+            url: SecretString::new("redis://user:pa5sw0rd@127.0.0.1:1/0"),
+            prefix: "pb".into(),
+            ca_file: String::new(),
+        };
         let error = format!("{:#}", known(&redis, &[]).connect().await.err().unwrap());
         assert!(error.contains("127.0.0.1:1") && !error.contains("pa5sw0rd"), "{error}");
-        let redis = Config { url: SecretString::new("radish://user:pa5sw0rd@x"), prefix: "pb".into() };
+        let redis =
+            Config { url: SecretString::new("radish://user:pa5sw0rd@x"), prefix: "pb".into(), ca_file: String::new() };
         let error = format!("{:#}", known(&redis, &[]).connect().await.err().unwrap());
         assert!(error.contains("redis.url") && !error.contains("pa5sw0rd"), "{error}");
     }

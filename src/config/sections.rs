@@ -149,7 +149,15 @@ fn inputs(node: &Node) -> Result<Vec<String>, String> {
 pub(super) fn redis(section: &Section<'_>) -> store::Config {
     let url = section.get("url", redis_url);
     stated(section, "url", "redis://host:6379");
-    let config = store::Config { url: SecretString::new(url), prefix: section.get("prefix", redis_prefix) };
+    let config = store::Config {
+        url: SecretString::new(url),
+        prefix: section.get("prefix", redis_prefix),
+        ca_file: section.get("ca_file", text),
+    };
+    let url = config.url.expose();
+    if !config.ca_file.is_empty() && !url.starts_with("rediss://") && !section.report.blames(&section.key("url")) {
+        section.problem("ca_file", "is for TLS alone, and redis.url does not begin with rediss://");
+    }
     section.finish();
     config
 }

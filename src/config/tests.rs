@@ -185,6 +185,7 @@ fn each_problem_names_its_exact_key() {
         ("[redis]\nurl = \"http://h\"", "redis.url", "redis://"),
         ("[redis]\nurl = \"embedded\"", "redis.url", "but kafka.brokers is not"),
         ("[redis]\nprefix = \"a b\"", "redis.prefix", "visible ASCII"),
+        ("[redis]\nca_file = \"/ca.pem\"", "redis.ca_file", "rediss://"),
         ("[dedupe]\nwindow = \"31d\"", "dedupe.window", "to 30d"),
         ("[dedupe]\nwindow = \"4d\"", "dedupe.window", "max_age + max_parked of [retry] (1d + 3d)"),
         ("[dedupe]\nlease = \"soon\"", "dedupe.lease", "not \"soon\""),

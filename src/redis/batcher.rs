@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
@@ -16,11 +17,15 @@ use tokio::sync::{mpsc, oneshot};
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
 use crate::redis::scripts::Script;
+use crate::redis::tls;
 
 /// Commands in one pipeline at most.
 const BATCH: usize = 256;
 /// Pipelines under way at most.
 const PIPELINES: usize = 2;
+/// A connection that was idle for longer is asked before it is used: servers and proxies close such ones, and a command
+/// that meets a closed one may have run for all that is known.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// Why a command has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,10 +66,20 @@ pub struct Batcher {
 impl Batcher {
     /// A handle, and the work behind it: to be run on the same thread. It ends with the last handle.
     pub fn new(client: Client, epoch_key: String, health: Arc<Health>) -> (Self, impl Future<Output = ()>) {
+        Self::asking_after(IDLE, client, epoch_key, health)
+    }
+
+    fn asking_after(
+        idle: Duration,
+        client: Client,
+        epoch_key: String,
+        health: Arc<Health>,
+    ) -> (Self, impl Future<Output = ()>) {
         let (calls, inbox) = mpsc::unbounded_channel();
         let reset = Rc::new(Cell::new(false));
+        let (own, used) = (health.clone(), Instant::now());
         let work =
-            Loop { client, epoch_key, health: health.clone(), connection: None, reset: reset.clone() }.run(inbox);
+            Loop { client, epoch_key, health: own, connection: None, reset: reset.clone(), idle, used }.run(inbox);
         (Self { calls, reset, health }, work)
     }
 
@@ -167,6 +182,9 @@ struct Loop {
     health: Arc<Health>,
     connection: Option<MultiplexedConnection>,
     reset: Rc<Cell<bool>>,
+    idle: Duration,
+    /// When the connection was used last.
+    used: Instant,
 }
 
 impl Loop {
@@ -205,8 +223,13 @@ impl Loop {
         if self.reset.replace(false) {
             self.connection = None;
         }
-        if let Some(connection) = &self.connection {
-            return Ok(connection.clone());
+        let idle = self.used.elapsed() >= self.idle;
+        self.used = Instant::now();
+        if let Some(mut connection) = self.connection.take() {
+            if !idle || lives(&mut connection).await {
+                return Ok(self.connection.insert(connection).clone());
+            }
+            tracing::debug!("redis has closed a connection that was idle: opened anew");
         }
         match crate::redis::connect(&self.client).await {
             Ok(connection) => Ok(self.connection.insert(connection).clone()),
@@ -216,6 +239,14 @@ impl Loop {
                 Err(text)
             }
         }
+    }
+}
+
+/// Whether the server answers there, whatever it says.
+async fn lives(connection: &mut MultiplexedConnection) -> bool {
+    match ::redis::cmd("PING").query_async::<()>(connection).await {
+        Ok(()) => true,
+        Err(error) => error.code().is_some(),
     }
 }
 
@@ -273,13 +304,39 @@ async fn send(mut connection: MultiplexedConnection, epoch_key: String, batch: V
     }
 }
 
+/// What the user may not do. The server puts a command between quotes, and names none where keys are refused.
+fn permission(text: &str) -> String {
+    let name =
+        text.split('\'').nth(1).filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b"|-".contains(&b)));
+    match name {
+        Some(name) => format!("the user lacks a permission (ACL): {name}"),
+        None if text.contains(" to access ") => "the user lacks a permission (ACL): keys of redis.prefix".into(),
+        None => "the user lacks a permission (ACL)".into(),
+    }
+}
+
+/// What the server wrote behind its code; of several refusals in a pipeline, the first.
+fn refusal(error: &RedisError) -> String {
+    match error.clone().into_server_errors() {
+        Some(errors) => errors.first().and_then(|(_, error)| error.details()).unwrap_or_default().to_owned(),
+        None => error.detail().unwrap_or_default().to_owned(),
+    }
+}
+
 /// A safe text: what the server or the network said, never an address.
 pub fn describe(error: &RedisError) -> String {
+    if let Some(text) = tls::trouble(error) {
+        return text;
+    }
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::NoScript) => NO_SCRIPT.into(),
         ErrorKind::Server(ServerErrorKind::ReadOnly) => "read-only (a replica, or a primary that was demoted)".into(),
         ErrorKind::Server(ServerErrorKind::BusyLoading) => "loading its data".into(),
-        ErrorKind::Server(ServerErrorKind::NoPerm) => "the user lacks a permission (ACL)".into(),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => permission(&refusal(error)),
+        // Redis says no more than this of a right that only a script missed.
+        _ if refusal(error).starts_with("The user executing the script") => {
+            "the user lacks a permission (ACL) that a script needs: `postback check --connect` names it".into()
+        }
         ErrorKind::AuthenticationFailed => "authentication failed".into(),
         _ if error.code() == Some("OOM") => "out of memory (maxmemory reached)".into(),
         _ if error.code() == Some("NOREPLICAS") => "not enough replicas (min-replicas-to-write)".into(),
@@ -289,3 +346,6 @@ pub fn describe(error: &RedisError) -> String {
         _ => format!("answered {}", error.code().unwrap_or_else(|| error.category())),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -307,6 +307,46 @@ fn check_connect_passes_what_a_worker_runs_on_and_creates_nothing() {
     assert!(output.stderr.contains("kafka.input") && output.stderr.contains("kafka-topics.sh"), "{}", output.stderr);
 }
 
+#[test]
+fn the_rights_of_the_readme_suffice_and_check_connect_names_each_that_is_missing() {
+    let mut w = World::with("rights", Setup { redis: true, ..Setup::default() });
+    w.account("acme-ps", Platform::Qihoo360);
+    let (_, list) = include_str!("../../README.md").split_once("**Rights in Redis.**").unwrap();
+    let list = list.split("\n\n").nth(1).unwrap();
+    let keys = format!("~{}:*", w.id);
+    let first: Vec<&str> =
+        ["ACL", "SETUSER", "worker", "on", ">pass", &keys].into_iter().chain(list.split_whitespace()).collect();
+    w.redis().run(&first);
+    let port = w.redis.as_ref().unwrap().port;
+    w.set("redis.url", format!("redis://worker:pass@127.0.0.1:{port}"));
+    let cases = [
+        ("-sadd", "+sadd", "may not run SADD: ACL SETUSER USER +sadd"),
+        ("-exec", "+exec", "may not run EXEC: ACL SETUSER USER +exec"),
+        ("-info", "+info", "may not run INFO: ACL SETUSER USER +info"),
+        ("-multi", "+multi", "may not run MULTI: ACL SETUSER USER +multi"),
+        ("resetkeys", &*keys, "may not use keys that begin with"),
+    ];
+    for (less, more, part) in cases {
+        w.redis().run(&["ACL", "SETUSER", "worker", less]);
+        refused(&w, &["redis.url: its user ", part, "Rights in Redis"]);
+        w.redis().run(&["ACL", "SETUSER", "worker", more]);
+    }
+    let mut worker = w.worker();
+    w.redis().run(&["ACL", "LOG", "RESET"]);
+    worker.must(&["check", "--connect"]);
+    worker.start();
+    let event = w.make.order("acme-ps");
+    w.publish(vec![event.clone()]);
+    w.settle(secs(60));
+    worker.must(&["trace", event.trans_id()]);
+    worker.must(&["accounts", "pause", "acme-ps", "--reason", "a test"]);
+    worker.must(&["accounts", "resume", "acme-ps"]);
+    // Nothing was refused meanwhile; a client of its own accord tells its name.
+    let redis::Value::Array(log) = w.redis().run(&["ACL", "LOG"]) else { panic!("no log") };
+    let log: Vec<String> = log.iter().map(|entry| format!("{entry:?}")).collect();
+    assert!(log.iter().all(|entry| entry.contains("client|setinfo")), "{log:#?}");
+}
+
 #[track_caller]
 fn refused(w: &World, parts: &[&str]) {
     let output = w.worker().command(&["check", "--connect"]);

@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use ::redis::{ErrorKind, ServerErrorKind};
 use futures_util::{StreamExt, stream};
 use tokio::task::spawn_blocking;
 
+use crate::cli::check::rights;
 use crate::cli::embedded::is_played;
 use crate::clock::Shared;
 use crate::config::Config;
@@ -17,6 +19,7 @@ use crate::pipeline::config::Account;
 use crate::pipeline::dispatch::Dispatcher;
 use crate::redis::batcher::describe;
 use crate::redis::facts::Facts;
+use crate::redis::tls;
 use crate::start::{self, Waits};
 
 /// Hosts that are asked at once.
@@ -128,8 +131,10 @@ fn make_input(config: &Config) -> String {
 async fn redis(config: &Config, found: &mut Found) {
     let client = match config.redis.client() {
         Ok(client) => client,
-        Err(error) => return found.errors.push(error),
+        // Said without a connection.
+        Err(_) => return,
     };
+    let prefix = &config.redis.prefix;
     match start::facts(&client).await {
         Ok(facts) => {
             found.errors.extend(facts.refusals());
@@ -139,11 +144,20 @@ async fn redis(config: &Config, found: &mut Found) {
             if !facts.is_embedded() {
                 clock(&client, found).await;
             }
+            match rights::refused(&client, prefix).await {
+                Ok(refused) => found.errors.extend(refused.text(prefix)),
+                Err(error) => found.warnings.push(format!("redis.url: the rights of its user: {}", describe(&error))),
+            }
         }
-        Err(error) => found.warnings.push(format!(
-            "redis.url: {}: start it, or correct redis.url; `postback run` waits for it",
-            describe(&error)
-        )),
+        // Without INFO nothing is known, but that right may not be the only one that is missing.
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
+            let refused = rights::refused(&client, prefix).await.ok().and_then(|refused| refused.text(prefix));
+            found.errors.push(refused.unwrap_or_else(|| format!("redis.url: {}", describe(&error))));
+        }
+        Err(error) => {
+            let mend = if tls::trouble(&error).is_some() { "" } else { ": start it, or correct redis.url" };
+            found.warnings.push(format!("redis.url: {}{mend}; `postback run` waits for it", describe(&error)));
+        }
     }
 }
 

@@ -25,7 +25,11 @@ struct Process {
 impl Process {
     async fn new() -> Self {
         let store = Store::start().unwrap();
-        let client = |url| crate::redis::Config { url: SecretString::new(url), prefix: "pb".into() }.client().unwrap();
+        let client = |url| {
+            crate::redis::Config { url: SecretString::new(url), prefix: "pb".into(), ca_file: String::new() }
+                .client()
+                .unwrap()
+        };
         let mut connection = crate::redis::connect(&client(store.url())).await.unwrap();
         let () = ::redis::cmd("SET").arg("pb:epoch").arg("e1").query_async(&mut connection).await.unwrap();
         let (answers, url) = wire(&store).await;

@@ -94,7 +94,8 @@ fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
 impl Alone {
     pub(crate) fn new(edit: impl FnOnce(&mut Setting)) -> Self {
         let nobody = SecretString::new("redis://127.0.0.1:1");
-        let client = crate::redis::Config { url: nobody, prefix: PREFIX.into() }.client().unwrap();
+        let client =
+            crate::redis::Config { url: nobody, prefix: PREFIX.into(), ca_file: String::new() }.client().unwrap();
         let health = Arc::new(Health::default());
         health.answered();
         // Its work is not run: every command fails at once.
@@ -250,7 +251,7 @@ impl Bench {
         let let_go = Arc::new(AtomicBool::new(false));
         let server = platform(let_go.clone());
         let url = SecretString::new(store.url());
-        let client = crate::redis::Config { url, prefix: PREFIX.into() }.client().unwrap();
+        let client = crate::redis::Config { url, prefix: PREFIX.into(), ca_file: String::new() }.client().unwrap();
         let mut connection = crate::redis::connect(&client).await.unwrap();
         let () = ::redis::cmd("SET").arg("pb:epoch").arg("e1").query_async(&mut connection).await.unwrap();
         let health = Arc::new(Health::default());

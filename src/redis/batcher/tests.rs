@@ -1,0 +1,75 @@
+use std::io::{Read as _, Seek as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Mutex;
+
+use super::*;
+use crate::embedded::store::Store;
+use crate::senders::SecretString;
+
+/// A port before the store whose connections can be closed.
+pub(crate) fn in_front_of(store: &Store) -> (u16, Arc<Mutex<Vec<TcpStream>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, open) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+    let (address, kept) = (store.url().trim_start_matches("redis://").to_owned(), open.clone());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let store = TcpStream::connect(&address).unwrap();
+            kept.lock().unwrap().push(stream.try_clone().unwrap());
+            for (from, to) in [(&stream, &store), (&store, &stream)] {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                std::thread::spawn(move || _ = std::io::copy(&mut from, &mut to));
+            }
+        }
+    });
+    (port, open)
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_the_server_closed_fails_no_command_and_warns_nobody() {
+    let store = Store::start().unwrap();
+    let (port, open) = in_front_of(&store);
+    let url = SecretString::new(format!("redis://127.0.0.1:{port}"));
+    let client = crate::redis::Config { url, prefix: "pb".into(), ca_file: String::new() }.client().unwrap();
+    let health = Arc::new(Health::default());
+    let mut log = tempfile::tempfile().unwrap();
+    let lines = Mutex::new(log.try_clone().unwrap());
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(lines).finish());
+    let (batcher, work) = Batcher::asking_after(Duration::ZERO, client, "pb:epoch".into(), health.clone());
+    let asked = async {
+        for _ in 0..2 {
+            let mut cmd = ::redis::cmd("GET");
+            cmd.arg("k");
+            assert_eq!(batcher.call(cmd).await, Ok(Value::Nil));
+            open.lock().unwrap().drain(..).for_each(|stream| stream.shutdown(Shutdown::Both).unwrap());
+        }
+    };
+    tokio::select! { () = asked => {}, () = work => panic!("it ended") }
+    assert!(health.is_up());
+    let mut text = String::new();
+    log.rewind().unwrap();
+    log.read_to_string(&mut text).unwrap();
+    assert!(text.contains("redis answers") && !text.contains("WARN"), "{text}");
+}
+
+#[test]
+fn a_missing_right_is_named() {
+    let refusal = |text: &str| {
+        let refusal = ::redis::parse_redis_value(format!("-NOPERM {text}\r\n").as_bytes()).unwrap();
+        describe(&refusal.extract_error().unwrap_err())
+    };
+    let text = refusal("this user has no permissions to run the 'evalsha' command or its subcommand");
+    assert_eq!(text, "the user lacks a permission (ACL): evalsha");
+    let text = refusal("this user has no permissions to access one of the keys used as arguments");
+    assert_eq!(text, "the user lacks a permission (ACL): keys of redis.prefix");
+    let text = refusal("other words");
+    assert_eq!(text, "the user lacks a permission (ACL)");
+}
+
+/// Redis gives this one no code of its own.
+#[test]
+fn a_right_that_only_a_script_misses_is_told_as_one() {
+    let text =
+        "-ERR The user executing the script can't run this command or subcommand script: d3c2, on @user_script:1.\r\n";
+    let text = describe(&::redis::parse_redis_value(text.as_bytes()).unwrap().extract_error().unwrap_err());
+    assert!(text.contains("ACL") && text.contains("check --connect"), "{text}");
+}
