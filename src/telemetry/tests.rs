@@ -1,10 +1,18 @@
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
+
+/// Call it before a subscriber is set for one thread. While that is the only one of the process, a line that another
+/// thread logs for the first time is switched off for all threads; a second subscriber that stays prevents this.
+pub(crate) fn hear_every_thread() {
+    static STAYS: LazyLock<tracing::Dispatch> =
+        LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+    LazyLock::force(&STAYS);
+}
 
 /// Keeps what is logged.
 #[derive(Clone, Default)]
@@ -13,6 +21,7 @@ pub(crate) struct Sink(Arc<Mutex<Vec<u8>>>);
 impl Sink {
     /// Everything that this thread logs from now on, as lines of JSON, until the guard goes.
     pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        hear_every_thread();
         let subscriber = tracing_subscriber::registry().with(Lines::new(self.clone(), true, false));
         tracing::subscriber::set_default(subscriber)
     }

@@ -1,7 +1,4 @@
 //! One walk at a time, over a store and a platform that answers as it is asked to.
-
-use std::sync::{Arc, Mutex};
-
 use super::*;
 use crate::kafka::consumer::End;
 use crate::pipeline::claim::Value;
@@ -44,29 +41,12 @@ fn time_is_judged_after_the_claim_so_that_an_old_copy_is_a_duplicate() {
     });
 }
 
-/// Everything that is logged on this thread while the guard lives.
-fn logs() -> (Arc<Mutex<Vec<u8>>>, tracing::subscriber::DefaultGuard) {
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let lines = Arc::new(Mutex::default());
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || Sink(writer.clone())).finish();
-    (lines, tracing::subscriber::set_default(subscriber))
-}
-
 #[test]
 fn an_answer_that_cannot_be_read_is_counted_each_time_and_logged_once_for_its_account() {
     run(async {
         let bench = Bench::new(|_| {}).await;
-        let (lines, _guard) = logs();
+        let sink = crate::telemetry::tests::Sink::default();
+        let _guard = sink.listen();
         for n in 1..=3_u8 {
             let (mut delivery, _end) = bench.delivery(Visit::Tier, &format!("200-{n}"));
             let (result, _) = walked(&bench, &mut delivery).await;
@@ -75,10 +55,10 @@ fn an_answer_that_cannot_be_read_is_counted_each_time_and_logged_once_for_its_ac
             assert_eq!(bench.lane.account_metrics().unclassified.get(), u64::from(n));
             delivery.ticket.complete(End::Returned);
         }
-        let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+        let text = sink.text();
         let warnings: Vec<_> = text.lines().filter(|line| line.contains("an answer that cannot be read")).collect();
         let [warning] = &warnings[..] else { panic!("{text}") };
-        assert!(warning.contains(" WARN ") && warning.contains("account=\"acme\""), "{warning}");
+        assert!(warning.contains("\"level\":\"warn\"") && warning.contains("\"account\":\"acme\""), "{warning}");
     });
 }
 

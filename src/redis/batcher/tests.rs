@@ -33,6 +33,7 @@ async fn an_idle_connection_that_the_server_closed_fails_no_command_and_warns_no
     let health = Arc::new(Health::default());
     let mut log = tempfile::tempfile().unwrap();
     let lines = Mutex::new(log.try_clone().unwrap());
+    crate::telemetry::tests::hear_every_thread();
     let _guard = tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(lines).finish());
     let (batcher, work) = Batcher::asking_after(Duration::ZERO, client, "pb:epoch".into(), health.clone());
     let asked = async {
