@@ -9,6 +9,7 @@
 //! | `<prefix>:unplaced` | set of `<topic>/<partition>`: parked for want of an offset, until an operator places it |
 //! | `<prefix>:arrived:<topic>:<account>` | there: the account received from this topic in the last 7 days |
 //! | `<prefix>:topics` | hash: each entry of `kafka.input`, and each input topic that was found, with its id and where it began |
+//! | `<prefix>:positions` | hash: `<topic>/<partition>` of tiers and parking that had a committed offset, to the id of the topic |
 //! | `<prefix>:epoch` | `starting`, then a random id; missing: the store was flushed or is new |
 //!
 //! Pause and halt of one account are two fields: whoever sets or clears one cannot overwrite the other, and no script
@@ -70,6 +71,10 @@ impl Keys {
     /// What has been part of the input before.
     pub fn topics(&self) -> String {
         format!("{}:topics", self.prefix)
+    }
+    /// Which partitions of tiers and parking topics had a committed offset.
+    pub fn positions(&self) -> String {
+        format!("{}:positions", self.prefix)
     }
     /// The mark of a store that has not forgotten.
     pub fn epoch(&self) -> String {
@@ -166,7 +171,7 @@ mod tests {
         let keys = Keys::new("pb");
         let all = [keys.lanes(), keys.audit(), keys.replicas(), keys.replica("a1"), keys.orders(), keys.epoch()];
         assert_eq!(all, ["pb:lanes", "pb:audit", "pb:replicas", "pb:replica:a1", "pb:orders", "pb:epoch"]);
-        assert_eq!([keys.unplaced(), keys.topics()], ["pb:unplaced", "pb:topics"]);
+        assert_eq!([keys.unplaced(), keys.topics(), keys.positions()], ["pb:unplaced", "pb:topics", "pb:positions"]);
     }
 
     #[test]

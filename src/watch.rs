@@ -1,6 +1,7 @@
 //! What is looked at each second: switches, orders, the epoch, the primary; and what is shown of this replica.
 
 mod orders;
+mod positions;
 mod switches;
 
 use std::collections::{HashMap, VecDeque};
@@ -13,6 +14,7 @@ use ::redis::{Client, RedisResult};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use self::orders::Given;
+use self::positions::Positions;
 use self::switches::Switches;
 use crate::clock::steady_ms;
 use crate::control::{Keys, ReplicaSnapshot, lanes, snapshot};
@@ -91,6 +93,7 @@ struct Memory {
     connection: Option<MultiplexedConnection>,
     switches: Switches,
     orders: Given,
+    positions: Positions,
     clock_told: Told,
     epoch: Option<String>,
     snapshot_at: Option<Instant>,
@@ -191,12 +194,14 @@ impl Watch {
                     let known = self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
                     lanes::restore(c, &self.keys, &known, &memory.switches.resumed).await?;
                     self.health.remembered();
+                    memory.positions.read_anew();
                 }
                 memory.epoch = Some(id);
             }
         }
         self.obey_switches(c, &mut memory.switches).await?;
         self.keep_unplaced(c).await?;
+        self.keep_positions(c, &mut memory.positions).await?;
         self.obey_orders(c, &mut memory.orders).await?;
         self.known.exchange(c, &self.keys, &self.lanes).await?;
         if memory.snapshot_at.is_none_or(|at| at.elapsed() >= SNAPSHOT_EVERY) {

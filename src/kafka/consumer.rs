@@ -44,7 +44,7 @@ use crate::kafka::native::TopicIds;
 use crate::kafka::record::Record;
 
 pub use ticket::{Assignment, Info, Open, Stage, Ticket};
-pub use view::{ConsumerView, OldestView, Parked, PartitionView, Snapshot};
+pub use view::{ConsumerView, OldestView, OwnPosition, Parked, PartitionView, Snapshot};
 
 use context::Context;
 pub(in crate::kafka) use context::log;

@@ -28,7 +28,7 @@ impl<H: Handler> Poller<H> {
             if part.assignment.is_leaving() || !matches!(part.state, State::Judging) {
                 continue;
             }
-            part.topic_id = found.topic_id;
+            (part.topic_id, part.own) = (found.topic_id, found.own);
             if found.remade {
                 part.remade_ms = Some(now_ms());
                 if let Verdict::Start(begin) = &found.verdict {

@@ -12,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::context::Context;
 use super::marks::{Ends, Marks};
 use super::ticket::Assignment;
-use super::view::Parked;
+use super::view::{OwnPosition, Parked};
 use super::{Begins, Kind, Note, UnblockTo, Unplaced};
 use crate::kafka::native::{self, TopicId, TopicIds};
 
@@ -51,6 +51,8 @@ pub(super) struct Found {
     pub(super) topic_id: Option<TopicId>,
     /// The topic is another one than that which was read under this name.
     pub(super) remade: bool,
+    /// Of a partition of the worker's own topics.
+    pub(super) own: Option<OwnPosition>,
 }
 
 /// Per partition the id of the topic that this process read of it last: a deleted topic takes its positions along.
@@ -189,7 +191,11 @@ impl Asker {
                 Verdict::Start(Begin::at(low))
             };
             self.remember(&assignment, id.as_ref());
-            found.push(Found { generation: assignment.generation, verdict, topic_id: id, remade });
+            let own = (self.kind == Kind::Waiting).then(|| OwnPosition {
+                topic_id: id.as_ref().map(ToString::to_string).unwrap_or_default(),
+                anew: (own.begin.is_none() && !remade && low < high).then_some((low, high)),
+            });
+            found.push(Found { generation: assignment.generation, verdict, topic_id: id, remade, own });
         }
         // The polling thread may have ended: then nobody reads the partitions.
         let _ = self.sender.send(Note::Found(found));

@@ -7,7 +7,7 @@ use super::UnblockTo;
 use super::epochs::Epochs;
 use super::lookup::{Begin, Verdict};
 use super::ticket::Assignment;
-use super::view::Parked;
+use super::view::{OwnPosition, Parked};
 use crate::kafka::native::TopicId;
 use crate::kafka::offsets::{NextOffset, OffsetTracker};
 
@@ -85,6 +85,8 @@ pub(super) struct Part {
     pub(super) void: bool,
     /// Since when its topic is another one under the known name, epoch ms.
     pub(super) remade_ms: Option<i64>,
+    /// How it began, where it is of the worker's own topics.
+    pub(super) own: Option<OwnPosition>,
 }
 
 impl Part {
@@ -111,6 +113,7 @@ impl Part {
             epochs: Epochs::default(),
             void: false,
             remade_ms: None,
+            own: None,
         }
     }
 

@@ -105,6 +105,20 @@ fn a_new_partition_of_a_group_with_offsets_starts_at_its_beginning() {
 }
 
 #[test]
+fn a_partition_of_an_own_topic_tells_that_it_began_without_an_offset() {
+    let mock = Mock::new(&[("t", 3)]);
+    mock.produce("t", 0, 7);
+    mock.produce("t", 1, 4);
+    mock.commit("t", 1, 2);
+    let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::finishing());
+    eventually("both are read", || member.probe.seen() == 9 && (0..3).all(|n| member.partition(n).is_some()));
+    let anew = |partition| member.partition(partition).and_then(|p| p.own).map(|own| own.anew);
+    eventually("all began", || (0..3).all(|n| anew(n).is_some()));
+    assert_eq!([anew(0), anew(1), anew(2)], [Some(Some((0, 7))), Some(None), Some(None)], "the last one is empty");
+    member.stop(SHORT);
+}
+
+#[test]
 fn the_positions_of_many_partitions_are_asked_for_together() {
     const LIST_OFFSETS: i16 = 2;
     const PARTITIONS: i32 = 300;

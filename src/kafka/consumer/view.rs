@@ -85,8 +85,19 @@ pub struct PartitionView {
     pub parked: Option<Parked>,
     /// Since when its topic is another one under the known name, epoch ms.
     pub remade_ms: Option<i64>,
+    /// How it began, where it is of a tier or a parking topic.
+    pub own: Option<OwnPosition>,
     /// Records read and not finished.
     pub unfinished: usize,
+}
+
+/// How a partition of a tier or a parking topic began in this assignment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnPosition {
+    /// Of its topic; empty where the brokers have no ids.
+    pub topic_id: String,
+    /// Without a committed offset, with records: their beginning and end then.
+    pub anew: Option<(i64, i64)>,
 }
 
 /// The record that holds a frontier back.
@@ -218,6 +229,7 @@ fn view_of(part: &Part, now: Instant, now_ms: i64) -> PartitionView {
             _ => None,
         },
         remade_ms: part.remade_ms.filter(|at| now_ms - at < REMADE_SHOWN_MS),
+        own: part.own.clone(),
         unfinished: part.tracker.len(),
     }
 }

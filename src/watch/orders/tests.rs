@@ -39,6 +39,7 @@ impl Owner {
             parked: position.is_none().then_some(parked),
             unfinished: 0,
             remade_ms: None,
+            own: None,
         };
         self.view.set(Snapshot { partitions: vec![partition], ..Snapshot::default() });
     }

@@ -1,0 +1,90 @@
+//! Which partitions of tiers and parking topics had a committed offset. Such a partition begins at its beginning where it
+//! has none: that is right for a new one, and brings settled records again where the group lost it. The brokers do not
+//! tell the two apart, this note does.
+
+use std::collections::{HashMap, HashSet};
+
+use ::redis::RedisResult;
+use ::redis::aio::MultiplexedConnection;
+
+use super::Watch;
+use crate::kafka::consumer::{OwnPosition, PartitionView};
+
+/// What is remembered of them.
+#[derive(Default)]
+pub(super) struct Positions {
+    /// By `<topic>/<partition>` the id of the topic, as it stands in Redis; `None`: to be read.
+    noted: Option<HashMap<String, String>>,
+    /// Assignments that began without an offset and were compared with the note.
+    judged: HashSet<(String, u64)>,
+}
+
+impl Positions {
+    /// The store was flushed: what is known is noted again.
+    pub(super) fn read_anew(&mut self) {
+        self.noted = None;
+    }
+}
+
+impl Watch {
+    /// Says which partitions lost their offset, then notes those that have one. Writes only what is new.
+    pub(super) async fn keep_positions(
+        &self,
+        c: &mut MultiplexedConnection,
+        memory: &mut Positions,
+    ) -> RedisResult<()> {
+        let snapshots: Vec<_> = self.consumers.iter().map(|consumer| consumer.view.snapshot()).collect();
+        let all = snapshots.iter().flat_map(|snapshot| &snapshot.partitions);
+        let own: Vec<(&PartitionView, &OwnPosition)> = all.filter_map(|p| Some((p, p.own.as_ref()?))).collect();
+        let assignment = |p: &PartitionView| (place(p), p.generation);
+        let began: Vec<_> = own.iter().filter(|(_, own)| own.anew.is_some()).map(|(p, own)| (*p, *own)).collect();
+        let began_now: HashSet<_> = began.iter().map(|(p, _)| assignment(p)).collect();
+        // What another replica noted counts too.
+        let noted = match memory.noted.take() {
+            Some(noted) if began_now.is_subset(&memory.judged) => noted,
+            _ => ::redis::cmd("HGETALL").arg(self.keys.positions()).query_async(c).await?,
+        };
+        for (p, own) in began {
+            if !memory.judged.contains(&assignment(p)) {
+                judge(p, own, noted.get(&place(p)));
+            }
+        }
+        memory.judged = began_now;
+        let noted = memory.noted.insert(noted);
+        let mut pipe = ::redis::pipe();
+        let mut new = Vec::new();
+        for (p, own) in own.into_iter().filter(|(p, _)| p.committed.is_some()) {
+            let place = place(p);
+            if noted.get(&place) != Some(&own.topic_id) {
+                pipe.cmd("HSET").arg(self.keys.positions()).arg(&place).arg(&own.topic_id).ignore();
+                new.push((place, own.topic_id.clone()));
+            }
+        }
+        if !new.is_empty() {
+            let () = pipe.query_async(c).await?;
+            noted.extend(new);
+        }
+        Ok(())
+    }
+}
+
+fn place(p: &PartitionView) -> String {
+    format!("{}/{}", p.topic, p.partition)
+}
+
+/// A topic with another id was deleted and made again: it had no position. Where the brokers have no ids, nobody can
+/// tell, and it is said.
+fn judge(p: &PartitionView, own: &OwnPosition, noted: Option<&String>) {
+    let (Some((low, high)), Some(id)) = (own.anew, noted) else { return };
+    if *id == own.topic_id || id.is_empty() || own.topic_id.is_empty() {
+        tracing::error!(
+            kafka.topic = %p.topic, kafka.partition = p.partition, kafka.offset = low, high, records = high - low,
+            "the group lost its committed offset of this partition: it is read again from its beginning, with records that \
+             were already settled; they end as duplicates while their claims last, and are sent again after that; look \
+             whether the group `<group>.wait` was deleted or its offsets expired (`offsets.retention.minutes`)"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;
