@@ -23,7 +23,37 @@ pub(super) enum Event {
     /// The broker has these positions.
     Committed(Vec<(String, i32, i64)>),
     /// A commit was refused, as a whole or for one partition.
-    CommitFailed(String),
+    CommitFailed(Refusal),
+}
+
+/// A refused commit.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Why.
+    pub(super) why: String,
+    /// The coordinator was reached, and it is this topic alone that it takes nothing of.
+    pub(super) of_topic: bool,
+}
+
+impl Refusal {
+    fn new(why: String, code: Option<RDKafkaErrorCode>) -> Self {
+        use RDKafkaErrorCode::{
+            InvalidTopic, OffsetMetadataTooLarge, TopicAuthorizationFailed, UnknownPartition, UnknownTopic,
+            UnknownTopicOrPartition,
+        };
+        let of_topic = matches!(
+            code,
+            Some(
+                InvalidTopic
+                    | OffsetMetadataTooLarge
+                    | TopicAuthorizationFailed
+                    | UnknownPartition
+                    | UnknownTopic
+                    | UnknownTopicOrPartition
+            )
+        );
+        Self { why, of_topic }
+    }
 }
 
 /// The consumer's callbacks.
@@ -129,7 +159,9 @@ impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         match result {
             Err(e) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => return,
-            Err(e) => return self.record(Event::CommitFailed(e.to_string())),
+            Err(e) => {
+                return self.record(Event::CommitFailed(Refusal::new(e.to_string(), e.rdkafka_error_code())));
+            }
             Ok(()) => {}
         }
         let mut committed = Vec::new();
@@ -140,7 +172,8 @@ impl ConsumerContext for Context {
                 }
                 (Ok(()), _) => {}
                 (Err(e), _) => {
-                    self.record(Event::CommitFailed(format!("{} [{}]: {e}", element.topic(), element.partition())))
+                    let why = format!("{} [{}]: {e}", element.topic(), element.partition());
+                    self.record(Event::CommitFailed(Refusal::new(why, e.rdkafka_error_code())));
                 }
             }
         }

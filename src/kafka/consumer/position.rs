@@ -79,8 +79,12 @@ impl<H: Handler> Poller<H> {
                     }
                 }
             }
-            Event::CommitFailed(text) => {
-                self.commit_failed(text);
+            Event::CommitFailed(refusal) => {
+                // One topic that may not be committed must not stop all the others: this member is known to the group.
+                if refusal.of_topic {
+                    self.commits.confirmed(Instant::now());
+                }
+                self.commit_failed(refusal.why);
             }
             Event::Assigned(_) | Event::Revoked(_) | Event::Lost(_) => {}
         }

@@ -376,7 +376,7 @@ fn without_a_confirmed_commit_for_half_a_session_nothing_may_be_sent_until_there
     undisturbed(&[("t", 1)], |mock| {
         mock.produce("t", 0, 4);
         // One a second, of a session of ten.
-        mock.refuse_commits(12);
+        mock.refuse_commits_of_all(12);
         let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
         eventually("all are read", || member.probe.seen() == 4);
         let kept = member.probe.tickets.lock().unwrap().pop().unwrap();
@@ -388,6 +388,28 @@ fn without_a_confirmed_commit_for_half_a_session_nothing_may_be_sent_until_there
         eventually("a commit is confirmed", || mock.committed("t", 0) == Some(3));
         eventually("and it may send again", || !kept.assignment().is_unconfirmed());
         assert_eq!(member.view.snapshot().unconfirmed_for, None);
+        kept.complete(End::Finished(Outcome::Delivered));
+        member.stop(SHORT);
+    });
+}
+
+#[test]
+fn a_topic_that_may_not_be_committed_stops_no_other_one() {
+    undisturbed(&[("t", 1)], |mock| {
+        mock.produce("t", 0, 4);
+        // Longer than half a session of ten seconds.
+        mock.refuse_commits(8);
+        let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
+        eventually("all are read", || member.probe.seen() == 4);
+        let kept = member.probe.tickets.lock().unwrap().pop().unwrap();
+        assert_eq!(member.probe.finish_all(), 3);
+        let mut told = false;
+        eventually("a commit is confirmed", || {
+            told |= kept.assignment().is_unconfirmed();
+            mock.committed("t", 0) == Some(3)
+        });
+        assert!(!told, "it was told not to send");
+        assert!(member.view.snapshot().commit_errors >= 5);
         kept.complete(End::Finished(Outcome::Delivered));
         member.stop(SHORT);
     });

@@ -89,9 +89,19 @@ impl Mock {
         Cluster::new(&self.config()).unwrap()
     }
 
+    /// Commits of one topic are refused, for its rights.
     pub(super) fn refuse_commits(&self, count: usize) {
+        self.refuse_commits_with(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, count);
+    }
+
+    /// Commits of the group are refused.
+    pub(super) fn refuse_commits_of_all(&self, count: usize) {
+        self.refuse_commits_with(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, count);
+    }
+
+    fn refuse_commits_with(&self, error: sys::rd_kafka_resp_err_t, count: usize) {
         const OFFSET_COMMIT: i16 = 8;
-        let errors = vec![sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; count];
+        let errors = vec![error; count];
         unsafe {
             let cluster = sys::rd_kafka_handle_mock_cluster(self.owner.client().native_ptr());
             sys::rd_kafka_mock_push_request_errors_array(cluster, OFFSET_COMMIT, errors.len(), errors.as_ptr());
