@@ -3,6 +3,7 @@
 //! Runs on its consumer's polling thread. Each partition has a room that keeps what is not due, in order; a full room
 //! pauses its partition, never the polling.
 
+mod pace;
 mod parked;
 mod release;
 mod room;
@@ -17,11 +18,12 @@ use crate::kafka::record::Record;
 use crate::metrics::Metrics;
 use crate::pipeline::delivery::{Delivery, Subject, Visit};
 use crate::pipeline::gate::Gate;
-use crate::pipeline::handle::Lanes;
+use crate::pipeline::handle::{ASIDE_RELEASED, Lanes};
 use crate::redis::health::Health;
 use crate::tally::Tally;
 use crate::traffic::{Known, Traffic};
 
+use pace::Pace;
 use parked::{Alarm, overdue_ms};
 use room::{Guest, Room};
 
@@ -31,6 +33,8 @@ const ROOM_BYTES: usize = 1024 * 1024;
 const ALL_BYTES: usize = 16 * 1024 * 1024;
 /// Records on their way to Kafka at most, dead letters and parking, and their bytes.
 const LEAVING: Fill = Fill { records: 2_000, bytes: ALL_BYTES };
+// Of what parking topics do not take there is always less.
+const _: () = assert!(ASIDE_RELEASED.0 * 2 <= LEAVING.records && ASIDE_RELEASED.1 * 2 <= LEAVING.bytes);
 /// How often rooms are looked at whose lanes did not take what is due: one may have opened.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -52,6 +56,8 @@ pub struct Waiting {
     due: BTreeSet<(Instant, Place)>,
     /// Rooms with something due that their lanes did not take.
     blocked: HashSet<Place>,
+    /// By lane, of the tiers.
+    paces: Vec<Pace>,
     next_glance: Instant,
     /// Changes with the wish to pause any partition.
     pauses: u64,
@@ -98,8 +104,10 @@ impl Waiting {
         held: Receiver<Box<Delivery>>,
         known: Arc<Known>,
     ) -> Self {
+        let now = Instant::now();
         Self {
             gate,
+            paces: lanes.iter().map(|_| Pace::new(now)).collect(),
             lanes,
             tally: Tally::new(metrics.clone()),
             metrics,
@@ -110,7 +118,7 @@ impl Waiting {
             rooms: HashMap::new(),
             due: BTreeSet::new(),
             blocked: HashSet::new(),
-            next_glance: Instant::now(),
+            next_glance: now,
             pauses: 0,
             left: false,
             traffic: Traffic::new(known),
@@ -153,7 +161,7 @@ impl Waiting {
         self.in_rooms.add(1, delivery.record.size());
         let rooms = self.rooms.len();
         let room = self.rooms.entry(place.clone()).or_default();
-        let overdue_ms = (delivery.visit == Visit::Parked).then(|| overdue_ms(&delivery)).flatten();
+        let overdue_ms = overdue_ms(&delivery);
         if let Some(sooner) = room.admit(Guest { delivery, due, overdue_ms }) {
             if let Some(later) = room.next.replace(sooner) {
                 self.due.remove(&(later, place.clone()));

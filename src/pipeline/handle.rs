@@ -1,6 +1,7 @@
 //! A lane as other threads see it: its inbox, how full it is, whether it is open.
 
 mod fill;
+mod share;
 mod throttle;
 
 use std::sync::Arc;
@@ -12,11 +13,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 pub use self::fill::Fill;
+pub use self::share::ASIDE_RELEASED;
+use self::share::{All, Released};
 pub use self::throttle::Trial;
 use crate::control::{Lane as Switches, Switch};
 use crate::metrics::LaneState;
 use crate::pipeline::config::{Account, Intake, WhenUnavailable};
-use crate::pipeline::delivery::{Delivery, Visit};
+use crate::pipeline::delivery::Delivery;
 use crate::pipeline::lane::PARKS;
 use crate::pipeline::shared::now_ms;
 
@@ -33,12 +36,9 @@ pub enum ToLane {
     ParkQueue,
 }
 
-/// As many records as a lane may have set aside for parking at most, whatever it may queue: the waiting consumer shares
-/// one bound for all that leaves.
+/// As many records of tiers as a lane may have set aside for parking at most, whatever it may queue: the waiting consumer
+/// shares one bound for all that leaves.
 const MOST_ASIDE: usize = 1_000;
-
-/// Bytes from tiers and parking that all lanes together may hold, queued or with a permit.
-const RELEASED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Seen from every thread.
 pub struct LaneHandle {
@@ -52,12 +52,12 @@ pub struct LaneHandle {
     pub released: Fill,
     /// Those of them from parking.
     parked: Fill,
-    /// What `released` and `walking` of all lanes of the process hold.
-    of_all: OnceLock<Arc<Fill>>,
+    /// Records from tiers and parking that wait for a permit or have one, by their kind.
+    holds: Released,
+    /// What all lanes of the process hold.
+    all: OnceLock<Arc<All>>,
     /// Records with a permit, or waiting for their confirm.
     pub in_flight: AtomicUsize,
-    /// Those of them from tiers and parking.
-    pub walking: Fill,
     /// Records from inputs that are set aside for parking, until their copies are acknowledged.
     pub aside: Fill,
     /// The same of records from tiers and parking.
@@ -67,8 +67,12 @@ pub struct LaneHandle {
     inbox: UnboundedSender<ToLane>,
     cap: usize,
     cap_bytes: usize,
-    aside_cap: usize,
-    aside_cap_bytes: usize,
+    /// Of records from inputs that may be set aside for parking, and their bytes.
+    aside_cap: (usize, usize),
+    /// The same of all lanes together.
+    aside_of_all: (usize, usize),
+    /// The same of records from tiers.
+    aside_cap_released: (usize, usize),
     closed: AtomicBool,
     /// Halted here and not yet known to be in Redis: what is read there does not open the lane.
     unsaved_halt: AtomicBool,
@@ -94,16 +98,18 @@ impl LaneHandle {
             index,
             cap,
             cap_bytes: intake.max_in_flight_bytes / 4,
-            // Where parking works, what may leave at once is gone in a moment: less would only hold up the intake.
-            aside_cap: cap.max(PARKS.min(quarter)).min(MOST_ASIDE),
-            aside_cap_bytes: (intake.max_in_flight_bytes / 16).max(1),
+            // As much as the largest queue: while its parking topic takes nothing for a moment its input topics are read on.
+            aside_cap: (quarter.max(cap), (intake.max_in_flight_bytes / 4).max(1)),
+            aside_of_all: ((intake.max_in_flight / 2).max(2 * cap), (intake.max_in_flight_bytes / 2).max(1)),
+            // Where parking works, what may leave at once is gone in a moment: less would only hold up the tiers.
+            aside_cap_released: (cap.max(PARKS.min(quarter)).min(MOST_ASIDE), (intake.max_in_flight_bytes / 16).max(1)),
             account,
             live: Fill::default(),
             released: Fill::default(),
             parked: Fill::default(),
-            of_all: OnceLock::new(),
+            holds: Released::default(),
+            all: OnceLock::new(),
             in_flight: AtomicUsize::new(0),
-            walking: Fill::default(),
             aside: Fill::default(),
             aside_released: Fill::default(),
             emptying: AtomicBool::new(false),
@@ -213,33 +219,18 @@ impl LaneHandle {
 /// Every lane, and the desks for what ends without one.
 pub struct Lanes {
     lanes: Vec<Arc<LaneHandle>>,
-    /// From tiers and parking, over all lanes.
-    released: Arc<Fill>,
+    /// What they hold together.
+    all: Arc<All>,
     desks: Vec<UnboundedSender<Box<Delivery>>>,
 }
 
 impl Lanes {
     /// In the order of the accounts; one desk per runtime thread.
     pub fn new(lanes: Vec<Arc<LaneHandle>>, desks: Vec<UnboundedSender<Box<Delivery>>>) -> Self {
-        let released = Arc::<Fill>::default();
+        let all = Arc::<All>::default();
         // Each lane has one owner: the first one counts.
-        lanes.iter().for_each(|lane| drop(lane.of_all.set(released.clone())));
-        Self { lanes, released, desks }
-    }
-
-    /// Records from tiers and parking that all lanes hold, queued or with a permit, and their bytes.
-    pub fn released(&self) -> (usize, usize) {
-        (self.released.records(), self.released.bytes())
-    }
-
-    /// Whether a lane may take a record from a tier or parking: it is below its own caps, and holds no more than is left of
-    /// what all lanes may hold. Of what is left there is always some for a lane that holds little, however many hang.
-    pub fn takes(&self, index: usize, visit: Visit, bytes: usize) -> bool {
-        let lane = self.get(index);
-        let bound = if visit == Visit::Parked { RELEASED_BYTES / 2 } else { RELEASED_BYTES };
-        let left = bound.saturating_sub(self.released.bytes());
-        let own = lane.released.bytes() + lane.walking.bytes();
-        !lane.is_full(visit) && left > 0 && (own == 0 || own + bytes <= left)
+        lanes.iter().for_each(|lane| drop(lane.all.set(all.clone())));
+        Self { lanes, all, desks }
     }
 
     /// One lane.
@@ -269,6 +260,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::pipeline::delivery::Visit;
 
     fn lane(rps: f64, max_in_flight: usize) -> LaneHandle {
         let mut account = Account::stub("acme");
@@ -331,36 +323,13 @@ mod tests {
     fn what_a_closed_lane_queues_is_on_its_way_to_parking() {
         let lane = lane(20.0, 10_000);
         (0..200).for_each(|_| lane.live.add(0));
-        (0..56).for_each(|_| lane.set_aside(Visit::Input, 0));
-        assert!(lane.can_park(Visit::Input));
+        (0..2_300).for_each(|_| lane.set_aside(Visit::Input, 0));
+        assert!(lane.can_park(Visit::Input), "a quarter of all");
         lane.halt("why");
         assert!(!lane.can_park(Visit::Input) && lane.is_aside_above(Visit::Input, 7, 8));
         (0..200).for_each(|_| lane.live.sub(0));
+        (0..1_700).for_each(|_| lane.left_aside(Visit::Input, 0));
         assert!(!lane.is_aside_above(Visit::Input, 1, 4));
-    }
-
-    #[test]
-    fn what_all_lanes_hold_of_tiers_and_parking_is_bounded_and_leaves_some_for_a_lane_that_holds_little() {
-        const MIB: usize = 1024 * 1024;
-        let many: Vec<_> = (0..40).map(|_| Arc::new(lane(1000.0, 100_000))).collect();
-        let lanes = Lanes::new(many, Vec::new());
-        // As large as need be: no lane is at its own cap.
-        let takes = |index: usize, visit| lanes.takes(index, visit, MIB);
-        let mut taken = 0;
-        while (0..39).any(|index| takes(index, Visit::Tier)) {
-            for index in (0..39).filter(|index| takes(*index, Visit::Tier)).collect::<Vec<_>>() {
-                if takes(index, Visit::Tier) {
-                    lanes.get(index).walks(Visit::Tier, MIB);
-                    taken += 1;
-                }
-            }
-        }
-        assert!((32..=64).contains(&taken), "{taken} MiB");
-        assert_eq!(lanes.released(), (taken, taken * MIB));
-        assert!(takes(39, Visit::Tier), "that 39 lanes hang is no matter to this one");
-        assert!(!takes(39, Visit::Parked), "a backlog takes half of it at most");
-        lanes.get(0).walks(Visit::Input, 100 * MIB);
-        assert_eq!(lanes.released().1, taken * MIB, "what comes from inputs has a bound of its own");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::room::{Guest, Room};
+use super::room::{Block, Guest, Room};
 use super::{GLANCE, Place, Waiting};
 use crate::pipeline::delivery::Visit;
 
@@ -16,6 +16,8 @@ struct Look<'a> {
     held: bool,
     /// Whether any lane of the topic flows, once that was asked.
     flows: Option<bool>,
+    /// The room is full: what waits in it keeps others from being read.
+    full: bool,
 }
 
 /// What becomes of a guest.
@@ -32,7 +34,7 @@ enum Fate {
 enum Way {
     /// Into its lane.
     Lane(usize),
-    /// To parking: its lane is full beside others that flow.
+    /// To parking: its lane is closed, or full beside others that flow.
     Parking(usize),
     /// To its end: it has no lane.
     End,
@@ -69,15 +71,17 @@ impl Waiting {
     /// Whether a look at a room that waits for lanes would find anything to do.
     fn may_move(&self, (topic, _): &Place, room: &Room, now_ms: i64) -> bool {
         let visit = self.visit_of(topic);
-        if visit == Visit::Parked && room.overdue_ms.is_some_and(|at| at <= now_ms) {
+        let overdue = room.overdue_ms.is_some_and(|at| at <= now_ms);
+        if visit == Visit::Parked && overdue {
             return true;
         }
         let flows = visit == Visit::Tier && self.any_flows(topic, self.health.trouble().is_some());
-        room.blocked_on.iter().any(|index| {
+        room.blocked_on.iter().any(|Block { lane: index, bytes }| {
             let lane = self.lanes.get(*index);
-            let (open, takes) = (lane.is_open(), self.lanes.takes(*index, visit, 0));
-            ((open || (visit == Visit::Parked && lane.offers_trial())) && takes)
-                || (visit == Visit::Tier && (flows || !open) && lane.can_park(visit))
+            let (open, takes) = (lane.is_open(), self.lanes.takes(*index, visit, *bytes));
+            let parks = !open || (flows && (room.full || lane.is_full(visit)));
+            ((open || overdue || (visit == Visit::Parked && lane.offers_trial())) && takes)
+                || (visit == Visit::Tier && parks && lane.can_park(visit))
         })
     }
 
@@ -88,20 +92,23 @@ impl Waiting {
     fn look_at(&mut self, place: Place, now: Instant) {
         let Some(mut room) = self.rooms.get_mut(&place).map(std::mem::take) else { return };
         let held = self.health.trouble().is_some();
-        let mut look = Look { topic: &place.0, now, now_ms: self.health.clock.now_ms(), held, flows: None };
+        let mut look =
+            Look { topic: &place.0, now, now_ms: self.health.clock.now_ms(), held, flows: None, full: room.full };
         let waiting = std::mem::take(&mut room.waiting);
         let old_next = room.next.take();
         (room.blocked_on, room.overdue_ms) = (Vec::new(), None);
         let mut kept = VecDeque::with_capacity(waiting.len());
         for guest in waiting {
-            let fate = self.fate(&mut look, &guest, &room.blocked_on);
+            let fate = self.fate(&mut look, &guest, &room);
             match fate {
                 Fate::Wait => room.next = room.next.into_iter().chain([guest.due]).min(),
-                Fate::Blocked(lane) if !room.blocked_on.contains(&lane) => room.blocked_on.push(lane),
+                Fate::Blocked(lane) if !room.is_blocked_on(lane) => {
+                    room.blocked_on.push(Block { lane, bytes: guest.delivery.record.size() });
+                }
                 Fate::Blocked(_) => {}
                 Fate::Leave(way) => {
                     room.bytes -= guest.delivery.record.size();
-                    self.let_go(guest, way, look.now_ms);
+                    self.let_go(guest, way, (look.now, look.now_ms));
                     continue;
                 }
             }
@@ -124,45 +131,49 @@ impl Waiting {
         self.rooms.insert(place, room);
     }
 
-    fn fate(&self, look: &mut Look<'_>, guest: &Guest, blocked_on: &[usize]) -> Fate {
+    fn fate(&self, look: &mut Look<'_>, guest: &Guest, room: &Room) -> Fate {
         let Some(index) = guest.lane() else { return Fate::Leave(Way::End) };
         if guest.due > look.now {
             return Fate::Wait;
         }
         let (lane, visit) = (self.lanes.get(index), guest.delivery.visit);
-        let overdue = visit == Visit::Parked && guest.overdue_ms.is_some_and(|at| at <= look.now_ms);
+        let overdue = guest.overdue_ms.is_some_and(|at| at <= look.now_ms);
         // In their order: what came later does not overtake what its lane did not take.
-        if blocked_on.contains(&index) && !overdue {
+        if room.is_blocked_on(index) && !overdue {
             return Fate::Blocked(index);
         }
         let takes = self.lanes.takes(index, visit, guest.delivery.record.size());
-        if visit == Visit::Parked {
-            return if (lane.is_open() || overdue || lane.offers_trial()) && takes {
-                Fate::Leave(Way::Lane(index))
-            } else {
-                Fate::Blocked(index)
-            };
-        }
-        if takes && lane.is_open() {
+        // What is too old for parking ends in its lane, which may be closed.
+        let tried = lane.is_open() || overdue || (visit == Visit::Parked && lane.offers_trial());
+        if takes && tried {
             return Fate::Leave(Way::Lane(index));
         }
-        if !lane.can_park(visit) {
+        if visit == Visit::Parked || !lane.can_park(visit) {
             return Fate::Blocked(index);
         }
-        // A closed lane parks it; a full one parks it beside others that flow.
         if !lane.is_open() {
-            return Fate::Leave(Way::Lane(index));
+            // Its task chooses the one that is tried.
+            return Fate::Leave(if lane.offers_trial() { Way::Lane(index) } else { Way::Parking(index) });
         }
+        // A retry waits for its lane, where that has room by itself or is to end it, for as long as nobody waits for that.
+        let waits = overdue || !lane.is_full(visit);
+        if waits && (!look.full || self.paces[index].is_quick(lane.retries(), look.now)) {
+            return Fate::Blocked(index);
+        }
+        // Else it parks beside others that flow.
         let (topic, held) = (look.topic, look.held);
         let any = *look.flows.get_or_insert_with(|| self.any_flows(topic, held));
         let others = any && (lane.is_full(visit) || self.traffic.others_flow(topic, index, visit, held, &self.lanes));
         if others { Fate::Leave(Way::Parking(index)) } else { Fate::Blocked(index) }
     }
 
-    fn let_go(&mut self, mut guest: Guest, way: Way, now_ms: i64) {
+    fn let_go(&mut self, mut guest: Guest, way: Way, (now, now_ms): (Instant, i64)) {
         self.in_rooms.sub(1, guest.delivery.record.size());
         match way {
             Way::Lane(lane) => {
+                if guest.delivery.visit == Visit::Tier {
+                    self.paces[lane].gives(self.lanes.get(lane).retries(), now);
+                }
                 if guest.delivery.visit == Visit::Parked {
                     // It leaves parking: a new spell of retrying.
                     guest.delivery.envelope.retry_since_ms = Some(now_ms);

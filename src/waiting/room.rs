@@ -17,10 +17,16 @@ pub(super) struct Room {
     pub(super) full: bool,
     /// When it is to be looked at; under this time it stands among the due ones.
     pub(super) next: Option<Instant>,
-    /// Lanes, by index, that did not take what is due.
-    pub(super) blocked_on: Vec<usize>,
+    /// Lanes that did not take what is due.
+    pub(super) blocked_on: Vec<Block>,
     /// When the first of them is too old for parking, epoch ms.
     pub(super) overdue_ms: Option<i64>,
+}
+
+/// A lane, by index, that did not take the first of its records, and that one's bytes.
+pub(super) struct Block {
+    pub(super) lane: usize,
+    pub(super) bytes: usize,
 }
 
 /// One record.
@@ -52,9 +58,14 @@ impl Room {
         let place = self.waiting.iter().rposition(|g| g.delivery.record.offset < offset).map_or(0, |p| p + 1);
         self.waiting.insert(place, guest);
         // What a lane does not take waits for the lane, however many come after it.
-        let waits_anyway = due <= Instant::now() && lane.is_some_and(|lane| self.blocked_on.contains(&lane));
+        let waits_anyway = due <= Instant::now() && lane.is_some_and(|lane| self.is_blocked_on(lane));
         let sooner = !waits_anyway && self.next.is_none_or(|next| due < next);
         sooner.then_some(due)
+    }
+
+    /// Whether this lane did not take one before it.
+    pub(super) fn is_blocked_on(&self, lane: usize) -> bool {
+        self.blocked_on.iter().any(|block| block.lane == lane)
     }
 
     /// Notes when the first of its records is too old.

@@ -21,37 +21,62 @@ struct World {
     waiting: Waiting,
     lane: Arc<LaneHandle>,
     inbox: UnboundedReceiver<ToLane>,
+    /// Another account's, `zeta`.
+    other: Arc<LaneHandle>,
+    other_inbox: UnboundedReceiver<ToLane>,
     desk: UnboundedReceiver<Box<Delivery>>,
     offset: i64,
 }
 
 impl World {
     fn new() -> Self {
-        let account = Arc::new(Account::stub("acme"));
+        Self::with(|_| {})
+    }
+
+    fn with(edit: impl Fn(&mut Account)) -> Self {
         let bounds = Intake { max_in_flight: 10_000, max_in_flight_bytes: 64 << 20, drain_timeout: Duration::ZERO };
-        let (to_lane, inbox) = unbounded_channel();
-        let lane = Arc::new(LaneHandle::new(0, account.clone(), to_lane, &bounds));
+        let make = |index, name: &str| {
+            let mut account = Account::stub(name);
+            edit(&mut account);
+            let (to_lane, inbox) = unbounded_channel();
+            (Arc::new(LaneHandle::new(index, Arc::new(account), to_lane, &bounds)), inbox)
+        };
+        let ((lane, inbox), (other, other_inbox)) = (make(0, "acme"), make(1, "zeta"));
+        let lanes = vec![lane.clone(), other.clone()];
+        let accounts: Vec<_> = lanes.iter().map(|lane| lane.account.clone()).collect();
         let (to_desk, desk) = unbounded_channel();
-        let setup = Setup { accounts: vec![(Platform::Baizhu, "acme".into())], ..Setup::default() };
+        let names = accounts.iter().map(|account| (Platform::Baizhu, account.name.clone())).collect();
+        let setup = Setup { accounts: names, ..Setup::default() };
         let metrics = Metrics::new(setup);
         let health = Arc::new(Health::default());
         health.answered();
         let waiting = Waiting::new(
-            Gate::new(vec![account], metrics.clone()),
-            Arc::new(Lanes::new(vec![lane.clone()], vec![to_desk])),
+            Gate::new(accounts, metrics.clone()),
+            Arc::new(Lanes::new(lanes, vec![to_desk])),
             metrics,
             health,
             ("postback.retry".into(), "postback.parked".into()),
             std::sync::mpsc::channel().1,
             Arc::default(),
         );
-        Self { waiting, lane, inbox, desk, offset: 0 }
+        Self { waiting, lane, inbox, other, other_inbox, desk, offset: 0 }
     }
 
     /// An event from this topic, padded by `bytes`.
     fn receive(&mut self, topic: &str, partition: i32, due_ms: Option<i64>, bytes: usize) -> Arc<Open> {
+        self.receive_for("acme", topic, partition, due_ms, bytes)
+    }
+
+    fn receive_for(
+        &mut self,
+        account: &str,
+        topic: &str,
+        partition: i32,
+        due_ms: Option<i64>,
+        bytes: usize,
+    ) -> Arc<Open> {
         let event = serde_json::json!({
-            "trans_id": "t-1", "platform": "baizhu", "account": "acme", "event_type": "install",
+            "trans_id": "t-1", "platform": "baizhu", "account": account, "event_type": "install",
             "event_time_ms": now_ms()
         });
         self.receive_value(topic, partition, due_ms, event.to_string(), bytes)
@@ -99,6 +124,29 @@ impl World {
         }
         offsets
     }
+
+    /// Looks at the rooms, those that wait for their lanes too.
+    fn look(&mut self) {
+        self.waiting.next_glance = Instant::now();
+        self.waiting.flush();
+    }
+
+    /// The offsets that lane `acme` was told to queue, and those that it was told to park.
+    fn told(&mut self) -> (Vec<i64>, Vec<i64>) {
+        told(&mut self.inbox)
+    }
+}
+
+fn told(inbox: &mut UnboundedReceiver<ToLane>) -> (Vec<i64>, Vec<i64>) {
+    let (mut queued, mut parked) = (Vec::new(), Vec::new());
+    while let Ok(message) = inbox.try_recv() {
+        match message {
+            ToLane::Deliver(deliveries) => queued.extend(deliveries.iter().map(|d| d.record.offset)),
+            ToLane::Park(delivery) => parked.push(delivery.record.offset),
+            ToLane::ParkQueue => panic!("nothing tells it"),
+        }
+    }
+    (queued, parked)
 }
 
 #[test]
@@ -378,14 +426,116 @@ fn where_the_parking_topic_takes_nothing_a_closed_lane_leaves_its_retries_in_the
         world.receive(TIER, 0, Some(due), 1);
     }
     world.waiting.flush();
-    // Its task sets aside what comes: 256, and nothing of it leaves.
-    let inbox = world.delivered().len();
-    assert_eq!((inbox, world.room(TIER, 0).waiting.len()), (256, 144));
+    // Set aside at once: 256, and nothing of it leaves.
+    let (queued, parked) = world.told();
+    assert_eq!((queued.len(), parked.len(), world.room(TIER, 0).waiting.len()), (0, 256, 144));
     assert_eq!(world.waiting.gate(), Flow::Poll, "others' retries are read on");
-    (0..inbox).for_each(|_| world.lane.released.sub(0));
-    world.waiting.next_glance = Instant::now();
-    world.waiting.flush();
-    assert_eq!(world.delivered().len(), 144);
+    (0..256).for_each(|_| world.lane.left_aside(Visit::Tier, 0));
+    world.look();
+    assert_eq!(world.told().1.len(), 144);
+}
+
+#[test]
+fn parking_topics_that_take_nothing_leave_some_of_what_may_be_on_its_way_to_others() {
+    // Each may set aside as much as half of it by itself.
+    let mut world = World::with(|account| account.limits.rps = 1000.0);
+    let due = now_ms() - 1;
+    world.lane.halt("why");
+    world.other.halt("why");
+    for partition in 0..3 {
+        for account in ["acme", "zeta"] {
+            (0..400).for_each(|_| _ = world.receive_for(account, TIER, partition, Some(due), 1));
+        }
+        world.look();
+    }
+    let parked = [world.told().1, told(&mut world.other_inbox).1].map(|parked| parked.len());
+    assert!(parked.iter().all(|parked| *parked > 200), "each has a part of it: {parked:?}");
+    assert_eq!(world.waiting.on_its_way().records, parked.iter().sum::<usize>());
+    assert_eq!(world.waiting.gate(), Flow::Poll, "{parked:?}");
+}
+
+/// All lanes together hold as much of tiers as they may, but for less than two of these.
+fn others_hold_all(world: &mut World) {
+    let held = (64 << 20) - 300_000;
+    world.other.walks(Visit::Tier, held);
+    world.receive_for("zeta", TIER, 9, Some(now_ms() + LATER_MS), 1);
+    world.receive_for("zeta", TIER, 0, Some(now_ms() + LATER_MS), 1);
+}
+
+#[test]
+fn a_retry_waits_for_its_lane_where_others_hold_what_all_may_and_is_not_parked() {
+    let mut world = World::new();
+    others_hold_all(&mut world);
+    let first = world.offset;
+    (0..3).for_each(|_| _ = world.receive(TIER, 0, Some(now_ms() - 1), 200_000));
+    for offset in first..first + 3 {
+        world.look();
+        let Ok(ToLane::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("{offset} is not sent") };
+        assert_eq!((deliveries.len(), deliveries[0].record.offset), (1, offset));
+        world.look();
+        assert_eq!(world.told(), (vec![], vec![]), "one at a time");
+        world.lane.dequeued(&deliveries[0]);
+    }
+}
+
+#[test]
+fn a_retry_whose_lane_hangs_makes_way_only_where_others_could_not_be_read_for_it() {
+    let mut world = World::new();
+    others_hold_all(&mut world);
+    let first = world.offset;
+    (0..3).for_each(|_| _ = world.receive(TIER, 0, Some(now_ms() - 1), 200_000));
+    world.look();
+    let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(60)) else { return };
+    let hang = |world: &mut World| {
+        world.waiting.paces[0] = Pace::new(long_ago);
+        world.waiting.paces[0].gives(0, long_ago);
+        world.look();
+        world.told()
+    };
+    assert_eq!(hang(&mut world), (vec![first], vec![]), "its partition is read on");
+    (0..4).for_each(|_| _ = world.receive(TIER, 0, Some(now_ms() - 1), 200_000));
+    assert!(world.waiting.pause_wanted(TIER, 0));
+    assert_eq!(hang(&mut world), (vec![], (first + 1..first + 7).collect()));
+    assert!(!world.waiting.pause_wanted(TIER, 0));
+    assert_eq!(world.room(TIER, 0).waiting.len(), 1, "the other's, which is not due");
+}
+
+#[test]
+fn a_retry_that_was_parked_for_too_long_waits_for_its_full_lane_and_ends_there() {
+    let mut world = World::new();
+    world.receive_for("zeta", TIER, 0, Some(now_ms() + LATER_MS), 1);
+    let first = world.offset;
+    let cap = (world.lane.account.limits.rps * 10.0) as usize;
+    (0..cap).for_each(|_| world.lane.released.add(1));
+    let receive = |world: &mut World, parked_at_ms: i64| {
+        world.receive(TIER, 0, Some(now_ms() + 1), 1);
+        let room = world.waiting.rooms.get_mut(&(Arc::from(TIER), 0)).unwrap();
+        let guest = room.waiting.back_mut().unwrap();
+        guest.delivery.envelope.parked_at_ms = Some(parked_at_ms);
+        guest.overdue_ms = overdue_ms(&guest.delivery);
+    };
+    receive(&mut world, now_ms());
+    receive(&mut world, now_ms() - 100 * 3_600_000);
+    std::thread::sleep(Duration::from_millis(5));
+    world.look();
+    assert_eq!(world.told(), (vec![], vec![first]), "whoever has time left parks beside the other one");
+    // One place for what was set aside, and one for this.
+    (0..2).for_each(|_| world.lane.released.sub(1));
+    world.look();
+    assert_eq!(world.told(), (vec![first + 1], vec![]));
+
+    // Closed, it takes what has to end all the same, though nothing more can be set aside.
+    world.lane.halt("why");
+    (2..cap).for_each(|_| world.lane.released.sub(1));
+    (0..ASIDE_RELEASED.0).for_each(|_| world.other.set_aside(Visit::Tier, 0));
+    receive(&mut world, now_ms());
+    receive(&mut world, now_ms() - 100 * 3_600_000);
+    std::thread::sleep(Duration::from_millis(5));
+    world.look();
+    assert_eq!(world.told(), (vec![first + 3], vec![]));
+    (0..10).for_each(|_| world.other.left_aside(Visit::Tier, 0));
+    world.look();
+    assert_eq!(world.told(), (vec![], vec![first + 2]));
 }
 
 #[test]

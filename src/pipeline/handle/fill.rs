@@ -52,13 +52,7 @@ impl LaneHandle {
         if delivery.visit == Visit::Parked {
             self.parked.add(bytes);
         }
-        self.move_all(delivery.visit, |all| all.add(bytes));
-    }
-
-    fn move_all(&self, visit: Visit, by: impl FnOnce(&Fill)) {
-        if let (true, Some(all)) = (visit != Visit::Input, self.of_all.get()) {
-            by(all);
-        }
+        self.move_released(delivery.visit, |held| held.add(bytes));
     }
 
     /// Hands over what was enqueued; one message, and one wake of its thread, for all.
@@ -92,12 +86,19 @@ impl LaneHandle {
 
     /// A record is to be parked.
     pub fn set_aside(&self, visit: Visit, bytes: usize) {
-        self.aside_of(visit).add(bytes);
+        self.move_aside(visit, |aside| aside.add(bytes));
     }
 
     /// What was set aside has its copy, or was given back.
     pub fn left_aside(&self, visit: Visit, bytes: usize) {
-        self.aside_of(visit).sub(bytes);
+        self.move_aside(visit, |aside| aside.sub(bytes));
+    }
+
+    fn move_aside(&self, visit: Visit, by: impl Fn(&Fill)) {
+        by(self.aside_of(visit));
+        if let Some(all) = self.all.get() {
+            by(all.aside_of(visit));
+        }
     }
 
     /// A record left the queue.
@@ -107,23 +108,17 @@ impl LaneHandle {
         if delivery.visit == Visit::Parked {
             self.parked.sub(bytes);
         }
-        self.move_all(delivery.visit, |all| all.sub(bytes));
+        self.move_released(delivery.visit, |held| held.sub(bytes));
     }
 
     /// A record got a permit.
     pub fn walks(&self, visit: Visit, bytes: usize) {
-        if visit != Visit::Input {
-            self.walking.add(bytes);
-        }
-        self.move_all(visit, |all| all.add(bytes));
+        self.move_released(visit, |held| held.add(bytes));
     }
 
     /// Its walk is settled.
     pub fn walked(&self, visit: Visit, bytes: usize) {
-        if visit != Visit::Input {
-            self.walking.sub(bytes);
-        }
-        self.move_all(visit, |all| all.sub(bytes));
+        self.move_released(visit, |held| held.sub(bytes));
     }
 
     /// Whether the queue of this kind has no room.
@@ -149,7 +144,8 @@ impl LaneHandle {
         !self.is_aside_above(visit, 1, 1)
     }
 
-    /// Whether it has at least `part` of `whole` set aside of what it may. All that a closed lane queues is to be parked.
+    /// Whether it has at least `part` of `whole` set aside of what it may, and of what other lanes leave it. All that a closed
+    /// lane queues is to be parked.
     pub fn is_aside_above(&self, visit: Visit, part: usize, whole: usize) -> bool {
         let aside = self.aside_of(visit);
         let (mut records, mut bytes) = (aside.records(), aside.bytes());
@@ -157,6 +153,9 @@ impl LaneHandle {
             records += self.fill(visit).records();
             bytes += self.fill(visit).bytes();
         }
-        records >= self.aside_cap * part / whole || bytes >= self.aside_cap_bytes * part / whole
+        let cap = if visit == Visit::Input { self.aside_cap } else { self.aside_cap_released };
+        let left = self.aside_left(visit);
+        let above = |held: usize, most: usize| most == 0 || held >= (most * part / whole).max(1);
+        above(records, cap.0.min(left.0)) || above(bytes, cap.1.min(left.1))
     }
 }
