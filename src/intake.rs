@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::Outcome;
 use crate::kafka::consumer::{Assignment, End, Flow, Handler, Open, Ticket};
 use crate::kafka::record::Record;
 use crate::metrics::Metrics;
@@ -204,8 +203,8 @@ impl Handler for Intake {
     fn completed(&mut self, open: &Open, end: End) {
         let bytes = self.tally.completed(open, end);
         self.load = self.load.without(1, bytes);
-        if let (End::Finished(Outcome::Delivered | Outcome::Duplicate), Some(info)) = (end, open.info.get()) {
-            self.pressure.ended_well(info.account, Instant::now());
+        if let (true, Some(info)) = (open.got_through(), open.info.get()) {
+            self.pressure.got_through(info.account, Instant::now());
         }
         self.show();
     }

@@ -10,7 +10,7 @@ use crate::pipeline::delivery::Visit;
 use crate::pipeline::handle::{LaneHandle, Lanes};
 use crate::traffic::Traffic;
 
-/// A lane whose records wait, and of which none ended well for so long, does not keep up.
+/// A lane whose records wait, and which got through with none for so long, does not keep up.
 pub(super) const STUCK: Duration = Duration::from_secs(3);
 /// Nor does one that had waiting records all the time for so long, which is what its cap stands for, and has more of them
 /// than a second's work.
@@ -65,7 +65,7 @@ impl Emptied {
 struct Pace {
     /// Since when records wait in its queue without a break.
     waiting: Instant,
-    /// When one of them ended well.
+    /// When it got through with one of them.
     ended: Instant,
     emptied: Emptied,
 }
@@ -91,8 +91,8 @@ impl Pressure {
         }
     }
 
-    /// A record of this account was delivered, or found to have been.
-    pub(super) fn ended_well(&mut self, account: usize, now: Instant) {
+    /// Its lane got through with a record of this account.
+    pub(super) fn got_through(&mut self, account: usize, now: Instant) {
         if let Some(pace) = self.paces.get_mut(account) {
             pace.ended = now;
         }

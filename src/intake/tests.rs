@@ -274,6 +274,7 @@ fn at_three_quarters_of_the_bounds_one_that_hangs_parks_what_it_queues_and_one_t
     (0..59).for_each(|_| _ = world.receive("t", "a"));
     let Some(long_ago) = Instant::now().checked_sub(pressure::STUCK + Duration::from_secs(1)) else { return };
     world.intake.pressure = Pressure::new(2, long_ago);
+    done.set_got_through();
     world.intake.completed(&done, End::Finished(Outcome::Delivered));
     let done = world.receive("t", "b");
     assert_eq!(world.flow(), Flow::Poll);
@@ -290,6 +291,29 @@ fn at_three_quarters_of_the_bounds_one_that_hangs_parks_what_it_queues_and_one_t
     world.intake.completed(&done, End::Finished(Outcome::Delivered));
     (0..10).for_each(|_| world.intake.completed(&done, End::Parked));
     assert_eq!(world.gate(PAUSED_AFTER), Flow::Poll, "69 of 80, where it waits for half of it otherwise");
+}
+
+#[test]
+fn a_lane_that_gets_through_with_its_events_keeps_up_whatever_they_end_as() {
+    let ends = [End::Finished(Outcome::Delivered), End::Finished(Outcome::DeadLettered), End::Retried];
+    for (end, through) in ends.into_iter().flat_map(|end| [(end, true), (end, false)]) {
+        let mut world = World::new(80, 1 << 20);
+        let (done, own) = (world.receive("t", "b"), world.receive("t", "a"));
+        (0..59).for_each(|_| _ = world.receive("t", "a"));
+        let Some(long_ago) = Instant::now().checked_sub(pressure::STUCK + Duration::from_secs(1)) else { return };
+        world.intake.pressure = Pressure::new(2, long_ago);
+        done.set_got_through();
+        world.intake.completed(&done, End::Finished(Outcome::Delivered));
+        if through {
+            own.set_got_through();
+        }
+        world.intake.completed(&own, end);
+        world.receive("t", "b");
+        world.receive("t", "b");
+        world.flow();
+        world.told(0);
+        assert_eq!(world.emptied.is_empty(), through, "{end:?} {through}");
+    }
 }
 
 #[test]

@@ -62,6 +62,8 @@ pub struct Lane {
     pub(super) unclassified: Unclassified,
     /// Since when the account has got only throttled answers.
     pub(super) throttled_since: Cell<Option<Instant>>,
+    /// When the push-back of the last of them is over.
+    pub(super) throttled_until: Cell<Option<Instant>>,
 }
 
 struct Walked {
@@ -86,6 +88,7 @@ impl Lane {
             throttles: Cell::new(0),
             unclassified: Unclassified::default(),
             throttled_since: Cell::new(None),
+            throttled_until: Cell::new(None),
         })
     }
 
@@ -180,7 +183,7 @@ impl Lane {
                 biased;
                 Some(walked) = walks.next(), if !walks.is_empty() => {
                     let Walked { delivery, key, held, result } = walked;
-                    self.note(&result);
+                    self.note_walk(&delivery, &result);
                     let lane = self.clone();
                     settles.push(async move {
                         let (visit, bytes) = (delivery.visit, delivery.record.size());
@@ -189,6 +192,7 @@ impl Lane {
                 }
                 Some((back, key, visit, bytes)) = settles.next(), if !settles.is_empty() => {
                     if let Some(delivery) = &back {
+                        delivery.ticket.open().set_stage(Stage::Queued);
                         self.handle.enqueued(delivery);
                     }
                     queues.ended(key, back);

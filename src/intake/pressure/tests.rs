@@ -68,7 +68,7 @@ impl World {
     }
 
     fn ends(&mut self, lane: usize, after: Duration) {
-        self.pressure.ended_well(lane, self.start + after);
+        self.pressure.got_through(lane, self.start + after);
     }
 }
 

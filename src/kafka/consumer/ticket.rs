@@ -17,6 +17,7 @@ pub struct Open {
     pub stage: AtomicU8,
     /// When it is tried next, epoch ms; 0: unknown.
     pub next_try_ms: AtomicI64,
+    got_through: AtomicBool,
     received_ms: i64,
     received_steady_ms: i64,
 }
@@ -55,6 +56,16 @@ impl Open {
     /// Says where the work stands.
     pub fn set_stage(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    /// Its lane got through with it: it was answered for, or nothing had to be sent.
+    pub fn got_through(&self) -> bool {
+        self.got_through.load(Ordering::Relaxed)
+    }
+
+    /// Says that its lane got through with it.
+    pub fn set_got_through(&self) {
+        self.got_through.store(true, Ordering::Relaxed);
     }
 
     /// Says when it is tried next, epoch ms.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Lane;
-use crate::error::DeliveryError;
+use crate::error::{DeliveryError, Disposition};
 use crate::pipeline::delivery::{Delivery, Subject};
 use crate::pipeline::process::Progress;
 use crate::pipeline::settle::LONGEST_WAIT_IN_LANE;
@@ -28,18 +28,25 @@ impl Lane {
             Some(wait) => wait.max(kept),
             // Answers of one volley count once.
             None if !kept.is_zero() => kept,
-            None => {
-                let n = self.throttles.replace(self.throttles.get().saturating_add(1));
-                (FIRST_PUSH_BACK * 2_u32.saturating_pow(n.min(10))).min(LAST_PUSH_BACK)
-            }
+            None => self.next_push_back(),
         };
         // Before the lane counts as closed, so that nothing is tried before the push-back is over.
-        self.handle.throttle(wait);
+        self.keep_back(wait);
         if self.throttled_since.get().is_some_and(|since| since.elapsed() >= ONLY_THROTTLED) {
             self.handle.set_only_throttled(true);
         }
         let _ = self.limiter.push_back(wait).await;
         wait
+    }
+
+    fn next_push_back(&self) -> Duration {
+        let n = self.throttles.replace(self.throttles.get().saturating_add(1));
+        (FIRST_PUSH_BACK * 2_u32.saturating_pow(n.min(10))).min(LAST_PUSH_BACK)
+    }
+
+    fn keep_back(&self, wait: Duration) {
+        self.throttled_until.set(self.throttled_until.get().max(Some(Instant::now() + wait)));
+        self.handle.throttle(wait);
     }
 
     /// Whether a record that was throttled goes back to the lane's head for `wait`, and counts that.
@@ -52,13 +59,22 @@ impl Lane {
         takes
     }
 
+    /// Takes what came of a walk: a lane that gets through with its events keeps up, and where the one that was tried got
+    /// no answer the next one waits, ever longer, as after an answer that throttles.
+    pub(super) fn note_walk(&self, delivery: &Delivery, result: &Result<Progress, DeliveryError>) {
+        self.note(result);
+        if gets_through(result) {
+            delivery.ticket.open().set_got_through();
+        }
+        let unanswered = delivery.attempted && result.is_err() && !is_answered(result);
+        if delivery.trial.is_some() && unanswered {
+            self.keep_back(self.next_push_back());
+        }
+    }
+
     /// Counts runs of answers.
     pub(super) fn note(&self, result: &Result<Progress, DeliveryError>) {
-        let answered = match result {
-            Ok(Progress::Accepted(_)) => true,
-            Ok(Progress::Duplicate { .. }) => false,
-            Err(error) => error.answer().is_some_and(|a| a.status.is_some()),
-        };
+        let answered = is_answered(result);
         match result {
             Err(DeliveryError::Permanent(_)) => {
                 let run = self.permanents.get() + 1;
@@ -75,11 +91,45 @@ impl Lane {
             _ => {}
         }
         if matches!(result, Err(DeliveryError::Throttled(_))) {
-            self.throttled_since.set(self.throttled_since.get().or_else(|| Some(Instant::now())));
+            self.note_throttled(Instant::now());
         } else if answered {
             self.throttles.set(0);
             self.throttled_since.set(None);
+            self.throttled_until.set(None);
             self.handle.set_only_throttled(false);
         }
+    }
+
+    /// One more answer that throttles. It begins anew where the one before it is long past: nothing was sent meanwhile, which
+    /// says nothing of the platform.
+    fn note_throttled(&self, now: Instant) {
+        let apart = self.account.limits.timeout + LONGEST_WAIT_IN_LANE;
+        let goes_on = self.throttled_until.get().is_none_or(|until| now <= until + apart);
+        if !goes_on {
+            self.throttles.set(0);
+            self.throttled_since.set(None);
+        }
+        self.throttled_since.set(self.throttled_since.get().or(Some(now)));
+        self.throttled_until.set(self.throttled_until.get().max(Some(now)));
+    }
+}
+
+/// Whether the platform answered.
+fn is_answered(result: &Result<Progress, DeliveryError>) -> bool {
+    match result {
+        Ok(Progress::Accepted(_)) => true,
+        Ok(Progress::Duplicate { .. }) => false,
+        Err(error) => error.answer().is_some_and(|a| a.status.is_some()),
+    }
+}
+
+/// Whether a lane gets on with such results: the platform answered for the event, or nothing had to be sent for it.
+fn gets_through(result: &Result<Progress, DeliveryError>) -> bool {
+    match result.as_ref().map_err(DeliveryError::disposition) {
+        Ok(_) | Err(Disposition::DeadLetter(_) | Disposition::LeaseTier) => true,
+        Err(Disposition::Retry | Disposition::MarkThenRetry) => is_answered(result),
+        Err(
+            Disposition::Throttle | Disposition::Halt | Disposition::Park | Disposition::Hold | Disposition::Return,
+        ) => false,
     }
 }

@@ -130,6 +130,62 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
 }
 
 #[test]
+fn while_the_one_that_is_tried_gets_no_answer_the_next_one_waits_ever_longer() {
+    run(async {
+        let edit = |s: &mut crate::pipeline::stub::bench::Setting| {
+            s.account.retry.inline.max_retries = 0;
+            s.no_platform = true;
+        };
+        let mut bench = Bench::new(edit).await;
+        bench.start();
+        bench.handle.set_only_throttled(true);
+        // From 32 s, which do not pass in a test.
+        bench.lane.throttles.set(5);
+        for n in 0..3 {
+            assert_eq!(bench.send(Visit::Input, &format!("ok-tried-{n}")).wait().await, End::Retried);
+            assert!(bench.handle.take_trial().is_none(), "{n}: kept back");
+            assert_eq!(bench.send(Visit::Input, &format!("ok-parked-{n}")).wait().await, End::Parked);
+            assert_eq!(bench.lane.throttles.get(), 5 + n + 1);
+            bench.forget_push_back().await;
+        }
+        assert!(bench.handle.take_trial().is_some());
+    });
+}
+
+#[test]
+fn what_goes_back_to_its_lane_is_shown_as_queued() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
+        let (delivery, mut end) = bench.delivery(Visit::Input, "429once-1");
+        let open = delivery.ticket.open().clone();
+        bench.queue(delivery);
+        let hangs = bench.send(Visit::Input, "hang-2");
+        bench.start();
+        // Its answer freed the permit, which the second one took.
+        eventually("the second one is sent", async || bench.sent().len() == 2).await;
+        eventually("the first one is queued", async || open.stage() == Stage::Queued).await;
+        bench.let_go();
+        all_delivered(&mut [hangs]).await;
+        assert_eq!(end.wait().await, End::Finished(Outcome::Delivered));
+    });
+}
+
+#[test]
+fn whoever_counts_on_a_lane_is_told_of_what_it_got_through_with() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.retry.inline.max_retries = 0).await;
+        bench.start();
+        for (id, through) in [("ok-1", true), ("400-2", true), ("503-3", true), ("silent-4", false), ("401-5", false)] {
+            let (delivery, mut end) = bench.delivery(Visit::Input, id);
+            let open = delivery.ticket.open().clone();
+            bench.queue(delivery);
+            end.wait().await;
+            assert_eq!(open.got_through(), through, "{id}");
+        }
+    });
+}
+
+#[test]
 fn only_what_has_a_permit_is_claimed_and_sent() {
     run(async {
         let mut bench = Bench::new(|s| s.account.limits.concurrency = 2).await;
@@ -333,6 +389,33 @@ async fn thirty_seconds_of_throttled_answers_close_the_lane_and_any_other_answer
     }
     lane.note(&permanent());
     assert!(alone.handle.is_open());
+}
+
+#[tokio::test]
+async fn throttled_answers_between_which_nothing_was_sent_are_not_thirty_seconds_of_them() {
+    let alone = Alone::new(|_| {});
+    let lane = &alone.lane;
+    let second = Duration::from_secs(1);
+    let passes = |time: Duration| {
+        for at in [&lane.throttled_since, &lane.throttled_until] {
+            at.set(at.get().map(|at| at.checked_sub(time).unwrap()));
+        }
+        lane.limiter.forget_push_back();
+        alone.handle.forget_push_back();
+    };
+    for n in 0..5 {
+        lane.note(&throttled());
+        assert_eq!(lane.push_back(None).await, second, "{n}: it doubles nothing either");
+        assert!(alone.handle.is_open(), "{n}");
+        passes(300 * second);
+    }
+    // Nothing was sent because the platform asked for that: these belong together.
+    for n in 0..2 {
+        lane.note(&throttled());
+        lane.push_back(Some(60 * second)).await;
+        passes(61 * second);
+        assert_eq!(alone.handle.is_open(), n == 0, "{n}");
+    }
 }
 
 #[tokio::test]
