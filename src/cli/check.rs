@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use super::embedded;
 use crate::config::{Config, Loaded, Problem, environment};
-use crate::kafka::{parking_topic, tier_topic};
+use crate::kafka::{parking_topic, settings, tier_topic};
 
 /// Validates the configuration and names every problem at once; connects to nothing unless asked to.
 #[derive(Debug, clap::Args)]
@@ -58,6 +58,7 @@ pub fn run(args: &Args) -> ExitCode {
     if !loaded.config.is_embedded() {
         // The file of issuers, which a start reads.
         refused.extend(loaded.config.redis.client().err());
+        refused.extend(settings::try_clients(&loaded.config.kafka).err().map(|error| error.to_string()));
     }
     lines("error", &refused);
     let mut bad = !halting.is_empty() || !refused.is_empty();

@@ -3,12 +3,15 @@
 //! Some keys are not the operator's: the worker's promises stand on them. They are refused, as are second names of one
 //! setting, which would win at random.
 
+mod trial;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+pub use self::trial::try_clients;
 use crate::kafka::Config;
 
 /// Keys that `[kafka.properties]` may not contain, with the reason.
@@ -115,7 +118,7 @@ pub fn true_name(key: &str) -> &str {
 /// The consumer of the inputs.
 ///
 /// # Errors
-/// As [`check`].
+/// As [`try_clients`].
 pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
     consumer(config, &config.group, "2048", ("10000", "100"))
 }
@@ -123,7 +126,7 @@ pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
 /// The consumer of tiers and parking. New parking topics are found by pattern within two refreshes.
 ///
 /// # Errors
-/// As [`check`].
+/// As [`try_clients`].
 pub fn waiting(config: &Config) -> Result<ClientConfig, SettingsError> {
     // Its topics grow with the accounts, and a fetch names them all: so an idle one is sent seldom. What comes is told at
     // once all the same; only a partition that was paused waits for it.
@@ -156,7 +159,7 @@ pub const HEADROOM: u64 = 64 * 1024;
 /// The producer. `largest`: bytes of the largest record that has to be copied.
 ///
 /// # Errors
-/// As [`check`].
+/// As [`try_clients`].
 pub fn producer(config: &Config, largest: u64) -> Result<ClientConfig, SettingsError> {
     let message_max = largest.saturating_add(HEADROOM).clamp(MIN_MESSAGE_MAX, MESSAGE_MAX_MAX);
     // Room for several of the largest.
@@ -181,7 +184,7 @@ pub fn producer(config: &Config, largest: u64) -> Result<ClientConfig, SettingsE
 /// The client of administration and outside looks. It commits only what it is told to.
 ///
 /// # Errors
-/// As [`check`].
+/// As [`try_clients`].
 pub fn admin(config: &Config, group: Option<&str>) -> Result<ClientConfig, SettingsError> {
     let mut own = vec![("socket.timeout.ms", "10000")];
     if let Some(group) = group {
@@ -193,7 +196,7 @@ pub fn admin(config: &Config, group: Option<&str>) -> Result<ClientConfig, Setti
 /// The client that reads topics from outside: it names the group, for the rights it has, and never joins it.
 ///
 /// # Errors
-/// As [`check`].
+/// As [`try_clients`].
 pub fn reader(config: &Config) -> Result<ClientConfig, SettingsError> {
     let own = [
         ("group.id", &*config.group),
@@ -208,15 +211,6 @@ pub fn reader(config: &Config) -> Result<ClientConfig, SettingsError> {
         ("allow.auto.create.topics", "false"),
     ];
     build(config, "reader", &[], &own)
-}
-
-/// Checks `[kafka.properties]` alone, without a broker.
-///
-/// # Errors
-/// For the first key that is owned, unknown to the client library, or has a value that it does not take.
-pub fn check(config: &Config) -> Result<(), SettingsError> {
-    intake(config)?;
-    producer(config, 0).map(|_| ())
 }
 
 fn consumer(
@@ -355,11 +349,11 @@ mod tests {
     #[test]
     fn owned_keys_second_names_and_unknown_keys_are_refused() {
         for (key, _) in OWNED {
-            let error = check(&config(&[(key, "1")])).unwrap_err();
+            let error = try_clients(&config(&[(key, "1")])).unwrap_err();
             assert!(matches!(&error, SettingsError::Owned { key: k, .. } if k == key), "{error}");
         }
-        assert!(matches!(check(&config(&[("no.such.key", "1")])), Err(SettingsError::Refused(_))));
-        assert!(matches!(check(&config(&[("session.timeout.ms", "soon")])), Err(SettingsError::Refused(_))));
+        assert!(matches!(try_clients(&config(&[("no.such.key", "1")])), Err(SettingsError::Refused(_))));
+        assert!(matches!(try_clients(&config(&[("session.timeout.ms", "soon")])), Err(SettingsError::Refused(_))));
     }
 
     /// Every setting of the library that has two names.
@@ -385,7 +379,7 @@ mod tests {
             if owned(one).is_some() {
                 continue;
             }
-            let error = check(&config(&[(one, value), (other, value)])).unwrap_err();
+            let error = try_clients(&config(&[(one, value), (other, value)])).unwrap_err();
             assert!(matches!(&error, SettingsError::Twice { .. }), "{one}, {other}: {error}");
             // The build has no OAuth, so that the library refuses those two alone.
             for name in [one, other].into_iter().filter(|name| !name.contains("oauthbearer")) {
