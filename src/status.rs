@@ -193,7 +193,7 @@ impl Status for WorkerStatus {
             }
         }
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        why.extend(refused.iter().map(|(topic, reason)| format!("the new input topic {topic} is not read: {reason}")));
+        why.extend(refused.iter().map(|(topic, reason)| format!("the input topic {topic} is not read: {reason}")));
         if !remade.is_empty() {
             let names = remade.into_iter().collect::<Vec<_>>().join(", ");
             why.push(format!("deleted and made again within the last day, and read from the beginning: {names}"));
@@ -209,12 +209,13 @@ impl Status for WorkerStatus {
         if !kafka_up {
             why.push("kafka: no broker answers".into());
         }
-        let kafka_detail = if self.kafka.is_up() { "" } else { "no broker answers" };
+        let silent = || self.kafka.why().map_or("no broker answers".into(), |why| format!("no broker answers: {why}"));
+        let kafka_detail = if self.kafka.is_up() { String::new() } else { silent() };
         Readiness {
             ready,
             why: why.join("; "),
             dependencies: BTreeMap::from([
-                ("kafka", dependency(self.kafka.is_up(), kafka_detail.to_owned())),
+                ("kafka", dependency(self.kafka.is_up(), kafka_detail)),
                 ("redis", dependency(redis.is_none(), redis.unwrap_or_default())),
             ]),
             parked_partitions: parked,

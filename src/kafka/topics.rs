@@ -8,6 +8,7 @@ mod findings;
 mod health;
 mod keeper;
 mod positions;
+mod reason;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
+use self::reason::Reason;
 use crate::kafka::matching::Matching;
 use crate::kafka::settings::{self, SettingsError};
 use crate::kafka::{Config, consumer};
@@ -94,6 +96,12 @@ impl AdminError {
             | Code::LeaderNotAvailable
             | Code::NotLeaderForPartition
             | Code::BrokerNotAvailable
+            | Code::OffsetNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::KafkaStorageError
+            | Code::UnstableOffsetCommit
+            | Code::ThrottlingQuotaExceeded
             | Code::Outdated
             | Code::WaitCache => AdminError::NoAnswer(text),
             Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress => AdminError::GroupActive,
@@ -143,6 +151,7 @@ impl ClientContext for Context {
 /// A client of the cluster.
 pub struct Cluster {
     admin: AdminClient<Context>,
+    reason: Reason,
     config: Config,
     matching: Matching,
 }
@@ -156,7 +165,7 @@ impl Cluster {
         let client = settings::admin(config, None)?;
         let admin = client.create_with_context(Context).map_err(|e| SettingsError::Refused(e.to_string()))?;
         let matching = Matching::new(config).map_err(|error| SettingsError::Pattern(error.to_string()))?;
-        Ok(Self { admin, config: config.clone(), matching })
+        Ok(Self { admin, reason: Reason::default(), config: config.clone(), matching })
     }
 
     /// Which names are inputs, and which are the worker's own.
@@ -232,7 +241,12 @@ impl Cluster {
     }
 
     fn metadata(&self) -> Result<Metadata, AdminError> {
-        Ok(self.admin.inner().fetch_metadata(None, TIMEOUT)?)
+        let asked = self.admin.inner().fetch_metadata(None, TIMEOUT);
+        self.reason.listen(self.admin.inner(), asked.is_ok());
+        asked.map_err(|error| match (AdminError::from(error), self.reason.get()) {
+            (AdminError::NoAnswer(_), Some(why)) => AdminError::NoAnswer(why),
+            (error, _) => error,
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use rdkafka::client::Client;
 use rdkafka::types::RDKafkaType;
 
 use super::Context;
+use super::reason::Reason;
 use crate::kafka::Config;
 use crate::kafka::settings::{self, SettingsError};
 
@@ -21,6 +22,7 @@ const WITHIN_MS: i32 = 2000;
 pub struct Health {
     up: AtomicBool,
     since: Mutex<Instant>,
+    reason: Reason,
 }
 
 impl Health {
@@ -33,7 +35,8 @@ impl Health {
         let config = settings::admin(config, None)?;
         let native = config.create_native_config().map_err(|e| refused(&e))?;
         let client = Client::new(&config, native, RDKafkaType::RD_KAFKA_PRODUCER, Context).map_err(|e| refused(&e))?;
-        let health = Arc::new(Self { up: AtomicBool::new(false), since: Mutex::new(Instant::now()) });
+        let health =
+            Arc::new(Self { up: AtomicBool::new(false), since: Mutex::new(Instant::now()), reason: Reason::default() });
         let watched = Arc::downgrade(&health);
         std::thread::Builder::new()
             .name("kafka-health".into())
@@ -52,13 +55,18 @@ impl Health {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Why it does not answer, as far as the client library knows.
+    pub fn why(&self) -> Option<String> {
+        self.reason.get()
+    }
+
     fn set(&self, up: bool) {
         if self.up.swap(up, Ordering::Relaxed) != up {
             *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             if up {
                 tracing::info!("kafka answers");
             } else {
-                tracing::warn!("kafka does not answer");
+                tracing::warn!(reason = self.why(), "kafka does not answer");
             }
         }
     }
@@ -66,7 +74,9 @@ impl Health {
 
 fn watch(client: &Client<Context>, health: &Weak<Health>) {
     while let Some(health) = health.upgrade() {
-        health.set(answers(client));
+        let up = answers(client);
+        health.reason.listen(client, up);
+        health.set(up);
         drop(health);
         std::thread::sleep(EVERY);
     }
