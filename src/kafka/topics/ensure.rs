@@ -228,9 +228,12 @@ fn replicas(brokers: usize, stated: i32, default: Option<i32>) -> (Option<i32>, 
 /// A topic, and whether it was made.
 type Made = (String, Result<bool, AdminError>);
 
-/// What a copy of the largest record needs.
+/// The most that Kafka takes for `max.message.bytes`.
+const MOST_BYTES: i64 = i32::MAX as i64;
+
+/// What a copy of the largest record needs, as far as a topic can be set to it.
 fn copy_bytes(largest: u64) -> i64 {
-    i64::try_from(largest.saturating_add(HEADROOM)).unwrap_or(i64::MAX)
+    i64::try_from(largest.saturating_add(HEADROOM)).unwrap_or(MOST_BYTES).min(MOST_BYTES)
 }
 
 /// How a missing topic is made.
@@ -300,6 +303,14 @@ mod tests {
             ("receipts", Keeps::Month),
         ];
         assert_eq!(kept, expected.map(|(name, keeps)| (name.to_owned(), keeps)));
+    }
+
+    #[test]
+    fn an_input_without_any_limit_of_size_asks_for_no_setting_that_kafka_refuses() {
+        assert_eq!(copy_bytes(1_048_588), 1_048_588 + 65_536);
+        for largest in [2_147_483_647, 2_147_483_647 - 65_535, u64::MAX] {
+            assert_eq!(copy_bytes(largest), 2_147_483_647, "{largest}");
+        }
     }
 
     #[test]

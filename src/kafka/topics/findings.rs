@@ -127,7 +127,8 @@ pub(super) fn findings(
             add(Level::Refuse, text, "kafka-reassign-partitions.sh to at least two replicas".into());
         }
         let Some(settings) = settings.get(&topic.name) else { continue };
-        if settings.cleanup_policy != "delete" {
+        // What a broker does not state is not judged.
+        if !["", "delete"].contains(&&*settings.cleanup_policy) {
             let text = format!("cleanup.policy is {}: copies with one key would vanish", settings.cleanup_policy);
             add(Level::Refuse, text, set("cleanup.policy=delete"));
         }
@@ -205,6 +206,7 @@ mod tests {
     fn a_topic_that_is_set_right_has_no_findings() {
         assert_eq!(judged((1, 3), ("delete", MONTH_MS, 1000, 2), 3), []);
         assert_eq!(judged((1, 3), ("delete", -1, 1000, 2), 3), []);
+        assert_eq!(judged((1, 3), ("", -1, 1000, 2), 3), [], "a broker that does not say");
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Cluster {
             return Ok(restored);
         }
         if !self.config.create_topics {
-            let text = "it does not exist, and kafka.create_topics is false";
+            let text = "it does not exist, or this user may not see it, and kafka.create_topics is false";
             restored.missing = missing.iter().map(|t| (t.name.clone(), text.to_owned())).collect();
             return Ok(restored);
         }
@@ -79,7 +79,7 @@ impl Cluster {
                 Ok(false) => {}
                 Err(AdminError::NoAnswer(why)) => return Err(AdminError::NoAnswer(why)),
                 Err(error) => {
-                    restored.missing.insert(topic, format!("it does not exist, and cannot be created: {error}"));
+                    restored.missing.insert(topic, format!("it does not exist, or this user may not see it (right: Describe); it cannot be created: {error}"));
                 }
             }
         }

@@ -110,7 +110,15 @@ impl Cluster {
         }
         let mut positions = Vec::with_capacity(partitions.len());
         for (topic, partition) in partitions {
-            let (low, high) = self.watermarks(topic, *partition)?;
+            use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+            let marks = self.admin.inner().fetch_watermarks(topic, *partition, TIMEOUT);
+            let (low, high) = marks.map_err(|error| match error.rdkafka_error_code() {
+                // It was there a moment ago: its leader does not know of it yet, or it is being deleted.
+                Some(UnknownTopicOrPartition | UnknownTopic | UnknownPartition) => {
+                    AdminError::NoAnswer(format!("topic {topic} [{partition}]: {error}"))
+                }
+                _ => error.into(),
+            })?;
             positions.push((topic.clone(), *partition, if from == StartFrom::Latest { high } else { low }));
         }
         Ok(Some(positions))
