@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::kafka::matching::WaitingNames;
 use crate::metrics::{Metrics, Setup};
 use crate::pipeline::shared::Topics;
 use crate::start;
@@ -11,9 +12,9 @@ use crate::start;
 pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
     let tiers: Vec<String> = config.retry.tiers.iter().map(|t| t.name.clone()).collect();
     let inputs = config.kafka.input.iter().filter(|i| !i.starts_with('^')).cloned();
-    let below =
-        |name: &String| name.starts_with(&config.kafka.retry_prefix) || name.starts_with(&config.kafka.parked_prefix);
-    let owned = start::topics_of(config).into_iter().map(|t| t.name).filter(below);
+    let waiting = WaitingNames::new(&config.kafka.retry_prefix, &config.kafka.parked_prefix);
+    let read = |name: &String| waiting.is_tier(name) || waiting.is_parking(name);
+    let owned = start::topics_of(config).into_iter().map(|t| t.name).filter(read);
     let metrics = Metrics::new(Setup {
         accounts: config.accounts.values().map(|a| (a.platform, a.name.clone())).collect(),
         tiers: &tiers,

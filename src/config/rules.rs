@@ -8,7 +8,8 @@ use super::base_url;
 use super::section::Section;
 use super::sections::EMBEDDED;
 use super::value::show;
-use crate::kafka::{self, matching::pattern};
+use crate::kafka;
+use crate::kafka::matching::{WaitingNames, pattern};
 use crate::pipeline::config::{Dedupe, Inline, Intake, Limits, Retry, WindowCheck};
 use crate::redis as store;
 
@@ -236,12 +237,20 @@ pub(super) fn topics(section: &Section<'_>, kafka: &kafka::Config, tiers: &[Stri
             section.problem(key, format!("gives the topic {name} a name of more than 249 characters"));
         }
     }
+    let waiting = WaitingNames::new(&kafka.retry_prefix, &kafka.parked_prefix);
     for input in &kafka.input {
         // One that cannot be read was refused with its key.
         let pattern = input.strip_prefix('^').and_then(|_| pattern(input).ok());
         let reads = |name: &str| pattern.as_ref().map_or(input == name, |pattern| pattern.is_match(name));
         if let Some((name, key)) = owned.iter().find(|(name, _)| reads(name)) {
             section.problem("input", format!("would read {name}, which the worker writes itself (kafka.{key})"));
+        } else if pattern.is_none()
+            && let Some(key) = waiting.key_of(input)
+        {
+            section.problem(
+                "input",
+                format!("holds {input}, which is taken for a topic that the worker made itself (kafka.{key})"),
+            );
         }
     }
 }

@@ -139,6 +139,8 @@ fn each_problem_names_its_exact_key() {
         ("[kafka]\ninput = [\"^(\"]", "kafka.input", "no regular expression"),
         ("[kafka]\ninput = [\"^postback\"]", "kafka.input", "the worker writes itself"),
         ("[kafka]\ninput = [\"postback.retry.5s\"]", "kafka.input", "the worker writes itself"),
+        ("[kafka]\ninput = [\"postback.retry.7s\"]", "kafka.input", "taken for a topic that the worker made itself"),
+        ("[kafka]\ninput = [\"postback.parked.gone\"]", "kafka.input", "(kafka.parked_prefix)"),
         ("[kafka]\nstart_from = \"middle\"", "kafka.start_from", "\"earliest\""),
         ("[kafka]\nretry_prefix = \"\"", "kafka.retry_prefix", "no topic name"),
         ("[kafka]\nparked_prefix = \"postback.retry.x\"", "kafka.parked_prefix", "inside each other"),

@@ -60,10 +60,11 @@ impl Matching {
         })
     }
 
-    /// Whether `kafka.input` names this topic. A pattern does not make the worker read its own copies.
+    /// Whether `kafka.input` names this topic. A pattern does not make the worker read its own copies, nor what is Kafka's
+    /// own.
     pub fn is_input(&self, topic: &str) -> bool {
-        (self.names.iter().any(|name| name == topic) || self.patterns.iter().any(|p| p.is_match(topic)))
-            && !self.is_own(topic)
+        let by_pattern = || !topic.starts_with("__") && self.patterns.iter().any(|p| p.is_match(topic));
+        (self.names.iter().any(|name| name == topic) || by_pattern()) && !self.is_own(topic)
     }
 
     /// Whether its copies wait in this topic.
@@ -76,13 +77,8 @@ impl Matching {
         self.patterns.iter().any(|pattern| pattern.as_str() == entry && pattern.is_match(topic))
     }
 
-    /// Topics that `kafka.input` names as they are, whether they exist or not.
-    pub fn listed(&self) -> &[String] {
-        &self.names
-    }
-
     fn is_own(&self, topic: &str) -> bool {
-        topic.starts_with("__") || self.is_waiting(topic) || self.others.iter().any(|own| own == topic)
+        self.is_waiting(topic) || self.others.iter().any(|own| own == topic)
     }
 }
 
@@ -98,6 +94,12 @@ impl WaitingNames {
     /// Below these prefixes.
     pub fn new(retry_prefix: &str, parked_prefix: &str) -> Self {
         Self { retry: format!("{retry_prefix}."), parked: format!("{parked_prefix}.") }
+    }
+
+    /// The key of `[kafka]` by whose prefix this is one of them.
+    pub fn key_of(&self, topic: &str) -> Option<&'static str> {
+        let (tier, parking) = (self.is_tier(topic), self.is_parking(topic));
+        tier.then_some("retry_prefix").or(parking.then_some("parked_prefix"))
     }
 
     /// Whether this is a retry tier.
@@ -138,7 +140,7 @@ mod tests {
         for topic in ["conversions2", "q.in-", "q.in-1b", "qxin-1", "a-q.in-1"] {
             assert!(!inputs.is_input(topic), "{topic}");
         }
-        assert_eq!(inputs.listed(), ["conversions"]);
+        assert!(matching(&["__ours"]).is_input("__ours"), "what is named is read, whatever its name");
     }
 
     #[test]
