@@ -34,7 +34,7 @@ use crate::pipeline::runtime;
 use crate::pipeline::shared::Shared;
 use crate::redis::health::Health;
 use crate::senders::SecretString;
-use crate::start::{self, Say};
+use crate::start::{self, Fit, Say};
 use crate::status::{Running, WorkerStatus};
 use crate::traffic::Known;
 use crate::waiting::Waiting;
@@ -71,7 +71,9 @@ pub async fn run(
     let id = replica_id();
     let client = config.redis.client().map_err(Exit::usage)?;
     let keys = Keys::new(&config.redis.prefix);
-    let refused = |error: settings::SettingsError| Exit::usage(format!("kafka.properties: {error}"));
+    let refused = |error: settings::SettingsError| Exit::usage(error.to_string());
+    // Before topics are made and positions committed for a worker that cannot run.
+    settings::try_clients(&config.kafka).map_err(refused)?;
 
     // What the lanes share, and the lanes.
     let metrics = metrics(&config);
@@ -106,11 +108,11 @@ pub async fn run(
         let seen = status.clone();
         let say: Say = Arc::new(move |phase: &str| seen.say(phase));
         start::redis(&client, &health, &say).await?;
-        let largest = start::kafka(&config, &cluster, &say).await?;
+        let Fit { inputs, largest } = start::kafka(&config, &cluster, &say).await?;
         start::first(&config, &cluster, &client, &health, &say).await?;
         let begins = start::known_topics(&config, &cluster, &client, &health, &say).await?;
         restore_switches(&client, &keys, &lanes, &unplaced, &health, &say).await;
-        Ok((largest, begins, start::names(&config, &cluster, &say).await?))
+        Ok((largest, begins, start::names(&config, &cluster, inputs, &say).await?))
     };
     let (largest, begins, names) = tokio::select! {
         begun = begun => begun.map_err(|text: String| Exit::usage(text))?,
@@ -178,6 +180,7 @@ pub async fn run(
         config: config.clone(),
         cluster: cluster.clone(),
         names,
+        largest,
         intake: intake.handle.clone(),
         waiting: waiting.handle.clone(),
         refused: status.refused.clone(),

@@ -1,7 +1,8 @@
 //! Topics that come while the worker runs: found within a few seconds, judged as at a start, and then read.
 //!
-//! The worker matches names itself (`kafka::matching`) and tells its consumers which ones to read. A new input that would
-//! have refused a start is not read: it is named in the log and in `/ready`, and looked at again. A name that was read once
+//! The worker matches names itself (`kafka::matching`) and tells its consumers which ones to read. An input that comes later,
+//! whether by its name or by a pattern, and that would have refused a start is not read: it is named in the log and in
+//! `/ready`, and looked at again; so is a name that does not exist, without the log. A name that was read once
 //! stays on the list: a topic that is missing for a moment must not cost its partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::kafka::consumer::ConsumerHandle;
 use crate::kafka::topics::{AdminError, Cluster};
-use crate::start;
+use crate::start::{self, ABSENT, Told};
 
 /// Between two looks: with the joining that follows, a new topic is read within ten seconds.
 const EVERY: Duration = Duration::from_secs(4);
@@ -29,13 +30,12 @@ pub struct Names {
 }
 
 impl Names {
-    /// Everything that is there now, and what the configuration lists whether it is there or not.
+    /// Everything that is there now.
     ///
     /// # Errors
     /// See [`AdminError`].
     pub fn read(cluster: &Cluster) -> Result<Self, AdminError> {
         let mut names = Self::default();
-        names.inputs.extend(cluster.matching().listed().iter().cloned());
         for topic in cluster.topics()? {
             if cluster.matching().is_input(&topic.name) {
                 names.inputs.insert(topic.name);
@@ -59,6 +59,8 @@ pub struct Discovery {
     pub intake: Arc<ConsumerHandle>,
     /// The consumer of tiers and parking.
     pub waiting: Arc<ConsumerHandle>,
+    /// Bytes of the largest record for which the worker's own topics were checked.
+    pub largest: u64,
     /// What is not to be read.
     pub refused: Refused,
 }
@@ -72,10 +74,14 @@ impl Discovery {
         let running = Arc::new(());
         let watched: Weak<()> = Arc::downgrade(&running);
         std::thread::Builder::new().name("kafka-topics".into()).spawn(move || {
+            let mut told = Told::default();
             while watched.strong_count() > 0 {
                 std::thread::sleep(EVERY);
-                if let Err(error) = self.look() {
-                    tracing::debug!(%error, "new topics cannot be looked for yet");
+                match self.look() {
+                    Ok(()) => told.warn(Vec::new()),
+                    // Said by others: nobody answers anybody.
+                    Err(AdminError::NoAnswer(why)) => tracing::debug!(why, "new topics cannot be looked for yet"),
+                    Err(error) => told.warn(vec![format!("new topics cannot be looked for: {error}")]),
                 }
             }
         })?;
@@ -90,21 +96,24 @@ impl Discovery {
             self.names.waiting.extend(waiting);
         }
         let new: Vec<&str> = found.inputs.difference(&self.names.inputs).map(String::as_str).collect();
-        let judged = start::judge_inputs(&self.config, &self.cluster, &new)?;
-        let (refused, fit): (BTreeMap<_, _>, BTreeMap<_, _>) = judged.into_iter().partition(|(_, why)| why.is_some());
-        let fit: Vec<String> = fit.into_keys().collect();
-        if !fit.is_empty() {
-            tracing::info!(topics = fit.join(", "), "new input topics: they are read from their beginning");
-            self.intake.subscribe(fit.clone());
-            self.names.inputs.extend(fit);
+        let judged = start::judge_inputs(&self.config, &self.cluster, &new, self.largest)?;
+        judged.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        if !judged.fit.is_empty() {
+            let topics = judged.fit.join(", ");
+            tracing::info!(topics, "new input topics: they are read from their beginning");
+            self.intake.subscribe(judged.fit.clone());
+            self.names.inputs.extend(judged.fit);
         }
-        let refused = refused.into_iter().filter_map(|(name, why)| Some((name, why?))).collect();
+        let mut refused = judged.refused;
         let mut known = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, why) in &refused {
             if known.get(name) != Some(why) {
                 tracing::error!(kafka.topic = name, "the new input topic is not read: {why}");
             }
         }
+        // The start has said it.
+        let there: Vec<&str> = found.inputs.union(&self.names.inputs).map(String::as_str).collect();
+        refused.extend(start::absent(&self.config, &there).map(|name| (name.to_owned(), ABSENT.to_owned())));
         *known = refused;
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Before anything is joined: Redis and Kafka are waited for, looked at, and only an answer refuses the start.
 
 mod first;
+mod inputs;
 mod known;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 pub use self::first::first;
+pub use self::inputs::{ABSENT, Fit, Judged, absent, judge_inputs};
 pub use self::known::known_topics;
 use crate::clock::Shared;
 use crate::config::Config;
@@ -89,12 +91,11 @@ pub async fn facts(client: &Client) -> ::redis::RedisResult<Facts> {
     Ok(Facts::read(&info))
 }
 
-/// Waits for Kafka, makes or names the worker's own topics, and checks what depends on the broker. Returns the bytes of the
-/// largest record that an input takes.
+/// Waits for Kafka, makes or names the worker's own topics, and checks what depends on the broker.
 ///
 /// # Errors
 /// What refuses the start, one per line.
-pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> Result<u64, String> {
+pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> Result<Fit, String> {
     let mut told = Told::default();
     loop {
         let (config, cluster) = (config.clone(), cluster.clone());
@@ -103,7 +104,7 @@ pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> R
             looked
         });
         match looked {
-            Ok(Looked::Fit(largest)) => return Ok(largest),
+            Ok(Looked::Fit(fit)) => return Ok(fit),
             Ok(Looked::Waiting(why)) => say(&why),
             Ok(Looked::Refused(why)) => return Err(why),
             Err(AdminError::NoAnswer(why)) => say(&format!("waiting for kafka.brokers: {why}")),
@@ -133,8 +134,7 @@ impl Told {
 }
 
 enum Looked {
-    /// Bytes of the largest record that an input takes.
-    Fit(u64),
+    Fit(Fit),
     Waiting(String),
     Refused(String),
 }
@@ -143,8 +143,8 @@ enum Looked {
 fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<(Looked, Vec<String>), AdminError> {
     if config.is_embedded() {
         // Made with its topics, on one broker, with nothing to set; what was never kept has no retention.
-        cluster.inputs()?;
-        return Ok((Looked::Fit(0), Vec::new()));
+        let inputs = cluster.inputs()?;
+        return Ok((Looked::Fit(Fit::of(&inputs, 0)), Vec::new()));
     }
     // What the worker's own topics have to take is known once the inputs are there and can be read.
     let sources = cluster.sources()?;
@@ -157,7 +157,7 @@ fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<(Looked, Vec<Str
     }
     let found = judge_topics(config, &sources, &ensured);
     let looked = match found.refusals.is_empty() {
-        true => Looked::Fit(sources.largest()),
+        true => Looked::Fit(Fit::of(&sources.topics, sources.largest())),
         false => Looked::Refused(found.refusals.join("\n")),
     };
     Ok((looked, found.warnings))
@@ -197,7 +197,7 @@ pub enum Waits {
 impl fmt::Display for Waits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Waits::Missing(names) => write!(f, "{names} does not exist yet"),
+            Waits::Missing(names) => write!(f, "{names} {ABSENT}"),
             Waits::Unread(topic) => write!(
                 f,
                 "the settings of topic {topic} cannot be read, so dedupe.window cannot be judged: grant DescribeConfigs on \
@@ -250,34 +250,20 @@ pub fn judge_topics(config: &Config, sources: &Sources, ensured: &Ensured) -> To
     }
     let unread = |topic: &str| format!("kafka: {}", Waits::Unread(topic.to_owned()));
     found.warnings.extend(sources.unread().into_iter().map(unread));
+    let known: Vec<&str> = sources.topics.iter().map(|topic| &*topic.name).collect();
+    // Where there is none at all, it is what the start waits for.
+    let absent = absent(config, &known).filter(|_| !known.is_empty());
+    found.warnings.extend(absent.map(|topic| format!("kafka.input: {topic} {ABSENT}; it is read once it is there")));
     found
 }
 
-/// Judges input topics that came under a running worker, as at a start: by name, why it is not to be read.
-///
-/// # Errors
-/// See [`AdminError`].
-pub fn judge_inputs(
+/// Waits for the names of what is to be read: these inputs, which were judged, and whatever waits.
+pub async fn names(
     config: &Config,
-    cluster: &Cluster,
-    names: &[&str],
-) -> Result<BTreeMap<String, Option<String>>, AdminError> {
-    let described = cluster.describe(names)?;
-    let judge = |name: &str| {
-        let why = match described.get(name) {
-            Some(settings) => window_refusal(config, name, settings.retention_ms, &settings.cleanup_policy),
-            None => Some(Waits::Unread(name.to_owned()).to_string()),
-        };
-        if config.dedupe.window_check == WindowCheck::Refuse {
-            return why;
-        }
-        why.inspect(|why| tracing::warn!("{why}")).and(None)
-    };
-    Ok(names.iter().map(|name| ((*name).to_owned(), judge(name))).collect())
-}
-
-/// Waits for the names of what is to be read.
-pub async fn names(config: &Config, cluster: &Arc<Cluster>, say: &Say) -> Result<Names, String> {
+    cluster: &Arc<Cluster>,
+    inputs: BTreeSet<String>,
+    say: &Say,
+) -> Result<Names, String> {
     let waiting = topics_of(config).into_iter().map(|topic| topic.name).filter(|t| cluster.matching().is_waiting(t));
     let waiting: Vec<String> = waiting.collect();
     loop {
@@ -285,7 +271,8 @@ pub async fn names(config: &Config, cluster: &Arc<Cluster>, say: &Say) -> Result
         match blocking(move || Names::read(&cluster)).await {
             Ok(mut names) => {
                 names.waiting.extend(waiting);
-                return Ok(names);
+                // What has come since is judged like anything else that comes.
+                return Ok(Names { inputs, ..names });
             }
             Err(AdminError::NoAnswer(why)) => say(&format!("waiting for kafka.brokers: {why}")),
             Err(error) => return Err(format!("kafka: {error}")),
@@ -386,11 +373,13 @@ mod tests {
             let found = judge_topics(config, sources, &Ensured::default());
             (waits(config, sources), found.refusals.len(), found.warnings.len())
         };
+        config.kafka.input = vec!["in".into(), "^x".into()];
         let unread = Some(Waits::Unread("in".into()));
         let hidden = Sources { settings: BTreeMap::new(), ..sources(None) };
         assert_eq!(judge(&config, &sources(Some(DAY_MS))), (None, 0, 0));
         assert_eq!(judge(&config, &sources(Some(-1))), (None, 1, 0));
-        assert_eq!(judge(&config, &Sources::default()).0, Some(Waits::Missing("conversions".into())));
+        config.kafka.input = vec!["in".into()];
+        assert_eq!(judge(&config, &Sources::default()), (Some(Waits::Missing("in".into())), 0, 0));
         for sources in [sources(None), hidden.clone()] {
             assert_eq!(judge(&config, &sources), (unread.clone(), 0, 1));
         }
@@ -403,6 +392,16 @@ mod tests {
         config.dedupe.window_check = WindowCheck::Warn;
         assert_eq!(judge(&config, &sources(Some(-1))), (None, 0, 1));
         assert_eq!(judge(&config, &hidden), (None, 0, 1));
+    }
+
+    #[test]
+    fn an_input_that_is_named_and_not_there_is_told_where_another_one_is() {
+        let mut config = config();
+        config.kafka.input = vec!["in".into(), "absent".into(), "^pattern".into()];
+        let found = judge_topics(&config, &sources(Some(DAY_MS)), &Ensured::default());
+        let text = "kafka.input: absent does not exist yet, or this user may not see it (right: Describe); it is read once it \
+                    is there";
+        assert_eq!((found.warnings, found.refusals), (vec![text.to_owned()], vec![]));
     }
 
     #[test]

@@ -57,7 +57,10 @@ impl Trouble {
             }
             Trouble::Kafka(AdminError::NoAnswer(why)) => say(&format!("waiting for kafka.brokers: {why}")),
             // Another member was quicker: the epoch tells how far it is.
-            Trouble::Kafka(AdminError::GroupActive) => say("waiting for another member's first start"),
+            Trouble::Kafka(AdminError::GroupActive) => say(
+                "waiting for another member's first start: kafka.group has members, and Kafka takes positions only while it \
+                 has none; where this lasts, stop what else reads with this group",
+            ),
             Trouble::Kafka(error) => return Err(format!("kafka.group: {error}")),
         }
         Ok(())

@@ -77,7 +77,8 @@ fn inputs_named_by_a_pattern_are_found_at_a_first_start_and_delivered_from_each_
     let search = w.account("acme-ps", Platform::Qihoo360);
     // Words that Kafka's client library does not know in its own patterns.
     let pattern = format!(r"^{}\.conversions\.\w+-\d$", w.id);
-    w.set("kafka.input", vec![pattern]);
+    let named = w.topic("named");
+    w.set("kafka.input", vec![pattern, named.clone()]);
     let parts = ["conversions.shop-1", "conversions.app-2"];
     for part in parts {
         w.create_further_input(part);
@@ -90,23 +91,27 @@ fn inputs_named_by_a_pattern_are_found_at_a_first_start_and_delivered_from_each_
     unread.expect = Expect::Open;
     w.publish(vec![unread.clone()]);
     let worker = w.started();
+    let absent = format!("kafka.input: {named} does not exist yet");
+    assert!(worker.log().contains(&absent), "{}", worker.log());
     w.settle(secs(60));
     for part in parts {
         let events = w.make.orders("acme-ps", 30);
         w.publish_to(part, events, None, None);
     }
-    // Made while the worker runs; and one that would have refused a start.
+    // Made while the worker runs; and two that would have refused a start, by the pattern and by name.
     w.create_further_input("conversions.late-3");
-    w.admin.create_topic(&w.topic("conversions.ever-4"), 1, 1, &[("retention.ms", "-1")]);
+    let for_ever = [w.topic("conversions.ever-4"), named];
+    for_ever.iter().for_each(|topic| w.admin.create_topic(topic, 1, 1, &[("retention.ms", "-1")]));
     let made = Instant::now();
     let events = w.make.orders("acme-ps", 30);
     w.publish_to("conversions.late-3", events, None, None);
     w.settle(secs(60));
     // Ten seconds, and some for a busy machine.
     assert!(made.elapsed() < secs(20), "delivered only after {:?}", made.elapsed());
-    eventually(secs(20), "/ready names the topic that is not read", || {
+    eventually(secs(20), "/ready names the topics that are not read", || {
         let (_, text) = http::get(worker.admin_port, "/ready").unwrap_or_default();
-        text.contains(&w.topic("conversions.ever-4")) && text.contains("for ever")
+        let named = |topic: &String| text.contains(&format!("{topic} keeps its records for ever"));
+        for_ever.iter().all(named)
     });
     let books = w.ledger(&Check::EXACT);
     w.counters(&worker, &books);
