@@ -25,7 +25,7 @@ use crate::kafka::topics::{AdminError, Cluster};
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "\
 Examples:
-  postback send --config postback.toml events.json     a JSON array, or one event per line
+  postback send --config postback.toml events.json     a JSON array, or one event after the other
   postback send events.json                            to a running `postback demo` or `postback run`
   jq -c . event.json | postback send --config postback.toml -
   postback send --config postback.toml --topic conversions.eu -   where kafka.input is a pattern
@@ -100,7 +100,7 @@ pub async fn run(args: Args, mut config: Config) -> Result<(), Exit> {
 
 /// The most bytes the topic takes in one record, where it says so.
 async fn place(config: &Config, topic: &str, patience: Duration) -> Result<Option<usize>, Exit> {
-    let refused = |e: settings::SettingsError| Exit::failed(format!("kafka: {e}"));
+    let refused = |e: settings::SettingsError| Exit::failed(e.to_string());
     let cluster = Arc::new(Cluster::new(&config.kafka).map_err(refused)?);
     let began = Instant::now();
     loop {
@@ -129,7 +129,7 @@ async fn place(config: &Config, topic: &str, patience: Duration) -> Result<Optio
 
 fn missing(config: &Config, topic: &str) -> String {
     format!(
-        "topic {topic} does not exist: name another one with --topic, or make it: kafka-topics.sh --bootstrap-server {} \
+        "topic {topic} does not exist, or this user may not see it (right: Describe): name another one with --topic, or make it: kafka-topics.sh --bootstrap-server {} \
          --create --topic {topic} --partitions {}",
         config.kafka.brokers, config.kafka.partitions
     )
@@ -144,7 +144,7 @@ fn named(bad: &[Bad]) -> String {
 }
 
 async fn publish_all(config: &Config, topic: &str, events: &[Event<'_>]) -> Result<(), Exit> {
-    let producer = Producer::new(&config.kafka, u64::MAX).map_err(|e| Exit::failed(format!("kafka: {e}")))?;
+    let producer = Producer::new(&config.kafka, u64::MAX).map_err(|e| Exit::failed(e.to_string()))?;
     let mut under_way = FuturesUnordered::new();
     let (mut done, mut failed) = (0_usize, Vec::new());
     let (mut shown, began) = (Instant::now(), Instant::now());

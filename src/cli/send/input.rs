@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::byte_order_mark::skip_text;
+use crate::byte_order_mark::{skip, skip_text};
 
 /// One event.
 #[derive(Debug)]
@@ -40,17 +41,23 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// A JSON array, a single event over several lines, or one event per line.
+    /// A JSON array, events over several lines each, or one event per line.
     pub fn read(bytes: &'a [u8]) -> Self {
-        let Ok(text) = std::str::from_utf8(bytes) else { return lines(bytes) };
-        let text = skip_text(text);
-        if text.trim_start().starts_with('[') {
-            return array(text);
+        let bytes = skip(bytes);
+        let is_array = bytes.trim_ascii_start().starts_with(b"[");
+        if !is_array && !spans_lines(bytes) {
+            return lines(bytes);
         }
-        // What `jq .` prints.
-        match serde_json::from_str(text) {
-            Ok(json) => Self { events: vec![Lines::new(text).locate(json)], bad: Vec::new() },
-            Err(_) => lines(bytes),
+        match std::str::from_utf8(bytes) {
+            Ok(text) if is_array => array(text),
+            Ok(text) => stream(text),
+            Err(error) => {
+                let passed = &bytes[..error.valid_up_to()];
+                let begins = passed.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+                let line = 1 + passed.iter().filter(|b| **b == b'\n').count();
+                let why = format!("not UTF-8 at column {}; the whole input is one text", passed.len() - begins + 1);
+                Self { events: Vec::new(), bad: vec![Bad { line, why }] }
+            }
         }
     }
 
@@ -73,6 +80,30 @@ impl<'a> Input<'a> {
         }
         self.bad.sort_by_key(|bad| bad.line);
     }
+}
+
+/// Whether the first event does not end on its line, as `jq .` prints it. Where the second line is an event, it is an input
+/// of one event per line, of which the first was cut off.
+fn spans_lines(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let read = |text| serde_json::from_slice::<IgnoredAny>(text);
+    lines.next().is_some_and(|first| read(first).is_err_and(|error| error.is_eof()))
+        && (lines.next().is_some_and(|second| read(second).is_err()) || read(bytes).is_ok())
+}
+
+/// One event after the other, each over several lines. What follows a fault is not read: nobody knows where it begins.
+fn stream(text: &str) -> Input<'_> {
+    let (mut input, mut lines) = (Input::default(), Lines::new(text));
+    for read in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+        match read {
+            Ok(json) => input.events.push(lines.locate(json)),
+            Err(error) => {
+                let why = format!("not JSON, and what follows was not read: {error}");
+                input.bad.push(Bad { line: error.line().max(1), why });
+            }
+        }
+    }
+    input
 }
 
 fn array(text: &str) -> Input<'_> {
@@ -159,7 +190,35 @@ mod tests {
         assert_eq!(texts("[{\"a\": 1},\n\n {\"b\":2.50}]"), [event(1, r#"{"a": 1}"#), event(3, r#"{"b":2.50}"#)]);
         assert_eq!(texts("{\"a\":1}\n\n{\"b\": 2}\n"), [event(1, r#"{"a":1}"#), event(3, r#"{"b": 2}"#)]);
         assert_eq!(texts("\n{\n  \"a\": 1\n}\n"), [event(2, "{\n  \"a\": 1\n}")]);
-        assert!(Input::read(b" \n\n").is_empty());
+        assert!(Input::read(b" \n\n").is_empty() && Input::read(b"\xef\xbb\xbf\n").is_empty());
+    }
+
+    #[test]
+    fn several_events_over_several_lines_each_are_read_up_to_the_first_fault_which_is_named_once() {
+        assert_eq!(
+            texts("{\n \"a\": 1\n}\n{\"b\":2}\n{\n}"),
+            [event(1, "{\n \"a\": 1\n}"), event(4, r#"{"b":2}"#), event(5, "{\n}")]
+        );
+        let input = Input::read(b"{\n \"a\": 1\n}\n{\n \"b\": 2,\n}\n{\"c\": 3}\n5\n");
+        assert_eq!(input.events.iter().map(|e| e.line).collect::<Vec<_>>(), [1]);
+        assert!(input.bad.len() == 1 && input.bad[0].line == 6, "{:?}", input.bad);
+        assert!(input.bad[0].why.contains("what follows was not read"), "{:?}", input.bad);
+        // One event per line, of which the first was cut off.
+        let input = Input::read(b"{\"a\":\n{\"b\":2}\n{\"c\":3}\n");
+        assert_eq!((input.events.len(), input.bad.len(), input.bad[0].line), (2, 1, 1));
+    }
+
+    #[test]
+    fn a_text_over_several_lines_that_is_no_utf8_has_one_fault_and_no_line_of_it_is_an_event() {
+        for input in [&b"[\n{\"a\":1},\n{\"b\":\n \"\xff\"},\n{\"c\":3}\n]"[..], b"{\n\"a\":1\n}\n{\n \"\xff\":\n{}}"] {
+            let input = Input::read(input);
+            assert!(input.events.is_empty(), "{:?}", input.events);
+            assert!(input.bad.len() == 1 && input.bad[0].why.starts_with("not UTF-8 at column"), "{:?}", input.bad);
+        }
+        assert_eq!(
+            Input::read(b"[\n{\"b\":\n \"\xff\"}]").bad[0].to_string().split(';').next(),
+            Some("line 3: not UTF-8 at column 3")
+        );
     }
 
     #[test]
