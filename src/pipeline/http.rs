@@ -6,12 +6,14 @@
 
 mod body;
 mod connect;
+mod growth;
 mod lookup;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ use connect::Stream;
 pub use connect::{Connector, PrivateAddress, addresses};
 #[cfg(test)]
 pub use connect::{reachable, trusting};
+use growth::{Growth, Open, Starting};
 
 /// An answer is read to at most this, and unpacked to at most this; more is no answer.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -73,12 +76,14 @@ struct Connection {
     /// `None`: it has ended. Gone with its end, so that a request that it had not taken yet comes back at once.
     io: Option<http1::Connection<Stream, Full<Bytes>>>,
     idle_since: Instant,
+    _open: Open,
 }
 
 /// The connections of one account to one of its base URLs.
 pub struct Connections {
     connector: Connector,
     connect_timeout: Duration,
+    growth: Arc<Growth>,
     /// The one used last is at the back, and is used next.
     kept: RefCell<VecDeque<Box<Connection>>>,
     most_kept: Cell<usize>,
@@ -87,7 +92,8 @@ pub struct Connections {
 impl Connections {
     /// None yet. `connect_timeout` covers the name, TCP and TLS.
     pub fn new(connector: Connector, connect_timeout: Duration) -> Self {
-        Self { connector, connect_timeout, kept: RefCell::default(), most_kept: Cell::new(usize::MAX) }
+        let growth = Arc::default();
+        Self { connector, connect_timeout, growth, kept: RefCell::default(), most_kept: Cell::new(usize::MAX) }
     }
 
     /// Keeps no more than so many that nobody uses.
@@ -111,8 +117,8 @@ impl Connections {
                 Some(connection) => (connection, true),
                 None => {
                     // Boxed: seldom needed, and several times the size of all else that a walk carries.
-                    let made = before(deadline.as_mut(), Box::pin(self.connect(to))).await;
-                    (made.ok_or(Failure::ConnectTimeout)??, false)
+                    let got = before(deadline.as_mut(), Box::pin(self.take_or_connect(to))).await;
+                    got.ok_or(Failure::ConnectTimeout)??
                 }
             };
             let sent = before(deadline.as_mut(), connection.send(request)).await.ok_or(Failure::Timeout)?;
@@ -143,7 +149,7 @@ impl Connections {
     /// # Errors
     /// [`Failure::Connect`], [`Failure::ConnectTimeout`].
     pub async fn probe(&self, to: &Uri) -> Result<(), Failure> {
-        self.connect(to).await.map(drop)
+        self.connect(to, self.growth.start_anyway()).await.map(drop)
     }
 
     /// Closes what has been idle for too long.
@@ -153,11 +159,24 @@ impl Connections {
         drop(kept.drain(..old).collect::<Vec<_>>());
     }
 
-    async fn connect(&self, to: &Uri) -> Result<Box<Connection>, Failure> {
+    /// A new connection, or a kept one that comes back sooner; `true`: a kept one.
+    async fn take_or_connect(&self, to: &Uri) -> Result<(Box<Connection>, bool), Failure> {
+        loop {
+            if let Some(starting) = self.growth.start() {
+                return Ok((self.connect(to, starting).await?, false));
+            }
+            self.growth.changed.notified().await;
+            if let Some(connection) = self.take().await {
+                return Ok((connection, true));
+            }
+        }
+    }
+
+    async fn connect(&self, to: &Uri, starting: Starting) -> Result<Box<Connection>, Failure> {
         let connecting = async {
             let stream = self.connector.connect(to).await.map_err(Failure::Connect)?;
             let (sender, io) = builder().handshake(stream).await.map_err(|e| Failure::Connect(e.into()))?;
-            Ok(Box::new(Connection { sender, io: Some(io), idle_since: Instant::now() }))
+            Ok(Box::new(Connection { sender, io: Some(io), idle_since: Instant::now(), _open: starting.done() }))
         };
         timeout(self.connect_timeout, connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
     }
@@ -178,6 +197,7 @@ impl Connections {
         if connection.io.is_some() && self.kept.borrow().len() < self.most_kept.get() {
             connection.idle_since = Instant::now();
             self.kept.borrow_mut().push_back(connection);
+            self.growth.changed.notify_one();
         }
     }
 }
@@ -326,6 +346,37 @@ mod tests {
         let three = [(); 3].map(|()| exchange(&connections, &server));
         assert!(futures_util::future::join_all(three).await.iter().all(Result::is_ok));
         assert_eq!((server.connections(), connections.kept.borrow().len()), (3, 2));
+    }
+
+    #[tokio::test]
+    async fn requests_at_once_that_are_answered_at_once_share_few_connections() {
+        let server = Server::answering(answer("200 OK", "ok"));
+        let connections = connections();
+        let at_once = [(); 64].map(|()| exchange(&connections, &server));
+        assert!(futures_util::future::join_all(at_once).await.iter().all(Result::is_ok));
+        assert!(server.connections() < 64, "{}", server.connections());
+    }
+
+    #[tokio::test]
+    async fn requests_that_wait_for_their_answers_do_not_wait_for_each_other() {
+        let (sender, arrived) = std::sync::mpsc::channel();
+        let all = std::sync::Arc::new(std::sync::Barrier::new(33));
+        let together = all.clone();
+        let server = Server::start(move |mut connection| {
+            connection.request();
+            sender.send(()).unwrap();
+            together.wait();
+            connection.say(&answer("200 OK", "ok"));
+            connection.drain();
+        });
+        let let_go = tokio::task::spawn_blocking(move || {
+            (0..32).for_each(|_| arrived.recv_timeout(Duration::from_secs(20)).expect("all of them are under way"));
+            all.wait();
+        });
+        let connections = connections();
+        let at_once = [(); 32].map(|()| exchange(&connections, &server));
+        assert!(futures_util::future::join_all(at_once).await.iter().all(Result::is_ok));
+        let_go.await.unwrap();
     }
 
     #[tokio::test]

@@ -20,6 +20,10 @@ use crate::pipeline::address::private;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// TLS sessions that an account may resume: 8 each for as many hosts as it may have base URLs in use. The library sets
+/// their memory aside at once.
+const SESSIONS: usize = 32;
+
 /// A connection with TLS or without.
 pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
@@ -46,7 +50,7 @@ impl Connector {
         };
         // The trust is shared, the sessions are not: a platform must not see that two accounts are of one worker.
         let mut own = tls.clone();
-        own.resumption = Resumption::default();
+        own.resumption = Resumption::in_memory_sessions(SESSIONS);
         Ok(Self::over(own, allow_private))
     }
 

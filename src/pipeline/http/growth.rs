@@ -1,0 +1,83 @@
+//! How fast the connections of an account become more: by no more at once than are open.
+//!
+//! A burst over many accounts would otherwise make a connection for each of its requests, and most of them would carry one
+//! or two: the first one that is made often answers before the others are needed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use tokio::sync::Notify;
+
+/// Counts the connections to one base URL. Only the lane's thread uses it; it is atomic because it is made on another one.
+#[derive(Default)]
+pub(super) struct Growth {
+    open: AtomicUsize,
+    starting: AtomicUsize,
+    /// A connection came back, or another one may be made.
+    pub(super) changed: Notify,
+}
+
+impl Growth {
+    /// Leave to make a connection; `None`: as many are being made as are open. The first one needs none that is open.
+    pub(super) fn start(self: &Arc<Self>) -> Option<Starting> {
+        (self.starting.load(Relaxed) < self.open.load(Relaxed).max(1)).then(|| self.start_anyway())
+    }
+
+    /// Counts a connection that is made whatever else is.
+    pub(super) fn start_anyway(self: &Arc<Self>) -> Starting {
+        self.starting.fetch_add(1, Relaxed);
+        Starting(self.clone())
+    }
+}
+
+/// A connection that is being made.
+pub(super) struct Starting(Arc<Growth>);
+
+impl Starting {
+    /// It is open.
+    pub(super) fn done(self) -> Open {
+        self.0.open.fetch_add(1, Relaxed);
+        // With its own place there are two.
+        self.0.changed.notify_one();
+        Open(self.0.clone())
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.0.starting.fetch_sub(1, Relaxed);
+        self.0.changed.notify_one();
+    }
+}
+
+/// An open connection, used or kept.
+pub(super) struct Open(Arc<Growth>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+        // Whoever waits for it to come back makes another one.
+        self.0.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_are_made_at_once_as_are_open_and_one_where_none_is() {
+        let growth = Arc::<Growth>::default();
+        let mut open = Vec::new();
+        for at_once in [1, 1, 2, 4, 8] {
+            let starting: Vec<_> = std::iter::from_fn(|| growth.start()).collect();
+            assert_eq!(starting.len(), at_once, "with {} open", open.len());
+            open.extend(starting.into_iter().map(Starting::done));
+        }
+        drop(open);
+        let first = growth.start();
+        assert!(first.is_some() && growth.start().is_none(), "none is open any more");
+        drop(first);
+        assert!(growth.start().is_some(), "one that fails makes room for the next");
+    }
+}
