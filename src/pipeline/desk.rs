@@ -37,7 +37,7 @@ impl Desk {
         match end.clone() {
             Ok(outcome) => self.finish(delivery, outcome, None, 0, None).await,
             Err(error) => match error.disposition() {
-                Disposition::DeadLetter(reason) => self.bury(delivery, None, reason, &error).await,
+                Disposition::DeadLetter(reason) => Box::pin(self.bury(delivery, None, reason, &error)).await,
                 // The gate names reasons alone; anything else would be a bug, and is given back rather than lost.
                 _ => delivery.ticket.complete(End::Returned),
             },
@@ -164,7 +164,8 @@ impl Desk {
         let gone = delivery.ticket.assignment().is_gone();
         if !topic.is_empty() && (!gone || outcome == Outcome::Delivered) {
             let written = |brief| receipt(&delivery, outcome, reason, resends, platform_id.clone(), brief);
-            self.publish_receipt(topic, written).await;
+            // Boxed, as few write them: all else that a record's end carries is small.
+            Box::pin(self.publish_receipt(topic, written)).await;
         }
         tracing::debug!(
             outcome = outcome.as_str(),

@@ -61,7 +61,8 @@ pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
                 }
                 Admitted::ClaimAgain => break,
             }
-            let failure = match attempt(delivery, lane, held).await {
+            // Boxed: it is most of what a walk carries, and most walks of a burst wait for their claim or their slot.
+            let failure = match Box::pin(attempt(delivery, lane, held)).await {
                 Ok(receipt) => return Ok(Progress::Accepted(receipt)),
                 Err(failure) => failure,
             };

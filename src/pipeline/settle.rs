@@ -31,7 +31,7 @@ pub async fn settle(
     delivery.ticket.open().set_stage(Stage::Settling);
     delivery.carry_count();
     let desk = &lane.desk;
-    let error = match result {
+    match result {
         Ok(Progress::Accepted(receipt)) => {
             if let (Subject::Ready(ready), Some(held)) = (&mut delivery.subject, &held) {
                 lane.account_metrics().age_at_delivery((now_ms() - ready.event_time_ms).max(0) as f64 / 1000.0);
@@ -46,14 +46,24 @@ pub async fn settle(
             drop(held);
             let resends = delivery.envelope.resends;
             desk.finish(delivery, Outcome::Delivered, None, resends, receipt.platform_id).await;
-            return None;
         }
         Ok(Progress::Duplicate { resends }) => {
             desk.finish(delivery, Outcome::Duplicate, None, resends, None).await;
-            return None;
         }
-        Err(error) => error,
-    };
+        // Boxed: several times the size of the way that most events take.
+        Err(error) => return Box::pin(settle_unsent(lane, delivery, held, error)).await,
+    }
+    None
+}
+
+/// What was not delivered: back to the lane's head, to a tier, to parking, to the dead letters, or given back.
+async fn settle_unsent(
+    lane: &Lane,
+    mut delivery: Box<Delivery>,
+    held: Option<Held>,
+    error: DeliveryError,
+) -> Option<Box<Delivery>> {
+    let desk = &lane.desk;
     let wait = match error.disposition() {
         Disposition::Throttle => Some(lane.push_back(error.answer().and_then(|a| a.retry_after)).await),
         _ => None,
