@@ -7,15 +7,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::kafka::consumer::ConsumerHandle;
 use crate::kafka::topics::{AdminError, Cluster};
 use crate::start::{self, ABSENT, Told};
 
-/// Between two looks: with the joining that follows, a new topic is read within ten seconds.
+/// Between two looks while an input may come: with the joining that follows, a new one is read within ten seconds.
 const EVERY: Duration = Duration::from_secs(4);
+/// Between two looks where only a topic of another member's account can be new, which that member reads at once. Each look
+/// takes the list of all topics of the cluster.
+const SELDOM: Duration = Duration::from_secs(30);
 
 /// Per new input that is not read, why.
 pub type Refused = Arc<Mutex<BTreeMap<String, String>>>;
@@ -74,9 +77,13 @@ impl Discovery {
         let running = Arc::new(());
         let watched: Weak<()> = Arc::downgrade(&running);
         std::thread::Builder::new().name("kafka-topics".into()).spawn(move || {
-            let mut told = Told::default();
+            let (mut told, mut looked) = (Told::default(), Instant::now());
             while watched.strong_count() > 0 {
                 std::thread::sleep(EVERY);
+                if looked.elapsed() < if self.expects_inputs() { EVERY } else { SELDOM } {
+                    continue;
+                }
+                looked = Instant::now();
                 match self.look() {
                     Ok(()) => told.warn(Vec::new()),
                     // Said by others: nobody answers anybody.
@@ -86,6 +93,11 @@ impl Discovery {
             }
         })?;
         Ok(running)
+    }
+
+    /// Whether an input is named that is not read, or may come under a pattern.
+    fn expects_inputs(&self) -> bool {
+        self.cluster.matching().has_patterns() || !self.refused.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn look(&mut self) -> Result<(), AdminError> {
