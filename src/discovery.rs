@@ -77,19 +77,19 @@ impl Discovery {
         let running = Arc::new(());
         let watched: Weak<()> = Arc::downgrade(&running);
         std::thread::Builder::new().name("kafka-topics".into()).spawn(move || {
-            let (mut told, mut looked) = (Told::default(), Instant::now());
+            let (mut told, mut next_look) = (Told::default(), Instant::now());
             while watched.strong_count() > 0 {
                 std::thread::sleep(EVERY);
-                if looked.elapsed() < if self.expects_inputs() { EVERY } else { SELDOM } {
+                if Instant::now() < next_look {
                     continue;
                 }
-                looked = Instant::now();
                 match self.look() {
                     Ok(()) => told.warn(Vec::new()),
                     // Said by others: nobody answers anybody.
                     Err(AdminError::NoAnswer(why)) => tracing::debug!(why, "new topics cannot be looked for yet"),
                     Err(error) => told.warn(vec![format!("new topics cannot be looked for: {error}")]),
                 }
+                next_look = Instant::now() + if self.expects_inputs() { Duration::ZERO } else { SELDOM };
             }
         })?;
         Ok(running)
@@ -97,7 +97,8 @@ impl Discovery {
 
     /// Whether an input is named that is not read, or may come under a pattern.
     fn expects_inputs(&self) -> bool {
-        self.cluster.matching().has_patterns() || !self.refused.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.cluster.matching().has_patterns()
+            || !self.refused.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn look(&mut self) -> Result<(), AdminError> {
