@@ -13,6 +13,7 @@ mod begin;
 mod commits;
 mod context;
 mod epochs;
+mod ids;
 mod lookup;
 mod marks;
 mod message;
@@ -173,8 +174,8 @@ enum Note {
     Done { generation: u64, seq: u64, end: End },
     /// The positions of assigned partitions were judged.
     Found(Vec<lookup::Found>),
-    /// The ids of the topics that are read.
-    Identified(TopicIds),
+    /// The ids of the topics that are read, as the client of this number was told.
+    Identified(u64, TopicIds),
     /// What comes next in partitions whose position was in doubt.
     Probed(Vec<probe::Probed>),
     /// Watermarks and committed offsets of what is assigned.

@@ -103,6 +103,10 @@ unsafe fn described(event: *mut sys::rd_kafka_event_t) -> KafkaResult<TopicIds> 
         let mut ids = TopicIds::new();
         for n in 0..count {
             let topic = *topics.add(n);
+            // One that the answer leaves out.
+            if topic.is_null() {
+                continue;
+            }
             let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned();
             let error = sys::rd_kafka_TopicDescription_error(topic);
             let code = if error.is_null() { E::RD_KAFKA_RESP_ERR_NO_ERROR } else { sys::rd_kafka_error_code(error) };
@@ -128,7 +132,9 @@ unsafe fn id_of(topic: *const sys::rd_kafka_TopicDescription_t) -> Option<TopicI
         {
             return None;
         }
-        TopicId::new(&CStr::from_ptr(sys::rd_kafka_Uuid_base64str(id)).to_string_lossy())
+        let text = sys::rd_kafka_Uuid_base64str(id);
+        // Null where there is no memory for it.
+        if text.is_null() { None } else { TopicId::new(&CStr::from_ptr(text).to_string_lossy()) }
     }
 }
 
@@ -175,6 +181,15 @@ pub(in crate::kafka) fn record_epoch(message: &BorrowedMessage<'_>) -> Option<i3
     // SAFETY: the message lives through the call, which only reads it.
     let epoch = unsafe { sys::rd_kafka_message_leader_epoch(message.ptr()) };
     (epoch >= 0).then_some(epoch)
+}
+
+/// As a broker answers that refuses one partition of a list.
+#[cfg(test)]
+pub(in crate::kafka) fn refuse(list: &TopicPartitionList, topic: &str, partition: i32) {
+    use sys::rd_kafka_resp_err_t as E;
+    let element = find(list, topic, partition).unwrap();
+    // SAFETY: the element belongs to the list, which outlives the call and is used by nobody else.
+    unsafe { (*element).err = E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED };
 }
 
 #[cfg(test)]

@@ -118,11 +118,14 @@ impl OffsetTracker {
         }
     }
 
-    /// Nothing below this position is to be delivered any more. Where something is unfinished it stays as it is.
-    pub fn pass(&mut self, next: NextOffset) {
-        if self.is_empty() && self.frontier().is_none_or(|frontier| frontier < next) {
+    /// Nothing below this position is to be delivered any more. Where something is unfinished it stays as it is; says
+    /// whether it moved.
+    pub fn pass(&mut self, next: NextOffset) -> bool {
+        let moves = self.is_empty() && self.frontier().is_none_or(|frontier| frontier < next);
+        if moves {
             self.last = Some(next.get() - 1);
         }
+        moves
     }
 
     /// The highest offset received.

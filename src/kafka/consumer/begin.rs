@@ -21,16 +21,24 @@ const SEEK_WITHIN: Duration = Duration::from_millis(100);
 impl<H: Handler> Poller<H> {
     /// Partitions were looked at: each is read from the position that was judged sound, or parked. All that start do so
     /// with one call, since each call walks what the client has.
-    pub(super) fn found(&mut self, all: Vec<Found>) {
+    pub(super) fn found(&mut self, mut all: Vec<Found>) {
+        all.retain(|found| {
+            let part = self.parts.get(&found.generation);
+            part.is_some_and(|part| !part.assignment.is_leaving() && matches!(part.state, State::Judging))
+        });
+        // One that is another topic by now than this client has met is read by the next client, and all is looked at anew.
+        let name = |found: &Found| self.parts.get(&found.generation).map(|part| part.assignment.topic.to_string());
+        let ids = all.iter().filter_map(|found| Some((name(found)?, found.topic_id.clone()))).collect();
+        if self.compare(&ids) {
+            return;
+        }
+        ids.iter().for_each(|(topic, id)| self.meet(topic, id.as_ref()));
         let mut starts = Vec::new();
         for found in all {
             let Some(part) = self.parts.get_mut(&found.generation) else { continue };
-            if part.assignment.is_leaving() || !matches!(part.state, State::Judging) {
-                continue;
-            }
             (part.topic_id, part.own) = (found.topic_id, found.own);
             if found.remade {
-                part.remade_ms = Some(now_ms());
+                self.remade.insert(part.assignment.topic.clone(), now_ms());
                 if let Verdict::Start(begin) = &found.verdict {
                     part.committed = Some(begin.at);
                 }
@@ -39,6 +47,7 @@ impl<H: Handler> Poller<H> {
                     "the topic was deleted and made again: it is read from its beginning"
                 );
             }
+            part.remade_ms = self.remade.get(&part.assignment.topic).copied();
             match found.verdict {
                 Verdict::Start(begin) => starts.push((found.generation, begin)),
                 Verdict::Park(parked) => self.park(found.generation, parked),

@@ -3,21 +3,22 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::Context;
+use super::ids::LastIds;
 use super::marks::{Ends, Marks};
 use super::ticket::Assignment;
 use super::view::{OwnPosition, Parked};
-use super::{Begins, Kind, Note, UnblockTo, Unplaced};
+use super::{Begins, Kind, Note, Unplaced};
 use crate::kafka::native::{self, TopicId, TopicIds};
 
 /// Of one question to the broker.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where reading begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +56,6 @@ pub(super) struct Found {
     pub(super) own: Option<OwnPosition>,
 }
 
-/// Per partition the id of the topic that this process read of it last: a deleted topic takes its positions along.
-pub(super) type LastIds = Arc<Mutex<HashMap<(Arc<str>, i32), TopicId>>>;
-
 /// What is to be done with an assigned partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -83,13 +81,15 @@ pub(super) fn judge(kind: Kind, committed: Option<Begin>, low: i64, high: i64, i
 #[derive(Clone)]
 pub(super) struct Asker {
     pub(super) consumer: Arc<BaseConsumer<Context>>,
+    /// Counts the clients of this thread.
+    pub(super) client_number: u64,
     pub(super) marks: Arc<Marks>,
     pub(super) sender: Sender<Note>,
     pub(super) kind: Kind,
     /// Topics that are read; it grows.
     pub(super) subscribe: Arc<Mutex<BTreeSet<String>>>,
     pub(super) unplaced: Unplaced,
-    pub(super) last_ids: LastIds,
+    pub(super) last_ids: Arc<Mutex<LastIds>>,
     pub(super) has_ids: bool,
     pub(super) begins: Begins,
 }
@@ -101,8 +101,8 @@ pub(super) struct Surveyed {
     pub(super) suspect: Option<i64>,
     /// `None`: not asked.
     pub(super) committed: Option<i64>,
-    pub(super) low: i64,
-    pub(super) high: i64,
+    /// Its beginning and its end; `None`: no answer.
+    pub(super) ends: Option<(i64, i64)>,
 }
 
 /// What a survey asks about one partition.
@@ -160,7 +160,15 @@ impl Asker {
                 left.push(assignment);
                 continue;
             };
-            let own = committed_of(committed, &assignment);
+            // Neither does a topic that may not be read keep the others, e.g. for its rights.
+            let own = match committed_of(committed, &assignment) {
+                Ok(own) => own,
+                Err(error) => {
+                    tracing::debug!(%error, kafka.topic = %assignment.topic, "its committed offset cannot be read yet");
+                    left.push(assignment);
+                    continue;
+                }
+            };
             let remade = self.is_remade(&assignment, &own, id.as_ref());
             let noted = self.begins.get(&(assignment.topic.to_string(), assignment.partition)).copied();
             let noted = noted.filter(|_| own.begin.is_none() && !remade);
@@ -203,7 +211,7 @@ impl Asker {
     }
 
     /// Both ends of these partitions, as far as there is an answer.
-    fn ends<'a>(&self, of: impl Iterator<Item = &'a Arc<Assignment>>) -> Ends {
+    pub(super) fn ends<'a>(&self, of: impl Iterator<Item = &'a Arc<Assignment>>) -> Ends {
         let places: Vec<_> = of.map(|a| (&*a.topic, a.partition)).collect();
         self.marks.ends(&places, TIMEOUT).unwrap_or_else(|error| {
             tracing::debug!(%error, partitions = places.len(), "the ends of partitions cannot be read yet");
@@ -217,19 +225,15 @@ impl Asker {
         unplaced.contains(&(assignment.topic.to_string(), assignment.partition))
     }
 
-    /// Whether what was read under this name was another topic. A position without a note was set by an operator, or by
-    /// a version that left none: then this process knows, or nobody does.
     fn is_remade(&self, assignment: &Assignment, own: &Committed, id: Option<&TopicId>) -> bool {
-        let Some(id) = id else { return false };
         let last = self.last_ids.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = last.get(&(assignment.topic.clone(), assignment.partition));
-        own.topic_id.as_ref().or(last).is_some_and(|read| read != id)
+        id.is_some_and(|id| last.is_remade(&assignment.topic, assignment.partition, own.topic_id.as_ref(), id))
     }
 
     fn remember(&self, assignment: &Assignment, id: Option<&TopicId>) {
         if let Some(id) = id {
             let mut last = self.last_ids.lock().unwrap_or_else(PoisonError::into_inner);
-            last.insert((assignment.topic.clone(), assignment.partition), id.clone());
+            last.read(assignment.topic.clone(), assignment.partition, id.clone());
         }
     }
 
@@ -254,7 +258,7 @@ impl Asker {
             tracing::debug!(%error, "the ids of topics cannot be read yet");
             TopicIds::new()
         });
-        let _ = self.sender.send(Note::Identified(ids));
+        let _ = self.sender.send(Note::Identified(self.client_number, ids));
     }
 
     fn committed(&self, of: &[Arc<Assignment>]) -> KafkaResult<TopicPartitionList> {
@@ -262,13 +266,7 @@ impl Asker {
         for assignment in of {
             list.add_partition(&assignment.topic, assignment.partition);
         }
-        self.committed_list(list)
-    }
-
-    fn committed_list(&self, list: TopicPartitionList) -> KafkaResult<TopicPartitionList> {
-        let list = self.consumer.committed_offsets(list, TIMEOUT)?;
-        list.elements().iter().try_for_each(|e| e.error())?;
-        Ok(list)
+        self.consumer.committed_offsets(list, TIMEOUT)
     }
 
     /// Whether the group has a committed offset for any partition of its input.
@@ -281,11 +279,10 @@ impl Asker {
                 list.add_partition(topic.name(), partition.id());
             }
         }
-        let list = self.committed_list(list)?;
-        Ok(list.elements().iter().any(|e| matches!(e.offset(), Offset::Offset(_))))
+        has_offsets(&self.consumer.committed_offsets(list, TIMEOUT)?)
     }
 
-    /// Asks for both ends, and for committed offsets where `committed` is set. What cannot be answered is left out.
+    /// Asks for both ends, and for committed offsets where `committed` is set.
     pub(super) fn survey(&self, subjects: &[Subject], committed: bool) {
         let assignments: Vec<_> = subjects.iter().map(|s| s.assignment.clone()).collect();
         let committed = if committed { self.committed(&assignments).ok() } else { None };
@@ -296,97 +293,40 @@ impl Asker {
         let mut surveyed = Vec::with_capacity(subjects.len());
         for Subject { assignment, suspect } in subjects {
             let place = (assignment.topic.to_string(), assignment.partition);
-            let Some((low, high)) = ends.get(&place).copied() else { continue };
+            let ends = ends.get(&place).copied();
+            // One that could not be read has none.
             let committed = match committed.get(&(&*assignment.topic, assignment.partition)) {
                 Some(Offset::Offset(at)) => Some(*at),
                 _ => None,
             };
-            surveyed.push(Surveyed { generation: assignment.generation, suspect: *suspect, committed, low, high });
+            surveyed.push(Surveyed { generation: assignment.generation, suspect: *suspect, committed, ends });
         }
         let _ = self.sender.send(Note::Surveyed(surveyed));
     }
-
-    /// Carries an operator's order out at the broker, and says where to go on. The explicit commit is sound here: the
-    /// partition is ours, nothing of it is being read, and moving backwards is what was asked for.
-    pub(super) fn order(&self, assignment: &Assignment, to: UnblockTo, id: Option<&TopicId>) {
-        let result = self.try_order(assignment, to, id);
-        let _ = self.sender.send(Note::Ordered { generation: assignment.generation, result });
-    }
-
-    /// Commits what is stored before the group is left. The commit that comes with leaving is refused for good while
-    /// the group rebalances, and then everything since the last one would be read again; here it is tried again.
-    pub(super) fn flush(&self, within: Duration) {
-        let deadline = Instant::now() + within;
-        loop {
-            match self.consumer.commit_consumer_state(CommitMode::Sync) {
-                Ok(()) => break,
-                Err(e) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => break,
-                Err(error) if Instant::now() >= deadline => {
-                    tracing::warn!(%error, "the last positions were not committed");
-                    break;
-                }
-                Err(error) => tracing::debug!(%error, "positions cannot be committed yet"),
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let _ = self.sender.send(Note::Flushed);
-    }
-
-    fn try_order(&self, assignment: &Assignment, to: UnblockTo, id: Option<&TopicId>) -> Result<i64, String> {
-        let Assignment { topic, partition, .. } = assignment;
-        let mut tries = 0;
-        loop {
-            let ends = self.marks.ends(&[(&**topic, *partition)], TIMEOUT).and_then(|ends| {
-                ends.into_values().next().ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable))
-            });
-            let done = ends.and_then(|(low, high)| {
-                let at = match to {
-                    UnblockTo::Earliest => low,
-                    UnblockTo::Latest => high,
-                    UnblockTo::At(at) if (low..=high).contains(&at) => at,
-                    UnblockTo::At(at) => return Ok(Err(format!("offset {at} is not between {low} and {high}"))),
-                };
-                self.commit(assignment, at, id)?;
-                Ok(Ok(at))
-            });
-            match done {
-                Ok(answer) => return answer,
-                Err(e) if tries >= 5 || assignment.is_gone() || is_final(&e) => return Err(e.to_string()),
-                Err(_) => std::thread::sleep(Duration::from_secs(1)),
-            }
-            tries += 1;
-        }
-    }
-
-    /// The explicit commit, of a partition that is ours and not being read.
-    fn commit(&self, assignment: &Assignment, at: i64, id: Option<&TopicId>) -> KafkaResult<()> {
-        let Assignment { topic, partition, .. } = assignment;
-        let mut list = TopicPartitionList::new();
-        let mut element = list.add_partition(topic, *partition);
-        element.set_offset(Offset::Offset(at))?;
-        if let Some(id) = id {
-            element.set_metadata(id.note());
-        }
-        self.consumer.commit(&list, CommitMode::Sync)
-    }
 }
 
-fn is_final(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed)
-    )
-}
-
-fn committed_of(list: &TopicPartitionList, assignment: &Assignment) -> Committed {
+/// Fails where the broker gave no answer for this partition.
+fn committed_of(list: &TopicPartitionList, assignment: &Assignment) -> KafkaResult<Committed> {
     let Assignment { topic, partition, .. } = assignment;
-    match list.find_partition(topic, *partition).map(|element| element.offset()) {
-        Some(Offset::Offset(at)) => Committed {
+    let missing = KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition);
+    let element = list.find_partition(topic, *partition).ok_or(missing)?;
+    element.error()?;
+    Ok(match element.offset() {
+        Offset::Offset(at) => Committed {
             begin: Some(Begin { at, epoch: native::leader_epoch(list, topic, *partition) }),
             topic_id: native::noted_id(list, topic, *partition),
         },
         _ => Committed::default(),
+    })
+}
+
+/// Whether there is an offset among these. Without one, a partition that gave no answer may have it.
+fn has_offsets(list: &TopicPartitionList) -> KafkaResult<bool> {
+    let elements = list.elements();
+    if elements.iter().any(|e| e.error().is_ok() && matches!(e.offset(), Offset::Offset(_))) {
+        return Ok(true);
     }
+    elements.iter().try_for_each(|e| e.error()).map(|()| false)
 }
 
 #[cfg(test)]
@@ -398,6 +338,36 @@ mod tests {
             Verdict::Park(parked) => Some(parked.why),
             Verdict::Start(_) => None,
         }
+    }
+
+    /// One of each: an offset, none, no right to it.
+    fn answered(offsets: &[Option<i64>], refused: bool) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for (n, offset) in (0..).zip(offsets) {
+            let mut element = list.add_partition("t", n);
+            offset.map(|at| element.set_offset(Offset::Offset(at)).unwrap());
+        }
+        if refused {
+            list.add_partition("secret", 0);
+            native::refuse(&list, "secret", 0);
+        }
+        list
+    }
+
+    #[test]
+    fn a_topic_whose_offsets_may_not_be_read_keeps_no_other_one_from_its_own() {
+        let list = answered(&[Some(7), None], true);
+        let of = |topic: &str, n| committed_of(&list, &Assignment::new(topic.into(), n, 1));
+        assert_eq!(of("t", 0).unwrap().begin, Some(Begin::at(7)));
+        assert_eq!(of("t", 1).unwrap(), Committed::default());
+        assert!(of("secret", 0).is_err() && of("t", 2).is_err());
+    }
+
+    #[test]
+    fn a_group_has_no_offset_only_where_each_partition_says_so() {
+        let has = |offsets: &[Option<i64>], refused| has_offsets(&answered(offsets, refused)).ok();
+        assert_eq!([has(&[None, Some(0)], true), has(&[None, Some(0)], false)], [Some(true); 2]);
+        assert_eq!([has(&[None], false), has(&[None], true)], [Some(false), None]);
     }
 
     #[test]

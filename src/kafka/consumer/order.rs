@@ -1,12 +1,18 @@
 //! An operator's order: one partition goes on where they say.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::lookup::{Asker, Begin};
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::lookup::{Asker, Begin, TIMEOUT};
 use super::part::{Next, State};
 use super::poll::Poller;
 use super::ticket::Assignment;
-use super::{Handler, UnblockOrder, UnblockTo};
+use super::{Handler, Note, UnblockOrder, UnblockTo};
+use crate::kafka::native::TopicId;
 
 impl<H: Handler> Poller<H> {
     pub(super) fn ordered_by_operator(&mut self, order: &UnblockOrder) {
@@ -53,4 +59,81 @@ impl<H: Handler> Poller<H> {
         }
         self.changed();
     }
+}
+
+impl Asker {
+    /// Carries an operator's order out at the broker, and says where to go on. The explicit commit is sound here: the
+    /// partition is ours, nothing of it is being read, and moving backwards is what was asked for.
+    pub(super) fn order(&self, assignment: &Assignment, to: UnblockTo, id: Option<&TopicId>) {
+        let result = self.try_order(assignment, to, id);
+        let _ = self.sender.send(Note::Ordered { generation: assignment.generation, result });
+    }
+
+    /// Commits what is stored before the group is left. The commit that comes with leaving is refused for good while
+    /// the group rebalances, and then everything since the last one would be read again; here it is tried again.
+    pub(super) fn flush(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.consumer.commit_consumer_state(CommitMode::Sync) {
+                Ok(()) => break,
+                Err(e) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => break,
+                Err(error) if Instant::now() >= deadline => {
+                    tracing::warn!(%error, "the last positions were not committed");
+                    break;
+                }
+                Err(error) => tracing::debug!(%error, "positions cannot be committed yet"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let _ = self.sender.send(Note::Flushed);
+    }
+
+    fn try_order(&self, assignment: &Assignment, to: UnblockTo, id: Option<&TopicId>) -> Result<i64, String> {
+        let Assignment { topic, partition, .. } = assignment;
+        let mut tries = 0;
+        loop {
+            let ends = self.marks.ends(&[(&**topic, *partition)], TIMEOUT).and_then(|ends| {
+                ends.into_values().next().ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable))
+            });
+            let done = ends.and_then(|(low, high)| {
+                let at = match to {
+                    UnblockTo::Earliest => low,
+                    UnblockTo::Latest => high,
+                    UnblockTo::At(at) if (low..=high).contains(&at) => at,
+                    UnblockTo::At(at) => return Ok(Err(format!("offset {at} is not between {low} and {high}"))),
+                };
+                self.commit(assignment, at, id)?;
+                Ok(Ok(at))
+            });
+            match done {
+                Ok(answer) => return answer,
+                Err(e) if tries >= 5 || assignment.is_leaving() || is_final(&e) => return Err(e.to_string()),
+                Err(_) => std::thread::sleep(Duration::from_secs(1)),
+            }
+            tries += 1;
+        }
+    }
+
+    /// The explicit commit, of a partition that is ours and not being read. The broker would take it for one that is
+    /// another member's by now: questions before it may have taken long.
+    pub(super) fn commit(&self, assignment: &Assignment, at: i64, id: Option<&TopicId>) -> KafkaResult<()> {
+        let Assignment { topic, partition, .. } = assignment;
+        if assignment.is_leaving() {
+            return Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::AssignmentLost));
+        }
+        let mut list = TopicPartitionList::new();
+        let mut element = list.add_partition(topic, *partition);
+        element.set_offset(Offset::Offset(at))?;
+        if let Some(id) = id {
+            element.set_metadata(id.note());
+        }
+        self.consumer.commit(&list, CommitMode::Sync)
+    }
+}
+
+fn is_final(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed)
+    )
 }

@@ -77,6 +77,8 @@ pub(super) struct Part {
     pub(super) stuck: Option<(i64, Instant)>,
     /// Where it was taken up anew since nothing came; once per position.
     pub(super) nudged_at: Option<i64>,
+    /// A position that was compared with the log and is one of it.
+    pub(super) sound_at: Option<i64>,
     /// Of which topic it is: another one may have its name later.
     pub(super) topic_id: Option<TopicId>,
     /// Of which leader epochs its records were.
@@ -109,6 +111,7 @@ impl Part {
             quiet: None,
             stuck: None,
             nudged_at: None,
+            sound_at: None,
             topic_id: None,
             epochs: Epochs::default(),
             void: false,
@@ -154,6 +157,20 @@ impl Part {
         self.stuck.is_some_and(|(at, since)| now - since >= STUCK_AFTER && self.nudged_at != Some(at))
     }
 
+    /// What comes next was found at this position: where the client stands still all the same, it is taken up once more, and
+    /// without being compared.
+    pub(super) fn found_sound(&mut self, at: i64) {
+        if self.position() == Some(at) && self.sound_at != Some(at) {
+            (self.sound_at, self.nudged_at) = (Some(at), None);
+        }
+    }
+
+    /// Where it goes on, and of which leader epoch that is.
+    pub(super) fn going_on(&self) -> Option<Begin> {
+        let at = self.frontier()?;
+        Some(Begin { at, epoch: self.epochs.before(at).filter(|_| self.sound_at != Some(at)) })
+    }
+
     /// What is to be stored, if anything is new.
     pub(super) fn to_store(&self) -> Option<NextOffset> {
         let next = self.tracker.frontier().filter(|_| self.held && !self.void);
@@ -179,5 +196,19 @@ mod tests {
         assert!(!part.is_stuck(begin + Duration::from_secs(90)), "paused on purpose");
         (part.paused, part.high) = (Some(false), Some(5));
         assert!(!part.is_stuck(begin + Duration::from_secs(500)), "nothing more is there");
+    }
+
+    #[test]
+    fn a_position_that_was_found_sound_is_taken_up_once_more_and_not_compared_again() {
+        let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
+        (part.start, part.epochs, part.nudged_at) = (Some(5), Epochs::starting(5, Some(2)), Some(5));
+        assert_eq!(part.going_on(), Some(Begin { at: 5, epoch: Some(2) }));
+        part.found_sound(4);
+        assert_eq!((part.nudged_at, part.sound_at), (Some(5), None), "of an earlier position");
+        part.found_sound(5);
+        assert_eq!((part.nudged_at, part.going_on()), (None, Some(Begin::at(5))));
+        part.nudged_at = Some(5);
+        part.found_sound(5);
+        assert_eq!(part.nudged_at, Some(5), "once");
     }
 }

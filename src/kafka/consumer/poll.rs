@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use rdkafka::Message;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
 use super::commits::Commits;
 use super::context::Context;
-use super::lookup::{Asker, LastIds};
+use super::lookup::Asker;
 use super::marks::Marks;
 use super::part::{Next, Part, State};
 use super::rebalance::Revoked;
 use super::stop::Stopping;
 use super::ticket::{Assignment, Open, Ticket};
 use super::view::{ConsumerView, Snapshot};
-use crate::kafka::{native, now_ms};
+use crate::kafka::native::{self, TopicIds};
+use crate::kafka::now_ms;
 
 use super::{ConsumerFailed, End, Flow, Handler, Note, Settings, message};
 
@@ -68,6 +68,12 @@ pub(super) struct Poller<H> {
     pub(super) unasked: Vec<Arc<Assignment>>,
     /// The client said that some position is out of range, but not which.
     pub(super) suspicious: bool,
+    /// Before this the positions are not looked at again for it.
+    pub(super) next_suspicion: Instant,
+    /// Under which ids this client knows its topics: it may refuse the leaders of other ones.
+    pub(super) met: TopicIds,
+    /// Topics that were made again, and when that was seen, epoch ms.
+    pub(super) remade: HashMap<Arc<str>, i64>,
     pub(super) counts: Snapshot,
     pub(super) commits: Commits,
 }
@@ -90,12 +96,13 @@ impl<H: Handler> Poller<H> {
             name: name.to_owned(),
             asker: Asker {
                 consumer: consumer.clone(),
+                client_number: 0,
                 marks,
                 sender,
                 kind: settings.kind,
                 subscribe,
                 unplaced,
-                last_ids: LastIds::default(),
+                last_ids: Arc::default(),
                 has_ids: settings.has_ids,
                 begins: settings.begins.clone(),
             },
@@ -123,6 +130,9 @@ impl<H: Handler> Poller<H> {
             probing: false,
             unasked: Vec::new(),
             suspicious: false,
+            next_suspicion: now,
+            met: TopicIds::new(),
+            remade: HashMap::new(),
             counts: Snapshot::default(),
             commits,
         }
@@ -235,29 +245,16 @@ impl<H: Handler> Poller<H> {
         true
     }
 
-    fn poll_error(&mut self, error: &KafkaError) -> Result<(), ConsumerFailed> {
-        match error {
-            KafkaError::MessageConsumptionFatal(code) => {
-                let detail = self.consumer.context().take_error().unwrap_or_default();
-                return Err(ConsumerFailed(format!("{code}: {detail}")));
-            }
-            KafkaError::PartitionEOF(_) => return Ok(()),
-            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => self.suspicious = true,
-            _ => {}
-        }
-        let text = self.consumer.context().take_error().unwrap_or_else(|| error.to_string());
-        if self.counts.last_error.as_deref() != Some(&text) {
-            tracing::warn!(consumer = %self.name, error = %text, "consumer complains");
-        }
-        self.counts.last_error = Some(text);
-        Ok(())
-    }
-
     fn take(&mut self, note: Note) {
         match note {
             Note::Done { generation, seq, end } => self.done(generation, seq, end),
             Note::Found(found) => self.found(found),
-            Note::Identified(ids) => self.identified(&ids),
+            // What an earlier client was told may be of an earlier topic.
+            Note::Identified(number, ids) if number == self.asker.client_number => {
+                self.identifying = false;
+                self.compare(&ids);
+            }
+            Note::Identified(..) => {}
             Note::Probed(probed) => self.probed(probed),
             Note::Surveyed(surveyed) => self.surveyed(surveyed),
             Note::Subscribe(topics) => self.subscribe(topics),

@@ -3,16 +3,16 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::Handler;
 use super::context::Event;
 use super::lookup::{Subject, Surveyed};
 use super::part::{Next, Part, State};
 use super::poll::Poller;
 use super::ticket::Assignment;
 use super::view::Parked;
+use super::{ConsumerFailed, Handler};
 use crate::kafka::native;
 use crate::kafka::offsets::NextOffset;
 
@@ -141,7 +141,8 @@ impl<H: Handler> Poller<H> {
 
     /// Asks the broker, off this thread, about what the client does not fetch, and from time to time about everything.
     pub(super) fn survey(&mut self, now: Instant) {
-        let full = self.suspicious || now >= self.next_full_survey;
+        let suspicious = self.suspicious && now >= self.next_suspicion;
+        let full = suspicious || now >= self.next_full_survey;
         if self.surveying || self.stopping.is_some() || !(full || now >= self.next_survey) {
             return;
         }
@@ -149,7 +150,9 @@ impl<H: Handler> Poller<H> {
         if full {
             self.next_full_survey = now + FULL_SURVEY_EVERY;
         }
-        let suspicious = std::mem::take(&mut self.suspicious);
+        if suspicious {
+            (self.suspicious, self.next_suspicion) = (false, now + SURVEY_EVERY);
+        }
         let subject = |part: &Part| {
             let reading = matches!(part.state, State::Reading);
             // Of one that gave nothing yet the client may know no end.
@@ -163,7 +166,7 @@ impl<H: Handler> Poller<H> {
         let subjects: Vec<Subject> = self.parts.values().filter_map(subject).collect();
         if !subjects.is_empty() {
             self.surveying = self.asker.spawn(move |asker| asker.survey(&subjects, full));
-            self.suspicious = suspicious && !self.surveying;
+            self.suspicious |= suspicious && !self.surveying;
         }
     }
 
@@ -172,9 +175,14 @@ impl<H: Handler> Poller<H> {
         let mut doubted = Vec::new();
         for answer in surveyed {
             let Some(part) = self.parts.get_mut(&answer.generation) else { continue };
-            part.high = Some(answer.high);
+            let Some((low, high)) = answer.ends else {
+                // One that is suspected stays so.
+                self.suspicious |= answer.suspect.is_some();
+                continue;
+            };
+            part.high = Some(high);
             if let State::Parked(parked) = &mut part.state {
-                (parked.low, parked.high) = (answer.low, answer.high);
+                (parked.low, parked.high) = (low, high);
             }
             let overdue = part.unacked_since.is_some_and(|at| at.elapsed() > CONFIRM_WITHIN);
             match answer.committed {
@@ -196,13 +204,32 @@ impl<H: Handler> Poller<H> {
                 tracing::error!(kafka.topic = %topic, kafka.partition = partition, "nothing comes, though there is more");
                 self.turn(answer.generation, Next::Reread);
             } else if let Some(suspect) = answer.suspect
-                && !self.judge_suspect(answer.generation, suspect, answer.low, answer.high)
+                && !self.judge_suspect(answer.generation, suspect, low, high)
             {
-                doubted.push((answer.generation, answer.high));
+                doubted.push(answer.generation);
             }
         }
         self.doubt_all(&doubted);
         self.changed();
+    }
+
+    /// The client complains instead of giving a record.
+    pub(super) fn poll_error(&mut self, error: &KafkaError) -> Result<(), ConsumerFailed> {
+        match error {
+            KafkaError::MessageConsumptionFatal(code) => {
+                let detail = self.consumer.context().take_error().unwrap_or_default();
+                return Err(ConsumerFailed(format!("{code}: {detail}")));
+            }
+            KafkaError::PartitionEOF(_) => return Ok(()),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => self.suspicious = true,
+            _ => {}
+        }
+        let text = self.consumer.context().take_error().unwrap_or_else(|| error.to_string());
+        if self.counts.last_error.as_deref() != Some(&text) {
+            tracing::warn!(consumer = %self.name, error = %text, "consumer complains");
+        }
+        self.counts.last_error = Some(text);
+        Ok(())
     }
 
     /// The client stopped reading some partition because its position is out of range. The high mark was read after

@@ -31,11 +31,12 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A partition whose position is in doubt.
+#[derive(Clone)]
 pub(super) struct Doubt {
     assignment: Arc<Assignment>,
     begin: Begin,
-    /// An end that the broker stated before the question.
-    high: i64,
+    /// The client may have stopped reading it.
+    suspect: bool,
 }
 
 /// What was found out about it.
@@ -44,8 +45,9 @@ pub(super) struct Probed {
     generation: u64,
     /// The position that was asked about.
     at: i64,
-    high: i64,
-    next: Ahead,
+    suspect: bool,
+    /// `None`: there was no answer.
+    next: Option<Ahead>,
 }
 
 /// What lies at a position, or behind it.
@@ -53,8 +55,9 @@ pub(super) struct Probed {
 enum Ahead {
     /// A record with this offset. One below the position took the place of what was read there.
     Record(i64),
-    /// Nothing that can be delivered.
-    End,
+    /// Nothing that can be delivered, up to an end that the broker stated before. Behind it there may be records of a
+    /// transaction that is still open.
+    End(i64),
 }
 
 impl<H: Handler> Poller<H> {
@@ -72,12 +75,12 @@ impl<H: Handler> Poller<H> {
                 continue;
             };
             look_for_end(part, &self.consumer, count);
-            let Some(high) = part.high.filter(|high| *high > at) else {
+            if part.high.is_none_or(|high| high <= at) {
                 part.quiet = None;
                 continue;
-            };
+            }
             match part.quiet {
-                Some((then, since)) if then == at && now - since >= QUIET => doubts.push(doubt(part, at, high)),
+                Some((then, since)) if then == at && now - since >= QUIET => doubts.push(doubt(part, at, false)),
                 Some((then, _)) if then == at => {}
                 _ => part.quiet = Some((at, now)),
             }
@@ -86,68 +89,107 @@ impl<H: Handler> Poller<H> {
     }
 
     /// The client stopped reading some partition, and its position lies within the log: each one is asked about.
-    pub(super) fn doubt_all(&mut self, generations: &[(u64, i64)]) {
-        let parts = generations.iter().filter_map(|(generation, high)| Some((self.parts.get(generation)?, *high)));
-        let reading = parts.filter(|(part, _)| matches!(part.state, State::Reading));
-        let doubts = reading.filter_map(|(part, high)| Some(doubt(part, part.position()?, high))).collect();
-        self.probe(doubts);
+    pub(super) fn doubt_all(&mut self, generations: &[u64]) {
+        let parts = generations.iter().filter_map(|generation| self.parts.get(generation));
+        let reading = parts.filter(|part| matches!(part.state, State::Reading));
+        let doubts: Vec<Doubt> = reading.filter_map(|part| Some(doubt(part, part.position()?, true))).collect();
+        // While another question is under way the suspicion stays.
+        self.suspicious |= !doubts.is_empty() && !self.probe(doubts);
     }
 
-    fn probe(&mut self, doubts: Vec<Doubt>) {
-        if !doubts.is_empty() && !self.probing {
-            let config = self.settings.client.clone();
-            self.probing = self.asker.spawn(move |asker| asker.probe(&config, &doubts));
+    fn probe(&mut self, doubts: Vec<Doubt>) -> bool {
+        if doubts.is_empty() || self.probing {
+            return false;
         }
+        let config = self.settings.client.clone();
+        self.probing = self.asker.spawn(move |asker| asker.probe(&config, &doubts));
+        self.probing
     }
 
     pub(super) fn probed(&mut self, probed: Vec<Probed>) {
         self.probing = false;
-        for Probed { generation, at, high, next } in probed {
+        for Probed { generation, at, suspect, next } in probed {
             let Some(part) = self.parts.get_mut(&generation) else { continue };
             if !matches!(part.state, State::Reading) {
                 continue;
             }
             let Assignment { topic, partition, .. } = &*part.assignment;
             match next {
-                Ahead::Record(cut) if cut < at => {
+                Some(Ahead::Record(cut)) if cut < at => {
                     tracing::error!(
                         kafka.topic = %topic, kafka.partition = partition, position = at, kafka.offset = cut,
                         "the log was cut below the position at an election and has other records now: they are read"
                     );
                     self.turn(generation, Next::Rewind(cut));
                 }
+                Some(Ahead::Record(_)) => part.found_sound(at),
                 // What lay between was no record: a mark of a transaction, or one that was broken off.
-                Ahead::End if part.position() == Some(at) => {
-                    part.tracker.pass(NextOffset::new(high));
+                Some(Ahead::End(high)) if part.position() == Some(at) => {
+                    if part.tracker.pass(NextOffset::new(high)) {
+                        part.epochs.pass(high);
+                    }
                     part.quiet = None;
                 }
-                Ahead::Record(_) | Ahead::End => {}
+                Some(Ahead::End(_)) => {}
+                None => self.suspicious |= suspect,
             }
         }
         self.changed();
     }
 }
 
-fn doubt(part: &Part, at: i64, high: i64) -> Doubt {
-    let begin = Begin { at, epoch: part.epochs.before(at) };
-    Doubt { assignment: part.assignment.clone(), begin, high }
+fn doubt(part: &Part, at: i64, suspect: bool) -> Doubt {
+    Doubt { assignment: part.assignment.clone(), begin: Begin { at, epoch: part.epochs.before(at) }, suspect }
 }
 
 impl Asker {
     fn probe(&self, config: &ClientConfig, doubts: &[Doubt]) {
-        let mut probed = Vec::new();
-        for together in apart(doubts) {
+        let mut next: BTreeMap<u64, Ahead> = BTreeMap::new();
+        // Asked first: what is found to be no record lies before this end. The end that the polling client knows is another
+        // one: it counts what a transaction holds back, and may be of a log that was cut since.
+        let ends = self.ends(doubts.iter().map(|doubt| &doubt.assignment));
+        let (mut asked, mut highs) = (Vec::new(), BTreeMap::new());
+        for doubt in doubts {
+            let Doubt { assignment, begin, suspect } = doubt;
+            match ends.get(&(assignment.topic.to_string(), assignment.partition)) {
+                None => {}
+                Some((_, high)) if *high <= begin.at && !suspect => {
+                    _ = next.insert(assignment.generation, Ahead::End(*high))
+                }
+                Some((_, high)) => {
+                    highs.insert(assignment.generation, *high);
+                    asked.push(doubt.clone());
+                }
+            }
+        }
+        for together in apart(&asked) {
             match ahead(config, &together) {
-                Ok(found) => probed.extend(together.iter().filter_map(|doubt| {
-                    let Doubt { assignment, begin, high } = doubt;
-                    let next = *found.get(&assignment.partition)?;
-                    Some(Probed { generation: assignment.generation, at: begin.at, high: *high, next })
-                })),
+                Ok(found) => {
+                    for Doubt { assignment, begin, .. } in together {
+                        let generation = assignment.generation;
+                        let first = match (found.get(&assignment.partition).copied(), highs.get(&generation)) {
+                            (Some(First::Record(offset)), _) => Some(Ahead::Record(offset)),
+                            (Some(First::End), Some(high)) => Some(Ahead::End(*high)),
+                            _ => None,
+                        };
+                        next.extend(first.filter(|ahead| is_told(*begin, *ahead)).map(|ahead| (generation, ahead)));
+                    }
+                }
                 Err(error) => tracing::debug!(%error, "what comes next cannot be read yet"),
             }
         }
-        let _ = self.sender.send(Note::Probed(probed));
+        let probed = doubts.iter().map(|Doubt { assignment, begin, suspect }| {
+            let generation = assignment.generation;
+            Probed { generation, at: begin.at, suspect: *suspect, next: next.get(&generation).copied() }
+        });
+        let _ = self.sender.send(Note::Probed(probed.collect()));
     }
+}
+
+/// Of a position without an epoch the client cannot tell that the log was cut: where it goes back, the position was out of
+/// range, and it went to the beginning.
+fn is_told(begin: Begin, ahead: Ahead) -> bool {
+    !matches!(ahead, Ahead::Record(offset) if offset < begin.at && begin.epoch.is_none())
 }
 
 /// Groups in which no number of a partition comes twice: an end is told by the number alone.
@@ -163,8 +205,15 @@ fn apart(doubts: &[Doubt]) -> Vec<Vec<&Doubt>> {
     groups.into_iter().map(|group| group.into_values().collect()).collect()
 }
 
+/// What a client meets first.
+#[derive(Clone, Copy, Debug)]
+enum First {
+    Record(i64),
+    End,
+}
+
 /// By partition, what comes first at or behind its position; what did not answer in time is left out.
-fn ahead(config: &ClientConfig, doubts: &[&Doubt]) -> KafkaResult<BTreeMap<i32, Ahead>> {
+fn ahead(config: &ClientConfig, doubts: &[&Doubt]) -> KafkaResult<BTreeMap<i32, First>> {
     let mut config = config.clone();
     config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
     // Where a log was cut, the client goes on at the cut; with `error` it would only say so.
@@ -197,8 +246,8 @@ fn ahead(config: &ClientConfig, doubts: &[&Doubt]) -> KafkaResult<BTreeMap<i32, 
     let mut found = BTreeMap::new();
     while found.len() < doubts.len() && Instant::now() < deadline {
         match consumer.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => _ = found.entry(message.partition()).or_insert(Ahead::Record(message.offset())),
-            Some(Err(KafkaError::PartitionEOF(partition))) => _ = found.entry(partition).or_insert(Ahead::End),
+            Some(Ok(message)) => _ = found.entry(message.partition()).or_insert(First::Record(message.offset())),
+            Some(Err(KafkaError::PartitionEOF(partition))) => _ = found.entry(partition).or_insert(First::End),
             Some(Err(error)) => tracing::debug!(%error, "while looking at what comes next"),
             None => {}
         }
@@ -215,7 +264,7 @@ mod tests {
         let doubt = |topic: &str, partition, generation| Doubt {
             assignment: Arc::new(Assignment::new(topic.into(), partition, generation)),
             begin: Begin::at(1),
-            high: 2,
+            suspect: false,
         };
         let doubts = [doubt("a", 0, 1), doubt("a", 1, 2), doubt("b", 0, 3), doubt("c", 0, 4), doubt("b", 1, 5)];
         let groups: Vec<Vec<u64>> =
@@ -223,5 +272,13 @@ mod tests {
         assert_eq!(groups, [vec![1, 2], vec![3, 5], vec![4]]);
         doubts[3].assignment.set_leaving();
         assert_eq!(apart(&doubts).len(), 2);
+    }
+
+    #[test]
+    fn a_client_that_went_to_the_beginning_says_nothing_of_a_cut() {
+        let (with, without) = (Begin { at: 9, epoch: Some(1) }, Begin::at(9));
+        let told = |begin, ahead| is_told(begin, ahead);
+        assert!(told(with, Ahead::Record(4)) && !told(without, Ahead::Record(4)));
+        assert!([Ahead::Record(9), Ahead::Record(12), Ahead::End(9)].into_iter().all(|ahead| told(without, ahead)));
     }
 }

@@ -8,7 +8,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
 
 use super::context::Event;
-use super::lookup::{Begin, Verdict};
+use super::lookup::Verdict;
 use super::part::{Next, Part, REREAD_AFTER, State};
 use super::poll::Poller;
 use super::ticket::Assignment;
@@ -182,8 +182,8 @@ impl<H: Handler> Poller<H> {
     fn take_up(&mut self, generation: u64, next: Next) {
         let Some(part) = self.parts.get(&generation) else { return };
         let (topic, partition) = (part.assignment.topic.clone(), part.assignment.partition);
-        let at = part.frontier().map(|at| Begin { at, epoch: part.epochs.before(at) });
-        let (committed, nudged_at) = (part.committed, part.nudged_at);
+        let at = part.going_on();
+        let (committed, nudged_at, sound_at) = (part.committed, part.nudged_at, part.sound_at);
         let (topic_id, remade_ms) = (part.topic_id.clone(), part.remade_ms);
         let busy = self.pending(&[generation]);
         self.let_go(&[generation], true);
@@ -196,7 +196,7 @@ impl<H: Handler> Poller<H> {
         };
         let assignment = self.add(&topic, partition, state);
         if let Some(part) = self.parts.get_mut(&assignment.generation) {
-            (part.committed, part.nudged_at) = (committed, nudged_at);
+            (part.committed, part.nudged_at, part.sound_at) = (committed, nudged_at, sound_at);
             (part.topic_id, part.remade_ms) = (topic_id, remade_ms);
         }
         match next {

@@ -14,7 +14,8 @@ use super::poll::Poller;
 use super::stop::leave_group;
 use super::ticket::Assignment;
 use super::{ConsumerFailed, Handler, connect};
-use crate::kafka::native::TopicIds;
+use crate::kafka::native::{TopicId, TopicIds};
+use crate::kafka::now_ms;
 
 /// Between two looks at the ids.
 const IDENTIFY_EVERY: Duration = Duration::from_secs(5);
@@ -38,31 +39,43 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Where an id has changed, nothing that was read counts any more: neither as a position nor as work to be done.
-    pub(super) fn identified(&mut self, ids: &TopicIds) {
-        self.identifying = false;
-        let mut remade = BTreeSet::new();
-        for part in self.parts.values_mut() {
-            let now = ids.get(&*part.assignment.topic).and_then(Option::as_ref);
-            if let (Some(read), Some(now)) = (&part.topic_id, now)
-                && read != now
-            {
-                part.void = true;
-                remade.insert(part.assignment.topic.clone());
-            }
+    /// Compares ids with those that the client has met. Where one has changed, nothing that was read counts any more: neither
+    /// as a position nor as work to be done. `true`: then the client is about to be replaced.
+    pub(super) fn compare(&mut self, ids: &TopicIds) -> bool {
+        if self.stopping.is_some() {
+            return self.stopping.as_ref().is_some_and(|stopping| stopping.renew);
         }
+        let others = ids.iter().filter(|(topic, now)| {
+            let met = self.met.get(*topic).and_then(Option::as_ref);
+            met.zip(now.as_ref()).is_some_and(|(met, now)| met != now)
+        });
+        let remade: BTreeSet<Arc<str>> = others.map(|(topic, _)| Arc::from(topic.as_str())).collect();
         if remade.is_empty() {
-            return;
+            return false;
         }
         for topic in remade {
-            let unfinished: usize =
-                self.parts.values().filter(|p| p.assignment.topic == topic).map(|p| p.tracker.len()).sum();
+            let mut unfinished = 0;
+            for part in self.parts.values_mut().filter(|part| part.assignment.topic == topic) {
+                part.void = true;
+                unfinished += part.tracker.len();
+            }
             tracing::error!(
                 kafka.topic = %topic, unfinished,
                 "the topic was deleted and made again: what was read of the old one is given back"
             );
+            self.remade.insert(topic, now_ms());
         }
         self.stop_to_renew();
+        true
+    }
+
+    /// The client is about to read a topic.
+    pub(super) fn meet(&mut self, topic: &str, id: Option<&TopicId>) {
+        if let Some(id) = id
+            && !self.met.contains_key(topic)
+        {
+            self.met.insert(topic.to_owned(), Some(id.clone()));
+        }
     }
 
     /// Replaces a client that was drained; the handler stays. Whoever was asked to stop meanwhile gets no other.
@@ -76,10 +89,12 @@ impl<H: Handler> Poller<H> {
         self.asker.marks = Arc::new(marks.map_err(|error| ConsumerFailed(error.to_string()))?);
         let client = Arc::new(client);
         self.asker.consumer = client.clone();
+        self.asker.client_number += 1;
         let old = std::mem::replace(&mut self.consumer, client);
         leave_group(&self.name, old);
         (self.surveying, self.identifying, self.probing, self.suspicious) = (false, false, false, false);
         self.unasked.clear();
+        self.met.clear();
         tracing::info!(consumer = %self.name, "joins anew");
         Ok(true)
     }

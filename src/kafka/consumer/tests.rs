@@ -1,6 +1,7 @@
 //! The consumer against the client library's mock cluster.
 
 mod mock;
+mod poller;
 #[cfg(feature = "servers")]
 mod real;
 

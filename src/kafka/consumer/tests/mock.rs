@@ -17,7 +17,7 @@ use crate::error::Outcome;
 use crate::kafka::consumer::*;
 use crate::kafka::record::Record;
 use crate::kafka::topics::Cluster;
-use crate::kafka::{Config, settings};
+use crate::kafka::{Config, settings as kafka};
 
 pub(super) const GROUP: &str = "g";
 
@@ -259,6 +259,24 @@ impl Handler for Arc<Probe> {
     }
 }
 
+/// A consumer's, of one topic.
+pub(super) fn settings(config: &Config, kind: Kind, topic: &str) -> Settings {
+    let client = match kind {
+        Kind::Input => kafka::intake(config),
+        // The group of the test, with the metadata interval of a waiting consumer.
+        Kind::Waiting => kafka::waiting(config).map(|mut c| c.set("group.id", &config.group).clone()),
+    };
+    Settings {
+        unplaced: Default::default(),
+        client: client.unwrap(),
+        subscribe: BTreeSet::from([topic.to_owned()]),
+        kind,
+        drain: Duration::from_secs(5),
+        has_ids: !config.embedded,
+        begins: Default::default(),
+    }
+}
+
 /// A consumer under test.
 pub(super) struct Member {
     pub(super) probe: Arc<Probe>,
@@ -277,20 +295,7 @@ impl Member {
         if std::env::var_os("POSTBACK_TEST_LOG").is_some() {
             let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).try_init();
         }
-        let client = match kind {
-            Kind::Input => settings::intake(config),
-            // The group of the test, with the metadata interval of a waiting consumer.
-            Kind::Waiting => settings::waiting(config).map(|mut c| c.set("group.id", &config.group).clone()),
-        };
-        let settings = Settings {
-            unplaced: Default::default(),
-            client: client.unwrap(),
-            subscribe: BTreeSet::from([topic.to_owned()]),
-            kind,
-            drain: Duration::from_secs(5),
-            has_ids: !config.embedded,
-            begins: Default::default(),
-        };
+        let settings = settings(config, kind, topic);
         let view = Arc::new(ConsumerView::default());
         let handle = Consumer::spawn("test", settings, probe.clone(), view.clone()).unwrap();
         Self { probe, view, handle }

@@ -127,6 +127,21 @@ impl Real {
         }
     }
 
+    /// So many records of a transaction that is still open.
+    fn begin_transaction(&self, topic: &str, count: usize) -> BaseProducer {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.config.brokers).set("transactional.id", unique("tx"));
+        let producer: BaseProducer = client.create().unwrap();
+        let within = Duration::from_secs(30);
+        producer.init_transactions(within).unwrap();
+        producer.begin_transaction().unwrap();
+        for _ in 0..count {
+            producer.send(BaseRecord::<(), _>::to(topic).partition(0).payload("v")).unwrap();
+        }
+        producer.flush(within).unwrap();
+        producer
+    }
+
     fn join(&self, kind: Kind, topic: &str, probe: Arc<Probe>) -> Member {
         Member::join_as(&self.config, kind, topic, probe)
     }
@@ -281,6 +296,26 @@ fn marks_of_transactions_are_no_lag_and_the_position_passes_them() {
     let member = real.join(Kind::Waiting, &topic, Probe::finishing());
     eventually("also right after a start", || real.committed(&topic, 0) == Some(16));
     assert_eq!(member.probe.seen(), 0);
+    member.stop(SHORT);
+}
+
+/// The end of the partition lies behind its records, and what can be delivered ends before them.
+#[test]
+fn records_of_a_transaction_that_stays_open_for_long_are_read_when_it_ends() {
+    let real = Real::new();
+    let topic = real.topic(1);
+    produce(&real.config.brokers, &topic, 0, 2);
+    let member = real.join(Kind::Waiting, &topic, Probe::finishing());
+    eventually("all come", || real.committed(&topic, 0) == Some(2));
+    let producer = real.begin_transaction(&topic, 3);
+    eventually("they are there", || member.partition(0).unwrap().high == Some(5));
+    // Longer than it takes to look at what comes next.
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!((real.committed(&topic, 0), member.partition(0).unwrap().frontier), (Some(2), Some(2)));
+    producer.commit_transaction(Duration::from_secs(30)).unwrap();
+    eventually("the position passes its mark", || real.committed(&topic, 0) == Some(6));
+    assert_eq!(member.probe.offsets(&topic, 0), (0..5).collect::<Vec<_>>());
+    assert_eq!(member.view.snapshot().repeats, 0);
     member.stop(SHORT);
 }
 

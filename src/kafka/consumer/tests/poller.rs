@@ -1,0 +1,101 @@
+//! What the polling thread makes of answers, without its loop.
+
+use std::sync::mpsc::channel;
+
+use super::super::context::{Context, Event};
+use super::super::lookup::{Begin, Found, Surveyed, Verdict};
+use super::super::marks::Marks;
+use super::super::part::{Part, State};
+use super::super::poll::Poller;
+use super::*;
+use crate::kafka::native::{TopicId, TopicIds};
+
+/// Of a member that owns `t/0` and `t/1`, which are being looked at.
+fn poller(mock: &Mock) -> Poller<Arc<Probe>> {
+    let settings = mock::settings(&mock.config(), Kind::Input, "t");
+    // It joins nothing, so that nobody has to poll it.
+    let client = Arc::new(settings.client.create_with_context(Context::new("test")).unwrap());
+    let marks = Arc::new(Marks::new("test", &settings.client).unwrap());
+    let (sender, notes) = channel();
+    let view = Arc::new(ConsumerView::default());
+    let mut poller = Poller::new("test", (client, marks), settings, Probe::holding(), notes, sender, view);
+    poller.event(Event::Assigned(vec![("t".into(), 0), ("t".into(), 1)]));
+    poller
+}
+
+fn part(poller: &mut Poller<Arc<Probe>>, partition: i32) -> &mut Part {
+    poller.parts.values_mut().find(|part| part.assignment.partition == partition).unwrap()
+}
+
+fn find(poller: &mut Poller<Arc<Probe>>, partition: i32, id: &str) {
+    let generation = part(poller, partition).assignment.generation;
+    let verdict = Verdict::Start(Begin::at(0));
+    poller.found(vec![Found { generation, verdict, topic_id: TopicId::new(id), remade: false, own: None }]);
+}
+
+/// The look at a partition that was given to this member may come before the look at the ids.
+#[test]
+fn a_topic_that_is_another_one_than_the_client_has_met_is_read_by_a_new_client() {
+    let mock = Mock::new(&[("t", 2)]);
+    let mut poller = poller(&mock);
+    find(&mut poller, 0, "old");
+    assert!(poller.stopping.is_none() && !part(&mut poller, 0).void);
+    find(&mut poller, 1, "new");
+    assert!(poller.stopping.as_ref().is_some_and(|stopping| stopping.renew));
+    assert!(part(&mut poller, 0).void, "its position is none of the new topic");
+    assert_eq!(
+        (part(&mut poller, 1).start, part(&mut poller, 1).topic_id.clone()),
+        (None, None),
+        "it is looked at anew"
+    );
+
+    let mut same = self::poller(&mock);
+    find(&mut same, 0, "new");
+    find(&mut same, 1, "new");
+    // What an earlier client was told says nothing of the topics of this one.
+    same.asker.client_number = 1;
+    let tell = |same: &mut Poller<_>, number| {
+        let ids = TopicIds::from([("t".to_owned(), TopicId::new("old"))]);
+        same.asker.sender.send(Note::Identified(number, ids)).unwrap();
+        same.take_notes();
+    };
+    tell(&mut same, 0);
+    assert!(same.stopping.is_none() && !part(&mut same, 0).void);
+    tell(&mut same, 1);
+    assert!(same.stopping.is_some() && part(&mut same, 0).void);
+}
+
+/// The broker would take the commit: it looks at who commits, and not at whose the partition is.
+#[test]
+fn an_order_for_a_partition_that_is_leaving_commits_nothing() {
+    let mock = Mock::new(&[("t", 2)]);
+    mock.produce("t", 0, 3);
+    let mut poller = poller(&mock);
+    let assignment = part(&mut poller, 0).assignment.clone();
+    let order = |to| {
+        poller.asker.order(&assignment, UnblockTo::At(to), None);
+        mock.committed("t", 0)
+    };
+    assert_eq!(order(1), Some(1));
+    assignment.set_leaving();
+    assert_eq!(order(3), Some(1));
+}
+
+/// The client has stopped reading one of its partitions, and says it once.
+#[test]
+fn a_suspicion_stays_until_each_partition_has_its_answer() {
+    let mock = Mock::new(&[("t", 2)]);
+    let mut poller = poller(&mock);
+    let part = part(&mut poller, 0);
+    (part.state, part.start) = (State::Reading, Some(3));
+    let generation = part.assignment.generation;
+    let survey = |ends| vec![Surveyed { generation, suspect: Some(3), committed: None, ends }];
+    poller.surveyed(survey(None));
+    assert!(std::mem::take(&mut poller.suspicious), "nobody leads it at this moment");
+    poller.probing = true;
+    poller.surveyed(survey(Some((0, 9))));
+    assert!(std::mem::take(&mut poller.suspicious), "others are asked about at this moment");
+    poller.probing = false;
+    poller.surveyed(survey(Some((0, 9))));
+    assert!(poller.probing && !poller.suspicious);
+}
