@@ -172,22 +172,27 @@ impl Metrics {
         self.claims[result as usize].inc();
     }
 
-    /// What the owner of a partition sees of it; `lag_seconds` and `commit_age` in seconds. A lag that is not known yet has
-    /// no series: 0 would say that there is none.
+    /// What the owner of a partition sees of it; `lag_seconds` and `commit_age` in seconds. A lag that is not known has no
+    /// series: 0 would say that there is none.
     pub fn set_partition(
         &self,
         topic: &str,
         partition: i32,
         lag_records: Option<i64>,
-        lag_seconds: f64,
+        lag_seconds: Option<f64>,
         commit_age: f64,
     ) {
         let number = partition.to_string();
         let labels = [topic, number.as_str()];
-        if let Some(lag) = lag_records {
-            self.lag_records.with_label_values(&labels).set(lag.max(0));
+        // An error means that there was no such series.
+        match lag_records {
+            Some(lag) => self.lag_records.with_label_values(&labels).set(lag.max(0)),
+            None => _ = self.lag_records.remove_label_values(&labels),
         }
-        self.lag_seconds.with_label_values(&labels).set(lag_seconds.max(0.0));
+        match lag_seconds {
+            Some(lag) => self.lag_seconds.with_label_values(&labels).set(lag.max(0.0)),
+            None => _ = self.lag_seconds.remove_label_values(&labels),
+        }
         self.commit_age.with_label_values(&labels).set(commit_age.max(0.0));
     }
 

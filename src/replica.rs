@@ -84,6 +84,7 @@ pub fn replica_snapshot(
         }),
         parked: p.parked.map(|parked| parked.why.to_owned()),
         remade_ms: p.remade_ms,
+        position_lost_ms: p.position_lost_ms,
     });
     ReplicaSnapshot {
         id: id.to_owned(),

@@ -150,7 +150,7 @@ impl Status for WorkerStatus {
         let mut why = Vec::new();
         let (redis, clock) = (self.health.store_trouble(), self.health.clock.trouble());
         let kafka_up = self.kafka.is_up() || self.kafka.since().elapsed() < KAFKA_GRACE;
-        let (mut parked, mut remade) = (Vec::new(), BTreeSet::new());
+        let (mut parked, mut remade, mut lost) = (Vec::new(), BTreeSet::new(), Vec::new());
         let mut ready = kafka_up && redis.is_none() && clock.is_none();
         why.extend(clock);
         match self.running.get() {
@@ -183,6 +183,8 @@ impl Status for WorkerStatus {
                     parked.extend(names);
                     let again = snapshot.partitions.iter().filter(|p| p.remade_ms.is_some());
                     remade.extend(again.map(|p| p.topic.to_string()));
+                    let anew = snapshot.partitions.iter().filter(|p| p.position_lost_ms.is_some());
+                    lost.extend(anew.map(|p| format!("{}/{}", p.topic, p.partition)));
                 }
                 if !parked.is_empty() {
                     why.push(format!(
@@ -194,6 +196,13 @@ impl Status for WorkerStatus {
         }
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         why.extend(refused.iter().map(|(topic, reason)| format!("the input topic {topic} is not read: {reason}")));
+        if !lost.is_empty() {
+            why.push(format!(
+                "the group lost its committed offset of these within the last day, and they are read again from their \
+                 beginning: {}",
+                lost.join(", ")
+            ));
+        }
         if !remade.is_empty() {
             let names = remade.into_iter().collect::<Vec<_>>().join(", ");
             why.push(format!("deleted and made again within the last day, and read from the beginning: {names}"));

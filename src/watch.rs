@@ -86,7 +86,7 @@ pub struct Watch {
 }
 
 /// What a partition's gauges show: lag in records, lag and commit age in seconds.
-type Shown = (Option<i64>, f64, f64);
+type Shown = (Option<i64>, Option<f64>, f64);
 
 #[derive(Default)]
 struct Memory {

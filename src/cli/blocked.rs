@@ -103,6 +103,15 @@ fn show(report: &BlockedReport, all: bool) -> String {
             time(remade.remade_ms)
         ));
     }
+    for lost in report.partitions.iter().filter(|p| p.position_lost_ms.is_some()) {
+        text.push_str(&format!(
+            "{}/{} lost its committed offset (seen {}): it is read again from its beginning; what was settled already ends as a \
+             duplicate while its claim lasts, and is sent again after that\n",
+            lost.topic,
+            lost.partition,
+            time(lost.position_lost_ms)
+        ));
+    }
     for refused in &report.refused {
         let (topic, since, why) = (&refused.topic, time(Some(refused.since_ms)), &refused.why);
         text.push_str(&format!(
@@ -191,6 +200,7 @@ mod tests {
                 },
                 PartitionRow { parked: Some("offset out of range".into()), ..row(1) },
                 PartitionRow { remade_ms: Some(1_795_000_000_000), ..row(2) },
+                PartitionRow { position_lost_ms: Some(1_795_000_000_000), ..row(3) },
             ],
             lanes: vec![AccountRow {
                 account: "acme-ps".into(),
@@ -212,7 +222,8 @@ mod tests {
         assert!(text.contains("41      t-1       acme-ps  2h03m  -         -    lane halted"), "{text}");
         assert!(text.contains("PARKED: offset out of range"));
         assert!(text.contains("unblock offsets --topic conversions --partition 1 "));
-        assert!(text.contains("1 partitions with nothing unfinished"));
+        assert!(text.contains("2 partitions with nothing unfinished"));
+        assert!(text.contains("conversions/3 lost its committed offset (seen 2026-"), "{text}");
         assert!(text.contains("topic postback.parked.acme-ps takes no records of a since "), "{text}");
         assert!(text.contains("(7 are held for it): refused by the broker"), "{text}");
         assert!(text.contains("conversions/2 was deleted and made again"), "{text}");

@@ -111,6 +111,9 @@ pub struct PartitionRow {
     /// When its topic was found to be another one under the known name, epoch ms; for a day. It was read from its
     /// beginning; what was unfinished of the old one is gone with it.
     pub remade_ms: Option<i64>,
+    /// When it was found that the group had lost its position, epoch ms; for a day. It is read again from its beginning, with
+    /// what was settled already.
+    pub position_lost_ms: Option<i64>,
 }
 
 /// Every configured account, in the order given.
@@ -191,6 +194,7 @@ pub fn blocked(
                 next_try_ms: oldest.and_then(|o| o.next_try_ms),
                 parked: partition.parked.clone(),
                 remade_ms: partition.remade_ms,
+                position_lost_ms: partition.position_lost_ms,
             };
             newest.insert(place, (replica.at_ms, row));
         }

@@ -111,6 +111,8 @@ pub struct PartitionSnapshot {
     pub parked: Option<String>,
     /// When its topic was found to be another one under the known name, epoch ms; for a day.
     pub remade_ms: Option<i64>,
+    /// When it was found that the group had lost its position, epoch ms; for a day.
+    pub position_lost_ms: Option<i64>,
 }
 
 /// The oldest unfinished record of a partition.

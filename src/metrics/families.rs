@@ -114,7 +114,7 @@ pub const LAG_RECORDS: Family =
 pub const LAG_SECONDS: Family = gauge(
     "postback_consumer_lag_seconds",
     PARTITION,
-    "Age of the oldest record that is not finished; 0 where none is.",
+    "Age of the oldest record that is not finished; 0 where none is; absent while none of those that wait was read.",
 );
 pub const COMMIT_AGE: Family = gauge(
     "postback_commit_age_seconds",

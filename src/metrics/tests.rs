@@ -54,7 +54,7 @@ const GOLDEN: [(&str, &str, &str); 27] = [
 #[test]
 fn names_types_and_labels_are_those_of_the_contract() {
     let metrics = setup();
-    metrics.set_partition("conversions", 0, Some(3), 1.5, 0.5);
+    metrics.set_partition("conversions", 0, Some(3), Some(1.5), 0.5);
     metrics.account(0).set_secret_windows(vec![(Some(0), None)]);
     let text = metrics.render();
     let mut found = BTreeMap::new();
@@ -185,7 +185,7 @@ fn a_lane_has_exactly_one_state() {
 #[test]
 fn a_revoked_partition_leaves_no_series_behind() {
     let metrics = setup();
-    metrics.set_partition("conversions", 3, Some(7), 2.0, 1.0);
+    metrics.set_partition("conversions", 3, Some(7), Some(2.0), 1.0);
     assert!(metrics.render().contains("postback_consumer_lag_records{partition=\"3\",topic=\"conversions\"} 7"));
     metrics.remove_partition("conversions", 3);
     metrics.remove_partition("conversions", 4);

@@ -3,12 +3,14 @@
 //! tell the two apart, this note does.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 
 use super::Watch;
-use crate::kafka::consumer::{OwnPosition, PartitionView};
+use crate::clock::now_ms;
+use crate::kafka::consumer::{ConsumerView, OwnPosition, PartitionView};
 
 /// What is remembered of them.
 #[derive(Default)]
@@ -33,27 +35,29 @@ impl Watch {
         c: &mut MultiplexedConnection,
         memory: &mut Positions,
     ) -> RedisResult<()> {
-        let snapshots: Vec<_> = self.consumers.iter().map(|consumer| consumer.view.snapshot()).collect();
-        let all = snapshots.iter().flat_map(|snapshot| &snapshot.partitions);
-        let own: Vec<(&PartitionView, &OwnPosition)> = all.filter_map(|p| Some((p, p.own.as_ref()?))).collect();
+        let snapshots: Vec<_> =
+            self.consumers.iter().map(|consumer| (&consumer.view, consumer.view.snapshot())).collect();
+        let all = snapshots.iter().flat_map(|(view, snapshot)| snapshot.partitions.iter().map(move |p| (*view, p)));
+        let own: Vec<(&Arc<ConsumerView>, &PartitionView, &OwnPosition)> =
+            all.filter_map(|(view, p)| Some((view, p, p.own.as_ref()?))).collect();
         let assignment = |p: &PartitionView| (place(p), p.generation);
-        let began: Vec<_> = own.iter().filter(|(_, own)| own.anew.is_some()).map(|(p, own)| (*p, *own)).collect();
-        let began_now: HashSet<_> = began.iter().map(|(p, _)| assignment(p)).collect();
+        let began = || own.iter().filter(|(_, _, own)| own.anew.is_some());
+        let began_now: HashSet<_> = began().map(|(_, p, _)| assignment(p)).collect();
         // What another replica noted counts too.
         let noted = match memory.noted.take() {
             Some(noted) if began_now.is_subset(&memory.judged) => noted,
             _ => ::redis::cmd("HGETALL").arg(self.keys.positions()).query_async(c).await?,
         };
-        for (p, own) in began {
-            if !memory.judged.contains(&assignment(p)) {
-                judge(p, own, noted.get(&place(p)));
+        for (view, p, own) in began() {
+            if !memory.judged.contains(&assignment(p)) && is_lost(p, own, noted.get(&place(p))) {
+                view.lost_position(&p.topic, p.partition, now_ms());
             }
         }
         memory.judged = began_now;
         let noted = memory.noted.insert(noted);
         let mut pipe = ::redis::pipe();
         let mut new = Vec::new();
-        for (p, own) in own.into_iter().filter(|(p, _)| p.committed.is_some()) {
+        for (_, p, own) in own.into_iter().filter(|(_, p, _)| p.committed.is_some()) {
             let place = place(p);
             if noted.get(&place) != Some(&own.topic_id) {
                 pipe.cmd("HSET").arg(self.keys.positions()).arg(&place).arg(&own.topic_id).ignore();
@@ -74,9 +78,10 @@ fn place(p: &PartitionView) -> String {
 
 /// A topic with another id was deleted and made again: it had no position. Where the brokers have no ids, nobody can
 /// tell, and it is said.
-fn judge(p: &PartitionView, own: &OwnPosition, noted: Option<&String>) {
-    let (Some((low, high)), Some(id)) = (own.anew, noted) else { return };
-    if *id == own.topic_id || id.is_empty() || own.topic_id.is_empty() {
+fn is_lost(p: &PartitionView, own: &OwnPosition, noted: Option<&String>) -> bool {
+    let (Some((low, high)), Some(id)) = (own.anew, noted) else { return false };
+    let lost = *id == own.topic_id || id.is_empty() || own.topic_id.is_empty();
+    if lost {
         tracing::error!(
             kafka.topic = %p.topic, kafka.partition = p.partition, kafka.offset = low, high, records = high - low,
             "the group lost its committed offset of this partition: it is read again from its beginning, with records that \
@@ -84,6 +89,7 @@ fn judge(p: &PartitionView, own: &OwnPosition, noted: Option<&String>) {
              whether the group `<group>.wait` was deleted or its offsets expired (`offsets.retention.minutes`)"
         );
     }
+    lost
 }
 
 #[cfg(test)]

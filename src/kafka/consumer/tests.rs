@@ -116,6 +116,12 @@ fn a_partition_of_an_own_topic_tells_that_it_began_without_an_offset() {
     let anew = |partition| member.partition(partition).and_then(|p| p.own).map(|own| own.anew);
     eventually("all began", || (0..3).all(|n| anew(n).is_some()));
     assert_eq!([anew(0), anew(1), anew(2)], [Some(Some((0, 7))), Some(None), Some(None)], "the last one is empty");
+    // Whoever knows that it had one says so, and each snapshot tells it from then on.
+    let lost = |partition| member.partition(partition).and_then(|p| p.position_lost_ms);
+    let seen_ms = crate::kafka::now_ms();
+    member.view.lost_position(&"t".into(), 0, seen_ms);
+    eventually("it is shown", || lost(0) == Some(seen_ms));
+    assert_eq!((lost(1), lost(2)), (None, None));
     member.stop(SHORT);
 }
 

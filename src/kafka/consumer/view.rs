@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
@@ -16,21 +16,43 @@ use super::ticket::Stage;
 use crate::clock::steady_ms;
 use crate::kafka::now_ms;
 
-/// A topic that was made again is named for a day: what it cost is for a person to find out.
-const REMADE_SHOWN_MS: i64 = 24 * 3600 * 1000;
+/// A topic that was made again, and a position that was lost, are named for a day: what it cost is for a person to find out.
+const SHOWN_MS: i64 = 24 * 3600 * 1000;
 
 /// The latest snapshot, shared by the polling thread and whoever looks.
 #[derive(Debug, Default)]
-pub struct ConsumerView(Mutex<Arc<Snapshot>>);
+pub struct ConsumerView {
+    latest: Mutex<Arc<Snapshot>>,
+    lost: Mutex<HashMap<(Arc<str>, i32), i64>>,
+}
 
 impl ConsumerView {
     /// The latest snapshot: at most about a second old while the thread runs.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn set(&self, snapshot: Snapshot) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+    /// The group lost its committed offset of a partition that is read here; seen at `at_ms`, epoch ms. For the next
+    /// snapshots.
+    pub fn lost_position(&self, topic: &Arc<str>, partition: i32, at_ms: i64) {
+        self.lost().insert((topic.clone(), partition), at_ms);
+    }
+
+    fn lost(&self) -> MutexGuard<'_, HashMap<(Arc<str>, i32), i64>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set(&self, mut snapshot: Snapshot) {
+        let mut lost = self.lost();
+        if !lost.is_empty() {
+            let now_ms = now_ms();
+            lost.retain(|_, at| now_ms - *at < SHOWN_MS);
+            for p in &mut snapshot.partitions {
+                p.position_lost_ms = lost.get(&(p.topic.clone(), p.partition)).copied();
+            }
+        }
+        drop(lost);
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
     }
 }
 
@@ -75,8 +97,9 @@ pub struct PartitionView {
     /// Records between frontier and end; of a partition that is parked, those that are still there and not committed.
     /// `None`: not known yet.
     pub lag_records: Option<i64>,
-    /// Age of the oldest unfinished record; without one, of the last record read while there are more.
-    pub lag_seconds: f64,
+    /// Age of the oldest unfinished record; without one, of the last record read while there are more: the next one is no
+    /// older. `None`: there are more than were read, and none was read in this assignment, or it is not known whether there are.
+    pub lag_seconds: Option<f64>,
     /// Since the oldest stored position that no commit has covered.
     pub commit_age_seconds: f64,
     /// The oldest unfinished record.
@@ -85,6 +108,8 @@ pub struct PartitionView {
     pub parked: Option<Parked>,
     /// Since when its topic is another one under the known name, epoch ms.
     pub remade_ms: Option<i64>,
+    /// When it was found that the group had lost its position, epoch ms: it is read again from its beginning.
+    pub position_lost_ms: Option<i64>,
     /// How it began, where it is of a tier or a parking topic.
     pub own: Option<OwnPosition>,
     /// Records read and not finished.
@@ -196,11 +221,6 @@ fn view_of(part: &Part, now: Instant, now_ms: i64) -> PartitionView {
         _ => high.zip(frontier.or(part.committed)).map(|(high, at)| (high - at).max(0)),
     };
     let first = part.tracker.unfinished().next();
-    // The wall clock may have been set since.
-    let behind_since = match &first {
-        Some(first) => Some(first.open.since_steady_ms()),
-        None => part.last_steady_ms.filter(|_| lag_records.is_some_and(|lag| lag > 0)),
-    };
     let oldest = first.map(|u| {
         let info = u.open.info.get();
         OldestView {
@@ -221,17 +241,28 @@ fn view_of(part: &Part, now: Instant, now_ms: i64) -> PartitionView {
         position: part.position(),
         high,
         lag_records,
-        lag_seconds: behind_since.map_or(0.0, |since| (steady_ms() - since).max(0) as f64 / 1000.0),
+        lag_seconds: lag_seconds(part, lag_records),
         commit_age_seconds: part.unacked_since.map_or(0.0, |at| (now - at).as_secs_f64()),
         oldest,
         parked: match &part.state {
             State::Parked(parked) => Some(parked.clone()),
             _ => None,
         },
-        remade_ms: part.remade_ms.filter(|at| now_ms - at < REMADE_SHOWN_MS),
+        remade_ms: part.remade_ms.filter(|at| now_ms - at < SHOWN_MS),
+        position_lost_ms: None,
         own: part.own.clone(),
         unfinished: part.tracker.len(),
     }
+}
+
+/// On the steady clock: the wall clock may have been set since.
+fn lag_seconds(part: &Part, lag_records: Option<i64>) -> Option<f64> {
+    let since = match part.tracker.unfinished().next() {
+        Some(first) => first.open.since_steady_ms(),
+        None if lag_records? == 0 => return Some(0.0),
+        None => part.last_steady_ms?,
+    };
+    Some((steady_ms() - since).max(0) as f64 / 1000.0)
 }
 
 /// The end of a partition as the last fetch saw it.
@@ -249,6 +280,21 @@ fn cached_high(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::consumer::ticket::{Assignment, Open};
+
+    /// 0 would say that there is nothing to be read.
+    #[test]
+    fn the_age_of_what_was_never_read_is_not_known() {
+        let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
+        assert_eq!([lag_seconds(&part, None), lag_seconds(&part, Some(0))], [None, Some(0.0)]);
+        assert_eq!(lag_seconds(&part, Some(7)), None);
+        part.last_steady_ms = Some(steady_ms() - 60_000);
+        assert!((60.0..90.0).contains(&lag_seconds(&part, Some(7)).unwrap()), "as old as the last one that was read");
+        let seq = part.tracker.receive(3, Arc::new(Open::new(now_ms()))).unwrap();
+        assert!(lag_seconds(&part, None).unwrap() < 30.0, "the oldest one that is unfinished");
+        part.tracker.finish(seq);
+        assert_eq!(lag_seconds(&part, Some(0)), Some(0.0));
+    }
 
     #[test]
     fn the_lag_of_a_parked_partition_is_what_is_there_and_not_known_to_be_finished() {

@@ -33,12 +33,13 @@ impl Owner {
             position,
             high: Some(20),
             lag_records: None,
-            lag_seconds: 0.0,
+            lag_seconds: None,
             commit_age_seconds: 0.0,
             oldest: None,
             parked: position.is_none().then_some(parked),
             unfinished: 0,
             remade_ms: None,
+            position_lost_ms: None,
             own: None,
         };
         self.view.set(Snapshot { partitions: vec![partition], ..Snapshot::default() });

@@ -28,21 +28,31 @@ async fn said(world: &mut World, id: &str, anew: Option<(i64, i64)>, committed: 
             position: committed,
             high: None,
             lag_records: None,
-            lag_seconds: 0.0,
+            lag_seconds: None,
             commit_age_seconds: 0.0,
             oldest: None,
             parked: None,
             remade_ms: None,
+            position_lost_ms: None,
             own: Some(OwnPosition { topic_id: id.to_owned(), anew }),
             unfinished: 0,
         };
         view.set(Snapshot { partitions: vec![partition], ..Snapshot::default() });
         world.look().await;
     }
+    // As the next snapshot shows it.
+    view.set(Snapshot::clone(&view.snapshot()));
+    let shown = view.snapshot().partitions[0].position_lost_ms.is_some();
     let mut text = String::new();
     log.rewind().unwrap();
     log.read_to_string(&mut text).unwrap();
-    text.lines().filter(|line| line.contains("lost its committed offset")).map(|line| format!("{line}\n")).collect()
+    let said: String = text
+        .lines()
+        .filter(|line| line.contains("lost its committed offset"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(shown, !said.is_empty(), "`blocked` and `/ready` name what the log says");
+    said
 }
 
 #[tokio::test]
