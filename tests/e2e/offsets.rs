@@ -97,6 +97,31 @@ fn offsets_out_of_range_park_their_partitions_until_an_operator_says_where_to_go
     assert!(refused.stderr.contains("is not parked"), "{}", refused.stderr);
 }
 
+/// Deleting a topic takes the group's positions along: they are not lost, there is nothing that they would be positions of.
+#[test]
+fn a_topic_that_was_made_again_while_no_worker_ran_is_read_from_its_beginning() {
+    let mut w = World::with("offsets-remade", partitions(2));
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    let mut worker = w.started();
+    publish_to(&mut w, 0, 10);
+    publish_to(&mut w, 1, 10);
+    w.settle(secs(60));
+    worker.stop();
+    let (group, input) = (w.group(), w.topic("conversions"));
+    w.admin.delete_topic(&input);
+    w.admin.create_topic(&input, 2, 1, &[]);
+    // Past the old position in one of them.
+    publish_to(&mut w, 0, 30);
+    publish_to(&mut w, 1, 5);
+    worker.start();
+    eventually(secs(30), "the new one is committed", || {
+        w.admin.committed(&group, &input).is_some_and(|c| (c.get(&0), c.get(&1)) == (Some(&30), Some(&5)))
+    });
+    parked(&w, &worker, &[]);
+    assert_eq!(account.executed(), 55, "each event of both once");
+    assert!(worker.log().contains("the topic was deleted and made again"), "{}", worker.log());
+}
+
 #[test]
 fn start_from_error_parks_everything_on_a_first_start() {
     let mut w = World::with("offsets-error", partitions(2));
