@@ -4,9 +4,9 @@ use crate::support::event::{Event, awkward_headers};
 use crate::support::ledger::Check;
 use crate::support::platform::{Action, Rule};
 use crate::support::records::Record;
-use crate::support::secs;
 use crate::support::strict::Platform;
 use crate::support::world::World;
+use crate::support::{eventually, secs};
 use std::time::UNIX_EPOCH;
 
 #[test]
@@ -69,4 +69,50 @@ fn errors_of_the_server_go_inline_then_through_the_tiers_with_the_attempts_count
     let failures: usize = events.iter().map(|(n, _)| n).sum();
     assert_eq!(metrics.total("attempts_total", &[("class", "retry")]), failures as f64);
     assert_eq!(metrics.total("events_handed_off_total", &[("to", "retry")]), retried.len() as f64);
+}
+
+#[test]
+fn a_retry_goes_out_within_a_second_of_its_due_time_while_a_parking_backlog_drains() {
+    const RPS: usize = 20;
+    const BACKLOG: usize = 160;
+    let mut w = World::new("retry-and-backlog");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    w.set("accounts.acme-ps.limits.rps", RPS as i64);
+    w.set("accounts.acme-ps.limits.concurrency", 8);
+    w.set("retry.tiers", vec!["2s"]);
+    w.set("retry.inline.max_retries", 0);
+    let worker = w.started();
+    worker.must(&["accounts", "pause", "acme-ps", "--reason", "a test"]);
+    eventually(secs(10), "the lane is paused", || worker.lane_state("acme-ps") == "paused");
+    let backlog = w.make.orders("acme-ps", BACKLOG);
+    w.publish(backlog.clone());
+    eventually(secs(20), "everything is parked", || w.records("parked").len() == BACKLOG);
+
+    let retried = w.make.orders("acme-ps", 5);
+    let idents = || retried.iter().map(Event::ident);
+    account.rules(vec![Rule::all(Action::Status(503, None)).about(idents()).first(1)]);
+    worker.must(&["accounts", "resume", "acme-ps", "--reason", "a test"]);
+    eventually(secs(10), "the backlog drains", || account.request_count() > 0);
+    w.publish(retried.clone());
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+    assert_eq!(w.records("parked").len(), BACKLOG, "a retry was parked");
+
+    let ms = |at: std::time::SystemTime| at.duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let copies = w.records("retry");
+    let requests = account.requests();
+    let mut late = Vec::new();
+    for event in &retried {
+        let published = w.events.iter().find(|e| e.json == event.json).unwrap();
+        let copy = copies.iter().find(|r| r.origin() == published.at).unwrap();
+        let (due, sent) = (copy.number("pb-due").unwrap(), ms(account.requests_about(event.ident())[1].arrived));
+        late.push(sent - due);
+        // What a machine that is slow for a moment does not change: no more goes before it than a second's work.
+        let before = requests.iter().filter(|r| (due..sent).contains(&ms(r.arrived))).count();
+        assert!(before <= RPS, "{before} requests between its due time and the retry, {} ms", sent - due);
+        let after = requests.iter().filter(|r| ms(r.arrived) > sent).count();
+        assert!(after > 0, "the backlog had drained");
+    }
+    assert!(late.iter().min().unwrap() <= &1000, "{late:?}");
 }
