@@ -92,7 +92,7 @@ fn feed(
         let sent = sent.clone();
         spawn_local(async move {
             loop {
-                limiter.slot().await;
+                limiter.slot(false).await;
                 sent.borrow_mut().push(Instant::now());
                 if !pause.is_zero() {
                     sleep(pause).await;
@@ -148,13 +148,13 @@ fn a_push_back_holds_every_replica_and_is_told() {
     run(async {
         let (bucket, told) = (bucket(), Rc::new(RefCell::new(Vec::new())));
         let (a, b) = (replica(&bucket, 100.0, Rc::default()), replica(&bucket, 100.0, told.clone()));
-        a.slot().await;
+        a.slot(false).await;
         let began = Instant::now();
         a.push_back(Duration::from_millis(1500)).await.unwrap();
         assert!(!a.kept_back().is_zero());
-        b.slot().await;
+        b.slot(false).await;
         assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
-        a.slot().await;
+        a.slot(false).await;
         let shown = told.borrow().iter().max().copied().unwrap_or_default();
         assert!((Duration::from_millis(1000)..Duration::from_millis(1600)).contains(&shown), "told {shown:?}");
     });
@@ -175,13 +175,13 @@ fn a_free_time_of_a_clock_that_was_set_back_holds_nobody_and_swallows_no_push_ba
         set_back(&bucket).await;
         let told = Rc::new(RefCell::new(Vec::new()));
         let (one, other) = (replica(&bucket, 50.0, told.clone()), replica(&bucket, 50.0, told.clone()));
-        tokio::time::timeout(Duration::from_secs(30), one.slot()).await.expect("not an hour later");
+        tokio::time::timeout(Duration::from_secs(30), one.slot(false)).await.expect("not an hour later");
         assert!(told.borrow().is_empty(), "nobody was pushed back: {told:?}");
         // The first to see it may be who is pushed back.
         set_back(&bucket).await;
         let pushed = Instant::now();
         one.push_back(PUSHED).await.unwrap();
-        tokio::time::timeout(Duration::from_secs(30), other.slot()).await.expect("not an hour later");
+        tokio::time::timeout(Duration::from_secs(30), other.slot(false)).await.expect("not an hour later");
         assert!(pushed.elapsed() >= PUSHED, "{:?} after it", pushed.elapsed());
     });
 }
@@ -191,9 +191,9 @@ fn a_slot_nobody_awaits_any_more_is_lost_and_holds_nobody_up() {
         let limiter = replica(&bucket(), 50.0, Rc::default());
         for _ in 0..20 {
             // Gives up before the slot comes.
-            let _ = tokio::time::timeout(Duration::from_micros(10), limiter.slot()).await;
+            let _ = tokio::time::timeout(Duration::from_micros(10), limiter.slot(false)).await;
         }
-        tokio::time::timeout(Duration::from_secs(2), limiter.slot()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(2), limiter.slot(false)).await.unwrap();
     });
 }
 

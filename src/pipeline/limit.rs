@@ -37,7 +37,7 @@ pub struct Limiter {
     batcher: Batcher,
     key: Vec<u8>,
     interval_us: u64,
-    waiting: RefCell<VecDeque<oneshot::Sender<Slot>>>,
+    waiting: RefCell<Waiting>,
     wake: Notify,
     /// Nothing is sent before: a push-back that came after slots were handed out.
     not_before: Cell<Instant>,
@@ -46,6 +46,32 @@ pub struct Limiter {
     alone: Alone,
     health: Arc<Health>,
     on_push_back: Box<dyn Fn(Duration)>,
+}
+
+/// Who waits for a slot. Those with a permit may be more than go out in a second.
+#[derive(Default)]
+struct Waiting {
+    /// What is due by a time of its own.
+    due: VecDeque<oneshot::Sender<Slot>>,
+    /// What only comes when those have theirs; permits are given in turn, so that it does come.
+    others: VecDeque<oneshot::Sender<Slot>>,
+}
+
+impl Waiting {
+    fn of(&mut self, due: bool) -> &mut VecDeque<oneshot::Sender<Slot>> {
+        if due { &mut self.due } else { &mut self.others }
+    }
+
+    /// How many there are that have not given up.
+    fn count(&mut self) -> usize {
+        self.due.retain(|w| !w.is_closed());
+        self.others.retain(|w| !w.is_closed());
+        self.due.len() + self.others.len()
+    }
+
+    fn next(&mut self) -> Option<oneshot::Sender<Slot>> {
+        self.due.pop_front().or_else(|| self.others.pop_front())
+    }
 }
 
 /// What a lane sends while Redis is away.
@@ -96,11 +122,12 @@ impl Limiter {
         })
     }
 
-    /// Waits for a slot and its time. Cancel-safe: a slot that nobody awaits is lost, which is only slower.
-    pub async fn slot(&self) {
+    /// Waits for a slot and its time; `due`: before those who have no time of their own. Cancel-safe: a slot that nobody
+    /// awaits is lost, which is only slower.
+    pub async fn slot(&self, due: bool) {
         loop {
             let (grant, granted) = oneshot::channel();
-            self.waiting.borrow_mut().push_back(grant);
+            self.waiting.borrow_mut().of(due).push_back(grant);
             self.wake.notify_one();
             let Ok(slot) = granted.await else { continue };
             let at = self.time_of(slot);
@@ -154,11 +181,7 @@ impl Limiter {
         let mut timer = FineTimer::new();
         let mut next = fallback;
         loop {
-            let waiting = {
-                let mut waiting = self.waiting.borrow_mut();
-                waiting.retain(|w| !w.is_closed());
-                waiting.len() as u64
-            };
+            let waiting = self.waiting.borrow_mut().count() as u64;
             if waiting == 0 {
                 self.wake.notified().await;
                 continue;
@@ -224,7 +247,7 @@ impl Limiter {
     /// `false`: nobody waits.
     fn give(&self, slot: Slot) -> bool {
         let mut waiting = self.waiting.borrow_mut();
-        while let Some(waiter) = waiting.pop_front() {
+        while let Some(waiter) = waiting.next() {
             if waiter.send(slot).is_ok() {
                 return true;
             }

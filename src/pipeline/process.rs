@@ -224,7 +224,7 @@ async fn admit(delivery: &Delivery, lane: &Lane, held: &Option<Held>) -> Result<
     let spare = (left() - needed).min(Duration::from_secs(3600));
     tokio::select! {
         biased;
-        () = lane.limiter.slot() => {}
+        () = lane.limiter.slot(delivery.visit == Visit::Tier) => {}
         why = lane.interrupted(delivery) => return Err(why),
         () = sleep(spare) => return Ok(Admitted::ClaimAgain),
     }

@@ -43,6 +43,23 @@ fn live_and_released_records_are_sent_in_turn() {
 }
 
 #[test]
+fn a_retry_does_not_wait_behind_all_that_waits_for_a_slot() {
+    run(async {
+        let mut bench = Bench::new(|s| (s.account.limits.rps, s.account.limits.concurrency) = (10.0, 24)).await;
+        let _backlog: Vec<_> = (0..60).map(|n| bench.send(Visit::Parked, &format!("ok-p{n}"))).collect();
+        let task = bench.start();
+        eventually("the backlog drains", async || bench.sent().len() == 2).await;
+        eventually("all permits are taken", async || bench.handle.in_flight.load(Relaxed) >= 24).await;
+        let before = bench.sent().len();
+        assert_eq!(bench.send(Visit::Tier, "ok-t").wait().await, End::Finished(Outcome::Delivered));
+        task.abort();
+        let behind = bench.sent().iter().position(|id| id == "ok-t").unwrap() - before;
+        // One that frees its permit, and some while it is claimed; each takes 100 ms.
+        assert!(behind <= 12, "{behind} were sent before it, with 24 permits");
+    });
+}
+
+#[test]
 fn what_is_throttled_for_a_moment_goes_on_at_the_head_of_its_lane() {
     run(async {
         let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
