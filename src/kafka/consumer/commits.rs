@@ -36,6 +36,11 @@ impl Commits {
         }
     }
 
+    /// Nothing may be sent, also of what is assigned meanwhile.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
     /// The broker confirmed some position.
     pub(super) fn confirmed(&mut self, now: Instant) {
         self.confirmed_at = now;

@@ -132,7 +132,13 @@ impl Asker {
             }
             // The ids first: a topic that is made anew after this has another one at the next look.
             match self.ids(&wanted).and_then(|ids| Ok((ids, self.committed(&wanted)?))) {
-                Ok((ids, committed)) => wanted = self.judge_each(wanted, &ids, &committed),
+                Ok((ids, committed)) => {
+                    wanted = self.judge_each(wanted, &ids, &committed);
+                    if !wanted.is_empty() {
+                        // A client that knew an earlier topic of the name may never find the leaders of this one.
+                        let _ = self.sender.send(Note::Identified(self.client_number, ids));
+                    }
+                }
                 Err(error) => tracing::debug!(%error, "committed offsets cannot be read yet"),
             }
             if wanted.is_empty() {

@@ -238,13 +238,13 @@ fn ahead(config: &ClientConfig, doubts: &[&Doubt]) -> KafkaResult<BTreeMap<i32, 
         if sought.elements().iter().all(|element| element.error().is_ok()) {
             break;
         }
-        if Instant::now() >= deadline {
+        if is_over(doubts, deadline) {
             return Ok(BTreeMap::new());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     let mut found = BTreeMap::new();
-    while found.len() < doubts.len() && Instant::now() < deadline {
+    while found.len() < doubts.len() && !is_over(doubts, deadline) {
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => _ = found.entry(message.partition()).or_insert(First::Record(message.offset())),
             Some(Err(KafkaError::PartitionEOF(partition))) => _ = found.entry(partition).or_insert(First::End),
@@ -253,6 +253,11 @@ fn ahead(config: &ClientConfig, doubts: &[&Doubt]) -> KafkaResult<BTreeMap<i32, 
         }
     }
     Ok(found)
+}
+
+/// Whoever asks keeps the polling client: what leaves is not to wait for an answer that nobody needs.
+fn is_over(doubts: &[&Doubt], deadline: Instant) -> bool {
+    Instant::now() >= deadline || doubts.iter().all(|doubt| doubt.assignment.is_leaving())
 }
 
 #[cfg(test)]
@@ -272,6 +277,9 @@ mod tests {
         assert_eq!(groups, [vec![1, 2], vec![3, 5], vec![4]]);
         doubts[3].assignment.set_leaving();
         assert_eq!(apart(&doubts).len(), 2);
+        let (now, later) = (Instant::now(), Instant::now() + TIMEOUT);
+        assert!(!is_over(&[&doubts[2], &doubts[3]], later) && is_over(&[&doubts[2], &doubts[3]], now));
+        assert!(is_over(&[&doubts[3]], later), "nobody needs the answer");
     }
 
     #[test]

@@ -66,6 +66,7 @@ impl<H: Handler> Poller<H> {
         let topic = self.current.get_key_value(topic).map_or_else(|| Arc::from(topic), |(name, _)| name.clone());
         let part = Part::new(Assignment::new(topic.clone(), partition, generation), state);
         let assignment = part.assignment.clone();
+        assignment.set_unconfirmed(self.commits.is_stalled());
         self.parts.insert(generation, part);
         self.unsettled.insert(generation);
         if let Some(older) = self.current.entry(topic).or_default().insert(partition, generation) {

@@ -81,6 +81,21 @@ fn an_order_for_a_partition_that_is_leaving_commits_nothing() {
     assert_eq!(order(3), Some(1));
 }
 
+#[test]
+fn while_no_commit_is_confirmed_nothing_of_a_partition_that_comes_then_is_sent() {
+    let mock = Mock::new(&[("t", 3)]);
+    let mut poller = poller(&mock);
+    let now = Instant::now();
+    part(&mut poller, 0).unacked_since = Some(now);
+    // Of a session of ten seconds.
+    poller.judge_commits(now + Duration::from_secs(60));
+    poller.event(Event::Assigned(vec![("t".into(), 2)]));
+    assert!([0, 2].into_iter().all(|n| part(&mut poller, n).assignment.is_unconfirmed()));
+    part(&mut poller, 0).unacked_since = None;
+    poller.judge_commits(now + Duration::from_secs(61));
+    assert!([0, 2].into_iter().all(|n| !part(&mut poller, n).assignment.is_unconfirmed()));
+}
+
 /// The client has stopped reading one of its partitions, and says it once.
 #[test]
 fn a_suspicion_stays_until_each_partition_has_its_answer() {
