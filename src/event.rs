@@ -7,6 +7,7 @@ mod decode;
 mod fingerprint;
 mod json;
 mod number;
+mod placeholder;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use decode::{FIRST_MS, LAST_MS};
 pub use decode::{Identity, MAX_VALUE_BYTES, decode, identify};
 pub use json::MAX_DEPTH;
 pub use number::whole;
+pub use placeholder::is_placeholder;
 pub use schema::json_schema;
 
 /// One conversion, as a producer publishes it to the input topic. Members that are not listed are kept in the record
@@ -35,8 +37,8 @@ pub struct ConversionEvent {
     #[schemars(with = "Option<Kind>")]
     pub kind: Kind,
     /// Unique per conversion; with platform, account and native event it is the key that suppresses repeats.
-    /// 1 to 128 visible ASCII characters.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[\x21-\x7e]+$"))]
+    /// 1 to 128 visible ASCII characters, and no macro that was never filled in (`__X__`, `${x}`, `[x]`, `null`).
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[\x21-\x7e]+$"), transform = schema::no_placeholder)]
     pub trans_id: String,
     /// A configured platform, e.g. `qihoo360` or `baizhu`.
     pub platform: String,

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::json::{self, Node, Object};
+use super::placeholder::is_placeholder;
 use super::{Click, Consent, ConversionEvent, Device, Hashed, Item, Kind, Members, Money, Order, Schema, User, Wechat};
 use crate::byte_order_mark;
 use crate::error::{DeliveryError, Fault};
@@ -94,6 +95,12 @@ fn event(top: &mut Fields<'_, '_>) -> Result<ConversionEvent, Fault> {
     let trans_id = required(top.string("trans_id")?, top, "trans_id")?;
     if !(1..=MAX_TRANS_ID).contains(&trans_id.len()) || !trans_id.bytes().all(|b| matches!(b, 0x21..=0x7e)) {
         return Err(Fault::new("trans_id", "not 1 to 128 visible ASCII characters"));
+    }
+    if is_placeholder(&trans_id) {
+        // Taken as it is, each event of this producer would count as a repeat of the first.
+        let detail =
+            "a placeholder that was never filled in: the producer has to put a value of its own into each event";
+        return Err(Fault::new("trans_id", detail));
     }
     let platform = required(top.string("platform")?, top, "platform")?;
     let account = required(top.string("account")?, top, "account")?;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-use super::{Click, ConversionEvent};
+use super::{Click, ConversionEvent, placeholder};
 use crate::event::decode::{FIRST_MS, LAST_MS, MAX_CLICK_BYTES};
 
 /// The text of `config/event.schema.json`, a line break at its end.
@@ -15,6 +15,11 @@ use crate::event::decode::{FIRST_MS, LAST_MS, MAX_CLICK_BYTES};
 pub fn json_schema() -> Result<String, serde_json::Error> {
     let schema = schemars::schema_for!(ConversionEvent);
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
+}
+
+/// A macro that was never filled in is no id.
+pub(super) fn no_placeholder(schema: &mut Schema) {
+    schema.insert("not".into(), json!({"pattern": placeholder::pattern()}));
 }
 
 /// Only a call may lack its event type: its `call` says what is wanted.

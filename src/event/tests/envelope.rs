@@ -61,6 +61,22 @@ fn a_missing_or_null_required_member_is_named() {
     assert_eq!(refusal(b"{}"), ("invalid", "trans_id".into()));
 }
 
+/// Each event of such a producer would be a repeat of its first, and end as a duplicate without a word.
+#[test]
+fn a_trans_id_that_was_never_filled_in_is_invalid_and_says_what_to_do() {
+    for text in
+        ["__TRANS_ID__", "${trans_id}", "{transid}", "{{x}}", "%%X%%", "[x]", "%7bx%7d", "null", "(null)", "None"]
+    {
+        let error = decode(Some(&bytes(|e| e["trans_id"] = json!(text)))).unwrap_err();
+        let DeliveryError::Invalid(fault) = &error else { panic!("{text}: {error:?}") };
+        assert_eq!(fault.field, "trans_id", "{text}");
+        assert!(fault.detail.contains("placeholder") && fault.detail.contains("producer"), "{text}: {}", fault.detail);
+    }
+    for text in ["Null", "null-1", "__x", "x[0]", "{x", "$x"] {
+        assert_eq!(edited(|e| e["trans_id"] = json!(text)).trans_id, text);
+    }
+}
+
 #[test]
 fn the_deepest_member_at_fault_is_named() {
     let rows = [

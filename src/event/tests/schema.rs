@@ -121,6 +121,28 @@ const RAW: &[&str] = &[
     "\"标识\"",
     "\"\\u0000\"",
     "\"~!\"",
+    // Placeholders, and what only looks like one.
+    "\"null\"",
+    "\"Null\"",
+    "\"(null)\"",
+    "\"(Null)\"",
+    "\"%28null%29\"",
+    "\"undefined\"",
+    "\"__TRANS_ID__\"",
+    "\"____\"",
+    "\"___\"",
+    "\"${trans_id}\"",
+    "\"{transid}\"",
+    "\"{x}y\"",
+    "\"%%X%%\"",
+    "\"%%%\"",
+    "\"[x]\"",
+    "\"x[0]\"",
+    "\"<x>\"",
+    "\"%7bx%7D\"",
+    "\"%5Bx%5d\"",
+    "\"%24%7Bx%7d\"",
+    "\"%7Bx\"",
     "\"call\"",
     "\"conversion\"",
     "\"Call\"",
@@ -159,8 +181,53 @@ fn edits() -> impl Strategy<Value = Vec<(String, Option<String>)>> {
         .prop_map(move |edits| edits.into_iter().map(|(at, raw)| (at.get(&found).clone(), raw)).collect())
 }
 
+/// Texts of what placeholders are made of.
+fn near_placeholder() -> impl Strategy<Value = String> {
+    let part = select(vec![
+        "__",
+        "_",
+        "{",
+        "}",
+        "${",
+        "$",
+        "#{",
+        "%{",
+        "%%",
+        "%",
+        "[",
+        "]",
+        "<",
+        ">",
+        "%7B",
+        "%7b",
+        "%7D",
+        "%24",
+        "%5B",
+        "%5d",
+        "(",
+        ")",
+        "null",
+        "NULL",
+        "None",
+        "nil",
+        "NaN",
+        "undefined",
+        "%28null%29",
+        "x",
+        "-",
+    ]);
+    prop::collection::vec(part, 1..5).prop_map(|parts| parts.concat())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn the_schema_and_the_worker_agree_on_what_is_a_placeholder(text in near_placeholder()) {
+        let raw = Value::from(text).to_string();
+        let text = replaced(&[("/trans_id".into(), Some(raw))]);
+        prop_assert_eq!(by_schema(&text).unwrap().is_ok(), by_worker(&text).is_ok(), "{}", text);
+    }
 
     #[test]
     fn the_schema_and_the_worker_agree_on_every_event(edits in edits()) {

@@ -1,0 +1,118 @@
+//! Macros that nobody filled in: `__CLICK_ID__`, `${x}`, `null`. A click id of that kind names no click, and a trans_id of
+//! that kind makes every event a duplicate of the first (pure).
+
+/// How macros begin and end in the templates of platforms and languages; the last three are braces and brackets as they
+/// stand in a URL.
+const MACROS: [(&str, &str); 11] = [
+    ("__", "__"),
+    // `{…}` covers `{{…}}`.
+    ("{", "}"),
+    ("${", "}"),
+    ("#{", "}"),
+    ("%{", "}"),
+    ("%%", "%%"),
+    ("[", "]"),
+    ("<", ">"),
+    ("%7B", "%7D"),
+    ("%24%7B", "%7D"),
+    ("%5B", "%5D"),
+];
+
+/// What programs write for a value that is not there.
+const NOTHING: [&str; 8] = ["null", "NULL", "(null)", "undefined", "None", "nil", "NaN", "%28null%29"];
+
+/// Whether it is a macro that was never filled in, or what stands for nothing.
+pub fn is_placeholder(text: &str) -> bool {
+    let starts = |with: &str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
+    let ends = |with: &str| {
+        text.len().checked_sub(with.len()).and_then(|at| text.get(at..)).is_some_and(|t| t.eq_ignore_ascii_case(with))
+    };
+    let is_macro = |(open, close): &(&str, &str)| text.len() >= open.len() + close.len() && starts(open) && ends(close);
+    NOTHING.contains(&text) || MACROS.iter().any(is_macro)
+}
+
+/// The same as a pattern of JSON Schema, for what it says of texts of visible ASCII.
+pub(super) fn pattern() -> String {
+    let literal = |text: &str| -> String {
+        text.chars()
+            .map(|c| match c {
+                // `%7b` is `%7B`.
+                'A'..='F' if text.starts_with('%') => format!("[{c}{}]", c.to_ascii_lowercase()),
+                c if c.is_ascii_alphanumeric() || matches!(c, '_' | '%' | '#' | '<' | '>') => c.to_string(),
+                c => format!("\\{c}"),
+            })
+            .collect()
+    };
+    let nothing = NOTHING.map(|text| text.replace('(', "\\(").replace(')', "\\)")).join("|");
+    let macros: Vec<String> =
+        MACROS.iter().map(|(open, close)| format!("{}.*{}", literal(open), literal(close))).collect();
+    format!("^(?:{nothing}|{})$", macros.join("|"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_still_is_a_macro_is_no_id() {
+        let macros = [
+            "__x__",
+            "____",
+            "__a b__",
+            "__CLICK_ID__",
+            "{{x}}",
+            "{{}}",
+            "{}",
+            "{x}",
+            "${x}",
+            "${click.id}",
+            "#{x}",
+            "%{x}",
+            "%%X%%",
+            "%%%%",
+            "[x]",
+            "[]",
+            "[object Object]",
+            "<click_id>",
+            "%7B%7Bx%7D%7D",
+            "%7bx%7d",
+            "%24%7Bx%7D",
+            "%5Bx%5D",
+            "__标识__",
+            "{标识}",
+        ];
+        let nothing = ["null", "NULL", "(null)", "undefined", "None", "nil", "NaN", "<nil>", "%28null%29"];
+        for text in macros.into_iter().chain(nothing) {
+            assert!(is_placeholder(text), "{text}");
+        }
+        let ids = [
+            "",
+            "x",
+            "___",
+            "__x",
+            "x__",
+            "_x_",
+            "{",
+            "}",
+            "{x",
+            "x}",
+            "Null",
+            "nullx",
+            "a{b}",
+            "None1",
+            "$x",
+            "x[0]",
+            "[",
+            "%%",
+            "%%%",
+            "%x%",
+            "%7Bx",
+            "%7D",
+            "标",
+            "a1b2c3d4e5f60718",
+        ];
+        for text in ids {
+            assert!(!is_placeholder(text), "{text}");
+        }
+    }
+}
