@@ -305,6 +305,7 @@ async fn an_answer_that_came_and_cannot_be_read_says_so() {
         (raw(&head("content-length: 6"), "<html>"), Some(200)),
         (raw(&head("content-length: 0"), ""), Some(200)),
         (raw(&head("content-length: 5"), b"\x1f\x8bzip"), Some(200)),
+        (raw(&head("content-encoding: br\r\ncontent-length: 6"), b"\x8b\x00\x80ok\x03"), Some(200)),
     ];
     for (answer, status) in rows {
         let result = attempt(&dispatcher(&Server::answering(answer.clone()))).await;

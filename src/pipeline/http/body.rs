@@ -13,6 +13,12 @@ use crate::byte_order_mark;
 const MAX_LAYERS: usize = 4;
 /// How every gzip stream begins, and no JSON text does.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// How every zstd stream begins.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+const BY_BR: &str = "it is compressed with br, which the request did not ask for and the worker cannot unpack";
+const BY_ZSTD: &str = "it is compressed with zstd, which the request did not ask for and the worker cannot unpack";
+const BY_COMPRESS: &str =
+    "it is compressed with compress, which the request did not ask for and the worker cannot unpack";
 
 /// Why an answer has a head and no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +40,20 @@ pub fn unpacked(headers: &HeaderMap, mut body: Vec<u8>) -> Result<Vec<u8>, NoBod
         return Err(NoBody::Unreadable("it is packed too often"));
     }
     for layer in layers.into_iter().rev() {
-        if layer == Layer::Deflate {
-            body = inflate(body)?;
-        } else if body.starts_with(&GZIP) {
-            body = gunzip(&body)?;
+        match layer {
+            Layer::Deflate => body = inflate(body)?,
+            Layer::Gzip if body.starts_with(&GZIP) => body = gunzip(&body)?,
+            Layer::Unknown(why) if !is_text(&body) => return Err(NoBody::Unreadable(why)),
+            // Not packed, whatever its head says.
+            Layer::Gzip | Layer::Unknown(_) => {}
         }
     }
     // A proxy that drops the header leaves the packed bytes.
     if body.starts_with(&GZIP) {
         body = gunzip(&body)?;
+    }
+    if body.starts_with(&ZSTD) {
+        return Err(NoBody::Unreadable(BY_ZSTD));
     }
     let mark = body.len() - byte_order_mark::skip(&body).len();
     body.drain(..mark);
@@ -64,6 +75,14 @@ pub fn failed(error: &hyper::Error) -> NoBody {
 enum Layer {
     Gzip,
     Deflate,
+    /// None that the worker unpacks: what is to be said of it.
+    Unknown(&'static str),
+}
+
+/// Whether people could read it: then nothing has packed it. What packs leaves bytes that are no UTF-8, or controls.
+fn is_text(body: &[u8]) -> bool {
+    let is_plain = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
+    std::str::from_utf8(body).is_ok_and(|text| text.chars().all(is_plain))
 }
 
 /// In the order in which they were put on. Names that no packing has, such as `identity` or `utf-8`, change nothing.
@@ -72,6 +91,9 @@ fn layers(headers: &HeaderMap) -> Vec<Layer> {
     let layer = |name: &str| match name.trim().to_ascii_lowercase().as_str() {
         "gzip" | "x-gzip" => Some(Layer::Gzip),
         "deflate" => Some(Layer::Deflate),
+        "br" => Some(Layer::Unknown(BY_BR)),
+        "zstd" => Some(Layer::Unknown(BY_ZSTD)),
+        "compress" | "x-compress" => Some(Layer::Unknown(BY_COMPRESS)),
         _ => None,
     };
     names.flat_map(|names| names.split(',')).filter_map(layer).collect()
@@ -175,6 +197,31 @@ mod tests {
         let layered = gzip(&gzip(&bomb));
         assert_eq!(unpacked(&headers(&["gzip, gzip"]), layered), Err(TOO_LONG));
         assert!(matches!(unpacked(&headers(&["gzip"; 5]), TEXT.to_vec()), Err(NoBody::Unreadable(_))));
+    }
+
+    #[test]
+    fn what_the_worker_cannot_unpack_is_named_and_a_text_under_that_name_is_read() {
+        // The text as an uncompressed block of brotli, and as a raw block of zstd.
+        let br = [&[0x8b, 0x0e, 0x80][..], TEXT, &[0x03]].concat();
+        let zstd = [&ZSTD[..], &[0x20, 29, 0xe9, 0, 0], TEXT].concat();
+        let compress = [&[0x1f, 0x9d, 0x90][..], &[0x7b, 0x44, 0x94]].concat();
+        let rows: [(&[&str], &[u8], &str); 7] = [
+            (&["br"], &br, "it is compressed with br, which"),
+            (&["BR"], &br, "it is compressed with br, which"),
+            (&["br, gzip"], &gzip(&br), "it is compressed with br, which"),
+            (&["zstd"], &zstd, "it is compressed with zstd, which"),
+            (&[], &zstd, "it is compressed with zstd, which"),
+            (&["compress"], &compress, "it is compressed with compress, which"),
+            (&["x-compress"], &compress, "it is compressed with compress, which"),
+        ];
+        for (encodings, body, said) in rows {
+            let read = unpacked(&headers(encodings), body.to_vec());
+            let Err(NoBody::Unreadable(why)) = read else { panic!("{encodings:?} {read:?}") };
+            assert!(why.starts_with(said), "{encodings:?} {why}");
+        }
+        for encoding in ["br", "zstd", "compress"] {
+            assert_eq!(unpacked(&headers(&[encoding]), marked(TEXT)).as_deref(), Ok(TEXT), "{encoding}");
+        }
     }
 
     #[test]
