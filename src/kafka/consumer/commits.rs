@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 
 use super::Handler;
+use super::part::Part;
 use super::poll::Poller;
+use super::position::confirmed;
+use crate::kafka::offsets::NextOffset;
 use crate::telemetry::Quiet;
 
 /// What is known of a consumer's commits.
@@ -44,6 +47,23 @@ impl Commits {
     /// The broker confirmed some position.
     pub(super) fn confirmed(&mut self, now: Instant) {
         self.confirmed_at = now;
+    }
+
+    /// The broker was asked, and has a position of `part` that is new. Another member's commit looks the same, unless it lies
+    /// beyond what we stored. So it ends no stall: that a commit of ours arrived, only its confirmation tells, or that all
+    /// that we stored is there.
+    pub(super) fn seen(&mut self, part: &mut Part, next: i64, now: Instant) {
+        let stored = part.stored.map(NextOffset::get);
+        if stored.is_some_and(|stored| next > stored) {
+            part.committed = Some(next);
+        } else if !self.stalled {
+            confirmed(part, next);
+            self.confirmed(now);
+        } else if stored.is_none_or(|stored| next == stored) {
+            confirmed(part, next);
+        } else {
+            part.committed = Some(next);
+        }
     }
 
     /// For how long nothing was confirmed, where that is too long. `waiting_since`: the oldest stored position that no
@@ -82,6 +102,8 @@ impl<H: Handler> Poller<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::consumer::part::State;
+    use crate::kafka::consumer::ticket::Assignment;
 
     #[test]
     fn half_a_session_without_a_confirmed_commit_is_too_long_where_there_was_something_to_commit() {
@@ -96,5 +118,38 @@ mod tests {
         commits.confirmed(at(103));
         assert_eq!(commits.unconfirmed(Some(at(100)), at(107)), None, "another partition's commit was confirmed");
         assert_eq!(commits.unconfirmed(Some(at(100)), at(108)), Some(Duration::from_secs(5)));
+    }
+
+    /// A member that reaches no coordinator, and what the broker has when it is asked.
+    #[test]
+    fn what_another_member_commits_does_not_end_the_stop_of_our_sends() {
+        let begin = Instant::now();
+        let mut client = ClientConfig::new();
+        client.set("session.timeout.ms", "10000");
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        // Stored 10; what the broker has, whether sends were stopped, whether that is the end of it or of the waiting.
+        let rows = [
+            (4, false, true),
+            (10, false, true),
+            (11, false, false),
+            (4, true, false),
+            (10, true, true),
+            (11, true, false),
+        ];
+        for (found, stalled, ends) in rows {
+            let mut commits = Commits { stalled, ..Commits::new(&client, begin) };
+            let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
+            part.stored = Some(NextOffset::after(9));
+            part.unacked_since = Some(at(0));
+            commits.seen(&mut part, found, at(20));
+            let unconfirmed = commits.unconfirmed(part.unacked_since, at(20));
+            assert_eq!(unconfirmed.is_none(), ends, "{found}, stalled {stalled}");
+            assert_eq!(part.committed, Some(found));
+            assert_eq!(
+                commits.confirmed_at,
+                if ends && !stalled { at(20) } else { begin },
+                "{found}, stalled {stalled}"
+            );
+        }
     }
 }

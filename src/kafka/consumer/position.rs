@@ -187,8 +187,7 @@ impl<H: Handler> Poller<H> {
             let overdue = part.unacked_since.is_some_and(|at| at.elapsed() > CONFIRM_WITHIN);
             match answer.committed {
                 Some(committed) if part.committed.is_none_or(|known| committed > known) => {
-                    confirmed(part, committed);
-                    self.commits.confirmed(Instant::now());
+                    self.commits.seen(part, committed, Instant::now());
                 }
                 // Asked, and the broker has nothing new: the commits do not arrive.
                 Some(_) if overdue => {
@@ -264,7 +263,8 @@ fn put(list: &mut TopicPartitionList, part: &Part, next: NextOffset) -> KafkaRes
     Ok(())
 }
 
-fn confirmed(part: &mut Part, next: i64) {
+/// The broker has `next` of it.
+pub(super) fn confirmed(part: &mut Part, next: i64) {
     part.committed = Some(next);
     part.unacked_since = match part.stored {
         // What was stored since the last commit is younger than one interval.
