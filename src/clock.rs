@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use self::dates::Dates;
+use self::dates::{Dates, Moment};
 
 /// So far apart from another clock somebody is told.
 const WARN: Duration = Duration::from_secs(60);
@@ -23,19 +23,22 @@ pub fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
     #[cfg(test)]
-    let now = now + SET_BY.get();
+    let now = now + SET_BY.get() + PASSED.get();
     now
 }
 
 /// Ms of the monotonic clock since this process looked at it first; what is older is negative. Ages are measured on it.
 pub fn steady_ms() -> i64 {
     static BORN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    i64::try_from(BORN.elapsed().as_millis()).unwrap_or(i64::MAX)
+    let now = i64::try_from(BORN.elapsed().as_millis()).unwrap_or(i64::MAX);
+    #[cfg(test)]
+    let now = now + PASSED.get();
+    now
 }
 
-/// Our wall clock less the monotonic one: it changes when the wall clock is set.
-fn own_ms() -> i64 {
-    now_ms() - steady_ms()
+fn moment() -> Moment {
+    let steady_ms = steady_ms();
+    Moment { steady_ms, own_ms: now_ms() - steady_ms }
 }
 
 /// How far our own clock is off, in words that another clock's name follows. In whole minutes: half a one is what a look or a
@@ -80,7 +83,7 @@ impl Shared {
         // Half way between question and answer, and half way to the next second.
         let since = i64::try_from((took / 2).as_millis()).unwrap_or(0);
         let behind = date_ms.saturating_add(500 + since).saturating_sub(now_ms());
-        self.dates.saw(account, host, behind, own_ms());
+        self.dates.saw(account, host, behind, moment());
     }
 
     /// So many ms our own clock is behind that of Redis; negative: ahead. `None`: it was not seen yet.
@@ -94,7 +97,7 @@ impl Shared {
     fn off_ms(&self) -> Option<(i64, &'static str)> {
         let is_off = |behind: &i64| behind.unsigned_abs() > HOLD.as_millis() as u64;
         let redis = self.behind_ms().filter(is_off).map(|behind| (behind, "that of Redis"));
-        let platforms = || Some((self.dates.agreed_ms(own_ms), "those of the platforms")).filter(|(b, _)| is_off(b));
+        let platforms = || Some((self.dates.agreed_ms(moment), "those of the platforms")).filter(|(b, _)| is_off(b));
         redis.or_else(platforms)
     }
 
@@ -121,7 +124,14 @@ impl Shared {
 
     /// What is to be said of all clocks; safe texts.
     pub fn warnings(&self) -> Vec<String> {
-        self.warning().into_iter().chain(self.dates.warnings(own_ms())).collect()
+        self.warning().into_iter().chain(self.dates.warnings(moment())).collect()
+    }
+
+    /// The present, epoch ms, by the platforms' clocks, where they said that ours is wrong and have only fallen silent since:
+    /// either may be the right one. `None`: nobody doubts ours.
+    pub fn doubted_now_ms(&self) -> Option<i64> {
+        let behind = self.dates.doubted_ms(moment);
+        (behind != 0).then(|| now_ms().saturating_add(behind))
     }
 
     /// The present, epoch ms: by our own clock, or by those that say it is wrong where it cannot be believed.
@@ -133,6 +143,13 @@ impl Shared {
 #[cfg(test)]
 thread_local! {
     static SET_BY: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+    static PASSED: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+}
+
+/// Lets so much time pass on this thread, on the wall clock and the monotonic one.
+#[cfg(test)]
+pub(crate) fn pass(time: Duration) {
+    PASSED.set(PASSED.get() + time.as_millis() as i64);
 }
 
 /// Sets this thread's wall clock so many ms ahead of the true one, or back where negative.

@@ -76,6 +76,59 @@ fn once_our_own_clock_is_set_the_worker_goes_on_without_an_answer() {
     assert!(trouble.unwrap().contains("30 min behind"));
 }
 
+fn says(clock: &Shared, account: &str, minutes: i64) {
+    clock.saw_date(&account.into(), &format!("{account}.example"), now_ms() + minutes * MINUTE_MS, Instant::now());
+}
+
+#[test]
+fn what_platforms_said_holds_no_longer_than_it_stands_unless_they_say_it_again() {
+    let clock = told(&[("a", "a.example", 60), ("b", "b.example", 60)]);
+    pass(dates::STANDS_FOR / 2);
+    assert!(clock.trouble().is_some());
+    // An answer that was still under way says it again.
+    says(&clock, "a", 60);
+    pass(dates::STANDS_FOR * 3 / 4);
+    assert!(clock.trouble().is_some());
+    pass(dates::STANDS_FOR / 4);
+    assert_eq!(clock.trouble(), None, "nobody has said anything since");
+    assert!((clock.now_ms() - now_ms()).abs() < 30_000);
+    // One host alone holds nobody; what the other said is too long ago. Yet nobody has said otherwise.
+    says(&clock, "a", 60);
+    assert_eq!(clock.trouble(), None);
+    assert!((clock.doubted_now_ms().unwrap() - now_ms() - 60 * MINUTE_MS).abs() < 30_000);
+    says(&clock, "b", 60);
+    assert!(clock.trouble().is_some(), "both say it again");
+    pass(dates::STANDS_FOR);
+    assert_eq!(clock.trouble(), None);
+    // They were the wrong ones.
+    says(&clock, "b", 0);
+    assert_eq!((clock.trouble(), clock.doubted_now_ms()), (None, None));
+    says(&clock, "a", 60);
+    assert_eq!(clock.trouble(), None);
+}
+
+#[test]
+fn a_hold_by_wrong_dates_ends_with_the_first_that_agrees_with_ours() {
+    let clock = told(&[("a", "a.example", 60), ("b", "b.example", 60)]);
+    assert!(clock.trouble().is_some() && clock.doubted_now_ms().is_some());
+    says(&clock, "a", 0);
+    assert_eq!((clock.trouble(), clock.doubted_now_ms()), (None, None));
+}
+
+#[test]
+fn little_by_little_is_judged_like_all_at_once() {
+    // 4 min 55 s holds nobody; 10 s more, which else would be nothing new, does.
+    let clock = Shared::default();
+    for host in ["a", "b"] {
+        clock.saw_date(&host.into(), host, now_ms() + 295_000, Instant::now());
+    }
+    assert_eq!(clock.trouble(), None);
+    for host in ["a", "b"] {
+        clock.saw_date(&host.into(), host, now_ms() + 305_000, Instant::now());
+    }
+    assert!(clock.trouble().is_some());
+}
+
 #[test]
 fn an_answer_that_took_long_does_not_tell_the_time() {
     let Some(asked) = Instant::now().checked_sub(LONGEST_ANSWER + Duration::from_secs(1)) else { return };

@@ -4,6 +4,9 @@ use crate::error::{DeliveryError, Fault};
 use crate::kafka::envelope::Envelope;
 use crate::pipeline::delivery::Ready;
 
+/// The field of an event that is too old, or lies in the future.
+pub const EVENT_TIME: &str = "event_time_ms";
+
 /// Judges an event's time.
 ///
 /// # Errors
@@ -16,10 +19,10 @@ pub fn check(ready: &Ready, envelope: &Envelope, now_ms: i64) -> Result<(), Deli
     let validate = ready.account.validate;
     let age = now_ms - ready.event_time_ms;
     if validate.max_event_age.is_some_and(|max| age > max.as_millis() as i64) {
-        return Err(DeliveryError::Expired(Fault::new("event_time_ms", "older than max_event_age")));
+        return Err(DeliveryError::Expired(Fault::new(EVENT_TIME, "older than max_event_age")));
     }
     if -age > validate.max_future.as_millis() as i64 {
-        return Err(DeliveryError::Invalid(Fault::new("event_time_ms", "lies in the future")));
+        return Err(DeliveryError::Invalid(Fault::new(EVENT_TIME, "lies in the future")));
     }
     if ready.deadline_ms.is_some_and(|deadline| now_ms > deadline) {
         return Err(DeliveryError::Expired(Fault::new("deadline_ms", "has passed")));

@@ -239,6 +239,39 @@ fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
     });
 }
 
+/// Two platforms said that the clock is an hour behind, and nobody has said anything since: the worker asks by sending, and
+/// buries nothing that only its own clock refuses.
+#[test]
+fn after_a_hold_by_dates_that_fell_silent_an_event_is_sent_whose_time_is_right_by_either_clock() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        let clock = &bench.lane.shared.health.clock;
+        let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-1");
+        crate::clock::set_by(-3_600_000);
+        for host in ["a.example", "b.example"] {
+            clock.saw_date(&host.into(), host, now_ms() + 3_600_000, std::time::Instant::now());
+        }
+        {
+            let mut walk = Box::pin(walked(&bench, &mut delivery));
+            let waits = tokio::time::timeout(Duration::from_millis(300), &mut walk).await.is_err();
+            assert!(waits && bench.sent().is_empty());
+            crate::clock::pass(Duration::from_secs(600));
+            let (result, _held) = walk.await;
+            assert!(matches!(result, Ok(Progress::Accepted(_))), "{:?}", result.err());
+        }
+        delivery.ticket.complete(End::Returned);
+        // Once somebody has said that it is right, it alone judges.
+        clock.saw_date(&"a.example".into(), "a.example", now_ms(), std::time::Instant::now());
+        let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-2");
+        let Subject::Ready(ready) = &mut delivery.subject else { panic!("not ready") };
+        ready.event_time_ms = now_ms() + 3_600_000;
+        let (result, _held) = walked(&bench, &mut delivery).await;
+        assert!(matches!(&result, Err(DeliveryError::Invalid(f)) if f.field == "event_time_ms"), "{:?}", result.err());
+        crate::clock::set_by(0);
+        delivery.ticket.complete(End::Returned);
+    });
+}
+
 /// Trap K25: without a confirmed commit another member may have the partition, and sends what it reads.
 #[test]
 fn while_no_commit_is_confirmed_nothing_is_claimed_or_sent_and_then_it_goes_on() {
