@@ -35,6 +35,8 @@ on_both_stores! {
     a_release_puts_back_what_the_claim_replaced_stale_at_once
     a_released_fresh_claim_leaves_nothing
     what_is_taken_over_is_declared_once_however_often_the_platform_refuses_it
+    a_refused_send_whose_next_claim_is_held_takes_its_count_into_the_tier
+    a_refused_send_does_not_cover_what_another_wrote_meanwhile
     an_unknown_is_its_own_lineages_and_keeps_its_count_through_a_release
     a_claim_repeated_with_its_token_finds_itself
     a_confirm_repeated_across_a_change_of_the_primary_is_counted_before_the_change_is_noticed
@@ -161,6 +163,8 @@ struct Late {
     confirms: u32,
     marks: u32,
     releases: u32,
+    /// Refused ones that declared a send, and found the key held when they claimed again.
+    held: u32,
 }
 
 /// Only this process has no fault: it brings every copy to its end.
@@ -222,7 +226,11 @@ impl World {
             }
             Granted::Duplicate { resends } => self.receipt(copy, false, resends),
             Granted::Conflict => panic!("no money differs here"),
-            Granted::Busy { .. } => {}
+            // Held, after a refusal in the same visit too: a tier's copy carries what was declared, and no other attempt.
+            Granted::Busy { .. } => {
+                self.late.held += u32::from(who.own > self.copies[copy].resends);
+                self.copies[copy].resends = who.own;
+            }
         }
     }
 
@@ -347,7 +355,48 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             let end = vec![Step::Answer { process: next, end }];
             [before, taken_over.into(), between, late, then, end, after].concat()
         });
-    prop_oneof![1 => some_steps(1..10), 2 => with_slow_owner]
+    prop_oneof![1 => some_steps(1..10), 2 => with_slow_owner, 1 => with_held_owner(), 1 => with_refused_owner()]
+}
+
+/// One that declares a second send and is refused, and the visit after it, which that declaration covers once.
+fn with_refused_owner() -> impl Strategy<Value = Vec<Step>> {
+    let first = prop_oneof![Just(Ending::KilledAfterAcceptance), Just(Ending::LostAnswer)];
+    let refused = prop_oneof![Just(Ending::Refused), Just(Ending::Throttled)];
+    let next = prop_oneof![Just(Ending::KilledAfterAcceptance), any_end()];
+    let owners = (0..2_usize, proptest::array::uniform3(0..2_usize), first, refused, next);
+    (owners, some_steps(0..2), some_steps(0..4)).prop_map(|((copy, by, first, refused, next), between, after)| {
+        let taken = [
+            Step::Claim { copy, process: by[0] },
+            Step::Answer { process: by[0], end: first },
+            Step::Wait,
+            Step::Claim { copy, process: by[1] },
+            Step::Answer { process: by[1], end: refused },
+        ];
+        let next = vec![Step::Claim { copy, process: by[2] }, Step::Answer { process: by[2], end: next }, Step::Wait];
+        [taken.into(), between, next, after].concat()
+    })
+}
+
+/// Any steps around one that declares a second send, is refused, and then finds that the other copy holds the key: it goes
+/// into a tier with what it declared.
+fn with_held_owner() -> impl Strategy<Value = Vec<Step>> {
+    let first = prop_oneof![Just(Ending::KilledAfterAcceptance), Just(Ending::LostAnswer)];
+    let owners = (0..2_usize, 0..2_usize, 0..2_usize, first, any_end());
+    let around = (some_steps(0..2), some_steps(0..2), some_steps(0..5));
+    (owners, around).prop_map(|((copy, before, slow, first, end), (between, then, after))| {
+        let next = 1 - slow;
+        let held = [
+            Step::Claim { copy, process: before },
+            Step::Answer { process: before, end: first },
+            Step::Wait,
+            Step::Claim { copy, process: slow },
+            Step::Wait,
+            Step::Claim { copy: 1 - copy, process: next },
+        ];
+        let refused = vec![Step::Answer { process: slow, end: Ending::Throttled }];
+        let end = vec![Step::Answer { process: next, end }];
+        [held.into(), between, refused, then, end, after].concat()
+    })
 }
 
 fn whatever_fails_every_send_that_could_be_a_second_one_is_declared_and_none_is_lost() {
@@ -380,13 +429,14 @@ fn whatever_fails_every_send_that_could_be_a_second_one_is_declared_and_none_is_
                     confirms: sum.confirms + before.confirms,
                     marks: sum.marks + before.marks,
                     releases: sum.releases + before.releases,
+                    held: sum.held + before.held,
                 });
                 Ok(())
             })
         })
         .unwrap();
-    let Late { confirms, marks, releases } = late.get();
-    assert!(confirms.min(marks).min(releases) > 0, "no slow owner was drawn: {:?}", late.get());
+    let Late { confirms, marks, releases, held } = late.get();
+    assert!(confirms.min(marks).min(releases).min(held) > 0, "no slow owner was drawn: {:?}", late.get());
 }
 
 /// Four faults at once are more than the pairs that the rules answer for: a slow owner, the loss of the next one's record
@@ -468,6 +518,49 @@ fn what_is_taken_over_is_declared_once_however_often_the_platform_refuses_it() {
         world.walk(0, HEALTHY, Ending::Refused).await;
         world.walk(0, HEALTHY, Ending::Accepted).await;
         assert_eq!((world.accepted, world.copies[0].receipt), (4, Some((true, 3))));
+    });
+}
+
+/// 429, then held by another copy, then a tier: only the headers know that a send was declared.
+fn a_refused_send_whose_next_claim_is_held_takes_its_count_into_the_tier() {
+    run(async {
+        let mut world = World::new().await;
+        world.walk(0, 0, Ending::KilledAfterAcceptance).await;
+        world.step(Step::Wait).await;
+        world.step(Step::Claim { copy: 0, process: 1 }).await;
+        world.step(Step::Wait).await;
+        world.step(Step::Claim { copy: 1, process: 0 }).await;
+        world.step(Step::Answer { process: 1, end: Ending::Throttled }).await;
+        assert_eq!((world.copies[0].resends, world.late.held), (1, 1));
+        world.step(Step::Answer { process: 0, end: Ending::KilledAfterAcceptance }).await;
+        world.step(Step::Wait).await;
+        world.finish().await;
+        // What stood there then was the other copy's, so that what was refused covers nothing.
+        let declared: u32 = world.copies.iter().filter_map(|c| c.receipt).map(|r| r.1).sum();
+        assert!(world.accepted == 3 && declared >= 2, "{:?}", world.copies);
+    });
+}
+
+/// A failover loses what a release put back, and the other copy, which knows of no send, is accepted and killed: its claim
+/// counts less than what the first copy has declared.
+fn a_refused_send_does_not_cover_what_another_wrote_meanwhile() {
+    run(async {
+        let world = World::new().await;
+        let (a, b) = (&world.processes[0], &world.processes[1]);
+        drop(claimed(b, &mut applicant("in:0:1", 0, false)).await);
+        sleep(LEASE + Duration::from_millis(5)).await;
+        let mut first = applicant("in:0:1", 0, false);
+        let mut taken = claimed(a, &mut first).await;
+        assert!(taken.claim.declare());
+        first.own += 1;
+        a.release(&mut first, taken).await;
+        let mut store = redis().get_multiplexed_async_connection().await.unwrap();
+        let () = redis::cmd("DEL").arg(first.key.name(&world.prefix)).query_async(&mut store).await.unwrap();
+        let second = claimed(b, &mut applicant("in:1:1", 0, false)).await;
+        assert!(!second.claim.resend);
+        sleep(LEASE + Duration::from_millis(5)).await;
+        let mut again = claimed(a, &mut first).await;
+        assert!(again.claim.declare(), "the second copy's send is covered by nothing");
     });
 }
 

@@ -95,28 +95,32 @@ pub struct Applicant {
 
 /// A declared send that the platform refused clearly was no second one. It is as if it had not been made, so that its
 /// declaration, the last one in `own`, covers the next send: one take-over is declared once, however often it is tried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Spare {
     /// None: nothing was declared, or what was declared may have been accepted.
     #[default]
     None,
     /// An earlier visit's, as the headers tell; only what stands in Redis tells whether it still covers.
     Earlier,
-    /// Of this visit.
-    Here,
+    /// Of this visit, and what its release put back (`None`: nothing). Only where exactly that is found has nobody sent in
+    /// between.
+    Here(Option<Box<Value>>),
+    /// Of this visit, sent while Redis was away: nothing was put back. It covers a send that is made so too; what a claim
+    /// finds is judged as an earlier visit's.
+    Unclaimed,
 }
 
 impl Applicant {
     /// Whether a declared send that was refused covers the send of a claim that finds this. What counts as much as we do was
     /// written after it.
     pub fn is_covered(&self, found: Option<&Value>) -> bool {
-        match (self.spare, found) {
-            (Spare::None, _) | (Spare::Earlier, None) => false,
-            (Spare::Earlier, Some(Value::Claimed { origin, resends, .. } | Value::Unknown { origin, resends, .. })) => {
-                **origin == *self.origin && self.own > *resends
-            }
-            (Spare::Earlier, Some(_)) => false,
-            (Spare::Here, found) => self.own > found.map_or(0, Value::resends),
+        match (&self.spare, found) {
+            (
+                Spare::Earlier | Spare::Unclaimed,
+                Some(Value::Claimed { origin, resends, .. } | Value::Unknown { origin, resends, .. }),
+            ) => **origin == *self.origin && self.own > *resends,
+            (Spare::Here(back), found) => back.as_deref() == found && self.own > found.map_or(0, Value::resends),
+            (Spare::None | Spare::Earlier | Spare::Unclaimed, _) => false,
         }
     }
 
@@ -242,6 +246,16 @@ pub enum Replaced {
     Stale(Vec<u8>),
     /// An `unknown`.
     Unknown(Vec<u8>),
+}
+
+impl Replaced {
+    /// What a release puts back.
+    pub fn back(&self) -> Option<Value> {
+        match self {
+            Replaced::Nothing => None,
+            Replaced::Stale(old) | Replaced::Unknown(old) => Some(Value::parse(old)),
+        }
+    }
 }
 
 /// The primary as it was known at one moment.

@@ -135,7 +135,7 @@ impl Dedupe {
         let claim = Claim {
             token,
             resend: true,
-            declared: applicant.spare == Spare::Here,
+            declared: applicant.spare == Spare::Unclaimed,
             replaced: attempt.replaced(),
             since: Instant::now(),
             unclaimed: true,
@@ -154,7 +154,9 @@ impl Dedupe {
     /// behind is found stale.
     pub async fn release(&self, applicant: &mut Applicant, held: Held) {
         if held.claim.declared {
-            applicant.spare = Spare::Here;
+            let claim = &held.claim;
+            applicant.spare =
+                if claim.unclaimed { Spare::Unclaimed } else { Spare::Here(claim.replaced.back().map(Box::new)) };
         }
         if held.claim.may_stand {
             let key = self.redis_key(applicant.key);

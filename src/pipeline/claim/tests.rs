@@ -245,3 +245,42 @@ fn a_send_is_a_second_one_where_something_tells_of_a_first() {
     assert!(claim(true, true, Replaced::Nothing).is_second(true));
     assert!(claim(true, true, stale()).is_second(false), "what could not be claimed told of it");
 }
+
+#[test]
+fn a_refused_send_covers_the_next_one_only_where_exactly_what_was_put_back_is_found() {
+    let stale = |of: &str| Value::parse(self::of(of).claimed(Token::random(), false).as_bytes());
+    let done = |own| self::done(ORIGIN, FP, own);
+    let unknown_of = |own| Value::parse(Applicant { own, ..applicant() }.unknown().as_bytes());
+    let back = stale(ORIGIN);
+    let here = |back: Option<&Value>| Spare::Here(back.cloned().map(Box::new));
+    let other = || Some(stale(ORIGIN));
+    let rows = [
+        (here(Some(&back)), Some(back.clone()), true),
+        (here(None), None, true),
+        // What somebody wrote meanwhile, however little it counts.
+        (here(Some(&back)), other(), false),
+        (here(Some(&back)), Some(stale(OTHER)), false),
+        (here(Some(&back)), Some(unknown_of(0)), false),
+        (here(Some(&back)), None, false),
+        (here(None), other(), false),
+        (here(None), Some(stale(OTHER)), false),
+        (here(Some(&unknown_of(1))), Some(unknown_of(1)), true),
+        (here(Some(&unknown_of(1))), Some(unknown_of(0)), false),
+        // As much as we count was written after it.
+        (here(Some(&unknown_of(2))), Some(unknown_of(2)), false),
+        // Who put nothing back knows only by the count.
+        (Spare::Unclaimed, None, false),
+        (Spare::Unclaimed, other(), true),
+        (Spare::Unclaimed, Some(unknown_of(1)), true),
+        (Spare::Unclaimed, Some(unknown_of(2)), false),
+        (Spare::Unclaimed, Some(stale(OTHER)), false),
+        (Spare::Earlier, None, false),
+        (Spare::Earlier, other(), true),
+        (Spare::Earlier, Some(done(0)), false),
+        (Spare::None, Some(back.clone()), false),
+    ];
+    for (spare, found, covers) in rows {
+        let who = Applicant { spare: spare.clone(), ..in_doubt(2) };
+        assert_eq!(who.is_covered(found.as_ref()), covers, "{spare:?} {found:?}");
+    }
+}
