@@ -17,6 +17,7 @@ use self::input::{Bad, Event, Input};
 use crate::cli::Exit;
 use crate::cli::embedded::reach;
 use crate::config::Config;
+use crate::kafka::matching::Matching;
 use crate::kafka::producer::{Producer, PublishError};
 use crate::kafka::settings;
 use crate::kafka::topics::{AdminError, Cluster};
@@ -66,7 +67,7 @@ const NAMED: usize = 1000;
 /// # Errors
 /// 3 where the input has bad lines, 2 where the topic is not clear, 1 where it does not exist or Kafka does not take it.
 pub async fn run(args: Args, mut config: Config) -> Result<(), Exit> {
-    let topic = topic(&args, &config.kafka)?;
+    let topic = topic(args.topic.as_deref(), &config.kafka)?;
     let bytes = read(&args.file)?;
     let mut input = Input::read(&bytes);
     if input.is_empty() {
@@ -183,9 +184,23 @@ async fn publish_all(config: &Config, topic: &str, events: &[Event<'_>]) -> Resu
     )))
 }
 
-fn topic(args: &Args, kafka: &crate::kafka::Config) -> Result<String, Exit> {
-    match (&args.topic, &kafka.input[..]) {
-        (Some(topic), _) => Ok(topic.clone()),
+fn topic(stated: Option<&str>, kafka: &crate::kafka::Config) -> Result<String, Exit> {
+    match (stated, &kafka.input[..]) {
+        (Some(topic), _) => {
+            let matching = Matching::new(kafka).map_err(|e| Exit::usage(format!("kafka.input: the pattern {e}")))?;
+            if matching.is_own(topic) {
+                return Err(Exit::usage(format!(
+                    "--topic {topic}: the worker writes that topic itself; events belong into one of kafka.input ({})",
+                    kafka.input.join(", ")
+                )));
+            }
+            if !matching.is_input(topic) {
+                eprintln!(
+                    "warning: --topic {topic}: kafka.input does not name it, so no worker with this configuration reads it"
+                );
+            }
+            Ok(topic.to_owned())
+        }
         (None, [one]) if !one.starts_with('^') => Ok(one.clone()),
         _ => Err(Exit::usage("kafka.input is a pattern or names several topics: say which with --topic")),
     }
@@ -240,6 +255,17 @@ mod tests {
         assert_eq!(key_of(order).as_deref(), Some("p:a:o"));
         assert_eq!(key_of(r#"{"platform":"p","account":"a","trans_id":"t"}"#).as_deref(), Some("p:a:t"));
         assert_eq!(key_of(r#"{"trans_id":"t"}"#), None);
+    }
+
+    #[test]
+    fn events_go_to_no_topic_that_the_worker_writes_itself() {
+        let config = crate::kafka::Config::stub("b:1", &[]);
+        assert_eq!(topic(None, &config).ok().as_deref(), Some("conversions"));
+        assert_eq!(topic(Some("conversions.eu"), &config).ok().as_deref(), Some("conversions.eu"));
+        for own in ["postback.dlt", "postback.retry.5s", "postback.retry.7s", "postback.parked.acme"] {
+            let error = topic(Some(own), &config).err().unwrap();
+            assert!(error.code == 2 && error.text.contains("kafka.input (conversions)"), "{error:?}");
+        }
     }
 
     #[test]

@@ -82,7 +82,8 @@ impl Matching {
         !self.patterns.is_empty()
     }
 
-    fn is_own(&self, topic: &str) -> bool {
+    /// Whether the worker writes this topic itself.
+    pub fn is_own(&self, topic: &str) -> bool {
         self.is_waiting(topic) || self.others.iter().any(|own| own == topic)
     }
 }

@@ -109,7 +109,11 @@ async fn kafka(config: &Arc<Config>, found: &mut Found) {
         Some(why @ Waits::Missing(_)) => {
             found.warnings.push(format!("kafka.input: {why}, and `postback run` waits for it: {}", make_input(config)));
         }
-        Some(why @ Waits::Unread(_)) => found.warnings.push(format!("kafka.input: `postback run` waits: {why}")),
+        Some(why @ Waits::Unread(_)) => {
+            // Once is enough.
+            found.warnings.retain(|warning| *warning != format!("kafka: {why}"));
+            found.warnings.push(format!("kafka.input: `postback run` waits: {why}"));
+        }
         None => {}
     }
     if config.kafka.create_topics && !ensured.missing.is_empty() {
