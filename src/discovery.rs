@@ -84,12 +84,15 @@ impl Discovery {
                     continue;
                 }
                 match self.look() {
-                    Ok(()) => told.warn(Vec::new()),
+                    Ok(()) => {
+                        told.warn(Vec::new());
+                        // What could not look does not know what it expects.
+                        next_look = Instant::now() + if self.expects_inputs() { Duration::ZERO } else { SELDOM };
+                    }
                     // Said by others: nobody answers anybody.
                     Err(AdminError::NoAnswer(why)) => tracing::debug!(why, "new topics cannot be looked for yet"),
                     Err(error) => told.warn(vec![format!("new topics cannot be looked for: {error}")]),
                 }
-                next_look = Instant::now() + if self.expects_inputs() { Duration::ZERO } else { SELDOM };
             }
         })?;
         Ok(running)
