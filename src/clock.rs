@@ -67,8 +67,13 @@ impl Default for Shared {
 impl Shared {
     /// It said so many seconds and microseconds, having been `asked` then.
     pub fn saw(&self, (seconds, micros): (i64, i64), asked: Instant) {
+        let took = asked.elapsed();
+        // As after this process was stopped: half of it would pass for a wrong clock.
+        if took > LONGEST_ANSWER {
+            return;
+        }
         // Half way between question and answer.
-        let at = asked + asked.elapsed() / 2;
+        let at = asked + took / 2;
         let since = i64::try_from(at.saturating_duration_since(self.born).as_millis()).unwrap_or(0);
         let said = seconds.saturating_mul(1000).saturating_add(micros / 1000);
         self.offset_ms.store(said.saturating_sub(since), Relaxed);

@@ -135,4 +135,8 @@ fn an_answer_that_took_long_does_not_tell_the_time() {
     let clock = Shared::default();
     clock.saw_date(&"a".into(), "a.example", now_ms() + 60 * MINUTE_MS, asked);
     assert_eq!(clock.warnings(), Vec::<String>::new());
+    // A process that was stopped for a quarter of an hour after Redis had answered.
+    let Some(asked) = Instant::now().checked_sub(Duration::from_secs(900)) else { return };
+    clock.saw((now_ms() / 1000 - 900, 0), asked);
+    assert_eq!((clock.trouble(), clock.warning()), (None, None));
 }
