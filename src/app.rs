@@ -1,8 +1,10 @@
 //! Builds each part once, in reading order; starts intake, waiting and admin; drains on shutdown.
 
 mod consumers;
+pub mod discovery;
 mod drain;
 mod setup;
+pub mod start;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
@@ -16,29 +18,29 @@ pub use self::drain::stop_signal;
 use self::drain::{a_part_dies, drain_all};
 use self::setup::{all_topics, metrics, topics_of};
 use crate::admin::{Server, all_routes, health_routes};
-use crate::cli::Exit;
-use crate::config::Config;
-use crate::control::{Keys, orders, snapshot::remove_snapshot};
-use crate::discovery::{Discovery, Refused};
+use crate::admit::backpressure::Known;
+use crate::admit::examine::Gate;
+use crate::app::discovery::{Discovery, Refused};
+use crate::app::start::{Fit, Say};
 use crate::embedded::{self, Parts};
-use crate::host::{allow_open_files, replica_id};
+use crate::exit::Exit;
 use crate::intake::Intake;
 use crate::kafka::consumer::{Begins, Kind, Settings, Unplaced};
 use crate::kafka::producer::Producer;
 use crate::kafka::refusals::Refusals;
 use crate::kafka::settings;
 use crate::kafka::topics::{self, Cluster, Health as KafkaHealth};
-use crate::pipeline::gate::Gate;
-use crate::pipeline::handle::Lanes;
-use crate::pipeline::runtime;
-use crate::pipeline::shared::Shared;
+use crate::lane::handle::Lanes;
+use crate::lane::threads;
+use crate::operate::coordinator::Watch;
+use crate::operate::status::{Running, WorkerStatus};
+use crate::operate::{Keys, orders, snapshot::remove_snapshot};
+use crate::platforms::SecretString;
+use crate::process_limits::{allow_open_files, replica_id};
+use crate::redelivery::Waiting;
 use crate::redis::health::Health;
-use crate::senders::SecretString;
-use crate::start::{self, Fit, Say};
-use crate::status::{Running, WorkerStatus};
-use crate::traffic::Known;
-use crate::waiting::Waiting;
-use crate::watch::Watch;
+use crate::settings::Config;
+use crate::settle::context::Shared;
 
 /// Starts broker and store inside this process, where the configuration says `embedded`, and enters their addresses. They
 /// run until what is returned is dropped.
@@ -78,7 +80,7 @@ pub async fn run(
     // What the lanes share, and the lanes.
     let metrics = metrics(&config);
     let health = Arc::new(Health::default());
-    let prepared = runtime::prepare(&config.accounts, &config.intake, &health, lane_threads());
+    let prepared = threads::prepare(&config.accounts, &config.intake, &health, lane_threads());
     let (lanes, prepared) = prepared.map_err(Exit::usage)?;
     let lanes = Arc::new(lanes);
     let kafka_health = KafkaHealth::start(&config.kafka).map_err(refused)?;
@@ -256,7 +258,7 @@ async fn restore_switches(
         let read = async {
             let mut connection = crate::redis::connect(client).await?;
             let unplaced = orders::read_unplaced(&mut connection, keys).await?;
-            ::redis::RedisResult::Ok((crate::control::lanes::read_lanes(&mut connection, keys).await?, unplaced))
+            ::redis::RedisResult::Ok((crate::operate::lanes::read_lanes(&mut connection, keys).await?, unplaced))
         };
         match read.await {
             Ok((all, places)) => {

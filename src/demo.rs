@@ -7,21 +7,21 @@
 //! them, [`reader`] reads what became of each event into the [`tally`], [`picture`] and [`screen`] show it, and
 //! [`ledger`] says whether it balances.
 
-pub mod director;
+pub mod dashboard;
 pub mod generator;
 pub mod layout;
 pub mod ledger;
 pub mod pacing;
-mod parts;
-pub mod picture;
+mod processes;
 mod publisher;
 pub mod reader;
+mod render;
 mod run;
+pub mod scenario;
+pub mod scheduler;
 pub mod screen;
 pub mod settings;
-mod show;
 mod start;
-pub mod story;
 pub mod tally;
 mod welcome;
 mod worker;

@@ -8,17 +8,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::account::Intake as Config;
+use crate::admit::accounting::Tally;
+use crate::admit::backpressure::{Known, Traffic};
+use crate::admit::examine::Gate;
+use crate::delivery::{Delivery, Subject, Visit};
 use crate::kafka::consumer::{Assignment, End, Flow, Handler, Open, Ticket};
 use crate::kafka::record::Record;
+use crate::lane::handle::Lanes;
 use crate::metrics::Metrics;
-use crate::pipeline::config::Intake as Config;
-use crate::pipeline::delivery::{Delivery, Subject, Visit};
-use crate::pipeline::gate::Gate;
-use crate::pipeline::handle::Lanes;
-use crate::pipeline::shared::now_ms;
 use crate::redis::health::Health;
-use crate::tally::Tally;
-use crate::traffic::{Known, Traffic};
+use crate::settle::context::now_ms;
 
 use pressure::{Load, Pressure};
 

@@ -7,10 +7,11 @@ use clap::{Parser, Subcommand};
 
 use postback::cli::source::{Access, Known};
 use postback::cli::{
-    Exit, accounts, block_on, blocked, check, dead_letters, demo, load, preview, run, sandbox, send, trace, unblock,
+    accounts, block_on, blocked, check, dead_letters, demo, load, preview, run, sandbox, send, trace, unblock,
 };
+use postback::exit::Exit;
+use postback::platforms::Platform;
 use postback::sandbox::SandboxAccount;
-use postback::senders::Platform;
 
 /// Events are allocated on the polling thread and freed on a lane's: glibc's arenas pay a lock and a walk for each.
 #[global_allocator]

@@ -19,7 +19,7 @@ use account::{PlatformFamilies, unseen_gauge, unseen_platform};
 pub use claims::ClaimResult;
 use families::Maker;
 
-use crate::senders::Platform;
+use crate::platforms::Platform;
 
 const UNKNOWN: &str = "unknown";
 

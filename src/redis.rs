@@ -12,7 +12,7 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, RedisError};
 
-use crate::senders::SecretString;
+use crate::platforms::SecretString;
 
 /// `[redis]`.
 #[derive(Clone, Debug)]

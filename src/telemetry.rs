@@ -1,7 +1,7 @@
 //! Structured logs: text on a terminal, JSON lines elsewhere, always on standard error.
 //!
 //! One event is one line whatever its fields hold: control characters and escape sequences are written escaped, each
-//! field is cut at 256 characters, and everything passes [`crate::mask`] on its way out.
+//! field is cut at 256 characters, and everything passes [`crate::redact`] on its way out.
 
 mod line;
 mod quiet;

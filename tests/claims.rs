@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use postback::pipeline::claim::{Applicant, Key, Spare, Value};
-use postback::pipeline::dedupe::{ClaimTry, ConfirmTry, Dedupe, Granted, Held};
+use postback::claim::rules::{Applicant, Key, Spare, Value};
+use postback::claim::{ClaimTry, ConfirmTry, Dedupe, Granted, Held};
 use postback::redis::batcher::Batcher;
 use postback::redis::health::Health;
 use proptest::prelude::*;

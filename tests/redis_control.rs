@@ -7,15 +7,15 @@ use std::sync::Arc;
 use clap::Command;
 use postback::cli::source::Known;
 use postback::cli::{accounts, blocked, unblock};
-use postback::control::orders::{
+use postback::operate::orders::{
     Epoch, give_order, note_unplaced, placed, read_orders, read_unplaced, renew_epoch, take_order,
 };
-use postback::control::snapshot::{read_snapshots, remove_snapshot, write_snapshot};
-use postback::control::{
+use postback::operate::snapshot::{read_snapshots, remove_snapshot, write_snapshot};
+use postback::operate::{
     By, Keys, LaneSnapshot, Order, PartitionSnapshot, Place, ReplicaSnapshot, Target, lanes, read_audit,
 };
+use postback::platforms::{Platform, SecretString};
 use postback::redis::Config;
-use postback::senders::{Platform, SecretString};
 use redis::aio::MultiplexedConnection;
 
 fn url() -> String {

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use postback::pipeline::limit::{Alone, Limiter};
 use postback::redis::batcher::Batcher;
 use postback::redis::health::Health;
+use postback::send::rate::{Alone, Limiter};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::task::{LocalSet, spawn_local};

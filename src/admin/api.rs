@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Refusal, Shared, SwitchError, guard, openapi};
-use crate::senders::SecretString;
+use crate::platforms::SecretString;
 
 /// Bytes of a request body; a reason and a name need few.
 const LARGEST_BODY: usize = 16 * 1024;
@@ -55,7 +55,7 @@ impl Change {
                 Refusal::new(StatusCode::BAD_REQUEST, text)
             })?
         };
-        let by = crate::control::By::new(&change.who, &change.reason);
+        let by = crate::operate::By::new(&change.who, &change.reason);
         change.who = if by.who.is_empty() { "api".to_owned() } else { by.who };
         change.reason = if by.why.is_empty() { "no reason given".to_owned() } else { by.why };
         Ok(change)
@@ -82,11 +82,11 @@ fn done(account: &str, what: &str) -> Response {
 fn refuse(account: &str, error: SwitchError) -> Refusal {
     match error {
         SwitchError::UnknownAccount(close) => {
-            Refusal::new(StatusCode::NOT_FOUND, crate::control::unknown_account(account, close.as_deref()))
+            Refusal::new(StatusCode::NOT_FOUND, crate::operate::unknown_account(account, close.as_deref()))
         }
         SwitchError::Unavailable(detail) => Refusal::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("the switch could not be stored, try again: {}", crate::mask::mask_text(&detail)),
+            format!("the switch could not be stored, try again: {}", crate::redact::mask_text(&detail)),
         ),
     }
 }

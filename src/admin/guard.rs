@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq as _;
 
 use super::Refusal;
-use crate::senders::SecretString;
+use crate::platforms::SecretString;
 
 /// The rule in force.
 #[derive(Clone)]

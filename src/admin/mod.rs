@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 pub use server::Server;
 
-use crate::senders::SecretString;
+use crate::platforms::SecretString;
 
 /// One dependency of `/ready`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

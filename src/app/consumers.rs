@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::cli::Exit;
+use crate::exit::Exit;
 use crate::kafka::consumer::{Consumer, ConsumerHandle, ConsumerView, Handler, Settings};
-use crate::watch::Watched;
+use crate::operate::coordinator::Watched;
 
 /// A consumer that runs.
 pub(super) struct Started {

@@ -8,10 +8,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 
 use super::consumers::Started;
-use crate::cli::Exit;
-use crate::config::Config;
-use crate::pipeline::shared::Shared;
-use crate::status::WorkerStatus;
+use crate::exit::Exit;
+use crate::operate::status::WorkerStatus;
+use crate::settings::Config;
+use crate::settle::context::Shared;
 
 /// After the drain: storing, leaving the group, flushing.
 const AFTER_DRAIN: Duration = Duration::from_secs(8);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::app::start;
 use crate::kafka::matching::WaitingNames;
 use crate::metrics::{Metrics, Setup};
-use crate::pipeline::shared::Topics;
-use crate::start;
+use crate::settings::Config;
+use crate::settle::context::Topics;
 
 /// Every series of every configured account, tier and topic.
 pub(super) fn metrics(config: &Config) -> Arc<Metrics> {

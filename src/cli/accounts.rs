@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::source::{Access, Api, Known};
 use super::table;
-use crate::control::report::{AccountRow, accounts};
-use crate::control::snapshot::read_snapshots;
-use crate::control::{By, lanes};
+use crate::operate::report::{AccountRow, accounts};
+use crate::operate::snapshot::read_snapshots;
+use crate::operate::{By, lanes};
 
 /// Arguments of `postback accounts`.
 #[derive(Clone, Debug, clap::Args)]
@@ -180,7 +180,7 @@ fn show(rows: &[AccountRow]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::report::ReplicaRow;
+    use crate::operate::report::ReplicaRow;
 
     #[test]
     fn a_table_shows_each_account_once_and_each_replica_below_it() {

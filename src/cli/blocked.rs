@@ -7,9 +7,9 @@ use chrono::Utc;
 
 use super::source::{Access, Api, Known};
 use super::table::{self, number, span, time};
-use crate::control::lanes::read_lanes;
-use crate::control::report::{BlockedReport, ConsumerRow, blocked};
-use crate::control::snapshot::read_snapshots;
+use crate::operate::lanes::read_lanes;
+use crate::operate::report::{BlockedReport, ConsumerRow, blocked};
+use crate::operate::snapshot::read_snapshots;
 
 /// Arguments of `postback blocked`.
 #[derive(Clone, Debug, clap::Args)]
@@ -160,9 +160,9 @@ fn consumers(report: &BlockedReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::ConsumerSnapshot;
-    use crate::control::report::{AccountRow, PartitionRow};
-    use crate::control::snapshot::RefusedTopic;
+    use crate::operate::ConsumerSnapshot;
+    use crate::operate::report::{AccountRow, PartitionRow};
+    use crate::operate::snapshot::RefusedTopic;
 
     #[test]
     fn what_a_consumer_counts_is_shown_where_it_is_not_0() {

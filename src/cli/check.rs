@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::embedded;
-use crate::config::{Config, Loaded, Problem, environment};
 use crate::kafka::{parking_topic, settings, tier_topic};
+use crate::settings::{Config, Loaded, Problem, environment};
 
 /// Validates the configuration and names every problem at once; connects to nothing unless asked to.
 #[derive(Debug, clap::Args)]
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> ExitCode {
 fn lines(what: &str, found: &[String]) {
     let mut out = std::io::stderr().lock();
     for line in found.iter().flat_map(|text| text.lines()) {
-        let _ = writeln!(out, "{what}: {}", crate::mask::mask_text(line));
+        let _ = writeln!(out, "{what}: {}", crate::redact::mask_text(line));
     }
 }
 

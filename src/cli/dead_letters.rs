@@ -9,10 +9,11 @@ use serde_json::Value;
 
 use super::reach::{Reach, cluster};
 use super::reading::{self, failed};
-use super::{Exit, print, table};
-use crate::config::Config;
+use super::{print, table};
+use crate::exit::Exit;
+use crate::inspect::dead_letters::{Filter, Gathering, Letter, Stats};
 use crate::kafka::scan::{self, Span};
-use crate::letters::{Filter, Gathering, Letter, Stats};
+use crate::settings::Config;
 
 /// Arguments of `postback dead-letters`.
 #[derive(Clone, Debug, clap::Args)]
@@ -166,7 +167,7 @@ fn count(stats: &Stats) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::letters::tests::letter;
+    use crate::inspect::dead_letters::tests::letter;
 
     #[test]
     fn a_table_has_one_line_per_letter_and_masks_what_is_personal() {

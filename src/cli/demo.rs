@@ -4,13 +4,13 @@ use std::io::Write as _;
 
 use clap::Args as ClapArgs;
 
-use crate::cli::Exit;
-use crate::config::environment;
 use crate::demo::{Options, run as run_demo};
+use crate::exit::Exit;
+use crate::settings::environment;
 use crate::telemetry;
 
 /// Errors alone. That an account halts is part of the show, which tells it in its own words.
-const QUIET: &str = "error,postback::pipeline::lane=off";
+const QUIET: &str = "error,postback::lane=off";
 
 /// Shows the worker at work: generator, broker, store, platforms and worker in one process.
 #[derive(ClapArgs, Clone, Debug)]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::sandbox;
 use super::source::Api;
-use super::{Exit, sandbox};
-use crate::config::{Config, DEMO_URL};
+use crate::exit::Exit;
+use crate::platforms::SecretString;
 use crate::sandbox::Sandbox;
-use crate::senders::SecretString;
+use crate::settings::{Config, DEMO_URL};
 
 /// Whether these are the base URLs of an account that a worker without a file plays itself.
 pub fn is_played(base_urls: &[String]) -> bool {

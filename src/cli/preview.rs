@@ -4,9 +4,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::table::time;
-use super::{Exit, load, print, print_json};
+use super::{load, print, print_json};
+use crate::exit::Exit;
+use crate::inspect::preview::{Accepted, Preview, Previewer, Refused};
 use crate::kafka::now_ms;
-use crate::preview::{Accepted, Preview, Previewer, Refused};
 
 /// Shows the exact request that an event would cause; sends nothing.
 #[derive(Clone, Debug, clap::Args)]
@@ -123,7 +124,7 @@ pub(super) fn tell(refused: &Refused) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::settings::Config;
 
     const NOW: i64 = 1_736_899_201_000;
 

@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 
 use super::source::Known;
-use super::{Exit, embedded, load};
-use crate::config::Config;
+use super::{embedded, load};
+use crate::exit::Exit;
 use crate::kafka::topics::Cluster;
+use crate::settings::Config;
 
 /// Options of commands that look into Kafka and Redis.
 #[derive(Clone, Debug, Default, clap::Args)]

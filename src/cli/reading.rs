@@ -4,11 +4,11 @@ use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::Exit;
-use crate::config::Config;
+use crate::exit::Exit;
 use crate::kafka::record::Record;
 use crate::kafka::scan::{self, Progress, Span};
 use crate::kafka::topics::AdminError;
+use crate::settings::Config;
 
 /// Work that is done sooner shows nothing.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use crate::cli::Exit;
+use crate::app;
 use crate::cli::embedded::{self, Places};
-use crate::config::{Config, Format, environment};
 use crate::demo::generator::PROFILES;
 use crate::demo::settings::zone;
+use crate::exit::Exit;
 use crate::kafka::now_ms;
-use crate::{app, telemetry};
+use crate::settings::{Config, Format, environment};
+use crate::telemetry;
 
 /// Runs the worker: reads events from Kafka and delivers them.
 #[derive(ClapArgs, Debug)]

@@ -9,14 +9,14 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::Config;
-use crate::pipeline::config::{Account, PlatformSettings};
+use crate::account::{Account, PlatformSettings};
+use crate::platforms::baizhu;
+use crate::platforms::qihoo360::ClickLen;
 use crate::sandbox::{
     AmountUnit, BaizhuAccount, Encoding, LEDGER_CAPACITY, Qihoo360Account, Sandbox, SandboxAccount, SandboxPlatform,
     Settlement,
 };
-use crate::senders::baizhu;
-use crate::senders::qihoo360::ClickLen;
+use crate::settings::Config;
 
 const EXAMPLES: &str = r#"Examples:
   postback sandbox

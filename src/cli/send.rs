@@ -14,13 +14,13 @@ use serde_json::value::RawValue;
 use tokio::task::spawn_blocking;
 
 use self::input::{Bad, Event, Input};
-use crate::cli::Exit;
 use crate::cli::embedded::reach;
-use crate::config::Config;
+use crate::exit::Exit;
 use crate::kafka::matching::Matching;
 use crate::kafka::producer::{Producer, PublishError};
 use crate::kafka::settings;
 use crate::kafka::topics::{AdminError, Cluster};
+use crate::settings::Config;
 
 /// Publishes events to the input topic.
 #[derive(ClapArgs, Debug)]

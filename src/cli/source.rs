@@ -8,12 +8,12 @@ use ::redis::aio::MultiplexedConnection;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::Exit;
 use super::embedded::find;
-use crate::control::{Keys, closest, unknown_account};
-use crate::mask::mask_text;
+use crate::exit::Exit;
+use crate::operate::{Keys, closest, unknown_account};
+use crate::platforms::{Platform, SecretString};
+use crate::redact::mask_text;
 use crate::redis::{Config, tls};
-use crate::senders::{Platform, SecretString};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -30,7 +30,7 @@ fn plain(cell: &str) -> String {
     if cell.is_empty() {
         return "-".to_owned();
     }
-    crate::mask::mask_text(cell).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(120).collect()
+    crate::redact::mask_text(cell).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(120).collect()
 }
 
 /// A time in UTC, to the second.

@@ -5,16 +5,17 @@ use std::sync::{Mutex, PoisonError};
 use super::reach::{self, Reach};
 use super::reading::{self, failed};
 use super::table::{self, span, time};
-use super::{Exit, block_on, print, print_json};
-use crate::config::Config;
-use crate::control::lanes::read_lanes;
-use crate::control::{Keys, Lanes, closest, unknown_account};
+use super::{block_on, print, print_json};
+use crate::exit::Exit;
+use crate::inspect::trace::{Candidate, ClaimRow, Gatherer, Rules, Trace, Wanted, candidates};
 use crate::kafka::now_ms;
 use crate::kafka::scan::{spans, unfinished};
 use crate::kafka::settings::waiting_group;
-use crate::mask::mask_text;
-use crate::senders::Platform;
-use crate::trace::{Candidate, ClaimRow, Gatherer, Rules, Trace, Wanted, candidates};
+use crate::operate::lanes::read_lanes;
+use crate::operate::{Keys, Lanes, closest, unknown_account};
+use crate::platforms::Platform;
+use crate::redact::mask_text;
+use crate::settings::Config;
 
 /// Keys that are asked for at once.
 const CHUNK: usize = 1000;
@@ -183,7 +184,7 @@ fn claim(row: &ClaimRow) -> Vec<String> {
     ]
 }
 
-fn waiting(row: &crate::trace::WaitingRow, now_ms: i64) -> Vec<String> {
+fn waiting(row: &crate::inspect::trace::WaitingRow, now_ms: i64) -> Vec<String> {
     let due = match row.due_ms {
         Some(due) if due > now_ms => format!("in {}", span(due - now_ms)),
         Some(_) => "now".to_owned(),
@@ -211,7 +212,7 @@ fn waiting(row: &crate::trace::WaitingRow, now_ms: i64) -> Vec<String> {
     ]
 }
 
-fn letter(letter: &crate::letters::Letter) -> Vec<String> {
+fn letter(letter: &crate::inspect::dead_letters::Letter) -> Vec<String> {
     let mut row = vec![format!("{}:{}", letter.partition, letter.offset), time(Some(letter.failed_at_ms()))];
     let text = |name| letter.text(name).unwrap_or_default().to_owned();
     row.extend(["account", "event", "reason", "field", "last-code", "detail"].map(text));
@@ -239,7 +240,7 @@ fn receipt(receipt: &serde_json::Map<String, serde_json::Value>) -> Vec<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::WaitingRow;
+    use crate::inspect::trace::WaitingRow;
 
     #[test]
     fn the_text_has_four_parts_and_says_where_there_is_nothing() {

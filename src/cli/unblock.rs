@@ -6,12 +6,12 @@ use anyhow::{Context as _, bail};
 use chrono::Utc;
 use clap::Subcommand;
 
-use super::Exit;
 use super::source::{Access, Known};
 use super::table::span;
-use crate::control::orders::{Epoch, give_order, renew_epoch};
-use crate::control::snapshot::read_snapshots;
-use crate::control::{By, Order, Place, ReplicaSnapshot, Target};
+use crate::exit::Exit;
+use crate::operate::orders::{Epoch, give_order, renew_epoch};
+use crate::operate::snapshot::read_snapshots;
+use crate::operate::{By, Order, Place, ReplicaSnapshot, Target};
 
 /// Arguments of `postback unblock`.
 #[derive(Clone, Debug, clap::Args)]
@@ -156,7 +156,7 @@ async fn unblock_dedupe(args: &Dedupe, known: &Known<'_>, out: &mut (dyn Write +
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::PartitionSnapshot;
+    use crate::operate::PartitionSnapshot;
 
     fn replica(parked: Option<&str>) -> ReplicaSnapshot {
         let partition = PartitionSnapshot {
@@ -191,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn an_api_beside_a_real_redis_is_a_matter_of_usage() {
         let redis = crate::redis::Config {
-            url: crate::senders::SecretString::new("redis://127.0.0.1:1"),
+            url: crate::platforms::SecretString::new("redis://127.0.0.1:1"),
             prefix: "pb".into(),
             ca_file: String::new(),
         };

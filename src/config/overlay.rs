@@ -15,7 +15,7 @@ const PREFIX: &str = "POSTBACK__";
 const FILE_MAX: u64 = 1 << 20;
 
 /// Lays every `POSTBACK__…` variable over `root`.
-pub(super) fn lay(root: &mut Table, env: &BTreeMap<String, String>, report: &Report) {
+pub(crate) fn lay(root: &mut Table, env: &BTreeMap<String, String>, report: &Report) {
     for (name, text) in env {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         let place = Place::Environment(name.as_str().into());
@@ -92,7 +92,7 @@ fn replace(old: &mut Node, new: Node) {
 }
 
 /// Where placeholders are looked up.
-pub(super) struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     /// The environment.
     pub env: &'a BTreeMap<String, String>,
     /// Where relative paths begin.
@@ -100,7 +100,7 @@ pub(super) struct Sources<'a> {
 }
 
 /// Fills the placeholders of every string below `table`; what cannot be filled is reported and marked.
-pub(super) fn fill(table: &mut Table, path: &str, sources: &Sources<'_>, report: &Report) {
+pub(crate) fn fill(table: &mut Table, path: &str, sources: &Sources<'_>, report: &Report) {
     for (key, node) in table {
         let key = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         fill_node(node, &key, sources, report);
@@ -183,6 +183,6 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 /// The name under which a file is reported.
-pub(super) fn shown(path: &Path) -> Arc<str> {
+pub(crate) fn shown(path: &Path) -> Arc<str> {
     path.display().to_string().into()
 }

@@ -73,7 +73,7 @@ impl std::error::Error for Problems {}
 
 /// Collects problems while the configuration is read; one place says what was found in which order.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(crate) struct Report {
     file: Option<Arc<str>>,
     found: RefCell<Problems>,
 }

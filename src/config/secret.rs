@@ -6,7 +6,7 @@ use super::value::words;
 use crate::byte_order_mark::MARK;
 
 /// Whether a dotted key of the configuration holds a secret.
-pub(super) fn is_named(key: &str) -> bool {
+pub(crate) fn is_named(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
     matches!(key, "redis.url" | "admin.token")
         || (key.starts_with("accounts.") && matches!(last, "secret" | "key"))
@@ -14,19 +14,19 @@ pub(super) fn is_named(key: &str) -> bool {
 }
 
 /// Whether a setting of librdkafka holds a secret.
-pub(super) fn is_property(name: &str) -> bool {
+pub(crate) fn is_property(name: &str) -> bool {
     name.ends_with("password") || name.ends_with("secret") || name.ends_with(".pem")
 }
 
 /// A secret that says something.
-pub(super) fn secret(node: &Node) -> Result<String, String> {
+pub(crate) fn secret(node: &Node) -> Result<String, String> {
     let text = words(node)?;
     intact(&text)?;
     Ok(text)
 }
 
 /// Why a secret cannot be meant as it is written. The text of it is never repeated.
-pub(super) fn intact(text: &str) -> Result<(), String> {
+pub(crate) fn intact(text: &str) -> Result<(), String> {
     no_marks(text)?;
     if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
         return Err("begins or ends with a blank or a line break, which would be a part of the secret".to_owned());
@@ -38,7 +38,7 @@ pub(super) fn intact(text: &str) -> Result<(), String> {
 }
 
 /// As [`intact`], for what is written in lines and may end with one.
-pub(super) fn intact_lines(text: &str) -> Result<(), String> {
+pub(crate) fn intact_lines(text: &str) -> Result<(), String> {
     no_marks(text)?;
     if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         return Err("holds a control character".to_owned());

@@ -8,7 +8,7 @@ use super::problem::{Place, Report};
 use super::tree::{Node, Table, Value};
 
 /// A table and its dotted path.
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     /// Where problems go.
     pub report: &'a Report,
     path: String,
@@ -172,7 +172,7 @@ impl<'a> Section<'a> {
 }
 
 /// The reason for a key that does not exist.
-pub(super) fn unknown(key: &str, known: &[&str]) -> String {
+pub(crate) fn unknown(key: &str, known: &[&str]) -> String {
     match nearest(key, known) {
         Some(near) => format!("is no key of this table; did you mean `{near}`?"),
         None if known.is_empty() => "is no key of this table, which has none".to_owned(),
@@ -181,7 +181,7 @@ pub(super) fn unknown(key: &str, known: &[&str]) -> String {
 }
 
 /// The known word that was probably meant.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let word = word.to_ascii_lowercase().replace('-', "_");
     known
         .iter()

@@ -10,11 +10,11 @@ use super::problem::{Place, Problem};
 use crate::byte_order_mark;
 
 /// A table of settings.
-pub(super) type Table = BTreeMap<String, Node>;
+pub(crate) type Table = BTreeMap<String, Node>;
 
 /// One setting.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// What was written.
     pub value: Value,
     /// Where.
@@ -25,7 +25,7 @@ pub(super) struct Node {
 
 /// What was written.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// A string.
     Text(String),
     /// A whole number.
@@ -62,7 +62,7 @@ impl<'a> Lines<'a> {
 }
 
 /// Reads TOML, after a byte order mark where one is there. The error holds the parser's message and the line, not the line's text, which may hold a secret.
-pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Table, Problem> {
+pub(crate) fn parse(file: &Arc<str>, text: &str) -> Result<Table, Problem> {
     let text = byte_order_mark::skip_text(text);
     let lines = Lines::new(file, text);
     match DeTable::parse(text) {
@@ -76,7 +76,7 @@ pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Table, Problem> {
 }
 
 /// Reads one TOML value that stands in the environment, e.g. `["a", "b"]`.
-pub(super) fn parse_value(text: &str, place: &Place) -> Option<Value> {
+pub(crate) fn parse_value(text: &str, place: &Place) -> Option<Value> {
     let value = DeValue::parse(text.trim()).ok()?;
     Some(convert(value.get_ref(), &|_| place.clone()).value)
 }
@@ -117,7 +117,7 @@ fn convert(value: &DeValue<'_>, place: &dyn Fn(usize) -> Place) -> Node {
 }
 
 /// Lays `over` onto `under`: tables member by member, anything else as a whole.
-pub(super) fn merge(under: &mut Table, over: Table) {
+pub(crate) fn merge(under: &mut Table, over: Table) {
     for (key, node) in over {
         match (under.get_mut(&key), node) {
             (
@@ -222,7 +222,7 @@ fn hide(value: Value) -> Value {
 }
 
 /// Makes a table one that nobody wrote.
-pub(super) fn forget_places(table: &mut Table) {
+pub(crate) fn forget_places(table: &mut Table) {
     for node in table.values_mut() {
         node.place = Place::Default;
         match &mut node.value {

@@ -23,7 +23,7 @@ fn met(node: &Node) -> String {
 }
 
 /// Any text.
-pub(super) fn text(node: &Node) -> Result<String, String> {
+pub(crate) fn text(node: &Node) -> Result<String, String> {
     match &node.value {
         Value::Text(text) => Ok(text.clone()),
         // Not shown: a secret written without quotes is a number all the same.
@@ -32,13 +32,13 @@ pub(super) fn text(node: &Node) -> Result<String, String> {
 }
 
 /// Text that says something.
-pub(super) fn words(node: &Node) -> Result<String, String> {
+pub(crate) fn words(node: &Node) -> Result<String, String> {
     let text = text(node)?;
     if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text) }
 }
 
 /// `true` or `false`.
-pub(super) fn flag(node: &Node) -> Result<bool, String> {
+pub(crate) fn flag(node: &Node) -> Result<bool, String> {
     match node.read().as_ref().unwrap_or(&node.value) {
         Value::Flag(flag) => Ok(*flag),
         _ => Err(format!("has to be true or false{}", met(node))),
@@ -46,7 +46,7 @@ pub(super) fn flag(node: &Node) -> Result<bool, String> {
 }
 
 /// A whole number within a range.
-pub(super) fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&Node) -> Result<T, String>
+pub(crate) fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&Node) -> Result<T, String>
 where
     T: TryFrom<i64> + PartialOrd + Display,
 {
@@ -62,7 +62,7 @@ where
 }
 
 /// A number above 0.
-pub(super) fn rate(max: f64) -> impl Fn(&Node) -> Result<f64, String> {
+pub(crate) fn rate(max: f64) -> impl Fn(&Node) -> Result<f64, String> {
     move |node| {
         let read = node.read();
         let n = match read.as_ref().unwrap_or(&node.value) {
@@ -77,7 +77,7 @@ pub(super) fn rate(max: f64) -> impl Fn(&Node) -> Result<f64, String> {
 }
 
 /// A duration such as `250ms`, within a range.
-pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node) -> Result<Duration, String> {
+pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node) -> Result<Duration, String> {
     move |node| {
         let Value::Text(text) = &node.value else {
             return Err(format!("has to be a duration in quotes, e.g. \"5s\"{}", met(node)));
@@ -120,7 +120,7 @@ pub fn show(duration: Duration) -> String {
 }
 
 /// A size such as `64KiB`, within a range.
-pub(super) fn size(range: RangeInclusive<usize>) -> impl Fn(&Node) -> Result<usize, String> {
+pub(crate) fn size(range: RangeInclusive<usize>) -> impl Fn(&Node) -> Result<usize, String> {
     move |node| {
         let Value::Text(text) = &node.value else {
             return Err(format!("has to be a size in quotes, e.g. \"64MiB\"{}", met(node)));
@@ -151,7 +151,7 @@ fn parse_size(text: &str) -> Option<usize> {
 }
 
 /// One word of a closed list.
-pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node) -> Result<T, String> {
+pub(crate) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node) -> Result<T, String> {
     move |node| {
         let found = match &node.value {
             Value::Text(text) => words.iter().find(|(word, _)| word == text),
@@ -165,7 +165,7 @@ pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&N
 }
 
 /// A list of non-empty strings.
-pub(super) fn list(node: &Node) -> Result<Vec<String>, String> {
+pub(crate) fn list(node: &Node) -> Result<Vec<String>, String> {
     let members = node.list().ok_or_else(|| format!("has to be a list, e.g. [\"a\", \"b\"]{}", met(node)))?;
     members.iter().map(words).collect::<Result<_, _>>().map_err(|reason| format!("holds a member that {reason}"))
 }

@@ -134,5 +134,5 @@ impl Publisher {
 
 /// The rate while the story is told, and after it.
 pub fn rate(made: u64, events: Option<u64>) -> f64 {
-    if events.is_none() && made >= super::story::STORY_EVENTS { pacing::CALM_RATE } else { pacing::STORY_RATE }
+    if events.is_none() && made >= super::scenario::STORY_EVENTS { pacing::CALM_RATE } else { pacing::STORY_RATE }
 }

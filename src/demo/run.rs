@@ -7,25 +7,26 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::director::{Act, Director, LaneSeen};
+use super::dashboard::clock;
 use super::generator::PROFILES;
 use super::ledger::Ledger;
 use super::pacing::{self, Backlog};
-use super::parts;
-use super::picture::clock;
+use super::processes;
 use super::publisher::{self, Publisher};
 use super::reader::Reader;
+use super::scenario::{LAST_SHARE, STORY_EVENTS, share};
+use super::scheduler::{Act, Director, LaneSeen};
 use super::screen::Screen;
 use super::start::{Signals, Start};
-use super::story::{LAST_SHARE, STORY_EVENTS, share};
 use super::worker::{self as asked, Seen};
 use super::{settings, welcome};
+use crate::cli::sandbox as sandbox_command;
 use crate::cli::source::Api;
-use crate::cli::{Exit, sandbox as sandbox_command};
-use crate::config::DEMO_URL;
 use crate::error::Outcome;
+use crate::exit::Exit;
 use crate::kafka::now_ms;
 use crate::sandbox::Sandbox;
+use crate::settings::DEMO_URL;
 
 /// Where the sandbox listens, if that is free: the same as `postback sandbox`.
 const SANDBOX_PORT: u16 = 9470;
@@ -59,10 +60,10 @@ pub async fn run(options: Options, env: &[(String, String)]) -> Result<Ledger, E
     screen.borrow_mut().paragraph(welcome::WHAT);
     let now = now_ms();
     let accounts = sandbox_command::accounts(&settings::load(env.to_vec(), DEMO_URL, now)?);
-    let sandbox = parts::sandbox(SANDBOX_PORT, accounts)?;
+    let sandbox = processes::sandbox(SANDBOX_PORT, accounts)?;
     let mut config = settings::load(env.to_vec(), &sandbox.base_url(), now)?;
     let usual_admin = config.admin.listen;
-    config.admin.listen = parts::listen_on(usual_admin);
+    config.admin.listen = processes::listen_on(usual_admin);
     let embedded = crate::app::embed(&mut config)?;
     let start = Start { options, config, sandbox, embedded: embedded.as_ref(), screen, usual_admin };
     let (mut worker, mut run) = start.run(&mut signals).await?;

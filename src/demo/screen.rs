@@ -3,8 +3,8 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use super::dashboard::Picture;
 use super::layout::wrap;
-use super::picture::Picture;
 
 /// Between two pictures on a terminal.
 const DRAW_EVERY: Duration = Duration::from_millis(250);

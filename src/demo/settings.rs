@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::Exit;
-use crate::config::Config;
-use crate::senders::natural_day::day_end_ms;
+use crate::exit::Exit;
+use crate::platforms::natural_day::day_end_ms;
+use crate::settings::Config;
 
 use super::generator::PROFILES;
 

@@ -8,22 +8,22 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::director::Director;
 use super::generator::PROFILES;
-use super::parts::Worker;
+use super::processes::Worker;
 use super::publisher::Publisher;
 use super::reader::Reader;
 use super::run::{Options, Run};
+use super::scheduler::Director;
 use super::screen::Screen;
 use super::welcome;
 use super::worker::{self as asked, Seen};
-use crate::cli::Exit;
 use crate::cli::source::Api;
-use crate::config::Config;
 use crate::embedded::Parts;
+use crate::exit::Exit;
 use crate::kafka::producer::Producer;
+use crate::platforms::SecretString;
 use crate::sandbox::Sandbox;
-use crate::senders::SecretString;
+use crate::settings::Config;
 
 /// For broker, store and worker to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);

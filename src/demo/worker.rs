@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::director::LaneSeen;
+use super::scheduler::LaneSeen;
 use crate::cli::source::Api;
-use crate::control::report::BlockedReport;
+use crate::operate::report::BlockedReport;
 
 /// What was seen last.
 #[derive(Clone, Debug)]

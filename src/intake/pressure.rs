@@ -5,10 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::pipeline::config::Intake as Bounds;
-use crate::pipeline::delivery::Visit;
-use crate::pipeline::handle::{LaneHandle, Lanes};
-use crate::traffic::Traffic;
+use crate::account::Intake as Bounds;
+use crate::admit::backpressure::Traffic;
+use crate::delivery::Visit;
+use crate::lane::handle::{LaneHandle, Lanes};
 
 /// A lane whose records wait, and which got through with none for so long, does not keep up.
 pub(super) const STUCK: Duration = Duration::from_secs(3);

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
+use crate::account::{Account, WhenUnavailable};
 use crate::error::Outcome;
+use crate::lane::handle::{LaneHandle, ToLane};
 use crate::metrics::Setup;
-use crate::pipeline::config::{Account, WhenUnavailable};
-use crate::pipeline::handle::{LaneHandle, ToLane};
 
 /// What a lane takes at least.
 const CAP: usize = 64;

@@ -9,6 +9,7 @@
 //! Rejected: the async stream consumer and split partition queues, whose wake-ups can be lost; explicit commits in the
 //! hot path, which move backwards and report nothing.
 
+mod ack_handle;
 mod begin;
 mod commits;
 mod context;
@@ -18,17 +19,16 @@ mod lookup;
 mod marks;
 mod message;
 mod order;
-mod part;
+mod partition;
 mod poll;
 mod position;
 mod probe;
 mod rebalance;
 mod renew;
+mod snapshot;
 mod stop;
 #[cfg(test)]
 mod tests;
-mod ticket;
-mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Sender, channel};
@@ -44,8 +44,8 @@ use crate::error::Outcome;
 use crate::kafka::native::TopicIds;
 use crate::kafka::record::Record;
 
-pub use ticket::{Assignment, Info, Open, Stage, Ticket};
-pub use view::{ConsumerView, OldestView, OwnPosition, Parked, PartitionView, Snapshot};
+pub use ack_handle::{Assignment, Info, Open, Stage, Ticket};
+pub use snapshot::{ConsumerView, OldestView, OwnPosition, Parked, PartitionView, Snapshot};
 
 use context::Context;
 pub(in crate::kafka) use context::log;

@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::mask::mask_text;
+use crate::redact::mask_text;
 
 /// Characters of one field; what is longer ends in `…`.
 const LONGEST: usize = 256;

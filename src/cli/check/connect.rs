@@ -9,18 +9,18 @@ use ::redis::{ErrorKind, ServerErrorKind};
 use futures_util::{StreamExt, stream};
 use tokio::task::spawn_blocking;
 
+use crate::account::Account;
+use crate::app::start::{self, Waits};
 use crate::cli::check::rights;
 use crate::cli::embedded::is_played;
 use crate::clock::Shared;
-use crate::config::Config;
 use crate::error::DeliveryError;
 use crate::kafka::topics::{AdminError, Cluster};
-use crate::pipeline::config::Account;
-use crate::pipeline::dispatch::Dispatcher;
 use crate::redis::batcher::describe;
 use crate::redis::facts::Facts;
 use crate::redis::tls;
-use crate::start::{self, Waits};
+use crate::send::Dispatcher;
+use crate::settings::Config;
 
 /// Hosts that are asked at once.
 const AT_ONCE: usize = 16;
@@ -292,7 +292,7 @@ mod tests {
     #[tokio::test]
     async fn parts_that_do_not_answer_are_warnings_since_the_start_waits_for_them() {
         let mut config = loaded(&[]);
-        config.redis.url = crate::senders::SecretString::new("redis://:pa5sw0rd@127.0.0.1:1");
+        config.redis.url = crate::platforms::SecretString::new("redis://:pa5sw0rd@127.0.0.1:1");
         let mut found = Found::default();
         redis(&config, &mut found).await;
         assert_eq!(found.errors, Vec::<String>::new());

@@ -171,7 +171,7 @@ mod tests {
     #[tokio::test]
     async fn asking_changes_nothing() {
         let store = crate::embedded::store::Store::start().unwrap();
-        let url = crate::senders::SecretString::new(store.url());
+        let url = crate::platforms::SecretString::new(store.url());
         let client = crate::redis::Config { url, prefix: "pb".into(), ca_file: String::new() }.client().unwrap();
         assert_eq!(refused(&client, "pb").await.unwrap(), Refused::default());
         let mut connection = crate::redis::connect(&client).await.unwrap();

@@ -6,15 +6,16 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::reach::Reach;
 use crate::cli::reading;
-use crate::cli::{Exit, preview, print, print_json};
-use crate::config::Config;
+use crate::cli::{preview, print, print_json};
+use crate::exit::Exit;
+use crate::inspect::dead_letters::{Filter, Gathering, Letter, advice, meaning};
+use crate::inspect::preview::{Preview, Previewer};
 use crate::kafka::envelope::own_headers;
 use crate::kafka::now_ms;
 use crate::kafka::record::{Header, Record};
 use crate::kafka::scan::Span;
-use crate::letters::{Filter, Gathering, Letter, advice, meaning};
-use crate::mask::{mask_event, mask_fields, mask_header, mask_text};
-use crate::preview::{Preview, Previewer};
+use crate::redact::{mask_event, mask_fields, mask_header, mask_text};
+use crate::settings::Config;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
@@ -254,7 +255,7 @@ fn indented(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::letters::tests::record;
+    use crate::inspect::dead_letters::tests::record;
 
     fn shown(value: &str, headers: &[(&str, &str)]) -> Shown {
         let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;

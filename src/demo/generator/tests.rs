@@ -2,10 +2,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::*;
-use crate::config::Config;
 use crate::error::{DeliveryError, Reason};
 use crate::event::decode;
 use crate::sandbox::Sandbox;
+use crate::settings::Config;
 
 const NOW_MS: i64 = 1_767_225_600_000;
 
@@ -55,7 +55,7 @@ fn the_profiles_are_the_accounts_of_the_configuration() {
     let names: Vec<(&str, &str)> = PROFILES.iter().map(|p| (p.account, p.platform)).collect();
     let known: HashSet<_> = config.accounts.values().map(|a| (&*a.name, a.platform.as_str())).collect();
     assert_eq!(names.iter().copied().collect::<HashSet<_>>(), known);
-    for chapter in crate::demo::story::chapters() {
+    for chapter in crate::demo::scenario::chapters() {
         assert!(names.iter().any(|(name, _)| *name == chapter.account), "{}", chapter.account);
     }
 }
@@ -140,7 +140,7 @@ async fn the_sandbox_accepts_every_good_event() {
         let event = decode(made.value.as_deref()).unwrap();
         let account = config.accounts.values().find(|a| *a.name == *event.account).unwrap();
         let prepared = account.sender.prepare(&event).unwrap();
-        let context = crate::senders::Context { credential: account.credentials.first(), now_ms };
+        let context = crate::platforms::Context { credential: account.credentials.first(), now_ms };
         let request = account.sender.request(&[&prepared], &context).unwrap();
         let mut post = client.post(format!("{}{}", sandbox.base_url(), request.path));
         for (name, value) in &request.headers {

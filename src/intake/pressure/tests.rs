@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::pipeline::config::{Account, WhenUnavailable};
-use crate::pipeline::handle::ToLane;
+use crate::account::{Account, WhenUnavailable};
+use crate::lane::handle::ToLane;
 
 const BOUNDS: Bounds = Bounds { max_in_flight: 200, max_in_flight_bytes: 200_000, drain_timeout: Duration::ZERO };
 const NOBODY: [usize; 0] = [];

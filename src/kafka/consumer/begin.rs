@@ -7,12 +7,12 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Handler;
+use super::ack_handle::Assignment;
 use super::epochs::Epochs;
 use super::lookup::{Begin, Found, Verdict};
-use super::part::{REREAD_AFTER, State};
+use super::partition::{REREAD_AFTER, State};
 use super::poll::Poller;
-use super::ticket::Assignment;
-use super::view::Parked;
+use super::snapshot::Parked;
 use crate::kafka::{native, now_ms};
 
 /// The client answers within a millisecond, where it can.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 
 use super::Handler;
-use super::part::Part;
+use super::partition::Part;
 use super::poll::Poller;
 use super::position::confirmed;
 use crate::kafka::offsets::NextOffset;
@@ -102,8 +102,8 @@ impl<H: Handler> Poller<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::consumer::part::State;
-    use crate::kafka::consumer::ticket::Assignment;
+    use crate::kafka::consumer::ack_handle::Assignment;
+    use crate::kafka::consumer::partition::State;
 
     #[test]
     fn half_a_session_without_a_confirmed_commit_is_too_long_where_there_was_something_to_commit() {

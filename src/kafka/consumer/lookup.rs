@@ -9,11 +9,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::ack_handle::Assignment;
 use super::context::Context;
 use super::ids::LastIds;
 use super::marks::{Ends, Marks};
-use super::ticket::Assignment;
-use super::view::{OwnPosition, Parked};
+use super::snapshot::{OwnPosition, Parked};
 use super::{Begins, Kind, Note, Unplaced};
 use crate::kafka::native::{self, TopicId, TopicIds};
 

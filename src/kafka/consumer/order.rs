@@ -7,10 +7,10 @@ use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::ack_handle::Assignment;
 use super::lookup::{Asker, Begin, TIMEOUT};
-use super::part::{Next, State};
+use super::partition::{Next, State};
 use super::poll::Poller;
-use super::ticket::Assignment;
 use super::{Handler, Note, UnblockOrder, UnblockTo};
 use crate::kafka::native::TopicId;
 

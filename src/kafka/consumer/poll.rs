@@ -10,15 +10,15 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::message::BorrowedMessage;
 
+use super::ack_handle::{Assignment, Open, Ticket};
 use super::commits::Commits;
 use super::context::Context;
 use super::lookup::Asker;
 use super::marks::Marks;
-use super::part::{Next, Part, State};
+use super::partition::{Next, Part, State};
 use super::rebalance::Revoked;
+use super::snapshot::{ConsumerView, Snapshot};
 use super::stop::Stopping;
-use super::ticket::{Assignment, Open, Ticket};
-use super::view::{ConsumerView, Snapshot};
 use crate::kafka::native::{self, TopicIds};
 use crate::kafka::now_ms;
 

@@ -6,12 +6,12 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::ack_handle::Assignment;
 use super::context::Event;
 use super::lookup::{Subject, Surveyed};
-use super::part::{Next, Part, State};
+use super::partition::{Next, Part, State};
 use super::poll::Poller;
-use super::ticket::Assignment;
-use super::view::Parked;
+use super::snapshot::Parked;
 use super::{ConsumerFailed, Handler};
 use crate::kafka::native;
 use crate::kafka::offsets::NextOffset;

@@ -13,11 +13,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
+use super::ack_handle::Assignment;
 use super::lookup::{Asker, Begin};
-use super::part::{Next, Part, State};
+use super::partition::{Next, Part, State};
 use super::poll::Poller;
-use super::ticket::Assignment;
-use super::view::look_for_end;
+use super::snapshot::look_for_end;
 use super::{Handler, Note};
 use crate::kafka::native;
 use crate::kafka::offsets::NextOffset;

@@ -7,11 +7,11 @@ use std::time::Instant;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
 
+use super::ack_handle::Assignment;
 use super::context::Event;
 use super::lookup::Verdict;
-use super::part::{Next, Part, REREAD_AFTER, State};
+use super::partition::{Next, Part, REREAD_AFTER, State};
 use super::poll::Poller;
-use super::ticket::Assignment;
 use super::{Handler, UnblockTo};
 
 /// Partitions that are to be handed back together.

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ack_handle::Assignment;
 use super::marks::Marks;
 use super::poll::Poller;
 use super::stop::leave_group;
-use super::ticket::Assignment;
 use super::{ConsumerFailed, Handler, connect};
 use crate::kafka::native::{TopicId, TopicIds};
 use crate::kafka::now_ms;

@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::Handler;
 use super::context::{Context, Event};
-use super::part::{Part, State};
+use super::partition::{Part, State};
 use super::poll::{Poller, SHORT_POLL};
 use super::rebalance::Revoked;
 

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::embedded::store::Store;
-use crate::senders::SecretString;
+use crate::platforms::SecretString;
 
 /// A port before the store whose connections can be closed.
 pub(crate) fn in_front_of(store: &Store) -> (u16, Arc<Mutex<Vec<TcpStream>>>) {

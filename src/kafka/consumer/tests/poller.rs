@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use super::super::context::{Context, Event};
 use super::super::lookup::{Begin, Found, Surveyed, Verdict};
 use super::super::marks::Marks;
-use super::super::part::{Part, State};
+use super::super::partition::{Part, State};
 use super::super::poll::Poller;
 use super::*;
 use crate::kafka::native::{TopicId, TopicIds};

@@ -1,0 +1,53 @@
+//! Moves the counters of events that are open, on the polling threads alone: what is received, finished, handed off or
+//! given back changes together, so that the sums never disagree.
+
+use std::sync::Arc;
+
+use crate::delivery::{Delivery, Subject};
+use crate::kafka::consumer::{End, Info, Open};
+use crate::metrics::Metrics;
+
+/// Counts for one consumer.
+pub struct Tally {
+    metrics: Arc<Metrics>,
+}
+
+impl Tally {
+    /// Over the process's counters.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics }
+    }
+
+    /// A record was received and examined.
+    pub fn received(&self, delivery: &Delivery) {
+        let index = delivery.index();
+        let origin = delivery.envelope.origin.timestamp_ms;
+        let since_ms =
+            if origin > 0 { origin.min(delivery.envelope.first_seen_ms) } else { delivery.envelope.first_seen_ms };
+        let trans_id = match &delivery.subject {
+            Subject::Ready(ready) => ready.trans_id.clone(),
+            Subject::Ended(ended) => ended.identity.trans_id.as_deref().unwrap_or_default().into(),
+        };
+        let info = Info { account: index, trans_id, since_ms, bytes: delivery.record.size() };
+        // Set once, here: the ticket is new.
+        let _ = delivery.ticket.open().info.set(info);
+        let _step = self.metrics.step();
+        self.metrics.account(index).open.inc();
+        self.metrics.received(&delivery.record.topic);
+    }
+
+    /// A record ended, for this assignment of its partition. Returns its bytes.
+    pub fn completed(&self, open: &Open, end: End) -> usize {
+        let Some(info) = open.info.get() else { return 0 };
+        let account = self.metrics.account(info.account);
+        let _step = self.metrics.step();
+        account.open.dec();
+        match end {
+            End::Finished(outcome) => account.finished(outcome),
+            End::Retried => self.metrics.handed_off_retry.inc(),
+            End::Parked => self.metrics.handed_off_parked.inc(),
+            End::Returned | End::Lost => self.metrics.handed_off_returned.inc(),
+        }
+        info.bytes
+    }
+}

@@ -1,0 +1,255 @@
+//! What a record is, judged before it enters a lane: decode, validate, find its account (`core.md` section 1).
+
+use std::sync::Arc;
+
+use crate::account::Account;
+use crate::claim::rules::{Applicant, Key};
+use crate::delivery::{Delivery, Ended, Ready, Subject, Visit, in_doubt, spare};
+use crate::error::{DeliveryError, Fault, Outcome};
+use crate::event::{ConversionEvent, Identity, decode, identify};
+use crate::kafka::consumer::Ticket;
+use crate::kafka::envelope::{Envelope, Source};
+use crate::kafka::record::Record;
+use crate::metrics::Metrics;
+use crate::platforms::Platform;
+
+/// Finds accounts by name; their index is their place in lanes and metrics.
+pub struct Gate {
+    accounts: Vec<Arc<Account>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Gate {
+    /// Over all configured accounts, in the order of the lanes.
+    pub fn new(accounts: Vec<Arc<Account>>, metrics: Arc<Metrics>) -> Self {
+        Self { accounts, metrics }
+    }
+
+    /// Examines one record. Never fails: what is no event ends at the gate.
+    pub fn examine(&self, record: Record, visit: Visit, ticket: Ticket, now_ms: i64) -> Box<Delivery> {
+        let source = if visit == Visit::Input { Source::Input } else { Source::Owned };
+        let (envelope, producer_headers) = Envelope::read(&record, source, now_ms);
+        let subject = self.judge(&record, &envelope);
+        Box::new(Delivery {
+            record,
+            envelope,
+            producer_headers,
+            visit,
+            ticket,
+            subject,
+            attempted: false,
+            inline_used: 0,
+            throttled: 0,
+            trial: None,
+        })
+    }
+
+    /// What a record's value is, with no lane and no offset behind it: also what `preview` shows.
+    pub fn judge(&self, record: &Record, envelope: &Envelope) -> Subject {
+        match self.subject(record, envelope) {
+            Ok(ready) => Subject::Ready(ready),
+            Err(end) => self.ended(record, end),
+        }
+    }
+
+    fn subject(&self, record: &Record, envelope: &Envelope) -> Result<Ready, Result<Outcome, DeliveryError>> {
+        if record.unreadable_headers > 0 {
+            return Err(Err(DeliveryError::Quarantined(Fault::whole(format!(
+                "{} header name(s) are not UTF-8 and were left out; key, value and the other headers are kept",
+                record.unreadable_headers
+            )))));
+        }
+        let event = decode(record.value.as_deref()).map_err(Err)?;
+        let (index, account) = self.account(&event).map_err(|f| Err(DeliveryError::UnknownAccount(f)))?;
+        if event.opted_out() {
+            return Err(Ok(Outcome::Suppressed));
+        }
+        if !account.validate.accept_raw_identifiers
+            && let Some(field) = event.raw_identifier()
+        {
+            let detail = "raw identifiers are not accepted (validate.accept_raw_identifiers): send a hashed one";
+            return Err(Err(DeliveryError::Invalid(Fault::new(field, detail))));
+        }
+        let prepared = account.sender.prepare(&event).map_err(Err)?;
+        let platform = account.platform.as_str();
+        let applicant = Applicant {
+            key: Key::new(platform, &account.name, &prepared.native, &event.trans_id),
+            origin: origin_text(envelope),
+            fingerprint: event.fingerprint(),
+            own: envelope.resends,
+            in_doubt: in_doubt(envelope),
+            spare: spare(envelope),
+            force: envelope.replay.as_ref().is_some_and(|r| r.force),
+            possible: 0,
+        };
+        Ok(Ready {
+            account: account.clone(),
+            index,
+            prepared,
+            trans_id: event.trans_id.into(),
+            applicant,
+            event_time_ms: event.event_time_ms,
+            deadline_ms: event.deadline_ms,
+        })
+    }
+
+    fn account(&self, event: &ConversionEvent) -> Result<(usize, &Arc<Account>), Fault> {
+        if !Platform::ALL.iter().any(|p| p.as_str() == event.platform) {
+            return Err(Fault::new("platform", "no such platform"));
+        }
+        let found = self.accounts.iter().enumerate().find(|(_, a)| *a.name == *event.account);
+        match found {
+            Some((_, account)) if account.platform.as_str() != event.platform => {
+                Err(Fault::new("account", format!("is an account of {}", account.platform.as_str())))
+            }
+            Some((_, account)) if !account.enabled => Err(Fault::new("account", "is disabled")),
+            Some(found) => Ok(found),
+            None => Err(Fault::new("account", "no such account")),
+        }
+    }
+
+    fn ended(&self, record: &Record, end: Result<Outcome, DeliveryError>) -> Subject {
+        let mut identity = identify(record.value.as_deref());
+        let platform = Platform::ALL.into_iter().find(|p| identity.platform.as_deref() == Some(p.as_str()));
+        let configured = self
+            .accounts
+            .iter()
+            .position(|a| Some(&*a.name) == identity.account.as_deref() && Some(a.platform) == platform);
+        // The native code where the event has one, else the event type as given.
+        if let Some(index) = configured
+            && let Some(native) = self.native(index, &identity)
+        {
+            identity.event = Some(native);
+        }
+        let index = configured.unwrap_or_else(|| self.metrics.unknown(platform));
+        Subject::Ended(Ended { identity, index, end })
+    }
+
+    fn native(&self, index: usize, identity: &Identity) -> Option<String> {
+        let sender = &self.accounts.get(index)?.sender;
+        sender.native(identity.event.as_deref()?, identity.platform_event.as_deref()).map(|n| n.into_owned())
+    }
+}
+
+/// The lineage as it stands in claims. A topic name that is none of Kafka's is a forgery and cannot break the value.
+pub fn origin_text(envelope: &Envelope) -> Box<str> {
+    let origin = &envelope.origin;
+    let topic: String = origin.topic.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
+    format!("{topic}:{}:{}", origin.partition, origin.offset).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::error::Disposition;
+    use crate::metrics::Setup;
+
+    /// In this order: `acme` takes events, `off` is disabled, `strict` takes no raw identifiers.
+    fn gate() -> Gate {
+        let mut accounts = ["acme", "off", "strict"].map(Account::stub);
+        accounts[1].enabled = false;
+        accounts[2].validate.accept_raw_identifiers = false;
+        let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
+        let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
+        Gate::new(accounts.into_iter().map(Arc::new).collect(), metrics)
+    }
+
+    fn record(event: &Value) -> Record {
+        Record {
+            topic: "in".into(),
+            partition: 3,
+            offset: 7,
+            timestamp_ms: None,
+            key: None,
+            value: Some(Bytes::from(event.to_string())),
+            headers: Vec::new(),
+            unreadable_headers: 0,
+        }
+    }
+
+    fn judge(gate: &Gate, record: &Record) -> Subject {
+        gate.judge(record, &Envelope::read(record, Source::Input, 1).0)
+    }
+
+    /// How it ends, the field at fault, and what it is counted under.
+    fn end(gate: &Gate, record: &Record) -> (&'static str, String, usize) {
+        match judge(gate, record) {
+            Subject::Ready(ready) => ("ready", String::new(), ready.index),
+            Subject::Ended(Ended { end: Ok(outcome), index, .. }) => (outcome.as_str(), String::new(), index),
+            Subject::Ended(Ended { end: Err(error), index, .. }) => {
+                let Disposition::DeadLetter(reason) = error.disposition() else { panic!("{error:?}") };
+                (reason.as_str(), error.fault().unwrap().field.to_string(), index)
+            }
+        }
+    }
+
+    #[test]
+    fn of_all_that_is_wrong_the_first_in_order_names_reason_and_field() {
+        let gate = gate();
+        let mut event = json!({
+            "schema": "postback.event/2", "trans_id": "t-1", "platform": "nobody", "account": "none",
+            "event_type": "unmapped", "event_time_ms": 1_736_899_200_123_i64, "user": {"phone": "13812345678"},
+            "consent": {"opt_out": true}
+        });
+        let mut seen = vec![end(&gate, &Record { unreadable_headers: 1, ..record(&event) })];
+        let mends: [&dyn Fn(&mut Value); 8] = [
+            &|_| {},
+            &|event| event["schema"] = "postback.event/1".into(),
+            &|event| event["platform"] = "qihoo360".into(),
+            &|event| event["account"] = "off".into(),
+            &|event| event["platform"] = "baizhu".into(),
+            &|event| event["account"] = "strict".into(),
+            &|event| event["consent"] = json!({}),
+            &|event| event["user"] = json!({}),
+        ];
+        for mend in mends {
+            mend(&mut event);
+            seen.push(end(&gate, &record(&event)));
+        }
+        // Time is not the gate's: an old copy of a delivered event must get to its claim.
+        event["event_type"] = "install".into();
+        seen.push(end(&gate, &record(&event)));
+        let unknown = |platform| gate.metrics.unknown(platform);
+        let expected = [
+            ("quarantined", "", unknown(None)),
+            ("malformed", "schema", unknown(None)),
+            ("unknown_account", "platform", unknown(None)),
+            ("unknown_account", "account", unknown(Some(Platform::Qihoo360))),
+            ("unknown_account", "account", unknown(Some(Platform::Qihoo360))),
+            ("unknown_account", "account", 1),
+            ("suppressed", "", 2),
+            ("invalid", "user.phone", 2),
+            ("unmapped_event", "event_type", 2),
+            ("ready", "", 2),
+        ];
+        let seen: Vec<_> = seen.iter().map(|(reason, field, index)| (*reason, &**field, *index)).collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn what_ends_at_the_gate_still_says_who_and_what_it_was() {
+        let event =
+            json!({"trans_id": "t-1", "platform": "baizhu", "account": "acme", "event_type": "pay", "order": 1});
+        let Subject::Ended(ended) = judge(&gate(), &record(&event)) else { panic!("it is ready") };
+        let identity = &ended.identity;
+        assert_eq!(identity.trans_id.as_deref(), Some("t-1"));
+        assert_eq!(identity.account.as_deref(), Some("acme"));
+        assert_eq!((identity.event.as_deref(), ended.index), (Some("pay"), 0));
+    }
+
+    #[test]
+    fn a_copy_brings_its_own_lineage_and_count_to_its_claim() {
+        let event = json!({"trans_id": "t", "platform": "baizhu", "account": "acme", "event_type": "install",
+                           "event_time_ms": 1_736_899_200_123_i64});
+        let record = record(&event);
+        let (mut envelope, _) = Envelope::read(&record, Source::Input, 1);
+        envelope.origin.topic = "in|:x\n".into();
+        envelope.resends = 2;
+        let Subject::Ready(ready) = gate().judge(&record, &envelope) else { panic!("it has ended") };
+        assert_eq!(&*ready.applicant.origin, "inx:3:7", "a forged name breaks no value in Redis");
+        assert_eq!((ready.applicant.own, ready.applicant.in_doubt), (2, true));
+    }
+}

@@ -1,0 +1,109 @@
+//! A claim or a confirm over all its tries: what has to be remembered where a reply is lost.
+
+use ::redis::Value as Reply;
+use tokio::time::Instant;
+
+use crate::claim::rules::{Applicant, Replaced, Spare, Token, Value};
+
+/// One claim over all its tries: a claim whose reply was lost is repeated with the same token.
+pub struct ClaimTry {
+    pub(crate) token: Token,
+    pub(crate) since: Instant,
+    /// A take-over that went out; whether it was carried out shows when our own token is found.
+    pub(crate) taking_over: Option<TakingOver>,
+    /// A command went out: it may have been carried out although no reply came.
+    pub(crate) sent: bool,
+}
+
+pub(crate) struct TakingOver {
+    old: Vec<u8>,
+    stale: bool,
+    own: u32,
+    covered: bool,
+}
+
+impl ClaimTry {
+    /// What its claim would have replaced, had it been made.
+    pub(crate) fn replaced(&self) -> Replaced {
+        self.taking_over.as_ref().map_or(Replaced::Nothing, TakingOver::replaced)
+    }
+}
+
+/// One confirm over all its tries.
+#[derive(Default)]
+pub struct ConfirmTry {
+    /// The count that the first try wrote; none: no try yet.
+    pub(crate) first: Option<u32>,
+    /// What an earlier try may have replaced on another primary was counted.
+    pub(crate) counted: bool,
+}
+
+impl Default for ClaimTry {
+    fn default() -> Self {
+        Self { token: Token::random(), since: Instant::now(), taking_over: None, sent: false }
+    }
+}
+
+impl TakingOver {
+    /// Of `old`, which reads as `found`.
+    pub(crate) fn new(applicant: &Applicant, old: Vec<u8>, found: Option<&Value>, stale: bool) -> Self {
+        let own = applicant.own.max(found.map_or(0, Value::resends));
+        Self { old, stale, own, covered: applicant.is_covered(found) }
+    }
+
+    /// The sends that it has found count, whether it was carried out or not.
+    pub(crate) fn tell(&self, applicant: &mut Applicant) {
+        applicant.own = applicant.own.max(self.own);
+        if !self.covered {
+            applicant.spare = Spare::None;
+        }
+    }
+
+    pub(crate) fn succeeded(&self, applicant: &mut Applicant) -> Won {
+        self.tell(applicant);
+        Won { resend: true, declared: self.covered, replaced: self.replaced() }
+    }
+
+    fn replaced(&self) -> Replaced {
+        let old = self.old.clone();
+        if self.stale { Replaced::Stale(old) } else { Replaced::Unknown(old) }
+    }
+}
+
+/// A claim that is ours.
+pub(crate) struct Won {
+    pub(crate) resend: bool,
+    /// By a send before, which was refused.
+    pub(crate) declared: bool,
+    pub(crate) replaced: Replaced,
+}
+
+impl Won {
+    /// Nothing stood there.
+    pub(crate) fn fresh(applicant: &Applicant) -> Self {
+        let resend = applicant.in_doubt;
+        Self { resend, declared: resend && applicant.is_covered(None), replaced: Replaced::Nothing }
+    }
+}
+
+/// What a take-over came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Took {
+    /// The key is ours: by this one, or by the one before it, whose reply was lost and which was carried out meanwhile.
+    Ours,
+    /// It is younger than the lease.
+    TooYoung,
+    /// Somebody changed it in between.
+    Changed,
+}
+
+impl Took {
+    pub(crate) fn by(reply: &Reply, token: Token) -> Self {
+        match reply {
+            Reply::Int(1) => Took::Ours,
+            Reply::Int(_) => Took::TooYoung,
+            Reply::BulkString(value) if value.starts_with(token.holder().as_bytes()) => Took::Ours,
+            _ => Took::Changed,
+        }
+    }
+}

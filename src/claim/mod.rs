@@ -1,0 +1,307 @@
+//! Claim, confirm, mark and release a conversion in Redis: `core.md` section 3, rule by rule.
+//!
+//! One value per runtime thread. An account lives on one thread, so that two copies of one conversion in this process
+//! always meet here. What the states mean is in `claim.rs`; this file only carries it out.
+
+pub(crate) mod claim_attempt;
+pub(crate) mod failover;
+pub(crate) mod in_flight_keys;
+mod outcome;
+pub mod recent_claims;
+pub mod rules;
+pub mod value;
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use ::redis::Value as Reply;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+pub use self::claim_attempt::{ClaimTry, ConfirmTry};
+use self::claim_attempt::{TakingOver, Took, Won};
+use crate::claim::in_flight_keys::{Turn, Turns};
+use crate::claim::recent_claims::{Mark, Recent, Remembered};
+use crate::claim::rules::{
+    Applicant, CLAIM_LIFE_MS, Claim, Done, Judgement, Key, Primary, Replaced, Spare, Token, Value, judge, judge_confirm,
+};
+use crate::redis::batcher::{Batcher, StoreError};
+use crate::redis::scripts::Script;
+
+use outcome::settled;
+pub use outcome::{Granted, Held};
+
+/// The claims of one runtime thread.
+pub struct Dedupe {
+    pub(crate) batcher: Batcher,
+    prefix: Box<str>,
+    pub(crate) window_ms: u64,
+    lease: Duration,
+    turns: Turns,
+    pub(crate) recent: RefCell<Recent>,
+    /// How often the primary has changed.
+    pub(crate) changes: Cell<u64>,
+    pub(crate) rewriting: Mutex<()>,
+}
+
+impl Dedupe {
+    /// Over one batcher; `window` and `lease` as configured.
+    pub fn new(batcher: Batcher, prefix: &str, window: Duration, lease: Duration) -> Self {
+        Self {
+            batcher,
+            prefix: prefix.into(),
+            window_ms: window.as_millis() as u64,
+            lease,
+            turns: Turns::default(),
+            recent: RefCell::default(),
+            changes: Cell::new(0),
+            rewriting: Mutex::default(),
+        }
+    }
+
+    /// How much of the lease is left; without a claim in Redis there is none to outlive.
+    pub fn lease_left(&self, claim: &Claim) -> Duration {
+        if claim.unclaimed { Duration::MAX } else { self.lease.saturating_sub(claim.since.elapsed()) }
+    }
+
+    /// Claims at the head of the lane. `applicant.own` grows to what a take-over found, or by a possible duplicate.
+    ///
+    /// # Errors
+    /// [`StoreError::Forgotten`]: the store was flushed; what this claim wrote is released. Any other: claim again with the
+    /// same `attempt`.
+    pub async fn claim(&self, applicant: &mut Applicant, attempt: &mut ClaimTry) -> Result<Granted, StoreError> {
+        let turn = Turn::take(&self.turns, applicant.key).await;
+        let remembered = self.recent.borrow().done(&applicant.key).map(Value::Done);
+        if remembered.is_some() {
+            return Ok(settled(judge(remembered.as_ref(), attempt.token, applicant), applicant));
+        }
+        let key = self.redis_key(applicant.key);
+        let primary = self.primary();
+        attempt.sent = true;
+        let won = loop {
+            let mut cmd = ::redis::cmd("SET");
+            cmd.arg(&key).arg(applicant.claiming(attempt.token));
+            cmd.arg("PX").arg(CLAIM_LIFE_MS).arg("NX").arg("GET");
+            let found = match self.batcher.claim(cmd).await {
+                Err(StoreError::Forgotten) => {
+                    let _ = self.give_back(&key, attempt.token, &attempt.replaced()).await;
+                    return Err(StoreError::Forgotten);
+                }
+                reply => bytes(reply?)?,
+            };
+            let value = found.as_deref().map(Value::parse);
+            match judge(value.as_ref(), attempt.token, applicant) {
+                Judgement::Fresh => break Won::fresh(applicant),
+                Judgement::OwnToken => match attempt.taking_over.take() {
+                    Some(taken) => break taken.succeeded(applicant),
+                    None => break Won::fresh(applicant),
+                },
+                verdict @ (Judgement::TakeOver | Judgement::TakeOverIfStale) => {
+                    let new = applicant.taking_over(attempt.token, value.as_ref());
+                    let stale = verdict == Judgement::TakeOverIfStale;
+                    let min_age = if stale { self.lease.as_millis() as i64 } else { -1 };
+                    let old = found.unwrap_or_default();
+                    let args = [&old[..], new.as_bytes(), &number(CLAIM_LIFE_MS), &number(min_age)];
+                    attempt.taking_over = Some(TakingOver::new(applicant, old.clone(), value.as_ref(), stale));
+                    let reply = self.batcher.script(Script::TakeOver, &key, &args).await?;
+                    match (Took::by(&reply, attempt.token), attempt.taking_over.take()) {
+                        (Took::Ours, Some(taken)) => break taken.succeeded(applicant),
+                        (Took::TooYoung, _) => return Ok(Granted::Busy { unknown: false }),
+                        // Judged afresh.
+                        _ => {}
+                    }
+                }
+                verdict => return Ok(settled(verdict, applicant)),
+            }
+        };
+        let claim = Claim {
+            token: attempt.token,
+            resend: won.resend,
+            declared: won.declared,
+            replaced: won.replaced,
+            since: attempt.since,
+            unclaimed: false,
+            may_stand: true,
+            primary,
+        };
+        Ok(Granted::Claim(Held { claim, _turn: turn }))
+    }
+
+    /// The claim of an account that delivers while Redis is away: nothing is held there, and the send is declared.
+    pub async fn unclaimed(&self, applicant: &mut Applicant, attempt: &ClaimTry) -> Granted {
+        let turn = Turn::take(&self.turns, applicant.key).await;
+        let token = attempt.token;
+        let remembered = self.recent.borrow().done(&applicant.key).map(Value::Done);
+        if remembered.is_some() {
+            return settled(judge(remembered.as_ref(), token, applicant), applicant);
+        }
+        if let Some(taking_over) = &attempt.taking_over {
+            taking_over.tell(applicant);
+        }
+        let claim = Claim {
+            token,
+            resend: true,
+            declared: applicant.spare == Spare::Unclaimed,
+            replaced: attempt.replaced(),
+            since: Instant::now(),
+            unclaimed: true,
+            may_stand: attempt.sent,
+            primary: self.primary(),
+        };
+        Granted::Claim(Held { claim, _turn: turn })
+    }
+
+    /// Gives a claim up that may or may not have been made: its reply never came. Best effort.
+    pub async fn abandon(&self, applicant: &Applicant, attempt: &ClaimTry) {
+        let _ = self.give_back(&self.redis_key(applicant.key), attempt.token, &attempt.replaced()).await;
+    }
+
+    /// Releases: puts back what the claim replaced, if the key still holds our token. Best effort: a claim that stays
+    /// behind is found stale.
+    pub async fn release(&self, applicant: &mut Applicant, held: Held) {
+        if held.claim.declared {
+            let claim = &held.claim;
+            applicant.spare =
+                if claim.unclaimed { Spare::Unclaimed } else { Spare::Here(claim.replaced.back().map(Box::new)) };
+        }
+        if held.claim.may_stand {
+            let key = self.redis_key(applicant.key);
+            let _ = self.give_back(&key, held.claim.token, &held.claim.replaced).await;
+        }
+    }
+
+    async fn give_back(&self, key: &[u8], token: Token, replaced: &Replaced) -> Result<Reply, StoreError> {
+        let (old, life): (&[u8], u64) = match replaced {
+            Replaced::Nothing => (b"", 0),
+            // Stale at once: as old as the lease.
+            Replaced::Stale(old) => (old, CLAIM_LIFE_MS - self.lease.as_millis() as u64),
+            Replaced::Unknown(old) => (old, self.window_ms),
+        };
+        self.batcher.script(Script::Release, key, &[token.holder().as_bytes(), old, &number(life)]).await
+    }
+
+    fn primary(&self) -> Primary {
+        Primary { changes: self.changes.get(), id: self.batcher.known_primary() }
+    }
+
+    /// Confirms an acceptance, unconditionally. What it replaces and is not ours counts one possible duplicate.
+    ///
+    /// # Errors
+    /// Repeat with the same `attempt` until it works: the record stays unfinished.
+    pub async fn confirm(
+        &self,
+        applicant: &mut Applicant,
+        claim: &Claim,
+        account: usize,
+        attempt: &mut ConfirmTry,
+    ) -> Result<(), StoreError> {
+        if claim.unclaimed {
+            self.remember(applicant, Remembered::Done(Done::new(applicant, claim.token)), account, true);
+            return Ok(());
+        }
+        let key = self.redis_key(applicant.key);
+        // Called again with the same attempt: the reply of a try was lost.
+        let repeated = attempt.first.is_some();
+        let mut rewritten = false;
+        loop {
+            let done = Done::new(applicant, claim.token);
+            let (first, changes) = (attempt.first, self.changes.get());
+            attempt.first.get_or_insert(applicant.own);
+            let reply = self.batcher.call(self.set_done(&key, done)).await;
+            if reply.as_ref().is_err_and(|error| !error.may_have_run()) {
+                attempt.first = first;
+            }
+            let found = match bytes(reply?)? {
+                // Lost with the primary before, and nobody claimed since.
+                None if rewritten => None,
+                old => judge_confirm(old.as_deref().map(Value::parse).as_ref(), claim.token, applicant, first),
+            };
+            // Our own value may hide what the try before this one replaced on another primary.
+            let hides = found.is_none() && repeated && !attempt.counted && self.spans_a_change(&claim.primary).await?;
+            match found {
+                None if hides => {
+                    attempt.counted = true;
+                    applicant.count_possible(0);
+                }
+                None => {
+                    self.remember(applicant, Remembered::Done(done), account, false);
+                    if self.changes.get() == changes {
+                        return Ok(());
+                    }
+                    // The primary before may have answered, when what is recent was being written again without this.
+                    rewritten = true;
+                }
+                // Written again with the new count; that write finds our own value.
+                Some(count) => applicant.count_possible(count),
+            }
+        }
+    }
+
+    /// Whether the primary may have changed since `then`. It is asked: the look of each second may be yet to come.
+    async fn spans_a_change(&self, then: &Primary) -> Result<bool, StoreError> {
+        if self.changes.get() != then.changes {
+            return Ok(true);
+        }
+        let now = self.batcher.primary().await?;
+        Ok(!then.id.is_empty() && !now.is_empty() && *now != *then.id)
+    }
+
+    /// Marks: sent, no answer. Before anything is published. What stands there and is not ours stays, and counts one
+    /// possible duplicate. Without a claim only an absent key is marked.
+    ///
+    /// # Errors
+    /// Repeat until it works.
+    pub async fn mark(
+        &self,
+        applicant: &mut Applicant,
+        claim: Option<&Claim>,
+        account: usize,
+    ) -> Result<(), StoreError> {
+        applicant.spare = Spare::None;
+        let value: Box<str> = applicant.unknown().into();
+        let mark = Remembered::Unknown(Box::new(Mark { value: value.clone(), origin: applicant.origin.clone() }));
+        if claim.is_some_and(|c| c.unclaimed) {
+            self.remember(applicant, mark, account, true);
+            return Ok(());
+        }
+        let holder = claim.map_or_else(String::new, |c| c.token.holder());
+        let args = [holder.as_bytes(), value.as_bytes(), &number(self.window_ms)];
+        let reply = self.batcher.script(Script::Mark, &self.redis_key(applicant.key), &args).await?;
+        if reply == Reply::Int(1) {
+            self.remember(applicant, mark, account, false);
+        } else if claim.is_some() {
+            applicant.count_possible(0);
+        }
+        Ok(())
+    }
+
+    fn remember(&self, applicant: &Applicant, what: Remembered, account: usize, pending: bool) {
+        self.recent.borrow_mut().insert(applicant.key, what, account, pending);
+    }
+
+    pub(crate) fn set_done(&self, key: &[u8], done: Done) -> ::redis::Cmd {
+        let mut cmd = ::redis::cmd("SET");
+        cmd.arg(key).arg(done.to_int()).arg("PX").arg(self.window_ms).arg("GET");
+        cmd
+    }
+
+    pub(crate) fn redis_key(&self, key: Key) -> Vec<u8> {
+        key.name(&self.prefix)
+    }
+}
+
+fn number(n: impl ToString) -> Vec<u8> {
+    n.to_string().into_bytes()
+}
+
+pub(crate) fn bytes(reply: Reply) -> Result<Option<Vec<u8>>, StoreError> {
+    match reply {
+        Reply::Nil => Ok(None),
+        Reply::BulkString(bytes) => Ok(Some(bytes)),
+        Reply::Int(n) => Ok(Some(number(n))),
+        _ => Err(StoreError::Unavailable("gave an answer of another type".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

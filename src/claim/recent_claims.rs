@@ -1,0 +1,235 @@
+//! The keys this process confirmed or marked last: asked before Redis, and written again after a failover (pure).
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::claim::rules::{Done, Key};
+
+/// How many are kept; `core.md` section 3.
+const CAPACITY: usize = 100_000;
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remembered {
+    /// A confirm.
+    Done(Done),
+    /// A mark.
+    Unknown(Box<Mark>),
+}
+
+/// What marks a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The value in Redis.
+    pub value: Box<str>,
+    /// `topic:partition:offset`.
+    pub origin: Box<str>,
+}
+
+/// One of them, told from what was written under the same key later.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Whose.
+    pub key: Key,
+    /// What was written.
+    pub what: Remembered,
+    /// Its account: an index into the metrics.
+    pub account: usize,
+    sequence: u32,
+}
+
+/// As it is kept: there are many, in every lane thread.
+struct Place {
+    key: Key,
+    what: Remembered,
+    account: u32,
+    /// When it was written, in ms since `born`.
+    at_ms: u32,
+    /// Not in Redis yet: it was away, and the account delivers all the same.
+    pending: bool,
+}
+
+/// The last 100,000 of them.
+pub struct Recent {
+    /// The oldest first. A key that is written again leaves a place behind that `latest` does not lead to.
+    places: VecDeque<Place>,
+    /// By key, the sequence of its last place.
+    latest: HashMap<Key, u32>,
+    /// The sequence of the first place; they wrap around.
+    first: u32,
+    pending: usize,
+    born: Instant,
+}
+
+impl Default for Recent {
+    /// None yet.
+    fn default() -> Self {
+        Self { places: VecDeque::new(), latest: HashMap::new(), first: 0, pending: 0, born: Instant::now() }
+    }
+}
+
+impl Recent {
+    fn now_ms(&self) -> u32 {
+        // Wraps after 49 days, as does the difference of two.
+        self.born.elapsed().as_millis() as u32
+    }
+
+    fn index(&self, sequence: u32) -> usize {
+        sequence.wrapping_sub(self.first) as usize
+    }
+
+    /// The places that count, each with its sequence; the oldest first.
+    fn iter(&self) -> impl Iterator<Item = (u32, &Place)> {
+        let numbered = self.places.iter().enumerate().map(|(n, place)| (self.first.wrapping_add(n as u32), place));
+        numbered.filter(|(sequence, place)| self.latest.get(&place.key) == Some(sequence))
+    }
+
+    /// As if so much more time had passed.
+    #[cfg(test)]
+    pub(crate) fn age(&mut self, by: Duration) {
+        self.born -= by;
+    }
+
+    /// The confirm of this key, if it is remembered.
+    pub fn done(&self, key: &Key) -> Option<Done> {
+        let sequence = *self.latest.get(key)?;
+        match self.places.get(self.index(sequence))?.what {
+            Remembered::Done(done) => Some(done),
+            Remembered::Unknown(_) => None,
+        }
+    }
+
+    /// Remembers.
+    pub fn insert(&mut self, key: Key, what: Remembered, account: usize, pending: bool) {
+        let sequence = self.first.wrapping_add(self.places.len() as u32);
+        let place = Place { key, what, account: account as u32, at_ms: self.now_ms(), pending };
+        self.pending += usize::from(pending);
+        self.places.push_back(place);
+        if let Some(before) = self.latest.insert(key, sequence) {
+            self.waits_no_more(before);
+        }
+        while self.places.len() > CAPACITY {
+            let Some(oldest) = self.places.pop_front() else { return };
+            self.pending -= usize::from(oldest.pending);
+            if self.latest.get(&oldest.key) == Some(&self.first) {
+                self.latest.remove(&oldest.key);
+            }
+            self.first = self.first.wrapping_add(1);
+        }
+    }
+
+    /// It stands in Redis now, unless something newer has taken its place here.
+    pub fn written(&mut self, entry: &Entry) {
+        if self.latest.get(&entry.key) != Some(&entry.sequence) {
+            return;
+        }
+        let now_ms = self.now_ms();
+        if let Some(place) = self.waits_no_more(entry.sequence) {
+            place.at_ms = now_ms;
+        }
+    }
+
+    fn waits_no_more(&mut self, sequence: u32) -> Option<&mut Place> {
+        let index = self.index(sequence);
+        let place = self.places.get_mut(index)?;
+        self.pending -= usize::from(std::mem::take(&mut place.pending));
+        Some(place)
+    }
+
+    /// Those that are not in Redis yet.
+    pub fn pending(&self) -> Vec<Entry> {
+        // Asked every second, and nearly always none.
+        if self.pending == 0 {
+            return Vec::new();
+        }
+        self.iter().filter(|(_, place)| place.pending).map(entry).collect()
+    }
+
+    /// Those that were written in the last `span`, oldest first: what a failover may have lost. What is still to be written
+    /// for the first time is no such thing, and counts nothing when it is.
+    pub fn since(&self, span: Duration) -> Vec<Entry> {
+        let now_ms = self.now_ms();
+        let fresh = |place: &Place| !place.pending && u128::from(now_ms.wrapping_sub(place.at_ms)) <= span.as_millis();
+        self.iter().filter(|(_, place)| fresh(place)).map(entry).collect()
+    }
+}
+
+fn entry((sequence, place): (u32, &Place)) -> Entry {
+    Entry { key: place.key, what: place.what.clone(), account: place.account as usize, sequence }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claim::rules::Value;
+
+    fn key(n: u32) -> Key {
+        let mut key = [0; 16];
+        key[..4].copy_from_slice(&n.to_be_bytes());
+        Key(key)
+    }
+
+    fn done(n: u32) -> Done {
+        let Value::Done(done) = Value::parse(n.to_string().as_bytes()) else { panic!("{n} is no confirm") };
+        done
+    }
+
+    fn keys(entries: &[Entry]) -> Vec<Key> {
+        entries.iter().map(|e| e.key).collect()
+    }
+
+    #[test]
+    fn the_last_hundred_thousand_are_remembered_and_no_more() {
+        // Sequences that wrap around on the way.
+        let mut recent = Recent { first: u32::MAX - 50_000, ..Recent::default() };
+        for n in 0..150_000 {
+            recent.insert(key(n), Remembered::Done(done(n)), 0, false);
+        }
+        assert_eq!(recent.done(&key(49_999)), None);
+        for n in [50_000, 100_000, 149_999] {
+            assert_eq!(recent.done(&key(n)), Some(done(n)));
+        }
+        assert_eq!((recent.places.len(), recent.latest.len()), (CAPACITY, CAPACITY));
+    }
+
+    #[test]
+    fn what_is_written_again_counts_once_and_the_place_it_left_ends_nothing() {
+        let mut recent = Recent::default();
+        let mark = Remembered::Unknown(Box::new(Mark { value: "u".into(), origin: "o".into() }));
+        recent.insert(key(1), mark, 7, true);
+        let [marked] = &recent.pending()[..] else { panic!("not pending") };
+        assert_eq!((marked.account, recent.done(&key(1))), (7, None));
+        let marked = marked.clone();
+        recent.insert(key(1), Remembered::Done(done(5)), 7, true);
+        // The write of the mark has only now come back.
+        recent.written(&marked);
+        let [confirmed] = &recent.pending()[..] else { panic!("the confirm waits once") };
+        assert_eq!(confirmed.what, Remembered::Done(done(5)));
+        recent.written(&confirmed.clone());
+        assert!(recent.pending().is_empty());
+        assert_eq!(recent.pending, 0, "what was written over waits no more");
+        for n in 2..=CAPACITY as u32 {
+            recent.insert(key(n), Remembered::Done(done(n)), 0, false);
+        }
+        assert_eq!(recent.done(&key(1)), Some(done(5)), "its first place has left, the second has not");
+        assert!(recent.pending().is_empty());
+    }
+
+    #[test]
+    fn a_failover_asks_for_the_last_span_oldest_first() {
+        let mut recent = Recent::default();
+        for n in 0..4 {
+            recent.insert(key(n), Remembered::Done(done(n)), 0, n == 0);
+            recent.age(Duration::from_secs(30));
+        }
+        assert_eq!(keys(&recent.since(Duration::from_secs(60))), [key(2), key(3)]);
+        // What waited for Redis counts from when it was written there.
+        let waited = recent.pending();
+        recent.written(&waited[0]);
+        assert_eq!(keys(&recent.since(Duration::from_secs(60))), [key(0), key(2), key(3)]);
+        recent.insert(key(4), Remembered::Done(done(4)), 0, true);
+        assert!(!keys(&recent.since(Duration::from_secs(60))).contains(&key(4)), "it does not stand in Redis yet");
+    }
+}

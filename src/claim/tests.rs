@@ -1,0 +1,537 @@
+//! The I/O of one process's claims. Tests of the protocol over two processes and under faults are in `tests/claims.rs`.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{spawn_local, yield_now};
+use tokio::time::sleep;
+
+use super::*;
+use crate::embedded::store::Store;
+use crate::platforms::SecretString;
+use crate::redis::health::Health;
+use crate::stub::bench::{eventually, run};
+
+struct Process {
+    dedupe: Rc<Dedupe>,
+    answers: watch::Sender<Answers>,
+    connection: ::redis::aio::MultiplexedConnection,
+    _store: Store,
+}
+
+impl Process {
+    async fn new() -> Self {
+        let store = Store::start().unwrap();
+        let client = |url| {
+            crate::redis::Config { url: SecretString::new(url), prefix: "pb".into(), ca_file: String::new() }
+                .client()
+                .unwrap()
+        };
+        let mut connection = crate::redis::connect(&client(store.url())).await.unwrap();
+        let () = ::redis::cmd("SET").arg("pb:epoch").arg("e1").query_async(&mut connection).await.unwrap();
+        let (answers, url) = wire(&store).await;
+        let (batcher, work) = Batcher::new(client(url), "pb:epoch".into(), Arc::new(Health::default()));
+        spawn_local(work);
+        let dedupe = Dedupe::new(batcher, "pb", Duration::from_secs(600), Duration::from_secs(30));
+        Self { dedupe: Rc::new(dedupe), answers, connection, _store: store }
+    }
+
+    async fn value(&self, applicant: &Applicant) -> Option<String> {
+        let mut get = ::redis::cmd("GET");
+        get.arg(applicant.key.name("pb")).query_async(&mut self.connection.clone()).await.unwrap()
+    }
+
+    async fn put(&self, applicant: &Applicant, value: &str) {
+        self.put_aged(applicant, value, Duration::ZERO).await;
+    }
+
+    /// As if it had been put so long ago.
+    async fn put_aged(&self, applicant: &Applicant, value: &str, age: Duration) {
+        let mut set = ::redis::cmd("SET");
+        let life = CLAIM_LIFE_MS - age.as_millis() as u64;
+        set.arg(applicant.key.name("pb")).arg(value).arg("PX").arg(life);
+        let () = set.query_async(&mut self.connection.clone()).await.unwrap();
+    }
+
+    async fn delete(&self, applicant: &Applicant) {
+        let mut del = ::redis::cmd("DEL");
+        let () = del.arg(applicant.key.name("pb")).query_async(&mut self.connection.clone()).await.unwrap();
+    }
+
+    async fn claim(&self, applicant: &mut Applicant) -> Granted {
+        self.dedupe.claim(applicant, &mut ClaimTry::default()).await.unwrap()
+    }
+
+    async fn claimed(&self, applicant: &mut Applicant) -> Held {
+        let Granted::Claim(held) = self.claim(applicant).await else { panic!("not granted") };
+        held
+    }
+
+    async fn confirm(&self, applicant: &mut Applicant, held: &Held) {
+        self.dedupe.confirm(applicant, &held.claim, 0, &mut ConfirmTry::default()).await.unwrap();
+    }
+}
+
+/// What becomes of the store's answers on their way to the process.
+#[derive(Clone, Copy, PartialEq)]
+enum Answers {
+    Come,
+    AreHeld,
+    /// Those of scripts alone: a claim's own is text.
+    NumbersAreHeld,
+    /// What stood in a key; not those to a new connection.
+    TextsAreHeld,
+    /// With the connection.
+    AreLost,
+    /// Redis turns every write away, and none is carried out.
+    Refuse,
+}
+
+impl Answers {
+    fn let_through(self, reply: &[u8]) -> bool {
+        match self {
+            Answers::Come | Answers::AreLost | Answers::Refuse => true,
+            Answers::AreHeld => false,
+            Answers::NumbersAreHeld => reply[0] != b':',
+            Answers::TextsAreHeld => reply[0] != b'$',
+        }
+    }
+}
+
+async fn wire(store: &Store) -> (watch::Sender<Answers>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let to = store.url().trim_start_matches("redis://").trim_end_matches('/').to_owned();
+    let (answers, seen) = watch::channel(Answers::Come);
+    spawn_local(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let (mut far, mut seen, states) = (TcpStream::connect(&to).await.unwrap(), seen.clone(), seen.clone());
+            spawn_local(async move {
+                let (mut from_far, mut to_far) = far.split();
+                let (mut from_near, to_near) = near.split();
+                let to_near = Mutex::new(to_near);
+                let forth = async {
+                    let mut buffer = [0; 65_536];
+                    loop {
+                        let read = from_near.read(&mut buffer).await.unwrap_or(0);
+                        let text = String::from_utf8_lossy(&buffer[..read]);
+                        let writes =
+                            ["\r\nSET\r\n", "\r\nEVALSHA\r\n", "\r\nEVAL\r\n"].iter().any(|c| text.contains(c));
+                        if read == 0 {
+                            return;
+                        } else if writes && *states.borrow() == Answers::Refuse {
+                            let commands = text.split("\r\n").filter(|line| line.starts_with('*')).count();
+                            let refusal = "-NOREPLICAS Not enough good replicas to write.\r\n".repeat(commands);
+                            to_near.lock().await.write_all(refusal.as_bytes()).await.unwrap();
+                        } else {
+                            to_far.write_all(&buffer[..read]).await.unwrap();
+                        }
+                    }
+                };
+                let back = async {
+                    let mut buffer = [0; 4096];
+                    loop {
+                        let read = from_far.read(&mut buffer).await.unwrap_or(0);
+                        let state = *seen.wait_for(|answers| answers.let_through(&buffer)).await.unwrap();
+                        if read == 0 || state == Answers::AreLost {
+                            return;
+                        }
+                        to_near.lock().await.write_all(&buffer[..read]).await.unwrap();
+                    }
+                };
+                tokio::select! {
+                    () = back => {}
+                    () = forth => {}
+                }
+            });
+        }
+    });
+    (answers, url)
+}
+
+fn applicant(trans_id: &str) -> Applicant {
+    Applicant {
+        key: Key::new("baizhu", "acme", "ORDER", trans_id),
+        origin: "in:0:7".into(),
+        fingerprint: 5,
+        own: 0,
+        in_doubt: false,
+        spare: Spare::None,
+        force: false,
+        possible: 0,
+    }
+}
+
+fn shown(granted: &Granted) -> String {
+    match granted {
+        Granted::Claim(held) if held.claim.taken_over() => "taken over".into(),
+        Granted::Claim(held) => format!("fresh, resend {}", held.claim.resend),
+        Granted::Duplicate { resends } => format!("duplicate {resends}"),
+        Granted::Conflict => "conflict".into(),
+        Granted::Busy { unknown } => format!("held, unknown {unknown}"),
+    }
+}
+
+#[test]
+fn what_a_claim_finds_decides_and_only_a_claim_of_ours_changes_it() {
+    run(async {
+        let process = Process::new().await;
+        let ours = applicant("");
+        let theirs = Applicant { origin: "in:0:8".into(), ..ours.clone() };
+        let dear = Applicant { fingerprint: 6, ..ours.clone() };
+        let token = Token::random();
+        let done = |of: &Applicant, own| Done::new(&Applicant { own, ..of.clone() }, token).to_int().to_string();
+        let doubt = |own| Applicant { own, in_doubt: true, ..ours.clone() };
+        let forced = Applicant { force: true, ..ours.clone() };
+        // Who, finds what, and is told what; `own` after it.
+        let rows = [
+            (ours.clone(), None, "fresh, resend false", 0),
+            (doubt(2), None, "fresh, resend true", 2),
+            (ours.clone(), Some(theirs.claimed(token, false)), "held, unknown false", 0),
+            (ours.clone(), Some(theirs.unknown()), "held, unknown true", 0),
+            (ours.clone(), Some(ours.unknown()), "taken over", 0),
+            (forced.clone(), Some(theirs.unknown()), "taken over", 0),
+            (ours.clone(), Some(Applicant { own: 3, ..ours.clone() }.unknown()), "taken over", 3),
+            (ours.clone(), Some(dear.unknown()), "conflict", 0),
+            (forced.clone(), Some(done(&dear, 0)), "conflict", 0),
+            (doubt(0), Some(done(&dear, 0)), "conflict", 1),
+            (ours.clone(), Some(done(&ours, 2)), "duplicate 2", 0),
+            (ours.clone(), Some(done(&theirs, 2)), "duplicate 0", 0),
+            (forced, Some(done(&theirs, 0)), "duplicate 0", 0),
+            (doubt(1), Some(done(&ours, 1)), "duplicate 1", 1),
+            (doubt(2), Some(done(&ours, 1)), "duplicate 3", 3),
+            (doubt(0), Some(done(&theirs, 1)), "duplicate 1", 1),
+            (ours.clone(), Some("somebody else's".into()), "held, unknown true", 0),
+        ];
+        for (n, (who, found, expected, own)) in rows.into_iter().enumerate() {
+            let mut who = Applicant { key: applicant(&n.to_string()).key, ..who };
+            if let Some(found) = &found {
+                process.put(&who, found).await;
+            }
+            let before = who.own;
+            let granted = process.claim(&mut who).await;
+            assert_eq!((&*shown(&granted), who.own), (expected, own), "{n}: {found:?}");
+            let possible = if matches!(granted, Granted::Claim(_)) { 0 } else { own - before };
+            assert_eq!(who.possible, possible, "{n}: {found:?}");
+            let value = process.value(&who).await;
+            match granted {
+                Granted::Claim(held) => {
+                    assert!(value.unwrap().starts_with(&held.claim.token.holder()), "{n}");
+                    process.dedupe.release(&mut who, held).await;
+                    assert_eq!(process.value(&who).await, found, "{n}: a release puts back what was there");
+                }
+                _ => assert_eq!(value, found, "{n}"),
+            }
+        }
+    });
+}
+
+/// Begins a confirm, holds its reply back, and goes on once the store has carried it out.
+async fn confirm_without_reply(
+    process: &Process,
+    mut who: Applicant,
+    held: Held,
+) -> tokio::task::JoinHandle<(Result<(), StoreError>, Applicant, Held, ConfirmTry)> {
+    process.answers.send(Answers::AreHeld).unwrap();
+    let (dedupe, key) = (process.dedupe.clone(), who.clone());
+    let confirming = spawn_local(async move {
+        let mut attempt = ConfirmTry::default();
+        let result = dedupe.confirm(&mut who, &held.claim, 0, &mut attempt).await;
+        (result, who, held, attempt)
+    });
+    eventually("it is confirmed", async || process.value(&key).await.is_some_and(|v| !v.starts_with('c'))).await;
+    confirming
+}
+
+#[test]
+fn a_confirm_whose_reply_was_lost_after_a_change_since_its_claim_counts() {
+    run(async {
+        for changes in [0, 1] {
+            let process = Process::new().await;
+            let mut who = applicant("t");
+            let held = process.claimed(&mut who).await;
+            // Noticed before the confirm is begun: another may have claimed, sent and confirmed in between.
+            process.dedupe.changes.set(changes);
+            let confirming = confirm_without_reply(&process, who, held).await;
+            process.answers.send(Answers::AreLost).unwrap();
+            let (result, mut who, held, mut attempt) = confirming.await.unwrap();
+            assert!(result.is_err());
+            process.answers.send(Answers::Come).unwrap();
+            process.dedupe.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap();
+            assert_eq!((who.own, who.possible), (changes as u32, changes as u32));
+        }
+    });
+}
+
+#[test]
+fn a_confirm_that_did_not_go_out_is_not_repeated_by_the_next_try() {
+    run(async {
+        let process = Process::new().await;
+        let mut who = applicant("t");
+        let held = process.claimed(&mut who).await;
+        process.dedupe.changes.set(1);
+        process.answers.send(Answers::AreLost).unwrap();
+        process.dedupe.batcher.primary().await.unwrap_err();
+        let mut attempt = ConfirmTry::default();
+        let error = process.dedupe.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unreached(_)), "{error:?}");
+        process.answers.send(Answers::Come).unwrap();
+        process.dedupe.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap();
+        assert_eq!((who.own, who.possible), (0, 0));
+    });
+}
+
+/// A primary that was promoted turns writes away until a replica follows it; nothing was lost with the one before.
+#[test]
+fn what_redis_refuses_did_not_run_and_counts_nothing() {
+    run(async {
+        let process = Process::new().await;
+        let (mut before, mut late) = (applicant("before"), applicant("late"));
+        let held = process.claimed(&mut before).await;
+        process.confirm(&mut before, &held).await;
+        let held = process.claimed(&mut late).await;
+        process.answers.send(Answers::Refuse).unwrap();
+        let possible = Rc::new(RefCell::new(Vec::new()));
+        let (dedupe, told) = (process.dedupe.clone(), possible.clone());
+        let rewriting = spawn_local(async move {
+            dedupe.write_recent(std::time::Instant::now(), |account| told.borrow_mut().push(account)).await;
+        });
+        let mut attempt = ConfirmTry::default();
+        for _ in 0..3 {
+            let error = process.dedupe.confirm(&mut late, &held.claim, 0, &mut attempt).await.unwrap_err();
+            assert!(matches!(&error, StoreError::Refused(_)) && !error.may_have_run(), "{error:?}");
+        }
+        let refused = process.dedupe.claim(&mut applicant("new"), &mut ClaimTry::default()).await.map(drop);
+        assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+        assert!(!rewriting.is_finished(), "all of it has to stand there");
+        process.answers.send(Answers::Come).unwrap();
+        process.dedupe.confirm(&mut late, &held.claim, 0, &mut attempt).await.unwrap();
+        rewriting.await.unwrap();
+        assert_eq!((late.own, late.possible, possible.borrow().len()), (0, 0, 0));
+    });
+}
+
+/// Their replies are lost with the connection, as those of the primary before.
+#[test]
+fn what_is_written_again_and_stands_there_counts_nothing_however_often_it_is_tried() {
+    run(async {
+        let process = Process::new().await;
+        let theirs = Applicant { origin: "in:0:8".into(), ..applicant("") };
+        // What stands in the new primary; whether it counts.
+        let rows = [("kept", None, 0), ("lost", Some(None), 0), ("theirs", Some(Some(theirs.unknown())), 1)];
+        let possible = Rc::new(RefCell::new(Vec::new()));
+        for (account, (id, ..)) in rows.iter().enumerate() {
+            let mut who = applicant(id);
+            let held = process.claimed(&mut who).await;
+            process.dedupe.confirm(&mut who, &held.claim, account, &mut ConfirmTry::default()).await.unwrap();
+        }
+        for (id, stands, _) in &rows {
+            match stands {
+                None => {}
+                Some(None) => process.delete(&applicant(id)).await,
+                Some(Some(value)) => process.put(&applicant(id), value).await,
+            }
+        }
+        let rewrite = || {
+            let (dedupe, told) = (process.dedupe.clone(), possible.clone());
+            spawn_local(async move {
+                dedupe.write_recent(std::time::Instant::now(), |account| told.borrow_mut().push(account)).await;
+            })
+        };
+        process.answers.send(Answers::TextsAreHeld).unwrap();
+        let both = [rewrite(), rewrite()];
+        let done = async |id: &str| process.value(&applicant(id)).await.is_some_and(|v| v.parse::<u64>().is_ok());
+        eventually("it was written", async || done("lost").await).await;
+        process.answers.send(Answers::AreLost).unwrap();
+        sleep(Duration::from_millis(100)).await;
+        process.answers.send(Answers::Come).unwrap();
+        for rewriting in both {
+            rewriting.await.unwrap();
+        }
+        let counted = |account| possible.borrow().iter().filter(|a| **a == account).count();
+        for (account, (id, _, counts)) in rows.iter().enumerate() {
+            assert!(done(id).await, "{id}");
+            assert_eq!(counted(account), *counts, "{id}");
+        }
+    });
+}
+
+/// It may have been carried out by the primary before, and what is recent was being written again without it.
+#[test]
+fn a_confirm_under_way_while_the_primary_changes_is_written_again() {
+    run(async {
+        for (found, own) in [(None, 0), (Some(applicant("t").claimed(Token::random(), false)), 1)] {
+            let process = Process::new().await;
+            let mut who = applicant("t");
+            let held = process.claimed(&mut who).await;
+            let confirming = confirm_without_reply(&process, who.clone(), held).await;
+            process.dedupe.changes.set(1);
+            match &found {
+                Some(found) => process.put(&who, found).await,
+                None => process.delete(&who).await,
+            }
+            process.answers.send(Answers::Come).unwrap();
+            let (result, now, ..) = confirming.await.unwrap();
+            assert_eq!((result, now.own, now.possible), (Ok(()), own, own), "{found:?}");
+            let value = process.value(&who).await.unwrap();
+            assert!(matches!(Value::parse(value.as_bytes()), Value::Done(done) if done.resends() == own), "{value}");
+        }
+    });
+}
+
+#[test]
+fn what_is_written_again_goes_back_to_a_minute_before_the_primary_was_last_seen() {
+    run(async {
+        let process = Process::new().await;
+        let mut who = applicant("t");
+        let held = process.claimed(&mut who).await;
+        process.confirm(&mut who, &held).await;
+        let seconds = Duration::from_secs;
+        // So much later, when the primary has not been seen for so long.
+        for (later, unseen, written) in [(70, 0, false), (0, 15, true), (59, 0, true), (59, 0, true)] {
+            process.delete(&who).await;
+            process.dedupe.recent.borrow_mut().age(seconds(later));
+            let seen = std::time::Instant::now() - seconds(unseen);
+            process.dedupe.write_recent(seen, |_| panic!("nobody else's stands there")).await;
+            assert_eq!(process.value(&who).await.is_some(), written, "{later} s later, unseen for {unseen} s");
+        }
+    });
+}
+
+/// Takes over what a dead owner left; the reply is lost.
+async fn take_over_without_reply(process: &Process, dead: &str) -> (Applicant, ClaimTry) {
+    process.put_aged(&applicant("t"), dead, Duration::from_secs(31)).await;
+    process.answers.send(Answers::NumbersAreHeld).unwrap();
+    let dedupe = process.dedupe.clone();
+    let claiming = spawn_local(async move {
+        let (mut who, mut attempt) = (applicant("t"), ClaimTry::default());
+        let result = dedupe.claim(&mut who, &mut attempt).await.map(drop);
+        (result, who, attempt)
+    });
+    let begins = async |text: &str| process.value(&applicant("t")).await.is_some_and(|v| v.starts_with(text));
+    eventually("it is taken over", async || !begins(dead).await).await;
+    process.answers.send(Answers::AreLost).unwrap();
+    let (result, who, attempt) = claiming.await.unwrap();
+    assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
+    assert!(begins(&attempt.token.holder()).await);
+    process.answers.send(Answers::Come).unwrap();
+    (who, attempt)
+}
+
+#[test]
+fn a_claim_that_ends_for_a_lost_epoch_puts_back_what_an_earlier_try_took_over() {
+    run(async {
+        let process = Process::new().await;
+        let dead = applicant("t").claimed(Token::random(), false);
+        let (mut who, mut attempt) = take_over_without_reply(&process, &dead).await;
+        let () = ::redis::cmd("DEL").arg("pb:epoch").query_async(&mut process.connection.clone()).await.unwrap();
+        let result = process.dedupe.claim(&mut who, &mut attempt).await.map(drop);
+        assert_eq!(result, Err(StoreError::Forgotten));
+        assert_eq!(process.value(&who).await, Some(dead));
+    });
+}
+
+#[test]
+fn a_take_over_whose_reply_was_lost_is_found_and_what_it_told_is_kept() {
+    run(async {
+        let process = Process::new().await;
+        let dead = Applicant { own: 2, ..applicant("t") }.claimed(Token::random(), true);
+        let (mut who, mut attempt) = take_over_without_reply(&process, &dead).await;
+        // An account that delivers without Redis goes on with what the take-over has told of.
+        let mut unclaimed = who.clone();
+        let Granted::Claim(held) = process.dedupe.unclaimed(&mut unclaimed, &attempt).await else {
+            panic!("not granted")
+        };
+        assert_eq!((unclaimed.own, held.claim.taken_over(), held.claim.is_second(false)), (3, true, true));
+        drop(held);
+        // Any other claims again, finds itself, and gives back what it took.
+        let Granted::Claim(held) = process.dedupe.claim(&mut who, &mut attempt).await.unwrap() else {
+            panic!("not granted")
+        };
+        assert_eq!((who.own, held.claim.resend, held.claim.taken_over()), (3, true, true));
+        process.dedupe.release(&mut who, held).await;
+        assert_eq!(process.value(&who).await, Some(dead));
+    });
+}
+
+#[test]
+fn a_take_over_that_was_carried_out_late_is_ours_when_it_is_repeated() {
+    let (token, other) = (Token::random(), Token::random());
+    let text = |token| Reply::BulkString(applicant("t").claimed(token, true).into_bytes());
+    let rows = [
+        (Reply::Int(1), Took::Ours),
+        (Reply::Int(0), Took::TooYoung),
+        (text(token), Took::Ours),
+        (text(other), Took::Changed),
+        (Reply::BulkString(b"12".to_vec()), Took::Changed),
+        (Reply::Nil, Took::Changed),
+    ];
+    for (reply, expected) in rows {
+        assert_eq!(Took::by(&reply, token), expected, "{reply:?}");
+    }
+}
+
+/// Overtaken while it was slow; the other, of the same lineage, has confirmed under a token with the same tag.
+#[test]
+fn a_late_confirm_counts_a_confirm_that_only_looks_like_its_own() {
+    run(async {
+        let process = Process::new().await;
+        let mut late = applicant("t");
+        let held = process.claimed(&mut late).await;
+        let theirs = Done::new(&Applicant { own: 1, ..applicant("t") }, held.claim.token);
+        process.put(&late, &theirs.to_int().to_string()).await;
+        process.confirm(&mut late, &held).await;
+        assert_eq!((late.own, late.possible), (2, 1));
+    });
+}
+
+#[test]
+fn what_was_confirmed_here_is_known_without_redis() {
+    run(async {
+        let process = Process::new().await;
+        let mut first = applicant("t");
+        let held = process.claimed(&mut first).await;
+        process.confirm(&mut first, &held).await;
+        drop(held);
+        // As if it had forgotten.
+        process.put(&first, "somebody else's").await;
+        assert_eq!(shown(&process.claim(&mut applicant("t")).await), "duplicate 0");
+        let mut dear = Applicant { fingerprint: 6, ..applicant("t") };
+        assert_eq!(shown(&process.claim(&mut dear).await), "conflict");
+        assert_eq!(process.value(&first).await.as_deref(), Some("somebody else's"), "nothing was asked of it");
+    });
+}
+
+#[test]
+fn a_second_copy_waits_for_the_first_and_after_a_release_it_claims_for_itself() {
+    run(async {
+        let process = Process::new().await;
+        let mut first = applicant("t");
+        let held = process.claimed(&mut first).await;
+        let dedupe = process.dedupe.clone();
+        let second = spawn_local(async move {
+            let mut second = Applicant { origin: "in:0:8".into(), ..applicant("t") };
+            dedupe.claim(&mut second, &mut ClaimTry::default()).await.unwrap()
+        });
+        // One of another conversion goes on meanwhile.
+        assert!(matches!(process.claim(&mut applicant("u")).await, Granted::Claim(_)));
+        yield_now().await;
+        assert!(!second.is_finished());
+        process.dedupe.release(&mut first, held).await;
+        let Granted::Claim(second) = second.await.unwrap() else { panic!("not granted") };
+        let value = process.value(&first).await.unwrap();
+        assert!(value.starts_with(&second.claim.token.holder()), "{value}");
+
+        // And after a confirm it is a duplicate: the value that stands by then decides.
+        let dedupe = process.dedupe.clone();
+        let third =
+            spawn_local(async move { dedupe.claim(&mut applicant("t"), &mut ClaimTry::default()).await.unwrap() });
+        yield_now().await;
+        process.confirm(&mut Applicant { origin: "in:0:8".into(), ..applicant("t") }, &second).await;
+        drop(second);
+        assert_eq!(shown(&third.await.unwrap()), "duplicate 0");
+    });
+}

@@ -1,0 +1,131 @@
+//! The values of a key in Redis: claimed, unknown, done (pure). `core.md` section 3, "Values".
+
+use crate::claim::rules::{Applicant, Token};
+
+const FINGERPRINT_BITS: u32 = 40;
+const RESENDS_BITS: u32 = 4;
+pub(crate) const TOKEN_BITS: u32 = 9;
+const ORIGIN_BITS: u32 = 10;
+/// The largest count a `done` can hold.
+pub const MAX_DONE_RESENDS: u32 = (1 << RESENDS_BITS) - 1;
+
+/// Ten bits that tell two lineages apart in a `done`. FNV-1a, so that every version computes the same.
+pub(crate) fn origin_tag(origin: &str) -> u64 {
+    let hash = origin.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    (hash ^ (hash >> 32)) & ((1 << ORIGIN_BITS) - 1)
+}
+
+/// A confirmed key: one integer, which Redis keeps without a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done(u64);
+
+impl Done {
+    /// The value that confirms `applicant`'s send under `token`.
+    pub fn new(applicant: &Applicant, token: Token) -> Self {
+        let resends = u64::from(applicant.own.min(MAX_DONE_RESENDS));
+        Self(
+            (((applicant.fingerprint << RESENDS_BITS | resends) << TOKEN_BITS | token.tag()) << ORIGIN_BITS)
+                | origin_tag(&applicant.origin),
+        )
+    }
+
+    /// The integer in Redis.
+    pub fn to_int(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn fingerprint(self) -> u64 {
+        self.0 >> (RESENDS_BITS + TOKEN_BITS + ORIGIN_BITS)
+    }
+
+    /// Declared re-sends, capped at [`MAX_DONE_RESENDS`].
+    pub fn resends(self) -> u32 {
+        (self.0 >> (TOKEN_BITS + ORIGIN_BITS)) as u32 & MAX_DONE_RESENDS
+    }
+
+    /// Whether it confirms that claim.
+    pub fn is_of_claim(self, token: &str, origin: &str) -> bool {
+        u64::from_str_radix(token, 16).is_ok_and(|token| self.is_of_token(Token(token))) && self.is_of_origin(origin)
+    }
+
+    /// Whether its lineage is this one.
+    pub fn is_of_origin(self, origin: &str) -> bool {
+        self.origin_tag() == origin_tag(origin)
+    }
+
+    /// The ten bits of its lineage, for people.
+    pub fn origin_tag(self) -> u64 {
+        self.0 & ((1 << ORIGIN_BITS) - 1)
+    }
+
+    pub(crate) fn is_of_token(self, token: Token) -> bool {
+        (self.0 >> ORIGIN_BITS) & ((1 << TOKEN_BITS) - 1) == token.tag()
+    }
+}
+
+/// A value in Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Somebody is sending it, or died doing so.
+    Claimed {
+        /// Whose claim.
+        token: String,
+        /// Which lineage.
+        origin: String,
+        /// Of order, amount, refund and currency.
+        fingerprint: u64,
+        /// What `resends` is once this claim's send goes out.
+        resends: u32,
+    },
+    /// It was sent and no answer came.
+    Unknown {
+        /// Which lineage.
+        origin: String,
+        /// As in a claim.
+        fingerprint: u64,
+        /// Declared re-sends so far.
+        resends: u32,
+    },
+    /// It was accepted.
+    Done(Done),
+    /// Not written by us. Judged like an `unknown` of another lineage: nothing is sent, nothing overwritten.
+    Foreign,
+}
+
+impl Value {
+    /// Reads a value.
+    pub fn parse(bytes: &[u8]) -> Self {
+        Self::try_parse(bytes).unwrap_or(Value::Foreign)
+    }
+
+    fn try_parse(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let fingerprint = |text: &str| u64::from_str_radix(text, 16).ok().filter(|f| f >> FINGERPRINT_BITS == 0);
+        match text.as_bytes().first()? {
+            b'c' => {
+                let mut parts = text.strip_prefix("c|")?.splitn(2, '|');
+                let token = parts.next()?.to_owned();
+                let mut rest = parts.next()?.rsplitn(3, '|');
+                let resends = rest.next()?.parse().ok()?;
+                let fingerprint = fingerprint(rest.next()?)?;
+                Some(Value::Claimed { token, origin: rest.next()?.to_owned(), fingerprint, resends })
+            }
+            b'u' => {
+                let mut rest = text.strip_prefix("u|")?.rsplitn(3, '|');
+                let resends = rest.next()?.parse().ok()?;
+                let fingerprint = fingerprint(rest.next()?)?;
+                Some(Value::Unknown { origin: rest.next()?.to_owned(), fingerprint, resends })
+            }
+            _ => text.parse().ok().filter(|n: &u64| n >> 63 == 0).map(|n| Value::Done(Done(n))),
+        }
+    }
+
+    /// Its count of declared re-sends.
+    pub fn resends(&self) -> u32 {
+        match self {
+            Value::Claimed { resends, .. } | Value::Unknown { resends, .. } => *resends,
+            Value::Done(done) => done.resends(),
+            Value::Foreign => 0,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What moves through the pipeline: a record, its envelope, and what was made of its value.
+
+use std::sync::Arc;
+
+use crate::account::Account;
+use crate::claim::rules::{Applicant, Spare};
+use crate::error::{DeliveryError, Outcome};
+use crate::event::Identity;
+use crate::kafka::consumer::Ticket;
+use crate::kafka::envelope::{Copy, Envelope, Named};
+use crate::kafka::record::{Header, Record};
+use crate::lane::handle::Trial;
+use crate::platforms::Prepared;
+use crate::settle::policy::Policy;
+
+/// Which kind of topic it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visit {
+    /// An input topic: the first visit.
+    Input,
+    /// A retry tier.
+    Tier,
+    /// A parking topic.
+    Parked,
+}
+
+/// One record on its way.
+pub struct Delivery {
+    /// As Kafka gave it.
+    pub record: Record,
+    /// Its delivery metadata.
+    pub envelope: Envelope,
+    /// How many of the record's headers are the producer's; the rest is ours.
+    pub producer_headers: usize,
+    /// Where it was read.
+    pub visit: Visit,
+    /// Finishes its offset.
+    pub ticket: Ticket,
+    /// What its value is.
+    pub subject: Subject,
+    /// This visit made an attempt that counts.
+    pub attempted: bool,
+    /// Inline retries of this visit so far.
+    pub inline_used: u32,
+    /// How often it went back to its lane's head because the platform throttled.
+    pub throttled: u32,
+    /// It is sent though its lane counts as closed, which its answer may open.
+    pub trial: Option<Trial>,
+}
+
+/// What was made of a record's value.
+pub enum Subject {
+    /// An event that its lane can send.
+    Ready(Ready),
+    /// It ends without being sent.
+    Ended(Ended),
+}
+
+/// An event that passed every rule but those of time.
+pub struct Ready {
+    /// Whose.
+    pub account: Arc<Account>,
+    /// Its index into the lanes and metrics.
+    pub index: usize,
+    /// What goes on the wire.
+    pub prepared: Prepared,
+    /// Its identity, as given.
+    pub trans_id: Box<str>,
+    /// What it brings to its claim.
+    pub applicant: Applicant,
+    /// When it happened, epoch ms.
+    pub event_time_ms: i64,
+    /// Never attempt after this, epoch ms.
+    pub deadline_ms: Option<i64>,
+}
+
+impl Ready {
+    /// What bounds its retrying.
+    pub fn policy(&self) -> Policy<'_> {
+        Policy { retry: &self.account.retry, day: self.account.sender.natural_day(), event_time_ms: self.event_time_ms }
+    }
+}
+
+/// A record that ends at the gate.
+pub struct Ended {
+    /// What could be read of it.
+    pub identity: Identity,
+    /// Index into the metrics.
+    pub index: usize,
+    /// How it ends: suppressed, or the error that names the reason.
+    pub end: Result<Outcome, DeliveryError>,
+}
+
+impl Delivery {
+    /// Index into the metrics.
+    pub fn index(&self) -> usize {
+        match &self.subject {
+            Subject::Ready(ready) => ready.index,
+            Subject::Ended(ended) => ended.index,
+        }
+    }
+
+    /// Whether it may have been accepted even where Redis has forgotten: `core.md` section 3.
+    pub fn in_doubt(&self) -> bool {
+        in_doubt(&self.envelope)
+    }
+
+    /// Takes what this visit learned of re-sends into the envelope, and into the next claim.
+    pub fn carry_count(&mut self) {
+        if let Subject::Ready(ready) = &mut self.subject {
+            self.envelope.resends = self.envelope.resends.max(ready.applicant.own);
+            ready.applicant.in_doubt = in_doubt(&self.envelope);
+        }
+    }
+
+    /// The headers of a copy: the producer's as they are, then the worker's own.
+    pub fn with_own(&self, kind: Copy<'_>) -> Vec<Header> {
+        let mut headers = self.record.headers[..self.producer_headers].to_vec();
+        headers.extend(self.envelope.write(kind));
+        headers
+    }
+
+    /// Who and what it is, for headers and receipts.
+    pub fn named(&self) -> Named {
+        match &self.subject {
+            Subject::Ready(ready) => Named {
+                platform: Some(ready.account.platform.as_str().to_owned()),
+                account: Some(ready.account.name.to_string()),
+                trans_id: Some(ready.trans_id.to_string()),
+                event: Some(ready.prepared.native.to_string()),
+            },
+            Subject::Ended(Ended { identity, .. }) => Named {
+                platform: identity.platform.clone(),
+                account: identity.account.clone(),
+                trans_id: identity.trans_id.clone(),
+                event: identity.event.clone(),
+            },
+        }
+    }
+}
+
+/// As [`Delivery::in_doubt`], of an envelope.
+pub fn in_doubt(envelope: &Envelope) -> bool {
+    envelope.resends != 0 || may_be_accepted(envelope)
+}
+
+/// Of a declared send that was not refused nothing but `ambiguous` is left, which no later try replaces without a declared
+/// send of its own.
+pub fn spare(envelope: &Envelope) -> Spare {
+    if envelope.resends != 0 && !may_be_accepted(envelope) { Spare::Earlier } else { Spare::None }
+}
+
+fn may_be_accepted(envelope: &Envelope) -> bool {
+    envelope.last.as_ref().is_some_and(|l| l.class == crate::error::Class::Ambiguous.as_str())
+}

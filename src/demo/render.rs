@@ -1,0 +1,84 @@
+//! A running demo as a picture.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::demo::dashboard::{Picture, Row};
+use crate::demo::generator::PROFILES;
+use crate::demo::run::Run;
+use crate::demo::tally::Tally;
+use crate::error::Outcome;
+
+impl Run {
+    /// Shows it until it is dropped.
+    pub(super) async fn show(&self) {
+        loop {
+            self.screen.borrow_mut().show(|| self.picture());
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Everything as it is now.
+    pub(super) fn picture(&self) -> Picture {
+        let tally = self.reader.tally();
+        let seen = self.seen.borrow();
+        let per_second = self.per_second(&tally);
+        let faults = self.sandbox.faults();
+        let director = self.director.borrow();
+        let rows = PROFILES.iter().zip(tally.accounts()).zip(per_second).map(|((profile, count), per_second)| {
+            let lane = seen.lanes.get(profile.account);
+            let fault = faults.of(profile.account).map(|fault| format!("platform: {}", fault.describe()));
+            let note = director.tag(profile.account).map(str::to_owned).or(fault);
+            let closed = lane.filter(|lane| lane.state != "flowing").map(|lane| lane.why.clone());
+            Row {
+                account: profile.account.to_owned(),
+                state: lane.map_or_else(|| "flowing".to_owned(), |lane| lane.state.clone()),
+                delivered: count.delivered,
+                per_second,
+                waiting: count.waiting(),
+                // Reported once a second: it may be behind.
+                parked: lane.map_or(0, |lane| lane.parked).min(count.waiting()),
+                note: note.or(closed).unwrap_or_default(),
+            }
+        });
+        Picture {
+            elapsed: self.began.elapsed(),
+            published: self.publisher.made(),
+            total: self.options.events,
+            rows: rows.collect(),
+            delivered: tally.ended(Outcome::Delivered),
+            duplicate: tally.ended(Outcome::Duplicate),
+            suppressed: tally.ended(Outcome::Suppressed),
+            dead_letters: tally.dead_letters(),
+            open: tally.produced().saturating_sub(tally.all_ended()),
+            resends: tally.declared_resends(),
+            doing: self.doing(),
+            news: Vec::new(),
+        }
+    }
+
+    fn doing(&self) -> String {
+        match (self.publisher.waits(), self.publisher.is_finished(), self.stopped.get()) {
+            (Some(waits), ..) => waits,
+            (None, true, Some(_)) => "stopping: finishing what is open".to_owned(),
+            (None, true, None) => "finishing what is open".to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// Deliveries of each account per second, over about the last two.
+    fn per_second(&self, tally: &Tally) -> Vec<u64> {
+        let now = Instant::now();
+        let counts: Vec<u64> = tally.accounts().iter().map(|account| account.delivered).collect();
+        let mut speed = self.speed.borrow_mut();
+        speed.push_back((now, counts.clone()));
+        while speed.len() > 2 && speed.get(1).is_some_and(|(at, _)| now.duration_since(*at) > Duration::from_secs(2)) {
+            speed.pop_front();
+        }
+        let Some((at, before)) = speed.front() else { return counts };
+        let seconds = now.duration_since(*at).as_secs_f64().max(0.5);
+        let per = |(now, before): (&u64, &u64)| (now.saturating_sub(*before) as f64 / seconds).round() as u64;
+        counts.iter().zip(before).map(per).collect()
+    }
+}

@@ -1,0 +1,43 @@
+//! How a command fails: its exit code, and what it tells.
+
+/// How a command failed: its exit code and what to tell.
+#[derive(Debug)]
+pub struct Exit {
+    /// 1 failed, 2 configuration, usage or a refused start, 3 bad input.
+    pub code: u8,
+    /// One message per line; no stack trace, no secret.
+    pub text: String,
+}
+
+impl Exit {
+    /// The work could not be done.
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self { code: 1, text: text.into() }
+    }
+
+    /// Bad configuration or usage, or a start that was refused.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self { code: 2, text: text.into() }
+    }
+
+    /// Bad input.
+    pub fn input(text: impl Into<String>) -> Self {
+        Self { code: 3, text: text.into() }
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Exit {}
+
+/// An exit that travelled as an error keeps its code; any other error is work that could not be done.
+impl From<anyhow::Error> for Exit {
+    fn from(error: anyhow::Error) -> Self {
+        let code = error.downcast_ref::<Exit>().map_or(1, |exit| exit.code);
+        Self { code, text: format!("{error:#}") }
+    }
+}

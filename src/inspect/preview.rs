@@ -1,0 +1,242 @@
+//! What the worker would do with an event at a given moment: the very judgement and the very request, nothing sent
+//! (pure).
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::admit::examine::Gate;
+use crate::delivery::{Ready, Subject};
+use crate::error::{DeliveryError, Disposition, Outcome};
+use crate::kafka::envelope::{Envelope, Source};
+use crate::kafka::record::{Header, Record};
+use crate::metrics::{Metrics, Setup};
+use crate::platforms::{Credential, SecretString};
+use crate::redact::{SECRET, mask_text};
+use crate::send;
+use crate::send::timing;
+use crate::settings::Config;
+use crate::settle::outbox::field_and_detail;
+
+/// Judges events as the worker with this configuration would.
+pub struct Previewer {
+    gate: Gate,
+    prefix: String,
+}
+
+/// What would become of an event.
+#[derive(Clone, Debug)]
+pub enum Preview {
+    /// It would be sent.
+    Accepted(Box<Accepted>),
+    /// It would end without being sent.
+    Refused(Refused),
+    /// Its account has no credential that holds: it would halt and the event park.
+    Halted(String),
+}
+
+/// An event that would be sent.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// Platform.
+    pub platform: &'static str,
+    /// Account; its lane has the same name.
+    pub account: Arc<str>,
+    /// Native event name.
+    pub event: String,
+    /// Its claim in Redis, the hash as hexadecimal digits.
+    pub dedupe_key: String,
+    /// The last moment an attempt may start, epoch ms.
+    pub deadline_ms: Option<i64>,
+    /// From then on it is too old for a first attempt, epoch ms.
+    pub too_old_ms: Option<i64>,
+    /// What was dropped or doubted.
+    pub warnings: Vec<String>,
+    /// The request.
+    pub request: Shown,
+}
+
+/// A request that would be sent: exactly these bytes.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// HTTP method.
+    pub method: &'static str,
+    /// Whole URL.
+    pub url: String,
+    /// The sender's headers, in order.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    signature_input: Option<SecretString>,
+    secret: Option<SecretString>,
+}
+
+/// An event that would not be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// Always false: the key that tells the two forms apart.
+    pub accepted: bool,
+    /// Dead-letter reason, or `suppressed`.
+    pub reason: &'static str,
+    /// Dotted path of the field at fault; may be empty.
+    pub field: String,
+    /// Safe text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Previewer {
+    /// One for a configuration.
+    pub fn new(config: &Config) -> Self {
+        let accounts = config.accounts.values().map(|a| (a.platform, a.name.clone())).collect();
+        let metrics = Metrics::new(Setup { accounts, ..Setup::default() });
+        Self {
+            gate: Gate::new(config.accounts.values().cloned().collect(), metrics),
+            prefix: config.redis.prefix.clone(),
+        }
+    }
+
+    /// Judges a record's value as of `now_ms`, as if it came from an input topic for the first time.
+    pub fn look(&self, value: Option<&[u8]>, headers: Vec<Header>, now_ms: i64) -> Preview {
+        let record = Record {
+            topic: "preview".into(),
+            partition: 0,
+            offset: 0,
+            timestamp_ms: Some(now_ms),
+            key: None,
+            value: value.map(|v| v.to_vec().into()),
+            headers,
+            unreadable_headers: 0,
+        };
+        let (envelope, _) = Envelope::read(&record, Source::Input, now_ms);
+        match self.gate.judge(&record, &envelope) {
+            Subject::Ready(ready) => self.ready(&ready, &envelope, now_ms),
+            Subject::Ended(ended) => match ended.end {
+                Ok(outcome) => Preview::Refused(not_sent(outcome)),
+                Err(error) => refused(&error),
+            },
+        }
+    }
+
+    fn ready(&self, ready: &Ready, envelope: &Envelope, now_ms: i64) -> Preview {
+        let mut warnings = ready.prepared.warnings.clone();
+        let first_ms = match timing::check(ready, envelope, now_ms) {
+            Ok(()) => now_ms,
+            Err(DeliveryError::Later { until_ms }) => {
+                warnings.push("too late in the natural day for a first attempt: it waits for midnight".to_owned());
+                until_ms
+            }
+            Err(error) => return refused(&error),
+        };
+        let account = &ready.account;
+        let request = match send::request(account, &ready.prepared, now_ms) {
+            Ok(request) => request,
+            Err(error) => {
+                let detail = error.answer().map_or("", |a| &a.detail);
+                return Preview::Halted(format!("accounts.{}.{detail}", account.name));
+            }
+        };
+        let Some(url) = send::url(account, 0, &request.path) else {
+            return Preview::Halted(format!("accounts.{}: base_url and path make no URL", account.name));
+        };
+        let secret = Credential::in_force(&account.credentials, now_ms).map(|c| c.secret.clone());
+        let age = account.validate.max_event_age.and_then(|max| i64::try_from(max.as_millis()).ok());
+        Preview::Accepted(Box::new(Accepted {
+            platform: account.platform.as_str(),
+            account: account.name.clone(),
+            event: ready.prepared.native.to_string(),
+            dedupe_key: ready.applicant.key.shown(&self.prefix),
+            deadline_ms: timing::deadline_ms(ready, first_ms),
+            too_old_ms: age.map(|max| ready.event_time_ms.saturating_add(max)),
+            warnings,
+            request: Shown {
+                method: request.method,
+                url: url.into(),
+                headers: request.headers,
+                body: request.body.to_vec(),
+                signature_input: request.signature_input,
+                secret,
+            },
+        }))
+    }
+}
+
+fn refused(error: &DeliveryError) -> Preview {
+    let Disposition::DeadLetter(reason) = error.disposition() else {
+        return Preview::Halted("cannot be judged without a running worker".to_owned());
+    };
+    let (field, detail) = field_and_detail(reason, error);
+    Preview::Refused(Refused {
+        accepted: false,
+        reason: reason.as_str(),
+        field: field.into_owned(),
+        detail: Some(detail),
+    })
+}
+
+/// The one outcome of the gate is that the person opted out (SPEC section 12, 5).
+fn not_sent(outcome: Outcome) -> Refused {
+    Refused { accepted: false, reason: outcome.as_str(), field: "consent.opt_out".to_owned(), detail: None }
+}
+
+impl Accepted {
+    /// The object of contract section 1.
+    pub fn json(&self, show_secrets: bool) -> Value {
+        let request = &self.request;
+        let headers: Map<String, Value> =
+            request.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+        json!({
+            "accepted": true,
+            "platform": self.platform,
+            "account": &*self.account,
+            "lane": &*self.account,
+            "event": self.event,
+            "dedupe_key": self.dedupe_key,
+            "deadline_ms": self.deadline_ms,
+            "warnings": self.warnings,
+            "request": {
+                "method": request.method,
+                "url": request.url(show_secrets),
+                "headers": headers,
+                "body": request.text(),
+                "body_base64": STANDARD.encode(&request.body),
+                "signature_input": request.signature_input(show_secrets),
+            },
+        })
+    }
+}
+
+impl Shown {
+    /// The URL; a query of the account's own `path` may hold a token.
+    pub fn url(&self, show_secrets: bool) -> String {
+        match self.url.split_once('?') {
+            Some((place, query)) if !show_secrets => format!("{place}?{}", mask_text(query)),
+            _ => self.url.clone(),
+        }
+    }
+
+    /// The body as text; `None`: there is none, or it is no text.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.body).ok().filter(|text| !text.is_empty())
+    }
+
+    /// The exact text that is hashed, its secret masked unless asked for; `None`: nothing is signed.
+    pub fn signature_input(&self, show_secrets: bool) -> Option<String> {
+        let input = self.signature_input.as_ref()?.expose();
+        let secret = self.secret.as_ref().map(SecretString::expose).filter(|secret| !secret.is_empty());
+        match secret {
+            Some(secret) if !show_secrets => Some(match input.strip_prefix(secret) {
+                // Only the secret itself: a short one may be part of the body by chance.
+                Some(rest) => format!("{SECRET}{rest}"),
+                None => input.replace(secret, SECRET),
+            }),
+            _ => Some(input.to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+const NOW: i64 = 1_736_899_201_000;
+
+fn previewer() -> Previewer {
+    Previewer::new(&Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config)
+}
+
+fn order(edit: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut event = json!({
+        "trans_id": "t-1", "platform": "qihoo360", "account": "demo-360-ps", "event_type": "order",
+        "event_time_ms": NOW - 1000, "click": {"qhclickid": "a1b2c3d4e5f60718"},
+        "order": {"order_id": "1", "amount": {"minor": 2345, "currency": "CNY"}},
+    });
+    edit(&mut event);
+    event.to_string().into_bytes()
+}
+
+fn at(now_ms: i64, edit: impl FnOnce(&mut Value)) -> Preview {
+    previewer().look(Some(&order(edit)), Vec::new(), now_ms)
+}
+
+fn accepted(preview: Preview) -> Accepted {
+    match preview {
+        Preview::Accepted(accepted) => *accepted,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_accounts_of_the_compose_file_take_an_example() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = Config::load(Some(&folder.join("deploy/postback.toml")), []).unwrap_or_else(|found| panic!("{found}"));
+    let example = std::fs::read(folder.join("config/examples/qihoo360-ps-order.json")).unwrap();
+    let found = accepted(Previewer::new(&config.config).look(Some(&example), Vec::new(), NOW));
+    assert_eq!((&*found.account, found.warnings.len()), ("demo-360-ps", 0), "{:?}", found.warnings);
+    assert!(found.request.url.starts_with("http://sandbox:9470/"), "{}", found.request.url);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn every_example_is_accepted_and_its_object_is_the_contracts() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples");
+    let mut accounts = std::collections::BTreeSet::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let found = accepted(previewer().look(Some(&bytes), Vec::new(), NOW));
+        assert_eq!(found.warnings, Vec::<String>::new(), "{}", path.display());
+        accounts.insert(found.account.to_string());
+        let Value::Object(members) = found.json(false) else { panic!("no object") };
+        let keys: Vec<&str> = members.keys().map(String::as_str).collect();
+        let wanted =
+            ["accepted", "account", "deadline_ms", "dedupe_key", "event", "lane", "platform", "request", "warnings"];
+        assert_eq!(keys.iter().copied().collect::<std::collections::BTreeSet<_>>(), wanted.into());
+        let request = members["request"].as_object().unwrap();
+        for key in ["method", "url", "headers", "body", "body_base64", "signature_input"] {
+            assert!(request.contains_key(key), "{key}");
+        }
+        assert_eq!(request.len(), 6);
+    }
+    let demo = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
+    assert_eq!(accounts, demo.accounts.keys().map(ToString::to_string).collect(), "each account has an example");
+}
+
+#[test]
+fn the_secret_shows_only_where_it_is_asked_for() {
+    let found = accepted(at(NOW, |_| {}));
+    let (masked, shown) = (found.json(false).to_string(), found.json(true).to_string());
+    let secret = "d41d8cd98f00b204e9800998ecf8427e";
+    assert!(!masked.contains(secret) && masked.contains("***{"), "{masked}");
+    assert!(shown.contains(secret));
+    // What is signed is the secret and the very body.
+    let input = found.request.signature_input(true).unwrap();
+    assert_eq!(input, format!("{secret}{}", found.request.text().unwrap()));
+    assert_eq!(found.request.headers[1].1, crate::platforms::signing::md5_hex(&input));
+}
+
+#[test]
+fn a_token_in_the_accounts_own_path_is_masked() {
+    let env = [("POSTBACK__ACCOUNTS__DEMO_360_PS__PATH".to_owned(), "/x?access_token=0123456789abcdef0123".to_owned())];
+    let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;
+    let found = accepted(Previewer::new(&config).look(Some(&order(|_| {})), Vec::new(), NOW));
+    assert!(!found.request.url(false).contains("456789abcdef01"), "{}", found.request.url(false));
+    assert!(found.request.url(true).ends_with("/x?access_token=0123456789abcdef0123"));
+}
+
+#[test]
+fn the_same_moment_gives_the_same_bytes_and_another_one_does_not() {
+    let body = |now| accepted(at(now, |_| {})).request.body;
+    assert_eq!(body(NOW), body(NOW + 999));
+    assert_ne!(body(NOW), body(NOW + 1000));
+}
+
+#[test]
+fn the_deadline_is_the_natural_days_last_start_or_the_events_own() {
+    // The demo's day is that of Shanghai, without a guard.
+    let day_end = 1_736_956_800_000;
+    assert_eq!(accepted(at(NOW, |_| {})).deadline_ms, Some(day_end));
+    assert_eq!(accepted(at(NOW, |e| e["deadline_ms"] = (NOW + 5).into())).deadline_ms, Some(NOW + 5));
+    assert_eq!(accepted(at(NOW, |e| e["deadline_ms"] = (day_end + 5).into())).deadline_ms, Some(day_end));
+    let uid = "0123456789abcdef0123456789abcdef";
+    let install = |e: &mut Value| {
+        *e = json!({"trans_id": "t", "platform": "baizhu", "account": "demo-baizhu", "event_type": "install",
+                    "event_time_ms": NOW, "user": {"user_id": uid}});
+    };
+    let found = accepted(at(NOW, install));
+    assert_eq!((found.deadline_ms, found.too_old_ms), (None, Some(NOW + 7 * 86_400_000)));
+}
+
+#[test]
+fn a_first_attempt_in_the_guard_waits_and_its_deadline_is_the_next_days() {
+    let env = [("POSTBACK__ACCOUNTS__DEMO_360_PS__NATURAL_DAY__GUARD".to_owned(), "60s".to_owned())];
+    let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;
+    let day_end = 1_736_956_800_000;
+    let look = |now| accepted(Previewer::new(&config).look(Some(&order(|_| {})), Vec::new(), now));
+    assert_eq!(look(day_end - 60_001).deadline_ms, Some(day_end - 60_000));
+    let late = look(day_end - 60_000);
+    assert_eq!(late.deadline_ms, Some(day_end + 86_400_000 - 60_000));
+    assert_eq!(late.warnings.len(), 1);
+}
+
+#[test]
+fn what_is_refused_says_what_its_dead_letter_would() {
+    type Edit = fn(&mut Value);
+    let rows: [(&str, &str, Edit); 9] = [
+        ("malformed", "schema", |e| e["schema"] = "postback.event/2".into()),
+        ("invalid", "click.qhclickid", |e| e["click"] = json!({})),
+        ("invalid", "order.amount.currency", |e| e["order"]["amount"]["currency"] = "USD".into()),
+        ("unmapped_event", "event_type", |e| e["event_type"] = "teleported".into()),
+        ("unknown_account", "platform", |e| e["platform"] = "teleport".into()),
+        ("unknown_account", "account", |e| e["account"] = "demo-baizhu".into()),
+        // Time is judged last.
+        ("invalid", "event_time_ms", |e| e["event_time_ms"] = (NOW + 301_000).into()),
+        ("expired", "deadline_ms", |e| e["deadline_ms"] = (NOW - 1).into()),
+        ("suppressed", "consent.opt_out", |e| e["consent"] = json!({"opt_out": true})),
+    ];
+    for (reason, field, edit) in rows {
+        let Preview::Refused(refused) = at(NOW, edit) else { panic!("{reason} {field} is accepted") };
+        assert_eq!((refused.reason, refused.field.as_str()), (reason, field));
+        assert!(!refused.accepted);
+        assert_eq!(refused.detail.is_none(), reason == "suppressed");
+    }
+    let Preview::Refused(refused) = previewer().look(Some(b"[1]"), Vec::new(), NOW) else { panic!("accepted") };
+    assert_eq!(refused.reason, "malformed");
+    let json = serde_json::to_value(&refused).unwrap();
+    assert_eq!(json.as_object().unwrap().len(), 4, "{json}");
+}
+
+#[test]
+fn an_account_whose_credential_has_ended_halts() {
+    let env =
+        [("POSTBACK__ACCOUNTS__DEMO_360_PS__SECRETS__0__NOT_AFTER".to_owned(), "2025-01-01T00:00:00Z".to_owned())];
+    let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;
+    let found = Previewer::new(&config).look(Some(&order(|_| {})), Vec::new(), NOW);
+    let Preview::Halted(why) = found else { panic!("{found:?}") };
+    assert!(why.starts_with("accounts.demo-360-ps.secrets: "), "{why}");
+}

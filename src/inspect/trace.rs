@@ -1,0 +1,150 @@
+//! Everything that is known of one event: its claims, where it waits, its dead letters, its receipts (pure).
+
+mod claims;
+mod waiting;
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::event::identify;
+use crate::inspect::dead_letters::{Filter, Gathering, Letter};
+use crate::kafka::record::Record;
+use crate::platforms::Platform;
+use crate::redact::mask_trans_id;
+
+pub use claims::{Candidate, ClaimRow, candidates};
+pub use waiting::{Rules, WaitingRow};
+
+/// Which event is meant.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Its identity.
+    pub trans_id: String,
+    /// Only of this platform.
+    pub platform: Option<Platform>,
+    /// Only of this account.
+    pub account: Option<String>,
+}
+
+impl Wanted {
+    /// Whether these are its names, as far as they are known.
+    fn is(&self, trans_id: Option<&str>, platform: Option<&str>, account: Option<&str>) -> bool {
+        trans_id == Some(&*self.trans_id)
+            && self.platform.is_none_or(|wanted| platform == Some(wanted.as_str()))
+            && self.account.as_deref().is_none_or(|wanted| account == Some(wanted))
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Trace {
+    /// The event.
+    pub trans_id: String,
+    /// What stands in Redis, per account and native event.
+    pub claims: Vec<ClaimRow>,
+    /// Copies in tiers and parking that no worker has finished.
+    pub waiting: Vec<WaitingRow>,
+    /// Its dead letters, the newest of each origin, newest first.
+    #[serde(serialize_with = "letters")]
+    pub dead_letters: Vec<Letter>,
+    /// Its receipts, oldest first.
+    pub receipts: Vec<Map<String, Value>>,
+}
+
+fn letters<S: serde::Serializer>(letters: &[Letter], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(letters.iter().map(Letter::json))
+}
+
+impl Trace {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.claims.is_empty() && self.waiting.is_empty() && self.dead_letters.is_empty() && self.receipts.is_empty()
+    }
+}
+
+/// Gathers what the topics say, in any order.
+pub struct Gatherer {
+    wanted: Wanted,
+    rules: Rules,
+    letters: Gathering,
+    /// With the time of their record.
+    waiting: Vec<(Option<i64>, WaitingRow)>,
+    receipts: Vec<Map<String, Value>>,
+}
+
+impl Gatherer {
+    /// One for an event; `rules` say which topics are which.
+    pub fn new(wanted: Wanted, rules: Rules) -> Self {
+        let filter = Filter {
+            trans_id: Some(wanted.trans_id.clone()),
+            platform: wanted.platform.map(|p| p.as_str().to_owned()),
+            account: wanted.account.clone(),
+            ..Filter::default()
+        };
+        Self { wanted, rules, letters: Gathering::new(filter, false), waiting: Vec::new(), receipts: Vec::new() }
+    }
+
+    /// Takes one record of any of the topics.
+    pub fn add(&mut self, record: &Record, now_ms: i64) {
+        if *record.topic == *self.rules.dead_letter {
+            self.letters.add(Letter::read(record));
+        } else if *record.topic == *self.rules.receipts {
+            self.receipts.extend(receipt(record, &self.wanted));
+        } else {
+            let of = identify(record.value.as_deref());
+            if self.wanted.is(of.trans_id.as_deref(), of.platform.as_deref(), of.account.as_deref()) {
+                self.waiting.extend(self.rules.row(record, &of, now_ms).map(|row| (record.timestamp_ms, row)));
+            }
+        }
+    }
+
+    /// Everything, with what stands in Redis, for people: the trans_id is masked where it holds personal data.
+    ///
+    /// A copy may be finished and yet stand behind the committed position, because an older record of its partition is
+    /// not: it waits no more where its origin has ended since the copy was written.
+    pub fn finish(self, claims: Vec<ClaimRow>) -> Trace {
+        let dead_letters = self.letters.finish();
+        let mut ends: HashMap<String, i64> = HashMap::new();
+        let letters = dead_letters.iter().filter_map(|letter| Some((letter.stated_origin()?, letter.failed_at_ms())));
+        for (origin, at) in letters.chain(self.receipts.iter().filter_map(end)) {
+            let last = ends.entry(origin).or_insert(at);
+            *last = at.max(*last);
+        }
+        let waits = |written: Option<i64>, row: &WaitingRow| match (written, ends.get(&row.origin)) {
+            (Some(written), Some(ended)) => *ended < written,
+            _ => true,
+        };
+        let mut waiting: Vec<WaitingRow> =
+            self.waiting.into_iter().filter(|(written, row)| waits(*written, row)).map(|(_, row)| row).collect();
+        waiting.sort_by(|a, b| (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset)));
+        let mut receipts = self.receipts;
+        receipts.sort_by_key(|receipt| receipt.get("finished_at_ms").and_then(Value::as_i64));
+        Trace { trans_id: mask_trans_id(&self.wanted.trans_id), claims, waiting, dead_letters, receipts }
+    }
+}
+
+/// Which origin a receipt ends, and when.
+fn end(receipt: &Map<String, Value>) -> Option<(String, i64)> {
+    let origin = receipt.get("origin")?;
+    let (topic, partition) = (origin.get("topic")?.as_str()?, origin.get("partition")?.as_i64()?);
+    let offset = origin.get("offset")?.as_i64()?;
+    Some((format!("{topic}:{partition}:{offset}"), receipt.get("finished_at_ms")?.as_i64()?))
+}
+
+fn receipt(record: &Record, wanted: &Wanted) -> Option<Map<String, Value>> {
+    let value: Value = serde_json::from_slice(record.value.as_deref()?).ok()?;
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    if !wanted.is(text("trans_id"), text("platform"), text("account")) {
+        return None;
+    }
+    let Value::Object(mut members) = value else { return None };
+    members.insert("trans_id".to_owned(), mask_trans_id(&wanted.trans_id).into());
+    members.insert("partition".to_owned(), record.partition.into());
+    members.insert("offset".to_owned(), record.offset.into());
+    Some(members)
+}
+
+#[cfg(test)]
+mod tests;

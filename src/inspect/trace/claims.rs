@@ -1,0 +1,112 @@
+//! The claims an event may have in Redis, and what a value found there says (pure).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::account::Accounts;
+use crate::claim::rules::{CLAIM_LIFE_MS, Key, Value};
+use crate::inspect::trace::Wanted;
+
+/// A key where a claim may stand.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Platform.
+    pub platform: &'static str,
+    /// Account.
+    pub account: Arc<str>,
+    /// Native event.
+    pub event: &'static str,
+    /// The key.
+    pub key: Key,
+}
+
+/// Every configured account and native event of it, as far as they are wanted.
+pub fn candidates(wanted: &Wanted, accounts: &Accounts) -> Vec<Candidate> {
+    let asked = accounts.values().filter(|account| {
+        wanted.platform.is_none_or(|platform| platform == account.platform)
+            && wanted.account.as_deref().is_none_or(|name| name == &*account.name)
+    });
+    asked
+        .flat_map(|account| {
+            let platform = account.platform.as_str();
+            account.sender.natives().into_iter().map(move |event| Candidate {
+                platform,
+                account: account.name.clone(),
+                event,
+                key: Key::new(platform, &account.name, event, &wanted.trans_id),
+            })
+        })
+        .collect()
+}
+
+/// A claim as it stands in Redis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClaimRow {
+    /// Platform.
+    pub platform: String,
+    /// Account.
+    pub account: String,
+    /// Native event.
+    pub event: String,
+    /// The key, its hash as hexadecimal digits.
+    pub key: String,
+    /// `claimed`, `unknown`, `done`, or `foreign` where no worker wrote it.
+    pub state: &'static str,
+    /// What that means now.
+    pub meaning: &'static str,
+    /// Since it was written, ms, on Redis's own clock; null where its life is not known.
+    pub age_ms: Option<i64>,
+    /// Until Redis forgets it, ms; null: never.
+    pub expires_in_ms: Option<i64>,
+    /// Declared re-sends.
+    pub resends: u32,
+    /// Lineage as `topic:partition:offset`; a `done` keeps ten bits of it alone.
+    pub origin: Option<String>,
+    /// Those bits.
+    pub origin_tag: Option<u64>,
+}
+
+impl ClaimRow {
+    /// Reads what was found; `pttl` is Redis's answer to PTTL.
+    pub fn new(of: &Candidate, prefix: &str, found: &[u8], pttl: i64, window: Duration, lease: Duration) -> Self {
+        let value = Value::parse(found);
+        let left = (pttl >= 0).then_some(pttl);
+        let life = match value {
+            Value::Claimed { .. } => i64::try_from(CLAIM_LIFE_MS).ok(),
+            Value::Unknown { .. } | Value::Done(_) => i64::try_from(window.as_millis()).ok(),
+            Value::Foreign => None,
+        };
+        // A window that was shortened since makes an age that cannot be known.
+        let age_ms = life.zip(left).map(|(life, left)| life - left).filter(|age| *age >= 0);
+        let young = age_ms.is_some_and(|age| u128::from(age.unsigned_abs()) < lease.as_millis());
+        let (state, meaning) = match &value {
+            Value::Claimed { .. } if young => ("claimed", "being sent now"),
+            Value::Claimed { .. } => {
+                ("claimed", "its lease is over: the next copy takes it over and declares the send")
+            }
+            Value::Unknown { .. } => ("unknown", "sent, and no answer came"),
+            Value::Done(_) => ("done", "accepted: further copies are duplicates"),
+            Value::Foreign => ("foreign", "not written by a worker: nothing is sent"),
+        };
+        let origin = match &value {
+            Value::Claimed { origin, .. } | Value::Unknown { origin, .. } => Some(origin.clone()),
+            _ => None,
+        };
+        let origin_tag = if let Value::Done(done) = &value { Some(done.origin_tag()) } else { None };
+        Self {
+            platform: of.platform.to_owned(),
+            account: of.account.to_string(),
+            event: of.event.to_owned(),
+            key: of.key.shown(prefix),
+            state,
+            meaning,
+            age_ms,
+            expires_in_ms: left,
+            resends: value.resends(),
+            origin,
+            origin_tag,
+        }
+    }
+}

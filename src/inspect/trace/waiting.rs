@@ -1,0 +1,143 @@
+//! A copy that waits in a tier or in parking, and until when (pure).
+
+use serde::Serialize;
+
+use crate::account::{Account, Accounts};
+use crate::event::Identity;
+use crate::kafka::envelope::{Envelope, Source};
+use crate::kafka::matching::WaitingNames;
+use crate::kafka::record::Record;
+use crate::operate::{Lane, Lanes};
+use crate::settings::{Config, parse_duration};
+
+/// Which topics are which, and how the lanes stand.
+#[derive(Clone, Default)]
+pub struct Rules {
+    /// Dead letters.
+    pub dead_letter: String,
+    /// Receipts; empty: none.
+    pub receipts: String,
+    retry_prefix: String,
+    names: WaitingNames,
+    lanes: Lanes,
+    accounts: Accounts,
+}
+
+/// A copy that no worker has finished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WaitingRow {
+    /// `retry` or `parked`.
+    pub kind: &'static str,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Platform as given.
+    pub platform: Option<String>,
+    /// Account as given.
+    pub account: Option<String>,
+    /// The native code if mapped, else `event_type` as given: as in dead letters and receipts.
+    pub event: Option<String>,
+    /// Earliest next try, epoch ms; null while it is parked.
+    pub due_ms: Option<i64>,
+    /// What it waits for.
+    pub until: String,
+    /// When it was first parked, epoch ms.
+    pub parked_at_ms: Option<i64>,
+    /// From then on it ends as `expired`, epoch ms.
+    pub parked_until_ms: Option<i64>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Declared re-sends.
+    pub resends: u32,
+    /// Class of the last attempt.
+    pub last_error: Option<String>,
+    /// The platform's code.
+    pub last_code: Option<String>,
+    /// HTTP status.
+    pub last_status: Option<u16>,
+    /// Lineage as `topic:partition:offset`.
+    pub origin: String,
+}
+
+impl Rules {
+    /// Those of a configuration, with the switches as they stand in Redis.
+    pub fn new(config: &Config, lanes: Lanes) -> Self {
+        Self {
+            dead_letter: config.kafka.dead_letter.clone(),
+            receipts: config.kafka.receipts.clone(),
+            retry_prefix: format!("{}.", config.kafka.retry_prefix),
+            names: WaitingNames::new(&config.kafka.retry_prefix, &config.kafka.parked_prefix),
+            lanes,
+            accounts: config.accounts.clone(),
+        }
+    }
+
+    /// Whether records of this topic wait for a time or a lane.
+    pub fn holds_waiting(&self, topic: &str) -> bool {
+        self.names.is_tier(topic) || self.names.is_parking(topic)
+    }
+
+    /// Whether records of this topic are ends.
+    pub fn holds_ends(&self, topic: &str) -> bool {
+        topic == self.dead_letter || (!self.receipts.is_empty() && topic == self.receipts)
+    }
+
+    /// What a record of a tier or a parking topic says.
+    pub fn row(&self, record: &Record, of: &Identity, now_ms: i64) -> Option<WaitingRow> {
+        let (envelope, _) = Envelope::read(record, Source::Owned, now_ms);
+        let tier = record.topic.strip_prefix(&self.retry_prefix);
+        let account = of.account.as_deref().unwrap_or_default();
+        let due_ms = tier.map(|tier| {
+            let delay = parse_duration(tier).and_then(|d| i64::try_from(d.as_millis()).ok()).unwrap_or(0);
+            envelope.due_ms.unwrap_or(record.timestamp_ms.unwrap_or(now_ms) + delay)
+        });
+        let configured = self.accounts.get(account).filter(|a| of.platform.as_deref() == Some(a.platform.as_str()));
+        let max_parked = configured.and_then(|a| i64::try_from(a.retry.max_parked.as_millis()).ok());
+        let origin = &envelope.origin;
+        let last = envelope.last.as_ref();
+        Some(WaitingRow {
+            kind: if tier.is_some() { "retry" } else { "parked" },
+            topic: record.topic.to_string(),
+            partition: record.partition,
+            offset: record.offset,
+            platform: of.platform.clone(),
+            account: of.account.clone(),
+            event: configured.and_then(|account| native(account, of)).or_else(|| of.event.clone()),
+            due_ms,
+            until: self.until(due_ms, account, now_ms),
+            parked_at_ms: envelope.parked_at_ms,
+            parked_until_ms: envelope.parked_at_ms.zip(max_parked).map(|(at, max)| at + max),
+            attempts: envelope.attempts,
+            resends: envelope.resends,
+            last_error: last.map(|l| l.class.clone()),
+            last_code: last.map(|l| l.code.clone()).filter(|code| !code.is_empty()),
+            last_status: last.and_then(|l| l.status),
+            origin: format!("{}:{}:{}", origin.topic, origin.partition, origin.offset),
+        })
+    }
+
+    fn until(&self, due_ms: Option<i64>, account: &str, now_ms: i64) -> String {
+        let closed = self.lanes.get(account).and_then(Lane::cause);
+        match (due_ms, closed) {
+            (Some(due), _) if due > now_ms => "it is due".to_owned(),
+            (_, Some((state, switch))) => {
+                format!("account {account} is resumed: {} since {}", state.as_str(), moment(switch.since_ms))
+            }
+            (Some(_), None) => "a worker takes it: it is due".to_owned(),
+            (None, None) => "a worker takes it: its lane is open".to_owned(),
+        }
+    }
+}
+
+fn native(account: &Account, of: &Identity) -> Option<String> {
+    account.sender.native(of.event.as_deref()?, of.platform_event.as_deref()).map(|native| native.into_owned())
+}
+
+fn moment(ms: i64) -> String {
+    chrono::DateTime::from_timestamp_millis(ms)
+        .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+        .unwrap_or_default()
+}

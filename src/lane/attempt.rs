@@ -1,0 +1,290 @@
+//! The walk at the head of a lane, a permit in hand: claim, time check, slot, send, verdict. What came of it is
+//! settled elsewhere.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::account::{Inline, OnAmbiguous, WhenUnavailable};
+use crate::claim::{ClaimTry, Granted, Held};
+use crate::delivery::{Delivery, Ready, Subject, Visit};
+use crate::error::{Answer, Class, DeliveryError, Fault};
+use crate::kafka::consumer::Stage;
+use crate::kafka::envelope::LastAttempt;
+use crate::lane::Lane;
+use crate::metrics::ClaimResult;
+use crate::platforms::Receipt;
+use crate::redis::batcher::StoreError;
+use crate::send::timing;
+use crate::settle::context::now_ms;
+use crate::settle::policy::InlineDelays;
+
+/// How a walk ended well.
+pub enum Progress {
+    /// The platform accepted it.
+    Accepted(Receipt),
+    /// It was accepted before.
+    Duplicate {
+        /// What its receipt says.
+        resends: u32,
+    },
+}
+
+/// Between two looks whether the broker confirms commits again.
+const UNCONFIRMED_PAUSE: Duration = Duration::from_millis(200);
+
+/// Beside the timeout, a send needs this much of its lease.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+/// Walks one event. `held` is the claim, whatever the result: settle ends it.
+///
+/// # Errors
+/// Why it was not delivered.
+pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Result<Progress, DeliveryError> {
+    let mut delays: Option<InlineDelays> = None;
+    loop {
+        if let Some(done) = claim(delivery, lane, held).await? {
+            return Ok(done);
+        }
+        check_time(delivery, lane)?;
+        refuse_second_send(delivery, held)?;
+        let mut failed = None;
+        loop {
+            match admit(delivery, lane, held).await? {
+                // Claimed again, which waits until a time can be judged.
+                Admitted::Yes if lane.shared.health.clock.trouble().is_some() => break,
+                // The wait for a slot or an inline delay may have passed a deadline or into a guard.
+                Admitted::Yes => {
+                    if let Err(late) = check_time(delivery, lane) {
+                        return Err(failed.unwrap_or(late));
+                    }
+                }
+                Admitted::ClaimAgain => break,
+            }
+            // Boxed: it is most of what a walk carries, and most walks of a burst wait for their claim or their slot.
+            let failure = match Box::pin(attempt(delivery, lane, held)).await {
+                Ok(receipt) => return Ok(Progress::Accepted(receipt)),
+                Err(failure) => failure,
+            };
+            let DeliveryError::Retry(Answer { retry_after: None, .. }) = &failure else { return Err(failure) };
+            let inline = &lane.account.retry.inline;
+            let delay = delays
+                .get_or_insert_with(|| {
+                    let left = inline.max_retries.saturating_sub(delivery.inline_used);
+                    InlineDelays::new(Inline { max_retries: left, ..*inline }, delivery.visit == Visit::Input)
+                })
+                .next()
+                .filter(|_| delivery.envelope.attempts < lane.account.retry.max_attempts);
+            let Some(delay) = delay else { return Err(failure) };
+            delivery.inline_used += 1;
+            delivery.ticket.open().set_stage(Stage::Waiting);
+            tokio::select! {
+                () = sleep(delay) => {}
+                // An inline delay ends in its tier.
+                _ = lane.interrupted(delivery) => return Err(failure),
+            }
+            failed = Some(failure);
+        }
+        // A send starts only with enough of its lease left: given up, and claimed again with a new token.
+        if let Some(held) = held.take() {
+            lane.dedupe.release(&mut ready(delivery)?.applicant, held).await;
+        }
+        delivery.carry_count();
+    }
+}
+
+fn ready(delivery: &mut Delivery) -> Result<&mut Ready, DeliveryError> {
+    match &mut delivery.subject {
+        Subject::Ready(ready) => Ok(ready),
+        // Only ready events enter a lane's walk; anything else is refused rather than sent.
+        Subject::Ended(_) => Err(DeliveryError::Malformed(Fault::whole("no event"))),
+    }
+}
+
+/// `Some`: nothing to send. `None`: `held` is ours.
+async fn claim(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    held: &mut Option<Held>,
+) -> Result<Option<Progress>, DeliveryError> {
+    let deliver = lane.account.when_unavailable == WhenUnavailable::Deliver;
+    let mut attempt = ClaimTry::default();
+    let mut pause = Duration::from_millis(100);
+    let mut uncertain = false;
+    loop {
+        if let Some(why) = lane.interruption(delivery) {
+            if uncertain {
+                lane.dedupe.abandon(&ready(delivery)?.applicant, &attempt).await;
+            }
+            return Err(why);
+        }
+        if delivery.ticket.assignment().is_unconfirmed() {
+            // Another member may have the partition by now, and sends what it reads.
+            delivery.ticket.open().set_stage(Stage::Held);
+            tokio::select! {
+                () = sleep(UNCONFIRMED_PAUSE) => {}
+                _ = lane.interrupted(delivery) => {}
+            }
+            continue;
+        }
+        delivery.ticket.open().set_stage(Stage::Claiming);
+        let ready = ready(delivery)?;
+        // An account that delivers without Redis does not wait for a command to time out first.
+        let health = &lane.shared.health;
+        let clock = health.clock.trouble();
+        let is_judged = clock.is_none();
+        let answer = match clock.or_else(|| if deliver { health.trouble() } else { health.hold() }) {
+            Some(why) => Err(StoreError::Unreached(why)),
+            None => lane.dedupe.claim(&mut ready.applicant, &mut attempt).await,
+        };
+        let granted = match answer {
+            Ok(granted) => granted,
+            Err(_) if deliver && is_judged => {
+                lane.metrics().claim(ClaimResult::Unavailable);
+                lane.dedupe.unclaimed(&mut ready.applicant, &attempt).await
+            }
+            Err(error) => {
+                lane.metrics().claim(ClaimResult::Unavailable);
+                uncertain |= error.may_have_run() && error != StoreError::Forgotten;
+                tokio::select! {
+                    () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(2)),
+                    _ = lane.interrupted(delivery) => {}
+                }
+                continue;
+            }
+        };
+        lane.count_possible(ready);
+        return Ok(match granted {
+            Granted::Claim(claimed) => {
+                if !claimed.claim.unclaimed {
+                    let taken = claimed.claim.taken_over();
+                    lane.metrics().claim(if taken { ClaimResult::TakenOver } else { ClaimResult::Fresh });
+                }
+                *held = Some(claimed);
+                None
+            }
+            Granted::Duplicate { resends } => {
+                lane.metrics().claim(ClaimResult::Done);
+                Some(Progress::Duplicate { resends })
+            }
+            Granted::Conflict => {
+                lane.metrics().claim(ClaimResult::Conflict);
+                let detail = "the same trans_id was seen with another order, amount, refund or currency";
+                return Err(DeliveryError::Conflict(Fault::whole(detail)));
+            }
+            Granted::Busy { unknown } => {
+                lane.metrics().claim(ClaimResult::Held);
+                return Err(DeliveryError::Held { unknown });
+            }
+        });
+    }
+}
+
+/// After the claim, so that an old copy of a delivered event is a duplicate.
+fn check_time(delivery: &Delivery, lane: &Lane) -> Result<(), DeliveryError> {
+    let Subject::Ready(ready) = &delivery.subject else {
+        return Err(DeliveryError::Malformed(Fault::whole("no event")));
+    };
+    let judged = timing::check(ready, &delivery.envelope, now_ms());
+    let Err(DeliveryError::Invalid(fault) | DeliveryError::Expired(fault)) = &judged else { return judged };
+    // Platforms have said that our clock is wrong and fell silent. It buries no event whose time is right by theirs: that one
+    // is sent, and its answer tells which clock is right.
+    match lane.shared.health.clock.doubted_now_ms() {
+        Some(now) if fault.field == timing::EVENT_TIME => timing::check(ready, &delivery.envelope, now),
+        _ => judged,
+    }
+}
+
+/// Where a lost answer ends in the dead letters, nothing that may have been accepted is sent again.
+fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -> Result<(), DeliveryError> {
+    let ready = ready(delivery)?;
+    let resend = held.as_ref().is_some_and(|h| h.claim.is_second(ready.applicant.in_doubt));
+    if resend && !ready.applicant.force && dead_letters_ambiguous(ready) {
+        return Err(DeliveryError::Ambiguous(Answer {
+            detail: "an earlier send may have been accepted, and this account sends nothing twice".into(),
+            ..Answer::default()
+        }));
+    }
+    Ok(())
+}
+
+/// Whether an answer that does not come ends in the dead letters.
+pub fn dead_letters_ambiguous(ready: &Ready) -> bool {
+    ready.account.on_ambiguous == OnAmbiguous::DeadLetter || ready.prepared.never_repeat
+}
+
+enum Admitted {
+    Yes,
+    /// The lease is too short, or the broker confirms no commit: the claim is given up and made again.
+    ClaimAgain,
+}
+
+/// A slot of the shared rate, with the gate judged again before the send.
+async fn admit(delivery: &Delivery, lane: &Lane, held: &Option<Held>) -> Result<Admitted, DeliveryError> {
+    let needed = lane.account.limits.timeout + LEASE_MARGIN;
+    let left = || held.as_ref().map_or(Duration::ZERO, |h| lane.dedupe.lease_left(&h.claim));
+    if left() < needed {
+        return Ok(Admitted::ClaimAgain);
+    }
+    let began = Instant::now();
+    // Bounded, so that an account without a lease (Redis away) has a timer too.
+    let spare = (left() - needed).min(Duration::from_secs(3600));
+    tokio::select! {
+        biased;
+        () = lane.limiter.slot(delivery.visit == Visit::Tier) => {}
+        why = lane.interrupted(delivery) => return Err(why),
+        () = sleep(spare) => return Ok(Admitted::ClaimAgain),
+    }
+    lane.account_metrics().rate_wait(began.elapsed());
+    if let Some(why) = lane.interruption(delivery) {
+        return Err(why);
+    }
+    // The process may have been stopped while it waited.
+    let stale = left() < needed || delivery.ticket.assignment().is_unconfirmed();
+    Ok(if stale { Admitted::ClaimAgain } else { Admitted::Yes })
+}
+
+async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Result<Receipt, DeliveryError> {
+    delivery.ticket.open().set_stage(Stage::Sending);
+    let began = Instant::now();
+    let began_ms = now_ms();
+    let result = lane.dispatcher.attempt(&ready(delivery)?.prepared, began_ms).await;
+    let class = result.as_ref().err().map_or(Class::Delivered, |e| e.class().unwrap_or(Class::Halt));
+    let metrics = lane.account_metrics();
+    metrics.attempt(class);
+    metrics.attempt_duration(began.elapsed());
+    let answer = result.as_ref().err().and_then(DeliveryError::answer);
+    if let Some(answer) = answer.filter(|a| a.unclassified) {
+        lane.note_unclassified(answer);
+    }
+    let sent = answer.is_none_or(|a| a.sent);
+    if sent
+        && let Some(held) = held
+        && held.claim.declare()
+    {
+        ready(delivery)?.applicant.own += 1;
+        metrics.ambiguous_resends.inc();
+    }
+    // The classes that count as attempts; a hand-off without one leaves the last attempt as it was.
+    if matches!(class, Class::Delivered | Class::Retry | Class::Permanent | Class::Ambiguous) {
+        let envelope = &mut delivery.envelope;
+        envelope.attempts += 1;
+        envelope.first_attempt_ms.get_or_insert(began_ms);
+        delivery.attempted = true;
+        // What may have been accepted stays so, whatever a try says whose first byte did not go out.
+        let doubtful = envelope.last.as_ref().is_some_and(|l| l.class == Class::Ambiguous.as_str());
+        if let Some(answer) = answer
+            && (sent || !doubtful)
+        {
+            envelope.last = Some(LastAttempt {
+                class: class.as_str().to_owned(),
+                code: answer.code.clone(),
+                status: answer.status,
+            });
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! One walk at a time, over a store and a platform that answers as it is asked to.
+use super::*;
+use crate::claim::ConfirmTry;
+use crate::claim::rules::Value;
+use crate::kafka::consumer::End;
+use crate::stub::bench::{Alone, Bench, Setting, eventually, ready as ready_of, run};
+
+const LONG_AGO_MS: i64 = 1_700_000_000_000;
+
+/// What the platform has seen of it, and how its walk ended.
+async fn walked(bench: &Bench, delivery: &mut Delivery) -> (Result<Progress, DeliveryError>, Option<Held>) {
+    let mut held = None;
+    let result = process(delivery, &bench.lane, &mut held).await;
+    (result, held)
+}
+
+fn three_tries(setting: &mut Setting) {
+    setting.account.retry.inline.max_retries = 2;
+}
+
+#[test]
+fn time_is_judged_after_the_claim_so_that_an_old_copy_is_a_duplicate() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        let (mut first, _end) = bench.delivery(Visit::Input, "ok-1");
+        let (result, held) = walked(&bench, &mut first).await;
+        assert!(matches!(result, Ok(Progress::Accepted(_))));
+        let mut attempt = ConfirmTry::default();
+        let applicant = &mut ready_of(&mut first).applicant;
+        bench.lane.dedupe.confirm(applicant, &held.unwrap().claim, 0, &mut attempt).await.unwrap();
+
+        let (mut copy, _end) = bench.delivery_of(Visit::Input, "ok-1", LONG_AGO_MS);
+        assert!(matches!(walked(&bench, &mut copy).await.0, Ok(Progress::Duplicate { .. })));
+        let (mut other, _end) = bench.delivery_of(Visit::Input, "ok-2", LONG_AGO_MS);
+        let (result, held) = walked(&bench, &mut other).await;
+        let Err(DeliveryError::Expired(fault)) = result else { panic!("an old event is sent") };
+        assert_eq!(&*fault.field, "event_time_ms");
+        assert!(held.is_some(), "its claim is for settle to release");
+        assert_eq!(bench.sent(), ["ok-1"]);
+        [first, copy, other].into_iter().for_each(|d| d.ticket.complete(End::Returned));
+    });
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_counted_each_time_and_logged_once_for_its_account() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        let sink = crate::telemetry::tests::Sink::default();
+        let _guard = sink.listen();
+        for n in 1..=3_u8 {
+            let (mut delivery, _end) = bench.delivery(Visit::Tier, &format!("200-{n}"));
+            let (result, _) = walked(&bench, &mut delivery).await;
+            let Err(DeliveryError::Ambiguous(answer)) = result else { panic!("an empty answer is none") };
+            assert!(answer.detail.starts_with("an answer that cannot be read: "), "{}", answer.detail);
+            assert_eq!(bench.lane.account_metrics().unclassified.get(), u64::from(n));
+            delivery.ticket.complete(End::Returned);
+        }
+        let text = sink.text();
+        let warnings: Vec<_> = text.lines().filter(|line| line.contains("an answer that cannot be read")).collect();
+        let [warning] = &warnings[..] else { panic!("{text}") };
+        assert!(warning.contains("\"level\":\"warn\"") && warning.contains("\"account\":\"acme\""), "{warning}");
+    });
+}
+
+#[test]
+fn quick_retries_are_for_the_first_visit_and_not_where_the_platform_names_a_wait() {
+    run(async {
+        let bench = Bench::new(three_tries).await;
+        let rows = [
+            ("500-first", Visit::Input, 0, 3),
+            ("500-tier", Visit::Tier, 0, 1),
+            ("500-parked", Visit::Parked, 0, 1),
+            ("503after-first", Visit::Input, 0, 1),
+            ("429-first", Visit::Input, 0, 1),
+            ("silent-first", Visit::Input, 0, 1),
+            // The limit of attempts holds inside the lane too.
+            ("500-nineteenth", Visit::Input, 18, 2),
+        ];
+        for (id, visit, before, tries) in rows {
+            let (mut delivery, _end) = bench.delivery(visit, id);
+            delivery.envelope.attempts = before;
+            let (result, held) = walked(&bench, &mut delivery).await;
+            assert!(result.is_err() && held.is_some(), "{id}");
+            let sent = bench.sent().iter().filter(|sent| *sent == id).count();
+            assert_eq!(sent, tries, "{id}");
+            let counted = if id.starts_with("429") { 0 } else { tries as u32 };
+            assert_eq!(delivery.envelope.attempts, before + counted, "{id}");
+            assert_eq!(delivery.attempted, counted > 0, "{id}");
+            delivery.ticket.complete(End::Returned);
+        }
+        assert_eq!(bench.resends_counted(), 0, "what failed clearly is sent again without a declaration");
+    });
+}
+
+#[test]
+fn a_lane_that_closes_ends_an_inline_delay_with_the_failure_before_it() {
+    run(async {
+        let edit = |s: &mut Setting| {
+            three_tries(s);
+            s.account.retry.inline.initial = Duration::from_secs(1_000_000);
+            s.account.retry.inline.max = Duration::from_secs(1_000_000);
+        };
+        let bench = Bench::new(edit).await;
+        let (mut delivery, _end) = bench.delivery(Visit::Input, "500-1");
+        let open = delivery.ticket.open().clone();
+        let close = async {
+            let waits = async || !bench.sent().is_empty() && open.stage() == Stage::Waiting;
+            eventually("it waits for its second try", waits).await;
+            bench.handle.halt("why");
+        };
+        let ((result, _), ()) = tokio::join!(walked(&bench, &mut delivery), close);
+        assert!(matches!(result, Err(DeliveryError::Retry(_))), "it goes to its tier, and is not parked");
+        assert_eq!(bench.sent().len(), 1);
+        delivery.ticket.complete(End::Returned);
+    });
+}
+
+#[test]
+fn without_enough_of_its_lease_a_claim_is_given_up_and_made_anew() {
+    run(async {
+        let edit = |s: &mut Setting| {
+            s.account.limits.timeout = Duration::from_secs(2);
+            s.lease = Duration::from_millis(3_400);
+        };
+        let bench = Bench::new(edit).await;
+        // Longer than what a send leaves of the lease.
+        bench.lane.limiter.push_back(Duration::from_millis(700)).await.unwrap();
+        let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-1");
+        let mut tokens = Vec::new();
+        let watch = async {
+            while bench.sent().is_empty() {
+                if let Some(Value::Claimed { token, resends, .. }) = bench.value("ok-1").await {
+                    assert_eq!(resends, 0, "nothing was sent under the claim before");
+                    if tokens.last() != Some(&token) {
+                        tokens.push(token);
+                    }
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let ((result, held), ()) = tokio::join!(walked(&bench, &mut delivery), watch);
+        assert!(matches!(result, Ok(Progress::Accepted(_))));
+        let claim = held.unwrap().claim;
+        assert!(tokens.len() > 1, "sent under its first claim");
+        assert!(!claim.resend && !claim.taken_over());
+        assert_ne!(claim.token.to_string(), tokens[0]);
+        assert_eq!(bench.sent().len(), 1);
+        delivery.ticket.complete(End::Returned);
+    });
+}
+
+#[test]
+fn a_send_that_may_be_a_second_one_is_declared_or_refused_as_the_account_says() {
+    run(async {
+        for (refuses, sends) in [(false, true), (true, false)] {
+            let edit = |s: &mut Setting| {
+                s.account.on_ambiguous = if refuses { OnAmbiguous::DeadLetter } else { OnAmbiguous::Retry };
+            };
+            let bench = Bench::new(edit).await;
+            // Its own lineage's mark; a record in doubt that Redis forgot; with the operator's word it is sent anyway.
+            for (id, marked, in_doubt, force) in
+                [("ok-marked", true, false, false), ("ok-doubt", false, true, false), ("ok-forced", true, false, true)]
+            {
+                let (mut delivery, _end) = bench.delivery(Visit::Input, id);
+                let ready = ready_of(&mut delivery);
+                (ready.applicant.in_doubt, ready.applicant.force) = (in_doubt, force);
+                if marked {
+                    bench.put(id, &ready.applicant.unknown()).await;
+                }
+                let before = bench.resends_counted();
+                let (result, held) = walked(&bench, &mut delivery).await;
+                let sent = bench.sent().contains(&id.to_owned());
+                assert_eq!(sent, sends || force, "{id}");
+                assert_eq!(result.is_ok(), sent, "{id}");
+                assert_eq!(bench.resends_counted() - before, u64::from(sent), "{id}");
+                assert_eq!(ready_of(&mut delivery).applicant.own, u32::from(sent), "{id}");
+                assert!(held.is_some_and(|h| h.claim.resend && h.claim.declared == sent), "{id}");
+                assert!(sent || matches!(result, Err(DeliveryError::Ambiguous(_))), "{id}");
+                delivery.ticket.complete(End::Returned);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_try_whose_first_byte_did_not_go_out_leaves_the_doubt_of_the_one_before() {
+    run(async {
+        let bench = Bench::new(|s| s.no_platform = true).await;
+        for (before, after) in [("ambiguous", "ambiguous"), ("retry", "retry"), ("permanent", "retry")] {
+            let (mut delivery, _end) = bench.delivery(Visit::Tier, before);
+            delivery.envelope.last = Some(LastAttempt { class: before.into(), ..LastAttempt::default() });
+            let (result, _held) = walked(&bench, &mut delivery).await;
+            assert!(matches!(result, Err(DeliveryError::Retry(Answer { sent: false, .. }))));
+            assert_eq!((delivery.envelope.attempts, &*delivery.envelope.last.as_ref().unwrap().class), (1, after));
+            delivery.ticket.complete(End::Returned);
+        }
+    });
+}
+
+#[tokio::test]
+async fn while_redis_is_away_a_walk_waits_and_a_partition_that_leaves_ends_it() {
+    let alone = Alone::new(|_| {});
+    let (mut delivery, _end) = alone.delivery(Visit::Input, "ok-1");
+    let assignment = delivery.ticket.assignment().clone();
+    let mut held = None;
+    let mut walk = Box::pin(process(&mut delivery, &alone.lane, &mut held));
+    let some_tries = Duration::from_millis(400);
+    assert!(tokio::time::timeout(some_tries, &mut walk).await.is_err(), "it neither fails nor sends");
+    assignment.set_leaving();
+    alone.handle.touch();
+    assert!(matches!(walk.await, Err(DeliveryError::Returned)));
+    delivery.ticket.complete(End::Returned);
+}
+
+/// Its clock is an hour behind, so that what happens now would lie in the future; an account that delivers without Redis
+/// is no exception.
+#[test]
+fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
+    run(async {
+        for when_unavailable in [WhenUnavailable::Hold, WhenUnavailable::Deliver] {
+            let bench = Bench::new(|s| s.account.when_unavailable = when_unavailable).await;
+            let clock = &bench.lane.shared.health.clock;
+            let now = now_ms();
+            clock.saw((now / 1000, 0), std::time::Instant::now());
+            let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-1");
+            crate::clock::set_by(-3_600_000);
+            assert!((clock.now_ms() - now).abs() < 60_000, "the shared clock goes on");
+            let mut held = None;
+            {
+                let mut walk = Box::pin(process(&mut delivery, &bench.lane, &mut held));
+                let waits = tokio::time::timeout(Duration::from_millis(300), &mut walk).await.is_err();
+                crate::clock::set_by(0);
+                assert!(waits && bench.sent().is_empty(), "{when_unavailable:?}");
+                assert!(matches!(walk.await, Ok(Progress::Accepted(_))), "{when_unavailable:?}");
+            }
+            assert_eq!((bench.sent().len(), bench.resends_counted()), (1, 0));
+            delivery.ticket.complete(End::Returned);
+        }
+    });
+}
+
+/// Two platforms said that the clock is an hour behind, and nobody has said anything since: the worker asks by sending, and
+/// buries nothing that only its own clock refuses.
+#[test]
+fn after_a_hold_by_dates_that_fell_silent_an_event_is_sent_whose_time_is_right_by_either_clock() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        let clock = &bench.lane.shared.health.clock;
+        let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-1");
+        crate::clock::set_by(-3_600_000);
+        for host in ["a.example", "b.example"] {
+            clock.saw_date(&host.into(), host, now_ms() + 3_600_000, std::time::Instant::now());
+        }
+        {
+            let mut walk = Box::pin(walked(&bench, &mut delivery));
+            let waits = tokio::time::timeout(Duration::from_millis(300), &mut walk).await.is_err();
+            assert!(waits && bench.sent().is_empty());
+            crate::clock::pass(Duration::from_secs(600));
+            let (result, _held) = walk.await;
+            assert!(matches!(result, Ok(Progress::Accepted(_))), "{:?}", result.err());
+        }
+        delivery.ticket.complete(End::Returned);
+        // Once somebody has said that it is right, it alone judges.
+        clock.saw_date(&"a.example".into(), "a.example", now_ms(), std::time::Instant::now());
+        let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-2");
+        let Subject::Ready(ready) = &mut delivery.subject else { panic!("not ready") };
+        ready.event_time_ms = now_ms() + 3_600_000;
+        let (result, _held) = walked(&bench, &mut delivery).await;
+        assert!(matches!(&result, Err(DeliveryError::Invalid(f)) if f.field == "event_time_ms"), "{:?}", result.err());
+        crate::clock::set_by(0);
+        delivery.ticket.complete(End::Returned);
+    });
+}
+
+/// Trap K25: without a confirmed commit another member may have the partition, and sends what it reads.
+#[test]
+fn while_no_commit_is_confirmed_nothing_is_claimed_or_sent_and_then_it_goes_on() {
+    run(async {
+        for account_delivers in [false, true] {
+            let bench = Bench::new(|setting| {
+                if account_delivers {
+                    setting.account.when_unavailable = WhenUnavailable::Deliver;
+                }
+            })
+            .await;
+            let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-1");
+            let ticket = delivery.ticket.assignment().clone();
+            ticket.set_unconfirmed(true);
+            {
+                let walk = walked(&bench, &mut delivery);
+                let mut walk = std::pin::pin!(walk);
+                let early = tokio::time::timeout(Duration::from_millis(700), &mut walk).await;
+                assert!(early.is_err() && bench.sent().is_empty());
+                assert_eq!(bench.value("ok-1").await, None, "not even claimed");
+                ticket.set_unconfirmed(false);
+                let (result, _held) = walk.await;
+                assert!(matches!(result, Ok(Progress::Accepted(_))));
+            }
+            assert_eq!(bench.sent(), ["ok-1"]);
+            delivery.ticket.complete(End::Returned);
+        }
+    });
+}

@@ -1,0 +1,401 @@
+//! A lane as other threads see it: its inbox, how full it is, whether it is open.
+
+mod fill;
+mod share;
+mod throttle;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
+
+pub use self::fill::Fill;
+pub use self::share::ASIDE_RELEASED;
+use self::share::{All, Released};
+pub use self::throttle::Trial;
+use crate::account::{Account, Intake, WhenUnavailable};
+use crate::delivery::Delivery;
+use crate::lane::PARKS;
+use crate::metrics::LaneState;
+use crate::operate::{Lane as Switches, Switch};
+use crate::settle::context::now_ms;
+
+/// For people.
+const ONLY_THROTTLED: &str = "the platform has answered nothing but that it is asked too often for over 30 s";
+
+/// To a lane's task.
+pub enum ToLane {
+    /// Into its queue, in this order.
+    Deliver(Vec<Box<Delivery>>),
+    /// Straight to its parking topic: it is full beside others that flow.
+    Park(Box<Delivery>),
+    /// What waits in its queue of live records goes to its parking topic.
+    ParkQueue,
+}
+
+/// As many records of tiers as a lane may have set aside for parking at most, whatever it may queue: the waiting consumer
+/// shares one bound for all that leaves.
+const MOST_ASIDE: usize = 1_000;
+
+/// Seen from every thread.
+pub struct LaneHandle {
+    /// Index into lanes and metrics.
+    pub index: usize,
+    /// Whose lane.
+    pub account: Arc<Account>,
+    /// Records from inputs that wait for a permit.
+    pub live: Fill,
+    /// Records from tiers and parking that wait for a permit.
+    pub released: Fill,
+    /// Those of them from parking.
+    parked: Fill,
+    /// Records from tiers and parking that wait for a permit or have one, by their kind.
+    holds: Released,
+    /// What all lanes of the process hold.
+    all: OnceLock<Arc<All>>,
+    /// Records with a permit, or waiting for their confirm.
+    pub in_flight: AtomicUsize,
+    /// Records from inputs that are set aside for parking, until their copies are acknowledged.
+    pub aside: Fill,
+    /// The same of records from tiers and parking.
+    pub aside_released: Fill,
+    /// Told to park its queue, and not there yet.
+    emptying: AtomicBool,
+    inbox: UnboundedSender<ToLane>,
+    cap: usize,
+    cap_bytes: usize,
+    /// Of records from inputs that may be set aside for parking, and their bytes.
+    aside_cap: (usize, usize),
+    /// The same of all lanes together.
+    aside_of_all: (usize, usize),
+    /// The same of records from tiers.
+    aside_cap_released: (usize, usize),
+    closed: AtomicBool,
+    /// Halted here and not yet known to be in Redis: what is read there does not open the lane.
+    unsaved_halt: AtomicBool,
+    born: Instant,
+    /// In ms since `born`: no wall clock that is set back or forward moves it.
+    throttled_until_ms: AtomicU64,
+    /// The platform has only throttled for a while: closed until one record gets another answer.
+    only_throttled: AtomicBool,
+    /// That record is on its way.
+    on_trial: AtomicBool,
+    switches: Mutex<Switches>,
+    changes: AtomicU64,
+    changed: Notify,
+}
+
+impl LaneHandle {
+    /// `inbox` leads to the lane's task.
+    pub fn new(index: usize, account: Arc<Account>, inbox: UnboundedSender<ToLane>, intake: &Intake) -> Self {
+        let ten_seconds = (account.limits.rps * 10.0) as usize;
+        let quarter = intake.max_in_flight / 4;
+        let cap = ten_seconds.min(quarter).max(64);
+        Self {
+            index,
+            cap,
+            cap_bytes: intake.max_in_flight_bytes / 4,
+            // As much as the largest queue: while its parking topic takes nothing for a moment its input topics are read on.
+            aside_cap: (quarter.max(cap), (intake.max_in_flight_bytes / 4).max(1)),
+            aside_of_all: ((intake.max_in_flight / 2).max(2 * cap), (intake.max_in_flight_bytes / 2).max(1)),
+            // Where parking works, what may leave at once is gone in a moment: less would only hold up the tiers.
+            aside_cap_released: (cap.max(PARKS.min(quarter)).min(MOST_ASIDE), (intake.max_in_flight_bytes / 16).max(1)),
+            account,
+            live: Fill::default(),
+            released: Fill::default(),
+            parked: Fill::default(),
+            holds: Released::default(),
+            all: OnceLock::new(),
+            in_flight: AtomicUsize::new(0),
+            aside: Fill::default(),
+            aside_released: Fill::default(),
+            emptying: AtomicBool::new(false),
+            inbox,
+            closed: AtomicBool::new(false),
+            unsaved_halt: AtomicBool::new(false),
+            born: Instant::now(),
+            throttled_until_ms: AtomicU64::new(0),
+            only_throttled: AtomicBool::new(false),
+            on_trial: AtomicBool::new(false),
+            switches: Mutex::default(),
+            changes: AtomicU64::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Whether it can send: open, and not kept from it by a Redis that is away.
+    pub fn can_send(&self, held: bool) -> bool {
+        self.is_open() && (!held || self.account.when_unavailable == WhenUnavailable::Deliver)
+    }
+
+    /// Closes the lane here at once; the caller makes it known. `false`: it was halted already.
+    pub fn halt(&self, reason: &str) -> bool {
+        {
+            let mut switches = self.lock();
+            if switches.halted.is_some() {
+                return false;
+            }
+            let switch = Switch { reason: reason.to_owned(), who: "worker".into(), since_ms: now_ms() };
+            switches.halted = Some(switch);
+            self.unsaved_halt.store(true, SeqCst);
+            self.closed.store(true, SeqCst);
+        }
+        self.touch();
+        true
+    }
+
+    /// The halt stands in Redis.
+    pub fn halt_saved(&self) {
+        self.unsaved_halt.store(false, SeqCst);
+    }
+
+    /// Takes what Redis says; returns whether anything changed.
+    pub fn obey(&self, new: &Switches) -> bool {
+        {
+            let mut switches = self.lock();
+            if *switches == *new || (self.unsaved_halt.load(SeqCst) && new.halted.is_none()) {
+                return false;
+            }
+            self.closed.store(new.closed(), SeqCst);
+            *switches = new.clone();
+        }
+        self.touch();
+        true
+    }
+
+    /// The switches as they stand.
+    pub fn switches(&self) -> Switches {
+        self.lock().clone()
+    }
+
+    /// For metrics and people.
+    pub fn state(&self) -> LaneState {
+        match self.lock().cause() {
+            Some((state, _)) => state,
+            None if self.awaits_trial() || !self.pushed_back().is_zero() => LaneState::Throttled,
+            None => LaneState::Flowing,
+        }
+    }
+
+    /// State, since when (epoch ms, 0 where that is unknown) and why.
+    pub fn explain(&self) -> (LaneState, i64, String) {
+        if let Some((state, switch)) = self.lock().cause() {
+            return (state, switch.since_ms, switch.reason.clone());
+        }
+        let wait = self.pushed_back();
+        let pushed_back = format!("pushed back for another {} s", wait.as_millis().div_ceil(1000));
+        match (self.awaits_trial(), wait.is_zero()) {
+            (false, true) => (LaneState::Flowing, 0, String::new()),
+            (false, false) => (LaneState::Throttled, 0, pushed_back),
+            (true, true) => (LaneState::Throttled, 0, format!("{ONLY_THROTTLED}; the next event is tried alone")),
+            (true, false) => (LaneState::Throttled, 0, format!("{ONLY_THROTTLED}; {pushed_back}")),
+        }
+    }
+
+    /// Whoever waits in this lane looks again: a switch, or a partition that leaves.
+    pub fn touch(&self) {
+        self.changes.fetch_add(1, SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// How often it was touched.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(SeqCst)
+    }
+
+    /// Fires at the next touch after its creation.
+    pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Switches> {
+        self.switches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every lane, and the desks for what ends without one.
+pub struct Lanes {
+    lanes: Vec<Arc<LaneHandle>>,
+    /// What they hold together.
+    all: Arc<All>,
+    desks: Vec<UnboundedSender<Box<Delivery>>>,
+}
+
+impl Lanes {
+    /// In the order of the accounts; one desk per runtime thread.
+    pub fn new(lanes: Vec<Arc<LaneHandle>>, desks: Vec<UnboundedSender<Box<Delivery>>>) -> Self {
+        let all = Arc::<All>::default();
+        // Each lane has one owner: the first one counts.
+        lanes.iter().for_each(|lane| drop(lane.all.set(all.clone())));
+        Self { lanes, all, desks }
+    }
+
+    /// One lane.
+    pub fn get(&self, index: usize) -> &Arc<LaneHandle> {
+        &self.lanes[index]
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<LaneHandle>> {
+        self.lanes.iter()
+    }
+
+    /// Settles what ended at the gate.
+    pub fn end(&self, delivery: Box<Delivery>) {
+        let desk = delivery.record.partition.unsigned_abs() as usize % self.desks.len();
+        let _ = self.desks[desk].send(delivery);
+    }
+
+    /// Everyone looks again.
+    pub fn touch_all(&self) {
+        self.lanes.iter().for_each(|l| l.touch());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::delivery::Visit;
+
+    fn lane(rps: f64, max_in_flight: usize) -> LaneHandle {
+        let mut account = Account::stub("acme");
+        account.limits.rps = rps;
+        let bounds = Intake { max_in_flight, max_in_flight_bytes: 4000, drain_timeout: Duration::ZERO };
+        LaneHandle::new(0, Arc::new(account), tokio::sync::mpsc::unbounded_channel().0, &bounds)
+    }
+
+    fn switch(reason: &str) -> Option<Switch> {
+        Some(Switch { reason: reason.into(), who: "li".into(), since_ms: 5 })
+    }
+
+    #[test]
+    fn a_queue_takes_ten_seconds_of_work_but_no_more_than_a_quarter_of_all_and_64_at_least() {
+        for (rps, max_in_flight, cap) in
+            [(20.0, 10_000, 200), (1000.0, 10_000, 2500), (1.0, 10_000, 64), (20.0, 100, 64)]
+        {
+            let lane = lane(rps, max_in_flight);
+            (1..cap).for_each(|_| lane.live.add(0));
+            assert!(!lane.is_full(Visit::Input), "{rps} {max_in_flight}: below {cap}");
+            lane.live.add(0);
+            assert!(lane.is_full(Visit::Input), "{rps} {max_in_flight}: at {cap}");
+            assert!(
+                !lane.is_full(Visit::Tier) && !lane.is_full(Visit::Parked),
+                "released ones have a queue of their own"
+            );
+        }
+    }
+
+    #[test]
+    fn a_queue_is_full_at_a_quarter_of_all_bytes_too() {
+        let lane = lane(20.0, 10_000);
+        lane.released.add(999);
+        assert!(!lane.is_full(Visit::Parked));
+        lane.released.add(1);
+        assert!(lane.is_full(Visit::Parked) && lane.is_full(Visit::Tier) && !lane.is_full(Visit::Input));
+    }
+
+    #[test]
+    fn what_is_set_aside_for_parking_counts_against_the_cap_until_it_has_left() {
+        let lane = lane(20.0, 10_000);
+        (0..150).for_each(|_| lane.live.add(0));
+        (0..50).for_each(|_| lane.set_aside(Visit::Input, 0));
+        assert!(lane.is_full(Visit::Input) && !lane.is_full(Visit::Tier));
+        assert!(lane.can_park(Visit::Input), "the queue of an open lane takes no place of it");
+        lane.left_aside(Visit::Input, 0);
+        assert!(!lane.is_full(Visit::Input));
+
+        // What its topic does not take stays, and it can be given no more than it may have on its way.
+        (0..256).for_each(|_| lane.set_aside(Visit::Tier, 0));
+        assert!(!lane.can_park(Visit::Tier) && lane.can_park(Visit::Input));
+        assert!(lane.is_full(Visit::Tier) && lane.is_full(Visit::Parked));
+        lane.left_aside(Visit::Tier, 0);
+        assert!(lane.can_park(Visit::Tier));
+        lane.set_aside(Visit::Tier, 250);
+        assert!(!lane.can_park(Visit::Tier), "a sixteenth of all bytes");
+    }
+
+    #[test]
+    fn what_a_closed_lane_queues_is_on_its_way_to_parking() {
+        let lane = lane(20.0, 10_000);
+        (0..200).for_each(|_| lane.live.add(0));
+        (0..2_300).for_each(|_| lane.set_aside(Visit::Input, 0));
+        assert!(lane.can_park(Visit::Input), "a quarter of all");
+        lane.halt("why");
+        assert!(!lane.can_park(Visit::Input) && lane.is_aside_above(Visit::Input, 7, 8));
+        (0..200).for_each(|_| lane.live.sub(0));
+        (0..1_700).for_each(|_| lane.left_aside(Visit::Input, 0));
+        assert!(!lane.is_aside_above(Visit::Input, 1, 4));
+    }
+
+    #[test]
+    fn parked_records_take_half_of_a_lane_at_most() {
+        let lane = lane(20.0, 10_000);
+        for n in 0..100 {
+            assert!(!lane.is_full(Visit::Parked), "{n}");
+            lane.released.add(0);
+            lane.parked.add(0);
+        }
+        assert!(lane.is_full(Visit::Parked) && !lane.is_full(Visit::Tier));
+        (100..200).for_each(|_| lane.released.add(0));
+        assert!(lane.is_full(Visit::Tier), "both together have the whole");
+    }
+
+    #[test]
+    fn a_push_back_of_over_five_seconds_closes_the_lane_and_a_shorter_one_does_not_end_it() {
+        let lane = lane(20.0, 100);
+        lane.throttle(Duration::from_millis(4_900));
+        assert!(lane.is_open());
+        assert_eq!(lane.state(), LaneState::Throttled);
+        lane.throttle(Duration::from_secs(60));
+        assert!(!lane.is_open());
+        let touched = lane.changes();
+        lane.throttle(Duration::from_secs(1));
+        assert!(!lane.is_open());
+        assert_eq!((touched, lane.changes()), (2, 2), "who waits is told of what changes, and of nothing else");
+        assert!(lane.explain().2.starts_with("pushed back for another "), "{:?}", lane.explain());
+    }
+
+    #[test]
+    fn a_push_back_lasts_as_long_as_was_asked_whatever_the_wall_clock_is_set_to() {
+        const HOUR_MS: i64 = 3_600_000;
+        let lane = lane(20.0, 100);
+        lane.throttle(Duration::from_secs(60));
+        for set_by in [-HOUR_MS, HOUR_MS] {
+            crate::clock::set_by(set_by);
+            assert!(!lane.is_open(), "the clock is set by {set_by} ms");
+            let left = lane.pushed_back();
+            assert!(left > Duration::from_secs(5) && left <= Duration::from_secs(60), "{left:?}, set by {set_by} ms");
+        }
+        crate::clock::set_by(0);
+    }
+
+    #[test]
+    fn a_halt_is_not_opened_by_what_redis_said_before_it() {
+        let lane = lane(20.0, 100);
+        assert!(lane.halt("refused") && !lane.halt("again"));
+        assert!(!lane.obey(&Switches::default()) && !lane.is_open(), "an older read");
+        assert!(lane.obey(&Switches { halted: switch("another replica's"), paused: None }));
+        lane.halt_saved();
+        assert!(lane.obey(&Switches::default()) && lane.is_open(), "resumed");
+        assert!(lane.halt("once more"));
+        assert_eq!(lane.explain().2, "once more");
+    }
+
+    #[test]
+    fn each_switch_closes_and_a_halt_shows_before_a_pause() {
+        let lane = lane(20.0, 100);
+        let paused = Switches { paused: switch("audit"), halted: None };
+        assert!(lane.obey(&paused) && !lane.obey(&paused), "told once");
+        assert_eq!((lane.is_open(), lane.state()), (false, LaneState::Paused));
+        assert!(lane.obey(&Switches { halted: switch("refused"), ..paused.clone() }));
+        assert_eq!(lane.explain(), (LaneState::Halted, 5, "refused".into()));
+        assert!(lane.obey(&paused) && !lane.is_open());
+        assert!(lane.obey(&Switches::default()) && lane.is_open());
+        assert_eq!(lane.state(), LaneState::Flowing);
+    }
+}

@@ -1,0 +1,217 @@
+//! What all lanes of the process hold together of tiers and parking, and how much of it each may have.
+//!
+//! A lane may hold as much of a bound as the others have left of it: of what is left there is always some for a lane that
+//! holds little, however many hang.
+
+use crate::delivery::Visit;
+use crate::lane::handle::{Fill, LaneHandle, Lanes};
+
+/// Bytes from tiers and parking that all lanes together may hold, queued or with a permit, beside one record of each kind
+/// for every lane.
+const RELEASED_BYTES: usize = 64 * 1024 * 1024;
+/// Those of them from tiers: what hangs of them leaves some to a parking backlog that drains.
+const TIER_BYTES: usize = 48 * 1024 * 1024;
+/// Those of them from parking: they leave as much to tiers.
+const PARKED_BYTES: usize = 32 * 1024 * 1024;
+
+/// Records from tiers that all lanes together may have set aside for parking, and their bytes: a part of what may be on its
+/// way to Kafka, so that parking topics which take nothing keep nobody from being read.
+pub const ASIDE_RELEASED: (usize, usize) = (1_000, 8 * 1024 * 1024);
+
+/// Records from tiers and from parking, queued or with a permit.
+#[derive(Default)]
+pub struct Released {
+    tier: Fill,
+    parked: Fill,
+}
+
+impl Released {
+    /// Those of one kind; records from inputs are not counted here.
+    pub fn of(&self, visit: Visit) -> Option<&Fill> {
+        match visit {
+            Visit::Input => None,
+            Visit::Tier => Some(&self.tier),
+            Visit::Parked => Some(&self.parked),
+        }
+    }
+
+    /// All of them: records and bytes.
+    pub fn sum(&self) -> (usize, usize) {
+        (self.tier.records() + self.parked.records(), self.tier.bytes() + self.parked.bytes())
+    }
+}
+
+/// Counted over all lanes.
+#[derive(Default)]
+pub struct All {
+    pub(super) released: Released,
+    /// Records from inputs that are set aside for parking.
+    pub(super) aside: Fill,
+    /// The same of records from tiers and parking.
+    pub(super) aside_released: Fill,
+}
+
+impl All {
+    pub(super) fn aside_of(&self, visit: Visit) -> &Fill {
+        if visit == Visit::Input { &self.aside } else { &self.aside_released }
+    }
+}
+
+impl LaneHandle {
+    /// Moves what this lane, and all of them, hold of one kind.
+    pub(super) fn move_released(&self, visit: Visit, by: impl Fn(&Fill)) {
+        let all = self.all.get().and_then(|all| all.released.of(visit));
+        self.holds.of(visit).into_iter().chain(all).for_each(by);
+    }
+
+    /// Records from tiers that wait for a permit or have one.
+    pub fn retries(&self) -> usize {
+        self.holds.tier.records()
+    }
+
+    /// How much the others leave to this lane of what may be set aside for parking: records and bytes.
+    pub(super) fn aside_left(&self, visit: Visit) -> (usize, usize) {
+        let (records, bytes) = if visit == Visit::Input { self.aside_of_all } else { ASIDE_RELEASED };
+        let Some(all) = self.all.get().map(|all| all.aside_of(visit)) else { return (records, bytes) };
+        (records.saturating_sub(all.records()), bytes.saturating_sub(all.bytes()))
+    }
+}
+
+impl Lanes {
+    /// Records from tiers and parking that all lanes hold, queued or with a permit, and their bytes.
+    pub fn released(&self) -> (usize, usize) {
+        self.all.released.sum()
+    }
+
+    /// Whether a lane may take a record from a tier or parking: it is below its own caps, and holds no more than the others
+    /// leave it of that kind. Who holds none of that kind takes one.
+    pub fn takes(&self, index: usize, visit: Visit, bytes: usize) -> bool {
+        let lane = self.get(index);
+        let (Some(own), Some(of_all)) = (lane.holds.of(visit), self.all.released.of(visit)) else { return false };
+        if lane.is_full(visit) {
+            return false;
+        }
+        let bound = if visit == Visit::Parked { PARKED_BYTES } else { TIER_BYTES };
+        let left = bound.saturating_sub(of_all.bytes()).min(RELEASED_BYTES.saturating_sub(self.released().1));
+        own.records() == 0 || own.bytes() + bytes <= left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::account::{Account, Intake};
+
+    const MIB: usize = 1024 * 1024;
+
+    /// So many lanes, as large as need be: none is at its own cap.
+    fn lanes(count: usize) -> Lanes {
+        let mut account = Account::stub("acme");
+        account.limits.rps = 1000.0;
+        let account = Arc::new(account);
+        let bounds = Intake { max_in_flight: 100_000, max_in_flight_bytes: 1024 * MIB, drain_timeout: Duration::ZERO };
+        let inbox = || tokio::sync::mpsc::unbounded_channel().0;
+        let lane = |index| Arc::new(LaneHandle::new(index, account.clone(), inbox(), &bounds));
+        Lanes::new((0..count).map(lane).collect(), Vec::new())
+    }
+
+    /// These lanes take what they get, and nothing of it ends. Returns how many they took.
+    fn fill(lanes: &Lanes, hung: std::ops::Range<usize>, visit: Visit, bytes: usize) -> usize {
+        let mut taken = 0;
+        loop {
+            let before = taken;
+            for index in hung.clone() {
+                if lanes.takes(index, visit, bytes) {
+                    lanes.get(index).walks(visit, bytes);
+                    taken += 1;
+                }
+            }
+            if taken == before {
+                return taken;
+            }
+        }
+    }
+
+    #[test]
+    fn what_all_lanes_hold_of_tiers_and_parking_is_bounded_and_leaves_some_for_a_lane_that_holds_little() {
+        let lanes = lanes(41);
+        let taken = fill(&lanes, 0..39, Visit::Tier, MIB);
+        assert!((39..=48).contains(&taken), "{taken} MiB");
+        assert_eq!(lanes.released(), (taken, taken * MIB));
+        assert!(lanes.takes(39, Visit::Tier, MIB), "that 39 lanes hang is no matter to this one");
+        let parked = fill(&lanes, 0..39, Visit::Parked, 64 * 1024) / 16;
+        assert!(parked <= 25, "a backlog leaves some too: {parked} MiB");
+        for visit in [Visit::Tier, Visit::Parked] {
+            assert!(lanes.takes(40, visit, 20 * 1024), "{visit:?}");
+            lanes.get(40).walks(visit, 20 * 1024);
+            assert!(lanes.takes(40, visit, 20 * 1024), "{visit:?}: not one alone");
+        }
+        lanes.get(0).walks(Visit::Input, 100 * MIB);
+        assert_eq!(lanes.released().1, lanes.all.released.sum().1, "what comes from inputs has a bound of its own");
+    }
+
+    #[test]
+    fn due_retries_that_hang_keep_no_parked_backlog_from_its_lane() {
+        let lanes = lanes(101);
+        let (hung, mine) = (0..100, 100);
+        assert!(fill(&lanes, hung, Visit::Tier, 256 * 1024) >= 100);
+        assert!(lanes.released().1 > PARKED_BYTES, "more than a backlog may take by itself");
+        for n in 0..8 {
+            assert!(lanes.takes(mine, Visit::Parked, MIB), "{n}");
+            lanes.get(mine).walks(Visit::Parked, MIB);
+        }
+    }
+
+    #[test]
+    fn who_holds_nothing_takes_one_record_whatever_others_hold() {
+        let lanes = lanes(101);
+        for visit in [Visit::Tier, Visit::Parked] {
+            assert_eq!(fill(&lanes, 0..100, visit, MIB), 100, "each its one");
+            assert!(lanes.takes(100, visit, MIB), "{visit:?}");
+            lanes.get(100).walks(visit, MIB);
+            assert!(!lanes.takes(100, visit, 1), "{visit:?}: and no second one");
+            lanes.get(100).walked(visit, MIB);
+            assert!(lanes.takes(100, visit, MIB), "{visit:?}: the next when that has ended");
+        }
+    }
+
+    #[test]
+    fn lanes_whose_parking_topics_take_nothing_leave_some_of_what_may_be_on_its_way_to_others() {
+        let lanes = lanes(9);
+        let (records, _) = ASIDE_RELEASED;
+        for _ in 0..records {
+            let parks = (0..8).filter(|index| lanes.get(*index).can_park(Visit::Tier));
+            parks.for_each(|index| lanes.get(index).set_aside(Visit::Tier, 1));
+        }
+        let all = lanes.all.aside_released.records();
+        assert!((records / 2..records).contains(&all), "{all}");
+        assert!(lanes.get(8).can_park(Visit::Tier) && lanes.get(0).can_park(Visit::Input));
+        assert!(!lanes.get(0).can_park(Visit::Tier));
+        lanes.get(0).left_aside(Visit::Tier, 1);
+        assert_eq!(lanes.all.aside_released.records(), all - 1);
+
+        let lanes = self::lanes(9);
+        (0..8).for_each(|index| lanes.get(index).set_aside(Visit::Tier, MIB));
+        assert!(!lanes.get(8).can_park(Visit::Tier), "large ones too");
+    }
+
+    #[test]
+    fn what_inputs_may_set_aside_is_shared_by_all_lanes() {
+        let lanes = lanes(3);
+        let parks = |index: usize| (0..).take_while(|_| parks_one(&lanes, index)).count();
+        // Half of `max_in_flight` for all, a quarter for each.
+        assert_eq!((parks(0), parks(1), parks(2)), (25_000, 12_500, 6_250));
+    }
+
+    fn parks_one(lanes: &Lanes, index: usize) -> bool {
+        let lane = lanes.get(index);
+        let can = lane.can_park(Visit::Input);
+        if can {
+            lane.set_aside(Visit::Input, 1);
+        }
+        can
+    }
+}

@@ -1,0 +1,116 @@
+//! A lane whose platform asks for less: how long it is pushed back, and how it opens again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use crate::lane::handle::LaneHandle;
+use crate::settle::LONGEST_WAIT_IN_LANE;
+
+/// The one record that a lane sends though it counts as closed: its answer opens the lane, or pushes it back again. Dropped
+/// where that record is not sent, so that another may be tried.
+pub struct Trial(Arc<LaneHandle>);
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.0.on_trial.store(false, SeqCst);
+    }
+}
+
+impl LaneHandle {
+    /// Whether it takes work: neither paused nor halted, nor pushed back for over 5 s, nor throttled without end.
+    pub fn is_open(&self) -> bool {
+        self.is_open_for_trial() && !self.only_throttled.load(SeqCst)
+    }
+
+    /// Whether it would be open but for having got only throttled answers.
+    pub fn is_open_for_trial(&self) -> bool {
+        !self.closed.load(SeqCst) && self.pushed_back() <= LONGEST_WAIT_IN_LANE
+    }
+
+    pub(super) fn pushed_back(&self) -> Duration {
+        let until = Duration::from_millis(self.throttled_until_ms.load(SeqCst));
+        if until.is_zero() { until } else { until.saturating_sub(self.born.elapsed()) }
+    }
+
+    /// The platform, or another replica, asked for a pause from now on.
+    pub fn throttle(&self, wait: Duration) {
+        let until_ms = u64::try_from((self.born.elapsed() + wait).as_millis()).unwrap_or(u64::MAX);
+        if self.throttled_until_ms.fetch_max(until_ms, SeqCst) < until_ms {
+            self.touch();
+        }
+    }
+
+    /// Says whether the platform has only throttled for so long that the lane counts as closed.
+    pub fn set_only_throttled(&self, only: bool) {
+        if self.only_throttled.swap(only, SeqCst) != only {
+            self.touch();
+        }
+    }
+
+    /// Whether it is closed until a trial is answered.
+    pub(super) fn awaits_trial(&self) -> bool {
+        self.only_throttled.load(SeqCst)
+    }
+
+    /// Whether [`LaneHandle::take_trial`] would give one now.
+    pub fn offers_trial(&self) -> bool {
+        let throttled = self.awaits_trial() && !self.on_trial.load(SeqCst);
+        throttled && !self.closed.load(SeqCst) && self.pushed_back().is_zero()
+    }
+
+    /// The right to send one record through a lane that has got only throttled answers, once its push-back is over; `None`
+    /// while another record has it, and where the lane is open or closed for another reason.
+    pub fn take_trial(self: &Arc<Self>) -> Option<Trial> {
+        (self.offers_trial() && !self.on_trial.swap(true, SeqCst)).then(|| Trial(self.clone()))
+    }
+
+    /// As if the push-back had passed.
+    #[cfg(test)]
+    pub(crate) fn forget_push_back(&self) {
+        self.throttled_until_ms.store(0, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::account::{Account, Intake};
+    use crate::metrics::LaneState;
+
+    fn lane() -> Arc<LaneHandle> {
+        let bounds = Intake { max_in_flight: 100, max_in_flight_bytes: 4000, drain_timeout: Duration::ZERO };
+        Arc::new(LaneHandle::new(0, Arc::new(Account::stub("acme")), unbounded_channel().0, &bounds))
+    }
+
+    #[test]
+    fn one_record_at_a_time_is_tried_and_only_when_the_push_back_is_over() {
+        let lane = lane();
+        assert!(lane.take_trial().is_none(), "an open lane needs none");
+        lane.throttle(Duration::from_secs(4));
+        lane.set_only_throttled(true);
+        assert!(!lane.is_open() && lane.is_open_for_trial());
+        assert!(lane.take_trial().is_none(), "pushed back");
+        lane.forget_push_back();
+        assert!(!lane.is_open(), "closed until an answer comes");
+        assert_eq!(lane.state(), LaneState::Throttled);
+        let trial = lane.take_trial();
+        assert!(trial.is_some() && lane.take_trial().is_none());
+        drop(trial);
+        assert!(lane.take_trial().is_some(), "the one before was not sent");
+        lane.halt("refused");
+        assert!(lane.take_trial().is_none() && !lane.is_open_for_trial(), "closed for another reason too");
+    }
+
+    #[test]
+    fn who_waits_in_the_lane_is_told_as_it_closes_and_opens() {
+        let lane = lane();
+        for (only, touched) in [(true, 1), (true, 1), (false, 2), (false, 2)] {
+            lane.set_only_throttled(only);
+            assert_eq!((lane.changes(), lane.is_open()), (touched, !only));
+        }
+        assert_eq!(lane.state(), LaneState::Flowing);
+    }
+}

@@ -1,0 +1,244 @@
+//! What waits for a lane's permits.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::claim::rules::Key;
+use crate::delivery::{Delivery, Subject, Visit};
+use crate::error::DeliveryError;
+
+/// Live records and released ones, served in turn: parked work gets every second permit while there is any. Of the released
+/// ones those from tiers come first: they have their time, and a parking backlog may be long. Copies of one conversion get
+/// one permit between them.
+#[derive(Default)]
+pub(crate) struct Queues {
+    live: VecDeque<Box<Delivery>>,
+    due: VecDeque<Box<Delivery>>,
+    parked: VecDeque<Box<Delivery>>,
+    live_next: bool,
+    /// Conversions that were handed out and have not ended.
+    under_way: HashSet<Key>,
+    /// Copies of those, and of such as one copy waits for in its queue: each would only hold a permit until the one before it
+    /// has ended. None of them is empty.
+    behind: HashMap<Key, VecDeque<Box<Delivery>>>,
+}
+
+fn key_of(delivery: &Delivery) -> Option<Key> {
+    match &delivery.subject {
+        Subject::Ready(ready) => Some(ready.applicant.key),
+        Subject::Ended(_) => None,
+    }
+}
+
+impl Queues {
+    fn of(&mut self, delivery: &Delivery) -> &mut VecDeque<Box<Delivery>> {
+        match delivery.visit {
+            Visit::Input => &mut self.live,
+            Visit::Tier => &mut self.due,
+            Visit::Parked => &mut self.parked,
+        }
+    }
+
+    pub(crate) fn push(&mut self, delivery: Box<Delivery>) {
+        self.of(&delivery).push_back(delivery);
+    }
+
+    fn put_back(&mut self, delivery: Box<Delivery>) {
+        self.of(&delivery).push_front(delivery);
+    }
+
+    /// The next one for a permit, with what [`Queues::ended`] wants to know of it. A copy that is put behind takes nobody's
+    /// turn.
+    pub(crate) fn next(&mut self) -> Option<(Box<Delivery>, Option<Key>)> {
+        loop {
+            let delivery = self.pop()?;
+            let key = key_of(&delivery);
+            let Some(behind) = key.filter(|key| !self.under_way.insert(*key)) else {
+                self.live_next = !self.live_next;
+                return Some((delivery, key));
+            };
+            self.behind.entry(behind).or_default().push_back(delivery);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Box<Delivery>> {
+        let Self { live, due, parked, live_next, .. } = self;
+        if *live_next {
+            live.pop_front().or_else(|| due.pop_front()).or_else(|| parked.pop_front())
+        } else {
+            due.pop_front().or_else(|| parked.pop_front()).or_else(|| live.pop_front())
+        }
+    }
+
+    /// What was handed out is settled, or goes `back` to the head; its copies come next, one at a time.
+    pub(crate) fn ended(&mut self, key: Option<Key>, back: Option<Box<Delivery>>) {
+        if let Some(key) = key {
+            self.under_way.remove(&key);
+            if back.is_none() {
+                self.put_forward(key);
+            }
+        }
+        if let Some(delivery) = back {
+            self.put_back(delivery);
+        }
+    }
+
+    /// The first copy of a conversion that is not under way goes to the head of its queue; the others stay behind it.
+    fn put_forward(&mut self, key: Key) {
+        let Some(copies) = self.behind.get_mut(&key) else { return };
+        let copy = copies.pop_front();
+        if copies.is_empty() {
+            self.behind.remove(&key);
+        }
+        if let Some(copy) = copy {
+            self.put_back(copy);
+        }
+    }
+
+    /// After records were taken out: the one that others are behind may have been among them.
+    fn put_all_forward(&mut self) {
+        self.behind.retain(|_, copies| !copies.is_empty());
+        let orphans: Vec<_> = self.behind.keys().filter(|key| !self.under_way.contains(*key)).copied().collect();
+        orphans.into_iter().for_each(|key| self.put_forward(key));
+    }
+
+    /// All live records.
+    #[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
+    pub(crate) fn take_live(&mut self) -> Vec<Box<Delivery>> {
+        let mut out: Vec<_> = self.live.drain(..).collect();
+        for copies in self.behind.values_mut() {
+            take_some(copies, &mut out, |delivery| delivery.visit == Visit::Input);
+        }
+        self.put_all_forward();
+        out
+    }
+
+    #[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
+    pub(crate) fn take_out(&mut self, why: impl Fn(&Delivery) -> Option<DeliveryError>) -> Vec<Box<Delivery>> {
+        let mut out = Vec::new();
+        for queue in [&mut self.live, &mut self.due, &mut self.parked].into_iter().chain(self.behind.values_mut()) {
+            take_some(queue, &mut out, |delivery| why(delivery).is_some());
+        }
+        self.put_all_forward();
+        out
+    }
+}
+
+/// Moves what is to be taken from a queue, in order.
+#[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
+fn take_some(queue: &mut VecDeque<Box<Delivery>>, out: &mut Vec<Box<Delivery>>, is_taken: impl Fn(&Delivery) -> bool) {
+    let mut kept = VecDeque::with_capacity(queue.len());
+    for delivery in queue.drain(..) {
+        if is_taken(&delivery) {
+            out.push(delivery);
+        } else {
+            kept.push_back(delivery);
+        }
+    }
+    *queue = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::consumer::Ticket;
+    use crate::stub::bench::Alone;
+
+    struct World {
+        alone: Alone,
+        queues: Queues,
+    }
+
+    impl World {
+        fn new(queued: &[(Visit, &str)]) -> Self {
+            let mut world = Self { alone: Alone::new(|_| {}), queues: Queues::default() };
+            queued.iter().for_each(|(visit, id)| world.push(*visit, id));
+            world
+        }
+
+        fn push(&mut self, visit: Visit, trans_id: &str) {
+            let (mut delivery, _) = self.alone.delivery(visit, trans_id);
+            let assignment = delivery.ticket.assignment().clone();
+            // Nobody waits for its end.
+            assignment.set_gone();
+            delivery.ticket = Ticket::stub(assignment, 0).0;
+            self.queues.push(delivery);
+        }
+
+        fn next(&mut self) -> Option<(String, Option<Key>)> {
+            let (delivery, key) = self.queues.next()?;
+            Some((trans_id(&delivery), key))
+        }
+    }
+
+    fn trans_id(delivery: &Delivery) -> String {
+        let Subject::Ready(ready) = &delivery.subject else { panic!("it ended at the gate") };
+        ready.trans_id.to_string()
+    }
+
+    #[test]
+    fn copies_of_what_is_under_way_take_no_turn_of_others() {
+        let live = ["k", "k", "k", "a", "b"].map(|id| (Visit::Input, id));
+        let due = ["x", "y", "z"].map(|id| (Visit::Tier, id));
+        let mut world = World::new(&[&live[..], &due[..]].concat());
+        let order: Vec<_> = std::iter::from_fn(|| world.next()).map(|(id, _)| id).collect();
+        assert_eq!(order, ["x", "k", "y", "a", "z", "b"]);
+    }
+
+    #[test]
+    fn as_one_copy_ends_the_next_one_alone_is_moved() {
+        let mut world = World::new(&[(Visit::Input, "k"); 100]);
+        world.push(Visit::Input, "a");
+        let (_, mut key) = world.next().unwrap();
+        assert_eq!(world.next().unwrap().0, "a");
+        assert!(world.next().is_none());
+        for left in (0..99).rev() {
+            world.queues.ended(key, None);
+            assert_eq!(world.queues.live.len(), 1);
+            let next = world.next().unwrap();
+            assert_eq!(next.0, "k");
+            key = next.1;
+            assert_eq!(world.queues.behind.values().map(VecDeque::len).sum::<usize>(), left);
+        }
+        world.queues.ended(key, None);
+        assert!(world.next().is_none() && world.queues.behind.is_empty() && world.queues.under_way.len() == 1);
+    }
+
+    #[test]
+    fn what_goes_back_to_the_head_is_before_its_copies() {
+        let mut world = World::new(&[(Visit::Input, "k"); 3]);
+        let (first, key) = world.queues.next().unwrap();
+        assert!(world.next().is_none());
+        let address = std::ptr::from_ref(&*first);
+        world.queues.ended(key, Some(first));
+        let (again, key) = world.queues.next().unwrap();
+        assert_eq!(std::ptr::from_ref(&*again), address);
+        assert!(world.next().is_none());
+        for _ in 0..2 {
+            world.queues.ended(key, None);
+            assert_eq!(world.next().map(|(id, _)| id).as_deref(), Some("k"));
+        }
+    }
+
+    #[test]
+    fn copies_are_handed_out_though_the_one_before_them_was_taken_out() {
+        for all_live in [true, false] {
+            let mut world =
+                World::new(&[(Visit::Input, "k"), (Visit::Input, "k"), (Visit::Tier, "k"), (Visit::Tier, "k")]);
+            let (_, key) = world.next().unwrap();
+            assert!(world.next().is_none());
+            world.queues.ended(key, None);
+            // What waits for its permit, and what is behind it.
+            let taken = if all_live {
+                world.queues.take_live()
+            } else {
+                world.queues.take_out(|d| (d.visit == Visit::Input).then_some(DeliveryError::Closed))
+            };
+            assert!(!taken.is_empty() && taken.iter().all(|d| d.visit == Visit::Input));
+            for _ in 0..3 - taken.len() {
+                let (_, key) = world.next().expect("one is lost");
+                world.queues.ended(key, None);
+            }
+            assert!(world.next().is_none());
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! One lane over a store, a broker and a platform that answers as it is asked to.
+
+use std::time::Duration;
+
+use super::answers::{ONLY_THROTTLED, PERMANENT_RUN};
+use super::*;
+use crate::claim::rules::Value;
+use crate::delivery::Visit;
+use crate::error::{Fault, Outcome};
+use crate::kafka::consumer::End;
+use crate::platforms::Receipt;
+use crate::stub::bench::{Alone, Bench, DEAD, Ended, PARKED, RECEIPTS, TIER_5S, eventually, run};
+
+fn permanent() -> Result<Progress, DeliveryError> {
+    Err(DeliveryError::Permanent(Answer { status: Some(400), ..Answer::default() }))
+}
+
+fn throttled() -> Result<Progress, DeliveryError> {
+    Err(DeliveryError::Throttled(Answer { status: Some(429), ..Answer::default() }))
+}
+
+async fn all_delivered(ends: &mut [Ended]) {
+    for end in ends {
+        assert_eq!(end.wait().await, End::Finished(Outcome::Delivered));
+    }
+}
+
+#[test]
+fn live_and_released_records_are_sent_in_turn() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
+        // A retry has its time: it does not wait behind a parking backlog.
+        let visits = [("ok-l", Visit::Input), ("ok-p", Visit::Parked), ("ok-t", Visit::Tier)];
+        let queued = visits.iter().flat_map(|(name, visit)| (1..=2).map(move |n| (format!("{name}{n}"), *visit)));
+        let mut ends: Vec<_> = queued.map(|(id, visit)| bench.send(visit, &id)).collect();
+        bench.start();
+        all_delivered(&mut ends).await;
+        // Which of the two begins is no matter.
+        let mut sent = bench.sent();
+        sent.chunks_mut(2).for_each(<[_]>::sort);
+        assert_eq!(sent, ["ok-l1", "ok-t1", "ok-l2", "ok-t2", "ok-p1", "ok-p2"]);
+    });
+}
+
+#[test]
+fn a_retry_does_not_wait_behind_all_that_waits_for_a_slot() {
+    run(async {
+        let mut bench = Bench::new(|s| (s.account.limits.rps, s.account.limits.concurrency) = (10.0, 24)).await;
+        let _backlog: Vec<_> = (0..60).map(|n| bench.send(Visit::Parked, &format!("ok-p{n}"))).collect();
+        let task = bench.start();
+        eventually("the backlog drains", async || bench.sent().len() == 2).await;
+        eventually("all permits are taken", async || bench.handle.in_flight.load(Relaxed) >= 24).await;
+        let before = bench.sent().len();
+        assert_eq!(bench.send(Visit::Tier, "ok-t").wait().await, End::Finished(Outcome::Delivered));
+        task.abort();
+        let behind = bench.sent().iter().position(|id| id == "ok-t").unwrap() - before;
+        // One that frees its permit, and some while it is claimed; each takes 100 ms.
+        assert!(behind <= 12, "{behind} were sent before it, with 24 permits");
+    });
+}
+
+#[test]
+fn what_is_throttled_for_a_moment_goes_on_at_the_head_of_its_lane() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
+        let mut ends = ["429once-1", "ok-2", "ok-3"].map(|id| bench.send(Visit::Input, id));
+        bench.start();
+        all_delivered(&mut ends).await;
+        // Its answer freed the permit, which the second one took.
+        assert_eq!(bench.sent(), ["429once-1", "ok-2", "429once-1", "ok-3"]);
+        let receipt = bench.published(RECEIPTS).into_iter().find(|p| p.is_of("429once-1")).unwrap();
+        let receipt: serde_json::Value = serde_json::from_slice(&receipt.value).unwrap();
+        assert_eq!((&receipt["attempts"], &receipt["resends"]), (&1.into(), &0.into()), "no attempt, and no doubt");
+    });
+}
+
+#[test]
+fn a_take_over_is_declared_once_whatever_its_platform_throttles() {
+    run(async {
+        let mut bench = Bench::new(|_| {}).await;
+        let dead = format!("c|{}|in:0:9|0000000000|0", "0".repeat(16));
+        bench.put("429once-1", &dead).await;
+        let mut ends = [bench.send(Visit::Input, "429once-1")];
+        bench.start();
+        all_delivered(&mut ends).await;
+        assert_eq!(bench.sent(), ["429once-1", "429once-1"]);
+        let receipt = &bench.published(RECEIPTS)[0];
+        let receipt: serde_json::Value = serde_json::from_slice(&receipt.value).unwrap();
+        assert_eq!((bench.resends_counted(), &receipt["resends"]), (1, &1.into()));
+    });
+}
+
+#[test]
+fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_time_is_tried() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 4).await;
+        bench.start();
+        let begun = Instant::now().checked_sub(ONLY_THROTTLED).unwrap();
+        // A push-back of 4 s, which the test does not wait for.
+        bench.lane.throttles.set(2);
+        bench.lane.throttled_since.set(Some(begun));
+        assert_eq!(bench.send(Visit::Input, "429-1").wait().await, End::Parked, "it does not hold its partition");
+        assert!(!bench.handle.is_open() && bench.handle.is_open_for_trial());
+        bench.handle.throttle(Duration::from_secs(60));
+        assert_eq!(bench.send(Visit::Input, "ok-2").wait().await, End::Parked, "closed for what comes");
+
+        // The push-back is over: the first of what comes is tried, and is throttled again.
+        bench.forget_push_back().await;
+        bench.lane.throttles.set(6);
+        let (mut tried, mut other) = (bench.send(Visit::Input, "429-3"), bench.send(Visit::Input, "ok-4"));
+        assert_eq!((tried.wait().await, other.wait().await), (End::Parked, End::Parked));
+        assert_eq!(bench.send(Visit::Input, "ok-5").wait().await, End::Parked);
+        assert!(!bench.handle.is_open() && bench.handle.take_trial().is_none(), "pushed back once more");
+
+        // One that was read from parking is held in place.
+        bench.forget_push_back().await;
+        bench.lane.throttles.set(6);
+        let (mut parked, mut end) = bench.delivery(Visit::Parked, "429-6");
+        parked.trial = bench.handle.take_trial();
+        bench.queue(parked);
+        eventually("it is tried", async || bench.sent().len() == 3).await;
+        let mut held = None;
+        eventually("it is held", async || {
+            held = held.take().or_else(|| bench.held.try_recv().ok());
+            held.is_some()
+        })
+        .await;
+        let held = held.unwrap();
+        assert!(held.trial.is_none() && end.now().is_none());
+        assert_eq!(bench.sent(), ["429-1", "429-3", "429-6"]);
+
+        // What ends without an answer of the platform opens nothing, and the next one is tried.
+        bench.forget_push_back().await;
+        let (old, mut expired) = bench.delivery_of(Visit::Input, "ok-7", 1_700_000_000_000);
+        bench.queue(old);
+        assert_eq!(expired.wait().await, End::Finished(Outcome::DeadLettered));
+        assert!(!bench.handle.is_open());
+        let mut opens = bench.send(Visit::Input, "hang-8");
+        eventually("it is tried", async || bench.sent().len() == 4).await;
+        assert_eq!(bench.send(Visit::Input, "ok-9").wait().await, End::Parked, "one at a time");
+        bench.let_go();
+        assert_eq!(opens.wait().await, End::Finished(Outcome::Delivered));
+        assert!(bench.handle.is_open());
+        let mut flows = ["ok-10", "ok-11"].map(|id| bench.send(Visit::Input, id));
+        all_delivered(&mut flows).await;
+    });
+}
+
+#[test]
+fn while_the_one_that_is_tried_gets_no_answer_the_next_one_waits_ever_longer() {
+    run(async {
+        let edit = |s: &mut crate::stub::bench::Setting| {
+            s.account.retry.inline.max_retries = 0;
+            s.no_platform = true;
+        };
+        let mut bench = Bench::new(edit).await;
+        bench.start();
+        bench.handle.set_only_throttled(true);
+        // From 32 s, which do not pass in a test.
+        bench.lane.throttles.set(5);
+        for n in 0..3 {
+            assert_eq!(bench.send(Visit::Input, &format!("ok-tried-{n}")).wait().await, End::Retried);
+            assert!(bench.handle.take_trial().is_none(), "{n}: kept back");
+            assert_eq!(bench.send(Visit::Input, &format!("ok-parked-{n}")).wait().await, End::Parked);
+            assert_eq!(bench.lane.throttles.get(), 5 + n + 1);
+            bench.forget_push_back().await;
+        }
+        assert!(bench.handle.take_trial().is_some());
+    });
+}
+
+#[test]
+fn what_goes_back_to_its_lane_is_shown_as_queued() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
+        let (delivery, mut end) = bench.delivery(Visit::Input, "429once-1");
+        let open = delivery.ticket.open().clone();
+        bench.queue(delivery);
+        let hangs = bench.send(Visit::Input, "hang-2");
+        bench.start();
+        // Its answer freed the permit, which the second one took.
+        eventually("the second one is sent", async || bench.sent().len() == 2).await;
+        eventually("the first one is queued", async || open.stage() == Stage::Queued).await;
+        bench.let_go();
+        all_delivered(&mut [hangs]).await;
+        assert_eq!(end.wait().await, End::Finished(Outcome::Delivered));
+    });
+}
+
+#[test]
+fn whoever_counts_on_a_lane_is_told_of_what_it_got_through_with() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.retry.inline.max_retries = 0).await;
+        bench.start();
+        for (id, through) in [("ok-1", true), ("400-2", true), ("503-3", true), ("silent-4", false), ("401-5", false)] {
+            let (delivery, mut end) = bench.delivery(Visit::Input, id);
+            let open = delivery.ticket.open().clone();
+            bench.queue(delivery);
+            end.wait().await;
+            assert_eq!(open.got_through(), through, "{id}");
+        }
+    });
+}
+
+#[test]
+fn only_what_has_a_permit_is_claimed_and_sent() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 2).await;
+        let ids: Vec<_> = (0..6).map(|n| format!("hang-{n}")).collect();
+        let mut ends: Vec<_> = ids.iter().map(|id| bench.send(Visit::Input, id)).collect();
+        bench.start();
+        eventually("two are sent", async || bench.sent().len() == 2).await;
+        // Each is a round trip to the store, as a wrong third claim would be.
+        for id in ids.iter().cycle().take(60) {
+            let claimed = matches!(bench.value(id).await, Some(Value::Claimed { .. }));
+            assert_eq!(claimed, ["hang-0", "hang-1"].contains(&&**id), "{id}");
+        }
+        assert_eq!((bench.sent().len(), bench.handle.live.records()), (2, 4));
+        assert_eq!(bench.handle.in_flight.load(Relaxed), 2);
+        bench.let_go();
+        all_delivered(&mut ends).await;
+    });
+}
+
+#[test]
+fn copies_of_one_slow_conversion_hold_one_permit_and_others_go_on() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 2).await;
+        let mut copies: Vec<_> = (0..6).map(|_| bench.send(Visit::Input, "hang-1")).collect();
+        copies.push(bench.send(Visit::Parked, "hang-1"));
+        bench.start();
+        eventually("the first copy is sent", async || bench.sent().len() == 1).await;
+        let mut others: Vec<_> = (0..4).map(|n| bench.send(Visit::Input, &format!("ok-{n}"))).collect();
+        all_delivered(&mut others).await;
+        assert!(copies.iter_mut().all(|c| c.now().is_none()));
+        assert_eq!((bench.handle.live.records() + bench.handle.released.records(), bench.sent().len()), (6, 5));
+        bench.let_go();
+        let mut ends = Vec::new();
+        for copy in &mut copies {
+            ends.push(copy.wait().await);
+        }
+        let delivered = ends.iter().filter(|e| **e == End::Finished(Outcome::Delivered)).count();
+        assert_eq!((delivered, bench.sent().len()), (1, 5), "{ends:?}");
+        assert!(ends.iter().all(|e| matches!(e, End::Finished(Outcome::Delivered | Outcome::Duplicate))), "{ends:?}");
+        assert_eq!((bench.handle.live.records(), bench.handle.released.records()), (0, 0));
+    });
+}
+
+#[test]
+fn a_lane_that_closes_parks_the_copies_of_what_is_under_way_too() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 2).await;
+        let mut copies: Vec<_> = (0..3).map(|_| bench.send(Visit::Input, "hang-1")).collect();
+        bench.start();
+        eventually("the first copy is sent", async || bench.sent().len() == 1).await;
+        bench.lane.halt("told to");
+        eventually("two are parked", async || {
+            copies.iter_mut().map(Ended::now).filter(|end| *end == Some(End::Parked)).count() == 2
+        })
+        .await;
+        copies.retain_mut(|c| c.now().is_none());
+        bench.let_go();
+        all_delivered(&mut copies).await;
+    });
+}
+
+#[test]
+fn an_answer_frees_its_permit_and_twice_the_concurrency_may_wait_for_what_follows() {
+    run(async {
+        // Nothing finishes, since its receipt is not written.
+        let edit = |s: &mut crate::stub::bench::Setting| {
+            s.account.limits.concurrency = 2;
+            s.no_kafka = true;
+        };
+        let mut bench = Bench::new(edit).await;
+        let mut ends: Vec<_> = (0..10).map(|n| bench.send(Visit::Input, &format!("ok-{n}"))).collect();
+        bench.start();
+        eventually("four are accepted", async || bench.sent().len() >= 4).await;
+        for _ in 0..60 {
+            assert_eq!(bench.value("ok-4").await, None, "claimed beside four that are not finished");
+        }
+        assert_eq!((bench.sent().len(), bench.handle.live.records()), (4, 6));
+        assert_eq!(bench.handle.in_flight.load(Relaxed), 4);
+        assert!(ends.iter_mut().all(|e| e.now().is_none()));
+    });
+}
+
+#[test]
+fn closing_empties_the_queue_at_once_without_touching_redis() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
+        let mut hangs = bench.send(Visit::Input, "hang-1");
+        bench.start();
+        eventually("one is sent", async || bench.sent().len() == 1).await;
+        let mut live = bench.send(Visit::Input, "ok-live");
+        let mut tier = bench.send(Visit::Tier, "ok-tier");
+        let mut parked = bench.send(Visit::Parked, "ok-parked");
+        let (leaves, mut returned) = bench.delivery(Visit::Input, "ok-leaves");
+        let (assignment, open) = (leaves.ticket.assignment().clone(), leaves.ticket.open().clone());
+        bench.queue(leaves);
+        eventually("all are queued", async || open.stage() == Stage::Queued).await;
+
+        assignment.set_leaving();
+        bench.handle.touch();
+        assert_eq!(returned.wait().await, End::Returned, "its partition leaves: given back, and not parked");
+        bench.lane.halt("told to");
+        assert_eq!(live.wait().await, End::Parked);
+        assert_eq!(tier.wait().await, End::Parked);
+        // What comes now parks too.
+        let mut late = bench.send(Visit::Input, "ok-late");
+        assert_eq!(late.wait().await, End::Parked);
+        let held = bench.held.try_recv().expect("given back to its waiting room");
+        assert!(held.ticket.open().stage() == Stage::Held && parked.now().is_none(), "never parked twice");
+
+        let published = bench.published(PARKED);
+        assert_eq!(published.len(), 3);
+        assert!(published.iter().all(|p| !p.text("pb-parked-at").is_empty() && p.text("pb-attempts") == "0"));
+        for id in ["ok-live", "ok-tier", "ok-parked", "ok-leaves", "ok-late"] {
+            assert_eq!(bench.value(id).await, None, "{id}");
+        }
+        assert_eq!(bench.alone().halts.try_recv().unwrap().reason, "told to");
+        assert_eq!(hangs.now(), None);
+        bench.let_go();
+        assert_eq!(hangs.wait().await, End::Finished(Outcome::Delivered), "what was sent ends as its answer says");
+    });
+}
+
+#[test]
+fn a_panic_in_a_walk_ends_neither_the_lane_nor_its_record() {
+    run(async {
+        let mut bench = Bench::new(|_| {}).await;
+        let task = bench.start();
+        assert_eq!(bench.send(Visit::Input, "panic-1").wait().await, End::Retried);
+        let published = bench.published(TIER_5S);
+        assert_eq!(published[0].text("pb-last-error"), "ambiguous", "whether it was accepted nobody knows");
+        assert_eq!(published[0].text("pb-attempts"), "1");
+        assert!(matches!(bench.value("panic-1").await, Some(Value::Unknown { .. })));
+        assert_eq!(bench.send(Visit::Input, "ok-2").wait().await, End::Finished(Outcome::Delivered));
+        assert!(!task.is_finished());
+
+        // Again, and now it is a second send.
+        assert_eq!(bench.send(Visit::Input, "panic-1").wait().await, End::Retried);
+        assert_eq!(bench.published(TIER_5S)[1].text("pb-resends"), "1");
+        assert_eq!(bench.resends_counted(), 1);
+    });
+}
+
+#[test]
+fn a_panic_ends_in_the_dead_letters_where_nothing_may_be_sent_twice() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.on_ambiguous = crate::account::OnAmbiguous::DeadLetter).await;
+        bench.start();
+        assert_eq!(bench.send(Visit::Input, "panic-1").wait().await, End::Finished(Outcome::DeadLettered));
+        assert_eq!(bench.published(DEAD)[0].text("pb-reason"), "unknown_outcome");
+        assert!(matches!(bench.value("panic-1").await, Some(Value::Unknown { .. })));
+    });
+}
+
+#[test]
+fn twenty_permanent_answers_in_a_row_halt_and_any_other_answer_begins_anew() {
+    let mut alone = Alone::new(|_| {});
+    let retry = || Err(DeliveryError::Retry(Answer { status: Some(500), ..Answer::default() }));
+    let breaks: [&dyn Fn() -> Result<Progress, DeliveryError>; 3] =
+        [&|| Ok(Progress::Accepted(Receipt::default())), &retry, &throttled];
+    for other in breaks {
+        (1..PERMANENT_RUN).for_each(|_| alone.lane.note(&permanent()));
+        alone.lane.note(&other());
+    }
+    (1..PERMANENT_RUN).for_each(|_| alone.lane.note(&permanent()));
+    // No answers of the platform: they neither count nor begin anew.
+    alone.lane.note(&Ok(Progress::Duplicate { resends: 0 }));
+    alone.lane.note(&Err(DeliveryError::Retry(Answer::default())));
+    alone.lane.note(&Err(DeliveryError::Invalid(Fault::whole("x"))));
+    assert!(alone.handle.is_open());
+    alone.lane.note(&permanent());
+    assert!(!alone.handle.is_open());
+    assert!(alone.halts.try_recv().unwrap().reason.starts_with("20 permanent answers in a row"));
+    assert!(alone.halts.try_recv().is_err(), "made known once");
+}
+
+#[tokio::test]
+async fn thirty_seconds_of_throttled_answers_close_the_lane_and_any_other_answer_begins_them_anew() {
+    let alone = Alone::new(|_| {});
+    let lane = &alone.lane;
+    let second = Some(Duration::from_secs(1));
+    let ago = |seconds| lane.throttled_since.set(Instant::now().checked_sub(Duration::from_secs(seconds)));
+    lane.note(&throttled());
+    ago(25);
+    lane.note(&throttled());
+    lane.push_back(second).await;
+    assert!(alone.handle.is_open());
+    for other in [Ok(Progress::Accepted(Receipt::default())), permanent()] {
+        lane.note(&other);
+        lane.note(&throttled());
+        lane.push_back(second).await;
+        assert!(alone.handle.is_open(), "it began anew");
+        ago(31);
+        // No answers of the platform.
+        lane.note(&Ok(Progress::Duplicate { resends: 0 }));
+        lane.note(&Err(DeliveryError::Retry(Answer::default())));
+        lane.note(&throttled());
+        lane.push_back(second).await;
+        assert!(!alone.handle.is_open());
+        alone.handle.forget_push_back();
+        assert!(!alone.handle.is_open() && alone.handle.explain().2.contains("asked too often"));
+    }
+    lane.note(&permanent());
+    assert!(alone.handle.is_open());
+}
+
+#[tokio::test]
+async fn throttled_answers_between_which_nothing_was_sent_are_not_thirty_seconds_of_them() {
+    let alone = Alone::new(|_| {});
+    let lane = &alone.lane;
+    let second = Duration::from_secs(1);
+    let passes = |time: Duration| {
+        for at in [&lane.throttled_since, &lane.throttled_until] {
+            at.set(at.get().map(|at| at.checked_sub(time).unwrap()));
+        }
+        lane.limiter.forget_push_back();
+        alone.handle.forget_push_back();
+    };
+    for n in 0..5 {
+        lane.note(&throttled());
+        assert_eq!(lane.push_back(None).await, second, "{n}: it doubles nothing either");
+        assert!(alone.handle.is_open(), "{n}");
+        passes(300 * second);
+    }
+    // Nothing was sent because the platform asked for that: these belong together.
+    for n in 0..2 {
+        lane.note(&throttled());
+        lane.push_back(Some(60 * second)).await;
+        passes(61 * second);
+        assert_eq!(alone.handle.is_open(), n == 0, "{n}");
+    }
+}
+
+#[tokio::test]
+async fn a_push_back_without_a_time_doubles_to_a_minute_and_a_volley_counts_once() {
+    let alone = Alone::new(|_| {});
+    let lane = &alone.lane;
+    let second = Duration::from_secs(1);
+    for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
+        lane.limiter.forget_push_back();
+        lane.note(&throttled());
+        assert_eq!(lane.push_back(None).await, expected * second);
+        assert_eq!(alone.handle.is_open(), expected <= 4, "{expected} s");
+    }
+    // What is left of it is asked for: it passes meanwhile.
+    let nearly = |found: Duration, expected: u32| expected * second - found < 20 * second;
+    assert!(nearly(lane.push_back(Some(Duration::ZERO)).await, 60), "a Retry-After that says nothing");
+
+    lane.limiter.forget_push_back();
+    lane.note(&Ok(Progress::Accepted(Receipt::default())));
+    assert_eq!(lane.push_back(None).await, second, "any other answer begins anew");
+    assert_eq!(lane.push_back(Some(60 * second)).await, 60 * second, "the platform's own wait");
+    assert!(nearly(lane.push_back(Some(5 * second)).await, 60), "which a shorter one does not end");
+    for _ in 0..3 {
+        lane.note(&throttled());
+        assert!(nearly(lane.push_back(None).await, 60));
+    }
+    lane.limiter.forget_push_back();
+    assert_eq!(lane.push_back(None).await, 2 * second, "a volley doubles nothing");
+}
+
+#[test]
+fn a_queue_that_is_to_be_parked_parks_whole_and_nothing_else_does() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
+        let mut hangs = bench.send(Visit::Input, "hang-1");
+        bench.start();
+        eventually("one is sent", async || bench.sent().len() == 1).await;
+        let mut live = ["ok-1", "ok-2"].map(|id| bench.send(Visit::Input, id));
+        let mut tier = bench.send(Visit::Tier, "ok-tier");
+        bench.handle.park_queue();
+        assert!(bench.handle.is_emptying());
+        let mut later = bench.send(Visit::Input, "ok-later");
+        for end in &mut live {
+            assert_eq!(end.wait().await, End::Parked);
+        }
+        eventually("it is told", async || !bench.handle.is_emptying()).await;
+        eventually("their copies are there", async || bench.handle.aside.records() == 0).await;
+        assert_eq!((bench.handle.live.records(), bench.handle.released.records()), (1, 1));
+        assert_eq!((hangs.now(), tier.now(), later.now()), (None, None, None));
+        bench.let_go();
+        all_delivered(&mut [hangs, tier, later]).await;
+        assert_eq!(bench.count(PARKED), 2);
+    });
+}
+
+#[test]
+fn what_is_to_be_parked_counts_until_its_copy_is_acknowledged() {
+    run(async {
+        // No copy is.
+        let edit = |s: &mut crate::stub::bench::Setting| {
+            s.account.limits.rps = 20.0;
+            s.no_kafka = true;
+        };
+        let mut bench = Bench::new(edit).await;
+        bench.start();
+        bench.lane.halt("told to");
+        let mut ends: Vec<_> = (0..300).map(|n| bench.send(Visit::Input, &format!("ok-{n}"))).collect();
+        let bytes = bench.delivery(Visit::Input, "ok-000").0.record.size();
+        eventually("all are set aside", async || bench.handle.aside.records() == 300).await;
+        assert_eq!(bench.handle.live.records(), 0);
+        assert!(bench.handle.is_full(Visit::Input) && bench.handle.is_aside_above(Visit::Input, 300, 2_500));
+        assert!(bench.handle.aside.bytes() > 290 * (bytes - 2));
+        assert!(ends.iter_mut().all(|e| e.now().is_none()));
+        // Tiers have a count of their own, and what is held in place leaves at once.
+        assert!(bench.handle.can_park(Visit::Tier));
+        let mut parked = bench.send(Visit::Parked, "ok-parked");
+        eventually("it is given back", async || bench.held.try_recv().is_ok()).await;
+        assert_eq!((bench.handle.aside_released.records(), parked.now()), (0, Some(End::Lost)));
+    });
+}

@@ -1,0 +1,270 @@
+//! Threads that lanes live on: one current-thread runtime per core, accounts by hash, no locks between lanes.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{JoinSet, coop::unconstrained};
+use tokio::time::sleep;
+
+use crate::account::{Account, Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable};
+use crate::claim::Dedupe;
+use crate::delivery::Delivery;
+use crate::lane::Lane;
+use crate::lane::handle::{LaneHandle, Lanes, ToLane};
+use crate::redis::batcher::Batcher;
+use crate::redis::health::Health;
+use crate::send::Dispatcher;
+use crate::send::rate::{Alone, Limiter};
+use crate::settle::context::Shared;
+use crate::settle::outbox::Desk;
+
+/// Connections that one thread keeps while nobody uses them, shared evenly by its accounts, at least one for each. One takes
+/// some 20 KiB.
+const KEPT: usize = 1024;
+
+/// The running threads.
+pub struct Runtimes {
+    threads: Vec<std::thread::JoinHandle<()>>,
+    orders: Vec<UnboundedSender<Order>>,
+}
+
+enum Order {
+    /// The primary has changed: write again what it may not have. When the one before was seen last.
+    WriteRecent(Instant),
+}
+
+struct Seat {
+    handle: Arc<LaneHandle>,
+    inbox: UnboundedReceiver<ToLane>,
+    dispatcher: Dispatcher,
+    /// Accounts of its bucket that deliver without Redis.
+    sharers: usize,
+}
+
+/// Handles of lanes that do not run yet.
+pub struct Prepared {
+    seats: Vec<Vec<Seat>>,
+    desks: Vec<UnboundedReceiver<Box<Delivery>>>,
+}
+
+/// Makes a lane for each account, in their order, spread over `threads`; `health` is told what their platforms' clocks say.
+///
+/// # Errors
+/// An HTTP client could not be built.
+pub fn prepare(
+    accounts: &Accounts,
+    intake: &Intake,
+    health: &Arc<Health>,
+    threads: usize,
+) -> Result<(Lanes, Prepared), String> {
+    let threads = threads.max(1);
+    let mut seats: Vec<Vec<Seat>> = (0..threads).map(|_| Vec::new()).collect();
+    let mut handles = Vec::new();
+    for (index, account) in accounts.values().enumerate() {
+        let (sender, inbox) = unbounded_channel();
+        let handle = Arc::new(LaneHandle::new(index, account.clone(), sender, intake));
+        handles.push(handle.clone());
+        let dispatcher = Dispatcher::new(account.clone(), health.clone())?;
+        let mut hash = DefaultHasher::new();
+        account.name.hash(&mut hash);
+        let sharers = sharers(accounts, account);
+        seats[hash.finish() as usize % threads].push(Seat { handle, inbox, dispatcher, sharers });
+    }
+    let (senders, desks) = (0..threads).map(|_| unbounded_channel()).unzip();
+    Ok((Lanes::new(handles, senders), Prepared { seats, desks }))
+}
+
+/// How many accounts send at the rate of this one's bucket while Redis is away.
+fn sharers(accounts: &Accounts, of: &Account) -> usize {
+    let shares = |a: &&Arc<Account>| a.platform == of.platform && a.limits.shared_as == of.limits.shared_as;
+    let delivers = |a: &&Arc<Account>| a.enabled && a.when_unavailable == WhenUnavailable::Deliver;
+    accounts.values().filter(shares).filter(delivers).count()
+}
+
+impl Prepared {
+    /// Starts the threads. Every account's halts and records go out through `shared`.
+    ///
+    /// # Errors
+    /// A thread or its runtime could not be made.
+    pub fn start(
+        self,
+        shared: &Arc<Shared>,
+        client: &::redis::Client,
+        prefix: &str,
+        dedupe: &DedupeConfig,
+    ) -> std::io::Result<Runtimes> {
+        let mut threads = Vec::new();
+        let mut orders = Vec::new();
+        for (n, (seats, desk)) in self.seats.into_iter().zip(self.desks).enumerate() {
+            let (sender, inbox) = unbounded_channel();
+            orders.push(sender);
+            let floor = Floor {
+                shared: shared.clone(),
+                client: client.clone(),
+                prefix: prefix.to_owned(),
+                window: dedupe.window,
+                lease: dedupe.lease,
+            };
+            let (built, is_built) = std::sync::mpsc::channel();
+            threads.push(std::thread::Builder::new().name(format!("lanes-{n}")).spawn(move || {
+                // A local runtime and no `LocalSet` on top of one: that would pay a system call for every wake that
+                // comes from a connection. It stays on the thread that builds it.
+                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => {
+                        let _ = built.send(Ok(()));
+                        runtime.block_on(floor.run(seats, desk, inbox));
+                    }
+                    Err(error) => drop(built.send(Err(error))),
+                }
+            })?);
+            is_built.recv().unwrap_or_else(|_| Err(std::io::Error::other("a thread of the lanes has ended")))?;
+        }
+        Ok(Runtimes { threads, orders })
+    }
+}
+
+impl Runtimes {
+    /// Without a thread, and what one would have been told to write again: since when the primary was not seen.
+    #[cfg(test)]
+    pub(crate) fn stub() -> (Self, impl FnMut() -> Vec<Instant>) {
+        let (orders, mut inbox) = unbounded_channel();
+        let told = move || std::iter::from_fn(|| inbox.try_recv().ok().map(|Order::WriteRecent(seen)| seen)).collect();
+        (Self { threads: Vec::new(), orders: vec![orders] }, told)
+    }
+
+    /// Whether every thread still turns.
+    pub fn are_alive(&self) -> bool {
+        self.threads.iter().all(|t| !t.is_finished())
+    }
+
+    /// Redis has another primary than the one that was `seen` last at that time.
+    pub fn primary_changed(&self, seen: Instant) {
+        for orders in &self.orders {
+            let _ = orders.send(Order::WriteRecent(seen));
+        }
+    }
+}
+
+/// One thread's parts.
+struct Floor {
+    shared: Arc<Shared>,
+    client: ::redis::Client,
+    prefix: String,
+    window: Duration,
+    lease: Duration,
+}
+
+impl Floor {
+    async fn run(
+        self,
+        seats: Vec<Seat>,
+        mut desk_inbox: UnboundedReceiver<Box<Delivery>>,
+        mut orders: UnboundedReceiver<Order>,
+    ) {
+        let (batcher, work) = Batcher::new(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
+        let dedupe = Rc::new(Dedupe::new(batcher.clone(), &self.prefix, self.window, self.lease));
+        let desk = Rc::new(Desk { shared: self.shared.clone(), dedupe: dedupe.clone() });
+        // A task that ends takes its thread with it, and that the process: a lane that is dead and looks alive would
+        // hold its partitions for ever.
+        let mut tasks = JoinSet::new();
+        let mut lanes = Vec::new();
+        tasks.spawn_local(work);
+        let kept = (KEPT / seats.len().max(1)).max(1);
+        for Seat { handle, inbox, dispatcher, sharers } in seats {
+            dispatcher.keep_at_most(kept);
+            let limits = &handle.account.limits;
+            let bucket = format!("{}:rate:{}:{}", self.prefix, handle.account.platform.as_str(), limits.shared_as);
+            let alone = Alone {
+                delivers: handle.account.when_unavailable == WhenUnavailable::Deliver,
+                sharers,
+                replicas: self.shared.replicas.clone(),
+            };
+            let told = handle.clone();
+            let limiter = Limiter::new(
+                batcher.clone(),
+                bucket,
+                limits.rps,
+                alone,
+                self.shared.health.clone(),
+                move |push_back| {
+                    if push_back > crate::settle::LONGEST_WAIT_IN_LANE {
+                        told.throttle(push_back);
+                    }
+                },
+            );
+            tasks.spawn_local(limiter.clone().run());
+            // All futures of a lane share its task: with a budget, what came back together would go out in pieces. It
+            // ends its turn by itself, since every walk waits for another task.
+            let lane = Lane::new(handle, desk.clone(), dispatcher, limiter);
+            lanes.push(lane.clone());
+            tasks.spawn_local(unconstrained(lane.run(inbox)));
+        }
+        let pending = dedupe.clone();
+        tasks.spawn_local(async move {
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                lanes.iter().for_each(|lane| lane.dispatcher.sweep());
+                let _ = pending.write_pending().await;
+            }
+        });
+        let mut ends = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(delivery) = desk_inbox.recv() => {
+                    let desk = desk.clone();
+                    ends.spawn_local(async move { desk.settle_ended(delivery).await });
+                }
+                Some(ended) = ends.join_next(), if !ends.is_empty() => {
+                    if ended.is_err() {
+                        tracing::error!("settling a record panicked; this thread ends");
+                        return;
+                    }
+                }
+                Some(_) = tasks.join_next() => {
+                    tracing::error!("a task of the lanes has ended; this thread ends");
+                    return;
+                }
+                Some(Order::WriteRecent(seen)) = orders.recv() => {
+                    ends.spawn_local(write_recent(dedupe.clone(), self.shared.clone(), seen));
+                }
+                else => return,
+            }
+        }
+    }
+}
+
+async fn write_recent(dedupe: Rc<Dedupe>, shared: Arc<Shared>, seen: Instant) {
+    dedupe.write_recent(seen, |account| shared.metrics.account(account).ambiguous_resends.inc()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_redis_a_rate_is_shared_by_the_accounts_of_its_bucket_that_deliver() {
+        let account = |name: &str, shared_as: &str, when_unavailable, enabled| {
+            let mut account = Account::stub(name);
+            account.limits.shared_as = shared_as.into();
+            (account.when_unavailable, account.enabled) = (when_unavailable, enabled);
+            (account.name.clone(), Arc::new(account))
+        };
+        let (deliver, hold) = (WhenUnavailable::Deliver, WhenUnavailable::Hold);
+        let accounts: Accounts = [
+            account("a", "key", deliver, true),
+            account("b", "key", deliver, true),
+            account("c", "key", deliver, true),
+            account("holds", "key", hold, true),
+            account("is-off", "key", deliver, false),
+            account("other", "other", deliver, true),
+        ]
+        .into();
+        let counted = accounts.values().map(|a| (&*a.name, sharers(&accounts, a))).collect::<Vec<_>>();
+        assert_eq!(counted, [("a", 3), ("b", 3), ("c", 3), ("holds", 3), ("is-off", 3), ("other", 1)]);
+    }
+}

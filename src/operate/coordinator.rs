@@ -1,0 +1,588 @@
+//! What is looked at each second: switches, orders, the epoch, the primary; and what is shown of this replica.
+
+mod orders;
+mod positions;
+mod switches;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Client, RedisResult};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use self::orders::Given;
+use self::positions::Positions;
+use self::switches::Switches;
+use crate::admit::backpressure::Known;
+use crate::app::start::Told;
+use crate::clock::steady_ms;
+use crate::kafka::consumer::{ConsumerHandle, ConsumerView, Snapshot, Unplaced};
+use crate::kafka::refusals::Refusals;
+use crate::lane::handle::Lanes;
+use crate::lane::threads::Runtimes;
+use crate::metrics::Metrics;
+use crate::operate::replica::{replica_snapshot, unfinished};
+use crate::operate::{Keys, ReplicaSnapshot, lanes, snapshot};
+use crate::redis::batcher::describe;
+use crate::redis::facts::Facts;
+use crate::redis::health::Health;
+use crate::settle::context::{Halted, Repeated};
+use crate::telemetry::QuietKinds;
+
+/// Between two snapshots.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
+/// Between two looks at policy, version and memory.
+const FACTS_EVERY: Duration = Duration::from_secs(60);
+/// How long a replica that was seen counts for the share of the rate.
+const REPLICAS_FOR: Duration = Duration::from_secs(3600);
+
+/// One consumer as seen from outside its thread.
+pub struct Watched {
+    /// What it is called in logs and `blocked`.
+    pub name: &'static str,
+    /// Its state.
+    pub view: Arc<ConsumerView>,
+    /// Its orders.
+    pub handle: Arc<ConsumerHandle>,
+}
+
+/// Looks, obeys and shows, once a second.
+pub struct Watch {
+    /// To Redis.
+    pub client: Client,
+    /// Keys there.
+    pub keys: Keys,
+    /// This replica.
+    pub id: String,
+    /// All lanes.
+    pub lanes: Arc<Lanes>,
+    /// The threads they live on.
+    pub runtimes: Arc<Runtimes>,
+    /// Whether Redis can be relied on.
+    pub health: Arc<Health>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Both consumers.
+    pub consumers: Vec<Watched>,
+    /// Halts to be made known.
+    pub halts: UnboundedReceiver<Halted>,
+    /// The most replicas seen in the last hour.
+    pub replicas: Arc<AtomicUsize>,
+    /// Topics that take no records.
+    pub refusals: Arc<Refusals>,
+    /// Before an account's parking topic.
+    pub parked_prefix: String,
+    /// Partitions parked for want of an offset.
+    pub unplaced: Unplaced,
+    /// Who received from which topic lately.
+    pub known: Arc<Known>,
+    /// The store is part of this process: its clock is no other one.
+    pub own_store: bool,
+    /// What the log left out is told when its minute is over.
+    pub quiet: Arc<QuietKinds<Repeated>>,
+}
+
+/// What a partition's gauges show: lag in records, lag and commit age in seconds.
+type Shown = (Option<i64>, Option<f64>, f64);
+
+#[derive(Default)]
+struct Memory {
+    connection: Option<MultiplexedConnection>,
+    switches: Switches,
+    orders: Given,
+    positions: Positions,
+    clock_told: Told,
+    epoch: Option<String>,
+    snapshot_at: Option<Instant>,
+    facts_at: Option<Instant>,
+    /// When the primary was looked at last.
+    primary_at: Option<Instant>,
+    seen: VecDeque<(Instant, usize)>,
+    /// Records and seconds of lag, age of the commit, as the gauges have them.
+    shown: HashMap<(Arc<str>, i32), Shown>,
+    told: Told,
+}
+
+impl Watch {
+    /// Runs for as long as the process lives.
+    pub async fn run(mut self) {
+        // The start has looked at the primary.
+        let mut memory = Memory { primary_at: Some(Instant::now()), ..Memory::default() };
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                Some(halted) = self.halts.recv() => self.halted(&mut memory.switches, halted),
+            }
+            while let Ok(halted) = self.halts.try_recv() {
+                self.halted(&mut memory.switches, halted);
+            }
+            self.show(&mut memory);
+            memory.clock_told.warn(self.health.clock.warnings());
+            self.tell_left_out();
+            if let Err(error) = self.look_anew(&mut memory).await {
+                memory.connection = None;
+                self.health.failed(&describe(&error));
+            }
+        }
+    }
+
+    fn tell_left_out(&self) {
+        for (kind, not_logged) in self.quiet.left_out(Instant::now()) {
+            match kind {
+                Repeated::DeadLetter { account, reason } => {
+                    let account = self.lanes.iter().find(|lane| lane.index == account).map(|lane| &*lane.account.name);
+                    let (account, reason) = (account.unwrap_or("unknown"), reason.as_str());
+                    tracing::warn!(account, reason, not_logged, "more dead letters in the last minute");
+                }
+                Repeated::TooLarge(topic) => {
+                    tracing::error!(topic = &*topic, not_logged, "more copies were refused by size in the last minute");
+                }
+            }
+        }
+    }
+
+    /// Looks; once more where the connection was closed: that says nothing of the server, a fresh one does.
+    async fn look_anew(&self, memory: &mut Memory) -> RedisResult<()> {
+        let reused = memory.connection.is_some();
+        match self.look(memory).await {
+            Err(error) if reused && error.is_connection_dropped() => self.look(memory).await,
+            looked => looked,
+        }
+    }
+
+    async fn look(&self, memory: &mut Memory) -> RedisResult<()> {
+        let mut connection = match memory.connection.take() {
+            Some(connection) => connection,
+            None => crate::redis::connect(&self.client).await?,
+        };
+        let c = &mut connection;
+        let mut pipe = ::redis::pipe();
+        pipe.cmd("TIME").cmd("GET").arg(self.keys.epoch()).cmd("INFO").arg("replication");
+        let asked = Instant::now();
+        let (time, epoch, info): ((i64, i64), Option<String>, String) = pipe.query_async(c).await?;
+        if !self.own_store {
+            self.health.clock.saw(time, asked);
+        }
+        let facts = Facts::read(&info);
+        self.judge_primary(memory, &facts);
+        if memory.facts_at.is_none_or(|at| at.elapsed() >= FACTS_EVERY) {
+            let info: String = ::redis::cmd("INFO").query_async(c).await?;
+            let facts = Facts::read(&info);
+            self.health.set_hold(facts.refusals().into_iter().next().or_else(|| facts.hold()));
+            memory.told.warn(facts.warnings());
+            memory.facts_at = Some(Instant::now());
+        } else if facts.hold().is_some() {
+            // A primary that was demoted; looked at closely in a second.
+            self.health.set_hold(facts.hold());
+            memory.facts_at = None;
+        }
+        // A store that reads and refuses writes is not up.
+        let beat = self.keys.replica(&format!("{}:beat", self.id));
+        let () = ::redis::cmd("SET").arg(beat).arg(1).arg("PX").arg(15_000).query_async(c).await?;
+        self.save_halts(c, &mut memory.switches).await?;
+        match epoch {
+            None => self.health.forgot(),
+            Some(id) => {
+                // Another id: the store was flushed and unblocked between two looks.
+                let new = memory.epoch.as_ref().is_some_and(|old| *old != id && old != "starting");
+                if new || self.health.has_forgotten() {
+                    let known = self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
+                    lanes::restore(c, &self.keys, &known, &memory.switches.resumed).await?;
+                    self.health.remembered();
+                    memory.positions.read_anew();
+                }
+                memory.epoch = Some(id);
+            }
+        }
+        self.obey_switches(c, &mut memory.switches).await?;
+        self.keep_unplaced(c).await?;
+        self.keep_positions(c, &mut memory.positions).await?;
+        self.obey_orders(c, &mut memory.orders).await?;
+        self.known.exchange(c, &self.keys, &self.lanes).await?;
+        if memory.snapshot_at.is_none_or(|at| at.elapsed() >= SNAPSHOT_EVERY) {
+            snapshot::write_snapshot(c, &self.keys, &self.snapshot()).await?;
+            let replicas = snapshot::count_replicas(c, &self.keys).await?;
+            self.count_replicas(memory, replicas);
+            memory.snapshot_at = Some(Instant::now());
+        }
+        self.health.answered();
+        memory.connection = Some(connection);
+        Ok(())
+    }
+
+    fn judge_primary(&self, memory: &mut Memory, facts: &Facts) {
+        let new = &facts.replication_id;
+        if new.is_empty() {
+            return;
+        }
+        // Known since the start looked at it: a change before the first look here counts too.
+        let old = self.health.primary();
+        let now = Instant::now();
+        if !old.is_empty() && *old != **new {
+            tracing::warn!("redis has another primary: what was confirmed lately is written again");
+            self.runtimes.primary_changed(memory.primary_at.unwrap_or(now));
+            memory.facts_at = None;
+        }
+        memory.primary_at = Some(now);
+        self.health.set_primary(new);
+    }
+
+    fn count_replicas(&self, memory: &mut Memory, now: usize) {
+        memory.seen.push_back((Instant::now(), now));
+        while memory.seen.front().is_some_and(|(at, _)| at.elapsed() > REPLICAS_FOR) {
+            memory.seen.pop_front();
+        }
+        self.replicas.store(memory.seen.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1), Relaxed);
+    }
+
+    /// Moves what was seen into the gauges.
+    fn show(&self, memory: &mut Memory) {
+        let now = steady_ms();
+        self.metrics.redis_up.set(i64::from(self.health.is_up()));
+        let snapshots: Vec<_> = self.consumers.iter().map(|c| c.view.snapshot()).collect();
+        let mut parked: HashMap<&str, i64> = HashMap::new();
+        for p in snapshots.iter().flat_map(|s| &s.partitions) {
+            let account = p.topic.strip_prefix(&*self.parked_prefix).and_then(|rest| rest.strip_prefix('.'));
+            if let Some(account) = account {
+                *parked.entry(account).or_default() += unfinished(p);
+            }
+        }
+        for lane in self.lanes.iter() {
+            let account = self.metrics.account(lane.index);
+            account.lane_state(lane.state());
+            let oldest = snapshots.iter().filter_map(|s| s.oldest_by_account.get(&lane.index)).min();
+            account.oldest_open_age.set(oldest.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
+            account.parked.set(parked.get(&*lane.account.name).copied().unwrap_or(0));
+        }
+        self.show_partitions(memory, &snapshots);
+    }
+
+    /// Only what has changed: most partitions of many are at rest.
+    fn show_partitions(&self, memory: &mut Memory, snapshots: &[Arc<Snapshot>]) {
+        let mut shown = HashMap::with_capacity(memory.shown.len());
+        for p in snapshots.iter().flat_map(|s| &s.partitions) {
+            let new = (p.lag_records, p.lag_seconds, p.commit_age_seconds);
+            let place = (p.topic.clone(), p.partition);
+            if memory.shown.remove(&place) != Some(new) {
+                self.metrics.set_partition(&p.topic, p.partition, new.0, new.1, new.2);
+            }
+            shown.insert(place, new);
+        }
+        for (topic, partition) in memory.shown.keys() {
+            self.metrics.remove_partition(topic, *partition);
+        }
+        memory.shown = shown;
+    }
+
+    /// What other processes see of this replica.
+    pub fn snapshot(&self) -> ReplicaSnapshot {
+        replica_snapshot(&self.id, &self.lanes, &self.metrics, &self.consumers, &self.refusals.all())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+    use super::*;
+    use crate::account::{Account, Intake};
+    use crate::embedded::store::Store;
+    use crate::lane::handle::LaneHandle;
+    use crate::metrics::{LaneState, Setup};
+    use crate::operate::By;
+    use crate::platforms::SecretString;
+
+    pub(crate) struct World {
+        pub(crate) watch: Watch,
+        pub(crate) memory: Memory,
+        lane: Arc<LaneHandle>,
+        to_halts: UnboundedSender<Halted>,
+        pub(crate) connection: MultiplexedConnection,
+        /// Who was told to write again what is recent, since it was asked.
+        told: Box<dyn FnMut() -> Vec<Instant>>,
+        store: Store,
+    }
+
+    impl World {
+        pub(crate) async fn new() -> Self {
+            let store = Store::start().unwrap();
+            let url = SecretString::new(store.url());
+            let client = crate::redis::Config { url, prefix: "pb".into(), ca_file: String::new() }.client().unwrap();
+            let connection = crate::redis::connect(&client).await.unwrap();
+            let account = Arc::new(Account::stub("acme"));
+            let bounds = Intake { max_in_flight: 100, max_in_flight_bytes: 1 << 20, drain_timeout: Duration::ZERO };
+            let lane = Arc::new(LaneHandle::new(0, account.clone(), unbounded_channel().0, &bounds));
+            let (runtimes, told) = Runtimes::stub();
+            let (to_halts, halts) = unbounded_channel();
+            let accounts = vec![(account.platform, account.name.clone())];
+            let watch = Watch {
+                client,
+                keys: Keys::new("pb"),
+                id: "r1".into(),
+                lanes: Arc::new(Lanes::new(vec![lane.clone()], Vec::new())),
+                runtimes: Arc::new(runtimes),
+                health: Arc::new(Health::default()),
+                metrics: Metrics::new(Setup { accounts, ..Setup::default() }),
+                consumers: Vec::new(),
+                halts,
+                replicas: Arc::default(),
+                refusals: Arc::default(),
+                parked_prefix: "postback.parked".into(),
+                unplaced: Unplaced::default(),
+                known: Arc::default(),
+                own_store: false,
+                quiet: Arc::default(),
+            };
+            let told = Box::new(told);
+            Self { watch, memory: Memory::default(), lane, to_halts, connection, told, store }
+        }
+
+        pub(crate) async fn look(&mut self) {
+            self.watch.look(&mut self.memory).await.unwrap();
+        }
+
+        pub(crate) async fn set_epoch(&mut self, id: &str) {
+            let () = ::redis::cmd("SET").arg("pb:epoch").arg(id).query_async(&mut self.connection).await.unwrap();
+        }
+
+        async fn flush(&mut self) {
+            let () = ::redis::cmd("DEL")
+                .arg(["pb:epoch", "pb:lanes"].as_slice())
+                .query_async(&mut self.connection)
+                .await
+                .unwrap();
+        }
+
+        async fn switches(&mut self) -> lanes::Lanes {
+            lanes::read_lanes(&mut self.connection, &Keys::new("pb")).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_operator_switches_is_obeyed_at_the_next_look() {
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        let (keys, by) = (Keys::new("pb"), By::new("li", "audit"));
+        lanes::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
+        world.look().await;
+        assert_eq!(world.lane.explain(), (LaneState::Paused, 5, "audit".into()));
+        assert!(world.watch.health.is_up() && !world.watch.health.has_forgotten());
+        assert_eq!(world.watch.replicas.load(Relaxed), 1, "this one, by its snapshot");
+        lanes::resume(&mut world.connection, &keys, "acme", &by, 6).await.unwrap();
+        world.look().await;
+        assert!(world.lane.is_open());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_the_server_closed_between_two_looks_is_no_trouble() {
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        let (port, open) = crate::redis::batcher::tests::in_front_of(&world.store);
+        let proxied = ::redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
+        world.memory.connection = Some(crate::redis::connect(&proxied).await.unwrap());
+        open.lock().unwrap().drain(..).for_each(|stream| stream.shutdown(std::net::Shutdown::Both).unwrap());
+        world.watch.look_anew(&mut world.memory).await.unwrap();
+        assert!(world.watch.health.is_up());
+        let nobody = ::redis::Client::open("redis://127.0.0.1:1").unwrap();
+        world.watch.client = nobody;
+        world.memory.connection = None;
+        assert!(world.watch.look_anew(&mut world.memory).await.is_err(), "nobody answers at all");
+    }
+
+    #[tokio::test]
+    async fn a_halt_of_this_replica_reaches_redis_before_what_stands_there_is_obeyed() {
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        world.lane.halt("refused");
+        world.look().await;
+        assert!(!world.lane.is_open(), "redis does not know of it yet");
+        world.to_halts.send(Halted { index: 0, reason: "refused".into() }).unwrap();
+        let halted = world.watch.halts.try_recv().unwrap();
+        world.watch.halted(&mut world.memory.switches, halted);
+        world.look().await;
+        let halted = world.switches().await["acme"].halted.clone().unwrap();
+        assert_eq!((&*halted.reason, &*halted.who), ("refused", "worker r1"));
+        assert!(!world.lane.is_open() && world.memory.switches.pending.is_empty());
+        let by = By::new("li", "mended");
+        lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &by, 6).await.unwrap();
+        world.look().await;
+        assert!(world.lane.is_open(), "now that it is known, a resume is one");
+    }
+
+    #[tokio::test]
+    async fn a_store_without_its_epoch_has_forgotten_and_gets_the_switches_back_with_the_next_one() {
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        let (keys, by) = (Keys::new("pb"), By::new("li", "audit"));
+        lanes::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
+        world.look().await;
+        world.flush().await;
+        world.look().await;
+        assert!(world.watch.health.hold().is_some_and(|why| why.contains("unblock dedupe")));
+        assert!(!world.lane.is_open(), "lanes keep their last state");
+        world.set_epoch("e2").await;
+        world.look().await;
+        assert!(!world.watch.health.has_forgotten());
+        assert_eq!(world.switches().await["acme"].paused.as_ref().unwrap().reason, "audit");
+
+        // Flushed and unblocked between two looks: only the other id tells of it.
+        world.flush().await;
+        world.set_epoch("e3").await;
+        world.look().await;
+        assert!(world.switches().await.contains_key("acme") && !world.lane.is_open());
+        // The end of a first start is no such thing.
+        let mut world = World::new().await;
+        world.set_epoch("starting").await;
+        world.lane.obey(&crate::operate::Lane {
+            paused: Some(crate::operate::Switch { reason: "old".into(), who: String::new(), since_ms: 1 }),
+            halted: None,
+        });
+        world.memory.epoch = Some("starting".into());
+        world.set_epoch("e1").await;
+        world.look().await;
+        assert!(world.switches().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_resume_is_newer_than_what_was_switched_before_the_store_forgot() {
+        let (keys, by) = (Keys::new("pb"), By::new("li", "why"));
+        // While the store has forgotten, seen by this replica or not; or just after it was unblocked.
+        for (seen, unblocked) in [(true, false), (false, false), (false, true)] {
+            let mut world = World::new().await;
+            world.set_epoch("e1").await;
+            lanes::resume(&mut world.connection, &keys, "acme", &by, 1).await.unwrap();
+            lanes::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
+            world.look().await;
+            assert!(!world.lane.is_open());
+            world.flush().await;
+            world.look().await;
+            assert!(!world.lane.is_open(), "lanes keep their last state");
+            if unblocked {
+                world.set_epoch("e2").await;
+            }
+            lanes::resume(&mut world.connection, &keys, "acme", &by, 7).await.unwrap();
+            if seen {
+                world.look().await;
+                assert!(world.lane.is_open(), "an account that delivers without Redis does not wait for the epoch");
+            }
+            world.set_epoch("e2").await;
+            world.look().await;
+            assert!(world.lane.is_open() && world.switches().await.is_empty(), "seen {seen}, unblocked {unblocked}");
+            // What is switched after it stands, through a further flush too.
+            world.lane.halt("refused");
+            world.watch.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
+            world.look().await;
+            world.flush().await;
+            world.set_epoch("e3").await;
+            world.look().await;
+            assert!(world.switches().await["acme"].halted.is_some() && !world.lane.is_open());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_halt_from_before_a_resume_does_not_undo_it() {
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        world.look().await;
+        world.lane.halt("refused");
+        world.watch.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
+        // It could not be made known yet.
+        lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &By::new("li", "mended"), 6).await.unwrap();
+        world.look().await;
+        assert!(world.lane.is_open() && world.switches().await.is_empty());
+        assert!(world.memory.switches.pending.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_not_that_of_redis_holds_the_worker_until_it_is_set() {
+        const MINUTE_MS: i64 = 60_000;
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        for (set_by, warns, holds) in [(0, false, false), (-2, true, false), (-10, true, true), (10, true, true)] {
+            crate::clock::set_by(set_by * MINUTE_MS);
+            world.look().await;
+            let health = &world.watch.health;
+            assert_eq!(health.clock.warning().is_some(), warns, "{set_by} min");
+            assert_eq!((health.hold().is_some(), health.trouble().is_some()), (holds, holds), "{set_by} min");
+            assert_eq!(health.store_trouble(), None, "it is not the store's fault");
+        }
+        // Not only each second: what is judged in between must not be judged by it.
+        crate::clock::set_by(0);
+        assert_eq!(world.watch.health.hold(), None);
+        crate::clock::set_by(-60 * MINUTE_MS);
+        let why = world.watch.health.hold().unwrap();
+        crate::clock::set_by(0);
+        assert!(why.contains("60 min behind") && why.contains("NTP"), "{why}");
+        // A store inside the process has no other clock: the system may have slept.
+        let mut world = World::new().await;
+        world.watch.own_store = true;
+        crate::clock::set_by(-60 * MINUTE_MS);
+        world.look().await;
+        let hold = world.watch.health.clock.trouble();
+        crate::clock::set_by(0);
+        assert_eq!(hold, None);
+    }
+
+    #[tokio::test]
+    async fn the_age_of_the_oldest_open_event_is_not_what_the_wall_clock_is_set_to() {
+        use crate::kafka::consumer::{Info, Open};
+        let mut world = World::new().await;
+        let now = crate::clock::now_ms();
+        let open = Open::new(now);
+        open.info.set(Info { account: 0, trans_id: "t".into(), since_ms: now - 60_000, bytes: 0 }).unwrap();
+        let view = Arc::new(ConsumerView::default());
+        let oldest_by_account = [(0, open.since_steady_ms())].into();
+        view.set(Snapshot { oldest_by_account, ..Snapshot::default() });
+        let handle = Arc::new(ConsumerHandle::stub().0);
+        world.watch.consumers = vec![Watched { name: "intake", view, handle }];
+        for set_by_ms in [0, -3_600_000, 3_600_000] {
+            crate::clock::set_by(set_by_ms);
+            world.watch.show(&mut world.memory);
+            crate::clock::set_by(0);
+            let age = world.watch.metrics.account(0).oldest_open_age.get();
+            assert!((60.0..600.0).contains(&age), "{age} s, the clock set by {set_by_ms} ms");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_primary_has_what_is_recent_written_again() {
+        let mut world = World::new().await;
+        let judge = |world: &mut World, id: &str| {
+            let facts = Facts { replication_id: id.into(), ..Facts::default() };
+            world.watch.judge_primary(&mut world.memory, &facts);
+            ((world.told)().len(), world.watch.health.primary().to_string())
+        };
+        let id = |id: &str| id.to_owned();
+        assert_eq!(judge(&mut world, "a"), (0, id("a")), "the first one seen");
+        assert_eq!(judge(&mut world, "a"), (0, id("a")));
+        assert_eq!(judge(&mut world, ""), (0, id("a")), "one that does not say");
+        world.memory.facts_at = Some(Instant::now());
+        assert_eq!(judge(&mut world, "b"), (1, id("b")));
+        assert!(world.memory.facts_at.is_none(), "and it is looked at closely");
+        assert_eq!(judge(&mut world, "b"), (0, id("b")));
+        // What was confirmed before the old one was seen for the last time is no safer for the time that has passed since.
+        let seen = Instant::now();
+        world.memory.primary_at = Some(seen);
+        let facts = Facts { replication_id: "c".into(), ..Facts::default() };
+        world.watch.judge_primary(&mut world.memory, &facts);
+        assert_eq!((world.told)(), [seen]);
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_was_seen_counts_for_an_hour() {
+        let mut world = World::new().await;
+        for (now, most) in [(0, 1), (3, 3), (2, 3)] {
+            world.watch.count_replicas(&mut world.memory, now);
+            assert_eq!(world.watch.replicas.load(Relaxed), most);
+        }
+        let Some(long_ago) = Instant::now().checked_sub(REPLICAS_FOR + Duration::from_secs(1)) else { return };
+        world.memory.seen.iter_mut().take(2).for_each(|(at, _)| *at = long_ago);
+        world.watch.count_replicas(&mut world.memory, 1);
+        assert_eq!(world.watch.replicas.load(Relaxed), 2);
+    }
+}

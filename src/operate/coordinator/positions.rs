@@ -1,0 +1,96 @@
+//! Which partitions of tiers and parking topics had a committed offset. Such a partition begins at its beginning where it
+//! has none: that is right for a new one, and brings settled records again where the group lost it. The brokers do not
+//! tell the two apart, this note does.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use ::redis::RedisResult;
+use ::redis::aio::MultiplexedConnection;
+
+use crate::clock::now_ms;
+use crate::kafka::consumer::{ConsumerView, OwnPosition, PartitionView};
+use crate::operate::coordinator::Watch;
+
+/// What is remembered of them.
+#[derive(Default)]
+pub(super) struct Positions {
+    /// By `<topic>/<partition>` the id of the topic, as it stands in Redis; `None`: to be read.
+    noted: Option<HashMap<String, String>>,
+    /// Assignments that began without an offset and were compared with the note.
+    judged: HashSet<(String, u64)>,
+}
+
+impl Positions {
+    /// The store was flushed: what is known is noted again.
+    pub(super) fn read_anew(&mut self) {
+        self.noted = None;
+    }
+}
+
+impl Watch {
+    /// Says which partitions lost their offset, then notes those that have one. Writes only what is new.
+    pub(super) async fn keep_positions(
+        &self,
+        c: &mut MultiplexedConnection,
+        memory: &mut Positions,
+    ) -> RedisResult<()> {
+        let snapshots: Vec<_> =
+            self.consumers.iter().map(|consumer| (&consumer.view, consumer.view.snapshot())).collect();
+        let all = snapshots.iter().flat_map(|(view, snapshot)| snapshot.partitions.iter().map(move |p| (*view, p)));
+        let own: Vec<(&Arc<ConsumerView>, &PartitionView, &OwnPosition)> =
+            all.filter_map(|(view, p)| Some((view, p, p.own.as_ref()?))).collect();
+        let assignment = |p: &PartitionView| (place(p), p.generation);
+        let began = || own.iter().filter(|(_, _, own)| own.anew.is_some());
+        let began_now: HashSet<_> = began().map(|(_, p, _)| assignment(p)).collect();
+        // What another replica noted counts too.
+        let noted = match memory.noted.take() {
+            Some(noted) if began_now.is_subset(&memory.judged) => noted,
+            _ => ::redis::cmd("HGETALL").arg(self.keys.positions()).query_async(c).await?,
+        };
+        for (view, p, own) in began() {
+            if !memory.judged.contains(&assignment(p)) && is_lost(p, own, noted.get(&place(p))) {
+                view.lost_position(&p.topic, p.partition, now_ms());
+            }
+        }
+        memory.judged = began_now;
+        let noted = memory.noted.insert(noted);
+        let mut pipe = ::redis::pipe();
+        let mut new = Vec::new();
+        for (_, p, own) in own.into_iter().filter(|(_, p, _)| p.committed.is_some()) {
+            let place = place(p);
+            if noted.get(&place) != Some(&own.topic_id) {
+                pipe.cmd("HSET").arg(self.keys.positions()).arg(&place).arg(&own.topic_id).ignore();
+                new.push((place, own.topic_id.clone()));
+            }
+        }
+        if !new.is_empty() {
+            let () = pipe.query_async(c).await?;
+            noted.extend(new);
+        }
+        Ok(())
+    }
+}
+
+fn place(p: &PartitionView) -> String {
+    format!("{}/{}", p.topic, p.partition)
+}
+
+/// A topic with another id was deleted and made again: it had no position. Where the brokers have no ids, nobody can
+/// tell, and it is said.
+fn is_lost(p: &PartitionView, own: &OwnPosition, noted: Option<&String>) -> bool {
+    let (Some((low, high)), Some(id)) = (own.anew, noted) else { return false };
+    let lost = *id == own.topic_id || id.is_empty() || own.topic_id.is_empty();
+    if lost {
+        tracing::error!(
+            kafka.topic = %p.topic, kafka.partition = p.partition, kafka.offset = low, high, records = high - low,
+            "the group lost its committed offset of this partition: it is read again from its beginning, with records that \
+             were already settled; they end as duplicates while their claims last, and are sent again after that; look \
+             whether the group `<group>.wait` was deleted or its offsets expired (`offsets.retention.minutes`)"
+        );
+    }
+    lost
+}
+
+#[cfg(test)]
+mod tests;

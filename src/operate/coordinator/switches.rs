@@ -1,0 +1,63 @@
+//! Lane switches in Redis and in this process: what was halted here goes there, what stands there is obeyed.
+
+use ::redis::RedisResult;
+use ::redis::aio::MultiplexedConnection;
+
+use crate::operate::coordinator::Watch;
+use crate::operate::{By, lanes};
+use crate::settle::context::{Halted, now_ms};
+
+/// What is remembered of them.
+#[derive(Default)]
+pub(super) struct Switches {
+    /// Halts that Redis does not know yet, each with the note of the last resume before it.
+    pub(super) pending: Vec<(Halted, Option<String>)>,
+    /// The notes of the last resumes that were obeyed.
+    pub(super) resumed: lanes::Resumes,
+}
+
+impl Watch {
+    /// An account was halted here.
+    pub(super) fn halted(&self, switches: &mut Switches, halted: Halted) {
+        let seen = switches.resumed.get(&*self.lanes.get(halted.index).account.name).cloned();
+        switches.pending.push((halted, seen));
+    }
+
+    pub(super) async fn save_halts(&self, c: &mut MultiplexedConnection, switches: &mut Switches) -> RedisResult<()> {
+        while let Some((halted, seen)) = switches.pending.first() {
+            let lane = self.lanes.get(halted.index);
+            let by = By::new(&format!("worker {}", self.id), &halted.reason);
+            lanes::halt(c, &self.keys, &lane.account.name, &by, seen.as_deref(), now_ms()).await?;
+            lane.halt_saved();
+            switches.pending.remove(0);
+        }
+        Ok(())
+    }
+
+    /// What stands there is obeyed. While the store has forgotten, lanes keep what is remembered beside it, unless they
+    /// were resumed since.
+    pub(super) async fn obey_switches(
+        &self,
+        c: &mut MultiplexedConnection,
+        switches: &mut Switches,
+    ) -> RedisResult<()> {
+        let (mut all, resumed) = lanes::read_switches(c, &self.keys).await?;
+        let forgotten = self.health.has_forgotten();
+        for lane in self.lanes.iter() {
+            let name = &*lane.account.name;
+            let mut new = all.remove(name).unwrap_or_default();
+            let note = resumed.get(name);
+            if forgotten && (note.is_none() || note == switches.resumed.get(name)) {
+                let known = lane.switches();
+                new.paused = new.paused.or(known.paused);
+                new.halted = new.halted.or(known.halted);
+            }
+            if lane.obey(&new) {
+                let (state, _, why) = lane.explain();
+                tracing::info!(account = name, state = state.as_str(), reason = why, "lane switched");
+            }
+        }
+        switches.resumed = resumed;
+        Ok(())
+    }
+}

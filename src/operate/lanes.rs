@@ -1,0 +1,258 @@
+//! Lane switches: paused by an operator, halted by a worker. Resume clears both, and leaves a note: a worker that
+//! remembers an older switch must not turn it on again.
+
+use std::collections::BTreeMap;
+
+use ::redis::RedisResult;
+use ::redis::aio::MultiplexedConnection;
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::LaneState;
+use crate::operate::{AuditEntry, By, Keys, audit, json};
+use crate::redis::scripts::Script;
+
+/// Why a switch is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switch {
+    /// In words.
+    #[serde(default)]
+    pub reason: String,
+    /// As claimed.
+    #[serde(default)]
+    pub who: String,
+    /// Epoch ms.
+    #[serde(default)]
+    pub since_ms: i64,
+}
+
+/// Both switches of one account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lane {
+    /// An operator stopped it.
+    pub paused: Option<Switch>,
+    /// A worker stopped it.
+    pub halted: Option<Switch>,
+}
+
+impl Lane {
+    /// Whether either switch is on.
+    pub fn closed(&self) -> bool {
+        self.paused.is_some() || self.halted.is_some()
+    }
+
+    /// State and cause; a halt shows before a pause, because it needs a repair and a pause does not.
+    pub fn cause(&self) -> Option<(LaneState, &Switch)> {
+        let halted = self.halted.as_ref().map(|switch| (LaneState::Halted, switch));
+        halted.or(self.paused.as_ref().map(|switch| (LaneState::Paused, switch)))
+    }
+}
+
+/// Every account with a switch on.
+pub type Lanes = BTreeMap<String, Lane>;
+
+/// By account, what its last resume has left. A store that was flushed has none, so that any that is not the one that was
+/// seen before is newer than what is remembered: no clock is asked.
+pub type Resumes = BTreeMap<String, String>;
+
+#[derive(Clone, Copy)]
+enum Which {
+    Paused,
+    Halted,
+    Resumed,
+}
+
+impl Which {
+    fn field(self, account: &str) -> String {
+        match self {
+            Which::Paused => format!("{account}:paused"),
+            Which::Halted => format!("{account}:halted"),
+            Which::Resumed => format!("{account}:resumed"),
+        }
+    }
+}
+
+/// The hash as it stands to lanes. A switch whose value cannot be read is on all the same: closed is the safe side.
+pub fn parse_lanes(hash: &BTreeMap<String, String>) -> Lanes {
+    let mut lanes = Lanes::new();
+    for (field, value) in hash {
+        let Some((account, which)) = field.rsplit_once(':') else { continue };
+        let switch = || {
+            serde_json::from_str(value).unwrap_or_else(|_| Switch {
+                reason: "a switch that cannot be read".to_owned(),
+                who: String::new(),
+                since_ms: 0,
+            })
+        };
+        match which {
+            "paused" => lanes.entry(account.to_owned()).or_default().paused = Some(switch()),
+            "halted" => lanes.entry(account.to_owned()).or_default().halted = Some(switch()),
+            _ => {}
+        }
+    }
+    lanes
+}
+
+/// All switches that are on.
+///
+/// # Errors
+/// Redis does not answer; the caller keeps what it knew.
+pub async fn read_lanes(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Lanes> {
+    Ok(read_switches(connection, keys).await?.0)
+}
+
+/// All switches that are on, and the notes of resumes.
+///
+/// # Errors
+/// As for [`read_lanes`].
+pub async fn read_switches(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<(Lanes, Resumes)> {
+    let hash: BTreeMap<String, String> = ::redis::cmd("HGETALL").arg(keys.lanes()).query_async(connection).await?;
+    let lanes = parse_lanes(&hash);
+    let resumed = |(field, note): (String, String)| Some((field.strip_suffix(":resumed")?.to_owned(), note));
+    Ok((lanes, hash.into_iter().filter_map(resumed).collect()))
+}
+
+/// Pauses an account; a second pause replaces the reason. One transaction with its audit entry.
+///
+/// # Errors
+/// Redis does not answer: the change may or may not have been made, and can be repeated.
+pub async fn pause(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    account: &str,
+    by: &By,
+    now_ms: i64,
+) -> RedisResult<()> {
+    let switch = Switch { reason: by.why.clone(), who: by.who.clone(), since_ms: now_ms };
+    let mut pipe = ::redis::pipe();
+    pipe.atomic();
+    pipe.cmd("HSET").arg(keys.lanes()).arg(Which::Paused.field(account)).arg(json(&switch)).ignore();
+    audit(&mut pipe, keys, &entry("pause", account, by, now_ms));
+    pipe.query_async(connection).await
+}
+
+/// Clears pause and halt of an account. One transaction with its audit entry.
+///
+/// # Errors
+/// As for [`pause`].
+pub async fn resume(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    account: &str,
+    by: &By,
+    now_ms: i64,
+) -> RedisResult<()> {
+    let mut pipe = ::redis::pipe();
+    pipe.atomic();
+    let fields = [Which::Paused.field(account), Which::Halted.field(account)];
+    pipe.cmd("HDEL").arg(keys.lanes()).arg(&fields).ignore();
+    // Told from every other one.
+    let note = format!("{now_ms} {:016x}", rand::random::<u64>());
+    pipe.cmd("HSET").arg(keys.lanes()).arg(Which::Resumed.field(account)).arg(note).ignore();
+    audit(&mut pipe, keys, &entry("resume", account, by, now_ms));
+    pipe.query_async(connection).await
+}
+
+/// Halts an account; `false` where it is halted already, or was resumed since: `seen` is the note of the last resume that
+/// was known when it was halted. The first cause stays, so that several replicas that see the
+/// same refusal tell of it once. The audit entry follows the change: a kill between them loses the entry, not the halt.
+///
+/// # Errors
+/// As for [`pause`].
+pub async fn halt(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    account: &str,
+    by: &By,
+    seen: Option<&str>,
+    now_ms: i64,
+) -> RedisResult<bool> {
+    let switch = Switch { reason: by.why.clone(), who: by.who.clone(), since_ms: now_ms };
+    let new: bool = switch_on(keys, account, Which::Halted, &switch, seen).query_async(connection).await?;
+    if new {
+        let mut pipe = ::redis::pipe();
+        audit(&mut pipe, keys, &entry("halt", account, by, now_ms));
+        let () = pipe.query_async(connection).await?;
+    }
+    Ok(new)
+}
+
+fn switch_on(keys: &Keys, account: &str, which: Which, switch: &Switch, seen: Option<&str>) -> ::redis::Cmd {
+    let mut cmd = Script::SwitchOn.eval(keys.lanes().as_bytes());
+    cmd.arg(which.field(account)).arg(json(switch)).arg(Which::Resumed.field(account)).arg(seen.unwrap_or_default());
+    cmd
+}
+
+/// Writes the last known switches back into a store that forgot them; what stands there meanwhile wins, and so does a
+/// resume that is not the one that was `seen` when they were known.
+///
+/// # Errors
+/// As for [`pause`].
+pub async fn restore(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    lanes: &Lanes,
+    seen: &Resumes,
+) -> RedisResult<()> {
+    let mut pipe = ::redis::pipe();
+    for (account, lane) in lanes {
+        for (which, switch) in [(Which::Paused, &lane.paused), (Which::Halted, &lane.halted)] {
+            if let Some(switch) = switch {
+                let seen = seen.get(account).map(String::as_str);
+                pipe.add_command(switch_on(keys, account, which, switch, seen)).ignore();
+            }
+        }
+    }
+    if pipe.is_empty() {
+        return Ok(());
+    }
+    pipe.query_async(connection).await
+}
+
+fn entry(what: &str, account: &str, by: &By, now_ms: i64) -> AuditEntry {
+    AuditEntry {
+        at_ms: now_ms,
+        who: by.who.clone(),
+        why: by.why.clone(),
+        what: what.to_owned(),
+        account: Some(account.to_owned()),
+        detail: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
+        rows.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn pause_and_halt_of_one_account_stand_side_by_side() {
+        let lanes = parse_lanes(&hash(&[
+            ("acme:paused", r#"{"reason":"audit","who":"li","since_ms":5}"#),
+            ("acme:halted", r#"{"reason":"bad key","who":"worker 1","since_ms":7}"#),
+            ("other:paused", r#"{"reason":"x"}"#),
+        ]));
+        assert_eq!(lanes.len(), 2);
+        let lane = &lanes["acme"];
+        assert_eq!(lane.paused.as_ref().unwrap().since_ms, 5);
+        let (state, switch) = lane.cause().unwrap();
+        assert_eq!((state, switch.reason.as_str()), (LaneState::Halted, "bad key"));
+        assert_eq!(lanes["other"].cause().unwrap().0, LaneState::Paused);
+    }
+
+    #[test]
+    fn a_switch_that_cannot_be_read_is_on() {
+        let lanes = parse_lanes(&hash(&[("acme:halted", "garbage"), ("acme:new", "{}"), ("nothing", "{}")]));
+        assert_eq!(lanes.len(), 1);
+        assert!(lanes["acme"].closed());
+        assert_eq!(lanes["acme"].cause().unwrap().1.reason, "a switch that cannot be read");
+    }
+
+    #[test]
+    fn an_account_without_a_switch_is_open() {
+        assert!(!Lane::default().closed());
+        assert!(Lane::default().cause().is_none());
+    }
+}

@@ -1,0 +1,210 @@
+//! What operators steer and what they see, kept in Redis under the one prefix so that every replica obeys and shows it.
+//!
+//! | key | holds |
+//! |---|---|
+//! | `<prefix>:lanes` | hash: `<account>:paused` and `<account>:halted` to JSON of [`Switch`]; `<account>:resumed`: a note of the last resume |
+//! | `<prefix>:audit` | list, newest first, 10,000 long: JSON of [`AuditEntry`] |
+//! | `<prefix>:replicas`, `<prefix>:replica:<id>` | set of ids; JSON of [`ReplicaSnapshot`], gone after 15 s |
+//! | `<prefix>:orders` | hash: `<topic>/<partition>` to JSON of [`Order`] |
+//! | `<prefix>:unplaced` | set of `<topic>/<partition>`: parked for want of an offset, until an operator places it |
+//! | `<prefix>:arrived:<topic>:<account>` | there: the account received from this topic in the last 7 days |
+//! | `<prefix>:topics` | hash: each entry of `kafka.input`, and each input topic that was found, with its id and where it began |
+//! | `<prefix>:positions` | hash: `<topic>/<partition>` of tiers and parking that had a committed offset, to the id of the topic |
+//! | `<prefix>:epoch` | `starting`, then a random id; missing: the store was flushed or is new |
+//!
+//! Pause and halt of one account are two fields: whoever sets or clears one cannot overwrite the other, and no script
+//! is needed for it. A field that is absent is a switch that is off.
+
+pub mod coordinator;
+pub mod lanes;
+pub mod orders;
+pub(crate) mod replica;
+pub mod report;
+pub mod snapshot;
+pub mod status;
+
+use serde::{Deserialize, Serialize};
+
+pub use lanes::{Lane, Lanes, Switch};
+pub use orders::{Order, Place, Target};
+pub use snapshot::{ConsumerSnapshot, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot};
+
+/// Audit entries that are kept.
+pub const AUDIT_LENGTH: isize = 10_000;
+
+/// Names of keys under a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// Keys that begin with `prefix` and a colon.
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+    /// The lane switches.
+    pub fn lanes(&self) -> String {
+        format!("{}:lanes", self.prefix)
+    }
+    /// The audit trail.
+    pub fn audit(&self) -> String {
+        format!("{}:audit", self.prefix)
+    }
+    /// Ids of replicas that wrote a snapshot.
+    pub fn replicas(&self) -> String {
+        format!("{}:replicas", self.prefix)
+    }
+    /// One replica's snapshot.
+    pub fn replica(&self, id: &str) -> String {
+        format!("{}:replica:{id}", self.prefix)
+    }
+    /// Orders to parked partitions.
+    pub fn orders(&self) -> String {
+        format!("{}:orders", self.prefix)
+    }
+    /// Partitions parked for want of an offset, as `<topic>/<partition>`.
+    pub fn unplaced(&self) -> String {
+        format!("{}:unplaced", self.prefix)
+    }
+    /// There while an account received from a topic lately.
+    pub fn arrived(&self, topic: &str, account: &str) -> String {
+        format!("{}:arrived:{topic}:{account}", self.prefix)
+    }
+    /// What has been part of the input before.
+    pub fn topics(&self) -> String {
+        format!("{}:topics", self.prefix)
+    }
+    /// Which partitions of tiers and parking topics had a committed offset.
+    pub fn positions(&self) -> String {
+        format!("{}:positions", self.prefix)
+    }
+    /// The mark of a store that has not forgotten.
+    pub fn epoch(&self) -> String {
+        format!("{}:epoch", self.prefix)
+    }
+}
+
+/// Who changes something, and why; both end up in the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct By {
+    /// As claimed: a person, or `worker <id>`.
+    pub who: String,
+    /// In words.
+    pub why: String,
+}
+
+impl By {
+    /// With both texts made safe to store and show: masked, without control characters, at most 256 characters.
+    pub fn new(who: &str, why: &str) -> Self {
+        Self { who: safe(who), why: safe(why) }
+    }
+}
+
+fn safe(text: &str) -> String {
+    let shown = crate::redact::mask_text(text);
+    shown.chars().map(|c| if c.is_control() { ' ' } else { c }).take(256).collect::<String>().trim().to_owned()
+}
+
+/// What to tell somebody who names an account that is not configured.
+pub fn unknown_account(account: &str, close: Option<&str>) -> String {
+    let hint = match close {
+        Some(close) => format!("did you mean `{close}`?"),
+        None => "`postback accounts list` shows those of the file that `--config` names".into(),
+    };
+    format!("no account `{}` is configured; {hint}", safe(account))
+}
+
+/// The configured name that is closest to `account`, where one is close enough to be meant.
+pub fn closest<'a>(account: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = names.into_iter().map(|name| (strsim::jaro_winkler(account, name), name));
+    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
+/// One line of the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Epoch ms.
+    pub at_ms: i64,
+    /// As claimed.
+    pub who: String,
+    /// In words.
+    pub why: String,
+    /// `pause`, `resume`, `halt`, `unblock offsets`, `unblock dedupe`.
+    pub what: String,
+    /// Whose lane, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// What else belongs to it, e.g. `conversions/3 to earliest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// Adds an entry to a pipeline; the same transaction makes the change it tells of.
+pub(crate) fn audit(pipe: &mut ::redis::Pipeline, keys: &Keys, entry: &AuditEntry) {
+    pipe.cmd("LPUSH").arg(keys.audit()).arg(json(entry)).ignore();
+    pipe.cmd("LTRIM").arg(keys.audit()).arg(0).arg(AUDIT_LENGTH - 1).ignore();
+}
+
+/// JSON of our own plain structs, which always can be written.
+pub(crate) fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// The newest `count` audit entries, newest first; what cannot be read is left out.
+///
+/// # Errors
+/// Redis does not answer.
+pub async fn read_audit(
+    connection: &mut ::redis::aio::MultiplexedConnection,
+    keys: &Keys,
+    count: isize,
+) -> ::redis::RedisResult<Vec<AuditEntry>> {
+    let list: Vec<String> =
+        ::redis::cmd("LRANGE").arg(keys.audit()).arg(0).arg(count - 1).query_async(connection).await?;
+    Ok(list.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_begins_with_the_prefix() {
+        let keys = Keys::new("pb");
+        let all = [keys.lanes(), keys.audit(), keys.replicas(), keys.replica("a1"), keys.orders(), keys.epoch()];
+        assert_eq!(all, ["pb:lanes", "pb:audit", "pb:replicas", "pb:replica:a1", "pb:orders", "pb:epoch"]);
+        assert_eq!([keys.unplaced(), keys.topics(), keys.positions()], ["pb:unplaced", "pb:topics", "pb:positions"]);
+    }
+
+    #[test]
+    fn who_and_why_are_kept_short_masked_and_on_one_line() {
+        let by = By::new(" li\u{1b}[2J\n", &format!("call 13812345678 {}", "x".repeat(500)));
+        assert_eq!(by.who, "li [2J");
+        assert!(by.why.starts_with("call 138****5678 xxx"));
+        assert_eq!(by.why.chars().count(), 256);
+    }
+
+    #[test]
+    fn a_name_that_is_close_is_suggested() {
+        let names = ["acme-ps", "acme-web", "other"];
+        assert_eq!(closest("acme-sp", names), Some("acme-ps"));
+        assert_eq!(closest("zzz", names), None);
+        assert_eq!(
+            unknown_account("acme-sp", Some("acme-ps")),
+            "no account `acme-sp` is configured; did you mean `acme-ps`?"
+        );
+        assert_eq!(
+            unknown_account("zzz", None),
+            "no account `zzz` is configured; `postback accounts list` shows those of the file that `--config` names"
+        );
+    }
+
+    #[test]
+    fn an_audit_entry_of_another_version_can_still_be_read() {
+        let entry: AuditEntry =
+            serde_json::from_str(r#"{"at_ms":1,"who":"a","why":"b","what":"pause","account":"x","new":true}"#).unwrap();
+        assert_eq!(entry.account.as_deref(), Some("x"));
+        assert_eq!(serde_json::from_str::<AuditEntry>(&json(&entry)).unwrap(), entry);
+    }
+}

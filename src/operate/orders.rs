@@ -1,0 +1,258 @@
+//! `postback unblock`: orders to the owner of a parked partition, and the epoch of the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use ::redis::RedisResult;
+use ::redis::aio::MultiplexedConnection;
+use serde::{Deserialize, Serialize};
+
+use crate::operate::{AuditEntry, By, Keys, audit, json};
+use crate::redis::scripts::Script;
+
+/// Where a parked partition goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Its first record.
+    Earliest,
+    /// Behind its last record.
+    Latest,
+    /// This offset.
+    Offset(i64),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Earliest => f.write_str("earliest"),
+            Target::Latest => f.write_str("latest"),
+            Target::Offset(offset) => write!(f, "{offset}"),
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "earliest" => Ok(Target::Earliest),
+            "latest" => Ok(Target::Latest),
+            number => match number.parse() {
+                Ok(offset) if offset >= 0 => Ok(Target::Offset(offset)),
+                _ => Err(format!("`{number}` is neither earliest, latest nor an offset")),
+            },
+        }
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A partition: the field of the hash is `<topic>/<partition>`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (topic, partition) = text.rsplit_once('/').ok_or(())?;
+        Ok(Self { topic: topic.to_owned(), partition: partition.parse().map_err(|_| ())? })
+    }
+}
+
+/// What an operator wants of a parked partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Where to go on.
+    pub to: Target,
+    /// In words.
+    #[serde(default)]
+    pub reason: String,
+    /// As claimed.
+    #[serde(default)]
+    pub who: String,
+    /// Epoch ms.
+    #[serde(default)]
+    pub at_ms: i64,
+}
+
+/// Leaves an order; a second one for the same partition replaces the first. One transaction with its audit entry.
+///
+/// # Errors
+/// Redis does not answer: the order may or may not stand, and can be repeated.
+pub async fn give_order(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    place: &Place,
+    order: &Order,
+) -> RedisResult<()> {
+    let mut pipe = ::redis::pipe();
+    pipe.atomic();
+    pipe.cmd("HSET").arg(keys.orders()).arg(place.to_string()).arg(json(order)).ignore();
+    let entry = AuditEntry {
+        at_ms: order.at_ms,
+        who: order.who.clone(),
+        why: order.reason.clone(),
+        what: "unblock offsets".to_owned(),
+        account: None,
+        detail: Some(format!("{place} to {}", order.to)),
+    };
+    audit(&mut pipe, keys, &entry);
+    pipe.query_async(connection).await
+}
+
+/// All orders, each with its text as it stands; what cannot be read is no order.
+///
+/// # Errors
+/// Redis does not answer.
+pub async fn read_orders(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> RedisResult<BTreeMap<Place, (Order, String)>> {
+    let hash: BTreeMap<String, String> = ::redis::cmd("HGETALL").arg(keys.orders()).query_async(connection).await?;
+    let read = |(field, text): (String, String)| {
+        let order = serde_json::from_str(&text).ok()?;
+        Some((field.parse().ok()?, (order, text)))
+    };
+    Ok(hash.into_iter().filter_map(read).collect())
+}
+
+/// Takes an order away, so that it is carried out once; `true` where it was there as `text` says. Another one that has
+/// taken its place stays.
+///
+/// # Errors
+/// Redis does not answer: it may be gone, and can be given again.
+pub async fn take_order(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    place: &Place,
+    text: &str,
+) -> RedisResult<bool> {
+    Script::TakeOrder.eval(keys.orders().as_bytes()).arg(place.to_string()).arg(text).query_async(connection).await
+}
+
+/// Partitions that were parked for want of an offset and that nobody has placed yet.
+///
+/// # Errors
+/// Redis does not answer.
+pub async fn read_unplaced(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> RedisResult<BTreeSet<(String, i32)>> {
+    let all: Vec<String> = ::redis::cmd("SMEMBERS").arg(keys.unplaced()).query_async(connection).await?;
+    Ok(all.iter().filter_map(|place| place.parse::<Place>().ok()).map(|p| (p.topic, p.partition)).collect())
+}
+
+/// Notes partitions that are parked for want of an offset.
+///
+/// # Errors
+/// Redis does not answer.
+pub async fn note_unplaced(connection: &mut MultiplexedConnection, keys: &Keys, places: &[Place]) -> RedisResult<()> {
+    let names: Vec<String> = places.iter().map(ToString::to_string).collect();
+    ::redis::cmd("SADD").arg(keys.unplaced()).arg(&names).query_async(connection).await
+}
+
+/// An operator has placed it.
+///
+/// # Errors
+/// Redis does not answer; one that stays behind is overruled by the partition's own offset.
+pub async fn placed(connection: &mut MultiplexedConnection, keys: &Keys, place: &Place) -> RedisResult<()> {
+    ::redis::cmd("SREM").arg(keys.unplaced()).arg(place.to_string()).query_async(connection).await
+}
+
+/// What the epoch key said, and says now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Epoch {
+    /// It was missing; the new id stands.
+    Renewed(String),
+    /// A first start is under way.
+    Starting,
+    /// The store has not forgotten.
+    Present(String),
+}
+
+/// Sets the epoch where it is missing: `postback unblock dedupe`. What was claimed before the store forgot may be sent
+/// again. One that stands is left alone.
+///
+/// # Errors
+/// Redis does not answer.
+pub async fn renew_epoch(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    by: &By,
+    now_ms: i64,
+) -> RedisResult<Epoch> {
+    let id = format!("{:032x}", rand::random::<u128>());
+    let old: Option<String> =
+        ::redis::cmd("SET").arg(keys.epoch()).arg(&id).arg("NX").arg("GET").query_async(connection).await?;
+    match old {
+        Some(old) if old == "starting" => Ok(Epoch::Starting),
+        Some(old) => Ok(Epoch::Present(old)),
+        None => {
+            let mut pipe = ::redis::pipe();
+            let entry = AuditEntry {
+                at_ms: now_ms,
+                who: by.who.clone(),
+                why: by.why.clone(),
+                what: "unblock dedupe".to_owned(),
+                account: None,
+                detail: Some(format!("epoch {id}")),
+            };
+            audit(&mut pipe, keys, &entry);
+            let () = pipe.query_async(connection).await?;
+            Ok(Epoch::Renewed(id))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_reads_as_it_is_written() {
+        for text in ["earliest", "latest", "0", "42"] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+        for text in ["-1", "", "first", "1.5"] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_order_survives_its_way_through_json() {
+        let order = Order { to: Target::Offset(7), reason: "r".into(), who: "w".into(), at_ms: 3 };
+        assert_eq!(json(&order), r#"{"to":"7","reason":"r","who":"w","at_ms":3}"#);
+        assert_eq!(serde_json::from_str::<Order>(&json(&order)).unwrap(), order);
+    }
+
+    #[test]
+    fn a_place_is_a_topic_and_a_partition() {
+        let place: Place = "postback.retry.5s/3".parse().unwrap();
+        assert_eq!((place.topic.as_str(), place.partition), ("postback.retry.5s", 3));
+        assert_eq!(place.to_string(), "postback.retry.5s/3");
+        assert!("conversions".parse::<Place>().is_err());
+        assert!("conversions/x".parse::<Place>().is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! What one replica shows of itself: to Redis for the commands, to the API, to the gauges.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::kafka::consumer::{PartitionView, Snapshot};
+use crate::kafka::refusals::Refusal;
+use crate::lane::handle::Lanes;
+use crate::metrics::Metrics;
+use crate::operate::coordinator::Watched;
+use crate::operate::snapshot::RefusedTopic;
+use crate::operate::{ConsumerSnapshot, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot};
+use crate::redact::{mask_text, mask_trans_id};
+use crate::settle::context::now_ms;
+
+/// Records of a partition that are not finished: read or not.
+pub fn unfinished(p: &PartitionView) -> i64 {
+    let unread = match (p.high, p.position) {
+        (Some(high), Some(position)) => (high - position).max(0),
+        _ => p.lag_records.unwrap_or(0),
+    };
+    unread + p.unfinished as i64
+}
+
+fn refused(id: &str, refusal: &Refusal) -> RefusedTopic {
+    RefusedTopic {
+        topic: refusal.topic.clone(),
+        replica: id.to_owned(),
+        since_ms: refusal.since_ms,
+        why: refusal.why.clone(),
+        records: refusal.records as u64,
+    }
+}
+
+fn consumer_snapshot(name: &str, of: &Snapshot) -> ConsumerSnapshot {
+    ConsumerSnapshot {
+        name: name.to_owned(),
+        commit_errors: of.commit_errors,
+        repeats: of.repeats,
+        drains_expired: of.drains_expired,
+        unconfirmed_ms: of.unconfirmed_for.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        last_error: of.last_error.as_deref().map(|text| mask_text(text).into_owned()),
+    }
+}
+
+/// What this process shows of itself.
+pub fn replica_snapshot(
+    id: &str,
+    lanes: &Lanes,
+    metrics: &Metrics,
+    consumers: &[Watched],
+    refusals: &[Refusal],
+) -> ReplicaSnapshot {
+    let name = |index: usize| lanes.iter().nth(index).map(|l| l.account.name.to_string());
+    let lanes_shown = lanes.iter().map(|lane| {
+        let (state, since_ms, why) = lane.explain();
+        let counters = metrics.account(lane.index);
+        LaneSnapshot {
+            account: lane.account.name.to_string(),
+            platform: lane.account.platform.as_str().to_owned(),
+            state: state.as_str().to_owned(),
+            since_ms,
+            why,
+            queued: lane.live.records() as u64,
+            released: lane.released.records() as u64,
+            in_flight: lane.in_flight.load(Relaxed) as u64,
+            open: counters.open.get().max(0) as u64,
+            parked: counters.parked.get().max(0) as u64,
+        }
+    });
+    let partitions = consumers.iter().flat_map(|c| c.view.snapshot().partitions.clone()).map(|p| PartitionSnapshot {
+        topic: p.topic.to_string(),
+        partition: p.partition,
+        frontier: p.frontier.unwrap_or(0),
+        committed: p.committed,
+        high: p.high,
+        lag: p.lag_records,
+        oldest: p.oldest.map(|o| Oldest {
+            offset: o.offset,
+            trans_id: o.trans_id.as_deref().map(mask_trans_id),
+            account: o.account.and_then(name),
+            stage: o.stage.as_str().to_owned(),
+            since_ms: o.since_ms,
+            next_try_ms: o.next_try_ms,
+        }),
+        parked: p.parked.map(|parked| parked.why.to_owned()),
+        remade_ms: p.remade_ms,
+        position_lost_ms: p.position_lost_ms,
+    });
+    ReplicaSnapshot {
+        id: id.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        at_ms: now_ms(),
+        lanes: lanes_shown.collect(),
+        partitions: partitions.collect(),
+        refused: refusals.iter().map(|refusal| refused(id, refusal)).collect(),
+        consumers: consumers.iter().map(|c| consumer_snapshot(c.name, &c.view.snapshot())).collect(),
+    }
+}

@@ -1,0 +1,289 @@
+//! What `accounts list` and `blocked` show, and the API with them: switches and snapshots of all replicas in one (pure).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::LaneState;
+use crate::operate::snapshot::RefusedTopic;
+use crate::operate::{ConsumerSnapshot, LaneSnapshot, Lanes, ReplicaSnapshot};
+use crate::platforms::Platform;
+use crate::redact::mask_trans_id;
+
+/// An account's lane over all replicas.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AccountRow {
+    /// Account.
+    pub account: String,
+    /// Platform.
+    pub platform: String,
+    /// Of the switches, else the worst of the replicas; `flowing` where no replica runs.
+    pub state: String,
+    /// Epoch ms, where it is known.
+    pub since_ms: Option<i64>,
+    /// Why it does not flow.
+    pub why: String,
+    /// Who stopped it, as claimed.
+    pub who: String,
+    /// Each replica's part.
+    pub replicas: Vec<ReplicaRow>,
+}
+
+/// One replica's part of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReplicaRow {
+    /// The replica.
+    pub id: String,
+    /// Its lane's state.
+    pub state: String,
+    /// Live records that wait for a permit.
+    pub queued: u64,
+    /// Released records that wait for a permit.
+    pub released: u64,
+    /// Records that hold a permit.
+    pub in_flight: u64,
+    /// Records read and not finished.
+    pub open: u64,
+    /// Unfinished records in parking, where it owns that topic.
+    pub parked: u64,
+}
+
+/// `blocked`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BlockedReport {
+    /// Every partition that a running worker owns.
+    pub partitions: Vec<PartitionRow>,
+    /// Every account's lane.
+    pub lanes: Vec<AccountRow>,
+    /// Topics of the worker's own that take no records.
+    pub refused: Vec<RefusedTopic>,
+    /// Ids of the workers this was read from.
+    pub replicas: Vec<String>,
+    /// Every consumer of theirs.
+    pub consumers: Vec<ConsumerRow>,
+}
+
+/// A consumer of a replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConsumerRow {
+    /// The replica.
+    pub replica: String,
+    /// What it counts.
+    #[serde(flatten)]
+    pub counts: ConsumerSnapshot,
+}
+
+/// A partition and its oldest unfinished record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PartitionRow {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Who owns it.
+    pub replica: String,
+    /// Committed position.
+    pub committed: Option<i64>,
+    /// End of the partition.
+    pub high: Option<i64>,
+    /// Records between the two.
+    pub lag: Option<i64>,
+    /// Oldest unfinished offset; null where nothing is unfinished.
+    pub offset: Option<i64>,
+    /// Of that record.
+    pub trans_id: Option<String>,
+    /// Of that record.
+    pub account: Option<String>,
+    /// What that record waits for.
+    pub reason: Option<String>,
+    /// For how long.
+    pub age_ms: Option<i64>,
+    /// Epoch ms of its next try.
+    pub next_try_ms: Option<i64>,
+    /// Why the partition waits for `postback unblock offsets`, where it does.
+    pub parked: Option<String>,
+    /// When its topic was found to be another one under the known name, epoch ms; for a day. It was read from its
+    /// beginning; what was unfinished of the old one is gone with it.
+    pub remade_ms: Option<i64>,
+    /// When it was found that the group had lost its position, epoch ms; for a day. It is read again from its beginning, with
+    /// what was settled already.
+    pub position_lost_ms: Option<i64>,
+}
+
+/// Every configured account, in the order given.
+pub fn accounts(configured: &[(Platform, Arc<str>)], lanes: &Lanes, snapshots: &[ReplicaSnapshot]) -> Vec<AccountRow> {
+    configured.iter().map(|(platform, name)| account(*platform, name, lanes, snapshots)).collect()
+}
+
+fn account(platform: Platform, name: &str, lanes: &Lanes, snapshots: &[ReplicaSnapshot]) -> AccountRow {
+    let parts: Vec<(&ReplicaSnapshot, &LaneSnapshot)> = snapshots
+        .iter()
+        .filter_map(|replica| Some((replica, replica.lanes.iter().find(|lane| lane.account == name)?)))
+        .collect();
+    let mut row = AccountRow {
+        account: name.to_owned(),
+        platform: platform.as_str().to_owned(),
+        state: LaneState::Flowing.as_str().to_owned(),
+        replicas: parts.iter().map(|(replica, lane)| part(&replica.id, lane)).collect(),
+        ..AccountRow::default()
+    };
+    if let Some((state, switch)) = lanes.get(name).and_then(|lane| lane.cause()) {
+        row.state = state.as_str().to_owned();
+        row.since_ms = (switch.since_ms > 0).then_some(switch.since_ms);
+        row.why.clone_from(&switch.reason);
+        row.who.clone_from(&switch.who);
+    } else if let Some((_, lane)) = parts.iter().rev().max_by_key(|(_, lane)| severity(&lane.state)) {
+        row.state.clone_from(&lane.state);
+        row.since_ms = (lane.since_ms > 0).then_some(lane.since_ms);
+        row.why.clone_from(&lane.why);
+    }
+    row
+}
+
+fn part(id: &str, lane: &LaneSnapshot) -> ReplicaRow {
+    ReplicaRow {
+        id: id.to_owned(),
+        state: lane.state.clone(),
+        queued: lane.queued,
+        released: lane.released,
+        in_flight: lane.in_flight,
+        open: lane.open,
+        parked: lane.parked,
+    }
+}
+
+/// Later states are worse.
+fn severity(state: &str) -> usize {
+    LaneState::ALL.iter().position(|s| s.as_str() == state).unwrap_or_default()
+}
+
+/// Partitions and lanes. A partition that moved may still be in the old owner's snapshot: the newer one counts.
+pub fn blocked(
+    configured: &[(Platform, Arc<str>)],
+    lanes: &Lanes,
+    snapshots: &[ReplicaSnapshot],
+    now_ms: i64,
+) -> BlockedReport {
+    let mut newest: BTreeMap<(&str, i32), (i64, PartitionRow)> = BTreeMap::new();
+    for replica in snapshots {
+        for partition in &replica.partitions {
+            let place = (partition.topic.as_str(), partition.partition);
+            if newest.get(&place).is_some_and(|(at, _)| *at >= replica.at_ms) {
+                continue;
+            }
+            let oldest = partition.oldest.as_ref();
+            let row = PartitionRow {
+                topic: partition.topic.clone(),
+                partition: partition.partition,
+                replica: replica.id.clone(),
+                committed: partition.committed,
+                high: partition.high,
+                lag: partition.lag,
+                offset: oldest.map(|o| o.offset),
+                // A replica of an older version writes it unmasked.
+                trans_id: oldest.and_then(|o| o.trans_id.as_deref().map(mask_trans_id)),
+                account: oldest.and_then(|o| o.account.clone()),
+                reason: oldest.map(|o| o.stage.clone()),
+                age_ms: oldest.map(|o| (now_ms - o.since_ms).max(0)),
+                next_try_ms: oldest.and_then(|o| o.next_try_ms),
+                parked: partition.parked.clone(),
+                remade_ms: partition.remade_ms,
+                position_lost_ms: partition.position_lost_ms,
+            };
+            newest.insert(place, (replica.at_ms, row));
+        }
+    }
+    BlockedReport {
+        partitions: newest.into_values().map(|(_, row)| row).collect(),
+        lanes: accounts(configured, lanes, snapshots),
+        refused: snapshots.iter().flat_map(|replica| replica.refused.clone()).collect(),
+        replicas: snapshots.iter().map(|replica| replica.id.clone()).collect(),
+        consumers: snapshots
+            .iter()
+            .flat_map(|replica| replica.consumers.iter().map(|of| (replica.id.clone(), of.clone())))
+            .map(|(replica, counts)| ConsumerRow { replica, counts })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operate::{Lane, Oldest, PartitionSnapshot, Switch};
+
+    fn replica(id: &str, at_ms: i64, state: &str, why: &str) -> ReplicaSnapshot {
+        let lane = LaneSnapshot {
+            account: "acme-ps".into(),
+            state: state.into(),
+            since_ms: at_ms,
+            why: why.into(),
+            open: 3,
+            ..LaneSnapshot::default()
+        };
+        let oldest = Oldest { offset: 40 + at_ms, since_ms: 100, stage: "queued".into(), ..Oldest::default() };
+        let partition =
+            PartitionSnapshot { topic: "conversions".into(), oldest: Some(oldest), ..PartitionSnapshot::default() };
+        ReplicaSnapshot {
+            id: id.into(),
+            at_ms,
+            lanes: vec![lane],
+            partitions: vec![partition],
+            ..ReplicaSnapshot::default()
+        }
+    }
+
+    fn configured() -> Vec<(Platform, Arc<str>)> {
+        vec![(Platform::Qihoo360, "acme-ps".into()), (Platform::Baizhu, "acme-bz".into())]
+    }
+
+    #[test]
+    fn a_switch_outweighs_what_replicas_say_and_every_account_is_listed() {
+        let switch = Switch { reason: "bad key".into(), who: "worker a".into(), since_ms: 7 };
+        let lanes = Lanes::from([("acme-ps".to_owned(), Lane { halted: Some(switch), paused: None })]);
+        let rows = accounts(&configured(), &lanes, &[replica("a", 1, "flowing", "")]);
+        assert_eq!((rows[0].state.as_str(), rows[0].why.as_str(), rows[0].since_ms), ("halted", "bad key", Some(7)));
+        assert_eq!((rows[0].replicas[0].id.as_str(), rows[0].replicas[0].open), ("a", 3));
+        assert_eq!((rows[1].state.as_str(), rows[1].replicas.len()), ("flowing", 0));
+    }
+
+    #[test]
+    fn without_a_switch_the_worst_replica_counts() {
+        let snapshots =
+            [replica("a", 1, "flowing", ""), replica("b", 2, "throttled", "429"), replica("c", 3, "flowing", "")];
+        let rows = accounts(&configured(), &Lanes::new(), &snapshots);
+        assert_eq!((rows[0].state.as_str(), rows[0].why.as_str(), rows[0].since_ms), ("throttled", "429", Some(2)));
+    }
+
+    #[test]
+    fn a_trans_id_is_shown_and_what_is_personal_in_it_is_masked() {
+        let shown = |trans_id: &str| {
+            let mut replica = replica("a", 1, "flowing", "");
+            let oldest = replica.partitions[0].oldest.as_mut().unwrap();
+            oldest.trans_id = Some(trans_id.to_owned());
+            blocked(&configured(), &Lanes::new(), &[replica], 600).partitions[0].trans_id.clone().unwrap()
+        };
+        assert_eq!(shown("order-2026-000123"), "order-2026-000123");
+        assert_eq!(shown("13812345678"), "138****5678");
+        assert_eq!(shown("reg:li.lei@example.com"), "reg:l***@example.com");
+    }
+
+    #[test]
+    fn a_partition_in_two_snapshots_is_shown_by_its_newer_owner() {
+        let report = blocked(
+            &configured(),
+            &Lanes::new(),
+            &[replica("b", 2, "flowing", ""), replica("a", 1, "flowing", "")],
+            600,
+        );
+        assert_eq!(report.partitions.len(), 1);
+        let row = &report.partitions[0];
+        assert_eq!((row.replica.as_str(), row.offset, row.age_ms), ("b", Some(42), Some(500)));
+        assert_eq!(report.replicas, ["b", "a"]);
+    }
+}

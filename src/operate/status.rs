@@ -1,0 +1,276 @@
+//! What the admin endpoint shows and switches: the running worker, or what its start waits for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use ::redis::Client;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+
+use crate::admin::{Dependency, Readiness, Status, SwitchError};
+use crate::app::discovery::Refused;
+use crate::kafka::refusals::{Refusal, Refusals};
+use crate::kafka::topics::Health as KafkaHealth;
+use crate::lane::handle::Lanes;
+use crate::lane::threads::Runtimes;
+use crate::metrics::Metrics;
+use crate::operate::coordinator::Watched;
+use crate::operate::replica::replica_snapshot;
+use crate::operate::{By, Keys, closest, lanes as switches, report, snapshot};
+use crate::platforms::Platform;
+use crate::redis::health::Health;
+use crate::settle::context::now_ms;
+
+/// Kafka may be away for so long before the worker counts as not ready.
+const KAFKA_GRACE: Duration = Duration::from_secs(5);
+
+/// The worker as the endpoint sees it.
+pub struct WorkerStatus {
+    /// This replica.
+    pub id: String,
+    /// To Redis.
+    pub client: Client,
+    /// Keys there.
+    pub keys: Keys,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Of Redis.
+    pub health: Arc<Health>,
+    /// Of Kafka.
+    pub kafka: Arc<KafkaHealth>,
+    /// All lanes.
+    pub lanes: Arc<Lanes>,
+    /// Where the parts inside this process listen; null where Kafka and Redis are real.
+    pub embedded: Value,
+    /// What the start waits for.
+    pub phase: Mutex<String>,
+    /// New inputs that are not read.
+    pub refused: Refused,
+    /// Once everything runs.
+    pub running: OnceLock<Running>,
+}
+
+/// The parts that run.
+pub struct Running {
+    /// Threads of the lanes.
+    pub runtimes: Arc<Runtimes>,
+    /// Both consumers, the one on the inputs first.
+    pub consumers: Vec<Watched>,
+    /// Topics that take no records.
+    pub refusals: Arc<Refusals>,
+}
+
+impl WorkerStatus {
+    /// Says what the start waits for.
+    pub fn say(&self, phase: &str) {
+        let mut now = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        if *now != phase {
+            tracing::warn!("{phase}");
+            phase.clone_into(&mut now);
+        }
+    }
+
+    /// A partition whose oldest records are gone though they were not read. A real broker's retention does that, and then
+    /// a person decides; the embedded broker does it when more than 5 MiB wait, and then there is nothing to decide.
+    pub fn dropped(&self) -> Option<String> {
+        let consumers = self.running.get().map_or(&[][..], |r| &r.consumers);
+        let snapshots = consumers.iter().map(|c| c.view.snapshot()).collect::<Vec<_>>();
+        snapshots.iter().flat_map(|s| &s.partitions).find_map(|p| {
+            let parked = p.parked.as_ref().filter(|parked| parked.committed.is_some_and(|at| at < parked.low))?;
+            Some(format!(
+                "the embedded broker has dropped {} records of {}/{} unread: it keeps 5 MiB of a partition; send more \
+                 slowly, or use a real Kafka",
+                parked.hole(),
+                p.topic,
+                p.partition
+            ))
+        })
+    }
+
+    fn snapshot(&self) -> snapshot::ReplicaSnapshot {
+        let consumers = self.running.get().map_or(&[][..], |r| &r.consumers);
+        replica_snapshot(&self.id, &self.lanes, &self.metrics, consumers, &self.refusals())
+    }
+
+    fn refusals(&self) -> Vec<Refusal> {
+        self.running.get().map_or_else(Vec::new, |running| running.refusals.all())
+    }
+
+    fn configured(&self) -> Vec<(Platform, Arc<str>)> {
+        self.lanes.iter().map(|l| (l.account.platform, l.account.name.clone())).collect()
+    }
+
+    /// Switches and snapshots of every replica; without Redis, of this one alone. Its own is the present one.
+    async fn all_replicas(&self) -> (switches::Lanes, Vec<snapshot::ReplicaSnapshot>) {
+        let own = self.snapshot();
+        let known = || self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
+        let read = async {
+            let mut connection = crate::redis::connect(&self.client).await?;
+            let lanes = switches::read_lanes(&mut connection, &self.keys).await?;
+            ::redis::RedisResult::Ok((lanes, snapshot::read_snapshots(&mut connection, &self.keys).await?))
+        };
+        let (lanes, mut snapshots) = read.await.unwrap_or_else(|_| (known(), Vec::new()));
+        snapshots.retain(|s| s.id != own.id);
+        snapshots.push(own);
+        (lanes, snapshots)
+    }
+
+    async fn switch(&self, account: &str, by: By, pause: bool) -> Result<(), SwitchError> {
+        let names = || self.lanes.iter().map(|l| &*l.account.name);
+        let Some(lane) = self.lanes.iter().find(|l| &*l.account.name == account) else {
+            return Err(SwitchError::UnknownAccount(closest(account, names()).map(str::to_owned)));
+        };
+        let away = |error: ::redis::RedisError| SwitchError::Unavailable(crate::redis::batcher::describe(&error));
+        let mut connection = crate::redis::connect(&self.client).await.map_err(away)?;
+        let now = now_ms();
+        if pause {
+            switches::pause(&mut connection, &self.keys, account, &by, now).await.map_err(away)?;
+        } else {
+            switches::resume(&mut connection, &self.keys, account, &by, now).await.map_err(away)?;
+        }
+        tracing::info!(account, who = by.who, reason = by.why, "account {}", if pause { "paused" } else { "resumed" });
+        // The other replicas see it within a second; this one at once.
+        if let Ok(mut all) = switches::read_lanes(&mut connection, &self.keys).await {
+            let new = all.remove(account).unwrap_or_default();
+            // A store that has forgotten does not know of a halt that stands.
+            let halted = if pause { lane.switches().halted } else { None };
+            lane.obey(&switches::Lane { halted: new.halted.or(halted), paused: new.paused });
+        }
+        Ok(())
+    }
+}
+
+impl Status for WorkerStatus {
+    fn live(&self) -> bool {
+        self.running.get().is_none_or(|r| r.runtimes.are_alive() && r.consumers.iter().all(|c| c.handle.is_alive()))
+    }
+
+    fn ready(&self) -> Readiness {
+        let mut why = Vec::new();
+        let (redis, clock) = (self.health.store_trouble(), self.health.clock.trouble());
+        let kafka_up = self.kafka.is_up() || self.kafka.since().elapsed() < KAFKA_GRACE;
+        let (mut parked, mut remade, mut lost) = (Vec::new(), BTreeSet::new(), Vec::new());
+        let mut ready = kafka_up && redis.is_none() && clock.is_none();
+        why.extend(clock);
+        match self.running.get() {
+            None => {
+                ready = false;
+                why.push(self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone());
+            }
+            Some(running) => {
+                for (n, consumer) in running.consumers.iter().enumerate() {
+                    let snapshot = consumer.view.snapshot();
+                    if !snapshot.joined {
+                        ready = false;
+                        why.push("waiting for the first assignment".into());
+                    }
+                    if let Some(time) = snapshot.unconfirmed_for {
+                        ready = false;
+                        why.push(format!(
+                            "kafka: the {} consumer has had no commit confirmed for {} s: nothing is sent, since another member \
+                             may have its partitions",
+                            consumer.name,
+                            time.as_secs()
+                        ));
+                    }
+                    let held = snapshot.partitions.iter().filter(|p| p.parked.is_some());
+                    let names: Vec<_> = held.map(|p| format!("{}/{}", p.topic, p.partition)).collect();
+                    // None of the inputs flows: nothing is taken.
+                    if n == 0 && !names.is_empty() && names.len() == snapshot.partitions.len() {
+                        ready = false;
+                    }
+                    parked.extend(names);
+                    let again = snapshot.partitions.iter().filter(|p| p.remade_ms.is_some());
+                    remade.extend(again.map(|p| p.topic.to_string()));
+                    let anew = snapshot.partitions.iter().filter(|p| p.position_lost_ms.is_some());
+                    lost.extend(anew.map(|p| format!("{}/{}", p.topic, p.partition)));
+                }
+                if !parked.is_empty() {
+                    why.push(format!(
+                        "{} partition(s) wait for `postback unblock offsets`: their position was lost or is out of range",
+                        parked.len()
+                    ));
+                }
+            }
+        }
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        why.extend(refused.iter().map(|(topic, reason)| format!("the input topic {topic} is not read: {reason}")));
+        if !lost.is_empty() {
+            why.push(format!(
+                "the group lost its committed offset of these within the last day, and they are read again from their \
+                 beginning: {}",
+                lost.join(", ")
+            ));
+        }
+        if !remade.is_empty() {
+            let names = remade.into_iter().collect::<Vec<_>>().join(", ");
+            why.push(format!("deleted and made again within the last day, and read from the beginning: {names}"));
+        }
+        let refusals = self.refusals();
+        for Refusal { topic, why: refused, records, .. } in &refusals {
+            why.push(format!("topic {topic} takes no records ({records} are held for it): {refused}"));
+        }
+        let dependency = |up: bool, detail: String| Dependency { up, detail };
+        if let Some(redis) = &redis {
+            why.push(format!("redis: {redis}"));
+        }
+        if !kafka_up {
+            why.push("kafka: no broker answers".into());
+        }
+        let silent = || self.kafka.why().map_or("no broker answers".into(), |why| format!("no broker answers: {why}"));
+        let kafka_detail = if self.kafka.is_up() { String::new() } else { silent() };
+        Readiness {
+            ready,
+            why: why.join("; "),
+            dependencies: BTreeMap::from([
+                ("kafka", dependency(self.kafka.is_up(), kafka_detail)),
+                ("redis", dependency(redis.is_none(), redis.unwrap_or_default())),
+            ]),
+            parked_partitions: parked,
+            refused_topics: refusals.into_iter().map(|refusal| refusal.topic).collect(),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.kafka_up.set(i64::from(self.kafka.is_up()));
+        self.metrics.redis_up.set(i64::from(self.health.is_up()));
+        self.metrics.render()
+    }
+
+    fn status(&self) -> Value {
+        let readiness = self.ready();
+        let states = self.lanes.iter().map(|l| json!({"account": &*l.account.name, "state": l.state().as_str()}));
+        json!({
+            "id": self.id,
+            "version": env!("CARGO_PKG_VERSION"),
+            "embedded": self.embedded,
+            "ready": readiness.ready,
+            "why": readiness.why,
+            "dependencies": readiness.dependencies,
+            "lanes": states.collect::<Vec<_>>(),
+        })
+    }
+
+    fn accounts(&self) -> BoxFuture<'_, Value> {
+        Box::pin(async {
+            let (lanes, snapshots) = self.all_replicas().await;
+            json!(report::accounts(&self.configured(), &lanes, &snapshots))
+        })
+    }
+
+    fn blocked(&self) -> BoxFuture<'_, Value> {
+        Box::pin(async {
+            let (lanes, snapshots) = self.all_replicas().await;
+            json!(report::blocked(&self.configured(), &lanes, &snapshots, now_ms()))
+        })
+    }
+
+    fn pause<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>> {
+        Box::pin(self.switch(account, By::new(who, reason), true))
+    }
+
+    fn resume<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>> {
+        Box::pin(self.switch(account, By::new(who, reason), false))
+    }
+}

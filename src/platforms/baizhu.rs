@@ -1,0 +1,164 @@
+//! 百助: installs, registrations and effective users, one form per event, unsigned.
+//!
+//! Nothing here knows our `trans_id`: the platform promises no suppression of repeats. The same product and uid again
+//! is harmless for installs and registrations; a repeated amount without `order_number` could count money twice, so
+//! such an event is never repeated once its answer is missing.
+
+mod config;
+mod form;
+mod prepare;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::error::{Answer, DeliveryError, Fault};
+use crate::event::ConversionEvent;
+use crate::platforms::code::code;
+use crate::platforms::http_status::{Said, judge, looks_like_object, safe_code};
+use crate::platforms::{Context, Payload, Platform, Prepared, Problem, Receipt, Request, Sender};
+use config::Settings;
+
+pub use config::{AmountUnit, Config, Encoding, FieldNames, Product, Settlement};
+
+/// The three dimensions, each with a URL of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Install,
+    Register,
+    Back,
+}
+
+impl Endpoint {
+    const ALL: [Endpoint; 3] = [Endpoint::Install, Endpoint::Register, Endpoint::Back];
+
+    fn native(self) -> &'static str {
+        match self {
+            Endpoint::Install => "install",
+            Endpoint::Register => "register",
+            Endpoint::Back => "back",
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Endpoint::Install => "/data/install",
+            Endpoint::Register => "/data/register",
+            Endpoint::Back => "/data/back",
+        }
+    }
+
+    fn of(native: &str) -> Option<Endpoint> {
+        Endpoint::ALL.into_iter().find(|e| e.native() == native)
+    }
+
+    fn of_canonical(event_type: &str) -> Option<Endpoint> {
+        match event_type {
+            "install" => Some(Endpoint::Install),
+            "register" => Some(Endpoint::Register),
+            "effective_user" => Some(Endpoint::Back),
+            _ => None,
+        }
+    }
+}
+
+/// Speaks for one 百助 account.
+pub struct Baizhu {
+    settings: Settings,
+}
+
+impl Baizhu {
+    /// Takes the account's keys and its `map` (canonical event to `install`, `register` or `back`).
+    ///
+    /// # Errors
+    /// Every problem with its key, all at once.
+    pub fn new(config: Config, map: BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
+        config.check(&map).map(|settings| Self { settings })
+    }
+
+    /// What `check` warns of: endpoints without a product, whose events will be refused.
+    pub fn warnings(&self) -> Vec<Problem> {
+        let without = Endpoint::ALL.into_iter().filter(|e| self.settings.products[*e as usize].is_none());
+        let why = "not configured: such events will be refused";
+        without.map(|e| (format!("product.{}", e.native()), why.to_owned())).collect()
+    }
+
+    /// No refusal is documented: whatever is no success is tried again, up to the limit.
+    fn said(&self, body: &[u8], answer: Answer) -> Said {
+        #[derive(Deserialize)]
+        struct Body<'a> {
+            #[serde(borrow)]
+            code: Option<&'a RawValue>,
+        }
+        // Rules for bodies are stated for 2xx alone.
+        let Some(200..=299) = answer.status else { return Said::Nothing };
+        let raw = match serde_json::from_slice::<Body<'_>>(body) {
+            Ok(parsed) if looks_like_object(body) => parsed.code,
+            _ => return Said::Nothing,
+        };
+        let Some(raw) = raw else {
+            return Said::Refusal(DeliveryError::Retry(Answer { detail: "an answer without a code".into(), ..answer }));
+        };
+        let said = code(raw);
+        // SPEC 1.3: a text, compared exactly; a number is none.
+        let is_text = raw.get().starts_with('"');
+        if is_text && said.as_ref().is_some_and(|said| self.settings.success_values.iter().any(|v| v == said)) {
+            return Said::Success(Receipt::default());
+        }
+        let code = safe_code(said.as_deref().unwrap_or(raw.get()));
+        let detail = "a code that is in no table".into();
+        Said::Refusal(DeliveryError::Retry(Answer { code, detail, unclassified: true, ..answer }))
+    }
+}
+
+impl Sender for Baizhu {
+    fn platform(&self) -> Platform {
+        Platform::Baizhu
+    }
+
+    fn native(&self, event_type: &str, platform_event: Option<&str>) -> Option<Cow<'static, str>> {
+        self.settings.endpoint(event_type, platform_event).map(|e| Cow::Borrowed(e.native()))
+    }
+
+    fn natives(&self) -> Vec<&'static str> {
+        Endpoint::ALL.map(Endpoint::native).to_vec()
+    }
+
+    fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
+        self.settings.prepare(event)
+    }
+
+    fn request(&self, items: &[&Prepared], _context: &Context<'_>) -> Result<Request, Fault> {
+        let [Prepared { payload: Payload::Fields(fields), native, .. }] = items else {
+            return Err(Fault::whole("百助 takes one event per request"));
+        };
+        let endpoint = Endpoint::of(native).ok_or_else(|| Fault::whole("no event of 百助"))?;
+        let (content_type, body) = match self.settings.encoding {
+            config::Encoding::Multipart => form::multipart(fields),
+            config::Encoding::Urlencoded => form::urlencoded(fields),
+        };
+        Ok(Request {
+            method: "POST",
+            path: endpoint.path().into(),
+            headers: vec![("Content-Type", content_type)],
+            body,
+            signature_input: None,
+        })
+    }
+
+    fn verdict(
+        &self,
+        items: usize,
+        status: u16,
+        retry_after: Option<&str>,
+        body: &[u8],
+        now_ms: i64,
+    ) -> Vec<Result<Receipt, DeliveryError>> {
+        let verdict = judge(status, retry_after, now_ms, |answer| self.said(body, answer));
+        vec![verdict; items]
+    }
+}

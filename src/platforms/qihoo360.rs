@@ -1,0 +1,158 @@
+//! 360 点睛: web conversions of its four product lines.
+//!
+//! One conversion per request, signed by MD5 over secret and body. `trans_id` goes with every event: the platform drops
+//! repeats by it, and allows them within a natural day, so an answer that does not come is followed by a retry.
+//! `errno 0` proves acceptance, not attribution: an id of the wrong kind is discarded by the platform in silence.
+
+mod config;
+mod matrix;
+mod prepare;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::error::{Answer, Class, DeliveryError, Fault};
+use crate::event::ConversionEvent;
+use crate::platforms::code::code;
+use crate::platforms::http_status::{Said, judge, looks_like_object, safe_code};
+use crate::platforms::signing::md5_hex;
+use crate::platforms::{
+    Context, NaturalDay, Payload, Platform, Prepared, Problem, Receipt, Request, SecretString, Sender,
+};
+use config::Settings;
+
+pub use config::{Anchor, ClickLen, Config, Disallowed, Errno2, EventParam, NaturalDayKeys, TransIdMode, Validate};
+pub use matrix::Line;
+
+/// `errno` to class, as far as 360 documents it ("落地页 API" of its console); 0 is success. Anything else is `retry`,
+/// counted as unclassified.
+const ERRNO: [(&str, Class, &str); 3] = [
+    ("1", Class::Halt, "App-Key is not accepted"),
+    // `errno2 = "permanent"` makes it a matter of the event.
+    ("2", Class::Halt, "App-Sign is not accepted"),
+    ("3", Class::Permanent, "the body is not accepted"),
+];
+
+const PATH: &str = "/uploadWebConvert";
+const CONTENT_TYPE: &str = "application/json;charset=utf-8";
+
+/// Speaks for one 360 account.
+pub struct Qihoo360 {
+    settings: Settings,
+}
+
+impl Qihoo360 {
+    /// Takes the account's keys and its `map` (canonical event to native code).
+    ///
+    /// # Errors
+    /// Every problem with its key, all at once.
+    pub fn new(config: Config, map: BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
+        config.check(&map).map(|settings| Self { settings })
+    }
+
+    /// What `check` warns of: settings that are no error but will refuse events.
+    pub fn warnings(&self) -> Vec<Problem> {
+        let Some(line) = self.settings.line else { return Vec::new() };
+        let off_line = self.settings.map.iter().filter(|(_, entry)| entry.on(line).is_none());
+        let mut warnings: Vec<Problem> = off_line
+            .map(|(name, entry)| (format!("map.{name}"), format!("{} does not know {}", line.industry(), entry.code)))
+            .collect();
+        warnings.sort();
+        warnings
+    }
+
+    fn said(&self, body: &[u8], answer: Answer) -> Said {
+        let Some(errno) = errno(body) else { return Said::Nothing };
+        if errno == "0" {
+            return Said::Success(Receipt::default());
+        }
+        let code = safe_code(&errno);
+        let Some((_, class, detail)) = ERRNO.iter().find(|(number, ..)| *number == errno) else {
+            let detail = "an errno that is in no table".into();
+            return Said::Refusal(DeliveryError::Retry(Answer { code, detail, unclassified: true, ..answer }));
+        };
+        let refused = Answer { code, detail: (*detail).into(), ..answer };
+        let spares_account = errno == "2" && self.settings.errno2 == Errno2::Permanent;
+        Said::Refusal(match class {
+            Class::Halt if !spares_account => DeliveryError::Halt(refused),
+            _ => DeliveryError::Permanent(refused),
+        })
+    }
+}
+
+/// `errno` as text; the platform writes a number, a text is taken as well.
+fn errno(body: &[u8]) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        errno: Option<&'a RawValue>,
+    }
+    let body = serde_json::from_slice::<Body<'_>>(body).ok().filter(|_| looks_like_object(body))?;
+    code(body.errno?)
+}
+
+impl Sender for Qihoo360 {
+    fn platform(&self) -> Platform {
+        Platform::Qihoo360
+    }
+
+    fn native(&self, event_type: &str, platform_event: Option<&str>) -> Option<Cow<'static, str>> {
+        self.settings.entry(event_type, platform_event).map(|entry| Cow::Borrowed(entry.code))
+    }
+
+    fn natives(&self) -> Vec<&'static str> {
+        matrix::Matrix::get().codes()
+    }
+
+    fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
+        self.settings.prepare(event)
+    }
+
+    fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault> {
+        let [Prepared { payload: Payload::Text(rest), .. }] = items else {
+            return Err(Fault::whole("360 takes one conversion per request"));
+        };
+        let credential = context.credential.ok_or_else(|| Fault::new("secrets", "no credential is in force"))?;
+        let (key, secret) = (&credential.key, credential.secret.expose());
+        // An empty secret would sign just as well, and every conversion would be refused.
+        if secret.is_empty() {
+            return Err(Fault::new("secrets", "the secret is empty"));
+        }
+        if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Fault::new("secrets", "the key is empty or no header value"));
+        }
+        let mut input = String::with_capacity(secret.len() + rest.len() + 48);
+        input.push_str(secret);
+        input.push_str("{\"data\":{\"request_time\":");
+        input.push_str(&(context.now_ms / 1000).to_string());
+        input.push_str(rest);
+        // The bytes that are hashed are the bytes that are sent.
+        let body = Bytes::copy_from_slice(&input.as_bytes()[secret.len()..]);
+        let headers =
+            vec![("App-Key", key.clone()), ("App-Sign", md5_hex(&input)), ("Content-Type", CONTENT_TYPE.to_owned())];
+        let signature_input = Some(SecretString::new(input));
+        Ok(Request { method: "POST", path: PATH.into(), headers, body, signature_input })
+    }
+
+    fn verdict(
+        &self,
+        items: usize,
+        status: u16,
+        retry_after: Option<&str>,
+        body: &[u8],
+        now_ms: i64,
+    ) -> Vec<Result<Receipt, DeliveryError>> {
+        let verdict = judge(status, retry_after, now_ms, |answer| self.said(body, answer));
+        vec![verdict; items]
+    }
+
+    fn natural_day(&self) -> Option<NaturalDay> {
+        Some(self.settings.natural_day)
+    }
+}

@@ -1,0 +1,229 @@
+//! The keys of a 360 account (contract section 2), and what is wrong with them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::platforms::qihoo360::matrix::{Entry, Line, Matrix};
+use crate::platforms::{NaturalDay, Problem};
+
+/// The keys that only 360 accounts have. Credentials are not among them: they come with each request.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Product line of the account's events; an event's own overrides it.
+    pub data_industry: Option<String>,
+    /// Assigned by 360 to third-party consultation tools; an event's own overrides it.
+    pub data_source: Option<String>,
+    /// Display advertiser id; mandatory for display.
+    pub jzqs: Option<String>,
+    /// What is sent as `trans_id`.
+    pub trans_id_mode: TransIdMode,
+    /// The window in which repeats are allowed.
+    pub natural_day: NaturalDayKeys,
+    /// How strictly ids are judged.
+    pub validate: Validate,
+    /// What becomes of members that the matrix does not allow.
+    pub event_param: EventParam,
+    /// What `errno 2` does.
+    pub errno2: Errno2,
+}
+
+/// `trans_id_mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransIdMode {
+    /// As it is where it is 32 lower-case hex digits, else its MD5.
+    #[default]
+    Auto,
+    /// As it is.
+    Verbatim,
+    /// Its MD5.
+    Md5,
+    /// MD5 of native code, `:` and it.
+    Md5WithEvent,
+}
+
+/// `natural_day`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct NaturalDayKeys {
+    /// Name of the zone whose midnight ends the day.
+    pub tz: String,
+    /// Whose day it is.
+    pub anchor: Anchor,
+    /// No repeat starts so shortly before the day's end, e.g. `60s`.
+    pub guard: String,
+}
+
+impl Default for NaturalDayKeys {
+    fn default() -> Self {
+        Self { tz: "Asia/Shanghai".into(), anchor: Anchor::FirstAttempt, guard: "60s".into() }
+    }
+}
+
+/// `natural_day.anchor`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Anchor {
+    /// The day of the first attempt.
+    #[default]
+    FirstAttempt,
+    /// The day of the event.
+    EventTime,
+}
+
+/// The part of `validate` that only 360 has.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Validate {
+    /// What a click id of another length than stated does.
+    pub click_len: ClickLen,
+}
+
+/// `validate.click_len`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClickLen {
+    /// Nothing.
+    Off,
+    /// A warning: the platform's own text and sample disagree.
+    #[default]
+    Warn,
+    /// The event is `invalid`.
+    Strict,
+}
+
+/// `event_param`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct EventParam {
+    /// What becomes of members that the matrix does not allow.
+    pub disallowed: Disallowed,
+    /// Native codes that take `value`; replaces the platform's list.
+    pub value_events: Option<Vec<String>>,
+}
+
+/// `event_param.disallowed`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disallowed {
+    /// Left out, with a warning.
+    #[default]
+    Strip,
+    /// The event is `invalid`.
+    Reject,
+    /// Sent all the same.
+    Send,
+}
+
+/// `errno2`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Errno2 {
+    /// The signature, so the account halts.
+    #[default]
+    Halt,
+    /// The event is refused.
+    Permanent,
+}
+
+impl Config {
+    /// Every key below `[accounts.<name>]` that this platform adds, dotted.
+    pub const KEYS: &'static [&'static str] = &[
+        "data_industry",
+        "data_source",
+        "jzqs",
+        "trans_id_mode",
+        "natural_day.tz",
+        "natural_day.anchor",
+        "natural_day.guard",
+        "validate.click_len",
+        "event_param.disallowed",
+        "event_param.value_events",
+        "errno2",
+    ];
+
+    /// Checks every key and the account's `map`; all problems at once.
+    pub(super) fn check(self, map: &BTreeMap<String, String>) -> Result<Settings, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut wrong = |key: &str, reason: String| problems.push((key.to_owned(), reason));
+
+        let line = self.data_industry.as_deref().and_then(Line::of);
+        if let (Some(text), None) = (&self.data_industry, line) {
+            wrong("data_industry", format!("{text:?} is none of {}", Line::ALL.map(Line::industry).join(", ")));
+        }
+        let jzqs = self.jzqs.filter(|id| !id.is_empty());
+        if line == Some(Line::Zs) && jzqs.is_none() {
+            wrong("jzqs", format!("{} needs it", Line::Zs.industry()));
+        }
+        if jzqs.as_deref().is_some_and(|id| id.chars().any(char::is_control)) {
+            wrong("jzqs", "control characters".into());
+        }
+        let tz: Option<chrono_tz::Tz> = self.natural_day.tz.parse().ok();
+        if tz.is_none() {
+            wrong("natural_day.tz", format!("{:?} is no known zone", self.natural_day.tz));
+        }
+        let guard = duration(&self.natural_day.guard).filter(|guard| *guard < Duration::from_secs(86_400));
+        if guard.is_none() {
+            let text = &self.natural_day.guard;
+            wrong("natural_day.guard", format!("{text:?} is no duration under a day, e.g. \"60s\""));
+        }
+        let mut native = |key: &str, code: &str| {
+            let entry = Matrix::get().by_code(code);
+            if entry.is_none() {
+                wrong(key, format!("{code:?} is no event code of 360"));
+            }
+            entry
+        };
+        let value_events = self.event_param.value_events.map(|codes| {
+            codes.iter().filter_map(|code| native("event_param.value_events", code)).map(|e| e.code).collect()
+        });
+        let map = map.iter().filter_map(|(name, code)| Some((name.clone(), native(&format!("map.{name}"), code)?)));
+        let map = map.collect();
+
+        let (Some(tz), Some(guard), true) = (tz, guard, problems.is_empty()) else { return Err(problems) };
+        Ok(Settings {
+            line,
+            data_source: self.data_source.filter(|s| !s.is_empty()),
+            jzqs,
+            trans_id_mode: self.trans_id_mode,
+            natural_day: NaturalDay { tz, anchor_event_time: self.natural_day.anchor == Anchor::EventTime, guard },
+            click_len: self.validate.click_len,
+            disallowed: self.event_param.disallowed,
+            value_events,
+            errno2: self.errno2,
+            map,
+        })
+    }
+}
+
+/// A checked [`Config`].
+pub(super) struct Settings {
+    pub(super) line: Option<Line>,
+    pub(super) data_source: Option<String>,
+    pub(super) jzqs: Option<String>,
+    pub(super) trans_id_mode: TransIdMode,
+    pub(super) natural_day: NaturalDay,
+    pub(super) click_len: ClickLen,
+    pub(super) disallowed: Disallowed,
+    pub(super) value_events: Option<Vec<&'static str>>,
+    pub(super) errno2: Errno2,
+    pub(super) map: HashMap<String, &'static Entry>,
+}
+
+/// A duration as configuration writes them.
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let count: u64 = text[..digits].parse().ok()?;
+    let millis = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    count.checked_mul(millis).map(Duration::from_millis)
+}

@@ -1,0 +1,47 @@
+//! The machine under the worker: its name, and how many files it may open.
+
+use crate::exit::Exit;
+use crate::settings::Config;
+
+/// Files beside one per request: Kafka, Redis, logs, admin.
+const OTHER_FILES: u64 = 256;
+
+/// Host, process and a random part: two replicas never share one.
+pub fn replica_id() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String =
+        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).take(64).collect();
+    format!("{}-{}-{:04x}", if host.is_empty() { "worker" } else { &host }, std::process::id(), rand::random::<u16>())
+}
+
+/// Raises the limit of open files to what the lanes may need.
+///
+/// # Errors
+/// The start is refused where it cannot be raised so far.
+pub fn allow_open_files(config: &Config) -> Result<(), Exit> {
+    let requests: usize = config.accounts.values().map(|a| a.limits.concurrency).sum();
+    // One more per account: the timer of its rate.
+    let needed = (requests + config.accounts.len()) as u64 + OTHER_FILES;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read and write the struct they are given.
+    let allowed = unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return Ok(());
+        }
+        // As far as it goes, also where that is not enough: what is told below is what cannot be passed.
+        if limit.rlim_cur < needed && limit.rlim_max > limit.rlim_cur {
+            let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
+                limit = raised;
+            }
+        }
+        limit.rlim_cur
+    };
+    if allowed >= needed {
+        return Ok(());
+    }
+    Err(Exit::usage(format!(
+        "limits.concurrency: all accounts together may have {requests} requests under way, which needs {needed} open \
+         files; this process may open {allowed}: raise it (ulimit -n {needed}, LimitNOFILE=) or lower the concurrency"
+    )))
+}

@@ -1,0 +1,282 @@
+//! The loop on retry tiers and parking topics: a tier's record is due at a time, a parked one when its lane opens.
+//!
+//! Runs on its consumer's polling thread. Each partition has a room that keeps what is not due, in order; a full room
+//! pauses its partition, never the polling.
+
+mod pace;
+mod parked;
+mod partition_buffer;
+mod release;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use crate::admit::accounting::Tally;
+use crate::admit::backpressure::{Known, Traffic};
+use crate::admit::examine::Gate;
+use crate::delivery::{Delivery, Subject, Visit};
+use crate::kafka::consumer::{Assignment, End, Flow, Handler, Open, Stage, Ticket};
+use crate::kafka::record::Record;
+use crate::lane::handle::{ASIDE_RELEASED, Lanes};
+use crate::metrics::Metrics;
+use crate::redis::health::Health;
+
+use pace::Pace;
+use parked::{Alarm, overdue_ms};
+use partition_buffer::{Guest, Room};
+
+/// Bytes of one room at most.
+const ROOM_BYTES: usize = 1024 * 1024;
+/// Bytes of all rooms, divided evenly, so that none can keep another from being read.
+const ALL_BYTES: usize = 16 * 1024 * 1024;
+/// Records on their way to Kafka at most, dead letters and parking, and their bytes.
+const LEAVING: Fill = Fill { records: 2_000, bytes: ALL_BYTES };
+// Of what parking topics do not take there is always less.
+const _: () = assert!(ASIDE_RELEASED.0 * 2 <= LEAVING.records && ASIDE_RELEASED.1 * 2 <= LEAVING.bytes);
+/// How often rooms are looked at whose lanes did not take what is due: one may have opened.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// A partition.
+type Place = (Arc<str>, i32);
+
+/// What becomes of records of tiers and parking topics.
+pub struct Waiting {
+    gate: Gate,
+    lanes: Arc<Lanes>,
+    tally: Tally,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    parked_prefix: String,
+    retry_prefix: String,
+    held: Receiver<Box<Delivery>>,
+    rooms: HashMap<Place, Room>,
+    /// Rooms with something that is not due yet, by the time of the first.
+    due: BTreeSet<(Instant, Place)>,
+    /// Rooms with something due that their lanes did not take.
+    blocked: HashSet<Place>,
+    /// By lane, of the tiers.
+    paces: Vec<Pace>,
+    next_glance: Instant,
+    /// Changes with the wish to pause any partition.
+    pauses: u64,
+    /// A partition left: the lanes are to look at what they have of it.
+    left: bool,
+    traffic: Traffic,
+    alarm: Alarm,
+    /// Records read and not finished.
+    open: Fill,
+    /// Those of them that are in rooms.
+    in_rooms: Fill,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Fill {
+    records: usize,
+    bytes: usize,
+}
+
+impl Fill {
+    fn add(&mut self, records: usize, bytes: usize) {
+        self.records += records;
+        self.bytes += bytes;
+    }
+
+    fn sub(&mut self, records: usize, bytes: usize) {
+        *self = self.without(Fill { records, bytes });
+    }
+
+    /// What is left without `other`; counts that are moved on other threads may overlap for a moment.
+    fn without(self, other: Fill) -> Fill {
+        Fill { records: self.records.saturating_sub(other.records), bytes: self.bytes.saturating_sub(other.bytes) }
+    }
+}
+
+impl Waiting {
+    /// One for the process; `held` brings back what a closing lane had of parking.
+    pub fn new(
+        gate: Gate,
+        lanes: Arc<Lanes>,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+        (retry_prefix, parked_prefix): (String, String),
+        held: Receiver<Box<Delivery>>,
+        known: Arc<Known>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            gate,
+            paces: lanes.iter().map(|_| Pace::new(now)).collect(),
+            lanes,
+            tally: Tally::new(metrics.clone()),
+            metrics,
+            health,
+            parked_prefix: format!("{parked_prefix}."),
+            retry_prefix: format!("{retry_prefix}."),
+            held,
+            rooms: HashMap::new(),
+            due: BTreeSet::new(),
+            blocked: HashSet::new(),
+            next_glance: now,
+            pauses: 0,
+            left: false,
+            traffic: Traffic::new(known),
+            alarm: Alarm::default(),
+            open: Fill::default(),
+            in_rooms: Fill::default(),
+        }
+    }
+
+    /// What left its room and is not finished.
+    fn released(&self) -> Fill {
+        self.open.without(self.in_rooms)
+    }
+
+    /// What is on its way to Kafka.
+    fn on_its_way(&self) -> Fill {
+        let (records, bytes) = self.lanes.released();
+        self.released().without(Fill { records, bytes })
+    }
+
+    fn visit_of(&self, topic: &str) -> Visit {
+        if topic.starts_with(&self.parked_prefix) { Visit::Parked } else { Visit::Tier }
+    }
+
+    fn show(&self) {
+        let Fill { records, bytes } = self.released();
+        self.metrics.released_events.set(records as i64);
+        self.metrics.released_bytes.set(bytes as i64);
+    }
+
+    fn budget(&self) -> usize {
+        ROOM_BYTES.min(ALL_BYTES / self.rooms.len().max(1))
+    }
+
+    fn admit(&mut self, delivery: Box<Delivery>, due: Instant) {
+        if delivery.ticket.assignment().is_leaving() {
+            return delivery.ticket.complete(End::Returned);
+        }
+        let place = (delivery.record.topic.clone(), delivery.record.partition);
+        self.in_rooms.add(1, delivery.record.size());
+        let rooms = self.rooms.len();
+        let room = self.rooms.entry(place.clone()).or_default();
+        let overdue_ms = overdue_ms(&delivery);
+        if let Some(sooner) = room.admit(Guest { delivery, due, overdue_ms }) {
+            if let Some(later) = room.next.replace(sooner) {
+                self.due.remove(&(later, place.clone()));
+            }
+            self.due.insert((sooner, place.clone()));
+        }
+        self.judge_fill(&place, rooms);
+    }
+
+    /// A room more makes the share of each smaller; else only this one has changed.
+    fn judge_fill(&mut self, place: &Place, rooms_before: usize) {
+        let budget = self.budget();
+        let mut changed = 0;
+        if rooms_before != self.rooms.len() {
+            changed = self.rooms.values_mut().map(|room| u64::from(room.judge_fill(budget))).sum();
+        } else if let Some(room) = self.rooms.get_mut(place) {
+            changed = u64::from(room.judge_fill(budget));
+        }
+        self.pauses += changed;
+    }
+
+    /// How long a tier's record still waits, ms: until what its header says, never longer than 1.1 × the tier's delay.
+    fn wait_ms(&self, delivery: &Delivery, now_ms: i64) -> i64 {
+        let Some(name) = delivery.record.topic.strip_prefix(&self.retry_prefix) else { return 0 };
+        let Some(delay) = crate::settings::parse_duration(name) else { return 0 };
+        let delay = delay.as_millis() as i64;
+        let record_time = || delivery.record.timestamp_ms.unwrap_or(now_ms);
+        let wanted = delivery.envelope.due_ms.unwrap_or_else(|| record_time() + delay);
+        (wanted - now_ms).clamp(0, delay + delay / 10)
+    }
+}
+
+impl Handler for Waiting {
+    fn received(&mut self, record: Record, ticket: Ticket) {
+        let (now, now_ms) = (Instant::now(), self.health.clock.now_ms());
+        let visit = self.visit_of(&record.topic);
+        let delivery = self.gate.examine(record, visit, ticket, now_ms);
+        self.tally.received(&delivery);
+        self.open.add(1, delivery.record.size());
+        let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
+        if visit == Visit::Tier {
+            self.traffic.seen(&delivery.record.topic, delivery.record.partition, ready.index);
+        }
+        let wait_ms = if visit == Visit::Tier { self.wait_ms(&delivery, now_ms) } else { 0 };
+        let open = delivery.ticket.open();
+        open.set_stage(if visit == Visit::Tier { Stage::Waiting } else { Stage::Held });
+        if visit == Visit::Tier {
+            open.set_next_try_ms(now_ms + wait_ms);
+        }
+        self.admit(delivery, now + Duration::from_millis(wait_ms.unsigned_abs()));
+    }
+
+    fn flush(&mut self) {
+        self.release();
+        self.show();
+    }
+
+    fn completed(&mut self, open: &Open, end: End) {
+        let bytes = self.tally.completed(open, end);
+        self.open.sub(1, bytes);
+    }
+
+    fn returned(&mut self, open: &Open) {
+        self.completed(open, End::Returned);
+    }
+
+    fn leaving(&mut self, assignment: &Assignment) {
+        self.traffic.left(&assignment.topic, assignment.partition);
+        let place = (assignment.topic.clone(), assignment.partition);
+        if let Some(room) = self.rooms.remove(&place) {
+            self.in_rooms.sub(room.waiting.len(), room.bytes);
+            self.blocked.remove(&place);
+            if let Some(next) = room.next {
+                self.due.remove(&(next, place));
+            }
+            for guest in room.waiting {
+                guest.delivery.ticket.complete(End::Returned);
+            }
+        }
+        // Told once for all that leave together, in the next turn: the word goes to every lane.
+        self.left = true;
+        self.pauses += 1;
+    }
+
+    fn gate(&mut self) -> Flow {
+        // What is neither in a room nor counted by a lane is on its way to Kafka: no platform can make it pile up.
+        let leaving = self.on_its_way();
+        let full = leaving.records >= LEAVING.records || leaving.bytes >= LEAVING.bytes;
+        if full { Flow::Skip } else { Flow::Poll }
+    }
+
+    fn pauses(&self) -> Option<u64> {
+        Some(self.pauses)
+    }
+
+    fn pause_wanted(&self, topic: &str, partition: i32) -> bool {
+        // The key is built seldom: where `pauses` has changed.
+        self.rooms.get(&(Arc::from(topic), partition)).is_some_and(|r| r.full)
+    }
+
+    fn tick(&mut self, now: Instant) -> Option<Duration> {
+        while let Ok(delivery) = self.held.try_recv() {
+            self.admit(delivery, now);
+        }
+        if std::mem::take(&mut self.left) {
+            self.lanes.touch_all();
+        }
+        self.alarm.look(&self.rooms, &self.lanes, now);
+        self.release();
+        self.show();
+        let glance = (!self.blocked.is_empty()).then_some(self.next_glance);
+        let next = self.due.first().map(|(at, _)| *at).into_iter().chain(glance).min();
+        next.map(|at| at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

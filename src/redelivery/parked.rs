@@ -1,0 +1,99 @@
+//! How long parked records wait: at `max_parked` they go to their end, at half of it somebody is told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::delivery::{Delivery, Subject, Visit};
+use crate::lane::handle::{LaneHandle, Lanes};
+use crate::metrics::LaneState;
+use crate::redelivery::partition_buffer::Room;
+use crate::settings::show_duration;
+use crate::settle::context::now_ms;
+
+/// Between two looks: what is judged in hours needs no more.
+const LOOK: Duration = Duration::from_secs(30);
+/// Between two warnings of one account.
+const REPEAT: Duration = Duration::from_secs(3600);
+
+/// When a parked record goes to its lane though that is closed, epoch ms: it ends there.
+pub(crate) fn overdue_ms(delivery: &Delivery) -> Option<i64> {
+    let Subject::Ready(ready) = &delivery.subject else { return None };
+    let max = i64::try_from(ready.account.retry.max_parked.as_millis()).unwrap_or(i64::MAX / 4);
+    delivery.envelope.parked_at_ms.map(|at| at.saturating_add(max))
+}
+
+/// Warns of parked records while there is still time to do something.
+#[derive(Default)]
+pub(crate) struct Alarm {
+    looked: Option<Instant>,
+    /// Accounts by index, and when somebody was told last.
+    told: HashMap<usize, Instant>,
+}
+
+impl Alarm {
+    /// Looks now and then.
+    pub(crate) fn look<K>(&mut self, rooms: &HashMap<K, Room>, lanes: &Lanes, now: Instant) {
+        if self.looked.is_some_and(|looked| now.duration_since(looked) < LOOK) {
+            return;
+        }
+        self.looked = Some(now);
+        for (lane, warning) in self.warnings(rooms, lanes, (now, now_ms())) {
+            tracing::warn!(account = &*lane.account.name, "{warning}");
+        }
+    }
+
+    /// What is to be said of whom; `now` on both clocks.
+    pub(crate) fn warnings<K>(
+        &mut self,
+        rooms: &HashMap<K, Room>,
+        lanes: &Lanes,
+        (now, now_ms): (Instant, i64),
+    ) -> Vec<(Arc<LaneHandle>, String)> {
+        let mut oldest: HashMap<usize, i64> = HashMap::new();
+        for guest in rooms.values().flat_map(|room| &room.waiting) {
+            let (Subject::Ready(ready), Visit::Parked) = (&guest.delivery.subject, guest.delivery.visit) else {
+                continue;
+            };
+            let Some(at) = guest.delivery.envelope.parked_at_ms else { continue };
+            oldest.entry(ready.index).and_modify(|o| *o = at.min(*o)).or_insert(at);
+        }
+        let mut warnings = Vec::new();
+        for (index, at) in oldest {
+            let lane = lanes.get(index);
+            let max = lane.account.retry.max_parked;
+            let age_ms = now_ms - at;
+            let late = u128::try_from(age_ms).is_ok_and(|age| age * 2 >= max.as_millis());
+            if late && self.told.get(&index).is_none_or(|told| now.duration_since(*told) >= REPEAT) {
+                self.told.insert(index, now);
+                warnings.push((lane.clone(), warning(lane, age_ms)));
+            }
+        }
+        warnings
+    }
+}
+
+fn warning(lane: &LaneHandle, age_ms: i64) -> String {
+    let (state, _, why) = lane.explain();
+    let (name, max) = (&lane.account.name, show_duration(lane.account.retry.max_parked));
+    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+    let mend = match state {
+        LaneState::Halted | LaneState::Paused => {
+            format!("mend the cause, then `postback accounts resume {name}`")
+        }
+        _ => "its platform takes less than comes: raise limits.rps as far as the contract allows".to_owned(),
+    };
+    format!(
+        "the oldest parked event of account {name} waits for {}; at retry.max_parked = {max} it becomes a dead letter, \
+         `expired`. The account is {}{why}: {mend}, or lengthen retry.max_parked",
+        show_duration(rounded(age_ms)),
+        state.as_str()
+    )
+}
+
+/// Whole hours, minutes or seconds, so that it reads well.
+fn rounded(age_ms: i64) -> Duration {
+    let seconds = u64::try_from(age_ms / 1000).unwrap_or_default();
+    let unit = [3600, 60].into_iter().find(|unit| seconds >= 2 * unit).unwrap_or(1);
+    Duration::from_secs(seconds / unit * unit)
+}

@@ -1,0 +1,566 @@
+//! Rooms, due times and bounds, without Kafka: records are handed in, lanes are looked at from outside.
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+use crate::account::{Account, Intake};
+use crate::error::Outcome;
+use crate::kafka::record::Header;
+use crate::lane::handle::{LaneHandle, ToLane};
+use crate::metrics::Setup;
+use crate::platforms::Platform;
+use crate::settle::context::now_ms;
+
+const TIER: &str = "postback.retry.30s";
+const PARKED: &str = "postback.parked.acme";
+/// Kept apart from the present, so that nothing becomes due while a test runs.
+const LATER_MS: i64 = 20_000;
+
+struct World {
+    waiting: Waiting,
+    lane: Arc<LaneHandle>,
+    inbox: UnboundedReceiver<ToLane>,
+    /// Another account's, `zeta`.
+    other: Arc<LaneHandle>,
+    other_inbox: UnboundedReceiver<ToLane>,
+    desk: UnboundedReceiver<Box<Delivery>>,
+    offset: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(edit: impl Fn(&mut Account)) -> Self {
+        let bounds = Intake { max_in_flight: 10_000, max_in_flight_bytes: 64 << 20, drain_timeout: Duration::ZERO };
+        let make = |index, name: &str| {
+            let mut account = Account::stub(name);
+            edit(&mut account);
+            let (to_lane, inbox) = unbounded_channel();
+            (Arc::new(LaneHandle::new(index, Arc::new(account), to_lane, &bounds)), inbox)
+        };
+        let ((lane, inbox), (other, other_inbox)) = (make(0, "acme"), make(1, "zeta"));
+        let lanes = vec![lane.clone(), other.clone()];
+        let accounts: Vec<_> = lanes.iter().map(|lane| lane.account.clone()).collect();
+        let (to_desk, desk) = unbounded_channel();
+        let names = accounts.iter().map(|account| (Platform::Baizhu, account.name.clone())).collect();
+        let setup = Setup { accounts: names, ..Setup::default() };
+        let metrics = Metrics::new(setup);
+        let health = Arc::new(Health::default());
+        health.answered();
+        let waiting = Waiting::new(
+            Gate::new(accounts, metrics.clone()),
+            Arc::new(Lanes::new(lanes, vec![to_desk])),
+            metrics,
+            health,
+            ("postback.retry".into(), "postback.parked".into()),
+            std::sync::mpsc::channel().1,
+            Arc::default(),
+        );
+        Self { waiting, lane, inbox, other, other_inbox, desk, offset: 0 }
+    }
+
+    /// An event from this topic, padded by `bytes`.
+    fn receive(&mut self, topic: &str, partition: i32, due_ms: Option<i64>, bytes: usize) -> Arc<Open> {
+        self.receive_for("acme", topic, partition, due_ms, bytes)
+    }
+
+    fn receive_for(
+        &mut self,
+        account: &str,
+        topic: &str,
+        partition: i32,
+        due_ms: Option<i64>,
+        bytes: usize,
+    ) -> Arc<Open> {
+        let event = serde_json::json!({
+            "trans_id": "t-1", "platform": "baizhu", "account": account, "event_type": "install",
+            "event_time_ms": now_ms()
+        });
+        self.receive_value(topic, partition, due_ms, event.to_string(), bytes)
+    }
+
+    fn receive_value(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        due_ms: Option<i64>,
+        value: String,
+        pad: usize,
+    ) -> Arc<Open> {
+        let origin = [("topic", "in"), ("partition", "0"), ("offset", "7"), ("timestamp", "1700000000000")];
+        // The producer's own, before ours.
+        let mut headers = vec![Header::text("pad", "x".repeat(pad))];
+        headers.extend(origin.map(|(name, value)| Header::text(&format!("pb-origin-{name}"), value)));
+        headers.extend(due_ms.map(|due| Header::text("pb-due", due.to_string())));
+        let record = Record {
+            topic: topic.into(),
+            partition,
+            offset: self.offset,
+            timestamp_ms: Some(now_ms()),
+            key: None,
+            value: Some(Bytes::from(value)),
+            headers,
+            unreadable_headers: 0,
+        };
+        let assignment = Arc::new(Assignment::new(topic.into(), partition, 1));
+        let (ticket, _) = Ticket::stub(assignment, self.offset as u64);
+        self.offset += 1;
+        let open = ticket.open().clone();
+        self.waiting.received(record, ticket);
+        open
+    }
+
+    fn room(&self, topic: &str, partition: i32) -> &Room {
+        &self.waiting.rooms[&(Arc::from(topic), partition)]
+    }
+
+    fn delivered(&mut self) -> Vec<i64> {
+        let mut offsets = Vec::new();
+        while let Ok(ToLane::Deliver(deliveries)) = self.inbox.try_recv() {
+            offsets.extend(deliveries.iter().map(|d| d.record.offset));
+        }
+        offsets
+    }
+
+    /// Looks at the rooms, those that wait for their lanes too.
+    fn look(&mut self) {
+        self.waiting.next_glance = Instant::now();
+        self.waiting.flush();
+    }
+
+    /// The offsets that lane `acme` was told to queue, and those that it was told to park.
+    fn told(&mut self) -> (Vec<i64>, Vec<i64>) {
+        told(&mut self.inbox)
+    }
+}
+
+fn told(inbox: &mut UnboundedReceiver<ToLane>) -> (Vec<i64>, Vec<i64>) {
+    let (mut queued, mut parked) = (Vec::new(), Vec::new());
+    while let Ok(message) = inbox.try_recv() {
+        match message {
+            ToLane::Deliver(deliveries) => queued.extend(deliveries.iter().map(|d| d.record.offset)),
+            ToLane::Park(delivery) => parked.push(delivery.record.offset),
+            ToLane::ParkQueue => panic!("nothing tells it"),
+        }
+    }
+    (queued, parked)
+}
+
+#[test]
+fn a_wait_is_never_longer_than_the_tier_and_a_tenth_and_never_below_zero() {
+    let mut world = World::new();
+    let now = now_ms();
+    let rows = [
+        (Some(now + LATER_MS), LATER_MS),
+        (Some(now + 400_000), 33_000),
+        (Some(now - 5_000), 0),
+        // Bad or missing: the record's own time and the delay.
+        (Some(i64::MAX), 30_000),
+        (None, 30_000),
+    ];
+    for (due, wait) in rows {
+        let open = world.receive(TIER, 0, due, 1);
+        let found = open.next_try_ms.load(std::sync::atomic::Ordering::Relaxed) - now;
+        assert!((wait..wait + 5_000).contains(&found), "{due:?}: {found} instead of {wait}");
+    }
+}
+
+#[test]
+fn a_record_of_a_tier_is_due_after_its_wait_whatever_the_wall_clock_is_set_to() {
+    const HOUR_MS: i64 = 3_600_000;
+    let mut world = World::new();
+    world.receive(TIER, 0, Some(now_ms() + 200), 1);
+    world.receive(TIER, 0, Some(now_ms() + LATER_MS), 1);
+    crate::clock::set_by(HOUR_MS);
+    world.waiting.flush();
+    crate::clock::set_by(-HOUR_MS);
+    std::thread::sleep(Duration::from_millis(250));
+    world.waiting.flush();
+    crate::clock::set_by(0);
+    assert_eq!(world.delivered(), [0], "what is due, not later and nothing else");
+}
+
+#[test]
+fn what_is_due_goes_to_its_lane_and_the_rest_stays() {
+    let mut world = World::new();
+    let now = now_ms();
+    for due in [now - 1, now + LATER_MS, now] {
+        world.receive(TIER, 0, Some(due), 1);
+    }
+    world.waiting.flush();
+    assert_eq!(world.delivered(), [0, 2]);
+    assert_eq!(world.room(TIER, 0).waiting.len(), 1);
+}
+
+#[test]
+fn a_parked_record_waits_for_its_lane_and_then_begins_a_new_spell_of_retrying() {
+    let mut world = World::new();
+    world.lane.halt("why");
+    world.receive(PARKED, 0, None, 1);
+    world.waiting.flush();
+    assert!(world.delivered().is_empty());
+    world.lane.halt_saved();
+    world.lane.obey(&Default::default());
+    assert!(world.lane.is_open());
+    world.waiting.next_glance = Instant::now();
+    world.waiting.flush();
+    let Ok(ToLane::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("it stays parked") };
+    assert!(deliveries[0].envelope.retry_since_ms.is_some_and(|at| now_ms() - at < 5_000));
+}
+
+#[test]
+fn a_retry_finds_room_in_its_lane_while_a_parking_backlog_drains() {
+    let mut world = World::new();
+    // The lane may hold 10 s of its rate.
+    let cap = (world.lane.account.limits.rps * 10.0) as usize;
+    for _ in 0..2 * cap {
+        world.receive(PARKED, 0, None, 1);
+    }
+    world.waiting.flush();
+    assert_eq!(world.delivered().len(), cap / 2, "half of it");
+    assert_eq!(world.room(PARKED, 0).waiting.len(), 2 * cap - cap / 2);
+    let due = world.offset;
+    world.receive(TIER, 0, Some(now_ms() - 1), 1);
+    world.waiting.flush();
+    assert_eq!(world.delivered(), [due], "at once, and not to parking again");
+    // What comes of the backlog meanwhile waits for its lane, and is not looked at for that.
+    world.receive(PARKED, 0, None, 1);
+    assert!(world.waiting.due.is_empty());
+}
+
+#[test]
+fn what_is_released_shows_in_the_gauges_until_it_is_finished() {
+    let mut world = World::new();
+    let bytes = |world: &World| {
+        let text = world.waiting.metrics.render();
+        let of = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)?.trim().parse::<usize>().ok()).unwrap();
+        (of("postback_in_flight_events "), of("postback_in_flight_bytes "))
+    };
+    let opens: Vec<_> = (0..3).map(|_| world.receive(TIER, 0, Some(now_ms() - 1), 100_000)).collect();
+    world.receive(TIER, 0, Some(now_ms() + LATER_MS), 100_000);
+    world.waiting.flush();
+    let (events, size) = bytes(&world);
+    assert_eq!(events, 3, "what waits for its time has bounds of its own");
+    assert!((300_000..310_000).contains(&size), "{size}");
+    for open in opens {
+        world.waiting.completed(&open, End::Finished(Outcome::Delivered));
+    }
+    world.waiting.tick(Instant::now());
+    assert_eq!(bytes(&world), (0, 0));
+}
+
+#[test]
+fn lanes_look_again_once_for_all_partitions_that_leave_together() {
+    let mut world = World::new();
+    for partition in 0..20 {
+        world.receive(TIER, partition, Some(now_ms() + LATER_MS), 1);
+    }
+    let before = world.lane.changes();
+    for partition in 0..20 {
+        Handler::leaving(&mut world.waiting, &Assignment::new(TIER.into(), partition, 1));
+    }
+    world.waiting.tick(Instant::now());
+    assert_eq!(world.lane.changes() - before, 1);
+    assert!(world.waiting.due.is_empty() && world.waiting.blocked.is_empty());
+    assert_eq!(world.waiting.in_rooms, Fill::default());
+}
+
+#[test]
+fn a_room_pauses_its_partition_at_500_records_and_resumes_it_at_100() {
+    let mut world = World::new();
+    let due = now_ms() + LATER_MS;
+    for n in 1..=500 {
+        world.receive(TIER, 0, Some(due), 1);
+        assert_eq!(world.waiting.pause_wanted(TIER, 0), n == 500, "{n}");
+    }
+    world.receive(TIER, 1, Some(due), 1);
+    assert!(!world.waiting.pause_wanted(TIER, 1), "another partition reads on");
+    for left in [101, 100] {
+        let budget = world.waiting.budget();
+        let room = world.waiting.rooms.get_mut(&(Arc::from(TIER), 0)).unwrap();
+        room.waiting.truncate(left);
+        room.bytes = room.waiting.iter().map(|g| g.delivery.record.size()).sum();
+        room.judge_fill(budget);
+        assert_eq!(world.waiting.pause_wanted(TIER, 0), left > 100, "{left}");
+    }
+}
+
+#[test]
+fn the_bytes_of_all_rooms_are_shared_and_each_may_hold_one_record_at_least() {
+    let mut world = World::new();
+    let due = now_ms() + LATER_MS;
+    world.receive(TIER, 0, Some(due), 200_000);
+    assert!(!world.waiting.pause_wanted(TIER, 0), "1 MiB where there are few rooms");
+    for partition in 1..128 {
+        world.receive(TIER, partition, Some(due), 1);
+    }
+    assert_eq!(world.waiting.budget(), 128 * 1024);
+    assert!(world.waiting.pause_wanted(TIER, 0), "it shrinks as others come");
+    world.receive(TIER, 128, Some(due), 200_000);
+    assert_eq!(world.room(TIER, 128).waiting.len(), 1, "larger than its share, and read all the same");
+    assert!(world.waiting.pause_wanted(TIER, 128));
+}
+
+#[test]
+fn what_leaves_for_kafka_is_bounded_in_bytes_as_well_as_in_records() {
+    let large = "x".repeat(1_000_000);
+    let mut world = World::new();
+    let mut opens = Vec::new();
+    while world.waiting.gate() == Flow::Poll {
+        opens.push(world.receive_value(TIER, 0, None, large.clone(), 0));
+        assert!(opens.len() <= 20, "dead letters pile up: {} MB", opens.len());
+    }
+    assert!((16..=17).contains(&opens.len()), "{}", opens.len());
+    let delivery = world.desk.try_recv().unwrap();
+    assert!(matches!(delivery.subject, Subject::Ended(_)));
+    for open in opens.drain(..2) {
+        world.waiting.completed(&open, End::Finished(Outcome::DeadLettered));
+    }
+    assert_eq!(world.waiting.gate(), Flow::Poll, "there is room again");
+    for open in opens {
+        world.waiting.completed(&open, End::Finished(Outcome::DeadLettered));
+    }
+    assert_eq!(world.waiting.on_its_way(), Fill::default());
+
+    for n in 0..LEAVING.records {
+        assert_eq!(world.waiting.gate(), Flow::Poll, "{n}");
+        world.receive_value(TIER, 0, None, String::new(), 0);
+    }
+    assert_eq!(world.waiting.gate(), Flow::Skip);
+}
+
+#[test]
+fn what_waits_in_rooms_and_lanes_is_not_on_its_way_to_kafka() {
+    let mut world = World::new();
+    for _ in 0..20 {
+        world.receive(TIER, 0, Some(now_ms() + LATER_MS), 200_000);
+    }
+    assert_eq!(world.waiting.on_its_way(), Fill::default());
+    for _ in 0..20 {
+        world.receive(PARKED, 0, None, 200_000);
+        world.waiting.release();
+    }
+    assert_eq!(world.waiting.on_its_way(), Fill::default(), "queued in the lane, or still in the room");
+    let Ok(ToLane::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("nothing came") };
+    let delivery = &deliveries[0];
+    let (visit, bytes) = (delivery.visit, delivery.record.size());
+    world.lane.walks(visit, bytes);
+    world.lane.dequeued(delivery);
+    assert_eq!(world.waiting.on_its_way(), Fill::default(), "with a permit");
+    world.lane.walked(visit, bytes);
+    assert_eq!(world.waiting.on_its_way(), Fill { records: 1, bytes }, "settled, and not yet finished");
+}
+
+#[test]
+fn a_partition_that_leaves_gives_its_room_back() {
+    let mut world = World::new();
+    let (topic, due) = (Arc::<str>::from(TIER), now_ms() + LATER_MS);
+    for _ in 0..500 {
+        world.receive(TIER, 3, Some(due), 1);
+    }
+    assert!(world.waiting.pause_wanted(TIER, 3));
+    let assignment = Assignment::new(topic.clone(), 3, 1);
+    assignment.set_leaving();
+    Handler::leaving(&mut world.waiting, &assignment);
+    assert!(!world.waiting.pause_wanted(TIER, 3), "the pause does not survive it");
+    assert!(world.waiting.rooms.is_empty());
+}
+
+#[test]
+fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_for_half_of_max_parked() {
+    const HOUR: i64 = 3_600_000;
+    let mut world = World::new();
+    world.lane.halt("errno 3: no such key");
+    let (start, now) = (Instant::now(), now_ms());
+    let began_ms = now;
+    for age in [1, 35, 2] {
+        world.receive(PARKED, 0, None, 1);
+        let room = world.waiting.rooms.get_mut(&(Arc::from(PARKED), 0)).unwrap();
+        room.waiting.back_mut().unwrap().delivery.envelope.parked_at_ms = Some(now - age * HOUR);
+    }
+    // What a tier brings back was parked once; it waits for its time, not for its lane.
+    world.receive(TIER, 0, Some(now + LATER_MS), 1);
+    let tier = world.waiting.rooms.get_mut(&(Arc::from(TIER), 0)).unwrap();
+    tier.waiting[0].delivery.envelope.parked_at_ms = Some(now - 70 * HOUR);
+
+    let mut told = |now| {
+        let waiting = &mut world.waiting;
+        let at = start + Duration::from_millis((now - began_ms) as u64);
+        let warnings = waiting.alarm.warnings(&waiting.rooms, &waiting.lanes, (at, now));
+        warnings.into_iter().map(|(_, text)| text).collect::<Vec<_>>()
+    };
+    assert!(told(now).is_empty(), "35 h are less than half of 72 h");
+    let text = told(now + HOUR).join("\n");
+    for part in ["account acme waits for 36h", "retry.max_parked = 3d", "halted (errno 3", "accounts resume acme"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(told(now + 2 * HOUR - 1).is_empty(), "within the hour");
+    assert_eq!(told(now + 2 * HOUR).len(), 1);
+
+    world.lane.halt_saved();
+    world.lane.obey(&Default::default());
+    let text = told(now + 3 * HOUR).join("\n");
+    assert!(text.contains("is flowing: its platform takes less than comes"), "{text}");
+
+    // The consumer's own turn says it, so that within the hour nothing is left to say.
+    world.lane.halt("again");
+    for guest in world.waiting.rooms.values_mut().flat_map(|room| &mut room.waiting) {
+        guest.delivery.envelope.parked_at_ms = Some(now - 40 * HOUR);
+    }
+    world.waiting.alarm = Alarm::default();
+    world.waiting.tick(start);
+    assert!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, (start, now)).is_empty());
+    let later = (start + Duration::from_secs(3600), now + HOUR);
+    assert_eq!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, later).len(), 1);
+}
+
+#[test]
+fn where_the_parking_topic_takes_nothing_a_closed_lane_leaves_its_retries_in_their_room() {
+    let mut world = World::new();
+    world.lane.halt("why");
+    let due = now_ms() - 1;
+    for _ in 0..400 {
+        world.receive(TIER, 0, Some(due), 1);
+    }
+    world.waiting.flush();
+    // Set aside at once: 256, and nothing of it leaves.
+    let (queued, parked) = world.told();
+    assert_eq!((queued.len(), parked.len(), world.room(TIER, 0).waiting.len()), (0, 256, 144));
+    assert_eq!(world.waiting.gate(), Flow::Poll, "others' retries are read on");
+    (0..256).for_each(|_| world.lane.left_aside(Visit::Tier, 0));
+    world.look();
+    assert_eq!(world.told().1.len(), 144);
+}
+
+#[test]
+fn parking_topics_that_take_nothing_leave_some_of_what_may_be_on_its_way_to_others() {
+    // Each may set aside as much as half of it by itself.
+    let mut world = World::with(|account| account.limits.rps = 1000.0);
+    let due = now_ms() - 1;
+    world.lane.halt("why");
+    world.other.halt("why");
+    for partition in 0..3 {
+        for account in ["acme", "zeta"] {
+            (0..400).for_each(|_| _ = world.receive_for(account, TIER, partition, Some(due), 1));
+        }
+        world.look();
+    }
+    let parked = [world.told().1, told(&mut world.other_inbox).1].map(|parked| parked.len());
+    assert!(parked.iter().all(|parked| *parked > 200), "each has a part of it: {parked:?}");
+    assert_eq!(world.waiting.on_its_way().records, parked.iter().sum::<usize>());
+    assert_eq!(world.waiting.gate(), Flow::Poll, "{parked:?}");
+}
+
+/// All lanes together hold as much of tiers as they may, but for less than two of these.
+fn others_hold_all(world: &mut World) {
+    let held = (64 << 20) - 300_000;
+    world.other.walks(Visit::Tier, held);
+    world.receive_for("zeta", TIER, 9, Some(now_ms() + LATER_MS), 1);
+    world.receive_for("zeta", TIER, 0, Some(now_ms() + LATER_MS), 1);
+}
+
+#[test]
+fn a_retry_waits_for_its_lane_where_others_hold_what_all_may_and_is_not_parked() {
+    let mut world = World::new();
+    others_hold_all(&mut world);
+    let first = world.offset;
+    (0..3).for_each(|_| _ = world.receive(TIER, 0, Some(now_ms() - 1), 200_000));
+    for offset in first..first + 3 {
+        world.look();
+        let Ok(ToLane::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("{offset} is not sent") };
+        assert_eq!((deliveries.len(), deliveries[0].record.offset), (1, offset));
+        world.look();
+        assert_eq!(world.told(), (vec![], vec![]), "one at a time");
+        world.lane.dequeued(&deliveries[0]);
+    }
+}
+
+#[test]
+fn a_retry_whose_lane_hangs_makes_way_only_where_others_could_not_be_read_for_it() {
+    let mut world = World::new();
+    others_hold_all(&mut world);
+    let first = world.offset;
+    (0..3).for_each(|_| _ = world.receive(TIER, 0, Some(now_ms() - 1), 200_000));
+    world.look();
+    let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(60)) else { return };
+    let hang = |world: &mut World| {
+        world.waiting.paces[0] = Pace::new(long_ago);
+        world.waiting.paces[0].gives(0, long_ago);
+        world.look();
+        world.told()
+    };
+    assert_eq!(hang(&mut world), (vec![first], vec![]), "its partition is read on");
+    (0..4).for_each(|_| _ = world.receive(TIER, 0, Some(now_ms() - 1), 200_000));
+    assert!(world.waiting.pause_wanted(TIER, 0));
+    assert_eq!(hang(&mut world), (vec![], (first + 1..first + 7).collect()));
+    assert!(!world.waiting.pause_wanted(TIER, 0));
+    assert_eq!(world.room(TIER, 0).waiting.len(), 1, "the other's, which is not due");
+}
+
+#[test]
+fn a_retry_that_was_parked_for_too_long_waits_for_its_full_lane_and_ends_there() {
+    let mut world = World::new();
+    world.receive_for("zeta", TIER, 0, Some(now_ms() + LATER_MS), 1);
+    let first = world.offset;
+    let cap = (world.lane.account.limits.rps * 10.0) as usize;
+    (0..cap).for_each(|_| world.lane.released.add(1));
+    let receive = |world: &mut World, parked_at_ms: i64| {
+        world.receive(TIER, 0, Some(now_ms() + 1), 1);
+        let room = world.waiting.rooms.get_mut(&(Arc::from(TIER), 0)).unwrap();
+        let guest = room.waiting.back_mut().unwrap();
+        guest.delivery.envelope.parked_at_ms = Some(parked_at_ms);
+        guest.overdue_ms = overdue_ms(&guest.delivery);
+    };
+    receive(&mut world, now_ms());
+    receive(&mut world, now_ms() - 100 * 3_600_000);
+    std::thread::sleep(Duration::from_millis(5));
+    world.look();
+    assert_eq!(world.told(), (vec![], vec![first]), "whoever has time left parks beside the other one");
+    // One place for what was set aside, and one for this.
+    (0..2).for_each(|_| world.lane.released.sub(1));
+    world.look();
+    assert_eq!(world.told(), (vec![first + 1], vec![]));
+
+    // Closed, it takes what has to end all the same, though nothing more can be set aside.
+    world.lane.halt("why");
+    (2..cap).for_each(|_| world.lane.released.sub(1));
+    (0..ASIDE_RELEASED.0).for_each(|_| world.other.set_aside(Visit::Tier, 0));
+    receive(&mut world, now_ms());
+    receive(&mut world, now_ms() - 100 * 3_600_000);
+    std::thread::sleep(Duration::from_millis(5));
+    world.look();
+    assert_eq!(world.told(), (vec![first + 3], vec![]));
+    (0..10).for_each(|_| world.other.left_aside(Visit::Tier, 0));
+    world.look();
+    assert_eq!(world.told(), (vec![], vec![first + 2]));
+}
+
+#[test]
+fn of_a_lane_that_got_only_throttled_answers_one_parked_record_is_let_go_as_the_push_back_ends() {
+    fn look(world: &mut World) {
+        world.waiting.next_glance = Instant::now();
+        world.waiting.release();
+    }
+    let mut world = World::new();
+    world.lane.throttle(Duration::from_secs(60));
+    world.lane.set_only_throttled(true);
+    (0..3).for_each(|_| drop(world.receive(PARKED, 0, None, 1)));
+    look(&mut world);
+    assert_eq!(world.delivered(), [0; 0], "pushed back");
+    world.lane.forget_push_back();
+    look(&mut world);
+    let Ok(ToLane::Deliver(tried)) = world.inbox.try_recv() else { panic!("none is tried") };
+    look(&mut world);
+    assert_eq!(world.delivered(), [0; 0], "while one is tried no other goes");
+    assert!(tried.len() == 1 && tried[0].trial.is_some() && tried[0].record.offset == 0);
+    drop(tried);
+    look(&mut world);
+    let Ok(ToLane::Deliver(next)) = world.inbox.try_recv() else { panic!("none is tried after one that was not sent") };
+    assert_eq!((next.len(), next[0].record.offset), (1, 1));
+    world.lane.set_only_throttled(false);
+    look(&mut world);
+    assert_eq!(world.delivered(), [2], "open again");
+}

@@ -1,0 +1,295 @@
+//! Request, HTTP, verdict: the only place that talks to a platform.
+
+pub mod address;
+pub mod client;
+pub(crate) mod fine_timer;
+pub mod rate;
+pub mod timing;
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::response::Parts;
+use http::{Method, Uri};
+use http_body_util::Full;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::account::Account;
+use crate::error::{Answer, DeliveryError};
+use crate::platforms::http_status::unreadable;
+use crate::platforms::{Context, Credential, Prepared, Receipt, Request, retry_after};
+use crate::redis::health::Health;
+use crate::send::client::{Answered, Connections, Connector, Failure, NoBody, PrivateAddress, addresses};
+
+/// Between two looks at the platform's clock.
+const DATE_EVERY: Duration = Duration::from_secs(1);
+
+/// One account's HTTP.
+pub struct Dispatcher {
+    account: Arc<Account>,
+    /// One per base URL; nothing is shared with other accounts.
+    connections: Vec<Connections>,
+    /// Which of the base URLs is in use: the next one after a connection failed.
+    base: Cell<usize>,
+    /// Few: one per base URL and path in use.
+    targets: RefCell<Vec<Arc<Target>>>,
+    /// Is told of the platform's clock.
+    health: Arc<Health>,
+    /// When an answer's date was looked at last.
+    dated_at: Cell<Option<Instant>>,
+}
+
+/// Where a request goes.
+struct Target {
+    base: usize,
+    /// As the sender gave it.
+    path: String,
+    /// Scheme, host and port.
+    origin: Uri,
+    /// Path and query.
+    uri: Uri,
+    host: HeaderValue,
+}
+
+impl Dispatcher {
+    /// With connections of its own, none of them made. `health` is told what the platform's clock says.
+    ///
+    /// # Errors
+    /// TLS could not be set up.
+    pub fn new(account: Arc<Account>, health: Arc<Health>) -> Result<Self, String> {
+        let connector = Connector::new(account.allow_private)
+            .map_err(|e| format!("accounts.{}: TLS cannot be set up: {e}", account.name))?;
+        Ok(Self::over(account, health, &connector))
+    }
+
+    fn over(account: Arc<Account>, health: Arc<Health>, connector: &Connector) -> Self {
+        let limits = &account.limits;
+        // Before the whole time is over: a connection that is not made in time has carried nothing, and says so.
+        let connect = limits.connect_timeout.min(limits.timeout.mul_f64(0.9));
+        let connections = account.base_urls.iter().map(|_| Connections::new(connector.clone(), connect)).collect();
+        Self {
+            account,
+            connections,
+            base: Cell::new(0),
+            targets: RefCell::default(),
+            health,
+            dated_at: Cell::default(),
+        }
+    }
+
+    /// One attempt: sign, send, judge.
+    ///
+    /// # Errors
+    /// An attempt class; `Answer::sent` tells whether a byte may have gone out.
+    pub async fn attempt(&self, item: &Prepared, now_ms: i64) -> Result<Receipt, DeliveryError> {
+        let sender = &self.account.sender;
+        let request = request(&self.account, item, now_ms)?;
+        let base = self.base.get();
+        let Answered { head, body } = match self.send(request, base).await {
+            Ok(answered) => answered,
+            Err(error) => {
+                // Those that were under way together go on to the next one together.
+                if matches!(&error, DeliveryError::Retry(_)) && self.base.get() == base {
+                    self.base.set((base + 1) % self.account.base_urls.len());
+                }
+                return Err(error);
+            }
+        };
+        let status = head.status.as_u16();
+        let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
+        // A date to wait for is one of the clock that wrote it, which need not be ours.
+        let answered_ms = retry_after.and_then(|_| date_ms(&head)).unwrap_or(now_ms);
+        let body = match body {
+            Ok(body) => body,
+            // The status alone tells what became of it.
+            Err(_) if !(200..300).contains(&status) => Vec::new(),
+            Err(NoBody::Unreadable(why)) => return Err(unreadable(Some(status), why)),
+            Err(NoBody::Cut(why)) => return Err(ambiguous(Some(status), why)),
+        };
+        let mut verdicts = sender.verdict(1, status, retry_after, &body, answered_ms);
+        match verdicts.pop() {
+            Some(verdict) => verdict,
+            None => Err(ambiguous(Some(status), "the answer says nothing of this event")),
+        }
+    }
+
+    /// Connects to one of the base URLs as an attempt would, with TLS where it is `https`; not a byte of HTTP goes out,
+    /// and nobody is told anything.
+    ///
+    /// # Errors
+    /// `Halt` where an attempt would halt the account, `Retry` where it would be tried again.
+    pub async fn probe(&self, base: usize) -> Result<(), DeliveryError> {
+        let broken = || DeliveryError::Halt(unsent("the URL cannot be used"));
+        let url = self.account.base_urls.get(base).and_then(|text| Url::parse(text).ok()).ok_or_else(broken)?;
+        let (host, port) = url.host_str().zip(url.port_or_known_default()).ok_or_else(broken)?;
+        let host = host.trim_matches(['[', ']']);
+        let limit = self.account.limits.connect_timeout;
+        // Apart from the connection, only for the sake of a text that names the cause.
+        let resolved = timeout(limit, addresses(host, port, self.account.allow_private)).await;
+        match resolved {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) if error.is::<PrivateAddress>() => return Err(private_host()),
+            Ok(Err(_)) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve"))),
+            Err(_) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve in time"))),
+        }
+        let target = target(&url, base, String::new()).ok_or_else(broken)?;
+        self.connections[base].probe(&target.origin).await.map_err(|failure| refused(&failure))
+    }
+
+    /// Keeps no more connections to each base URL than so many while nobody uses them.
+    pub fn keep_at_most(&self, most: usize) {
+        self.connections.iter().for_each(|connections| connections.keep_at_most(most));
+    }
+
+    /// Closes connections that nobody used for a while.
+    pub fn sweep(&self) {
+        self.connections.iter().for_each(Connections::sweep);
+    }
+
+    async fn send(&self, request: Request, base: usize) -> Result<Answered, DeliveryError> {
+        let broken = |what: &str| {
+            let detail = format!("{what} of account {} cannot be put into a request", self.account.name);
+            DeliveryError::Halt(unsent(&detail))
+        };
+        let target = self.target(&request.path, base).ok_or_else(|| broken("base_url or path"))?;
+        let mut http = http::Request::new(Full::<Bytes>::new(request.body));
+        *http.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|_| broken("method"))?;
+        *http.uri_mut() = target.uri.clone();
+        let headers = http.headers_mut();
+        headers.reserve(request.headers.len() + 3);
+        for (name, value) in request.headers {
+            let name = if name.eq_ignore_ascii_case("content-type") {
+                CONTENT_TYPE
+            } else {
+                HeaderName::from_bytes(name.as_bytes()).map_err(|_| broken(name))?
+            };
+            let value = HeaderValue::try_from(value).map_err(|_| broken(name.as_str()))?;
+            headers.insert(name, value);
+        }
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("postback/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(HOST, target.host.clone());
+        let exchange = self.connections[base].exchange(&target.origin, http, self.account.limits.timeout);
+        let asked = Instant::now();
+        let answered = exchange.await.map_err(|failure| refused(&failure))?;
+        self.compare_clocks(&answered.head, &target.origin, asked);
+        Ok(answered)
+    }
+
+    /// Once a second at most: what an answer costs beyond that is one comparison.
+    fn compare_clocks(&self, head: &Parts, origin: &Uri, asked: Instant) {
+        if self.dated_at.get().is_some_and(|at| asked.duration_since(at) < DATE_EVERY) {
+            return;
+        }
+        self.dated_at.set(Some(asked));
+        // What a cache on the way has kept tells of another time.
+        let date = date_ms(head).filter(|_| !head.headers.contains_key(AGE));
+        if let Some((date_ms, host)) = date.zip(origin.host()) {
+            self.health.clock.saw_date(&self.account.name, host, date_ms, asked);
+        }
+    }
+
+    fn target(&self, path: &str, base: usize) -> Option<Arc<Target>> {
+        if let Some(known) = self.targets.borrow().iter().find(|t| t.base == base && t.path == path) {
+            return Some(known.clone());
+        }
+        let target = Arc::new(target(&url(&self.account, base, path)?, base, path.to_owned())?);
+        self.targets.borrow_mut().push(target.clone());
+        Some(target)
+    }
+}
+
+/// When the platform's clock says an answer was written, epoch ms.
+fn date_ms(head: &Parts) -> Option<i64> {
+    retry_after::date_ms(head.headers.get(DATE)?.to_str().ok()?)
+}
+
+fn target(url: &Url, base: usize, path: String) -> Option<Target> {
+    let (scheme, host) = (url.scheme(), url.host_str()?);
+    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
+    Some(Target {
+        base,
+        path,
+        origin: format!("{scheme}://{host}/").parse().ok()?,
+        uri: format!("{}{query}", url.path()).parse().ok()?,
+        host: HeaderValue::try_from(host).ok()?,
+    })
+}
+
+/// The request of one event at this moment, signed.
+///
+/// # Errors
+/// `Halt`: no credential holds.
+pub fn request(account: &Account, item: &Prepared, now_ms: i64) -> Result<Request, DeliveryError> {
+    let credential = Credential::in_force(&account.credentials, now_ms);
+    account
+        .sender
+        .request(&[item], &Context { now_ms, credential })
+        .map_err(|fault| DeliveryError::Halt(unsent(&format!("{}: {}", fault.field, fault.detail))))
+}
+
+/// Where an account's request goes: one of its base URLs, then its own path or the platform's.
+pub fn url(account: &Account, base: usize, path: &str) -> Option<Url> {
+    let path = account.path.as_deref().unwrap_or(path);
+    Url::parse(&format!("{}{path}", account.base_urls.get(base)?)).ok()
+}
+
+fn unsent(detail: &str) -> Answer {
+    Answer { detail: detail.to_owned(), ..Answer::default() }
+}
+
+fn private_host() -> DeliveryError {
+    DeliveryError::Halt(unsent(
+        "the host resolves to a private or loopback address: set allow_private on the account if that is meant",
+    ))
+}
+
+fn ambiguous(status: Option<u16>, why: &str) -> DeliveryError {
+    DeliveryError::Ambiguous(Answer { status, detail: why.to_owned(), sent: true, ..Answer::default() })
+}
+
+/// The class of a request that got no answer (SPEC 0.2). Texts are ours: what a library says may hold an address.
+fn refused(failure: &Failure) -> DeliveryError {
+    match failure {
+        Failure::Connect(error) => match find_cause(&**error) {
+            Some(Cause::Private) => private_host(),
+            Some(Cause::Certificate) => DeliveryError::Halt(unsent("the host's TLS certificate is not valid for it")),
+            None => DeliveryError::Retry(unsent("no connection")),
+        },
+        Failure::ConnectTimeout | Failure::Unsent => DeliveryError::Retry(unsent(&failure.to_string())),
+        Failure::Unreadable => unreadable(None, &failure.to_string()),
+        Failure::Timeout | Failure::Broken => ambiguous(None, &failure.to_string()),
+    }
+}
+
+enum Cause {
+    Private,
+    Certificate,
+}
+
+fn find_cause(error: &(dyn std::error::Error + 'static)) -> Option<Cause> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<PrivateAddress>() {
+            return Some(Cause::Private);
+        }
+        let tls = cause.downcast_ref::<rustls::Error>();
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) {
+            return Some(Cause::Certificate);
+        }
+        // An io::Error hides what it wraps from `source`, and TLS comes wrapped twice.
+        next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => cause.source(),
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

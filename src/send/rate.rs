@@ -1,0 +1,290 @@
+//! Slots of the shared rate: `core.md` section 5.
+//!
+//! The bucket is one value in Redis, the next free time, so that every replica and every account of one contract draws
+//! from the same rate. A lane reserves as many slots as claims wait, at most 100 ms of them: nothing is hoarded.
+
+mod clock;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use ::redis::Value as Reply;
+use rand::Rng;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::redis::batcher::{Batcher, StoreError};
+use crate::redis::health::Health;
+use crate::redis::scripts::Script;
+use crate::send::fine_timer::FineTimer;
+
+use clock::Clock;
+
+/// Reserved ahead at most, beside what a slow reply takes on its way.
+const AHEAD: Duration = Duration::from_millis(100);
+/// A slot missed by more is given up. Slots are times that all replicas share, so that in any second no more are used than
+/// lie in a second and this.
+const TOLERANCE: Duration = Duration::from_millis(50);
+/// From one reservation to the next, which also waits for the reply: at most a thousand a second.
+const GAP: Duration = Duration::from_millis(1);
+
+/// One lane's way to its bucket.
+pub struct Limiter {
+    batcher: Batcher,
+    key: Vec<u8>,
+    interval_us: u64,
+    waiting: RefCell<Waiting>,
+    wake: Notify,
+    /// Nothing is sent before: a push-back that came after slots were handed out.
+    not_before: Cell<Instant>,
+    began: Instant,
+    clock: RefCell<Clock>,
+    alone: Alone,
+    health: Arc<Health>,
+    on_push_back: Box<dyn Fn(Duration)>,
+}
+
+/// Who waits for a slot. Those with a permit may be more than go out in a second.
+#[derive(Default)]
+struct Waiting {
+    /// What is due by a time of its own.
+    due: VecDeque<oneshot::Sender<Slot>>,
+    /// What only comes when those have theirs; permits are given in turn, so that it does come.
+    others: VecDeque<oneshot::Sender<Slot>>,
+}
+
+impl Waiting {
+    fn of(&mut self, due: bool) -> &mut VecDeque<oneshot::Sender<Slot>> {
+        if due { &mut self.due } else { &mut self.others }
+    }
+
+    /// How many there are that have not given up.
+    fn count(&mut self) -> usize {
+        self.due.retain(|w| !w.is_closed());
+        self.others.retain(|w| !w.is_closed());
+        self.due.len() + self.others.len()
+    }
+
+    fn next(&mut self) -> Option<oneshot::Sender<Slot>> {
+        self.due.pop_front().or_else(|| self.others.pop_front())
+    }
+}
+
+/// What a lane sends while Redis is away.
+pub struct Alone {
+    /// `when_unavailable = "deliver"`: it sends at all.
+    pub delivers: bool,
+    /// How many accounts of the bucket do, this one included.
+    pub sharers: usize,
+    /// The most replicas seen in the last hour, each of which may be doing the same.
+    pub replicas: Arc<AtomicUsize>,
+}
+
+#[derive(Clone, Copy)]
+enum Slot {
+    /// Of the bucket: a time on Redis's clock, epoch µs.
+    Shared(i64),
+    /// Of this lane's part of the rate.
+    Own(Instant),
+}
+
+/// Microseconds between two slots at this rate; rounded up, so that the rate is never exceeded.
+pub fn interval_us(rps: f64) -> u64 {
+    (1e6 / rps).ceil().max(1.0) as u64
+}
+
+impl Limiter {
+    /// `key`: of the bucket. `on_push_back`: told of a push-back that a reply shows.
+    pub fn new(
+        batcher: Batcher,
+        key: String,
+        rps: f64,
+        alone: Alone,
+        health: Arc<Health>,
+        on_push_back: impl Fn(Duration) + 'static,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            batcher,
+            key: key.into_bytes(),
+            interval_us: interval_us(rps),
+            waiting: RefCell::default(),
+            wake: Notify::new(),
+            not_before: Cell::new(Instant::now()),
+            began: Instant::now(),
+            clock: RefCell::default(),
+            alone,
+            health,
+            on_push_back: Box::new(on_push_back),
+        })
+    }
+
+    /// Waits for a slot and its time; `due`: before those who have no time of their own. Cancel-safe: a slot that nobody
+    /// awaits is lost, which is only slower.
+    pub async fn slot(&self, due: bool) {
+        loop {
+            let (grant, granted) = oneshot::channel();
+            self.waiting.borrow_mut().of(due).push_back(grant);
+            self.wake.notify_one();
+            let Ok(slot) = granted.await else { continue };
+            let at = self.time_of(slot);
+            // Timers round up to a millisecond; a slot nearer than that is due.
+            if at > Instant::now() + Duration::from_micros(500) {
+                sleep_until(at).await;
+            }
+            let now = Instant::now();
+            // Judged by what is known of its time by now.
+            if now <= self.time_of(slot) + TOLERANCE && now >= self.not_before.get() {
+                return;
+            }
+        }
+    }
+
+    fn time_of(&self, slot: Slot) -> Instant {
+        match slot {
+            Slot::Own(at) => at,
+            Slot::Shared(theirs_us) => {
+                let ours_us = self.clock.borrow().ours_us(theirs_us);
+                self.began + Duration::from_micros(u64::try_from(ours_us).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The platform asked for less: nobody who shares the bucket sends before.
+    ///
+    /// # Errors
+    /// Redis is away; this lane keeps back all the same.
+    pub async fn push_back(&self, wait: Duration) -> Result<(), StoreError> {
+        self.not_before.set(self.not_before.get().max(Instant::now() + wait));
+        // The reservation allows 100 ms ahead of the free time; added here, so that no slot comes early.
+        let args = [(wait + AHEAD).as_micros().to_string(), self.interval_us.to_string()];
+        self.batcher.script(Script::PushBack, &self.key, &args.each_ref().map(|a| a.as_bytes())).await.map(drop)
+    }
+
+    /// How long this lane still keeps back.
+    pub fn kept_back(&self) -> Duration {
+        self.not_before.get().saturating_duration_since(Instant::now())
+    }
+
+    /// As if it had passed.
+    #[cfg(test)]
+    pub(crate) fn forget_push_back(&self) {
+        self.not_before.set(Instant::now());
+    }
+
+    /// Reserves for those who wait, for ever.
+    pub async fn run(self: Rc<Self>) {
+        let mut fallback = Instant::now();
+        let mut timer = FineTimer::new();
+        let mut next = fallback;
+        loop {
+            let waiting = self.waiting.borrow_mut().count() as u64;
+            if waiting == 0 {
+                self.wake.notified().await;
+                continue;
+            }
+            // Waited for only where somebody waits for a slot: a timer that nobody needs costs a turn of the thread.
+            if next > Instant::now() {
+                timer.until(next).await;
+                continue;
+            }
+            let kept_back = self.kept_back();
+            if !kept_back.is_zero() {
+                sleep(kept_back.min(Duration::from_secs(1))).await;
+                continue;
+            }
+            let (lead, round_trip) = {
+                let clock = self.clock.borrow();
+                (clock.lead(), clock.round_trip())
+            };
+            // As many as lie before the next reply.
+            let span = AHEAD.max(round_trip).as_micros() as u64;
+            let n = waiting.min(span / self.interval_us).max(1);
+            next = Instant::now() + GAP;
+            // Without Redis a lane that delivers all the same does not wait for a command to time out.
+            let answer = if self.alone.delivers && !self.health.is_up() {
+                Err(StoreError::Unreached(String::new()))
+            } else {
+                self.reservation(n, lead).await
+            };
+            match answer {
+                Ok(Reservation::Granted { first_us }) => self.hand_out(n, first_us),
+                Ok(Reservation::Full { ahead }) => {
+                    let push_back = ahead.saturating_sub(AHEAD + AHEAD.max(Duration::from_micros(self.interval_us)));
+                    if !push_back.is_zero() {
+                        (self.on_push_back)(push_back);
+                    }
+                    let turn = Duration::from_micros(rand::rng().random_range(0..50_000));
+                    // The next request is there when its turn has come.
+                    let wait = (ahead + turn).saturating_sub(AHEAD + lead + round_trip);
+                    sleep(wait.min(Duration::from_secs(1))).await;
+                }
+                Err(_) if self.alone.delivers => {
+                    fallback = fallback.max(Instant::now());
+                    self.give(Slot::Own(fallback));
+                    fallback += self.alone.interval(self.interval_us);
+                    sleep_until(fallback).await;
+                }
+                Err(_) => sleep(Duration::from_millis(200)).await,
+            }
+        }
+    }
+
+    /// Gives `n` slots to those who wait; what was missed before its reply came is nobody's.
+    fn hand_out(&self, n: u64, first_us: i64) {
+        let now = Instant::now();
+        for i in 0..n {
+            let slot = Slot::Shared(first_us + (i * self.interval_us) as i64);
+            if now <= self.time_of(slot) + TOLERANCE && !self.give(slot) {
+                return;
+            }
+        }
+    }
+
+    /// `false`: nobody waits.
+    fn give(&self, slot: Slot) -> bool {
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(waiter) = waiting.next() {
+            if waiter.send(slot).is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn reservation(&self, n: u64, lead: Duration) -> Result<Reservation, StoreError> {
+        let us = |d: Duration| d.as_micros().to_string();
+        let args = [n.to_string(), self.interval_us.to_string(), us(AHEAD + lead), us(lead)];
+        let sent = Instant::now();
+        let reply = self.batcher.script(Script::Reserve, &self.key, &args.each_ref().map(|a| a.as_bytes())).await?;
+        let odd = || StoreError::Unavailable("gave an odd answer".into());
+        let Reply::Array(parts) = &reply else { return Err(odd()) };
+        let [Reply::Int(granted), Reply::Int(first), Reply::Int(ahead), Reply::Int(now)] = parts[..] else {
+            return Err(odd());
+        };
+        let since = |at: Instant| at.duration_since(self.began).as_micros() as i64;
+        self.clock.borrow_mut().heard(since(sent), since(Instant::now()), now);
+        Ok(match granted {
+            0 => Reservation::Full { ahead: Duration::from_micros(u64::try_from(ahead).unwrap_or_default()) },
+            _ => Reservation::Granted { first_us: now.saturating_add(first) },
+        })
+    }
+}
+
+impl Alone {
+    /// From one request to the next: the contract's rate belongs to all who may be sending.
+    fn interval(&self, of_rate_us: u64) -> Duration {
+        let sharers = self.sharers.max(1) * self.replicas.load(Relaxed).max(1);
+        Duration::from_micros(of_rate_us.saturating_mul(sharers as u64))
+    }
+}
+
+enum Reservation {
+    /// From this time of Redis's clock on, one interval apart.
+    Granted { first_us: i64 },
+    /// So far ahead is the next free time.
+    Full { ahead: Duration },
+}

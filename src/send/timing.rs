@@ -1,0 +1,44 @@
+//! Whether an event may still be sent, and until when (pure; SPEC section 9 step 3).
+
+use crate::delivery::Ready;
+use crate::error::{DeliveryError, Fault};
+use crate::kafka::envelope::Envelope;
+
+/// The field of an event that is too old, or lies in the future.
+pub const EVENT_TIME: &str = "event_time_ms";
+
+/// Judges an event's time.
+///
+/// # Errors
+/// `Expired` or `Invalid` with the field at fault; `Later` where a first attempt waits for midnight.
+pub fn check(ready: &Ready, envelope: &Envelope, now_ms: i64) -> Result<(), DeliveryError> {
+    let policy = ready.policy();
+    if policy.parked_too_long(envelope, now_ms) {
+        return Err(DeliveryError::Expired(Fault::whole("parked for longer than retry.max_parked")));
+    }
+    let validate = ready.account.validate;
+    let age = now_ms - ready.event_time_ms;
+    if validate.max_event_age.is_some_and(|max| age > max.as_millis() as i64) {
+        return Err(DeliveryError::Expired(Fault::new(EVENT_TIME, "older than max_event_age")));
+    }
+    if -age > validate.max_future.as_millis() as i64 {
+        return Err(DeliveryError::Invalid(Fault::new(EVENT_TIME, "lies in the future")));
+    }
+    if ready.deadline_ms.is_some_and(|deadline| now_ms > deadline) {
+        return Err(DeliveryError::Expired(Fault::new("deadline_ms", "has passed")));
+    }
+    if policy.last_retry_ms(envelope).is_some_and(|end| now_ms >= end) {
+        return Err(DeliveryError::Expired(Fault::whole("the natural day in which it may be repeated has ended")));
+    }
+    match policy.first_attempt_waits_until(envelope, now_ms) {
+        Some(until_ms) => Err(DeliveryError::Later { until_ms }),
+        None => Ok(()),
+    }
+}
+
+/// The last moment an attempt may start of an event that is first tried at `first_attempt_ms` (SPEC section 12, 7 and
+/// 34): the end of that natural day less its guard, or the event's own deadline where that is earlier.
+pub fn deadline_ms(ready: &Ready, first_attempt_ms: i64) -> Option<i64> {
+    let day = ready.policy().last_start_of_day_ms(first_attempt_ms);
+    [ready.deadline_ms, day].into_iter().flatten().min()
+}

@@ -1,0 +1,215 @@
+//! `[accounts.NAME]`: the keys that every account has, and what its platform makes of the rest.
+
+use std::collections::BTreeMap;
+
+use crate::account::{Account, Limits, OnAmbiguous, Retry, Validate, WhenUnavailable};
+use crate::config::section::Section;
+use crate::config::tree::{Node, Table};
+use crate::config::value::{choice, flag, text, whole, words};
+use crate::platforms::{Credential, Platform};
+use crate::settings::base_url::{self, Allowed};
+use crate::settings::credentials;
+use crate::settings::platform;
+use crate::settings::sections;
+
+const PLATFORMS: &[(&str, Platform)] = &[("qihoo360", Platform::Qihoo360), ("baizhu", Platform::Baizhu)];
+const ON_AMBIGUOUS: &[(&str, OnAmbiguous)] = &[("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
+
+/// What accounts take from the sections above them.
+pub(super) struct Base<'a> {
+    /// `[limits]`.
+    pub limits: &'a Limits,
+    /// `[retry]`.
+    pub retry: &'a Retry,
+    /// `[validate]`.
+    pub validate: &'a Validate,
+    /// `dedupe.when_unavailable`.
+    pub when_unavailable: WhenUnavailable,
+}
+
+/// An account as far as it could be read: enough for the rules that look at all accounts together.
+pub(super) struct Draft {
+    /// Its name.
+    pub name: String,
+    /// Its limits; `shared_as` is empty where the App-Key that would fill it could not be read.
+    pub limits: Limits,
+    /// Its retrying.
+    pub retry: Retry,
+    /// The public halves of its credentials.
+    pub keys: Vec<String>,
+    /// The account, where nothing is wrong with it.
+    pub account: Option<Account>,
+}
+
+/// Reads every account.
+pub(super) fn read(accounts: &Section<'_>, base: &Base<'_>) -> Vec<Draft> {
+    let mut drafts = Vec::new();
+    for (name, node) in accounts.rest() {
+        if !is_name(name) {
+            accounts.problem(name, "is no account name: 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`");
+        }
+        if let Some(section) = Section::open(node, accounts.key(name), None, accounts.report) {
+            drafts.push(one(name, &section, base));
+        }
+    }
+    drafts
+}
+
+/// `[a-z0-9][a-z0-9-]{0,62}`: it becomes a topic's name, a label and a part of environment variables.
+fn is_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && !name.starts_with('-')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn one(name: &str, section: &Section<'_>, base: &Base<'_>) -> Draft {
+    if section.node("platform").is_none() {
+        section.problem("platform", "is missing: \"qihoo360\" or \"baizhu\"");
+    }
+    let platform = section.read("platform", choice(PLATFORMS));
+    let allowed = Allowed {
+        http: section.read("allow_http", flag).unwrap_or(false),
+        private: section.read("allow_private", flag).unwrap_or(false),
+    };
+    let base_urls = base_urls(section, platform, allowed);
+    let path = section.read("path", path);
+    let credentials = match platform {
+        Some(Platform::Qihoo360) => credentials::read(section),
+        Some(Platform::Baizhu) if section.node("secrets").is_some() => {
+            section.problem("secrets", "has no use: baizhu signs nothing");
+            Vec::new()
+        }
+        _ => {
+            section.also(&["secrets"]);
+            Vec::new()
+        }
+    };
+    let mut limits = match section.section("limits") {
+        Some(limits) => sections::limits(&limits, Some(base.limits)),
+        None => base.limits.clone(),
+    };
+    if limits.shared_as.is_empty() {
+        limits.shared_as = bucket(name, platform, &credentials);
+    }
+    let retry = match section.section("retry") {
+        Some(retry) => sections::retry(&retry, Some(base.retry)),
+        None => base.retry.clone(),
+    };
+    let when_unavailable = sections::when_unavailable(section).unwrap_or(base.when_unavailable);
+    let on_ambiguous = section.read("on_ambiguous", choice(ON_AMBIGUOUS)).unwrap_or(OnAmbiguous::Retry);
+    let enabled = section.read("enabled", flag).unwrap_or(true);
+    rollout(section);
+    let map = map(section);
+    let (validate, rest) = validate(section, platform, base.validate);
+
+    let sender = platform.and_then(|p| platform::build(section, p, rest, map));
+    let keys = credentials.iter().map(|c| c.key.clone()).collect();
+    let whole = !section.report.blames(section.path());
+    let account = sender.filter(|_| whole).zip(platform).map(|((sender, settings), platform)| Account {
+        name: name.into(),
+        platform,
+        base_urls,
+        path,
+        allow_private: allowed.private,
+        enabled,
+        limits: limits.clone(),
+        retry: retry.clone(),
+        validate,
+        when_unavailable,
+        on_ambiguous,
+        credentials,
+        sender,
+        settings,
+    });
+    Draft { name: name.to_owned(), limits, retry, keys, account }
+}
+
+/// A contract belongs to a key: accounts of one App-Key share its rate (SPEC 2.6).
+fn bucket(name: &str, platform: Option<Platform>, credentials: &[Credential]) -> String {
+    match platform {
+        Some(Platform::Qihoo360) => credentials.last().map(|c| c.key.clone()).unwrap_or_default(),
+        Some(Platform::Baizhu) | None => name.to_owned(),
+    }
+}
+
+fn base_urls(section: &Section<'_>, platform: Option<Platform>, allowed: Allowed) -> Vec<String> {
+    let one = section.read("base_url", |node| Ok(vec![node.clone()]));
+    let many = section.read("base_urls", |node| {
+        let members = node.list().filter(|l| !l.is_empty()).ok_or("has to be a list of at least one URL")?;
+        Ok(members.into_owned())
+    });
+    if section.has("base_url") && section.has("base_urls") {
+        section.problem("base_urls", "stands beside base_url; keep one of them");
+    }
+    let mut urls = Vec::new();
+    for (nodes, key) in [(one, "base_url"), (many, "base_urls")] {
+        for node in nodes.unwrap_or_default() {
+            let checked = words(&node).map_err(|r| vec![r]).and_then(|url| base_url::check(&url, allowed));
+            match checked {
+                Ok(url) => urls.push(url),
+                Err(reasons) => reasons.iter().for_each(|reason| section.problem(key, reason)),
+            }
+        }
+    }
+    if urls.is_empty()
+        && let Some(platform) = platform
+    {
+        urls.push(platform::production(platform).to_owned());
+    }
+    urls
+}
+
+fn path(node: &Node) -> Result<String, String> {
+    let path = text(node)?;
+    let fine = path.starts_with('/') && !path.starts_with("//") && !path.contains('#');
+    if fine && path.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(path);
+    }
+    Err("has to be a path that begins with one /, in visible ASCII characters, without #".to_owned())
+}
+
+fn rollout(section: &Section<'_>) {
+    let Some(rollout) = section.section("rollout") else { return };
+    if rollout.read("percent", whole(0..=100)).is_some_and(|percent: u8| percent != 100) {
+        rollout.problem("percent", "has to be 100: this version cannot deliver a part of an account's events");
+    }
+    rollout.finish();
+}
+
+fn map(section: &Section<'_>) -> BTreeMap<String, String> {
+    let Some(map) = section.section("map") else { return BTreeMap::new() };
+    let mut pairs = BTreeMap::new();
+    for (event, node) in map.rest() {
+        match words(node) {
+            _ if node.is_broken() => {}
+            Ok(code) => {
+                pairs.insert(event.clone(), code);
+            }
+            Err(reason) => map.problem(event, reason),
+        }
+    }
+    pairs
+}
+
+/// The account's own limits of time, and what else `validate` holds for the platform.
+fn validate(section: &Section<'_>, platform: Option<Platform>, base: &Validate) -> (Validate, Table) {
+    // 360 takes conversions of any age unless its account says otherwise (SPEC 12, 4).
+    let max_event_age = base.max_event_age.filter(|_| platform != Some(Platform::Qihoo360));
+    let mut config = Validate { max_event_age, ..*base };
+    let Some(own) = section.section("validate") else { return (config, Table::new()) };
+    config.max_event_age = own.read("max_event_age", sections::event_age).or(max_event_age);
+    config.max_future = own.read("max_future", sections::event_future).unwrap_or(base.max_future);
+    if own.has("accept_raw_identifiers") {
+        own.also(&["accept_raw_identifiers"]);
+        own.problem("accept_raw_identifiers", "cannot differ per account; set it in [validate]");
+    }
+    let rest = match platform {
+        Some(Platform::Qihoo360) => own.rest().map(|(key, node)| (key.clone(), node.clone())).collect(),
+        Some(Platform::Baizhu) => {
+            own.finish();
+            Table::new()
+        }
+        None => Table::new(),
+    };
+    (config, rest)
+}

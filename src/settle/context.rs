@@ -1,0 +1,77 @@
+//! What every lane shares: the ways out of the process and the rules that are the same for all.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+pub use crate::clock::now_ms;
+use crate::delivery::Delivery;
+use crate::error::Reason;
+use crate::kafka::producer::Producer;
+use crate::kafka::refusals::Refusals;
+use crate::metrics::Metrics;
+use crate::redis::health::Health;
+use crate::telemetry::QuietKinds;
+
+/// Topics that settle writes to.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    /// Of the tiers.
+    pub retry_prefix: String,
+    /// Of parking.
+    pub parked_prefix: String,
+    /// Of last resort.
+    pub dead_letter: String,
+    /// One record per terminal state; empty: none.
+    pub receipts: String,
+}
+
+/// Shared by every lane of the process.
+pub struct Shared {
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// To Kafka.
+    pub producer: Producer,
+    /// Where to.
+    pub topics: Topics,
+    /// Topics that take no records.
+    pub refusals: Arc<Refusals>,
+    /// How long a claim is not taken over.
+    pub lease: Duration,
+    /// Whether Redis can be relied on.
+    pub health: Arc<Health>,
+    /// The most replicas seen in the last hour, this one included.
+    pub replicas: Arc<AtomicUsize>,
+    /// Records read from parking go back to their waiting room.
+    pub held: Sender<Box<Delivery>>,
+    /// Halts, to be made known to every replica.
+    pub halts: UnboundedSender<Halted>,
+    /// Lines of the log that a storm would repeat for each record.
+    pub quiet: Arc<QuietKinds<Repeated>>,
+}
+
+/// What is written to the log once a minute at most, with a count.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Repeated {
+    /// Dead letters of one account and reason.
+    DeadLetter {
+        /// Index of the account in the metrics.
+        account: usize,
+        /// Why.
+        reason: Reason,
+    },
+    /// Copies that this topic refuses by their size.
+    TooLarge(Box<str>),
+}
+
+/// An account was halted here.
+#[derive(Clone, Debug)]
+pub struct Halted {
+    /// Index of the lane.
+    pub index: usize,
+    /// Safe text.
+    pub reason: String,
+}

@@ -1,0 +1,201 @@
+//! Where records leave the process: the steps of settling, each in the one safe order. Used by `settle` alone, and for
+//! what ends at the gate.
+
+mod park;
+mod publish;
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use self::publish::Unwritten;
+use crate::claim::{Dedupe, Held};
+use crate::delivery::{Delivery, Ended, Subject};
+use crate::error::{DeliveryError, Disposition, Outcome, Reason};
+use crate::kafka::consumer::End;
+use crate::kafka::envelope::{Burial, Copy};
+use crate::kafka::tier_topic;
+use crate::redis::batcher::StoreError;
+use crate::settle::context::{Repeated, Shared, now_ms};
+use crate::settle::receipt::receipt;
+
+/// Where records leave the process; one per runtime thread.
+pub struct Desk {
+    /// What all lanes share.
+    pub shared: Arc<Shared>,
+    /// The claims of this thread.
+    pub dedupe: Rc<Dedupe>,
+}
+
+impl Desk {
+    /// Settles a record that ended at the gate.
+    pub async fn settle_ended(&self, delivery: Box<Delivery>) {
+        let Subject::Ended(Ended { end, .. }) = &delivery.subject else { return };
+        match end.clone() {
+            Ok(outcome) => self.finish(delivery, outcome, None, 0, None).await,
+            Err(error) => match error.disposition() {
+                Disposition::DeadLetter(reason) => Box::pin(self.bury(delivery, None, reason, &error)).await,
+                // The gate names reasons alone; anything else would be a bug, and is given back rather than lost.
+                _ => delivery.ticket.complete(End::Returned),
+            },
+        }
+    }
+
+    pub(crate) async fn to_tier(&self, mut delivery: Box<Delivery>, held: Option<Held>, index: usize, due_ms: i64) {
+        delivery.envelope.retry_since_ms.get_or_insert_with(|| self.shared.health.clock.now_ms());
+        self.wait_in_tier(delivery, held, index, due_ms).await;
+    }
+
+    async fn wait_in_tier(&self, mut delivery: Box<Delivery>, held: Option<Held>, index: usize, due_ms: i64) {
+        delivery.envelope.due_ms = Some(due_ms);
+        let Subject::Ready(ready) = &delivery.subject else { return };
+        let tier = &ready.account.retry.tiers[index];
+        let topic = tier_topic(&self.shared.topics.retry_prefix, &tier.name);
+        match self.publish_whole(&delivery, &topic, Copy::Retry).await {
+            Ok(()) => {}
+            Err(Unwritten::TooLarge) => return self.bury_too_large(delivery, held, &topic).await,
+            Err(Unwritten::Gone) => {
+                self.release(&mut delivery, held).await;
+                return delivery.ticket.complete(End::Returned);
+            }
+        }
+        self.shared.metrics.account(delivery.index()).retry_scheduled(index);
+        delivery.ticket.open().set_next_try_ms(due_ms);
+        self.release(&mut delivery, held).await;
+        delivery.ticket.complete(End::Retried);
+    }
+
+    /// Dead letter; in doubt it says so: what may have been accepted is marked and ends as `unknown_outcome`.
+    pub(crate) async fn bury(
+        &self,
+        mut delivery: Box<Delivery>,
+        held: Option<Held>,
+        reason: Reason,
+        error: &DeliveryError,
+    ) {
+        let doubtful = delivery.in_doubt() || held.as_ref().is_some_and(|h| h.claim.taken_over());
+        let reason = match reason {
+            // Refused for good, or shown to be another: that is known.
+            Reason::Rejected | Reason::Conflict => reason,
+            _ if doubtful => Reason::UnknownOutcome,
+            other => other,
+        };
+        if reason == Reason::UnknownOutcome {
+            self.mark(&mut delivery, held.as_ref()).await;
+        }
+        self.publish_dead(delivery, held, reason, error).await;
+    }
+
+    pub(crate) async fn publish_dead(
+        &self,
+        mut delivery: Box<Delivery>,
+        held: Option<Held>,
+        reason: Reason,
+        error: &DeliveryError,
+    ) {
+        let named = delivery.named();
+        let (field, detail) = field_and_detail(reason, error);
+        let burial = Burial {
+            reason: reason.as_str(),
+            field,
+            detail,
+            failed_at_ms: now_ms(),
+            worker: env!("CARGO_PKG_VERSION").into(),
+            truncated: None,
+        };
+        if self.publish_letter(&delivery, &named, &burial).await.is_err() {
+            self.release(&mut delivery, held).await;
+            return delivery.ticket.complete(End::Returned);
+        }
+        self.release(&mut delivery, held).await;
+        self.shared.metrics.account(delivery.index()).dead_letter(reason);
+        let origin = &delivery.envelope.origin;
+        // Of an account and a reason one line a minute: a storm must not hide the first error.
+        let kind = Repeated::DeadLetter { account: delivery.index(), reason };
+        if let Some(not_logged) = self.shared.quiet.allow(kind, Instant::now()) {
+            tracing::warn!(
+                trans_id = named.trans_id.as_deref().unwrap_or(""),
+                platform = named.platform.as_deref().unwrap_or(""),
+                account = named.account.as_deref().unwrap_or(""),
+                reason = reason.as_str(),
+                field = &*burial.field,
+                detail = burial.detail.as_str(),
+                kafka.topic = &*origin.topic,
+                kafka.partition = origin.partition,
+                kafka.offset = origin.offset,
+                not_logged,
+                "dead letter"
+            );
+        }
+        let resends = delivery.envelope.resends;
+        self.finish(delivery, Outcome::DeadLettered, Some(reason), resends, None).await;
+    }
+
+    /// Marks the key `unknown`, for as long as it takes, before anything is published.
+    pub(crate) async fn mark(&self, delivery: &mut Delivery, held: Option<&Held>) {
+        if let Subject::Ready(ready) = &mut delivery.subject {
+            let claim = held.map(|h| &h.claim);
+            until_it_works(async || self.dedupe.mark(&mut ready.applicant, claim, ready.index).await).await;
+            let possible = std::mem::take(&mut ready.applicant.possible);
+            self.shared.metrics.account(ready.index).ambiguous_resends.inc_by(u64::from(possible));
+        }
+        delivery.carry_count();
+    }
+
+    pub(crate) async fn release(&self, delivery: &mut Delivery, held: Option<Held>) {
+        if let (Some(held), Subject::Ready(ready)) = (held, &mut delivery.subject) {
+            self.dedupe.release(&mut ready.applicant, held).await;
+        }
+    }
+
+    pub(crate) async fn finish(
+        &self,
+        delivery: Box<Delivery>,
+        outcome: Outcome,
+        reason: Option<Reason>,
+        resends: u32,
+        platform_id: Option<String>,
+    ) {
+        let topic = &self.shared.topics.receipts;
+        // What was given back is settled by whoever reads it next; that it was delivered is a fact all the same.
+        let gone = delivery.ticket.assignment().is_gone();
+        if !topic.is_empty() && (!gone || outcome == Outcome::Delivered) {
+            let written = |brief| receipt(&delivery, outcome, reason, resends, platform_id.clone(), brief);
+            // Boxed, as few write them: all else that a record's end carries is small.
+            Box::pin(self.publish_receipt(topic, written)).await;
+        }
+        tracing::debug!(
+            outcome = outcome.as_str(),
+            kafka.topic = &*delivery.record.topic,
+            kafka.partition = delivery.record.partition,
+            kafka.offset = delivery.record.offset,
+            "finished"
+        );
+        delivery.ticket.complete(End::Finished(outcome));
+    }
+}
+
+/// What a dead letter says of its error, safe to show: `pb-field` and `pb-detail`.
+pub fn field_and_detail(reason: Reason, error: &DeliveryError) -> (Cow<'static, str>, String) {
+    let (field, detail) = match (error.fault(), error.answer()) {
+        (Some(fault), _) => (fault.field.clone(), &*fault.detail),
+        (None, Some(answer)) => ("".into(), &*answer.detail),
+        (None, None) => ("".into(), ""),
+    };
+    let field = match reason {
+        Reason::Conflict | Reason::AttemptsExhausted => "".into(),
+        _ => field,
+    };
+    (field, crate::redact::mask_text(detail).into_owned())
+}
+
+pub(crate) async fn until_it_works(mut write: impl AsyncFnMut() -> Result<(), StoreError>) {
+    let mut pause = Duration::from_millis(50);
+    while write().await.is_err() {
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}

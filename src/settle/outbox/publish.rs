@@ -1,0 +1,211 @@
+//! Copies of records on their way to Kafka: repeated until all replicas have them, cut down where a topic refuses their
+//! size.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::time::sleep;
+
+use crate::claim::Held;
+use crate::delivery::Delivery;
+use crate::error::{Answer, DeliveryError, Reason};
+use crate::kafka::consumer::Stage;
+use crate::kafka::envelope::{Burial, Copy, Cut, Named};
+use crate::kafka::producer::PublishError;
+use crate::kafka::record::Header;
+use crate::kafka::refusals::{Held as Alarm, Refusals};
+use crate::settle::context::Repeated;
+use crate::settle::outbox::Desk;
+
+impl Desk {
+    /// Publishes a dead letter. Each time that its topic refuses it by size, even alone, more of it is left out: the value
+    /// and the key leave their SHA-256, the producer's headers their names and lengths.
+    pub(super) async fn publish_letter(
+        &self,
+        delivery: &Delivery,
+        named: &Named,
+        burial: &Burial,
+    ) -> Result<(), Unwritten> {
+        let topic = &*self.shared.topics.dead_letter;
+        let producer = &delivery.record.headers[..delivery.producer_headers];
+        let (mut key, mut value) = (delivery.record.key.clone(), delivery.record.value.clone());
+        let mut headers = delivery.with_own(Copy::Dead(named, burial));
+        let mut cut: Option<Cut> = None;
+        let mut pause = Pause::new(&self.shared.refusals);
+        loop {
+            match self.publish_copy(delivery, topic, (key.as_deref(), value.as_deref()), &headers).await {
+                Err(Unwritten::TooLarge) => {}
+                written_or_gone => return written_or_gone,
+            }
+            match &mut cut {
+                None => {
+                    let bytes = value.replace(digest(value.as_deref())).map_or(0, |v| v.len());
+                    cut = Some(Cut { value: bytes, ..Cut::default() });
+                }
+                Some(cut) if cut.headers.is_empty() && !producer.is_empty() => {
+                    let length = |h: &Header| (h.name.clone(), h.value.as_ref().map_or(0, Bytes::len));
+                    cut.headers = producer.iter().map(length).collect();
+                }
+                Some(cut) if cut.key.is_none() && key.is_some() => {
+                    cut.key = key.replace(digest(key.as_deref())).map(|k| k.len());
+                }
+                // Nothing is left but the worker's own headers: whoever set this limit has to raise it.
+                Some(_) => pause.after(&PublishError::TooLarge, topic).await,
+            }
+            let burial = Burial { truncated: cut.clone(), ..burial.clone() };
+            headers = match &cut {
+                Some(cut) if !cut.headers.is_empty() => delivery.envelope.write(Copy::Dead(named, &burial)),
+                _ => delivery.with_own(Copy::Dead(named, &burial)),
+            };
+            if let Some(not_logged) = self.refused_by_size(topic) {
+                tracing::error!(
+                    topic,
+                    truncated = cut.as_ref().map(Cut::to_string),
+                    not_logged,
+                    "the broker refuses a dead letter by size: part of it is left out; raise max.message.bytes of the \
+                     dead-letter topic"
+                );
+            }
+        }
+    }
+
+    /// Publishes a copy until all replicas have it.
+    async fn publish_copy(
+        &self,
+        delivery: &Delivery,
+        topic: &str,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        headers: &[Header],
+    ) -> Result<(), Unwritten> {
+        let mut pause = Pause::new(&self.shared.refusals);
+        loop {
+            if delivery.ticket.assignment().is_gone() {
+                return Err(Unwritten::Gone);
+            }
+            match self.write(topic, key, value, headers).await {
+                Ok(()) => return Ok(()),
+                Err(PublishError::TooLarge) => return Err(Unwritten::TooLarge),
+                Err(error) => {
+                    delivery.ticket.open().set_stage(Stage::Held);
+                    pause.after(&error, topic).await;
+                }
+            }
+        }
+    }
+
+    /// Publishes a receipt until all replicas have it, or until its topic does not even take one without long texts: every
+    /// record ends.
+    pub(super) async fn publish_receipt(&self, topic: &str, written: impl Fn(bool) -> (Option<Vec<u8>>, Vec<u8>)) {
+        let mut pause = Pause::new(&self.shared.refusals);
+        for brief in [false, true] {
+            let (key, value) = written(brief);
+            loop {
+                match self.write(topic, key.as_deref(), Some(&value), &[]).await {
+                    Ok(()) => return,
+                    Err(PublishError::TooLarge) => break,
+                    Err(error) => pause.after(&error, topic).await,
+                }
+            }
+            if let Some(not_logged) = self.refused_by_size(topic) {
+                tracing::error!(
+                    topic,
+                    bytes = value.len(),
+                    not_logged,
+                    "the broker refuses a receipt by size: {}; raise max.message.bytes of the topic",
+                    if brief { "there is none of this event" } else { "its long texts are left out" }
+                );
+            }
+        }
+    }
+
+    /// Whether a line about it may be written now, and how many were left out: one per topic and minute.
+    fn refused_by_size(&self, topic: &str) -> Option<u64> {
+        self.shared.quiet.allow(Repeated::TooLarge(topic.into()), Instant::now())
+    }
+
+    async fn write(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) -> Result<(), PublishError> {
+        let producer = &self.shared.producer;
+        match producer.publish(topic, key, value, headers).await {
+            // It may only have shared its batch with one that is too large, and alone it is compressed.
+            Err(PublishError::TooLarge) => producer.publish_alone(topic, key, value, headers).await.map(|_| ()),
+            written => written.map(|_| ()),
+        }
+    }
+
+    /// The same of a record as it is, to a tier or to parking.
+    pub(super) async fn publish_whole(
+        &self,
+        delivery: &Delivery,
+        topic: &str,
+        kind: Copy<'_>,
+    ) -> Result<(), Unwritten> {
+        let record = &delivery.record;
+        let headers = delivery.with_own(kind);
+        self.publish_copy(delivery, topic, (record.key.as_deref(), record.value.as_deref()), &headers).await
+    }
+
+    /// What no topic of waiting takes ends here: there is no way to try it again.
+    pub(super) async fn bury_too_large(&self, delivery: Box<Delivery>, held: Option<Held>, topic: &str) {
+        let bytes = delivery.record.size();
+        if let Some(not_logged) = self.refused_by_size(topic) {
+            tracing::error!(
+                topic,
+                bytes,
+                not_logged,
+                "a topic refuses a copy by size: its event ends as a dead letter; raise max.message.bytes of the topic"
+            );
+        }
+        let detail = format!("{topic} refuses its copy by size ({bytes} bytes): raise max.message.bytes there");
+        let error = DeliveryError::Retry(Answer { detail, ..Answer::default() });
+        self.bury(delivery, held, Reason::AttemptsExhausted, &error).await;
+    }
+}
+
+/// Why a copy was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unwritten {
+    /// The partition has gone to another member, which will read the record again.
+    Gone,
+    /// Its topic takes no record as large as this, not even compressed and in a batch of its own.
+    TooLarge,
+}
+
+/// SHA-256 in lower-case hex.
+fn digest(bytes: Option<&[u8]>) -> Bytes {
+    Sha256::digest(bytes.unwrap_or_default()).iter().map(|b| format!("{b:02x}")).collect::<String>().into()
+}
+
+/// The pauses of a publish that does not work yet, and its alarm.
+pub(super) struct Pause<'a> {
+    refusals: &'a Arc<Refusals>,
+    next: Duration,
+    failures: u32,
+    /// Ends with the publish.
+    alarm: Option<Alarm>,
+}
+
+impl<'a> Pause<'a> {
+    pub(super) fn new(refusals: &'a Arc<Refusals>) -> Self {
+        Self { refusals, next: Duration::from_millis(200), failures: 0, alarm: None }
+    }
+
+    pub(super) async fn after(&mut self, error: &PublishError, topic: &str) {
+        self.failures += 1;
+        match (&self.alarm, error) {
+            (Some(alarm), _) => alarm.again(&error.to_string()),
+            // The first one without an answer is often a leader that moves.
+            (None, PublishError::Unavailable(_)) if self.failures < 2 => {}
+            (None, _) => self.alarm = Some(self.refusals.hold(topic, &error.to_string())),
+        }
+        sleep(self.next).await;
+        self.next = (self.next * 2).min(Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,174 @@
+//! What follows a failed attempt: how long to wait inside the lane, which tier comes next, when it is over (pure).
+
+use std::time::Duration;
+
+use backoff::ExponentialBackoff;
+use backoff::backoff::Backoff;
+
+use crate::account::{Inline, Retry};
+use crate::kafka::envelope::Envelope;
+use crate::platforms::NaturalDay;
+use crate::platforms::natural_day::day_end_ms;
+
+/// Where a record goes that was not delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// To this tier, due then.
+    Tier {
+        /// Index into the tiers.
+        index: usize,
+        /// Earliest next try, epoch ms.
+        due_ms: i64,
+    },
+    /// It has been retried for as long as is allowed, or its natural day ends before the shortest tier.
+    Expired,
+    /// As many attempts as are allowed were made.
+    Exhausted,
+}
+
+/// What bounds one event's retrying.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    /// The account's settings.
+    pub retry: &'a Retry,
+    /// The platform's natural day.
+    pub day: Option<NaturalDay>,
+    /// The event's own time.
+    pub event_time_ms: i64,
+}
+
+impl Policy<'_> {
+    /// The tier after a visit that made an attempt; `envelope` counts that visit and its attempts already.
+    /// `jitter` in 0..1 becomes 0 to 5 % of the delay.
+    pub fn after_attempt(&self, envelope: &Envelope, retry_after: Option<Duration>, now_ms: i64, jitter: f64) -> Next {
+        if envelope.attempts >= self.retry.max_attempts {
+            return Next::Exhausted;
+        }
+        if self.too_old(envelope, now_ms) {
+            return Next::Expired;
+        }
+        let last = self.retry.tiers.len() - 1;
+        let own = self.retry.tiers[(envelope.pass.max(1) as usize - 1).min(last)].delay;
+        let wanted = own.max(retry_after.unwrap_or_default());
+        let index = self.smallest_tier(wanted);
+        let due_ms = now_ms + spread(self.retry.tiers[index].delay, jitter);
+        let Some(end_ms) = self.last_retry_ms(envelope) else {
+            return Next::Tier { index, due_ms };
+        };
+        if due_ms < end_ms {
+            return Next::Tier { index, due_ms };
+        }
+        // The longest one that does not end past the day, its jitter included.
+        (0..=last)
+            .rev()
+            .map(|index| (index, now_ms + spread(self.retry.tiers[index].delay, jitter)))
+            .find(|(_, due_ms)| *due_ms < end_ms)
+            .map_or(Next::Expired, |(index, due_ms)| Next::Tier { index, due_ms })
+    }
+
+    /// The tier of a record that waits for another copy, or for midnight (`until_ms`): the smallest one not below the
+    /// lease, else the last one. No attempt.
+    pub fn lease_tier(
+        &self,
+        envelope: &Envelope,
+        lease: Duration,
+        until_ms: Option<i64>,
+        now_ms: i64,
+        jitter: f64,
+    ) -> Next {
+        if until_ms.is_none() && self.too_old(envelope, now_ms) {
+            return Next::Expired;
+        }
+        let index = self.smallest_tier(lease);
+        let due_ms = until_ms.unwrap_or(now_ms + spread(self.retry.tiers[index].delay, jitter));
+        Next::Tier { index, due_ms }
+    }
+
+    /// The tier of a record whose parking topic has refused for so long, and when it is due, epoch ms: the smallest one not
+    /// below that and the lease, else the last one. A short refusal costs a short delay, a long one few copies.
+    pub fn put_off(&self, refused_for: Duration, lease: Duration, now_ms: i64, jitter: f64) -> (usize, i64) {
+        let index = self.smallest_tier(refused_for.max(lease));
+        (index, now_ms + spread(self.retry.tiers[index].delay, jitter))
+    }
+
+    fn smallest_tier(&self, wanted: Duration) -> usize {
+        let tiers = &self.retry.tiers;
+        tiers.iter().position(|t| t.delay >= wanted).unwrap_or(tiers.len() - 1)
+    }
+
+    fn too_old(&self, envelope: &Envelope, now_ms: i64) -> bool {
+        envelope.retry_since_ms.is_some_and(|since| now_ms - since >= millis(self.retry.max_age))
+    }
+
+    /// No retry starts at or after this; `None`: no such bound.
+    pub fn last_retry_ms(&self, envelope: &Envelope) -> Option<i64> {
+        let day = self.day?;
+        let first = envelope.first_attempt_ms?;
+        let anchor = if day.anchor_event_time { self.event_time_ms } else { first };
+        Some(day_end_ms(anchor, day.tz) - millis(day.guard))
+    }
+
+    /// The last moment an attempt may start in the natural day of `at_ms`; `None`: the platform has no such day.
+    pub fn last_start_of_day_ms(&self, at_ms: i64) -> Option<i64> {
+        self.day.map(|day| day_end_ms(at_ms, day.tz) - millis(day.guard))
+    }
+
+    /// Until when a first attempt must wait, because a retry of it could not start any more before midnight.
+    pub fn first_attempt_waits_until(&self, envelope: &Envelope, now_ms: i64) -> Option<i64> {
+        let day = self.day?;
+        if envelope.first_attempt_ms.is_some() {
+            return None;
+        }
+        let end = day_end_ms(now_ms, day.tz);
+        (now_ms >= end - millis(day.guard)).then_some(end)
+    }
+
+    /// Whether it has been parked for longer than is allowed.
+    pub fn parked_too_long(&self, envelope: &Envelope, now_ms: i64) -> bool {
+        envelope.parked_at_ms.is_some_and(|at| now_ms - at >= millis(self.retry.max_parked))
+    }
+}
+
+fn spread(delay: Duration, jitter: f64) -> i64 {
+    millis(delay) + (delay.as_millis() as f64 * 0.05 * jitter.clamp(0.0, 1.0)) as i64
+}
+
+fn millis(d: Duration) -> i64 {
+    i64::try_from(d.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+/// Delays of the quick tries inside the lane: exponential, full jitter.
+pub struct InlineDelays {
+    left: u32,
+    backoff: ExponentialBackoff,
+}
+
+impl InlineDelays {
+    /// For one visit; `first_visit`: later ones have none.
+    pub fn new(inline: Inline, first_visit: bool) -> Self {
+        // The crate draws from interval × (1 ± factor): half the interval and factor 1 is full jitter, [0, interval].
+        let mut backoff = ExponentialBackoff {
+            current_interval: inline.initial / 2,
+            initial_interval: inline.initial / 2,
+            randomization_factor: 1.0,
+            multiplier: 2.0,
+            max_interval: inline.max / 2,
+            max_elapsed_time: None,
+            ..ExponentialBackoff::default()
+        };
+        backoff.reset();
+        Self { left: if first_visit { inline.max_retries } else { 0 }, backoff }
+    }
+}
+
+impl Iterator for InlineDelays {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.left = self.left.checked_sub(1)?;
+        self.backoff.next_backoff()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! An account and its sender for tests of what works with accounts: the body `ok` on a success status is a success.
+
+pub(crate) mod bench;
+pub(crate) mod server;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::account::{
+    Account, Inline, Limits, OnAmbiguous, PlatformSettings, Retry, RetryTier, Validate, WhenUnavailable,
+};
+use crate::error::{DeliveryError, Fault};
+use crate::event::ConversionEvent;
+use crate::platforms::http_status::{Said, judge};
+use crate::platforms::{Context, Payload, Platform, Prepared, Receipt, Request, Sender};
+
+/// Sends the trans_id as it is.
+pub(crate) struct Plain;
+
+impl Sender for Plain {
+    fn platform(&self) -> Platform {
+        Platform::Baizhu
+    }
+
+    fn natives(&self) -> Vec<&'static str> {
+        vec!["install"]
+    }
+
+    fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
+        if event.event_type == "unmapped" {
+            return Err(DeliveryError::UnmappedEvent(Fault::new("event_type", "no native code")));
+        }
+        Ok(prepared(&event.trans_id))
+    }
+
+    fn request(&self, items: &[&Prepared], _: &Context<'_>) -> Result<Request, Fault> {
+        let Payload::Text(text) = &items[0].payload else { return Err(Fault::whole("no text")) };
+        if text.is_empty() {
+            return Err(Fault::new("secrets", "none is in force"));
+        }
+        Ok(Request {
+            method: "POST",
+            path: "/postback?v=1".into(),
+            headers: vec![("content-type", "text/plain".into()), ("x-sign", "abc".into())],
+            body: Bytes::from(text.clone()),
+            signature_input: None,
+        })
+    }
+
+    fn verdict(
+        &self,
+        items: usize,
+        status: u16,
+        retry_after: Option<&str>,
+        body: &[u8],
+        now_ms: i64,
+    ) -> Vec<Result<Receipt, DeliveryError>> {
+        assert!(!body.starts_with(b"panic"), "a bug of a sender");
+        let said = |_| if body.starts_with(b"ok") { Said::Success(Receipt::default()) } else { Said::Nothing };
+        if body.starts_with(b"nothing of it") {
+            Vec::new()
+        } else {
+            vec![judge(status, retry_after, now_ms, said); items]
+        }
+    }
+}
+
+/// What [`Plain`] makes of an event.
+pub(crate) fn prepared(trans_id: &str) -> Prepared {
+    Prepared {
+        native: "ORDER".into(),
+        payload: Payload::Text(trans_id.into()),
+        warnings: Vec::new(),
+        never_repeat: false,
+    }
+}
+
+impl Account {
+    /// An account of [`Plain`] with the default rules.
+    pub(crate) fn stub(name: &str) -> Self {
+        let product = "product = { install = 'p', register = 'p', back = 'p' }";
+        Self {
+            name: name.into(),
+            platform: Platform::Baizhu,
+            base_urls: vec!["http://127.0.0.1:9".into()],
+            path: None,
+            allow_private: true,
+            enabled: true,
+            limits: Limits {
+                rps: 20.0,
+                concurrency: 8,
+                timeout: Duration::from_secs(3),
+                connect_timeout: Duration::from_secs(1),
+                shared_as: name.into(),
+            },
+            retry: Retry {
+                tiers: [("5s", 5), ("30s", 30)]
+                    .map(|(name, s)| RetryTier { name: name.into(), delay: Duration::from_secs(s) })
+                    .into(),
+                max_attempts: 20,
+                max_age: Duration::from_secs(24 * 3600),
+                max_parked: Duration::from_secs(72 * 3600),
+                inline: Inline { max_retries: 0, initial: Duration::from_millis(1), max: Duration::from_millis(1) },
+            },
+            validate: Validate {
+                max_event_age: Some(Duration::from_secs(7 * 24 * 3600)),
+                max_future: Duration::from_secs(300),
+                accept_raw_identifiers: true,
+            },
+            when_unavailable: WhenUnavailable::Hold,
+            on_ambiguous: OnAmbiguous::Retry,
+            credentials: Vec::new(),
+            sender: Box::new(Plain),
+            settings: PlatformSettings::Baizhu(toml::from_str(product).unwrap()),
+        }
+    }
+}
