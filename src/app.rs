@@ -19,7 +19,7 @@ use self::drain::{a_part_dies, drain_all};
 use self::setup::{all_topics, metrics, topics_of};
 use crate::admin::{Server, all_routes, health_routes};
 use crate::admit::backpressure::Known;
-use crate::admit::examine::Gate;
+use crate::admit::examine::Examiner;
 use crate::app::discovery::{Discovery, Refused};
 use crate::app::start::{Fit, Say};
 use crate::embedded::{self, Parts};
@@ -32,7 +32,7 @@ use crate::kafka::settings;
 use crate::kafka::topics::{self, Cluster, Health as KafkaHealth};
 use crate::lane::handle::Lanes;
 use crate::lane::threads;
-use crate::operate::coordinator::Watch;
+use crate::operate::coordinator::Coordinator;
 use crate::operate::status::{Running, WorkerStatus};
 use crate::operate::{Keys, orders, snapshot::remove_snapshot};
 use crate::platforms::SecretString;
@@ -40,7 +40,7 @@ use crate::process_limits::{allow_open_files, replica_id};
 use crate::redelivery::Waiting;
 use crate::redis::health::Health;
 use crate::settings::Config;
-use crate::settle::context::Shared;
+use crate::settle::context::StageContext;
 
 /// Starts broker and store inside this process, where the configuration says `embedded`, and enters their addresses. They
 /// run until what is returned is dropped.
@@ -124,7 +124,7 @@ pub async fn run(
     // The ways out, then the lanes, then the two consumers: what receives stands before what sends to it.
     let (held, held_back) = std::sync::mpsc::channel();
     let (halts, halted) = unbounded_channel();
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(StageContext {
         metrics: metrics.clone(),
         refusals: Arc::new(Refusals::new(kafka_health)),
         producer: Producer::new(&config.kafka, largest).map_err(refused)?,
@@ -141,7 +141,7 @@ pub async fn run(
         topics::keep(cluster.clone(), start::topics_of(&config), largest, &shared.refusals).map_err(failed)?;
     }
     let runtimes = Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
-    let gate = || Gate::new(config.accounts.values().cloned().collect(), metrics.clone());
+    let examiner = || Examiner::new(config.accounts.values().cloned().collect(), metrics.clone());
     let known = Arc::new(Known::default());
     let drain = config.accounts.values().map(|a| a.limits.timeout).max().unwrap_or_default() + Duration::from_secs(2);
     let waiting = spawn(
@@ -156,7 +156,7 @@ pub async fn run(
             has_ids: !config.is_embedded(),
         },
         Waiting::new(
-            gate(),
+            examiner(),
             lanes.clone(),
             metrics.clone(),
             health.clone(),
@@ -176,7 +176,7 @@ pub async fn run(
             begins,
             has_ids: !config.is_embedded(),
         },
-        Intake::new(gate(), lanes.clone(), metrics.clone(), health.clone(), config.intake, known.clone()),
+        Intake::new(examiner(), lanes.clone(), metrics.clone(), health.clone(), config.intake, known.clone()),
     )?;
     let discovery = Discovery {
         config: config.clone(),
@@ -189,7 +189,7 @@ pub async fn run(
     };
     // The embedded broker holds no other topics than those of the configuration.
     let discovering = if config.is_embedded() { None } else { Some(discovery.start().map_err(failed)?) };
-    let watch = Watch {
+    let watch = Coordinator {
         client: client.clone(),
         keys: keys.clone(),
         id: id.clone(),

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::account::Account;
-use crate::claim::rules::{Applicant, Spare};
+use crate::claim::rules::{ClaimRequest, Spare};
 use crate::error::{DeliveryError, Outcome};
 use crate::event::Identity;
-use crate::kafka::consumer::Ticket;
+use crate::kafka::consumer::AckHandle;
 use crate::kafka::envelope::{Copy, Envelope, Named};
 use crate::kafka::record::{Header, Record};
 use crate::lane::handle::Trial;
@@ -15,7 +15,7 @@ use crate::settle::policy::Policy;
 
 /// Which kind of topic it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Visit {
+pub enum TopicKind {
     /// An input topic: the first visit.
     Input,
     /// A retry tier.
@@ -33,9 +33,9 @@ pub struct Delivery {
     /// How many of the record's headers are the producer's; the rest is ours.
     pub producer_headers: usize,
     /// Where it was read.
-    pub visit: Visit,
+    pub topic_kind: TopicKind,
     /// Finishes its offset.
-    pub ticket: Ticket,
+    pub ack: AckHandle,
     /// What its value is.
     pub subject: Subject,
     /// This visit made an attempt that counts.
@@ -67,7 +67,7 @@ pub struct Ready {
     /// Its identity, as given.
     pub trans_id: Box<str>,
     /// What it brings to its claim.
-    pub applicant: Applicant,
+    pub claim_request: ClaimRequest,
     /// When it happened, epoch ms.
     pub event_time_ms: i64,
     /// Never attempt after this, epoch ms.
@@ -108,8 +108,8 @@ impl Delivery {
     /// Takes what this visit learned of re-sends into the envelope, and into the next claim.
     pub fn carry_count(&mut self) {
         if let Subject::Ready(ready) = &mut self.subject {
-            self.envelope.resends = self.envelope.resends.max(ready.applicant.own);
-            ready.applicant.in_doubt = in_doubt(&self.envelope);
+            self.envelope.resends = self.envelope.resends.max(ready.claim_request.own);
+            ready.claim_request.in_doubt = in_doubt(&self.envelope);
         }
     }
 

@@ -3,8 +3,8 @@
 //! The demo looks at the worker as anybody would: it publishes to the input topic, asks the API, reads receipts and dead
 //! letters. Only the sandbox, whose faults it sets and whose ledger it compares with, is its own.
 //!
-//! [`generator`] makes the events and [`pacing`] holds them back, [`story`] and [`director`] break platforms and mend
-//! them, [`reader`] reads what became of each event into the [`tally`], [`picture`] and [`screen`] show it, and
+//! [`generator`] makes the events and [`pacing`] holds them back, [`scenario`] and [`scheduler`] break platforms and mend
+//! them, [`reader`] reads what became of each event into the [`tally`], [`dashboard`] and [`screen`] show it, and
 //! [`ledger`] says whether it balances.
 
 pub mod dashboard;

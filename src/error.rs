@@ -1,6 +1,6 @@
 //! Why an event was not delivered, and what that asks for.
 //!
-//! The class of an error is the instruction: it stays typed until `pipeline::settle` has decided, and only then
+//! The class of an error is the instruction: it stays typed until `settle` has decided, and only then
 //! becomes text. The variants are the attempt classes and the dead-letter reasons of the contract, by the same names.
 
 mod labels;

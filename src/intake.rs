@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::account::Intake as Config;
-use crate::admit::accounting::Tally;
+use crate::admit::accounting::Accounting;
 use crate::admit::backpressure::{Known, Traffic};
-use crate::admit::examine::Gate;
-use crate::delivery::{Delivery, Subject, Visit};
-use crate::kafka::consumer::{Assignment, End, Flow, Handler, Open, Ticket};
+use crate::admit::examine::Examiner;
+use crate::delivery::{Delivery, Subject, TopicKind};
+use crate::kafka::consumer::{AckHandle, Assignment, End, Flow, Handler, Open};
 use crate::kafka::record::Record;
 use crate::lane::handle::Lanes;
 use crate::metrics::Metrics;
@@ -45,9 +45,9 @@ enum Way {
 
 /// What becomes of records of the input topics.
 pub struct Intake {
-    gate: Gate,
+    examiner: Examiner,
     lanes: Arc<Lanes>,
-    tally: Tally,
+    accounting: Accounting,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     bounds: Config,
@@ -55,7 +55,7 @@ pub struct Intake {
     traffic: Traffic,
     pressure: Pressure,
     /// Per lane, what this batch of polls brought.
-    #[expect(clippy::vec_box, reason = "a delivery moves as one pointer from the gate to its end")]
+    #[expect(clippy::vec_box, reason = "a delivery moves as one pointer from admission to its end")]
     arrived: Vec<Vec<Box<Delivery>>>,
     /// Topics whose only lanes are full, with the lane that is.
     full: HashMap<Arc<str>, usize>,
@@ -68,7 +68,7 @@ pub struct Intake {
 impl Intake {
     /// One for the process.
     pub fn new(
-        gate: Gate,
+        examiner: Examiner,
         lanes: Arc<Lanes>,
         metrics: Arc<Metrics>,
         health: Arc<Health>,
@@ -77,11 +77,11 @@ impl Intake {
     ) -> Self {
         let now = Instant::now();
         Self {
-            gate,
+            examiner,
             arrived: lanes.iter().map(|_| Vec::new()).collect(),
             pressure: Pressure::new(lanes.iter().count(), now),
             lanes,
-            tally: Tally::new(metrics.clone()),
+            accounting: Accounting::new(metrics.clone()),
             metrics,
             health,
             bounds,
@@ -112,19 +112,19 @@ impl Intake {
         self.pressure.arrives(lane, now);
         if !lane.is_open() {
             // Its task parks what comes, unless its parking topic takes nothing.
-            return if lane.can_park(Visit::Input) { Way::Queue } else { Way::Hold };
+            return if lane.can_park(TopicKind::Input) { Way::Queue } else { Way::Hold };
         }
-        if self.pressure.parks(lane, self.load, &self.bounds, now) && lane.can_park(Visit::Input) {
+        if self.pressure.parks(lane, self.load, &self.bounds, now) && lane.can_park(TopicKind::Input) {
             return Way::Park;
         }
-        if !lane.is_full(Visit::Input) {
+        if !lane.is_full(TopicKind::Input) {
             return Way::Queue;
         }
         // Full. Beside others that can send its arrivals park; alone it holds its topic back.
         let held = self.health.trouble().is_some();
         let parks = !self.full.contains_key(topic)
-            && lane.can_park(Visit::Input)
-            && self.traffic.others_flow(topic, index, Visit::Input, held, &self.lanes);
+            && lane.can_park(TopicKind::Input)
+            && self.traffic.others_flow(topic, index, TopicKind::Input, held, &self.lanes);
         if parks { Way::Park } else { Way::Hold }
     }
 
@@ -152,9 +152,9 @@ impl Intake {
         let held = self.health.trouble().is_some();
         self.full.retain(|topic, lane| {
             let lane = lanes.get(*lane);
-            let alone = || !traffic.others_below(topic, lane.index, Visit::Input, held, (part, whole), lanes);
-            lane.is_aside_above(Visit::Input, part, whole)
-                || (lane.is_open() && lane.is_above(Visit::Input, part, whole) && alone())
+            let alone = || !traffic.others_below(topic, lane.index, TopicKind::Input, held, (part, whole), lanes);
+            lane.is_aside_above(TopicKind::Input, part, whole)
+                || (lane.is_open() && lane.is_above(TopicKind::Input, part, whole) && alone())
         });
     }
 
@@ -183,9 +183,9 @@ impl Intake {
 }
 
 impl Handler for Intake {
-    fn received(&mut self, record: Record, ticket: Ticket) {
-        let delivery = self.gate.examine(record, Visit::Input, ticket, now_ms());
-        self.tally.received(&delivery);
+    fn received(&mut self, record: Record, ack: AckHandle) {
+        let delivery = self.examiner.examine(record, TopicKind::Input, ack, now_ms());
+        self.accounting.received(&delivery);
         self.load.records += 1;
         self.load.bytes += delivery.record.size();
         self.route(delivery);
@@ -201,7 +201,7 @@ impl Handler for Intake {
     }
 
     fn completed(&mut self, open: &Open, end: End) {
-        let bytes = self.tally.completed(open, end);
+        let bytes = self.accounting.completed(open, end);
         self.load = self.load.without(1, bytes);
         if let (true, Some(info)) = (open.got_through(), open.info.get()) {
             self.pressure.got_through(info.account, Instant::now());
@@ -220,7 +220,7 @@ impl Handler for Intake {
         self.lanes.touch_all();
     }
 
-    fn gate(&mut self) -> Flow {
+    fn may_poll(&mut self) -> Flow {
         let now = Instant::now();
         self.look_at_full_lanes(now);
         self.relieve(now);
@@ -234,7 +234,7 @@ impl Handler for Intake {
     }
 
     fn pause_wanted(&self, topic: &str, _partition: i32) -> bool {
-        // A topic alone pauses only where another one still flows; else `gate` holds everything back more cheaply.
+        // A topic alone pauses only where another one still flows; else `may_poll` holds everything back more cheaply.
         self.full.contains_key(topic)
     }
 

@@ -1,7 +1,7 @@
 //! `postback` delivers advertising conversions from Kafka to ad platforms: at least once, never silently lost,
 //! suppressed by `trans_id` where a repeat is proven.
 //!
-//! The way of one event: [`kafka::consumer`] polls and registers its offset; [`intake`] (or [`waiting`], for retry tiers
+//! The way of one event: [`kafka::consumer`] polls and registers its offset; [`intake`] (or [`redelivery`], for retry tiers
 //! and parking) has it examined by [`admit::examine`] and puts it into its account's [`lane`]; at the head of
 //! the lane [`lane::attempt`] claims, waits for a slot, sends and judges; [`settle`] ends it, and the
 //! polling thread stores the lowest unfinished offset.

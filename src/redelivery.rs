@@ -1,6 +1,6 @@
 //! The loop on retry tiers and parking topics: a tier's record is due at a time, a parked one when its lane opens.
 //!
-//! Runs on its consumer's polling thread. Each partition has a room that keeps what is not due, in order; a full room
+//! Runs on its consumer's polling thread. Each partition has a buffer that keeps what is not due, in order; a full buffer
 //! pauses its partition, never the polling.
 
 mod pace;
@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use crate::admit::accounting::Tally;
+use crate::admit::accounting::Accounting;
 use crate::admit::backpressure::{Known, Traffic};
-use crate::admit::examine::Gate;
-use crate::delivery::{Delivery, Subject, Visit};
-use crate::kafka::consumer::{Assignment, End, Flow, Handler, Open, Stage, Ticket};
+use crate::admit::examine::Examiner;
+use crate::delivery::{Delivery, Subject, TopicKind};
+use crate::kafka::consumer::{AckHandle, Assignment, End, Flow, Handler, Open, Stage};
 use crate::kafka::record::Record;
 use crate::lane::handle::{ASIDE_RELEASED, Lanes};
 use crate::metrics::Metrics;
@@ -25,17 +25,17 @@ use crate::redis::health::Health;
 
 use pace::Pace;
 use parked::{Alarm, overdue_ms};
-use partition_buffer::{Guest, Room};
+use partition_buffer::{Buffered, PartitionBuffer};
 
-/// Bytes of one room at most.
+/// Bytes of one buffer at most.
 const ROOM_BYTES: usize = 1024 * 1024;
-/// Bytes of all rooms, divided evenly, so that none can keep another from being read.
+/// Bytes of all buffers, divided evenly, so that none can keep another from being read.
 const ALL_BYTES: usize = 16 * 1024 * 1024;
 /// Records on their way to Kafka at most, dead letters and parking, and their bytes.
 const LEAVING: Fill = Fill { records: 2_000, bytes: ALL_BYTES };
 // Of what parking topics do not take there is always less.
 const _: () = assert!(ASIDE_RELEASED.0 * 2 <= LEAVING.records && ASIDE_RELEASED.1 * 2 <= LEAVING.bytes);
-/// How often rooms are looked at whose lanes did not take what is due: one may have opened.
+/// How often buffers are looked at whose lanes did not take what is due: one may have opened.
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// A partition.
@@ -43,15 +43,15 @@ type Place = (Arc<str>, i32);
 
 /// What becomes of records of tiers and parking topics.
 pub struct Waiting {
-    gate: Gate,
+    examiner: Examiner,
     lanes: Arc<Lanes>,
-    tally: Tally,
+    accounting: Accounting,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     parked_prefix: String,
     retry_prefix: String,
     held: Receiver<Box<Delivery>>,
-    rooms: HashMap<Place, Room>,
+    buffers: HashMap<Place, PartitionBuffer>,
     /// Rooms with something that is not due yet, by the time of the first.
     due: BTreeSet<(Instant, Place)>,
     /// Rooms with something due that their lanes did not take.
@@ -67,8 +67,8 @@ pub struct Waiting {
     alarm: Alarm,
     /// Records read and not finished.
     open: Fill,
-    /// Those of them that are in rooms.
-    in_rooms: Fill,
+    /// Those of them that are in buffers.
+    in_buffers: Fill,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Fill {
 impl Waiting {
     /// One for the process; `held` brings back what a closing lane had of parking.
     pub fn new(
-        gate: Gate,
+        examiner: Examiner,
         lanes: Arc<Lanes>,
         metrics: Arc<Metrics>,
         health: Arc<Health>,
@@ -106,16 +106,16 @@ impl Waiting {
     ) -> Self {
         let now = Instant::now();
         Self {
-            gate,
+            examiner,
             paces: lanes.iter().map(|_| Pace::new(now)).collect(),
             lanes,
-            tally: Tally::new(metrics.clone()),
+            accounting: Accounting::new(metrics.clone()),
             metrics,
             health,
             parked_prefix: format!("{parked_prefix}."),
             retry_prefix: format!("{retry_prefix}."),
             held,
-            rooms: HashMap::new(),
+            buffers: HashMap::new(),
             due: BTreeSet::new(),
             blocked: HashSet::new(),
             next_glance: now,
@@ -124,13 +124,13 @@ impl Waiting {
             traffic: Traffic::new(known),
             alarm: Alarm::default(),
             open: Fill::default(),
-            in_rooms: Fill::default(),
+            in_buffers: Fill::default(),
         }
     }
 
-    /// What left its room and is not finished.
+    /// What left its buffer and is not finished.
     fn released(&self) -> Fill {
-        self.open.without(self.in_rooms)
+        self.open.without(self.in_buffers)
     }
 
     /// What is on its way to Kafka.
@@ -139,8 +139,8 @@ impl Waiting {
         self.released().without(Fill { records, bytes })
     }
 
-    fn visit_of(&self, topic: &str) -> Visit {
-        if topic.starts_with(&self.parked_prefix) { Visit::Parked } else { Visit::Tier }
+    fn visit_of(&self, topic: &str) -> TopicKind {
+        if topic.starts_with(&self.parked_prefix) { TopicKind::Parked } else { TopicKind::Tier }
     }
 
     fn show(&self) {
@@ -150,35 +150,35 @@ impl Waiting {
     }
 
     fn budget(&self) -> usize {
-        ROOM_BYTES.min(ALL_BYTES / self.rooms.len().max(1))
+        ROOM_BYTES.min(ALL_BYTES / self.buffers.len().max(1))
     }
 
     fn admit(&mut self, delivery: Box<Delivery>, due: Instant) {
-        if delivery.ticket.assignment().is_leaving() {
-            return delivery.ticket.complete(End::Returned);
+        if delivery.ack.assignment().is_leaving() {
+            return delivery.ack.complete(End::Returned);
         }
         let place = (delivery.record.topic.clone(), delivery.record.partition);
-        self.in_rooms.add(1, delivery.record.size());
-        let rooms = self.rooms.len();
-        let room = self.rooms.entry(place.clone()).or_default();
+        self.in_buffers.add(1, delivery.record.size());
+        let buffers = self.buffers.len();
+        let buffer = self.buffers.entry(place.clone()).or_default();
         let overdue_ms = overdue_ms(&delivery);
-        if let Some(sooner) = room.admit(Guest { delivery, due, overdue_ms }) {
-            if let Some(later) = room.next.replace(sooner) {
+        if let Some(sooner) = buffer.admit(Buffered { delivery, due, overdue_ms }) {
+            if let Some(later) = buffer.next.replace(sooner) {
                 self.due.remove(&(later, place.clone()));
             }
             self.due.insert((sooner, place.clone()));
         }
-        self.judge_fill(&place, rooms);
+        self.judge_fill(&place, buffers);
     }
 
-    /// A room more makes the share of each smaller; else only this one has changed.
+    /// A buffer more makes the share of each smaller; else only this one has changed.
     fn judge_fill(&mut self, place: &Place, rooms_before: usize) {
         let budget = self.budget();
         let mut changed = 0;
-        if rooms_before != self.rooms.len() {
-            changed = self.rooms.values_mut().map(|room| u64::from(room.judge_fill(budget))).sum();
-        } else if let Some(room) = self.rooms.get_mut(place) {
-            changed = u64::from(room.judge_fill(budget));
+        if rooms_before != self.buffers.len() {
+            changed = self.buffers.values_mut().map(|buffer| u64::from(buffer.judge_fill(budget))).sum();
+        } else if let Some(buffer) = self.buffers.get_mut(place) {
+            changed = u64::from(buffer.judge_fill(budget));
         }
         self.pauses += changed;
     }
@@ -195,20 +195,20 @@ impl Waiting {
 }
 
 impl Handler for Waiting {
-    fn received(&mut self, record: Record, ticket: Ticket) {
+    fn received(&mut self, record: Record, ack: AckHandle) {
         let (now, now_ms) = (Instant::now(), self.health.clock.now_ms());
-        let visit = self.visit_of(&record.topic);
-        let delivery = self.gate.examine(record, visit, ticket, now_ms);
-        self.tally.received(&delivery);
+        let topic_kind = self.visit_of(&record.topic);
+        let delivery = self.examiner.examine(record, topic_kind, ack, now_ms);
+        self.accounting.received(&delivery);
         self.open.add(1, delivery.record.size());
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
-        if visit == Visit::Tier {
+        if topic_kind == TopicKind::Tier {
             self.traffic.seen(&delivery.record.topic, delivery.record.partition, ready.index);
         }
-        let wait_ms = if visit == Visit::Tier { self.wait_ms(&delivery, now_ms) } else { 0 };
-        let open = delivery.ticket.open();
-        open.set_stage(if visit == Visit::Tier { Stage::Waiting } else { Stage::Held });
-        if visit == Visit::Tier {
+        let wait_ms = if topic_kind == TopicKind::Tier { self.wait_ms(&delivery, now_ms) } else { 0 };
+        let open = delivery.ack.open();
+        open.set_stage(if topic_kind == TopicKind::Tier { Stage::Waiting } else { Stage::Held });
+        if topic_kind == TopicKind::Tier {
             open.set_next_try_ms(now_ms + wait_ms);
         }
         self.admit(delivery, now + Duration::from_millis(wait_ms.unsigned_abs()));
@@ -220,7 +220,7 @@ impl Handler for Waiting {
     }
 
     fn completed(&mut self, open: &Open, end: End) {
-        let bytes = self.tally.completed(open, end);
+        let bytes = self.accounting.completed(open, end);
         self.open.sub(1, bytes);
     }
 
@@ -231,14 +231,14 @@ impl Handler for Waiting {
     fn leaving(&mut self, assignment: &Assignment) {
         self.traffic.left(&assignment.topic, assignment.partition);
         let place = (assignment.topic.clone(), assignment.partition);
-        if let Some(room) = self.rooms.remove(&place) {
-            self.in_rooms.sub(room.waiting.len(), room.bytes);
+        if let Some(buffer) = self.buffers.remove(&place) {
+            self.in_buffers.sub(buffer.waiting.len(), buffer.bytes);
             self.blocked.remove(&place);
-            if let Some(next) = room.next {
+            if let Some(next) = buffer.next {
                 self.due.remove(&(next, place));
             }
-            for guest in room.waiting {
-                guest.delivery.ticket.complete(End::Returned);
+            for buffered in buffer.waiting {
+                buffered.delivery.ack.complete(End::Returned);
             }
         }
         // Told once for all that leave together, in the next turn: the word goes to every lane.
@@ -246,8 +246,8 @@ impl Handler for Waiting {
         self.pauses += 1;
     }
 
-    fn gate(&mut self) -> Flow {
-        // What is neither in a room nor counted by a lane is on its way to Kafka: no platform can make it pile up.
+    fn may_poll(&mut self) -> Flow {
+        // What is neither in a buffer nor counted by a lane is on its way to Kafka: no platform can make it pile up.
         let leaving = self.on_its_way();
         let full = leaving.records >= LEAVING.records || leaving.bytes >= LEAVING.bytes;
         if full { Flow::Skip } else { Flow::Poll }
@@ -259,7 +259,7 @@ impl Handler for Waiting {
 
     fn pause_wanted(&self, topic: &str, partition: i32) -> bool {
         // The key is built seldom: where `pauses` has changed.
-        self.rooms.get(&(Arc::from(topic), partition)).is_some_and(|r| r.full)
+        self.buffers.get(&(Arc::from(topic), partition)).is_some_and(|r| r.full)
     }
 
     fn tick(&mut self, now: Instant) -> Option<Duration> {
@@ -269,7 +269,7 @@ impl Handler for Waiting {
         if std::mem::take(&mut self.left) {
             self.lanes.touch_all();
         }
-        self.alarm.look(&self.rooms, &self.lanes, now);
+        self.alarm.look(&self.buffers, &self.lanes, now);
         self.release();
         self.show();
         let glance = (!self.blocked.is_empty()).then_some(self.next_glance);

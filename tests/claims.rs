@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use postback::claim::rules::{Applicant, Key, Spare, Value};
-use postback::claim::{ClaimTry, ConfirmTry, Dedupe, Granted, Held};
+use postback::claim::rules::{ClaimRequest, Key, Spare, Value};
+use postback::claim::{ClaimAttempt, ClaimOutcome, ConfirmAttempt, Dedupe, Held};
 use postback::redis::batcher::Batcher;
 use postback::redis::health::Health;
 use proptest::prelude::*;
@@ -72,8 +72,8 @@ async fn set_epoch(prefix: &str) {
     let () = redis::cmd("SET").arg(format!("{prefix}:epoch")).arg("e1").query_async(&mut c).await.unwrap();
 }
 
-fn applicant(origin: &str, own: u32, in_doubt: bool) -> Applicant {
-    Applicant {
+fn claim_request(origin: &str, own: u32, in_doubt: bool) -> ClaimRequest {
+    ClaimRequest {
         key: Key::new("qihoo360", "acme", "ORDER", "t-1"),
         origin: origin.into(),
         fingerprint: 7,
@@ -90,17 +90,17 @@ fn run<T>(work: impl Future<Output = T>) -> T {
     LocalSet::new().block_on(&runtime, work)
 }
 
-async fn claimed(dedupe: &Dedupe, who: &mut Applicant) -> Held {
-    match dedupe.claim(who, &mut ClaimTry::default()).await.unwrap() {
-        Granted::Claim(held) => held,
-        Granted::Duplicate { .. } => panic!("duplicate"),
-        Granted::Conflict => panic!("conflict"),
-        Granted::Busy { unknown } => panic!("busy, unknown {unknown}"),
+async fn claimed(dedupe: &Dedupe, who: &mut ClaimRequest) -> Held {
+    match dedupe.claim(who, &mut ClaimAttempt::default()).await.unwrap() {
+        ClaimOutcome::Claim(held) => held,
+        ClaimOutcome::Duplicate { .. } => panic!("duplicate"),
+        ClaimOutcome::Conflict => panic!("conflict"),
+        ClaimOutcome::Busy { unknown } => panic!("busy, unknown {unknown}"),
     }
 }
 
-async fn is_busy(dedupe: &Dedupe, who: &mut Applicant) -> bool {
-    matches!(dedupe.claim(who, &mut ClaimTry::default()).await.unwrap(), Granted::Busy { unknown: false })
+async fn is_busy(dedupe: &Dedupe, who: &mut ClaimRequest) -> bool {
+    matches!(dedupe.claim(who, &mut ClaimAttempt::default()).await.unwrap(), ClaimOutcome::Busy { unknown: false })
 }
 
 /// One step of a schedule. A claim and its answer are two, so that whatever is drawn may happen in between: the lease
@@ -140,16 +140,16 @@ struct Copy {
 }
 
 impl Copy {
-    fn applicant(&self) -> Applicant {
+    fn claim_request(&self) -> ClaimRequest {
         let spare = if self.resends != 0 && !self.ambiguous { Spare::Earlier } else { Spare::None };
-        Applicant { spare, ..applicant(&self.origin, self.resends, self.ambiguous || self.resends != 0) }
+        ClaimRequest { spare, ..claim_request(&self.origin, self.resends, self.ambiguous || self.resends != 0) }
     }
 }
 
 /// A claim between its two steps.
 struct Owner {
     copy: usize,
-    who: Applicant,
+    who: ClaimRequest,
     held: Held,
     /// The record went to another process: this one ends its claim and publishes nothing but a `delivered` receipt.
     gone: bool,
@@ -213,21 +213,21 @@ impl World {
             return;
         }
         self.owners.iter_mut().flatten().filter(|o| o.copy == copy).for_each(|o| o.gone = true);
-        let who = self.copies[copy].applicant();
+        let who = self.copies[copy].claim_request();
         self.claim_as(copy, process, who).await;
     }
 
-    async fn claim_as(&mut self, copy: usize, process: usize, mut who: Applicant) {
-        match self.processes[process].claim(&mut who, &mut ClaimTry::default()).await.unwrap() {
-            Granted::Claim(held) => {
+    async fn claim_as(&mut self, copy: usize, process: usize, mut who: ClaimRequest) {
+        match self.processes[process].claim(&mut who, &mut ClaimAttempt::default()).await.unwrap() {
+            ClaimOutcome::Claim(held) => {
                 // At most one of them holds the key.
                 self.owners.iter_mut().flatten().for_each(|o| o.overtaken = true);
                 self.owners[process] = Some(Owner { copy, who, held, gone: false, overtaken: false });
             }
-            Granted::Duplicate { resends } => self.receipt(copy, false, resends),
-            Granted::Conflict => panic!("no money differs here"),
+            ClaimOutcome::Duplicate { resends } => self.receipt(copy, false, resends),
+            ClaimOutcome::Conflict => panic!("no money differs here"),
             // Held, after a refusal in the same visit too: a tier's copy carries what was declared, and no other attempt.
-            Granted::Busy { .. } => {
+            ClaimOutcome::Busy { .. } => {
                 self.late.held += u32::from(who.own > self.copies[copy].resends);
                 self.copies[copy].resends = who.own;
             }
@@ -250,7 +250,7 @@ impl World {
         match end {
             Ending::KilledBeforeSend => {}
             Ending::Accepted | Ending::KilledAfterConfirm => {
-                dedupe.confirm(&mut who, &held.claim, 0, &mut ConfirmTry::default()).await.unwrap();
+                dedupe.confirm(&mut who, &held.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
                 self.late.confirms += u32::from(overtaken);
                 if matches!(end, Ending::Accepted) {
                     self.receipt(copy, true, who.own);
@@ -455,7 +455,7 @@ fn two_owners_killed_after_their_confirms_leave_a_declared_send_to_the_counter_a
         assert_eq!(world.accepted, 2);
         assert_eq!(world.copies.iter().map(|c| c.receipt).collect::<Vec<_>>(), [Some((false, 0)); 2]);
         assert_eq!(world.counted_only, 3);
-        let (key, mut store) = (applicant("", 0, false).key.name(&world.prefix), redis());
+        let (key, mut store) = (claim_request("", 0, false).key.name(&world.prefix), redis());
         let found: Vec<u8> = redis::cmd("GET").arg(key).query(&mut store).unwrap();
         assert_eq!(Value::parse(&found).resends(), 3);
     });
@@ -465,20 +465,20 @@ fn a_claim_is_not_taken_over_before_its_lease_and_is_after_it() {
     run(async {
         let world = World::new().await;
         let (a, b) = (&world.processes[0], &world.processes[1]);
-        let mut first = applicant("in:0:1", 0, false);
+        let mut first = claim_request("in:0:1", 0, false);
         let held = claimed(a, &mut first).await;
         assert!(!held.claim.resend);
-        let mut second = applicant("in:0:1", 0, false);
+        let mut second = claim_request("in:0:1", 0, false);
         assert!(is_busy(b, &mut second).await);
         sleep(LEASE + Duration::from_millis(5)).await;
         let taken = claimed(b, &mut second).await;
         assert!(taken.claim.resend && taken.claim.taken_over());
         // A late confirm of the first is a fact, and one possible duplicate.
-        a.confirm(&mut first, &held.claim, 0, &mut ConfirmTry::default()).await.unwrap();
+        a.confirm(&mut first, &held.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
         assert_eq!((first.own, first.possible), (2, 1));
         // The second one's confirm finds that.
         second.own += 1;
-        b.confirm(&mut second, &taken.claim, 0, &mut ConfirmTry::default()).await.unwrap();
+        b.confirm(&mut second, &taken.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
         assert_eq!((second.own, second.possible), (3, 1));
     });
 }
@@ -487,13 +487,13 @@ fn a_release_puts_back_what_the_claim_replaced_stale_at_once() {
     run(async {
         let world = World::new().await;
         let (a, b) = (&world.processes[0], &world.processes[1]);
-        let mut dead = applicant("in:0:1", 0, false);
+        let mut dead = claim_request("in:0:1", 0, false);
         drop(claimed(a, &mut dead).await);
         sleep(LEASE + Duration::from_millis(5)).await;
-        let mut next = applicant("in:0:1", 0, false);
+        let mut next = claim_request("in:0:1", 0, false);
         let taken = claimed(b, &mut next).await;
         b.release(&mut next, taken).await;
-        let again = claimed(a, &mut applicant("in:0:1", 0, false)).await;
+        let again = claimed(a, &mut claim_request("in:0:1", 0, false)).await;
         assert!(again.claim.taken_over(), "a send that may have been accepted was forgotten");
     });
 }
@@ -547,16 +547,16 @@ fn a_refused_send_does_not_cover_what_another_wrote_meanwhile() {
     run(async {
         let world = World::new().await;
         let (a, b) = (&world.processes[0], &world.processes[1]);
-        drop(claimed(b, &mut applicant("in:0:1", 0, false)).await);
+        drop(claimed(b, &mut claim_request("in:0:1", 0, false)).await);
         sleep(LEASE + Duration::from_millis(5)).await;
-        let mut first = applicant("in:0:1", 0, false);
+        let mut first = claim_request("in:0:1", 0, false);
         let mut taken = claimed(a, &mut first).await;
         assert!(taken.claim.declare());
         first.own += 1;
         a.release(&mut first, taken).await;
         let mut store = redis().get_multiplexed_async_connection().await.unwrap();
         let () = redis::cmd("DEL").arg(first.key.name(&world.prefix)).query_async(&mut store).await.unwrap();
-        let second = claimed(b, &mut applicant("in:1:1", 0, false)).await;
+        let second = claimed(b, &mut claim_request("in:1:1", 0, false)).await;
         assert!(!second.claim.resend);
         sleep(LEASE + Duration::from_millis(5)).await;
         let mut again = claimed(a, &mut first).await;
@@ -568,10 +568,10 @@ fn a_released_fresh_claim_leaves_nothing() {
     run(async {
         let world = World::new().await;
         let (a, b) = (&world.processes[0], &world.processes[1]);
-        let mut who = applicant("in:0:1", 0, false);
+        let mut who = claim_request("in:0:1", 0, false);
         let held = claimed(a, &mut who).await;
         a.release(&mut who, held).await;
-        assert!(!claimed(b, &mut applicant("in:1:1", 0, false)).await.claim.resend);
+        assert!(!claimed(b, &mut claim_request("in:1:1", 0, false)).await.claim.resend);
     });
 }
 
@@ -579,22 +579,22 @@ fn an_unknown_is_its_own_lineages_and_keeps_its_count_through_a_release() {
     run(async {
         let world = World::new().await;
         let (a, b) = (&world.processes[0], &world.processes[1]);
-        let mut who = applicant("in:0:1", 2, true);
+        let mut who = claim_request("in:0:1", 2, true);
         let held = claimed(a, &mut who).await;
         who.own += 1;
         a.mark(&mut who, Some(&held.claim), 0).await.unwrap();
         drop(held);
-        let mut other = applicant("in:1:1", 0, false);
-        let busy = b.claim(&mut other, &mut ClaimTry::default()).await.unwrap();
-        assert!(matches!(busy, Granted::Busy { unknown: true }));
-        let mut own = applicant("in:0:1", 0, false);
+        let mut other = claim_request("in:1:1", 0, false);
+        let busy = b.claim(&mut other, &mut ClaimAttempt::default()).await.unwrap();
+        assert!(matches!(busy, ClaimOutcome::Busy { unknown: true }));
+        let mut own = claim_request("in:0:1", 0, false);
         let taken = claimed(b, &mut own).await;
         assert_eq!(own.own, 3);
         b.release(&mut own, taken).await;
-        let mut again = applicant("in:0:1", 0, false);
+        let mut again = claim_request("in:0:1", 0, false);
         claimed(a, &mut again).await;
         assert_eq!(again.own, 3);
-        let mut forced = Applicant { force: true, ..applicant("in:1:1", 0, false) };
+        let mut forced = ClaimRequest { force: true, ..claim_request("in:1:1", 0, false) };
         sleep(LEASE + Duration::from_millis(5)).await;
         assert!(claimed(b, &mut forced).await.claim.taken_over());
     });
@@ -603,11 +603,11 @@ fn an_unknown_is_its_own_lineages_and_keeps_its_count_through_a_release() {
 fn a_claim_repeated_with_its_token_finds_itself() {
     run(async {
         let world = World::new().await;
-        let mut attempt = ClaimTry::default();
-        let mut who = applicant("in:0:1", 0, false);
+        let mut attempt = ClaimAttempt::default();
+        let mut who = claim_request("in:0:1", 0, false);
         drop(world.processes[0].claim(&mut who, &mut attempt).await.unwrap());
         match world.processes[0].claim(&mut who, &mut attempt).await.unwrap() {
-            Granted::Claim(held) => assert!(!held.claim.resend),
+            ClaimOutcome::Claim(held) => assert!(!held.claim.resend),
             _ => panic!("our own claim was taken for another's"),
         };
     });
@@ -624,10 +624,10 @@ fn a_confirm_repeated_across_a_change_of_the_primary_is_counted_before_the_chang
             let health = Arc::new(Health::default());
             health.set_primary(known);
             let a = process_with(&prefix, health);
-            let mut who = applicant("in:0:1", 0, false);
+            let mut who = claim_request("in:0:1", 0, false);
             who.key = Key::new("qihoo360", "acme", "ORDER", known);
             let held = claimed(&a, &mut who).await;
-            let mut attempt = ConfirmTry::default();
+            let mut attempt = ConfirmAttempt::default();
             // Carried out, but its reply is lost: repeated with the same attempt it finds its own value.
             for _ in 0..2 {
                 a.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap();
@@ -641,18 +641,21 @@ fn two_copies_in_one_process_take_turns_and_the_second_is_a_duplicate() {
     run(async {
         let world = World::new().await;
         let a = world.processes[0].clone();
-        let mut who = applicant("in:0:1", 0, false);
+        let mut who = claim_request("in:0:1", 0, false);
         let held = claimed(&a, &mut who).await;
         let waiting = {
             let a = a.clone();
             tokio::task::spawn_local(async move {
-                let mut copy = applicant("in:1:1", 0, false);
-                matches!(a.claim(&mut copy, &mut ClaimTry::default()).await.unwrap(), Granted::Duplicate { resends: 0 })
+                let mut copy = claim_request("in:1:1", 0, false);
+                matches!(
+                    a.claim(&mut copy, &mut ClaimAttempt::default()).await.unwrap(),
+                    ClaimOutcome::Duplicate { resends: 0 }
+                )
             })
         };
         sleep(Duration::from_millis(20)).await;
         assert!(!waiting.is_finished());
-        a.confirm(&mut who, &held.claim, 0, &mut ConfirmTry::default()).await.unwrap();
+        a.confirm(&mut who, &held.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
         drop(held);
         assert!(waiting.await.unwrap());
     });
@@ -665,11 +668,11 @@ fn a_flushed_store_grants_nothing_and_keeps_nothing_of_it() {
         let (batcher, work) = Batcher::new(redis(), format!("{prefix}:epoch"), health.clone());
         tokio::task::spawn_local(work);
         let dedupe = Dedupe::new(batcher, &prefix, WINDOW, LEASE);
-        let mut who = applicant("in:0:1", 0, false);
-        assert!(dedupe.claim(&mut who, &mut ClaimTry::default()).await.is_err());
+        let mut who = claim_request("in:0:1", 0, false);
+        assert!(dedupe.claim(&mut who, &mut ClaimAttempt::default()).await.is_err());
         assert!(health.has_forgotten() && health.hold().unwrap().contains("unblock dedupe"));
         set_epoch(&prefix).await;
-        assert!(!claimed(&dedupe, &mut applicant("in:1:1", 0, false)).await.claim.resend);
+        assert!(!claimed(&dedupe, &mut claim_request("in:1:1", 0, false)).await.claim.resend);
     });
 }
 
@@ -677,9 +680,9 @@ fn a_failover_is_answered_by_writing_the_last_minute_again() {
     run(async {
         let world = World::new().await;
         let a = &world.processes[0];
-        let mut who = applicant("in:0:1", 0, false);
+        let mut who = claim_request("in:0:1", 0, false);
         let held = claimed(a, &mut who).await;
-        a.confirm(&mut who, &held.claim, 3, &mut ConfirmTry::default()).await.unwrap();
+        a.confirm(&mut who, &held.claim, 3, &mut ConfirmAttempt::default()).await.unwrap();
         drop(held);
         let mut c = redis().get_multiplexed_async_connection().await.unwrap();
         let key = [format!("{}:", world.prefix).as_bytes(), &who.key.0].concat();
@@ -707,7 +710,7 @@ fn every_key_has_an_expiry() {
             let mut c = redis().get_multiplexed_async_connection().await.unwrap();
             // The embedded store lists no keys; there it is the key of the conversion that has to expire.
             let all = redis::cmd("KEYS").arg(format!("{}:*", world.prefix)).query_async(&mut c).await;
-            let own = [format!("{}:", world.prefix).as_bytes(), &world.copies[0].applicant().key.0].concat();
+            let own = [format!("{}:", world.prefix).as_bytes(), &world.copies[0].claim_request().key.0].concat();
             let keys: Vec<Vec<u8>> = all.unwrap_or_else(|_: redis::RedisError| vec![own]);
             for key in keys.iter().filter(|k| !k.ends_with(b":epoch")) {
                 let ttl: i64 = redis::cmd("PTTL").arg(key).query_async(&mut c).await.unwrap();

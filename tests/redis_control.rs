@@ -95,7 +95,7 @@ async fn a_store_that_forgot_gets_the_switches_back_and_a_newer_one_wins() {
     assert_eq!(now["b"], known["b"]);
     assert!(!now.contains_key("d"), "what was resumed since stays so");
     assert!(!lanes::halt(&mut c, &keys, "d", &by("older than the resume"), None, 1).await.unwrap());
-    lanes::restore(&mut c, &keys, &lanes::Lanes::new(), &seen).await.unwrap();
+    lanes::restore(&mut c, &keys, &lanes::SwitchesByAccount::new(), &seen).await.unwrap();
 }
 
 #[tokio::test]

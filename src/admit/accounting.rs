@@ -8,11 +8,11 @@ use crate::kafka::consumer::{End, Info, Open};
 use crate::metrics::Metrics;
 
 /// Counts for one consumer.
-pub struct Tally {
+pub struct Accounting {
     metrics: Arc<Metrics>,
 }
 
-impl Tally {
+impl Accounting {
     /// Over the process's counters.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self { metrics }
@@ -29,8 +29,8 @@ impl Tally {
             Subject::Ended(ended) => ended.identity.trans_id.as_deref().unwrap_or_default().into(),
         };
         let info = Info { account: index, trans_id, since_ms, bytes: delivery.record.size() };
-        // Set once, here: the ticket is new.
-        let _ = delivery.ticket.open().info.set(info);
+        // Set once, here: the ack handle is new.
+        let _ = delivery.ack.open().info.set(info);
         let _step = self.metrics.step();
         self.metrics.account(index).open.inc();
         self.metrics.received(&delivery.record.topic);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::known::Known;
-use crate::delivery::Visit;
+use crate::delivery::TopicKind;
 use crate::lane::handle::{LaneHandle, Lanes};
 
 /// A lane counts as one of a topic for so long after its last arrival. An account may receive once a day, and its record
@@ -94,8 +94,8 @@ impl Traffic {
     }
 
     /// Whether another lane received from this topic lately, is below its own cap and can send. `held`: Redis is away.
-    pub fn others_flow(&self, topic: &str, lane: usize, visit: Visit, held: bool, lanes: &Lanes) -> bool {
-        self.others_below(topic, lane, visit, held, (1, 1), lanes)
+    pub fn others_flow(&self, topic: &str, lane: usize, topic_kind: TopicKind, held: bool, lanes: &Lanes) -> bool {
+        self.others_below(topic, lane, topic_kind, held, (1, 1), lanes)
     }
 
     /// The same, below this part of its own cap.
@@ -103,13 +103,14 @@ impl Traffic {
         &self,
         topic: &str,
         lane: usize,
-        visit: Visit,
+        topic_kind: TopicKind,
         held: bool,
         part: (usize, usize),
         lanes: &Lanes,
     ) -> bool {
-        let flows =
-            |other: &LaneHandle| other.index != lane && other.can_send(held) && !other.is_above(visit, part.0, part.1);
+        let flows = |other: &LaneHandle| {
+            other.index != lane && other.can_send(held) && !other.is_above(topic_kind, part.0, part.1)
+        };
         self.topics.get(topic).is_some_and(|arrivals| {
             let first = arrivals.flows.get();
             let received = arrivals.last.get(&first).is_some_and(|last| arrivals.is_lately(last));

@@ -3,39 +3,39 @@
 use std::sync::Arc;
 
 use crate::account::Account;
-use crate::claim::rules::{Applicant, Key};
-use crate::delivery::{Delivery, Ended, Ready, Subject, Visit, in_doubt, spare};
+use crate::claim::rules::{ClaimRequest, Key};
+use crate::delivery::{Delivery, Ended, Ready, Subject, TopicKind, in_doubt, spare};
 use crate::error::{DeliveryError, Fault, Outcome};
 use crate::event::{ConversionEvent, Identity, decode, identify};
-use crate::kafka::consumer::Ticket;
+use crate::kafka::consumer::AckHandle;
 use crate::kafka::envelope::{Envelope, Source};
 use crate::kafka::record::Record;
 use crate::metrics::Metrics;
 use crate::platforms::Platform;
 
 /// Finds accounts by name; their index is their place in lanes and metrics.
-pub struct Gate {
+pub struct Examiner {
     accounts: Vec<Arc<Account>>,
     metrics: Arc<Metrics>,
 }
 
-impl Gate {
+impl Examiner {
     /// Over all configured accounts, in the order of the lanes.
     pub fn new(accounts: Vec<Arc<Account>>, metrics: Arc<Metrics>) -> Self {
         Self { accounts, metrics }
     }
 
     /// Examines one record. Never fails: what is no event ends at the gate.
-    pub fn examine(&self, record: Record, visit: Visit, ticket: Ticket, now_ms: i64) -> Box<Delivery> {
-        let source = if visit == Visit::Input { Source::Input } else { Source::Owned };
+    pub fn examine(&self, record: Record, topic_kind: TopicKind, ack: AckHandle, now_ms: i64) -> Box<Delivery> {
+        let source = if topic_kind == TopicKind::Input { Source::Input } else { Source::Owned };
         let (envelope, producer_headers) = Envelope::read(&record, source, now_ms);
         let subject = self.judge(&record, &envelope);
         Box::new(Delivery {
             record,
             envelope,
             producer_headers,
-            visit,
-            ticket,
+            topic_kind,
+            ack,
             subject,
             attempted: false,
             inline_used: 0,
@@ -72,7 +72,7 @@ impl Gate {
         }
         let prepared = account.sender.prepare(&event).map_err(Err)?;
         let platform = account.platform.as_str();
-        let applicant = Applicant {
+        let claim_request = ClaimRequest {
             key: Key::new(platform, &account.name, &prepared.native, &event.trans_id),
             origin: origin_text(envelope),
             fingerprint: event.fingerprint(),
@@ -87,7 +87,7 @@ impl Gate {
             index,
             prepared,
             trans_id: event.trans_id.into(),
-            applicant,
+            claim_request,
             event_time_ms: event.event_time_ms,
             deadline_ms: event.deadline_ms,
         })
@@ -148,13 +148,13 @@ mod tests {
     use crate::metrics::Setup;
 
     /// In this order: `acme` takes events, `off` is disabled, `strict` takes no raw identifiers.
-    fn gate() -> Gate {
+    fn gate() -> Examiner {
         let mut accounts = ["acme", "off", "strict"].map(Account::stub);
         accounts[1].enabled = false;
         accounts[2].validate.accept_raw_identifiers = false;
         let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
-        Gate::new(accounts.into_iter().map(Arc::new).collect(), metrics)
+        Examiner::new(accounts.into_iter().map(Arc::new).collect(), metrics)
     }
 
     fn record(event: &Value) -> Record {
@@ -170,12 +170,12 @@ mod tests {
         }
     }
 
-    fn judge(gate: &Gate, record: &Record) -> Subject {
+    fn judge(gate: &Examiner, record: &Record) -> Subject {
         gate.judge(record, &Envelope::read(record, Source::Input, 1).0)
     }
 
     /// How it ends, the field at fault, and what it is counted under.
-    fn end(gate: &Gate, record: &Record) -> (&'static str, String, usize) {
+    fn end(gate: &Examiner, record: &Record) -> (&'static str, String, usize) {
         match judge(gate, record) {
             Subject::Ready(ready) => ("ready", String::new(), ready.index),
             Subject::Ended(Ended { end: Ok(outcome), index, .. }) => (outcome.as_str(), String::new(), index),
@@ -249,7 +249,7 @@ mod tests {
         envelope.origin.topic = "in|:x\n".into();
         envelope.resends = 2;
         let Subject::Ready(ready) = gate().judge(&record, &envelope) else { panic!("it has ended") };
-        assert_eq!(&*ready.applicant.origin, "inx:3:7", "a forged name breaks no value in Redis");
-        assert_eq!((ready.applicant.own, ready.applicant.in_doubt), (2, true));
+        assert_eq!(&*ready.claim_request.origin, "inx:3:7", "a forged name breaks no value in Redis");
+        assert_eq!((ready.claim_request.own, ready.claim_request.in_doubt), (2, true));
     }
 }

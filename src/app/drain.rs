@@ -11,7 +11,7 @@ use super::consumers::Started;
 use crate::exit::Exit;
 use crate::operate::status::WorkerStatus;
 use crate::settings::Config;
-use crate::settle::context::Shared;
+use crate::settle::context::StageContext;
 
 /// After the drain: storing, leaving the group, flushing.
 const AFTER_DRAIN: Duration = Duration::from_secs(8);
@@ -62,7 +62,7 @@ pub(super) async fn a_part_dies(status: &WorkerStatus, embedded: bool) -> String
 /// Stop intake, finish what is under way, hand the rest back, flush, commit, leave the group.
 pub(super) async fn drain_all(
     config: &Config,
-    shared: &Arc<Shared>,
+    shared: &Arc<StageContext>,
     intake: Started,
     waiting: Started,
     ended: Option<String>,

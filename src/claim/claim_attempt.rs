@@ -3,10 +3,10 @@
 use ::redis::Value as Reply;
 use tokio::time::Instant;
 
-use crate::claim::rules::{Applicant, Replaced, Spare, Token, Value};
+use crate::claim::rules::{ClaimRequest, Replaced, Spare, Token, Value};
 
 /// One claim over all its tries: a claim whose reply was lost is repeated with the same token.
-pub struct ClaimTry {
+pub struct ClaimAttempt {
     pub(crate) token: Token,
     pub(crate) since: Instant,
     /// A take-over that went out; whether it was carried out shows when our own token is found.
@@ -22,7 +22,7 @@ pub(crate) struct TakingOver {
     covered: bool,
 }
 
-impl ClaimTry {
+impl ClaimAttempt {
     /// What its claim would have replaced, had it been made.
     pub(crate) fn replaced(&self) -> Replaced {
         self.taking_over.as_ref().map_or(Replaced::Nothing, TakingOver::replaced)
@@ -31,14 +31,14 @@ impl ClaimTry {
 
 /// One confirm over all its tries.
 #[derive(Default)]
-pub struct ConfirmTry {
+pub struct ConfirmAttempt {
     /// The count that the first try wrote; none: no try yet.
     pub(crate) first: Option<u32>,
     /// What an earlier try may have replaced on another primary was counted.
     pub(crate) counted: bool,
 }
 
-impl Default for ClaimTry {
+impl Default for ClaimAttempt {
     fn default() -> Self {
         Self { token: Token::random(), since: Instant::now(), taking_over: None, sent: false }
     }
@@ -46,21 +46,21 @@ impl Default for ClaimTry {
 
 impl TakingOver {
     /// Of `old`, which reads as `found`.
-    pub(crate) fn new(applicant: &Applicant, old: Vec<u8>, found: Option<&Value>, stale: bool) -> Self {
-        let own = applicant.own.max(found.map_or(0, Value::resends));
-        Self { old, stale, own, covered: applicant.is_covered(found) }
+    pub(crate) fn new(claim_request: &ClaimRequest, old: Vec<u8>, found: Option<&Value>, stale: bool) -> Self {
+        let own = claim_request.own.max(found.map_or(0, Value::resends));
+        Self { old, stale, own, covered: claim_request.is_covered(found) }
     }
 
     /// The sends that it has found count, whether it was carried out or not.
-    pub(crate) fn tell(&self, applicant: &mut Applicant) {
-        applicant.own = applicant.own.max(self.own);
+    pub(crate) fn tell(&self, claim_request: &mut ClaimRequest) {
+        claim_request.own = claim_request.own.max(self.own);
         if !self.covered {
-            applicant.spare = Spare::None;
+            claim_request.spare = Spare::None;
         }
     }
 
-    pub(crate) fn succeeded(&self, applicant: &mut Applicant) -> Won {
-        self.tell(applicant);
+    pub(crate) fn succeeded(&self, claim_request: &mut ClaimRequest) -> Won {
+        self.tell(claim_request);
         Won { resend: true, declared: self.covered, replaced: self.replaced() }
     }
 
@@ -80,9 +80,9 @@ pub(crate) struct Won {
 
 impl Won {
     /// Nothing stood there.
-    pub(crate) fn fresh(applicant: &Applicant) -> Self {
-        let resend = applicant.in_doubt;
-        Self { resend, declared: resend && applicant.is_covered(None), replaced: Replaced::Nothing }
+    pub(crate) fn fresh(claim_request: &ClaimRequest) -> Self {
+        let resend = claim_request.in_doubt;
+        Self { resend, declared: resend && claim_request.is_covered(None), replaced: Replaced::Nothing }
     }
 }
 

@@ -144,11 +144,11 @@ fn is_ours(what: &Remembered, found: Option<&Value>) -> bool {
 mod tests {
     use super::*;
     use crate::claim::recent_claims::Mark;
-    use crate::claim::rules::{Applicant, Done, Spare, Token};
+    use crate::claim::rules::{ClaimRequest, Done, Spare, Token};
 
     #[test]
     fn what_stands_where_we_write_again_is_ours_only_where_it_can_be() {
-        let who = |origin: &str, own| Applicant {
+        let who = |origin: &str, own| ClaimRequest {
             key: Key::new("baizhu", "acme", "ORDER", "t"),
             origin: origin.into(),
             fingerprint: 7,
@@ -160,7 +160,7 @@ mod tests {
         };
         let (token, other) = (Token::random(), Token::random());
         let (ours, later, theirs) = (who("in:0:1", 1), who("in:0:1", 2), who("in:0:2", 1));
-        let done = |who: &Applicant, token| Done::new(who, token);
+        let done = |who: &ClaimRequest, token| Done::new(who, token);
         let value = |text: String| Some(Value::parse(text.as_bytes()));
         let confirm = Remembered::Done(done(&ours, token));
         let mark = Remembered::Unknown(Box::new(Mark { value: ours.unknown().into(), origin: ours.origin.clone() }));

@@ -9,15 +9,15 @@ use tokio::sync::Notify;
 use crate::claim::rules::Key;
 
 /// Copies of one conversion take turns within a process.
-pub(crate) type Turns = Rc<RefCell<HashMap<Key, Rc<Notify>>>>;
+pub(crate) type InFlightKeys = Rc<RefCell<HashMap<Key, Rc<Notify>>>>;
 
 /// The turn of one of them; the next one's comes when it is dropped.
-pub(crate) struct Turn {
-    turns: Turns,
+pub(crate) struct InFlightKey {
+    turns: InFlightKeys,
     key: Key,
 }
 
-impl Drop for Turn {
+impl Drop for InFlightKey {
     fn drop(&mut self) {
         if let Some(waiting) = self.turns.borrow_mut().remove(&self.key) {
             waiting.notify_waiters();
@@ -25,9 +25,9 @@ impl Drop for Turn {
     }
 }
 
-impl Turn {
+impl InFlightKey {
     /// Waits for the copies of this conversion that are under way in this process.
-    pub(crate) async fn take(turns: &Turns, key: Key) -> Self {
+    pub(crate) async fn take(turns: &InFlightKeys, key: Key) -> Self {
         loop {
             let waiting = match turns.borrow_mut().entry(key) {
                 std::collections::hash_map::Entry::Vacant(place) => {

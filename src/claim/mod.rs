@@ -18,18 +18,19 @@ use ::redis::Value as Reply;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-pub use self::claim_attempt::{ClaimTry, ConfirmTry};
+pub use self::claim_attempt::{ClaimAttempt, ConfirmAttempt};
 use self::claim_attempt::{TakingOver, Took, Won};
-use crate::claim::in_flight_keys::{Turn, Turns};
+use crate::claim::in_flight_keys::{InFlightKey, InFlightKeys};
 use crate::claim::recent_claims::{Mark, Recent, Remembered};
 use crate::claim::rules::{
-    Applicant, CLAIM_LIFE_MS, Claim, Done, Judgement, Key, Primary, Replaced, Spare, Token, Value, judge, judge_confirm,
+    CLAIM_LIFE_MS, Claim, ClaimRequest, Done, Judgement, Key, Primary, Replaced, Spare, Token, Value, judge,
+    judge_confirm,
 };
 use crate::redis::batcher::{Batcher, StoreError};
 use crate::redis::scripts::Script;
 
 use outcome::settled;
-pub use outcome::{Granted, Held};
+pub use outcome::{ClaimOutcome, Held};
 
 /// The claims of one runtime thread.
 pub struct Dedupe {
@@ -37,7 +38,7 @@ pub struct Dedupe {
     prefix: Box<str>,
     pub(crate) window_ms: u64,
     lease: Duration,
-    turns: Turns,
+    turns: InFlightKeys,
     pub(crate) recent: RefCell<Recent>,
     /// How often the primary has changed.
     pub(crate) changes: Cell<u64>,
@@ -52,7 +53,7 @@ impl Dedupe {
             prefix: prefix.into(),
             window_ms: window.as_millis() as u64,
             lease,
-            turns: Turns::default(),
+            turns: InFlightKeys::default(),
             recent: RefCell::default(),
             changes: Cell::new(0),
             rewriting: Mutex::default(),
@@ -64,23 +65,27 @@ impl Dedupe {
         if claim.unclaimed { Duration::MAX } else { self.lease.saturating_sub(claim.since.elapsed()) }
     }
 
-    /// Claims at the head of the lane. `applicant.own` grows to what a take-over found, or by a possible duplicate.
+    /// Claims at the head of the lane. `claim request.own` grows to what a take-over found, or by a possible duplicate.
     ///
     /// # Errors
     /// [`StoreError::Forgotten`]: the store was flushed; what this claim wrote is released. Any other: claim again with the
     /// same `attempt`.
-    pub async fn claim(&self, applicant: &mut Applicant, attempt: &mut ClaimTry) -> Result<Granted, StoreError> {
-        let turn = Turn::take(&self.turns, applicant.key).await;
-        let remembered = self.recent.borrow().done(&applicant.key).map(Value::Done);
+    pub async fn claim(
+        &self,
+        claim_request: &mut ClaimRequest,
+        attempt: &mut ClaimAttempt,
+    ) -> Result<ClaimOutcome, StoreError> {
+        let turn = InFlightKey::take(&self.turns, claim_request.key).await;
+        let remembered = self.recent.borrow().done(&claim_request.key).map(Value::Done);
         if remembered.is_some() {
-            return Ok(settled(judge(remembered.as_ref(), attempt.token, applicant), applicant));
+            return Ok(settled(judge(remembered.as_ref(), attempt.token, claim_request), claim_request));
         }
-        let key = self.redis_key(applicant.key);
+        let key = self.redis_key(claim_request.key);
         let primary = self.primary();
         attempt.sent = true;
         let won = loop {
             let mut cmd = ::redis::cmd("SET");
-            cmd.arg(&key).arg(applicant.claiming(attempt.token));
+            cmd.arg(&key).arg(claim_request.claiming(attempt.token));
             cmd.arg("PX").arg(CLAIM_LIFE_MS).arg("NX").arg("GET");
             let found = match self.batcher.claim(cmd).await {
                 Err(StoreError::Forgotten) => {
@@ -90,28 +95,28 @@ impl Dedupe {
                 reply => bytes(reply?)?,
             };
             let value = found.as_deref().map(Value::parse);
-            match judge(value.as_ref(), attempt.token, applicant) {
-                Judgement::Fresh => break Won::fresh(applicant),
+            match judge(value.as_ref(), attempt.token, claim_request) {
+                Judgement::Fresh => break Won::fresh(claim_request),
                 Judgement::OwnToken => match attempt.taking_over.take() {
-                    Some(taken) => break taken.succeeded(applicant),
-                    None => break Won::fresh(applicant),
+                    Some(taken) => break taken.succeeded(claim_request),
+                    None => break Won::fresh(claim_request),
                 },
                 verdict @ (Judgement::TakeOver | Judgement::TakeOverIfStale) => {
-                    let new = applicant.taking_over(attempt.token, value.as_ref());
+                    let new = claim_request.taking_over(attempt.token, value.as_ref());
                     let stale = verdict == Judgement::TakeOverIfStale;
                     let min_age = if stale { self.lease.as_millis() as i64 } else { -1 };
                     let old = found.unwrap_or_default();
                     let args = [&old[..], new.as_bytes(), &number(CLAIM_LIFE_MS), &number(min_age)];
-                    attempt.taking_over = Some(TakingOver::new(applicant, old.clone(), value.as_ref(), stale));
+                    attempt.taking_over = Some(TakingOver::new(claim_request, old.clone(), value.as_ref(), stale));
                     let reply = self.batcher.script(Script::TakeOver, &key, &args).await?;
                     match (Took::by(&reply, attempt.token), attempt.taking_over.take()) {
-                        (Took::Ours, Some(taken)) => break taken.succeeded(applicant),
-                        (Took::TooYoung, _) => return Ok(Granted::Busy { unknown: false }),
+                        (Took::Ours, Some(taken)) => break taken.succeeded(claim_request),
+                        (Took::TooYoung, _) => return Ok(ClaimOutcome::Busy { unknown: false }),
                         // Judged afresh.
                         _ => {}
                     }
                 }
-                verdict => return Ok(settled(verdict, applicant)),
+                verdict => return Ok(settled(verdict, claim_request)),
             }
         };
         let claim = Claim {
@@ -124,48 +129,48 @@ impl Dedupe {
             may_stand: true,
             primary,
         };
-        Ok(Granted::Claim(Held { claim, _turn: turn }))
+        Ok(ClaimOutcome::Claim(Held { claim, _turn: turn }))
     }
 
     /// The claim of an account that delivers while Redis is away: nothing is held there, and the send is declared.
-    pub async fn unclaimed(&self, applicant: &mut Applicant, attempt: &ClaimTry) -> Granted {
-        let turn = Turn::take(&self.turns, applicant.key).await;
+    pub async fn unclaimed(&self, claim_request: &mut ClaimRequest, attempt: &ClaimAttempt) -> ClaimOutcome {
+        let turn = InFlightKey::take(&self.turns, claim_request.key).await;
         let token = attempt.token;
-        let remembered = self.recent.borrow().done(&applicant.key).map(Value::Done);
+        let remembered = self.recent.borrow().done(&claim_request.key).map(Value::Done);
         if remembered.is_some() {
-            return settled(judge(remembered.as_ref(), token, applicant), applicant);
+            return settled(judge(remembered.as_ref(), token, claim_request), claim_request);
         }
         if let Some(taking_over) = &attempt.taking_over {
-            taking_over.tell(applicant);
+            taking_over.tell(claim_request);
         }
         let claim = Claim {
             token,
             resend: true,
-            declared: applicant.spare == Spare::Unclaimed,
+            declared: claim_request.spare == Spare::Unclaimed,
             replaced: attempt.replaced(),
             since: Instant::now(),
             unclaimed: true,
             may_stand: attempt.sent,
             primary: self.primary(),
         };
-        Granted::Claim(Held { claim, _turn: turn })
+        ClaimOutcome::Claim(Held { claim, _turn: turn })
     }
 
     /// Gives a claim up that may or may not have been made: its reply never came. Best effort.
-    pub async fn abandon(&self, applicant: &Applicant, attempt: &ClaimTry) {
-        let _ = self.give_back(&self.redis_key(applicant.key), attempt.token, &attempt.replaced()).await;
+    pub async fn abandon(&self, claim_request: &ClaimRequest, attempt: &ClaimAttempt) {
+        let _ = self.give_back(&self.redis_key(claim_request.key), attempt.token, &attempt.replaced()).await;
     }
 
     /// Releases: puts back what the claim replaced, if the key still holds our token. Best effort: a claim that stays
     /// behind is found stale.
-    pub async fn release(&self, applicant: &mut Applicant, held: Held) {
+    pub async fn release(&self, claim_request: &mut ClaimRequest, held: Held) {
         if held.claim.declared {
             let claim = &held.claim;
-            applicant.spare =
+            claim_request.spare =
                 if claim.unclaimed { Spare::Unclaimed } else { Spare::Here(claim.replaced.back().map(Box::new)) };
         }
         if held.claim.may_stand {
-            let key = self.redis_key(applicant.key);
+            let key = self.redis_key(claim_request.key);
             let _ = self.give_back(&key, held.claim.token, &held.claim.replaced).await;
         }
     }
@@ -190,23 +195,23 @@ impl Dedupe {
     /// Repeat with the same `attempt` until it works: the record stays unfinished.
     pub async fn confirm(
         &self,
-        applicant: &mut Applicant,
+        claim_request: &mut ClaimRequest,
         claim: &Claim,
         account: usize,
-        attempt: &mut ConfirmTry,
+        attempt: &mut ConfirmAttempt,
     ) -> Result<(), StoreError> {
         if claim.unclaimed {
-            self.remember(applicant, Remembered::Done(Done::new(applicant, claim.token)), account, true);
+            self.remember(claim_request, Remembered::Done(Done::new(claim_request, claim.token)), account, true);
             return Ok(());
         }
-        let key = self.redis_key(applicant.key);
+        let key = self.redis_key(claim_request.key);
         // Called again with the same attempt: the reply of a try was lost.
         let repeated = attempt.first.is_some();
         let mut rewritten = false;
         loop {
-            let done = Done::new(applicant, claim.token);
+            let done = Done::new(claim_request, claim.token);
             let (first, changes) = (attempt.first, self.changes.get());
-            attempt.first.get_or_insert(applicant.own);
+            attempt.first.get_or_insert(claim_request.own);
             let reply = self.batcher.call(self.set_done(&key, done)).await;
             if reply.as_ref().is_err_and(|error| !error.may_have_run()) {
                 attempt.first = first;
@@ -214,17 +219,17 @@ impl Dedupe {
             let found = match bytes(reply?)? {
                 // Lost with the primary before, and nobody claimed since.
                 None if rewritten => None,
-                old => judge_confirm(old.as_deref().map(Value::parse).as_ref(), claim.token, applicant, first),
+                old => judge_confirm(old.as_deref().map(Value::parse).as_ref(), claim.token, claim_request, first),
             };
             // Our own value may hide what the try before this one replaced on another primary.
             let hides = found.is_none() && repeated && !attempt.counted && self.spans_a_change(&claim.primary).await?;
             match found {
                 None if hides => {
                     attempt.counted = true;
-                    applicant.count_possible(0);
+                    claim_request.count_possible(0);
                 }
                 None => {
-                    self.remember(applicant, Remembered::Done(done), account, false);
+                    self.remember(claim_request, Remembered::Done(done), account, false);
                     if self.changes.get() == changes {
                         return Ok(());
                     }
@@ -232,7 +237,7 @@ impl Dedupe {
                     rewritten = true;
                 }
                 // Written again with the new count; that write finds our own value.
-                Some(count) => applicant.count_possible(count),
+                Some(count) => claim_request.count_possible(count),
             }
         }
     }
@@ -253,30 +258,30 @@ impl Dedupe {
     /// Repeat until it works.
     pub async fn mark(
         &self,
-        applicant: &mut Applicant,
+        claim_request: &mut ClaimRequest,
         claim: Option<&Claim>,
         account: usize,
     ) -> Result<(), StoreError> {
-        applicant.spare = Spare::None;
-        let value: Box<str> = applicant.unknown().into();
-        let mark = Remembered::Unknown(Box::new(Mark { value: value.clone(), origin: applicant.origin.clone() }));
+        claim_request.spare = Spare::None;
+        let value: Box<str> = claim_request.unknown().into();
+        let mark = Remembered::Unknown(Box::new(Mark { value: value.clone(), origin: claim_request.origin.clone() }));
         if claim.is_some_and(|c| c.unclaimed) {
-            self.remember(applicant, mark, account, true);
+            self.remember(claim_request, mark, account, true);
             return Ok(());
         }
         let holder = claim.map_or_else(String::new, |c| c.token.holder());
         let args = [holder.as_bytes(), value.as_bytes(), &number(self.window_ms)];
-        let reply = self.batcher.script(Script::Mark, &self.redis_key(applicant.key), &args).await?;
+        let reply = self.batcher.script(Script::Mark, &self.redis_key(claim_request.key), &args).await?;
         if reply == Reply::Int(1) {
-            self.remember(applicant, mark, account, false);
+            self.remember(claim_request, mark, account, false);
         } else if claim.is_some() {
-            applicant.count_possible(0);
+            claim_request.count_possible(0);
         }
         Ok(())
     }
 
-    fn remember(&self, applicant: &Applicant, what: Remembered, account: usize, pending: bool) {
-        self.recent.borrow_mut().insert(applicant.key, what, account, pending);
+    fn remember(&self, claim_request: &ClaimRequest, what: Remembered, account: usize, pending: bool) {
+        self.recent.borrow_mut().insert(claim_request.key, what, account, pending);
     }
 
     pub(crate) fn set_done(&self, key: &[u8], done: Done) -> ::redis::Cmd {

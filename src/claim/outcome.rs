@@ -1,10 +1,10 @@
 //! How a claim was answered, and the answers that hold nothing.
 
-use crate::claim::in_flight_keys::Turn;
-use crate::claim::rules::{Applicant, Claim, Judgement};
+use crate::claim::in_flight_keys::InFlightKey;
+use crate::claim::rules::{Claim, ClaimRequest, Judgement};
 
 /// How a claim was answered.
-pub enum Granted {
+pub enum ClaimOutcome {
     /// The conversion is ours to send.
     Claim(Held),
     /// Accepted before.
@@ -25,28 +25,28 @@ pub enum Granted {
 pub struct Held {
     /// The claim.
     pub claim: Claim,
-    pub(super) _turn: Turn,
+    pub(super) _turn: InFlightKey,
 }
 
 /// The answer where nothing is claimed.
-pub(super) fn settled(verdict: Judgement, applicant: &mut Applicant) -> Granted {
+pub(super) fn settled(verdict: Judgement, claim_request: &mut ClaimRequest) -> ClaimOutcome {
     match verdict {
         Judgement::Conflict { possible_duplicate } => {
             if possible_duplicate {
-                applicant.count_possible(0);
+                claim_request.count_possible(0);
             }
-            Granted::Conflict
+            ClaimOutcome::Conflict
         }
         Judgement::Duplicate { possible_duplicate, own_lineage } => {
             if possible_duplicate {
-                applicant.count_possible(0);
+                claim_request.count_possible(0);
             }
-            Granted::Duplicate { resends: applicant.own.max(own_lineage.unwrap_or(0)) }
+            ClaimOutcome::Duplicate { resends: claim_request.own.max(own_lineage.unwrap_or(0)) }
         }
-        Judgement::Held => Granted::Busy { unknown: true },
+        Judgement::Held => ClaimOutcome::Busy { unknown: true },
         Judgement::Fresh | Judgement::OwnToken | Judgement::TakeOver | Judgement::TakeOverIfStale => {
             // Not reachable from a remembered `done`; held is the answer that sends nothing.
-            Granted::Busy { unknown: false }
+            ClaimOutcome::Busy { unknown: false }
         }
     }
 }

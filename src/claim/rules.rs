@@ -72,7 +72,7 @@ impl std::fmt::Display for Token {
 
 /// What a record brings to its claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applicant {
+pub struct ClaimRequest {
     /// Identity of the conversion.
     pub key: Key,
     /// The lineage as `topic:partition:offset` of `pb-origin-*`.
@@ -108,7 +108,7 @@ pub enum Spare {
     Unclaimed,
 }
 
-impl Applicant {
+impl ClaimRequest {
     /// Whether a declared send that was refused covers the send of a claim that finds this. What counts as much as we do was
     /// written after it.
     pub fn is_covered(&self, found: Option<&Value>) -> bool {
@@ -182,29 +182,29 @@ pub enum Judgement {
 }
 
 /// Judges what `SET … NX GET` found.
-pub fn judge(found: Option<&Value>, token: Token, applicant: &Applicant) -> Judgement {
+pub fn judge(found: Option<&Value>, token: Token, claim_request: &ClaimRequest) -> Judgement {
     match found {
         None => Judgement::Fresh,
         Some(Value::Claimed { token: holder, .. }) if *holder == token.to_string() => Judgement::OwnToken,
         Some(Value::Claimed { .. }) => Judgement::TakeOverIfStale,
-        Some(Value::Unknown { fingerprint, .. }) if *fingerprint != applicant.fingerprint => {
-            Judgement::Conflict { possible_duplicate: applicant.in_doubt }
+        Some(Value::Unknown { fingerprint, .. }) if *fingerprint != claim_request.fingerprint => {
+            Judgement::Conflict { possible_duplicate: claim_request.in_doubt }
         }
         Some(Value::Unknown { origin, .. }) => {
-            if applicant.force || **origin == *applicant.origin {
+            if claim_request.force || **origin == *claim_request.origin {
                 Judgement::TakeOver
             } else {
                 Judgement::Held
             }
         }
-        Some(Value::Done(done)) if done.fingerprint() != applicant.fingerprint => {
-            Judgement::Conflict { possible_duplicate: applicant.in_doubt }
+        Some(Value::Done(done)) if done.fingerprint() != claim_request.fingerprint => {
+            Judgement::Conflict { possible_duplicate: claim_request.in_doubt }
         }
         Some(Value::Done(done)) => {
-            let own_lineage = done.is_of_origin(&applicant.origin);
-            let declared = own_lineage && done.resends() >= applicant.own.clamp(1, MAX_DONE_RESENDS);
+            let own_lineage = done.is_of_origin(&claim_request.origin);
+            let declared = own_lineage && done.resends() >= claim_request.own.clamp(1, MAX_DONE_RESENDS);
             Judgement::Duplicate {
-                possible_duplicate: applicant.in_doubt && !declared,
+                possible_duplicate: claim_request.in_doubt && !declared,
                 own_lineage: own_lineage.then(|| done.resends()),
             }
         }
@@ -215,18 +215,23 @@ pub fn judge(found: Option<&Value>, token: Token, applicant: &Applicant) -> Judg
 /// Judges what our confirm replaced: `None` where it was our claim or our own earlier try, else the count of what stood
 /// there, nil included: one possible duplicate. `first`: the count that the earliest try of this confirm wrote, if there
 /// was one; a `done` holds few bits of the token, so that another's may look like ours.
-pub fn judge_confirm(old: Option<&Value>, token: Token, applicant: &Applicant, first: Option<u32>) -> Option<u32> {
+pub fn judge_confirm(
+    old: Option<&Value>,
+    token: Token,
+    claim_request: &ClaimRequest,
+    first: Option<u32>,
+) -> Option<u32> {
     let written = |done: &Done| {
         let capped = |count: u32| count.min(MAX_DONE_RESENDS);
-        first.is_some_and(|first| (capped(first)..=capped(applicant.own)).contains(&done.resends()))
+        first.is_some_and(|first| (capped(first)..=capped(claim_request.own)).contains(&done.resends()))
     };
     match old {
         Some(Value::Claimed { token: holder, .. }) if *holder == token.to_string() => None,
         Some(Value::Done(done))
             if written(done)
                 && done.is_of_token(token)
-                && done.is_of_origin(&applicant.origin)
-                && done.fingerprint() == applicant.fingerprint =>
+                && done.is_of_origin(&claim_request.origin)
+                && done.fingerprint() == claim_request.fingerprint =>
         {
             None
         }

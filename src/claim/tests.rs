@@ -39,39 +39,39 @@ impl Process {
         Self { dedupe: Rc::new(dedupe), answers, connection, _store: store }
     }
 
-    async fn value(&self, applicant: &Applicant) -> Option<String> {
+    async fn value(&self, claim_request: &ClaimRequest) -> Option<String> {
         let mut get = ::redis::cmd("GET");
-        get.arg(applicant.key.name("pb")).query_async(&mut self.connection.clone()).await.unwrap()
+        get.arg(claim_request.key.name("pb")).query_async(&mut self.connection.clone()).await.unwrap()
     }
 
-    async fn put(&self, applicant: &Applicant, value: &str) {
-        self.put_aged(applicant, value, Duration::ZERO).await;
+    async fn put(&self, claim_request: &ClaimRequest, value: &str) {
+        self.put_aged(claim_request, value, Duration::ZERO).await;
     }
 
     /// As if it had been put so long ago.
-    async fn put_aged(&self, applicant: &Applicant, value: &str, age: Duration) {
+    async fn put_aged(&self, claim_request: &ClaimRequest, value: &str, age: Duration) {
         let mut set = ::redis::cmd("SET");
         let life = CLAIM_LIFE_MS - age.as_millis() as u64;
-        set.arg(applicant.key.name("pb")).arg(value).arg("PX").arg(life);
+        set.arg(claim_request.key.name("pb")).arg(value).arg("PX").arg(life);
         let () = set.query_async(&mut self.connection.clone()).await.unwrap();
     }
 
-    async fn delete(&self, applicant: &Applicant) {
+    async fn delete(&self, claim_request: &ClaimRequest) {
         let mut del = ::redis::cmd("DEL");
-        let () = del.arg(applicant.key.name("pb")).query_async(&mut self.connection.clone()).await.unwrap();
+        let () = del.arg(claim_request.key.name("pb")).query_async(&mut self.connection.clone()).await.unwrap();
     }
 
-    async fn claim(&self, applicant: &mut Applicant) -> Granted {
-        self.dedupe.claim(applicant, &mut ClaimTry::default()).await.unwrap()
+    async fn claim(&self, claim_request: &mut ClaimRequest) -> ClaimOutcome {
+        self.dedupe.claim(claim_request, &mut ClaimAttempt::default()).await.unwrap()
     }
 
-    async fn claimed(&self, applicant: &mut Applicant) -> Held {
-        let Granted::Claim(held) = self.claim(applicant).await else { panic!("not granted") };
+    async fn claimed(&self, claim_request: &mut ClaimRequest) -> Held {
+        let ClaimOutcome::Claim(held) = self.claim(claim_request).await else { panic!("not granted") };
         held
     }
 
-    async fn confirm(&self, applicant: &mut Applicant, held: &Held) {
-        self.dedupe.confirm(applicant, &held.claim, 0, &mut ConfirmTry::default()).await.unwrap();
+    async fn confirm(&self, claim_request: &mut ClaimRequest, held: &Held) {
+        self.dedupe.confirm(claim_request, &held.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
     }
 }
 
@@ -152,8 +152,8 @@ async fn wire(store: &Store) -> (watch::Sender<Answers>, String) {
     (answers, url)
 }
 
-fn applicant(trans_id: &str) -> Applicant {
-    Applicant {
+fn claim_request(trans_id: &str) -> ClaimRequest {
+    ClaimRequest {
         key: Key::new("baizhu", "acme", "ORDER", trans_id),
         origin: "in:0:7".into(),
         fingerprint: 5,
@@ -165,13 +165,13 @@ fn applicant(trans_id: &str) -> Applicant {
     }
 }
 
-fn shown(granted: &Granted) -> String {
-    match granted {
-        Granted::Claim(held) if held.claim.taken_over() => "taken over".into(),
-        Granted::Claim(held) => format!("fresh, resend {}", held.claim.resend),
-        Granted::Duplicate { resends } => format!("duplicate {resends}"),
-        Granted::Conflict => "conflict".into(),
-        Granted::Busy { unknown } => format!("held, unknown {unknown}"),
+fn shown(claim_outcome: &ClaimOutcome) -> String {
+    match claim_outcome {
+        ClaimOutcome::Claim(held) if held.claim.taken_over() => "taken over".into(),
+        ClaimOutcome::Claim(held) => format!("fresh, resend {}", held.claim.resend),
+        ClaimOutcome::Duplicate { resends } => format!("duplicate {resends}"),
+        ClaimOutcome::Conflict => "conflict".into(),
+        ClaimOutcome::Busy { unknown } => format!("held, unknown {unknown}"),
     }
 }
 
@@ -179,13 +179,13 @@ fn shown(granted: &Granted) -> String {
 fn what_a_claim_finds_decides_and_only_a_claim_of_ours_changes_it() {
     run(async {
         let process = Process::new().await;
-        let ours = applicant("");
-        let theirs = Applicant { origin: "in:0:8".into(), ..ours.clone() };
-        let dear = Applicant { fingerprint: 6, ..ours.clone() };
+        let ours = claim_request("");
+        let theirs = ClaimRequest { origin: "in:0:8".into(), ..ours.clone() };
+        let dear = ClaimRequest { fingerprint: 6, ..ours.clone() };
         let token = Token::random();
-        let done = |of: &Applicant, own| Done::new(&Applicant { own, ..of.clone() }, token).to_int().to_string();
-        let doubt = |own| Applicant { own, in_doubt: true, ..ours.clone() };
-        let forced = Applicant { force: true, ..ours.clone() };
+        let done = |of: &ClaimRequest, own| Done::new(&ClaimRequest { own, ..of.clone() }, token).to_int().to_string();
+        let doubt = |own| ClaimRequest { own, in_doubt: true, ..ours.clone() };
+        let forced = ClaimRequest { force: true, ..ours.clone() };
         // Who, finds what, and is told what; `own` after it.
         let rows = [
             (ours.clone(), None, "fresh, resend false", 0),
@@ -194,7 +194,7 @@ fn what_a_claim_finds_decides_and_only_a_claim_of_ours_changes_it() {
             (ours.clone(), Some(theirs.unknown()), "held, unknown true", 0),
             (ours.clone(), Some(ours.unknown()), "taken over", 0),
             (forced.clone(), Some(theirs.unknown()), "taken over", 0),
-            (ours.clone(), Some(Applicant { own: 3, ..ours.clone() }.unknown()), "taken over", 3),
+            (ours.clone(), Some(ClaimRequest { own: 3, ..ours.clone() }.unknown()), "taken over", 3),
             (ours.clone(), Some(dear.unknown()), "conflict", 0),
             (forced.clone(), Some(done(&dear, 0)), "conflict", 0),
             (doubt(0), Some(done(&dear, 0)), "conflict", 1),
@@ -207,18 +207,18 @@ fn what_a_claim_finds_decides_and_only_a_claim_of_ours_changes_it() {
             (ours.clone(), Some("somebody else's".into()), "held, unknown true", 0),
         ];
         for (n, (who, found, expected, own)) in rows.into_iter().enumerate() {
-            let mut who = Applicant { key: applicant(&n.to_string()).key, ..who };
+            let mut who = ClaimRequest { key: claim_request(&n.to_string()).key, ..who };
             if let Some(found) = &found {
                 process.put(&who, found).await;
             }
             let before = who.own;
-            let granted = process.claim(&mut who).await;
-            assert_eq!((&*shown(&granted), who.own), (expected, own), "{n}: {found:?}");
-            let possible = if matches!(granted, Granted::Claim(_)) { 0 } else { own - before };
+            let claim_outcome = process.claim(&mut who).await;
+            assert_eq!((&*shown(&claim_outcome), who.own), (expected, own), "{n}: {found:?}");
+            let possible = if matches!(claim_outcome, ClaimOutcome::Claim(_)) { 0 } else { own - before };
             assert_eq!(who.possible, possible, "{n}: {found:?}");
             let value = process.value(&who).await;
-            match granted {
-                Granted::Claim(held) => {
+            match claim_outcome {
+                ClaimOutcome::Claim(held) => {
                     assert!(value.unwrap().starts_with(&held.claim.token.holder()), "{n}");
                     process.dedupe.release(&mut who, held).await;
                     assert_eq!(process.value(&who).await, found, "{n}: a release puts back what was there");
@@ -232,13 +232,13 @@ fn what_a_claim_finds_decides_and_only_a_claim_of_ours_changes_it() {
 /// Begins a confirm, holds its reply back, and goes on once the store has carried it out.
 async fn confirm_without_reply(
     process: &Process,
-    mut who: Applicant,
+    mut who: ClaimRequest,
     held: Held,
-) -> tokio::task::JoinHandle<(Result<(), StoreError>, Applicant, Held, ConfirmTry)> {
+) -> tokio::task::JoinHandle<(Result<(), StoreError>, ClaimRequest, Held, ConfirmAttempt)> {
     process.answers.send(Answers::AreHeld).unwrap();
     let (dedupe, key) = (process.dedupe.clone(), who.clone());
     let confirming = spawn_local(async move {
-        let mut attempt = ConfirmTry::default();
+        let mut attempt = ConfirmAttempt::default();
         let result = dedupe.confirm(&mut who, &held.claim, 0, &mut attempt).await;
         (result, who, held, attempt)
     });
@@ -251,7 +251,7 @@ fn a_confirm_whose_reply_was_lost_after_a_change_since_its_claim_counts() {
     run(async {
         for changes in [0, 1] {
             let process = Process::new().await;
-            let mut who = applicant("t");
+            let mut who = claim_request("t");
             let held = process.claimed(&mut who).await;
             // Noticed before the confirm is begun: another may have claimed, sent and confirmed in between.
             process.dedupe.changes.set(changes);
@@ -270,12 +270,12 @@ fn a_confirm_whose_reply_was_lost_after_a_change_since_its_claim_counts() {
 fn a_confirm_that_did_not_go_out_is_not_repeated_by_the_next_try() {
     run(async {
         let process = Process::new().await;
-        let mut who = applicant("t");
+        let mut who = claim_request("t");
         let held = process.claimed(&mut who).await;
         process.dedupe.changes.set(1);
         process.answers.send(Answers::AreLost).unwrap();
         process.dedupe.batcher.primary().await.unwrap_err();
-        let mut attempt = ConfirmTry::default();
+        let mut attempt = ConfirmAttempt::default();
         let error = process.dedupe.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap_err();
         assert!(matches!(error, StoreError::Unreached(_)), "{error:?}");
         process.answers.send(Answers::Come).unwrap();
@@ -289,7 +289,7 @@ fn a_confirm_that_did_not_go_out_is_not_repeated_by_the_next_try() {
 fn what_redis_refuses_did_not_run_and_counts_nothing() {
     run(async {
         let process = Process::new().await;
-        let (mut before, mut late) = (applicant("before"), applicant("late"));
+        let (mut before, mut late) = (claim_request("before"), claim_request("late"));
         let held = process.claimed(&mut before).await;
         process.confirm(&mut before, &held).await;
         let held = process.claimed(&mut late).await;
@@ -299,12 +299,12 @@ fn what_redis_refuses_did_not_run_and_counts_nothing() {
         let rewriting = spawn_local(async move {
             dedupe.write_recent(std::time::Instant::now(), |account| told.borrow_mut().push(account)).await;
         });
-        let mut attempt = ConfirmTry::default();
+        let mut attempt = ConfirmAttempt::default();
         for _ in 0..3 {
             let error = process.dedupe.confirm(&mut late, &held.claim, 0, &mut attempt).await.unwrap_err();
             assert!(matches!(&error, StoreError::Refused(_)) && !error.may_have_run(), "{error:?}");
         }
-        let refused = process.dedupe.claim(&mut applicant("new"), &mut ClaimTry::default()).await.map(drop);
+        let refused = process.dedupe.claim(&mut claim_request("new"), &mut ClaimAttempt::default()).await.map(drop);
         assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
         assert!(!rewriting.is_finished(), "all of it has to stand there");
         process.answers.send(Answers::Come).unwrap();
@@ -319,20 +319,20 @@ fn what_redis_refuses_did_not_run_and_counts_nothing() {
 fn what_is_written_again_and_stands_there_counts_nothing_however_often_it_is_tried() {
     run(async {
         let process = Process::new().await;
-        let theirs = Applicant { origin: "in:0:8".into(), ..applicant("") };
+        let theirs = ClaimRequest { origin: "in:0:8".into(), ..claim_request("") };
         // What stands in the new primary; whether it counts.
         let rows = [("kept", None, 0), ("lost", Some(None), 0), ("theirs", Some(Some(theirs.unknown())), 1)];
         let possible = Rc::new(RefCell::new(Vec::new()));
         for (account, (id, ..)) in rows.iter().enumerate() {
-            let mut who = applicant(id);
+            let mut who = claim_request(id);
             let held = process.claimed(&mut who).await;
-            process.dedupe.confirm(&mut who, &held.claim, account, &mut ConfirmTry::default()).await.unwrap();
+            process.dedupe.confirm(&mut who, &held.claim, account, &mut ConfirmAttempt::default()).await.unwrap();
         }
         for (id, stands, _) in &rows {
             match stands {
                 None => {}
-                Some(None) => process.delete(&applicant(id)).await,
-                Some(Some(value)) => process.put(&applicant(id), value).await,
+                Some(None) => process.delete(&claim_request(id)).await,
+                Some(Some(value)) => process.put(&claim_request(id), value).await,
             }
         }
         let rewrite = || {
@@ -343,7 +343,7 @@ fn what_is_written_again_and_stands_there_counts_nothing_however_often_it_is_tri
         };
         process.answers.send(Answers::TextsAreHeld).unwrap();
         let both = [rewrite(), rewrite()];
-        let done = async |id: &str| process.value(&applicant(id)).await.is_some_and(|v| v.parse::<u64>().is_ok());
+        let done = async |id: &str| process.value(&claim_request(id)).await.is_some_and(|v| v.parse::<u64>().is_ok());
         eventually("it was written", async || done("lost").await).await;
         process.answers.send(Answers::AreLost).unwrap();
         sleep(Duration::from_millis(100)).await;
@@ -363,9 +363,9 @@ fn what_is_written_again_and_stands_there_counts_nothing_however_often_it_is_tri
 #[test]
 fn a_confirm_under_way_while_the_primary_changes_is_written_again() {
     run(async {
-        for (found, own) in [(None, 0), (Some(applicant("t").claimed(Token::random(), false)), 1)] {
+        for (found, own) in [(None, 0), (Some(claim_request("t").claimed(Token::random(), false)), 1)] {
             let process = Process::new().await;
-            let mut who = applicant("t");
+            let mut who = claim_request("t");
             let held = process.claimed(&mut who).await;
             let confirming = confirm_without_reply(&process, who.clone(), held).await;
             process.dedupe.changes.set(1);
@@ -386,7 +386,7 @@ fn a_confirm_under_way_while_the_primary_changes_is_written_again() {
 fn what_is_written_again_goes_back_to_a_minute_before_the_primary_was_last_seen() {
     run(async {
         let process = Process::new().await;
-        let mut who = applicant("t");
+        let mut who = claim_request("t");
         let held = process.claimed(&mut who).await;
         process.confirm(&mut who, &held).await;
         let seconds = Duration::from_secs;
@@ -402,16 +402,16 @@ fn what_is_written_again_goes_back_to_a_minute_before_the_primary_was_last_seen(
 }
 
 /// Takes over what a dead owner left; the reply is lost.
-async fn take_over_without_reply(process: &Process, dead: &str) -> (Applicant, ClaimTry) {
-    process.put_aged(&applicant("t"), dead, Duration::from_secs(31)).await;
+async fn take_over_without_reply(process: &Process, dead: &str) -> (ClaimRequest, ClaimAttempt) {
+    process.put_aged(&claim_request("t"), dead, Duration::from_secs(31)).await;
     process.answers.send(Answers::NumbersAreHeld).unwrap();
     let dedupe = process.dedupe.clone();
     let claiming = spawn_local(async move {
-        let (mut who, mut attempt) = (applicant("t"), ClaimTry::default());
+        let (mut who, mut attempt) = (claim_request("t"), ClaimAttempt::default());
         let result = dedupe.claim(&mut who, &mut attempt).await.map(drop);
         (result, who, attempt)
     });
-    let begins = async |text: &str| process.value(&applicant("t")).await.is_some_and(|v| v.starts_with(text));
+    let begins = async |text: &str| process.value(&claim_request("t")).await.is_some_and(|v| v.starts_with(text));
     eventually("it is taken over", async || !begins(dead).await).await;
     process.answers.send(Answers::AreLost).unwrap();
     let (result, who, attempt) = claiming.await.unwrap();
@@ -425,7 +425,7 @@ async fn take_over_without_reply(process: &Process, dead: &str) -> (Applicant, C
 fn a_claim_that_ends_for_a_lost_epoch_puts_back_what_an_earlier_try_took_over() {
     run(async {
         let process = Process::new().await;
-        let dead = applicant("t").claimed(Token::random(), false);
+        let dead = claim_request("t").claimed(Token::random(), false);
         let (mut who, mut attempt) = take_over_without_reply(&process, &dead).await;
         let () = ::redis::cmd("DEL").arg("pb:epoch").query_async(&mut process.connection.clone()).await.unwrap();
         let result = process.dedupe.claim(&mut who, &mut attempt).await.map(drop);
@@ -438,17 +438,17 @@ fn a_claim_that_ends_for_a_lost_epoch_puts_back_what_an_earlier_try_took_over() 
 fn a_take_over_whose_reply_was_lost_is_found_and_what_it_told_is_kept() {
     run(async {
         let process = Process::new().await;
-        let dead = Applicant { own: 2, ..applicant("t") }.claimed(Token::random(), true);
+        let dead = ClaimRequest { own: 2, ..claim_request("t") }.claimed(Token::random(), true);
         let (mut who, mut attempt) = take_over_without_reply(&process, &dead).await;
         // An account that delivers without Redis goes on with what the take-over has told of.
         let mut unclaimed = who.clone();
-        let Granted::Claim(held) = process.dedupe.unclaimed(&mut unclaimed, &attempt).await else {
+        let ClaimOutcome::Claim(held) = process.dedupe.unclaimed(&mut unclaimed, &attempt).await else {
             panic!("not granted")
         };
         assert_eq!((unclaimed.own, held.claim.taken_over(), held.claim.is_second(false)), (3, true, true));
         drop(held);
         // Any other claims again, finds itself, and gives back what it took.
-        let Granted::Claim(held) = process.dedupe.claim(&mut who, &mut attempt).await.unwrap() else {
+        let ClaimOutcome::Claim(held) = process.dedupe.claim(&mut who, &mut attempt).await.unwrap() else {
             panic!("not granted")
         };
         assert_eq!((who.own, held.claim.resend, held.claim.taken_over()), (3, true, true));
@@ -460,7 +460,7 @@ fn a_take_over_whose_reply_was_lost_is_found_and_what_it_told_is_kept() {
 #[test]
 fn a_take_over_that_was_carried_out_late_is_ours_when_it_is_repeated() {
     let (token, other) = (Token::random(), Token::random());
-    let text = |token| Reply::BulkString(applicant("t").claimed(token, true).into_bytes());
+    let text = |token| Reply::BulkString(claim_request("t").claimed(token, true).into_bytes());
     let rows = [
         (Reply::Int(1), Took::Ours),
         (Reply::Int(0), Took::TooYoung),
@@ -479,9 +479,9 @@ fn a_take_over_that_was_carried_out_late_is_ours_when_it_is_repeated() {
 fn a_late_confirm_counts_a_confirm_that_only_looks_like_its_own() {
     run(async {
         let process = Process::new().await;
-        let mut late = applicant("t");
+        let mut late = claim_request("t");
         let held = process.claimed(&mut late).await;
-        let theirs = Done::new(&Applicant { own: 1, ..applicant("t") }, held.claim.token);
+        let theirs = Done::new(&ClaimRequest { own: 1, ..claim_request("t") }, held.claim.token);
         process.put(&late, &theirs.to_int().to_string()).await;
         process.confirm(&mut late, &held).await;
         assert_eq!((late.own, late.possible), (2, 1));
@@ -492,14 +492,14 @@ fn a_late_confirm_counts_a_confirm_that_only_looks_like_its_own() {
 fn what_was_confirmed_here_is_known_without_redis() {
     run(async {
         let process = Process::new().await;
-        let mut first = applicant("t");
+        let mut first = claim_request("t");
         let held = process.claimed(&mut first).await;
         process.confirm(&mut first, &held).await;
         drop(held);
         // As if it had forgotten.
         process.put(&first, "somebody else's").await;
-        assert_eq!(shown(&process.claim(&mut applicant("t")).await), "duplicate 0");
-        let mut dear = Applicant { fingerprint: 6, ..applicant("t") };
+        assert_eq!(shown(&process.claim(&mut claim_request("t")).await), "duplicate 0");
+        let mut dear = ClaimRequest { fingerprint: 6, ..claim_request("t") };
         assert_eq!(shown(&process.claim(&mut dear).await), "conflict");
         assert_eq!(process.value(&first).await.as_deref(), Some("somebody else's"), "nothing was asked of it");
     });
@@ -509,28 +509,30 @@ fn what_was_confirmed_here_is_known_without_redis() {
 fn a_second_copy_waits_for_the_first_and_after_a_release_it_claims_for_itself() {
     run(async {
         let process = Process::new().await;
-        let mut first = applicant("t");
+        let mut first = claim_request("t");
         let held = process.claimed(&mut first).await;
         let dedupe = process.dedupe.clone();
         let second = spawn_local(async move {
-            let mut second = Applicant { origin: "in:0:8".into(), ..applicant("t") };
-            dedupe.claim(&mut second, &mut ClaimTry::default()).await.unwrap()
+            let mut second = ClaimRequest { origin: "in:0:8".into(), ..claim_request("t") };
+            dedupe.claim(&mut second, &mut ClaimAttempt::default()).await.unwrap()
         });
         // One of another conversion goes on meanwhile.
-        assert!(matches!(process.claim(&mut applicant("u")).await, Granted::Claim(_)));
+        assert!(matches!(process.claim(&mut claim_request("u")).await, ClaimOutcome::Claim(_)));
         yield_now().await;
         assert!(!second.is_finished());
         process.dedupe.release(&mut first, held).await;
-        let Granted::Claim(second) = second.await.unwrap() else { panic!("not granted") };
+        let ClaimOutcome::Claim(second) = second.await.unwrap() else { panic!("not granted") };
         let value = process.value(&first).await.unwrap();
         assert!(value.starts_with(&second.claim.token.holder()), "{value}");
 
         // And after a confirm it is a duplicate: the value that stands by then decides.
         let dedupe = process.dedupe.clone();
         let third =
-            spawn_local(async move { dedupe.claim(&mut applicant("t"), &mut ClaimTry::default()).await.unwrap() });
+            spawn_local(
+                async move { dedupe.claim(&mut claim_request("t"), &mut ClaimAttempt::default()).await.unwrap() },
+            );
         yield_now().await;
-        process.confirm(&mut Applicant { origin: "in:0:8".into(), ..applicant("t") }, &second).await;
+        process.confirm(&mut ClaimRequest { origin: "in:0:8".into(), ..claim_request("t") }, &second).await;
         drop(second);
         assert_eq!(shown(&third.await.unwrap()), "duplicate 0");
     });

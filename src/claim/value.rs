@@ -1,6 +1,6 @@
 //! The values of a key in Redis: claimed, unknown, done (pure). `core.md` section 3, "Values".
 
-use crate::claim::rules::{Applicant, Token};
+use crate::claim::rules::{ClaimRequest, Token};
 
 const FINGERPRINT_BITS: u32 = 40;
 const RESENDS_BITS: u32 = 4;
@@ -20,12 +20,12 @@ pub(crate) fn origin_tag(origin: &str) -> u64 {
 pub struct Done(u64);
 
 impl Done {
-    /// The value that confirms `applicant`'s send under `token`.
-    pub fn new(applicant: &Applicant, token: Token) -> Self {
-        let resends = u64::from(applicant.own.min(MAX_DONE_RESENDS));
+    /// The value that confirms `claim request`'s send under `token`.
+    pub fn new(claim_request: &ClaimRequest, token: Token) -> Self {
+        let resends = u64::from(claim_request.own.min(MAX_DONE_RESENDS));
         Self(
-            (((applicant.fingerprint << RESENDS_BITS | resends) << TOKEN_BITS | token.tag()) << ORIGIN_BITS)
-                | origin_tag(&applicant.origin),
+            (((claim_request.fingerprint << RESENDS_BITS | resends) << TOKEN_BITS | token.tag()) << ORIGIN_BITS)
+                | origin_tag(&claim_request.origin),
         )
     }
 

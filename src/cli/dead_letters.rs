@@ -11,7 +11,7 @@ use super::reach::{Reach, cluster};
 use super::reading::{self, failed};
 use super::{print, table};
 use crate::exit::Exit;
-use crate::inspect::dead_letters::{Filter, Gathering, Letter, Stats};
+use crate::inspect::dead_letters::{DeadLetter, Filter, LatestPerOrigin, Stats};
 use crate::kafka::scan::{self, Span};
 use crate::settings::Config;
 
@@ -115,16 +115,16 @@ fn missing(topic: &str) -> String {
     )
 }
 
-fn gather(config: &Config, args: &List) -> Result<Vec<Letter>, Exit> {
+fn gather(config: &Config, args: &List) -> Result<Vec<DeadLetter>, Exit> {
     let spans = spans(config)?;
-    let gathering = Mutex::new(Gathering::new(args.filter.clone(), args.all));
+    let gathering = Mutex::new(LatestPerOrigin::new(args.filter.clone(), args.all));
     reading::read(config, spans, &|record| {
-        gathering.lock().unwrap_or_else(PoisonError::into_inner).add(Letter::read(&record));
+        gathering.lock().unwrap_or_else(PoisonError::into_inner).add(DeadLetter::read(&record));
     })?;
     Ok(gathering.into_inner().unwrap_or_else(PoisonError::into_inner).finish())
 }
 
-fn list(letters: &[Letter]) -> String {
+fn list(letters: &[DeadLetter]) -> String {
     if letters.is_empty() {
         return "no dead letters\n".to_owned();
     }

@@ -12,7 +12,7 @@ use crate::kafka::now_ms;
 use crate::kafka::scan::{spans, unfinished};
 use crate::kafka::settings::waiting_group;
 use crate::operate::lanes::read_lanes;
-use crate::operate::{Keys, Lanes, closest, unknown_account};
+use crate::operate::{Keys, SwitchesByAccount, closest, unknown_account};
 use crate::platforms::Platform;
 use crate::redact::mask_text;
 use crate::settings::Config;
@@ -91,7 +91,7 @@ fn block_on_value<T>(work: impl Future<Output = Result<T, Exit>>) -> Result<T, E
     value.ok_or_else(|| Exit::failed("no answer"))
 }
 
-async fn claims(config: &Config, wanted: &Wanted) -> Result<(Vec<ClaimRow>, Lanes), Exit> {
+async fn claims(config: &Config, wanted: &Wanted) -> Result<(Vec<ClaimRow>, SwitchesByAccount), Exit> {
     let mut redis = reach::redis(config).await?;
     let asked = candidates(wanted, &config.accounts);
     let silent =
@@ -120,7 +120,7 @@ async fn claims(config: &Config, wanted: &Wanted) -> Result<(Vec<ClaimRow>, Lane
     Ok((rows, lanes))
 }
 
-fn gather(config: &Config, wanted: Wanted, claims: Vec<ClaimRow>, lanes: Lanes) -> Result<Trace, Exit> {
+fn gather(config: &Config, wanted: Wanted, claims: Vec<ClaimRow>, lanes: SwitchesByAccount) -> Result<Trace, Exit> {
     let (cluster, rules) = (reach::cluster(config)?, Rules::new(config, lanes));
     let waiting = spans(&cluster, |topic| rules.holds_waiting(topic)).map_err(failed)?;
     let mut all = unfinished(&cluster, &waiting_group(&config.kafka), waiting).map_err(failed)?;
@@ -162,7 +162,7 @@ fn show(trace: &Trace, now_ms: i64) -> String {
         ["TOPIC", "AT", "ACCOUNT", "EVENT", "DUE", "ATTEMPTS", "RESENDS", "LAST", "EXPIRES IN", "WAITS UNTIL"];
     section("waiting", &headings, trace.waiting.iter().map(|row| waiting(row, now_ms)).collect());
     let headings = ["AT", "FAILED", "ACCOUNT", "EVENT", "REASON", "FIELD", "CODE", "DETAIL"];
-    section("dead letters", &headings, trace.dead_letters.iter().map(letter).collect());
+    section("dead letters", &headings, trace.dead_letters.iter().map(dead_letter).collect());
     let headings = ["AT", "FINISHED", "ACCOUNT", "EVENT", "OUTCOME", "REASON", "ATTEMPTS", "RESENDS", "ORIGIN"];
     section("receipts", &headings, trace.receipts.iter().map(receipt).collect());
     text
@@ -212,9 +212,10 @@ fn waiting(row: &crate::inspect::trace::WaitingRow, now_ms: i64) -> Vec<String> 
     ]
 }
 
-fn letter(letter: &crate::inspect::dead_letters::Letter) -> Vec<String> {
-    let mut row = vec![format!("{}:{}", letter.partition, letter.offset), time(Some(letter.failed_at_ms()))];
-    let text = |name| letter.text(name).unwrap_or_default().to_owned();
+fn dead_letter(dead_letter: &crate::inspect::dead_letters::DeadLetter) -> Vec<String> {
+    let mut row =
+        vec![format!("{}:{}", dead_letter.partition, dead_letter.offset), time(Some(dead_letter.failed_at_ms()))];
+    let text = |name| dead_letter.text(name).unwrap_or_default().to_owned();
     row.extend(["account", "event", "reason", "field", "last-code", "detail"].map(text));
     row
 }

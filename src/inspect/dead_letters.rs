@@ -60,7 +60,7 @@ type Rank = (i64, i64, i32, i64);
 
 /// One dead letter, without its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
+pub struct DeadLetter {
     /// Partition of the dead-letter topic.
     pub partition: i32,
     /// Its offset there.
@@ -71,7 +71,7 @@ pub struct Letter {
     headers: Vec<(u8, Box<str>)>,
 }
 
-impl Letter {
+impl DeadLetter {
     /// Reads a record of the dead-letter topic. One that no worker wrote has no headers that count.
     pub fn read(record: &Record) -> Self {
         let mut headers: Vec<(u8, Box<str>)> = Vec::new();
@@ -164,21 +164,21 @@ fn shown(kind: Kind, text: &str) -> Value {
 }
 
 /// Gathers letters in any order: the newest per origin, of those the selected ones.
-pub struct Gathering {
+pub struct LatestPerOrigin {
     filter: Filter,
     all: bool,
     newest: HashMap<Origin, Rank>,
-    kept: HashMap<Origin, Vec<Letter>>,
+    kept: HashMap<Origin, Vec<DeadLetter>>,
 }
 
-impl Gathering {
+impl LatestPerOrigin {
     /// With `all` every letter counts, not only the newest per origin.
     pub fn new(filter: Filter, all: bool) -> Self {
         Self { filter, all, newest: HashMap::new(), kept: HashMap::new() }
     }
 
     /// Takes one more.
-    pub fn add(&mut self, letter: Letter) {
+    pub fn add(&mut self, letter: DeadLetter) {
         let origin = letter.origin();
         if self.all {
             if self.filter.selects(&letter) {
@@ -200,9 +200,9 @@ impl Gathering {
     }
 
     /// The selected ones, newest first, at most as many as asked for.
-    pub fn finish(self) -> Vec<Letter> {
+    pub fn finish(self) -> Vec<DeadLetter> {
         let limit = self.filter.limit.unwrap_or(usize::MAX);
-        let mut letters: Vec<Letter> = self.kept.into_values().flatten().collect();
+        let mut letters: Vec<DeadLetter> = self.kept.into_values().flatten().collect();
         letters.sort_by_key(|letter| std::cmp::Reverse(letter.rank()));
         letters.truncate(limit);
         letters

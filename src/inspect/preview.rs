@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::admit::examine::Gate;
+use crate::admit::examine::Examiner;
 use crate::delivery::{Ready, Subject};
 use crate::error::{DeliveryError, Disposition, Outcome};
 use crate::kafka::envelope::{Envelope, Source};
@@ -23,7 +23,7 @@ use crate::settle::outbox::field_and_detail;
 
 /// Judges events as the worker with this configuration would.
 pub struct Previewer {
-    gate: Gate,
+    gate: Examiner,
     prefix: String,
 }
 
@@ -94,7 +94,7 @@ impl Previewer {
         let accounts = config.accounts.values().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts, ..Setup::default() });
         Self {
-            gate: Gate::new(config.accounts.values().cloned().collect(), metrics),
+            gate: Examiner::new(config.accounts.values().cloned().collect(), metrics),
             prefix: config.redis.prefix.clone(),
         }
     }
@@ -148,7 +148,7 @@ impl Previewer {
             platform: account.platform.as_str(),
             account: account.name.clone(),
             event: ready.prepared.native.to_string(),
-            dedupe_key: ready.applicant.key.shown(&self.prefix),
+            dedupe_key: ready.claim_request.key.shown(&self.prefix),
             deadline_ms: timing::deadline_ms(ready, first_ms),
             too_old_ms: age.map(|max| ready.event_time_ms.saturating_add(max)),
             warnings,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::event::identify;
-use crate::inspect::dead_letters::{Filter, Gathering, Letter};
+use crate::inspect::dead_letters::{DeadLetter, Filter, LatestPerOrigin};
 use crate::kafka::record::Record;
 use crate::platforms::Platform;
 use crate::redact::mask_trans_id;
@@ -48,13 +48,13 @@ pub struct Trace {
     pub waiting: Vec<WaitingRow>,
     /// Its dead letters, the newest of each origin, newest first.
     #[serde(serialize_with = "letters")]
-    pub dead_letters: Vec<Letter>,
+    pub dead_letters: Vec<DeadLetter>,
     /// Its receipts, oldest first.
     pub receipts: Vec<Map<String, Value>>,
 }
 
-fn letters<S: serde::Serializer>(letters: &[Letter], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(letters.iter().map(Letter::json))
+fn letters<S: serde::Serializer>(letters: &[DeadLetter], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(letters.iter().map(DeadLetter::json))
 }
 
 impl Trace {
@@ -68,7 +68,7 @@ impl Trace {
 pub struct Gatherer {
     wanted: Wanted,
     rules: Rules,
-    letters: Gathering,
+    letters: LatestPerOrigin,
     /// With the time of their record.
     waiting: Vec<(Option<i64>, WaitingRow)>,
     receipts: Vec<Map<String, Value>>,
@@ -83,13 +83,13 @@ impl Gatherer {
             account: wanted.account.clone(),
             ..Filter::default()
         };
-        Self { wanted, rules, letters: Gathering::new(filter, false), waiting: Vec::new(), receipts: Vec::new() }
+        Self { wanted, rules, letters: LatestPerOrigin::new(filter, false), waiting: Vec::new(), receipts: Vec::new() }
     }
 
     /// Takes one record of any of the topics.
     pub fn add(&mut self, record: &Record, now_ms: i64) {
         if *record.topic == *self.rules.dead_letter {
-            self.letters.add(Letter::read(record));
+            self.letters.add(DeadLetter::read(record));
         } else if *record.topic == *self.rules.receipts {
             self.receipts.extend(receipt(record, &self.wanted));
         } else {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::account::Intake as Bounds;
 use crate::admit::backpressure::Traffic;
-use crate::delivery::Visit;
+use crate::delivery::TopicKind;
 use crate::lane::handle::{LaneHandle, Lanes};
 
 /// A lane whose records wait, and which got through with none for so long, does not keep up.
@@ -155,7 +155,7 @@ impl Pressure {
             let (records, bytes) = (lane.live.records(), lane.live.bytes());
             if lane.is_emptying() {
                 left = left.without(records, bytes);
-            } else if records > 0 && lane.can_park(Visit::Input) && !self.keeps_up(lane, held, now) {
+            } else if records > 0 && lane.can_park(TopicKind::Input) && !self.keeps_up(lane, held, now) {
                 let share = (records as f64 / bounds.max_in_flight.max(1) as f64)
                     .max(bytes as f64 / bounds.max_in_flight_bytes.max(1) as f64);
                 slow.push((share, lane));

@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::account::{Account, WhenUnavailable};
 use crate::error::Outcome;
-use crate::lane::handle::{LaneHandle, ToLane};
+use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::Setup;
 
 /// What a lane takes at least.
@@ -15,8 +15,8 @@ const CAP: usize = 64;
 struct World {
     intake: Intake,
     lanes: Arc<Lanes>,
-    inboxes: Vec<UnboundedReceiver<ToLane>>,
-    desk: UnboundedReceiver<Box<Delivery>>,
+    inboxes: Vec<UnboundedReceiver<LaneMessage>>,
+    outbox: UnboundedReceiver<Box<Delivery>>,
     health: Arc<Health>,
     /// What was handed over to lane `a`.
     queued: Vec<Delivery>,
@@ -45,16 +45,16 @@ impl World {
             lanes.push(Arc::new(LaneHandle::new(index, account.clone(), to_lane, &bounds)));
             inboxes.push(inbox);
         }
-        let (to_desk, desk) = unbounded_channel();
+        let (to_desk, outbox) = unbounded_channel();
         let lanes = Arc::new(Lanes::new(lanes, vec![to_desk]));
         let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let health = Arc::new(Health::default());
         health.answered();
-        let gate = Gate::new(accounts, metrics.clone());
+        let gate = Examiner::new(accounts, metrics.clone());
         let intake = Intake::new(gate, lanes.clone(), metrics, health.clone(), bounds, Arc::default());
         let (queued, parked, emptied) = (Vec::new(), Vec::new(), Vec::new());
-        Self { intake, lanes, inboxes, desk, health, queued, parked, emptied, offset: 0 }
+        Self { intake, lanes, inboxes, outbox, health, queued, parked, emptied, offset: 0 }
     }
 
     fn receive(&mut self, topic: &str, account: &str) -> Arc<Open> {
@@ -75,10 +75,10 @@ impl World {
             headers: Vec::new(),
             unreadable_headers: 0,
         };
-        let (ticket, _) = Ticket::stub(Arc::new(Assignment::new(topic.into(), 0, 1)), self.offset as u64);
+        let (ack, _) = AckHandle::stub(Arc::new(Assignment::new(topic.into(), 0, 1)), self.offset as u64);
         self.offset += 1;
-        let open = ticket.open().clone();
-        self.intake.received(record, ticket);
+        let open = ack.open().clone();
+        self.intake.received(record, ack);
         open
     }
 
@@ -88,18 +88,18 @@ impl World {
         let mut told = Vec::new();
         while let Ok(message) = self.inboxes[lane].try_recv() {
             told.push(match message {
-                ToLane::Deliver(deliveries) => {
+                LaneMessage::Deliver(deliveries) => {
                     let count = deliveries.len();
                     if lane == 0 {
                         self.queued.extend(deliveries.into_iter().map(|d| *d));
                     }
                     Some(count)
                 }
-                ToLane::Park(delivery) => {
+                LaneMessage::Park(delivery) => {
                     self.parked.push(*delivery);
                     None
                 }
-                ToLane::ParkQueue => {
+                LaneMessage::ParkQueue => {
                     self.emptied.push(lane);
                     continue;
                 }
@@ -111,7 +111,7 @@ impl World {
     /// Fills lane `a` from this topic.
     fn fill(&mut self, topic: &str) {
         (0..CAP).for_each(|_| _ = self.receive(topic, "a"));
-        assert!(self.lanes.get(0).is_full(Visit::Input));
+        assert!(self.lanes.get(0).is_full(TopicKind::Input));
         assert_eq!(self.told(0), [Some(HAND_OVER); CAP / HAND_OVER]);
     }
 
@@ -132,7 +132,7 @@ impl World {
     /// Asked a moment later, when full lanes are looked at again.
     fn flow(&mut self) -> Flow {
         self.intake.next_look = Instant::now();
-        self.intake.gate()
+        self.intake.may_poll()
     }
 }
 
@@ -144,7 +144,7 @@ fn what_a_batch_of_polls_brought_is_handed_over_at_its_end_in_one_message_per_la
     }
     assert!(world.inboxes.iter_mut().all(|inbox| inbox.try_recv().is_err()), "each record alone wakes its thread");
     assert_eq!(world.lanes.get(0).live.records(), 2, "counted before it is handed over");
-    assert!(world.desk.try_recv().is_ok(), "what ends at the gate needs no lane");
+    assert!(world.outbox.try_recv().is_ok(), "what ends at the gate needs no lane");
     assert_eq!((world.told(0), world.told(1)), (vec![Some(2)], vec![Some(1)]));
     assert!(world.told(0).is_empty());
 }
@@ -250,7 +250,7 @@ fn a_lane_whose_parking_topic_takes_nothing_holds_its_own_topic_and_no_other() {
     }
     world.told(0);
     for delivery in std::mem::take(&mut world.queued) {
-        world.lanes.get(0).set_aside(Visit::Input, delivery.record.size());
+        world.lanes.get(0).set_aside(TopicKind::Input, delivery.record.size());
         world.lanes.get(0).dequeued(&delivery);
         world.parked.push(delivery);
     }
@@ -261,7 +261,7 @@ fn a_lane_whose_parking_topic_takes_nothing_holds_its_own_topic_and_no_other() {
     assert_eq!(world.told(1), [Some(2), Some(1)]);
     // Its copies are acknowledged.
     for delivery in world.parked.drain(..200) {
-        world.lanes.get(0).left_aside(Visit::Input, delivery.record.size());
+        world.lanes.get(0).left_aside(TopicKind::Input, delivery.record.size());
     }
     world.flow();
     assert!(!world.intake.pause_wanted("t", 0));

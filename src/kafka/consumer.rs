@@ -1,6 +1,6 @@
 //! The polling thread: subscribe, assignment, revocation. It alone owns the trackers.
 //!
-//! One plain thread per consumer polls and does nothing else; whoever works on a record holds a [`Ticket`] and hands
+//! One plain thread per consumer polls and does nothing else; whoever works on a record holds a [`AckHandle`] and hands
 //! it back over one channel. The rebalance callback only records what happened: a revoked partition drains while
 //! polling goes on, and is handed back from the loop. Assigned partitions are not read before their position has been
 //! judged off this thread (`lookup`); a partition without a sound position is *parked*: owned, but not read, until
@@ -44,7 +44,7 @@ use crate::error::Outcome;
 use crate::kafka::native::TopicIds;
 use crate::kafka::record::Record;
 
-pub use ack_handle::{Assignment, Info, Open, Stage, Ticket};
+pub use ack_handle::{AckHandle, Assignment, Info, Open, Stage};
 pub use snapshot::{ConsumerView, OldestView, OwnPosition, Parked, PartitionView, Snapshot};
 
 use context::Context;
@@ -77,8 +77,8 @@ pub enum Flow {
 
 /// What the polling thread asks of whoever works on the records. Every method runs on that thread and must not block.
 pub trait Handler: Send {
-    /// A record, already registered; the ticket holds its offset back until it is completed.
-    fn received(&mut self, record: Record, ticket: Ticket);
+    /// A record, already registered; the ack handle holds its offset back until it is completed.
+    fn received(&mut self, record: Record, ack: AckHandle);
     /// The end of a batch of `received`.
     fn flush(&mut self);
     /// A record of a current assignment has ended; called once per record, never with `Returned` or `Lost`.
@@ -88,7 +88,7 @@ pub trait Handler: Send {
     /// Start nothing more of this assignment, and give back what is queued.
     fn leaving(&mut self, assignment: &Assignment);
     /// Asked before each poll. Half a second of `Skip` pauses every partition.
-    fn gate(&mut self) -> Flow;
+    fn may_poll(&mut self) -> Flow;
     /// Changes whenever some answer of `pause_wanted` may have changed; `None`: it is to be asked in each turn.
     fn pauses(&self) -> Option<u64> {
         None
@@ -169,8 +169,8 @@ impl fmt::Display for ConsumerFailed {
 impl std::error::Error for ConsumerFailed {}
 
 /// What reaches the polling thread over its one channel.
-enum Note {
-    /// A ticket came back.
+enum Command {
+    /// A ack handle came back.
     Done { generation: u64, seq: u64, end: End },
     /// The positions of assigned partitions were judged.
     Found(Vec<lookup::Found>),
@@ -206,10 +206,10 @@ impl Consumer {
         handler: H,
         shared: Arc<ConsumerView>,
     ) -> io::Result<ConsumerHandle> {
-        let (sender, notes) = channel();
+        let (sender, commands) = channel();
         let marks = marks::Marks::new(name, &settings.client).map_err(|e| io::Error::other(e.to_string()))?;
         let client = (Arc::new(connect(name, &settings)?), Arc::new(marks));
-        let turn = poll::Poller::new(name, client, settings, handler, notes, sender.clone(), shared);
+        let turn = poll::Poller::new(name, client, settings, handler, commands, sender.clone(), shared);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || turn.run())?;
         Ok(ConsumerHandle { sender, thread: Mutex::new(Some(thread)) })
     }
@@ -226,7 +226,7 @@ fn connect(name: &str, settings: &Settings) -> io::Result<BaseConsumer<Context>>
 
 /// A running consumer. Dropping the handle does not stop it.
 pub struct ConsumerHandle {
-    sender: Sender<Note>,
+    sender: Sender<Command>,
     thread: Mutex<Option<JoinHandle<Result<(), ConsumerFailed>>>>,
 }
 
@@ -234,10 +234,10 @@ impl ConsumerHandle {
     /// Without a thread, and the orders that it would have been given.
     #[cfg(test)]
     pub(crate) fn stub() -> (Self, impl FnMut() -> Vec<UnblockOrder>) {
-        let (sender, notes) = std::sync::mpsc::channel();
+        let (sender, commands) = std::sync::mpsc::channel();
         let orders = move || {
-            let order = |note| if let Note::Order(order) = note { Some(order) } else { None };
-            notes.try_iter().filter_map(order).collect()
+            let order = |command| if let Command::Order(order) = command { Some(order) } else { None };
+            commands.try_iter().filter_map(order).collect()
         };
         (Self { sender, thread: Mutex::default() }, orders)
     }
@@ -245,17 +245,17 @@ impl ConsumerHandle {
     /// Begins to stop: takes nothing more, waits for what is unfinished, stores, commits, leaves the group.
     pub fn shutdown(&self, drain: Duration) {
         // A thread that has ended has nothing left to stop.
-        let _ = self.sender.send(Note::Stop(drain));
+        let _ = self.sender.send(Command::Stop(drain));
     }
 
     /// Reads these topics too.
     pub fn subscribe(&self, topics: Vec<String>) {
-        let _ = self.sender.send(Note::Subscribe(topics));
+        let _ = self.sender.send(Command::Subscribe(topics));
     }
 
     /// Passes an operator's order on.
     pub fn order(&self, order: UnblockOrder) {
-        let _ = self.sender.send(Note::Order(order));
+        let _ = self.sender.send(Command::Order(order));
     }
 
     /// Whether the thread still runs.

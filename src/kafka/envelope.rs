@@ -84,7 +84,7 @@ pub enum Copy<'a> {
     /// To the parking topic of an account.
     Parked(&'a Named),
     /// To the dead letters.
-    Dead(&'a Named, &'a Burial),
+    Dead(&'a Named, &'a DeadLetterCause),
 }
 
 /// What could be read from the value, for whoever looks at a parked or dead copy.
@@ -102,7 +102,7 @@ pub struct Named {
 
 /// Why a record ended as a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Burial {
+pub struct DeadLetterCause {
     /// A name of the closed list.
     pub reason: &'static str,
     /// The offending field; may be empty.

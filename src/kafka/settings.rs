@@ -162,7 +162,7 @@ pub const HEADROOM: u64 = 64 * 1024;
 /// As [`try_clients`].
 pub fn producer(config: &Config, largest: u64) -> Result<ClientConfig, SettingsError> {
     let message_max = largest.saturating_add(HEADROOM).clamp(MIN_MESSAGE_MAX, MESSAGE_MAX_MAX);
-    // Room for several of the largest.
+    // PartitionBuffer for several of the largest.
     let queue_kbytes = (message_max / 1024 * 4).clamp(65_536, 2_097_151);
     let (message_max, queue_kbytes) = (message_max.to_string(), queue_kbytes.to_string());
     let own = [

@@ -64,7 +64,7 @@ impl Lane {
     pub(super) fn note_walk(&self, delivery: &Delivery, result: &Result<Progress, DeliveryError>) {
         self.note(result);
         if gets_through(result) {
-            delivery.ticket.open().set_got_through();
+            delivery.ack.open().set_got_through();
         }
         let unanswered = delivery.attempted && result.is_err() && !is_answered(result);
         if delivery.trial.is_some() && unanswered {

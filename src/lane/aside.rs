@@ -7,7 +7,7 @@ use std::rc::Rc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use crate::delivery::{Delivery, Visit};
+use crate::delivery::{Delivery, TopicKind};
 use crate::kafka::consumer::End;
 use crate::lane::Lane;
 
@@ -16,7 +16,7 @@ use crate::lane::Lane;
 pub(crate) const PARKS: usize = 256;
 
 /// What left: its kind and its bytes.
-type Left = (Visit, usize);
+type Left = (TopicKind, usize);
 
 /// Apart from the settles of its lane, so that a flood of parking takes no permit.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub(super) struct Aside {
 impl Aside {
     /// Takes a record out of its lane's queue.
     pub(super) fn take(&mut self, lane: &Rc<Lane>, delivery: Box<Delivery>) {
-        lane.handle.set_aside(delivery.visit, delivery.record.size());
+        lane.handle.set_aside(delivery.topic_kind, delivery.record.size());
         lane.handle.dequeued(&delivery);
         self.push(lane, delivery);
     }
@@ -73,16 +73,16 @@ impl Aside {
 }
 
 fn needs_kafka(delivery: &Delivery) -> bool {
-    delivery.visit != Visit::Parked && !delivery.ticket.assignment().is_leaving()
+    delivery.topic_kind != TopicKind::Parked && !delivery.ack.assignment().is_leaving()
 }
 
 /// A queued record holds no claim: it parks, or is dropped where its partition leaves.
 async fn put_aside(lane: Rc<Lane>, delivery: Box<Delivery>) -> Left {
-    let left = (delivery.visit, delivery.record.size());
-    if delivery.ticket.assignment().is_leaving() {
-        delivery.ticket.complete(End::Returned);
+    let left = (delivery.topic_kind, delivery.record.size());
+    if delivery.ack.assignment().is_leaving() {
+        delivery.ack.complete(End::Returned);
     } else {
-        lane.desk.park(delivery, None).await;
+        lane.outbox.park(delivery, None).await;
     }
     left
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::account::{Inline, OnAmbiguous, WhenUnavailable};
-use crate::claim::{ClaimTry, Granted, Held};
-use crate::delivery::{Delivery, Ready, Subject, Visit};
+use crate::claim::{ClaimAttempt, ClaimOutcome, Held};
+use crate::delivery::{Delivery, Ready, Subject, TopicKind};
 use crate::error::{Answer, Class, DeliveryError, Fault};
 use crate::kafka::consumer::Stage;
 use crate::kafka::envelope::LastAttempt;
@@ -71,13 +71,13 @@ pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
             let delay = delays
                 .get_or_insert_with(|| {
                     let left = inline.max_retries.saturating_sub(delivery.inline_used);
-                    InlineDelays::new(Inline { max_retries: left, ..*inline }, delivery.visit == Visit::Input)
+                    InlineDelays::new(Inline { max_retries: left, ..*inline }, delivery.topic_kind == TopicKind::Input)
                 })
                 .next()
                 .filter(|_| delivery.envelope.attempts < lane.account.retry.max_attempts);
             let Some(delay) = delay else { return Err(failure) };
             delivery.inline_used += 1;
-            delivery.ticket.open().set_stage(Stage::Waiting);
+            delivery.ack.open().set_stage(Stage::Waiting);
             tokio::select! {
                 () = sleep(delay) => {}
                 // An inline delay ends in its tier.
@@ -87,7 +87,7 @@ pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
         }
         // A send starts only with enough of its lease left: given up, and claimed again with a new token.
         if let Some(held) = held.take() {
-            lane.dedupe.release(&mut ready(delivery)?.applicant, held).await;
+            lane.dedupe.release(&mut ready(delivery)?.claim_request, held).await;
         }
         delivery.carry_count();
     }
@@ -108,26 +108,26 @@ async fn claim(
     held: &mut Option<Held>,
 ) -> Result<Option<Progress>, DeliveryError> {
     let deliver = lane.account.when_unavailable == WhenUnavailable::Deliver;
-    let mut attempt = ClaimTry::default();
+    let mut attempt = ClaimAttempt::default();
     let mut pause = Duration::from_millis(100);
     let mut uncertain = false;
     loop {
         if let Some(why) = lane.interruption(delivery) {
             if uncertain {
-                lane.dedupe.abandon(&ready(delivery)?.applicant, &attempt).await;
+                lane.dedupe.abandon(&ready(delivery)?.claim_request, &attempt).await;
             }
             return Err(why);
         }
-        if delivery.ticket.assignment().is_unconfirmed() {
+        if delivery.ack.assignment().is_unconfirmed() {
             // Another member may have the partition by now, and sends what it reads.
-            delivery.ticket.open().set_stage(Stage::Held);
+            delivery.ack.open().set_stage(Stage::Held);
             tokio::select! {
                 () = sleep(UNCONFIRMED_PAUSE) => {}
                 _ = lane.interrupted(delivery) => {}
             }
             continue;
         }
-        delivery.ticket.open().set_stage(Stage::Claiming);
+        delivery.ack.open().set_stage(Stage::Claiming);
         let ready = ready(delivery)?;
         // An account that delivers without Redis does not wait for a command to time out first.
         let health = &lane.shared.health;
@@ -135,13 +135,13 @@ async fn claim(
         let is_judged = clock.is_none();
         let answer = match clock.or_else(|| if deliver { health.trouble() } else { health.hold() }) {
             Some(why) => Err(StoreError::Unreached(why)),
-            None => lane.dedupe.claim(&mut ready.applicant, &mut attempt).await,
+            None => lane.dedupe.claim(&mut ready.claim_request, &mut attempt).await,
         };
-        let granted = match answer {
-            Ok(granted) => granted,
+        let claim_outcome = match answer {
+            Ok(claim_outcome) => claim_outcome,
             Err(_) if deliver && is_judged => {
                 lane.metrics().claim(ClaimResult::Unavailable);
-                lane.dedupe.unclaimed(&mut ready.applicant, &attempt).await
+                lane.dedupe.unclaimed(&mut ready.claim_request, &attempt).await
             }
             Err(error) => {
                 lane.metrics().claim(ClaimResult::Unavailable);
@@ -154,8 +154,8 @@ async fn claim(
             }
         };
         lane.count_possible(ready);
-        return Ok(match granted {
-            Granted::Claim(claimed) => {
+        return Ok(match claim_outcome {
+            ClaimOutcome::Claim(claimed) => {
                 if !claimed.claim.unclaimed {
                     let taken = claimed.claim.taken_over();
                     lane.metrics().claim(if taken { ClaimResult::TakenOver } else { ClaimResult::Fresh });
@@ -163,16 +163,16 @@ async fn claim(
                 *held = Some(claimed);
                 None
             }
-            Granted::Duplicate { resends } => {
+            ClaimOutcome::Duplicate { resends } => {
                 lane.metrics().claim(ClaimResult::Done);
                 Some(Progress::Duplicate { resends })
             }
-            Granted::Conflict => {
+            ClaimOutcome::Conflict => {
                 lane.metrics().claim(ClaimResult::Conflict);
                 let detail = "the same trans_id was seen with another order, amount, refund or currency";
                 return Err(DeliveryError::Conflict(Fault::whole(detail)));
             }
-            Granted::Busy { unknown } => {
+            ClaimOutcome::Busy { unknown } => {
                 lane.metrics().claim(ClaimResult::Held);
                 return Err(DeliveryError::Held { unknown });
             }
@@ -198,8 +198,8 @@ fn check_time(delivery: &Delivery, lane: &Lane) -> Result<(), DeliveryError> {
 /// Where a lost answer ends in the dead letters, nothing that may have been accepted is sent again.
 fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -> Result<(), DeliveryError> {
     let ready = ready(delivery)?;
-    let resend = held.as_ref().is_some_and(|h| h.claim.is_second(ready.applicant.in_doubt));
-    if resend && !ready.applicant.force && dead_letters_ambiguous(ready) {
+    let resend = held.as_ref().is_some_and(|h| h.claim.is_second(ready.claim_request.in_doubt));
+    if resend && !ready.claim_request.force && dead_letters_ambiguous(ready) {
         return Err(DeliveryError::Ambiguous(Answer {
             detail: "an earlier send may have been accepted, and this account sends nothing twice".into(),
             ..Answer::default()
@@ -219,7 +219,7 @@ enum Admitted {
     ClaimAgain,
 }
 
-/// A slot of the shared rate, with the gate judged again before the send.
+/// A slot of the shared rate, and whether the lane is open still, judged before the send.
 async fn admit(delivery: &Delivery, lane: &Lane, held: &Option<Held>) -> Result<Admitted, DeliveryError> {
     let needed = lane.account.limits.timeout + LEASE_MARGIN;
     let left = || held.as_ref().map_or(Duration::ZERO, |h| lane.dedupe.lease_left(&h.claim));
@@ -231,7 +231,7 @@ async fn admit(delivery: &Delivery, lane: &Lane, held: &Option<Held>) -> Result<
     let spare = (left() - needed).min(Duration::from_secs(3600));
     tokio::select! {
         biased;
-        () = lane.limiter.slot(delivery.visit == Visit::Tier) => {}
+        () = lane.limiter.slot(delivery.topic_kind == TopicKind::Tier) => {}
         why = lane.interrupted(delivery) => return Err(why),
         () = sleep(spare) => return Ok(Admitted::ClaimAgain),
     }
@@ -240,12 +240,12 @@ async fn admit(delivery: &Delivery, lane: &Lane, held: &Option<Held>) -> Result<
         return Err(why);
     }
     // The process may have been stopped while it waited.
-    let stale = left() < needed || delivery.ticket.assignment().is_unconfirmed();
+    let stale = left() < needed || delivery.ack.assignment().is_unconfirmed();
     Ok(if stale { Admitted::ClaimAgain } else { Admitted::Yes })
 }
 
 async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Result<Receipt, DeliveryError> {
-    delivery.ticket.open().set_stage(Stage::Sending);
+    delivery.ack.open().set_stage(Stage::Sending);
     let began = Instant::now();
     let began_ms = now_ms();
     let result = lane.dispatcher.attempt(&ready(delivery)?.prepared, began_ms).await;
@@ -262,7 +262,7 @@ async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) 
         && let Some(held) = held
         && held.claim.declare()
     {
-        ready(delivery)?.applicant.own += 1;
+        ready(delivery)?.claim_request.own += 1;
         metrics.ambiguous_resends.inc();
     }
     // The classes that count as attempts; a hand-off without one leaves the last attempt as it was.

@@ -20,14 +20,14 @@ use crate::account::{Account, Intake, WhenUnavailable};
 use crate::delivery::Delivery;
 use crate::lane::PARKS;
 use crate::metrics::LaneState;
-use crate::operate::{Lane as Switches, Switch};
+use crate::operate::{Switch, Switches};
 use crate::settle::context::now_ms;
 
 /// For people.
 const ONLY_THROTTLED: &str = "the platform has answered nothing but that it is asked too often for over 30 s";
 
 /// To a lane's task.
-pub enum ToLane {
+pub enum LaneMessage {
     /// Into its queue, in this order.
     Deliver(Vec<Box<Delivery>>),
     /// Straight to its parking topic: it is full beside others that flow.
@@ -64,7 +64,7 @@ pub struct LaneHandle {
     pub aside_released: Fill,
     /// Told to park its queue, and not there yet.
     emptying: AtomicBool,
-    inbox: UnboundedSender<ToLane>,
+    inbox: UnboundedSender<LaneMessage>,
     cap: usize,
     cap_bytes: usize,
     /// Of records from inputs that may be set aside for parking, and their bytes.
@@ -90,7 +90,7 @@ pub struct LaneHandle {
 
 impl LaneHandle {
     /// `inbox` leads to the lane's task.
-    pub fn new(index: usize, account: Arc<Account>, inbox: UnboundedSender<ToLane>, intake: &Intake) -> Self {
+    pub fn new(index: usize, account: Arc<Account>, inbox: UnboundedSender<LaneMessage>, intake: &Intake) -> Self {
         let ten_seconds = (account.limits.rps * 10.0) as usize;
         let quarter = intake.max_in_flight / 4;
         let cap = ten_seconds.min(quarter).max(64);
@@ -216,21 +216,21 @@ impl LaneHandle {
     }
 }
 
-/// Every lane, and the desks for what ends without one.
+/// Every lane, and the outboxes for what ends without one.
 pub struct Lanes {
     lanes: Vec<Arc<LaneHandle>>,
     /// What they hold together.
     all: Arc<All>,
-    desks: Vec<UnboundedSender<Box<Delivery>>>,
+    outboxes: Vec<UnboundedSender<Box<Delivery>>>,
 }
 
 impl Lanes {
-    /// In the order of the accounts; one desk per runtime thread.
-    pub fn new(lanes: Vec<Arc<LaneHandle>>, desks: Vec<UnboundedSender<Box<Delivery>>>) -> Self {
+    /// In the order of the accounts; one outbox per runtime thread.
+    pub fn new(lanes: Vec<Arc<LaneHandle>>, outboxes: Vec<UnboundedSender<Box<Delivery>>>) -> Self {
         let all = Arc::<All>::default();
         // Each lane has one owner: the first one counts.
         lanes.iter().for_each(|lane| drop(lane.all.set(all.clone())));
-        Self { lanes, all, desks }
+        Self { lanes, all, outboxes }
     }
 
     /// One lane.
@@ -243,10 +243,10 @@ impl Lanes {
         self.lanes.iter()
     }
 
-    /// Settles what ended at the gate.
+    /// Settles what ended at admission.
     pub fn end(&self, delivery: Box<Delivery>) {
-        let desk = delivery.record.partition.unsigned_abs() as usize % self.desks.len();
-        let _ = self.desks[desk].send(delivery);
+        let outbox = delivery.record.partition.unsigned_abs() as usize % self.outboxes.len();
+        let _ = self.outboxes[outbox].send(delivery);
     }
 
     /// Everyone looks again.
@@ -260,7 +260,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::delivery::Visit;
+    use crate::delivery::TopicKind;
 
     fn lane(rps: f64, max_in_flight: usize) -> LaneHandle {
         let mut account = Account::stub("acme");
@@ -280,11 +280,11 @@ mod tests {
         {
             let lane = lane(rps, max_in_flight);
             (1..cap).for_each(|_| lane.live.add(0));
-            assert!(!lane.is_full(Visit::Input), "{rps} {max_in_flight}: below {cap}");
+            assert!(!lane.is_full(TopicKind::Input), "{rps} {max_in_flight}: below {cap}");
             lane.live.add(0);
-            assert!(lane.is_full(Visit::Input), "{rps} {max_in_flight}: at {cap}");
+            assert!(lane.is_full(TopicKind::Input), "{rps} {max_in_flight}: at {cap}");
             assert!(
-                !lane.is_full(Visit::Tier) && !lane.is_full(Visit::Parked),
+                !lane.is_full(TopicKind::Tier) && !lane.is_full(TopicKind::Parked),
                 "released ones have a queue of their own"
             );
         }
@@ -294,55 +294,55 @@ mod tests {
     fn a_queue_is_full_at_a_quarter_of_all_bytes_too() {
         let lane = lane(20.0, 10_000);
         lane.released.add(999);
-        assert!(!lane.is_full(Visit::Parked));
+        assert!(!lane.is_full(TopicKind::Parked));
         lane.released.add(1);
-        assert!(lane.is_full(Visit::Parked) && lane.is_full(Visit::Tier) && !lane.is_full(Visit::Input));
+        assert!(lane.is_full(TopicKind::Parked) && lane.is_full(TopicKind::Tier) && !lane.is_full(TopicKind::Input));
     }
 
     #[test]
     fn what_is_set_aside_for_parking_counts_against_the_cap_until_it_has_left() {
         let lane = lane(20.0, 10_000);
         (0..150).for_each(|_| lane.live.add(0));
-        (0..50).for_each(|_| lane.set_aside(Visit::Input, 0));
-        assert!(lane.is_full(Visit::Input) && !lane.is_full(Visit::Tier));
-        assert!(lane.can_park(Visit::Input), "the queue of an open lane takes no place of it");
-        lane.left_aside(Visit::Input, 0);
-        assert!(!lane.is_full(Visit::Input));
+        (0..50).for_each(|_| lane.set_aside(TopicKind::Input, 0));
+        assert!(lane.is_full(TopicKind::Input) && !lane.is_full(TopicKind::Tier));
+        assert!(lane.can_park(TopicKind::Input), "the queue of an open lane takes no place of it");
+        lane.left_aside(TopicKind::Input, 0);
+        assert!(!lane.is_full(TopicKind::Input));
 
         // What its topic does not take stays, and it can be given no more than it may have on its way.
-        (0..256).for_each(|_| lane.set_aside(Visit::Tier, 0));
-        assert!(!lane.can_park(Visit::Tier) && lane.can_park(Visit::Input));
-        assert!(lane.is_full(Visit::Tier) && lane.is_full(Visit::Parked));
-        lane.left_aside(Visit::Tier, 0);
-        assert!(lane.can_park(Visit::Tier));
-        lane.set_aside(Visit::Tier, 250);
-        assert!(!lane.can_park(Visit::Tier), "a sixteenth of all bytes");
+        (0..256).for_each(|_| lane.set_aside(TopicKind::Tier, 0));
+        assert!(!lane.can_park(TopicKind::Tier) && lane.can_park(TopicKind::Input));
+        assert!(lane.is_full(TopicKind::Tier) && lane.is_full(TopicKind::Parked));
+        lane.left_aside(TopicKind::Tier, 0);
+        assert!(lane.can_park(TopicKind::Tier));
+        lane.set_aside(TopicKind::Tier, 250);
+        assert!(!lane.can_park(TopicKind::Tier), "a sixteenth of all bytes");
     }
 
     #[test]
     fn what_a_closed_lane_queues_is_on_its_way_to_parking() {
         let lane = lane(20.0, 10_000);
         (0..200).for_each(|_| lane.live.add(0));
-        (0..2_300).for_each(|_| lane.set_aside(Visit::Input, 0));
-        assert!(lane.can_park(Visit::Input), "a quarter of all");
+        (0..2_300).for_each(|_| lane.set_aside(TopicKind::Input, 0));
+        assert!(lane.can_park(TopicKind::Input), "a quarter of all");
         lane.halt("why");
-        assert!(!lane.can_park(Visit::Input) && lane.is_aside_above(Visit::Input, 7, 8));
+        assert!(!lane.can_park(TopicKind::Input) && lane.is_aside_above(TopicKind::Input, 7, 8));
         (0..200).for_each(|_| lane.live.sub(0));
-        (0..1_700).for_each(|_| lane.left_aside(Visit::Input, 0));
-        assert!(!lane.is_aside_above(Visit::Input, 1, 4));
+        (0..1_700).for_each(|_| lane.left_aside(TopicKind::Input, 0));
+        assert!(!lane.is_aside_above(TopicKind::Input, 1, 4));
     }
 
     #[test]
     fn parked_records_take_half_of_a_lane_at_most() {
         let lane = lane(20.0, 10_000);
         for n in 0..100 {
-            assert!(!lane.is_full(Visit::Parked), "{n}");
+            assert!(!lane.is_full(TopicKind::Parked), "{n}");
             lane.released.add(0);
             lane.parked.add(0);
         }
-        assert!(lane.is_full(Visit::Parked) && !lane.is_full(Visit::Tier));
+        assert!(lane.is_full(TopicKind::Parked) && !lane.is_full(TopicKind::Tier));
         (100..200).for_each(|_| lane.released.add(0));
-        assert!(lane.is_full(Visit::Tier), "both together have the whole");
+        assert!(lane.is_full(TopicKind::Tier), "both together have the whole");
     }
 
     #[test]

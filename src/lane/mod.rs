@@ -30,13 +30,13 @@ use crate::error::{Answer, Class, DeliveryError};
 use crate::kafka::consumer::Stage;
 use crate::kafka::envelope::LastAttempt;
 use crate::lane::attempt::{Progress, process};
-use crate::lane::handle::{LaneHandle, ToLane};
+use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::lane::queue::Queues;
 use crate::metrics::{AccountMetrics, Metrics};
 use crate::send::Dispatcher;
 use crate::send::rate::Limiter;
-use crate::settle::context::{Halted, Shared, now_ms};
-use crate::settle::outbox::Desk;
+use crate::settle::context::{Halted, StageContext, now_ms};
+use crate::settle::outbox::Outbox;
 use crate::settle::settle;
 use aside::Aside;
 pub(crate) use aside::PARKS;
@@ -49,11 +49,11 @@ pub struct Lane {
     /// Whose.
     pub account: Arc<Account>,
     /// Where records leave.
-    pub desk: Rc<Desk>,
+    pub outbox: Rc<Outbox>,
     /// The claims of this thread.
     pub dedupe: Rc<Dedupe>,
     /// What all lanes share.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<StageContext>,
     /// Its HTTP.
     pub dispatcher: Dispatcher,
     /// Its way to the bucket.
@@ -79,13 +79,13 @@ struct Walked {
 
 impl Lane {
     /// Assembles a lane.
-    pub fn new(handle: Arc<LaneHandle>, desk: Rc<Desk>, dispatcher: Dispatcher, limiter: Rc<Limiter>) -> Rc<Self> {
+    pub fn new(handle: Arc<LaneHandle>, outbox: Rc<Outbox>, dispatcher: Dispatcher, limiter: Rc<Limiter>) -> Rc<Self> {
         Rc::new(Self {
             account: handle.account.clone(),
             handle,
-            dedupe: desk.dedupe.clone(),
-            shared: desk.shared.clone(),
-            desk,
+            dedupe: outbox.dedupe.clone(),
+            shared: outbox.shared.clone(),
+            outbox,
             dispatcher,
             limiter,
             permanents: Cell::new(0),
@@ -108,7 +108,7 @@ impl Lane {
 
     /// Moves what a claim or a confirm found into the counter.
     pub fn count_possible(&self, ready: &mut Ready) {
-        let possible = std::mem::take(&mut ready.applicant.possible);
+        let possible = std::mem::take(&mut ready.claim_request.possible);
         if possible > 0 {
             self.account_metrics().ambiguous_resends.inc_by(u64::from(possible));
         }
@@ -116,7 +116,7 @@ impl Lane {
 
     /// Why this record must not go on now.
     pub fn interruption(&self, delivery: &Delivery) -> Option<DeliveryError> {
-        if delivery.ticket.assignment().is_leaving() {
+        if delivery.ack.assignment().is_leaving() {
             return Some(DeliveryError::Returned);
         }
         let is_open = if delivery.trial.is_some() { self.handle.is_open_for_trial() } else { self.handle.is_open() };
@@ -151,7 +151,7 @@ impl Lane {
     }
 
     /// Runs the lane for as long as the process lives.
-    pub async fn run(self: Rc<Self>, mut inbox: UnboundedReceiver<ToLane>) {
+    pub async fn run(self: Rc<Self>, mut inbox: UnboundedReceiver<LaneMessage>) {
         let concurrency = self.account.limits.concurrency;
         let mut queues = Queues::default();
         let mut walks = FuturesUnordered::new();
@@ -177,7 +177,7 @@ impl Lane {
                 && walks.len() + settles.len() < 2 * concurrency
                 && let Some((delivery, key)) = queues.next()
             {
-                self.handle.walks(delivery.visit, delivery.record.size());
+                self.handle.walks(delivery.topic_kind, delivery.record.size());
                 self.handle.dequeued(&delivery);
                 walks.push(self.clone().walk(delivery, key));
             }
@@ -190,26 +190,26 @@ impl Lane {
                     self.note_walk(&delivery, &result);
                     let lane = self.clone();
                     settles.push(async move {
-                        let (visit, bytes) = (delivery.visit, delivery.record.size());
-                        (settle(&lane, delivery, held, result).await, key, visit, bytes)
+                        let (topic_kind, bytes) = (delivery.topic_kind, delivery.record.size());
+                        (settle(&lane, delivery, held, result).await, key, topic_kind, bytes)
                     });
                 }
-                Some((back, key, visit, bytes)) = settles.next(), if !settles.is_empty() => {
+                Some((back, key, topic_kind, bytes)) = settles.next(), if !settles.is_empty() => {
                     if let Some(delivery) = &back {
-                        delivery.ticket.open().set_stage(Stage::Queued);
+                        delivery.ack.open().set_stage(Stage::Queued);
                         self.handle.enqueued(delivery);
                     }
                     queues.ended(key, back);
-                    self.handle.walked(visit, bytes);
+                    self.handle.walked(topic_kind, bytes);
                 }
-                Some((visit, bytes)) = aside.next(), if !aside.is_idle() => self.handle.left_aside(visit, bytes),
+                Some((topic_kind, bytes)) = aside.next(), if !aside.is_idle() => self.handle.left_aside(topic_kind, bytes),
                 taken = inbox.recv_many(&mut mail, 256) => {
                     if taken == 0 {
                         return;
                     }
                     for mail in mail.drain(..) {
                         match mail {
-                            ToLane::Deliver(deliveries) => {
+                            LaneMessage::Deliver(deliveries) => {
                                 for mut delivery in deliveries {
                                     if delivery.trial.is_none() && !self.handle.is_open() {
                                         delivery.trial = self.handle.take_trial();
@@ -217,13 +217,13 @@ impl Lane {
                                     if self.interruption(&delivery).is_some() {
                                         aside.take(&self, delivery);
                                     } else {
-                                        delivery.ticket.open().set_stage(Stage::Queued);
+                                        delivery.ack.open().set_stage(Stage::Queued);
                                         queues.push(delivery);
                                     }
                                 }
                             }
-                            ToLane::Park(delivery) => aside.push(&self, delivery),
-                            ToLane::ParkQueue => {
+                            LaneMessage::Park(delivery) => aside.push(&self, delivery),
+                            LaneMessage::ParkQueue => {
                                 for delivery in queues.take_live() {
                                     aside.take(&self, delivery);
                                 }
@@ -254,7 +254,7 @@ impl Lane {
             if let (Some(held), Subject::Ready(ready)) = (&mut held, &mut delivery.subject)
                 && held.claim.declare()
             {
-                ready.applicant.own += 1;
+                ready.claim_request.own += 1;
                 self.account_metrics().ambiguous_resends.inc();
             }
             delivery.envelope.first_attempt_ms.get_or_insert_with(now_ms);

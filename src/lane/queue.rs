@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::claim::rules::Key;
-use crate::delivery::{Delivery, Subject, Visit};
+use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::error::DeliveryError;
 
 /// Live records and released ones, served in turn: parked work gets every second permit while there is any. Of the released
@@ -24,17 +24,17 @@ pub(crate) struct Queues {
 
 fn key_of(delivery: &Delivery) -> Option<Key> {
     match &delivery.subject {
-        Subject::Ready(ready) => Some(ready.applicant.key),
+        Subject::Ready(ready) => Some(ready.claim_request.key),
         Subject::Ended(_) => None,
     }
 }
 
 impl Queues {
     fn of(&mut self, delivery: &Delivery) -> &mut VecDeque<Box<Delivery>> {
-        match delivery.visit {
-            Visit::Input => &mut self.live,
-            Visit::Tier => &mut self.due,
-            Visit::Parked => &mut self.parked,
+        match delivery.topic_kind {
+            TopicKind::Input => &mut self.live,
+            TopicKind::Tier => &mut self.due,
+            TopicKind::Parked => &mut self.parked,
         }
     }
 
@@ -106,7 +106,7 @@ impl Queues {
     pub(crate) fn take_live(&mut self) -> Vec<Box<Delivery>> {
         let mut out: Vec<_> = self.live.drain(..).collect();
         for copies in self.behind.values_mut() {
-            take_some(copies, &mut out, |delivery| delivery.visit == Visit::Input);
+            take_some(copies, &mut out, |delivery| delivery.topic_kind == TopicKind::Input);
         }
         self.put_all_forward();
         out
@@ -140,7 +140,7 @@ fn take_some(queue: &mut VecDeque<Box<Delivery>>, out: &mut Vec<Box<Delivery>>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::consumer::Ticket;
+    use crate::kafka::consumer::AckHandle;
     use crate::stub::bench::Alone;
 
     struct World {
@@ -149,18 +149,18 @@ mod tests {
     }
 
     impl World {
-        fn new(queued: &[(Visit, &str)]) -> Self {
+        fn new(queued: &[(TopicKind, &str)]) -> Self {
             let mut world = Self { alone: Alone::new(|_| {}), queues: Queues::default() };
-            queued.iter().for_each(|(visit, id)| world.push(*visit, id));
+            queued.iter().for_each(|(topic_kind, id)| world.push(*topic_kind, id));
             world
         }
 
-        fn push(&mut self, visit: Visit, trans_id: &str) {
-            let (mut delivery, _) = self.alone.delivery(visit, trans_id);
-            let assignment = delivery.ticket.assignment().clone();
+        fn push(&mut self, topic_kind: TopicKind, trans_id: &str) {
+            let (mut delivery, _) = self.alone.delivery(topic_kind, trans_id);
+            let assignment = delivery.ack.assignment().clone();
             // Nobody waits for its end.
             assignment.set_gone();
-            delivery.ticket = Ticket::stub(assignment, 0).0;
+            delivery.ack = AckHandle::stub(assignment, 0).0;
             self.queues.push(delivery);
         }
 
@@ -171,14 +171,14 @@ mod tests {
     }
 
     fn trans_id(delivery: &Delivery) -> String {
-        let Subject::Ready(ready) = &delivery.subject else { panic!("it ended at the gate") };
+        let Subject::Ready(ready) = &delivery.subject else { panic!("it ended at admission") };
         ready.trans_id.to_string()
     }
 
     #[test]
     fn copies_of_what_is_under_way_take_no_turn_of_others() {
-        let live = ["k", "k", "k", "a", "b"].map(|id| (Visit::Input, id));
-        let due = ["x", "y", "z"].map(|id| (Visit::Tier, id));
+        let live = ["k", "k", "k", "a", "b"].map(|id| (TopicKind::Input, id));
+        let due = ["x", "y", "z"].map(|id| (TopicKind::Tier, id));
         let mut world = World::new(&[&live[..], &due[..]].concat());
         let order: Vec<_> = std::iter::from_fn(|| world.next()).map(|(id, _)| id).collect();
         assert_eq!(order, ["x", "k", "y", "a", "z", "b"]);
@@ -186,8 +186,8 @@ mod tests {
 
     #[test]
     fn as_one_copy_ends_the_next_one_alone_is_moved() {
-        let mut world = World::new(&[(Visit::Input, "k"); 100]);
-        world.push(Visit::Input, "a");
+        let mut world = World::new(&[(TopicKind::Input, "k"); 100]);
+        world.push(TopicKind::Input, "a");
         let (_, mut key) = world.next().unwrap();
         assert_eq!(world.next().unwrap().0, "a");
         assert!(world.next().is_none());
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_goes_back_to_the_head_is_before_its_copies() {
-        let mut world = World::new(&[(Visit::Input, "k"); 3]);
+        let mut world = World::new(&[(TopicKind::Input, "k"); 3]);
         let (first, key) = world.queues.next().unwrap();
         assert!(world.next().is_none());
         let address = std::ptr::from_ref(&*first);
@@ -222,8 +222,12 @@ mod tests {
     #[test]
     fn copies_are_handed_out_though_the_one_before_them_was_taken_out() {
         for all_live in [true, false] {
-            let mut world =
-                World::new(&[(Visit::Input, "k"), (Visit::Input, "k"), (Visit::Tier, "k"), (Visit::Tier, "k")]);
+            let mut world = World::new(&[
+                (TopicKind::Input, "k"),
+                (TopicKind::Input, "k"),
+                (TopicKind::Tier, "k"),
+                (TopicKind::Tier, "k"),
+            ]);
             let (_, key) = world.next().unwrap();
             assert!(world.next().is_none());
             world.queues.ended(key, None);
@@ -231,9 +235,9 @@ mod tests {
             let taken = if all_live {
                 world.queues.take_live()
             } else {
-                world.queues.take_out(|d| (d.visit == Visit::Input).then_some(DeliveryError::Closed))
+                world.queues.take_out(|d| (d.topic_kind == TopicKind::Input).then_some(DeliveryError::Closed))
             };
-            assert!(!taken.is_empty() && taken.iter().all(|d| d.visit == Visit::Input));
+            assert!(!taken.is_empty() && taken.iter().all(|d| d.topic_kind == TopicKind::Input));
             for _ in 0..3 - taken.len() {
                 let (_, key) = world.next().expect("one is lost");
                 world.queues.ended(key, None);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::answers::{ONLY_THROTTLED, PERMANENT_RUN};
 use super::*;
 use crate::claim::rules::Value;
-use crate::delivery::Visit;
+use crate::delivery::TopicKind;
 use crate::error::{Fault, Outcome};
 use crate::kafka::consumer::End;
 use crate::platforms::Receipt;
@@ -30,9 +30,10 @@ fn live_and_released_records_are_sent_in_turn() {
     run(async {
         let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
         // A retry has its time: it does not wait behind a parking backlog.
-        let visits = [("ok-l", Visit::Input), ("ok-p", Visit::Parked), ("ok-t", Visit::Tier)];
-        let queued = visits.iter().flat_map(|(name, visit)| (1..=2).map(move |n| (format!("{name}{n}"), *visit)));
-        let mut ends: Vec<_> = queued.map(|(id, visit)| bench.send(visit, &id)).collect();
+        let topic_kinds = [("ok-l", TopicKind::Input), ("ok-p", TopicKind::Parked), ("ok-t", TopicKind::Tier)];
+        let queued =
+            topic_kinds.iter().flat_map(|(name, topic_kind)| (1..=2).map(move |n| (format!("{name}{n}"), *topic_kind)));
+        let mut ends: Vec<_> = queued.map(|(id, topic_kind)| bench.send(topic_kind, &id)).collect();
         bench.start();
         all_delivered(&mut ends).await;
         // Which of the two begins is no matter.
@@ -46,12 +47,12 @@ fn live_and_released_records_are_sent_in_turn() {
 fn a_retry_does_not_wait_behind_all_that_waits_for_a_slot() {
     run(async {
         let mut bench = Bench::new(|s| (s.account.limits.rps, s.account.limits.concurrency) = (10.0, 24)).await;
-        let _backlog: Vec<_> = (0..60).map(|n| bench.send(Visit::Parked, &format!("ok-p{n}"))).collect();
+        let _backlog: Vec<_> = (0..60).map(|n| bench.send(TopicKind::Parked, &format!("ok-p{n}"))).collect();
         let task = bench.start();
         eventually("the backlog drains", async || bench.sent().len() == 2).await;
         eventually("all permits are taken", async || bench.handle.in_flight.load(Relaxed) >= 24).await;
         let before = bench.sent().len();
-        assert_eq!(bench.send(Visit::Tier, "ok-t").wait().await, End::Finished(Outcome::Delivered));
+        assert_eq!(bench.send(TopicKind::Tier, "ok-t").wait().await, End::Finished(Outcome::Delivered));
         task.abort();
         let behind = bench.sent().iter().position(|id| id == "ok-t").unwrap() - before;
         // One that frees its permit, and some while it is claimed; each takes 100 ms.
@@ -63,7 +64,7 @@ fn a_retry_does_not_wait_behind_all_that_waits_for_a_slot() {
 fn what_is_throttled_for_a_moment_goes_on_at_the_head_of_its_lane() {
     run(async {
         let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
-        let mut ends = ["429once-1", "ok-2", "ok-3"].map(|id| bench.send(Visit::Input, id));
+        let mut ends = ["429once-1", "ok-2", "ok-3"].map(|id| bench.send(TopicKind::Input, id));
         bench.start();
         all_delivered(&mut ends).await;
         // Its answer freed the permit, which the second one took.
@@ -80,7 +81,7 @@ fn a_take_over_is_declared_once_whatever_its_platform_throttles() {
         let mut bench = Bench::new(|_| {}).await;
         let dead = format!("c|{}|in:0:9|0000000000|0", "0".repeat(16));
         bench.put("429once-1", &dead).await;
-        let mut ends = [bench.send(Visit::Input, "429once-1")];
+        let mut ends = [bench.send(TopicKind::Input, "429once-1")];
         bench.start();
         all_delivered(&mut ends).await;
         assert_eq!(bench.sent(), ["429once-1", "429once-1"]);
@@ -99,23 +100,23 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
         // A push-back of 4 s, which the test does not wait for.
         bench.lane.throttles.set(2);
         bench.lane.throttled_since.set(Some(begun));
-        assert_eq!(bench.send(Visit::Input, "429-1").wait().await, End::Parked, "it does not hold its partition");
+        assert_eq!(bench.send(TopicKind::Input, "429-1").wait().await, End::Parked, "it does not hold its partition");
         assert!(!bench.handle.is_open() && bench.handle.is_open_for_trial());
         bench.handle.throttle(Duration::from_secs(60));
-        assert_eq!(bench.send(Visit::Input, "ok-2").wait().await, End::Parked, "closed for what comes");
+        assert_eq!(bench.send(TopicKind::Input, "ok-2").wait().await, End::Parked, "closed for what comes");
 
         // The push-back is over: the first of what comes is tried, and is throttled again.
         bench.forget_push_back().await;
         bench.lane.throttles.set(6);
-        let (mut tried, mut other) = (bench.send(Visit::Input, "429-3"), bench.send(Visit::Input, "ok-4"));
+        let (mut tried, mut other) = (bench.send(TopicKind::Input, "429-3"), bench.send(TopicKind::Input, "ok-4"));
         assert_eq!((tried.wait().await, other.wait().await), (End::Parked, End::Parked));
-        assert_eq!(bench.send(Visit::Input, "ok-5").wait().await, End::Parked);
+        assert_eq!(bench.send(TopicKind::Input, "ok-5").wait().await, End::Parked);
         assert!(!bench.handle.is_open() && bench.handle.take_trial().is_none(), "pushed back once more");
 
         // One that was read from parking is held in place.
         bench.forget_push_back().await;
         bench.lane.throttles.set(6);
-        let (mut parked, mut end) = bench.delivery(Visit::Parked, "429-6");
+        let (mut parked, mut end) = bench.delivery(TopicKind::Parked, "429-6");
         parked.trial = bench.handle.take_trial();
         bench.queue(parked);
         eventually("it is tried", async || bench.sent().len() == 3).await;
@@ -131,17 +132,17 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
 
         // What ends without an answer of the platform opens nothing, and the next one is tried.
         bench.forget_push_back().await;
-        let (old, mut expired) = bench.delivery_of(Visit::Input, "ok-7", 1_700_000_000_000);
+        let (old, mut expired) = bench.delivery_of(TopicKind::Input, "ok-7", 1_700_000_000_000);
         bench.queue(old);
         assert_eq!(expired.wait().await, End::Finished(Outcome::DeadLettered));
         assert!(!bench.handle.is_open());
-        let mut opens = bench.send(Visit::Input, "hang-8");
+        let mut opens = bench.send(TopicKind::Input, "hang-8");
         eventually("it is tried", async || bench.sent().len() == 4).await;
-        assert_eq!(bench.send(Visit::Input, "ok-9").wait().await, End::Parked, "one at a time");
+        assert_eq!(bench.send(TopicKind::Input, "ok-9").wait().await, End::Parked, "one at a time");
         bench.let_go();
         assert_eq!(opens.wait().await, End::Finished(Outcome::Delivered));
         assert!(bench.handle.is_open());
-        let mut flows = ["ok-10", "ok-11"].map(|id| bench.send(Visit::Input, id));
+        let mut flows = ["ok-10", "ok-11"].map(|id| bench.send(TopicKind::Input, id));
         all_delivered(&mut flows).await;
     });
 }
@@ -159,9 +160,9 @@ fn while_the_one_that_is_tried_gets_no_answer_the_next_one_waits_ever_longer() {
         // From 32 s, which do not pass in a test.
         bench.lane.throttles.set(5);
         for n in 0..3 {
-            assert_eq!(bench.send(Visit::Input, &format!("ok-tried-{n}")).wait().await, End::Retried);
+            assert_eq!(bench.send(TopicKind::Input, &format!("ok-tried-{n}")).wait().await, End::Retried);
             assert!(bench.handle.take_trial().is_none(), "{n}: kept back");
-            assert_eq!(bench.send(Visit::Input, &format!("ok-parked-{n}")).wait().await, End::Parked);
+            assert_eq!(bench.send(TopicKind::Input, &format!("ok-parked-{n}")).wait().await, End::Parked);
             assert_eq!(bench.lane.throttles.get(), 5 + n + 1);
             bench.forget_push_back().await;
         }
@@ -173,10 +174,10 @@ fn while_the_one_that_is_tried_gets_no_answer_the_next_one_waits_ever_longer() {
 fn what_goes_back_to_its_lane_is_shown_as_queued() {
     run(async {
         let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
-        let (delivery, mut end) = bench.delivery(Visit::Input, "429once-1");
-        let open = delivery.ticket.open().clone();
+        let (delivery, mut end) = bench.delivery(TopicKind::Input, "429once-1");
+        let open = delivery.ack.open().clone();
         bench.queue(delivery);
-        let hangs = bench.send(Visit::Input, "hang-2");
+        let hangs = bench.send(TopicKind::Input, "hang-2");
         bench.start();
         // Its answer freed the permit, which the second one took.
         eventually("the second one is sent", async || bench.sent().len() == 2).await;
@@ -193,8 +194,8 @@ fn whoever_counts_on_a_lane_is_told_of_what_it_got_through_with() {
         let mut bench = Bench::new(|s| s.account.retry.inline.max_retries = 0).await;
         bench.start();
         for (id, through) in [("ok-1", true), ("400-2", true), ("503-3", true), ("silent-4", false), ("401-5", false)] {
-            let (delivery, mut end) = bench.delivery(Visit::Input, id);
-            let open = delivery.ticket.open().clone();
+            let (delivery, mut end) = bench.delivery(TopicKind::Input, id);
+            let open = delivery.ack.open().clone();
             bench.queue(delivery);
             end.wait().await;
             assert_eq!(open.got_through(), through, "{id}");
@@ -207,7 +208,7 @@ fn only_what_has_a_permit_is_claimed_and_sent() {
     run(async {
         let mut bench = Bench::new(|s| s.account.limits.concurrency = 2).await;
         let ids: Vec<_> = (0..6).map(|n| format!("hang-{n}")).collect();
-        let mut ends: Vec<_> = ids.iter().map(|id| bench.send(Visit::Input, id)).collect();
+        let mut ends: Vec<_> = ids.iter().map(|id| bench.send(TopicKind::Input, id)).collect();
         bench.start();
         eventually("two are sent", async || bench.sent().len() == 2).await;
         // Each is a round trip to the store, as a wrong third claim would be.
@@ -226,11 +227,11 @@ fn only_what_has_a_permit_is_claimed_and_sent() {
 fn copies_of_one_slow_conversion_hold_one_permit_and_others_go_on() {
     run(async {
         let mut bench = Bench::new(|s| s.account.limits.concurrency = 2).await;
-        let mut copies: Vec<_> = (0..6).map(|_| bench.send(Visit::Input, "hang-1")).collect();
-        copies.push(bench.send(Visit::Parked, "hang-1"));
+        let mut copies: Vec<_> = (0..6).map(|_| bench.send(TopicKind::Input, "hang-1")).collect();
+        copies.push(bench.send(TopicKind::Parked, "hang-1"));
         bench.start();
         eventually("the first copy is sent", async || bench.sent().len() == 1).await;
-        let mut others: Vec<_> = (0..4).map(|n| bench.send(Visit::Input, &format!("ok-{n}"))).collect();
+        let mut others: Vec<_> = (0..4).map(|n| bench.send(TopicKind::Input, &format!("ok-{n}"))).collect();
         all_delivered(&mut others).await;
         assert!(copies.iter_mut().all(|c| c.now().is_none()));
         assert_eq!((bench.handle.live.records() + bench.handle.released.records(), bench.sent().len()), (6, 5));
@@ -250,7 +251,7 @@ fn copies_of_one_slow_conversion_hold_one_permit_and_others_go_on() {
 fn a_lane_that_closes_parks_the_copies_of_what_is_under_way_too() {
     run(async {
         let mut bench = Bench::new(|s| s.account.limits.concurrency = 2).await;
-        let mut copies: Vec<_> = (0..3).map(|_| bench.send(Visit::Input, "hang-1")).collect();
+        let mut copies: Vec<_> = (0..3).map(|_| bench.send(TopicKind::Input, "hang-1")).collect();
         bench.start();
         eventually("the first copy is sent", async || bench.sent().len() == 1).await;
         bench.lane.halt("told to");
@@ -273,7 +274,7 @@ fn an_answer_frees_its_permit_and_twice_the_concurrency_may_wait_for_what_follow
             s.no_kafka = true;
         };
         let mut bench = Bench::new(edit).await;
-        let mut ends: Vec<_> = (0..10).map(|n| bench.send(Visit::Input, &format!("ok-{n}"))).collect();
+        let mut ends: Vec<_> = (0..10).map(|n| bench.send(TopicKind::Input, &format!("ok-{n}"))).collect();
         bench.start();
         eventually("four are accepted", async || bench.sent().len() >= 4).await;
         for _ in 0..60 {
@@ -289,14 +290,14 @@ fn an_answer_frees_its_permit_and_twice_the_concurrency_may_wait_for_what_follow
 fn closing_empties_the_queue_at_once_without_touching_redis() {
     run(async {
         let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
-        let mut hangs = bench.send(Visit::Input, "hang-1");
+        let mut hangs = bench.send(TopicKind::Input, "hang-1");
         bench.start();
         eventually("one is sent", async || bench.sent().len() == 1).await;
-        let mut live = bench.send(Visit::Input, "ok-live");
-        let mut tier = bench.send(Visit::Tier, "ok-tier");
-        let mut parked = bench.send(Visit::Parked, "ok-parked");
-        let (leaves, mut returned) = bench.delivery(Visit::Input, "ok-leaves");
-        let (assignment, open) = (leaves.ticket.assignment().clone(), leaves.ticket.open().clone());
+        let mut live = bench.send(TopicKind::Input, "ok-live");
+        let mut tier = bench.send(TopicKind::Tier, "ok-tier");
+        let mut parked = bench.send(TopicKind::Parked, "ok-parked");
+        let (leaves, mut returned) = bench.delivery(TopicKind::Input, "ok-leaves");
+        let (assignment, open) = (leaves.ack.assignment().clone(), leaves.ack.open().clone());
         bench.queue(leaves);
         eventually("all are queued", async || open.stage() == Stage::Queued).await;
 
@@ -307,10 +308,10 @@ fn closing_empties_the_queue_at_once_without_touching_redis() {
         assert_eq!(live.wait().await, End::Parked);
         assert_eq!(tier.wait().await, End::Parked);
         // What comes now parks too.
-        let mut late = bench.send(Visit::Input, "ok-late");
+        let mut late = bench.send(TopicKind::Input, "ok-late");
         assert_eq!(late.wait().await, End::Parked);
         let held = bench.held.try_recv().expect("given back to its waiting room");
-        assert!(held.ticket.open().stage() == Stage::Held && parked.now().is_none(), "never parked twice");
+        assert!(held.ack.open().stage() == Stage::Held && parked.now().is_none(), "never parked twice");
 
         let published = bench.published(PARKED);
         assert_eq!(published.len(), 3);
@@ -330,16 +331,16 @@ fn a_panic_in_a_walk_ends_neither_the_lane_nor_its_record() {
     run(async {
         let mut bench = Bench::new(|_| {}).await;
         let task = bench.start();
-        assert_eq!(bench.send(Visit::Input, "panic-1").wait().await, End::Retried);
+        assert_eq!(bench.send(TopicKind::Input, "panic-1").wait().await, End::Retried);
         let published = bench.published(TIER_5S);
         assert_eq!(published[0].text("pb-last-error"), "ambiguous", "whether it was accepted nobody knows");
         assert_eq!(published[0].text("pb-attempts"), "1");
         assert!(matches!(bench.value("panic-1").await, Some(Value::Unknown { .. })));
-        assert_eq!(bench.send(Visit::Input, "ok-2").wait().await, End::Finished(Outcome::Delivered));
+        assert_eq!(bench.send(TopicKind::Input, "ok-2").wait().await, End::Finished(Outcome::Delivered));
         assert!(!task.is_finished());
 
         // Again, and now it is a second send.
-        assert_eq!(bench.send(Visit::Input, "panic-1").wait().await, End::Retried);
+        assert_eq!(bench.send(TopicKind::Input, "panic-1").wait().await, End::Retried);
         assert_eq!(bench.published(TIER_5S)[1].text("pb-resends"), "1");
         assert_eq!(bench.resends_counted(), 1);
     });
@@ -350,7 +351,7 @@ fn a_panic_ends_in_the_dead_letters_where_nothing_may_be_sent_twice() {
     run(async {
         let mut bench = Bench::new(|s| s.account.on_ambiguous = crate::account::OnAmbiguous::DeadLetter).await;
         bench.start();
-        assert_eq!(bench.send(Visit::Input, "panic-1").wait().await, End::Finished(Outcome::DeadLettered));
+        assert_eq!(bench.send(TopicKind::Input, "panic-1").wait().await, End::Finished(Outcome::DeadLettered));
         assert_eq!(bench.published(DEAD)[0].text("pb-reason"), "unknown_outcome");
         assert!(matches!(bench.value("panic-1").await, Some(Value::Unknown { .. })));
     });
@@ -467,14 +468,14 @@ async fn a_push_back_without_a_time_doubles_to_a_minute_and_a_volley_counts_once
 fn a_queue_that_is_to_be_parked_parks_whole_and_nothing_else_does() {
     run(async {
         let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
-        let mut hangs = bench.send(Visit::Input, "hang-1");
+        let mut hangs = bench.send(TopicKind::Input, "hang-1");
         bench.start();
         eventually("one is sent", async || bench.sent().len() == 1).await;
-        let mut live = ["ok-1", "ok-2"].map(|id| bench.send(Visit::Input, id));
-        let mut tier = bench.send(Visit::Tier, "ok-tier");
+        let mut live = ["ok-1", "ok-2"].map(|id| bench.send(TopicKind::Input, id));
+        let mut tier = bench.send(TopicKind::Tier, "ok-tier");
         bench.handle.park_queue();
         assert!(bench.handle.is_emptying());
-        let mut later = bench.send(Visit::Input, "ok-later");
+        let mut later = bench.send(TopicKind::Input, "ok-later");
         for end in &mut live {
             assert_eq!(end.wait().await, End::Parked);
         }
@@ -499,16 +500,16 @@ fn what_is_to_be_parked_counts_until_its_copy_is_acknowledged() {
         let mut bench = Bench::new(edit).await;
         bench.start();
         bench.lane.halt("told to");
-        let mut ends: Vec<_> = (0..300).map(|n| bench.send(Visit::Input, &format!("ok-{n}"))).collect();
-        let bytes = bench.delivery(Visit::Input, "ok-000").0.record.size();
+        let mut ends: Vec<_> = (0..300).map(|n| bench.send(TopicKind::Input, &format!("ok-{n}"))).collect();
+        let bytes = bench.delivery(TopicKind::Input, "ok-000").0.record.size();
         eventually("all are set aside", async || bench.handle.aside.records() == 300).await;
         assert_eq!(bench.handle.live.records(), 0);
-        assert!(bench.handle.is_full(Visit::Input) && bench.handle.is_aside_above(Visit::Input, 300, 2_500));
+        assert!(bench.handle.is_full(TopicKind::Input) && bench.handle.is_aside_above(TopicKind::Input, 300, 2_500));
         assert!(bench.handle.aside.bytes() > 290 * (bytes - 2));
         assert!(ends.iter_mut().all(|e| e.now().is_none()));
         // Tiers have a count of their own, and what is held in place leaves at once.
-        assert!(bench.handle.can_park(Visit::Tier));
-        let mut parked = bench.send(Visit::Parked, "ok-parked");
+        assert!(bench.handle.can_park(TopicKind::Tier));
+        let mut parked = bench.send(TopicKind::Parked, "ok-parked");
         eventually("it is given back", async || bench.held.try_recv().is_ok()).await;
         assert_eq!((bench.handle.aside_released.records(), parked.now()), (0, Some(End::Lost)));
     });

@@ -15,13 +15,13 @@ use crate::account::{Account, Accounts, Dedupe as DedupeConfig, Intake, WhenUnav
 use crate::claim::Dedupe;
 use crate::delivery::Delivery;
 use crate::lane::Lane;
-use crate::lane::handle::{LaneHandle, Lanes, ToLane};
+use crate::lane::handle::{LaneHandle, LaneMessage, Lanes};
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
 use crate::send::Dispatcher;
 use crate::send::rate::{Alone, Limiter};
-use crate::settle::context::Shared;
-use crate::settle::outbox::Desk;
+use crate::settle::context::StageContext;
+use crate::settle::outbox::Outbox;
 
 /// Connections that one thread keeps while nobody uses them, shared evenly by its accounts, at least one for each. One takes
 /// some 20 KiB.
@@ -38,9 +38,9 @@ enum Order {
     WriteRecent(Instant),
 }
 
-struct Seat {
+struct LaneSetup {
     handle: Arc<LaneHandle>,
-    inbox: UnboundedReceiver<ToLane>,
+    inbox: UnboundedReceiver<LaneMessage>,
     dispatcher: Dispatcher,
     /// Accounts of its bucket that deliver without Redis.
     sharers: usize,
@@ -48,8 +48,8 @@ struct Seat {
 
 /// Handles of lanes that do not run yet.
 pub struct Prepared {
-    seats: Vec<Vec<Seat>>,
-    desks: Vec<UnboundedReceiver<Box<Delivery>>>,
+    seats: Vec<Vec<LaneSetup>>,
+    outboxes: Vec<UnboundedReceiver<Box<Delivery>>>,
 }
 
 /// Makes a lane for each account, in their order, spread over `threads`; `health` is told what their platforms' clocks say.
@@ -63,7 +63,7 @@ pub fn prepare(
     threads: usize,
 ) -> Result<(Lanes, Prepared), String> {
     let threads = threads.max(1);
-    let mut seats: Vec<Vec<Seat>> = (0..threads).map(|_| Vec::new()).collect();
+    let mut seats: Vec<Vec<LaneSetup>> = (0..threads).map(|_| Vec::new()).collect();
     let mut handles = Vec::new();
     for (index, account) in accounts.values().enumerate() {
         let (sender, inbox) = unbounded_channel();
@@ -73,10 +73,10 @@ pub fn prepare(
         let mut hash = DefaultHasher::new();
         account.name.hash(&mut hash);
         let sharers = sharers(accounts, account);
-        seats[hash.finish() as usize % threads].push(Seat { handle, inbox, dispatcher, sharers });
+        seats[hash.finish() as usize % threads].push(LaneSetup { handle, inbox, dispatcher, sharers });
     }
-    let (senders, desks) = (0..threads).map(|_| unbounded_channel()).unzip();
-    Ok((Lanes::new(handles, senders), Prepared { seats, desks }))
+    let (senders, outboxes) = (0..threads).map(|_| unbounded_channel()).unzip();
+    Ok((Lanes::new(handles, senders), Prepared { seats, outboxes }))
 }
 
 /// How many accounts send at the rate of this one's bucket while Redis is away.
@@ -93,17 +93,17 @@ impl Prepared {
     /// A thread or its runtime could not be made.
     pub fn start(
         self,
-        shared: &Arc<Shared>,
+        shared: &Arc<StageContext>,
         client: &::redis::Client,
         prefix: &str,
         dedupe: &DedupeConfig,
     ) -> std::io::Result<Runtimes> {
         let mut threads = Vec::new();
         let mut orders = Vec::new();
-        for (n, (seats, desk)) in self.seats.into_iter().zip(self.desks).enumerate() {
+        for (n, (seats, outbox)) in self.seats.into_iter().zip(self.outboxes).enumerate() {
             let (sender, inbox) = unbounded_channel();
             orders.push(sender);
-            let floor = Floor {
+            let thread = LaneThread {
                 shared: shared.clone(),
                 client: client.clone(),
                 prefix: prefix.to_owned(),
@@ -117,7 +117,7 @@ impl Prepared {
                 match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                     Ok(runtime) => {
                         let _ = built.send(Ok(()));
-                        runtime.block_on(floor.run(seats, desk, inbox));
+                        runtime.block_on(thread.run(seats, outbox, inbox));
                     }
                     Err(error) => drop(built.send(Err(error))),
                 }
@@ -151,31 +151,31 @@ impl Runtimes {
 }
 
 /// One thread's parts.
-struct Floor {
-    shared: Arc<Shared>,
+struct LaneThread {
+    shared: Arc<StageContext>,
     client: ::redis::Client,
     prefix: String,
     window: Duration,
     lease: Duration,
 }
 
-impl Floor {
+impl LaneThread {
     async fn run(
         self,
-        seats: Vec<Seat>,
-        mut desk_inbox: UnboundedReceiver<Box<Delivery>>,
+        seats: Vec<LaneSetup>,
+        mut outbox_inbox: UnboundedReceiver<Box<Delivery>>,
         mut orders: UnboundedReceiver<Order>,
     ) {
         let (batcher, work) = Batcher::new(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), &self.prefix, self.window, self.lease));
-        let desk = Rc::new(Desk { shared: self.shared.clone(), dedupe: dedupe.clone() });
+        let outbox = Rc::new(Outbox { shared: self.shared.clone(), dedupe: dedupe.clone() });
         // A task that ends takes its thread with it, and that the process: a lane that is dead and looks alive would
         // hold its partitions for ever.
         let mut tasks = JoinSet::new();
         let mut lanes = Vec::new();
         tasks.spawn_local(work);
         let kept = (KEPT / seats.len().max(1)).max(1);
-        for Seat { handle, inbox, dispatcher, sharers } in seats {
+        for LaneSetup { handle, inbox, dispatcher, sharers } in seats {
             dispatcher.keep_at_most(kept);
             let limits = &handle.account.limits;
             let bucket = format!("{}:rate:{}:{}", self.prefix, handle.account.platform.as_str(), limits.shared_as);
@@ -200,7 +200,7 @@ impl Floor {
             tasks.spawn_local(limiter.clone().run());
             // All futures of a lane share its task: with a budget, what came back together would go out in pieces. It
             // ends its turn by itself, since every walk waits for another task.
-            let lane = Lane::new(handle, desk.clone(), dispatcher, limiter);
+            let lane = Lane::new(handle, outbox.clone(), dispatcher, limiter);
             lanes.push(lane.clone());
             tasks.spawn_local(unconstrained(lane.run(inbox)));
         }
@@ -215,9 +215,9 @@ impl Floor {
         let mut ends = JoinSet::new();
         loop {
             tokio::select! {
-                Some(delivery) = desk_inbox.recv() => {
-                    let desk = desk.clone();
-                    ends.spawn_local(async move { desk.settle_ended(delivery).await });
+                Some(delivery) = outbox_inbox.recv() => {
+                    let outbox = outbox.clone();
+                    ends.spawn_local(async move { outbox.settle_ended(delivery).await });
                 }
                 Some(ended) = ends.join_next(), if !ends.is_empty() => {
                     if ended.is_err() {
@@ -238,7 +238,7 @@ impl Floor {
     }
 }
 
-async fn write_recent(dedupe: Rc<Dedupe>, shared: Arc<Shared>, seen: Instant) {
+async fn write_recent(dedupe: Rc<Dedupe>, shared: Arc<StageContext>, seen: Instant) {
     dedupe.write_recent(seen, |account| shared.metrics.account(account).ambiguous_resends.inc()).await;
 }
 

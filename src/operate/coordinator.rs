@@ -50,7 +50,7 @@ pub struct Watched {
 }
 
 /// Looks, obeys and shows, once a second.
-pub struct Watch {
+pub struct Coordinator {
     /// To Redis.
     pub client: Client,
     /// Keys there.
@@ -106,7 +106,7 @@ struct Memory {
     told: Told,
 }
 
-impl Watch {
+impl Coordinator {
     /// Runs for as long as the process lives.
     pub async fn run(mut self) {
         // The start has looked at the primary.
@@ -298,7 +298,7 @@ mod tests {
     use crate::platforms::SecretString;
 
     pub(crate) struct World {
-        pub(crate) watch: Watch,
+        pub(crate) watch: Coordinator,
         pub(crate) memory: Memory,
         lane: Arc<LaneHandle>,
         to_halts: UnboundedSender<Halted>,
@@ -320,7 +320,7 @@ mod tests {
             let (runtimes, told) = Runtimes::stub();
             let (to_halts, halts) = unbounded_channel();
             let accounts = vec![(account.platform, account.name.clone())];
-            let watch = Watch {
+            let watch = Coordinator {
                 client,
                 keys: Keys::new("pb"),
                 id: "r1".into(),
@@ -358,7 +358,7 @@ mod tests {
                 .unwrap();
         }
 
-        async fn switches(&mut self) -> lanes::Lanes {
+        async fn switches(&mut self) -> lanes::SwitchesByAccount {
             lanes::read_lanes(&mut self.connection, &Keys::new("pb")).await.unwrap()
         }
     }
@@ -438,7 +438,7 @@ mod tests {
         // The end of a first start is no such thing.
         let mut world = World::new().await;
         world.set_epoch("starting").await;
-        world.lane.obey(&crate::operate::Lane {
+        world.lane.obey(&crate::operate::Switches {
             paused: Some(crate::operate::Switch { reason: "old".into(), who: String::new(), since_ms: 1 }),
             halted: None,
         });

@@ -27,14 +27,14 @@ pub struct Switch {
 
 /// Both switches of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lane {
+pub struct Switches {
     /// An operator stopped it.
     pub paused: Option<Switch>,
     /// A worker stopped it.
     pub halted: Option<Switch>,
 }
 
-impl Lane {
+impl Switches {
     /// Whether either switch is on.
     pub fn closed(&self) -> bool {
         self.paused.is_some() || self.halted.is_some()
@@ -48,7 +48,7 @@ impl Lane {
 }
 
 /// Every account with a switch on.
-pub type Lanes = BTreeMap<String, Lane>;
+pub type SwitchesByAccount = BTreeMap<String, Switches>;
 
 /// By account, what its last resume has left. A store that was flushed has none, so that any that is not the one that was
 /// seen before is newer than what is remembered: no clock is asked.
@@ -72,8 +72,8 @@ impl Which {
 }
 
 /// The hash as it stands to lanes. A switch whose value cannot be read is on all the same: closed is the safe side.
-pub fn parse_lanes(hash: &BTreeMap<String, String>) -> Lanes {
-    let mut lanes = Lanes::new();
+pub fn parse_lanes(hash: &BTreeMap<String, String>) -> SwitchesByAccount {
+    let mut lanes = SwitchesByAccount::new();
     for (field, value) in hash {
         let Some((account, which)) = field.rsplit_once(':') else { continue };
         let switch = || {
@@ -96,7 +96,7 @@ pub fn parse_lanes(hash: &BTreeMap<String, String>) -> Lanes {
 ///
 /// # Errors
 /// Redis does not answer; the caller keeps what it knew.
-pub async fn read_lanes(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Lanes> {
+pub async fn read_lanes(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<SwitchesByAccount> {
     Ok(read_switches(connection, keys).await?.0)
 }
 
@@ -104,7 +104,10 @@ pub async fn read_lanes(connection: &mut MultiplexedConnection, keys: &Keys) -> 
 ///
 /// # Errors
 /// As for [`read_lanes`].
-pub async fn read_switches(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<(Lanes, Resumes)> {
+pub async fn read_switches(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> RedisResult<(SwitchesByAccount, Resumes)> {
     let hash: BTreeMap<String, String> = ::redis::cmd("HGETALL").arg(keys.lanes()).query_async(connection).await?;
     let lanes = parse_lanes(&hash);
     let resumed = |(field, note): (String, String)| Some((field.strip_suffix(":resumed")?.to_owned(), note));
@@ -190,7 +193,7 @@ fn switch_on(keys: &Keys, account: &str, which: Which, switch: &Switch, seen: Op
 pub async fn restore(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
-    lanes: &Lanes,
+    lanes: &SwitchesByAccount,
     seen: &Resumes,
 ) -> RedisResult<()> {
     let mut pipe = ::redis::pipe();
@@ -252,7 +255,7 @@ mod tests {
 
     #[test]
     fn an_account_without_a_switch_is_open() {
-        assert!(!Lane::default().closed());
-        assert!(Lane::default().cause().is_none());
+        assert!(!Switches::default().closed());
+        assert!(Switches::default().cause().is_none());
     }
 }

@@ -25,7 +25,7 @@ pub mod status;
 
 use serde::{Deserialize, Serialize};
 
-pub use lanes::{Lane, Lanes, Switch};
+pub use lanes::{Switch, Switches, SwitchesByAccount};
 pub use orders::{Order, Place, Target};
 pub use snapshot::{ConsumerSnapshot, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot};
 

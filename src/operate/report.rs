@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::LaneState;
 use crate::operate::snapshot::RefusedTopic;
-use crate::operate::{ConsumerSnapshot, LaneSnapshot, Lanes, ReplicaSnapshot};
+use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot, SwitchesByAccount};
 use crate::platforms::Platform;
 use crate::redact::mask_trans_id;
 
@@ -117,11 +117,15 @@ pub struct PartitionRow {
 }
 
 /// Every configured account, in the order given.
-pub fn accounts(configured: &[(Platform, Arc<str>)], lanes: &Lanes, snapshots: &[ReplicaSnapshot]) -> Vec<AccountRow> {
+pub fn accounts(
+    configured: &[(Platform, Arc<str>)],
+    lanes: &SwitchesByAccount,
+    snapshots: &[ReplicaSnapshot],
+) -> Vec<AccountRow> {
     configured.iter().map(|(platform, name)| account(*platform, name, lanes, snapshots)).collect()
 }
 
-fn account(platform: Platform, name: &str, lanes: &Lanes, snapshots: &[ReplicaSnapshot]) -> AccountRow {
+fn account(platform: Platform, name: &str, lanes: &SwitchesByAccount, snapshots: &[ReplicaSnapshot]) -> AccountRow {
     let parts: Vec<(&ReplicaSnapshot, &LaneSnapshot)> = snapshots
         .iter()
         .filter_map(|replica| Some((replica, replica.lanes.iter().find(|lane| lane.account == name)?)))
@@ -166,7 +170,7 @@ fn severity(state: &str) -> usize {
 /// Partitions and lanes. A partition that moved may still be in the old owner's snapshot: the newer one counts.
 pub fn blocked(
     configured: &[(Platform, Arc<str>)],
-    lanes: &Lanes,
+    lanes: &SwitchesByAccount,
     snapshots: &[ReplicaSnapshot],
     now_ms: i64,
 ) -> BlockedReport {
@@ -215,7 +219,7 @@ pub fn blocked(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operate::{Lane, Oldest, PartitionSnapshot, Switch};
+    use crate::operate::{Oldest, PartitionSnapshot, Switch, Switches};
 
     fn replica(id: &str, at_ms: i64, state: &str, why: &str) -> ReplicaSnapshot {
         let lane = LaneSnapshot {
@@ -245,7 +249,7 @@ mod tests {
     #[test]
     fn a_switch_outweighs_what_replicas_say_and_every_account_is_listed() {
         let switch = Switch { reason: "bad key".into(), who: "worker a".into(), since_ms: 7 };
-        let lanes = Lanes::from([("acme-ps".to_owned(), Lane { halted: Some(switch), paused: None })]);
+        let lanes = SwitchesByAccount::from([("acme-ps".to_owned(), Switches { halted: Some(switch), paused: None })]);
         let rows = accounts(&configured(), &lanes, &[replica("a", 1, "flowing", "")]);
         assert_eq!((rows[0].state.as_str(), rows[0].why.as_str(), rows[0].since_ms), ("halted", "bad key", Some(7)));
         assert_eq!((rows[0].replicas[0].id.as_str(), rows[0].replicas[0].open), ("a", 3));
@@ -256,7 +260,7 @@ mod tests {
     fn without_a_switch_the_worst_replica_counts() {
         let snapshots =
             [replica("a", 1, "flowing", ""), replica("b", 2, "throttled", "429"), replica("c", 3, "flowing", "")];
-        let rows = accounts(&configured(), &Lanes::new(), &snapshots);
+        let rows = accounts(&configured(), &SwitchesByAccount::new(), &snapshots);
         assert_eq!((rows[0].state.as_str(), rows[0].why.as_str(), rows[0].since_ms), ("throttled", "429", Some(2)));
     }
 
@@ -266,7 +270,7 @@ mod tests {
             let mut replica = replica("a", 1, "flowing", "");
             let oldest = replica.partitions[0].oldest.as_mut().unwrap();
             oldest.trans_id = Some(trans_id.to_owned());
-            blocked(&configured(), &Lanes::new(), &[replica], 600).partitions[0].trans_id.clone().unwrap()
+            blocked(&configured(), &SwitchesByAccount::new(), &[replica], 600).partitions[0].trans_id.clone().unwrap()
         };
         assert_eq!(shown("order-2026-000123"), "order-2026-000123");
         assert_eq!(shown("13812345678"), "138****5678");
@@ -277,7 +281,7 @@ mod tests {
     fn a_partition_in_two_snapshots_is_shown_by_its_newer_owner() {
         let report = blocked(
             &configured(),
-            &Lanes::new(),
+            &SwitchesByAccount::new(),
             &[replica("b", 2, "flowing", ""), replica("a", 1, "flowing", "")],
             600,
         );

@@ -102,7 +102,7 @@ impl WorkerStatus {
     }
 
     /// Switches and snapshots of every replica; without Redis, of this one alone. Its own is the present one.
-    async fn all_replicas(&self) -> (switches::Lanes, Vec<snapshot::ReplicaSnapshot>) {
+    async fn all_replicas(&self) -> (switches::SwitchesByAccount, Vec<snapshot::ReplicaSnapshot>) {
         let own = self.snapshot();
         let known = || self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
         let read = async {
@@ -135,7 +135,7 @@ impl WorkerStatus {
             let new = all.remove(account).unwrap_or_default();
             // A store that has forgotten does not know of a halt that stands.
             let halted = if pause { lane.switches().halted } else { None };
-            lane.obey(&switches::Lane { halted: new.halted.or(halted), paused: new.paused });
+            lane.obey(&switches::Switches { halted: new.halted.or(halted), paused: new.paused });
         }
         Ok(())
     }

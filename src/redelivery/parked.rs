@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::delivery::{Delivery, Subject, Visit};
+use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::lane::handle::{LaneHandle, Lanes};
 use crate::metrics::LaneState;
-use crate::redelivery::partition_buffer::Room;
+use crate::redelivery::partition_buffer::PartitionBuffer;
 use crate::settings::show_duration;
 use crate::settle::context::now_ms;
 
@@ -33,12 +33,12 @@ pub(crate) struct Alarm {
 
 impl Alarm {
     /// Looks now and then.
-    pub(crate) fn look<K>(&mut self, rooms: &HashMap<K, Room>, lanes: &Lanes, now: Instant) {
+    pub(crate) fn look<K>(&mut self, buffers: &HashMap<K, PartitionBuffer>, lanes: &Lanes, now: Instant) {
         if self.looked.is_some_and(|looked| now.duration_since(looked) < LOOK) {
             return;
         }
         self.looked = Some(now);
-        for (lane, warning) in self.warnings(rooms, lanes, (now, now_ms())) {
+        for (lane, warning) in self.warnings(buffers, lanes, (now, now_ms())) {
             tracing::warn!(account = &*lane.account.name, "{warning}");
         }
     }
@@ -46,16 +46,17 @@ impl Alarm {
     /// What is to be said of whom; `now` on both clocks.
     pub(crate) fn warnings<K>(
         &mut self,
-        rooms: &HashMap<K, Room>,
+        buffers: &HashMap<K, PartitionBuffer>,
         lanes: &Lanes,
         (now, now_ms): (Instant, i64),
     ) -> Vec<(Arc<LaneHandle>, String)> {
         let mut oldest: HashMap<usize, i64> = HashMap::new();
-        for guest in rooms.values().flat_map(|room| &room.waiting) {
-            let (Subject::Ready(ready), Visit::Parked) = (&guest.delivery.subject, guest.delivery.visit) else {
+        for buffered in buffers.values().flat_map(|buffer| &buffer.waiting) {
+            let (Subject::Ready(ready), TopicKind::Parked) = (&buffered.delivery.subject, buffered.delivery.topic_kind)
+            else {
                 continue;
             };
-            let Some(at) = guest.delivery.envelope.parked_at_ms else { continue };
+            let Some(at) = buffered.delivery.envelope.parked_at_ms else { continue };
             oldest.entry(ready.index).and_modify(|o| *o = at.min(*o)).or_insert(at);
         }
         let mut warnings = Vec::new();

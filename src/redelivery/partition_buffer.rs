@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use crate::delivery::{Delivery, Subject};
 
-/// A room pauses its partition at this many records and resumes it at [`LOW_MARK`].
+/// A buffer pauses its partition at this many records and resumes it at [`LOW_MARK`].
 const HIGH_MARK: usize = 500;
 const LOW_MARK: usize = 100;
 
 /// One partition's.
 #[derive(Default)]
-pub(crate) struct Room {
-    pub(crate) waiting: VecDeque<Guest>,
+pub(crate) struct PartitionBuffer {
+    pub(crate) waiting: VecDeque<Buffered>,
     pub(crate) bytes: usize,
     pub(crate) full: bool,
     /// When it is to be looked at; under this time it stands among the due ones.
@@ -30,7 +30,7 @@ pub(crate) struct Block {
 }
 
 /// One record.
-pub(crate) struct Guest {
+pub(crate) struct Buffered {
     pub(crate) delivery: Box<Delivery>,
     /// Not the wall clock's time: a clock that is set back holds nobody up.
     pub(crate) due: Instant,
@@ -38,7 +38,7 @@ pub(crate) struct Guest {
     pub(crate) overdue_ms: Option<i64>,
 }
 
-impl Guest {
+impl Buffered {
     /// Its lane; `None`: it ends without one.
     pub(crate) fn lane(&self) -> Option<usize> {
         match &self.delivery.subject {
@@ -48,15 +48,15 @@ impl Guest {
     }
 }
 
-impl Room {
+impl PartitionBuffer {
     /// Takes one in. Returns since when it is to be looked at, where that is sooner than it was.
-    pub(crate) fn admit(&mut self, guest: Guest) -> Option<Instant> {
-        self.bytes += guest.delivery.record.size();
-        self.note_age(&guest);
-        let (due, offset, lane) = (guest.due, guest.delivery.record.offset, guest.lane());
+    pub(crate) fn admit(&mut self, buffered: Buffered) -> Option<Instant> {
+        self.bytes += buffered.delivery.record.size();
+        self.note_age(&buffered);
+        let (due, offset, lane) = (buffered.due, buffered.delivery.record.offset, buffered.lane());
         // Held ones come back from their lane in any order; the oldest stands first.
         let place = self.waiting.iter().rposition(|g| g.delivery.record.offset < offset).map_or(0, |p| p + 1);
-        self.waiting.insert(place, guest);
+        self.waiting.insert(place, buffered);
         // What a lane does not take waits for the lane, however many come after it.
         let waits_anyway = due <= Instant::now() && lane.is_some_and(|lane| self.is_blocked_on(lane));
         let sooner = !waits_anyway && self.next.is_none_or(|next| due < next);
@@ -69,8 +69,8 @@ impl Room {
     }
 
     /// Notes when the first of its records is too old.
-    pub(crate) fn note_age(&mut self, guest: &Guest) {
-        self.overdue_ms = self.overdue_ms.into_iter().chain(guest.overdue_ms).min();
+    pub(crate) fn note_age(&mut self, buffered: &Buffered) {
+        self.overdue_ms = self.overdue_ms.into_iter().chain(buffered.overdue_ms).min();
     }
 
     /// Judges whether its partition is to rest, by records and by its share of the bytes; `true` where that changed.

@@ -1,4 +1,4 @@
-//! Rooms, due times and bounds, without Kafka: records are handed in, lanes are looked at from outside.
+//! Buffers, due times and bounds, without Kafka: records are handed in, lanes are looked at from outside.
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -7,7 +7,7 @@ use super::*;
 use crate::account::{Account, Intake};
 use crate::error::Outcome;
 use crate::kafka::record::Header;
-use crate::lane::handle::{LaneHandle, ToLane};
+use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::Setup;
 use crate::platforms::Platform;
 use crate::settle::context::now_ms;
@@ -20,11 +20,11 @@ const LATER_MS: i64 = 20_000;
 struct World {
     waiting: Waiting,
     lane: Arc<LaneHandle>,
-    inbox: UnboundedReceiver<ToLane>,
+    inbox: UnboundedReceiver<LaneMessage>,
     /// Another account's, `zeta`.
     other: Arc<LaneHandle>,
-    other_inbox: UnboundedReceiver<ToLane>,
-    desk: UnboundedReceiver<Box<Delivery>>,
+    other_inbox: UnboundedReceiver<LaneMessage>,
+    outbox: UnboundedReceiver<Box<Delivery>>,
     offset: i64,
 }
 
@@ -44,14 +44,14 @@ impl World {
         let ((lane, inbox), (other, other_inbox)) = (make(0, "acme"), make(1, "zeta"));
         let lanes = vec![lane.clone(), other.clone()];
         let accounts: Vec<_> = lanes.iter().map(|lane| lane.account.clone()).collect();
-        let (to_desk, desk) = unbounded_channel();
+        let (to_desk, outbox) = unbounded_channel();
         let names = accounts.iter().map(|account| (Platform::Baizhu, account.name.clone())).collect();
         let setup = Setup { accounts: names, ..Setup::default() };
         let metrics = Metrics::new(setup);
         let health = Arc::new(Health::default());
         health.answered();
         let waiting = Waiting::new(
-            Gate::new(accounts, metrics.clone()),
+            Examiner::new(accounts, metrics.clone()),
             Arc::new(Lanes::new(lanes, vec![to_desk])),
             metrics,
             health,
@@ -59,7 +59,7 @@ impl World {
             std::sync::mpsc::channel().1,
             Arc::default(),
         );
-        Self { waiting, lane, inbox, other, other_inbox, desk, offset: 0 }
+        Self { waiting, lane, inbox, other, other_inbox, outbox, offset: 0 }
     }
 
     /// An event from this topic, padded by `bytes`.
@@ -106,26 +106,26 @@ impl World {
             unreadable_headers: 0,
         };
         let assignment = Arc::new(Assignment::new(topic.into(), partition, 1));
-        let (ticket, _) = Ticket::stub(assignment, self.offset as u64);
+        let (ack, _) = AckHandle::stub(assignment, self.offset as u64);
         self.offset += 1;
-        let open = ticket.open().clone();
-        self.waiting.received(record, ticket);
+        let open = ack.open().clone();
+        self.waiting.received(record, ack);
         open
     }
 
-    fn room(&self, topic: &str, partition: i32) -> &Room {
-        &self.waiting.rooms[&(Arc::from(topic), partition)]
+    fn buffer(&self, topic: &str, partition: i32) -> &PartitionBuffer {
+        &self.waiting.buffers[&(Arc::from(topic), partition)]
     }
 
     fn delivered(&mut self) -> Vec<i64> {
         let mut offsets = Vec::new();
-        while let Ok(ToLane::Deliver(deliveries)) = self.inbox.try_recv() {
+        while let Ok(LaneMessage::Deliver(deliveries)) = self.inbox.try_recv() {
             offsets.extend(deliveries.iter().map(|d| d.record.offset));
         }
         offsets
     }
 
-    /// Looks at the rooms, those that wait for their lanes too.
+    /// Looks at the buffers, those that wait for their lanes too.
     fn look(&mut self) {
         self.waiting.next_glance = Instant::now();
         self.waiting.flush();
@@ -137,13 +137,13 @@ impl World {
     }
 }
 
-fn told(inbox: &mut UnboundedReceiver<ToLane>) -> (Vec<i64>, Vec<i64>) {
+fn told(inbox: &mut UnboundedReceiver<LaneMessage>) -> (Vec<i64>, Vec<i64>) {
     let (mut queued, mut parked) = (Vec::new(), Vec::new());
     while let Ok(message) = inbox.try_recv() {
         match message {
-            ToLane::Deliver(deliveries) => queued.extend(deliveries.iter().map(|d| d.record.offset)),
-            ToLane::Park(delivery) => parked.push(delivery.record.offset),
-            ToLane::ParkQueue => panic!("nothing tells it"),
+            LaneMessage::Deliver(deliveries) => queued.extend(deliveries.iter().map(|d| d.record.offset)),
+            LaneMessage::Park(delivery) => parked.push(delivery.record.offset),
+            LaneMessage::ParkQueue => panic!("nothing tells it"),
         }
     }
     (queued, parked)
@@ -192,7 +192,7 @@ fn what_is_due_goes_to_its_lane_and_the_rest_stays() {
     }
     world.waiting.flush();
     assert_eq!(world.delivered(), [0, 2]);
-    assert_eq!(world.room(TIER, 0).waiting.len(), 1);
+    assert_eq!(world.buffer(TIER, 0).waiting.len(), 1);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_parked_record_waits_for_its_lane_and_then_begins_a_new_spell_of_retrying() 
     assert!(world.lane.is_open());
     world.waiting.next_glance = Instant::now();
     world.waiting.flush();
-    let Ok(ToLane::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("it stays parked") };
+    let Ok(LaneMessage::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("it stays parked") };
     assert!(deliveries[0].envelope.retry_since_ms.is_some_and(|at| now_ms() - at < 5_000));
 }
 
@@ -221,7 +221,7 @@ fn a_retry_finds_room_in_its_lane_while_a_parking_backlog_drains() {
     }
     world.waiting.flush();
     assert_eq!(world.delivered().len(), cap / 2, "half of it");
-    assert_eq!(world.room(PARKED, 0).waiting.len(), 2 * cap - cap / 2);
+    assert_eq!(world.buffer(PARKED, 0).waiting.len(), 2 * cap - cap / 2);
     let due = world.offset;
     world.receive(TIER, 0, Some(now_ms() - 1), 1);
     world.waiting.flush();
@@ -265,7 +265,7 @@ fn lanes_look_again_once_for_all_partitions_that_leave_together() {
     world.waiting.tick(Instant::now());
     assert_eq!(world.lane.changes() - before, 1);
     assert!(world.waiting.due.is_empty() && world.waiting.blocked.is_empty());
-    assert_eq!(world.waiting.in_rooms, Fill::default());
+    assert_eq!(world.waiting.in_buffers, Fill::default());
 }
 
 #[test]
@@ -280,10 +280,10 @@ fn a_room_pauses_its_partition_at_500_records_and_resumes_it_at_100() {
     assert!(!world.waiting.pause_wanted(TIER, 1), "another partition reads on");
     for left in [101, 100] {
         let budget = world.waiting.budget();
-        let room = world.waiting.rooms.get_mut(&(Arc::from(TIER), 0)).unwrap();
-        room.waiting.truncate(left);
-        room.bytes = room.waiting.iter().map(|g| g.delivery.record.size()).sum();
-        room.judge_fill(budget);
+        let buffer = world.waiting.buffers.get_mut(&(Arc::from(TIER), 0)).unwrap();
+        buffer.waiting.truncate(left);
+        buffer.bytes = buffer.waiting.iter().map(|g| g.delivery.record.size()).sum();
+        buffer.judge_fill(budget);
         assert_eq!(world.waiting.pause_wanted(TIER, 0), left > 100, "{left}");
     }
 }
@@ -300,7 +300,7 @@ fn the_bytes_of_all_rooms_are_shared_and_each_may_hold_one_record_at_least() {
     assert_eq!(world.waiting.budget(), 128 * 1024);
     assert!(world.waiting.pause_wanted(TIER, 0), "it shrinks as others come");
     world.receive(TIER, 128, Some(due), 200_000);
-    assert_eq!(world.room(TIER, 128).waiting.len(), 1, "larger than its share, and read all the same");
+    assert_eq!(world.buffer(TIER, 128).waiting.len(), 1, "larger than its share, and read all the same");
     assert!(world.waiting.pause_wanted(TIER, 128));
 }
 
@@ -309,27 +309,27 @@ fn what_leaves_for_kafka_is_bounded_in_bytes_as_well_as_in_records() {
     let large = "x".repeat(1_000_000);
     let mut world = World::new();
     let mut opens = Vec::new();
-    while world.waiting.gate() == Flow::Poll {
+    while world.waiting.may_poll() == Flow::Poll {
         opens.push(world.receive_value(TIER, 0, None, large.clone(), 0));
         assert!(opens.len() <= 20, "dead letters pile up: {} MB", opens.len());
     }
     assert!((16..=17).contains(&opens.len()), "{}", opens.len());
-    let delivery = world.desk.try_recv().unwrap();
+    let delivery = world.outbox.try_recv().unwrap();
     assert!(matches!(delivery.subject, Subject::Ended(_)));
     for open in opens.drain(..2) {
         world.waiting.completed(&open, End::Finished(Outcome::DeadLettered));
     }
-    assert_eq!(world.waiting.gate(), Flow::Poll, "there is room again");
+    assert_eq!(world.waiting.may_poll(), Flow::Poll, "there is room again");
     for open in opens {
         world.waiting.completed(&open, End::Finished(Outcome::DeadLettered));
     }
     assert_eq!(world.waiting.on_its_way(), Fill::default());
 
     for n in 0..LEAVING.records {
-        assert_eq!(world.waiting.gate(), Flow::Poll, "{n}");
+        assert_eq!(world.waiting.may_poll(), Flow::Poll, "{n}");
         world.receive_value(TIER, 0, None, String::new(), 0);
     }
-    assert_eq!(world.waiting.gate(), Flow::Skip);
+    assert_eq!(world.waiting.may_poll(), Flow::Skip);
 }
 
 #[test]
@@ -344,13 +344,13 @@ fn what_waits_in_rooms_and_lanes_is_not_on_its_way_to_kafka() {
         world.waiting.release();
     }
     assert_eq!(world.waiting.on_its_way(), Fill::default(), "queued in the lane, or still in the room");
-    let Ok(ToLane::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("nothing came") };
+    let Ok(LaneMessage::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("nothing came") };
     let delivery = &deliveries[0];
-    let (visit, bytes) = (delivery.visit, delivery.record.size());
-    world.lane.walks(visit, bytes);
+    let (topic_kind, bytes) = (delivery.topic_kind, delivery.record.size());
+    world.lane.walks(topic_kind, bytes);
     world.lane.dequeued(delivery);
     assert_eq!(world.waiting.on_its_way(), Fill::default(), "with a permit");
-    world.lane.walked(visit, bytes);
+    world.lane.walked(topic_kind, bytes);
     assert_eq!(world.waiting.on_its_way(), Fill { records: 1, bytes }, "settled, and not yet finished");
 }
 
@@ -366,7 +366,7 @@ fn a_partition_that_leaves_gives_its_room_back() {
     assignment.set_leaving();
     Handler::leaving(&mut world.waiting, &assignment);
     assert!(!world.waiting.pause_wanted(TIER, 3), "the pause does not survive it");
-    assert!(world.waiting.rooms.is_empty());
+    assert!(world.waiting.buffers.is_empty());
 }
 
 #[test]
@@ -378,18 +378,18 @@ fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_
     let began_ms = now;
     for age in [1, 35, 2] {
         world.receive(PARKED, 0, None, 1);
-        let room = world.waiting.rooms.get_mut(&(Arc::from(PARKED), 0)).unwrap();
-        room.waiting.back_mut().unwrap().delivery.envelope.parked_at_ms = Some(now - age * HOUR);
+        let buffer = world.waiting.buffers.get_mut(&(Arc::from(PARKED), 0)).unwrap();
+        buffer.waiting.back_mut().unwrap().delivery.envelope.parked_at_ms = Some(now - age * HOUR);
     }
     // What a tier brings back was parked once; it waits for its time, not for its lane.
     world.receive(TIER, 0, Some(now + LATER_MS), 1);
-    let tier = world.waiting.rooms.get_mut(&(Arc::from(TIER), 0)).unwrap();
+    let tier = world.waiting.buffers.get_mut(&(Arc::from(TIER), 0)).unwrap();
     tier.waiting[0].delivery.envelope.parked_at_ms = Some(now - 70 * HOUR);
 
     let mut told = |now| {
         let waiting = &mut world.waiting;
         let at = start + Duration::from_millis((now - began_ms) as u64);
-        let warnings = waiting.alarm.warnings(&waiting.rooms, &waiting.lanes, (at, now));
+        let warnings = waiting.alarm.warnings(&waiting.buffers, &waiting.lanes, (at, now));
         warnings.into_iter().map(|(_, text)| text).collect::<Vec<_>>()
     };
     assert!(told(now).is_empty(), "35 h are less than half of 72 h");
@@ -407,14 +407,14 @@ fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_
 
     // The consumer's own turn says it, so that within the hour nothing is left to say.
     world.lane.halt("again");
-    for guest in world.waiting.rooms.values_mut().flat_map(|room| &mut room.waiting) {
-        guest.delivery.envelope.parked_at_ms = Some(now - 40 * HOUR);
+    for buffered in world.waiting.buffers.values_mut().flat_map(|buffer| &mut buffer.waiting) {
+        buffered.delivery.envelope.parked_at_ms = Some(now - 40 * HOUR);
     }
     world.waiting.alarm = Alarm::default();
     world.waiting.tick(start);
-    assert!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, (start, now)).is_empty());
+    assert!(world.waiting.alarm.warnings(&world.waiting.buffers, &world.waiting.lanes, (start, now)).is_empty());
     let later = (start + Duration::from_secs(3600), now + HOUR);
-    assert_eq!(world.waiting.alarm.warnings(&world.waiting.rooms, &world.waiting.lanes, later).len(), 1);
+    assert_eq!(world.waiting.alarm.warnings(&world.waiting.buffers, &world.waiting.lanes, later).len(), 1);
 }
 
 #[test]
@@ -428,9 +428,9 @@ fn where_the_parking_topic_takes_nothing_a_closed_lane_leaves_its_retries_in_the
     world.waiting.flush();
     // Set aside at once: 256, and nothing of it leaves.
     let (queued, parked) = world.told();
-    assert_eq!((queued.len(), parked.len(), world.room(TIER, 0).waiting.len()), (0, 256, 144));
-    assert_eq!(world.waiting.gate(), Flow::Poll, "others' retries are read on");
-    (0..256).for_each(|_| world.lane.left_aside(Visit::Tier, 0));
+    assert_eq!((queued.len(), parked.len(), world.buffer(TIER, 0).waiting.len()), (0, 256, 144));
+    assert_eq!(world.waiting.may_poll(), Flow::Poll, "others' retries are read on");
+    (0..256).for_each(|_| world.lane.left_aside(TopicKind::Tier, 0));
     world.look();
     assert_eq!(world.told().1.len(), 144);
 }
@@ -451,13 +451,13 @@ fn parking_topics_that_take_nothing_leave_some_of_what_may_be_on_its_way_to_othe
     let parked = [world.told().1, told(&mut world.other_inbox).1].map(|parked| parked.len());
     assert!(parked.iter().all(|parked| *parked > 200), "each has a part of it: {parked:?}");
     assert_eq!(world.waiting.on_its_way().records, parked.iter().sum::<usize>());
-    assert_eq!(world.waiting.gate(), Flow::Poll, "{parked:?}");
+    assert_eq!(world.waiting.may_poll(), Flow::Poll, "{parked:?}");
 }
 
 /// All lanes together hold as much of tiers as they may, but for less than two of these.
 fn others_hold_all(world: &mut World) {
     let held = (64 << 20) - 300_000;
-    world.other.walks(Visit::Tier, held);
+    world.other.walks(TopicKind::Tier, held);
     world.receive_for("zeta", TIER, 9, Some(now_ms() + LATER_MS), 1);
     world.receive_for("zeta", TIER, 0, Some(now_ms() + LATER_MS), 1);
 }
@@ -470,7 +470,7 @@ fn a_retry_waits_for_its_lane_where_others_hold_what_all_may_and_is_not_parked()
     (0..3).for_each(|_| _ = world.receive(TIER, 0, Some(now_ms() - 1), 200_000));
     for offset in first..first + 3 {
         world.look();
-        let Ok(ToLane::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("{offset} is not sent") };
+        let Ok(LaneMessage::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("{offset} is not sent") };
         assert_eq!((deliveries.len(), deliveries[0].record.offset), (1, offset));
         world.look();
         assert_eq!(world.told(), (vec![], vec![]), "one at a time");
@@ -497,7 +497,7 @@ fn a_retry_whose_lane_hangs_makes_way_only_where_others_could_not_be_read_for_it
     assert!(world.waiting.pause_wanted(TIER, 0));
     assert_eq!(hang(&mut world), (vec![], (first + 1..first + 7).collect()));
     assert!(!world.waiting.pause_wanted(TIER, 0));
-    assert_eq!(world.room(TIER, 0).waiting.len(), 1, "the other's, which is not due");
+    assert_eq!(world.buffer(TIER, 0).waiting.len(), 1, "the other's, which is not due");
 }
 
 #[test]
@@ -509,10 +509,10 @@ fn a_retry_that_was_parked_for_too_long_waits_for_its_full_lane_and_ends_there()
     (0..cap).for_each(|_| world.lane.released.add(1));
     let receive = |world: &mut World, parked_at_ms: i64| {
         world.receive(TIER, 0, Some(now_ms() + 1), 1);
-        let room = world.waiting.rooms.get_mut(&(Arc::from(TIER), 0)).unwrap();
-        let guest = room.waiting.back_mut().unwrap();
-        guest.delivery.envelope.parked_at_ms = Some(parked_at_ms);
-        guest.overdue_ms = overdue_ms(&guest.delivery);
+        let buffer = world.waiting.buffers.get_mut(&(Arc::from(TIER), 0)).unwrap();
+        let buffered = buffer.waiting.back_mut().unwrap();
+        buffered.delivery.envelope.parked_at_ms = Some(parked_at_ms);
+        buffered.overdue_ms = overdue_ms(&buffered.delivery);
     };
     receive(&mut world, now_ms());
     receive(&mut world, now_ms() - 100 * 3_600_000);
@@ -527,13 +527,13 @@ fn a_retry_that_was_parked_for_too_long_waits_for_its_full_lane_and_ends_there()
     // Closed, it takes what has to end all the same, though nothing more can be set aside.
     world.lane.halt("why");
     (2..cap).for_each(|_| world.lane.released.sub(1));
-    (0..ASIDE_RELEASED.0).for_each(|_| world.other.set_aside(Visit::Tier, 0));
+    (0..ASIDE_RELEASED.0).for_each(|_| world.other.set_aside(TopicKind::Tier, 0));
     receive(&mut world, now_ms());
     receive(&mut world, now_ms() - 100 * 3_600_000);
     std::thread::sleep(Duration::from_millis(5));
     world.look();
     assert_eq!(world.told(), (vec![first + 3], vec![]));
-    (0..10).for_each(|_| world.other.left_aside(Visit::Tier, 0));
+    (0..10).for_each(|_| world.other.left_aside(TopicKind::Tier, 0));
     world.look();
     assert_eq!(world.told(), (vec![], vec![first + 2]));
 }
@@ -552,13 +552,15 @@ fn of_a_lane_that_got_only_throttled_answers_one_parked_record_is_let_go_as_the_
     assert_eq!(world.delivered(), [0; 0], "pushed back");
     world.lane.forget_push_back();
     look(&mut world);
-    let Ok(ToLane::Deliver(tried)) = world.inbox.try_recv() else { panic!("none is tried") };
+    let Ok(LaneMessage::Deliver(tried)) = world.inbox.try_recv() else { panic!("none is tried") };
     look(&mut world);
     assert_eq!(world.delivered(), [0; 0], "while one is tried no other goes");
     assert!(tried.len() == 1 && tried[0].trial.is_some() && tried[0].record.offset == 0);
     drop(tried);
     look(&mut world);
-    let Ok(ToLane::Deliver(next)) = world.inbox.try_recv() else { panic!("none is tried after one that was not sent") };
+    let Ok(LaneMessage::Deliver(next)) = world.inbox.try_recv() else {
+        panic!("none is tried after one that was not sent")
+    };
     assert_eq!((next.len(), next[0].record.offset), (1, 1));
     world.lane.set_only_throttled(false);
     look(&mut world);

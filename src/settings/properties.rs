@@ -39,7 +39,7 @@ const USUAL: &[&str] = &[
     "debug",
 ];
 
-/// Turns nested tables (`security.protocol = …` without quotes) into dotted keys.
+/// InFlightKeys nested tables (`security.protocol = …` without quotes) into dotted keys.
 pub(super) fn flatten(kafka: &mut Table) {
     if let Some(Node { value: Value::Table(table), .. }) = kafka.get_mut("properties") {
         let mut flat = Table::new();

@@ -31,13 +31,13 @@ fn delays(inline: &Inline) -> Duration {
 }
 
 /// How long one visit of an account may hold its claim.
-fn visit(limits: &Limits, retry: &Retry) -> Duration {
+fn topic_kind(limits: &Limits, retry: &Retry) -> Duration {
     MARGIN + limits.timeout * (1 + retry.inline.max_retries) + delays(&retry.inline) + MARGIN
 }
 
 /// The lease outlives the slowest visit, and a crashed member's partitions come back only after it (core.md 3).
 pub(super) fn lease(section: &Section<'_>, dedupe: &Dedupe, drafts: &[Draft], session: Duration) {
-    let mut slow: Vec<_> = drafts.iter().map(|d| (visit(&d.limits, &d.retry), d)).collect();
+    let mut slow: Vec<_> = drafts.iter().map(|d| (topic_kind(&d.limits, &d.retry), d)).collect();
     slow.retain(|(need, _)| *need > dedupe.lease);
     slow.sort_by_key(|(need, _)| std::cmp::Reverse(*need));
     if let Some((need, draft)) = slow.first() {

@@ -29,8 +29,8 @@ pub struct Topics {
     pub receipts: String,
 }
 
-/// Shared by every lane of the process.
-pub struct Shared {
+/// StageContext by every lane of the process.
+pub struct StageContext {
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// To Kafka.
@@ -45,7 +45,7 @@ pub struct Shared {
     pub health: Arc<Health>,
     /// The most replicas seen in the last hour, this one included.
     pub replicas: Arc<AtomicUsize>,
-    /// Records read from parking go back to their waiting room.
+    /// Records read from parking go back to the buffer of their partition.
     pub held: Sender<Box<Delivery>>,
     /// Halts, to be made known to every replica.
     pub halts: UnboundedSender<Halted>,

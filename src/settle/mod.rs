@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use crate::claim::{ConfirmTry, Held};
+use crate::claim::{ConfirmAttempt, Held};
 use crate::delivery::{Delivery, Subject};
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
 use crate::kafka::consumer::{End, Stage};
@@ -33,16 +33,16 @@ pub async fn settle(
     held: Option<Held>,
     result: Result<Progress, DeliveryError>,
 ) -> Option<Box<Delivery>> {
-    delivery.ticket.open().set_stage(Stage::Settling);
+    delivery.ack.open().set_stage(Stage::Settling);
     delivery.carry_count();
-    let desk = &lane.desk;
+    let outbox = &lane.outbox;
     match result {
         Ok(Progress::Accepted(receipt)) => {
             if let (Subject::Ready(ready), Some(held)) = (&mut delivery.subject, &held) {
                 lane.account_metrics().age_at_delivery((now_ms() - ready.event_time_ms).max(0) as f64 / 1000.0);
-                let mut attempt = ConfirmTry::default();
+                let mut attempt = ConfirmAttempt::default();
                 until_it_works(async || {
-                    desk.dedupe.confirm(&mut ready.applicant, &held.claim, ready.index, &mut attempt).await
+                    outbox.dedupe.confirm(&mut ready.claim_request, &held.claim, ready.index, &mut attempt).await
                 })
                 .await;
                 lane.count_possible(ready);
@@ -50,10 +50,10 @@ pub async fn settle(
             delivery.carry_count();
             drop(held);
             let resends = delivery.envelope.resends;
-            desk.finish(delivery, Outcome::Delivered, None, resends, receipt.platform_id).await;
+            outbox.finish(delivery, Outcome::Delivered, None, resends, receipt.platform_id).await;
         }
         Ok(Progress::Duplicate { resends }) => {
-            desk.finish(delivery, Outcome::Duplicate, None, resends, None).await;
+            outbox.finish(delivery, Outcome::Duplicate, None, resends, None).await;
         }
         // Boxed: several times the size of the way that most events take.
         Err(error) => return Box::pin(settle_unsent(lane, delivery, held, error)).await,
@@ -68,7 +68,7 @@ async fn settle_unsent(
     held: Option<Held>,
     error: DeliveryError,
 ) -> Option<Box<Delivery>> {
-    let desk = &lane.desk;
+    let outbox = &lane.outbox;
     let wait = match error.disposition() {
         Disposition::Throttle => Some(lane.push_back(error.answer().and_then(|a| a.retry_after)).await),
         _ => None,
@@ -77,7 +77,7 @@ async fn settle_unsent(
     delivery.trial = None;
     if wait.is_some_and(|wait| lane.takes_back(&mut delivery, wait)) {
         // The same visit goes on from the lane's head.
-        desk.release(&mut delivery, held).await;
+        outbox.release(&mut delivery, held).await;
         return Some(delivery);
     }
     if std::mem::take(&mut delivery.attempted) {
@@ -85,51 +85,51 @@ async fn settle_unsent(
     }
     let Subject::Ready(ready) = &delivery.subject else { return None };
     let policy = ready.policy();
-    let now = desk.shared.health.clock.now_ms();
+    let now = outbox.shared.health.clock.now_ms();
     let jitter = rand::rng().random();
     match error.disposition() {
-        Disposition::DeadLetter(reason) => desk.bury(delivery, held, reason, &error).await,
+        Disposition::DeadLetter(reason) => outbox.dead_letter(delivery, held, reason, &error).await,
         Disposition::Retry => {
             let retry_after = error.answer().and_then(|a| a.retry_after);
             match policy.after_attempt(&delivery.envelope, retry_after, now, jitter) {
-                Next::Tier { index, due_ms } => desk.to_tier(delivery, held, index, due_ms).await,
-                Next::Expired => desk.bury(delivery, held, Reason::Expired, &error).await,
-                Next::Exhausted => desk.bury(delivery, held, Reason::AttemptsExhausted, &error).await,
+                Next::Tier { index, due_ms } => outbox.to_tier(delivery, held, index, due_ms).await,
+                Next::Expired => outbox.dead_letter(delivery, held, Reason::Expired, &error).await,
+                Next::Exhausted => outbox.dead_letter(delivery, held, Reason::AttemptsExhausted, &error).await,
             }
         }
         Disposition::MarkThenRetry if dead_letters_ambiguous(ready) => {
-            desk.bury(delivery, held, Reason::UnknownOutcome, &error).await;
+            outbox.dead_letter(delivery, held, Reason::UnknownOutcome, &error).await;
         }
         Disposition::MarkThenRetry => {
             // Judged before the mark, which may take as long as Redis is away.
             let next = policy.after_attempt(&delivery.envelope, None, now, jitter);
             let Next::Tier { index, due_ms } = next else {
-                desk.bury(delivery, held, Reason::UnknownOutcome, &error).await;
+                outbox.dead_letter(delivery, held, Reason::UnknownOutcome, &error).await;
                 return None;
             };
-            desk.mark(&mut delivery, held.as_ref()).await;
+            outbox.mark(&mut delivery, held.as_ref()).await;
             drop(held);
-            desk.to_tier(delivery, None, index, due_ms).await;
+            outbox.to_tier(delivery, None, index, due_ms).await;
         }
         Disposition::Halt => {
             lane.halt(error.answer().map_or("", |a| &a.detail));
-            desk.park(delivery, held).await;
+            outbox.park(delivery, held).await;
         }
-        Disposition::Throttle | Disposition::Park => desk.park(delivery, held).await,
+        Disposition::Throttle | Disposition::Park => outbox.park(delivery, held).await,
         Disposition::LeaseTier => {
             let until = if let DeliveryError::Later { until_ms } = error { Some(until_ms) } else { None };
-            match policy.lease_tier(&delivery.envelope, desk.shared.lease, until, now, jitter) {
-                Next::Tier { index, due_ms } => desk.to_tier(delivery, held, index, due_ms).await,
+            match policy.lease_tier(&delivery.envelope, outbox.shared.lease, until, now, jitter) {
+                Next::Tier { index, due_ms } => outbox.to_tier(delivery, held, index, due_ms).await,
                 _ if matches!(error, DeliveryError::Held { unknown: true }) => {
                     // What stands in Redis is the other lineage's and stays.
-                    desk.publish_dead(delivery, held, Reason::UnknownOutcome, &error).await;
+                    outbox.publish_dead(delivery, held, Reason::UnknownOutcome, &error).await;
                 }
-                _ => desk.bury(delivery, held, Reason::Expired, &error).await,
+                _ => outbox.dead_letter(delivery, held, Reason::Expired, &error).await,
             }
         }
         Disposition::Hold | Disposition::Return => {
-            desk.release(&mut delivery, held).await;
-            delivery.ticket.complete(End::Returned);
+            outbox.release(&mut delivery, held).await;
+            delivery.ack.complete(End::Returned);
         }
     }
     None

@@ -1,5 +1,5 @@
 //! Where records leave the process: the steps of settling, each in the one safe order. Used by `settle` alone, and for
-//! what ends at the gate.
+//! what ends at admission.
 
 mod park;
 mod publish;
@@ -16,30 +16,30 @@ use crate::claim::{Dedupe, Held};
 use crate::delivery::{Delivery, Ended, Subject};
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
 use crate::kafka::consumer::End;
-use crate::kafka::envelope::{Burial, Copy};
+use crate::kafka::envelope::{Copy, DeadLetterCause};
 use crate::kafka::tier_topic;
 use crate::redis::batcher::StoreError;
-use crate::settle::context::{Repeated, Shared, now_ms};
+use crate::settle::context::{Repeated, StageContext, now_ms};
 use crate::settle::receipt::receipt;
 
 /// Where records leave the process; one per runtime thread.
-pub struct Desk {
+pub struct Outbox {
     /// What all lanes share.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<StageContext>,
     /// The claims of this thread.
     pub dedupe: Rc<Dedupe>,
 }
 
-impl Desk {
-    /// Settles a record that ended at the gate.
+impl Outbox {
+    /// Settles a record that ended at admission.
     pub async fn settle_ended(&self, delivery: Box<Delivery>) {
         let Subject::Ended(Ended { end, .. }) = &delivery.subject else { return };
         match end.clone() {
             Ok(outcome) => self.finish(delivery, outcome, None, 0, None).await,
             Err(error) => match error.disposition() {
-                Disposition::DeadLetter(reason) => Box::pin(self.bury(delivery, None, reason, &error)).await,
-                // The gate names reasons alone; anything else would be a bug, and is given back rather than lost.
-                _ => delivery.ticket.complete(End::Returned),
+                Disposition::DeadLetter(reason) => Box::pin(self.dead_letter(delivery, None, reason, &error)).await,
+                // Admission names reasons alone; anything else would be a bug, and is given back rather than lost.
+                _ => delivery.ack.complete(End::Returned),
             },
         }
     }
@@ -56,20 +56,20 @@ impl Desk {
         let topic = tier_topic(&self.shared.topics.retry_prefix, &tier.name);
         match self.publish_whole(&delivery, &topic, Copy::Retry).await {
             Ok(()) => {}
-            Err(Unwritten::TooLarge) => return self.bury_too_large(delivery, held, &topic).await,
+            Err(Unwritten::TooLarge) => return self.dead_letter_too_large(delivery, held, &topic).await,
             Err(Unwritten::Gone) => {
                 self.release(&mut delivery, held).await;
-                return delivery.ticket.complete(End::Returned);
+                return delivery.ack.complete(End::Returned);
             }
         }
         self.shared.metrics.account(delivery.index()).retry_scheduled(index);
-        delivery.ticket.open().set_next_try_ms(due_ms);
+        delivery.ack.open().set_next_try_ms(due_ms);
         self.release(&mut delivery, held).await;
-        delivery.ticket.complete(End::Retried);
+        delivery.ack.complete(End::Retried);
     }
 
     /// Dead letter; in doubt it says so: what may have been accepted is marked and ends as `unknown_outcome`.
-    pub(crate) async fn bury(
+    pub(crate) async fn dead_letter(
         &self,
         mut delivery: Box<Delivery>,
         held: Option<Held>,
@@ -98,7 +98,7 @@ impl Desk {
     ) {
         let named = delivery.named();
         let (field, detail) = field_and_detail(reason, error);
-        let burial = Burial {
+        let cause = DeadLetterCause {
             reason: reason.as_str(),
             field,
             detail,
@@ -106,9 +106,9 @@ impl Desk {
             worker: env!("CARGO_PKG_VERSION").into(),
             truncated: None,
         };
-        if self.publish_letter(&delivery, &named, &burial).await.is_err() {
+        if self.publish_dead_letter(&delivery, &named, &cause).await.is_err() {
             self.release(&mut delivery, held).await;
-            return delivery.ticket.complete(End::Returned);
+            return delivery.ack.complete(End::Returned);
         }
         self.release(&mut delivery, held).await;
         self.shared.metrics.account(delivery.index()).dead_letter(reason);
@@ -121,8 +121,8 @@ impl Desk {
                 platform = named.platform.as_deref().unwrap_or(""),
                 account = named.account.as_deref().unwrap_or(""),
                 reason = reason.as_str(),
-                field = &*burial.field,
-                detail = burial.detail.as_str(),
+                field = &*cause.field,
+                detail = cause.detail.as_str(),
                 kafka.topic = &*origin.topic,
                 kafka.partition = origin.partition,
                 kafka.offset = origin.offset,
@@ -138,8 +138,8 @@ impl Desk {
     pub(crate) async fn mark(&self, delivery: &mut Delivery, held: Option<&Held>) {
         if let Subject::Ready(ready) = &mut delivery.subject {
             let claim = held.map(|h| &h.claim);
-            until_it_works(async || self.dedupe.mark(&mut ready.applicant, claim, ready.index).await).await;
-            let possible = std::mem::take(&mut ready.applicant.possible);
+            until_it_works(async || self.dedupe.mark(&mut ready.claim_request, claim, ready.index).await).await;
+            let possible = std::mem::take(&mut ready.claim_request.possible);
             self.shared.metrics.account(ready.index).ambiguous_resends.inc_by(u64::from(possible));
         }
         delivery.carry_count();
@@ -147,7 +147,7 @@ impl Desk {
 
     pub(crate) async fn release(&self, delivery: &mut Delivery, held: Option<Held>) {
         if let (Some(held), Subject::Ready(ready)) = (held, &mut delivery.subject) {
-            self.dedupe.release(&mut ready.applicant, held).await;
+            self.dedupe.release(&mut ready.claim_request, held).await;
         }
     }
 
@@ -161,7 +161,7 @@ impl Desk {
     ) {
         let topic = &self.shared.topics.receipts;
         // What was given back is settled by whoever reads it next; that it was delivered is a fact all the same.
-        let gone = delivery.ticket.assignment().is_gone();
+        let gone = delivery.ack.assignment().is_gone();
         if !topic.is_empty() && (!gone || outcome == Outcome::Delivered) {
             let written = |brief| receipt(&delivery, outcome, reason, resends, platform_id.clone(), brief);
             // Boxed, as few write them: all else that a record's end carries is small.
@@ -174,7 +174,7 @@ impl Desk {
             kafka.offset = delivery.record.offset,
             "finished"
         );
-        delivery.ticket.complete(End::Finished(outcome));
+        delivery.ack.complete(End::Finished(outcome));
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::account::OnAmbiguous;
 use crate::claim::rules::Value;
-use crate::delivery::Visit;
+use crate::delivery::TopicKind;
 use crate::error::{Answer, Fault};
 use crate::kafka::consumer::End;
 use crate::kafka::envelope::LastAttempt;
@@ -61,14 +61,14 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     /// Claimed, and one attempt made.
-    async fn new(bench: &'a Bench, visit: Visit, id: &str) -> Self {
-        let mut case = Self::unclaimed(bench, visit, id);
+    async fn new(bench: &'a Bench, topic_kind: TopicKind, id: &str) -> Self {
+        let mut case = Self::unclaimed(bench, topic_kind, id);
         case.held = Some(bench.claim(&mut case.delivery).await);
         case
     }
 
-    fn unclaimed(bench: &'a Bench, visit: Visit, id: &str) -> Self {
-        let (mut delivery, ended) = bench.delivery(visit, id);
+    fn unclaimed(bench: &'a Bench, topic_kind: TopicKind, id: &str) -> Self {
+        let (mut delivery, ended) = bench.delivery(topic_kind, id);
         delivery.envelope.attempts = 1;
         delivery.envelope.first_attempt_ms = Some(now_ms());
         delivery.attempted = true;
@@ -131,7 +131,7 @@ fn what_was_accepted_is_confirmed_then_receipted_then_finished() {
     run(async {
         let bench = Bench::new(|_| {}).await;
         let accepted = || Ok(Progress::Accepted(Receipt { platform_id: Some("p-9".into()) }));
-        let case = Case::new(&bench, Visit::Input, "delivered").await;
+        let case = Case::new(&bench, TopicKind::Input, "delivered").await;
         case.settles(accepted(), &[Confirmed, Step::Receipt, DELIVERED]).await;
         let receipt = Case::copy(&bench, RECEIPTS, "delivered");
         assert_eq!(receipt.key.as_deref(), Some(&b"delivered"[..]));
@@ -139,14 +139,14 @@ fn what_was_accepted_is_confirmed_then_receipted_then_finished() {
         assert_eq!((&receipt["outcome"], &receipt["platform_id"]), (&"delivered".into(), &"p-9".into()));
 
         // Another's confirm was there first: its send was a possible second one.
-        let case = Case::new(&bench, Visit::Input, "twice").await;
+        let case = Case::new(&bench, TopicKind::Input, "twice").await;
         bench.put("twice", "12345").await;
         case.settles(accepted(), &[Confirmed, Step::Receipt, DELIVERED]).await;
         assert_eq!(bench.resends_counted(), 1);
         let receipt: serde_json::Value = serde_json::from_slice(&Case::copy(&bench, RECEIPTS, "twice").value).unwrap();
         assert_eq!(receipt["resends"], 1);
 
-        let case = Case::unclaimed(&bench, Visit::Tier, "duplicate");
+        let case = Case::unclaimed(&bench, TopicKind::Tier, "duplicate");
         case.settles(Ok(Progress::Duplicate { resends: 3 }), &[Step::Receipt, DUPLICATE]).await;
         assert_eq!(bench.value("duplicate").await, None);
     });
@@ -157,31 +157,31 @@ fn a_copy_is_acknowledged_before_its_claim_is_released_and_that_before_it_is_fin
     run(async {
         let bench = Bench::new(|_| {}).await;
         let to = |topic, end| [Step::Published(topic), Released, end];
-        let case = Case::new(&bench, Visit::Input, "retry").await;
+        let case = Case::new(&bench, TopicKind::Input, "retry").await;
         case.settles(Err(DeliveryError::Retry(answer())), &to(TIER_5S, RETRIED)).await;
         let copy = Case::copy(&bench, TIER_5S, "retry");
         assert_eq!((copy.key.as_deref(), copy.text("own")), (Some(&b"key"[..]), "kept"));
         assert_eq!((copy.text("pb-pass"), copy.text("pb-origin-topic")), ("1", "in"));
         assert!(!copy.text("pb-due").is_empty() && !copy.text("pb-retry-since").is_empty());
 
-        let case = Case::new(&bench, Visit::Tier, "second-pass").await.with(|d| d.envelope.pass = 1);
+        let case = Case::new(&bench, TopicKind::Tier, "second-pass").await.with(|d| d.envelope.pass = 1);
         case.settles(Err(DeliveryError::Retry(answer())), &to(TIER_30S, RETRIED)).await;
         let asks = Answer { retry_after: Some(Duration::from_secs(20)), ..answer() };
-        let case = Case::new(&bench, Visit::Input, "asks-for-20s").await;
+        let case = Case::new(&bench, TopicKind::Input, "asks-for-20s").await;
         case.settles(Err(DeliveryError::Retry(asks)), &to(TIER_30S, RETRIED)).await;
 
-        let case = Case::unclaimed(&bench, Visit::Input, "held");
+        let case = Case::unclaimed(&bench, TopicKind::Input, "held");
         case.settles(Err(DeliveryError::Held { unknown: false }), &[Step::Published(TIER_30S), RETRIED]).await;
         let until_ms = now_ms() + 7 * 3600 * 1000;
-        let case = Case::new(&bench, Visit::Input, "midnight").await;
+        let case = Case::new(&bench, TopicKind::Input, "midnight").await;
         case.settles(Err(DeliveryError::Later { until_ms }), &to(TIER_30S, RETRIED)).await;
         assert_eq!(Case::copy(&bench, TIER_30S, "midnight").text("pb-due"), until_ms.to_string());
-        let case = Case::new(&bench, Visit::Input, "closed").await;
+        let case = Case::new(&bench, TopicKind::Input, "closed").await;
         case.settles(Err(DeliveryError::Closed), &to(PARKED, PARKS)).await;
         let copy = Case::copy(&bench, PARKED, "closed");
         assert!(!copy.text("pb-parked-at").is_empty() && copy.text("pb-due").is_empty());
         for (id, error) in [("returned", DeliveryError::Returned), ("away", DeliveryError::Unavailable("x".into()))] {
-            let case = Case::new(&bench, Visit::Input, id).await;
+            let case = Case::new(&bench, TopicKind::Input, id).await;
             case.settles(Err(error), &[Released, RETURNED]).await;
         }
     });
@@ -202,7 +202,7 @@ fn a_dead_letter_is_acknowledged_and_its_claim_released_before_its_receipt() {
         ];
         for (id, error, edit, reason) in rows {
             let field = error.fault().map_or("", |f| &*f.field).to_owned();
-            let case = Case::new(&bench, Visit::Tier, id).await.with(edit);
+            let case = Case::new(&bench, TopicKind::Tier, id).await.with(edit);
             case.settles(Err(error), &[Step::Published(DEAD), Released, Step::Receipt, BURIED]).await;
             let dead = Case::copy(&bench, DEAD, id);
             assert_eq!((dead.reason(), dead.text("pb-field")), (Some(reason), &*field), "{id}");
@@ -218,15 +218,15 @@ fn a_topic_that_refuses_is_named_with_what_is_held_for_it_until_it_takes_it() {
         let refusals = bench.lane.shared.refusals.clone();
         let mut parked = Vec::new();
         for id in ["one", "two"] {
-            let (delivery, ended) = bench.delivery(Visit::Input, id);
+            let (delivery, ended) = bench.delivery(TopicKind::Input, id);
             let lane = bench.lane.clone();
-            parked.push((ended, tokio::task::spawn_local(async move { lane.desk.park(delivery, None).await })));
+            parked.push((ended, tokio::task::spawn_local(async move { lane.outbox.park(delivery, None).await })));
         }
         let named = || refusals.all().into_iter().map(|r| (r.topic, r.records)).collect::<Vec<_>>();
         eventually("both are held", async || named() == [(PARKED.to_owned(), 2)]).await;
         assert!(refusals.all()[0].why.contains("uthorization"), "{:?}", refusals.all());
         // What belongs elsewhere is not held by it.
-        let (delivery, mut ended) = bench.delivery(Visit::Input, "other");
+        let (delivery, mut ended) = bench.delivery(TopicKind::Input, "other");
         settle(&bench.lane, delivery, None, Err(DeliveryError::Permanent(answer()))).await;
         assert_eq!(ended.now(), Some(BURIED_END));
 
@@ -246,11 +246,11 @@ fn what_a_parking_topic_has_refused_for_long_waits_in_a_tier_and_one_record_at_a
         let refusals = bench.lane.shared.refusals.clone();
         let park = |delivery| {
             let lane = bench.lane.clone();
-            tokio::task::spawn_local(async move { lane.desk.park(delivery, None).await })
+            tokio::task::spawn_local(async move { lane.outbox.park(delivery, None).await })
         };
         let named = || refusals.all().into_iter().map(|r| (r.topic, r.records)).collect::<Vec<_>>();
         bench.broker.break_topic(PARKED, Refusal::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
-        let (first, mut ended) = bench.delivery(Visit::Input, "first");
+        let (first, mut ended) = bench.delivery(TopicKind::Input, "first");
         let work = park(first);
         eventually("it is held", async || named() == [(PARKED.to_owned(), 1)]).await;
 
@@ -272,7 +272,7 @@ fn what_a_parking_topic_has_refused_for_long_waits_in_a_tier_and_one_record_at_a
         let Turn::Try(trying) = refusals.turn(PARKED) else { panic!("5 s have passed") };
         let (asked_ms, parked_ms) = (now_ms(), now_ms() - 60_000);
         let since_ms = asked_ms - 3_600_000;
-        let case = Case::new(&bench, Visit::Tier, "claimed").await.with(|d| {
+        let case = Case::new(&bench, TopicKind::Tier, "claimed").await.with(|d| {
             (d.envelope.retry_since_ms, d.envelope.parked_at_ms) = (Some(since_ms), Some(parked_ms));
         });
         case.settles(Err(DeliveryError::Closed), &[Step::Published(TIER_30S), Released, RETRIED]).await;
@@ -282,14 +282,14 @@ fn what_a_parking_topic_has_refused_for_long_waits_in_a_tier_and_one_record_at_a
         assert_eq!((number(&copy, "pb-parked-at"), bench.count(PARKED)), (parked_ms, 0));
 
         // What was read from parking is held in place.
-        park(bench.delivery(Visit::Parked, "parked").0).await.unwrap();
+        park(bench.delivery(TopicKind::Parked, "parked").0).await.unwrap();
         assert!(bench.held.try_recv().is_ok());
 
         // The next one that tries it finds that it takes records again.
         drop(trying);
         refusals.age(PARKED, Duration::from_secs(5));
         for id in ["tries", "follows"] {
-            let (delivery, mut ended) = bench.delivery(Visit::Tier, id);
+            let (delivery, mut ended) = bench.delivery(TopicKind::Tier, id);
             park(delivery).await.unwrap();
             assert_eq!((ended.now(), named()), (Some(End::Parked), Vec::new()), "{id}");
         }
@@ -302,8 +302,8 @@ fn what_a_parking_topic_never_acknowledges_is_put_off_after_ten_seconds() {
     run(async {
         let bench = Bench::new(|_| {}).await;
         bench.broker.break_topic(PARKED, Refusal::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS);
-        let (delivery, mut ended) = bench.delivery(Visit::Input, "waits");
-        bench.lane.desk.park(delivery, None).await;
+        let (delivery, mut ended) = bench.delivery(TopicKind::Input, "waits");
+        bench.lane.outbox.park(delivery, None).await;
         assert_eq!((ended.now(), bench.count(TIER_30S)), (Some(End::Retried), 1));
     });
 }
@@ -322,7 +322,7 @@ fn a_dead_letter_that_shared_its_batch_with_one_that_is_too_large_is_whole() {
     run(async {
         let bench = Bench::new(|s| s.receipts = false).await;
         bench.broker.refuse_writes(&[Refusal::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
-        let (delivery, mut ended) = bench.delivery(Visit::Input, "in-a-batch");
+        let (delivery, mut ended) = bench.delivery(TopicKind::Input, "in-a-batch");
         let value = delivery.record.value.clone().unwrap();
         settle(&bench.lane, delivery, None, Err(DeliveryError::Permanent(answer()))).await;
         assert_eq!(ended.now(), Some(End::Finished(Outcome::DeadLettered)));
@@ -337,7 +337,7 @@ fn a_dead_letter_that_is_refused_by_size_even_alone_leaves_out_its_value_then_he
         let bench = Bench::new(|s| s.receipts = false).await;
         for (id, refused) in [("value", 1), ("headers", 2), ("key", 3)] {
             refuse_by_size(&bench, refused);
-            let (delivery, mut ended) = bench.delivery(Visit::Input, id);
+            let (delivery, mut ended) = bench.delivery(TopicKind::Input, id);
             let value = delivery.record.value.clone().unwrap();
             settle(&bench.lane, delivery, None, Err(DeliveryError::Permanent(answer()))).await;
             assert_eq!(ended.now(), Some(End::Finished(Outcome::DeadLettered)), "{id}");
@@ -370,7 +370,7 @@ fn a_copy_that_tier_or_parking_refuses_by_size_ends_in_the_dead_letters_and_says
             ("in-doubt", DeliveryError::Retry(answer()), &doubt, TIER_5S, Reason::UnknownOutcome),
         ];
         for (id, error, edit, topic, reason) in rows {
-            let case = Case::new(&bench, Visit::Input, id).await.with(edit);
+            let case = Case::new(&bench, TopicKind::Input, id).await.with(edit);
             let (before, value) = (bench.count(topic), case.delivery.record.value.clone().unwrap());
             refuse_by_size(&bench, 1);
             let (delivery, held, mut ended) = (case.delivery, case.held, case.ended);
@@ -396,7 +396,7 @@ fn a_receipt_that_is_refused_by_size_leaves_out_long_texts_and_then_holds_nothin
         let bench = Bench::new(|_| {}).await;
         for (id, refused) in [("first", 1), ("second", 2)] {
             let long = id.repeat(100);
-            let (delivery, mut ended) = bench.delivery(Visit::Input, &long);
+            let (delivery, mut ended) = bench.delivery(TopicKind::Input, &long);
             let before = bench.count(RECEIPTS);
             refuse_by_size(&bench, refused);
             let settled = settle(&bench.lane, delivery, None, Ok(Progress::Duplicate { resends: 0 }));
@@ -421,33 +421,33 @@ fn what_may_have_been_accepted_is_marked_before_anything_is_published() {
         let ambiguous = || Err(DeliveryError::Ambiguous(answer()));
         let to_tier = [Marked, Step::Published(TIER_5S), RETRIED];
         let to_dead = [Marked, Step::Published(DEAD), Step::Receipt, BURIED];
-        Case::new(&bench, Visit::Input, "silent").await.settles(ambiguous(), &to_tier).await;
-        let tired = Case::new(&bench, Visit::Input, "tired").await.with(|d| d.envelope.attempts = 20);
+        Case::new(&bench, TopicKind::Input, "silent").await.settles(ambiguous(), &to_tier).await;
+        let tired = Case::new(&bench, TopicKind::Input, "tired").await.with(|d| d.envelope.attempts = 20);
         tired.settles(ambiguous(), &to_dead).await;
         // In doubt since an earlier visit: it never ends as expired, or as attempts_exhausted.
         let doubt = |d: &mut Delivery| {
             d.envelope.last = Some(LastAttempt { class: "ambiguous".into(), ..LastAttempt::default() });
         };
-        let late = Case::new(&bench, Visit::Tier, "late").await.with(doubt);
+        let late = Case::new(&bench, TopicKind::Tier, "late").await.with(doubt);
         late.settles(Err(DeliveryError::Expired(fault())), &to_dead).await;
         for id in ["tired", "late"] {
             assert_eq!(Case::copy(&bench, DEAD, id).reason(), Some(Reason::UnknownOutcome), "{id}");
         }
         // A claim that was taken over tells of a send that may have been accepted, as the headers of an earlier visit do.
         bench.put("dead-owner", "c|0123456789abcdef|in:0:7|0000000000|0").await;
-        let case = Case::new(&bench, Visit::Input, "dead-owner").await;
+        let case = Case::new(&bench, TopicKind::Input, "dead-owner").await;
         case.settles(Err(DeliveryError::Expired(fault())), &to_dead).await;
         assert_eq!(Case::copy(&bench, DEAD, "dead-owner").reason(), Some(Reason::UnknownOutcome));
         // But what was refused, or is another's, is known.
         let refused = [Step::Published(DEAD), Released, Step::Receipt, BURIED];
-        let case = Case::new(&bench, Visit::Tier, "refused").await.with(doubt);
+        let case = Case::new(&bench, TopicKind::Tier, "refused").await.with(doubt);
         case.settles(Err(DeliveryError::Permanent(answer())), &refused).await;
         assert_eq!(Case::copy(&bench, DEAD, "refused").reason(), Some(Reason::Rejected));
         // Another lineage's mark stays as it is.
         let theirs = "u|in:0:99|0000000000|0";
         bench.put("theirs", theirs).await;
         let old = |d: &mut Delivery| d.envelope.retry_since_ms = Some(now_ms() - 25 * 3600 * 1000);
-        let case = Case::unclaimed(&bench, Visit::Tier, "theirs").with(old);
+        let case = Case::unclaimed(&bench, TopicKind::Tier, "theirs").with(old);
         let held = Err(DeliveryError::Held { unknown: true });
         case.settles(held, &[Step::Published(DEAD), Step::Receipt, BURIED]).await;
         assert_eq!(bench.value("theirs").await, Some(Value::parse(theirs.as_bytes())));
@@ -460,7 +460,7 @@ fn an_account_that_sends_nothing_twice_buries_what_got_no_answer() {
     run(async {
         let bench = Bench::new(|s| s.account.on_ambiguous = OnAmbiguous::DeadLetter).await;
         let steps = [Marked, Step::Published(DEAD), Step::Receipt, BURIED];
-        let case = Case::new(&bench, Visit::Input, "silent").await;
+        let case = Case::new(&bench, TopicKind::Input, "silent").await;
         case.settles(Err(DeliveryError::Ambiguous(answer())), &steps).await;
         assert_eq!(Case::copy(&bench, DEAD, "silent").reason(), Some(Reason::UnknownOutcome));
     });
@@ -473,11 +473,11 @@ fn a_short_push_back_leads_to_the_lanes_head_and_a_long_one_to_parking() {
         let throttled = |seconds| {
             Err(DeliveryError::Throttled(Answer { retry_after: Some(Duration::from_secs(seconds)), ..answer() }))
         };
-        let back = Case::new(&bench, Visit::Input, "short").await.settles(throttled(3), &[Released]).await;
+        let back = Case::new(&bench, TopicKind::Input, "short").await.settles(throttled(3), &[Released]).await;
         let back = back.expect("it goes on");
         assert_eq!((back.envelope.pass, back.attempted, bench.handle.is_open()), (0, true, true), "the same visit");
-        back.ticket.complete(End::Returned);
-        let case = Case::new(&bench, Visit::Tier, "long").await;
+        back.ack.complete(End::Returned);
+        let case = Case::new(&bench, TopicKind::Tier, "long").await;
         let to_parking = [Step::Published(PARKED), Released, PARKS];
         assert!(case.settles(throttled(60), &to_parking).await.is_none());
         assert!(!bench.handle.is_open());
@@ -491,27 +491,27 @@ fn a_record_that_is_throttled_for_the_eleventh_time_parks_and_so_does_one_past_i
         let throttled =
             || Err(DeliveryError::Throttled(Answer { retry_after: Some(Duration::from_secs(1)), ..answer() }));
         let to_parking = [Step::Published(PARKED), Released, PARKS];
-        for visit in [Visit::Input, Visit::Parked] {
-            let (mut delivery, mut ended) = bench.delivery(visit, "again");
+        for topic_kind in [TopicKind::Input, TopicKind::Parked] {
+            let (mut delivery, mut ended) = bench.delivery(topic_kind, "again");
             for round in 1..=10 {
                 let back = settle(&bench.lane, delivery, None, throttled()).await;
-                delivery = back.unwrap_or_else(|| panic!("{visit:?}: parked in round {round}"));
+                delivery = back.unwrap_or_else(|| panic!("{topic_kind:?}: parked in round {round}"));
                 assert!(ended.now().is_none());
             }
             assert!(settle(&bench.lane, delivery, None, throttled()).await.is_none());
-            if visit == Visit::Input {
+            if topic_kind == TopicKind::Input {
                 assert_eq!(ended.now(), Some(End::Parked));
             } else {
                 let held = bench.alone().held.try_recv().expect("held in place");
-                held.ticket.complete(End::Returned);
+                held.ack.complete(End::Returned);
             }
         }
         assert_eq!(bench.published(PARKED).iter().filter(|p| p.is_of("again")).count(), 1);
         // Two tiers: after the first one it still goes back, after the last one it does not.
-        let back = Case::new(&bench, Visit::Tier, "first").await.with(|d| d.envelope.pass = 1);
+        let back = Case::new(&bench, TopicKind::Tier, "first").await.with(|d| d.envelope.pass = 1);
         let back = back.settles(throttled(), &[Released]).await.expect("it goes on");
-        back.ticket.complete(End::Returned);
-        let past = Case::new(&bench, Visit::Tier, "last").await.with(|d| d.envelope.pass = 2);
+        back.ack.complete(End::Returned);
+        let past = Case::new(&bench, TopicKind::Tier, "last").await.with(|d| d.envelope.pass = 2);
         assert!(past.settles(throttled(), &to_parking).await.is_none());
         assert!(bench.handle.is_open());
     });
@@ -522,12 +522,12 @@ fn a_halt_closes_the_lane_and_what_was_read_from_parking_is_held_in_place() {
     run(async {
         let mut bench = Bench::new(|_| {}).await;
         let halt = || Err(DeliveryError::Halt(Answer { detail: "key of 13812345678 refused".into(), ..answer() }));
-        let case = Case::new(&bench, Visit::Input, "halts").await;
+        let case = Case::new(&bench, TopicKind::Input, "halts").await;
         case.settles(halt(), &[Step::Published(PARKED), Released, PARKS]).await;
         assert!(!bench.handle.is_open());
-        let mut case = Case::new(&bench, Visit::Parked, "parked").await;
-        let released = case.delivery.ticket.open().clone();
-        ready_of(&mut case.delivery).applicant.own = 2;
+        let mut case = Case::new(&bench, TopicKind::Parked, "parked").await;
+        let released = case.delivery.ack.open().clone();
+        ready_of(&mut case.delivery).claim_request.own = 2;
         case.settles(halt(), &[Released]).await;
         let held = bench.held.try_recv().expect("back to its waiting room");
         assert_eq!((released.stage(), held.envelope.resends), (Stage::Held, 2));
@@ -551,7 +551,7 @@ async fn nothing_is_finished_while_redis_or_kafka_is_away() {
     ];
     let (mut ends, mut settles) = (Vec::new(), Vec::new());
     for result in results {
-        let (delivery, ended) = alone.delivery(Visit::Tier, "t-1");
+        let (delivery, ended) = alone.delivery(TopicKind::Tier, "t-1");
         ends.push(ended);
         settles.push(settle(&alone.lane, delivery, None, result));
     }
@@ -564,8 +564,8 @@ async fn nothing_is_finished_while_redis_or_kafka_is_away() {
 async fn what_belongs_to_another_member_by_now_is_published_nowhere() {
     let alone = Alone::new(|_| {});
     for error in [DeliveryError::Retry(answer()), DeliveryError::Permanent(answer()), DeliveryError::Closed] {
-        let (delivery, mut ended) = alone.delivery(Visit::Tier, "t-1");
-        delivery.ticket.assignment().set_gone();
+        let (delivery, mut ended) = alone.delivery(TopicKind::Tier, "t-1");
+        delivery.ack.assignment().set_gone();
         // Kafka is away: it would never come back from a write.
         settle(&alone.lane, delivery, None, Err(error)).await;
         assert_eq!(ended.now(), Some(End::Returned));
@@ -584,8 +584,8 @@ fn a_storm_of_dead_letters_is_one_line_per_account_and_reason_and_none_goes_unco
                 .into_iter()
                 .enumerate()
         {
-            let (delivery, ended) = bench.delivery(Visit::Input, id);
-            bench.lane.desk.publish_dead(delivery, None, reason, &DeliveryError::Invalid(fault())).await;
+            let (delivery, ended) = bench.delivery(TopicKind::Input, id);
+            bench.lane.outbox.publish_dead(delivery, None, reason, &DeliveryError::Invalid(fault())).await;
             let mut ended = ended;
             assert_eq!(ended.wait().await, End::Finished(Outcome::DeadLettered), "{n}");
         }

@@ -18,27 +18,27 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::account::{Account, Intake};
-use crate::admit::examine::Gate;
+use crate::admit::examine::Examiner;
 use crate::claim::rules::{Key, Value};
-use crate::claim::{ClaimTry, Dedupe, Granted, Held};
-use crate::delivery::{Delivery, Ready, Subject, Visit};
+use crate::claim::{ClaimAttempt, ClaimOutcome, Dedupe, Held};
+use crate::delivery::{Delivery, Ready, Subject, TopicKind};
 use crate::embedded::broker::Broker;
 use crate::embedded::store::Store;
 use crate::error::Reason;
 use crate::kafka;
-use crate::kafka::consumer::{Assignment, End, Ticket};
+use crate::kafka::consumer::{AckHandle, Assignment, End};
 use crate::kafka::producer::Producer;
 use crate::kafka::record::Record;
 use crate::lane::Lane;
-use crate::lane::handle::{LaneHandle, ToLane};
+use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::{Metrics, Setup};
 use crate::platforms::{Platform, SecretString};
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
 use crate::send::Dispatcher;
 use crate::send::rate::{self, Limiter};
-use crate::settle::context::{Halted, Shared, Topics, now_ms};
-use crate::settle::outbox::Desk;
+use crate::settle::context::{Halted, StageContext, Topics, now_ms};
+use crate::settle::outbox::Outbox;
 use crate::stub::server::{Server, answer};
 
 pub(crate) const TIER_5S: &str = "postback.retry.5s";
@@ -65,8 +65,8 @@ pub(crate) struct Alone {
     /// Records of parking that were given back to their waiting room.
     pub(crate) held: mpsc::Receiver<Box<Delivery>>,
     pub(crate) halts: UnboundedReceiver<Halted>,
-    gate: Gate,
-    inbox: Option<UnboundedReceiver<ToLane>>,
+    gate: Examiner,
+    inbox: Option<UnboundedReceiver<LaneMessage>>,
 }
 
 /// What may be changed of it.
@@ -114,7 +114,7 @@ impl Alone {
         let metrics = Metrics::new(Setup { accounts, tiers: &tiers, topics: Vec::new() });
         let (to_held, held) = mpsc::channel();
         let (to_halts, halts) = unbounded_channel();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(StageContext {
             metrics: metrics.clone(),
             producer: Producer::new(&kafka(if setting.no_kafka { "127.0.0.1:1" } else { brokers }), 0).unwrap(),
             topics: Topics {
@@ -132,29 +132,34 @@ impl Alone {
             quiet: Arc::default(),
         });
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), PREFIX, WINDOW, setting.lease));
-        let desk = Rc::new(Desk { shared: shared.clone(), dedupe });
+        let outbox = Rc::new(Outbox { shared: shared.clone(), dedupe });
         let alone = rate::Alone { delivers: false, sharers: 0, replicas: shared.replicas.clone() };
         let limiter = Limiter::new(batcher, "pb:rate:acme".into(), account.limits.rps, alone, health.clone(), |_| {});
         let dispatcher = Dispatcher::new(account.clone(), health).unwrap();
-        let lane = Lane::new(handle.clone(), desk, dispatcher, limiter);
-        Self { lane, handle, held, halts, gate: Gate::new(vec![account], metrics), inbox: Some(inbox) }
+        let lane = Lane::new(handle.clone(), outbox, dispatcher, limiter);
+        Self { lane, handle, held, halts, gate: Examiner::new(vec![account], metrics), inbox: Some(inbox) }
     }
 
     /// An event that was examined, and what becomes of its offset.
-    pub(crate) fn delivery(&self, visit: Visit, trans_id: &str) -> (Box<Delivery>, Ended) {
-        self.delivery_of(visit, trans_id, now_ms())
+    pub(crate) fn delivery(&self, topic_kind: TopicKind, trans_id: &str) -> (Box<Delivery>, Ended) {
+        self.delivery_of(topic_kind, trans_id, now_ms())
     }
 
     /// The same, of this time.
-    pub(crate) fn delivery_of(&self, visit: Visit, trans_id: &str, event_time_ms: i64) -> (Box<Delivery>, Ended) {
+    pub(crate) fn delivery_of(
+        &self,
+        topic_kind: TopicKind,
+        trans_id: &str,
+        event_time_ms: i64,
+    ) -> (Box<Delivery>, Ended) {
         let event = serde_json::json!({
             "trans_id": trans_id, "platform": "baizhu", "account": "acme", "event_type": "install",
             "event_time_ms": event_time_ms
         });
-        let topic: Arc<str> = match visit {
-            Visit::Input => "in".into(),
-            Visit::Tier => TIER_5S.into(),
-            Visit::Parked => PARKED.into(),
+        let topic: Arc<str> = match topic_kind {
+            TopicKind::Input => "in".into(),
+            TopicKind::Tier => TIER_5S.into(),
+            TopicKind::Parked => PARKED.into(),
         };
         let record = Record {
             topic: topic.clone(),
@@ -166,8 +171,8 @@ impl Alone {
             headers: vec![kafka::record::Header::text("own", "kept")],
             unreadable_headers: 0,
         };
-        let (ticket, ended) = Ticket::stub(Arc::new(Assignment::new(topic, 0, 1)), 7);
-        let delivery = self.gate.examine(record, visit, ticket, now_ms());
+        let (ack, ended) = AckHandle::stub(Arc::new(Assignment::new(topic, 0, 1)), 7);
+        let delivery = self.gate.examine(record, topic_kind, ack, now_ms());
         (delivery, Ended { next: Box::new(ended), end: None })
     }
 
@@ -183,8 +188,8 @@ impl Alone {
     }
 
     /// An event that was queued.
-    pub(crate) fn send(&self, visit: Visit, trans_id: &str) -> Ended {
-        let (delivery, ended) = self.delivery(visit, trans_id);
+    pub(crate) fn send(&self, topic_kind: TopicKind, trans_id: &str) -> Ended {
+        let (delivery, ended) = self.delivery(topic_kind, trans_id);
         self.queue(delivery);
         ended
     }
@@ -205,7 +210,7 @@ fn kafka(brokers: &str) -> kafka::Config {
     }
 }
 
-/// What a ticket was completed with.
+/// What a ack handle was completed with.
 pub(crate) struct Ended {
     next: Box<dyn FnMut() -> Option<End>>,
     end: Option<End>,
@@ -308,8 +313,9 @@ impl Bench {
 
     /// Claims it, as its walk would.
     pub(crate) async fn claim(&self, delivery: &mut Delivery) -> Held {
-        let granted = self.lane.dedupe.claim(&mut ready(delivery).applicant, &mut ClaimTry::default()).await;
-        let Granted::Claim(held) = granted.unwrap() else { panic!("not granted") };
+        let claim_outcome =
+            self.lane.dedupe.claim(&mut ready(delivery).claim_request, &mut ClaimAttempt::default()).await;
+        let ClaimOutcome::Claim(held) = claim_outcome.unwrap() else { panic!("not granted") };
         held
     }
 

@@ -30,13 +30,13 @@ fn a_topic_whose_last_partition_has_left_is_forgotten() {
     traffic.seen(&one, 1, 1);
     traffic.seen(&two, 0, 0);
     assert!(!traffic.left("one", 0), "partition 1 is still here");
-    assert!(traffic.others_flow("one", 0, Visit::Input, false, &lanes));
+    assert!(traffic.others_flow("one", 0, TopicKind::Input, false, &lanes));
     assert!(traffic.left("one", 1));
     assert_eq!(traffic.topics().collect::<Vec<_>>(), [&two]);
-    assert!(!traffic.others_flow("one", 0, Visit::Input, false, &lanes));
+    assert!(!traffic.others_flow("one", 0, TopicKind::Input, false, &lanes));
     assert!(traffic.left("never seen", 0));
     traffic.seen(&one, 1, 0);
-    assert!(!traffic.others_flow("one", 0, Visit::Input, false, &lanes), "what came before it left counts no more");
+    assert!(!traffic.others_flow("one", 0, TopicKind::Input, false, &lanes), "what came before it left counts no more");
 }
 
 #[test]
@@ -46,12 +46,12 @@ fn while_a_topic_is_held_back_nobody_is_forgotten() {
     let start = Instant::now();
     traffic.seen_at(start, &topic, 0, 1);
     traffic.seen_at(start + LATELY / 2, &topic, 0, 0);
-    assert!(traffic.others_flow("t", 0, Visit::Input, false, &lanes), "nothing came since for anybody");
+    assert!(traffic.others_flow("t", 0, TopicKind::Input, false, &lanes), "nothing came since for anybody");
     traffic.seen_at(start + LATELY - Duration::from_secs(1), &topic, 0, 0);
-    assert!(traffic.others_flow("t", 0, Visit::Input, false, &lanes), "it receives once a week");
+    assert!(traffic.others_flow("t", 0, TopicKind::Input, false, &lanes), "it receives once a week");
     traffic.seen_at(start + LATELY, &topic, 0, 0);
     assert!(
-        !traffic.others_flow("t", 0, Visit::Input, false, &lanes),
+        !traffic.others_flow("t", 0, TopicKind::Input, false, &lanes),
         "the topic is read, and nothing comes for the other"
     );
 }
@@ -61,12 +61,12 @@ fn only_another_lane_that_is_open_and_has_room_flows() {
     let (mut traffic, lanes) = (Traffic::default(), lanes());
     let topic: Arc<str> = "t".into();
     traffic.seen(&topic, 0, 0);
-    assert!(!traffic.others_flow("t", 0, Visit::Input, false, &lanes), "itself");
+    assert!(!traffic.others_flow("t", 0, TopicKind::Input, false, &lanes), "itself");
     traffic.seen(&topic, 0, 1);
-    assert!(traffic.others_flow("t", 0, Visit::Input, false, &lanes));
-    assert!(!traffic.others_flow("u", 0, Visit::Input, false, &lanes), "another topic");
+    assert!(traffic.others_flow("t", 0, TopicKind::Input, false, &lanes));
+    assert!(!traffic.others_flow("u", 0, TopicKind::Input, false, &lanes), "another topic");
     lanes.get(1).halt("why");
-    assert!(!traffic.others_flow("t", 0, Visit::Input, false, &lanes), "closed");
+    assert!(!traffic.others_flow("t", 0, TopicKind::Input, false, &lanes), "closed");
 }
 
 #[test]
@@ -75,11 +75,11 @@ fn while_redis_is_away_only_an_account_that_delivers_without_it_flows() {
     let topic: Arc<str> = "t".into();
     let mut traffic = Traffic::default();
     (0..3).for_each(|lane| traffic.seen(&topic, 0, lane));
-    assert!(!traffic.others_flow("t", 0, Visit::Input, true, &lanes_of([Hold; 3])));
+    assert!(!traffic.others_flow("t", 0, TopicKind::Input, true, &lanes_of([Hold; 3])));
     let lanes = lanes_of([Hold, Hold, Deliver]);
-    assert!(traffic.others_flow("t", 0, Visit::Input, true, &lanes), "a holding one makes way for it");
-    assert!(!traffic.others_flow("t", 2, Visit::Input, true, &lanes), "and it for nobody");
-    assert!(traffic.others_flow("t", 2, Visit::Input, false, &lanes));
+    assert!(traffic.others_flow("t", 0, TopicKind::Input, true, &lanes), "a holding one makes way for it");
+    assert!(!traffic.others_flow("t", 2, TopicKind::Input, true, &lanes), "and it for nobody");
+    assert!(traffic.others_flow("t", 2, TopicKind::Input, false, &lanes));
 }
 
 async fn store() -> (Store, MultiplexedConnection) {
@@ -109,13 +109,13 @@ async fn after_a_restart_it_is_known_who_received_within_a_week() {
     let mut traffic = Traffic::new(known.clone());
     traffic.seen(&one, 0, 0);
     traffic.seen(&two, 0, 0);
-    assert!(!traffic.others_flow("one", 0, Visit::Input, false, &lanes), "not read yet");
+    assert!(!traffic.others_flow("one", 0, TopicKind::Input, false, &lanes), "not read yet");
     known.exchange(&mut c, &keys, &lanes).await.unwrap();
-    assert!(traffic.others_flow("one", 0, Visit::Input, false, &lanes), "though nothing came since for either");
-    assert!(!traffic.others_flow("two", 0, Visit::Input, false, &lanes), "each topic has its own");
+    assert!(traffic.others_flow("one", 0, TopicKind::Input, false, &lanes), "though nothing came since for either");
+    assert!(!traffic.others_flow("two", 0, TopicKind::Input, false, &lanes), "each topic has its own");
     assert!(traffic.any(|lane| lane == 1) && !traffic.any(|lane| lane == 2));
     assert!(traffic.left("one", 0));
-    assert!(!traffic.others_flow("one", 0, Visit::Input, false, &lanes));
+    assert!(!traffic.others_flow("one", 0, TopicKind::Input, false, &lanes));
 }
 
 #[tokio::test]

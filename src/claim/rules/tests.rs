@@ -7,8 +7,8 @@ const ORIGIN: &str = "conversions:3:17";
 const OTHER: &str = "conversions:4:99";
 const FP: u64 = 0x12_3456_789a;
 
-fn applicant() -> Applicant {
-    Applicant {
+fn claim_request() -> ClaimRequest {
+    ClaimRequest {
         key: Key::new("qihoo360", "acme", "ORDER", "t-1"),
         origin: ORIGIN.into(),
         fingerprint: FP,
@@ -20,12 +20,12 @@ fn applicant() -> Applicant {
     }
 }
 
-fn in_doubt(own: u32) -> Applicant {
-    Applicant { own, in_doubt: true, ..applicant() }
+fn in_doubt(own: u32) -> ClaimRequest {
+    ClaimRequest { own, in_doubt: true, ..claim_request() }
 }
 
-fn of(origin: &str) -> Applicant {
-    Applicant { origin: origin.into(), ..applicant() }
+fn of(origin: &str) -> ClaimRequest {
+    ClaimRequest { origin: origin.into(), ..claim_request() }
 }
 
 fn claimed(by: Token) -> Value {
@@ -33,11 +33,11 @@ fn claimed(by: Token) -> Value {
 }
 
 fn unknown(origin: &str, fingerprint: u64) -> Value {
-    Value::parse(Applicant { fingerprint, own: 2, ..of(origin) }.unknown().as_bytes())
+    Value::parse(ClaimRequest { fingerprint, own: 2, ..of(origin) }.unknown().as_bytes())
 }
 
 fn done(origin: &str, fingerprint: u64, own: u32) -> Value {
-    Value::Done(Done::new(&Applicant { fingerprint, own, ..of(origin) }, Token::random()))
+    Value::Done(Done::new(&ClaimRequest { fingerprint, own, ..of(origin) }, Token::random()))
 }
 
 /// An origin whose ten-bit tag differs from [`ORIGIN`]'s.
@@ -70,29 +70,29 @@ fn the_key_never_changes_between_versions() {
 
 #[test]
 fn nothing_found_is_fresh() {
-    assert_eq!(judge(None, Token::random(), &applicant()), Judgement::Fresh);
+    assert_eq!(judge(None, Token::random(), &claim_request()), Judgement::Fresh);
 }
 
 #[test]
 fn our_own_token_is_our_first_try_whose_reply_was_lost() {
     let token = Token::random();
-    assert_eq!(judge(Some(&claimed(token)), token, &applicant()), Judgement::OwnToken);
+    assert_eq!(judge(Some(&claimed(token)), token, &claim_request()), Judgement::OwnToken);
 }
 
 #[test]
 fn anothers_claim_is_taken_over_only_when_it_is_stale_whatever_its_fingerprint() {
     let value = claimed(Token::random());
-    assert_eq!(judge(Some(&value), Token::random(), &applicant()), Judgement::TakeOverIfStale);
-    let other_money = Applicant { fingerprint: FP + 1, ..applicant() };
+    assert_eq!(judge(Some(&value), Token::random(), &claim_request()), Judgement::TakeOverIfStale);
+    let other_money = ClaimRequest { fingerprint: FP + 1, ..claim_request() };
     assert_eq!(judge(Some(&value), Token::random(), &other_money), Judgement::TakeOverIfStale);
-    let forced = Applicant { force: true, ..applicant() };
+    let forced = ClaimRequest { force: true, ..claim_request() };
     assert_eq!(judge(Some(&value), Token::random(), &forced), Judgement::TakeOverIfStale);
 }
 
 #[test]
 fn an_unknown_or_a_done_of_other_money_is_a_conflict() {
     for value in [unknown(ORIGIN, FP + 1), done(ORIGIN, FP + 1, 0)] {
-        let judged = judge(Some(&value), Token::random(), &applicant());
+        let judged = judge(Some(&value), Token::random(), &claim_request());
         assert_eq!(judged, Judgement::Conflict { possible_duplicate: false });
         let judged = judge(Some(&value), Token::random(), &in_doubt(0));
         assert_eq!(judged, Judgement::Conflict { possible_duplicate: true });
@@ -101,23 +101,23 @@ fn an_unknown_or_a_done_of_other_money_is_a_conflict() {
 
 #[test]
 fn an_unknown_is_taken_over_by_its_own_lineage_or_by_force_and_holds_all_others() {
-    assert_eq!(judge(Some(&unknown(ORIGIN, FP)), Token::random(), &applicant()), Judgement::TakeOver);
-    assert_eq!(judge(Some(&unknown(OTHER, FP)), Token::random(), &applicant()), Judgement::Held);
-    let forced = Applicant { force: true, ..applicant() };
+    assert_eq!(judge(Some(&unknown(ORIGIN, FP)), Token::random(), &claim_request()), Judgement::TakeOver);
+    assert_eq!(judge(Some(&unknown(OTHER, FP)), Token::random(), &claim_request()), Judgement::Held);
+    let forced = ClaimRequest { force: true, ..claim_request() };
     assert_eq!(judge(Some(&unknown(OTHER, FP)), Token::random(), &forced), Judgement::TakeOver);
 }
 
 #[test]
 fn a_done_is_a_duplicate_and_tells_its_own_lineage_its_count() {
-    let judged = judge(Some(&done(ORIGIN, FP, 3)), Token::random(), &applicant());
+    let judged = judge(Some(&done(ORIGIN, FP, 3)), Token::random(), &claim_request());
     assert_eq!(judged, Judgement::Duplicate { possible_duplicate: false, own_lineage: Some(3) });
-    let judged = judge(Some(&done(&far(), FP, 3)), Token::random(), &applicant());
+    let judged = judge(Some(&done(&far(), FP, 3)), Token::random(), &claim_request());
     assert_eq!(judged, Judgement::Duplicate { possible_duplicate: false, own_lineage: None });
 }
 
 #[test]
 fn a_done_found_in_doubt_counts_one_unless_its_own_lineage_declared_it() {
-    let possible = |value: &Value, who: &Applicant| match judge(Some(value), Token::random(), who) {
+    let possible = |value: &Value, who: &ClaimRequest| match judge(Some(value), Token::random(), who) {
         Judgement::Duplicate { possible_duplicate, .. } => possible_duplicate,
         other => panic!("{other:?}"),
     };
@@ -136,28 +136,28 @@ fn what_we_did_not_write_is_neither_sent_nor_overwritten() {
     {
         assert_eq!(Value::parse(bytes), Value::Foreign, "{bytes:?}");
     }
-    assert_eq!(judge(Some(&Value::Foreign), Token::random(), &applicant()), Judgement::Held);
+    assert_eq!(judge(Some(&Value::Foreign), Token::random(), &claim_request()), Judgement::Held);
 }
 
 #[test]
 fn a_take_over_or_a_claim_in_doubt_holds_own_plus_one_and_any_other_claim_none() {
     let resends = |value: String| Value::parse(value.as_bytes()).resends();
     let token = Token::random();
-    assert_eq!(resends(applicant().claimed(token, false)), 0);
-    assert_eq!(resends(Applicant { own: 4, ..applicant() }.claimed(token, true)), 5);
+    assert_eq!(resends(claim_request().claimed(token, false)), 0);
+    assert_eq!(resends(ClaimRequest { own: 4, ..claim_request() }.claimed(token, true)), 5);
     assert_eq!(resends(in_doubt(0).claimed(token, true)), 1);
 }
 
 #[test]
 fn a_confirm_over_our_claim_or_our_earlier_try_counts_nothing() {
     let token = Token::random();
-    let ours = Value::parse(applicant().claimed(token, false).as_bytes());
-    assert_eq!(judge_confirm(Some(&ours), token, &applicant(), None), None);
-    let earlier = Value::Done(Done::new(&applicant(), token));
-    assert_eq!(judge_confirm(Some(&earlier), token, &applicant(), Some(0)), None);
+    let ours = Value::parse(claim_request().claimed(token, false).as_bytes());
+    assert_eq!(judge_confirm(Some(&ours), token, &claim_request(), None), None);
+    let earlier = Value::Done(Done::new(&claim_request(), token));
+    assert_eq!(judge_confirm(Some(&earlier), token, &claim_request(), Some(0)), None);
     // Its count may have grown since, beyond what a `done` can hold too.
     for own in [1, 99] {
-        let grown = Applicant { own, ..applicant() };
+        let grown = ClaimRequest { own, ..claim_request() };
         assert_eq!(judge_confirm(Some(&earlier), token, &grown, Some(0)), None);
         let grown_done = Value::Done(Done::new(&grown, token));
         assert_eq!(judge_confirm(Some(&grown_done), token, &grown, Some(0)), None);
@@ -169,38 +169,38 @@ fn a_confirm_over_our_claim_or_our_earlier_try_counts_nothing() {
 #[test]
 fn a_confirm_with_our_tags_that_we_never_wrote_counts() {
     let token = Token::random();
-    let theirs = Value::Done(Done::new(&Applicant { own: 1, ..applicant() }, token));
-    assert_eq!(judge_confirm(Some(&theirs), token, &applicant(), None), Some(1));
-    assert_eq!(judge_confirm(Some(&theirs), token, &applicant(), Some(0)), Some(1));
-    assert_eq!(judge_confirm(Some(&theirs), token, &Applicant { own: 3, ..applicant() }, Some(2)), Some(1));
+    let theirs = Value::Done(Done::new(&ClaimRequest { own: 1, ..claim_request() }, token));
+    assert_eq!(judge_confirm(Some(&theirs), token, &claim_request(), None), Some(1));
+    assert_eq!(judge_confirm(Some(&theirs), token, &claim_request(), Some(0)), Some(1));
+    assert_eq!(judge_confirm(Some(&theirs), token, &ClaimRequest { own: 3, ..claim_request() }, Some(2)), Some(1));
 }
 
 #[test]
 fn a_confirm_over_anything_else_counts_one_possible_duplicate_nil_included() {
     let token = Token::random();
-    assert_eq!(judge_confirm(None, token, &applicant(), Some(0)), Some(0));
-    assert_eq!(judge_confirm(Some(&claimed(Token::random())), token, &applicant(), Some(0)), Some(0));
-    assert_eq!(judge_confirm(Some(&unknown(ORIGIN, FP)), token, &applicant(), Some(0)), Some(2));
+    assert_eq!(judge_confirm(None, token, &claim_request(), Some(0)), Some(0));
+    assert_eq!(judge_confirm(Some(&claimed(Token::random())), token, &claim_request(), Some(0)), Some(0));
+    assert_eq!(judge_confirm(Some(&unknown(ORIGIN, FP)), token, &claim_request(), Some(0)), Some(2));
     let foreign = (0..).map(|_| Token::random()).find(|t| t.tag() != token.tag()).unwrap();
-    let other = Value::Done(Done::new(&Applicant { own: 3, ..applicant() }, foreign));
-    assert_eq!(judge_confirm(Some(&other), token, &Applicant { own: 3, ..applicant() }, Some(0)), Some(3));
+    let other = Value::Done(Done::new(&ClaimRequest { own: 3, ..claim_request() }, foreign));
+    assert_eq!(judge_confirm(Some(&other), token, &ClaimRequest { own: 3, ..claim_request() }, Some(0)), Some(3));
     let other_lineage = Value::Done(Done::new(&of(&far()), token));
-    assert_eq!(judge_confirm(Some(&other_lineage), token, &applicant(), Some(0)), Some(0));
-    let mut counted = Applicant { own: 1, ..applicant() };
+    assert_eq!(judge_confirm(Some(&other_lineage), token, &claim_request(), Some(0)), Some(0));
+    let mut counted = ClaimRequest { own: 1, ..claim_request() };
     counted.count_possible(3);
     assert_eq!((counted.own, counted.possible), (4, 1));
 }
 
 #[test]
 fn a_done_is_an_integer_that_redis_keeps_without_a_string() {
-    let most = Applicant { fingerprint: (1 << 40) - 1, own: 99, ..applicant() };
+    let most = ClaimRequest { fingerprint: (1 << 40) - 1, own: 99, ..claim_request() };
     assert!(i64::try_from(Done::new(&most, Token(u64::MAX)).to_int()).is_ok());
 }
 
 proptest! {
     #[test]
     fn every_value_reads_back(fingerprint in 0_u64..1 << 40, own in 0_u32..100_000, resend: bool, topic in "[a-z|.:]{1,20}") {
-        let who = Applicant { fingerprint, own, origin: format!("{topic}:1:2").into(), ..applicant() };
+        let who = ClaimRequest { fingerprint, own, origin: format!("{topic}:1:2").into(), ..claim_request() };
         let token = Token::random();
         prop_assert_eq!(
             Value::parse(who.claimed(token, resend).as_bytes()),
@@ -250,7 +250,7 @@ fn a_send_is_a_second_one_where_something_tells_of_a_first() {
 fn a_refused_send_covers_the_next_one_only_where_exactly_what_was_put_back_is_found() {
     let stale = |of: &str| Value::parse(self::of(of).claimed(Token::random(), false).as_bytes());
     let done = |own| self::done(ORIGIN, FP, own);
-    let unknown_of = |own| Value::parse(Applicant { own, ..applicant() }.unknown().as_bytes());
+    let unknown_of = |own| Value::parse(ClaimRequest { own, ..claim_request() }.unknown().as_bytes());
     let back = stale(ORIGIN);
     let here = |back: Option<&Value>| Spare::Here(back.cloned().map(Box::new));
     let other = || Some(stale(ORIGIN));
@@ -280,7 +280,7 @@ fn a_refused_send_covers_the_next_one_only_where_exactly_what_was_put_back_is_fo
         (Spare::None, Some(back.clone()), false),
     ];
     for (spare, found, covers) in rows {
-        let who = Applicant { spare: spare.clone(), ..in_doubt(2) };
+        let who = ClaimRequest { spare: spare.clone(), ..in_doubt(2) };
         assert_eq!(who.is_covered(found.as_ref()), covers, "{spare:?} {found:?}");
     }
 }

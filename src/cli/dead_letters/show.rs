@@ -8,7 +8,7 @@ use crate::cli::reach::Reach;
 use crate::cli::reading;
 use crate::cli::{preview, print, print_json};
 use crate::exit::Exit;
-use crate::inspect::dead_letters::{Filter, Gathering, Letter, advice, meaning};
+use crate::inspect::dead_letters::{DeadLetter, Filter, LatestPerOrigin, advice, meaning};
 use crate::inspect::preview::{Preview, Previewer};
 use crate::kafka::envelope::own_headers;
 use crate::kafka::now_ms;
@@ -83,9 +83,9 @@ fn find_place(config: &Config, spans: &[Span], partition: i32, offset: i64) -> R
 /// The newest dead letter of each origin of that event.
 fn find_event(config: &Config, spans: Vec<Span>, trans_id: &str) -> Result<Vec<Record>, Exit> {
     let filter = Filter { trans_id: Some(trans_id.to_owned()), ..Filter::default() };
-    let state = Mutex::new((Gathering::new(filter.clone(), false), Vec::new()));
+    let state = Mutex::new((LatestPerOrigin::new(filter.clone(), false), Vec::new()));
     reading::read(config, spans, &|record| {
-        let letter = Letter::read(&record);
+        let letter = DeadLetter::read(&record);
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         if filter.selects(&letter) {
             state.1.push(record);
@@ -94,7 +94,7 @@ fn find_event(config: &Config, spans: Vec<Span>, trans_id: &str) -> Result<Vec<R
     })?;
     let (gathering, records) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let newest = gathering.finish();
-    let record_of = |letter: &Letter| {
+    let record_of = |letter: &DeadLetter| {
         records.iter().find(|r| (r.partition, r.offset) == (letter.partition, letter.offset)).cloned()
     };
     Ok(newest.iter().filter_map(record_of).collect())
@@ -102,7 +102,7 @@ fn find_event(config: &Config, spans: Vec<Span>, trans_id: &str) -> Result<Vec<R
 
 /// A dead letter with what can be said of it.
 struct Shown {
-    letter: Letter,
+    letter: DeadLetter,
     producer: Vec<(String, String)>,
     key: Option<String>,
     event: Value,
@@ -117,7 +117,7 @@ enum Today {
 
 impl Shown {
     fn new(record: &Record, previewer: &Previewer, now_ms: i64) -> Self {
-        let letter = Letter::read(record);
+        let letter = DeadLetter::read(record);
         let producer = &record.headers[..record.headers.len() - own_headers(record).len()];
         let value = record.value.as_deref();
         let today = match letter.text("truncated") {

@@ -9,7 +9,7 @@ use super::State;
 use super::commands;
 use super::wire::{self, Reply, Request, error, ok};
 
-/// Room for what is read at once.
+/// PartitionBuffer for what is read at once.
 const READ: usize = 64 << 10;
 
 /// Answers a client until it leaves.

@@ -3,7 +3,7 @@
 use chrono::DateTime;
 
 use crate::error::Reason;
-use crate::inspect::dead_letters::Letter;
+use crate::inspect::dead_letters::DeadLetter;
 use crate::settings::parse_duration;
 
 /// Selects dead letters; what is not set selects all.
@@ -37,7 +37,7 @@ pub struct Filter {
 
 impl Filter {
     /// Whether it selects a letter.
-    pub fn selects(&self, letter: &Letter) -> bool {
+    pub fn selects(&self, letter: &DeadLetter) -> bool {
         let same = |wanted: &Option<String>, name| wanted.as_deref().is_none_or(|w| letter.text(name) == Some(w));
         let at = letter.failed_at_ms();
         same(&self.platform, "platform")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::inspect::dead_letters::Letter;
+use crate::inspect::dead_letters::DeadLetter;
 use crate::redact::mask_text;
 
 /// The counts of a selection.
@@ -41,7 +41,7 @@ pub struct Count {
 
 impl Stats {
     /// Counts letters.
-    pub fn of<'a>(letters: impl IntoIterator<Item = &'a Letter>) -> Self {
+    pub fn of<'a>(letters: impl IntoIterator<Item = &'a DeadLetter>) -> Self {
         let mut stats = Stats::default();
         let mut counts: BTreeMap<(String, Option<String>, Option<String>), Count> = BTreeMap::new();
         for letter in letters {

@@ -2,8 +2,8 @@ use super::*;
 use crate::kafka::record::Header;
 
 /// A letter with these headers (without `pb-`).
-pub(crate) fn letter(partition: i32, offset: i64, headers: &[(&str, &str)]) -> Letter {
-    Letter::read(&record(partition, offset, headers))
+pub(crate) fn letter(partition: i32, offset: i64, headers: &[(&str, &str)]) -> DeadLetter {
+    DeadLetter::read(&record(partition, offset, headers))
 }
 
 pub(crate) fn record(partition: i32, offset: i64, headers: &[(&str, &str)]) -> Record {
@@ -45,14 +45,14 @@ fn the_object_has_every_header_and_numbers_are_numbers() {
 
 #[test]
 fn headers_that_a_worker_writes_are_all_known() {
-    use crate::kafka::envelope::{Burial, Copy, Cut, Envelope, LastAttempt, Named, Replay, Source};
+    use crate::kafka::envelope::{Copy, Cut, DeadLetterCause, Envelope, LastAttempt, Named, Replay, Source};
     let (mut envelope, _) = Envelope::read(&record(0, 1, &[]), Source::Owned, 5);
     envelope.first_attempt_ms = Some(3);
     envelope.last = Some(LastAttempt { class: "retry".into(), code: "3".into(), status: Some(500) });
     envelope.replay = Some(Replay { id: "r".into(), replays: 1, force: true });
     let text = || Some("x".to_owned());
     let named = Named { platform: text(), account: text(), trans_id: text(), event: text() };
-    let burial = Burial {
+    let cause = DeadLetterCause {
         reason: "invalid",
         field: "f".into(),
         detail: "d".into(),
@@ -61,7 +61,7 @@ fn headers_that_a_worker_writes_are_all_known() {
         truncated: Some(Cut { value: 1, ..Cut::default() }),
     };
     let written: Vec<String> =
-        envelope.write(Copy::Dead(&named, &burial)).into_iter().map(|header| header.name.to_string()).collect();
+        envelope.write(Copy::Dead(&named, &cause)).into_iter().map(|header| header.name.to_string()).collect();
     let known: Vec<String> = FIELDS.iter().map(|(name, _)| format!("pb-{name}")).collect();
     assert_eq!(written, known);
 }
@@ -73,7 +73,7 @@ fn the_newest_of_an_origin_counts_and_hides_the_older_ones_reason() {
     };
     let letters = [of(1, "1", "invalid", "10"), of(2, "1", "rejected", "20"), of(3, "2", "invalid", "15")];
     let found = |filter: Filter, all, reversed: bool| {
-        let mut gathering = Gathering::new(filter, all);
+        let mut gathering = LatestPerOrigin::new(filter, all);
         let mut letters = letters.to_vec();
         if reversed {
             letters.reverse();
@@ -95,6 +95,6 @@ fn the_newest_of_an_origin_counts_and_hides_the_older_ones_reason() {
 fn a_record_that_no_worker_wrote_is_a_letter_without_headers() {
     let mut foreign = record(0, 1, &[]);
     foreign.headers.truncate(1);
-    let letter = Letter::read(&foreign);
+    let letter = DeadLetter::read(&foreign);
     assert_eq!((letter.reason(), letter.text("reason"), letter.failed_at_ms()), (None, None, 1));
 }

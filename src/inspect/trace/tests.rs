@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::claim::rules::{Applicant, CLAIM_LIFE_MS, Done, Key, Spare, Token};
+use crate::claim::rules::{CLAIM_LIFE_MS, ClaimRequest, Done, Key, Spare, Token};
 use crate::kafka::record::Header;
-use crate::operate::{Lanes, Switch};
+use crate::operate::{Switch, SwitchesByAccount};
 use crate::settings::Config;
 
 const NOW: i64 = 1_736_899_201_000;
@@ -56,7 +56,7 @@ fn each_state_of_a_claim_is_read_with_its_age() {
     let (window, lease) = (Duration::from_secs(1_036_800), Duration::from_secs(30));
     let config = demo();
     let of = candidates(&wanted(), &config.accounts).remove(0);
-    let applicant = Applicant {
+    let claim_request = ClaimRequest {
         key: of.key,
         origin: "conversions:3:17".into(),
         fingerprint: 7,
@@ -68,14 +68,14 @@ fn each_state_of_a_claim_is_read_with_its_age() {
     };
     let token = Token::random();
     let row = |value: String, pttl| ClaimRow::new(&of, "pb", value.as_bytes(), pttl, window, lease);
-    let claimed = row(applicant.claimed(token, false), CLAIM_LIFE_MS as i64 - 29_000);
+    let claimed = row(claim_request.claimed(token, false), CLAIM_LIFE_MS as i64 - 29_000);
     assert_eq!((claimed.state, claimed.meaning, claimed.age_ms), ("claimed", "being sent now", Some(29_000)));
     assert_eq!(claimed.origin.as_deref(), Some("conversions:3:17"));
-    let stale = row(applicant.claimed(token, true), CLAIM_LIFE_MS as i64 - 30_000);
+    let stale = row(claim_request.claimed(token, true), CLAIM_LIFE_MS as i64 - 30_000);
     assert!(stale.meaning.contains("takes it over") && stale.resends == 3);
-    let unknown = row(applicant.unknown(), 1_036_800_000 - 5_000);
+    let unknown = row(claim_request.unknown(), 1_036_800_000 - 5_000);
     assert_eq!((unknown.state, unknown.age_ms, unknown.resends), ("unknown", Some(5_000), 2));
-    let done = Done::new(&applicant, token);
+    let done = Done::new(&claim_request, token);
     let row_done = row(done.to_int().to_string(), 1_036_800_000);
     assert_eq!((row_done.state, row_done.age_ms, row_done.resends), ("done", Some(0), 2));
     assert_eq!((row_done.origin, row_done.origin_tag), (None, Some(done.origin_tag())));
@@ -87,7 +87,7 @@ fn each_state_of_a_claim_is_read_with_its_age() {
 #[test]
 fn a_copy_says_what_it_waits_for_and_until_when() {
     let config = demo();
-    let mut lanes = Lanes::new();
+    let mut lanes = SwitchesByAccount::new();
     let switch = Switch { reason: "App-Key".into(), who: "worker".into(), since_ms: 1_736_899_200_000 };
     lanes.entry("demo-360-zs".into()).or_default().halted = Some(switch);
     let rules = Rules::new(&config, lanes);
@@ -120,7 +120,7 @@ fn a_copy_whose_origin_has_ended_since_it_was_written_does_not_wait() {
     let mut config = demo();
     config.kafka.receipts = "receipts".into();
     let waiting_after = |end: &dyn Fn(i64) -> Record, at: i64| {
-        let mut gatherer = Gatherer::new(wanted(), Rules::new(&config, Lanes::new()));
+        let mut gatherer = Gatherer::new(wanted(), Rules::new(&config, SwitchesByAccount::new()));
         gatherer.add(&end(at), NOW);
         gatherer.add(&record("postback.retry.5s", event("demo-360-ps"), &[]), NOW);
         gatherer.finish(Vec::new()).waiting.len()
@@ -150,7 +150,7 @@ fn a_copy_whose_origin_has_ended_since_it_was_written_does_not_wait() {
 fn the_event_of_a_copy_is_named_as_its_dead_letter_and_receipt_would_name_it() {
     let config = demo();
     let named = |value: Value| {
-        let mut gatherer = Gatherer::new(wanted(), Rules::new(&config, Lanes::new()));
+        let mut gatherer = Gatherer::new(wanted(), Rules::new(&config, SwitchesByAccount::new()));
         gatherer.add(&record("postback.retry.5s", value, &[]), NOW);
         gatherer.finish(Vec::new()).waiting.remove(0).event
     };
@@ -167,8 +167,8 @@ fn dead_letters_and_receipts_of_other_accounts_are_left_out_where_one_is_named()
     config.kafka.receipts = "receipts".into();
     let one = Wanted { account: Some("demo-360-ps".into()), ..wanted() };
     let (mut all, mut narrow) = (
-        Gatherer::new(wanted(), Rules::new(&config, Lanes::new())),
-        Gatherer::new(one, Rules::new(&config, Lanes::new())),
+        Gatherer::new(wanted(), Rules::new(&config, SwitchesByAccount::new())),
+        Gatherer::new(one, Rules::new(&config, SwitchesByAccount::new())),
     );
     for account in ["demo-360-ps", "demo-360-zs"] {
         let mut receipt = event(account);

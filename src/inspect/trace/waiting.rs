@@ -7,7 +7,7 @@ use crate::event::Identity;
 use crate::kafka::envelope::{Envelope, Source};
 use crate::kafka::matching::WaitingNames;
 use crate::kafka::record::Record;
-use crate::operate::{Lane, Lanes};
+use crate::operate::{Switches, SwitchesByAccount};
 use crate::settings::{Config, parse_duration};
 
 /// Which topics are which, and how the lanes stand.
@@ -19,7 +19,7 @@ pub struct Rules {
     pub receipts: String,
     retry_prefix: String,
     names: WaitingNames,
-    lanes: Lanes,
+    lanes: SwitchesByAccount,
     accounts: Accounts,
 }
 
@@ -64,7 +64,7 @@ pub struct WaitingRow {
 
 impl Rules {
     /// Those of a configuration, with the switches as they stand in Redis.
-    pub fn new(config: &Config, lanes: Lanes) -> Self {
+    pub fn new(config: &Config, lanes: SwitchesByAccount) -> Self {
         Self {
             dead_letter: config.kafka.dead_letter.clone(),
             receipts: config.kafka.receipts.clone(),
@@ -120,7 +120,7 @@ impl Rules {
     }
 
     fn until(&self, due_ms: Option<i64>, account: &str, now_ms: i64) -> String {
-        let closed = self.lanes.get(account).and_then(Lane::cause);
+        let closed = self.lanes.get(account).and_then(Switches::cause);
         match (due_ms, closed) {
             (Some(due), _) if due > now_ms => "it is due".to_owned(),
             (_, Some((state, switch))) => {

@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::account::{Account, WhenUnavailable};
-use crate::lane::handle::ToLane;
+use crate::lane::handle::LaneMessage;
 
 const BOUNDS: Bounds = Bounds { max_in_flight: 200, max_in_flight_bytes: 200_000, drain_timeout: Duration::ZERO };
 const NOBODY: [usize; 0] = [];
@@ -16,7 +16,7 @@ struct World {
     pressure: Pressure,
     lanes: Lanes,
     traffic: Traffic,
-    inboxes: Vec<UnboundedReceiver<ToLane>>,
+    inboxes: Vec<UnboundedReceiver<LaneMessage>>,
     start: Instant,
 }
 
@@ -63,7 +63,7 @@ impl World {
 
     fn look_at(&mut self, load: Load, after: Duration, held: bool) -> Vec<usize> {
         self.pressure.look(load, &BOUNDS, (&self.lanes, &self.traffic), held, self.start + after);
-        let told = |inbox: &mut UnboundedReceiver<ToLane>| matches!(inbox.try_recv(), Ok(ToLane::ParkQueue));
+        let told = |inbox: &mut UnboundedReceiver<LaneMessage>| matches!(inbox.try_recv(), Ok(LaneMessage::ParkQueue));
         self.inboxes.iter_mut().enumerate().filter_map(|(lane, inbox)| told(inbox).then_some(lane)).collect()
     }
 

@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
 use crate::clock::steady_ms;
-use crate::kafka::consumer::{End, Note};
+use crate::kafka::consumer::{Command, End};
 
 /// What is known about an unfinished record; written by whoever works on it, read for status.
 #[derive(Debug, Default)]
@@ -183,25 +183,25 @@ impl Assignment {
 /// The right and the duty to end the work on one record.
 ///
 /// Dropped without an end, e.g. by a panic, it sends [`End::Lost`]: the record is read again.
-#[must_use = "a ticket that is dropped makes its record be read again"]
-pub struct Ticket {
+#[must_use = "an ack handle that is dropped makes its record be read again"]
+pub struct AckHandle {
     assignment: Arc<Assignment>,
     open: Arc<Open>,
     seq: u64,
-    sender: Option<Sender<Note>>,
+    sender: Option<Sender<Command>>,
 }
 
-impl Ticket {
-    pub(super) fn new(assignment: Arc<Assignment>, open: Arc<Open>, seq: u64, sender: Sender<Note>) -> Self {
+impl AckHandle {
+    pub(super) fn new(assignment: Arc<Assignment>, open: Arc<Open>, seq: u64, sender: Sender<Command>) -> Self {
         Self { assignment, open, seq, sender: Some(sender) }
     }
 
-    /// A ticket of no consumer, and what it was completed with: for tests of those who hold tickets.
+    /// A ack handle of no consumer, and what it was completed with: for tests of those who hold ack handles.
     #[cfg(test)]
     pub(crate) fn stub(assignment: Arc<Assignment>, seq: u64) -> (Self, impl FnMut() -> Option<End>) {
-        let (sender, notes) = std::sync::mpsc::channel();
-        let ended = move || match notes.try_recv() {
-            Ok(Note::Done { end, .. }) => Some(end),
+        let (sender, commands) = std::sync::mpsc::channel();
+        let ended = move || match commands.try_recv() {
+            Ok(Command::Done { end, .. }) => Some(end),
             _ => None,
         };
         (Self::new(assignment, Arc::new(Open::new(0)), seq, sender), ended)
@@ -225,12 +225,12 @@ impl Ticket {
     fn send(&mut self, end: End) {
         if let Some(sender) = self.sender.take() {
             // The polling thread may have ended: then nothing is stored any more, and the record is read again.
-            let _ = sender.send(Note::Done { generation: self.assignment.generation, seq: self.seq, end });
+            let _ = sender.send(Command::Done { generation: self.assignment.generation, seq: self.seq, end });
         }
     }
 }
 
-impl Drop for Ticket {
+impl Drop for AckHandle {
     fn drop(&mut self) {
         // Of an assignment that is gone nobody waits for an end.
         if self.sender.is_some() && !self.assignment.is_gone() {
@@ -241,9 +241,9 @@ impl Drop for Ticket {
     }
 }
 
-impl fmt::Debug for Ticket {
+impl fmt::Debug for AckHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ticket({} [{}] #{})", self.assignment.topic, self.assignment.partition, self.seq)
+        write!(f, "AckHandle({} [{}] #{})", self.assignment.topic, self.assignment.partition, self.seq)
     }
 }
 
@@ -258,13 +258,13 @@ mod tests {
 
     #[test]
     fn a_ticket_says_its_end_once_and_a_dropped_one_says_that_it_was_lost() {
-        let (ticket, mut ended) = Ticket::stub(assignment(), 0);
-        ticket.complete(End::Finished(Outcome::Duplicate));
+        let (ack, mut ended) = AckHandle::stub(assignment(), 0);
+        ack.complete(End::Finished(Outcome::Duplicate));
         assert_eq!((ended(), ended()), (Some(End::Finished(Outcome::Duplicate)), None));
 
-        let (ticket, mut ended) = Ticket::stub(assignment(), 0);
+        let (ack, mut ended) = AckHandle::stub(assignment(), 0);
         let panicked = std::thread::spawn(move || {
-            let _held = ticket;
+            let _held = ack;
             panic!("the work on it panics");
         });
         assert!(panicked.join().is_err());
@@ -273,10 +273,10 @@ mod tests {
 
     #[test]
     fn of_an_assignment_that_is_gone_nobody_waits_for_an_end() {
-        let (ticket, mut ended) = Ticket::stub(assignment(), 0);
-        ticket.assignment().set_gone();
-        assert!(ticket.assignment().is_leaving() && ticket.assignment().is_gone());
-        drop(ticket);
+        let (ack, mut ended) = AckHandle::stub(assignment(), 0);
+        ack.assignment().set_gone();
+        assert!(ack.assignment().is_leaving() && ack.assignment().is_gone());
+        drop(ack);
         assert_eq!(ended(), None);
     }
 

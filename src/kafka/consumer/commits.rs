@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 
 use super::Handler;
-use super::partition::Part;
+use super::partition::Partition;
 use super::poll::Poller;
 use super::position::confirmed;
 use crate::kafka::offsets::NextOffset;
@@ -52,7 +52,7 @@ impl Commits {
     /// The broker was asked, and has a position of `part` that is new. Another member's commit looks the same, unless it lies
     /// beyond what we stored. So it ends no stall: that a commit of ours arrived, only its confirmation tells, or that all
     /// that we stored is there.
-    pub(super) fn seen(&mut self, part: &mut Part, next: i64, now: Instant) {
+    pub(super) fn seen(&mut self, part: &mut Partition, next: i64, now: Instant) {
         let stored = part.stored.map(NextOffset::get);
         if stored.is_some_and(|stored| next > stored) {
             part.committed = Some(next);
@@ -138,7 +138,7 @@ mod tests {
         ];
         for (found, stalled, ends) in rows {
             let mut commits = Commits { stalled, ..Commits::new(&client, begin) };
-            let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
+            let mut part = Partition::new(Assignment::new("t".into(), 0, 1), State::Reading);
             part.stored = Some(NextOffset::after(9));
             part.unacked_since = Some(at(0));
             commits.seen(&mut part, found, at(20));

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::ids::LastIds;
 use super::marks::{Ends, Marks};
 use super::snapshot::{OwnPosition, Parked};
-use super::{Begins, Kind, Note, Unplaced};
+use super::{Begins, Command, Kind, Unplaced};
 use crate::kafka::native::{self, TopicId, TopicIds};
 
 /// Of one question to the broker.
@@ -79,12 +79,12 @@ pub(super) fn judge(kind: Kind, committed: Option<Begin>, low: i64, high: i64, i
 
 /// What a helper thread needs to ask for a consumer.
 #[derive(Clone)]
-pub(super) struct Asker {
+pub(super) struct BrokerQueries {
     pub(super) consumer: Arc<BaseConsumer<Context>>,
     /// Counts the clients of this thread.
     pub(super) client_number: u64,
     pub(super) marks: Arc<Marks>,
-    pub(super) sender: Sender<Note>,
+    pub(super) sender: Sender<Command>,
     pub(super) kind: Kind,
     /// Topics that are read; it grows.
     pub(super) subscribe: Arc<Mutex<BTreeSet<String>>>,
@@ -111,11 +111,11 @@ pub(super) struct Subject {
     pub(super) suspect: Option<i64>,
 }
 
-impl Asker {
+impl BrokerQueries {
     /// Runs a question on a thread of its own. Without a thread the question is not asked: the caller asks again.
-    pub(super) fn spawn(&self, work: impl FnOnce(&Asker) + Send + 'static) -> bool {
-        let asker = self.clone();
-        let spawned = std::thread::Builder::new().name("kafka-positions".into()).spawn(move || work(&asker));
+    pub(super) fn spawn(&self, work: impl FnOnce(&BrokerQueries) + Send + 'static) -> bool {
+        let queries = self.clone();
+        let spawned = std::thread::Builder::new().name("kafka-positions".into()).spawn(move || work(&queries));
         if let Err(error) = &spawned {
             tracing::warn!(%error, "no thread to ask for positions");
         }
@@ -136,7 +136,7 @@ impl Asker {
                     wanted = self.judge_each(wanted, &ids, &committed);
                     if !wanted.is_empty() {
                         // A client that knew an earlier topic of the name may never find the leaders of this one.
-                        let _ = self.sender.send(Note::Identified(self.client_number, ids));
+                        let _ = self.sender.send(Command::Identified(self.client_number, ids));
                     }
                 }
                 Err(error) => tracing::debug!(%error, "committed offsets cannot be read yet"),
@@ -212,7 +212,7 @@ impl Asker {
             found.push(Found { generation: assignment.generation, verdict, topic_id: id, remade, own });
         }
         // The polling thread may have ended: then nobody reads the partitions.
-        let _ = self.sender.send(Note::Found(found));
+        let _ = self.sender.send(Command::Found(found));
         left
     }
 
@@ -264,7 +264,7 @@ impl Asker {
             tracing::debug!(%error, "the ids of topics cannot be read yet");
             TopicIds::new()
         });
-        let _ = self.sender.send(Note::Identified(self.client_number, ids));
+        let _ = self.sender.send(Command::Identified(self.client_number, ids));
     }
 
     fn committed(&self, of: &[Arc<Assignment>]) -> KafkaResult<TopicPartitionList> {
@@ -307,7 +307,7 @@ impl Asker {
             };
             surveyed.push(Surveyed { generation: assignment.generation, suspect: *suspect, committed, ends });
         }
-        let _ = self.sender.send(Note::Surveyed(surveyed));
+        let _ = self.sender.send(Command::Surveyed(surveyed));
     }
 }
 

@@ -8,10 +8,10 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::ack_handle::Assignment;
-use super::lookup::{Asker, Begin, TIMEOUT};
+use super::lookup::{Begin, BrokerQueries, TIMEOUT};
 use super::partition::{Next, State};
 use super::poll::Poller;
-use super::{Handler, Note, UnblockOrder, UnblockTo};
+use super::{Command, Handler, UnblockOrder, UnblockTo};
 use crate::kafka::native::TopicId;
 
 impl<H: Handler> Poller<H> {
@@ -30,8 +30,8 @@ impl<H: Handler> Poller<H> {
     pub(super) fn order(&mut self, assignment: Arc<Assignment>, to: UnblockTo) {
         let Some(part) = self.parts.get_mut(&assignment.generation) else { return };
         let id = part.topic_id.clone();
-        let work = move |asker: &Asker| asker.order(&assignment, to, id.as_ref());
-        if !std::mem::replace(&mut part.ordering, true) && !self.asker.spawn(work) {
+        let work = move |queries: &BrokerQueries| queries.order(&assignment, to, id.as_ref());
+        if !std::mem::replace(&mut part.ordering, true) && !self.queries.spawn(work) {
             part.ordering = false;
         }
     }
@@ -61,12 +61,12 @@ impl<H: Handler> Poller<H> {
     }
 }
 
-impl Asker {
+impl BrokerQueries {
     /// Carries an operator's order out at the broker, and says where to go on. The explicit commit is sound here: the
     /// partition is ours, nothing of it is being read, and moving backwards is what was asked for.
     pub(super) fn order(&self, assignment: &Assignment, to: UnblockTo, id: Option<&TopicId>) {
         let result = self.try_order(assignment, to, id);
-        let _ = self.sender.send(Note::Ordered { generation: assignment.generation, result });
+        let _ = self.sender.send(Command::Ordered { generation: assignment.generation, result });
     }
 
     /// Commits what is stored before the group is left. The commit that comes with leaving is refused for good while
@@ -85,7 +85,7 @@ impl Asker {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        let _ = self.sender.send(Note::Flushed);
+        let _ = self.sender.send(Command::Flushed);
     }
 
     fn try_order(&self, assignment: &Assignment, to: UnblockTo, id: Option<&TopicId>) -> Result<i64, String> {

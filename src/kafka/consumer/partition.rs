@@ -49,7 +49,7 @@ pub(super) const REREAD_AFTER: Duration = Duration::from_secs(1);
 /// A client that gives nothing for this long, though there is more, has lost a wake-up.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-pub(super) struct Part {
+pub(super) struct Partition {
     pub(super) assignment: Arc<Assignment>,
     pub(super) state: State,
     pub(super) tracker: OffsetTracker,
@@ -91,7 +91,7 @@ pub(super) struct Part {
     pub(super) own: Option<OwnPosition>,
 }
 
-impl Part {
+impl Partition {
     pub(super) fn new(assignment: Assignment, state: State) -> Self {
         Self {
             assignment: Arc::new(assignment),
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_partition_that_gives_nothing_for_a_minute_is_taken_up_anew_once_per_position() {
-        let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
+        let mut part = Partition::new(Assignment::new("t".into(), 0, 1), State::Reading);
         let begin = Instant::now();
         (part.start, part.high, part.paused) = (Some(5), Some(9), Some(false));
         assert!(!part.is_stuck(begin));
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_position_that_was_found_sound_is_taken_up_once_more_and_not_compared_again() {
-        let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
+        let mut part = Partition::new(Assignment::new("t".into(), 0, 1), State::Reading);
         (part.start, part.epochs, part.nudged_at) = (Some(5), Epochs::starting(5, Some(2)), Some(5));
         assert_eq!(part.going_on(), Some(Begin { at: 5, epoch: Some(2) }));
         part.found_sound(4);

@@ -1,4 +1,4 @@
-//! The loop of the polling thread. Nothing in it waits for anything but records and tickets.
+//! The loop of the polling thread. Nothing in it waits for anything but records and ack handles.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::mpsc::{Receiver, Sender};
@@ -10,22 +10,22 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::message::BorrowedMessage;
 
-use super::ack_handle::{Assignment, Open, Ticket};
+use super::ack_handle::{AckHandle, Assignment, Open};
 use super::commits::Commits;
 use super::context::Context;
-use super::lookup::Asker;
+use super::lookup::BrokerQueries;
 use super::marks::Marks;
-use super::partition::{Next, Part, State};
+use super::partition::{Next, Partition, State};
 use super::rebalance::Revoked;
 use super::snapshot::{ConsumerView, Snapshot};
 use super::stop::Stopping;
 use crate::kafka::native::{self, TopicIds};
 use crate::kafka::now_ms;
 
-use super::{ConsumerFailed, End, Flow, Handler, Note, Settings, message};
+use super::{Command, ConsumerFailed, End, Flow, Handler, Settings, message};
 
 const LONGEST_POLL: Duration = Duration::from_millis(100);
-/// While something drains, or everything rests, tickets must not wait for a poll to end.
+/// While something drains, or everything rests, ack handles must not wait for a poll to end.
 pub(super) const SHORT_POLL: Duration = Duration::from_millis(10);
 /// One skipped poll: what is queued lasts far longer.
 const SKIP: Duration = Duration::from_millis(5);
@@ -39,11 +39,11 @@ pub(super) struct Poller<H> {
     pub(super) consumer: Arc<BaseConsumer<Context>>,
     pub(super) settings: Settings,
     pub(super) handler: H,
-    notes: Receiver<Note>,
-    pub(super) asker: Asker,
+    commands: Receiver<Command>,
+    pub(super) queries: BrokerQueries,
     pub(super) view: Arc<ConsumerView>,
     /// By generation.
-    pub(super) parts: HashMap<u64, Part>,
+    pub(super) parts: HashMap<u64, Partition>,
     /// Which generation a partition is in. Its keys intern the topic names.
     pub(super) current: HashMap<Arc<str>, HashMap<i32, u64>>,
     pub(super) revoked: VecDeque<Revoked>,
@@ -84,8 +84,8 @@ impl<H: Handler> Poller<H> {
         (consumer, marks): (Arc<BaseConsumer<Context>>, Arc<Marks>),
         settings: Settings,
         handler: H,
-        notes: Receiver<Note>,
-        sender: Sender<Note>,
+        commands: Receiver<Command>,
+        sender: Sender<Command>,
         view: Arc<ConsumerView>,
     ) -> Self {
         let now = Instant::now();
@@ -94,7 +94,7 @@ impl<H: Handler> Poller<H> {
         let commits = Commits::new(&settings.client, now);
         Self {
             name: name.to_owned(),
-            asker: Asker {
+            queries: BrokerQueries {
                 consumer: consumer.clone(),
                 client_number: 0,
                 marks,
@@ -109,7 +109,7 @@ impl<H: Handler> Poller<H> {
             consumer,
             settings,
             handler,
-            notes,
+            commands,
             view,
             parts: HashMap::new(),
             current: HashMap::new(),
@@ -181,7 +181,7 @@ impl<H: Handler> Poller<H> {
 
     /// Skips polls while a bound is full; when that lasts, pauses everything and goes on polling.
     fn flow(&mut self, now: Instant) -> Flow {
-        if self.handler.gate() == Flow::Poll {
+        if self.handler.may_poll() == Flow::Poll {
             (self.skipping_since, self.resting) = (None, false);
             return Flow::Poll;
         }
@@ -191,8 +191,8 @@ impl<H: Handler> Poller<H> {
     }
 
     pub(super) fn take_notes(&mut self) {
-        while let Ok(note) = self.notes.try_recv() {
-            self.take(note);
+        while let Ok(command) = self.commands.try_recv() {
+            self.take(command);
         }
     }
 
@@ -207,7 +207,7 @@ impl<H: Handler> Poller<H> {
                 Some(Err(error)) => self.poll_error(&error)?,
             }
             timeout = Duration::ZERO;
-            if consumer.context().has_events() || (!self.resting && self.handler.gate() == Flow::Skip) {
+            if consumer.context().has_events() || (!self.resting && self.handler.may_poll() == Flow::Skip) {
                 break;
             }
         }
@@ -240,28 +240,28 @@ impl<H: Handler> Poller<H> {
         part.epochs.read(message.offset(), native::record_epoch(message));
         let record = message::record(message, part.assignment.topic.clone());
         part.last_steady_ms = Some(open.steady_of(record.timestamp_ms.unwrap_or(now_ms)));
-        let ticket = Ticket::new(part.assignment.clone(), open, seq, self.asker.sender.clone());
-        self.handler.received(record, ticket);
+        let ack = AckHandle::new(part.assignment.clone(), open, seq, self.queries.sender.clone());
+        self.handler.received(record, ack);
         true
     }
 
-    fn take(&mut self, note: Note) {
-        match note {
-            Note::Done { generation, seq, end } => self.done(generation, seq, end),
-            Note::Found(found) => self.found(found),
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Done { generation, seq, end } => self.done(generation, seq, end),
+            Command::Found(found) => self.found(found),
             // What an earlier client was told may be of an earlier topic.
-            Note::Identified(number, ids) if number == self.asker.client_number => {
+            Command::Identified(number, ids) if number == self.queries.client_number => {
                 self.identifying = false;
                 self.compare(&ids);
             }
-            Note::Identified(..) => {}
-            Note::Probed(probed) => self.probed(probed),
-            Note::Surveyed(surveyed) => self.surveyed(surveyed),
-            Note::Subscribe(topics) => self.subscribe(topics),
-            Note::Order(order) => self.ordered_by_operator(&order),
-            Note::Ordered { generation, result } => self.order_done(generation, result),
-            Note::Stop(drain) => self.stop(drain),
-            Note::Flushed => {
+            Command::Identified(..) => {}
+            Command::Probed(probed) => self.probed(probed),
+            Command::Surveyed(surveyed) => self.surveyed(surveyed),
+            Command::Subscribe(topics) => self.subscribe(topics),
+            Command::Order(order) => self.ordered_by_operator(&order),
+            Command::Ordered { generation, result } => self.order_done(generation, result),
+            Command::Stop(drain) => self.stop(drain),
+            Command::Flushed => {
                 if let Some(stopping) = &mut self.stopping {
                     stopping.flushed = true;
                 }
@@ -269,7 +269,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// A ticket came back. Of an assignment that is gone it means nothing: another member reads that record now.
+    /// A ack handle came back. Of an assignment that is gone it means nothing: another member reads that record now.
     fn done(&mut self, generation: u64, seq: u64, end: End) {
         let Some(part) = self.parts.get_mut(&generation) else { return };
         match end {

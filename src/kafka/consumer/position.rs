@@ -9,7 +9,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::ack_handle::Assignment;
 use super::context::Event;
 use super::lookup::{Subject, Surveyed};
-use super::partition::{Next, Part, State};
+use super::partition::{Next, Partition, State};
 use super::poll::Poller;
 use super::snapshot::Parked;
 use super::{ConsumerFailed, Handler};
@@ -153,7 +153,7 @@ impl<H: Handler> Poller<H> {
         if suspicious {
             (self.suspicious, self.next_suspicion) = (false, now + SURVEY_EVERY);
         }
-        let subject = |part: &Part| {
+        let subject = |part: &Partition| {
             let reading = matches!(part.state, State::Reading);
             // Of one that gave nothing yet the client may know no end.
             let unknown = part.high.is_none() && part.tracker.last_received().is_none();
@@ -165,7 +165,7 @@ impl<H: Handler> Poller<H> {
         };
         let subjects: Vec<Subject> = self.parts.values().filter_map(subject).collect();
         if !subjects.is_empty() {
-            self.surveying = self.asker.spawn(move |asker| asker.survey(&subjects, full));
+            self.surveying = self.queries.spawn(move |queries| queries.survey(&subjects, full));
             self.suspicious |= suspicious && !self.surveying;
         }
     }
@@ -250,7 +250,7 @@ impl<H: Handler> Poller<H> {
 }
 
 /// A position with what makes it one of this log: the epoch of the record before it, and the id of its topic.
-fn put(list: &mut TopicPartitionList, part: &Part, next: NextOffset) -> KafkaResult<()> {
+fn put(list: &mut TopicPartitionList, part: &Partition, next: NextOffset) -> KafkaResult<()> {
     let Assignment { topic, partition, .. } = &*part.assignment;
     let mut element = list.add_partition(topic, *partition);
     element.set_offset(Offset::Offset(next.get()))?;
@@ -264,7 +264,7 @@ fn put(list: &mut TopicPartitionList, part: &Part, next: NextOffset) -> KafkaRes
 }
 
 /// The broker has `next` of it.
-pub(super) fn confirmed(part: &mut Part, next: i64) {
+pub(super) fn confirmed(part: &mut Partition, next: i64) {
     part.committed = Some(next);
     part.unacked_since = match part.stored {
         // What was stored since the last commit is younger than one interval.

@@ -14,11 +14,11 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use super::ack_handle::Assignment;
-use super::lookup::{Asker, Begin};
-use super::partition::{Next, Part, State};
+use super::lookup::{Begin, BrokerQueries};
+use super::partition::{Next, Partition, State};
 use super::poll::Poller;
 use super::snapshot::look_for_end;
-use super::{Handler, Note};
+use super::{Command, Handler};
 use crate::kafka::native;
 use crate::kafka::offsets::NextOffset;
 use crate::kafka::topics::Context;
@@ -102,7 +102,7 @@ impl<H: Handler> Poller<H> {
             return false;
         }
         let config = self.settings.client.clone();
-        self.probing = self.asker.spawn(move |asker| asker.probe(&config, &doubts));
+        self.probing = self.queries.spawn(move |queries| queries.probe(&config, &doubts));
         self.probing
     }
 
@@ -138,11 +138,11 @@ impl<H: Handler> Poller<H> {
     }
 }
 
-fn doubt(part: &Part, at: i64, suspect: bool) -> Doubt {
+fn doubt(part: &Partition, at: i64, suspect: bool) -> Doubt {
     Doubt { assignment: part.assignment.clone(), begin: Begin { at, epoch: part.epochs.before(at) }, suspect }
 }
 
-impl Asker {
+impl BrokerQueries {
     fn probe(&self, config: &ClientConfig, doubts: &[Doubt]) {
         let mut next: BTreeMap<u64, Ahead> = BTreeMap::new();
         // Asked first: what is found to be no record lies before this end. The end that the polling client knows is another
@@ -182,7 +182,7 @@ impl Asker {
             let generation = assignment.generation;
             Probed { generation, at: begin.at, suspect: *suspect, next: next.get(&generation).copied() }
         });
-        let _ = self.sender.send(Note::Probed(probed.collect()));
+        let _ = self.sender.send(Command::Probed(probed.collect()));
     }
 }
 

@@ -10,7 +10,7 @@ use rdkafka::consumer::Consumer as _;
 use super::ack_handle::Assignment;
 use super::context::Event;
 use super::lookup::Verdict;
-use super::partition::{Next, Part, REREAD_AFTER, State};
+use super::partition::{Next, Partition, REREAD_AFTER, State};
 use super::poll::Poller;
 use super::{Handler, UnblockTo};
 
@@ -42,7 +42,7 @@ impl<H: Handler> Poller<H> {
     pub(super) fn subscribe(&mut self, topics: Vec<String>) {
         self.settings.subscribe.extend(topics);
         let all: Vec<&str> = self.settings.subscribe.iter().map(String::as_str).collect();
-        self.asker.subscribe.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.settings.subscribe);
+        self.queries.subscribe.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.settings.subscribe);
         if self.stopping.is_none() {
             self.check(self.consumer.subscribe(&all), "subscribe");
         }
@@ -64,7 +64,7 @@ impl<H: Handler> Poller<H> {
     fn add(&mut self, topic: &str, partition: i32, state: State) -> Arc<Assignment> {
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
         let topic = self.current.get_key_value(topic).map_or_else(|| Arc::from(topic), |(name, _)| name.clone());
-        let part = Part::new(Assignment::new(topic.clone(), partition, generation), state);
+        let part = Partition::new(Assignment::new(topic.clone(), partition, generation), state);
         let assignment = part.assignment.clone();
         assignment.set_unconfirmed(self.commits.is_stalled());
         self.parts.insert(generation, part);
@@ -77,7 +77,7 @@ impl<H: Handler> Poller<H> {
 
     pub(super) fn look(&mut self, wanted: Vec<Arc<Assignment>>) {
         let again = wanted.clone();
-        if !wanted.is_empty() && !self.asker.spawn(move |asker| asker.look(wanted)) {
+        if !wanted.is_empty() && !self.queries.spawn(move |queries| queries.look(wanted)) {
             self.unasked.extend(again);
         }
     }
@@ -135,13 +135,13 @@ impl<H: Handler> Poller<H> {
         self.seek();
         // The client takes any unassign for the answer to an outstanding revoke: what turns waits for that one.
         let answering = !self.revoked.is_empty();
-        let due = |p: &Part| match &p.state {
+        let due = |p: &Partition| match &p.state {
             State::Due(at, _) => now >= *at,
             State::Turning(deadline, _) => !answering && (p.pending() == 0 || now >= *deadline),
             _ => false,
         };
         let parts = &self.parts;
-        self.unsettled.retain(|g| parts.get(g).is_some_and(Part::is_unsettled));
+        self.unsettled.retain(|g| parts.get(g).is_some_and(Partition::is_unsettled));
         let due: Vec<u64> = self.unsettled.iter().filter(|g| parts.get(g).is_some_and(due)).copied().collect();
         for generation in due {
             self.next_step(generation);
@@ -160,14 +160,14 @@ impl<H: Handler> Poller<H> {
     }
 
     pub(super) fn pending(&self, generations: &[u64]) -> usize {
-        generations.iter().filter_map(|g| self.parts.get(g)).map(Part::pending).sum()
+        generations.iter().filter_map(|g| self.parts.get(g)).map(Partition::pending).sum()
     }
 
     /// Something comes or goes: what was found out about it must not wait for a long poll to end.
     pub(super) fn is_moving(&self) -> bool {
         self.stopping.is_some()
             || !self.revoked.is_empty()
-            || self.unsettled.iter().any(|g| self.parts.get(g).is_some_and(Part::is_moving))
+            || self.unsettled.iter().any(|g| self.parts.get(g).is_some_and(Partition::is_moving))
     }
 
     fn next_step(&mut self, generation: u64) {
@@ -215,7 +215,7 @@ impl<H: Handler> Poller<H> {
         for part in generations.iter().filter_map(|g| self.parts.get(g)) {
             part.assignment.set_gone();
         }
-        // Tickets that came back before this moment still count.
+        // Ack handles that came back before this moment still count.
         self.take_notes();
         if store {
             self.store();

@@ -35,7 +35,7 @@ impl<H: Handler> Poller<H> {
         // The answer names every topic: many are asked about less often.
         self.next_identify = now + IDENTIFY_EVERY * (1 + subjects.len() as u32 / IDENTIFIED_OFTEN);
         if !subjects.is_empty() {
-            self.identifying = self.asker.spawn(move |asker| asker.identify(&subjects));
+            self.identifying = self.queries.spawn(move |queries| queries.identify(&subjects));
         }
     }
 
@@ -86,10 +86,10 @@ impl<H: Handler> Poller<H> {
         let client = connect(&self.name, &self.settings).map_err(|error| ConsumerFailed(error.to_string()))?;
         // The one that is asked for the ends has known the old topics as well.
         let marks = Marks::new(&self.name, &self.settings.client);
-        self.asker.marks = Arc::new(marks.map_err(|error| ConsumerFailed(error.to_string()))?);
+        self.queries.marks = Arc::new(marks.map_err(|error| ConsumerFailed(error.to_string()))?);
         let client = Arc::new(client);
-        self.asker.consumer = client.clone();
-        self.asker.client_number += 1;
+        self.queries.consumer = client.clone();
+        self.queries.client_number += 1;
         let old = std::mem::replace(&mut self.consumer, client);
         leave_group(&self.name, old);
         (self.surveying, self.identifying, self.probing, self.suspicious) = (false, false, false, false);

@@ -12,7 +12,7 @@ use crate::clock::steady_ms;
 use crate::kafka::consumer::Handler;
 use crate::kafka::consumer::ack_handle::Stage;
 use crate::kafka::consumer::context::Context;
-use crate::kafka::consumer::partition::{Part, State};
+use crate::kafka::consumer::partition::{Partition, State};
 use crate::kafka::consumer::poll::Poller;
 use crate::kafka::now_ms;
 
@@ -202,7 +202,7 @@ impl<H: Handler> Poller<H> {
 /// Asks the client for the end of a partition that it fetches. The client searches all its topics for each: where there
 /// are more than `FEW`, only those are asked about of which something was read since, or of which there is more; the
 /// surveys tell the end of the others.
-pub(super) fn look_for_end(part: &mut Part, consumer: &BaseConsumer<Context>, of: usize) {
+pub(super) fn look_for_end(part: &mut Partition, consumer: &BaseConsumer<Context>, of: usize) {
     let position = part.position();
     let fetched = part.held && part.paused == Some(false);
     let moved = part.looked_at != position || part.high.is_none_or(|high| position.is_some_and(|at| at < high));
@@ -213,7 +213,7 @@ pub(super) fn look_for_end(part: &mut Part, consumer: &BaseConsumer<Context>, of
     }
 }
 
-fn view_of(part: &Part, now: Instant, now_ms: i64) -> PartitionView {
+fn view_of(part: &Partition, now: Instant, now_ms: i64) -> PartitionView {
     let assignment = &part.assignment;
     let (frontier, high) = (part.frontier(), part.high);
     let lag_records = match &part.state {
@@ -256,7 +256,7 @@ fn view_of(part: &Part, now: Instant, now_ms: i64) -> PartitionView {
 }
 
 /// On the steady clock: the wall clock may have been set since.
-fn lag_seconds(part: &Part, lag_records: Option<i64>) -> Option<f64> {
+fn lag_seconds(part: &Partition, lag_records: Option<i64>) -> Option<f64> {
     let since = match part.tracker.unfinished().next() {
         Some(first) => first.open.since_steady_ms(),
         None if lag_records? == 0 => return Some(0.0),
@@ -285,7 +285,7 @@ mod tests {
     /// 0 would say that there is nothing to be read.
     #[test]
     fn the_age_of_what_was_never_read_is_not_known() {
-        let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
+        let mut part = Partition::new(Assignment::new("t".into(), 0, 1), State::Reading);
         assert_eq!([lag_seconds(&part, None), lag_seconds(&part, Some(0))], [None, Some(0.0)]);
         assert_eq!(lag_seconds(&part, Some(7)), None);
         part.last_steady_ms = Some(steady_ms() - 60_000);

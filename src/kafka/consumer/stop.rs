@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::Handler;
 use super::context::{Context, Event};
-use super::partition::{Part, State};
+use super::partition::{Partition, State};
 use super::poll::{Poller, SHORT_POLL};
 use super::rebalance::Revoked;
 
@@ -60,10 +60,11 @@ impl<H: Handler> Poller<H> {
             None if now < stopping.deadline && self.parts.values().any(|p| p.pending() > 0) => false,
             None => {
                 stopping.flush = Some(now + FLUSH_WITHIN);
-                let busy = self.parts.values().map(Part::pending).sum();
+                let busy = self.parts.values().map(Partition::pending).sum();
                 self.drain_ended(busy);
                 self.store();
-                !self.parts.values().any(|p| p.unacked_since.is_some()) || !self.asker.spawn(|a| a.flush(FLUSH_WITHIN))
+                !self.parts.values().any(|p| p.unacked_since.is_some())
+                    || !self.queries.spawn(|a| a.flush(FLUSH_WITHIN))
             }
         }
     }
@@ -107,8 +108,8 @@ impl<H: Handler> Poller<H> {
 
     /// The end of a consumer that is not to go on.
     pub(super) fn leave_for_good(self) {
-        let Self { name, consumer, asker, .. } = self;
-        drop(asker);
+        let Self { name, consumer, queries, .. } = self;
+        drop(queries);
         leave_group(&name, consumer);
     }
 }

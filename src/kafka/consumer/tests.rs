@@ -45,7 +45,7 @@ fn shutdown_waits_for_what_is_under_way_and_gives_the_rest_back() {
     mock.produce("t", 0, 5);
     let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
     eventually("all are read", || member.probe.seen() == 5);
-    let kept: Vec<Ticket> = member.probe.tickets.lock().unwrap().drain(3..).collect();
+    let kept: Vec<AckHandle> = member.probe.acks.lock().unwrap().drain(3..).collect();
     let probe = member.probe.clone();
     member.handle.shutdown(Duration::from_secs(3));
     std::thread::sleep(SHORT);
@@ -64,10 +64,10 @@ fn a_record_whose_work_was_dropped_is_read_again() {
     mock.produce("t", 0, 3);
     let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
     eventually("all are read", || member.probe.seen() == 3);
-    let mut tickets = std::mem::take(&mut *member.probe.tickets.lock().unwrap());
-    tickets.remove(0).complete(End::Retried);
-    drop(tickets.remove(0));
-    tickets.remove(0).complete(End::Parked);
+    let mut acks = std::mem::take(&mut *member.probe.acks.lock().unwrap());
+    acks.remove(0).complete(End::Retried);
+    drop(acks.remove(0));
+    acks.remove(0).complete(End::Parked);
     member.probe.finish.store(true, Ordering::SeqCst);
     eventually("it is read again", || member.probe.seen() == 5);
     eventually("and finished", || mock.committed("t", 0) == Some(3));
@@ -386,7 +386,7 @@ fn without_a_confirmed_commit_for_half_a_session_nothing_may_be_sent_until_there
         mock.refuse_commits_of_all(12);
         let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
         eventually("all are read", || member.probe.seen() == 4);
-        let kept = member.probe.tickets.lock().unwrap().pop().unwrap();
+        let kept = member.probe.acks.lock().unwrap().pop().unwrap();
         assert!(!kept.assignment().is_unconfirmed(), "nothing was to be committed yet");
         assert_eq!(member.probe.finish_all(), 3);
         eventually("it is told not to send", || kept.assignment().is_unconfirmed());
@@ -408,7 +408,7 @@ fn a_topic_that_may_not_be_committed_stops_no_other_one() {
         mock.refuse_commits(8);
         let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
         eventually("all are read", || member.probe.seen() == 4);
-        let kept = member.probe.tickets.lock().unwrap().pop().unwrap();
+        let kept = member.probe.acks.lock().unwrap().pop().unwrap();
         assert_eq!(member.probe.finish_all(), 3);
         let mut told = false;
         eventually("a commit is confirmed", || {

@@ -44,8 +44,8 @@ fn named() -> Named {
     }
 }
 
-fn burial(detail: &str) -> Burial {
-    Burial {
+fn cause(detail: &str) -> DeadLetterCause {
+    DeadLetterCause {
         reason: "rejected",
         field: "order.amount".into(),
         detail: detail.into(),
@@ -83,7 +83,7 @@ fn each_copy_carries_the_headers_of_the_contract() {
     let parked: Vec<_> = common.clone().chain(waiting).chain(last).chain(who).chain(replay).collect();
     assert_eq!(names(&envelope().write(Copy::Parked(&named()))), parked);
     let dead: Vec<_> = common.chain(last).chain(who).chain(why).chain(replay).collect();
-    assert_eq!(names(&envelope().write(Copy::Dead(&named(), &burial("no")))), dead);
+    assert_eq!(names(&envelope().write(Copy::Dead(&named(), &cause("no")))), dead);
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_spell_of_retrying_begins_later_than_now_only_as_far_as_its_record_is_not_du
 
 #[test]
 fn the_detail_is_short_and_harmless() {
-    let dead = envelope().write(Copy::Dead(&named(), &burial(&format!("a\r\nb\u{1b}[31m{}", "名".repeat(400)))));
+    let dead = envelope().write(Copy::Dead(&named(), &cause(&format!("a\r\nb\u{1b}[31m{}", "名".repeat(400)))));
     let detail = value(&dead, "pb-detail").unwrap();
     assert!(detail.len() <= 512 && detail.starts_with("a  b [31m名"), "{detail}");
     assert!(detail.ends_with('名'));
@@ -302,10 +302,10 @@ proptest! {
         let named = Named {
             platform: Some(platform), account: Some(account), trans_id: Some(trans_id), event: Some(event),
         };
-        let burial = Burial {
+        let cause = DeadLetterCause {
             reason: "unknown_outcome", field: field.into(), detail, failed_at_ms: NOW, worker, truncated: Some(cut),
         };
-        let headers = envelope.write(Copy::Dead(&named, &burial));
+        let headers = envelope.write(Copy::Dead(&named, &cause));
         prop_assert!(bytes(&headers) <= 8 * 1024);
         prop_assert_eq!(value(&headers, "pb-truncated"), Some(&*whole), "cut once more");
         for header in &headers {

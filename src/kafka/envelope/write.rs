@@ -29,13 +29,13 @@ impl Envelope {
             block.some(name::TRANS_ID, named.trans_id.as_ref(), 1024);
             block.some(name::EVENT, named.event.as_ref(), 256);
         }
-        if let Copy::Dead(_, burial) = kind {
-            block.text(name::REASON, burial.reason, 64);
-            block.text(name::FIELD, &burial.field, 512);
-            block.text(name::DETAIL, &burial.detail, 512);
-            block.number(name::FAILED_AT, Some(burial.failed_at_ms));
-            block.text(name::WORKER, &burial.worker, 128);
-            block.some(name::TRUNCATED, burial.truncated.as_ref().map(Cut::to_string).as_ref(), CUT_MAX);
+        if let Copy::Dead(_, cause) = kind {
+            block.text(name::REASON, cause.reason, 64);
+            block.text(name::FIELD, &cause.field, 512);
+            block.text(name::DETAIL, &cause.detail, 512);
+            block.number(name::FAILED_AT, Some(cause.failed_at_ms));
+            block.text(name::WORKER, &cause.worker, 128);
+            block.some(name::TRUNCATED, cause.truncated.as_ref().map(Cut::to_string).as_ref(), CUT_MAX);
         }
         if let Some(replay) = &self.replay {
             block.text(name::REPLAY_ID, &replay.id, 128);

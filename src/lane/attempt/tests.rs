@@ -1,6 +1,6 @@
 //! One walk at a time, over a store and a platform that answers as it is asked to.
 use super::*;
-use crate::claim::ConfirmTry;
+use crate::claim::ConfirmAttempt;
 use crate::claim::rules::Value;
 use crate::kafka::consumer::End;
 use crate::stub::bench::{Alone, Bench, Setting, eventually, ready as ready_of, run};
@@ -22,22 +22,22 @@ fn three_tries(setting: &mut Setting) {
 fn time_is_judged_after_the_claim_so_that_an_old_copy_is_a_duplicate() {
     run(async {
         let bench = Bench::new(|_| {}).await;
-        let (mut first, _end) = bench.delivery(Visit::Input, "ok-1");
+        let (mut first, _end) = bench.delivery(TopicKind::Input, "ok-1");
         let (result, held) = walked(&bench, &mut first).await;
         assert!(matches!(result, Ok(Progress::Accepted(_))));
-        let mut attempt = ConfirmTry::default();
-        let applicant = &mut ready_of(&mut first).applicant;
-        bench.lane.dedupe.confirm(applicant, &held.unwrap().claim, 0, &mut attempt).await.unwrap();
+        let mut attempt = ConfirmAttempt::default();
+        let claim_request = &mut ready_of(&mut first).claim_request;
+        bench.lane.dedupe.confirm(claim_request, &held.unwrap().claim, 0, &mut attempt).await.unwrap();
 
-        let (mut copy, _end) = bench.delivery_of(Visit::Input, "ok-1", LONG_AGO_MS);
+        let (mut copy, _end) = bench.delivery_of(TopicKind::Input, "ok-1", LONG_AGO_MS);
         assert!(matches!(walked(&bench, &mut copy).await.0, Ok(Progress::Duplicate { .. })));
-        let (mut other, _end) = bench.delivery_of(Visit::Input, "ok-2", LONG_AGO_MS);
+        let (mut other, _end) = bench.delivery_of(TopicKind::Input, "ok-2", LONG_AGO_MS);
         let (result, held) = walked(&bench, &mut other).await;
         let Err(DeliveryError::Expired(fault)) = result else { panic!("an old event is sent") };
         assert_eq!(&*fault.field, "event_time_ms");
         assert!(held.is_some(), "its claim is for settle to release");
         assert_eq!(bench.sent(), ["ok-1"]);
-        [first, copy, other].into_iter().for_each(|d| d.ticket.complete(End::Returned));
+        [first, copy, other].into_iter().for_each(|d| d.ack.complete(End::Returned));
     });
 }
 
@@ -48,12 +48,12 @@ fn an_answer_that_cannot_be_read_is_counted_each_time_and_logged_once_for_its_ac
         let sink = crate::telemetry::tests::Sink::default();
         let _guard = sink.listen();
         for n in 1..=3_u8 {
-            let (mut delivery, _end) = bench.delivery(Visit::Tier, &format!("200-{n}"));
+            let (mut delivery, _end) = bench.delivery(TopicKind::Tier, &format!("200-{n}"));
             let (result, _) = walked(&bench, &mut delivery).await;
             let Err(DeliveryError::Ambiguous(answer)) = result else { panic!("an empty answer is none") };
             assert!(answer.detail.starts_with("an answer that cannot be read: "), "{}", answer.detail);
             assert_eq!(bench.lane.account_metrics().unclassified.get(), u64::from(n));
-            delivery.ticket.complete(End::Returned);
+            delivery.ack.complete(End::Returned);
         }
         let text = sink.text();
         let warnings: Vec<_> = text.lines().filter(|line| line.contains("an answer that cannot be read")).collect();
@@ -67,17 +67,17 @@ fn quick_retries_are_for_the_first_visit_and_not_where_the_platform_names_a_wait
     run(async {
         let bench = Bench::new(three_tries).await;
         let rows = [
-            ("500-first", Visit::Input, 0, 3),
-            ("500-tier", Visit::Tier, 0, 1),
-            ("500-parked", Visit::Parked, 0, 1),
-            ("503after-first", Visit::Input, 0, 1),
-            ("429-first", Visit::Input, 0, 1),
-            ("silent-first", Visit::Input, 0, 1),
+            ("500-first", TopicKind::Input, 0, 3),
+            ("500-tier", TopicKind::Tier, 0, 1),
+            ("500-parked", TopicKind::Parked, 0, 1),
+            ("503after-first", TopicKind::Input, 0, 1),
+            ("429-first", TopicKind::Input, 0, 1),
+            ("silent-first", TopicKind::Input, 0, 1),
             // The limit of attempts holds inside the lane too.
-            ("500-nineteenth", Visit::Input, 18, 2),
+            ("500-nineteenth", TopicKind::Input, 18, 2),
         ];
-        for (id, visit, before, tries) in rows {
-            let (mut delivery, _end) = bench.delivery(visit, id);
+        for (id, topic_kind, before, tries) in rows {
+            let (mut delivery, _end) = bench.delivery(topic_kind, id);
             delivery.envelope.attempts = before;
             let (result, held) = walked(&bench, &mut delivery).await;
             assert!(result.is_err() && held.is_some(), "{id}");
@@ -86,7 +86,7 @@ fn quick_retries_are_for_the_first_visit_and_not_where_the_platform_names_a_wait
             let counted = if id.starts_with("429") { 0 } else { tries as u32 };
             assert_eq!(delivery.envelope.attempts, before + counted, "{id}");
             assert_eq!(delivery.attempted, counted > 0, "{id}");
-            delivery.ticket.complete(End::Returned);
+            delivery.ack.complete(End::Returned);
         }
         assert_eq!(bench.resends_counted(), 0, "what failed clearly is sent again without a declaration");
     });
@@ -101,8 +101,8 @@ fn a_lane_that_closes_ends_an_inline_delay_with_the_failure_before_it() {
             s.account.retry.inline.max = Duration::from_secs(1_000_000);
         };
         let bench = Bench::new(edit).await;
-        let (mut delivery, _end) = bench.delivery(Visit::Input, "500-1");
-        let open = delivery.ticket.open().clone();
+        let (mut delivery, _end) = bench.delivery(TopicKind::Input, "500-1");
+        let open = delivery.ack.open().clone();
         let close = async {
             let waits = async || !bench.sent().is_empty() && open.stage() == Stage::Waiting;
             eventually("it waits for its second try", waits).await;
@@ -111,7 +111,7 @@ fn a_lane_that_closes_ends_an_inline_delay_with_the_failure_before_it() {
         let ((result, _), ()) = tokio::join!(walked(&bench, &mut delivery), close);
         assert!(matches!(result, Err(DeliveryError::Retry(_))), "it goes to its tier, and is not parked");
         assert_eq!(bench.sent().len(), 1);
-        delivery.ticket.complete(End::Returned);
+        delivery.ack.complete(End::Returned);
     });
 }
 
@@ -125,7 +125,7 @@ fn without_enough_of_its_lease_a_claim_is_given_up_and_made_anew() {
         let bench = Bench::new(edit).await;
         // Longer than what a send leaves of the lease.
         bench.lane.limiter.push_back(Duration::from_millis(700)).await.unwrap();
-        let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-1");
+        let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-1");
         let mut tokens = Vec::new();
         let watch = async {
             while bench.sent().is_empty() {
@@ -145,7 +145,7 @@ fn without_enough_of_its_lease_a_claim_is_given_up_and_made_anew() {
         assert!(!claim.resend && !claim.taken_over());
         assert_ne!(claim.token.to_string(), tokens[0]);
         assert_eq!(bench.sent().len(), 1);
-        delivery.ticket.complete(End::Returned);
+        delivery.ack.complete(End::Returned);
     });
 }
 
@@ -161,11 +161,11 @@ fn a_send_that_may_be_a_second_one_is_declared_or_refused_as_the_account_says() 
             for (id, marked, in_doubt, force) in
                 [("ok-marked", true, false, false), ("ok-doubt", false, true, false), ("ok-forced", true, false, true)]
             {
-                let (mut delivery, _end) = bench.delivery(Visit::Input, id);
+                let (mut delivery, _end) = bench.delivery(TopicKind::Input, id);
                 let ready = ready_of(&mut delivery);
-                (ready.applicant.in_doubt, ready.applicant.force) = (in_doubt, force);
+                (ready.claim_request.in_doubt, ready.claim_request.force) = (in_doubt, force);
                 if marked {
-                    bench.put(id, &ready.applicant.unknown()).await;
+                    bench.put(id, &ready.claim_request.unknown()).await;
                 }
                 let before = bench.resends_counted();
                 let (result, held) = walked(&bench, &mut delivery).await;
@@ -173,10 +173,10 @@ fn a_send_that_may_be_a_second_one_is_declared_or_refused_as_the_account_says() 
                 assert_eq!(sent, sends || force, "{id}");
                 assert_eq!(result.is_ok(), sent, "{id}");
                 assert_eq!(bench.resends_counted() - before, u64::from(sent), "{id}");
-                assert_eq!(ready_of(&mut delivery).applicant.own, u32::from(sent), "{id}");
+                assert_eq!(ready_of(&mut delivery).claim_request.own, u32::from(sent), "{id}");
                 assert!(held.is_some_and(|h| h.claim.resend && h.claim.declared == sent), "{id}");
                 assert!(sent || matches!(result, Err(DeliveryError::Ambiguous(_))), "{id}");
-                delivery.ticket.complete(End::Returned);
+                delivery.ack.complete(End::Returned);
             }
         }
     });
@@ -187,12 +187,12 @@ fn a_try_whose_first_byte_did_not_go_out_leaves_the_doubt_of_the_one_before() {
     run(async {
         let bench = Bench::new(|s| s.no_platform = true).await;
         for (before, after) in [("ambiguous", "ambiguous"), ("retry", "retry"), ("permanent", "retry")] {
-            let (mut delivery, _end) = bench.delivery(Visit::Tier, before);
+            let (mut delivery, _end) = bench.delivery(TopicKind::Tier, before);
             delivery.envelope.last = Some(LastAttempt { class: before.into(), ..LastAttempt::default() });
             let (result, _held) = walked(&bench, &mut delivery).await;
             assert!(matches!(result, Err(DeliveryError::Retry(Answer { sent: false, .. }))));
             assert_eq!((delivery.envelope.attempts, &*delivery.envelope.last.as_ref().unwrap().class), (1, after));
-            delivery.ticket.complete(End::Returned);
+            delivery.ack.complete(End::Returned);
         }
     });
 }
@@ -200,8 +200,8 @@ fn a_try_whose_first_byte_did_not_go_out_leaves_the_doubt_of_the_one_before() {
 #[tokio::test]
 async fn while_redis_is_away_a_walk_waits_and_a_partition_that_leaves_ends_it() {
     let alone = Alone::new(|_| {});
-    let (mut delivery, _end) = alone.delivery(Visit::Input, "ok-1");
-    let assignment = delivery.ticket.assignment().clone();
+    let (mut delivery, _end) = alone.delivery(TopicKind::Input, "ok-1");
+    let assignment = delivery.ack.assignment().clone();
     let mut held = None;
     let mut walk = Box::pin(process(&mut delivery, &alone.lane, &mut held));
     let some_tries = Duration::from_millis(400);
@@ -209,7 +209,7 @@ async fn while_redis_is_away_a_walk_waits_and_a_partition_that_leaves_ends_it() 
     assignment.set_leaving();
     alone.handle.touch();
     assert!(matches!(walk.await, Err(DeliveryError::Returned)));
-    delivery.ticket.complete(End::Returned);
+    delivery.ack.complete(End::Returned);
 }
 
 /// Its clock is an hour behind, so that what happens now would lie in the future; an account that delivers without Redis
@@ -222,7 +222,7 @@ fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
             let clock = &bench.lane.shared.health.clock;
             let now = now_ms();
             clock.saw((now / 1000, 0), std::time::Instant::now());
-            let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-1");
+            let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-1");
             crate::clock::set_by(-3_600_000);
             assert!((clock.now_ms() - now).abs() < 60_000, "the shared clock goes on");
             let mut held = None;
@@ -234,7 +234,7 @@ fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
                 assert!(matches!(walk.await, Ok(Progress::Accepted(_))), "{when_unavailable:?}");
             }
             assert_eq!((bench.sent().len(), bench.resends_counted()), (1, 0));
-            delivery.ticket.complete(End::Returned);
+            delivery.ack.complete(End::Returned);
         }
     });
 }
@@ -246,7 +246,7 @@ fn after_a_hold_by_dates_that_fell_silent_an_event_is_sent_whose_time_is_right_b
     run(async {
         let bench = Bench::new(|_| {}).await;
         let clock = &bench.lane.shared.health.clock;
-        let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-1");
+        let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-1");
         crate::clock::set_by(-3_600_000);
         for host in ["a.example", "b.example"] {
             clock.saw_date(&host.into(), host, now_ms() + 3_600_000, std::time::Instant::now());
@@ -259,16 +259,16 @@ fn after_a_hold_by_dates_that_fell_silent_an_event_is_sent_whose_time_is_right_b
             let (result, _held) = walk.await;
             assert!(matches!(result, Ok(Progress::Accepted(_))), "{:?}", result.err());
         }
-        delivery.ticket.complete(End::Returned);
+        delivery.ack.complete(End::Returned);
         // Once somebody has said that it is right, it alone judges.
         clock.saw_date(&"a.example".into(), "a.example", now_ms(), std::time::Instant::now());
-        let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-2");
+        let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-2");
         let Subject::Ready(ready) = &mut delivery.subject else { panic!("not ready") };
         ready.event_time_ms = now_ms() + 3_600_000;
         let (result, _held) = walked(&bench, &mut delivery).await;
         assert!(matches!(&result, Err(DeliveryError::Invalid(f)) if f.field == "event_time_ms"), "{:?}", result.err());
         crate::clock::set_by(0);
-        delivery.ticket.complete(End::Returned);
+        delivery.ack.complete(End::Returned);
     });
 }
 
@@ -283,21 +283,21 @@ fn while_no_commit_is_confirmed_nothing_is_claimed_or_sent_and_then_it_goes_on()
                 }
             })
             .await;
-            let (mut delivery, _end) = bench.delivery(Visit::Input, "ok-1");
-            let ticket = delivery.ticket.assignment().clone();
-            ticket.set_unconfirmed(true);
+            let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-1");
+            let ack = delivery.ack.assignment().clone();
+            ack.set_unconfirmed(true);
             {
                 let walk = walked(&bench, &mut delivery);
                 let mut walk = std::pin::pin!(walk);
                 let early = tokio::time::timeout(Duration::from_millis(700), &mut walk).await;
                 assert!(early.is_err() && bench.sent().is_empty());
                 assert_eq!(bench.value("ok-1").await, None, "not even claimed");
-                ticket.set_unconfirmed(false);
+                ack.set_unconfirmed(false);
                 let (result, _held) = walk.await;
                 assert!(matches!(result, Ok(Progress::Accepted(_))));
             }
             assert_eq!(bench.sent(), ["ok-1"]);
-            delivery.ticket.complete(End::Returned);
+            delivery.ack.complete(End::Returned);
         }
     });
 }

@@ -3,7 +3,7 @@
 //! A lane may hold as much of a bound as the others have left of it: of what is left there is always some for a lane that
 //! holds little, however many hang.
 
-use crate::delivery::Visit;
+use crate::delivery::TopicKind;
 use crate::lane::handle::{Fill, LaneHandle, Lanes};
 
 /// Bytes from tiers and parking that all lanes together may hold, queued or with a permit, beside one record of each kind
@@ -27,11 +27,11 @@ pub struct Released {
 
 impl Released {
     /// Those of one kind; records from inputs are not counted here.
-    pub fn of(&self, visit: Visit) -> Option<&Fill> {
-        match visit {
-            Visit::Input => None,
-            Visit::Tier => Some(&self.tier),
-            Visit::Parked => Some(&self.parked),
+    pub fn of(&self, topic_kind: TopicKind) -> Option<&Fill> {
+        match topic_kind {
+            TopicKind::Input => None,
+            TopicKind::Tier => Some(&self.tier),
+            TopicKind::Parked => Some(&self.parked),
         }
     }
 
@@ -52,16 +52,16 @@ pub struct All {
 }
 
 impl All {
-    pub(super) fn aside_of(&self, visit: Visit) -> &Fill {
-        if visit == Visit::Input { &self.aside } else { &self.aside_released }
+    pub(super) fn aside_of(&self, topic_kind: TopicKind) -> &Fill {
+        if topic_kind == TopicKind::Input { &self.aside } else { &self.aside_released }
     }
 }
 
 impl LaneHandle {
     /// Moves what this lane, and all of them, hold of one kind.
-    pub(super) fn move_released(&self, visit: Visit, by: impl Fn(&Fill)) {
-        let all = self.all.get().and_then(|all| all.released.of(visit));
-        self.holds.of(visit).into_iter().chain(all).for_each(by);
+    pub(super) fn move_released(&self, topic_kind: TopicKind, by: impl Fn(&Fill)) {
+        let all = self.all.get().and_then(|all| all.released.of(topic_kind));
+        self.holds.of(topic_kind).into_iter().chain(all).for_each(by);
     }
 
     /// Records from tiers that wait for a permit or have one.
@@ -70,9 +70,9 @@ impl LaneHandle {
     }
 
     /// How much the others leave to this lane of what may be set aside for parking: records and bytes.
-    pub(super) fn aside_left(&self, visit: Visit) -> (usize, usize) {
-        let (records, bytes) = if visit == Visit::Input { self.aside_of_all } else { ASIDE_RELEASED };
-        let Some(all) = self.all.get().map(|all| all.aside_of(visit)) else { return (records, bytes) };
+    pub(super) fn aside_left(&self, topic_kind: TopicKind) -> (usize, usize) {
+        let (records, bytes) = if topic_kind == TopicKind::Input { self.aside_of_all } else { ASIDE_RELEASED };
+        let Some(all) = self.all.get().map(|all| all.aside_of(topic_kind)) else { return (records, bytes) };
         (records.saturating_sub(all.records()), bytes.saturating_sub(all.bytes()))
     }
 }
@@ -85,13 +85,15 @@ impl Lanes {
 
     /// Whether a lane may take a record from a tier or parking: it is below its own caps, and holds no more than the others
     /// leave it of that kind. Who holds none of that kind takes one.
-    pub fn takes(&self, index: usize, visit: Visit, bytes: usize) -> bool {
+    pub fn takes(&self, index: usize, topic_kind: TopicKind, bytes: usize) -> bool {
         let lane = self.get(index);
-        let (Some(own), Some(of_all)) = (lane.holds.of(visit), self.all.released.of(visit)) else { return false };
-        if lane.is_full(visit) {
+        let (Some(own), Some(of_all)) = (lane.holds.of(topic_kind), self.all.released.of(topic_kind)) else {
+            return false;
+        };
+        if lane.is_full(topic_kind) {
             return false;
         }
-        let bound = if visit == Visit::Parked { PARKED_BYTES } else { TIER_BYTES };
+        let bound = if topic_kind == TopicKind::Parked { PARKED_BYTES } else { TIER_BYTES };
         let left = bound.saturating_sub(of_all.bytes()).min(RELEASED_BYTES.saturating_sub(self.released().1));
         own.records() == 0 || own.bytes() + bytes <= left
     }
@@ -119,13 +121,13 @@ mod tests {
     }
 
     /// These lanes take what they get, and nothing of it ends. Returns how many they took.
-    fn fill(lanes: &Lanes, hung: std::ops::Range<usize>, visit: Visit, bytes: usize) -> usize {
+    fn fill(lanes: &Lanes, hung: std::ops::Range<usize>, topic_kind: TopicKind, bytes: usize) -> usize {
         let mut taken = 0;
         loop {
             let before = taken;
             for index in hung.clone() {
-                if lanes.takes(index, visit, bytes) {
-                    lanes.get(index).walks(visit, bytes);
+                if lanes.takes(index, topic_kind, bytes) {
+                    lanes.get(index).walks(topic_kind, bytes);
                     taken += 1;
                 }
             }
@@ -138,18 +140,18 @@ mod tests {
     #[test]
     fn what_all_lanes_hold_of_tiers_and_parking_is_bounded_and_leaves_some_for_a_lane_that_holds_little() {
         let lanes = lanes(41);
-        let taken = fill(&lanes, 0..39, Visit::Tier, MIB);
+        let taken = fill(&lanes, 0..39, TopicKind::Tier, MIB);
         assert!((39..=48).contains(&taken), "{taken} MiB");
         assert_eq!(lanes.released(), (taken, taken * MIB));
-        assert!(lanes.takes(39, Visit::Tier, MIB), "that 39 lanes hang is no matter to this one");
-        let parked = fill(&lanes, 0..39, Visit::Parked, 64 * 1024) / 16;
+        assert!(lanes.takes(39, TopicKind::Tier, MIB), "that 39 lanes hang is no matter to this one");
+        let parked = fill(&lanes, 0..39, TopicKind::Parked, 64 * 1024) / 16;
         assert!(parked <= 25, "a backlog leaves some too: {parked} MiB");
-        for visit in [Visit::Tier, Visit::Parked] {
-            assert!(lanes.takes(40, visit, 20 * 1024), "{visit:?}");
-            lanes.get(40).walks(visit, 20 * 1024);
-            assert!(lanes.takes(40, visit, 20 * 1024), "{visit:?}: not one alone");
+        for topic_kind in [TopicKind::Tier, TopicKind::Parked] {
+            assert!(lanes.takes(40, topic_kind, 20 * 1024), "{topic_kind:?}");
+            lanes.get(40).walks(topic_kind, 20 * 1024);
+            assert!(lanes.takes(40, topic_kind, 20 * 1024), "{topic_kind:?}: not one alone");
         }
-        lanes.get(0).walks(Visit::Input, 100 * MIB);
+        lanes.get(0).walks(TopicKind::Input, 100 * MIB);
         assert_eq!(lanes.released().1, lanes.all.released.sum().1, "what comes from inputs has a bound of its own");
     }
 
@@ -157,24 +159,24 @@ mod tests {
     fn due_retries_that_hang_keep_no_parked_backlog_from_its_lane() {
         let lanes = lanes(101);
         let (hung, mine) = (0..100, 100);
-        assert!(fill(&lanes, hung, Visit::Tier, 256 * 1024) >= 100);
+        assert!(fill(&lanes, hung, TopicKind::Tier, 256 * 1024) >= 100);
         assert!(lanes.released().1 > PARKED_BYTES, "more than a backlog may take by itself");
         for n in 0..8 {
-            assert!(lanes.takes(mine, Visit::Parked, MIB), "{n}");
-            lanes.get(mine).walks(Visit::Parked, MIB);
+            assert!(lanes.takes(mine, TopicKind::Parked, MIB), "{n}");
+            lanes.get(mine).walks(TopicKind::Parked, MIB);
         }
     }
 
     #[test]
     fn who_holds_nothing_takes_one_record_whatever_others_hold() {
         let lanes = lanes(101);
-        for visit in [Visit::Tier, Visit::Parked] {
-            assert_eq!(fill(&lanes, 0..100, visit, MIB), 100, "each its one");
-            assert!(lanes.takes(100, visit, MIB), "{visit:?}");
-            lanes.get(100).walks(visit, MIB);
-            assert!(!lanes.takes(100, visit, 1), "{visit:?}: and no second one");
-            lanes.get(100).walked(visit, MIB);
-            assert!(lanes.takes(100, visit, MIB), "{visit:?}: the next when that has ended");
+        for topic_kind in [TopicKind::Tier, TopicKind::Parked] {
+            assert_eq!(fill(&lanes, 0..100, topic_kind, MIB), 100, "each its one");
+            assert!(lanes.takes(100, topic_kind, MIB), "{topic_kind:?}");
+            lanes.get(100).walks(topic_kind, MIB);
+            assert!(!lanes.takes(100, topic_kind, 1), "{topic_kind:?}: and no second one");
+            lanes.get(100).walked(topic_kind, MIB);
+            assert!(lanes.takes(100, topic_kind, MIB), "{topic_kind:?}: the next when that has ended");
         }
     }
 
@@ -183,19 +185,19 @@ mod tests {
         let lanes = lanes(9);
         let (records, _) = ASIDE_RELEASED;
         for _ in 0..records {
-            let parks = (0..8).filter(|index| lanes.get(*index).can_park(Visit::Tier));
-            parks.for_each(|index| lanes.get(index).set_aside(Visit::Tier, 1));
+            let parks = (0..8).filter(|index| lanes.get(*index).can_park(TopicKind::Tier));
+            parks.for_each(|index| lanes.get(index).set_aside(TopicKind::Tier, 1));
         }
         let all = lanes.all.aside_released.records();
         assert!((records / 2..records).contains(&all), "{all}");
-        assert!(lanes.get(8).can_park(Visit::Tier) && lanes.get(0).can_park(Visit::Input));
-        assert!(!lanes.get(0).can_park(Visit::Tier));
-        lanes.get(0).left_aside(Visit::Tier, 1);
+        assert!(lanes.get(8).can_park(TopicKind::Tier) && lanes.get(0).can_park(TopicKind::Input));
+        assert!(!lanes.get(0).can_park(TopicKind::Tier));
+        lanes.get(0).left_aside(TopicKind::Tier, 1);
         assert_eq!(lanes.all.aside_released.records(), all - 1);
 
         let lanes = self::lanes(9);
-        (0..8).for_each(|index| lanes.get(index).set_aside(Visit::Tier, MIB));
-        assert!(!lanes.get(8).can_park(Visit::Tier), "large ones too");
+        (0..8).for_each(|index| lanes.get(index).set_aside(TopicKind::Tier, MIB));
+        assert!(!lanes.get(8).can_park(TopicKind::Tier), "large ones too");
     }
 
     #[test]
@@ -208,9 +210,9 @@ mod tests {
 
     fn parks_one(lanes: &Lanes, index: usize) -> bool {
         let lane = lanes.get(index);
-        let can = lane.can_park(Visit::Input);
+        let can = lane.can_park(TopicKind::Input);
         if can {
-            lane.set_aside(Visit::Input, 1);
+            lane.set_aside(TopicKind::Input, 1);
         }
         can
     }

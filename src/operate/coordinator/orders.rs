@@ -8,7 +8,7 @@ use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 
 use crate::kafka::consumer::{PartitionView, UnblockOrder, UnblockTo};
-use crate::operate::coordinator::{Watch, Watched};
+use crate::operate::coordinator::{Coordinator, Watched};
 use crate::operate::{Order, Place, Target, orders};
 
 /// An order after which the partition is still parked is given to its consumer again: the broker may have been away.
@@ -17,7 +17,7 @@ const AGAIN: Duration = Duration::from_secs(15);
 /// The orders that consumers were given: each as its text stands in Redis, and when.
 pub(super) type Given = BTreeMap<Place, (String, Instant)>;
 
-impl Watch {
+impl Coordinator {
     /// What was parked for want of an offset stays so for every member, also once another partition has one.
     pub(super) async fn keep_unplaced(&self, c: &mut MultiplexedConnection) -> RedisResult<()> {
         let mut known = orders::read_unplaced(c, &self.keys).await?;

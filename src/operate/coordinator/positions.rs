@@ -10,7 +10,7 @@ use ::redis::aio::MultiplexedConnection;
 
 use crate::clock::now_ms;
 use crate::kafka::consumer::{ConsumerView, OwnPosition, PartitionView};
-use crate::operate::coordinator::Watch;
+use crate::operate::coordinator::Coordinator;
 
 /// What is remembered of them.
 #[derive(Default)]
@@ -28,7 +28,7 @@ impl Positions {
     }
 }
 
-impl Watch {
+impl Coordinator {
     /// Says which partitions lost their offset, then notes those that have one. Writes only what is new.
     pub(super) async fn keep_positions(
         &self,

@@ -3,7 +3,7 @@
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 
-use crate::operate::coordinator::Watch;
+use crate::operate::coordinator::Coordinator;
 use crate::operate::{By, lanes};
 use crate::settle::context::{Halted, now_ms};
 
@@ -16,7 +16,7 @@ pub(super) struct Switches {
     pub(super) resumed: lanes::Resumes,
 }
 
-impl Watch {
+impl Coordinator {
     /// An account was halted here.
     pub(super) fn halted(&self, switches: &mut Switches, halted: Halted) {
         let seen = switches.resumed.get(&*self.lanes.get(halted.index).account.name).cloned();

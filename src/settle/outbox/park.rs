@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 
 use crate::claim::Held;
-use crate::delivery::{Delivery, Subject, Visit};
+use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::kafka::consumer::{End, Stage};
 use crate::kafka::envelope::{Copy, Named};
 use crate::kafka::parking_topic;
 use crate::kafka::producer::PublishError;
 use crate::kafka::refusals::Turn;
-use crate::settle::outbox::Desk;
+use crate::settle::outbox::Outbox;
 use crate::settle::outbox::publish::{Pause, Unwritten};
 
 /// What came of a copy to a parking topic.
@@ -21,13 +21,13 @@ enum Parked {
     Refused(Duration),
 }
 
-impl Desk {
+impl Outbox {
     /// Parks a record that never got to the head of its lane: closed, or full beside others that flow. Where its parking
     /// topic has refused for long it waits in a tier instead, so that it holds neither memory nor its partition.
     pub async fn park(&self, mut delivery: Box<Delivery>, held: Option<Held>) {
-        if delivery.visit == Visit::Parked {
+        if delivery.topic_kind == TopicKind::Parked {
             self.release(&mut delivery, held).await;
-            delivery.ticket.open().set_stage(Stage::Held);
+            delivery.ack.open().set_stage(Stage::Held);
             // The other end lives as long as the process.
             let _ = self.shared.held.send(delivery);
             return;
@@ -40,14 +40,14 @@ impl Desk {
         match self.publish_parked(&delivery, &topic, &named).await {
             Ok(Parked::Written) => {}
             Ok(Parked::Refused(lasts)) => return self.put_off(delivery, held, &topic, lasts, asked_ms).await,
-            Err(Unwritten::TooLarge) => return self.bury_too_large(delivery, held, &topic).await,
+            Err(Unwritten::TooLarge) => return self.dead_letter_too_large(delivery, held, &topic).await,
             Err(Unwritten::Gone) => {
                 self.release(&mut delivery, held).await;
-                return delivery.ticket.complete(End::Returned);
+                return delivery.ack.complete(End::Returned);
             }
         }
         self.release(&mut delivery, held).await;
-        delivery.ticket.complete(End::Parked);
+        delivery.ack.complete(End::Parked);
     }
 
     async fn publish_parked(&self, delivery: &Delivery, topic: &str, named: &Named) -> Result<Parked, Unwritten> {
@@ -57,7 +57,7 @@ impl Desk {
         let producer = &self.shared.producer;
         let mut pause = Pause::new(refusals);
         loop {
-            if delivery.ticket.assignment().is_gone() {
+            if delivery.ack.assignment().is_gone() {
                 return Err(Unwritten::Gone);
             }
             let trying = match refusals.turn(topic) {
@@ -79,7 +79,7 @@ impl Desk {
                 Err(PublishError::TooLarge) => return Err(Unwritten::TooLarge),
                 Err(error) => error,
             };
-            delivery.ticket.open().set_stage(Stage::Held);
+            delivery.ack.open().set_stage(Stage::Held);
             if let Some(lasts) = refusals.failed(topic, began, &error.to_string()) {
                 return Ok(Parked::Refused(lasts));
             }
@@ -97,7 +97,7 @@ impl Desk {
         lasts: Duration,
         asked_ms: i64,
     ) {
-        let Subject::Ready(ready) = &delivery.subject else { return delivery.ticket.complete(End::Returned) };
+        let Subject::Ready(ready) = &delivery.subject else { return delivery.ack.complete(End::Returned) };
         let now = self.shared.health.clock.now_ms();
         let (index, due_ms) = ready.policy().put_off(lasts, self.shared.lease, now, rand::rng().random());
         let envelope = &mut delivery.envelope;

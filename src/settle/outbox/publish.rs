@@ -12,26 +12,26 @@ use crate::claim::Held;
 use crate::delivery::Delivery;
 use crate::error::{Answer, DeliveryError, Reason};
 use crate::kafka::consumer::Stage;
-use crate::kafka::envelope::{Burial, Copy, Cut, Named};
+use crate::kafka::envelope::{Copy, Cut, DeadLetterCause, Named};
 use crate::kafka::producer::PublishError;
 use crate::kafka::record::Header;
 use crate::kafka::refusals::{Held as Alarm, Refusals};
 use crate::settle::context::Repeated;
-use crate::settle::outbox::Desk;
+use crate::settle::outbox::Outbox;
 
-impl Desk {
+impl Outbox {
     /// Publishes a dead letter. Each time that its topic refuses it by size, even alone, more of it is left out: the value
     /// and the key leave their SHA-256, the producer's headers their names and lengths.
-    pub(super) async fn publish_letter(
+    pub(super) async fn publish_dead_letter(
         &self,
         delivery: &Delivery,
         named: &Named,
-        burial: &Burial,
+        cause: &DeadLetterCause,
     ) -> Result<(), Unwritten> {
         let topic = &*self.shared.topics.dead_letter;
         let producer = &delivery.record.headers[..delivery.producer_headers];
         let (mut key, mut value) = (delivery.record.key.clone(), delivery.record.value.clone());
-        let mut headers = delivery.with_own(Copy::Dead(named, burial));
+        let mut headers = delivery.with_own(Copy::Dead(named, cause));
         let mut cut: Option<Cut> = None;
         let mut pause = Pause::new(&self.shared.refusals);
         loop {
@@ -54,10 +54,10 @@ impl Desk {
                 // Nothing is left but the worker's own headers: whoever set this limit has to raise it.
                 Some(_) => pause.after(&PublishError::TooLarge, topic).await,
             }
-            let burial = Burial { truncated: cut.clone(), ..burial.clone() };
+            let cause = DeadLetterCause { truncated: cut.clone(), ..cause.clone() };
             headers = match &cut {
-                Some(cut) if !cut.headers.is_empty() => delivery.envelope.write(Copy::Dead(named, &burial)),
-                _ => delivery.with_own(Copy::Dead(named, &burial)),
+                Some(cut) if !cut.headers.is_empty() => delivery.envelope.write(Copy::Dead(named, &cause)),
+                _ => delivery.with_own(Copy::Dead(named, &cause)),
             };
             if let Some(not_logged) = self.refused_by_size(topic) {
                 tracing::error!(
@@ -81,14 +81,14 @@ impl Desk {
     ) -> Result<(), Unwritten> {
         let mut pause = Pause::new(&self.shared.refusals);
         loop {
-            if delivery.ticket.assignment().is_gone() {
+            if delivery.ack.assignment().is_gone() {
                 return Err(Unwritten::Gone);
             }
             match self.write(topic, key, value, headers).await {
                 Ok(()) => return Ok(()),
                 Err(PublishError::TooLarge) => return Err(Unwritten::TooLarge),
                 Err(error) => {
-                    delivery.ticket.open().set_stage(Stage::Held);
+                    delivery.ack.open().set_stage(Stage::Held);
                     pause.after(&error, topic).await;
                 }
             }
@@ -153,7 +153,7 @@ impl Desk {
     }
 
     /// What no topic of waiting takes ends here: there is no way to try it again.
-    pub(super) async fn bury_too_large(&self, delivery: Box<Delivery>, held: Option<Held>, topic: &str) {
+    pub(super) async fn dead_letter_too_large(&self, delivery: Box<Delivery>, held: Option<Held>, topic: &str) {
         let bytes = delivery.record.size();
         if let Some(not_logged) = self.refused_by_size(topic) {
             tracing::error!(
@@ -165,7 +165,7 @@ impl Desk {
         }
         let detail = format!("{topic} refuses its copy by size ({bytes} bytes): raise max.message.bytes there");
         let error = DeliveryError::Retry(Answer { detail, ..Answer::default() });
-        self.bury(delivery, held, Reason::AttemptsExhausted, &error).await;
+        self.dead_letter(delivery, held, Reason::AttemptsExhausted, &error).await;
     }
 }
 

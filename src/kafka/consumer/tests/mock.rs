@@ -170,7 +170,7 @@ pub(super) fn produce(brokers: &str, topic: &str, partition: i32, count: usize) 
 #[derive(Default)]
 pub(super) struct Probe {
     pub(super) records: Mutex<Vec<Record>>,
-    pub(super) tickets: Mutex<Vec<Ticket>>,
+    pub(super) acks: Mutex<Vec<AckHandle>>,
     /// Complete each record at once.
     pub(super) finish: AtomicBool,
     /// Take no more than this many; 0: no limit.
@@ -205,9 +205,9 @@ impl Probe {
 
     /// Ends every record that is held.
     pub(super) fn finish_all(&self) -> usize {
-        let tickets = std::mem::take(&mut *self.tickets.lock().unwrap());
-        let count = tickets.len();
-        tickets.into_iter().for_each(|t| t.complete(End::Finished(Outcome::Delivered)));
+        let acks = std::mem::take(&mut *self.acks.lock().unwrap());
+        let count = acks.len();
+        acks.into_iter().for_each(|t| t.complete(End::Finished(Outcome::Delivered)));
         count
     }
 
@@ -217,12 +217,12 @@ impl Probe {
 }
 
 impl Handler for Arc<Probe> {
-    fn received(&mut self, record: Record, ticket: Ticket) {
+    fn received(&mut self, record: Record, ack: AckHandle) {
         self.records.lock().unwrap().push(record);
         if self.finish.load(Ordering::SeqCst) {
-            ticket.complete(End::Finished(Outcome::Delivered));
+            ack.complete(End::Finished(Outcome::Delivered));
         } else {
-            self.tickets.lock().unwrap().push(ticket);
+            self.acks.lock().unwrap().push(ack);
         }
     }
 
@@ -242,7 +242,7 @@ impl Handler for Arc<Probe> {
         self.left.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn gate(&mut self) -> Flow {
+    fn may_poll(&mut self) -> Flow {
         let limit = self.limit.load(Ordering::SeqCst);
         if limit > 0 && self.seen() >= limit { Flow::Skip } else { Flow::Poll }
     }

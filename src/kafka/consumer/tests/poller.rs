@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use super::super::context::{Context, Event};
 use super::super::lookup::{Begin, Found, Surveyed, Verdict};
 use super::super::marks::Marks;
-use super::super::partition::{Part, State};
+use super::super::partition::{Partition, State};
 use super::super::poll::Poller;
 use super::*;
 use crate::kafka::native::{TopicId, TopicIds};
@@ -16,14 +16,14 @@ fn poller(mock: &Mock) -> Poller<Arc<Probe>> {
     // It joins nothing, so that nobody has to poll it.
     let client = Arc::new(settings.client.create_with_context(Context::new("test")).unwrap());
     let marks = Arc::new(Marks::new("test", &settings.client).unwrap());
-    let (sender, notes) = channel();
+    let (sender, commands) = channel();
     let view = Arc::new(ConsumerView::default());
-    let mut poller = Poller::new("test", (client, marks), settings, Probe::holding(), notes, sender, view);
+    let mut poller = Poller::new("test", (client, marks), settings, Probe::holding(), commands, sender, view);
     poller.event(Event::Assigned(vec![("t".into(), 0), ("t".into(), 1)]));
     poller
 }
 
-fn part(poller: &mut Poller<Arc<Probe>>, partition: i32) -> &mut Part {
+fn part(poller: &mut Poller<Arc<Probe>>, partition: i32) -> &mut Partition {
     poller.parts.values_mut().find(|part| part.assignment.partition == partition).unwrap()
 }
 
@@ -53,10 +53,10 @@ fn a_topic_that_is_another_one_than_the_client_has_met_is_read_by_a_new_client()
     find(&mut same, 0, "new");
     find(&mut same, 1, "new");
     // What an earlier client was told says nothing of the topics of this one.
-    same.asker.client_number = 1;
+    same.queries.client_number = 1;
     let tell = |same: &mut Poller<_>, number| {
         let ids = TopicIds::from([("t".to_owned(), TopicId::new("old"))]);
-        same.asker.sender.send(Note::Identified(number, ids)).unwrap();
+        same.queries.sender.send(Command::Identified(number, ids)).unwrap();
         same.take_notes();
     };
     tell(&mut same, 0);
@@ -73,7 +73,7 @@ fn an_order_for_a_partition_that_is_leaving_commits_nothing() {
     let mut poller = poller(&mock);
     let assignment = part(&mut poller, 0).assignment.clone();
     let order = |to| {
-        poller.asker.order(&assignment, UnblockTo::At(to), None);
+        poller.queries.order(&assignment, UnblockTo::At(to), None);
         mock.committed("t", 0)
     };
     assert_eq!(order(1), Some(1));
