@@ -63,6 +63,8 @@ pub(super) struct Poller<H> {
     pub(super) next_identify: Instant,
     pub(super) identifying: bool,
     pub(super) next_look_at_ends: Instant,
+    /// When the client last had nothing more to give, while all partitions were read.
+    pub(super) last_empty: Option<Instant>,
     pub(super) probing: bool,
     /// Partitions whose question could not be asked yet.
     pub(super) unasked: Vec<Arc<Assignment>>,
@@ -127,6 +129,7 @@ impl<H: Handler> Poller<H> {
             next_identify: now,
             identifying: false,
             next_look_at_ends: now,
+            last_empty: None,
             probing: false,
             unasked: Vec::new(),
             suspicious: false,
@@ -202,7 +205,12 @@ impl<H: Handler> Poller<H> {
         let (mut timeout, mut received) = (wait, false);
         for _ in 0..BATCH {
             match consumer.poll(timeout) {
-                None => break,
+                None => {
+                    if !self.resting {
+                        self.last_empty = Some(Instant::now());
+                    }
+                    break;
+                }
                 Some(Ok(message)) => received |= self.receive(&message, now_ms),
                 Some(Err(error)) => self.poll_error(&error)?,
             }
