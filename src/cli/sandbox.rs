@@ -12,17 +12,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::account::{Account, PlatformSettings};
 use crate::platforms::baizhu;
 use crate::platforms::qihoo360::ClickLen;
-use crate::sandbox::{
-    AmountUnit, BaizhuAccount, Encoding, LEDGER_CAPACITY, Qihoo360Account, Sandbox, SandboxAccount, SandboxPlatform,
-    Settlement,
-};
+use crate::sandbox::{self, LEDGER_CAPACITY, Sandbox, SandboxAccount};
 use crate::settings::Config;
 
 const EXAMPLES: &str = r#"Examples:
   postback sandbox
   postback sandbox --config postback.toml --listen 127.0.0.1:9470
   postback sandbox --fault acme-ps:status=429,retry_after=7,share=0.5
-  postback sandbox --fault 'acme-baizhu={"body": "error", "latency_ms": 200}'
+  postback sandbox --fault 'acme-ms={"body": 3, "latency_ms": 200}'
 
   # what was received, and what was wrong with it
   curl -s http://127.0.0.1:9470/_ledger
@@ -33,28 +30,20 @@ const EXAMPLES: &str = r#"Examples:
   curl -s -X PUT http://127.0.0.1:9470/_faults -d '{"acme-ps": {"status": 500}}'
   curl -s -X PUT http://127.0.0.1:9470/_faults -d '{}'
 
-  # one conversion by hand, to the example account acme-ps
-  NOW=$(date +%s)
-  BODY='{"data":{"request_time":'$NOW',"data_industry":"ocpc_ps_convert","data_detail":{"qhclickid":"SATss51150532005","trans_id":"202cb962ac59075b964b07152d234b70","event":"SUBMIT","event_time":'$NOW'}}}'
-  SIGN=$(printf %s "0123456789abcdef0123456789abcdef$BODY" | md5sum | cut -c1-32)
-  curl -s http://127.0.0.1:9470/uploadWebConvert -H 'App-Key: abcdefghij0123456789' -H "App-Sign: $SIGN" \
-    -H 'Content-Type: application/json;charset=utf-8' -d "$BODY"
-
-  # and to acme-baizhu
-  curl -s http://127.0.0.1:9470/data/install -F product=acc -F uid=0123456789abcdef0123456789abcdef
-
 Faults: latency_ms, status, body (a platform code, JSON or text), retry_after (seconds or a date), hang,
 reset (before, during, after), garbage, endless, expired_token, share (0 to 1). `status`, `body`, `retry_after` and
 `reset: before` do not take the request; the others take it, answered or not. The account `unknown` stands for
 requests that belong to nobody.
 
-Without --config the accounts are acme-ps, acme-ms, acme-zs (jzqs 1000001) and acme-web, all with App-Key
-abcdefghij0123456789 and secret 0123456789abcdef0123456789abcdef, and acme-baizhu with the products acc (install,
-register) and P-0193 (back)."#;
+Without --config the accounts are made up:"#;
+
+fn help() -> String {
+    format!("{EXAMPLES}\n\n{}", sandbox::by_hand())
+}
 
 /// Arguments of `postback sandbox`.
 #[derive(Args, Clone, Debug)]
-#[command(about = "Serve strict fakes of the platforms, with a ledger and faults", after_help = EXAMPLES)]
+#[command(about = "Serve strict fakes of the platforms, with a ledger and faults", after_help = help())]
 pub struct SandboxArgs {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9470")]
@@ -145,8 +134,7 @@ fn announce(sandbox: &Sandbox, accounts: &[SandboxAccount]) -> String {
     for account in accounts {
         text.push_str(&format!(
             "\n[accounts.{}]\nplatform = \"{}\"\nbase_url = \"{url}\"\nallow_http = true\nallow_private = true\n",
-            account.name,
-            account.platform_name()
+            account.name, account.platform
         ));
     }
     text
@@ -156,46 +144,40 @@ fn announce_json(sandbox: &Sandbox, accounts: &[SandboxAccount]) -> String {
     let url = sandbox.base_url();
     let accounts: Vec<Value> = accounts
         .iter()
-        .map(|account| json!({ "name": account.name, "platform": account.platform_name(), "base_url": url }))
+        .map(|account| json!({ "name": account.name, "platform": account.platform, "base_url": url }))
         .collect();
     format!("{}\n", json!({ "address": sandbox.address().to_string(), "accounts": accounts }))
 }
 
 /// The worker's accounts as its platforms know them.
 pub fn accounts(config: &Config) -> Vec<SandboxAccount> {
-    let known = |account: &Account| match &account.settings {
-        PlatformSettings::Qihoo360(own) => SandboxPlatform::Qihoo360(Qihoo360Account {
-            keys: account.credentials.iter().map(|c| (c.key.clone(), c.secret.expose().to_owned())).collect(),
-            data_industry: own.data_industry.clone(),
-            jzqs: own.jzqs.clone(),
-            data_source: own.data_source.clone(),
-            any_click_length: own.validate.click_len != ClickLen::Strict,
-        }),
-        PlatformSettings::Baizhu(own) => SandboxPlatform::Baizhu(BaizhuAccount {
-            install: own.product.install.clone(),
-            register: own.product.register.clone(),
-            back: own.product.back.clone(),
-            settlement: match own.settlement {
-                baizhu::Settlement::Cpa => Settlement::Cpa,
-                baizhu::Settlement::Cps => Settlement::Cps,
-            },
-            product_name_fields: match own.field.product_name.as_str() {
-                "both" => vec!["product-name".to_owned(), "product_name".to_owned()],
-                one => vec![one.to_owned()],
-            },
-            returned_money_field: own.field.returned_money.clone(),
-            encoding: match own.encoding {
-                baizhu::Encoding::Multipart => Encoding::Multipart,
-                baizhu::Encoding::Urlencoded => Encoding::Urlencoded,
-            },
-            amount_unit: match own.amount_unit {
-                baizhu::AmountUnit::Yuan => AmountUnit::Yuan,
-                baizhu::AmountUnit::Fen => AmountUnit::Fen,
-            },
-            success_value: own.success_values.iter().flatten().next().map_or("success", String::as_str).to_owned(),
-        }),
+    let known = |account: &Account| SandboxAccount {
+        name: account.name.to_string(),
+        platform: account.platform.as_str().to_owned(),
+        settings: settings(&account.settings).as_object().cloned().unwrap_or_default(),
+        credentials: account.credentials.iter().map(|c| (c.key.clone(), c.secret.expose().to_owned())).collect(),
     };
-    config.accounts.values().map(|a| SandboxAccount { name: a.name.to_string(), platform: known(a) }).collect()
+    config.accounts.values().map(|account| known(account)).collect()
+}
+
+/// The keys of `[accounts.NAME]` that are the platform's, as configured.
+fn settings(settings: &PlatformSettings) -> Value {
+    match settings {
+        PlatformSettings::Qihoo360(own) => json!({
+            "data_industry": own.data_industry,
+            "jzqs": own.jzqs,
+            "data_source": own.data_source,
+            "validate": { "click_len": if own.validate.click_len == ClickLen::Strict { "strict" } else { "warn" } },
+        }),
+        PlatformSettings::Baizhu(own) => json!({
+            "product": { "install": own.product.install, "register": own.product.register, "back": own.product.back },
+            "settlement": if own.settlement == baizhu::Settlement::Cpa { "cpa" } else { "cps" },
+            "encoding": if own.encoding == baizhu::Encoding::Urlencoded { "urlencoded" } else { "multipart" },
+            "field": { "product_name": own.field.product_name, "returned_money": own.field.returned_money },
+            "amount_unit": if own.amount_unit == baizhu::AmountUnit::Fen { "fen" } else { "yuan" },
+            "success_values": own.success_values,
+        }),
+    }
 }
 
 #[cfg(test)]

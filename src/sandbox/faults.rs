@@ -15,7 +15,7 @@
 //! | `garbage` | bool | status 200 (or `status`) and a body that is no JSON and no text | yes |
 //! | `endless` | bool | status 200 (or `status`) and a body without end | yes |
 //! | `expired_token` | bool | accepted, without meaning for platforms that know no token | yes |
-//! | `share` | 0 … 1 | the share of events that is hit, 1 by default: chosen by account and trans_id (百助: uid), so that an event is hit on each attempt or on none | |
+//! | `share` | 0 … 1 | the share of events that is hit, 1 by default: chosen by account and the id of the event, so that an event is hit on each attempt or on none | |
 //!
 //! Where several are set, the first of `reset`, `hang`, `endless`, `garbage` decides the form of the answer; a request is
 //! taken only if none of them says no.

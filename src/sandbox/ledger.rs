@@ -9,16 +9,16 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::http::header_lines;
+use super::request::header_lines;
 
 /// One request, and what became of it.
 #[derive(Clone, Debug, Default)]
 pub struct LedgerEntry {
     /// The account it belongs to, or `unknown`.
     pub account: Arc<str>,
-    /// The platform's dedupe key; 百助 has none.
+    /// The platform's dedupe key, where it has one.
     pub trans_id: Option<String>,
-    /// Native event: 360's code; 百助 `install`, `register` or `back`.
+    /// Native event.
     pub event: Option<String>,
     /// Passed every check and was taken, whether it was answered or not.
     pub accepted: bool,
@@ -26,8 +26,8 @@ pub struct LedgerEntry {
     pub problem: Option<String>,
     /// When it was received, epoch ms.
     pub at_ms: u64,
-    /// 百助: user and order.
-    pub baizhu: Option<BaizhuIds>,
+    /// What the platform knows an event by instead of a trans_id: names and values.
+    pub ids: Vec<(&'static str, Option<String>)>,
     /// Accepted, but not for the first time: same account, trans_id and event.
     pub repeat: bool,
     /// The fault that hit it, e.g. `status 429, retry_after 7`.
@@ -40,15 +40,6 @@ pub struct LedgerEntry {
     pub head: Bytes,
     /// The body, byte for byte.
     pub body: Bytes,
-}
-
-/// What stands for a trans_id at 百助.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BaizhuIds {
-    /// The field `uid`.
-    pub uid: Option<String>,
-    /// The field `order_number`.
-    pub order_number: Option<String>,
 }
 
 impl LedgerEntry {
@@ -90,9 +81,8 @@ impl Serialize for LedgerEntry {
         map.serialize_entry("at_ms", &self.at_ms)?;
         map.serialize_entry("headers", &self.headers())?;
         map.serialize_entry("body_base64", &STANDARD.encode(&self.body))?;
-        if let Some(ids) = &self.baizhu {
-            map.serialize_entry("uid", &ids.uid)?;
-            map.serialize_entry("order_number", &ids.order_number)?;
+        for (name, value) in &self.ids {
+            map.serialize_entry(name, value)?;
         }
         map.serialize_entry("method", &self.method)?;
         map.serialize_entry("path", &self.target)?;
@@ -272,7 +262,7 @@ mod tests {
         assert_eq!(json["body_base64"], "/wA=");
         assert!(json.get("uid").is_none());
         entry.trans_id = None;
-        entry.baizhu = Some(BaizhuIds { uid: Some("u".to_owned()), order_number: None });
+        entry.ids = vec![("uid", Some("u".to_owned())), ("order_number", None)];
         let json = serde_json::to_value(&entry).unwrap();
         assert!(json["trans_id"].is_null() && json["order_number"].is_null());
         assert_eq!(json["uid"], "u");

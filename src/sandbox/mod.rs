@@ -8,26 +8,24 @@
 //!
 //! | path | method | does |
 //! |---|---|---|
-//! | `/uploadWebConvert` | POST | 360 点睛 |
-//! | `/data/install`, `/data/register`, `/data/back` | POST | 百助 |
+//! | those of the platforms | theirs | what each fake in [`fakes`] says |
 //! | `/_ledger` | GET, DELETE | all that was received since it was cleared, oldest first |
 //! | `/_faults` | GET, PUT | the faults in force; PUT replaces all of them |
 //! | `/_status` | GET | accounts, faults, sums per account, how many old entries the ledger has dropped |
 //!
-//! A request belongs to a 360 account by its App-Key; among several with one key by `data_industry` and `jzqs`, else to
-//! the first. To a 百助 account it belongs by `product`. What belongs to nobody is written under `unknown`, for which
-//! faults can be set as well. Something that is no HTTP request, or is larger than 1 MiB, is refused and not written down.
-//! A repeated trans_id and event of one 360 account is a success, as on the platform, and marked `repeat`.
+//! What belongs to nobody is written under `unknown`, for which faults can be set as well. Something that is no HTTP
+//! request, or is larger than 1 MiB, is refused and not written down. A repeated trans_id and event of one account is a
+//! success, and marked `repeat`.
 
 mod account;
-mod baizhu;
+mod answer;
 mod control;
+mod fakes;
 pub mod faults;
-mod form;
-mod http;
 mod judgement;
 mod ledger;
-mod qihoo360;
+mod recorder;
+mod request;
 mod server;
 mod state;
 
@@ -40,11 +38,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use account::{
-    AmountUnit, BaizhuAccount, Encoding, Qihoo360Account, SandboxAccount, SandboxPlatform, Settlement, UNKNOWN,
-};
+pub use account::{SandboxAccount, UNKNOWN};
+pub use fakes::by_hand;
 pub use faults::Faults;
-pub use ledger::{BaizhuIds, LedgerEntry, LedgerStatus, Totals};
+pub use ledger::{LedgerEntry, LedgerStatus, Totals};
 
 /// Ledger entries that are kept unless asked otherwise: about 1.1 GiB, at the usual size of a request.
 pub const LEDGER_CAPACITY: usize = 1_000_000;

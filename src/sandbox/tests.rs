@@ -287,6 +287,78 @@ async fn requests_on_one_connection_are_answered_in_order() {
     assert_eq!(sandbox.ledger().len(), 3);
 }
 
+/// A request whose header block and body are unusual, and what follows it on the connection.
+#[tokio::test]
+async fn a_request_is_kept_byte_for_byte() {
+    let sandbox = sandbox().await;
+    let head = b"POST /a?b=c:d HTTP/1.1\r\nHost: x:1\r\nApp-KEY:  k \r\nX: \xff\r\nContent-Length: 3\r\n\r\n";
+    exchange(&sandbox, &[&head[..], b"\x00\xff\n"].concat(), usize::MAX).await;
+    let entry = sandbox.ledger()[0].clone();
+    assert_eq!((&entry.head[..], &entry.body[..]), (&head[..], &b"\x00\xff\n"[..]));
+    assert_eq!((entry.method.as_str(), entry.target.as_str()), ("POST", "/a?b=c:d"));
+    let names: Vec<_> = entry.headers().into_keys().collect();
+    assert_eq!(names, ["App-KEY", "Content-Length", "Host", "X"]);
+}
+
+#[tokio::test]
+async fn two_requests_in_one_packet_are_two_requests() {
+    let sandbox = sandbox().await;
+    let (first, second) = (&b"PUT /1 HTTP/1.1\r\nContent-Length: 1\r\n\r\n"[..], &b"GET /2 HTTP/1.0\r\n\r\n"[..]);
+    let mut stream = TcpStream::connect(sandbox.address()).await.unwrap();
+    stream.write_all(&[first, b"a", second].concat()).await.unwrap();
+    stream.read_to_end(&mut Vec::new()).await.unwrap();
+    let ledger = sandbox.ledger();
+    assert_eq!((&ledger[0].head[..], &ledger[0].body[..]), (first, &b"a"[..]));
+    assert_eq!((&ledger[1].head[..], ledger[1].target.as_str()), (second, "/2"));
+}
+
+#[tokio::test]
+async fn chunks_are_put_together_and_end_the_connection() {
+    let sandbox = sandbox().await;
+    let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: 1\r\n\r\n";
+    let (answer, _) = exchange(&sandbox, chunked.as_bytes(), usize::MAX).await;
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("Connection: close"), "{answer}");
+    assert_eq!(sandbox.ledger()[0].body, b"abcde"[..]);
+    assert!(sandbox.ledger()[0].head.ends_with(b"chunked\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_framed_safely_is_refused() {
+    let sandbox = sandbox().await;
+    let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(16 * 1024));
+    for (request, status) in [
+        ("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", "400"),
+        ("POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\na", "400"),
+        ("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\na", "400"),
+        ("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\na", "400"),
+        ("POST / HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n", "413"),
+        ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", "400"),
+        ("no request at all\r\n\r\n", "400"),
+        (&long, "431"),
+    ] {
+        let (answer, _) = exchange(&sandbox, request.as_bytes(), usize::MAX).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+    }
+    let much = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n{}", "x".repeat(0x10_0001));
+    let (answer, _) = exchange(&sandbox, much.as_bytes(), usize::MAX).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    exchange(&sandbox, b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\na", usize::MAX).await;
+    assert!(sandbox.ledger().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_is_told_to_go_on() {
+    let sandbox = sandbox().await;
+    let mut stream = TcpStream::connect(sandbox.address()).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").await.unwrap();
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 100"));
+    stream.write_all(b"ok").await.unwrap();
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(sandbox.ledger()[0].body, b"ok"[..]);
+}
+
 #[tokio::test]
 async fn what_is_too_large_is_refused_and_not_kept() {
     let sandbox = sandbox().await;
@@ -360,13 +432,7 @@ async fn a_long_ledger_arrives_whole_in_chunks() {
 async fn accounts_that_contradict_each_other_are_refused_with_every_problem() {
     let mut accounts = SandboxAccount::examples();
     accounts.push(accounts[0].clone());
-    accounts.push(SandboxAccount {
-        name: "unknown".to_owned(),
-        platform: SandboxPlatform::Qihoo360(Qihoo360Account {
-            keys: vec![("k".to_owned(), String::new())],
-            ..Qihoo360Account::default()
-        }),
-    });
+    accounts.push(SandboxAccount::new("unknown", "qihoo360", json!({}), &[("k", "")]));
     let error = Sandbox::start(([127, 0, 0, 1], 0).into(), accounts).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     let text = error.to_string();

@@ -1,6 +1,6 @@
 //! The two encodings of an HTML form, read strictly: what a lenient parser would guess is a problem here.
 
-use super::account::Encoding;
+use super::Encoding;
 
 /// Name and value of every field, in the order sent.
 #[derive(Debug, PartialEq, Eq)]

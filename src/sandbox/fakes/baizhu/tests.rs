@@ -1,5 +1,4 @@
 use super::*;
-use crate::sandbox::account::{Encoding, SandboxAccount, SandboxPlatform};
 
 const UID: &str = "0123456789abcdef0123456789abcdef";
 
@@ -8,16 +7,16 @@ fn account() -> BaizhuAccount {
         install: Some("acc".to_owned()),
         register: Some("reg".to_owned()),
         back: Some("P-0193".to_owned()),
-        ..BaizhuAccount::default()
+        ..BaizhuAccount::from(Settings::default())
     }
 }
 
-fn directory(terms: Vec<BaizhuAccount>) -> Directory {
-    let accounts = terms
-        .into_iter()
-        .enumerate()
-        .map(|(index, terms)| SandboxAccount { name: format!("b{index}"), platform: SandboxPlatform::Baizhu(terms) });
-    Directory::new(accounts.collect()).unwrap()
+fn directory(terms: Vec<BaizhuAccount>) -> Baizhu {
+    Baizhu { accounts: terms.into_iter().enumerate().collect() }
+}
+
+fn judge(request: &Request, endpoint: Endpoint, fake: &Baizhu) -> Judgement {
+    fake.judge_at(endpoint, request)
 }
 
 fn request(content_type: &str, body: String) -> Request {
@@ -26,8 +25,6 @@ fn request(content_type: &str, body: String) -> Request {
         target: "/data/back".to_owned(),
         head: format!("POST /data/back HTTP/1.1\r\nContent-Type: {content_type}\r\n\r\n").into(),
         body: body.into(),
-        http11: true,
-        keep_alive: true,
     }
 }
 
@@ -43,7 +40,7 @@ fn multipart(fields: &[(&str, &str)]) -> Request {
 fn outcome(judgement: &Judgement) -> (String, &str) {
     let (response, problem) = match &judgement.verdict {
         Ok(response) => (response, ""),
-        Err(refusal) => (&refusal.response, refusal.problem.as_str()),
+        Err(refusal) => (&refusal.answer, refusal.problem.as_str()),
     };
     (String::from_utf8(response.body.to_vec()).unwrap(), problem)
 }
@@ -119,7 +116,7 @@ fn a_uid_is_counted_in_characters() {
 #[test]
 fn amounts_follow_the_vectors_and_the_unit_of_the_account() {
     let vectors: serde_json::Value =
-        serde_json::from_str(include_str!("../../../tests/fixtures/vectors.json")).unwrap();
+        serde_json::from_str(include_str!("../../../../tests/fixtures/vectors.json")).unwrap();
     let fen = BaizhuAccount { amount_unit: AmountUnit::Fen, ..account() };
     let mut amounts = 0;
     for vector in vectors["amounts"].as_array().unwrap() {
@@ -179,8 +176,8 @@ fn the_account_is_found_by_product_and_the_ids_by_their_fields() {
     assert_eq!(judgement.account, Some(1));
     assert_eq!(judgement.event.as_deref(), Some("install"));
     assert_eq!(judgement.trans_id, None);
-    let ids = BaizhuIds { uid: Some(UID.to_owned()), order_number: Some("7".to_owned()) };
-    assert_eq!((judgement.baizhu, judgement.id.as_deref()), (Some(ids), Some(UID)));
+    let ids = vec![("uid", Some(UID.to_owned())), ("order_number", Some("7".to_owned()))];
+    assert_eq!((judgement.ids, judgement.id.as_deref()), (ids, Some(UID)));
     // A product of another endpoint still tells whose it is.
     let wrong = judge(&multipart(&[("product", "acc2"), ("uid", UID)]), Endpoint::Back, &directory);
     assert_eq!(wrong.account, Some(1));
@@ -189,5 +186,5 @@ fn the_account_is_found_by_product_and_the_ids_by_their_fields() {
     assert_eq!(nobody.account, None);
     let mut get = multipart(&[("product", "acc2"), ("uid", UID)]);
     get.method = "GET".to_owned();
-    assert_eq!(judge(&get, Endpoint::Install, &directory).verdict.unwrap_err().response.status, 405);
+    assert_eq!(judge(&get, Endpoint::Install, &directory).verdict.unwrap_err().answer.status, 405);
 }

@@ -1,5 +1,4 @@
 use super::*;
-use crate::sandbox::account::{SandboxAccount, SandboxPlatform};
 use bytes::Bytes;
 use serde_json::json;
 
@@ -7,12 +6,16 @@ const KEY: &str = "abcdefghij0123456789";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NOW: i64 = 1_736_899_201;
 
-fn directory(terms: Vec<Qihoo360Account>) -> Directory {
-    let accounts = terms
-        .into_iter()
-        .enumerate()
-        .map(|(index, terms)| SandboxAccount { name: format!("a{index}"), platform: SandboxPlatform::Qihoo360(terms) });
-    Directory::new(accounts.collect()).unwrap()
+fn directory(terms: Vec<Qihoo360Account>) -> Qihoo360 {
+    let mut fake = Qihoo360::default();
+    for (index, terms) in terms.into_iter().enumerate() {
+        fake.add(index, terms);
+    }
+    fake
+}
+
+fn judge(request: &Request, fake: &Qihoo360, now: i64) -> Judgement {
+    fake.judge(request, now).unwrap()
 }
 
 fn account() -> Qihoo360Account {
@@ -26,8 +29,6 @@ fn request(headers: &[(&str, &str)], body: &[u8]) -> Request {
         target: PATH.to_owned(),
         head: format!("POST {PATH} HTTP/1.1\r\n{lines}\r\n").into(),
         body: Bytes::copy_from_slice(body),
-        http11: true,
-        keep_alive: true,
     }
 }
 
@@ -40,7 +41,7 @@ fn signed(body: &[u8]) -> Request {
 fn outcome(judgement: &Judgement) -> (i64, &str) {
     let (response, problem) = match &judgement.verdict {
         Ok(response) => (response, ""),
-        Err(refusal) => (&refusal.response, refusal.problem.as_str()),
+        Err(refusal) => (&refusal.answer, refusal.problem.as_str()),
     };
     let answer: Value = serde_json::from_slice(&response.body).unwrap();
     (answer["errno"].as_i64().unwrap(), problem)
@@ -104,7 +105,7 @@ fn a_good_upload_of_every_line_is_accepted() {
 
 #[test]
 fn every_signature_vector_verifies_and_no_twin_passes_for_its_counterpart() {
-    let vectors: Value = serde_json::from_str(include_str!("../../../tests/fixtures/vectors.json")).unwrap();
+    let vectors: Value = serde_json::from_str(include_str!("../../../../tests/fixtures/vectors.json")).unwrap();
     let vectors: Vec<&Value> = vectors["signatures"]
         .as_array()
         .unwrap()
@@ -134,7 +135,7 @@ fn every_signature_vector_verifies_and_no_twin_passes_for_its_counterpart() {
 
 #[test]
 fn the_bodies_of_the_vectors_are_judged_as_the_rules_say() {
-    let vectors: Value = serde_json::from_str(include_str!("../../../tests/fixtures/vectors.json")).unwrap();
+    let vectors: Value = serde_json::from_str(include_str!("../../../../tests/fixtures/vectors.json")).unwrap();
     let expected = [
         ("q360-01-seed-body", "request_time"),
         ("q360-02-seed-body-spaced", "request_time"),
@@ -156,7 +157,7 @@ fn the_bodies_of_the_vectors_are_judged_as_the_rules_say() {
 
 #[test]
 fn skew_is_judged_as_the_vectors_say() {
-    let vectors: Value = serde_json::from_str(include_str!("../../../tests/fixtures/vectors.json")).unwrap();
+    let vectors: Value = serde_json::from_str(include_str!("../../../../tests/fixtures/vectors.json")).unwrap();
     for vector in vectors["clock_skew"].as_array().unwrap() {
         let (server, client) = (vector["server_ms"].as_i64().unwrap(), vector["client_ms"].as_i64().unwrap());
         // This platform's clock has seconds: a fraction past the limit only shows as the next second.
@@ -194,7 +195,7 @@ fn a_key_or_signature_that_is_not_right_is_told_apart() {
     }
     let mut get = signed(body.as_bytes());
     get.method = "GET".to_owned();
-    assert_eq!(judge(&get, &directory(vec![account()]), NOW).verdict.unwrap_err().response.status, 405);
+    assert_eq!(judge(&get, &directory(vec![account()]), NOW).verdict.unwrap_err().answer.status, 405);
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! One request as a fake sees it, and the answer it gives.
+
+use bytes::Bytes;
+
+/// Largest request body.
+pub(super) const MAX_BODY: usize = 1024 * 1024;
+
+/// One request, complete.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: String,
+    pub(super) target: String,
+    /// Request line and headers, byte for byte.
+    pub(super) head: Bytes,
+    /// The body without transfer coding.
+    pub(super) body: Bytes,
+}
+
+/// How often a header stands in a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Header<'a> {
+    Missing,
+    Once(&'a [u8]),
+    Repeated,
+}
+
+impl Request {
+    /// The header of this name, in any case.
+    pub(super) fn header(&self, name: &str) -> Header<'_> {
+        let mut found = header_lines(&self.head).filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
+        match (found.next(), found.next()) {
+            (None, _) => Header::Missing,
+            (Some((_, value)), None) => Header::Once(value),
+            (Some(_), Some(_)) => Header::Repeated,
+        }
+    }
+
+    /// The same as text; empty where it is missing, repeated or no UTF-8.
+    pub(super) fn header_text(&self, name: &str) -> &str {
+        match self.header(name) {
+            Header::Once(value) => std::str::from_utf8(value).unwrap_or_default(),
+            Header::Missing | Header::Repeated => "",
+        }
+    }
+
+    /// The path without its query.
+    pub(super) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+/// Name and value of every header in a block that the server has accepted, as they were sent.
+pub(super) fn header_lines(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    head.split(|&b| b == b'\n').filter_map(|line| {
+        // The request line holds a colon at most in its target, which stands after a blank; a name never holds one.
+        let colon = line.iter().position(|&b| b == b':')?;
+        let (name, value) = (line.get(..colon)?, line.get(colon + 1..)?);
+        (!name.contains(&b' ')).then(|| (name, value.trim_ascii()))
+    })
+}
+
+/// An answer, before a fault changes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) content_type: &'static str,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    /// A JSON answer.
+    pub(super) fn json(status: u16, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type: "application/json;charset=utf-8", body: body.into() }
+    }
+
+    /// A plain answer.
+    pub(super) fn text(status: u16, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type: "text/plain;charset=utf-8", body: body.into() }
+    }
+}
