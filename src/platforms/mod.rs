@@ -13,6 +13,7 @@ pub mod qihoo360;
 pub mod retry_after;
 mod rules;
 pub mod signing;
+pub mod tokens;
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -5,6 +5,7 @@ pub mod client;
 pub(crate) mod fine_timer;
 pub mod rate;
 pub mod timing;
+pub mod token;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

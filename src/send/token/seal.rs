@@ -1,0 +1,103 @@
+//! Tokens at rest: encrypted and authenticated with the key of `redis.token_key` (ChaCha20-Poly1305).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::platforms::SecretString;
+
+/// Bytes of the key.
+const KEY_LENGTH: usize = 32;
+
+/// The key.
+pub struct Seal {
+    key: LessSafeKey,
+    random: SystemRandom,
+}
+
+/// Why `redis.token_key` is no key; the text is safe.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_key(text: &str) -> Result<(), &'static str> {
+    key_bytes(text).map(drop)
+}
+
+fn key_bytes(text: &str) -> Result<Vec<u8>, &'static str> {
+    STANDARD
+        .decode(text)
+        .ok()
+        .filter(|bytes| bytes.len() == KEY_LENGTH)
+        .ok_or("has to be 32 random bytes in base64, e.g. the output of `openssl rand -base64 32`")
+}
+
+impl Seal {
+    /// With the key as configured.
+    ///
+    /// # Errors
+    /// It is no key; the text is safe.
+    pub fn new(key: &SecretString) -> Result<Self, &'static str> {
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &key_bytes(key.expose())?).map_err(|_| "cannot be used")?;
+        Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
+    }
+
+    /// Encrypts; `bound` stays readable beside it, and opening needs exactly the same. In base64. `None`: the system gives
+    /// no random bytes.
+    pub fn seal(&self, bound: &str, mut plain: Vec<u8>) -> Option<String> {
+        // A random nonce is safe for the few values that are ever written with one key.
+        let mut nonce = [0; NONCE_LEN];
+        self.random.fill(&mut nonce).ok()?;
+        let aad = Aad::from(bound.as_bytes());
+        self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut plain).ok()?;
+        Some(STANDARD.encode([&nonce[..], &plain].concat()))
+    }
+
+    /// Decrypts; `None`: another key, other bound text, or a value that was changed.
+    pub fn open(&self, bound: &str, sealed: &str) -> Option<Vec<u8>> {
+        let bytes = STANDARD.decode(sealed).ok()?;
+        let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
+        let mut sealed = sealed.to_vec();
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let plain = self.key.open_in_place(nonce, Aad::from(bound.as_bytes()), &mut sealed).ok()?;
+        Some(plain.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seal(byte: u8) -> Seal {
+        Seal::new(&SecretString::new(STANDARD.encode([byte; KEY_LENGTH]))).unwrap()
+    }
+
+    #[test]
+    fn what_was_sealed_opens_with_the_same_key_and_the_same_bound_text_alone() {
+        let sealed = seal(1).seal("acme", b"refresh-me".to_vec()).unwrap();
+        assert_eq!(seal(1).open("acme", &sealed).as_deref(), Some(&b"refresh-me"[..]));
+        assert_eq!(seal(2).open("acme", &sealed), None);
+        assert_eq!(seal(1).open("other", &sealed), None);
+        let mut changed = STANDARD.decode(&sealed).unwrap();
+        *changed.last_mut().unwrap() ^= 1;
+        assert_eq!(seal(1).open("acme", &STANDARD.encode(changed)), None);
+        for nonsense in ["", "AAAA", "no base64!"] {
+            assert_eq!(seal(1).open("acme", nonsense), None);
+        }
+    }
+
+    #[test]
+    fn the_same_text_never_looks_the_same_twice() {
+        let seal = seal(1);
+        assert_ne!(seal.seal("acme", b"x".to_vec()), seal.seal("acme", b"x".to_vec()));
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_refused_without_repeating_it() {
+        for text in ["", "short", &STANDARD.encode([7; 31]), &STANDARD.encode([7; 33]), "%%%%"] {
+            let why = Seal::new(&SecretString::new(text)).err().unwrap();
+            assert!(why.contains("32 random bytes") && (text.is_empty() || !why.contains(text)), "{why}");
+        }
+        assert_eq!(check_key(&STANDARD.encode([7; 32])), Ok(()));
+    }
+}
