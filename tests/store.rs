@@ -86,6 +86,7 @@ fn script() -> BoxedStrategy<Words> {
             Script::Reserve => run(*script, vec![slots(), lit("10000000"), lit("25000000"), lead()]),
             Script::PushBack => run(*script, vec![one_of(&["10000000", "40000000"]).boxed(), lit("10000000")]),
             Script::BeginEpoch => run(*script, vec![value().boxed(), value().boxed()]),
+            Script::SaveToken => run(*script, vec![value().boxed(), value().boxed()]),
             Script::SwitchOn => run(*script, vec![field().boxed(), value().boxed(), field().boxed(), value().boxed()]),
             Script::TakeOrder => run(*script, vec![field().boxed(), value().boxed()]),
         })

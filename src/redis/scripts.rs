@@ -89,6 +89,15 @@ return tat - now";
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end
 return 1";
 
+    /// Writes `ARGV[2]`, without an expiry, where the key holds nothing or what begins with `ARGV[1]`. Returns 1 where it
+    /// stands there, or the other value found, which stays. Without an expiry, because a refresh token that is forgotten
+    /// locks its account out.
+    SaveToken = r"
+local v = redis.call('GET', KEYS[1])
+if v and v ~= ARGV[2] and (ARGV[1] == '' or string.sub(v, 1, #ARGV[1]) ~= ARGV[1]) then return v end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1";
+
     /// Sets field `ARGV[1]` of a hash to `ARGV[2]` where it is not set, unless field `ARGV[3]` is and holds anything but
     /// `ARGV[4]`. Returns how many were set.
     SwitchOn = r"

@@ -27,6 +27,7 @@ pub(super) fn run(script: Script, keys: &mut Keys, key: &[u8], args: &[Vec<u8>])
             }
             Ok(Reply::Integer(1))
         }
+        Script::SaveToken => save_token(keys, key, &args),
         Script::SwitchOn => {
             let hash = keys.hash(key)?;
             let off = hash.and_then(|hash| hash.get(args.text(2).ok()?));
@@ -82,6 +83,17 @@ fn mark(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
         Some(found) if found == mark => Ok(Reply::Integer(1)),
         Some(found) if holder.is_empty() || !found.starts_with(holder) => Ok(Reply::Integer(0)),
         _ => write(keys, key, mark, args.number(2)?),
+    }
+}
+
+fn save_token(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
+    let (replaced, new) = (args.text(0)?, args.text(1)?);
+    match keys.text(key)? {
+        Some(found) if found != new && (replaced.is_empty() || !found.starts_with(replaced)) => Ok(bulk(found)),
+        _ => {
+            keys.set_text(key, new, None);
+            Ok(Reply::Integer(1))
+        }
     }
 }
 

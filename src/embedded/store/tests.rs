@@ -187,6 +187,17 @@ fn a_claim_is_taken_over_when_its_lease_is_over_and_not_before() {
 }
 
 #[test]
+fn tokens_replace_the_generation_that_they_name_and_never_expire() {
+    let mut store = Bench::default();
+    assert_eq!(store.script(Script::SaveToken, "k t1|4| t1|5|a"), number(1));
+    assert_eq!(store.script(Script::SaveToken, "k t1|5| t1|6|b"), number(1));
+    assert_eq!(store.script(Script::SaveToken, "k t1|5| t1|6|b"), number(1));
+    assert_eq!(store.script(Script::SaveToken, "k t1|5| t1|6|c"), text("t1|6|b"));
+    assert_eq!(store.script(Script::SaveToken, "k '' t1|1|d"), text("t1|6|b"));
+    assert_eq!((store.run("GET k"), store.run("PTTL k")), (text("t1|6|b"), number(-1)));
+}
+
+#[test]
 fn a_release_and_a_mark_touch_only_their_own_claim() {
     let mut store = Bench::default();
     store.run("SET k c|token|rest PX 1000");

@@ -42,6 +42,15 @@ impl Seal {
         Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
     }
 
+    /// With a key of this process alone, for a store that ends with it. `None`: the system gives no random bytes.
+    pub fn of_this_process() -> Option<Self> {
+        let random = SystemRandom::new();
+        let mut key = [0; KEY_LENGTH];
+        random.fill(&mut key).ok()?;
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &key).ok()?;
+        Some(Self { key: LessSafeKey::new(key), random })
+    }
+
     /// Encrypts; `bound` stays readable beside it, and opening needs exactly the same. In base64. `None`: the system gives
     /// no random bytes.
     pub fn seal(&self, bound: &str, mut plain: Vec<u8>) -> Option<String> {
@@ -84,6 +93,14 @@ mod tests {
         for nonsense in ["", "AAAA", "no base64!"] {
             assert_eq!(seal(1).open("acme", nonsense), None);
         }
+    }
+
+    #[test]
+    fn a_key_of_the_process_opens_its_own_alone() {
+        let (own, other) = (Seal::of_this_process().unwrap(), Seal::of_this_process().unwrap());
+        let sealed = own.seal("acme", b"x".to_vec()).unwrap();
+        assert_eq!(own.open("acme", &sealed).as_deref(), Some(&b"x"[..]));
+        assert_eq!(other.open("acme", &sealed), None);
     }
 
     #[test]
