@@ -41,7 +41,7 @@ impl SandboxAccount {
     }
 
     /// An account whose settings are this JSON object; anything else counts as no settings.
-    pub(super) fn new(name: &str, platform: &str, settings: Value, credentials: &[(&str, &str)]) -> SandboxAccount {
+    pub fn new(name: &str, platform: &str, settings: Value, credentials: &[(&str, &str)]) -> SandboxAccount {
         SandboxAccount {
             name: name.to_owned(),
             platform: platform.to_owned(),
@@ -59,16 +59,17 @@ impl SandboxAccount {
 /// The name of whatever belongs to no account.
 pub const UNKNOWN: &str = "unknown";
 
-/// All accounts, and the fakes that serve them.
+/// All accounts, and the fakes that serve them: what the sandbox is without its server. A program that receives and
+/// answers requests itself judges them with it.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub struct Directory {
     accounts: Vec<SandboxAccount>,
     fakes: Vec<Box<dyn Fake>>,
 }
 
 impl Directory {
     /// Checks the accounts together; every problem is named.
-    pub(super) fn new(accounts: Vec<SandboxAccount>) -> Result<Self, Vec<String>> {
+    pub fn new(accounts: Vec<SandboxAccount>) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         for (index, account) in accounts.iter().enumerate() {
             let name = &account.name;
@@ -104,7 +105,7 @@ impl Directory {
     }
 
     /// Judges a request, and says which fake did; `None`: it is to no endpoint of any. `now` in Unix seconds.
-    pub(super) fn judge(&self, request: &Request, now: i64) -> (Judgement, Option<&dyn Fake>) {
+    pub fn judge(&self, request: &Request, now: i64) -> (Judgement, Option<&dyn Fake>) {
         let judged = self.fakes.iter().find_map(|fake| Some((fake.judge(request, now)?, Some(fake.as_ref()))));
         judged.unwrap_or_else(|| {
             let found = self.fakes.iter().find_map(|fake| Some((fake.account_of(request)?, fake.as_ref())));

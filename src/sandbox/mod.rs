@@ -38,10 +38,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use account::{SandboxAccount, UNKNOWN};
-pub use fakes::by_hand;
+pub use account::{Directory, SandboxAccount, UNKNOWN};
+pub use fakes::{Fake, by_hand};
 pub use faults::Faults;
+pub use judgement::{Judgement, Refusal};
 pub use ledger::{LedgerEntry, LedgerStatus, Totals};
+pub use request::{Answer, Request};
 
 /// Ledger entries that are kept unless asked otherwise: about 1.1 GiB, at the usual size of a request.
 pub const LEDGER_CAPACITY: usize = 1_000_000;

@@ -7,13 +7,15 @@ pub(super) const MAX_BODY: usize = 1024 * 1024;
 
 /// One request, complete.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) target: String,
+pub struct Request {
+    /// HTTP method.
+    pub method: String,
+    /// Path and query as they were sent.
+    pub target: String,
     /// Request line and headers, byte for byte.
-    pub(super) head: Bytes,
+    pub head: Bytes,
     /// The body without transfer coding.
-    pub(super) body: Bytes,
+    pub body: Bytes,
 }
 
 /// How often a header stands in a request.
@@ -61,10 +63,13 @@ pub(super) fn header_lines(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> 
 
 /// An answer, before a fault changes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) content_type: &'static str,
-    pub(super) body: Bytes,
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: Bytes,
 }
 
 impl Answer {

@@ -1,9 +1,8 @@
 //! Bytes went out and no usable answer came: sent again, and every re-send declared.
 
 use crate::support::ledger::Check;
-use crate::support::platform::{Action, Rule};
+use crate::support::platform::{Action, Platform, Rule};
 use crate::support::secs;
-use crate::support::strict::Platform;
 use crate::support::world::World;
 
 #[test]

@@ -1,7 +1,7 @@
 //! Kafka away, and Kafka with one broker less.
 
 use crate::support::ledger::Check;
-use crate::support::strict::Platform;
+use crate::support::platform::Platform;
 use crate::support::world::{Setup, World};
 use crate::support::{eventually, millis, secs};
 

@@ -1,8 +1,8 @@
 //! One identity with other money is no repeat.
 
 use crate::support::ledger::Check;
+use crate::support::platform::Platform;
 use crate::support::secs;
-use crate::support::strict::Platform;
 use crate::support::world::World;
 use serde_json::json;
 

@@ -6,10 +6,9 @@
 
 use crate::support::event::{Event, Expect};
 use crate::support::ledger::{Books, Check};
-use crate::support::platform::{Account, Action, Rule};
+use crate::support::platform::{Account, Action, Platform, Rule};
 use crate::support::proxy::Mode;
 use crate::support::redis::State;
-use crate::support::strict::Platform;
 use crate::support::worker::Worker;
 use crate::support::world::{Setup, World, hold};
 use crate::support::{eventually, millis, secs};

@@ -1,8 +1,8 @@
 //! A credential that is refused halts its account, and nothing is lost or burnt meanwhile.
 
 use crate::support::ledger::Check;
+use crate::support::platform::Platform;
 use crate::support::records::Record;
-use crate::support::strict::Platform;
 use crate::support::world::World;
 use crate::support::{eventually, secs};
 

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use crate::support::event::Event;
 use crate::support::ledger::Check;
-use crate::support::platform::{Action, Rule};
+use crate::support::platform::{Action, Platform, Rule};
 use crate::support::process::Process;
-use crate::support::strict::Platform;
 use crate::support::world::World;
 use crate::support::{eventually, free_port, http, millis, secs, wait_for_port};
 

@@ -3,7 +3,7 @@
 use crate::support::event::Expect;
 use crate::support::http;
 use crate::support::ledger::Check;
-use crate::support::strict::Platform;
+use crate::support::platform::Platform;
 use crate::support::world::World;
 use crate::support::{eventually, secs};
 use std::time::Instant;

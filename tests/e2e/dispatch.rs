@@ -2,8 +2,7 @@
 
 use crate::support::event::Expect;
 use crate::support::ledger::Check;
-use crate::support::platform::{Account, Action, Rule};
-use crate::support::strict::Platform;
+use crate::support::platform::{Account, Action, Platform, Rule};
 use crate::support::world::World;
 use crate::support::{eventually, free_port, secs};
 use std::net::{TcpListener, ToSocketAddrs};

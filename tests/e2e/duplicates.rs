@@ -1,7 +1,7 @@
 //! One request per identity, whatever the distance between the copies.
 
 use crate::support::ledger::Check;
-use crate::support::strict::Platform;
+use crate::support::platform::Platform;
 use crate::support::world::World;
 use crate::support::{eventually, millis, secs};
 

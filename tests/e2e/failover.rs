@@ -1,9 +1,8 @@
 //! Accounts that send without Redis, and a Redis whose replica takes over.
 
 use crate::support::ledger::Check;
-use crate::support::platform::{Action, Rule};
+use crate::support::platform::{Action, Platform, Rule};
 use crate::support::redis::{RedisServer, State};
-use crate::support::strict::Platform;
 use crate::support::worker::Worker;
 use crate::support::world::{Setup, World};
 use crate::support::{eventually, secs};

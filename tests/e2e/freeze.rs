@@ -1,9 +1,8 @@
 //! A process that stands still for longer than its claims last.
 
 use crate::support::ledger::Check;
-use crate::support::platform::Action;
+use crate::support::platform::{Action, Platform};
 use crate::support::redis::State;
-use crate::support::strict::Platform;
 use crate::support::world::{LEASE, World, hold};
 use crate::support::{eventually, millis, secs};
 

@@ -1,8 +1,7 @@
 //! What an alarm is made of: lag, age of the oldest event and of the commit, while something stands still and after.
 
 use crate::support::ledger::Check;
-use crate::support::platform::{Action, Rule};
-use crate::support::strict::Platform;
+use crate::support::platform::{Action, Platform, Rule};
 use crate::support::world::{Setup, World};
 use crate::support::{eventually, millis, secs, within};
 

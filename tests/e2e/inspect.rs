@@ -1,8 +1,7 @@
 //! What people look with: preview, dead-letters, trace, check --connect.
 
 use crate::support::event::{Event, Expect};
-use crate::support::platform::{Action, Rule};
-use crate::support::strict::Platform;
+use crate::support::platform::{Action, Platform, Rule};
 use crate::support::worker::{Output, Worker};
 use crate::support::world::{Setup, World, hold};
 use crate::support::{eventually, free_port, http, now_ms, secs, wait_for_port};

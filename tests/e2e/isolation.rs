@@ -1,8 +1,7 @@
 //! One platform that hangs takes nothing away from the others.
 
 use crate::support::ledger::Check;
-use crate::support::platform::{Action, Rule};
-use crate::support::strict::Platform;
+use crate::support::platform::{Action, Platform, Rule};
 use crate::support::world::World;
 use crate::support::{eventually, secs};
 

@@ -2,8 +2,7 @@
 
 use crate::support::event::{Event, Expect};
 use crate::support::ledger::Check;
-use crate::support::platform::{Account, Action, Rule};
-use crate::support::strict::Platform;
+use crate::support::platform::{Account, Action, Platform, Rule};
 use crate::support::worker::Worker;
 use crate::support::world::World;
 use crate::support::{eventually, http, secs};

@@ -1,7 +1,7 @@
 //! The shared rate, whatever the number of replicas.
 
 use crate::support::ledger::Check;
-use crate::support::strict::Platform;
+use crate::support::platform::Platform;
 use crate::support::world::{Setup, World};
 use crate::support::{eventually, secs};
 use std::time::{Duration, SystemTime};

@@ -2,9 +2,9 @@
 
 use crate::support::event::{Event, Expect, Generator};
 use crate::support::ledger::Check;
+use crate::support::platform::Platform;
 use crate::support::records::Headers;
 use crate::support::secs;
-use crate::support::strict::Platform;
 use crate::support::world::World;
 
 fn nested(depth: usize, open: &str, close: &str) -> String {

@@ -3,7 +3,7 @@
 use crate::support::event::Expect;
 use crate::support::http;
 use crate::support::ledger::Check;
-use crate::support::strict::Platform;
+use crate::support::platform::Platform;
 use crate::support::worker::Worker;
 use crate::support::world::{Setup, World};
 use crate::support::{eventually, secs};

@@ -4,8 +4,7 @@
 use crate::support::event::{Event, Expect};
 use crate::support::http;
 use crate::support::ledger::Check;
-use crate::support::platform::{Action, Rule};
-use crate::support::strict::Platform;
+use crate::support::platform::{Action, Platform, Rule};
 use crate::support::worker::Worker;
 use crate::support::world::{Setup, World};
 use crate::support::{eventually, millis, secs};

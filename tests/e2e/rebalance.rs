@@ -1,7 +1,7 @@
 //! Members that come and go.
 
 use crate::support::ledger::Check;
-use crate::support::strict::Platform;
+use crate::support::platform::Platform;
 use crate::support::world::{Setup, World};
 use crate::support::{eventually, millis, secs};
 

@@ -1,8 +1,8 @@
 //! Redis away, forgetting, refusing to write, full: the worker holds, says so, and loses nothing.
 
 use crate::support::ledger::Check;
+use crate::support::platform::Platform;
 use crate::support::redis::RedisServer;
-use crate::support::strict::Platform;
 use crate::support::worker::Worker;
 use crate::support::world::{Setup, World};
 use crate::support::{eventually, millis, secs};

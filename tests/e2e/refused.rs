@@ -1,8 +1,8 @@
 //! Starts that are refused: exit code 2, and a text that names the key and the mend.
 
 use crate::support::ledger::Check;
+use crate::support::platform::Platform;
 use crate::support::process::Process;
-use crate::support::strict::Platform;
 use crate::support::world::{Setup, World};
 use crate::support::{eventually, free_port, secs};
 

@@ -2,9 +2,8 @@
 
 use crate::support::event::{Event, awkward_headers};
 use crate::support::ledger::Check;
-use crate::support::platform::{Action, Rule};
+use crate::support::platform::{Action, Platform, Rule};
 use crate::support::records::Record;
-use crate::support::strict::Platform;
 use crate::support::world::World;
 use crate::support::{eventually, secs};
 use std::time::UNIX_EPOCH;

@@ -1,8 +1,7 @@
 //! Signals.
 
 use crate::support::ledger::Check;
-use crate::support::platform::{Action, Rule};
-use crate::support::strict::Platform;
+use crate::support::platform::{Action, Platform, Rule};
 use crate::support::world::{World, hold};
 use crate::support::{eventually, millis, secs};
 use std::time::Instant;

@@ -1,9 +1,8 @@
 //! A platform that asks for less gets less, and nothing is counted against the event.
 
 use crate::support::ledger::Check;
-use crate::support::platform::{Action, Rule};
+use crate::support::platform::{Action, Platform, Rule};
 use crate::support::secs;
-use crate::support::strict::Platform;
 use crate::support::world::World;
 use std::time::Duration;
 

@@ -33,7 +33,7 @@ pub(super) struct Platform {
 pub(super) type Opened = Result<Box<dyn Fake>, Vec<String>>;
 
 /// A platform as its accounts meet it.
-pub(super) trait Fake: fmt::Debug + Send + Sync {
+pub trait Fake: fmt::Debug + Send + Sync {
     /// Judges a request to one of the platform's endpoints; `None`: it is to no endpoint. `now` in Unix seconds.
     fn judge(&self, request: &Request, now: i64) -> Option<Judgement>;
 

@@ -9,7 +9,6 @@ pub mod process;
 pub mod proxy;
 pub mod records;
 pub mod redis;
-pub mod strict;
 pub mod worker;
 pub mod world;
 

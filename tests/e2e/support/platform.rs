@@ -1,13 +1,24 @@
 //! A scripted ad platform: one listener per account, so that the account is known even where the credentials are wrong.
-//! Every request is written down before it is answered, whether or not the worker gets to know the answer.
+//! Every request is written down before it is answered, whether or not the worker gets to know the answer. What a request
+//! is worth and what the platform says to it is the sandbox's fake; when and whether it is said is the test's.
 
-use super::strict::{Judgement, Platform, Raw, baizhu, qihoo360};
-use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use postback::sandbox::{Answer, Directory, Fake, Judgement, Request as Raw, SandboxAccount};
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
+
+/// Which wire format an account speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Platform {
+    Qihoo360,
+    Baizhu,
+}
+
+/// The product mark the tests use for every endpoint of 百助.
+pub const PRODUCT: &str = "acc-游戏";
 
 /// How a request is answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +111,8 @@ struct State {
     rules: Vec<Rule>,
     latency: Duration,
     secret: String,
+    /// Judges by the present secret.
+    fakes: Option<Arc<Directory>>,
     requests: Vec<Request>,
     seen: HashMap<String, usize>,
     held: usize,
@@ -126,9 +139,10 @@ impl Account {
             platform,
             key: format!("key-{name}"),
             port: listener.local_addr().unwrap().port(),
-            state: Mutex::new(State { secret: format!("secret-of-{name}-4f1d9c"), ..State::default() }),
+            state: Mutex::default(),
             changed: Condvar::new(),
         });
+        account.set_secret(&format!("secret-of-{name}-4f1d9c"));
         let for_thread = Arc::downgrade(&account);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -152,7 +166,16 @@ impl Account {
 
     /// From now on requests must be signed with this.
     pub fn set_secret(&self, secret: &str) {
-        self.lock().secret = secret.into();
+        let own = match self.platform {
+            Platform::Qihoo360 => SandboxAccount::new(&self.name, "qihoo360", json!({}), &[(&self.key, secret)]),
+            Platform::Baizhu => {
+                let product = json!({"install": PRODUCT, "register": PRODUCT, "back": PRODUCT});
+                SandboxAccount::new(&self.name, "baizhu", json!({"product": product}), &[])
+            }
+        };
+        let mut state = self.lock();
+        state.fakes = Some(Arc::new(Directory::new(vec![own]).unwrap()));
+        state.secret = secret.into();
     }
 
     /// Replaces all rules.
@@ -201,13 +224,6 @@ impl Account {
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 
-    fn judge(&self, secret: &str, raw: &Raw) -> Judgement {
-        match self.platform {
-            Platform::Qihoo360 => qihoo360(&self.key, secret, raw),
-            Platform::Baizhu => baizhu(raw),
-        }
-    }
-
     fn serve(&self, mut stream: TcpStream) {
         let _ = stream.set_nodelay(true);
         let Ok(copy) = stream.try_clone() else { return };
@@ -221,33 +237,39 @@ impl Account {
 
     /// Whether the connection stays usable.
     fn handle(&self, raw: Raw, arrived: SystemTime, stream: &mut TcpStream) -> bool {
-        let (number, mut action, latency, judged) = {
+        let fakes = self.lock().fakes.clone().unwrap();
+        let (judged, fake) = fakes.judge(&raw, super::now_ms() / 1000);
+        let named = ident(&judged);
+        let (usual, problem) = match judged.verdict {
+            Ok(answer) => (answer, None),
+            Err(refusal) => (refusal.answer, Some(refusal.problem)),
+        };
+        let good = problem.is_none();
+        let (number, mut action, latency) = {
             let mut state = self.lock();
-            let judged = self.judge(&state.secret, &raw);
-            let ident = judged.ident.clone().unwrap_or_default();
+            let ident = named.clone().unwrap_or_default();
             let nth = state.seen.entry(ident.clone()).or_insert(0);
             *nth += 1;
             let nth = *nth;
             let action =
                 state.rules.iter().find(|r| r.matches(&ident, nth)).map_or(Action::Judge, |r| r.action.clone());
-            let good = judged.problem.is_none();
             state.requests.push(Request {
                 account: self.name.clone(),
-                ident: judged.ident.clone(),
+                ident: named,
                 arrived,
                 answered: None,
                 executed: good && takes(&action),
-                problem: judged.problem.clone(),
+                problem,
                 status: 0,
                 not_before: None,
-                fields: judged.fields.clone(),
+                fields: fields(&raw.body),
             });
-            (state.requests.len() - 1, action, state.latency, judged)
+            (state.requests.len() - 1, action, state.latency)
         };
         if action == Action::Hold {
             action = self.wait_for_release();
             let mut state = self.lock();
-            state.requests[number].executed = judged.problem.is_none() && takes(&action);
+            state.requests[number].executed = good && takes(&action);
         }
         if !latency.is_zero() {
             std::thread::sleep(latency);
@@ -285,9 +307,9 @@ impl Account {
                 return false;
             }
             Action::Say(status, body) => (response(*status, "application/json", "", body), *status, None),
-            Action::Errno(n) => (self.answer(*n), 200, None),
+            Action::Errno(n) => (response(200, "application/json", "", &code(fake, *n)), 200, None),
             Action::Garbage => (response(200, "text/html", "", "<html>a proxy speaks</html>"), 200, None),
-            Action::Judge | Action::Hold => (self.answer(judged.errno), 200, None),
+            Action::Judge | Action::Hold => (said(&usual), usual.status, None),
         };
         let written = stream.write_all(answer.as_bytes()).is_ok();
         let mut state = self.lock();
@@ -296,23 +318,6 @@ impl Account {
         request.answered = written.then(SystemTime::now);
         self.changed.notify_all();
         written
-    }
-
-    fn answer(&self, errno: i64) -> String {
-        let body = match (self.platform, errno) {
-            (Platform::Qihoo360, 0) => r#"{"errno":0,"error":"Success"}"#.to_owned(),
-            (Platform::Qihoo360, n) => {
-                let what = match n {
-                    1 => "app_key",
-                    2 => "app_sign",
-                    _ => "data",
-                };
-                format!(r#"{{"errno":{n},"error":"Parameter [{what}] is unverified"}}"#)
-            }
-            (Platform::Baizhu, 0) => r#"{"code":"success"}"#.to_owned(),
-            (Platform::Baizhu, n) => format!(r#"{{"code":"error {n}"}}"#),
-        };
-        response(200, "application/json", "", &body)
     }
 
     fn wait_for_release(&self) -> Action {
@@ -337,6 +342,39 @@ impl Account {
             }
         }
     }
+}
+
+/// `EVENT:trans_id` (360), `event:uid:order` (百助); nothing where it cannot be read.
+fn ident(judged: &Judgement) -> Option<String> {
+    let own = judged.ids.iter().map(|(_, id)| id.as_deref());
+    let mut parts = vec![judged.event.as_deref()?];
+    parts.extend(own.chain(judged.ids.is_empty().then_some(judged.trans_id.as_deref())).map(Option::unwrap_or_default));
+    Some(parts.join(":"))
+}
+
+/// The fields as received: JSON, or a form of strings.
+fn fields(body: &[u8]) -> Value {
+    serde_json::from_slice(body).ok().or_else(|| multipart(body)).unwrap_or(Value::Null)
+}
+
+fn multipart(body: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (delimiter, _) = text.split_once("\r\n")?;
+    let mut form = serde_json::Map::new();
+    for part in text.split(delimiter).skip(1).take_while(|part| !part.starts_with("--")) {
+        let (head, value) = part.strip_prefix("\r\n")?.strip_suffix("\r\n")?.split_once("\r\n\r\n")?;
+        form.insert(head.split("name=\"").nth(1)?.split('"').next()?.to_owned(), value.into());
+    }
+    Some(Value::Object(form))
+}
+
+/// The platform's body for a code.
+fn code(fake: Option<&dyn Fake>, code: i64) -> String {
+    fake.and_then(|fake| fake.body_of(&code.into())).unwrap_or_default()
+}
+
+fn said(answer: &Answer) -> String {
+    response(answer.status, answer.content_type, "", &String::from_utf8_lossy(&answer.body))
 }
 
 /// Whether a good request is taken under this action.
@@ -385,28 +423,29 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(Raw, SystemTime)> 
     reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
     let arrived = SystemTime::now();
     let mut words = line.split(' ');
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut headers = BTreeMap::new();
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let (mut head, mut length) = (line, 0);
     loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
-        let line = line.trim_end();
+        let start = head.len();
+        reader.read_line(&mut head).ok().filter(|n| *n > 0)?;
+        let line = head[start..].trim_end();
         if line.is_empty() {
             break;
         }
         let (name, value) = line.split_once(':')?;
-        headers.insert(name.to_lowercase(), value.trim().to_owned());
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse().ok()?;
+        }
     }
-    let length = headers.get("content-length").and_then(|s| s.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some((Raw { method, path, headers, body }, arrived))
+    Some((Raw { method, target, head: head.into(), body: body.into() }, arrived))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::support::strict::md5_hex;
+    use crate::support::event::md5_hex;
     use crate::support::{eventually, millis, secs};
 
     fn send(account: &Account, trans_id: &str, secret: &str) -> Option<String> {
@@ -414,7 +453,7 @@ mod tests {
         let body = format!(
             r#"{{"data":{{"request_time":{at},"data_industry":"ocpc_ps_convert","data_detail":{{"qhclickid":"a1b2c3d4e5f60718","trans_id":"{trans_id}","event":"ORDER","event_time":{at}}}}}}}"#
         );
-        let sign = md5_hex(&[secret.as_bytes(), body.as_bytes()]);
+        let sign = md5_hex(&format!("{secret}{body}"));
         let mut stream = TcpStream::connect(("127.0.0.1", account.port)).unwrap();
         stream.set_read_timeout(Some(secs(2))).unwrap();
         let head = format!(

@@ -3,11 +3,10 @@
 use super::event::{Event, Expect, Generator};
 use super::kafka::{Admin, Cluster};
 use super::ledger::{Books, Check};
-use super::platform::{Account, Action, Request, Rule};
+use super::platform::{Account, Action, PRODUCT, Platform, Request, Rule};
 use super::proxy::Proxy;
 use super::records::{Origin, Publisher, Record, TopicLog};
 use super::redis::{Connection, RedisServer};
-use super::strict::{PRODUCT, Platform};
 use super::worker::Worker;
 use super::{eventually, secs, unique, within};
 use std::cell::RefCell;
