@@ -1,0 +1,664 @@
+//! Who may use whom in `src/`: the table of the folders, and that no files use each other in a circle. Read from the `use`
+//! lines and the paths that begin with `crate`, `super`, `self` or a child module; tests do not count.
+//!
+//! What does not hold yet stands in [`UPWARD`] and [`CIRCLES`]. An entry that is not needed any more fails too, so both lists
+//! only become shorter.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// What every part may use: it uses nothing of ours, or only what stands before it in this list.
+const LEAVES: [&str; 7] = ["byte_order_mark", "exit", "units", "secret", "error", "clock", "redact"];
+
+/// The values of claims that records carry; the code that asks Redis is not among them.
+const CLAIM_VALUES: [&str; 4] = ["claim::rules", "claim::value", "claim::outcome", "claim::claim_attempt"];
+
+/// A part, and what it may use beside the leaves: a folder with all in it, or one of its modules (`settle::policy`).
+const TABLE: [(&str, &[&str]); 27] = [
+    ("sandbox", &[]),
+    ("event", &[]),
+    ("metrics", &[]),
+    ("config", &[]),
+    ("telemetry", &[]),
+    ("kafka", &["config", "metrics"]),
+    ("redis", &["config", "metrics"]),
+    ("platforms", &["event", "config"]),
+    ("account", &["platforms", "event", "kafka"]),
+    ("delivery", &["account", "platforms", "event", "kafka", "claim values"]),
+    ("claim", &["below the stages"]),
+    ("send", &["below the stages", "claim"]),
+    ("settle", &["below the stages", "claim"]),
+    ("lane", &["below the stages", "claim", "send", "settle"]),
+    ("admit", &["below the stages", "claim", "send", "settle", "lane"]),
+    ("operate", &["below the stages", "lane::handle", "lane::state", "lane::threads"]),
+    ("intake", &["below the stages", "admit", "lane"]),
+    ("redelivery", &["below the stages", "admit", "lane"]),
+    ("inspect", &["below the stages", "admit", "settle::policy", "claim values", "operate::audit"]),
+    ("embedded", &["config", "kafka", "redis"]),
+    ("settings", &["config", "kafka", "redis", "metrics", "platforms", "account", "telemetry"]),
+    ("process_limits", &["settings"]),
+    ("admin", &["below the stages", "operate", "inspect", "settings", "metrics"]),
+    ("app", &["below the builders", "settings", "embedded", "admin", "process_limits"]),
+    ("demo", &["below the builders", "settings", "embedded", "admin", "process_limits", "app"]),
+    ("cli", &["below the builders", "settings", "embedded", "admin", "process_limits", "app", "demo"]),
+    ("main", &["below the builders", "settings", "embedded", "admin", "process_limits", "app", "demo", "cli"]),
+];
+
+/// What a name in the table that is no module stands for.
+fn group(name: &str) -> Option<&'static [&'static str]> {
+    match name {
+        "claim values" => Some(&CLAIM_VALUES),
+        "below the stages" => {
+            Some(&["event", "metrics", "config", "telemetry", "kafka", "redis", "platforms", "account", "delivery"])
+        }
+        "below the builders" => Some(&[
+            "sandbox",
+            "event",
+            "metrics",
+            "config",
+            "telemetry",
+            "kafka",
+            "redis",
+            "platforms",
+            "account",
+            "delivery",
+            "claim",
+            "send",
+            "settle",
+            "lane",
+            "admit",
+            "operate",
+            "intake",
+            "redelivery",
+            "inspect",
+        ]),
+        _ => None,
+    }
+}
+
+/// Uses against the table that are still to be mended: (file, what it uses).
+const UPWARD: &[(&str, &str)] = &[
+    ("admit::backpressure::known", "operate"),
+    ("delivery", "lane::handle::throttle"),
+    ("delivery", "settle::policy"),
+    ("demo::processes", "cli"),
+    ("demo::run", "cli::sandbox"),
+    ("demo::run", "cli::source"),
+    ("demo::start", "cli::source"),
+    ("demo::worker", "cli::source"),
+    ("inspect::dead_letters::filter", "operate"),
+    ("inspect::preview", "send"),
+    ("inspect::preview", "send::timing"),
+    ("inspect::preview", "settings"),
+    ("inspect::preview", "settle::outbox"),
+    ("inspect::trace::waiting", "operate::lanes"),
+    ("inspect::trace::waiting", "settings"),
+    ("kafka::consumer::commits", "telemetry::quiet"),
+    ("lane::handle", "operate::lanes"),
+    ("metrics", "platforms"),
+    ("operate::coordinator", "admit::backpressure::known"),
+    ("operate::coordinator", "app::start"),
+    ("operate::coordinator", "settle::context"),
+    ("operate::coordinator::switches", "settle::context"),
+    ("operate::status", "admin"),
+    ("operate::status", "app::discovery"),
+    ("redis", "platforms"),
+    ("settings::base_url", "send::address"),
+    ("settle", "lane"),
+    ("settle", "lane::attempt"),
+];
+
+/// Files that still use each other in a circle.
+const CIRCLES: &[&[&str]] = &[
+    &["admin", "admin::api", "admin::guard"],
+    &["admit::backpressure", "admit::backpressure::known"],
+    &["app::discovery", "app::start", "app::start::first", "app::start::inputs"],
+    &["claim::rules", "claim::value"],
+    &["cli::dead_letters", "cli::dead_letters::show"],
+    &["cli::embedded", "cli::source"],
+    &["clock", "clock::dates"],
+    &[
+        "delivery",
+        "lane",
+        "lane::aside",
+        "lane::attempt",
+        "lane::handle",
+        "lane::handle::fill",
+        "lane::handle::share",
+        "lane::handle::throttle",
+        "lane::queue",
+        "lane::unclassified",
+        "send::timing",
+        "settle",
+        "settle::context",
+        "settle::outbox",
+        "settle::outbox::publish",
+        "settle::receipt",
+    ],
+    &["demo::generator", "demo::generator::spoil"],
+    &["demo::run", "demo::start"],
+    &["embedded::store", "embedded::store::connection"],
+    &["event", "event::decode", "event::schema"],
+    &["inspect::dead_letters", "inspect::dead_letters::filter"],
+    &["inspect::trace", "inspect::trace::claims"],
+    &[
+        "kafka::consumer",
+        "kafka::consumer::ack_handle",
+        "kafka::consumer::commits",
+        "kafka::consumer::lookup",
+        "kafka::consumer::partition",
+        "kafka::consumer::poll",
+        "kafka::consumer::position",
+        "kafka::consumer::probe",
+        "kafka::consumer::rebalance",
+        "kafka::consumer::snapshot",
+        "kafka::consumer::stop",
+        "kafka::offsets",
+        "kafka::topics",
+        "kafka::topics::reason",
+    ],
+    &["kafka::refusals", "kafka::refusals::spell"],
+    &["kafka::topics::ensure", "kafka::topics::findings"],
+    &[
+        "operate::coordinator",
+        "operate::coordinator::orders",
+        "operate::coordinator::positions",
+        "operate::coordinator::switches",
+        "operate::replica",
+    ],
+    &["platforms::baizhu", "platforms::baizhu::config"],
+    &["redact", "redact::phone"],
+    &["redact::members", "redact::names"],
+    &[
+        "sandbox::account",
+        "sandbox::fakes",
+        "sandbox::fakes::baizhu",
+        "sandbox::fakes::baizhu::form",
+        "sandbox::fakes::qihoo360",
+        "sandbox::fakes::qihoo360::body",
+    ],
+    &["send::client", "send::client::body"],
+];
+
+type Uses = BTreeMap<String, BTreeSet<String>>;
+
+/// One word or sign of the code. Comments, strings and numbers have none.
+fn tokens(code: &str) -> Vec<String> {
+    let chars: Vec<char> = code.chars().collect();
+    let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let (mut found, mut i) = (Vec::new(), 0);
+    while i < chars.len() {
+        let c = at(i);
+        if c == '/' && at(i + 1) == '/' {
+            while i < chars.len() && at(i) != '\n' {
+                i += 1;
+            }
+        } else if c == '/' && at(i + 1) == '*' {
+            i += 2;
+            while i < chars.len() && !(at(i) == '*' && at(i + 1) == '/') {
+                i += 1;
+            }
+            i += 2;
+        } else if c == '"' {
+            i = end_of_string(&chars, i + 1);
+        } else if c == 'r' && (at(i + 1) == '"' || (at(i + 1) == '#' && matches!(at(i + 2), '"' | '#'))) {
+            let hashes = chars[i + 1..].iter().take_while(|c| **c == '#').count();
+            i += hashes + 2;
+            while i < chars.len() && !(at(i) == '"' && (1..=hashes).all(|n| at(i + n) == '#')) {
+                i += 1;
+            }
+            i += hashes + 1;
+        } else if c == '\'' && (at(i + 1) == '\\' || at(i + 2) == '\'') {
+            // A character; a lifetime has no second quote.
+            i += if at(i + 1) == '\\' { 3 } else { 2 };
+            while i < chars.len() && at(i) != '\'' {
+                i += 1;
+            }
+            i += 1;
+        } else if c == ':' && at(i + 1) == ':' {
+            found.push("::".to_owned());
+            i += 2;
+        } else if word(c) {
+            let end = (i..).find(|n| !word(at(*n))).unwrap_or(chars.len());
+            found.push(chars[i..end].iter().collect());
+            i = end;
+            // The quote of b"..." and c"..." follows its letter and is read as a string next.
+        } else {
+            if !c.is_whitespace() {
+                found.push(c.to_string());
+            }
+            i += 1;
+        }
+    }
+    found
+}
+
+fn end_of_string(chars: &[char], mut i: usize) -> usize {
+    while i < chars.len() && chars[i] != '"' {
+        i += if chars[i] == '\\' { 2 } else { 1 };
+    }
+    i + 1
+}
+
+/// Takes out what is compiled for tests alone; returns the modules in files of their own among it.
+fn without_tests(tokens: &[String]) -> (Vec<String>, Vec<String>) {
+    const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
+    let (mut kept, mut modules, mut i) = (Vec::new(), Vec::new(), 0);
+    while i < tokens.len() {
+        if !tokens[i..].iter().map(String::as_str).take(MARK.len()).eq(MARK) {
+            kept.push(tokens[i].clone());
+            i += 1;
+            continue;
+        }
+        i += MARK.len();
+        while tokens.get(i).is_some_and(|t| t == "#") {
+            i = after_brackets(tokens, i + 1);
+        }
+        let start = i;
+        // The item ends with its braces, or with a `;` or `,` outside of any brackets.
+        let import = tokens[i..].iter().take(5).any(|t| t == "use");
+        let mut depth = 0;
+        while i < tokens.len() {
+            match tokens[i].as_str() {
+                "(" | "[" | "{" => depth += 1,
+                ")" | "]" => depth -= 1,
+                "}" => {
+                    depth -= 1;
+                    if depth == 0 && !import {
+                        break;
+                    }
+                }
+                ";" | "," if depth == 0 => break,
+                _ => {}
+            }
+            // The end of what holds the item.
+            if depth < 0 {
+                i -= 1;
+                break;
+            }
+            i += 1;
+        }
+        let item = &tokens[start..(i + 1).min(tokens.len())];
+        if let Some(n) = item.iter().position(|t| t == "mod")
+            && item.get(n + 2).is_some_and(|t| t == ";")
+        {
+            modules.push(item[n + 1].clone());
+        }
+        i += 1;
+    }
+    (kept, modules)
+}
+
+fn after_brackets(tokens: &[String], mut i: usize) -> usize {
+    let mut depth = 0;
+    while i < tokens.len() {
+        match tokens[i].as_str() {
+            "[" => depth += 1,
+            "]" => depth -= 1,
+            _ => {}
+        }
+        i += 1;
+        if depth == 0 {
+            break;
+        }
+    }
+    i
+}
+
+/// One path of a file: its segments from the root, and whether it is imported under a name.
+struct Mention {
+    path: Vec<String>,
+    alias: Option<String>,
+    /// `pub use`: a use only where the file itself needs the name.
+    passed_on: bool,
+}
+
+struct Source {
+    module: Vec<String>,
+    tokens: Vec<String>,
+}
+
+/// All files below `root` by module, without those of tests.
+fn sources(root: &Path) -> BTreeMap<String, Source> {
+    let mut found = BTreeMap::new();
+    let mut tests = BTreeSet::new();
+    let mut folders = vec![(root.to_owned(), Vec::<String>::new())];
+    while let Some((folder, module)) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let mut module = module.clone();
+            if name != "mod" {
+                module.push(name);
+            }
+            if path.is_dir() {
+                folders.push((path, module));
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let (tokens, of_tests) = without_tests(&tokens(&fs::read_to_string(&path).unwrap()));
+                let base = if module == ["lib"] { Vec::new() } else { module.clone() };
+                tests.extend(of_tests.into_iter().map(|name| [base.clone(), vec![name]].concat().join("::")));
+                found.insert(module.join("::"), Source { module, tokens });
+            }
+        }
+    }
+    found.retain(|module, _| !tests.iter().any(|test| module == test || module.starts_with(&format!("{test}::"))));
+    found
+}
+
+/// Reads a file's paths. `modules` are all there are.
+fn mentions(source: &Source, modules: &BTreeSet<String>) -> Vec<Mention> {
+    let mut found = Vec::new();
+    let tokens = &source.tokens;
+    // Modules inside the file, by the depth of their brace.
+    let (mut inner, mut depth, mut i) = (Vec::<(String, i32)>::new(), 0, 0);
+    while i < tokens.len() {
+        let scope: Vec<String> =
+            source.module.iter().cloned().chain(inner.iter().map(|(name, _)| name.clone())).collect();
+        let token = tokens[i].as_str();
+        let before = if i == 0 { "" } else { tokens[i - 1].as_str() };
+        match token {
+            "{" => depth += 1,
+            "}" => {
+                depth -= 1;
+                inner.retain(|(_, at)| *at <= depth);
+            }
+            "mod" if tokens.get(i + 2).is_some_and(|t| t == "{") => {
+                inner.push((tokens[i + 1].clone(), depth + 1));
+            }
+            "use" => {
+                let passed_on = before == "pub" || before == ")";
+                let end = (i..).find(|n| tokens.get(*n).is_none_or(|t| t == ";")).unwrap();
+                let mut at = i + 1;
+                while at < end {
+                    imports(&tokens[..end], &mut at, &[], &mut |path, alias| {
+                        if let Some(path) = absolute(path, &scope, modules) {
+                            found.push(Mention { path, alias, passed_on });
+                        }
+                    });
+                    at += 1;
+                }
+                i = end;
+            }
+            // In `pub(in crate::redis)` it says who sees it.
+            _ if before == "in" && i > 1 && tokens[i - 2] == "(" => {
+                while tokens.get(i + 1).is_some_and(|t| t != ")") {
+                    i += 1;
+                }
+            }
+            _ if before != "::" && before != "." && tokens.get(i + 1).is_some_and(|t| t == "::") => {
+                let mut path = vec![token.to_owned()];
+                while tokens.get(i + 1).is_some_and(|t| t == "::") && tokens.get(i + 2).is_some_and(|t| is_name(t)) {
+                    path.push(tokens[i + 2].clone());
+                    i += 2;
+                }
+                if let Some(path) = absolute(&path, &scope, modules) {
+                    found.push(Mention { path, alias: None, passed_on: false });
+                }
+            }
+            _ => {}
+        }
+        i += 1;
+    }
+    found
+}
+
+fn is_name(token: &str) -> bool {
+    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
+/// Each path of a `use` tree with the name it gets.
+fn imports(tokens: &[String], at: &mut usize, before: &[String], take: &mut dyn FnMut(&[String], Option<String>)) {
+    let mut path = before.to_vec();
+    while *at < tokens.len() {
+        match tokens[*at].as_str() {
+            "::" => *at += 1,
+            "{" => {
+                *at += 1;
+                while *at < tokens.len() && tokens[*at] != "}" {
+                    if tokens[*at] == "," {
+                        *at += 1;
+                    } else {
+                        imports(tokens, at, &path, take);
+                    }
+                }
+                *at += 1;
+                return;
+            }
+            "*" => {
+                *at += 1;
+                return take(&path, None);
+            }
+            "as" => {
+                let alias = tokens[*at + 1].clone();
+                *at += 2;
+                return take(&path, Some(alias));
+            }
+            name if is_name(name) => {
+                if name != "self" || path.is_empty() {
+                    path.push(name.to_owned());
+                }
+                *at += 1;
+            }
+            _ => break,
+        }
+    }
+    take(&path, path.last().cloned());
+}
+
+/// The path from the root; `None`: it leads out of the program.
+fn absolute(path: &[String], scope: &[String], modules: &BTreeSet<String>) -> Option<Vec<String>> {
+    let scope = if scope == ["lib"] { &[] } else { scope };
+    match path.first()?.as_str() {
+        "crate" | "postback" => Some(path[1..].to_vec()),
+        "self" => Some([scope, &path[1..]].concat()),
+        "super" => {
+            let up = path.iter().take_while(|p| *p == "super").count();
+            Some([&scope[..scope.len().saturating_sub(up)], &path[up..]].concat())
+        }
+        child => {
+            let whole = [scope, &[child.to_owned()]].concat();
+            modules.contains(&whole.join("::")).then(|| [scope, path].concat())
+        }
+    }
+}
+
+/// Who uses whom below `root`, file by file.
+fn uses(root: &Path) -> Uses {
+    let sources = sources(root);
+    let modules: BTreeSet<String> = sources.keys().cloned().collect();
+    let all: BTreeMap<&String, Vec<Mention>> = sources.iter().map(|(m, s)| (m, mentions(s, &modules))).collect();
+    let mut aliases = BTreeMap::new();
+    for (module, mentions) in &all {
+        for mention in mentions {
+            if let Some(alias) = &mention.alias {
+                aliases.insert((module.as_str(), alias.as_str()), &mention.path);
+            }
+        }
+    }
+    // The file that a path means, through what files pass on under a name.
+    let file_of = |path: &[String]| -> Option<String> {
+        let mut path = path.to_vec();
+        for _ in 0..8 {
+            let n = (1..=path.len()).rev().find(|n| modules.contains(&path[..*n].join("::")))?;
+            let module = path[..n].join("::");
+            let next = path.get(n).and_then(|name| aliases.get(&(module.as_str(), name.as_str())));
+            match next {
+                Some(target) if **target != path => path = [&target[..], &path[n + 1..]].concat(),
+                _ => return Some(module),
+            }
+        }
+        None
+    };
+    let mut uses = Uses::new();
+    for (module, mentions) in &all {
+        let own = uses.entry((*module).clone()).or_default();
+        for mention in mentions {
+            let name = mention.alias.as_deref().unwrap_or_default();
+            let needed = sources[*module].tokens.iter().filter(|t| *t == name).count() > 1;
+            if (!mention.passed_on || needed)
+                && let Some(used) = file_of(&mention.path).filter(|used| used != *module)
+            {
+                own.insert(used);
+            }
+        }
+    }
+    uses
+}
+
+fn part(module: &str) -> &str {
+    module.split("::").next().unwrap_or(module)
+}
+
+fn is_in(module: &str, place: &str) -> bool {
+    module == place || module.strip_prefix(place).is_some_and(|rest| rest.starts_with("::"))
+}
+
+fn allows(row: &[&str], used: &str) -> bool {
+    row.iter().any(|name| group(name).map_or_else(|| is_in(used, name), |names| allows(names, used)))
+}
+
+/// Each use that the table does not allow; a part without a row may use nothing.
+fn upward(uses: &Uses) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for (module, used) in uses {
+        let own = part(module);
+        let row = TABLE.iter().find(|(name, _)| *name == own).map_or(&[][..], |(_, row)| row);
+        let leaves = LEAVES.iter().position(|leaf| *leaf == own).map_or(&LEAVES[..], |n| &LEAVES[..n]);
+        for used in used {
+            if part(used) != own && !allows(row, used) && !leaves.contains(&part(used)) {
+                found.insert((module.clone(), used.clone()));
+            }
+        }
+    }
+    found
+}
+
+/// Each set of files that reach each other.
+fn circles(uses: &Uses) -> BTreeSet<Vec<String>> {
+    let reached = |from: &String| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
+        while let Some(module) = next.pop() {
+            for used in uses.get(module).into_iter().flatten() {
+                if seen.insert(used) {
+                    next.push(used);
+                }
+            }
+        }
+        seen
+    };
+    let reach: BTreeMap<&String, BTreeSet<&String>> = uses.keys().map(|module| (module, reached(module))).collect();
+    let of = |module: &String| -> Vec<String> {
+        reach[module]
+            .iter()
+            .filter(|m| reach.get(**m).is_some_and(|r| r.contains(module)))
+            .map(|m| (*m).clone())
+            .collect()
+    };
+    uses.keys().map(of).filter(|circle| circle.len() > 1).collect()
+}
+
+/// What differs from the list of what is still to be mended, as sentences.
+fn differences(uses: &Uses, known_upward: &[(&str, &str)], known_circles: &[&[&str]]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let upward = upward(uses);
+    let known: BTreeSet<(String, String)> =
+        known_upward.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    wrong.extend(upward.difference(&known).map(|(a, b)| format!("{a} may not use {b}")));
+    wrong.extend(known.difference(&upward).map(|(a, b)| format!("take off the list: {a} does not use {b} any more")));
+    let circles = circles(uses);
+    // A known circle may fall into smaller ones; none may gain a file.
+    let is_known = |c: &&Vec<String>| known_circles.iter().any(|known| c.iter().all(|m| known.contains(&m.as_str())));
+    wrong.extend(circles.iter().filter(|c| !is_known(c)).map(|c| format!("a circle: {c:?}")));
+    for module in known_circles.iter().copied().flatten() {
+        if !circles.iter().flatten().any(|m| m == module) {
+            wrong.push(format!("take off the list: {module} is in no circle any more"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn each_part_uses_only_what_stands_below_it_and_no_files_use_each_other_in_a_circle() {
+    let uses = uses(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    assert!(uses.len() > 100, "{} files were read", uses.len());
+    let wrong = differences(&uses, UPWARD, CIRCLES);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A tree of its own: files by their path, with their text.
+fn planted(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    root
+}
+
+#[test]
+fn a_use_that_runs_upward_is_found_however_it_is_written() {
+    for code in [
+        "use crate::lane::Lane;",
+        "pub(crate) use crate::{error::Error, lane::{handle::LaneHandle, Lane}}; type L = Lane;",
+        "fn f() { crate::lane::run(\"'\", 'x', '\\'', r#\"\"\"#); }",
+        "mod inner { use super::super::lane::Lane; }",
+        "/* use crate::error; */ // as it was\n#[cfg(test)] use crate::cli::X;\nuse super::lane as l;",
+    ] {
+        let root =
+            planted(&[("lib.rs", "mod settle; mod lane;"), ("settle.rs", code), ("lane/mod.rs", ""), ("error.rs", "")]);
+        let wrong = differences(&uses(root.path()), &[], &[]);
+        assert_eq!(wrong, ["settle may not use lane"], "{code}");
+    }
+}
+
+#[test]
+fn what_only_looks_like_a_use_is_none() {
+    for code in [
+        "//! [`crate::lane`]\n/* crate::lane::X */ const A: &str = \"use crate::lane::X;\";",
+        "#[cfg(test)]\nmod tests { use crate::lane::Lane; fn f() { if true { crate::lane::g() } } }",
+        "#[cfg(test)]\n#[expect(dead_code, reason = \"\")]\nfn f() { crate::lane::g() }",
+        "pub(in crate::lane) struct X; use lane::Lane;",
+    ] {
+        let root = planted(&[("settle.rs", code), ("lane.rs", "")]);
+        assert_eq!(differences(&uses(root.path()), &[], &[]), [""; 0], "{code}");
+    }
+    let files = [("settle.rs", "#[cfg(test)] mod tests;"), ("settle/tests.rs", "use crate::lane::X;"), ("lane.rs", "")];
+    assert_eq!(differences(&uses(planted(&files).path()), &[], &[]), [""; 0], "a file of tests");
+}
+
+#[test]
+fn files_that_use_each_other_in_a_circle_are_found_through_names_that_are_passed_on() {
+    let root = planted(&[
+        ("lane/mod.rs", "mod a; mod b; mod c; pub use a::A;"),
+        ("lane/a.rs", "use super::b; pub struct A;"),
+        ("lane/b.rs", "use crate::lane::c::C;"),
+        ("lane/c.rs", "pub struct C(super::A);"),
+        ("lane/d.rs", "use super::A;"),
+    ]);
+    let uses = uses(root.path());
+    assert_eq!(differences(&uses, &[], &[]), [r#"a circle: ["lane::a", "lane::b", "lane::c"]"#]);
+    assert_eq!(differences(&uses, &[], &[&["lane::a", "lane::b", "lane::c"]]), [""; 0]);
+}
+
+#[test]
+fn a_parent_and_a_child_that_use_each_other_are_a_circle() {
+    let root = planted(&[("lane/mod.rs", "mod a; fn f() { a::run() }"), ("lane/a.rs", "use super::f;")]);
+    assert_eq!(differences(&uses(root.path()), &[], &[]), [r#"a circle: ["lane", "lane::a"]"#]);
+}
+
+#[test]
+fn what_is_listed_as_known_and_needed_no_more_is_told() {
+    let root = planted(&[("settle.rs", ""), ("lane.rs", "use crate::settle::X;")]);
+    let wrong = differences(&uses(root.path()), &[("settle", "lane")], &[&["lane", "settle"]]);
+    let told = [
+        "take off the list: settle does not use lane any more",
+        "take off the list: lane is in no circle any more",
+        "take off the list: settle is in no circle any more",
+    ];
+    assert_eq!(wrong, told);
+}
