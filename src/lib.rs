@@ -39,3 +39,4 @@ pub mod settle;
 #[cfg(test)]
 mod stub;
 pub mod telemetry;
+pub mod units;

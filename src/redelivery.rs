@@ -186,7 +186,7 @@ impl Waiting {
     /// How long a tier's record still waits, ms: until what its header says, never longer than 1.1 × the tier's delay.
     fn wait_ms(&self, delivery: &Delivery, now_ms: i64) -> i64 {
         let Some(name) = delivery.record.topic.strip_prefix(&self.retry_prefix) else { return 0 };
-        let Some(delay) = crate::settings::parse_duration(name) else { return 0 };
+        let Some(delay) = crate::units::parse_duration(name) else { return 0 };
         let delay = delay.as_millis() as i64;
         let record_time = || delivery.record.timestamp_ms.unwrap_or(now_ms);
         let wanted = delivery.envelope.due_ms.unwrap_or_else(|| record_time() + delay);

@@ -29,7 +29,6 @@ use crate::redis;
 
 pub use crate::config::overlay::environment;
 pub use crate::config::problem::{Place, Problem, Problems};
-pub use crate::config::value::{parse_duration, show as show_duration};
 pub use admin_telemetry::{AdminConfig, Format, TelemetryConfig};
 
 use crate::config::problem::Report;

@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use chrono::Utc;
 
 use super::source::{Access, Api, Known};
-use super::table::{self, number, span, time};
+use super::table::{self, number, time};
 use crate::operate::lanes::read_lanes;
 use crate::operate::report::{BlockedReport, ConsumerRow, blocked};
 use crate::operate::snapshot::read_snapshots;
+use crate::units::show_span;
 
 /// Arguments of `postback blocked`.
 #[derive(Clone, Debug, clap::Args)]
@@ -73,7 +74,7 @@ fn show(report: &BlockedReport, all: bool) -> String {
                     number(p.offset),
                     p.trans_id.clone().unwrap_or_default(),
                     p.account.clone().unwrap_or_default(),
-                    p.age_ms.map(span).unwrap_or_default(),
+                    p.age_ms.map(show_span).unwrap_or_default(),
                     time(p.next_try_ms),
                     number(p.lag),
                     reason,
@@ -144,7 +145,7 @@ fn consumers(report: &BlockedReport) -> String {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
         said.extend(of.unconfirmed_ms.map(|ms| {
-            let time = span(i64::try_from(ms).unwrap_or(i64::MAX));
+            let time = show_span(i64::try_from(ms).unwrap_or(i64::MAX));
             format!("NOTHING IS SENT: the broker has confirmed no commit for {time}")
         }));
         let error = of.last_error.clone().unwrap_or_default();

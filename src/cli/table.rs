@@ -40,18 +40,6 @@ pub fn time(ms: Option<i64>) -> String {
         .unwrap_or_default()
 }
 
-/// A span in its two largest units, e.g. `2h03m`.
-pub fn span(ms: i64) -> String {
-    let seconds = ms.max(0) / 1_000;
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, m) => format!("{m}m{:02}s", seconds % 60),
-        (0, h, m) => format!("{h}h{m:02}m"),
-        (d, h, _) => format!("{d}d{h:02}h"),
-    }
-}
-
 /// A number, or nothing.
 pub fn number(value: Option<i64>) -> String {
     value.map(|v| v.to_string()).unwrap_or_default()
@@ -69,11 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_show_two_units() {
-        let spans = [(999, "0s"), (61_000, "1m01s"), (7_380_000, "2h03m"), (90_000_000, "1d01h"), (-5, "0s")];
-        for (ms, want) in spans {
-            assert_eq!(span(ms), want);
-        }
+    fn a_time_is_shown_in_utc_and_none_is_nothing() {
         assert_eq!(time(Some(1_736_956_740_000)), "2025-01-15T15:59:00Z");
         assert_eq!(time(None), "");
     }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::reach::{self, Reach};
 use super::reading::{self, failed};
-use super::table::{self, span, time};
+use super::table::{self, time};
 use super::{block_on, print, print_json};
 use crate::exit::Exit;
 use crate::inspect::trace::{Candidate, ClaimRow, Gatherer, Rules, Trace, Wanted, candidates};
@@ -16,6 +16,7 @@ use crate::operate::{Keys, SwitchesByAccount, closest, unknown_account};
 use crate::platforms::Platform;
 use crate::redact::mask_text;
 use crate::settings::Config;
+use crate::units::show_span;
 
 /// Keys that are asked for at once.
 const CHUNK: usize = 1000;
@@ -169,7 +170,7 @@ fn show(trace: &Trace, now_ms: i64) -> String {
 }
 
 fn claim(row: &ClaimRow) -> Vec<String> {
-    let age = |ms: Option<i64>| ms.map(span).unwrap_or_default();
+    let age = |ms: Option<i64>| ms.map(show_span).unwrap_or_default();
     let tag = row.origin_tag.map(|tag| format!("tag={tag}"));
     vec![
         row.account.clone(),
@@ -186,13 +187,13 @@ fn claim(row: &ClaimRow) -> Vec<String> {
 
 fn waiting(row: &crate::inspect::trace::WaitingRow, now_ms: i64) -> Vec<String> {
     let due = match row.due_ms {
-        Some(due) if due > now_ms => format!("in {}", span(due - now_ms)),
+        Some(due) if due > now_ms => format!("in {}", show_span(due - now_ms)),
         Some(_) => "now".to_owned(),
         None => String::new(),
     };
     // Time in a tier does not count.
     let expires = match row.parked_until_ms.filter(|_| row.kind == "parked") {
-        Some(until) if until > now_ms => span(until - now_ms),
+        Some(until) if until > now_ms => show_span(until - now_ms),
         Some(_) => "now".to_owned(),
         None => String::new(),
     };

@@ -7,11 +7,11 @@ use chrono::Utc;
 use clap::Subcommand;
 
 use super::source::{Access, Known};
-use super::table::span;
 use crate::exit::Exit;
 use crate::operate::orders::{Epoch, give_order, renew_epoch};
 use crate::operate::snapshot::read_snapshots;
 use crate::operate::{By, Order, Place, ReplicaSnapshot, Target};
+use crate::units::show_span;
 
 /// Arguments of `postback unblock`.
 #[derive(Clone, Debug, clap::Args)]
@@ -131,7 +131,7 @@ fn judge(place: &Place, snapshots: &[ReplicaSnapshot], now_ms: i64) -> anyhow::R
         Some((replica, owned)) if owned.parked.is_none() => bail!(
             "{place} is not parked: {} reads it ({} ago); `postback blocked` shows what is",
             replica.id,
-            span(now_ms - replica.at_ms)
+            show_span(now_ms - replica.at_ms)
         ),
         Some((replica, _)) => Ok(format!("{} carries it out within seconds", replica.id)),
         None if snapshots.is_empty() => Ok("no worker runs; the next one that owns it carries it out".to_owned()),

@@ -7,4 +7,4 @@ pub mod problem;
 pub(crate) mod secret;
 pub(crate) mod section;
 pub(crate) mod tree;
-pub mod value;
+pub(crate) mod value;

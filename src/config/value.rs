@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::tree::{Node, Value};
+use crate::units::{parse_duration, parse_size, show_duration};
 
 /// `, not "soon"`, unless the value may be a secret.
 fn met(node: &Node) -> String {
@@ -88,35 +89,14 @@ pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node) -> Res
         if range.contains(&value) {
             Ok(value)
         } else {
-            Err(format!("has to be from {} to {}{}", show(*range.start()), show(*range.end()), met(node)))
+            Err(format!(
+                "has to be from {} to {}{}",
+                show_duration(*range.start()),
+                show_duration(*range.end()),
+                met(node)
+            ))
         }
     }
-}
-
-/// `250ms`, `5s`, `30m`, `1h`, `7d`.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let unit = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(unit);
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(millis).map(Duration::from_millis)
-}
-
-/// A duration in the largest unit that keeps it whole.
-pub fn show(duration: Duration) -> String {
-    let ms = duration.as_millis();
-    for (unit, millis) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
-        if ms != 0 && ms.is_multiple_of(millis) {
-            return format!("{}{unit}", ms / millis);
-        }
-    }
-    format!("{ms}ms")
 }
 
 /// A size such as `64KiB`, within a range.
@@ -134,20 +114,6 @@ pub(crate) fn size(range: RangeInclusive<usize>) -> impl Fn(&Node) -> Result<usi
             Err(format!("has to be from {} to {} bytes{}", range.start(), range.end(), met(node)))
         }
     }
-}
-
-/// `512B`, `64KiB`, `64MiB`, `1GiB`.
-fn parse_size(text: &str) -> Option<usize> {
-    let unit = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(unit);
-    let bytes: usize = match unit {
-        "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    number.parse::<usize>().ok()?.checked_mul(bytes)
 }
 
 /// One word of a closed list.

@@ -8,8 +8,8 @@ use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::lane::handle::{LaneHandle, Lanes};
 use crate::metrics::LaneState;
 use crate::redelivery::partition_buffer::PartitionBuffer;
-use crate::settings::show_duration;
 use crate::settle::context::now_ms;
+use crate::units::show_duration;
 
 /// Between two looks: what is judged in hours needs no more.
 const LOOK: Duration = Duration::from_secs(30);

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::account::{Dedupe, Inline, Intake, Limits, Retry, WindowCheck};
 use crate::config::section::Section;
-use crate::config::value::show;
 use crate::kafka;
 use crate::kafka::matching::{WaitingNames, pattern};
 use crate::redis as store;
 use crate::settings::accounts::Draft;
 use crate::settings::base_url;
 use crate::settings::sections::EMBEDDED;
+use crate::units::show_duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// What a claim needs before the first try and after the last one.
@@ -48,12 +48,12 @@ pub(super) fn lease(section: &Section<'_>, dedupe: &Dedupe, drafts: &[Draft], se
             "lease",
             format!(
                 "the lease of {} is shorter than one visit of account {} may take{also}: 5s + {} tries x {} + {} of inline delays + 5s = {}; raise dedupe.lease, or lower limits.timeout or retry.inline.max_retries",
-                show(dedupe.lease),
+                show_duration(dedupe.lease),
                 draft.name,
                 1 + draft.retry.inline.max_retries,
-                show(draft.limits.timeout),
-                show(delays(&draft.retry.inline)),
-                show(*need),
+                show_duration(draft.limits.timeout),
+                show_duration(delays(&draft.retry.inline)),
+                show_duration(*need),
             ),
         );
     }
@@ -62,8 +62,8 @@ pub(super) fn lease(section: &Section<'_>, dedupe: &Dedupe, drafts: &[Draft], se
             "lease",
             format!(
                 "the lease of {} is longer than session.timeout.ms of {}: a crashed member's records would come back before its claims may be taken over; lower dedupe.lease, or raise \"session.timeout.ms\" in [kafka.properties]",
-                show(dedupe.lease),
-                show(session),
+                show_duration(dedupe.lease),
+                show_duration(session),
             ),
         );
     }
@@ -81,10 +81,10 @@ pub(super) fn window(section: &Section<'_>, dedupe: &Dedupe, retry: &Retry, draf
     let whose = name.map_or_else(|| "[retry]".to_owned(), |name| format!("account {name}"));
     let text = format!(
         "the window of {} has to be at least max_age + max_parked of {whose} ({} + {}) + 2d = {}, or late copies are sent twice: tiers and parking keep what waits for the window less a day, and for a day longer than it waits; lengthen the window, shorten the others, or set window_check = \"warn\"",
-        show(dedupe.window),
-        show(retry.max_age),
-        show(retry.max_parked),
-        show(needed),
+        show_duration(dedupe.window),
+        show_duration(retry.max_age),
+        show_duration(retry.max_parked),
+        show_duration(needed),
     );
     match dedupe.window_check {
         WindowCheck::Refuse => section.problem("window", text),
@@ -140,8 +140,8 @@ pub(super) fn drain(section: &Section<'_>, intake: &Intake, drafts: &[Draft]) {
             "drain_timeout",
             format!(
                 "is {}, not longer than the timeout {} of account {}: a shutdown may leave its requests without their answers",
-                show(intake.drain_timeout),
-                show(draft.limits.timeout),
+                show_duration(intake.drain_timeout),
+                show_duration(draft.limits.timeout),
                 draft.name
             ),
         );

@@ -9,12 +9,13 @@ use crate::account::{Dedupe, Inline, Intake, Limits, Retry, RetryTier, Validate,
 use crate::config::secret::secret;
 use crate::config::section::Section;
 use crate::config::tree::Node;
-use crate::config::value::{choice, duration, flag, list, parse_duration, rate, size, text, whole, words};
+use crate::config::value::{choice, duration, flag, list, rate, size, text, whole, words};
 use crate::kafka::matching::pattern;
 use crate::kafka::{self, StartFrom};
 use crate::platforms::SecretString;
 use crate::redis as store;
 use crate::settings::properties;
+use crate::units::{parse_duration, show_duration};
 
 const MS: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -260,8 +261,7 @@ pub(super) fn limits(section: &Section<'_>, base: Option<&Limits>) -> Limits {
         shared_as: section.pick("shared_as", base.map(|b| b.shared_as.clone()), text),
     };
     if config.connect_timeout > config.timeout {
-        let (connect, whole) =
-            (crate::config::value::show(config.connect_timeout), crate::config::value::show(config.timeout));
+        let (connect, whole) = (show_duration(config.connect_timeout), show_duration(config.timeout));
         section.problem(
             "connect_timeout",
             format!("is {connect}, longer than the timeout of {whole} of which it is a part"),

@@ -4,7 +4,7 @@ use chrono::DateTime;
 
 use crate::error::Reason;
 use crate::inspect::dead_letters::DeadLetter;
-use crate::settings::parse_duration;
+use crate::units::parse_duration;
 
 /// Selects dead letters; what is not set selects all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]

@@ -8,7 +8,8 @@ use crate::kafka::envelope::{Envelope, Source};
 use crate::kafka::matching::WaitingNames;
 use crate::kafka::record::Record;
 use crate::operate::{Switches, SwitchesByAccount};
-use crate::settings::{Config, parse_duration};
+use crate::settings::Config;
+use crate::units::parse_duration;
 
 /// Which topics are which, and how the lanes stand.
 #[derive(Clone, Default)]

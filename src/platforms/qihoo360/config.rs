@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::platforms::qihoo360::matrix::{Entry, Line, Matrix};
 use crate::platforms::{NaturalDay, Problem};
+use crate::units::parse_duration;
 
 /// The keys that only 360 accounts have. Credentials are not among them: they come with each request.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -165,7 +166,7 @@ impl Config {
         if tz.is_none() {
             wrong("natural_day.tz", format!("{:?} is no known zone", self.natural_day.tz));
         }
-        let guard = duration(&self.natural_day.guard).filter(|guard| *guard < Duration::from_secs(86_400));
+        let guard = parse_duration(&self.natural_day.guard).filter(|guard| *guard < Duration::from_secs(86_400));
         if guard.is_none() {
             let text = &self.natural_day.guard;
             wrong("natural_day.guard", format!("{text:?} is no duration under a day, e.g. \"60s\""));
@@ -211,19 +212,4 @@ pub(super) struct Settings {
     pub(super) value_events: Option<Vec<&'static str>>,
     pub(super) errno2: Errno2,
     pub(super) map: HashMap<String, &'static Entry>,
-}
-
-/// A duration as configuration writes them.
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let count: u64 = text[..digits].parse().ok()?;
-    let millis = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    count.checked_mul(millis).map(Duration::from_millis)
 }
