@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-pub use line::Lines;
+use line::lines;
 pub use quiet::{Quiet, QuietKinds};
 
 /// How log lines look.
@@ -40,10 +40,10 @@ pub fn init(filter: &str, format: Format) -> Result<(), String> {
         Format::Text => false,
         Format::Json => true,
     };
-    let lines = Lines::new(std::io::stderr, json, terminal && std::env::var_os("NO_COLOR").is_none());
+    let layer = lines(std::io::stderr, json, terminal && std::env::var_os("NO_COLOR").is_none());
     tracing_subscriber::registry()
         .with(parse_filter(filter)?)
-        .with(lines)
+        .with(layer)
         .try_init()
         .map_err(|error| format!("logging cannot be started: {error}"))?;
     std::panic::set_hook(Box::new(|panic| {

@@ -1,16 +1,26 @@
-//! One event as one line.
+//! One event as one line, in tracing-subscriber's own formats: `full` for people, `json` for machines.
+//!
+//! The library's formats keep none of these rules of ours, so they are added around them, and nothing else is:
+//!
+//! - Texts are masked, and then cut at 256 characters, field by field. A line as a whole cannot be masked: an offset may look
+//!   like a phone number. So JSON is read back field by field, and `full` gets a formatter of fields.
+//! - The names of the JSON are fixed (`time`, `level`, `target`, `message`) and its fields are flat: those of spans stand beside
+//!   the event's, the innermost wins, and a field that has a fixed name gets a `_` behind it. The library nests them.
+//! - Marks that turn the direction of writing, C1 controls and line separators are escaped. The library escapes a part of
+//!   them, in texts only.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
+use std::io;
 
-use chrono::{SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::Context;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::redact::mask_text;
@@ -18,60 +28,21 @@ use crate::redact::mask_text;
 /// Characters of one field; what is longer ends in `…`.
 const LONGEST: usize = 256;
 
-/// Names that every line has; a field that is called so gets a `_` behind its name.
+/// Names that every line has.
 const FIXED: [&str; 4] = ["time", "level", "target", "message"];
 
-/// The layer that writes lines.
-pub struct Lines<W> {
-    writer: W,
-    json: bool,
-    colour: bool,
-}
-
-impl<W> Lines<W> {
-    /// Lines into `writer`: JSON or text, the level coloured or not.
-    pub fn new(writer: W, json: bool, colour: bool) -> Self {
-        Self { writer, json, colour }
-    }
-}
-
-/// Fields in order, each name once: the innermost span and the event itself win.
-#[derive(Clone, Default)]
-struct Fields {
-    list: Vec<(Cow<'static, str>, Value)>,
-    message: String,
-    /// Target of a record of the `log` crate, whose metadata come as fields.
-    target: Option<String>,
-}
-
-#[derive(Clone)]
-enum Value {
-    Text(String),
-    Plain(String),
-}
-
-impl Fields {
-    fn set(&mut self, name: &'static str, value: Value) {
-        let name = if FIXED.contains(&name) { Cow::Owned(format!("{name}_")) } else { Cow::Borrowed(name) };
-        match self.list.iter_mut().find(|(n, _)| *n == name) {
-            Some((_, old)) => *old = value,
-            None => self.list.push((name, value)),
-        }
-    }
-
-    fn text(&mut self, field: &Field, text: &str) {
-        match field.name() {
-            "message" => self.message = safe(text),
-            "log.target" => self.target = Some(safe(text)),
-            name if name.starts_with("log.") => {}
-            name => self.set(name, Value::Text(safe(text))),
-        }
-    }
-
-    fn plain(&mut self, field: &Field, value: impl fmt::Display) {
-        if !field.name().starts_with("log.") {
-            self.set(field.name(), Value::Plain(value.to_string()));
-        }
+/// The layer that writes lines into `writer`: JSON or text, the text coloured or not.
+pub fn lines<S, W>(writer: W, json: bool, colour: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    // The library tells of a writer that fails on standard error, and panics where that is what has failed.
+    let layer = tracing_subscriber::fmt::layer().log_internal_errors(false);
+    if json {
+        layer.json().with_current_span(false).with_writer(Flat(writer)).boxed()
+    } else {
+        layer.with_ansi(colour).fmt_fields(TextFields).with_writer(writer).boxed()
     }
 }
 
@@ -84,138 +55,12 @@ fn safe(text: &str) -> String {
     }
 }
 
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, &format!("{value:?}"));
-    }
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, value);
-    }
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.text(field, &value.to_string());
-    }
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.plain(field, value);
-    }
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.plain(field, value);
-    }
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.plain(field, value);
-    }
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        if value.is_finite() {
-            self.plain(field, value);
-        } else {
-            self.text(field, &value.to_string());
-        }
-    }
-}
-
-impl<S, W> Layer<S> for Lines<W>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    W: for<'w> MakeWriter<'w> + 'static,
-{
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let Some(span) = context.span(id) else { return };
-        let mut fields = Fields::default();
-        attributes.record(&mut fields);
-        span.extensions_mut().insert(fields);
-    }
-
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        let Some(span) = context.span(id) else { return };
-        if let Some(fields) = span.extensions_mut().get_mut::<Fields>() {
-            values.record(fields);
-        }
-    }
-
-    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
-            if let Some(outer) = span.extensions().get::<Fields>() {
-                fields.list.extend(outer.list.iter().cloned());
-            }
-        }
-        // A name in two spans keeps its innermost value.
-        let mut merged = Fields::default();
-        for (name, value) in fields.list {
-            merged.list.retain(|(n, _)| *n != name);
-            merged.list.push((name, value));
-        }
-        event.record(&mut merged);
-        let target = merged.target.take().unwrap_or_else(|| event.metadata().target().to_owned());
-        let line = if self.json {
-            json(*event.metadata().level(), &target, &merged)
-        } else {
-            text(*event.metadata().level(), &target, &merged, self.colour)
-        };
-        // One write a line, so that lines of several threads do not mix. Nobody is left to hear of a failure.
-        let _ = self.writer.make_writer_for(event.metadata()).write_all(line.as_bytes());
-    }
-}
-
-fn now() -> String {
-    Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-fn json(level: Level, target: &str, fields: &Fields) -> String {
-    let mut line =
-        format!("{{\"time\":\"{}\",\"level\":\"{}\",\"target\":", now(), level.as_str().to_ascii_lowercase());
-    quoted(&mut line, target);
-    line.push_str(",\"message\":");
-    quoted(&mut line, &fields.message);
-    for (name, value) in &fields.list {
-        line.push(',');
-        quoted(&mut line, name);
-        line.push(':');
-        match value {
-            Value::Text(text) => quoted(&mut line, text),
-            Value::Plain(plain) => line.push_str(plain),
-        }
-    }
-    line.push_str("}\n");
-    line
-}
-
-fn text(level: Level, target: &str, fields: &Fields, colour: bool) -> String {
-    let paint = match level {
-        _ if !colour => "",
-        Level::ERROR => "\u{1b}[31m",
-        Level::WARN => "\u{1b}[33m",
-        Level::INFO => "\u{1b}[32m",
-        _ => "\u{1b}[2m",
-    };
-    let plain = if colour { "\u{1b}[0m" } else { "" };
-    let mut line = format!("{} {paint}{:>5}{plain} ", now(), level.as_str());
-    escaped(&mut line, target, false);
-    line.push_str(": ");
-    escaped(&mut line, &fields.message, false);
-    for (name, value) in &fields.list {
-        let _ = write!(line, " {name}=");
-        match value {
-            Value::Plain(text) => line.push_str(text),
-            Value::Text(text) if text.is_empty() || text.contains([' ', '"', '=', '\\']) => quoted(&mut line, text),
-            Value::Text(text) => escaped(&mut line, text, false),
-        }
-    }
-    line.push('\n');
-    line
-}
-
-fn quoted(line: &mut String, text: &str) {
-    line.push('"');
-    escaped(line, text, true);
-    line.push('"');
-}
-
-/// Writes text so that neither a terminal nor a line-based reader can be tricked: controls (C0, DEL, C1), line and
+/// The text such that neither a terminal nor a line-based reader can be tricked: controls (C0, DEL, C1), line and
 /// paragraph separators and marks that turn the direction of writing appear as escapes that JSON understands.
-fn escaped(line: &mut String, text: &str, quotes: bool) {
+fn escaped(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '"' | '\\' if quotes => line.extend(['\\', c]),
             '\n' => line.push_str("\\n"),
             '\r' => line.push_str("\\r"),
             '\t' => line.push_str("\\t"),
@@ -226,5 +71,149 @@ fn escaped(line: &mut String, text: &str, quotes: bool) {
             }
             c => line.push(c),
         }
+    }
+    line
+}
+
+/// Takes lines as the library writes them, and gives them on with fixed names and flat, safe fields.
+struct Flat<W>(W);
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Flat<W> {
+    type Writer = Flat<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        Flat(self.0.make_writer())
+    }
+
+    fn make_writer_for(&'w self, of: &Metadata<'_>) -> Self::Writer {
+        Flat(self.0.make_writer_for(of))
+    }
+}
+
+impl<W: io::Write> io::Write for Flat<W> {
+    /// The library writes each line as a whole, and so does this: lines of several threads do not mix.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(flat(line)?.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// A line of the library.
+#[derive(Deserialize)]
+struct Nested {
+    timestamp: String,
+    level: String,
+    target: String,
+    fields: BTreeMap<String, Value>,
+    /// The outermost first. The library adds each one's name, as `name`.
+    #[serde(default)]
+    spans: Vec<BTreeMap<String, Value>>,
+}
+
+/// A line of ours.
+#[derive(Serialize)]
+struct Line {
+    time: String,
+    level: String,
+    target: String,
+    message: Value,
+    #[serde(flatten)]
+    fields: BTreeMap<String, Value>,
+}
+
+fn flat(line: &[u8]) -> serde_json::Result<String> {
+    let mut nested: Nested = serde_json::from_slice(line)?;
+    let message = nested.fields.remove("message").map_or_else(|| "".into(), safe_value);
+    // A record of the `log` crate brings its metadata as fields.
+    let target = match nested.fields.remove("log.target") {
+        Some(Value::String(target)) => safe(&target),
+        _ => nested.target,
+    };
+    nested.spans.iter_mut().for_each(|span| _ = span.remove("name"));
+    let mut fields = BTreeMap::new();
+    for (mut name, value) in nested.spans.into_iter().chain([nested.fields]).flatten() {
+        if name.starts_with("log.") {
+            continue;
+        }
+        if FIXED.contains(&name.as_str()) {
+            name.push('_');
+        }
+        fields.insert(name, safe_value(value));
+    }
+    let level = nested.level.to_ascii_lowercase();
+    let text = serde_json::to_string(&Line { time: nested.timestamp, level, target, message, fields })?;
+    Ok(escaped(&text) + "\n")
+}
+
+fn safe_value(value: Value) -> Value {
+    match value {
+        Value::String(text) => safe(&text).into(),
+        value => value,
+    }
+}
+
+/// Fields of a line for people: `message account=acme-ps why="bad key"`.
+struct TextFields;
+
+impl<'w> FormatFields<'w> for TextFields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut line = TextLine { writer, is_first: true, written: Ok(()) };
+        fields.record(&mut line);
+        line.written
+    }
+}
+
+struct TextLine<'w> {
+    writer: Writer<'w>,
+    is_first: bool,
+    written: fmt::Result,
+}
+
+impl TextLine<'_> {
+    fn text(&mut self, field: &Field, text: &str) {
+        let text = safe(text);
+        let is_one_word = !text.is_empty() && !text.contains([' ', '"', '=', '\\']);
+        if field.name() == "message" || is_one_word {
+            self.plain(field, &escaped(&text));
+        } else {
+            self.plain(field, &escaped(&Value::from(text).to_string()));
+        }
+    }
+
+    fn plain(&mut self, field: &Field, value: &dyn fmt::Display) {
+        // Metadata of a record of the `log` crate, which the library shows as its own.
+        if self.written.is_err() || field.name().starts_with("log.") {
+            return;
+        }
+        let gap = if std::mem::take(&mut self.is_first) { "" } else { " " };
+        self.written = match field.name() {
+            "message" => write!(self.writer, "{gap}{value}"),
+            name => write!(self.writer, "{gap}{name}={value}"),
+        };
+    }
+}
+
+impl Visit for TextLine<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.text(field, &format!("{value:?}"));
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.text(field, value);
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.plain(field, &value);
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.plain(field, &value);
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.plain(field, &value);
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.plain(field, &value);
     }
 }

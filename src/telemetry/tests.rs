@@ -22,7 +22,7 @@ impl Sink {
     /// Everything that this thread logs from now on, as lines of JSON, until the guard goes.
     pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
         hear_every_thread();
-        let subscriber = tracing_subscriber::registry().with(Lines::new(self.clone(), true, false));
+        let subscriber = tracing_subscriber::registry().with(lines(self.clone(), true, false));
         tracing::subscriber::set_default(subscriber)
     }
 
@@ -51,7 +51,7 @@ impl<'a> MakeWriter<'a> for Sink {
 
 fn logged(json: bool, act: impl FnOnce()) -> String {
     let sink = Sink::default();
-    let subscriber = tracing_subscriber::registry().with(Lines::new(sink.clone(), json, false));
+    let subscriber = tracing_subscriber::registry().with(lines(sink.clone(), json, false));
     tracing::subscriber::with_default(subscriber, act);
     sink.text()
 }
