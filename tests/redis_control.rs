@@ -12,7 +12,7 @@ use postback::operate::orders::{
 };
 use postback::operate::snapshot::{read_snapshots, remove_snapshot, write_snapshot};
 use postback::operate::{
-    By, Keys, LaneSnapshot, Order, PartitionSnapshot, Place, ReplicaSnapshot, Target, lanes, read_audit,
+    By, Keys, LaneLoad, LaneSnapshot, Order, PartitionRow, Place, ReplicaSnapshot, Target, lanes, read_audit,
 };
 use postback::platforms::{Platform, SecretString};
 use postback::redis::Config;
@@ -171,15 +171,19 @@ async fn the_commands_show_and_change_what_stands_in_redis() {
     let snapshot = ReplicaSnapshot {
         id: "w1".into(),
         at_ms: 1,
-        lanes: vec![LaneSnapshot { account: "acme-ps".into(), state: "flowing".into(), open: 9, ..Default::default() }],
+        lanes: vec![LaneSnapshot {
+            account: "acme-ps".into(),
+            load: LaneLoad { state: "flowing".into(), open: 9, ..Default::default() },
+            ..Default::default()
+        }],
         partitions: vec![
-            PartitionSnapshot {
+            PartitionRow {
                 topic: "conversions".into(),
                 partition: 3,
                 parked: Some("lost".into()),
                 ..Default::default()
             },
-            PartitionSnapshot { topic: "conversions".into(), partition: 4, ..Default::default() },
+            PartitionRow { topic: "conversions".into(), partition: 4, ..Default::default() },
         ],
         ..Default::default()
     };

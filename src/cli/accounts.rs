@@ -157,7 +157,8 @@ fn show(rows: &[AccountRow]) -> String {
         let mut own = vec![row.account.clone(), row.platform.clone(), row.state.clone(), since];
         let mut why = Some(why);
         for part in &row.replicas {
-            let counts = [part.queued, part.released, part.in_flight, part.open, part.parked];
+            let load = &part.load;
+            let counts = [load.queued, load.released, load.in_flight, load.open, load.parked];
             let mut line = std::mem::replace(&mut own, vec![" ".to_owned(); 4]);
             line.push(part.id.clone());
             line.extend(counts.map(|n| n.to_string()));
@@ -180,11 +181,12 @@ fn show(rows: &[AccountRow]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operate::LaneLoad;
     use crate::operate::report::ReplicaRow;
 
     #[test]
     fn a_table_shows_each_account_once_and_each_replica_below_it() {
-        let part = |id: &str, open| ReplicaRow { id: id.into(), open, ..ReplicaRow::default() };
+        let part = |id: &str, open| ReplicaRow { id: id.into(), load: LaneLoad { open, ..LaneLoad::default() } };
         let rows = [
             AccountRow {
                 account: "acme-ps".into(),

@@ -161,9 +161,9 @@ fn consumers(report: &BlockedReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operate::ConsumerSnapshot;
-    use crate::operate::report::{AccountRow, PartitionRow};
+    use crate::operate::report::AccountRow;
     use crate::operate::snapshot::RefusedTopic;
+    use crate::operate::{ConsumerSnapshot, PartitionRow};
 
     #[test]
     fn what_a_consumer_counts_is_shown_where_it_is_not_0() {

@@ -156,14 +156,14 @@ async fn unblock_dedupe(args: &Dedupe, known: &Known<'_>, out: &mut (dyn Write +
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operate::PartitionSnapshot;
+    use crate::operate::PartitionRow;
 
     fn replica(parked: Option<&str>) -> ReplicaSnapshot {
-        let partition = PartitionSnapshot {
+        let partition = PartitionRow {
             topic: "conversions".into(),
             partition: 3,
             parked: parked.map(Into::into),
-            ..PartitionSnapshot::default()
+            ..PartitionRow::default()
         };
         ReplicaSnapshot { id: "w1".into(), at_ms: 1_000, partitions: vec![partition], ..ReplicaSnapshot::default() }
     }

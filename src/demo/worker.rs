@@ -53,7 +53,7 @@ fn seen(answer: Value, input: &str) -> serde_json::Result<Seen> {
     };
     let (lag, held) = (lag(Some(input)), lag(None));
     let lanes = report.lanes.into_iter().map(|row| {
-        let parked = row.replicas.iter().map(|replica| replica.parked).sum();
+        let parked = row.replicas.iter().map(|replica| replica.load.parked).sum();
         (row.account, LaneSeen { state: row.state, why: row.why, parked })
     });
     Ok(Seen { at: Instant::now(), lag, held, lanes: lanes.collect() })

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use lanes::{Switch, Switches, SwitchesByAccount};
 pub use orders::{Order, Place, Target};
-pub use snapshot::{ConsumerSnapshot, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot};
+pub use snapshot::{ConsumerSnapshot, LaneLoad, LaneSnapshot, PartitionRow, ReplicaSnapshot};
 
 /// Audit entries that are kept.
 pub const AUDIT_LENGTH: isize = 10_000;

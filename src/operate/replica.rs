@@ -1,4 +1,4 @@
-//! What one replica shows of itself: to Redis for the commands, to the API, to the gauges.
+//! What one replica shows of itself, in the shape of [`crate::operate::snapshot`]: to Redis for the commands, to the API, to the gauges.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -7,8 +7,8 @@ use crate::kafka::refusals::Refusal;
 use crate::lane::handle::Lanes;
 use crate::metrics::Metrics;
 use crate::operate::coordinator::Watched;
-use crate::operate::snapshot::RefusedTopic;
-use crate::operate::{ConsumerSnapshot, LaneSnapshot, Oldest, PartitionSnapshot, ReplicaSnapshot};
+use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic};
+use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot};
 use crate::redact::{mask_text, mask_trans_id};
 use crate::settle::context::now_ms;
 
@@ -50,6 +50,7 @@ pub fn replica_snapshot(
     consumers: &[Watched],
     refusals: &[Refusal],
 ) -> ReplicaSnapshot {
+    let at_ms = now_ms();
     let name = |index: usize| lanes.iter().nth(index).map(|l| l.account.name.to_string());
     let lanes_shown = lanes.iter().map(|lane| {
         let (state, since_ms, why) = lane.explain();
@@ -57,39 +58,42 @@ pub fn replica_snapshot(
         LaneSnapshot {
             account: lane.account.name.to_string(),
             platform: lane.account.platform.as_str().to_owned(),
-            state: state.as_str().to_owned(),
             since_ms,
             why,
-            queued: lane.live.records() as u64,
-            released: lane.released.records() as u64,
-            in_flight: lane.in_flight.load(Relaxed) as u64,
-            open: counters.open.get().max(0) as u64,
-            parked: counters.parked.get().max(0) as u64,
+            load: LaneLoad {
+                state: state.as_str().to_owned(),
+                queued: lane.live.records() as u64,
+                released: lane.released.records() as u64,
+                in_flight: lane.in_flight.load(Relaxed) as u64,
+                open: counters.open.get().max(0) as u64,
+                parked: counters.parked.get().max(0) as u64,
+            },
         }
     });
-    let partitions = consumers.iter().flat_map(|c| c.view.snapshot().partitions.clone()).map(|p| PartitionSnapshot {
-        topic: p.topic.to_string(),
-        partition: p.partition,
-        frontier: p.frontier.unwrap_or(0),
-        committed: p.committed,
-        high: p.high,
-        lag: p.lag_records,
-        oldest: p.oldest.map(|o| Oldest {
-            offset: o.offset,
-            trans_id: o.trans_id.as_deref().map(mask_trans_id),
-            account: o.account.and_then(name),
-            stage: o.stage.as_str().to_owned(),
-            since_ms: o.since_ms,
-            next_try_ms: o.next_try_ms,
-        }),
-        parked: p.parked.map(|parked| parked.why.to_owned()),
-        remade_ms: p.remade_ms,
-        position_lost_ms: p.position_lost_ms,
+    let partitions = consumers.iter().flat_map(|c| c.view.snapshot().partitions.clone()).map(|p| {
+        let oldest = p.oldest.as_ref();
+        PartitionRow {
+            topic: p.topic.to_string(),
+            partition: p.partition,
+            replica: id.to_owned(),
+            committed: p.committed,
+            high: p.high,
+            lag: p.lag_records,
+            offset: oldest.map(|o| o.offset),
+            trans_id: oldest.and_then(|o| o.trans_id.as_deref().map(mask_trans_id)),
+            account: oldest.and_then(|o| o.account.and_then(name)),
+            reason: oldest.map(|o| o.stage.as_str().to_owned()),
+            age_ms: oldest.map(|o| at_ms - o.since_ms),
+            next_try_ms: oldest.and_then(|o| o.next_try_ms),
+            parked: p.parked.map(|parked| parked.why.to_owned()),
+            remade_ms: p.remade_ms,
+            position_lost_ms: p.position_lost_ms,
+        }
     });
     ReplicaSnapshot {
         id: id.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        at_ms: now_ms(),
+        at_ms,
         lanes: lanes_shown.collect(),
         partitions: partitions.collect(),
         refused: refusals.iter().map(|refusal| refused(id, refusal)).collect(),

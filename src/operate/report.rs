@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::LaneState;
-use crate::operate::snapshot::RefusedTopic;
+use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic};
 use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot, SwitchesByAccount};
 use crate::platforms::Platform;
 use crate::redact::mask_trans_id;
@@ -37,18 +37,9 @@ pub struct AccountRow {
 pub struct ReplicaRow {
     /// The replica.
     pub id: String,
-    /// Its lane's state.
-    pub state: String,
-    /// Live records that wait for a permit.
-    pub queued: u64,
-    /// Released records that wait for a permit.
-    pub released: u64,
-    /// Records that hold a permit.
-    pub in_flight: u64,
-    /// Records read and not finished.
-    pub open: u64,
-    /// Unfinished records in parking, where it owns that topic.
-    pub parked: u64,
+    /// Its lane.
+    #[serde(flatten)]
+    pub load: LaneLoad,
 }
 
 /// `blocked`.
@@ -78,44 +69,6 @@ pub struct ConsumerRow {
     pub counts: ConsumerSnapshot,
 }
 
-/// A partition and its oldest unfinished record.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PartitionRow {
-    /// Topic.
-    pub topic: String,
-    /// Partition.
-    pub partition: i32,
-    /// Who owns it.
-    pub replica: String,
-    /// Committed position.
-    pub committed: Option<i64>,
-    /// End of the partition.
-    pub high: Option<i64>,
-    /// Records between the two.
-    pub lag: Option<i64>,
-    /// Oldest unfinished offset; null where nothing is unfinished.
-    pub offset: Option<i64>,
-    /// Of that record.
-    pub trans_id: Option<String>,
-    /// Of that record.
-    pub account: Option<String>,
-    /// What that record waits for.
-    pub reason: Option<String>,
-    /// For how long.
-    pub age_ms: Option<i64>,
-    /// Epoch ms of its next try.
-    pub next_try_ms: Option<i64>,
-    /// Why the partition waits for `postback unblock offsets`, where it does.
-    pub parked: Option<String>,
-    /// When its topic was found to be another one under the known name, epoch ms; for a day. It was read from its
-    /// beginning; what was unfinished of the old one is gone with it.
-    pub remade_ms: Option<i64>,
-    /// When it was found that the group had lost its position, epoch ms; for a day. It is read again from its beginning, with
-    /// what was settled already.
-    pub position_lost_ms: Option<i64>,
-}
-
 /// Every configured account, in the order given.
 pub fn accounts(
     configured: &[(Platform, Arc<str>)],
@@ -134,7 +87,10 @@ fn account(platform: Platform, name: &str, lanes: &SwitchesByAccount, snapshots:
         account: name.to_owned(),
         platform: platform.as_str().to_owned(),
         state: LaneState::Flowing.as_str().to_owned(),
-        replicas: parts.iter().map(|(replica, lane)| part(&replica.id, lane)).collect(),
+        replicas: parts
+            .iter()
+            .map(|(replica, lane)| ReplicaRow { id: replica.id.clone(), load: lane.load.clone() })
+            .collect(),
         ..AccountRow::default()
     };
     if let Some((state, switch)) = lanes.get(name).and_then(|lane| lane.cause()) {
@@ -142,24 +98,12 @@ fn account(platform: Platform, name: &str, lanes: &SwitchesByAccount, snapshots:
         row.since_ms = (switch.since_ms > 0).then_some(switch.since_ms);
         row.why.clone_from(&switch.reason);
         row.who.clone_from(&switch.who);
-    } else if let Some((_, lane)) = parts.iter().rev().max_by_key(|(_, lane)| severity(&lane.state)) {
-        row.state.clone_from(&lane.state);
+    } else if let Some((_, lane)) = parts.iter().rev().max_by_key(|(_, lane)| severity(&lane.load.state)) {
+        row.state.clone_from(&lane.load.state);
         row.since_ms = (lane.since_ms > 0).then_some(lane.since_ms);
         row.why.clone_from(&lane.why);
     }
     row
-}
-
-fn part(id: &str, lane: &LaneSnapshot) -> ReplicaRow {
-    ReplicaRow {
-        id: id.to_owned(),
-        state: lane.state.clone(),
-        queued: lane.queued,
-        released: lane.released,
-        in_flight: lane.in_flight,
-        open: lane.open,
-        parked: lane.parked,
-    }
 }
 
 /// Later states are worse.
@@ -181,25 +125,11 @@ pub fn blocked(
             if newest.get(&place).is_some_and(|(at, _)| *at >= replica.at_ms) {
                 continue;
             }
-            let oldest = partition.oldest.as_ref();
-            let row = PartitionRow {
-                topic: partition.topic.clone(),
-                partition: partition.partition,
-                replica: replica.id.clone(),
-                committed: partition.committed,
-                high: partition.high,
-                lag: partition.lag,
-                offset: oldest.map(|o| o.offset),
-                // A replica of an older version writes it unmasked.
-                trans_id: oldest.and_then(|o| o.trans_id.as_deref().map(mask_trans_id)),
-                account: oldest.and_then(|o| o.account.clone()),
-                reason: oldest.map(|o| o.stage.clone()),
-                age_ms: oldest.map(|o| (now_ms - o.since_ms).max(0)),
-                next_try_ms: oldest.and_then(|o| o.next_try_ms),
-                parked: partition.parked.clone(),
-                remade_ms: partition.remade_ms,
-                position_lost_ms: partition.position_lost_ms,
-            };
+            let mut row = partition.clone();
+            row.replica.clone_from(&replica.id);
+            // A replica of an older version writes it unmasked.
+            row.trans_id = row.trans_id.as_deref().map(mask_trans_id);
+            row.age_ms = row.age_ms.map(|age| (age + now_ms - replica.at_ms).max(0));
             newest.insert(place, (replica.at_ms, row));
         }
     }
@@ -219,20 +149,23 @@ pub fn blocked(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operate::{Oldest, PartitionSnapshot, Switch, Switches};
+    use crate::operate::{Switch, Switches};
 
     fn replica(id: &str, at_ms: i64, state: &str, why: &str) -> ReplicaSnapshot {
         let lane = LaneSnapshot {
             account: "acme-ps".into(),
-            state: state.into(),
             since_ms: at_ms,
             why: why.into(),
-            open: 3,
+            load: LaneLoad { state: state.into(), open: 3, ..LaneLoad::default() },
             ..LaneSnapshot::default()
         };
-        let oldest = Oldest { offset: 40 + at_ms, since_ms: 100, stage: "queued".into(), ..Oldest::default() };
-        let partition =
-            PartitionSnapshot { topic: "conversions".into(), oldest: Some(oldest), ..PartitionSnapshot::default() };
+        let partition = PartitionRow {
+            topic: "conversions".into(),
+            offset: Some(40 + at_ms),
+            reason: Some("queued".into()),
+            age_ms: Some(at_ms - 100),
+            ..PartitionRow::default()
+        };
         ReplicaSnapshot {
             id: id.into(),
             at_ms,
@@ -252,7 +185,7 @@ mod tests {
         let lanes = SwitchesByAccount::from([("acme-ps".to_owned(), Switches { halted: Some(switch), paused: None })]);
         let rows = accounts(&configured(), &lanes, &[replica("a", 1, "flowing", "")]);
         assert_eq!((rows[0].state.as_str(), rows[0].why.as_str(), rows[0].since_ms), ("halted", "bad key", Some(7)));
-        assert_eq!((rows[0].replicas[0].id.as_str(), rows[0].replicas[0].open), ("a", 3));
+        assert_eq!((rows[0].replicas[0].id.as_str(), rows[0].replicas[0].load.open), ("a", 3));
         assert_eq!((rows[1].state.as_str(), rows[1].replicas.len()), ("flowing", 0));
     }
 
@@ -268,8 +201,7 @@ mod tests {
     fn a_trans_id_is_shown_and_what_is_personal_in_it_is_masked() {
         let shown = |trans_id: &str| {
             let mut replica = replica("a", 1, "flowing", "");
-            let oldest = replica.partitions[0].oldest.as_mut().unwrap();
-            oldest.trans_id = Some(trans_id.to_owned());
+            replica.partitions[0].trans_id = Some(trans_id.to_owned());
             blocked(&configured(), &SwitchesByAccount::new(), &[replica], 600).partitions[0].trans_id.clone().unwrap()
         };
         assert_eq!(shown("order-2026-000123"), "order-2026-000123");

@@ -22,7 +22,7 @@ pub struct ReplicaSnapshot {
     /// Every configured account's lane.
     pub lanes: Vec<LaneSnapshot>,
     /// Every partition it owns.
-    pub partitions: Vec<PartitionSnapshot>,
+    pub partitions: Vec<PartitionRow>,
     /// Topics that take none of its records.
     pub refused: Vec<RefusedTopic>,
     /// Its consumers.
@@ -71,12 +71,21 @@ pub struct LaneSnapshot {
     pub account: String,
     /// Platform.
     pub platform: String,
-    /// `flowing`, `throttled`, `broken`, `halted`, `paused`.
-    pub state: String,
     /// Since when, epoch ms.
     pub since_ms: i64,
     /// Why it is not flowing.
     pub why: String,
+    /// Its state and what it holds.
+    #[serde(flatten)]
+    pub load: LaneLoad,
+}
+
+/// The state of one replica's lane, and what it holds of the account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LaneLoad {
+    /// `flowing`, `throttled`, `broken`, `halted`, `paused`.
+    pub state: String,
     /// Live records that wait for a permit.
     pub queued: u64,
     /// Records from tiers and parking that wait for a permit.
@@ -89,48 +98,42 @@ pub struct LaneSnapshot {
     pub parked: u64,
 }
 
-/// A partition as its owner sees it.
+/// A partition and its oldest unfinished record: as its owner tells of it, and as the API and `blocked` show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct PartitionSnapshot {
+pub struct PartitionRow {
     /// Topic.
     pub topic: String,
     /// Partition.
     pub partition: i32,
-    /// Lowest unfinished offset.
-    pub frontier: i64,
-    /// Committed position, where there is one.
+    /// Who owns it.
+    pub replica: String,
+    /// Committed position.
     pub committed: Option<i64>,
-    /// End of the partition, where it is known.
+    /// End of the partition.
     pub high: Option<i64>,
-    /// Records between the committed position and the end.
+    /// Records between the two.
     pub lag: Option<i64>,
-    /// The record at the frontier, where one is unfinished.
-    pub oldest: Option<Oldest>,
-    /// Why it is parked until `postback unblock offsets`, where it is.
-    pub parked: Option<String>,
-    /// When its topic was found to be another one under the known name, epoch ms; for a day.
-    pub remade_ms: Option<i64>,
-    /// When it was found that the group had lost its position, epoch ms; for a day.
-    pub position_lost_ms: Option<i64>,
-}
-
-/// The oldest unfinished record of a partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Oldest {
-    /// Its offset.
-    pub offset: i64,
-    /// Where it could be read.
+    /// Oldest unfinished offset; null where nothing is unfinished.
+    pub offset: Option<i64>,
+    /// Of that record.
     pub trans_id: Option<String>,
-    /// Where it could be read.
+    /// Of that record.
     pub account: Option<String>,
-    /// What it waits for, e.g. `queued`, `sending`, `waits for its tier`, `lane halted`.
-    pub stage: String,
-    /// Since when, epoch ms.
-    pub since_ms: i64,
-    /// Next try, epoch ms, where one is planned.
+    /// What that record waits for, e.g. `queued`, `sending`, `waits for its tier`, `lane halted`.
+    pub reason: Option<String>,
+    /// For how long: in a snapshot when it was written, in a report when that is made.
+    pub age_ms: Option<i64>,
+    /// Epoch ms of its next try.
     pub next_try_ms: Option<i64>,
+    /// Why the partition waits for `postback unblock offsets`, where it does.
+    pub parked: Option<String>,
+    /// When its topic was found to be another one under the known name, epoch ms; for a day. It was read from its
+    /// beginning; what was unfinished of the old one is gone with it.
+    pub remade_ms: Option<i64>,
+    /// When it was found that the group had lost its position, epoch ms; for a day. It is read again from its beginning, with
+    /// what was settled already.
+    pub position_lost_ms: Option<i64>,
 }
 
 /// Writes a replica's snapshot.
@@ -211,7 +214,7 @@ mod tests {
     fn a_snapshot_of_another_version_can_still_be_read() {
         let snapshot: ReplicaSnapshot =
             serde_json::from_str(r#"{"id":"r1","new":{},"lanes":[{"account":"a","open":3}]}"#).unwrap();
-        assert_eq!((snapshot.id.as_str(), snapshot.lanes[0].open), ("r1", 3));
+        assert_eq!((snapshot.id.as_str(), snapshot.lanes[0].load.open), ("r1", 3));
         assert_eq!(serde_json::from_str::<ReplicaSnapshot>(&json(&snapshot)).unwrap(), snapshot);
     }
 }
