@@ -63,8 +63,8 @@ pub(super) struct Poller<H> {
     pub(super) next_identify: Instant,
     pub(super) identifying: bool,
     pub(super) next_look_at_ends: Instant,
-    /// When the client last had nothing more to give, while all partitions were read.
-    pub(super) last_empty: Option<Instant>,
+    /// Since when the client has had nothing to give, though it was asked all the time and no bound held it back.
+    pub(super) empty_since: Option<Instant>,
     pub(super) probing: bool,
     /// Partitions whose question could not be asked yet.
     pub(super) unasked: Vec<Arc<Assignment>>,
@@ -129,7 +129,7 @@ impl<H: Handler> Poller<H> {
             next_identify: now,
             identifying: false,
             next_look_at_ends: now,
-            last_empty: None,
+            empty_since: None,
             probing: false,
             unasked: Vec::new(),
             suspicious: false,
@@ -173,6 +173,7 @@ impl<H: Handler> Poller<H> {
             self.keep(now);
             let wait = wish.min(if self.is_moving() { SHORT_POLL } else { LONGEST_POLL });
             if self.flow(now) == Flow::Skip {
+                self.empty_since = None;
                 // Not a wait for the next note: every lane would wake this thread for every event.
                 std::thread::sleep(wait.min(SKIP));
                 continue;
@@ -205,12 +206,7 @@ impl<H: Handler> Poller<H> {
         let (mut timeout, mut received) = (wait, false);
         for _ in 0..BATCH {
             match consumer.poll(timeout) {
-                None => {
-                    if !self.resting {
-                        self.last_empty = Some(Instant::now());
-                    }
-                    break;
-                }
+                None => break,
                 Some(Ok(message)) => received |= self.receive(&message, now_ms),
                 Some(Err(error)) => self.poll_error(&error)?,
             }
@@ -218,6 +214,11 @@ impl<H: Handler> Poller<H> {
             if consumer.context().has_events() || (!self.resting && self.handler.may_poll() == Flow::Skip) {
                 break;
             }
+        }
+        if received || self.resting {
+            self.empty_since = None;
+        } else {
+            self.empty_since.get_or_insert_with(Instant::now);
         }
         if received {
             self.handler.flush();

@@ -27,6 +27,8 @@ use crate::kafka::topics::Context;
 const QUIET: Duration = Duration::from_secs(1);
 /// The same while the client always has records of other partitions: this one may only wait for its turn.
 const QUIET_WHILE_BUSY: Duration = Duration::from_secs(30);
+/// Longer than a fetch takes where there is anything: who has nothing to give for so long was told so of each partition.
+const A_TURN: Duration = Duration::from_millis(300);
 /// So often the ends are looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Of one question.
@@ -69,7 +71,8 @@ impl<H: Handler> Poller<H> {
             return;
         }
         self.next_look_at_ends = now + LOOK_EVERY;
-        let (mut doubts, count, last_empty) = (Vec::new(), self.parts.len(), self.last_empty);
+        let all_had_their_turn = self.empty_since.is_some_and(|empty| now - empty >= A_TURN);
+        let (mut doubts, count) = (Vec::new(), self.parts.len());
         for part in self.parts.values_mut() {
             let idle = matches!(part.state, State::Reading) && part.paused == Some(false) && part.tracker.is_empty();
             let (Some(at), true) = (part.position(), idle) else {
@@ -82,7 +85,7 @@ impl<H: Handler> Poller<H> {
                 continue;
             }
             match part.quiet {
-                Some((then, since)) if then == at && is_quiet(since, last_empty, now) => {
+                Some((then, since)) if then == at && is_quiet(since, all_had_their_turn, now) => {
                     doubts.push(doubt(part, at, false))
                 }
                 Some((then, _)) if then == at => {}
@@ -144,9 +147,8 @@ impl<H: Handler> Poller<H> {
 
 /// Whether a partition that has brought nothing since then should have. Where a bound holds the intake back, a client of its
 /// own for each partition that waits would cost more than the events do.
-fn is_quiet(since: Instant, last_empty: Option<Instant>, now: Instant) -> bool {
-    let had_its_turn = last_empty.is_some_and(|at| at >= since + QUIET / 2);
-    now - since >= if had_its_turn { QUIET } else { QUIET_WHILE_BUSY }
+fn is_quiet(since: Instant, all_had_their_turn: bool, now: Instant) -> bool {
+    now - since >= if all_had_their_turn { QUIET } else { QUIET_WHILE_BUSY }
 }
 
 fn doubt(part: &Partition, at: i64, suspect: bool) -> Doubt {
@@ -279,11 +281,10 @@ mod tests {
     fn a_partition_that_waits_for_its_turn_behind_a_bound_is_seldom_asked_about() {
         let since = Instant::now();
         let after = |ms| since + Duration::from_millis(ms);
-        // The client had nothing more to give: this partition would have come.
-        assert!(!is_quiet(since, Some(after(900)), after(950)) && is_quiet(since, Some(after(900)), after(1000)));
-        for last_empty in [None, Some(since), Some(after(400))] {
-            assert!(!is_quiet(since, last_empty, after(29_999)), "{last_empty:?}");
-            assert!(is_quiet(since, last_empty, after(30_000)), "{last_empty:?}");
+        for (all_had_their_turn, ms) in [(true, 1_000), (false, 30_000)] {
+            assert!(
+                !is_quiet(since, all_had_their_turn, after(ms - 1)) && is_quiet(since, all_had_their_turn, after(ms))
+            );
         }
     }
 
