@@ -340,7 +340,14 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_were_allowed_are_kept_for_later() {
-        let server = Server::answering(answer("200 OK", "ok"));
+        // None is answered before all are there, so that each has a connection of its own.
+        let all = std::sync::Barrier::new(3);
+        let server = Server::start(move |mut connection| {
+            connection.request();
+            all.wait();
+            connection.say(&answer("200 OK", "ok"));
+            connection.drain();
+        });
         let connections = connections();
         connections.keep_at_most(2);
         let three = [(); 3].map(|()| exchange(&connections, &server));
