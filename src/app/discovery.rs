@@ -7,18 +7,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::app::start::{self, ABSENT, Told};
 use crate::kafka::consumer::ConsumerHandle;
 use crate::kafka::topics::{AdminError, Cluster};
 use crate::settings::Config;
 
-/// Between two looks while an input may come: with the joining that follows, a new one is read within ten seconds.
+/// Between two looks: with the joining that follows, a new one is read within ten seconds.
 const EVERY: Duration = Duration::from_secs(4);
-/// Between two looks where only a topic of another member's account can be new, which that member reads at once. Each look
-/// takes the list of all topics of the cluster.
-const SELDOM: Duration = Duration::from_secs(30);
 
 /// Per new input that is not read, why.
 pub type Refused = Arc<Mutex<BTreeMap<String, String>>>;
@@ -77,18 +74,11 @@ impl Discovery {
         let running = Arc::new(());
         let watched: Weak<()> = Arc::downgrade(&running);
         std::thread::Builder::new().name("kafka-topics".into()).spawn(move || {
-            let (mut told, mut next_look) = (Told::default(), Instant::now());
+            let mut told = Told::default();
             while watched.strong_count() > 0 {
                 std::thread::sleep(EVERY);
-                if Instant::now() < next_look {
-                    continue;
-                }
                 match self.look() {
-                    Ok(()) => {
-                        told.warn(Vec::new());
-                        // What could not look does not know what it expects.
-                        next_look = Instant::now() + if self.expects_inputs() { Duration::ZERO } else { SELDOM };
-                    }
+                    Ok(()) => told.warn(Vec::new()),
                     // Said by others: nobody answers anybody.
                     Err(AdminError::NoAnswer(why)) => tracing::debug!(why, "new topics cannot be looked for yet"),
                     Err(error) => told.warn(vec![format!("new topics cannot be looked for: {error}")]),
@@ -96,12 +86,6 @@ impl Discovery {
             }
         })?;
         Ok(running)
-    }
-
-    /// Whether an input is named that is not read, or may come under a pattern.
-    fn expects_inputs(&self) -> bool {
-        self.cluster.matching().has_patterns()
-            || !self.refused.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn look(&mut self) -> Result<(), AdminError> {
