@@ -77,11 +77,6 @@ impl Matching {
         self.patterns.iter().any(|pattern| pattern.as_str() == entry && pattern.is_match(topic))
     }
 
-    /// Whether a topic may become an input only because it came.
-    pub fn has_patterns(&self) -> bool {
-        !self.patterns.is_empty()
-    }
-
     /// Whether the worker writes this topic itself.
     pub fn is_own(&self, topic: &str) -> bool {
         self.is_waiting(topic) || self.others.iter().any(|own| own == topic)

@@ -123,14 +123,14 @@ pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
     consumer(config, &config.group, "2048", ("10000", "100"))
 }
 
-/// The consumer of tiers and parking. New topics are found by `discovery`; a refresh finds new partitions of known ones.
+/// The consumer of tiers and parking. A topic of its list that is made again is found by the next refresh.
 ///
 /// # Errors
 /// As [`try_clients`].
 pub fn waiting(config: &Config) -> Result<ClientConfig, SettingsError> {
     // Its topics grow with the accounts, and a fetch names them all: so an idle one is sent seldom. What comes is told at
     // once all the same; only a partition that was paused waits for it.
-    consumer(config, &waiting_group(config), "1024", ("30000", "1000"))
+    consumer(config, &waiting_group(config), "1024", ("5000", "500"))
 }
 
 /// The group of tiers and parking.
@@ -316,7 +316,7 @@ mod tests {
         let waiting = waiting(&config(&[])).unwrap();
         assert_eq!(waiting.get("group.id"), Some("postback.wait"));
         assert_eq!(waiting.get("queued.max.messages.kbytes"), Some("1024"));
-        assert_eq!((intake.get("fetch.wait.max.ms"), waiting.get("fetch.wait.max.ms")), (Some("100"), Some("1000")));
+        assert_eq!((intake.get("fetch.wait.max.ms"), waiting.get("fetch.wait.max.ms")), (Some("100"), Some("500")));
         let producer = producer(&config(&[]), 0).unwrap();
         for (key, value) in [("acks", "all"), ("enable.idempotence", "true"), ("partitioner", "murmur2_random")] {
             assert_eq!(producer.get(key), Some(value), "{key}");
