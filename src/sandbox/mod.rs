@@ -8,7 +8,7 @@
 //!
 //! | path | method | does |
 //! |---|---|---|
-//! | those of the platforms | theirs | what each fake in [`fakes`] says |
+//! | those of the platforms | theirs | what each fake in `fakes` says |
 //! | `/_ledger` | GET, DELETE | all that was received since it was cleared, oldest first |
 //! | `/_faults` | GET, PUT | the faults in force; PUT replaces all of them |
 //! | `/_status` | GET | accounts, faults, sums per account, how many old entries the ledger has dropped |
