@@ -211,11 +211,12 @@ fn a_parking_topic_that_vanished_is_made_again_and_one_that_may_not_be_made_is_n
     assert!(worker.log().contains("a topic takes no records"), "{}", worker.log());
 
     w.admin.create_topic(&parking, 1, 1, &[]);
-    eventually(secs(30), "it takes records again", || w.records("parked").len() == 30);
+    // A write that was under way when the topic vanished may stand there twice: its event ends as duplicate once more.
+    eventually(secs(30), "it takes records again", || w.records("parked").len() >= 30);
     eventually(secs(10), "nothing is named", || readiness().1["refused_topics"] == serde_json::json!([]));
     switch(&worker, "resume", "flowing");
     w.settle(secs(60));
-    let books = w.ledger(&Check::EXACT);
+    let books = w.ledger(&Check { disturbed: true, ..Check::EXACT });
     assert_eq!((books.outcomes("delivered"), closed.executed()), (140, 60));
 }
 
@@ -256,7 +257,7 @@ fn a_parking_topic_that_takes_nothing_keeps_no_other_account_waiting() {
     eventually(secs(30), "it takes records again", || refused() == serde_json::json!([]));
     switch("resume", "flowing");
     w.settle(secs(60));
-    let books = w.ledger(&Check::EXACT);
+    let books = w.ledger(&Check { disturbed: true, ..Check::EXACT });
     assert_eq!((books.outcomes("delivered"), closed.executed()), (1600, 1500));
     w.counters(&worker, &books);
 }
