@@ -1,17 +1,16 @@
 //! What moves through the pipeline: a record, its envelope, and what was made of its value.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use crate::account::Account;
+use crate::account::{Account, OnAmbiguous};
 use crate::claim::rules::{ClaimRequest, Spare};
 use crate::error::{DeliveryError, Outcome};
 use crate::event::Identity;
 use crate::kafka::consumer::AckHandle;
 use crate::kafka::envelope::{Copy, Envelope, Named};
 use crate::kafka::record::{Header, Record};
-use crate::lane::handle::Trial;
 use crate::platforms::Prepared;
-use crate::settle::policy::Policy;
 
 /// Which kind of topic it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +47,23 @@ pub struct Delivery {
     pub trial: Option<Trial>,
 }
 
+/// The right to be sent though the lane counts as closed. One record at a time has it: its answer opens the lane, or pushes it
+/// back again. Dropped where that record is not sent, so that another may be tried.
+pub struct Trial(Arc<AtomicBool>);
+
+impl Trial {
+    /// `None`: another record has it.
+    pub fn take(taken: &Arc<AtomicBool>) -> Option<Self> {
+        (!taken.swap(true, SeqCst)).then(|| Self(taken.clone()))
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.0.store(false, SeqCst);
+    }
+}
+
 /// What was made of a record's value.
 pub enum Subject {
     /// An event that its lane can send.
@@ -75,9 +91,9 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// What bounds its retrying.
-    pub fn policy(&self) -> Policy<'_> {
-        Policy { retry: &self.account.retry, day: self.account.sender.natural_day(), event_time_ms: self.event_time_ms }
+    /// Whether an answer that does not come ends in the dead letters.
+    pub fn dead_letters_ambiguous(&self) -> bool {
+        self.account.on_ambiguous == OnAmbiguous::DeadLetter || self.prepared.never_repeat
     }
 }
 

@@ -82,8 +82,6 @@ fn group(name: &str) -> Option<&'static [&'static str]> {
 /// Uses against the table that are still to be mended: (file, what it uses).
 const UPWARD: &[(&str, &str)] = &[
     ("admit::backpressure::known", "operate"),
-    ("delivery", "lane::handle::throttle"),
-    ("delivery", "settle::policy"),
     ("demo::processes", "cli"),
     ("demo::run", "cli::sandbox"),
     ("demo::run", "cli::source"),
@@ -91,7 +89,6 @@ const UPWARD: &[(&str, &str)] = &[
     ("demo::worker", "cli::source"),
     ("inspect::dead_letters::filter", "operate"),
     ("inspect::preview", "send"),
-    ("inspect::preview", "send::timing"),
     ("inspect::preview", "settings"),
     ("inspect::preview", "settle::outbox"),
     ("inspect::trace::waiting", "operate::lanes"),
@@ -107,8 +104,6 @@ const UPWARD: &[(&str, &str)] = &[
     ("operate::status", "app::discovery"),
     ("redis", "platforms"),
     ("settings::base_url", "send::address"),
-    ("settle", "lane"),
-    ("settle", "lane::attempt"),
 ];
 
 /// Files that still use each other in a circle.
@@ -120,24 +115,6 @@ const CIRCLES: &[&[&str]] = &[
     &["cli::dead_letters", "cli::dead_letters::show"],
     &["cli::embedded", "cli::source"],
     &["clock", "clock::dates"],
-    &[
-        "delivery",
-        "lane",
-        "lane::aside",
-        "lane::attempt",
-        "lane::handle",
-        "lane::handle::fill",
-        "lane::handle::share",
-        "lane::handle::throttle",
-        "lane::queue",
-        "lane::unclassified",
-        "send::timing",
-        "settle",
-        "settle::context",
-        "settle::outbox",
-        "settle::outbox::publish",
-        "settle::receipt",
-    ],
     &["demo::generator", "demo::generator::spoil"],
     &["demo::run", "demo::start"],
     &["embedded::store", "embedded::store::connection"],

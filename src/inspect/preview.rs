@@ -17,9 +17,9 @@ use crate::metrics::{Metrics, Setup};
 use crate::platforms::{Credential, SecretString};
 use crate::redact::{SECRET, mask_text};
 use crate::send;
-use crate::send::timing;
 use crate::settings::Config;
 use crate::settle::outbox::field_and_detail;
+use crate::settle::policy::timing;
 
 /// Judges events as the worker with this configuration would.
 pub struct Previewer {

@@ -1,14 +1,16 @@
-//! What runs of answers do to a lane: permanent ones halt it, throttling pushes it back, ever longer.
+//! What answers do to a lane: some halt it at once, permanent ones in a row do, throttling pushes it back, ever longer.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::claim::Held;
 use crate::delivery::{Delivery, Subject};
-use crate::error::{DeliveryError, Disposition};
-use crate::lane::Lane;
-use crate::lane::attempt::Progress;
-use crate::settle::LONGEST_WAIT_IN_LANE;
+use crate::error::{Answer, DeliveryError, Disposition};
+use crate::kafka::consumer::Stage;
+use crate::lane::handle::LONGEST_WAIT_IN_LANE;
+use crate::lane::state::Lane;
+use crate::settle::{Attempted, Progress};
 
 /// So many permanent answers in a row halt an account: we or they broke, not the events.
 pub(super) const PERMANENT_RUN: u32 = 20;
@@ -50,7 +52,7 @@ impl Lane {
     }
 
     /// Whether a record that was throttled goes back to the lane's head for `wait`, and counts that.
-    pub fn takes_back(&self, delivery: &mut Delivery, wait: Duration) -> bool {
+    fn takes_back(&self, delivery: &mut Delivery, wait: Duration) -> bool {
         let Subject::Ready(ready) = &delivery.subject else { return false };
         let past_the_last_tier = delivery.envelope.pass as usize >= ready.account.retry.tiers.len();
         let takes =
@@ -59,9 +61,53 @@ impl Lane {
         takes
     }
 
+    /// Pushes the lane back as a record's answer asks. `true`: the same visit goes on from the lane's head, its claim released.
+    pub(super) async fn give_back(
+        &self,
+        delivery: &mut Delivery,
+        held: &mut Option<Held>,
+        retry_after: Option<Duration>,
+    ) -> bool {
+        delivery.ack.open().set_stage(Stage::Settling);
+        delivery.carry_count();
+        let wait = self.push_back(retry_after).await;
+        // Its answer is known: another one may be tried.
+        delivery.trial = None;
+        let goes_back = self.takes_back(delivery, wait);
+        if goes_back {
+            self.outbox.release(delivery, held.take()).await;
+        }
+        goes_back
+    }
+
+    /// Halts the account where an answer says that it cannot send at all.
+    pub(super) fn halt_if_asked(&self, result: &Attempted) {
+        if let Err(error) = result
+            && error.disposition() == Disposition::Halt
+        {
+            self.halt(error.answer().map_or("", |a| &a.detail));
+        }
+    }
+
+    /// Counts an answer that no table lists, and logs the first of its kind.
+    pub fn note_unclassified(&self, answer: &Answer) {
+        self.account_metrics().unclassified.inc();
+        if !self.unclassified.is_new(answer) {
+            return;
+        }
+        tracing::warn!(
+            account = &*self.account.name,
+            platform = self.account.platform.as_str(),
+            http.status = answer.status,
+            code = answer.code.as_str(),
+            "{}; it counts in unclassified_codes_total, and this line is not repeated",
+            answer.detail
+        );
+    }
+
     /// Takes what came of a walk: a lane that gets through with its events keeps up, and where the one that was tried got
     /// no answer the next one waits, ever longer, as after an answer that throttles.
-    pub(super) fn note_walk(&self, delivery: &Delivery, result: &Result<Progress, DeliveryError>) {
+    pub(super) fn note_walk(&self, delivery: &Delivery, result: &Attempted) {
         self.note(result);
         if gets_through(result) {
             delivery.ack.open().set_got_through();
@@ -73,7 +119,7 @@ impl Lane {
     }
 
     /// Counts runs of answers.
-    pub(super) fn note(&self, result: &Result<Progress, DeliveryError>) {
+    pub(super) fn note(&self, result: &Attempted) {
         let answered = is_answered(result);
         match result {
             Err(DeliveryError::Permanent(_)) => {
@@ -115,7 +161,7 @@ impl Lane {
 }
 
 /// Whether the platform answered.
-fn is_answered(result: &Result<Progress, DeliveryError>) -> bool {
+fn is_answered(result: &Attempted) -> bool {
     match result {
         Ok(Progress::Accepted(_)) => true,
         Ok(Progress::Duplicate { .. }) => false,
@@ -124,7 +170,7 @@ fn is_answered(result: &Result<Progress, DeliveryError>) -> bool {
 }
 
 /// Whether a lane gets on with such results: the platform answered for the event, or nothing had to be sent for it.
-fn gets_through(result: &Result<Progress, DeliveryError>) -> bool {
+fn gets_through(result: &Attempted) -> bool {
     match result.as_ref().map_err(DeliveryError::disposition) {
         Ok(_) | Err(Disposition::DeadLetter(_) | Disposition::LeaseTier) => true,
         Err(Disposition::Retry | Disposition::MarkThenRetry) => is_answered(result),

@@ -9,11 +9,8 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::delivery::{Delivery, TopicKind};
 use crate::kafka::consumer::End;
-use crate::lane::Lane;
-
-/// Records that go to parking at once: what a closing lane empties would hold up its thread, and take memory, all
-/// together.
-pub(crate) const PARKS: usize = 256;
+use crate::lane::handle::PARKS;
+use crate::lane::state::Lane;
 
 /// What left: its kind and its bytes.
 type Left = (TopicKind, usize);

@@ -5,30 +5,19 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::account::{Inline, OnAmbiguous, WhenUnavailable};
+use crate::account::{Inline, WhenUnavailable};
 use crate::claim::{ClaimAttempt, ClaimOutcome, Held};
 use crate::delivery::{Delivery, Ready, Subject, TopicKind};
 use crate::error::{Answer, Class, DeliveryError, Fault};
 use crate::kafka::consumer::Stage;
 use crate::kafka::envelope::LastAttempt;
-use crate::lane::Lane;
+use crate::lane::state::Lane;
 use crate::metrics::ClaimResult;
 use crate::platforms::Receipt;
 use crate::redis::batcher::StoreError;
-use crate::send::timing;
 use crate::settle::context::now_ms;
-use crate::settle::policy::InlineDelays;
-
-/// How a walk ended well.
-pub enum Progress {
-    /// The platform accepted it.
-    Accepted(Receipt),
-    /// It was accepted before.
-    Duplicate {
-        /// What its receipt says.
-        resends: u32,
-    },
-}
+use crate::settle::policy::{InlineDelays, timing};
+use crate::settle::{Attempted, Progress};
 
 /// Between two looks whether the broker confirms commits again.
 const UNCONFIRMED_PAUSE: Duration = Duration::from_millis(200);
@@ -40,7 +29,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Why it was not delivered.
-pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Result<Progress, DeliveryError> {
+pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Attempted {
     let mut delays: Option<InlineDelays> = None;
     loop {
         if let Some(done) = claim(delivery, lane, held).await? {
@@ -153,7 +142,7 @@ async fn claim(
                 continue;
             }
         };
-        lane.count_possible(ready);
+        lane.outbox.count_possible(ready);
         return Ok(match claim_outcome {
             ClaimOutcome::Claim(claimed) => {
                 if !claimed.claim.unclaimed {
@@ -199,18 +188,13 @@ fn check_time(delivery: &Delivery, lane: &Lane) -> Result<(), DeliveryError> {
 fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -> Result<(), DeliveryError> {
     let ready = ready(delivery)?;
     let resend = held.as_ref().is_some_and(|h| h.claim.is_second(ready.claim_request.in_doubt));
-    if resend && !ready.claim_request.force && dead_letters_ambiguous(ready) {
+    if resend && !ready.claim_request.force && ready.dead_letters_ambiguous() {
         return Err(DeliveryError::Ambiguous(Answer {
             detail: "an earlier send may have been accepted, and this account sends nothing twice".into(),
             ..Answer::default()
         }));
     }
     Ok(())
-}
-
-/// Whether an answer that does not come ends in the dead letters.
-pub fn dead_letters_ambiguous(ready: &Ready) -> bool {
-    ready.account.on_ambiguous == OnAmbiguous::DeadLetter || ready.prepared.never_repeat
 }
 
 enum Admitted {

@@ -1,27 +1,34 @@
 //! A lane as other threads see it: its inbox, how full it is, whether it is open.
 
 mod fill;
+mod room;
 mod share;
 mod throttle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 pub use self::fill::Fill;
+use self::fill::{All, Released};
 pub use self::share::ASIDE_RELEASED;
-use self::share::{All, Released};
-pub use self::throttle::Trial;
 use crate::account::{Account, Intake, WhenUnavailable};
 use crate::delivery::Delivery;
-use crate::lane::PARKS;
 use crate::metrics::LaneState;
 use crate::operate::{Switch, Switches};
 use crate::settle::context::now_ms;
+
+/// Longer waits than this go through parking.
+pub const LONGEST_WAIT_IN_LANE: Duration = Duration::from_secs(5);
+
+/// Records that go to parking at once: what a closing lane empties would hold up its thread, and take memory, all
+/// together.
+pub(crate) const PARKS: usize = 256;
 
 /// For people.
 const ONLY_THROTTLED: &str = "the platform has answered nothing but that it is asked too often for over 30 s";
@@ -82,7 +89,7 @@ pub struct LaneHandle {
     /// The platform has only throttled for a while: closed until one record gets another answer.
     only_throttled: AtomicBool,
     /// That record is on its way.
-    on_trial: AtomicBool,
+    on_trial: Arc<AtomicBool>,
     switches: Mutex<Switches>,
     changes: AtomicU64,
     changed: Notify,
@@ -119,7 +126,7 @@ impl LaneHandle {
             born: Instant::now(),
             throttled_until_ms: AtomicU64::new(0),
             only_throttled: AtomicBool::new(false),
-            on_trial: AtomicBool::new(false),
+            on_trial: Arc::default(),
             switches: Mutex::default(),
             changes: AtomicU64::new(0),
             changed: Notify::new(),
@@ -257,8 +264,6 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::delivery::TopicKind;
 

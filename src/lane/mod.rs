@@ -7,149 +7,50 @@ mod aside;
 pub mod attempt;
 pub mod handle;
 pub(crate) mod queue;
+pub(crate) mod state;
 pub mod threads;
 mod unclassified;
 
-use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::Instant;
 
-use crate::account::Account;
+use crate::claim::Held;
 use crate::claim::rules::Key;
-use crate::claim::{Dedupe, Held};
-use crate::delivery::{Delivery, Ready, Subject};
+use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::error::{Answer, Class, DeliveryError};
 use crate::kafka::consumer::Stage;
 use crate::kafka::envelope::LastAttempt;
-use crate::lane::attempt::{Progress, process};
-use crate::lane::handle::{LaneHandle, LaneMessage};
+use crate::lane::aside::Aside;
+use crate::lane::attempt::process;
+use crate::lane::handle::LaneMessage;
 use crate::lane::queue::Queues;
-use crate::metrics::{AccountMetrics, Metrics};
-use crate::send::Dispatcher;
-use crate::send::rate::Limiter;
-use crate::settle::context::{Halted, StageContext, now_ms};
-use crate::settle::outbox::Outbox;
-use crate::settle::settle;
-use aside::Aside;
-pub(crate) use aside::PARKS;
-use unclassified::Unclassified;
+pub use crate::lane::state::Lane;
+use crate::settle::context::now_ms;
+use crate::settle::{Attempted, settle};
 
-/// One account on its runtime thread.
-pub struct Lane {
-    /// As other threads see it.
-    pub handle: Arc<LaneHandle>,
-    /// Whose.
-    pub account: Arc<Account>,
-    /// Where records leave.
-    pub outbox: Rc<Outbox>,
-    /// The claims of this thread.
-    pub dedupe: Rc<Dedupe>,
-    /// What all lanes share.
-    pub shared: Arc<StageContext>,
-    /// Its HTTP.
-    pub dispatcher: Dispatcher,
-    /// Its way to the bucket.
-    pub limiter: Rc<Limiter>,
-    /// Permanent answers in a row.
-    pub(crate) permanents: Cell<u32>,
-    /// Push-backs without any other answer in between.
-    pub(crate) throttles: Cell<u32>,
-    /// Answers that no table lists, as far as they were seen.
-    pub(crate) unclassified: Unclassified,
-    /// Since when the account has got only throttled answers.
-    pub(crate) throttled_since: Cell<Option<Instant>>,
-    /// When the push-back of the last of them is over.
-    pub(crate) throttled_until: Cell<Option<Instant>>,
+/// What came of a record that had a permit.
+pub(crate) struct Walked {
+    pub(crate) delivery: Box<Delivery>,
+    pub(crate) key: Option<Key>,
+    pub(crate) held: Option<Held>,
+    pub(crate) result: Attempted,
 }
 
-struct Walked {
-    delivery: Box<Delivery>,
+/// What was settled, or goes `back` to the lane's head.
+pub(crate) struct Settled {
+    pub(crate) back: Option<Box<Delivery>>,
     key: Option<Key>,
-    held: Option<Held>,
-    result: Result<Progress, DeliveryError>,
+    topic_kind: TopicKind,
+    bytes: usize,
 }
 
 impl Lane {
-    /// Assembles a lane.
-    pub fn new(handle: Arc<LaneHandle>, outbox: Rc<Outbox>, dispatcher: Dispatcher, limiter: Rc<Limiter>) -> Rc<Self> {
-        Rc::new(Self {
-            account: handle.account.clone(),
-            handle,
-            dedupe: outbox.dedupe.clone(),
-            shared: outbox.shared.clone(),
-            outbox,
-            dispatcher,
-            limiter,
-            permanents: Cell::new(0),
-            throttles: Cell::new(0),
-            unclassified: Unclassified::default(),
-            throttled_since: Cell::new(None),
-            throttled_until: Cell::new(None),
-        })
-    }
-
-    /// Counters of the process.
-    pub fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
-    }
-
-    /// Counters of the account.
-    pub fn account_metrics(&self) -> &AccountMetrics {
-        self.shared.metrics.account(self.handle.index)
-    }
-
-    /// Moves what a claim or a confirm found into the counter.
-    pub fn count_possible(&self, ready: &mut Ready) {
-        let possible = std::mem::take(&mut ready.claim_request.possible);
-        if possible > 0 {
-            self.account_metrics().ambiguous_resends.inc_by(u64::from(possible));
-        }
-    }
-
-    /// Why this record must not go on now.
-    pub fn interruption(&self, delivery: &Delivery) -> Option<DeliveryError> {
-        if delivery.ack.assignment().is_leaving() {
-            return Some(DeliveryError::Returned);
-        }
-        let is_open = if delivery.trial.is_some() { self.handle.is_open_for_trial() } else { self.handle.is_open() };
-        (!is_open && !self.is_overdue(delivery)).then_some(DeliveryError::Closed)
-    }
-
-    /// Waits until this record must not go on.
-    pub async fn interrupted(&self, delivery: &Delivery) -> DeliveryError {
-        loop {
-            let mut changed = pin!(self.handle.changed());
-            changed.as_mut().enable();
-            if let Some(why) = self.interruption(delivery) {
-                return why;
-            }
-            changed.await;
-        }
-    }
-
-    /// Parked for too long: it ends whether the lane is open or not.
-    fn is_overdue(&self, delivery: &Delivery) -> bool {
-        let Subject::Ready(ready) = &delivery.subject else { return false };
-        ready.policy().parked_too_long(&delivery.envelope, now_ms())
-    }
-
-    /// Closes the account for every replica.
-    pub fn halt(&self, reason: &str) {
-        let reason = crate::redact::mask_text(reason).into_owned();
-        if self.handle.halt(&reason) {
-            tracing::error!(account = &*self.account.name, reason = reason.as_str(), "account halted; its events park");
-            let _ = self.shared.halts.send(Halted { index: self.handle.index, reason });
-        }
-    }
-
     /// Runs the lane for as long as the process lives.
     pub async fn run(self: Rc<Self>, mut inbox: UnboundedReceiver<LaneMessage>) {
         let concurrency = self.account.limits.concurrency;
@@ -186,15 +87,10 @@ impl Lane {
             tokio::select! {
                 biased;
                 Some(walked) = walks.next(), if !walks.is_empty() => {
-                    let Walked { delivery, key, held, result } = walked;
-                    self.note_walk(&delivery, &result);
-                    let lane = self.clone();
-                    settles.push(async move {
-                        let (topic_kind, bytes) = (delivery.topic_kind, delivery.record.size());
-                        (settle(&lane, delivery, held, result).await, key, topic_kind, bytes)
-                    });
+                    self.note_walk(&walked.delivery, &walked.result);
+                    settles.push(self.clone().settle(walked));
                 }
-                Some((back, key, topic_kind, bytes)) = settles.next(), if !settles.is_empty() => {
+                Some(Settled { back, key, topic_kind, bytes }) = settles.next(), if !settles.is_empty() => {
                     if let Some(delivery) = &back {
                         delivery.ack.open().set_stage(Stage::Queued);
                         self.handle.enqueued(delivery);
@@ -235,6 +131,21 @@ impl Lane {
                 () = &mut changed => changed.set(self.handle.changed()),
             }
         }
+    }
+
+    /// What the answer asks of the lane comes before its record is settled: a halt parks what follows, a push-back keeps it.
+    pub(crate) async fn settle(self: Rc<Self>, walked: Walked) -> Settled {
+        let Walked { mut delivery, key, mut held, result } = walked;
+        let (topic_kind, bytes) = (delivery.topic_kind, delivery.record.size());
+        self.halt_if_asked(&result);
+        // Boxed: few answers push a lane back.
+        if let Err(DeliveryError::Throttled(answer)) = &result
+            && Box::pin(self.give_back(&mut delivery, &mut held, answer.retry_after)).await
+        {
+            return Settled { back: Some(delivery), key, topic_kind, bytes };
+        }
+        settle(&self.outbox, delivery, held, result).await;
+        Settled { back: None, key, topic_kind, bytes }
     }
 
     async fn walk(self: Rc<Self>, mut delivery: Box<Delivery>, key: Option<Key>) -> Walked {

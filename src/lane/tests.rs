@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::answers::{ONLY_THROTTLED, PERMANENT_RUN};
 use super::*;
 use crate::claim::rules::Value;
@@ -9,13 +11,14 @@ use crate::delivery::TopicKind;
 use crate::error::{Fault, Outcome};
 use crate::kafka::consumer::End;
 use crate::platforms::Receipt;
+use crate::settle::Progress;
 use crate::stub::bench::{Alone, Bench, DEAD, Ended, PARKED, RECEIPTS, TIER_5S, eventually, run};
 
-fn permanent() -> Result<Progress, DeliveryError> {
+fn permanent() -> Attempted {
     Err(DeliveryError::Permanent(Answer { status: Some(400), ..Answer::default() }))
 }
 
-fn throttled() -> Result<Progress, DeliveryError> {
+fn throttled() -> Attempted {
     Err(DeliveryError::Throttled(Answer { status: Some(429), ..Answer::default() }))
 }
 
@@ -361,8 +364,7 @@ fn a_panic_ends_in_the_dead_letters_where_nothing_may_be_sent_twice() {
 fn twenty_permanent_answers_in_a_row_halt_and_any_other_answer_begins_anew() {
     let mut alone = Alone::new(|_| {});
     let retry = || Err(DeliveryError::Retry(Answer { status: Some(500), ..Answer::default() }));
-    let breaks: [&dyn Fn() -> Result<Progress, DeliveryError>; 3] =
-        [&|| Ok(Progress::Accepted(Receipt::default())), &retry, &throttled];
+    let breaks: [&dyn Fn() -> Attempted; 3] = [&|| Ok(Progress::Accepted(Receipt::default())), &retry, &throttled];
     for other in breaks {
         (1..PERMANENT_RUN).for_each(|_| alone.lane.note(&permanent()));
         alone.lane.note(&other());

@@ -14,8 +14,8 @@ use tokio::time::sleep;
 use crate::account::{Account, Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable};
 use crate::claim::Dedupe;
 use crate::delivery::Delivery;
-use crate::lane::Lane;
-use crate::lane::handle::{LaneHandle, LaneMessage, Lanes};
+use crate::lane::handle::{LONGEST_WAIT_IN_LANE, LaneHandle, LaneMessage, Lanes};
+use crate::lane::state::Lane;
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
 use crate::send::Dispatcher;
@@ -192,7 +192,7 @@ impl LaneThread {
                 alone,
                 self.shared.health.clone(),
                 move |push_back| {
-                    if push_back > crate::settle::LONGEST_WAIT_IN_LANE {
+                    if push_back > LONGEST_WAIT_IN_LANE {
                         told.throttle(push_back);
                     }
                 },

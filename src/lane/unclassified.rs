@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 
 use crate::error::Answer;
-use crate::lane::Lane;
 
 /// More kinds than this are the platform's own numbers in another place, and are counted alone.
 const MOST: usize = 32;
@@ -15,7 +14,7 @@ pub struct Unclassified(RefCell<Vec<(Option<u16>, String, String)>>);
 
 impl Unclassified {
     /// Whether the answer is of a kind that was not seen before.
-    fn is_new(&self, answer: &Answer) -> bool {
+    pub(super) fn is_new(&self, answer: &Answer) -> bool {
         let mut seen = self.0.borrow_mut();
         let known = |(status, code, detail): &(Option<u16>, String, String)| {
             *status == answer.status && *code == answer.code && *detail == answer.detail
@@ -25,24 +24,6 @@ impl Unclassified {
         }
         seen.push((answer.status, answer.code.clone(), answer.detail.clone()));
         true
-    }
-}
-
-impl Lane {
-    /// Counts an answer that no table lists, and logs the first of its kind.
-    pub fn note_unclassified(&self, answer: &Answer) {
-        self.account_metrics().unclassified.inc();
-        if !self.unclassified.is_new(answer) {
-            return;
-        }
-        tracing::warn!(
-            account = &*self.account.name,
-            platform = self.account.platform.as_str(),
-            http.status = answer.status,
-            code = answer.code.as_str(),
-            "{}; it counts in unclassified_codes_total, and this line is not repeated",
-            answer.detail
-        );
     }
 }
 

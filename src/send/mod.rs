@@ -4,7 +4,6 @@ pub mod address;
 pub mod client;
 pub(crate) mod fine_timer;
 pub mod rate;
-pub mod timing;
 pub mod token;
 
 use std::cell::{Cell, RefCell};

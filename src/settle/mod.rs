@@ -9,43 +9,46 @@ pub mod outbox;
 pub mod policy;
 pub(crate) mod receipt;
 
-use std::time::Duration;
-
 use rand::Rng;
 
 use crate::claim::{ConfirmAttempt, Held};
 use crate::delivery::{Delivery, Subject};
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
 use crate::kafka::consumer::{End, Stage};
-use crate::lane::Lane;
-use crate::lane::attempt::{Progress, dead_letters_ambiguous};
+use crate::platforms::Receipt;
 use crate::settle::context::now_ms;
-use crate::settle::outbox::until_it_works;
-use crate::settle::policy::Next;
+use crate::settle::outbox::{Outbox, until_it_works};
+use crate::settle::policy::{Next, Policy};
 
-/// Longer waits than this go through parking.
-pub const LONGEST_WAIT_IN_LANE: Duration = Duration::from_secs(5);
+/// How an event's visit to the head of its lane ended well.
+pub enum Progress {
+    /// The platform accepted it.
+    Accepted(Receipt),
+    /// It was accepted before.
+    Duplicate {
+        /// What its receipt says.
+        resends: u32,
+    },
+}
 
-/// Settles what a lane's walk came to. `Some`: back to the lane's head.
-pub async fn settle(
-    lane: &Lane,
-    mut delivery: Box<Delivery>,
-    held: Option<Held>,
-    result: Result<Progress, DeliveryError>,
-) -> Option<Box<Delivery>> {
+/// What came of an event at the head of its lane.
+pub type Attempted = Result<Progress, DeliveryError>;
+
+/// Settles what came of an event at the head of its lane; what its answer asks of the lane itself is done by then.
+pub async fn settle(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<Held>, result: Attempted) {
     delivery.ack.open().set_stage(Stage::Settling);
     delivery.carry_count();
-    let outbox = &lane.outbox;
     match result {
         Ok(Progress::Accepted(receipt)) => {
             if let (Subject::Ready(ready), Some(held)) = (&mut delivery.subject, &held) {
-                lane.account_metrics().age_at_delivery((now_ms() - ready.event_time_ms).max(0) as f64 / 1000.0);
+                let age_ms = (now_ms() - ready.event_time_ms).max(0);
+                outbox.shared.metrics.account(ready.index).age_at_delivery(age_ms as f64 / 1000.0);
                 let mut attempt = ConfirmAttempt::default();
                 until_it_works(async || {
                     outbox.dedupe.confirm(&mut ready.claim_request, &held.claim, ready.index, &mut attempt).await
                 })
                 .await;
-                lane.count_possible(ready);
+                outbox.count_possible(ready);
             }
             delivery.carry_count();
             drop(held);
@@ -56,35 +59,19 @@ pub async fn settle(
             outbox.finish(delivery, Outcome::Duplicate, None, resends, None).await;
         }
         // Boxed: several times the size of the way that most events take.
-        Err(error) => return Box::pin(settle_unsent(lane, delivery, held, error)).await,
+        Err(error) => Box::pin(settle_unsent(outbox, delivery, held, error)).await,
     }
-    None
 }
 
-/// What was not delivered: back to the lane's head, to a tier, to parking, to the dead letters, or given back.
-async fn settle_unsent(
-    lane: &Lane,
-    mut delivery: Box<Delivery>,
-    held: Option<Held>,
-    error: DeliveryError,
-) -> Option<Box<Delivery>> {
-    let outbox = &lane.outbox;
-    let wait = match error.disposition() {
-        Disposition::Throttle => Some(lane.push_back(error.answer().and_then(|a| a.retry_after)).await),
-        _ => None,
-    };
+/// What was not delivered: to a tier, to parking, to the dead letters, or given back.
+async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<Held>, error: DeliveryError) {
     // Whatever comes of it, its answer is known: another one may be tried.
     delivery.trial = None;
-    if wait.is_some_and(|wait| lane.takes_back(&mut delivery, wait)) {
-        // The same visit goes on from the lane's head.
-        outbox.release(&mut delivery, held).await;
-        return Some(delivery);
-    }
     if std::mem::take(&mut delivery.attempted) {
         delivery.envelope.pass += 1;
     }
-    let Subject::Ready(ready) = &delivery.subject else { return None };
-    let policy = ready.policy();
+    let Subject::Ready(ready) = &delivery.subject else { return };
+    let policy = Policy::of(ready);
     let now = outbox.shared.health.clock.now_ms();
     let jitter = rand::rng().random();
     match error.disposition() {
@@ -97,7 +84,7 @@ async fn settle_unsent(
                 Next::Exhausted => outbox.dead_letter(delivery, held, Reason::AttemptsExhausted, &error).await,
             }
         }
-        Disposition::MarkThenRetry if dead_letters_ambiguous(ready) => {
+        Disposition::MarkThenRetry if ready.dead_letters_ambiguous() => {
             outbox.dead_letter(delivery, held, Reason::UnknownOutcome, &error).await;
         }
         Disposition::MarkThenRetry => {
@@ -105,17 +92,13 @@ async fn settle_unsent(
             let next = policy.after_attempt(&delivery.envelope, None, now, jitter);
             let Next::Tier { index, due_ms } = next else {
                 outbox.dead_letter(delivery, held, Reason::UnknownOutcome, &error).await;
-                return None;
+                return;
             };
             outbox.mark(&mut delivery, held.as_ref()).await;
             drop(held);
             outbox.to_tier(delivery, None, index, due_ms).await;
         }
-        Disposition::Halt => {
-            lane.halt(error.answer().map_or("", |a| &a.detail));
-            outbox.park(delivery, held).await;
-        }
-        Disposition::Throttle | Disposition::Park => outbox.park(delivery, held).await,
+        Disposition::Halt | Disposition::Throttle | Disposition::Park => outbox.park(delivery, held).await,
         Disposition::LeaseTier => {
             let until = if let DeliveryError::Later { until_ms } = error { Some(until_ms) } else { None };
             match policy.lease_tier(&delivery.envelope, outbox.shared.lease, until, now, jitter) {
@@ -132,7 +115,6 @@ async fn settle_unsent(
             delivery.ack.complete(End::Returned);
         }
     }
-    None
 }
 
 #[cfg(test)]

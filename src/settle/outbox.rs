@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use self::publish::Unwritten;
 use crate::claim::{Dedupe, Held};
-use crate::delivery::{Delivery, Ended, Subject};
+use crate::delivery::{Delivery, Ended, Ready, Subject};
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
 use crate::kafka::consumer::End;
 use crate::kafka::envelope::{Copy, DeadLetterCause};
@@ -21,6 +20,15 @@ use crate::kafka::tier_topic;
 use crate::redis::batcher::StoreError;
 use crate::settle::context::{Repeated, StageContext, now_ms};
 use crate::settle::receipt::receipt;
+
+/// Why a copy was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unwritten {
+    /// The partition has gone to another member, which will read the record again.
+    Gone,
+    /// Its topic takes no record as large as this, not even compressed and in a batch of its own.
+    TooLarge,
+}
 
 /// Where records leave the process; one per runtime thread.
 pub struct Outbox {
@@ -139,10 +147,17 @@ impl Outbox {
         if let Subject::Ready(ready) = &mut delivery.subject {
             let claim = held.map(|h| &h.claim);
             until_it_works(async || self.dedupe.mark(&mut ready.claim_request, claim, ready.index).await).await;
-            let possible = std::mem::take(&mut ready.claim_request.possible);
-            self.shared.metrics.account(ready.index).ambiguous_resends.inc_by(u64::from(possible));
+            self.count_possible(ready);
         }
         delivery.carry_count();
+    }
+
+    /// Moves what a claim, a confirm or a mark found into the counter.
+    pub(crate) fn count_possible(&self, ready: &mut Ready) {
+        let possible = std::mem::take(&mut ready.claim_request.possible);
+        if possible > 0 {
+            self.shared.metrics.account(ready.index).ambiguous_resends.inc_by(u64::from(possible));
+        }
     }
 
     pub(crate) async fn release(&self, delivery: &mut Delivery, held: Option<Held>) {

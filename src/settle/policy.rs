@@ -1,11 +1,14 @@
 //! What follows a failed attempt: how long to wait inside the lane, which tier comes next, when it is over (pure).
 
+pub mod timing;
+
 use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
 
 use crate::account::{Inline, Retry};
+use crate::delivery::Ready;
 use crate::kafka::envelope::Envelope;
 use crate::platforms::NaturalDay;
 use crate::platforms::natural_day::day_end_ms;
@@ -37,7 +40,13 @@ pub struct Policy<'a> {
     pub event_time_ms: i64,
 }
 
-impl Policy<'_> {
+impl<'a> Policy<'a> {
+    /// Of an event of this account and platform.
+    pub fn of(ready: &'a Ready) -> Self {
+        let account = &ready.account;
+        Self { retry: &account.retry, day: account.sender.natural_day(), event_time_ms: ready.event_time_ms }
+    }
+
     /// The tier after a visit that made an attempt; `envelope` counts that visit and its attempts already.
     /// `jitter` in 0..1 becomes 0 to 5 % of the delay.
     pub fn after_attempt(&self, envelope: &Envelope, retry_after: Option<Duration>, now_ms: i64, jitter: f64) -> Next {

@@ -1,6 +1,8 @@
 //! Every disposition, step by step: where a record goes, and that no step comes before the one it rests on.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use rdkafka::bindings::rd_kafka_resp_err_t as Refusal;
@@ -15,6 +17,7 @@ use crate::error::{Answer, Fault};
 use crate::kafka::consumer::End;
 use crate::kafka::envelope::LastAttempt;
 use crate::kafka::refusals::Turn;
+use crate::lane::{Lane, Walked};
 use crate::platforms::Receipt;
 use crate::stub::bench::{
     Alone, Bench, DEAD, Ended, PARKED, Published, RECEIPTS, TIER_5S, TIER_30S, TOPICS, eventually, ready as ready_of,
@@ -41,6 +44,16 @@ const DELIVERED: Step = Finished(End::Finished(Outcome::Delivered));
 const DUPLICATE: Step = Finished(End::Finished(Outcome::Duplicate));
 const BURIED_END: End = End::Finished(Outcome::DeadLettered);
 const BURIED: Step = Finished(BURIED_END);
+
+/// As its lane does.
+async fn settle(
+    lane: &Rc<Lane>,
+    delivery: Box<Delivery>,
+    held: Option<Held>,
+    result: Attempted,
+) -> Option<Box<Delivery>> {
+    lane.clone().settle(Walked { delivery, key: None, held, result }).await.back
+}
 
 fn answer() -> Answer {
     Answer { status: Some(500), code: "7".into(), sent: true, ..Answer::default() }
@@ -81,7 +94,7 @@ impl<'a> Case<'a> {
     }
 
     /// Settles it while each first write is refused, and looks on: a later step never stands without the ones before.
-    async fn settles(mut self, result: Result<Progress, DeliveryError>, steps: &[Step]) -> Option<Box<Delivery>> {
+    async fn settles(mut self, result: Attempted, steps: &[Step]) -> Option<Box<Delivery>> {
         let counts = |bench: &Bench| BTreeMap::from(TOPICS.map(|topic| (topic, bench.count(topic))));
         let before = counts(self.bench);
         let is_written = |topic| self.bench.count(topic) > before[topic];
@@ -540,7 +553,7 @@ fn a_halt_closes_the_lane_and_what_was_read_from_parking_is_held_in_place() {
 #[tokio::test]
 async fn nothing_is_finished_while_redis_or_kafka_is_away() {
     let alone = Alone::new(|_| {});
-    let results: [Result<Progress, DeliveryError>; 7] = [
+    let results: [Attempted; 7] = [
         Ok(Progress::Accepted(Receipt::default())),
         Ok(Progress::Duplicate { resends: 0 }),
         Err(DeliveryError::Retry(answer())),

@@ -1,5 +1,6 @@
 //! One walk at a time, over a store and a platform that answers as it is asked to.
 use super::*;
+use crate::account::OnAmbiguous;
 use crate::claim::ConfirmAttempt;
 use crate::claim::rules::Value;
 use crate::kafka::consumer::End;
@@ -8,7 +9,7 @@ use crate::stub::bench::{Alone, Bench, Setting, eventually, ready as ready_of, r
 const LONG_AGO_MS: i64 = 1_700_000_000_000;
 
 /// What the platform has seen of it, and how its walk ended.
-async fn walked(bench: &Bench, delivery: &mut Delivery) -> (Result<Progress, DeliveryError>, Option<Held>) {
+async fn walked(bench: &Bench, delivery: &mut Delivery) -> (Attempted, Option<Held>) {
     let mut held = None;
     let result = process(delivery, &bench.lane, &mut held).await;
     (result, held)

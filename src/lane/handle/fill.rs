@@ -1,9 +1,8 @@
-//! How full a lane is: what it queues, what it has set aside for parking, and what it may.
+//! Records and their bytes, counted: of one lane, and of all of the process together.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use crate::delivery::{Delivery, TopicKind};
-use crate::lane::handle::{LaneHandle, LaneMessage};
+use crate::delivery::TopicKind;
 
 /// One of a lane's two queues, counted.
 #[derive(Default)]
@@ -36,126 +35,41 @@ impl Fill {
     }
 }
 
-impl LaneHandle {
-    fn fill(&self, topic_kind: TopicKind) -> &Fill {
-        if topic_kind == TopicKind::Input { &self.live } else { &self.released }
+/// Records from tiers and from parking, queued or with a permit.
+#[derive(Default)]
+pub struct Released {
+    pub(super) tier: Fill,
+    parked: Fill,
+}
+
+impl Released {
+    /// Those of one kind; records from inputs are not counted here.
+    pub fn of(&self, topic_kind: TopicKind) -> Option<&Fill> {
+        match topic_kind {
+            TopicKind::Input => None,
+            TopicKind::Tier => Some(&self.tier),
+            TopicKind::Parked => Some(&self.parked),
+        }
     }
 
-    fn aside_of(&self, topic_kind: TopicKind) -> &Fill {
+    /// All of them: records and bytes.
+    pub fn sum(&self) -> (usize, usize) {
+        (self.tier.records() + self.parked.records(), self.tier.bytes() + self.parked.bytes())
+    }
+}
+
+/// Counted over all lanes.
+#[derive(Default)]
+pub struct All {
+    pub(super) released: Released,
+    /// Records from inputs that are set aside for parking.
+    pub(super) aside: Fill,
+    /// The same of records from tiers and parking.
+    pub(super) aside_released: Fill,
+}
+
+impl All {
+    pub(super) fn aside_of(&self, topic_kind: TopicKind) -> &Fill {
         if topic_kind == TopicKind::Input { &self.aside } else { &self.aside_released }
-    }
-
-    /// Counts a record into the queue of its kind, before it is delivered.
-    pub fn enqueued(&self, delivery: &Delivery) {
-        let bytes = delivery.record.size();
-        self.fill(delivery.topic_kind).add(bytes);
-        if delivery.topic_kind == TopicKind::Parked {
-            self.parked.add(bytes);
-        }
-        self.move_released(delivery.topic_kind, |held| held.add(bytes));
-    }
-
-    /// Hands over what was enqueued; one message, and one wake of its thread, for all.
-    pub fn deliver(&self, deliveries: Vec<Box<Delivery>>) {
-        // The task lives as long as the process.
-        let _ = self.inbox.send(LaneMessage::Deliver(deliveries));
-    }
-
-    /// Sends a record to parking.
-    pub fn park(&self, delivery: Box<Delivery>) {
-        self.set_aside(delivery.topic_kind, delivery.record.size());
-        let _ = self.inbox.send(LaneMessage::Park(delivery));
-    }
-
-    /// Sends to parking what waits in the queue of live records.
-    pub fn park_queue(&self) {
-        if !self.emptying.swap(true, SeqCst) {
-            let _ = self.inbox.send(LaneMessage::ParkQueue);
-        }
-    }
-
-    /// Whether it was told to park its queue and has not done so yet.
-    pub fn is_emptying(&self) -> bool {
-        self.emptying.load(SeqCst)
-    }
-
-    /// Its queue is set aside.
-    pub fn emptied(&self) {
-        self.emptying.store(false, SeqCst);
-    }
-
-    /// A record is to be parked.
-    pub fn set_aside(&self, topic_kind: TopicKind, bytes: usize) {
-        self.move_aside(topic_kind, |aside| aside.add(bytes));
-    }
-
-    /// What was set aside has its copy, or was given back.
-    pub fn left_aside(&self, topic_kind: TopicKind, bytes: usize) {
-        self.move_aside(topic_kind, |aside| aside.sub(bytes));
-    }
-
-    fn move_aside(&self, topic_kind: TopicKind, by: impl Fn(&Fill)) {
-        by(self.aside_of(topic_kind));
-        if let Some(all) = self.all.get() {
-            by(all.aside_of(topic_kind));
-        }
-    }
-
-    /// A record left the queue.
-    pub fn dequeued(&self, delivery: &Delivery) {
-        let bytes = delivery.record.size();
-        self.fill(delivery.topic_kind).sub(bytes);
-        if delivery.topic_kind == TopicKind::Parked {
-            self.parked.sub(bytes);
-        }
-        self.move_released(delivery.topic_kind, |held| held.sub(bytes));
-    }
-
-    /// A record got a permit.
-    pub fn walks(&self, topic_kind: TopicKind, bytes: usize) {
-        self.move_released(topic_kind, |held| held.add(bytes));
-    }
-
-    /// Its walk is settled.
-    pub fn walked(&self, topic_kind: TopicKind, bytes: usize) {
-        self.move_released(topic_kind, |held| held.sub(bytes));
-    }
-
-    /// Whether the queue of this kind has no room.
-    pub fn is_full(&self, topic_kind: TopicKind) -> bool {
-        self.is_above(topic_kind, 1, 1)
-    }
-
-    /// Whether the queue of this kind, with what is set aside of it for parking, holds at least `part` of `whole` of its
-    /// cap.
-    pub fn is_above(&self, topic_kind: TopicKind, part: usize, whole: usize) -> bool {
-        let aside = self.aside_of(topic_kind);
-        let above = |queue: &Fill, cap: usize, cap_bytes: usize| {
-            queue.records() + aside.records() >= cap * part / whole
-                || queue.bytes() + aside.bytes() >= cap_bytes * part / whole
-        };
-        // A backlog that drains leaves half to retries, which have their time.
-        let parked = topic_kind == TopicKind::Parked && above(&self.parked, self.cap / 2, self.cap_bytes / 2);
-        parked || above(self.fill(topic_kind), self.cap, self.cap_bytes)
-    }
-
-    /// Whether it can be given more to park. Not so where its parking topic takes nothing.
-    pub fn can_park(&self, topic_kind: TopicKind) -> bool {
-        !self.is_aside_above(topic_kind, 1, 1)
-    }
-
-    /// Whether it has at least `part` of `whole` set aside of what it may, and of what other lanes leave it. All that a closed
-    /// lane queues is to be parked.
-    pub fn is_aside_above(&self, topic_kind: TopicKind, part: usize, whole: usize) -> bool {
-        let aside = self.aside_of(topic_kind);
-        let (mut records, mut bytes) = (aside.records(), aside.bytes());
-        if !self.is_open() {
-            records += self.fill(topic_kind).records();
-            bytes += self.fill(topic_kind).bytes();
-        }
-        let cap = if topic_kind == TopicKind::Input { self.aside_cap } else { self.aside_cap_released };
-        let left = self.aside_left(topic_kind);
-        let above = |held: usize, most: usize| most == 0 || held >= (most * part / whole).max(1);
-        above(records, cap.0.min(left.0)) || above(bytes, cap.1.min(left.1))
     }
 }

@@ -4,7 +4,8 @@
 //! holds little, however many hang.
 
 use crate::delivery::TopicKind;
-use crate::lane::handle::{Fill, LaneHandle, Lanes};
+use crate::lane::handle::fill::Fill;
+use crate::lane::handle::{LaneHandle, Lanes};
 
 /// Bytes from tiers and parking that all lanes together may hold, queued or with a permit, beside one record of each kind
 /// for every lane.
@@ -17,45 +18,6 @@ const PARKED_BYTES: usize = 32 * 1024 * 1024;
 /// Records from tiers that all lanes together may have set aside for parking, and their bytes: a part of what may be on its
 /// way to Kafka, so that parking topics which take nothing keep nobody from being read.
 pub const ASIDE_RELEASED: (usize, usize) = (1_000, 8 * 1024 * 1024);
-
-/// Records from tiers and from parking, queued or with a permit.
-#[derive(Default)]
-pub struct Released {
-    tier: Fill,
-    parked: Fill,
-}
-
-impl Released {
-    /// Those of one kind; records from inputs are not counted here.
-    pub fn of(&self, topic_kind: TopicKind) -> Option<&Fill> {
-        match topic_kind {
-            TopicKind::Input => None,
-            TopicKind::Tier => Some(&self.tier),
-            TopicKind::Parked => Some(&self.parked),
-        }
-    }
-
-    /// All of them: records and bytes.
-    pub fn sum(&self) -> (usize, usize) {
-        (self.tier.records() + self.parked.records(), self.tier.bytes() + self.parked.bytes())
-    }
-}
-
-/// Counted over all lanes.
-#[derive(Default)]
-pub struct All {
-    pub(super) released: Released,
-    /// Records from inputs that are set aside for parking.
-    pub(super) aside: Fill,
-    /// The same of records from tiers and parking.
-    pub(super) aside_released: Fill,
-}
-
-impl All {
-    pub(super) fn aside_of(&self, topic_kind: TopicKind) -> &Fill {
-        if topic_kind == TopicKind::Input { &self.aside } else { &self.aside_released }
-    }
-}
 
 impl LaneHandle {
     /// Moves what this lane, and all of them, hold of one kind.

@@ -1,21 +1,10 @@
 //! A lane whose platform asks for less: how long it is pushed back, and how it opens again.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use crate::lane::handle::LaneHandle;
-use crate::settle::LONGEST_WAIT_IN_LANE;
-
-/// The one record that a lane sends though it counts as closed: its answer opens the lane, or pushes it back again. Dropped
-/// where that record is not sent, so that another may be tried.
-pub struct Trial(Arc<LaneHandle>);
-
-impl Drop for Trial {
-    fn drop(&mut self) {
-        self.0.on_trial.store(false, SeqCst);
-    }
-}
+use crate::delivery::Trial;
+use crate::lane::handle::{LONGEST_WAIT_IN_LANE, LaneHandle};
 
 impl LaneHandle {
     /// Whether it takes work: neither paused nor halted, nor pushed back for over 5 s, nor throttled without end.
@@ -61,8 +50,8 @@ impl LaneHandle {
 
     /// The right to send one record through a lane that has got only throttled answers, once its push-back is over; `None`
     /// while another record has it, and where the lane is open or closed for another reason.
-    pub fn take_trial(self: &Arc<Self>) -> Option<Trial> {
-        (self.offers_trial() && !self.on_trial.swap(true, SeqCst)).then(|| Trial(self.clone()))
+    pub fn take_trial(&self) -> Option<Trial> {
+        if self.offers_trial() { Trial::take(&self.on_trial) } else { None }
     }
 
     /// As if the push-back had passed.
@@ -74,6 +63,8 @@ impl LaneHandle {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;

@@ -11,8 +11,9 @@ use crate::kafka::envelope::{Copy, Named};
 use crate::kafka::parking_topic;
 use crate::kafka::producer::PublishError;
 use crate::kafka::refusals::Turn;
-use crate::settle::outbox::Outbox;
-use crate::settle::outbox::publish::{Pause, Unwritten};
+use crate::settle::outbox::publish::Pause;
+use crate::settle::outbox::{Outbox, Unwritten};
+use crate::settle::policy::Policy;
 
 /// What came of a copy to a parking topic.
 enum Parked {
@@ -99,7 +100,7 @@ impl Outbox {
     ) {
         let Subject::Ready(ready) = &delivery.subject else { return delivery.ack.complete(End::Returned) };
         let now = self.shared.health.clock.now_ms();
-        let (index, due_ms) = ready.policy().put_off(lasts, self.shared.lease, now, rand::rng().random());
+        let (index, due_ms) = Policy::of(ready).put_off(lasts, self.shared.lease, now, rand::rng().random());
         let envelope = &mut delivery.envelope;
         envelope.retry_since_ms = envelope.retry_since_ms.map(|since| since + (due_ms - asked_ms));
         self.shared.refusals.put_off(topic, Duration::from_millis((due_ms - now).unsigned_abs()));

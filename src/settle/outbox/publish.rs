@@ -17,7 +17,7 @@ use crate::kafka::producer::PublishError;
 use crate::kafka::record::Header;
 use crate::kafka::refusals::{Held as Alarm, Refusals};
 use crate::settle::context::Repeated;
-use crate::settle::outbox::Outbox;
+use crate::settle::outbox::{Outbox, Unwritten};
 
 impl Outbox {
     /// Publishes a dead letter. Each time that its topic refuses it by size, even alone, more of it is left out: the value
@@ -167,15 +167,6 @@ impl Outbox {
         let error = DeliveryError::Retry(Answer { detail, ..Answer::default() });
         self.dead_letter(delivery, held, Reason::AttemptsExhausted, &error).await;
     }
-}
-
-/// Why a copy was not written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unwritten {
-    /// The partition has gone to another member, which will read the record again.
-    Gone,
-    /// Its topic takes no record as large as this, not even compressed and in a batch of its own.
-    TooLarge,
 }
 
 /// SHA-256 in lower-case hex.

@@ -3,6 +3,7 @@
 use crate::delivery::Ready;
 use crate::error::{DeliveryError, Fault};
 use crate::kafka::envelope::Envelope;
+use crate::settle::policy::Policy;
 
 /// The field of an event that is too old, or lies in the future.
 pub const EVENT_TIME: &str = "event_time_ms";
@@ -12,7 +13,7 @@ pub const EVENT_TIME: &str = "event_time_ms";
 /// # Errors
 /// `Expired` or `Invalid` with the field at fault; `Later` where a first attempt waits for midnight.
 pub fn check(ready: &Ready, envelope: &Envelope, now_ms: i64) -> Result<(), DeliveryError> {
-    let policy = ready.policy();
+    let policy = Policy::of(ready);
     if policy.parked_too_long(envelope, now_ms) {
         return Err(DeliveryError::Expired(Fault::whole("parked for longer than retry.max_parked")));
     }
@@ -39,6 +40,6 @@ pub fn check(ready: &Ready, envelope: &Envelope, now_ms: i64) -> Result<(), Deli
 /// The last moment an attempt may start of an event that is first tried at `first_attempt_ms` (SPEC section 12, 7 and
 /// 34): the end of that natural day less its guard, or the event's own deadline where that is earlier.
 pub fn deadline_ms(ready: &Ready, first_attempt_ms: i64) -> Option<i64> {
-    let day = ready.policy().last_start_of_day_ms(first_attempt_ms);
+    let day = Policy::of(ready).last_start_of_day_ms(first_attempt_ms);
     [ready.deadline_ms, day].into_iter().flatten().min()
 }

@@ -1,0 +1,115 @@
+//! One account's lane: what it holds of its own, whether a record may go on in it, and how it halts.
+
+use std::cell::Cell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::account::Account;
+use crate::claim::Dedupe;
+use crate::delivery::{Delivery, Subject};
+use crate::error::DeliveryError;
+use crate::lane::handle::LaneHandle;
+use crate::lane::unclassified::Unclassified;
+use crate::metrics::{AccountMetrics, Metrics};
+use crate::send::Dispatcher;
+use crate::send::rate::Limiter;
+use crate::settle::context::{Halted, StageContext, now_ms};
+use crate::settle::outbox::Outbox;
+use crate::settle::policy::Policy;
+
+/// One account on its runtime thread.
+pub struct Lane {
+    /// As other threads see it.
+    pub handle: Arc<LaneHandle>,
+    /// Whose.
+    pub account: Arc<Account>,
+    /// Where records leave.
+    pub outbox: Rc<Outbox>,
+    /// The claims of this thread.
+    pub dedupe: Rc<Dedupe>,
+    /// What all lanes share.
+    pub shared: Arc<StageContext>,
+    /// Its HTTP.
+    pub dispatcher: Dispatcher,
+    /// Its way to the bucket.
+    pub limiter: Rc<Limiter>,
+    /// Permanent answers in a row.
+    pub(crate) permanents: Cell<u32>,
+    /// Push-backs without any other answer in between.
+    pub(crate) throttles: Cell<u32>,
+    /// Answers that no table lists, as far as they were seen.
+    pub(crate) unclassified: Unclassified,
+    /// Since when the account has got only throttled answers.
+    pub(crate) throttled_since: Cell<Option<Instant>>,
+    /// When the push-back of the last of them is over.
+    pub(crate) throttled_until: Cell<Option<Instant>>,
+}
+
+impl Lane {
+    /// Assembles a lane.
+    pub fn new(handle: Arc<LaneHandle>, outbox: Rc<Outbox>, dispatcher: Dispatcher, limiter: Rc<Limiter>) -> Rc<Self> {
+        Rc::new(Self {
+            account: handle.account.clone(),
+            handle,
+            dedupe: outbox.dedupe.clone(),
+            shared: outbox.shared.clone(),
+            outbox,
+            dispatcher,
+            limiter,
+            permanents: Cell::new(0),
+            throttles: Cell::new(0),
+            unclassified: Unclassified::default(),
+            throttled_since: Cell::new(None),
+            throttled_until: Cell::new(None),
+        })
+    }
+
+    /// Counters of the process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Counters of the account.
+    pub fn account_metrics(&self) -> &AccountMetrics {
+        self.shared.metrics.account(self.handle.index)
+    }
+
+    /// Why this record must not go on now.
+    pub fn interruption(&self, delivery: &Delivery) -> Option<DeliveryError> {
+        if delivery.ack.assignment().is_leaving() {
+            return Some(DeliveryError::Returned);
+        }
+        let is_open = if delivery.trial.is_some() { self.handle.is_open_for_trial() } else { self.handle.is_open() };
+        (!is_open && !self.is_overdue(delivery)).then_some(DeliveryError::Closed)
+    }
+
+    /// Waits until this record must not go on.
+    pub async fn interrupted(&self, delivery: &Delivery) -> DeliveryError {
+        loop {
+            let mut changed = pin!(self.handle.changed());
+            changed.as_mut().enable();
+            if let Some(why) = self.interruption(delivery) {
+                return why;
+            }
+            changed.await;
+        }
+    }
+
+    /// Parked for too long: it ends whether the lane is open or not.
+    fn is_overdue(&self, delivery: &Delivery) -> bool {
+        let Subject::Ready(ready) = &delivery.subject else { return false };
+        Policy::of(ready).parked_too_long(&delivery.envelope, now_ms())
+    }
+
+    /// Closes the account for every replica.
+    pub fn halt(&self, reason: &str) {
+        let reason = crate::redact::mask_text(reason).into_owned();
+        if self.handle.halt(&reason) {
+            tracing::error!(account = &*self.account.name, reason = reason.as_str(), "account halted; its events park");
+            let _ = self.shared.halts.send(Halted { index: self.handle.index, reason });
+        }
+    }
+}
