@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::platforms::{Credential, Platform, Sender, baizhu, qihoo360};
+use serde_json::{Map, Value};
+
+use crate::platforms::{Credential, Sender};
 
 /// `[dedupe]`.
 #[derive(Clone, Debug)]
@@ -99,7 +101,7 @@ pub struct Limits {
 /// `[validate]`, as an account has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Validate {
-    /// Older events are `expired`; `None`: any age is sent (360 unless set on the account).
+    /// Older events are `expired`; `None`: any age is sent.
     pub max_event_age: Option<Duration>,
     /// Events further ahead are `invalid`.
     pub max_future: Duration,
@@ -122,8 +124,8 @@ pub struct Intake {
 pub struct Account {
     /// Its name, `[a-z0-9][a-z0-9-]{0,62}`.
     pub name: Arc<str>,
-    /// Its platform.
-    pub platform: Platform,
+    /// The name of its platform.
+    pub platform: &'static str,
     /// Base URLs without a trailing `/`, in order of preference; at least one.
     pub base_urls: Vec<String>,
     /// Replaces the platform's path.
@@ -147,16 +149,7 @@ pub struct Account {
     /// Speaks for it.
     pub sender: Box<dyn Sender>,
     /// Its platform's own keys as configured: what a fake of the platform agrees to.
-    pub settings: PlatformSettings,
-}
-
-/// The keys of an account that only its platform has.
-#[derive(Clone, Debug)]
-pub enum PlatformSettings {
-    /// 360 点睛.
-    Qihoo360(qihoo360::Config),
-    /// 百助.
-    Baizhu(baizhu::Config),
+    pub settings: Map<String, Value>,
 }
 
 /// All accounts by name.

@@ -140,7 +140,7 @@ impl Delivery {
     pub fn named(&self) -> Named {
         match &self.subject {
             Subject::Ready(ready) => Named {
-                platform: Some(ready.account.platform.as_str().to_owned()),
+                platform: Some(ready.account.platform.to_owned()),
                 account: Some(ready.account.name.to_string()),
                 trans_id: Some(ready.trans_id.to_string()),
                 event: Some(ready.prepared.native.to_string()),

@@ -33,6 +33,7 @@ pub mod redact;
 pub mod redelivery;
 pub mod redis;
 pub mod sandbox;
+pub mod secret;
 pub mod send;
 pub mod settings;
 pub mod settle;

@@ -10,7 +10,6 @@ use postback::cli::{
     accounts, block_on, blocked, check, dead_letters, demo, load, preview, run, sandbox, send, trace, unblock,
 };
 use postback::exit::Exit;
-use postback::platforms::Platform;
 use postback::sandbox::SandboxAccount;
 
 /// Events are allocated on the polling thread and freed on a lane's: glibc's arenas pay a lock and a walk for each.
@@ -87,7 +86,8 @@ fn main() -> ExitCode {
 /// Commands that ask a running worker: the configuration says where its Redis is and which accounts there are.
 fn ask(access: &Access, work: impl AsyncFnOnce(&Known<'_>) -> anyhow::Result<()>) -> Result<(), Exit> {
     let config = load(access.config.as_deref())?;
-    let accounts: Vec<(Platform, Arc<str>)> = config.accounts.values().map(|a| (a.platform, a.name.clone())).collect();
+    let accounts: Vec<(&'static str, Arc<str>)> =
+        config.accounts.values().map(|a| (a.platform, a.name.clone())).collect();
     let admin = access.admin.clone().unwrap_or_else(|| format!("http://{}", config.admin.listen));
     let known = Known { redis: &config.redis, accounts: &accounts, admin: &admin };
     block_on(async { work(&known).await.map_err(Exit::from) })

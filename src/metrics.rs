@@ -19,15 +19,13 @@ use account::{PlatformFamilies, unseen_gauge, unseen_platform};
 pub use claims::ClaimResult;
 use families::Maker;
 
-use crate::platforms::Platform;
-
 const UNKNOWN: &str = "unknown";
 
 /// What is known at start.
 #[derive(Default)]
 pub struct Setup<'a> {
-    /// The configured accounts; their index here is their index in [`Metrics::account`].
-    pub accounts: Vec<(Platform, Arc<str>)>,
+    /// The platforms and names of the configured accounts; their index here is their index in [`Metrics::account`].
+    pub accounts: Vec<(&'static str, Arc<str>)>,
     /// Names of the retry tiers, in order.
     pub tiers: &'a [String],
     /// Topics whose `events_received_total` starts at zero.
@@ -60,7 +58,7 @@ pub struct Metrics {
     accounts: Vec<Arc<AccountMetrics>>,
     /// How many of them are configured: those after them are unknown ones.
     configured: usize,
-    unknown: BTreeMap<Option<Platform>, usize>,
+    unknown: BTreeMap<Option<&'static str>, usize>,
     received: IntCounterVec,
     received_by_topic: RwLock<BTreeMap<String, IntCounter>>,
     claims: [IntCounter; ClaimResult::ALL.len()],
@@ -88,18 +86,16 @@ impl Metrics {
         let mut platforms = BTreeMap::new();
         let mut accounts = Vec::new();
         for (platform, name) in &setup.accounts {
-            let shared = platforms
-                .entry(*platform)
-                .or_insert_with(|| by_platform.platform(platform.as_str(), setup.tiers))
-                .clone();
-            accounts.push(Arc::new(AccountMetrics::new(platform.as_str(), name.clone(), true, shared)));
+            let shared =
+                platforms.entry(*platform).or_insert_with(|| by_platform.platform(platform, setup.tiers)).clone();
+            accounts.push(Arc::new(AccountMetrics::new(platform, name.clone(), true, shared)));
         }
         let mut unknown = BTreeMap::new();
         let nobody = unseen_platform();
         let named = platforms.iter().map(|(platform, shared)| (Some(*platform), shared));
         for (platform, shared) in std::iter::once((None, &nobody)).chain(named) {
             unknown.insert(platform, accounts.len());
-            let label = platform.map_or(UNKNOWN, Platform::as_str);
+            let label = platform.unwrap_or(UNKNOWN);
             accounts.push(Arc::new(AccountMetrics::new(label, UNKNOWN.into(), false, shared.clone())));
         }
 
@@ -147,7 +143,7 @@ impl Metrics {
     }
 
     /// The index for an event that names no configured account; `None`, or a platform without one: platform `unknown`.
-    pub fn unknown(&self, platform: Option<Platform>) -> usize {
+    pub fn unknown(&self, platform: Option<&str>) -> usize {
         self.unknown.get(&platform).copied().unwrap_or(self.configured)
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, RedisError};
 
-use crate::platforms::SecretString;
+use crate::secret::SecretString;
 
 /// `[redis]`.
 #[derive(Clone, Debug)]

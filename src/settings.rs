@@ -196,6 +196,7 @@ fn assemble(root: &Section<'_>) -> Config {
     rules::topics(&kafka_section, &kafka, &tiers, &drafts);
     if let Some(section) = &accounts_section {
         rules::buckets(section, &drafts);
+        rules::credentials(section, &drafts);
     }
     let accounts: Accounts =
         drafts.into_iter().filter_map(|d| d.account).map(|a| (a.name.clone(), Arc::new(a))).collect();

@@ -3,28 +3,23 @@
 pub(crate) mod bench;
 pub(crate) mod server;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::account::{
-    Account, Inline, Limits, OnAmbiguous, PlatformSettings, Retry, RetryTier, Validate, WhenUnavailable,
-};
+use crate::account::{Account, Inline, Limits, OnAmbiguous, Retry, RetryTier, Validate, WhenUnavailable};
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::http_status::{Said, judge};
-use crate::platforms::{Context, Payload, Platform, Prepared, Receipt, Request, Sender};
+use crate::platforms::{Context, Payload, Prepared, Receipt, Request, Sender};
 
 /// Sends the trans_id as it is.
 pub(crate) struct Plain;
 
 impl Sender for Plain {
-    fn platform(&self) -> Platform {
-        Platform::Baizhu
-    }
-
-    fn natives(&self) -> Vec<&'static str> {
-        vec!["install"]
+    fn natives(&self) -> Vec<Cow<'static, str>> {
+        vec!["install".into()]
     }
 
     fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
@@ -79,10 +74,9 @@ pub(crate) fn prepared(trans_id: &str) -> Prepared {
 impl Account {
     /// An account of [`Plain`] with the default rules.
     pub(crate) fn stub(name: &str) -> Self {
-        let product = "product = { install = 'p', register = 'p', back = 'p' }";
         Self {
             name: name.into(),
-            platform: Platform::Baizhu,
+            platform: "baizhu",
             base_urls: vec!["http://127.0.0.1:9".into()],
             path: None,
             allow_private: true,
@@ -112,7 +106,7 @@ impl Account {
             on_ambiguous: OnAmbiguous::Retry,
             credentials: Vec::new(),
             sender: Box::new(Plain),
-            settings: PlatformSettings::Baizhu(toml::from_str(product).unwrap()),
+            settings: serde_json::Map::new(),
         }
     }
 }

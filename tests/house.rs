@@ -95,14 +95,12 @@ const UPWARD: &[(&str, &str)] = &[
     ("inspect::trace::waiting", "settings"),
     ("kafka::consumer::commits", "telemetry::quiet"),
     ("lane::handle", "operate::lanes"),
-    ("metrics", "platforms"),
     ("operate::coordinator", "admit::backpressure::known"),
     ("operate::coordinator", "app::start"),
     ("operate::coordinator", "settle::context"),
     ("operate::coordinator::switches", "settle::context"),
     ("operate::status", "admin"),
     ("operate::status", "app::discovery"),
-    ("redis", "platforms"),
     ("settings::base_url", "send::address"),
 ];
 
@@ -146,7 +144,6 @@ const CIRCLES: &[&[&str]] = &[
         "operate::coordinator::switches",
         "operate::replica",
     ],
-    &["platforms::baizhu", "platforms::baizhu::config"],
     &["redact", "redact::phone"],
     &["redact::members", "redact::names"],
     &[

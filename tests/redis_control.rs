@@ -14,8 +14,8 @@ use postback::operate::snapshot::{read_snapshots, remove_snapshot, write_snapsho
 use postback::operate::{
     By, Keys, LaneLoad, LaneSnapshot, Order, PartitionRow, Place, ReplicaSnapshot, Target, lanes, read_audit,
 };
-use postback::platforms::{Platform, SecretString};
 use postback::redis::Config;
+use postback::secret::SecretString;
 use redis::aio::MultiplexedConnection;
 
 fn url() -> String {
@@ -165,8 +165,7 @@ fn parse<T: clap::Args + clap::FromArgMatches>(args: &[&str]) -> T {
 #[tokio::test]
 async fn the_commands_show_and_change_what_stands_in_redis() {
     let (mut c, keys, redis) = fresh().await;
-    let accounts: [(Platform, Arc<str>); 2] =
-        [(Platform::Qihoo360, "acme-ps".into()), (Platform::Baizhu, "acme-bz".into())];
+    let accounts: [(&'static str, Arc<str>); 2] = [("qihoo360", "acme-ps".into()), ("baizhu", "acme-bz".into())];
     let known = Known { redis: &redis, accounts: &accounts, admin: "http://127.0.0.1:1" };
     let snapshot = ReplicaSnapshot {
         id: "w1".into(),

@@ -11,7 +11,7 @@ use crate::kafka::consumer::AckHandle;
 use crate::kafka::envelope::{Envelope, Source};
 use crate::kafka::record::Record;
 use crate::metrics::Metrics;
-use crate::platforms::Platform;
+use crate::platforms::list;
 
 /// Finds accounts by name; their index is their place in lanes and metrics.
 pub struct Examiner {
@@ -71,7 +71,7 @@ impl Examiner {
             return Err(Err(DeliveryError::Invalid(Fault::new(field, detail))));
         }
         let prepared = account.sender.prepare(&event).map_err(Err)?;
-        let platform = account.platform.as_str();
+        let platform = account.platform;
         let claim_request = ClaimRequest {
             key: Key::new(platform, &account.name, &prepared.native, &event.trans_id),
             origin: origin_text(envelope),
@@ -94,13 +94,13 @@ impl Examiner {
     }
 
     fn account(&self, event: &ConversionEvent) -> Result<(usize, &Arc<Account>), Fault> {
-        if !Platform::ALL.iter().any(|p| p.as_str() == event.platform) {
+        if list::find(&event.platform).is_none() {
             return Err(Fault::new("platform", "no such platform"));
         }
         let found = self.accounts.iter().enumerate().find(|(_, a)| *a.name == *event.account);
         match found {
-            Some((_, account)) if account.platform.as_str() != event.platform => {
-                Err(Fault::new("account", format!("is an account of {}", account.platform.as_str())))
+            Some((_, account)) if account.platform != event.platform => {
+                Err(Fault::new("account", format!("is an account of {}", account.platform)))
             }
             Some((_, account)) if !account.enabled => Err(Fault::new("account", "is disabled")),
             Some(found) => Ok(found),
@@ -110,7 +110,7 @@ impl Examiner {
 
     fn ended(&self, record: &Record, end: Result<Outcome, DeliveryError>) -> Subject {
         let mut identity = identify(record.value.as_deref());
-        let platform = Platform::ALL.into_iter().find(|p| identity.platform.as_deref() == Some(p.as_str()));
+        let platform = identity.platform.as_deref();
         let configured = self
             .accounts
             .iter()
@@ -217,8 +217,8 @@ mod tests {
             ("quarantined", "", unknown(None)),
             ("malformed", "schema", unknown(None)),
             ("unknown_account", "platform", unknown(None)),
-            ("unknown_account", "account", unknown(Some(Platform::Qihoo360))),
-            ("unknown_account", "account", unknown(Some(Platform::Qihoo360))),
+            ("unknown_account", "account", unknown(Some("qihoo360"))),
+            ("unknown_account", "account", unknown(Some("qihoo360"))),
             ("unknown_account", "account", 1),
             ("suppressed", "", 2),
             ("invalid", "user.phone", 2),

@@ -101,7 +101,7 @@ fn summary(loaded: &Loaded) -> String {
     let mut platforms: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for account in accounts.values() {
         let note = if account.enabled { "" } else { " (disabled)" };
-        platforms.entry(account.platform.as_str()).or_default().push(format!("{}{note}", account.name));
+        platforms.entry(account.platform).or_default().push(format!("{}{note}", account.name));
     }
     let tiers = retry.tiers.iter().map(|tier| tier_topic(&kafka.retry_prefix, &tier.name));
     let mut ends = vec![kafka.dead_letter.clone()];

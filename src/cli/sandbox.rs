@@ -9,9 +9,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::account::{Account, PlatformSettings};
-use crate::platforms::baizhu;
-use crate::platforms::qihoo360::ClickLen;
+use crate::account::Account;
 use crate::sandbox::{self, LEDGER_CAPACITY, Sandbox, SandboxAccount};
 use crate::settings::Config;
 
@@ -153,31 +151,11 @@ fn announce_json(sandbox: &Sandbox, accounts: &[SandboxAccount]) -> String {
 pub fn accounts(config: &Config) -> Vec<SandboxAccount> {
     let known = |account: &Account| SandboxAccount {
         name: account.name.to_string(),
-        platform: account.platform.as_str().to_owned(),
-        settings: settings(&account.settings).as_object().cloned().unwrap_or_default(),
+        platform: account.platform.to_owned(),
+        settings: account.settings.clone(),
         credentials: account.credentials.iter().map(|c| (c.key.clone(), c.secret.expose().to_owned())).collect(),
     };
     config.accounts.values().map(|account| known(account)).collect()
-}
-
-/// The keys of `[accounts.NAME]` that are the platform's, as configured.
-fn settings(settings: &PlatformSettings) -> Value {
-    match settings {
-        PlatformSettings::Qihoo360(own) => json!({
-            "data_industry": own.data_industry,
-            "jzqs": own.jzqs,
-            "data_source": own.data_source,
-            "validate": { "click_len": if own.validate.click_len == ClickLen::Strict { "strict" } else { "warn" } },
-        }),
-        PlatformSettings::Baizhu(own) => json!({
-            "product": { "install": own.product.install, "register": own.product.register, "back": own.product.back },
-            "settlement": if own.settlement == baizhu::Settlement::Cpa { "cpa" } else { "cps" },
-            "encoding": if own.encoding == baizhu::Encoding::Urlencoded { "urlencoded" } else { "multipart" },
-            "field": { "product_name": own.field.product_name, "returned_money": own.field.returned_money },
-            "amount_unit": if own.amount_unit == baizhu::AmountUnit::Fen { "fen" } else { "yuan" },
-            "success_values": own.success_values,
-        }),
-    }
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::embedded::find;
 use crate::exit::Exit;
 use crate::operate::{Keys, closest, unknown_account};
-use crate::platforms::{Platform, SecretString};
 use crate::redact::mask_text;
 use crate::redis::{Config, tls};
+use crate::secret::SecretString;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -40,8 +40,8 @@ fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
 pub struct Known<'a> {
     /// `[redis]`.
     pub redis: &'a Config,
-    /// Every configured account.
-    pub accounts: &'a [(Platform, Arc<str>)],
+    /// Platform and name of every configured account.
+    pub accounts: &'a [(&'static str, Arc<str>)],
     /// URL of a worker's API: asked for the address of an embedded store.
     pub admin: &'a str,
 }
@@ -168,14 +168,14 @@ impl Api {
 mod tests {
     use super::*;
 
-    fn known<'a>(redis: &'a Config, accounts: &'a [(Platform, Arc<str>)]) -> Known<'a> {
+    fn known<'a>(redis: &'a Config, accounts: &'a [(&'static str, Arc<str>)]) -> Known<'a> {
         Known { redis, accounts, admin: "http://127.0.0.1:1" }
     }
 
     #[test]
     fn an_unknown_account_is_refused_with_the_name_that_was_meant() {
         let redis = Config { url: SecretString::new("redis://x"), prefix: "pb".into(), ca_file: String::new() };
-        let accounts = [(Platform::Qihoo360, "acme-ps".into())];
+        let accounts = [("qihoo360", "acme-ps".into())];
         let known = known(&redis, &accounts);
         assert!(known.account("acme-ps").is_ok());
         let exit = Exit::from(known.account("acme-sp").unwrap_err());

@@ -13,7 +13,7 @@ use crate::kafka::scan::{spans, unfinished};
 use crate::kafka::settings::waiting_group;
 use crate::operate::lanes::read_lanes;
 use crate::operate::{Keys, SwitchesByAccount, closest, unknown_account};
-use crate::platforms::Platform;
+use crate::platforms::list;
 use crate::redact::mask_text;
 use crate::settings::Config;
 use crate::units::show_span;
@@ -45,7 +45,7 @@ pub struct Args {
     trans_id: String,
     /// Only of this platform
     #[arg(long, value_parser = platform)]
-    platform: Option<Platform>,
+    platform: Option<&'static str>,
     /// Only of this account
     #[arg(long)]
     account: Option<String>,
@@ -56,9 +56,9 @@ pub struct Args {
     reach: Reach,
 }
 
-fn platform(text: &str) -> Result<Platform, String> {
-    let names = Platform::ALL.map(Platform::as_str);
-    let found = Platform::ALL.into_iter().find(|platform| platform.as_str() == text);
+fn platform(text: &str) -> Result<&'static str, String> {
+    let names: Vec<_> = list::all().map(|platform| platform.name()).collect();
+    let found = names.iter().find(|name| **name == text).copied();
     found.ok_or_else(|| format!("no such platform; one of: {}", names.join(", ")))
 }
 

@@ -9,8 +9,13 @@ use crate::byte_order_mark::MARK;
 pub(crate) fn is_named(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
     matches!(key, "redis.url" | "admin.token")
-        || (key.starts_with("accounts.") && matches!(last, "secret" | "key"))
+        || (key.starts_with("accounts.") && (matches!(last, "secret" | "key") || is_half(key, last)))
         || key.strip_prefix("kafka.properties.").is_some_and(is_property)
+}
+
+/// Whether it is a half of a credential, whatever its platform calls it.
+fn is_half(key: &str, last: &str) -> bool {
+    key.contains(".secrets.") && !matches!(last, "id" | "not_before" | "not_after")
 }
 
 /// Whether a setting of librdkafka holds a secret.

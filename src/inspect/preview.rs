@@ -145,7 +145,7 @@ impl Previewer {
         let secret = Credential::in_force(&account.credentials, now_ms).map(|c| c.secret.clone());
         let age = account.validate.max_event_age.and_then(|max| i64::try_from(max.as_millis()).ok());
         Preview::Accepted(Box::new(Accepted {
-            platform: account.platform.as_str(),
+            platform: account.platform,
             account: account.name.clone(),
             event: ready.prepared.native.to_string(),
             dedupe_key: ready.claim_request.key.shown(&self.prefix),

@@ -11,7 +11,6 @@ use serde_json::{Map, Value};
 use crate::event::identify;
 use crate::inspect::dead_letters::{DeadLetter, Filter, LatestPerOrigin};
 use crate::kafka::record::Record;
-use crate::platforms::Platform;
 use crate::redact::mask_trans_id;
 
 pub use claims::{Candidate, ClaimRow, candidates};
@@ -23,7 +22,7 @@ pub struct Wanted {
     /// Its identity.
     pub trans_id: String,
     /// Only of this platform.
-    pub platform: Option<Platform>,
+    pub platform: Option<&'static str>,
     /// Only of this account.
     pub account: Option<String>,
 }
@@ -32,7 +31,7 @@ impl Wanted {
     /// Whether these are its names, as far as they are known.
     fn is(&self, trans_id: Option<&str>, platform: Option<&str>, account: Option<&str>) -> bool {
         trans_id == Some(&*self.trans_id)
-            && self.platform.is_none_or(|wanted| platform == Some(wanted.as_str()))
+            && self.platform.is_none_or(|wanted| platform == Some(wanted))
             && self.account.as_deref().is_none_or(|wanted| account == Some(wanted))
     }
 }
@@ -79,7 +78,7 @@ impl Gatherer {
     pub fn new(wanted: Wanted, rules: Rules) -> Self {
         let filter = Filter {
             trans_id: Some(wanted.trans_id.clone()),
-            platform: wanted.platform.map(|p| p.as_str().to_owned()),
+            platform: wanted.platform.map(|p| p.to_owned()),
             account: wanted.account.clone(),
             ..Filter::default()
         };

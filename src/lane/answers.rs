@@ -97,7 +97,7 @@ impl Lane {
         }
         tracing::warn!(
             account = &*self.account.name,
-            platform = self.account.platform.as_str(),
+            platform = self.account.platform,
             http.status = answer.status,
             code = answer.code.as_str(),
             "{}; it counts in unclassified_codes_total, and this line is not repeated",

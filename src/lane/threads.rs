@@ -178,7 +178,7 @@ impl LaneThread {
         for LaneSetup { handle, inbox, dispatcher, sharers } in seats {
             dispatcher.keep_at_most(kept);
             let limits = &handle.account.limits;
-            let bucket = format!("{}:rate:{}:{}", self.prefix, handle.account.platform.as_str(), limits.shared_as);
+            let bucket = format!("{}:rate:{}:{}", self.prefix, handle.account.platform, limits.shared_as);
             let alone = Alone {
                 delivers: handle.account.when_unavailable == WhenUnavailable::Deliver,
                 sharers,

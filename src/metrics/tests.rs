@@ -8,7 +8,7 @@ use crate::error::{Class, Outcome, Reason};
 fn setup() -> Arc<Metrics> {
     let tiers = ["5s".to_owned(), "30s".to_owned()];
     Metrics::new(Setup {
-        accounts: vec![(Platform::Qihoo360, "acme-ps".into()), (Platform::Baizhu, "acme-bz".into())],
+        accounts: vec![("qihoo360", "acme-ps".into()), ("baizhu", "acme-bz".into())],
         tiers: &tiers,
         topics: vec!["conversions".into()],
     })
@@ -140,7 +140,7 @@ fn what_names_no_account_is_counted_as_unknown_and_shows_nothing_it_cannot_reach
     let metrics = setup();
     assert_eq!(metrics.unknown(None), 2);
     metrics.account(metrics.unknown(None)).dead_letter(Reason::Malformed);
-    metrics.account(metrics.unknown(Some(Platform::Baizhu))).dead_letter(Reason::UnknownAccount);
+    metrics.account(metrics.unknown(Some("baizhu"))).dead_letter(Reason::UnknownAccount);
     metrics.account(metrics.unknown(None)).attempt(Class::Retry);
     let text = metrics.render();
     let all = series(&text);
@@ -157,8 +157,8 @@ fn what_names_no_account_is_counted_as_unknown_and_shows_nothing_it_cannot_reach
 
 #[test]
 fn a_platform_without_an_account_falls_back_to_unknown() {
-    let metrics = Metrics::new(Setup { accounts: vec![(Platform::Baizhu, "a".into())], ..Setup::default() });
-    assert_eq!(metrics.unknown(Some(Platform::Qihoo360)), metrics.unknown(None));
+    let metrics = Metrics::new(Setup { accounts: vec![("baizhu", "a".into())], ..Setup::default() });
+    assert_eq!(metrics.unknown(Some("qihoo360")), metrics.unknown(None));
     assert!(Arc::ptr_eq(metrics.account(99), metrics.account(metrics.unknown(None))));
 }
 

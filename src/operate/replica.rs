@@ -57,7 +57,7 @@ pub fn replica_snapshot(
         let counters = metrics.account(lane.index);
         LaneSnapshot {
             account: lane.account.name.to_string(),
-            platform: lane.account.platform.as_str().to_owned(),
+            platform: lane.account.platform.to_owned(),
             since_ms,
             why,
             load: LaneLoad {

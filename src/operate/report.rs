@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::LaneState;
 use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic};
 use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot, SwitchesByAccount};
-use crate::platforms::Platform;
 use crate::redact::mask_trans_id;
 
 /// An account's lane over all replicas.
@@ -71,21 +70,21 @@ pub struct ConsumerRow {
 
 /// Every configured account, in the order given.
 pub fn accounts(
-    configured: &[(Platform, Arc<str>)],
+    configured: &[(&'static str, Arc<str>)],
     lanes: &SwitchesByAccount,
     snapshots: &[ReplicaSnapshot],
 ) -> Vec<AccountRow> {
-    configured.iter().map(|(platform, name)| account(*platform, name, lanes, snapshots)).collect()
+    configured.iter().map(|(platform, name)| account(platform, name, lanes, snapshots)).collect()
 }
 
-fn account(platform: Platform, name: &str, lanes: &SwitchesByAccount, snapshots: &[ReplicaSnapshot]) -> AccountRow {
+fn account(platform: &str, name: &str, lanes: &SwitchesByAccount, snapshots: &[ReplicaSnapshot]) -> AccountRow {
     let parts: Vec<(&ReplicaSnapshot, &LaneSnapshot)> = snapshots
         .iter()
         .filter_map(|replica| Some((replica, replica.lanes.iter().find(|lane| lane.account == name)?)))
         .collect();
     let mut row = AccountRow {
         account: name.to_owned(),
-        platform: platform.as_str().to_owned(),
+        platform: platform.to_owned(),
         state: LaneState::Flowing.as_str().to_owned(),
         replicas: parts
             .iter()
@@ -113,7 +112,7 @@ fn severity(state: &str) -> usize {
 
 /// Partitions and lanes. A partition that moved may still be in the old owner's snapshot: the newer one counts.
 pub fn blocked(
-    configured: &[(Platform, Arc<str>)],
+    configured: &[(&'static str, Arc<str>)],
     lanes: &SwitchesByAccount,
     snapshots: &[ReplicaSnapshot],
     now_ms: i64,
@@ -175,8 +174,8 @@ mod tests {
         }
     }
 
-    fn configured() -> Vec<(Platform, Arc<str>)> {
-        vec![(Platform::Qihoo360, "acme-ps".into()), (Platform::Baizhu, "acme-bz".into())]
+    fn configured() -> Vec<(&'static str, Arc<str>)> {
+        vec![("qihoo360", "acme-ps".into()), ("baizhu", "acme-bz".into())]
     }
 
     #[test]

@@ -18,7 +18,6 @@ use crate::metrics::Metrics;
 use crate::operate::coordinator::Watched;
 use crate::operate::replica::replica_snapshot;
 use crate::operate::{By, Keys, closest, lanes as switches, report, snapshot};
-use crate::platforms::Platform;
 use crate::redis::health::Health;
 use crate::settle::context::now_ms;
 
@@ -97,7 +96,7 @@ impl WorkerStatus {
         self.running.get().map_or_else(Vec::new, |running| running.refusals.all())
     }
 
-    fn configured(&self) -> Vec<(Platform, Arc<str>)> {
+    fn configured(&self) -> Vec<(&'static str, Arc<str>)> {
         self.lanes.iter().map(|l| (l.account.platform, l.account.name.clone())).collect()
     }
 

@@ -5,7 +5,9 @@
 //! such an event is never repeated once its answer is missing.
 
 mod config;
+mod endpoint;
 mod form;
+mod platform;
 mod prepare;
 #[cfg(test)]
 mod tests;
@@ -20,54 +22,14 @@ use crate::error::{Answer, DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::code::code;
 use crate::platforms::http_status::{Said, judge, looks_like_object, safe_code};
-use crate::platforms::{Context, Payload, Platform, Prepared, Problem, Receipt, Request, Sender};
-use config::Settings;
+use crate::platforms::{Context, Payload, Prepared, Problem, Receipt, Request, Sender};
+use config::{Config, Encoding, Settings};
+use endpoint::Endpoint;
 
-pub use config::{AmountUnit, Config, Encoding, FieldNames, Product, Settlement};
-
-/// The three dimensions, each with a URL of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Endpoint {
-    Install,
-    Register,
-    Back,
-}
-
-impl Endpoint {
-    const ALL: [Endpoint; 3] = [Endpoint::Install, Endpoint::Register, Endpoint::Back];
-
-    fn native(self) -> &'static str {
-        match self {
-            Endpoint::Install => "install",
-            Endpoint::Register => "register",
-            Endpoint::Back => "back",
-        }
-    }
-
-    fn path(self) -> &'static str {
-        match self {
-            Endpoint::Install => "/data/install",
-            Endpoint::Register => "/data/register",
-            Endpoint::Back => "/data/back",
-        }
-    }
-
-    fn of(native: &str) -> Option<Endpoint> {
-        Endpoint::ALL.into_iter().find(|e| e.native() == native)
-    }
-
-    fn of_canonical(event_type: &str) -> Option<Endpoint> {
-        match event_type {
-            "install" => Some(Endpoint::Install),
-            "register" => Some(Endpoint::Register),
-            "effective_user" => Some(Endpoint::Back),
-            _ => None,
-        }
-    }
-}
+pub use platform::PLATFORM;
 
 /// Speaks for one 百助 account.
-pub struct Baizhu {
+struct Baizhu {
     settings: Settings,
 }
 
@@ -76,12 +38,12 @@ impl Baizhu {
     ///
     /// # Errors
     /// Every problem with its key, all at once.
-    pub fn new(config: Config, map: BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
+    fn new(config: Config, map: BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
         config.check(&map).map(|settings| Self { settings })
     }
 
     /// What `check` warns of: endpoints without a product, whose events will be refused.
-    pub fn warnings(&self) -> Vec<Problem> {
+    fn warnings(&self) -> Vec<Problem> {
         let without = Endpoint::ALL.into_iter().filter(|e| self.settings.products[*e as usize].is_none());
         let why = "not configured: such events will be refused";
         without.map(|e| (format!("product.{}", e.native()), why.to_owned())).collect()
@@ -116,16 +78,12 @@ impl Baizhu {
 }
 
 impl Sender for Baizhu {
-    fn platform(&self) -> Platform {
-        Platform::Baizhu
-    }
-
     fn native(&self, event_type: &str, platform_event: Option<&str>) -> Option<Cow<'static, str>> {
         self.settings.endpoint(event_type, platform_event).map(|e| Cow::Borrowed(e.native()))
     }
 
-    fn natives(&self) -> Vec<&'static str> {
-        Endpoint::ALL.map(Endpoint::native).to_vec()
+    fn natives(&self) -> Vec<Cow<'static, str>> {
+        Endpoint::ALL.map(|endpoint| endpoint.native().into()).to_vec()
     }
 
     fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
@@ -138,8 +96,8 @@ impl Sender for Baizhu {
         };
         let endpoint = Endpoint::of(native).ok_or_else(|| Fault::whole("no event of 百助"))?;
         let (content_type, body) = match self.settings.encoding {
-            config::Encoding::Multipart => form::multipart(fields),
-            config::Encoding::Urlencoded => form::urlencoded(fields),
+            Encoding::Multipart => form::multipart(fields),
+            Encoding::Urlencoded => form::urlencoded(fields),
         };
         Ok(Request {
             method: "POST",

@@ -1,13 +1,25 @@
 //! What each platform wants to hear: event in, request out; answer in, verdict out.
 //!
-//! A sender has no network, no clock and no state of its own. One value speaks for one account.
+//! A [`Platform`] is a destination as the rest of the program knows it, one value in [`list`]. A [`Sender`] speaks for one
+//! account of it and has no network, no clock and no state of its own.
 //!
-//! To add a platform: one file here, its `mod` line and its line in [`Platform`], a strict fake in `sandbox/`, an
-//! example in `config/`. Metrics, limits, retries, admin and console go by name.
+//! To add a platform:
+//!
+//! 1. One file or folder here with the platform's [`Platform`] value, the struct of its accounts' own keys (see [`keys`]) and
+//!    its `Sender`. The docs say whether the platform itself ignores repeats, and what a timeout after sending means there.
+//! 2. Its line in [`list`].
+//! 3. A strict fake in `sandbox/fakes/`, with its line in the list there. It shares no code with the sender.
+//! 4. One event per kind in `config/examples/`.
+//!
+//! Configuration, metrics, limits, retries, `preview`, sandbox, admin and console need no change: they go by the list and by
+//! names.
 
 pub mod baizhu;
 pub mod code;
+mod credential;
 pub mod http_status;
+pub mod keys;
+pub mod list;
 pub mod natural_day;
 pub mod qihoo360;
 pub mod retry_after;
@@ -16,81 +28,71 @@ pub mod signing;
 pub mod tokens;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::{Map, Value};
 
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
 
-/// A platform by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Platform {
-    /// 360 点睛.
-    Qihoo360,
-    /// 百助.
-    Baizhu,
-}
-
-impl Platform {
-    /// Every platform that can be configured.
-    pub const ALL: [Platform; 2] = [Platform::Qihoo360, Platform::Baizhu];
-
-    /// The name in configuration, events, headers and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Platform::Qihoo360 => "qihoo360",
-            Platform::Baizhu => "baizhu",
-        }
-    }
-}
-
-/// A credential in force. Printing one shows `***`.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct SecretString(String);
-
-impl SecretString {
-    /// Wraps a secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-    /// The secret itself; for signing alone.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for SecretString {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
+pub use crate::secret::SecretString;
+pub use credential::{Credential, CredentialShape};
 
 /// What is wrong with an account's configuration: the key below `[accounts.<name>]`, dotted, and the reason.
 pub type Problem = (String, String);
 
-/// One credential of an account; two may overlap while rotating.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// Its name in logs.
-    pub id: String,
-    /// The public half (360: App-Key).
-    pub key: String,
-    /// The secret half.
-    pub secret: SecretString,
-    /// Holds from, epoch ms; `None`: always did.
-    pub not_before_ms: Option<i64>,
-    /// Holds until, exclusive, epoch ms; `None`: for ever.
-    pub not_after_ms: Option<i64>,
+/// A destination: what it is called, and what an account of it configures.
+pub trait Platform: Sync {
+    /// The name in configuration, events, headers and metrics: `[a-z][a-z0-9_]*`.
+    fn name(&self) -> &'static str;
+
+    /// What people call it.
+    fn title(&self) -> &'static str;
+
+    /// Where real conversions go, unless an account has a `base_url`. Without a trailing `/`.
+    fn base_url(&self) -> &'static str;
+
+    /// What a credential of its accounts consists of; `None`: it signs nothing.
+    fn credential(&self) -> Option<CredentialShape> {
+        None
+    }
+
+    /// The keys below `[accounts.<name>]` that only its accounts have, dotted.
+    fn keys(&self) -> Vec<String>;
+
+    /// Whether these keys, of those that it has, hold what they may hold, each by itself.
+    ///
+    /// # Errors
+    /// The reason against them.
+    fn accept(&self, keys: toml::Table) -> Result<(), String>;
+
+    /// Builds what speaks for an account, of keys that were accepted and its `map` (canonical event to native name).
+    ///
+    /// # Errors
+    /// Every problem with its key, all at once.
+    fn configure(&self, keys: toml::Table, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>>;
+
+    /// Whose rate an account shares unless it says so: the default of `limits.shared_as`.
+    fn shared_as<'a>(&self, account: &'a str, _credentials: &'a [Credential]) -> &'a str {
+        account
+    }
+
+    /// Whether it takes events of any age, so that `validate.max_event_age` applies only where an account sets it.
+    fn takes_any_age(&self) -> bool {
+        false
+    }
 }
 
-impl Credential {
-    /// The last listed one that holds at `now_ms` (SPEC section 12, 14).
-    pub fn in_force(all: &[Credential], now_ms: i64) -> Option<&Credential> {
-        all.iter().rev().find(|c| {
-            c.not_before_ms.is_none_or(|from| from <= now_ms) && c.not_after_ms.is_none_or(|until| now_ms < until)
-        })
-    }
+/// An account as its platform made it of its keys.
+pub struct Configured {
+    /// Speaks for it.
+    pub sender: Box<dyn Sender>,
+    /// The keys as its fake in the sandbox reads them.
+    pub settings: Map<String, Value>,
+    /// What is no error but will refuse events.
+    pub warnings: Vec<Problem>,
 }
 
 /// The platform-specific part of a validated event, ready to be put into a request.
@@ -159,9 +161,6 @@ pub struct NaturalDay {
 
 /// A destination's protocol, for one account.
 pub trait Sender: Send + Sync {
-    /// Which platform this is.
-    fn platform(&self) -> Platform;
-
     /// The native name that an event of these names has, where one is mapped: the `pb-event` of a dead letter, also of
     /// an event that fails another rule.
     fn native(&self, _event_type: &str, _platform_event: Option<&str>) -> Option<Cow<'static, str>> {
@@ -169,7 +168,7 @@ pub trait Sender: Send + Sync {
     }
 
     /// Every native name that an event of this platform can have: with one of them it stands in its claim's key.
-    fn natives(&self) -> Vec<&'static str>;
+    fn natives(&self) -> Vec<Cow<'static, str>>;
 
     /// Maps and validates an event (SPEC section 9, steps 4 to 8).
     ///

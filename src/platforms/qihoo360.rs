@@ -6,6 +6,7 @@
 
 mod config;
 mod matrix;
+mod platform;
 mod prepare;
 #[cfg(test)]
 mod tests;
@@ -22,13 +23,10 @@ use crate::event::ConversionEvent;
 use crate::platforms::code::code;
 use crate::platforms::http_status::{Said, judge, looks_like_object, safe_code};
 use crate::platforms::signing::md5_hex;
-use crate::platforms::{
-    Context, NaturalDay, Payload, Platform, Prepared, Problem, Receipt, Request, SecretString, Sender,
-};
-use config::Settings;
+use crate::platforms::{Context, NaturalDay, Payload, Prepared, Problem, Receipt, Request, SecretString, Sender};
+use config::{Config, Errno2, Settings};
 
-pub use config::{Anchor, ClickLen, Config, Disallowed, Errno2, EventParam, NaturalDayKeys, TransIdMode, Validate};
-pub use matrix::Line;
+pub use platform::PLATFORM;
 
 /// `errno` to class, as far as 360 documents it ("落地页 API" of its console); 0 is success. Anything else is `retry`,
 /// counted as unclassified.
@@ -43,7 +41,7 @@ const PATH: &str = "/uploadWebConvert";
 const CONTENT_TYPE: &str = "application/json;charset=utf-8";
 
 /// Speaks for one 360 account.
-pub struct Qihoo360 {
+struct Qihoo360 {
     settings: Settings,
 }
 
@@ -52,12 +50,12 @@ impl Qihoo360 {
     ///
     /// # Errors
     /// Every problem with its key, all at once.
-    pub fn new(config: Config, map: BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
+    fn new(config: Config, map: BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
         config.check(&map).map(|settings| Self { settings })
     }
 
     /// What `check` warns of: settings that are no error but will refuse events.
-    pub fn warnings(&self) -> Vec<Problem> {
+    fn warnings(&self) -> Vec<Problem> {
         let Some(line) = self.settings.line else { return Vec::new() };
         let off_line = self.settings.map.iter().filter(|(_, entry)| entry.on(line).is_none());
         let mut warnings: Vec<Problem> = off_line
@@ -98,16 +96,12 @@ fn errno(body: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 impl Sender for Qihoo360 {
-    fn platform(&self) -> Platform {
-        Platform::Qihoo360
-    }
-
     fn native(&self, event_type: &str, platform_event: Option<&str>) -> Option<Cow<'static, str>> {
         self.settings.entry(event_type, platform_event).map(|entry| Cow::Borrowed(entry.code))
     }
 
-    fn natives(&self) -> Vec<&'static str> {
-        matrix::Matrix::get().codes()
+    fn natives(&self) -> Vec<Cow<'static, str>> {
+        matrix::Matrix::get().codes().into_iter().map(Cow::Borrowed).collect()
     }
 
     fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {

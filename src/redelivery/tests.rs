@@ -9,7 +9,6 @@ use crate::error::Outcome;
 use crate::kafka::record::Header;
 use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::Setup;
-use crate::platforms::Platform;
 use crate::settle::context::now_ms;
 
 const TIER: &str = "postback.retry.30s";
@@ -45,7 +44,7 @@ impl World {
         let lanes = vec![lane.clone(), other.clone()];
         let accounts: Vec<_> = lanes.iter().map(|lane| lane.account.clone()).collect();
         let (to_desk, outbox) = unbounded_channel();
-        let names = accounts.iter().map(|account| (Platform::Baizhu, account.name.clone())).collect();
+        let names = accounts.iter().map(|account| ("baizhu", account.name.clone())).collect();
         let setup = Setup { accounts: names, ..Setup::default() };
         let metrics = Metrics::new(setup);
         let health = Arc::new(Health::default());

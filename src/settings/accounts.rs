@@ -1,18 +1,20 @@
 //! `[accounts.NAME]`: the keys that every account has, and what its platform makes of the rest.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use crate::account::{Account, Limits, OnAmbiguous, Retry, Validate, WhenUnavailable};
 use crate::config::section::Section;
 use crate::config::tree::{Node, Table};
 use crate::config::value::{choice, flag, text, whole, words};
-use crate::platforms::{Credential, Platform};
+use crate::platforms::{Platform, list};
 use crate::settings::base_url::{self, Allowed};
 use crate::settings::credentials;
 use crate::settings::platform;
 use crate::settings::sections;
 
-const PLATFORMS: &[(&str, Platform)] = &[("qihoo360", Platform::Qihoo360), ("baizhu", Platform::Baizhu)];
+static PLATFORMS: LazyLock<Vec<(&str, &dyn Platform)>> =
+    LazyLock::new(|| list::all().map(|platform| (platform.name(), platform)).collect());
 const ON_AMBIGUOUS: &[(&str, OnAmbiguous)] = &[("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
 
 /// What accounts take from the sections above them.
@@ -31,10 +33,12 @@ pub(super) struct Base<'a> {
 pub(super) struct Draft {
     /// Its name.
     pub name: String,
-    /// Its limits; `shared_as` is empty where the App-Key that would fill it could not be read.
+    /// Its limits; `shared_as` is empty where the credential that would fill it could not be read.
     pub limits: Limits,
     /// Its retrying.
     pub retry: Retry,
+    /// Its platform, where that could be read.
+    pub platform: Option<&'static dyn Platform>,
     /// The public halves of its credentials.
     pub keys: Vec<String>,
     /// The account, where nothing is wrong with it.
@@ -64,32 +68,23 @@ fn is_name(name: &str) -> bool {
 
 fn one(name: &str, section: &Section<'_>, base: &Base<'_>) -> Draft {
     if section.node("platform").is_none() {
-        section.problem("platform", "is missing: \"qihoo360\" or \"baizhu\"");
+        let names: Vec<_> = list::all().map(|platform| format!("\"{}\"", platform.name())).collect();
+        section.problem("platform", format!("is missing: {}", names.join(" or ")));
     }
-    let platform = section.read("platform", choice(PLATFORMS));
+    let platform = section.read("platform", choice(PLATFORMS.as_slice()));
     let allowed = Allowed {
         http: section.read("allow_http", flag).unwrap_or(false),
         private: section.read("allow_private", flag).unwrap_or(false),
     };
     let base_urls = base_urls(section, platform, allowed);
     let path = section.read("path", path);
-    let credentials = match platform {
-        Some(Platform::Qihoo360) => credentials::read(section),
-        Some(Platform::Baizhu) if section.node("secrets").is_some() => {
-            section.problem("secrets", "has no use: baizhu signs nothing");
-            Vec::new()
-        }
-        _ => {
-            section.also(&["secrets"]);
-            Vec::new()
-        }
-    };
+    let credentials = credentials::read(section, platform);
     let mut limits = match section.section("limits") {
         Some(limits) => sections::limits(&limits, Some(base.limits)),
         None => base.limits.clone(),
     };
     if limits.shared_as.is_empty() {
-        limits.shared_as = bucket(name, platform, &credentials);
+        limits.shared_as = platform.map_or(name, |platform| platform.shared_as(name, &credentials)).to_owned();
     }
     let retry = match section.section("retry") {
         Some(retry) => sections::retry(&retry, Some(base.retry)),
@@ -105,9 +100,9 @@ fn one(name: &str, section: &Section<'_>, base: &Base<'_>) -> Draft {
     let sender = platform.and_then(|p| platform::build(section, p, rest, map));
     let keys = credentials.iter().map(|c| c.key.clone()).collect();
     let whole = !section.report.blames(section.path());
-    let account = sender.filter(|_| whole).zip(platform).map(|((sender, settings), platform)| Account {
+    let account = sender.filter(|_| whole).zip(platform).map(|(configured, platform)| Account {
         name: name.into(),
-        platform,
+        platform: platform.name(),
         base_urls,
         path,
         allow_private: allowed.private,
@@ -118,21 +113,13 @@ fn one(name: &str, section: &Section<'_>, base: &Base<'_>) -> Draft {
         when_unavailable,
         on_ambiguous,
         credentials,
-        sender,
-        settings,
+        sender: configured.sender,
+        settings: configured.settings,
     });
-    Draft { name: name.to_owned(), limits, retry, keys, account }
+    Draft { name: name.to_owned(), limits, retry, platform, keys, account }
 }
 
-/// A contract belongs to a key: accounts of one App-Key share its rate (SPEC 2.6).
-fn bucket(name: &str, platform: Option<Platform>, credentials: &[Credential]) -> String {
-    match platform {
-        Some(Platform::Qihoo360) => credentials.last().map(|c| c.key.clone()).unwrap_or_default(),
-        Some(Platform::Baizhu) | None => name.to_owned(),
-    }
-}
-
-fn base_urls(section: &Section<'_>, platform: Option<Platform>, allowed: Allowed) -> Vec<String> {
+fn base_urls(section: &Section<'_>, platform: Option<&dyn Platform>, allowed: Allowed) -> Vec<String> {
     let one = section.read("base_url", |node| Ok(vec![node.clone()]));
     let many = section.read("base_urls", |node| {
         let members = node.list().filter(|l| !l.is_empty()).ok_or("has to be a list of at least one URL")?;
@@ -154,7 +141,7 @@ fn base_urls(section: &Section<'_>, platform: Option<Platform>, allowed: Allowed
     if urls.is_empty()
         && let Some(platform) = platform
     {
-        urls.push(platform::production(platform).to_owned());
+        urls.push(platform.base_url().to_owned());
     }
     urls
 }
@@ -192,9 +179,9 @@ fn map(section: &Section<'_>) -> BTreeMap<String, String> {
 }
 
 /// The account's own limits of time, and what else `validate` holds for the platform.
-fn validate(section: &Section<'_>, platform: Option<Platform>, base: &Validate) -> (Validate, Table) {
-    // 360 takes conversions of any age unless its account says otherwise (SPEC 12, 4).
-    let max_event_age = base.max_event_age.filter(|_| platform != Some(Platform::Qihoo360));
+fn validate(section: &Section<'_>, platform: Option<&dyn Platform>, base: &Validate) -> (Validate, Table) {
+    let takes_any_age = platform.is_some_and(Platform::takes_any_age);
+    let max_event_age = base.max_event_age.filter(|_| !takes_any_age);
     let mut config = Validate { max_event_age, ..*base };
     let Some(own) = section.section("validate") else { return (config, Table::new()) };
     config.max_event_age = own.read("max_event_age", sections::event_age).or(max_event_age);
@@ -203,9 +190,10 @@ fn validate(section: &Section<'_>, platform: Option<Platform>, base: &Validate) 
         own.also(&["accept_raw_identifiers"]);
         own.problem("accept_raw_identifiers", "cannot differ per account; set it in [validate]");
     }
+    let has_more = |platform: &dyn Platform| platform.keys().iter().any(|key| key.starts_with("validate."));
     let rest = match platform {
-        Some(Platform::Qihoo360) => own.rest().map(|(key, node)| (key.clone(), node.clone())).collect(),
-        Some(Platform::Baizhu) => {
+        Some(platform) if has_more(platform) => own.rest().map(|(key, node)| (key.clone(), node.clone())).collect(),
+        Some(_) => {
             own.finish();
             Table::new()
         }

@@ -6,14 +6,29 @@ use crate::config::secret::secret;
 use crate::config::section::Section;
 use crate::config::tree::{Node, Value};
 use crate::config::value::words;
-use crate::platforms::{Credential, SecretString};
+use crate::platforms::{Credential, CredentialShape, Platform};
+use crate::secret::SecretString;
 
-/// Reads `secrets = [{ id, key, secret, not_before, not_after }]`; at least one is needed.
-pub(super) fn read(account: &Section<'_>) -> Vec<Credential> {
-    let Some(node) = account.node("secrets") else {
+/// Reads `secrets = [{ id, …, not_before, not_after }]`, with the two halves that the platform states; at least one is
+/// needed there, and none may be given where the platform has none.
+pub(super) fn read(account: &Section<'_>, platform: Option<&dyn Platform>) -> Vec<Credential> {
+    let node = account.node("secrets");
+    let Some(platform) = platform else { return Vec::new() };
+    let Some(shape) = platform.credential() else {
+        if node.is_some() {
+            account.problem("secrets", format!("has no use: {} signs nothing", platform.name()));
+        }
+        return Vec::new();
+    };
+    let (public, secret) = (shape.public, shape.secret);
+    let Some(node) = node else {
+        let places = (public.to_uppercase(), secret.to_uppercase());
         account.problem(
             "secrets",
-            "is missing: a list such as [{ id = \"a\", key = \"${KEY}\", secret = \"${SECRET}\" }]",
+            format!(
+                "is missing: a list such as [{{ id = \"a\", {public} = \"${{{}}}\", {secret} = \"${{{}}}\" }}]",
+                places.0, places.1
+            ),
         );
         return Vec::new();
     };
@@ -21,7 +36,7 @@ pub(super) fn read(account: &Section<'_>) -> Vec<Credential> {
         return Vec::new();
     }
     let Some(members) = node.list() else {
-        account.problem("secrets", "has to be a list of tables { id, key, secret }");
+        account.problem("secrets", format!("has to be a list of tables {{ id, {public}, {secret} }}"));
         return Vec::new();
     };
     if members.is_empty() {
@@ -31,7 +46,7 @@ pub(super) fn read(account: &Section<'_>) -> Vec<Credential> {
     for (i, member) in members.iter().enumerate() {
         let path = account.key(&format!("secrets.{i}"));
         let Some(section) = Section::open(member, path, None, account.report) else { continue };
-        let Some(credential) = one(&section) else { continue };
+        let Some(credential) = one(&section, &shape) else { continue };
         if all.iter().any(|c| c.id == credential.id) {
             section.problem("id", "is the id of another secret of this account");
         }
@@ -40,14 +55,14 @@ pub(super) fn read(account: &Section<'_>) -> Vec<Credential> {
     all
 }
 
-fn one(section: &Section<'_>) -> Option<Credential> {
+fn one(section: &Section<'_>, shape: &CredentialShape) -> Option<Credential> {
     let required = |key, read: fn(&Node) -> Result<String, String>| {
         if section.node(key).is_none() {
             section.problem(key, "is missing");
         }
         section.read(key, read)
     };
-    let (id, key, secret) = (required("id", words), required("key", secret), required("secret", secret));
+    let (id, key, secret) = (required("id", words), required(shape.public, secret), required(shape.secret, secret));
     let not_before_ms = section.read("not_before", instant);
     let not_after_ms = section.read("not_after", instant);
     section.finish();
@@ -56,8 +71,8 @@ fn one(section: &Section<'_>) -> Option<Credential> {
     {
         section.problem("not_after", "has to be later than not_before");
     }
-    if key.as_ref().is_some_and(|k| !k.chars().all(|c| c.is_ascii_graphic())) {
-        section.problem("key", "may hold visible ASCII characters only, because it travels in a header");
+    if let Some(Err(reason)) = key.as_deref().map(shape.check) {
+        section.problem(shape.public, reason);
         return None;
     }
     Some(Credential { id: id?, key: key?, secret: SecretString::new(secret?), not_before_ms, not_after_ms })

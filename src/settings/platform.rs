@@ -3,46 +3,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::de::DeserializeOwned;
-
-use crate::account::PlatformSettings;
 use crate::config::section::{Section, unknown};
 use crate::config::tree::{Node, Table, Value};
-use crate::platforms::baizhu::{self, Baizhu};
-use crate::platforms::qihoo360::{self, Qihoo360};
-use crate::platforms::{Platform, Problem, Sender};
-
-/// The host that takes real conversions.
-pub(super) fn production(platform: Platform) -> &'static str {
-    match platform {
-        Platform::Qihoo360 => "https://convert.dop.360.cn",
-        Platform::Baizhu => "https://sc.anhuiry.com",
-    }
-}
+use crate::platforms::{Configured, Platform};
 
 /// Reads the keys that are left, and builds who speaks for the account. `validate`: the platform's part of that table.
 pub(super) fn build(
     section: &Section<'_>,
-    platform: Platform,
+    platform: &dyn Platform,
     validate: Table,
     map: BTreeMap<String, String>,
-) -> Option<(Box<dyn Sender>, PlatformSettings)> {
+) -> Option<Configured> {
     let mut keys: Table = section.rest().map(|(key, node)| (key.clone(), node.clone())).collect();
     if !validate.is_empty() {
         let place = section.place("validate");
         keys.insert("validate".to_owned(), Node { value: Value::Table(validate), place, indirect: false });
     }
-    let keys = Keys { section, keys };
-    match platform {
-        Platform::Qihoo360 => {
-            let config = keys.read::<qihoo360::Config>(qihoo360::Config::KEYS);
-            let settings = PlatformSettings::Qihoo360(config.clone());
-            keys.sender(Qihoo360::new(config, map), Qihoo360::warnings).map(|sender| (sender, settings))
+    let keys = Keys { section, platform, known: platform.keys(), keys };
+    match platform.configure(keys.read(), map) {
+        Ok(configured) => {
+            for (key, reason) in &configured.warnings {
+                section.report.warn(&keys.place(key), &section.key(key), keys.safe(key, reason.clone()));
+            }
+            Some(configured)
         }
-        Platform::Baizhu => {
-            let config = keys.read::<baizhu::Config>(baizhu::Config::KEYS);
-            let settings = PlatformSettings::Baizhu(config.clone());
-            keys.sender(Baizhu::new(config, map), Baizhu::warnings).map(|sender| (sender, settings))
+        Err(problems) => {
+            for (key, reason) in problems {
+                keys.problem(&key, reason);
+            }
+            None
         }
     }
 }
@@ -50,56 +39,37 @@ pub(super) fn build(
 /// The keys of an account that are its platform's.
 struct Keys<'a> {
     section: &'a Section<'a>,
+    platform: &'a dyn Platform,
+    /// Every key that the platform has, dotted.
+    known: Vec<String>,
     keys: Table,
 }
 
 impl Keys<'_> {
-    fn sender<S: Sender + 'static>(
-        &self,
-        made: Result<S, Vec<Problem>>,
-        warnings: impl Fn(&S) -> Vec<Problem>,
-    ) -> Option<Box<dyn Sender>> {
-        match made {
-            Ok(sender) => {
-                for (key, reason) in warnings(&sender) {
-                    let (place, reason) = (self.place(&key), self.safe(&key, reason));
-                    self.section.report.warn(&place, &self.section.key(&key), reason);
-                }
-                Some(Box::new(sender))
-            }
-            Err(problems) => {
-                for (key, reason) in problems {
-                    self.problem(&key, reason);
-                }
-                None
-            }
-        }
-    }
-
-    /// The keys as the platform's struct; a key that is wrong is reported and counts as not written.
-    fn read<C: DeserializeOwned + Default>(&self, known: &[&'static str]) -> C {
+    /// The keys that the platform accepts; a key that is wrong is reported and counts as not written.
+    fn read(&self) -> toml::Table {
         let mut accepted = toml::Table::new();
         for (key, node) in &self.keys {
-            self.leaf::<C>(key, node, known, &mut accepted);
+            self.leaf(key, node, &mut accepted);
         }
-        toml::Value::Table(accepted).try_into().unwrap_or_default()
+        accepted
     }
 
-    fn leaf<C: DeserializeOwned>(&self, path: &str, node: &Node, known: &[&'static str], accepted: &mut toml::Table) {
+    fn leaf(&self, path: &str, node: &Node, accepted: &mut toml::Table) {
         let below = format!("{path}.");
-        if known.contains(&path) {
+        if self.known.iter().any(|known| known == path) {
             if node.is_broken() {
                 return;
             }
-            match alone::<C>(path, node) {
+            match self.alone(path, node) {
                 Ok(value) => put(accepted, path, value),
                 Err(reason) => self.problem(path, reason),
             }
-        } else if known.iter().any(|k| k.starts_with(&below)) {
+        } else if self.known.iter().any(|known| known.starts_with(&below)) {
             match node.table() {
                 Some(table) => {
                     for (key, node) in table.iter() {
-                        self.leaf::<C>(&format!("{below}{key}"), node, known, accepted);
+                        self.leaf(&format!("{below}{key}"), node, accepted);
                     }
                 }
                 None if node.is_broken() => {}
@@ -108,9 +78,10 @@ impl Keys<'_> {
         } else {
             let (parent, key) = path.rsplit_once('.').map_or(("", path), |(parent, key)| (parent, key));
             let mut siblings = BTreeSet::new();
-            for k in known {
-                let rest =
-                    if parent.is_empty() { Some(*k) } else { k.strip_prefix(parent).and_then(|k| k.strip_prefix('.')) };
+            for known in &self.known {
+                let known = known.as_str();
+                let below = || known.strip_prefix(parent).and_then(|rest| rest.strip_prefix('.'));
+                let rest = if parent.is_empty() { Some(known) } else { below() };
                 siblings.extend(rest.and_then(|rest| rest.split('.').next()));
             }
             match parent {
@@ -120,6 +91,20 @@ impl Keys<'_> {
             }
             let siblings: Vec<_> = siblings.into_iter().collect();
             self.section.report.problem(&node.place, &self.section.key(path), unknown(key, &siblings));
+        }
+    }
+
+    /// Reads one key as if it were the only one: as text first; text from outside is tried as TOML after that.
+    fn alone(&self, path: &str, node: &Node) -> Result<toml::Value, String> {
+        let attempt = |typed| {
+            let value = node.to_toml(typed);
+            let mut table = toml::Table::new();
+            put(&mut table, path, value.clone());
+            self.platform.accept(table).map(|()| value)
+        };
+        match attempt(false) {
+            Err(reason) if node.holds_indirect() => attempt(true).map_err(|_| reason),
+            result => result,
         }
     }
 
@@ -166,21 +151,6 @@ impl Keys<'_> {
             return "has a value that is not accepted; it comes from outside the file and is not shown".to_owned();
         }
         reason
-    }
-}
-
-/// Reads one key as if it were the only one: as text first; text from outside is tried as TOML after that.
-fn alone<C: DeserializeOwned>(path: &str, node: &Node) -> Result<toml::Value, String> {
-    let attempt = |typed| {
-        let value = node.to_toml(typed);
-        let mut table = toml::Table::new();
-        put(&mut table, path, value.clone());
-        let read: Result<C, _> = toml::Value::Table(table).try_into();
-        read.map(|_| value).map_err(|error| error.message().to_owned())
-    };
-    match attempt(false) {
-        Err(reason) if node.holds_indirect() => attempt(true).map_err(|_| reason),
-        result => result,
     }
 }
 

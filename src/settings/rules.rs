@@ -7,6 +7,7 @@ use crate::account::{Dedupe, Inline, Intake, Limits, Retry, WindowCheck};
 use crate::config::section::Section;
 use crate::kafka;
 use crate::kafka::matching::{WaitingNames, pattern};
+use crate::platforms::Platform;
 use crate::redis as store;
 use crate::settings::accounts::Draft;
 use crate::settings::base_url;
@@ -16,8 +17,6 @@ use crate::units::show_duration;
 const DAY: Duration = Duration::from_secs(86_400);
 /// What a claim needs before the first try and after the last one.
 const MARGIN: Duration = Duration::from_secs(5);
-/// How many accounts 360 advises to put on one key (SPEC 2.6).
-const KEY_ACCOUNTS: usize = 30;
 
 /// The longest time that inline delays can take together.
 fn delays(inline: &Inline) -> Duration {
@@ -112,21 +111,33 @@ pub(super) fn buckets(accounts: &Section<'_>, drafts: &[Draft]) {
             );
         }
     }
-    let mut users: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+}
+
+/// A platform may advise against many accounts on one credential.
+pub(super) fn credentials(accounts: &Section<'_>, drafts: &[Draft]) {
+    let mut users: BTreeMap<(&str, &str), (&dyn Platform, Vec<&str>)> = BTreeMap::new();
     for draft in drafts {
+        let Some(platform) = draft.platform else { continue };
         for key in &draft.keys {
-            let names = users.entry(key).or_default();
+            let (_, names) = users.entry((platform.name(), key)).or_insert((platform, Vec::new()));
             if names.last() != Some(&draft.name.as_str()) {
                 names.push(&draft.name);
             }
         }
     }
-    for names in users.values().filter(|names| names.len() > KEY_ACCOUNTS) {
+    for (platform, names) in users.values() {
+        let Some(shape) = platform.credential() else { continue };
+        let Some(most) = shape.advised_accounts.filter(|most| names.len() > *most) else { continue };
         let key = format!("{}.secrets", names[0]);
         accounts.report.warn(
             &accounts.place(names[0]),
             &accounts.key(&key),
-            format!("its App-Key is used by {} accounts; 360 advises against more than {KEY_ACCOUNTS}", names.len()),
+            format!(
+                "its {} is used by {} accounts; {} advises against more than {most}",
+                shape.title,
+                names.len(),
+                platform.title()
+            ),
         );
     }
 }

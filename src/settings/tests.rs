@@ -2,7 +2,6 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::account::OnAmbiguous;
-use crate::platforms::Platform;
 
 const GOOD: &str = r#"
 [kafka]
@@ -85,7 +84,7 @@ fn the_defaults_and_two_accounts_are_a_configuration() {
     assert_eq!(config.telemetry.format, Format::Auto);
     assert_eq!(config.session_timeout(), Duration::from_secs(45));
     let ps = &config.accounts["acme-ps"];
-    assert_eq!(ps.platform, Platform::Qihoo360);
+    assert_eq!(ps.platform, "qihoo360");
     assert_eq!(ps.base_urls, ["https://convert.dop.360.cn"]);
     assert_eq!(ps.limits.shared_as, "KEY");
     assert_eq!(ps.validate.max_event_age, None);

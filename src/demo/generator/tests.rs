@@ -53,7 +53,7 @@ fn every_fate_has_its_share_and_every_account_its_own() {
 fn the_profiles_are_the_accounts_of_the_configuration() {
     let config = config();
     let names: Vec<(&str, &str)> = PROFILES.iter().map(|p| (p.account, p.platform)).collect();
-    let known: HashSet<_> = config.accounts.values().map(|a| (&*a.name, a.platform.as_str())).collect();
+    let known: HashSet<_> = config.accounts.values().map(|a| (&*a.name, a.platform)).collect();
     assert_eq!(names.iter().copied().collect::<HashSet<_>>(), known);
     for chapter in crate::demo::scenario::chapters() {
         assert!(names.iter().any(|(name, _)| *name == chapter.account), "{}", chapter.account);
@@ -64,7 +64,7 @@ fn the_profiles_are_the_accounts_of_the_configuration() {
 fn judged(config: &Config, value: Option<&[u8]>) -> Result<(), DeliveryError> {
     let event = decode(value)?;
     let account = config.accounts.values().find(|a| *a.name == *event.account);
-    let account = account.filter(|a| a.platform.as_str() == event.platform);
+    let account = account.filter(|a| a.platform == event.platform);
     let unknown = || DeliveryError::UnknownAccount(crate::error::Fault::whole("none"));
     let account = account.ok_or_else(unknown)?;
     account.sender.prepare(&event).map(|_| ())

@@ -1,5 +1,6 @@
 //! The claims an event may have in Redis, and what a value found there says (pure).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub struct Candidate {
     /// Account.
     pub account: Arc<str>,
     /// Native event.
-    pub event: &'static str,
+    pub event: Cow<'static, str>,
     /// The key.
     pub key: Key,
 }
@@ -30,12 +31,12 @@ pub fn candidates(wanted: &Wanted, accounts: &Accounts) -> Vec<Candidate> {
     });
     asked
         .flat_map(|account| {
-            let platform = account.platform.as_str();
+            let platform = account.platform;
             account.sender.natives().into_iter().map(move |event| Candidate {
                 platform,
                 account: account.name.clone(),
+                key: Key::new(platform, &account.name, &event, &wanted.trans_id),
                 event,
-                key: Key::new(platform, &account.name, event, &wanted.trans_id),
             })
         })
         .collect()
@@ -98,7 +99,7 @@ impl ClaimRow {
         Self {
             platform: of.platform.to_owned(),
             account: of.account.to_string(),
-            event: of.event.to_owned(),
+            event: of.event.to_string(),
             key: of.key.shown(prefix),
             state,
             meaning,

@@ -45,9 +45,9 @@ fn every_account_and_native_event_is_a_candidate_unless_narrowed() {
     assert_eq!(candidates(&wanted(), &config.accounts).len(), 4 * 53 + 2 * 3);
     let one = Wanted { account: Some("demo-baizhu".into()), ..wanted() };
     let found = candidates(&one, &config.accounts);
-    assert_eq!(found.iter().map(|c| c.event).collect::<Vec<_>>(), ["install", "register", "back"]);
+    assert_eq!(found.iter().map(|c| &*c.event).collect::<Vec<_>>(), ["install", "register", "back"]);
     assert_eq!(found[0].key, Key::new("baizhu", "demo-baizhu", "install", "t-1"));
-    let platform = Wanted { platform: Some(Platform::Baizhu), ..wanted() };
+    let platform = Wanted { platform: Some("baizhu"), ..wanted() };
     assert_eq!(candidates(&platform, &config.accounts).len(), 6);
 }
 

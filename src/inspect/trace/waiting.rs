@@ -95,7 +95,7 @@ impl Rules {
             let delay = parse_duration(tier).and_then(|d| i64::try_from(d.as_millis()).ok()).unwrap_or(0);
             envelope.due_ms.unwrap_or(record.timestamp_ms.unwrap_or(now_ms) + delay)
         });
-        let configured = self.accounts.get(account).filter(|a| of.platform.as_deref() == Some(a.platform.as_str()));
+        let configured = self.accounts.get(account).filter(|a| of.platform.as_deref() == Some(a.platform));
         let max_parked = configured.and_then(|a| i64::try_from(a.retry.max_parked.as_millis()).ok());
         let origin = &envelope.origin;
         let last = envelope.last.as_ref();

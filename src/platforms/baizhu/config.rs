@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::platforms::Problem;
-use crate::platforms::baizhu::Endpoint;
+use crate::platforms::baizhu::endpoint::Endpoint;
 
 /// The keys that only 百助 accounts have.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Config {
     /// The agreed product mark, per endpoint.
@@ -27,7 +27,7 @@ pub struct Config {
 }
 
 /// `product`: a name or an assigned code.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Product {
     /// For installs.
@@ -39,7 +39,7 @@ pub struct Product {
 }
 
 /// `settlement`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Settlement {
     /// By action: amounts are left out.
@@ -50,7 +50,7 @@ pub enum Settlement {
 }
 
 /// `encoding`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// `multipart/form-data`.
@@ -61,7 +61,7 @@ pub enum Encoding {
 }
 
 /// `amount_unit`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AmountUnit {
     /// Yuan with two decimals.
@@ -72,7 +72,7 @@ pub enum AmountUnit {
 }
 
 /// `field`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 pub struct FieldNames {
     /// `product-name`, `product_name` or `both`.
@@ -88,19 +88,6 @@ impl Default for FieldNames {
 }
 
 impl Config {
-    /// Every key below `[accounts.<name>]` that this platform adds, dotted.
-    pub const KEYS: &'static [&'static str] = &[
-        "product.install",
-        "product.register",
-        "product.back",
-        "settlement",
-        "encoding",
-        "field.product_name",
-        "field.returned_money",
-        "amount_unit",
-        "success_values",
-    ];
-
     /// Checks every key and the account's `map`; all problems at once.
     pub(super) fn check(self, map: &BTreeMap<String, String>) -> Result<Settings, Vec<Problem>> {
         let mut problems = Vec::new();

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::error::DeliveryError;
 use crate::event::{ConversionEvent, Money};
-use crate::platforms::baizhu::Endpoint;
 use crate::platforms::baizhu::config::{AmountUnit, Settings, Settlement};
+use crate::platforms::baizhu::endpoint::Endpoint;
 use crate::platforms::rules::{conversion, fen, free_of_controls, invalid, note_ignored, required_id, unmapped};
 use crate::platforms::{Payload, Prepared};
 

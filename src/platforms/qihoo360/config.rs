@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::platforms::qihoo360::matrix::{Entry, Line, Matrix};
 use crate::platforms::{NaturalDay, Problem};
 use crate::units::parse_duration;
 
 /// The keys that only 360 accounts have. Credentials are not among them: they come with each request.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Config {
     /// Product line of the account's events; an event's own overrides it.
@@ -32,7 +32,7 @@ pub struct Config {
 }
 
 /// `trans_id_mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransIdMode {
     /// As it is where it is 32 lower-case hex digits, else its MD5.
@@ -47,7 +47,7 @@ pub enum TransIdMode {
 }
 
 /// `natural_day`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 pub struct NaturalDayKeys {
     /// Name of the zone whose midnight ends the day.
@@ -65,7 +65,7 @@ impl Default for NaturalDayKeys {
 }
 
 /// `natural_day.anchor`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Anchor {
     /// The day of the first attempt.
@@ -76,7 +76,7 @@ pub enum Anchor {
 }
 
 /// The part of `validate` that only 360 has.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Validate {
     /// What a click id of another length than stated does.
@@ -84,7 +84,7 @@ pub struct Validate {
 }
 
 /// `validate.click_len`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClickLen {
     /// Nothing.
@@ -97,7 +97,7 @@ pub enum ClickLen {
 }
 
 /// `event_param`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct EventParam {
     /// What becomes of members that the matrix does not allow.
@@ -107,7 +107,7 @@ pub struct EventParam {
 }
 
 /// `event_param.disallowed`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disallowed {
     /// Left out, with a warning.
@@ -120,7 +120,7 @@ pub enum Disallowed {
 }
 
 /// `errno2`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Errno2 {
     /// The signature, so the account halts.
@@ -131,21 +131,6 @@ pub enum Errno2 {
 }
 
 impl Config {
-    /// Every key below `[accounts.<name>]` that this platform adds, dotted.
-    pub const KEYS: &'static [&'static str] = &[
-        "data_industry",
-        "data_source",
-        "jzqs",
-        "trans_id_mode",
-        "natural_day.tz",
-        "natural_day.anchor",
-        "natural_day.guard",
-        "validate.click_len",
-        "event_param.disallowed",
-        "event_param.value_events",
-        "errno2",
-    ];
-
     /// Checks every key and the account's `map`; all problems at once.
     pub(super) fn check(self, map: &BTreeMap<String, String>) -> Result<Settings, Vec<Problem>> {
         let mut problems = Vec::new();

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::platforms::qihoo360::matrix::Line;
 
 const LINES: [(&str, &str); 4] =
     [("web", "ocpc_web_convert"), ("ps", "ocpc_ps_convert"), ("ms", "ocpc_ms_convert"), ("zs", "ocpc_zs_convert")];

@@ -1,0 +1,42 @@
+//! 百助 as the rest of the program knows it.
+
+use std::collections::BTreeMap;
+
+use crate::platforms::baizhu::Baizhu;
+use crate::platforms::baizhu::config::Config;
+use crate::platforms::{Configured, Platform, Problem, keys};
+
+/// Its value in the list of platforms.
+pub const PLATFORM: &dyn Platform = &Definition;
+
+struct Definition;
+
+impl Platform for Definition {
+    fn name(&self) -> &'static str {
+        "baizhu"
+    }
+
+    fn title(&self) -> &'static str {
+        "百助"
+    }
+
+    fn base_url(&self) -> &'static str {
+        "https://sc.anhuiry.com"
+    }
+
+    fn keys(&self) -> Vec<String> {
+        keys::names::<Config>()
+    }
+
+    fn accept(&self, keys: toml::Table) -> Result<(), String> {
+        keys::accept::<Config>(keys)
+    }
+
+    fn configure(&self, keys: toml::Table, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
+        let config: Config = keys::read(keys);
+        let settings = keys::agreed(&config);
+        let sender = Baizhu::new(config, map)?;
+        let warnings = sender.warnings();
+        Ok(Configured { sender: Box::new(sender), settings, warnings })
+    }
+}

@@ -1,0 +1,35 @@
+//! The one list of platforms. Nothing outside of this folder names one: everything goes by this list, and by names.
+
+use super::Platform;
+use super::{baizhu, qihoo360};
+
+static LIST: &[&dyn Platform] = &[qihoo360::PLATFORM, baizhu::PLATFORM];
+
+/// Every platform that can be configured.
+pub fn all() -> impl Iterator<Item = &'static dyn Platform> {
+    LIST.iter().copied()
+}
+
+/// The platform of this name.
+pub fn find(name: &str) -> Option<&'static dyn Platform> {
+    all().find(|platform| platform.name() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_fit_into_keys_and_labels() {
+        let names: BTreeSet<_> = all().map(|platform| platform.name()).collect();
+        assert_eq!(names.len(), all().count());
+        for name in names {
+            assert!(name.starts_with(|c: char| c.is_ascii_lowercase()), "{name}");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+            assert_eq!(find(name).map(Platform::name), Some(name));
+        }
+        assert!(find("nobody").is_none());
+    }
+}

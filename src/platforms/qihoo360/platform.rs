@@ -1,0 +1,71 @@
+//! 360 as the rest of the program knows it.
+
+use std::collections::BTreeMap;
+
+use crate::platforms::qihoo360::Qihoo360;
+use crate::platforms::qihoo360::config::Config;
+use crate::platforms::{Configured, Credential, CredentialShape, Platform, Problem, keys};
+
+/// Its value in the list of platforms.
+pub const PLATFORM: &dyn Platform = &Definition;
+
+struct Definition;
+
+impl Platform for Definition {
+    fn name(&self) -> &'static str {
+        "qihoo360"
+    }
+
+    fn title(&self) -> &'static str {
+        "360"
+    }
+
+    fn base_url(&self) -> &'static str {
+        "https://convert.dop.360.cn"
+    }
+
+    fn credential(&self) -> Option<CredentialShape> {
+        Some(CredentialShape {
+            public: "key",
+            secret: "secret",
+            title: "App-Key",
+            check: header_value,
+            // SPEC 2.6.
+            advised_accounts: Some(30),
+        })
+    }
+
+    fn keys(&self) -> Vec<String> {
+        keys::names::<Config>()
+    }
+
+    fn accept(&self, keys: toml::Table) -> Result<(), String> {
+        keys::accept::<Config>(keys)
+    }
+
+    fn configure(&self, keys: toml::Table, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
+        let config: Config = keys::read(keys);
+        let settings = keys::agreed(&config);
+        let sender = Qihoo360::new(config, map)?;
+        let warnings = sender.warnings();
+        Ok(Configured { sender: Box::new(sender), settings, warnings })
+    }
+
+    /// A contract belongs to a key: accounts of one App-Key share its rate (SPEC 2.6).
+    fn shared_as<'a>(&self, _account: &'a str, credentials: &'a [Credential]) -> &'a str {
+        credentials.last().map_or("", |credential| &credential.key)
+    }
+
+    /// SPEC section 12, 4.
+    fn takes_any_age(&self) -> bool {
+        true
+    }
+}
+
+fn header_value(key: &str) -> Result<(), &'static str> {
+    if key.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err("may hold visible ASCII characters only, because it travels in a header")
+    }
+}
