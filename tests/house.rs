@@ -154,7 +154,6 @@ const CIRCLES: &[&[&str]] = &[
         "sandbox::fakes::qihoo360",
         "sandbox::fakes::qihoo360::body",
     ],
-    &["send::client", "send::client::body"],
 ];
 
 type Uses = BTreeMap<String, BTreeSet<String>>;

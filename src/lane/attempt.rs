@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::account::{Inline, WhenUnavailable};
 use crate::claim::{ClaimAttempt, ClaimOutcome, Held};
-use crate::delivery::{Delivery, Ready, Subject, TopicKind};
+use crate::delivery::{self, Delivery, Subject, TopicKind};
 use crate::error::{Answer, Class, DeliveryError, Fault};
 use crate::kafka::consumer::Stage;
 use crate::kafka::envelope::LastAttempt;
@@ -15,6 +15,9 @@ use crate::lane::state::Lane;
 use crate::metrics::ClaimResult;
 use crate::platforms::Receipt;
 use crate::redis::batcher::StoreError;
+use crate::send::client::Unanswered;
+use crate::send::rate::Slot;
+use crate::send::ready::{Ready, ready};
 use crate::settle::context::now_ms;
 use crate::settle::policy::{InlineDelays, timing};
 use crate::settle::{Attempted, Progress};
@@ -38,22 +41,23 @@ pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
         check_time(delivery, lane)?;
         refuse_second_send(delivery, held)?;
         let mut failed = None;
+        let mut unused = None;
         loop {
-            match admit(delivery, lane, held).await? {
-                // Claimed again, which waits until a time can be judged.
-                Admitted::Yes if lane.shared.health.clock.trouble().is_some() => break,
-                // The wait for a slot or an inline delay may have passed a deadline or into a guard.
-                Admitted::Yes => {
-                    if let Err(late) = check_time(delivery, lane) {
-                        return Err(failed.unwrap_or(late));
-                    }
-                }
-                Admitted::ClaimAgain => break,
-            }
+            let Some(ready) = admit(delivery, lane, held, unused.take()).await? else { break };
+            let slot = ready.slot;
             // Boxed: it is most of what a walk carries, and most walks of a burst wait for their claim or their slot.
-            let failure = match Box::pin(attempt(delivery, lane, held)).await {
+            let failure = match Box::pin(attempt(delivery, lane, held, ready)).await {
                 Ok(receipt) => return Ok(Progress::Accepted(receipt)),
-                Err(failure) => failure,
+                Err(Unanswered::Failed(failure)) => failure,
+                // Another connection takes it, in the same slot if there is still time.
+                Err(Unanswered::Closed) => {
+                    unused = Some(slot);
+                    continue;
+                }
+                Err(Unanswered::Stopped(Stop::SlotMissed)) => continue,
+                Err(Unanswered::Stopped(Stop::ClaimAgain)) => break,
+                Err(Unanswered::Stopped(Stop::Closed(why))) => return Err(why),
+                Err(Unanswered::Stopped(Stop::Late(late))) => return Err(failed.unwrap_or(late)),
             };
             let DeliveryError::Retry(Answer { retry_after: None, .. }) = &failure else { return Err(failure) };
             let inline = &lane.account.retry.inline;
@@ -76,16 +80,23 @@ pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
         }
         // A send starts only with enough of its lease left: given up, and claimed again with a new token.
         if let Some(held) = held.take() {
-            lane.dedupe.release(&mut ready(delivery)?.claim_request, held).await;
+            lane.dedupe.release(&mut ready_mut(delivery)?.claim_request, held).await;
         }
         delivery.carry_count();
     }
 }
 
-fn ready(delivery: &mut Delivery) -> Result<&mut Ready, DeliveryError> {
+fn ready_mut(delivery: &mut Delivery) -> Result<&mut delivery::Ready, DeliveryError> {
     match &mut delivery.subject {
         Subject::Ready(ready) => Ok(ready),
         // Only ready events enter a lane's walk; anything else is refused rather than sent.
+        Subject::Ended(_) => Err(DeliveryError::Malformed(Fault::whole("no event"))),
+    }
+}
+
+fn event(delivery: &Delivery) -> Result<&delivery::Ready, DeliveryError> {
+    match &delivery.subject {
+        Subject::Ready(ready) => Ok(ready),
         Subject::Ended(_) => Err(DeliveryError::Malformed(Fault::whole("no event"))),
     }
 }
@@ -103,7 +114,7 @@ async fn claim(
     loop {
         if let Some(why) = lane.interruption(delivery) {
             if uncertain {
-                lane.dedupe.abandon(&ready(delivery)?.claim_request, &attempt).await;
+                lane.dedupe.abandon(&ready_mut(delivery)?.claim_request, &attempt).await;
             }
             return Err(why);
         }
@@ -117,7 +128,7 @@ async fn claim(
             continue;
         }
         delivery.ack.open().set_stage(Stage::Claiming);
-        let ready = ready(delivery)?;
+        let ready = ready_mut(delivery)?;
         // An account that delivers without Redis does not wait for a command to time out first.
         let health = &lane.shared.health;
         let clock = health.clock.trouble();
@@ -171,9 +182,7 @@ async fn claim(
 
 /// After the claim, so that an old copy of a delivered event is a duplicate.
 fn check_time(delivery: &Delivery, lane: &Lane) -> Result<(), DeliveryError> {
-    let Subject::Ready(ready) = &delivery.subject else {
-        return Err(DeliveryError::Malformed(Fault::whole("no event")));
-    };
+    let ready = event(delivery)?;
     let judged = timing::check(ready, &delivery.envelope, now_ms());
     let Err(DeliveryError::Invalid(fault) | DeliveryError::Expired(fault)) = &judged else { return judged };
     // Platforms have said that our clock is wrong and fell silent. It buries no event whose time is right by theirs: that one
@@ -186,7 +195,7 @@ fn check_time(delivery: &Delivery, lane: &Lane) -> Result<(), DeliveryError> {
 
 /// Where a lost answer ends in the dead letters, nothing that may have been accepted is sent again.
 fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -> Result<(), DeliveryError> {
-    let ready = ready(delivery)?;
+    let ready = ready_mut(delivery)?;
     let resend = held.as_ref().is_some_and(|h| h.claim.is_second(ready.claim_request.in_doubt));
     if resend && !ready.claim_request.force && ready.dead_letters_ambiguous() {
         return Err(DeliveryError::Ambiguous(Answer {
@@ -197,46 +206,90 @@ fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -> Result<()
     Ok(())
 }
 
-enum Admitted {
-    Yes,
-    /// The lease is too short, or the broker confirms no commit: the claim is given up and made again.
+/// Why nothing was sent although all was ready.
+enum Stop {
+    /// The process was stopped for so long that its slot has passed.
+    SlotMissed,
+    /// The lease is too short, or the broker confirms no commit, or no time can be judged: the claim is given up and made
+    /// again, which waits until that is over.
     ClaimAgain,
+    /// The lane closed, or the partition leaves.
+    Closed(DeliveryError),
+    /// The wait for a slot or an inline delay has passed a deadline or into a guard.
+    Late(DeliveryError),
 }
 
-/// A slot of the shared rate, and whether the lane is open still, judged before the send.
-async fn admit(delivery: &Delivery, lane: &Lane, held: &Option<Held>) -> Result<Admitted, DeliveryError> {
-    let needed = lane.account.limits.timeout + LEASE_MARGIN;
-    let left = || held.as_ref().map_or(Duration::ZERO, |h| lane.dedupe.lease_left(&h.claim));
-    if left() < needed {
-        return Ok(Admitted::ClaimAgain);
-    }
+/// What a send needs of its lease.
+fn needed(lane: &Lane) -> Duration {
+    lane.account.limits.timeout + LEASE_MARGIN
+}
+
+fn lease_left(lane: &Lane, held: &Option<Held>) -> Duration {
+    held.as_ref().map_or(Duration::ZERO, |h| lane.dedupe.lease_left(&h.claim))
+}
+
+/// A connection and a slot of the shared rate. `None`: the claim is given up and made again.
+async fn admit<'a>(
+    delivery: &Delivery,
+    lane: &'a Lane,
+    held: &Option<Held>,
+    unused: Option<Slot>,
+) -> Result<Option<Ready<'a>>, DeliveryError> {
+    let Some(spare) = lease_left(lane, held).checked_sub(needed(lane)) else { return Ok(None) };
     let began = Instant::now();
     // Bounded, so that an account without a lease (Redis away) has a timer too.
-    let spare = (left() - needed).min(Duration::from_secs(3600));
-    tokio::select! {
+    let spare = spare.min(Duration::from_secs(3600));
+    let ready = tokio::select! {
         biased;
-        () = lane.limiter.slot(delivery.topic_kind == TopicKind::Tier) => {}
+        ready = ready(&lane.dispatcher, &lane.limiter, delivery.topic_kind == TopicKind::Tier, unused) => ready,
         why = lane.interrupted(delivery) => return Err(why),
-        () = sleep(spare) => return Ok(Admitted::ClaimAgain),
-    }
-    lane.account_metrics().rate_wait(began.elapsed());
-    if let Some(why) = lane.interruption(delivery) {
-        return Err(why);
-    }
-    // The process may have been stopped while it waited.
-    let stale = left() < needed || delivery.ack.assignment().is_unconfirmed();
-    Ok(if stale { Admitted::ClaimAgain } else { Admitted::Yes })
+        () = sleep(spare) => return Ok(None),
+    };
+    lane.account_metrics().rate_wait(began.elapsed().saturating_sub(ready.connecting));
+    Ok(Some(ready))
 }
 
-async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Result<Receipt, DeliveryError> {
+/// The last word before the first byte, when connection, slot and request are there: the process may have been stopped at any
+/// moment until now, and another one may have taken its claim over.
+fn judge(delivery: &Delivery, lane: &Lane, held: &Option<Held>, slot: Slot) -> Result<(), Stop> {
+    if let Some(why) = lane.interruption(delivery) {
+        return Err(Stop::Closed(why));
+    }
+    let is_stale = lease_left(lane, held) < needed(lane) || delivery.ack.assignment().is_unconfirmed();
+    if is_stale || lane.shared.health.clock.trouble().is_some() {
+        return Err(Stop::ClaimAgain);
+    }
+    if !lane.limiter.is_in_time(slot) {
+        return Err(Stop::SlotMissed);
+    }
+    check_time(delivery, lane).map_err(Stop::Late)
+}
+
+async fn attempt(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    held: &mut Option<Held>,
+    ready: Ready<'_>,
+) -> Result<Receipt, Unanswered<DeliveryError, Stop>> {
     delivery.ack.open().set_stage(Stage::Sending);
+    let Ready { line, slot, connecting } = ready;
     let began = Instant::now();
     let began_ms = now_ms();
-    let result = lane.dispatcher.attempt(&ready(delivery)?.prepared, began_ms).await;
+    let result = match line {
+        Err(failure) => Err(failure),
+        Ok(line) => {
+            let item = &event(delivery).map_err(Unanswered::Failed)?.prepared;
+            match line.attempt(item, began_ms, || judge(delivery, lane, held, slot)).await {
+                Ok(receipt) => Ok(receipt),
+                Err(Unanswered::Failed(failure)) => Err(failure),
+                Err(nothing_sent) => return Err(nothing_sent),
+            }
+        }
+    };
     let class = result.as_ref().err().map_or(Class::Delivered, |e| e.class().unwrap_or(Class::Halt));
     let metrics = lane.account_metrics();
     metrics.attempt(class);
-    metrics.attempt_duration(began.elapsed());
+    metrics.attempt_duration(connecting + began.elapsed());
     let answer = result.as_ref().err().and_then(DeliveryError::answer);
     if let Some(answer) = answer.filter(|a| a.unclassified) {
         lane.note_unclassified(answer);
@@ -246,7 +299,7 @@ async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) 
         && let Some(held) = held
         && held.claim.declare()
     {
-        ready(delivery)?.claim_request.own += 1;
+        ready_mut(delivery).map_err(Unanswered::Failed)?.claim_request.own += 1;
         metrics.ambiguous_resends.inc();
     }
     // The classes that count as attempts; a hand-off without one leaves the last attempt as it was.
@@ -267,7 +320,7 @@ async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) 
             });
         }
     }
-    result
+    result.map_err(Unanswered::Failed)
 }
 
 #[cfg(test)]

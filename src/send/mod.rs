@@ -2,8 +2,11 @@
 
 pub mod address;
 pub mod client;
+mod failures;
 pub(crate) mod fine_timer;
 pub mod rate;
+pub mod ready;
+mod target;
 pub mod token;
 
 use std::cell::{Cell, RefCell};
@@ -11,19 +14,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::Method;
 use http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::response::Parts;
-use http::{Method, Uri};
 use http_body_util::Full;
 use tokio::time::timeout;
 use url::Url;
 
 use crate::account::Account;
-use crate::error::{Answer, DeliveryError};
+use crate::error::DeliveryError;
 use crate::platforms::http_status::unreadable;
 use crate::platforms::{Context, Credential, Prepared, Receipt, Request, retry_after};
 use crate::redis::health::Health;
-use crate::send::client::{Answered, Connections, Connector, Failure, NoBody, PrivateAddress, addresses};
+use crate::send::client::{Answered, Connections, Connector, Failure, NoBody, PrivateAddress, Unanswered, addresses};
+use crate::send::failures::{ambiguous, private_host, refused, unsent};
+use crate::send::target::{Target, origin, target};
 
 /// Between two looks at the platform's clock.
 const DATE_EVERY: Duration = Duration::from_secs(1);
@@ -43,18 +48,6 @@ pub struct Dispatcher {
     dated_at: Cell<Option<Instant>>,
 }
 
-/// Where a request goes.
-struct Target {
-    base: usize,
-    /// As the sender gave it.
-    path: String,
-    /// Scheme, host and port.
-    origin: Uri,
-    /// Path and query.
-    uri: Uri,
-    host: HeaderValue,
-}
-
 impl Dispatcher {
     /// With connections of its own, none of them made. `health` is told what the platform's clock says.
     ///
@@ -63,58 +56,55 @@ impl Dispatcher {
     pub fn new(account: Arc<Account>, health: Arc<Health>) -> Result<Self, String> {
         let connector = Connector::new(account.allow_private)
             .map_err(|e| format!("accounts.{}: TLS cannot be set up: {e}", account.name))?;
-        Ok(Self::over(account, health, &connector))
+        Self::over(account, health, &connector)
     }
 
-    fn over(account: Arc<Account>, health: Arc<Health>, connector: &Connector) -> Self {
+    fn over(account: Arc<Account>, health: Arc<Health>, connector: &Connector) -> Result<Self, String> {
         let limits = &account.limits;
         // Before the whole time is over: a connection that is not made in time has carried nothing, and says so.
         let connect = limits.connect_timeout.min(limits.timeout.mul_f64(0.9));
-        let connections = account.base_urls.iter().map(|_| Connections::new(connector.clone(), connect)).collect();
-        Self {
+        let connections = account.base_urls.iter().map(|text| {
+            let origin = Url::parse(text).ok().and_then(|url| origin(&url));
+            let origin = origin.ok_or_else(|| format!("accounts.{}: its base_url cannot be used", account.name))?;
+            Ok(Connections::new(connector.clone(), origin, connect))
+        });
+        let connections = connections.collect::<Result<_, String>>()?;
+        Ok(Self {
             account,
             connections,
             base: Cell::new(0),
             targets: RefCell::default(),
             health,
             dated_at: Cell::default(),
+        })
+    }
+
+    /// A connection that is there already, for the next request.
+    pub async fn kept(&self) -> Option<Line<'_>> {
+        let base = self.base.get();
+        let connection = self.connections[base].kept().await?;
+        Some(Line { dispatcher: self, base, connection })
+    }
+
+    /// A connection for the next request, new or kept. One that cannot be made moves the account on to its next base URL.
+    ///
+    /// # Errors
+    /// An attempt class; not a byte of HTTP has gone out.
+    pub async fn connect(&self) -> Result<Line<'_>, DeliveryError> {
+        let base = self.base.get();
+        match self.connections[base].line(self.account.limits.timeout).await {
+            Ok(connection) => Ok(Line { dispatcher: self, base, connection }),
+            Err(failure) => Err(self.refused(base, &failure)),
         }
     }
 
-    /// One attempt: sign, send, judge.
-    ///
-    /// # Errors
-    /// An attempt class; `Answer::sent` tells whether a byte may have gone out.
-    pub async fn attempt(&self, item: &Prepared, now_ms: i64) -> Result<Receipt, DeliveryError> {
-        let sender = &self.account.sender;
-        let request = request(&self.account, item, now_ms)?;
-        let base = self.base.get();
-        let Answered { head, body } = match self.send(request, base).await {
-            Ok(answered) => answered,
-            Err(error) => {
-                // Those that were under way together go on to the next one together.
-                if matches!(&error, DeliveryError::Retry(_)) && self.base.get() == base {
-                    self.base.set((base + 1) % self.account.base_urls.len());
-                }
-                return Err(error);
-            }
-        };
-        let status = head.status.as_u16();
-        let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
-        // A date to wait for is one of the clock that wrote it, which need not be ours.
-        let answered_ms = retry_after.and_then(|_| date_ms(&head)).unwrap_or(now_ms);
-        let body = match body {
-            Ok(body) => body,
-            // The status alone tells what became of it.
-            Err(_) if !(200..300).contains(&status) => Vec::new(),
-            Err(NoBody::Unreadable(why)) => return Err(unreadable(Some(status), why)),
-            Err(NoBody::Cut(why)) => return Err(ambiguous(Some(status), why)),
-        };
-        let mut verdicts = sender.verdict(1, status, retry_after, &body, answered_ms);
-        match verdicts.pop() {
-            Some(verdict) => verdict,
-            None => Err(ambiguous(Some(status), "the answer says nothing of this event")),
+    fn refused(&self, base: usize, failure: &Failure) -> DeliveryError {
+        let error = refused(failure);
+        // Those that were under way together go on to the next one together.
+        if matches!(error, DeliveryError::Retry(_)) && self.base.get() == base {
+            self.base.set((base + 1) % self.connections.len());
         }
+        error
     }
 
     /// Connects to one of the base URLs as an attempt would, with TLS where it is `https`; not a byte of HTTP goes out,
@@ -136,8 +126,7 @@ impl Dispatcher {
             Ok(Err(_)) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve"))),
             Err(_) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve in time"))),
         }
-        let target = target(&url, base, String::new()).ok_or_else(broken)?;
-        self.connections[base].probe(&target.origin).await.map_err(|failure| refused(&failure))
+        self.connections[base].probe().await.map_err(|failure| refused(&failure))
     }
 
     /// Keeps no more connections to each base URL than so many while nobody uses them.
@@ -150,7 +139,8 @@ impl Dispatcher {
         self.connections.iter().for_each(Connections::sweep);
     }
 
-    async fn send(&self, request: Request, base: usize) -> Result<Answered, DeliveryError> {
+    /// What goes over the wire, all but what the connection adds.
+    fn http(&self, request: Request, base: usize) -> Result<http::Request<Full<Bytes>>, DeliveryError> {
         let broken = |what: &str| {
             let detail = format!("{what} of account {} cannot be put into a request", self.account.name);
             DeliveryError::Halt(unsent(&detail))
@@ -173,22 +163,18 @@ impl Dispatcher {
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("postback/", env!("CARGO_PKG_VERSION"))));
         headers.insert(HOST, target.host.clone());
-        let exchange = self.connections[base].exchange(&target.origin, http, self.account.limits.timeout);
-        let asked = Instant::now();
-        let answered = exchange.await.map_err(|failure| refused(&failure))?;
-        self.compare_clocks(&answered.head, &target.origin, asked);
-        Ok(answered)
+        Ok(http)
     }
 
     /// Once a second at most: what an answer costs beyond that is one comparison.
-    fn compare_clocks(&self, head: &Parts, origin: &Uri, asked: Instant) {
+    fn compare_clocks(&self, head: &Parts, base: usize, asked: Instant) {
         if self.dated_at.get().is_some_and(|at| asked.duration_since(at) < DATE_EVERY) {
             return;
         }
         self.dated_at.set(Some(asked));
         // What a cache on the way has kept tells of another time.
         let date = date_ms(head).filter(|_| !head.headers.contains_key(AGE));
-        if let Some((date_ms, host)) = date.zip(origin.host()) {
+        if let Some((date_ms, host)) = date.zip(self.connections[base].origin().host()) {
             self.health.clock.saw_date(&self.account.name, host, date_ms, asked);
         }
     }
@@ -203,22 +189,70 @@ impl Dispatcher {
     }
 }
 
+/// A connection that is there, for one attempt. One that is not used goes back to those that are kept.
+pub struct Line<'a> {
+    dispatcher: &'a Dispatcher,
+    base: usize,
+    connection: client::Line<'a>,
+}
+
+impl Line<'_> {
+    /// Whether it may still be used, as far as is known without waiting.
+    pub async fn is_open(&mut self) -> bool {
+        self.connection.is_open().await
+    }
+
+    /// Waits until it must not be used any more.
+    pub async fn spent(&mut self) {
+        self.connection.spent().await;
+    }
+
+    /// One attempt: sign, send, read. `judge` has the last word directly before the first byte.
+    ///
+    /// # Errors
+    /// An attempt class, whose `Answer::sent` tells whether a byte may have gone out; what `judge` said.
+    pub async fn attempt<E>(
+        self,
+        item: &Prepared,
+        now_ms: i64,
+        judge: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Receipt, Unanswered<DeliveryError, E>> {
+        let Self { dispatcher, base, connection } = self;
+        let account = &*dispatcher.account;
+        let request = request(account, item, now_ms).map_err(Unanswered::Failed)?;
+        let http = dispatcher.http(request, base).map_err(Unanswered::Failed)?;
+        let asked = Instant::now();
+        let Answered { head, body } = match connection.exchange(http, account.limits.timeout, judge).await {
+            Ok(answered) => answered,
+            Err(Unanswered::Failed(failure)) => return Err(Unanswered::Failed(dispatcher.refused(base, &failure))),
+            Err(Unanswered::Stopped(why)) => return Err(Unanswered::Stopped(why)),
+            Err(Unanswered::Closed) => return Err(Unanswered::Closed),
+        };
+        dispatcher.compare_clocks(&head, base, asked);
+        read(account, &head, body, now_ms).map_err(Unanswered::Failed)
+    }
+}
+
+/// What an answer says of one item.
+fn read(account: &Account, head: &Parts, body: Result<Vec<u8>, NoBody>, now_ms: i64) -> Result<Receipt, DeliveryError> {
+    let status = head.status.as_u16();
+    let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
+    // A date to wait for is one of the clock that wrote it, which need not be ours.
+    let answered_ms = retry_after.and_then(|_| date_ms(head)).unwrap_or(now_ms);
+    let body = match body {
+        Ok(body) => body,
+        // The status alone tells what became of it.
+        Err(_) if !(200..300).contains(&status) => Vec::new(),
+        Err(NoBody::Unreadable(why)) => return Err(unreadable(Some(status), why)),
+        Err(NoBody::Cut(why)) => return Err(ambiguous(Some(status), why)),
+    };
+    let mut verdicts = account.sender.verdict(1, status, retry_after, &body, answered_ms);
+    verdicts.pop().unwrap_or_else(|| Err(ambiguous(Some(status), "the answer says nothing of this event")))
+}
+
 /// When the platform's clock says an answer was written, epoch ms.
 fn date_ms(head: &Parts) -> Option<i64> {
     retry_after::date_ms(head.headers.get(DATE)?.to_str().ok()?)
-}
-
-fn target(url: &Url, base: usize, path: String) -> Option<Target> {
-    let (scheme, host) = (url.scheme(), url.host_str()?);
-    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
-    Some(Target {
-        base,
-        path,
-        origin: format!("{scheme}://{host}/").parse().ok()?,
-        uri: format!("{}{query}", url.path()).parse().ok()?,
-        host: HeaderValue::try_from(host).ok()?,
-    })
 }
 
 /// The request of one event at this moment, signed.
@@ -237,58 +271,6 @@ pub fn request(account: &Account, item: &Prepared, now_ms: i64) -> Result<Reques
 pub fn url(account: &Account, base: usize, path: &str) -> Option<Url> {
     let path = account.path.as_deref().unwrap_or(path);
     Url::parse(&format!("{}{path}", account.base_urls.get(base)?)).ok()
-}
-
-fn unsent(detail: &str) -> Answer {
-    Answer { detail: detail.to_owned(), ..Answer::default() }
-}
-
-fn private_host() -> DeliveryError {
-    DeliveryError::Halt(unsent(
-        "the host resolves to a private or loopback address: set allow_private on the account if that is meant",
-    ))
-}
-
-fn ambiguous(status: Option<u16>, why: &str) -> DeliveryError {
-    DeliveryError::Ambiguous(Answer { status, detail: why.to_owned(), sent: true, ..Answer::default() })
-}
-
-/// The class of a request that got no answer (SPEC 0.2). Texts are ours: what a library says may hold an address.
-fn refused(failure: &Failure) -> DeliveryError {
-    match failure {
-        Failure::Connect(error) => match find_cause(&**error) {
-            Some(Cause::Private) => private_host(),
-            Some(Cause::Certificate) => DeliveryError::Halt(unsent("the host's TLS certificate is not valid for it")),
-            None => DeliveryError::Retry(unsent("no connection")),
-        },
-        Failure::ConnectTimeout | Failure::Unsent => DeliveryError::Retry(unsent(&failure.to_string())),
-        Failure::Unreadable => unreadable(None, &failure.to_string()),
-        Failure::Timeout | Failure::Broken => ambiguous(None, &failure.to_string()),
-    }
-}
-
-enum Cause {
-    Private,
-    Certificate,
-}
-
-fn find_cause(error: &(dyn std::error::Error + 'static)) -> Option<Cause> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if cause.is::<PrivateAddress>() {
-            return Some(Cause::Private);
-        }
-        let tls = cause.downcast_ref::<rustls::Error>();
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) {
-            return Some(Cause::Certificate);
-        }
-        // An io::Error hides what it wraps from `source`, and TLS comes wrapped twice.
-        next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => cause.source(),
-        };
-    }
-    None
 }
 
 #[cfg(test)]

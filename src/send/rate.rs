@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ::redis::Value as Reply;
 use rand::Rng;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::redis::batcher::{Batcher, StoreError};
@@ -31,6 +31,9 @@ const AHEAD: Duration = Duration::from_millis(100);
 const TOLERANCE: Duration = Duration::from_millis(50);
 /// From one reservation to the next, which also waits for the reply: at most a thousand a second.
 const GAP: Duration = Duration::from_millis(1);
+/// How many seconds of slots may have somebody who waits for them with a connection in hand. Beyond that a lane with more
+/// permits than its rate needs would keep a connection open for each of them, until its other end closes it unused.
+const NEAR_S: f64 = 2.0;
 
 /// One lane's way to its bucket.
 pub struct Limiter {
@@ -38,6 +41,8 @@ pub struct Limiter {
     key: Vec<u8>,
     interval_us: u64,
     waiting: RefCell<Waiting>,
+    /// Leaves to wait for a slot with a connection in hand: of what is due, and of the others.
+    near: [Semaphore; 2],
     wake: Notify,
     /// Nothing is sent before: a push-back that came after slots were handed out.
     not_before: Cell<Instant>,
@@ -52,13 +57,13 @@ pub struct Limiter {
 #[derive(Default)]
 struct Waiting {
     /// What is due by a time of its own.
-    due: VecDeque<oneshot::Sender<Slot>>,
+    due: VecDeque<oneshot::Sender<Time>>,
     /// What only comes when those have theirs; permits are given in turn, so that it does come.
-    others: VecDeque<oneshot::Sender<Slot>>,
+    others: VecDeque<oneshot::Sender<Time>>,
 }
 
 impl Waiting {
-    fn of(&mut self, due: bool) -> &mut VecDeque<oneshot::Sender<Slot>> {
+    fn of(&mut self, due: bool) -> &mut VecDeque<oneshot::Sender<Time>> {
         if due { &mut self.due } else { &mut self.others }
     }
 
@@ -69,7 +74,7 @@ impl Waiting {
         self.due.len() + self.others.len()
     }
 
-    fn next(&mut self) -> Option<oneshot::Sender<Slot>> {
+    fn next(&mut self) -> Option<oneshot::Sender<Time>> {
         self.due.pop_front().or_else(|| self.others.pop_front())
     }
 }
@@ -84,8 +89,12 @@ pub struct Alone {
     pub replicas: Arc<AtomicUsize>,
 }
 
+/// A slot whose time has come.
 #[derive(Clone, Copy)]
-enum Slot {
+pub struct Slot(Time);
+
+#[derive(Clone, Copy)]
+enum Time {
     /// Of the bucket: a time on Redis's clock, epoch µs.
     Shared(i64),
     /// Of this lane's part of the rate.
@@ -111,6 +120,7 @@ impl Limiter {
             batcher,
             key: key.into_bytes(),
             interval_us: interval_us(rps),
+            near: [(); 2].map(|()| Semaphore::new((rps * NEAR_S).ceil() as usize + 1)),
             waiting: RefCell::default(),
             wake: Notify::new(),
             not_before: Cell::new(Instant::now()),
@@ -122,31 +132,42 @@ impl Limiter {
         })
     }
 
+    /// Waits until it is time to have a connection for the slot that [`Limiter::slot`] will give. The leave is returned
+    /// when that slot is there. What is due by a time of its own waits for its like alone.
+    pub async fn near(&self, due: bool) -> Option<SemaphorePermit<'_>> {
+        self.near[usize::from(due)].acquire().await.ok()
+    }
+
     /// Waits for a slot and its time; `due`: before those who have no time of their own. Cancel-safe: a slot that nobody
     /// awaits is lost, which is only slower.
-    pub async fn slot(&self, due: bool) {
+    pub async fn slot(&self, due: bool) -> Slot {
         loop {
             let (grant, claim_outcome) = oneshot::channel();
             self.waiting.borrow_mut().of(due).push_back(grant);
             self.wake.notify_one();
-            let Ok(slot) = claim_outcome.await else { continue };
-            let at = self.time_of(slot);
+            let Ok(time) = claim_outcome.await else { continue };
+            let at = self.moment_of(time);
             // Timers round up to a millisecond; a slot nearer than that is due.
             if at > Instant::now() + Duration::from_micros(500) {
                 sleep_until(at).await;
             }
-            let now = Instant::now();
-            // Judged by what is known of its time by now.
-            if now <= self.time_of(slot) + TOLERANCE && now >= self.not_before.get() {
-                return;
+            if self.is_in_time(Slot(time)) {
+                return Slot(time);
             }
         }
     }
 
-    fn time_of(&self, slot: Slot) -> Instant {
-        match slot {
-            Slot::Own(at) => at,
-            Slot::Shared(theirs_us) => {
+    /// Whether a slot may still be used, judged by what is known of its time by now. One that was missed is given up: what
+    /// was stopped for a while must not send all at once what it should have sent meanwhile.
+    pub fn is_in_time(&self, slot: Slot) -> bool {
+        let now = Instant::now();
+        now <= self.moment_of(slot.0) + TOLERANCE && now >= self.not_before.get()
+    }
+
+    fn moment_of(&self, time: Time) -> Instant {
+        match time {
+            Time::Own(at) => at,
+            Time::Shared(theirs_us) => {
                 let ours_us = self.clock.borrow().ours_us(theirs_us);
                 self.began + Duration::from_micros(u64::try_from(ours_us).unwrap_or_default())
             }
@@ -224,7 +245,7 @@ impl Limiter {
                 }
                 Err(_) if self.alone.delivers => {
                     fallback = fallback.max(Instant::now());
-                    self.give(Slot::Own(fallback));
+                    self.give(Time::Own(fallback));
                     fallback += self.alone.interval(self.interval_us);
                     sleep_until(fallback).await;
                 }
@@ -237,18 +258,18 @@ impl Limiter {
     fn hand_out(&self, n: u64, first_us: i64) {
         let now = Instant::now();
         for i in 0..n {
-            let slot = Slot::Shared(first_us + (i * self.interval_us) as i64);
-            if now <= self.time_of(slot) + TOLERANCE && !self.give(slot) {
+            let time = Time::Shared(first_us + (i * self.interval_us) as i64);
+            if now <= self.moment_of(time) + TOLERANCE && !self.give(time) {
                 return;
             }
         }
     }
 
     /// `false`: nobody waits.
-    fn give(&self, slot: Slot) -> bool {
+    fn give(&self, time: Time) -> bool {
         let mut waiting = self.waiting.borrow_mut();
         while let Some(waiter) = waiting.next() {
-            if waiter.send(slot).is_ok() {
+            if waiter.send(time).is_ok() {
                 return true;
             }
         }

@@ -7,8 +7,9 @@ use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
 use crate::byte_order_mark;
-use crate::send::client::MAX_BODY;
 
+/// An answer is read to at most this, and unpacked to at most this; more is no answer.
+pub const MAX_BODY: usize = 64 * 1024;
 /// Nobody packs an answer more often than this; each layer costs one pass.
 const MAX_LAYERS: usize = 4;
 /// How every gzip stream begins, and no JSON text does.

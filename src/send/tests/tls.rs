@@ -39,7 +39,7 @@ fn at(server: &Server, trusting: Option<&str>) -> Dispatcher {
     let Some(root) = trusting else { return Dispatcher::new(account, Arc::default()).unwrap() };
     let root = CertificateDer::from_pem_file(fixture(root)).unwrap();
     let connector = client::trusting(root, account.allow_private);
-    Dispatcher::over(account, Arc::default(), &connector)
+    Dispatcher::over(account, Arc::default(), &connector).unwrap()
 }
 
 #[tokio::test]

@@ -1,0 +1,57 @@
+//! The class of a request that got no usable answer. Texts are ours: what a library says may hold an address.
+
+use crate::error::{Answer, DeliveryError};
+use crate::platforms::http_status::unreadable;
+use crate::send::client::{Failure, PrivateAddress};
+
+pub(super) fn unsent(detail: &str) -> Answer {
+    Answer { detail: detail.to_owned(), ..Answer::default() }
+}
+
+pub(super) fn private_host() -> DeliveryError {
+    DeliveryError::Halt(unsent(
+        "the host resolves to a private or loopback address: set allow_private on the account if that is meant",
+    ))
+}
+
+pub(super) fn ambiguous(status: Option<u16>, why: &str) -> DeliveryError {
+    DeliveryError::Ambiguous(Answer { status, detail: why.to_owned(), sent: true, ..Answer::default() })
+}
+
+/// The class of a request that got no answer (SPEC 0.2).
+pub(super) fn refused(failure: &Failure) -> DeliveryError {
+    match failure {
+        Failure::Connect(error) => match find_cause(&**error) {
+            Some(Cause::Private) => private_host(),
+            Some(Cause::Certificate) => DeliveryError::Halt(unsent("the host's TLS certificate is not valid for it")),
+            None => DeliveryError::Retry(unsent("no connection")),
+        },
+        Failure::ConnectTimeout | Failure::Unsent => DeliveryError::Retry(unsent(&failure.to_string())),
+        Failure::Unreadable => unreadable(None, &failure.to_string()),
+        Failure::Timeout | Failure::Broken => ambiguous(None, &failure.to_string()),
+    }
+}
+
+enum Cause {
+    Private,
+    Certificate,
+}
+
+fn find_cause(error: &(dyn std::error::Error + 'static)) -> Option<Cause> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if cause.is::<PrivateAddress>() {
+            return Some(Cause::Private);
+        }
+        let tls = cause.downcast_ref::<rustls::Error>();
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) {
+            return Some(Cause::Certificate);
+        }
+        // An io::Error hides what it wraps from `source`, and TLS comes wrapped twice.
+        next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => cause.source(),
+        };
+    }
+    None
+}
