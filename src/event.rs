@@ -18,11 +18,9 @@ use schemars::JsonSchema;
 use serde_json::Value;
 
 use decode::{FIRST_MS, LAST_MS};
-pub use decode::{Identity, MAX_VALUE_BYTES, decode, identify};
-pub use json::MAX_DEPTH;
+pub use decode::{Identity, decode, identify};
 pub use number::whole;
 pub use placeholder::is_placeholder;
-pub use schema::json_schema;
 
 /// One conversion, as a producer publishes it to the input topic. Members that are not listed are kept in the record
 /// and ignored; `null` is the same as absent for every member that is not required. Numbers count by their value:

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
-pub use account::{AccountMetrics, Count, LaneState, Level, Seconds};
+pub use account::{AccountMetrics, Count, LaneState};
 use account::{PlatformFamilies, unseen_gauge, unseen_platform};
 pub use claims::ClaimResult;
 use families::Maker;

@@ -45,11 +45,6 @@ impl Config {
             ca_file => tls::client(client.get_connection_info().clone(), Path::new(ca_file)),
         }
     }
-
-    /// A key of ours.
-    pub fn key(&self, name: &str) -> String {
-        format!("{}:{name}", self.prefix)
-    }
 }
 
 /// Opens a connection.

@@ -118,11 +118,6 @@ impl Config {
         self.kafka.embedded
     }
 
-    /// How long the broker waits for a silent member: the upper bound of the lease.
-    pub fn session_timeout(&self) -> Duration {
-        session_timeout(&self.kafka)
-    }
-
     /// Accounts that would halt at their first event, because none of their credentials holds at `now_ms`.
     pub fn without_credential(&self, now_ms: i64) -> Vec<Problem> {
         let mut found = Vec::new();

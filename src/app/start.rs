@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 pub use self::first::first;
-pub use self::inputs::{ABSENT, Fit, Judged, absent, judge_inputs};
+pub use self::inputs::{ABSENT, Fit, absent, judge_inputs};
 pub use self::known::known_topics;
 use crate::account::{Account, WindowCheck};
 use crate::app::discovery::Names;

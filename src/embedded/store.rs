@@ -57,11 +57,6 @@ impl Store {
         Ok(Store { address, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Where clients of Redis find it.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)

@@ -5,17 +5,8 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-use super::{Click, ConversionEvent, placeholder};
+use super::{Click, placeholder};
 use crate::event::decode::{FIRST_MS, LAST_MS, MAX_CLICK_BYTES};
-
-/// The text of `config/event.schema.json`, a line break at its end.
-///
-/// # Errors
-/// Never in practice: a schema is plain JSON.
-pub fn json_schema() -> Result<String, serde_json::Error> {
-    let schema = schemars::schema_for!(ConversionEvent);
-    Ok(serde_json::to_string_pretty(&schema)? + "\n")
-}
 
 /// A macro that was never filled in is no id.
 pub(super) fn no_placeholder(schema: &mut Schema) {

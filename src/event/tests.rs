@@ -48,6 +48,12 @@ fn refusal(value: &[u8]) -> (&'static str, String) {
     }
 }
 
+/// The text of `config/event.schema.json`, a line break at its end.
+fn json_schema() -> Result<String, serde_json::Error> {
+    let schema = schemars::schema_for!(ConversionEvent);
+    Ok(serde_json::to_string_pretty(&schema)? + "\n")
+}
+
 #[test]
 fn the_committed_schema_is_the_generated_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/event.schema.json");

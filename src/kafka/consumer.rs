@@ -45,7 +45,9 @@ use crate::kafka::native::TopicIds;
 use crate::kafka::record::Record;
 
 pub use ack_handle::{AckHandle, Assignment, Info, Open, Stage};
-pub use snapshot::{ConsumerView, OldestView, OwnPosition, Parked, PartitionView, Snapshot};
+#[cfg(test)]
+pub use snapshot::Parked;
+pub use snapshot::{ConsumerView, OwnPosition, PartitionView, Snapshot};
 
 use context::Context;
 pub(in crate::kafka) use context::log;

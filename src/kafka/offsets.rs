@@ -38,8 +38,6 @@ impl NextOffset {
 pub struct Unfinished<'a> {
     /// Its offset.
     pub offset: i64,
-    /// Its sequence number in this assignment.
-    pub seq: u64,
     /// What is known about the work on it.
     pub open: &'a Arc<Open>,
 }
@@ -136,7 +134,7 @@ impl OffsetTracker {
     /// The unfinished records in the order of delivery.
     pub fn unfinished(&self) -> impl Iterator<Item = Unfinished<'_>> {
         let unfinished = self.entries.iter().filter_map(|e| Some((e, e.open.as_ref()?)));
-        unfinished.map(|(e, open)| Unfinished { offset: e.offset, seq: e.seq, open })
+        unfinished.map(|(e, open)| Unfinished { offset: e.offset, open })
     }
 
     /// How many records are unfinished.

@@ -31,11 +31,11 @@ use crate::kafka::matching::Matching;
 use crate::kafka::settings::{self, SettingsError};
 use crate::kafka::{Config, consumer};
 
-pub use ensure::{Ensured, Keeps, Missing, OwnedTopic, Waiting, owned_topics};
-pub use findings::{Finding, Level};
+pub use ensure::{Ensured, OwnedTopic, Waiting, owned_topics};
+pub use findings::Level;
 pub use health::Health;
-pub use keeper::{Restored, keep};
-pub use positions::{PartitionName, Position};
+pub use keeper::keep;
+pub use positions::PartitionName;
 pub use sources::Sources;
 
 /// Of one request.

@@ -41,8 +41,7 @@ use tokio::task::JoinHandle;
 pub use account::{Directory, SandboxAccount, UNKNOWN};
 pub use fakes::{Fake, by_hand};
 pub use faults::Faults;
-pub use judgement::{Judgement, Refusal};
-pub use ledger::{LedgerEntry, LedgerStatus, Totals};
+pub use judgement::Judgement;
 pub use request::{Answer, Request};
 
 /// Ledger entries that are kept unless asked otherwise: about 1.1 GiB, at the usual size of a request.
@@ -91,23 +90,14 @@ impl Sandbox {
     }
 
     /// All that was received since the ledger was cleared, oldest first.
-    pub fn ledger(&self) -> Vec<Arc<LedgerEntry>> {
+    #[cfg(test)]
+    pub fn ledger(&self) -> Vec<Arc<ledger::LedgerEntry>> {
         self.state.ledger.entries()
-    }
-
-    /// How full the ledger is, and the sums per account.
-    pub fn status(&self) -> LedgerStatus {
-        self.state.ledger.status()
     }
 
     /// Requests accepted since the start, repeats among them, whatever the ledger has dropped or was cleared of.
     pub fn accepted(&self) -> u64 {
         self.state.ledger.accepted()
-    }
-
-    /// Forgets all that was received; returns how many entries that were.
-    pub fn clear_ledger(&self) -> usize {
-        self.state.ledger.clear()
     }
 
     /// Replaces all faults by the JSON that `PUT /_faults` takes; on a problem the old ones stay.

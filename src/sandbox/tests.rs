@@ -9,7 +9,14 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::ledger::{LedgerEntry, LedgerStatus};
 use super::*;
+
+impl Sandbox {
+    fn status(&self) -> LedgerStatus {
+        self.state.ledger.status()
+    }
+}
 
 const UID: &str = "0123456789abcdef0123456789abcdef";
 
@@ -167,7 +174,7 @@ async fn every_fault_is_seen_by_the_client_and_told_by_the_ledger() {
         ("acme-baizhu", json!({"reset": "after"}), &install(), "", "", "reset", true),
     ];
     for (account, fault, sent, begins, holds, ends, taken) in cases {
-        sandbox.clear_ledger();
+        sandbox.state.ledger.clear();
         sandbox.set_faults(&json!({ account: fault })).unwrap();
         let (answer, end) = exchange(&sandbox, sent, 300_000).await;
         assert!(answer.starts_with(begins), "{fault}: {answer}");

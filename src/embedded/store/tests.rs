@@ -285,7 +285,7 @@ fn the_endpoint_is_a_redis_to_its_client_and_says_that_it_keeps_nothing() {
         assert_eq!(replies.len(), 400);
         assert_eq!(replies[399], ::redis::Value::BulkString(value));
     });
-    let address = store.address();
+    let address = store.address;
     drop(store);
     assert!(std::net::TcpStream::connect(address).is_err(), "it listens after its end");
 }
@@ -294,7 +294,7 @@ fn the_endpoint_is_a_redis_to_its_client_and_says_that_it_keeps_nothing() {
 fn what_is_no_redis_is_told_so_and_left() {
     use std::io::{Read as _, Write as _};
     let store = Store::start().unwrap();
-    let mut stream = std::net::TcpStream::connect(store.address()).unwrap();
+    let mut stream = std::net::TcpStream::connect(store.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     let mut answer = String::new();

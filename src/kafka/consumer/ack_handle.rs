@@ -28,11 +28,6 @@ impl Open {
         Self { received_ms, received_steady_ms: steady_ms(), ..Self::default() }
     }
 
-    /// When the polling thread took it, epoch ms.
-    pub fn received_ms(&self) -> i64 {
-        self.received_ms
-    }
-
     /// Since when it is open, epoch ms.
     pub fn since_ms(&self) -> i64 {
         self.info.get().map_or(self.received_ms, |info| info.since_ms)
