@@ -3,6 +3,7 @@
 mod consumers;
 pub mod discovery;
 mod drain;
+pub mod played;
 mod setup;
 pub mod start;
 

@@ -21,9 +21,11 @@ pub mod scenario;
 pub mod scheduler;
 pub mod screen;
 pub mod settings;
+mod signals;
 mod start;
 pub mod tally;
 mod welcome;
 mod worker;
 
-pub use run::{Options, run};
+pub use run::Options;
+pub use start::run;

@@ -1,4 +1,4 @@
-//! How a command fails: its exit code, and what it tells.
+//! How a command ends: its work on a runtime, its exit code, and what it tells.
 
 /// How a command failed: its exit code and what to tell.
 #[derive(Debug)]
@@ -40,4 +40,19 @@ impl From<anyhow::Error> for Exit {
         let code = error.downcast_ref::<Exit>().map_or(1, |exit| exit.code);
         Self { code, text: format!("{error:#}") }
     }
+}
+
+/// Runs a command's work on a runtime of its own.
+///
+/// # Errors
+/// The work's, or 1 where there is no runtime.
+pub fn block_on<T>(work: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Exit::failed(format!("no runtime: {e}")))?;
+    let result = runtime.block_on(work);
+    // A blocking call that hangs must not keep the process.
+    runtime.shutdown_background();
+    result
 }

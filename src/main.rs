@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
+use postback::app::played;
 use postback::cli::source::{Access, Known};
-use postback::cli::{
-    accounts, block_on, blocked, check, dead_letters, demo, load, preview, run, sandbox, send, trace, unblock,
-};
-use postback::exit::Exit;
+use postback::cli::{accounts, blocked, check, dead_letters, demo, load, preview, run, sandbox, send, trace, unblock};
+use postback::exit::{Exit, block_on};
 use postback::sandbox::SandboxAccount;
 
 /// Events are allocated on the polling thread and freed on a lane's: glibc's arenas pay a lock and a walk for each.
@@ -96,7 +95,7 @@ fn ask(access: &Access, work: impl AsyncFnOnce(&Known<'_>) -> anyhow::Result<()>
 /// The fakes know what the configuration says of each account; without one, example accounts.
 fn serve_fakes(args: sandbox::SandboxArgs) -> Result<(), Exit> {
     let accounts = match &args.config {
-        Some(file) => sandbox::accounts(&load(Some(file))?),
+        Some(file) => played::accounts(&load(Some(file))?),
         None => SandboxAccount::examples(),
     };
     args.faults().map_err(|error| Exit::usage(format!("{error:#}")))?;

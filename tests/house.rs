@@ -82,17 +82,7 @@ fn group(name: &str) -> Option<&'static [&'static str]> {
 /// Uses against the table that are still to be mended: (file, what it uses).
 const UPWARD: &[(&str, &str)] = &[
     ("admit::backpressure::known", "operate"),
-    ("demo::processes", "cli"),
-    ("demo::run", "cli::sandbox"),
-    ("demo::run", "cli::source"),
-    ("demo::start", "cli::source"),
-    ("demo::worker", "cli::source"),
-    ("inspect::dead_letters::filter", "operate"),
     ("inspect::preview", "send"),
-    ("inspect::preview", "settings"),
-    ("inspect::preview", "settle::outbox"),
-    ("inspect::trace::waiting", "operate::lanes"),
-    ("inspect::trace::waiting", "settings"),
     ("kafka::consumer::commits", "telemetry::quiet"),
     ("lane::handle", "operate::lanes"),
     ("operate::coordinator", "admit::backpressure::known"),
@@ -110,15 +100,8 @@ const CIRCLES: &[&[&str]] = &[
     &["admit::backpressure", "admit::backpressure::known"],
     &["app::discovery", "app::start", "app::start::first", "app::start::inputs"],
     &["claim::rules", "claim::value"],
-    &["cli::dead_letters", "cli::dead_letters::show"],
-    &["cli::embedded", "cli::source"],
     &["clock", "clock::dates"],
-    &["demo::generator", "demo::generator::spoil"],
-    &["demo::run", "demo::start"],
-    &["embedded::store", "embedded::store::connection"],
     &["event", "event::decode", "event::schema"],
-    &["inspect::dead_letters", "inspect::dead_letters::filter"],
-    &["inspect::trace", "inspect::trace::claims"],
     &[
         "kafka::consumer",
         "kafka::consumer::ack_handle",
@@ -146,14 +129,6 @@ const CIRCLES: &[&[&str]] = &[
     ],
     &["redact", "redact::phone"],
     &["redact::members", "redact::names"],
-    &[
-        "sandbox::account",
-        "sandbox::fakes",
-        "sandbox::fakes::baizhu",
-        "sandbox::fakes::baizhu::form",
-        "sandbox::fakes::qihoo360",
-        "sandbox::fakes::qihoo360::body",
-    ],
 ];
 
 type Uses = BTreeMap<String, BTreeSet<String>>;

@@ -1,6 +1,7 @@
 //! The admin endpoint: health, metrics, the API. Its own thread and runtime, so that it answers however busy the rest is.
 
 mod api;
+pub mod client;
 mod guard;
 mod openapi;
 mod server;

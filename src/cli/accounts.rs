@@ -7,7 +7,7 @@ use chrono::Utc;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::source::{Access, Api, Known};
+use super::source::{Access, Known};
 use super::table;
 use crate::operate::report::{AccountRow, accounts};
 use crate::operate::snapshot::read_snapshots;
@@ -96,7 +96,7 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
 
 async fn switch(change: &Change, what: &str, reason: &str, known: &Known<'_>) -> anyhow::Result<()> {
     let name = change.name.as_str();
-    if let Some(api) = Api::chosen(&change.access)? {
+    if let Some(api) = change.access.api()? {
         // The worker that is asked knows its accounts; a name that is none could not be part of a URL.
         let safe = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !safe {
@@ -116,7 +116,7 @@ async fn switch(change: &Change, what: &str, reason: &str, known: &Known<'_>) ->
 }
 
 async fn list(access: &Access, json: bool, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    let rows: Vec<AccountRow> = if let Some(api) = Api::chosen(access)? {
+    let rows: Vec<AccountRow> = if let Some(api) = access.api()? {
         serde_json::from_value(api.get("accounts").await?).context("the worker's answer cannot be read")?
     } else {
         let (mut connection, keys) = (known.connect().await?, known.keys());

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Context as _;
 use chrono::Utc;
 
-use super::source::{Access, Api, Known};
+use super::source::{Access, Known};
 use super::table::{self, number, time};
 use crate::operate::lanes::read_lanes;
 use crate::operate::report::{BlockedReport, ConsumerRow, blocked};
@@ -40,7 +40,7 @@ pub struct Args {
 /// # Errors
 /// Nobody answers, or a refusal.
 pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    let report: BlockedReport = if let Some(api) = Api::chosen(&args.access)? {
+    let report: BlockedReport = if let Some(api) = args.access.api()? {
         serde_json::from_value(api.get("blocked").await?).context("the worker's answer cannot be read")?
     } else {
         let (mut connection, keys) = (known.connect().await?, known.keys());

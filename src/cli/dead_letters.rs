@@ -7,12 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::reach::{Reach, cluster};
-use super::reading::{self, failed};
+use super::reach::Reach;
+use super::reading;
 use super::{print, table};
 use crate::exit::Exit;
 use crate::inspect::dead_letters::{DeadLetter, Filter, LatestPerOrigin, Stats};
-use crate::kafka::scan::{self, Span};
 use crate::settings::Config;
 
 /// Arguments of `postback dead-letters`.
@@ -97,26 +96,8 @@ pub fn run(args: &Args) -> Result<(), Exit> {
     }
 }
 
-/// Everything that is in the dead-letter topic now.
-fn spans(config: &Config) -> Result<Vec<Span>, Exit> {
-    let (cluster, topic) = (cluster(config)?, &config.kafka.dead_letter);
-    let found = scan::spans(&cluster, |name| name == topic).map_err(failed)?;
-    // An empty one and one that is not there look alike.
-    if found.is_empty() && !cluster.topics().map_err(failed)?.iter().any(|t| t.name == *topic) {
-        return Err(Exit::failed(missing(topic)));
-    }
-    Ok(found)
-}
-
-fn missing(topic: &str) -> String {
-    format!(
-        "topic {topic} does not exist (kafka.dead_letter): name the worker's own configuration with --config, or start \
-         the worker, which creates it (kafka.create_topics); `postback check --connect` looks at every topic"
-    )
-}
-
 fn gather(config: &Config, args: &List) -> Result<Vec<DeadLetter>, Exit> {
-    let spans = spans(config)?;
+    let spans = reading::dead_letters(config)?;
     let gathering = Mutex::new(LatestPerOrigin::new(args.filter.clone(), args.all));
     reading::read(config, spans, &|record| {
         gathering.lock().unwrap_or_else(PoisonError::into_inner).add(DeadLetter::read(&record));

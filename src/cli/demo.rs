@@ -5,7 +5,7 @@ use std::io::Write as _;
 use clap::Args as ClapArgs;
 
 use crate::demo::{Options, run as run_demo};
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::settings::environment;
 use crate::telemetry;
 
@@ -65,12 +65,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
     let seed = args.seed.unwrap_or_else(|| rand::random_range(1..1_000_000));
     let options = Options { events: args.events, seed };
     let env: Vec<(String, String)> = environment().collect();
-    let mut ledger = None;
-    super::block_on(async {
-        ledger = Some(run_demo(options, &env).await?);
-        Ok(())
-    })?;
-    let Some(ledger) = ledger else { return Err(Exit::failed("the demo has ended without a ledger")) };
+    let ledger = exit::block_on(run_demo(options, &env))?;
     let text = if args.json {
         serde_json::to_string(&ledger).map_err(|error| Exit::failed(error.to_string()))? + "\n"
     } else {

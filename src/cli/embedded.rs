@@ -1,21 +1,14 @@
 //! What a run without a file has inside its process, where commands in other terminals find it, and what is said of it.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 
-use super::sandbox;
-use super::source::Api;
+use crate::admin::client::Api;
 use crate::exit::Exit;
 use crate::platforms::SecretString;
 use crate::sandbox::Sandbox;
-use crate::settings::{Config, DEMO_URL};
-
-/// Whether these are the base URLs of an account that a worker without a file plays itself.
-pub fn is_played(base_urls: &[String]) -> bool {
-    base_urls.iter().all(|url| url == DEMO_URL)
-}
+use crate::settings::Config;
 
 /// Why a worker without a file may not run with this configuration: the demo's accounts beside a real Kafka.
 pub fn refusal(config: &Config) -> Option<String> {
@@ -25,29 +18,6 @@ pub fn refusal(config: &Config) -> Option<String> {
          both"
             .to_owned()
     })
-}
-
-/// Plays the platforms of the demo's accounts, on a free loopback port, and points the accounts there. Accounts that the
-/// environment leads elsewhere stay as they are; `None` where none is left.
-///
-/// # Errors
-/// 1 where it cannot be started.
-pub async fn platforms(config: &mut Config) -> Result<Option<Sandbox>, Exit> {
-    let mut accounts = sandbox::accounts(config);
-    accounts.retain(|a| config.accounts.get(a.name.as_str()).is_some_and(|own| is_played(&own.base_urls)));
-    if accounts.is_empty() {
-        return Ok(None);
-    }
-    let sandbox = Sandbox::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), accounts)
-        .await
-        .map_err(|error| Exit::failed(format!("the sandbox does not start: {error}")))?;
-    for account in config.accounts.values_mut() {
-        // Nobody else holds an account before the worker is built.
-        if let Some(account) = Arc::get_mut(account).filter(|a| is_played(&a.base_urls)) {
-            account.base_urls = vec![sandbox.base_url()];
-        }
-    }
-    Ok(Some(sandbox))
 }
 
 /// Where everything inside the process is, as people are told.
@@ -143,19 +113,6 @@ mod tests {
     fn worker(status: &'static str) -> crate::admin::Server {
         let router = axum::Router::new().route("/api/v1/status", get(move || async move { status }));
         crate::admin::Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap()
-    }
-
-    #[tokio::test]
-    async fn the_demos_accounts_are_played_and_those_led_elsewhere_are_left_alone() {
-        let other = "http://127.0.0.1:1";
-        let mut config = config(&[("POSTBACK__ACCOUNTS__DEMO_BAIZHU__BASE_URL", other)]);
-        let sandbox = platforms(&mut config).await.unwrap().unwrap();
-        for account in config.accounts.values() {
-            let expected = if &*account.name == "demo-baizhu" { other.to_owned() } else { sandbox.base_url() };
-            assert_eq!(account.base_urls, [expected], "{}", account.name);
-        }
-        assert!(platforms(&mut config).await.unwrap().is_none(), "played twice");
-        sandbox.shutdown().await;
     }
 
     #[tokio::test]

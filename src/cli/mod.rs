@@ -74,18 +74,3 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Exit> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Exit::failed(e.to_string()))?;
     print(&(text + "\n"))
 }
-
-/// Runs a command's work on a runtime of its own.
-///
-/// # Errors
-/// The work's, or 1 where there is no runtime.
-pub fn block_on(work: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Exit::failed(format!("no runtime: {e}")))?;
-    let result = runtime.block_on(work);
-    // A blocking call that hangs must not keep the process.
-    runtime.shutdown_background();
-    result
-}

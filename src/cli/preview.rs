@@ -54,7 +54,11 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Exit> {
     let config = load(args.config.as_deref())?;
     let value = read(&args.file)?;
-    match Previewer::new(&config).look(Some(&value), Vec::new(), args.now.unwrap_or_else(now_ms)) {
+    match Previewer::new(&config.accounts, &config.redis.prefix).look(
+        Some(&value),
+        Vec::new(),
+        args.now.unwrap_or_else(now_ms),
+    ) {
         Preview::Accepted(accepted) if args.json => print_json(&accepted.json(args.show_secrets)),
         Preview::Accepted(accepted) => print(&show(&accepted, args.show_secrets)),
         Preview::Refused(refused) => {
@@ -131,7 +135,11 @@ mod tests {
     fn look(file: &str) -> Preview {
         let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
         let path = format!("{}/config/examples/{file}", env!("CARGO_MANIFEST_DIR"));
-        Previewer::new(&config).look(Some(&std::fs::read(path).unwrap()), Vec::new(), NOW)
+        Previewer::new(&config.accounts, &config.redis.prefix).look(
+            Some(&std::fs::read(path).unwrap()),
+            Vec::new(),
+            NOW,
+        )
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::source::Known;
 use super::{embedded, load};
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::kafka::topics::Cluster;
 use crate::settings::Config;
 
@@ -27,7 +27,7 @@ impl Reach {
     /// 2 where the configuration is bad or --admin has no use, 1 where nobody has the embedded parts.
     pub fn config(&self) -> Result<Config, Exit> {
         let mut config = load(self.config.as_deref())?;
-        super::block_on(embedded::reach(&mut config, self.admin.as_deref()))?;
+        exit::block_on(embedded::reach(&mut config, self.admin.as_deref()))?;
         Ok(config)
     }
 }

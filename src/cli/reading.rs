@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::reach::cluster;
 use crate::exit::Exit;
 use crate::kafka::record::Record;
 use crate::kafka::scan::{self, Progress, Span};
@@ -28,6 +29,27 @@ pub fn read(config: &Config, spans: Vec<Span>, each: &(dyn Fn(Record) + Sync)) -
         result
     })
     .map_err(failed)
+}
+
+/// Everything that is in the dead-letter topic now.
+///
+/// # Errors
+/// 1: Kafka does not answer, or there is no such topic.
+pub fn dead_letters(config: &Config) -> Result<Vec<Span>, Exit> {
+    let (cluster, topic) = (cluster(config)?, &config.kafka.dead_letter);
+    let found = scan::spans(&cluster, |name| name == topic).map_err(failed)?;
+    // An empty one and one that is not there look alike.
+    if found.is_empty() && !cluster.topics().map_err(failed)?.iter().any(|t| t.name == *topic) {
+        return Err(Exit::failed(missing(topic)));
+    }
+    Ok(found)
+}
+
+fn missing(topic: &str) -> String {
+    format!(
+        "topic {topic} does not exist (kafka.dead_letter): name the worker's own configuration with --config, or start \
+         the worker, which creates it (kafka.create_topics); `postback check --connect` looks at every topic"
+    )
 }
 
 /// What an answer of Kafka means for a command.

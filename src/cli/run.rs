@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use crate::app;
+use crate::app::{self, played};
 use crate::cli::embedded::{self, Places};
 use crate::demo::generator::PROFILES;
 use crate::demo::settings::zone;
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::kafka::now_ms;
 use crate::settings::{Config, Format, environment};
 use crate::telemetry;
@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
     for problem in halting {
         tracing::error!("{problem}");
     }
-    super::block_on(worker(config, args.config.is_none()))
+    exit::block_on(worker(config, args.config.is_none()))
 }
 
 /// The demo's accounts, their natural day one whose midnight is hours away, unless the environment states it.
@@ -68,7 +68,7 @@ fn alone(mut env: BTreeMap<String, String>, now_ms: i64) -> Result<Config, Exit>
 /// The worker, and inside the process what the configuration does not name outside of it.
 async fn worker(mut config: Config, demo: bool) -> Result<(), Exit> {
     let stop = app::stop_signal()?;
-    let sandbox = if demo { embedded::platforms(&mut config).await? } else { None };
+    let sandbox = if demo { played::platforms(&mut config).await? } else { None };
     let parts = app::embed(&mut config)?;
     let places = parts.as_ref().map(|_| Places::of(&config, sandbox.as_ref()));
     let listening = |admin| {

@@ -9,9 +9,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::account::Account;
 use crate::sandbox::{self, LEDGER_CAPACITY, Sandbox, SandboxAccount};
-use crate::settings::Config;
 
 const EXAMPLES: &str = r#"Examples:
   postback sandbox
@@ -145,17 +143,6 @@ fn announce_json(sandbox: &Sandbox, accounts: &[SandboxAccount]) -> String {
         .map(|account| json!({ "name": account.name, "platform": account.platform, "base_url": url }))
         .collect();
     format!("{}\n", json!({ "address": sandbox.address().to_string(), "accounts": accounts }))
-}
-
-/// The worker's accounts as its platforms know them.
-pub fn accounts(config: &Config) -> Vec<SandboxAccount> {
-    let known = |account: &Account| SandboxAccount {
-        name: account.name.to_string(),
-        platform: account.platform.to_owned(),
-        settings: account.settings.clone(),
-        credentials: account.credentials.iter().map(|c| (c.key.clone(), c.secret.expose().to_owned())).collect(),
-    };
-    config.accounts.values().map(|account| known(account)).collect()
 }
 
 #[cfg(test)]

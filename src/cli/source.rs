@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use anyhow::{Context as _, bail};
-use serde_json::Value;
+use anyhow::bail;
 
 use super::embedded::find;
+use crate::admin::client::Api;
 use crate::exit::Exit;
 use crate::operate::{Keys, closest, unknown_account};
 use crate::redact::mask_text;
@@ -29,6 +29,16 @@ pub struct Access {
     /// The worker's admin.token, where it has one
     #[arg(long, value_name = "TOKEN", env = "POSTBACK_ADMIN_TOKEN", hide_env_values = true, value_parser = secret)]
     pub token: Option<SecretString>,
+}
+
+impl Access {
+    /// The API that `--admin` names, where it does.
+    ///
+    /// # Errors
+    /// The URL cannot be used.
+    pub fn api(&self) -> anyhow::Result<Option<Api>> {
+        self.admin.as_deref().map(|url| Api::new(url, self.token.clone())).transpose()
+    }
 }
 
 fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
@@ -81,86 +91,6 @@ impl Known<'_> {
             let why = tls::trouble(&error).unwrap_or_else(|| mask_text(&error.to_string()).into_owned());
             anyhow::anyhow!("Redis at {shown} does not answer: {why}")
         })
-    }
-}
-
-/// A worker's API.
-pub struct Api {
-    base: String,
-    token: Option<SecretString>,
-    client: reqwest::Client,
-}
-
-impl Api {
-    /// The one that `--admin` names, where it does.
-    ///
-    /// # Errors
-    /// The URL cannot be used.
-    pub fn chosen(access: &Access) -> anyhow::Result<Option<Api>> {
-        access.admin.as_deref().map(|url| Api::new(url, access.token.clone())).transpose()
-    }
-
-    /// The API at `base`, the part before `/api/v1`; `http://` where it names no scheme.
-    ///
-    /// # Errors
-    /// The URL cannot be used.
-    pub fn new(base: &str, token: Option<SecretString>) -> anyhow::Result<Api> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
-        let usable = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-        if url::Url::parse(&base).ok().filter(usable).is_none() {
-            bail!(Exit::usage("--admin must be a URL such as http://127.0.0.1:9464"));
-        }
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
-            .build()
-            .context("no HTTP client can be made")?;
-        Ok(Api { base: base.trim_end_matches('/').to_owned(), token: token.filter(|t| !t.expose().is_empty()), client })
-    }
-
-    /// `GET /api/v1/<path>`.
-    ///
-    /// # Errors
-    /// No answer, or a refusal with what it says.
-    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        self.send(self.client.get(self.url(path))).await
-    }
-
-    /// `POST /api/v1/<path>` with a JSON body.
-    ///
-    /// # Errors
-    /// No answer, or a refusal with what it says.
-    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.send(self.client.post(self.url(path)).header("content-type", "application/json").body(body.to_string()))
-            .await
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}/api/v1/{path}", self.base)
-    }
-
-    async fn send(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.expose());
-        }
-        let base = mask_text(&self.base).into_owned();
-        let no_answer = |error: reqwest::Error| anyhow::anyhow!("{base} does not answer: {}", error.without_url());
-        let response = request.send().await.map_err(no_answer)?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(no_answer)?;
-        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if status.is_success() {
-            return Ok(value);
-        }
-        match value["error"].as_str() {
-            Some(error) if status == 401 => bail!("{base} refused: {error} (--token, or POSTBACK_ADMIN_TOKEN)"),
-            // It knows no such account.
-            Some(error) if status == 404 => bail!(Exit::usage(format!("{base} refused: {error}"))),
-            Some(error) => bail!("{base} refused: {error}"),
-            None => bail!("{base} answered {status}: is that a postback worker?"),
-        }
     }
 }
 
@@ -227,14 +157,14 @@ mod tests {
             token: Some(SecretString::new(token)),
             ..Access::default()
         };
-        let api = Api::chosen(&access("t0ken")).unwrap().unwrap();
+        let api = access("t0ken").api().unwrap().unwrap();
         assert_eq!(api.get("accounts").await.unwrap()[0]["account"], "acme-ps");
-        assert_eq!(api.get("x").await.unwrap(), Value::Null);
+        assert_eq!(api.get("x").await.unwrap(), serde_json::Value::Null);
         assert!(api.get("y").await.unwrap_err().to_string().contains("is that a postback worker?"));
-        let error = Api::chosen(&access("")).unwrap().unwrap().get("accounts").await.unwrap_err().to_string();
+        let error = access("").api().unwrap().unwrap().get("accounts").await.unwrap_err().to_string();
         assert!(error.contains("send the token") && error.contains("POSTBACK_ADMIN_TOKEN"), "{error}");
         let bare = Access { admin: Some(server.address().to_string()), ..access("t0ken") };
-        assert_eq!(Api::chosen(&bare).unwrap().unwrap().get("accounts").await.unwrap()[0]["account"], "acme-ps");
+        assert_eq!(bare.api().unwrap().unwrap().get("accounts").await.unwrap()[0]["account"], "acme-ps");
         for wrong in ["", "ftp://127.0.0.1:1", "http://", "127.0.0.1:port"] {
             let exit = Exit::from(Api::new(wrong, None).err().unwrap_or_else(|| panic!("{wrong} is taken")));
             assert!(exit.code == 2 && exit.text.contains("http://127.0.0.1:9464"), "{wrong}: {exit:?}");

@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use super::reach::{self, Reach};
 use super::reading::{self, failed};
 use super::table::{self, time};
-use super::{block_on, print, print_json};
-use crate::exit::Exit;
-use crate::inspect::trace::{Candidate, ClaimRow, Gatherer, Rules, Trace, Wanted, candidates};
+use super::{print, print_json};
+use crate::exit::{Exit, block_on};
+use crate::inspect::trace::{Candidate, ClaimRow, Closed, Gatherer, Rules, Trace, Wanted, candidates};
 use crate::kafka::now_ms;
 use crate::kafka::scan::{spans, unfinished};
 use crate::kafka::settings::waiting_group;
@@ -75,21 +75,12 @@ pub fn run(args: &Args) -> Result<(), Exit> {
         return Err(Exit::usage(format!("--account: {}", unknown_account(account, close))));
     }
     let wanted = Wanted { trans_id: args.trans_id.clone(), platform: args.platform, account: args.account.clone() };
-    let (claims, lanes) = block_on_value(claims(&config, &wanted))?;
+    let (claims, lanes) = block_on(claims(&config, &wanted))?;
     let trace = gather(&config, wanted, claims, lanes)?;
     if trace.is_empty() {
         return Err(Exit::failed(nothing(&config, &args.trans_id)));
     }
     if args.json { print_json(&trace) } else { print(&show(&trace, now_ms())) }
-}
-
-fn block_on_value<T>(work: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
-    let mut value = None;
-    block_on(async {
-        value = Some(work.await?);
-        Ok(())
-    })?;
-    value.ok_or_else(|| Exit::failed("no answer"))
 }
 
 async fn claims(config: &Config, wanted: &Wanted) -> Result<(Vec<ClaimRow>, SwitchesByAccount), Exit> {
@@ -122,7 +113,11 @@ async fn claims(config: &Config, wanted: &Wanted) -> Result<(Vec<ClaimRow>, Swit
 }
 
 fn gather(config: &Config, wanted: Wanted, claims: Vec<ClaimRow>, lanes: SwitchesByAccount) -> Result<Trace, Exit> {
-    let (cluster, rules) = (reach::cluster(config)?, Rules::new(config, lanes));
+    let closed = lanes.iter().filter_map(|(account, switches)| {
+        let (state, switch) = switches.cause()?;
+        Some((account.clone(), Closed { state, since_ms: switch.since_ms }))
+    });
+    let (cluster, rules) = (reach::cluster(config)?, Rules::new(&config.kafka, &config.accounts, closed.collect()));
     let waiting = spans(&cluster, |topic| rules.holds_waiting(topic)).map_err(failed)?;
     let mut all = unfinished(&cluster, &waiting_group(&config.kafka), waiting).map_err(failed)?;
     all.extend(spans(&cluster, |topic| rules.holds_ends(topic)).map_err(failed)?);

@@ -4,6 +4,7 @@
 //! the same events in the same order; only their times follow the clock, since old events would expire.
 
 mod fresh;
+mod made;
 mod profiles;
 mod spoil;
 
@@ -13,33 +14,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-pub use profiles::{PROFILES, Profile};
+pub use made::{Fate, Made};
+pub use profiles::PROFILES;
 
 /// Good events that may be copied later; copies lie up to so many events behind.
 const REMEMBERED: usize = 2_000;
-
-/// What must become of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fate {
-    /// Delivered.
-    Fresh,
-    /// A copy of an earlier one: one of the two is delivered, the other ends as `duplicate`.
-    Duplicate,
-    /// The same identity with another amount: one of the two is delivered, the other ends as `conflict`.
-    Conflict,
-    /// Suppressed.
-    OptOut,
-    /// Dead letter `invalid`.
-    Invalid,
-    /// Dead letter `expired`: older than the worker takes.
-    Expired,
-    /// Dead letter `malformed`.
-    Malformed,
-    /// Dead letter `unmapped_event`.
-    Unmapped,
-    /// Dead letter `unknown_account`.
-    UnknownAccount,
-}
 
 /// Each fate with its share of 10,000 events; what is left is fresh.
 const SHARES: [(Fate, u32); 8] = [
@@ -52,31 +31,6 @@ const SHARES: [(Fate, u32); 8] = [
     (Fate::Unmapped, 50),
     (Fate::UnknownAccount, 20),
 ];
-
-/// One event, ready to be published.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Made {
-    /// Index into [`PROFILES`], where the record can be told to belong to one of them.
-    pub account: Option<usize>,
-    /// `platform:account:` and the order, else the trans_id.
-    pub key: Option<String>,
-    /// The bytes; `None` is a record without a value.
-    pub value: Option<Vec<u8>>,
-    /// What must become of it.
-    pub fate: Fate,
-}
-
-impl Made {
-    fn of(account: usize, event: &Value, fate: Fate) -> Self {
-        Self { account: Some(account), key: key(event), value: Some(event.to_string().into_bytes()), fate }
-    }
-}
-
-/// As `postback send` keys its events.
-fn key(event: &Value) -> Option<String> {
-    let last = event["order"]["order_id"].as_str().or(event["trans_id"].as_str())?;
-    Some(format!("{}:{}:{last}", event["platform"].as_str()?, event["account"].as_str()?))
-}
 
 struct Remembered {
     account: usize,

@@ -6,8 +6,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use crate::app;
-use crate::cli::block_on;
-use crate::exit::Exit;
+use crate::exit::{Exit, block_on};
 use crate::sandbox::{Sandbox, SandboxAccount};
 use crate::settings::Config;
 

@@ -1,4 +1,4 @@
-//! One demo from its start to its ledger.
+//! One demo from its first event to its ledger.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,25 +11,19 @@ use super::dashboard::clock;
 use super::generator::PROFILES;
 use super::ledger::Ledger;
 use super::pacing::{self, Backlog};
-use super::processes;
 use super::publisher::{self, Publisher};
 use super::reader::Reader;
 use super::scenario::{LAST_SHARE, STORY_EVENTS, share};
 use super::scheduler::{Act, Director, LaneSeen};
 use super::screen::Screen;
-use super::start::{Signals, Start};
+use super::signals::Signals;
+use super::welcome;
 use super::worker::{self as asked, Seen};
-use super::{settings, welcome};
-use crate::cli::sandbox as sandbox_command;
-use crate::cli::source::Api;
+use crate::admin::client::Api;
 use crate::error::Outcome;
 use crate::exit::Exit;
-use crate::kafka::now_ms;
 use crate::sandbox::Sandbox;
-use crate::settings::DEMO_URL;
 
-/// Where the sandbox listens, if that is free: the same as `postback sandbox`.
-const SANDBOX_PORT: u16 = 9470;
 /// Between two looks at the worker.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Between two looks at the story.
@@ -48,39 +42,6 @@ pub struct Options {
     pub events: Option<u64>,
     /// Which events.
     pub seed: u64,
-}
-
-/// Runs the demo. Standard error shows it; the ledger is for the caller to print.
-///
-/// # Errors
-/// It could not start, a part died, or something got lost that the ledger would not show.
-pub async fn run(options: Options, env: &[(String, String)]) -> Result<Ledger, Exit> {
-    let mut signals = Signals::new()?;
-    let screen = RefCell::new(Screen::new());
-    screen.borrow_mut().paragraph(welcome::WHAT);
-    let now = now_ms();
-    let accounts = sandbox_command::accounts(&settings::load(env.to_vec(), DEMO_URL, now)?);
-    let sandbox = processes::sandbox(SANDBOX_PORT, accounts)?;
-    let mut config = settings::load(env.to_vec(), &sandbox.base_url(), now)?;
-    let usual_admin = config.admin.listen;
-    config.admin.listen = processes::listen_on(usual_admin);
-    let embedded = crate::app::embed(&mut config)?;
-    let start = Start { options, config, sandbox, embedded: embedded.as_ref(), screen, usual_admin };
-    let (mut worker, mut run) = start.run(&mut signals).await?;
-    run.welcome();
-
-    let why = tokio::select! {
-        why = run.concluded(&mut signals) => why?,
-        () = run.publish() => None,
-        () = run.watch() => None,
-        () = run.direct() => None,
-        () = run.show() => None,
-        exit = worker.died() => return Err(exit),
-    };
-    let ledger = run.close(why)?;
-    worker.stop()?;
-    drop(embedded);
-    Ok(ledger)
 }
 
 /// A running demo.
@@ -104,13 +65,13 @@ pub(super) struct Run {
 }
 
 impl Run {
-    fn welcome(&mut self) {
+    pub(super) fn welcome(&mut self) {
         self.screen.get_mut().print(&welcome::text(&self.places));
         self.began = Instant::now();
         self.last_end.set(self.began);
     }
 
-    async fn publish(&self) {
+    pub(super) async fn publish(&self) {
         let rate = || publisher::rate(self.publisher.made(), self.options.events);
         let stop = || self.stopped.get().is_some();
         let placed = |place, account| self.reader.tally().published(place, account);
@@ -133,7 +94,7 @@ impl Run {
     }
 
     /// Looks at the worker.
-    async fn watch(&self) {
+    pub(super) async fn watch(&self) {
         loop {
             // No answer: what was seen grows old, and the generator waits.
             if let Ok(seen) = asked::look(&self.api, &self.input).await {
@@ -144,7 +105,7 @@ impl Run {
     }
 
     /// Plays the story.
-    async fn direct(&self) {
+    pub(super) async fn direct(&self) {
         loop {
             let stop = self.stopped.get().is_some();
             let progress = self.progress();
@@ -222,7 +183,7 @@ impl Run {
     }
 
     /// Comes when everything has ended, or why it will not.
-    async fn concluded(&self, signals: &mut Signals) -> Result<Option<String>, Exit> {
+    pub(super) async fn concluded(&self, signals: &mut Signals) -> Result<Option<String>, Exit> {
         let mut ended = (0, Instant::now());
         loop {
             tokio::select! {
@@ -262,7 +223,7 @@ impl Run {
         }
     }
 
-    fn close(self, why: Option<String>) -> Result<Ledger, Exit> {
+    pub(super) fn close(self, why: Option<String>) -> Result<Ledger, Exit> {
         let picture = self.picture();
         self.screen.borrow_mut().close(picture);
         self.screen.borrow_mut().print(why.as_deref().unwrap_or_default());

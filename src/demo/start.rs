@@ -1,46 +1,84 @@
-//! From a configuration to a worker that takes events.
+//! The parts of a demo, each once, and the run through them.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::generator::PROFILES;
-use super::processes::Worker;
+use super::ledger::Ledger;
+use super::processes::{self, Worker};
 use super::publisher::Publisher;
 use super::reader::Reader;
 use super::run::{Options, Run};
 use super::scheduler::Director;
 use super::screen::Screen;
-use super::welcome;
+use super::signals::Signals;
 use super::worker::{self as asked, Seen};
-use crate::cli::source::Api;
+use super::{settings, welcome};
+use crate::admin::client::Api;
+use crate::app::played;
 use crate::embedded::Parts;
 use crate::exit::Exit;
+use crate::kafka::now_ms;
 use crate::kafka::producer::Producer;
 use crate::platforms::SecretString;
 use crate::sandbox::Sandbox;
-use crate::settings::Config;
+use crate::settings::{Config, DEMO_URL};
 
+/// Where the sandbox listens, if that is free: the same as `postback sandbox`.
+const SANDBOX_PORT: u16 = 9470;
 /// For broker, store and worker to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Runs the demo. Standard error shows it; the ledger is for the caller to print.
+///
+/// # Errors
+/// It could not start, a part died, or something got lost that the ledger would not show.
+pub async fn run(options: Options, env: &[(String, String)]) -> Result<Ledger, Exit> {
+    let mut signals = Signals::new()?;
+    let screen = RefCell::new(Screen::new());
+    screen.borrow_mut().paragraph(welcome::WHAT);
+    let now = now_ms();
+    let accounts = played::accounts(&settings::load(env.to_vec(), DEMO_URL, now)?);
+    let sandbox = processes::sandbox(SANDBOX_PORT, accounts)?;
+    let mut config = settings::load(env.to_vec(), &sandbox.base_url(), now)?;
+    let usual_admin = config.admin.listen;
+    config.admin.listen = processes::listen_on(usual_admin);
+    let embedded = crate::app::embed(&mut config)?;
+    let start = Start { options, config, sandbox, embedded: embedded.as_ref(), screen, usual_admin };
+    let (mut worker, mut run) = start.run(&mut signals).await?;
+    run.welcome();
+
+    let why = tokio::select! {
+        why = run.concluded(&mut signals) => why?,
+        () = run.publish() => None,
+        () = run.watch() => None,
+        () = run.direct() => None,
+        () = run.show() => None,
+        exit = worker.died() => return Err(exit),
+    };
+    let ledger = run.close(why)?;
+    worker.stop()?;
+    drop(embedded);
+    Ok(ledger)
+}
+
 /// What a run begins with.
-pub(super) struct Start<'a> {
-    pub(super) options: Options,
-    pub(super) config: Config,
-    pub(super) sandbox: Sandbox,
-    pub(super) embedded: Option<&'a Parts>,
-    pub(super) screen: RefCell<Screen>,
-    pub(super) usual_admin: SocketAddr,
+struct Start<'a> {
+    options: Options,
+    config: Config,
+    sandbox: Sandbox,
+    embedded: Option<&'a Parts>,
+    screen: RefCell<Screen>,
+    usual_admin: SocketAddr,
 }
 
 impl Start<'_> {
     /// Starts the worker and waits until it takes events.
-    pub(super) async fn run(self, signals: &mut Signals) -> Result<(Worker, Run), Exit> {
+    async fn run(self, signals: &mut Signals) -> Result<(Worker, Run), Exit> {
         let Start { options, config, sandbox, embedded, screen, usual_admin } = self;
         let failed = |error: &dyn std::fmt::Display| Exit::failed(format!("the demo cannot start: {error}"));
         let kafka = config.kafka.clone();
@@ -104,26 +142,4 @@ async fn ready(address: oneshot::Receiver<SocketAddr>, token: Option<SecretStrin
         Ok((api, base))
     };
     tokio::time::timeout(PATIENCE, work).await.map_err(|_| late())?
-}
-
-/// SIGINT and SIGTERM.
-pub(super) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    /// From now on they come here.
-    pub(super) fn new() -> Result<Self, Exit> {
-        let failed = |error: std::io::Error| Exit::failed(format!("signals: {error}"));
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
-            terminate: signal(SignalKind::terminate()).map_err(failed)?,
-        })
-    }
-
-    /// The next of either.
-    pub(super) async fn next(&mut self) {
-        tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {} }
-    }
 }

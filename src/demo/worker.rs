@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::scheduler::LaneSeen;
-use crate::cli::source::Api;
+use crate::admin::client::Api;
 use crate::operate::report::BlockedReport;
 
 /// What was seen last.

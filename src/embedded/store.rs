@@ -8,23 +8,23 @@ mod commands;
 mod connection;
 mod keys;
 mod scripts;
+mod state;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use keys::Keys;
+use state::State;
 
 /// What has expired is removed at each command, and so often without one.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -78,14 +78,14 @@ async fn serve(listener: std::net::TcpListener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the embedded store cannot listen"),
     };
-    let state = Rc::new(State { keys: RefCell::default(), clock: Clock::start(), info: info() });
+    let state = Rc::new(State::new());
     let swept = state.clone();
     spawn_local(async move {
         let mut ticks = interval(SWEEP_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            swept.keys.borrow_mut().advance(swept.clock.now_us());
+            swept.sweep();
         }
     });
     loop {
@@ -106,63 +106,4 @@ async fn serve(listener: std::net::TcpListener) {
             }
         }
     }
-}
-
-/// What all connections share.
-struct State {
-    keys: RefCell<Keys>,
-    clock: Clock,
-    info: String,
-}
-
-impl State {
-    /// Runs one command, now.
-    fn run(&self, request: &[Vec<u8>]) -> wire::Reply {
-        let mut keys = self.keys.borrow_mut();
-        keys.advance(self.clock.now_us());
-        commands::run(&mut keys, &self.info, request)
-    }
-}
-
-/// The time of day at the start, and what has passed since: nobody can set it back.
-struct Clock {
-    start_us: i64,
-    since: Instant,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start_us: i64::try_from(now.as_micros()).unwrap_or(i64::MAX), since: Instant::now() }
-    }
-
-    fn now_us(&self) -> i64 {
-        self.start_us.saturating_add(i64::try_from(self.since.elapsed().as_micros()).unwrap_or(i64::MAX))
-    }
-}
-
-/// What `INFO` says: the fields that the worker judges a Redis by, and the truth about durability.
-fn info() -> String {
-    let id = format!("{:040x}", rand::random::<u128>());
-    [
-        "# Server",
-        "redis_version:7.0.0-embedded",
-        "redis_mode:standalone",
-        "# Memory",
-        "maxmemory:0",
-        "maxmemory_policy:noeviction",
-        "# Persistence",
-        "aof_enabled:0",
-        "rdb_last_save_time:0",
-        "# Replication",
-        "role:master",
-        "connected_slaves:0",
-        &format!("master_replid:{id}"),
-        "# Cluster",
-        "cluster_enabled:0",
-        "# Keyspace",
-        "db0:keys={keys}",
-        "",
-    ]
-    .join("\r\n")
 }

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::account::Accounts;
 use crate::admit::examine::Examiner;
 use crate::delivery::{Ready, Subject};
 use crate::error::{DeliveryError, Disposition, Outcome};
@@ -17,13 +18,11 @@ use crate::metrics::{Metrics, Setup};
 use crate::platforms::{Credential, SecretString};
 use crate::redact::{SECRET, mask_text};
 use crate::send;
-use crate::settings::Config;
-use crate::settle::outbox::field_and_detail;
-use crate::settle::policy::timing;
+use crate::settle::policy::{field_and_detail, timing};
 
 /// Judges events as the worker with this configuration would.
 pub struct Previewer {
-    gate: Examiner,
+    examiner: Examiner,
     prefix: String,
 }
 
@@ -89,14 +88,11 @@ pub struct Refused {
 }
 
 impl Previewer {
-    /// One for a configuration.
-    pub fn new(config: &Config) -> Self {
-        let accounts = config.accounts.values().map(|a| (a.platform, a.name.clone())).collect();
-        let metrics = Metrics::new(Setup { accounts, ..Setup::default() });
-        Self {
-            gate: Examiner::new(config.accounts.values().cloned().collect(), metrics),
-            prefix: config.redis.prefix.clone(),
-        }
+    /// One for these accounts; `prefix` is that of the keys in Redis.
+    pub fn new(accounts: &Accounts, prefix: &str) -> Self {
+        let names = accounts.values().map(|a| (a.platform, a.name.clone())).collect();
+        let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
+        Self { examiner: Examiner::new(accounts.values().cloned().collect(), metrics), prefix: prefix.to_owned() }
     }
 
     /// Judges a record's value as of `now_ms`, as if it came from an input topic for the first time.
@@ -112,7 +108,7 @@ impl Previewer {
             unreadable_headers: 0,
         };
         let (envelope, _) = Envelope::read(&record, Source::Input, now_ms);
-        match self.gate.judge(&record, &envelope) {
+        match self.examiner.judge(&record, &envelope) {
             Subject::Ready(ready) => self.ready(&ready, &envelope, now_ms),
             Subject::Ended(ended) => match ended.end {
                 Ok(outcome) => Preview::Refused(not_sent(outcome)),
@@ -177,7 +173,7 @@ fn refused(error: &DeliveryError) -> Preview {
     })
 }
 
-/// The one outcome of the gate is that the person opted out (SPEC section 12, 5).
+/// The one outcome of admission is that the person opted out (SPEC section 12, 5).
 fn not_sent(outcome: Outcome) -> Refused {
     Refused { accepted: false, reason: outcome.as_str(), field: "consent.opt_out".to_owned(), detail: None }
 }

@@ -2,6 +2,7 @@
 
 mod claims;
 mod waiting;
+mod wanted;
 
 use std::collections::HashMap;
 
@@ -14,27 +15,8 @@ use crate::kafka::record::Record;
 use crate::redact::mask_trans_id;
 
 pub use claims::{Candidate, ClaimRow, candidates};
-pub use waiting::{Rules, WaitingRow};
-
-/// Which event is meant.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted {
-    /// Its identity.
-    pub trans_id: String,
-    /// Only of this platform.
-    pub platform: Option<&'static str>,
-    /// Only of this account.
-    pub account: Option<String>,
-}
-
-impl Wanted {
-    /// Whether these are its names, as far as they are known.
-    fn is(&self, trans_id: Option<&str>, platform: Option<&str>, account: Option<&str>) -> bool {
-        trans_id == Some(&*self.trans_id)
-            && self.platform.is_none_or(|wanted| platform == Some(wanted))
-            && self.account.as_deref().is_none_or(|wanted| account == Some(wanted))
-    }
-}
+pub use waiting::{Closed, Rules, WaitingRow};
+pub use wanted::Wanted;
 
 /// What was found.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
 
-use super::fakes::Fake;
+use super::fake::Fake;
 use super::faults::{self, Fault};
 use super::judgement::Refusal;
 use super::ledger::LedgerEntry;

@@ -20,6 +20,8 @@
 mod account;
 mod answer;
 mod control;
+mod directory;
+mod fake;
 mod fakes;
 pub mod faults;
 mod judgement;
@@ -38,8 +40,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use account::{Directory, SandboxAccount, UNKNOWN};
-pub use fakes::{Fake, by_hand};
+pub use account::SandboxAccount;
+pub use directory::Directory;
+pub use fake::Fake;
+pub use fakes::by_hand;
 pub use faults::Faults;
 pub use judgement::Judgement;
 pub use request::{Answer, Request};
@@ -69,7 +73,7 @@ impl Sandbox {
         accounts: Vec<SandboxAccount>,
         ledger_capacity: usize,
     ) -> io::Result<Sandbox> {
-        let directory = account::Directory::new(accounts)
+        let directory = Directory::new(accounts)
             .map_err(|problems| io::Error::new(io::ErrorKind::InvalidInput, problems.join("; ")))?;
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;

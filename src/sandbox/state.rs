@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::account::{Directory, UNKNOWN};
+use super::directory::{Directory, UNKNOWN};
 use super::faults::Faults;
 use super::ledger::Ledger;
 

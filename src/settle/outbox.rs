@@ -4,7 +4,6 @@
 mod park;
 mod publish;
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use crate::kafka::envelope::{Copy, DeadLetterCause};
 use crate::kafka::tier_topic;
 use crate::redis::batcher::StoreError;
 use crate::settle::context::{Repeated, StageContext, now_ms};
+use crate::settle::policy::field_and_detail;
 use crate::settle::receipt::receipt;
 
 /// Why a copy was not written.
@@ -191,20 +191,6 @@ impl Outbox {
         );
         delivery.ack.complete(End::Finished(outcome));
     }
-}
-
-/// What a dead letter says of its error, safe to show: `pb-field` and `pb-detail`.
-pub fn field_and_detail(reason: Reason, error: &DeliveryError) -> (Cow<'static, str>, String) {
-    let (field, detail) = match (error.fault(), error.answer()) {
-        (Some(fault), _) => (fault.field.clone(), &*fault.detail),
-        (None, Some(answer)) => ("".into(), &*answer.detail),
-        (None, None) => ("".into(), ""),
-    };
-    let field = match reason {
-        Reason::Conflict | Reason::AttemptsExhausted => "".into(),
-        _ => field,
-    };
-    (field, crate::redact::mask_text(detail).into_owned())
 }
 
 pub(crate) async fn until_it_works(mut write: impl AsyncFnMut() -> Result<(), StoreError>) {

@@ -2,6 +2,7 @@
 
 pub mod timing;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use backoff::ExponentialBackoff;
@@ -9,6 +10,7 @@ use backoff::backoff::Backoff;
 
 use crate::account::{Inline, Retry};
 use crate::delivery::Ready;
+use crate::error::{DeliveryError, Reason};
 use crate::kafka::envelope::Envelope;
 use crate::platforms::NaturalDay;
 use crate::platforms::natural_day::day_end_ms;
@@ -177,6 +179,20 @@ impl Iterator for InlineDelays {
         self.left = self.left.checked_sub(1)?;
         self.backoff.next_backoff()
     }
+}
+
+/// What a dead letter says of its error, safe to show: `pb-field` and `pb-detail`.
+pub fn field_and_detail(reason: Reason, error: &DeliveryError) -> (Cow<'static, str>, String) {
+    let (field, detail) = match (error.fault(), error.answer()) {
+        (Some(fault), _) => (fault.field.clone(), &*fault.detail),
+        (None, Some(answer)) => ("".into(), &*answer.detail),
+        (None, None) => ("".into(), ""),
+    };
+    let field = match reason {
+        Reason::Conflict | Reason::AttemptsExhausted => "".into(),
+        _ => field,
+    };
+    (field, crate::redact::mask_text(detail).into_owned())
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use futures_util::{StreamExt, stream};
 use tokio::task::spawn_blocking;
 
 use crate::account::Account;
+use crate::app::played::is_played;
 use crate::app::start::{self, Waits};
 use crate::cli::check::rights;
-use crate::cli::embedded::is_played;
 use crate::clock::Shared;
 use crate::error::DeliveryError;
 use crate::kafka::topics::{AdminError, Cluster};

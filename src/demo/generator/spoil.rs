@@ -4,8 +4,9 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
+use super::fresh;
+use super::made::{Fate, Made, key};
 use super::profiles::{self, PROFILES};
-use super::{Fate, Made, fresh, key};
 
 const HOUR_MS: i64 = 3_600_000;
 

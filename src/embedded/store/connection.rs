@@ -5,11 +5,11 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::State;
 use super::commands;
+use super::state::State;
 use super::wire::{self, Reply, Request, error, ok};
 
-/// PartitionBuffer for what is read at once.
+/// Bytes that are read at once.
 const READ: usize = 64 << 10;
 
 /// Answers a client until it leaves.

@@ -2,8 +2,9 @@
 
 use chrono::DateTime;
 
+use crate::config::section::nearest;
 use crate::error::Reason;
-use crate::inspect::dead_letters::DeadLetter;
+use crate::inspect::dead_letters::letter::DeadLetter;
 use crate::units::parse_duration;
 
 /// Selects dead letters; what is not set selects all.
@@ -53,7 +54,7 @@ impl Filter {
 fn reason(text: &str) -> Result<Reason, String> {
     Reason::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or_else(|| {
         let names: Vec<&str> = Reason::ALL.iter().map(|r| r.as_str()).collect();
-        let close = crate::operate::closest(text, names.iter().copied());
+        let close = nearest(text, &names);
         let hint = close.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
         format!("no such reason{hint}; one of: {}", names.join(", "))
     })

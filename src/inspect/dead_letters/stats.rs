@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::inspect::dead_letters::DeadLetter;
+use crate::inspect::dead_letters::letter::DeadLetter;
 use crate::redact::mask_text;
 
 /// The counts of a selection.

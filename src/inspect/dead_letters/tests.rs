@@ -1,5 +1,9 @@
+use serde_json::Value;
+
+use super::letter::FIELDS;
 use super::*;
-use crate::kafka::record::Header;
+use crate::error::Reason;
+use crate::kafka::record::{Header, Record};
 
 /// A letter with these headers (without `pb-`).
 pub(crate) fn letter(partition: i32, offset: i64, headers: &[(&str, &str)]) -> DeadLetter {

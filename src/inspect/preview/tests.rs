@@ -1,11 +1,13 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::settings::Config;
 
 const NOW: i64 = 1_736_899_201_000;
 
 fn previewer() -> Previewer {
-    Previewer::new(&Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config)
+    let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
+    Previewer::new(&config.accounts, &config.redis.prefix)
 }
 
 fn order(edit: impl FnOnce(&mut Value)) -> Vec<u8> {
@@ -34,7 +36,11 @@ fn the_accounts_of_the_compose_file_take_an_example() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = Config::load(Some(&folder.join("deploy/postback.toml")), []).unwrap_or_else(|found| panic!("{found}"));
     let example = std::fs::read(folder.join("config/examples/qihoo360-ps-order.json")).unwrap();
-    let found = accepted(Previewer::new(&config.config).look(Some(&example), Vec::new(), NOW));
+    let found = accepted(Previewer::new(&config.config.accounts, &config.config.redis.prefix).look(
+        Some(&example),
+        Vec::new(),
+        NOW,
+    ));
     assert_eq!((&*found.account, found.warnings.len()), ("demo-360-ps", 0), "{:?}", found.warnings);
     assert!(found.request.url.starts_with("http://sandbox:9470/"), "{}", found.request.url);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
@@ -82,7 +88,8 @@ fn the_secret_shows_only_where_it_is_asked_for() {
 fn a_token_in_the_accounts_own_path_is_masked() {
     let env = [("POSTBACK__ACCOUNTS__DEMO_360_PS__PATH".to_owned(), "/x?access_token=0123456789abcdef0123".to_owned())];
     let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;
-    let found = accepted(Previewer::new(&config).look(Some(&order(|_| {})), Vec::new(), NOW));
+    let found =
+        accepted(Previewer::new(&config.accounts, &config.redis.prefix).look(Some(&order(|_| {})), Vec::new(), NOW));
     assert!(!found.request.url(false).contains("456789abcdef01"), "{}", found.request.url(false));
     assert!(found.request.url(true).ends_with("/x?access_token=0123456789abcdef0123"));
 }
@@ -115,7 +122,9 @@ fn a_first_attempt_in_the_guard_waits_and_its_deadline_is_the_next_days() {
     let env = [("POSTBACK__ACCOUNTS__DEMO_360_PS__NATURAL_DAY__GUARD".to_owned(), "60s".to_owned())];
     let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;
     let day_end = 1_736_956_800_000;
-    let look = |now| accepted(Previewer::new(&config).look(Some(&order(|_| {})), Vec::new(), now));
+    let look = |now| {
+        accepted(Previewer::new(&config.accounts, &config.redis.prefix).look(Some(&order(|_| {})), Vec::new(), now))
+    };
     assert_eq!(look(day_end - 60_001).deadline_ms, Some(day_end - 60_000));
     let late = look(day_end - 60_000);
     assert_eq!(late.deadline_ms, Some(day_end + 86_400_000 - 60_000));
@@ -154,7 +163,7 @@ fn an_account_whose_credential_has_ended_halts() {
     let env =
         [("POSTBACK__ACCOUNTS__DEMO_360_PS__SECRETS__0__NOT_AFTER".to_owned(), "2025-01-01T00:00:00Z".to_owned())];
     let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;
-    let found = Previewer::new(&config).look(Some(&order(|_| {})), Vec::new(), NOW);
+    let found = Previewer::new(&config.accounts, &config.redis.prefix).look(Some(&order(|_| {})), Vec::new(), NOW);
     let Preview::Halted(why) = found else { panic!("{found:?}") };
     assert!(why.starts_with("accounts.demo-360-ps.secrets: "), "{why}");
 }

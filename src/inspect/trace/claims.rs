@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::account::Accounts;
 use crate::claim::rules::{CLAIM_LIFE_MS, Key, Value};
-use crate::inspect::trace::Wanted;
+use crate::inspect::trace::wanted::Wanted;
 
 /// A key where a claim may stand.
 #[derive(Clone, Debug)]

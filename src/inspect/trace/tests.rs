@@ -1,9 +1,10 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
 use crate::claim::rules::{CLAIM_LIFE_MS, ClaimRequest, Done, Key, Spare, Token};
 use crate::kafka::record::Header;
-use crate::operate::{Switch, SwitchesByAccount};
+use crate::metrics::LaneState;
 use crate::settings::Config;
 
 const NOW: i64 = 1_736_899_201_000;
@@ -87,10 +88,8 @@ fn each_state_of_a_claim_is_read_with_its_age() {
 #[test]
 fn a_copy_says_what_it_waits_for_and_until_when() {
     let config = demo();
-    let mut lanes = SwitchesByAccount::new();
-    let switch = Switch { reason: "App-Key".into(), who: "worker".into(), since_ms: 1_736_899_200_000 };
-    lanes.entry("demo-360-zs".into()).or_default().halted = Some(switch);
-    let rules = Rules::new(&config, lanes);
+    let halted = Closed { state: LaneState::Halted, since_ms: 1_736_899_200_000 };
+    let rules = Rules::new(&config.kafka, &config.accounts, BTreeMap::from([("demo-360-zs".to_owned(), halted)]));
     assert!(rules.holds_waiting("postback.retry.30s") && rules.holds_waiting("postback.parked.demo-360-ps"));
     assert!(!rules.holds_waiting("postback.retry") && rules.holds_ends("postback.dlt"));
     let mut gatherer = Gatherer::new(wanted(), rules);
@@ -120,7 +119,7 @@ fn a_copy_whose_origin_has_ended_since_it_was_written_does_not_wait() {
     let mut config = demo();
     config.kafka.receipts = "receipts".into();
     let waiting_after = |end: &dyn Fn(i64) -> Record, at: i64| {
-        let mut gatherer = Gatherer::new(wanted(), Rules::new(&config, SwitchesByAccount::new()));
+        let mut gatherer = Gatherer::new(wanted(), Rules::new(&config.kafka, &config.accounts, BTreeMap::new()));
         gatherer.add(&end(at), NOW);
         gatherer.add(&record("postback.retry.5s", event("demo-360-ps"), &[]), NOW);
         gatherer.finish(Vec::new()).waiting.len()
@@ -150,7 +149,7 @@ fn a_copy_whose_origin_has_ended_since_it_was_written_does_not_wait() {
 fn the_event_of_a_copy_is_named_as_its_dead_letter_and_receipt_would_name_it() {
     let config = demo();
     let named = |value: Value| {
-        let mut gatherer = Gatherer::new(wanted(), Rules::new(&config, SwitchesByAccount::new()));
+        let mut gatherer = Gatherer::new(wanted(), Rules::new(&config.kafka, &config.accounts, BTreeMap::new()));
         gatherer.add(&record("postback.retry.5s", value, &[]), NOW);
         gatherer.finish(Vec::new()).waiting.remove(0).event
     };
@@ -167,8 +166,8 @@ fn dead_letters_and_receipts_of_other_accounts_are_left_out_where_one_is_named()
     config.kafka.receipts = "receipts".into();
     let one = Wanted { account: Some("demo-360-ps".into()), ..wanted() };
     let (mut all, mut narrow) = (
-        Gatherer::new(wanted(), Rules::new(&config, SwitchesByAccount::new())),
-        Gatherer::new(one, Rules::new(&config, SwitchesByAccount::new())),
+        Gatherer::new(wanted(), Rules::new(&config.kafka, &config.accounts, BTreeMap::new())),
+        Gatherer::new(one, Rules::new(&config.kafka, &config.accounts, BTreeMap::new())),
     );
     for account in ["demo-360-ps", "demo-360-zs"] {
         let mut receipt = event(account);

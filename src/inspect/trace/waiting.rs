@@ -1,14 +1,16 @@
 //! A copy that waits in a tier or in parking, and until when (pure).
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::account::{Account, Accounts};
 use crate::event::Identity;
+use crate::kafka;
 use crate::kafka::envelope::{Envelope, Source};
 use crate::kafka::matching::WaitingNames;
 use crate::kafka::record::Record;
-use crate::operate::{Switches, SwitchesByAccount};
-use crate::settings::Config;
+use crate::metrics::LaneState;
 use crate::units::parse_duration;
 
 /// Which topics are which, and how the lanes stand.
@@ -20,8 +22,17 @@ pub struct Rules {
     pub receipts: String,
     retry_prefix: String,
     names: WaitingNames,
-    lanes: SwitchesByAccount,
+    closed: BTreeMap<String, Closed>,
     accounts: Accounts,
+}
+
+/// A lane that an operator paused or a worker halted.
+#[derive(Clone, Copy, Debug)]
+pub struct Closed {
+    /// Which of the two.
+    pub state: LaneState,
+    /// Epoch ms.
+    pub since_ms: i64,
 }
 
 /// A copy that no worker has finished.
@@ -64,15 +75,15 @@ pub struct WaitingRow {
 }
 
 impl Rules {
-    /// Those of a configuration, with the switches as they stand in Redis.
-    pub fn new(config: &Config, lanes: SwitchesByAccount) -> Self {
+    /// Those of a configuration; `closed` are the lanes that do not flow, by account.
+    pub fn new(kafka: &kafka::Config, accounts: &Accounts, closed: BTreeMap<String, Closed>) -> Self {
         Self {
-            dead_letter: config.kafka.dead_letter.clone(),
-            receipts: config.kafka.receipts.clone(),
-            retry_prefix: format!("{}.", config.kafka.retry_prefix),
-            names: WaitingNames::new(&config.kafka.retry_prefix, &config.kafka.parked_prefix),
-            lanes,
-            accounts: config.accounts.clone(),
+            dead_letter: kafka.dead_letter.clone(),
+            receipts: kafka.receipts.clone(),
+            retry_prefix: format!("{}.", kafka.retry_prefix),
+            names: WaitingNames::new(&kafka.retry_prefix, &kafka.parked_prefix),
+            closed,
+            accounts: accounts.clone(),
         }
     }
 
@@ -121,11 +132,10 @@ impl Rules {
     }
 
     fn until(&self, due_ms: Option<i64>, account: &str, now_ms: i64) -> String {
-        let closed = self.lanes.get(account).and_then(Switches::cause);
-        match (due_ms, closed) {
+        match (due_ms, self.closed.get(account)) {
             (Some(due), _) if due > now_ms => "it is due".to_owned(),
-            (_, Some((state, switch))) => {
-                format!("account {account} is resumed: {} since {}", state.as_str(), moment(switch.since_ms))
+            (_, Some(closed)) => {
+                format!("account {account} is resumed: {} since {}", closed.state.as_str(), moment(closed.since_ms))
             }
             (Some(_), None) => "a worker takes it: it is due".to_owned(),
             (None, None) => "a worker takes it: its lane is open".to_owned(),

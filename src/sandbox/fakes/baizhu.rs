@@ -7,11 +7,11 @@ mod form;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Fake, Opened, Platform};
 use crate::sandbox::account::SandboxAccount;
+use crate::sandbox::fake::{Fake, Opened, Platform};
 use crate::sandbox::judgement::{Judgement, Refusal};
 use crate::sandbox::request::{Answer, Request};
-use form::Form;
+use form::{Encoding, Form};
 
 pub(super) const PLATFORM: Platform = Platform { name: NAME, open, examples, by_hand: BY_HAND };
 
@@ -108,17 +108,6 @@ enum Settlement {
     /// By sale: amounts and refunds.
     #[default]
     Cps,
-}
-
-/// Encoding of a form.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Encoding {
-    /// `multipart/form-data`.
-    #[default]
-    Multipart,
-    /// `application/x-www-form-urlencoded`.
-    Urlencoded,
 }
 
 /// Unit of amounts.

@@ -3,20 +3,21 @@
 //! Key, then signature over the bytes as received, then the body. Whatever is wrong with the body is the one answer
 //! `errno 3`; the ledger's `problem` says which rule. The form of the body is in `qihoo360/body.rs`.
 
+mod account;
 mod body;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
 
 use md5::{Digest, Md5};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Fake, Opened, Platform};
 use crate::sandbox::account::SandboxAccount;
+use crate::sandbox::fake::{Fake, Opened, Platform};
 use crate::sandbox::judgement::{Judgement, Refusal};
 use crate::sandbox::request::{Answer, Header, Request};
+use account::Qihoo360Account;
 use body::Upload;
 
 pub(super) const PLATFORM: Platform = Platform { name: NAME, open, examples, by_hand: BY_HAND };
@@ -63,30 +64,6 @@ struct Settings {
 #[serde(default)]
 struct Validate {
     click_len: String,
-}
-
-/// What 360 knows of an account.
-#[derive(Clone, Default)]
-struct Qihoo360Account {
-    /// App-Key and secret; several may be valid at once while rotating.
-    keys: Vec<(String, String)>,
-    /// Usual product line, e.g. `ocpc_ps_convert`. It only tells accounts apart that share an App-Key: every line is
-    /// accepted, since an event may name another one.
-    data_industry: Option<String>,
-    /// Display advertiser id: where set, zs accepts no other.
-    jzqs: Option<String>,
-    /// Set where an authorised consultation tool reports: the member is then mandatory, else forbidden.
-    data_source: Option<String>,
-    /// Accept a `qhclickid` of any length: the documented lengths contradict the documented samples. The worker does as
-    /// well, unless `validate.click_len` is `strict`.
-    any_click_length: bool,
-}
-
-// By hand, so that no secret is ever printed.
-impl fmt::Debug for Qihoo360Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|(key, _)| key)).finish()
-    }
 }
 
 /// The platform for all its accounts.

@@ -1,6 +1,17 @@
 //! The two encodings of an HTML form, read strictly: what a lenient parser would guess is a problem here.
 
-use super::Encoding;
+use serde::Deserialize;
+
+/// Encoding of a form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Encoding {
+    /// `multipart/form-data`.
+    #[default]
+    Multipart,
+    /// `application/x-www-form-urlencoded`.
+    Urlencoded,
+}
 
 /// Name and value of every field, in the order sent.
 #[derive(Debug, PartialEq, Eq)]

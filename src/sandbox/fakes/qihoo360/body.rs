@@ -10,7 +10,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::Qihoo360Account;
+use super::account::Qihoo360Account;
 
 /// How far the sender's clock may be off.
 const MAX_SKEW_SECONDS: i64 = 300;

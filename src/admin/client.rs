@@ -1,0 +1,84 @@
+//! A worker's API as commands and the demo ask it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::exit::Exit;
+use crate::platforms::SecretString;
+use crate::redact::mask_text;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A worker's API.
+pub struct Api {
+    base: String,
+    token: Option<SecretString>,
+    client: reqwest::Client,
+}
+
+impl Api {
+    /// The API at `base`, the part before `/api/v1`; `http://` where it names no scheme.
+    ///
+    /// # Errors
+    /// The URL cannot be used.
+    pub fn new(base: &str, token: Option<SecretString>) -> anyhow::Result<Api> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+        let usable = |url: &url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        if url::Url::parse(&base).ok().filter(usable).is_none() {
+            bail!(Exit::usage("--admin must be a URL such as http://127.0.0.1:9464"));
+        }
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(PATIENCE)
+            .build()
+            .context("no HTTP client can be made")?;
+        Ok(Api { base: base.trim_end_matches('/').to_owned(), token: token.filter(|t| !t.expose().is_empty()), client })
+    }
+
+    /// `GET /api/v1/<path>`.
+    ///
+    /// # Errors
+    /// No answer, or a refusal with what it says.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(self.client.get(self.url(path))).await
+    }
+
+    /// `POST /api/v1/<path>` with a JSON body.
+    ///
+    /// # Errors
+    /// No answer, or a refusal with what it says.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(self.client.post(self.url(path)).header("content-type", "application/json").body(body.to_string()))
+            .await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/api/v1/{path}", self.base)
+    }
+
+    async fn send(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose());
+        }
+        let base = mask_text(&self.base).into_owned();
+        let no_answer = |error: reqwest::Error| anyhow::anyhow!("{base} does not answer: {}", error.without_url());
+        let response = request.send().await.map_err(no_answer)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(no_answer)?;
+        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if status.is_success() {
+            return Ok(value);
+        }
+        match value["error"].as_str() {
+            Some(error) if status == 401 => bail!("{base} refused: {error} (--token, or POSTBACK_ADMIN_TOKEN)"),
+            // It knows no such account.
+            Some(error) if status == 404 => bail!(Exit::usage(format!("{base} refused: {error}"))),
+            Some(error) => bail!("{base} refused: {error}"),
+            None => bail!("{base} answered {status}: is that a postback worker?"),
+        }
+    }
+}
