@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::account::{Account, Inline, Limits, OnAmbiguous, Retry, RetryTier, Validate, WhenUnavailable};
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
-use crate::platforms::http_status::{Said, judge};
+use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::{Context, Payload, Prepared, Receipt, Request, Sender};
 
 /// Sends the trans_id as it is.
@@ -43,20 +43,15 @@ impl Sender for Plain {
         })
     }
 
-    fn verdict(
-        &self,
-        items: usize,
-        status: u16,
-        retry_after: Option<&str>,
-        body: &[u8],
-        now_ms: i64,
-    ) -> Vec<Result<Receipt, DeliveryError>> {
+    fn read(&self, _: &[&Prepared], http: &HttpAnswer<'_>) -> Reading {
+        let body = http.body;
         assert!(!body.starts_with(b"panic"), "a bug of a sender");
-        let said = |_| if body.starts_with(b"ok") { Said::Success(Receipt::default()) } else { Said::Nothing };
         if body.starts_with(b"nothing of it") {
-            Vec::new()
+            Reading::Each(Vec::new())
+        } else if body.starts_with(b"ok") {
+            Reading::All(Ok(Receipt::default()))
         } else {
-            vec![judge(status, retry_after, now_ms, said); items]
+            Reading::Nothing
         }
     }
 }
@@ -67,6 +62,7 @@ pub(crate) fn prepared(trans_id: &str) -> Prepared {
         native: "ORDER".into(),
         payload: Payload::Text(trans_id.into()),
         warnings: Vec::new(),
+        route: None,
         never_repeat: false,
     }
 }

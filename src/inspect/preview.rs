@@ -128,7 +128,7 @@ impl Previewer {
             Err(error) => return refused(&error),
         };
         let account = &ready.account;
-        let request = match send::request(account, &ready.prepared, now_ms) {
+        let request = match send::request(account, &[&ready.prepared], now_ms) {
             Ok(request) => request,
             Err(error) => {
                 let detail = error.answer().map_or("", |a| &a.detail);

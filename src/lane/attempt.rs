@@ -279,8 +279,8 @@ async fn attempt(
         Err(failure) => Err(failure),
         Ok(line) => {
             let item = &event(delivery).map_err(Unanswered::Failed)?.prepared;
-            match line.attempt(item, began_ms, || judge(delivery, lane, held, slot)).await {
-                Ok(receipt) => Ok(receipt),
+            match line.attempt(&[item], began_ms, || judge(delivery, lane, held, slot)).await {
+                Ok(verdicts) => verdicts.one(),
                 Err(Unanswered::Failed(failure)) => Err(failure),
                 Err(nothing_sent) => return Err(nothing_sent),
             }

@@ -21,7 +21,8 @@ use serde_json::value::RawValue;
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::code::code;
-use crate::platforms::http_status::{Said, judge, looks_like_object, safe_code};
+use crate::platforms::http_status::{looks_like_object, safe_code};
+use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::{Context, Payload, Prepared, Problem, Receipt, Request, Sender};
 use config::{Config, Encoding, Settings};
 use endpoint::Endpoint;
@@ -50,30 +51,35 @@ impl Baizhu {
     }
 
     /// No refusal is documented: whatever is no success is tried again, up to the limit.
-    fn said(&self, body: &[u8], answer: Answer) -> Said {
+    fn said(&self, http: &HttpAnswer<'_>) -> Reading {
         #[derive(Deserialize)]
         struct Body<'a> {
             #[serde(borrow)]
             code: Option<&'a RawValue>,
         }
         // Rules for bodies are stated for 2xx alone.
-        let Some(200..=299) = answer.status else { return Said::Nothing };
-        let raw = match serde_json::from_slice::<Body<'_>>(body) {
-            Ok(parsed) if looks_like_object(body) => parsed.code,
-            _ => return Said::Nothing,
+        if !(200..=299).contains(&http.status) {
+            return Reading::Nothing;
+        }
+        let raw = match serde_json::from_slice::<Body<'_>>(http.body) {
+            Ok(parsed) if looks_like_object(http.body) => parsed.code,
+            _ => return Reading::Nothing,
         };
         let Some(raw) = raw else {
-            return Said::Refusal(DeliveryError::Retry(Answer { detail: "an answer without a code".into(), ..answer }));
+            return Reading::All(Err(DeliveryError::Retry(Answer {
+                detail: "an answer without a code".into(),
+                ..http.answer()
+            })));
         };
         let said = code(raw);
         // SPEC 1.3: a text, compared exactly; a number is none.
         let is_text = raw.get().starts_with('"');
         if is_text && said.as_ref().is_some_and(|said| self.settings.success_values.iter().any(|v| v == said)) {
-            return Said::Success(Receipt::default());
+            return Reading::All(Ok(Receipt::default()));
         }
         let code = safe_code(said.as_deref().unwrap_or(raw.get()));
         let detail = "a code that is in no table".into();
-        Said::Refusal(DeliveryError::Retry(Answer { code, detail, unclassified: true, ..answer }))
+        Reading::All(Err(DeliveryError::Retry(Answer { code, detail, unclassified: true, ..http.answer() })))
     }
 }
 
@@ -108,15 +114,7 @@ impl Sender for Baizhu {
         })
     }
 
-    fn verdict(
-        &self,
-        items: usize,
-        status: u16,
-        retry_after: Option<&str>,
-        body: &[u8],
-        now_ms: i64,
-    ) -> Vec<Result<Receipt, DeliveryError>> {
-        let verdict = judge(status, retry_after, now_ms, |answer| self.said(body, answer));
-        vec![verdict; items]
+    fn read(&self, _items: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading {
+        self.said(answer)
     }
 }

@@ -3,58 +3,73 @@
 use std::time::Duration;
 
 use crate::error::{Answer, DeliveryError};
-use crate::platforms::{Receipt, retry_after};
+use crate::platforms::reading::{HttpAnswer, Reading, Verdict, Verdicts};
+use crate::platforms::retry_after;
 
-/// What a body says, in the words of one platform.
-pub enum Said {
-    /// Success. Believed only on a 2xx.
-    Success(Receipt),
-    /// A refusal, with its class.
-    Refusal(DeliveryError),
-    /// Nothing that the platform's rules know.
-    Nothing,
+/// What an answer means for the items of its request: `read` first where SPEC lets the body speak, then the status.
+pub fn judge(items: usize, http: &HttpAnswer<'_>, read: impl FnOnce() -> Reading) -> Verdicts {
+    let reading = if body_speaks(http.status) { read() } else { Reading::Nothing };
+    let verdicts = match reading {
+        Reading::All(Ok(receipt)) if is_success(http.status) => Verdicts::All(Ok(receipt)),
+        Reading::All(Err(error)) => Verdicts::All(Err(error)),
+        // A success body on a refusing status is no success.
+        Reading::All(Ok(_)) | Reading::Nothing => Verdicts::All(Err(by_status(http))),
+        Reading::Each(said) => Verdicts::Each(each(items, http, said)),
+        Reading::Split => Verdicts::Split,
+    };
+    match verdicts {
+        // Somebody's fault, but not everybody's: whose it is shows when each is sent alone.
+        Verdicts::All(Err(DeliveryError::Permanent(_))) if items > 1 => Verdicts::Split,
+        Verdicts::Split if items <= 1 => Verdicts::All(Err(DeliveryError::Permanent(Answer {
+            detail: "the platform refuses the request as a whole".into(),
+            ..http.answer()
+        }))),
+        Verdicts::Each(mut one) if items <= 1 => Verdicts::All(one.pop().unwrap_or_else(|| Err(unmentioned(http)))),
+        verdicts => verdicts,
+    }
 }
 
-/// Judges one answer: body first where SPEC lets it speak, then the status. `said` reads the body with an
-/// [`Answer`] that carries the status.
-pub fn judge(
-    status: u16,
-    retry_after: Option<&str>,
-    now_ms: i64,
-    said: impl FnOnce(Answer) -> Said,
-) -> Result<Receipt, DeliveryError> {
-    let answer =
-        |detail: &str| Answer { status: Some(status), detail: detail.to_owned(), sent: true, ..Answer::default() };
-    let wait = |detail: &str| Answer { retry_after: pause(retry_after, now_ms), ..answer(detail) };
-    match status {
-        200..=299 => match said(answer("")) {
-            Said::Success(receipt) => Ok(receipt),
-            Said::Refusal(error) => Err(error),
-            Said::Nothing => {
-                Err(unreadable(Some(status), "a success status, and nothing that the platform's rules know"))
-            }
-        },
+/// As many verdicts as items.
+fn each(items: usize, http: &HttpAnswer<'_>, said: Vec<Option<Verdict>>) -> Vec<Verdict> {
+    let mut said = said.into_iter();
+    let verdict = |said: Option<Verdict>| match said {
+        // Under a status that refuses, whether it was accepted nobody knows.
+        Some(Ok(_)) if !is_success(http.status) => Err(unmentioned(http)),
+        Some(verdict) => verdict,
+        None => Err(unmentioned(http)),
+    };
+    (0..items).map(|_| verdict(said.next().flatten())).collect()
+}
+
+fn is_success(status: u16) -> bool {
+    (200..=299).contains(&status)
+}
+
+/// Whether a body may say otherwise than its status.
+fn body_speaks(status: u16) -> bool {
+    !matches!(status, 300..=399 | 401 | 403 | 407 | 408 | 425 | 429 | 500..=599)
+}
+
+/// What a status says where no body does.
+fn by_status(http: &HttpAnswer<'_>) -> DeliveryError {
+    let answer = |detail: &str| Answer { detail: detail.to_owned(), ..http.answer() };
+    let wait = |detail: &str| Answer { retry_after: pause(http), ..answer(detail) };
+    match http.status {
+        200..=299 => unreadable(Some(http.status), "a success status, and nothing that the platform's rules know"),
         // Never followed: signature and body would reach another host.
-        300..=399 => Err(DeliveryError::Halt(answer("a redirect"))),
-        401 | 403 | 407 => Err(DeliveryError::Halt(answer("credentials or permission refused"))),
-        408 | 425 => Err(DeliveryError::Retry(answer("the platform gave up waiting"))),
-        429 => Err(DeliveryError::Throttled(wait("too many requests"))),
-        500..=599 => Err(DeliveryError::Retry(wait("the platform failed"))),
-        400 | 404 | 405 | 413 | 415 | 422 => match said(answer("")) {
-            Said::Refusal(error) => Err(error),
-            // A success body on a refusing status is no success.
-            Said::Success(_) | Said::Nothing => {
-                Err(DeliveryError::Permanent(answer("the platform refuses the request")))
-            }
-        },
-        _ => match said(answer("")) {
-            Said::Refusal(error) => Err(error),
-            Said::Success(_) | Said::Nothing => {
-                let unknown = answer("a status that is in no table");
-                Err(DeliveryError::Retry(Answer { unclassified: true, ..unknown }))
-            }
-        },
+        300..=399 => DeliveryError::Halt(answer("a redirect")),
+        401 | 403 | 407 => DeliveryError::Halt(answer("credentials or permission refused")),
+        408 | 425 => DeliveryError::Retry(answer("the platform gave up waiting")),
+        429 => DeliveryError::Throttled(wait("too many requests")),
+        500..=599 => DeliveryError::Retry(wait("the platform failed")),
+        400 | 404 | 405 | 413 | 415 | 422 => DeliveryError::Permanent(answer("the platform refuses the request")),
+        _ => DeliveryError::Retry(Answer { unclassified: true, ..answer("a status that is in no table") }),
     }
+}
+
+/// An answer that says nothing of an item: it may have been accepted.
+fn unmentioned(http: &HttpAnswer<'_>) -> DeliveryError {
+    DeliveryError::Ambiguous(Answer { detail: "the answer says nothing of this event".into(), ..http.answer() })
 }
 
 /// An answer that came and says nothing: the request may have been accepted. Counted like a code that is in no table,
@@ -64,8 +79,8 @@ pub fn unreadable(status: Option<u16>, why: &str) -> DeliveryError {
     DeliveryError::Ambiguous(Answer { status, detail, sent: true, unclassified: true, ..Answer::default() })
 }
 
-fn pause(retry_after: Option<&str>, now_ms: i64) -> Option<Duration> {
-    retry_after.and_then(|text| retry_after::parse(text, now_ms))
+fn pause(http: &HttpAnswer<'_>) -> Option<Duration> {
+    http.retry_after.and_then(|text| retry_after::parse(text, http.now_ms))
 }
 
 /// Whether a body is meant as an object; serde takes a list for a struct with its members in order.
@@ -82,9 +97,23 @@ pub fn safe_code(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::error::Class;
+    use crate::platforms::Receipt;
 
-    fn class(status: u16, said: fn(Answer) -> Said) -> Option<Class> {
-        judge(status, Some("7"), 0, said).err().and_then(|e| e.class())
+    fn http(status: u16) -> HttpAnswer<'static> {
+        HttpAnswer { status, retry_after: Some("7"), body: b"", now_ms: 0 }
+    }
+
+    fn judged(status: u16, said: Reading) -> Verdict {
+        let Verdicts::All(verdict) = judge(1, &http(status), || said) else { panic!("one item has one verdict") };
+        verdict
+    }
+
+    fn class(status: u16, said: Reading) -> Option<Class> {
+        judged(status, said).err().and_then(|e| e.class())
+    }
+
+    fn success() -> Reading {
+        Reading::All(Ok(Receipt::default()))
     }
 
     #[test]
@@ -100,43 +129,37 @@ mod tests {
         ];
         for (statuses, expected) in rows {
             for status in statuses {
-                assert_eq!(class(*status, |_| Said::Nothing), Some(expected), "{status}");
-                assert_eq!(
-                    class(*status, |_| Said::Success(Receipt::default())),
-                    Some(expected),
-                    "{status}, success body"
-                );
+                assert_eq!(class(*status, Reading::Nothing), Some(expected), "{status}");
+                assert_eq!(class(*status, success()), Some(expected), "{status}, success body");
             }
         }
         for status in [200, 201, 204, 299] {
-            assert_eq!(class(status, |_| Said::Nothing), Some(Class::Ambiguous), "{status}");
-            assert_eq!(class(status, |_| Said::Success(Receipt::default())), None, "{status}");
+            assert_eq!(class(status, Reading::Nothing), Some(Class::Ambiguous), "{status}");
+            assert_eq!(class(status, success()), None, "{status}");
         }
     }
 
     #[test]
     fn a_refusal_in_the_body_decides_only_where_the_body_speaks() {
-        let refused = |answer| Said::Refusal(DeliveryError::Halt(answer));
+        let refused = || Reading::All(Err(DeliveryError::Halt(Answer::default())));
         for status in [200, 400, 404, 405, 413, 415, 422, 409] {
-            assert_eq!(class(status, refused), Some(Class::Halt), "{status}");
+            assert_eq!(class(status, refused()), Some(Class::Halt), "{status}");
         }
-        assert_eq!(class(429, refused), Some(Class::Throttled));
-        assert_eq!(class(503, refused), Some(Class::Retry));
-        assert_eq!(class(408, refused), Some(Class::Retry));
+        assert_eq!(class(429, refused()), Some(Class::Throttled));
+        assert_eq!(class(503, refused()), Some(Class::Retry));
+        assert_eq!(class(408, refused()), Some(Class::Retry));
     }
 
     #[test]
     fn a_success_that_says_nothing_is_an_answer_that_cannot_be_read() {
-        let answer = judge(200, None, 0, |_| Said::Nothing).unwrap_err().answer().cloned().unwrap();
+        let answer = judged(200, Reading::Nothing).unwrap_err().answer().cloned().unwrap();
         assert!(answer.detail.starts_with("an answer that cannot be read: "), "{}", answer.detail);
         assert!(answer.sent && answer.unclassified);
     }
 
     #[test]
     fn a_wait_is_kept_for_429_and_5xx_alone() {
-        let wait = |status| {
-            judge(status, Some("7"), 0, |_| Said::Nothing).err().and_then(|e| e.answer().and_then(|a| a.retry_after))
-        };
+        let wait = |status| judged(status, Reading::Nothing).err().and_then(|e| e.answer().and_then(|a| a.retry_after));
         assert_eq!(wait(429), Some(Duration::from_secs(7)));
         assert_eq!(wait(503), Some(Duration::from_secs(7)));
         for status in [200, 302, 400, 403, 408, 409, 425] {
@@ -147,11 +170,45 @@ mod tests {
     #[test]
     fn only_a_status_without_a_row_and_a_success_that_says_nothing_are_unclassified() {
         for status in 100..=999 {
-            let answer = judge(status, None, 0, |_| Said::Nothing).err().and_then(|e| e.answer().cloned());
+            let answer = judged(status, Reading::Nothing).err().and_then(|e| e.answer().cloned());
             let known =
                 matches!(status, 300..=408 | 413 | 415 | 422 | 425 | 429 | 500..=599) && !matches!(status, 402 | 406);
             assert_eq!(answer.as_ref().map(|a| a.unclassified), Some(!known), "{status}");
             assert_eq!(answer.map(|a| (a.status, a.sent)), Some((Some(status), true)), "{status}");
         }
+    }
+
+    fn classes(verdicts: Verdicts) -> Vec<Option<Class>> {
+        let Verdicts::Each(verdicts) = verdicts else { panic!("not one per item") };
+        verdicts.iter().map(|v| v.as_ref().err().and_then(DeliveryError::class)).collect()
+    }
+
+    #[test]
+    fn an_item_that_its_answer_does_not_mention_is_ambiguous() {
+        let refused = || Some(Err(DeliveryError::Permanent(Answer::default())));
+        let accepted = || Some(Ok(Receipt::default()));
+        let (ambiguous, permanent) = (Some(Class::Ambiguous), Some(Class::Permanent));
+        let said = || Reading::Each(vec![accepted(), None, refused()]);
+        assert_eq!(classes(judge(3, &http(200), said)), [None, ambiguous, permanent]);
+        // As many verdicts as items, and a success under a status that refuses is not known to be one.
+        assert_eq!(classes(judge(4, &http(200), said)), [None, ambiguous, permanent, ambiguous]);
+        assert_eq!(classes(judge(2, &http(200), said)), [None, ambiguous]);
+        assert_eq!(classes(judge(3, &http(400), said)), [ambiguous, ambiguous, permanent]);
+        assert_eq!(class(200, Reading::Each(vec![None])), ambiguous);
+        assert_eq!(class(200, Reading::Each(Vec::new())), ambiguous);
+        assert_eq!(class(200, Reading::Each(vec![accepted()])), None);
+    }
+
+    #[test]
+    fn a_request_of_several_that_is_refused_as_a_whole_is_split_and_one_of_one_is_permanent() {
+        let permanent = || Reading::All(Err(DeliveryError::Permanent(Answer::default())));
+        let readings: [(u16, &dyn Fn() -> Reading); 4] =
+            [(200, &|| Reading::Split), (200, &permanent), (400, &|| Reading::Nothing), (413, &success)];
+        for (status, said) in readings {
+            assert!(matches!(judge(2, &http(status), said), Verdicts::Split), "{status}");
+            assert_eq!(class(status, said()), Some(Class::Permanent), "{status}");
+        }
+        // Where the status decides, no body splits.
+        assert!(matches!(judge(2, &http(503), || Reading::Split), Verdicts::All(Err(DeliveryError::Retry(_)))));
     }
 }

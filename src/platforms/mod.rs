@@ -22,6 +22,7 @@ pub mod keys;
 pub mod list;
 pub mod natural_day;
 pub mod qihoo360;
+pub mod reading;
 pub mod retry_after;
 mod rules;
 pub mod signing;
@@ -36,6 +37,9 @@ use serde_json::{Map, Value};
 
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
+use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading};
+
+pub use crate::platforms::reading::Receipt;
 
 pub use crate::secret::SecretString;
 pub use credential::{Credential, CredentialShape};
@@ -104,8 +108,20 @@ pub struct Prepared {
     pub payload: Payload,
     /// Things that were dropped or doubted; shown by `preview`, counted nowhere.
     pub warnings: Vec<String>,
+    /// What all items of a request have in common, where the platform asks for that: only items of one route share one.
+    pub route: Option<Box<str>>,
     /// A repeat could count money twice: an answer that does not come ends in the dead letters (SPEC 1.4).
     pub never_repeat: bool,
+}
+
+impl Prepared {
+    /// How many bytes it adds to a request, about.
+    pub fn bytes(&self) -> usize {
+        match &self.payload {
+            Payload::Text(text) => text.len(),
+            Payload::Fields(fields) => fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
+        }
+    }
 }
 
 /// What a sender keeps between preparing and sending.
@@ -141,13 +157,6 @@ pub struct Request {
     pub signature_input: Option<SecretString>,
 }
 
-/// The platform's acceptance.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Receipt {
-    /// The platform's own id of the conversion, if it gives one.
-    pub platform_id: Option<String>,
-}
-
 /// 360's rule: repeats only within the natural day of the anchor (SPEC 2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NaturalDay {
@@ -176,26 +185,19 @@ pub trait Sender: Send + Sync {
     /// `UnmappedEvent` or `Invalid`, with the first field at fault.
     fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError>;
 
-    /// The request that carries `items`, at most [`Sender::max_batch`] of them.
+    /// The request that carries `items`, all of one route and within [`Sender::batch`].
     ///
     /// # Errors
     /// A fault where no credential is in force: the account halts, nothing is signed with an empty secret.
     fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault>;
 
-    /// One verdict per item. `retry_after` is the header's text as it came, `now_ms` the time of the answer by the clock that
-    /// wrote it, where it told, else by ours.
-    fn verdict(
-        &self,
-        items: usize,
-        status: u16,
-        retry_after: Option<&str>,
-        body: &[u8],
-        now_ms: i64,
-    ) -> Vec<Result<Receipt, DeliveryError>>;
+    /// What the answer to a request of `items` says of them. It is not asked where the status alone decides (SPEC section
+    /// 0.2).
+    fn read(&self, items: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading;
 
-    /// How many items one request may carry.
-    fn max_batch(&self) -> usize {
-        1
+    /// How much one request may carry.
+    fn batch(&self) -> BatchLimits {
+        BatchLimits { items: 1, bytes: usize::MAX }
     }
 
     /// The natural day that binds repeats, where the platform has one.

@@ -21,7 +21,8 @@ use serde_json::value::RawValue;
 use crate::error::{Answer, Class, DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::code::code;
-use crate::platforms::http_status::{Said, judge, looks_like_object, safe_code};
+use crate::platforms::http_status::{looks_like_object, safe_code};
+use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::signing::md5_hex;
 use crate::platforms::{Context, NaturalDay, Payload, Prepared, Problem, Receipt, Request, SecretString, Sender};
 use config::{Config, Errno2, Settings};
@@ -65,22 +66,27 @@ impl Qihoo360 {
         warnings
     }
 
-    fn said(&self, body: &[u8], answer: Answer) -> Said {
-        let Some(errno) = errno(body) else { return Said::Nothing };
+    fn said(&self, http: &HttpAnswer<'_>) -> Reading {
+        let Some(errno) = errno(http.body) else { return Reading::Nothing };
         if errno == "0" {
-            return Said::Success(Receipt::default());
+            return Reading::All(Ok(Receipt::default()));
         }
         let code = safe_code(&errno);
         let Some((_, class, detail)) = ERRNO.iter().find(|(number, ..)| *number == errno) else {
             let detail = "an errno that is in no table".into();
-            return Said::Refusal(DeliveryError::Retry(Answer { code, detail, unclassified: true, ..answer }));
+            return Reading::All(Err(DeliveryError::Retry(Answer {
+                code,
+                detail,
+                unclassified: true,
+                ..http.answer()
+            })));
         };
-        let refused = Answer { code, detail: (*detail).into(), ..answer };
+        let refused = Answer { code, detail: (*detail).into(), ..http.answer() };
         let spares_account = errno == "2" && self.settings.errno2 == Errno2::Permanent;
-        Said::Refusal(match class {
+        Reading::All(Err(match class {
             Class::Halt if !spares_account => DeliveryError::Halt(refused),
             _ => DeliveryError::Permanent(refused),
-        })
+        }))
     }
 }
 
@@ -134,16 +140,8 @@ impl Sender for Qihoo360 {
         Ok(Request { method: "POST", path: PATH.into(), headers, body, signature_input })
     }
 
-    fn verdict(
-        &self,
-        items: usize,
-        status: u16,
-        retry_after: Option<&str>,
-        body: &[u8],
-        now_ms: i64,
-    ) -> Vec<Result<Receipt, DeliveryError>> {
-        let verdict = judge(status, retry_after, now_ms, |answer| self.said(body, answer));
-        vec![verdict; items]
+    fn read(&self, _items: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading {
+        self.said(answer)
     }
 
     fn natural_day(&self) -> Option<NaturalDay> {

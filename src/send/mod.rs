@@ -23,8 +23,9 @@ use url::Url;
 
 use crate::account::Account;
 use crate::error::DeliveryError;
-use crate::platforms::http_status::unreadable;
-use crate::platforms::{Context, Credential, Prepared, Receipt, Request, retry_after};
+use crate::platforms::http_status::{judge, unreadable};
+use crate::platforms::reading::{HttpAnswer, Verdicts};
+use crate::platforms::{Context, Credential, Prepared, Request, retry_after};
 use crate::redis::health::Health;
 use crate::send::client::{Answered, Connections, Connector, Failure, NoBody, PrivateAddress, Unanswered, addresses};
 use crate::send::failures::{ambiguous, private_host, refused, unsent};
@@ -210,16 +211,16 @@ impl Line<'_> {
     /// One attempt: sign, send, read. `judge` has the last word directly before the first byte.
     ///
     /// # Errors
-    /// An attempt class, whose `Answer::sent` tells whether a byte may have gone out; what `judge` said.
+    /// An attempt class for all items, whose `Answer::sent` tells whether a byte may have gone out; what `judge` said.
     pub async fn attempt<E>(
         self,
-        item: &Prepared,
+        items: &[&Prepared],
         now_ms: i64,
         judge: impl FnOnce() -> Result<(), E>,
-    ) -> Result<Receipt, Unanswered<DeliveryError, E>> {
+    ) -> Result<Verdicts, Unanswered<DeliveryError, E>> {
         let Self { dispatcher, base, connection } = self;
         let account = &*dispatcher.account;
-        let request = request(account, item, now_ms).map_err(Unanswered::Failed)?;
+        let request = request(account, items, now_ms).map_err(Unanswered::Failed)?;
         let http = dispatcher.http(request, base).map_err(Unanswered::Failed)?;
         let asked = Instant::now();
         let Answered { head, body } = match connection.exchange(http, account.limits.timeout, judge).await {
@@ -229,25 +230,25 @@ impl Line<'_> {
             Err(Unanswered::Closed) => return Err(Unanswered::Closed),
         };
         dispatcher.compare_clocks(&head, base, asked);
-        read(account, &head, body, now_ms).map_err(Unanswered::Failed)
+        Ok(read(account, items, &head, body, now_ms))
     }
 }
 
-/// What an answer says of one item.
-fn read(account: &Account, head: &Parts, body: Result<Vec<u8>, NoBody>, now_ms: i64) -> Result<Receipt, DeliveryError> {
+/// What an answer says of each item.
+fn read(account: &Account, items: &[&Prepared], head: &Parts, body: Result<Vec<u8>, NoBody>, now_ms: i64) -> Verdicts {
     let status = head.status.as_u16();
     let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
     // A date to wait for is one of the clock that wrote it, which need not be ours.
-    let answered_ms = retry_after.and_then(|_| date_ms(head)).unwrap_or(now_ms);
+    let now_ms = retry_after.and_then(|_| date_ms(head)).unwrap_or(now_ms);
     let body = match body {
         Ok(body) => body,
         // The status alone tells what became of it.
         Err(_) if !(200..300).contains(&status) => Vec::new(),
-        Err(NoBody::Unreadable(why)) => return Err(unreadable(Some(status), why)),
-        Err(NoBody::Cut(why)) => return Err(ambiguous(Some(status), why)),
+        Err(NoBody::Unreadable(why)) => return Verdicts::All(Err(unreadable(Some(status), why))),
+        Err(NoBody::Cut(why)) => return Verdicts::All(Err(ambiguous(Some(status), why))),
     };
-    let mut verdicts = account.sender.verdict(1, status, retry_after, &body, answered_ms);
-    verdicts.pop().unwrap_or_else(|| Err(ambiguous(Some(status), "the answer says nothing of this event")))
+    let http = HttpAnswer { status, retry_after, body: &body, now_ms };
+    judge(items.len(), &http, || account.sender.read(items, &http))
 }
 
 /// When the platform's clock says an answer was written, epoch ms.
@@ -255,15 +256,15 @@ fn date_ms(head: &Parts) -> Option<i64> {
     retry_after::date_ms(head.headers.get(DATE)?.to_str().ok()?)
 }
 
-/// The request of one event at this moment, signed.
+/// The request of these items at this moment, signed.
 ///
 /// # Errors
 /// `Halt`: no credential holds.
-pub fn request(account: &Account, item: &Prepared, now_ms: i64) -> Result<Request, DeliveryError> {
+pub fn request(account: &Account, items: &[&Prepared], now_ms: i64) -> Result<Request, DeliveryError> {
     let credential = Credential::in_force(&account.credentials, now_ms);
     account
         .sender
-        .request(&[item], &Context { now_ms, credential })
+        .request(items, &Context { now_ms, credential })
         .map_err(|fault| DeliveryError::Halt(unsent(&format!("{}: {}", fault.field, fault.detail))))
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::Class;
+use crate::platforms::Receipt;
 use crate::send::client::{MAX_BODY, reachable};
 use crate::stub::prepared;
 use crate::stub::server::{self, Server, answer};
@@ -39,8 +40,8 @@ async fn attempt(dispatcher: &Dispatcher) -> Result<Receipt, DeliveryError> {
 async fn attempt_of(dispatcher: &Dispatcher, trans_id: &str, now_ms: i64) -> Result<Receipt, DeliveryError> {
     loop {
         let line = dispatcher.connect().await?;
-        match line.attempt(&prepared(trans_id), now_ms, || Ok::<_, ()>(())).await {
-            Ok(receipt) => return Ok(receipt),
+        match line.attempt(&[&prepared(trans_id)], now_ms, || Ok::<_, ()>(())).await {
+            Ok(verdicts) => return verdicts.one(),
             Err(Unanswered::Failed(error)) => return Err(error),
             Err(Unanswered::Closed) => {}
             Err(Unanswered::Stopped(())) => panic!("nobody stopped it"),

@@ -7,6 +7,8 @@ use super::prepare::yuan;
 use super::*;
 use crate::error::Class;
 use crate::event::decode;
+use crate::platforms::http_status::judge;
+use crate::platforms::reading::{Verdict, Verdicts};
 
 const UID: &str = "0123456789abcdef0123456789abcdef";
 const ACCOUNT: &str = "product = { install = 'acc', register = 'acc', back = 'P-0193' }\n";
@@ -259,11 +261,15 @@ fn amounts_are_decimals_as_the_vectors_say() {
     }
 }
 
+fn verdict(sender: &Baizhu, status: u16, body: &str) -> Verdict {
+    let http = HttpAnswer { status, retry_after: None, body: body.as_bytes(), now_ms: 0 };
+    let Verdicts::All(verdict) = judge(1, &http, || sender.read(&[], &http)) else { panic!("not one verdict") };
+    verdict
+}
+
 #[test]
 fn every_row_of_the_verdict_table_has_its_class() {
-    let class = |sender: &Baizhu, status, body: &str| {
-        sender.verdict(1, status, None, body.as_bytes(), 0).remove(0).err().and_then(|e| e.class())
-    };
+    let class = |sender: &Baizhu, status, body: &str| verdict(sender, status, body).err().and_then(|e| e.class());
     let rows = [
         (200, r#"{"code":"success"}"#, None),
         (201, " {\r\n \"code\" : \"success\" } ", None),
@@ -298,15 +304,14 @@ fn a_code_that_is_a_number_is_shown_by_its_value_and_is_no_success_text() {
     let sender = sender("success_values = ['0', 'ok']");
     for (number, code) in [("0", "0"), ("0.0", "0"), ("-0", "0"), ("1e0", "1"), ("40.0", "40"), ("0.5", "0.5")] {
         let body = format!(r#"{{"code":{number}}}"#);
-        let error = sender.verdict(1, 200, None, body.as_bytes(), 0).remove(0).unwrap_err();
+        let error = verdict(&sender, 200, &body).unwrap_err();
         assert_eq!((error.class(), error.answer().unwrap().code.as_str()), (Some(Class::Retry), code), "{number}");
     }
 }
 
 #[test]
 fn an_unknown_code_is_kept_and_counted_and_its_body_is_not() {
-    let verdict = sender("").verdict(1, 200, None, r#"{"code":"bad\n","msg":"13812345678"}"#.as_bytes(), 0).remove(0);
-    let error = verdict.unwrap_err();
+    let error = verdict(&sender(""), 200, r#"{"code":"bad\n","msg":"13812345678"}"#).unwrap_err();
     let answer = error.answer().unwrap();
     assert_eq!(
         (answer.code.as_str(), answer.status, answer.unclassified, answer.sent),

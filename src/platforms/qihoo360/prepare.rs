@@ -84,7 +84,13 @@ impl Settings {
         note_ignored(event, &["data_industry", "data_source"], &mut warnings);
         // Thousands of them wait in memory.
         body.shrink_to_fit();
-        Ok(Prepared { native: entry.code.into(), payload: Payload::Text(body), warnings, never_repeat: false })
+        Ok(Prepared {
+            native: entry.code.into(),
+            payload: Payload::Text(body),
+            warnings,
+            route: None,
+            never_repeat: false,
+        })
     }
 
     fn line(&self, event: &ConversionEvent) -> Result<Line, DeliveryError> {

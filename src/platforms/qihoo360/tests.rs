@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::event::decode;
 use crate::platforms::Credential;
+use crate::platforms::http_status::judge;
+use crate::platforms::reading::{Verdict, Verdicts};
 
 mod matrix_walk;
 mod rules;
@@ -159,15 +161,18 @@ fn a_map_to_a_code_that_the_line_lacks_is_warned_of() {
     assert!(search.warnings().is_empty());
 }
 
+fn verdict(sender: &Qihoo360, status: u16, body: &[u8]) -> Verdict {
+    let http = HttpAnswer { status, retry_after: None, body, now_ms: NOW };
+    let Verdicts::All(verdict) = judge(1, &http, || sender.read(&[], &http)) else { panic!("not one verdict") };
+    verdict
+}
+
 #[test]
 fn every_row_of_the_errno_table_has_its_class() {
     let lenient = sender("errno2 = 'permanent'");
     let strict = sender("");
-    let class = |sender: &Qihoo360, status, body: &str| {
-        let verdicts = sender.verdict(1, status, None, body.as_bytes(), NOW);
-        assert_eq!(verdicts.len(), 1);
-        verdicts[0].as_ref().err().and_then(|e| e.class())
-    };
+    let class =
+        |sender: &Qihoo360, status, body: &str| verdict(sender, status, body.as_bytes()).err().and_then(|e| e.class());
     let rows = [
         (r#"{"errno":0,"error":"Success"}"#, None),
         (r#"{"errno":"0","error":"Success"}"#, None),
@@ -224,21 +229,21 @@ fn every_row_of_the_errno_table_has_its_class() {
 fn an_error_text_in_another_encoding_hides_no_code() {
     // 参数错误 in GBK.
     let body = b"{\"error\":\"\xb2\xce\xca\xfd\xb4\xed\xce\xf3\",\"errno\":3}";
-    let verdict = sender("").verdict(1, 200, None, body, NOW).remove(0).unwrap_err();
+    let verdict = verdict(&sender(""), 200, body).unwrap_err();
     assert_eq!((verdict.class(), verdict.answer().unwrap().code.as_str()), (Some(Class::Permanent), "3"));
 }
 
 #[test]
 fn an_answer_keeps_code_and_status_and_never_the_body() {
     let body = r#"{"errno":"70\u001b[31m","error":"13812345678"}"#;
-    let verdict = sender("").verdict(1, 200, None, body.as_bytes(), NOW).remove(0).unwrap_err();
-    let answer = verdict.answer().unwrap();
+    let refused = verdict(&sender(""), 200, body.as_bytes()).unwrap_err();
+    let answer = refused.answer().unwrap();
     assert_eq!((answer.code.as_str(), answer.status, answer.sent), ("70?[31m", Some(200), true));
     assert!(answer.unclassified);
     assert!(!answer.detail.contains("138"));
 
-    let verdict = sender("").verdict(1, 200, None, br#"{"errno":3}"#, NOW).remove(0).unwrap_err();
-    let answer = verdict.answer().unwrap();
+    let refused = verdict(&sender(""), 200, br#"{"errno":3}"#).unwrap_err();
+    let answer = refused.answer().unwrap();
     assert_eq!((answer.code.as_str(), answer.unclassified), ("3", false));
 }
 

@@ -126,7 +126,7 @@ fn one_request_carries_one_conversion() {
     let context = Context { now_ms: NOW, credential: Some(&credential) };
     assert!(sender.request(&[], &context).is_err());
     assert!(sender.request(&[&prepared, &prepared], &context).is_err());
-    assert_eq!(sender.max_batch(), 1);
+    assert_eq!(sender.batch().items, 1);
 }
 
 #[test]
