@@ -1,14 +1,16 @@
 //! What moves through the pipeline: a record, its envelope, and what was made of its value.
 
+pub mod progress;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use crate::account::{Account, OnAmbiguous};
 use crate::claim::rules::{ClaimRequest, Spare};
+use crate::delivery::progress::AckHandle;
+use crate::envelope::{Copy, Envelope, Named};
 use crate::error::{DeliveryError, Outcome};
 use crate::event::Identity;
-use crate::kafka::consumer::AckHandle;
-use crate::kafka::envelope::{Copy, Envelope, Named};
 use crate::kafka::record::{Header, Record};
 use crate::platforms::Prepared;
 

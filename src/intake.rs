@@ -12,8 +12,9 @@ use crate::account::Intake as Config;
 use crate::admit::accounting::Accounting;
 use crate::admit::backpressure::{Known, Traffic};
 use crate::admit::examine::Examiner;
+use crate::delivery::progress::{AckHandle, End, Open};
 use crate::delivery::{Delivery, Subject, TopicKind};
-use crate::kafka::consumer::{AckHandle, Assignment, End, Flow, Handler, Open};
+use crate::kafka::consumer::{Assignment, Flow, Handler};
 use crate::kafka::record::Record;
 use crate::lane::handle::Lanes;
 use crate::metrics::Metrics;
@@ -183,6 +184,8 @@ impl Intake {
 }
 
 impl Handler for Intake {
+    type Work = Open;
+
     fn received(&mut self, record: Record, ack: AckHandle) {
         let delivery = self.examiner.examine(record, TopicKind::Input, ack, now_ms());
         self.accounting.received(&delivery);

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use crate::admit::accounting::Accounting;
 use crate::admit::backpressure::{Known, Traffic};
 use crate::admit::examine::Examiner;
+use crate::delivery::progress::{AckHandle, End, Open, Stage};
 use crate::delivery::{Delivery, Subject, TopicKind};
-use crate::kafka::consumer::{AckHandle, Assignment, End, Flow, Handler, Open, Stage};
+use crate::kafka::consumer::{Assignment, Flow, Handler};
 use crate::kafka::record::Record;
 use crate::lane::handle::{ASIDE_RELEASED, Lanes};
 use crate::metrics::Metrics;
@@ -195,6 +196,8 @@ impl Waiting {
 }
 
 impl Handler for Waiting {
+    type Work = Open;
+
     fn received(&mut self, record: Record, ack: AckHandle) {
         let (now, now_ms) = (Instant::now(), self.health.clock.now_ms());
         let topic_kind = self.visit_of(&record.topic);

@@ -4,7 +4,6 @@
 //! field is cut at 256 characters, and everything passes [`crate::redact`] on its way out.
 
 mod line;
-mod quiet;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -16,7 +15,6 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use line::lines;
-pub use quiet::{Quiet, QuietKinds};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

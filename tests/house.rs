@@ -11,13 +11,13 @@ use std::fs;
 use std::path::Path;
 
 /// What every part may use: it uses nothing of ours, or only what stands before it in this list.
-const LEAVES: [&str; 7] = ["byte_order_mark", "exit", "units", "secret", "error", "clock", "redact"];
+const LEAVES: [&str; 8] = ["byte_order_mark", "exit", "units", "secret", "error", "clock", "redact", "quiet"];
 
 /// The values of claims that records carry; the code that asks Redis is not among them.
 const CLAIM_VALUES: [&str; 4] = ["claim::rules", "claim::value", "claim::outcome", "claim::claim_attempt"];
 
 /// A part, and what it may use beside the leaves: a folder with all in it, or one of its modules (`settle::policy`).
-const TABLE: [(&str, &[&str]); 27] = [
+const TABLE: [(&str, &[&str]); 28] = [
     ("sandbox", &[]),
     ("event", &[]),
     ("metrics", &[]),
@@ -25,9 +25,10 @@ const TABLE: [(&str, &[&str]); 27] = [
     ("telemetry", &[]),
     ("kafka", &["config", "metrics"]),
     ("redis", &["config", "metrics"]),
+    ("envelope", &["kafka"]),
     ("platforms", &["event", "config"]),
     ("account", &["platforms", "event", "kafka"]),
-    ("delivery", &["account", "platforms", "event", "kafka", "claim values"]),
+    ("delivery", &["account", "platforms", "event", "kafka", "envelope", "claim values"]),
     ("claim", &["below the stages"]),
     ("send", &["below the stages", "claim"]),
     ("settle", &["below the stages", "claim"]),
@@ -51,9 +52,18 @@ const TABLE: [(&str, &[&str]); 27] = [
 fn group(name: &str) -> Option<&'static [&'static str]> {
     match name {
         "claim values" => Some(&CLAIM_VALUES),
-        "below the stages" => {
-            Some(&["event", "metrics", "config", "telemetry", "kafka", "redis", "platforms", "account", "delivery"])
-        }
+        "below the stages" => Some(&[
+            "event",
+            "metrics",
+            "config",
+            "telemetry",
+            "kafka",
+            "redis",
+            "envelope",
+            "platforms",
+            "account",
+            "delivery",
+        ]),
         "below the builders" => Some(&[
             "sandbox",
             "event",
@@ -62,6 +72,7 @@ fn group(name: &str) -> Option<&'static [&'static str]> {
             "telemetry",
             "kafka",
             "redis",
+            "envelope",
             "platforms",
             "account",
             "delivery",
@@ -83,7 +94,6 @@ fn group(name: &str) -> Option<&'static [&'static str]> {
 const UPWARD: &[(&str, &str)] = &[
     ("admit::backpressure::known", "operate"),
     ("inspect::preview", "send"),
-    ("kafka::consumer::commits", "telemetry::quiet"),
     ("lane::handle", "operate::lanes"),
     ("operate::coordinator", "admit::backpressure::known"),
     ("operate::coordinator", "app::start"),
@@ -102,24 +112,6 @@ const CIRCLES: &[&[&str]] = &[
     &["claim::rules", "claim::value"],
     &["clock", "clock::dates"],
     &["event", "event::decode", "event::schema"],
-    &[
-        "kafka::consumer",
-        "kafka::consumer::ack_handle",
-        "kafka::consumer::commits",
-        "kafka::consumer::lookup",
-        "kafka::consumer::partition",
-        "kafka::consumer::poll",
-        "kafka::consumer::position",
-        "kafka::consumer::probe",
-        "kafka::consumer::rebalance",
-        "kafka::consumer::snapshot",
-        "kafka::consumer::stop",
-        "kafka::offsets",
-        "kafka::topics",
-        "kafka::topics::reason",
-    ],
-    &["kafka::refusals", "kafka::refusals::spell"],
-    &["kafka::topics::ensure", "kafka::topics::findings"],
     &[
         "operate::coordinator",
         "operate::coordinator::orders",

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use crate::delivery::progress::{End, Info, Open};
 use crate::delivery::{Delivery, Subject};
-use crate::kafka::consumer::{End, Info, Open};
 use crate::metrics::Metrics;
 
 /// Counts for one consumer.

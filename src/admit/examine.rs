@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::account::Account;
 use crate::claim::rules::{ClaimRequest, Key};
+use crate::delivery::progress::AckHandle;
 use crate::delivery::{Delivery, Ended, Ready, Subject, TopicKind, in_doubt, spare};
+use crate::envelope::{Envelope, Source};
 use crate::error::{DeliveryError, Fault, Outcome};
 use crate::event::{ConversionEvent, Identity, decode, identify};
-use crate::kafka::consumer::AckHandle;
-use crate::kafka::envelope::{Envelope, Source};
 use crate::kafka::record::Record;
 use crate::metrics::Metrics;
 use crate::platforms::list;

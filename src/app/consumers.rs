@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::delivery::progress::{ConsumerHandle, ConsumerView, Open};
 use crate::exit::Exit;
-use crate::kafka::consumer::{Consumer, ConsumerHandle, ConsumerView, Handler, Settings};
+use crate::kafka::consumer::{Consumer, Handler, Settings};
 use crate::operate::coordinator::Watched;
 
 /// A consumer that runs.
@@ -26,7 +27,11 @@ impl Started {
 }
 
 /// Starts a consumer on its own thread.
-pub(super) fn spawn<H: Handler + 'static>(name: &'static str, settings: Settings, handler: H) -> Result<Started, Exit> {
+pub(super) fn spawn<H: Handler<Work = Open> + 'static>(
+    name: &'static str,
+    settings: Settings,
+    handler: H,
+) -> Result<Started, Exit> {
     let view = Arc::new(ConsumerView::default());
     let handle = Consumer::spawn(name, settings, handler, view.clone())
         .map_err(|e| Exit::failed(format!("the {name} consumer cannot start: {e}")))?;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::app::start::{self, ABSENT, Told};
-use crate::kafka::consumer::ConsumerHandle;
+use crate::delivery::progress::ConsumerHandle;
 use crate::kafka::topics::{AdminError, Cluster};
 use crate::settings::Config;
 

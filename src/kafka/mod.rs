@@ -1,7 +1,7 @@
 //! Moves bytes; knows no event.
 
 pub mod consumer;
-pub mod envelope;
+pub(in crate::kafka) mod log;
 pub mod matching;
 pub(in crate::kafka) mod native;
 pub mod offsets;

@@ -10,8 +10,6 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::kafka::consumer::Open;
-
 /// The offset to read next: what is stored and committed. Never the last one that was finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NextOffset(i64);
@@ -35,67 +33,72 @@ impl NextOffset {
 
 /// An unfinished record.
 #[derive(Clone, Debug)]
-pub struct Unfinished<'a> {
+pub struct Unfinished<'a, W> {
     /// Its offset.
     pub offset: i64,
     /// What is known about the work on it.
-    pub open: &'a Arc<Open>,
+    pub work: &'a Arc<W>,
 }
 
-struct Entry {
+struct Entry<W> {
     seq: u64,
     offset: i64,
     /// `None`: finished. What is known of it goes with its end.
-    open: Option<Arc<Open>>,
+    work: Option<Arc<W>>,
 }
 
 /// So many finished records are kept beside the unfinished ones at most: behind one that waits for minutes there may be a
 /// million that are done.
 const FINISHED: usize = 1024;
 
-/// The unfinished records of one partition during one assignment.
-#[derive(Default)]
-pub struct OffsetTracker {
+/// The unfinished records of one partition during one assignment, each with what is known of the work on it.
+pub struct OffsetTracker<W> {
     /// In order, the first of them unfinished. Finished ones may be missing.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Entry<W>>,
     next_seq: u64,
     /// The highest offset received.
     last: Option<i64>,
     unfinished: usize,
 }
 
-impl OffsetTracker {
+impl<W> Default for OffsetTracker<W> {
+    fn default() -> Self {
+        Self { entries: VecDeque::new(), next_seq: 0, last: None, unfinished: 0 }
+    }
+}
+
+impl<W> OffsetTracker<W> {
     /// An empty tracker; it begins at the first offset received.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Registers a record and returns its sequence number; `None` where this offset was received before.
-    pub fn receive(&mut self, offset: i64, open: Arc<Open>) -> Option<u64> {
+    pub fn receive(&mut self, offset: i64, work: Arc<W>) -> Option<u64> {
         if self.last.is_some_and(|last| offset <= last) {
             return None;
         }
         let seq = self.next_seq;
         self.next_seq += 1;
-        self.entries.push_back(Entry { seq, offset, open: Some(open) });
+        self.entries.push_back(Entry { seq, offset, work: Some(work) });
         self.last = Some(offset);
         self.unfinished += 1;
         Some(seq)
     }
 
     /// Finishes a record; `None` where it was finished before or never received.
-    pub fn finish(&mut self, seq: u64) -> Option<Arc<Open>> {
+    pub fn finish(&mut self, seq: u64) -> Option<Arc<W>> {
         let index = self.index_of(seq)?;
-        let open = self.entries.get_mut(index)?.open.take()?;
+        let work = self.entries.get_mut(index)?.work.take()?;
         self.unfinished -= 1;
-        while self.entries.front().is_some_and(|e| e.open.is_none()) {
+        while self.entries.front().is_some_and(|e| e.work.is_none()) {
             self.entries.pop_front();
         }
         // Seldom: what is taken out here was put in by as many calls.
         if self.entries.len() > 2 * self.unfinished + FINISHED {
-            self.entries.retain(|e| e.open.is_some());
+            self.entries.retain(|e| e.work.is_some());
         }
-        Some(open)
+        Some(work)
     }
 
     fn index_of(&self, seq: u64) -> Option<usize> {
@@ -132,9 +135,9 @@ impl OffsetTracker {
     }
 
     /// The unfinished records in the order of delivery.
-    pub fn unfinished(&self) -> impl Iterator<Item = Unfinished<'_>> {
-        let unfinished = self.entries.iter().filter_map(|e| Some((e, e.open.as_ref()?)));
-        unfinished.map(|(e, open)| Unfinished { offset: e.offset, open })
+    pub fn unfinished(&self) -> impl Iterator<Item = Unfinished<'_, W>> {
+        let unfinished = self.entries.iter().filter_map(|e| Some((e, e.work.as_ref()?)));
+        unfinished.map(|(e, work)| Unfinished { offset: e.offset, work })
     }
 
     /// How many records are unfinished.

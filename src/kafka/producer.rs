@@ -16,9 +16,10 @@ use rdkafka::message::{Header as RdHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use tokio::sync::oneshot;
 
+use crate::kafka::Config;
+use crate::kafka::log::log;
 use crate::kafka::record::Header;
 use crate::kafka::settings::{self, SettingsError};
-use crate::kafka::{Config, consumer};
 
 /// How often a full queue is tried again, and how many times.
 const QUEUE_RETRY: Duration = Duration::from_millis(20);
@@ -55,7 +56,7 @@ struct Context;
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        consumer::log("producer", level, fac, message);
+        log("producer", level, fac, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -1,6 +1,7 @@
 //! Topics of the worker that take no records: noted by whoever writes there, looked after by the keeper, named to people.
 
 mod spell;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::spell::Spell;
-pub use self::spell::Turn;
+pub use self::turn::Turn;
 use crate::kafka::now_ms;
 use crate::kafka::topics::Health;
 

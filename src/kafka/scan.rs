@@ -9,12 +9,13 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::record::Record;
-use super::topics::{AdminError, Cluster, Context, PartitionName};
+use super::topics::context::Context;
+use super::topics::{AdminError, Cluster, PartitionName};
 use super::{Config, consumer, settings};
 
 /// Topics that are read at once; each has a client of its own.
@@ -40,8 +41,6 @@ impl Span {
         u64::try_from(self.end - self.from).unwrap_or(0)
     }
 }
-
-impl ConsumerContext for Context {}
 
 /// Everything that is in these topics now; topics that do not exist and partitions without records are left out.
 ///

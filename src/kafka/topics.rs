@@ -3,10 +3,12 @@
 //! Every function blocks, with a limit: it belongs on a plain thread. No answer and an answer are kept apart: only an
 //! answer may refuse a start.
 
+pub(in crate::kafka) mod context;
 mod ensure;
 mod findings;
 mod health;
 mod keeper;
+mod owned;
 mod positions;
 mod reason;
 mod sources;
@@ -21,20 +23,20 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, OwnedResourceSpecifier, ResourceSpecifier};
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
+use self::context::Context;
 use self::reason::Reason;
+use crate::kafka::Config;
 use crate::kafka::matching::Matching;
 use crate::kafka::settings::{self, SettingsError};
-use crate::kafka::{Config, consumer};
 
-pub use ensure::{Ensured, OwnedTopic, Waiting, owned_topics};
+pub use ensure::Ensured;
 pub use findings::Level;
 pub use health::Health;
 pub use keeper::keep;
+pub use owned::{OwnedTopic, Waiting, owned_topics};
 pub use positions::PartitionName;
 pub use sources::Sources;
 
@@ -134,18 +136,6 @@ pub struct TopicSettings {
     pub max_message_bytes: Option<i64>,
     /// `min.insync.replicas`.
     pub min_insync_replicas: Option<i64>,
-}
-
-pub(in crate::kafka) struct Context;
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        consumer::log("admin", level, fac, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(client = "admin", %error, reason, "kafka client error");
-    }
 }
 
 /// A client of the cluster.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::claim::Held;
+use crate::delivery::progress::Stage;
 use crate::delivery::{Delivery, Subject};
 use crate::error::{Answer, DeliveryError, Disposition};
-use crate::kafka::consumer::Stage;
 use crate::lane::handle::LONGEST_WAIT_IN_LANE;
 use crate::lane::state::Lane;
 use crate::settle::{Attempted, Progress};

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use crate::delivery::progress::End;
 use crate::delivery::{Delivery, TopicKind};
-use crate::kafka::consumer::End;
 use crate::lane::handle::PARKS;
 use crate::lane::state::Lane;
 

@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::account::{Inline, WhenUnavailable};
 use crate::claim::{ClaimAttempt, ClaimOutcome, Held};
+use crate::delivery::progress::Stage;
 use crate::delivery::{self, Delivery, Subject, TopicKind};
+use crate::envelope::LastAttempt;
 use crate::error::{Answer, Class, DeliveryError, Fault};
-use crate::kafka::consumer::Stage;
-use crate::kafka::envelope::LastAttempt;
 use crate::lane::state::Lane;
 use crate::metrics::ClaimResult;
 use crate::platforms::Receipt;

@@ -22,10 +22,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::claim::Held;
 use crate::claim::rules::Key;
+use crate::delivery::progress::Stage;
 use crate::delivery::{Delivery, Subject, TopicKind};
+use crate::envelope::LastAttempt;
 use crate::error::{Answer, Class, DeliveryError};
-use crate::kafka::consumer::Stage;
-use crate::kafka::envelope::LastAttempt;
 use crate::lane::aside::Aside;
 use crate::lane::attempt::process;
 use crate::lane::handle::LaneMessage;

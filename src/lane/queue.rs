@@ -140,7 +140,7 @@ fn take_some(queue: &mut VecDeque<Box<Delivery>>, out: &mut Vec<Box<Delivery>>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::consumer::AckHandle;
+    use crate::delivery::progress::AckHandle;
     use crate::stub::bench::Alone;
 
     struct World {

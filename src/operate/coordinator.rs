@@ -19,18 +19,19 @@ use self::switches::Switches;
 use crate::admit::backpressure::Known;
 use crate::app::start::Told;
 use crate::clock::steady_ms;
-use crate::kafka::consumer::{ConsumerHandle, ConsumerView, Snapshot, Unplaced};
+use crate::delivery::progress::{ConsumerHandle, ConsumerView, Snapshot};
+use crate::kafka::consumer::Unplaced;
 use crate::kafka::refusals::Refusals;
 use crate::lane::handle::Lanes;
 use crate::lane::threads::Runtimes;
 use crate::metrics::Metrics;
 use crate::operate::replica::{replica_snapshot, unfinished};
 use crate::operate::{Keys, ReplicaSnapshot, lanes, snapshot};
+use crate::quiet::QuietKinds;
 use crate::redis::batcher::describe;
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
 use crate::settle::context::{Halted, Repeated};
-use crate::telemetry::QuietKinds;
 
 /// Between two snapshots.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
@@ -255,7 +256,7 @@ impl Coordinator {
         for lane in self.lanes.iter() {
             let account = self.metrics.account(lane.index);
             account.lane_state(lane.state());
-            let oldest = snapshots.iter().filter_map(|s| s.oldest_by_account.get(&lane.index)).min();
+            let oldest = snapshots.iter().filter_map(|s| s.oldest_by_group.get(&lane.index)).min();
             account.oldest_open_age.set(oldest.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
             account.parked.set(parked.get(&*lane.account.name).copied().unwrap_or(0));
         }
@@ -530,14 +531,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_age_of_the_oldest_open_event_is_not_what_the_wall_clock_is_set_to() {
-        use crate::kafka::consumer::{Info, Open};
+        use crate::delivery::progress::{Info, Open};
+        use crate::kafka::consumer::Work as _;
         let mut world = World::new().await;
         let now = crate::clock::now_ms();
-        let open = Open::new(now);
+        let open = Open::received(now);
         open.info.set(Info { account: 0, trans_id: "t".into(), since_ms: now - 60_000, bytes: 0 }).unwrap();
         let view = Arc::new(ConsumerView::default());
-        let oldest_by_account = [(0, open.since_steady_ms())].into();
-        view.set(Snapshot { oldest_by_account, ..Snapshot::default() });
+        let oldest_by_group = [(0, open.since_steady_ms())].into();
+        view.set(Snapshot { oldest_by_group, ..Snapshot::default() });
         let handle = Arc::new(ConsumerHandle::stub().0);
         world.watch.consumers = vec![Watched { name: "intake", view, handle }];
         for set_by_ms in [0, -3_600_000, 3_600_000] {

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::kafka::consumer::{PartitionView, Snapshot};
+use crate::delivery::progress::PartitionView;
+use crate::kafka::consumer::Counts;
 use crate::kafka::refusals::Refusal;
 use crate::lane::handle::Lanes;
 use crate::metrics::Metrics;
@@ -31,7 +32,7 @@ fn refused(id: &str, refusal: &Refusal) -> RefusedTopic {
     }
 }
 
-fn consumer_snapshot(name: &str, of: &Snapshot) -> ConsumerSnapshot {
+fn consumer_snapshot(name: &str, of: &Counts) -> ConsumerSnapshot {
     ConsumerSnapshot {
         name: name.to_owned(),
         commit_errors: of.commit_errors,
@@ -80,11 +81,11 @@ pub fn replica_snapshot(
             high: p.high,
             lag: p.lag_records,
             offset: oldest.map(|o| o.offset),
-            trans_id: oldest.and_then(|o| o.trans_id.as_deref().map(mask_trans_id)),
-            account: oldest.and_then(|o| o.account.and_then(name)),
-            reason: oldest.map(|o| o.stage.as_str().to_owned()),
-            age_ms: oldest.map(|o| at_ms - o.since_ms),
-            next_try_ms: oldest.and_then(|o| o.next_try_ms),
+            trans_id: oldest.and_then(|o| o.work.trans_id.as_deref().map(mask_trans_id)),
+            account: oldest.and_then(|o| o.work.account.and_then(name)),
+            reason: oldest.map(|o| o.work.stage.as_str().to_owned()),
+            age_ms: oldest.map(|o| at_ms - o.work.since_ms),
+            next_try_ms: oldest.and_then(|o| o.work.next_try_ms),
             parked: p.parked.map(|parked| parked.why.to_owned()),
             remade_ms: p.remade_ms,
             position_lost_ms: p.position_lost_ms,
@@ -97,6 +98,6 @@ pub fn replica_snapshot(
         lanes: lanes_shown.collect(),
         partitions: partitions.collect(),
         refused: refusals.iter().map(|refusal| refused(id, refusal)).collect(),
-        consumers: consumers.iter().map(|c| consumer_snapshot(c.name, &c.view.snapshot())).collect(),
+        consumers: consumers.iter().map(|c| consumer_snapshot(c.name, &c.view.snapshot().counts)).collect(),
     }
 }

@@ -160,11 +160,11 @@ impl Status for WorkerStatus {
             Some(running) => {
                 for (n, consumer) in running.consumers.iter().enumerate() {
                     let snapshot = consumer.view.snapshot();
-                    if !snapshot.joined {
+                    if !snapshot.counts.joined {
                         ready = false;
                         why.push("waiting for the first assignment".into());
                     }
-                    if let Some(time) = snapshot.unconfirmed_for {
+                    if let Some(time) = snapshot.counts.unconfirmed_for {
                         ready = false;
                         why.push(format!(
                             "kafka: the {} consumer has had no commit confirmed for {} s: nothing is sent, since another member \

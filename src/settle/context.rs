@@ -13,8 +13,8 @@ use crate::error::Reason;
 use crate::kafka::producer::Producer;
 use crate::kafka::refusals::Refusals;
 use crate::metrics::Metrics;
+use crate::quiet::QuietKinds;
 use crate::redis::health::Health;
-use crate::telemetry::QuietKinds;
 
 /// Topics that settle writes to.
 #[derive(Clone, Debug)]

@@ -12,9 +12,9 @@ pub(crate) mod receipt;
 use rand::Rng;
 
 use crate::claim::{ConfirmAttempt, Held};
+use crate::delivery::progress::{End, Stage};
 use crate::delivery::{Delivery, Subject};
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
-use crate::kafka::consumer::{End, Stage};
 use crate::platforms::Receipt;
 use crate::settle::context::now_ms;
 use crate::settle::outbox::{Outbox, until_it_works};

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::claim::{Dedupe, Held};
+use crate::delivery::progress::End;
 use crate::delivery::{Delivery, Ended, Ready, Subject};
+use crate::envelope::{Copy, DeadLetterCause};
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
-use crate::kafka::consumer::End;
-use crate::kafka::envelope::{Copy, DeadLetterCause};
 use crate::kafka::tier_topic;
 use crate::redis::batcher::StoreError;
 use crate::settle::context::{Repeated, StageContext, now_ms};

@@ -10,8 +10,8 @@ use backoff::backoff::Backoff;
 
 use crate::account::{Inline, Retry};
 use crate::delivery::Ready;
+use crate::envelope::Envelope;
 use crate::error::{DeliveryError, Reason};
-use crate::kafka::envelope::Envelope;
 use crate::platforms::NaturalDay;
 use crate::platforms::natural_day::day_end_ms;
 

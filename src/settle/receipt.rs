@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::delivery::Delivery;
+use crate::envelope::Named;
 use crate::error::{Outcome, Reason};
-use crate::kafka::envelope::Named;
 use crate::settle::context::now_ms;
 
 #[derive(Serialize)]

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::envelope::own_headers;
 use crate::error::Reason;
-use crate::kafka::envelope::own_headers;
 use crate::kafka::record::Record;
 use crate::redact::mask_text;
 

@@ -49,7 +49,7 @@ fn the_object_has_every_header_and_numbers_are_numbers() {
 
 #[test]
 fn headers_that_a_worker_writes_are_all_known() {
-    use crate::kafka::envelope::{Copy, Cut, DeadLetterCause, Envelope, LastAttempt, Named, Replay, Source};
+    use crate::envelope::{Copy, Cut, DeadLetterCause, Envelope, LastAttempt, Named, Replay, Source};
     let (mut envelope, _) = Envelope::read(&record(0, 1, &[]), Source::Owned, 5);
     envelope.first_attempt_ms = Some(3);
     envelope.last = Some(LastAttempt { class: "retry".into(), code: "3".into(), status: Some(500) });

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::account::{Account, Accounts};
+use crate::envelope::{Envelope, Source};
 use crate::event::Identity;
 use crate::kafka;
-use crate::kafka::envelope::{Envelope, Source};
 use crate::kafka::matching::WaitingNames;
 use crate::kafka::record::Record;
 use crate::metrics::LaneState;

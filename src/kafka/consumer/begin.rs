@@ -6,13 +6,12 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::Handler;
-use super::ack_handle::Assignment;
+use super::assignment::Assignment;
 use super::epochs::Epochs;
-use super::lookup::{Begin, Found, Verdict};
+use super::handler::Handler;
 use super::partition::{REREAD_AFTER, State};
-use super::poll::Poller;
-use super::snapshot::Parked;
+use super::poller::Poller;
+use super::verdict::{Begin, Found, Parked, Verdict};
 use crate::kafka::{native, now_ms};
 
 /// The client answers within a millisecond, where it can.
@@ -38,7 +37,7 @@ impl<H: Handler> Poller<H> {
             let Some(part) = self.parts.get_mut(&found.generation) else { continue };
             (part.topic_id, part.own) = (found.topic_id, found.own);
             if found.remade {
-                self.remade.insert(part.assignment.topic.clone(), now_ms());
+                self.ids.remade.insert(part.assignment.topic.clone(), now_ms());
                 if let Verdict::Start(begin) = &found.verdict {
                     part.committed = Some(begin.at);
                 }
@@ -47,7 +46,7 @@ impl<H: Handler> Poller<H> {
                     "the topic was deleted and made again: it is read from its beginning"
                 );
             }
-            part.remade_ms = self.remade.get(&part.assignment.topic).copied();
+            part.remade_ms = self.ids.remade.get(&part.assignment.topic).copied();
             match found.verdict {
                 Verdict::Start(begin) => starts.push((found.generation, begin)),
                 Verdict::Park(parked) => self.park(found.generation, parked),
@@ -89,7 +88,7 @@ impl<H: Handler> Poller<H> {
             part.epochs = Epochs::starting(at, epoch);
             self.unsettled.insert(*generation);
         }
-        self.pauses_seen = None;
+        self.pauses.seen = None;
         // Before the next poll: a pause may have survived from an earlier assignment.
         self.apply_pauses();
     }
@@ -140,7 +139,7 @@ impl<H: Handler> Poller<H> {
                 part.state = State::Reading;
             }
         }
-        self.pauses_seen = None;
+        self.pauses.seen = None;
         self.apply_pauses();
     }
 

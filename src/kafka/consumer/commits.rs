@@ -8,19 +8,16 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 
-use super::Handler;
 use super::partition::Partition;
-use super::poll::Poller;
-use super::position::confirmed;
 use crate::kafka::offsets::NextOffset;
-use crate::telemetry::Quiet;
+use crate::quiet::Quiet;
 
 /// What is known of a consumer's commits.
 pub(super) struct Commits {
     /// Half the session timeout.
     patience: Duration,
     confirmed_at: Instant,
-    stalled: bool,
+    pub(super) stalled: bool,
     /// Of refusals: a commit is tried each second.
     pub(super) refusals: Quiet,
     /// Of offsets that came twice.
@@ -52,15 +49,15 @@ impl Commits {
     /// The broker was asked, and has a position of `part` that is new. Another member's commit looks the same, unless it lies
     /// beyond what we stored. So it ends no stall: that a commit of ours arrived, only its confirmation tells, or that all
     /// that we stored is there.
-    pub(super) fn seen(&mut self, part: &mut Partition, next: i64, now: Instant) {
+    pub(super) fn seen<W>(&mut self, part: &mut Partition<W>, next: i64, now: Instant) {
         let stored = part.stored.map(NextOffset::get);
         if stored.is_some_and(|stored| next > stored) {
             part.committed = Some(next);
         } else if !self.stalled {
-            confirmed(part, next);
+            part.confirmed(next);
             self.confirmed(now);
         } else if stored.is_none_or(|stored| next == stored) {
-            confirmed(part, next);
+            part.confirmed(next);
         } else {
             part.committed = Some(next);
         }
@@ -68,41 +65,17 @@ impl Commits {
 
     /// For how long nothing was confirmed, where that is too long. `waiting_since`: the oldest stored position that no
     /// commit has covered; without one there was nothing to confirm.
-    fn unconfirmed(&self, waiting_since: Option<Instant>, now: Instant) -> Option<Duration> {
+    pub(super) fn unconfirmed(&self, waiting_since: Option<Instant>, now: Instant) -> Option<Duration> {
         let since = waiting_since?.max(self.confirmed_at);
         Some(now.saturating_duration_since(since)).filter(|time| *time >= self.patience)
-    }
-}
-
-impl<H: Handler> Poller<H> {
-    /// Stops the sends of this consumer's records, or lets them go on.
-    pub(super) fn judge_commits(&mut self, now: Instant) {
-        let waiting_since = self.parts.values().filter_map(|part| part.unacked_since).min();
-        let unconfirmed = self.commits.unconfirmed(waiting_since, now);
-        self.counts.unconfirmed_for = unconfirmed;
-        let stalled = unconfirmed.is_some();
-        if stalled || self.commits.stalled {
-            // Each time, since partitions come and go meanwhile.
-            self.parts.values().for_each(|part| part.assignment.set_unconfirmed(stalled));
-        }
-        if stalled != self.commits.stalled {
-            self.commits.stalled = stalled;
-            match unconfirmed {
-                Some(time) => tracing::error!(
-                    consumer = %self.name, seconds = time.as_secs(),
-                    "the broker confirms no commit: nothing more is sent, since another member may have these partitions by \
-                     now; look for the group's coordinator"
-                ),
-                None => tracing::info!(consumer = %self.name, "commits are confirmed again: sending goes on"),
-            }
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::consumer::ack_handle::Assignment;
+    use crate::delivery::progress::Open;
+    use crate::kafka::consumer::assignment::Assignment;
     use crate::kafka::consumer::partition::State;
 
     #[test]
@@ -138,7 +111,7 @@ mod tests {
         ];
         for (found, stalled, ends) in rows {
             let mut commits = Commits { stalled, ..Commits::new(&client, begin) };
-            let mut part = Partition::new(Assignment::new("t".into(), 0, 1), State::Reading);
+            let mut part = Partition::<Open>::new(Assignment::new("t".into(), 0, 1), State::Reading);
             part.stored = Some(NextOffset::after(9));
             part.unacked_since = Some(at(0));
             commits.seen(&mut part, found, at(20));

@@ -1,6 +1,7 @@
 //! What the client library calls back: it only records.
 
 use std::collections::{HashSet, VecDeque};
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +11,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
+
+use super::options::Settings;
+use crate::kafka::log::log;
 
 /// What happened inside a poll.
 #[derive(Debug)]
@@ -116,21 +120,13 @@ impl ClientContext for Context {
     }
 }
 
-/// Forwards a line of the client library's log.
-pub(in crate::kafka) fn log(client: &str, level: RDKafkaLogLevel, fac: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            tracing::error!(target: "librdkafka", client, fac, "{message}");
-        }
-        // The library's errors are lost connections and the like: it goes on by itself.
-        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-            tracing::warn!(target: "librdkafka", client, fac, "{message}");
-        }
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(target: "librdkafka", client, fac, "{message}");
-        }
-        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", client, fac, "{message}"),
-    }
+/// A client that has asked to join its group.
+pub(super) fn connect(name: &str, settings: &Settings) -> io::Result<BaseConsumer<Context>> {
+    let failed = |error: rdkafka::error::KafkaError| io::Error::other(error.to_string());
+    let client: BaseConsumer<Context> = settings.client.create_with_context(Context::new(name)).map_err(failed)?;
+    let topics: Vec<&str> = settings.subscribe.iter().map(String::as_str).collect();
+    client.subscribe(&topics).map_err(failed)?;
+    Ok(client)
 }
 
 impl ConsumerContext for Context {

@@ -7,11 +7,14 @@ use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::ack_handle::Assignment;
-use super::lookup::{Begin, BrokerQueries, TIMEOUT};
+use super::assignment::Assignment;
+use super::command::{Command, UnblockOrder, UnblockTo};
+use super::handler::Handler;
 use super::partition::{Next, State};
-use super::poll::Poller;
-use super::{Command, Handler, UnblockOrder, UnblockTo};
+use super::poller::Poller;
+use super::queries::{BrokerQueries, TIMEOUT};
+use super::verdict::Begin;
+use super::work::Work;
 use crate::kafka::native::TopicId;
 
 impl<H: Handler> Poller<H> {
@@ -30,7 +33,7 @@ impl<H: Handler> Poller<H> {
     pub(super) fn order(&mut self, assignment: Arc<Assignment>, to: UnblockTo) {
         let Some(part) = self.parts.get_mut(&assignment.generation) else { return };
         let id = part.topic_id.clone();
-        let work = move |queries: &BrokerQueries| queries.order(&assignment, to, id.as_ref());
+        let work = move |queries: &BrokerQueries<H::Work>| queries.order(&assignment, to, id.as_ref());
         if !std::mem::replace(&mut part.ordering, true) && !self.queries.spawn(work) {
             part.ordering = false;
         }
@@ -61,7 +64,7 @@ impl<H: Handler> Poller<H> {
     }
 }
 
-impl BrokerQueries {
+impl<W: Work> BrokerQueries<W> {
     /// Carries an operator's order out at the broker, and says where to go on. The explicit commit is sound here: the
     /// partition is ours, nothing of it is being read, and moving backwards is what was asked for.
     pub(super) fn order(&self, assignment: &Assignment, to: UnblockTo, id: Option<&TopicId>) {

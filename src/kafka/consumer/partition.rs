@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::kafka::consumer::UnblockTo;
-use crate::kafka::consumer::ack_handle::Assignment;
-use crate::kafka::consumer::epochs::Epochs;
-use crate::kafka::consumer::lookup::{Begin, Verdict};
-use crate::kafka::consumer::snapshot::{OwnPosition, Parked};
+use super::assignment::Assignment;
+use super::command::UnblockTo;
+use super::epochs::Epochs;
+use super::verdict::{Begin, OwnPosition, Parked, Verdict};
 use crate::kafka::native::TopicId;
 use crate::kafka::offsets::{NextOffset, OffsetTracker};
 
@@ -49,10 +48,10 @@ pub(super) const REREAD_AFTER: Duration = Duration::from_secs(1);
 /// A client that gives nothing for this long, though there is more, has lost a wake-up.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-pub(super) struct Partition {
+pub(super) struct Partition<W> {
     pub(super) assignment: Arc<Assignment>,
     pub(super) state: State,
-    pub(super) tracker: OffsetTracker,
+    pub(super) tracker: OffsetTracker<W>,
     /// Unfinished records that nobody works on any more.
     pub(super) given_back: usize,
     /// The client reads it. Parked partitions are owned, but not held.
@@ -91,7 +90,7 @@ pub(super) struct Partition {
     pub(super) own: Option<OwnPosition>,
 }
 
-impl Partition {
+impl<W> Partition<W> {
     pub(super) fn new(assignment: Assignment, state: State) -> Self {
         Self {
             assignment: Arc::new(assignment),
@@ -171,6 +170,16 @@ impl Partition {
         Some(Begin { at, epoch: self.epochs.before(at).filter(|_| self.sound_at != Some(at)) })
     }
 
+    /// The broker has `next` of it.
+    pub(super) fn confirmed(&mut self, next: i64) {
+        self.committed = Some(next);
+        self.unacked_since = match self.stored {
+            // What was stored since the last commit is younger than one interval.
+            Some(stored) if stored.get() > next => Some(Instant::now()),
+            _ => None,
+        };
+    }
+
     /// What is to be stored, if anything is new.
     pub(super) fn to_store(&self) -> Option<NextOffset> {
         let next = self.tracker.frontier().filter(|_| self.held && !self.void);
@@ -181,10 +190,13 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::progress::Open;
+
+    type Part = Partition<Open>;
 
     #[test]
     fn a_partition_that_gives_nothing_for_a_minute_is_taken_up_anew_once_per_position() {
-        let mut part = Partition::new(Assignment::new("t".into(), 0, 1), State::Reading);
+        let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
         let begin = Instant::now();
         (part.start, part.high, part.paused) = (Some(5), Some(9), Some(false));
         assert!(!part.is_stuck(begin));
@@ -200,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_position_that_was_found_sound_is_taken_up_once_more_and_not_compared_again() {
-        let mut part = Partition::new(Assignment::new("t".into(), 0, 1), State::Reading);
+        let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
         (part.start, part.epochs, part.nudged_at) = (Some(5), Epochs::starting(5, Some(2)), Some(5));
         assert_eq!(part.going_on(), Some(Begin { at: 5, epoch: Some(2) }));
         part.found_sound(4);

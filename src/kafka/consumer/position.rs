@@ -6,13 +6,14 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::ack_handle::Assignment;
+use super::assignment::Assignment;
 use super::context::Event;
-use super::lookup::{Subject, Surveyed};
+use super::handler::Handler;
+use super::options::ConsumerFailed;
 use super::partition::{Next, Partition, State};
-use super::poll::Poller;
-use super::snapshot::Parked;
-use super::{ConsumerFailed, Handler};
+use super::poller::Poller;
+use super::verdict::{Parked, Subject, Surveyed};
+use super::work::Work;
 use crate::kafka::native;
 use crate::kafka::offsets::NextOffset;
 
@@ -25,6 +26,29 @@ const FULL_SURVEY_EVERY: Duration = Duration::from_secs(30);
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 impl<H: Handler> Poller<H> {
+    /// Stops the sends of this consumer's records, or lets them go on.
+    pub(super) fn judge_commits(&mut self, now: Instant) {
+        let waiting_since = self.parts.values().filter_map(|part| part.unacked_since).min();
+        let unconfirmed = self.commits.unconfirmed(waiting_since, now);
+        self.counts.unconfirmed_for = unconfirmed;
+        let stalled = unconfirmed.is_some();
+        if stalled || self.commits.stalled {
+            // Each time, since partitions come and go meanwhile.
+            self.parts.values().for_each(|part| part.assignment.set_unconfirmed(stalled));
+        }
+        if stalled != self.commits.stalled {
+            self.commits.stalled = stalled;
+            match unconfirmed {
+                Some(time) => tracing::error!(
+                    consumer = %self.name, seconds = time.as_secs(),
+                    "the broker confirms no commit: nothing more is sent, since another member may have these partitions by \
+                     now; look for the group's coordinator"
+                ),
+                None => tracing::info!(consumer = %self.name, "commits are confirmed again: sending goes on"),
+            }
+        }
+    }
+
     /// Stores the frontiers that moved: list form, next offset, every element's error is read. The client commits them.
     pub(super) fn store(&mut self) {
         let mut list = TopicPartitionList::new();
@@ -75,7 +99,7 @@ impl<H: Handler> Poller<H> {
                 for (topic, partition, next) in list {
                     let generation = self.current.get(topic.as_str()).and_then(|t| t.get(&partition));
                     if let Some(part) = generation.and_then(|g| self.parts.get_mut(g)) {
-                        confirmed(part, next);
+                        part.confirmed(next);
                     }
                 }
             }
@@ -102,18 +126,18 @@ impl<H: Handler> Poller<H> {
     /// Tells the client which partitions rest; only what changed. The wish is ours: a pause survives a revocation
     /// inside the client, so each assignment begins with one explicit word.
     pub(super) fn apply_pauses(&mut self) {
-        let follow = self.handler.pauses().map(|pauses| (pauses, self.resting));
-        if follow.is_some() && follow == self.pauses_seen {
+        let follow = self.handler.pauses().map(|pauses| (pauses, self.pauses.resting));
+        if follow.is_some() && follow == self.pauses.seen {
             return;
         }
-        self.pauses_seen = follow;
+        self.pauses.seen = follow;
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         let mut told: Vec<(u64, bool)> = Vec::new();
         // What is compared with the log first is told when it is read.
         let told_of = self.parts.iter().filter(|(_, p)| p.held && !matches!(p.state, State::Seeking(_)));
         for (generation, part) in told_of {
             let assignment = &part.assignment;
-            let want = self.resting
+            let want = self.pauses.resting
                 || assignment.is_leaving()
                 || self.handler.pause_wanted(&assignment.topic, assignment.partition);
             if part.paused != Some(want) {
@@ -128,7 +152,7 @@ impl<H: Handler> Poller<H> {
         for (list, result) in [(&pause, self.consumer.pause(&pause)), (&resume, self.consumer.resume(&resume))] {
             if let (false, Err(error)) = (list.count() == 0, result) {
                 tracing::warn!(%error, "pause or resume was refused");
-                self.pauses_seen = None;
+                self.pauses.seen = None;
                 return;
             }
         }
@@ -141,19 +165,19 @@ impl<H: Handler> Poller<H> {
 
     /// Asks the broker, off this thread, about what the client does not fetch, and from time to time about everything.
     pub(super) fn survey(&mut self, now: Instant) {
-        let suspicious = self.suspicious && now >= self.next_suspicion;
-        let full = suspicious || now >= self.next_full_survey;
-        if self.surveying || self.stopping.is_some() || !(full || now >= self.next_survey) {
+        let suspicious = self.surveys.suspicious && now >= self.surveys.next_suspicion;
+        let full = suspicious || now >= self.surveys.next_full;
+        if self.surveys.running || self.stopping.is_some() || !(full || now >= self.surveys.next) {
             return;
         }
-        self.next_survey = now + SURVEY_EVERY;
+        self.surveys.next = now + SURVEY_EVERY;
         if full {
-            self.next_full_survey = now + FULL_SURVEY_EVERY;
+            self.surveys.next_full = now + FULL_SURVEY_EVERY;
         }
         if suspicious {
-            (self.suspicious, self.next_suspicion) = (false, now + SURVEY_EVERY);
+            (self.surveys.suspicious, self.surveys.next_suspicion) = (false, now + SURVEY_EVERY);
         }
-        let subject = |part: &Partition| {
+        let subject = |part: &Partition<H::Work>| {
             let reading = matches!(part.state, State::Reading);
             // Of one that gave nothing yet the client may know no end.
             let unknown = part.high.is_none() && part.tracker.last_received().is_none();
@@ -165,19 +189,19 @@ impl<H: Handler> Poller<H> {
         };
         let subjects: Vec<Subject> = self.parts.values().filter_map(subject).collect();
         if !subjects.is_empty() {
-            self.surveying = self.queries.spawn(move |queries| queries.survey(&subjects, full));
-            self.suspicious |= suspicious && !self.surveying;
+            self.surveys.running = self.queries.spawn(move |queries| queries.survey(&subjects, full));
+            self.surveys.suspicious |= suspicious && !self.surveys.running;
         }
     }
 
     pub(super) fn surveyed(&mut self, surveyed: Vec<Surveyed>) {
-        self.surveying = false;
+        self.surveys.running = false;
         let mut doubted = Vec::new();
         for answer in surveyed {
             let Some(part) = self.parts.get_mut(&answer.generation) else { continue };
             let Some((low, high)) = answer.ends else {
                 // One that is suspected stays so.
-                self.suspicious |= answer.suspect.is_some();
+                self.surveys.suspicious |= answer.suspect.is_some();
                 continue;
             };
             part.high = Some(high);
@@ -220,7 +244,7 @@ impl<H: Handler> Poller<H> {
                 return Err(ConsumerFailed(format!("{code}: {detail}")));
             }
             KafkaError::PartitionEOF(_) => return Ok(()),
-            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => self.suspicious = true,
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => self.surveys.suspicious = true,
             _ => {}
         }
         let text = self.consumer.context().take_error().unwrap_or_else(|| error.to_string());
@@ -250,7 +274,7 @@ impl<H: Handler> Poller<H> {
 }
 
 /// A position with what makes it one of this log: the epoch of the record before it, and the id of its topic.
-fn put(list: &mut TopicPartitionList, part: &Partition, next: NextOffset) -> KafkaResult<()> {
+fn put<W: Work>(list: &mut TopicPartitionList, part: &Partition<W>, next: NextOffset) -> KafkaResult<()> {
     let Assignment { topic, partition, .. } = &*part.assignment;
     let mut element = list.add_partition(topic, *partition);
     element.set_offset(Offset::Offset(next.get()))?;
@@ -261,14 +285,4 @@ fn put(list: &mut TopicPartitionList, part: &Partition, next: NextOffset) -> Kaf
         native::set_leader_epoch(list, topic, *partition, epoch);
     }
     Ok(())
-}
-
-/// The broker has `next` of it.
-pub(super) fn confirmed(part: &mut Partition, next: i64) {
-    part.committed = Some(next);
-    part.unacked_since = match part.stored {
-        // What was stored since the last commit is younger than one interval.
-        Some(stored) if stored.get() > next => Some(Instant::now()),
-        _ => None,
-    };
 }

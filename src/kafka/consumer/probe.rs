@@ -13,15 +13,18 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
-use super::ack_handle::Assignment;
-use super::lookup::{Begin, BrokerQueries};
+use super::assignment::Assignment;
+use super::command::Command;
+use super::handler::Handler;
 use super::partition::{Next, Partition, State};
-use super::poll::Poller;
-use super::snapshot::look_for_end;
-use super::{Command, Handler};
+use super::poller::Poller;
+use super::queries::BrokerQueries;
+use super::show::look_for_end;
+use super::verdict::{Ahead, Begin, Probed};
+use super::work::Work;
 use crate::kafka::native;
 use crate::kafka::offsets::NextOffset;
-use crate::kafka::topics::Context;
+use crate::kafka::topics::context::Context;
 
 /// A partition with nothing unfinished, and with more behind its position, is asked about after so long.
 const QUIET: Duration = Duration::from_secs(1);
@@ -43,35 +46,14 @@ pub(super) struct Doubt {
     suspect: bool,
 }
 
-/// What was found out about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Probed {
-    generation: u64,
-    /// The position that was asked about.
-    at: i64,
-    suspect: bool,
-    /// `None`: there was no answer.
-    next: Option<Ahead>,
-}
-
-/// What lies at a position, or behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ahead {
-    /// A record with this offset. One below the position took the place of what was read there.
-    Record(i64),
-    /// Nothing that can be delivered, up to an end that the broker stated before. Behind it there may be records of a
-    /// transaction that is still open.
-    End(i64),
-}
-
 impl<H: Handler> Poller<H> {
     /// Looks for partitions that have come to their last record and lag all the same.
     pub(super) fn look_at_ends(&mut self, now: Instant) {
-        if self.probing || self.stopping.is_some() || now < self.next_look_at_ends {
+        if self.ends.probing || self.stopping.is_some() || now < self.ends.next_look {
             return;
         }
-        self.next_look_at_ends = now + LOOK_EVERY;
-        let all_had_their_turn = self.empty_since.is_some_and(|empty| now - empty >= A_TURN);
+        self.ends.next_look = now + LOOK_EVERY;
+        let all_had_their_turn = self.ends.empty_since.is_some_and(|empty| now - empty >= A_TURN);
         let (mut doubts, count) = (Vec::new(), self.parts.len());
         for part in self.parts.values_mut() {
             let idle = matches!(part.state, State::Reading) && part.paused == Some(false) && part.tracker.is_empty();
@@ -101,20 +83,20 @@ impl<H: Handler> Poller<H> {
         let reading = parts.filter(|part| matches!(part.state, State::Reading));
         let doubts: Vec<Doubt> = reading.filter_map(|part| Some(doubt(part, part.position()?, true))).collect();
         // While another question is under way the suspicion stays.
-        self.suspicious |= !doubts.is_empty() && !self.probe(doubts);
+        self.surveys.suspicious |= !doubts.is_empty() && !self.probe(doubts);
     }
 
     fn probe(&mut self, doubts: Vec<Doubt>) -> bool {
-        if doubts.is_empty() || self.probing {
+        if doubts.is_empty() || self.ends.probing {
             return false;
         }
         let config = self.settings.client.clone();
-        self.probing = self.queries.spawn(move |queries| queries.probe(&config, &doubts));
-        self.probing
+        self.ends.probing = self.queries.spawn(move |queries| queries.probe(&config, &doubts));
+        self.ends.probing
     }
 
     pub(super) fn probed(&mut self, probed: Vec<Probed>) {
-        self.probing = false;
+        self.ends.probing = false;
         for Probed { generation, at, suspect, next } in probed {
             let Some(part) = self.parts.get_mut(&generation) else { continue };
             if !matches!(part.state, State::Reading) {
@@ -138,7 +120,7 @@ impl<H: Handler> Poller<H> {
                     part.quiet = None;
                 }
                 Some(Ahead::End(_)) => {}
-                None => self.suspicious |= suspect,
+                None => self.surveys.suspicious |= suspect,
             }
         }
         self.changed();
@@ -151,11 +133,11 @@ fn is_quiet(since: Instant, all_had_their_turn: bool, now: Instant) -> bool {
     now - since >= if all_had_their_turn { QUIET } else { QUIET_WHILE_BUSY }
 }
 
-fn doubt(part: &Partition, at: i64, suspect: bool) -> Doubt {
+fn doubt<W>(part: &Partition<W>, at: i64, suspect: bool) -> Doubt {
     Doubt { assignment: part.assignment.clone(), begin: Begin { at, epoch: part.epochs.before(at) }, suspect }
 }
 
-impl BrokerQueries {
+impl<W: Work> BrokerQueries<W> {
     fn probe(&self, config: &ClientConfig, doubts: &[Doubt]) {
         let mut next: BTreeMap<u64, Ahead> = BTreeMap::new();
         // Asked first: what is found to be no record lies before this end. The end that the polling client knows is another

@@ -7,18 +7,13 @@ use std::time::Instant;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
 
-use super::ack_handle::Assignment;
+use super::assignment::Assignment;
+use super::command::UnblockTo;
 use super::context::Event;
-use super::lookup::Verdict;
+use super::handler::Handler;
 use super::partition::{Next, Partition, REREAD_AFTER, State};
-use super::poll::Poller;
-use super::{Handler, UnblockTo};
-
-/// Partitions that are to be handed back together.
-pub(super) struct Revoked {
-    pub(super) generations: Vec<u64>,
-    pub(super) deadline: Instant,
-}
+use super::poller::{Poller, Revoked};
+use super::verdict::Verdict;
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
@@ -99,7 +94,7 @@ impl<H: Handler> Poller<H> {
     pub(super) fn leave(&mut self, generation: u64, state: State) {
         let Some(part) = self.parts.get_mut(&generation) else { return };
         part.state = state;
-        self.pauses_seen = None;
+        self.pauses.seen = None;
         if !part.assignment.is_leaving() {
             part.assignment.set_leaving();
             self.handler.leaving(&part.assignment);
@@ -135,7 +130,7 @@ impl<H: Handler> Poller<H> {
         self.seek();
         // The client takes any unassign for the answer to an outstanding revoke: what turns waits for that one.
         let answering = !self.revoked.is_empty();
-        let due = |p: &Partition| match &p.state {
+        let due = |p: &Partition<H::Work>| match &p.state {
             State::Due(at, _) => now >= *at,
             State::Turning(deadline, _) => !answering && (p.pending() == 0 || now >= *deadline),
             _ => false,
@@ -240,7 +235,7 @@ impl<H: Handler> Poller<H> {
         }
         part.assignment.set_gone();
         for unfinished in part.tracker.unfinished() {
-            self.handler.returned(unfinished.open);
+            self.handler.returned(unfinished.work);
         }
         if let Some(of_topic) = self.current.get_mut(topic)
             && of_topic.get(partition) == Some(&generation)

@@ -3,17 +3,19 @@
 //! The ids of all topics that are read are compared every few seconds. A client of the library that has read the old
 //! topic keeps the leader epochs of its partitions, and refuses every leader of the new one whose epoch is lower: so it is
 //! drained and replaced. The new one joins, each partition is looked at, and one whose committed position (or, where the
-//! deletion took that along, whose last reading) is of another topic starts at its beginning (`lookup`).
+//! deletion took that along, whose last reading) is of another topic starts at its beginning (`queries`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::ack_handle::Assignment;
+use super::assignment::Assignment;
+use super::context::connect;
+use super::handler::Handler;
 use super::marks::Marks;
-use super::poll::Poller;
+use super::options::ConsumerFailed;
+use super::poller::Poller;
 use super::stop::leave_group;
-use super::{ConsumerFailed, Handler, connect};
 use crate::kafka::native::{TopicId, TopicIds};
 use crate::kafka::now_ms;
 
@@ -25,7 +27,7 @@ const IDENTIFIED_OFTEN: u32 = 200;
 impl<H: Handler> Poller<H> {
     /// Asks for the ids of what is read, off this thread.
     pub(super) fn identify(&mut self, now: Instant) {
-        if self.identifying || self.stopping.is_some() || now < self.next_identify {
+        if self.ids.running || self.stopping.is_some() || now < self.ids.next {
             return;
         }
         let known = self.parts.values().filter(|part| part.topic_id.is_some());
@@ -33,9 +35,9 @@ impl<H: Handler> Poller<H> {
         let subjects: Vec<Arc<Assignment>> =
             known.map(|part| part.assignment.clone()).filter(|a| seen.insert(a.topic.clone())).collect();
         // The answer names every topic: many are asked about less often.
-        self.next_identify = now + IDENTIFY_EVERY * (1 + subjects.len() as u32 / IDENTIFIED_OFTEN);
+        self.ids.next = now + IDENTIFY_EVERY * (1 + subjects.len() as u32 / IDENTIFIED_OFTEN);
         if !subjects.is_empty() {
-            self.identifying = self.queries.spawn(move |queries| queries.identify(&subjects));
+            self.ids.running = self.queries.spawn(move |queries| queries.identify(&subjects));
         }
     }
 
@@ -46,7 +48,7 @@ impl<H: Handler> Poller<H> {
             return self.stopping.as_ref().is_some_and(|stopping| stopping.renew);
         }
         let others = ids.iter().filter(|(topic, now)| {
-            let met = self.met.get(*topic).and_then(Option::as_ref);
+            let met = self.ids.met.get(*topic).and_then(Option::as_ref);
             met.zip(now.as_ref()).is_some_and(|(met, now)| met != now)
         });
         let remade: BTreeSet<Arc<str>> = others.map(|(topic, _)| Arc::from(topic.as_str())).collect();
@@ -63,7 +65,7 @@ impl<H: Handler> Poller<H> {
                 kafka.topic = %topic, unfinished,
                 "the topic was deleted and made again: what was read of the old one is given back"
             );
-            self.remade.insert(topic, now_ms());
+            self.ids.remade.insert(topic, now_ms());
         }
         self.stop_to_renew();
         true
@@ -72,9 +74,9 @@ impl<H: Handler> Poller<H> {
     /// The client is about to read a topic.
     pub(super) fn meet(&mut self, topic: &str, id: Option<&TopicId>) {
         if let Some(id) = id
-            && !self.met.contains_key(topic)
+            && !self.ids.met.contains_key(topic)
         {
-            self.met.insert(topic.to_owned(), Some(id.clone()));
+            self.ids.met.insert(topic.to_owned(), Some(id.clone()));
         }
     }
 
@@ -92,9 +94,10 @@ impl<H: Handler> Poller<H> {
         self.queries.client_number += 1;
         let old = std::mem::replace(&mut self.consumer, client);
         leave_group(&self.name, old);
-        (self.surveying, self.identifying, self.probing, self.suspicious) = (false, false, false, false);
+        (self.surveys.running, self.ids.running, self.ends.probing, self.surveys.suspicious) =
+            (false, false, false, false);
         self.unasked.clear();
-        self.met.clear();
+        self.ids.met.clear();
         tracing::info!(consumer = %self.name, "joins anew");
         Ok(true)
     }

@@ -7,22 +7,10 @@ use std::time::{Duration, Instant};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
-use super::Handler;
 use super::context::{Context, Event};
+use super::handler::Handler;
 use super::partition::{Partition, State};
-use super::poll::{Poller, SHORT_POLL};
-use super::rebalance::Revoked;
-
-/// A consumer that is asked to end.
-pub(super) struct Stopping {
-    /// Of the drain.
-    deadline: Instant,
-    /// Of the last commit; `None`: still draining.
-    flush: Option<Instant>,
-    pub(super) flushed: bool,
-    /// It goes on with another client.
-    pub(super) renew: bool,
-}
+use super::poller::{Poller, Revoked, SHORT_POLL, Stopping};
 
 /// How long the last commit may take.
 const FLUSH_WITHIN: Duration = Duration::from_secs(3);

@@ -14,6 +14,8 @@ use rdkafka::bindings as sys;
 use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::*;
+use crate::delivery::progress::{AckHandle, End, PartitionView};
+use crate::error::Outcome;
 use crate::kafka::producer::Producer;
 use crate::kafka::record::Header;
 use mock::{Member, Mock, Probe, eventually, sightings, undisturbed};
@@ -86,7 +88,7 @@ fn a_group_without_offsets_is_parked_and_sends_nothing() {
     assert_eq!(member.parked(0).unwrap().hole(), 7);
     let lag = |partition| member.partition(partition).unwrap().lag_records;
     assert_eq!((lag(0), lag(1)), (Some(7), Some(0)), "nobody has read them");
-    assert!(member.view.snapshot().joined);
+    assert!(member.view.snapshot().counts.joined);
     let probe = member.stop(SHORT);
     assert_eq!(probe.seen(), 0);
     assert_eq!(mock.committed("t", 0), None);
@@ -160,7 +162,7 @@ fn an_offset_beyond_the_end_is_parked_until_an_operator_names_another() {
     let order = |to| member.handle.order(UnblockOrder { topic: "t".into(), partition: 0, to });
     order(UnblockTo::At(11));
     eventually("the order is refused", || {
-        member.view.snapshot().last_error.as_deref().is_some_and(|e| e.contains("not between 0 and 10"))
+        member.view.snapshot().counts.last_error.as_deref().is_some_and(|e| e.contains("not between 0 and 10"))
     });
     assert!(member.parked(0).is_some());
     order(UnblockTo::At(6));
@@ -232,15 +234,15 @@ fn a_revoked_partition_drains_while_polling_goes_on_and_nothing_finished_comes_a
         eventually("all is committed", || (0..4).all(|p| mock.committed("t", p) == Some(25)));
         let seen = sightings("t", &[&first.probe, &second.probe]);
         assert_eq!(seen.len(), 100);
-        let refused =
-            [&first, &second].map(|m| (m.view.snapshot().commit_errors, m.view.snapshot().last_error.clone()));
+        let refused = [&first, &second]
+            .map(|m| (m.view.snapshot().counts.commit_errors, m.view.snapshot().counts.last_error.clone()));
         // A group that synchronises at that very moment refuses the commit that goes before a partition: then what was
         // finished comes again, and its claims answer for it.
         let all_taken = refused.iter().all(|(n, _)| *n == 0);
         assert!(seen.values().all(|n| *n == 1) || !all_taken, "redelivered: {seen:?}; commits refused: {refused:?}");
         for member in [first, second] {
             assert!(*member.probe.longest_gap.lock().unwrap() < Duration::from_secs(1));
-            assert_eq!(member.view.snapshot().drains_expired, 0);
+            assert_eq!(member.view.snapshot().counts.drains_expired, 0);
             let probe = member.stop(SHORT);
             assert_eq!(probe.count(&probe.returned), 0);
         }
@@ -274,7 +276,7 @@ fn what_is_not_finished_in_time_goes_to_the_next_owner_and_late_completions_mean
     let second = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
     eventually("the other has five", || second.probe.seen() == 5);
     assert_eq!(first.probe.count(&first.probe.returned), 5);
-    assert_eq!(first.view.snapshot().drains_expired, 1);
+    assert_eq!(first.view.snapshot().counts.drains_expired, 1);
     first.probe.finish_all();
     eventually("five count", || first.probe.count(&first.probe.completed) == 5);
     std::thread::sleep(Duration::from_millis(1500));
@@ -370,10 +372,10 @@ fn refused_commits_are_counted_and_made_up_for() {
     mock.produce("t", 0, 4);
     mock.refuse_commits(2);
     let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::finishing());
-    eventually("the refusals are counted", || member.view.snapshot().commit_errors >= 2);
+    eventually("the refusals are counted", || member.view.snapshot().counts.commit_errors >= 2);
     eventually("then it is committed", || mock.committed("t", 0) == Some(4));
     eventually("and known", || member.partition(0).unwrap().committed == Some(4));
-    assert!(member.view.snapshot().last_error.is_some());
+    assert!(member.view.snapshot().counts.last_error.is_some());
     member.stop(SHORT);
 }
 
@@ -390,11 +392,11 @@ fn without_a_confirmed_commit_for_half_a_session_nothing_may_be_sent_until_there
         assert!(!kept.assignment().is_unconfirmed(), "nothing was to be committed yet");
         assert_eq!(member.probe.finish_all(), 3);
         eventually("it is told not to send", || kept.assignment().is_unconfirmed());
-        let unconfirmed = member.view.snapshot().unconfirmed_for.unwrap();
+        let unconfirmed = member.view.snapshot().counts.unconfirmed_for.unwrap();
         assert!(unconfirmed >= Duration::from_secs(5), "{unconfirmed:?}");
         eventually("a commit is confirmed", || mock.committed("t", 0) == Some(3));
         eventually("and it may send again", || !kept.assignment().is_unconfirmed());
-        assert_eq!(member.view.snapshot().unconfirmed_for, None);
+        assert_eq!(member.view.snapshot().counts.unconfirmed_for, None);
         kept.complete(End::Finished(Outcome::Delivered));
         member.stop(SHORT);
     });
@@ -416,7 +418,7 @@ fn a_topic_that_may_not_be_committed_stops_no_other_one() {
             mock.committed("t", 0) == Some(3)
         });
         assert!(!told, "it was told not to send");
-        assert!(member.view.snapshot().commit_errors >= 5);
+        assert!(member.view.snapshot().counts.commit_errors >= 5);
         kept.complete(End::Finished(Outcome::Delivered));
         member.stop(SHORT);
     });

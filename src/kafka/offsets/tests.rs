@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::delivery::progress::Open;
+use crate::kafka::consumer::Work as _;
 
 fn open() -> Arc<Open> {
     Arc::new(Open::default())
@@ -45,8 +47,8 @@ fn an_offset_that_comes_twice_is_registered_once() {
 
 #[test]
 fn nothing_is_offered_for_commit_before_anything_was_received() {
-    assert_eq!(OffsetTracker::new().frontier(), None);
-    assert!(OffsetTracker::new().finish(0).is_none());
+    assert_eq!(OffsetTracker::<Open>::new().frontier(), None);
+    assert!(OffsetTracker::<Open>::new().finish(0).is_none());
 }
 
 /// What a schedule may do to one partition.
@@ -125,7 +127,7 @@ proptest! {
 #[test]
 fn what_is_known_of_a_finished_record_is_let_go_though_an_older_one_holds_the_frontier() {
     let mut tracker = OffsetTracker::new();
-    let (oldest, later) = (Arc::new(Open::new(0)), open());
+    let (oldest, later) = (Arc::new(Open::received(0)), open());
     tracker.receive(7, oldest);
     let seq = tracker.receive(8, later.clone()).unwrap();
     drop(tracker.finish(seq));
@@ -145,7 +147,7 @@ fn what_is_no_record_is_passed_only_while_nothing_is_unfinished() {
     tracker.pass(NextOffset::new(9));
     assert_eq!((tracker.frontier().map(NextOffset::get), tracker.last_received()), (Some(9), Some(8)));
     assert!(tracker.receive(9, open()).is_some());
-    let mut empty = OffsetTracker::new();
+    let mut empty = OffsetTracker::<Open>::new();
     empty.pass(NextOffset::new(7));
     assert_eq!(empty.frontier().map(NextOffset::get), Some(7));
 }

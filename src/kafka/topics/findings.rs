@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::ensure::{Keeps, MONTH_MS, OwnedTopic, SEGMENT_MS};
+use super::owned::{Keeps, MONTH_MS, OwnedTopic, SEGMENT_MS};
 use super::{TopicInfo, TopicSettings};
 
 /// How bad a finding is.
@@ -151,7 +151,7 @@ pub(super) fn findings(
 
 #[cfg(test)]
 mod tests {
-    use super::super::ensure::Waiting;
+    use super::super::owned::Waiting;
     use super::*;
 
     const DAY: i64 = 24 * 3600 * 1000;

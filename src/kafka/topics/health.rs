@@ -9,7 +9,7 @@ use rdkafka::bindings as sys;
 use rdkafka::client::Client;
 use rdkafka::types::RDKafkaType;
 
-use super::Context;
+use super::context::Context;
 use super::reason::Reason;
 use crate::kafka::Config;
 use crate::kafka::settings::{self, SettingsError};

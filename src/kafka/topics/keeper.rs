@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::ensure::OwnedTopic;
+use super::owned::OwnedTopic;
 use super::{AdminError, Cluster};
 use crate::kafka::refusals::Refusals;
 

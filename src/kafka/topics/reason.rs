@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use rdkafka::bindings as sys;
 use rdkafka::client::Client;
 
-use super::Context;
+use super::context::Context;
 
 /// What one client knows of it.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@ use super::*;
 use crate::account::OnAmbiguous;
 use crate::claim::ConfirmAttempt;
 use crate::claim::rules::Value;
-use crate::kafka::consumer::End;
+use crate::delivery::progress::End;
 use crate::stub::bench::{Alone, Bench, Setting, eventually, ready as ready_of, run};
 
 const LONG_AGO_MS: i64 = 1_700_000_000_000;

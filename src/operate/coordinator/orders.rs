@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 
-use crate::kafka::consumer::{PartitionView, UnblockOrder, UnblockTo};
+use crate::delivery::progress::PartitionView;
+use crate::kafka::consumer::{UnblockOrder, UnblockTo};
 use crate::operate::coordinator::{Coordinator, Watched};
 use crate::operate::{Order, Place, Target, orders};
 

@@ -9,7 +9,8 @@ use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 
 use crate::clock::now_ms;
-use crate::kafka::consumer::{ConsumerView, OwnPosition, PartitionView};
+use crate::delivery::progress::{ConsumerView, PartitionView};
+use crate::kafka::consumer::OwnPosition;
 use crate::operate::coordinator::Coordinator;
 
 /// What is remembered of them.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 
 use crate::claim::Held;
+use crate::delivery::progress::{End, Stage};
 use crate::delivery::{Delivery, Subject, TopicKind};
-use crate::kafka::consumer::{End, Stage};
-use crate::kafka::envelope::{Copy, Named};
+use crate::envelope::{Copy, Named};
 use crate::kafka::parking_topic;
 use crate::kafka::producer::PublishError;
 use crate::kafka::refusals::Turn;

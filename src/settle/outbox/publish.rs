@@ -10,9 +10,9 @@ use tokio::time::sleep;
 
 use crate::claim::Held;
 use crate::delivery::Delivery;
+use crate::delivery::progress::Stage;
+use crate::envelope::{Copy, Cut, DeadLetterCause, Named};
 use crate::error::{Answer, DeliveryError, Reason};
-use crate::kafka::consumer::Stage;
-use crate::kafka::envelope::{Copy, Cut, DeadLetterCause, Named};
 use crate::kafka::producer::PublishError;
 use crate::kafka::record::Header;
 use crate::kafka::refusals::{Held as Alarm, Refusals};

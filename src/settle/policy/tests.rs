@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::account::RetryTier;
-use crate::kafka::envelope::Origin;
+use crate::envelope::Origin;
 
 const NOON: i64 = 1_736_913_600_000; // 2025-01-15 12:00 in Shanghai
 const DAY_END: i64 = 1_736_956_800_000;

@@ -1,8 +1,8 @@
 //! Whether an event may still be sent, and until when (pure; SPEC section 9 step 3).
 
 use crate::delivery::Ready;
+use crate::envelope::Envelope;
 use crate::error::{DeliveryError, Fault};
-use crate::kafka::envelope::Envelope;
 use crate::settle::policy::Policy;
 
 /// The field of an event that is too old, or lies in the future.

@@ -13,8 +13,9 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
+use crate::delivery::progress::{AckHandle, ConsumerHandle, ConsumerView, End, Open, PartitionView};
 use crate::error::Outcome;
-use crate::kafka::consumer::*;
+use crate::kafka::consumer::{Assignment, Consumer, Flow, Handler, Kind, Parked, Settings};
 use crate::kafka::record::Record;
 use crate::kafka::topics::Cluster;
 use crate::kafka::{Config, settings as kafka};
@@ -217,6 +218,8 @@ impl Probe {
 }
 
 impl Handler for Arc<Probe> {
+    type Work = Open;
+
     fn received(&mut self, record: Record, ack: AckHandle) {
         self.records.lock().unwrap().push(record);
         if self.finish.load(Ordering::SeqCst) {

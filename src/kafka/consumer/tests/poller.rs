@@ -1,13 +1,15 @@
 //! What the polling thread makes of answers, without its loop.
 
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
 use super::super::context::{Context, Event};
-use super::super::lookup::{Begin, Found, Surveyed, Verdict};
 use super::super::marks::Marks;
 use super::super::partition::{Partition, State};
-use super::super::poll::Poller;
+use super::super::poller::Poller;
+use super::super::verdict::{Begin, Found, Surveyed, Verdict};
 use super::*;
+use crate::delivery::progress::{ConsumerView, Open};
 use crate::kafka::native::{TopicId, TopicIds};
 
 /// Of a member that owns `t/0` and `t/1`, which are being looked at.
@@ -23,7 +25,7 @@ fn poller(mock: &Mock) -> Poller<Arc<Probe>> {
     poller
 }
 
-fn part(poller: &mut Poller<Arc<Probe>>, partition: i32) -> &mut Partition {
+fn part(poller: &mut Poller<Arc<Probe>>, partition: i32) -> &mut Partition<Open> {
     poller.parts.values_mut().find(|part| part.assignment.partition == partition).unwrap()
 }
 
@@ -106,11 +108,11 @@ fn a_suspicion_stays_until_each_partition_has_its_answer() {
     let generation = part.assignment.generation;
     let survey = |ends| vec![Surveyed { generation, suspect: Some(3), committed: None, ends }];
     poller.surveyed(survey(None));
-    assert!(std::mem::take(&mut poller.suspicious), "nobody leads it at this moment");
-    poller.probing = true;
+    assert!(std::mem::take(&mut poller.surveys.suspicious), "nobody leads it at this moment");
+    poller.ends.probing = true;
     poller.surveyed(survey(Some((0, 9))));
-    assert!(std::mem::take(&mut poller.suspicious), "others are asked about at this moment");
-    poller.probing = false;
+    assert!(std::mem::take(&mut poller.surveys.suspicious), "others are asked about at this moment");
+    poller.ends.probing = false;
     poller.surveyed(survey(Some((0, 9))));
-    assert!(poller.probing && !poller.suspicious);
+    assert!(poller.ends.probing && !poller.surveys.suspicious);
 }

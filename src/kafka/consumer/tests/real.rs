@@ -315,7 +315,7 @@ fn records_of_a_transaction_that_stays_open_for_long_are_read_when_it_ends() {
     producer.commit_transaction(Duration::from_secs(30)).unwrap();
     eventually("the position passes its mark", || real.committed(&topic, 0) == Some(6));
     assert_eq!(member.probe.offsets(&topic, 0), (0..5).collect::<Vec<_>>());
-    assert_eq!(member.view.snapshot().repeats, 0);
+    assert_eq!(member.view.snapshot().counts.repeats, 0);
     member.stop(SHORT);
 }
 
@@ -356,7 +356,7 @@ fn members_come_and_go_under_load_and_nothing_finished_comes_again() {
     for member in std::iter::once(first).chain(members) {
         assert!(member.handle.is_alive());
         let gap = *member.probe.longest_gap.lock().unwrap();
-        println!("longest gap {gap:?}, errors {}", member.view.snapshot().commit_errors);
+        println!("longest gap {gap:?}, errors {}", member.view.snapshot().counts.commit_errors);
         let before = Instant::now();
         let probe = member.stop(SHORT);
         println!("left in {:?}", before.elapsed());

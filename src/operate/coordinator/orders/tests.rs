@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::kafka::consumer::{ConsumerHandle, ConsumerView, Parked, Snapshot};
+use crate::delivery::progress::{ConsumerHandle, ConsumerView, Snapshot};
+use crate::kafka::consumer::Parked;
 use crate::operate::coordinator::tests::World;
 
 /// An owner of `t/0`, which is parked or flows.

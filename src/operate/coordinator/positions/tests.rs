@@ -4,7 +4,7 @@ use std::io::{Read as _, Seek as _};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::kafka::consumer::{ConsumerHandle, ConsumerView, Snapshot};
+use crate::delivery::progress::{ConsumerHandle, ConsumerView, Snapshot};
 use crate::operate::coordinator::Watched;
 use crate::operate::coordinator::tests::World;
 

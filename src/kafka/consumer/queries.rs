@@ -9,82 +9,26 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::ack_handle::Assignment;
+use super::assignment::Assignment;
+use super::command::Command;
 use super::context::Context;
 use super::ids::LastIds;
 use super::marks::{Ends, Marks};
-use super::snapshot::{OwnPosition, Parked};
-use super::{Begins, Command, Kind, Unplaced};
+use super::options::{Begins, Kind, Unplaced};
+use super::verdict::{Begin, Committed, Found, OwnPosition, Subject, Surveyed, Verdict, judge};
+use super::work::Work;
 use crate::kafka::native::{self, TopicId, TopicIds};
 
 /// Of one question to the broker.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where reading begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Begin {
-    /// The offset.
-    pub(super) at: i64,
-    /// The leader epoch of the record before it, where it is known: the client compares it with the log.
-    pub(super) epoch: Option<i32>,
-}
-
-impl Begin {
-    /// At an offset that says nothing about what was before it.
-    pub(super) fn at(at: i64) -> Self {
-        Self { at, epoch: None }
-    }
-}
-
-/// What the group has committed for a partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Committed {
-    pub(super) begin: Option<Begin>,
-    /// Of which topic, where the worker committed it.
-    pub(super) topic_id: Option<TopicId>,
-}
-
-/// What was found out about an assigned partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) generation: u64,
-    pub(super) verdict: Verdict,
-    pub(super) topic_id: Option<TopicId>,
-    /// The topic is another one than that which was read under this name.
-    pub(super) remade: bool,
-    /// Of a partition of the worker's own topics.
-    pub(super) own: Option<OwnPosition>,
-}
-
-/// What is to be done with an assigned partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Read from here.
-    Start(Begin),
-    /// Read nothing until an operator names an offset.
-    Park(Parked),
-}
-
-/// Judges a position. Nothing is ever skipped or re-read silently: what is not plainly sound is parked.
-pub(super) fn judge(kind: Kind, committed: Option<Begin>, low: i64, high: i64, is_new: bool) -> Verdict {
-    let park = |why| Verdict::Park(Parked { why, committed: committed.map(|c| c.at), low, high });
-    match committed {
-        Some(begin) if (low..=high).contains(&begin.at) => Verdict::Start(begin),
-        Some(begin) if begin.at < low => park("the committed offset was deleted by retention"),
-        Some(_) => park("the committed offset lies beyond the end"),
-        None if kind == Kind::Waiting || is_new => Verdict::Start(Begin::at(low)),
-        None => park("the group has no committed offset"),
-    }
-}
-
 /// What a helper thread needs to ask for a consumer.
-#[derive(Clone)]
-pub(super) struct BrokerQueries {
+pub(super) struct BrokerQueries<W: Work> {
     pub(super) consumer: Arc<BaseConsumer<Context>>,
     /// Counts the clients of this thread.
     pub(super) client_number: u64,
     pub(super) marks: Arc<Marks>,
-    pub(super) sender: Sender<Command>,
+    pub(super) sender: Sender<Command<W>>,
     pub(super) kind: Kind,
     /// Topics that are read; it grows.
     pub(super) subscribe: Arc<Mutex<BTreeSet<String>>>,
@@ -94,26 +38,27 @@ pub(super) struct BrokerQueries {
     pub(super) begins: Begins,
 }
 
-/// The broker's view of one assigned partition.
-pub(super) struct Surveyed {
-    pub(super) generation: u64,
-    /// The position when the question was asked, where it is in doubt.
-    pub(super) suspect: Option<i64>,
-    /// `None`: not asked.
-    pub(super) committed: Option<i64>,
-    /// Its beginning and its end; `None`: no answer.
-    pub(super) ends: Option<(i64, i64)>,
+// Derived, it would ask for work that can be cloned.
+impl<W: Work> Clone for BrokerQueries<W> {
+    fn clone(&self) -> Self {
+        Self {
+            consumer: self.consumer.clone(),
+            client_number: self.client_number,
+            marks: self.marks.clone(),
+            sender: self.sender.clone(),
+            kind: self.kind,
+            subscribe: self.subscribe.clone(),
+            unplaced: self.unplaced.clone(),
+            last_ids: self.last_ids.clone(),
+            has_ids: self.has_ids,
+            begins: self.begins.clone(),
+        }
+    }
 }
 
-/// What a survey asks about one partition.
-pub(super) struct Subject {
-    pub(super) assignment: Arc<Assignment>,
-    pub(super) suspect: Option<i64>,
-}
-
-impl BrokerQueries {
+impl<W: Work> BrokerQueries<W> {
     /// Runs a question on a thread of its own. Without a thread the question is not asked: the caller asks again.
-    pub(super) fn spawn(&self, work: impl FnOnce(&BrokerQueries) + Send + 'static) -> bool {
+    pub(super) fn spawn(&self, work: impl FnOnce(&BrokerQueries<W>) + Send + 'static) -> bool {
         let queries = self.clone();
         let spawned = std::thread::Builder::new().name("kafka-positions".into()).spawn(move || work(&queries));
         if let Err(error) = &spawned {

@@ -1,0 +1,222 @@
+//! How far the work on a record is, as status shows it, and how it ends. The consumer keeps both without knowing what they mean.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+
+use crate::clock::steady_ms;
+use crate::error::Outcome;
+use crate::kafka::consumer::{self, Work};
+
+/// What completes a record's offset.
+pub type AckHandle = consumer::AckHandle<Open>;
+/// A running consumer.
+pub type ConsumerHandle = consumer::ConsumerHandle<Open>;
+/// What is seen of a consumer from outside its thread.
+pub type ConsumerView = consumer::ConsumerView<Shown>;
+/// A consumer at one moment.
+pub type Snapshot = consumer::Snapshot<Shown>;
+/// One owned partition.
+pub type PartitionView = consumer::PartitionView<Shown>;
+
+/// How the work on a record ended, as far as its offset is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// In a terminal state.
+    Finished(Outcome),
+    /// Handed off to a tier.
+    Retried,
+    /// Handed off to parking.
+    Parked,
+    /// Given back unstarted or unfinished, at revoke or shutdown.
+    Returned,
+    /// Nobody works on it any more, and nobody said so: it is read again.
+    Lost,
+}
+
+/// What is known about an unfinished record; written by whoever works on it, read for status.
+#[derive(Debug, Default)]
+pub struct Open {
+    /// Set once the record was decoded.
+    pub info: OnceLock<Info>,
+    /// A [`Stage`].
+    pub stage: AtomicU8,
+    /// When it is tried next, epoch ms; 0: unknown.
+    pub next_try_ms: AtomicI64,
+    got_through: AtomicBool,
+    received_ms: i64,
+    received_steady_ms: i64,
+}
+
+impl Open {
+    /// Since when it is open, epoch ms.
+    pub fn since_ms(&self) -> i64 {
+        self.info.get().map_or(self.received_ms, |info| info.since_ms)
+    }
+
+    /// Where the work stands.
+    pub fn stage(&self) -> Stage {
+        Stage::from_u8(self.stage.load(Ordering::Relaxed))
+    }
+
+    /// Says where the work stands.
+    pub fn set_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    /// Its lane got through with it: it was answered for, or nothing had to be sent.
+    pub fn got_through(&self) -> bool {
+        self.got_through.load(Ordering::Relaxed)
+    }
+
+    /// Says that its lane got through with it.
+    pub fn set_got_through(&self) {
+        self.got_through.store(true, Ordering::Relaxed);
+    }
+
+    /// Says when it is tried next, epoch ms.
+    pub fn set_next_try_ms(&self, at_ms: i64) {
+        self.next_try_ms.store(at_ms, Ordering::Relaxed);
+    }
+}
+
+impl Work for Open {
+    type End = End;
+    type Shown = Shown;
+
+    const LOST: End = End::Lost;
+
+    fn received(at_ms: i64) -> Self {
+        Self { received_ms: at_ms, received_steady_ms: steady_ms(), ..Self::default() }
+    }
+
+    fn is_over(end: End) -> bool {
+        match end {
+            End::Finished(_) | End::Retried | End::Parked => true,
+            End::Returned | End::Lost => false,
+        }
+    }
+
+    /// An age that no wall clock that is set since makes negative or longer.
+    fn since_steady_ms(&self) -> i64 {
+        self.steady_of(self.since_ms())
+    }
+
+    fn steady_of(&self, at_ms: i64) -> i64 {
+        self.received_steady_ms - self.received_ms.saturating_sub(at_ms).max(0)
+    }
+
+    fn shown(&self) -> Shown {
+        let info = self.info.get();
+        Shown {
+            trans_id: info.map(|info| info.trans_id.clone()),
+            account: info.map(|info| info.account),
+            stage: self.stage(),
+            since_ms: self.since_ms(),
+            next_try_ms: Some(self.next_try_ms.load(Ordering::Relaxed)).filter(|&at| at != 0),
+        }
+    }
+
+    /// Its account.
+    fn group(&self) -> Option<usize> {
+        self.info.get().map(|info| info.account)
+    }
+}
+
+/// What decoding found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// Index of the account: a metrics handle, not a name.
+    pub account: usize,
+    /// Identity of the event.
+    pub trans_id: Box<str>,
+    /// Since when the event is open, epoch ms.
+    pub since_ms: i64,
+    /// Bytes that count against the bounds.
+    pub bytes: usize,
+}
+
+/// What status shows of an unfinished record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its identity, once decoded.
+    pub trans_id: Option<Box<str>>,
+    /// Index of its account, once known.
+    pub account: Option<usize>,
+    /// Where the work stands.
+    pub stage: Stage,
+    /// Since when it is open, epoch ms.
+    pub since_ms: i64,
+    /// When it is tried next, epoch ms.
+    pub next_try_ms: Option<i64>,
+}
+
+/// Where the work on a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// Not due yet, or its lane is closed.
+    Waiting = 0,
+    /// In its lane's queue.
+    Queued = 1,
+    /// Asking Redis for the claim.
+    Claiming = 2,
+    /// On its way to the platform.
+    Sending = 3,
+    /// Confirming, publishing.
+    Settling = 4,
+    /// Our own Redis or Kafka is away.
+    Held = 5,
+}
+
+impl Stage {
+    /// The name in `blocked` and in status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Waiting => "waiting",
+            Stage::Queued => "queued",
+            Stage::Claiming => "claiming",
+            Stage::Sending => "sending",
+            Stage::Settling => "settling",
+            Stage::Held => "held",
+        }
+    }
+
+    fn from_u8(byte: u8) -> Stage {
+        match byte {
+            1 => Stage::Queued,
+            2 => Stage::Claiming,
+            3 => Stage::Sending,
+            4 => Stage::Settling,
+            5 => Stage::Held,
+            _ => Stage::Waiting,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_read_back_as_it_was_set() {
+        let open = Open::received(7);
+        for stage in [Stage::Waiting, Stage::Queued, Stage::Claiming, Stage::Sending, Stage::Settling, Stage::Held] {
+            open.set_stage(stage);
+            assert_eq!(open.stage(), stage);
+        }
+        assert_eq!(open.since_ms(), 7);
+    }
+
+    #[test]
+    fn an_age_is_what_it_was_at_its_receipt_and_what_has_passed_since() {
+        let since = |ms: i64| Info { account: 0, trans_id: "t".into(), since_ms: ms, bytes: 0 };
+        let now_ms = 1_790_000_000_000;
+        for (since_ms, age_ms) in [(now_ms - 60_000, 60_000), (now_ms, 0), (now_ms + 3_600_000, 0)] {
+            let open = Open::received(now_ms);
+            let received = open.since_steady_ms();
+            assert!((steady_ms() - received) < 30_000);
+            open.info.set(since(since_ms)).unwrap();
+            assert_eq!(received - open.since_steady_ms(), age_ms, "none is negative");
+        }
+    }
+}

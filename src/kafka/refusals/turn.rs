@@ -1,0 +1,157 @@
+//! A topic that refuses write after write: what belongs there is put off, and one record at a time tries the topic.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::spell::{BACK_WITHIN, Spell, TRY_EVERY};
+use super::{Noted, Refusals};
+use crate::kafka::now_ms;
+
+/// What is to be done with a record that belongs to a topic.
+pub enum Turn {
+    /// It is written.
+    Write,
+    /// The topic has been refusing for long, and this record tries it.
+    Try(Trying),
+    /// The topic has been refusing for so long, and the record is put off.
+    PutOff(Duration),
+}
+
+/// One record tries a topic, for as long as this lives.
+pub struct Trying {
+    all: Arc<Refusals>,
+    topic: String,
+}
+
+impl Drop for Trying {
+    fn drop(&mut self) {
+        if let Some(spell) = self.all.lock().get_mut(&self.topic).and_then(|noted| noted.spell.as_mut()) {
+            spell.trying = false;
+        }
+    }
+}
+
+impl Refusals {
+    /// What is to be done now with a record that belongs to this topic.
+    pub fn turn(self: &Arc<Self>, topic: &str) -> Turn {
+        let mut all = self.lock();
+        let Some(spell) = all.get_mut(topic).and_then(|noted| noted.spell.as_mut()) else { return Turn::Write };
+        let Some(lasts) = spell.long() else { return Turn::Write };
+        if spell.trying || spell.tried.elapsed() < TRY_EVERY {
+            return Turn::PutOff(lasts);
+        }
+        (spell.tried, spell.trying) = (Instant::now(), true);
+        Turn::Try(Trying { all: self.clone(), topic: topic.to_owned() })
+    }
+
+    /// A write that began then was refused, or got no answer. Returns how long the topic has refused, where that is long.
+    /// `why` in words.
+    pub fn failed(&self, topic: &str, began: Instant, why: &str) -> Option<Duration> {
+        let kafka_is_up = self.kafka.as_ref().is_none_or(|kafka| kafka.is_up());
+        let mut all = self.lock();
+        let since_ms = now_ms() - i64::try_from(began.elapsed().as_millis()).unwrap_or_default();
+        let noted = all.entry(topic.to_owned()).or_insert_with(|| Noted::new(since_ms));
+        why.clone_into(&mut noted.why);
+        let spell = noted.spell.get_or_insert_with(|| Spell::new(began));
+        spell.until = spell.until.max(Instant::now() + BACK_WITHIN);
+        if !kafka_is_up {
+            // It says nothing about this topic.
+            spell.since = Instant::now();
+        }
+        let long = spell.long();
+        self.changed.notify_all();
+        long
+    }
+
+    /// A write was taken.
+    pub fn took(&self, topic: &str) {
+        let mut all = self.lock();
+        if let Some(noted) = all.get_mut(topic)
+            && noted.spell.take().is_some()
+        {
+            all.retain(|name, noted| name != topic || super::stays(name, noted));
+        }
+    }
+
+    /// A record that belongs to this topic is put off for so long.
+    pub fn put_off(&self, topic: &str, back: Duration) {
+        self.lock_and_note(topic, None, |noted| {
+            let spell = noted.spell.get_or_insert_with(|| Spell::new(Instant::now()));
+            spell.puts_off = true;
+            spell.until = spell.until.max(Instant::now() + back + BACK_WITHIN);
+        });
+    }
+
+    /// As if a topic had begun to refuse so much earlier, and been tried so long ago.
+    #[cfg(test)]
+    pub(crate) fn age(&self, topic: &str, by: Duration) {
+        let mut all = self.lock();
+        let spell = all.get_mut(topic).and_then(|noted| noted.spell.as_mut()).expect("it refuses");
+        for at in [&mut spell.since, &mut spell.tried, &mut spell.until] {
+            *at = at.checked_sub(by).unwrap();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::Config;
+    use crate::kafka::refusals::spell::LONG;
+    use crate::kafka::topics::Health;
+
+    const WHY: &str = "too few replicas";
+
+    fn named(refusals: &Refusals) -> Vec<(String, usize)> {
+        refusals.all().into_iter().map(|r| (r.topic, r.records)).collect()
+    }
+
+    #[test]
+    fn a_topic_that_refuses_for_ten_seconds_is_tried_by_one_record_at_a_time_each_five() {
+        let refusals = Arc::new(Refusals::default());
+        assert!(matches!(refusals.turn("t"), Turn::Write));
+        assert_eq!(refusals.failed("t", Instant::now(), WHY), None);
+        assert!(matches!(refusals.turn("t"), Turn::Write), "a moment is no matter");
+        assert_eq!(named(&refusals), [], "nor is it an alarm");
+
+        refusals.age("t", LONG);
+        let Turn::Try(first) = refusals.turn("t") else { panic!("nobody has tried it for 10 s") };
+        assert!(matches!(refusals.turn("t"), Turn::PutOff(lasts) if lasts >= LONG));
+        refusals.put_off("t", Duration::from_secs(30));
+        refusals.age("t", TRY_EVERY);
+        assert!(matches!(refusals.turn("t"), Turn::PutOff(_)), "the one before it has no answer yet");
+        assert!(refusals.failed("t", Instant::now(), WHY).is_some());
+        drop(first);
+        let Turn::Try(second) = refusals.turn("t") else { panic!("5 s have passed") };
+        drop(second);
+        assert!(matches!(refusals.turn("t"), Turn::PutOff(_)), "5 s have not passed");
+        assert!(matches!(refusals.turn("other"), Turn::Write));
+
+        refusals.took("t");
+        assert!(matches!(refusals.turn("t"), Turn::Write));
+        assert_eq!(named(&refusals), []);
+    }
+
+    #[test]
+    fn it_is_named_for_as_long_as_something_that_was_put_off_may_come_back() {
+        let refusals = Arc::new(Refusals::default());
+        refusals.failed("t", Instant::now(), WHY);
+        refusals.put_off("t", Duration::from_secs(30));
+        assert_eq!(named(&refusals), [("t".to_owned(), 0)]);
+        let why = &refusals.all()[0].why;
+        assert!(why.contains(WHY) && why.contains("waits in the retry tiers"), "{why}");
+        refusals.age("t", Duration::from_secs(30) + BACK_WITHIN / 2);
+        assert_eq!(named(&refusals).len(), 1);
+        refusals.age("t", BACK_WITHIN / 2);
+        assert_eq!(named(&refusals), []);
+        assert!(matches!(refusals.turn("t"), Turn::Write));
+    }
+    #[test]
+    fn no_topic_is_to_blame_where_kafka_is_away() {
+        let health = Health::start(&Config::stub("127.0.0.1:1", &[])).unwrap();
+        let refusals = Arc::new(Refusals::new(health));
+        let began = Instant::now().checked_sub(2 * LONG).unwrap();
+        assert_eq!(refusals.failed("t", began, WHY), None);
+        assert!(matches!(refusals.turn("t"), Turn::Write));
+    }
+}
