@@ -12,7 +12,7 @@ use crate::account::{Account, Inline, Limits, OnAmbiguous, Retry, RetryTier, Val
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::reading::{HttpAnswer, Reading};
-use crate::platforms::{Context, Payload, Prepared, Receipt, Request, Sender};
+use crate::platforms::{Context, Item, Prepared, Receipt, Request, Sender};
 
 /// Sends the trans_id as it is.
 pub(crate) struct Plain;
@@ -30,16 +30,15 @@ impl Sender for Plain {
     }
 
     fn request(&self, items: &[&Prepared], _: &Context<'_>) -> Result<Request, Fault> {
-        let Payload::Text(text) = &items[0].payload else { return Err(Fault::whole("no text")) };
+        let text = items[0].item.bytes();
         if text.is_empty() {
             return Err(Fault::new("secrets", "none is in force"));
         }
         Ok(Request {
-            method: "POST",
             path: "/postback?v=1".into(),
             headers: vec![("content-type", "text/plain".into()), ("x-sign", "abc".into())],
-            body: Bytes::from(text.clone()),
-            signature_input: None,
+            body: Bytes::copy_from_slice(text),
+            ..Request::default()
         })
     }
 
@@ -60,7 +59,7 @@ impl Sender for Plain {
 pub(crate) fn prepared(trans_id: &str) -> Prepared {
     Prepared {
         native: "ORDER".into(),
-        payload: Payload::Text(trans_id.into()),
+        item: Item::new(trans_id),
         warnings: Vec::new(),
         route: None,
         never_repeat: false,

@@ -129,13 +129,7 @@ struct Plain;
 impl TokenSource for Plain {
     fn token_request(&self, grant: Grant<'_>, _: &Context<'_>) -> Result<Request, Fault> {
         let (Grant::Refresh(secret) | Grant::Code(secret)) = grant;
-        Ok(Request {
-            method: "POST",
-            path: "/token".into(),
-            headers: Vec::new(),
-            body: Bytes::from(secret.expose().to_owned()),
-            signature_input: None,
-        })
+        Ok(Request { path: "/token".into(), body: Bytes::from(secret.expose().to_owned()), ..Request::default() })
     }
 
     fn token_from(&self, status: u16, _: Option<&str>, body: &[u8], _: i64) -> Result<Issued, DeliveryError> {

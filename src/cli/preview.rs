@@ -96,17 +96,17 @@ pub(super) fn show(accepted: &Accepted, show_secrets: bool) -> String {
     if let Some(too_old) = moment(accepted.too_old_ms) {
         line("too old", &format!("after {too_old}"));
     }
-    for warning in &accepted.warnings {
+    for warning in accepted.warnings(show_secrets) {
         line("warning", warning);
     }
-    text.push_str(&format!("\n{} {}\n", request.method, request.url(show_secrets)));
-    for (name, value) in &request.headers {
+    text.push_str(&format!("\n{} {}\n", request.request.method, request.url(show_secrets)));
+    for (name, value) in request.headers(show_secrets) {
         text.push_str(&format!("{name}: {value}\n"));
     }
-    let body = match request.text() {
-        Some(body) => body.to_owned(),
-        None if request.body.is_empty() => "(no body)".to_owned(),
-        None => format!("({} bytes that are no text: --json shows them)", request.body.len()),
+    let body = match request.text(show_secrets) {
+        Some(body) => body,
+        None if request.request.body.is_empty() => "(no body)".to_owned(),
+        None => format!("({} bytes that are no text: --json shows them)", request.request.body.len()),
     };
     text.push_str(&format!("\n{body}\n"));
     if let Some(input) = request.signature_input(show_secrets) {

@@ -1,6 +1,7 @@
 //! What the worker would do with an event at a given moment: the very judgement and the very request, nothing sent
 //! (pure).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -15,10 +16,14 @@ use crate::envelope::{Envelope, Source};
 use crate::error::{DeliveryError, Disposition, Outcome};
 use crate::kafka::record::{Header, Record};
 use crate::metrics::{Metrics, Setup};
-use crate::platforms::{Credential, SecretString};
+use crate::platforms::{Credential, Part, Request};
 use crate::redact::{SECRET, mask_text};
+use crate::secret::SecretString;
 use crate::send;
 use crate::settle::policy::{field_and_detail, timing};
+
+/// Said where the shown URL or body are not the bytes that would be sent.
+const MASKED: &str = "a secret in the URL or the body is shown as ***: --show-secrets shows the exact bytes";
 
 /// Judges events as the worker with this configuration would.
 pub struct Previewer {
@@ -58,18 +63,16 @@ pub struct Accepted {
     pub request: Shown,
 }
 
-/// A request that would be sent: exactly these bytes.
+/// A request that would be sent: exactly these bytes. Each part is shown as it is, or with `***` where its sender states a
+/// secret.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// HTTP method.
-    pub method: &'static str,
+    /// As the sender states it.
+    pub request: Request,
     /// Whole URL.
     pub url: String,
-    /// The sender's headers, in order.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body.
-    pub body: Vec<u8>,
-    signature_input: Option<SecretString>,
+    masked_url: String,
+    /// Of the credential in force.
     secret: Option<SecretString>,
 }
 
@@ -135,7 +138,9 @@ impl Previewer {
                 return Preview::Halted(format!("accounts.{}.{detail}", account.name));
             }
         };
-        let Some(url) = send::url(account, 0, &request.path) else {
+        let masked_path = request.masked_text(Part::Path, &request.path, SECRET);
+        let urls = send::url(account, 0, &request.path).zip(send::url(account, 0, &masked_path));
+        let Some((url, masked_url)) = urls else {
             return Preview::Halted(format!("accounts.{}: base_url and path make no URL", account.name));
         };
         let secret = Credential::in_force(&account.credentials, now_ms).map(|c| c.secret.clone());
@@ -148,14 +153,7 @@ impl Previewer {
             deadline_ms: timing::deadline_ms(ready, first_ms),
             too_old_ms: age.map(|max| ready.event_time_ms.saturating_add(max)),
             warnings,
-            request: Shown {
-                method: request.method,
-                url: url.into(),
-                headers: request.headers,
-                body: request.body.to_vec(),
-                signature_input: request.signature_input,
-                secret,
-            },
+            request: Shown { url: url.into(), masked_url: masked_url.into(), secret, request },
         }))
     }
 }
@@ -179,11 +177,18 @@ fn not_sent(outcome: Outcome) -> Refused {
 }
 
 impl Accepted {
+    /// What was dropped or doubted, and that something of the request is not shown.
+    pub fn warnings(&self, show_secrets: bool) -> impl Iterator<Item = &str> {
+        let request = &self.request.request;
+        let masked = !show_secrets && [Part::Path, Part::Body].into_iter().any(|part| request.has_secret(part));
+        self.warnings.iter().map(String::as_str).chain(masked.then_some(MASKED))
+    }
+
     /// The object of contract section 1.
     pub fn json(&self, show_secrets: bool) -> Value {
         let request = &self.request;
         let headers: Map<String, Value> =
-            request.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+            request.headers(show_secrets).map(|(name, value)| (name.to_owned(), value.into())).collect();
         json!({
             "accepted": true,
             "platform": self.platform,
@@ -192,13 +197,13 @@ impl Accepted {
             "event": self.event,
             "dedupe_key": self.dedupe_key,
             "deadline_ms": self.deadline_ms,
-            "warnings": self.warnings,
+            "warnings": self.warnings(show_secrets).collect::<Vec<_>>(),
             "request": {
-                "method": request.method,
+                "method": request.request.method,
                 "url": request.url(show_secrets),
                 "headers": headers,
-                "body": request.text(),
-                "body_base64": STANDARD.encode(&request.body),
+                "body": request.text(show_secrets),
+                "body_base64": STANDARD.encode(request.body(show_secrets)),
                 "signature_input": request.signature_input(show_secrets),
             },
         })
@@ -208,20 +213,40 @@ impl Accepted {
 impl Shown {
     /// The URL; a query of the account's own `path` may hold a token.
     pub fn url(&self, show_secrets: bool) -> String {
-        match self.url.split_once('?') {
-            Some((place, query)) if !show_secrets => format!("{place}?{}", mask_text(query)),
-            _ => self.url.clone(),
+        if show_secrets {
+            return self.url.clone();
+        }
+        match self.masked_url.split_once('?') {
+            Some((place, query)) => format!("{place}?{}", mask_text(query)),
+            None => self.masked_url.clone(),
         }
     }
 
+    /// The sender's headers, in order.
+    pub fn headers(&self, show_secrets: bool) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+        self.request.headers.iter().map(move |(name, value)| {
+            let masked = || self.request.masked_text(Part::Header(name), value, SECRET);
+            (*name, if show_secrets { Cow::Borrowed(value.as_str()) } else { masked() })
+        })
+    }
+
+    /// The body.
+    pub fn body(&self, show_secrets: bool) -> Cow<'_, [u8]> {
+        let body = &self.request.body[..];
+        if show_secrets { Cow::Borrowed(body) } else { self.request.masked(Part::Body, body, SECRET) }
+    }
+
     /// The body as text; `None`: there is none, or it is no text.
-    pub fn text(&self) -> Option<&str> {
-        std::str::from_utf8(&self.body).ok().filter(|text| !text.is_empty())
+    pub fn text(&self, show_secrets: bool) -> Option<String> {
+        String::from_utf8(self.body(show_secrets).into_owned()).ok().filter(|text| !text.is_empty())
     }
 
     /// The exact text that is hashed, its secret masked unless asked for; `None`: nothing is signed.
     pub fn signature_input(&self, show_secrets: bool) -> Option<String> {
-        let input = self.signature_input.as_ref()?.expose();
+        let input = self.request.signature_input.as_ref()?.expose();
+        if !show_secrets && self.request.has_secret(Part::SignatureInput) {
+            return Some(self.request.masked_text(Part::SignatureInput, input, SECRET).into_owned());
+        }
         let secret = self.secret.as_ref().map(SecretString::expose).filter(|secret| !secret.is_empty());
         match secret {
             Some(secret) if !show_secrets => Some(match input.strip_prefix(secret) {

@@ -23,9 +23,10 @@ use crate::event::ConversionEvent;
 use crate::platforms::code::code;
 use crate::platforms::http_status::{looks_like_object, safe_code};
 use crate::platforms::reading::{HttpAnswer, Reading};
-use crate::platforms::{Context, Payload, Prepared, Problem, Receipt, Request, Sender};
+use crate::platforms::{Context, Prepared, Problem, Receipt, Request, Sender};
 use config::{Config, Encoding, Settings};
 use endpoint::Endpoint;
+use form::Form;
 
 pub use platform::PLATFORM;
 
@@ -97,20 +98,20 @@ impl Sender for Baizhu {
     }
 
     fn request(&self, items: &[&Prepared], _context: &Context<'_>) -> Result<Request, Fault> {
-        let [Prepared { payload: Payload::Fields(fields), native, .. }] = items else {
+        let [Prepared { item, native, .. }] = items else {
             return Err(Fault::whole("百助 takes one event per request"));
         };
+        let form = Form::of(item).ok_or_else(|| Fault::whole("no form of 百助"))?;
         let endpoint = Endpoint::of(native).ok_or_else(|| Fault::whole("no event of 百助"))?;
         let (content_type, body) = match self.settings.encoding {
-            Encoding::Multipart => form::multipart(fields),
-            Encoding::Urlencoded => form::urlencoded(fields),
+            Encoding::Multipart => form.multipart(),
+            Encoding::Urlencoded => form.urlencoded(),
         };
         Ok(Request {
-            method: "POST",
             path: endpoint.path().into(),
             headers: vec![("Content-Type", content_type)],
             body,
-            signature_input: None,
+            ..Request::default()
         })
     }
 

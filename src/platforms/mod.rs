@@ -18,11 +18,13 @@ pub mod baizhu;
 pub mod code;
 mod credential;
 pub mod http_status;
+mod item;
 pub mod keys;
 pub mod list;
 pub mod natural_day;
 pub mod qihoo360;
 pub mod reading;
+mod request;
 pub mod retry_after;
 mod rules;
 pub mod signing;
@@ -32,17 +34,17 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading};
 
-pub use crate::platforms::reading::Receipt;
-
 pub use crate::secret::SecretString;
 pub use credential::{Credential, CredentialShape};
+pub use item::Item;
+pub use reading::Receipt;
+pub use request::{ANSWER_BYTES, Part, Request, SecretPlace};
 
 /// What is wrong with an account's configuration: the key below `[accounts.<name>]`, dotted, and the reason.
 pub type Problem = (String, String);
@@ -102,10 +104,10 @@ pub struct Configured {
 /// The platform-specific part of a validated event, ready to be put into a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prepared {
-    /// Native event name: 360 its code; 百助 `install`, `register`, `back`.
+    /// Native event name, e.g. the platform's code for an order.
     pub native: Cow<'static, str>,
-    /// What goes on the wire, as far as it does not depend on the time of sending.
-    pub payload: Payload,
+    /// What its sender made of it, for [`Sender::request`].
+    pub item: Item,
     /// Things that were dropped or doubted; shown by `preview`, counted nowhere.
     pub warnings: Vec<String>,
     /// What all items of a request have in common, where the platform asks for that: only items of one route share one.
@@ -117,20 +119,8 @@ pub struct Prepared {
 impl Prepared {
     /// How many bytes it adds to a request, about.
     pub fn bytes(&self) -> usize {
-        match &self.payload {
-            Payload::Text(text) => text.len(),
-            Payload::Fields(fields) => fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
-        }
+        self.item.bytes().len()
     }
-}
-
-/// What a sender keeps between preparing and sending.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// A fragment of a text body.
-    Text(String),
-    /// Form fields in order.
-    Fields(Vec<(Cow<'static, str>, String)>),
 }
 
 /// What changes from attempt to attempt.
@@ -142,22 +132,7 @@ pub struct Context<'a> {
     pub credential: Option<&'a Credential>,
 }
 
-/// An HTTP request: exactly these bytes are signed and sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// HTTP method, e.g. `POST`.
-    pub method: &'static str,
-    /// Path and query, beginning with `/`; the account's base URL goes before it.
-    pub path: Cow<'static, str>,
-    /// Headers in order.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body.
-    pub body: Bytes,
-    /// The exact text that was hashed, secret included; `None` where nothing is signed. Only `preview` reads it.
-    pub signature_input: Option<SecretString>,
-}
-
-/// 360's rule: repeats only within the natural day of the anchor (SPEC 2.6).
+/// A platform's rule that repeats go out only within the natural day of the anchor (SPEC 2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NaturalDay {
     /// The zone whose midnight ends the day.

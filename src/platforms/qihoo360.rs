@@ -13,6 +13,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -24,7 +25,7 @@ use crate::platforms::code::code;
 use crate::platforms::http_status::{looks_like_object, safe_code};
 use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::signing::md5_hex;
-use crate::platforms::{Context, NaturalDay, Payload, Prepared, Problem, Receipt, Request, SecretString, Sender};
+use crate::platforms::{Context, NaturalDay, Prepared, Problem, Receipt, Request, SecretString, Sender};
 use config::{Config, Errno2, Settings};
 
 pub use platform::PLATFORM;
@@ -115,7 +116,7 @@ impl Sender for Qihoo360 {
     }
 
     fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault> {
-        let [Prepared { payload: Payload::Text(rest), .. }] = items else {
+        let [Prepared { item, .. }] = items else {
             return Err(Fault::whole("360 takes one conversion per request"));
         };
         let credential = context.credential.ok_or_else(|| Fault::new("secrets", "no credential is in force"))?;
@@ -127,17 +128,19 @@ impl Sender for Qihoo360 {
         if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Fault::new("secrets", "the key is empty or no header value"));
         }
-        let mut input = String::with_capacity(secret.len() + rest.len() + 48);
-        input.push_str(secret);
-        input.push_str("{\"data\":{\"request_time\":");
-        input.push_str(&(context.now_ms / 1000).to_string());
-        input.push_str(rest);
+        let rest = item.bytes();
+        let mut input = Vec::with_capacity(secret.len() + rest.len() + 48);
+        input.extend_from_slice(secret.as_bytes());
+        input.extend_from_slice(b"{\"data\":{\"request_time\":");
+        // A vector takes every write.
+        let _ = write!(input, "{}", context.now_ms / 1000);
+        input.extend_from_slice(rest);
         // The bytes that are hashed are the bytes that are sent.
-        let body = Bytes::copy_from_slice(&input.as_bytes()[secret.len()..]);
+        let body = Bytes::copy_from_slice(&input[secret.len()..]);
         let headers =
             vec![("App-Key", key.clone()), ("App-Sign", md5_hex(&input)), ("Content-Type", CONTENT_TYPE.to_owned())];
-        let signature_input = Some(SecretString::new(input));
-        Ok(Request { method: "POST", path: PATH.into(), headers, body, signature_input })
+        let signature_input = String::from_utf8(input).ok().map(SecretString::new);
+        Ok(Request { path: PATH.into(), headers, body, signature_input, ..Request::default() })
     }
 
     fn read(&self, _items: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading {

@@ -21,8 +21,6 @@ use http::{Request, Uri};
 use http_body_util::Full;
 use tokio::time::{Sleep, timeout};
 
-#[cfg(test)]
-pub use body::MAX_BODY;
 pub use body::NoBody;
 pub use connect::{Connector, PrivateAddress, addresses};
 #[cfg(test)]
@@ -195,7 +193,8 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// One request, with `Host` and a URI in origin form. From the first byte to the last of its answer within `limit`.
+    /// One request, with `Host` and a URI in origin form. From the first byte to the last of its answer within `limit`,
+    /// and the answer within `answer_bytes`, as it came and unpacked.
     /// `judge` is asked directly before the first byte: between its word and the system's write nothing is waited for.
     ///
     /// # Errors
@@ -204,6 +203,7 @@ impl<'a> Line<'a> {
         mut self,
         request: Request<Full<Bytes>>,
         limit: Duration,
+        answer_bytes: usize,
         judge: impl FnOnce() -> Result<(), E>,
     ) -> Result<Answered, Unanswered<Failure, E>> {
         let Some(mut connection) = self.connection.take() else { return Err(Unanswered::Closed) };
@@ -212,13 +212,13 @@ impl<'a> Line<'a> {
         match sent.ok_or(Unanswered::Failed(Failure::Timeout))? {
             Ok(Ok(response)) => {
                 let (head, incoming) = response.into_parts();
-                let read = before(deadline.as_mut(), connection.read(incoming)).await;
+                let read = before(deadline.as_mut(), connection.read(incoming, answer_bytes)).await;
                 let body = read.unwrap_or(Err(NoBody::Cut("the answer did not end in time")));
                 if body.is_ok() {
                     connection.is_done();
                     self.connections.keep(connection);
                 }
-                let body = body.and_then(|body| body::unpacked(&head.headers, body));
+                let body = body.and_then(|body| body::unpacked(&head.headers, body, answer_bytes));
                 Ok(Answered { head, body })
             }
             Ok(Err(mut error)) => Err(match error.take_message() {
@@ -276,7 +276,7 @@ mod tests {
     async fn exchange(connections: &Connections) -> Result<Answered, Failure> {
         loop {
             let line = connections.line(LONG).await?;
-            match line.exchange(request(), LONG, || Ok::<_, ()>(())).await {
+            match line.exchange(request(), LONG, 1024, || Ok::<_, ()>(())).await {
                 Ok(answered) => return Ok(answered),
                 Err(Unanswered::Failed(failure)) => return Err(failure),
                 Err(Unanswered::Closed) => {}

@@ -221,9 +221,11 @@ impl Line<'_> {
         let Self { dispatcher, base, connection } = self;
         let account = &*dispatcher.account;
         let request = request(account, items, now_ms).map_err(Unanswered::Failed)?;
+        let answer_bytes = request.answer_bytes;
         let http = dispatcher.http(request, base).map_err(Unanswered::Failed)?;
         let asked = Instant::now();
-        let Answered { head, body } = match connection.exchange(http, account.limits.timeout, judge).await {
+        let exchange = connection.exchange(http, account.limits.timeout, answer_bytes, judge);
+        let Answered { head, body } = match exchange.await {
             Ok(answered) => answered,
             Err(Unanswered::Failed(failure)) => return Err(Unanswered::Failed(dispatcher.refused(base, &failure))),
             Err(Unanswered::Stopped(why)) => return Err(Unanswered::Stopped(why)),
@@ -245,6 +247,10 @@ fn read(account: &Account, items: &[&Prepared], head: &Parts, body: Result<Vec<u
         // The status alone tells what became of it.
         Err(_) if !(200..300).contains(&status) => Vec::new(),
         Err(NoBody::Unreadable(why)) => return Verdicts::All(Err(unreadable(Some(status), why))),
+        Err(NoBody::TooLong(most)) => {
+            let why = format!("it is longer than {} KiB", most / 1024);
+            return Verdicts::All(Err(unreadable(Some(status), &why)));
+        }
         Err(NoBody::Cut(why)) => return Verdicts::All(Err(ambiguous(Some(status), why))),
     };
     let http = HttpAnswer { status, retry_after, body: &body, now_ms };

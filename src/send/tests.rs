@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::Class;
-use crate::platforms::Receipt;
-use crate::send::client::{MAX_BODY, reachable};
+use crate::platforms::{ANSWER_BYTES, Receipt};
+use crate::send::client::reachable;
 use crate::stub::prepared;
 use crate::stub::server::{self, Server, answer};
 
@@ -165,11 +165,11 @@ async fn a_credential_that_is_not_in_force_halts_and_sends_nothing() {
 #[tokio::test]
 async fn an_answer_is_read_to_64_kib_and_no_further() {
     let body = |length: usize| format!("ok{}", "x".repeat(length - 2));
-    let fits = Server::answering(answer("200 OK", &body(MAX_BODY)));
+    let fits = Server::answering(answer("200 OK", &body(ANSWER_BYTES)));
     assert_eq!(end(attempt(&dispatcher(&fits)).await).0, Class::Delivered);
-    let longer = Server::answering(answer("200 OK", &body(MAX_BODY + 1)));
+    let longer = Server::answering(answer("200 OK", &body(ANSWER_BYTES + 1)));
     assert_eq!(end(attempt(&dispatcher(&longer)).await), (Class::Ambiguous, Some(200), true));
-    let failing = Server::answering(answer("503 Busy\r\nretry-after: 7", &body(MAX_BODY + 1)));
+    let failing = Server::answering(answer("503 Busy\r\nretry-after: 7", &body(ANSWER_BYTES + 1)));
     let result = attempt(&dispatcher(&failing)).await;
     let Err(DeliveryError::Retry(said)) = result else { panic!("the status alone decides: {result:?}") };
     assert_eq!((said.status, said.retry_after), (Some(503), Some(Duration::from_secs(7))));

@@ -193,9 +193,9 @@ impl Shown {
             Today::Preview(Preview::Accepted(accepted)) => {
                 let request = &accepted.request;
                 let headers: Vec<String> =
-                    request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-                let (url, body) = (request.url(false), mask_fields(request.text().unwrap_or_default()));
-                format!("{} {}\n{}\n\n{body}", request.method, mask_fields(&url), headers.join("\n"))
+                    request.headers(false).map(|(name, value)| format!("{name}: {value}")).collect();
+                let (url, body) = (request.url(false), mask_fields(&request.text(false).unwrap_or_default()));
+                format!("{} {}\n{}\n\n{body}", request.request.method, mask_fields(&url), headers.join("\n"))
             }
         };
         text.push_str(&format!("\nthe request it would cause today\n{}\n", indented(&today)));

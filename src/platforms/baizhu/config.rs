@@ -1,6 +1,5 @@
 //! The keys of a 百助 account (contract section 2), and what is wrong with them.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
@@ -137,8 +136,8 @@ impl Config {
             settlement: self.settlement,
             encoding: self.encoding,
             amount_unit: self.amount_unit,
-            product_names: product_names.iter().copied().map(Cow::Borrowed).collect(),
-            refund: if refund == "returned_money" { Cow::Borrowed("returned_money") } else { Cow::Owned(refund) },
+            product_names: product_names.to_vec(),
+            refund,
             success_values,
             map: codes,
         })
@@ -152,8 +151,8 @@ pub(super) struct Settings {
     pub(super) settlement: Settlement,
     pub(super) encoding: Encoding,
     pub(super) amount_unit: AmountUnit,
-    pub(super) product_names: Vec<Cow<'static, str>>,
-    pub(super) refund: Cow<'static, str>,
+    pub(super) product_names: Vec<&'static str>,
+    pub(super) refund: String,
     pub(super) success_values: Vec<String>,
     pub(super) map: HashMap<String, Endpoint>,
 }

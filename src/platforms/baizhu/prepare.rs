@@ -1,13 +1,12 @@
 //! The rules of 百助 (SPEC section 9, steps 4 to 8), and the form's fields in the order of its parameter table.
 
-use std::borrow::Cow;
-
 use crate::error::DeliveryError;
 use crate::event::{ConversionEvent, Money};
 use crate::platforms::baizhu::config::{AmountUnit, Settings, Settlement};
 use crate::platforms::baizhu::endpoint::Endpoint;
+use crate::platforms::baizhu::form::Fields;
 use crate::platforms::rules::{conversion, fen, free_of_controls, invalid, note_ignored, required_id, unmapped};
-use crate::platforms::{Payload, Prepared};
+use crate::platforms::{Item, Prepared};
 
 const UID: &str = "user.user_id";
 const UID_CHARACTERS: usize = 32;
@@ -60,8 +59,8 @@ impl Settings {
 
         note_ignored(event, &[], &mut warnings);
         let never_repeat = (extras.money.is_some() || extras.refund.is_some()) && extras.order_number.is_none();
-        let payload = Payload::Fields(self.fields(product, uid, extras));
-        Ok(Prepared { native: endpoint.native().into(), payload, warnings, route: None, never_repeat })
+        let item = self.fields(product, uid, &extras);
+        Ok(Prepared { native: endpoint.native().into(), item, warnings, route: None, never_repeat })
     }
 
     fn extras<'e>(&self, event: &'e ConversionEvent, warnings: &mut Vec<String>) -> Result<Extras<'e>, DeliveryError> {
@@ -110,17 +109,24 @@ impl Settings {
         }))
     }
 
-    fn fields(&self, product: &str, uid: &str, extras: Extras<'_>) -> Vec<(Cow<'static, str>, String)> {
-        let mut fields = Vec::with_capacity(7);
-        fields.push((Cow::Borrowed("product"), product.to_owned()));
-        fields.push((Cow::Borrowed("uid"), uid.to_owned()));
+    fn fields(&self, product: &str, uid: &str, extras: &Extras<'_>) -> Item {
+        let mut fields = Fields::new();
+        fields.push("product", product);
+        fields.push("uid", uid);
         if let Some(name) = extras.product_name {
-            fields.extend(self.product_names.iter().map(|field| (field.clone(), name.to_owned())));
+            self.product_names.iter().for_each(|field| fields.push(field, name));
         }
-        fields.extend(extras.money.map(|money| (Cow::Borrowed("money"), money)));
-        fields.extend(extras.order_number.map(|number| (Cow::Borrowed("order_number"), number.to_owned())));
-        fields.extend(extras.refund.map(|money| (self.refund.clone(), money)));
-        fields
+        let rest = [
+            ("money", extras.money.as_deref()),
+            ("order_number", extras.order_number),
+            (&*self.refund, extras.refund.as_deref()),
+        ];
+        for (name, value) in rest {
+            if let Some(value) = value {
+                fields.push(name, value);
+            }
+        }
+        fields.into_item()
     }
 }
 

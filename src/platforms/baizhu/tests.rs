@@ -30,8 +30,9 @@ fn edited(edit: impl FnOnce(&mut Value)) -> ConversionEvent {
 }
 
 fn fields(sender: &Baizhu, event: &ConversionEvent) -> Vec<(String, String)> {
-    let Payload::Fields(fields) = sender.prepare(event).unwrap().payload else { panic!("no fields") };
-    fields.into_iter().map(|(name, value)| (name.into_owned(), value)).collect()
+    let item = sender.prepare(event).unwrap().item;
+    let form = Form::of(&item).unwrap();
+    form.fields().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn field(sender: &Baizhu, event: &ConversionEvent, name: &str) -> Option<String> {

@@ -12,7 +12,7 @@ use crate::platforms::qihoo360::config::{ClickLen, Disallowed, Settings, TransId
 use crate::platforms::qihoo360::matrix::{Entry, Line, Matrix, Params};
 use crate::platforms::rules::{click_id, conversion, fen, free_of_controls, invalid, note_ignored, unmapped};
 use crate::platforms::signing::md5_hex;
-use crate::platforms::{Payload, Prepared};
+use crate::platforms::{Item, Prepared};
 
 const INDUSTRY: &str = "platform_params.data_industry";
 const SOURCE: &str = "platform_params.data_source";
@@ -82,15 +82,8 @@ impl Settings {
         body.push_str("}}}");
 
         note_ignored(event, &["data_industry", "data_source"], &mut warnings);
-        // Thousands of them wait in memory.
-        body.shrink_to_fit();
-        Ok(Prepared {
-            native: entry.code.into(),
-            payload: Payload::Text(body),
-            warnings,
-            route: None,
-            never_repeat: false,
-        })
+        let (native, item) = (entry.code.into(), Item::new(body));
+        Ok(Prepared { native, item, warnings, route: None, never_repeat: false })
     }
 
     fn line(&self, event: &ConversionEvent) -> Result<Line, DeliveryError> {

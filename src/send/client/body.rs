@@ -8,8 +8,6 @@ use http::header::CONTENT_ENCODING;
 
 use crate::byte_order_mark;
 
-/// An answer is read to at most this, and unpacked to at most this; more is no answer.
-pub const MAX_BODY: usize = 64 * 1024;
 /// Nobody packs an answer more often than this; each layer costs one pass.
 const MAX_LAYERS: usize = 4;
 /// How every gzip stream begins, and no JSON text does.
@@ -26,24 +24,23 @@ const BY_COMPRESS: &str =
 pub enum NoBody {
     /// It came and cannot be read; the text says why.
     Unreadable(&'static str),
+    /// It is longer than the request allows, as it came or unpacked.
+    TooLong(usize),
     /// It did not come to its end; the text says what happened.
     Cut(&'static str),
 }
 
-/// More than [`MAX_BODY`] bytes, as they came or unpacked.
-pub const TOO_LONG: NoBody = NoBody::Unreadable("it is longer than 64 KiB");
-
-/// The body as its platform wrote it: unpacked, each layer to at most [`MAX_BODY`] bytes, and without a byte order
-/// mark. A body that is not packed although its head says so is taken as it is.
-pub fn unpacked(headers: &HeaderMap, mut body: Vec<u8>) -> Result<Vec<u8>, NoBody> {
+/// The body as its platform wrote it: unpacked, each layer to at most `most` bytes, and without a byte order mark. A body
+/// that is not packed although its head says so is taken as it is.
+pub fn unpacked(headers: &HeaderMap, mut body: Vec<u8>, most: usize) -> Result<Vec<u8>, NoBody> {
     let layers = layers(headers);
     if layers.len() > MAX_LAYERS {
         return Err(NoBody::Unreadable("it is packed too often"));
     }
     for layer in layers.into_iter().rev() {
         match layer {
-            Layer::Deflate => body = inflate(body)?,
-            Layer::Gzip if body.starts_with(&GZIP) => body = gunzip(&body)?,
+            Layer::Deflate => body = inflate(body, most)?,
+            Layer::Gzip if body.starts_with(&GZIP) => body = gunzip(&body, most)?,
             Layer::Unknown(why) if !is_text(&body) => return Err(NoBody::Unreadable(why)),
             // Not packed, whatever its head says.
             Layer::Gzip | Layer::Unknown(_) => {}
@@ -51,7 +48,7 @@ pub fn unpacked(headers: &HeaderMap, mut body: Vec<u8>) -> Result<Vec<u8>, NoBod
     }
     // A proxy that drops the header leaves the packed bytes.
     if body.starts_with(&GZIP) {
-        body = gunzip(&body)?;
+        body = gunzip(&body, most)?;
     }
     if body.starts_with(&ZSTD) {
         return Err(NoBody::Unreadable(BY_ZSTD));
@@ -100,22 +97,22 @@ fn layers(headers: &HeaderMap) -> Vec<Layer> {
     names.flat_map(|names| names.split(',')).filter_map(layer).collect()
 }
 
-fn gunzip(body: &[u8]) -> Result<Vec<u8>, NoBody> {
-    read(MultiGzDecoder::new(body)).unwrap_or(Err(NoBody::Unreadable("its gzip is damaged")))
+fn gunzip(body: &[u8], most: usize) -> Result<Vec<u8>, NoBody> {
+    read(MultiGzDecoder::new(body), most).unwrap_or(Err(NoBody::Unreadable("its gzip is damaged")))
 }
 
 /// The name stands for zlib, and many servers send the bare stream under it.
-fn inflate(body: Vec<u8>) -> Result<Vec<u8>, NoBody> {
-    let zlib = read(ZlibDecoder::new(&body[..])).or_else(|| read(DeflateDecoder::new(&body[..])));
+fn inflate(body: Vec<u8>, most: usize) -> Result<Vec<u8>, NoBody> {
+    let zlib = read(ZlibDecoder::new(&body[..]), most).or_else(|| read(DeflateDecoder::new(&body[..]), most));
     zlib.unwrap_or(Ok(body))
 }
 
 /// `None`: not what the decoder reads.
-fn read(decoder: impl Read) -> Option<Result<Vec<u8>, NoBody>> {
+fn read(decoder: impl Read, most: usize) -> Option<Result<Vec<u8>, NoBody>> {
     let mut out = Vec::new();
-    let read = decoder.take(MAX_BODY as u64 + 1).read_to_end(&mut out);
-    if out.len() > MAX_BODY {
-        return Some(Err(TOO_LONG));
+    let read = decoder.take(most as u64 + 1).read_to_end(&mut out);
+    if out.len() > most {
+        return Some(Err(NoBody::TooLong(most)));
     }
     read.ok().map(|_| Ok(out))
 }
@@ -129,6 +126,7 @@ mod tests {
 
     use super::*;
 
+    const MOST: usize = 64 * 1024;
     const TEXT: &[u8] = br#"{"errno":0,"error":"Success"}"#;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -179,25 +177,25 @@ mod tests {
             (&[""], marked(TEXT)),
         ];
         for (encodings, body) in rows {
-            let read = unpacked(&headers(encodings), body.clone());
+            let read = unpacked(&headers(encodings), body.clone(), MOST);
             assert_eq!(read.as_deref(), Ok(TEXT), "{encodings:?} {body:?}");
         }
     }
 
     #[test]
     fn a_bomb_is_cut_off_at_the_bound_whatever_its_packing() {
-        let fits = vec![b' '; MAX_BODY];
+        let fits = vec![b' '; MOST];
         let bomb = vec![b' '; 4 << 20];
         type Pack = fn(&[u8]) -> Vec<u8>;
         for (encoding, pack) in [("gzip", gzip as Pack), ("deflate", zlib), ("deflate", bare)] {
             let small = pack(&bomb);
             assert!(small.len() < 16 << 10, "the test is about few bytes that become many");
-            assert_eq!(unpacked(&headers(&[encoding]), pack(&fits)).as_deref(), Ok(&fits[..]), "{encoding}");
-            assert_eq!(unpacked(&headers(&[encoding]), small), Err(TOO_LONG), "{encoding}");
+            assert_eq!(unpacked(&headers(&[encoding]), pack(&fits), MOST).as_deref(), Ok(&fits[..]), "{encoding}");
+            assert_eq!(unpacked(&headers(&[encoding]), small, MOST), Err(NoBody::TooLong(MOST)), "{encoding}");
         }
         let layered = gzip(&gzip(&bomb));
-        assert_eq!(unpacked(&headers(&["gzip, gzip"]), layered), Err(TOO_LONG));
-        assert!(matches!(unpacked(&headers(&["gzip"; 5]), TEXT.to_vec()), Err(NoBody::Unreadable(_))));
+        assert_eq!(unpacked(&headers(&["gzip, gzip"]), layered, MOST), Err(NoBody::TooLong(MOST)));
+        assert!(matches!(unpacked(&headers(&["gzip"; 5]), TEXT.to_vec(), MOST), Err(NoBody::Unreadable(_))));
     }
 
     #[test]
@@ -216,12 +214,12 @@ mod tests {
             (&["x-compress"], &compress, "it is compressed with compress, which"),
         ];
         for (encodings, body, said) in rows {
-            let read = unpacked(&headers(encodings), body.to_vec());
+            let read = unpacked(&headers(encodings), body.to_vec(), MOST);
             let Err(NoBody::Unreadable(why)) = read else { panic!("{encodings:?} {read:?}") };
             assert!(why.starts_with(said), "{encodings:?} {why}");
         }
         for encoding in ["br", "zstd", "compress"] {
-            assert_eq!(unpacked(&headers(&[encoding]), marked(TEXT)).as_deref(), Ok(TEXT), "{encoding}");
+            assert_eq!(unpacked(&headers(&[encoding]), marked(TEXT), MOST).as_deref(), Ok(TEXT), "{encoding}");
         }
     }
 
@@ -232,7 +230,7 @@ mod tests {
         let last = flipped.len() - 6;
         flipped[last] ^= 1;
         for damaged in [&whole[..whole.len() - 9], &whole[..2], &flipped] {
-            let read = unpacked(&headers(&["gzip"]), damaged.to_vec());
+            let read = unpacked(&headers(&["gzip"]), damaged.to_vec(), MOST);
             assert_eq!(read, Err(NoBody::Unreadable("its gzip is damaged")));
         }
     }

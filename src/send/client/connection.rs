@@ -14,7 +14,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, timeout_at};
 
-use super::body::{self, MAX_BODY, NoBody};
+use super::body::{self, NoBody};
 use super::connect::Stream;
 use super::growth::{Open, Starting};
 
@@ -107,7 +107,7 @@ impl Connection {
         .await
     }
 
-    pub(super) async fn read(&mut self, mut incoming: Incoming) -> Result<Vec<u8>, NoBody> {
+    pub(super) async fn read(&mut self, mut incoming: Incoming, most: usize) -> Result<Vec<u8>, NoBody> {
         let mut body = Vec::new();
         poll_fn(|cx| {
             loop {
@@ -118,8 +118,8 @@ impl Connection {
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(body::failed(&error))),
                     Poll::Ready(Some(Ok(frame))) => {
                         let data = frame.into_data().unwrap_or_default();
-                        if body.len() + data.len() > MAX_BODY {
-                            return Poll::Ready(Err(body::TOO_LONG));
+                        if body.len() + data.len() > most {
+                            return Poll::Ready(Err(NoBody::TooLong(most)));
                         }
                         body.extend_from_slice(&data);
                     }

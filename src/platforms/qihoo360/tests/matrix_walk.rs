@@ -118,7 +118,7 @@ fn the_compiled_table_is_the_reference_table() {
 fn members_stand_in_the_printed_order() {
     let sender = sender("data_industry = 'ocpc_zs_convert'\njzqs = '1000001'\ndata_source = 'tool'");
     let prepared = sender.prepare(&edited(|_| {})).unwrap();
-    let Payload::Text(text) = prepared.payload else { panic!("no text") };
+    let text = prepared.item.text().unwrap();
     let order = [
         "data_industry",
         "data_source",

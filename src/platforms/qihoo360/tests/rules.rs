@@ -258,7 +258,7 @@ fn hosts_and_credentials_in_an_event_are_ignored_with_a_warning() {
         edited(|e| e["platform_params"] = json!({"base_url": "https://evil.example", "secret": "x", "n": null}));
     let prepared = ps().prepare(&event).unwrap();
     assert_eq!(prepared.warnings.iter().filter(|w| w.ends_with("is ignored")).count(), 2);
-    let Payload::Text(text) = &prepared.payload else { panic!("no text") };
+    let text = prepared.item.text().unwrap();
     assert!(!text.contains("evil"));
 }
 
