@@ -4,16 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use crate::config::fields::{HOUR, MINUTE, MONTH, duration, list, rate, size, whole};
 use crate::platforms::{Credential, Sender};
+use crate::units::parse_duration;
 
 /// `[dedupe]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Dedupe {
     /// How long a confirmed key is remembered.
+    #[serde(deserialize_with = "duration::<_, 1, MONTH>")]
     pub window: Duration,
     /// How long a claim is not taken over.
+    #[serde(deserialize_with = "duration::<_, 1, HOUR>")]
     pub lease: Duration,
     /// What an account does while Redis is away, unless it says otherwise.
     pub when_unavailable: WhenUnavailable,
@@ -22,7 +28,8 @@ pub struct Dedupe {
 }
 
 /// `dedupe.window_check`: a window not longer than every way back of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WindowCheck {
     /// Refuses the start; where it cannot be judged, the start waits.
     Refuse,
@@ -31,7 +38,8 @@ pub enum WindowCheck {
 }
 
 /// `when_unavailable`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WhenUnavailable {
     /// Send nothing.
     Hold,
@@ -58,66 +66,108 @@ pub struct RetryTier {
 }
 
 /// `[retry]`; an account may override any of it but the tiers' topics, which all accounts share.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Retry {
     /// Tiers in ascending order; the last one repeats.
+    #[serde(deserialize_with = "tiers")]
     pub tiers: Vec<RetryTier>,
     /// Attempts really made before a dead letter.
+    #[serde(deserialize_with = "whole::<_, _, 1, 10_000>")]
     pub max_attempts: u32,
     /// Of retrying; time in parking is not counted.
+    #[serde(deserialize_with = "duration::<_, 1, MONTH>")]
     pub max_age: Duration,
     /// Of parking, from the first time.
+    #[serde(deserialize_with = "duration::<_, 1, MONTH>")]
     pub max_parked: Duration,
     /// Quick tries inside the lane, on the first visit.
     pub inline: Inline,
 }
 
 /// `retry.inline`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Inline {
     /// Tries after the first one.
+    #[serde(deserialize_with = "whole::<_, _, 0, 100>")]
     pub max_retries: u32,
     /// First delay, before jitter.
+    #[serde(deserialize_with = "duration::<_, 0, MINUTE>")]
     pub initial: Duration,
     /// Longest delay.
+    #[serde(deserialize_with = "duration::<_, 0, MINUTE>")]
     pub max: Duration,
 }
 
 /// `[limits]`, as an account has them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Limits {
     /// Requests per second of the shared bucket.
+    #[serde(deserialize_with = "rate::<_, 1_000_000>")]
     pub rps: f64,
     /// Requests under way at once.
+    #[serde(deserialize_with = "whole::<_, _, 1, 65_536>")]
     pub concurrency: usize,
     /// Of one attempt, all in all.
+    #[serde(deserialize_with = "duration::<_, 1, TIMEOUT>")]
     pub timeout: Duration,
     /// Of DNS, TCP and TLS.
+    #[serde(deserialize_with = "duration::<_, 1, TIMEOUT>")]
     pub connect_timeout: Duration,
     /// Name of the bucket; accounts with one value share one rate. Never empty here.
     pub shared_as: String,
 }
 
 /// `[validate]`, as an account has it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Validate {
     /// Older events are `expired`; `None`: any age is sent.
+    #[serde(deserialize_with = "max_event_age")]
     pub max_event_age: Option<Duration>,
     /// Events further ahead are `invalid`.
+    #[serde(deserialize_with = "duration::<_, 0, MONTH>")]
     pub max_future: Duration,
     /// `false`: raw phone, e-mail and device ids are `invalid`.
     pub accept_raw_identifiers: bool,
 }
 
 /// `[intake]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Intake {
     /// Records read and not finished.
+    #[serde(deserialize_with = "whole::<_, _, 1, 10_000_000>")]
     pub max_in_flight: usize,
-    /// Their bytes.
+    /// Their bytes. The largest record that is accepted has to fit in.
+    #[serde(deserialize_with = "size::<_, MIB, TIB>")]
     pub max_in_flight_bytes: usize,
     /// How long shutdown waits for what is under way.
+    #[serde(deserialize_with = "duration::<_, 1, HOUR>")]
     pub drain_timeout: Duration,
+}
+
+/// Of one attempt, in milliseconds.
+const TIMEOUT: u64 = 10 * MINUTE;
+const MIB: usize = 1 << 20;
+const TIB: usize = 1 << 40;
+
+fn tiers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<RetryTier>, D::Error> {
+    let mut tiers: Vec<RetryTier> = Vec::new();
+    for name in list(from)? {
+        let delay = parse_duration(&name)
+            .filter(|delay| (1..=u128::from(MONTH)).contains(&delay.as_millis()) && !name.starts_with('0'))
+            .ok_or_else(|| {
+                D::Error::custom("holds a member that is no delay such as \"5s\" or \"30m\", from 1ms to 30d")
+            })?;
+        if tiers.last().is_some_and(|last| last.delay >= delay) {
+            return Err(D::Error::custom("has to ascend, and no delay may stand there twice"));
+        }
+        tiers.push(RetryTier { name, delay });
+    }
+    if tiers.is_empty() { Err(D::Error::custom("is empty: at least one tier is needed")) } else { Ok(tiers) }
+}
+
+/// How old an event may be: any age is what a platform says, never the configuration.
+pub(crate) fn max_event_age<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    duration::<_, 1, { 120 * MONTH }>(from).map(Some)
 }
 
 /// One account, checked and ready.

@@ -10,19 +10,52 @@ use std::path::Path;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, RedisError};
+use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
+use crate::config::fields;
 use crate::secret::SecretString;
 
 /// `[redis]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Config {
     /// `redis://`, `rediss://`; `embedded` until the embedded store's address is known. May carry a password.
+    #[serde(deserialize_with = "url")]
     pub url: SecretString,
     /// Before every key.
+    #[serde(deserialize_with = "prefix")]
     pub prefix: String,
     /// PEM file of issuers that are trusted beside the machine's; empty: none.
     pub ca_file: String,
+}
+
+/// `url` of a store inside the process.
+pub const EMBEDDED: &str = "embedded";
+
+fn url<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
+    let url = fields::secret(from)?;
+    let text = url.expose();
+    // A URL has none, and reading one leaves them out or writes them otherwise: the password would be another one.
+    if text.contains(char::is_whitespace) {
+        return Err(D::Error::custom("holds a blank; inside a password write %20"));
+    }
+    let is_url =
+        || (text.starts_with("redis://") || text.starts_with("rediss://")) && text.into_connection_info().is_ok();
+    match text {
+        "" => Err(D::Error::custom("is empty")),
+        EMBEDDED => Ok(url),
+        _ if is_url() => Ok(url),
+        _ => Err(D::Error::custom("has to be redis://[user:password@]host:port[/db], or rediss:// with TLS")),
+    }
+}
+
+fn prefix<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let prefix = fields::words(from)?;
+    if prefix.len() <= 64 && prefix.chars().all(|c| c.is_ascii_graphic()) {
+        return Ok(prefix);
+    }
+    Err(D::Error::custom("has to be 1 to 64 visible ASCII characters"))
 }
 
 /// How long an answer may take before the command counts as lost. The lease rule leaves 5 s for it.

@@ -3,37 +3,31 @@
 //! Everything that is wrong is reported at once, each with its place, key and reason, before any connection opens. No
 //! secret is ever part of a report: values that came from outside the file are not shown at all.
 //!
-//! Settings are read from a tree of our own and not by deserialisation, because that stops at the first problem and
-//! forgets lines. Only the keys of a platform are deserialised, each on its own.
+//! Each module has its section as a plain struct, which says what a key may hold; here stand the root, and the rules that
+//! look at several keys or at all accounts.
 
 mod accounts;
-mod admin_telemetry;
 mod base_url;
 mod credentials;
 mod platform;
-mod properties;
+mod root;
 mod rules;
-mod sections;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::account::{Accounts, Dedupe, Intake, Retry, WhenUnavailable};
-use crate::kafka;
+use crate::account::{Accounts, Dedupe, Intake, Retry};
+use crate::admin::Config as AdminConfig;
+use crate::config::layers::{Layers, Settings, shown};
+use crate::config::problem::Report;
 use crate::platforms::Credential;
-use crate::redis;
+use crate::{kafka, redis, telemetry};
+use root::Root;
 
 pub use crate::config::overlay::environment;
 pub use crate::config::problem::{Place, Problem, Problems};
-pub use admin_telemetry::{AdminConfig, Format, TelemetryConfig};
-
-use crate::config::problem::Report;
-use crate::config::section::Section;
-use crate::config::{overlay, tree};
 
 /// The compiled-in configuration: every key, its default and the reason for it.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -43,9 +37,6 @@ pub const DEMO: &str = include_str!("../config/demo.toml");
 
 /// Where the demo's accounts lead until the address of the sandbox in the process is known.
 pub const DEMO_URL: &str = "http://127.0.0.1:9470";
-
-/// librdkafka's own default of `session.timeout.ms`.
-const SESSION_TIMEOUT: Duration = Duration::from_millis(45_000);
 
 /// Everything the worker was told.
 pub struct Config {
@@ -62,7 +53,7 @@ pub struct Config {
     /// `[admin]`.
     pub admin: AdminConfig,
     /// `[telemetry]`.
-    pub telemetry: TelemetryConfig,
+    pub telemetry: telemetry::Config,
     /// `[accounts.NAME]`, with `[limits]`, `[retry]` and `[validate]` applied.
     pub accounts: Accounts,
 }
@@ -82,35 +73,19 @@ impl Config {
     /// # Errors
     /// Every problem there is.
     pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Problems> {
-        let env: BTreeMap<String, String> = env.into_iter().collect();
-        let report = Report::new(file.map(overlay::shown));
-        let Some(defaults) = defaults(&report) else { return Err(report.finish()) };
-        let mut tree = defaults.clone();
-        let (name, text) = match file {
-            Some(path) => (overlay::shown(path), std::fs::read_to_string(path)),
-            None => ("demo.toml (built in)".into(), Ok(DEMO.to_owned())),
+        let report = Report::new(file.map(shown));
+        let layers = Layers {
+            defaults: ("default.toml", DEFAULT),
+            file,
+            no_file: ("demo.toml (built in)", DEMO),
+            env: &env.into_iter().collect(),
         };
-        let text = match text {
-            Ok(text) => text,
-            Err(error) => {
-                report.problem(&Place::File(name, 0), "", format!("cannot be read: {error}"));
-                return Err(report.finish());
-            }
-        };
-        match parse(&name, &text) {
-            Ok(over) => tree::merge(&mut tree, over),
-            Err(problem) => {
-                report.problem(&problem.place, "", problem.reason);
-                return Err(report.finish());
-            }
-        }
-        overlay::lay(&mut tree, &env, &report);
-        let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
-        overlay::fill(&mut tree, "", &overlay::Sources { env: &env, folder }, &report);
-
-        let config = assemble(&Section::root(&tree, &defaults, &report));
+        let config = Settings::load(&layers, &report).and_then(|mut settings| assemble(&mut settings));
         let found = report.finish();
-        if found.problems.is_empty() { Ok(Loaded { config, warnings: found.warnings }) } else { Err(found) }
+        match config {
+            Some(config) if found.problems.is_empty() => Ok(Loaded { config, warnings: found.warnings }),
+            _ => Err(found),
+        }
     }
 
     /// Whether broker and store are to be inside the process: both or neither.
@@ -132,71 +107,18 @@ impl Config {
     }
 }
 
-fn session_timeout(kafka: &kafka::Config) -> Duration {
-    let stated = kafka.properties.get("session.timeout.ms").and_then(|ms| ms.parse().ok());
-    stated.map_or(SESSION_TIMEOUT, Duration::from_millis)
-}
-
-fn parse(name: &Arc<str>, text: &str) -> Result<tree::Table, Problem> {
-    let mut table = tree::parse(name, text)?;
-    if let Some(tree::Node { value: tree::Value::Table(kafka), .. }) = table.get_mut("kafka") {
-        properties::flatten(kafka);
-    }
-    Ok(table)
-}
-
-fn defaults(report: &Report) -> Option<tree::Table> {
-    match parse(&"default.toml".into(), DEFAULT) {
-        Ok(mut table) => {
-            tree::forget_places(&mut table);
-            Some(table)
-        }
-        Err(problem) => {
-            report.problem(&problem.place, "", problem.reason);
-            None
-        }
-    }
-}
-
-/// Reads every section in the order of the contract, then judges them together.
-fn assemble(root: &Section<'_>) -> Config {
-    let kafka_section = root.default_section("kafka");
-    let kafka = sections::kafka(&kafka_section);
-    let redis_section = root.default_section("redis");
-    let redis = sections::redis(&redis_section);
-    let dedupe_section = root.default_section("dedupe");
-    let dedupe = sections::dedupe(&dedupe_section);
-    let retry = sections::retry(&root.default_section("retry"), None);
-    let limits = sections::limits(&root.default_section("limits"), None);
-    let validate = sections::validate(&root.default_section("validate"));
-    let intake_section = root.default_section("intake");
-    let intake = sections::intake(&intake_section);
-    let admin = admin_telemetry::admin(&root.default_section("admin"));
-    let telemetry = admin_telemetry::telemetry(&root.default_section("telemetry"));
-
-    let when_unavailable: WhenUnavailable = dedupe.when_unavailable;
-    let base = accounts::Base { limits: &limits, retry: &retry, validate: &validate, when_unavailable };
-    let accounts_section = root.section("accounts");
-    let drafts = accounts_section.as_ref().map(|section| accounts::read(section, &base)).unwrap_or_default();
-    if drafts.is_empty() && !root.report.blames("accounts") {
-        root.problem("accounts", "holds no account: there is nothing to deliver to; add a block [accounts.NAME]");
-    }
-    root.finish();
-
-    rules::lease(&dedupe_section, &dedupe, &drafts, session_timeout(&kafka));
-    rules::window(&dedupe_section, &dedupe, &retry, &drafts);
-    rules::drain(&intake_section, &intake, &drafts);
-    rules::embedded(&kafka_section, &redis_section, accounts_section.as_ref(), (&kafka, &redis), &drafts);
-    let tiers: Vec<String> = retry.tiers.iter().map(|tier| tier.name.clone()).collect();
-    rules::topics(&kafka_section, &kafka, &tiers, &drafts);
-    if let Some(section) = &accounts_section {
-        rules::buckets(section, &drafts);
-        rules::credentials(section, &drafts);
-    }
+/// Reads every section, then every account over them, then judges them together.
+fn assemble(settings: &mut Settings<'_>) -> Option<Config> {
+    let mut root: Root = settings.read("accounts")?;
+    root.kafka.embedded = root.kafka.brokers == kafka::EMBEDDED;
+    let drafts = accounts::read(settings, &root);
+    rules::judge(settings, &root, &drafts);
     let accounts: Accounts =
         drafts.into_iter().filter_map(|d| d.account).map(|a| (a.name.clone(), Arc::new(a))).collect();
     if !accounts.is_empty() && accounts.values().all(|a| !a.enabled) {
-        root.warn("accounts", "every account has enabled = false: all events will be dead letters (unknown_account)");
+        settings
+            .warn("accounts", "every account has enabled = false: all events will be dead letters (unknown_account)");
     }
-    Config { kafka, redis, dedupe, retry, intake, admin, telemetry, accounts }
+    let Root { kafka, redis, dedupe, retry, intake, admin, telemetry, .. } = root;
+    Some(Config { kafka, redis, dedupe, retry, intake, admin, telemetry, accounts })
 }

@@ -8,7 +8,10 @@ mod line;
 pub(crate) mod tests;
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize, Deserializer};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -16,8 +19,52 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use line::lines;
 
+/// `[telemetry]`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// A filter of targets and levels.
+    #[serde(deserialize_with = "log")]
+    pub log: String,
+    /// How log lines look.
+    pub format: Format,
+    /// A second address for `/metrics`, `/live`, `/ready` alone.
+    #[serde(deserialize_with = "listen")]
+    pub listen: Option<SocketAddr>,
+    /// Where traces go. It is empty: this version sends none.
+    #[serde(deserialize_with = "otlp")]
+    pub otlp: String,
+}
+
+fn log<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let filter = String::deserialize(from)?;
+    // In this form a part of the reason is shown only where the value may be.
+    let reason = "is no filter such as \"info\" or \"postback=debug\"";
+    match EnvFilter::try_new(&filter) {
+        Ok(_) => Ok(filter),
+        Err(error) => Err(D::Error::invalid_value(Unexpected::Other(&format!(": {error}")), &reason)),
+    }
+}
+
+fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    match String::deserialize(from)?.as_str() {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_| D::Error::custom("has to be IP:port, e.g. \"127.0.0.1:9464\" or \"[::]:9464\"")),
+    }
+}
+
+fn otlp<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    match String::deserialize(from)? {
+        text if text.is_empty() => Ok(text),
+        _ => Err(D::Error::custom("has to be empty: this version sends no traces")),
+    }
+}
+
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Text on a terminal, JSON elsewhere.
     Auto,

@@ -2,6 +2,7 @@
 
 mod api;
 pub mod client;
+mod config;
 mod guard;
 mod openapi;
 mod server;
@@ -20,6 +21,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use config::Config;
 pub use server::Server;
 
 use crate::platforms::SecretString;

@@ -11,7 +11,7 @@ use crate::demo::generator::PROFILES;
 use crate::demo::settings::zone;
 use crate::exit::{self, Exit};
 use crate::kafka::now_ms;
-use crate::settings::{Config, Format, environment};
+use crate::settings::{Config, environment};
 use crate::telemetry;
 
 /// Runs the worker: reads events from Kafka and delivers them.
@@ -41,12 +41,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
         Some(file) => super::load(Some(file))?,
         None => alone(environment().collect(), now_ms())?,
     };
-    let format = match config.telemetry.format {
-        Format::Auto => telemetry::Format::Auto,
-        Format::Text => telemetry::Format::Text,
-        Format::Json => telemetry::Format::Json,
-    };
-    telemetry::init(&config.telemetry.log, format).map_err(Exit::usage)?;
+    telemetry::init(&config.telemetry.log, config.telemetry.format).map_err(Exit::usage)?;
     let halting = Config::without_credential(&config, chrono::Utc::now().timestamp_millis());
     for problem in halting {
         tracing::error!("{problem}");

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::problem::{Place, Report};
 use super::secret;
@@ -180,9 +179,4 @@ fn read(path: &Path) -> std::io::Result<String> {
 /// The process's environment as far as it is text.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-/// The name under which a file is reported.
-pub(crate) fn shown(path: &Path) -> Arc<str> {
-    path.display().to_string().into()
 }

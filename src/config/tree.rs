@@ -135,6 +135,23 @@ pub(crate) fn merge(under: &mut Table, over: Table) {
 }
 
 impl Node {
+    /// The members, where it is a table.
+    pub fn members(&self) -> Option<&Table> {
+        match &self.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Text from outside becomes the table or the list that it stands for.
+    pub fn open(&mut self, as_list: bool) {
+        match self.read() {
+            Some(value @ (Value::Table(_) | Value::List(_))) => self.value = value,
+            _ if as_list && matches!(self.value, Value::Text(_)) => self.value = Value::List(vec![self.clone()]),
+            _ => {}
+        }
+    }
+
     /// The table, where it is one or is text that stands for one.
     pub fn table(&self) -> Option<Cow<'_, Table>> {
         match &self.value {
@@ -207,11 +224,11 @@ impl Node {
     }
 }
 
-/// Marks text inside a value that came from outside: it is not shown either.
+/// Marks what is inside a value that came from outside: it is not shown either.
 fn hide(value: Value) -> Value {
     let hide_node = |mut node: Node| {
         node.value = hide(node.value);
-        node.indirect = matches!(node.value, Value::Text(_));
+        node.indirect = !matches!(node.value, Value::List(_) | Value::Table(_));
         node
     };
     match value {
@@ -229,6 +246,25 @@ pub(crate) fn forget_places(table: &mut Table) {
             Value::Table(inner) => forget_places(inner),
             Value::List(list) => list.iter_mut().for_each(|member| member.place = Place::Default),
             _ => {}
+        }
+    }
+}
+
+/// Makes one table of nested ones (`security.protocol = …` without quotes), with dotted keys.
+pub(crate) fn flatten(table: &mut Table) {
+    let mut flat = Table::new();
+    collect(std::mem::take(table), "", &mut flat);
+    *table = flat;
+}
+
+fn collect(table: Table, prefix: &str, flat: &mut Table) {
+    for (key, node) in table {
+        let key = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+        match node.value {
+            Value::Table(inner) => collect(inner, &key, flat),
+            _ => {
+                flat.insert(key, node);
+            }
         }
     }
 }

@@ -1,12 +1,10 @@
-//! Kinds of values: durations, sizes, numbers, choices, lists. Each reader says what it expected; it shows what it met
+//! Kinds of values of an account: numbers, choices, texts. Each reader says what it expected; it shows what it met
 //! only where that stood in the file in plain sight.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use super::tree::{Node, Value};
-use crate::units::{parse_duration, parse_size, show_duration};
 
 /// `, not "soon"`, unless the value may be a secret.
 fn met(node: &Node) -> String {
@@ -62,60 +60,6 @@ where
     }
 }
 
-/// A number above 0.
-pub(crate) fn rate(max: f64) -> impl Fn(&Node) -> Result<f64, String> {
-    move |node| {
-        let read = node.read();
-        let n = match read.as_ref().unwrap_or(&node.value) {
-            #[expect(clippy::cast_precision_loss, reason = "rates are far below 2^52")]
-            Value::Integer(n) => Some(*n as f64),
-            Value::Float(n) => Some(*n),
-            _ => None,
-        };
-        n.filter(|n| *n > 0.0 && *n <= max)
-            .ok_or_else(|| format!("has to be a number above 0, at most {max}{}", met(node)))
-    }
-}
-
-/// A duration such as `250ms`, within a range.
-pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node) -> Result<Duration, String> {
-    move |node| {
-        let Value::Text(text) = &node.value else {
-            return Err(format!("has to be a duration in quotes, e.g. \"5s\"{}", met(node)));
-        };
-        let value = parse_duration(text).ok_or_else(|| {
-            format!("is no duration: write a whole number and ms, s, m, h or d, e.g. \"5s\"{}", met(node))
-        })?;
-        if range.contains(&value) {
-            Ok(value)
-        } else {
-            Err(format!(
-                "has to be from {} to {}{}",
-                show_duration(*range.start()),
-                show_duration(*range.end()),
-                met(node)
-            ))
-        }
-    }
-}
-
-/// A size such as `64KiB`, within a range.
-pub(crate) fn size(range: RangeInclusive<usize>) -> impl Fn(&Node) -> Result<usize, String> {
-    move |node| {
-        let Value::Text(text) = &node.value else {
-            return Err(format!("has to be a size in quotes, e.g. \"64MiB\"{}", met(node)));
-        };
-        let size = parse_size(text).ok_or_else(|| {
-            format!("is no size: write a whole number and B, KiB, MiB or GiB, e.g. \"64MiB\"{}", met(node))
-        })?;
-        if range.contains(&size) {
-            Ok(size)
-        } else {
-            Err(format!("has to be from {} to {} bytes{}", range.start(), range.end(), met(node)))
-        }
-    }
-}
-
 /// One word of a closed list.
 pub(crate) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node) -> Result<T, String> {
     move |node| {
@@ -128,10 +72,4 @@ pub(crate) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&N
             format!("has to be {}{}", list.join(" or "), met(node))
         })
     }
-}
-
-/// A list of non-empty strings.
-pub(crate) fn list(node: &Node) -> Result<Vec<String>, String> {
-    let members = node.list().ok_or_else(|| format!("has to be a list, e.g. [\"a\", \"b\"]{}", met(node)))?;
-    members.iter().map(words).collect::<Result<_, _>>().map_err(|reason| format!("holds a member that {reason}"))
 }

@@ -3,36 +3,10 @@
 //! Patterns are matched here, with one engine and compiled once; the client library gets names alone. Its own patterns are
 //! another dialect: one that passed a check here matched nothing there.
 
-use std::fmt;
-
 use regex::Regex;
 
 use super::Config;
-
-/// A pattern of `kafka.input` that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadPattern(String);
-
-impl fmt::Display for BadPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BadPattern {}
-
-/// Compiles a pattern of `kafka.input`.
-///
-/// # Errors
-/// What is wrong with it, on one line.
-pub fn pattern(text: &str) -> Result<Regex, BadPattern> {
-    Regex::new(text).map_err(|error| {
-        let why = error.to_string();
-        // The last line says what is wrong; those before it draw where.
-        let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        BadPattern(format!("{text}: {why}"))
-    })
-}
+use super::pattern::{BadPattern, pattern};
 
 /// The names that a worker with this configuration reads and writes.
 #[derive(Clone, Debug)]

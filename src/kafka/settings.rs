@@ -13,52 +13,7 @@ use rdkafka::config::RDKafkaLogLevel;
 
 pub use self::trial::try_clients;
 use crate::kafka::Config;
-
-/// Keys that `[kafka.properties]` may not contain, with the reason.
-pub const OWNED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "set kafka.brokers"),
-    ("metadata.broker.list", "set kafka.brokers"),
-    ("group.id", "set kafka.group"),
-    ("group.protocol", "the classic protocol is the one that is tested"),
-    ("group.instance.id", "static members would leave partitions idle after a scale-down"),
-    ("group.remote.assignor", "the classic protocol is the one that is tested"),
-    ("enable.auto.commit", "stored positions are committed by the client"),
-    ("auto.commit.interval.ms", "positions are committed every second"),
-    ("auto.commit.enable", "stored positions are committed by the client"),
-    ("enable.auto.offset.store", "a position is stored when its record has ended"),
-    ("auto.offset.reset", "an offset that is missing or out of range parks its partition"),
-    ("offset.store.method", "positions live in the group"),
-    ("partition.assignment.strategy", "cooperative-sticky, alone"),
-    ("queued.max.messages.kbytes", "part of the memory budget"),
-    ("queued.min.messages", "part of the memory budget"),
-    ("fetch.queue.backoff.ms", "a slow one makes a bounded consumer idle"),
-    ("fetch.message.max.bytes", "part of the memory budget"),
-    ("max.partition.fetch.bytes", "part of the memory budget"),
-    ("fetch.max.bytes", "part of the memory budget"),
-    ("enable.partition.eof", "nobody reads it"),
-    ("allow.auto.create.topics", "topics are created with the right settings, or named"),
-    ("acks", "a copy counts once all replicas have it"),
-    ("request.required.acks", "a copy counts once all replicas have it"),
-    ("enable.idempotence", "a retried write must not double a copy"),
-    ("message.timeout.ms", "a record that cannot be written is held"),
-    ("delivery.timeout.ms", "a record that cannot be written is held"),
-    ("message.max.bytes", "a dead letter is larger than its record"),
-    ("partitioner", "keys land where a Java producer would put them"),
-    ("transactional.id", "a transaction cannot cover an HTTP request"),
-    ("test.mock.num.brokers", "it replaces the brokers"),
-    ("log.queue", "the log is forwarded"),
-];
-
-/// Second names, and the name under which the clients set and read a setting.
-const ALIASES: &[(&str, &str)] = &[
-    ("sasl.mechanisms", "sasl.mechanism"),
-    ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
-    ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
-    ("max.in.flight", "max.in.flight.requests.per.connection"),
-    ("queue.buffering.max.ms", "linger.ms"),
-    ("message.send.max.retries", "retries"),
-    ("compression.codec", "compression.type"),
-];
+use crate::kafka::properties::{owned, true_name};
 
 /// How the keys of consumers begin.
 const CONSUMER_KEYS: &[&str] =
@@ -103,17 +58,6 @@ impl fmt::Display for SettingsError {
 }
 
 impl std::error::Error for SettingsError {}
-
-/// Why a key of `[kafka.properties]` is not the operator's; `None` where it is.
-pub fn owned(key: &str) -> Option<&'static str> {
-    let key = key.trim();
-    OWNED.iter().find(|(owned, _)| owned.eq_ignore_ascii_case(key)).map(|(_, why)| *why)
-}
-
-/// The name under which the clients set and read the setting that `key` names.
-pub fn true_name(key: &str) -> &str {
-    ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, name)| name)
-}
 
 /// The consumer of the inputs.
 ///
@@ -294,6 +238,7 @@ fn build(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::properties::OWNED;
 
     fn config(properties: &[(&str, &str)]) -> Config {
         Config::stub("127.0.0.1:1", properties)

@@ -3,31 +3,27 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::account::{Account, Limits, OnAmbiguous, Retry, Validate, WhenUnavailable};
-use crate::config::section::Section;
-use crate::config::tree::{Node, Table};
+use serde::de::DeserializeOwned;
+
+use crate::account::{Account, Limits, OnAmbiguous, Retry, Validate, WhenUnavailable, max_event_age};
+use crate::config::fields::{MONTH, duration};
+use crate::config::layers::Settings;
+use crate::config::read;
+use crate::config::section::{Section, serde};
+use crate::config::tree::{self, Node, Table, Value};
 use crate::config::value::{choice, flag, text, whole, words};
 use crate::platforms::{Platform, list};
 use crate::settings::base_url::{self, Allowed};
 use crate::settings::credentials;
 use crate::settings::platform;
-use crate::settings::sections;
+use crate::settings::root::Root;
 
 static PLATFORMS: LazyLock<Vec<(&str, &dyn Platform)>> =
     LazyLock::new(|| list::all().map(|platform| (platform.name(), platform)).collect());
 const ON_AMBIGUOUS: &[(&str, OnAmbiguous)] = &[("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
 
-/// What accounts take from the sections above them.
-pub(super) struct Base<'a> {
-    /// `[limits]`.
-    pub limits: &'a Limits,
-    /// `[retry]`.
-    pub retry: &'a Retry,
-    /// `[validate]`.
-    pub validate: &'a Validate,
-    /// `dedupe.when_unavailable`.
-    pub when_unavailable: WhenUnavailable,
-}
+const WHEN_UNAVAILABLE: &[(&str, WhenUnavailable)] =
+    &[("hold", WhenUnavailable::Hold), ("deliver", WhenUnavailable::Deliver)];
 
 /// An account as far as it could be read: enough for the rules that look at all accounts together.
 pub(super) struct Draft {
@@ -35,25 +31,31 @@ pub(super) struct Draft {
     pub name: String,
     /// Its limits; `shared_as` is empty where the credential that would fill it could not be read.
     pub limits: Limits,
+    /// It states some of them itself.
+    pub has_limits: bool,
     /// Its retrying.
     pub retry: Retry,
     /// Its platform, where that could be read.
     pub platform: Option<&'static dyn Platform>,
     /// The public halves of its credentials.
     pub keys: Vec<String>,
+    /// It states several addresses, not one.
+    pub has_base_urls: bool,
     /// The account, where nothing is wrong with it.
     pub account: Option<Account>,
 }
 
-/// Reads every account.
-pub(super) fn read(accounts: &Section<'_>, base: &Base<'_>) -> Vec<Draft> {
+/// Reads every account, over the sections that it may override.
+pub(super) fn read(settings: &Settings<'_>, root: &Root) -> Vec<Draft> {
     let mut drafts = Vec::new();
+    let Some(node) = settings.top("accounts") else { return drafts };
+    let Some(accounts) = Section::open(node, "accounts".to_owned(), settings.report) else { return drafts };
     for (name, node) in accounts.rest() {
         if !is_name(name) {
             accounts.problem(name, "is no account name: 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`");
         }
-        if let Some(section) = Section::open(node, accounts.key(name), None, accounts.report) {
-            drafts.push(one(name, &section, base));
+        if let Some(section) = Section::open(node, accounts.key(name), accounts.report) {
+            drafts.push(one(name, &section, settings, root));
         }
     }
     drafts
@@ -66,7 +68,7 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-fn one(name: &str, section: &Section<'_>, base: &Base<'_>) -> Draft {
+fn one(name: &str, section: &Section<'_>, settings: &Settings<'_>, root: &Root) -> Draft {
     if section.node("platform").is_none() {
         let names: Vec<_> = list::all().map(|platform| format!("\"{}\"", platform.name())).collect();
         section.problem("platform", format!("is missing: {}", names.join(" or ")));
@@ -79,23 +81,25 @@ fn one(name: &str, section: &Section<'_>, base: &Base<'_>) -> Draft {
     let base_urls = base_urls(section, platform, allowed);
     let path = section.read("path", path);
     let credentials = credentials::read(section, platform);
-    let mut limits = match section.section("limits") {
-        Some(limits) => sections::limits(&limits, Some(base.limits)),
-        None => base.limits.clone(),
-    };
+    let mut limits = inherited(section, "limits", settings).unwrap_or_else(|| root.limits.clone());
     if limits.shared_as.is_empty() {
         limits.shared_as = platform.map_or(name, |platform| platform.shared_as(name, &credentials)).to_owned();
     }
-    let retry = match section.section("retry") {
-        Some(retry) => sections::retry(&retry, Some(base.retry)),
-        None => base.retry.clone(),
+    if section.peek("retry").and_then(Node::table).is_some_and(|retry| retry.contains_key("tiers")) {
+        let reason = "cannot differ per account: a tier is a topic that all accounts share; set it in [retry]";
+        settings.problem(&section.key("retry.tiers"), reason);
+    }
+    let retry = Retry {
+        tiers: root.retry.tiers.clone(),
+        ..inherited(section, "retry", settings).unwrap_or_else(|| root.retry.clone())
     };
-    let when_unavailable = sections::when_unavailable(section).unwrap_or(base.when_unavailable);
+    let when_unavailable =
+        section.read("when_unavailable", choice(WHEN_UNAVAILABLE)).unwrap_or(root.dedupe.when_unavailable);
     let on_ambiguous = section.read("on_ambiguous", choice(ON_AMBIGUOUS)).unwrap_or(OnAmbiguous::Retry);
     let enabled = section.read("enabled", flag).unwrap_or(true);
     rollout(section);
     let map = map(section);
-    let (validate, rest) = validate(section, platform, base.validate);
+    let (validate, rest) = validate(section, platform, &root.validate);
 
     let sender = platform.and_then(|p| platform::build(section, p, rest, map));
     let keys = credentials.iter().map(|c| c.key.clone()).collect();
@@ -116,7 +120,23 @@ fn one(name: &str, section: &Section<'_>, base: &Base<'_>) -> Draft {
         sender: configured.sender,
         settings: configured.settings,
     });
-    Draft { name: name.to_owned(), limits, retry, platform, keys, account }
+    let (has_limits, has_base_urls) = (section.has("limits"), section.has("base_urls"));
+    Draft { name: name.to_owned(), limits, has_limits, retry, platform, keys, has_base_urls, account }
+}
+
+/// A section as the account has it: what it states itself, over the section at the top.
+fn inherited<T: DeserializeOwned>(section: &Section<'_>, key: &'static str, settings: &Settings<'_>) -> Option<T> {
+    let own = section.node(key).filter(|node| !matches!(node.value, Value::Broken))?;
+    let mut defaults = settings.top(key)?.members()?.clone();
+    tree::forget_places(&mut defaults);
+    let Some(over) = own.table() else {
+        section.problem(key, "has to be a table");
+        return None;
+    };
+    let mut whole = defaults.clone();
+    tree::merge(&mut whole, over.into_owned());
+    let mut node = Node { value: Value::Table(whole), place: own.place.clone(), indirect: false };
+    read::read(&mut node, &defaults, &section.key(key), settings.report)
 }
 
 fn base_urls(section: &Section<'_>, platform: Option<&dyn Platform>, allowed: Allowed) -> Vec<String> {
@@ -184,8 +204,9 @@ fn validate(section: &Section<'_>, platform: Option<&dyn Platform>, base: &Valid
     let max_event_age = base.max_event_age.filter(|_| !takes_any_age);
     let mut config = Validate { max_event_age, ..*base };
     let Some(own) = section.section("validate") else { return (config, Table::new()) };
-    config.max_event_age = own.read("max_event_age", sections::event_age).or(max_event_age);
-    config.max_future = own.read("max_future", sections::event_future).unwrap_or(base.max_future);
+    config.max_event_age =
+        own.read("max_event_age", serde(|node| self::max_event_age(node))).flatten().or(max_event_age);
+    config.max_future = own.read("max_future", serde(|node| duration::<_, 0, MONTH>(node))).unwrap_or(base.max_future);
     if own.has("accept_raw_identifiers") {
         own.also(&["accept_raw_identifiers"]);
         own.problem("accept_raw_identifiers", "cannot differ per account; set it in [validate]");

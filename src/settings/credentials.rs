@@ -45,7 +45,7 @@ pub(super) fn read(account: &Section<'_>, platform: Option<&dyn Platform>) -> Ve
     let mut all: Vec<Credential> = Vec::new();
     for (i, member) in members.iter().enumerate() {
         let path = account.key(&format!("secrets.{i}"));
-        let Some(section) = Section::open(member, path, None, account.report) else { continue };
+        let Some(section) = Section::open(member, path, account.report) else { continue };
         let Some(credential) = one(&section, &shape) else { continue };
         if all.iter().any(|c| c.id == credential.id) {
             section.problem("id", "is the id of another secret of this account");

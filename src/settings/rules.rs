@@ -3,20 +3,68 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::account::{Dedupe, Inline, Intake, Limits, Retry, WindowCheck};
-use crate::config::section::Section;
-use crate::kafka;
-use crate::kafka::matching::{WaitingNames, pattern};
+use super::accounts::Draft;
+use super::base_url;
+use super::root::{Root, session_timeout};
+use crate::account::{Inline, Limits, Retry, WindowCheck};
+use crate::config::layers::Settings;
+use crate::kafka::matching::WaitingNames;
+use crate::kafka::pattern::pattern;
 use crate::platforms::Platform;
-use crate::redis as store;
-use crate::settings::accounts::Draft;
-use crate::settings::base_url;
-use crate::settings::sections::EMBEDDED;
 use crate::units::show_duration;
+use crate::{kafka, redis};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// What a claim needs before the first try and after the last one.
 const MARGIN: Duration = Duration::from_secs(5);
+
+/// Applies every rule.
+pub(super) fn judge(settings: &Settings<'_>, root: &Root, drafts: &[Draft]) {
+    stated(settings, "kafka.brokers", "host:9092,host2:9092");
+    stated(settings, "redis.url", "redis://host:6379");
+    if !root.redis.ca_file.is_empty()
+        && !root.redis.url.expose().starts_with("rediss://")
+        && !settings.report.blames("redis.url")
+    {
+        settings.problem("redis.ca_file", "is for TLS alone, and redis.url does not begin with rediss://");
+    }
+    timeouts(settings, "limits", &root.limits);
+    for draft in drafts.iter().filter(|draft| draft.has_limits) {
+        timeouts(settings, &format!("accounts.{}.limits", draft.name), &draft.limits);
+    }
+    if root.admin.is_open() && !settings.report.blames("admin.token") {
+        let listen = root.admin.listen;
+        settings.problem("admin.token", format!("is empty, but listen = \"{listen}\" is open to other hosts; set a token, e.g. \"${{ADMIN_TOKEN}}\", or listen on 127.0.0.1"));
+    }
+    if drafts.is_empty() && !settings.report.blames("accounts") {
+        settings.problem("accounts", "holds no account: there is nothing to deliver to; add a block [accounts.NAME]");
+    }
+    lease(settings, root, drafts);
+    window(settings, root, drafts);
+    drain(settings, root, drafts);
+    embedded(settings, root, drafts);
+    topics(settings, root, drafts);
+    buckets(settings, drafts);
+    credentials(settings, drafts);
+}
+
+/// What is there without a file says so itself: `embedded` keeps nothing, so nobody gets it by forgetting a line.
+fn stated(settings: &Settings<'_>, key: &str, example: &str) {
+    if !settings.is_stated(key) {
+        let name = key.rsplit('.').next().unwrap_or(key);
+        let reason = format!("is not stated; name it in the configuration file, e.g. {name} = \"{example}\"");
+        settings.problem(key, reason);
+    }
+}
+
+/// Connecting is a part of an attempt.
+fn timeouts(settings: &Settings<'_>, path: &str, limits: &Limits) {
+    if limits.connect_timeout > limits.timeout {
+        let (connect, whole) = (show_duration(limits.connect_timeout), show_duration(limits.timeout));
+        let reason = format!("is {connect}, longer than the timeout of {whole} of which it is a part");
+        settings.problem(&format!("{path}.connect_timeout"), reason);
+    }
+}
 
 /// The longest time that inline delays can take together.
 fn delays(inline: &Inline) -> Duration {
@@ -35,7 +83,8 @@ fn topic_kind(limits: &Limits, retry: &Retry) -> Duration {
 }
 
 /// The lease outlives the slowest visit, and a crashed member's partitions come back only after it (core.md 3).
-pub(super) fn lease(section: &Section<'_>, dedupe: &Dedupe, drafts: &[Draft], session: Duration) {
+fn lease(settings: &Settings<'_>, Root { dedupe, kafka, .. }: &Root, drafts: &[Draft]) {
+    let session = session_timeout(kafka);
     let mut slow: Vec<_> = drafts.iter().map(|d| (topic_kind(&d.limits, &d.retry), d)).collect();
     slow.retain(|(need, _)| *need > dedupe.lease);
     slow.sort_by_key(|(need, _)| std::cmp::Reverse(*need));
@@ -43,8 +92,8 @@ pub(super) fn lease(section: &Section<'_>, dedupe: &Dedupe, drafts: &[Draft], se
         let others: Vec<_> = slow[1..].iter().map(|(_, d)| d.name.as_str()).collect();
         let also =
             if others.is_empty() { String::new() } else { format!(" (and too short for {})", others.join(", ")) };
-        section.problem(
-            "lease",
+        settings.problem(
+            "dedupe.lease",
             format!(
                 "the lease of {} is shorter than one visit of account {} may take{also}: 5s + {} tries x {} + {} of inline delays + 5s = {}; raise dedupe.lease, or lower limits.timeout or retry.inline.max_retries",
                 show_duration(dedupe.lease),
@@ -57,8 +106,8 @@ pub(super) fn lease(section: &Section<'_>, dedupe: &Dedupe, drafts: &[Draft], se
         );
     }
     if dedupe.lease > session {
-        section.problem(
-            "lease",
+        settings.problem(
+            "dedupe.lease",
             format!(
                 "the lease of {} is longer than session.timeout.ms of {}: a crashed member's records would come back before its claims may be taken over; lower dedupe.lease, or raise \"session.timeout.ms\" in [kafka.properties]",
                 show_duration(dedupe.lease),
@@ -70,7 +119,7 @@ pub(super) fn lease(section: &Section<'_>, dedupe: &Dedupe, drafts: &[Draft], se
 
 /// The window outlives every way back of an event: what waits in tiers and parking is kept for the window less a day, and
 /// has to be there a day longer than it waits; the source's retention is added when the broker is asked.
-pub(super) fn window(section: &Section<'_>, dedupe: &Dedupe, retry: &Retry, drafts: &[Draft]) {
+fn window(settings: &Settings<'_>, Root { dedupe, retry, .. }: &Root, drafts: &[Draft]) {
     let all = drafts.iter().map(|d| (Some(d.name.as_str()), &d.retry)).chain([(None, retry)]);
     let Some((name, retry)) = all.max_by_key(|(_, r)| r.max_age + r.max_parked) else { return };
     let needed = retry.max_age + retry.max_parked + 2 * DAY;
@@ -86,24 +135,22 @@ pub(super) fn window(section: &Section<'_>, dedupe: &Dedupe, retry: &Retry, draf
         show_duration(needed),
     );
     match dedupe.window_check {
-        WindowCheck::Refuse => section.problem("window", text),
-        WindowCheck::Warn => section.warn("window", text),
+        WindowCheck::Refuse => settings.problem("dedupe.window", text),
+        WindowCheck::Warn => settings.warn("dedupe.window", text),
     }
 }
 
 /// Accounts of one bucket state one rate.
-pub(super) fn buckets(accounts: &Section<'_>, drafts: &[Draft]) {
+fn buckets(settings: &Settings<'_>, drafts: &[Draft]) {
     let mut first: BTreeMap<&str, &Draft> = BTreeMap::new();
     for draft in drafts.iter().filter(|d| !d.limits.shared_as.is_empty()) {
         let known = first.entry(&draft.limits.shared_as).or_insert(draft);
         #[expect(clippy::float_cmp, reason = "two spellings of one number are equal, two numbers are not")]
         let differs = known.limits.rps != draft.limits.rps;
         if differs {
-            let key = format!("{}.limits.rps", draft.name);
             let (a, b) = (&known.name, &draft.name);
-            accounts.report.problem(
-                &accounts.place(b),
-                &accounts.key(&key),
+            settings.problem(
+                &format!("accounts.{b}.limits.rps"),
                 format!(
                     "accounts {a} and {b} share one rate, but state {} and {} requests per second; state one rps, or give them different limits.shared_as",
                     known.limits.rps, draft.limits.rps
@@ -114,7 +161,7 @@ pub(super) fn buckets(accounts: &Section<'_>, drafts: &[Draft]) {
 }
 
 /// A platform may advise against many accounts on one credential.
-pub(super) fn credentials(accounts: &Section<'_>, drafts: &[Draft]) {
+fn credentials(settings: &Settings<'_>, drafts: &[Draft]) {
     let mut users: BTreeMap<(&str, &str), (&dyn Platform, Vec<&str>)> = BTreeMap::new();
     for draft in drafts {
         let Some(platform) = draft.platform else { continue };
@@ -128,10 +175,8 @@ pub(super) fn credentials(accounts: &Section<'_>, drafts: &[Draft]) {
     for (platform, names) in users.values() {
         let Some(shape) = platform.credential() else { continue };
         let Some(most) = shape.advised_accounts.filter(|most| names.len() > *most) else { continue };
-        let key = format!("{}.secrets", names[0]);
-        accounts.report.warn(
-            &accounts.place(names[0]),
-            &accounts.key(&key),
+        settings.warn(
+            &format!("accounts.{}.secrets", names[0]),
             format!(
                 "its {} is used by {} accounts; {} advises against more than {most}",
                 shape.title,
@@ -143,12 +188,12 @@ pub(super) fn credentials(accounts: &Section<'_>, drafts: &[Draft]) {
 }
 
 /// A drain that ends before a request may end hands back records whose requests are under way.
-pub(super) fn drain(section: &Section<'_>, intake: &Intake, drafts: &[Draft]) {
+fn drain(settings: &Settings<'_>, Root { intake, .. }: &Root, drafts: &[Draft]) {
     if let Some(draft) =
         drafts.iter().max_by_key(|d| d.limits.timeout).filter(|d| d.limits.timeout >= intake.drain_timeout)
     {
-        section.warn(
-            "drain_timeout",
+        settings.warn(
+            "intake.drain_timeout",
             format!(
                 "is {}, not longer than the timeout {} of account {}: a shutdown may leave its requests without their answers",
                 show_duration(intake.drain_timeout),
@@ -160,43 +205,27 @@ pub(super) fn drain(section: &Section<'_>, intake: &Intake, drafts: &[Draft]) {
 }
 
 /// Embedded parts come together, and nothing leaves the host with them: they forget what was sent.
-pub(super) fn embedded(
-    kafka_section: &Section<'_>,
-    redis_section: &Section<'_>,
-    accounts: Option<&Section<'_>>,
-    (kafka, redis): (&kafka::Config, &store::Config),
-    drafts: &[Draft],
-) {
-    let blamed = |section: &Section<'_>, key: &str| section.report.blames(&section.key(key));
-    if blamed(kafka_section, "brokers") || blamed(redis_section, "url") {
+fn embedded(settings: &Settings<'_>, Root { kafka, redis, .. }: &Root, drafts: &[Draft]) {
+    if settings.report.blames("kafka.brokers") || settings.report.blames("redis.url") {
         return;
     }
-    match (kafka.embedded, redis.url.expose() == EMBEDDED) {
+    match (kafka.embedded, redis.url.expose() == redis::EMBEDDED) {
         (false, false) => return,
-        (true, false) => {
-            kafka_section.problem("brokers", one_alone("redis.url", "Kafka"));
-            return;
-        }
-        (false, true) => {
-            redis_section.problem("url", one_alone("kafka.brokers", "Redis"));
-            return;
-        }
+        (true, false) => return settings.problem("kafka.brokers", one_alone("redis.url", "Kafka")),
+        (false, true) => return settings.problem("redis.url", one_alone("kafka.brokers", "Redis")),
         (true, true) => {}
     }
     if kafka.input.iter().any(|input| input.starts_with('^')) {
-        kafka_section.problem("input", "holds a pattern; the embedded broker needs the names of its topics");
+        settings.problem("kafka.input", "holds a pattern; the embedded broker needs the names of its topics");
     }
-    let Some(accounts) = accounts else { return };
-    for account in drafts.iter().filter_map(|d| d.account.as_ref()) {
+    for draft in drafts {
+        let Some(account) = &draft.account else { continue };
         if account.base_urls.iter().all(|url| base_url::is_loopback(url)) {
             continue;
         }
-        let own = accounts.peek(&account.name).and_then(|node| node.table());
-        let key = if own.as_ref().is_some_and(|t| t.contains_key("base_urls")) { "base_urls" } else { "base_url" };
-        let place = own.as_ref().and_then(|t| t.get(key)).map(|node| node.place.clone());
-        accounts.report.problem(
-            &place.unwrap_or_else(|| accounts.place(&account.name)),
-            &accounts.key(&format!("{}.{key}", account.name)),
+        let key = if draft.has_base_urls { "base_urls" } else { "base_url" };
+        settings.problem(
+            &format!("accounts.{}.{key}", account.name),
             format!(
                 "account {} does not lead to this host, and the embedded broker and store forget what was sent: set {key} to a sandbox (postback sandbox) on 127.0.0.1, or name a real Kafka and Redis",
                 account.name
@@ -212,7 +241,8 @@ fn one_alone(other: &str, own: &str) -> String {
 }
 
 /// No topic has two roles, and no input is written by the worker itself.
-pub(super) fn topics(section: &Section<'_>, kafka: &kafka::Config, tiers: &[String], drafts: &[Draft]) {
+fn topics(settings: &Settings<'_>, Root { kafka, retry, .. }: &Root, drafts: &[Draft]) {
+    let problem = |key: &str, reason: String| settings.problem(&format!("kafka.{key}"), reason);
     let mut owned: Vec<(String, &'static str)> = Vec::new();
     let mut single = vec![("dead_letter", &kafka.dead_letter), ("results", &kafka.results)];
     if !kafka.receipts.is_empty() {
@@ -222,30 +252,30 @@ pub(super) fn topics(section: &Section<'_>, kafka: &kafka::Config, tiers: &[Stri
         let below = format!("{prefix}.");
         for (other, name) in &single {
             if name.starts_with(&below) {
-                section.problem(
+                problem(
                     other,
                     format!("begins with kafka.{key} and a dot, so it would be read as one of those topics"),
                 );
             }
         }
     }
-    let (retry, parked) = (format!("{}.", kafka.retry_prefix), format!("{}.", kafka.parked_prefix));
-    if retry.starts_with(&parked) || parked.starts_with(&retry) {
-        section
-            .problem("parked_prefix", "and retry_prefix lie inside each other; their topics could not be told apart");
+    let (tiers, parked) = (format!("{}.", kafka.retry_prefix), format!("{}.", kafka.parked_prefix));
+    if tiers.starts_with(&parked) || parked.starts_with(&tiers) {
+        let reason = "and retry_prefix lie inside each other; their topics could not be told apart";
+        problem("parked_prefix", reason.to_owned());
     }
     for (key, name) in single {
         if let Some((_, other)) = owned.iter().find(|(n, _)| n == name) {
-            section.problem(key, format!("is the same topic as kafka.{other}"));
+            problem(key, format!("is the same topic as kafka.{other}"));
         }
         owned.push((name.clone(), key));
     }
     owned.extend(kafka.result_topics.iter().map(|name| (name.clone(), "result_topics")));
-    owned.extend(tiers.iter().map(|tier| (kafka::tier_topic(&kafka.retry_prefix, tier), "retry_prefix")));
+    owned.extend(retry.tiers.iter().map(|tier| (kafka::tier_topic(&kafka.retry_prefix, &tier.name), "retry_prefix")));
     owned.extend(drafts.iter().map(|d| (kafka::parking_topic(&kafka.parked_prefix, &d.name), "parked_prefix")));
     for (name, key) in &owned {
         if name.len() > 249 {
-            section.problem(key, format!("gives the topic {name} a name of more than 249 characters"));
+            problem(key, format!("gives the topic {name} a name of more than 249 characters"));
         }
     }
     let waiting = WaitingNames::new(&kafka.retry_prefix, &kafka.parked_prefix);
@@ -254,11 +284,11 @@ pub(super) fn topics(section: &Section<'_>, kafka: &kafka::Config, tiers: &[Stri
         let pattern = input.strip_prefix('^').and_then(|_| pattern(input).ok());
         let reads = |name: &str| pattern.as_ref().map_or(input == name, |pattern| pattern.is_match(name));
         if let Some((name, key)) = owned.iter().find(|(name, _)| reads(name)) {
-            section.problem("input", format!("would read {name}, which the worker writes itself (kafka.{key})"));
+            problem("input", format!("would read {name}, which the worker writes itself (kafka.{key})"));
         } else if pattern.is_none()
             && let Some(key) = waiting.key_of(input)
         {
-            section.problem(
+            problem(
                 "input",
                 format!("holds {input}, which is taken for a topic that the worker made itself (kafka.{key})"),
             );

@@ -1,7 +1,9 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::*;
 use crate::account::OnAmbiguous;
+use crate::telemetry::Format;
 
 const GOOD: &str = r#"
 [kafka]
@@ -82,7 +84,7 @@ fn the_defaults_and_two_accounts_are_a_configuration() {
     assert_eq!(config.intake.max_in_flight_bytes, 64 << 20);
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9464");
     assert_eq!(config.telemetry.format, Format::Auto);
-    assert_eq!(session_timeout(&config.kafka), Duration::from_secs(45));
+    assert_eq!(root::session_timeout(&config.kafka), Duration::from_secs(45));
     let ps = &config.accounts["acme-ps"];
     assert_eq!(ps.platform, "qihoo360");
     assert_eq!(ps.base_urls, ["https://convert.dop.360.cn"]);

@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 
-use crate::config::section::nearest;
+use crate::config::nearest;
 use crate::error::Reason;
 use crate::inspect::dead_letters::letter::DeadLetter;
 use crate::units::parse_duration;

@@ -31,7 +31,7 @@ fn the_environment_wins_over_the_file_whatever_the_type() {
     assert_eq!(config.kafka.group, "5");
     assert_eq!(config.kafka.input, ["a", "b"]);
     assert!(!config.kafka.create_topics);
-    assert_eq!(session_timeout(&config.kafka), Duration::from_secs(40));
+    assert_eq!(root::session_timeout(&config.kafka), Duration::from_secs(40));
     assert_eq!(config.kafka.properties["sasl.password"], "p_p__p");
     assert_eq!(config.retry.inline.max_retries, 1);
     assert_eq!(config.retry.inline.initial, Duration::from_millis(200));

@@ -1,6 +1,7 @@
 //! Rules that look at several keys, or at all accounts together.
 
 use super::*;
+use crate::account::WhenUnavailable;
 
 #[test]
 fn the_lease_outlives_the_slowest_visit_and_shows_its_arithmetic() {

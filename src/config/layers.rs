@@ -1,0 +1,118 @@
+//! The layers of a configuration: compiled defaults, one file over them, the environment over both; merged as one tree in
+//! which each setting knows its place.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::overlay;
+use super::problem::{Place, Problem, Report};
+use super::read::{find, read};
+use super::tree::{self, Node, Table, Value, flatten};
+
+/// What is laid over each other.
+pub(crate) struct Layers<'a> {
+    /// Name and text of the compiled-in file that names every key.
+    pub defaults: (&'static str, &'static str),
+    /// The file over it.
+    pub file: Option<&'a Path>,
+    /// Name and text of what takes the file's place where there is none.
+    pub no_file: (&'static str, &'static str),
+    /// The environment.
+    pub env: &'a BTreeMap<String, String>,
+}
+
+/// Every setting.
+pub(crate) struct Settings<'a> {
+    root: Node,
+    defaults: Table,
+    /// Where problems go.
+    pub report: &'a Report,
+}
+
+impl<'a> Settings<'a> {
+    /// Merges the layers. `None`: a file cannot be read, which is reported.
+    pub fn load(layers: &Layers<'_>, report: &'a Report) -> Option<Self> {
+        let (name, text) = layers.defaults;
+        let mut defaults = taken(parse(&name.into(), text), report)?;
+        tree::forget_places(&mut defaults);
+        let mut root = defaults.clone();
+        let (name, text) = match layers.file {
+            Some(path) => (shown(path), std::fs::read_to_string(path)),
+            None => (layers.no_file.0.into(), Ok(layers.no_file.1.to_owned())),
+        };
+        let over = match text {
+            Ok(text) => parse(&name, &text),
+            Err(error) => Err(Problem {
+                place: Place::File(name, 0),
+                key: String::new(),
+                reason: format!("cannot be read: {error}"),
+            }),
+        };
+        tree::merge(&mut root, taken(over, report)?);
+        overlay::lay(&mut root, layers.env, report);
+        let folder = layers.file.and_then(Path::parent).unwrap_or(Path::new(""));
+        overlay::fill(&mut root, "", &overlay::Sources { env: layers.env, folder }, report);
+        let root = Node { value: Value::Table(root), place: Place::Default, indirect: false };
+        Some(Self { root, defaults, report })
+    }
+
+    /// Reads everything but the table `apart`, which is read member by member. What is wrong is reported, and its default
+    /// read in its place; `None`: it has none.
+    pub fn read<T: DeserializeOwned>(&mut self, apart: &str) -> Option<T> {
+        let Value::Table(root) = &mut self.root.value else { return None };
+        let kept = root.remove(apart);
+        let value = read(&mut self.root, &self.defaults, "", self.report);
+        if let (Value::Table(root), Some(kept)) = (&mut self.root.value, kept) {
+            root.insert(apart.to_owned(), kept);
+        }
+        value
+    }
+
+    /// A table or a setting at the top, as it was read.
+    pub fn top(&self, key: &str) -> Option<&Node> {
+        self.root.members()?.get(key)
+    }
+
+    /// Where a dotted key stands, or the nearest table above it.
+    pub fn place(&self, key: &str) -> Place {
+        find(&self.root, &key.split('.').collect::<Vec<_>>()).place.clone()
+    }
+
+    /// Whether a key is more than the compiled-in default, or wrong.
+    pub fn is_stated(&self, key: &str) -> bool {
+        self.report.blames(key) || self.place(key) != Place::Default
+    }
+
+    /// Reports a problem of a dotted key.
+    pub fn problem(&self, key: &str, reason: impl Into<String>) {
+        self.report.problem(&self.place(key), key, reason);
+    }
+
+    /// Reports a doubt about a dotted key.
+    pub fn warn(&self, key: &str, reason: impl Into<String>) {
+        self.report.warn(&self.place(key), key, reason);
+    }
+}
+
+/// The name under which a file is reported.
+pub(crate) fn shown(path: &Path) -> Arc<str> {
+    path.display().to_string().into()
+}
+
+fn taken<T>(result: Result<T, Problem>, report: &Report) -> Option<T> {
+    result.map_err(|problem| report.problem(&problem.place, &problem.key, problem.reason)).ok()
+}
+
+/// The keys of librdkafka have dots, and are no tables.
+fn parse(name: &Arc<str>, text: &str) -> Result<Table, Problem> {
+    let mut table = tree::parse(name, text)?;
+    if let Some(Node { value: Value::Table(kafka), .. }) = table.get_mut("kafka")
+        && let Some(Node { value: Value::Table(properties), .. }) = kafka.get_mut("properties")
+    {
+        flatten(properties);
+    }
+    Ok(table)
+}

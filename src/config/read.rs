@@ -1,0 +1,260 @@
+//! The reading loop: what serde cannot take is reported with its place and set back, and all is read again, so that every
+//! problem is told at once.
+
+use serde::de::DeserializeOwned;
+use serde_path_to_error::{Path, Segment};
+
+use super::problem::{Place, Report};
+use super::tree::{self, Node, Table, Value};
+
+/// Reads the table `node`, which stands at the dotted `path` and was laid over `defaults`.
+///
+/// `None`: something is wrong that has no default. It is reported like everything else.
+pub(crate) fn read<T: DeserializeOwned>(node: &mut Node, defaults: &Table, path: &str, report: &Report) -> Option<T> {
+    if let Value::Table(table) = &mut node.value {
+        prepare(table, defaults);
+    }
+    loop {
+        let error = match serde_path_to_error::deserialize(&*node) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let mut steps = steps(node, error.path());
+        let error = error.into_inner();
+        steps.extend(error.member.clone());
+        let found = find(node, &steps);
+        let key = if path.is_empty() { steps.join(".") } else { format!("{path}.{}", steps.join(".")) };
+        let key = key.trim_end_matches('.');
+        // Where a part of it is reported already, this only follows from that.
+        if !report.blames(key) {
+            report.problem(&found.place, key, error.shown(found));
+        }
+        while !set_back(node, Some(defaults), &steps) {
+            steps.pop()?;
+        }
+    }
+}
+
+/// Takes out what is broken, and lays text from outside that stands for a table over that table's defaults.
+fn prepare(table: &mut Table, defaults: &Table) {
+    let is_broken = |node: &Node| matches!(node.value, Value::Broken);
+    let broken: Vec<_> = table.iter().filter(|(_, node)| is_broken(node)).map(|(key, _)| key.clone()).collect();
+    for key in broken {
+        match defaults.get(&key) {
+            Some(default) => table.insert(key, default.clone()),
+            None => table.remove(&key),
+        };
+    }
+    let none = Table::new();
+    for (key, node) in table {
+        let defaults = defaults.get(key).and_then(Node::members).unwrap_or(&none);
+        if !defaults.is_empty()
+            && matches!(node.value, Value::Text(_))
+            && let Some(over) = node.table()
+        {
+            let mut whole = defaults.clone();
+            tree::merge(&mut whole, over.into_owned());
+            node.value = Value::Table(whole);
+        }
+        match &mut node.value {
+            Value::Table(table) => prepare(table, defaults),
+            Value::List(list) => {
+                for member in list {
+                    if let Value::Table(table) = &mut member.value {
+                        prepare(table, &none);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The steps to where serde stopped. Text from outside on the way becomes what it stands for.
+fn steps(mut node: &mut Node, path: &Path) -> Vec<String> {
+    let mut steps = Vec::new();
+    for segment in path {
+        node.open(matches!(segment, Segment::Seq { .. }));
+        let next = match (segment, &mut node.value) {
+            (Segment::Map { key }, Value::Table(table)) => table.get_mut(key).map(|node| (key.clone(), node)),
+            (Segment::Seq { index }, Value::List(list)) => {
+                let whole = list.iter_mut().enumerate().filter(|(_, node)| !matches!(node.value, Value::Broken));
+                whole.map(|(at, node)| (at.to_string(), node)).nth(*index)
+            }
+            _ => None,
+        };
+        let Some((step, next)) = next else { break };
+        steps.push(step);
+        node = next;
+    }
+    steps
+}
+
+/// What stands there, or the nearest thing above it.
+pub(super) fn find<'n>(mut node: &'n Node, steps: &[impl AsRef<str>]) -> &'n Node {
+    for step in steps {
+        let next = match &node.value {
+            Value::Table(table) => table.get(step.as_ref()),
+            Value::List(list) => step.as_ref().parse::<usize>().ok().and_then(|at| list.get(at)),
+            _ => None,
+        };
+        let Some(next) = next else { break };
+        node = next;
+    }
+    node
+}
+
+/// Whether nothing of it was written anywhere.
+fn is_default(node: &Node) -> bool {
+    let below = match &node.value {
+        Value::Table(table) => table.values().all(is_default),
+        Value::List(list) => list.iter().all(is_default),
+        _ => true,
+    };
+    below && node.place == Place::Default
+}
+
+/// Puts the default in its place, or takes it out; `false`: it is the default, or nothing stands there.
+fn set_back(node: &mut Node, defaults: Option<&Table>, steps: &[String]) -> bool {
+    let Some((step, rest)) = steps.split_first() else { return false };
+    let default = defaults.and_then(|defaults| defaults.get(step));
+    match &mut node.value {
+        Value::Table(table) if rest.is_empty() => match (table.get(step), default) {
+            (Some(node), Some(_)) if is_default(node) => false,
+            (_, Some(default)) => {
+                table.insert(step.clone(), default.clone());
+                true
+            }
+            (_, None) => table.remove(step).is_some(),
+        },
+        Value::Table(table) => {
+            table.get_mut(step).is_some_and(|node| set_back(node, default.and_then(Node::members), rest))
+        }
+        Value::List(list) => {
+            let Some(member) = step.parse::<usize>().ok().and_then(|at| list.get_mut(at)) else { return false };
+            if rest.is_empty() {
+                member.value = Value::Broken;
+                return true;
+            }
+            set_back(member, None, rest)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::config::fields::{HOUR, duration, whole};
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "snake_case")]
+    enum Colour {
+        Red,
+        Green,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Part {
+        #[serde(deserialize_with = "whole::<_, _, 1, 9>")]
+        n: u8,
+        name: Option<String>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct All {
+        #[serde(deserialize_with = "duration::<_, 1, HOUR>")]
+        wait: Duration,
+        colour: Colour,
+        on: bool,
+        names: Vec<String>,
+        inner: Part,
+        parts: Vec<Part>,
+    }
+
+    const DEFAULTS: &str = "wait = '5s'\ncolour = 'red'\non = true\nnames = ['a']\ninner = { n = 5 }\nparts = []";
+
+    /// Reads `text` over the defaults; what stands as `@…` there came from outside the file.
+    fn loaded(text: &str) -> (All, Vec<String>) {
+        fn mark(node: &mut Node) {
+            match &mut node.value {
+                Value::Text(text) if text.starts_with('@') => {
+                    text.remove(0);
+                    node.indirect = true;
+                }
+                Value::List(list) => list.iter_mut().for_each(mark),
+                Value::Table(table) => table.values_mut().for_each(mark),
+                _ => {}
+            }
+        }
+        let parse = |text: &str| tree::parse(&"f".into(), text).unwrap();
+        let mut defaults = parse(DEFAULTS);
+        tree::forget_places(&mut defaults);
+        let (mut root, mut over) = (defaults.clone(), parse(text));
+        over.values_mut().for_each(mark);
+        tree::merge(&mut root, over);
+        let mut node = Node { value: Value::Table(root), place: Place::Default, indirect: false };
+        let report = Report::default();
+        let all = read(&mut node, &defaults, "", &report).unwrap();
+        (all, report.finish().problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_place_and_its_default_is_read() {
+        let text = "wait = 'soon'\ncolour = 'blue'\non = 1\nnames = 'a'\ninner = { n = 0, nmae = 'x' }\n\
+                    parts = [\n  { n = 1 },\n  7,\n  { n = 77, name = 5 },\n]\ncoluor = 'red'";
+        let (all, problems) = loaded(text);
+        let expected = [
+            "f:1: wait: is no duration: write a whole number and ms, s, m, h or d, e.g. \"5s\", not \"soon\"",
+            "f:2: colour: has to be \"red\" or \"green\", not \"blue\"",
+            "f:3: on: has to be true or false, not 1",
+            "f:4: names: has to be a list, e.g. [\"a\", \"b\"], not \"a\"",
+            "f:5: inner.nmae: is no key of this table; did you mean `name`?",
+            "f:5: inner.n: has to be a whole number from 1 to 9, not 0",
+            "f:8: parts.1: has to be a table",
+            "f:9: parts.2.n: has to be a whole number from 1 to 9, not 77",
+            "f:9: parts.2.name: has to be a string in quotes",
+            "f:11: coluor: is no key of this table; did you mean `colour`?",
+        ];
+        let mut told = problems.clone();
+        told.sort();
+        let mut wanted = expected.to_vec();
+        wanted.sort_unstable();
+        assert_eq!(told, wanted);
+        assert_eq!((all.wait, all.colour, all.on, all.inner.n), (Duration::from_secs(5), Colour::Red, true, 5));
+        assert_eq!((all.names.as_slice(), all.parts.len()), (&["a".to_owned()][..], 1));
+    }
+
+    #[test]
+    fn text_from_outside_is_what_is_asked_for() {
+        let (all, problems) = loaded(
+            "wait = '@7s'\ncolour = '@green'\non = '@false'\nnames = '@5'\ninner = '@{ name = \"7\" }'\n\
+             parts = '@[{ n = 3 }]'",
+        );
+        assert_eq!(problems, [""; 0]);
+        assert_eq!((all.wait, all.colour, all.on), (Duration::from_secs(7), Colour::Green, false));
+        assert_eq!((all.names.as_slice(), all.parts[0].n), (&["5".to_owned()][..], 3));
+        // A table from outside is laid over its defaults like any other.
+        assert_eq!((all.inner.n, all.inner.name.as_deref()), (5, Some("7")));
+    }
+
+    #[test]
+    fn what_came_from_outside_is_not_shown_wherever_it_is_wrong() {
+        let (_, problems) = loaded(
+            "wait = '@MARKER'\ncolour = '@MARKER'\non = '@MARKER'\nnames = '@[1234]'\n\
+             inner = '@{ n = 1234, name = 1234 }'\nparts = '@MARKER'",
+        );
+        assert_eq!(problems.len(), 7, "{problems:?}");
+        assert!(problems.iter().all(|text| !text.contains("MARKER") && !text.contains("1234")), "{problems:?}");
+    }
+
+    #[test]
+    fn a_required_key_is_missed_by_its_name() {
+        let (all, problems) = loaded("parts = [{ n = 1 }, { name = 'x' }]");
+        assert_eq!((all.parts.len(), problems), (1, vec!["f:1: parts.1.n: is missing".to_owned()]));
+    }
+}

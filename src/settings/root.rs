@@ -1,0 +1,35 @@
+//! The root: every section as its module has it.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::account::{Dedupe, Intake, Limits, Retry, Validate};
+use crate::admin::Config as AdminConfig;
+use crate::{kafka, redis, telemetry};
+
+/// librdkafka's own default of `session.timeout.ms`.
+const SESSION_TIMEOUT: Duration = Duration::from_millis(45_000);
+
+/// The configuration as it is written.
+#[derive(Deserialize)]
+pub(super) struct Root {
+    pub kafka: kafka::Config,
+    pub redis: redis::Config,
+    pub dedupe: Dedupe,
+    pub retry: Retry,
+    pub limits: Limits,
+    pub validate: Validate,
+    pub intake: Intake,
+    pub admin: AdminConfig,
+    pub telemetry: telemetry::Config,
+    /// Each is read on its own, over the sections above.
+    #[serde(default, rename = "accounts")]
+    _accounts: (),
+}
+
+/// How long the broker waits for a silent member.
+pub(super) fn session_timeout(kafka: &kafka::Config) -> Duration {
+    let stated = kafka.properties.get("session.timeout.ms").and_then(|ms| ms.parse().ok());
+    stated.map_or(SESSION_TIMEOUT, Duration::from_millis)
+}
