@@ -204,3 +204,12 @@ pub struct Account {
 
 /// All accounts by name.
 pub type Accounts = BTreeMap<Arc<str>, Arc<Account>>;
+
+/// An account was halted here.
+#[derive(Clone, Debug)]
+pub struct Halted {
+    /// Index of the lane.
+    pub index: usize,
+    /// Safe text.
+    pub reason: String,
+}

@@ -3,6 +3,7 @@
 mod consumers;
 pub mod discovery;
 mod drain;
+mod names;
 pub mod played;
 mod setup;
 pub mod start;
@@ -19,9 +20,8 @@ pub use self::drain::stop_signal;
 use self::drain::{a_part_dies, drain_all};
 use self::setup::{all_topics, metrics, topics_of};
 use crate::admin::{Server, all_routes, health_routes};
-use crate::admit::backpressure::Known;
 use crate::admit::examine::Examiner;
-use crate::app::discovery::{Discovery, Refused};
+use crate::app::discovery::Discovery;
 use crate::app::start::{Fit, Say};
 use crate::embedded::{self, Parts};
 use crate::exit::Exit;
@@ -32,8 +32,10 @@ use crate::kafka::refusals::Refusals;
 use crate::kafka::settings;
 use crate::kafka::topics::{self, Cluster, Health as KafkaHealth};
 use crate::lane::handle::Lanes;
+use crate::lane::handle::known::Known;
 use crate::lane::threads;
 use crate::operate::coordinator::Coordinator;
+use crate::operate::status::RefusedInputs;
 use crate::operate::status::{Running, WorkerStatus};
 use crate::operate::{Keys, orders, snapshot::remove_snapshot};
 use crate::platforms::SecretString;
@@ -98,7 +100,7 @@ pub async fn run(
         embedded: setup::embedded(&config),
         phase: Mutex::new("starting".into()),
         running: OnceLock::new(),
-        refused: Refused::default(),
+        refused: RefusedInputs::default(),
     });
     let servers = listen(&config, &status)?;
     listening(servers[0].address());

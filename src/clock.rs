@@ -3,18 +3,16 @@
 //! It tells when something happened, for people, platforms and other processes. How long something lasts is measured on
 //! the monotonic clock, and what replicas share on that of Redis.
 
+mod apart;
 mod dates;
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use self::apart::{HOLD, WARN, minutes};
 use self::dates::{Dates, Moment};
 
-/// So far apart from another clock somebody is told.
-const WARN: Duration = Duration::from_secs(60);
-/// So far apart no event's time is judged.
-const HOLD: Duration = Duration::from_secs(300);
 /// An answer that took longer does not tell well enough what time it was.
 const LONGEST_ANSWER: Duration = Duration::from_secs(20);
 
@@ -39,13 +37,6 @@ pub fn steady_ms() -> i64 {
 fn moment() -> Moment {
     let steady_ms = steady_ms();
     Moment { steady_ms, own_ms: now_ms() - steady_ms }
-}
-
-/// How far our own clock is off, in words that another clock's name follows. In whole minutes: half a one is what a look or a
-/// slow reply may move it by.
-fn minutes(behind_ms: i64) -> String {
-    let way = if behind_ms > 0 { "behind" } else { "ahead of" };
-    format!("{} min {way}", (behind_ms.unsigned_abs() + 30_000) / 60_000)
 }
 
 /// The clock that all replicas share, that of Redis, as it was seen last and carried on by the monotonic clock: our own is

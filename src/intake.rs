@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 
 use crate::account::Intake as Config;
 use crate::admit::accounting::Accounting;
-use crate::admit::backpressure::{Known, Traffic};
+use crate::admit::backpressure::Traffic;
 use crate::admit::examine::Examiner;
+use crate::clock::now_ms;
 use crate::delivery::progress::{AckHandle, End, Open};
 use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::kafka::consumer::{Assignment, Flow, Handler};
 use crate::kafka::record::Record;
 use crate::lane::handle::Lanes;
+use crate::lane::handle::known::Known;
 use crate::metrics::Metrics;
 use crate::redis::health::Health;
-use crate::settle::context::now_ms;
 
 use pressure::{Load, Pressure};
 

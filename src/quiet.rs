@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::error::Reason;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A bound on the log lines of one lane. State changes do not ask it; they are always logged.
@@ -100,6 +102,39 @@ impl<K: Eq + Hash + Clone> QuietKinds<K> {
     }
 }
 
+/// What is written to the log once a minute at most, with a count.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Repeated {
+    /// Dead letters of one account and reason.
+    DeadLetter {
+        /// Index of the account in the metrics.
+        account: usize,
+        /// Why.
+        reason: Reason,
+    },
+    /// Copies that this topic refuses by their size.
+    TooLarge(Box<str>),
+}
+
+/// What was warned of already: a wait looks again each second, and one line says it.
+#[derive(Debug, Default)]
+pub struct Told(Vec<String>);
+
+impl Told {
+    /// Writes those to the log that did not stand there at the last look.
+    pub fn warn(&mut self, warnings: Vec<String>) {
+        for warning in self.news(warnings) {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// Those that did not stand there at the last look; what has gone meanwhile is told again when it comes back.
+    fn news(&mut self, warnings: Vec<String>) -> Vec<String> {
+        let known = std::mem::replace(&mut self.0, warnings);
+        self.0.iter().filter(|warning| !known.contains(warning)).cloned().collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,5 +178,16 @@ mod tests {
             quiet.allow("a", at(63)).is_none() && quiet.allow("a", at(123)) == Some(1),
             "the next line tells it too"
         );
+    }
+
+    #[test]
+    fn a_warning_is_told_once_for_as_long_as_it_stands() {
+        let mut told = Told::default();
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        assert_eq!(told.news(texts(&["a"])), texts(&["a"]));
+        assert_eq!(told.news(texts(&["a", "b"])), texts(&["b"]));
+        assert_eq!(told.news(texts(&["a", "b"])), texts(&[]));
+        assert_eq!(told.news(texts(&["b"])), texts(&[]));
+        assert_eq!(told.news(texts(&["a", "b"])), texts(&["a"]), "it came back");
     }
 }

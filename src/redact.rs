@@ -7,6 +7,7 @@ mod event;
 mod members;
 mod names;
 mod phone;
+mod secret;
 #[cfg(test)]
 mod tests;
 
@@ -16,23 +17,9 @@ use std::sync::LazyLock;
 use regex::{Captures, Regex};
 
 pub use event::mask_event;
-pub use members::mask_fields;
-pub use names::mask_header;
+pub use members::{mask_fields, mask_header};
 pub use phone::{mask_phone, mask_phones};
-
-/// What stands for a secret: never a part of it.
-pub const SECRET: &str = "***";
-
-/// A token's first four and last four characters, where it has at least 16; else nothing of it.
-pub fn mask_token(token: &str) -> String {
-    let count = token.chars().count();
-    if count < 16 {
-        return SECRET.to_owned();
-    }
-    let first: String = token.chars().take(4).collect();
-    let last: String = token.chars().skip(count - 4).collect();
-    format!("{first}…{last}")
-}
+pub use secret::{SECRET, mask_token};
 
 /// An address without its numbers: runs of digits and letters before 号, 栋, 幢, 单元, 楼, 层, 室 become `***`.
 pub fn mask_address(text: &str) -> Cow<'_, str> {

@@ -14,12 +14,13 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use crate::admit::accounting::Accounting;
-use crate::admit::backpressure::{Known, Traffic};
+use crate::admit::backpressure::Traffic;
 use crate::admit::examine::Examiner;
 use crate::delivery::progress::{AckHandle, End, Open, Stage};
 use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::kafka::consumer::{Assignment, Flow, Handler};
 use crate::kafka::record::Record;
+use crate::lane::handle::known::Known;
 use crate::lane::handle::{ASIDE_RELEASED, Lanes};
 use crate::metrics::Metrics;
 use crate::redis::health::Health;

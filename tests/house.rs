@@ -91,37 +91,10 @@ fn group(name: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Uses against the table that are still to be mended: (file, what it uses).
-const UPWARD: &[(&str, &str)] = &[
-    ("admit::backpressure::known", "operate"),
-    ("inspect::preview", "send"),
-    ("lane::handle", "operate::lanes"),
-    ("operate::coordinator", "admit::backpressure::known"),
-    ("operate::coordinator", "app::start"),
-    ("operate::coordinator", "settle::context"),
-    ("operate::coordinator::switches", "settle::context"),
-    ("operate::status", "admin"),
-    ("operate::status", "app::discovery"),
-    ("settings::base_url", "send::address"),
-];
+const UPWARD: &[(&str, &str)] = &[("inspect::preview", "send"), ("settings::base_url", "send::address")];
 
 /// Files that still use each other in a circle.
-const CIRCLES: &[&[&str]] = &[
-    &["admin", "admin::api", "admin::guard"],
-    &["admit::backpressure", "admit::backpressure::known"],
-    &["app::discovery", "app::start", "app::start::first", "app::start::inputs"],
-    &["claim::rules", "claim::value"],
-    &["clock", "clock::dates"],
-    &["event", "event::decode", "event::schema"],
-    &[
-        "operate::coordinator",
-        "operate::coordinator::orders",
-        "operate::coordinator::positions",
-        "operate::coordinator::switches",
-        "operate::replica",
-    ],
-    &["redact", "redact::phone"],
-    &["redact::members", "redact::names"],
-];
+const CIRCLES: &[&[&str]] = &[&["event", "event::decode", "event::schema"]];
 
 type Uses = BTreeMap<String, BTreeSet<String>>;
 

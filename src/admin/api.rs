@@ -9,7 +9,9 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Refusal, Shared, SwitchError, guard, openapi};
+use super::refusal::Refusal;
+use super::{guard, openapi};
+use crate::operate::readiness::{Shared, SwitchError};
 use crate::platforms::SecretString;
 
 /// Bytes of a request body; a reason and a name need few.

@@ -5,7 +5,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
 use super::*;
+use crate::operate::readiness::{Dependency, Readiness, Status, SwitchError};
 
 #[derive(Default)]
 struct Double {

@@ -1,19 +1,14 @@
 //! Which lanes received from which topic lately: decides whether a full lane parks or holds its topic back.
 
-mod known;
-
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use self::known::Known;
 use crate::delivery::TopicKind;
+use crate::lane::handle::known::{Known, LATELY};
 use crate::lane::handle::{LaneHandle, Lanes};
 
-/// A lane counts as one of a topic for so long after its last arrival. An account may receive once a day, and its record
-/// must not wait behind those of one that hangs.
-const LATELY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Redis is told again of a lane that goes on receiving.
 const NOTED_FOR: Duration = Duration::from_secs(3600);
 

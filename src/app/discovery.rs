@@ -5,47 +5,20 @@
 //! `/ready`, and looked at again; so is a name that does not exist, without the log. A name that was read once
 //! stays on the list: a topic that is missing for a moment must not cost its partitions.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::app::start::{self, ABSENT, Told};
+use crate::app::names::Names;
+use crate::app::start::inputs::judge_inputs;
+use crate::app::start::topics::{ABSENT, absent};
 use crate::delivery::progress::ConsumerHandle;
 use crate::kafka::topics::{AdminError, Cluster};
+use crate::operate::status::RefusedInputs;
+use crate::quiet::Told;
 use crate::settings::Config;
 
 /// Between two looks: with the joining that follows, a new one is read within ten seconds.
 const EVERY: Duration = Duration::from_secs(4);
-
-/// Per new input that is not read, why.
-pub type Refused = Arc<Mutex<BTreeMap<String, String>>>;
-
-/// What the two consumers read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    /// Inputs.
-    pub inputs: BTreeSet<String>,
-    /// Tiers and parking.
-    pub waiting: BTreeSet<String>,
-}
-
-impl Names {
-    /// Everything that is there now.
-    ///
-    /// # Errors
-    /// See [`AdminError`].
-    pub fn read(cluster: &Cluster) -> Result<Self, AdminError> {
-        let mut names = Self::default();
-        for topic in cluster.topics()? {
-            if cluster.matching().is_input(&topic.name) {
-                names.inputs.insert(topic.name);
-            } else if cluster.matching().is_waiting(&topic.name) {
-                names.waiting.insert(topic.name);
-            }
-        }
-        Ok(names)
-    }
-}
 
 /// Looks for new topics.
 pub struct Discovery {
@@ -62,7 +35,7 @@ pub struct Discovery {
     /// Bytes of the largest record for which the worker's own topics were checked.
     pub largest: u64,
     /// What is not to be read.
-    pub refused: Refused,
+    pub refused: RefusedInputs,
 }
 
 impl Discovery {
@@ -96,7 +69,7 @@ impl Discovery {
             self.names.waiting.extend(waiting);
         }
         let new: Vec<&str> = found.inputs.difference(&self.names.inputs).map(String::as_str).collect();
-        let judged = start::judge_inputs(&self.config, &self.cluster, &new, self.largest)?;
+        let judged = judge_inputs(&self.config, &self.cluster, &new, self.largest)?;
         judged.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         if !judged.fit.is_empty() {
             let topics = judged.fit.join(", ");
@@ -113,7 +86,7 @@ impl Discovery {
         }
         // The start has said it.
         let there: Vec<&str> = found.inputs.union(&self.names.inputs).map(String::as_str).collect();
-        refused.extend(start::absent(&self.config, &there).map(|name| (name.to_owned(), ABSENT.to_owned())));
+        refused.extend(absent(&self.config, &there).map(|name| (name.to_owned(), ABSENT.to_owned())));
         *known = refused;
         Ok(())
     }

@@ -47,7 +47,7 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
 
 /// Every second: a thread that ended takes the process with it, which is restarted and reads on.
 pub(super) async fn a_part_dies(status: &WorkerStatus, embedded: bool) -> String {
-    use crate::admin::Status as _;
+    use crate::operate::readiness::Status as _;
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         if !status.live() {

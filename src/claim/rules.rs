@@ -5,11 +5,9 @@
 
 use std::sync::Arc;
 
-use rand::Rng;
 use sha2::{Digest, Sha256};
 
-use crate::claim::value::TOKEN_BITS;
-pub use crate::claim::value::{Done, MAX_DONE_RESENDS, Value};
+pub use crate::claim::value::{Done, MAX_DONE_RESENDS, Token, Value};
 
 /// How long a claim's key lives; its age is this less what Redis still gives it. Longer than every way back.
 pub const CLAIM_LIFE_MS: u64 = 30 * 24 * 3600 * 1000;
@@ -41,32 +39,6 @@ impl Key {
     pub fn shown(self, prefix: &str) -> String {
         let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{prefix}:{digits}")
-    }
-}
-
-/// Random, new for each claim, never in a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token(pub(super) u64);
-
-impl Token {
-    /// A new one.
-    pub fn random() -> Self {
-        Self(rand::rng().random())
-    }
-
-    /// The beginning of every claim with it.
-    pub fn holder(self) -> String {
-        format!("c|{self}|")
-    }
-
-    pub(super) fn tag(self) -> u64 {
-        self.0 & ((1 << TOKEN_BITS) - 1)
-    }
-}
-
-impl std::fmt::Display for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -151,6 +123,14 @@ impl ClaimRequest {
     /// The value that says: sent, no answer.
     pub fn unknown(&self) -> String {
         format!("u|{}|{:010x}|{}", self.origin, self.fingerprint, self.own)
+    }
+}
+
+impl Done {
+    /// The value that confirms the send of this request under `token`.
+    pub fn new(claim_request: &ClaimRequest, token: Token) -> Self {
+        let ClaimRequest { fingerprint, own, origin, .. } = claim_request;
+        Self::of(*fingerprint, *own, token, origin)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The values of a key in Redis: claimed, unknown, done (pure). `core.md` section 3, "Values".
 
-use crate::claim::rules::{ClaimRequest, Token};
+use rand::Rng;
 
 const FINGERPRINT_BITS: u32 = 40;
 const RESENDS_BITS: u32 = 4;
-pub(crate) const TOKEN_BITS: u32 = 9;
+const TOKEN_BITS: u32 = 9;
 const ORIGIN_BITS: u32 = 10;
 /// The largest count a `done` can hold.
 pub const MAX_DONE_RESENDS: u32 = (1 << RESENDS_BITS) - 1;
@@ -15,17 +15,41 @@ pub(crate) fn origin_tag(origin: &str) -> u64 {
     (hash ^ (hash >> 32)) & ((1 << ORIGIN_BITS) - 1)
 }
 
+/// Random, new for each claim, never in a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token(pub(super) u64);
+
+impl Token {
+    /// A new one.
+    pub fn random() -> Self {
+        Self(rand::rng().random())
+    }
+
+    /// The beginning of every claim with it.
+    pub fn holder(self) -> String {
+        format!("c|{self}|")
+    }
+
+    pub(super) fn tag(self) -> u64 {
+        self.0 & ((1 << TOKEN_BITS) - 1)
+    }
+}
+
+impl std::fmt::Display for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// A confirmed key: one integer, which Redis keeps without a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done(u64);
 
 impl Done {
-    /// The value that confirms `claim request`'s send under `token`.
-    pub fn new(claim_request: &ClaimRequest, token: Token) -> Self {
-        let resends = u64::from(claim_request.own.min(MAX_DONE_RESENDS));
+    pub(super) fn of(fingerprint: u64, own: u32, token: Token, origin: &str) -> Self {
+        let resends = u64::from(own.min(MAX_DONE_RESENDS));
         Self(
-            (((claim_request.fingerprint << RESENDS_BITS | resends) << TOKEN_BITS | token.tag()) << ORIGIN_BITS)
-                | origin_tag(&claim_request.origin),
+            (((fingerprint << RESENDS_BITS | resends) << TOKEN_BITS | token.tag()) << ORIGIN_BITS) | origin_tag(origin),
         )
     }
 

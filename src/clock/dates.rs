@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{HOLD, WARN, minutes};
+use super::apart::{HOLD, WARN, minutes};
 
 /// A `Date` in whole seconds and an answer's way may move what was said by so much; then it is the same.
 const SAME_MS: u64 = 15_000;

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::account::{Inline, WhenUnavailable};
 use crate::claim::{ClaimAttempt, ClaimOutcome, Held};
+use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{self, Delivery, Subject, TopicKind};
 use crate::envelope::LastAttempt;
@@ -18,7 +19,6 @@ use crate::redis::batcher::StoreError;
 use crate::send::client::Unanswered;
 use crate::send::rate::Slot;
 use crate::send::ready::{Ready, ready};
-use crate::settle::context::now_ms;
 use crate::settle::policy::{InlineDelays, timing};
 use crate::settle::{Attempted, Progress};
 

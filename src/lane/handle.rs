@@ -1,8 +1,10 @@
 //! A lane as other threads see it: its inbox, how full it is, whether it is open.
 
 mod fill;
+pub mod known;
 mod room;
 mod share;
+pub mod switches;
 mod throttle;
 
 use std::sync::Arc;
@@ -17,11 +19,11 @@ use tokio::time::Instant;
 pub use self::fill::Fill;
 use self::fill::{All, Released};
 pub use self::share::ASIDE_RELEASED;
+use self::switches::{Switch, Switches};
 use crate::account::{Account, Intake, WhenUnavailable};
+use crate::clock::now_ms;
 use crate::delivery::Delivery;
 use crate::metrics::LaneState;
-use crate::operate::{Switch, Switches};
-use crate::settle::context::now_ms;
 
 /// Longer waits than this go through parking.
 pub const LONGEST_WAIT_IN_LANE: Duration = Duration::from_secs(5);

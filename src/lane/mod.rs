@@ -22,6 +22,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::claim::Held;
 use crate::claim::rules::Key;
+use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::envelope::LastAttempt;
@@ -31,7 +32,6 @@ use crate::lane::attempt::process;
 use crate::lane::handle::LaneMessage;
 use crate::lane::queue::Queues;
 pub use crate::lane::state::Lane;
-use crate::settle::context::now_ms;
 use crate::settle::{Attempted, settle};
 
 /// What came of a record that had a permit.

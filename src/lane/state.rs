@@ -8,7 +8,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::account::Account;
+use crate::account::Halted;
 use crate::claim::Dedupe;
+use crate::clock::now_ms;
 use crate::delivery::{Delivery, Subject};
 use crate::error::DeliveryError;
 use crate::lane::handle::LaneHandle;
@@ -16,7 +18,7 @@ use crate::lane::unclassified::Unclassified;
 use crate::metrics::{AccountMetrics, Metrics};
 use crate::send::Dispatcher;
 use crate::send::rate::Limiter;
-use crate::settle::context::{Halted, StageContext, now_ms};
+use crate::settle::context::StageContext;
 use crate::settle::outbox::Outbox;
 use crate::settle::policy::Policy;
 

@@ -1,37 +1,27 @@
 //! What is looked at each second: switches, orders, the epoch, the primary; and what is shown of this replica.
 
+mod memory;
 mod orders;
+pub(super) mod parts;
 mod positions;
 mod switches;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{Client, RedisResult};
-use tokio::sync::mpsc::UnboundedReceiver;
+use ::redis::RedisResult;
 
-use self::orders::Given;
-use self::positions::Positions;
-use self::switches::Switches;
-use crate::admit::backpressure::Known;
-use crate::app::start::Told;
+use self::memory::Memory;
+pub use self::parts::{Coordinator, Watched};
 use crate::clock::steady_ms;
-use crate::delivery::progress::{ConsumerHandle, ConsumerView, Snapshot};
-use crate::kafka::consumer::Unplaced;
-use crate::kafka::refusals::Refusals;
-use crate::lane::handle::Lanes;
-use crate::lane::threads::Runtimes;
-use crate::metrics::Metrics;
+use crate::delivery::progress::Snapshot;
 use crate::operate::replica::{replica_snapshot, unfinished};
-use crate::operate::{Keys, ReplicaSnapshot, lanes, snapshot};
-use crate::quiet::QuietKinds;
+use crate::operate::{ReplicaSnapshot, arrivals, lanes, snapshot};
+use crate::quiet::Repeated;
 use crate::redis::batcher::describe;
 use crate::redis::facts::Facts;
-use crate::redis::health::Health;
-use crate::settle::context::{Halted, Repeated};
 
 /// Between two snapshots.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
@@ -39,73 +29,6 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
 const FACTS_EVERY: Duration = Duration::from_secs(60);
 /// How long a replica that was seen counts for the share of the rate.
 const REPLICAS_FOR: Duration = Duration::from_secs(3600);
-
-/// One consumer as seen from outside its thread.
-pub struct Watched {
-    /// What it is called in logs and `blocked`.
-    pub name: &'static str,
-    /// Its state.
-    pub view: Arc<ConsumerView>,
-    /// Its orders.
-    pub handle: Arc<ConsumerHandle>,
-}
-
-/// Looks, obeys and shows, once a second.
-pub struct Coordinator {
-    /// To Redis.
-    pub client: Client,
-    /// Keys there.
-    pub keys: Keys,
-    /// This replica.
-    pub id: String,
-    /// All lanes.
-    pub lanes: Arc<Lanes>,
-    /// The threads they live on.
-    pub runtimes: Arc<Runtimes>,
-    /// Whether Redis can be relied on.
-    pub health: Arc<Health>,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// Both consumers.
-    pub consumers: Vec<Watched>,
-    /// Halts to be made known.
-    pub halts: UnboundedReceiver<Halted>,
-    /// The most replicas seen in the last hour.
-    pub replicas: Arc<AtomicUsize>,
-    /// Topics that take no records.
-    pub refusals: Arc<Refusals>,
-    /// Before an account's parking topic.
-    pub parked_prefix: String,
-    /// Partitions parked for want of an offset.
-    pub unplaced: Unplaced,
-    /// Who received from which topic lately.
-    pub known: Arc<Known>,
-    /// The store is part of this process: its clock is no other one.
-    pub own_store: bool,
-    /// What the log left out is told when its minute is over.
-    pub quiet: Arc<QuietKinds<Repeated>>,
-}
-
-/// What a partition's gauges show: lag in records, lag and commit age in seconds.
-type Shown = (Option<i64>, Option<f64>, f64);
-
-#[derive(Default)]
-struct Memory {
-    connection: Option<MultiplexedConnection>,
-    switches: Switches,
-    orders: Given,
-    positions: Positions,
-    clock_told: Told,
-    epoch: Option<String>,
-    snapshot_at: Option<Instant>,
-    facts_at: Option<Instant>,
-    /// When the primary was looked at last.
-    primary_at: Option<Instant>,
-    seen: VecDeque<(Instant, usize)>,
-    /// Records and seconds of lag, age of the commit, as the gauges have them.
-    shown: HashMap<(Arc<str>, i32), Shown>,
-    told: Told,
-}
 
 impl Coordinator {
     /// Runs for as long as the process lives.
@@ -204,7 +127,7 @@ impl Coordinator {
         self.keep_unplaced(c).await?;
         self.keep_positions(c, &mut memory.positions).await?;
         self.obey_orders(c, &mut memory.orders).await?;
-        self.known.exchange(c, &self.keys, &self.lanes).await?;
+        arrivals::exchange(&self.known, c, &self.keys, &self.lanes).await?;
         if memory.snapshot_at.is_none_or(|at| at.elapsed() >= SNAPSHOT_EVERY) {
             snapshot::write_snapshot(c, &self.keys, &self.snapshot()).await?;
             let replicas = snapshot::count_replicas(c, &self.keys).await?;
@@ -290,13 +213,23 @@ impl Coordinator {
 mod tests {
     use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+    use ::redis::aio::MultiplexedConnection;
+
     use super::*;
+    use crate::account::Halted;
     use crate::account::{Account, Intake};
+    use crate::delivery::progress::{ConsumerHandle, ConsumerView};
     use crate::embedded::store::Store;
+    use crate::kafka::consumer::Unplaced;
     use crate::lane::handle::LaneHandle;
+    use crate::lane::handle::Lanes;
+    use crate::lane::threads::Runtimes;
+    use crate::metrics::Metrics;
     use crate::metrics::{LaneState, Setup};
     use crate::operate::By;
+    use crate::operate::Keys;
     use crate::platforms::SecretString;
+    use crate::redis::health::Health;
 
     pub(crate) struct World {
         pub(crate) watch: Coordinator,

@@ -5,47 +5,10 @@ use std::collections::BTreeMap;
 
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
-use serde::{Deserialize, Serialize};
 
-use crate::metrics::LaneState;
+use crate::lane::handle::switches::{Switch, Switches};
 use crate::operate::{AuditEntry, By, Keys, audit, json};
 use crate::redis::scripts::Script;
-
-/// Why a switch is on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Switch {
-    /// In words.
-    #[serde(default)]
-    pub reason: String,
-    /// As claimed.
-    #[serde(default)]
-    pub who: String,
-    /// Epoch ms.
-    #[serde(default)]
-    pub since_ms: i64,
-}
-
-/// Both switches of one account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Switches {
-    /// An operator stopped it.
-    pub paused: Option<Switch>,
-    /// A worker stopped it.
-    pub halted: Option<Switch>,
-}
-
-impl Switches {
-    /// Whether either switch is on.
-    pub fn closed(&self) -> bool {
-        self.paused.is_some() || self.halted.is_some()
-    }
-
-    /// State and cause; a halt shows before a pause, because it needs a repair and a pause does not.
-    pub fn cause(&self) -> Option<(LaneState, &Switch)> {
-        let halted = self.halted.as_ref().map(|switch| (LaneState::Halted, switch));
-        halted.or(self.paused.as_ref().map(|switch| (LaneState::Paused, switch)))
-    }
-}
 
 /// Every account with a switch on.
 pub type SwitchesByAccount = BTreeMap<String, Switches>;
@@ -225,6 +188,7 @@ fn entry(what: &str, account: &str, by: &By, now_ms: i64) -> AuditEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::LaneState;
 
     fn hash(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
         rows.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()

@@ -15,9 +15,11 @@
 //! Pause and halt of one account are two fields: whoever sets or clears one cannot overwrite the other, and no script
 //! is needed for it. A field that is absent is a switch that is off.
 
+pub mod arrivals;
 pub mod coordinator;
 pub mod lanes;
 pub mod orders;
+pub mod readiness;
 pub(crate) mod replica;
 pub mod report;
 pub mod snapshot;
@@ -25,7 +27,8 @@ pub mod status;
 
 use serde::{Deserialize, Serialize};
 
-pub use lanes::{Switch, Switches, SwitchesByAccount};
+pub use crate::lane::handle::switches::{Switch, Switches};
+pub use lanes::SwitchesByAccount;
 pub use orders::{Order, Place, Target};
 pub use snapshot::{ConsumerSnapshot, LaneLoad, LaneSnapshot, PartitionRow, ReplicaSnapshot};
 

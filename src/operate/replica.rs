@@ -2,16 +2,16 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::clock::now_ms;
 use crate::delivery::progress::PartitionView;
 use crate::kafka::consumer::Counts;
 use crate::kafka::refusals::Refusal;
 use crate::lane::handle::Lanes;
 use crate::metrics::Metrics;
-use crate::operate::coordinator::Watched;
+use crate::operate::coordinator::parts::Watched;
 use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic};
 use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot};
 use crate::redact::{mask_text, mask_trans_id};
-use crate::settle::context::now_ms;
 
 /// Records of a partition that are not finished: read or not.
 pub fn unfinished(p: &PartitionView) -> i64 {

@@ -8,21 +8,24 @@ use ::redis::Client;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-use crate::admin::{Dependency, Readiness, Status, SwitchError};
-use crate::app::discovery::Refused;
+use crate::clock::now_ms;
 use crate::kafka::refusals::{Refusal, Refusals};
 use crate::kafka::topics::Health as KafkaHealth;
 use crate::lane::handle::Lanes;
+use crate::lane::handle::switches::Switches;
 use crate::lane::threads::Runtimes;
 use crate::metrics::Metrics;
 use crate::operate::coordinator::Watched;
+use crate::operate::readiness::{Dependency, Readiness, Status, SwitchError};
 use crate::operate::replica::replica_snapshot;
 use crate::operate::{By, Keys, closest, lanes as switches, report, snapshot};
 use crate::redis::health::Health;
-use crate::settle::context::now_ms;
 
 /// Kafka may be away for so long before the worker counts as not ready.
 const KAFKA_GRACE: Duration = Duration::from_secs(5);
+
+/// Per new input that is not read, why.
+pub type RefusedInputs = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// The worker as the endpoint sees it.
 pub struct WorkerStatus {
@@ -45,7 +48,7 @@ pub struct WorkerStatus {
     /// What the start waits for.
     pub phase: Mutex<String>,
     /// New inputs that are not read.
-    pub refused: Refused,
+    pub refused: RefusedInputs,
     /// Once everything runs.
     pub running: OnceLock<Running>,
 }
@@ -134,7 +137,7 @@ impl WorkerStatus {
             let new = all.remove(account).unwrap_or_default();
             // A store that has forgotten does not know of a halt that stands.
             let halted = if pause { lane.switches().halted } else { None };
-            lane.obey(&switches::Switches { halted: new.halted.or(halted), paused: new.paused });
+            lane.obey(&Switches { halted: new.halted.or(halted), paused: new.paused });
         }
         Ok(())
     }

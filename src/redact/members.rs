@@ -16,6 +16,14 @@ pub fn mask_fields(text: &str) -> String {
     }
 }
 
+/// The value of a header that somebody else wrote, for people.
+pub fn mask_header(name: &str, value: &str) -> String {
+    match Kind::of(name) {
+        Kind::Plain => mask_members(value),
+        kind => kind.hide(value),
+    }
+}
+
 /// Text with the value after every personal or secret name masked, and everything after `user`. It need not be JSON:
 /// names and values are told by how they look, and in doubt more is masked.
 pub(super) fn mask_members(text: &str) -> String {

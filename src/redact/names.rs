@@ -1,6 +1,5 @@
 //! What the name of a member, header or field says of its value (pure). In doubt a value counts as more than it is.
 
-use crate::redact::members::mask_members;
 use crate::redact::{SECRET, mask_phone, mask_text, mask_token};
 
 /// What a value is, by its name.
@@ -89,14 +88,6 @@ impl Kind {
             }
             Kind::Plain | Kind::Personal => mask_token(value),
         }
-    }
-}
-
-/// The value of a header that somebody else wrote, for people.
-pub fn mask_header(name: &str, value: &str) -> String {
-    match Kind::of(name) {
-        Kind::Plain => mask_members(value),
-        kind => kind.hide(value),
     }
 }
 

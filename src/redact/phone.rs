@@ -15,6 +15,8 @@
 
 use std::borrow::Cow;
 
+use super::secret::SECRET;
+
 const LABELS: [&str; 10] = ["phone", "tel", "mobile", "mob", "cell", "msisdn", "number", "num", "no", "to"];
 
 /// A whole field that is a phone: first three, `****`, last four, separators gone, country code kept. What does not
@@ -23,7 +25,7 @@ pub fn mask_phone(field: &str) -> String {
     let chars: Vec<char> = field.chars().collect();
     match find(&chars, 0) {
         Some(found) if found.end == chars.len() => found.masked,
-        _ => crate::redact::SECRET.to_owned(),
+        _ => SECRET.to_owned(),
     }
 }
 

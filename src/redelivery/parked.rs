@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::clock::now_ms;
 use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::lane::handle::{LaneHandle, Lanes};
 use crate::metrics::LaneState;
 use crate::redelivery::partition_buffer::PartitionBuffer;
-use crate::settle::context::now_ms;
 use crate::units::show_duration;
 
 /// Between two looks: what is judged in hours needs no more.

@@ -5,11 +5,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::account::{Account, Intake};
+use crate::clock::now_ms;
 use crate::error::Outcome;
 use crate::kafka::record::Header;
 use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::Setup;
-use crate::settle::context::now_ms;
 
 const TIER: &str = "postback.retry.30s";
 const PARKED: &str = "postback.parked.acme";

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-pub use crate::clock::now_ms;
+use crate::account::Halted;
 use crate::delivery::Delivery;
-use crate::error::Reason;
 use crate::kafka::producer::Producer;
 use crate::kafka::refusals::Refusals;
 use crate::metrics::Metrics;
-use crate::quiet::QuietKinds;
+use crate::quiet::{QuietKinds, Repeated};
 use crate::redis::health::Health;
 
 /// Topics that settle writes to.
@@ -51,27 +50,4 @@ pub struct StageContext {
     pub halts: UnboundedSender<Halted>,
     /// Lines of the log that a storm would repeat for each record.
     pub quiet: Arc<QuietKinds<Repeated>>,
-}
-
-/// What is written to the log once a minute at most, with a count.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Repeated {
-    /// Dead letters of one account and reason.
-    DeadLetter {
-        /// Index of the account in the metrics.
-        account: usize,
-        /// Why.
-        reason: Reason,
-    },
-    /// Copies that this topic refuses by their size.
-    TooLarge(Box<str>),
-}
-
-/// An account was halted here.
-#[derive(Clone, Debug)]
-pub struct Halted {
-    /// Index of the lane.
-    pub index: usize,
-    /// Safe text.
-    pub reason: String,
 }

@@ -12,11 +12,11 @@ pub(crate) mod receipt;
 use rand::Rng;
 
 use crate::claim::{ConfirmAttempt, Held};
+use crate::clock::now_ms;
 use crate::delivery::progress::{End, Stage};
 use crate::delivery::{Delivery, Subject};
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
 use crate::platforms::Receipt;
-use crate::settle::context::now_ms;
 use crate::settle::outbox::{Outbox, until_it_works};
 use crate::settle::policy::{Next, Policy};
 

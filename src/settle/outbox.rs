@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::claim::{Dedupe, Held};
+use crate::clock::now_ms;
 use crate::delivery::progress::End;
 use crate::delivery::{Delivery, Ended, Ready, Subject};
 use crate::envelope::{Copy, DeadLetterCause};
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
 use crate::kafka::tier_topic;
+use crate::quiet::Repeated;
 use crate::redis::batcher::StoreError;
-use crate::settle::context::{Repeated, StageContext, now_ms};
+use crate::settle::context::StageContext;
 use crate::settle::policy::field_and_detail;
 use crate::settle::receipt::receipt;
 

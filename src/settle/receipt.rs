@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use crate::clock::now_ms;
 use crate::delivery::Delivery;
 use crate::envelope::Named;
 use crate::error::{Outcome, Reason};
-use crate::settle::context::now_ms;
 
 #[derive(Serialize)]
 struct ReceiptRecord<'a> {

@@ -17,10 +17,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::account::Halted;
 use crate::account::{Account, Intake};
 use crate::admit::examine::Examiner;
 use crate::claim::rules::{Key, Value};
 use crate::claim::{ClaimAttempt, ClaimOutcome, Dedupe, Held};
+use crate::clock::now_ms;
 use crate::delivery::progress::{AckHandle, End};
 use crate::delivery::{Delivery, Ready, Subject, TopicKind};
 use crate::embedded::broker::Broker;
@@ -38,7 +40,7 @@ use crate::redis::health::Health;
 use crate::secret::SecretString;
 use crate::send::Dispatcher;
 use crate::send::rate::{self, Limiter};
-use crate::settle::context::{Halted, StageContext, Topics, now_ms};
+use crate::settle::context::{StageContext, Topics};
 use crate::settle::outbox::Outbox;
 use crate::stub::server::{Server, answer};
 

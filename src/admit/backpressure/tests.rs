@@ -100,7 +100,7 @@ async fn after_a_restart_it_is_known_who_received_within_a_week() {
     traffic.seen(&one, 0, 0);
     traffic.seen(&one, 0, 1);
     traffic.seen(&two, 0, 0);
-    known.exchange(&mut c, &keys, &lanes).await.unwrap();
+    crate::operate::arrivals::exchange(&known, &mut c, &keys, &lanes).await.unwrap();
     let life: i64 = ::redis::cmd("PTTL").arg("pb:arrived:one:b").query_async(&mut c).await.unwrap();
     assert!((LATELY.as_millis() as i64 - 60_000..=LATELY.as_millis() as i64).contains(&life), "{life}");
 
@@ -110,7 +110,7 @@ async fn after_a_restart_it_is_known_who_received_within_a_week() {
     traffic.seen(&one, 0, 0);
     traffic.seen(&two, 0, 0);
     assert!(!traffic.others_flow("one", 0, TopicKind::Input, false, &lanes), "not read yet");
-    known.exchange(&mut c, &keys, &lanes).await.unwrap();
+    crate::operate::arrivals::exchange(&known, &mut c, &keys, &lanes).await.unwrap();
     assert!(traffic.others_flow("one", 0, TopicKind::Input, false, &lanes), "though nothing came since for either");
     assert!(!traffic.others_flow("two", 0, TopicKind::Input, false, &lanes), "each topic has its own");
     assert!(traffic.any(|lane| lane == 1) && !traffic.any(|lane| lane == 2));
@@ -128,10 +128,10 @@ async fn what_redis_did_not_take_is_told_again_and_what_goes_on_once_an_hour() {
     let start = Instant::now();
     traffic.seen_at(start, &topic, 0, 1);
     drop(store);
-    assert!(known.exchange(&mut c, &keys, &lanes).await.is_err());
+    assert!(crate::operate::arrivals::exchange(&known, &mut c, &keys, &lanes).await.is_err());
     let (_store, mut c) = self::store().await;
     let mut written = async |known: &Known| {
-        known.exchange(&mut c, &keys, &lanes).await.unwrap();
+        crate::operate::arrivals::exchange(known, &mut c, &keys, &lanes).await.unwrap();
         ::redis::cmd("DEL").arg("pb:arrived:t:b").query_async::<i64>(&mut c).await.unwrap() == 1
     };
     assert!(written(&known).await);

@@ -7,7 +7,7 @@ use ::redis::Client;
 use ::redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 
-use crate::app::start::{PAUSE, Say, blocking};
+use crate::app::start::wait::{PAUSE, Say, blocking};
 use crate::kafka::topics::{AdminError, Cluster};
 use crate::operate::Keys;
 use crate::redis::batcher::describe;

@@ -3,12 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::account::WindowCheck;
-use crate::app::start::{Waits, window_refusal};
+use crate::app::start::topics::{Waits, window_refusal};
 use crate::kafka::topics::{AdminError, Cluster, TopicInfo, TopicSettings};
 use crate::settings::Config;
-
-/// What is said of an input that is not there. Topics that a user may not see are left out of an answer.
-pub const ABSENT: &str = "does not exist yet, or this user may not see it (right: Describe)";
 
 /// What a start has found fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,12 +20,6 @@ impl Fit {
     pub(super) fn of(topics: &[TopicInfo], largest: u64) -> Self {
         Self { inputs: topics.iter().map(|topic| topic.name.clone()).collect(), largest }
     }
-}
-
-/// Topics that `kafka.input` names as they are and that are not among the known ones.
-pub fn absent<'a>(config: &'a Config, known: &[&str]) -> impl Iterator<Item = &'a str> {
-    let listed = config.kafka.input.iter().map(String::as_str).filter(|input| !input.starts_with('^'));
-    listed.filter(|name| !known.contains(name))
 }
 
 /// What was found of inputs that came under a running worker.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use crate::app::start::first::{Offsets, Trouble};
-use crate::app::start::{PAUSE, Say, blocking};
+use crate::app::start::wait::{PAUSE, Say, blocking};
 use crate::kafka::StartFrom;
 use crate::kafka::consumer::Begins;
 use crate::kafka::topics::{AdminError, Cluster};

@@ -1,6 +1,5 @@
 //! Orders of operators to parked partitions: carried out by the owner, and taken away once they are.
 
-use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -9,14 +8,12 @@ use ::redis::aio::MultiplexedConnection;
 
 use crate::delivery::progress::PartitionView;
 use crate::kafka::consumer::{UnblockOrder, UnblockTo};
-use crate::operate::coordinator::{Coordinator, Watched};
+use crate::operate::coordinator::memory::Given;
+use crate::operate::coordinator::parts::{Coordinator, Watched};
 use crate::operate::{Order, Place, Target, orders};
 
 /// An order after which the partition is still parked is given to its consumer again: the broker may have been away.
 const AGAIN: Duration = Duration::from_secs(15);
-
-/// The orders that consumers were given: each as its text stands in Redis, and when.
-pub(super) type Given = BTreeMap<Place, (String, Instant)>;
 
 impl Coordinator {
     /// What was parked for want of an offset stays so for every member, also once another partition has one.

@@ -2,7 +2,7 @@
 //! has none: that is right for a new one, and brings settled records again where the group lost it. The brokers do not
 //! tell the two apart, this note does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ::redis::RedisResult;
@@ -11,23 +11,8 @@ use ::redis::aio::MultiplexedConnection;
 use crate::clock::now_ms;
 use crate::delivery::progress::{ConsumerView, PartitionView};
 use crate::kafka::consumer::OwnPosition;
-use crate::operate::coordinator::Coordinator;
-
-/// What is remembered of them.
-#[derive(Default)]
-pub(super) struct Positions {
-    /// By `<topic>/<partition>` the id of the topic, as it stands in Redis; `None`: to be read.
-    noted: Option<HashMap<String, String>>,
-    /// Assignments that began without an offset and were compared with the note.
-    judged: HashSet<(String, u64)>,
-}
-
-impl Positions {
-    /// The store was flushed: what is known is noted again.
-    pub(super) fn read_anew(&mut self) {
-        self.noted = None;
-    }
-}
+use crate::operate::coordinator::memory::Positions;
+use crate::operate::coordinator::parts::Coordinator;
 
 impl Coordinator {
     /// Says which partitions lost their offset, then notes those that have one. Writes only what is new.

@@ -3,18 +3,11 @@
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 
-use crate::operate::coordinator::Coordinator;
+use crate::account::Halted;
+use crate::clock::now_ms;
+use crate::operate::coordinator::memory::Switches;
+use crate::operate::coordinator::parts::Coordinator;
 use crate::operate::{By, lanes};
-use crate::settle::context::{Halted, now_ms};
-
-/// What is remembered of them.
-#[derive(Default)]
-pub(super) struct Switches {
-    /// Halts that Redis does not know yet, each with the note of the last resume before it.
-    pub(super) pending: Vec<(Halted, Option<String>)>,
-    /// The notes of the last resumes that were obeyed.
-    pub(super) resumed: lanes::Resumes,
-}
 
 impl Coordinator {
     /// An account was halted here.

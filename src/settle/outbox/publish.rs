@@ -16,7 +16,7 @@ use crate::error::{Answer, DeliveryError, Reason};
 use crate::kafka::producer::PublishError;
 use crate::kafka::record::Header;
 use crate::kafka::refusals::{Held as Alarm, Refusals};
-use crate::settle::context::Repeated;
+use crate::quiet::Repeated;
 use crate::settle::outbox::{Outbox, Unwritten};
 
 impl Outbox {

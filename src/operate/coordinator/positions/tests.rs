@@ -1,5 +1,6 @@
 //! Notes against the embedded store, with a consumer that only shows partitions.
 
+use std::collections::HashMap;
 use std::io::{Read as _, Seek as _};
 use std::sync::{Arc, Mutex};
 

@@ -1,0 +1,45 @@
+//! Tells Redis who received from which topic, and reads what the other members have told.
+
+use ::redis::RedisResult;
+use ::redis::aio::MultiplexedConnection;
+
+use crate::lane::handle::Lanes;
+use crate::lane::handle::known::{Known, LATELY};
+use crate::operate::Keys;
+
+/// Keys in one command or pipeline.
+const AT_ONCE: usize = 1_000;
+
+/// Writes what is new and reads what is due. To be called each second or so.
+///
+/// # Errors
+/// Redis does not answer: what is new stays so.
+pub async fn exchange(known: &Known, c: &mut MultiplexedConnection, keys: &Keys, lanes: &Lanes) -> RedisResult<()> {
+    let news = known.news(AT_ONCE);
+    if !news.is_empty() {
+        let mut pipe = ::redis::pipe();
+        for (topic, lane) in &news {
+            let key = keys.arrived(topic, &lanes.get(*lane).account.name);
+            pipe.cmd("SET").arg(key).arg(1).arg("PX").arg(LATELY.as_millis() as u64).ignore();
+        }
+        let () = pipe.query_async(c).await?;
+        known.told(&news);
+    }
+    for topic in known.due() {
+        let found = read(c, keys, &topic, lanes).await?;
+        known.set(&topic, found);
+    }
+    Ok(())
+}
+
+async fn read(c: &mut MultiplexedConnection, keys: &Keys, topic: &str, lanes: &Lanes) -> RedisResult<Vec<usize>> {
+    let all: Vec<_> = lanes.iter().map(|lane| (lane.index, keys.arrived(topic, &lane.account.name))).collect();
+    let mut found = Vec::new();
+    for some in all.chunks(AT_ONCE) {
+        let mut get = ::redis::cmd("MGET");
+        some.iter().for_each(|(_, key)| _ = get.arg(key));
+        let values: Vec<Option<Vec<u8>>> = get.query_async(c).await?;
+        found.extend(some.iter().zip(values).filter(|(_, value)| value.is_some()).map(|((index, _), _)| *index));
+    }
+    Ok(found)
+}
