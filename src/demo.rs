@@ -4,13 +4,12 @@
 //! letters. Only the sandbox, whose faults it sets and whose ledger it compares with, is its own.
 //!
 //! [`generator`] makes the events and [`pacing`] holds them back, [`scenario`] and [`scheduler`] break platforms and mend
-//! them, [`reader`] reads what became of each event into the [`tally`], [`dashboard`] and [`screen`] show it, and
-//! [`ledger`] says whether it balances.
+//! them, [`reader`] reads what became of each event into the [`tally`], [`dashboard`] and [`screen`] show it, and the
+//! [`ledger`](crate::inspect::ledger) says whether it balances.
 
 pub mod dashboard;
 pub mod generator;
 pub mod layout;
-pub mod ledger;
 pub mod pacing;
 mod processes;
 mod publisher;

@@ -53,6 +53,19 @@ pub fn show_span(ms: i64) -> String {
     }
 }
 
+/// Digits in groups of three.
+pub fn show_count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +105,14 @@ mod tests {
         let spans = [(999, "0s"), (61_000, "1m01s"), (7_380_000, "2h03m"), (90_000_000, "1d01h"), (-5, "0s")];
         for (ms, want) in spans {
             assert_eq!(show_span(ms), want);
+        }
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        let table = [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")];
+        for (number, text) in table {
+            assert_eq!(show_count(number), text);
         }
     }
 }

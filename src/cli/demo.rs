@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use clap::Args as ClapArgs;
 
+use super::ledger;
 use crate::demo::{Options, run as run_demo};
 use crate::exit::{self, Exit};
 use crate::settings::environment;
@@ -69,7 +70,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
     let text = if args.json {
         serde_json::to_string(&ledger).map_err(|error| Exit::failed(error.to_string()))? + "\n"
     } else {
-        ledger.text()
+        ledger::text(&ledger)
     };
     // Nobody may be reading; the exit code tells as well.
     let _ = std::io::stdout().write_all(text.as_bytes());

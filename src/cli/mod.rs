@@ -6,6 +6,7 @@ pub mod check;
 pub mod dead_letters;
 pub mod demo;
 pub mod embedded;
+mod ledger;
 pub mod preview;
 pub mod reach;
 mod reading;

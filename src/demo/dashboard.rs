@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::demo::layout::{cut, grouped, wrap};
-use crate::demo::ledger::reasons;
+use crate::demo::layout::{cut, wrap};
+use crate::inspect::ledger::reasons;
+use crate::units::show_count;
 
 /// One account.
 #[derive(Clone, Debug, Default)]
@@ -70,8 +71,8 @@ impl Picture {
     }
 
     fn of_total(&self) -> String {
-        let total = self.total.map(|n| format!(" of {}", grouped(n))).unwrap_or_default();
-        format!("{}{total}", grouped(self.published))
+        let total = self.total.map(|n| format!(" of {}", show_count(n))).unwrap_or_default();
+        format!("{}{total}", show_count(self.published))
     }
 
     /// One line, for where there is no terminal.
@@ -80,12 +81,12 @@ impl Picture {
             "{}  published {}, delivered {} ({}/s), duplicate {}, suppressed {}, dead letters {}, waiting {}",
             clock(self.elapsed),
             self.of_total(),
-            grouped(self.delivered),
+            show_count(self.delivered),
             self.per_second(),
-            grouped(self.duplicate),
-            grouped(self.suppressed),
-            grouped(self.dead()),
-            grouped(self.open)
+            show_count(self.duplicate),
+            show_count(self.suppressed),
+            show_count(self.dead()),
+            show_count(self.open)
         );
         let closed = self.rows.iter().filter(|row| row.state != "flowing" && !row.state.is_empty());
         for row in closed {
@@ -121,7 +122,7 @@ impl Picture {
             "{}  {bar}{} published, {}/s delivered",
             clock(self.elapsed),
             self.of_total(),
-            grouped(self.per_second())
+            show_count(self.per_second())
         );
         if !self.doing.is_empty() {
             text.push_str(&format!("; {}", self.doing));
@@ -136,7 +137,7 @@ impl Picture {
         } else {
             reasons(&self.dead_letters)
         };
-        let row = |name: &str, count: u64, words: &str| format!("{name:<14}{:>9}   {words}", grouped(count));
+        let row = |name: &str, count: u64, words: &str| format!("{name:<14}{:>9}   {words}", show_count(count));
         vec![
             row("delivered", self.delivered, "accepted by their platform"),
             row("duplicate", self.duplicate, "copies of those, known by trans_id, not sent again"),
@@ -152,7 +153,7 @@ const HEAD: &str = "ACCOUNT         LANE      DELIVERED    /S WAITING  PARKED  W
 
 impl Row {
     fn draw(&self, width: usize, paint: &Paint) -> String {
-        let number = |n: u64| if n == 0 { "-".to_owned() } else { grouped(n) };
+        let number = |n: u64| if n == 0 { "-".to_owned() } else { show_count(n) };
         let (before, after) = (
             format!("{:<16}", self.account),
             format!(

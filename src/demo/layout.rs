@@ -38,19 +38,6 @@ pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
     lines.into_iter().map(|line| cut(&line, width)).collect()
 }
 
-/// Digits in groups of three.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,13 +47,5 @@ mod tests {
         assert_eq!(cut("百助x", 4), "百助");
         assert_eq!(cut("百助x", 3), "百");
         assert_eq!(wrap("00:01  one two three", 16, 7), ["00:01  one two", "       three"]);
-    }
-
-    #[test]
-    fn digits_are_grouped() {
-        let table = [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")];
-        for (number, text) in table {
-            assert_eq!(grouped(number), text);
-        }
     }
 }

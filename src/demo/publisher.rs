@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::generator::{Generator, Made};
 use super::pacing::{self, Pace, Wait};
-use super::tally::Place;
+use crate::inspect::ledger::Place;
 use crate::kafka::now_ms;
 use crate::kafka::producer::{Producer, PublishError};
 

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use serde::Deserialize;
 
-use super::tally::{Place, Tally};
-use crate::error::{Outcome, Reason};
+use super::tally::Tally;
+use crate::inspect::ledger::{dead_letter, receipt};
+use crate::kafka::consumer::record;
 use crate::kafka::{Config, settings};
 
 /// Between two looks at the ends of the input partitions.
@@ -168,24 +168,18 @@ impl Work {
     }
 
     fn take(&self, message: &BorrowedMessage<'_>) {
-        if message.topic() == self.receipts {
-            self.receipt(message.payload().unwrap_or_default());
-        } else if message.topic() == self.dead_letters
-            && let Some((place, reason)) = dead_letter(message, &self.input.0)
+        let record = record(message, message.topic().into());
+        if *record.topic == *self.receipts
+            && let Some(found) = receipt(&record).filter(|found| found.topic == self.input.0)
+        {
+            let account = found.account.and_then(|name| self.accounts.iter().position(|a| *a == name));
+            lock(&self.shared.tally).receipt(found.place, found.outcome, found.resends, account);
+        } else if *record.topic == *self.dead_letters
+            && let Some((topic, place, reason)) = dead_letter(&record)
+            && topic == self.input.0
         {
             lock(&self.shared.tally).dead_letter(place, reason);
         }
-    }
-
-    fn receipt(&self, value: &[u8]) {
-        let Ok(receipt) = serde_json::from_slice::<Receipt>(value) else { return };
-        let Some(outcome) = Outcome::ALL.into_iter().find(|o| o.as_str() == receipt.outcome) else { return };
-        if receipt.origin.topic != self.input.0 {
-            return;
-        }
-        let account = receipt.account.and_then(|name| self.accounts.iter().position(|a| *a == name));
-        let place = (receipt.origin.partition, receipt.origin.offset);
-        lock(&self.shared.tally).receipt(place, outcome, receipt.resends, account);
     }
 
     fn end(&self, topic: &str, partition: i32) -> Result<i64, String> {
@@ -226,36 +220,4 @@ fn client(kafka: &Config) -> Result<ClientConfig, String> {
 
 fn is_gone(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset))
-}
-
-#[derive(Deserialize)]
-struct Receipt {
-    outcome: String,
-    #[serde(default)]
-    account: Option<String>,
-    #[serde(default)]
-    resends: u32,
-    origin: ReceiptOrigin,
-}
-
-#[derive(Deserialize)]
-struct ReceiptOrigin {
-    topic: String,
-    partition: i32,
-    offset: i64,
-}
-
-/// Where it came from and why; the worker's own headers are the last of their names.
-fn dead_letter(message: &BorrowedMessage<'_>, input: &str) -> Option<(Place, Reason)> {
-    let headers = message.headers()?;
-    let text = |name: &str| {
-        let value = headers.iter().filter(|h| h.key == name).last()?.value?;
-        std::str::from_utf8(value).ok()
-    };
-    if text("pb-origin-topic")? != input {
-        return None;
-    }
-    let reason = text("pb-reason")?;
-    let reason = Reason::ALL.into_iter().find(|r| r.as_str() == reason)?;
-    Some(((text("pb-origin-partition")?.parse().ok()?, text("pb-origin-offset")?.parse().ok()?), reason))
 }

@@ -22,6 +22,7 @@ impl Run {
     /// Everything as it is now.
     pub(super) fn picture(&self) -> Picture {
         let tally = self.reader.tally();
+        let origins = tally.origins();
         let seen = self.seen.borrow();
         let per_second = self.per_second(&tally);
         let faults = self.sandbox.faults();
@@ -47,12 +48,12 @@ impl Run {
             published: self.publisher.made(),
             total: self.options.events,
             rows: rows.collect(),
-            delivered: tally.ended(Outcome::Delivered),
-            duplicate: tally.ended(Outcome::Duplicate),
-            suppressed: tally.ended(Outcome::Suppressed),
-            dead_letters: tally.dead_letters(),
-            open: tally.produced().saturating_sub(tally.all_ended()),
-            resends: tally.declared_resends(),
+            delivered: origins.ended(Outcome::Delivered),
+            duplicate: origins.ended(Outcome::Duplicate),
+            suppressed: origins.ended(Outcome::Suppressed),
+            dead_letters: origins.dead_letters(),
+            open: origins.produced().saturating_sub(origins.all_ended()),
+            resends: origins.declared_resends(),
             doing: self.doing(),
             news: Vec::new(),
         }

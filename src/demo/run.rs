@@ -9,7 +9,6 @@ use tokio::time::sleep;
 
 use super::dashboard::clock;
 use super::generator::PROFILES;
-use super::ledger::Ledger;
 use super::pacing::{self, Backlog};
 use super::publisher::{self, Publisher};
 use super::reader::Reader;
@@ -20,8 +19,8 @@ use super::signals::Signals;
 use super::welcome;
 use super::worker::{self as asked, Seen};
 use crate::admin::client::Api;
-use crate::error::Outcome;
 use crate::exit::Exit;
+use crate::inspect::ledger::{Beside, Ledger};
 use crate::sandbox::Sandbox;
 
 /// Between two looks at the worker.
@@ -203,7 +202,7 @@ impl Run {
             }
             let (now_ended, produced) = {
                 let tally = self.reader.tally();
-                (tally.all_ended(), tally.produced())
+                (tally.origins().all_ended(), tally.origins().produced())
             };
             if now_ended != ended.0 {
                 ended = (now_ended, Instant::now());
@@ -230,21 +229,11 @@ impl Run {
         let held = self.seen.borrow().held;
         let seconds = self.last_end.get().duration_since(self.began).as_secs_f64();
         let tally = self.reader.finish().map_err(Exit::failed)?;
-        let missing = tally.produced().saturating_sub(tally.all_ended());
-        let ledger = Ledger {
-            produced: tally.produced(),
+        let beside = Beside {
             distinct: self.publisher.distinct() + tally.foreign_distinct(),
-            delivered: tally.ended(Outcome::Delivered),
-            duplicate: tally.ended(Outcome::Duplicate),
-            suppressed: tally.ended(Outcome::Suppressed),
-            dead_lettered: tally.ended(Outcome::DeadLettered),
-            open: missing.min(held),
-            lost: missing.saturating_sub(held),
+            held,
             platform_accepted: self.sandbox.accepted(),
-            declared_resends: tally.declared_resends(),
-            dead_letters: tally.dead_letters(),
-            ..Ledger::default()
         };
-        Ok(ledger.close(seconds))
+        Ok(Ledger::of(tally.origins(), beside, seconds))
     }
 }

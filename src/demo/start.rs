@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::generator::PROFILES;
-use super::ledger::Ledger;
 use super::processes::{self, Worker};
 use super::publisher::Publisher;
 use super::reader::Reader;
@@ -22,6 +21,7 @@ use crate::admin::client::Api;
 use crate::app::played;
 use crate::embedded::Parts;
 use crate::exit::Exit;
+use crate::inspect::ledger::Ledger;
 use crate::kafka::now_ms;
 use crate::kafka::producer::Producer;
 use crate::platforms::SecretString;

@@ -1,5 +1,6 @@
-//! What is read back for people: dead letters, the trace of one event, the request that an event would become.
+//! What is read back for people: dead letters, the trace of one event, the request that an event would become, the ledger.
 
 pub mod dead_letters;
+pub mod ledger;
 pub mod preview;
 pub mod trace;

@@ -57,7 +57,7 @@ pub use work::Work;
 
 use command::Command;
 use context::connect;
-pub(in crate::kafka) use message::record;
+pub(crate) use message::record;
 
 /// A consumer; `spawn` is its only function.
 pub struct Consumer;

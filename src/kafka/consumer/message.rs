@@ -29,7 +29,7 @@ impl Parts {
 }
 
 /// Copies a message out of the client's memory.
-pub(in crate::kafka) fn record(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Record {
+pub(crate) fn record(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Record {
     let headers: usize = RawHeaders::of(message).filter_map(|(_, value)| Some(value?.len())).sum();
     // Exact: thousands of them wait in memory.
     let mut parts = Parts { buffer: Vec::with_capacity(message.key_len() + message.payload_len() + headers) };

@@ -1,15 +1,21 @@
-//! The ledger of a run, and the rule by which it balances (contract section 1; pure).
+//! The ledger: what became of input records, held against what the platforms took, and the rule by which it balances
+//! (contract section 1; pure).
+//!
+//! It is per distinct `pb-origin-*` (core.md section 7): [`receipt`] and [`dead_letter`] read what the output topics say of
+//! an origin, [`Origins`] keeps what counts of it, and a [`Ledger`] sums that up beside the platforms' own count.
+
+mod origins;
+mod read;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::layout::{grouped, wrap};
+pub use origins::{Origin, Origins};
+pub use read::{Place, dead_letter, receipt};
 
-/// Columns of the text, and where a line that goes on begins.
-const WIDTH: usize = 80;
-const INDENT: usize = 31;
+use crate::error::Outcome;
+use crate::units::show_count;
 
 /// What became of every event. Counts are of input records; `distinct` is of keys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -44,9 +50,40 @@ pub struct Ledger {
     pub events_per_second: u64,
 }
 
+/// What a ledger takes from elsewhere than receipts and dead letters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    /// Different events among the records.
+    pub distinct: u64,
+    /// The most records without an end that can still be held somewhere.
+    pub held: u64,
+    /// Requests that the platforms took.
+    pub platform_accepted: u64,
+}
+
 impl Ledger {
+    /// Sums up; `seconds` from the first event to the last end.
+    pub fn of<T: Copy + Default>(origins: &Origins<T>, beside: Beside, seconds: f64) -> Self {
+        let missing = origins.produced().saturating_sub(origins.all_ended());
+        let ledger = Ledger {
+            produced: origins.produced(),
+            distinct: beside.distinct,
+            delivered: origins.ended(Outcome::Delivered),
+            duplicate: origins.ended(Outcome::Duplicate),
+            suppressed: origins.ended(Outcome::Suppressed),
+            dead_lettered: origins.ended(Outcome::DeadLettered),
+            open: missing.min(beside.held),
+            lost: missing.saturating_sub(beside.held),
+            platform_accepted: beside.platform_accepted,
+            declared_resends: origins.declared_resends(),
+            dead_letters: origins.dead_letters(),
+            ..Ledger::default()
+        };
+        ledger.close(seconds)
+    }
+
     /// Judges the counts, and works out what follows from them.
-    pub fn close(mut self, seconds: f64) -> Self {
+    fn close(mut self, seconds: f64) -> Self {
         let ended = self.produced.saturating_sub(self.open + self.lost);
         self.seconds = (seconds * 10.0).round() / 10.0;
         // Rounded, never negative, far below 2^53.
@@ -94,60 +131,20 @@ impl Ledger {
     fn unknown_outcome(&self) -> u64 {
         self.dead_letters.get("unknown_outcome").copied().unwrap_or_default()
     }
-
-    fn why_dead(&self) -> String {
-        if self.dead_letters.is_empty() { "can never be delivered".to_owned() } else { reasons(&self.dead_letters) }
-    }
-
-    /// For people.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        let rows = [
-            ("produced", self.produced, format!("in the input topic, {} of them different", grouped(self.distinct))),
-            ("delivered", self.delivered, "accepted by their platform".to_owned()),
-            ("duplicate", self.duplicate, "copies of a delivered one, not sent again".to_owned()),
-            ("suppressed", self.suppressed, "the user opted out".to_owned()),
-            ("dead_lettered", self.dead_lettered, self.why_dead()),
-            ("open", self.open, "still on their way".to_owned()),
-            ("lost", self.lost, "without a trace".to_owned()),
-            ("platform_accepted", self.platform_accepted, "requests that the platforms took".to_owned()),
-            ("declared_resends", self.declared_resends, "sends that could be a second one".to_owned()),
-        ];
-        let mut row = |name: &str, count: &str, words: &str| {
-            for line in wrap(&format!("{name:<18}{count:>10}   {words}"), WIDTH, INDENT) {
-                let _ = writeln!(text, "{line}");
-            }
-        };
-        for (name, count, words) in rows {
-            row(name, &grouped(count), &words);
-        }
-        let verdict = if self.balanced { "yes" } else { "NO" };
-        row(
-            "balanced",
-            verdict,
-            &if self.balanced {
-                "one end per event, no undeclared second send".to_owned()
-            } else {
-                self.faults().join("; ")
-            },
-        );
-        row("seconds", &self.seconds.to_string(), &format!("{} events per second", self.events_per_second));
-        text
-    }
 }
 
 /// `invalid 200, malformed 90`.
 pub fn reasons(counts: &BTreeMap<&'static str, u64>) -> String {
     let mut sorted: Vec<_> = counts.iter().filter(|(_, count)| **count > 0).collect();
     sorted.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));
-    sorted.iter().map(|(name, count)| format!("{name} {}", grouped(**count))).collect::<Vec<_>>().join(", ")
+    sorted.iter().map(|(name, count)| format!("{name} {}", show_count(**count))).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn sound() -> Ledger {
+    pub(crate) fn sound() -> Ledger {
         Ledger {
             produced: 20_000,
             distinct: 18_950,
@@ -160,6 +157,10 @@ mod tests {
             dead_letters: BTreeMap::from([("invalid", 478), ("unknown_outcome", 2)]),
             ..Ledger::default()
         }
+    }
+
+    pub(crate) fn closed(ledger: Ledger, seconds: f64) -> Ledger {
+        ledger.close(seconds)
     }
 
     fn fault(change: impl FnOnce(&mut Ledger)) -> String {
@@ -213,12 +214,5 @@ mod tests {
         assert_eq!(names.iter().copied().collect::<std::collections::BTreeSet<_>>(), wanted.into());
         assert_eq!(json["dead_letters"]["invalid"], 478);
         assert!(json["events_per_second"].is_u64());
-    }
-
-    #[test]
-    fn the_text_says_whether_it_balances_and_why_not() {
-        assert!(sound().close(32.3).text().contains("balanced                 yes"));
-        let text = Ledger { lost: 3, ..sound() }.close(1.0).text();
-        assert!(text.contains(" NO ") && text.contains("lost is 3"), "{text}");
     }
 }

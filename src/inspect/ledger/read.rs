@@ -1,0 +1,93 @@
+//! What a receipt and a dead letter say of the record that they ended.
+
+use serde::Deserialize;
+
+use crate::error::{Outcome, Reason};
+use crate::inspect::dead_letters::DeadLetter;
+use crate::kafka::record::Record;
+
+/// Partition and offset in an input topic.
+pub type Place = (i32, i64);
+
+/// One end of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The input topic.
+    pub topic: String,
+    /// Where the record lies there.
+    pub place: Place,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Sends that could be a second one.
+    pub resends: u32,
+    /// Account as given.
+    pub account: Option<String>,
+}
+
+/// Reads a record of the receipts topic; `None`: no worker wrote it.
+pub fn receipt(record: &Record) -> Option<Receipt> {
+    #[derive(Deserialize)]
+    struct Written {
+        outcome: String,
+        #[serde(default)]
+        account: Option<String>,
+        #[serde(default)]
+        resends: u32,
+        origin: Origin,
+    }
+    #[derive(Deserialize)]
+    struct Origin {
+        topic: String,
+        partition: i32,
+        offset: i64,
+    }
+    let written: Written = serde_json::from_slice(record.value.as_deref()?).ok()?;
+    Some(Receipt {
+        topic: written.origin.topic,
+        place: (written.origin.partition, written.origin.offset),
+        outcome: Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == written.outcome)?,
+        resends: written.resends,
+        account: written.account,
+    })
+}
+
+/// Reads a record of the dead-letter topic: input topic, place there, reason. `None`: no worker wrote it.
+pub fn dead_letter(record: &Record) -> Option<(String, Place, Reason)> {
+    let letter = DeadLetter::read(record);
+    let partition = i32::try_from(letter.number("origin-partition")?).ok()?;
+    let place = (partition, letter.number("origin-offset")?);
+    Some((letter.text("origin-topic")?.to_owned(), place, letter.reason()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::dead_letters::tests::record;
+
+    #[test]
+    fn a_receipt_is_read_as_the_worker_writes_it_and_anything_else_is_none() {
+        let read = |value: &str| receipt(&Record { value: Some(value.to_owned().into()), ..record(0, 1, &[]) });
+        let found = read(
+            r#"{"schema":"postback.receipt/1","trans_id":"t-1","account":"acme-ps","outcome":"delivered","resends":2,
+                "origin":{"topic":"conversions","partition":3,"offset":17}}"#,
+        );
+        let wanted = Receipt {
+            topic: "conversions".into(),
+            place: (3, 17),
+            outcome: Outcome::Delivered,
+            resends: 2,
+            account: Some("acme-ps".into()),
+        };
+        assert_eq!(found, Some(wanted));
+        for other in ["", "{}", r#"{"outcome":"lost","origin":{"topic":"t","partition":0,"offset":0}}"#] {
+            assert_eq!(read(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_names_its_origin_and_its_reason() {
+        let found = dead_letter(&record(2, 9, &[("origin-offset", "17"), ("reason", "expired")]));
+        assert_eq!(found, Some(("conversions".to_owned(), (0, 17), Reason::Expired)));
+        assert_eq!(dead_letter(&record(2, 9, &[("reason", "of another program")])), None);
+    }
+}
