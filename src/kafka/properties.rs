@@ -194,8 +194,15 @@ fn accepted(name: &str, value: &str) -> Result<(), String> {
             Some(near) => format!("is no setting of librdkafka; did you mean `{near}`?"),
             None => "is no setting of librdkafka".to_owned(),
         }),
+        Err(_) if cfg!(not(feature = "kafka-tls")) && is_of_tls(name) => {
+            Err("needs TLS to Kafka, which this build leaves out: build it with `cargo build --release`".to_owned())
+        }
         Err(_) => Err("has a value that librdkafka does not accept, or that this build does not support".to_owned()),
     }
+}
+
+fn is_of_tls(name: &str) -> bool {
+    name == "security.protocol" || ["ssl.", "sasl.", "enable.ssl."].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn nearest_property(name: &str) -> Option<&'static str> {
