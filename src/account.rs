@@ -1,5 +1,7 @@
 //! The settings of the pipeline's parts: `[dedupe]`, `[retry]`, `[limits]`, `[validate]`, `[intake]`.
 
+pub mod address;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

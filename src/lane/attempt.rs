@@ -239,9 +239,12 @@ async fn admit<'a>(
     let began = Instant::now();
     // Bounded, so that an account without a lease (Redis away) has a timer too.
     let spare = spare.min(Duration::from_secs(3600));
+    let due = delivery.topic_kind == TopicKind::Tier;
+    // A connection that takes longer has failed: given up with its claim, it would be begun again and again.
+    let connect = spare.mul_f64(0.75);
     let ready = tokio::select! {
         biased;
-        ready = ready(&lane.dispatcher, &lane.limiter, delivery.topic_kind == TopicKind::Tier, unused) => ready,
+        ready = ready(&lane.dispatcher, &lane.limiter, due, connect, unused) => ready,
         why = lane.interrupted(delivery) => return Err(why),
         () = sleep(spare) => return Ok(None),
     };

@@ -202,6 +202,10 @@ impl LaneThread {
             // ends its turn by itself, since every walk waits for another task.
             let lane = Lane::new(handle, outbox.clone(), dispatcher, limiter);
             lanes.push(lane.clone());
+            if lane.account.base_urls.len() > 1 {
+                let lane = lane.clone();
+                tasks.spawn_local(async move { lane.dispatcher.return_to_first().await });
+            }
             tasks.spawn_local(unconstrained(lane.run(inbox)));
         }
         let pending = dedupe.clone();

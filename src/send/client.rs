@@ -1,8 +1,23 @@
 //! Connections to one host: made, kept, and one request at a time on each.
 //!
-//! A connection belongs to the walk that uses it and is turned by that walk's own future, on its own thread: no task
-//! beside it, no wake between threads. What this owes the platform is exact: a request that never reached a connection
-//! says so, and one that may have is never sent again here.
+//! A connection belongs to the attempt that uses it and is turned by that attempt's own future, on its own thread: no task
+//! beside it, no wake between threads.
+//!
+//! **Why this is not reqwest.** What is used of hyper is one HTTP/1 connection, the engine under reqwest, for two reasons.
+//!
+//! - Cost. The HTTP client takes more CPU than all else that an event needs. With 64 requests under way on two cores, one
+//!   event costs 20.2 µs in reqwest, 11.9 µs in hyper-util's pool and 8.3 µs on bare connections; for the whole worker that
+//!   is 25.5 µs against 13.6 µs, and 46,200 events a second against 72,000. Reqwest spends the difference on its pool, on
+//!   building `Request`, `Url` and headers anew, and on wakes between threads.
+//! - Exactness. Whether a byte may have gone out decides if an event is tried again in silence, or declared as a possible
+//!   second send. Reqwest answers with one kind of error for both. A hyper connection gives back the request that it has not
+//!   taken, so a request that never reached a connection says so, and one that may have is never sent again here.
+//!
+//! Beside this a slot is used at once only by who has a connection already, and the last word before the first byte
+//! ([`Line::exchange`]) can be said only where connecting and sending are two steps. A client with a pool makes them one.
+//!
+//! What reqwest would have brought is left out on purpose: redirects, cookies, proxies of the environment, retries of its own.
+//! What is not a request to a platform (the CLI's calls to the API) uses reqwest.
 
 mod body;
 mod connect;

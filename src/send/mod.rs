@@ -1,6 +1,6 @@
 //! Request, HTTP, verdict: the only place that talks to a platform.
 
-pub mod address;
+mod base;
 pub mod client;
 mod failures;
 pub(crate) mod fine_timer;
@@ -18,7 +18,7 @@ use http::Method;
 use http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::response::Parts;
 use http_body_util::Full;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use url::Url;
 
 use crate::account::Account;
@@ -27,6 +27,7 @@ use crate::platforms::http_status::{judge, unreadable};
 use crate::platforms::reading::{HttpAnswer, Verdicts};
 use crate::platforms::{Context, Credential, Prepared, Request, retry_after};
 use crate::redis::health::Health;
+use crate::send::base::BaseInUse;
 use crate::send::client::{Answered, Connections, Connector, Failure, NoBody, PrivateAddress, Unanswered, addresses};
 use crate::send::failures::{ambiguous, private_host, refused, unsent};
 use crate::send::target::{Target, origin, target};
@@ -39,8 +40,8 @@ pub struct Dispatcher {
     account: Arc<Account>,
     /// One per base URL; nothing is shared with other accounts.
     connections: Vec<Connections>,
-    /// Which of the base URLs is in use: the next one after a connection failed.
-    base: Cell<usize>,
+    /// Which of the base URLs is in use.
+    base: BaseInUse,
     /// Few: one per base URL and path in use.
     targets: RefCell<Vec<Arc<Target>>>,
     /// Is told of the platform's clock.
@@ -60,6 +61,17 @@ impl Dispatcher {
         Self::over(account, health, &connector)
     }
 
+    /// Trusting one certificate alone.
+    #[cfg(test)]
+    pub(crate) fn trusting(
+        account: Arc<Account>,
+        health: Arc<Health>,
+        root: rustls::pki_types::CertificateDer<'static>,
+    ) -> Self {
+        let connector = client::trusting(root, account.allow_private);
+        Self::over(account, health, &connector).unwrap()
+    }
+
     fn over(account: Arc<Account>, health: Arc<Health>, connector: &Connector) -> Result<Self, String> {
         let limits = &account.limits;
         // Before the whole time is over: a connection that is not made in time has carried nothing, and says so.
@@ -71,9 +83,9 @@ impl Dispatcher {
         });
         let connections = connections.collect::<Result<_, String>>()?;
         Ok(Self {
+            base: BaseInUse::new(account.base_urls.len()),
             account,
             connections,
-            base: Cell::new(0),
             targets: RefCell::default(),
             health,
             dated_at: Cell::default(),
@@ -87,13 +99,14 @@ impl Dispatcher {
         Some(Line { dispatcher: self, base, connection })
     }
 
-    /// A connection for the next request, new or kept. One that cannot be made moves the account on to its next base URL.
+    /// A connection for the next request, new or kept, within `limit`. One that cannot be made moves the account on to its
+    /// next base URL.
     ///
     /// # Errors
     /// An attempt class; not a byte of HTTP has gone out.
-    pub async fn connect(&self) -> Result<Line<'_>, DeliveryError> {
+    pub async fn connect(&self, limit: Duration) -> Result<Line<'_>, DeliveryError> {
         let base = self.base.get();
-        match self.connections[base].line(self.account.limits.timeout).await {
+        match self.connections[base].line(limit.min(self.account.limits.timeout)).await {
             Ok(connection) => Ok(Line { dispatcher: self, base, connection }),
             Err(failure) => Err(self.refused(base, &failure)),
         }
@@ -102,8 +115,9 @@ impl Dispatcher {
     fn refused(&self, base: usize, failure: &Failure) -> DeliveryError {
         let error = refused(failure);
         // Those that were under way together go on to the next one together.
-        if matches!(error, DeliveryError::Retry(_)) && self.base.get() == base {
-            self.base.set((base + 1) % self.connections.len());
+        if matches!(error, DeliveryError::Retry(_)) && self.base.leave(base) {
+            let (account, next) = (&*self.account.name, self.base.get());
+            tracing::info!(account, next, "a base URL cannot be reached; the next one is used");
         }
         error
     }
@@ -128,6 +142,15 @@ impl Dispatcher {
             Err(_) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve in time"))),
         }
         self.connections[base].probe().await.map_err(|failure| refused(&failure))
+    }
+
+    /// Goes back to the first base URL once it has answered probes for a minute: connected, with TLS where it is `https`,
+    /// and sent nothing. Runs for as long as the lane.
+    pub async fn return_to_first(&self) {
+        loop {
+            self.base.return_to_first(sleep, async || self.connections[0].probe().await.is_ok()).await;
+            tracing::info!(account = &*self.account.name, "the first base URL answers again and is used");
+        }
     }
 
     /// Keeps no more connections to each base URL than so many while nobody uses them.

@@ -4,9 +4,9 @@
 //! from the same rate. A lane reserves as many slots as claims wait, at most 100 ms of them: nothing is hoarded.
 
 mod clock;
+mod waiting;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -23,6 +23,7 @@ use crate::redis::scripts::Script;
 use crate::send::fine_timer::FineTimer;
 
 use clock::Clock;
+use waiting::Waiting;
 
 /// Reserved ahead at most, beside what a slow reply takes on its way.
 const AHEAD: Duration = Duration::from_millis(100);
@@ -40,7 +41,7 @@ pub struct Limiter {
     batcher: Batcher,
     key: Vec<u8>,
     interval_us: u64,
-    waiting: RefCell<Waiting>,
+    waiting: RefCell<Waiting<Time>>,
     /// Leaves to wait for a slot with a connection in hand: of what is due, and of the others.
     near: [Semaphore; 2],
     wake: Notify,
@@ -51,32 +52,6 @@ pub struct Limiter {
     alone: Alone,
     health: Arc<Health>,
     on_push_back: Box<dyn Fn(Duration)>,
-}
-
-/// Who waits for a slot. Those with a permit may be more than go out in a second.
-#[derive(Default)]
-struct Waiting {
-    /// What is due by a time of its own.
-    due: VecDeque<oneshot::Sender<Time>>,
-    /// What only comes when those have theirs; permits are given in turn, so that it does come.
-    others: VecDeque<oneshot::Sender<Time>>,
-}
-
-impl Waiting {
-    fn of(&mut self, due: bool) -> &mut VecDeque<oneshot::Sender<Time>> {
-        if due { &mut self.due } else { &mut self.others }
-    }
-
-    /// How many there are that have not given up.
-    fn count(&mut self) -> usize {
-        self.due.retain(|w| !w.is_closed());
-        self.others.retain(|w| !w.is_closed());
-        self.due.len() + self.others.len()
-    }
-
-    fn next(&mut self) -> Option<oneshot::Sender<Time>> {
-        self.due.pop_front().or_else(|| self.others.pop_front())
-    }
 }
 
 /// What a lane sends while Redis is away.
@@ -143,7 +118,7 @@ impl Limiter {
     pub async fn slot(&self, due: bool) -> Slot {
         loop {
             let (grant, claim_outcome) = oneshot::channel();
-            self.waiting.borrow_mut().of(due).push_back(grant);
+            self.waiting.borrow_mut().push(due, grant);
             self.wake.notify_one();
             let Ok(time) = claim_outcome.await else { continue };
             let at = self.moment_of(time);

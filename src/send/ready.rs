@@ -26,14 +26,21 @@ pub struct Ready<'a> {
     pub connecting: Duration,
 }
 
-/// Waits for a connection and a slot. `unused`: a slot from before, which is taken if there is still time. `due`: goes before
-/// what has no time of its own. Cancel-safe: the connection is kept, and a slot that nobody uses is lost.
-pub async fn ready<'a>(dispatcher: &'a Dispatcher, limiter: &Limiter, due: bool, unused: Option<Slot>) -> Ready<'a> {
+/// Waits for a connection, at most for `limit`, and a slot. `unused`: a slot from before, which is taken if there is still
+/// time. `due`: goes before what has no time of its own. Cancel-safe: the connection is kept, and a slot that nobody uses is
+/// lost.
+pub async fn ready<'a>(
+    dispatcher: &'a Dispatcher,
+    limiter: &Limiter,
+    due: bool,
+    limit: Duration,
+    unused: Option<Slot>,
+) -> Ready<'a> {
     let _near = limiter.near(due).await;
     let mut connecting = Duration::ZERO;
     let line = match dispatcher.kept().await {
         Some(line) => Ok(line),
-        None => connect(dispatcher, &mut connecting).await,
+        None => connect(dispatcher, limit, &mut connecting).await,
     };
     if let Some(slot) = unused.filter(|slot| limiter.is_in_time(*slot)) {
         return Ready { line, slot, connecting };
@@ -41,22 +48,31 @@ pub async fn ready<'a>(dispatcher: &'a Dispatcher, limiter: &Limiter, due: bool,
     let began = Instant::now();
     let slot = limiter.slot(due).await;
     let ready = Ready { line, slot, connecting };
-    if began.elapsed() < LONG_WAIT { ready } else { Box::pin(renewed(ready, dispatcher, limiter)).await }
+    if began.elapsed() < LONG_WAIT { ready } else { Box::pin(renewed(ready, dispatcher, limiter, limit)).await }
 }
 
 /// Boxed: seldom needed, and several times the size of all else that waits for a slot.
-async fn connect<'a>(dispatcher: &'a Dispatcher, connecting: &mut Duration) -> Result<Line<'a>, DeliveryError> {
+async fn connect<'a>(
+    dispatcher: &'a Dispatcher,
+    limit: Duration,
+    connecting: &mut Duration,
+) -> Result<Line<'a>, DeliveryError> {
     let began = Instant::now();
-    let line = Box::pin(dispatcher.connect()).await;
+    let line = Box::pin(dispatcher.connect(limit)).await;
     *connecting += began.elapsed();
     line
 }
 
 /// The same with a connection that is open and a slot that is in time.
-async fn renewed<'a>(mut ready: Ready<'a>, dispatcher: &'a Dispatcher, limiter: &Limiter) -> Ready<'a> {
+async fn renewed<'a>(
+    mut ready: Ready<'a>,
+    dispatcher: &'a Dispatcher,
+    limiter: &Limiter,
+    limit: Duration,
+) -> Ready<'a> {
     while let Ok(line) = &mut ready.line {
         if !line.is_open().await {
-            ready.line = connect(dispatcher, &mut ready.connecting).await;
+            ready.line = connect(dispatcher, limit, &mut ready.connecting).await;
         } else if limiter.is_in_time(ready.slot) {
             break;
         } else {

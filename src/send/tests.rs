@@ -39,7 +39,7 @@ async fn attempt(dispatcher: &Dispatcher) -> Result<Receipt, DeliveryError> {
 
 async fn attempt_of(dispatcher: &Dispatcher, trans_id: &str, now_ms: i64) -> Result<Receipt, DeliveryError> {
     loop {
-        let line = dispatcher.connect().await?;
+        let line = dispatcher.connect(LONG).await?;
         match line.attempt(&[&prepared(trans_id)], now_ms, || Ok::<_, ()>(())).await {
             Ok(verdicts) => return verdicts.one(),
             Err(Unanswered::Failed(error)) => return Err(error),
@@ -356,7 +356,7 @@ async fn a_refused_connection_is_tried_again_at_the_next_base_url() {
     assert_eq!(second.requests().len(), 2);
 
     let around = over(account(&[second.url(), nobody()]));
-    around.base.set(1);
+    assert!(around.base.leave(0));
     assert_eq!(end(attempt(&around).await), (Class::Retry, None, false));
     assert_eq!(end(attempt(&around).await).0, Class::Delivered, "after the last comes the first");
 }
@@ -512,4 +512,30 @@ async fn a_server_that_closes_after_each_answer_loses_and_doubles_nothing() {
     assert_eq!(delivered, read, "each request that was read was answered, and each answer has its own request");
     assert_eq!(delivered + ambiguous, 100);
     assert!(delivered >= 50, "a connection seen to be closed costs nothing: {delivered}");
+}
+
+#[tokio::test]
+async fn the_last_word_is_said_when_the_connection_is_there_and_keeps_every_byte_back() {
+    let (let_go, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let server = Server::secure(answer("200 OK", "ok"), move || {
+        let _ = gate.lock().unwrap().recv();
+    });
+    let account = account(&[format!("https://localhost:{}", server.port)]);
+    let dispatcher = Dispatcher::trusting(Arc::new(account), Arc::default(), server::root());
+    let asked = Cell::new(0);
+    let judge = |goes: bool| {
+        asked.set(asked.get() + 1);
+        if goes { Ok(()) } else { Err("too late") }
+    };
+    let mut connecting = Box::pin(dispatcher.connect(LONG));
+    assert!(timeout(Duration::from_millis(300), &mut connecting).await.is_err(), "its handshake is held");
+    drop(let_go);
+    let line = connecting.await.unwrap();
+    let stopped = line.attempt(&[&prepared("t-1")], 0, || judge(false)).await;
+    assert!(matches!(stopped, Err(Unanswered::Stopped("too late"))), "{stopped:?}");
+    let line = dispatcher.kept().await.expect("what was not used is kept");
+    assert_eq!((asked.get(), server.requests().len()), (1, 0));
+    line.attempt(&[&prepared("t-2")], 0, || judge(true)).await.unwrap().one().unwrap();
+    assert_eq!((asked.get(), server.requests().len(), server.connections()), (2, 1, 1));
 }

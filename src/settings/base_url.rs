@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use crate::send::address;
+use crate::account::address::named_private;
 
 /// What an account allows itself.
 #[derive(Clone, Copy)]
@@ -38,8 +38,9 @@ pub(super) fn check(text: &str, allowed: Allowed) -> Result<String, Vec<String>>
     if url.fragment().is_some() {
         reasons.push("holds a fragment (#…); only scheme, host, port and a path prefix may stand here".to_owned());
     }
+    // A name is judged again when it is resolved.
     if !allowed.private
-        && let Some(why) = private(&url)
+        && let Some(why) = named_private(&url)
     {
         reasons.push(format!("leads to an address that is {why}; set allow_private = true if that is meant"));
     }
@@ -57,20 +58,6 @@ pub(super) fn is_loopback(url: &str) -> bool {
         Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical().is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
-    }
-}
-
-/// Judges what the URL states; names are judged again when they are resolved. The parser has already turned decimal,
-/// octal and hexadecimal spellings into plain addresses.
-fn private(url: &Url) -> Option<&'static str> {
-    match url.host()? {
-        Host::Ipv4(ip) => address::private(IpAddr::V4(ip)),
-        Host::Ipv6(ip) => address::private(IpAddr::V6(ip)),
-        Host::Domain(name) => {
-            let name = name.trim_end_matches('.');
-            let last = name.rsplit('.').next().unwrap_or(name);
-            last.eq_ignore_ascii_case("localhost").then_some("loopback")
-        }
     }
 }
 

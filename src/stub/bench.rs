@@ -42,7 +42,7 @@ use crate::send::Dispatcher;
 use crate::send::rate::{self, Limiter};
 use crate::settle::context::{StageContext, Topics};
 use crate::settle::outbox::Outbox;
-use crate::stub::server::{Server, answer};
+use crate::stub::server::{Server, answer, root};
 
 pub(crate) const TIER_5S: &str = "postback.retry.5s";
 pub(crate) const TIER_30S: &str = "postback.retry.30s";
@@ -81,6 +81,8 @@ pub(crate) struct Setting {
     pub(crate) no_kafka: bool,
     /// Nobody listens where the platform is.
     pub(crate) no_platform: bool,
+    /// The platform speaks TLS, answers `ok` to everything, and does this before each handshake.
+    pub(crate) before_handshake: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
@@ -89,7 +91,8 @@ fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
     // A busy machine must not make an answer late.
     account.limits.timeout = Duration::from_secs(20);
     let lease = Duration::from_secs(120);
-    let mut setting = Setting { account, lease, receipts: true, no_kafka: false, no_platform: false };
+    let mut setting =
+        Setting { account, lease, receipts: true, no_kafka: false, no_platform: false, before_handshake: None };
     edit(&mut setting);
     setting
 }
@@ -138,7 +141,12 @@ impl Alone {
         let outbox = Rc::new(Outbox { shared: shared.clone(), dedupe });
         let alone = rate::Alone { delivers: false, sharers: 0, replicas: shared.replicas.clone() };
         let limiter = Limiter::new(batcher, "pb:rate:acme".into(), account.limits.rps, alone, health.clone(), |_| {});
-        let dispatcher = Dispatcher::new(account.clone(), health).unwrap();
+        let is_secure = account.base_urls[0].starts_with("https");
+        let dispatcher = if is_secure {
+            Dispatcher::trusting(account.clone(), health, root())
+        } else {
+            Dispatcher::new(account.clone(), health).unwrap()
+        };
         let lane = Lane::new(handle.clone(), outbox, dispatcher, limiter);
         Self { lane, handle, held, halts, gate: Examiner::new(vec![account], metrics), inbox: Some(inbox) }
     }
@@ -233,11 +241,11 @@ impl Ended {
 
 /// A lane with all its parts. The platform answers by the beginning of a trans_id: a status (`after` behind it: with
 /// `Retry-After: 60`; `once`: and then `ok`), `ok`, `silent` (no answer), `panic` (an answer that its sender panics at), `hang` (no answer
-/// before [`Bench::let_go`]).
+/// before [`Bench::let_go`]), `brief` (`ok`, and soon the end of the connection).
 pub(crate) struct Bench {
     alone: Alone,
     pub(crate) broker: Broker,
-    server: Server,
+    pub(crate) server: Server,
     let_go: Arc<AtomicBool>,
     connection: MultiplexedConnection,
     reader: BaseConsumer,
@@ -257,7 +265,6 @@ impl Bench {
         let store = Store::start().unwrap();
         let broker = Broker::start(&TOPICS.map(|topic| (topic.to_owned(), 1))).unwrap();
         let let_go = Arc::new(AtomicBool::new(false));
-        let server = platform(let_go.clone());
         let url = SecretString::new(store.url());
         let client = crate::redis::Config { url, prefix: PREFIX.into(), ca_file: String::new() }.client().unwrap();
         let mut connection = crate::redis::connect(&client).await.unwrap();
@@ -267,7 +274,19 @@ impl Bench {
         let (batcher, work) = Batcher::new(client, "pb:epoch".into(), health.clone());
         spawn_local(work);
         let mut setting = setting(edit);
-        setting.account.base_urls = vec![if setting.no_platform { "http://127.0.0.1:1".into() } else { server.url() }];
+        let (server, url) = match setting.before_handshake.take() {
+            Some(before) => {
+                let server = Server::secure(answer("200 OK", "ok"), before);
+                let url = format!("https://localhost:{}", server.port);
+                (server, url)
+            }
+            None => {
+                let server = platform(let_go.clone());
+                let url = server.url();
+                (server, url)
+            }
+        };
+        setting.account.base_urls = vec![if setting.no_platform { "http://127.0.0.1:1".into() } else { url }];
         let alone = Alone::over(setting, broker.address(), batcher, health);
         spawn_local(alone.lane.limiter.clone().run());
         let reader = reader(&broker);
@@ -362,6 +381,11 @@ fn platform(let_go: Arc<AtomicBool>) -> Server {
                 "ok" => ("200 OK", "ok"),
                 "panic" => ("200 OK", "panic"),
                 "silent" => return,
+                "brief" => {
+                    connection.say(&answer("200 OK", "ok"));
+                    std::thread::sleep(Duration::from_millis(200));
+                    return;
+                }
                 "hang" => {
                     while !let_go.load(SeqCst) {
                         std::thread::sleep(Duration::from_millis(5));

@@ -3,13 +3,19 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Listens until the test ends.
 pub(crate) struct Server {
     pub(crate) port: u16,
     requests: Arc<Mutex<Vec<String>>>,
+    arrivals: Arc<Mutex<Vec<Instant>>>,
     connections: Arc<Mutex<usize>>,
 }
 
@@ -19,6 +25,7 @@ pub(crate) struct Connection {
     pub(crate) number: usize,
     pub(crate) tcp: TcpStream,
     requests: Arc<Mutex<Vec<String>>>,
+    arrivals: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Server {
@@ -27,8 +34,9 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (requests, connections) = (Arc::new(Mutex::default()), Arc::new(Mutex::new(0)));
-        let server = Self { port, requests, connections };
+        let server = Self { port, requests, connections, arrivals: Arc::default() };
         let (requests, connections) = (server.requests.clone(), server.connections.clone());
+        let arrivals = server.arrivals.clone();
         let serve = Arc::new(serve);
         std::thread::spawn(move || {
             for tcp in listener.incoming() {
@@ -39,7 +47,7 @@ impl Server {
                     *count += 1;
                     *count - 1
                 };
-                let connection = Connection { number, tcp, requests: requests.clone() };
+                let connection = Connection { number, tcp, requests: requests.clone(), arrivals: arrivals.clone() };
                 let serve = serve.clone();
                 std::thread::spawn(move || serve(connection));
             }
@@ -55,6 +63,29 @@ impl Server {
                 let _ = connection.tcp.write_all(&answer);
             }
         })
+    }
+
+    /// The same over TLS, at `localhost`, for who trusts [`root`]. `before` comes between each connection and its handshake.
+    pub(crate) fn secure(answer: impl Into<Vec<u8>>, before: impl Fn() + Send + Sync + 'static) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let chain = vec![CertificateDer::from_pem_file(fixture("valid.pem")).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(fixture("leaf.key.pem")).unwrap();
+        let config = Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap());
+        let answer = answer.into();
+        Self::start(move |connection| {
+            before();
+            let tls = ServerConnection::new(config.clone()).unwrap();
+            let mut stream = StreamOwned::new(tls, connection.tcp.try_clone().unwrap());
+            while let Some(request) = read_request(&mut stream) {
+                connection.note(&request);
+                let _ = stream.write_all(&answer);
+            }
+        })
+    }
+
+    /// When each request was there.
+    pub(crate) fn arrivals(&self) -> Vec<Instant> {
+        self.arrivals.lock().unwrap().clone()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -75,8 +106,13 @@ impl Connection {
     /// Reads one request; `None` where the peer closed.
     pub(crate) fn request(&mut self) -> Option<String> {
         let request = read_request(&mut self.tcp)?;
-        self.requests.lock().unwrap().push(request.clone());
+        self.note(&request);
         Some(request)
+    }
+
+    fn note(&self, request: &str) {
+        self.arrivals.lock().unwrap().push(Instant::now());
+        self.requests.lock().unwrap().push(request.to_owned());
     }
 
     pub(crate) fn say(&mut self, text: &str) {
@@ -99,6 +135,15 @@ impl Connection {
         let mut rest = [0; 1024];
         while self.tcp.read(&mut rest).is_ok_and(|n| n > 0) {}
     }
+}
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
+}
+
+/// The issuer of what [`Server::secure`] shows.
+pub(crate) fn root() -> CertificateDer<'static> {
+    CertificateDer::from_pem_file(fixture("root.pem")).unwrap()
 }
 
 /// Head and body, as long as `content-length` says.

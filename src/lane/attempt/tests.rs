@@ -1,4 +1,6 @@
 //! One walk at a time, over a store and a platform that answers as it is asked to.
+use futures_util::StreamExt as _;
+
 use super::*;
 use crate::account::OnAmbiguous;
 use crate::claim::ConfirmAttempt;
@@ -300,5 +302,104 @@ fn while_no_commit_is_confirmed_nothing_is_claimed_or_sent_and_then_it_goes_on()
             assert_eq!(bench.sent(), ["ok-1"]);
             delivery.ack.complete(End::Returned);
         }
+    });
+}
+
+/// As many walks at once as the account has permits, until all events are delivered.
+async fn all_delivered(bench: &Bench, ids: &[String]) {
+    let walks = ids.iter().map(async |id| {
+        let (mut delivery, _end) = bench.delivery(TopicKind::Input, id);
+        let (result, _held) = walked(bench, &mut delivery).await;
+        assert!(matches!(result, Ok(Progress::Accepted(_))), "{:?}", result.err());
+        delivery.ack.complete(End::Returned);
+    });
+    let permits = bench.lane.account.limits.concurrency;
+    futures_util::stream::iter(walks).buffer_unordered(permits).collect::<Vec<()>>().await;
+}
+
+#[test]
+fn connections_that_take_long_never_make_requests_bunch_above_the_rate() {
+    const EVERY: Duration = Duration::from_millis(100);
+    run(async {
+        let bench = Bench::new(|s| {
+            s.account.limits.rps = 10.0;
+            s.account.limits.connect_timeout = Duration::from_secs(20);
+            s.before_handshake = Some(Box::new(|| std::thread::sleep(Duration::from_millis(400))));
+        })
+        .await;
+        let ids: Vec<_> = (0..20).map(|n| format!("ok-{n}")).collect();
+        all_delivered(&bench, &ids).await;
+        let mut arrivals = bench.server.arrivals();
+        arrivals.sort();
+        assert_eq!(arrivals.len(), ids.len());
+        // A slot may be used 50 ms after its time, and a busy machine may be late with one.
+        for five in arrivals.windows(5) {
+            let took = five[4].duration_since(five[0]);
+            assert!(took >= 4 * EVERY - Duration::from_millis(130), "five requests in {took:?}: {arrivals:?}");
+        }
+    });
+}
+
+#[test]
+fn only_those_whose_slot_is_near_keep_a_connection_waiting() {
+    run(async {
+        let bench = Bench::new(|s| (s.account.limits.rps, s.account.limits.concurrency) = (2.0, 10)).await;
+        let ids: Vec<_> = (0..10).map(|n| format!("ok-{n}")).collect();
+        all_delivered(&bench, &ids).await;
+        // Five of them wait with one, and the one before may be under way.
+        let made = bench.server.connections();
+        assert!(made <= 6, "{made} connections for two requests a second");
+    });
+}
+
+#[test]
+fn a_connection_that_closes_while_its_slot_is_waited_for_is_made_anew() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        all_delivered(&bench, &["brief-1".into()]).await;
+        bench.lane.limiter.push_back(Duration::from_millis(1500)).await.unwrap();
+        let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-2");
+        let (result, _held) = walked(&bench, &mut delivery).await;
+        assert!(matches!(result, Ok(Progress::Accepted(_))), "{:?}", result.err());
+        assert_eq!(delivery.envelope.attempts, 1, "what the wait has cost is no attempt");
+        assert_eq!((bench.sent().len(), bench.server.connections()), (2, 2));
+        delivery.ack.complete(End::Returned);
+    });
+}
+
+/// The thread stands still, as the whole process does after SIGSTOP, while the platform is slow to shake hands.
+#[test]
+fn a_process_that_stood_still_while_it_connected_sends_nothing_under_its_old_claim() {
+    run(async {
+        let (let_go, gate) = std::sync::mpsc::channel::<()>();
+        let gate = std::sync::Mutex::new(gate);
+        let bench = Bench::new(|s| {
+            s.account.limits.timeout = Duration::from_secs(2);
+            s.account.limits.connect_timeout = Duration::from_secs(2);
+            s.lease = Duration::from_millis(6_000);
+            s.before_handshake = Some(Box::new(move || {
+                let _ = gate.lock().unwrap().recv();
+            }));
+        })
+        .await;
+        let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-1");
+        let mut before = None;
+        let stop = async {
+            eventually("it connects", async || bench.server.connections() > 0).await;
+            before = bench.value("ok-1").await;
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_secs(3));
+                drop(let_go);
+            });
+            std::thread::sleep(Duration::from_secs(7));
+            assert!(bench.sent().is_empty());
+        };
+        let ((result, held), ()) = tokio::join!(walked(&bench, &mut delivery), stop);
+        assert!(matches!(result, Ok(Progress::Accepted(_))), "{:?}", result.err());
+        let Some(Value::Claimed { token, .. }) = before else { panic!("it was not claimed: {before:?}") };
+        let claim = held.unwrap().claim;
+        assert_ne!(claim.token.to_string(), token, "sent under the claim that another may have taken over");
+        assert_eq!((bench.sent().len(), bench.resends_counted()), (1, 0));
+        delivery.ack.complete(End::Returned);
     });
 }

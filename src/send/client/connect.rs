@@ -15,7 +15,7 @@ use rustls::client::Resumption;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::send::address::private;
+use crate::account::address::private;
 use crate::send::client::lookup::lookup;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

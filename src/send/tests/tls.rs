@@ -8,7 +8,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::*;
-use crate::send::client;
 use server::read_request;
 
 fn fixture(name: &str) -> std::path::PathBuf {
@@ -38,8 +37,7 @@ fn at(server: &Server, trusting: Option<&str>) -> Dispatcher {
     let account = Arc::new(account(&[format!("https://localhost:{}", server.port)]));
     let Some(root) = trusting else { return Dispatcher::new(account, Arc::default()).unwrap() };
     let root = CertificateDer::from_pem_file(fixture(root)).unwrap();
-    let connector = client::trusting(root, account.allow_private);
-    Dispatcher::over(account, Arc::default(), &connector).unwrap()
+    Dispatcher::trusting(account, Arc::default(), root)
 }
 
 #[tokio::test]

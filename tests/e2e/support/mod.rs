@@ -9,6 +9,7 @@ pub mod process;
 pub mod proxy;
 pub mod records;
 pub mod redis;
+pub mod tls;
 pub mod worker;
 pub mod world;
 

@@ -1,6 +1,22 @@
-//! Which addresses a request may go to: nothing private unless the account allows it (pure).
+//! Which addresses an account's requests may go to: nothing private unless the account allows it (pure).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use url::{Host, Url};
+
+/// Why the host that a URL names is not a public one; `None` where it is, or where only its resolved address can tell. The
+/// parser has already turned decimal, octal and hexadecimal spellings into plain addresses.
+pub fn named_private(url: &Url) -> Option<&'static str> {
+    match url.host()? {
+        Host::Ipv4(ip) => private(IpAddr::V4(ip)),
+        Host::Ipv6(ip) => private(IpAddr::V6(ip)),
+        Host::Domain(name) => {
+            let name = name.trim_end_matches('.');
+            let last = name.rsplit('.').next().unwrap_or(name);
+            last.eq_ignore_ascii_case("localhost").then_some("loopback")
+        }
+    }
+}
 
 /// Why an address is not a public one; `None` where it is.
 ///
@@ -42,7 +58,7 @@ fn private_v6(ip: Ipv6Addr) -> Option<&'static str> {
         0xff00..=0xffff => return Some("multicast"),
         _ => {}
     }
-    // An IPv4 address in another coat leads to the same host.
+    // An IPv6 address that embeds an IPv4 address leads to the same host.
     let inside = |high: u16, low: u16| {
         let [a, b] = high.to_be_bytes();
         let [c, d] = low.to_be_bytes();
@@ -62,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_addresses_are_known_in_every_coat() {
+    fn private_addresses_are_known_in_every_spelling() {
         for text in [
             "0.0.0.0",
             "10.1.2.3",
