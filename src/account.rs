@@ -1,6 +1,7 @@
 //! The settings of the pipeline's parts: `[dedupe]`, `[retry]`, `[limits]`, `[validate]`, `[intake]`.
 
 pub mod address;
+pub mod proxy;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -184,6 +185,8 @@ pub struct Account {
     pub path: Option<String>,
     /// Private and loopback addresses are allowed.
     pub allow_private: bool,
+    /// Through which it reaches its platform; `None`: directly, whatever the environment says.
+    pub proxy: Option<proxy::Proxy>,
     /// Takes events; `false`: they are `unknown_account`.
     pub enabled: bool,
     /// Its limits.

@@ -10,6 +10,7 @@ mod accounts;
 mod base_url;
 mod credentials;
 mod platform;
+mod proxy;
 mod root;
 mod rules;
 #[cfg(test)]

@@ -75,6 +75,7 @@ impl Account {
             base_urls: vec!["http://127.0.0.1:9".into()],
             path: None,
             allow_private: true,
+            proxy: None,
             enabled: true,
             limits: Limits {
                 rps: 20.0,

@@ -9,7 +9,7 @@ use crate::byte_order_mark::MARK;
 pub(crate) fn is_named(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
     matches!(key, "redis.url" | "admin.token")
-        || (key.starts_with("accounts.") && (matches!(last, "secret" | "key") || is_half(key, last)))
+        || (key.starts_with("accounts.") && (matches!(last, "secret" | "key" | "proxy") || is_half(key, last)))
         || key.strip_prefix("kafka.properties.").is_some_and(is_property)
 }
 

@@ -24,6 +24,7 @@ mod connect;
 mod connection;
 mod growth;
 mod lookup;
+mod way;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -37,11 +38,14 @@ use http_body_util::Full;
 use tokio::time::{Sleep, timeout};
 
 pub use body::NoBody;
-pub use connect::{Connector, PrivateAddress, addresses};
+pub use connect::Connector;
 #[cfg(test)]
-pub use connect::{reachable, trusting};
+pub use connect::trusting;
 use connection::Connection;
 use growth::{Growth, Starting};
+#[cfg(test)]
+pub use way::reachable;
+pub use way::{PrivateAddress, PrivateName, ProxyFailure, addresses};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -281,7 +285,7 @@ mod tests {
 
     fn connections(server: &Server) -> Connections {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Connections::new(Connector::new(true).unwrap(), server.url().parse().unwrap(), LONG)
+        Connections::new(Connector::new(true, None).unwrap(), server.url().parse().unwrap(), LONG)
     }
 
     fn request() -> Request<Full<Bytes>> {

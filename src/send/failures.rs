@@ -2,7 +2,7 @@
 
 use crate::error::{Answer, DeliveryError};
 use crate::platforms::http_status::unreadable;
-use crate::send::client::{Failure, PrivateAddress};
+use crate::send::client::{Failure, PrivateAddress, PrivateName, ProxyFailure};
 
 pub(super) fn unsent(detail: &str) -> Answer {
     Answer { detail: detail.to_owned(), ..Answer::default() }
@@ -18,11 +18,16 @@ pub(super) fn ambiguous(status: Option<u16>, why: &str) -> DeliveryError {
     DeliveryError::Ambiguous(Answer { status, detail: why.to_owned(), sent: true, ..Answer::default() })
 }
 
-/// The class of a request that got no answer (SPEC 0.2).
-pub(super) fn refused(failure: &Failure) -> DeliveryError {
+/// The class of a request of this account that got no answer (SPEC 0.2).
+pub(super) fn refused(account: &str, failure: &Failure) -> DeliveryError {
     match failure {
         Failure::Connect(error) => match find_cause(&**error) {
-            Some(Cause::Private) => private_host(),
+            Some(Cause::PrivateAddress) => private_host(),
+            Some(Cause::PrivateName) => DeliveryError::Halt(unsent(
+                "the host is named by a private or loopback address, and behind a proxy its name is all that can be \
+                 judged: set allow_private on the account if that is meant",
+            )),
+            Some(Cause::Proxy(failure)) => by_proxy(account, failure),
             Some(Cause::Certificate) => DeliveryError::Halt(unsent("the host's TLS certificate is not valid for it")),
             None => DeliveryError::Retry(unsent("no connection")),
         },
@@ -32,8 +37,24 @@ pub(super) fn refused(failure: &Failure) -> DeliveryError {
     }
 }
 
+fn by_proxy(account: &str, failure: ProxyFailure) -> DeliveryError {
+    match failure {
+        ProxyFailure::Refused => DeliveryError::Halt(unsent(&format!(
+            "the proxy refuses the account's user and password: correct accounts.{account}.proxy"
+        ))),
+        ProxyFailure::Unreached => {
+            DeliveryError::Retry(unsent(&format!("the proxy of accounts.{account}.proxy cannot be reached")))
+        }
+        ProxyFailure::NoWay => DeliveryError::Retry(unsent(&format!(
+            "the proxy of accounts.{account}.proxy makes no connection to the platform"
+        ))),
+    }
+}
+
 enum Cause {
-    Private,
+    PrivateAddress,
+    PrivateName,
+    Proxy(ProxyFailure),
     Certificate,
 }
 
@@ -41,7 +62,13 @@ fn find_cause(error: &(dyn std::error::Error + 'static)) -> Option<Cause> {
     let mut next = Some(error);
     while let Some(cause) = next {
         if cause.is::<PrivateAddress>() {
-            return Some(Cause::Private);
+            return Some(Cause::PrivateAddress);
+        }
+        if cause.is::<PrivateName>() {
+            return Some(Cause::PrivateName);
+        }
+        if let Some(failure) = cause.downcast_ref::<ProxyFailure>() {
+            return Some(Cause::Proxy(*failure));
         }
         let tls = cause.downcast_ref::<rustls::Error>();
         if matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) {

@@ -14,8 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Method;
-use http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{AGE, DATE, RETRY_AFTER};
 use http::response::Parts;
 use http_body_util::Full;
 use tokio::time::{sleep, timeout};
@@ -30,7 +29,7 @@ use crate::redis::health::Health;
 use crate::send::base::BaseInUse;
 use crate::send::client::{Answered, Connections, Connector, Failure, NoBody, PrivateAddress, Unanswered, addresses};
 use crate::send::failures::{ambiguous, private_host, refused, unsent};
-use crate::send::target::{Target, origin, target};
+use crate::send::target::{Target, http, origin, target};
 
 /// Between two looks at the platform's clock.
 const DATE_EVERY: Duration = Duration::from_secs(1);
@@ -56,7 +55,7 @@ impl Dispatcher {
     /// # Errors
     /// TLS could not be set up.
     pub fn new(account: Arc<Account>, health: Arc<Health>) -> Result<Self, String> {
-        let connector = Connector::new(account.allow_private)
+        let connector = Connector::new(account.allow_private, account.proxy.as_ref())
             .map_err(|e| format!("accounts.{}: TLS cannot be set up: {e}", account.name))?;
         Self::over(account, health, &connector)
     }
@@ -68,7 +67,7 @@ impl Dispatcher {
         health: Arc<Health>,
         root: rustls::pki_types::CertificateDer<'static>,
     ) -> Self {
-        let connector = client::trusting(root, account.allow_private);
+        let connector = client::trusting(root, account.allow_private, account.proxy.as_ref());
         Self::over(account, health, &connector).unwrap()
     }
 
@@ -113,7 +112,7 @@ impl Dispatcher {
     }
 
     fn refused(&self, base: usize, failure: &Failure) -> DeliveryError {
-        let error = refused(failure);
+        let error = refused(&self.account.name, failure);
         // Those that were under way together go on to the next one together.
         if matches!(error, DeliveryError::Retry(_)) && self.base.leave(base) {
             let (account, next) = (&*self.account.name, self.base.get());
@@ -133,15 +132,16 @@ impl Dispatcher {
         let (host, port) = url.host_str().zip(url.port_or_known_default()).ok_or_else(broken)?;
         let host = host.trim_matches(['[', ']']);
         let limit = self.account.limits.connect_timeout;
-        // Apart from the connection, only for the sake of a text that names the cause.
-        let resolved = timeout(limit, addresses(host, port, self.account.allow_private)).await;
-        match resolved {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) if error.is::<PrivateAddress>() => return Err(private_host()),
-            Ok(Err(_)) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve"))),
-            Err(_) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve in time"))),
+        // Apart from the connection, only for the sake of a text that names the cause. A proxy resolves the name itself.
+        if self.account.proxy.is_none() {
+            match timeout(limit, addresses(host, port, self.account.allow_private)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) if error.is::<PrivateAddress>() => return Err(private_host()),
+                Ok(Err(_)) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve"))),
+                Err(_) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve in time"))),
+            }
         }
-        self.connections[base].probe().await.map_err(|failure| refused(&failure))
+        self.connections[base].probe().await.map_err(|failure| refused(&self.account.name, &failure))
     }
 
     /// Goes back to the first base URL once it has answered probes for a minute: connected, with TLS where it is `https`,
@@ -163,31 +163,13 @@ impl Dispatcher {
         self.connections.iter().for_each(Connections::sweep);
     }
 
-    /// What goes over the wire, all but what the connection adds.
-    fn http(&self, request: Request, base: usize) -> Result<http::Request<Full<Bytes>>, DeliveryError> {
+    fn request_to(&self, base: usize, request: Request) -> Result<http::Request<Full<Bytes>>, DeliveryError> {
         let broken = |what: &str| {
             let detail = format!("{what} of account {} cannot be put into a request", self.account.name);
             DeliveryError::Halt(unsent(&detail))
         };
         let target = self.target(&request.path, base).ok_or_else(|| broken("base_url or path"))?;
-        let mut http = http::Request::new(Full::<Bytes>::new(request.body));
-        *http.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|_| broken("method"))?;
-        *http.uri_mut() = target.uri.clone();
-        let headers = http.headers_mut();
-        headers.reserve(request.headers.len() + 3);
-        for (name, value) in request.headers {
-            let name = if name.eq_ignore_ascii_case("content-type") {
-                CONTENT_TYPE
-            } else {
-                HeaderName::from_bytes(name.as_bytes()).map_err(|_| broken(name))?
-            };
-            let value = HeaderValue::try_from(value).map_err(|_| broken(name.as_str()))?;
-            headers.insert(name, value);
-        }
-        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("postback/", env!("CARGO_PKG_VERSION"))));
-        headers.insert(HOST, target.host.clone());
-        Ok(http)
+        http(request, &target).map_err(|what| broken(&what))
     }
 
     /// Once a second at most: what an answer costs beyond that is one comparison.
@@ -245,7 +227,7 @@ impl Line<'_> {
         let account = &*dispatcher.account;
         let request = request(account, items, now_ms).map_err(Unanswered::Failed)?;
         let answer_bytes = request.answer_bytes;
-        let http = dispatcher.http(request, base).map_err(Unanswered::Failed)?;
+        let http = dispatcher.request_to(base, request).map_err(Unanswered::Failed)?;
         let asked = Instant::now();
         let exchange = connection.exchange(http, account.limits.timeout, answer_bytes, judge);
         let Answered { head, body } = match exchange.await {

@@ -1,8 +1,12 @@
-//! A URL as the parts of a request and its connection.
+//! A URL and what a sender says as the parts of an HTTP request and its connection.
 
-use http::Uri;
-use http::header::HeaderValue;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, Uri};
+use http_body_util::Full;
 use url::Url;
+
+use crate::platforms::Request;
 
 /// Where a request goes.
 pub(super) struct Target {
@@ -34,4 +38,26 @@ pub(super) fn target(url: &Url, base: usize, path: String) -> Option<Target> {
         uri: format!("{}{query}", url.path()).parse().ok()?,
         host: HeaderValue::try_from(host).ok()?,
     })
+}
+
+/// What goes over the wire, all but what the connection adds; or the part that HTTP cannot carry.
+pub(super) fn http(request: Request, target: &Target) -> Result<http::Request<Full<Bytes>>, String> {
+    let mut http = http::Request::new(Full::<Bytes>::new(request.body));
+    *http.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|_| "method")?;
+    *http.uri_mut() = target.uri.clone();
+    let headers = http.headers_mut();
+    headers.reserve(request.headers.len() + 3);
+    for (name, value) in request.headers {
+        let name = if name.eq_ignore_ascii_case("content-type") {
+            CONTENT_TYPE
+        } else {
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| name)?
+        };
+        let value = HeaderValue::try_from(value).map_err(|_| name.as_str())?;
+        headers.insert(name, value);
+    }
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("postback/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(HOST, target.host.clone());
+    Ok(http)
 }

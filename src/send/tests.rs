@@ -1,5 +1,6 @@
 //! Against real sockets: what a platform, or the way to it, can do to one attempt.
 
+mod proxy;
 mod tls;
 
 use std::io::Write as _;

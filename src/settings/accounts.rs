@@ -16,6 +16,7 @@ use crate::platforms::{Platform, list};
 use crate::settings::base_url::{self, Allowed};
 use crate::settings::credentials;
 use crate::settings::platform;
+use crate::settings::proxy;
 use crate::settings::root::Root;
 
 static PLATFORMS: LazyLock<Vec<(&str, &dyn Platform)>> =
@@ -80,6 +81,7 @@ fn one(name: &str, section: &Section<'_>, settings: &Settings<'_>, root: &Root) 
     };
     let base_urls = base_urls(section, platform, allowed);
     let path = section.read("path", path);
+    let proxy = section.read("proxy", proxy::read);
     let credentials = credentials::read(section, platform);
     let mut limits = inherited(section, "limits", settings).unwrap_or_else(|| root.limits.clone());
     if limits.shared_as.is_empty() {
@@ -110,6 +112,7 @@ fn one(name: &str, section: &Section<'_>, settings: &Settings<'_>, root: &Root) 
         base_urls,
         path,
         allow_private: allowed.private,
+        proxy,
         enabled,
         limits: limits.clone(),
         retry: retry.clone(),

@@ -230,11 +230,28 @@ fn no_secret_is_ever_shown() {
 #[test]
 fn a_loaded_configuration_prints_no_secret() {
     let text = with(
-        "kafka.properties.\"sasl.password\" = \"MARKER\"\nredis.url = \"redis://:MARKER@h\"\nadmin.token = \"MARKER\"\n[accounts.acme-ps]\nsecrets = [{ id = \"a\", key = \"k\", secret = \"MARKER\" }]",
+        "kafka.properties.\"sasl.password\" = \"MARKER\"\nredis.url = \"redis://:MARKER@h\"\nadmin.token = \"MARKER\"\n[accounts.acme-ps]\nsecrets = [{ id = \"a\", key = \"k\", secret = \"MARKER\" }]\nproxy = \"http://MARKER:MARKER@h\"",
     );
     let config = good(&text, &[]).config;
-    let credentials: Vec<_> = config.accounts.values().map(|a| &a.credentials).collect();
+    let credentials: Vec<_> = config.accounts.values().map(|a| (&a.credentials, &a.proxy)).collect();
     let shown = format!("{:?} {:?} {:?} {:?}", config.kafka, config.redis, config.admin, credentials);
     assert!(!shown.contains("MARKER"), "{shown}");
     assert_eq!(config.admin.token.expose(), "MARKER");
+}
+
+#[test]
+fn a_proxy_takes_its_password_from_the_environment_and_a_bad_one_is_not_repeated() {
+    let with_proxy = |url: &str| with(&format!("[accounts.acme-ps]\nproxy = \"{url}\""));
+    let env = [("PROXY_PASSWORD", "MARKER")];
+    let config = good(&with_proxy("socks5://li:${PROXY_PASSWORD}@proxy.example"), &env).config;
+    let proxy = config.accounts["acme-ps"].proxy.as_ref().unwrap();
+    assert_eq!(proxy.login.as_ref().map(|login| login.password.expose()), Some("MARKER"));
+    assert!(config.accounts.values().any(|account| account.proxy.is_none()), "it is the account's own");
+    for url in ["https://li:${PROXY_PASSWORD}@proxy.example", "http://li:${PROXY_PASSWORD}@proxy.example/path"] {
+        let found = bad(&with_proxy(url), &env);
+        let shown = format!("{found}\n{found:?}");
+        assert!(found.problems.len() == 1 && shown.contains("accounts.acme-ps.proxy"), "{shown}");
+        assert!(!shown.contains("MARKER"), "{shown}");
+    }
+    expect(&with_proxy("${NOT_SET_ANYWHERE}"), &[], "accounts.acme-ps.proxy", "NOT_SET_ANYWHERE is not set");
 }
