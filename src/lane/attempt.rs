@@ -236,7 +236,6 @@ async fn admit<'a>(
     unused: Option<Slot>,
 ) -> Result<Option<Ready<'a>>, DeliveryError> {
     let Some(spare) = lease_left(lane, held).checked_sub(needed(lane)) else { return Ok(None) };
-    let began = Instant::now();
     // Bounded, so that an account without a lease (Redis away) has a timer too.
     let spare = spare.min(Duration::from_secs(3600));
     let due = delivery.topic_kind == TopicKind::Tier;
@@ -248,7 +247,7 @@ async fn admit<'a>(
         why = lane.interrupted(delivery) => return Err(why),
         () = sleep(spare) => return Ok(None),
     };
-    lane.account_metrics().rate_wait(began.elapsed().saturating_sub(ready.connecting));
+    lane.account_metrics().rate_wait(ready.waited);
     Ok(Some(ready))
 }
 
@@ -275,7 +274,7 @@ async fn attempt(
     ready: Ready<'_>,
 ) -> Result<Receipt, Unanswered<DeliveryError, Stop>> {
     delivery.ack.open().set_stage(Stage::Sending);
-    let Ready { line, slot, connecting } = ready;
+    let Ready { line, slot, connecting, waited: _ } = ready;
     let began = Instant::now();
     let began_ms = now_ms();
     let result = match line {

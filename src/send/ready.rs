@@ -24,6 +24,8 @@ pub struct Ready<'a> {
     pub slot: Slot,
     /// How long it took to connect.
     pub connecting: Duration,
+    /// How long the slot was waited for.
+    pub waited: Duration,
 }
 
 /// Waits for a connection, at most for `limit`, and a slot. `unused`: a slot from before, which is taken if there is still
@@ -36,19 +38,20 @@ pub async fn ready<'a>(
     limit: Duration,
     unused: Option<Slot>,
 ) -> Ready<'a> {
+    let began = Instant::now();
     let _near = limiter.near(due).await;
     let mut connecting = Duration::ZERO;
     let line = match dispatcher.kept().await {
         Some(line) => Ok(line),
         None => connect(dispatcher, limit, &mut connecting).await,
     };
-    if let Some(slot) = unused.filter(|slot| limiter.is_in_time(*slot)) {
-        return Ready { line, slot, connecting };
-    }
-    let began = Instant::now();
-    let slot = limiter.slot(due).await;
-    let ready = Ready { line, slot, connecting };
-    if began.elapsed() < LONG_WAIT { ready } else { Box::pin(renewed(ready, dispatcher, limiter, limit)).await }
+    let slot = match unused.filter(|slot| limiter.is_in_time(*slot)) {
+        Some(slot) => slot,
+        None => limiter.slot(due).await,
+    };
+    let waited = began.elapsed().saturating_sub(connecting);
+    let ready = Ready { line, slot, connecting, waited };
+    if waited < LONG_WAIT { ready } else { Box::pin(renewed(ready, dispatcher, limiter, limit)).await }
 }
 
 /// Boxed: seldom needed, and several times the size of all else that waits for a slot.
@@ -77,11 +80,13 @@ async fn renewed<'a>(
             break;
         } else {
             // Watched this time: where slots are rarer than the other end is patient, it would be closed again.
+            let began = Instant::now();
             tokio::select! {
                 biased;
                 slot = limiter.slot(true) => ready.slot = slot,
                 () = line.spent() => {}
             }
+            ready.waited += began.elapsed();
         }
     }
     ready

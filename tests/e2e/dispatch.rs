@@ -5,7 +5,9 @@ use crate::support::ledger::Check;
 use crate::support::platform::{Account, Action, Platform, Rule};
 use crate::support::world::World;
 use crate::support::{eventually, free_port, secs};
-use std::net::{TcpListener, ToSocketAddrs};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Mutex};
 
 #[test]
 fn a_redirect_halts_the_account_and_is_not_followed() {
@@ -141,4 +143,70 @@ fn the_second_base_url_is_used_once_the_first_refuses_connections() {
     let refused = worker.metrics().total("attempts_total", &[("class", "retry")]);
     assert!((1.0..=8.0).contains(&refused), "{refused} connections were refused");
     assert!(books.events.iter().all(|e| e.expect == Expect::Delivered));
+}
+
+/// A proxy for `CONNECT` that leads every name to one port of this machine, for who sends this `Proxy-Authorization`.
+fn proxy_for(platform: u16, login: Arc<Mutex<String>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let login = login.lock().unwrap().clone();
+            std::thread::spawn(move || {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    client.read_exact(&mut byte).ok()?;
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8(head).ok()?;
+                let known = head.contains(&format!("\r\nProxy-Authorization: {login}\r\n"));
+                if !known || !head.starts_with("CONNECT platform.invalid:80 HTTP/1.1\r\n") {
+                    return client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").ok();
+                }
+                let mut server = TcpStream::connect(("127.0.0.1", platform)).ok()?;
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
+                let (mut back, mut to) = (server.try_clone().ok()?, client.try_clone().ok()?);
+                std::thread::spawn(move || std::io::copy(&mut back, &mut to));
+                std::io::copy(&mut client, &mut server).ok().map(drop)
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn an_account_goes_through_its_proxy_and_halts_where_that_refuses_its_password() {
+    // li:s3cret-of-the-proxy
+    const LOGIN: &str = "Basic bGk6czNjcmV0LW9mLXRoZS1wcm94eQ==";
+    let mut w = World::new("proxy");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    let login = Arc::new(Mutex::new(LOGIN.to_owned()));
+    let port = proxy_for(account.port, login.clone());
+    // A name that only the proxy knows; the proxy may be private where the platform may not.
+    w.set("accounts.acme-ps.base_url", "http://platform.invalid");
+    w.set("accounts.acme-ps.allow_private", false);
+    w.set("accounts.acme-ps.proxy", "${ACME_PROXY}");
+    w.environment("ACME_PROXY", &format!("http://li:s3cret-of-the-proxy@127.0.0.1:{port}"));
+    let mut worker = w.started();
+    let events = w.make.orders("acme-ps", 40);
+    w.publish(events);
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+    worker.stop();
+
+    "Basic another".clone_into(&mut login.lock().unwrap());
+    let worker = w.started();
+    let events = w.make.orders("acme-ps", 20);
+    w.publish(events);
+    eventually(secs(20), "the account is halted", || worker.lane_state("acme-ps") == "halted");
+    eventually(secs(20), "everything is parked", || w.records("parked").len() == 20);
+    let (said, log) = (worker.must(&["accounts", "list"]), worker.log());
+    assert!(said.contains("accounts.acme-ps.proxy"), "{said}");
+    assert!(!said.contains("s3cret") && !log.contains("s3cret"), "the proxy's password is shown");
+    LOGIN.clone_into(&mut login.lock().unwrap());
+    worker.must(&["accounts", "resume", "acme-ps", "--reason", "a test"]);
+    w.settle(secs(60));
+    w.ledger(&Check { disturbed: true, exact: true, ..Check::default() });
 }
