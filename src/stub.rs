@@ -1,6 +1,7 @@
 //! An account and its sender for tests of what works with accounts: the body `ok` on a success status is a success.
 
 pub(crate) mod bench;
+pub(crate) mod five;
 pub(crate) mod server;
 
 use std::borrow::Cow;

@@ -30,6 +30,7 @@ use stores::{on_both_stores, redis};
 
 on_both_stores! {
     whatever_fails_every_send_that_could_be_a_second_one_is_declared_and_none_is_lost
+    whatever_fails_in_a_batch_each_of_its_items_keeps_the_promise_by_itself
     two_owners_killed_after_their_confirms_leave_a_declared_send_to_the_counter_alone
     a_claim_is_not_taken_over_before_its_lease_and_is_after_it
     a_release_puts_back_what_the_claim_replaced_stale_at_once
@@ -48,6 +49,8 @@ on_both_stores! {
 
 /// Schedules that are tried.
 const CASES: u32 = 200;
+/// The same of batches, each of which is several conversions.
+const CASES_OF_BATCHES: u32 = 60;
 const LEASE: Duration = Duration::from_millis(60);
 const WINDOW: Duration = Duration::from_secs(600);
 
@@ -72,9 +75,13 @@ async fn set_epoch(prefix: &str) {
     let () = redis::cmd("SET").arg(format!("{prefix}:epoch")).arg("e1").query_async(&mut c).await.unwrap();
 }
 
+fn key(number: usize) -> Key {
+    Key::new("qihoo360", "acme", "ORDER", &format!("t-{number}"))
+}
+
 fn claim_request(origin: &str, own: u32, in_doubt: bool) -> ClaimRequest {
     ClaimRequest {
-        key: Key::new("qihoo360", "acme", "ORDER", "t-1"),
+        key: key(1),
         origin: origin.into(),
         fingerprint: 7,
         own,
@@ -130,6 +137,17 @@ enum Ending {
     KilledBeforeRelease,
 }
 
+impl Ending {
+    /// Whether the platform accepted it.
+    fn is_acceptance(self) -> bool {
+        !matches!(self, Ending::KilledBeforeSend | Ending::Refused | Ending::Throttled | Ending::KilledBeforeRelease)
+    }
+
+    fn is_kill(self) -> bool {
+        !matches!(self, Ending::Accepted | Ending::LostAnswer | Ending::Refused | Ending::Throttled)
+    }
+}
+
 /// One copy of the conversion: its headers as last published, and its receipt.
 #[derive(Clone, Debug)]
 struct Copy {
@@ -170,9 +188,12 @@ struct Late {
 /// Only this process has no fault: it brings every copy to its end.
 const HEALTHY: usize = 2;
 
+/// What becomes of one conversion.
 struct World {
     prefix: String,
-    processes: Vec<Rc<Dedupe>>,
+    key: Key,
+    /// Several conversions share them.
+    processes: Rc<RefCell<Vec<Rc<Dedupe>>>>,
     /// By process: copies of one conversion take turns within a process, so that it holds one claim at most.
     owners: Vec<Option<Owner>>,
     copies: Vec<Copy>,
@@ -184,18 +205,39 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::several(1).await.remove(0)
+    }
+
+    /// Conversions that are claimed and sent together.
+    async fn several(count: usize) -> Vec<Self> {
         let prefix = prefix();
         set_epoch(&prefix).await;
-        let processes = (0..=HEALTHY).map(|_| process(&prefix)).collect();
+        let processes: Rc<RefCell<Vec<_>>> = Rc::new(RefCell::new((0..=HEALTHY).map(|_| process(&prefix)).collect()));
+        (1..=count).map(|number| Self::of(key(number), &prefix, &processes)).collect()
+    }
+
+    fn of(key: Key, prefix: &str, processes: &Rc<RefCell<Vec<Rc<Dedupe>>>>) -> Self {
         let owners = (0..=HEALTHY).map(|_| None).collect();
         let copy = |origin: &str| Copy { origin: origin.into(), resends: 0, ambiguous: false, receipt: None };
         let copies = vec![copy("in:0:1"), copy("in:1:1")];
-        Self { prefix, processes, owners, copies, accepted: 0, counted_only: 0, late: Late::default() }
+        let (prefix, processes) = (prefix.to_owned(), processes.clone());
+        Self { prefix, key, processes, owners, copies, accepted: 0, counted_only: 0, late: Late::default() }
+    }
+
+    fn process(&self, index: usize) -> Rc<Dedupe> {
+        self.processes.borrow()[index].clone()
     }
 
     fn kill(&mut self, process_index: usize) {
         self.owners[process_index] = None;
-        self.processes[process_index] = process(&self.prefix);
+        self.processes.borrow_mut()[process_index] = process(&self.prefix);
+    }
+
+    /// Its process was killed with this one's answer still to be settled.
+    fn die(&mut self, process: usize, end: Ending) {
+        if self.owners[process].take().is_some() && end.is_acceptance() {
+            self.accepted += 1;
+        }
     }
 
     async fn step(&mut self, step: Step) {
@@ -213,12 +255,12 @@ impl World {
             return;
         }
         self.owners.iter_mut().flatten().filter(|o| o.copy == copy).for_each(|o| o.gone = true);
-        let who = self.copies[copy].claim_request();
+        let who = ClaimRequest { key: self.key, ..self.copies[copy].claim_request() };
         self.claim_as(copy, process, who).await;
     }
 
     async fn claim_as(&mut self, copy: usize, process: usize, mut who: ClaimRequest) {
-        match self.processes[process].claim(&mut who, &mut ClaimAttempt::default()).await.unwrap() {
+        match self.process(process).claim(&mut who, &mut ClaimAttempt::default()).await.unwrap() {
             ClaimOutcome::Claim(held) => {
                 // At most one of them holds the key.
                 self.owners.iter_mut().flatten().for_each(|o| o.overtaken = true);
@@ -237,14 +279,14 @@ impl World {
     /// Its second half, and the order of `settle.rs`, with the fault at its place.
     async fn answer(&mut self, process: usize, end: Ending) {
         let Some(Owner { copy, mut who, mut held, gone, overtaken }) = self.owners[process].take() else { return };
-        let dedupe = self.processes[process].clone();
+        let dedupe = self.process(process);
         if matches!(end, Ending::KilledBeforeSend) {
             return self.kill(process);
         }
         if held.claim.declare() {
             who.own += 1;
         }
-        if !matches!(end, Ending::Refused | Ending::Throttled | Ending::KilledBeforeRelease) {
+        if end.is_acceptance() {
             self.accepted += 1;
         }
         match end {
@@ -399,44 +441,86 @@ fn with_held_owner() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-fn whatever_fails_every_send_that_could_be_a_second_one_is_declared_and_none_is_lost() {
-    let mut runner = TestRunner::new(Config { cases: CASES, ..Config::default() });
+/// One step for all conversions of a batch. They are claimed by themselves and sent in one request; each has an answer of its
+/// own, and a kill between two of them stops all that have not been settled.
+async fn step_together(worlds: &mut [World], step: Step, ends: &[Ending]) {
+    let Step::Answer { process, .. } = step else {
+        let conversions = if matches!(step, Step::Wait) { 1 } else { worlds.len() };
+        for world in &mut worlds[..conversions] {
+            world.step(step).await;
+        }
+        return;
+    };
+    let mut is_killed = false;
+    for (world, end) in worlds.iter_mut().zip(ends) {
+        if is_killed {
+            world.die(process, *end);
+            continue;
+        }
+        is_killed = end.is_kill() && world.owners[process].is_some();
+        world.answer(process, *end).await;
+    }
+    if is_killed {
+        // What was throttled had claimed again.
+        worlds.iter_mut().for_each(|world| world.owners[process] = None);
+    }
+}
+
+fn keeps_the_promise(world: &World) -> Result<(), TestCaseError> {
+    let declared: u32 = world.copies.iter().filter_map(|c| c.receipt).map(|r| r.1).sum();
+    prop_assert!(world.copies.iter().all(|c| c.receipt.is_some()), "a copy never ended: {:?}", world.copies);
+    prop_assert!(world.accepted >= 1, "lost: {:?}", world.copies);
+    prop_assert!(
+        world.accepted <= 1 + declared + world.counted_only,
+        "{} accepted, {declared} declared: {:?}",
+        world.accepted,
+        world.copies
+    );
+    Ok(())
+}
+
+/// Tries schedules of batches of so many conversions. What ends one answer of a batch is drawn with the schedule, the answers
+/// beside it are drawn here.
+fn promise_is_kept(cases: u32, sizes: std::ops::RangeInclusive<usize>) {
+    let mut runner = TestRunner::new(Config { cases, ..Config::default() });
     let late = Cell::new(Late::default());
+    let beside = proptest::collection::vec(live_end(), 8);
     runner
-        .run(&steps(), |steps| {
+        .run(&(steps(), sizes, beside), |(steps, size, beside)| {
             run(async {
-                let mut world = World::new().await;
-                for step in &steps {
-                    world.step(*step).await;
+                let mut worlds = World::several(size).await;
+                for (n, step) in steps.iter().enumerate() {
+                    let mut ends: Vec<_> = beside.iter().cycle().skip(n).take(size).copied().collect();
+                    if let Step::Answer { end, .. } = step {
+                        ends[n % size] = *end;
+                    }
+                    step_together(&mut worlds, *step, &ends).await;
                 }
-                let before = world.late;
-                world.finish().await;
-                let declared: u32 = world.copies.iter().filter_map(|c| c.receipt).map(|r| r.1).sum();
-                prop_assert!(
-                    world.copies.iter().all(|c| c.receipt.is_some()),
-                    "a copy never ended: {:?}",
-                    world.copies
-                );
-                prop_assert!(world.accepted >= 1, "lost: {:?}", world.copies);
-                prop_assert!(
-                    world.accepted <= 1 + declared + world.counted_only,
-                    "{} accepted, {declared} declared: {:?}",
-                    world.accepted,
-                    world.copies
-                );
-                let sum = late.get();
-                late.set(Late {
-                    confirms: sum.confirms + before.confirms,
-                    marks: sum.marks + before.marks,
-                    releases: sum.releases + before.releases,
-                    held: sum.held + before.held,
-                });
+                for world in &mut worlds {
+                    let (before, sum) = (world.late, late.get());
+                    world.finish().await;
+                    keeps_the_promise(world)?;
+                    late.set(Late {
+                        confirms: sum.confirms + before.confirms,
+                        marks: sum.marks + before.marks,
+                        releases: sum.releases + before.releases,
+                        held: sum.held + before.held,
+                    });
+                }
                 Ok(())
             })
         })
         .unwrap();
     let Late { confirms, marks, releases, held } = late.get();
     assert!(confirms.min(marks).min(releases).min(held) > 0, "no slow owner was drawn: {:?}", late.get());
+}
+
+fn whatever_fails_every_send_that_could_be_a_second_one_is_declared_and_none_is_lost() {
+    promise_is_kept(CASES, 1..=1);
+}
+
+fn whatever_fails_in_a_batch_each_of_its_items_keeps_the_promise_by_itself() {
+    promise_is_kept(CASES_OF_BATCHES, 2..=5);
 }
 
 /// Four faults at once are more than the pairs that the rules answer for: a slow owner, the loss of the next one's record
@@ -464,7 +548,7 @@ fn two_owners_killed_after_their_confirms_leave_a_declared_send_to_the_counter_a
 fn a_claim_is_not_taken_over_before_its_lease_and_is_after_it() {
     run(async {
         let world = World::new().await;
-        let (a, b) = (&world.processes[0], &world.processes[1]);
+        let (a, b) = (&world.process(0), &world.process(1));
         let mut first = claim_request("in:0:1", 0, false);
         let held = claimed(a, &mut first).await;
         assert!(!held.claim.resend);
@@ -486,7 +570,7 @@ fn a_claim_is_not_taken_over_before_its_lease_and_is_after_it() {
 fn a_release_puts_back_what_the_claim_replaced_stale_at_once() {
     run(async {
         let world = World::new().await;
-        let (a, b) = (&world.processes[0], &world.processes[1]);
+        let (a, b) = (&world.process(0), &world.process(1));
         let mut dead = claim_request("in:0:1", 0, false);
         drop(claimed(a, &mut dead).await);
         sleep(LEASE + Duration::from_millis(5)).await;
@@ -546,7 +630,7 @@ fn a_refused_send_whose_next_claim_is_held_takes_its_count_into_the_tier() {
 fn a_refused_send_does_not_cover_what_another_wrote_meanwhile() {
     run(async {
         let world = World::new().await;
-        let (a, b) = (&world.processes[0], &world.processes[1]);
+        let (a, b) = (&world.process(0), &world.process(1));
         drop(claimed(b, &mut claim_request("in:0:1", 0, false)).await);
         sleep(LEASE + Duration::from_millis(5)).await;
         let mut first = claim_request("in:0:1", 0, false);
@@ -567,7 +651,7 @@ fn a_refused_send_does_not_cover_what_another_wrote_meanwhile() {
 fn a_released_fresh_claim_leaves_nothing() {
     run(async {
         let world = World::new().await;
-        let (a, b) = (&world.processes[0], &world.processes[1]);
+        let (a, b) = (&world.process(0), &world.process(1));
         let mut who = claim_request("in:0:1", 0, false);
         let held = claimed(a, &mut who).await;
         a.release(&mut who, held).await;
@@ -578,7 +662,7 @@ fn a_released_fresh_claim_leaves_nothing() {
 fn an_unknown_is_its_own_lineages_and_keeps_its_count_through_a_release() {
     run(async {
         let world = World::new().await;
-        let (a, b) = (&world.processes[0], &world.processes[1]);
+        let (a, b) = (&world.process(0), &world.process(1));
         let mut who = claim_request("in:0:1", 2, true);
         let held = claimed(a, &mut who).await;
         who.own += 1;
@@ -605,8 +689,8 @@ fn a_claim_repeated_with_its_token_finds_itself() {
         let world = World::new().await;
         let mut attempt = ClaimAttempt::default();
         let mut who = claim_request("in:0:1", 0, false);
-        drop(world.processes[0].claim(&mut who, &mut attempt).await.unwrap());
-        match world.processes[0].claim(&mut who, &mut attempt).await.unwrap() {
+        drop(world.process(0).claim(&mut who, &mut attempt).await.unwrap());
+        match world.process(0).claim(&mut who, &mut attempt).await.unwrap() {
             ClaimOutcome::Claim(held) => assert!(!held.claim.resend),
             _ => panic!("our own claim was taken for another's"),
         };
@@ -640,7 +724,7 @@ fn a_confirm_repeated_across_a_change_of_the_primary_is_counted_before_the_chang
 fn two_copies_in_one_process_take_turns_and_the_second_is_a_duplicate() {
     run(async {
         let world = World::new().await;
-        let a = world.processes[0].clone();
+        let a = world.process(0);
         let mut who = claim_request("in:0:1", 0, false);
         let held = claimed(&a, &mut who).await;
         let waiting = {
@@ -679,7 +763,7 @@ fn a_flushed_store_grants_nothing_and_keeps_nothing_of_it() {
 fn a_failover_is_answered_by_writing_the_last_minute_again() {
     run(async {
         let world = World::new().await;
-        let a = &world.processes[0];
+        let a = &world.process(0);
         let mut who = claim_request("in:0:1", 0, false);
         let held = claimed(a, &mut who).await;
         a.confirm(&mut who, &held.claim, 3, &mut ConfirmAttempt::default()).await.unwrap();

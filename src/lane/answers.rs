@@ -105,10 +105,9 @@ impl Lane {
         );
     }
 
-    /// Takes what came of a walk: a lane that gets through with its events keeps up, and where the one that was tried got
+    /// Takes what came of a record: a lane that gets through with its events keeps up, and where the one that was tried got
     /// no answer the next one waits, ever longer, as after an answer that throttles.
-    pub(super) fn note_walk(&self, delivery: &Delivery, result: &Attempted) {
-        self.note(result);
+    pub(super) fn note_record(&self, delivery: &Delivery, result: &Attempted) {
         if gets_through(result) {
             delivery.ack.open().set_got_through();
         }
@@ -118,25 +117,32 @@ impl Lane {
         }
     }
 
-    /// Counts runs of answers.
+    /// Counts runs of answers; this one is to a request of one record.
     pub(super) fn note(&self, result: &Attempted) {
-        let answered = is_answered(result);
-        match result {
-            Err(DeliveryError::Permanent(_)) => {
-                let run = self.permanents.get() + 1;
-                self.permanents.set(run);
-                if run >= PERMANENT_RUN {
-                    self.permanents.set(0);
-                    self.halt(&format!(
-                        "{PERMANENT_RUN} permanent answers in a row: check the account's settings and the dead letters, \
-                         then resume"
-                    ));
-                }
+        self.note_request(std::iter::once(result));
+    }
+
+    /// Counts runs of answers. A request counts as permanent where all its records do, and as throttled where none of them has
+    /// another answer.
+    pub(super) fn note_request<'a>(&self, results: impl Iterator<Item = &'a Attempted> + Clone) {
+        let is_permanent = |result: &Attempted| matches!(result, Err(DeliveryError::Permanent(_)));
+        let is_throttled = |result: &Attempted| matches!(result, Err(DeliveryError::Throttled(_)));
+        let answered = results.clone().any(is_answered);
+        if results.clone().all(is_permanent) {
+            let run = self.permanents.get() + 1;
+            self.permanents.set(run);
+            if run >= PERMANENT_RUN {
+                self.permanents.set(0);
+                self.halt(&format!(
+                    "{PERMANENT_RUN} permanent answers in a row: check the account's settings and the dead letters, \
+                     then resume"
+                ));
             }
-            _ if answered => self.permanents.set(0),
-            _ => {}
+        } else if answered {
+            self.permanents.set(0);
         }
-        if matches!(result, Err(DeliveryError::Throttled(_))) {
+        let other = results.clone().any(|result| is_answered(result) && !is_throttled(result));
+        if !other && results.clone().any(is_throttled) {
             self.note_throttled(Instant::now());
         } else if answered {
             self.throttles.set(0);

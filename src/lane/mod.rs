@@ -1,59 +1,58 @@
 //! One account's way out: its queues, permits and the one task that owns them.
 //!
+//! A permit is for one record, or for a batch of them where the platform takes several per request.
+//!
 //! Nothing is shared with other accounts but the thread: an account that hangs fills its own queues and permits alone.
 
 mod answers;
 mod aside;
 pub mod attempt;
+mod batch;
+mod claiming;
+mod counting;
 pub mod handle;
+mod joining;
 pub(crate) mod queue;
 pub(crate) mod state;
 pub mod threads;
 mod unclassified;
+mod walked;
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use futures_util::future::Either;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::claim::Held;
 use crate::claim::rules::Key;
-use crate::clock::now_ms;
+use crate::delivery::Delivery;
 use crate::delivery::progress::Stage;
-use crate::delivery::{Delivery, Subject, TopicKind};
-use crate::envelope::LastAttempt;
-use crate::error::{Answer, Class, DeliveryError};
+use crate::error::DeliveryError;
 use crate::lane::aside::Aside;
-use crate::lane::attempt::process;
+use crate::lane::attempt::{ended, process};
+use crate::lane::batch::walk_batch;
 use crate::lane::handle::LaneMessage;
 use crate::lane::queue::Queues;
 pub use crate::lane::state::Lane;
-use crate::settle::{Attempted, settle};
+pub(crate) use crate::lane::walked::{Settled, Walked};
+use crate::settle::settle;
 
-/// What came of a record that had a permit.
-pub(crate) struct Walked {
-    pub(crate) delivery: Box<Delivery>,
-    pub(crate) key: Option<Key>,
-    pub(crate) held: Option<Held>,
-    pub(crate) result: Attempted,
-}
-
-/// What was settled, or goes `back` to the lane's head.
-pub(crate) struct Settled {
-    pub(crate) back: Option<Box<Delivery>>,
-    key: Option<Key>,
-    topic_kind: TopicKind,
-    bytes: usize,
-}
+/// The walk of records that share a permit. Each of them leaves by itself, so that at its end there is none.
+type Shared = Pin<Box<dyn Future<Output = Option<Walked>>>>;
 
 impl Lane {
     /// Runs the lane for as long as the process lives.
     pub async fn run(self: Rc<Self>, mut inbox: UnboundedReceiver<LaneMessage>) {
         let concurrency = self.account.limits.concurrency;
+        let shares_permits = self.batches.limits.items > 1;
+        // What is accepted and not confirmed counts too, so that claims are bounded.
+        let most = 2 * concurrency * self.batches.limits.items;
+        // Records with a permit, or a share of one.
+        let mut walking = 0;
         let mut queues = Queues::default();
         let mut walks = FuturesUnordered::new();
         let mut settles = FuturesUnordered::new();
@@ -74,22 +73,41 @@ impl Lane {
                 }
             }
             aside.go_on(&self);
-            while walks.len() < concurrency
-                && walks.len() + settles.len() < 2 * concurrency
-                && let Some((delivery, key)) = queues.next()
-            {
-                self.handle.walks(delivery.topic_kind, delivery.record.size());
-                self.handle.dequeued(&delivery);
-                walks.push(self.clone().walk(delivery, key));
+            while let Some(walked) = self.batches.next_left() {
+                walking -= 1;
+                settles.push(self.clone().take_out(walked));
             }
-            self.handle.in_flight.store(walks.len() + settles.len(), Relaxed);
+            let places = |walking: usize| most.saturating_sub(walking + settles.len());
+            if shares_permits {
+                walking += self.batches.join(&mut queues, places(walking), |delivery| self.got_permit(delivery));
+            }
+            while walks.len() < concurrency && places(walking) > 0 {
+                if shares_permits {
+                    let first = self.batches.next(&mut queues, places(walking));
+                    if first.is_empty() {
+                        break;
+                    }
+                    walking += first.len();
+                    first.iter().for_each(|(delivery, _)| self.got_permit(delivery));
+                    walks.push(Either::Right(Box::pin(walk_batch(self.clone(), first)) as Shared));
+                } else {
+                    let Some((delivery, key)) = queues.next() else { break };
+                    walking += 1;
+                    self.got_permit(&delivery);
+                    walks.push(Either::Left(self.clone().walk(delivery, key)));
+                }
+            }
+            self.handle.in_flight.store(walking + settles.len(), Relaxed);
             // In this order without harm: of what is ready each turn takes one, and nothing gets ready by it.
             tokio::select! {
                 biased;
                 Some(walked) = walks.next(), if !walks.is_empty() => {
-                    self.note_walk(&walked.delivery, &walked.result);
-                    settles.push(self.clone().settle(walked));
+                    if let Some(walked) = walked {
+                        walking -= 1;
+                        settles.push(self.clone().take_out(walked));
+                    }
                 }
+                () = self.batches.turn(), if shares_permits => {}
                 Some(Settled { back, key, topic_kind, bytes }) = settles.next(), if !settles.is_empty() => {
                     if let Some(delivery) = &back {
                         delivery.ack.open().set_stage(Stage::Queued);
@@ -103,34 +121,47 @@ impl Lane {
                     if taken == 0 {
                         return;
                     }
-                    for mail in mail.drain(..) {
-                        match mail {
-                            LaneMessage::Deliver(deliveries) => {
-                                for mut delivery in deliveries {
-                                    if delivery.trial.is_none() && !self.handle.is_open() {
-                                        delivery.trial = self.handle.take_trial();
-                                    }
-                                    if self.interruption(&delivery).is_some() {
-                                        aside.take(&self, delivery);
-                                    } else {
-                                        delivery.ack.open().set_stage(Stage::Queued);
-                                        queues.push(delivery);
-                                    }
-                                }
-                            }
-                            LaneMessage::Park(delivery) => aside.push(&self, delivery),
-                            LaneMessage::ParkQueue => {
-                                for delivery in queues.take_live() {
-                                    aside.take(&self, delivery);
-                                }
-                                self.handle.emptied();
-                            }
-                        }
-                    }
+                    mail.drain(..).for_each(|mail| self.take_in(mail, &mut queues, &mut aside));
                 }
                 () = &mut changed => changed.set(self.handle.changed()),
             }
         }
+    }
+
+    fn take_in(self: &Rc<Self>, mail: LaneMessage, queues: &mut Queues, aside: &mut Aside) {
+        match mail {
+            LaneMessage::Deliver(deliveries) => {
+                for mut delivery in deliveries {
+                    if delivery.trial.is_none() && !self.handle.is_open() {
+                        delivery.trial = self.handle.take_trial();
+                    }
+                    if self.interruption(&delivery).is_some() {
+                        aside.take(self, delivery);
+                    } else {
+                        delivery.ack.open().set_stage(Stage::Queued);
+                        queues.push(delivery);
+                    }
+                }
+            }
+            LaneMessage::Park(delivery) => aside.push(self, delivery),
+            LaneMessage::ParkQueue => {
+                for delivery in queues.take_live() {
+                    aside.take(self, delivery);
+                }
+                self.handle.emptied();
+            }
+        }
+    }
+
+    fn got_permit(&self, delivery: &Delivery) {
+        self.handle.walks(delivery.topic_kind, delivery.record.size());
+        self.handle.dequeued(delivery);
+    }
+
+    /// Takes what came of a record, to settle it.
+    fn take_out(self: Rc<Self>, walked: Walked) -> impl Future<Output = Settled> {
+        self.note_record(&walked.delivery, &walked.result);
+        self.settle(walked)
     }
 
     /// What the answer asks of the lane comes before its record is settled: a halt parks what follows, a push-back keeps it.
@@ -148,32 +179,13 @@ impl Lane {
         Settled { back: None, key, topic_kind, bytes }
     }
 
-    async fn walk(self: Rc<Self>, mut delivery: Box<Delivery>, key: Option<Key>) -> Walked {
+    async fn walk(self: Rc<Self>, mut delivery: Box<Delivery>, key: Option<Key>) -> Option<Walked> {
         let mut held = None;
-        let sent_before = delivery.envelope.attempts;
+        let attempts_before = delivery.envelope.attempts;
+        // Not within another future: every record on its way would carry that one's arguments.
         let walked = AssertUnwindSafe(process(&mut delivery, &self, &mut held)).catch_unwind().await;
-        let result = walked.unwrap_or_else(|_| {
-            // A bug must not hold the frontier. Whether a byte went out nobody knows: that is the careful reading.
-            tracing::error!(
-                account = &*self.account.name,
-                "a walk panicked; its event is treated as sent without answer"
-            );
-            if delivery.envelope.attempts == sent_before {
-                delivery.envelope.attempts += 1;
-                delivery.attempted = true;
-            }
-            if let (Some(held), Subject::Ready(ready)) = (&mut held, &mut delivery.subject)
-                && held.claim.declare()
-            {
-                ready.claim_request.own += 1;
-                self.account_metrics().ambiguous_resends.inc();
-            }
-            delivery.envelope.first_attempt_ms.get_or_insert_with(now_ms);
-            delivery.envelope.last =
-                Some(LastAttempt { class: Class::Ambiguous.as_str().to_owned(), ..LastAttempt::default() });
-            Err(DeliveryError::Ambiguous(Answer { detail: "internal error".into(), sent: true, ..Answer::default() }))
-        });
-        Walked { delivery, key, held, result }
+        let result = ended(walked, &mut delivery, &self, &mut held, attempts_before);
+        Some(Walked { delivery, key, held, result })
     }
 }
 

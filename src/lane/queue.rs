@@ -22,6 +22,12 @@ pub(crate) struct Queues {
     behind: HashMap<Key, VecDeque<Box<Delivery>>>,
 }
 
+/// A record that is handed out, with what [`Queues::ended`] wants to know of it.
+pub(crate) type HandedOut = (Box<Delivery>, Option<Key>);
+
+/// So many records of each queue are looked at for one that fits to a batch.
+const LOOKED_AT: usize = 256;
+
 fn key_of(delivery: &Delivery) -> Option<Key> {
     match &delivery.subject {
         Subject::Ready(ready) => Some(ready.claim_request.key),
@@ -46,11 +52,15 @@ impl Queues {
         self.of(&delivery).push_front(delivery);
     }
 
-    /// The next one for a permit, with what [`Queues::ended`] wants to know of it. A copy that is put behind takes nobody's
-    /// turn.
-    pub(crate) fn next(&mut self) -> Option<(Box<Delivery>, Option<Key>)> {
+    /// The next one for a permit. A copy that is put behind takes nobody's turn.
+    pub(crate) fn next(&mut self) -> Option<HandedOut> {
+        self.next_of(|_| true)
+    }
+
+    /// The next one of those that fit, to share a permit.
+    pub(crate) fn next_of(&mut self, fits: impl Fn(&Delivery) -> bool) -> Option<HandedOut> {
         loop {
-            let delivery = self.pop()?;
+            let delivery = self.pop(&fits)?;
             let key = key_of(&delivery);
             let Some(behind) = key.filter(|key| !self.under_way.insert(*key)) else {
                 self.live_next = !self.live_next;
@@ -60,13 +70,13 @@ impl Queues {
         }
     }
 
-    fn pop(&mut self) -> Option<Box<Delivery>> {
+    fn pop(&mut self, fits: impl Fn(&Delivery) -> bool) -> Option<Box<Delivery>> {
         let Self { live, due, parked, live_next, .. } = self;
-        if *live_next {
-            live.pop_front().or_else(|| due.pop_front()).or_else(|| parked.pop_front())
-        } else {
-            due.pop_front().or_else(|| parked.pop_front()).or_else(|| live.pop_front())
-        }
+        let order = if *live_next { [live, due, parked] } else { [due, parked, live] };
+        order.into_iter().find_map(|queue| {
+            let at = queue.iter().take(LOOKED_AT).position(|delivery| fits(delivery))?;
+            queue.remove(at)
+        })
     }
 
     /// What was handed out is settled, or goes `back` to the head; its copies come next, one at a time.

@@ -14,6 +14,7 @@ use crate::clock::now_ms;
 use crate::delivery::{Delivery, Subject};
 use crate::error::DeliveryError;
 use crate::lane::handle::LaneHandle;
+use crate::lane::joining::Batches;
 use crate::lane::unclassified::Unclassified;
 use crate::metrics::{AccountMetrics, Metrics};
 use crate::send::Dispatcher;
@@ -38,6 +39,8 @@ pub struct Lane {
     pub dispatcher: Dispatcher,
     /// Its way to the bucket.
     pub limiter: Rc<Limiter>,
+    /// Those of its records that share permits.
+    pub(super) batches: Batches,
     /// Permanent answers in a row.
     pub(crate) permanents: Cell<u32>,
     /// Push-backs without any other answer in between.
@@ -53,6 +56,7 @@ pub struct Lane {
 impl Lane {
     /// Assembles a lane.
     pub fn new(handle: Arc<LaneHandle>, outbox: Rc<Outbox>, dispatcher: Dispatcher, limiter: Rc<Limiter>) -> Rc<Self> {
+        let batches = Batches::new(handle.account.sender.batch());
         Rc::new(Self {
             account: handle.account.clone(),
             handle,
@@ -61,6 +65,7 @@ impl Lane {
             outbox,
             dispatcher,
             limiter,
+            batches,
             permanents: Cell::new(0),
             throttles: Cell::new(0),
             unclassified: Unclassified::default(),

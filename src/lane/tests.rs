@@ -9,9 +9,9 @@ use super::*;
 use crate::claim::rules::Value;
 use crate::delivery::TopicKind;
 use crate::delivery::progress::End;
-use crate::error::{Fault, Outcome};
+use crate::error::{Answer, Fault, Outcome};
 use crate::platforms::Receipt;
-use crate::settle::Progress;
+use crate::settle::{Attempted, Progress};
 use crate::stub::bench::{Alone, Bench, DEAD, Ended, PARKED, RECEIPTS, TIER_5S, eventually, run};
 
 fn permanent() -> Attempted {
@@ -515,4 +515,30 @@ fn what_is_to_be_parked_counts_until_its_copy_is_acknowledged() {
         eventually("it is given back", async || bench.held.try_recv().is_ok()).await;
         assert_eq!((bench.handle.aside_released.records(), parked.now()), (0, Some(End::Lost)));
     });
+}
+
+#[test]
+fn twenty_requests_whose_records_are_all_refused_for_good_halt_and_one_with_another_answer_begins_anew() {
+    let alone = Alone::new(|_| {});
+    let note = |results: &[Attempted]| alone.lane.note_request(results.iter());
+    let refused = || note(&[permanent(), permanent(), permanent()]);
+    for _ in 0..3 {
+        (1..PERMANENT_RUN).for_each(|_| refused());
+        assert!(alone.handle.is_open(), "requests are counted, and not their records");
+        note(&[permanent(), Ok(Progress::Accepted(Receipt::default())), permanent()]);
+    }
+    (0..PERMANENT_RUN).for_each(|_| refused());
+    assert!(!alone.handle.is_open());
+}
+
+#[test]
+fn a_request_is_throttled_where_none_of_its_records_has_another_answer() {
+    let alone = Alone::new(|_| {});
+    let lane = &alone.lane;
+    lane.note_request([throttled(), throttled()].iter());
+    assert!(lane.throttled_since.get().is_some());
+    lane.note_request([throttled(), permanent()].iter());
+    assert!(lane.throttled_since.get().is_none());
+    lane.note_request([throttled(), Err(DeliveryError::Retry(Answer::default()))].iter());
+    assert!(lane.throttled_since.get().is_some(), "no answer is none");
 }

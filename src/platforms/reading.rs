@@ -79,3 +79,10 @@ pub struct BatchLimits {
     /// Their bytes together; a single item may have more.
     pub bytes: usize,
 }
+
+impl BatchLimits {
+    /// What is left of it beside so many items and bytes.
+    pub fn less(self, items: usize, bytes: usize) -> Self {
+        Self { items: self.items.saturating_sub(items), bytes: self.bytes.saturating_sub(bytes) }
+    }
+}

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::account::Halted;
 use crate::account::{Account, Intake};
 use crate::admit::examine::Examiner;
-use crate::claim::rules::{Key, Value};
+use crate::claim::rules::{CLAIM_LIFE_MS, Key, Value};
 use crate::claim::{ClaimAttempt, ClaimOutcome, Dedupe, Held};
 use crate::clock::now_ms;
 use crate::delivery::progress::{AckHandle, End};
@@ -42,6 +42,7 @@ use crate::send::Dispatcher;
 use crate::send::rate::{self, Limiter};
 use crate::settle::context::{StageContext, Topics};
 use crate::settle::outbox::Outbox;
+use crate::stub::five::{self, Seen};
 use crate::stub::server::{Server, answer, root};
 
 pub(crate) const TIER_5S: &str = "postback.retry.5s";
@@ -239,7 +240,8 @@ impl Ended {
     }
 }
 
-/// A lane with all its parts. The platform answers by the beginning of a trans_id: a status (`after` behind it: with
+/// A lane with all its parts. A platform that takes several events per request answers as [`five`] says, another one by the
+/// beginning of a trans_id: a status (`after` behind it: with
 /// `Retry-After: 60`; `once`: and then `ok`), `ok`, `silent` (no answer), `panic` (an answer that its sender panics at), `hang` (no answer
 /// before [`Bench::let_go`]), `brief` (`ok`, and soon the end of the connection).
 pub(crate) struct Bench {
@@ -247,6 +249,9 @@ pub(crate) struct Bench {
     pub(crate) broker: Broker,
     pub(crate) server: Server,
     let_go: Arc<AtomicBool>,
+    /// What a platform of several events per request has seen.
+    pub(crate) seen: Arc<Seen>,
+    client: ::redis::Client,
     connection: MultiplexedConnection,
     reader: BaseConsumer,
     _store: Store,
@@ -265,15 +270,9 @@ impl Bench {
         let store = Store::start().unwrap();
         let broker = Broker::start(&TOPICS.map(|topic| (topic.to_owned(), 1))).unwrap();
         let let_go = Arc::new(AtomicBool::new(false));
-        let url = SecretString::new(store.url());
-        let client = crate::redis::Config { url, prefix: PREFIX.into(), ca_file: String::new() }.client().unwrap();
-        let mut connection = crate::redis::connect(&client).await.unwrap();
-        let () = ::redis::cmd("SET").arg("pb:epoch").arg("e1").query_async(&mut connection).await.unwrap();
-        let health = Arc::new(Health::default());
-        health.answered();
-        let (batcher, work) = Batcher::new(client, "pb:epoch".into(), health.clone());
-        spawn_local(work);
         let mut setting = setting(edit);
+        let seen = Arc::<Seen>::default();
+        let takes_several = setting.account.sender.batch().items > 1;
         let (server, url) = match setting.before_handshake.take() {
             Some(before) => {
                 let server = Server::secure(answer("200 OK", "ok"), before);
@@ -281,16 +280,37 @@ impl Bench {
                 (server, url)
             }
             None => {
-                let server = platform(let_go.clone());
+                let server =
+                    if takes_several { five::server(seen.clone(), let_go.clone()) } else { platform(let_go.clone()) };
                 let url = server.url();
                 (server, url)
             }
         };
         setting.account.base_urls = vec![if setting.no_platform { "http://127.0.0.1:1".into() } else { url }];
+        let url = SecretString::new(store.url());
+        let client = crate::redis::Config { url, prefix: PREFIX.into(), ca_file: String::new() }.client().unwrap();
+        let mut connection = crate::redis::connect(&client).await.unwrap();
+        let () = ::redis::cmd("SET").arg("pb:epoch").arg("e1").query_async(&mut connection).await.unwrap();
+        let alone = Self::process(setting, &client, &broker);
+        let reader = reader(&broker);
+        Self { alone, broker, server, let_go, seen, client, connection, reader, _store: store }
+    }
+
+    fn process(setting: Setting, client: &::redis::Client, broker: &Broker) -> Alone {
+        let health = Arc::new(Health::default());
+        health.answered();
+        let (batcher, work) = Batcher::new(client.clone(), "pb:epoch".into(), health.clone());
+        spawn_local(work);
         let alone = Alone::over(setting, broker.address(), batcher, health);
         spawn_local(alone.lane.limiter.clone().run());
-        let reader = reader(&broker);
-        Self { alone, broker, server, let_go, connection, reader, _store: store }
+        alone
+    }
+
+    /// Another process, with the same store, broker and platform.
+    pub(crate) fn restart(&mut self, edit: impl FnOnce(&mut Setting)) {
+        let mut setting = setting(edit);
+        setting.account.base_urls = vec![self.server.url()];
+        self.alone = Self::process(setting, &self.client, &self.broker);
     }
 
     pub(crate) fn start(&mut self) -> JoinHandle<()> {
@@ -331,6 +351,19 @@ impl Bench {
         let key = Key::new("baizhu", "acme", "ORDER", trans_id).name(PREFIX);
         let mut set = ::redis::cmd("SET");
         let () = set.arg(key).arg(value).query_async(&mut self.connection.clone()).await.unwrap();
+    }
+
+    /// Another process has claimed it, a moment ago.
+    pub(crate) async fn hold(&self, trans_id: &str) {
+        let key = Key::new("baizhu", "acme", "ORDER", trans_id).name(PREFIX);
+        let mut set = ::redis::cmd("SET");
+        set.arg(key).arg(format!("c|{}|in:0:9|0000000000|0", "1".repeat(16))).arg("PX").arg(CLAIM_LIFE_MS);
+        let () = set.query_async(&mut self.connection.clone()).await.unwrap();
+    }
+
+    /// Whether a slot of the rate was ever taken.
+    pub(crate) async fn slots_taken(&self) -> bool {
+        ::redis::cmd("EXISTS").arg("pb:rate:acme").query_async(&mut self.connection.clone()).await.unwrap()
     }
 
     /// Claims it, as its walk would.

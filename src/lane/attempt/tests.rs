@@ -2,10 +2,12 @@
 use futures_util::StreamExt as _;
 
 use super::*;
-use crate::account::OnAmbiguous;
+use crate::account::{OnAmbiguous, WhenUnavailable};
 use crate::claim::ConfirmAttempt;
 use crate::claim::rules::Value;
+use crate::delivery::Subject;
 use crate::delivery::progress::End;
+use crate::envelope::LastAttempt;
 use crate::stub::bench::{Alone, Bench, Setting, eventually, ready as ready_of, run};
 
 const LONG_AGO_MS: i64 = 1_700_000_000_000;

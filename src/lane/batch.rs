@@ -1,0 +1,252 @@
+//! The walk of a batch: several records of one route share a permit, a slot and a request. Each of them is claimed, judged,
+//! counted and settled by itself.
+//!
+//! Who ends without being sent leaves at once. What arrives while the batch waits for its slot joins it, after its own claim;
+//! what is not claimed when the slot is there goes with the next request of the same permit.
+
+mod request;
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::{Instant, sleep_until};
+
+use crate::claim::Held;
+use crate::claim::rules::Key;
+use crate::delivery::{Delivery, TopicKind};
+use crate::error::DeliveryError;
+use crate::lane::claiming::{check_time, claim, give_up, refuse_second_send, spare_lease};
+use crate::lane::counting::panicked;
+use crate::lane::joining::{Door, load};
+use crate::lane::queue::HandedOut;
+use crate::lane::state::Lane;
+use crate::lane::walked::Walked;
+use crate::send::rate::Slot;
+use crate::send::ready::{Ready, ready};
+use crate::settle::policy::InlineDelays;
+use crate::settle::{Attempted, Progress};
+
+/// The first one that is claimed waits so long for the claims of the others.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// There is a timer in any case, even where no lease ends (Redis is away).
+const LONG: Duration = Duration::from_secs(3600);
+
+/// One record of a batch.
+struct Member {
+    delivery: Box<Delivery>,
+    key: Option<Key>,
+    held: Option<Held>,
+    /// The delays between its inline tries.
+    delays: Option<InlineDelays>,
+    /// What its try before this one came to.
+    failed: Option<DeliveryError>,
+    /// When it may be tried again.
+    not_before: Option<Instant>,
+}
+
+/// How a claim ended: `None`, the record is to be sent.
+type Claimed = Result<Option<Progress>, DeliveryError>;
+type Claiming = Pin<Box<dyn Future<Output = (Member, Claimed)>>>;
+
+struct Batch<'a> {
+    lane: &'a Rc<Lane>,
+    door: Rc<Door>,
+    /// Their claims are under way.
+    claiming: FuturesUnordered<Claiming>,
+    /// How many those are, and their bytes.
+    claims: (usize, usize),
+    /// Claimed, and to be sent.
+    ready: Vec<Member>,
+    ready_since: Option<Instant>,
+    /// They wait for their next inline try.
+    waiting: Vec<Member>,
+    /// Each of them is to be sent by itself.
+    alone: VecDeque<Member>,
+}
+
+/// Walks the records of one permit, until none of them and of those that joined them is left: they have left the batch by
+/// then, and none is returned.
+pub(super) async fn walk_batch(lane: Rc<Lane>, first: Vec<HandedOut>) -> Option<Walked> {
+    let route = first.first().and_then(|(delivery, _)| load(delivery).0);
+    let mut batch = Batch {
+        lane: &lane,
+        door: lane.batches.door(route),
+        claiming: FuturesUnordered::new(),
+        claims: (0, 0),
+        ready: Vec::new(),
+        ready_since: None,
+        waiting: Vec::new(),
+        alone: VecDeque::new(),
+    };
+    batch.take_in(first);
+    let mut unused = None;
+    while let Some(ready) = batch.admit(unused.take()).await {
+        unused = batch.send(ready).await;
+    }
+    lane.batches.remove(&batch.door);
+    None
+}
+
+impl<'a> Batch<'a> {
+    /// A connection and a slot for those that are ready. `None`: nobody is left.
+    async fn admit(&mut self, mut unused: Option<Slot>) -> Option<Ready<'a>> {
+        let lane = self.lane;
+        let mut going: Option<Pin<Box<dyn Future<Output = Ready<'a>> + 'a>>> = None;
+        loop {
+            let mut changed = pin!(lane.handle.changed());
+            changed.as_mut().enable();
+            let arrivals = self.door.arrivals();
+            self.take_in(arrivals);
+            self.look();
+            if self.ready.is_empty() && self.waiting.is_empty() && self.claiming.is_empty() {
+                return None;
+            }
+            let (items, bytes) = self.load();
+            lane.batches.set_room(&self.door, items, bytes);
+            let now = Instant::now();
+            let patience = self.ready_since.map(|since| since + PATIENCE);
+            if self.ready.is_empty() {
+                // It costs no slot.
+                going = None;
+            } else if going.is_none() && (self.claiming.is_empty() || patience.is_none_or(|until| until <= now)) {
+                let due = self.ready.iter().any(|item| item.delivery.topic_kind == TopicKind::Tier);
+                // As for one record: a connection that takes longer has failed.
+                let connect = self.shortest_lease().mul_f64(0.75);
+                going = Some(Box::pin(ready(&lane.dispatcher, &lane.limiter, due, connect, unused.take())));
+            }
+            let until = self.next_look(now, if going.is_none() { patience } else { None });
+            let slot = async {
+                match &mut going {
+                    Some(going) => going.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some((item, claimed)) = self.claiming.next(), if !self.claiming.is_empty() => self.claimed(item, claimed),
+                ready = slot => {
+                    lane.account_metrics().rate_wait(ready.waited);
+                    return Some(ready);
+                }
+                () = self.door.bell() => {}
+                () = changed => {}
+                () = sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// When those that are here have to be looked at again: a lease becomes too short, a delay is over.
+    fn next_look(&self, now: Instant, patience: Option<Instant>) -> Instant {
+        let delays = self.waiting.iter().filter_map(|item| item.not_before);
+        // A timer that has fired already would turn in vain: it rounds up, and so does this.
+        let lease = now + self.shortest_lease();
+        delays.chain(patience).fold(lease, Instant::min).max(now + Duration::from_millis(1))
+    }
+
+    /// What is left to those that are ready beyond what a send needs.
+    fn shortest_lease(&self) -> Duration {
+        let leases = self.ready.iter().map(|item| spare_lease(self.lane, &item.held).unwrap_or_default());
+        leases.fold(LONG, Duration::min)
+    }
+
+    /// Claims what comes in.
+    fn take_in(&mut self, arrivals: Vec<HandedOut>) {
+        for (delivery, key) in arrivals {
+            self.claim(Member { delivery, key, held: None, delays: None, failed: None, not_before: None });
+        }
+    }
+
+    /// Claims a record, anew where it holds a claim.
+    fn claim(&mut self, mut item: Member) {
+        let lane = self.lane.clone();
+        item.failed = None;
+        self.claims = (self.claims.0 + 1, self.claims.1 + load(&item.delivery).1);
+        self.claiming.push(Box::pin(async move {
+            let attempts_before = item.delivery.envelope.attempts;
+            let Member { delivery, held, .. } = &mut item;
+            let claimed = AssertUnwindSafe(claim_to_send(delivery, &lane, held)).catch_unwind().await;
+            let claimed = claimed.unwrap_or_else(|_| Err(panicked(delivery, &lane, held, attempts_before)));
+            (item, claimed)
+        }));
+    }
+
+    fn claimed(&mut self, item: Member, claimed: Claimed) {
+        self.claims = (self.claims.0 - 1, self.claims.1 - load(&item.delivery).1);
+        match claimed {
+            Ok(None) => {
+                self.ready_since.get_or_insert_with(Instant::now);
+                self.ready.push(item);
+            }
+            Ok(Some(done)) => self.leave(item, Ok(done)),
+            Err(why) => self.leave(item, Err(why)),
+        }
+    }
+
+    /// Looks at all that wait: who may not go on leaves, whose lease has become too short claims again, whose delay is over is
+    /// ready.
+    fn look(&mut self) {
+        let now = Instant::now();
+        for mut item in std::mem::take(&mut self.waiting) {
+            if self.lane.interruption(&item.delivery).is_some() {
+                // An inline delay ends in its tier.
+                let why = item.failed.take().unwrap_or(DeliveryError::Closed);
+                self.leave(item, Err(why));
+            } else if item.not_before.is_some_and(|at| at > now) {
+                self.waiting.push(item);
+            } else {
+                self.ready_since.get_or_insert(now);
+                self.ready.push(item);
+            }
+        }
+        for item in std::mem::take(&mut self.ready) {
+            if let Some(why) = self.lane.interruption(&item.delivery) {
+                self.leave(item, Err(why));
+            } else if spare_lease(self.lane, &item.held).is_none() {
+                self.claim(item);
+            } else {
+                self.ready.push(item);
+            }
+        }
+        for item in std::mem::take(&mut self.alone) {
+            match self.lane.interruption(&item.delivery) {
+                Some(why) => self.leave(item, Err(why)),
+                None => self.alone.push_back(item),
+            }
+        }
+        if self.ready.is_empty() {
+            self.ready_since = None;
+        }
+    }
+
+    /// How many there are, and their bytes.
+    fn load(&self) -> (usize, usize) {
+        let here = self.ready.iter().chain(&self.waiting).map(|item| load(&item.delivery).1);
+        here.fold(self.claims, |(items, bytes), more| (items + 1, bytes.saturating_add(more)))
+    }
+
+    fn leave(&self, item: Member, result: Attempted) {
+        let Member { delivery, key, held, .. } = item;
+        self.lane.batches.leave(Walked { delivery, key, held, result });
+    }
+}
+
+/// Claims an event, and judges whether it may be sent.
+async fn claim_to_send(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Claimed {
+    if held.is_some() {
+        give_up(delivery, lane, held).await?;
+    }
+    if let Some(done) = claim(delivery, lane, held).await? {
+        return Ok(Some(done));
+    }
+    check_time(delivery, lane)?;
+    refuse_second_send(delivery, held)?;
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! One request for all of a batch that are ready, and what its answer says of each.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::Instant;
+
+use crate::clock::now_ms;
+use crate::delivery::progress::Stage;
+use crate::lane::attempt::{Stop, ended, inline_delay, judge, note_unclassified, process};
+use crate::lane::batch::{Batch, Member};
+use crate::lane::claiming::event;
+use crate::lane::counting::{count, declare, panicked};
+use crate::platforms::reading::{Verdict, Verdicts};
+use crate::send::client::Unanswered;
+use crate::send::rate::Slot;
+use crate::send::ready::Ready;
+use crate::settle::Progress;
+
+impl Batch<'_> {
+    /// One request for all that are ready. Returns a slot that was not used.
+    pub(super) async fn send(&mut self, ready: Ready<'_>) -> Option<Slot> {
+        self.door.close();
+        let lane = self.lane;
+        let Ready { line, slot, connecting, waited: _ } = ready;
+        let items = self.judged(slot);
+        if items.is_empty() {
+            return Some(slot);
+        }
+        let (began, began_ms) = (Instant::now(), now_ms());
+        let answered = match line {
+            Err(failure) => Err(Unanswered::Failed(failure)),
+            Ok(line) => {
+                items.iter().for_each(|item| item.delivery.ack.open().set_stage(Stage::Sending));
+                let events = items.iter().filter_map(|item| event(&item.delivery).ok()).map(|ready| &ready.prepared);
+                let events: Vec<_> = events.collect();
+                let last_word = || items.iter().try_for_each(|item| judge(&item.delivery, lane, &item.held, slot));
+                let attempt = AssertUnwindSafe(line.attempt(&events, began_ms, last_word)).catch_unwind();
+                match self.meanwhile(Box::pin(attempt)).await {
+                    Ok(answered) => answered,
+                    Err(_) => {
+                        lane.account_metrics().attempt_duration(connecting + began.elapsed());
+                        return self.panicked(items);
+                    }
+                }
+            }
+        };
+        let verdicts = match answered {
+            Ok(verdicts) => verdicts,
+            Err(Unanswered::Failed(failure)) => Verdicts::All(Err(failure)),
+            // Nothing was sent: who may not go on is found by the next look.
+            Err(Unanswered::Closed | Unanswered::Stopped(_)) => {
+                self.ready.extend(items);
+                return Some(slot);
+            }
+        };
+        lane.account_metrics().attempt_duration(connecting + began.elapsed());
+        match verdicts {
+            Verdicts::Split => self.send_alone(items).await,
+            Verdicts::All(verdict) => {
+                note_unclassified(lane, &verdict);
+                let verdicts = vec![verdict; items.len()];
+                self.answered(items, verdicts, began_ms);
+            }
+            Verdicts::Each(verdicts) => {
+                verdicts.iter().for_each(|verdict| note_unclassified(lane, verdict));
+                self.answered(items, verdicts, began_ms);
+            }
+        }
+        None
+    }
+
+    /// Those that are to be sent now. The others leave, or claim again.
+    fn judged(&mut self, slot: Slot) -> Vec<Member> {
+        let mut items = Vec::new();
+        for mut item in std::mem::take(&mut self.ready) {
+            match judge(&item.delivery, self.lane, &item.held, slot) {
+                Ok(()) => items.push(item),
+                // Of all: the next look finds them.
+                Err(Stop::SlotMissed) => self.ready.push(item),
+                Err(Stop::ClaimAgain) => self.claim(item),
+                Err(Stop::Closed(why)) => self.leave(item, Err(why)),
+                Err(Stop::Late(late)) => {
+                    let why = item.failed.take().unwrap_or(late);
+                    self.leave(item, Err(why));
+                }
+            }
+        }
+        items
+    }
+
+    /// While a request is under way claims go on, and who may not go on leaves.
+    async fn meanwhile<T>(&mut self, mut request: impl Future<Output = T> + Unpin) -> T {
+        let lane = self.lane;
+        loop {
+            let mut changed = pin!(lane.handle.changed());
+            changed.as_mut().enable();
+            self.look();
+            tokio::select! {
+                biased;
+                done = &mut request => return done,
+                Some((item, claimed)) = self.claiming.next(), if !self.claiming.is_empty() => self.claimed(item, claimed),
+                () = changed => {}
+            }
+        }
+    }
+
+    /// Whether any of them was accepted nobody knows.
+    fn panicked(&self, items: Vec<Member>) -> Option<Slot> {
+        for mut item in items {
+            let attempts = item.delivery.envelope.attempts;
+            let error = panicked(&mut item.delivery, self.lane, &mut item.held, attempts);
+            self.leave(item, Err(error));
+        }
+        None
+    }
+
+    /// Counts what the answer says of each, and lets all leave but those that are tried again in the lane.
+    fn answered(&mut self, items: Vec<Member>, verdicts: Vec<Verdict>, began_ms: i64) {
+        let mut results = Vec::with_capacity(items.len());
+        let mut longest = None;
+        for (mut item, verdict) in items.into_iter().zip(verdicts) {
+            count(&mut item.delivery, self.lane, &mut item.held, &verdict, began_ms);
+            let failure = verdict.as_ref().err();
+            let delay = failure.and_then(|e| inline_delay(&mut item.delivery, self.lane, &mut item.delays, e));
+            longest = longest.max(delay);
+            item.not_before = delay.map(|delay| Instant::now() + delay);
+            results.push((item, verdict.map(Progress::Accepted)));
+        }
+        // A request that is made again as a whole says nothing yet.
+        if results.iter().any(|(item, _)| item.not_before.is_none()) {
+            self.lane.note_request(results.iter().map(|(_, result)| result));
+        }
+        for (mut item, result) in results {
+            match result {
+                Err(failure) if item.not_before.is_some() => {
+                    item.failed = Some(failure);
+                    // Together: the longest of their delays is that of all.
+                    item.not_before = longest.map(|delay| Instant::now() + delay);
+                    self.waiting.push(item);
+                }
+                result => self.leave(item, result),
+            }
+        }
+    }
+
+    /// The platform refused the request for some of them: each is sent by itself, with the claim that it has while its lease
+    /// lasts. That was no attempt, though it may have been a send.
+    async fn send_alone(&mut self, mut items: Vec<Member>) {
+        items.iter_mut().for_each(|item| declare(&mut item.delivery, self.lane, &mut item.held));
+        self.alone.extend(items);
+        while let Some(mut item) = self.alone.pop_front() {
+            let lane = self.lane;
+            let Member { delivery, held, .. } = &mut item;
+            let attempts_before = delivery.envelope.attempts;
+            let walk = AssertUnwindSafe(process(delivery, lane, held)).catch_unwind();
+            let walked = self.meanwhile(Box::pin(walk)).await;
+            let result = ended(walked, delivery, lane, held, attempts_before);
+            self.leave(item, result);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Whether a record at the head of its lane may be sent: its claim, its time, and how long its lease lasts.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::account::WhenUnavailable;
+use crate::claim::{ClaimAttempt, ClaimOutcome, Held};
+use crate::clock::now_ms;
+use crate::delivery::progress::Stage;
+use crate::delivery::{Delivery, Ready, Subject};
+use crate::error::{Answer, DeliveryError, Fault};
+use crate::lane::state::Lane;
+use crate::metrics::ClaimResult;
+use crate::redis::batcher::StoreError;
+use crate::settle::Progress;
+use crate::settle::policy::timing;
+
+/// Between two looks whether the broker confirms commits again.
+const UNCONFIRMED_PAUSE: Duration = Duration::from_millis(200);
+
+/// Beside the timeout, a send needs this much of its lease.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+fn ready_mut(delivery: &mut Delivery) -> Result<&mut Ready, DeliveryError> {
+    match &mut delivery.subject {
+        Subject::Ready(ready) => Ok(ready),
+        // Only ready events enter a lane's walk; anything else is refused rather than sent.
+        Subject::Ended(_) => Err(DeliveryError::Malformed(Fault::whole("no event"))),
+    }
+}
+
+pub(super) fn event(delivery: &Delivery) -> Result<&Ready, DeliveryError> {
+    match &delivery.subject {
+        Subject::Ready(ready) => Ok(ready),
+        Subject::Ended(_) => Err(DeliveryError::Malformed(Fault::whole("no event"))),
+    }
+}
+
+/// `Some`: nothing to send. `None`: `held` is ours.
+pub(super) async fn claim(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    held: &mut Option<Held>,
+) -> Result<Option<Progress>, DeliveryError> {
+    let deliver = lane.account.when_unavailable == WhenUnavailable::Deliver;
+    let mut attempt = ClaimAttempt::default();
+    let mut pause = Duration::from_millis(100);
+    let mut uncertain = false;
+    loop {
+        if let Some(why) = lane.interruption(delivery) {
+            if uncertain {
+                lane.dedupe.abandon(&ready_mut(delivery)?.claim_request, &attempt).await;
+            }
+            return Err(why);
+        }
+        if delivery.ack.assignment().is_unconfirmed() {
+            // Another member may have the partition by now, and sends what it reads.
+            delivery.ack.open().set_stage(Stage::Held);
+            tokio::select! {
+                () = sleep(UNCONFIRMED_PAUSE) => {}
+                _ = lane.interrupted(delivery) => {}
+            }
+            continue;
+        }
+        delivery.ack.open().set_stage(Stage::Claiming);
+        let ready = ready_mut(delivery)?;
+        // An account that delivers without Redis does not wait for a command to time out first.
+        let health = &lane.shared.health;
+        let clock = health.clock.trouble();
+        let is_judged = clock.is_none();
+        let answer = match clock.or_else(|| if deliver { health.trouble() } else { health.hold() }) {
+            Some(why) => Err(StoreError::Unreached(why)),
+            None => lane.dedupe.claim(&mut ready.claim_request, &mut attempt).await,
+        };
+        let claim_outcome = match answer {
+            Ok(claim_outcome) => claim_outcome,
+            Err(_) if deliver && is_judged => {
+                lane.metrics().claim(ClaimResult::Unavailable);
+                lane.dedupe.unclaimed(&mut ready.claim_request, &attempt).await
+            }
+            Err(error) => {
+                lane.metrics().claim(ClaimResult::Unavailable);
+                uncertain |= error.may_have_run() && error != StoreError::Forgotten;
+                tokio::select! {
+                    () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(2)),
+                    _ = lane.interrupted(delivery) => {}
+                }
+                continue;
+            }
+        };
+        lane.outbox.count_possible(ready);
+        return Ok(match claim_outcome {
+            ClaimOutcome::Claim(claimed) => {
+                if !claimed.claim.unclaimed {
+                    let taken = claimed.claim.taken_over();
+                    lane.metrics().claim(if taken { ClaimResult::TakenOver } else { ClaimResult::Fresh });
+                }
+                *held = Some(claimed);
+                None
+            }
+            ClaimOutcome::Duplicate { resends } => {
+                lane.metrics().claim(ClaimResult::Done);
+                Some(Progress::Duplicate { resends })
+            }
+            ClaimOutcome::Conflict => {
+                lane.metrics().claim(ClaimResult::Conflict);
+                let detail = "the same trans_id was seen with another order, amount, refund or currency";
+                return Err(DeliveryError::Conflict(Fault::whole(detail)));
+            }
+            ClaimOutcome::Busy { unknown } => {
+                lane.metrics().claim(ClaimResult::Held);
+                return Err(DeliveryError::Held { unknown });
+            }
+        });
+    }
+}
+
+/// After the claim, so that an old copy of a delivered event is a duplicate.
+pub(super) fn check_time(delivery: &Delivery, lane: &Lane) -> Result<(), DeliveryError> {
+    let ready = event(delivery)?;
+    let judged = timing::check(ready, &delivery.envelope, now_ms());
+    let Err(DeliveryError::Invalid(fault) | DeliveryError::Expired(fault)) = &judged else { return judged };
+    // Platforms have said that our clock is wrong and fell silent. It buries no event whose time is right by theirs: that one
+    // is sent, and its answer tells which clock is right.
+    match lane.shared.health.clock.doubted_now_ms() {
+        Some(now) if fault.field == timing::EVENT_TIME => timing::check(ready, &delivery.envelope, now),
+        _ => judged,
+    }
+}
+
+/// Where a lost answer ends in the dead letters, nothing that may have been accepted is sent again.
+pub(super) fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -> Result<(), DeliveryError> {
+    let ready = ready_mut(delivery)?;
+    let resend = held.as_ref().is_some_and(|h| h.claim.is_second(ready.claim_request.in_doubt));
+    if resend && !ready.claim_request.force && ready.dead_letters_ambiguous() {
+        return Err(DeliveryError::Ambiguous(Answer {
+            detail: "an earlier send may have been accepted, and this account sends nothing twice".into(),
+            ..Answer::default()
+        }));
+    }
+    Ok(())
+}
+
+/// Gives a claim up that is to be made again, with a new token.
+pub(super) async fn give_up(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    held: &mut Option<Held>,
+) -> Result<(), DeliveryError> {
+    if let Some(held) = held.take() {
+        lane.dedupe.release(&mut ready_mut(delivery)?.claim_request, held).await;
+    }
+    delivery.carry_count();
+    Ok(())
+}
+
+/// What is left of a lease beyond what a send needs; `None`: it is too short for one.
+pub(super) fn spare_lease(lane: &Lane, held: &Option<Held>) -> Option<Duration> {
+    let left = held.as_ref().map_or(Duration::ZERO, |h| lane.dedupe.lease_left(&h.claim));
+    left.checked_sub(lane.account.limits.timeout + LEASE_MARGIN)
+}

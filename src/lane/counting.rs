@@ -1,0 +1,68 @@
+//! What an attempt adds to the counters and to a record's envelope.
+
+use crate::claim::Held;
+use crate::clock::now_ms;
+use crate::delivery::{Delivery, Subject};
+use crate::envelope::LastAttempt;
+use crate::error::{Answer, Class, DeliveryError};
+use crate::lane::state::Lane;
+use crate::platforms::reading::Verdict;
+
+/// Counts the attempt of one event, which began at that time.
+pub(super) fn count(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>, verdict: &Verdict, began_ms: i64) {
+    let class = verdict.as_ref().err().map_or(Class::Delivered, |e| e.class().unwrap_or(Class::Halt));
+    lane.account_metrics().attempt(class);
+    let answer = verdict.as_ref().err().and_then(DeliveryError::answer);
+    let sent = answer.is_none_or(|a| a.sent);
+    if sent {
+        declare(delivery, lane, held);
+    }
+    // The classes that count as attempts; a hand-off without one leaves the last attempt as it was.
+    if matches!(class, Class::Delivered | Class::Retry | Class::Permanent | Class::Ambiguous) {
+        let envelope = &mut delivery.envelope;
+        envelope.attempts += 1;
+        envelope.first_attempt_ms.get_or_insert(began_ms);
+        delivery.attempted = true;
+        // What may have been accepted stays so, whatever a try says whose first byte did not go out.
+        let doubtful = envelope.last.as_ref().is_some_and(|l| l.class == Class::Ambiguous.as_str());
+        if let Some(answer) = answer
+            && (sent || !doubtful)
+        {
+            envelope.last = Some(LastAttempt {
+                class: class.as_str().to_owned(),
+                code: answer.code.clone(),
+                status: answer.status,
+            });
+        }
+    }
+}
+
+/// The first byte of an event's send went out: a take-over or a claim in doubt is counted, once per claim.
+pub(super) fn declare(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) {
+    if let (Some(held), Subject::Ready(ready)) = (held, &mut delivery.subject)
+        && held.claim.declare()
+    {
+        ready.claim_request.own += 1;
+        lane.account_metrics().ambiguous_resends.inc();
+    }
+}
+
+/// What becomes of an event whose walk panicked: a bug must not hold the frontier. Whether a byte went out nobody knows: that
+/// is the careful reading.
+pub(super) fn panicked(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    held: &mut Option<Held>,
+    attempts_before: u32,
+) -> DeliveryError {
+    tracing::error!(account = &*lane.account.name, "a walk panicked; its event is treated as sent without answer");
+    if delivery.envelope.attempts == attempts_before {
+        delivery.envelope.attempts += 1;
+        delivery.attempted = true;
+    }
+    declare(delivery, lane, held);
+    delivery.envelope.first_attempt_ms.get_or_insert_with(now_ms);
+    delivery.envelope.last =
+        Some(LastAttempt { class: Class::Ambiguous.as_str().to_owned(), ..LastAttempt::default() });
+    DeliveryError::Ambiguous(Answer { detail: "internal error".into(), sent: true, ..Answer::default() })
+}

@@ -1,0 +1,146 @@
+//! The batches of a lane as its task sees them: what arrives while one waits for its slot joins it, and what leaves one is
+//! settled alone.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+
+use crate::delivery::{Delivery, Subject};
+use crate::lane::queue::{HandedOut, Queues};
+use crate::lane::walked::Walked;
+use crate::platforms::reading::BatchLimits;
+
+const CLOSED: BatchLimits = BatchLimits { items: 0, bytes: 0 };
+
+/// A lane's batches.
+pub(super) struct Batches {
+    /// How much one may have.
+    pub(super) limits: BatchLimits,
+    doors: RefCell<Vec<Rc<Door>>>,
+    left: RefCell<VecDeque<Walked>>,
+    turn: Notify,
+}
+
+/// Where arrivals join a batch.
+pub(super) struct Door {
+    route: Option<Box<str>>,
+    /// How much more it takes; none while its request is under way.
+    room: Cell<BatchLimits>,
+    arrived: RefCell<Vec<HandedOut>>,
+    bell: Notify,
+}
+
+/// The route of a record, and the bytes that it adds to a request.
+pub(super) fn load(delivery: &Delivery) -> (Option<&str>, usize) {
+    match &delivery.subject {
+        Subject::Ready(ready) => (ready.prepared.route.as_deref(), ready.prepared.bytes()),
+        Subject::Ended(_) => (None, 0),
+    }
+}
+
+impl Batches {
+    pub(super) fn new(limits: BatchLimits) -> Self {
+        let limits = BatchLimits { items: limits.items.max(1), ..limits };
+        Self { limits, doors: RefCell::default(), left: RefCell::default(), turn: Notify::new() }
+    }
+
+    /// The records that get a permit together, at most so many: the next one, and what fits to it of what waits, in its order.
+    pub(super) fn next(&self, queues: &mut Queues, most: usize) -> Vec<HandedOut> {
+        let Some(first) = queues.next() else { return Vec::new() };
+        let (route, bytes) = load(&first.0);
+        let room = BatchLimits { items: self.limits.items.min(most), ..self.limits }.less(1, bytes);
+        let door = Door { room: Cell::new(room), ..Door::of(route) };
+        door.arrived.borrow_mut().push(first);
+        while door.takes_from(queues) {}
+        door.arrived.take()
+    }
+
+    /// Lets what waits, at most so many, join the batches that wait for their slot. Returns how many did.
+    pub(super) fn join(&self, queues: &mut Queues, most: usize, joins: impl Fn(&Delivery)) -> usize {
+        let mut joined = 0;
+        for door in self.doors.borrow().iter() {
+            while joined < most && door.takes_from(queues) {
+                joined += 1;
+                if let Some((delivery, _)) = door.arrived.borrow().last() {
+                    joins(delivery);
+                }
+                door.bell.notify_one();
+            }
+        }
+        joined
+    }
+
+    /// A door for a batch of this route, closed at first.
+    pub(super) fn door(&self, route: Option<&str>) -> Rc<Door> {
+        let door = Rc::new(Door::of(route));
+        self.doors.borrow_mut().push(door.clone());
+        door
+    }
+
+    /// Its batch has ended; nobody waits at it.
+    pub(super) fn remove(&self, door: &Rc<Door>) {
+        self.doors.borrow_mut().retain(|other| !Rc::ptr_eq(other, door));
+    }
+
+    /// Says how much more a batch takes.
+    pub(super) fn set_room(&self, door: &Door, items: usize, bytes: usize) {
+        let room = self.limits.less(items, bytes);
+        if door.room.replace(room) != room && room.items > 0 {
+            self.turn.notify_one();
+        }
+    }
+
+    /// A record leaves its batch, to be settled alone.
+    pub(super) fn leave(&self, walked: Walked) {
+        self.left.borrow_mut().push_back(walked);
+        self.turn.notify_one();
+    }
+
+    /// The next that has left its batch.
+    pub(super) fn next_left(&self) -> Option<Walked> {
+        self.left.borrow_mut().pop_front()
+    }
+
+    /// Waits until something has left, or more may join.
+    pub(super) async fn turn(&self) {
+        self.turn.notified().await;
+    }
+}
+
+impl Door {
+    fn of(route: Option<&str>) -> Self {
+        Self { route: route.map(Into::into), room: Cell::new(CLOSED), arrived: RefCell::default(), bell: Notify::new() }
+    }
+
+    fn takes_from(&self, queues: &mut Queues) -> bool {
+        let room = self.room.get();
+        if room.items == 0 {
+            return false;
+        }
+        let fits = |delivery: &Delivery| {
+            let (route, bytes) = load(delivery);
+            route == self.route.as_deref() && bytes <= room.bytes
+        };
+        let Some(next) = queues.next_of(fits) else { return false };
+        self.room.set(room.less(1, load(&next.0).1));
+        self.arrived.borrow_mut().push(next);
+        true
+    }
+
+    /// What has come in.
+    pub(super) fn arrivals(&self) -> Vec<HandedOut> {
+        self.arrived.take()
+    }
+
+    /// Nobody comes in while the request is under way.
+    pub(super) fn close(&self) {
+        self.room.set(CLOSED);
+    }
+
+    /// Waits until somebody has come in.
+    pub(super) async fn bell(&self) {
+        self.bell.notified().await;
+    }
+}
