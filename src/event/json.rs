@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::Number;
 
 use super::number::{Numbers, whole};
 
@@ -34,23 +34,6 @@ pub(super) enum Node<'a> {
     Text(Cow<'a, str>),
     List(Vec<Node<'a>>),
     Object(Object<'a>),
-}
-
-impl Node<'_> {
-    /// The same as an owned value. Recursion is bounded: the reader lets nothing deeper than [`MAX_DEPTH`] through.
-    pub(super) fn into_value(self) -> Value {
-        match self {
-            Node::Null => Value::Null,
-            Node::Bool(b) => Value::Bool(b),
-            Node::Int(n) => Value::Number(n.into()),
-            Node::Other(n) => Value::Number(n),
-            Node::Text(t) => Value::String(t.into_owned()),
-            Node::List(items) => Value::Array(items.into_iter().map(Node::into_value).collect()),
-            Node::Object(members) => Value::Object(
-                members.into_iter().map(|(k, v)| (k.into_owned(), v.into_value())).collect::<Map<String, Value>>(),
-            ),
-        }
-    }
 }
 
 /// Reads exactly one value.
@@ -150,8 +133,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node<'de>, A::Error> {
+        // The outermost object has many members; what lies inside of it has few.
+        let expected = if self.levels_left == MAX_DEPTH { 16 } else { 4 };
         let seed = self.down()?;
-        let mut members = Object::with_capacity(4);
+        let mut members = Object::with_capacity(expected);
         while let Some(Name(name)) = access.next_key()? {
             members.push((name, access.next_value_seed(seed)?));
         }
@@ -162,10 +147,14 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
 fn has_duplicate(members: &Object<'_>) -> bool {
     if members.len() <= FEW {
-        return members
-            .iter()
-            .enumerate()
-            .any(|(i, (name, _))| members[..i].iter().any(|(earlier, _)| earlier == name));
+        // Most names differ in length or in their last letter, and need no look at those before.
+        let mut marks = 0_u64;
+        return members.iter().enumerate().any(|(i, (name, _))| {
+            let mark = 1 << ((name.len() * 8 + usize::from(name.as_bytes().last().copied().unwrap_or(0))) % 64);
+            let may_be = marks & mark != 0;
+            marks |= mark;
+            may_be && members[..i].iter().any(|(earlier, _)| earlier == name)
+        });
     }
     let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
     names.sort_unstable();

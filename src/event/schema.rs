@@ -1,12 +1,10 @@
-//! The JSON Schema of events, generated from the types; `config/event.schema.json` is its committed copy.
+//! What the published schema (`config/event.schema.json`) says of an event beyond what types can.
 
-use std::borrow::Cow;
+use schemars::Schema;
+use serde_json::{Value, json};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::json;
-
-use super::{Click, placeholder};
-use crate::event::decode::{FIRST_MS, LAST_MS, MAX_CLICK_BYTES};
+use super::fields::MAX_CLICK_BYTES;
+use super::placeholder;
 
 /// A macro that was never filled in is no id.
 pub(super) fn no_placeholder(schema: &mut Schema) {
@@ -19,31 +17,19 @@ pub(super) fn require_event_type(schema: &mut Schema) {
     schema.insert("else".into(), json!({"properties": {"event_type": {"type": "string"}}, "required": ["event_type"]}));
 }
 
-impl JsonSchema for Click {
-    fn schema_name() -> Cow<'static, str> {
-        "Click".into()
+/// The texts of a click have any name; those that platforms ask for are described.
+pub(super) fn click_texts(schema: &mut Schema) {
+    let known = [
+        ("qhclickid", "360 search (16 characters) and display (12 characters)."),
+        ("impression_id", "360 移动推广."),
+        ("sourceid", "360 display: the same id under the name it has in landing links; `qhclickid` wins."),
+        ("landing_url", "The landing page as it was opened."),
+    ];
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        for (name, description) in known {
+            let text = json!({"type": ["string", "null"], "maxLength": MAX_CLICK_BYTES, "description": description});
+            properties.insert(name.to_owned(), text);
+        }
     }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let text =
-            |what: &str| json_schema!({"type": ["string", "null"], "maxLength": MAX_CLICK_BYTES, "description": what});
-        json_schema!({
-            "type": "object",
-            "description": "Click ids and other texts of the click, at most 4096 bytes each. They are opaque: never trimmed, re-cased, truncated or re-encoded.",
-            "properties": {
-                "qhclickid": text("360 search (16 characters) and display (12 characters)."),
-                "impression_id": text("360 移动推广."),
-                "sourceid": text("360 display: the same id under the name it has in landing links; `qhclickid` wins."),
-                "landing_url": text("The landing page as it was opened."),
-                "click_time_ms": {
-                    "type": ["integer", "null"],
-                    "format": "int64",
-                    "minimum": FIRST_MS,
-                    "maximum": LAST_MS,
-                    "description": "When the click happened, UTC epoch milliseconds."
-                }
-            },
-            "additionalProperties": {"type": ["string", "null"], "maxLength": MAX_CLICK_BYTES}
-        })
-    }
+    schema.insert("additionalProperties".into(), json!({"type": ["string", "null"], "maxLength": MAX_CLICK_BYTES}));
 }

@@ -1,5 +1,8 @@
-use serde_json::json;
+use std::borrow::Cow;
 
+use serde_json::{Value, json};
+
+use super::fields::{FIRST_MS, LAST_MS};
 use super::*;
 use crate::error::{DeliveryError, Reason};
 

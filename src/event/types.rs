@@ -1,0 +1,281 @@
+//! The parts of an event. The same structs say how an event is decoded (`node` reads them) and what the published
+//! schema says of it; the doc comments here are its descriptions.
+//!
+//! Every member is declared here and nowhere else, in the order in which members are judged.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::fields::{FIRST_MS, LAST_MS, click_texts, currency, moment, names, optional_moment, or_empty, trans_id};
+use super::members::{Members, params};
+use super::schema;
+
+/// One conversion, as a producer publishes it to the input topic. Members that are not listed are kept in the record
+/// and ignored; `null` is the same as absent for every member that is not required. Numbers count by their value:
+/// `5.0` is the whole number 5. Moments (`*_ms`) are of the years 2001 to 2100.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[schemars(transform = schema::require_event_type)]
+pub struct ConversionEvent {
+    /// The format and its major version; absent: `postback.event/1`.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<Schema>")]
+    pub schema: Schema,
+    /// Absent: `conversion`.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<Kind>")]
+    pub kind: Kind,
+    /// Unique per conversion; with platform, account and native event it is the key that suppresses repeats.
+    /// 1 to 128 visible ASCII characters, and no macro that was never filled in (`__X__`, `${x}`, `[x]`, `null`).
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[\x21-\x7e]+$"), transform = schema::no_placeholder)]
+    #[serde(deserialize_with = "trans_id")]
+    pub trans_id: String,
+    /// A configured platform, e.g. `qihoo360` or `baizhu`.
+    pub platform: String,
+    /// A configured account of that platform; never a credential.
+    pub account: String,
+    /// The canonical name, e.g. `form_submit`, `order`, `pay`; absent only where `kind` is `call`.
+    #[schemars(with = "Option<String>")]
+    pub event_type: String,
+    /// The platform's own code; overrides the mapping of `event_type`.
+    pub platform_event: Option<String>,
+    /// When it happened, UTC epoch milliseconds.
+    #[serde(deserialize_with = "moment")]
+    #[schemars(range(min = FIRST_MS, max = LAST_MS))]
+    pub event_time_ms: i64,
+    /// When it was published, UTC epoch milliseconds; for the latency metric.
+    #[serde(deserialize_with = "optional_moment")]
+    #[schemars(range(min = FIRST_MS, max = LAST_MS))]
+    pub produced_at_ms: Option<i64>,
+    /// Never attempted after this, UTC epoch milliseconds; the platform's own window still applies.
+    #[serde(deserialize_with = "optional_moment")]
+    #[schemars(range(min = FIRST_MS, max = LAST_MS))]
+    pub deadline_ms: Option<i64>,
+    /// What ties the conversion to a click.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<Click>")]
+    pub click: Click,
+    /// The order behind it.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<Order>")]
+    pub order: Order,
+    /// The person behind it.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<User>")]
+    pub user: User,
+    /// What the person agreed to.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<Consent>")]
+    pub consent: Consent,
+    /// Extras that are no platform's own, e.g. `score`, `bname`, `product_name`. At most 32 members and 8 KiB of
+    /// compact JSON.
+    #[serde(deserialize_with = "params")]
+    #[schemars(with = "Option<serde_json::Map<String, Value>>", extend("maxProperties" = 32))]
+    pub params: Members,
+    /// What only the platform understands, e.g. `data_industry`; it can not name hosts, paths or credentials.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
+    pub platform_params: Members,
+}
+
+impl ConversionEvent {
+    /// Whether the person opted out: the event then ends as `suppressed`.
+    pub fn opted_out(&self) -> bool {
+        self.consent.opt_out == Some(true)
+    }
+
+    /// The first raw identifier, by its dotted path (SPEC section 12, 37); empty texts identify nobody.
+    pub fn raw_identifier(&self) -> Option<Cow<'static, str>> {
+        let (user, device) = (&self.user, &self.user.device);
+        let named = [
+            (&user.phone, "user.phone"),
+            (&user.email, "user.email"),
+            (&device.imei, "user.device.imei"),
+            (&device.idfa, "user.device.idfa"),
+            (&device.oaid, "user.device.oaid"),
+            (&device.android_id, "user.device.android_id"),
+            (&device.caid, "user.device.caid"),
+        ];
+        let found = named.into_iter().find(|(value, _)| value.as_deref().is_some_and(|v| !v.is_empty()));
+        found
+            .map(|(_, path)| Cow::Borrowed(path))
+            .or_else(|| device.others.first().map(|name| format!("user.device.{name}").into()))
+    }
+}
+
+/// The format's name and major version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Schema {
+    /// The only one there is.
+    #[default]
+    #[serde(rename = "postback.event/1")]
+    V1,
+}
+
+impl Schema {
+    /// The text in events.
+    pub const TEXT: &str = "postback.event/1";
+}
+
+/// What a record asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// To report one conversion.
+    #[default]
+    Conversion,
+    /// To call an API and publish its answer; only for platforms that take calls.
+    Call,
+}
+
+/// Click ids and other texts of the click, at most 4096 bytes each. They are opaque: never trimmed, re-cased, truncated or re-encoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(transform = schema::click_texts)]
+pub struct Click {
+    /// When the click happened, UTC epoch milliseconds.
+    #[serde(deserialize_with = "optional_moment")]
+    #[schemars(range(min = FIRST_MS, max = LAST_MS))]
+    pub click_time_ms: Option<i64>,
+    /// Every other member, in the order of the event.
+    #[serde(rename = "*", deserialize_with = "click_texts")]
+    #[schemars(skip)]
+    pub ids: Vec<(String, String)>,
+}
+
+impl Click {
+    /// The text of that name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.ids.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+}
+
+/// The order behind a conversion.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct Order {
+    /// The order's number; with it events of one order share a partition.
+    pub order_id: Option<String>,
+    /// What was paid.
+    pub amount: Option<Money>,
+    /// What was paid back.
+    pub refund: Option<Money>,
+    /// What was bought.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<Vec<Item>>")]
+    pub items: Vec<Item>,
+}
+
+/// An amount in the currency's smallest unit; never a float.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct Money {
+    /// Minor units, e.g. fen.
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
+    pub minor: i64,
+    /// ISO 4217, e.g. `CNY`.
+    #[serde(deserialize_with = "currency")]
+    #[schemars(regex(pattern = "^[A-Z]{3}$"))]
+    pub currency: String,
+}
+
+/// One position of an order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct Item {
+    /// The article's number.
+    pub id: Option<String>,
+    /// The article's name.
+    pub name: Option<String>,
+    /// How many.
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
+    pub quantity: Option<i64>,
+    /// The price of one.
+    pub unit: Option<Money>,
+}
+
+/// The person behind a conversion. Raw identifiers (phone, e-mail, device ids) are refused where the configuration
+/// says so; hashed ones are preferred.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct User {
+    /// The producer's own mark of the user; 百助: the uid.
+    pub user_id: Option<String>,
+    /// Raw phone number.
+    pub phone: Option<String>,
+    /// Raw e-mail address.
+    pub email: Option<String>,
+    /// IPv4 address.
+    pub ip: Option<String>,
+    /// IPv6 address.
+    pub ip_v6: Option<String>,
+    /// Browser or app identification.
+    pub user_agent: Option<String>,
+    /// When the user registered, UTC epoch milliseconds.
+    #[serde(deserialize_with = "optional_moment")]
+    #[schemars(range(min = FIRST_MS, max = LAST_MS))]
+    pub registered_at_ms: Option<i64>,
+    /// The device.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<Device>")]
+    pub device: Device,
+    /// WeChat identities.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<Wechat>")]
+    pub wechat: Wechat,
+    /// Hashed identifiers.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<Hashed>")]
+    pub hashed: Hashed,
+}
+
+/// A device and its raw identifiers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct Device {
+    /// Operating system; no identifier.
+    pub os: Option<String>,
+    /// IMEI.
+    pub imei: Option<String>,
+    /// IDFA.
+    pub idfa: Option<String>,
+    /// OAID.
+    pub oaid: Option<String>,
+    /// Android id.
+    pub android_id: Option<String>,
+    /// CAID.
+    pub caid: Option<String>,
+    /// Names of further members that are there; each counts as a raw identifier.
+    #[serde(rename = "*", deserialize_with = "names")]
+    #[schemars(skip)]
+    pub others: Vec<String>,
+}
+
+/// WeChat identities.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct Wechat {
+    /// App id.
+    pub app_id: Option<String>,
+    /// Open id.
+    pub openid: Option<String>,
+    /// Union id.
+    pub unionid: Option<String>,
+}
+
+/// Hashed identifiers, lower-case hex.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct Hashed {
+    /// MD5 of the phone number.
+    pub phone_md5: Option<String>,
+    /// SHA-256 of the phone number.
+    pub phone_sha256: Option<String>,
+    /// SHA-256 of the e-mail address.
+    pub email_sha256: Option<String>,
+}
+
+/// What the person agreed to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct Consent {
+    /// `granted` or `denied`.
+    pub ad_user_data: Option<String>,
+    /// `granted` or `denied`.
+    pub ad_personalization: Option<String>,
+    /// `true`: nothing is sent, the event ends as `suppressed`.
+    pub opt_out: Option<bool>,
+}
