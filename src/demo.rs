@@ -9,7 +9,6 @@
 
 pub mod dashboard;
 pub mod generator;
-pub mod layout;
 pub mod pacing;
 mod processes;
 mod publisher;

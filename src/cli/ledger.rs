@@ -1,14 +1,12 @@
 //! The ledger for people.
 
-use std::fmt::Write as _;
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
-use crate::demo::layout::wrap;
 use crate::inspect::ledger::{Ledger, reasons};
 use crate::units::show_count;
 
-/// Columns of the text, and where a line that goes on begins.
-const WIDTH: usize = 80;
-const INDENT: usize = 31;
+/// Columns of the text.
+const WIDTH: u16 = 80;
 
 /// One line per count, and whether it balances.
 pub fn text(ledger: &Ledger) -> String {
@@ -37,13 +35,17 @@ pub fn text(ledger: &Ledger) -> String {
         ("balanced", if ledger.balanced { "yes" } else { "NO" }.to_owned(), verdict),
         ("seconds", ledger.seconds.to_string(), format!("{} events per second", ledger.events_per_second)),
     ];
-    let mut text = String::new();
-    for (name, count, words) in rows {
-        for line in wrap(&format!("{name:<18}{count:>10}   {words}"), WIDTH, INDENT) {
-            let _ = writeln!(text, "{line}");
-        }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table.add_rows(rows.map(|(name, count, words)| [name.to_owned(), count, words]));
+    for (column, width) in table.column_iter_mut().zip([18, 10]) {
+        column.set_padding((0, 0)).set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
+        column.set_cell_alignment(if width == 18 { CellAlignment::Left } else { CellAlignment::Right });
     }
-    text
+    if let Some(words) = table.column_mut(2) {
+        words.set_padding((3, 0));
+    }
+    table.trim_fmt() + "\n"
 }
 
 #[cfg(test)]

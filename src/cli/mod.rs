@@ -8,6 +8,7 @@ pub mod demo;
 pub mod embedded;
 mod ledger;
 pub mod preview;
+mod progress;
 pub mod reach;
 mod reading;
 pub mod run;

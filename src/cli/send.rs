@@ -2,7 +2,7 @@
 
 mod input;
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 
 use self::input::{Bad, Event, Input};
 use crate::cli::embedded::reach;
+use crate::cli::progress::Progress;
 use crate::exit::Exit;
 use crate::kafka::matching::Matching;
 use crate::kafka::producer::{Producer, PublishError};
@@ -147,8 +148,8 @@ fn named(bad: &[Bad]) -> String {
 async fn publish_all(config: &Config, topic: &str, events: &[Event<'_>]) -> Result<(), Exit> {
     let producer = Producer::new(&config.kafka, u64::MAX).map_err(|e| Exit::failed(e.to_string()))?;
     let mut under_way = FuturesUnordered::new();
-    let (mut done, mut failed) = (0_usize, Vec::new());
-    let (mut shown, began) = (Instant::now(), Instant::now());
+    let (mut done, mut failed) = (0_u64, Vec::new());
+    let progress = Progress::new("events published");
     let mut waiting = events.iter();
     loop {
         while failed.is_empty()
@@ -163,15 +164,9 @@ async fn publish_all(config: &Config, topic: &str, events: &[Event<'_>]) -> Resu
             Some(Err(bad)) => failed.push(bad),
             None => break,
         }
-        if std::io::stderr().is_terminal() && shown.elapsed() > Duration::from_secs(2) {
-            shown = Instant::now();
-            eprint!("\r{done} of {} events published", events.len());
-            let _ = std::io::stderr().flush();
-        }
+        progress.at(done, events.len() as u64);
     }
-    if std::io::stderr().is_terminal() && began.elapsed() > Duration::from_secs(2) {
-        eprintln!();
-    }
+    drop(progress);
     if failed.is_empty() {
         println!("published {done} event{} to {topic}", if done == 1 { "" } else { "s" });
         return Ok(());

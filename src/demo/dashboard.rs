@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::demo::layout::{cut, wrap};
+use comfy_table::CellAlignment::{self, Left, Right};
+use comfy_table::ColumnConstraint::LowerBoundary;
+use comfy_table::{ContentArrangement, Table, Width, presets};
+use console::{Style, truncate_str};
+
 use crate::inspect::ledger::reasons;
 use crate::units::show_count;
 
@@ -51,8 +55,6 @@ pub struct Picture {
     pub resends: u64,
     /// What the generator is doing, where it is not simply publishing.
     pub doing: String,
-    /// What has happened, newest last.
-    pub news: Vec<String>,
 }
 
 /// Minutes and seconds.
@@ -62,6 +64,11 @@ pub fn clock(elapsed: Duration) -> String {
 }
 
 impl Picture {
+    /// How long it runs.
+    pub fn clock(&self) -> String {
+        clock(self.elapsed)
+    }
+
     fn dead(&self) -> u64 {
         self.dead_letters.values().sum()
     }
@@ -79,7 +86,7 @@ impl Picture {
     pub fn line(&self) -> String {
         let mut line = format!(
             "{}  published {}, delivered {} ({}/s), duplicate {}, suppressed {}, dead letters {}, waiting {}",
-            clock(self.elapsed),
+            self.clock(),
             self.of_total(),
             show_count(self.delivered),
             self.per_second(),
@@ -98,117 +105,100 @@ impl Picture {
         line
     }
 
-    /// The lines of the live view, none longer than `width`, no more of them than `height`.
-    pub fn draw(&self, width: usize, height: usize, colors: bool) -> Vec<String> {
-        let paint = Paint(colors);
-        let mut lines = vec![self.headline(width, &paint), String::new()];
-        lines.push(paint.bold(&cut(HEAD, width)));
-        lines.extend(self.rows.iter().map(|row| row.draw(width, &paint)));
+    /// Beside the bar of the live view.
+    pub fn headline(&self) -> String {
+        format!("{} published, {}/s delivered", self.of_total(), show_count(self.per_second()))
+    }
+
+    /// Below it: what the generator is doing, the accounts, the sums, in lines no longer than `width`.
+    pub fn lines(&self, width: u16, colors: bool) -> Vec<String> {
+        let cut = |line: &str| truncate_str(line.trim_end(), width.into(), "").into_owned();
+        let mut lines = vec![cut(&self.doing)];
+        let states = std::iter::once("").chain(self.rows.iter().map(|row| row.state.as_str()));
+        lines.extend(
+            self.accounts()
+                .lines()
+                .zip(states)
+                .map(|(line, state)| paint(state).force_styling(colors).apply_to(cut(&line)).to_string()),
+        );
         lines.push(String::new());
-        lines.extend(self.sums().iter().flat_map(|line| wrap(line, width, SUMS_INDENT)));
-        let left = height.saturating_sub(lines.len() + 1);
-        let news: Vec<String> = self.news.iter().flat_map(|text| wrap(text, width, NEWS_INDENT)).collect();
-        if left > 0 && !news.is_empty() {
-            lines.push(String::new());
-            lines.extend(news.into_iter().rev().take(left).rev());
-        }
-        lines.truncate(height);
+        lines.extend(self.sums(width).lines().map(|line| cut(&line)));
         lines
     }
 
-    fn headline(&self, width: usize, paint: &Paint) -> String {
-        let bar = self.total.filter(|total| *total > 0).map(|total| bar(self.published, total)).unwrap_or_default();
-        let mut text = format!(
-            "{}  {bar}{} published, {}/s delivered",
-            clock(self.elapsed),
-            self.of_total(),
-            show_count(self.per_second())
-        );
-        if !self.doing.is_empty() {
-            text.push_str(&format!("; {}", self.doing));
+    fn accounts(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(HEADINGS.map(|(name, ..)| name));
+        for row in &self.rows {
+            let number = |n: u64| if n == 0 { "-".to_owned() } else { show_count(n) };
+            let numbers = [row.delivered, row.per_second, row.waiting, row.parked].map(number);
+            let names = [row.account.clone(), row.state.clone()];
+            table.add_row(names.into_iter().chain(numbers).chain([row.note.clone()]));
         }
-        paint.bold(&cut(&text, width))
+        for (column, (_, width, alignment)) in table.column_iter_mut().zip(HEADINGS) {
+            column.set_padding((0, 2)).set_constraint(LowerBoundary(Width::Fixed(width + 2)));
+            column.set_cell_alignment(alignment);
+        }
+        table
     }
 
-    fn sums(&self) -> Vec<String> {
+    fn sums(&self, width: u16) -> Table {
         let dead = self.dead();
         let why = if dead == 0 {
             "what can never be delivered, with a reason".to_owned()
         } else {
             reasons(&self.dead_letters)
         };
-        let row = |name: &str, count: u64, words: &str| format!("{name:<14}{:>9}   {words}", show_count(count));
-        vec![
-            row("delivered", self.delivered, "accepted by their platform"),
-            row("duplicate", self.duplicate, "copies of those, known by trans_id, not sent again"),
-            row("suppressed", self.suppressed, "the user opted out: nothing is sent"),
-            row("dead letters", dead, &why),
-            row("waiting", self.open, "in a lane, in a retry topic (1s, 3s, 10s), or parked"),
-            row("resends", self.resends, "sends that could be a second one, each declared"),
-        ]
-    }
-}
-
-const HEAD: &str = "ACCOUNT         LANE      DELIVERED    /S WAITING  PARKED  WHY";
-
-impl Row {
-    fn draw(&self, width: usize, paint: &Paint) -> String {
-        let number = |n: u64| if n == 0 { "-".to_owned() } else { show_count(n) };
-        let (before, after) = (
-            format!("{:<16}", self.account),
-            format!(
-                "{:>9} {:>5} {:>7} {:>7}  {}",
-                number(self.delivered),
-                number(self.per_second),
-                number(self.waiting),
-                number(self.parked),
-                self.note
-            ),
-        );
-        let state = format!("{:<10}", self.state);
-        let room = width.saturating_sub(before.len() + state.len());
-        format!("{before}{}{}", paint.state(&self.state, &state), cut(&after, room))
-    }
-}
-
-fn bar(part: u64, whole: u64) -> String {
-    const WIDTH: u64 = 20;
-    let full = (part.min(whole) * WIDTH / whole) as usize;
-    format!("[{}{}]  ", "#".repeat(full), "-".repeat(WIDTH as usize - full))
-}
-
-struct Paint(bool);
-
-impl Paint {
-    fn with(&self, code: &str, text: &str) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn bold(&self, text: &str) -> String {
-        self.with("1", text)
-    }
-
-    fn state(&self, state: &str, text: &str) -> String {
-        match state {
-            "flowing" => self.with("32", text),
-            "throttled" => self.with("33", text),
-            "halted" | "broken" => self.with("1;31", text),
-            "paused" => self.with("36", text),
-            _ => text.to_owned(),
+        let rows = [
+            ("delivered", self.delivered, "accepted by their platform"),
+            ("duplicate", self.duplicate, "copies of those, known by trans_id, not sent again"),
+            ("suppressed", self.suppressed, "the user opted out: nothing is sent"),
+            ("dead letters", dead, &why),
+            ("waiting", self.open, "in a lane, in a retry topic (1s, 3s, 10s), or parked"),
+            ("resends", self.resends, "sends that could be a second one, each declared"),
+        ];
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        table.add_rows(rows.map(|(name, count, words)| [name.to_owned(), show_count(count), words.to_owned()]));
+        for (column, (width, alignment)) in table.column_iter_mut().zip([(16, Left), (8, Right), (0, Left)]) {
+            column.set_padding((0, 2)).set_cell_alignment(alignment);
+            if width > 0 {
+                column.set_constraint(LowerBoundary(Width::Fixed(width + 2)));
+            }
         }
+        table
     }
 }
 
-/// Below the text of a piece of news, and of a sum.
-const NEWS_INDENT: usize = 7;
-const SUMS_INDENT: usize = 26;
+/// Of the accounts: name, width, and on which side the cells stand.
+const HEADINGS: [(&str, u16, CellAlignment); 7] = [
+    ("ACCOUNT", 14, Left),
+    ("LANE", 9, Left),
+    ("DELIVERED", 9, Right),
+    ("/S", 4, Right),
+    ("WAITING", 7, Right),
+    ("PARKED", 6, Right),
+    ("WHY", 3, Left),
+];
+
+/// The line of a lane in this state; "" is the line of the headings.
+fn paint(state: &str) -> Style {
+    match state {
+        "" => Style::new().bold(),
+        "throttled" => Style::new().yellow(),
+        "halted" | "broken" => Style::new().red().bold(),
+        "paused" => Style::new().cyan(),
+        _ => Style::new(),
+    }
+}
 
 #[cfg(test)]
-mod tests {
-    use super::super::layout::columns;
+pub(super) mod tests {
+    use console::measure_text_width;
+
     use super::*;
 
-    fn picture() -> Picture {
+    pub(in crate::demo) fn picture() -> Picture {
         let row = |account: &str, state: &str, note: &str| Row {
             account: account.into(),
             state: state.into(),
@@ -225,32 +215,24 @@ mod tests {
             rows: vec![row("demo-360-ps", "flowing", ""), row("demo-360-zs", "halted", "refuses the secret")],
             delivered: 8_011,
             dead_letters: BTreeMap::from([("invalid", 60), ("conflict", 3)]),
-            news: (0..30).map(|n| format!("00:{n:02}  demo-360-ps: {}", "something happened ".repeat(9))).collect(),
             ..Picture::default()
         }
     }
 
     #[test]
-    fn the_live_view_fits_every_terminal() {
-        for (width, height) in [(80, 24), (120, 50), (40, 10), (1, 1), (0, 0)] {
-            let lines = picture().draw(width, height, false);
-            assert!(lines.len() <= height, "{} of {height}", lines.len());
-            for line in &lines {
-                assert!(line.chars().map(columns).sum::<usize>() <= width, "{line:?} in {width}");
+    fn no_line_is_wider_than_the_terminal() {
+        for width in [120, 80, 40, 10, 1, 0] {
+            for line in picture().lines(width, false) {
+                assert!(measure_text_width(&line) <= width.into(), "{line:?} in {width}");
             }
         }
     }
 
     #[test]
-    fn the_newest_news_stay_and_every_account_shows() {
-        let text = picture().draw(80, 24, false).join("\n");
-        for part in
-            ["00:29", "demo-360-zs", "halted", "refuses the secret", "invalid 60, conflict 3", "8,400 of 20,000"]
-        {
-            assert!(text.contains(part), "{part} is not in\n{text}");
-        }
-        assert!(!text.contains('\x1b'));
-        assert!(picture().draw(80, 24, true).join("\n").contains("\x1b[1;31mhalted"));
+    fn a_lane_that_is_halted_stands_out() {
+        let text = picture().lines(80, false).join("\n");
+        assert!(text.contains("demo-360-zs     halted") && !text.contains('\x1b'), "{text}");
+        assert!(picture().lines(80, true).join("\n").contains("\x1b[31m\x1b[1mdemo-360-zs     halted"));
     }
 
     #[test]

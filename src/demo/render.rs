@@ -55,7 +55,6 @@ impl Run {
             open: origins.produced().saturating_sub(origins.all_ended()),
             resends: origins.declared_resends(),
             doing: self.doing(),
-            news: Vec::new(),
         }
     }
 

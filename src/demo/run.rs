@@ -171,7 +171,7 @@ impl Run {
     }
 
     fn tell(&self, text: &str) {
-        self.screen.borrow_mut().tell(format!("{}  {text}", clock(self.began.elapsed())));
+        self.screen.borrow().tell(&clock(self.began.elapsed()), text);
     }
 
     fn gave_up(&self, missing: u64) -> String {
@@ -225,7 +225,9 @@ impl Run {
     pub(super) fn close(self, why: Option<String>) -> Result<Ledger, Exit> {
         let picture = self.picture();
         self.screen.borrow_mut().close(picture);
-        self.screen.borrow_mut().print(why.as_deref().unwrap_or_default());
+        if let Some(why) = why {
+            self.screen.borrow().print(&why);
+        }
         let held = self.seen.borrow().held;
         let seconds = self.last_end.get().duration_since(self.began).as_secs_f64();
         let tally = self.reader.finish().map_err(Exit::failed)?;

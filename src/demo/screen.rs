@@ -1,118 +1,180 @@
-//! Standard error as a terminal that is redrawn in place, or as a pipe that gets lines.
+//! Standard error as a terminal, where the picture is redrawn below the news, or as a pipe that gets lines.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use comfy_table::{ContentArrangement, Table, presets};
+use console::Term;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
 use super::dashboard::Picture;
-use super::layout::wrap;
 
 /// Between two pictures on a terminal.
 const DRAW_EVERY: Duration = Duration::from_millis(250);
 /// Between two lines in a pipe.
 const LINE_EVERY: Duration = Duration::from_secs(2);
-/// News that are kept for the picture.
-const NEWS: usize = 12;
+/// No paragraph is wider.
+const WIDEST: u16 = 110;
 
 /// The screen.
 pub struct Screen {
-    live: bool,
-    colors: bool,
-    drawn: usize,
+    /// `None`: lines.
+    bar: Option<ProgressBar>,
     last: Option<Instant>,
-    news: Vec<String>,
+    line: String,
 }
 
 impl Screen {
-    /// Standard error as it is.
-    pub fn new() -> Self {
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let live = std::io::stderr().is_terminal() && !dumb;
-        Self { live, colors: live && std::env::var_os("NO_COLOR").is_none(), drawn: 0, last: None, news: Vec::new() }
+    /// Standard error as it is; the bar reaches to `total`, where that is known.
+    pub fn new(total: Option<u64>) -> Self {
+        let target = ProgressDrawTarget::stderr();
+        // It is hidden in a pipe, and on a terminal that cannot move its cursor.
+        let live = !target.is_hidden();
+        Self { bar: live.then(|| bar(target, total)), last: None, line: String::new() }
     }
 
     /// Text that stays where it is, above whatever comes.
-    pub fn print(&mut self, text: &str) {
-        self.put(&format!("{}{text}\n", self.back()));
-        self.drawn = 0;
+    pub fn print(&self, text: &str) {
+        // A reader that has gone is no reason to stop.
+        let put = || drop(writeln!(std::io::stderr().lock(), "{text}"));
+        match &self.bar {
+            Some(bar) => bar.suspend(put),
+            None => put(),
+        }
     }
 
-    /// Something has happened.
-    pub fn tell(&mut self, text: String) {
-        if self.live {
-            if self.news.len() == NEWS {
-                self.news.remove(0);
-            }
-            self.news.push(text);
-            self.last = None;
-        } else {
-            self.put(&format!("{text}\n"));
+    /// A paragraph as wide as the terminal.
+    pub fn paragraph(&self, text: &str) {
+        let width = if self.bar.is_some() { width().min(WIDEST) } else { WIDEST };
+        self.print(&wrapped([text], width));
+    }
+
+    /// Something has happened, `at` this time of the run.
+    pub fn tell(&self, at: &str, text: &str) {
+        match self.bar {
+            Some(_) => self.print(&wrapped([at, text], width())),
+            None => self.print(&format!("{at}  {text}")),
         }
     }
 
     /// Shows the picture, if it is time.
     pub fn show(&mut self, picture: impl FnOnce() -> Picture) {
-        let every = if self.live { DRAW_EVERY } else { LINE_EVERY };
+        let every = if self.bar.is_some() { DRAW_EVERY } else { LINE_EVERY };
         if self.last.is_some_and(|at| at.elapsed() < every) {
             return;
         }
         self.last = Some(Instant::now());
-        let mut picture = picture();
-        if self.live {
-            picture.news.clone_from(&self.news);
-            self.draw(&picture);
-        } else {
-            self.put(&format!("{}\n", picture.line()));
+        match &self.bar {
+            Some(bar) => draw(bar, &picture(), width(), console::colors_enabled_stderr()),
+            None => {
+                let line = picture().line();
+                // The last one may follow at once.
+                if line != self.line {
+                    self.print(&line);
+                    self.line = line;
+                }
+            }
         }
     }
 
-    /// The last picture, in full.
+    /// The last picture, in full. What follows is printed below it.
     pub fn close(&mut self, picture: Picture) {
         self.last = None;
         self.show(|| picture);
-        self.drawn = 0;
-    }
-
-    fn draw(&mut self, picture: &Picture) {
-        let (width, height) = size();
-        // The last row stays free, or the line break after it would scroll.
-        let lines = picture.draw(width, height.saturating_sub(1), self.colors);
-        let mut text = self.back();
-        for line in &lines {
-            text.push_str(line);
-            text.push('\n');
+        if let Some(bar) = self.bar.take() {
+            bar.abandon();
         }
-        self.put(&text);
-        self.drawn = lines.len();
-    }
-
-    /// To the first line that was drawn last, and everything from there on cleared.
-    fn back(&self) -> String {
-        if self.drawn == 0 { String::new() } else { format!("\r\x1b[{}A\x1b[0J", self.drawn) }
-    }
-
-    fn put(&self, text: &str) {
-        // A reader that has gone is no reason to stop.
-        let mut out = std::io::stderr().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    }
-
-    /// A paragraph as wide as the terminal.
-    pub fn paragraph(&mut self, text: &str) {
-        let width = if self.live { size().0.min(110) } else { 110 };
-        self.print(&wrap(text, width, 0).join("\n"));
     }
 }
 
-impl Default for Screen {
-    fn default() -> Self {
-        Self::new()
-    }
+fn width() -> u16 {
+    Term::stderr().size().1
 }
 
-/// Columns and rows of the terminal behind standard error.
-fn size() -> (usize, usize) {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the call only fills the struct it is given.
-    let known = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) } == 0;
-    if known && size.ws_col > 0 && size.ws_row > 0 { (size.ws_col.into(), size.ws_row.into()) } else { (80, 24) }
+fn bar(target: ProgressDrawTarget, total: Option<u64>) -> ProgressBar {
+    let template = if total.is_some() { "{prefix:.bold}  [{bar:20}]  {msg}" } else { "{prefix:.bold}  {msg}" };
+    // Both templates are read by a test.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::with_draw_target(total, target).with_style(style.progress_chars("#--"))
+}
+
+fn draw(bar: &ProgressBar, picture: &Picture, width: u16, colors: bool) {
+    let mut text = picture.headline();
+    for line in picture.lines(width, colors) {
+        text.push('\n');
+        text.push_str(&line);
+    }
+    bar.set_prefix(picture.clock());
+    bar.set_position(picture.published);
+    bar.set_message(text);
+}
+
+/// Columns two spaces apart, the last of them in lines no longer than `width`.
+fn wrapped<const N: usize>(cells: [&str; N], width: u16) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    table.add_row(cells);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, if column.index + 1 == N { 0 } else { 2 }));
+    }
+    table.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::InMemoryTerm;
+
+    use super::super::dashboard::tests::picture;
+    use super::*;
+
+    /// What a terminal of this size shows after the news and the picture.
+    fn shown(width: u16, height: u16, news: usize) -> String {
+        let terminal = InMemoryTerm::new(height, width);
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let bar = bar(target, picture().total);
+        draw(&bar, &picture(), width, false);
+        for n in 0..news {
+            bar.println(wrapped([&format!("00:{n:02}"), &"demo-360-ps: something happened ".repeat(4)], width));
+        }
+        draw(&bar, &picture(), width, false);
+        terminal.contents()
+    }
+
+    #[test]
+    fn the_live_view_fits_every_terminal() {
+        for (width, height) in [(80, 24), (120, 50), (40, 10), (20, 4)] {
+            let text = shown(width, height, 30);
+            let last = text.lines().position(|line| line.contains("01:12"));
+            assert!(last.is_some(), "the view begins above {width}x{height}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_newest_news_stay_and_every_account_shows() {
+        let text = shown(80, 24, 30);
+        for part in
+            ["00:29", "demo-360-zs", "halted", "refuses the secret", "invalid 60, conflict 3", "8,400 of 20,000"]
+        {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        assert!(text.contains("01:12  [########------------]  8,400 of 20,000 published, 240/s delivered"), "{text}");
+    }
+
+    #[test]
+    fn a_run_without_an_end_has_no_bar() {
+        let terminal = InMemoryTerm::new(24, 80);
+        let bar = bar(ProgressDrawTarget::term_like(Box::new(terminal.clone())), None);
+        draw(&bar, &Picture { total: None, ..picture() }, 80, false);
+        assert!(
+            terminal.contents().starts_with("01:12  8,400 published, 240/s delivered\n"),
+            "{}",
+            terminal.contents()
+        );
+    }
+
+    #[test]
+    fn a_text_that_goes_on_begins_below_itself_and_chinese_takes_two_columns() {
+        assert_eq!(wrapped(["00:01", "one two three"], 15), "00:01  one two\n       three");
+        assert_eq!(wrapped(["百助 x y"], 6), "百助 x\ny");
+    }
 }

@@ -39,8 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// It could not start, a part died, or something got lost that the ledger would not show.
 pub async fn run(options: Options, env: &[(String, String)]) -> Result<Ledger, Exit> {
     let mut signals = Signals::new()?;
-    let screen = RefCell::new(Screen::new());
-    screen.borrow_mut().paragraph(welcome::WHAT);
+    let screen = RefCell::new(Screen::new(options.events));
+    screen.borrow().paragraph(welcome::WHAT);
     let now = now_ms();
     let accounts = played::accounts(&settings::load(env.to_vec(), DEMO_URL, now)?);
     let sandbox = processes::sandbox(SANDBOX_PORT, accounts)?;
