@@ -10,9 +10,11 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
+use url::Url;
 
 use crate::config::fields::{HOUR, MINUTE, MONTH, duration, list, rate, size, whole};
-use crate::platforms::{Credential, Sender};
+use crate::error::Fault;
+use crate::platforms::{Context, Credential, Prepared, Request, Sender};
 use crate::units::parse_duration;
 
 /// `[dedupe]`.
@@ -205,6 +207,23 @@ pub struct Account {
     pub sender: Box<dyn Sender>,
     /// Its platform's own keys as configured: what a fake of the platform agrees to.
     pub settings: Map<String, Value>,
+}
+
+impl Account {
+    /// The request of these items at this moment, signed.
+    ///
+    /// # Errors
+    /// No credential holds.
+    pub fn request(&self, items: &[&Prepared], now_ms: i64) -> Result<Request, Fault> {
+        let credential = Credential::in_force(&self.credentials, now_ms);
+        self.sender.request(items, &Context { now_ms, credential })
+    }
+
+    /// Where a request goes: one of the base URLs, then the account's own path or the platform's.
+    pub fn url(&self, base: usize, path: &str) -> Option<Url> {
+        let path = self.path.as_deref().unwrap_or(path);
+        Url::parse(&format!("{}{path}", self.base_urls.get(base)?)).ok()
+    }
 }
 
 /// All accounts by name.

@@ -19,7 +19,6 @@ use crate::metrics::{Metrics, Setup};
 use crate::platforms::{Credential, Part, Request};
 use crate::redact::{SECRET, mask_text};
 use crate::secret::SecretString;
-use crate::send;
 use crate::settle::policy::{field_and_detail, timing};
 
 /// Said where the shown URL or body are not the bytes that would be sent.
@@ -131,15 +130,14 @@ impl Previewer {
             Err(error) => return refused(&error),
         };
         let account = &ready.account;
-        let request = match send::request(account, &[&ready.prepared], now_ms) {
+        let request = match account.request(&[&ready.prepared], now_ms) {
             Ok(request) => request,
-            Err(error) => {
-                let detail = error.answer().map_or("", |a| &a.detail);
-                return Preview::Halted(format!("accounts.{}.{detail}", account.name));
+            Err(fault) => {
+                return Preview::Halted(format!("accounts.{}.{}: {}", account.name, fault.field, fault.detail));
             }
         };
         let masked_path = request.masked_text(Part::Path, &request.path, SECRET);
-        let urls = send::url(account, 0, &request.path).zip(send::url(account, 0, &masked_path));
+        let urls = account.url(0, &request.path).zip(account.url(0, &masked_path));
         let Some((url, masked_url)) = urls else {
             return Preview::Halted(format!("accounts.{}: base_url and path make no URL", account.name));
         };

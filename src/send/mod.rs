@@ -21,10 +21,10 @@ use tokio::time::{sleep, timeout};
 use url::Url;
 
 use crate::account::Account;
-use crate::error::DeliveryError;
+use crate::error::{DeliveryError, Fault};
 use crate::platforms::http_status::{judge, unreadable};
 use crate::platforms::reading::{HttpAnswer, Verdicts};
-use crate::platforms::{Context, Credential, Prepared, Request, retry_after};
+use crate::platforms::{Prepared, Request, retry_after};
 use crate::redis::health::Health;
 use crate::send::base::BaseInUse;
 use crate::send::client::{Answered, Connections, Connector, Failure, NoBody, PrivateAddress, Unanswered, addresses};
@@ -189,7 +189,7 @@ impl Dispatcher {
         if let Some(known) = self.targets.borrow().iter().find(|t| t.base == base && t.path == path) {
             return Some(known.clone());
         }
-        let target = Arc::new(target(&url(&self.account, base, path)?, base, path.to_owned())?);
+        let target = Arc::new(target(&self.account.url(base, path)?, base, path.to_owned())?);
         self.targets.borrow_mut().push(target.clone());
         Some(target)
     }
@@ -225,7 +225,8 @@ impl Line<'_> {
     ) -> Result<Verdicts, Unanswered<DeliveryError, E>> {
         let Self { dispatcher, base, connection } = self;
         let account = &*dispatcher.account;
-        let request = request(account, items, now_ms).map_err(Unanswered::Failed)?;
+        let halt = |fault: Fault| DeliveryError::Halt(unsent(&format!("{}: {}", fault.field, fault.detail)));
+        let request = account.request(items, now_ms).map_err(|fault| Unanswered::Failed(halt(fault)))?;
         let answer_bytes = request.answer_bytes;
         let http = dispatcher.request_to(base, request).map_err(Unanswered::Failed)?;
         let asked = Instant::now();
@@ -265,24 +266,6 @@ fn read(account: &Account, items: &[&Prepared], head: &Parts, body: Result<Vec<u
 /// When the platform's clock says an answer was written, epoch ms.
 fn date_ms(head: &Parts) -> Option<i64> {
     retry_after::date_ms(head.headers.get(DATE)?.to_str().ok()?)
-}
-
-/// The request of these items at this moment, signed.
-///
-/// # Errors
-/// `Halt`: no credential holds.
-pub fn request(account: &Account, items: &[&Prepared], now_ms: i64) -> Result<Request, DeliveryError> {
-    let credential = Credential::in_force(&account.credentials, now_ms);
-    account
-        .sender
-        .request(items, &Context { now_ms, credential })
-        .map_err(|fault| DeliveryError::Halt(unsent(&format!("{}: {}", fault.field, fault.detail))))
-}
-
-/// Where an account's request goes: one of its base URLs, then its own path or the platform's.
-pub fn url(account: &Account, base: usize, path: &str) -> Option<Url> {
-    let path = account.path.as_deref().unwrap_or(path);
-    Url::parse(&format!("{}{path}", account.base_urls.get(base)?)).ok()
 }
 
 #[cfg(test)]
