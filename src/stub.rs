@@ -15,6 +15,9 @@ use crate::event::ConversionEvent;
 use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::{Context, Item, Prepared, Receipt, Request, Sender};
 
+/// The platform of its accounts: the one that only tests have.
+pub(crate) const PLATFORM: &str = "third";
+
 /// Sends the trans_id as it is.
 pub(crate) struct Plain;
 
@@ -72,7 +75,7 @@ impl Account {
     pub(crate) fn stub(name: &str) -> Self {
         Self {
             name: name.into(),
-            platform: "baizhu",
+            platform: PLATFORM,
             base_urls: vec!["http://127.0.0.1:9".into()],
             path: None,
             allow_private: true,

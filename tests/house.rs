@@ -96,6 +96,10 @@ const UPWARD: &[(&str, &str)] = &[];
 /// Files that still use each other in a circle.
 const CIRCLES: &[&[&str]] = &[];
 
+/// Files that name a platform although they are not its own: the examples of help texts, and the demo's own accounts.
+const EXAMPLES: [&str; 5] =
+    ["cli/dead_letters.rs", "cli/preview.rs", "cli/trace.rs", "demo/generator/profiles.rs", "demo/welcome.rs"];
+
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
 /// One word or sign of the code. Comments, strings and numbers have none.
@@ -492,6 +496,33 @@ fn differences(uses: &Uses, known_upward: &[(&str, &str)], known_circles: &[&[&s
         }
     }
     wrong
+}
+
+#[test]
+fn a_platform_is_named_by_its_own_files_and_by_examples_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut naming = BTreeSet::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            // The fields of an event say which platform takes them.
+            let is_own = ["platforms/", "sandbox/fakes/", "event"].iter().any(|own| name.starts_with(own));
+            let is_test = name.starts_with("stub/") || name.contains("/tests/") || name.ends_with("tests.rs");
+            if path.is_dir() {
+                folders.push(path);
+            } else if !is_own && !is_test {
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+                if ["qihoo", "Qihoo", "\"baizhu\"", "Baizhu", "百助", "点睛"].iter().any(|word| code.contains(word))
+                {
+                    naming.insert(name);
+                }
+            }
+        }
+    }
+    assert_eq!(naming, EXAMPLES.map(str::to_owned).into());
 }
 
 #[test]

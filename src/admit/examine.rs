@@ -146,6 +146,7 @@ mod tests {
     use super::*;
     use crate::error::Disposition;
     use crate::metrics::Setup;
+    use crate::stub::PLATFORM;
 
     /// In this order: `acme` takes events, `off` is disabled, `strict` takes no raw identifiers.
     fn gate() -> Examiner {
@@ -200,7 +201,7 @@ mod tests {
             &|event| event["schema"] = "postback.event/1".into(),
             &|event| event["platform"] = "qihoo360".into(),
             &|event| event["account"] = "off".into(),
-            &|event| event["platform"] = "baizhu".into(),
+            &|event| event["platform"] = PLATFORM.into(),
             &|event| event["account"] = "strict".into(),
             &|event| event["consent"] = json!({}),
             &|event| event["user"] = json!({}),
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn what_ends_at_the_gate_still_says_who_and_what_it_was() {
         let event =
-            json!({"trans_id": "t-1", "platform": "baizhu", "account": "acme", "event_type": "pay", "order": 1});
+            json!({"trans_id": "t-1", "platform": PLATFORM, "account": "acme", "event_type": "pay", "order": 1});
         let Subject::Ended(ended) = judge(&gate(), &record(&event)) else { panic!("it is ready") };
         let identity = &ended.identity;
         assert_eq!(identity.trans_id.as_deref(), Some("t-1"));
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_copy_brings_its_own_lineage_and_count_to_its_claim() {
-        let event = json!({"trans_id": "t", "platform": "baizhu", "account": "acme", "event_type": "install",
+        let event = json!({"trans_id": "t", "platform": PLATFORM, "account": "acme", "event_type": "install",
                            "event_time_ms": 1_736_899_200_123_i64});
         let record = record(&event);
         let (mut envelope, _) = Envelope::read(&record, Source::Input, 1);

@@ -23,7 +23,7 @@ Examples:
   postback demo --events 5000 --json 2>/dev/null | jq .balanced
 
 Nothing is installed, nothing is kept, nothing leaves this host: broker and store are inside the process and in memory,
-and 360 and 百助 are played by the sandbox. Among the events are copies, conflicting copies, opt-outs and bad ones; one
+and the sandbox plays the platforms. Among the events are copies, conflicting copies, opt-outs and bad ones; one
 platform fails for a while, one throttles, one falls silent, and one refuses a secret until it is corrected. All of that
 has ended after 60 % of the events.
 

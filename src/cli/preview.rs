@@ -19,8 +19,8 @@ Examples:
   postback preview --now 1736899200000 --json event.json        the same bytes at every run
   postback preview --now 1736899201000 config/examples/baizhu-install.json
 
-config/examples holds an event per platform, product line and dimension, all of one moment in January 2025; 百助 takes none
-that is older than validate.max_event_age, so its examples are shown as of then.
+config/examples holds an event per platform, product line and dimension, all of one moment in January 2025; a platform that
+takes none older than validate.max_event_age has its examples shown as of then.
 
 Method, URL, headers, body and what was signed are the ones that the worker would send at that moment; a secret in them
 is masked unless --show-secrets. The dedupe key is the claim's key in Redis, its 16 bytes written as hexadecimal digits.

@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
 
 /// The demo's accounts, their natural day one whose midnight is hours away, unless the environment states it.
 fn alone(mut env: BTreeMap<String, String>, now_ms: i64) -> Result<Config, Exit> {
-    for profile in PROFILES.iter().filter(|profile| profile.platform == "qihoo360") {
+    for profile in PROFILES.iter().filter(|profile| profile.has_natural_day()) {
         let account = profile.account.to_uppercase().replace('-', "_");
         env.entry(format!("POSTBACK__ACCOUNTS__{account}__NATURAL_DAY__TZ"))
             .or_insert_with(|| zone(now_ms).to_string());

@@ -8,9 +8,9 @@ use crate::settings::Config;
 
 use super::generator::PROFILES;
 
-/// 360 counts in natural days: no zone is taken whose midnight is nearer than this.
+/// Some platforms count in natural days: no zone is taken whose midnight is nearer than this.
 const FAR: i64 = 6 * 3_600_000;
-/// Their midnights lie eight hours apart or nearly so; the platform's own comes first.
+/// Their midnights lie eight hours apart or nearly so; the one that the platforms themselves use comes first.
 const ZONES: [chrono_tz::Tz; 3] =
     [chrono_tz::Asia::Shanghai, chrono_tz::Europe::Berlin, chrono_tz::America::Los_Angeles];
 
@@ -29,7 +29,7 @@ pub fn load(env: impl IntoIterator<Item = (String, String)>, sandbox: &str, now_
     for profile in PROFILES {
         let account = format!("POSTBACK__ACCOUNTS__{}", profile.account.to_uppercase().replace('-', "_"));
         env.insert(format!("{account}__BASE_URL"), sandbox.to_owned());
-        if profile.platform == "qihoo360" {
+        if profile.has_natural_day() {
             env.insert(format!("{account}__NATURAL_DAY__TZ"), zone(now_ms).to_string());
         }
     }

@@ -23,7 +23,7 @@ pub struct Places {
 
 /// One sentence on what this is.
 pub const WHAT: &str = "postback demo: a generator publishes conversions, the worker delivers them, a sandbox plays \
-                        360 and 百助. Everything is in this process and in memory; nothing goes out to anybody.";
+                        the platforms. Everything is in this process and in memory; nothing goes out to anybody.";
 
 /// Addresses, and lines to try.
 pub fn text(p: &Places) -> String {

@@ -59,7 +59,7 @@ impl World {
 
     fn receive(&mut self, topic: &str, account: &str) -> Arc<Open> {
         let event = serde_json::json!({
-            "trans_id": "t", "platform": "baizhu", "account": account, "event_type": "install", "event_time_ms": 1_736_899_200_123_i64
+            "trans_id": "t", "platform": crate::stub::PLATFORM, "account": account, "event_type": "install", "event_time_ms": 1_736_899_200_123_i64
         });
         self.receive_value(topic, event.to_string())
     }

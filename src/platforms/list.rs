@@ -1,9 +1,16 @@
 //! The one list of platforms. Nothing outside of this folder names one: everything goes by this list, and by names.
 
 use super::Platform;
+#[cfg(test)]
+use super::third_platform;
 use super::{baizhu, qihoo360};
 
-static LIST: &[&dyn Platform] = &[qihoo360::PLATFORM, baizhu::PLATFORM];
+static LIST: &[&dyn Platform] = &[
+    qihoo360::PLATFORM,
+    baizhu::PLATFORM,
+    #[cfg(test)]
+    third_platform::PLATFORM,
+];
 
 /// Every platform that can be configured.
 pub fn all() -> impl Iterator<Item = &'static dyn Platform> {

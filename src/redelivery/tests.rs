@@ -10,6 +10,7 @@ use crate::error::Outcome;
 use crate::kafka::record::Header;
 use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::Setup;
+use crate::stub::PLATFORM;
 
 const TIER: &str = "postback.retry.30s";
 const PARKED: &str = "postback.parked.acme";
@@ -44,7 +45,7 @@ impl World {
         let lanes = vec![lane.clone(), other.clone()];
         let accounts: Vec<_> = lanes.iter().map(|lane| lane.account.clone()).collect();
         let (to_desk, outbox) = unbounded_channel();
-        let names = accounts.iter().map(|account| ("baizhu", account.name.clone())).collect();
+        let names = accounts.iter().map(|account| (PLATFORM, account.name.clone())).collect();
         let setup = Setup { accounts: names, ..Setup::default() };
         let metrics = Metrics::new(setup);
         let health = Arc::new(Health::default());
@@ -75,7 +76,7 @@ impl World {
         bytes: usize,
     ) -> Arc<Open> {
         let event = serde_json::json!({
-            "trans_id": "t-1", "platform": "baizhu", "account": account, "event_type": "install",
+            "trans_id": "t-1", "platform": PLATFORM, "account": account, "event_type": "install",
             "event_time_ms": now_ms()
         });
         self.receive_value(topic, partition, due_ms, event.to_string(), bytes)

@@ -117,7 +117,7 @@ impl Alone {
         let (to_lane, inbox) = unbounded_channel();
         let handle = Arc::new(LaneHandle::new(0, account.clone(), to_lane, &bounds));
         let tiers = account.retry.tiers.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
-        let accounts = vec![("baizhu", account.name.clone())];
+        let accounts = vec![(account.platform, account.name.clone())];
         let metrics = Metrics::new(Setup { accounts, tiers: &tiers, topics: Vec::new() });
         let (to_held, held) = mpsc::channel();
         let (to_halts, halts) = unbounded_channel();
@@ -165,7 +165,7 @@ impl Alone {
         event_time_ms: i64,
     ) -> (Box<Delivery>, Ended) {
         let event = serde_json::json!({
-            "trans_id": trans_id, "platform": "baizhu", "account": "acme", "event_type": "install",
+            "trans_id": trans_id, "platform": self.handle.account.platform, "account": "acme", "event_type": "install",
             "event_time_ms": event_time_ms
         });
         let topic: Arc<str> = match topic_kind {
@@ -341,21 +341,21 @@ impl Bench {
     /// What stands in Redis.
     pub(crate) async fn value(&self, trans_id: &str) -> Option<Value> {
         let mut get = ::redis::cmd("GET");
-        let key = Key::new("baizhu", "acme", "ORDER", trans_id).name(PREFIX);
+        let key = Key::new(self.handle.account.platform, "acme", "ORDER", trans_id).name(PREFIX);
         let found: Option<Vec<u8>> = get.arg(key).query_async(&mut self.connection.clone()).await.unwrap();
         found.map(|bytes| Value::parse(&bytes))
     }
 
     /// Puts a value there.
     pub(crate) async fn put(&self, trans_id: &str, value: &str) {
-        let key = Key::new("baizhu", "acme", "ORDER", trans_id).name(PREFIX);
+        let key = Key::new(self.handle.account.platform, "acme", "ORDER", trans_id).name(PREFIX);
         let mut set = ::redis::cmd("SET");
         let () = set.arg(key).arg(value).query_async(&mut self.connection.clone()).await.unwrap();
     }
 
     /// Another process has claimed it, a moment ago.
     pub(crate) async fn hold(&self, trans_id: &str) {
-        let key = Key::new("baizhu", "acme", "ORDER", trans_id).name(PREFIX);
+        let key = Key::new(self.handle.account.platform, "acme", "ORDER", trans_id).name(PREFIX);
         let mut set = ::redis::cmd("SET");
         set.arg(key).arg(format!("c|{}|in:0:9|0000000000|0", "1".repeat(16))).arg("PX").arg(CLAIM_LIFE_MS);
         let () = set.query_async(&mut self.connection.clone()).await.unwrap();

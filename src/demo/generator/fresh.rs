@@ -30,8 +30,8 @@ pub(super) fn event(random: &mut StdRng, account: usize, now_ms: i64) -> Value {
     });
     click(random, profile, happened, &mut event);
     carried(random, *load, now_ms, &mut event);
-    if profile.platform == "qihoo360" {
-        details_of_360(random, profile, event_type, happened, &mut event);
+    if matches!(profile.click, Click::Qhclickid(_) | Click::Sourceid) {
+        details(random, profile, event_type, happened, &mut event);
     }
     event
 }
@@ -77,11 +77,8 @@ fn carried(random: &mut StdRng, load: Load, now_ms: i64, event: &mut Value) {
     }
 }
 
-/// Members that some lines and events take; where they do not, the worker leaves them out and says so.
-fn details_of_360(random: &mut StdRng, profile: &Profile, event_type: &str, happened: i64, event: &mut Value) {
-    if profile.click == Click::Impression {
-        return;
-    }
+/// Members that some product lines and events take; where they do not, the worker leaves them out and says so.
+fn details(random: &mut StdRng, profile: &Profile, event_type: &str, happened: i64, event: &mut Value) {
     if random.random_bool(0.7) {
         event["user"] = json!({ "user_id": format!("u{:08}", random.random_range(0..100_000_000)) });
     }

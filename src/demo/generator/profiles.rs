@@ -3,6 +3,8 @@
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use crate::platforms::list;
+
 /// Which click id an account's events carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Click {
@@ -12,7 +14,7 @@ pub enum Click {
     Sourceid,
     /// `impression_id`.
     Impression,
-    /// None: 百助 knows users by their uid.
+    /// None: the platform knows users by their uid.
     Uid,
 }
 
@@ -44,6 +46,18 @@ pub struct Profile {
     pub click: Click,
     /// Canonical events, how often each comes, and what it carries.
     pub events: &'static [(&'static str, u32, Load)],
+}
+
+impl Profile {
+    /// Whether its platform's repeats are bound by a natural day, whose zone the account states.
+    pub fn has_natural_day(&self) -> bool {
+        list::find(self.platform).is_some_and(|platform| platform.keys().iter().any(|key| key == "natural_day.tz"))
+    }
+
+    /// Whether its platform takes events of any age.
+    pub fn takes_any_age(&self) -> bool {
+        list::find(self.platform).is_some_and(|platform| platform.takes_any_age())
+    }
 }
 
 /// Every account of the demo.

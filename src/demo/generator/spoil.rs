@@ -6,15 +6,14 @@ use serde_json::{Value, json};
 
 use super::fresh;
 use super::made::{Fate, Made, key};
-use super::profiles::{self, PROFILES};
+use super::profiles::{self, PROFILES, Profile};
 
 const HOUR_MS: i64 = 3_600_000;
 
 /// A good event with this fate instead.
 pub(super) fn spoilt(random: &mut StdRng, now_ms: i64, fate: Fate) -> Made {
     let mut account = profiles::draw(random);
-    // 360 takes events of any age.
-    while fate == Fate::Expired && PROFILES.get(account).is_some_and(|p| p.platform != "baizhu") {
+    while fate == Fate::Expired && PROFILES.get(account).is_some_and(Profile::takes_any_age) {
         account = profiles::draw(random);
     }
     let mut event = fresh::event(random, account, now_ms);
@@ -36,9 +35,11 @@ fn unknown_account(random: &mut StdRng, event: &mut Value) {
     match random.random_range(0..3) {
         0 => event["account"] = json!("demo-360-old"),
         1 => event["platform"] = json!("toutiao"),
-        // Of the other platform.
-        _ if event["platform"] == "baizhu" => event["platform"] = json!("qihoo360"),
-        _ => event["platform"] = json!("baizhu"),
+        // Of another platform.
+        _ => {
+            let other = PROFILES.iter().map(|profile| profile.platform).find(|other| event["platform"] != *other);
+            event["platform"] = json!(other);
+        }
     }
 }
 
@@ -63,7 +64,7 @@ fn unidentified(random: &mut StdRng, event: &mut Value) {
         1 => json!(""),
         _ => json!("__CLICK_ID__"),
     };
-    let (group, name) = if event["platform"] == "baizhu" {
+    let (group, name) = if event["click"].is_null() {
         ("user", "user_id")
     } else if event["click"]["impression_id"].is_string() {
         ("click", "impression_id")

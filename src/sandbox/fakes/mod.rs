@@ -22,3 +22,19 @@ impl SandboxAccount {
 pub fn by_hand() -> String {
     LIST.iter().map(|platform| platform.by_hand).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platforms::list;
+
+    #[test]
+    fn every_platform_of_the_worker_has_a_fake_and_an_example_account() {
+        let fakes: Vec<_> = LIST.iter().map(|fake| fake.name).collect();
+        let worker = list::all().map(|platform| platform.name()).filter(|name| *name != crate::stub::PLATFORM);
+        assert_eq!(fakes, worker.collect::<Vec<_>>());
+        for name in fakes {
+            assert!(SandboxAccount::examples().iter().any(|account| account.platform == name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The way of its events from configuration to metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::account::Account;
+use crate::delivery::progress::End;
+use crate::delivery::{Subject, TopicKind};
+use crate::error::{Outcome, Reason};
+use crate::inspect::preview::{Preview, Previewer};
+use crate::inspect::trace::{Wanted, candidates};
+use crate::kafka::now_ms;
+use crate::platforms::list;
+use crate::send::Dispatcher;
+use crate::settings::{Config as Settings, Loaded, Problems};
+use crate::stub::bench::{Bench, DEAD, RECEIPTS, run};
+use crate::stub::server::{Server, answer};
+
+const NOW: i64 = 1_736_899_201_000;
+const ACCOUNT: &str = r#"
+platform = "third"
+site = "shop"
+channel.code = 3
+secrets = [{ id = "a", app_id = "42", app_secret = "s3cret" }]
+map.install = "ORDER"
+"#;
+
+fn load(accounts: &str) -> Result<Loaded, Problems> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("postback.toml");
+    std::fs::write(&file, format!("kafka.brokers = \"h:9092\"\nredis.url = \"redis://h\"\n{accounts}")).unwrap();
+    Settings::load(Some(&file), [])
+}
+
+fn good(account: &str) -> Loaded {
+    load(&format!("[accounts.acme]{account}")).unwrap_or_else(|found| panic!("{found}"))
+}
+
+/// The account as configured, with what a busy machine needs.
+fn account() -> Account {
+    let mut account = Arc::into_inner(good(ACCOUNT).config.accounts.remove("acme").unwrap()).unwrap();
+    account.limits.timeout = Duration::from_secs(20);
+    account.limits.rps = 1000.0;
+    account.allow_private = true;
+    account
+}
+
+fn previewer(account: &str) -> Previewer {
+    let config = good(account).config;
+    Previewer::new(&config.accounts, &config.redis.prefix)
+}
+
+fn event(edit: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut event = json!({
+        "trans_id": "t-1", "platform": "third", "account": "acme", "event_type": "install", "event_time_ms": NOW - 1000
+    });
+    edit(&mut event);
+    event.to_string().into_bytes()
+}
+
+#[test]
+fn configuration_reads_its_keys_and_its_credentials() {
+    let Loaded { config, warnings } = good(ACCOUNT);
+    assert_eq!(warnings, []);
+    let account = &config.accounts["acme"];
+    assert_eq!((account.platform, &*account.base_urls[0]), ("third", "https://third.example"));
+    assert_eq!((&*account.credentials[0].key, account.credentials[0].secret.expose()), ("42", "s3cret"));
+    assert_eq!(account.limits.shared_as, "42", "accounts of one app id share its rate");
+    let agreed = json!({"site": "shop", "channel": {"code": 3}, "validate": {"strict": false}});
+    assert_eq!(Value::Object(account.settings.clone()), agreed);
+    assert_eq!(list::find("third").map(Platform::title), Some("Third"));
+}
+
+#[test]
+fn what_is_wrong_with_its_keys_is_said_in_its_own_words() {
+    let rows = [
+        ("app_id = \"42\"", "app_id = \"x\"", "secrets.0.app_id", "has to be digits"),
+        ("app_id = ", "key = ", "secrets.0.key", "is no key of this table"),
+        ("secrets = ", "#", "secrets", "app_id = \"${APP_ID}\", app_secret = \"${APP_SECRET}\""),
+        ("site = ", "sit = ", "sit", "did you mean `site`?"),
+        ("site = ", "#", "site", "is missing"),
+        ("code = 3", "code = 300", "channel.code", "300"),
+        ("code = 3", "cod = 3", "channel.cod", "did you mean `code`?"),
+        ("site = ", "validate.strct = true\nsite = ", "validate.strct", "did you mean `strict`?"),
+        ("\"third\"", "\"thirt\"", "platform", "or \"third\""),
+    ];
+    for (written, wrong, key, reason) in rows {
+        let found = load(&format!("[accounts.acme]{}", ACCOUNT.replacen(written, wrong, 1))).err().unwrap();
+        let key = format!("accounts.acme.{key}");
+        assert!(found.problems.iter().any(|p| p.key == key && p.reason.contains(reason)), "{wrong}: {found}");
+    }
+    let Loaded { warnings, .. } = load(&format!("[accounts.a]{ACCOUNT}[accounts.b]{ACCOUNT}")).ok().unwrap();
+    assert_eq!(warnings[0].reason, "its app id is used by 2 accounts; Third advises against more than 1");
+    assert_eq!(good(&ACCOUNT.replace("code = 3", "code = 0")).warnings[0].key, "accounts.acme.channel.code");
+}
+
+#[test]
+fn its_events_go_through_admission_lane_send_and_settle_and_are_counted() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account = account()).await;
+        let (delivery, _unfinished) = bench.delivery(TopicKind::Input, "ok-0");
+        let Subject::Ready(ready) = &delivery.subject else { panic!("it ended at admission") };
+        assert_eq!((&*ready.prepared.native, ready.account.platform), ("ORDER", "third"));
+        drop(delivery);
+
+        bench.start();
+        assert_eq!(bench.send(TopicKind::Input, "ok-1").wait().await, End::Finished(Outcome::Delivered));
+        assert_eq!(bench.send(TopicKind::Input, "ok-1").wait().await, End::Finished(Outcome::Duplicate));
+        assert_eq!(bench.send(TopicKind::Input, "400-2").wait().await, End::Finished(Outcome::DeadLettered));
+        assert_eq!(bench.sent(), ["ok-1&key=s3cret", "400-2&key=s3cret"]);
+        assert!(matches!(bench.value("ok-1").await, Some(crate::claim::rules::Value::Done(_))));
+        assert_eq!(bench.value("400-2").await, None, "refused for good: its claim is released");
+
+        let receipts = bench.published(RECEIPTS);
+        let receipt: Value = serde_json::from_slice(&receipts[0].value).unwrap();
+        assert_eq!((&receipt["platform"], &receipt["platform_id"]), (&json!("third"), &json!("shop-7")));
+        let letter = &bench.published(DEAD)[0];
+        assert_eq!((letter.reason(), letter.text("pb-platform")), (Some(Reason::Rejected), "third"));
+        assert_eq!((letter.text("pb-event"), letter.text("pb-last-code")), ("ORDER", "E7"));
+
+        let shown = bench.lane.metrics().render();
+        for series in [
+            r#"postback_attempts_total{account="acme",class="delivered",platform="third"} 1"#,
+            r#"postback_attempts_total{account="acme",class="permanent",platform="third"} 1"#,
+            r#"postback_dead_letters_total{account="acme",platform="third",reason="rejected"} 1"#,
+            r#"postback_attempt_duration_seconds_count{platform="third"} 2"#,
+        ] {
+            assert!(shown.lines().any(|line| line == series), "{series}\n{shown}");
+        }
+    });
+}
+
+#[tokio::test]
+async fn its_answers_are_read_to_its_own_bound() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    for (length, is_read) in [(ANSWER_BYTES, true), (ANSWER_BYTES + 1, false)] {
+        let server = Server::answering(answer("200 OK", &format!("ok{}", " ".repeat(length - 2))));
+        let account = Arc::new(Account { base_urls: vec![server.url()], ..account() });
+        let event = crate::event::decode(Some(&event(|_| {}))).unwrap();
+        let prepared = account.sender.prepare(&event).unwrap();
+        let dispatcher = Dispatcher::new(account, Arc::default()).unwrap();
+        let line = dispatcher.connect(Duration::from_secs(20)).await.unwrap();
+        let result = line.attempt(&[&prepared], now_ms(), || Ok::<_, ()>(())).await;
+        let Ok(verdicts) = result else { panic!("{result:?}") };
+        match verdicts.one() {
+            Ok(receipt) => assert!(is_read && receipt.platform_id.as_deref() == Some("shop-7")),
+            Err(DeliveryError::Ambiguous(answer)) => {
+                assert!(!is_read && answer.detail.contains("longer than 256 KiB"), "{}", answer.detail);
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn preview_shows_its_request_and_none_of_its_secrets() {
+    let ours = previewer(ACCOUNT);
+    let Preview::Accepted(found) = ours.look(Some(&event(|_| {})), Vec::new(), NOW) else { panic!("refused") };
+    let (masked, shown) = (found.json(false), found.json(true));
+    let expected = json!({
+        "method": "PUT",
+        "url": "https://third.example/v1/shop?id=42&token=***",
+        "headers": {"Authorization": "Bearer ***", "Sign": md5_hex("t-1s3crett-1")},
+        "body": "t-1&key=***",
+        "body_base64": "dC0xJmtleT0qKio=",
+        "signature_input": "t-1***t-1",
+    });
+    assert_eq!((&masked["event"], &masked["request"]), (&json!("ORDER"), &expected));
+    assert!(masked["warnings"][0].as_str().unwrap().contains("--show-secrets"), "{masked}");
+    assert_eq!(shown["request"]["url"], "https://third.example/v1/shop?id=42&token=s3cret");
+    assert_eq!(shown["request"]["body"], "t-1&key=s3cret");
+    assert_eq!(shown["request"]["headers"]["Authorization"], "Bearer s3cret");
+    assert_eq!((&shown["request"]["signature_input"], &shown["warnings"]), (&json!("t-1s3crett-1"), &json!([])));
+
+    let refused = |event: Vec<u8>| match ours.look(Some(&event), Vec::new(), NOW) {
+        Preview::Refused(refused) => (refused.reason, refused.field),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(event(|e| e["event_type"] = json!("pay"))), ("unmapped_event", "event_type".to_owned()));
+    assert_eq!(refused(event(|e| e["platform"] = json!("fourth"))), ("unknown_account", "platform".to_owned()));
+    let strict = previewer(&format!("{ACCOUNT}validate.strict = true"));
+    let Preview::Refused(refused) = strict.look(Some(&event(|_| {})), Vec::new(), NOW) else { panic!("accepted") };
+    assert_eq!((refused.reason, &*refused.field), ("invalid", "user.user_id"));
+}
+
+#[test]
+fn a_trace_looks_for_its_claims() {
+    let wanted = Wanted { trans_id: "t-1".into(), platform: Some("third"), account: None };
+    let found = candidates(&wanted, &good(ACCOUNT).config.accounts);
+    let found: Vec<_> = found.iter().map(|c| (c.platform, &*c.account, &*c.event)).collect();
+    assert_eq!(found, [("third", "acme", "ORDER")]);
+}
