@@ -20,6 +20,8 @@ pub struct Proxy {
 pub enum ProxyProtocol {
     /// `CONNECT` of HTTP/1.1.
     Http,
+    /// The same inside of TLS with the proxy, whose certificate has to be valid for its host.
+    Https,
     /// SOCKS5.
     Socks5,
 }

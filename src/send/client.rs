@@ -24,6 +24,10 @@ mod connect;
 mod connection;
 mod growth;
 mod lookup;
+mod proxy;
+mod sources;
+mod stream;
+mod tcp;
 mod way;
 
 use std::cell::{Cell, RefCell};
@@ -43,9 +47,12 @@ pub use connect::Connector;
 pub use connect::trusting;
 use connection::Connection;
 use growth::{Growth, Starting};
+pub use proxy::ProxyFailure;
+pub use sources::{is_bad_certificate, sources};
 #[cfg(test)]
-pub use way::reachable;
-pub use way::{PrivateAddress, PrivateName, ProxyFailure, addresses};
+pub use tcp::reachable;
+pub use tcp::{PrivateAddress, addresses};
+pub use way::PrivateName;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

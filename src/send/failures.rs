@@ -2,7 +2,7 @@
 
 use crate::error::{Answer, DeliveryError};
 use crate::platforms::http_status::unreadable;
-use crate::send::client::{Failure, PrivateAddress, PrivateName, ProxyFailure};
+use crate::send::client::{Failure, PrivateAddress, PrivateName, ProxyFailure, is_bad_certificate, sources};
 
 pub(super) fn unsent(detail: &str) -> Answer {
     Answer { detail: detail.to_owned(), ..Answer::default() }
@@ -42,6 +42,9 @@ fn by_proxy(account: &str, failure: ProxyFailure) -> DeliveryError {
         ProxyFailure::Refused => DeliveryError::Halt(unsent(&format!(
             "the proxy refuses the account's user and password: correct accounts.{account}.proxy"
         ))),
+        ProxyFailure::Certificate => DeliveryError::Halt(unsent(&format!(
+            "the TLS certificate of the proxy of accounts.{account}.proxy is not valid for it"
+        ))),
         ProxyFailure::Unreached => {
             DeliveryError::Retry(unsent(&format!("the proxy of accounts.{account}.proxy cannot be reached")))
         }
@@ -59,26 +62,15 @@ enum Cause {
 }
 
 fn find_cause(error: &(dyn std::error::Error + 'static)) -> Option<Cause> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if cause.is::<PrivateAddress>() {
-            return Some(Cause::PrivateAddress);
+    sources(error).find_map(|error| {
+        if error.is::<PrivateAddress>() {
+            Some(Cause::PrivateAddress)
+        } else if error.is::<PrivateName>() {
+            Some(Cause::PrivateName)
+        } else if let Some(failure) = error.downcast_ref::<ProxyFailure>() {
+            Some(Cause::Proxy(*failure))
+        } else {
+            is_bad_certificate(error).then_some(Cause::Certificate)
         }
-        if cause.is::<PrivateName>() {
-            return Some(Cause::PrivateName);
-        }
-        if let Some(failure) = cause.downcast_ref::<ProxyFailure>() {
-            return Some(Cause::Proxy(*failure));
-        }
-        let tls = cause.downcast_ref::<rustls::Error>();
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) {
-            return Some(Cause::Certificate);
-        }
-        // An io::Error hides what it wraps from `source`, and TLS comes wrapped twice.
-        next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => cause.source(),
-        };
-    }
-    None
+    })
 }

@@ -8,10 +8,10 @@ use crate::config::secret::{intact, secret};
 use crate::config::tree::Node;
 use crate::secret::SecretString;
 
-/// What both protocols can carry of a user or a password, bytes.
+/// What every protocol can carry of a user or a password, bytes.
 const LONGEST: usize = 255;
 
-/// Reads `http://user:password@host:port` or `socks5://…`.
+/// Reads `http://user:password@host:port`, `https://…` or `socks5://…`.
 pub(super) fn read(node: &Node) -> Result<Proxy, String> {
     parse(&secret(node)?)
 }
@@ -20,13 +20,9 @@ fn parse(text: &str) -> Result<Proxy, String> {
     let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
     let (protocol, default_port) = match url.scheme() {
         "http" => (ProxyProtocol::Http, 80),
+        "https" => (ProxyProtocol::Https, 443),
         "socks5" | "socks5h" => (ProxyProtocol::Socks5, 1080),
-        "https" => {
-            return Err("is reached over https://, which this version does not speak to a proxy; use http:// or \
-                        socks5:// (what goes through it to the platform is encrypted all the same)"
-                .to_owned());
-        }
-        other => return Err(format!("has the scheme {other}://; it has to be http:// or socks5://")),
+        other => return Err(format!("has the scheme {other}://; it has to be http://, https:// or socks5://")),
     };
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or("names no host")?.to_owned();
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
@@ -49,7 +45,9 @@ fn login(url: &Url, protocol: ProxyProtocol) -> Result<Option<ProxyLogin>, Strin
     };
     let (user, password) = (part(url.username())?, part(url.password().unwrap_or_default())?);
     match protocol {
-        ProxyProtocol::Http if user.contains(':') => Err("has a user with a colon, which HTTP cannot carry".to_owned()),
+        ProxyProtocol::Http | ProxyProtocol::Https if user.contains(':') => {
+            Err("has a user with a colon, which HTTP cannot carry".to_owned())
+        }
         ProxyProtocol::Socks5 if user.is_empty() || password.is_empty() => {
             Err("needs a user and a password, or neither".to_owned())
         }
@@ -63,12 +61,15 @@ mod tests {
 
     #[test]
     fn a_proxy_is_read_with_its_protocol_port_and_login() {
-        use ProxyProtocol::{Http, Socks5};
+        use ProxyProtocol::{Http, Https, Socks5};
         let rows = [
             ("http://proxy.example", Http, "proxy.example", 80, None),
             ("http://proxy.example:3128/", Http, "proxy.example", 3128, None),
             ("HTTP://li:s%3Acret%40@10.0.0.1:8080", Http, "10.0.0.1", 8080, Some(("li", "s:cret@"))),
             ("http://key@proxy.example:8080", Http, "proxy.example", 8080, Some(("key", ""))),
+            ("https://proxy:443", Https, "proxy", 443, None),
+            ("https://proxy.example", Https, "proxy.example", 443, None),
+            ("https://li:s%3Acret@[::1]:8443/", Https, "[::1]", 8443, Some(("li", "s:cret"))),
             ("socks5://[::1]:9050", Socks5, "[::1]", 9050, None),
             ("socks5h://li:%E5%AF%86@proxy.example", Socks5, "proxy.example", 1080, Some(("li", "密"))),
         ];
@@ -83,15 +84,16 @@ mod tests {
     fn what_is_no_proxy_is_refused_without_repeating_it() {
         let long = format!("socks5://u:MARKER{}@h", "x".repeat(255));
         let rows = [
-            ("https://u:MARKER@h:443", "use http:// or socks5://"),
-            ("socks4://u:MARKER@h", "it has to be http:// or socks5://"),
-            ("h:3128", "it has to be http:// or socks5://"),
+            ("socks4://u:MARKER@h", "it has to be http://, https:// or socks5://"),
+            ("h:3128", "it has to be http://, https:// or socks5://"),
             ("MARKER", "is no URL"),
             ("http://u:MARKER@", "is no URL"),
             ("http://u:MARKER@h/path", "holds more than"),
             ("http://h?q=MARKER", "holds more than"),
             ("http://h#MARKER", "holds more than"),
             ("http://u%3A:MARKER@h", "a user with a colon"),
+            ("https://u%3A:MARKER@h", "a user with a colon"),
+            ("https://u:MARKER@h/path", "holds more than"),
             ("socks5://MARKER@h", "needs a user and a password"),
             ("http://u:MARKER%0A@h", "a line break"),
             ("http://u:MARKER%FF@h", "no UTF-8"),

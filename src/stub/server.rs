@@ -67,10 +67,7 @@ impl Server {
 
     /// The same over TLS, at `localhost`, for who trusts [`root`]. `before` comes between each connection and its handshake.
     pub(crate) fn secure(answer: impl Into<Vec<u8>>, before: impl Fn() + Send + Sync + 'static) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let chain = vec![CertificateDer::from_pem_file(fixture("valid.pem")).unwrap()];
-        let key = PrivateKeyDer::from_pem_file(fixture("leaf.key.pem")).unwrap();
-        let config = Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap());
+        let config = tls("valid.pem");
         let answer = answer.into();
         Self::start(move |connection| {
             before();
@@ -139,6 +136,14 @@ impl Connection {
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
+}
+
+/// What shows this certificate.
+pub(crate) fn tls(certificate: &str) -> Arc<ServerConfig> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let chain = vec![CertificateDer::from_pem_file(fixture(certificate)).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(fixture("leaf.key.pem")).unwrap();
+    Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap())
 }
 
 /// The issuer of what [`Server::secure`] shows.

@@ -254,10 +254,12 @@ async fn host(account: Arc<Account>) -> Vec<Host> {
 
 /// What mends a halt, where the finding does not say it itself.
 fn mend(detail: &str) -> &'static str {
-    if detail.contains("certificate") {
-        "; correct base_url or the platform's certificate, or trust its issuer on this machine (SSL_CERT_FILE)"
-    } else {
+    if !detail.contains("certificate") {
         ""
+    } else if detail.contains("proxy") {
+        "; correct proxy or the proxy's certificate, or trust its issuer on this machine (SSL_CERT_FILE)"
+    } else {
+        "; correct base_url or the platform's certificate, or trust its issuer on this machine (SSL_CERT_FILE)"
     }
 }
 
@@ -355,6 +357,19 @@ mod tests {
         assert_eq!(found.errors.len(), 1, "{found:?}");
         let error = &found.errors[0];
         assert!(error.contains("certificate") && error.contains("base_url") && error.contains("would halt"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_proxys_certificate_that_nobody_trusts_would_halt_the_account() {
+        let mut config = leading_to("https://platform.invalid".to_owned(), false);
+        let account = config.accounts.values_mut().next().and_then(Arc::get_mut).unwrap();
+        let (protocol, host) = (crate::account::proxy::ProxyProtocol::Https, "localhost".to_owned());
+        account.proxy = Some(crate::account::proxy::Proxy { protocol, host, port: serve_tls(), login: None });
+        let mut found = Found::default();
+        hosts(&config, false, &mut found).await;
+        assert_eq!(found.errors.len(), 1, "{found:?}");
+        let error = &found.errors[0];
+        assert!(error.contains(".proxy is not valid") && error.contains("would halt; correct proxy or"), "{error}");
     }
 
     #[tokio::test]

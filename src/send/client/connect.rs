@@ -4,13 +4,13 @@ use std::sync::OnceLock;
 
 use http::Uri;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::way::{BoxError, Way};
+use super::stream::WayStream;
+use super::tcp::BoxError;
+use super::way::Way;
 use crate::account::proxy::Proxy;
 
 /// TLS sessions that an account may resume: 8 each for as many hosts as it may have base URLs in use. The library sets
@@ -18,7 +18,7 @@ use crate::account::proxy::Proxy;
 const SESSIONS: usize = 32;
 
 /// A connection with TLS or without.
-pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+pub type Stream = MaybeHttpsStream<WayStream>;
 
 /// Makes connections to the hosts that an account may reach. No proxy of the environment is asked.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ impl Connector {
     }
 
     fn over(tls: ClientConfig, allow_private: bool, proxy: Option<&Proxy>) -> Result<Self, BoxError> {
-        let way = Way::new(allow_private, proxy)?;
+        let way = Way::new(allow_private, proxy, &tls)?;
         let https =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(way);
         Ok(Self { https })

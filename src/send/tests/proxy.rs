@@ -4,6 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Mutex;
 
+use rustls::{ServerConnection, StreamOwned};
+
 use super::*;
 use crate::account::proxy::{Proxy, ProxyLogin, ProxyProtocol};
 use crate::secret::SecretString;
@@ -42,6 +44,17 @@ impl Small {
         })
     }
 
+    /// The same inside of TLS with the proxy, which shows this certificate.
+    fn https(platform: u16, certificate: &str) -> Self {
+        let (inside, tls) = (Self::http(platform), server::tls(certificate));
+        let port = inside.server.port;
+        let server = Server::start(move |connection| {
+            let tls = StreamOwned::new(ServerConnection::new(tls.clone()).unwrap(), connection.tcp);
+            unpack(tls, &TcpStream::connect(("127.0.0.1", port)).unwrap());
+        });
+        Self { server, asked: inside.asked }
+    }
+
     /// SOCKS5, for who knows the password.
     fn socks5(platform: u16) -> Self {
         Self::start(platform, |tcp| {
@@ -74,7 +87,9 @@ impl Small {
             user: SecretString::new(user),
             password: SecretString::new(password),
         });
-        Proxy { protocol, host: "127.0.0.1".into(), port: self.server.port, login }
+        // The certificates are for a name.
+        let host = if protocol == ProxyProtocol::Https { "localhost" } else { "127.0.0.1" };
+        Proxy { protocol, host: host.into(), port: self.server.port, login }
     }
 
     fn asked(&self) -> Vec<String> {
@@ -103,6 +118,26 @@ fn pass(a: &TcpStream, b: &TcpStream) {
     });
 }
 
+/// Both directions between TLS and plain text, in turns, until either has ended.
+fn unpack(mut tls: StreamOwned<ServerConnection, TcpStream>, mut plain: &TcpStream) {
+    let turn = Some(Duration::from_millis(1));
+    tls.sock.set_read_timeout(turn).unwrap();
+    plain.set_read_timeout(turn).unwrap();
+    while one_turn(&mut tls, &mut plain) && one_turn(&mut plain, &mut tls) {}
+    tls.conn.send_close_notify();
+    let _ = tls.flush();
+}
+
+/// Passes on what is there; `false`: it has ended.
+fn one_turn(from: &mut impl std::io::Read, to: &mut impl std::io::Write) -> bool {
+    let mut bytes = [0; 16 * 1024];
+    match from.read(&mut bytes) {
+        Ok(0) => false,
+        Ok(n) => to.write_all(&bytes[..n]).and_then(|()| to.flush()).is_ok(),
+        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+    }
+}
+
 const LOGIN: Option<(&str, &str)> = Some(("li", "s3cret"));
 
 /// An account that may reach nothing private, behind a proxy of this machine.
@@ -120,11 +155,13 @@ fn detail(result: Result<Receipt, DeliveryError>) -> (Class, bool, String) {
 }
 
 #[tokio::test]
-async fn requests_go_through_either_kind_of_proxy_which_resolves_the_name() {
+async fn requests_go_through_each_kind_of_proxy_which_resolves_the_name() {
     let platform = Server::answering(answer("200 OK", "ok"));
     let (http, socks5) = (Small::http(platform.port), Small::socks5(platform.port));
+    let https = Small::https(platform.port, "valid.pem");
     for (proxy, small, asked) in [
         (http.of(ProxyProtocol::Http, LOGIN), &http, "CONNECT platform.invalid:80 HTTP/1.1"),
+        (https.of(ProxyProtocol::Https, LOGIN), &https, "CONNECT platform.invalid:80 HTTP/1.1"),
         (socks5.of(ProxyProtocol::Socks5, LOGIN), &socks5, "platform.invalid:80"),
     ] {
         let dispatcher = behind("http://platform.invalid", proxy);
@@ -135,7 +172,7 @@ async fn requests_go_through_either_kind_of_proxy_which_resolves_the_name() {
         dispatcher.probe(0).await.unwrap();
     }
     let requests = platform.requests();
-    assert_eq!(requests.len(), 4);
+    assert_eq!(requests.len(), 6);
     for request in requests {
         let request = request.to_ascii_lowercase();
         assert!(request.starts_with("post /postback?v=1 http/1.1\r\n") && !request.contains("proxy"), "{request}");
@@ -147,7 +184,12 @@ async fn requests_go_through_either_kind_of_proxy_which_resolves_the_name() {
 async fn tls_is_spoken_with_the_platform_inside_of_what_the_proxy_passes_on() {
     let platform = Server::secure(answer("200 OK", "ok"), || {});
     let (http, socks5) = (Small::http(platform.port), Small::socks5(platform.port));
-    for proxy in [http.of(ProxyProtocol::Http, LOGIN), socks5.of(ProxyProtocol::Socks5, LOGIN)] {
+    let https = Small::https(platform.port, "valid.pem");
+    for proxy in [
+        http.of(ProxyProtocol::Http, LOGIN),
+        https.of(ProxyProtocol::Https, LOGIN),
+        socks5.of(ProxyProtocol::Socks5, LOGIN),
+    ] {
         let named = |name: &str| {
             let mut account = account(&[format!("https://{name}")]);
             account.proxy = Some(proxy.clone());
@@ -155,18 +197,62 @@ async fn tls_is_spoken_with_the_platform_inside_of_what_the_proxy_passes_on() {
         };
         assert_eq!(attempt(&named("localhost")).await, Ok(Receipt::default()));
         // The certificate is judged against the name that the account states, whatever the proxy resolved.
-        assert_eq!(end(attempt(&named("elsewhere.invalid")).await), (Class::Halt, None, false));
+        let (class, sent, said) = detail(attempt(&named("elsewhere.invalid")).await);
+        assert_eq!((class, sent, &*said), (Class::Halt, false, "the host's TLS certificate is not valid for it"));
     }
-    assert_eq!(platform.requests().len(), 2);
-    assert_eq!(http.asked(), ["CONNECT localhost:443 HTTP/1.1", "CONNECT elsewhere.invalid:443 HTTP/1.1"]);
+    assert_eq!(platform.requests().len(), 3);
+    for small in [http, https] {
+        assert_eq!(small.asked(), ["CONNECT localhost:443 HTTP/1.1", "CONNECT elsewhere.invalid:443 HTTP/1.1"]);
+    }
+}
+
+#[tokio::test]
+async fn what_takes_many_tls_records_goes_through_a_proxy_that_is_reached_over_tls() {
+    let head = format!("200 OK\r\nx-long: {}", "x".repeat(60_000));
+    let platform = Server::secure(answer(&head, "ok"), || {});
+    let small = Small::https(platform.port, "valid.pem");
+    let mut account = account(&["https://localhost".to_owned()]);
+    account.proxy = Some(small.of(ProxyProtocol::Https, LOGIN));
+    let dispatcher = Dispatcher::trusting(Arc::new(account), Arc::default(), server::root());
+    for sent in ["x".repeat(60_000), "y".repeat(300_000)] {
+        attempt_of(&dispatcher, &sent, 0).await.unwrap();
+        assert!(platform.requests().pop().unwrap().ends_with(&format!("\r\n\r\n{sent}")));
+    }
+    assert_eq!(small.asked().len(), 1, "the connection is kept");
+}
+
+#[tokio::test]
+async fn a_proxy_whose_certificate_is_not_valid_for_its_host_halts_and_is_shown_no_password() {
+    let platform = Server::answering(answer("200 OK", "ok"));
+    for (shown, is_root_trusted) in
+        [("wrong-name.pem", true), ("expired.pem", true), ("self-signed.pem", true), ("valid.pem", false)]
+    {
+        let small = Small::https(platform.port, shown);
+        let mut account = account(&["http://platform.invalid".to_owned()]);
+        account.proxy = Some(small.of(ProxyProtocol::Https, LOGIN));
+        let dispatcher = match is_root_trusted {
+            true => Dispatcher::trusting(Arc::new(account), Arc::default(), server::root()),
+            false => over(account),
+        };
+        let (class, sent, said) = detail(attempt(&dispatcher).await);
+        let why = "the TLS certificate of the proxy of accounts.acme.proxy is not valid for it";
+        assert_eq!((class, sent, &*said), (Class::Halt, false, why), "{shown}");
+        assert!(matches!(dispatcher.probe(0).await, Err(DeliveryError::Halt(_))));
+        assert_eq!(small.asked(), [""; 0], "{shown}");
+    }
 }
 
 #[tokio::test]
 async fn a_proxy_that_refuses_the_login_halts_and_names_the_key_to_mend() {
     let platform = Server::answering(answer("200 OK", "ok"));
     let (http, socks5) = (Small::http(platform.port), Small::socks5(platform.port));
+    let https = Small::https(platform.port, "valid.pem");
     for login in [None, Some(("li", "wrong-s3cret"))] {
-        for proxy in [http.of(ProxyProtocol::Http, login), socks5.of(ProxyProtocol::Socks5, login)] {
+        for proxy in [
+            http.of(ProxyProtocol::Http, login),
+            https.of(ProxyProtocol::Https, login),
+            socks5.of(ProxyProtocol::Socks5, login),
+        ] {
             let dispatcher = behind("http://platform.invalid", proxy);
             let (class, sent, said) = detail(attempt(&dispatcher).await);
             assert_eq!((class, sent), (Class::Halt, false), "{said}");
@@ -196,6 +282,10 @@ async fn a_proxy_that_cannot_be_reached_or_does_not_connect_is_tried_again_later
         None
     });
     let closes = Small::start(0, |_| None);
+    let no_tls = Small::start(0, |tcp| {
+        tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").ok()?;
+        None
+    });
     let mut nobody = closes.of(ProxyProtocol::Http, None);
     nobody.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let unreached = "the proxy of accounts.acme.proxy cannot be reached";
@@ -204,7 +294,9 @@ async fn a_proxy_that_cannot_be_reached_or_does_not_connect_is_tried_again_later
         (refuses.of(ProxyProtocol::Http, None), no_way),
         (cannot.of(ProxyProtocol::Socks5, None), no_way),
         (closes.of(ProxyProtocol::Socks5, None), unreached),
+        (no_tls.of(ProxyProtocol::Https, None), unreached),
         (nobody.clone(), unreached),
+        (Proxy { protocol: ProxyProtocol::Https, ..nobody.clone() }, unreached),
         (Proxy { protocol: ProxyProtocol::Socks5, ..nobody }, unreached),
     ] {
         let (class, sent, said) = detail(attempt(&behind("http://platform.invalid", proxy)).await);

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Mutex;
 
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 
 use super::*;
 use server::read_request;
@@ -16,10 +16,7 @@ fn fixture(name: &str) -> std::path::PathBuf {
 
 /// A platform that shows this certificate, and what it could read.
 fn showing(certificate: &str) -> (Server, Arc<Mutex<Vec<String>>>) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let chain = vec![CertificateDer::from_pem_file(fixture(certificate)).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(fixture("leaf.key.pem")).unwrap();
-    let config = Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap());
+    let config = server::tls(certificate);
     let read = Arc::new(Mutex::new(Vec::new()));
     let seen = read.clone();
     let server = Server::start(move |connection| {

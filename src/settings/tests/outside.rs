@@ -1,6 +1,7 @@
 //! The environment, placeholders, and what must never be shown.
 
 use super::*;
+use crate::account::proxy::ProxyProtocol;
 
 #[test]
 fn the_environment_wins_over_the_file_whatever_the_type() {
@@ -247,7 +248,10 @@ fn a_proxy_takes_its_password_from_the_environment_and_a_bad_one_is_not_repeated
     let proxy = config.accounts["acme-ps"].proxy.as_ref().unwrap();
     assert_eq!(proxy.login.as_ref().map(|login| login.password.expose()), Some("MARKER"));
     assert!(config.accounts.values().any(|account| account.proxy.is_none()), "it is the account's own");
-    for url in ["https://li:${PROXY_PASSWORD}@proxy.example", "http://li:${PROXY_PASSWORD}@proxy.example/path"] {
+    let config = good(&with_proxy("https://li:${PROXY_PASSWORD}@proxy:443"), &env).config;
+    let proxy = config.accounts["acme-ps"].proxy.as_ref().unwrap();
+    assert_eq!((proxy.protocol, &*proxy.host, proxy.port), (ProxyProtocol::Https, "proxy", 443));
+    for url in ["socks4://li:${PROXY_PASSWORD}@proxy.example", "http://li:${PROXY_PASSWORD}@proxy.example/path"] {
         let found = bad(&with_proxy(url), &env);
         let shown = format!("{found}\n{found:?}");
         assert!(found.problems.len() == 1 && shown.contains("accounts.acme-ps.proxy"), "{shown}");
