@@ -43,7 +43,6 @@ fn url<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
     let is_url =
         || (text.starts_with("redis://") || text.starts_with("rediss://")) && text.into_connection_info().is_ok();
     match text {
-        "" => Err(D::Error::custom("is empty")),
         EMBEDDED => Ok(url),
         _ if is_url() => Ok(url),
         _ => Err(D::Error::custom("has to be redis://[user:password@]host:port[/db], or rediss:// with TLS")),

@@ -9,7 +9,6 @@
 mod accounts;
 mod base_url;
 mod credentials;
-mod platform;
 mod proxy;
 mod root;
 mod rules;
