@@ -67,14 +67,15 @@ pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
     consumer(config, &config.group, "2048", ("10000", "100"))
 }
 
-/// The consumer of tiers and parking. A topic of its list that is made again is found by the next refresh.
+/// The consumer of tiers and parking. A topic of its list that is made again is found by its id (`consumer/renew.rs`), not by
+/// the refresh, whose answer names every topic.
 ///
 /// # Errors
 /// As [`try_clients`].
 pub fn waiting(config: &Config) -> Result<ClientConfig, SettingsError> {
     // Its topics grow with the accounts, and a fetch names them all: so an idle one is sent seldom. What comes is told at
     // once all the same; only a partition that was paused waits for it.
-    consumer(config, &waiting_group(config), "1024", ("5000", "500"))
+    consumer(config, &waiting_group(config), "1024", ("30000", "500"))
 }
 
 /// The group of tiers and parking.
