@@ -38,7 +38,6 @@ pub struct Dedupe {
 pub enum WindowCheck {
     /// Refuses the start; where it cannot be judged, the start waits.
     Refuse,
-    /// Is warned of.
     Warn,
 }
 
@@ -67,7 +66,6 @@ pub enum OnAmbiguous {
 pub struct RetryTier {
     /// The delay as configured, e.g. `5s`: the end of the topic's name.
     pub name: String,
-    /// The delay.
     pub delay: Duration,
 }
 
@@ -192,9 +190,7 @@ pub struct Account {
     pub proxy: Option<proxy::Proxy>,
     /// Takes events; `false`: they are `unknown_account`.
     pub enabled: bool,
-    /// Its limits.
     pub limits: Limits,
-    /// Its retrying.
     pub retry: Retry,
     /// Its rules of time.
     pub validate: Validate,
@@ -204,7 +200,6 @@ pub struct Account {
     pub on_ambiguous: OnAmbiguous,
     /// Its credentials; empty where the platform has none.
     pub credentials: Vec<Credential>,
-    /// Speaks for it.
     pub sender: Box<dyn Sender>,
     /// Its platform's own keys as configured: what a fake of the platform agrees to.
     pub settings: Map<String, Value>,

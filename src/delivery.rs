@@ -76,7 +76,6 @@ pub enum Subject {
 
 /// An event that passed every rule but those of time.
 pub struct Ready {
-    /// Whose.
     pub account: Arc<Account>,
     /// Its index into the lanes and metrics.
     pub index: usize,

@@ -17,11 +17,8 @@ pub use read::own_headers;
 /// Where a record first appeared; written once, never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
-    /// Topic.
     pub topic: Arc<str>,
-    /// Partition.
     pub partition: i32,
-    /// Offset.
     pub offset: i64,
     /// Record time, epoch ms; 0 where there was none.
     pub timestamp_ms: i64,
@@ -41,7 +38,6 @@ pub struct LastAttempt {
 /// Marks of an operator's replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
-    /// Which replay.
     pub id: String,
     /// How many times so far.
     pub replays: u32,
@@ -52,7 +48,6 @@ pub struct Replay {
 /// Delivery metadata of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// The lineage.
     pub origin: Origin,
     /// First seen by a worker, epoch ms.
     pub first_seen_ms: i64,
@@ -70,7 +65,6 @@ pub struct Envelope {
     pub retry_since_ms: Option<i64>,
     /// When it was first parked, epoch ms.
     pub parked_at_ms: Option<i64>,
-    /// The last attempt.
     pub last: Option<LastAttempt>,
     /// Marks of a replay.
     pub replay: Option<Replay>,

@@ -42,11 +42,9 @@ pub struct Metrics {
     pub handed_off_returned: IntCounter,
     /// Records read from inputs and not finished.
     pub in_flight_events: IntGauge,
-    /// Their bytes.
     pub in_flight_bytes: IntGauge,
     /// Records of tiers and parking that were released and are not finished. Shown together with those from inputs.
     pub released_events: IntGauge,
-    /// Their bytes.
     pub released_bytes: IntGauge,
     /// 1 while Redis answers.
     pub redis_up: IntGauge,

@@ -109,7 +109,6 @@ pub enum Repeated {
     DeadLetter {
         /// Index of the account in the metrics.
         account: usize,
-        /// Why.
         reason: Reason,
     },
     /// Copies that this topic refuses by their size.

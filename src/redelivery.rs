@@ -40,7 +40,6 @@ const _: () = assert!(ASIDE_RELEASED.0 * 2 <= LEAVING.records && ASIDE_RELEASED.
 /// How often buffers are looked at whose lanes did not take what is due: one may have opened.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// A partition.
 type Place = (Arc<str>, i32);
 
 /// What becomes of records of tiers and parking topics.

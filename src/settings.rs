@@ -60,7 +60,6 @@ pub struct Config {
 
 /// A configuration that can be used, and what was noticed on the way.
 pub struct Loaded {
-    /// The configuration.
     pub config: Config,
     /// What is doubtful, but refuses nothing.
     pub warnings: Vec<Problem>,

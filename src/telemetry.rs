@@ -68,7 +68,6 @@ fn otlp<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 pub enum Format {
     /// Text on a terminal, JSON elsewhere.
     Auto,
-    /// For people.
     Text,
     /// For machines: one object a line.
     Json,

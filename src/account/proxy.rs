@@ -5,7 +5,6 @@ use crate::secret::SecretString;
 /// `accounts.NAME.proxy`.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    /// What it speaks.
     pub protocol: ProxyProtocol,
     /// Its name or address; an IPv6 address stands in brackets. It may be private.
     pub host: String,

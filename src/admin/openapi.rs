@@ -29,7 +29,6 @@ fn change(summary: &str, description: &str) -> Value {
     } })
 }
 
-/// The document.
 pub(super) fn document() -> Value {
     let open = |summary: &str, media: &str, not_ok: &str| {
         let mut responses = json!({ "200": { "description": "Yes.", "content": { media: {} } } });

@@ -22,7 +22,6 @@ const EVERY: Duration = Duration::from_secs(4);
 
 /// Looks for new topics.
 pub struct Discovery {
-    /// Of the worker.
     pub config: Arc<Config>,
     /// Whom to ask.
     pub cluster: Arc<Cluster>,

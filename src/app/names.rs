@@ -7,7 +7,6 @@ use crate::kafka::topics::{AdminError, Cluster};
 /// What the two consumers read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Inputs.
     pub inputs: BTreeSet<String>,
     /// Tiers and parking.
     pub waiting: BTreeSet<String>,

@@ -23,7 +23,6 @@ pub enum ClaimOutcome {
 
 /// A claim, and the promise that no other copy in this process goes on before it ends.
 pub struct Held {
-    /// The claim.
     pub claim: Claim,
     pub(super) _turn: InFlightKey,
 }

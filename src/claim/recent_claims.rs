@@ -13,9 +13,7 @@ const CAPACITY: usize = 100_000;
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remembered {
-    /// A confirm.
     Done(Done),
-    /// A mark.
     Unknown(Box<Mark>),
 }
 
@@ -31,9 +29,7 @@ pub struct Mark {
 /// One of them, told from what was written under the same key later.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Whose.
     pub key: Key,
-    /// What was written.
     pub what: Remembered,
     /// Its account: an index into the metrics.
     pub account: usize,
@@ -101,7 +97,6 @@ impl Recent {
         }
     }
 
-    /// Remembers.
     pub fn insert(&mut self, key: Key, what: Remembered, account: usize, pending: bool) {
         let sequence = self.first.wrapping_add(self.places.len() as u32);
         let place = Place { key, what, account: account as u32, at_ms: self.now_ms(), pending };

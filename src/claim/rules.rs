@@ -253,13 +253,11 @@ pub struct Primary {
 /// A claim that this process holds.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// Its token.
     pub token: Token,
     /// Its send, if any, is a second one: declared when the first byte goes out, once.
     pub resend: bool,
     /// The send was declared, or one before it that covers it.
     pub declared: bool,
-    /// What it replaced.
     pub replaced: Replaced,
     /// Since when the lease runs, on our own clock: taken before the command went out.
     pub since: tokio::time::Instant,

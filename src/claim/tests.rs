@@ -84,7 +84,6 @@ enum Answers {
     NumbersAreHeld,
     /// What stood in a key; not those to a new connection.
     TextsAreHeld,
-    /// With the connection.
     AreLost,
     /// Redis turns every write away, and none is carried out.
     Refuse,

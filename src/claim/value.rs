@@ -20,7 +20,6 @@ pub(crate) fn origin_tag(origin: &str) -> u64 {
 pub struct Token(pub(super) u64);
 
 impl Token {
-    /// A new one.
     pub fn random() -> Self {
         Self(rand::rng().random())
     }
@@ -94,7 +93,6 @@ pub enum Value {
     Claimed {
         /// Whose claim.
         token: String,
-        /// Which lineage.
         origin: String,
         /// Of order, amount, refund and currency.
         fingerprint: u64,
@@ -103,14 +101,12 @@ pub enum Value {
     },
     /// It was sent and no answer came.
     Unknown {
-        /// Which lineage.
         origin: String,
         /// As in a claim.
         fingerprint: u64,
         /// Declared re-sends so far.
         resends: u32,
     },
-    /// It was accepted.
     Done(Done),
     /// Not written by us. Judged like an `unknown` of another lineage: nothing is sent, nothing overwritten.
     Foreign,

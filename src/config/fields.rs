@@ -14,9 +14,7 @@ use super::secret::intact;
 use crate::secret::SecretString;
 use crate::units::{parse_duration, parse_size, show_duration};
 
-/// In milliseconds.
 pub(crate) const MINUTE: u64 = 60_000;
-/// In milliseconds.
 pub(crate) const HOUR: u64 = 60 * MINUTE;
 /// In milliseconds. A claim lives 30 days: nothing may be remembered or wait longer.
 pub(crate) const MONTH: u64 = 30 * 24 * HOUR;

@@ -21,7 +21,6 @@ pub(crate) struct Layers<'a> {
     pub file: Option<&'a Path>,
     /// Name and text of what takes the file's place where there is none.
     pub no_file: (&'static str, &'static str),
-    /// The environment.
     pub env: &'a BTreeMap<String, String>,
 }
 

@@ -92,7 +92,6 @@ fn replace(old: &mut Node, new: Node) {
 
 /// Where placeholders are looked up.
 pub(crate) struct Sources<'a> {
-    /// The environment.
     pub env: &'a BTreeMap<String, String>,
     /// Where relative paths begin.
     pub folder: &'a Path,

@@ -15,9 +15,7 @@ pub(crate) type Table = BTreeMap<String, Node>;
 /// One setting.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    /// What was written.
     pub value: Value,
-    /// Where.
     pub place: Place,
     /// Text from the environment or from a placeholder: it may stand for a number, a list or a table, and is never shown.
     pub indirect: bool,
@@ -26,19 +24,15 @@ pub(crate) struct Node {
 /// What was written.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
-    /// A string.
     Text(String),
     /// A whole number.
     Integer(i64),
     /// Any other number.
     Float(f64),
-    /// A switch.
     Flag(bool),
     /// A date or time, as TOML spells it.
     Datetime(toml::value::Datetime),
-    /// A list.
     List(Vec<Node>),
-    /// A table.
     Table(Table),
     /// Already reported; whoever reads it says nothing more.
     Broken,

@@ -116,7 +116,6 @@ impl Work for Open {
         }
     }
 
-    /// Its account.
     fn group(&self) -> Option<usize> {
         self.info.get().map(|info| info.account)
     }

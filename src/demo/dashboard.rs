@@ -14,9 +14,7 @@ use crate::units::show_count;
 /// One account.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
-    /// Its name.
     pub account: String,
-    /// Its lane.
     pub state: String,
     /// Accepted by its platform.
     pub delivered: u64,
@@ -39,13 +37,9 @@ pub struct Picture {
     pub published: u64,
     /// Events that it will publish, where that is known.
     pub total: Option<u64>,
-    /// Each account.
     pub rows: Vec<Row>,
-    /// By outcome.
     pub delivered: u64,
-    /// By outcome.
     pub duplicate: u64,
-    /// By outcome.
     pub suppressed: u64,
     /// By outcome, and by reason.
     pub dead_letters: BTreeMap<&'static str, u64>,

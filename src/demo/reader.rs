@@ -26,7 +26,6 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// For what is left to read at the end.
 const LAST_LOOK: Duration = Duration::from_secs(20);
 
-/// The reader.
 pub struct Reader {
     shared: Arc<Shared>,
     thread: JoinHandle<()>,

@@ -39,7 +39,6 @@ const INTERRUPTED: i32 = 130;
 pub struct Options {
     /// Stop after so many events; else run until a signal.
     pub events: Option<u64>,
-    /// Which events.
     pub seed: u64,
 }
 

@@ -28,7 +28,6 @@ pub struct Chapter {
     pub account: &'static str,
     /// The share of the events after which it begins.
     pub from: f64,
-    /// And ends.
     pub until: f64,
     /// It ends after so long in any case.
     pub at_most: Duration,
@@ -38,7 +37,6 @@ pub struct Chapter {
     pub tag: &'static str,
     /// What happens, and what the worker does about it.
     pub begins: &'static str,
-    /// How it ends.
     pub ends: &'static str,
     fault: fn() -> Value,
 }

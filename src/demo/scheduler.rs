@@ -26,7 +26,6 @@ pub struct LaneSeen {
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
-    /// Tell it.
     Say(&'static str, String),
     /// Set the account's fault, or lift it.
     Fault(&'static str, Option<Value>),
@@ -42,7 +41,6 @@ struct Part {
     resumed: Option<Instant>,
 }
 
-/// The director.
 pub struct Director {
     parts: Vec<Part>,
 }

@@ -16,7 +16,6 @@ const LINE_EVERY: Duration = Duration::from_secs(2);
 /// No paragraph is wider.
 const WIDEST: u16 = 110;
 
-/// The screen.
 pub struct Screen {
     /// `None`: lines.
     bar: Option<ProgressBar>,

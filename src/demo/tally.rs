@@ -30,7 +30,6 @@ impl AccountTally {
     }
 }
 
-/// The tally.
 #[derive(Debug, Default)]
 pub struct Tally {
     origins: Origins<Note>,

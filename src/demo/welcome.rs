@@ -3,15 +3,12 @@
 /// What the text names.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    /// Kafka.
     pub broker: String,
-    /// Redis.
     pub store: String,
     /// The worker's API and metrics.
     pub admin: String,
     /// Whether that is the address where other commands look.
     pub usual_admin: bool,
-    /// The platforms.
     pub sandbox: String,
     /// The seed of the events.
     pub seed: u64,

@@ -12,7 +12,6 @@ use crate::operate::report::BlockedReport;
 /// What was seen last.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// When.
     pub at: Instant,
     /// Records between committed positions and ends of the input topic.
     pub lag: u64,

@@ -17,9 +17,7 @@ use store::Store;
 /// Both parts. They run until this is dropped.
 #[derive(Debug)]
 pub struct Parts {
-    /// Kafka.
     pub broker: Broker,
-    /// Redis.
     pub store: Store,
 }
 

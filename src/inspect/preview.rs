@@ -44,7 +44,6 @@ pub enum Preview {
 /// An event that would be sent.
 #[derive(Clone, Debug)]
 pub struct Accepted {
-    /// Platform.
     pub platform: &'static str,
     /// Account; its lane has the same name.
     pub account: Arc<str>,
@@ -58,7 +57,6 @@ pub struct Accepted {
     pub too_old_ms: Option<i64>,
     /// What was dropped or doubted.
     pub warnings: Vec<String>,
-    /// The request.
     pub request: Shown,
 }
 
@@ -228,7 +226,6 @@ impl Shown {
         })
     }
 
-    /// The body.
     pub fn body(&self, show_secrets: bool) -> Cow<'_, [u8]> {
         let body = &self.request.body[..];
         if show_secrets { Cow::Borrowed(body) } else { self.request.masked(Part::Body, body, SECRET) }

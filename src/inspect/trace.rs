@@ -21,7 +21,6 @@ pub use wanted::Wanted;
 /// What was found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Trace {
-    /// The event.
     pub trans_id: String,
     /// What stands in Redis, per account and native event.
     pub claims: Vec<ClaimRow>,

@@ -20,7 +20,6 @@ struct World {
     health: Arc<Health>,
     /// What was handed over to lane `a`.
     queued: Vec<Delivery>,
-    /// What was to be parked.
     parked: Vec<Delivery>,
     /// Lanes that were told to park what they queue.
     emptied: Vec<usize>,

@@ -34,7 +34,6 @@ impl NextOffset {
 /// An unfinished record.
 #[derive(Clone, Debug)]
 pub struct Unfinished<'a, W> {
-    /// Its offset.
     pub offset: i64,
     /// What is known about the work on it.
     pub work: &'a Arc<W>,

@@ -27,7 +27,6 @@ pub struct Record {
     pub topic: Arc<str>,
     /// Partition it was read from.
     pub partition: i32,
-    /// Its offset.
     pub offset: i64,
     /// Record time in epoch ms; `None` where the broker has none.
     pub timestamp_ms: Option<i64>,

@@ -22,11 +22,9 @@ const PUTS_OFF: &str = "; what belongs there waits in the retry tiers, and one r
 /// A topic that takes no records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which.
     pub topic: String,
     /// Since when, epoch ms.
     pub since_ms: i64,
-    /// In words.
     pub why: String,
     /// Records that are held for it.
     pub records: usize,

@@ -26,9 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A part of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Topic.
     pub topic: String,
-    /// Partition.
     pub partition: i32,
     /// The first offset to read.
     pub from: i64,

@@ -25,19 +25,9 @@ const PRODUCER_KEYS: &[&str] = &["linger.", "batch.", "queue.buffering.", "compr
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingsError {
     /// A key that is not the operator's.
-    Owned {
-        /// The key.
-        key: String,
-        /// Why.
-        why: &'static str,
-    },
+    Owned { key: String, why: &'static str },
     /// Two names of one setting.
-    Twice {
-        /// The one name.
-        key: String,
-        /// The other.
-        other: String,
-    },
+    Twice { key: String, other: String },
     /// The client library refuses a key or its value.
     Refused(String),
     /// A pattern of `kafka.input` that cannot be read.

@@ -40,7 +40,6 @@ pub use owned::{OwnedTopic, Waiting, owned_topics};
 pub use positions::PartitionName;
 pub use sources::Sources;
 
-/// Of one request.
 pub(in crate::kafka) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the cluster did not do what it was asked for.
@@ -115,7 +114,6 @@ impl AdminError {
 /// A topic as metadata shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicInfo {
-    /// Its name.
     pub name: String,
     /// How many partitions it has.
     pub partitions: i32,

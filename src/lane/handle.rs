@@ -32,7 +32,6 @@ pub const LONGEST_WAIT_IN_LANE: Duration = Duration::from_secs(5);
 /// together.
 pub(crate) const PARKS: usize = 256;
 
-/// For people.
 const ONLY_THROTTLED: &str = "the platform has answered nothing but that it is asked too often for over 30 s";
 
 /// To a lane's task.
@@ -242,12 +241,10 @@ impl Lanes {
         Self { lanes, all, outboxes }
     }
 
-    /// One lane.
     pub fn get(&self, index: usize) -> &Arc<LaneHandle> {
         &self.lanes[index]
     }
 
-    /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<LaneHandle>> {
         self.lanes.iter()
     }

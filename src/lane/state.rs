@@ -27,7 +27,6 @@ use crate::settle::policy::Policy;
 pub struct Lane {
     /// As other threads see it.
     pub handle: Arc<LaneHandle>,
-    /// Whose.
     pub account: Arc<Account>,
     /// Where records leave.
     pub outbox: Rc<Outbox>,
@@ -35,7 +34,6 @@ pub struct Lane {
     pub dedupe: Rc<Dedupe>,
     /// What all lanes share.
     pub shared: Arc<StageContext>,
-    /// Its HTTP.
     pub dispatcher: Dispatcher,
     /// Its way to the bucket.
     pub limiter: Rc<Limiter>,

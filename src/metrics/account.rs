@@ -17,7 +17,6 @@ use crate::error::{Class, Outcome, Reason};
 /// State of a lane, as the label `state` and as `accounts list` show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LaneState {
-    /// Sends.
     Flowing,
     /// Waits for the platform's rate.
     Throttled,
@@ -51,7 +50,6 @@ impl LaneState {
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// One more.
     pub fn inc(&self) {
         self.inc_by(1);
     }
@@ -72,22 +70,18 @@ impl Count {
 pub struct Level(AtomicI64);
 
 impl Level {
-    /// One more.
     pub fn inc(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One less.
     pub fn dec(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// As many.
     pub fn set(&self, value: i64) {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// Now.
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -98,12 +92,10 @@ impl Level {
 pub struct Seconds(AtomicU64);
 
 impl Seconds {
-    /// As long.
     pub fn set(&self, seconds: f64) {
         self.0.store(seconds.to_bits(), Ordering::Relaxed);
     }
 
-    /// Now.
     pub fn get(&self) -> f64 {
         f64::from_bits(self.0.load(Ordering::Relaxed))
     }

@@ -29,11 +29,9 @@ impl Kind {
 pub struct Family {
     /// Full name.
     pub name: &'static str,
-    /// Its type.
     pub kind: Kind,
     /// Label names, in the order in which values are given.
     pub labels: &'static [&'static str],
-    /// For people.
     pub help: &'static str,
     /// Upper bounds of a histogram, `+Inf` left out.
     pub buckets: &'static [f64],

@@ -93,7 +93,6 @@ impl Keys {
 pub struct By {
     /// As claimed: a person, or `worker <id>`.
     pub who: String,
-    /// In words.
     pub why: String,
 }
 
@@ -129,9 +128,7 @@ pub fn closest<'a>(account: &str, names: impl IntoIterator<Item = &'a str>) -> O
 pub struct AuditEntry {
     /// Epoch ms.
     pub at_ms: i64,
-    /// As claimed.
     pub who: String,
-    /// In words.
     pub why: String,
     /// `pause`, `resume`, `halt`, `unblock offsets`, `unblock dedupe`.
     pub what: String,

@@ -61,9 +61,7 @@ impl<'de> Deserialize<'de> for Target {
 /// A partition: the field of the hash is `<topic>/<partition>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Topic.
     pub topic: String,
-    /// Partition.
     pub partition: i32,
 }
 
@@ -86,10 +84,8 @@ impl FromStr for Place {
 pub struct Order {
     /// Where to go on.
     pub to: Target,
-    /// In words.
     #[serde(default)]
     pub reason: String,
-    /// As claimed.
     #[serde(default)]
     pub who: String,
     /// Epoch ms.

@@ -14,9 +14,7 @@ use crate::redact::mask_trans_id;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AccountRow {
-    /// Account.
     pub account: String,
-    /// Platform.
     pub platform: String,
     /// Of the switches, else the worst of the replicas; `flowing` where no replica runs.
     pub state: String,
@@ -34,9 +32,7 @@ pub struct AccountRow {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReplicaRow {
-    /// The replica.
     pub id: String,
-    /// Its lane.
     #[serde(flatten)]
     pub load: LaneLoad,
 }
@@ -61,9 +57,7 @@ pub struct BlockedReport {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ConsumerRow {
-    /// The replica.
     pub replica: String,
-    /// What it counts.
     #[serde(flatten)]
     pub counts: ConsumerSnapshot,
 }

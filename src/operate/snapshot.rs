@@ -9,7 +9,6 @@ use crate::operate::{Keys, json};
 /// How long a snapshot lasts without being renewed.
 pub const EXPIRY_MS: u64 = 15_000;
 
-/// One replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReplicaSnapshot {
@@ -25,7 +24,6 @@ pub struct ReplicaSnapshot {
     pub partitions: Vec<PartitionRow>,
     /// Topics that take none of its records.
     pub refused: Vec<RefusedTopic>,
-    /// Its consumers.
     pub consumers: Vec<ConsumerSnapshot>,
 }
 
@@ -33,13 +31,11 @@ pub struct ReplicaSnapshot {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RefusedTopic {
-    /// Topic.
     pub topic: String,
     /// The replica whose records are held.
     pub replica: String,
     /// Since when, epoch ms.
     pub since_ms: i64,
-    /// Why.
     pub why: String,
     /// Records that are held for it.
     pub records: u64,
@@ -67,9 +63,7 @@ pub struct ConsumerSnapshot {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LaneSnapshot {
-    /// Account.
     pub account: String,
-    /// Platform.
     pub platform: String,
     /// Since when, epoch ms.
     pub since_ms: i64,
@@ -102,11 +96,8 @@ pub struct LaneLoad {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PartitionRow {
-    /// Topic.
     pub topic: String,
-    /// Partition.
     pub partition: i32,
-    /// Who owns it.
     pub replica: String,
     /// Committed position.
     pub committed: Option<i64>,
@@ -116,9 +107,7 @@ pub struct PartitionRow {
     pub lag: Option<i64>,
     /// Oldest unfinished offset; null where nothing is unfinished.
     pub offset: Option<i64>,
-    /// Of that record.
     pub trans_id: Option<String>,
-    /// Of that record.
     pub account: Option<String>,
     /// What that record waits for, e.g. `queued`, `sending`, `waits for its tier`, `lane halted`.
     pub reason: Option<String>,

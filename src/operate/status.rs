@@ -31,17 +31,12 @@ pub type RefusedInputs = Arc<Mutex<BTreeMap<String, String>>>;
 pub struct WorkerStatus {
     /// This replica.
     pub id: String,
-    /// To Redis.
     pub client: Client,
     /// Keys there.
     pub keys: Keys,
-    /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Of Redis.
     pub health: Arc<Health>,
-    /// Of Kafka.
     pub kafka: Arc<KafkaHealth>,
-    /// All lanes.
     pub lanes: Arc<Lanes>,
     /// Where the parts inside this process listen; null where Kafka and Redis are real.
     pub embedded: Value,

@@ -19,7 +19,6 @@ pub struct Request {
     pub path: Cow<'static, str>,
     /// Headers in order.
     pub headers: Vec<(&'static str, String)>,
-    /// The body.
     pub body: Bytes,
     /// The exact text that was hashed, secret included; `None` where nothing is signed. Only `preview` reads it.
     pub signature_input: Option<SecretString>,

@@ -9,17 +9,14 @@ use ::redis::Cmd;
 
 macro_rules! scripts {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)+) => {
-        /// A script.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Script {
             $($(#[$doc])* $name,)+
         }
 
         impl Script {
-            /// All of them.
             pub const ALL: &[Script] = &[$(Script::$name,)+];
 
-            /// What is run.
             pub const fn text(self) -> &'static str {
                 match self {
                     $(Script::$name => $text,)+

@@ -57,7 +57,6 @@ pub struct Fault {
     /// Text of `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Value>,
-    /// Silence.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub hang: bool,
     /// A reset instead of an answer.
@@ -198,7 +197,6 @@ impl Faults {
         if problems.is_empty() { Ok(Faults(faults)) } else { Err(problems) }
     }
 
-    /// The fault of an account.
     pub fn of(&self, account: &str) -> Option<&Fault> {
         self.0.get(account)
     }

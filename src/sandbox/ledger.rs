@@ -95,7 +95,6 @@ impl Serialize for LedgerEntry {
 /// What one account has received since the ledger was cleared, forgotten entries included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Totals {
-    /// Requests.
     pub received: u64,
     /// Requests accepted, repeats among them.
     pub accepted: u64,

@@ -68,7 +68,6 @@ pub struct Answer {
     pub status: u16,
     /// `Content-Type`.
     pub content_type: &'static str,
-    /// The body.
     pub body: Bytes,
 }
 

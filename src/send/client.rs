@@ -195,7 +195,6 @@ pub struct Line<'a> {
 /// Why there is no answer to a request on a [`Line`].
 #[derive(Debug)]
 pub enum Unanswered<F, E> {
-    /// It failed.
     Failed(F),
     /// It was not to be sent any more; not a byte went out.
     Stopped(E),

@@ -63,7 +63,6 @@ pub struct Setup {
     pub account: Arc<str>,
     /// Its credentials: some token requests are signed.
     pub credentials: Vec<Credential>,
-    /// Its platform.
     pub source: Arc<dyn TokenSource>,
     /// What configuration states.
     pub seed: Seed,

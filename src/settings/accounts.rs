@@ -110,13 +110,11 @@ fn max_future<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D:
 
 /// An account as far as it could be read: enough for the rules that look at all accounts together.
 pub(super) struct Draft {
-    /// Its name.
     pub name: String,
     /// Its limits; `shared_as` is empty where the credential that would fill it could not be read.
     pub limits: Limits,
     /// It states some of them itself.
     pub has_limits: bool,
-    /// Its retrying.
     pub retry: Retry,
     /// Its platform, where that could be read.
     pub platform: Option<&'static dyn Platform>,

@@ -18,9 +18,7 @@ use crate::redis::health::Health;
 /// Topics that settle writes to.
 #[derive(Clone, Debug)]
 pub struct Topics {
-    /// Of the tiers.
     pub retry_prefix: String,
-    /// Of parking.
     pub parked_prefix: String,
     /// Of last resort.
     pub dead_letter: String,
@@ -30,11 +28,8 @@ pub struct Topics {
 
 /// StageContext by every lane of the process.
 pub struct StageContext {
-    /// Counters.
     pub metrics: Arc<Metrics>,
-    /// To Kafka.
     pub producer: Producer,
-    /// Where to.
     pub topics: Topics,
     /// Topics that take no records.
     pub refusals: Arc<Refusals>,

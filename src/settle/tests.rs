@@ -133,7 +133,6 @@ impl<'a> Case<'a> {
         work.await.unwrap()
     }
 
-    /// The copy that was published of it.
     fn copy(bench: &Bench, topic: &str, id: &str) -> Published {
         bench.published(topic).into_iter().rfind(|p| p.is_of(id)).unwrap()
     }

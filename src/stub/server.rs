@@ -168,7 +168,6 @@ pub(crate) fn read_request(from: &mut impl Read) -> Option<String> {
     Some(head + std::str::from_utf8(&body).unwrap())
 }
 
-/// An answer with a body.
 pub(crate) fn answer(status: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }

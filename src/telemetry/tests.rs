@@ -26,7 +26,6 @@ impl Sink {
         tracing::subscriber::set_default(subscriber)
     }
 
-    /// What was logged.
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

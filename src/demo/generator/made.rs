@@ -5,13 +5,11 @@ use serde_json::Value;
 /// What must become of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
-    /// Delivered.
     Fresh,
     /// A copy of an earlier one: one of the two is delivered, the other ends as `duplicate`.
     Duplicate,
     /// The same identity with another amount: one of the two is delivered, the other ends as `conflict`.
     Conflict,
-    /// Suppressed.
     OptOut,
     /// Dead letter `invalid`.
     Invalid,

@@ -21,7 +21,6 @@ pub enum Click {
 /// What an event carries beside its ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
-    /// Nothing.
     Plain,
     /// A lead with a score.
     Score,
@@ -38,7 +37,6 @@ pub enum Load {
 pub struct Profile {
     /// Its name in `config/demo.toml`.
     pub account: &'static str,
-    /// Its platform.
     pub platform: &'static str,
     /// How often its events come, beside the others'.
     pub weight: u32,

@@ -7,7 +7,6 @@ use super::wire::{Reply, error};
 
 /// A hash: fields and their values.
 pub(super) type Hash = BTreeMap<Vec<u8>, Vec<u8>>;
-/// A set.
 pub(super) type Set = BTreeSet<Vec<u8>>;
 /// A list, its head first.
 pub(super) type List = VecDeque<Vec<u8>>;

@@ -4,7 +4,6 @@ use redis_protocol::resp2::decode::decode;
 use redis_protocol::resp2::encode::encode;
 use redis_protocol::resp2::types::{OwnedFrame, Resp2Frame};
 
-/// A reply.
 pub(super) type Reply = OwnedFrame;
 
 /// A request: the command and its arguments.
@@ -20,7 +19,6 @@ pub(super) fn ok() -> Reply {
     Reply::SimpleString(b"OK".to_vec())
 }
 
-/// A value.
 pub(super) fn bulk(bytes: &[u8]) -> Reply {
     Reply::BulkString(bytes.to_vec())
 }

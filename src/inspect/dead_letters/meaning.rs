@@ -2,7 +2,6 @@
 
 use crate::error::Reason;
 
-/// What happened.
 pub fn meaning(reason: Reason) -> &'static str {
     match reason {
         Reason::Malformed => "no event could be built from the bytes",

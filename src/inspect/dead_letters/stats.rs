@@ -10,11 +10,9 @@ use crate::redact::mask_text;
 /// The counts of a selection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
-    /// How many.
     pub total: u64,
     /// `pb-failed-at` of the oldest, epoch ms.
     pub oldest: Option<i64>,
-    /// Of the newest.
     pub newest: Option<i64>,
     /// Per reason.
     pub by_reason: BTreeMap<String, u64>,
@@ -31,11 +29,9 @@ pub struct Count {
     pub platform: Option<String>,
     /// Account as given; null where none could be read.
     pub account: Option<String>,
-    /// How many.
     pub count: u64,
     /// `pb-failed-at` of the oldest, epoch ms.
     pub oldest: i64,
-    /// Of the newest.
     pub newest: i64,
 }
 

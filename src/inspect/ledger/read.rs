@@ -16,7 +16,6 @@ pub struct Receipt {
     pub topic: String,
     /// Where the record lies there.
     pub place: Place,
-    /// How it ended.
     pub outcome: Outcome,
     /// Sends that could be a second one.
     pub resends: u32,

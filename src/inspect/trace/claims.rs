@@ -13,13 +13,10 @@ use crate::inspect::trace::wanted::Wanted;
 /// A key where a claim may stand.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Platform.
     pub platform: &'static str,
-    /// Account.
     pub account: Arc<str>,
     /// Native event.
     pub event: Cow<'static, str>,
-    /// The key.
     pub key: Key,
 }
 
@@ -45,9 +42,7 @@ pub fn candidates(wanted: &Wanted, accounts: &Accounts) -> Vec<Candidate> {
 /// A claim as it stands in Redis.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClaimRow {
-    /// Platform.
     pub platform: String,
-    /// Account.
     pub account: String,
     /// Native event.
     pub event: String,

@@ -40,11 +40,8 @@ pub struct Closed {
 pub struct WaitingRow {
     /// `retry` or `parked`.
     pub kind: &'static str,
-    /// Topic.
     pub topic: String,
-    /// Partition.
     pub partition: i32,
-    /// Offset.
     pub offset: i64,
     /// Platform as given.
     pub platform: Option<String>,

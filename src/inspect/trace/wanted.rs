@@ -3,7 +3,6 @@
 /// Which event is meant.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Its identity.
     pub trans_id: String,
     /// Only of this platform.
     pub platform: Option<&'static str>,

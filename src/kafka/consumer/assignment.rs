@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// is another assignment.
 #[derive(Debug)]
 pub struct Assignment {
-    /// Topic.
     pub topic: Arc<str>,
-    /// Partition.
     pub partition: i32,
     /// Never used twice in a process.
     pub generation: u64,

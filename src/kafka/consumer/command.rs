@@ -9,9 +9,7 @@ use crate::kafka::native::TopicIds;
 /// An operator's position for one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnblockOrder {
-    /// Topic.
     pub topic: String,
-    /// Partition.
     pub partition: i32,
     /// Where to go on.
     pub to: UnblockTo,

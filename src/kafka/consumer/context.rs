@@ -33,7 +33,6 @@ pub(super) enum Event {
 /// A refused commit.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// Why.
     pub(super) why: String,
     /// The coordinator was reached, and it is this topic alone that it takes nothing of.
     pub(super) of_topic: bool,

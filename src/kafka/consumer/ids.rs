@@ -26,7 +26,6 @@ impl LastIds {
         })
     }
 
-    /// A partition is read.
     pub(super) fn read(&mut self, topic: Arc<str>, partition: i32, id: TopicId) {
         self.0.entry(topic).or_default().insert(partition, id);
     }

@@ -23,7 +23,6 @@ pub struct Settings {
     pub client: ClientConfig,
     /// Names of topics; [`ConsumerHandle::subscribe`] adds others.
     pub subscribe: BTreeSet<String>,
-    /// What it reads.
     pub kind: Kind,
     /// How long a revoked partition waits for its unfinished records.
     pub drain: Duration,

@@ -33,7 +33,6 @@ pub(super) struct Revoked {
 
 /// A consumer that is asked to end.
 pub(super) struct Stopping {
-    /// Of the drain.
     pub(super) deadline: Instant,
     /// Of the last commit; `None`: still draining.
     pub(super) flush: Option<Instant>,
@@ -89,7 +88,6 @@ pub(super) struct Poller<H: Handler> {
     pub(super) commands: Receiver<Command<H::Work>>,
     pub(super) queries: BrokerQueries<H::Work>,
     pub(super) view: Arc<ConsumerView<<H::Work as Work>::Shown>>,
-    /// By generation.
     pub(super) parts: HashMap<u64, Partition<H::Work>>,
     /// Which generation a partition is in. Its keys intern the topic names.
     pub(super) current: HashMap<Arc<str>, HashMap<i32, u64>>,

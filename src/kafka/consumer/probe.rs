@@ -34,7 +34,6 @@ const QUIET_WHILE_BUSY: Duration = Duration::from_secs(30);
 const A_TURN: Duration = Duration::from_millis(300);
 /// So often the ends are looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Of one question.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A partition whose position is in doubt.

@@ -90,11 +90,8 @@ pub struct Counts {
 /// One owned partition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionView<S> {
-    /// Topic.
     pub topic: Arc<str>,
-    /// Partition.
     pub partition: i32,
-    /// Its assignment.
     pub generation: u64,
     /// The lowest unfinished offset.
     pub frontier: Option<i64>,
@@ -129,7 +126,6 @@ pub struct PartitionView<S> {
 /// The record that holds a frontier back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Oldest<S> {
-    /// Its offset.
     pub offset: i64,
     /// What is known of the work on it.
     pub work: S,

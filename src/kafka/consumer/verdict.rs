@@ -9,7 +9,6 @@ use crate::kafka::native::TopicId;
 /// Where reading begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Begin {
-    /// The offset.
     pub(super) at: i64,
     /// The leader epoch of the record before it, where it is known: the client compares it with the log.
     pub(super) epoch: Option<i32>,
@@ -81,7 +80,6 @@ pub struct Parked {
     pub committed: Option<i64>,
     /// The oldest offset there is.
     pub low: i64,
-    /// The end.
     pub high: i64,
 }
 

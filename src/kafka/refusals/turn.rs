@@ -9,7 +9,6 @@ use crate::kafka::now_ms;
 
 /// What is to be done with a record that belongs to a topic.
 pub enum Turn {
-    /// It is written.
     Write,
     /// The topic has been refusing for long, and this record tries it.
     Try(Trying),

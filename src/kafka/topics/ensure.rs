@@ -18,7 +18,6 @@ const REPLICAS: usize = 3;
 /// A topic that has to be made by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// Its name.
     pub topic: String,
     /// The command that makes it.
     pub command: String,

@@ -22,9 +22,7 @@ pub struct Finding {
     pub level: Level,
     /// Which topic; empty: the cluster.
     pub topic: String,
-    /// What is wrong.
     pub text: String,
-    /// What mends it.
     pub mend: String,
 }
 

@@ -40,7 +40,6 @@ impl Keeps {
 /// A topic that the worker writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedTopic {
-    /// Its name.
     pub name: String,
     /// Partitions it is created with.
     pub partitions: i32,

@@ -10,7 +10,6 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::{AdminError, Cluster, TIMEOUT};
 use crate::kafka::{StartFrom, native, settings};
 
-/// A partition by name.
 pub type PartitionName = (String, i32);
 
 /// A partition by name, and the offset to read next.

@@ -18,7 +18,6 @@ impl Fill {
         self.bytes.fetch_add(bytes, SeqCst);
     }
 
-    /// One less.
     pub fn sub(&self, bytes: usize) {
         self.records.fetch_sub(1, SeqCst);
         self.bytes.fetch_sub(bytes, SeqCst);
@@ -29,7 +28,6 @@ impl Fill {
         self.records.load(SeqCst)
     }
 
-    /// Their bytes.
     pub fn bytes(&self) -> usize {
         self.bytes.load(SeqCst)
     }

@@ -7,10 +7,8 @@ use crate::metrics::LaneState;
 /// Why a switch is on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switch {
-    /// In words.
     #[serde(default)]
     pub reason: String,
-    /// As claimed.
     #[serde(default)]
     pub who: String,
     /// Epoch ms.

@@ -22,27 +22,22 @@ use crate::redis::health::Health;
 pub struct Watched {
     /// What it is called in logs and `blocked`.
     pub name: &'static str,
-    /// Its state.
     pub view: Arc<ConsumerView>,
-    /// Its orders.
     pub handle: Arc<ConsumerHandle>,
 }
 
 /// Looks, obeys and shows, once a second.
 pub struct Coordinator {
-    /// To Redis.
     pub client: Client,
     /// Keys there.
     pub keys: Keys,
     /// This replica.
     pub id: String,
-    /// All lanes.
     pub lanes: Arc<Lanes>,
     /// The threads they live on.
     pub runtimes: Arc<Runtimes>,
     /// Whether Redis can be relied on.
     pub health: Arc<Health>,
-    /// Counters.
     pub metrics: Arc<Metrics>,
     /// Both consumers.
     pub consumers: Vec<Watched>,

@@ -19,7 +19,6 @@ pub struct Config {
     pub encoding: Encoding,
     /// Names of fields that 百助's own text spells in more than one way.
     pub field: FieldNames,
-    /// The unit of amounts.
     pub amount_unit: AmountUnit,
     /// Values of `code` that mean success; absent: `success`.
     pub success_values: Option<Vec<String>>,
@@ -29,9 +28,7 @@ pub struct Config {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Product {
-    /// For installs.
     pub install: Option<String>,
-    /// For registrations.
     pub register: Option<String>,
     /// For effective users.
     pub back: Option<String>,

@@ -38,7 +38,6 @@ pub enum TransIdMode {
     /// As it is where it is 32 lower-case hex digits, else its MD5.
     #[default]
     Auto,
-    /// As it is.
     Verbatim,
     /// Its MD5.
     Md5,
@@ -87,7 +86,6 @@ pub struct Validate {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClickLen {
-    /// Nothing.
     Off,
     /// A warning: the platform's own text and sample disagree.
     #[default]

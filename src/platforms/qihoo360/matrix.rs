@@ -119,7 +119,6 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// The table.
     pub fn get() -> &'static Matrix {
         static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| TABLE.lines().skip(1).filter_map(entry).collect());
         static MATRIX: LazyLock<Matrix> = LazyLock::new(|| Matrix {

@@ -73,7 +73,6 @@ struct BaizhuAccount {
     returned_money_field: String,
     /// Encoding of the form.
     encoding: Encoding,
-    /// Unit of the amounts.
     amount_unit: AmountUnit,
     /// The `code` that means success.
     success_value: String,
@@ -110,14 +109,12 @@ enum Settlement {
     Cps,
 }
 
-/// Unit of amounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum AmountUnit {
     /// Decimals with two places.
     #[default]
     Yuan,
-    /// Integers.
     Fen,
 }
 
@@ -210,7 +207,6 @@ enum Endpoint {
 impl Endpoint {
     const ALL: [Endpoint; 3] = [Endpoint::Install, Endpoint::Register, Endpoint::Back];
 
-    /// The endpoint of a path.
     fn of(path: &str) -> Option<Endpoint> {
         match path {
             "/data/install" => Some(Endpoint::Install),

@@ -34,7 +34,6 @@ impl Growth {
 pub(super) struct Starting(Arc<Growth>);
 
 impl Starting {
-    /// It is open.
     pub(super) fn done(self) -> Open {
         self.0.open.fetch_add(1, Relaxed);
         // With its own place there are two.

@@ -47,22 +47,17 @@ pub struct Record {
     pub refusal: Option<Refusal>,
     /// Fingerprints of seeds that were taken up, newest last.
     pub seeds: Vec<String>,
-    /// The tokens.
     pub tokens: TokenSet,
 }
 
 /// What stands in Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Nothing.
     Absent,
-    /// A record.
     Record(Record),
     /// A record whose tokens the key does not open.
     Locked {
-        /// Its generation.
         generation: u64,
-        /// Its seeds.
         seeds: Vec<String>,
     },
     /// No record of this version.
@@ -98,7 +93,6 @@ struct Plain {
 }
 
 impl TokenSet {
-    /// As configured.
     pub fn of_seed(seed: &Seed) -> Self {
         Self {
             access: seed.access.clone(),
