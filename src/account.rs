@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::config::fields::{HOUR, MINUTE, MONTH, duration, list, rate, size, whole};
 use crate::error::Fault;
-use crate::platforms::{Context, Credential, Prepared, Request, Sender};
+use crate::platforms::{Context, Credential, Prepared, Request, SecretString, Sender};
 use crate::units::parse_duration;
 
 /// `[dedupe]`.
@@ -52,8 +52,7 @@ pub enum WhenUnavailable {
 }
 
 /// `on_ambiguous`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnAmbiguous {
     /// Send again, declared.
     Retry,
@@ -210,9 +209,9 @@ impl Account {
     ///
     /// # Errors
     /// No credential holds.
-    pub fn request(&self, items: &[&Prepared], now_ms: i64) -> Result<Request, Fault> {
+    pub fn request(&self, items: &[&Prepared], token: Option<&SecretString>, now_ms: i64) -> Result<Request, Fault> {
         let credential = Credential::in_force(&self.credentials, now_ms);
-        self.sender.request(items, &Context { now_ms, credential })
+        self.sender.request(items, &Context { now_ms, credential, token })
     }
 
     /// Where a request goes: one of the base URLs, then the account's own path or the platform's.

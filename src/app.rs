@@ -83,7 +83,7 @@ pub async fn run(
     // What the lanes share, and the lanes.
     let metrics = metrics(&config);
     let health = Arc::new(Health::default());
-    let prepared = threads::prepare(&config.accounts, &config.intake, &health, lane_threads());
+    let prepared = threads::prepare(&config.accounts, &config.intake, &health, &config.redis.token_key, lane_threads());
     let (lanes, prepared) = prepared.map_err(Exit::usage)?;
     let lanes = Arc::new(lanes);
     let kafka_health = KafkaHealth::start(&config.kafka).map_err(refused)?;
@@ -222,7 +222,7 @@ pub async fn run(
         why = a_part_dies(&status, config.is_embedded()) => Some(why),
         _ = &mut watching => Some("the watch on switches and orders has ended; see the log before this line".into()),
     };
-    let result = drain_all(&config, &shared, intake, waiting, ended).await;
+    let result = drain_all(&config, &shared, &status, intake, waiting, ended).await;
     drop(discovering);
     watching.abort();
     if health.is_up()

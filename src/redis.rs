@@ -28,6 +28,9 @@ pub struct Config {
     pub prefix: String,
     /// PEM file of issuers that are trusted beside the machine's; empty: none.
     pub ca_file: String,
+    /// Encrypts tokens at rest; empty: there are none that rotate, or the store is the embedded one.
+    #[serde(deserialize_with = "fields::secret")]
+    pub token_key: SecretString,
 }
 
 /// `url` of a store inside the process.
@@ -43,6 +46,7 @@ fn url<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
     let is_url =
         || (text.starts_with("redis://") || text.starts_with("rediss://")) && text.into_connection_info().is_ok();
     match text {
+        "" => Err(D::Error::custom("is empty")),
         EMBEDDED => Ok(url),
         _ if is_url() => Ok(url),
         _ => Err(D::Error::custom("has to be redis://[user:password@]host:port[/db], or rediss:// with TLS")),

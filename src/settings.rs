@@ -9,6 +9,8 @@
 mod accounts;
 mod base_url;
 mod credentials;
+mod lease;
+mod platform;
 mod proxy;
 mod root;
 mod rules;
@@ -18,7 +20,7 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::account::{Accounts, Dedupe, Intake, Retry};
+use crate::account::{Account, Accounts, Dedupe, Intake, Retry};
 use crate::admin::Config as AdminConfig;
 use crate::config::layers::{Layers, Settings, shown};
 use crate::config::problem::Report;
@@ -103,6 +105,23 @@ impl Config {
             }
         }
         found
+    }
+
+    /// `redis.token_key`, where it is needed and not stated: what a platform issues is kept in Redis, and never as it is.
+    /// Embedded parts end with their tokens, and what sends nothing needs none.
+    pub fn without_token_key(&self) -> Option<Problem> {
+        if self.is_embedded() || !self.redis.token_key.expose().is_empty() {
+            return None;
+        }
+        let rotates = |a: &&Arc<Account>| a.sender.tokens().is_some_and(|(_, seed)| seed.rotates());
+        let account = self.accounts.values().find(rotates)?;
+        let reason = format!(
+            "is empty, but the tokens of account {} rotate and are kept in Redis; state 32 random bytes in base64 from the \
+             environment, e.g. POSTBACK__REDIS__TOKEN_KEY=\"$(openssl rand -base64 32)\", the same for all replicas, and \
+             keep it",
+            account.name
+        );
+        Some(Problem { place: Place::Default, key: "redis.token_key".into(), reason })
     }
 }
 

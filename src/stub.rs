@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod five;
 pub(crate) mod server;
+pub(crate) mod tokens;
 
 use std::borrow::Cow;
 use std::time::Duration;

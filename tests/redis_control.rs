@@ -28,7 +28,12 @@ async fn fresh() -> (MultiplexedConnection, Keys, Config) {
     let prefix = format!("test-{:016x}", rand::random::<u64>());
     let client = redis::Client::open(url()).unwrap();
     let connection = client.get_multiplexed_async_connection().await.expect("POSTBACK_TEST_REDIS answers");
-    let config = Config { url: SecretString::new(url()), prefix: prefix.clone(), ca_file: String::new() };
+    let config = Config {
+        url: SecretString::new(url()),
+        prefix: prefix.clone(),
+        ca_file: String::new(),
+        token_key: SecretString::default(),
+    };
     (connection, Keys::new(&prefix), config)
 }
 

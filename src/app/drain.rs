@@ -15,6 +15,8 @@ use crate::settle::context::StageContext;
 
 /// After the drain: storing, leaving the group, flushing.
 const AFTER_DRAIN: Duration = Duration::from_secs(8);
+/// Of that, storing tokens that were just issued.
+const FOR_TOKENS: Duration = Duration::from_secs(4);
 /// Exit code of a second signal.
 const INTERRUPTED: i32 = 130;
 
@@ -63,6 +65,7 @@ pub(super) async fn a_part_dies(status: &WorkerStatus, embedded: bool) -> String
 pub(super) async fn drain_all(
     config: &Config,
     shared: &Arc<StageContext>,
+    status: &WorkerStatus,
     intake: Started,
     waiting: Started,
     ended: Option<String>,
@@ -84,10 +87,14 @@ pub(super) async fn drain_all(
     intake.handle.shutdown(drain);
     waiting.handle.shutdown(drain);
     let shared = shared.clone();
+    let runtimes = status.running.get().map(|running| running.runtimes.clone());
     let joined = spawn_blocking(move || {
         let results = [intake.join(), waiting.join()];
         if shared.producer.flush(Duration::from_secs(2)).is_err() {
             tracing::warn!("some records were not acknowledged; their originals are read again");
+        }
+        if runtimes.is_some_and(|runtimes| !runtimes.store_tokens(FOR_TOKENS)) {
+            tracing::error!("redis has not taken a new token in time; its account may have to be authorised anew");
         }
         results.into_iter().collect::<Result<Vec<()>, _>>()
     })

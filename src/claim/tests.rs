@@ -26,9 +26,14 @@ impl Process {
     async fn new() -> Self {
         let store = Store::start().unwrap();
         let client = |url| {
-            crate::redis::Config { url: SecretString::new(url), prefix: "pb".into(), ca_file: String::new() }
-                .client()
-                .unwrap()
+            crate::redis::Config {
+                url: SecretString::new(url),
+                prefix: "pb".into(),
+                ca_file: String::new(),
+                token_key: SecretString::default(),
+            }
+            .client()
+            .unwrap()
         };
         let mut connection = crate::redis::connect(&client(store.url())).await.unwrap();
         let () = ::redis::cmd("SET").arg("pb:epoch").arg("e1").query_async(&mut connection).await.unwrap();

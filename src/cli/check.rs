@@ -53,6 +53,8 @@ pub fn run(args: &Args) -> ExitCode {
     let halting = loaded.config.without_credential(chrono::Utc::now().timestamp_millis());
     tell("warning", &loaded.warnings);
     tell("error", &halting);
+    let keyless: Vec<_> = loaded.config.without_token_key().into_iter().collect();
+    tell("error", &keyless);
     let mut refused: Vec<String> =
         args.config.is_none().then(|| embedded::refusal(&loaded.config)).flatten().into_iter().collect();
     if !loaded.config.is_embedded() {
@@ -61,7 +63,7 @@ pub fn run(args: &Args) -> ExitCode {
         refused.extend(settings::try_clients(&loaded.config.kafka).err().map(|error| error.to_string()));
     }
     lines("error", &refused);
-    let mut bad = !halting.is_empty() || !refused.is_empty();
+    let mut bad = !halting.is_empty() || !keyless.is_empty() || !refused.is_empty();
     let mut text = summary(&loaded);
     if args.connect {
         // Also where something is bad already: all problems at once.

@@ -42,6 +42,9 @@ pub fn run(args: &Args) -> Result<(), Exit> {
         None => alone(environment().collect(), now_ms())?,
     };
     telemetry::init(&config.telemetry.log, config.telemetry.format).map_err(Exit::usage)?;
+    if let Some(problem) = config.without_token_key() {
+        return Err(Exit::usage(problem.to_string()));
+    }
     let halting = Config::without_credential(&config, chrono::Utc::now().timestamp_millis());
     for problem in halting {
         tracing::error!("{problem}");

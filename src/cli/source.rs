@@ -104,7 +104,12 @@ mod tests {
 
     #[test]
     fn an_unknown_account_is_refused_with_the_name_that_was_meant() {
-        let redis = Config { url: SecretString::new("redis://x"), prefix: "pb".into(), ca_file: String::new() };
+        let redis = Config {
+            url: SecretString::new("redis://x"),
+            prefix: "pb".into(),
+            ca_file: String::new(),
+            token_key: SecretString::default(),
+        };
         let accounts = [("qihoo360", "acme-ps".into())];
         let known = known(&redis, &accounts);
         assert!(known.account("acme-ps").is_ok());
@@ -115,7 +120,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_embedded_store_that_nobody_runs_names_the_demo() {
-        let redis = Config { url: SecretString::new("embedded"), prefix: "pb".into(), ca_file: String::new() };
+        let redis = Config {
+            url: SecretString::new("embedded"),
+            prefix: "pb".into(),
+            ca_file: String::new(),
+            token_key: SecretString::default(),
+        };
         let error = format!("{:#}", known(&redis, &[]).connect().await.err().unwrap());
         assert!(error.contains("postback demo"), "{error}");
     }
@@ -126,11 +136,16 @@ mod tests {
             url: SecretString::new("redis://user:pa5sw0rd@127.0.0.1:1/0"),
             prefix: "pb".into(),
             ca_file: String::new(),
+            token_key: SecretString::default(),
         };
         let error = format!("{:#}", known(&redis, &[]).connect().await.err().unwrap());
         assert!(error.contains("127.0.0.1:1") && !error.contains("pa5sw0rd"), "{error}");
-        let redis =
-            Config { url: SecretString::new("radish://user:pa5sw0rd@x"), prefix: "pb".into(), ca_file: String::new() };
+        let redis = Config {
+            url: SecretString::new("radish://user:pa5sw0rd@x"),
+            prefix: "pb".into(),
+            ca_file: String::new(),
+            token_key: SecretString::default(),
+        };
         let error = format!("{:#}", known(&redis, &[]).connect().await.err().unwrap());
         assert!(error.contains("redis.url") && !error.contains("pa5sw0rd"), "{error}");
     }

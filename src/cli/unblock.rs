@@ -194,6 +194,7 @@ mod tests {
             url: crate::platforms::SecretString::new("redis://127.0.0.1:1"),
             prefix: "pb".into(),
             ca_file: String::new(),
+            token_key: crate::platforms::SecretString::default(),
         };
         let known = Known { redis: &redis, accounts: &[], admin: "" };
         let access = Access { admin: Some("http://127.0.0.1:1".into()), ..Access::default() };

@@ -1,12 +1,14 @@
 //! Secrets: which keys hold one, and what stands in one only by accident. A secret that was damaged on its way from a
 //! file, a terminal or a chat signs like any other, and everything is refused.
 
+use super::tree::Node;
+use super::value::words;
 use crate::byte_order_mark::MARK;
 
 /// Whether a dotted key of the configuration holds a secret.
 pub(crate) fn is_named(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
-    matches!(key, "redis.url" | "admin.token")
+    matches!(key, "redis.url" | "redis.token_key" | "admin.token")
         || (key.starts_with("accounts.") && (matches!(last, "secret" | "key" | "proxy") || is_half(key, last)))
         || key.strip_prefix("kafka.properties.").is_some_and(is_property)
 }
@@ -19,6 +21,13 @@ fn is_half(key: &str, last: &str) -> bool {
 /// Whether a setting of librdkafka holds a secret.
 pub(crate) fn is_property(name: &str) -> bool {
     name.ends_with("password") || name.ends_with("secret") || name.ends_with(".pem")
+}
+
+/// A secret that says something.
+pub(crate) fn secret(node: &Node) -> Result<String, String> {
+    let text = words(node)?;
+    intact(&text)?;
+    Ok(text)
 }
 
 /// Why a secret cannot be meant as it is written. The text of it is never repeated.

@@ -128,7 +128,12 @@ impl Previewer {
             Err(error) => return refused(&error),
         };
         let account = &ready.account;
-        let request = match account.request(&[&ready.prepared], now_ms) {
+        // The one in force is known to Redis alone, which `preview` does not ask.
+        let token = account.sender.tokens().map(|(_, seed)| seed.access.unwrap_or_default());
+        if token.as_ref().is_some_and(|token| token.expose().is_empty()) {
+            warnings.push("no access token is configured: the request is shown with an empty one".to_owned());
+        }
+        let request = match account.request(&[&ready.prepared], token.as_ref(), now_ms) {
             Ok(request) => request,
             Err(fault) => {
                 return Preview::Halted(format!("accounts.{}.{}: {}", account.name, fault.field, fault.detail));

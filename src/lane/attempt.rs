@@ -14,11 +14,13 @@ use crate::error::{Answer, DeliveryError};
 use crate::lane::claiming::{check_time, claim, event, give_up, refuse_second_send, spare_lease};
 use crate::lane::counting::{count, panicked};
 use crate::lane::state::Lane;
+use crate::lane::tokens::{Refused, wait_for_token};
 use crate::platforms::Receipt;
 use crate::platforms::reading::Verdict;
 use crate::send::client::Unanswered;
 use crate::send::rate::Slot;
 use crate::send::ready::{Ready, ready};
+use crate::send::token::{Token, Turn};
 use crate::settle::policy::InlineDelays;
 use crate::settle::{Attempted, Progress};
 
@@ -42,6 +44,7 @@ pub(super) fn ended(
 /// Why it was not delivered.
 pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Attempted {
     let mut delays: Option<InlineDelays> = None;
+    let mut turn = Turn::default();
     loop {
         if held.is_none()
             && let Some(done) = claim(delivery, lane, held).await?
@@ -53,10 +56,19 @@ pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
         let mut failed = None;
         let mut unused = None;
         loop {
+            // Boxed, here and below: most accounts send without a token, and few records wait for one.
+            if lane.token().is_err() && !Box::pin(wait_for_token(delivery, lane, held, &mut turn, None)).await? {
+                break;
+            }
             let Some(ready) = admit(delivery, lane, held, unused.take()).await? else { break };
             let slot = ready.slot;
+            let Ok(token) = lane.token() else {
+                // It has ended while the slot was waited for.
+                unused = Some(slot);
+                continue;
+            };
             // Boxed: it is most of what a walk carries, and most walks of a burst wait for their claim or their slot.
-            let failure = match Box::pin(attempt(delivery, lane, held, ready)).await {
+            let failure = match Box::pin(attempt(delivery, lane, held, ready, token.as_ref())).await {
                 Ok(receipt) => return Ok(Progress::Accepted(receipt)),
                 Err(Unanswered::Failed(failure)) => failure,
                 // Another connection takes it, in the same slot if there is still time.
@@ -69,6 +81,14 @@ pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
                 Err(Unanswered::Stopped(Stop::Closed(why))) => return Err(why),
                 Err(Unanswered::Stopped(Stop::Late(late))) => return Err(failed.unwrap_or(late)),
             };
+            if let (Some(token), DeliveryError::Refresh(answer)) = (token, &failure) {
+                let refused = Some(Refused { token, answer: answer.clone() });
+                match Box::pin(wait_for_token(delivery, lane, held, &mut turn, refused)).await? {
+                    true => continue,
+                    false => break,
+                }
+            }
+            turn.answered();
             let Some(delay) = inline_delay(delivery, lane, &mut delays, &failure) else { return Err(failure) };
             tokio::select! {
                 () = sleep(delay) => {}
@@ -158,6 +178,7 @@ async fn attempt(
     lane: &Lane,
     held: &mut Option<Held>,
     ready: Ready<'_>,
+    token: Option<&Token>,
 ) -> Result<Receipt, Unanswered<DeliveryError, Stop>> {
     delivery.ack.open().set_stage(Stage::Sending);
     let Ready { line, slot, connecting, waited: _ } = ready;
@@ -167,7 +188,10 @@ async fn attempt(
         Err(failure) => Err(failure),
         Ok(line) => {
             let item = &event(delivery).map_err(Unanswered::Failed)?.prepared;
-            match line.attempt(&[item], began_ms, || judge(delivery, lane, held, slot)).await {
+            match line
+                .attempt(&[item], token.map(|token| &token.access), began_ms, || judge(delivery, lane, held, slot))
+                .await
+            {
                 Ok(verdicts) => verdicts.one(),
                 Err(Unanswered::Failed(failure)) => Err(failure),
                 Err(nothing_sent) => return Err(nothing_sent),

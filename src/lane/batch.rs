@@ -25,9 +25,11 @@ use crate::lane::counting::panicked;
 use crate::lane::joining::{Door, load};
 use crate::lane::queue::HandedOut;
 use crate::lane::state::Lane;
+use crate::lane::tokens::{Refused, wait_for_token};
 use crate::lane::walked::Walked;
 use crate::send::rate::Slot;
 use crate::send::ready::{Ready, ready};
+use crate::send::token::Turn;
 use crate::settle::policy::InlineDelays;
 use crate::settle::{Attempted, Progress};
 
@@ -47,6 +49,8 @@ struct Member {
     failed: Option<DeliveryError>,
     /// When it may be tried again.
     not_before: Option<Instant>,
+    /// What it has done with tokens.
+    turn: Turn,
 }
 
 /// How a claim ended: `None`, the record is to be sent.
@@ -157,19 +161,24 @@ impl<'a> Batch<'a> {
     /// Claims what comes in.
     fn take_in(&mut self, arrivals: Vec<HandedOut>) {
         for (delivery, key) in arrivals {
-            self.claim(Member { delivery, key, held: None, delays: None, failed: None, not_before: None });
+            let turn = Turn::default();
+            self.claim(Member { delivery, key, held: None, delays: None, failed: None, not_before: None, turn });
         }
     }
 
     /// Claims a record, anew where it holds a claim.
     fn claim(&mut self, mut item: Member) {
-        let lane = self.lane.clone();
         item.failed = None;
+        self.get_ready(item, To::Claim);
+    }
+
+    fn get_ready(&mut self, mut item: Member, to: To) {
+        let lane = self.lane.clone();
         self.claims = (self.claims.0 + 1, self.claims.1 + load(&item.delivery).1);
         self.claiming.push(Box::pin(async move {
             let attempts_before = item.delivery.envelope.attempts;
-            let Member { delivery, held, .. } = &mut item;
-            let claimed = AssertUnwindSafe(claim_to_send(delivery, &lane, held)).catch_unwind().await;
+            let Member { delivery, held, turn, .. } = &mut item;
+            let claimed = AssertUnwindSafe(be_ready(delivery, &lane, held, turn, to)).catch_unwind().await;
             let claimed = claimed.unwrap_or_else(|_| Err(panicked(delivery, &lane, held, attempts_before)));
             (item, claimed)
         }));
@@ -232,6 +241,32 @@ impl<'a> Batch<'a> {
     fn leave(&self, item: Member, result: Attempted) {
         let Member { delivery, key, held, .. } = item;
         self.lane.batches.leave(Walked { delivery, key, held, result });
+    }
+}
+
+/// What a record needs before it can be sent.
+enum To {
+    /// A claim, and a token where its account sends with one.
+    Claim,
+    /// A token, in place of the one that was refused or has ended.
+    GetToken(Option<Refused>),
+}
+
+async fn be_ready(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>, turn: &mut Turn, to: To) -> Claimed {
+    let (mut claims, mut refused) = match to {
+        To::Claim => (true, None),
+        To::GetToken(refused) => (false, refused),
+    };
+    loop {
+        if claims && let Some(done) = claim_to_send(delivery, lane, held).await? {
+            return Ok(Some(done));
+        }
+        let has_token = refused.is_none() && lane.token().is_ok();
+        // Boxed: most accounts send without a token.
+        if has_token || Box::pin(wait_for_token(delivery, lane, held, turn, refused.take())).await? {
+            return Ok(None);
+        }
+        claims = true;
     }
 }
 

@@ -15,6 +15,7 @@ mod joining;
 pub(crate) mod queue;
 pub(crate) mod state;
 pub mod threads;
+mod tokens;
 mod unclassified;
 mod walked;
 

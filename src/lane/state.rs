@@ -19,6 +19,7 @@ use crate::lane::unclassified::Unclassified;
 use crate::metrics::{AccountMetrics, Metrics};
 use crate::send::Dispatcher;
 use crate::send::rate::Limiter;
+use crate::send::token::Tokens;
 use crate::settle::context::StageContext;
 use crate::settle::outbox::Outbox;
 use crate::settle::policy::Policy;
@@ -34,9 +35,11 @@ pub struct Lane {
     pub dedupe: Rc<Dedupe>,
     /// What all lanes share.
     pub shared: Arc<StageContext>,
-    pub dispatcher: Dispatcher,
+    pub dispatcher: Rc<Dispatcher>,
     /// Its way to the bucket.
     pub limiter: Rc<Limiter>,
+    /// What it sends with, where its platform has tokens.
+    pub tokens: Option<Rc<Tokens>>,
     /// Those of its records that share permits.
     pub(super) batches: Batches,
     /// Permanent answers in a row.
@@ -53,7 +56,13 @@ pub struct Lane {
 
 impl Lane {
     /// Assembles a lane.
-    pub fn new(handle: Arc<LaneHandle>, outbox: Rc<Outbox>, dispatcher: Dispatcher, limiter: Rc<Limiter>) -> Rc<Self> {
+    pub fn new(
+        handle: Arc<LaneHandle>,
+        outbox: Rc<Outbox>,
+        dispatcher: Rc<Dispatcher>,
+        limiter: Rc<Limiter>,
+        tokens: Option<Rc<Tokens>>,
+    ) -> Rc<Self> {
         let batches = Batches::new(handle.account.sender.batch());
         Rc::new(Self {
             account: handle.account.clone(),
@@ -63,6 +72,7 @@ impl Lane {
             outbox,
             dispatcher,
             limiter,
+            tokens,
             batches,
             permanents: Cell::new(0),
             throttles: Cell::new(0),

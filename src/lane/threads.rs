@@ -4,6 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, LocalOptions};
@@ -18,8 +19,11 @@ use crate::lane::handle::{LONGEST_WAIT_IN_LANE, LaneHandle, LaneMessage, Lanes};
 use crate::lane::state::Lane;
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
+use crate::secret::SecretString;
 use crate::send::Dispatcher;
 use crate::send::rate::{Alone, Limiter};
+use crate::send::token::Tokens;
+use crate::send::token::exchange::{self, Kit};
 use crate::settle::context::StageContext;
 use crate::settle::outbox::Outbox;
 
@@ -36,6 +40,8 @@ pub struct Runtimes {
 enum Order {
     /// The primary has changed: write again what it may not have. When the one before was seen last.
     WriteRecent(Instant),
+    /// Shutdown: every token that a platform issued is to be stored. What comes with it is dropped then.
+    StoreTokens(std::sync::mpsc::Sender<()>),
 }
 
 struct LaneSetup {
@@ -44,6 +50,7 @@ struct LaneSetup {
     dispatcher: Dispatcher,
     /// Accounts of its bucket that deliver without Redis.
     sharers: usize,
+    tokens: Option<Kit>,
 }
 
 /// Handles of lanes that do not run yet.
@@ -53,13 +60,15 @@ pub struct Prepared {
 }
 
 /// Makes a lane for each account, in their order, spread over `threads`; `health` is told what their platforms' clocks say.
+/// `token_key` is that of `[redis]`.
 ///
 /// # Errors
-/// An HTTP client could not be built.
+/// An HTTP client could not be built, or tokens cannot be encrypted.
 pub fn prepare(
     accounts: &Accounts,
     intake: &Intake,
     health: &Arc<Health>,
+    token_key: &SecretString,
     threads: usize,
 ) -> Result<(Lanes, Prepared), String> {
     let threads = threads.max(1);
@@ -73,7 +82,13 @@ pub fn prepare(
         let mut hash = DefaultHasher::new();
         account.name.hash(&mut hash);
         let sharers = sharers(accounts, account);
-        seats[hash.finish() as usize % threads].push(LaneSetup { handle, inbox, dispatcher, sharers });
+        seats[hash.finish() as usize % threads].push(LaneSetup {
+            handle,
+            inbox,
+            dispatcher,
+            sharers,
+            tokens: Kit::of(account, token_key)?,
+        });
     }
     let (senders, outboxes) = (0..threads).map(|_| unbounded_channel()).unzip();
     Ok((Lanes::new(handles, senders), Prepared { seats, outboxes }))
@@ -133,13 +148,25 @@ impl Runtimes {
     #[cfg(test)]
     pub(crate) fn stub() -> (Self, impl FnMut() -> Vec<Instant>) {
         let (orders, mut inbox) = unbounded_channel();
-        let told = move || std::iter::from_fn(|| inbox.try_recv().ok().map(|Order::WriteRecent(seen)| seen)).collect();
+        let seen = |order| if let Order::WriteRecent(seen) = order { Some(seen) } else { None };
+        let told = move || std::iter::from_fn(|| inbox.try_recv().ok().and_then(seen)).collect();
         (Self { threads: Vec::new(), orders: vec![orders] }, told)
     }
 
     /// Whether every thread still turns.
     pub fn are_alive(&self) -> bool {
         self.threads.iter().all(|t| !t.is_finished())
+    }
+
+    /// Waits until every token that a platform issued is stored, at most for so long. `false`: that was too short, and an
+    /// account may have to be authorised anew.
+    pub fn store_tokens(&self, limit: Duration) -> bool {
+        let (stored, all_stored) = std::sync::mpsc::channel();
+        for orders in &self.orders {
+            let _ = orders.send(Order::StoreTokens(stored.clone()));
+        }
+        drop(stored);
+        all_stored.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
     }
 
     /// Redis has another primary than the one that was `seen` last at that time.
@@ -173,9 +200,11 @@ impl LaneThread {
         // hold its partitions for ever.
         let mut tasks = JoinSet::new();
         let mut lanes = Vec::new();
+        let mut all_tokens: Vec<Rc<Tokens>> = Vec::new();
         tasks.spawn_local(work);
         let kept = (KEPT / seats.len().max(1)).max(1);
-        for LaneSetup { handle, inbox, dispatcher, sharers } in seats {
+        for LaneSetup { handle, inbox, dispatcher, sharers, tokens } in seats {
+            let dispatcher = Rc::new(dispatcher);
             dispatcher.keep_at_most(kept);
             let limits = &handle.account.limits;
             let bucket = format!("{}:rate:{}:{}", self.prefix, handle.account.platform, limits.shared_as);
@@ -200,7 +229,12 @@ impl LaneThread {
             tasks.spawn_local(limiter.clone().run());
             // All futures of a lane share its task: with a budget, what came back together would go out in pieces. It
             // ends its turn by itself, since every walk waits for another task.
-            let lane = Lane::new(handle, outbox.clone(), dispatcher, limiter);
+            let tokens = tokens.map(|kit| exchange::tokens(kit, &dispatcher, batcher.clone(), &self.prefix));
+            if let Some(tokens) = &tokens {
+                all_tokens.push(tokens.clone());
+                tasks.spawn_local(tokens.clone().run());
+            }
+            let lane = Lane::new(handle, outbox.clone(), dispatcher, limiter, tokens);
             lanes.push(lane.clone());
             if lane.account.base_urls.len() > 1 {
                 let lane = lane.clone();
@@ -233,13 +267,25 @@ impl LaneThread {
                     tracing::error!("a task of the lanes has ended; this thread ends");
                     return;
                 }
-                Some(Order::WriteRecent(seen)) = orders.recv() => {
-                    ends.spawn_local(write_recent(dedupe.clone(), self.shared.clone(), seen));
-                }
+                Some(order) = orders.recv() => match order {
+                    Order::WriteRecent(seen) => {
+                        ends.spawn_local(write_recent(dedupe.clone(), self.shared.clone(), seen));
+                    }
+                    Order::StoreTokens(stored) => {
+                        ends.spawn_local(store_tokens(all_tokens.clone(), stored));
+                    }
+                },
                 else => return,
             }
         }
     }
+}
+
+async fn store_tokens(all: Vec<Rc<Tokens>>, stored: std::sync::mpsc::Sender<()>) {
+    for tokens in all {
+        tokens.settled().await;
+    }
+    drop(stored);
 }
 
 async fn write_recent(dedupe: Rc<Dedupe>, shared: Arc<StageContext>, seen: Instant) {

@@ -246,7 +246,14 @@ mod tests {
         pub(crate) async fn new() -> Self {
             let store = Store::start().unwrap();
             let url = SecretString::new(store.url());
-            let client = crate::redis::Config { url, prefix: "pb".into(), ca_file: String::new() }.client().unwrap();
+            let client = crate::redis::Config {
+                url,
+                prefix: "pb".into(),
+                ca_file: String::new(),
+                token_key: SecretString::default(),
+            }
+            .client()
+            .unwrap();
             let connection = crate::redis::connect(&client).await.unwrap();
             let account = Arc::new(Account::stub("acme"));
             let bounds = Intake { max_in_flight: 100, max_in_flight_bytes: 1 << 20, drain_timeout: Duration::ZERO };

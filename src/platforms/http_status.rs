@@ -29,6 +29,16 @@ pub fn judge(items: usize, http: &HttpAnswer<'_>, read: impl FnOnce() -> Reading
     }
 }
 
+/// The same for a request that carried a token: a status that refuses who asks is first taken to refuse the token.
+pub fn of_a_token(verdicts: Verdicts) -> Verdicts {
+    match verdicts {
+        Verdicts::All(Err(DeliveryError::Halt(answer))) if matches!(answer.status, Some(401 | 403 | 407)) => {
+            Verdicts::All(Err(DeliveryError::Refresh(answer)))
+        }
+        verdicts => verdicts,
+    }
+}
+
 /// As many verdicts as items.
 fn each(items: usize, http: &HttpAnswer<'_>, said: Vec<Option<Verdict>>) -> Vec<Verdict> {
     let mut said = said.into_iter();
@@ -136,6 +146,21 @@ mod tests {
         for status in [200, 201, 204, 299] {
             assert_eq!(class(status, Reading::Nothing), Some(Class::Ambiguous), "{status}");
             assert_eq!(class(status, success()), None, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_refuses_who_asks_refuses_the_token_first_where_there_is_one() {
+        for (status, expected) in [
+            (401, Class::Refresh),
+            (403, Class::Refresh),
+            (407, Class::Refresh),
+            (302, Class::Halt),
+            (429, Class::Throttled),
+            (400, Class::Permanent),
+        ] {
+            let verdicts = of_a_token(judge(1, &http(status), || Reading::Nothing));
+            assert_eq!(verdicts.one().err().and_then(|e| e.class()), Some(expected), "{status}");
         }
     }
 

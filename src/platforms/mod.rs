@@ -16,6 +16,7 @@
 
 pub mod baizhu;
 pub mod code;
+mod context;
 mod credential;
 pub mod http_status;
 mod item;
@@ -34,16 +35,18 @@ pub mod tokens;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::config::read::Rest;
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading};
+use crate::platforms::tokens::{Seed, TokenSource};
 
 pub use crate::secret::SecretString;
+pub use context::Context;
 pub use credential::{Credential, CredentialShape};
 pub use item::Item;
 pub use reading::Receipt;
@@ -71,12 +74,17 @@ pub trait Platform: Sync {
     /// The keys below `[accounts.<name>]` that only its accounts have, dotted.
     fn keys(&self) -> Vec<String>;
 
-    /// Builds what speaks for an account, of the keys that only accounts of this platform have (read as its own struct) and
-    /// the account's `map` (canonical event to native name).
+    /// Whether these keys, of those that it has, hold what they may hold, each by itself.
+    ///
+    /// # Errors
+    /// The reason against them.
+    fn accept(&self, keys: toml::Table) -> Result<(), String>;
+
+    /// Builds what speaks for an account, of keys that were accepted and its `map` (canonical event to native name).
     ///
     /// # Errors
     /// Every problem with its key, all at once.
-    fn configure(&self, keys: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>>;
+    fn configure(&self, keys: toml::Table, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>>;
 
     /// Whose rate an account shares unless it says so: the default of `limits.shared_as`.
     fn shared_as<'a>(&self, account: &'a str, _credentials: &'a [Credential]) -> &'a str {
@@ -121,15 +129,6 @@ impl Prepared {
     }
 }
 
-/// What changes from attempt to attempt.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// The present, epoch ms.
-    pub now_ms: i64,
-    /// The credential in force, where the platform has one.
-    pub credential: Option<&'a Credential>,
-}
-
 /// A platform's rule that repeats go out only within the natural day of the anchor (SPEC 2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NaturalDay {
@@ -171,6 +170,12 @@ pub trait Sender: Send + Sync {
     /// How much one request may carry.
     fn batch(&self) -> BatchLimits {
         BatchLimits { items: 1, bytes: usize::MAX }
+    }
+
+    /// How its account gets access tokens, and the values that it begins with; `None`: it sends without one. A refusal of the
+    /// token is an answer of class `Refresh`, and so is a status 401, 403 or 407.
+    fn tokens(&self) -> Option<(Arc<dyn TokenSource>, Seed)> {
+        None
     }
 
     /// The natural day that binds repeats, where the platform has one.

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use crate::error::{DeliveryError, Fault};
-use crate::platforms::{Context, Request, SecretString};
+use crate::platforms::context::Context;
+use crate::platforms::request::Request;
+use crate::secret::SecretString;
 
 /// A token is refreshed so long before it ends, unless a fifth of its life is less.
 const AHEAD: Duration = Duration::from_secs(600);

@@ -22,9 +22,9 @@ use url::Url;
 
 use crate::account::Account;
 use crate::error::{DeliveryError, Fault};
-use crate::platforms::http_status::{judge, unreadable};
+use crate::platforms::http_status::{judge, of_a_token, unreadable};
 use crate::platforms::reading::{HttpAnswer, Verdicts};
-use crate::platforms::{Prepared, Request, retry_after};
+use crate::platforms::{Prepared, Request, SecretString, retry_after};
 use crate::redis::health::Health;
 use crate::send::base::BaseInUse;
 use crate::send::client::{Answered, Connections, Connector, Failure, NoBody, PrivateAddress, Unanswered, addresses};
@@ -220,13 +220,14 @@ impl Line<'_> {
     pub async fn attempt<E>(
         self,
         items: &[&Prepared],
+        token: Option<&SecretString>,
         now_ms: i64,
         judge: impl FnOnce() -> Result<(), E>,
     ) -> Result<Verdicts, Unanswered<DeliveryError, E>> {
         let Self { dispatcher, base, connection } = self;
         let account = &*dispatcher.account;
         let halt = |fault: Fault| DeliveryError::Halt(unsent(&format!("{}: {}", fault.field, fault.detail)));
-        let request = account.request(items, now_ms).map_err(|fault| Unanswered::Failed(halt(fault)))?;
+        let request = account.request(items, token, now_ms).map_err(|fault| Unanswered::Failed(halt(fault)))?;
         let answer_bytes = request.answer_bytes;
         let http = dispatcher.request_to(base, request).map_err(Unanswered::Failed)?;
         let asked = Instant::now();
@@ -238,7 +239,8 @@ impl Line<'_> {
             Err(Unanswered::Closed) => return Err(Unanswered::Closed),
         };
         dispatcher.compare_clocks(&head, base, asked);
-        Ok(read(account, items, &head, body, now_ms))
+        let verdicts = read(account, items, &head, body, now_ms);
+        Ok(if token.is_some() { of_a_token(verdicts) } else { verdicts })
     }
 }
 

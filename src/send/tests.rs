@@ -41,7 +41,7 @@ async fn attempt(dispatcher: &Dispatcher) -> Result<Receipt, DeliveryError> {
 async fn attempt_of(dispatcher: &Dispatcher, trans_id: &str, now_ms: i64) -> Result<Receipt, DeliveryError> {
     loop {
         let line = dispatcher.connect(LONG).await?;
-        match line.attempt(&[&prepared(trans_id)], now_ms, || Ok::<_, ()>(())).await {
+        match line.attempt(&[&prepared(trans_id)], None, now_ms, || Ok::<_, ()>(())).await {
             Ok(verdicts) => return verdicts.one(),
             Err(Unanswered::Failed(error)) => return Err(error),
             Err(Unanswered::Closed) => {}
@@ -533,10 +533,10 @@ async fn the_last_word_is_said_when_the_connection_is_there_and_keeps_every_byte
     assert!(timeout(Duration::from_millis(300), &mut connecting).await.is_err(), "its handshake is held");
     drop(let_go);
     let line = connecting.await.unwrap();
-    let stopped = line.attempt(&[&prepared("t-1")], 0, || judge(false)).await;
+    let stopped = line.attempt(&[&prepared("t-1")], None, 0, || judge(false)).await;
     assert!(matches!(stopped, Err(Unanswered::Stopped("too late"))), "{stopped:?}");
     let line = dispatcher.kept().await.expect("what was not used is kept");
     assert_eq!((asked.get(), server.requests().len()), (1, 0));
-    line.attempt(&[&prepared("t-2")], 0, || judge(true)).await.unwrap().one().unwrap();
+    line.attempt(&[&prepared("t-2")], None, 0, || judge(true)).await.unwrap().one().unwrap();
     assert_eq!((asked.get(), server.requests().len(), server.connections()), (2, 1, 1));
 }

@@ -11,68 +11,33 @@
 //! requests: what keeps a late writer from harm is the generation, which each write compares. A process that is killed
 //! between the platform's answer and the write loses the pair; nothing can prevent that.
 
+pub mod exchange;
 pub mod record;
 mod refresh;
 pub mod rules;
 pub mod seal;
+mod setup;
 mod store;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::LocalBoxFuture;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::error::{Answer, DeliveryError};
-use crate::platforms::tokens::{Seed, TokenSource};
-use crate::platforms::{Credential, Request, SecretString};
+use crate::platforms::SecretString;
 use crate::redis::batcher::Batcher;
 use crate::send::token::record::{Record, Refusal};
 use crate::send::token::rules::Begin;
 use crate::send::token::seal::Seal;
+pub use crate::send::token::setup::{Exchange, Reply, Setup};
 use crate::send::token::store::Store;
 
 /// Between two looks at the store and the clock: what another replica refreshed is known here so much later.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// The answer of a token endpoint.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// HTTP status.
-    pub status: u16,
-    /// `Retry-After` as it came.
-    pub retry_after: Option<String>,
-    /// The whole body.
-    pub body: Bytes,
-}
-
-/// Sends a request to the platform and brings the answer.
-///
-/// # Errors
-/// The class of a request without an answer.
-pub type Exchange = Box<dyn Fn(Request) -> LocalBoxFuture<'static, Result<Reply, DeliveryError>>>;
-
-/// What [`Tokens`] are made of.
-pub struct Setup {
-    /// The account's name.
-    pub account: Arc<str>,
-    /// Its credentials: some token requests are signed.
-    pub credentials: Vec<Credential>,
-    pub source: Arc<dyn TokenSource>,
-    /// What configuration states.
-    pub seed: Seed,
-    /// The way to the platform.
-    pub exchange: Exchange,
-    /// How long one token request may take.
-    pub timeout: Duration,
-    /// The time of day, epoch ms.
-    pub now_ms: fn() -> i64,
-}
 
 /// A token in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +54,11 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// Whether its last answer refused a token.
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Another class of answer came in between: what follows is no second refusal in a row.
     pub fn answered(&mut self) {
         self.refused = false;
@@ -209,7 +179,7 @@ impl Tokens {
     /// Reads, refreshes and stores, for ever. It must not be dropped before [`Tokens::settled`].
     pub async fn run(self: Rc<Self>) {
         if self.store.is_none() {
-            return;
+            return std::future::pending().await;
         }
         loop {
             let watches = self.known.borrow().is_some() || self.pending.borrow().is_some();
@@ -228,7 +198,8 @@ impl Tokens {
         }
     }
 
-    fn in_force(&self) -> Option<Token> {
+    /// The token in force, where there is one without waiting.
+    pub fn in_force(&self) -> Option<Token> {
         if self.store.is_none() {
             let access = self.setup.seed.access.clone()?;
             return Some(Token { access, generation: 0 });

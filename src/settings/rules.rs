@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::accounts::Draft;
-use super::base_url;
-use super::root::{Root, session_timeout};
-use crate::account::{Inline, Limits, Retry, WindowCheck};
+use super::root::Root;
+use super::{base_url, lease};
+use crate::account::{Limits, WindowCheck};
 use crate::config::layers::Settings;
 use crate::kafka::matching::WaitingNames;
 use crate::kafka::pattern::pattern;
 use crate::platforms::Platform;
+use crate::send::token::seal;
 use crate::units::show_duration;
 use crate::{kafka, redis};
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// What a claim needs before the first try and after the last one.
-const MARGIN: Duration = Duration::from_secs(5);
 
 /// Applies every rule.
 pub(super) fn judge(settings: &Settings<'_>, root: &Root, drafts: &[Draft]) {
@@ -27,6 +26,12 @@ pub(super) fn judge(settings: &Settings<'_>, root: &Root, drafts: &[Draft]) {
         && !settings.report.blames("redis.url")
     {
         settings.problem("redis.ca_file", "is for TLS alone, and redis.url does not begin with rediss://");
+    }
+    let token_key = root.redis.token_key.expose();
+    if !token_key.is_empty()
+        && let Err(reason) = seal::check_key(token_key)
+    {
+        settings.problem("redis.token_key", reason);
     }
     timeouts(settings, "limits", &root.limits);
     for draft in drafts.iter().filter(|draft| draft.has_limits) {
@@ -39,7 +44,7 @@ pub(super) fn judge(settings: &Settings<'_>, root: &Root, drafts: &[Draft]) {
     if drafts.is_empty() && !settings.report.blames("accounts") {
         settings.problem("accounts", "holds no account: there is nothing to deliver to; add a block [accounts.NAME]");
     }
-    lease(settings, root, drafts);
+    lease::judge(settings, root, drafts);
     window(settings, root, drafts);
     drain(settings, root, drafts);
     embedded(settings, root, drafts);
@@ -63,57 +68,6 @@ fn timeouts(settings: &Settings<'_>, path: &str, limits: &Limits) {
         let (connect, whole) = (show_duration(limits.connect_timeout), show_duration(limits.timeout));
         let reason = format!("is {connect}, longer than the timeout of {whole} of which it is a part");
         settings.problem(&format!("{path}.connect_timeout"), reason);
-    }
-}
-
-/// The longest time that inline delays can take together.
-fn delays(inline: &Inline) -> Duration {
-    let mut delay = inline.initial.min(inline.max);
-    let mut sum = Duration::ZERO;
-    for _ in 0..inline.max_retries {
-        sum += delay;
-        delay = (delay * 2).min(inline.max);
-    }
-    sum
-}
-
-/// How long one visit of an account may hold its claim.
-fn topic_kind(limits: &Limits, retry: &Retry) -> Duration {
-    MARGIN + limits.timeout * (1 + retry.inline.max_retries) + delays(&retry.inline) + MARGIN
-}
-
-/// The lease outlives the slowest visit, and a crashed member's partitions come back only after it (core.md 3).
-fn lease(settings: &Settings<'_>, Root { dedupe, kafka, .. }: &Root, drafts: &[Draft]) {
-    let session = session_timeout(kafka);
-    let mut slow: Vec<_> = drafts.iter().map(|d| (topic_kind(&d.limits, &d.retry), d)).collect();
-    slow.retain(|(need, _)| *need > dedupe.lease);
-    slow.sort_by_key(|(need, _)| std::cmp::Reverse(*need));
-    if let Some((need, draft)) = slow.first() {
-        let others: Vec<_> = slow[1..].iter().map(|(_, d)| d.name.as_str()).collect();
-        let also =
-            if others.is_empty() { String::new() } else { format!(" (and too short for {})", others.join(", ")) };
-        settings.problem(
-            "dedupe.lease",
-            format!(
-                "the lease of {} is shorter than one visit of account {} may take{also}: 5s + {} tries x {} + {} of inline delays + 5s = {}; raise dedupe.lease, or lower limits.timeout or retry.inline.max_retries",
-                show_duration(dedupe.lease),
-                draft.name,
-                1 + draft.retry.inline.max_retries,
-                show_duration(draft.limits.timeout),
-                show_duration(delays(&draft.retry.inline)),
-                show_duration(*need),
-            ),
-        );
-    }
-    if dedupe.lease > session {
-        settings.problem(
-            "dedupe.lease",
-            format!(
-                "the lease of {} is longer than session.timeout.ms of {}: a crashed member's records would come back before its claims may be taken over; lower dedupe.lease, or raise \"session.timeout.ms\" in [kafka.properties]",
-                show_duration(dedupe.lease),
-                show_duration(session),
-            ),
-        );
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::account::Halted;
-use crate::account::{Account, Intake};
+use crate::account::{Account, Intake, WhenUnavailable};
 use crate::admit::examine::Examiner;
 use crate::claim::rules::{CLAIM_LIFE_MS, Key, Value};
 use crate::claim::{ClaimAttempt, ClaimOutcome, Dedupe, Held};
@@ -40,10 +40,12 @@ use crate::redis::health::Health;
 use crate::secret::SecretString;
 use crate::send::Dispatcher;
 use crate::send::rate::{self, Limiter};
+use crate::send::token::exchange::{self, Kit};
 use crate::settle::context::{StageContext, Topics};
 use crate::settle::outbox::Outbox;
 use crate::stub::five::{self, Seen};
 use crate::stub::server::{Server, answer, root};
+use crate::stub::tokens::{self, Issuer};
 
 pub(crate) const TIER_5S: &str = "postback.retry.5s";
 pub(crate) const TIER_30S: &str = "postback.retry.30s";
@@ -82,6 +84,8 @@ pub(crate) struct Setting {
     pub(crate) no_kafka: bool,
     /// Nobody listens where the platform is.
     pub(crate) no_platform: bool,
+    /// The platform issues tokens, and takes nothing without one.
+    pub(crate) issuer: Option<Arc<Issuer>>,
     /// The platform speaks TLS, answers `ok` to everything, and does this before each handshake.
     pub(crate) before_handshake: Option<Box<dyn Fn() + Send + Sync>>,
 }
@@ -92,8 +96,15 @@ fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
     // A busy machine must not make an answer late.
     account.limits.timeout = Duration::from_secs(20);
     let lease = Duration::from_secs(120);
-    let mut setting =
-        Setting { account, lease, receipts: true, no_kafka: false, no_platform: false, before_handshake: None };
+    let mut setting = Setting {
+        account,
+        lease,
+        receipts: true,
+        no_kafka: false,
+        no_platform: false,
+        issuer: None,
+        before_handshake: None,
+    };
     edit(&mut setting);
     setting
 }
@@ -101,8 +112,14 @@ fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
 impl Alone {
     pub(crate) fn new(edit: impl FnOnce(&mut Setting)) -> Self {
         let nobody = SecretString::new("redis://127.0.0.1:1");
-        let client =
-            crate::redis::Config { url: nobody, prefix: PREFIX.into(), ca_file: String::new() }.client().unwrap();
+        let client = crate::redis::Config {
+            url: nobody,
+            prefix: PREFIX.into(),
+            ca_file: String::new(),
+            token_key: SecretString::default(),
+        }
+        .client()
+        .unwrap();
         let health = Arc::new(Health::default());
         health.answered();
         // Its work is not run: every command fails at once.
@@ -140,15 +157,20 @@ impl Alone {
         });
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), PREFIX, WINDOW, setting.lease));
         let outbox = Rc::new(Outbox { shared: shared.clone(), dedupe });
-        let alone = rate::Alone { delivers: false, sharers: 0, replicas: shared.replicas.clone() };
-        let limiter = Limiter::new(batcher, "pb:rate:acme".into(), account.limits.rps, alone, health.clone(), |_| {});
+        let delivers = account.when_unavailable == WhenUnavailable::Deliver;
+        let alone = rate::Alone { delivers, sharers: 1, replicas: shared.replicas.clone() };
+        let limiter =
+            Limiter::new(batcher.clone(), "pb:rate:acme".into(), account.limits.rps, alone, health.clone(), |_| {});
         let is_secure = account.base_urls[0].starts_with("https");
         let dispatcher = if is_secure {
             Dispatcher::trusting(account.clone(), health, root())
         } else {
             Dispatcher::new(account.clone(), health).unwrap()
         };
-        let lane = Lane::new(handle.clone(), outbox, dispatcher, limiter);
+        let dispatcher = Rc::new(dispatcher);
+        let kit = account.sender.tokens().map(|(source, seed)| Kit { source, seed, seal: tokens::seal() });
+        let tokens = kit.map(|kit| exchange::tokens(kit, &dispatcher, batcher, PREFIX));
+        let lane = Lane::new(handle.clone(), outbox, dispatcher, limiter, tokens);
         Self { lane, handle, held, halts, gate: Examiner::new(vec![account], metrics), inbox: Some(inbox) }
     }
 
@@ -254,7 +276,7 @@ pub(crate) struct Bench {
     client: ::redis::Client,
     connection: MultiplexedConnection,
     reader: BaseConsumer,
-    _store: Store,
+    store: Option<Store>,
 }
 
 impl Deref for Bench {
@@ -280,20 +302,30 @@ impl Bench {
                 (server, url)
             }
             None => {
-                let server =
-                    if takes_several { five::server(seen.clone(), let_go.clone()) } else { platform(let_go.clone()) };
+                let server = match &setting.issuer {
+                    Some(issuer) => tokens::server(issuer.clone()),
+                    None if takes_several => five::server(seen.clone(), let_go.clone()),
+                    None => platform(let_go.clone()),
+                };
                 let url = server.url();
                 (server, url)
             }
         };
         setting.account.base_urls = vec![if setting.no_platform { "http://127.0.0.1:1".into() } else { url }];
         let url = SecretString::new(store.url());
-        let client = crate::redis::Config { url, prefix: PREFIX.into(), ca_file: String::new() }.client().unwrap();
+        let client = crate::redis::Config {
+            url,
+            prefix: PREFIX.into(),
+            ca_file: String::new(),
+            token_key: SecretString::default(),
+        }
+        .client()
+        .unwrap();
         let mut connection = crate::redis::connect(&client).await.unwrap();
         let () = ::redis::cmd("SET").arg("pb:epoch").arg("e1").query_async(&mut connection).await.unwrap();
         let alone = Self::process(setting, &client, &broker);
         let reader = reader(&broker);
-        Self { alone, broker, server, let_go, seen, client, connection, reader, _store: store }
+        Self { alone, broker, server, let_go, seen, client, connection, reader, store: Some(store) }
     }
 
     fn process(setting: Setting, client: &::redis::Client, broker: &Broker) -> Alone {
@@ -303,6 +335,9 @@ impl Bench {
         spawn_local(work);
         let alone = Alone::over(setting, broker.address(), batcher, health);
         spawn_local(alone.lane.limiter.clone().run());
+        if let Some(tokens) = alone.lane.tokens.clone() {
+            spawn_local(tokens.run());
+        }
         alone
     }
 
@@ -372,6 +407,17 @@ impl Bench {
             self.lane.dedupe.claim(&mut ready(delivery).claim_request, &mut ClaimAttempt::default()).await;
         let ClaimOutcome::Claim(held) = claim_outcome.unwrap() else { panic!("not granted") };
         held
+    }
+
+    /// Redis is away from now on.
+    pub(crate) fn stop_redis(&mut self) {
+        self.store = None;
+    }
+
+    /// Runs a command in Redis.
+    pub(crate) async fn redis<T: ::redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = ::redis::cmd(words[0]);
+        command.arg(&words[1..]).query_async(&mut self.connection.clone()).await.unwrap()
     }
 
     /// How many records a topic has.

@@ -85,7 +85,10 @@ fn while_redis_is_away_only_an_account_that_delivers_without_it_flows() {
 async fn store() -> (Store, MultiplexedConnection) {
     let store = Store::start().unwrap();
     let url = SecretString::new(store.url());
-    let client = crate::redis::Config { url, prefix: "pb".into(), ca_file: String::new() }.client().unwrap();
+    let client =
+        crate::redis::Config { url, prefix: "pb".into(), ca_file: String::new(), token_key: SecretString::default() }
+            .client()
+            .unwrap();
     let connection = crate::redis::connect(&client).await.unwrap();
     (store, connection)
 }

@@ -140,7 +140,7 @@ async fn the_sandbox_accepts_every_good_event() {
         let event = decode(made.value.as_deref()).unwrap();
         let account = config.accounts.values().find(|a| *a.name == *event.account).unwrap();
         let prepared = account.sender.prepare(&event).unwrap();
-        let context = crate::platforms::Context { credential: account.credentials.first(), now_ms };
+        let context = crate::platforms::Context { credential: account.credentials.first(), now_ms, token: None };
         let request = account.sender.request(&[&prepared], &context).unwrap();
         let mut post = client.post(format!("{}{}", sandbox.base_url(), request.path));
         for (name, value) in &request.headers {

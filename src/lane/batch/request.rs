@@ -8,14 +8,17 @@ use tokio::time::Instant;
 
 use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
+use crate::error::DeliveryError;
 use crate::lane::attempt::{Stop, ended, inline_delay, judge, note_unclassified, process};
-use crate::lane::batch::{Batch, Member};
+use crate::lane::batch::{Batch, Member, To};
 use crate::lane::claiming::event;
 use crate::lane::counting::{count, declare, panicked};
+use crate::lane::tokens::Refused;
 use crate::platforms::reading::{Verdict, Verdicts};
 use crate::send::client::Unanswered;
 use crate::send::rate::Slot;
 use crate::send::ready::Ready;
+use crate::send::token::Token;
 use crate::settle::Progress;
 
 impl Batch<'_> {
@@ -28,6 +31,11 @@ impl Batch<'_> {
         if items.is_empty() {
             return Some(slot);
         }
+        let Ok(token) = lane.token() else {
+            // It has ended while the slot was waited for.
+            items.into_iter().for_each(|item| self.get_ready(item, To::GetToken(None)));
+            return Some(slot);
+        };
         let (began, began_ms) = (Instant::now(), now_ms());
         let answered = match line {
             Err(failure) => Err(Unanswered::Failed(failure)),
@@ -36,7 +44,8 @@ impl Batch<'_> {
                 let events = items.iter().filter_map(|item| event(&item.delivery).ok()).map(|ready| &ready.prepared);
                 let events: Vec<_> = events.collect();
                 let last_word = || items.iter().try_for_each(|item| judge(&item.delivery, lane, &item.held, slot));
-                let attempt = AssertUnwindSafe(line.attempt(&events, began_ms, last_word)).catch_unwind();
+                let access = token.as_ref().map(|token| &token.access);
+                let attempt = AssertUnwindSafe(line.attempt(&events, access, began_ms, last_word)).catch_unwind();
                 match self.meanwhile(Box::pin(attempt)).await {
                     Ok(answered) => answered,
                     Err(_) => {
@@ -61,11 +70,11 @@ impl Batch<'_> {
             Verdicts::All(verdict) => {
                 note_unclassified(lane, &verdict);
                 let verdicts = vec![verdict; items.len()];
-                self.answered(items, verdicts, began_ms);
+                self.answered(items, verdicts, began_ms, token.as_ref());
             }
             Verdicts::Each(verdicts) => {
                 verdicts.iter().for_each(|verdict| note_unclassified(lane, verdict));
-                self.answered(items, verdicts, began_ms);
+                self.answered(items, verdicts, began_ms, token.as_ref());
             }
         }
         None
@@ -117,11 +126,18 @@ impl Batch<'_> {
     }
 
     /// Counts what the answer says of each, and lets all leave but those that are tried again in the lane.
-    fn answered(&mut self, items: Vec<Member>, verdicts: Vec<Verdict>, began_ms: i64) {
+    /// Whose token was refused waits for a newer one.
+    fn answered(&mut self, items: Vec<Member>, verdicts: Vec<Verdict>, began_ms: i64, token: Option<&Token>) {
         let mut results = Vec::with_capacity(items.len());
         let mut longest = None;
         for (mut item, verdict) in items.into_iter().zip(verdicts) {
             count(&mut item.delivery, self.lane, &mut item.held, &verdict, began_ms);
+            if let (Some(token), Err(DeliveryError::Refresh(answer))) = (token, &verdict) {
+                let refused = Refused { token: token.clone(), answer: answer.clone() };
+                self.get_ready(item, To::GetToken(Some(refused)));
+                continue;
+            }
+            item.turn.answered();
             let failure = verdict.as_ref().err();
             let delay = failure.and_then(|e| inline_delay(&mut item.delivery, self.lane, &mut item.delays, e));
             longest = longest.max(delay);

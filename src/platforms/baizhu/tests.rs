@@ -49,7 +49,7 @@ fn refusal(sender: &Baizhu, event: &ConversionEvent) -> (&'static str, String) {
 
 fn request(sender: &Baizhu, event: &ConversionEvent) -> Request {
     let prepared = sender.prepare(event).unwrap();
-    sender.request(&[&prepared], &Context { now_ms: 0, credential: None }).unwrap()
+    sender.request(&[&prepared], &Context { now_ms: 0, credential: None, token: None }).unwrap()
 }
 
 #[test]

@@ -60,7 +60,8 @@ fn edited(edit: impl FnOnce(&mut Value)) -> ConversionEvent {
 fn body(sender: &Qihoo360, event: &ConversionEvent) -> Value {
     let prepared = sender.prepare(event).unwrap();
     let credential = credential("s");
-    let request = sender.request(&[&prepared], &Context { now_ms: NOW, credential: Some(&credential) }).unwrap();
+    let request =
+        sender.request(&[&prepared], &Context { now_ms: NOW, credential: Some(&credential), token: None }).unwrap();
     serde_json::from_slice(&request.body).unwrap()
 }
 

@@ -143,7 +143,7 @@ async fn its_answers_are_read_to_its_own_bound() {
         let prepared = account.sender.prepare(&event).unwrap();
         let dispatcher = Dispatcher::new(account, Arc::default()).unwrap();
         let line = dispatcher.connect(Duration::from_secs(20)).await.unwrap();
-        let result = line.attempt(&[&prepared], now_ms(), || Ok::<_, ()>(())).await;
+        let result = line.attempt(&[&prepared], None, now_ms(), || Ok::<_, ()>(())).await;
         let Ok(verdicts) = result else { panic!("{result:?}") };
         match verdicts.one() {
             Ok(receipt) => assert!(is_read && receipt.platform_id.as_deref() == Some("shop-7")),

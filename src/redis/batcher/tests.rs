@@ -29,7 +29,10 @@ async fn an_idle_connection_that_the_server_closed_fails_no_command_and_warns_no
     let store = Store::start().unwrap();
     let (port, open) = in_front_of(&store);
     let url = SecretString::new(format!("redis://127.0.0.1:{port}"));
-    let client = crate::redis::Config { url, prefix: "pb".into(), ca_file: String::new() }.client().unwrap();
+    let client =
+        crate::redis::Config { url, prefix: "pb".into(), ca_file: String::new(), token_key: SecretString::default() }
+            .client()
+            .unwrap();
     let health = Arc::new(Health::default());
     let mut log = tempfile::tempfile().unwrap();
     let lines = Mutex::new(log.try_clone().unwrap());

@@ -70,7 +70,10 @@ fn waits_for_a_line() -> u16 {
 /// How a connection there ends.
 async fn said(url: &str, ca_file: &str) -> String {
     let ca_file = if ca_file.is_empty() { String::new() } else { fixture(ca_file).display().to_string() };
-    let client = Config { url: SecretString::new(url), prefix: "pb".into(), ca_file }.client().unwrap();
+    let client =
+        Config { url: SecretString::new(url), prefix: "pb".into(), ca_file, token_key: SecretString::default() }
+            .client()
+            .unwrap();
     match connect(&client).await {
         Ok(mut connection) => ::redis::cmd("PING").query_async(&mut connection).await.unwrap(),
         Err(error) => describe(&error),
@@ -113,7 +116,14 @@ async fn tls_spoken_to_a_plain_port_and_the_reverse_are_told_apart() {
 #[test]
 fn a_file_that_holds_no_issuer_is_named() {
     let said = |ca_file: String| {
-        Config { url: SecretString::new("rediss://localhost:1"), prefix: "pb".into(), ca_file }.client().unwrap_err()
+        Config {
+            url: SecretString::new("rediss://localhost:1"),
+            prefix: "pb".into(),
+            ca_file,
+            token_key: SecretString::default(),
+        }
+        .client()
+        .unwrap_err()
     };
     let absent = said("/no/such/file.pem".into());
     assert!(absent.starts_with("redis.ca_file: /no/such/file.pem: "), "{absent}");

@@ -176,9 +176,10 @@ impl Tokens {
     async fn ask(&self, grant: Grant<'_>) -> Result<Issued, Failure> {
         let now_ms = (self.setup.now_ms)();
         let credential = Credential::in_force(&self.setup.credentials, now_ms);
-        let request = self.setup.source.token_request(grant, &Context { now_ms, credential }).map_err(|fault| {
-            Failure::Other(DeliveryError::Halt(unsent(&format!("{}: {}", fault.field, fault.detail))))
-        })?;
+        let request =
+            self.setup.source.token_request(grant, &Context { now_ms, credential, token: None }).map_err(|fault| {
+                Failure::Other(DeliveryError::Halt(unsent(&format!("{}: {}", fault.field, fault.detail))))
+            })?;
         let exchange = timeout(self.setup.timeout, (self.setup.exchange)(request));
         let reply = match exchange.await {
             Ok(Ok(reply)) => reply,

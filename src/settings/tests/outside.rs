@@ -231,12 +231,12 @@ fn no_secret_is_ever_shown() {
 #[test]
 fn a_loaded_configuration_prints_no_secret() {
     let text = with(
-        "kafka.properties.\"sasl.password\" = \"MARKER\"\nredis.url = \"redis://:MARKER@h\"\nadmin.token = \"MARKER\"\n[accounts.acme-ps]\nsecrets = [{ id = \"a\", key = \"k\", secret = \"MARKER\" }]\nproxy = \"http://MARKER:MARKER@h\"",
+        "kafka.properties.\"sasl.password\" = \"MARKER\"\nredis.url = \"redis://:MARKER@h\"\nredis.token_key = \"TUFSS0VSTUFSS0VSTUFSS0VSTUFSS0VSTUFSS0VSTUE=\"\nadmin.token = \"MARKER\"\n[accounts.acme-ps]\nsecrets = [{ id = \"a\", key = \"k\", secret = \"MARKER\" }]\nproxy = \"http://MARKER:MARKER@h\"",
     );
     let config = good(&text, &[]).config;
     let credentials: Vec<_> = config.accounts.values().map(|a| (&a.credentials, &a.proxy)).collect();
     let shown = format!("{:?} {:?} {:?} {:?}", config.kafka, config.redis, config.admin, credentials);
-    assert!(!shown.contains("MARKER"), "{shown}");
+    assert!(!shown.contains("MARKER") && !shown.contains("TUFSS0VS"), "{shown}");
     assert_eq!(config.admin.token.expose(), "MARKER");
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::account::WhenUnavailable;
+use crate::stub::tokens::Tokened;
 
 #[test]
 fn the_lease_outlives_the_slowest_visit_and_shows_its_arithmetic() {
@@ -119,6 +120,64 @@ fn an_account_without_a_credential_now_is_told_apart_from_a_bad_file() {
     let config = good(&text, &[]).config;
     assert_eq!(config.without_credential(1_700_000_000_000), []);
     assert_eq!(config.without_credential(1_900_000_000_000)[0].key, "accounts.acme-ps.secrets");
+}
+
+/// [`GOOD`] with an account whose tokens rotate, judged with the others.
+fn rotating(text: &str) -> (Vec<Problem>, Config) {
+    let file = file(text);
+    let report = Report::new(None);
+    let layers = Layers {
+        defaults: ("default.toml", DEFAULT),
+        file: Some(&file.path),
+        no_file: ("demo.toml", DEMO),
+        env: &std::collections::BTreeMap::new(),
+    };
+    let mut settings = Settings::load(&layers, &report).unwrap();
+    let root: Root = settings.read("accounts").unwrap();
+    let mut drafts = accounts::read(&settings, &root);
+    for account in drafts.iter_mut().filter_map(|d| d.account.as_mut()).filter(|a| &*a.name == "acme-bz") {
+        account.sender = Box::new(Tokened { items: 1 });
+    }
+    crate::settings::rules::judge(&settings, &root, &drafts);
+    let mut config = good(text, &[]).config;
+    config.accounts = drafts.into_iter().filter_map(|d| d.account).map(|a| (a.name.clone(), Arc::new(a))).collect();
+    (report.finish().problems, config)
+}
+
+#[test]
+fn a_token_request_counts_in_the_lease_of_an_account_with_tokens() {
+    // 5 s + 3 x 3 s + (200 ms + 400 ms) + 3 s + 5 s = 22.6 s; without tokens it is 19.6 s.
+    let (problems, _) = rotating(&with("dedupe.lease = \"22599ms\""));
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert_eq!(problem.key, "dedupe.lease");
+    assert!(
+        problem.reason.contains(
+            "account acme-bz may take: 5s + 3 tries x 3s + 600ms of inline delays + 3s for a token + 5s = 22600ms"
+        ),
+        "{problem}"
+    );
+    assert_eq!(rotating(&with("dedupe.lease = \"22600ms\"")).0, []);
+}
+
+#[test]
+fn tokens_that_rotate_need_a_key_and_nothing_else_does() {
+    let (problems, config) = rotating(GOOD);
+    let Some(problem) = config.without_token_key() else { panic!("tokens would be kept as they are") };
+    assert_eq!((problems, &*problem.key), (Vec::new(), "redis.token_key"));
+    assert!(problem.reason.contains("acme-bz") && problem.reason.contains("openssl rand -base64 32"), "{problem}");
+    let key = "redis.token_key = \"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\"";
+    let (problems, config) = rotating(&with(key));
+    assert_eq!((problems, config.without_token_key()), (Vec::new(), None));
+    assert_eq!(good(GOOD, &[]).config.without_token_key(), None);
+}
+
+#[test]
+fn a_token_key_is_32_bytes_in_base64_and_is_not_repeated() {
+    for key in ["MARKER", "TUFSS0VS", "TUFSS0VSTUFSS0VSTUFSS0VSTUFSS0VSTUFSS0VSTUFSS0VS"] {
+        expect(GOOD, &[("POSTBACK__REDIS__TOKEN_KEY", key)], "redis.token_key", "openssl rand -base64 32");
+        let found = bad(GOOD, &[("POSTBACK__REDIS__TOKEN_KEY", key)]);
+        assert!(!format!("{found} {found:?}").contains(key), "{found}");
+    }
 }
 
 #[test]

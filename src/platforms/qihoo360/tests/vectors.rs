@@ -12,7 +12,7 @@ fn signed(sender: &Qihoo360, event: &ConversionEvent, id: &str, now_s: i64) -> (
     let mut credential = credential(v["inputs"]["secret"].as_str().unwrap());
     credential.key = v["inputs"]["app_key"].as_str().unwrap().to_owned();
     let prepared = sender.prepare(event).unwrap();
-    let context = Context { now_ms: now_s * 1000 + 999, credential: Some(&credential) };
+    let context = Context { now_ms: now_s * 1000 + 999, credential: Some(&credential), token: None };
     let request = sender.request(&[&prepared], &context).unwrap();
     let body = String::from_utf8(request.body.to_vec()).unwrap();
     let input = request.signature_input.unwrap();
@@ -105,7 +105,9 @@ fn the_web_line_comes_out_with_its_own_id_and_without_members() {
 fn nothing_is_signed_without_a_secret() {
     let sender = sender("data_industry = 'ocpc_ps_convert'");
     let prepared = sender.prepare(&edited(|_| {})).unwrap();
-    let request = |credential: Option<&Credential>| sender.request(&[&prepared], &Context { now_ms: NOW, credential });
+    let request = |credential: Option<&Credential>| {
+        sender.request(&[&prepared], &Context { now_ms: NOW, credential, token: None })
+    };
     // An empty secret still yields a digest, which is why it has to be refused.
     let empty = vector("q360-08-empty-secret");
     assert_eq!(empty["inputs"]["secret"], "");
@@ -123,7 +125,7 @@ fn one_request_carries_one_conversion() {
     let sender = sender("data_industry = 'ocpc_ps_convert'");
     let prepared = sender.prepare(&edited(|_| {})).unwrap();
     let credential = credential("s");
-    let context = Context { now_ms: NOW, credential: Some(&credential) };
+    let context = Context { now_ms: NOW, credential: Some(&credential), token: None };
     assert!(sender.request(&[], &context).is_err());
     assert!(sender.request(&[&prepared, &prepared], &context).is_err());
     assert_eq!(sender.batch().items, 1);
@@ -134,7 +136,9 @@ fn only_the_request_time_changes_between_attempts() {
     let sender = sender("data_industry = 'ocpc_ps_convert'");
     let prepared = sender.prepare(&edited(|_| {})).unwrap();
     let credential = credential("s");
-    let body = |now_ms| sender.request(&[&prepared], &Context { now_ms, credential: Some(&credential) }).unwrap().body;
+    let body = |now_ms| {
+        sender.request(&[&prepared], &Context { now_ms, credential: Some(&credential), token: None }).unwrap().body
+    };
     let (a, b) = (body(NOW), body(NOW + 60_000));
     let swapped =
         String::from_utf8(a.to_vec()).unwrap().replace("\"request_time\":1736899201", "\"request_time\":1736899261");
