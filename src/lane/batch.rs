@@ -132,7 +132,7 @@ impl<'a> Batch<'a> {
             };
             tokio::select! {
                 biased;
-                Some((item, claimed)) = self.claiming.next(), if !self.claiming.is_empty() => self.claimed(item, claimed),
+                Some(claimed) = self.claiming.next(), if !self.claiming.is_empty() => self.claimed(claimed),
                 ready = slot => {
                     lane.account_metrics().rate_wait(ready.waited);
                     return Some(ready);
@@ -184,15 +184,21 @@ impl<'a> Batch<'a> {
         }));
     }
 
-    fn claimed(&mut self, item: Member, claimed: Claimed) {
-        self.claims = (self.claims.0 - 1, self.claims.1 - load(&item.delivery).1);
-        match claimed {
-            Ok(None) => {
-                self.ready_since.get_or_insert_with(Instant::now);
-                self.ready.push(item);
+    /// Takes the end of a claim, and those that came with it: after each call all that wait are looked at.
+    fn claimed(&mut self, first: (Member, Claimed)) {
+        let mut next = Some(first);
+        while let Some((item, claimed)) = next {
+            self.claims = (self.claims.0 - 1, self.claims.1 - load(&item.delivery).1);
+            match claimed {
+                Ok(None) => {
+                    self.ready_since.get_or_insert_with(Instant::now);
+                    self.ready.push(item);
+                }
+                Ok(Some(done)) => self.leave(item, Ok(done)),
+                Err(why) => self.leave(item, Err(why)),
             }
-            Ok(Some(done)) => self.leave(item, Ok(done)),
-            Err(why) => self.leave(item, Err(why)),
+            // Whoever waits for the others asks for them again, with a waker of its own.
+            next = self.claiming.next().now_or_never().flatten();
         }
     }
 

@@ -109,7 +109,7 @@ impl Batch<'_> {
             tokio::select! {
                 biased;
                 done = &mut request => return done,
-                Some((item, claimed)) = self.claiming.next(), if !self.claiming.is_empty() => self.claimed(item, claimed),
+                Some(claimed) = self.claiming.next(), if !self.claiming.is_empty() => self.claimed(claimed),
                 () = changed => {}
             }
         }
