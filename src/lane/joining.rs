@@ -53,21 +53,23 @@ impl Batches {
         let room = BatchLimits { items: self.limits.items.min(most), ..self.limits }.less(1, bytes);
         let door = Door { room: Cell::new(room), ..Door::of(route) };
         door.arrived.borrow_mut().push(first);
-        while door.takes_from(queues) {}
+        while door.takes(|fits| queues.next_of(fits)) {}
         door.arrived.take()
     }
 
-    /// Lets what waits, at most so many, join the batches that wait for their slot. Returns how many did.
+    /// Lets what waits, at most so many, join the batches that wait for their slot, in its order. Who fits to none of them waits
+    /// for a permit and is not overtaken: batches that are joined for ever would keep theirs for ever. Returns how many did.
     pub(super) fn join(&self, queues: &mut Queues, most: usize, joins: impl Fn(&Delivery)) -> usize {
+        let doors = self.doors.borrow();
         let mut joined = 0;
-        for door in self.doors.borrow().iter() {
-            while joined < most && door.takes_from(queues) {
-                joined += 1;
-                if let Some((delivery, _)) = door.arrived.borrow().last() {
-                    joins(delivery);
-                }
-                door.bell.notify_one();
+        while joined < most
+            && let Some(door) = doors.iter().find(|door| door.takes(|fits| queues.next_if(fits)))
+        {
+            joined += 1;
+            if let Some((delivery, _)) = door.arrived.borrow().last() {
+                joins(delivery);
             }
+            door.bell.notify_one();
         }
         joined
     }
@@ -114,7 +116,7 @@ impl Door {
         Self { route: route.map(Into::into), room: Cell::new(CLOSED), arrived: RefCell::default(), bell: Notify::new() }
     }
 
-    fn takes_from(&self, queues: &mut Queues) -> bool {
+    fn takes(&self, next: impl FnOnce(&dyn Fn(&Delivery) -> bool) -> Option<HandedOut>) -> bool {
         let room = self.room.get();
         if room.items == 0 {
             return false;
@@ -123,7 +125,7 @@ impl Door {
             let (route, bytes) = load(delivery);
             route == self.route.as_deref() && bytes <= room.bytes
         };
-        let Some(next) = queues.next_of(fits) else { return false };
+        let Some(next) = next(&fits) else { return false };
         self.room.set(room.less(1, load(&next.0).1));
         self.arrived.borrow_mut().push(next);
         true

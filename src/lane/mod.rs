@@ -79,10 +79,13 @@ impl Lane {
                 settles.push(self.clone().take_out(walked));
             }
             let places = |walking: usize| most.saturating_sub(walking + settles.len());
-            if shares_permits {
-                walking += self.batches.join(&mut queues, places(walking), |delivery| self.got_permit(delivery));
-            }
-            while walks.len() < concurrency && places(walking) > 0 {
+            loop {
+                if shares_permits {
+                    walking += self.batches.join(&mut queues, places(walking), |delivery| self.got_permit(delivery));
+                }
+                if walks.len() >= concurrency || places(walking) == 0 {
+                    break;
+                }
                 if shares_permits {
                     let first = self.batches.next(&mut queues, places(walking));
                     if first.is_empty() {

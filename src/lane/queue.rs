@@ -59,8 +59,28 @@ impl Queues {
 
     /// The next one of those that fit, to share a permit.
     pub(crate) fn next_of(&mut self, fits: impl Fn(&Delivery) -> bool) -> Option<HandedOut> {
+        self.hand_out(|queues| {
+            queues.in_turn().into_iter().find_map(|queue| {
+                let at = queue.iter().take(LOOKED_AT).position(|delivery| fits(delivery))?;
+                queue.remove(at)
+            })
+        })
+    }
+
+    /// The next one where it fits, so that nobody is overtaken but copies, which wait for no permit.
+    pub(crate) fn next_if(&mut self, fits: impl Fn(&Delivery) -> bool) -> Option<HandedOut> {
+        self.hand_out(|queues| {
+            let next = queues.in_turn().into_iter().find_map(|queue| queue.front())?;
+            let (fits, key) = (fits(next), key_of(next));
+            let is_copy = key.is_some_and(|key| queues.under_way.contains(&key));
+            let queue = queues.in_turn().into_iter().find(|queue| !queue.is_empty())?;
+            if fits || is_copy { queue.pop_front() } else { None }
+        })
+    }
+
+    fn hand_out(&mut self, mut pop: impl FnMut(&mut Self) -> Option<Box<Delivery>>) -> Option<HandedOut> {
         loop {
-            let delivery = self.pop(&fits)?;
+            let delivery = pop(self)?;
             let key = key_of(&delivery);
             let Some(behind) = key.filter(|key| !self.under_way.insert(*key)) else {
                 self.live_next = !self.live_next;
@@ -70,13 +90,10 @@ impl Queues {
         }
     }
 
-    fn pop(&mut self, fits: impl Fn(&Delivery) -> bool) -> Option<Box<Delivery>> {
+    /// The queues in the order in which they are asked for the next one.
+    fn in_turn(&mut self) -> [&mut VecDeque<Box<Delivery>>; 3] {
         let Self { live, due, parked, live_next, .. } = self;
-        let order = if *live_next { [live, due, parked] } else { [due, parked, live] };
-        order.into_iter().find_map(|queue| {
-            let at = queue.iter().take(LOOKED_AT).position(|delivery| fits(delivery))?;
-            queue.remove(at)
-        })
+        if *live_next { [live, due, parked] } else { [due, parked, live] }
     }
 
     /// What was handed out is settled, or goes `back` to the head; its copies come next, one at a time.

@@ -320,6 +320,46 @@ fn only_events_of_one_route_share_a_request_and_no_more_than_its_bytes() {
 }
 
 #[test]
+fn nobody_who_joins_a_batch_overtakes_one_of_another_route_that_waits_for_its_permit() {
+    run(async {
+        let mut bench = Bench::new(five).await;
+        bench.lane.limiter.push_back(Duration::from_secs(60)).await.unwrap();
+        let mut first = queued(&bench, ["ok-1@a"]);
+        bench.start();
+        all_claimed(&bench, &["ok-1@a"]).await;
+        // The last one is a copy of what is under way, which waits for no permit.
+        let mut more = queued(&bench, ["ok-2@a", "ok-1@a", "ok-3@a", "ok-4@b", "ok-5@a"]);
+        all_claimed(&bench, &["ok-2@a", "ok-3@a"]).await;
+        bench.forget_push_back().await;
+        assert_eq!(ends(&mut first).await, [DELIVERED]);
+        assert_eq!(ends(&mut more).await, [DELIVERED, DUPLICATE, DELIVERED, DELIVERED, DELIVERED]);
+        assert_eq!(bench.sent(), ["ok-1@a\nok-2@a\nok-3@a", "ok-4@b", "ok-5@a"]);
+    });
+}
+
+#[test]
+fn who_is_behind_one_that_gets_a_permit_joins_the_batch_of_its_route() {
+    run(async {
+        let edit = |s: &mut Setting| {
+            five(s);
+            s.account.limits.concurrency = 3;
+        };
+        let mut bench = Bench::new(edit).await;
+        bench.lane.limiter.push_back(Duration::from_secs(60)).await.unwrap();
+        let mut first = queued(&bench, ["ok-1@a"]);
+        bench.start();
+        all_claimed(&bench, &["ok-1@a"]).await;
+        let mut more = queued(&bench, ["ok-2@b", "ok-3@a", "ok-4@b"]);
+        all_claimed(&bench, &["ok-2@b", "ok-3@a", "ok-4@b"]).await;
+        bench.forget_push_back().await;
+        assert_eq!((ends(&mut first).await, ends(&mut more).await), ([DELIVERED], [DELIVERED; 3]));
+        let mut sent = bench.sent();
+        sent.sort();
+        assert_eq!(sent, ["ok-1@a\nok-3@a", "ok-2@b\nok-4@b"]);
+    });
+}
+
+#[test]
 fn a_lane_that_closes_while_a_batch_waits_for_its_slot_parks_it_and_holds_no_claim() {
     run(async {
         let mut bench = Bench::new(five).await;
