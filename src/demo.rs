@@ -1,10 +1,11 @@
 //! `postback demo`: generator, worker, broker, store and platforms in one process, and the ledger of what became of it.
 //!
-//! The demo looks at the worker as anybody would: it publishes to the input topic, asks the API, reads receipts and dead
-//! letters. Only the sandbox, whose faults it sets and whose ledger it compares with, is its own.
+//! The demo watches the worker from outside, as any user could: it publishes to the input topic, asks the API, and
+//! reads receipts and dead letters. Only the sandbox belongs to the demo: it sets the faults there and compares with
+//! its ledger.
 //!
-//! [`generator`] makes the events and [`pacing`] holds them back, [`scenario`] and [`scheduler`] break platforms and mend
-//! them, [`reader`] reads what became of each event into the [`tally`], [`dashboard`] and [`screen`] show it, and the
+//! [`generator`] makes the events and [`pacing`] slows them down. [`scenario`] and [`scheduler`] break platforms and
+//! mend them. [`reader`] reads what became of each event into the [`tally`]; [`dashboard`] and [`screen`] show it. The
 //! [`ledger`](crate::inspect::ledger) says whether it balances.
 
 pub mod dashboard;

@@ -11,7 +11,8 @@ use postback::cli::{accounts, blocked, check, dead_letters, demo, load, preview,
 use postback::exit::{Exit, block_on};
 use postback::sandbox::SandboxAccount;
 
-/// Events are allocated on the polling thread and freed on a lane's: glibc's arenas pay a lock and a walk for each.
+/// The polling thread allocates events and a lane's thread frees them. glibc's allocator takes a lock and searches a list
+/// for each of these, mimalloc does not.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -50,7 +51,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // One provider for all of the process; a second installation cannot happen this early.
+    // The process uses one TLS provider. Nothing has installed another one yet, so this cannot fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match Cli::parse().command {
         Command::Check(args) => return check::run(&args),
@@ -82,7 +83,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Commands that ask a running worker: the configuration says where its Redis is and which accounts there are.
+/// Runs a command that asks a running worker. The configuration says where its Redis is and which accounts there are.
 fn ask(access: &Access, work: impl AsyncFnOnce(&Known<'_>) -> anyhow::Result<()>) -> Result<(), Exit> {
     let config = load(access.config.as_deref())?;
     let accounts: Vec<(&'static str, Arc<str>)> =
@@ -92,7 +93,7 @@ fn ask(access: &Access, work: impl AsyncFnOnce(&Known<'_>) -> anyhow::Result<()>
     block_on(async { work(&known).await.map_err(Exit::from) })
 }
 
-/// The fakes know what the configuration says of each account; without one, example accounts.
+/// Serves fakes of the accounts in the configuration, or of example accounts without one.
 fn serve_fakes(args: sandbox::SandboxArgs) -> Result<(), Exit> {
     let accounts = match &args.config {
         Some(file) => played::accounts(&load(Some(file))?),

@@ -1,4 +1,4 @@
-//! What is shown while a demo runs: a live picture for a terminal, one line for a pipe (pure).
+//! The state of a running demo as text: a live view for a terminal, one line for a pipe (pure).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,54 +11,54 @@ use console::{Style, truncate_str};
 use crate::inspect::ledger::reasons;
 use crate::units::show_count;
 
-/// One account.
+/// The figures of one account.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
     pub account: String,
     pub state: String,
-    /// Accepted by its platform.
+    /// Events that its platform accepted.
     pub delivered: u64,
-    /// The same, per second of late.
+    /// Events that its platform accepted per second, lately.
     pub per_second: u64,
-    /// Published and not ended.
+    /// Events that are published and have not ended.
     pub waiting: u64,
-    /// Of these, in its parking topic.
+    /// The part of `waiting` that lies in its parking topic.
     pub parked: u64,
-    /// What is wrong with it.
+    /// What is wrong with its platform.
     pub note: String,
 }
 
-/// Everything that is shown.
+/// Everything that the dashboard shows.
 #[derive(Clone, Debug, Default)]
-pub struct Picture {
-    /// Since the first event.
+pub struct Dashboard {
+    /// Time since the first event.
     pub elapsed: Duration,
     /// Events that the generator has published.
     pub published: u64,
-    /// Events that it will publish, where that is known.
+    /// Events that the generator will publish in all, where that is known.
     pub total: Option<u64>,
     pub rows: Vec<Row>,
     pub delivered: u64,
     pub duplicate: u64,
     pub suppressed: u64,
-    /// By outcome, and by reason.
+    /// Dead letters by reason.
     pub dead_letters: BTreeMap<&'static str, u64>,
-    /// Published and not ended.
+    /// Records that are published and have not ended.
     pub open: u64,
-    /// Sends that could be a second one.
+    /// Declared sends that could be a second one.
     pub resends: u64,
-    /// What the generator is doing, where it is not simply publishing.
+    /// What the generator does at present; empty while it simply publishes.
     pub doing: String,
 }
 
-/// Minutes and seconds.
+/// Formats a time as minutes and seconds.
 pub fn clock(elapsed: Duration) -> String {
     let seconds = elapsed.as_secs();
     format!("{:02}:{:02}", seconds / 60, seconds % 60)
 }
 
-impl Picture {
-    /// How long it runs.
+impl Dashboard {
+    /// The time that the demo has run.
     pub fn clock(&self) -> String {
         clock(self.elapsed)
     }
@@ -76,7 +76,7 @@ impl Picture {
         format!("{}{total}", show_count(self.published))
     }
 
-    /// One line, for where there is no terminal.
+    /// One line, for an output that is no terminal.
     pub fn line(&self) -> String {
         let mut line = format!(
             "{}  published {}, delivered {} ({}/s), duplicate {}, suppressed {}, dead letters {}, waiting {}",
@@ -99,12 +99,12 @@ impl Picture {
         line
     }
 
-    /// Beside the bar of the live view.
+    /// The text beside the progress bar.
     pub fn headline(&self) -> String {
         format!("{} published, {}/s delivered", self.of_total(), show_count(self.per_second()))
     }
 
-    /// Below it: what the generator is doing, the accounts, the sums, in lines no longer than `width`.
+    /// The lines below the bar: what the generator does, the accounts, the sums. No line is longer than `width`.
     pub fn lines(&self, width: u16, colors: bool) -> Vec<String> {
         let cut = |line: &str| truncate_str(line.trim_end(), width.into(), "").into_owned();
         let mut lines = vec![cut(&self.doing)];
@@ -164,7 +164,7 @@ impl Picture {
     }
 }
 
-/// Of the accounts: name, width, and on which side the cells stand.
+/// The columns of the account table: name, width, alignment.
 const HEADINGS: [(&str, u16, CellAlignment); 7] = [
     ("ACCOUNT", 14, Left),
     ("LANE", 9, Left),
@@ -175,7 +175,7 @@ const HEADINGS: [(&str, u16, CellAlignment); 7] = [
     ("WHY", 3, Left),
 ];
 
-/// The line of a lane in this state; "" is the line of the headings.
+/// The style of the row of a lane in this state; "" is the row of the headings.
 fn paint(state: &str) -> Style {
     match state {
         "" => Style::new().bold(),
@@ -192,7 +192,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in crate::demo) fn picture() -> Picture {
+    pub(in crate::demo) fn dashboard() -> Dashboard {
         let row = |account: &str, state: &str, note: &str| Row {
             account: account.into(),
             state: state.into(),
@@ -202,21 +202,21 @@ pub(super) mod tests {
             parked: 0,
             note: note.into(),
         };
-        Picture {
+        Dashboard {
             elapsed: Duration::from_secs(72),
             published: 8_400,
             total: Some(20_000),
             rows: vec![row("demo-360-ps", "flowing", ""), row("demo-360-zs", "halted", "refuses the secret")],
             delivered: 8_011,
             dead_letters: BTreeMap::from([("invalid", 60), ("conflict", 3)]),
-            ..Picture::default()
+            ..Dashboard::default()
         }
     }
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         for width in [120, 80, 40, 10, 1, 0] {
-            for line in picture().lines(width, false) {
+            for line in dashboard().lines(width, false) {
                 assert!(measure_text_width(&line) <= width.into(), "{line:?} in {width}");
             }
         }
@@ -224,14 +224,14 @@ pub(super) mod tests {
 
     #[test]
     fn a_lane_that_is_halted_stands_out() {
-        let text = picture().lines(80, false).join("\n");
+        let text = dashboard().lines(80, false).join("\n");
         assert!(text.contains("demo-360-zs     halted") && !text.contains('\x1b'), "{text}");
-        assert!(picture().lines(80, true).join("\n").contains("\x1b[31m\x1b[1mdemo-360-zs     halted"));
+        assert!(dashboard().lines(80, true).join("\n").contains("\x1b[31m\x1b[1mdemo-360-zs     halted"));
     }
 
     #[test]
     fn a_pipe_gets_one_plain_line() {
-        let line = picture().line();
+        let line = dashboard().line();
         assert_eq!(
             line,
             "01:12  published 8,400 of 20,000, delivered 8,011 (240/s), duplicate 0, suppressed 0, dead letters 63, \

@@ -1,7 +1,7 @@
-//! Realistic events in the order of a seed: good ones, copies, conflicting copies, opt-outs, bad ones.
+//! Makes realistic events in the order of a seed: good ones, copies, conflicting copies, opt-outs, bad ones.
 //!
-//! The generator decides each event's fate when it makes it, so that the ledger can be held against it. One seed gives
-//! the same events in the same order; only their times follow the clock, since old events would expire.
+//! The generator decides the fate of each event when it makes it, so that tests can compare the ledger with it. One
+//! seed gives the same events in the same order. Only their times follow the clock, because old events would expire.
 
 mod fresh;
 mod made;
@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 pub use made::{Fate, Made};
 pub use profiles::PROFILES;
 
-/// Good events that may be copied later; copies lie up to so many events behind.
+/// The number of good events that the generator remembers; a copy is at most this many events old.
 const REMEMBERED: usize = 2_000;
 
-/// Each fate with its share of 10,000 events; what is left is fresh.
+/// The share of each fate in 10,000 events; the rest is fresh.
 const SHARES: [(Fate, u32); 8] = [
     (Fate::Duplicate, 500),
     (Fate::Conflict, 60),
@@ -46,17 +46,17 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// The events of this seed.
+    /// A generator that makes the events of this seed.
     pub fn new(seed: u64) -> Self {
         Self { random: StdRng::seed_from_u64(seed), recent: VecDeque::new(), made: 0, copies: 0 }
     }
 
-    /// Different events so far: those that are no copies.
+    /// The number of different events so far; copies do not count.
     pub fn distinct(&self) -> u64 {
         self.made - self.copies
     }
 
-    /// The next event, as it would happen now.
+    /// Makes the next event, as if it happened now.
     pub fn make(&mut self, now_ms: i64) -> Made {
         self.made += 1;
         let made = match self.draw() {
@@ -93,7 +93,8 @@ impl Generator {
         made
     }
 
-    /// Half of them at once, as a producer repeats a write whose answer it missed; half from anywhere behind.
+    /// Picks an event to copy. Half of the copies follow at once, as when a producer repeats a write without an answer;
+    /// the others copy any remembered event.
     fn remembered(&mut self, fits: impl Fn(&Value) -> bool) -> Option<&Remembered> {
         let near = self.random.random_bool(0.5);
         let reach = if near { 20 } else { self.recent.len() };
@@ -101,7 +102,7 @@ impl Generator {
         self.recent.iter().rev().skip(skip).find(|r| fits(&r.event))
     }
 
-    /// The same event once more, at times with a member changed that is no money.
+    /// Copies an event. Sometimes the copy differs in a member that is not about money.
     fn copy(&mut self) -> Option<Made> {
         let again = self.random.random_bool(0.3);
         let earlier = self.remembered(|_| true)?;

@@ -1,44 +1,46 @@
-//! When the generator publishes, and when it waits (pure).
+//! Decides when the generator publishes and when it waits (pure).
 //!
-//! The embedded broker drops what exceeds 5 MiB per partition without a word, so the backlog stays small: in the input
-//! topic, and for each account in tiers and parking.
+//! The embedded broker silently drops records beyond 5 MiB per partition. So the generator keeps the backlog small, in
+//! the input topic and for each account in its tiers and parking topic.
 
 use std::time::Duration;
 
-/// Events per second while the story is told.
-pub const STORY_RATE: f64 = 700.0;
-/// Events per second afterwards, where the demo runs on: enough to see, little enough to leave a core idle.
+/// Events per second while the scenario plays.
+pub const SCENARIO_RATE: f64 = 700.0;
+/// Events per second after the scenario, where the demo runs on: enough to see, few enough to leave a core idle.
 pub const CALM_RATE: f64 = 60.0;
-/// More records between the committed positions and the ends of the input topic than this: wait.
+/// The generator waits while more records than this lie between the committed positions and the ends of the input
+/// topic.
 pub const MOST_LAG: u64 = 5_000;
-/// As many events of one account that have not ended: wait. About 3 MiB in its parking topic's only partition.
+/// The generator waits while one account has this many events that have not ended. They take about 3 MiB in the only
+/// partition of its parking topic.
 pub const MOST_WAITING: u64 = 3_000;
-/// Older figures of the worker are none.
+/// The generator does not trust figures of the worker that are older than this.
 pub const STALE: Duration = Duration::from_secs(5);
 
-/// What the generator looks at.
+/// The figures that decide whether the generator waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backlog<'a> {
     /// Records between committed positions and ends of the input topic.
     pub lag: u64,
-    /// How old that figure is.
+    /// The age of `lag`.
     pub age: Duration,
     /// The account with the most events that have not ended, and how many.
     pub fullest: Option<(&'a str, u64)>,
-    /// A fault is still on though its last moment has come.
+    /// A fault is still on although it should have ended by now.
     pub fault: bool,
 }
 
 /// Why the generator waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// The worker is behind.
+    /// The worker lags behind.
     Lag(u64),
-    /// An account has much that waits.
+    /// An account has too many events that have not ended.
     Account(String, u64),
     /// The worker has not answered lately.
     Silence,
-    /// A fault is lifted first.
+    /// A fault has to be lifted first.
     Fault,
 }
 
@@ -53,7 +55,7 @@ impl std::fmt::Display for Wait {
     }
 }
 
-/// Whether to wait, and why.
+/// Says whether the generator has to wait, and why.
 pub fn wait(backlog: &Backlog<'_>) -> Option<Wait> {
     match backlog.fullest {
         _ if backlog.fault => Some(Wait::Fault),
@@ -64,16 +66,16 @@ pub fn wait(backlog: &Backlog<'_>) -> Option<Wait> {
     }
 }
 
-/// A steady rate that never catches up in a burst what a wait has cost.
+/// Keeps a steady rate. After a wait it does not publish a burst to catch up.
 #[derive(Debug, Default)]
 pub struct Pace {
     due: f64,
 }
 
 impl Pace {
-    /// How many events are due after `passed` more time at `rate`.
+    /// Returns how many events are due after `passed` more time at `rate`.
     pub fn due(&mut self, passed: Duration, rate: f64) -> usize {
-        // A quarter of a second at the most: the thread may have slept.
+        // It counts a quarter of a second at most, because the thread may have slept.
         self.due = (self.due + passed.as_secs_f64() * rate).min(1.0 + rate / 4.0);
         let whole = self.due.floor();
         self.due -= whole;

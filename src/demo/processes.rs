@@ -1,4 +1,4 @@
-//! What the demo is made of, each on a thread of its own: the sandbox and the worker.
+//! Starts the sandbox and the worker, each on a thread of its own.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread::JoinHandle;
@@ -10,12 +10,12 @@ use crate::exit::{Exit, block_on};
 use crate::sandbox::{Sandbox, SandboxAccount};
 use crate::settings::Config;
 
-/// Requests that the sandbox shows under `/_ledger`; its sums go on beyond them. About 25 MiB.
+/// The number of requests that the sandbox shows under `/_ledger`, about 25 MiB; its sums cover the older ones too.
 const LEDGER_ENTRIES: usize = 20_000;
-/// Stack of the thread that the worker starts on; its own threads have theirs.
+/// The stack of the thread on which the worker starts. The worker's own threads have their own stacks.
 const STACK: usize = 8 << 20;
 
-/// This port where it is free, else any.
+/// Returns this address if its port is free, else the same with port 0 (any free port).
 pub fn listen_on(wanted: SocketAddr) -> SocketAddr {
     match TcpListener::bind(wanted) {
         Ok(_) => wanted,
@@ -23,10 +23,10 @@ pub fn listen_on(wanted: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The strict fakes, at `port` where that is free.
+/// Starts the strict fakes at `port`, or at any port if that one is taken.
 ///
 /// # Errors
-/// They cannot listen at all.
+/// They cannot listen at any port.
 pub fn sandbox(port: u16, accounts: Vec<SandboxAccount>) -> Result<Sandbox, Exit> {
     let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let (started, start) = std::sync::mpsc::channel();
@@ -46,7 +46,7 @@ pub fn sandbox(port: u16, accounts: Vec<SandboxAccount>) -> Result<Sandbox, Exit
                 other => other,
             };
             let _ = started.send(sandbox);
-            // It serves on this runtime for as long as the process lives.
+            // The sandbox serves on this runtime for as long as the process lives.
             std::future::pending::<()>().await;
         });
     };
@@ -55,7 +55,7 @@ pub fn sandbox(port: u16, accounts: Vec<SandboxAccount>) -> Result<Sandbox, Exit
     start.recv().map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }
 
-/// The worker, in the process.
+/// The worker that runs inside this process.
 pub struct Worker {
     stop: Option<oneshot::Sender<()>>,
     ended: oneshot::Receiver<Result<(), Exit>>,
@@ -63,21 +63,21 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts it; the address is where its API listens, as soon as it does.
+    /// Starts the worker. The receiver gets the address of its API as soon as it listens.
     ///
     /// # Errors
-    /// No thread can be made.
+    /// The thread cannot be made.
     pub fn start(config: Config) -> Result<(Worker, oneshot::Receiver<SocketAddr>), Exit> {
         let (stop, stopped) = oneshot::channel::<()>();
         let (end, ended) = oneshot::channel();
         let (listening, address) = oneshot::channel();
         let work = move || {
             let stop = async {
-                // A sender that is gone is a stop as well.
+                // A dropped sender means stop, too.
                 let _ = stopped.await;
             };
             let run = app::run(config, stop, |address| {
-                // Nobody waits for it any more: the demo has ended.
+                // Nobody receives the address if the demo has ended meanwhile.
                 let _ = listening.send(address);
             });
             let _ = end.send(block_on(run));
@@ -87,7 +87,7 @@ impl Worker {
         Ok((Worker { stop: Some(stop), ended, thread }, address))
     }
 
-    /// Comes when it has ended without being told to, with why.
+    /// Returns the reason when the worker ends without being told to.
     pub async fn died(&mut self) -> Exit {
         match (&mut self.ended).await {
             Ok(Err(exit)) => exit,
@@ -96,10 +96,10 @@ impl Worker {
         }
     }
 
-    /// Drains and ends it. Blocks.
+    /// Drains the worker and ends it. Blocks.
     ///
     /// # Errors
-    /// The drain's.
+    /// The drain failed.
     pub fn stop(mut self) -> Result<(), Exit> {
         self.stop.take();
         let joined = self.thread.join();

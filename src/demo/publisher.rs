@@ -1,4 +1,4 @@
-//! Publishes the generator's events at their pace, and notes where each one came to lie.
+//! Publishes the generator's events at their pace, and notes the partition and offset of each.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use crate::inspect::ledger::Place;
 use crate::kafka::now_ms;
 use crate::kafka::producer::{Producer, PublishError};
 
-/// Between two looks at what is due.
+/// Time between two looks at the number of due events.
 const STEP: Duration = Duration::from_millis(20);
-/// Publishes under way at once.
+/// The number of publishes that may wait for their acknowledgement at once.
 const UNDER_WAY: usize = 500;
-/// So long a broker that does not acknowledge is tried again.
+/// If the broker does not acknowledge for this long, publishing fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The publisher. It is looked at while it works.
+/// Publishes events; its state can be read meanwhile.
 pub struct Publisher {
     producer: Producer,
     topic: String,
@@ -33,7 +33,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Of `most` events, or without end.
+    /// Publishes `most` events, or goes on for ever.
     pub fn new(producer: Producer, topic: String, seed: u64, most: Option<u64>) -> Self {
         Self {
             producer,
@@ -47,32 +47,33 @@ impl Publisher {
         }
     }
 
-    /// Events made so far.
+    /// The number of events made so far.
     pub fn made(&self) -> u64 {
         self.made.get()
     }
 
-    /// Different events among them.
+    /// The number of different events among those made.
     pub fn distinct(&self) -> u64 {
         self.generator.borrow().distinct()
     }
 
-    /// Whether there will be no more, and all are acknowledged.
+    /// Whether all events are made and acknowledged.
     pub fn is_finished(&self) -> bool {
         self.finished.get()
     }
 
-    /// Why it waits at present.
+    /// Why publishing waits at present; `None`: it does not.
     pub fn waits(&self) -> Option<String> {
         self.waits.borrow().as_ref().map(ToString::to_string)
     }
 
-    /// Why it could not publish.
+    /// Why publishing failed; `None`: it did not.
     pub fn failure(&self) -> Option<String> {
         self.failed.borrow().clone()
     }
 
-    /// Publishes until it is dropped; `rate`, `wait` and `stop` are asked at each step, `placed` is told of each record.
+    /// Publishes until it is dropped. It asks `rate`, `wait` and `stop` at each step, and tells `placed` about each
+    /// record.
     pub async fn run(
         &self,
         rate: impl Fn() -> f64,
@@ -132,7 +133,7 @@ impl Publisher {
     }
 }
 
-/// The rate while the story is told, and after it.
+/// The rate of publishing while the scenario plays, and after it.
 pub fn rate(made: u64, events: Option<u64>) -> f64 {
-    if events.is_none() && made >= super::scenario::STORY_EVENTS { pacing::CALM_RATE } else { pacing::STORY_RATE }
+    if events.is_none() && made >= super::scenario::SCENARIO_EVENTS { pacing::CALM_RATE } else { pacing::SCENARIO_RATE }
 }

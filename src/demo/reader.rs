@@ -1,7 +1,8 @@
-//! Reads receipts and dead letters as they are written, on a thread of its own, into the tally.
+//! Reads receipts and dead letters into the tally as the worker writes them, on a thread of its own.
 //!
-//! It reads right behind the worker: the embedded broker drops the oldest records of a full partition, read or not. A
-//! position that was dropped ends the run as failed, since nobody could tell any more what became of those events.
+//! The reader stays close behind the worker, because the embedded broker drops the oldest records of a full partition
+//! even if nobody has read them. If the broker drops a record before it is read, the run ends as failed: nobody could
+//! tell what became of that event.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,11 +20,11 @@ use crate::inspect::ledger::{dead_letter, receipt};
 use crate::kafka::consumer::record;
 use crate::kafka::{Config, settings};
 
-/// Between two looks at the ends of the input partitions.
+/// Time between two queries for the ends of the input partitions.
 const ENDS_EVERY: Duration = Duration::from_millis(500);
-/// An embedded broker that takes longer to answer is gone.
+/// If the embedded broker takes longer than this to answer, it is gone.
 const ANSWER: Duration = Duration::from_secs(5);
-/// For what is left to read at the end.
+/// Time for reading the rest at the end.
 const LAST_LOOK: Duration = Duration::from_secs(20);
 
 pub struct Reader {
@@ -38,10 +39,10 @@ struct Shared {
 }
 
 impl Reader {
-    /// Starts to read from the beginning; `accounts` are the names behind the tally's indices.
+    /// Starts to read from the beginning. `accounts` are the names that belong to the indices of the tally.
     ///
     /// # Errors
-    /// No client or no thread can be made.
+    /// The client or the thread cannot be made.
     pub fn start(kafka: &Config, accounts: Vec<String>) -> Result<Reader, String> {
         let shared = Arc::new(Shared {
             tally: Mutex::new(Tally::new(accounts.len())),
@@ -53,20 +54,20 @@ impl Reader {
         Ok(Reader { shared, thread: thread.map_err(|error| error.to_string())? })
     }
 
-    /// The tally as it stands.
+    /// The tally so far.
     pub fn tally(&self) -> MutexGuard<'_, Tally> {
         lock(&self.shared.tally)
     }
 
-    /// Why it cannot go on, where it cannot.
+    /// Why the reader cannot go on; `None`: it can.
     pub fn trouble(&self) -> Option<String> {
         lock(&self.shared.trouble).clone()
     }
 
-    /// Reads to the ends as they are now, and stops. Blocks.
+    /// Reads up to the present ends of the topics, and stops. Blocks.
     ///
     /// # Errors
-    /// Something is missing, which a tally without it would not show.
+    /// Something is missing that the tally would not show.
     pub fn finish(self) -> Result<Tally, String> {
         self.shared.last.store(true, Ordering::Relaxed);
         if self.thread.join().is_err() {
@@ -85,13 +86,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 struct Work {
     consumer: BaseConsumer,
-    /// Asks for ends on a connection of its own: on the reader's it would wait behind each fetch.
+    /// Asks for the ends of partitions on a connection of its own. On the reader's connection each question would wait
+    /// behind a fetch.
     ends: BaseConsumer,
     input: (String, i32),
     receipts: String,
     dead_letters: String,
     accounts: Vec<String>,
-    /// What is read next of each partition.
+    /// The next offset to read in each partition.
     next: HashMap<(String, i32), i64>,
     shared: Arc<Shared>,
 }
@@ -133,7 +135,7 @@ impl Work {
                 break self.read_to_the_ends();
             }
             if looked.is_none_or(|at| at.elapsed() >= ENDS_EVERY) {
-                // One missed look is no trouble; the last one counts.
+                // One failed query does no harm; only the last one counts.
                 let _ = self.look_at_input();
                 looked = Some(Instant::now());
             }
@@ -141,7 +143,7 @@ impl Work {
         *lock(&self.shared.trouble) = result.err();
     }
 
-    /// What is there now, at most for a moment.
+    /// Reads the records that are there now, and waits for them only a moment.
     fn read(&mut self) -> Result<(), String> {
         let mut patience = Duration::from_millis(50);
         for _ in 0..2_000 {
@@ -158,7 +160,7 @@ impl Work {
                         "the embedded broker has dropped receipts or dead letters that were not read yet".into()
                     );
                 }
-                // A connection that broke is opened again.
+                // The client opens a broken connection again by itself.
                 Some(Err(_)) => {}
             }
             patience = Duration::ZERO;

@@ -1,36 +1,36 @@
-//! A running demo as a picture.
+//! Builds the dashboard from the state of the parts.
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::demo::dashboard::{Picture, Row};
+use crate::demo::dashboard::{Dashboard, Row};
 use crate::demo::generator::PROFILES;
 use crate::demo::run::Run;
 use crate::demo::tally::Tally;
 use crate::error::Outcome;
 
 impl Run {
-    /// Shows it until it is dropped.
+    /// Shows the dashboard until it is dropped.
     pub(super) async fn show(&self) {
         loop {
-            self.screen.borrow_mut().show(|| self.picture());
+            self.screen.borrow_mut().show(|| self.dashboard());
             sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// Everything as it is now.
-    pub(super) fn picture(&self) -> Picture {
+    /// The state of the demo at present.
+    pub(super) fn dashboard(&self) -> Dashboard {
         let tally = self.reader.tally();
         let origins = tally.origins();
         let seen = self.seen.borrow();
         let per_second = self.per_second(&tally);
         let faults = self.sandbox.faults();
-        let director = self.director.borrow();
+        let scheduler = self.scheduler.borrow();
         let rows = PROFILES.iter().zip(tally.accounts()).zip(per_second).map(|((profile, count), per_second)| {
             let lane = seen.lanes.get(profile.account);
             let fault = faults.of(profile.account).map(|fault| format!("platform: {}", fault.describe()));
-            let note = director.tag(profile.account).map(str::to_owned).or(fault);
+            let note = scheduler.tag(profile.account).map(str::to_owned).or(fault);
             let closed = lane.filter(|lane| lane.state != "flowing").map(|lane| lane.why.clone());
             Row {
                 account: profile.account.to_owned(),
@@ -38,12 +38,12 @@ impl Run {
                 delivered: count.delivered,
                 per_second,
                 waiting: count.waiting(),
-                // Reported once a second: it may be behind.
+                // The worker reports this figure once a second, so it may be too large by now.
                 parked: lane.map_or(0, |lane| lane.parked).min(count.waiting()),
                 note: note.or(closed).unwrap_or_default(),
             }
         });
-        Picture {
+        Dashboard {
             elapsed: self.began.elapsed(),
             published: self.publisher.made(),
             total: self.options.events,
@@ -67,7 +67,7 @@ impl Run {
         }
     }
 
-    /// Deliveries of each account per second, over about the last two.
+    /// The deliveries per second of each account, over about the last two seconds.
     fn per_second(&self, tally: &Tally) -> Vec<u64> {
         let now = Instant::now();
         let counts: Vec<u64> = tally.accounts().iter().map(|account| account.delivered).collect();

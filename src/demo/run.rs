@@ -1,4 +1,4 @@
-//! One demo from its first event to its ledger.
+//! Runs one demo from its first event to its ledger.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,8 +12,8 @@ use super::generator::PROFILES;
 use super::pacing::{self, Backlog};
 use super::publisher::{self, Publisher};
 use super::reader::Reader;
-use super::scenario::{LAST_SHARE, STORY_EVENTS, share};
-use super::scheduler::{Act, Director, LaneSeen};
+use super::scenario::{LAST_SHARE, SCENARIO_EVENTS, share};
+use super::scheduler::{Act, LaneSeen, Scheduler};
 use super::screen::Screen;
 use super::signals::Signals;
 use super::welcome;
@@ -23,26 +23,27 @@ use crate::exit::Exit;
 use crate::inspect::ledger::{Beside, Ledger};
 use crate::sandbox::Sandbox;
 
-/// Between two looks at the worker.
+/// Time between two queries to the worker.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// Between two looks at the story.
-const DIRECT_EVERY: Duration = Duration::from_millis(100);
-/// So long nothing more may come before all counts as ended: the reader looks for events of others twice in it.
+/// Time between two steps of the scheduler.
+const SCHEDULE_EVERY: Duration = Duration::from_millis(100);
+/// If nothing new arrives for this long, everything has ended. In this time the reader looks twice for events that
+/// others published.
 const QUIET: Duration = Duration::from_millis(1_200);
-/// After the last event, or after a stop: without an end in all that time the demo gives up.
+/// If no event ends for this long after the last one was published, or after a stop, the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Exit code of a second signal.
+/// The exit code after a second signal.
 const INTERRUPTED: i32 = 130;
 
-/// What was asked for.
+/// The options of the user.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Stop after so many events; else run until a signal.
+    /// The number of events to publish; `None`: the demo runs until a signal.
     pub events: Option<u64>,
     pub seed: u64,
 }
 
-/// A running demo.
+/// The parts and the state of a running demo.
 pub(super) struct Run {
     pub(super) options: Options,
     pub(super) sandbox: Sandbox,
@@ -51,7 +52,7 @@ pub(super) struct Run {
     pub(super) places: welcome::Places,
     pub(super) reader: Reader,
     pub(super) publisher: Publisher,
-    pub(super) director: RefCell<Director>,
+    pub(super) scheduler: RefCell<Scheduler>,
     pub(super) screen: RefCell<Screen>,
     pub(super) seen: RefCell<Seen>,
     pub(super) speed: RefCell<VecDeque<(Instant, Vec<u64>)>>,
@@ -82,19 +83,19 @@ impl Run {
         let fullest = PROFILES.iter().zip(tally.accounts()).max_by_key(|(_, account)| account.waiting());
         let fullest = fullest.map(|(profile, account)| (profile.account, account.waiting()));
         let (made, total) = self.progress();
-        let fault = share(made, total) >= LAST_SHARE && self.director.borrow().is_on();
+        let fault = share(made, total) >= LAST_SHARE && self.scheduler.borrow().is_on();
         pacing::wait(&Backlog { lag: seen.lag, age: seen.at.elapsed(), fullest, fault })
     }
 
-    /// Events made, and those over which the story is told.
+    /// The number of events made, and the number over which the scenario plays.
     fn progress(&self) -> (u64, u64) {
-        (self.publisher.made(), self.options.events.unwrap_or(STORY_EVENTS))
+        (self.publisher.made(), self.options.events.unwrap_or(SCENARIO_EVENTS))
     }
 
-    /// Looks at the worker.
+    /// Reads the worker's state again and again.
     pub(super) async fn watch(&self) {
         loop {
-            // No answer: what was seen grows old, and the generator waits.
+            // Without an answer the last state grows old, and the generator waits.
             if let Ok(seen) = asked::look(&self.api, &self.input).await {
                 *self.seen.borrow_mut() = seen;
             }
@@ -102,12 +103,12 @@ impl Run {
         }
     }
 
-    /// Plays the story.
-    pub(super) async fn direct(&self) {
+    /// Plays the scenario.
+    pub(super) async fn schedule(&self) {
         loop {
             let stop = self.stopped.get().is_some();
             let progress = self.progress();
-            let acts = self.director.borrow_mut().step(Instant::now(), progress, stop, &self.seen.borrow().lanes);
+            let acts = self.scheduler.borrow_mut().step(Instant::now(), progress, stop, &self.seen.borrow().lanes);
             for act in acts {
                 self.carry_out(act).await;
             }
@@ -115,7 +116,7 @@ impl Run {
                 self.open_everything().await;
             }
             self.tell_calm();
-            sleep(DIRECT_EVERY).await;
+            sleep(SCHEDULE_EVERY).await;
         }
     }
 
@@ -123,7 +124,7 @@ impl Run {
         match act {
             Act::Say(account, text) => self.tell(&format!("{account}: {text}")),
             Act::Fault(account, fault) => {
-                // What somebody else has set for another account stays.
+                // Faults that someone else set for other accounts stay.
                 let mut all = serde_json::to_value(&*self.sandbox.faults()).unwrap_or_else(|_| json!({}));
                 all[account] = fault.unwrap_or(Value::Null);
                 if let Err(problems) = self.sandbox.set_faults(&all) {
@@ -139,12 +140,12 @@ impl Run {
         }
     }
 
-    /// After a stop nothing holds events back that could be delivered.
+    /// Resumes every account after a stop, so that nothing holds back events that could be delivered.
     async fn open_everything(&self) {
         let _ = self.sandbox.set_faults(&json!({}));
         let closed: Vec<String> = {
             let seen = self.seen.borrow();
-            // What was seen before the last resume says nothing of it.
+            // A state that was read before the last resume does not show its effect.
             if seen.at <= self.resumed.get() + LOOK_EVERY {
                 return;
             }
@@ -160,7 +161,7 @@ impl Run {
     }
 
     fn tell_calm(&self) {
-        let over = self.options.events.is_none() && self.publisher.made() >= STORY_EVENTS;
+        let over = self.options.events.is_none() && self.publisher.made() >= SCENARIO_EVENTS;
         if over && !self.told_calm.replace(true) {
             self.tell("that was the tour; from here on a calm flow. Break a platform yourself, heal it, resume it:");
             for line in welcome::break_heal_resume(&self.places) {
@@ -180,7 +181,7 @@ impl Run {
         format!("gave up: {missing} events have not ended{}", closed.concat())
     }
 
-    /// Comes when everything has ended, or why it will not.
+    /// Returns when every event has ended, or when that will not happen any more, with the reason.
     pub(super) async fn concluded(&self, signals: &mut Signals) -> Result<Option<String>, Exit> {
         let mut ended = (0, Instant::now());
         loop {
@@ -222,8 +223,8 @@ impl Run {
     }
 
     pub(super) fn close(self, why: Option<String>) -> Result<Ledger, Exit> {
-        let picture = self.picture();
-        self.screen.borrow_mut().close(picture);
+        let dashboard = self.dashboard();
+        self.screen.borrow_mut().close(dashboard);
         if let Some(why) = why {
             self.screen.borrow().print(&why);
         }

@@ -1,22 +1,23 @@
-//! What goes wrong during a demo, when, and in which words (pure).
+//! The faults of a demo: what goes wrong, when, and the words for it (pure).
 //!
-//! A chapter begins when its share of the events is published and ends at another, all before 60 %. With few events it
-//! lasts a moment longer, so that it is seen at all; with very many, or on a slow machine, it ends when its time is over,
-//! so that the generator never waits for a fault that waits for the generator.
+//! A chapter begins when the generator has published its first share of the events and ends at its last share; all end
+//! before 60 %. With few events a chapter lasts at least a moment, so that people see it. With very many events or on a
+//! slow machine it ends after a fixed time: otherwise the generator could wait for the end of a fault that waits for
+//! the generator.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// The events over which the story is told where no number was asked for.
-pub const STORY_EVENTS: u64 = 20_000;
+/// The number of events over which the scenario plays if the user gave no number.
+pub const SCENARIO_EVENTS: u64 = 20_000;
 /// The share of the events by which every fault has ended.
 pub const LAST_SHARE: f64 = 0.6;
 
-/// No fault is shorter, unless the last share comes first.
+/// The shortest time of a fault, unless the last share comes first.
 const AT_LEAST: Duration = Duration::from_secs(1);
 
-/// The part of all events that is published.
+/// The share of all events that is published.
 pub fn share(published: u64, total: u64) -> f64 {
     if total == 0 { 1.0 } else { published as f64 / total as f64 }
 }
@@ -24,25 +25,25 @@ pub fn share(published: u64, total: u64) -> f64 {
 /// One fault of one platform.
 #[derive(Clone, Debug)]
 pub struct Chapter {
-    /// Whose platform it is.
+    /// The account whose platform fails.
     pub account: &'static str,
-    /// The share of the events after which it begins.
+    /// The share of the events at which the fault begins.
     pub from: f64,
     pub until: f64,
-    /// It ends after so long in any case.
+    /// The longest time of the fault.
     pub at_most: Duration,
-    /// The worker halts the account, and the demo resumes it.
+    /// The fault makes the worker halt the account, and the demo resumes it.
     pub halts: bool,
-    /// What is wrong, in a column of the live view.
+    /// The fault in a word, for a column of the live view.
     pub tag: &'static str,
-    /// What happens, and what the worker does about it.
+    /// The text at the beginning: what happens, and what the worker does about it.
     pub begins: &'static str,
     pub ends: &'static str,
     fault: fn() -> Value,
 }
 
 impl Chapter {
-    /// As `PUT /_faults` of the sandbox takes it.
+    /// The fault as `PUT /_faults` of the sandbox takes it.
     pub fn fault(&self) -> Value {
         (self.fault)()
     }
@@ -102,10 +103,10 @@ pub fn chapters() -> Vec<Chapter> {
     ]
 }
 
-/// Where a chapter stands.
+/// The progress of a chapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Not begun.
+    /// The chapter has not begun.
     Ahead,
     /// The fault is on.
     On,
@@ -114,8 +115,8 @@ pub enum Stage {
 }
 
 impl Chapter {
-    /// The stage that follows, where it is time for it: `published` of `total` events, `on_for` since it began;
-    /// `stop` ends it whatever else.
+    /// Returns the next stage if it is time for it: after `published` of `total` events, `on_for` after the fault
+    /// began. `stop` ends the chapter in any case.
     pub fn next(&self, stage: Stage, published: u64, total: u64, on_for: Duration, stop: bool) -> Option<Stage> {
         let share = share(published, total);
         let stop = stop || share >= LAST_SHARE;

@@ -1,4 +1,5 @@
-//! Plays the story: says when a fault is set and lifted, and resumes the account that the worker has halted (pure).
+//! Plays the scenario: says when to set and to lift each fault, and resumes an account that the worker has halted
+//! (pure).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,27 +8,28 @@ use serde_json::Value;
 
 use crate::demo::scenario::{Chapter, Stage, chapters};
 
-/// So long after a fault's end a request that it hit may still halt the account: a timeout, and something on top.
+/// For this long after a fault has ended, a request that it hit may still halt the account: the timeout of a request,
+/// and some more.
 const AFTERMATH: Duration = Duration::from_secs(4);
-/// Between two resumes of one account: what was read of it before the first may be old.
+/// Time between two resumes of one account. The state of the lane may have been read before the first of them.
 const BETWEEN: Duration = Duration::from_secs(2);
 
-/// What is known of a lane.
+/// What the worker's API says about a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneSeen {
     /// `flowing`, `throttled`, `halted`, `paused`.
     pub state: String,
-    /// Why it does not flow.
+    /// Why the lane does not flow.
     pub why: String,
     /// Records in its parking topic that have not ended.
     pub parked: u64,
 }
 
-/// Something to be done.
+/// Something that the demo has to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
     Say(&'static str, String),
-    /// Set the account's fault, or lift it.
+    /// Set this fault for the account, or lift it (`None`).
     Fault(&'static str, Option<Value>),
     /// Resume the account.
     Resume(&'static str),
@@ -41,18 +43,18 @@ struct Part {
     resumed: Option<Instant>,
 }
 
-pub struct Director {
+pub struct Scheduler {
     parts: Vec<Part>,
 }
 
-impl Director {
-    /// Before the first event.
+impl Scheduler {
+    /// The scheduler before the first event.
     pub fn new(now: Instant) -> Self {
         let part = |chapter| Part { chapter, stage: Stage::Ahead, since: now, told_halt: false, resumed: None };
         Self { parts: chapters().into_iter().map(part).collect() }
     }
 
-    /// What is to be done at `now`, after `published` of `total` events; `stop` ends every fault.
+    /// Says what to do at `now`, after `published` of `total` events. `stop` ends every fault.
     pub fn step(
         &mut self,
         now: Instant,
@@ -73,12 +75,12 @@ impl Director {
         acts
     }
 
-    /// Whether any platform is broken by the story at present.
+    /// Whether a fault is on at present.
     pub fn is_on(&self) -> bool {
         self.parts.iter().any(|part| part.stage == Stage::On)
     }
 
-    /// What is wrong with an account's platform at present.
+    /// The fault of an account's platform at present.
     pub fn tag(&self, account: &str) -> Option<&'static str> {
         let on = self.parts.iter().find(|p| p.stage == Stage::On && p.chapter.account == account);
         on.map(|p| p.chapter.tag)
@@ -93,7 +95,7 @@ impl Part {
                 acts.push(Act::Fault(account, Some(self.chapter.fault())));
                 acts.push(Act::Say(account, self.chapter.begins.to_owned()));
             }
-            // Never begun: too few events, or an early stop.
+            // The chapter never began: there were too few events, or the demo was stopped early.
             Stage::Over if self.stage == Stage::Ahead => {}
             Stage::Over | Stage::Ahead => {
                 acts.push(Act::Fault(account, None));
@@ -110,7 +112,7 @@ impl Part {
             self.told_halt = true;
             acts.push(Act::Say(account, format!("halted by the worker ({}); what arrives is parked", lane.why)));
         }
-        // Later halts are somebody else's doing, and theirs to resume.
+        // Someone else caused any later halt, and has to resume the account.
         let ours = self.stage == Stage::Over && now.duration_since(self.since) < AFTERMATH || self.resumed.is_none();
         let lately = self.resumed.is_some_and(|at| now.duration_since(at) < BETWEEN);
         if self.stage == Stage::Over && ours && !lately {
@@ -139,12 +141,12 @@ mod tests {
     #[test]
     fn the_whole_story_sets_each_fault_once_lifts_it_and_resumes_what_was_halted() {
         let begin = Instant::now();
-        let mut director = Director::new(begin);
+        let mut scheduler = Scheduler::new(begin);
         let mut acts = Vec::new();
         for n in 0..=200_u64 {
             let now = begin + Duration::from_millis(140 * n);
             let halted = (80..120).contains(&n);
-            acts.extend(director.step(
+            acts.extend(scheduler.step(
                 now,
                 (n * 100, 20_000),
                 false,
@@ -166,28 +168,28 @@ mod tests {
     #[test]
     fn an_account_is_resumed_only_after_its_fault_and_a_late_halt_that_it_caused_once_more() {
         let begin = Instant::now();
-        let mut director = Director::new(begin);
+        let mut scheduler = Scheduler::new(begin);
         let at = |secs| begin + Duration::from_secs(secs);
-        assert_eq!(resumes(&director.step(at(0), (8_000, 20_000), false, &lanes("halted"))), 0);
-        assert_eq!(resumes(&director.step(at(1), (12_000, 20_000), false, &lanes("halted"))), 1);
-        assert_eq!(resumes(&director.step(at(2), (12_100, 20_000), false, &lanes("halted"))), 0, "an old look");
-        assert_eq!(resumes(&director.step(at(4), (12_200, 20_000), false, &lanes("halted"))), 1, "a late answer");
-        assert_eq!(resumes(&director.step(at(9), (12_300, 20_000), false, &lanes("halted"))), 0, "somebody else's");
-        assert_eq!(resumes(&director.step(at(99), (20_000, 20_000), false, &lanes("paused"))), 0);
+        assert_eq!(resumes(&scheduler.step(at(0), (8_000, 20_000), false, &lanes("halted"))), 0);
+        assert_eq!(resumes(&scheduler.step(at(1), (12_000, 20_000), false, &lanes("halted"))), 1);
+        assert_eq!(resumes(&scheduler.step(at(2), (12_100, 20_000), false, &lanes("halted"))), 0, "an old look");
+        assert_eq!(resumes(&scheduler.step(at(4), (12_200, 20_000), false, &lanes("halted"))), 1, "a late answer");
+        assert_eq!(resumes(&scheduler.step(at(9), (12_300, 20_000), false, &lanes("halted"))), 0, "somebody else's");
+        assert_eq!(resumes(&scheduler.step(at(99), (20_000, 20_000), false, &lanes("paused"))), 0);
     }
 
     #[test]
     fn a_stop_lifts_what_is_on_and_begins_nothing() {
         let begin = Instant::now();
-        let mut director = Director::new(begin);
-        assert!(!director.is_on());
-        director.step(begin, (1_000, 20_000), false, &lanes("flowing"));
-        assert!(director.is_on());
-        assert_eq!(director.tag("demo-360-ps"), Some("answers 500"));
-        let acts = director.step(begin, (1_100, 20_000), true, &lanes("flowing"));
+        let mut scheduler = Scheduler::new(begin);
+        assert!(!scheduler.is_on());
+        scheduler.step(begin, (1_000, 20_000), false, &lanes("flowing"));
+        assert!(scheduler.is_on());
+        assert_eq!(scheduler.tag("demo-360-ps"), Some("answers 500"));
+        let acts = scheduler.step(begin, (1_100, 20_000), true, &lanes("flowing"));
         let faults: Vec<_> = acts.into_iter().filter(|a| matches!(a, Act::Fault(..))).collect();
         assert_eq!(faults, [Act::Fault("demo-360-ps", None)]);
-        assert_eq!(director.tag("demo-360-ps"), None);
-        assert_eq!(director.step(begin, (9_000, 20_000), false, &lanes("flowing")), []);
+        assert_eq!(scheduler.tag("demo-360-ps"), None);
+        assert_eq!(scheduler.step(begin, (9_000, 20_000), false, &lanes("flowing")), []);
     }
 }

@@ -1,4 +1,4 @@
-//! Standard error as a terminal, where the picture is redrawn below the news, or as a pipe that gets lines.
+//! Writes to standard error. On a terminal it redraws the dashboard below the news; in a pipe it writes lines.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -7,34 +7,34 @@ use comfy_table::{ContentArrangement, Table, presets};
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::dashboard::Picture;
+use super::dashboard::Dashboard;
 
-/// Between two pictures on a terminal.
+/// Time between two redraws of the dashboard on a terminal.
 const DRAW_EVERY: Duration = Duration::from_millis(250);
-/// Between two lines in a pipe.
+/// Time between two lines in a pipe.
 const LINE_EVERY: Duration = Duration::from_secs(2);
-/// No paragraph is wider.
+/// The largest width of a paragraph.
 const WIDEST: u16 = 110;
 
 pub struct Screen {
-    /// `None`: lines.
+    /// `None`: the output is a pipe and gets lines.
     bar: Option<ProgressBar>,
     last: Option<Instant>,
     line: String,
 }
 
 impl Screen {
-    /// Standard error as it is; the bar reaches to `total`, where that is known.
+    /// Writes to standard error as it is. The bar ends at `total` where the total is known.
     pub fn new(total: Option<u64>) -> Self {
         let target = ProgressDrawTarget::stderr();
-        // It is hidden in a pipe, and on a terminal that cannot move its cursor.
+        // indicatif hides the bar in a pipe, and on a terminal that cannot move its cursor.
         let live = !target.is_hidden();
         Self { bar: live.then(|| bar(target, total)), last: None, line: String::new() }
     }
 
-    /// Text that stays where it is, above whatever comes.
+    /// Prints text that stays in place; whatever follows is drawn below it.
     pub fn print(&self, text: &str) {
-        // A reader that has gone is no reason to stop.
+        // The demo goes on when nobody reads its output any more.
         let put = || drop(writeln!(std::io::stderr().lock(), "{text}"));
         match &self.bar {
             Some(bar) => bar.suspend(put),
@@ -42,13 +42,13 @@ impl Screen {
         }
     }
 
-    /// A paragraph as wide as the terminal.
+    /// Prints a paragraph as wide as the terminal.
     pub fn paragraph(&self, text: &str) {
         let width = if self.bar.is_some() { width().min(WIDEST) } else { WIDEST };
         self.print(&wrapped([text], width));
     }
 
-    /// Something has happened, `at` this time of the run.
+    /// Prints news: `text` happened `at` this time of the run.
     pub fn tell(&self, at: &str, text: &str) {
         match self.bar {
             Some(_) => self.print(&wrapped([at, text], width())),
@@ -56,18 +56,18 @@ impl Screen {
         }
     }
 
-    /// Shows the picture, if it is time.
-    pub fn show(&mut self, picture: impl FnOnce() -> Picture) {
+    /// Shows the dashboard if it is time.
+    pub fn show(&mut self, dashboard: impl FnOnce() -> Dashboard) {
         let every = if self.bar.is_some() { DRAW_EVERY } else { LINE_EVERY };
         if self.last.is_some_and(|at| at.elapsed() < every) {
             return;
         }
         self.last = Some(Instant::now());
         match &self.bar {
-            Some(bar) => draw(bar, &picture(), width(), console::colors_enabled_stderr()),
+            Some(bar) => draw(bar, &dashboard(), width(), console::colors_enabled_stderr()),
             None => {
-                let line = picture().line();
-                // The last one may follow at once.
+                let line = dashboard().line();
+                // The last line may follow at once.
                 if line != self.line {
                     self.print(&line);
                     self.line = line;
@@ -76,10 +76,10 @@ impl Screen {
         }
     }
 
-    /// The last picture, in full. What follows is printed below it.
-    pub fn close(&mut self, picture: Picture) {
+    /// Shows the last state in full. Later output is printed below it.
+    pub fn close(&mut self, dashboard: Dashboard) {
         self.last = None;
-        self.show(|| picture);
+        self.show(|| dashboard);
         if let Some(bar) = self.bar.take() {
             bar.abandon();
         }
@@ -92,23 +92,23 @@ fn width() -> u16 {
 
 fn bar(target: ProgressDrawTarget, total: Option<u64>) -> ProgressBar {
     let template = if total.is_some() { "{prefix:.bold}  [{bar:20}]  {msg}" } else { "{prefix:.bold}  {msg}" };
-    // Both templates are read by a test.
+    // A test parses both templates.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(total, target).with_style(style.progress_chars("#--"))
 }
 
-fn draw(bar: &ProgressBar, picture: &Picture, width: u16, colors: bool) {
-    let mut text = picture.headline();
-    for line in picture.lines(width, colors) {
+fn draw(bar: &ProgressBar, dashboard: &Dashboard, width: u16, colors: bool) {
+    let mut text = dashboard.headline();
+    for line in dashboard.lines(width, colors) {
         text.push('\n');
         text.push_str(&line);
     }
-    bar.set_prefix(picture.clock());
-    bar.set_position(picture.published);
+    bar.set_prefix(dashboard.clock());
+    bar.set_position(dashboard.published);
     bar.set_message(text);
 }
 
-/// Columns two spaces apart, the last of them in lines no longer than `width`.
+/// Lays out columns two spaces apart; wraps the last one so that no line is longer than `width`.
 fn wrapped<const N: usize>(cells: [&str; N], width: u16) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
@@ -123,19 +123,19 @@ fn wrapped<const N: usize>(cells: [&str; N], width: u16) -> String {
 mod tests {
     use indicatif::InMemoryTerm;
 
-    use super::super::dashboard::tests::picture;
+    use super::super::dashboard::tests::dashboard;
     use super::*;
 
-    /// What a terminal of this size shows after the news and the picture.
+    /// Returns the content of a terminal of this size after the news and the dashboard.
     fn shown(width: u16, height: u16, news: usize) -> String {
         let terminal = InMemoryTerm::new(height, width);
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
-        let bar = bar(target, picture().total);
-        draw(&bar, &picture(), width, false);
+        let bar = bar(target, dashboard().total);
+        draw(&bar, &dashboard(), width, false);
         for n in 0..news {
             bar.println(wrapped([&format!("00:{n:02}"), &"demo-360-ps: something happened ".repeat(4)], width));
         }
-        draw(&bar, &picture(), width, false);
+        draw(&bar, &dashboard(), width, false);
         terminal.contents()
     }
 
@@ -163,7 +163,7 @@ mod tests {
     fn a_run_without_an_end_has_no_bar() {
         let terminal = InMemoryTerm::new(24, 80);
         let bar = bar(ProgressDrawTarget::term_like(Box::new(terminal.clone())), None);
-        draw(&bar, &Picture { total: None, ..picture() }, 80, false);
+        draw(&bar, &Dashboard { total: None, ..dashboard() }, 80, false);
         assert!(
             terminal.contents().starts_with("01:12  8,400 published, 240/s delivered\n"),
             "{}",

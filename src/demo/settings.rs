@@ -1,4 +1,4 @@
-//! The demo's configuration: what is compiled in, and what only the start can know.
+//! The configuration of the demo: the compiled-in file, and values that are known only at the start.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,22 @@ use crate::settings::Config;
 
 use super::generator::PROFILES;
 
-/// Some platforms count in natural days: no zone is taken whose midnight is nearer than this.
+/// Some platforms count in natural days. The demo takes no time zone whose midnight is nearer than this.
 const FAR: i64 = 6 * 3_600_000;
-/// Their midnights lie eight hours apart or nearly so; the one that the platforms themselves use comes first.
+/// The midnights of these zones lie about eight hours apart. The zone that the platforms themselves use comes first.
 const ZONES: [chrono_tz::Tz; 3] =
     [chrono_tz::Asia::Shanghai, chrono_tz::Europe::Berlin, chrono_tz::America::Los_Angeles];
 
-/// The zone of the natural day: one whose midnight is hours away.
+/// Picks the time zone of the natural day: one whose midnight is hours away.
 pub fn zone(now_ms: i64) -> chrono_tz::Tz {
     let far = |zone: &chrono_tz::Tz| day_end_ms(now_ms, *zone) - now_ms >= FAR;
     ZONES.into_iter().find(far).unwrap_or(chrono_tz::Asia::Shanghai)
 }
 
-/// The configuration, with the accounts at the sandbox's address.
+/// Loads the configuration and points its accounts to the sandbox.
 ///
 /// # Errors
-/// 2, with every problem: the environment may override any key.
+/// 2, with every problem; there can be some because the environment may override any key.
 pub fn load(env: impl IntoIterator<Item = (String, String)>, sandbox: &str, now_ms: i64) -> Result<Config, Exit> {
     let mut env: BTreeMap<String, String> = env.into_iter().collect();
     for profile in PROFILES {
@@ -35,7 +35,7 @@ pub fn load(env: impl IntoIterator<Item = (String, String)>, sandbox: &str, now_
     }
     let problems = match Config::load(None, env) {
         Ok(loaded) if loaded.config.is_embedded() => return Ok(loaded.config),
-        // The variables that everything else is read from as well: a demo must not write into a real Kafka.
+        // The worker reads the same variables. The demo must not write into a real Kafka because of them.
         Ok(_) => vec![
             "the demo runs on the embedded broker and store alone; POSTBACK__KAFKA__BROKERS and POSTBACK__REDIS__URL \
              name others: unset them"

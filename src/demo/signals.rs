@@ -1,4 +1,4 @@
-//! What asks a demo to stop.
+//! The signals that stop a demo.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -11,7 +11,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From now on they come here.
+    /// Listens to both signals from now on.
     pub(super) fn new() -> Result<Self, Exit> {
         let failed = |error: std::io::Error| Exit::failed(format!("signals: {error}"));
         Ok(Self {
@@ -20,7 +20,7 @@ impl Signals {
         })
     }
 
-    /// The next of either.
+    /// Returns when the next of the two signals arrives.
     pub(super) async fn next(&mut self) {
         tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {} }
     }

@@ -1,4 +1,4 @@
-//! The parts of a demo, each once, and the run through them.
+//! Builds each part of a demo once and runs the demo.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use super::processes::{self, Worker};
 use super::publisher::Publisher;
 use super::reader::Reader;
 use super::run::{Options, Run};
-use super::scheduler::Director;
+use super::scheduler::Scheduler;
 use super::screen::Screen;
 use super::signals::Signals;
 use super::worker::{self as asked, Seen};
@@ -28,15 +28,15 @@ use crate::platforms::SecretString;
 use crate::sandbox::Sandbox;
 use crate::settings::{Config, DEMO_URL};
 
-/// Where the sandbox listens, if that is free: the same as `postback sandbox`.
+/// The sandbox listens here if the port is free. `postback sandbox` uses the same port.
 const SANDBOX_PORT: u16 = 9470;
-/// For broker, store and worker to be ready.
+/// The longest wait for broker, store and worker to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs the demo. Standard error shows it; the ledger is for the caller to print.
+/// Runs the demo and shows it on standard error. The caller prints the ledger.
 ///
 /// # Errors
-/// It could not start, a part died, or something got lost that the ledger would not show.
+/// The demo could not start, a part died, or an event got lost in a way that the ledger would not show.
 pub async fn run(options: Options, env: &[(String, String)]) -> Result<Ledger, Exit> {
     let mut signals = Signals::new()?;
     let screen = RefCell::new(Screen::new(options.events));
@@ -56,7 +56,7 @@ pub async fn run(options: Options, env: &[(String, String)]) -> Result<Ledger, E
         why = run.concluded(&mut signals) => why?,
         () = run.publish() => None,
         () = run.watch() => None,
-        () = run.direct() => None,
+        () = run.schedule() => None,
         () = run.show() => None,
         exit = worker.died() => return Err(exit),
     };
@@ -66,7 +66,7 @@ pub async fn run(options: Options, env: &[(String, String)]) -> Result<Ledger, E
     Ok(ledger)
 }
 
-/// What a run begins with.
+/// The parts that exist before the worker starts.
 struct Start<'a> {
     options: Options,
     config: Config,
@@ -113,7 +113,7 @@ impl Start<'_> {
             api,
             input,
             reader,
-            director: RefCell::new(Director::new(began)),
+            scheduler: RefCell::new(Scheduler::new(began)),
             screen,
             seen: RefCell::new(Seen::nothing(began)),
             speed: RefCell::default(),
@@ -132,7 +132,7 @@ async fn ready(address: oneshot::Receiver<SocketAddr>, token: Option<SecretStrin
     let late =
         || Exit::failed("the worker is not ready after 60 s; POSTBACK__TELEMETRY__LOG=info shows what it waits for");
     let work = async {
-        // A worker that ends before it listens is noticed by whoever waits for its end.
+        // If the worker ends before it listens, `died` reports it.
         let Ok(address) = address.await else { return std::future::pending().await };
         let base = format!("http://{address}");
         let api = Api::new(&base, token).map_err(|error| Exit::failed(format!("{error:#}")))?;

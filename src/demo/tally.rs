@@ -1,14 +1,14 @@
-//! What became of each input record, by account: the demo's notes beside the [`Origins`] of the ledger (pure).
+//! Counts by account what became of each input record: the demo's notes beside the [`Origins`] of the ledger (pure).
 
 use crate::error::{Outcome, Reason};
 use crate::inspect::ledger::{Origin, Origins, Place};
 
-/// What the demo knows of a record beside its end.
+/// What the demo knows of a record, apart from its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Note {
-    /// By index, where it is known.
+    /// The index of the account, where it is known.
     account: Option<u8>,
-    /// Published by the generator, and not by somebody else beside it.
+    /// The generator published the record; `false`: someone else did.
     own: bool,
 }
 
@@ -17,14 +17,14 @@ pub struct Note {
 pub struct AccountTally {
     /// Records that the generator has published.
     pub published: u64,
-    /// Those of them that have ended.
+    /// Published records that have ended.
     pub ended: u64,
-    /// Accepted by the platform, whoever published them.
+    /// Records that the platform accepted, no matter who published them.
     pub delivered: u64,
 }
 
 impl AccountTally {
-    /// Published and not ended.
+    /// Records that are published and have not ended.
     pub fn waiting(&self) -> u64 {
         self.published.saturating_sub(self.ended)
     }
@@ -37,12 +37,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// For so many accounts, which are named by their index.
+    /// A tally for this many accounts. An account is named by its index.
     pub fn new(accounts: usize) -> Self {
         Self { accounts: vec![AccountTally::default(); accounts], ..Self::default() }
     }
 
-    /// What the ledger counts.
+    /// The records as the ledger counts them.
     pub fn origins(&self) -> &Origins<Note> {
         &self.origins
     }
@@ -57,12 +57,12 @@ impl Tally {
         self.origins.cover(partition, 0..high);
     }
 
-    /// The generator published this record.
+    /// Notes that the generator published this record.
     pub fn published(&mut self, place: Place, account: Option<usize>) {
         self.note(place, |note| *note = Note { account: index(account), own: true });
     }
 
-    /// A receipt says so. It may be read before anybody has asked where the partition ends.
+    /// Notes the end that a receipt tells. The receipt may be read before the end of the partition is known.
     pub fn receipt(&mut self, place: Place, outcome: Outcome, resends: u32, account: Option<usize>) {
         self.note(place, |note| {
             if note.account.is_none() && !note.own {
@@ -74,7 +74,7 @@ impl Tally {
         }
     }
 
-    /// A dead letter says so.
+    /// Notes the end that a dead letter tells.
     pub fn dead_letter(&mut self, place: Place, reason: Reason) {
         self.reaches(place.0, place.1.saturating_add(1));
         if let Some((before, after)) = self.origins.dead_letter(place, reason) {
@@ -103,7 +103,7 @@ impl Tally {
         account.delivered = by(account.delivered, u64::from(end == Some(Outcome::Delivered)));
     }
 
-    /// Records that somebody beside the generator published, without those that ended as copies.
+    /// Counts the records that someone other than the generator published, without those that ended as copies.
     pub fn foreign_distinct(&self) -> u64 {
         self.origins.iter().filter(|origin| !origin.note.own && !origin.is_copy()).count() as u64
     }

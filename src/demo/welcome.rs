@@ -1,28 +1,28 @@
-//! What is said at the beginning: where everything is, and what to try in another terminal (pure).
+//! The text at the beginning: addresses, and commands to try in another terminal (pure).
 
-/// What the text names.
+/// The addresses and names in the text.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     pub broker: String,
     pub store: String,
-    /// The worker's API and metrics.
+    /// The address of the worker's API and metrics.
     pub admin: String,
-    /// Whether that is the address where other commands look.
+    /// `admin` is the address that other commands use by default.
     pub usual_admin: bool,
     pub sandbox: String,
     /// The seed of the events.
     pub seed: u64,
-    /// How the program was called.
+    /// The command that started the program.
     pub program: String,
-    /// It will run until it is stopped.
+    /// The demo runs until it is stopped.
     pub endless: bool,
 }
 
-/// One sentence on what this is.
+/// One sentence that says what the demo is.
 pub const WHAT: &str = "postback demo: a generator publishes conversions, the worker delivers them, a sandbox plays \
                         the platforms. Everything is in this process and in memory; nothing goes out to anybody.";
 
-/// Addresses, and lines to try.
+/// The addresses, and commands to try.
 pub fn text(p: &Places) -> String {
     let Places { broker, store, admin, sandbox, seed, .. } = p;
     let mut text = format!(
@@ -46,7 +46,7 @@ In another terminal:
     text
 }
 
-/// Lines for another terminal. What takes longer than a demo of few events is for one that runs on.
+/// Commands for another terminal. Commands that take longer than a short demo are shown only if the demo runs on.
 fn try_out(p: &Places) -> Vec<String> {
     let (program, option) = (&p.program, p.option());
     let mut lines = break_heal_resume(p).to_vec();
@@ -60,7 +60,7 @@ fn try_out(p: &Places) -> Vec<String> {
     lines
 }
 
-/// The three lines that make a platform fail and bring its account back.
+/// The three commands that make a platform fail and bring its account back.
 pub fn break_heal_resume(p: &Places) -> [String; 3] {
     let Places { sandbox, program, .. } = p;
     [
@@ -71,18 +71,18 @@ pub fn break_heal_resume(p: &Places) -> [String; 3] {
 }
 
 impl Places {
-    /// What commands need where the API is not where they look for it.
+    /// The option that commands need if the API is not at its default address.
     fn option(&self) -> String {
         if self.usual_admin { String::new() } else { format!(" --admin {}", self.admin) }
     }
 }
 
-/// An event that the shell gives its time.
+/// An event as a shell text; the shell fills in the time.
 fn event() -> &'static str {
     r#"{"trans_id":"my-1","platform":"qihoo360","account":"demo-360-ps","event_type":"register","event_time_ms":'$(date +%s)000',"click":{"qhclickid":"a1b2c3d4e5f60718"}}"#
 }
 
-/// The program as it can be typed again.
+/// The command that started the program, so that the user can type it again.
 pub fn program() -> String {
     let name = std::env::args_os().next().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || "./_-".contains(c);

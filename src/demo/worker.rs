@@ -1,4 +1,4 @@
-//! The worker as its API shows it.
+//! Asks the worker's API for its state.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,37 +9,37 @@ use super::scheduler::LaneSeen;
 use crate::admin::client::Api;
 use crate::operate::report::BlockedReport;
 
-/// What was seen last.
+/// The last known state of the worker.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub at: Instant,
-    /// Records between committed positions and ends of the input topic.
+    /// Records between the committed positions and the ends of the input topic.
     pub lag: u64,
-    /// The same of every topic the worker reads: nothing that is unfinished lies outside of it.
+    /// The same sum over all topics that the worker reads. Every unfinished record is among them.
     pub held: u64,
     /// Each account's lane.
     pub lanes: BTreeMap<String, LaneSeen>,
 }
 
 impl Seen {
-    /// Before the first look.
+    /// The state before the first query.
     pub fn nothing(now: Instant) -> Self {
         Self { at: now, lag: 0, held: 0, lanes: BTreeMap::new() }
     }
 }
 
-/// Whether it takes and delivers events.
+/// Says whether the worker takes and delivers events.
 ///
 /// # Errors
-/// It does not answer.
+/// The worker does not answer.
 pub async fn is_ready(api: &Api) -> anyhow::Result<bool> {
     Ok(api.get("status").await?["ready"] == true)
 }
 
-/// Lanes and lag.
+/// Reads lanes and lag.
 ///
 /// # Errors
-/// It does not answer.
+/// The worker does not answer.
 pub async fn look(api: &Api, input: &str) -> anyhow::Result<Seen> {
     Ok(seen(api.get("blocked").await?, input)?)
 }
@@ -58,10 +58,10 @@ fn seen(answer: Value, input: &str) -> serde_json::Result<Seen> {
     Ok(Seen { at: Instant::now(), lag, held, lanes: lanes.collect() })
 }
 
-/// Lets an account flow again.
+/// Resumes an account.
 ///
 /// # Errors
-/// It does not answer.
+/// The worker does not answer.
 pub async fn resume(api: &Api, account: &str, why: &str) -> anyhow::Result<()> {
     api.post(&format!("accounts/{account}/resume"), &json!({ "reason": why, "who": "demo" })).await.map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! One good event, as an advertiser's backend would write it.
+//! Makes one good event, as an advertiser's backend would write it.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -12,7 +12,7 @@ const ITEMS: [&str; 6] = ["体验课", "年卡", "旗舰套餐", "入门礼包",
 const ALPHABET: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0123456789";
 const MINUTE_MS: i64 = 60_000;
 
-/// A good event of the account at this index.
+/// Makes a good event of the account at this index.
 pub(super) fn event(random: &mut StdRng, account: usize, now_ms: i64) -> Value {
     let Some(profile) = PROFILES.get(account) else { return Value::Null };
     let picked = weighted(random, profile.events.iter().map(|(_, weight, _)| *weight));
@@ -77,7 +77,7 @@ fn carried(random: &mut StdRng, load: Load, now_ms: i64, event: &mut Value) {
     }
 }
 
-/// Members that some product lines and events take; where they do not, the worker leaves them out and says so.
+/// Adds members that only some product lines and events take. For the others the worker leaves them out and says so.
 fn details(random: &mut StdRng, profile: &Profile, event_type: &str, happened: i64, event: &mut Value) {
     if random.random_bool(0.7) {
         event["user"] = json!({ "user_id": format!("u{:08}", random.random_range(0..100_000_000)) });
@@ -91,13 +91,13 @@ fn details(random: &mut StdRng, profile: &Profile, event_type: &str, happened: i
     }
 }
 
-/// From one yuan to about two thousand, small ones more often; most end in .00 or .90.
+/// Draws an amount from one yuan to about two thousand. Small amounts are more frequent, and most end in .00 or .90.
 fn fen(random: &mut StdRng) -> i64 {
     let yuan = (2_000_f64).powf(random.random_range(0.0..1.0)) as i64;
     yuan.max(1) * 100 + [0, 0, 90, 90, 50, 99][random.random_range(0..6)]
 }
 
-/// Day, then a number, as shops write it.
+/// Makes an order number as shops write it: the day, then a number.
 fn order_id(random: &mut StdRng, now_ms: i64) -> String {
     let day = chrono::DateTime::from_timestamp_millis(now_ms).unwrap_or_default().format("%Y%m%d");
     format!("{day}{:010}", random.random_range(0..10_000_000_000_u64))

@@ -1,38 +1,38 @@
-//! An event of the generator, and what must become of it.
+//! An event of the generator, and its expected end.
 
 use serde_json::Value;
 
-/// What must become of an event.
+/// The expected end of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     Fresh,
-    /// A copy of an earlier one: one of the two is delivered, the other ends as `duplicate`.
+    /// A copy of an earlier event: one of the two is delivered, the other ends as `duplicate`.
     Duplicate,
-    /// The same identity with another amount: one of the two is delivered, the other ends as `conflict`.
+    /// The identity of an earlier event with another amount: one of the two is delivered, the other ends as `conflict`.
     Conflict,
     OptOut,
-    /// Dead letter `invalid`.
+    /// The event ends as dead letter `invalid`.
     Invalid,
-    /// Dead letter `expired`: older than the worker takes.
+    /// The event is older than the worker accepts and ends as dead letter `expired`.
     Expired,
-    /// Dead letter `malformed`.
+    /// The event ends as dead letter `malformed`.
     Malformed,
-    /// Dead letter `unmapped_event`.
+    /// The event ends as dead letter `unmapped_event`.
     Unmapped,
-    /// Dead letter `unknown_account`.
+    /// The event ends as dead letter `unknown_account`.
     UnknownAccount,
 }
 
 /// One event, ready to be published.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Made {
-    /// Index into [`PROFILES`](super::PROFILES), where the record can be told to belong to one of them.
+    /// Index into [`PROFILES`](super::PROFILES); `None`: the record names none of these accounts.
     pub account: Option<usize>,
-    /// `platform:account:` and the order, else the trans_id.
+    /// `platform:account:` and the order id, or the trans_id without an order.
     pub key: Option<String>,
-    /// The bytes; `None` is a record without a value.
+    /// The bytes of the record; `None`: the record has no value.
     pub value: Option<Vec<u8>>,
-    /// What must become of it.
+    /// The expected end.
     pub fate: Fate,
 }
 
@@ -42,7 +42,7 @@ impl Made {
     }
 }
 
-/// As `postback send` keys its events.
+/// Makes the same key as `postback send`.
 pub(super) fn key(event: &Value) -> Option<String> {
     let last = event["order"]["order_id"].as_str().or(event["trans_id"].as_str())?;
     Some(format!("{}:{}:{last}", event["platform"].as_str()?, event["account"].as_str()?))

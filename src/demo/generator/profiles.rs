@@ -1,53 +1,53 @@
-//! The accounts of `config/demo.toml`, and what their advertisers report.
+//! The accounts of `config/demo.toml`, and the events that their advertisers report.
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::platforms::list;
 
-/// Which click id an account's events carry.
+/// The kind of click id that the events of an account carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Click {
-    /// `qhclickid` of so many characters.
+    /// `qhclickid` with this many characters.
     Qhclickid(usize),
-    /// The same, under the name it has in landing links of 展示广告.
+    /// `qhclickid` under the name that it has in landing links of 展示广告.
     Sourceid,
     /// `impression_id`.
     Impression,
-    /// None: the platform knows users by their uid.
+    /// No click id: the platform knows users by their uid.
     Uid,
 }
 
-/// What an event carries beside its ids.
+/// The content of an event beside its ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
     Plain,
     /// A lead with a score.
     Score,
-    /// An order that is not paid: a number and no amount.
+    /// An unpaid order: it has a number and no amount.
     Order,
-    /// An order with its amount in fen.
+    /// A paid order, with its amount in fen.
     Paid,
-    /// The same, at times paid back.
+    /// A paid order that is sometimes paid back.
     Refundable,
 }
 
-/// One account.
+/// One account of the demo and its events.
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
-    /// Its name in `config/demo.toml`.
+    /// The name of the account in `config/demo.toml`.
     pub account: &'static str,
     pub platform: &'static str,
-    /// How often its events come, beside the others'.
+    /// How often this account's events come, relative to the other accounts.
     pub weight: u32,
     /// Its click ids.
     pub click: Click,
-    /// Canonical events, how often each comes, and what it carries.
+    /// The canonical events: name, relative frequency, content.
     pub events: &'static [(&'static str, u32, Load)],
 }
 
 impl Profile {
-    /// Whether its platform's repeats are bound by a natural day, whose zone the account states.
+    /// Whether its platform allows repeats only within a natural day. The account states the time zone of that day.
     pub fn has_natural_day(&self) -> bool {
         list::find(self.platform).is_some_and(|platform| platform.keys().iter().any(|key| key == "natural_day.tz"))
     }
@@ -124,7 +124,7 @@ pub const PROFILES: &[Profile] = &[
         events: &[
             ("install", 40, Load::Plain),
             ("register", 28, Load::Plain),
-            // Money without an order number could not be sent again after a doubt.
+            // Without an order number the worker could not send an amount again after a doubtful answer.
             ("effective_user", 32, Load::Refundable),
         ],
     },
@@ -137,12 +137,12 @@ pub const PROFILES: &[Profile] = &[
     },
 ];
 
-/// The index of an account, by the weights.
+/// Draws the index of an account by the weights.
 pub(super) fn draw(random: &mut StdRng) -> usize {
     weighted(random, PROFILES.iter().map(|p| p.weight))
 }
 
-/// The index of one of the weights.
+/// Draws an index by these weights.
 pub(super) fn weighted(random: &mut StdRng, weights: impl Iterator<Item = u32> + Clone) -> usize {
     let mut point = random.random_range(0..weights.clone().sum::<u32>().max(1));
     for (index, weight) in weights.enumerate() {

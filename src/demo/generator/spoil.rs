@@ -1,4 +1,4 @@
-//! Events that will not be delivered, each wrong in a way that happens.
+//! Makes events that must not be delivered. Each is wrong in a way that happens in practice.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -10,7 +10,7 @@ use super::profiles::{self, PROFILES, Profile};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// A good event with this fate instead.
+/// Makes a good event and changes it so that it has this fate.
 pub(super) fn spoilt(random: &mut StdRng, now_ms: i64, fate: Fate) -> Made {
     let mut account = profiles::draw(random);
     while fate == Fate::Expired && PROFILES.get(account).is_some_and(Profile::takes_any_age) {
@@ -35,7 +35,7 @@ fn unknown_account(random: &mut StdRng, event: &mut Value) {
     match random.random_range(0..3) {
         0 => event["account"] = json!("demo-360-old"),
         1 => event["platform"] = json!("toutiao"),
-        // Of another platform.
+        // The account belongs to another platform.
         _ => {
             let other = PROFILES.iter().map(|profile| profile.platform).find(|other| event["platform"] != *other);
             event["platform"] = json!(other);
@@ -43,7 +43,7 @@ fn unknown_account(random: &mut StdRng, event: &mut Value) {
     }
 }
 
-/// Breaks one rule. What was valid by chance is made invalid by the last arm.
+/// Breaks one rule. If a change leaves the event valid by chance, the last arm makes it invalid.
 fn invalid(random: &mut StdRng, now_ms: i64, event: &mut Value) {
     let paid = event["order"]["amount"].is_object() && event["account"] != "demo-baizhu-cpa";
     match random.random_range(0..7) {
@@ -57,7 +57,7 @@ fn invalid(random: &mut StdRng, now_ms: i64, event: &mut Value) {
     }
 }
 
-/// Without the id by which the platform knows the user or the click.
+/// Removes the id by which the platform knows the user or the click.
 fn unidentified(random: &mut StdRng, event: &mut Value) {
     let id = match random.random_range(0..3) {
         0 => Value::Null,
@@ -76,25 +76,25 @@ fn unidentified(random: &mut StdRng, event: &mut Value) {
     event[group][name] = id;
 }
 
-/// Bytes of which no event can be made.
+/// Makes bytes that are no event.
 pub(super) fn malformed(random: &mut StdRng, now_ms: i64) -> Made {
     let account = profiles::draw(random);
     let event = fresh::event(random, account, now_ms);
     let text = event.to_string();
     let value = match random.random_range(0..6) {
-        // Cut off by a producer's buffer.
+        // The buffer of the producer cut the text off.
         0 => Some(text.as_bytes()[..text.len() * 2 / 3].to_vec()),
-        // A float that JSON has not.
+        // NaN is no number in JSON.
         1 => Some(text.replacen("\"event_time_ms\":", "\"event_time_ms\":NaN,\"x\":", 1).into_bytes()),
-        // 订单 in GBK.
+        // The text holds 订单 in GBK.
         2 => Some([&b"{\"trans_id\":\"\xb6\xa9\xb5\xa5"[..], text.as_bytes()].concat()),
-        // A second member of one name.
+        // Two members have the same name.
         3 => Some(text.replacen('{', "{\"account\":\"demo\",", 1).into_bytes()),
-        // A batch where one event belongs.
+        // The record holds a list where one event belongs.
         4 => Some(format!("[{text}]").into_bytes()),
-        // A tombstone.
+        // The record is a tombstone.
         _ => None,
     };
-    // Whose it was meant to be, the key still tells.
+    // The key still tells the account that the event was meant for.
     Made { account: PROFILES.get(account).map(|_| account), key: key(&event), value, fate: Fate::Malformed }
 }

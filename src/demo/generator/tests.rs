@@ -60,7 +60,7 @@ fn the_profiles_are_the_accounts_of_the_configuration() {
     }
 }
 
-/// What the worker's own rules make of an event, but for what time and store decide.
+/// Judges an event by the worker's own rules, except those that depend on time or on the store.
 fn judged(config: &Config, value: Option<&[u8]>) -> Result<(), DeliveryError> {
     let event = decode(value)?;
     let account = config.accounts.values().find(|a| *a.name == *event.account);
@@ -93,7 +93,7 @@ fn the_worker_judges_every_event_as_the_generator_means_it() {
             Fate::Fresh | Fate::Duplicate | Fate::Conflict => reason.is_none() && age_days == 0,
             Fate::OptOut => event["consent"]["opt_out"] == true,
             Fate::Expired => reason.is_none() && age_days > 7 && event["platform"] == "baizhu",
-            // In the future is judged by the clock.
+            // The clock decides whether an event lies in the future.
             Fate::Invalid => {
                 reason == Some(Reason::Invalid)
                     || (reason.is_none() && age_days < 0 || {
@@ -127,7 +127,7 @@ fn baizhu_money_always_carries_an_order_number_and_copies_differ_in_money_only_w
     }
 }
 
-/// A demo whose own platforms refuse its events would show nothing.
+/// If the demo's own platforms refused its events, the demo would show nothing.
 #[tokio::test]
 async fn the_sandbox_accepts_every_good_event() {
     let config = config();
