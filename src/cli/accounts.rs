@@ -1,4 +1,5 @@
-//! `postback accounts list | pause | resume`: lane switches, kept in Redis, obeyed by every replica.
+//! `postback accounts list | pause | resume`: switches lanes off and on. Redis keeps the switches, and every replica
+//! obeys them.
 
 use std::io::Write;
 
@@ -32,7 +33,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Options that say whom to ask.
+    /// The options that say which worker or Redis to ask.
     pub fn access(&self) -> &Access {
         match &self.command {
             Command::List { access, .. } => access,
@@ -77,7 +78,7 @@ struct Change {
 /// Runs the command.
 ///
 /// # Errors
-/// What the user can do something about: an unknown account, nobody answers, a refusal.
+/// Errors that the user can do something about: an unknown account, no answer, a refusal.
 pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     match &args.command {
         Command::List { access, json } => list(access, *json, known, out).await,
@@ -97,7 +98,7 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
 async fn switch(change: &Change, what: &str, reason: &str, known: &Known<'_>) -> anyhow::Result<()> {
     let name = change.name.as_str();
     if let Some(api) = change.access.api()? {
-        // The worker that is asked knows its accounts; a name that is none could not be part of a URL.
+        // The worker checks whether the account exists. Here the name only has to be fit for a URL.
         let safe = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !safe {
             known.account(name)?;
@@ -132,7 +133,7 @@ async fn list(access: &Access, json: bool, known: &Known<'_>, out: &mut (dyn Wri
     Ok(())
 }
 
-/// One line per account and replica; the account's own columns stand on its first line only.
+/// One row per account and replica. Only the first row of an account shows the columns of the account itself.
 fn show(rows: &[AccountRow]) -> String {
     let headings = [
         "ACCOUNT",

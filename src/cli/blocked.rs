@@ -1,4 +1,4 @@
-//! `postback blocked`: what holds each partition back, and how each lane stands.
+//! `postback blocked`: shows what holds each partition back, and the state of each lane.
 
 use std::io::Write;
 
@@ -131,7 +131,7 @@ fn show(report: &BlockedReport, all: bool) -> String {
     text
 }
 
-/// Consumers that something is to be said of.
+/// The consumers that have something to report.
 fn consumers(report: &BlockedReport) -> String {
     let row = |row: &ConsumerRow| {
         let of = &row.counts;

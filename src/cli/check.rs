@@ -37,10 +37,10 @@ pub struct Args {
     connect: bool,
 }
 
-/// Exit code of a bad configuration (contract, section 1).
+/// The exit code for a bad configuration (contract, section 1).
 const BAD_CONFIGURATION: u8 = 2;
 
-/// Runs the command: problems and warnings to standard error, a summary to standard output.
+/// Runs the command. Problems and warnings go to standard error, a summary goes to standard output.
 pub fn run(args: &Args) -> ExitCode {
     let loaded = match Config::load(args.config.as_deref(), environment()) {
         Ok(loaded) => loaded,
@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> ExitCode {
     let mut refused: Vec<String> =
         args.config.is_none().then(|| embedded::refusal(&loaded.config)).flatten().into_iter().collect();
     if !loaded.config.is_embedded() {
-        // The file of issuers, which a start reads.
+        // A start reads the file of issuers, so the check reads it too.
         refused.extend(loaded.config.redis.client().err());
         refused.extend(settings::try_clients(&loaded.config.kafka).err().map(|error| error.to_string()));
     }
@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> ExitCode {
     let mut bad = !halting.is_empty() || !keyless.is_empty() || !refused.is_empty();
     let mut text = summary(&loaded);
     if args.connect {
-        // Also where something is bad already: all problems at once.
+        // It looks even if something is bad already, so that the user sees all problems at once.
         let found = connect::look(loaded.config, args.config.is_none());
         lines("warning", &found.warnings);
         lines("error", &found.errors);
@@ -76,12 +76,12 @@ pub fn run(args: &Args) -> ExitCode {
     if bad {
         return ExitCode::from(BAD_CONFIGURATION);
     }
-    // A reader that has gone, e.g. `| head`, is no reason to fail.
+    // It is no failure if the reader has gone, e.g. `| head`.
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
-/// One line per finding on standard error; a finding of several lines is several.
+/// Prints each finding to standard error. A finding of several lines becomes several lines with the same label.
 fn lines(what: &str, found: &[String]) {
     let mut out = std::io::stderr().lock();
     for line in found.iter().flat_map(|text| text.lines()) {
@@ -89,7 +89,7 @@ fn lines(what: &str, found: &[String]) {
     }
 }
 
-/// One line per problem on standard error.
+/// Prints each problem to standard error, one line each.
 fn tell(what: &str, found: &[Problem]) {
     let mut out = std::io::stderr().lock();
     for problem in found {
@@ -97,7 +97,7 @@ fn tell(what: &str, found: &[Problem]) {
     }
 }
 
-/// What this configuration would do: its accounts, and the topics it reads and writes.
+/// Says what this configuration would do: its accounts, and the topics that it reads and writes.
 fn summary(loaded: &Loaded) -> String {
     let Config { kafka, retry, accounts, .. } = &loaded.config;
     let mut platforms: BTreeMap<&str, Vec<String>> = BTreeMap::new();

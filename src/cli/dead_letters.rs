@@ -1,4 +1,4 @@
-//! `postback dead-letters list | show | stats`: what ended in the dead-letter topic, and what to do about it.
+//! `postback dead-letters list | show | stats`: shows the dead letters, and what to do about them.
 
 mod show;
 

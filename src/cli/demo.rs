@@ -10,7 +10,7 @@ use crate::exit::{self, Exit};
 use crate::settings::environment;
 use crate::telemetry;
 
-/// Errors alone. That an account halts is part of the show, which tells it in its own words.
+/// The default log filter: only errors. The lane's log is off because the demo itself says that an account halts.
 const QUIET: &str = "error,postback::lane=off";
 
 /// Shows the worker at work: generator, broker, store, platforms and worker in one process.
@@ -60,9 +60,9 @@ impl Args {
 /// # Errors
 /// As `postback demo --help` says.
 pub fn run(args: &Args) -> Result<(), Exit> {
-    // Text beside the progress, also in a pipe: this is for people.
+    // The log is text even in a pipe: it stands beside the progress, and people read it.
     telemetry::init(&args.filter(), telemetry::Format::Text).map_err(Exit::usage)?;
-    // Short enough to be typed again.
+    // A short number, so that a person can type it again.
     let seed = args.seed.unwrap_or_else(|| rand::random_range(1..1_000_000));
     let options = Options { events: args.events, seed };
     let env: Vec<(String, String)> = environment().collect();
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
     } else {
         ledger::text(&ledger)
     };
-    // Nobody may be reading; the exit code tells as well.
+    // Nobody may be reading the output any more; the exit code tells the result too.
     let _ = std::io::stdout().write_all(text.as_bytes());
     if ledger.balanced {
         return Ok(());

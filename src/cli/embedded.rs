@@ -1,4 +1,4 @@
-//! What a run without a file has inside its process, where commands in other terminals find it, and what is said of it.
+//! The embedded parts of a run without a configuration file: their addresses, and what commands say about them.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,8 @@ use crate::platforms::SecretString;
 use crate::sandbox::Sandbox;
 use crate::settings::Config;
 
-/// Why a worker without a file may not run with this configuration: the demo's accounts beside a real Kafka.
+/// Says why a worker without a file may not run with this configuration: the environment names a real Kafka, and the
+/// accounts would be those of the demo.
 pub fn refusal(config: &Config) -> Option<String> {
     (!config.is_embedded()).then(|| {
         "kafka.brokers and redis.url name real ones (POSTBACK__KAFKA__BROKERS, POSTBACK__REDIS__URL), but there is no \
@@ -20,7 +21,7 @@ pub fn refusal(config: &Config) -> Option<String> {
     })
 }
 
-/// Where everything inside the process is, as people are told.
+/// The addresses inside the process, as the banner shows them.
 #[derive(Clone, Debug)]
 pub struct Places {
     broker: String,
@@ -29,7 +30,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// To be asked once the parts run ([`crate::app::embed`]).
+    /// Collects the addresses. Call it when the parts run ([`crate::app::embed`]).
     pub fn of(config: &Config, sandbox: Option<&Sandbox>) -> Places {
         Places {
             broker: config.kafka.brokers.clone(),
@@ -38,7 +39,7 @@ impl Places {
         }
     }
 
-    /// What is told before the first event: that nothing lasts, and the addresses.
+    /// The text before the first event: nothing is durable, and the addresses.
     pub fn banner(&self, admin: SocketAddr) -> String {
         let mut text = String::from(
             "NOTHING HERE IS DURABLE: broker and store are inside this process, and what they hold ends with it.\n",
@@ -53,7 +54,7 @@ impl Places {
     }
 }
 
-/// Where the embedded parts of a running worker listen.
+/// The addresses of the embedded parts of a running worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// `host:port` of the broker.
@@ -62,10 +63,10 @@ pub struct Addresses {
     pub redis: String,
 }
 
-/// Asks the worker at `base`, a URL, where its embedded parts are.
+/// Asks the worker at the URL `base` for the addresses of its embedded parts.
 ///
 /// # Errors
-/// Nobody answers, or who does has none.
+/// Nobody answers, or the worker has no embedded parts.
 pub async fn find(base: &str) -> anyhow::Result<Addresses> {
     let status = Api::new(base, None)?.get("status").await.context(
         "Kafka and Redis are embedded in a running worker, and none answers: start `postback demo`, or name one with \
@@ -81,11 +82,11 @@ pub async fn find(base: &str) -> anyhow::Result<Addresses> {
     }
 }
 
-/// Enters the addresses of a running worker's embedded parts, where the configuration says `embedded`: the worker at
-/// `admin`, or at `admin.listen`.
+/// Replaces `embedded` in the configuration by the addresses of a running worker: the one at `admin`, or else at
+/// `admin.listen`.
 ///
 /// # Errors
-/// 1, as [`find`]; 2 where `admin` is of no use, since the parts are real ones.
+/// 1, as [`find`]; 2 where `admin` is given although no part is embedded.
 pub async fn reach(config: &mut Config, admin: Option<&str>) -> Result<(), Exit> {
     if !config.is_embedded() {
         let refuse = |_| Err(Exit::usage("--admin has no use here: kafka.brokers names a real Kafka"));
@@ -109,7 +110,7 @@ mod tests {
         Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config
     }
 
-    /// A worker whose status says this.
+    /// Serves an API whose status is this text.
     fn worker(status: &'static str) -> crate::admin::Server {
         let router = axum::Router::new().route("/api/v1/status", get(move || async move { status }));
         crate::admin::Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap()

@@ -1,14 +1,14 @@
-//! The ledger for people.
+//! Formats the ledger for people.
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use crate::inspect::ledger::{Ledger, reasons};
 use crate::units::show_count;
 
-/// Columns of the text.
+/// The width of the text in columns.
 const WIDTH: u16 = 80;
 
-/// One line per count, and whether it balances.
+/// One line per count, then whether the ledger balances.
 pub fn text(ledger: &Ledger) -> String {
     let different = format!("in the input topic, {} of them different", show_count(ledger.distinct));
     let why = if ledger.dead_letters.is_empty() {

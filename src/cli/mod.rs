@@ -25,7 +25,7 @@ use std::path::Path;
 use crate::exit::Exit;
 use crate::settings::{Config, environment};
 
-/// Loads the configuration for a command, that of the demo where no file is given; warnings go to standard error.
+/// Loads the configuration for a command; without a file, that of the demo. Warnings go to standard error.
 ///
 /// # Errors
 /// 2, with every problem.
@@ -33,7 +33,7 @@ pub fn load(file: Option<&Path>) -> Result<Config, Exit> {
     load_with(file, environment())
 }
 
-/// The same with another environment.
+/// Does the same as [`load`] with another environment.
 ///
 /// # Errors
 /// 2, with every problem.
@@ -54,10 +54,10 @@ pub fn load_with(file: Option<&Path>, env: impl IntoIterator<Item = (String, Str
     }
 }
 
-/// Writes a command's result to standard output. A reader that has gone, e.g. `| head -1`, is no reason to fail.
+/// Writes a command's result to standard output. It is no failure if the reader has gone, e.g. `| head -1`.
 ///
 /// # Errors
-/// 1 where it cannot be written for any other reason.
+/// 1 where the text cannot be written for any other reason.
 pub fn print(text: &str) -> Result<(), Exit> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,4 +1,4 @@
-//! `postback preview`: the exact request an event would cause, or why there would be none.
+//! `postback preview`: shows the exact request that an event would cause, or why there would be none.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
         Preview::Accepted(accepted) if args.json => print_json(&accepted.json(args.show_secrets)),
         Preview::Accepted(accepted) => print(&show(&accepted, args.show_secrets)),
         Preview::Refused(refused) => {
-            // Printed in both forms: the caller asked what would become of it, and this is the answer.
+            // A dead letter goes to standard output too, because the caller asked what would become of the event.
             if args.json {
                 print_json(&refused)?
             } else {
@@ -83,7 +83,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Exit> {
     std::fs::read(file).map_err(|e| Exit::input(format!("{}: {e}", file.display())))
 }
 
-/// The request as it stands on the wire, with what surrounds it.
+/// The request as it goes over the network, and what belongs to it.
 pub(super) fn show(accepted: &Accepted, show_secrets: bool) -> String {
     let request = &accepted.request;
     let mut text = String::from("would be sent\n");
@@ -112,11 +112,11 @@ pub(super) fn show(accepted: &Accepted, show_secrets: bool) -> String {
     if let Some(input) = request.signature_input(show_secrets) {
         text.push_str(&format!("\nsigned text\n{input}\n"));
     }
-    // Breaks of lines belong to the body; nothing else may steer a terminal.
+    // The body may contain line breaks and tabs. Other control characters could steer the terminal.
     text.chars().map(|c| if c.is_control() && !"\r\n\t".contains(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// Why it would not be sent.
+/// Says why the event would not be sent.
 pub(super) fn tell(refused: &Refused) -> String {
     let field = if refused.field.is_empty() { String::new() } else { format!(", field {}", refused.field) };
     let how = if refused.reason == "suppressed" { "suppressed, nothing is sent" } else { "dead letter" };

@@ -1,20 +1,20 @@
-//! A bar on a terminal for work that takes its time.
+//! Shows a progress bar on a terminal for work that takes long.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Work that is done sooner shows nothing.
+/// The bar appears after this time; shorter work shows nothing.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The bar; it goes when this is dropped.
+/// A progress bar. It disappears when it is dropped.
 pub struct Progress {
     bar: ProgressBar,
     began: Instant,
 }
 
 impl Progress {
-    /// Of what is counted, in words that follow the numbers: `records read`.
+    /// A bar that counts. `what` stands behind the numbers, e.g. `records read`.
     pub fn new(what: &str) -> Self {
         let style = ProgressStyle::with_template("[{bar:20}] {pos} of {len} {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -22,12 +22,12 @@ impl Progress {
         Self { bar: ProgressBar::new(0).with_style(style).with_message(what.to_owned()), began: Instant::now() }
     }
 
-    /// Whether anybody sees it.
+    /// Whether the bar is hidden, because nobody would see it.
     pub fn is_hidden(&self) -> bool {
         self.bar.is_hidden()
     }
 
-    /// So much is done.
+    /// Shows that `done` of `total` is done.
     pub fn at(&self, done: u64, total: u64) {
         if self.began.elapsed() > PATIENCE {
             self.bar.set_length(total);

@@ -1,4 +1,4 @@
-//! Where commands that look into Kafka and Redis find them: the configuration, and a running worker where its parts are
+//! Finds Kafka and Redis for commands that read them: in the configuration, or in a running worker if its parts are
 //! embedded.
 
 use std::path::PathBuf;
@@ -21,10 +21,10 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// The configuration, with addresses that can be reached: those of a running worker where its parts are embedded.
+    /// Loads the configuration and replaces embedded parts by the addresses of a running worker.
     ///
     /// # Errors
-    /// 2 where the configuration is bad or --admin has no use, 1 where nobody has the embedded parts.
+    /// 2 where the configuration is bad or --admin has no use, 1 where no worker with embedded parts answers.
     pub fn config(&self) -> Result<Config, Exit> {
         let mut config = load(self.config.as_deref())?;
         exit::block_on(embedded::reach(&mut config, self.admin.as_deref()))?;
@@ -32,18 +32,18 @@ impl Reach {
     }
 }
 
-/// A client of the cluster.
+/// Makes a client of the cluster.
 ///
 /// # Errors
-/// 2 where its properties are refused.
+/// 2 where librdkafka refuses the properties.
 pub fn cluster(config: &Config) -> Result<Cluster, Exit> {
     Cluster::new(&config.kafka).map_err(|e| Exit::usage(e.to_string()))
 }
 
-/// A connection to Redis.
+/// Connects to Redis.
 ///
 /// # Errors
-/// 1: it does not answer.
+/// 1: Redis does not answer.
 pub async fn redis(config: &Config) -> Result<::redis::aio::MultiplexedConnection, Exit> {
     let known = Known { redis: &config.redis, accounts: &[], admin: "" };
     known.connect().await.map_err(|e| Exit::failed(format!("{e:#}")))

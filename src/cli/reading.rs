@@ -1,4 +1,4 @@
-//! Reading topics for a command: bounded, with progress on a terminal where it takes its time.
+//! Reads topics for a command: within bounds, with progress on a terminal if it takes long.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::kafka::scan::{self, Progress, Span};
 use crate::kafka::topics::AdminError;
 use crate::settings::Config;
 
-/// Reads spans and hands each record to `each`, from several threads.
+/// Reads spans on several threads and gives each record to `each`.
 ///
 /// # Errors
 /// 1: Kafka does not answer, or refuses.
@@ -29,14 +29,14 @@ pub fn read(config: &Config, spans: Vec<Span>, each: &(dyn Fn(Record) + Sync)) -
     .map_err(failed)
 }
 
-/// Everything that is in the dead-letter topic now.
+/// Returns the spans of all records that are in the dead-letter topic now.
 ///
 /// # Errors
-/// 1: Kafka does not answer, or there is no such topic.
+/// 1: Kafka does not answer, or the topic does not exist.
 pub fn dead_letters(config: &Config) -> Result<Vec<Span>, Exit> {
     let (cluster, topic) = (cluster(config)?, &config.kafka.dead_letter);
     let found = scan::spans(&cluster, |name| name == topic).map_err(failed)?;
-    // An empty one and one that is not there look alike.
+    // No span is found for an empty topic and for a missing one.
     if found.is_empty() && !cluster.topics().map_err(failed)?.iter().any(|t| t.name == *topic) {
         return Err(Exit::failed(missing(topic)));
     }
@@ -50,7 +50,7 @@ fn missing(topic: &str) -> String {
     )
 }
 
-/// What an answer of Kafka means for a command.
+/// Turns an error of Kafka into the exit of a command.
 pub fn failed(error: AdminError) -> Exit {
     Exit::failed(format!("kafka.brokers: {error}"))
 }

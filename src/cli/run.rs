@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
     exit::block_on(worker(config, args.config.is_none()))
 }
 
-/// The demo's accounts, their natural day one whose midnight is hours away, unless the environment states it.
+/// Loads the demo's accounts. Unless the environment sets it, the natural day gets a zone whose midnight is hours away.
 fn alone(mut env: BTreeMap<String, String>, now_ms: i64) -> Result<Config, Exit> {
     for profile in PROFILES.iter().filter(|profile| profile.has_natural_day()) {
         let account = profile.account.to_uppercase().replace('-', "_");
@@ -63,7 +63,7 @@ fn alone(mut env: BTreeMap<String, String>, now_ms: i64) -> Result<Config, Exit>
     embedded::refusal(&config).map_or(Ok(config), |text| Err(Exit::usage(text)))
 }
 
-/// The worker, and inside the process what the configuration does not name outside of it.
+/// Runs the worker. Parts that the configuration calls `embedded` run inside the process.
 async fn worker(mut config: Config, demo: bool) -> Result<(), Exit> {
     let stop = app::stop_signal()?;
     let sandbox = if demo { played::platforms(&mut config).await? } else { None };
@@ -75,7 +75,7 @@ async fn worker(mut config: Config, demo: bool) -> Result<(), Exit> {
         }
     };
     let result = app::run(config, stop, listening).await;
-    // Broker, store and platforms outlive the drain.
+    // Broker, store and platforms have to live longer than the drain.
     drop((parts, sandbox));
     result
 }

@@ -1,4 +1,4 @@
-//! `postback sandbox`: the strict fake platforms alone, for joint debugging.
+//! `postback sandbox`: runs the strict fake platforms alone, for joint debugging.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -74,7 +74,7 @@ impl SandboxArgs {
 }
 
 fn parse_fault(text: &str) -> anyhow::Result<(String, Map<String, Value>)> {
-    // An account's name holds neither sign, so the first of them decides.
+    // The name of an account contains neither character, so the first of them ends the name.
     let at = text.find([':', '=']).context("write ACCOUNT:KEY=VALUE,... or ACCOUNT=JSON")?;
     let (account, rest) = text.split_at(at);
     if let Some(json) = rest.strip_prefix('=') {
@@ -83,7 +83,7 @@ fn parse_fault(text: &str) -> anyhow::Result<(String, Map<String, Value>)> {
     }
     let mut members = Map::new();
     for pair in rest.trim_start_matches(':').split(',') {
-        // A switch needs no value: `acme-ps:hang`.
+        // A switch needs no value, e.g. `acme-ps:hang`.
         let (key, value) = pair.split_once('=').unwrap_or((pair, "true"));
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
         members.insert(key.trim().to_owned(), value);
@@ -94,7 +94,7 @@ fn parse_fault(text: &str) -> anyhow::Result<(String, Map<String, Value>)> {
 /// Serves until SIGINT or SIGTERM; a second signal ends the process with 130.
 pub async fn run(args: SandboxArgs, accounts: Vec<SandboxAccount>) -> anyhow::Result<()> {
     let faults = args.faults()?;
-    // Before the address is printed: whoever reads it may stop us at once.
+    // The handlers have to stand before the address is printed: a reader of the address may stop the process at once.
     let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let listing = accounts.clone();
     let sandbox = Sandbox::start_with_capacity(args.listen, accounts, args.ledger_entries)
@@ -107,7 +107,7 @@ pub async fn run(args: SandboxArgs, accounts: Vec<SandboxAccount>) -> anyhow::Re
         eprintln!("warning: {} is not loopback, and the ledger shows every request to anyone", args.listen);
     }
     let text = if args.json { announce_json(&sandbox, &listing) } else { announce(&sandbox, &listing) };
-    // Nobody may be reading, which is no reason to stop.
+    // The command goes on when nobody reads its output.
     let _ = std::io::stdout().write_all(text.as_bytes());
     next(&mut signals).await;
     tokio::select! {

@@ -1,4 +1,5 @@
-//! `postback send`: publishes events to the input topic, keyed as the contract says. All of the input is judged first.
+//! `postback send`: publishes events to the input topic, with the keys of the contract. It checks the whole input
+//! first.
 
 mod input;
 
@@ -56,11 +57,11 @@ pub struct Args {
     pub skip_bad: bool,
 }
 
-/// How many publishes are under way at once.
+/// The number of publishes under way at once.
 const UNDER_WAY: usize = 1000;
-/// So long an unreachable broker is waited for.
+/// The longest wait for an unreachable broker.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// So many bad lines are named one by one.
+/// The number of bad lines that are named one by one.
 const NAMED: usize = 1000;
 
 /// Runs the command.
@@ -75,7 +76,8 @@ pub async fn run(args: Args, mut config: Config) -> Result<(), Exit> {
         return Err(Exit::input("there is no event in the input: expected a JSON array, or one event per line"));
     }
     let refused = !input.bad.is_empty() && !args.skip_bad;
-    // What is bad already is told without waiting for Kafka; where it answers, all that is bad is told at once.
+    // If the input is bad already, the command does not wait for Kafka. If Kafka answers, the command names all bad
+    // lines at once.
     let patience = if refused { Duration::ZERO } else { PATIENCE };
     let place = match reach(&mut config, args.admin.as_deref()).await {
         Ok(()) => place(&config, &topic, patience).await,
@@ -100,7 +102,7 @@ pub async fn run(args: Args, mut config: Config) -> Result<(), Exit> {
     publish_all(&config, &topic, &input.events).await
 }
 
-/// The most bytes the topic takes in one record, where it says so.
+/// Returns the largest record in bytes that the topic takes; `None`: Kafka does not say it.
 async fn place(config: &Config, topic: &str, patience: Duration) -> Result<Option<usize>, Exit> {
     let refused = |e: settings::SettingsError| Exit::failed(e.to_string());
     let cluster = Arc::new(Cluster::new(&config.kafka).map_err(refused)?);
@@ -111,7 +113,7 @@ async fn place(config: &Config, topic: &str, patience: Duration) -> Result<Optio
             if !cluster.topics()?.iter().any(|known| known.name == name) {
                 return Ok(None);
             }
-            // The embedded broker states no settings; elsewhere the right to read them may be missing.
+            // The embedded broker cannot describe a topic. Elsewhere the user may lack the right to read its settings.
             let settings = if embedded { Ok(Default::default()) } else { cluster.describe(&[&name]) };
             match settings {
                 Ok(settings) => Ok(Some(settings.get(&name).and_then(|s| s.max_message_bytes))),
@@ -160,7 +162,7 @@ async fn publish_all(config: &Config, topic: &str, events: &[Event<'_>]) -> Resu
         }
         match under_way.next().await {
             Some(Ok(())) => done += 1,
-            // What is under way is waited for, so that the count is right.
+            // The command waits for publishes under way, so that its count is right.
             Some(Err(bad)) => failed.push(bad),
             None => break,
         }
@@ -211,7 +213,7 @@ fn read(file: &PathBuf) -> Result<Vec<u8>, Exit> {
     Ok(bytes)
 }
 
-/// `platform:account:` and the order, else the trans_id; `None` where the event lacks them.
+/// Returns `platform:account:` and the order id, or the trans_id; `None`: the event lacks them.
 fn key(event: &RawValue) -> Option<String> {
     let event: serde_json::Value = serde_json::from_str(event.get()).ok()?;
     let text = |value: &serde_json::Value| value.as_str().filter(|t| !t.is_empty()).map(str::to_owned);
@@ -225,7 +227,7 @@ async fn publish(producer: &Producer, topic: &str, event: &Event<'_>) -> Result<
     let began = Instant::now();
     loop {
         let written = match producer.publish(topic, key, Some(value), &[]).await {
-            // The broker refuses a whole batch by its size: alone it may fit.
+            // The broker refuses a whole batch by its size. The record may fit when it is sent alone.
             Err(PublishError::TooLarge) => producer.publish_alone(topic, key, Some(value), &[]).await,
             written => written,
         };

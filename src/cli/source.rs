@@ -1,4 +1,4 @@
-//! Where commands find a running worker's state: in Redis, or behind `--admin URL`.
+//! Finds the state of a running worker: in Redis, or behind `--admin URL`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// The API that `--admin` names, where it does.
+    /// Makes the API that `--admin` names; `None`: the option is missing.
     ///
     /// # Errors
     /// The URL cannot be used.
@@ -45,14 +45,14 @@ fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(SecretString::new(text))
 }
 
-/// What the configuration says that these commands need.
+/// The parts of the configuration that these commands need.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    /// `[redis]`.
+    /// The section `[redis]`.
     pub redis: &'a Config,
     /// Platform and name of every configured account.
     pub accounts: &'a [(&'static str, Arc<str>)],
-    /// URL of a worker's API: asked for the address of an embedded store.
+    /// The URL of a worker's API. It is asked for the address of an embedded store.
     pub admin: &'a str,
 }
 
@@ -60,7 +60,7 @@ impl Known<'_> {
     /// Refuses an account that is not configured.
     ///
     /// # Errors
-    /// It is not; with the name that may have been meant.
+    /// The account is not configured. The text suggests a similar name.
     pub fn account(&self, account: &str) -> anyhow::Result<()> {
         if self.accounts.iter().any(|(_, name)| &**name == account) {
             return Ok(());
@@ -74,12 +74,12 @@ impl Known<'_> {
         Keys::new(&self.redis.prefix)
     }
 
-    /// A connection to Redis; to that of a running `postback demo` where it is embedded.
+    /// Connects to Redis. If Redis is embedded, it connects to the store of a running worker.
     ///
     /// # Errors
-    /// Nobody answers; the text says what was tried, without credentials.
+    /// Nobody answers. The text says what was tried, without credentials.
     pub async fn connect(&self) -> anyhow::Result<MultiplexedConnection> {
-        // A second installation is refused and changes nothing.
+        // If a TLS provider is installed already, this call fails and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url = match self.redis.url.expose() {
             "embedded" => SecretString::new(find(self.admin).await?.redis),

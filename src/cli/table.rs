@@ -1,9 +1,9 @@
-//! Tables and times for people.
+//! Formats tables and times for people.
 
 use chrono::{DateTime, SecondsFormat};
 use comfy_table::{Table, presets};
 
-/// Columns under their headings, two spaces apart; control characters cannot reach the terminal.
+/// Lays out columns under their headings, two spaces apart. Control characters do not reach the terminal.
 pub fn render(headings: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(headings);
@@ -14,7 +14,7 @@ pub fn render(headings: &[&str], rows: &[Vec<String>]) -> String {
     table.trim_fmt() + "\n"
 }
 
-/// Masked, control characters replaced, at most 120 characters, `-` for nothing.
+/// The cell with secrets masked and control characters replaced, at most 120 characters; an empty cell is `-`.
 fn plain(cell: &str) -> String {
     if cell.is_empty() {
         return "-".to_owned();
@@ -22,14 +22,14 @@ fn plain(cell: &str) -> String {
     crate::redact::mask_text(cell).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(120).collect()
 }
 
-/// A time in UTC, to the second.
+/// Formats a time in UTC, to the second.
 pub fn time(ms: Option<i64>) -> String {
     ms.and_then(DateTime::from_timestamp_millis)
         .map(|t| t.to_rfc3339_opts(SecondsFormat::Secs, true))
         .unwrap_or_default()
 }
 
-/// A number, or nothing.
+/// Formats a number; empty without one.
 pub fn number(value: Option<i64>) -> String {
     value.map(|v| v.to_string()).unwrap_or_default()
 }

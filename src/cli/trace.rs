@@ -1,4 +1,4 @@
-//! `postback trace`: everything known of one event.
+//! `postback trace`: shows everything that is known about one event.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -18,7 +18,7 @@ use crate::redact::mask_text;
 use crate::settings::Config;
 use crate::units::show_span;
 
-/// Keys that are asked for at once.
+/// The number of keys in one query.
 const CHUNK: usize = 1000;
 
 /// Arguments of `postback trace`.
@@ -101,7 +101,7 @@ async fn claims(config: &Config, wanted: &Wanted) -> Result<(Vec<ClaimRow>, Swit
         for (candidate, value) in found {
             let pttl: i64 =
                 ::redis::cmd("PTTL").arg(candidate.key.name(prefix)).query_async(&mut redis).await.map_err(silent)?;
-            // It may have gone between the two questions.
+            // The key may have gone between the two questions.
             if pttl != -2 {
                 let (window, lease) = (config.dedupe.window, config.dedupe.lease);
                 rows.push(ClaimRow::new(candidate, prefix, &value, pttl, window, lease));
@@ -186,7 +186,7 @@ fn waiting(row: &crate::inspect::trace::WaitingRow, now_ms: i64) -> Vec<String> 
         Some(_) => "now".to_owned(),
         None => String::new(),
     };
-    // Time in a tier does not count.
+    // Time in a tier does not count against `retry.max_parked`.
     let expires = match row.parked_until_ms.filter(|_| row.kind == "parked") {
         Some(until) if until > now_ms => show_span(until - now_ms),
         Some(_) => "now".to_owned(),

@@ -1,4 +1,4 @@
-//! `postback unblock offsets | dedupe`: what the worker parked because only a person can decide.
+//! `postback unblock offsets | dedupe`: releases what the worker parked because only a person can decide.
 
 use std::io::Write;
 
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Options that say whom to ask.
+    /// The options that say which worker or Redis to ask.
     pub fn access(&self) -> &Access {
         match &self.command {
             Command::Offsets(offsets) => &offsets.access,
@@ -121,7 +121,7 @@ async fn unblock_offsets(args: &Offsets, known: &Known<'_>, out: &mut (dyn Write
     Ok(())
 }
 
-/// Whether an order makes sense now, and what will become of it.
+/// Judges whether an order makes sense now, and says what it will do.
 fn judge(place: &Place, snapshots: &[ReplicaSnapshot], now_ms: i64) -> anyhow::Result<String> {
     let owners = snapshots.iter().filter_map(|replica| {
         let owned = replica.partitions.iter().find(|p| p.topic == place.topic && p.partition == place.partition)?;

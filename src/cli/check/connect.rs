@@ -1,7 +1,7 @@
-//! `postback check --connect`: what the configuration names, looked at. It creates nothing.
+//! `postback check --connect`: looks at everything that the configuration names, and creates nothing.
 //!
-//! The judgements are those of the start and of an attempt: what would refuse a start, halt an account or hold the worker
-//! until somebody mends it is an error, all else a warning.
+//! It judges as the start and an attempt would. A finding is an error if it would refuse a start, halt an account, or
+//! hold the worker until somebody mends it. Everything else is a warning.
 
 use std::sync::Arc;
 
@@ -22,22 +22,22 @@ use crate::redis::tls;
 use crate::send::Dispatcher;
 use crate::settings::Config;
 
-/// Hosts that are asked at once.
+/// The number of hosts that are asked at once.
 const AT_ONCE: usize = 16;
 
-/// What was found.
+/// The findings.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// What would refuse a start, halt an account or hold the worker until it is mended.
+    /// Findings that would refuse a start, halt an account or hold the worker until somebody mends them.
     pub errors: Vec<String>,
-    /// All else.
+    /// All other findings.
     pub warnings: Vec<String>,
-    /// What is as it should be.
+    /// Things that are as they should be.
     notes: Vec<String>,
 }
 
 impl Found {
-    /// Lines below the summary of the configuration.
+    /// The lines below the summary of the configuration.
     pub fn summary(&self) -> String {
         let notes: String = self.notes.iter().map(|note| format!("  {note}\n")).collect();
         match self.warnings.len() {
@@ -52,7 +52,8 @@ impl Found {
     }
 }
 
-/// Looks at Kafka, Redis and the hosts. `alone`: there is no file, so a worker plays the demo's accounts itself.
+/// Looks at Kafka, Redis and the hosts. `alone`: there is no file, so the worker itself plays the platforms of the
+/// demo's accounts.
 pub(super) fn look(config: Config, alone: bool) -> Found {
     let config = Arc::new(config);
     let mut found = Found::default();
@@ -72,7 +73,7 @@ pub(super) fn look(config: Config, alone: bool) -> Found {
         }
         hosts(&config, alone, &mut found).await;
     });
-    // A question that hangs must not keep the process.
+    // A query that hangs must not keep the process alive.
     runtime.shutdown_background();
     found
 }
@@ -110,7 +111,7 @@ async fn kafka(config: &Arc<Config>, found: &mut Found) {
             found.warnings.push(format!("kafka.input: {why}, and `postback run` waits for it: {}", make_input(config)));
         }
         Some(why @ Waits::Unread(_)) => {
-            // Once is enough.
+            // The finding is reported once.
             found.warnings.retain(|warning| *warning != format!("kafka: {why}"));
             found.warnings.push(format!("kafka.input: `postback run` waits: {why}"));
         }
@@ -135,7 +136,7 @@ fn make_input(config: &Config) -> String {
 async fn redis(config: &Config, found: &mut Found) {
     let client = match config.redis.client() {
         Ok(client) => client,
-        // Said without a connection.
+        // The offline check reports this error already.
         Err(_) => return,
     };
     let prefix = &config.redis.prefix;
@@ -153,7 +154,7 @@ async fn redis(config: &Config, found: &mut Found) {
                 Err(error) => found.warnings.push(format!("redis.url: the rights of its user: {}", describe(&error))),
             }
         }
-        // Without INFO nothing is known, but that right may not be the only one that is missing.
+        // INFO is refused, so nothing is known of this Redis. Other rights may be missing too, so the check goes on.
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
             let refused = rights::refused(&client, prefix).await.ok().and_then(|refused| refused.text(prefix));
             found.errors.push(refused.unwrap_or_else(|| format!("redis.url: {}", describe(&error))));
@@ -165,7 +166,7 @@ async fn redis(config: &Config, found: &mut Found) {
     }
 }
 
-/// Our own clock beside that of Redis: over 60 s apart a worker on this machine would warn, over 5 min it would hold.
+/// Compares our clock with that of Redis. A worker on this machine would warn over 60 s and hold over 5 min.
 async fn clock(client: &::redis::Client, found: &mut Found) {
     let clock = Shared::default();
     match start::see_clock(client, &clock).await {
@@ -194,7 +195,7 @@ fn told(facts: &Facts) -> String {
 }
 
 async fn hosts(config: &Config, alone: bool, found: &mut Found) {
-    // A second installation is refused and changes nothing.
+    // If a TLS provider is installed already, this call fails and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let enabled = config.accounts.values().filter(|account| account.enabled).cloned();
     let (played, asked): (Vec<_>, Vec<_>) = enabled.partition(|a| alone && is_played(&a.base_urls));
@@ -252,7 +253,7 @@ async fn host(account: Arc<Account>) -> Vec<Host> {
     hosts
 }
 
-/// What mends a halt, where the finding does not say it itself.
+/// Says how to mend a halt if the finding itself does not say it.
 fn mend(detail: &str) -> &'static str {
     if !detail.contains("certificate") {
         ""
@@ -301,7 +302,7 @@ mod tests {
         assert!(found.warnings[0].contains("redis.url") && !found.warnings[0].contains("pa5sw0rd"), "{found:?}");
     }
 
-    /// A certificate that nobody trusts, for `localhost`, and its key: made for this test alone.
+    /// A certificate for `localhost` that nobody trusts, and its key; both were made for this test.
     const CERTIFICATE: &str = concat!(
         "MIIBlDCCATugAwIBAgIUR+upVgJZgpZckx7iFTBvzBPkmogwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDEx",
         "NDAwNFoYDzIxMjYxMDMxMTE0MDA0WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ8MOf3kGTCm0LL",
@@ -315,7 +316,7 @@ mod tests {
         "m0LLutcJ6YwNonXV5z6fi47suy0Z/qln5k52woFwd7b8felT8WeVjoc5Mtfmw3LLPMajQS745Czv",
     );
 
-    /// Serves TLS with that certificate to whoever connects; its port.
+    /// Serves TLS with that certificate to every client; returns the port.
     fn serve_tls() -> u16 {
         use base64::Engine as _;
         use std::io::Read as _;
@@ -333,14 +334,14 @@ mod tests {
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
                 let mut server = rustls::ServerConnection::new(config.clone()).unwrap();
-                // The client refuses in the middle of it.
+                // The client breaks off during the handshake.
                 let _ = rustls::Stream::new(&mut server, &mut stream).read(&mut [0; 64]);
             }
         });
         port
     }
 
-    /// A configuration whose one account leads there.
+    /// A configuration with one account at this URL.
     fn leading_to(url: String, allow_private: bool) -> Config {
         let mut config = loaded(&[]);
         let (name, mut account) = config.accounts.pop_first().unwrap();

@@ -1,27 +1,28 @@
-//! Whether the user of `redis.url` may run each command that the worker runs. Nothing is changed by asking.
+//! Checks whether the user of `redis.url` may run each command that the worker runs. The check changes nothing in
+//! Redis.
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Client, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, cmd};
 
 use crate::redis::scripts::Script;
 
-/// What the worker and its commands run. The README lists them; a test compares the two.
+/// The Redis commands of the worker and of `postback`. The README lists them; a test compares the two lists.
 const COMMANDS: &[&str] = &[
     "PING", "INFO", "MULTI", "EXEC", "GET", "MGET", "SET", "DEL", "EXISTS", "PTTL", "HGET", "HGETALL", "HSET",
     "HSETNX", "HDEL", "SADD", "SREM", "SMEMBERS", "LPUSH", "LTRIM", "LRANGE", "TIME", "EVAL", "EVALSHA",
 ];
 
-/// What a user may not do.
+/// The rights that the user lacks.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Refused {
-    /// Commands.
+    /// Commands that the user may not run.
     commands: Vec<&'static str>,
-    /// Whether keys under the prefix are refused.
+    /// The user may not use keys under the prefix.
     keys: bool,
 }
 
 impl Refused {
-    /// One text, with what to grant; `None`: nothing is refused.
+    /// One text that says what to grant; `None`: no right is missing.
     pub fn text(&self, prefix: &str) -> Option<String> {
         if *self == Self::default() {
             return None;
@@ -29,7 +30,7 @@ impl Refused {
         let commands = (!self.commands.is_empty()).then(|| format!("run {}", self.commands.join(", ")));
         let keys = self.keys.then(|| format!("use keys that begin with {prefix}:"));
         let may_not: Vec<String> = commands.into_iter().chain(keys).collect();
-        // Without a transaction the others are not tried.
+        // Without MULTI the other commands are not tried.
         let again = if self.commands.contains(&"MULTI") { ", then check again" } else { "" };
         let mut grants: Vec<String> = self.commands.iter().map(|name| format!("+{}", name.to_lowercase())).collect();
         grants.extend(self.keys.then(|| format!("~{prefix}:*")));
@@ -41,20 +42,20 @@ impl Refused {
     }
 }
 
-/// Asks for each command. They are queued in a transaction that is never carried out: Redis judges the right to a command
-/// when it is queued, and forgets the queue with the connection.
+/// Asks for each command. The commands are queued in a transaction that is never carried out: Redis checks the right
+/// when it queues a command, and drops the queue with the connection.
 ///
 /// # Errors
-/// What the network said.
+/// The error of the network.
 pub(super) async fn refused(client: &Client, prefix: &str) -> RedisResult<Refused> {
     let mut connection = crate::redis::connect(client).await?;
     let mut found = Refused::default();
     let key = format!("{prefix}:check");
     if !ask(&mut connection, &mut found, "MULTI", &cmd("MULTI")).await? {
-        // Outside of a transaction they would be carried out.
+        // Outside a transaction Redis would carry the commands out.
         return Ok(found);
     }
-    // Of an empty transaction, which is over with it, whatever the answer.
+    // This EXEC ends an empty transaction, whatever Redis answers.
     ask(&mut connection, &mut found, "EXEC", &cmd("EXEC")).await?;
     cmd("MULTI").query_async::<()>(&mut connection).await?;
     for name in COMMANDS.iter().copied().filter(|name| !["MULTI", "EXEC"].contains(name)) {
@@ -63,7 +64,7 @@ pub(super) async fn refused(client: &Client, prefix: &str) -> RedisResult<Refuse
     Ok(found)
 }
 
-/// A call that is well formed: what is not is refused before its right is judged.
+/// Makes a well-formed call. Redis refuses a malformed call before it checks the right.
 fn command(name: &'static str, key: &str) -> Cmd {
     let args: &[&str] = match name {
         "HGET" | "HDEL" => &["f"],
@@ -82,7 +83,7 @@ fn command(name: &'static str, key: &str) -> Cmd {
     call
 }
 
-/// Whether it may be run.
+/// Says whether the user may run the command.
 async fn ask(
     connection: &mut MultiplexedConnection,
     found: &mut Refused,
@@ -94,7 +95,7 @@ async fn ask(
         Err(error) => error,
     };
     let text = error.detail().unwrap_or_default();
-    // A refused EXEC is answered as one that is broken off, with the reason behind it.
+    // Redis answers a refused EXEC as an aborted transaction, with the reason behind that.
     if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) || text.contains("NOPERM") {
         if text.contains(" to access ") {
             found.keys = true;
@@ -103,7 +104,7 @@ async fn ask(
         }
         return Ok(false);
     }
-    // Any other answer of the server is about the call, and not about the right to it.
+    // Any other answer of the server is about the call, not about the right.
     if error.code().is_some() { Ok(true) } else { Err(error) }
 }
 
@@ -136,7 +137,7 @@ mod tests {
         }
     }
 
-    /// Every command that the sources name is asked for.
+    /// The list contains every command that the sources name.
     #[test]
     fn each_command_in_the_sources_is_asked_for() {
         fn search(folder: &std::path::Path, found: &mut std::collections::BTreeSet<String>) {
@@ -160,14 +161,14 @@ mod tests {
         let mut found = std::collections::BTreeSet::new();
         search(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
         assert!(found.len() > 10, "{found:?}");
-        // The embedded store has exactly what is used, also where the sources do not name it in this form.
+        // The embedded store has exactly the commands that are used, even those that the sources name in another form.
         let embedded = include_str!("../../embedded/store/commands.rs");
         let embedded = embedded.split("command(\"").skip(1).filter_map(|rest| rest.split('"').next());
         found.extend(embedded.filter(|name| !["CLIENT", "SELECT"].contains(name)).map(str::to_owned));
         found.iter().for_each(|name| assert!(COMMANDS.contains(&name.as_str()), "{name} is not asked for"));
     }
 
-    /// The embedded store knows no rights: everything may be run, and nothing is left behind.
+    /// The embedded store has no rights: every command may run, and the check leaves nothing behind.
     #[tokio::test]
     async fn asking_changes_nothing() {
         let store = crate::embedded::store::Store::start().unwrap();

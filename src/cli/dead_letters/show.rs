@@ -45,7 +45,8 @@ fn place(which: &str) -> Option<(i32, i64)> {
     Some((partition.parse().ok().filter(|n| *n >= 0)?, offset.parse().ok().filter(|n| *n >= 0)?))
 }
 
-/// What lies at that place, else the dead letters of the event of that name: a trans_id may look like a place.
+/// Finds the record at this place, or else the dead letters of the event with this name. A trans_id may look like a
+/// place.
 fn find(config: &Config, which: &str) -> Result<Vec<Record>, Exit> {
     let spans = reading::dead_letters(config)?;
     let place = place(which);
@@ -80,7 +81,7 @@ fn find_place(config: &Config, spans: &[Span], partition: i32, offset: i64) -> R
     Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The newest dead letter of each origin of that event.
+/// Finds the newest dead letter of each origin of this event.
 fn find_event(config: &Config, spans: Vec<Span>, trans_id: &str) -> Result<Vec<Record>, Exit> {
     let filter = Filter { trans_id: Some(trans_id.to_owned()), ..Filter::default() };
     let state = Mutex::new((LatestPerOrigin::new(filter.clone(), false), Vec::new()));
@@ -100,7 +101,7 @@ fn find_event(config: &Config, spans: Vec<Span>, trans_id: &str) -> Result<Vec<R
     Ok(newest.iter().filter_map(record_of).collect())
 }
 
-/// A dead letter with what can be said of it.
+/// A dead letter with everything that the command says about it.
 struct Shown {
     letter: DeadLetter,
     producer: Vec<(String, String)>,
@@ -111,7 +112,8 @@ struct Shown {
 
 enum Today {
     Preview(Preview),
-    /// The value is not the event any more; what was left out.
+    /// The worker had to leave out a part of the record, so the value is not the event any more; the text says what is
+    /// missing.
     Truncated(String),
 }
 
@@ -202,7 +204,7 @@ impl Shown {
         text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
     }
 
-    /// Moments in words behind their number.
+    /// Explains a header that holds a moment: the time in words, to stand behind the number.
     fn note(&self, header: &str) -> String {
         let is_moment = ["pb-first-seen", "pb-first-attempt", "pb-failed-at", "pb-origin-timestamp"].contains(&header);
         let moment = header.strip_prefix("pb-").filter(|_| is_moment).and_then(|name| self.letter.number(name));
@@ -210,7 +212,7 @@ impl Shown {
     }
 }
 
-/// What of a request is made of the event; a masked one has no exact bytes.
+/// Masks the request that the event would cause. A masked request has no exact bytes.
 fn mask_request(request: &mut Map<String, Value>) {
     request.remove("body_base64");
     request.remove("signature_input");
@@ -221,7 +223,7 @@ fn mask_request(request: &mut Map<String, Value>) {
     }
 }
 
-/// `cut` is `pb-truncated`.
+/// Explains what is missing. `cut` is the header `pb-truncated`.
 fn truncated(cut: &str) -> String {
     let bytes = cut.split(' ').next().unwrap_or_default();
     let more = match (cut.contains(" headers="), cut.contains(" key=")) {

@@ -1,4 +1,4 @@
-//! The events of an input as they stand in it, byte for byte, each with its line, and what cannot be sent (pure).
+//! Splits an input into events, byte for byte, each with its line, and finds what cannot be sent (pure).
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ use crate::byte_order_mark::{skip, skip_text};
 /// One event.
 #[derive(Debug)]
 pub(super) struct Event<'a> {
-    /// Where it begins, from 1.
+    /// The line where it begins, from 1.
     pub line: usize,
-    /// As it stands there.
+    /// The text of the event as it stands in the input.
     pub json: &'a RawValue,
 }
 
-/// What cannot be sent.
+/// A part of the input that cannot be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Bad {
-    /// Where it begins, from 1.
+    /// The line where it begins, from 1.
     pub line: usize,
     /// Why.
     pub why: String,
@@ -31,17 +31,17 @@ impl fmt::Display for Bad {
     }
 }
 
-/// All of an input.
+/// The whole input.
 #[derive(Debug, Default)]
 pub(super) struct Input<'a> {
-    /// What can be sent as far as is known.
+    /// The events that can be sent, as far as is known.
     pub events: Vec<Event<'a>>,
-    /// What cannot, in the order of the lines.
+    /// The parts that cannot be sent, in the order of their lines.
     pub bad: Vec<Bad>,
 }
 
 impl<'a> Input<'a> {
-    /// A JSON array, events over several lines each, or one event per line.
+    /// Reads a JSON array, events over several lines each, or one event per line.
     pub fn read(bytes: &'a [u8]) -> Self {
         let bytes = skip(bytes);
         let is_array = bytes.trim_ascii_start().starts_with(b"[");
@@ -61,12 +61,13 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Whether there is nothing at all.
+    /// Whether the input holds nothing, neither good nor bad.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.bad.is_empty()
     }
 
-    /// Takes out what does not fit into `limit` bytes with its key, of `key_bytes` bytes.
+    /// Takes out the events that do not fit into `limit` bytes together with their key; `key_bytes` gives the length of
+    /// the key.
     pub fn judge_sizes(&mut self, limit: usize, key_bytes: impl Fn(&RawValue) -> usize) {
         let events = std::mem::take(&mut self.events);
         for event in events {
@@ -82,8 +83,8 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Whether the first event does not end on its line, as `jq .` prints it. Where the second line is an event, it is an input
-/// of one event per line, of which the first was cut off.
+/// Whether the first event spans several lines, as `jq .` prints it. If the second line is an event, the input has one
+/// event per line, and the first one was cut off.
 fn spans_lines(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let read = |text| serde_json::from_slice::<IgnoredAny>(text);
@@ -91,7 +92,8 @@ fn spans_lines(bytes: &[u8]) -> bool {
         && (lines.next().is_some_and(|second| read(second).is_err()) || read(bytes).is_ok())
 }
 
-/// One event after the other, each over several lines. What follows a fault is not read: nobody knows where it begins.
+/// Reads one event after the other, each over several lines. It stops at the first fault, because nobody knows where
+/// the next event begins.
 fn stream(text: &str) -> Input<'_> {
     let (mut input, mut lines) = (Input::default(), Lines::new(text));
     for read in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
@@ -119,7 +121,7 @@ fn array(text: &str) -> Input<'_> {
     }
 }
 
-/// Counts lines on the way through a text, so that a large array is walked once.
+/// Counts lines while it goes through the text, so that a large array is searched only once.
 struct Lines<'a> {
     text: &'a str,
     at: usize,
@@ -131,7 +133,7 @@ impl<'a> Lines<'a> {
         Self { text, at: 0, line: 1 }
     }
 
-    /// The next event with its line; `json` borrows from the text.
+    /// Returns the next event with its line. `json` borrows from the text.
     fn locate(&mut self, json: &'a RawValue) -> Event<'a> {
         let begins = (json.get().as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
         let passed = self.text.as_bytes().get(self.at..begins).unwrap_or_default();
@@ -149,7 +151,8 @@ fn lines(bytes: &[u8]) -> Input<'_> {
         }
         let line = n + 1;
         let read = match std::str::from_utf8(bytes) {
-            // Files that were joined carry a mark in the middle. The library counts lines too: of one line only the column says something.
+            // Joined files have a byte order mark in the middle. The library also counts lines; in a text of one line
+            // only the column helps.
             Ok(text) => serde_json::from_str(skip_text(text))
                 .map_err(|e| e.to_string().replacen(" at line 1 column", " at column", 1)),
             Err(error) => Err(format!("not UTF-8 at column {}", error.valid_up_to() + 1)),
@@ -162,11 +165,11 @@ fn lines(bytes: &[u8]) -> Input<'_> {
     input
 }
 
-/// Bytes of a record that is alone in its batch, as a broker counts them against `max.message.bytes`.
+/// The size of a record that is alone in its batch, as a broker compares it with `max.message.bytes`.
 fn record_bytes(key: usize, value: usize) -> usize {
-    // In the protocol numbers are zigzag varints: seven bits a byte, one of all bits for the sign.
+    // The protocol writes numbers as zigzag varints: seven bits a byte, and one bit in all for the sign.
     let varint = |n: usize| (usize::BITS - n.leading_zeros() + 1).div_ceil(7).max(1) as usize;
-    // Attributes, time, offset and the number of headers are a byte each; no key is written as a length of -1.
+    // Attributes, time, offset and the number of headers take a byte each. A missing key is written as length -1.
     let body = 4 + varint(key) + key + varint(value) + value;
     61 + varint(body) + body
 }
@@ -203,7 +206,7 @@ mod tests {
         assert_eq!(input.events.iter().map(|e| e.line).collect::<Vec<_>>(), [1]);
         assert!(input.bad.len() == 1 && input.bad[0].line == 6, "{:?}", input.bad);
         assert!(input.bad[0].why.contains("what follows was not read"), "{:?}", input.bad);
-        // One event per line, of which the first was cut off.
+        // The input has one event per line, and the first one was cut off.
         let input = Input::read(b"{\"a\":\n{\"b\":2}\n{\"c\":3}\n");
         assert_eq!((input.events.len(), input.bad.len(), input.bad[0].line), (2, 1, 1));
     }
@@ -255,7 +258,7 @@ mod tests {
         assert_eq!(input.events.iter().map(|e| e.line).collect::<Vec<_>>(), [1, 4]);
         assert_eq!(input.bad.iter().map(|b| b.line).collect::<Vec<_>>(), [2, 3]);
         assert!(input.bad[0].why.contains("bytes as a record, more than the 250"), "{:?}", input.bad);
-        // As measured at a broker: attributes, two deltas, lengths, header count, and 61 bytes of the batch.
+        // A broker measured: attributes, two deltas, lengths, the header count, and 61 bytes for the batch.
         assert_eq!(record_bytes(0, 10), 61 + 1 + 4 + 1 + 1 + 10);
         assert_eq!(record_bytes(64, 64), 61 + 2 + 4 + 2 + 64 + 2 + 64);
         assert_eq!(record_bytes(10, 63), 61 + 2 + 4 + 1 + 10 + 1 + 63);
