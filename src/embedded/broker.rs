@@ -1,8 +1,9 @@
-//! The client library's mock cluster as a broker: real consumer groups over real TCP, in memory.
+//! Uses the mock cluster of the client library as a broker: real consumer groups over real TCP, in memory.
 //!
-//! It is not Kafka, and those who use it leave out what it lacks: it creates no topic by request, describes nothing, keeps
-//! no transaction. It keeps at most 5 MiB, or 100 000 batches, of each partition and drops the oldest beyond that without
-//! a word, whoever has read them or not: a reader finds the low mark above its position and must end the run.
+//! The mock cluster is not Kafka, and its users avoid what it lacks: it creates no topic on request, describes nothing,
+//! and has no transactions. It keeps at most 5 MiB, or 100 000 batches, of each partition. Beyond that it silently
+//! drops the oldest records, even if nobody has read them. A reader then finds the low mark above its position and must
+//! end the run.
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -15,7 +16,7 @@ use rdkafka::types::RDKafkaType;
 
 /// A running broker. It ends when this is dropped.
 pub struct Broker {
-    /// The cluster lives exactly as long as its client.
+    /// The cluster lives exactly as long as this client.
     _client: Client<DefaultClientContext>,
     address: String,
 }
@@ -27,25 +28,25 @@ impl fmt::Debug for Broker {
 }
 
 impl Broker {
-    /// Starts it with these topics and their numbers of partitions. All of them, and before any client names one: the
-    /// cluster would make a topic that is asked for by itself, with four partitions.
+    /// Starts the broker with these topics and their numbers of partitions. All topics have to exist before a client
+    /// names one: the cluster would create an unknown topic itself, with four partitions.
     ///
     /// # Errors
-    /// The library cannot start one, or refuses a topic.
+    /// The library cannot start a cluster, or refuses a topic.
     pub fn start(topics: &[(String, i32)]) -> io::Result<Broker> {
         let mut config = ClientConfig::new();
         config.set("client.id", "embedded-broker").set("test.mock.num.brokers", "1");
         let native = config.create_native_config().map_err(io::Error::other)?;
         let client = Client::new(&config, native, RDKafkaType::RD_KAFKA_PRODUCER, DefaultClientContext)
             .map_err(|e| io::Error::other(format!("the embedded broker does not start: {e}")))?;
-        // SAFETY: the client lives through this block, and the cluster as long as the client. What is asked of it is a
-        // plain value, or text that is copied before the client can go.
+        // SAFETY: the client lives through this block, and the cluster lives as long as the client. The library copies
+        // the texts that it is given, and the other arguments are plain values.
         let address = unsafe {
             let cluster = sys::rd_kafka_handle_mock_cluster(client.native_ptr());
             if cluster.is_null() {
                 return Err(io::Error::other("the embedded broker does not start"));
             }
-            // Without it the first member of a group waits for others for three seconds.
+            // Without this setting the first member of a group waits three seconds for other members.
             sys::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
             for (topic, partitions) in topics {
                 create(cluster, topic, *partitions)?;
@@ -60,7 +61,7 @@ impl Broker {
         &self.address
     }
 
-    /// From now on a topic answers with this error, or with none.
+    /// From now on the topic answers with this error, or with none.
     #[cfg(test)]
     pub(crate) fn break_topic(&self, topic: &str, error: sys::rd_kafka_resp_err_t) {
         let name = CString::new(topic).unwrap();
@@ -71,7 +72,7 @@ impl Broker {
         }
     }
 
-    /// The next writes are refused, one for each of these.
+    /// Refuses the next writes, one for each of these errors.
     #[cfg(test)]
     pub(crate) fn refuse_writes(&self, errors: &[sys::rd_kafka_resp_err_t]) {
         const PRODUCE: i16 = 0;
@@ -86,10 +87,10 @@ impl Broker {
 /// Makes one topic.
 ///
 /// # Safety
-/// `cluster` is a running one.
+/// `cluster` is a running cluster.
 unsafe fn create(cluster: *mut sys::rd_kafka_mock_cluster_t, topic: &str, partitions: i32) -> io::Result<()> {
     let name = CString::new(topic).map_err(io::Error::other)?;
-    // SAFETY: as promised; the name outlives the call.
+    // SAFETY: the caller promises a running cluster, and the name outlives the call.
     let code = unsafe { sys::rd_kafka_mock_topic_create(cluster, name.as_ptr(), partitions, 1) };
     if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
         return Ok(());
@@ -113,7 +114,7 @@ mod tests {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", broker.address()).set("group.id", "g").set("enable.auto.commit", "false");
         config.set("auto.offset.reset", "earliest").set("allow.auto.create.topics", "false");
-        // A group of the mock waits until the session of a member that left would have ended.
+        // After a member has left, a group of the mock waits until its session would have ended.
         config.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "300");
         more.iter().for_each(|(key, value)| _ = config.set(*key, *value));
         config
@@ -129,7 +130,7 @@ mod tests {
         producer.flush(WAIT).unwrap();
     }
 
-    /// Values from where the group stands, until as many have come.
+    /// Reads the values from the committed position of the group until there are `count` of them.
     fn consume(broker: &Broker, topic: &str, count: usize) -> Vec<Vec<u8>> {
         let consumer: BaseConsumer = client(broker, &[]).create().unwrap();
         consumer.subscribe(&[topic]).unwrap();

@@ -1,10 +1,11 @@
-//! A broker and a store inside this process, for `postback demo` and for a run without a file: both or neither.
+//! A broker and a store inside this process, for `postback demo` and for a run without a configuration file. They run
+//! both or neither.
 //!
-//! Nothing here is durable: what they hold is gone with the process. They listen on loopback, on ports that are free, so
-//! that the core knows one Kafka and one Redis, and so that commands in another terminal reach them.
+//! Nothing here is durable: the data ends with the process. The parts listen on free ports of loopback. So the core
+//! uses them like any Kafka and Redis, and commands in another terminal reach them.
 //!
-//! This module knows nothing of the worker but the list of its scripts ([`crate::redis::scripts`]): the store carries
-//! them out itself, and one that is missing must not compile.
+//! The module knows nothing of the worker but the list of its scripts ([`crate::redis::scripts`]). The store carries
+//! out each script in Rust, and the compiler refuses the store if one is missing.
 
 pub mod broker;
 pub mod store;
@@ -21,10 +22,10 @@ pub struct Parts {
     pub store: Store,
 }
 
-/// Starts both, the broker with these topics and their numbers of partitions.
+/// Starts both parts; the broker gets these topics with their numbers of partitions.
 ///
 /// # Errors
-/// No port, no thread, or a topic that cannot be made.
+/// There is no free port, the thread cannot be made, or a topic cannot be made.
 pub fn start(topics: &[(String, i32)]) -> io::Result<Parts> {
     Ok(Parts { broker: Broker::start(topics)?, store: Store::start()? })
 }

@@ -1,8 +1,8 @@
-//! A loopback endpoint that answers what the worker asks of Redis, from memory.
+//! A loopback endpoint that answers the worker's Redis commands from memory.
 //!
-//! It speaks RESP2 and has exactly the commands and scripts that the worker and its commands use, with their replies and
-//! errors as Redis 7.0 gives them; anything else is refused by name. It runs on a thread of its own, one command after
-//! the other, so that each is atomic as in Redis. It keeps nothing beyond the process, and says so in `INFO`.
+//! It speaks RESP2 and has exactly the commands and scripts of the worker and of `postback`, with the replies and
+//! errors of Redis 7.0. It refuses any other command by name. It runs one command after the other on a thread of its
+//! own, so that each is atomic as in Redis. It keeps nothing beyond the process, and says so in `INFO`.
 
 mod commands;
 mod connection;
@@ -26,10 +26,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use state::State;
 
-/// What has expired is removed at each command, and so often without one.
+/// Each command removes expired keys first. Without commands this happens at this interval.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// A running store. It ends when this is dropped, and with it all that it holds.
+/// A running store. When it is dropped, it stops and its data is gone.
 #[derive(Debug)]
 pub struct Store {
     address: SocketAddr,
@@ -38,10 +38,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Starts it on a free port of 127.0.0.1.
+    /// Starts the store on a free port of 127.0.0.1.
     ///
     /// # Errors
-    /// No port, or no thread.
+    /// There is no free port, or the thread cannot be made.
     pub fn start() -> io::Result<Store> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
@@ -57,7 +57,7 @@ impl Store {
         Ok(Store { address, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where clients of Redis find it.
+    /// The URL for clients of Redis.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
@@ -67,7 +67,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It only fails where the thread has panicked, and then it has ended too.
+            // Joining fails only if the thread has panicked, and then it has ended too.
             let _ = thread.join();
         }
     }
@@ -93,13 +93,13 @@ async fn serve(listener: std::net::TcpListener) {
             Ok((stream, _)) => {
                 let state = state.clone();
                 spawn_local(async move {
-                    // A client that is gone is nobody's trouble.
+                    // An error here only means that the client has gone.
                     if let Err(error) = connection::serve(stream, &state).await {
                         tracing::debug!(%error, "a connection to the embedded store ended");
                     }
                 });
             }
-            // Out of files, most likely: others may be closed meanwhile.
+            // Most likely the process has no file handle left. Other files may be closed meanwhile.
             Err(error) => {
                 tracing::warn!(%error, "the embedded store cannot take a connection");
                 sleep(Duration::from_millis(100)).await;

@@ -1,24 +1,24 @@
-//! An account that the fakes know.
+//! One account of a fake platform.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// One account of a fake platform, as the worker's configuration has it.
+/// An account with the settings of the worker's configuration.
 #[derive(Clone)]
 pub struct SandboxAccount {
-    /// Its name in ledger and faults.
+    /// The name of the account in ledger and faults.
     pub name: String,
-    /// Its platform's name in the worker's configuration.
+    /// The name of its platform in the worker's configuration.
     pub platform: String,
-    /// What its platform has agreed with it: the keys of `[accounts.NAME]` as configured. A fake ignores keys that it
-    /// does not know.
+    /// The terms that the account and its platform agreed on: the keys of `[accounts.NAME]` as configured. A fake
+    /// ignores keys that it does not know.
     pub settings: Map<String, Value>,
-    /// Its credentials, public half and secret; several may be valid at once while rotating.
+    /// The credentials, each a public half and a secret. Several may be valid at once during a rotation.
     pub credentials: Vec<(String, String)>,
 }
 
-// By hand, so that no secret is ever printed.
+// Written by hand, so that it never prints a secret.
 impl fmt::Debug for SandboxAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SandboxAccount")
@@ -31,7 +31,7 @@ impl fmt::Debug for SandboxAccount {
 }
 
 impl SandboxAccount {
-    /// An account whose settings are this JSON object; anything else counts as no settings.
+    /// Makes an account whose settings are this JSON object. Any other value means no settings.
     pub fn new(name: &str, platform: &str, settings: Value, credentials: &[(&str, &str)]) -> SandboxAccount {
         SandboxAccount {
             name: name.to_owned(),
@@ -41,7 +41,7 @@ impl SandboxAccount {
         }
     }
 
-    /// The settings as a fake's own struct; the problem names the account.
+    /// Reads the settings into a fake's own struct. A problem names the account.
     pub(super) fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, String> {
         T::deserialize(Value::Object(self.settings.clone())).map_err(|error| format!("account {}: {error}", self.name))
     }

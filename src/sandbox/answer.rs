@@ -1,4 +1,4 @@
-//! What becomes of a request to a platform: judged, written down, then answered or maltreated.
+//! Handles a request to a platform: judges it, writes it into the ledger, then answers it or carries out a fault.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,19 +17,20 @@ use super::ledger::LedgerEntry;
 use super::request::{Answer, Request};
 use super::state::State;
 
-/// What a `garbage` answer says: no JSON, no UTF-8.
+/// The body of a `garbage` answer. It is neither JSON nor UTF-8.
 const GARBAGE: &[u8] = b"\x00\xff\xfe<<garbage>>\xc3\x28{]";
-/// Between two pieces of an `endless` answer: enough to fill any reader's limit at once, not enough to fill a core.
+/// The time between two pieces of an `endless` answer: short enough to reach any reader's limit at once, long enough
+/// not to use a whole core.
 const ENDLESS_PAUSE: Duration = Duration::from_millis(1);
-/// How long the first half of an answer has to leave before the reset, which would take it along.
+/// The time that the first half of an answer has to leave before the reset, which would discard it.
 const HALF_SENT: Duration = Duration::from_millis(10);
 
-/// The connection ends here, with a reset.
+/// The connection ends here with a reset.
 #[derive(Debug, thiserror::Error)]
 #[error("reset by a fault")]
 pub(super) struct Reset;
 
-/// Judges a request, writes it down together with the account's fault, and answers as that says.
+/// Judges a request, writes it into the ledger with the account's fault, and answers as that says.
 pub(super) async fn answer(request: &Request, state: &State) -> Result<Response<Body>, Reset> {
     let (usual, platform, fault) = judge(request, state);
     let Some(fault) = fault else { return Ok(response(&usual)) };
@@ -40,7 +41,7 @@ pub(super) async fn answer(request: &Request, state: &State) -> Result<Response<
         None => {}
     }
     if fault.hang {
-        // Until the client gives up.
+        // The client never gets an answer and has to give up.
         std::future::pending::<Infallible>().await;
     }
     let status = fault.status.unwrap_or(200);
@@ -64,7 +65,7 @@ pub(super) async fn answer(request: &Request, state: &State) -> Result<Response<
     Ok(answered)
 }
 
-/// The usual answer, the platform that gives it, and the fault that hits the request.
+/// Returns the usual answer, the platform that gives it, and the fault that hits the request.
 fn judge<'a>(request: &Request, state: &'a State) -> (Answer, Option<&'a dyn Fake>, Option<Fault>) {
     let now_ms = State::now_ms();
     let (judgement, platform) = state.directory.judge(request, i64::try_from(now_ms / 1000).unwrap_or(i64::MAX));
@@ -77,7 +78,8 @@ fn judge<'a>(request: &Request, state: &'a State) -> (Answer, Option<&'a dyn Fak
         Ok(answer) => (answer, fault.map(|fault| format!("fault: {}", fault.describe()))),
         Err(Refusal { answer, problem }) => (answer, Some(problem)),
     };
-    // Written before the first byte of the answer: a client that has one finds its request in the ledger.
+    // The entry is written before the first byte of the answer: a client that has an answer finds its request in the
+    // ledger.
     state.ledger.record(LedgerEntry {
         account: name,
         trans_id: judgement.trans_id,
@@ -96,7 +98,7 @@ fn judge<'a>(request: &Request, state: &'a State) -> (Answer, Option<&'a dyn Fak
     (usual, platform, fault.cloned())
 }
 
-/// The text of a `body` fault: a code in the form of the platform; all else as it is.
+/// The text of a `body` fault: a code in the form of the platform, anything else as it is.
 fn body_text(body: &Value, platform: Option<&dyn Fake>) -> String {
     platform.and_then(|platform| platform.body_of(body)).unwrap_or_else(|| text_of(body))
 }
@@ -108,7 +110,7 @@ fn text_of(value: &Value) -> String {
     }
 }
 
-/// An answer on its way out.
+/// Builds the HTTP response.
 pub(super) fn response(answer: &Answer) -> Response<Body> {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let bare = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
@@ -120,7 +122,7 @@ pub(super) fn response(answer: &Answer) -> Response<Body> {
     response
 }
 
-/// The first half of the body under the length of the whole, then a reset.
+/// Sends the first half of the body under the length of the whole, then resets the connection.
 fn half(answer: &Answer) -> Response<Body> {
     let mut response = response(answer);
     let first = answer.body.slice(..answer.body.len() / 2);
@@ -133,7 +135,7 @@ fn half(answer: &Answer) -> Response<Body> {
     response
 }
 
-/// A body without end.
+/// A body that never ends.
 fn endless(status: u16) -> Response<Body> {
     let mut response = response(&Answer::json(status, ""));
     let first = stream::iter([Bytes::from_static(b"{\"data\":\"")]);

@@ -10,10 +10,10 @@ use super::answer::response;
 use super::request::{Answer, Request};
 use super::state::State;
 
-/// A ledger leaves in pieces of about this size: a million entries are more than a gigabyte as text.
+/// The ledger is sent in pieces of about this size, because a million entries are more than a gigabyte of text.
 const PIECE: usize = 256 * 1024;
 
-/// Answers one of them.
+/// Answers a request to one of these paths.
 pub(super) fn answer(request: &Request, state: &State) -> Response<Body> {
     response(&match (request.path(), request.method.as_str()) {
         ("/_ledger", "GET") => return ledger(state),
@@ -62,9 +62,9 @@ fn ledger(state: &State) -> Response<Body> {
 
 /// The text of these entries, piece by piece.
 struct Pieces<I> {
-    /// `None` once the last piece has left.
+    /// `None` after the last piece.
     entries: Option<I>,
-    /// Not sent yet.
+    /// Text that is not sent yet.
     text: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! All accounts and their fakes, and how a request finds its own.
+//! All accounts and their fakes, and the search for the account of a request.
 
 use super::account::SandboxAccount;
 use super::fake::Fake;
@@ -6,11 +6,11 @@ use super::fakes::LIST;
 use super::judgement::{Judgement, Refusal};
 use super::request::{Answer, Request};
 
-/// The name of whatever belongs to no account.
+/// The name for requests that belong to no account.
 pub const UNKNOWN: &str = "unknown";
 
-/// All accounts, and the fakes that serve them: what the sandbox is without its server. A program that receives and
-/// answers requests itself judges them with it.
+/// All accounts and the fakes that serve them: the sandbox without its server. A program with its own server can use it
+/// to judge requests.
 #[derive(Debug)]
 pub struct Directory {
     accounts: Vec<SandboxAccount>,
@@ -18,7 +18,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Checks the accounts together; every problem is named.
+    /// Checks the accounts together, and names every problem.
     pub fn new(accounts: Vec<SandboxAccount>) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         for (index, account) in accounts.iter().enumerate() {
@@ -44,17 +44,18 @@ impl Directory {
         if problems.is_empty() { Ok(Self { accounts, fakes }) } else { Err(problems) }
     }
 
-    /// Every account, in the order given.
+    /// All accounts, in the order given.
     pub(super) fn accounts(&self) -> &[SandboxAccount] {
         &self.accounts
     }
 
-    /// Names a fault may be set for.
+    /// The names that may have a fault.
     pub(super) fn names(&self) -> Vec<&str> {
         self.accounts.iter().map(|account| account.name.as_str()).chain([UNKNOWN]).collect()
     }
 
-    /// Judges a request, and says which fake did; `None`: it is to no endpoint of any. `now` in Unix seconds.
+    /// Judges a request, and returns the fake that did; without a fake, the request is to no endpoint. `now` is in Unix
+    /// seconds.
     pub fn judge(&self, request: &Request, now: i64) -> (Judgement, Option<&dyn Fake>) {
         let judged = self.fakes.iter().find_map(|fake| Some((fake.judge(request, now)?, Some(fake.as_ref()))));
         judged.unwrap_or_else(|| {
@@ -64,7 +65,7 @@ impl Directory {
     }
 }
 
-/// A path that no platform has.
+/// The judgement of a request to a path that no platform has.
 fn lost(account: Option<usize>) -> Judgement {
     Judgement {
         account,

@@ -1,4 +1,4 @@
-//! What each fake gives: the platform's endpoints, how it tells whose a request is, what it checks, and what it answers.
+//! What a fake provides: the platform's endpoints, how it finds the account of a request, its checks and its answers.
 
 use std::fmt;
 
@@ -12,25 +12,25 @@ use super::request::Request;
 pub(super) struct Platform {
     /// The name in the worker's configuration.
     pub(super) name: &'static str,
-    /// Makes the fake of its accounts, each with its index among all accounts; every problem is named.
+    /// Makes the fake for its accounts, each with its index among all accounts. A failure names every problem.
     pub(super) open: fn(&[(usize, &SandboxAccount)]) -> Opened,
-    /// The accounts that `postback sandbox` has without a configuration file. Their secrets are made up and published.
+    /// The accounts of `postback sandbox` without a configuration file. Their secrets are invented and public.
     pub(super) examples: fn() -> Vec<SandboxAccount>,
-    /// What these accounts are called and how one is reached by hand: commands for a shell.
+    /// The names of these accounts, and shell commands to reach them by hand.
     pub(super) by_hand: &'static str,
 }
 
-/// A fake that is ready, or every problem of its accounts.
+/// A working fake, or every problem of its accounts.
 pub(super) type Opened = Result<Box<dyn Fake>, Vec<String>>;
 
-/// A platform as its accounts meet it.
+/// A platform as its accounts see it.
 pub trait Fake: fmt::Debug + Send + Sync {
-    /// Judges a request to one of the platform's endpoints; `None`: it is to no endpoint. `now` in Unix seconds.
+    /// Judges a request to one of the platform's endpoints; `None`: it is to no endpoint. `now` is in Unix seconds.
     fn judge(&self, request: &Request, now: i64) -> Option<Judgement>;
 
-    /// The account that sent a request to no endpoint, as far as its credentials tell.
+    /// The account that sent a request to no endpoint, if its credentials tell.
     fn account_of(&self, request: &Request) -> Option<usize>;
 
-    /// The platform's body for the code that a `body` fault names; `None`: it names none.
+    /// The platform's body for the code that a `body` fault names; `None`: it names no code.
     fn body_of(&self, code: &Value) -> Option<String>;
 }

@@ -42,19 +42,19 @@ pub enum Reset {
     After,
 }
 
-/// What is wrong with one account's platform.
+/// The faults of one account's platform.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Fault {
-    /// The answer waits that long.
+    /// The delay of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
-    /// Status instead of the usual answer.
+    /// The status instead of the usual one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Body, or platform code, instead of the usual answer.
+    /// The body or platform code instead of the usual answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<Value>,
-    /// Text of `Retry-After`.
+    /// The text of the header `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Value>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -62,27 +62,27 @@ pub struct Fault {
     /// A reset instead of an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reset: Option<Reset>,
-    /// A body nobody can read.
+    /// A body that nobody can read.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub garbage: bool,
     /// A body without end.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub endless: bool,
-    /// For platforms with tokens.
+    /// The token counts as expired; only for platforms with tokens.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub expired_token: bool,
-    /// Share of events that is hit.
+    /// The share of events that the fault hits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
 }
 
 impl Fault {
-    /// Whether a request that passes every check is taken in spite of this fault.
+    /// Whether a request that passes every check is accepted in spite of this fault.
     pub fn takes(&self) -> bool {
         self.status.is_none() && self.body.is_none() && self.retry_after.is_none() && self.reset != Some(Reset::Before)
     }
 
-    /// Whether this fault hits the event of this id.
+    /// Whether this fault hits the event with this id.
     pub fn hits(&self, account: &str, id: &[u8]) -> bool {
         match self.share {
             None => true,
@@ -95,7 +95,7 @@ impl Fault {
         }
     }
 
-    /// What the ledger says of it, e.g. `status 429, retry_after 7`.
+    /// The text for the ledger, e.g. `status 429, retry_after 7`.
     pub fn describe(&self) -> String {
         let Ok(Value::Object(members)) = serde_json::to_value(self) else { return String::new() };
         let said = members.into_iter().filter(|(key, _)| key != "share").map(|(key, value)| match value {
@@ -128,7 +128,7 @@ impl Fault {
                 }
                 "retry_after" => {
                     fault.retry_after = Some(value.clone());
-                    // A line break in a header would be a second header.
+                    // A line break in the value would begin a second header.
                     let fine = value.is_number() || value.as_str().is_some_and(|t| !t.chars().any(char::is_control));
                     (!fine).then_some("seconds, or one line of text")
                 }
@@ -175,7 +175,7 @@ impl Fault {
 pub struct Faults(BTreeMap<String, Fault>);
 
 impl Faults {
-    /// Reads `{"account": {"status": 429}}`; `names` are the accounts there are. Every problem is named.
+    /// Reads `{"account": {"status": 429}}`. `names` are the accounts that exist. A failure names every problem.
     pub fn parse(json: &Value, names: &[&str]) -> Result<Faults, Vec<String>> {
         let Value::Object(accounts) = json else {
             return Err(vec!["faults are an object of accounts: {\"acme-ps\": {\"status\": 429}}".to_owned()]);
@@ -202,7 +202,7 @@ impl Faults {
     }
 }
 
-/// `, did you mean ...` where something is close enough to be a slip.
+/// Returns `, did you mean ...` if a known word is similar.
 fn did_you_mean(word: &str, known: &[&str]) -> String {
     let closest = known.iter().map(|name| (strsim::damerau_levenshtein(word, name), name)).min();
     match closest {

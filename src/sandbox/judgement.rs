@@ -1,29 +1,30 @@
-//! What a fake makes of one request.
+//! The judgement of a fake about one request.
 
 use super::request::Answer;
 
-/// The ids that the ledger needs, and the verdict.
+/// The verdict, and the ids for the ledger.
 #[derive(Debug)]
 pub struct Judgement {
-    /// Index of the account; `None`: it cannot be told.
+    /// The index of the account; `None`: the request does not tell it.
     pub account: Option<usize>,
     /// The platform's dedupe key, where it has one.
     pub trans_id: Option<String>,
-    /// Native event.
+    /// The platform's own name of the event.
     pub event: Option<String>,
-    /// What the platform knows an event by where it has no trans_id: names and values for the ledger.
+    /// The ids by which a platform without trans_id knows an event: names and values for the ledger.
     pub ids: Vec<(&'static str, Option<String>)>,
-    /// What stays the same on each attempt of one event; a fault's share is drawn by it.
+    /// An id that stays the same over all attempts of one event. It decides whether a fault with a `share` hits the
+    /// event.
     pub id: Option<String>,
-    /// The answer to a request that passes every check, or why it does not.
+    /// The answer to a request that passes every check, or the refusal.
     pub verdict: Result<Answer, Refusal>,
 }
 
-/// A request that is not taken.
+/// The refusal of a request.
 #[derive(Debug)]
 pub struct Refusal {
     /// The platform's own answer.
     pub answer: Answer,
-    /// For the ledger: the rule that is broken.
+    /// The broken rule, for the ledger.
     pub problem: String,
 }

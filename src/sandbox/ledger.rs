@@ -1,4 +1,4 @@
-//! All that was received: the platform's side of every reckoning.
+//! Keeps every request that the fakes received: the platforms' side of the balance.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,17 +18,17 @@ pub struct LedgerEntry {
     pub account: Arc<str>,
     /// The platform's dedupe key, where it has one.
     pub trans_id: Option<String>,
-    /// Native event.
+    /// The platform's own name of the event.
     pub event: Option<String>,
-    /// Passed every check and was taken, whether it was answered or not.
+    /// The request passed every check and was accepted, even if it got no answer.
     pub accepted: bool,
     /// Why it was not accepted.
     pub problem: Option<String>,
     /// When it was received, epoch ms.
     pub at_ms: u64,
-    /// What the platform knows an event by instead of a trans_id: names and values.
+    /// The ids by which a platform without trans_id knows an event: names and values.
     pub ids: Vec<(&'static str, Option<String>)>,
-    /// Accepted, but not for the first time: same account, trans_id and event.
+    /// The request was accepted, and an earlier one had the same account, trans_id and event.
     pub repeat: bool,
     /// The fault that hit it, e.g. `status 429, retry_after 7`.
     pub fault: Option<String>,
@@ -43,7 +43,8 @@ pub struct LedgerEntry {
 }
 
 impl LedgerEntry {
-    /// Name, as it was spelled, and value of each header; values of a repeated one are joined by a comma.
+    /// The name and value of each header, with names as they were spelled. The values of a repeated header are joined
+    /// by a comma.
     pub fn headers(&self) -> BTreeMap<String, String> {
         let mut headers = BTreeMap::<String, String>::new();
         for (name, value) in header_lines(&self.head) {
@@ -92,30 +93,30 @@ impl Serialize for LedgerEntry {
     }
 }
 
-/// What one account has received since the ledger was cleared, forgotten entries included.
+/// The sums of one account since the ledger was cleared; they include entries that were dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Totals {
     pub received: u64,
-    /// Requests accepted, repeats among them.
+    /// Accepted requests, repeats included.
     pub accepted: u64,
-    /// Accepted ones that were known already.
+    /// Accepted requests that repeat an earlier one.
     pub repeats: u64,
 }
 
-/// How full the ledger is, and the sums of all it has seen.
+/// The size of the ledger, and the sums of all that it has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct LedgerStatus {
-    /// Entries kept.
+    /// The number of entries in the ledger.
     pub entries: usize,
-    /// The most entries that are kept; past it the oldest go.
+    /// The largest number of entries. Beyond it the ledger drops the oldest ones.
     pub capacity: usize,
-    /// Entries that went.
+    /// The number of dropped entries.
     pub dropped: u64,
     /// Sums per account, `unknown` included.
     pub accounts: BTreeMap<String, Totals>,
 }
 
-/// The ledger of all accounts, bounded.
+/// The ledger of all accounts, with a bound on its entries.
 #[derive(Debug)]
 pub(super) struct Ledger {
     capacity: usize,
@@ -125,11 +126,11 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 struct Kept {
     entries: VecDeque<Arc<LedgerEntry>>,
-    /// Identities of the accepted entries that are kept.
+    /// The identities of the accepted entries in the ledger.
     seen: HashSet<[u8; 16]>,
     dropped: u64,
     totals: HashMap<Arc<str>, Totals>,
-    /// Accepted since the start; the only sum that clearing does not touch.
+    /// Requests accepted since the start. This is the only sum that clearing does not reset.
     accepted: u64,
 }
 
@@ -139,11 +140,11 @@ impl Ledger {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        // Nothing under the lock can leave the ledger half written, so a panic elsewhere does not matter.
+        // No code under the lock can panic halfway through a change, so a poisoned lock does no harm.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an entry and notes whether it repeats an accepted one.
+    /// Adds an entry, and marks it if it repeats an accepted one.
     pub(super) fn record(&self, mut entry: LedgerEntry) {
         let identity = entry.accepted.then(|| entry.identity()).flatten();
         let mut kept = self.lock();
@@ -171,9 +172,9 @@ impl Ledger {
         self.lock().entries.iter().cloned().collect()
     }
 
-    /// Forgets everything, sums and known identities included; returns how many entries there were.
+    /// Forgets everything, with the sums and the known identities. Returns the number of entries that it had.
     pub(super) fn clear(&self) -> usize {
-        // Freed after the lock is given back.
+        // The entries are freed after the lock is released.
         let gone = {
             let mut kept = self.lock();
             let fresh = Kept { accepted: kept.accepted, ..Kept::default() };
@@ -182,7 +183,7 @@ impl Ledger {
         gone.entries.len()
     }
 
-    /// Requests accepted since the start, whatever was dropped or cleared.
+    /// Requests accepted since the start, including those that were dropped or cleared.
     pub(super) fn accepted(&self) -> u64 {
         self.lock().accepted
     }

@@ -1,21 +1,22 @@
 //! Strict fakes of the platforms, for tests, the demo and joint debugging.
 //!
-//! They speak each platform's wire format and refuse whatever its documentation does not allow, with the platform's own
-//! answers. Every request lands in a ledger, and faults can be set while they run ([`faults`] lists them).
+//! The fakes speak the wire format of each platform. They refuse whatever its documentation does not allow, with the
+//! platform's own answers. Every request is written into a ledger, and faults can be set at run time ([`faults`] lists
+//! them).
 //!
-//! This module uses nothing of the worker's: not its senders, not its signing, not its tables. A rule that was misread
-//! once would otherwise be wrong on both sides and pass every test.
+//! This module uses no code of the worker: no sender, no signing, no table. If both sides shared code, a misread rule
+//! would be wrong on both sides and pass every test.
 //!
 //! | path | method | does |
 //! |---|---|---|
 //! | those of the platforms | theirs | what each fake in `fakes` says |
-//! | `/_ledger` | GET, DELETE | all that was received since it was cleared, oldest first |
+//! | `/_ledger` | GET, DELETE | all requests since the ledger was cleared, oldest first |
 //! | `/_faults` | GET, PUT | the faults in force; PUT replaces all of them |
-//! | `/_status` | GET | accounts, faults, sums per account, how many old entries the ledger has dropped |
+//! | `/_status` | GET | accounts, faults, sums per account, and how many old entries the ledger has dropped |
 //!
-//! What belongs to nobody is written under `unknown`, for which faults can be set as well. Something that is no HTTP
-//! request, or is larger than 1 MiB, is refused and not written down. A repeated trans_id and event of one account is a
-//! success, and marked `repeat`.
+//! A request that belongs to no account is written under `unknown`; faults can be set for this name too. The sandbox
+//! refuses bytes that are no HTTP request, and requests larger than 1 MiB, and does not write them down. A repeated
+//! trans_id and event of one account is a success and is marked `repeat`.
 
 mod account;
 mod answer;
@@ -48,10 +49,10 @@ pub use faults::Faults;
 pub use judgement::Judgement;
 pub use request::{Answer, Request};
 
-/// Ledger entries that are kept unless asked otherwise: about 1.1 GiB, at the usual size of a request.
+/// The default number of ledger entries: about 1.1 GiB at the usual size of a request.
 pub const LEDGER_CAPACITY: usize = 1_000_000;
 
-/// Running fakes. They stop when this is dropped.
+/// The running fakes. They stop when this is dropped.
 #[derive(Debug)]
 pub struct Sandbox {
     address: SocketAddr,
@@ -61,13 +62,13 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Binds, and serves on the present runtime; port 0 takes a free one. Accounts that contradict each other are
-    /// `InvalidInput`, with every problem in the text.
+    /// Binds the address and serves on the present runtime; port 0 takes a free port. Accounts that contradict each
+    /// other give `InvalidInput` with every problem in the text.
     pub async fn start(listen: SocketAddr, accounts: Vec<SandboxAccount>) -> io::Result<Sandbox> {
         Self::start_with_capacity(listen, accounts, LEDGER_CAPACITY).await
     }
 
-    /// The same with another bound for the ledger.
+    /// Does the same as [`Sandbox::start`] with another bound for the ledger.
     pub async fn start_with_capacity(
         listen: SocketAddr,
         accounts: Vec<SandboxAccount>,
@@ -83,28 +84,28 @@ impl Sandbox {
         Ok(Sandbox { address, state, stop, server })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What an account's `base_url` is set to.
+    /// The `base_url` for an account of the worker.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// All that was received since the ledger was cleared, oldest first.
+    /// All requests since the ledger was cleared, oldest first.
     #[cfg(test)]
     pub fn ledger(&self) -> Vec<Arc<ledger::LedgerEntry>> {
         self.state.ledger.entries()
     }
 
-    /// Requests accepted since the start, repeats among them, whatever the ledger has dropped or was cleared of.
+    /// Requests accepted since the start, repeats included. The ledger may have dropped or cleared some of them.
     pub fn accepted(&self) -> u64 {
         self.state.ledger.accepted()
     }
 
-    /// Replaces all faults by the JSON that `PUT /_faults` takes; on a problem the old ones stay.
+    /// Replaces all faults by the JSON that `PUT /_faults` takes. On a problem the old faults stay.
     pub fn set_faults(&self, faults: &Value) -> Result<(), Vec<String>> {
         self.state.set_faults(faults).map(|_| ())
     }
@@ -114,10 +115,10 @@ impl Sandbox {
         self.state.faults()
     }
 
-    /// Stops listening and cuts what is open.
+    /// Stops listening and cuts all open connections.
     pub async fn shutdown(self) {
         let _ = self.stop.send(true);
-        // It fails only if the runtime is going down, and then it is stopped as well.
+        // The task fails only if the runtime shuts down, and then it has stopped as well.
         let _ = self.server.await;
     }
 }

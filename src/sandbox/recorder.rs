@@ -1,5 +1,5 @@
-//! Keeps the header block of each request as it was sent: a server library gives names in one case and in its own order,
-//! but the ledger shows what was on the wire.
+//! Keeps the header block of each request as it was sent. A server library changes the case of names and their order,
+//! but the ledger shows the bytes of the network.
 
 use std::io;
 use std::pin::Pin;
@@ -10,20 +10,20 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// What was read of a connection and belongs to no finished request.
+/// The bytes that were read from a connection and belong to no finished request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recorded(Arc<Mutex<BytesMut>>);
 
 impl Recorded {
     fn lock(&self) -> MutexGuard<'_, BytesMut> {
-        // Nothing under the lock can leave the bytes half written.
+        // No code under the lock can leave the bytes half written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the request line and headers of the request that the server has just accepted.
     pub(super) fn take_head(&self) -> Bytes {
         let mut bytes = self.lock();
-        // Empty lines before a request are allowed and belong to no one.
+        // HTTP allows empty lines before a request; they belong to no request.
         while matches!(bytes.first(), Some(b'\r' | b'\n')) {
             bytes.advance(1);
         }
@@ -34,13 +34,13 @@ impl Recorded {
                 break;
             }
         }
-        // Copied, because a part of the buffer would keep all of it for as long as the ledger has the entry.
+        // The bytes are copied: a slice would keep the whole buffer in memory for as long as the ledger has the entry.
         let head = Bytes::copy_from_slice(bytes.get(..end).unwrap_or_default());
         bytes.advance(end);
         head
     }
 
-    /// Forgets a body of this many bytes on the wire.
+    /// Drops a body with this many bytes on the network.
     pub(super) fn skip(&self, length: usize) {
         let mut bytes = self.lock();
         let length = length.min(bytes.len());
@@ -48,7 +48,7 @@ impl Recorded {
     }
 }
 
-/// A connection that records what is read from it.
+/// A connection that records the bytes read from it.
 #[derive(Debug)]
 pub(super) struct Recorder {
     stream: TcpStream,

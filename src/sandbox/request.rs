@@ -1,24 +1,24 @@
-//! One request as a fake sees it, and the answer it gives.
+//! One request as a fake sees it, and its answer.
 
 use bytes::Bytes;
 
-/// Largest request body.
+/// The largest request body.
 pub(super) const MAX_BODY: usize = 1024 * 1024;
 
-/// One request, complete.
+/// One complete request.
 #[derive(Debug)]
 pub struct Request {
     /// HTTP method.
     pub method: String,
-    /// Path and query as they were sent.
+    /// The path and query as they were sent.
     pub target: String,
-    /// Request line and headers, byte for byte.
+    /// The request line and headers, byte for byte.
     pub head: Bytes,
-    /// The body without transfer coding.
+    /// The body, without transfer coding.
     pub body: Bytes,
 }
 
-/// How often a header stands in a request.
+/// Whether a header is missing, stands once, or is repeated.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Header<'a> {
     Missing,
@@ -27,7 +27,7 @@ pub(super) enum Header<'a> {
 }
 
 impl Request {
-    /// The header of this name, in any case.
+    /// Finds the header with this name, in any case.
     pub(super) fn header(&self, name: &str) -> Header<'_> {
         let mut found = header_lines(&self.head).filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
         match (found.next(), found.next()) {
@@ -37,7 +37,7 @@ impl Request {
         }
     }
 
-    /// The same as text; empty where it is missing, repeated or no UTF-8.
+    /// The header as text; empty where it is missing, repeated or not UTF-8.
     pub(super) fn header_text(&self, name: &str) -> &str {
         match self.header(name) {
             Header::Once(value) => std::str::from_utf8(value).unwrap_or_default(),
@@ -51,10 +51,11 @@ impl Request {
     }
 }
 
-/// Name and value of every header in a block that the server has accepted, as they were sent.
+/// The name and value of every header as they were sent. The server has accepted the block already.
 pub(super) fn header_lines(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     head.split(|&b| b == b'\n').filter_map(|line| {
-        // The request line holds a colon at most in its target, which stands after a blank; a name never holds one.
+        // The first line is the request line. It has a colon only in its target, behind a blank; the name of a header
+        // has no blank.
         let colon = line.iter().position(|&b| b == b':')?;
         let (name, value) = (line.get(..colon)?, line.get(colon + 1..)?);
         (!name.contains(&b' ')).then(|| (name, value.trim_ascii()))

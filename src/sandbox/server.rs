@@ -1,5 +1,5 @@
-//! Connections: hyper reads requests and writes answers, and a request that a fault maltreats ends in an error, upon
-//! which the connection is reset.
+//! Serves connections: hyper reads requests and writes answers. Where a fault breaks a request off, its service returns
+//! an error, and the server resets the connection.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use super::recorder::{Recorded, Recorder};
 use super::request::{Answer, MAX_BODY, Request, header_lines};
 use super::state::State;
 
-/// Largest request line and header block.
+/// The largest request line and header block.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
-/// How long a client may go on sending after its last answer before it is cut off.
+/// After its last answer a client may go on sending for this long; then the server cuts the connection.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Serves connections until the sandbox stops.
@@ -40,7 +40,7 @@ pub(super) async fn accept(listener: TcpListener, state: Arc<State>, mut stop: w
                 Ok((stream, _)) => {
                     connections.spawn(serve(stream, state.clone()));
                 }
-                // Out of files, most likely: what is open may close meanwhile.
+                // Most likely the process has no file handle left. Open connections may close meanwhile.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next() => {}
@@ -50,14 +50,15 @@ pub(super) async fn accept(listener: TcpListener, state: Arc<State>, mut stop: w
     connections.shutdown().await;
 }
 
-/// Resolves when the sandbox stops, or is gone.
+/// Returns when the sandbox stops or is dropped.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, and the sandbox with it.
+    // An error means that the sender was dropped, and the sandbox with it.
     let _ = stop.wait_for(|&stop| stop).await;
 }
 
 async fn serve(stream: TcpStream, state: Arc<State>) {
-    // Without it the second small answer on a connection waits for the client's delayed acknowledgement.
+    // With Nagle's algorithm the second small answer on a connection would wait for the client's delayed
+    // acknowledgement.
     let _ = stream.set_nodelay(true);
     let (io, recorded) = Recorder::new(stream);
     let service = service_fn(move |request| Box::pin(respond(request, recorded.clone(), state.clone())));
@@ -67,17 +68,18 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(io), service);
-    // Without hyper's own close: a reset must not come after an orderly end.
+    // hyper must not close the connection itself: a reset has no effect after an orderly end.
     let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let stream = connection.into_parts().io.into_inner().into_stream();
     match ended {
-        // Closing a socket that does not linger is a reset instead of an orderly end.
+        // With a linger time of zero, closing the socket sends a reset instead of an orderly end.
         Err(error) if error.is_user() => drop(stream.set_zero_linger()),
         _ => farewell(stream).await,
     }
 }
 
-/// Closes, and waits a moment for the client: a close on unread bytes would take the answer along.
+/// Closes the connection and waits a moment for the client. Closing with unread bytes would reset the connection and
+/// could lose the answer.
 async fn farewell(mut stream: TcpStream) {
     if stream.shutdown().await.is_ok() {
         let drain = async { while matches!(stream.read(&mut [0; 4096]).await, Ok(1..)) {} };
@@ -102,20 +104,22 @@ async fn respond(
     } else {
         answer::answer(&request, &state).await?
     };
-    // How many bytes a chunked body had on the wire is not known, so what follows it cannot be told from it.
+    // The length of a chunked body on the network is unknown, so the next request cannot be told from it. The
+    // connection ends here.
     Ok(if chunked { last(answered) } else { answered })
 }
 
-/// Makes an answer the last one of its connection.
+/// Makes an answer the last one on its connection.
 fn last(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-/// The whole request, or what a request that is refused is answered.
+/// Reads the whole request, or returns the answer that refuses it.
 async fn read(request: HttpRequest<Incoming>, head: Bytes) -> Result<Request, Answer> {
     let refuse = |status, text| Err(Answer::text(status, text));
-    // hyper takes what can be made sense of; two statements about one length are how requests are smuggled.
+    // hyper accepts two statements about one length where it can make sense of them. Requests are smuggled this way, so
+    // the sandbox refuses them.
     let says_length =
         |name: &[u8]| [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|n| name.eq_ignore_ascii_case(n.as_ref()));
     if header_lines(&head).filter(|(name, _)| says_length(name)).count() > 1 {

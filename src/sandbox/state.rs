@@ -1,4 +1,4 @@
-//! What every connection shares.
+//! The state that all connections share.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ use super::directory::{Directory, UNKNOWN};
 use super::faults::Faults;
 use super::ledger::Ledger;
 
-/// Accounts, faults in force, ledger.
+/// The accounts, the faults in force and the ledger.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) directory: Directory,
@@ -36,14 +36,14 @@ impl State {
         self.faults.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces all faults, or none of them and names every problem.
+    /// Replaces all faults. If there is any problem, it replaces none and names every problem.
     pub(super) fn set_faults(&self, json: &Value) -> Result<Arc<Faults>, Vec<String>> {
         let faults = Arc::new(Faults::parse(json, &self.directory.names())?);
         *self.faults.write().unwrap_or_else(PoisonError::into_inner) = faults.clone();
         Ok(faults)
     }
 
-    /// The present, epoch ms.
+    /// The present in epoch ms.
     pub(super) fn now_ms() -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -1,4 +1,4 @@
-//! Over real sockets: what a client sees, and what the ledger says.
+//! Tests over real sockets: the answers that a client sees, and the entries of the ledger.
 
 use std::time::{Duration, Instant};
 
@@ -58,8 +58,8 @@ fn install() -> Vec<u8> {
     .into_bytes()
 }
 
-/// What a client that sends these bytes reads until one answer is complete, the end, an error, `limit` bytes or half a
-/// second of silence.
+/// Sends these bytes and returns what the client reads: until one answer is complete, the connection ends, an error,
+/// `limit` bytes, or half a second of silence.
 async fn exchange(sandbox: &Sandbox, bytes: &[u8], limit: usize) -> (String, &'static str) {
     let mut stream = TcpStream::connect(sandbox.address()).await.unwrap();
     stream.write_all(bytes).await.unwrap();
@@ -139,7 +139,8 @@ async fn baizhu_is_answered_and_has_uid_and_order_number_instead_of_a_trans_id()
 async fn every_fault_is_seen_by_the_client_and_told_by_the_ledger() {
     let sandbox = sandbox().await;
     let garbage = String::from_utf8_lossy(b"\x00\xff\xfe<<garbage>>\xc3\x28{]").into_owned();
-    // The fault, the bytes sent, how the answer begins, what it holds, how it ends, and whether it was taken.
+    // Each row: the fault, the bytes sent, how the answer begins, what it contains, how it ends, and whether the
+    // request was accepted.
     let ps = upload("t-1");
     let cases = [
         ("acme-ps", json!({"status": 500}), &ps, "HTTP/1.1 500 ", "fault: status 500", "whole", false),
@@ -223,7 +224,7 @@ async fn a_bad_request_under_a_fault_keeps_its_own_problem() {
     assert_eq!((answer.as_str(), end), ("", "silence"));
     assert!(!sandbox.ledger()[0].accepted);
     assert_eq!(sandbox.ledger()[0].problem.as_deref(), Some("App-Sign: not the signature of these bytes"));
-    // Nobody's request: the faults of `unknown` hit it.
+    // No account has this key, so the faults of `unknown` hit the request.
     let nobody = String::from_utf8(upload("t-1")).unwrap().replace("abcdefghij", "nobodyatal");
     let (answer, _) = exchange(&sandbox, nobody.as_bytes(), usize::MAX).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
@@ -294,7 +295,7 @@ async fn requests_on_one_connection_are_answered_in_order() {
     assert_eq!(sandbox.ledger().len(), 3);
 }
 
-/// A request whose header block and body are unusual, and what follows it on the connection.
+/// A request has an unusual header block and body, and another request follows it on the connection.
 #[tokio::test]
 async fn a_request_is_kept_byte_for_byte() {
     let sandbox = sandbox().await;

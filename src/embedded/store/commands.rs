@@ -1,4 +1,4 @@
-//! Which commands there are, and what each does: those the worker and its commands use, as Redis 7.0 does them.
+//! The commands of the store: those that the worker and `postback` use, with the behaviour of Redis 7.0.
 
 use super::keys::Keys;
 use super::scripts;
@@ -13,7 +13,7 @@ pub(super) fn run(keys: &mut Keys, info: &str, request: &[Vec<u8>]) -> Reply {
     }
 }
 
-/// Why a command would not be run at all: what a transaction asks when it queues one.
+/// Says why a command would not run at all. A transaction asks this when it queues a command.
 pub(super) fn refusal(request: &[Vec<u8>]) -> Option<Reply> {
     find(request).err()
 }
@@ -35,7 +35,7 @@ fn unknown(name: &str) -> Reply {
 
 struct Command {
     name: &'static str,
-    /// Arguments: at least, and at most where there is a limit.
+    /// The smallest number of arguments; `most` is the largest.
     least: usize,
     most: usize,
     run: fn(&mut Call<'_>) -> Result<Reply, Reply>,
@@ -53,7 +53,7 @@ const fn command(
 const MANY: usize = usize::MAX;
 
 const COMMANDS: &[Command] = &[
-    // The connection: what a client says before its first command of ours.
+    // Commands about the connection, which a client sends before its first command of ours.
     command("PING", 0, 1, |c| {
         Ok(c.args.first().map_or_else(|| Reply::SimpleString(b"PONG".to_vec()), |text| bulk(text)))
     }),
@@ -69,18 +69,18 @@ const COMMANDS: &[Command] = &[
             [now.div_euclid(1_000_000), now.rem_euclid(1_000_000)].map(|n| bulk(n.to_string().as_bytes()));
         Ok(Reply::Array(vec![seconds, micros]))
     }),
-    // Keys of any kind.
+    // Commands for keys of any kind.
     command("DEL", 1, MANY, |c| Ok(count(c.args.iter().filter(|key| c.keys.remove(key)).count()))),
     command("EXISTS", 1, MANY, |c| Ok(count(c.args.iter().filter(|key| c.keys.contains(key)).count()))),
     command("PTTL", 1, 1, |c| Ok(Reply::Integer(c.keys.life_ms(&c.args[0])))),
-    // Texts.
+    // Commands for texts.
     command("GET", 1, 1, |c| Ok(maybe(c.keys.text(&c.args[0])?))),
     command("MGET", 1, MANY, |c| {
-        // A key of another kind is nil here, and no error.
+        // MGET answers nil for a key of another kind, and no error.
         Ok(Reply::Array(c.args.iter().map(|key| maybe(c.keys.text(key).unwrap_or_default())).collect()))
     }),
     command("SET", 2, MANY, set),
-    // Hashes.
+    // Commands for hashes.
     command("HGET", 2, 2, |c| {
         let value = c.keys.hash(&c.args[0])?.and_then(|hash| hash.get(&c.args[1]));
         Ok(maybe(value.map(Vec::as_slice)))
@@ -112,7 +112,7 @@ const COMMANDS: &[Command] = &[
             count(c.args[1..].iter().filter(|field| hash.remove(field.as_slice()).is_some()).count())
         })
     }),
-    // Sets.
+    // Commands for sets.
     command("SADD", 2, MANY, |c| {
         c.keys.change_set(&c.args[0], |set| count(c.args[1..].iter().filter(|m| set.insert((*m).clone())).count()))
     }),
@@ -123,7 +123,7 @@ const COMMANDS: &[Command] = &[
         let members = c.keys.set(&c.args[0])?.into_iter().flatten().map(|member| bulk(member));
         Ok(Reply::Array(members.collect()))
     }),
-    // Lists.
+    // Commands for lists.
     command("LPUSH", 2, MANY, |c| {
         c.keys.change_list(&c.args[0], |list| {
             c.args[1..].iter().for_each(|item| list.push_front(item.clone()));
@@ -144,7 +144,7 @@ const COMMANDS: &[Command] = &[
         let Some(list) = c.keys.list(&c.args[0])? else { return Ok(Reply::Array(Vec::new())) };
         Ok(Reply::Array(list.range(range(list.len(), from, to)).map(|item| bulk(item)).collect()))
     }),
-    // Scripts: ours, by their text or its hash, on one key.
+    // Scripts: only our own, by their text or its hash, on one key.
     command("EVAL", 2, MANY, |c| match Script::by_text(&c.args[0]) {
         Some(script) => script_on_one_key(c, script),
         None => {
@@ -165,7 +165,7 @@ struct Call<'a> {
     args: &'a [Vec<u8>],
 }
 
-/// Clients tell their name and version.
+/// A client tells its name and version.
 fn client(call: &mut Call<'_>) -> Result<Reply, Reply> {
     let what = String::from_utf8_lossy(&call.args[0]).to_ascii_uppercase();
     match what.as_str() {
@@ -218,11 +218,11 @@ fn integer(text: &[u8]) -> Result<i64, Reply> {
     parsed.ok_or_else(|| error("ERR value is not an integer or out of range"))
 }
 
-/// The places `from` to `to`, both included and counted from the end where they are negative.
+/// Turns the positions `from` to `to` into a range. Both are included, and negative ones count from the end.
 fn range(length: usize, from: i64, to: i64) -> std::ops::Range<usize> {
     let length = i64::try_from(length).unwrap_or(i64::MAX);
     let place = |n: i64| if n < 0 { length.saturating_add(n).max(0) } else { n.min(length) };
-    // A negative end before the beginning leaves nothing.
+    // If `to` lies before the beginning, the range is empty.
     let end = if to < 0 && to.saturating_add(length) < 0 { 0 } else { place(to).saturating_add(1).min(length) };
     let start = place(from).min(end);
     let whole = |n: i64| usize::try_from(n).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! One client: its requests in their order, and its transaction.
+//! Serves one client: its requests in their order, and its transaction.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use super::commands;
 use super::state::State;
 use super::wire::{self, Reply, Request, error, ok};
 
-/// Bytes that are read at once.
+/// The size of one read in bytes.
 const READ: usize = 64 << 10;
 
 /// Answers a client until it leaves.
@@ -50,12 +50,12 @@ pub(super) async fn serve(mut stream: TcpStream, state: &State) -> io::Result<()
     }
 }
 
-/// What is remembered between two requests of one client.
+/// The state between two requests of one client.
 #[derive(Default)]
 struct Client {
-    /// Between MULTI and EXEC.
+    /// The queued commands between MULTI and EXEC.
     queued: Option<Vec<Request>>,
-    /// Something that was to be queued was refused.
+    /// A command was refused when it was to be queued.
     spoiled: bool,
 }
 
@@ -79,7 +79,7 @@ impl Client {
                 if self.spoiled {
                     return error("EXECABORT Transaction discarded because of previous errors.");
                 }
-                // Nobody else runs between them: this thread serves one request at a time.
+                // No other command runs in between, because this thread serves one request at a time.
                 Reply::Array(queued.iter().map(|request| state.run(request)).collect())
             }
             (_, Some(queued)) => {

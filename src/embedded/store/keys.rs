@@ -1,4 +1,4 @@
-//! What the store holds: values by key, and when they expire.
+//! The data of the store: values by key, and when they expire.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::wire::{Reply, error};
 /// A hash: fields and their values.
 pub(super) type Hash = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(super) type Set = BTreeSet<Vec<u8>>;
-/// A list, its head first.
+/// A list. Its head comes first.
 pub(super) type List = VecDeque<Vec<u8>>;
 
 enum Value {
@@ -31,15 +31,15 @@ impl Value {
 
 struct Entry {
     value: Value,
-    /// Epoch ms.
+    /// When the value expires, epoch ms; `None`: never.
     until: Option<i64>,
 }
 
-/// All keys, and the present. Nothing is bounded: claims stay for their window, some 200 bytes each.
+/// All keys and the present time. There is no bound: claims stay for their window, with about 200 bytes each.
 #[derive(Default)]
 pub(super) struct Keys {
     entries: HashMap<Arc<[u8]>, Entry>,
-    /// By time, so that what expires is found without a search.
+    /// The keys by the time at which they expire, so that expired ones are found without a search.
     due: BTreeSet<(i64, Arc<[u8]>)>,
     now_us: i64,
 }
@@ -49,7 +49,7 @@ fn wrong_kind() -> Reply {
     error("WRONGTYPE Operation against a key holding the wrong kind of value")
 }
 
-/// A value of one kind, to read or to change.
+/// Gets the value of a key if it has this kind, to read or to change it.
 macro_rules! kind {
     ($read:ident, $change:ident, $kind:ident, $of:ty) => {
         #[doc = concat!("What the key holds, a ", stringify!($kind), ", or nothing.")]
@@ -83,12 +83,12 @@ impl Keys {
     kind!(set, change_set, Set, Set);
     kind!(list, change_list, List, List);
 
-    /// Sets the present, epoch µs, and removes what has expired by then. Called before each command: none ever sees an
-    /// expired key.
+    /// Sets the present (epoch µs) and removes keys that have expired by then. It is called before each command, so
+    /// that no command sees an expired key.
     pub fn advance(&mut self, now_us: i64) {
         self.now_us = now_us;
         let now = self.now_ms();
-        // As Redis has it, a key is still there in the millisecond in which it expires.
+        // As in Redis, a key still exists in the millisecond in which it expires.
         while self.due.first().is_some_and(|(until, _)| *until < now) {
             if let Some((_, key)) = self.due.pop_first() {
                 self.entries.remove(&key);
@@ -110,12 +110,12 @@ impl Keys {
         self.entries.len()
     }
 
-    /// Whether there is one, of any kind.
+    /// Whether the key exists, with a value of any kind.
     pub fn contains(&self, key: &[u8]) -> bool {
         self.entries.contains_key(key)
     }
 
-    /// What the key holds, a text, or nothing.
+    /// The text of a key; `None`: the key does not exist.
     pub fn text(&self, key: &[u8]) -> Result<Option<&[u8]>, Reply> {
         match self.entries.get(key).map(|e| &e.value) {
             None => Ok(None),
@@ -124,7 +124,7 @@ impl Keys {
         }
     }
 
-    /// Sets a text, whatever was there; it lives for so many ms, or for ever.
+    /// Sets a text and replaces any old value. The key lives for `life_ms`, or for ever.
     pub fn set_text(&mut self, key: &[u8], text: &[u8], life_ms: Option<i64>) {
         self.remove(key);
         let key: Arc<[u8]> = key.into();
@@ -135,7 +135,7 @@ impl Keys {
         self.entries.insert(key, Entry { value: Value::Text(text.to_vec()), until });
     }
 
-    /// Removes a key; whether it was there.
+    /// Removes a key. Returns whether it existed.
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let Some((key, entry)) = self.entries.remove_entry(key) else { return false };
         if let Some(until) = entry.until {
@@ -144,7 +144,7 @@ impl Keys {
         true
     }
 
-    /// As `PTTL` has it: ms to live, -1 for ever, -2 there is no such key.
+    /// The answer of `PTTL`: the remaining life in ms, -1 for ever, -2 without such a key.
     pub fn life_ms(&self, key: &[u8]) -> i64 {
         match self.entries.get(key) {
             None => -2,

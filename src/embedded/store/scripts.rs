@@ -1,18 +1,19 @@
-//! What each script of [`Script`] does, in Rust: the same reads, comparisons, writes and replies as its text.
+//! Runs each script of [`Script`] in Rust, with the same reads, comparisons, writes and replies as its Lua text.
 
 use super::keys::Keys;
 use super::wire::{Reply, bulk, count, error};
 use crate::redis::scripts::Script;
 
-/// A bucket is forgotten so long after its last slot.
+/// The life of a bucket after its last slot.
 const BUCKET_LIFE_MS: i64 = 60_000;
-/// A free time is no further ahead, beside two slots, but by a clock that was set back since.
+/// A next free time that lies further ahead than this (and two slots) can only come from a clock that was set back
+/// since.
 const FURTHEST_US: i64 = 1_000_000_000;
 
 /// Runs a script on one key.
 ///
 /// # Errors
-/// What Redis would refuse: an argument that is missing or no number, a value of another kind.
+/// Errors that Redis would give, too: an argument is missing or no number, or the value has another kind.
 pub(super) fn run(script: Script, keys: &mut Keys, key: &[u8], args: &[Vec<u8>]) -> Result<Reply, Reply> {
     let args = Args(args);
     match script {
@@ -125,8 +126,8 @@ fn push_back(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Repl
     Ok(Reply::Integer(next_free - now))
 }
 
-/// The bucket's next free time, epoch µs; a bucket that is not there is free since ever, and one whose time is of
-/// another clock from now on.
+/// Returns the next free time of the bucket, epoch µs. A missing bucket has been free for ever. A bucket whose time
+/// comes from another clock is free from now on.
 fn next_free(keys: &Keys, key: &[u8], now: i64, interval: i64) -> Result<i64, Reply> {
     let at = keys.text(key)?.map_or(Ok(0), number)?;
     let is_ours = at.saturating_sub(now) <= FURTHEST_US.saturating_add(interval.saturating_mul(2));

@@ -1,4 +1,4 @@
-//! The keys of the store with their clock, and one command at a time on them.
+//! The keys of the store with their clock. One command runs on them at a time.
 
 use std::cell::RefCell;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use super::commands;
 use super::keys::Keys;
 use super::wire;
 
-/// What all connections share.
+/// The state that all connections share.
 pub(super) struct State {
     keys: RefCell<Keys>,
     clock: Clock,
@@ -19,12 +19,12 @@ impl State {
         Self { keys: RefCell::default(), clock: Clock::start(), info: info() }
     }
 
-    /// Removes what has expired.
+    /// Removes expired keys.
     pub(super) fn sweep(&self) {
         self.keys.borrow_mut().advance(self.clock.now_us());
     }
 
-    /// Runs one command, now.
+    /// Runs one command at the present time.
     pub(super) fn run(&self, request: &[Vec<u8>]) -> wire::Reply {
         let mut keys = self.keys.borrow_mut();
         keys.advance(self.clock.now_us());
@@ -32,7 +32,7 @@ impl State {
     }
 }
 
-/// The time of day at the start, and what has passed since: nobody can set it back.
+/// The time of day at the start, plus the time since then. Nobody can set it back.
 struct Clock {
     start_us: i64,
     since: Instant,
@@ -49,7 +49,7 @@ impl Clock {
     }
 }
 
-/// What `INFO` says: the fields that the worker judges a Redis by, and the truth about durability.
+/// The text of `INFO`: the fields by which the worker judges a Redis, and the truth about durability.
 fn info() -> String {
     let id = format!("{:040x}", rand::random::<u128>());
     [

@@ -1,4 +1,4 @@
-//! Each command and script with a clock of the test's own, and the endpoint with the client that the worker uses.
+//! Tests each command and script with a clock of the test, and the endpoint with the client of the worker.
 
 use super::commands;
 use super::keys::Keys;
@@ -7,7 +7,7 @@ use super::*;
 use crate::redis::facts::Facts;
 use crate::redis::scripts::Script;
 
-/// A store without a network, whose time stands still unless told otherwise.
+/// A store without a network. Its time stands still unless a test moves it.
 #[derive(Default)]
 struct Bench {
     keys: Keys,
@@ -20,7 +20,7 @@ impl Bench {
         self
     }
 
-    /// One command, its words apart by a blank; `''` is an empty one.
+    /// Runs one command. Blanks separate its words, and `''` is an empty word.
     fn run(&mut self, words: &str) -> Reply {
         let request: Vec<Vec<u8>> = words.split(' ').map(|w| w.replace("''", "").into_bytes()).collect();
         self.keys.advance(self.now_us);
@@ -92,7 +92,7 @@ fn a_key_lives_to_the_millisecond_and_a_new_value_has_a_new_life() {
     store.run("DEL k");
     store.run("SET k d PX 5000");
     assert_eq!(store.after(3_000).run("GET k"), text("d"));
-    // Nobody has to ask for a key to have it removed.
+    // The store removes an expired key even if nobody asks for it.
     let now = store.after(3_000).now_us;
     store.keys.advance(now);
     assert_eq!(store.keys.len(), 0);
@@ -233,7 +233,8 @@ fn slots_are_reserved_one_after_the_other_and_pushed_back() {
     assert_eq!(store.script(Script::PushBack, "b 2000000 20000"), number(2_000_000));
     assert_eq!(store.run("PTTL b"), number(62_000));
     assert_eq!(one(store.after(2_500)), numbers(1, 0, 0, 2_560));
-    // Reserved ahead by as much as the reply takes: never sooner, and no later than the bucket says.
+    // The reservation is made ahead by the time that the reply takes. So the slot is never too early, and no later than
+    // the bucket says.
     assert_eq!(store.script(Script::Reserve, "b 1 50000 180000 80000"), numbers(1, 80_000, 50_000, 2_560));
     assert_eq!(store.script(Script::Reserve, "b 1 50000 180000 80000"), numbers(1, 130_000, 130_000, 2_560));
     assert_eq!(store.script(Script::Reserve, "b 1 50000 180000 80000"), numbers(1, 180_000, 180_000, 2_560));

@@ -1,4 +1,4 @@
-//! RESP2: requests out of a buffer, replies into one.
+//! RESP2: reads requests from a buffer and writes replies into one.
 
 use redis_protocol::resp2::decode::decode;
 use redis_protocol::resp2::encode::encode;
@@ -9,9 +9,9 @@ pub(super) type Reply = OwnedFrame;
 /// A request: the command and its arguments.
 pub(super) type Request = Vec<Vec<u8>>;
 
-/// Bytes of one request at most. Ours are a few hundred; what is larger than this is no client of ours.
+/// The largest request in bytes. Our requests have a few hundred; a larger one does not come from a client of ours.
 pub(super) const LARGEST: usize = 64 << 20;
-/// Arguments of one request at most, for the same reason.
+/// The largest number of arguments of one request, for the same reason.
 const MOST: usize = 1 << 20;
 
 /// `+OK`.
@@ -28,21 +28,21 @@ pub(super) fn maybe(bytes: Option<&[u8]>) -> Reply {
     bytes.map_or(Reply::Null, bulk)
 }
 
-/// A number of things.
+/// A count as a reply.
 pub(super) fn count(n: usize) -> Reply {
     Reply::Integer(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
-/// An error; its first word is the code.
+/// An error. Its first word is the code.
 pub(super) fn error(text: &str) -> Reply {
-    // A line break in it would end the reply.
+    // A line break in the text would end the reply.
     Reply::Error(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
 }
 
-/// The first request of the buffer and how long it is; `None`: it is not complete yet.
+/// Returns the first request in the buffer and its length; `None`: the request is not complete yet.
 ///
-/// A request is a list of byte strings and nothing else: its head is read here, so that lists in lists, which the crate
-/// would follow to any depth, are refused.
+/// A request is a list of byte strings and nothing else. The head is read here and not by the crate, which would follow
+/// nested lists to any depth.
 pub(super) fn request(buffer: &[u8]) -> Result<Option<(Request, usize)>, &'static str> {
     if buffer.first().is_some_and(|b| *b != b'*') {
         return Err("expected a list of arguments");
@@ -74,7 +74,8 @@ pub(super) fn request(buffer: &[u8]) -> Result<Option<(Request, usize)>, &'stati
 /// Appends a reply.
 pub(super) fn write(reply: &Reply, out: &mut Vec<u8>) {
     let from = out.len();
-    // The crate's own sum may be short by a digit for large numbers: then it wants more room, and gets it.
+    // The length that the crate computes may be one digit too short for large numbers. Then it asks for more room and
+    // gets it.
     let mut room = reply.encode_len(false) + 32;
     for _ in 0..4 {
         out.resize(from + room, 0);

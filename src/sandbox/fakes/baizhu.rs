@@ -1,6 +1,6 @@
-//! 百助, conversion postbacks: three endpoints, one form each, no signature.
+//! 百助, conversion postbacks: three endpoints, each with its own form, no signature.
 //!
-//! The platform documents its success body alone; every refusal is `{"code":"error"}` here.
+//! The platform documents only its success body; this fake answers every refusal with `{"code":"error"}`.
 
 mod form;
 
@@ -29,7 +29,7 @@ fn examples() -> Vec<SandboxAccount> {
     vec![SandboxAccount::new("acme-baizhu", NAME, json!({ "product": product }), &[])]
 }
 
-/// The keys of `[accounts.NAME]` that 百助 goes by.
+/// The keys of `[accounts.NAME]` that 百助 uses.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Settings {
@@ -56,22 +56,22 @@ struct FieldNames {
     returned_money: Option<String>,
 }
 
-/// What 百助 knows of an account.
+/// The terms of one account.
 #[derive(Clone, Debug)]
 struct BaizhuAccount {
-    /// Product mark agreed for `/data/install`; `None`: this endpoint is not open to the account.
+    /// The product mark for `/data/install`; `None`: the account may not use this endpoint.
     install: Option<String>,
-    /// The same for `/data/register`.
+    /// The product mark for `/data/register`.
     register: Option<String>,
-    /// The same for `/data/back`.
+    /// The product mark for `/data/back`.
     back: Option<String>,
-    /// How the account is paid for; CPA sends no amounts.
+    /// How the account is paid. A CPA account sends no amounts.
     settlement: Settlement,
-    /// Accepted spellings of the product name's field; where two are sent, they must say the same.
+    /// The accepted spellings of the field of the product name. If a form has two of them, their values must be equal.
     product_name_fields: Vec<String>,
-    /// Spelling of the refund's field.
+    /// The spelling of the field of the refund.
     returned_money_field: String,
-    /// Encoding of the form.
+    /// The encoding of the form.
     encoding: Encoding,
     amount_unit: AmountUnit,
     /// The `code` that means success.
@@ -98,13 +98,13 @@ impl From<Settings> for BaizhuAccount {
     }
 }
 
-/// Settlement of an account.
+/// How an account is paid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Settlement {
-    /// By action: no amounts.
+    /// Per action; there are no amounts.
     Cpa,
-    /// By sale: amounts and refunds.
+    /// Per sale; there are amounts and refunds.
     #[default]
     Cps,
 }
@@ -112,16 +112,16 @@ enum Settlement {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum AmountUnit {
-    /// Decimals with two places.
+    /// Yuan, as a decimal with two places.
     #[default]
     Yuan,
     Fen,
 }
 
-/// The platform for all its accounts.
+/// The platform with all its accounts.
 #[derive(Debug)]
 struct Baizhu {
-    /// With their indices among all accounts.
+    /// The accounts with their indices among all accounts of the sandbox.
     accounts: Vec<(usize, BaizhuAccount)>,
 }
 
@@ -138,16 +138,16 @@ fn open(accounts: &[(usize, &SandboxAccount)]) -> Opened {
 
 impl Fake for Baizhu {
     fn judge(&self, request: &Request, _now: i64) -> Option<Judgement> {
-        // A query would be a parameter that the platform does not document.
+        // The platform documents no query, so a request with one is to no endpoint.
         Endpoint::of(&request.target).map(|endpoint| self.judge_at(endpoint, request))
     }
 
     fn account_of(&self, _request: &Request) -> Option<usize> {
-        // Only the form of an endpoint names the product.
+        // Only a form names a product, and only an endpoint has a form.
         None
     }
 
-    /// A number or a word stands for a code; any other text stands for itself.
+    /// A number or a word is a code. Any other text is no code, and is sent as it is.
     fn body_of(&self, code: &Value) -> Option<String> {
         match code {
             Value::String(text) => {
@@ -187,7 +187,7 @@ impl Baizhu {
         }
     }
 
-    /// The first account with this product at this endpoint, else at any endpoint.
+    /// Returns the first account with this product at this endpoint, or else at any endpoint.
     fn attribute(&self, product: &str, endpoint: Endpoint) -> Option<&(usize, BaizhuAccount)> {
         let at =
             |endpoint: Endpoint| move |account: &&(usize, BaizhuAccount)| endpoint.product(&account.1) == Some(product);
@@ -233,7 +233,7 @@ impl Endpoint {
     }
 }
 
-/// The platform's body for a code.
+/// The body of the answer with this code.
 fn answer(code: &str) -> String {
     json!({ "code": code }).to_string()
 }

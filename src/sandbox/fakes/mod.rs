@@ -1,6 +1,6 @@
-//! The fakes, one per platform, and the one list of them. To add one: its file, and its line in [`LIST`].
+//! The fakes, one per platform, and the one list of them. To add a fake, write its file and add its line to [`LIST`].
 //!
-//! The rest of the sandbox names no platform.
+//! No other file of the sandbox names a platform.
 
 mod baizhu;
 mod qihoo360;
@@ -12,13 +12,13 @@ use super::fake::Platform;
 pub(super) const LIST: [Platform; 2] = [qihoo360::PLATFORM, baizhu::PLATFORM];
 
 impl SandboxAccount {
-    /// The accounts that `postback sandbox` has without a configuration file. Their secrets are made up and published.
+    /// The accounts of `postback sandbox` without a configuration file. Their secrets are invented and public.
     pub fn examples() -> Vec<SandboxAccount> {
         LIST.iter().flat_map(|platform| (platform.examples)()).collect()
     }
 }
 
-/// How the example accounts are reached by hand, for a help text.
+/// Explains how to reach the example accounts by hand, for a help text.
 pub fn by_hand() -> String {
     LIST.iter().map(|platform| platform.by_hand).collect::<Vec<_>>().join("\n")
 }

@@ -1,7 +1,7 @@
-//! 360 点睛, web conversion upload: what the platform checks, in its order, and its answers.
+//! 360 点睛, web conversion upload: the checks of the platform in its order, and its answers.
 //!
-//! Key, then signature over the bytes as received, then the body. Whatever is wrong with the body is the one answer
-//! `errno 3`; the ledger's `problem` says which rule. The form of the body is in `qihoo360/body.rs`.
+//! It checks the key, then the signature over the bytes as received, then the body. Any fault in the body gives the one
+//! answer `errno 3`; the `problem` in the ledger names the broken rule. The form of the body is in `qihoo360/body.rs`.
 
 mod account;
 mod body;
@@ -23,7 +23,7 @@ use body::Upload;
 pub(super) const PLATFORM: Platform = Platform { name: NAME, open, examples, by_hand: BY_HAND };
 
 const NAME: &str = "qihoo360";
-/// Where uploads go.
+/// The path of uploads.
 const PATH: &str = "/uploadWebConvert";
 
 const BY_HAND: &str = r#"The example accounts of 360 are acme-ps, acme-ms, acme-zs (jzqs 1000001) and acme-web, all with App-Key
@@ -50,7 +50,7 @@ fn examples() -> Vec<SandboxAccount> {
     ]
 }
 
-/// The keys of `[accounts.NAME]` that 360 goes by.
+/// The keys of `[accounts.NAME]` that 360 uses.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Settings {
@@ -66,17 +66,17 @@ struct Validate {
     click_len: String,
 }
 
-/// The platform for all its accounts.
+/// The platform with all its accounts.
 #[derive(Debug, Default)]
 struct Qihoo360 {
-    /// Accounts by App-Key, in the order given, with their indices.
+    /// The accounts by App-Key in the order given, with their indices.
     by_key: HashMap<String, Vec<(usize, Qihoo360Account)>>,
 }
 
 fn open(accounts: &[(usize, &SandboxAccount)]) -> Opened {
     let (mut fake, mut problems) = (Qihoo360::default(), Vec::new());
     for (index, account) in accounts {
-        // Signing with an empty secret yields a digest like any other: it must never count as a credential.
+        // An empty secret gives a signature like any other, so it must never count as a credential.
         if account.credentials.iter().any(|(key, secret)| key.is_empty() || secret.is_empty()) {
             problems.push(format!("account {} has an empty App-Key or secret", account.name));
         }
@@ -101,7 +101,7 @@ impl Qihoo360 {
         }
     }
 
-    /// The accounts that hold the App-Key of a request.
+    /// Returns the accounts that have the App-Key of a request.
     fn holders(&self, request: &Request) -> &[(usize, Qihoo360Account)] {
         self.by_key.get(request.header_text("app-key")).map_or(&[], Vec::as_slice)
     }
@@ -109,7 +109,7 @@ impl Qihoo360 {
 
 impl Fake for Qihoo360 {
     fn judge(&self, request: &Request, now: i64) -> Option<Judgement> {
-        // A query would be a parameter that the platform does not document.
+        // The platform documents no query, so a request with one is to no endpoint.
         if request.target != PATH {
             return None;
         }
@@ -143,7 +143,7 @@ impl Fake for Qihoo360 {
     }
 }
 
-/// The platform's body for a code.
+/// The body of the answer with this code.
 fn answer(errno: i64) -> String {
     let error: Cow<'static, str> = match errno {
         0 => "Success".into(),
@@ -195,7 +195,7 @@ fn verdict(
     body::check(&upload, account, now).map_err(|problem| refuse(3, problem))
 }
 
-/// Lower-case hex of MD5 over secret and body.
+/// The MD5 of secret and body in lower-case hex.
 fn signature(secret: &str, body: &[u8]) -> String {
     let digest = Md5::new().chain_update(secret).chain_update(body).finalize();
     let mut hex = String::with_capacity(32);
@@ -212,7 +212,7 @@ fn is_json_utf8(content_type: &[u8]) -> bool {
     plain == b"application/json;charset=utf-8"
 }
 
-/// What can be known of a body, even of a refused one.
+/// The members that can be read even from a refused body.
 #[derive(Debug, Default)]
 struct Hints {
     data_industry: Option<String>,
@@ -247,8 +247,8 @@ impl Hints {
     }
 }
 
-/// Of the holders of one App-Key: those of this product line, of these those of this advertiser, of these the first.
-/// A step that would leave nobody is skipped, so that the account's own check can say what is wrong.
+/// Picks one of the accounts that share an App-Key: of those with this product line, those with this advertiser, of
+/// these the first. It skips a step that no account would pass, so that the check of the account can say what is wrong.
 fn attribute<'a>(holders: &'a [(usize, Qihoo360Account)], hints: &Hints) -> Option<&'a (usize, Qihoo360Account)> {
     let mut left: Vec<_> = holders.iter().collect();
     let steps: [fn(&Qihoo360Account, &Hints) -> bool; 2] = [

@@ -1,4 +1,4 @@
-//! The two encodings of an HTML form, read strictly: what a lenient parser would guess is a problem here.
+//! Reads the two encodings of an HTML form, strictly: where a lenient parser would guess, this one reports a problem.
 
 use serde::Deserialize;
 
@@ -13,7 +13,7 @@ pub(super) enum Encoding {
     Urlencoded,
 }
 
-/// Name and value of every field, in the order sent.
+/// The name and value of every field, in the order sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Form {
     pub(super) encoding: Encoding,
@@ -47,7 +47,7 @@ fn boundary(parameters: &str) -> Option<&str> {
     });
     let value = found.next()?;
     let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-    // RFC 2046: 1 to 70 characters of this set.
+    // RFC 2046: a boundary has 1 to 70 characters of this set.
     let fine = |b: u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&b);
     (found.next().is_none() && (1..=70).contains(&value.len()) && value.bytes().all(fine)).then_some(value)
 }
@@ -79,7 +79,7 @@ fn field(part: &[u8]) -> Result<(String, String), String> {
         match header.to_ascii_lowercase().as_str() {
             "content-disposition" if name.is_none() => {
                 let quoted = content.trim().strip_prefix("form-data; name=\"").and_then(|v| v.strip_suffix('"'));
-                // A quote left inside means a file name or another parameter.
+                // A quote inside the name means that a file name or another parameter follows.
                 let plain = quoted.filter(|n| !n.is_empty() && !n.contains('"'));
                 name = Some(plain.ok_or("multipart: Content-Disposition is not `form-data; name=\"...\"`")?.to_owned());
             }

@@ -36,7 +36,7 @@ fn multipart(fields: &[(&str, &str)]) -> Request {
     request("multipart/form-data; boundary=B", format!("{parts}--B--\r\n"))
 }
 
-/// The answer's body and the ledger's problem.
+/// Returns the body of the answer and the problem in the ledger.
 fn outcome(judgement: &Judgement) -> (String, &str) {
     let (response, problem) = match &judgement.verdict {
         Ok(response) => (response, ""),
@@ -178,7 +178,7 @@ fn the_account_is_found_by_product_and_the_ids_by_their_fields() {
     assert_eq!(judgement.trans_id, None);
     let ids = vec![("uid", Some(UID.to_owned())), ("order_number", Some("7".to_owned()))];
     assert_eq!((judgement.ids, judgement.id.as_deref()), (ids, Some(UID)));
-    // A product of another endpoint still tells whose it is.
+    // The product belongs to another endpoint, but it still tells the account.
     let wrong = judge(&multipart(&[("product", "acc2"), ("uid", UID)]), Endpoint::Back, &directory);
     assert_eq!(wrong.account, Some(1));
     assert_eq!(outcome(&wrong).0, "{\"code\":\"error\"}");

@@ -1,4 +1,4 @@
-//! The body of an upload: its form, read strictly, and the rules between its members.
+//! The body of an upload: reads its form strictly, and checks the rules between its members.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::account::Qihoo360Account;
 
-/// How far the sender's clock may be off.
+/// The largest allowed error of the sender's clock.
 const MAX_SKEW_SECONDS: i64 = 300;
 
 #[derive(Debug, Deserialize)]
@@ -65,12 +65,12 @@ struct EventParam {
     urtime: Option<i64>,
 }
 
-/// A member that is there has a value: serde alone would take `null` for an absent one.
+/// Reads a member that is there and must have a value. serde alone would take `null` for an absent member.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// A JSON object and nothing else: serde alone would take an array for a struct.
+/// A JSON object and nothing else. serde alone would also take an array for a struct.
 #[derive(Debug)]
 pub(super) struct Object<T>(T);
 
@@ -97,14 +97,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Reads a body: unknown and repeated members, wrong types and nulls are problems.
+/// Reads a body. Unknown and repeated members, wrong types and nulls are problems.
 pub(super) fn parse(body: &[u8]) -> Result<Upload, String> {
     let upload: Object<Upload> = serde_json::from_slice(body).map_err(|error| format!("body: {error}"))?;
     Ok(upload.0)
 }
 
-/// One row of the event table: per product line, whether the event exists there, the members of its `event_param`,
-/// and whether `trans_id` is mandatory.
+/// One row of the event table. It says for each product line whether the event exists there, which members its
+/// `event_param` has, and whether `trans_id` is mandatory.
 #[derive(Debug, Default, Clone, Copy)]
 struct Cell {
     exists: bool,
@@ -112,7 +112,7 @@ struct Cell {
     trans_id: bool,
 }
 
-/// The lines in the order of the table's columns.
+/// The product lines in the order of the table's columns.
 const LINES: [(&str, &str); 4] =
     [("web", "ocpc_web_convert"), ("ps", "ocpc_ps_convert"), ("ms", "ocpc_ms_convert"), ("zs", "ocpc_zs_convert")];
 const WEB: usize = 0;
@@ -135,7 +135,7 @@ static EVENTS: LazyLock<HashMap<&'static str, [Cell; 4]>> = LazyLock::new(|| {
     events
 });
 
-/// The rules between the members; the first one broken is named.
+/// Checks the rules between the members, and names the first one that is broken.
 pub(super) fn check(upload: &Upload, account: &Qihoo360Account, now: i64) -> Result<(), String> {
     let data = &upload.data;
     let detail = &data.data_detail;

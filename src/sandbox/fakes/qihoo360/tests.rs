@@ -37,7 +37,7 @@ fn signed(body: &[u8]) -> Request {
     request(&[("App-Key", KEY), ("App-Sign", &sign), ("Content-Type", "application/json;charset=utf-8")], body)
 }
 
-/// `errno` of the answer and the ledger's problem.
+/// Returns `errno` of the answer and the problem in the ledger.
 fn outcome(judgement: &Judgement) -> (i64, &str) {
     let (response, problem) = match &judgement.verdict {
         Ok(response) => (response, ""),
@@ -47,7 +47,7 @@ fn outcome(judgement: &Judgement) -> (i64, &str) {
     (answer["errno"].as_i64().unwrap(), problem)
 }
 
-/// A good upload of a line.
+/// A good upload of this product line.
 fn good(line: &str) -> Value {
     let mut detail = json!({
         "qhclickid": "SATss51150532005", "trans_id": "5d41402abc4b2a76b9719d911017c592",
@@ -67,7 +67,7 @@ fn good(line: &str) -> Value {
     json!({"data": {"request_time": NOW, "data_industry": format!("ocpc_{line}_convert"), "data_detail": detail}})
 }
 
-/// Judges a good upload after a change: `pointer` gets `value`, or goes where it is `null`.
+/// Judges a good upload after changes: each `pointer` gets its `value`; `null` removes it.
 fn changed(account: &Qihoo360Account, line: &str, changes: &[(&str, Value)]) -> (i64, String) {
     let mut upload = good(line);
     for (path, value) in changes {
@@ -126,7 +126,7 @@ fn every_signature_vector_verifies_and_no_twin_passes_for_its_counterpart() {
         let secret = text(&vector["inputs"]["secret"]);
         assert_eq!(signature(&secret, text(&vector["inputs"]["post_body"]).as_bytes()), text(&vector["expected"]));
         for body in &vectors {
-            // The vector with an empty secret must verify nowhere, not even its own body.
+            // The vector with an empty secret must not verify anywhere, not even with its own body.
             let same = vector["inputs"]["post_body"] == body["inputs"]["post_body"];
             assert_eq!(verified(vector, body), same && !secret.is_empty(), "{} on {}", vector["id"], body["id"]);
         }
@@ -160,7 +160,7 @@ fn skew_is_judged_as_the_vectors_say() {
     let vectors: Value = serde_json::from_str(include_str!("../../../../tests/fixtures/vectors.json")).unwrap();
     for vector in vectors["clock_skew"].as_array().unwrap() {
         let (server, client) = (vector["server_ms"].as_i64().unwrap(), vector["client_ms"].as_i64().unwrap());
-        // This platform's clock has seconds: a fraction past the limit only shows as the next second.
+        // The clock of this platform counts seconds, so a fraction beyond the limit shows only in the next second.
         let skew = (client - server) / 1000 + (client - server) % 1000;
         let (errno, problem) = changed(&account(), "ps", &[(REQUEST_TIME, json!(NOW + skew))]);
         assert_eq!(errno == 0, vector["accepted"].as_bool().unwrap(), "{}: {problem}", vector["id"]);
@@ -335,10 +335,10 @@ fn accounts_that_share_a_key_are_told_apart_by_line_and_advertiser() {
     let found = |upload: Value| judge(&signed(upload.to_string().as_bytes()), &directory, NOW).account;
     assert_eq!(found(good("ps")), Some(0));
     assert_eq!(found(good("zs")), Some(2));
-    // A line that none of them has, and a body that cannot be read: the first.
+    // For a product line that no account has, and for a body that cannot be read, the first account counts.
     assert_eq!(found(good("ms")), Some(0));
     assert_eq!(judge(&signed(b"{"), &directory, NOW).account, Some(0));
-    // A body that is refused still says whose it is.
+    // A refused body still tells the account.
     let mut extra = good("zs");
     extra["extra"] = json!(1);
     let judgement = judge(&signed(extra.to_string().as_bytes()), &directory, NOW);
