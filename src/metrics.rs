@@ -1,4 +1,5 @@
-//! Every metric of the contract: born at zero, children resolved once at start, no label with unbounded values.
+//! All metrics of the contract. Each starts at zero, its children are looked up once at the start, and no label has
+//! unbounded values.
 
 mod account;
 mod claims;
@@ -21,29 +22,30 @@ use families::Maker;
 
 const UNKNOWN: &str = "unknown";
 
-/// What is known at start.
+/// The facts that are known at the start.
 #[derive(Default)]
 pub struct Setup<'a> {
     /// The platforms and names of the configured accounts; their index here is their index in [`Metrics::account`].
     pub accounts: Vec<(&'static str, Arc<str>)>,
-    /// Names of the retry tiers, in order.
+    /// The names of the retry tiers, in order.
     pub tiers: &'a [String],
-    /// Topics whose `events_received_total` starts at zero.
+    /// The topics whose `events_received_total` starts at zero.
     pub topics: Vec<String>,
 }
 
 /// All metrics of this process.
 pub struct Metrics {
-    /// Records handed to a retry tier. Counted in a [`Metrics::step`].
+    /// Records handed to a retry tier. Count them in a [`Metrics::step`].
     pub handed_off_retry: IntCounter,
-    /// Records handed to a parking topic. Counted as the one before.
+    /// Records handed to a parking topic. Count them in a [`Metrics::step`].
     pub handed_off_parked: IntCounter,
-    /// Records given back at revoke or shutdown. Counted as the one before.
+    /// Records given back at a revocation or at shutdown. Count them in a [`Metrics::step`].
     pub handed_off_returned: IntCounter,
-    /// Records read from inputs and not finished.
+    /// Records of inputs that are read and not finished.
     pub in_flight_events: IntGauge,
     pub in_flight_bytes: IntGauge,
-    /// Records of tiers and parking that were released and are not finished. Shown together with those from inputs.
+    /// Records of tiers and parking topics that are released and not finished. They are shown together with those of
+    /// inputs.
     pub released_events: IntGauge,
     pub released_bytes: IntGauge,
     /// 1 while Redis answers.
@@ -54,7 +56,7 @@ pub struct Metrics {
     all_in_flight_bytes: IntGauge,
     registry: Registry,
     accounts: Vec<Arc<AccountMetrics>>,
-    /// How many of them are configured: those after them are unknown ones.
+    /// The number of configured accounts; the entries after them are for unknown ones.
     configured: usize,
     unknown: BTreeMap<Option<&'static str>, usize>,
     received: IntCounterVec,
@@ -71,7 +73,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers everything; what has a closed label or a configured account is there at zero.
+    /// Registers everything. A series with a closed label or a configured account exists from the start, at zero.
     pub fn new(setup: Setup<'_>) -> Arc<Metrics> {
         let registry = Registry::new();
         let make = Maker(&registry);
@@ -134,23 +136,24 @@ impl Metrics {
         Arc::new(metrics)
     }
 
-    /// The handles of the account at `index` of the setup, or of an index from [`Metrics::unknown`].
+    /// The metrics of the account at this index of the setup, or at an index from [`Metrics::unknown`].
     pub fn account(&self, index: usize) -> &Arc<AccountMetrics> {
-        // Past the end is (unknown, unknown), which always exists.
+        // An index past the end means (unknown, unknown), which always exists.
         self.accounts.get(index).unwrap_or(&self.accounts[self.configured])
     }
 
-    /// The index for an event that names no configured account; `None`, or a platform without one: platform `unknown`.
+    /// The index for events that name no configured account. Without a platform, or with one that has no account, the
+    /// label is `unknown`.
     pub fn unknown(&self, platform: Option<&str>) -> usize {
         self.unknown.get(&platform).copied().unwrap_or(self.configured)
     }
 
-    /// One record of this topic was read. Where it is read in numbers, keep [`Metrics::received_counter`].
+    /// Counts one record of this topic. For many records keep the [`Metrics::received_counter`].
     pub fn received(&self, topic: &str) {
         self.received_counter(topic).inc();
     }
 
-    /// The counter of a topic, to keep.
+    /// The counter of a topic, for a caller that keeps it.
     pub fn received_counter(&self, topic: &str) -> IntCounter {
         let known = self.received_by_topic.read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned();
         known.unwrap_or_else(|| {
@@ -161,13 +164,13 @@ impl Metrics {
         })
     }
 
-    /// A claim found this.
+    /// Counts the result of a claim.
     pub fn claim(&self, result: ClaimResult) {
         self.claims[result as usize].inc();
     }
 
-    /// What the owner of a partition sees of it; `lag_seconds` and `commit_age` in seconds. A lag that is not known has no
-    /// series: 0 would say that there is none.
+    /// Sets the figures that the owner of a partition knows; `lag_seconds` and `commit_age` are in seconds. An unknown
+    /// lag has no series, because 0 would say that there is no lag.
     pub fn set_partition(
         &self,
         topic: &str,
@@ -178,7 +181,7 @@ impl Metrics {
     ) {
         let number = partition.to_string();
         let labels = [topic, number.as_str()];
-        // An error means that there was no such series.
+        // An error means that the series did not exist.
         match lag_records {
             Some(lag) => self.lag_records.with_label_values(&labels).set(lag.max(0)),
             None => _ = self.lag_records.remove_label_values(&labels),
@@ -190,11 +193,12 @@ impl Metrics {
         self.commit_age.with_label_values(&labels).set(commit_age.max(0.0));
     }
 
-    /// Forgets a partition that this process does not own any more, so that its last value alarms nobody.
+    /// Removes the series of a partition that this process does not own any more. Otherwise their last values would go
+    /// on raising alarms.
     pub fn remove_partition(&self, topic: &str, partition: i32) {
         let number = partition.to_string();
         let labels = [topic, number.as_str()];
-        // An error means that there was no such series: a partition revoked before its first report.
+        // An error means that the series did not exist: the partition was revoked before its first report.
         let _ = self.lag_records.remove_label_values(&labels);
         let _ = self.lag_seconds.remove_label_values(&labels);
         let _ = self.commit_age.remove_label_values(&labels);
@@ -212,7 +216,7 @@ impl Metrics {
             tracing::error!(%error, "metrics cannot be written");
         }
         exposition::write(&mut text, &self.accounts, chrono::Utc::now().timestamp_millis());
-        // A family without a series (no partition assigned) still shows its name and type.
+        // A family without a series still shows its name and type, e.g. when no partition is assigned.
         for family in families::ALL {
             if !exposition::FAMILIES.iter().any(|f| f.name == family.name)
                 && !gathered.iter().any(|g| g.name() == family.name)
@@ -224,22 +228,23 @@ impl Metrics {
         text
     }
 
-    /// A step in which what is received, open, finished or handed off changes; it lasts as long as the guard.
+    /// Begins a step, in which the numbers of received, open, finished and handed-off records change together. It ends
+    /// when the guard is dropped.
     pub fn step(&self) -> Step<'_> {
         self.steps_begun.fetch_add(1, Ordering::AcqRel);
-        // No change of a counter may be seen before the beginning of its step.
+        // No reader may see a changed counter before the step has begun.
         fence(Ordering::Release);
         Step { ended: &self.steps_ended }
     }
 
-    /// Received − finished − open − handed off.
+    /// Returns received − finished − open − handed off.
     ///
-    /// A reading counts where no [`Metrics::step`] was under way when it began and none began before it was complete.
-    /// Where steps follow each other too fast for that, the last reading that counted stands: a worker at rest shows
-    /// the exact value, a busy one never the half of a step.
+    /// A reading counts only if no [`Metrics::step`] was under way while it was taken. If steps follow each other too
+    /// fast for that, the last valid reading stands. So an idle worker shows the exact value, and a busy one never
+    /// shows half of a step.
     pub fn unaccounted_events(&self) -> i64 {
         for _ in 0..100 {
-            // In this order: what has ended by the first reading cannot be missing in the second.
+            // The order matters: an end that the first reading sees cannot be missing in the second.
             let ended = self.steps_ended.load(Ordering::Acquire);
             let begun = self.steps_begun.load(Ordering::Acquire);
             if begun == ended {

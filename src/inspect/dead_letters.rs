@@ -1,4 +1,4 @@
-//! Dead letters as they are read back: their headers by name, which of them counts, who is selected (pure).
+//! Reads dead letters back: their headers by name, the newest of each origin, and the selected ones (pure).
 
 mod filter;
 mod latest;

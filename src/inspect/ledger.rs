@@ -1,8 +1,8 @@
-//! The ledger: what became of input records, held against what the platforms took, and the rule by which it balances
-//! (contract section 1; pure).
+//! The ledger compares what became of the input records with the events that the platforms accepted, and says whether
+//! it balances (contract section 1; pure).
 //!
-//! It is per distinct `pb-origin-*` (core.md section 7): [`receipt`] and [`dead_letter`] read what the output topics say of
-//! an origin, [`Origins`] keeps what counts of it, and a [`Ledger`] sums that up beside the platforms' own count.
+//! It counts each distinct `pb-origin-*` once (core.md section 7). [`receipt`] and [`dead_letter`] read what the output
+//! topics say about an origin, [`Origins`] keeps it, and a [`Ledger`] sums it up next to the platforms' own count.
 
 mod origins;
 mod read;
@@ -17,52 +17,52 @@ pub use read::{Place, dead_letter, receipt};
 use crate::error::Outcome;
 use crate::units::show_count;
 
-/// What became of every event. Counts are of input records; `distinct` is of keys.
+/// The sums. They count input records; `distinct` counts keys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Ledger {
     /// Records in the input topic.
     pub produced: u64,
-    /// Different events among them: copies and conflicting copies are left out.
+    /// Different events among them, without copies and conflicting copies.
     pub distinct: u64,
-    /// Ended as accepted by their platform.
+    /// Records that ended as accepted by their platform.
     pub delivered: u64,
-    /// Ended as a copy of an accepted one.
+    /// Records that ended as a copy of an accepted event.
     pub duplicate: u64,
-    /// Ended as opted out.
+    /// Records that ended as opted out.
     pub suppressed: u64,
-    /// Ended in the dead-letter topic.
+    /// Records that ended in the dead-letter topic.
     pub dead_lettered: u64,
-    /// Without an end, and still held somewhere.
+    /// Records that have not ended and are still held somewhere.
     pub open: u64,
-    /// Without an end, and held nowhere.
+    /// Records that have not ended and are held nowhere.
     pub lost: u64,
-    /// Requests that the platforms took.
+    /// Requests that the platforms accepted.
     pub platform_accepted: u64,
     /// Sends that could be a second one, as the receipts declare them.
     pub declared_resends: u64,
     /// Dead letters by reason.
     pub dead_letters: BTreeMap<&'static str, u64>,
-    /// Whether every line of [`Ledger::faults`] holds.
+    /// Whether [`Ledger::faults`] finds nothing.
     pub balanced: bool,
-    /// From the first event to the last end.
+    /// The time from the first event to the last end.
     pub seconds: f64,
-    /// Events that ended, by that time.
+    /// Events that ended, per second of that time.
     pub events_per_second: u64,
 }
 
-/// What a ledger takes from elsewhere than receipts and dead letters.
+/// Figures of a ledger that receipts and dead letters do not tell.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Beside {
     /// Different events among the records.
     pub distinct: u64,
-    /// The most records without an end that can still be held somewhere.
+    /// The largest number of records without an end that can still be held somewhere.
     pub held: u64,
-    /// Requests that the platforms took.
+    /// Requests that the platforms accepted.
     pub platform_accepted: u64,
 }
 
 impl Ledger {
-    /// Sums up; `seconds` from the first event to the last end.
+    /// Sums up the records. `seconds` is the time from the first event to the last end.
     pub fn of<T: Copy + Default>(origins: &Origins<T>, beside: Beside, seconds: f64) -> Self {
         let missing = origins.produced().saturating_sub(origins.all_ended());
         let ledger = Ledger {
@@ -82,17 +82,17 @@ impl Ledger {
         ledger.close(seconds)
     }
 
-    /// Judges the counts, and works out what follows from them.
+    /// Computes the figures that follow from the counts, and judges whether they balance.
     fn close(mut self, seconds: f64) -> Self {
         let ended = self.produced.saturating_sub(self.open + self.lost);
         self.seconds = (seconds * 10.0).round() / 10.0;
-        // Rounded, never negative, far below 2^53.
+        // The value is rounded, never negative, and far below 2^53.
         self.events_per_second = if seconds > 0.0 { (ended as f64 / seconds).round() as u64 } else { 0 };
         self.balanced = self.faults().is_empty();
         self
     }
 
-    /// Each line that does not balance, in words.
+    /// Returns a sentence for each rule that does not hold.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, count) in [("open", self.open), ("lost", self.lost)] {
@@ -123,7 +123,7 @@ impl Ledger {
         faults
     }
 
-    /// The most that the platforms may have accepted.
+    /// The largest number of requests that the platforms may have accepted.
     fn most_accepted(&self) -> u64 {
         self.delivered + self.declared_resends + self.unknown_outcome()
     }
@@ -133,7 +133,7 @@ impl Ledger {
     }
 }
 
-/// `invalid 200, malformed 90`.
+/// Formats counts as `invalid 200, malformed 90`.
 pub fn reasons(counts: &BTreeMap<&'static str, u64>) -> String {
     let mut sorted: Vec<_> = counts.iter().filter(|(_, count)| **count > 0).collect();
     sorted.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));

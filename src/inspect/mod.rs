@@ -1,4 +1,5 @@
-//! What is read back for people: dead letters, the trace of one event, the request that an event would become, the ledger.
+//! Reads data back for people: dead letters, the trace of one event, the request that an event would become, the
+//! ledger.
 
 pub mod dead_letters;
 pub mod ledger;

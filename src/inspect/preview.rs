@@ -1,5 +1,5 @@
-//! What the worker would do with an event at a given moment: the very judgement and the very request, nothing sent
-//! (pure).
+//! Shows what the worker would do with an event at a given moment. It judges the event and builds the request with the
+//! worker's own code, and sends nothing (pure).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::redact::{SECRET, mask_text};
 use crate::secret::SecretString;
 use crate::settle::policy::{field_and_detail, timing};
 
-/// Said where the shown URL or body are not the bytes that would be sent.
+/// The warning where the shown URL or body differs from the bytes that the worker would send.
 const MASKED: &str = "a secret in the URL or the body is shown as ***: --show-secrets shows the exact bytes";
 
-/// Judges events as the worker with this configuration would.
+/// Judges events as a worker with this configuration would.
 pub struct Previewer {
     examiner: Examiner,
     prefix: String,
@@ -33,11 +33,11 @@ pub struct Previewer {
 /// What would become of an event.
 #[derive(Clone, Debug)]
 pub enum Preview {
-    /// It would be sent.
+    /// The worker would send the event.
     Accepted(Box<Accepted>),
-    /// It would end without being sent.
+    /// The event would end without being sent.
     Refused(Refused),
-    /// Its account has no credential that holds: it would halt and the event park.
+    /// The account has no valid credential: the account would halt, and the event would be parked.
     Halted(String),
 }
 
@@ -45,42 +45,42 @@ pub enum Preview {
 #[derive(Clone, Debug)]
 pub struct Accepted {
     pub platform: &'static str,
-    /// Account; its lane has the same name.
+    /// The account. Its lane has the same name.
     pub account: Arc<str>,
     /// Native event name.
     pub event: String,
-    /// Its claim in Redis, the hash as hexadecimal digits.
+    /// The key of its claim in Redis. The hash is written in hexadecimal digits.
     pub dedupe_key: String,
     /// The last moment an attempt may start, epoch ms.
     pub deadline_ms: Option<i64>,
-    /// From then on it is too old for a first attempt, epoch ms.
+    /// From this time the event is too old for a first attempt, epoch ms.
     pub too_old_ms: Option<i64>,
-    /// What was dropped or doubted.
+    /// Members that would be left out, and doubtful values.
     pub warnings: Vec<String>,
     pub request: Shown,
 }
 
-/// A request that would be sent: exactly these bytes. Each part is shown as it is, or with `***` where its sender states a
-/// secret.
+/// A request that the worker would send, with exactly these bytes. Each part can be shown as it is, or with `***` where
+/// the sender names a secret.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// As the sender states it.
+    /// The request as the sender makes it.
     pub request: Request,
-    /// Whole URL.
+    /// The whole URL.
     pub url: String,
     masked_url: String,
-    /// Of the credential in force.
+    /// The secret of the credential in force.
     secret: Option<SecretString>,
 }
 
 /// An event that would not be sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refused {
-    /// Always false: the key that tells the two forms apart.
+    /// Always false. JSON readers tell the two forms apart by this key.
     pub accepted: bool,
-    /// Dead-letter reason, or `suppressed`.
+    /// The reason of the dead letter, or `suppressed`.
     pub reason: &'static str,
-    /// Dotted path of the field at fault; may be empty.
+    /// The dotted path of the faulty field; may be empty.
     pub field: String,
     /// Safe text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,14 +88,14 @@ pub struct Refused {
 }
 
 impl Previewer {
-    /// One for these accounts; `prefix` is that of the keys in Redis.
+    /// Makes a previewer for these accounts. `prefix` is the prefix of keys in Redis.
     pub fn new(accounts: &Accounts, prefix: &str) -> Self {
         let names = accounts.values().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         Self { examiner: Examiner::new(accounts.values().cloned().collect(), metrics), prefix: prefix.to_owned() }
     }
 
-    /// Judges a record's value as of `now_ms`, as if it came from an input topic for the first time.
+    /// Judges the value of a record at `now_ms`, as if it came from an input topic for the first time.
     pub fn look(&self, value: Option<&[u8]>, headers: Vec<Header>, now_ms: i64) -> Preview {
         let record = Record {
             topic: "preview".into(),
@@ -172,20 +172,20 @@ fn refused(error: &DeliveryError) -> Preview {
     })
 }
 
-/// The one outcome of admission is that the person opted out (SPEC section 12, 5).
+/// The only outcome at admission is that the person opted out (SPEC section 12, 5).
 fn not_sent(outcome: Outcome) -> Refused {
     Refused { accepted: false, reason: outcome.as_str(), field: "consent.opt_out".to_owned(), detail: None }
 }
 
 impl Accepted {
-    /// What was dropped or doubted, and that something of the request is not shown.
+    /// The event's warnings, and one more if a part of the request is masked.
     pub fn warnings(&self, show_secrets: bool) -> impl Iterator<Item = &str> {
         let request = &self.request.request;
         let masked = !show_secrets && [Part::Path, Part::Body].into_iter().any(|part| request.has_secret(part));
         self.warnings.iter().map(String::as_str).chain(masked.then_some(MASKED))
     }
 
-    /// The object of contract section 1.
+    /// Builds the object of contract section 1.
     pub fn json(&self, show_secrets: bool) -> Value {
         let request = &self.request;
         let headers: Map<String, Value> =
@@ -212,7 +212,7 @@ impl Accepted {
 }
 
 impl Shown {
-    /// The URL; a query of the account's own `path` may hold a token.
+    /// The URL. It may contain a token in the query of the account's own `path`.
     pub fn url(&self, show_secrets: bool) -> String {
         if show_secrets {
             return self.url.clone();
@@ -236,12 +236,12 @@ impl Shown {
         if show_secrets { Cow::Borrowed(body) } else { self.request.masked(Part::Body, body, SECRET) }
     }
 
-    /// The body as text; `None`: there is none, or it is no text.
+    /// The body as text; `None`: there is no body, or it is not text.
     pub fn text(&self, show_secrets: bool) -> Option<String> {
         String::from_utf8(self.body(show_secrets).into_owned()).ok().filter(|text| !text.is_empty())
     }
 
-    /// The exact text that is hashed, its secret masked unless asked for; `None`: nothing is signed.
+    /// The exact text that is hashed, with its secret masked unless asked for; `None`: nothing is signed.
     pub fn signature_input(&self, show_secrets: bool) -> Option<String> {
         let input = self.request.signature_input.as_ref()?.expose();
         if !show_secrets && self.request.has_secret(Part::SignatureInput) {
@@ -250,7 +250,7 @@ impl Shown {
         let secret = self.secret.as_ref().map(SecretString::expose).filter(|secret| !secret.is_empty());
         match secret {
             Some(secret) if !show_secrets => Some(match input.strip_prefix(secret) {
-                // Only the secret itself: a short one may be part of the body by chance.
+                // Only the secret itself is replaced. A short secret may also occur in the body by chance.
                 Some(rest) => format!("{SECRET}{rest}"),
                 None => input.replace(secret, SECRET),
             }),

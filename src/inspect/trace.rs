@@ -1,4 +1,5 @@
-//! Everything that is known of one event: its claims, where it waits, its dead letters, its receipts (pure).
+//! Gathers everything that is known about one event: its claims, its waiting copies, its dead letters, its receipts
+//! (pure).
 
 mod claims;
 mod waiting;
@@ -22,14 +23,14 @@ pub use wanted::Wanted;
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Trace {
     pub trans_id: String,
-    /// What stands in Redis, per account and native event.
+    /// The claims in Redis, per account and native event.
     pub claims: Vec<ClaimRow>,
-    /// Copies in tiers and parking that no worker has finished.
+    /// Copies in tiers and parking topics that no worker has finished.
     pub waiting: Vec<WaitingRow>,
-    /// Its dead letters, the newest of each origin, newest first.
+    /// The dead letters of the event: the newest of each origin, newest first.
     #[serde(serialize_with = "letters")]
     pub dead_letters: Vec<DeadLetter>,
-    /// Its receipts, oldest first.
+    /// The receipts of the event, oldest first.
     pub receipts: Vec<Map<String, Value>>,
 }
 
@@ -44,18 +45,18 @@ impl Trace {
     }
 }
 
-/// Gathers what the topics say, in any order.
+/// Gathers the records of the topics in any order.
 pub struct Gatherer {
     wanted: Wanted,
     rules: Rules,
     letters: LatestPerOrigin,
-    /// With the time of their record.
+    /// Each row with the time of its record.
     waiting: Vec<(Option<i64>, WaitingRow)>,
     receipts: Vec<Map<String, Value>>,
 }
 
 impl Gatherer {
-    /// One for an event; `rules` say which topics are which.
+    /// A gatherer for one event. `rules` say which topics are which.
     pub fn new(wanted: Wanted, rules: Rules) -> Self {
         let filter = Filter {
             trans_id: Some(wanted.trans_id.clone()),
@@ -80,10 +81,11 @@ impl Gatherer {
         }
     }
 
-    /// Everything, with what stands in Redis, for people: the trans_id is masked where it holds personal data.
+    /// Returns everything, together with the claims from Redis, for people: the trans_id is masked where it contains
+    /// personal data.
     ///
-    /// A copy may be finished and yet stand behind the committed position, because an older record of its partition is
-    /// not: it waits no more where its origin has ended since the copy was written.
+    /// A finished copy may lie behind the committed position, because an older record of its partition is not finished.
+    /// So a copy does not wait any more if its origin has ended since the copy was written.
     pub fn finish(self, claims: Vec<ClaimRow>) -> Trace {
         let dead_letters = self.letters.finish();
         let mut ends: HashMap<String, i64> = HashMap::new();
@@ -105,7 +107,7 @@ impl Gatherer {
     }
 }
 
-/// Which origin a receipt ends, and when.
+/// The origin that a receipt ends, and when.
 fn end(receipt: &Map<String, Value>) -> Option<(String, i64)> {
     let origin = receipt.get("origin")?;
     let (topic, partition) = (origin.get("topic")?.as_str()?, origin.get("partition")?.as_i64()?);

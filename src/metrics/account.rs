@@ -1,7 +1,7 @@
-//! What is counted for one account: counting is one atomic addition.
+//! Counts for one account. Each count is one atomic addition.
 //!
-//! Plain numbers that name themselves only when they are shown (`exposition`): a series of the metrics library takes
-//! about a kilobyte, and an account has forty of them.
+//! The counters are plain numbers that get their names only when they are shown (`exposition`): a series of the metrics
+//! library takes about a kilobyte, and an account has forty series.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
@@ -14,17 +14,17 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 use super::families::{self, Maker};
 use crate::error::{Class, Outcome, Reason};
 
-/// State of a lane, as the label `state` and as `accounts list` show it.
+/// The state of a lane, as the label `state` and `accounts list` show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LaneState {
     Flowing,
-    /// Waits for the platform's rate.
+    /// The lane waits for the platform's rate.
     Throttled,
     /// The breaker is open.
     Broken,
-    /// Stopped by the worker; an operator resumes it.
+    /// The worker stopped the lane; an operator has to resume it.
     Halted,
-    /// Stopped by an operator.
+    /// An operator stopped the lane.
     Paused,
 }
 
@@ -33,7 +33,7 @@ impl LaneState {
     pub const ALL: [LaneState; 5] =
         [LaneState::Flowing, LaneState::Throttled, LaneState::Broken, LaneState::Halted, LaneState::Paused];
 
-    /// The name in metrics and output.
+    /// The name in metrics and in output.
     pub fn as_str(self) -> &'static str {
         match self {
             LaneState::Flowing => "flowing",
@@ -54,12 +54,12 @@ impl Count {
         self.inc_by(1);
     }
 
-    /// So many more.
+    /// Adds `by`.
     pub fn inc_by(&self, by: u64) {
         self.0.fetch_add(by, Ordering::Relaxed);
     }
 
-    /// So far.
+    /// The sum so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -101,7 +101,7 @@ impl Seconds {
     }
 }
 
-/// The numbers of one account, or of what names none that is configured.
+/// The numbers of one configured account, or of all events that name no configured account.
 pub struct AccountMetrics {
     /// Records read and not finished.
     pub open: Level,
@@ -109,18 +109,19 @@ pub struct AccountMetrics {
     pub parked: Level,
     /// Sends that could be a second one.
     pub ambiguous_resends: Count,
-    /// Answers with a code no table lists.
+    /// Answers whose code is in no table.
     pub unclassified: Count,
     /// Seconds since the oldest unfinished event was first seen; 0 where there is none.
     pub oldest_open_age: Seconds,
-    /// Permits of the lane.
+    /// The number of permits of the lane.
     pub concurrency_limit: Level,
     pub(super) finished: [Count; Outcome::ALL.len()],
     pub(super) attempts: [Count; Class::ALL.len()],
     pub(super) dead_letters: [Count; Reason::ALL.len()],
     pub(super) platform: &'static str,
     pub(super) name: Arc<str>,
-    /// Nothing is sent for what names no configured account: only what it can reach is shown.
+    /// `false` for events without a configured account. Nothing is sent for them, so only the series that they can
+    /// reach are shown.
     pub(super) is_configured: bool,
     shared: Arc<PlatformMetrics>,
     state: AtomicU8,
@@ -128,7 +129,7 @@ pub struct AccountMetrics {
 }
 
 impl AccountMetrics {
-    /// All at zero, the lane flowing.
+    /// All numbers are zero, and the lane flows.
     pub(super) fn new(
         platform: &'static str,
         name: Arc<str>,
@@ -154,55 +155,56 @@ impl AccountMetrics {
         }
     }
 
-    /// An event reached its end. Counted in a step (`Metrics::step`), together with the change of `open`.
+    /// Counts an event that reached its end. Call it in a step (`Metrics::step`) together with the change of `open`.
     pub fn finished(&self, outcome: Outcome) {
         self.finished[outcome as usize].inc();
     }
 
-    /// A request got this class of answer.
+    /// Counts the answer to a request by its class.
     pub fn attempt(&self, class: Class) {
         self.attempts[class as usize].inc();
     }
 
-    /// An event went to the dead letters.
+    /// Counts an event that became a dead letter.
     pub fn dead_letter(&self, reason: Reason) {
         self.dead_letters[reason as usize].inc();
     }
 
-    /// How long one request took.
+    /// Measures the time of one request.
     pub fn attempt_duration(&self, took: Duration) {
         self.shared.attempt_duration.observe(took.as_secs_f64());
     }
 
-    /// How old the event was when the platform accepted it. A producer's clock ahead of ours counts as 0.
+    /// Measures the age of an event when the platform accepted it. If the producer's clock is ahead of ours, the age
+    /// counts as 0.
     pub fn age_at_delivery(&self, seconds: f64) {
         self.shared.age_at_delivery.observe(seconds.max(0.0));
     }
 
-    /// How long a claim waited for its slot.
+    /// Measures the time that a claim waited for its slot.
     pub fn rate_wait(&self, waited: Duration) {
         self.shared.rate_wait.observe(waited.as_secs_f64());
     }
 
-    /// A record was handed to the tier at `tier` of the configured list.
+    /// Counts a record that was handed to the tier with this index in the configuration.
     pub fn retry_scheduled(&self, tier: usize) {
         if let Some(counter) = self.shared.retries.get(tier) {
             counter.inc();
         }
     }
 
-    /// The lane's state from now on. Seen by the next scrape as a whole: never two states at 1, never none.
+    /// Sets the state of the lane. A scrape sees the change as a whole: never two states at 1, never none.
     pub fn lane_state(&self, state: LaneState) {
         self.state.store(state as u8, Ordering::Relaxed);
     }
 
-    /// `not_before` and `not_after` (epoch ms) of the account's credentials in the order of the configuration:
-    /// `secret_age_days` follows the one in force.
+    /// Sets `not_before` and `not_after` (epoch ms) of the account's credentials, in the order of the configuration.
+    /// `secret_age_days` follows the credential in force.
     pub fn set_secret_windows(&self, windows: Vec<(Option<i64>, Option<i64>)>) {
         *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = windows;
     }
 
-    /// Days since the credential in force began to hold, where that is stated.
+    /// Days since the credential in force became valid; `None`: the configuration does not say it.
     pub(super) fn secret_age_days(&self, now_ms: i64) -> Option<f64> {
         let windows = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         let (from, _) = windows
@@ -212,13 +214,13 @@ impl AccountMetrics {
         from.map(|from| (now_ms - from) as f64 / 86_400_000.0)
     }
 
-    /// The index of its state among all.
+    /// The index of the lane's state among all states.
     pub(super) fn state(&self) -> usize {
         usize::from(self.state.load(Ordering::Relaxed))
     }
 }
 
-/// The handles that the accounts of one platform share.
+/// The metrics that all accounts of one platform share.
 pub(super) struct PlatformMetrics {
     attempt_duration: Histogram,
     age_at_delivery: Histogram,
@@ -226,7 +228,7 @@ pub(super) struct PlatformMetrics {
     retries: Vec<IntCounter>,
 }
 
-/// The families that have a platform and no account among their labels.
+/// The families with a platform and no account among their labels.
 pub(super) struct PlatformFamilies {
     attempt_duration: HistogramVec,
     age_at_delivery: HistogramVec,
@@ -244,7 +246,7 @@ impl PlatformFamilies {
         }
     }
 
-    /// The shared handles of a platform, every tier's counter at zero.
+    /// The shared metrics of a platform, with every tier's counter at zero.
     pub(super) fn platform(&self, name: &str, tiers: &[String]) -> Arc<PlatformMetrics> {
         Arc::new(PlatformMetrics {
             attempt_duration: self.attempt_duration.with_label_values(&[name]),
@@ -255,7 +257,7 @@ impl PlatformFamilies {
     }
 }
 
-/// Shared handles that no scrape shows.
+/// Shared metrics that no scrape shows.
 pub(super) fn unseen_platform() -> Arc<PlatformMetrics> {
     Arc::new(PlatformMetrics {
         attempt_duration: unseen_histogram(),

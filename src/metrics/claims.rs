@@ -1,11 +1,11 @@
-//! What claims find, as the label `result` shows it.
+//! The results of claims, as the label `result` shows them.
 
 /// What a claim found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimResult {
-    /// Nothing: the key is ours.
+    /// No claim: the key is now ours.
     Fresh,
-    /// A stale claim or an outcome in doubt, which we took over.
+    /// A stale claim or a doubtful outcome, which we took over.
     TakenOver,
     /// A confirmed delivery.
     Done,
@@ -13,7 +13,7 @@ pub enum ClaimResult {
     Held,
     /// The same identity with another order, amount, refund or currency.
     Conflict,
-    /// No answer, or a store that forgot.
+    /// No answer of Redis, or a Redis that lost its data.
     Unavailable,
 }
 

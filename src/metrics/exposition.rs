@@ -1,4 +1,4 @@
-//! The series that have an account among their labels, as text (format 0.0.4).
+//! Writes the series with an account among their labels as text (format 0.0.4).
 
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::account::{AccountMetrics, Count, LaneState};
 use super::families::{self, Family};
 use crate::error::{Class, Outcome, Reason};
 
-/// Every family of accounts, also those without a series.
+/// All families with accounts, including those without a series.
 pub(super) const FAMILIES: [&Family; 11] = [
     &families::FINISHED,
     &families::OPEN,
@@ -51,7 +51,7 @@ fn counts<const N: usize>(of: &[Count; N]) -> [u64; N] {
 }
 
 impl Writer<'_> {
-    /// One series per account, where it has a value.
+    /// Writes one series for each account that has a value.
     fn one<T: Display>(&mut self, family: &Family, unknown_too: bool, value: impl Fn(&AccountMetrics) -> Option<T>) {
         self.head(family);
         for account in shown(self.accounts, unknown_too) {
@@ -61,7 +61,7 @@ impl Writer<'_> {
         }
     }
 
-    /// One series per account and value of a closed label; the values of an account are read together.
+    /// Writes one series for each account and value of a closed label. The values of an account are read together.
     fn each<const N: usize>(
         &mut self,
         family: &Family,
@@ -82,8 +82,8 @@ impl Writer<'_> {
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
-    /// Labels in alphabetical order, as the library writes its own. No value of theirs needs escaping: the names of
-    /// accounts are checked, the others are constants.
+    /// Writes one series. The labels are in alphabetical order, as the library writes its own. No value needs escaping:
+    /// the names of accounts are checked, and the others are constants.
     fn series(&mut self, family: &Family, account: &AccountMetrics, label: Option<(&str, &str)>, value: impl Display) {
         let platform = family.labels.contains(&"platform").then_some(("platform", account.platform));
         let mut others = [label, platform];

@@ -50,7 +50,7 @@ const fn histogram(name: &'static str, help: &'static str, buckets: &'static [f6
 }
 
 const DURATION: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0];
-// 300 s is an edge because the freshness objective is "ends within five minutes".
+// 300 s is an edge of a bucket because the freshness objective is "ends within five minutes".
 const AGE: &[f64] = &[
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0, 259_200.0,
     604_800.0,
@@ -165,7 +165,7 @@ pub const ALL: [&Family; 27] = [
     &SECRET_AGE,
 ];
 
-/// Makes families and registers them.
+/// Makes the metrics of families and registers them.
 pub struct Maker<'a>(pub &'a Registry);
 
 impl Maker<'_> {

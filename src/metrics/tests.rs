@@ -14,13 +14,13 @@ fn setup() -> Arc<Metrics> {
     })
 }
 
-/// Series of an exposition: name and labels as they stand, to the value.
+/// The series of an exposition: the name with its labels, and the value.
 fn series(text: &str) -> BTreeMap<&str, f64> {
     let lines = text.lines().filter(|l| !l.starts_with('#'));
     lines.map(|l| l.rsplit_once(' ').unwrap()).map(|(n, v)| (n, v.parse().unwrap())).collect()
 }
 
-/// The contract's table, written out a second time: a change of any name, type or label breaks dashboards.
+/// The table of the contract, written a second time: a change of any name, type or label breaks dashboards.
 const GOLDEN: [(&str, &str, &str); 27] = [
     ("events_received_total", "counter", "topic"),
     ("events_finished_total", "counter", "account,outcome,platform"),
@@ -267,7 +267,7 @@ fn unaccounted_stays_zero_while_threads_that_are_stopped_anywhere_move_events() 
                 while !stop.load(Ordering::Relaxed) {
                     let step = metrics.step();
                     received.inc();
-                    // As if the thread lost its core here.
+                    // This simulates that the thread loses its core here.
                     std::thread::yield_now();
                     metrics.account(index % 2).open.inc();
                     drop(step);
@@ -279,7 +279,8 @@ fn unaccounted_stays_zero_while_threads_that_are_stopped_anywhere_move_events() 
             });
         }
         let seen: BTreeSet<i64> = (0..200).map(|_| metrics.unaccounted_events()).collect();
-        // Before anything is asserted: a thread that is never told to stop would keep the test for ever.
+        // The flag is set before any assertion. Otherwise a failed assertion would leave the other thread running for
+        // ever.
         stop.store(true, Ordering::Relaxed);
         seen
     });

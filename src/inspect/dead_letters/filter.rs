@@ -1,4 +1,4 @@
-//! Which dead letters are meant: the filters that `dead-letters` and `replay` share (contract section 6).
+//! The filters of `dead-letters` and `replay` (contract section 6).
 
 use chrono::DateTime;
 
@@ -37,7 +37,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether it selects a letter.
+    /// Whether the filter selects this dead letter.
     pub fn selects(&self, letter: &DeadLetter) -> bool {
         let same = |wanted: &Option<String>, name| wanted.as_deref().is_none_or(|w| letter.text(name) == Some(w));
         let at = letter.failed_at_ms();
@@ -64,7 +64,7 @@ fn moment(text: &str) -> Result<i64, String> {
     moment_at(text, crate::kafka::now_ms())
 }
 
-/// A moment in epoch ms.
+/// Reads a moment as epoch ms.
 fn moment_at(text: &str, now_ms: i64) -> Result<i64, String> {
     let wrong = || "neither RFC 3339 (2025-01-15T08:00:00Z), nor epoch ms, nor a span such as 90m, 2h or 7d".to_owned();
     if text.bytes().all(|b| b.is_ascii_digit()) {

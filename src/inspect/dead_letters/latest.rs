@@ -1,11 +1,11 @@
-//! Which dead letter of an origin counts, and which of those are selected.
+//! Keeps the newest dead letter of each origin, and selects from these.
 
 use std::collections::HashMap;
 
 use super::filter::Filter;
 use super::letter::{DeadLetter, Origin, Rank};
 
-/// Gathers letters in any order: the newest per origin, of those the selected ones.
+/// Takes dead letters in any order, keeps the newest per origin, and returns those of them that are selected.
 pub struct LatestPerOrigin {
     filter: Filter,
     all: bool,
@@ -14,12 +14,12 @@ pub struct LatestPerOrigin {
 }
 
 impl LatestPerOrigin {
-    /// With `all` every letter counts, not only the newest per origin.
+    /// With `all`, every dead letter counts, not only the newest per origin.
     pub fn new(filter: Filter, all: bool) -> Self {
         Self { filter, all, newest: HashMap::new(), kept: HashMap::new() }
     }
 
-    /// Takes one more.
+    /// Takes one more dead letter.
     pub fn add(&mut self, letter: DeadLetter) {
         let origin = letter.origin();
         if self.all {
@@ -32,7 +32,8 @@ impl LatestPerOrigin {
         if self.newest.get(&origin).is_some_and(|known| *known > rank) {
             return;
         }
-        // The newest one decides: an older one of another reason must not be found in its place.
+        // The newest one is kept even if it is not selected. Otherwise an older one with another reason would be found
+        // in its place.
         self.newest.insert(origin.clone(), rank);
         if self.filter.selects(&letter) {
             self.kept.insert(origin, vec![letter]);
@@ -41,7 +42,7 @@ impl LatestPerOrigin {
         }
     }
 
-    /// The selected ones, newest first, at most as many as asked for.
+    /// Returns the selected ones, newest first, and at most as many as the filter allows.
     pub fn finish(self) -> Vec<DeadLetter> {
         let limit = self.filter.limit.unwrap_or(usize::MAX);
         let mut letters: Vec<DeadLetter> = self.kept.into_values().flatten().collect();

@@ -7,7 +7,7 @@ use crate::error::Reason;
 use crate::kafka::record::Record;
 use crate::redact::mask_text;
 
-/// What a header's text is.
+/// How the text of a header is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -15,7 +15,7 @@ pub(super) enum Kind {
     Flag,
 }
 
-/// The headers of a dead letter without `pb-`, in the order of contract section 4.
+/// The headers of a dead letter in the order of contract section 4. The names stand without `pb-`.
 pub(super) const FIELDS: [(&str, Kind); 24] = [
     ("origin-topic", Kind::Text),
     ("origin-partition", Kind::Number),
@@ -43,26 +43,26 @@ pub(super) const FIELDS: [(&str, Kind); 24] = [
     ("replay-force", Kind::Flag),
 ];
 
-/// Where an event first came from: topic, partition, offset.
+/// The place where the event first came from: topic, partition, offset.
 pub(super) type Origin = (Box<str>, i64, i64);
-/// When a letter was written, and where it lies.
+/// Orders dead letters by the time at which they were written, then by record time and place.
 pub(super) type Rank = (i64, i64, i32, i64);
 
-/// One dead letter, without its value.
+/// One dead letter without its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Partition of the dead-letter topic.
+    /// The partition in the dead-letter topic.
     pub partition: i32,
-    /// Its offset there.
+    /// The offset in that partition.
     pub offset: i64,
     /// Record time, epoch ms.
     timestamp_ms: i64,
-    /// Place in [`FIELDS`], and the text.
+    /// Each header as an index into [`FIELDS`] and its text.
     headers: Vec<(u8, Box<str>)>,
 }
 
 impl DeadLetter {
-    /// Reads a record of the dead-letter topic. One that no worker wrote has no headers that count.
+    /// Reads a record of the dead-letter topic. If no worker wrote the record, its headers do not count.
     pub fn read(record: &Record) -> Self {
         let mut headers: Vec<(u8, Box<str>)> = Vec::new();
         for header in own_headers(record) {
@@ -81,13 +81,13 @@ impl DeadLetter {
         }
     }
 
-    /// A header by its name without `pb-`.
+    /// The text of a header. The name stands without `pb-`.
     pub fn text(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(index, _)| FIELDS[usize::from(*index)].0 == name)?;
         Some(&found.1)
     }
 
-    /// The same as a number.
+    /// The number in a header.
     pub fn number(&self, name: &str) -> Option<i64> {
         self.text(name)?.parse().ok()
     }
@@ -97,13 +97,13 @@ impl DeadLetter {
         self.number("failed-at").unwrap_or(self.timestamp_ms)
     }
 
-    /// Why it ended, where that is of the closed list.
+    /// The reason, if it is one of the closed list.
     pub fn reason(&self) -> Option<Reason> {
         let text = self.text("reason")?;
         Reason::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
 
-    /// Where the event first came from; its own place where that is not said.
+    /// The place where the event first came from; without that header, the place of the dead letter itself.
     pub(super) fn origin(&self) -> Origin {
         let stated = || {
             let topic = self.text("origin-topic")?;
@@ -112,18 +112,18 @@ impl DeadLetter {
         stated().unwrap_or_else(|| ("".into(), i64::from(self.partition), self.offset))
     }
 
-    /// The same as `topic:partition:offset`, where it is said.
+    /// The place where the event first came from, as `topic:partition:offset`; `None`: the headers do not say it.
     pub fn stated_origin(&self) -> Option<String> {
         let (topic, partition, offset) = self.origin();
         (!topic.is_empty()).then(|| format!("{topic}:{partition}:{offset}"))
     }
 
-    /// Later ones replace earlier ones of the same origin.
+    /// A dead letter with a higher rank replaces those of the same origin with a lower one.
     pub(super) fn rank(&self) -> Rank {
         (self.failed_at_ms(), self.timestamp_ms, self.partition, self.offset)
     }
 
-    /// Every header of contract section 4 by name, personal data masked; null where it is absent.
+    /// Every header of contract section 4 by name, with personal data masked. An absent header is null.
     pub fn json(&self) -> Map<String, Value> {
         let mut members = Map::new();
         members.insert("partition".to_owned(), self.partition.into());
@@ -135,7 +135,7 @@ impl DeadLetter {
         members
     }
 
-    /// Every header that is there, in order, with its whole name, personal data masked.
+    /// Every header that is there, in order, with its full name, and with personal data masked.
     pub fn lines(&self) -> impl Iterator<Item = (String, String)> + '_ {
         self.headers.iter().map(|(index, text)| {
             let name = FIELDS[usize::from(*index)].0;
@@ -146,7 +146,7 @@ impl DeadLetter {
 
 fn shown(kind: Kind, text: &str) -> Value {
     match kind {
-        // A number that is none was forged or cut: shown as it is.
+        // A text that is no number was forged or cut, and is shown as it is.
         Kind::Number => text.parse::<i64>().map_or_else(|_| mask_text(text).into(), Value::from),
         Kind::Flag => Value::Bool(true),
         Kind::Text => mask_text(text).into(),

@@ -1,4 +1,4 @@
-//! What a reason means and what to do about it, for people.
+//! Explains a reason to people, and says what to do about it.
 
 use crate::error::Reason;
 
@@ -19,7 +19,7 @@ pub fn meaning(reason: Reason) -> &'static str {
     }
 }
 
-/// What to do about it.
+/// Says what to do about it.
 pub fn advice(reason: Reason) -> &'static str {
     match reason {
         Reason::Malformed => {

@@ -1,4 +1,4 @@
-//! Dead letters counted: per reason and account, with the oldest and the newest of each (pure).
+//! Counts dead letters per reason and account, with the oldest and the newest of each (pure).
 
 use std::collections::BTreeMap;
 
@@ -7,27 +7,27 @@ use serde::Serialize;
 use crate::inspect::dead_letters::letter::DeadLetter;
 use crate::redact::mask_text;
 
-/// The counts of a selection.
+/// The counts of the selected dead letters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     pub total: u64,
     /// `pb-failed-at` of the oldest, epoch ms.
     pub oldest: Option<i64>,
     pub newest: Option<i64>,
-    /// Per reason.
+    /// The number per reason.
     pub by_reason: BTreeMap<String, u64>,
-    /// Per reason and account, most frequent first.
+    /// The numbers per reason and account, the largest first.
     pub counts: Vec<Count>,
 }
 
-/// Dead letters of one reason and account.
+/// The count of one reason and account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Count {
-    /// Reason; empty where none can be read.
+    /// The reason; empty where it cannot be read.
     pub reason: String,
-    /// Platform as given; null where none could be read.
+    /// The platform as given; null where it cannot be read.
     pub platform: Option<String>,
-    /// Account as given; null where none could be read.
+    /// The account as given; null where it cannot be read.
     pub account: Option<String>,
     pub count: u64,
     /// `pb-failed-at` of the oldest, epoch ms.
@@ -36,7 +36,7 @@ pub struct Count {
 }
 
 impl Stats {
-    /// Counts letters.
+    /// Counts these dead letters.
     pub fn of<'a>(letters: impl IntoIterator<Item = &'a DeadLetter>) -> Self {
         let mut stats = Stats::default();
         let mut counts: BTreeMap<(String, Option<String>, Option<String>), Count> = BTreeMap::new();

@@ -5,7 +5,7 @@ use super::*;
 use crate::error::Reason;
 use crate::kafka::record::{Header, Record};
 
-/// A letter with these headers (without `pb-`).
+/// A dead letter with these headers. The names stand without `pb-`.
 pub(crate) fn letter(partition: i32, offset: i64, headers: &[(&str, &str)]) -> DeadLetter {
     DeadLetter::read(&record(partition, offset, headers))
 }

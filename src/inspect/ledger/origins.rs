@@ -1,7 +1,8 @@
-//! What became of each record of one input topic, from receipts and dead letters in whatever order they are read (pure).
+//! Keeps what became of each record of one input topic. It takes receipts and dead letters in any order (pure).
 //!
-//! Per origin: the first receipt that is not `duplicate` counts, the newest dead letter counts, and the largest number of
-//! declared re-sends counts. A record takes two bytes, and what its reader notes beside them: a topic holds millions.
+//! For each origin three things count: the first receipt that is not `duplicate`, the newest dead letter, and the
+//! largest number of declared re-sends. A record takes two bytes and the note of its reader, because a topic holds
+//! millions of records.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -9,22 +10,22 @@ use std::ops::Range;
 use super::read::Place;
 use crate::error::{Outcome, Reason};
 
-/// What is known of one record, and what its reader notes of it.
+/// What is known of one record, and the note of its reader.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Origin<T> {
     outcome: Option<Outcome>,
     dead_letter: Option<Reason>,
-    /// The reader's own note.
+    /// The note of the reader.
     pub note: T,
 }
 
 impl<T> Origin<T> {
-    /// How it ended; a dead letter has ended when both its receipt and the letter itself were seen.
+    /// How the record ended. A dead letter has ended when both its receipt and the dead letter itself were read.
     pub fn end(&self) -> Option<Outcome> {
         self.outcome.filter(|outcome| *outcome != Outcome::DeadLettered || self.dead_letter.is_some())
     }
 
-    /// Whether it ended as a copy of another record, with the same amount or with another.
+    /// Whether the record ended as a copy of another record, with the same money or with other money.
     pub fn is_copy(&self) -> bool {
         match self.end() {
             Some(Outcome::Duplicate) => true,
@@ -34,10 +35,10 @@ impl<T> Origin<T> {
     }
 }
 
-/// A record before and after something was read of it.
+/// A record before and after a change.
 pub type Change<T> = (Origin<T>, Origin<T>);
 
-/// The records of one topic. Those that it does not cover do not count.
+/// The records of one topic. A record that no [`Origins::cover`] names does not count.
 #[derive(Debug, Default)]
 pub struct Origins<T> {
     partitions: BTreeMap<i32, Partition<T>>,
@@ -59,8 +60,8 @@ impl<T> Partition<T> {
 }
 
 impl<T: Copy + Default> Origins<T> {
-    /// Every offset of this range is a record. A later range of the same partition may end later; it begins where the
-    /// first one began.
+    /// Declares that every offset of this range is a record. A later range of the same partition begins where the first
+    /// one began, and may end later.
     pub fn cover(&mut self, partition: i32, range: Range<i64>) {
         let partition =
             self.partitions.entry(partition).or_insert_with(|| Partition { from: range.start, records: Vec::new() });
@@ -70,7 +71,7 @@ impl<T: Copy + Default> Origins<T> {
         }
     }
 
-    /// A receipt says so.
+    /// Takes the end that a receipt tells.
     pub fn receipt(&mut self, place: Place, outcome: Outcome, resends: u32) -> Option<Change<T>> {
         let change = self.change(place, |origin| {
             if matches!(origin.outcome, None | Some(Outcome::Duplicate)) {
@@ -84,12 +85,12 @@ impl<T: Copy + Default> Origins<T> {
         Some(change)
     }
 
-    /// A dead letter says so; it is newer than those that were read before it.
+    /// Takes the end that a dead letter tells. It has to be newer than those before it.
     pub fn dead_letter(&mut self, place: Place, reason: Reason) -> Option<Change<T>> {
         self.change(place, |origin| origin.dead_letter = Some(reason))
     }
 
-    /// The reader notes something.
+    /// Changes the note of a record.
     pub fn note(&mut self, place: Place, note: impl FnOnce(&mut T)) -> Option<Change<T>> {
         self.change(place, |origin| note(&mut origin.note))
     }
@@ -118,22 +119,22 @@ impl<T: Copy + Default> Origins<T> {
         }
     }
 
-    /// Every record.
+    /// All records.
     pub fn iter(&self) -> impl Iterator<Item = &Origin<T>> {
         self.partitions.values().flat_map(|partition| &partition.records)
     }
 
-    /// Records that it covers.
+    /// The number of records.
     pub fn produced(&self) -> u64 {
         self.partitions.values().map(|partition| partition.records.len() as u64).sum()
     }
 
-    /// Records that ended so.
+    /// The number of records that ended with this outcome.
     pub fn ended(&self, outcome: Outcome) -> u64 {
         self.ends[outcome as usize]
     }
 
-    /// Records that ended at all.
+    /// The number of records that have ended.
     pub fn all_ended(&self) -> u64 {
         self.ends.iter().sum()
     }
@@ -144,7 +145,7 @@ impl<T: Copy + Default> Origins<T> {
         counted.filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.as_str(), count)).collect()
     }
 
-    /// Sends that could be a second one.
+    /// The number of declared sends that could be a second one.
     pub fn declared_resends(&self) -> u64 {
         self.resends.values().map(|n| u64::from(*n)).sum()
     }

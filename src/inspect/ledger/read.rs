@@ -1,4 +1,4 @@
-//! What a receipt and a dead letter say of the record that they ended.
+//! Reads from a receipt or a dead letter how an input record ended.
 
 use serde::Deserialize;
 
@@ -9,15 +9,15 @@ use crate::kafka::record::Record;
 /// Partition and offset in an input topic.
 pub type Place = (i32, i64);
 
-/// One end of a record.
+/// The end of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The input topic.
     pub topic: String,
-    /// Where the record lies there.
+    /// The place of the record in that topic.
     pub place: Place,
     pub outcome: Outcome,
-    /// Sends that could be a second one.
+    /// Declared sends that could be a second one.
     pub resends: u32,
     /// Account as given.
     pub account: Option<String>,
@@ -50,7 +50,8 @@ pub fn receipt(record: &Record) -> Option<Receipt> {
     })
 }
 
-/// Reads a record of the dead-letter topic: input topic, place there, reason. `None`: no worker wrote it.
+/// Reads a record of the dead-letter topic and returns the input topic, the place in it and the reason; `None`: no
+/// worker wrote it.
 pub fn dead_letter(record: &Record) -> Option<(String, Place, Reason)> {
     let letter = DeadLetter::read(record);
     let partition = i32::try_from(letter.number("origin-partition")?).ok()?;

@@ -78,7 +78,7 @@ fn the_secret_shows_only_where_it_is_asked_for() {
     let secret = "d41d8cd98f00b204e9800998ecf8427e";
     assert!(!masked.contains(secret) && masked.contains("***{"), "{masked}");
     assert!(shown.contains(secret));
-    // What is signed is the secret and the very body.
+    // The signed text is the secret and then exactly the body.
     let input = found.request.signature_input(true).unwrap();
     assert_eq!(input, format!("{secret}{}", found.request.text(true).unwrap()));
     assert_eq!(found.request.request.headers[1].1, crate::platforms::signing::md5_hex(&input));
@@ -103,7 +103,7 @@ fn the_same_moment_gives_the_same_bytes_and_another_one_does_not() {
 
 #[test]
 fn the_deadline_is_the_natural_days_last_start_or_the_events_own() {
-    // The demo's day is that of Shanghai, without a guard.
+    // The demo's natural day is that of Shanghai and has no guard.
     let day_end = 1_736_956_800_000;
     assert_eq!(accepted(at(NOW, |_| {})).deadline_ms, Some(day_end));
     assert_eq!(accepted(at(NOW, |e| e["deadline_ms"] = (NOW + 5).into())).deadline_ms, Some(NOW + 5));
@@ -141,7 +141,7 @@ fn what_is_refused_says_what_its_dead_letter_would() {
         ("unmapped_event", "event_type", |e| e["event_type"] = "teleported".into()),
         ("unknown_account", "platform", |e| e["platform"] = "teleport".into()),
         ("unknown_account", "account", |e| e["account"] = "demo-baizhu".into()),
-        // Time is judged last.
+        // The time is judged last.
         ("invalid", "event_time_ms", |e| e["event_time_ms"] = (NOW + 301_000).into()),
         ("expired", "deadline_ms", |e| e["deadline_ms"] = (NOW - 1).into()),
         ("suppressed", "consent.opt_out", |e| e["consent"] = json!({"opt_out": true})),

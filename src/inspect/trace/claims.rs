@@ -1,4 +1,4 @@
-//! The claims an event may have in Redis, and what a value found there says (pure).
+//! Finds the keys of the claims that an event may have in Redis, and explains the values found there (pure).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::account::Accounts;
 use crate::claim::rules::{CLAIM_LIFE_MS, Key, Value};
 use crate::inspect::trace::wanted::Wanted;
 
-/// A key where a claim may stand.
+/// A key that may hold a claim of the event.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     pub platform: &'static str,
@@ -20,7 +20,7 @@ pub struct Candidate {
     pub key: Key,
 }
 
-/// Every configured account and native event of it, as far as they are wanted.
+/// Returns a candidate for every configured account and each of its native events, as far as `wanted` allows them.
 pub fn candidates(wanted: &Wanted, accounts: &Accounts) -> Vec<Candidate> {
     let asked = accounts.values().filter(|account| {
         wanted.platform.is_none_or(|platform| platform == account.platform)
@@ -39,33 +39,33 @@ pub fn candidates(wanted: &Wanted, accounts: &Accounts) -> Vec<Candidate> {
         .collect()
 }
 
-/// A claim as it stands in Redis.
+/// A claim in Redis.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClaimRow {
     pub platform: String,
     pub account: String,
     /// Native event.
     pub event: String,
-    /// The key, its hash as hexadecimal digits.
+    /// The key. Its hash is written in hexadecimal digits.
     pub key: String,
     /// `claimed`, `unknown`, `done`, or `foreign` where no worker wrote it.
     pub state: &'static str,
-    /// What that means now.
+    /// The meaning of this state at present.
     pub meaning: &'static str,
-    /// Since it was written, ms, on Redis's own clock; null where its life is not known.
+    /// The time since the claim was written, in ms on the clock of Redis; null where its full life is not known.
     pub age_ms: Option<i64>,
-    /// Until Redis forgets it, ms; null: never.
+    /// The time until Redis forgets the claim, in ms; null: never.
     pub expires_in_ms: Option<i64>,
     /// Declared re-sends.
     pub resends: u32,
-    /// Lineage as `topic:partition:offset`; a `done` keeps ten bits of it alone.
+    /// The lineage as `topic:partition:offset`. A `done` keeps only ten bits of it.
     pub origin: Option<String>,
-    /// Those bits.
+    /// These ten bits.
     pub origin_tag: Option<u64>,
 }
 
 impl ClaimRow {
-    /// Reads what was found; `pttl` is Redis's answer to PTTL.
+    /// Reads the value of a key. `pttl` is the answer of Redis to PTTL.
     pub fn new(of: &Candidate, prefix: &str, found: &[u8], pttl: i64, window: Duration, lease: Duration) -> Self {
         let value = Value::parse(found);
         let left = (pttl >= 0).then_some(pttl);
@@ -74,7 +74,7 @@ impl ClaimRow {
             Value::Unknown { .. } | Value::Done(_) => i64::try_from(window.as_millis()).ok(),
             Value::Foreign => None,
         };
-        // A window that was shortened since makes an age that cannot be known.
+        // If the window was shortened since the claim was written, its age cannot be known.
         let age_ms = life.zip(left).map(|(life, left)| life - left).filter(|age| *age >= 0);
         let young = age_ms.is_some_and(|age| u128::from(age.unsigned_abs()) < lease.as_millis());
         let (state, meaning) = match &value {

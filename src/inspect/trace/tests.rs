@@ -81,7 +81,7 @@ fn each_state_of_a_claim_is_read_with_its_age() {
     assert_eq!((row_done.state, row_done.age_ms, row_done.resends), ("done", Some(0), 2));
     assert_eq!((row_done.origin, row_done.origin_tag), (None, Some(done.origin_tag())));
     assert_eq!((row("hello".into(), -1).state, row("hello".into(), -1).expires_in_ms), ("foreign", None));
-    // Written under a longer window.
+    // The claim was written under a longer window.
     assert_eq!(row(done.to_int().to_string(), 1_036_800_001).age_ms, None);
 }
 

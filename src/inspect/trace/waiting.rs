@@ -1,4 +1,4 @@
-//! A copy that waits in a tier or in parking, and until when (pure).
+//! Describes a copy that waits in a tier or in a parking topic, and says what it waits for (pure).
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use crate::kafka::record::Record;
 use crate::metrics::LaneState;
 use crate::units::parse_duration;
 
-/// Which topics are which, and how the lanes stand.
+/// The kinds of the topics, and the lanes that do not flow.
 #[derive(Clone, Default)]
 pub struct Rules {
-    /// Dead letters.
+    /// The dead-letter topic.
     pub dead_letter: String,
-    /// Receipts; empty: none.
+    /// The topic of receipts; empty: there is none.
     pub receipts: String,
     retry_prefix: String,
     names: WaitingNames,
@@ -29,9 +29,9 @@ pub struct Rules {
 /// A lane that an operator paused or a worker halted.
 #[derive(Clone, Copy, Debug)]
 pub struct Closed {
-    /// Which of the two.
+    /// Paused or halted.
     pub state: LaneState,
-    /// Epoch ms.
+    /// Since when, epoch ms.
     pub since_ms: i64,
 }
 
@@ -47,15 +47,15 @@ pub struct WaitingRow {
     pub platform: Option<String>,
     /// Account as given.
     pub account: Option<String>,
-    /// The native code if mapped, else `event_type` as given: as in dead letters and receipts.
+    /// The native code if the event is mapped, else `event_type` as given. Dead letters and receipts do the same.
     pub event: Option<String>,
     /// Earliest next try, epoch ms; null while it is parked.
     pub due_ms: Option<i64>,
-    /// What it waits for.
+    /// The condition for which it waits.
     pub until: String,
     /// When it was first parked, epoch ms.
     pub parked_at_ms: Option<i64>,
-    /// From then on it ends as `expired`, epoch ms.
+    /// The time at which it ends as `expired`, epoch ms.
     pub parked_until_ms: Option<i64>,
     /// Attempts made.
     pub attempts: u32,
@@ -72,7 +72,7 @@ pub struct WaitingRow {
 }
 
 impl Rules {
-    /// Those of a configuration; `closed` are the lanes that do not flow, by account.
+    /// Makes the rules of a configuration. `closed` has the lanes that do not flow, by account.
     pub fn new(kafka: &kafka::Config, accounts: &Accounts, closed: BTreeMap<String, Closed>) -> Self {
         Self {
             dead_letter: kafka.dead_letter.clone(),
@@ -84,17 +84,17 @@ impl Rules {
         }
     }
 
-    /// Whether records of this topic wait for a time or a lane.
+    /// Whether records of this topic wait for a time or for a lane.
     pub fn holds_waiting(&self, topic: &str) -> bool {
         self.names.is_tier(topic) || self.names.is_parking(topic)
     }
 
-    /// Whether records of this topic are ends.
+    /// Whether records of this topic tell the end of an event.
     pub fn holds_ends(&self, topic: &str) -> bool {
         topic == self.dead_letter || (!self.receipts.is_empty() && topic == self.receipts)
     }
 
-    /// What a record of a tier or a parking topic says.
+    /// Describes a record of a tier or of a parking topic.
     pub fn row(&self, record: &Record, of: &Identity, now_ms: i64) -> Option<WaitingRow> {
         let (envelope, _) = Envelope::read(record, Source::Owned, now_ms);
         let tier = record.topic.strip_prefix(&self.retry_prefix);

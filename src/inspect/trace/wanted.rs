@@ -1,17 +1,17 @@
-//! Which event is traced.
+//! The event that is traced.
 
-/// Which event is meant.
+/// Names the event to trace.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     pub trans_id: String,
-    /// Only of this platform.
+    /// Only events of this platform.
     pub platform: Option<&'static str>,
-    /// Only of this account.
+    /// Only events of this account.
     pub account: Option<String>,
 }
 
 impl Wanted {
-    /// Whether these are its names, as far as they are known.
+    /// Whether these names belong to the event. A name that is not known does not exclude it.
     pub(super) fn is(&self, trans_id: Option<&str>, platform: Option<&str>, account: Option<&str>) -> bool {
         trans_id == Some(&*self.trans_id)
             && self.platform.is_none_or(|wanted| platform == Some(wanted))
