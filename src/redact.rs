@@ -1,7 +1,8 @@
-//! What people may see of personal data and secrets: phones, e-mails, addresses, tokens (pure).
+//! Decides what people may see of personal data and secrets: phone numbers, e-mails, addresses, tokens (pure).
 //!
-//! Logs name their fields, so most of what is personal never comes near them. [`mask_text`] is the net below, for any
-//! text that somebody else wrote (a platform's error, a driver's message) on its way to logs, headers or a terminal.
+//! Log lines have named fields, so most personal data never reaches them. [`mask_text`] is the last protection for any
+//! text that somebody else wrote (a platform's error, a driver's message) before it reaches logs, headers or a
+//! terminal.
 
 mod event;
 mod members;
@@ -21,21 +22,21 @@ pub use members::{mask_fields, mask_header};
 pub use phone::{mask_phone, mask_phones};
 pub use secret::{SECRET, mask_token};
 
-/// An address without its numbers: runs of digits and letters before 号, 栋, 幢, 单元, 楼, 层, 室 become `***`.
+/// Hides the numbers of an address: digits and letters before 号, 栋, 幢, 单元, 楼, 层, 室 become `***`.
 pub fn mask_address(text: &str) -> Cow<'_, str> {
     ADDRESS.replace_all(text, "***$gap$unit")
 }
 
-/// A trans_id for people, wherever one is shown: as it is, but for a phone number or mail address in it. What other
-/// programs read (headers, keys and receipts in Kafka) carries it as given.
+/// Shows a trans_id to people, with any phone number or mail address in it masked. Data for other programs (headers,
+/// keys and receipts in Kafka) has the trans_id as given.
 pub fn mask_trans_id(trans_id: &str) -> String {
     mask_text(trans_id).into_owned()
 }
 
-/// Text with phones, e-mails, house numbers, credentials in `name=value` form and credentials of URLs masked.
+/// Masks phone numbers, e-mails, house numbers, credentials of the form `name=value` and credentials in URLs.
 ///
-/// Order matters: credentials first, because a password may look like anything else; e-mails before phones, because
-/// a number before the `@` goes with its address.
+/// The order matters. Credentials come first, because a password may look like anything else. E-mails come before phone
+/// numbers, because a number before the `@` is a part of the mail address.
 pub fn mask_text(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     if text.contains("://") {
@@ -55,8 +56,8 @@ pub fn mask_text(text: &str) -> Cow<'_, str> {
     text
 }
 
-/// The credential of a match hidden, its name kept. Prose stays: in `secret: missing` a plain word follows a colon
-/// without quotes, and a token that shows its ends has been here before.
+/// Hides the credential in a match and keeps its name. Prose stays: in `secret: missing` a plain word follows a colon
+/// without quotes. A token that shows only its ends was masked before and stays too.
 fn hide(found: &Captures<'_>, mask: impl Fn(&str) -> String) -> String {
     let part = |name| found.name(name).map(|m| m.as_str());
     let (Some(name), Some(value)) = (part("name"), part("value")) else {
@@ -67,7 +68,7 @@ fn hide(found: &Captures<'_>, mask: impl Fn(&str) -> String) -> String {
     if prose || masked_before { found[0].to_owned() } else { format!("{name}{}", mask(value)) }
 }
 
-/// Replaces `text` where `f` changed something.
+/// Replaces `text` if `f` changed it.
 fn apply(text: &mut Cow<'_, str>, f: impl FnOnce(&str) -> Cow<'_, str>) {
     if let Cow::Owned(changed) = f(text) {
         *text = Cow::Owned(changed);
@@ -85,7 +86,7 @@ static MAY_HOLD_SECRET: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"(?i)secret|passw|pwd|token|authorization|bearer|api[_-]?key|private[_-]?key|credential")
 });
 
-/// `secret=…`, `"app_secret":"…"`, `sasl.password: …`, also with quotes that are escaped; and the `AppSecret@…` form.
+/// `secret=…`, `"app_secret":"…"`, `sasl.password: …`, even with escaped quotes; and the form `AppSecret@…`.
 static NAMED_SECRET: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r#"(?i)AppSecret@\w+|(?P<name>[\w.-]*(?:secret|password|passwd|passphrase|pwd|api[_-]?key|private[_-]?key|"#,
@@ -93,7 +94,7 @@ static NAMED_SECRET: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// The same for tokens, which keep their ends, with or without `Bearer`; and the `AccessToken@…` form.
+/// The same forms for tokens, with or without `Bearer`, and the form `AccessToken@…`. A token keeps its ends.
 static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r#"(?i)(?:Access|Refresh)Token@\w+|(?P<name>(?:(?:[\w.-]*token[\\"']*\s*(?:[=:]|%3D)\s*|"#,

@@ -1,7 +1,7 @@
-//! Structured logs: text on a terminal, JSON lines elsewhere, always on standard error.
+//! Writes structured logs to standard error: text on a terminal, JSON lines elsewhere.
 //!
-//! One event is one line whatever its fields hold: control characters and escape sequences are written escaped, each
-//! field is cut at 256 characters, and everything passes [`crate::redact`] on its way out.
+//! One event is always one line: control characters and escape sequences in its fields are escaped, each field is cut
+//! at 256 characters, and everything passes [`crate::redact`].
 
 mod line;
 #[cfg(test)]
@@ -25,19 +25,19 @@ pub struct Config {
     /// A filter of targets and levels.
     #[serde(deserialize_with = "log")]
     pub log: String,
-    /// How log lines look.
+    /// The format of log lines.
     pub format: Format,
-    /// A second address for `/metrics`, `/live`, `/ready` alone.
+    /// A second address that serves only `/metrics`, `/live` and `/ready`.
     #[serde(deserialize_with = "listen")]
     pub listen: Option<SocketAddr>,
-    /// Where traces go. It is empty: this version sends none.
+    /// The destination of traces. It must be empty, because this version sends none.
     #[serde(deserialize_with = "otlp")]
     pub otlp: String,
 }
 
 fn log<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let filter = String::deserialize(from)?;
-    // In this form a part of the reason is shown only where the value may be.
+    // `refuse` shows the second part of a reason only if it may show the value.
     let reason = "is no filter such as \"info\" or \"postback=debug\"";
     match EnvFilter::try_new(&filter) {
         Ok(_) => Ok(filter),
@@ -62,18 +62,18 @@ fn otlp<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     }
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Text on a terminal, JSON elsewhere.
     Auto,
     Text,
-    /// For machines: one object a line.
+    /// For machines, one object per line.
     Json,
 }
 
-/// Starts logging for the rest of the process, panics included. Records of the `log` crate come through as well.
+/// Starts logging for the rest of the process. It logs panics and records of the `log` crate too.
 ///
 /// # Errors
 /// The filter cannot be read, or logging was started before.
@@ -98,13 +98,13 @@ pub fn init(filter: &str, format: Format) -> Result<(), String> {
     Ok(())
 }
 
-/// The filter that `telemetry.log` stands for.
+/// Makes the filter of `telemetry.log`.
 ///
-/// A bare level is meant for the worker's own code: libraries (librdkafka among them) keep to `warn`, or less where the
-/// level is less. `librdkafka=debug`, or any other target, asks for more.
+/// A level without a target applies to the worker's own code. Libraries (librdkafka among them) log at `warn`, or at a
+/// lower level if the given one is lower. `librdkafka=debug`, or any other target, asks for more.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Says what is wrong with the filter.
 pub fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
     let mut directives = Vec::new();
     let mut bare = LevelFilter::INFO;

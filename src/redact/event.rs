@@ -1,4 +1,4 @@
-//! An event for people: what is personal in it is masked (pure).
+//! Shows an event to people, with personal values masked (pure).
 
 use serde_json::{Map, Value};
 
@@ -7,13 +7,14 @@ use crate::redact::members::mask_members;
 use crate::redact::names::{Kind, is_harmless};
 use crate::redact::{SECRET, mask_text};
 
-/// Longer texts that are no JSON are cut.
+/// Longer texts that are not JSON are cut.
 const LONGEST_TEXT: usize = 4096;
-/// So much of them is masked, in bytes: enough to be cut afterwards, so that no half of a number is shown.
+/// Masking reads this many bytes of such a text. It reads more than is shown, so that the cut cannot show half of a
+/// number.
 const MASKED_BYTES: usize = 65_536;
 
-/// An event for people: values of personal and secret names, and all under `user`, are masked. A text where it is no
-/// JSON, in which names are told by how they look.
+/// Shows an event to people: the values of personal and secret names, and all values under `user`, are masked. Bytes
+/// that are not JSON become a text, in which names are found by their form.
 pub fn mask_event(bytes: &[u8]) -> Value {
     let bytes = byte_order_mark::skip(bytes);
     match serde_json::from_slice::<Value>(bytes) {
@@ -25,7 +26,7 @@ pub fn mask_event(bytes: &[u8]) -> Value {
     }
 }
 
-/// The value of a member `name`; `personal`: it stands under `user`.
+/// Masks the value of the member `name`. `personal`: the member stands under `user`.
 fn walk(value: Value, name: &str, personal: bool) -> Value {
     let kind = Kind::of(name);
     let hidden = personal || kind != Kind::Plain;
@@ -33,10 +34,10 @@ fn walk(value: Value, name: &str, personal: bool) -> Value {
         Value::Null => Value::Null,
         _ if kind == Kind::Secret => SECRET.into(),
         Value::String(text) if hidden => if name == "os" { text } else { kind.hide(&text) }.into(),
-        // It may hold an event, a form or a URL.
+        // The text may contain an event, a form or a URL.
         Value::String(text) if text.contains(['"', '=', '{']) => mask_members(&text).into(),
         Value::String(text) => mask_text(&text).into(),
-        // A phone may be written as a number; a moment may not be taken for one.
+        // A phone number may be written as a JSON number. A moment must not be taken for a phone number.
         Value::Number(number) => {
             let text = number.to_string();
             match hidden {

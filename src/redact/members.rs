@@ -1,4 +1,4 @@
-//! Members masked by their names in text that may be no JSON any more, and in the bodies of requests (pure).
+//! Masks members by their names, in text that may be damaged JSON and in the bodies of requests (pure).
 
 use std::sync::LazyLock;
 
@@ -7,8 +7,8 @@ use regex::Regex;
 use crate::redact::names::{Kind, is_harmless};
 use crate::redact::{SECRET, mask_text, pattern};
 
-/// A request's body or URL for people: the values of personal and secret fields are masked, whether it is JSON, a form,
-/// or in parts.
+/// Shows a request's body or URL to people: the values of personal and secret fields are masked. The text may be JSON,
+/// a form, or in parts.
 pub fn mask_fields(text: &str) -> String {
     match text.split_once("\r\n") {
         Some((boundary, _)) if boundary.starts_with("--") && text.contains("form-data") => parts(text, boundary),
@@ -16,7 +16,7 @@ pub fn mask_fields(text: &str) -> String {
     }
 }
 
-/// The value of a header that somebody else wrote, for people.
+/// Shows the value of a header that somebody else wrote to people.
 pub fn mask_header(name: &str, value: &str) -> String {
     match Kind::of(name) {
         Kind::Plain => mask_members(value),
@@ -24,8 +24,8 @@ pub fn mask_header(name: &str, value: &str) -> String {
     }
 }
 
-/// Text with the value after every personal or secret name masked, and everything after `user`. It need not be JSON:
-/// names and values are told by how they look, and in doubt more is masked.
+/// Masks the value after every personal or secret name, and everything under `user`. The text need not be JSON: names
+/// and values are found by their form, and in doubt more is masked.
 pub(super) fn mask_members(text: &str) -> String {
     mask_text(&members(text)).into_owned()
 }
@@ -47,7 +47,8 @@ fn parts(text: &str, boundary: &str) -> String {
 
 fn members(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    // Up to there all stands under `user`, so every value is masked. No recursion: the depth is the producer's choice.
+    // All text up to `user_until` stands under `user`, so every value in it is masked. There is no recursion, because
+    // the producer chooses the depth.
     let (mut at, mut user_until) = (0, 0);
     while let Some(found) = NAME.captures_at(text, at) {
         let (Some(whole), Some(name)) = (found.get(0), found.name("name")) else { break };
@@ -80,7 +81,8 @@ fn members(text: &str) -> String {
     out
 }
 
-/// What opens a value, and the value: in quotes, in quotes that are escaped however often, or up to what may follow one.
+/// Returns the opening mark of a value, and the value. It may stand in quotes, or in quotes that are escaped any number
+/// of times; without quotes it ends where something follows that can follow a value.
 fn value(text: &str) -> (&str, &str) {
     let escapes = text.bytes().take_while(|b| *b == b'\\').count();
     let Some(quote) = text[escapes..].chars().next().filter(|c| ['"', '\''].contains(c)) else {
@@ -92,8 +94,8 @@ fn value(text: &str) -> (&str, &str) {
     for (at, c) in rest.char_indices() {
         match c {
             '\\' => run += 1,
-            // Each level of escaping doubles the marks and adds one; a quote of an outer level ends it as well. One that
-            // nobody escaped is part of the value, unless what stands behind it may follow a value.
+            // Each level of escaping doubles the backslashes and adds one. A quote of an outer level ends the value
+            // too. A quote without any escape is a part of the value, unless the text behind it can follow a value.
             _ if c == quote
                 && (run < escapes || run % (2 * (escapes + 1)) == escapes)
                 && FOLLOWS.is_match(&rest[at + 1..]) =>
@@ -106,7 +108,7 @@ fn value(text: &str) -> (&str, &str) {
     (open, rest)
 }
 
-/// Behind the bracket that closes the first one; the end of the text where none does.
+/// Returns the end of the bracket that opens first; without a closing bracket, the end of the text.
 fn close(text: &str) -> usize {
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
     for (at, c) in text.char_indices() {
@@ -127,11 +129,11 @@ fn close(text: &str) -> usize {
     text.len()
 }
 
-/// A name and what stands between it and its value; quotes may be escaped, or missing.
+/// A name, and the characters between it and its value. Quotes may be escaped or missing.
 static NAME: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#"(?P<name>[\w.-]+)(?:\]?\\*["']?\s*(?:[:=：]>?|%3[AaDd])\s*|\\*["']\s+)"#));
 
-/// What may follow a value: the end, a closing bracket, or a separator and then a name.
+/// The text that can follow a value: the end, a closing bracket, or a separator and then a name.
 static FOLLOWS: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r#"^(?:[\s,;&]*(?:$|[}\])])|\\*["']|[\s,;&]+(?:\\*["']?[\w.-]+\\*["']?\s*(?:[:=：]|%3[Dd])|"#,

@@ -1,11 +1,12 @@
-//! What the name of a member, header or field says of its value (pure). In doubt a value counts as more than it is.
+//! Decides by the name of a member, header or field whether its value is personal or secret (pure). In doubt it decides
+//! for the stricter kind.
 
 use crate::redact::{SECRET, mask_phone, mask_text, mask_token};
 
-/// What a value is, by its name.
+/// The kind of a value, as its name tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing that a name gives away.
+    /// The name says nothing special.
     Plain,
     /// A phone number.
     Phone,
@@ -13,11 +14,11 @@ pub(super) enum Kind {
     Mail,
     /// Any other identifier of a person or a device.
     Personal,
-    /// A credential: nothing of it is shown.
+    /// A credential, which is hidden completely.
     Secret,
 }
 
-/// A name that holds one of these is a secret's. Names are compared in lower case, without what separates words.
+/// A name that contains one of these names a secret. Names are compared in lower case and without separators.
 const SECRETS: [&str; 11] = [
     "secret",
     "password",
@@ -31,10 +32,10 @@ const SECRETS: [&str; 11] = [
     "authorization",
     "cookie",
 ];
-/// A name that holds one of these is personal: `buyer_phone`, `imei_md5` and `outeruserid` as well.
+/// A name that contains one of these is personal, e.g. `buyer_phone`, `imei_md5` and `outeruserid`.
 const PERSONAL_PARTS: [&str; 11] =
     ["imei", "idfa", "idfv", "oaid", "androidid", "openid", "unionid", "idcard", "useragent", "userid", "deviceid"];
-/// Names that are personal as a whole; as parts they are too short to tell.
+/// Names that are personal as a whole. As parts of other names they are too short to tell.
 const PERSONAL: [&str; 16] = [
     "ip",
     "ipv4",
@@ -55,7 +56,7 @@ const PERSONAL: [&str; 16] = [
 ];
 
 impl Kind {
-    /// What the value after a name is.
+    /// The kind of the value behind a name.
     pub fn of(name: &str) -> Kind {
         let plain = |name: &str| name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
         let whole = plain(name);
@@ -75,12 +76,14 @@ impl Kind {
         }
     }
 
-    /// What may be seen of a value of this kind; of a plain one that stands among personal ones as of a personal one.
+    /// Returns the part of a value of this kind that people may see. A plain value that stands among personal ones is
+    /// hidden like a personal one.
     pub fn hide(self, value: &str) -> String {
         match self {
             Kind::Secret => SECRET.to_owned(),
             Kind::Phone => mask_phone(value),
-            // The ends of an escaped value may be half an escape, those of a broken one a part of another.
+            // The ends of an escaped value may be half an escape, and those of a damaged one may belong to another
+            // value.
             _ if value.contains(['\\', '%', '"']) => SECRET.to_owned(),
             Kind::Mail => {
                 let masked = mask_text(value);
@@ -91,7 +94,7 @@ impl Kind {
     }
 }
 
-/// Whether a member under `user` is no mark of a person: a moment, or the name of a system.
+/// Whether a member under `user` does not identify a person: a moment, or the name of a system.
 pub(super) fn is_harmless(name: &str, value: &str) -> bool {
     name == "os" || (name.ends_with("_ms") && !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()))
 }

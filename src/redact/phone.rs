@@ -1,17 +1,17 @@
-//! Phone numbers in running text.
+//! Finds phone numbers in running text.
 //!
 //! A mobile number is 1, then 3 to 9, then nine more digits, ASCII or full-width, whole or in groups. It is masked
-//! wherever nothing attaches it to something longer:
-//! - no digit next to it, and no ASCII letter or `_`-free word, so that hex ids, epoch milliseconds (13 digits) and
-//!   longer offsets stay as they are. A word that says what follows (`phone`, `tel`, `mobile`, …), a JSON escape (`\n`)
-//!   and a percent escape (`%22`) attach nothing;
-//! - no `digits.` before it: a decimal fraction;
-//! - before it may stand `+86`, `86`, `0086` or `0`, which are kept;
-//! - groups are separated by one space, dash, `%20`, `%2D` or `+`; the first group has three digits or more, or all
-//!   have one. Dots only in the form 138.1234.5678: others are addresses of hosts.
+//! unless something attaches it to a longer text. These are the rules:
+//! - No digit may stand next to it, and no ASCII letter or `_`-free word. So hex ids, epoch milliseconds (13 digits)
+//!   and longer offsets stay as they are. A word that announces a number (`phone`, `tel`, `mobile`, …), a JSON escape
+//!   (`\n`) and a percent escape (`%22`) do not attach.
+//! - No `digits.` may stand before it, because that is a decimal fraction.
+//! - `+86`, `86`, `0086` or `0` may stand before it, and are kept.
+//! - Groups are separated by one space, dash, `%20`, `%2D` or `+`. The first group has three digits or more, or all
+//!   groups have one digit. Dots separate only in the form 138.1234.5678; other texts with dots are addresses of hosts.
 //!
-//! An 11-digit offset of the form 1[3-9]… does look like a phone and is masked. Other international numbers are
-//! masked where they begin with `+` and have 8 to 15 digits.
+//! An 11-digit offset of the form 1[3-9]… looks like a phone number and is masked. Other international numbers are
+//! masked if they begin with `+` and have 8 to 15 digits.
 
 use std::borrow::Cow;
 
@@ -19,8 +19,8 @@ use super::secret::SECRET;
 
 const LABELS: [&str; 10] = ["phone", "tel", "mobile", "mob", "cell", "msisdn", "number", "num", "no", "to"];
 
-/// A whole field that is a phone: first three, `****`, last four, separators gone, country code kept. What does not
-/// look like one is hidden completely.
+/// Masks a whole field that is a phone number: it keeps the first three digits, the last four and the country code, and
+/// removes separators. A field that does not look like a phone number is hidden completely.
 pub fn mask_phone(field: &str) -> String {
     let chars: Vec<char> = field.chars().collect();
     match find(&chars, 0) {
@@ -29,7 +29,7 @@ pub fn mask_phone(field: &str) -> String {
     }
 }
 
-/// Text with every phone number in it masked.
+/// Masks every phone number in a text.
 pub fn mask_phones(text: &str) -> Cow<'_, str> {
     if digits_at_least(text, 8) {
         let chars: Vec<char> = text.chars().collect();
@@ -59,14 +59,14 @@ struct Found {
     masked: String,
 }
 
-/// A number that begins exactly at `at`.
+/// Finds a number that begins exactly at `at`.
 fn find(chars: &[char], at: usize) -> Option<Found> {
     let plus = matches!(chars.get(at), Some('+' | '＋'));
     let start = at + usize::from(plus);
     let prefixes: &[&str] = if plus { &["86"] } else { &["", "0086", "86", "0"] };
     for prefix in prefixes {
         let Some(after) = literal(chars, start, prefix) else { continue };
-        // A country code may stand apart from its number; nothing else may.
+        // Only a country code may stand apart from its number.
         let mut begins = vec![after];
         if *prefix == "86" || *prefix == "0086" {
             begins.extend(separator(chars, after).map(|s| s.end));
@@ -82,7 +82,7 @@ fn find(chars: &[char], at: usize) -> Option<Found> {
     if plus { international(chars, start) } else { None }
 }
 
-/// Eleven digits in one of the usual groupings, and where they end.
+/// Reads eleven digits in one of the usual groupings, and returns where they end.
 fn mobile(chars: &[char], begin: usize) -> Option<(String, usize)> {
     let (mut digits, mut groups, mut at) = (String::new(), vec![0usize], begin);
     let mut dots = 0;
@@ -117,7 +117,7 @@ fn international(chars: &[char], start: usize) -> Option<Found> {
     Some(Found { end, masked: format!("+{}****{}", &digits[..2], &digits[digits.len() - 4..]) })
 }
 
-/// Whether a number may begin here: nothing before it makes it part of something longer.
+/// Whether a number may begin here: no character before it makes it a part of something longer.
 fn may_begin(chars: &[char], at: usize) -> bool {
     let here = chars[at];
     if !matches!(here, '+' | '＋') && digit(chars, at).is_none() {
@@ -133,7 +133,7 @@ fn may_begin(chars: &[char], at: usize) -> bool {
     !before.is_ascii_alphabetic() || escape_before(chars, at) || label_before(chars, at)
 }
 
-/// `\n`, `\u002b` or `%2B` ends at `at`: its letters and digits belong to the escape.
+/// Whether an escape such as `\n`, `\u002b` or `%2B` ends at `at`. Its letters and digits belong to the escape.
 fn escape_before(chars: &[char], at: usize) -> bool {
     let hex = |from: usize| chars[from..at].iter().all(char::is_ascii_hexdigit);
     (at >= 2 && chars[at - 2] == '\\' && matches!(chars[at - 1], 'n' | 'r' | 't' | 'b' | 'f'))
@@ -141,7 +141,7 @@ fn escape_before(chars: &[char], at: usize) -> bool {
         || (at >= 6 && chars[at - 6] == '\\' && chars[at - 5] == 'u' && hex(at - 4))
 }
 
-/// The word that ends at `at` says that a number follows.
+/// Whether the word that ends at `at` announces a number.
 fn label_before(chars: &[char], at: usize) -> bool {
     let word: String = chars[..at].iter().rev().take_while(|c| c.is_ascii_alphanumeric()).collect();
     let word: String = word.chars().rev().collect::<String>().to_ascii_lowercase();
@@ -180,7 +180,7 @@ fn digit(chars: &[char], at: usize) -> Option<char> {
     chars.get(at).copied().and_then(digit_of)
 }
 
-/// The ASCII digit that a character stands for.
+/// The ASCII digit for a character.
 fn digit_of(c: char) -> Option<char> {
     match c {
         '0'..='9' => Some(c),

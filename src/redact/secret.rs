@@ -1,9 +1,9 @@
-//! What may be seen of a secret.
+//! Hides secrets.
 
-/// What stands for a secret: never a part of it.
+/// The text that replaces a secret. It never contains a part of the secret.
 pub const SECRET: &str = "***";
 
-/// A token's first four and last four characters, where it has at least 16; else nothing of it.
+/// Shows the first four and the last four characters of a token with at least 16; a shorter token is hidden completely.
 pub fn mask_token(token: &str) -> String {
     let count = token.chars().count();
     if count < 16 {

@@ -23,7 +23,7 @@ fn the_same_numbers_in_running_text_give_the_same() {
     assert_eq!(mask_text("call 86-138-1234-5678."), "call 86138****5678.");
 }
 
-/// 200 rows and more: each way of writing a number, in each surrounding in which texts bring it.
+/// More than 200 rows: each way of writing a number, in each surrounding in which texts contain one.
 #[test]
 fn no_way_of_writing_a_phone_survives_in_any_surrounding() {
     let numbers = ["13812345678", "15900001234", "19987654321"];

@@ -1,13 +1,14 @@
-//! One event as one line, in tracing-subscriber's own formats: `full` for people, `json` for machines.
+//! Writes one event as one line, in the formats of tracing-subscriber: `full` for people, `json` for machines.
 //!
-//! The library's formats keep none of these rules of ours, so they are added around them, and nothing else is:
+//! This code adds only three rules that the library's formats do not keep:
 //!
-//! - Texts are masked, and then cut at 256 characters, field by field. A line as a whole cannot be masked: an offset may look
-//!   like a phone number. So JSON is read back field by field, and `full` gets a formatter of fields.
-//! - The names of the JSON are fixed (`time`, `level`, `target`, `message`) and its fields are flat: those of spans stand beside
-//!   the event's, the innermost wins, and a field that has a fixed name gets a `_` behind it. The library nests them.
-//! - Marks that turn the direction of writing, C1 controls and line separators are escaped. The library escapes a part of
-//!   them, in texts only.
+//! - Texts are masked and then cut at 256 characters, field by field. A whole line cannot be masked, because an offset
+//!   may look like a phone number. So JSON is read back field by field, and `full` gets its own formatter of fields.
+//! - The names of the JSON are fixed (`time`, `level`, `target`, `message`) and its fields are flat: the fields of spans
+//!   stand next to those of the event, and the innermost wins. A field with a fixed name gets a `_` at its end. The
+//!   library nests the fields.
+//! - Marks that change the direction of writing, C1 controls and line separators are escaped. The library escapes only
+//!   some of them, and only in texts.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -25,19 +26,19 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::redact::mask_text;
 
-/// Characters of one field; what is longer ends in `…`.
+/// The largest number of characters of a field. A longer field is cut and ends in `…`.
 const LONGEST: usize = 256;
 
-/// Names that every line has.
+/// The names that every line has.
 const FIXED: [&str; 4] = ["time", "level", "target", "message"];
 
-/// The layer that writes lines into `writer`: JSON or text, the text coloured or not.
+/// A layer that writes lines into `writer`, as JSON or as text; the text may have colours.
 pub fn lines<S, W>(writer: W, json: bool, colour: bool) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // The library tells of a writer that fails on standard error, and panics where that is what has failed.
+    // The library reports a failing writer on standard error, and panics if standard error is what failed.
     let layer = tracing_subscriber::fmt::layer().log_internal_errors(false);
     if json {
         layer.json().with_current_span(false).with_writer(Flat(writer)).boxed()
@@ -46,7 +47,7 @@ where
     }
 }
 
-/// Masked, and cut. Masking first, so that a cut cannot leave half of what would have been masked.
+/// Masks a text and then cuts it. In the other order the cut could leave half of a value that would have been masked.
 fn safe(text: &str) -> String {
     let masked = mask_text(text);
     match masked.char_indices().nth(LONGEST) {
@@ -55,8 +56,8 @@ fn safe(text: &str) -> String {
     }
 }
 
-/// The text such that neither a terminal nor a line-based reader can be tricked: controls (C0, DEL, C1), line and
-/// paragraph separators and marks that turn the direction of writing appear as escapes that JSON understands.
+/// Escapes a text so that it cannot trick a terminal or a line-based reader: controls (C0, DEL, C1), line and paragraph
+/// separators and marks that change the direction of writing become escapes of JSON.
 fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
@@ -75,7 +76,7 @@ fn escaped(text: &str) -> String {
     line
 }
 
-/// Takes lines as the library writes them, and gives them on with fixed names and flat, safe fields.
+/// Takes lines as the library writes them, and passes them on with fixed names and flat, safe fields.
 struct Flat<W>(W);
 
 impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Flat<W> {
@@ -91,7 +92,7 @@ impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for Flat<W> {
 }
 
 impl<W: io::Write> io::Write for Flat<W> {
-    /// The library writes each line as a whole, and so does this: lines of several threads do not mix.
+    /// The library writes each line in one call, and so does this writer: the lines of several threads do not mix.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.write_all(flat(line)?.as_bytes())?;
         Ok(line.len())
@@ -102,19 +103,19 @@ impl<W: io::Write> io::Write for Flat<W> {
     }
 }
 
-/// A line of the library.
+/// A line as the library writes it.
 #[derive(Deserialize)]
 struct Nested {
     timestamp: String,
     level: String,
     target: String,
     fields: BTreeMap<String, Value>,
-    /// The outermost first. The library adds each one's name, as `name`.
+    /// The spans, the outermost first. The library adds the name of each one as `name`.
     #[serde(default)]
     spans: Vec<BTreeMap<String, Value>>,
 }
 
-/// A line of ours.
+/// A line as the worker writes it.
 #[derive(Serialize)]
 struct Line {
     time: String,
@@ -128,7 +129,7 @@ struct Line {
 fn flat(line: &[u8]) -> serde_json::Result<String> {
     let mut nested: Nested = serde_json::from_slice(line)?;
     let message = nested.fields.remove("message").map_or_else(|| "".into(), safe_value);
-    // A record of the `log` crate brings its metadata as fields.
+    // A record of the `log` crate has its metadata as fields.
     let target = match nested.fields.remove("log.target") {
         Some(Value::String(target)) => safe(&target),
         _ => nested.target,
@@ -156,7 +157,7 @@ fn safe_value(value: Value) -> Value {
     }
 }
 
-/// Fields of a line for people: `message account=acme-ps why="bad key"`.
+/// Formats the fields of a line for people: `message account=acme-ps why="bad key"`.
 struct TextFields;
 
 impl<'w> FormatFields<'w> for TextFields {
@@ -185,7 +186,7 @@ impl TextLine<'_> {
     }
 
     fn plain(&mut self, field: &Field, value: &dyn fmt::Display) {
-        // Metadata of a record of the `log` crate, which the library shows as its own.
+        // These fields are the metadata of a record of the `log` crate. The library already shows them in the line.
         if self.written.is_err() || field.name().starts_with("log.") {
             return;
         }

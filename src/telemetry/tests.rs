@@ -6,20 +6,21 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
 
-/// Call it before a subscriber is set for one thread. While that is the only one of the process, a line that another
-/// thread logs for the first time is switched off for all threads; a second subscriber that stays prevents this.
+/// Call this before a test sets a subscriber for one thread. While that subscriber is the only one of the process, a
+/// line that another thread logs for the first time is switched off for all threads. A second subscriber, which stays,
+/// prevents this.
 pub(crate) fn hear_every_thread() {
     static STAYS: LazyLock<tracing::Dispatch> =
         LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
     LazyLock::force(&STAYS);
 }
 
-/// Keeps what is logged.
+/// Collects the log.
 #[derive(Clone, Default)]
 pub(crate) struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl Sink {
-    /// Everything that this thread logs from now on, as lines of JSON, until the guard goes.
+    /// Collects what this thread logs from now on as lines of JSON, until the guard is dropped.
     pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
         hear_every_thread();
         let subscriber = tracing_subscriber::registry().with(lines(self.clone(), true, false));
