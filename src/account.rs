@@ -1,4 +1,5 @@
-//! The settings of the pipeline's parts: `[dedupe]`, `[retry]`, `[limits]`, `[validate]`, `[intake]`.
+//! One account, checked and ready, and the settings that accounts share or override: `[dedupe]`, `[retry]`, `[limits]`,
+//! `[validate]`, `[intake]`.
 
 pub mod address;
 pub mod proxy;
@@ -20,23 +21,23 @@ use crate::units::parse_duration;
 /// `[dedupe]`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Dedupe {
-    /// How long a confirmed key is remembered.
+    /// How long Redis remembers a confirmed key.
     #[serde(deserialize_with = "duration::<_, 1, MONTH>")]
     pub window: Duration,
-    /// How long a claim is not taken over.
+    /// How long no other worker takes over a claim.
     #[serde(deserialize_with = "duration::<_, 1, HOUR>")]
     pub lease: Duration,
-    /// What an account does while Redis is away, unless it says otherwise.
+    /// The behaviour of an account while Redis is away, unless the account has its own setting.
     pub when_unavailable: WhenUnavailable,
-    /// What becomes of a window that is too short.
+    /// What follows if the window is too short.
     pub window_check: WindowCheck,
 }
 
-/// `dedupe.window_check`: a window not longer than every way back of a record.
+/// `dedupe.window_check`: what follows if the window is shorter than the longest way by which a record can come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowCheck {
-    /// Refuses the start; where it cannot be judged, the start waits.
+    /// The worker refuses to start. If it cannot judge the window, the start waits.
     Refuse,
     Warn,
 }
@@ -45,109 +46,109 @@ pub enum WindowCheck {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenUnavailable {
-    /// Send nothing.
+    /// The worker sends nothing.
     Hold,
-    /// Send unclaimed, each send declared.
+    /// The worker sends without a claim, and declares each send.
     Deliver,
 }
 
 /// `on_ambiguous`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnAmbiguous {
-    /// Send again, declared.
+    /// The worker sends the event again, and declares it.
     Retry,
-    /// Dead letter `unknown_outcome`.
+    /// The event becomes a dead letter, `unknown_outcome`.
     DeadLetter,
 }
 
 /// One retry topic with a fixed delay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryTier {
-    /// The delay as configured, e.g. `5s`: the end of the topic's name.
+    /// The delay as configured, e.g. `5s`. The name of the topic ends with it.
     pub name: String,
     pub delay: Duration,
 }
 
-/// `[retry]`; an account may override any of it but the tiers' topics, which all accounts share.
+/// `[retry]`; an account may override everything but the topics of the tiers, which all accounts share.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Retry {
-    /// Tiers in ascending order; the last one repeats.
+    /// The tiers in ascending order. The last one repeats.
     #[serde(deserialize_with = "tiers")]
     pub tiers: Vec<RetryTier>,
-    /// Attempts really made before a dead letter.
+    /// The number of attempts before a dead letter; only attempts that were really made count.
     #[serde(deserialize_with = "whole::<_, _, 1, 10_000>")]
     pub max_attempts: u32,
-    /// Of retrying; time in parking is not counted.
+    /// The longest time of retrying. Time in a parking topic does not count.
     #[serde(deserialize_with = "duration::<_, 1, MONTH>")]
     pub max_age: Duration,
-    /// Of parking, from the first time.
+    /// The longest time in parking topics, from the first parking.
     #[serde(deserialize_with = "duration::<_, 1, MONTH>")]
     pub max_parked: Duration,
-    /// Quick tries inside the lane, on the first visit.
+    /// Quick tries inside the lane, only on the first visit.
     pub inline: Inline,
 }
 
 /// `retry.inline`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Inline {
-    /// Tries after the first one.
+    /// The number of tries after the first one.
     #[serde(deserialize_with = "whole::<_, _, 0, 100>")]
     pub max_retries: u32,
-    /// First delay, before jitter.
+    /// The first delay, before jitter.
     #[serde(deserialize_with = "duration::<_, 0, MINUTE>")]
     pub initial: Duration,
-    /// Longest delay.
+    /// The longest delay.
     #[serde(deserialize_with = "duration::<_, 0, MINUTE>")]
     pub max: Duration,
 }
 
-/// `[limits]`, as an account has them.
+/// `[limits]`, with the account's own values over it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Limits {
     /// Requests per second of the shared bucket.
     #[serde(deserialize_with = "rate::<_, 1_000_000>")]
     pub rps: f64,
-    /// Requests under way at once.
+    /// The number of requests under way at once.
     #[serde(deserialize_with = "whole::<_, _, 1, 65_536>")]
     pub concurrency: usize,
-    /// Of one attempt, all in all.
+    /// The time limit of one whole attempt.
     #[serde(deserialize_with = "duration::<_, 1, TIMEOUT>")]
     pub timeout: Duration,
-    /// Of DNS, TCP and TLS.
+    /// The time limit of DNS, TCP and TLS together.
     #[serde(deserialize_with = "duration::<_, 1, TIMEOUT>")]
     pub connect_timeout: Duration,
-    /// Name of the bucket; accounts with one value share one rate. Never empty here.
+    /// The name of the bucket. Accounts with the same name share one rate. It is never empty here.
     pub shared_as: String,
 }
 
-/// `[validate]`, as an account has it.
+/// `[validate]`, with the account's own values over it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Validate {
-    /// Older events are `expired`; `None`: any age is sent.
+    /// Older events end as `expired`; `None`: events of any age are sent.
     #[serde(deserialize_with = "max_event_age")]
     pub max_event_age: Option<Duration>,
-    /// Events further ahead are `invalid`.
+    /// Events that lie further in the future end as `invalid`.
     #[serde(deserialize_with = "duration::<_, 0, MONTH>")]
     pub max_future: Duration,
-    /// `false`: raw phone, e-mail and device ids are `invalid`.
+    /// `false`: events with raw phone, e-mail or device ids end as `invalid`.
     pub accept_raw_identifiers: bool,
 }
 
 /// `[intake]`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Intake {
-    /// Records read and not finished.
+    /// The largest number of records that are read and not finished.
     #[serde(deserialize_with = "whole::<_, _, 1, 10_000_000>")]
     pub max_in_flight: usize,
-    /// Their bytes. The largest record that is accepted has to fit in.
+    /// The largest number of bytes in these records. It is at least the size of the largest accepted record.
     #[serde(deserialize_with = "size::<_, MIB, TIB>")]
     pub max_in_flight_bytes: usize,
-    /// How long shutdown waits for what is under way.
+    /// How long a shutdown waits for deliveries under way.
     #[serde(deserialize_with = "duration::<_, 1, HOUR>")]
     pub drain_timeout: Duration,
 }
 
-/// Of one attempt, in milliseconds.
+/// The longest time limit of an attempt, in milliseconds.
 const TIMEOUT: u64 = 10 * MINUTE;
 const MIB: usize = 1 << 20;
 const TIB: usize = 1 << 40;
@@ -168,7 +169,7 @@ fn tiers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<RetryTier>, D::Error>
     if tiers.is_empty() { Err(D::Error::custom("is empty: at least one tier is needed")) } else { Ok(tiers) }
 }
 
-/// How old an event may be: any age is what a platform says, never the configuration.
+/// Reads the largest age of an event. Only a platform can allow any age; the configuration cannot.
 pub(crate) fn max_event_age<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     duration::<_, 1, { 120 * MONTH }>(from).map(Some)
 }
@@ -181,40 +182,40 @@ pub struct Account {
     pub platform: &'static str,
     /// Base URLs without a trailing `/`, in order of preference; at least one.
     pub base_urls: Vec<String>,
-    /// Replaces the platform's path.
+    /// Replaces the path of the platform.
     pub path: Option<String>,
-    /// Private and loopback addresses are allowed.
+    /// Requests may go to private and loopback addresses.
     pub allow_private: bool,
-    /// Through which it reaches its platform; `None`: directly, whatever the environment says.
+    /// The proxy to the platform; `None`: the account connects directly, whatever the environment says.
     pub proxy: Option<proxy::Proxy>,
-    /// Takes events; `false`: they are `unknown_account`.
+    /// The account takes events; `false`: its events end as `unknown_account`.
     pub enabled: bool,
     pub limits: Limits,
     pub retry: Retry,
     /// Its rules of time.
     pub validate: Validate,
-    /// What it does while Redis is away.
+    /// The behaviour while Redis is away.
     pub when_unavailable: WhenUnavailable,
-    /// What follows an answer that did not come.
+    /// What follows an attempt without a usable answer.
     pub on_ambiguous: OnAmbiguous,
     /// Its credentials; empty where the platform has none.
     pub credentials: Vec<Credential>,
     pub sender: Box<dyn Sender>,
-    /// Its platform's own keys as configured: what a fake of the platform agrees to.
+    /// The platform's own keys as configured. The sandbox uses them for its fake account.
     pub settings: Map<String, Value>,
 }
 
 impl Account {
-    /// The request of these items at this moment, signed.
+    /// Builds and signs the request for these items at this moment.
     ///
     /// # Errors
-    /// No credential holds.
+    /// No credential is valid.
     pub fn request(&self, items: &[&Prepared], token: Option<&SecretString>, now_ms: i64) -> Result<Request, Fault> {
         let credential = Credential::in_force(&self.credentials, now_ms);
         self.sender.request(items, &Context { now_ms, credential, token })
     }
 
-    /// Where a request goes: one of the base URLs, then the account's own path or the platform's.
+    /// Builds the URL of a request: one of the base URLs, and the account's own path or else the platform's.
     pub fn url(&self, base: usize, path: &str) -> Option<Url> {
         let path = self.path.as_deref().unwrap_or(path);
         Url::parse(&format!("{}{path}", self.base_urls.get(base)?)).ok()
@@ -224,10 +225,10 @@ impl Account {
 /// All accounts by name.
 pub type Accounts = BTreeMap<Arc<str>, Arc<Account>>;
 
-/// An account was halted here.
+/// A halt of an account in this process.
 #[derive(Clone, Debug)]
 pub struct Halted {
-    /// Index of the lane.
+    /// The index of the lane.
     pub index: usize,
     /// Safe text.
     pub reason: String,

@@ -1,7 +1,8 @@
 //! Delivery metadata in headers: where a record came from, what was tried, when it is due (pure).
 //!
-//! The worker's own headers are one block at the end of a record's headers; it begins with the last
-//! `pb-origin-topic`. What precedes it is the producer's and travels byte for byte, even where it looks like ours.
+//! The worker's own headers are one block at the end of a record's headers. The block begins with the last
+//! `pb-origin-topic`. The headers before it are the producer's and stay byte for byte, even if they look like the
+//! worker's.
 
 mod read;
 #[cfg(test)]
@@ -14,13 +15,13 @@ use std::sync::Arc;
 
 pub use read::own_headers;
 
-/// Where a record first appeared; written once, never changed.
+/// The place where a record first appeared. It is written once and never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     pub topic: Arc<str>,
     pub partition: i32,
     pub offset: i64,
-    /// Record time, epoch ms; 0 where there was none.
+    /// The record time, epoch ms; 0 without one.
     pub timestamp_ms: i64,
 }
 
@@ -35,13 +36,13 @@ pub struct LastAttempt {
     pub status: Option<u16>,
 }
 
-/// Marks of an operator's replay.
+/// The marks of an operator's replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
     pub id: String,
-    /// How many times so far.
+    /// The number of replays so far.
     pub replays: u32,
-    /// `--force` let it pass.
+    /// `--force` allowed the replay.
     pub force: bool,
 }
 
@@ -53,15 +54,15 @@ pub struct Envelope {
     pub first_seen_ms: i64,
     /// First attempt, epoch ms.
     pub first_attempt_ms: Option<i64>,
-    /// Attempts really made.
+    /// The number of attempts that were really made.
     pub attempts: u32,
-    /// Declared re-sends so far.
+    /// The number of declared re-sends.
     pub resends: u32,
-    /// Visits so far that made an attempt.
+    /// The number of visits that made an attempt.
     pub pass: u32,
-    /// Earliest next try, epoch ms.
+    /// The earliest time of the next try, epoch ms.
     pub due_ms: Option<i64>,
-    /// Start of this spell of retrying, epoch ms.
+    /// The start of the present period of retrying, epoch ms.
     pub retry_since_ms: Option<i64>,
     /// When it was first parked, epoch ms.
     pub parked_at_ms: Option<i64>,
@@ -70,18 +71,18 @@ pub struct Envelope {
     pub replay: Option<Replay>,
 }
 
-/// Which copy of a record is written; each kind carries its own set of headers.
+/// The kind of the copy that is written. Each kind has its own set of headers.
 #[derive(Clone, Copy, Debug)]
 pub enum Copy<'a> {
-    /// To a retry tier.
+    /// For a retry tier.
     Retry,
-    /// To the parking topic of an account.
+    /// For the parking topic of an account.
     Parked(&'a Named),
-    /// To the dead letters.
+    /// For the dead-letter topic.
     Dead(&'a Named, &'a DeadLetterCause),
 }
 
-/// What could be read from the value, for whoever looks at a parked or dead copy.
+/// The names that could be read from the value, for people and programs that look at a parked or dead copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
     /// Platform as given.
@@ -90,41 +91,42 @@ pub struct Named {
     pub account: Option<String>,
     /// Identity of the event.
     pub trans_id: Option<String>,
-    /// The native code if mapped, else the event type as given.
+    /// The native code if the event is mapped, else the event type as given.
     pub event: Option<String>,
 }
 
 /// Why a record ended as a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetterCause {
-    /// A name of the closed list.
+    /// A reason of the closed list.
     pub reason: &'static str,
-    /// The offending field; may be empty.
+    /// The wrong field; may be empty.
     pub field: Cow<'static, str>,
-    /// Safe text; cut to 512 bytes.
+    /// A safe text of at most 512 bytes.
     pub detail: String,
-    /// When, epoch ms.
+    /// The time of the end, epoch ms.
     pub failed_at_ms: i64,
     /// Version of the worker.
     pub worker: String,
-    /// What was left out of it, since its broker refused it by size.
+    /// The parts that were left out because the broker refused the record by its size.
     pub truncated: Option<Cut>,
 }
 
-/// What a dead letter has lost, in the order in which it is left out: its value, the producer's headers, its key.
+/// The parts that a dead letter has lost. They are left out in this order: the value, the producer's headers, the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
-    /// Length of the value that its SHA-256 replaces.
+    /// The length of the value. Its SHA-256 stands in its place.
     pub value: usize,
-    /// Names and lengths of the producer's headers that were left out; empty: they are there.
+    /// The names and lengths of the producer's headers that were left out; empty: none was.
     pub headers: Vec<(Box<str>, usize)>,
-    /// Length of the key that its SHA-256 replaces.
+    /// The length of the key. Its SHA-256 stands in its place.
     pub key: Option<usize>,
 }
 
-/// Names of headers take at most so many bytes of `pb-truncated`; of the others their number and their bytes are said.
+/// The names of headers take at most this many bytes of `pb-truncated`. For the other headers it says only their number
+/// and their bytes.
 const NAMES_MAX: usize = 2048;
-/// No name takes more than this.
+/// The longest name in that list.
 const NAME_MAX: usize = 128;
 
 impl fmt::Display for Cut {
@@ -132,7 +134,7 @@ impl fmt::Display for Cut {
         write!(f, "{}", self.value)?;
         let mut said = String::new();
         for (n, (name, bytes)) in self.headers.iter().enumerate() {
-            // Blanks and commas part what is listed.
+            // Blanks and commas separate the entries of the list.
             let name: String = tame(name, NAME_MAX).replace([' ', ','], "_");
             let one = format!("{name}:{bytes}");
             if said.len() + one.len() >= NAMES_MAX {
@@ -148,12 +150,12 @@ impl fmt::Display for Cut {
     }
 }
 
-/// Whether a topic's headers are ours to read.
+/// Says which headers of a topic are the worker's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A producer's topic: only a replayed record's block is read.
+    /// A topic of producers. Only the block of a replayed record is read.
     Input,
-    /// A tier, a parking topic or the dead-letter topic: the worker's own block stands at the end.
+    /// A tier, a parking topic or the dead-letter topic. The worker's own block stands at the end.
     Owned,
 }
 
@@ -188,7 +190,7 @@ mod name {
     pub(super) const REPLAY_FORCE: &str = "pb-replay-force";
 }
 
-/// Text that any console can show: no control characters, at most `max` bytes, cut between characters.
+/// Makes a text that any console can show: no control characters, at most `max` bytes, cut between two characters.
 fn tame(text: &str, max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(max));
     for c in text.chars() {

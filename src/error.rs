@@ -1,7 +1,7 @@
-//! Why an event was not delivered, and what that asks for.
+//! Says why an event was not delivered, and what has to follow.
 //!
-//! The class of an error is the instruction: it stays typed until `settle` has decided, and only then
-//! becomes text. The variants are the attempt classes and the dead-letter reasons of the contract, by the same names.
+//! The class of an error is the instruction. It stays typed until `settle` has decided, and becomes text only then. The
+//! variants have the names of the contract's attempt classes and dead-letter reasons.
 
 mod labels;
 
@@ -10,12 +10,12 @@ use std::time::Duration;
 
 pub use labels::{Class, Outcome, Reason};
 
-/// What is wrong with an event that was never sent: the offending field and a text that is safe to show.
+/// A fault of an event that was never sent: the field, and a text that is safe to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Dotted path of the input event, e.g. `order.amount.minor`; empty where no field is at fault.
+    /// The dotted path in the event, e.g. `order.amount.minor`; empty if no single field is wrong.
     pub field: Cow<'static, str>,
-    /// Safe text: no values of personal fields, no secrets.
+    /// A safe text without values of personal fields and without secrets.
     pub detail: String,
 }
 
@@ -25,97 +25,97 @@ impl Fault {
         Self { field: field.into(), detail: detail.into() }
     }
 
-    /// A fault that no single field has.
+    /// A fault that is not about a single field.
     pub fn whole(detail: impl Into<String>) -> Self {
         Self::new("", detail)
     }
 }
 
-/// What the platform, or the way to it, answered.
+/// The answer of the platform, or the failure on the way to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The platform's own code as text, e.g. `3`; empty where none was given.
+    /// The platform's own code as text, e.g. `3`; empty without one.
     pub code: String,
     /// HTTP status; `None` where no answer came.
     pub status: Option<u16>,
-    /// Safe text for headers, console and logs: never a body, a URL or a credential.
+    /// A safe text for headers, console and logs. It never contains a body, a URL or a credential.
     pub detail: String,
-    /// `Retry-After` of the answer, already relative and capped.
+    /// The `Retry-After` of the answer as a span with an upper limit.
     pub retry_after: Option<Duration>,
-    /// The code is in no table: counted, treated as `retry`.
+    /// The code is in no table. It is counted, and treated as `retry`.
     pub unclassified: bool,
     /// Whether the first byte of the request may have gone out.
     pub sent: bool,
 }
 
-/// Why an event has not been delivered. What each variant does to claim, attempts, account and record is
-/// [`DeliveryError::disposition`], and nowhere else.
+/// Why an event has not been delivered. Only [`DeliveryError::disposition`] says what each variant does to claim,
+/// attempts, account and record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryError {
-    /// Never sent: no event object could be built.
+    /// Never sent: the bytes are not an event object.
     Malformed(Fault),
-    /// Never sent: a header that cannot be read.
+    /// Never sent: a header cannot be read.
     Quarantined(Fault),
-    /// Never sent: platform or account unknown, mismatched or disabled.
+    /// Never sent: the platform or the account is unknown, mismatched or disabled.
     UnknownAccount(Fault),
-    /// Never sent: no native code.
+    /// Never sent: the platform has no native code for the event.
     UnmappedEvent(Fault),
-    /// Never sent: a rule is broken.
+    /// Never sent: the event breaks a rule.
     Invalid(Fault),
-    /// Never sent (again): too late.
+    /// Never sent, or not sent again: it is too late.
     Expired(Fault),
-    /// Never sent: the same identity with other money.
+    /// Never sent: the same identity was seen with other money.
     Conflict(Fault),
-    /// Failed clearly.
+    /// The attempt clearly failed.
     Retry(Answer),
-    /// The platform asks for less.
+    /// The platform asks for fewer requests.
     Throttled(Answer),
     /// The token has expired.
     Refresh(Answer),
     /// The account cannot send at all.
     Halt(Answer),
-    /// Refused for good.
+    /// The platform refused the event for good.
     Permanent(Answer),
-    /// Bytes went out and no usable answer came.
+    /// Bytes went out, and no usable answer came.
     Ambiguous(Answer),
     /// Another copy is being sent.
     Held {
-        /// It was sent by another lineage, and nobody will ever know how that ended.
+        /// A copy of another lineage was sent, and nobody will ever know how that ended.
         unknown: bool,
     },
-    /// A first attempt in the last moments of its natural day waits for midnight.
+    /// The event waits for midnight, because it is too late in its natural day for a first attempt.
     Later {
-        /// Until then, epoch ms.
+        /// The time until which it waits, epoch ms.
         until_ms: i64,
     },
-    /// Our own Redis or Kafka is away.
+    /// Our own Redis or Kafka does not answer.
     Unavailable(String),
     /// The lane closed before anything was sent.
     Closed,
-    /// The partition leaves this member; nothing was sent.
+    /// This worker loses the partition, and nothing was sent.
     Returned,
 }
 
-/// What a [`DeliveryError`] asks for. `core.md` section 2 is this table in words.
+/// The instruction of a [`DeliveryError`]. `core.md` section 2 is this table in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// Ends in the dead-letter topic with this reason.
+    /// The event ends in the dead-letter topic with this reason.
     DeadLetter(Reason),
-    /// The next tier, or a dead letter at a limit; counts as an attempt.
+    /// The record goes to the next tier, or at a limit to the dead letters. This counts as an attempt.
     Retry,
-    /// As `Retry`, after the claim was marked `unknown`.
+    /// The claim is marked `unknown`; then the same as `Retry`.
     MarkThenRetry,
-    /// Back to the lane's head, or parked, by the length of the wait; no attempt.
+    /// The record goes back to the head of the lane, or is parked if the wait is long. This is no attempt.
     Throttle,
-    /// The account halts, the record parks; no attempt.
+    /// The account halts, and the record is parked. This is no attempt.
     Halt,
-    /// The record parks, or is held where it was read from parking; no attempt.
+    /// The record is parked, or held if it was read from a parking topic. This is no attempt.
     Park,
-    /// The lease tier; no attempt.
+    /// The record goes to the lease tier. This is no attempt.
     LeaseTier,
-    /// Stays unfinished and is tried again in place.
+    /// The record stays unfinished and is tried again in place.
     Hold,
-    /// Given back unfinished.
+    /// The record is given back unfinished.
     Return,
 }
 
@@ -134,7 +134,7 @@ impl DeliveryError {
             DeliveryError::Retry(_) => Disposition::Retry,
             DeliveryError::Ambiguous(_) => Disposition::MarkThenRetry,
             DeliveryError::Throttled(_) => Disposition::Throttle,
-            // Without tokens there is nothing to refresh; with them the token cache has tried already.
+            // Without tokens there is nothing to refresh. With tokens the token cache has already tried.
             DeliveryError::Refresh(_) | DeliveryError::Halt(_) => Disposition::Halt,
             DeliveryError::Closed => Disposition::Park,
             DeliveryError::Held { .. } | DeliveryError::Later { .. } => Disposition::LeaseTier,
@@ -143,7 +143,7 @@ impl DeliveryError {
         }
     }
 
-    /// The attempt class, where an attempt was made.
+    /// The attempt class; `None`: no attempt was made.
     pub fn class(&self) -> Option<Class> {
         match self {
             DeliveryError::Retry(_) => Some(Class::Retry),
@@ -167,7 +167,7 @@ impl DeliveryError {
         }
     }
 
-    /// What the platform answered, where an attempt was made.
+    /// The answer of the platform; `None`: no attempt was made.
     pub fn answer(&self) -> Option<&Answer> {
         match self {
             DeliveryError::Retry(a)
@@ -180,7 +180,7 @@ impl DeliveryError {
         }
     }
 
-    /// Field and text of an event that was never sent.
+    /// The field and the text; `None`: the event may have been sent.
     pub fn fault(&self) -> Option<&Fault> {
         match self {
             DeliveryError::Malformed(f)

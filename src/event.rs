@@ -1,7 +1,8 @@
-//! The conversion event as producers publish it (SPEC section 7): its parts, decoding and the rules of the envelope.
+//! The conversion event as producers publish it (SPEC section 7): its parts, the decoding, and the rules of the
+//! envelope.
 //!
-//! The doc comments here are the descriptions in `config/event.schema.json`, which is generated from these types.
-//! Platform rules are the senders'; time, accounts and consent are judged by the pipeline.
+//! The doc comments in `types` are the descriptions in `config/event.schema.json`, which is generated from these types.
+//! The senders judge the rules of platforms, and [`admit`](crate::admit) judges time, account and consent.
 
 mod decode;
 mod fields;

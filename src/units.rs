@@ -1,6 +1,7 @@
-//! Durations and sizes as people write and read them: in configuration, in filters of commands, in names of retry topics.
+//! Reads and writes durations and sizes as people write them: in the configuration, in filters of commands, in names of
+//! retry topics.
 //!
-//! The one place that parses them. Whoever reads one says in its own words what it expected.
+//! Only this module parses them. A caller reports an error in its own words.
 
 use std::time::Duration;
 
@@ -15,24 +16,24 @@ const DURATIONS: [(&str, u64); 5] = [("d", DAY_MS), ("h", HOUR_MS), ("m", MINUTE
 /// Units of sizes in bytes.
 const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
-/// A whole number with a unit directly behind it.
+/// Reads a whole number with a unit directly behind it.
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
-/// `250ms`, `5s`, `30m`, `1h`, `7d`.
+/// Reads `250ms`, `5s`, `30m`, `1h`, `7d`.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     parse(text, &DURATIONS).map(Duration::from_millis)
 }
 
-/// `512B`, `64KiB`, `64MiB`, `1GiB`; in bytes.
+/// Reads `512B`, `64KiB`, `64MiB`, `1GiB` as bytes.
 pub fn parse_size(text: &str) -> Option<usize> {
     parse(text, &SIZES)?.try_into().ok()
 }
 
-/// A duration in the largest unit that keeps it whole, as [`parse_duration`] reads it.
+/// Writes a duration in the largest unit that keeps it whole. [`parse_duration`] reads the result.
 pub fn show_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     let whole = DURATIONS.into_iter().find(|(_, unit)| ms != 0 && ms.is_multiple_of(u128::from(*unit)));
@@ -40,7 +41,7 @@ pub fn show_duration(duration: Duration) -> String {
     format!("{}{name}", ms / u128::from(unit))
 }
 
-/// Milliseconds in the two largest units, e.g. `2h03m`; less than nothing is `0s`.
+/// Writes milliseconds in the two largest units, e.g. `2h03m`. A negative span is `0s`.
 pub fn show_span(ms: i64) -> String {
     let ms = u64::try_from(ms).unwrap_or(0);
     let (days, hours, minutes, seconds) =
@@ -53,7 +54,7 @@ pub fn show_span(ms: i64) -> String {
     }
 }
 
-/// Digits in groups of three.
+/// Writes a number with its digits in groups of three.
 pub fn show_count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);

@@ -1,11 +1,11 @@
-//! Which addresses an account's requests may go to: nothing private unless the account allows it (pure).
+//! Decides to which addresses an account's requests may go: to no private address unless the account allows it (pure).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-/// Why the host that a URL names is not a public one; `None` where it is, or where only its resolved address can tell. The
-/// parser has already turned decimal, octal and hexadecimal spellings into plain addresses.
+/// Says why the host in a URL is not public; `None`: it is public, or only its resolved address can tell. The URL
+/// parser has already turned decimal, octal and hexadecimal forms into plain addresses.
 pub fn named_private(url: &Url) -> Option<&'static str> {
     match url.host()? {
         Host::Ipv4(ip) => private(IpAddr::V4(ip)),
@@ -18,9 +18,9 @@ pub fn named_private(url: &Url) -> Option<&'static str> {
     }
 }
 
-/// Why an address is not a public one; `None` where it is.
+/// Says why an address is not public; `None`: it is public.
 ///
-/// Judged where a base URL states an address, and again on the resolved address before each connection.
+/// This is checked where a base URL contains an address, and again for the resolved address before each connection.
 pub fn private(ip: IpAddr) -> Option<&'static str> {
     match ip {
         IpAddr::V4(ip) => private_v4(ip),

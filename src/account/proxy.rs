@@ -6,15 +6,15 @@ use crate::secret::SecretString;
 #[derive(Clone, Debug)]
 pub struct Proxy {
     pub protocol: ProxyProtocol,
-    /// Its name or address; an IPv6 address stands in brackets. It may be private.
+    /// The name or address of the proxy, which may be private. An IPv6 address stands in brackets.
     pub host: String,
-    /// Where it listens.
+    /// The port of the proxy.
     pub port: u16,
-    /// `None`: it asks for nothing.
+    /// The login; `None`: the proxy asks for none.
     pub login: Option<ProxyLogin>,
 }
 
-/// How a proxy is asked for a connection to the platform. The platform's name is resolved by the proxy either way.
+/// How the account asks its proxy for a connection. With both protocols the proxy resolves the platform's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyProtocol {
     /// `CONNECT` of HTTP/1.1.
@@ -25,11 +25,11 @@ pub enum ProxyProtocol {
     Socks5,
 }
 
-/// Who the account is to its proxy.
+/// The login of the account at its proxy.
 #[derive(Clone, Debug)]
 pub struct ProxyLogin {
-    /// Hidden too: some providers put their key here.
+    /// The user is hidden too, because some providers put their key here.
     pub user: SecretString,
-    /// As it is, without the escapes of a URL.
+    /// The password without the escapes of a URL.
     pub password: SecretString,
 }

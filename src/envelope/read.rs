@@ -1,7 +1,8 @@
-//! From headers to an [`Envelope`].
+//! Reads an [`Envelope`] from headers.
 //!
-//! Headers can be lost or forged, so every number is bounded here: what is missing, unreadable or negative counts as
-//! absent, what is huge is clamped. Only the origin falls back as a whole, to the record itself.
+//! Headers can be lost or forged, so every number has limits here. A missing, unreadable or negative number counts as
+//! absent, and a huge one is cut to the limit. If any part of the origin is missing, the record itself counts as the
+//! origin.
 
 use std::sync::Arc;
 
@@ -10,19 +11,19 @@ use crate::kafka::record::{Header, Record};
 
 /// Kafka's longest topic name.
 const TOPIC_MAX: usize = 249;
-/// More attempts, re-sends or visits than any policy allows.
+/// No policy allows this many attempts, re-sends or visits.
 const COUNT_MAX: i64 = 1_000_000;
 /// No due time lies further ahead than this.
 const DUE_MAX_MS: i64 = 366 * 24 * 3600 * 1000;
 
-/// The worker's own headers of a copy; empty where no worker wrote it.
+/// The worker's own headers of a copy; empty if no worker wrote the record.
 pub fn own_headers(record: &Record) -> &[Header] {
     let start = record.headers.iter().rposition(|h| &*h.name == name::ORIGIN_TOPIC);
     start.map_or(&[], |start| &record.headers[start..])
 }
 
 impl Envelope {
-    /// Reads a record's envelope, and says how many of its leading headers are the producer's.
+    /// Reads the envelope of a record. The number says how many of its first headers are the producer's.
     pub fn read(record: &Record, source: Source, now_ms: i64) -> (Envelope, usize) {
         let all = record.headers.len();
         let Some(start) = record.headers.iter().rposition(|h| &*h.name == name::ORIGIN_TOPIC) else {
@@ -63,21 +64,21 @@ impl Envelope {
 struct Block<'a>(&'a [Header]);
 
 impl Block<'_> {
-    /// A retry, parked or dead copy: everything is ours.
+    /// Reads a retry, parked or dead copy, whose whole block is the worker's.
     fn owned(&self, record: &Record, now_ms: i64) -> Envelope {
         let due_ms = self.number(name::DUE).filter(|&due| due > 0 && due - now_ms <= DUE_MAX_MS);
         Envelope {
             attempts: self.count(name::ATTEMPTS),
             pass: self.count(name::PASS),
             due_ms,
-            // A wait that is not counted lies between now and its due time.
+            // The wait in a tier does not count, so the start may lie between now and the due time.
             retry_since_ms: self.past(name::RETRY_SINCE, due_ms.map_or(now_ms, |due| due.max(now_ms))),
             parked_at_ms: self.past(name::PARKED_AT, now_ms),
             ..self.replayed(record, now_ms)
         }
     }
 
-    /// A replayed record: its history stays, its attempts start again at none.
+    /// Reads a replayed record. Its history stays, and its attempts start again at none.
     fn replayed(&self, record: &Record, now_ms: i64) -> Envelope {
         let fresh = Envelope::fresh(record, now_ms);
         Envelope {
@@ -135,7 +136,7 @@ impl Block<'_> {
         self.number(name).and_then(|n| u32::try_from(n.min(COUNT_MAX)).ok()).unwrap_or(0)
     }
 
-    /// A time that lies behind us; another replica's clock may be ahead of ours.
+    /// A time in the past. The clock of another replica may be ahead of ours, so a later time becomes now.
     fn past(&self, name: &str, now_ms: i64) -> Option<i64> {
         self.number(name).filter(|&at| at > 0).map(|at| at.min(now_ms))
     }

@@ -1,13 +1,13 @@
-//! From an [`Envelope`] to headers.
+//! Writes an [`Envelope`] as headers.
 
 use super::{Copy, Cut, Envelope, name, tame};
 use crate::kafka::record::Header;
 
-/// `pb-truncated`: it limits itself.
+/// The limit of `pb-truncated`, whose text keeps to a limit of its own.
 const CUT_MAX: usize = 2200;
 
 impl Envelope {
-    /// The worker's own headers of one copy: one block, to be put behind the producer's headers.
+    /// The worker's own headers of one copy: one block, which stands behind the producer's headers.
     pub fn write(&self, kind: Copy<'_>) -> Vec<Header> {
         let mut block = Block(Vec::with_capacity(28));
         self.write_lineage(&mut block);
@@ -47,7 +47,8 @@ impl Envelope {
         block.0
     }
 
-    /// What every copy carries, whatever its kind. `pb-origin-topic` comes first: it is where the block begins.
+    /// Writes the headers of every kind of copy. `pb-origin-topic` comes first, because it marks the beginning of the
+    /// block.
     fn write_lineage(&self, block: &mut Block) {
         block.text(name::ORIGIN_TOPIC, &self.origin.topic, 249);
         block.number(name::ORIGIN_PARTITION, Some(i64::from(self.origin.partition)));
@@ -59,7 +60,7 @@ impl Envelope {
     }
 }
 
-/// Headers in the making. The limits of all texts together stay below the 8 KiB that a copy may grow by.
+/// Headers that are being written. All texts together stay below the 8 KiB that a copy may grow by.
 struct Block(Vec<Header>);
 
 impl Block {

@@ -1,27 +1,27 @@
-//! The closed lists of the contract: reasons, classes, outcomes. Their texts are labels, headers and receipts.
+//! The closed lists of the contract: reasons, classes, outcomes. Their names are used in labels, headers and receipts.
 
 /// Dead-letter reasons: the closed list of the header `pb-reason` and of the label `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// No event object could be built from the bytes.
+    /// The bytes are not an event object.
     Malformed,
-    /// A rule of the envelope or of the platform is broken; the field says which.
+    /// The event breaks a rule of the envelope or of the platform; the field says which.
     Invalid,
     /// The event has no native code on its platform.
     UnmappedEvent,
-    /// Platform or account unknown, mismatched or disabled.
+    /// The platform or the account is unknown, mismatched or disabled.
     UnknownAccount,
     /// The same identity was seen with another order, amount, refund or currency.
     Conflict,
-    /// The platform refused it for good.
+    /// The platform refused the event for good.
     Rejected,
-    /// Too old, past its deadline, its natural day or its time of retrying.
+    /// The event is too old, or is past its deadline, its natural day or its time of retrying.
     Expired,
-    /// As many attempts as are allowed were made.
+    /// The allowed number of attempts is used up.
     AttemptsExhausted,
-    /// It may have been accepted, and nothing will tell.
+    /// The platform may have accepted the event, and nothing can tell.
     UnknownOutcome,
-    /// A header that cannot be read.
+    /// The record has a header that cannot be read.
     Quarantined,
 }
 
@@ -60,19 +60,19 @@ impl Reason {
 /// Attempt classes: the label `class` and the header `pb-last-error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Accepted, or "already received".
+    /// The platform accepted the event, or had already received it.
     Delivered,
-    /// Failed clearly; may succeed later.
+    /// The attempt clearly failed and may succeed later.
     Retry,
-    /// The platform asks for less.
+    /// The platform asks for fewer requests.
     Throttled,
     /// The token has expired.
     Refresh,
-    /// Credentials, signature or permission: no event of this account can succeed now.
+    /// Credentials, signature or permission are refused: no event of this account can succeed now.
     Halt,
-    /// Refused for good.
+    /// The platform refused the event for good.
     Permanent,
-    /// Bytes went out and no usable answer came.
+    /// Bytes went out, and no usable answer came.
     Ambiguous,
 }
 
@@ -102,16 +102,16 @@ impl Class {
     }
 }
 
-/// How an event ended. A hand-off to a tier or to parking is not an end.
+/// How an event ended. A hand-off to a tier or to a parking topic is not an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Accepted by the platform.
+    /// The platform accepted the event.
     Delivered,
-    /// Accepted before, under the same identity.
+    /// The platform accepted the same identity before.
     Duplicate,
-    /// Not sent because the user opted out.
+    /// The event was not sent because the user opted out.
     Suppressed,
-    /// In the dead-letter topic.
+    /// The event is in the dead-letter topic.
     DeadLettered,
 }
 

@@ -1,4 +1,5 @@
-//! From the bytes of a record to an event: the strict reading, then the members in the order of SPEC section 7's table.
+//! Decodes the bytes of a record into an event: the strict reader first, then the members in the order of the table in
+//! SPEC section 7.
 
 use std::borrow::Cow;
 
@@ -9,16 +10,16 @@ use super::types::{ConversionEvent, Schema};
 use crate::byte_order_mark;
 use crate::error::{DeliveryError, Fault};
 
-/// The largest record value that is read.
+/// The largest record value that is decoded.
 const MAX_VALUE_BYTES: usize = 262_144;
-/// The longest text that goes into a dead letter's headers.
+/// The longest text that goes into the headers of a dead letter.
 const MAX_IDENTITY_BYTES: usize = 256;
 
 /// Builds the event from a record's value.
 ///
 /// # Errors
-/// `Malformed` where there is no event object; `Invalid` with the deepest dotted path where a member of the envelope
-/// is missing or wrong.
+/// `Malformed` if there is no event object. `Invalid` with the deepest dotted path if a member of the envelope is
+/// missing or wrong.
 pub fn decode(value: Option<&[u8]>) -> Result<ConversionEvent, DeliveryError> {
     let mut members = object(value).map_err(|why| DeliveryError::Malformed(Fault::whole(why)))?;
     if text(&members, "schema").is_some_and(|schema| schema != Schema::TEXT) {
@@ -30,7 +31,7 @@ pub fn decode(value: Option<&[u8]>) -> Result<ConversionEvent, DeliveryError> {
     ConversionEvent::deserialize(Node::Object(members)).map_err(|error| DeliveryError::Invalid(error.into()))
 }
 
-/// Only a call may lack its event type, which is empty then.
+/// Only a call may lack its event type. It then gets an empty one.
 fn allow_no_event_type(members: &mut Object<'_>) {
     match members.iter_mut().find(|(name, _)| name == "event_type") {
         Some((_, node)) if matches!(node, Node::Null) => *node = Node::Text("".into()),
@@ -39,7 +40,7 @@ fn allow_no_event_type(members: &mut Object<'_>) {
     }
 }
 
-/// What a dead letter says of an event, as far as it can be read; texts exactly as given.
+/// The members of an event for its dead letter, as far as they can be read. The texts are exactly as given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `trans_id`.
@@ -54,8 +55,8 @@ pub struct Identity {
     pub platform_event: Option<String>,
 }
 
-/// Reads what can be read of an event that may be `invalid`: texts of at most 256 bytes without control characters.
-/// Of a `malformed` one nothing is.
+/// Reads the members that can be read of an event that may be `invalid`: texts of at most 256 bytes without control
+/// characters. Of a `malformed` event it reads nothing.
 pub fn identify(value: Option<&[u8]>) -> Identity {
     let Ok(members) = object(value) else { return Identity::default() };
     let read = |name| {
@@ -71,7 +72,7 @@ pub fn identify(value: Option<&[u8]>) -> Identity {
     }
 }
 
-/// A member, where it is a text.
+/// The member with this name, if it is a text.
 fn text<'m>(members: &'m Object<'_>, name: &str) -> Option<&'m str> {
     match members.iter().find(|(member, _)| member == name) {
         Some((_, Node::Text(text))) => Some(text),
@@ -79,7 +80,7 @@ fn text<'m>(members: &'m Object<'_>, name: &str) -> Option<&'m str> {
     }
 }
 
-/// The outermost object, or why there is none.
+/// The outermost object, or the reason why there is none.
 fn object(value: Option<&[u8]>) -> Result<Object<'_>, Cow<'static, str>> {
     let bytes = value.filter(|bytes| !bytes.is_empty()).ok_or("no value")?;
     if bytes.len() > MAX_VALUE_BYTES {
@@ -90,7 +91,7 @@ fn object(value: Option<&[u8]>) -> Result<Object<'_>, Cow<'static, str>> {
     match json::read(text) {
         Ok(Node::Object(members)) => Ok(members),
         Ok(_) => Err("JSON, but no object".into()),
-        // Syntax errors name a position and never quote the text.
+        // A syntax error names a position and does not quote the text.
         Err(error) => Err(format!("not readable as JSON: {error}").into()),
     }
 }

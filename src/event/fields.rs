@@ -1,4 +1,4 @@
-//! How a single member is read, where its type does not say it all.
+//! Reads single members whose type does not express all rules.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,20 +9,21 @@ use serde_json::Value;
 use super::node::safe_name;
 use super::placeholder::is_placeholder;
 
-/// The first millisecond of 2001, UTC. Seconds, microseconds and nanoseconds of the years up to [`LAST_MS`] lie outside.
+/// The first millisecond of 2001, UTC. Moments up to [`LAST_MS`] that are written in seconds, microseconds or
+/// nanoseconds are out of range.
 pub(super) const FIRST_MS: i64 = 978_307_200_000;
 /// The last millisecond of 2100, UTC.
 pub(super) const LAST_MS: i64 = 4_133_980_799_999;
-/// The longest text of the click.
+/// The longest text of a click.
 pub(super) const MAX_CLICK_BYTES: usize = 4096;
 const MAX_TRANS_ID: usize = 128;
 
-/// What is empty where it is absent.
+/// Reads a value that is empty where it is absent.
 pub(super) fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     from.deserialize_option(OrEmpty(PhantomData))
 }
 
-/// An `Option` in between would be one more copy of a large struct.
+/// With an `Option` in between, a large struct would be copied once more.
 struct OrEmpty<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for OrEmpty<T> {
@@ -47,7 +48,7 @@ pub(super) fn trans_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::
         return Err(D::Error::custom("not 1 to 128 visible ASCII characters"));
     }
     if is_placeholder(&trans_id) {
-        // Taken as it is, each event of this producer would count as a repeat of the first.
+        // If the text were accepted, every event of this producer would count as a repeat of the first.
         return Err(D::Error::custom(
             "a placeholder that was never filled in: the producer has to put a value of its own into each event",
         ));
@@ -55,7 +56,7 @@ pub(super) fn trans_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::
     Ok(trans_id)
 }
 
-/// A moment in epoch milliseconds, which no other unit can be mistaken for.
+/// Reads a moment in epoch milliseconds. A value in any other unit is out of range.
 pub(super) fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     let ms = i64::deserialize(from)?;
     misread(ms).map_or(Ok(ms), |why| Err(D::Error::custom(why)))
@@ -66,8 +67,8 @@ pub(super) fn optional_moment<'de, D: Deserializer<'de>>(from: D) -> Result<Opti
     ms.and_then(misread).map_or(Ok(ms), |why| Err(D::Error::custom(why)))
 }
 
-/// What is wrong with a moment outside of 2001 to 2100: mostly its unit, which would put it into 1970 or far
-/// ahead.
+/// Says what is wrong with a moment outside 2001 to 2100. Mostly it is in another unit, which would mean 1970 or the
+/// far future.
 fn misread(ms: i64) -> Option<&'static str> {
     let within = |ms: &i64| (FIRST_MS..=LAST_MS).contains(ms);
     if within(&ms) {
@@ -91,7 +92,7 @@ pub(super) fn currency<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::
     Err(D::Error::custom("not three capital letters"))
 }
 
-/// One text of the click.
+/// One text of a click.
 struct ClickText(String);
 
 impl<'de> Deserialize<'de> for ClickText {
@@ -101,7 +102,7 @@ impl<'de> Deserialize<'de> for ClickText {
     }
 }
 
-/// The texts of a click by their names, in the order of the event.
+/// Reads the texts of a click with their names, in the order of the event.
 pub(super) fn click_texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
     struct Texts;
     impl<'de> Visitor<'de> for Texts {
@@ -122,7 +123,7 @@ pub(super) fn click_texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(Str
     from.deserialize_map(Texts)
 }
 
-/// The names of the members that say something; a name that may tell of a person is not repeated.
+/// Reads the names of the members that have a value. A name that may identify a person is not repeated.
 pub(super) fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     struct Names;
     impl<'de> Visitor<'de> for Names {

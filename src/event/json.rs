@@ -1,9 +1,9 @@
-//! A strict JSON reader that borrows from the bytes: no duplicate keys at any depth, no nesting past a bound, no
-//! trailing data. serde_json itself refuses NaN, lone surrogates and numbers no double can hold.
+//! A strict JSON reader that borrows from the bytes. It refuses duplicate keys at any depth, nesting beyond a bound,
+//! and trailing data. serde_json itself refuses NaN, lone surrogates and numbers that no double can hold.
 //!
-//! Numbers are taken by value: `5.0` is 5. serde_json gives a double for it, and a double is not exact; where one was
-//! met the numbers are read once more, from their texts. Its own feature for that would make every number of the
-//! program a text.
+//! The reader takes numbers by value: `5.0` is 5. serde_json gives a double for such a number, and a double is not
+//! exact. If there was one, the numbers are read a second time, from their texts. The feature of serde_json for this
+//! would turn every number in the whole program into a text.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -14,21 +14,21 @@ use serde_json::Number;
 
 use super::number::{Numbers, whole};
 
-/// Arrays and objects inside each other, together; the outermost object is 1.
+/// The largest depth of arrays and objects. The outermost object has depth 1.
 pub const MAX_DEPTH: usize = 64;
 
-/// Below this many members comparing each with each beats sorting.
+/// With fewer members than this it is faster to compare each with each than to sort.
 const FEW: usize = 24;
 
 /// The members of an object, in order.
 pub(super) type Object<'a> = Vec<(Cow<'a, str>, Node<'a>)>;
 
-/// A JSON value whose texts lie in the record wherever they carry no escapes.
+/// A JSON value. Its texts stay in the record unless they contain escapes.
 #[derive(Debug)]
 pub(super) enum Node<'a> {
     Null,
     Bool(bool),
-    /// Whole numbers that fit, however they are written; all others have a fraction or are too large to be of use.
+    /// A whole number that fits, in any notation. All other numbers have a fraction or are too large to be of use.
     Int(i64),
     Other(Number),
     Text(Cow<'a, str>),
@@ -48,7 +48,7 @@ pub(super) fn read(text: &str) -> Result<Node<'_>, serde_json::Error> {
     Ok(node)
 }
 
-/// Goes through the numbers of a value and of its text side by side.
+/// Goes through the numbers of a value and of its text side by side, and makes the former exact.
 fn make_exact(node: &mut Node<'_>, numbers: &mut Numbers<'_>) {
     match node {
         Node::Int(_) => _ = numbers.next(),
@@ -63,7 +63,7 @@ fn make_exact(node: &mut Node<'_>, numbers: &mut Numbers<'_>) {
     }
 }
 
-/// Judged before each step down, so that hostile nesting costs no stack.
+/// Counts the levels that are left. It is checked before each step down, so that hostile nesting uses no stack.
 #[derive(Clone, Copy)]
 struct Seed<'c> {
     levels_left: usize,
@@ -133,21 +133,21 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Node<'de>, A::Error> {
-        // The outermost object has many members; what lies inside of it has few.
+        // The outermost object has many members, and the objects inside it have few.
         let expected = if self.levels_left == MAX_DEPTH { 16 } else { 4 };
         let seed = self.down()?;
         let mut members = Object::with_capacity(expected);
         while let Some(Name(name)) = access.next_key()? {
             members.push((name, access.next_value_seed(seed)?));
         }
-        // The name is the producer's text and stays out of the message.
+        // The name is the producer's text and does not go into the message.
         if has_duplicate(&members) { Err(A::Error::custom("duplicate key")) } else { Ok(Node::Object(members)) }
     }
 }
 
 fn has_duplicate(members: &Object<'_>) -> bool {
     if members.len() <= FEW {
-        // Most names differ in length or in their last letter, and need no look at those before.
+        // Most names differ in their length or last letter, so most need no comparison with the names before them.
         let mut marks = 0_u64;
         return members.iter().enumerate().any(|(i, (name, _))| {
             let mark = 1 << ((name.len() * 8 + usize::from(name.as_bytes().last().copied().unwrap_or(0))) % 64);
@@ -161,7 +161,7 @@ fn has_duplicate(members: &Object<'_>) -> bool {
     names.windows(2).any(|pair| pair[0] == pair[1])
 }
 
-/// A member's name; `Cow` by itself would always be owned.
+/// The name of a member. A plain `Cow` would always be owned.
 struct Name<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {

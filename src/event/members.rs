@@ -1,4 +1,4 @@
-//! Members of an event whose values nobody declares.
+//! Members of an event whose values are not declared.
 
 use std::fmt;
 use std::io;
@@ -11,17 +11,18 @@ use super::fields::or_empty;
 const MAX_PARAMS: usize = 32;
 const MAX_PARAMS_BYTES: usize = 8 * 1024;
 
-/// JSON members in the order of the event. Few enough that looking through them beats a tree.
+/// JSON members in the order of the event. They are few, so that a search from the first to the last is faster than a
+/// tree.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Members(pub Vec<(String, Value)>);
 
 impl Members {
-    /// The member of that name; `null` is the same as absent.
+    /// The member with this name. `null` counts as absent.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(n, v)| n == name && !v.is_null()).map(|(_, v)| v)
     }
 
-    /// The names of all members that are there.
+    /// The names of all members that are present.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter(|(_, v)| !v.is_null()).map(|(n, _)| n.as_str())
     }
@@ -51,13 +52,13 @@ impl<'de> Visitor<'de> for All {
     }
 }
 
-/// `params`, which are bounded.
+/// Reads `params`, whose number and size are bounded.
 pub(super) fn params<'de, D: Deserializer<'de>>(from: D) -> Result<Members, D::Error> {
     let members: Members = or_empty(from)?;
     if members.0.len() > MAX_PARAMS {
         return Err(D::Error::custom(format!("{} members, more than {MAX_PARAMS}", members.0.len())));
     }
-    // Measured as compact JSON, so that white space in the record decides nothing.
+    // The size is that of compact JSON, so that white space in the record does not matter.
     let mut size = Size(2 + members.0.len().saturating_sub(1));
     let counted = members.0.iter().try_for_each(|(name, value)| {
         serde_json::to_writer(&mut size, name)?;
@@ -70,7 +71,7 @@ pub(super) fn params<'de, D: Deserializer<'de>>(from: D) -> Result<Members, D::E
     Ok(members)
 }
 
-/// Counts bytes.
+/// Counts the bytes that are written to it.
 struct Size(usize);
 
 impl io::Write for Size {

@@ -1,5 +1,5 @@
-//! A JSON value as serde reads it. The members of a struct are read in the order of its declaration, whatever the order of
-//! the event, so that of two wrong members always the same one is named. `null` is the same as absent.
+//! Lets serde read a JSON value. The members of a struct are read in the order of their declaration, not in the order
+//! of the event. So the same one of two wrong members is always named. `null` is the same as absent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,10 +12,10 @@ use serde::forward_to_deserialize_any;
 use super::json::{Node, Object};
 use crate::error::Fault;
 
-/// The field of a struct that takes every member that no other field takes.
+/// The name of the struct field that takes every member without a field of its own.
 pub(super) const REST: &str = "*";
 
-/// What is wrong, and with which member: the deepest one, by its dotted path.
+/// The error, and the dotted path of the wrong member; it names the deepest one.
 #[derive(Debug)]
 pub(super) struct Error(Box<Fault>);
 
@@ -24,7 +24,7 @@ impl Error {
         Self(Box::new(Fault::whole(detail)))
     }
 
-    /// The path is put together only where something is wrong.
+    /// The path is built only if there is an error.
     fn below(mut self, name: &str) -> Self {
         let path = &self.0.field;
         self.0.field = if path.is_empty() { name.to_owned() } else { format!("{name}.{path}") }.into();
@@ -52,13 +52,13 @@ impl de::Error for Error {
     }
 }
 
-/// Longer names are nobody's idea of a name.
+/// Longer names are not repeated: no programmer writes one.
 const LONGEST_NAME: usize = 48;
-/// So many digits in a row are a number of something, not a part of a name.
+/// A longer run of digits is not repeated: it is a number of something, not a part of a name.
 const MOST_DIGITS: usize = 4;
 
-/// The name, or `?` for one that must not be repeated in a header or a log: what a programmer would not call a member
-/// may be a phone number, a mail address, a person's name or another value that took the place of one.
+/// Returns the name, or `?` for a name that must not appear in a header or a log. A name that no programmer would write
+/// may be a phone number, a mail address, a person's name or another value in the wrong place.
 pub(super) fn safe_name(name: &str) -> &str {
     let letter = |b: u8| b.is_ascii_alphabetic() || b == b'_';
     let fine = name.len() <= LONGEST_NAME
@@ -69,7 +69,7 @@ pub(super) fn safe_name(name: &str) -> &str {
 }
 
 impl Node<'_> {
-    /// Why this is not what was asked for.
+    /// The error that this value has the wrong kind.
     fn no(&self, kind: &str) -> Error {
         match self {
             Node::Null => Error::new("missing"),
@@ -176,12 +176,12 @@ impl<'de> Deserializer<'de> for Node<'de> {
     }
 }
 
-/// The declared members of an object, then the rest where that is wanted.
+/// The declared members of an object, then the other members if the struct wants them.
 struct Fields<'de> {
     members: Object<'de>,
-    /// How many nobody has asked for.
+    /// The number of members that nobody has asked for.
     left: usize,
-    /// Where the search begins: events are mostly written in the order in which they are described.
+    /// The search for the next member begins here: most events have their members in the documented order.
     next: usize,
     rest: std::slice::Iter<'static, &'static str>,
 }
@@ -215,7 +215,8 @@ impl<'de> SeqAccess<'de> for Fields<'de> {
     }
 }
 
-/// Every member of an object, in its order. Names are the producer's text: one that may tell of a person is not repeated.
+/// Every member of an object, in its order. The names are the producer's text, and a name that may identify a person is
+/// not repeated.
 struct All<'de> {
     rest: vec::IntoIter<(Cow<'de, str>, Node<'de>)>,
     at: Option<(Cow<'de, str>, Node<'de>)>,
@@ -240,7 +241,7 @@ impl<'de> MapAccess<'de> for All<'de> {
     }
 }
 
-/// The items of a list. A list that an event declares is one of objects, and `null` is none.
+/// The items of a list. Every list that an event declares is a list of objects, and `null` is not an object.
 struct Items<'de> {
     rest: vec::IntoIter<Node<'de>>,
     at: usize,

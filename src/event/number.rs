@@ -1,7 +1,7 @@
-//! Numbers by value, from the text of a JSON number: `5.0`, `5e0` and `50e-1` are 5, exactly and without a double in
-//! between.
+//! Reads numbers by value from the text of a JSON number: `5.0`, `5e0` and `50e-1` are 5. The result is exact, because
+//! no double is used in between.
 
-/// The whole number of 64 bits that a JSON number is; `None` for one with a fraction, a larger one, and what is no
+/// Reads a JSON number as a whole number of 64 bits; `None` for a fraction, a larger number, or a text that is not a
 /// number.
 pub fn whole(text: &str) -> Option<i64> {
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
@@ -27,12 +27,12 @@ pub fn whole(text: &str) -> Option<i64> {
     i64::try_from(if negative { -value } else { value }).ok()
 }
 
-/// One digit more; `None` past what any 64 bits hold.
+/// Appends one digit; `None` if the result is larger than any 64 bits.
 fn shifted(value: i128, digit: i128) -> Option<i128> {
     Some(value * 10 + digit).filter(|v| *v <= i128::from(u64::MAX))
 }
 
-/// An exponent; one that no number holds is as good as the largest.
+/// Reads an exponent. An exponent that is too large to be read counts as the largest.
 fn power(text: &str) -> Option<i64> {
     let (sign, digits) = match text.as_bytes().first()? {
         b'-' => (-1, &text[1..]),
@@ -45,11 +45,11 @@ fn power(text: &str) -> Option<i64> {
     Some(sign * digits.parse::<i64>().unwrap_or(i64::MAX))
 }
 
-/// The texts of all numbers of a JSON text, in their order.
+/// The texts of all numbers in a JSON text, in their order.
 pub(super) struct Numbers<'t>(&'t str);
 
 impl<'t> Numbers<'t> {
-    /// Of a text that is known to be JSON.
+    /// The numbers of a text that is known to be JSON.
     pub(super) fn of(json: &'t str) -> Self {
         Self(json)
     }
@@ -78,7 +78,7 @@ impl<'t> Iterator for Numbers<'t> {
     }
 }
 
-/// Bytes of a JSON text from quote to quote.
+/// The number of bytes from one quote of a JSON text to the other.
 fn text_length(bytes: &[u8]) -> usize {
     let mut at = 1;
     while let Some(byte) = bytes.get(at) {
@@ -114,7 +114,7 @@ mod tests {
             ("1.795e12", Some(1_795_000_000_000)),
             ("1.795E+12", Some(1_795_000_000_000)),
             ("1e18", Some(1_000_000_000_000_000_000)),
-            // No double holds these.
+            // No double holds these numbers.
             ("9007199254740993.0", Some(9_007_199_254_740_993)),
             ("900719925474099.3e1", Some(9_007_199_254_740_993)),
             ("9223372036854775807", Some(i64::MAX)),

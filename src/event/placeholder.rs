@@ -1,8 +1,8 @@
-//! Macros that nobody filled in: `__CLICK_ID__`, `${x}`, `null`. A click id of that kind names no click, and a trans_id of
-//! that kind makes every event a duplicate of the first (pure).
+//! Finds macros that nobody filled in: `__CLICK_ID__`, `${x}`, `null`. Such a click id names no click, and such a
+//! trans_id makes every event a duplicate of the first (pure).
 
-/// How macros begin and end in the templates of platforms and languages; the last three are braces and brackets as they
-/// stand in a URL.
+/// The beginnings and ends of macros in the templates of platforms and languages. The last three are braces and
+/// brackets as a URL writes them.
 const MACROS: [(&str, &str); 11] = [
     ("__", "__"),
     // `{…}` covers `{{…}}`.
@@ -18,10 +18,10 @@ const MACROS: [(&str, &str); 11] = [
     ("%5B", "%5D"),
 ];
 
-/// What programs write for a value that is not there.
+/// The texts that programs write for a missing value.
 const NOTHING: [&str; 8] = ["null", "NULL", "(null)", "undefined", "None", "nil", "NaN", "%28null%29"];
 
-/// Whether it is a macro that was never filled in, or what stands for nothing.
+/// Whether the text is a macro that nobody filled in, or stands for a missing value.
 pub fn is_placeholder(text: &str) -> bool {
     let starts = |with: &str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
     let ends = |with: &str| {
@@ -31,12 +31,12 @@ pub fn is_placeholder(text: &str) -> bool {
     NOTHING.contains(&text) || MACROS.iter().any(is_macro)
 }
 
-/// The same as a pattern of JSON Schema, for what it says of texts of visible ASCII.
+/// The same rule as a pattern of JSON Schema, for texts of visible ASCII.
 pub(super) fn pattern() -> String {
     let literal = |text: &str| -> String {
         text.chars()
             .map(|c| match c {
-                // `%7b` is `%7B`.
+                // A URL may write `%7b` for `%7B`.
                 'A'..='F' if text.starts_with('%') => format!("[{c}{}]", c.to_ascii_lowercase()),
                 c if c.is_ascii_alphanumeric() || matches!(c, '_' | '%' | '#' | '<' | '>') => c.to_string(),
                 c => format!("\\{c}"),

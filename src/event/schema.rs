@@ -1,4 +1,4 @@
-//! What the published schema (`config/event.schema.json`) says of an event beyond what types can.
+//! Adds rules to the published schema (`config/event.schema.json`) that types cannot express.
 
 use schemars::Schema;
 use serde_json::{Value, json};
@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 use super::fields::MAX_CLICK_BYTES;
 use super::placeholder;
 
-/// A macro that was never filled in is no id.
+/// A macro that nobody filled in is not an id.
 pub(super) fn no_placeholder(schema: &mut Schema) {
     schema.insert("not".into(), json!({"pattern": placeholder::pattern()}));
 }
 
-/// Only a call may lack its event type: its `call` says what is wanted.
+/// Only a call may lack its event type, because its member `call` says what is wanted.
 pub(super) fn require_event_type(schema: &mut Schema) {
     schema.insert("if".into(), json!({"properties": {"kind": {"const": "call"}}, "required": ["kind"]}));
     schema.insert("else".into(), json!({"properties": {"event_type": {"type": "string"}}, "required": ["event_type"]}));
 }
 
-/// The texts of a click have any name; those that platforms ask for are described.
+/// The texts of a click may have any name; the schema describes those that platforms ask for.
 pub(super) fn click_texts(schema: &mut Schema) {
     let known = [
         ("qhclickid", "360 search (16 characters) and display (12 characters)."),

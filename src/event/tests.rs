@@ -30,7 +30,7 @@ fn full() -> Value {
     })
 }
 
-/// The bytes of the full event, changed.
+/// The bytes of the full event after an edit.
 fn bytes(edit: impl FnOnce(&mut Value)) -> Vec<u8> {
     let mut value = full();
     edit(&mut value);
@@ -41,7 +41,7 @@ fn edited(edit: impl FnOnce(&mut Value)) -> ConversionEvent {
     decode(Some(&bytes(edit))).unwrap()
 }
 
-/// Reason and field of what cannot be decoded.
+/// The reason and the field of a value that cannot be decoded.
 fn refusal(value: &[u8]) -> (&'static str, String) {
     let error = decode(Some(value)).unwrap_err();
     match error {
@@ -51,7 +51,7 @@ fn refusal(value: &[u8]) -> (&'static str, String) {
     }
 }
 
-/// The text of `config/event.schema.json`, a line break at its end.
+/// The text of `config/event.schema.json`, with a line break at its end.
 fn json_schema() -> Result<String, serde_json::Error> {
     let schema = schemars::schema_for!(ConversionEvent);
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
@@ -128,7 +128,7 @@ fn the_fingerprint_covers_order_and_money_and_nothing_else() {
 
 #[test]
 fn the_fingerprint_of_a_known_event_never_changes() {
-    // SHA-256 of 01 00000004 "1001" 01 00000004 "2345" 01 00000003 "CNY" 00 00, and of five zero bytes
+    // SHA-256 of 01 00000004 "1001" 01 00000004 "2345" 01 00000003 "CNY" 00 00, and of five zero bytes.
     assert_eq!(edited(|_| {}).fingerprint(), 0xcc_ce07_3bd4);
     assert_eq!(edited(|e| e["order"] = Value::Null).fingerprint(), 0x88_5550_8aad);
 }

@@ -1,7 +1,7 @@
-//! The parts of an event. The same structs say how an event is decoded (`node` reads them) and what the published
-//! schema says of it; the doc comments here are its descriptions.
+//! The parts of an event. The same structs define how an event is decoded (`node` reads them) and the published schema,
+//! whose descriptions are the doc comments here.
 //!
-//! Every member is declared here and nowhere else, in the order in which members are judged.
+//! Every member is declared only here, in the order in which members are judged.
 
 use std::borrow::Cow;
 
@@ -81,12 +81,12 @@ pub struct ConversionEvent {
 }
 
 impl ConversionEvent {
-    /// Whether the person opted out: the event then ends as `suppressed`.
+    /// Whether the person opted out. The event then ends as `suppressed`.
     pub fn opted_out(&self) -> bool {
         self.consent.opt_out == Some(true)
     }
 
-    /// The first raw identifier, by its dotted path (SPEC section 12, 37); empty texts identify nobody.
+    /// The dotted path of the first raw identifier (SPEC section 12, 37). An empty text identifies nobody.
     pub fn raw_identifier(&self) -> Option<Cow<'static, str>> {
         let (user, device) = (&self.user, &self.user.device);
         let named = [
@@ -115,7 +115,7 @@ pub enum Schema {
 }
 
 impl Schema {
-    /// The text in events.
+    /// The text for it in events.
     pub const TEXT: &str = "postback.event/1";
 }
 
@@ -145,7 +145,7 @@ pub struct Click {
 }
 
 impl Click {
-    /// The text of that name.
+    /// The text with this name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.ids.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }

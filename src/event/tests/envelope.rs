@@ -1,4 +1,4 @@
-//! The rules of the envelope: one row per member and way to be wrong.
+//! Tests the rules of the envelope: one row per member and kind of fault.
 
 use super::*;
 
@@ -61,7 +61,7 @@ fn a_missing_or_null_required_member_is_named() {
     assert_eq!(refusal(b"{}"), ("invalid", "trans_id".into()));
 }
 
-/// Each event of such a producer would be a repeat of its first, and end as a duplicate without a word.
+/// All events of such a producer would repeat its first event and silently end as duplicates.
 #[test]
 fn a_trans_id_that_was_never_filled_in_is_invalid_and_says_what_to_do() {
     for text in
@@ -265,7 +265,7 @@ fn a_call_needs_no_event_type() {
 fn names_that_could_forge_a_log_line_are_not_repeated() {
     assert_eq!(refusal(&bytes(|e| e["click"]["a\r\nb"] = json!(1))), ("invalid", "click.?".into()));
     assert_eq!(refusal(&bytes(|e| e["click"]["x".repeat(65)] = json!(1))), ("invalid", "click.?".into()));
-    // A value that took the place of a name is personal as well.
+    // A value in the place of a name may be personal as well.
     for name in ["13812345678", "phone13812345678", "li@example.com", "张三", "203.0.113.7", "", "490154203237518"] {
         let field = refusal(&bytes(|e| e["click"][name] = json!(1)));
         assert_eq!(field, ("invalid", "click.?".into()), "{name}");

@@ -1,8 +1,9 @@
-//! The published schema and the worker agree on what is an event: `config/event.schema.json`, by a validator, against
-//! decoding.
+//! Checks that the published schema (`config/event.schema.json`) and the decoder agree on which events are valid. A
+//! validator of JSON Schema judges the one side.
 //!
-//! What a schema cannot say is left out here: bytes (4096 of a click's text, 8 KiB of `params`, 256 KiB of all), depth,
-//! duplicate keys. The validator compares numbers as doubles, so the last of 64 bits are tested apart.
+//! The tests leave out what a schema cannot express: lengths in bytes (4096 of a click's text, 8 KiB of `params`, 256
+//! KiB of the whole event), the depth, and duplicate keys. The validator compares numbers as doubles, so the last of
+//! the 64 bits have tests of their own.
 
 use std::sync::LazyLock;
 
@@ -13,7 +14,7 @@ use proptest::sample::{Index, select};
 use super::*;
 
 static PUBLISHED: LazyLock<(Schemas, SchemaIndex)> = LazyLock::new(|| {
-    // What is committed is compared with it by a test of its own.
+    // Another test compares the committed file with this text.
     let text = json_schema().unwrap();
     let mut schemas = Schemas::new();
     let mut compiler = Compiler::new();
@@ -22,7 +23,7 @@ static PUBLISHED: LazyLock<(Schemas, SchemaIndex)> = LazyLock::new(|| {
     (schemas, index)
 });
 
-/// What the schema says of a text; `None` where it is no JSON.
+/// The judgement of the schema about a text; `None`: it is not JSON.
 fn by_schema(text: &str) -> Option<Result<(), String>> {
     let value: Value = serde_json::from_str(text).ok()?;
     let (schemas, index) = &*PUBLISHED;
@@ -33,7 +34,7 @@ fn by_worker(text: &str) -> Result<(), String> {
     decode(Some(text.as_bytes())).map(drop).map_err(|error| format!("{error:?}"))
 }
 
-/// The dotted path of every member of an event that has all of them, the objects among them too.
+/// The dotted path of every member, objects included, of an event that has all members.
 fn paths(of: &Value, parent: &str, found: &mut Vec<String>) {
     let members: Vec<(String, &Value)> = match of {
         Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), value)).collect(),
@@ -47,13 +48,13 @@ fn paths(of: &Value, parent: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The full event with members replaced by raw JSON, or removed (`None`).
+/// The full event with some members replaced by raw JSON, or removed (`None`).
 fn replaced(edits: &[(String, Option<String>)]) -> String {
     let mut event = full();
     let mut raws = Vec::new();
     for (path, raw) in edits {
         let (parent, name) = path.rsplit_once('/').unwrap();
-        // An edit before it may have removed what it is about.
+        // An earlier edit may have removed the parent.
         let Some(Value::Object(members)) = event.pointer_mut(parent) else { continue };
         match raw {
             None => _ = members.remove(name),
@@ -70,7 +71,7 @@ fn replaced(edits: &[(String, Option<String>)]) -> String {
     text
 }
 
-/// JSON that stands at some border of some rule.
+/// JSON values at the border of some rule.
 const RAW: &[&str] = &[
     "null",
     "true",
@@ -96,7 +97,7 @@ const RAW: &[&str] = &[
     "1e300",
     "0.1",
     "1E-2",
-    // Moments: the borders, then other units.
+    // Moments: the limits, then other units.
     "978307199999",
     "978307200000",
     "978307200000.0",
@@ -109,7 +110,7 @@ const RAW: &[&str] = &[
     "1.795e9",
     "1795000000000000",
     "1.795e18",
-    // 64 bits, away from where doubles blur.
+    // 64-bit numbers that a double can still tell apart.
     "9223372036854770000",
     "9223372036854780000",
     "-9223372036854770000",
@@ -121,7 +122,7 @@ const RAW: &[&str] = &[
     "\"标识\"",
     "\"\\u0000\"",
     "\"~!\"",
-    // Placeholders, and what only looks like one.
+    // Placeholders, and texts that only look like one.
     "\"null\"",
     "\"Null\"",
     "\"(null)\"",
@@ -170,7 +171,7 @@ fn raw() -> impl Strategy<Value = Option<String>> {
     ]
 }
 
-/// Up to three members replaced or removed, some of them unknown ones.
+/// Up to three members replaced or removed; some of them are unknown members.
 fn edits() -> impl Strategy<Value = Vec<(String, Option<String>)>> {
     let mut found = Vec::new();
     paths(&full(), "", &mut found);
@@ -181,7 +182,7 @@ fn edits() -> impl Strategy<Value = Vec<(String, Option<String>)>> {
         .prop_map(move |edits| edits.into_iter().map(|(at, raw)| (at.get(&found).clone(), raw)).collect())
 }
 
-/// Texts of what placeholders are made of.
+/// Texts made of the parts of placeholders.
 fn near_placeholder() -> impl Strategy<Value = String> {
     let part = select(vec![
         "__",
@@ -232,7 +233,7 @@ proptest! {
     #[test]
     fn the_schema_and_the_worker_agree_on_every_event(edits in edits()) {
         let text = replaced(&edits);
-        // Two long texts may pass the 8 KiB of `params`, of which the schema says nothing.
+        // Two long texts may exceed the 8 KiB of `params`, which the schema cannot express.
         prop_assume!(text.len() < 8 * 1024);
         if let Some(schema) = by_schema(&text) {
             let worker = by_worker(&text);
@@ -285,7 +286,7 @@ fn whole_numbers_are_taken_however_they_are_written_and_exactly() {
     assert_eq!(read, plain);
     assert_eq!(read.fingerprint(), plain.fingerprint());
     assert_eq!(read.params.get("score").and_then(Value::as_i64), Some(123));
-    // No double holds these.
+    // No double holds these numbers.
     for raw in ["9007199254740993.0", "9007199254740993e0", "900719925474099.3e1"] {
         let minor = event(&[("/x", "[1.5,\"2.5\"]"), ("/order/amount/minor", raw)]).order.amount.unwrap().minor;
         assert_eq!(minor, 9_007_199_254_740_993, "{raw}");

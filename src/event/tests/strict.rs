@@ -1,4 +1,4 @@
-//! The strict reader, against what is hostile and against serde_json's own values.
+//! Tests the strict reader with hostile input, and compares it with serde_json.
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ fn malformed(value: &[u8]) {
     assert_eq!((reason, field.as_str()), NOWHERE, "{}", String::from_utf8_lossy(&value[..value.len().min(200)]));
 }
 
-/// The full event with one more member, as raw text.
+/// The full event with one more member as raw text.
 fn with(member: &str) -> Vec<u8> {
     let mut text = String::from_utf8(bytes(|_| {})).unwrap();
     text.pop();
@@ -68,7 +68,7 @@ fn a_byte_order_mark_before_an_event_is_skipped() {
     assert!(decode(Some(&marked)).is_ok());
     assert_eq!(identify(Some(&marked)), identify(Some(&plain)));
     assert_eq!(identify(Some(&marked)).trans_id.as_deref(), Some("9f0c2a7e-order-1001-pay"));
-    // Between members it is a syntax error as ever, and inside a text it is a character.
+    // Between members the mark is a syntax error as always; inside a text it is a character.
     malformed(&with("\u{feff}\"x\":1"));
     assert!(decode(Some(&with("\"x\":\"\u{feff}\""))).is_ok());
 }
@@ -170,7 +170,7 @@ fn texts_without_escapes_are_borrowed() {
     assert!(matches!(&members[1], (Cow::Owned(name), Node::Text(Cow::Owned(text))) if name == "cd" && text == "ef"));
 }
 
-/// Any JSON value that holds no duplicates, by construction, and stays within the depth.
+/// Any JSON value within the depth. By construction it has no duplicate names.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -189,7 +189,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Equal, where the reader gives a whole number exactly and serde_json a double that is next to it.
+/// Whether the values are equal. The reader gives a whole number exactly where serde_json gives the nearest double.
 fn alike(read: &Value, given: &Value) -> bool {
     match (read, given) {
         (Value::Number(n), Value::Number(double)) if double.is_f64() => {
@@ -206,7 +206,7 @@ fn alike(read: &Value, given: &Value) -> bool {
     }
 }
 
-/// Compares as the reader sees numbers, which is by their value.
+/// Checks that both readers agree, with numbers compared by value.
 fn agrees(text: &str) -> Result<(), TestCaseError> {
     match (read(text), serde_json::from_str::<Value>(text)) {
         (Ok(node), Ok(value)) => {
@@ -214,7 +214,7 @@ fn agrees(text: &str) -> Result<(), TestCaseError> {
             prop_assert!(alike(&read, &value), "{read} {value}");
         }
         (Err(_), Err(_)) => {}
-        // What serde_json lets pass: the last of two keys wins, and 128 levels.
+        // serde_json accepts duplicate keys (the last one wins) and 128 levels.
         (Err(error), Ok(_)) => {
             let why = error.to_string();
             prop_assert!(why.starts_with("duplicate key") || why.starts_with("nested deeper"), "{}: {}", why, text);
