@@ -1,3 +1,5 @@
+use super::account::{AmountUnit, Settlement};
+use super::form::Encoding;
 use super::*;
 
 const UID: &str = "0123456789abcdef0123456789abcdef";
