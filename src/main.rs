@@ -185,7 +185,7 @@ mod tests {
             shown.push(name.to_owned());
             let cli = Cli::command();
             let command = cli.find_subcommand(name).unwrap_or_else(|| panic!("there is no command {name}"));
-            // What follows are its own commands, or what it takes, in capitals.
+            // The next lines name its own commands, or its arguments in capitals.
             let is_command = |w: &&str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
             let below = rest.split(['\\', '|', ' ']).filter(is_command);
             let (mut below, mut real): (Vec<_>, _) = (below.map(ToOwned::to_owned).collect(), names(command));

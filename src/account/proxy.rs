@@ -19,7 +19,7 @@ pub struct Proxy {
 pub enum ProxyProtocol {
     /// `CONNECT` of HTTP/1.1.
     Http,
-    /// The same inside of TLS with the proxy, whose certificate has to be valid for its host.
+    /// `CONNECT` inside TLS to the proxy. The certificate of the proxy has to be valid for its host.
     Https,
     /// SOCKS5.
     Socks5,

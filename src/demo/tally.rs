@@ -3,7 +3,7 @@
 use crate::error::{Outcome, Reason};
 use crate::inspect::ledger::{Origin, Origins, Place};
 
-/// What the demo knows of a record, apart from its end.
+/// The facts that the demo notes about a record, apart from its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Note {
     /// The index of the account, where it is known.

@@ -1,6 +1,6 @@
 //! The results of claims, as the label `result` shows them.
 
-/// What a claim found.
+/// The result of one claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimResult {
     /// No claim: the key is now ours.

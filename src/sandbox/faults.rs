@@ -1,6 +1,6 @@
-//! What an account's platform does wrong, on demand.
+//! The faults that an account's platform can be told to show.
 //!
-//! Faults are set for all accounts at once, as one JSON object, and hold until the next setting:
+//! Faults are set for all accounts at once, as one JSON object, and stay until they are set again:
 //!
 //! | key | value | what happens | taken |
 //! |---|---|---|---|
@@ -17,8 +17,8 @@
 //! | `expired_token` | bool | accepted, without meaning for platforms that know no token | yes |
 //! | `share` | 0 … 1 | the share of events that is hit, 1 by default: chosen by account and the id of the event, so that an event is hit on each attempt or on none | |
 //!
-//! Where several are set, the first of `reset`, `hang`, `endless`, `garbage` decides the form of the answer; a request is
-//! taken only if none of them says no.
+//! If several are set, the first of `reset`, `hang`, `endless`, `garbage` decides the form of the answer. A request is
+//! accepted only if none of the faults that are set has a `no` in the last column.
 
 use std::collections::BTreeMap;
 

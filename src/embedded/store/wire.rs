@@ -9,7 +9,7 @@ pub(super) type Reply = OwnedFrame;
 /// A request: the command and its arguments.
 pub(super) type Request = Vec<Vec<u8>>;
 
-/// The largest request in bytes. Our requests have a few hundred; a larger one does not come from a client of ours.
+/// The largest request in bytes. The worker's requests have a few hundred bytes.
 pub(super) const LARGEST: usize = 64 << 20;
 /// The largest number of arguments of one request, for the same reason.
 const MOST: usize = 1 << 20;
