@@ -1,4 +1,4 @@
-//! `[kafka]`: each key, its type and its range.
+//! The `[kafka]` section: each key with its type and its range.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,59 +11,59 @@ use super::pattern::pattern;
 use super::properties;
 use crate::config::fields::{list, refuse, whole, words};
 
-/// `brokers` of a broker inside the process.
+/// The value of `brokers` that selects the broker inside the process.
 pub const EMBEDDED: &str = "embedded";
 
-/// `[kafka]`.
+/// The `[kafka]` section.
 #[derive(Clone, Deserialize)]
 pub struct Config {
-    /// `host:port,…`; `embedded` until the embedded broker's address is known.
+    /// A list `host:port,…`. It is `embedded` until the address of the embedded broker is known.
     #[serde(deserialize_with = "brokers")]
     pub brokers: String,
-    /// The broker is the embedded one, which is not all of Kafka: topics are there and not looked at, by name and not by
-    /// pattern, and nothing of it is durable.
+    /// Whether the broker is the embedded one. It does not implement all of Kafka: its topics exist but cannot be
+    /// looked up, by name or by pattern, and it stores nothing durably.
     #[serde(skip)]
     pub embedded: bool,
-    /// Consumer group of the inputs; `<group>.wait` reads tiers and parking.
+    /// Consumer group of the input topics. The group `<group>.wait` reads the retry tiers and the parking topics.
     #[serde(deserialize_with = "words")]
     pub group: String,
-    /// Topics, or patterns that begin with `^`.
+    /// Names of topics, or patterns that begin with `^`.
     #[serde(deserialize_with = "inputs")]
     pub input: Vec<String>,
-    /// Where a group without offsets begins.
+    /// Where a group that has no committed offsets begins to read.
     pub start_from: StartFrom,
-    /// Prefix of the retry tiers.
+    /// Prefix of the names of the retry tiers.
     #[serde(deserialize_with = "topic")]
     pub retry_prefix: String,
-    /// Prefix of the parking topics.
+    /// Prefix of the names of the parking topics.
     #[serde(deserialize_with = "topic")]
     pub parked_prefix: String,
-    /// Dead-letter topic.
+    /// The dead-letter topic.
     #[serde(deserialize_with = "topic")]
     pub dead_letter: String,
-    /// Topic of call results.
+    /// The topic for the results of calls.
     #[serde(deserialize_with = "topic")]
     pub results: String,
-    /// Further topics that calls may name.
+    /// Further topics that a call may name for its result.
     #[serde(deserialize_with = "topics")]
     pub result_topics: Vec<String>,
-    /// Receipts topic; empty: none.
+    /// The topic for receipts. Empty: the worker publishes no receipts.
     #[serde(deserialize_with = "optional_topic")]
     pub receipts: String,
-    /// Create missing worker-owned topics.
+    /// Whether the worker creates the topics that it owns and that are missing.
     pub create_topics: bool,
-    /// Partitions of created tiers, dead letters and receipts.
+    /// Number of partitions of the tiers, dead-letter topics and receipt topics that the worker creates.
     #[serde(deserialize_with = "whole::<_, _, 1, 10_000>")]
     pub partitions: i32,
-    /// Replication of created topics; 0: the broker's default.
+    /// Replication factor of the topics that the worker creates. 0: the broker's default.
     #[serde(deserialize_with = "whole::<_, _, 0, 100>")]
     pub replication: i32,
-    /// Any librdkafka key.
+    /// Any key of librdkafka.
     #[serde(deserialize_with = "properties::read")]
     pub properties: BTreeMap<String, String>,
 }
 
-/// Values of properties are not shown: passwords and keys are among them.
+/// Shows the keys of the properties but not their values, because passwords and keys are among the values.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
@@ -75,7 +75,7 @@ impl fmt::Debug for Config {
     }
 }
 
-/// `kafka.start_from`.
+/// The values of `kafka.start_from`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartFrom {
@@ -83,13 +83,13 @@ pub enum StartFrom {
     Earliest,
     /// The end of each partition.
     Latest,
-    /// Nowhere: park every partition until an operator says.
+    /// No position: every partition is parked until an operator chooses an offset.
     Error,
 }
 
 #[cfg(test)]
 impl Config {
-    /// Of a test: these brokers and properties, every name as by default.
+    /// A configuration for tests, with these brokers and properties. Every name has its default.
     pub(crate) fn stub(brokers: &str, properties: &[(&str, &str)]) -> Self {
         Self {
             brokers: brokers.to_owned(),
@@ -111,7 +111,8 @@ impl Config {
     }
 }
 
-/// librdkafka takes what it does not understand for a part of a host's name, and tries to resolve it for ever.
+/// Checks the list here, because librdkafka takes text that it does not understand as part of a host name and tries to
+/// resolve it for ever.
 fn brokers<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let brokers = words(from)?;
     let wrong = if brokers.contains("://") {
@@ -130,7 +131,7 @@ fn brokers<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     Err(D::Error::custom(format!("{wrong}: it has to be \"host:9092,host2:9092\", without empty parts")))
 }
 
-/// `host`, `host:port`, `[address]:port`.
+/// Accepts `host`, `host:port` and `[address]:port`.
 fn is_broker(broker: &str) -> bool {
     let (host, port) = match broker.rsplit_once(':') {
         Some((host, _)) if broker.ends_with(']') => (host, None),
@@ -147,7 +148,7 @@ fn is_broker(broker: &str) -> bool {
     port.is_none_or(is_port) && (is_name() || is_address())
 }
 
-/// Kafka's own rule for names.
+/// Applies Kafka's own rule for topic names.
 fn topic_name(name: &str) -> Result<(), &'static str> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.len() > 249 || !name.chars().all(fine) || matches!(name, "." | "..") {

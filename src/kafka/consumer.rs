@@ -1,13 +1,14 @@
-//! The polling thread: subscribe, assignment, revocation. It alone owns the trackers.
+//! The polling thread: it subscribes, takes assignments and gives partitions back. Only this thread owns the offset
+//! trackers.
 //!
-//! One plain thread per consumer polls and does nothing else; whoever works on a record holds a [`AckHandle`] and hands
-//! it back over one channel. The rebalance callback only records what happened: a revoked partition drains while
-//! polling goes on, and is handed back from the loop. Assigned partitions are not read before their position has been
-//! judged off this thread (`queries`); a partition without a sound position is *parked*: owned, but not read, until
-//! an operator names an offset.
+//! Each consumer has one plain thread, which polls and does nothing else. The code that works on a record holds an
+//! [`AckHandle`] and sends it back over one channel. The rebalance callback only records what happened: a revoked
+//! partition drains while polling goes on, and the loop gives it back. The thread does not read an assigned partition
+//! before another thread (`queries`) has judged its position. A partition without a sound position is *parked*: the
+//! consumer owns it but does not read it until an operator names an offset.
 //!
-//! Rejected: the async stream consumer and split partition queues, whose wake-ups can be lost; explicit commits in the
-//! hot path, which move backwards and report nothing.
+//! Two alternatives were rejected: the async stream consumer and split partition queues, because their wake-ups can be
+//! lost; and explicit commits in the hot path, because they can move a position backwards and report nothing.
 
 mod ack_handle;
 mod assignment;
@@ -59,14 +60,14 @@ use command::Command;
 use context::connect;
 pub(crate) use message::record;
 
-/// A consumer; `spawn` is its only function.
+/// A namespace for `spawn`, its only function.
 pub struct Consumer;
 
 impl Consumer {
     /// Starts the polling thread.
     ///
     /// # Errors
-    /// Where the client cannot be created, does not take the subscription, or the thread cannot be started.
+    /// Fails if the client cannot be created, if it refuses the subscription, or if the thread cannot be started.
     pub fn spawn<H: Handler + 'static>(
         name: &str,
         settings: Settings,
@@ -82,14 +83,14 @@ impl Consumer {
     }
 }
 
-/// A running consumer. Dropping the handle does not stop it.
+/// A running consumer. It keeps running when this handle is dropped.
 pub struct ConsumerHandle<W: Work> {
     sender: Sender<Command<W>>,
     thread: Mutex<Option<JoinHandle<Result<(), ConsumerFailed>>>>,
 }
 
 impl<W: Work> ConsumerHandle<W> {
-    /// Without a thread, and the orders that it would have been given.
+    /// A handle without a thread, and a function that returns the orders sent to it.
     #[cfg(test)]
     pub(crate) fn stub() -> (Self, impl FnMut() -> Vec<UnblockOrder>) {
         let (sender, commands) = std::sync::mpsc::channel();
@@ -100,31 +101,32 @@ impl<W: Work> ConsumerHandle<W> {
         (Self { sender, thread: Mutex::default() }, orders)
     }
 
-    /// Begins to stop: takes nothing more, waits for what is unfinished, stores, commits, leaves the group.
+    /// Begins the shutdown: the consumer takes no more records, waits for the unfinished ones, stores and commits the
+    /// positions, and leaves the group.
     pub fn shutdown(&self, drain: Duration) {
-        // A thread that has ended has nothing left to stop.
+        // If the thread has ended, the send fails, and there is nothing left to stop.
         let _ = self.sender.send(Command::Stop(drain));
     }
 
-    /// Reads these topics too.
+    /// Adds these topics to the subscription.
     pub fn subscribe(&self, topics: Vec<String>) {
         let _ = self.sender.send(Command::Subscribe(topics));
     }
 
-    /// Passes an operator's order on.
+    /// Passes an operator's order to the polling thread.
     pub fn order(&self, order: UnblockOrder) {
         let _ = self.sender.send(Command::Order(order));
     }
 
-    /// Whether the thread still runs.
+    /// Whether the thread is still running.
     pub fn is_alive(&self) -> bool {
         self.lock().as_ref().is_some_and(|t| !t.is_finished())
     }
 
-    /// Waits for the thread to end. Blocks: not for a runtime's thread.
+    /// Waits until the thread ends. This call blocks: do not call it on a thread of an async runtime.
     ///
     /// # Errors
-    /// Where it ended by itself: a fatal client error, or a panic.
+    /// Fails if the thread ended by itself, because of a fatal client error or a panic.
     pub fn join(&self) -> Result<(), ConsumerFailed> {
         let thread = self.lock().take();
         match thread.map(JoinHandle::join) {

@@ -1,14 +1,15 @@
-//! The client library's own log.
+//! Forwards the log of the client library.
 
 use rdkafka::config::RDKafkaLogLevel;
 
-/// Forwards a line of the client library's log.
+/// Forwards one line of the client library's log.
 pub(in crate::kafka) fn log(client: &str, level: RDKafkaLogLevel, fac: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::error!(target: "librdkafka", client, fac, "{message}");
         }
-        // The library's errors are lost connections and the like: it goes on by itself.
+        // What the library logs as an error is a lost connection or the like. It recovers by itself, so this is only a
+        // warning.
         RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
             tracing::warn!(target: "librdkafka", client, fac, "{message}");
         }

@@ -1,14 +1,14 @@
-//! Which topics are inputs, and which are the worker's own (pure).
+//! Decides which topics are inputs, and which topics belong to the worker itself (pure).
 //!
-//! Patterns are matched here, with one engine and compiled once; the client library gets names alone. Its own patterns are
-//! another dialect: one that passed a check here matched nothing there.
+//! The worker matches patterns here, with one engine and compiled once. The client library receives only names: its own
+//! patterns use another dialect, so that a pattern which passed the check here could match nothing there.
 
 use regex::Regex;
 
 use super::Config;
 use super::pattern::{BadPattern, pattern};
 
-/// The names that a worker with this configuration reads and writes.
+/// The names of the topics that a worker with this configuration reads and writes.
 #[derive(Clone, Debug)]
 pub struct Matching {
     names: Vec<String>,
@@ -18,10 +18,10 @@ pub struct Matching {
 }
 
 impl Matching {
-    /// Of a configuration.
+    /// Builds the matcher from a configuration.
     ///
     /// # Errors
-    /// For the first pattern that cannot be read.
+    /// Fails on the first pattern that cannot be read.
     pub fn new(config: &Config) -> Result<Self, BadPattern> {
         let (patterns, names): (Vec<&String>, Vec<&String>) =
             config.input.iter().partition(|input| input.starts_with('^'));
@@ -34,31 +34,33 @@ impl Matching {
         })
     }
 
-    /// Whether `kafka.input` names this topic. A pattern does not make the worker read its own copies, nor what is Kafka's
-    /// own.
+    /// Whether `kafka.input` names this topic. A pattern matches neither the worker's own topics nor Kafka's internal
+    /// topics.
     pub fn is_input(&self, topic: &str) -> bool {
         let by_pattern = || !topic.starts_with("__") && self.patterns.iter().any(|p| p.is_match(topic));
         (self.names.iter().any(|name| name == topic) || by_pattern()) && !self.is_own(topic)
     }
 
-    /// Whether its copies wait in this topic.
+    /// Whether records of this worker wait in this topic: it is a retry tier or a parking topic.
     pub fn is_waiting(&self, topic: &str) -> bool {
         self.waiting.is_tier(topic) || self.waiting.is_parking(topic)
     }
 
-    /// Whether a topic is an input by this entry of `kafka.input`, where it is a pattern of today.
+    /// Whether this entry of `kafka.input` makes the topic an input. The entry has to be a pattern of the current
+    /// configuration.
     pub fn is_by(&self, entry: &str, topic: &str) -> bool {
         self.patterns.iter().any(|pattern| pattern.as_str() == entry && pattern.is_match(topic))
     }
 
-    /// Whether the worker writes this topic itself.
+    /// Whether the worker itself writes this topic.
     pub fn is_own(&self, topic: &str) -> bool {
         self.is_waiting(topic) || self.others.iter().any(|own| own == topic)
     }
 }
 
-/// Names that a worker with these prefixes could have made: a prefix, a dot, and a delay or the name of an account. A tier
-/// or an account that is no longer configured counts; a neighbour whose prefix begins like this one does not.
+/// Recognises the names that a worker with these prefixes could have given: the prefix, a dot, and a delay or the name
+/// of an account. It also recognises a tier or an account that is no longer configured. It does not recognise another
+/// topic whose longer prefix only begins with ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WaitingNames {
     retry: String,
@@ -66,18 +68,19 @@ pub struct WaitingNames {
 }
 
 impl WaitingNames {
-    /// Below these prefixes.
+    /// Builds the matcher for these two prefixes.
     pub fn new(retry_prefix: &str, parked_prefix: &str) -> Self {
         Self { retry: format!("{retry_prefix}."), parked: format!("{parked_prefix}.") }
     }
 
-    /// The key of `[kafka]` by whose prefix this is one of them.
+    /// The key of `[kafka]` whose prefix the name of this topic has. `None` if the topic is neither a tier nor a
+    /// parking topic.
     pub fn key_of(&self, topic: &str) -> Option<&'static str> {
         let (tier, parking) = (self.is_tier(topic), self.is_parking(topic));
         tier.then_some("retry_prefix").or(parking.then_some("parked_prefix"))
     }
 
-    /// Whether this is a retry tier.
+    /// Whether this is the name of a retry tier.
     pub fn is_tier(&self, topic: &str) -> bool {
         topic.strip_prefix(&self.retry).is_some_and(|delay| {
             let number = delay.trim_end_matches(|c: char| c.is_ascii_lowercase());
@@ -87,7 +90,7 @@ impl WaitingNames {
         })
     }
 
-    /// Whether this is an account's parking topic.
+    /// Whether this is the name of an account's parking topic.
     pub fn is_parking(&self, topic: &str) -> bool {
         topic.strip_prefix(&self.parked).is_some_and(|account| {
             let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';

@@ -1,4 +1,4 @@
-//! Moves bytes; knows no event.
+//! Moves records to and from Kafka as bytes. It knows nothing of events.
 
 mod config;
 pub mod consumer;
@@ -18,7 +18,7 @@ pub mod topics;
 pub(crate) use crate::clock::now_ms;
 pub use config::{Config, EMBEDDED, StartFrom};
 
-/// The name of a tier's topic, e.g. `postback.retry.5s`.
+/// The name of a retry tier's topic, for example `postback.retry.5s`.
 pub fn tier_topic(prefix: &str, tier: &str) -> String {
     format!("{prefix}.{tier}")
 }

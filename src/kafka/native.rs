@@ -1,7 +1,8 @@
-//! What the client library knows and its crate does not hand out: the ids of topics, and the leader epochs of positions.
+//! Reads what librdkafka knows and its Rust crate does not expose: the ids of topics, and the leader epochs of
+//! positions.
 //!
-//! A topic that is deleted and made again has its name and another id; a log that was cut at an election has records of
-//! another leader epoch where ours were. Names and offsets alone tell neither.
+//! Names and offsets alone cannot tell two cases: a topic that is deleted and created again keeps its name but has
+//! another id; a log that was truncated at a leader election holds records of another leader epoch where ours were.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -15,20 +16,20 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
-/// How the note begins that is committed with a position.
+/// The prefix of the metadata that is committed with a position.
 const NOTE: &str = "topic-id=";
 
-/// Tells a topic from an earlier one of the same name.
+/// Distinguishes a topic from an earlier topic with the same name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TopicId(Box<str>);
 
 impl TopicId {
-    /// As it was written; `None` for an empty text.
+    /// Reads an id as it was written. `None` for an empty text.
     pub fn new(text: &str) -> Option<Self> {
         (!text.is_empty()).then(|| Self(text.into()))
     }
 
-    /// What is committed with a position, so that the position says of which topic it is.
+    /// The metadata to commit with a position, so that the position says which topic it belongs to.
     pub(in crate::kafka) fn note(&self) -> String {
         format!("{NOTE}{}", self.0)
     }
@@ -40,13 +41,14 @@ impl fmt::Display for TopicId {
     }
 }
 
-/// Per topic that exists its id; `None` where the brokers have none (before Kafka 2.8).
+/// The id of each topic that exists. `None` if the brokers have no ids (before Kafka 2.8).
 pub type TopicIds = BTreeMap<String, Option<TopicId>>;
 
-/// The ids of these topics. Left out is one that does not exist, or whose partitions have no leader yet. Blocks.
+/// Asks for the ids of these topics. The answer leaves out a topic that does not exist, or whose partitions have no
+/// leader yet. This call blocks.
 ///
 /// # Errors
-/// Where no broker answers within the time.
+/// Fails if no broker answers within the time.
 pub(in crate::kafka) fn topic_ids<C: ClientContext>(
     client: &Client<C>,
     names: &[&str],
@@ -58,8 +60,8 @@ pub(in crate::kafka) fn topic_ids<C: ClientContext>(
     }
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let within_ms = c_int::try_from(within.as_millis()).unwrap_or(c_int::MAX / 2);
-    // SAFETY: the client and the names outlive the calls, which copy the names; each object that is made here is
-    // destroyed here, and the event only after everything in it was read.
+    // SAFETY: the client and the names outlive the calls, and the calls copy the names. This block destroys each object
+    // that it creates, and destroys the event only after it has read everything in it.
     unsafe {
         let rk = client.native_ptr();
         let topics = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
@@ -69,7 +71,7 @@ pub(in crate::kafka) fn topic_ids<C: ClientContext>(
         sys::rd_kafka_DescribeTopics(rk, topics, options, queue);
         sys::rd_kafka_AdminOptions_destroy(options);
         sys::rd_kafka_TopicCollection_destroy(topics);
-        // The request ends by itself; the second more is for a busy machine.
+        // The request has its own timeout. The additional second allows for a busy machine.
         let event = sys::rd_kafka_queue_poll(queue, within_ms + 1000);
         let ids = if event.is_null() { Err(timed_out()) } else { described(event) };
         if !event.is_null() {
@@ -85,10 +87,10 @@ fn timed_out() -> KafkaError {
 }
 
 /// # Safety
-/// `event` is a live event of the client library.
+/// `event` must be a live event of the client library.
 unsafe fn described(event: *mut sys::rd_kafka_event_t) -> KafkaResult<TopicIds> {
     use sys::rd_kafka_resp_err_t as E;
-    // SAFETY: the event lives through the call, and what is read out of it lives as long as the event.
+    // SAFETY: the event lives through the call, and everything that is read from it lives as long as the event.
     unsafe {
         let error = sys::rd_kafka_event_error(event);
         if error != E::RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -103,7 +105,7 @@ unsafe fn described(event: *mut sys::rd_kafka_event_t) -> KafkaResult<TopicIds> 
         let mut ids = TopicIds::new();
         for n in 0..count {
             let topic = *topics.add(n);
-            // One that the answer leaves out.
+            // The answer leaves this topic out.
             if topic.is_null() {
                 continue;
             }
@@ -112,7 +114,8 @@ unsafe fn described(event: *mut sys::rd_kafka_event_t) -> KafkaResult<TopicIds> 
             let code = if error.is_null() { E::RD_KAFKA_RESP_ERR_NO_ERROR } else { sys::rd_kafka_error_code(error) };
             match code {
                 E::RD_KAFKA_RESP_ERR_NO_ERROR => ids.insert(name, id_of(topic)),
-                // Who may not describe it cannot compare either; reading it says so louder.
+                // A client that may not describe the topic cannot compare its id either. Reading the topic reports the
+                // missing right more clearly.
                 E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => ids.insert(name, None),
                 _ => None,
             };
@@ -122,9 +125,9 @@ unsafe fn described(event: *mut sys::rd_kafka_event_t) -> KafkaResult<TopicIds> 
 }
 
 /// # Safety
-/// `topic` is a live description of a topic.
+/// `topic` must be a live description of a topic.
 unsafe fn id_of(topic: *const sys::rd_kafka_TopicDescription_t) -> Option<TopicId> {
-    // SAFETY: the description lives through the call; the text belongs to the id and is copied.
+    // SAFETY: the description lives through the call. The text belongs to the id and is copied.
     unsafe {
         let id = sys::rd_kafka_TopicDescription_topic_id(topic);
         if id.is_null()
@@ -133,16 +136,16 @@ unsafe fn id_of(topic: *const sys::rd_kafka_TopicDescription_t) -> Option<TopicI
             return None;
         }
         let text = sys::rd_kafka_Uuid_base64str(id);
-        // Null where there is no memory for it.
+        // The text is null if the library could not allocate memory for it.
         if text.is_null() { None } else { TopicId::new(&CStr::from_ptr(text).to_string_lossy()) }
     }
 }
 
-/// Which topic a committed position is of, where the worker committed it. The crate's own accessor panics on a note that
-/// is not UTF-8, and other tools may leave any.
+/// The id of the topic that a committed position belongs to, if the worker committed the position. The crate's own
+/// accessor panics on metadata that is not UTF-8, and other tools may commit any bytes.
 pub(in crate::kafka) fn noted_id(list: &TopicPartitionList, topic: &str, partition: i32) -> Option<TopicId> {
     let element = find(list, topic, partition)?;
-    // SAFETY: the element belongs to the list, which outlives the call; its note is `metadata_size` bytes long.
+    // SAFETY: the element belongs to the list, which outlives the call. Its metadata is `metadata_size` bytes long.
     let note = unsafe {
         let element = &*element;
         if element.metadata.is_null() {
@@ -161,34 +164,34 @@ pub(in crate::kafka) fn leader_epoch(list: &TopicPartitionList, topic: &str, par
     (epoch >= 0).then_some(epoch)
 }
 
-/// Says of which leader epoch the record before a position was.
+/// Sets the leader epoch of the record before a position.
 pub(in crate::kafka) fn set_leader_epoch(list: &mut TopicPartitionList, topic: &str, partition: i32, epoch: i32) {
     if let Some(element) = find(list, topic, partition) {
-        // SAFETY: the element belongs to the list, which nobody else uses during the call.
+        // SAFETY: the element belongs to the list, and nobody else uses the list during the call.
         unsafe { sys::rd_kafka_topic_partition_set_leader_epoch(element, epoch) };
     }
 }
 
 fn find(list: &TopicPartitionList, topic: &str, partition: i32) -> Option<*mut sys::rd_kafka_topic_partition_t> {
     let topic = CString::new(topic).ok()?;
-    // SAFETY: the list and the name outlive the call, which only compares.
+    // SAFETY: the list and the name outlive the call, and the call only compares.
     let element = unsafe { sys::rd_kafka_topic_partition_list_find(list.ptr(), topic.as_ptr(), partition) };
     (!element.is_null()).then_some(element)
 }
 
-/// The leader epoch of a record; `None` where its broker states none.
+/// The leader epoch of a record. `None` if its broker states none.
 pub(in crate::kafka) fn record_epoch(message: &BorrowedMessage<'_>) -> Option<i32> {
-    // SAFETY: the message lives through the call, which only reads it.
+    // SAFETY: the message lives through the call, and the call only reads it.
     let epoch = unsafe { sys::rd_kafka_message_leader_epoch(message.ptr()) };
     (epoch >= 0).then_some(epoch)
 }
 
-/// As a broker answers that refuses one partition of a list.
+/// Marks one partition of a list as refused, as a broker does in its answer.
 #[cfg(test)]
 pub(in crate::kafka) fn refuse(list: &TopicPartitionList, topic: &str, partition: i32) {
     use sys::rd_kafka_resp_err_t as E;
     let element = find(list, topic, partition).unwrap();
-    // SAFETY: the element belongs to the list, which outlives the call and is used by nobody else.
+    // SAFETY: the element belongs to the list, which outlives the call and is not used by anybody else.
     unsafe { (*element).err = E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED };
 }
 

@@ -1,8 +1,8 @@
-//! Which offset may be committed: the lowest unfinished one (pure).
+//! Decides which offset may be committed: the lowest unfinished one (pure).
 //!
-//! Records finish in any order, offsets have holes, and a client library may hand over one offset twice. The tracker
-//! is a queue in the order of delivery: what was never delivered is not waited for, and nothing above the first
-//! unfinished record is ever offered for commit.
+//! Records finish in any order, offsets have holes, and a client library may deliver one offset twice. The tracker is a
+//! queue in the order of delivery. It does not wait for an offset that was never delivered, and it never offers an
+//! offset above the first unfinished record for commit.
 
 #[cfg(test)]
 mod tests;
@@ -10,22 +10,23 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// The offset to read next: what is stored and committed. Never the last one that was finished.
+/// The offset to read next. This is the offset that is stored and committed; it is never the offset of the last
+/// finished record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NextOffset(i64);
 
 impl NextOffset {
-    /// A position as Kafka commits it.
+    /// Wraps a position as Kafka commits it.
     pub fn new(offset: i64) -> Self {
         Self(offset)
     }
 
-    /// The position that follows a finished record: the only place where one is added to an offset.
+    /// The position after a finished record. This is the only place that adds one to an offset.
     pub fn after(finished: i64) -> Self {
         Self(finished.saturating_add(1))
     }
 
-    /// The number to store.
+    /// The offset to store.
     pub fn get(self) -> i64 {
         self.0
     }
@@ -35,24 +36,24 @@ impl NextOffset {
 #[derive(Clone, Debug)]
 pub struct Unfinished<'a, W> {
     pub offset: i64,
-    /// What is known about the work on it.
+    /// What the caller keeps about the work on the record.
     pub work: &'a Arc<W>,
 }
 
 struct Entry<W> {
     seq: u64,
     offset: i64,
-    /// `None`: finished. What is known of it goes with its end.
+    /// `None` once the record is finished: what was known about the work is then dropped.
     work: Option<Arc<W>>,
 }
 
-/// So many finished records are kept beside the unfinished ones at most: behind one that waits for minutes there may be a
-/// million that are done.
+/// The tracker keeps at most this many finished records beside the unfinished ones. Behind one record that waits for
+/// minutes there may be a million finished ones.
 const FINISHED: usize = 1024;
 
-/// The unfinished records of one partition during one assignment, each with what is known of the work on it.
+/// The unfinished records of one partition during one assignment, each with what is known about the work on it.
 pub struct OffsetTracker<W> {
-    /// In order, the first of them unfinished. Finished ones may be missing.
+    /// The entries in the order of delivery. The first one is unfinished. Finished ones may have been removed.
     entries: VecDeque<Entry<W>>,
     next_seq: u64,
     /// The highest offset received.
@@ -67,12 +68,12 @@ impl<W> Default for OffsetTracker<W> {
 }
 
 impl<W> OffsetTracker<W> {
-    /// An empty tracker; it begins at the first offset received.
+    /// An empty tracker. It begins at the first offset that it receives.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Registers a record and returns its sequence number; `None` where this offset was received before.
+    /// Registers a record and returns its sequence number. `None` if this offset was received before.
     pub fn receive(&mut self, offset: i64, work: Arc<W>) -> Option<u64> {
         if self.last.is_some_and(|last| offset <= last) {
             return None;
@@ -85,7 +86,7 @@ impl<W> OffsetTracker<W> {
         Some(seq)
     }
 
-    /// Finishes a record; `None` where it was finished before or never received.
+    /// Finishes a record. `None` if it was finished before or never received.
     pub fn finish(&mut self, seq: u64) -> Option<Arc<W>> {
         let index = self.index_of(seq)?;
         let work = self.entries.get_mut(index)?.work.take()?;
@@ -93,7 +94,7 @@ impl<W> OffsetTracker<W> {
         while self.entries.front().is_some_and(|e| e.work.is_none()) {
             self.entries.pop_front();
         }
-        // Seldom: what is taken out here was put in by as many calls.
+        // This happens seldom: many calls of `receive` have added the entries that it removes.
         if self.entries.len() > 2 * self.unfinished + FINISHED {
             self.entries.retain(|e| e.work.is_some());
         }
@@ -102,7 +103,7 @@ impl<W> OffsetTracker<W> {
 
     fn index_of(&self, seq: u64) -> Option<usize> {
         let first = self.entries.front()?.seq;
-        // Where it is as long as none is missing.
+        // This is the index as long as no entry in between was removed.
         let near = usize::try_from(seq.checked_sub(first)?).ok()?;
         if self.entries.get(near).is_some_and(|e| e.seq == seq) {
             return Some(near);
@@ -110,7 +111,7 @@ impl<W> OffsetTracker<W> {
         self.entries.binary_search_by_key(&seq, |e| e.seq).ok()
     }
 
-    /// The offset to read next; `None` before anything was received.
+    /// The offset to read next. `None` before anything was received.
     pub fn frontier(&self) -> Option<NextOffset> {
         match self.entries.front() {
             Some(entry) => Some(NextOffset::new(entry.offset)),
@@ -118,8 +119,8 @@ impl<W> OffsetTracker<W> {
         }
     }
 
-    /// Nothing below this position is to be delivered any more. Where something is unfinished it stays as it is; says
-    /// whether it moved.
+    /// Declares that nothing below this position will be delivered any more, and returns whether the tracker moved. It
+    /// does not move while a record is unfinished.
     pub fn pass(&mut self, next: NextOffset) -> bool {
         let moves = self.is_empty() && self.frontier().is_none_or(|frontier| frontier < next);
         if moves {
@@ -139,12 +140,12 @@ impl<W> OffsetTracker<W> {
         unfinished.map(|(e, work)| Unfinished { offset: e.offset, work })
     }
 
-    /// How many records are unfinished.
+    /// The number of unfinished records.
     pub fn len(&self) -> usize {
         self.unfinished
     }
 
-    /// Whether nothing is unfinished.
+    /// Whether every record is finished.
     pub fn is_empty(&self) -> bool {
         self.unfinished == 0
     }

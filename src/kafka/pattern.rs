@@ -1,4 +1,4 @@
-//! Patterns of `kafka.input`: one engine reads them, for whoever checks or uses one.
+//! Patterns of `kafka.input`. One engine reads them, for the code that checks a pattern and for the code that uses it.
 
 use std::fmt;
 
@@ -19,11 +19,11 @@ impl std::error::Error for BadPattern {}
 /// Compiles a pattern of `kafka.input`.
 ///
 /// # Errors
-/// What is wrong with it, on one line.
+/// Returns what is wrong with the pattern, on one line.
 pub fn pattern(text: &str) -> Result<Regex, BadPattern> {
     Regex::new(text).map_err(|error| {
         let why = error.to_string();
-        // The last line says what is wrong; those before it draw where.
+        // The last line says what is wrong. The lines before it show the place.
         let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         BadPattern(format!("{text}: {why}"))
     })

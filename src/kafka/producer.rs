@@ -1,7 +1,7 @@
-//! Publishes a copy and waits for the delivery report: *sent* means that all replicas have it.
+//! Publishes a copy and waits for the delivery report. *Sent* means that all replicas have the record.
 //!
-//! A record is never written to a partition by number, and never stamped with an old time: retention works on record
-//! time. A send is never cancelled: dropping the future leaves the record on its way.
+//! The producer never chooses the partition of a record by number, and never gives a record an old timestamp, because
+//! retention works on record time. It never cancels a send: if the future is dropped, the record is still sent.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -21,22 +21,23 @@ use crate::kafka::log::log;
 use crate::kafka::record::Header;
 use crate::kafka::settings::{self, SettingsError};
 
-/// How often a full queue is tried again, and how many times.
+/// How long to wait before a full queue is tried again, and how often it is tried.
 const QUEUE_RETRY: Duration = Duration::from_millis(20);
 const QUEUE_TRIES: u32 = 50;
 
-/// A client that does not get its records written is replaced no sooner than this, so that what the one before it gave
-/// up is not held against it. Longer than `message.timeout.ms`.
+/// A client whose records are not written is replaced only after this time, so that records which the client before it
+/// gave up do not count against it. It is longer than `message.timeout.ms`.
 const YOUNG: Duration = Duration::from_secs(40);
 
-/// Why a copy was not written. In every case it is on no broker as far as anybody knows, and the record stays open.
+/// Why a copy was not written. In every case, as far as anybody knows, no broker has it, and the original record stays
+/// open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishError {
-    /// Larger than client or topic allow, or in one batch with such a one.
+    /// The record is larger than the client or the topic allows, or was in one batch with such a record.
     TooLarge,
-    /// No acknowledgement: the brokers are away, too few replicas, the queue is full.
+    /// There was no acknowledgement: the brokers are away, too few replicas are in sync, or the queue is full.
     Unavailable(String),
-    /// A broker said no.
+    /// A broker refused the record.
     Refused(String),
 }
 
@@ -64,7 +65,7 @@ impl ClientContext for Context {
     }
 }
 
-/// Where a record was written, or why not.
+/// The partition and offset where a record was written, or the error.
 type Report = Result<(i32, i64), KafkaError>;
 
 impl ProducerContext for Context {
@@ -75,33 +76,35 @@ impl ProducerContext for Context {
             Ok(message) => Ok((message.partition(), message.offset())),
             Err((error, _)) => Err(error.clone()),
         };
-        // Nobody waits for it any more: the send went on all the same.
+        // The send fails if nobody waits for the report any more. The record was sent all the same.
         let _ = report.send(written);
     }
 }
 
 type Client = Arc<BaseProducer<Context>>;
 
-/// One wait for reports. The library turns on the spot for the last part of a millisecond of each wait, and its own
-/// thread waits for 100 ms: a hundredth of a core for nothing.
+/// The length of one wait for delivery reports. The library spins during the last part of a millisecond of each wait,
+/// and its own thread waits only 100 ms at a time: that would waste a hundredth of a core.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The one producer of the process.
+/// The producer. The process has one.
 pub struct Producer {
     config: ClientConfig,
-    /// Replaced when it does not recover by itself; and since when it is there.
+    /// The client and the time of its creation. It is replaced if it does not recover by itself.
     client: RwLock<(Client, Instant)>,
-    /// Puts every record into a batch of its own; made when it is first needed.
+    /// Puts every record into a batch of its own. It is created when it is first needed.
     alone: OnceLock<Box<Producer>>,
-    /// To parking topics, of which one that refuses its records holds up no other topic; made when it is first needed.
+    /// Writes to parking topics, so that a parking topic that refuses its records delays no other topic. It is created
+    /// when it is first needed.
     parking: OnceLock<Box<Producer>>,
 }
 
 impl Producer {
-    /// Creates the client; no broker is asked. `largest`: bytes of the largest record that has to be copied.
+    /// Creates the client without asking a broker. `largest` is the size in bytes of the largest record that has to be
+    /// copied.
     ///
     /// # Errors
-    /// Where the settings are refused.
+    /// Fails if the library refuses the settings.
     pub fn new(config: &Config, largest: u64) -> Result<Self, SettingsError> {
         let config = settings::producer(config, largest)?;
         Self::over(config)
@@ -113,8 +116,8 @@ impl Producer {
         Ok(Self { config, client, alone: OnceLock::new(), parking: OnceLock::new() })
     }
 
-    /// Writes one record and waits until all replicas have it; returns its partition and offset. Needs a Tokio runtime
-    /// with time.
+    /// Writes one record, waits until all replicas have it, and returns its partition and offset. It needs a Tokio
+    /// runtime with time.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -133,9 +136,9 @@ impl Producer {
         }
     }
 
-    /// The same in a batch of its own, compressed: a broker refuses a whole batch by the size of the largest record in it,
-    /// and it takes by its compressed size what a producer has compressed. So only here [`PublishError::TooLarge`] is
-    /// about this record, and a word of the broker's.
+    /// Writes one record in a batch of its own, compressed. A broker refuses a whole batch because of the largest
+    /// record in it, and it judges a batch that the producer has compressed by its compressed size. So only here does
+    /// [`PublishError::TooLarge`] speak of this record alone, and come from the broker.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -150,8 +153,9 @@ impl Producer {
         alone.publish(topic, key, value, headers).await
     }
 
-    /// The same to a parking topic: given up sooner, and by a client of its own. One client starts all its partitions
-    /// afresh for a record that it gives up, and is replaced.
+    /// Writes one record to a parking topic, with a client of its own that gives up sooner. When a client gives up a
+    /// record it restarts all its partitions and is replaced; with a client of its own this does not affect other
+    /// topics.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -178,7 +182,8 @@ impl Producer {
             }
             let made = Self::over(config).map_err(|e| PublishError::Unavailable(e.to_string()))?;
             if let Err(slower) = place.set(Box::new(made)) {
-                // Another thread was quicker. A client's end waits for its threads: not here, where lanes wait.
+                // Another thread created the producer first. Dropping a client waits for its threads, so it is dropped
+                // on another thread: lanes wait here.
                 let _ = std::thread::Builder::new().name("producer-close".into()).spawn(move || drop(slower));
             }
         }
@@ -217,10 +222,11 @@ impl Producer {
         }
     }
 
-    /// Waits for the delivery reports of what was published. Blocks: not for a runtime's thread.
+    /// Waits for the delivery reports of everything that was published. This call blocks: do not call it on a thread of
+    /// an async runtime.
     ///
     /// # Errors
-    /// Where reports are still missing after `timeout`.
+    /// Fails if reports are still missing after `timeout`.
     pub fn flush(&self, timeout: Duration) -> Result<(), PublishError> {
         let deadline = Instant::now() + timeout;
         let mut flushed = self.client().flush(timeout).map_err(|e| PublishError::Unavailable(e.to_string()));
@@ -238,15 +244,15 @@ impl Producer {
         let Some(code) = error.rdkafka_error_code() else { return PublishError::Refused(error.to_string()) };
         match code {
             RDKafkaErrorCode::Fatal => self.replace(|client, _| client.client().fatal_error().is_some()),
-            // librdkafka 2.12 never writes to a partition again whose leader it was once told to be nobody, though the
-            // leader is long back (its issue 5430). Where Kafka is away a new client does no harm.
+            // If librdkafka 2.12 was once told that a partition has no leader, it never writes to that partition again,
+            // although the leader has returned (its issue 5430). If Kafka itself is away, a new client does no harm.
             RDKafkaErrorCode::MessageTimedOut => self.replace(|_, since| since.elapsed() >= YOUNG),
             _ => {}
         }
         class_of(code)
     }
 
-    /// Opens a new client in place of one that is broken.
+    /// Opens a new client in place of a broken one.
     fn replace(&self, is_broken: impl FnOnce(&Client, Instant) -> bool) {
         let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
         if !is_broken(&client.0, client.1) {
@@ -256,9 +262,10 @@ impl Producer {
             Ok(new) => {
                 tracing::error!("records could not be written: the producer was replaced");
                 let (old, _) = std::mem::replace(&mut *client, (new, Instant::now()));
-                // What it still has under way may be written yet, and is told apart only by its reports.
+                // The old client may still write the records that it has under way, and only its reports tell which.
                 let close = move || {
-                    // Who has just asked for the old one is through with it by then: the last owner waits for its end.
+                    // A thread that has just fetched the old client has finished with it after this second. The last
+                    // owner of a client waits for its end, and that has to be this thread.
                     std::thread::sleep(Duration::from_secs(1));
                     let _ = old.flush(YOUNG);
                 };
@@ -269,7 +276,7 @@ impl Producer {
     }
 }
 
-/// A client, and the thread that waits for its reports for as long as somebody has it.
+/// Creates a client, and the thread that waits for its reports for as long as the client has an owner.
 fn create(config: &ClientConfig) -> Result<Client, SettingsError> {
     let made = config.create_with_context(Context).map_err(|e| SettingsError::Refused(e.to_string()))?;
     let client: Client = Arc::new(made);
@@ -307,7 +314,7 @@ fn class_of(code: RDKafkaErrorCode) -> PublishError {
         | Code::UnsupportedForMessageFormat
         | Code::SaslAuthenticationFailed
         | Code::Authentication => PublishError::Refused(code.to_string()),
-        // Whatever else it is, trying again is right: the record stays open either way.
+        // For every other code it is right to try again: the record stays open either way.
         _ => PublishError::Unavailable(code.to_string()),
     }
 }

@@ -1,4 +1,5 @@
-//! `[kafka.properties]`: any librdkafka key but those the worker owns, each under its one true name.
+//! Reads `[kafka.properties]`. It accepts any key of librdkafka except those that the worker sets itself, and stores
+//! each under its one true name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,7 @@ use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
 
 use crate::config::{nearest, secret};
 
-/// Keys that `[kafka.properties]` may not contain, with the reason.
+/// Keys that `[kafka.properties]` may not contain, each with the reason.
 pub const OWNED: &[(&str, &str)] = &[
     ("bootstrap.servers", "set kafka.brokers"),
     ("metadata.broker.list", "set kafka.brokers"),
@@ -46,7 +47,7 @@ pub const OWNED: &[(&str, &str)] = &[
     ("log.queue", "the log is forwarded"),
 ];
 
-/// Second names, and the name under which the clients set and read a setting.
+/// Aliases of settings, each with the name under which the clients set and read the setting.
 const ALIASES: &[(&str, &str)] = &[
     ("sasl.mechanisms", "sasl.mechanism"),
     ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
@@ -57,11 +58,11 @@ const ALIASES: &[(&str, &str)] = &[
     ("compression.codec", "compression.type"),
 ];
 
-/// Keys that are refused beside those that the clients set themselves.
+/// Keys that are refused in addition to those that the clients set themselves.
 const UNSAFE: &[(&str, &str)] =
     &[("group.protocol.type", "the group is a consumer group"), ("plugin.library.paths", "it would load foreign code")];
 
-/// The keys operators write most, for a "did you mean".
+/// The keys that operators use most, for a "did you mean".
 const USUAL: &[&str] = &[
     "security.protocol",
     "sasl.mechanism",
@@ -85,7 +86,7 @@ const USUAL: &[&str] = &[
     "debug",
 ];
 
-/// Why a key of `[kafka.properties]` is not the operator's; `None` where it is.
+/// The reason why an operator may not set this key of `[kafka.properties]`. `None` if the operator may set it.
 pub fn owned(key: &str) -> Option<&'static str> {
     let key = key.trim();
     OWNED.iter().find(|(owned, _)| owned.eq_ignore_ascii_case(key)).map(|(_, why)| *why)
@@ -96,7 +97,7 @@ pub fn true_name(key: &str) -> &str {
     ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, name)| name)
 }
 
-/// Checks every property against librdkafka itself, which needs no connection for that.
+/// Checks every property against librdkafka itself. This needs no connection.
 pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     from.deserialize_map(Properties)
 }
@@ -122,7 +123,7 @@ impl<'de> Visitor<'de> for Properties {
     }
 }
 
-/// One property; `keys`: those that were read before it, by their true name.
+/// One property. `keys` are the keys that were read before it, by their true name.
 struct Property<'a> {
     key: &'a str,
     keys: &'a BTreeMap<String, String>,
@@ -175,8 +176,8 @@ impl Visitor<'_> for Scalar {
     }
 }
 
-/// Passwords are judged as the account's secrets are, and so is the name that belongs to one; keys and certificates are
-/// texts of several lines.
+/// Checks that a value arrived undamaged. A password and the user name that belongs to it follow the rules of an
+/// account's secrets. Keys and certificates may have several lines.
 fn intact(key: &str, value: &str) -> Result<(), String> {
     match key {
         _ if key.ends_with(".pem") => secret::intact_lines(value),
@@ -186,7 +187,8 @@ fn intact(key: &str, value: &str) -> Result<(), String> {
     }
 }
 
-/// The reason does not repeat the library's text, because that repeats the value, which may be a password.
+/// Checks that librdkafka accepts the value. The error does not repeat the library's text, because that text repeats
+/// the value, which may be a password.
 fn accepted(name: &str, value: &str) -> Result<(), String> {
     match ClientConfig::new().set(name, value).create_native_config() {
         Ok(_) => Ok(()),

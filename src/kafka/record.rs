@@ -1,26 +1,26 @@
-//! A record as Kafka gave it: bytes and headers, nothing interpreted.
+//! A record as Kafka delivered it: bytes and headers, without interpretation.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// One header: names repeat, values may be null.
+/// One header. Names may repeat, and values may be null.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The name; UTF-8, since others cannot be written back.
+    /// The name. It is UTF-8, because the client library cannot write other names.
     pub name: Box<str>,
-    /// The value; null and empty differ.
+    /// The value. Null and empty are different values.
     pub value: Option<Bytes>,
 }
 
 impl Header {
-    /// A text header.
+    /// Builds a header with a text value.
     pub fn text(name: &str, value: impl Into<String>) -> Self {
         Self { name: name.into(), value: Some(Bytes::from(value.into())) }
     }
 }
 
-/// What Kafka gave us.
+/// A record that was read from Kafka.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Topic it was read from.
@@ -28,20 +28,21 @@ pub struct Record {
     /// Partition it was read from.
     pub partition: i32,
     pub offset: i64,
-    /// Record time in epoch ms; `None` where the broker has none.
+    /// The record time in epoch ms. `None` if the broker states none.
     pub timestamp_ms: Option<i64>,
-    /// Key; null and empty differ.
+    /// The key. Null and empty are different values.
     pub key: Option<Bytes>,
-    /// Value; null and empty differ.
+    /// The value. Null and empty are different values.
     pub value: Option<Bytes>,
-    /// The readable headers, in order.
+    /// The headers that could be read, in order.
     pub headers: Vec<Header>,
-    /// How many headers have a name that is not UTF-8; they are left out.
+    /// The number of headers whose name is not UTF-8. `headers` leaves them out.
     pub unreadable_headers: usize,
 }
 
 impl Record {
-    /// Bytes that count against the memory bounds: key, value, headers, and a constant for our own bookkeeping.
+    /// The bytes that count against the memory bounds: key, value, headers, and a constant for the worker's own data
+    /// about the record.
     pub fn size(&self) -> usize {
         let headers: usize =
             self.headers.iter().map(|h| h.name.len() + h.value.as_ref().map_or(0, Bytes::len) + 48).sum();

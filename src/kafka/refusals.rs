@@ -1,4 +1,5 @@
-//! Topics of the worker that take no records: noted by whoever writes there, looked after by the keeper, named to people.
+//! The worker's own topics that take no records. The code that writes to a topic reports the refusal here, the keeper
+//! tries to repair the topic, and the status shows it to operators.
 
 mod spell;
 mod turn;
@@ -13,32 +14,32 @@ pub use self::turn::Turn;
 use crate::kafka::now_ms;
 use crate::kafka::topics::Health;
 
-/// An alarm that lasts is told again after this.
+/// The log repeats an alarm that lasts after this time.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// For people, behind the reason.
+/// The end of the message for operators, after the reason.
 const PUTS_OFF: &str = "; what belongs there waits in the retry tiers, and one record each 5 s tries it";
 
-/// A topic that takes no records.
+/// A topic that takes no records now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub topic: String,
-    /// Since when, epoch ms.
+    /// Since when the topic takes no records, in epoch ms.
     pub since_ms: i64,
     pub why: String,
-    /// Records that are held for it.
+    /// The number of records that are held because of this topic.
     pub records: usize,
 }
 
 struct Noted {
     since_ms: i64,
-    /// When people were told last.
+    /// When the log last reported the topic.
     told: Option<Instant>,
     why: String,
     records: usize,
-    /// It does not exist, and could not be made.
+    /// The topic does not exist and could not be created.
     missing: bool,
-    /// It refuses write after write.
+    /// The topic refuses one write after another.
     spell: Option<Spell>,
 }
 
@@ -51,39 +52,39 @@ impl Noted {
         self.spell.as_ref().is_some_and(|spell| spell.puts_off)
     }
 
-    /// Whether people are to know of it now.
+    /// Whether operators have to be told of the topic now.
     fn is_alarm(&self) -> bool {
         self.missing || self.records > 0 || self.puts_off()
     }
 
-    /// Why, and where what belongs there waits, if not in memory.
+    /// The reason, and the place where records of this topic wait if they do not wait in memory.
     fn told_why(&self) -> String {
         format!("{}{}", self.why, if self.puts_off() { PUTS_OFF } else { "" })
     }
 }
 
-/// All of them.
+/// Every topic that takes no records now.
 #[derive(Default)]
 pub struct Refusals {
     noted: Mutex<BTreeMap<String, Noted>>,
     changed: Condvar,
-    /// Where Kafka as a whole is away, no topic is to blame. `None`: it is there.
+    /// Health of Kafka as a whole: while Kafka is away, no single topic is to blame. With `None`, Kafka counts as up.
     kafka: Option<Arc<Health>>,
 }
 
 impl Refusals {
-    /// None so far; `kafka` tells a topic that refuses from a Kafka that is away.
+    /// Starts with no refusal. `kafka` distinguishes a topic that refuses from a Kafka that is away.
     pub fn new(kafka: Arc<Health>) -> Self {
         Self { kafka: Some(kafka), ..Self::default() }
     }
 
-    /// A record is held for a topic that refuses it, for as long as what is returned lives.
+    /// Counts a record as held because a topic refuses it, until the returned guard is dropped.
     pub fn hold(self: &Arc<Self>, topic: &str, why: &str) -> Held {
         self.lock_and_note(topic, Some(why), |noted| noted.records += 1);
         Held { all: self.clone(), topic: topic.to_owned() }
     }
 
-    /// Topics that do not exist and could not be made, each with the reason; all others exist.
+    /// Reports the topics that do not exist and could not be created, each with the reason. All other topics exist.
     pub fn missing(&self, missing: &BTreeMap<String, String>) {
         for (topic, why) in missing {
             self.lock_and_note(topic, Some(why), |noted| noted.missing = true);
@@ -95,7 +96,7 @@ impl Refusals {
         all.retain(|topic, noted| stays(topic, noted));
     }
 
-    /// Every topic that takes no records now, by name.
+    /// Every topic that takes no records now, in the order of names.
     pub fn all(&self) -> Vec<Refusal> {
         let mut all = self.lock();
         all.retain(|topic, noted| stays(topic, noted));
@@ -108,11 +109,12 @@ impl Refusals {
         all.iter().filter(|(_, noted)| noted.is_alarm()).map(of).collect()
     }
 
-    /// Waits for a topic that begins to refuse, at most for so long.
+    /// Waits until another topic begins to refuse, at most this long.
     pub fn wait(&self, at_most: Duration) {
         let all = self.lock();
         let before = all.len();
-        // A topic less and another one more in the same moment is noticed at the next look.
+        // If one topic recovers and another begins to refuse in the same moment, this wait does not notice. The next
+        // look does.
         let _ = self.changed.wait_timeout_while(all, at_most, |all| all.len() <= before);
     }
 
@@ -149,7 +151,7 @@ fn stays(topic: &str, noted: &Noted) -> bool {
     }
     match &noted.spell {
         Some(spell) if !spell.is_over() => return true,
-        // It was an alarm only where it was told.
+        // If the log never reported the topic, it does not report the recovery either.
         _ if noted.told.is_none() => {}
         Some(_) => tracing::info!(topic, "nothing waits for the topic any more; whether it takes records is not known"),
         None => tracing::info!(topic, "the topic takes records again"),
@@ -157,14 +159,14 @@ fn stays(topic: &str, noted: &Noted) -> bool {
     false
 }
 
-/// One record that is held for a topic.
+/// Counts one record as held for a topic, until this guard is dropped.
 pub struct Held {
     all: Arc<Refusals>,
     topic: String,
 }
 
 impl Held {
-    /// It was refused again.
+    /// Reports that the topic refused the record again.
     pub fn again(&self, why: &str) {
         self.all.lock_and_note(&self.topic, Some(why), |_| {});
     }

@@ -1,7 +1,7 @@
-//! Reads topics from outside every group: from where it is told to the end as of the start, and no further.
+//! Reads topics outside of any consumer group: from given offsets up to the end as it is at the start.
 //!
-//! No group is joined, nothing is committed, nobody is disturbed. Like all that asks a cluster from outside it blocks:
-//! it belongs on a plain thread.
+//! The reader joins no group, commits nothing and disturbs nobody. Its functions block, like all functions that ask a
+//! cluster from outside: call them on a plain thread.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
@@ -18,12 +18,12 @@ use super::topics::context::Context;
 use super::topics::{AdminError, Cluster, PartitionName};
 use super::{Config, consumer, settings};
 
-/// Topics that are read at once; each has a client of its own.
+/// How many topics are read at once. Each has a client of its own.
 const AT_ONCE: usize = 6;
-/// So long the broker may say nothing.
+/// How long the broker may stay silent before the reading fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A part of one partition.
+/// A range of offsets in one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     pub topic: String,
@@ -40,7 +40,8 @@ impl Span {
     }
 }
 
-/// Everything that is in these topics now; topics that do not exist and partitions without records are left out.
+/// The spans of everything that these topics hold now. Topics that do not exist and partitions without records are left
+/// out.
 ///
 /// # Errors
 /// See [`AdminError`].
@@ -57,7 +58,7 @@ pub fn spans(cluster: &Cluster, wanted: impl Fn(&str) -> bool) -> Result<Vec<Spa
     Ok(spans)
 }
 
-/// The same without what the group has committed: only what may be unfinished.
+/// Reduces the spans to what the group has not committed: only those records may be unfinished.
 ///
 /// # Errors
 /// See [`AdminError`].
@@ -76,19 +77,20 @@ pub fn unfinished(cluster: &Cluster, group: &str, mut spans: Vec<Span>) -> Resul
     Ok(spans)
 }
 
-/// How far a reading has come; shared with whoever shows it.
+/// How far a reading has come. The reader shares it with the code that displays it.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Records in all spans.
+    /// The number of records in all spans.
     pub total: AtomicU64,
-    /// Records read.
+    /// The number of records read.
     pub done: AtomicU64,
 }
 
-/// Reads spans, several topics at once, and hands each record to `each`. Records of one partition come in order.
+/// Reads the spans, several topics at once, and hands each record to `each`. The records of one partition come in
+/// order.
 ///
 /// # Errors
-/// See [`AdminError`]; what was handed over before stays.
+/// See [`AdminError`]. Records that were handed over before the error stay handed over.
 pub fn read(
     config: &Config,
     spans: Vec<Span>,
@@ -155,7 +157,8 @@ fn read_topic(
                 }
                 continue;
             }
-            // The end is past the last record where that is a transaction's mark, or was deleted.
+            // The end of the log can lie beyond the last readable record: after it come transaction markers or deleted
+            // records.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 heard = Instant::now();
                 left.remove(&partition);
@@ -165,7 +168,7 @@ fn read_topic(
                 Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::UnknownTopicOrPartition) => {
                     return Err(AdminError::Refused(format!("topic {topic} cannot be read: {error}")));
                 }
-                // Brokers come and go; reading goes on by itself.
+                // Brokers come and go, and the client continues by itself.
                 _ => trouble = error.to_string(),
             },
         }
@@ -176,11 +179,11 @@ fn read_topic(
     Ok(())
 }
 
-/// What comes after its end is not fetched any more.
+/// Pauses a partition that was read to its end, so that the client fetches no later records.
 fn leave(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) {
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition(topic, partition);
-    // At worst a few more records come and are passed over.
+    // If the pause fails, a few more records arrive, and the reader skips them.
     let _ = consumer.pause(&list);
 }
 

@@ -1,7 +1,7 @@
-//! From `[kafka]` to the client library's configuration.
+//! Builds the client library's configuration from `[kafka]`.
 //!
-//! Some keys are not the operator's: the worker's promises stand on them. They are refused, as are second names of one
-//! setting, which would win at random.
+//! An operator may not set some keys, because the worker's promises depend on them. They are refused. So are two names
+//! of one setting, because it would be random which of them takes effect.
 
 mod trial;
 
@@ -15,13 +15,13 @@ pub use self::trial::try_clients;
 use crate::kafka::Config;
 use crate::kafka::properties::{owned, true_name};
 
-/// How the keys of consumers begin.
+/// Prefixes of the keys that only consumers use.
 const CONSUMER_KEYS: &[&str] =
     &["session.", "heartbeat.", "max.poll.", "fetch.", "isolation.", "check.crcs", "client.rack", "coordinator."];
-/// How the keys of producers begin.
+/// Prefixes of the keys that only producers use.
 const PRODUCER_KEYS: &[&str] = &["linger.", "batch.", "queue.buffering.", "compression.", "retries", "sticky."];
 
-/// What is wrong with the settings.
+/// Why the settings cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingsError {
     /// A key that is not the operator's.
@@ -49,7 +49,7 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// The consumer of the inputs.
+/// The settings of the consumer that reads the input topics.
 ///
 /// # Errors
 /// As [`try_clients`].
@@ -57,56 +57,58 @@ pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
     consumer(config, &config.group, "2048", ("10000", "100"))
 }
 
-/// The consumer of tiers and parking. A topic of its list that is made again is found by its id (`consumer/renew.rs`), not by
-/// the refresh, whose answer names every topic.
+/// The settings of the consumer that reads the retry tiers and parking topics. When a topic of its list is deleted and
+/// created again, the consumer finds it by its id (`consumer/renew.rs`). The metadata refresh is rare, because its answer
+/// names every topic.
 ///
 /// # Errors
 /// As [`try_clients`].
 pub fn waiting(config: &Config) -> Result<ClientConfig, SettingsError> {
-    // Its topics grow with the accounts, and a fetch names them all: so an idle one is sent seldom. What comes is told at
-    // once all the same; only a partition that was paused waits for it.
+    // The number of its topics grows with the accounts, and each fetch request names all of them, so an idle fetch waits
+    // long. A new record still ends the wait at once. Only a partition that was paused has to wait for the fetch that is
+    // under way.
     consumer(config, &waiting_group(config), "1024", ("30000", "500"))
 }
 
-/// The group of tiers and parking.
+/// The consumer group of the retry tiers and parking topics.
 pub fn waiting_group(config: &Config) -> String {
     format!("{}.wait", config.group)
 }
 
-/// What the producer of single records sets beside what the producer sets: its client refuses nothing by size, so that
-/// only the broker does, by what is left after compression.
+/// What the producer of single records sets in addition to the settings of the producer. Its client refuses no record
+/// by size, so that only the broker does, and the broker judges the compressed size.
 pub(super) const ALONE: [(&str, &str); 4] = [
     ("batch.num.messages", "1"),
     ("compression.type", "zstd"),
     ("message.max.bytes", "1000000000"),
     ("queue.buffering.max.kbytes", "2097151"),
 ];
-/// What the producer of parking topics sets beside what the producer sets: a topic that takes nothing is told in time to
-/// put off what belongs there.
+/// What the producer of parking topics sets in addition to the settings of the producer. A topic that takes no records
+/// is reported early enough to put off the records that belong there.
 pub(super) const PARKING: [(&str, &str); 1] = [("message.timeout.ms", "10000")];
-/// Copies of this size pass the client wherever their topic takes them.
+/// The client accepts copies up to this size in any case. The topic decides whether it takes them.
 const MIN_MESSAGE_MAX: u64 = 8 << 20;
-/// The client library's own limit.
+/// The largest value that the client library allows.
 const MESSAGE_MAX_MAX: u64 = 1_000_000_000;
-/// What a copy's headers add to a record, and more.
+/// An upper bound of the bytes that a copy's headers add to a record.
 pub const HEADROOM: u64 = 64 * 1024;
 
-/// The producer. `largest`: bytes of the largest record that has to be copied.
+/// The settings of the producer. `largest` is the size in bytes of the largest record that has to be copied.
 ///
 /// # Errors
 /// As [`try_clients`].
 pub fn producer(config: &Config, largest: u64) -> Result<ClientConfig, SettingsError> {
     let message_max = largest.saturating_add(HEADROOM).clamp(MIN_MESSAGE_MAX, MESSAGE_MAX_MAX);
-    // PartitionBuffer for several of the largest.
+    // The queue has room for several of the largest records.
     let queue_kbytes = (message_max / 1024 * 4).clamp(65_536, 2_097_151);
     let (message_max, queue_kbytes) = (message_max.to_string(), queue_kbytes.to_string());
     let own = [
         ("acks", "all"),
         ("enable.idempotence", "true"),
         ("message.timeout.ms", "30000"),
-        // A topic that is gone is told by then, and before the wait for its record ends.
+        // The client reports a topic that is gone by then, before the wait for the record ends.
         ("topic.metadata.propagation.max.ms", "5000"),
-        // Topics are made with the right settings, or not at all.
+        // The worker creates topics with the right settings, or reports them. The broker must not create them.
         ("allow.auto.create.topics", "false"),
         ("message.max.bytes", &*message_max),
         ("partitioner", "murmur2_random"),
@@ -116,7 +118,7 @@ pub fn producer(config: &Config, largest: u64) -> Result<ClientConfig, SettingsE
     build(config, "producer", &own, &[])
 }
 
-/// The client of administration and outside looks. It commits only what it is told to.
+/// The settings of the client that administers topics and asks the cluster from outside. It commits only on request.
 ///
 /// # Errors
 /// As [`try_clients`].
@@ -128,7 +130,8 @@ pub fn admin(config: &Config, group: Option<&str>) -> Result<ClientConfig, Setti
     build(config, "admin", &[], &own)
 }
 
-/// The client that reads topics from outside: it names the group, for the rights it has, and never joins it.
+/// The settings of the client that reads topics from outside. It names the group because the group's access rights may
+/// be needed, but never joins it.
 ///
 /// # Errors
 /// As [`try_clients`].
@@ -137,7 +140,7 @@ pub fn reader(config: &Config) -> Result<ClientConfig, SettingsError> {
         ("group.id", &*config.group),
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
-        // What retention deleted meanwhile is passed over.
+        // The reader skips records that retention deletes meanwhile.
         ("auto.offset.reset", "earliest"),
         ("enable.partition.eof", "true"),
         ("fetch.wait.max.ms", "100"),
@@ -159,7 +162,7 @@ fn consumer(
         ("heartbeat.interval.ms", "3000"),
         ("max.poll.interval.ms", "300000"),
         ("topic.metadata.refresh.interval.ms", refresh_ms),
-        // A partition that is resumed waits for the fetch that is under way.
+        // A partition that is resumed has to wait for the fetch that is under way.
         ("fetch.wait.max.ms", fetch_wait_ms),
         ("check.crcs", "true"),
     ];
@@ -182,7 +185,7 @@ fn consumer(
     build(config, "consumer", &defaults, &own)
 }
 
-/// Defaults, then the operator's properties, then what is ours.
+/// Sets the defaults, then the operator's properties, then the worker's own settings, so that the later ones win.
 fn build(
     config: &Config,
     role: &str,
@@ -190,7 +193,7 @@ fn build(
     own: &[(&str, &str)],
 ) -> Result<ClientConfig, SettingsError> {
     let mut client = ClientConfig::new();
-    // The library's own lines are filtered by the subscriber, not here.
+    // The log subscriber filters the library's lines, so the library passes them on.
     client.set_log_level(RDKafkaLogLevel::Info);
     client.set("client.id", format!("postback-{role}"));
     client.set("socket.keepalive.enable", "true");
@@ -198,7 +201,7 @@ fn build(
     for (key, value) in defaults {
         client.set(*key, *value);
     }
-    // The library warns about keys of the other side at each start.
+    // The library warns at each start about keys that only the other kind of client uses, so they are left out.
     let foreign: &[&[&str]] = match role {
         "consumer" | "reader" => &[PRODUCER_KEYS],
         "producer" => &[CONSUMER_KEYS],
@@ -209,7 +212,8 @@ fn build(
         if let Some(why) = owned(key) {
             return Err(SettingsError::Owned { key: key.clone(), why });
         }
-        // Under its one name, so that a default of ours is replaced and not joined by a second name of the setting.
+        // The property is set under its true name, so that it replaces a default of the worker and does not stand
+        // beside it under a second name.
         let name = true_name(key.trim());
         if let Some(other) = given.insert(name, key) {
             return Err(SettingsError::Twice { key: key.clone(), other: other.to_owned() });
@@ -317,7 +321,7 @@ mod tests {
             }
             let error = try_clients(&config(&[(one, value), (other, value)])).unwrap_err();
             assert!(matches!(&error, SettingsError::Twice { .. }), "{one}, {other}: {error}");
-            // The build has no OAuth, so that the library refuses those two alone.
+            // This build has no OAuth, so the library refuses the two OAuth settings.
             for name in [one, other].into_iter().filter(|name| !name.contains("oauthbearer")) {
                 let client = producer(&config(&[(name, value)]), 0).unwrap();
                 assert_eq!(client.get(true_name(name)), Some(value), "{name}");

@@ -1,7 +1,8 @@
-//! The cluster seen from outside the groups: which topics there are and how they are set, who has committed what.
+//! Asks the cluster from outside of the consumer groups: which topics exist, how they are set, and which offsets a
+//! group has committed.
 //!
-//! Every function blocks, with a limit: it belongs on a plain thread. No answer and an answer are kept apart: only an
-//! answer may refuse a start.
+//! Every function blocks, with a time limit: call it on a plain thread. The errors keep "no answer" and "an answer that
+//! refuses" apart, because only an answer may refuse a start.
 
 pub(in crate::kafka) mod context;
 mod ensure;
@@ -42,14 +43,14 @@ pub use sources::Sources;
 
 pub(in crate::kafka) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the cluster did not do what it was asked for.
+/// Why the cluster did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminError {
-    /// Nobody answered, or not yet: ask again.
+    /// No broker answered, or not yet. Ask again.
     NoAnswer(String),
-    /// An answer, and it was no.
+    /// A broker answered, and refused.
     Refused(String),
-    /// The group has members; positions can be set from outside only while it has none.
+    /// The group has members. Its positions can be set from outside only while it has none.
     GroupActive,
 }
 
@@ -111,22 +112,22 @@ impl AdminError {
     }
 }
 
-/// A topic as metadata shows it.
+/// A topic as the cluster's metadata describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicInfo {
     pub name: String,
-    /// How many partitions it has.
+    /// The number of partitions.
     pub partitions: i32,
-    /// The smallest number of replicas of its partitions.
+    /// The smallest number of replicas that one of its partitions has.
     pub replication: usize,
 }
 
-/// The settings of a topic that matter here.
+/// The settings of a topic that matter to the worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicSettings {
-    /// `retention.ms`; -1: for ever.
+    /// `retention.ms`; -1 means for ever.
     pub retention_ms: Option<i64>,
-    /// `segment.ms`: the last records of a segment are kept for so much longer.
+    /// `segment.ms`. The last records of a segment are kept longer by up to this time.
     pub segment_ms: Option<i64>,
     /// `cleanup.policy`.
     pub cleanup_policy: String,
@@ -136,7 +137,7 @@ pub struct TopicSettings {
     pub min_insync_replicas: Option<i64>,
 }
 
-/// A client of the cluster.
+/// A client that asks the cluster.
 pub struct Cluster {
     admin: AdminClient<Context>,
     reason: Reason,
@@ -145,10 +146,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Creates the client; no broker is asked.
+    /// Creates the client without asking a broker.
     ///
     /// # Errors
-    /// Where the settings are refused.
+    /// Fails if the settings are refused.
     pub fn new(config: &Config) -> Result<Self, SettingsError> {
         let client = settings::admin(config, None)?;
         let admin = client.create_with_context(Context).map_err(|e| SettingsError::Refused(e.to_string()))?;
@@ -156,7 +157,7 @@ impl Cluster {
         Ok(Self { admin, reason: Reason::default(), config: config.clone(), matching })
     }
 
-    /// Which names are inputs, and which are the worker's own.
+    /// Decides which topics are inputs, and which belong to the worker itself.
     pub fn matching(&self) -> &Matching {
         &self.matching
     }
@@ -169,7 +170,7 @@ impl Cluster {
         Ok(self.metadata()?.brokers().len())
     }
 
-    /// Every topic that `kafka.input` names, by name or pattern. One that does not exist is not in the list.
+    /// Every existing topic that `kafka.input` names, by name or by pattern.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -177,7 +178,7 @@ impl Cluster {
         Ok(self.topics()?.into_iter().filter(|topic| self.matching.is_input(&topic.name)).collect())
     }
 
-    /// Every topic of the cluster that has no error.
+    /// Every topic of the cluster whose metadata states no error.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -193,8 +194,8 @@ impl Cluster {
             .collect())
     }
 
-    /// The settings of topics. Left out is one that does not exist, or was made this very moment, or that this client
-    /// may not describe: the client library does not tell them apart.
+    /// The settings of these topics. The answer leaves out a topic that does not exist, that was created this very
+    /// moment, or that this client may not describe: the client library does not tell these cases apart.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -242,7 +243,7 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(TIMEOUT))
 }
 
-/// Waits for one of the client's futures, which its own threads complete: no runtime is needed.
+/// Waits for one of the client's futures. The client's own threads complete it, so no async runtime is needed.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -1,4 +1,4 @@
-//! What completes a record's offset.
+//! The handle that completes a record's offset.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use super::work::Work;
 
 /// The right and the duty to end the work on one record.
 ///
-/// Dropped without an end, e.g. by a panic, it sends [`Work::LOST`]: the record is read again.
+/// If it is dropped without an end, for example because of a panic, it sends [`Work::LOST`], and the record is read
+/// again.
 #[must_use = "an ack handle that is dropped makes its record be read again"]
 pub struct AckHandle<W: Work> {
     assignment: Arc<Assignment>,
@@ -24,7 +25,7 @@ impl<W: Work> AckHandle<W> {
         Self { assignment, open, seq, sender: Some(sender) }
     }
 
-    /// A ack handle of no consumer, and what it was completed with: for tests of those who hold ack handles.
+    /// An ack handle without a consumer, and a function that returns its end. For tests of code that holds ack handles.
     #[cfg(test)]
     pub(crate) fn stub(assignment: Arc<Assignment>, seq: u64) -> (Self, impl FnMut() -> Option<W::End>) {
         let (sender, commands) = std::sync::mpsc::channel();
@@ -35,24 +36,24 @@ impl<W: Work> AckHandle<W> {
         (Self::new(assignment, Arc::new(W::received(0)), seq, sender), ended)
     }
 
-    /// The assignment its record came with.
+    /// The assignment in which its record was read.
     pub fn assignment(&self) -> &Arc<Assignment> {
         &self.assignment
     }
 
-    /// What is known about its record.
+    /// What is known about the work on its record.
     pub fn open(&self) -> &Arc<W> {
         &self.open
     }
 
-    /// Ends the work. What arrives for an assignment that is gone is ignored.
+    /// Ends the work. The polling thread ignores it if the assignment is gone.
     pub fn complete(mut self, end: W::End) {
         self.send(end);
     }
 
     fn send(&mut self, end: W::End) {
         if let Some(sender) = self.sender.take() {
-            // The polling thread may have ended: then nothing is stored any more, and the record is read again.
+            // The polling thread may have ended. Then no position is stored any more, and the record is read again.
             let _ = sender.send(Command::Done { generation: self.assignment.generation, seq: self.seq, end });
         }
     }
@@ -60,7 +61,7 @@ impl<W: Work> AckHandle<W> {
 
 impl<W: Work> Drop for AckHandle<W> {
     fn drop(&mut self) {
-        // Of an assignment that is gone nobody waits for an end.
+        // Nobody waits for an end if the assignment is gone.
         if self.sender.is_some() && !self.assignment.is_gone() {
             let Assignment { topic, partition, .. } = &*self.assignment;
             tracing::error!(kafka.topic = %topic, kafka.partition = partition, seq = self.seq, "work on a record was dropped");

@@ -1,15 +1,15 @@
-//! One partition while it is this member's, as the polling thread and whoever works on its records share it.
+//! One partition while it belongs to this member. The polling thread shares it with the code that works on its records.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// One partition, from the moment it is given to this member until it is handed back. The same partition given again
-/// is another assignment.
+/// One partition, from the moment it is given to this member until it is given back. If the same partition is given
+/// again, that is another assignment.
 #[derive(Debug)]
 pub struct Assignment {
     pub topic: Arc<str>,
     pub partition: i32,
-    /// Never used twice in a process.
+    /// A number that is never used twice in a process.
     pub generation: u64,
     leaving: AtomicBool,
     gone: AtomicBool,
@@ -22,17 +22,17 @@ impl Assignment {
         Self { topic, partition, generation, leaving, gone, unconfirmed }
     }
 
-    /// Nothing more of it may be started.
+    /// Whether the partition is about to leave: no new work on its records may begin.
     pub fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
     }
 
-    /// It was handed back, or taken away: another member may be reading it.
+    /// Whether the partition was given back or taken away. Another member may be reading it.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// The broker confirms no commit of this consumer: nothing of it may be sent until it does.
+    /// Whether the broker confirms no commit of this consumer. Until it does, no record of the partition may be sent.
     pub fn is_unconfirmed(&self) -> bool {
         self.unconfirmed.load(Ordering::Acquire)
     }

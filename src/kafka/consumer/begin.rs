@@ -1,4 +1,4 @@
-//! Partitions begin to be read: from the position that was judged sound, once the client has compared it with the log.
+//! Begins to read partitions at the position that was judged sound, after the client has compared it with the log.
 
 use std::time::{Duration, Instant};
 
@@ -14,18 +14,19 @@ use super::poller::Poller;
 use super::verdict::{Begin, Found, Parked, Verdict};
 use crate::kafka::{native, now_ms};
 
-/// The client answers within a millisecond, where it can.
+/// The client answers within a millisecond if it can.
 const SEEK_WITHIN: Duration = Duration::from_millis(100);
 
 impl<H: Handler> Poller<H> {
-    /// Partitions were looked at: each is read from the position that was judged sound, or parked. All that start do so
-    /// with one call, since each call walks what the client has.
+    /// Handles the verdicts about partitions: each is read from its sound position, or parked. All partitions that
+    /// start do so with one call, because each call iterates over everything that the client has.
     pub(super) fn found(&mut self, mut all: Vec<Found>) {
         all.retain(|found| {
             let part = self.parts.get(&found.generation);
             part.is_some_and(|part| !part.assignment.is_leaving() && matches!(part.state, State::Judging))
         });
-        // One that is another topic by now than this client has met is read by the next client, and all is looked at anew.
+        // If a topic is another one now than the topic that this client knows, the next client reads it, and all
+        // partitions are judged again.
         let name = |found: &Found| self.parts.get(&found.generation).map(|part| part.assignment.topic.to_string());
         let ids = all.iter().filter_map(|found| Some((name(found)?, found.topic_id.clone()))).collect();
         if self.compare(&ids) {
@@ -69,7 +70,7 @@ impl<H: Handler> Poller<H> {
             return;
         }
         if let Err(error) = self.take_on(starts) {
-            // One that is refused must not keep the others.
+            // A partition that is refused must not delay the others.
             if let [(generation, begin)] = *starts {
                 self.cannot_start(generation, begin, &error);
             } else {
@@ -89,7 +90,7 @@ impl<H: Handler> Poller<H> {
             self.unsettled.insert(*generation);
         }
         self.pauses.seen = None;
-        // Before the next poll: a pause may have survived from an earlier assignment.
+        // Before the next poll, because the client may still have a pause from an earlier assignment.
         self.apply_pauses();
     }
 
@@ -115,8 +116,9 @@ impl<H: Handler> Poller<H> {
         self.unsettled.insert(generation);
     }
 
-    /// The client compares a position with the log when it is told to seek, not when it is assigned, and it seeks only in
-    /// what it already fetches. What was cut off meanwhile comes back as an error, as a position out of range does.
+    /// Makes the client compare positions with the log. The client does this when it seeks, not when a partition is
+    /// assigned, and it seeks only in partitions that it already fetches. If the log was truncated below the position,
+    /// this returns as an error, as a position out of range does.
     pub(super) fn seek(&mut self) {
         let mut list = TopicPartitionList::new();
         for part in self.unsettled.iter().filter_map(|generation| self.parts.get(generation)) {

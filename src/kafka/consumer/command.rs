@@ -1,4 +1,4 @@
-//! What reaches the polling thread over its one channel.
+//! The commands that reach the polling thread over its one channel.
 
 use std::time::Duration;
 
@@ -6,46 +6,46 @@ use super::verdict::{Found, Probed, Surveyed};
 use super::work::Work;
 use crate::kafka::native::TopicIds;
 
-/// An operator's position for one partition.
+/// An operator's order that sets the position of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnblockOrder {
     pub topic: String,
     pub partition: i32,
-    /// Where to go on.
+    /// Where the partition continues.
     pub to: UnblockTo,
 }
 
-/// A position by name or number.
+/// A position by name or by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnblockTo {
     /// The oldest record that is still there.
     Earliest,
-    /// The end: what lies before is given up.
+    /// The end. The records before it are given up.
     Latest,
     /// This offset.
     At(i64),
 }
 
-/// What reaches the polling thread over its one channel.
+/// A command for the polling thread.
 pub(super) enum Command<W: Work> {
-    /// A ack handle came back.
+    /// An ack handle was completed.
     Done { generation: u64, seq: u64, end: W::End },
     /// The positions of assigned partitions were judged.
     Found(Vec<Found>),
-    /// The ids of the topics that are read, as the client of this number was told.
+    /// The ids of the topics that are read, as the client with this number received them.
     Identified(u64, TopicIds),
     /// What comes next in partitions whose position was in doubt.
     Probed(Vec<Probed>),
-    /// Watermarks and committed offsets of what is assigned.
+    /// The ends and committed offsets of assigned partitions.
     Surveyed(Vec<Surveyed>),
-    /// Topics that are to be read too.
+    /// Further topics to read.
     Subscribe(Vec<String>),
     /// An operator's order.
     Order(UnblockOrder),
-    /// An order was carried out at the broker, or could not be.
+    /// An order was carried out at the broker, or failed.
     Ordered { generation: u64, result: Result<i64, String> },
-    /// Drain, hand back, leave.
+    /// Drain, give the partitions back, leave the group.
     Stop(Duration),
-    /// The broker has what was stored before the stop, or will not take it.
+    /// The broker has the positions that were stored before the stop, or refuses them.
     Flushed,
 }

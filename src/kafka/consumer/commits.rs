@@ -1,8 +1,8 @@
-//! Whether the broker still confirms what is stored.
+//! Watches whether the broker still confirms stored positions.
 //!
-//! A member that cannot reach its coordinator goes on fetching, and learns late that its partitions are another's by now:
-//! what it sends then, the other sends too. So nothing is sent any more once no commit was confirmed for half the session
-//! timeout although the frontier moved.
+//! A member that cannot reach its coordinator continues to fetch, and learns late that its partitions belong to another
+//! member by now. Then both members send the same records. So this member stops sending if its frontier moved and no
+//! commit was confirmed for half the session timeout.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,9 @@ pub(super) struct Commits {
     patience: Duration,
     confirmed_at: Instant,
     pub(super) stalled: bool,
-    /// Of refusals: a commit is tried each second.
+    /// Limits the log lines about refused commits, which are tried each second.
     pub(super) refusals: Quiet,
-    /// Of offsets that came twice.
+    /// Limits the log lines about offsets that arrived twice.
     pub(super) repeats: Quiet,
 }
 
@@ -36,19 +36,19 @@ impl Commits {
         }
     }
 
-    /// Nothing may be sent, also of what is assigned meanwhile.
+    /// Whether nothing may be sent. This also applies to partitions that are assigned meanwhile.
     pub(super) fn is_stalled(&self) -> bool {
         self.stalled
     }
 
-    /// The broker confirmed some position.
+    /// Records that the broker confirmed some position.
     pub(super) fn confirmed(&mut self, now: Instant) {
         self.confirmed_at = now;
     }
 
-    /// The broker was asked, and has a position of `part` that is new. Another member's commit looks the same, unless it lies
-    /// beyond what we stored. So it ends no stall: that a commit of ours arrived, only its confirmation tells, or that all
-    /// that we stored is there.
+    /// Handles the broker's answer to a survey that shows a new position of `part`. Another member's commit looks the
+    /// same, unless it lies beyond what we stored. So the answer does not end a stall. Only a confirmation shows that a
+    /// commit of ours arrived, or a position that equals all that we stored.
     pub(super) fn seen<W>(&mut self, part: &mut Partition<W>, next: i64, now: Instant) {
         let stored = part.stored.map(NextOffset::get);
         if stored.is_some_and(|stored| next > stored) {
@@ -63,8 +63,8 @@ impl Commits {
         }
     }
 
-    /// For how long nothing was confirmed, where that is too long. `waiting_since`: the oldest stored position that no
-    /// commit has covered; without one there was nothing to confirm.
+    /// For how long nothing was confirmed, if that is too long. `waiting_since` is the time of the oldest stored
+    /// position that no commit has covered; without one there was nothing to confirm.
     pub(super) fn unconfirmed(&self, waiting_since: Option<Instant>, now: Instant) -> Option<Duration> {
         let since = waiting_since?.max(self.confirmed_at);
         Some(now.saturating_duration_since(since)).filter(|time| *time >= self.patience)
@@ -93,14 +93,15 @@ mod tests {
         assert_eq!(commits.unconfirmed(Some(at(100)), at(108)), Some(Duration::from_secs(5)));
     }
 
-    /// A member that reaches no coordinator, and what the broker has when it is asked.
+    /// A member that reaches no coordinator, and the positions that the broker has when it is asked.
     #[test]
     fn what_another_member_commits_does_not_end_the_stop_of_our_sends() {
         let begin = Instant::now();
         let mut client = ClientConfig::new();
         client.set("session.timeout.ms", "10000");
         let at = |seconds: u64| begin + Duration::from_secs(seconds);
-        // Stored 10; what the broker has, whether sends were stopped, whether that is the end of it or of the waiting.
+        // Offset 10 is stored. The columns: what the broker has; whether sending was stopped; whether the answer ends
+        // the stop, or the wait for a commit.
         let rows = [
             (4, false, true),
             (10, false, true),

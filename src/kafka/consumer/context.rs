@@ -1,4 +1,4 @@
-//! What the client library calls back: it only records.
+//! The callbacks of the client library. They only record what happened.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -15,16 +15,16 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::options::Settings;
 use crate::kafka::log::log;
 
-/// What happened inside a poll.
+/// Something that happened inside a poll.
 #[derive(Debug)]
 pub(super) enum Event {
     /// Partitions were given to this member.
     Assigned(Vec<(String, i32)>),
-    /// Partitions are asked back; the loop drains them and then lets go.
+    /// The group asks for partitions back. The loop drains them and then gives them back.
     Revoked(Vec<(String, i32)>),
-    /// Partitions are gone already: nothing of them may be stored.
+    /// Partitions are lost already. No position of theirs may be stored.
     Lost(Vec<(String, i32)>),
-    /// The broker has these positions.
+    /// The broker has committed these positions.
     Committed(Vec<(String, i32, i64)>),
     /// A commit was refused, as a whole or for one partition.
     CommitFailed(Refusal),
@@ -34,7 +34,7 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) why: String,
-    /// The coordinator was reached, and it is this topic alone that it takes nothing of.
+    /// Whether the coordinator answered, and refuses only the commits of this topic.
     pub(super) of_topic: bool,
 }
 
@@ -59,7 +59,7 @@ impl Refusal {
     }
 }
 
-/// The consumer's callbacks.
+/// The callbacks of the consumer.
 pub(super) struct Context {
     name: String,
     events: Mutex<VecDeque<Event>>,
@@ -89,7 +89,7 @@ impl Context {
         lock(&self.last_error).take()
     }
 
-    /// From now on the callback lets go by itself: the loop has stored what there was to store.
+    /// From now on the callback gives partitions back by itself, because the loop has stored all positions.
     pub(super) fn set_closing(&self) {
         self.closing.store(true, Ordering::Release);
     }
@@ -99,7 +99,7 @@ impl Context {
     }
 }
 
-/// Nothing panics while it holds one of these locks; even then their content is whole.
+/// Locks a mutex. Nothing panics while it holds one of these locks, and even then their content would be consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -119,7 +119,7 @@ impl ClientContext for Context {
     }
 }
 
-/// A client that has asked to join its group.
+/// Creates a client that asks to join its group.
 pub(super) fn connect(name: &str, settings: &Settings) -> io::Result<BaseConsumer<Context>> {
     let failed = |error: rdkafka::error::KafkaError| io::Error::other(error.to_string());
     let client: BaseConsumer<Context> = settings.client.create_with_context(Context::new(name)).map_err(failed)?;
@@ -142,7 +142,7 @@ impl ConsumerContext for Context {
             return;
         }
         if assign {
-            // Closing: take nothing, but answer, or the close waits for ever.
+            // The consumer is closing. It takes no partitions, but it has to answer, or the close would wait for ever.
             answer(consumer.incremental_assign(&TopicPartitionList::new()));
             return;
         }
@@ -178,8 +178,8 @@ impl ConsumerContext for Context {
     }
 }
 
-/// Those of `wanted` that the client really reads; partitions that are parked or still being judged are owned by this
-/// member, but the client does not know them.
+/// Those of `wanted` that the client reads. A partition that is parked or still being judged belongs to this member,
+/// but the client does not know it.
 fn held(consumer: &BaseConsumer<Context>, wanted: &[(String, i32)]) -> TopicPartitionList {
     let held: HashSet<(String, i32)> =
         consumer.assignment().map(|list| names(&list).into_iter().collect()).unwrap_or_default();

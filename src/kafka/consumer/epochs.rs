@@ -1,29 +1,30 @@
-//! Of which leader epoch a position is (pure): it is committed with it, so that a log that was cut and has grown again is
-//! recognised.
+//! The leader epoch of a position (pure). It is committed with the position, so that a log which was truncated and has
+//! grown again is recognised.
 //!
-//! Whoever compares asks where that epoch ends in the log: an end below the position means a cut. So the epoch of a position
-//! must reach up to it. Between two records there may be marks of transactions and what compaction took, and nobody says of
-//! which of two epochs that was: a position behind such a gap has the epoch of the record at it, and one behind which no
-//! record was read has none.
+//! To compare, the client asks where that epoch ends in the log: an end below the position means that the log was
+//! truncated. So the epoch of a position must reach up to it. Between two records there may be transaction markers and
+//! offsets that compaction removed, and nobody knows to which of the two epochs those belong. A position after such a
+//! gap has the epoch of the record at it. A position after which no record was read has none.
 
 use std::collections::VecDeque;
 
-/// The epochs of what was read, oldest first: few, since a partition seldom changes its leader.
+/// The epochs of the records that were read, oldest first. There are few, because a partition seldom changes its
+/// leader.
 #[derive(Debug, Default)]
 pub(super) struct Epochs {
-    /// An epoch, and the highest position that does not have it yet. `None`: it is not known.
+    /// An epoch, and the highest position that does not have it yet. `None`: the epoch is not known.
     known: VecDeque<(i64, Option<i32>)>,
-    /// What follows the last record that was read.
+    /// The offset after the last record that was read.
     next: i64,
 }
 
 impl Epochs {
-    /// Of a partition that begins at `at`, where the record before it was of `epoch`.
+    /// The epochs of a partition that begins at `at`. The record before `at` had `epoch`.
     pub(super) fn starting(at: i64, epoch: Option<i32>) -> Self {
         Self { known: epoch.map(|epoch| (at - 1, Some(epoch))).into_iter().collect(), next: at }
     }
 
-    /// A record was read. Its epoch is never lower than that of the one before.
+    /// Records that a record was read. Its epoch is never lower than that of the record before it.
     pub(super) fn read(&mut self, offset: i64, epoch: Option<i32>) {
         let last = self.known.back().and_then(|(_, last)| *last);
         if epoch > last {
@@ -32,7 +33,7 @@ impl Epochs {
         self.next = offset.saturating_add(1);
     }
 
-    /// Up to this position there is no further record.
+    /// Records that there is no further record up to this position.
     pub(super) fn pass(&mut self, next: i64) {
         if next > self.next {
             self.known.push_back((self.next, None));
@@ -40,12 +41,13 @@ impl Epochs {
         }
     }
 
-    /// The epoch of a position: of its partition's beginning, of what follows a record, or of a record.
+    /// The epoch of a position. The position is the beginning of the partition, the offset after a record, or the
+    /// offset of a record.
     pub(super) fn before(&self, next: i64) -> Option<i32> {
         self.known.iter().rev().find(|(at, _)| *at < next).and_then(|(_, epoch)| *epoch)
     }
 
-    /// Nothing below this position is asked about any more.
+    /// Drops what is only needed for positions below this one.
     pub(super) fn forget_below(&mut self, next: i64) {
         while self.known.get(1).is_some_and(|(at, _)| *at < next) {
             self.known.pop_front();
@@ -75,14 +77,14 @@ mod tests {
         assert_eq!((epochs.before(30), epochs.known.len()), (Some(6), 1));
     }
 
-    /// The mark at 12 is of epoch 5, whose end is no cut of what was read in epoch 3.
+    /// The marker at 12 belongs to epoch 5, so the end of epoch 3 does not look like a truncation.
     #[test]
     fn a_position_behind_a_gap_has_no_epoch_that_may_end_before_it() {
         let mut epochs = Epochs::starting(10, Some(3));
         for (offset, epoch) in [(10, 3), (11, 3), (14, 5), (20, 5), (23, 6)] {
             epochs.read(offset, Some(epoch));
         }
-        // Positions: the beginning, what follows a record, the records.
+        // The positions: the beginning, the offset after a record, and the records.
         assert_eq!(before(&epochs, &[10, 11, 12, 14, 15]), [Some(3), Some(3), Some(3), Some(5), Some(5)]);
         assert_eq!(before(&epochs, &[20, 21, 23, 24]), [Some(5), Some(5), Some(6), Some(6)]);
     }

@@ -1,4 +1,4 @@
-//! What the polling thread asks of whoever works on its records.
+//! The interface between the polling thread and the code that works on its records.
 
 use std::time::{Duration, Instant};
 
@@ -7,38 +7,40 @@ use super::assignment::Assignment;
 use super::work::Work;
 use crate::kafka::record::Record;
 
-/// Whether the handler takes more.
+/// Whether the handler takes more records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// Take what is there.
+    /// Poll for records.
     Poll,
-    /// A bound is reached: take nothing for now.
+    /// A bound is reached: take no records for now.
     Skip,
 }
 
-/// What the polling thread asks of whoever works on the records. Every method runs on that thread and must not block.
+/// The code that works on the records of a consumer. Every method runs on the polling thread and must not block.
 pub trait Handler: Send {
     /// What is kept beside each record while its offset is held back.
     type Work: Work;
 
-    /// A record, already registered; the ack handle holds its offset back until it is completed.
+    /// Handles a new record, which is registered already. The ack handle holds its offset back until it is completed.
     fn received(&mut self, record: Record, ack: AckHandle<Self::Work>);
-    /// The end of a batch of `received`.
+    /// Called at the end of a batch of `received`.
     fn flush(&mut self);
-    /// A record of a current assignment has ended; called once per record, and with no end after which it is read again.
+    /// A record of a present assignment has ended. Called once per record, and not for an end after which the record is
+    /// read again.
     fn completed(&mut self, work: &Self::Work, end: <Self::Work as Work>::End);
-    /// A record was unfinished when its partition was handed back.
+    /// A record was unfinished when its partition was given back.
     fn returned(&mut self, work: &Self::Work);
-    /// Start nothing more of this assignment, and give back what is queued.
+    /// The assignment is about to leave: begin no new work on its records, and give the queued ones back.
     fn leaving(&mut self, assignment: &Assignment);
-    /// Asked before each poll. Half a second of `Skip` pauses every partition.
+    /// Asked before each poll. If the answer is `Skip` for half a second, every partition is paused.
     fn may_poll(&mut self) -> Flow;
-    /// Changes whenever some answer of `pause_wanted` may have changed; `None`: it is to be asked in each turn.
+    /// A number that changes whenever some answer of `pause_wanted` may have changed. `None`: `pause_wanted` is asked
+    /// in each turn of the loop.
     fn pauses(&self) -> Option<u64> {
         None
     }
-    /// Whether this partition should rest.
+    /// Whether this partition should be paused.
     fn pause_wanted(&self, topic: &str, partition: i32) -> bool;
-    /// Called in each turn; the answer says when it wants to be called again.
+    /// Called in each turn of the loop. The answer says when the handler wants to be called again.
     fn tick(&mut self, now: Instant) -> Option<Duration>;
 }

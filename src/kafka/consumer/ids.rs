@@ -1,23 +1,25 @@
-//! Of which topics a process has read under which names (pure): a topic that was deleted and made again has the name of
-//! another one, and deleting it took its positions along.
+//! Remembers which topics a process has read under which names (pure). A topic that was deleted and created again has
+//! the name of another topic, and the deletion removed its committed positions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::kafka::native::TopicId;
 
-/// Per topic and partition the id under which this process read it last.
+/// For each topic and partition, the id under which this process last read it.
 #[derive(Debug, Default)]
 pub(super) struct LastIds(HashMap<Arc<str>, BTreeMap<i32, TopicId>>);
 
 impl LastIds {
-    /// Whether what was read under this name was another topic than `now`. `noted`: of the committed position. A position
-    /// without a note was set by an operator, or by a version that left none: then this process knows, or nobody does.
+    /// Whether another topic than `now` was read under this name. `noted` is the id that was committed with the
+    /// position. A position without an id was set by an operator, or by an older version; then only this process can
+    /// know.
     pub(super) fn is_remade(&self, topic: &str, partition: i32, noted: Option<&TopicId>, now: &TopicId) -> bool {
         noted.or_else(|| self.last(topic, partition, now)).is_some_and(|read| read != now)
     }
 
-    /// Another member may have read this partition, and its topic is the one of those that this process read.
+    /// The last id of this partition. If this process did not read the partition, another member may have; then the id
+    /// of the topic's other partitions counts.
     fn last(&self, topic: &str, partition: i32, now: &TopicId) -> Option<&TopicId> {
         let of_topic = self.0.get(topic)?;
         of_topic.get(&partition).or_else(|| {
@@ -60,7 +62,7 @@ mod tests {
         ids.read("t".into(), 0, a.clone());
         ids.read("t".into(), 1, a.clone());
         assert!(ids.is_remade("t", 7, None, &b) && !ids.is_remade("t", 7, None, &a));
-        // The position of the first one is committed by now: what has none beside it is new.
+        // The position of the first partition is committed by now, so a partition without one is new.
         ids.read("t".into(), 0, b.clone());
         assert!(!ids.is_remade("t", 7, None, &b));
         assert!(ids.is_remade("t", 1, None, &b), "it was read of the old one");

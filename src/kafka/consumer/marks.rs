@@ -1,7 +1,7 @@
-//! Where partitions begin and end, asked for many at once: one request per broker and end.
+//! Asks where partitions begin and end, for many partitions at once: one request per broker and end.
 //!
-//! On a client of its own: on the connection that fetches, each request waits until the fetch before it is answered, a
-//! tenth of a second where nothing comes.
+//! It uses a client of its own. On the connection that fetches, each request would wait until the fetch before it is
+//! answered, which takes a tenth of a second if no records arrive.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,22 +13,22 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::context::Context;
 
-/// Lowest offset and end by partition; what has no answer is not in it.
+/// The lowest offset and the end of each partition. It leaves out partitions without an answer.
 pub(super) type Ends = HashMap<(String, i32), (i64, i64)>;
 
-/// Asks for both ends of partitions, and for topics.
+/// Asks for both ends of partitions, and for the cluster's topics.
 pub(super) struct Marks {
     client: BaseConsumer<Context>,
 }
 
 impl Marks {
-    /// Creates the client. It joins no group and reads nothing; no broker is asked.
+    /// Creates the client without asking a broker. The client joins no group and reads nothing.
     pub(super) fn new(name: &str, config: &ClientConfig) -> KafkaResult<Self> {
         Ok(Self { client: config.create_with_context(Context::new(&format!("{name}-positions")))? })
     }
 
-    /// Both ends of these partitions, each question within `timeout`. A partition that nobody leads does not keep the
-    /// others from their answer.
+    /// Both ends of these partitions. Each request takes at most `timeout`. A partition without a leader does not keep
+    /// the others from their answer.
     pub(super) fn ends(&self, of: &[(&str, i32)], timeout: Duration) -> KafkaResult<Ends> {
         if of.is_empty() {
             return Ok(Ends::new());
@@ -42,7 +42,7 @@ impl Marks {
         })
     }
 
-    /// The whole cluster's topics.
+    /// The topics of the whole cluster.
     pub(super) fn topics(&self, timeout: Duration) -> KafkaResult<Metadata> {
         self.client.fetch_metadata(None, timeout)
     }
@@ -63,7 +63,7 @@ impl Marks {
         for (topic, partition) in of {
             list.add_partition_offset(topic, *partition, end)?;
         }
-        // An end stands where a time would: the protocol has one request for both.
+        // The protocol has one request for times and ends: a constant for the end takes the place of a time.
         let list = self.client.offsets_for_times(list, timeout)?;
         let answered = |e: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match (e.error(), e.offset()) {
             (Ok(()), Offset::Offset(at)) => Some(((e.topic().to_owned(), e.partition()), at)),
@@ -72,7 +72,8 @@ impl Marks {
         Ok(list.elements().into_iter().filter_map(answered).collect())
     }
 
-    /// Lost connections are told to whoever polls; nobody else takes them away.
+    /// Drops the connection errors that the client reports to its poller, because nobody else takes them out of its
+    /// queue.
     fn drop_complaints(&self) {
         while self.client.poll(Duration::ZERO).is_some() {}
     }

@@ -1,6 +1,6 @@
-//! From the client's message to a [`Record`]: one copy, nothing interpreted.
+//! Converts a message of the client to a [`Record`], with one copy and without interpretation.
 //!
-//! Headers are read through the raw interface: the library's accessor panics on a name that is not UTF-8.
+//! It reads the headers through the raw interface, because the library's accessor panics on a name that is not UTF-8.
 
 use std::ffi::CStr;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use rdkafka::message::BorrowedMessage;
 
 use crate::kafka::record::{Header, Record};
 
-/// Where the parts of a record lie in its one buffer.
+/// Collects the parts of a record in its one buffer.
 struct Parts {
     buffer: Vec<u8>,
 }
@@ -31,7 +31,7 @@ impl Parts {
 /// Copies a message out of the client's memory.
 pub(crate) fn record(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Record {
     let headers: usize = RawHeaders::of(message).filter_map(|(_, value)| Some(value?.len())).sum();
-    // Exact: thousands of them wait in memory.
+    // The capacity is exact, because thousands of these buffers wait in memory.
     let mut parts = Parts { buffer: Vec::with_capacity(message.key_len() + message.payload_len() + headers) };
     let key = parts.put(message.key());
     let value = parts.put(message.payload());
@@ -57,7 +57,7 @@ pub(crate) fn record(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Record {
     }
 }
 
-/// The headers of a message as the client holds them.
+/// The headers of a message in the client's memory.
 struct RawHeaders<'a> {
     headers: *mut sys::rd_kafka_headers_t,
     next: usize,
@@ -67,7 +67,7 @@ struct RawHeaders<'a> {
 impl<'a> RawHeaders<'a> {
     fn of(message: &'a BorrowedMessage<'_>) -> Self {
         let mut headers = ptr::null_mut();
-        // SAFETY: the message lives as long as `'a`; the call parses its headers and lends them out with it. Where
+        // SAFETY: the message lives as long as `'a`. The call parses its headers and lends them out for that time. If
         // there are none, `headers` stays null.
         let err = unsafe { sys::rd_kafka_message_headers(message.ptr(), &mut headers) };
         if err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -85,14 +85,14 @@ impl<'a> Iterator for RawHeaders<'a> {
             return None;
         }
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: `headers` belongs to the message; past the last one the call answers with an error and sets nothing.
+        // SAFETY: `headers` belongs to the message. After the last header the call returns an error and sets nothing.
         let err = unsafe { sys::rd_kafka_header_get_all(self.headers, self.next, &mut name, &mut value, &mut size) };
         if err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return None;
         }
         self.next += 1;
-        // SAFETY: a name is terminated by the client; a value that is not null has `size` bytes. Both live as long as
-        // the message.
+        // SAFETY: the client terminates a name with a zero byte, and a value that is not null has `size` bytes. Both
+        // live as long as the message.
         unsafe {
             let value = (!value.is_null()).then(|| slice::from_raw_parts(value.cast::<u8>(), size));
             Some((CStr::from_ptr(name), value))

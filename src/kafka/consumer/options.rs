@@ -1,4 +1,4 @@
-//! What a consumer is started with, and why it ended.
+//! The settings of a consumer, and the error that ends it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,38 +7,38 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
-/// Which topics a consumer reads: it decides where a partition without an offset begins.
+/// Which topics a consumer reads. This decides where a partition without an offset begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Producers' topics: a missing offset is a new partition, or a loss.
+    /// The producers' topics. A missing offset means a new partition, or a loss.
     Input,
-    /// Tiers and parking: a missing offset is always the beginning.
+    /// Retry tiers and parking topics. A partition without an offset always begins at its beginning.
     Waiting,
 }
 
-/// What a consumer is started with.
+/// The settings with which a consumer starts.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Client configuration, from `settings`.
+    /// The client's configuration, from `settings`.
     pub client: ClientConfig,
-    /// Names of topics; [`ConsumerHandle::subscribe`] adds others.
+    /// The names of the topics. [`ConsumerHandle::subscribe`] adds others.
     pub subscribe: BTreeSet<String>,
     pub kind: Kind,
     /// How long a revoked partition waits for its unfinished records.
     pub drain: Duration,
-    /// Partitions that were parked for want of an offset and that no operator has placed yet.
+    /// Partitions that were parked because they had no offset, and that no operator has placed yet.
     pub unplaced: Unplaced,
-    /// Of topics that are new to the input.
+    /// Where partitions of topics begin that are new to the input.
     pub begins: Begins,
-    /// Whether the brokers are asked for the ids of topics: the embedded one does not answer that, and nobody makes a
-    /// topic of it anew.
+    /// Whether to ask the brokers for the ids of topics. The embedded broker does not answer that question, and nobody
+    /// creates one of its topics again.
     pub has_ids: bool,
 }
 
-/// Partitions that lost their offset: another one's offset does not make them new.
+/// Partitions that lost their offset. If another partition has an offset, these still do not count as new.
 pub type Unplaced = Arc<Mutex<BTreeSet<(String, i32)>>>;
 
-/// Where partitions begin that have no offset and do not begin at their beginning.
+/// The positions of partitions that have no offset and do not begin at their beginning.
 pub type Begins = Arc<BTreeMap<(String, i32), i64>>;
 
 /// Why a consumer's thread ended without being asked to.

@@ -1,4 +1,4 @@
-//! An operator's order: one partition goes on where they say.
+//! Carries out an operator's order: one partition continues at the given position.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::kafka::native::TopicId;
 impl<H: Handler> Poller<H> {
     pub(super) fn ordered_by_operator(&mut self, order: &UnblockOrder) {
         let generation = self.current.get(order.topic.as_str()).and_then(|t| t.get(&order.partition)).copied();
-        // Another member's partition.
+        // The partition belongs to another member.
         let Some(part) = generation.and_then(|g| self.parts.get(&g)) else { return };
         tracing::warn!(kafka.topic = %order.topic, kafka.partition = order.partition, to = ?order.to, "operator's order");
         if matches!(part.state, State::Parked(_)) {
@@ -53,7 +53,7 @@ impl<H: Handler> Poller<H> {
             Err(why) => {
                 tracing::error!(kafka.topic = %part.assignment.topic, "the order failed: {why}");
                 self.counts.last_error = Some(why);
-                // A partition that was healthy before the order goes on from its committed position.
+                // A partition that was healthy before the order continues from its committed position.
                 if matches!(part.state, State::Judging) {
                     let assignment = part.assignment.clone();
                     self.look(vec![assignment]);
@@ -65,15 +65,17 @@ impl<H: Handler> Poller<H> {
 }
 
 impl<W: Work> BrokerQueries<W> {
-    /// Carries an operator's order out at the broker, and says where to go on. The explicit commit is sound here: the
-    /// partition is ours, nothing of it is being read, and moving backwards is what was asked for.
+    /// Carries out an operator's order at the broker, and reports where to continue. The explicit commit is safe here:
+    /// this member owns the partition, does not read it now, and the operator wants the position to move even if it
+    /// moves backwards.
     pub(super) fn order(&self, assignment: &Assignment, to: UnblockTo, id: Option<&TopicId>) {
         let result = self.try_order(assignment, to, id);
         let _ = self.sender.send(Command::Ordered { generation: assignment.generation, result });
     }
 
-    /// Commits what is stored before the group is left. The commit that comes with leaving is refused for good while
-    /// the group rebalances, and then everything since the last one would be read again; here it is tried again.
+    /// Commits the stored positions before the group is left. The library commits too when it leaves, but while the
+    /// group rebalances that commit is refused once and for all, and every record since the last commit would be read
+    /// again. This function tries again.
     pub(super) fn flush(&self, within: Duration) {
         let deadline = Instant::now() + within;
         loop {
@@ -117,8 +119,9 @@ impl<W: Work> BrokerQueries<W> {
         }
     }
 
-    /// The explicit commit, of a partition that is ours and not being read. The broker would take it for one that is
-    /// another member's by now: questions before it may have taken long.
+    /// Commits explicitly, for a partition that this member owns and does not read now. The broker would accept a
+    /// commit for a partition that belongs to another member by now, and the queries before it may have taken long; so
+    /// `is_leaving` is checked first.
     pub(super) fn commit(&self, assignment: &Assignment, at: i64, id: Option<&TopicId>) -> KafkaResult<()> {
         let Assignment { topic, partition, .. } = assignment;
         if assignment.is_leaving() {

@@ -10,42 +10,43 @@ use super::verdict::{Begin, OwnPosition, Parked, Verdict};
 use crate::kafka::native::TopicId;
 use crate::kafka::offsets::{NextOffset, OffsetTracker};
 
-/// Where a partition stands.
+/// The state of an owned partition.
 #[derive(Debug)]
 pub(super) enum State {
-    /// Its position is being asked for.
+    /// The queries look for its position.
     Judging,
-    /// The client is to compare its position with the log before records of it are taken.
+    /// The client still has to compare its position with the log. No records are taken before that.
     Seeking(Begin),
-    /// It starts when its time has come.
+    /// It starts at this time.
     Due(Instant, Verdict),
-    /// Records of it are taken.
+    /// Its records are taken.
     Reading,
-    /// Owned, not read.
+    /// It is owned but not read.
     Parked(Parked),
-    /// Revoked, or the consumer stops: drains; whoever asked waits for it.
+    /// It was revoked, or the consumer stops. It drains, and the rebalance or the stop waits for it.
     Leaving,
-    /// Drains, and is then taken up again by this member.
+    /// It drains, and this member takes it up again afterwards.
     Turning(Instant, Next),
 }
 
-/// How a partition goes on after it was drained without being revoked.
+/// How a partition continues after it was drained without being revoked.
 #[derive(Clone, Debug)]
 pub(super) enum Next {
-    /// From its frontier, since somebody dropped a record.
+    /// From its frontier, because somebody dropped a record.
     Reread,
-    /// From an offset below its frontier: what lay above it was cut off, and other records took its place.
+    /// From an offset below its frontier: the records above the offset were truncated, and other records took their
+    /// place.
     Rewind(i64),
-    /// Not at all until an operator says.
+    /// Not at all, until an operator gives an order.
     Park(Parked),
-    /// Where an operator said.
+    /// Where an operator's order says.
     Order(UnblockTo),
 }
 
-/// How long a partition rests before a record that was dropped is read again: it may be dropped again.
+/// How long a partition rests before a dropped record is read again, because it may be dropped again.
 pub(super) const REREAD_AFTER: Duration = Duration::from_secs(1);
 
-/// A client that gives nothing for this long, though there is more, has lost a wake-up.
+/// If the client delivers nothing for this long although there are more records, it has lost a wake-up.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) struct Partition<W> {
@@ -54,39 +55,39 @@ pub(super) struct Partition<W> {
     pub(super) tracker: OffsetTracker<W>,
     /// Unfinished records that nobody works on any more.
     pub(super) given_back: usize,
-    /// The client reads it. Parked partitions are owned, but not held.
+    /// Whether the client reads it. A parked partition is owned, but the client does not have it.
     pub(super) held: bool,
-    /// What the client was told; `None`: nothing yet in this assignment.
+    /// The last pause or resume that the client received. `None`: none yet in this assignment.
     pub(super) paused: Option<bool>,
-    /// Where it began.
+    /// The offset where it began.
     pub(super) start: Option<i64>,
     pub(super) stored: Option<NextOffset>,
     pub(super) committed: Option<i64>,
     pub(super) unacked_since: Option<Instant>,
     pub(super) high: Option<i64>,
-    /// Where it stood when the client was asked for its end.
+    /// Its position when the client was last asked for its end.
     pub(super) looked_at: Option<i64>,
-    /// Time of the last record read, by [`crate::clock::steady_ms`].
+    /// The time of the last record that was read, by [`crate::clock::steady_ms`].
     pub(super) last_steady_ms: Option<i64>,
-    /// An order is being carried out.
+    /// Whether an order is being carried out.
     pub(super) ordering: bool,
-    /// Where it stood with nothing unfinished, though the end lay further on, and since when.
+    /// Its position while no record was unfinished and the end lay further on, and since when.
     pub(super) quiet: Option<(i64, Instant)>,
-    /// Where it stood, though there was more, and since when.
+    /// Its position while more records were there and none arrived, and since when.
     pub(super) stuck: Option<(i64, Instant)>,
-    /// Where it was taken up anew since nothing came; once per position.
+    /// The position at which it was taken up again because no record arrived. This happens once per position.
     pub(super) nudged_at: Option<i64>,
-    /// A position that was compared with the log and is one of it.
+    /// A position that was compared with the log and found to belong to it.
     pub(super) sound_at: Option<i64>,
-    /// Of which topic it is: another one may have its name later.
+    /// The id of its topic. Another topic may have the same name later.
     pub(super) topic_id: Option<TopicId>,
-    /// Of which leader epochs its records were.
+    /// The leader epochs of its records.
     pub(super) epochs: Epochs,
-    /// Its topic was deleted and made again: what was read of the old one is no position in the new one.
+    /// Whether its topic was deleted and created again, so that positions of the old topic mean nothing in the new one.
     pub(super) void: bool,
-    /// Since when its topic is another one under the known name, epoch ms.
+    /// When another topic was found under the same name, in epoch ms.
     pub(super) remade_ms: Option<i64>,
-    /// How it began, where it is of the worker's own topics.
+    /// How it began, if it belongs to a retry tier or a parking topic.
     pub(super) own: Option<OwnPosition>,
 }
 
@@ -119,17 +120,17 @@ impl<W> Partition<W> {
         }
     }
 
-    /// Something is still to be done with it.
+    /// Whether it is about to change its state.
     pub(super) fn is_unsettled(&self) -> bool {
         matches!(self.state, State::Judging | State::Seeking(_) | State::Due(..) | State::Turning(..))
     }
 
-    /// That may be done at any moment.
+    /// Whether its state may change at any moment, without a known time.
     pub(super) fn is_moving(&self) -> bool {
         matches!(self.state, State::Judging | State::Seeking(_) | State::Turning(..))
     }
 
-    /// Records that somebody still works on.
+    /// The records that somebody still works on.
     pub(super) fn pending(&self) -> usize {
         self.tracker.len().saturating_sub(self.given_back)
     }
@@ -138,12 +139,12 @@ impl<W> Partition<W> {
         self.tracker.frontier().map(NextOffset::get).or(self.start)
     }
 
-    /// The next offset to be read.
+    /// The next offset to read.
     pub(super) fn position(&self) -> Option<i64> {
         self.tracker.last_received().map(|last| NextOffset::after(last).get()).or(self.start)
     }
 
-    /// Notes whether records are there and none come; `true` once that has lasted.
+    /// Updates whether records are there and none arrives. Returns `true` once that has lasted too long.
     pub(super) fn is_stuck(&mut self, now: Instant) -> bool {
         let behind = self.position().filter(|at| self.high.is_some_and(|high| *at < high));
         let reading = matches!(self.state, State::Reading) && self.paused == Some(false);
@@ -152,35 +153,36 @@ impl<W> Partition<W> {
             (Some(at), _) => Some((at, now)),
             (None, _) => None,
         };
-        // Behind the last record there may be only markers of transactions: then there is nothing to wait for.
+        // After the last record there may be only transaction markers. Then nothing more will arrive, so it is taken up
+        // again only once for each position.
         self.stuck.is_some_and(|(at, since)| now - since >= STUCK_AFTER && self.nudged_at != Some(at))
     }
 
-    /// What comes next was found at this position: where the client stands still all the same, it is taken up once more, and
-    /// without being compared.
+    /// Records that the position belongs to this log. If the client is stuck at it all the same, the partition is taken
+    /// up once more, without the comparison.
     pub(super) fn found_sound(&mut self, at: i64) {
         if self.position() == Some(at) && self.sound_at != Some(at) {
             (self.sound_at, self.nudged_at) = (Some(at), None);
         }
     }
 
-    /// Where it goes on, and of which leader epoch that is.
+    /// Where it continues, and the leader epoch of that position.
     pub(super) fn going_on(&self) -> Option<Begin> {
         let at = self.frontier()?;
         Some(Begin { at, epoch: self.epochs.before(at).filter(|_| self.sound_at != Some(at)) })
     }
 
-    /// The broker has `next` of it.
+    /// Records that the broker has committed the position `next`.
     pub(super) fn confirmed(&mut self, next: i64) {
         self.committed = Some(next);
         self.unacked_since = match self.stored {
-            // What was stored since the last commit is younger than one interval.
+            // Positions that were stored since the last commit are younger than one interval.
             Some(stored) if stored.get() > next => Some(Instant::now()),
             _ => None,
         };
     }
 
-    /// What is to be stored, if anything is new.
+    /// The position to store, if it is new.
     pub(super) fn to_store(&self) -> Option<NextOffset> {
         let next = self.tracker.frontier().filter(|_| self.held && !self.void);
         next.filter(|next| self.stored.is_none_or(|stored| *next > stored))

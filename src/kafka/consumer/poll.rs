@@ -1,4 +1,4 @@
-//! The loop of the polling thread. Nothing in it waits for anything but records and ack handles.
+//! The loop of the polling thread. It waits for nothing but records and ack handles.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,9 +21,10 @@ use crate::kafka::native;
 use crate::kafka::now_ms;
 
 const LONGEST_POLL: Duration = Duration::from_millis(100);
-/// One skipped poll: what is queued lasts far longer.
+/// The length of one skipped poll. The queued records last far longer.
 const SKIP: Duration = Duration::from_millis(5);
-/// Skipping this long means that the bound lasts. Not sooner: a pause throws away what was fetched ahead.
+/// If polls were skipped for this long, the bound is likely to last, and the partitions are paused. They are not paused
+/// sooner, because a pause drops the records that were fetched ahead.
 const PAUSE_AFTER: Duration = Duration::from_millis(500);
 const BATCH: usize = 256;
 
@@ -61,7 +62,8 @@ impl<H: Handler> Poller<H> {
             let wait = wish.min(if self.is_moving() { SHORT_POLL } else { LONGEST_POLL });
             if self.flow(now) == Flow::Skip {
                 self.ends.empty_since = None;
-                // Not a wait for the next note: every lane would wake this thread for every event.
+                // It does not wait for the next command, because then every lane would wake this thread for every
+                // event.
                 std::thread::sleep(wait.min(SKIP));
                 continue;
             }
@@ -70,7 +72,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Skips polls while a bound is full; when that lasts, pauses everything and goes on polling.
+    /// Skips polls while a bound is reached. If that lasts, it pauses all partitions and continues to poll.
     fn flow(&mut self, now: Instant) -> Flow {
         if self.handler.may_poll() == Flow::Poll {
             (self.pauses.skipping_since, self.pauses.resting) = (None, false);
@@ -117,7 +119,7 @@ impl<H: Handler> Poller<H> {
     fn receive(&mut self, message: &BorrowedMessage<'_>, now_ms: i64) -> bool {
         let generation = self.current.get(message.topic()).and_then(|t| t.get(&message.partition()));
         let Some(part) = generation.and_then(|g| self.parts.get_mut(g)) else { return false };
-        // What is no longer read, or not yet, is read again from its committed position.
+        // A record of a partition that is no longer read, or not yet, is read again from the committed position.
         if !matches!(part.state, State::Reading) || part.assignment.is_leaving() {
             return false;
         }
@@ -145,7 +147,7 @@ impl<H: Handler> Poller<H> {
         match command {
             Command::Done { generation, seq, end } => self.done(generation, seq, end),
             Command::Found(found) => self.found(found),
-            // What an earlier client was told may be of an earlier topic.
+            // The answer to an earlier client may be about an earlier topic of the same name.
             Command::Identified(number, ids) if number == self.queries.client_number => {
                 self.ids.running = false;
                 self.compare(&ids);
@@ -165,7 +167,8 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// An ack handle came back. Of an assignment that is gone it means nothing: another member reads that record now.
+    /// Handles an ack handle that was completed. If its assignment is gone, it is ignored: another member reads that
+    /// record now.
     fn done(&mut self, generation: u64, seq: u64, end: <H::Work as Work>::End) {
         let Some(part) = self.parts.get_mut(&generation) else { return };
         if H::Work::is_over(end) {
@@ -174,7 +177,7 @@ impl<H: Handler> Poller<H> {
             }
         } else {
             part.given_back += 1;
-            // Nobody holds the record, so only reading it again brings it to an end.
+            // Nobody holds the record any more, so it has to be read again to reach its end.
             self.turn(generation, Next::Reread);
         }
     }
@@ -193,7 +196,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Something happened that status should show at once.
+    /// Refreshes the status at once, because something happened.
     pub(super) fn changed(&mut self) {
         self.next_view = Instant::now() + VIEW_EVERY;
         self.refresh_view();

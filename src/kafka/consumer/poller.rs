@@ -1,4 +1,4 @@
-//! The state of the polling thread. What it does stands in the other files, one subject each.
+//! The state of the polling thread. Its actions are in the other files, one subject each.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::mpsc::{Receiver, Sender};
@@ -20,63 +20,64 @@ use super::snapshot::{ConsumerView, Counts};
 use super::work::Work;
 use crate::kafka::native::TopicIds;
 
-/// While something drains, or everything rests, ack handles must not wait for a poll to end.
+/// The longest poll while partitions drain or everything is paused, because ack handles must not wait for a long poll
+/// to end.
 pub(super) const SHORT_POLL: Duration = Duration::from_millis(10);
-/// Between two snapshots.
+/// The time between two snapshots.
 pub(super) const VIEW_EVERY: Duration = Duration::from_secs(1);
 
-/// Partitions that are to be handed back together.
+/// Partitions that have to be given back together.
 pub(super) struct Revoked {
     pub(super) generations: Vec<u64>,
     pub(super) deadline: Instant,
 }
 
-/// A consumer that is asked to end.
+/// A consumer that was asked to end.
 pub(super) struct Stopping {
     pub(super) deadline: Instant,
-    /// Of the last commit; `None`: still draining.
+    /// The deadline of the last commit. `None`: the consumer still drains.
     pub(super) flush: Option<Instant>,
     pub(super) flushed: bool,
-    /// It goes on with another client.
+    /// Whether it continues with a new client.
     pub(super) renew: bool,
 }
 
-/// Which partitions rest.
+/// Which partitions are paused.
 #[derive(Default)]
 pub(super) struct Pauses {
-    /// The bound lasts: every partition is paused.
+    /// A bound was reached for so long that every partition is paused.
     pub(super) resting: bool,
     pub(super) skipping_since: Option<Instant>,
-    /// What the pauses followed from when they were looked at last; `None`: to be looked at.
+    /// The inputs from which the pauses were last derived. `None`: derive them again.
     pub(super) seen: Option<(u64, bool)>,
 }
 
-/// What the broker is asked about positions from time to time.
+/// When the broker is asked about positions.
 pub(super) struct Surveys {
     pub(super) next: Instant,
     pub(super) next_full: Instant,
     pub(super) running: bool,
-    /// The client said that some position is out of range, but not which.
+    /// The client reported that some position is out of range, but not which one.
     pub(super) suspicious: bool,
-    /// Before this the positions are not looked at again for it.
+    /// Before this time the suspicion starts no further survey.
     pub(super) next_suspicion: Instant,
 }
 
-/// The look for partitions that have come to their last record and lag all the same.
+/// The search for partitions that have reached their last record and lag all the same.
 pub(super) struct Ends {
     pub(super) next_look: Instant,
-    /// Since when the client has had nothing to give, though it was asked all the time and no bound held it back.
+    /// Since when the client has delivered nothing, although it was polled all the time and no bound held it back.
     pub(super) empty_since: Option<Instant>,
     pub(super) probing: bool,
 }
 
-/// Of which topics it reads.
+/// The ids of the topics that the consumer reads.
 pub(super) struct Ids {
     pub(super) next: Instant,
     pub(super) running: bool,
-    /// Under which ids this client knows its topics: it may refuse the leaders of other ones.
+    /// The ids under which this client knows its topics. It may refuse the leaders of a topic with another id.
     pub(super) met: TopicIds,
-    /// Topics that were made again, and when that was seen, epoch ms.
+    /// Topics that were created again, and when that was noticed, in epoch ms.
     pub(super) remade: HashMap<Arc<str>, i64>,
 }
 
@@ -89,14 +90,14 @@ pub(super) struct Poller<H: Handler> {
     pub(super) queries: BrokerQueries<H::Work>,
     pub(super) view: Arc<ConsumerView<<H::Work as Work>::Shown>>,
     pub(super) parts: HashMap<u64, Partition<H::Work>>,
-    /// Which generation a partition is in. Its keys intern the topic names.
+    /// The present generation of each partition. The keys are the shared copies of the topic names.
     pub(super) current: HashMap<Arc<str>, HashMap<i32, u64>>,
     pub(super) revoked: VecDeque<Revoked>,
     pub(super) stopping: Option<Stopping>,
     pub(super) pauses: Pauses,
-    /// Generations that are being judged, wait for their time or drain.
+    /// Generations that are being judged, wait for their time, or drain.
     pub(super) unsettled: HashSet<u64>,
-    /// Partitions whose question could not be asked yet.
+    /// Partitions whose query could not be started yet.
     pub(super) unasked: Vec<Arc<Assignment>>,
     pub(super) next_store: Instant,
     pub(super) next_view: Instant,

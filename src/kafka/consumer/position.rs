@@ -1,4 +1,4 @@
-//! Positions and pauses: what is stored, what the broker confirmed, what it has.
+//! Positions and pauses: which positions are stored, which the broker confirmed, and which it has.
 
 use std::time::{Duration, Instant};
 
@@ -18,22 +18,22 @@ use crate::kafka::native;
 use crate::kafka::offsets::NextOffset;
 
 pub(super) const STORE_EVERY: Duration = Duration::from_millis(100);
-/// The client knows no end of a partition that it does not fetch.
+/// The client does not know the end of a partition that it does not fetch, so the broker is asked.
 const SURVEY_EVERY: Duration = Duration::from_secs(5);
-/// Commits can fail without a word: what the broker has is compared with what was stored.
+/// Commits can fail silently, so the broker's positions are compared with the stored ones.
 const FULL_SURVEY_EVERY: Duration = Duration::from_secs(30);
-/// A commit that is not confirmed by then is asked about.
+/// A commit that is not confirmed within this time is asked about.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 impl<H: Handler> Poller<H> {
-    /// Stops the sends of this consumer's records, or lets them go on.
+    /// Stops sending this consumer's records, or lets it continue.
     pub(super) fn judge_commits(&mut self, now: Instant) {
         let waiting_since = self.parts.values().filter_map(|part| part.unacked_since).min();
         let unconfirmed = self.commits.unconfirmed(waiting_since, now);
         self.counts.unconfirmed_for = unconfirmed;
         let stalled = unconfirmed.is_some();
         if stalled || self.commits.stalled {
-            // Each time, since partitions come and go meanwhile.
+            // This happens each time, because partitions come and go meanwhile.
             self.parts.values().for_each(|part| part.assignment.set_unconfirmed(stalled));
         }
         if stalled != self.commits.stalled {
@@ -49,7 +49,8 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Stores the frontiers that moved: list form, next offset, every element's error is read. The client commits them.
+    /// Stores the frontiers that moved. It stores the next offset, uses the call for a list, and reads the error of
+    /// every element. The client commits the stored positions.
     pub(super) fn store(&mut self) {
         let mut list = TopicPartitionList::new();
         let mut stored: Vec<(u64, NextOffset)> = Vec::new();
@@ -63,7 +64,7 @@ impl<H: Handler> Poller<H> {
         if stored.is_empty() {
             return;
         }
-        // The result says little: a list that was refused in part is Ok. The elements tell.
+        // The result says little: it is Ok even if a part of the list was refused. The elements tell which part.
         if let Err(error) = self.consumer.store_offsets(&list) {
             self.counts.last_error = Some(error.to_string());
         }
@@ -91,7 +92,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// The broker confirmed positions, or refused them.
+    /// Handles positions that the broker confirmed or refused.
     pub(super) fn commit_event(&mut self, event: Event) {
         match event {
             Event::Committed(list) => {
@@ -104,7 +105,8 @@ impl<H: Handler> Poller<H> {
                 }
             }
             Event::CommitFailed(refusal) => {
-                // One topic that may not be committed must not stop all the others: this member is known to the group.
+                // A topic that may not be committed must not stop all the others: the answer shows that the group still
+                // knows this member.
                 if refusal.of_topic {
                     self.commits.confirmed(Instant::now());
                 }
@@ -116,15 +118,15 @@ impl<H: Handler> Poller<H> {
 
     fn commit_failed(&mut self, text: String) {
         self.counts.commit_errors += 1;
-        // One that fails is tried again each second.
+        // A commit that fails is tried again each second, so its log lines are limited.
         if let Some(not_logged) = self.commits.refusals.allow(Instant::now()) {
             tracing::warn!(consumer = %self.name, error = %text, not_logged, "commit refused");
         }
         self.counts.last_error = Some(text);
     }
 
-    /// Tells the client which partitions rest; only what changed. The wish is ours: a pause survives a revocation
-    /// inside the client, so each assignment begins with one explicit word.
+    /// Tells the client which partitions to pause; only changes are sent. Inside the client a pause survives a
+    /// revocation, so each assignment begins with an explicit pause or resume.
     pub(super) fn apply_pauses(&mut self) {
         let follow = self.handler.pauses().map(|pauses| (pauses, self.pauses.resting));
         if follow.is_some() && follow == self.pauses.seen {
@@ -133,7 +135,7 @@ impl<H: Handler> Poller<H> {
         self.pauses.seen = follow;
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         let mut told: Vec<(u64, bool)> = Vec::new();
-        // What is compared with the log first is told when it is read.
+        // A partition that is still being compared with the log is paused or resumed once it is read.
         let told_of = self.parts.iter().filter(|(_, p)| p.held && !matches!(p.state, State::Seeking(_)));
         for (generation, part) in told_of {
             let assignment = &part.assignment;
@@ -163,7 +165,8 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Asks the broker, off this thread, about what the client does not fetch, and from time to time about everything.
+    /// Asks the broker, outside this thread, about partitions that the client does not fetch, and from time to time
+    /// about all.
     pub(super) fn survey(&mut self, now: Instant) {
         let suspicious = self.surveys.suspicious && now >= self.surveys.next_suspicion;
         let full = suspicious || now >= self.surveys.next_full;
@@ -179,7 +182,7 @@ impl<H: Handler> Poller<H> {
         }
         let subject = |part: &Partition<H::Work>| {
             let reading = matches!(part.state, State::Reading);
-            // Of one that gave nothing yet the client may know no end.
+            // The client may not know the end of a partition that has delivered nothing yet.
             let unknown = part.high.is_none() && part.tracker.last_received().is_none();
             let unread = matches!(part.state, State::Parked(_)) || (reading && (part.paused == Some(true) || unknown));
             (unread || (full && reading)).then(|| Subject {
@@ -200,7 +203,7 @@ impl<H: Handler> Poller<H> {
         for answer in surveyed {
             let Some(part) = self.parts.get_mut(&answer.generation) else { continue };
             let Some((low, high)) = answer.ends else {
-                // One that is suspected stays so.
+                // A suspicion stays until there is an answer.
                 self.surveys.suspicious |= answer.suspect.is_some();
                 continue;
             };
@@ -213,7 +216,7 @@ impl<H: Handler> Poller<H> {
                 Some(committed) if part.committed.is_none_or(|known| committed > known) => {
                     self.commits.seen(part, committed, Instant::now());
                 }
-                // Asked, and the broker has nothing new: the commits do not arrive.
+                // The broker was asked and has nothing new, so the commits do not arrive.
                 Some(_) if overdue => {
                     let text = format!("commits of {} do not arrive", part.assignment.topic);
                     self.commit_failed(text);
@@ -236,7 +239,7 @@ impl<H: Handler> Poller<H> {
         self.changed();
     }
 
-    /// The client complains instead of giving a record.
+    /// Handles an error that the client returns in place of a record.
     pub(super) fn poll_error(&mut self, error: &KafkaError) -> Result<(), ConsumerFailed> {
         match error {
             KafkaError::MessageConsumptionFatal(code) => {
@@ -255,8 +258,9 @@ impl<H: Handler> Poller<H> {
         Ok(())
     }
 
-    /// The client stopped reading some partition because its position is out of range. The high mark was read after
-    /// `suspect`, which was read before; the position of today is compared with the low mark. `true`: this is the one.
+    /// Decides whether this is the partition that the client stopped reading because its position is out of range.
+    /// `suspect` was read before the query, so it is compared with the high mark; the present position is compared with
+    /// the low mark. Returns `true` if it is.
     fn judge_suspect(&mut self, generation: u64, suspect: i64, low: i64, high: i64) -> bool {
         let Some(part) = self.parts.get(&generation) else { return true };
         let position = part.position().unwrap_or(suspect);
@@ -273,7 +277,8 @@ impl<H: Handler> Poller<H> {
     }
 }
 
-/// A position with what makes it one of this log: the epoch of the record before it, and the id of its topic.
+/// Adds a position to the list, with the data that ties it to this log: the epoch of the record before it, and the id
+/// of its topic.
 fn put<W: Work>(list: &mut TopicPartitionList, part: &Partition<W>, next: NextOffset) -> KafkaResult<()> {
     let Assignment { topic, partition, .. } = &*part.assignment;
     let mut element = list.add_partition(topic, *partition);

@@ -1,9 +1,10 @@
-//! What comes next in a partition, where the polling client does not tell: behind the last record there may be only
-//! marks of transactions, and a log that was cut at an election may have grown past our position with other records.
+//! Finds out what comes next in a partition if the polling client does not tell. After the last record there may be
+//! only transaction markers, and a log that was truncated at a leader election may have grown past our position with
+//! other records.
 //!
-//! It is read by a client of its own, which reads one record or the end of each partition and leaves again. Only
-//! partitions in doubt are asked about, so this is rare. Rejected: the end events of the polling client, which would come
-//! for each lone record, and of which the crate says the partition's number but not its topic.
+//! A client of its own reads one record or the end of each partition, and closes again. Only partitions in doubt are
+//! asked about, so this is rare. The end events of the polling client were rejected as an alternative: they would
+//! arrive after each single record, and the crate reports their partition's number without its topic.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,13 +27,15 @@ use crate::kafka::native;
 use crate::kafka::offsets::NextOffset;
 use crate::kafka::topics::context::Context;
 
-/// A partition with nothing unfinished, and with more behind its position, is asked about after so long.
+/// A partition with no unfinished record and with more behind its position is asked about after this time.
 const QUIET: Duration = Duration::from_secs(1);
-/// The same while the client always has records of other partitions: this one may only wait for its turn.
+/// The same time while the client always has records of other partitions, so that this partition may only wait for its
+/// turn.
 const QUIET_WHILE_BUSY: Duration = Duration::from_secs(30);
-/// Longer than a fetch takes where there is anything: who has nothing to give for so long was told so of each partition.
+/// Longer than a fetch takes if there are records. A client that delivers nothing for this long has an answer for each
+/// partition.
 const A_TURN: Duration = Duration::from_millis(300);
-/// So often the ends are looked at.
+/// The time between two searches for such partitions.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -41,12 +44,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Doubt {
     assignment: Arc<Assignment>,
     begin: Begin,
-    /// The client may have stopped reading it.
+    /// Whether the client may have stopped reading it.
     suspect: bool,
 }
 
 impl<H: Handler> Poller<H> {
-    /// Looks for partitions that have come to their last record and lag all the same.
+    /// Searches for partitions that have reached their last record and lag all the same.
     pub(super) fn look_at_ends(&mut self, now: Instant) {
         if self.ends.probing || self.stopping.is_some() || now < self.ends.next_look {
             return;
@@ -76,12 +79,13 @@ impl<H: Handler> Poller<H> {
         self.probe(doubts);
     }
 
-    /// The client stopped reading some partition, and its position lies within the log: each one is asked about.
+    /// Asks about each of these partitions: the client stopped reading one of them although its position lies within
+    /// the log.
     pub(super) fn doubt_all(&mut self, generations: &[u64]) {
         let parts = generations.iter().filter_map(|generation| self.parts.get(generation));
         let reading = parts.filter(|part| matches!(part.state, State::Reading));
         let doubts: Vec<Doubt> = reading.filter_map(|part| Some(doubt(part, part.position()?, true))).collect();
-        // While another question is under way the suspicion stays.
+        // While another probe runs, the suspicion stays.
         self.surveys.suspicious |= !doubts.is_empty() && !self.probe(doubts);
     }
 
@@ -111,7 +115,7 @@ impl<H: Handler> Poller<H> {
                     self.turn(generation, Next::Rewind(cut));
                 }
                 Some(Ahead::Record(_)) => part.found_sound(at),
-                // What lay between was no record: a mark of a transaction, or one that was broken off.
+                // There was no record in between, only a transaction marker or an aborted transaction.
                 Some(Ahead::End(high)) if part.position() == Some(at) => {
                     if part.tracker.pass(NextOffset::new(high)) {
                         part.epochs.pass(high);
@@ -126,8 +130,8 @@ impl<H: Handler> Poller<H> {
     }
 }
 
-/// Whether a partition that has brought nothing since then should have. Where a bound holds the intake back, a client of its
-/// own for each partition that waits would cost more than the events do.
+/// Whether a partition that has delivered nothing since then should have. While a bound holds the intake back, a
+/// probing client for each waiting partition would cost more than the events do.
 fn is_quiet(since: Instant, all_had_their_turn: bool, now: Instant) -> bool {
     now - since >= if all_had_their_turn { QUIET } else { QUIET_WHILE_BUSY }
 }
@@ -139,8 +143,9 @@ fn doubt<W>(part: &Partition<W>, at: i64, suspect: bool) -> Doubt {
 impl<W: Work> BrokerQueries<W> {
     fn probe(&self, config: &ClientConfig, doubts: &[Doubt]) {
         let mut next: BTreeMap<u64, Ahead> = BTreeMap::new();
-        // Asked first: what is found to be no record lies before this end. The end that the polling client knows is another
-        // one: it counts what a transaction holds back, and may be of a log that was cut since.
+        // The ends are asked for first, so that everything that is found to be no record lies before them. The polling
+        // client's end is not usable: it includes what an open transaction holds back, and may belong to a log that was
+        // truncated since.
         let ends = self.ends(doubts.iter().map(|doubt| &doubt.assignment));
         let (mut asked, mut highs) = (Vec::new(), BTreeMap::new());
         for doubt in doubts {
@@ -180,13 +185,14 @@ impl<W: Work> BrokerQueries<W> {
     }
 }
 
-/// Of a position without an epoch the client cannot tell that the log was cut: where it goes back, the position was out of
-/// range, and it went to the beginning.
+/// Whether the answer can be believed. For a position without an epoch the client cannot detect a truncated log: if it
+/// goes back, the position was out of range, and the client went to the beginning.
 fn is_told(begin: Begin, ahead: Ahead) -> bool {
     !matches!(ahead, Ahead::Record(offset) if offset < begin.at && begin.epoch.is_none())
 }
 
-/// Groups in which no number of a partition comes twice: an end is told by the number alone.
+/// Groups the doubts so that no partition number occurs twice in a group, because the end event carries only the
+/// number.
 fn apart(doubts: &[Doubt]) -> Vec<Vec<&Doubt>> {
     let mut groups: Vec<BTreeMap<i32, &Doubt>> = Vec::new();
     for doubt in doubts.iter().filter(|doubt| !doubt.assignment.is_leaving()) {
@@ -206,11 +212,11 @@ enum First {
     End,
 }
 
-/// By partition, what comes first at or behind its position; what did not answer in time is left out.
+/// For each partition, what comes first at or after its position. It leaves out partitions that did not answer in time.
 fn ahead(config: &ClientConfig, doubts: &[&Doubt]) -> KafkaResult<BTreeMap<i32, First>> {
     let mut config = config.clone();
     config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
-    // Where a log was cut, the client goes on at the cut; with `error` it would only say so.
+    // If a log was truncated, the client continues at the cut. With `error` it would only report it.
     config.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", "20");
     let consumer: BaseConsumer<Context> = config.create_with_context(Context)?;
     let mut list = TopicPartitionList::with_capacity(doubts.len());
@@ -226,7 +232,7 @@ fn ahead(config: &ClientConfig, doubts: &[&Doubt]) -> KafkaResult<BTreeMap<i32, 
             native::set_leader_epoch(&mut checked, &part.topic, part.partition, epoch);
         }
     }
-    // Only a position that is sought is compared with the log; one that has not begun yet cannot be.
+    // The client compares a position with the log only when it seeks, and it cannot seek before it has begun to fetch.
     while checked.count() > 0 {
         let sought = consumer.seek_partitions(checked.clone(), Duration::from_millis(100))?;
         if sought.elements().iter().all(|element| element.error().is_ok()) {
@@ -249,7 +255,8 @@ fn ahead(config: &ClientConfig, doubts: &[&Doubt]) -> KafkaResult<BTreeMap<i32, 
     Ok(found)
 }
 
-/// Whoever asks keeps the polling client: what leaves is not to wait for an answer that nobody needs.
+/// Whether the probe can end. The query keeps the polling client alive, so a leaving partition must not wait for an
+/// answer that nobody needs.
 fn is_over(doubts: &[&Doubt], deadline: Instant) -> bool {
     Instant::now() >= deadline || doubts.iter().all(|doubt| doubt.assignment.is_leaving())
 }

@@ -1,4 +1,5 @@
-//! Where an assigned partition begins: asked off the polling thread, since each question may take seconds.
+//! Finds out where an assigned partition begins. The questions run outside the polling thread, because each may take
+//! seconds.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::Sender;
@@ -19,18 +20,18 @@ use super::verdict::{Begin, Committed, Found, OwnPosition, Subject, Surveyed, Ve
 use super::work::Work;
 use crate::kafka::native::{self, TopicId, TopicIds};
 
-/// Of one question to the broker.
+/// The time limit of one request to the broker.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a helper thread needs to ask for a consumer.
+/// What a helper thread needs to ask the broker for a consumer.
 pub(super) struct BrokerQueries<W: Work> {
     pub(super) consumer: Arc<BaseConsumer<Context>>,
-    /// Counts the clients of this thread.
+    /// The number of the present client: each new client of the polling thread gets the next one.
     pub(super) client_number: u64,
     pub(super) marks: Arc<Marks>,
     pub(super) sender: Sender<Command<W>>,
     pub(super) kind: Kind,
-    /// Topics that are read; it grows.
+    /// The topics that are read. The set only grows.
     pub(super) subscribe: Arc<Mutex<BTreeSet<String>>>,
     pub(super) unplaced: Unplaced,
     pub(super) last_ids: Arc<Mutex<LastIds>>,
@@ -38,7 +39,7 @@ pub(super) struct BrokerQueries<W: Work> {
     pub(super) begins: Begins,
 }
 
-// Derived, it would ask for work that can be cloned.
+// A derived `Clone` would require that `W` can be cloned.
 impl<W: Work> Clone for BrokerQueries<W> {
     fn clone(&self) -> Self {
         Self {
@@ -57,7 +58,8 @@ impl<W: Work> Clone for BrokerQueries<W> {
 }
 
 impl<W: Work> BrokerQueries<W> {
-    /// Runs a question on a thread of its own. Without a thread the question is not asked: the caller asks again.
+    /// Runs a query on a thread of its own. Returns `false` if no thread can be started; the caller then tries again
+    /// later.
     pub(super) fn spawn(&self, work: impl FnOnce(&BrokerQueries<W>) + Send + 'static) -> bool {
         let queries = self.clone();
         let spawned = std::thread::Builder::new().name("kafka-positions".into()).spawn(move || work(&queries));
@@ -67,7 +69,7 @@ impl<W: Work> BrokerQueries<W> {
         spawned.is_ok()
     }
 
-    /// Judges partitions until each has its verdict or has left.
+    /// Judges partitions until each of them has its verdict or has left.
     pub(super) fn look(&self, mut wanted: Vec<Arc<Assignment>>) {
         let mut pause = Duration::from_millis(200);
         loop {
@@ -75,12 +77,13 @@ impl<W: Work> BrokerQueries<W> {
             if wanted.is_empty() {
                 return;
             }
-            // The ids first: a topic that is made anew after this has another one at the next look.
+            // The ids are read first. If a topic is created again after this, the next check finds another id.
             match self.ids(&wanted).and_then(|ids| Ok((ids, self.committed(&wanted)?))) {
                 Ok((ids, committed)) => {
                     wanted = self.judge_each(wanted, &ids, &committed);
                     if !wanted.is_empty() {
-                        // A client that knew an earlier topic of the name may never find the leaders of this one.
+                        // A client that knew an earlier topic of this name may never find the leaders of the present
+                        // one.
                         let _ = self.sender.send(Command::Identified(self.client_number, ids));
                     }
                 }
@@ -94,7 +97,7 @@ impl<W: Work> BrokerQueries<W> {
         }
     }
 
-    /// Sends the verdicts there are, all together, and returns the partitions that have none yet.
+    /// Sends the available verdicts, all together, and returns the partitions that have none yet.
     fn judge_each(
         &self,
         wanted: Vec<Arc<Assignment>>,
@@ -111,7 +114,7 @@ impl<W: Work> BrokerQueries<W> {
                 left.push(assignment);
                 continue;
             };
-            // Neither does a topic that may not be read keep the others, e.g. for its rights.
+            // A topic that this client may not read, for example, must not delay the others either.
             let own = match committed_of(committed, &assignment) {
                 Ok(own) => own,
                 Err(error) => {
@@ -137,12 +140,14 @@ impl<W: Work> BrokerQueries<W> {
             }
             let new = group_has_offsets.unwrap_or(false) && !self.is_unplaced(&assignment);
             let verdict = if let Some(at) = noted {
-                // Noted when its topic became an input; what retention deleted since was never to be read.
+                // The position was recorded when the topic became an input. Records that retention has deleted since
+                // were not to be read.
                 Verdict::Start(Begin::at(if at > high { low } else { at.max(low) }))
             } else if !remade {
                 judge(self.kind, own.begin, low, high, new)
             } else if let Err(error) = self.commit(&assignment, low, id.as_ref()) {
-                // Committed first: else nobody could tell the old topic's position from one of the new one.
+                // The position is committed first, because otherwise nobody could tell the old topic's position from
+                // one of the new topic.
                 tracing::debug!(%error, kafka.topic = %assignment.topic, "the beginning cannot be committed yet");
                 left.push(assignment);
                 continue;
@@ -156,12 +161,12 @@ impl<W: Work> BrokerQueries<W> {
             });
             found.push(Found { generation: assignment.generation, verdict, topic_id: id, remade, own });
         }
-        // The polling thread may have ended: then nobody reads the partitions.
+        // The polling thread may have ended. Then nobody reads the partitions.
         let _ = self.sender.send(Command::Found(found));
         left
     }
 
-    /// Both ends of these partitions, as far as there is an answer.
+    /// Both ends of these partitions, for those that got an answer.
     pub(super) fn ends<'a>(&self, of: impl Iterator<Item = &'a Arc<Assignment>>) -> Ends {
         let places: Vec<_> = of.map(|a| (&*a.topic, a.partition)).collect();
         self.marks.ends(&places, TIMEOUT).unwrap_or_else(|error| {
@@ -170,7 +175,8 @@ impl<W: Work> BrokerQueries<W> {
         })
     }
 
-    /// It was parked because the group had lost its offsets; an operator who placed another one has not placed it.
+    /// Whether the partition was parked because the group had lost its offsets, and no operator has placed it. An
+    /// operator who placed another partition has not placed this one.
     fn is_unplaced(&self, assignment: &Assignment) -> bool {
         let unplaced = self.unplaced.lock().unwrap_or_else(PoisonError::into_inner);
         unplaced.contains(&(assignment.topic.to_string(), assignment.partition))
@@ -203,7 +209,7 @@ impl<W: Work> BrokerQueries<W> {
         }
     }
 
-    /// Looks whether the topics are still the ones that are read.
+    /// Checks whether the topics are still the ones that are read.
     pub(super) fn identify(&self, of: &[Arc<Assignment>]) {
         let ids = self.ids(of).unwrap_or_else(|error| {
             tracing::debug!(%error, "the ids of topics cannot be read yet");
@@ -233,7 +239,7 @@ impl<W: Work> BrokerQueries<W> {
         has_offsets(&self.consumer.committed_offsets(list, TIMEOUT)?)
     }
 
-    /// Asks for both ends, and for committed offsets where `committed` is set.
+    /// Asks for both ends, and for committed offsets if `committed` is set.
     pub(super) fn survey(&self, subjects: &[Subject], committed: bool) {
         let assignments: Vec<_> = subjects.iter().map(|s| s.assignment.clone()).collect();
         let committed = if committed { self.committed(&assignments).ok() } else { None };
@@ -245,7 +251,7 @@ impl<W: Work> BrokerQueries<W> {
         for Subject { assignment, suspect } in subjects {
             let place = (assignment.topic.to_string(), assignment.partition);
             let ends = ends.get(&place).copied();
-            // One that could not be read has none.
+            // If the committed offsets could not be read, there is none.
             let committed = match committed.get(&(&*assignment.topic, assignment.partition)) {
                 Some(Offset::Offset(at)) => Some(*at),
                 _ => None,
@@ -256,7 +262,7 @@ impl<W: Work> BrokerQueries<W> {
     }
 }
 
-/// Fails where the broker gave no answer for this partition.
+/// The committed position of a partition. Fails if the broker gave no answer for it.
 fn committed_of(list: &TopicPartitionList, assignment: &Assignment) -> KafkaResult<Committed> {
     let Assignment { topic, partition, .. } = assignment;
     let missing = KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition);
@@ -271,7 +277,8 @@ fn committed_of(list: &TopicPartitionList, assignment: &Assignment) -> KafkaResu
     })
 }
 
-/// Whether there is an offset among these. Without one, a partition that gave no answer may have it.
+/// Whether one of these partitions has an offset. If none has, the answer fails if some partition gave no answer,
+/// because that one may have an offset.
 fn has_offsets(list: &TopicPartitionList) -> KafkaResult<bool> {
     let elements = list.elements();
     if elements.iter().any(|e| e.error().is_ok() && matches!(e.offset(), Offset::Offset(_))) {
@@ -291,7 +298,7 @@ mod tests {
         }
     }
 
-    /// One of each: an offset, none, no right to it.
+    /// Three kinds of answers: an offset, no offset, and no right to read it.
     fn answered(offsets: &[Option<i64>], refused: bool) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for (n, offset) in (0..).zip(offsets) {

@@ -33,7 +33,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Adds topics to what is read; those that are read already are not disturbed.
+    /// Adds topics to the subscription. Topics that are read already are not disturbed.
     pub(super) fn subscribe(&mut self, topics: Vec<String>) {
         self.settings.subscribe.extend(topics);
         let all: Vec<&str> = self.settings.subscribe.iter().map(String::as_str).collect();
@@ -43,8 +43,8 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// The rebalance is answered at once with nothing, so that the partitions this member keeps read on; each new one
-    /// is added when its position is known.
+    /// Answers the rebalance at once with an empty list, so that the partitions which this member keeps are read
+    /// without a break. Each new partition is added when its position is known.
     fn assigned(&mut self, list: Vec<(String, i32)>) {
         self.check(self.consumer.incremental_assign(&TopicPartitionList::new()), "assign");
         self.counts.joined = true;
@@ -90,7 +90,7 @@ impl<H: Handler> Poller<H> {
         self.revoked.push_back(Revoked { generations, deadline: Instant::now() + self.settings.drain });
     }
 
-    /// Nothing of it is started any more; completions still count.
+    /// Begins to give a partition up: no new work on its records begins, but completions still count.
     pub(super) fn leave(&mut self, generation: u64, state: State) {
         let Some(part) = self.parts.get_mut(&generation) else { return };
         part.state = state;
@@ -101,7 +101,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Drains a partition that stays ours, to take it up again in another way.
+    /// Drains a partition that stays with this member, to take it up again in another way.
     pub(super) fn turn(&mut self, generation: u64, next: Next) {
         if self.parts.get(&generation).is_some_and(|part| !part.assignment.is_leaving()) {
             self.leave(generation, State::Turning(Instant::now() + self.settings.drain, next));
@@ -109,7 +109,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Starts what is due, and lets go of what is drained.
+    /// Starts the partitions that are due, and gives back those that are drained.
     pub(super) fn advance(&mut self, now: Instant) {
         while let Some(front) = self.revoked.front() {
             let busy = self.pending(&front.generations);
@@ -121,14 +121,15 @@ impl<H: Handler> Poller<H> {
             tracing::info!(partitions = generations.len(), unfinished = busy, lost, "partitions handed back");
             self.drain_ended(busy);
             self.let_go(&generations, !lost);
-            // Only now: what was revoked stays answerable until it was answered.
+            // Only now, because what was revoked must stay answerable until it was answered.
             self.revoked.pop_front();
             self.changed();
         }
         let unasked = std::mem::take(&mut self.unasked);
         self.look(unasked);
         self.seek();
-        // The client takes any unassign for the answer to an outstanding revoke: what turns waits for that one.
+        // The client takes any unassign as the answer to an outstanding revocation. So a partition that only turns has
+        // to wait for that answer.
         let answering = !self.revoked.is_empty();
         let due = |p: &Partition<H::Work>| match &p.state {
             State::Due(at, _) => now >= *at,
@@ -143,7 +144,8 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// What somebody still works on when its partition goes is read again by whoever gets it.
+    /// Counts and logs the records that somebody still works on when their partition goes. The next owner of the
+    /// partition reads them again.
     pub(super) fn drain_ended(&mut self, busy: usize) {
         if busy > 0 {
             self.counts.drains_expired += 1;
@@ -158,7 +160,7 @@ impl<H: Handler> Poller<H> {
         generations.iter().filter_map(|g| self.parts.get(g)).map(Partition::pending).sum()
     }
 
-    /// Something comes or goes: what was found out about it must not wait for a long poll to end.
+    /// Whether partitions come or go. Then the answers about them must not wait for a long poll to end.
     pub(super) fn is_moving(&self) -> bool {
         self.stopping.is_some()
             || !self.revoked.is_empty()
@@ -174,7 +176,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// A drained partition that stays ours goes on as another assignment.
+    /// Takes up a drained partition that stays with this member, as another assignment.
     fn take_up(&mut self, generation: u64, next: Next) {
         let Some(part) = self.parts.get(&generation) else { return };
         let (topic, partition) = (part.assignment.topic.clone(), part.assignment.partition);
@@ -197,7 +199,7 @@ impl<H: Handler> Poller<H> {
         }
         match next {
             Next::Order(to) => self.order(assignment, to),
-            // The committed position lies above the cut: only an explicit commit moves it back.
+            // The committed position lies above the truncation. Only an explicit commit moves it back.
             Next::Rewind(cut) => self.order(assignment, UnblockTo::At(at.map_or(cut, |begin| begin.at.min(cut)))),
             Next::Reread if at.is_none() => self.look(vec![assignment]),
             Next::Reread | Next::Park(_) => {}
@@ -205,12 +207,13 @@ impl<H: Handler> Poller<H> {
         self.changed();
     }
 
-    /// Hands partitions back: the position of what is finished, then the partition, then what is not finished.
+    /// Gives partitions back in this order: the position of the finished records, then the partition, then the
+    /// unfinished records.
     pub(super) fn let_go(&mut self, generations: &[u64], store: bool) {
         for part in generations.iter().filter_map(|g| self.parts.get(g)) {
             part.assignment.set_gone();
         }
-        // Ack handles that came back before this moment still count.
+        // Ack handles that were completed before this moment still count.
         self.take_notes();
         if store {
             self.store();
@@ -225,7 +228,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Drops a partition's state; what was unfinished counts as given back.
+    /// Drops a partition's state. Its unfinished records count as given back.
     pub(super) fn forget(&mut self, generation: u64) {
         let Some(part) = self.parts.remove(&generation) else { return };
         let Assignment { topic, partition, .. } = &*part.assignment;

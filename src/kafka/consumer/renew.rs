@@ -1,9 +1,11 @@
-//! A topic that is deleted and made again under a running worker: its partitions begin anew, with a new client.
+//! Handles a topic that is deleted and created again while the worker runs: its partitions begin again, with a new
+//! client.
 //!
 //! The ids of all topics that are read are compared every few seconds. A client of the library that has read the old
-//! topic keeps the leader epochs of its partitions, and refuses every leader of the new one whose epoch is lower: so it is
-//! drained and replaced. The new one joins, each partition is looked at, and one whose committed position (or, where the
-//! deletion took that along, whose last reading) is of another topic starts at its beginning (`queries`).
+//! topic keeps the leader epochs of its partitions, and refuses every leader of the new topic whose epoch is lower. So
+//! the client is drained and replaced. The new client joins the group, and each partition is judged. A partition whose
+//! committed position belongs to another topic starts at its beginning. If the deletion removed that position, the
+//! topic that this process last read counts instead (`queries`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,13 +21,13 @@ use super::stop::leave_group;
 use crate::kafka::native::{TopicId, TopicIds};
 use crate::kafka::now_ms;
 
-/// Between two looks at the ids.
+/// The time between two checks of the ids.
 const IDENTIFY_EVERY: Duration = Duration::from_secs(5);
-/// As many topics are asked about so often; twice as many half as often, and so on.
+/// This many topics are checked at the full rate, twice as many at half the rate, and so on.
 const IDENTIFIED_OFTEN: u32 = 200;
 
 impl<H: Handler> Poller<H> {
-    /// Asks for the ids of what is read, off this thread.
+    /// Asks for the ids of the topics that are read, outside this thread.
     pub(super) fn identify(&mut self, now: Instant) {
         if self.ids.running || self.stopping.is_some() || now < self.ids.next {
             return;
@@ -34,15 +36,15 @@ impl<H: Handler> Poller<H> {
         let mut seen = BTreeSet::new();
         let subjects: Vec<Arc<Assignment>> =
             known.map(|part| part.assignment.clone()).filter(|a| seen.insert(a.topic.clone())).collect();
-        // The answer names every topic: many are asked about less often.
+        // The answer names every topic, so many topics are asked about less often.
         self.ids.next = now + IDENTIFY_EVERY * (1 + subjects.len() as u32 / IDENTIFIED_OFTEN);
         if !subjects.is_empty() {
             self.ids.running = self.queries.spawn(move |queries| queries.identify(&subjects));
         }
     }
 
-    /// Compares ids with those that the client has met. Where one has changed, nothing that was read counts any more: neither
-    /// as a position nor as work to be done. `true`: then the client is about to be replaced.
+    /// Compares ids with those that the client knows. If one has changed, what was read of that topic no longer counts,
+    /// neither as a position nor as work. Returns `true` if the client is about to be replaced.
     pub(super) fn compare(&mut self, ids: &TopicIds) -> bool {
         if self.stopping.is_some() {
             return self.stopping.as_ref().is_some_and(|stopping| stopping.renew);
@@ -71,7 +73,7 @@ impl<H: Handler> Poller<H> {
         true
     }
 
-    /// The client is about to read a topic.
+    /// Records the id of a topic that the client is about to read.
     pub(super) fn meet(&mut self, topic: &str, id: Option<&TopicId>) {
         if let Some(id) = id
             && !self.ids.met.contains_key(topic)
@@ -80,13 +82,14 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Replaces a client that was drained; the handler stays. Whoever was asked to stop meanwhile gets no other.
+    /// Replaces a client that was drained; the handler stays. If the consumer was asked to stop meanwhile, it gets no
+    /// new client.
     pub(super) fn renew(&mut self) -> Result<bool, ConsumerFailed> {
         if !self.stopping.take().is_some_and(|stopping| stopping.renew) {
             return Ok(false);
         }
         let client = connect(&self.name, &self.settings).map_err(|error| ConsumerFailed(error.to_string()))?;
-        // The one that is asked for the ends has known the old topics as well.
+        // The client that asks for the ends has known the old topics too.
         let marks = Marks::new(&self.name, &self.settings.client);
         self.queries.marks = Arc::new(marks.map_err(|error| ConsumerFailed(error.to_string()))?);
         let client = Arc::new(client);

@@ -1,4 +1,4 @@
-//! Writes what status and metrics see of a consumer.
+//! Writes what the status and the metrics see of a consumer.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -16,7 +16,7 @@ use super::work::Work;
 use crate::clock::steady_ms;
 use crate::kafka::now_ms;
 
-/// Partitions that may all be asked about each second.
+/// Up to this many partitions, the client is asked about all of them each second.
 const FEW: usize = 64;
 
 impl<H: Handler> Poller<H> {
@@ -42,9 +42,9 @@ impl<H: Handler> Poller<H> {
     }
 }
 
-/// Asks the client for the end of a partition that it fetches. The client searches all its topics for each: where there
-/// are more than `FEW`, only those are asked about of which something was read since, or of which there is more; the
-/// surveys tell the end of the others.
+/// Asks the client for the end of a partition that it fetches. For each such question the client searches all its
+/// topics. So with more than `FEW` partitions it asks only about those of which a record was read since, or of which
+/// there are more records. The surveys find the end of the others.
 pub(super) fn look_for_end<W: Work>(part: &mut Partition<W>, consumer: &BaseConsumer<Context>, of: usize) {
     let position = part.position();
     let fetched = part.held && part.paused == Some(false);
@@ -88,7 +88,7 @@ fn view_of<W: Work>(part: &Partition<W>, now: Instant, now_ms: i64) -> Partition
     }
 }
 
-/// On the steady clock: the wall clock may have been set since.
+/// The lag in seconds, on the monotonic clock, because the wall clock may have been set since.
 fn lag_seconds<W: Work>(part: &Partition<W>, lag_records: Option<i64>) -> Option<f64> {
     let since = match part.tracker.unfinished().next() {
         Some(first) => first.work.since_steady_ms(),
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::delivery::progress::Open;
 
-    /// 0 would say that there is nothing to be read.
+    /// A lag of 0 would say that there is nothing left to read.
     #[test]
     fn the_age_of_what_was_never_read_is_not_known() {
         let mut part = Partition::new(Assignment::new("t".into(), 0, 1), State::Reading);

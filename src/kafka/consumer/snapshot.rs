@@ -1,4 +1,4 @@
-//! What status and metrics see of a consumer.
+//! What the status and the metrics see of a consumer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::verdict::{OwnPosition, Parked};
 use crate::kafka::now_ms;
 
-/// A topic that was made again, and a position that was lost, are named for a day: what it cost is for a person to find out.
+/// A topic that was created again, and a position that was lost, are shown for a day, so that an operator can find out
+/// what it cost.
 pub(super) const SHOWN_MS: i64 = 24 * 3600 * 1000;
 
-/// The latest snapshot, shared by the polling thread and whoever looks.
+/// The latest snapshot. The polling thread writes it, and other threads read it.
 #[derive(Debug)]
 pub struct ConsumerView<S> {
     latest: Mutex<Arc<Snapshot<S>>>,
@@ -24,13 +25,13 @@ impl<S> Default for ConsumerView<S> {
 }
 
 impl<S> ConsumerView<S> {
-    /// The latest snapshot: at most about a second old while the thread runs.
+    /// The latest snapshot. It is at most about a second old while the thread runs.
     pub fn snapshot(&self) -> Arc<Snapshot<S>> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The group lost its committed offset of a partition that is read here; seen at `at_ms`, epoch ms. For the next
-    /// snapshots.
+    /// Records that the group lost its committed offset of a partition that is read here, noticed at `at_ms` (epoch
+    /// ms). The next snapshots show it.
     pub fn lost_position(&self, topic: &Arc<str>, partition: i32, at_ms: i64) {
         self.lost().insert((topic.clone(), partition), at_ms);
     }
@@ -53,14 +54,14 @@ impl<S> ConsumerView<S> {
     }
 }
 
-/// A consumer at one moment.
+/// The state of a consumer at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot<S> {
-    /// Of the consumer as a whole.
+    /// The counters of the consumer.
     pub counts: Counts,
-    /// What this member owns.
+    /// The partitions that this member owns.
     pub partitions: Vec<PartitionView<S>>,
-    /// Per group of records: since when its oldest unfinished one is open, by [`crate::clock::steady_ms`].
+    /// For each group of records, since when its oldest unfinished record is open, by [`crate::clock::steady_ms`].
     pub oldest_by_group: HashMap<usize, i64>,
 }
 
@@ -70,20 +71,20 @@ impl<S> Default for Snapshot<S> {
     }
 }
 
-/// What is counted of a consumer.
+/// The counters of a consumer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
-    /// The first rebalance is over.
+    /// Whether the first rebalance is over.
     pub joined: bool,
     /// Commits and stores that were refused.
     pub commit_errors: u64,
-    /// Offsets that were handed over twice in one assignment.
+    /// Offsets that were delivered twice in one assignment.
     pub repeats: u64,
-    /// Revoked partitions that were handed back with work under way.
+    /// Revoked partitions that were given back while records were still under way.
     pub drains_expired: u64,
-    /// For how long the broker has confirmed no commit, where that is too long: nothing is sent meanwhile.
+    /// For how long the broker has confirmed no commit, if that is too long. The worker sends nothing meanwhile.
     pub unconfirmed_for: Option<Duration>,
-    /// The client's last complaint.
+    /// The last error that the client reported.
     pub last_error: Option<String>,
 }
 
@@ -95,35 +96,36 @@ pub struct PartitionView<S> {
     pub generation: u64,
     /// The lowest unfinished offset.
     pub frontier: Option<i64>,
-    /// What the broker has confirmed.
+    /// The position that the broker has confirmed.
     pub committed: Option<i64>,
-    /// The next offset to be read.
+    /// The next offset to read.
     pub position: Option<i64>,
     /// The end of the partition.
     pub high: Option<i64>,
-    /// Records between frontier and end; of a partition that is parked, those that are still there and not committed.
-    /// `None`: not known yet.
+    /// The number of records between the frontier and the end. For a parked partition, the existing records that are
+    /// not committed. `None`: not known yet.
     pub lag_records: Option<i64>,
-    /// Age of the oldest unfinished record; without one, of the last record read while there are more: the next one is no
-    /// older. `None`: there are more than were read, and none was read in this assignment, or it is not known whether there are.
+    /// The age of the oldest unfinished record. If there is none but there are more records, the age of the last record
+    /// that was read, because the next one is no older. `None`: there are more records and none was read in this
+    /// assignment, or it is unknown whether there are more.
     pub lag_seconds: Option<f64>,
-    /// Since the oldest stored position that no commit has covered.
+    /// The time since the oldest stored position that no commit has covered.
     pub commit_age_seconds: f64,
     /// The oldest unfinished record.
     pub oldest: Option<Oldest<S>>,
-    /// Why it is not read.
+    /// Why it is not read, if it is parked.
     pub parked: Option<Parked>,
-    /// Since when its topic is another one under the known name, epoch ms.
+    /// When another topic was found under the same name, in epoch ms.
     pub remade_ms: Option<i64>,
-    /// When it was found that the group had lost its position, epoch ms: it is read again from its beginning.
+    /// When the worker found that the group had lost its position, in epoch ms. It is read again from its beginning.
     pub position_lost_ms: Option<i64>,
-    /// How it began, where it is of a tier or a parking topic.
+    /// How it began, if it belongs to a retry tier or a parking topic.
     pub own: Option<OwnPosition>,
-    /// Records read and not finished.
+    /// The number of records that were read and are not finished.
     pub unfinished: usize,
 }
 
-/// The record that holds a frontier back.
+/// The oldest unfinished record, which holds the frontier back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Oldest<S> {
     pub offset: i64,

@@ -1,4 +1,4 @@
-//! The end of a consumer: drain, store, commit, give the rest back, leave the group.
+//! The end of a consumer: it drains, stores, commits, gives the rest back, and leaves the group.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -25,7 +25,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// As a stop, and then all over again.
+    /// Stops in the same way, and starts again with a new client.
     pub(super) fn stop_to_renew(&mut self) {
         if self.stopping.is_none() {
             self.begin_to_stop(self.settings.drain, true);
@@ -40,7 +40,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Drained, stored and committed; each of it within its limit.
+    /// Whether everything is drained, stored and committed, or the time limit of each step is over.
     pub(super) fn has_stopped(&mut self, now: Instant) -> bool {
         let Some(stopping) = &mut self.stopping else { return false };
         match stopping.flush {
@@ -57,7 +57,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// A rebalance that was recorded and not answered would keep the group from being left.
+    /// Answers the rebalances that were recorded and not answered. Without an answer the group could not be left.
     pub(super) fn answer_outstanding(&mut self) {
         while let Some(event) = self.consumer.context().next() {
             match event {
@@ -76,7 +76,7 @@ impl<H: Handler> Poller<H> {
         }
     }
 
-    /// Stores what there is and gives the rest back.
+    /// Stores the positions and gives everything else back.
     pub(super) fn let_everything_go(&mut self) {
         let all: Vec<u64> = self.parts.keys().copied().collect();
         for generation in &all {
@@ -94,7 +94,7 @@ impl<H: Handler> Poller<H> {
         self.changed();
     }
 
-    /// The end of a consumer that is not to go on.
+    /// Leaves the group for good.
     pub(super) fn leave_for_good(self) {
         let Self { name, consumer, queries, .. } = self;
         drop(queries);
@@ -102,13 +102,14 @@ impl<H: Handler> Poller<H> {
     }
 }
 
-/// Dropping the client leaves the group and commits what was stored. With the coordinator away that has no end of its own:
-/// then the client is abandoned to the thread that waits for it.
+/// Dropping the client leaves the group and commits the stored positions. While the coordinator is away this may take
+/// for ever; then the thread that waits for it keeps the client, and this function returns.
 pub(super) fn leave_group(name: &str, consumer: Arc<BaseConsumer<Context>>) {
     consumer.context().set_closing();
     let (left, wait) = channel();
     let leave = move || {
-        // Helper threads that still ask hold the client, but not for long: all assignments are gone.
+        // Helper threads with a running query still hold the client, but not for long, because all assignments are
+        // gone.
         while Arc::strong_count(&consumer) > 1 {
             std::thread::sleep(SHORT_POLL);
         }

@@ -1,4 +1,4 @@
-//! The consumer against the client library's mock cluster.
+//! Tests the consumer against the client library's mock cluster.
 
 mod mock;
 mod poller;
@@ -74,7 +74,8 @@ fn a_record_whose_work_was_dropped_is_read_again() {
     eventually("it is read again", || member.probe.seen() == 5);
     eventually("and finished", || mock.committed("t", 0) == Some(3));
     assert_eq!(member.probe.offsets("t", 0), [0, 1, 2, 1, 2]);
-    // The first two, and the two that came again; the third was finished once before it was handed back.
+    // The first two records, and the two that arrived again. The third was finished before the partition was given
+    // back.
     let probe = member.stop(SHORT);
     assert_eq!((probe.count(&probe.completed), probe.count(&probe.returned)), (4, 1));
 }
@@ -118,7 +119,7 @@ fn a_partition_of_an_own_topic_tells_that_it_began_without_an_offset() {
     let anew = |partition| member.partition(partition).and_then(|p| p.own).map(|own| own.anew);
     eventually("all began", || (0..3).all(|n| anew(n).is_some()));
     assert_eq!([anew(0), anew(1), anew(2)], [Some(Some((0, 7))), Some(None), Some(None)], "the last one is empty");
-    // Whoever knows that it had one says so, and each snapshot tells it from then on.
+    // The coordinator knows that the partition had an offset and reports the loss. Each snapshot shows it from then on.
     let lost = |partition| member.partition(partition).and_then(|p| p.position_lost_ms);
     let seen_ms = crate::kafka::now_ms();
     member.view.lost_position(&"t".into(), 0, seen_ms);
@@ -140,7 +141,7 @@ fn the_positions_of_many_partitions_are_asked_for_together() {
         let snapshot = member.view.snapshot();
         snapshot.partitions.len() == PARTITIONS as usize && snapshot.partitions.iter().all(start)
     });
-    // One for each end; a survey that falls into the time asks as many.
+    // One request for each end. A survey that happens in this time sends as many.
     let asked = mock.requests(LIST_OFFSETS);
     assert!((2..30).contains(&asked), "{asked} requests for {PARTITIONS} partitions");
     member.stop(SHORT);
@@ -207,7 +208,7 @@ fn a_pause_does_not_survive_the_loss_of_its_partition() {
     mock.produce("t", 0, 2);
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(member.probe.seen(), 3, "paused");
-    // Taken up again as another assignment of the same client, which still remembers the pause.
+    // The same client takes the partition up again as another assignment. It still remembers the pause.
     member.handle.order(UnblockOrder { topic: "t".into(), partition: 0, to: UnblockTo::At(3) });
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(member.probe.seen(), 3, "paused again, since that is what is wanted");
@@ -236,8 +237,8 @@ fn a_revoked_partition_drains_while_polling_goes_on_and_nothing_finished_comes_a
         assert_eq!(seen.len(), 100);
         let refused = [&first, &second]
             .map(|m| (m.view.snapshot().counts.commit_errors, m.view.snapshot().counts.last_error.clone()));
-        // A group that synchronises at that very moment refuses the commit that goes before a partition: then what was
-        // finished comes again, and its claims answer for it.
+        // A group that synchronises at that very moment refuses the commit that precedes the loss of a partition. Then
+        // the finished records arrive again, and their claims stop a second send.
         let all_taken = refused.iter().all(|(n, _)| *n == 0);
         assert!(seen.values().all(|n| *n == 1) || !all_taken, "redelivered: {seen:?}; commits refused: {refused:?}");
         for member in [first, second] {
@@ -384,7 +385,7 @@ fn refused_commits_are_counted_and_made_up_for() {
 fn without_a_confirmed_commit_for_half_a_session_nothing_may_be_sent_until_there_is_one() {
     undisturbed(&[("t", 1)], |mock| {
         mock.produce("t", 0, 4);
-        // One a second, of a session of ten.
+        // Commits are tried once a second, and the session lasts ten seconds.
         mock.refuse_commits_of_all(12);
         let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
         eventually("all are read", || member.probe.seen() == 4);
@@ -406,7 +407,7 @@ fn without_a_confirmed_commit_for_half_a_session_nothing_may_be_sent_until_there
 fn a_topic_that_may_not_be_committed_stops_no_other_one() {
     undisturbed(&[("t", 1)], |mock| {
         mock.produce("t", 0, 4);
-        // Longer than half a session of ten seconds.
+        // Longer than half of a session of ten seconds.
         mock.refuse_commits(8);
         let member = Member::join(&mock.brokers, Kind::Waiting, "t", Probe::holding());
         eventually("all are read", || member.probe.seen() == 4);

@@ -1,4 +1,4 @@
-//! What is found out about partitions off the polling thread, and what follows for where they begin (pure).
+//! The answers of the queries about partitions, and the judgement where a partition begins (pure).
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::kafka::native::TopicId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Begin {
     pub(super) at: i64,
-    /// The leader epoch of the record before it, where it is known: the client compares it with the log.
+    /// The leader epoch of the record before the offset, if it is known. The client compares it with the log.
     pub(super) epoch: Option<i32>,
 }
 
 impl Begin {
-    /// At an offset that says nothing about what was before it.
+    /// A beginning at an offset, without knowledge of the record before it.
     pub(super) fn at(at: i64) -> Self {
         Self { at, epoch: None }
     }
@@ -25,23 +25,23 @@ impl Begin {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Committed {
     pub(super) begin: Option<Begin>,
-    /// Of which topic, where the worker committed it.
+    /// The id of the topic, if the worker committed the position.
     pub(super) topic_id: Option<TopicId>,
 }
 
-/// What was found out about an assigned partition.
+/// The answer about an assigned partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) generation: u64,
     pub(super) verdict: Verdict,
     pub(super) topic_id: Option<TopicId>,
-    /// The topic is another one than that which was read under this name.
+    /// Whether the topic is another one than the topic that was read under this name.
     pub(super) remade: bool,
-    /// Of a partition of the worker's own topics.
+    /// How the partition began, if it belongs to a retry tier or a parking topic.
     pub(super) own: Option<OwnPosition>,
 }
 
-/// What is to be done with an assigned partition.
+/// What to do with an assigned partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Read from here.
@@ -50,7 +50,8 @@ pub(super) enum Verdict {
     Park(Parked),
 }
 
-/// Judges a position. Nothing is ever skipped or re-read silently: what is not plainly sound is parked.
+/// Judges a position. No record is ever skipped or read again silently: a partition whose position is not clearly sound
+/// is parked.
 pub(super) fn judge(kind: Kind, committed: Option<Begin>, low: i64, high: i64, is_new: bool) -> Verdict {
     let park = |why| Verdict::Park(Parked { why, committed: committed.map(|c| c.at), low, high });
     match committed {
@@ -62,36 +63,36 @@ pub(super) fn judge(kind: Kind, committed: Option<Begin>, low: i64, high: i64, i
     }
 }
 
-/// How a partition of a tier or a parking topic began in this assignment.
+/// How a partition of a retry tier or a parking topic began in this assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnPosition {
-    /// Of its topic; empty where the brokers have no ids.
+    /// The id of its topic. Empty if the brokers have no ids.
     pub topic_id: String,
-    /// Without a committed offset, with records: their beginning and end then.
+    /// Set if it began without a committed offset and with records: its beginning and its end at that time.
     pub anew: Option<(i64, i64)>,
 }
 
-/// A partition without a sound position; it waits for `postback unblock offsets`.
+/// A partition without a sound position. It waits for `postback unblock offsets`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parked {
     /// What is wrong with the position.
     pub why: &'static str,
-    /// What the group has committed.
+    /// The position that the group has committed.
     pub committed: Option<i64>,
-    /// The oldest offset there is.
+    /// The oldest existing offset.
     pub low: i64,
     pub high: i64,
 }
 
 impl Parked {
-    /// Records that are there and not known to be finished.
+    /// The existing records that are not known to be finished.
     pub fn lag(&self) -> i64 {
         let from = self.committed.filter(|at| (self.low..=self.high).contains(at)).unwrap_or(self.low);
         (self.high - from).max(0)
     }
 
-    /// Records that are gone between the committed position and what is still there; without a committed position, or
-    /// one beyond the end, all that are there are in doubt.
+    /// The number of records that are missing between the committed position and the existing records. Without a
+    /// committed position all existing records are in doubt, so they all count.
     pub fn hole(&self) -> i64 {
         match self.committed {
             Some(at) if at < self.low => self.low - at,
@@ -101,14 +102,14 @@ impl Parked {
     }
 }
 
-/// The broker's view of one assigned partition.
+/// The broker's answer about one assigned partition.
 pub(super) struct Surveyed {
     pub(super) generation: u64,
-    /// The position when the question was asked, where it is in doubt.
+    /// The position when the query was sent, if it is in doubt.
     pub(super) suspect: Option<i64>,
-    /// `None`: not asked.
+    /// `None`: the survey did not ask for it.
     pub(super) committed: Option<i64>,
-    /// Its beginning and its end; `None`: no answer.
+    /// The beginning and the end. `None`: no answer.
     pub(super) ends: Option<(i64, i64)>,
 }
 
@@ -118,23 +119,24 @@ pub(super) struct Subject {
     pub(super) suspect: Option<i64>,
 }
 
-/// What was found out about a partition whose position was in doubt.
+/// The answer about a partition whose position was in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Probed {
     pub(super) generation: u64,
-    /// The position that was asked about.
+    /// The position that the query was about.
     pub(super) at: i64,
     pub(super) suspect: bool,
     /// `None`: there was no answer.
     pub(super) next: Option<Ahead>,
 }
 
-/// What lies at a position, or behind it.
+/// What lies at a position or after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ahead {
-    /// A record with this offset. One below the position took the place of what was read there.
+    /// A record with this offset. If the offset is below the position, this record took the place of one that was read
+    /// there.
     Record(i64),
-    /// Nothing that can be delivered, up to an end that the broker stated before. Behind it there may be records of a
-    /// transaction that is still open.
+    /// No record that can be delivered, up to this end, which the broker stated before. After it there may be records
+    /// of a transaction that is still open.
     End(i64),
 }

@@ -2,32 +2,33 @@
 
 use std::fmt;
 
-/// What whoever works on a record notes beside it while its offset is held back.
+/// What the code that works on a record keeps beside it while its offset is held back.
 pub trait Work: fmt::Debug + Send + Sync + 'static {
-    /// How such work ends.
+    /// How the work ends.
     type End: Copy + fmt::Debug + Send + 'static;
 
-    /// What status shows of it.
+    /// What the status shows of the work.
     type Shown: Clone + fmt::Debug + PartialEq + Send + Sync;
 
-    /// The end of work that nobody goes on with, and of which nobody said so.
+    /// The end of work that was dropped without an end.
     const LOST: Self::End;
 
-    /// Of a record that was received at this moment, epoch ms.
+    /// The work on a record that was received at this moment, in epoch ms.
     fn received(at_ms: i64) -> Self;
 
     /// Whether the record is not read again after this end.
     fn is_over(end: Self::End) -> bool;
 
-    /// Since when it is open, by [`crate::clock::steady_ms`].
+    /// Since when the work is open, by [`crate::clock::steady_ms`].
     fn since_steady_ms(&self) -> i64;
 
-    /// A moment before its receipt, epoch ms, by [`crate::clock::steady_ms`]; one after it counts as its receipt.
+    /// Converts a moment before the receipt of the record, in epoch ms, to [`crate::clock::steady_ms`]. A later moment
+    /// counts as the receipt.
     fn steady_of(&self, at_ms: i64) -> i64;
 
-    /// What status shows of it now.
+    /// What the status shows of the work now.
     fn shown(&self) -> Self::Shown;
 
-    /// The index of the group whose oldest open record a snapshot tells.
+    /// The index of the group to which the record belongs. A snapshot shows the oldest open record of each group.
     fn group(&self) -> Option<usize>;
 }

@@ -51,14 +51,14 @@ fn nothing_is_offered_for_commit_before_anything_was_received() {
     assert!(OffsetTracker::<Open>::new().finish(0).is_none());
 }
 
-/// What a schedule may do to one partition.
+/// What a random schedule may do to one partition.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Receive the offset that lies so far ahead (1: no hole).
+    /// Receive the offset that is this far ahead (1: no hole).
     Receive(i64),
     /// Receive an offset again.
     Repeat(usize),
-    /// Finish one of the sequence numbers handed out, in this or in an earlier assignment.
+    /// Finish one of the sequence numbers that were handed out, in this or in an earlier assignment.
     Finish(usize),
     /// Lose the partition and get it back at the committed position.
     Reassign,
@@ -77,7 +77,7 @@ proptest! {
     #[test]
     fn the_frontier_never_passes_an_unfinished_record(steps in proptest::collection::vec(step(), 1..300)) {
         let (mut generation, mut tracker) = (0, OffsetTracker::new());
-        // Model: offset to done, of this assignment alone.
+        // The model: for each offset of this assignment, whether its record is finished.
         let mut model: BTreeMap<i64, bool> = BTreeMap::new();
         let mut handed: Vec<(u32, u64, i64)> = Vec::new();
         let (mut next, mut committed) = (100, 100);
@@ -98,7 +98,8 @@ proptest! {
                 }
                 Step::Finish(pick) => {
                     let Some(&(of, seq, offset)) = handed.get(pick % handed.len().max(1)) else { continue };
-                    // What the polling thread does: completions of another generation do not reach the tracker.
+                    // The polling thread does the same: it does not pass completions of another generation to the
+                    // tracker.
                     if of == generation {
                         let first_time = !model.insert(offset, true).unwrap();
                         prop_assert_eq!(tracker.finish(seq).is_some(), first_time);

@@ -1,25 +1,25 @@
-//! A row of refused writes to one topic.
+//! A period during which one topic refuses every write.
 
 use std::time::{Duration, Instant};
 
-/// After so long without a write that was taken, what belongs to a topic is put off.
+/// If a topic takes no write for this long, its records are put off.
 pub(super) const LONG: Duration = Duration::from_secs(10);
-/// Between two records that try the topic meanwhile.
+/// The time between two records that try the topic while its records are put off.
 pub(super) const TRY_EVERY: Duration = Duration::from_secs(5);
-/// A record that was put off is at its topic again by then, counted from its time, unless nothing keeps it from being sent.
-/// So long a failure is remembered too.
+/// A record that was put off comes back from its tier within this time after it is due. Then it goes to its topic again,
+/// unless it can be sent to its platform by now. A failed write is remembered for this long too.
 pub(super) const BACK_WITHIN: Duration = Duration::from_secs(60);
 
-/// Writes that were refused, and none that was taken.
+/// Writes that were refused, with no accepted write between them.
 pub(super) struct Spell {
     pub(super) since: Instant,
-    /// When the last record began to try it.
+    /// When the last record began to try the topic.
     pub(super) tried: Instant,
-    /// That one has no answer yet.
+    /// Whether that record still waits for its answer.
     pub(super) trying: bool,
-    /// Records were put off because of it.
+    /// Whether records were put off because of it.
     pub(super) puts_off: bool,
-    /// Without another word by then nothing waits for the topic any more.
+    /// If nothing more is reported until then, no record waits for the topic any more.
     pub(super) until: Instant,
 }
 
@@ -28,7 +28,7 @@ impl Spell {
         Self { since, tried: since, trying: false, puts_off: false, until: Instant::now() + BACK_WITHIN }
     }
 
-    /// How long it lasts, where that is long.
+    /// How long the topic has refused, if that is at least [`LONG`].
     pub(super) fn long(&self) -> Option<Duration> {
         Some(self.since.elapsed()).filter(|lasts| *lasts >= LONG)
     }

@@ -1,4 +1,4 @@
-//! A topic that refuses write after write: what belongs there is put off, and one record at a time tries the topic.
+//! A topic that refuses one write after another: its records are put off, and one record at a time tries the topic.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,16 +7,16 @@ use super::spell::{BACK_WITHIN, Spell, TRY_EVERY};
 use super::{Noted, Refusals};
 use crate::kafka::now_ms;
 
-/// What is to be done with a record that belongs to a topic.
+/// What to do with a record that is to be written to a topic.
 pub enum Turn {
     Write,
-    /// The topic has been refusing for long, and this record tries it.
+    /// The topic has refused for long. Write this record to try the topic.
     Try(Trying),
-    /// The topic has been refusing for so long, and the record is put off.
+    /// The topic has refused for this long. Put the record off.
     PutOff(Duration),
 }
 
-/// One record tries a topic, for as long as this lives.
+/// The permit of one record to try a topic. The attempt lasts until this guard is dropped.
 pub struct Trying {
     all: Arc<Refusals>,
     topic: String,
@@ -31,7 +31,7 @@ impl Drop for Trying {
 }
 
 impl Refusals {
-    /// What is to be done now with a record that belongs to this topic.
+    /// Decides what to do now with a record that is to be written to this topic.
     pub fn turn(self: &Arc<Self>, topic: &str) -> Turn {
         let mut all = self.lock();
         let Some(spell) = all.get_mut(topic).and_then(|noted| noted.spell.as_mut()) else { return Turn::Write };
@@ -43,8 +43,8 @@ impl Refusals {
         Turn::Try(Trying { all: self.clone(), topic: topic.to_owned() })
     }
 
-    /// A write that began then was refused, or got no answer. Returns how long the topic has refused, where that is long.
-    /// `why` in words.
+    /// Reports that a write, begun at `began`, was refused or got no answer. `why` is the reason in words. Returns how
+    /// long the topic has refused, if that is at least `LONG`.
     pub fn failed(&self, topic: &str, began: Instant, why: &str) -> Option<Duration> {
         let kafka_is_up = self.kafka.as_ref().is_none_or(|kafka| kafka.is_up());
         let mut all = self.lock();
@@ -54,7 +54,7 @@ impl Refusals {
         let spell = noted.spell.get_or_insert_with(|| Spell::new(began));
         spell.until = spell.until.max(Instant::now() + BACK_WITHIN);
         if !kafka_is_up {
-            // It says nothing about this topic.
+            // While Kafka is away, a failed write says nothing about this topic.
             spell.since = Instant::now();
         }
         let long = spell.long();
@@ -62,7 +62,7 @@ impl Refusals {
         long
     }
 
-    /// A write was taken.
+    /// Reports that the topic took a write.
     pub fn took(&self, topic: &str) {
         let mut all = self.lock();
         if let Some(noted) = all.get_mut(topic)
@@ -72,7 +72,7 @@ impl Refusals {
         }
     }
 
-    /// A record that belongs to this topic is put off for so long.
+    /// Reports that a record for this topic was put off for the time `back`.
     pub fn put_off(&self, topic: &str, back: Duration) {
         self.lock_and_note(topic, None, |noted| {
             let spell = noted.spell.get_or_insert_with(|| Spell::new(Instant::now()));
@@ -81,7 +81,7 @@ impl Refusals {
         });
     }
 
-    /// As if a topic had begun to refuse so much earlier, and been tried so long ago.
+    /// Makes a topic's refusals and its last trial older by this time.
     #[cfg(test)]
     pub(crate) fn age(&self, topic: &str, by: Duration) {
         let mut all = self.lock();

@@ -1,5 +1,5 @@
-//! Settings that the client library takes one by one and refuses together, such as `retries = 0` beside the idempotence
-//! that is ours: it says so only when a client is made.
+//! Finds settings that the client library accepts one by one but refuses together, such as `retries = 0` with the
+//! idempotence that the worker sets. The library reports such a conflict only when a client is created.
 
 use rdkafka::ClientConfig;
 use rdkafka::client::{Client, DefaultClientContext};
@@ -8,11 +8,11 @@ use rdkafka::types::RDKafkaType;
 use super::{ALONE, PARKING, SettingsError, admin, intake, producer, reader, waiting};
 use crate::kafka::Config;
 
-/// Makes each client that the worker and its commands make, and closes it again. No broker is named to them, so that none
-/// is asked.
+/// Creates each kind of client that the worker and its commands use, and closes it again. The clients get no broker's
+/// address, so no broker is asked.
 ///
 /// # Errors
-/// For the first client that cannot be made.
+/// Fails on the first client that cannot be created.
 pub fn try_clients(config: &Config) -> Result<(), SettingsError> {
     use RDKafkaType::{RD_KAFKA_CONSUMER as CONSUMER, RD_KAFKA_PRODUCER as PRODUCER};
     let with = |settings: &[(&str, &str)]| {

@@ -1,4 +1,4 @@
-//! What the client of the cluster's own questions calls back.
+//! The callbacks of the clients that ask the cluster from outside.
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;

@@ -1,4 +1,5 @@
-//! The worker's own topics: created with the right settings, or named with the commands that make them; checked.
+//! Makes sure that the worker's own topics exist with the right settings: creates missing topics, or names the commands
+//! that create them, and checks existing ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -12,14 +13,14 @@ use super::sources::Sources;
 use super::{AdminError, Cluster, TopicSettings, block_on, options};
 use crate::kafka::settings::HEADROOM;
 
-/// Replicas of a new topic where the broker's default would be too few, or is not told.
+/// The replicas of a new topic, if the broker's default would be too few or is unknown.
 const REPLICAS: usize = 3;
 
-/// A topic that has to be made by hand.
+/// A topic that an operator has to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     pub topic: String,
-    /// The command that makes it.
+    /// The command that creates it.
     pub command: String,
 }
 
@@ -28,25 +29,25 @@ pub struct Missing {
 pub struct Ensured {
     /// Topics that were created.
     pub created: Vec<String>,
-    /// Topics that are missing, since they may not be created.
+    /// Topics that are missing and that the worker may not create.
     pub missing: Vec<Missing>,
-    /// What is not as it should be.
+    /// Topics and settings that are not as they should be.
     pub findings: Vec<Finding>,
 }
 
 impl Cluster {
-    /// Makes sure that the worker's own topics exist and are set right for these inputs.
+    /// Makes sure that the worker's own topics exist and have the right settings for these inputs.
     ///
     /// # Errors
-    /// Where the cluster does not answer, or does not create a topic.
+    /// Fails if the cluster does not answer, or does not create a topic.
     pub fn ensure(&self, owned: &[OwnedTopic], sources: &Sources) -> Result<Ensured, AdminError> {
         self.look(owned, sources, self.config.create_topics)
     }
 
-    /// The same look, and nothing is created: what is missing is named with the command that makes it.
+    /// Makes the same checks but creates nothing. For each missing topic it names the command that creates it.
     ///
     /// # Errors
-    /// Where the cluster does not answer.
+    /// Fails if the cluster does not answer.
     pub fn inspect(&self, owned: &[OwnedTopic], sources: &Sources) -> Result<Ensured, AdminError> {
         self.look(owned, sources, false)
     }
@@ -59,7 +60,7 @@ impl Cluster {
         if !missing.is_empty() {
             let plan = self.plan(brokers, sources.largest())?;
             if brokers > 1 && self.config.replication == 1 {
-                // Made like that, it would refuse the next start.
+                // A topic created with one replica would refuse the next start.
                 ensured.findings.push(one_replica(brokers));
             } else if create {
                 for (topic, made) in self.create(&missing, &plan)? {
@@ -86,7 +87,7 @@ impl Cluster {
         Ok(ensured)
     }
 
-    /// A new topic is known to its brokers only after a moment.
+    /// Reads the settings, and waits for topics that are not there yet: brokers know a new topic only after a moment.
     pub(super) fn describe_patiently(&self, names: &[&str]) -> Result<BTreeMap<String, TopicSettings>, AdminError> {
         let deadline = Instant::now() + super::TIMEOUT;
         loop {
@@ -98,13 +99,13 @@ impl Cluster {
         }
     }
 
-    /// Those that do not exist.
+    /// The topics that do not exist.
     pub(super) fn absent<'a>(&self, owned: &'a [OwnedTopic]) -> Result<Vec<&'a OwnedTopic>, AdminError> {
         let existing: BTreeSet<String> = self.topics()?.into_iter().map(|t| t.name).collect();
         Ok(owned.iter().filter(|t| !existing.contains(&t.name)).collect())
     }
 
-    /// For each topic: whether it was made here; `false` where it was there already.
+    /// Creates topics. Returns for each of them whether it was created here; `false` if it existed already.
     pub(super) fn create(&self, missing: &[&OwnedTopic], plan: &Plan) -> Result<Vec<Made>, AdminError> {
         let replication = plan.replication.unwrap_or(-1);
         let settings: Vec<_> = missing.iter().map(|t| plan.settings(t)).collect();
@@ -134,7 +135,7 @@ impl Cluster {
         Ok(Plan { max_bytes: copy_bytes(largest), replication, insync })
     }
 
-    /// `default.replication.factor`; `None`: the broker does not say.
+    /// The broker's `default.replication.factor`. `None`: the broker does not state it.
     fn default_replication(&self) -> Result<Option<i32>, AdminError> {
         let Some(id) = self.metadata()?.brokers().first().map(rdkafka::metadata::MetadataBroker::id) else {
             return Ok(None);
@@ -146,8 +147,8 @@ impl Cluster {
     }
 }
 
-/// Replicas of a new topic, and its `min.insync.replicas`; `None`: whatever the broker says. What is made here must not
-/// be what the next look refuses.
+/// The replicas of a new topic and its `min.insync.replicas`. `None`: the broker's default. The next check must not
+/// refuse what is created here.
 fn replicas(brokers: usize, stated: i32, default: Option<i32>) -> (Option<i32>, Option<i64>) {
     let replication = match stated {
         0 if brokers < 2 || default.is_some_and(|d| d >= 2) => None,
@@ -158,18 +159,18 @@ fn replicas(brokers: usize, stated: i32, default: Option<i32>) -> (Option<i32>, 
     (replication, insync.then_some(2))
 }
 
-/// A topic, and whether it was made.
+/// The name of a topic, and whether it was created.
 type Made = (String, Result<bool, AdminError>);
 
-/// The most that Kafka takes for `max.message.bytes`.
+/// The largest value that Kafka accepts for `max.message.bytes`.
 const MOST_BYTES: i64 = i32::MAX as i64;
 
-/// What a copy of the largest record needs, as far as a topic can be set to it.
+/// The `max.message.bytes` that a copy of the largest record needs, limited to what Kafka accepts.
 fn copy_bytes(largest: u64) -> i64 {
     i64::try_from(largest.saturating_add(HEADROOM)).unwrap_or(MOST_BYTES).min(MOST_BYTES)
 }
 
-/// How a missing topic is made.
+/// The settings with which missing topics are created.
 pub(super) struct Plan {
     max_bytes: i64,
     /// `None`: the broker's default.
@@ -250,7 +251,8 @@ mod tests {
 
     #[test]
     fn what_is_made_has_replicas_enough_for_the_next_look() {
-        // brokers, stated, the broker's default; replicas, min.insync.replicas
+        // The columns: brokers, the stated replication, the broker's default; then the replicas and
+        // `min.insync.replicas`.
         let rows = [
             (1, 0, None, None, None),
             (1, 0, Some(3), None, None),

@@ -1,4 +1,5 @@
-//! Judges the worker's own topics as they stand (pure): what could lose copies refuses the start, the rest warns.
+//! Judges the worker's own topics as they are (pure). A setting that could lose copies refuses the start; other
+//! findings only warn.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,16 +12,16 @@ use super::{TopicInfo, TopicSettings};
 pub enum Level {
     /// The worker must not start.
     Refuse,
-    /// Worth a line in the log.
+    /// The log names it, and the worker starts.
     Warn,
 }
 
 /// Something about a topic that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// Whether it refuses the start.
     pub level: Level,
-    /// Which topic; empty: the cluster.
+    /// The topic. Empty: the finding is about the cluster.
     pub topic: String,
     pub text: String,
     pub mend: String,
@@ -36,7 +37,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Nobody may look at its settings.
+/// This client may not read the topic's settings.
 pub(super) fn unreadable(topic: &str) -> Finding {
     Finding {
         level: Level::Warn,
@@ -46,7 +47,7 @@ pub(super) fn unreadable(topic: &str) -> Finding {
     }
 }
 
-/// `kafka.replication` asks for topics that would be refused once they are there.
+/// `kafka.replication` asks for topics that a later start would refuse.
 pub(super) fn one_replica(brokers: usize) -> Finding {
     Finding {
         level: Level::Refuse,
@@ -56,7 +57,7 @@ pub(super) fn one_replica(brokers: usize) -> Finding {
     }
 }
 
-/// What is wrong with how long a topic keeps its records.
+/// Whether the time for which a topic keeps its records is wrong, and why.
 fn retention(keeps: Keeps, settings: &TopicSettings) -> Option<(Level, String)> {
     let ms = settings.retention_ms?;
     let waiting = match keeps {
@@ -73,7 +74,7 @@ fn retention(keeps: Keeps, settings: &TopicSettings) -> Option<(Level, String)> 
         );
         return Some((Level::Refuse, text));
     }
-    // What the worker makes itself, for whatever window, is no finding.
+    // Settings that the worker itself would choose, for any window, are not a finding.
     let longest = waiting.window_ms.max(waiting.retention_ms + SEGMENT_MS);
     let kept = ms.saturating_add(settings.segment_ms.unwrap_or(SEGMENT_MS));
     (ms < 0 || kept > longest).then(|| {
@@ -86,7 +87,7 @@ fn retention(keeps: Keeps, settings: &TopicSettings) -> Option<(Level, String)> 
     })
 }
 
-/// Judges topics that exist (pure).
+/// Judges the topics that exist (pure).
 pub(super) fn findings(
     owned: &[OwnedTopic],
     infos: &[TopicInfo],
@@ -125,7 +126,7 @@ pub(super) fn findings(
             add(Level::Refuse, text, "kafka-reassign-partitions.sh to at least two replicas".into());
         }
         let Some(settings) = settings.get(&topic.name) else { continue };
-        // What a broker does not state is not judged.
+        // A setting that a broker does not state is not judged.
         if !["", "delete"].contains(&&*settings.cleanup_policy) {
             let text = format!("cleanup.policy is {}: copies with one key would vanish", settings.cleanup_policy);
             add(Level::Refuse, text, set("cleanup.policy=delete"));
@@ -136,7 +137,8 @@ pub(super) fn findings(
         }
         if let Some(max) = settings.max_message_bytes.filter(|max| *max < max_bytes) {
             let text = format!("max.message.bytes is {max}: a copy of the largest input record needs {max_bytes}");
-            // A copy that is refused by size ends as a dead letter, at the worst as a hash: nothing is lost silently.
+            // A copy that is refused because of its size ends as a dead letter, at worst as a hash, so that nothing is
+            // lost silently.
             add(Level::Warn, text, set(&format!("max.message.bytes={max_bytes}")));
         }
         if let Some(insync) = settings.min_insync_replicas.filter(|n| brokers > 1 && *n < 2) {
@@ -169,7 +171,7 @@ mod tests {
         for (kept, segment) in [(-1, SEGMENT_MS), (30 * DAY, SEGMENT_MS), (11 * DAY, 7 * DAY)] {
             assert_eq!(judge(waiting, kept, segment), Some(Level::Warn), "{kept} {segment}");
         }
-        // Made for a window that is too short for what waits, which is warned of by itself.
+        // The topic was created for a window that is too short for its waiting records. Another warning covers that.
         let short = Waiting { retention_ms: 5 * DAY, least_ms: 5 * DAY, window_ms: 3 * DAY };
         assert_eq!(judge(short, 5 * DAY, SEGMENT_MS), None, "the worker made it like that");
     }

@@ -17,7 +17,7 @@ use crate::kafka::settings::{self, SettingsError};
 const EVERY: Duration = Duration::from_secs(2);
 const WITHIN_MS: i32 = 2000;
 
-/// The cluster's pulse. Dropping the last reference ends its thread.
+/// The state of the connection to the cluster. Its thread ends when the last reference is dropped.
 #[derive(Debug)]
 pub struct Health {
     up: AtomicBool,
@@ -26,10 +26,10 @@ pub struct Health {
 }
 
 impl Health {
-    /// Begins to ask. Until the first answer Kafka counts as away.
+    /// Starts the thread that asks the cluster. Until the first answer Kafka counts as away.
     ///
     /// # Errors
-    /// Where the settings are refused, or no thread can be started.
+    /// Fails if the settings are refused, or if no thread can be started.
     pub fn start(config: &Config) -> Result<Arc<Self>, SettingsError> {
         let refused = |e: &dyn std::fmt::Display| SettingsError::Refused(e.to_string());
         let config = settings::admin(config, None)?;
@@ -45,17 +45,17 @@ impl Health {
         Ok(health)
     }
 
-    /// Whether the last question was answered.
+    /// Whether the last request was answered.
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Since when it is as it is.
+    /// Since when Kafka answers, or does not answer.
     pub fn since(&self) -> Instant {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why it does not answer, as far as the client library knows.
+    /// Why Kafka does not answer, if the client library knows.
     pub fn why(&self) -> Option<String> {
         self.reason.get()
     }
@@ -82,10 +82,10 @@ fn watch(client: &Client<Context>, health: &Weak<Health>) {
     }
 }
 
-/// Asks for the brokers alone: the list of all topics may be long.
+/// Asks only for the brokers, because the list of all topics may be long.
 fn answers(client: &Client<Context>) -> bool {
     let mut metadata = ptr::null();
-    // SAFETY: the client lives through the call; what it hands over is destroyed here and nowhere else.
+    // SAFETY: the client lives through the call. The metadata that it returns is destroyed here and nowhere else.
     unsafe {
         let err = sys::rd_kafka_metadata(client.native_ptr(), 0, ptr::null_mut(), &mut metadata, WITHIN_MS);
         if !metadata.is_null() {

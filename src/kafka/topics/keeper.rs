@@ -1,4 +1,4 @@
-//! Looks after the worker's own topics while it runs: one that has vanished is made again.
+//! Watches the worker's own topics while the worker runs, and creates a topic again if it has vanished.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,16 +9,16 @@ use super::owned::OwnedTopic;
 use super::{AdminError, Cluster};
 use crate::kafka::refusals::Refusals;
 
-/// Between two looks while every topic takes records.
+/// The time between two checks while every topic takes records.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Between two looks while one does not.
+/// The time between two checks while one topic takes none.
 const LOOK_SOON: Duration = Duration::from_secs(1);
 
-/// Starts to look after these topics, for as long as somebody else has `refusals`. `largest`: bytes of the largest record
-/// that an input takes.
+/// Starts to watch these topics. It ends when nobody else holds `refusals`. `largest` is the size in bytes of the
+/// largest record that an input accepts.
 ///
 /// # Errors
-/// Where no thread can be started.
+/// Fails if no thread can be started.
 pub fn keep(cluster: Arc<Cluster>, owned: Vec<OwnedTopic>, largest: u64, refusals: &Arc<Refusals>) -> io::Result<()> {
     let refusals = Arc::downgrade(refusals);
     let work = move || watch(&cluster, &owned, largest, &refusals);
@@ -38,7 +38,7 @@ fn watch(cluster: &Cluster, owned: &[OwnedTopic], largest: u64, refusals: &Weak<
                 }
                 refusals.missing(&restored.missing);
             }
-            // Said by others: nobody answers anybody.
+            // Others report already that no broker answers.
             Err(error) => tracing::debug!(%error, "the worker's own topics cannot be looked at"),
         }
         drop(refusals);
@@ -46,20 +46,20 @@ fn watch(cluster: &Cluster, owned: &[OwnedTopic], largest: u64, refusals: &Weak<
     }
 }
 
-/// What a look at the worker's own topics came to.
+/// The result of a check of the worker's own topics.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Those that had vanished and were made again.
+    /// The topics that had vanished and were created again.
     pub made: Vec<String>,
-    /// Those that are not there, and why they could not be made.
+    /// The topics that do not exist, and why they could not be created.
     pub missing: BTreeMap<String, String>,
 }
 
 impl Cluster {
-    /// Makes again what has vanished of the worker's own topics, where `kafka.create_topics` allows it.
+    /// Creates those of the worker's own topics again that have vanished, if `kafka.create_topics` allows it.
     ///
     /// # Errors
-    /// Where the cluster does not answer.
+    /// Fails if the cluster does not answer.
     pub fn restore(&self, owned: &[OwnedTopic], largest: u64) -> Result<Restored, AdminError> {
         let missing = self.absent(owned)?;
         let mut restored = Restored::default();
@@ -75,7 +75,7 @@ impl Cluster {
         for (topic, result) in self.create(&missing, &plan)? {
             match result {
                 Ok(true) => restored.made.push(topic),
-                // It was there and could not be seen, or another replica was quicker.
+                // The topic existed but was not visible, or another replica was quicker.
                 Ok(false) => {}
                 Err(AdminError::NoAnswer(why)) => return Err(AdminError::NoAnswer(why)),
                 Err(error) => {

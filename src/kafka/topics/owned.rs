@@ -1,18 +1,20 @@
-//! The topics that the worker writes, and how long each keeps its records.
+//! The topics that the worker writes, and how long each of them keeps its records.
 
 use crate::kafka::{Config, parking_topic, tier_topic};
 
-/// Of what people read, days after it was written.
+/// The retention of topics that only people read.
 pub(super) const MONTH_MS: i64 = 30 * 24 * 3600 * 1000;
-/// Of what waits: a segment goes as a whole, once its last record may, so that this is added to the retention. It stays
-/// below the day by which the retention falls short of the window.
+/// The segment length of topics with waiting records. Kafka deletes a segment as a whole, once its last record may be
+/// deleted, so that this time adds to the retention. It is shorter than the day by which the retention is shorter than
+/// the window.
 pub(super) const SEGMENT_MS: i64 = 12 * 3600 * 1000;
-/// How long a topic of what waits keeps its records, ms.
+/// How long a topic with waiting records keeps them, in ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// What it is made with: shorter than the window, so that no record outlives the claim that tells it was sent.
+    /// The retention with which the topic is created. It is shorter than the window, so that no record outlives the
+    /// claim that says it was sent.
     pub retention_ms: i64,
-    /// What is needed, lest records that still wait are deleted.
+    /// The shortest retention that deletes no record that still waits.
     pub least_ms: i64,
     /// How long a confirmed key is remembered.
     pub window_ms: i64,
@@ -21,14 +23,14 @@ pub struct Waiting {
 /// How long a topic keeps its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
-    /// What only people read: 30 days.
+    /// Records that only people read: 30 days.
     Month,
-    /// What comes back to be sent.
+    /// Records that come back to be sent.
     Waiting(Waiting),
 }
 
 impl Keeps {
-    /// The settings that it comes to.
+    /// The settings of the topic that follow from this.
     pub(super) fn settings(self) -> Vec<(&'static str, i64)> {
         match self {
             Keeps::Month => vec![("retention.ms", MONTH_MS)],
@@ -41,11 +43,11 @@ impl Keeps {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedTopic {
     pub name: String,
-    /// Partitions it is created with.
+    /// The number of partitions with which it is created.
     pub partitions: i32,
-    /// Exactly one partition: oldest first is a promise of its readers.
+    /// Whether the topic must have exactly one partition, because its readers rely on the order of its records.
     pub single: bool,
-    /// How long it keeps its records.
+    /// How long the topic keeps its records.
     pub keeps: Keeps,
 }
 

@@ -1,4 +1,4 @@
-//! A group's positions, read and set from outside of it.
+//! Reads and sets a group's positions from outside of the group.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::channel;
@@ -12,7 +12,7 @@ use crate::kafka::{StartFrom, native, settings};
 
 pub type PartitionName = (String, i32);
 
-/// A partition by name, and the offset to read next.
+/// The name of a partition, and the offset to read next.
 pub type Position = (String, i32, i64);
 
 impl Cluster {
@@ -25,7 +25,7 @@ impl Cluster {
         Ok(inputs.iter().flat_map(|t| (0..t.partitions).map(|p| (t.name.clone(), p))).collect())
     }
 
-    /// What a group has committed for these partitions; those without an offset are left out.
+    /// The positions that a group has committed for these partitions. It leaves out partitions without an offset.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -49,17 +49,17 @@ impl Cluster {
         Ok(committed)
     }
 
-    /// Sets a group's positions. Kafka takes them only while the group has no members.
+    /// Sets a group's positions. Kafka accepts them only while the group has no members.
     ///
     /// # Errors
-    /// [`AdminError::GroupActive`] where it has; else as usual.
+    /// [`AdminError::GroupActive`] if the group has members; otherwise see [`AdminError`].
     pub fn commit_positions(&self, group: &str, positions: Vec<Position>) -> Result<(), AdminError> {
         let client = self.outsider(group)?;
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (topic, partition, at) in &positions {
             list.add_partition_offset(topic, *partition, Offset::Offset(*at))?;
         }
-        // The call itself has no limit: where no answer comes, the thread and its client are left behind.
+        // The call itself has no time limit. If no answer comes, this function leaves the thread and its client behind.
         let (done, answer) = channel();
         let work = move || {
             let _ = done.send(client.commit(&list, CommitMode::Sync));
@@ -74,7 +74,7 @@ impl Cluster {
         }
     }
 
-    /// The ids of topics; `None` where the brokers have none. One that does not exist is left out.
+    /// The ids of topics. `None` if the brokers have no ids. It leaves out topics that do not exist.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -95,7 +95,7 @@ impl Cluster {
         Ok(self.admin.inner().fetch_watermarks(topic, partition, TIMEOUT)?)
     }
 
-    /// Where a first start begins; `None` for [`StartFrom::Error`]: nowhere.
+    /// The positions at which a first start begins. `None` for [`StartFrom::Error`], which has none.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -112,7 +112,7 @@ impl Cluster {
             use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
             let marks = self.admin.inner().fetch_watermarks(topic, *partition, TIMEOUT);
             let (low, high) = marks.map_err(|error| match error.rdkafka_error_code() {
-                // It was there a moment ago: its leader does not know of it yet, or it is being deleted.
+                // The topic existed a moment ago. Its leader does not know it yet, or the topic is being deleted.
                 Some(UnknownTopicOrPartition | UnknownTopic | UnknownPartition) => {
                     AdminError::NoAnswer(format!("topic {topic} [{partition}]: {error}"))
                 }

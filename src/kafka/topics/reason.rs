@@ -1,5 +1,5 @@
-//! Why no broker answers. The client library says it in its log alone, which it keeps in a queue until somebody reads it;
-//! unread it would grow for as long as Kafka is away.
+//! Finds out why no broker answers. The client library reports this only in its log. It keeps the log in a queue until
+//! somebody reads it; without a reader the queue would grow for as long as Kafka is away.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -10,12 +10,12 @@ use rdkafka::client::Client;
 
 use super::context::Context;
 
-/// What one client knows of it.
+/// The reason that one client's log gives.
 #[derive(Debug, Default)]
 pub(super) struct Reason(Mutex<Option<String>>);
 
 impl Reason {
-    /// Reads what the client has logged meanwhile; `answered`: a broker has answered it.
+    /// Reads what the client has logged since the last call. `answered` says whether a broker has answered the client.
     pub fn listen(&self, client: &Client<Context>, answered: bool) {
         let lines = drain(client);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -24,20 +24,22 @@ impl Reason {
             return;
         }
         for why in lines.iter().map(|line| shortened(line)) {
-            // The first one of its rank stays: several brokers fail in turns, and each change would be a line for people.
+            // The first reason of a rank stays. Several brokers fail in turns, and each change of the reason would
+            // write another log line.
             if known.as_deref().is_none_or(|old| rank(&why) > rank(old)) {
                 *known = Some(why);
             }
         }
     }
 
-    /// In words; `None`: nobody says.
+    /// The reason in words. `None`: the log gives none.
     pub fn get(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// What tells most: a password or a certificate is not mended by waiting, and a broker that is down may be one of many.
+/// How much a reason tells: a wrong password or certificate does not disappear by waiting, while a broker that is down
+/// may be one of many.
 fn rank(why: &str) -> u8 {
     let has = |texts: &[&str]| texts.iter().any(|text| why.contains(text));
     if has(&["SASL", "SSL", "uthenticat"]) {
@@ -51,18 +53,18 @@ fn rank(why: &str) -> u8 {
     }
 }
 
-/// Without the name of the thread before it and the times behind it.
+/// Removes the thread's name before the text and the times after it.
 fn shortened(line: &str) -> String {
     let line = line.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(line, |(_, text)| text);
     let line = line.split_once(" (after ").map_or(line, |(text, _)| text);
     line.trim().trim_end_matches(':').to_owned()
 }
 
-/// The lines of its log since the last look that tell of trouble.
+/// The lines that the client has logged about trouble since the last call.
 fn drain(client: &Client<Context>) -> Vec<String> {
     let mut lines = Vec::new();
-    // SAFETY: the client lives through the calls; the queue and each event are destroyed here, the event after what it
-    // holds was copied.
+    // SAFETY: the client lives through the calls. The queue and each event are destroyed here, the event after its
+    // content was copied.
     unsafe {
         let queue = sys::rd_kafka_queue_get_main(client.native_ptr());
         loop {

@@ -1,29 +1,29 @@
-//! The inputs as they are set: what the worker's own topics, and its window, are measured by.
+//! The inputs and their settings. The worker's own topics and the deduplication window are checked against them.
 
 use std::collections::BTreeMap;
 
 use super::{AdminError, Cluster, TopicInfo, TopicSettings};
 
-/// What a broker gives a topic that states no limit of its own: a mebibyte and the frame of a batch.
+/// The limit of a topic that states none: a mebibyte and the overhead of a batch.
 const DEFAULT_MAX_BYTES: u64 = 1_048_588;
 
-/// The inputs, and how they are set.
+/// The inputs and their settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
-    /// Those that exist.
+    /// The inputs that exist.
     pub topics: Vec<TopicInfo>,
     /// The settings that could be read, by topic.
     pub settings: BTreeMap<String, TopicSettings>,
 }
 
 impl Sources {
-    /// Inputs of which nobody said how long they keep their records: this client may not ask, or not yet.
+    /// Inputs whose retention is unknown, because this client may not read the settings, or cannot read them yet.
     pub fn unread(&self) -> Vec<&str> {
         let is_read = |name: &str| self.settings.get(name).is_some_and(|s| s.retention_ms.is_some());
         self.topics.iter().map(|t| t.name.as_str()).filter(|name| !is_read(name)).collect()
     }
 
-    /// Bytes of the largest record that an input takes.
+    /// The size in bytes of the largest record that an input accepts.
     pub fn largest(&self) -> u64 {
         let stated = self.settings.values().filter_map(|s| u64::try_from(s.max_message_bytes?).ok());
         stated.max().unwrap_or(0).max(DEFAULT_MAX_BYTES)
@@ -31,7 +31,7 @@ impl Sources {
 }
 
 impl Cluster {
-    /// The inputs, and their settings as far as they can be read.
+    /// Reads the inputs, and their settings as far as this client can read them.
     ///
     /// # Errors
     /// See [`AdminError`].

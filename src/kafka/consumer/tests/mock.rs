@@ -24,13 +24,13 @@ pub(super) const GROUP: &str = "g";
 
 /// Kafka as the client library imitates it.
 pub(super) struct Mock {
-    /// The cluster lives in it. It is never used to produce; its thread hands the log out.
+    /// The cluster lives inside this client. The client is never used to produce; its thread delivers the log.
     owner: ThreadedProducer<Watch>,
     expelled: Arc<AtomicBool>,
     pub(super) brokers: String,
 }
 
-/// Reads in the cluster's own log whether it has put a member out of a group for being silent.
+/// Reads in the cluster's own log whether it has excluded a silent member from a group.
 struct Watch(Arc<AtomicBool>);
 
 impl ClientContext for Watch {
@@ -47,8 +47,8 @@ impl ProducerContext for Watch {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-/// Runs a scenario in which every member keeps its place. On a machine that is too busy for heartbeats the cluster puts
-/// one out, and a run that fails then says nothing about us: it is repeated.
+/// Runs a scenario in which every member stays in its group. On a machine that is too busy for heartbeats the cluster
+/// excludes a member. A run that fails then proves nothing about our code, so it is repeated.
 pub(super) fn undisturbed(topics: &[(&str, i32)], scenario: impl Fn(&Mock)) {
     for tries_left in (0..4).rev() {
         let mock = Mock::new(topics);
@@ -90,12 +90,12 @@ impl Mock {
         Cluster::new(&self.config()).unwrap()
     }
 
-    /// Commits of one topic are refused, for its rights.
+    /// Refuses commits of one topic, because of missing rights.
     pub(super) fn refuse_commits(&self, count: usize) {
         self.refuse_commits_with(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, count);
     }
 
-    /// Commits of the group are refused.
+    /// Refuses commits of the whole group.
     pub(super) fn refuse_commits_of_all(&self, count: usize) {
         self.refuse_commits_with(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, count);
     }
@@ -109,7 +109,7 @@ impl Mock {
         }
     }
 
-    /// Keeps what comes from now on for [`Mock::requests`].
+    /// Records the requests from now on for [`Mock::requests`].
     pub(super) fn track_requests(&self) {
         unsafe {
             let cluster = sys::rd_kafka_handle_mock_cluster(self.owner.client().native_ptr());
@@ -117,7 +117,7 @@ impl Mock {
         }
     }
 
-    /// How many requests of this kind came.
+    /// How many requests of this kind arrived.
     pub(super) fn requests(&self, api_key: i16) -> usize {
         unsafe {
             let cluster = sys::rd_kafka_handle_mock_cluster(self.owner.client().native_ptr());
@@ -129,7 +129,7 @@ impl Mock {
         }
     }
 
-    /// Every member falls silent.
+    /// Makes every member fall silent.
     pub(super) fn stop_broker(&self) {
         unsafe {
             let cluster = sys::rd_kafka_handle_mock_cluster(self.owner.client().native_ptr());
@@ -167,14 +167,14 @@ pub(super) fn produce(brokers: &str, topic: &str, partition: i32, count: usize) 
     producer.flush(Duration::from_secs(10)).unwrap();
 }
 
-/// What the handler saw, and what it is to do.
+/// What the handler saw, and what it has to do.
 #[derive(Default)]
 pub(super) struct Probe {
     pub(super) records: Mutex<Vec<Record>>,
     pub(super) acks: Mutex<Vec<AckHandle>>,
-    /// Complete each record at once.
+    /// Whether to complete each record at once.
     pub(super) finish: AtomicBool,
-    /// Take no more than this many; 0: no limit.
+    /// The most records to take; 0: no limit.
     pub(super) limit: AtomicUsize,
     pub(super) pause: AtomicBool,
     pub(super) completed: AtomicUsize,
@@ -262,11 +262,11 @@ impl Handler for Arc<Probe> {
     }
 }
 
-/// A consumer's, of one topic.
+/// The settings of a consumer of one topic.
 pub(super) fn settings(config: &Config, kind: Kind, topic: &str) -> Settings {
     let client = match kind {
         Kind::Input => kafka::intake(config),
-        // The group of the test, with the metadata interval of a waiting consumer.
+        // The group of the test, with the metadata interval of the consumer of waiting topics.
         Kind::Waiting => kafka::waiting(config).map(|mut c| c.set("group.id", &config.group).clone()),
     };
     Settings {
@@ -289,7 +289,7 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn join(brokers: &str, kind: Kind, topic: &str, probe: Arc<Probe>) -> Self {
-        // The mock cluster answers for no ids, as the embedded broker that it is.
+        // The mock cluster does not answer questions for ids, so it counts as an embedded broker.
         let config = Config { embedded: true, ..config(brokers) };
         Self::join_as(&config, kind, topic, probe)
     }
@@ -324,7 +324,7 @@ impl Member {
 }
 
 impl Drop for Member {
-    /// Of a test that failed: its thread must not go on beside the others.
+    /// Stops the member of a failed test, so that its thread does not run beside the other tests.
     fn drop(&mut self) {
         self.handle.shutdown(Duration::ZERO);
     }

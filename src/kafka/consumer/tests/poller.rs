@@ -1,4 +1,4 @@
-//! What the polling thread makes of answers, without its loop.
+//! Tests how the polling thread handles answers, without its loop.
 
 use std::sync::mpsc::channel;
 use std::time::Instant;
@@ -12,10 +12,10 @@ use super::*;
 use crate::delivery::progress::{ConsumerView, Open};
 use crate::kafka::native::{TopicId, TopicIds};
 
-/// Of a member that owns `t/0` and `t/1`, which are being looked at.
+/// The poller of a member that owns `t/0` and `t/1`, both of which are being judged.
 fn poller(mock: &Mock) -> Poller<Arc<Probe>> {
     let settings = mock::settings(&mock.config(), Kind::Input, "t");
-    // It joins nothing, so that nobody has to poll it.
+    // It joins no group, so nobody has to poll it.
     let client = Arc::new(settings.client.create_with_context(Context::new("test")).unwrap());
     let marks = Arc::new(Marks::new("test", &settings.client).unwrap());
     let (sender, commands) = channel();
@@ -35,7 +35,7 @@ fn find(poller: &mut Poller<Arc<Probe>>, partition: i32, id: &str) {
     poller.found(vec![Found { generation, verdict, topic_id: TopicId::new(id), remade: false, own: None }]);
 }
 
-/// The look at a partition that was given to this member may come before the look at the ids.
+/// A partition that was given to this member may be judged before the ids are checked.
 #[test]
 fn a_topic_that_is_another_one_than_the_client_has_met_is_read_by_a_new_client() {
     let mock = Mock::new(&[("t", 2)]);
@@ -54,7 +54,7 @@ fn a_topic_that_is_another_one_than_the_client_has_met_is_read_by_a_new_client()
     let mut same = self::poller(&mock);
     find(&mut same, 0, "new");
     find(&mut same, 1, "new");
-    // What an earlier client was told says nothing of the topics of this one.
+    // The answer to an earlier client says nothing about the topics of this one.
     same.queries.client_number = 1;
     let tell = |same: &mut Poller<_>, number| {
         let ids = TopicIds::from([("t".to_owned(), TopicId::new("old"))]);
@@ -67,7 +67,7 @@ fn a_topic_that_is_another_one_than_the_client_has_met_is_read_by_a_new_client()
     assert!(same.stopping.is_some() && part(&mut same, 0).void);
 }
 
-/// The broker would take the commit: it looks at who commits, and not at whose the partition is.
+/// The broker would accept the commit: it checks who commits, and not who owns the partition.
 #[test]
 fn an_order_for_a_partition_that_is_leaving_commits_nothing() {
     let mock = Mock::new(&[("t", 2)]);
@@ -89,7 +89,7 @@ fn while_no_commit_is_confirmed_nothing_of_a_partition_that_comes_then_is_sent()
     let mut poller = poller(&mock);
     let now = Instant::now();
     part(&mut poller, 0).unacked_since = Some(now);
-    // Of a session of ten seconds.
+    // The session lasts ten seconds.
     poller.judge_commits(now + Duration::from_secs(60));
     poller.event(Event::Assigned(vec![("t".into(), 2)]));
     assert!([0, 2].into_iter().all(|n| part(&mut poller, n).assignment.is_unconfirmed()));
@@ -98,7 +98,7 @@ fn while_no_commit_is_confirmed_nothing_of_a_partition_that_comes_then_is_sent()
     assert!([0, 2].into_iter().all(|n| !part(&mut poller, n).assignment.is_unconfirmed()));
 }
 
-/// The client has stopped reading one of its partitions, and says it once.
+/// The client has stopped reading one of its partitions, and reports it once.
 #[test]
 fn a_suspicion_stays_until_each_partition_has_its_answer() {
     let mock = Mock::new(&[("t", 2)]);

@@ -1,4 +1,4 @@
-//! What the mock cluster imitates badly or not at all, against the Kafka that `POSTBACK_TEST_KAFKA` names.
+//! Tests what the mock cluster imitates badly or not at all, against the Kafka that `POSTBACK_TEST_KAFKA` names.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +29,7 @@ fn unique(stem: &str) -> String {
     format!("{stem}-{}-{}", since.as_micros(), COUNT.fetch_add(1, Ordering::SeqCst))
 }
 
-/// As every caller does: no answer means to ask again, e.g. while the broker loads the group's partition.
+/// Asks again while there is no answer, as every caller does, for example while the broker loads the group's partition.
 fn patiently<T>(mut ask: impl FnMut() -> Result<T, AdminError>) -> Result<T, AdminError> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -80,11 +80,11 @@ impl Real {
         eventually("it is gone", || self.cluster.topics().is_ok_and(|all| all.iter().all(|t| t.name != topic)));
     }
 
-    /// Another topic with the same name, and so many records in its first partition.
+    /// Creates another topic with the same name, with this many records in its first partition.
     fn make_again(&self, topic: &str, partitions: i32, records: usize) {
         self.delete(topic);
         self.create(topic, partitions, &[]);
-        // A client that knew the old one may not find the leader of this one.
+        // A client that knew the old topic may not find the leader of this one.
         let cluster = Cluster::new(&self.config).unwrap();
         eventually("it is there", || cluster.watermarks(topic, 0).is_ok_and(|marks| marks == (0, 0)));
         produce(&self.config.brokers, topic, 0, records);
@@ -95,7 +95,7 @@ impl Real {
         native::topic_ids(client.client(), &[topic], Duration::from_secs(10)).unwrap()[topic].clone().unwrap()
     }
 
-    /// As a worker leaves it, or one that read another log: a position with its topic and leader epoch.
+    /// Commits a position with its topic id and leader epoch, as a worker does, or as one that read another log did.
     fn commit(&self, topic: &str, at: i64, id: Option<&TopicId>, epoch: Option<i32>) {
         let client: BaseConsumer = settings::admin(&self.config, Some(&self.config.group)).unwrap().create().unwrap();
         let mut list = TopicPartitionList::new();
@@ -106,7 +106,7 @@ impl Real {
         eventually("it is committed", || client.commit(&list, CommitMode::Sync).is_ok());
     }
 
-    /// In one transaction each, with its mark behind it.
+    /// Produces each of these counts in a transaction of its own, which leaves a marker after it.
     fn produce_in_transactions(&self, topic: &str, counts: &[usize], commit: bool) {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.config.brokers).set("transactional.id", unique("tx"));
@@ -127,7 +127,7 @@ impl Real {
         }
     }
 
-    /// So many records of a transaction that is still open.
+    /// Produces this many records in a transaction that stays open.
     fn begin_transaction(&self, topic: &str, count: usize) -> BaseProducer {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.config.brokers).set("transactional.id", unique("tx"));
@@ -193,7 +193,7 @@ fn a_position_that_retention_deleted_is_parked_at_start_and_while_reading() {
     let member = real.join(Kind::Waiting, &topic, Probe::finishing());
     eventually("all come", || member.probe.seen() == 100);
     eventually("all is committed", || real.committed(&topic, 0) == Some(100));
-    // What is produced during the pause is deleted before it is read.
+    // Records that are produced during the pause are deleted before they are read.
     member.probe.pause.store(true, Ordering::SeqCst);
     std::thread::sleep(SHORT);
     produce(&real.config.brokers, &topic, 0, 50);
@@ -226,11 +226,12 @@ fn a_topic_that_is_made_again_under_a_running_member_is_read_from_its_beginning(
     eventually("two are under way", || member.probe.seen() == 12);
     real.make_again(&topic, 1, 30);
     eventually("they are given back", || member.probe.count(&member.probe.returned) >= 2);
-    // What they come to is no matter of the new topic.
+    // The end of these records does not concern the new topic.
     member.probe.finish_all();
     member.probe.finish.store(true, Ordering::SeqCst);
     eventually("all of the new one come", || real.committed(&topic, 0) == Some(30));
-    // What was read at the old position before the look at the ids came first, and was given back with the rest.
+    // The records that were read at the old position, before the ids were checked, came first. They were given back
+    // with the rest.
     let offsets = member.probe.offsets(&topic, 0);
     assert_eq!(offsets[..12], (0..12).collect::<Vec<_>>());
     assert_eq!(offsets[offsets.len() - 30..], (0..30).collect::<Vec<_>>());
@@ -251,7 +252,7 @@ fn a_position_of_an_earlier_topic_of_the_same_name_is_none() {
     eventually("all come", || real.committed(&topic, 0) == Some(30));
     assert_eq!(member.probe.offsets(&topic, 0), (0..30).collect::<Vec<_>>());
     member.stop(SHORT);
-    // The position that the member committed is one of the new topic.
+    // The position that the member committed belongs to the new topic.
     produce(&real.config.brokers, &topic, 0, 3);
     let member = real.join(Kind::Input, &topic, Probe::finishing());
     eventually("the others come", || real.committed(&topic, 0) == Some(33));
@@ -264,7 +265,7 @@ fn what_took_the_place_of_records_in_a_log_that_was_cut_is_read() {
     let real = Real::new();
     let topic = real.topic(1);
     produce(&real.config.brokers, &topic, 0, 10);
-    // Read to 4 in a log whose leader had an epoch that this one never had.
+    // A member read up to 4 in a log whose leader had an epoch that this log never had.
     real.commit(&topic, 4, None, Some(7));
     let member = real.join(Kind::Input, &topic, Probe::finishing());
     eventually("all come", || member.probe.seen() == 10);
@@ -299,7 +300,7 @@ fn marks_of_transactions_are_no_lag_and_the_position_passes_them() {
     member.stop(SHORT);
 }
 
-/// The end of the partition lies behind its records, and what can be delivered ends before them.
+/// The end of the partition lies after its records, and the part that can be delivered ends before them.
 #[test]
 fn records_of_a_transaction_that_stays_open_for_long_are_read_when_it_ends() {
     let real = Real::new();
@@ -309,7 +310,7 @@ fn records_of_a_transaction_that_stays_open_for_long_are_read_when_it_ends() {
     eventually("all come", || real.committed(&topic, 0) == Some(2));
     let producer = real.begin_transaction(&topic, 3);
     eventually("they are there", || member.partition(0).unwrap().high == Some(5));
-    // Longer than it takes to look at what comes next.
+    // Longer than the consumer needs to check what comes next.
     std::thread::sleep(Duration::from_secs(4));
     assert_eq!((real.committed(&topic, 0), member.partition(0).unwrap().frontier), (Some(2), Some(2)));
     producer.commit_transaction(Duration::from_secs(30)).unwrap();
