@@ -1,4 +1,4 @@
-//! The connection to Redis: its settings, the one key prefix, what it must be to be relied on.
+//! The connection to Redis: its settings, the prefix of all keys, and what a server must fulfil to be relied on.
 
 pub mod batcher;
 pub mod facts;
@@ -17,29 +17,30 @@ use serde::{Deserialize, Deserializer};
 use crate::config::fields;
 use crate::secret::SecretString;
 
-/// `[redis]`.
+/// The `[redis]` section.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// `redis://`, `rediss://`; `embedded` until the embedded store's address is known. May carry a password.
+    /// `redis://` or `rediss://`. It is `embedded` until the address of the embedded store is known. It may contain a
+    /// password.
     #[serde(deserialize_with = "url")]
     pub url: SecretString,
-    /// Before every key.
+    /// The prefix of every key.
     #[serde(deserialize_with = "prefix")]
     pub prefix: String,
-    /// PEM file of issuers that are trusted beside the machine's; empty: none.
+    /// A PEM file of issuers that are trusted in addition to those of the machine. Empty: no further issuers.
     pub ca_file: String,
-    /// Encrypts tokens at rest; empty: there are none that rotate, or the store is the embedded one.
+    /// The key that encrypts stored tokens. Empty: no account has rotating tokens, or the store is the embedded one.
     #[serde(deserialize_with = "fields::secret")]
     pub token_key: SecretString,
 }
 
-/// `url` of a store inside the process.
+/// The value of `url` that selects the store inside the process.
 pub const EMBEDDED: &str = "embedded";
 
 fn url<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
     let url = fields::secret(from)?;
     let text = url.expose();
-    // A URL has none, and reading one leaves them out or writes them otherwise: the password would be another one.
+    // A URL contains no whitespace. A parser leaves it out or encodes it, and the password would become another one.
     if text.contains(char::is_whitespace) {
         return Err(D::Error::custom("holds a blank; inside a password write %20"));
     }
@@ -61,16 +62,16 @@ fn prefix<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     Err(D::Error::custom("has to be 1 to 64 visible ASCII characters"))
 }
 
-/// How long an answer may take before the command counts as lost. The lease rule leaves 5 s for it.
+/// How long an answer may take before the command counts as lost. The lease leaves 5 s for it.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Config {
-    /// A client of this address; opens nothing yet.
+    /// Builds a client for this address. It opens no connection yet.
     ///
     /// # Errors
-    /// An address that is none, or a `ca_file` without certificates; the text never contains the address, since it may
-    /// carry a password.
+    /// Fails if the address is invalid, or if `ca_file` holds no certificates. The text never contains the address,
+    /// because the address may contain a password.
     pub fn client(&self) -> Result<Client, String> {
         let client = Client::open(self.url.expose()).map_err(|error| {
             let why = error.detail().map(str::to_owned).unwrap_or_else(|| error.category().to_owned());

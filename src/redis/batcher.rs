@@ -1,7 +1,8 @@
-//! One batcher per runtime thread: what waits goes out in one pipeline, two pipelines under way at most.
+//! Each runtime thread has one batcher. It sends the waiting commands together in one pipeline, with at most two
+//! pipelines under way.
 //!
-//! Not one awaited command per event: a pipeline of 256 costs a fifth of the client's CPU. There is no artificial delay;
-//! batches grow by themselves while two pipelines are under way.
+//! It does not await each command of each event: a pipeline of 256 commands takes a fifth of the client's CPU. It adds
+//! no artificial delay: batches grow by themselves while two pipelines are under way.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -19,24 +20,26 @@ use crate::redis::health::Health;
 use crate::redis::scripts::Script;
 use crate::redis::tls;
 
-/// Commands in one pipeline at most.
+/// The most commands in one pipeline.
 const BATCH: usize = 256;
-/// Pipelines under way at most.
+/// The most pipelines under way.
 const PIPELINES: usize = 2;
-/// A connection that was idle for longer is asked before it is used: servers and proxies close such ones, and a command
-/// that meets a closed one may have run for all that is known.
+/// A connection that was idle for longer is tested before it is used. Servers and proxies close idle connections, and a
+/// command sent on a closed connection may or may not have run.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Why a command has no answer.
+/// Why a command has no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
-    /// No answer, or one that says nothing; the text is safe. The command may have run all the same.
+    /// There was no answer, or an answer that does not tell what happened. The command may have run. The text contains
+    /// no secret.
     Unavailable(String),
-    /// Redis is full, read-only, without its replicas or otherwise refuses: the command did not run. The text is safe.
+    /// Redis refuses, for example because it is full, read-only or without its replicas: the command did not run. The
+    /// text contains no secret.
     Refused(String),
-    /// Redis cannot be reached, or must not be asked now: the command did not go out. The text is safe.
+    /// Redis cannot be reached, or must not be asked now: the command was not sent. The text contains no secret.
     Unreached(String),
-    /// The command ran, but the store has lost its epoch: what it says of the past is worth nothing.
+    /// The command ran, but the store has lost its epoch, so its answer says nothing about the past.
     Forgotten,
 }
 
@@ -49,22 +52,23 @@ impl StoreError {
 
 struct Call {
     cmd: Cmd,
-    /// Judged against the epoch that the same pipeline reads.
+    /// Whether the answer counts only if the epoch key, read in the same pipeline, is there.
     claim: bool,
     reply: oneshot::Sender<Result<Value, StoreError>>,
 }
 
-/// The way to Redis from one runtime thread.
+/// Sends commands to Redis from one runtime thread.
 #[derive(Clone)]
 pub struct Batcher {
     calls: mpsc::UnboundedSender<Call>,
-    /// The connection may lead to a server that is no primary any more.
+    /// Set when the connection may lead to a server that is no longer the primary.
     reset: Rc<Cell<bool>>,
     health: Arc<Health>,
 }
 
 impl Batcher {
-    /// A handle, and the work behind it: to be run on the same thread. It ends with the last handle.
+    /// Returns a handle and the future that does the work. Run the future on the same thread; it ends when the last
+    /// handle is dropped.
     pub fn new(client: Client, epoch_key: String, health: Arc<Health>) -> (Self, impl Future<Output = ()>) {
         Self::asking_after(IDLE, client, epoch_key, health)
     }
@@ -83,12 +87,12 @@ impl Batcher {
         (Self { calls, reset, health }, work)
     }
 
-    /// The replication id of the primary as the last look found it, up to a second ago; empty: not yet.
+    /// The replication id of the primary as it was last read, up to a second ago. Empty: it was not read yet.
     pub fn known_primary(&self) -> Arc<str> {
         self.health.primary()
     }
 
-    /// The replication id of the primary, asked now.
+    /// Asks for the replication id of the primary now.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Unreached`].
@@ -100,12 +104,12 @@ impl Batcher {
         Ok(Facts::read(&text).replication_id)
     }
 
-    /// Connects anew before the next command: the address may lead to another server now.
+    /// Opens a new connection before the next command, because the address may lead to another server now.
     pub fn reconnect(&self) {
         self.reset.set(true);
     }
 
-    /// One command.
+    /// Sends one command.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Unreached`].
@@ -113,7 +117,7 @@ impl Batcher {
         self.submit(cmd, false).await
     }
 
-    /// One claim: the store's epoch is read in the same pipeline, after it.
+    /// Sends one claim. The same pipeline reads the store's epoch after it.
     ///
     /// # Errors
     /// All of [`StoreError`].
@@ -121,7 +125,7 @@ impl Batcher {
         self.submit(cmd, true).await
     }
 
-    /// One script on one key.
+    /// Runs one script on one key.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Unreached`].
@@ -133,7 +137,7 @@ impl Batcher {
         }
         match self.submit(cmd, false).await {
             Err(StoreError::Refused(text)) if text == NO_SCRIPT => {
-                // A restarted or failed-over server has no cached scripts; EVAL caches it again.
+                // A server that restarted or was failed over to has no cached scripts. EVAL caches the script again.
                 let mut cmd = script.eval(key);
                 for arg in args {
                     cmd.arg(*arg);
@@ -153,8 +157,8 @@ impl Batcher {
 }
 
 const NO_SCRIPT: &str = "NOSCRIPT";
-/// With these Redis turns a command away before it runs; a script of ours, which writes last, before it writes. Any other
-/// code may be a proxy's, whose command went on.
+/// With these codes Redis refuses a command before it runs, or one of our scripts before it writes, because our scripts
+/// write last. Any other code may come from a proxy that passed the command on.
 const REFUSALS: [&str; 18] = [
     "ASK",
     "BUSY",
@@ -183,7 +187,7 @@ struct Loop {
     connection: Option<MultiplexedConnection>,
     reset: Rc<Cell<bool>>,
     idle: Duration,
-    /// When the connection was used last.
+    /// When the connection was last used.
     used: Instant,
 }
 
@@ -242,7 +246,7 @@ impl Loop {
     }
 }
 
-/// Whether the server answers there, whatever it says.
+/// Whether the server answers on this connection, with any answer.
 async fn lives(connection: &mut MultiplexedConnection) -> bool {
     match ::redis::cmd("PING").query_async::<()>(connection).await {
         Ok(()) => true,
@@ -250,7 +254,7 @@ async fn lives(connection: &mut MultiplexedConnection) -> bool {
     }
 }
 
-/// Sends one pipeline and hands the answers out. Returns whether the connection is broken.
+/// Sends one pipeline and distributes the answers. Returns whether the connection must be replaced.
 async fn send(mut connection: MultiplexedConnection, epoch_key: String, batch: Vec<Call>, health: Arc<Health>) -> bool {
     let mut pipe = ::redis::Pipeline::with_capacity(batch.len() + 1);
     pipe.ignore_errors();
@@ -290,7 +294,7 @@ async fn send(mut connection: MultiplexedConnection, epoch_key: String, batch: V
                 Some(text) => health.failed(text),
                 None => health.answered(),
             }
-            // One that refuses may have been demoted: another server may answer at this address.
+            // A server that refuses may have been demoted: another server may answer at this address now.
             refused.is_some()
         }
         Err(error) => {
@@ -304,7 +308,8 @@ async fn send(mut connection: MultiplexedConnection, epoch_key: String, batch: V
     }
 }
 
-/// What the user may not do. The server puts a command between quotes, and names none where keys are refused.
+/// Says which right the user lacks. The server puts the name of a command between quotes, and gives no name if it
+/// refuses a key.
 fn permission(text: &str) -> String {
     let name =
         text.split('\'').nth(1).filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b"|-".contains(&b)));
@@ -315,7 +320,7 @@ fn permission(text: &str) -> String {
     }
 }
 
-/// What the server wrote behind its code; of several refusals in a pipeline, the first.
+/// The text that follows the server's error code. If a pipeline met several refusals, the text of the first.
 fn refusal(error: &RedisError) -> String {
     match error.clone().into_server_errors() {
         Some(errors) => errors.first().and_then(|(_, error)| error.details()).unwrap_or_default().to_owned(),
@@ -323,7 +328,7 @@ fn refusal(error: &RedisError) -> String {
     }
 }
 
-/// A safe text: what the server or the network said, never an address.
+/// Describes an error without secrets: what the server or the network said, never an address.
 pub fn describe(error: &RedisError) -> String {
     if let Some(text) = tls::trouble(error) {
         return text;
@@ -333,7 +338,7 @@ pub fn describe(error: &RedisError) -> String {
         ErrorKind::Server(ServerErrorKind::ReadOnly) => "read-only (a replica, or a primary that was demoted)".into(),
         ErrorKind::Server(ServerErrorKind::BusyLoading) => "loading its data".into(),
         ErrorKind::Server(ServerErrorKind::NoPerm) => permission(&refusal(error)),
-        // Redis says no more than this of a right that only a script missed.
+        // Redis says no more than this about a right that only a script lacked.
         _ if refusal(error).starts_with("The user executing the script") => {
             "the user lacks a permission (ACL) that a script needs: `postback check --connect` names it".into()
         }

@@ -1,30 +1,30 @@
-//! What a Redis says of itself, and whether claims may rest on it (pure).
+//! Reads what a Redis server says about itself, and judges whether claims may rely on it (pure).
 
 use std::collections::HashMap;
 
-/// From `INFO`.
+/// What `INFO` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// `redis_version`.
     pub version: String,
     /// `cluster_enabled`.
     pub cluster: bool,
-    /// `maxmemory_policy`; empty where it is hidden.
+    /// `maxmemory_policy`. Empty if the server hides it.
     pub policy: String,
     /// `master` or `slave`.
     pub role: String,
-    /// `master_replid`: changes with the primary.
+    /// `master_replid`. It changes with the primary.
     pub replication_id: String,
-    /// Whether an append-only file is written.
+    /// Whether the server writes an append-only file.
     pub append_only: bool,
     /// `connected_slaves`.
     pub replicas: u32,
-    /// `used_memory` of `maxmemory`, where there is a limit.
+    /// `used_memory` and `maxmemory`, if there is a limit.
     pub memory: Option<(u64, u64)>,
 }
 
 impl Facts {
-    /// Reads the text of `INFO`.
+    /// Reads the text that `INFO` returns.
     pub fn read(info: &str) -> Self {
         let fields: HashMap<&str, &str> = info.lines().filter_map(|l| l.trim_end().split_once(':')).collect();
         let text = |name: &str| fields.get(name).copied().unwrap_or_default().to_owned();
@@ -41,7 +41,7 @@ impl Facts {
         }
     }
 
-    /// Why claims may not rest on it, and the mend. An answer that refuses a start.
+    /// The reasons why claims may not rely on this server, each with its remedy. Each of them refuses a start.
     pub fn refusals(&self) -> Vec<String> {
         let mut found = Vec::new();
         let major = self.version.split('.').next().and_then(|m| m.parse::<u32>().ok());
@@ -64,20 +64,21 @@ impl Facts {
         found
     }
 
-    /// Whether it is the store inside this process.
+    /// Whether this is the store inside this process.
     pub fn is_embedded(&self) -> bool {
         self.version.ends_with("-embedded")
     }
 
-    /// What is allowed and should not be.
+    /// Settings that are allowed but should be different.
     pub fn warnings(&self) -> Vec<String> {
         let mut found = Vec::new();
-        // The embedded store says so itself, at the start, and nothing could be set there.
+        // The embedded store reports this itself at the start, and nobody could change it there.
         if !self.append_only && !self.is_embedded() {
             found.push("redis: no append-only file: a restart loses the claims; set appendonly yes".to_owned());
         }
         if let Some((used, max)) = self.memory.filter(|(used, max)| used * 10 >= max * 7) {
-            // In steps of ten, so that the text stands still and one line tells of each step.
+            // The percentage moves in steps of ten, so that the text stays the same within a step and each step is
+            // logged once.
             found.push(format!(
                 "redis: {} % or more of its maxmemory of {max} bytes are used: it refuses claims when full; raise maxmemory",
                 used * 10 / max * 10
@@ -86,7 +87,7 @@ impl Facts {
         found
     }
 
-    /// Why it cannot be used now, though it may be later.
+    /// Why the server cannot be used now, although it may be usable later.
     pub fn hold(&self) -> Option<String> {
         (self.role == "slave")
             .then(|| "redis.url leads to a replica: claims need the primary; name that one".to_owned())

@@ -1,39 +1,39 @@
-//! Whether Redis can be relied on now, and if not, why: what `/ready` says and what every claim waits for.
+//! Whether Redis can be relied on now, and if not, why. `/ready` shows it, and every claim waits for it.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Shared;
 
-/// Shared by all who use Redis.
+/// The state of Redis, shared by all code that uses Redis.
 #[derive(Default)]
 pub struct Health {
     up: AtomicBool,
     forgotten: AtomicBool,
     held: AtomicBool,
     why: Mutex<Why>,
-    /// Replication id of the primary, as last seen.
+    /// Replication id of the primary, as last read.
     primary: Mutex<Arc<str>>,
-    /// Redis's clock beside our own.
+    /// The comparison of Redis's clock with the clock of this machine.
     pub clock: Shared,
 }
 
 #[derive(Default)]
 struct Why {
     failure: String,
-    /// Found by the periodic check: policy, version, role.
+    /// A reason that the periodic check found: eviction policy, version or role.
     hold: Option<String>,
 }
 
 impl Health {
-    /// A command was answered.
+    /// Reports that a command was answered.
     pub fn answered(&self) {
         if !self.up.swap(true, Relaxed) {
             tracing::info!("redis answers");
         }
     }
 
-    /// A command failed; `text` is safe.
+    /// Reports that a command failed. `text` contains no secret.
     pub fn failed(&self, text: &str) {
         let was_up = self.up.swap(false, Relaxed);
         let mut why = self.lock();
@@ -43,7 +43,7 @@ impl Health {
         why.failure = text.to_owned();
     }
 
-    /// The epoch key is missing: the store was flushed, or is another one.
+    /// Reports that the epoch key is missing: the store was flushed, or it is another store.
     pub fn forgot(&self) {
         if !self.forgotten.swap(true, Relaxed) {
             tracing::error!(
@@ -53,14 +53,14 @@ impl Health {
         }
     }
 
-    /// The epoch key is back.
+    /// Reports that the epoch key is there again.
     pub fn remembered(&self) {
         if self.forgotten.swap(false, Relaxed) {
             tracing::warn!("redis has an epoch key again: sending goes on");
         }
     }
 
-    /// Sets or clears what the periodic check found.
+    /// Sets or clears the reason that the periodic check found.
     pub fn set_hold(&self, hold: Option<String>) {
         self.held.store(hold.is_some(), Relaxed);
         let mut why = self.lock();
@@ -73,7 +73,7 @@ impl Health {
         why.hold = hold;
     }
 
-    /// The replication id of the primary was looked at.
+    /// Stores the replication id of the primary that was just read.
     pub fn set_primary(&self, id: &str) {
         let mut primary = self.primary.lock().unwrap_or_else(PoisonError::into_inner);
         if **primary != *id {
@@ -81,22 +81,22 @@ impl Health {
         }
     }
 
-    /// The replication id of the primary when it was last looked at; empty: not yet.
+    /// The replication id of the primary as last read. Empty: it was not read yet.
     pub fn primary(&self) -> Arc<str> {
         self.primary.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The last command was answered.
+    /// Whether the last command was answered.
     pub fn is_up(&self) -> bool {
         self.up.load(Relaxed)
     }
 
-    /// The store was flushed.
+    /// Whether the store lost its epoch key, because it was flushed or replaced.
     pub fn has_forgotten(&self) -> bool {
         self.forgotten.load(Relaxed)
     }
 
-    /// Why no claim may be made now, though Redis may answer.
+    /// The reason why no claim may be made now, although Redis may answer.
     pub fn hold(&self) -> Option<String> {
         self.store_hold().or_else(|| self.clock.trouble())
     }
@@ -108,12 +108,12 @@ impl Health {
         if self.held.load(Relaxed) { self.lock().hold.clone() } else { None }
     }
 
-    /// Everything that is wrong, as one safe text; `None`: nothing.
+    /// Everything that is wrong, as one text without secrets. `None`: nothing is wrong.
     pub fn trouble(&self) -> Option<String> {
         self.store_trouble().or_else(|| self.clock.trouble())
     }
 
-    /// Everything that is wrong with Redis, our own clock left out.
+    /// Everything that is wrong with Redis. It leaves out what is wrong with this machine's clock.
     pub fn store_trouble(&self) -> Option<String> {
         self.store_hold().or_else(|| {
             (!self.is_up()).then(|| {

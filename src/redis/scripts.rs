@@ -1,7 +1,9 @@
-//! Every script that runs in Redis, in one list. Each touches one key, compares before it writes, and states its expiry.
+//! The list of all scripts that run in Redis. Each script touches one key, compares before it writes, and states the
+//! expiry of what it writes.
 //!
-//! One list, because the embedded store carries scripts out itself, by their hash: a script that stood elsewhere would
-//! work with Redis and fail in the demo. The store's `match` over this list does not compile while one is missing there.
+//! There is one list because the embedded store implements the scripts itself and finds them by their hash: a script
+//! defined elsewhere would work with Redis and fail in the demo. The store's `match` over this list does not compile if
+//! a script is missing there.
 
 use std::sync::LazyLock;
 
@@ -27,8 +29,9 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Replaces exactly `ARGV[1]` by `ARGV[2]` for `ARGV[3]` ms; with `ARGV[4]` ≥ 0 only if at least so many ms have
-    /// passed since it was written with that life. Returns 1, 0 (too young), or the other value found.
+    /// Replaces exactly `ARGV[1]` by `ARGV[2]` for `ARGV[3]` ms. With `ARGV[4]` ≥ 0 it does so only if at least
+    /// `ARGV[4]` ms have passed since the value was written with that expiry. Returns 1; 0 if the value is too young;
+    /// or the other value that it found.
     TakeOver = r"
 local v = redis.call('GET', KEYS[1])
 if v ~= ARGV[1] then return v end
@@ -36,16 +39,16 @@ if tonumber(ARGV[4]) >= 0 and tonumber(ARGV[3]) - redis.call('PTTL', KEYS[1]) < 
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1";
 
-    /// Gives up the claim whose value begins with `ARGV[1]`: puts `ARGV[2]` back for `ARGV[3]` ms, or deletes where it is
-    /// empty.
+    /// Gives up the claim whose value begins with `ARGV[1]`: writes `ARGV[2]` back for `ARGV[3]` ms, or deletes the key
+    /// if `ARGV[2]` is empty.
     Release = r"
 local v = redis.call('GET', KEYS[1])
 if not v or string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 1";
 
-    /// Writes the mark `ARGV[2]` for `ARGV[3]` ms where the key holds the claim that begins with `ARGV[1]`, or nothing. Returns
-    /// 1 where the mark stands, 0 where something else does, which stays.
+    /// Writes the mark `ARGV[2]` for `ARGV[3]` ms if the key holds the claim that begins with `ARGV[1]`, or nothing.
+    /// Returns 1 if the key now holds the mark, and 0 if it holds another value, which stays.
     Mark = r"
 local v = redis.call('GET', KEYS[1])
 if v == ARGV[2] then return 1 end
@@ -53,11 +56,11 @@ if v and (ARGV[1] == '' or string.sub(v, 1, #ARGV[1]) ~= ARGV[1]) then return 0 
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1";
 
-    /// Reserves `ARGV[1]` slots of `ARGV[2]` µs each, the first one at least `ARGV[4]` µs from now, unless the next free time
-    /// is over `ARGV[3]` µs ahead. Returns slots granted, µs from now to the first, µs the next free time was ahead, and
-    /// now in epoch µs.
-    /// A free time over 1,000 s and two slots ahead, further than anybody is pushed back, is one of a clock that was set
-    /// back since, or of another server's.
+    /// Reserves `ARGV[1]` slots of `ARGV[2]` µs each, the first one at least `ARGV[4]` µs from now, unless the next
+    /// free time is more than `ARGV[3]` µs ahead. Returns the number of slots granted, the µs from now to the first,
+    /// the µs by which the next free time was ahead, and the present time in epoch µs. A free time that lies more than
+    /// 1,000 s and two slots ahead is dropped: no push-back reaches that far, so it comes from a clock that was set
+    /// back since, or from another server's clock.
     Reserve = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -70,8 +73,9 @@ local free = tat + ARGV[1] * ARGV[2]
 redis.call('SET', KEYS[1], string.format('%.0f', free), 'PX', math.ceil((free - now) / 1000) + 60000)
 return {tonumber(ARGV[1]), tat - now, math.max(ahead, 0), now}";
 
-    /// Pushes the next free time to at least `ARGV[1]` µs from now, slots being `ARGV[2]` µs long. Returns µs to it. A free
-    /// time that `Reserve` would drop is dropped here too: the push-back would go with it.
+    /// Pushes the next free time to at least `ARGV[1]` µs from now. Slots are `ARGV[2]` µs long. Returns the µs until
+    /// that time. It also drops a free time that `Reserve` would drop, because otherwise the push-back would be dropped
+    /// with it.
     PushBack = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -86,23 +90,23 @@ return tat - now";
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end
 return 1";
 
-    /// Writes `ARGV[2]`, without an expiry, where the key holds nothing or what begins with `ARGV[1]`. Returns 1 where it
-    /// stands there, or the other value found, which stays. Without an expiry, because a refresh token that is forgotten
-    /// locks its account out.
+    /// Writes `ARGV[2]`, without an expiry, if the key holds nothing or a value that begins with `ARGV[1]`. Returns 1
+    /// if the key now holds `ARGV[2]`, or the other value that it found, which stays. There is no expiry because an
+    /// account whose refresh token is forgotten is locked out.
     SaveToken = r"
 local v = redis.call('GET', KEYS[1])
 if v and v ~= ARGV[2] and (ARGV[1] == '' or string.sub(v, 1, #ARGV[1]) ~= ARGV[1]) then return v end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1";
 
-    /// Sets field `ARGV[1]` of a hash to `ARGV[2]` where it is not set, unless field `ARGV[3]` is and holds anything but
-    /// `ARGV[4]`. Returns how many were set.
+    /// Sets field `ARGV[1]` of a hash to `ARGV[2]` if it is not set, unless field `ARGV[3]` is set and holds anything
+    /// but `ARGV[4]`. Returns how many fields it set.
     SwitchOn = r"
 local off = redis.call('HGET', KEYS[1], ARGV[3])
 if off and off ~= ARGV[4] then return 0 end
 return redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])";
 
-    /// Deletes field `ARGV[1]` of a hash where it holds exactly `ARGV[2]`; a newer value stays. Returns how many were
+    /// Deletes field `ARGV[1]` of a hash if it holds exactly `ARGV[2]`. A newer value stays. Returns how many fields it
     /// deleted.
     TakeOrder = r"
 if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
@@ -113,22 +117,22 @@ static HASHES: LazyLock<Vec<String>> =
     LazyLock::new(|| Script::ALL.iter().map(|s| ::redis::Script::new(s.text()).get_hash().to_owned()).collect());
 
 impl Script {
-    /// The SHA-1 of the text, by which a server remembers it.
+    /// The SHA-1 of the text, by which a server identifies a cached script.
     pub fn sha(self) -> &'static str {
         &HASHES[self as usize]
     }
 
-    /// The one with this hash.
+    /// The script with this hash.
     pub fn by_sha(sha: &str) -> Option<Script> {
         Script::ALL.iter().copied().find(|script| script.sha().eq_ignore_ascii_case(sha))
     }
 
-    /// The one with this text.
+    /// The script with this text.
     pub fn by_text(text: &[u8]) -> Option<Script> {
         Script::ALL.iter().copied().find(|script| script.text().as_bytes() == text)
     }
 
-    /// A command that carries the text and runs it on one key; the arguments are to follow.
+    /// A command that carries the text and runs it on one key. The caller adds the arguments.
     pub fn eval(self, key: &[u8]) -> Cmd {
         let mut cmd = ::redis::cmd("EVAL");
         cmd.arg(self.text()).arg(1).arg(key);
@@ -153,7 +157,7 @@ mod tests {
         assert_eq!(Script::by_text(b"return 1"), None);
     }
 
-    /// What is not in the list would not run on the embedded store.
+    /// A script that is not in the list would not run on the embedded store.
     #[test]
     fn no_other_place_runs_scripts() {
         fn search(folder: &Path, found: &mut Vec<String>) {

@@ -1,4 +1,4 @@
-//! TLS to Redis: whom it trusts, and what went wrong in words that name the mend.
+//! TLS to Redis: which issuers the client trusts, and a description of each failure that names its remedy.
 
 use std::error::Error;
 use std::path::Path;
@@ -14,13 +14,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long the question what a port speaks may take.
+/// How long the probe of the protocol at a port may take.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// A client that trusts the issuers of `ca_file` (PEM) beside those of the machine.
+/// Builds a client that trusts the issuers in `ca_file` (PEM) in addition to those of this machine.
 ///
 /// # Errors
-/// A file that cannot be read or holds no certificate, and an address that is none.
+/// Fails if the file cannot be read or holds no certificate, or if the address is invalid.
 pub(super) fn client(address: ConnectionInfo, ca_file: &Path) -> Result<Client, String> {
     let failed = |why: String| format!("redis.ca_file: {}: {why}", ca_file.display());
     let own = std::fs::read(ca_file).map_err(|error| failed(error.to_string()))?;
@@ -33,7 +33,7 @@ pub(super) fn client(address: ConnectionInfo, ca_file: &Path) -> Result<Client, 
     if own.iter().any(|issuer| !is_usable(issuer)) {
         return Err(failed("holds a certificate that cannot be read".to_owned()));
     }
-    // One of the machine's that cannot be read is nobody's fault here.
+    // An unreadable certificate among those of the machine has nothing to do with this setting, so it is left out.
     let machine = rustls_native_certs::load_native_certs().certs.into_iter().filter(is_usable);
     let pem: String = own.into_iter().chain(machine).map(|issuer| pem(&issuer)).collect();
     let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.into_bytes()) };
@@ -49,7 +49,7 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
 }
 
-/// What is wrong with TLS and what mends it, where that is what the error is about. Safe to show.
+/// What is wrong with TLS and how to repair it, if TLS is the cause of the error. The text contains no secret.
 pub fn trouble(error: &RedisError) -> Option<String> {
     if error.kind() == ErrorKind::InvalidClientConfig {
         return error.detail().filter(|text| [SPEAKS_TLS, SPEAKS_PLAIN].contains(text)).map(str::to_owned);
@@ -102,20 +102,21 @@ fn of_tls(error: &rustls::Error) -> String {
     }
 }
 
-/// What is said where TLS is spoken to and expected by nobody here.
+/// The message for a port that speaks TLS when the URL does not ask for TLS.
 const SPEAKS_TLS: &str = "it speaks TLS at this port: write rediss:// instead of redis://";
-/// What is said where TLS is expected and not spoken.
+/// The message for a port that does not speak TLS when the URL asks for TLS.
 const SPEAKS_PLAIN: &str =
     "it does not speak TLS at this port: write redis:// instead of rediss://, or name its TLS port";
 
-/// The same error, or that the port speaks TLS where none was expected, or none where it was.
+/// Returns the same error, or an error which says that the port speaks TLS and the URL does not ask for it, or the
+/// reverse.
 pub(super) async fn explained(client: &Client, error: RedisError) -> RedisError {
     let (host, port, hint) = match client.get_connection_info().addr() {
         ConnectionAddr::Tcp(host, port) => (host, *port, SPEAKS_TLS),
         ConnectionAddr::TcpTls { host, port, .. } => (host, *port, SPEAKS_PLAIN),
         _ => return error,
     };
-    // A Redis without TLS may wait for the rest of what it takes for a command, so silence counts too.
+    // A Redis without TLS may take the greeting for a command and wait for the rest of it, so silence counts too.
     let broke_off = error.is_connection_dropped() && !error.is_connection_refusal();
     let suspect = match hint {
         SPEAKS_TLS => broke_off || error.kind() == ErrorKind::Parse,
@@ -135,7 +136,7 @@ pub(super) async fn explained(client: &Client, error: RedisError) -> RedisError 
     }
 }
 
-/// With these a TLS server begins what it sends.
+/// The first byte that a TLS server sends is one of these two.
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 
@@ -145,7 +146,7 @@ async fn first_byte(host: &str, port: u16, greeting: &[u8]) -> std::io::Result<u
     stream.read_u8().await
 }
 
-/// What a TLS client says first.
+/// The first message of a TLS client.
 fn hello(host: &str) -> Option<Vec<u8>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;

@@ -6,7 +6,7 @@ use super::*;
 use crate::embedded::store::Store;
 use crate::platforms::SecretString;
 
-/// A port before the store whose connections can be closed.
+/// Opens a port in front of the store. The test can close its connections.
 pub(crate) fn in_front_of(store: &Store) -> (u16, Arc<Mutex<Vec<TcpStream>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, open) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
@@ -69,7 +69,7 @@ fn a_missing_right_is_named() {
     assert_eq!(text, "the user lacks a permission (ACL)");
 }
 
-/// Redis gives this one no code of its own.
+/// Redis gives this error no code of its own.
 #[test]
 fn a_right_that_only_a_script_misses_is_told_as_one() {
     let text =

@@ -16,7 +16,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
 }
 
-/// A port before the store that speaks TLS and shows this certificate.
+/// Opens a port in front of the store that speaks TLS and shows this certificate.
 fn in_front_of(store: &Store, certificate: &str) -> u16 {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let chain = vec![CertificateDer::from_pem_file(fixture(certificate)).unwrap()];
@@ -32,7 +32,7 @@ fn in_front_of(store: &Store, certificate: &str) -> u16 {
                 let mut tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
                 let mut store = TcpStream::connect(address).unwrap();
                 let mut bytes = [0; 4096];
-                // One asks, the other answers.
+                // One side asks, and the other answers.
                 while let Ok(n) = tls.read(&mut bytes) {
                     if n == 0 || store.write_all(&bytes[..n]).is_err() {
                         return;
@@ -48,7 +48,8 @@ fn in_front_of(store: &Store, certificate: &str) -> u16 {
     port
 }
 
-/// A port that answers a command of Redis and is silent on all else, as Redis is on a greeting of TLS.
+/// A port that answers a command of Redis and stays silent on anything else. Redis does the same when it gets a TLS
+/// greeting.
 fn waits_for_a_line() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -67,7 +68,7 @@ fn waits_for_a_line() -> u16 {
     port
 }
 
-/// How a connection there ends.
+/// Returns how a connection to this URL ends.
 async fn said(url: &str, ca_file: &str) -> String {
     let ca_file = if ca_file.is_empty() { String::new() } else { fixture(ca_file).display().to_string() };
     let client =
@@ -106,7 +107,7 @@ async fn tls_spoken_to_a_plain_port_and_the_reverse_are_told_apart() {
     let plain = store.url().replace("redis://127.0.0.1", "rediss://localhost");
     let text = said(&plain, "root.pem").await;
     assert!(text.contains("does not speak TLS at this port: write redis://"), "{text}");
-    // Redis waits for the end of what it takes for a line.
+    // Redis takes the greeting for a line and waits for its end.
     let text = said(&format!("rediss://localhost:{}", waits_for_a_line()), "root.pem").await;
     assert!(text.contains("does not speak TLS at this port: write redis://"), "{text}");
     assert_eq!(said(&store.url(), "").await, "PONG");
