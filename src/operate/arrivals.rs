@@ -1,4 +1,4 @@
-//! Tells Redis who received from which topic, and reads what the other members have told.
+//! Tells Redis which accounts received records from which topic, and reads what the other members wrote.
 
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
@@ -7,13 +7,13 @@ use crate::lane::handle::Lanes;
 use crate::lane::handle::known::{Known, LATELY};
 use crate::operate::Keys;
 
-/// Keys in one command or pipeline.
+/// The most keys in one command or pipeline.
 const AT_ONCE: usize = 1_000;
 
-/// Writes what is new and reads what is due. To be called each second or so.
+/// Writes new entries and reads the entries that are due. The caller calls it about once a second.
 ///
 /// # Errors
-/// Redis does not answer: what is new stays so.
+/// Fails if Redis does not answer. New entries then stay new.
 pub async fn exchange(known: &Known, c: &mut MultiplexedConnection, keys: &Keys, lanes: &Lanes) -> RedisResult<()> {
     let news = known.news(AT_ONCE);
     if !news.is_empty() {

@@ -1,4 +1,5 @@
-//! What is looked at each second: switches, orders, the epoch, the primary; and what is shown of this replica.
+//! The coordinator checks once a second: switches, orders, the epoch and the primary. It also publishes the state of
+//! this replica.
 
 mod memory;
 mod orders;
@@ -23,17 +24,17 @@ use crate::quiet::Repeated;
 use crate::redis::batcher::describe;
 use crate::redis::facts::Facts;
 
-/// Between two snapshots.
+/// The time between two snapshots.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(5);
-/// Between two looks at policy, version and memory.
+/// The time between two checks of policy, version and memory.
 const FACTS_EVERY: Duration = Duration::from_secs(60);
-/// How long a replica that was seen counts for the share of the rate.
+/// How long a replica that was seen counts when the rate is divided.
 const REPLICAS_FOR: Duration = Duration::from_secs(3600);
 
 impl Coordinator {
-    /// Runs for as long as the process lives.
+    /// Runs as long as the process lives.
     pub async fn run(mut self) {
-        // The start has looked at the primary.
+        // The start has read the primary already.
         let mut memory = Memory { primary_at: Some(Instant::now()), ..Memory::default() };
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -70,7 +71,8 @@ impl Coordinator {
         }
     }
 
-    /// Looks; once more where the connection was closed: that says nothing of the server, a fresh one does.
+    /// Checks once, and a second time if the connection was closed: a closed connection says nothing about the server,
+    /// but a fresh one does.
     async fn look_anew(&self, memory: &mut Memory) -> RedisResult<()> {
         let reused = memory.connection.is_some();
         match self.look(memory).await {
@@ -101,18 +103,18 @@ impl Coordinator {
             memory.told.warn(facts.warnings());
             memory.facts_at = Some(Instant::now());
         } else if facts.hold().is_some() {
-            // A primary that was demoted; looked at closely in a second.
+            // The primary was demoted. All facts are read again in a second.
             self.health.set_hold(facts.hold());
             memory.facts_at = None;
         }
-        // A store that reads and refuses writes is not up.
+        // A store that answers reads but refuses writes does not count as up.
         let beat = self.keys.replica(&format!("{}:beat", self.id));
         let () = ::redis::cmd("SET").arg(beat).arg(1).arg("PX").arg(15_000).query_async(c).await?;
         self.save_halts(c, &mut memory.switches).await?;
         match epoch {
             None => self.health.forgot(),
             Some(id) => {
-                // Another id: the store was flushed and unblocked between two looks.
+                // Another id means that the store was flushed and unblocked between two checks.
                 let new = memory.epoch.as_ref().is_some_and(|old| *old != id && old != "starting");
                 if new || self.health.has_forgotten() {
                     let known = self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
@@ -144,7 +146,7 @@ impl Coordinator {
         if new.is_empty() {
             return;
         }
-        // Known since the start looked at it: a change before the first look here counts too.
+        // The start stored the primary's id, so a change before the first check here counts too.
         let old = self.health.primary();
         let now = Instant::now();
         if !old.is_empty() && *old != **new {
@@ -164,7 +166,7 @@ impl Coordinator {
         self.replicas.store(memory.seen.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1), Relaxed);
     }
 
-    /// Moves what was seen into the gauges.
+    /// Copies the present state into the gauges.
     fn show(&self, memory: &mut Memory) {
         let now = steady_ms();
         self.metrics.redis_up.set(i64::from(self.health.is_up()));
@@ -186,7 +188,7 @@ impl Coordinator {
         self.show_partitions(memory, &snapshots);
     }
 
-    /// Only what has changed: most partitions of many are at rest.
+    /// Updates only the gauges whose values have changed: of many partitions, most are at rest.
     fn show_partitions(&self, memory: &mut Memory, snapshots: &[Arc<Snapshot>]) {
         let mut shown = HashMap::with_capacity(memory.shown.len());
         for p in snapshots.iter().flat_map(|s| &s.partitions) {
@@ -203,7 +205,7 @@ impl Coordinator {
         memory.shown = shown;
     }
 
-    /// What other processes see of this replica.
+    /// The state of this replica as other processes see it.
     pub fn snapshot(&self) -> ReplicaSnapshot {
         replica_snapshot(&self.id, &self.lanes, &self.metrics, &self.consumers, &self.refusals.all())
     }
@@ -237,7 +239,7 @@ mod tests {
         lane: Arc<LaneHandle>,
         to_halts: UnboundedSender<Halted>,
         pub(crate) connection: MultiplexedConnection,
-        /// Who was told to write again what is recent, since it was asked.
+        /// When this process was told to write recent confirmations again, since the last call.
         told: Box<dyn FnMut() -> Vec<Instant>>,
         store: Store,
     }
@@ -371,12 +373,12 @@ mod tests {
         assert!(!world.watch.health.has_forgotten());
         assert_eq!(world.switches().await["acme"].paused.as_ref().unwrap().reason, "audit");
 
-        // Flushed and unblocked between two looks: only the other id tells of it.
+        // The store was flushed and unblocked between two checks: only the new id shows it.
         world.flush().await;
         world.set_epoch("e3").await;
         world.look().await;
         assert!(world.switches().await.contains_key("acme") && !world.lane.is_open());
-        // The end of a first start is no such thing.
+        // The end of a first start is not a flush.
         let mut world = World::new().await;
         world.set_epoch("starting").await;
         world.lane.obey(&crate::operate::Switches {
@@ -392,7 +394,7 @@ mod tests {
     #[tokio::test]
     async fn a_resume_is_newer_than_what_was_switched_before_the_store_forgot() {
         let (keys, by) = (Keys::new("pb"), By::new("li", "why"));
-        // While the store has forgotten, seen by this replica or not; or just after it was unblocked.
+        // The store has forgotten its claims, and this replica has seen it or not; or it was unblocked just now.
         for (seen, unblocked) in [(true, false), (false, false), (false, true)] {
             let mut world = World::new().await;
             world.set_epoch("e1").await;
@@ -414,7 +416,7 @@ mod tests {
             world.set_epoch("e2").await;
             world.look().await;
             assert!(world.lane.is_open() && world.switches().await.is_empty(), "seen {seen}, unblocked {unblocked}");
-            // What is switched after it stands, through a further flush too.
+            // A switch that is set after the flush stays, through a further flush too.
             world.lane.halt("refused");
             world.watch.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
             world.look().await;
@@ -432,7 +434,7 @@ mod tests {
         world.look().await;
         world.lane.halt("refused");
         world.watch.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
-        // It could not be made known yet.
+        // Redis does not know the halt yet.
         lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &By::new("li", "mended"), 6).await.unwrap();
         world.look().await;
         assert!(world.lane.is_open() && world.switches().await.is_empty());
@@ -452,14 +454,15 @@ mod tests {
             assert_eq!((health.hold().is_some(), health.trouble().is_some()), (holds, holds), "{set_by} min");
             assert_eq!(health.store_trouble(), None, "it is not the store's fault");
         }
-        // Not only each second: what is judged in between must not be judged by it.
+        // The clock is compared not only once a second: a value that is judged in between must not be judged by a wrong
+        // clock.
         crate::clock::set_by(0);
         assert_eq!(world.watch.health.hold(), None);
         crate::clock::set_by(-60 * MINUTE_MS);
         let why = world.watch.health.hold().unwrap();
         crate::clock::set_by(0);
         assert!(why.contains("60 min behind") && why.contains("NTP"), "{why}");
-        // A store inside the process has no other clock: the system may have slept.
+        // A store inside the process has no clock of its own: a difference means only that the system slept.
         let mut world = World::new().await;
         world.watch.own_store = true;
         crate::clock::set_by(-60 * MINUTE_MS);
@@ -507,7 +510,8 @@ mod tests {
         assert_eq!(judge(&mut world, "b"), (1, id("b")));
         assert!(world.memory.facts_at.is_none(), "and it is looked at closely");
         assert_eq!(judge(&mut world, "b"), (0, id("b")));
-        // What was confirmed before the old one was seen for the last time is no safer for the time that has passed since.
+        // A confirmation that was written before the old primary was last seen does not become safer with the time that
+        // has passed since.
         let seen = Instant::now();
         world.memory.primary_at = Some(seen);
         let facts = Facts { replication_id: "c".into(), ..Facts::default() };

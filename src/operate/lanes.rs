@@ -1,5 +1,5 @@
-//! Lane switches: paused by an operator, halted by a worker. Resume clears both, and leaves a note: a worker that
-//! remembers an older switch must not turn it on again.
+//! Lane switches: an operator pauses a lane, and a worker halts it. Resume clears both switches and leaves a token, so
+//! that a worker that remembers an older switch does not set it again.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::lane::handle::switches::{Switch, Switches};
 use crate::operate::{AuditEntry, By, Keys, audit, json};
 use crate::redis::scripts::Script;
 
-/// Every account with a switch on.
+/// The switches of every account that has at least one switch on.
 pub type SwitchesByAccount = BTreeMap<String, Switches>;
 
-/// By account, what its last resume has left. A store that was flushed has none, so that any that is not the one that was
-/// seen before is newer than what is remembered: no clock is asked.
+/// The token of each account's last resume. A flushed store has no tokens, so a token that differs from the one seen
+/// before is newer than the remembered switch. This comparison needs no clock.
 pub type Resumes = BTreeMap<String, String>;
 
 #[derive(Clone, Copy)]
@@ -34,7 +34,8 @@ impl Which {
     }
 }
 
-/// The hash as it stands to lanes. A switch whose value cannot be read is on all the same: closed is the safe side.
+/// Reads the hash into switches by account. A switch whose value cannot be read counts as on, because a closed lane is
+/// the safe side.
 pub fn parse_lanes(hash: &BTreeMap<String, String>) -> SwitchesByAccount {
     let mut lanes = SwitchesByAccount::new();
     for (field, value) in hash {
@@ -55,15 +56,15 @@ pub fn parse_lanes(hash: &BTreeMap<String, String>) -> SwitchesByAccount {
     lanes
 }
 
-/// All switches that are on.
+/// Reads all switches that are on.
 ///
 /// # Errors
-/// Redis does not answer; the caller keeps what it knew.
+/// Fails if Redis does not answer. The caller keeps what it knew.
 pub async fn read_lanes(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<SwitchesByAccount> {
     Ok(read_switches(connection, keys).await?.0)
 }
 
-/// All switches that are on, and the notes of resumes.
+/// Reads all switches that are on, and the tokens of resumes.
 ///
 /// # Errors
 /// As for [`read_lanes`].
@@ -77,10 +78,10 @@ pub async fn read_switches(
     Ok((lanes, hash.into_iter().filter_map(resumed).collect()))
 }
 
-/// Pauses an account; a second pause replaces the reason. One transaction with its audit entry.
+/// Pauses an account. A second pause replaces the reason. The pause and its audit entry are one transaction.
 ///
 /// # Errors
-/// Redis does not answer: the change may or may not have been made, and can be repeated.
+/// Fails if Redis does not answer. The change may or may not have been made, and can be repeated.
 pub async fn pause(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -96,7 +97,7 @@ pub async fn pause(
     pipe.query_async(connection).await
 }
 
-/// Clears pause and halt of an account. One transaction with its audit entry.
+/// Clears the pause and the halt of an account. The change and its audit entry are one transaction.
 ///
 /// # Errors
 /// As for [`pause`].
@@ -111,16 +112,16 @@ pub async fn resume(
     pipe.atomic();
     let fields = [Which::Paused.field(account), Which::Halted.field(account)];
     pipe.cmd("HDEL").arg(keys.lanes()).arg(&fields).ignore();
-    // Told from every other one.
+    // The token is unique, so that it differs from every other one.
     let note = format!("{now_ms} {:016x}", rand::random::<u64>());
     pipe.cmd("HSET").arg(keys.lanes()).arg(Which::Resumed.field(account)).arg(note).ignore();
     audit(&mut pipe, keys, &entry("resume", account, by, now_ms));
     pipe.query_async(connection).await
 }
 
-/// Halts an account; `false` where it is halted already, or was resumed since: `seen` is the note of the last resume that
-/// was known when it was halted. The first cause stays, so that several replicas that see the
-/// same refusal tell of it once. The audit entry follows the change: a kill between them loses the entry, not the halt.
+/// Halts an account. Returns `false` if it is halted already, or was resumed since: `seen` is the token of the last
+/// resume that was known when the lane was halted. The first cause stays, so that several replicas that see the same
+/// refusal report it once. The audit entry follows the change: a kill between them loses the entry, not the halt.
 ///
 /// # Errors
 /// As for [`pause`].
@@ -148,8 +149,8 @@ fn switch_on(keys: &Keys, account: &str, which: Which, switch: &Switch, seen: Op
     cmd
 }
 
-/// Writes the last known switches back into a store that forgot them; what stands there meanwhile wins, and so does a
-/// resume that is not the one that was `seen` when they were known.
+/// Writes the last known switches back into a store that lost them. A switch that was set there meanwhile wins, and so
+/// does a resume whose token differs from the one `seen` when the switches were known.
 ///
 /// # Errors
 /// As for [`pause`].

@@ -1,19 +1,20 @@
-//! What operators steer and what they see, kept in Redis under the one prefix so that every replica obeys and shows it.
+//! What operators control and what they see. It is kept in Redis under one prefix, so that every replica obeys and
+//! shows it.
 //!
 //! | key | holds |
 //! |---|---|
-//! | `<prefix>:lanes` | hash: `<account>:paused` and `<account>:halted` to JSON of [`Switch`]; `<account>:resumed`: a note of the last resume |
+//! | `<prefix>:lanes` | hash: `<account>:paused` and `<account>:halted` to JSON of [`Switch`]; `<account>:resumed`: a token of the last resume |
 //! | `<prefix>:audit` | list, newest first, 10,000 long: JSON of [`AuditEntry`] |
-//! | `<prefix>:replicas`, `<prefix>:replica:<id>` | set of ids; JSON of [`ReplicaSnapshot`], gone after 15 s |
+//! | `<prefix>:replicas`, `<prefix>:replica:<id>` | set of ids; JSON of [`ReplicaSnapshot`], expires after 15 s |
 //! | `<prefix>:orders` | hash: `<topic>/<partition>` to JSON of [`Order`] |
-//! | `<prefix>:unplaced` | set of `<topic>/<partition>`: parked for want of an offset, until an operator places it |
-//! | `<prefix>:arrived:<topic>:<account>` | there: the account received from this topic in the last 7 days |
+//! | `<prefix>:unplaced` | set of `<topic>/<partition>`: parked because they have no offset, until an operator places them |
+//! | `<prefix>:arrived:<topic>:<account>` | exists if the account received from this topic in the last 7 days |
 //! | `<prefix>:topics` | hash: each entry of `kafka.input`, and each input topic that was found, with its id and where it began |
 //! | `<prefix>:positions` | hash: `<topic>/<partition>` of tiers and parking that had a committed offset, to the id of the topic |
 //! | `<prefix>:epoch` | `starting`, then a random id; missing: the store was flushed or is new |
 //!
-//! Pause and halt of one account are two fields: whoever sets or clears one cannot overwrite the other, and no script
-//! is needed for it. A field that is absent is a switch that is off.
+//! Pause and halt of one account are two fields, so that setting or clearing one cannot overwrite the other, without a
+//! script. An absent field is a switch that is off.
 
 pub mod arrivals;
 pub mod coordinator;
@@ -32,72 +33,72 @@ pub use lanes::SwitchesByAccount;
 pub use orders::{Order, Place, Target};
 pub use snapshot::{ConsumerSnapshot, LaneLoad, LaneSnapshot, PartitionRow, ReplicaSnapshot};
 
-/// Audit entries that are kept.
+/// The number of audit entries that are kept.
 pub const AUDIT_LENGTH: isize = 10_000;
 
-/// Names of keys under a prefix.
+/// Builds the names of the keys under one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
     prefix: String,
 }
 
 impl Keys {
-    /// Keys that begin with `prefix` and a colon.
+    /// Names that begin with `prefix` and a colon.
     pub fn new(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned() }
     }
-    /// The lane switches.
+    /// The key of the lane switches.
     pub fn lanes(&self) -> String {
         format!("{}:lanes", self.prefix)
     }
-    /// The audit trail.
+    /// The key of the audit trail.
     pub fn audit(&self) -> String {
         format!("{}:audit", self.prefix)
     }
-    /// Ids of replicas that wrote a snapshot.
+    /// The key of the ids of replicas that wrote a snapshot.
     pub fn replicas(&self) -> String {
         format!("{}:replicas", self.prefix)
     }
-    /// One replica's snapshot.
+    /// The key of one replica's snapshot.
     pub fn replica(&self, id: &str) -> String {
         format!("{}:replica:{id}", self.prefix)
     }
-    /// Orders to parked partitions.
+    /// The key of the orders to parked partitions.
     pub fn orders(&self) -> String {
         format!("{}:orders", self.prefix)
     }
-    /// Partitions parked for want of an offset, as `<topic>/<partition>`.
+    /// The key of the partitions that are parked because they have no offset, as `<topic>/<partition>`.
     pub fn unplaced(&self) -> String {
         format!("{}:unplaced", self.prefix)
     }
-    /// There while an account received from a topic lately.
+    /// A key that exists while an account received records from a topic lately.
     pub fn arrived(&self, topic: &str, account: &str) -> String {
         format!("{}:arrived:{topic}:{account}", self.prefix)
     }
-    /// What has been part of the input before.
+    /// The key of the topics that have been part of the input before.
     pub fn topics(&self) -> String {
         format!("{}:topics", self.prefix)
     }
-    /// Which partitions of tiers and parking topics had a committed offset.
+    /// The key of the partitions of tiers and parking topics that had a committed offset.
     pub fn positions(&self) -> String {
         format!("{}:positions", self.prefix)
     }
-    /// The mark of a store that has not forgotten.
+    /// The key of the epoch. It exists as long as the store has not lost its data.
     pub fn epoch(&self) -> String {
         format!("{}:epoch", self.prefix)
     }
 }
 
-/// Who changes something, and why; both end up in the audit trail.
+/// Who changes something, and why. Both are stored in the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct By {
-    /// As claimed: a person, or `worker <id>`.
+    /// The name as claimed: a person, or `worker <id>`.
     pub who: String,
     pub why: String,
 }
 
 impl By {
-    /// With both texts made safe to store and show: masked, without control characters, at most 256 characters.
+    /// Makes both texts safe to store and show: masked, without control characters, and at most 256 characters long.
     pub fn new(who: &str, why: &str) -> Self {
         Self { who: safe(who), why: safe(why) }
     }
@@ -108,7 +109,7 @@ fn safe(text: &str) -> String {
     shown.chars().map(|c| if c.is_control() { ' ' } else { c }).take(256).collect::<String>().trim().to_owned()
 }
 
-/// What to tell somebody who names an account that is not configured.
+/// The message for an operator who names an account that is not configured.
 pub fn unknown_account(account: &str, close: Option<&str>) -> String {
     let hint = match close {
         Some(close) => format!("did you mean `{close}`?"),
@@ -117,44 +118,44 @@ pub fn unknown_account(account: &str, close: Option<&str>) -> String {
     format!("no account `{}` is configured; {hint}", safe(account))
 }
 
-/// The configured name that is closest to `account`, where one is close enough to be meant.
+/// The configured name that is most similar to `account`, if one is similar enough to be the intended one.
 pub fn closest<'a>(account: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let scored = names.into_iter().map(|name| (strsim::jaro_winkler(account, name), name));
     scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
-/// One line of the audit trail.
+/// One entry of the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// Epoch ms.
+    /// When the change was made, in epoch ms.
     pub at_ms: i64,
     pub who: String,
     pub why: String,
-    /// `pause`, `resume`, `halt`, `unblock offsets`, `unblock dedupe`.
+    /// One of `pause`, `resume`, `halt`, `unblock offsets`, `unblock dedupe`.
     pub what: String,
-    /// Whose lane, where it is about one.
+    /// The account whose lane was changed, if the change is about a lane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// What else belongs to it, e.g. `conversions/3 to earliest`.
+    /// Further details, for example `conversions/3 to earliest`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
-/// Adds an entry to a pipeline; the same transaction makes the change it tells of.
+/// Adds an entry to a pipeline. The same transaction makes the change that the entry describes.
 pub(crate) fn audit(pipe: &mut ::redis::Pipeline, keys: &Keys, entry: &AuditEntry) {
     pipe.cmd("LPUSH").arg(keys.audit()).arg(json(entry)).ignore();
     pipe.cmd("LTRIM").arg(keys.audit()).arg(0).arg(AUDIT_LENGTH - 1).ignore();
 }
 
-/// JSON of our own plain structs, which always can be written.
+/// The JSON of one of our plain structs, which can always be serialised.
 pub(crate) fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// The newest `count` audit entries, newest first; what cannot be read is left out.
+/// The newest `count` audit entries, newest first. It leaves out entries that cannot be read.
 ///
 /// # Errors
-/// Redis does not answer.
+/// Fails if Redis does not answer.
 pub async fn read_audit(
     connection: &mut ::redis::aio::MultiplexedConnection,
     keys: &Keys,

@@ -1,4 +1,4 @@
-//! `postback unblock`: orders to the owner of a parked partition, and the epoch of the store.
+//! Serves `postback unblock`: orders to the owner of a parked partition, and the epoch of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::operate::{AuditEntry, By, Keys, audit, json};
 use crate::redis::scripts::Script;
 
-/// Where a parked partition goes on.
+/// Where a parked partition continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Its first record.
+    /// At its first record.
     Earliest,
-    /// Behind its last record.
+    /// After its last record.
     Latest,
-    /// This offset.
+    /// At this offset.
     Offset(i64),
 }
 
@@ -58,7 +58,7 @@ impl<'de> Deserialize<'de> for Target {
     }
 }
 
-/// A partition: the field of the hash is `<topic>/<partition>`.
+/// The name of a partition. Its text, `<topic>/<partition>`, is the field of the hash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub topic: String,
@@ -79,24 +79,25 @@ impl FromStr for Place {
     }
 }
 
-/// What an operator wants of a parked partition.
+/// An operator's order to a parked partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// Where to go on.
+    /// Where the partition continues.
     pub to: Target,
     #[serde(default)]
     pub reason: String,
     #[serde(default)]
     pub who: String,
-    /// Epoch ms.
+    /// When the order was given, in epoch ms.
     #[serde(default)]
     pub at_ms: i64,
 }
 
-/// Leaves an order; a second one for the same partition replaces the first. One transaction with its audit entry.
+/// Stores an order. A second order for the same partition replaces the first. The order and its audit entry are one
+/// transaction.
 ///
 /// # Errors
-/// Redis does not answer: the order may or may not stand, and can be repeated.
+/// Fails if Redis does not answer. The order may or may not be stored, and can be given again.
 pub async fn give_order(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -118,10 +119,10 @@ pub async fn give_order(
     pipe.query_async(connection).await
 }
 
-/// All orders, each with its text as it stands; what cannot be read is no order.
+/// Reads all orders, each with its stored text. It leaves out orders that cannot be read.
 ///
 /// # Errors
-/// Redis does not answer.
+/// Fails if Redis does not answer.
 pub async fn read_orders(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -134,10 +135,10 @@ pub async fn read_orders(
     Ok(hash.into_iter().filter_map(read).collect())
 }
 
-/// Takes an order away, so that it is carried out once; `true` where it was there as `text` says. Another one that has
-/// taken its place stays.
+/// Removes an order, so that it is carried out once. Returns `true` if the stored order was the one in `text`. A newer
+/// order in its place stays.
 ///
-/// # Errors
+/// Fails if Redis does not answer. The order may be gone, and can be given again.
 /// Redis does not answer: it may be gone, and can be given again.
 pub async fn take_order(
     connection: &mut MultiplexedConnection,
@@ -148,10 +149,10 @@ pub async fn take_order(
     Script::TakeOrder.eval(keys.orders().as_bytes()).arg(place.to_string()).arg(text).query_async(connection).await
 }
 
-/// Partitions that were parked for want of an offset and that nobody has placed yet.
+/// Reads the partitions that were parked because they had no offset, and that nobody has placed yet.
 ///
 /// # Errors
-/// Redis does not answer.
+/// Fails if Redis does not answer.
 pub async fn read_unplaced(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -160,38 +161,38 @@ pub async fn read_unplaced(
     Ok(all.iter().filter_map(|place| place.parse::<Place>().ok()).map(|p| (p.topic, p.partition)).collect())
 }
 
-/// Notes partitions that are parked for want of an offset.
+/// Records partitions that are parked because they have no offset.
 ///
 /// # Errors
-/// Redis does not answer.
+/// Fails if Redis does not answer.
 pub async fn note_unplaced(connection: &mut MultiplexedConnection, keys: &Keys, places: &[Place]) -> RedisResult<()> {
     let names: Vec<String> = places.iter().map(ToString::to_string).collect();
     ::redis::cmd("SADD").arg(keys.unplaced()).arg(&names).query_async(connection).await
 }
 
-/// An operator has placed it.
+/// Records that an operator has placed this partition.
 ///
 /// # Errors
-/// Redis does not answer; one that stays behind is overruled by the partition's own offset.
+/// Fails if Redis does not answer. If the entry stays, the partition's own offset takes precedence over it.
 pub async fn placed(connection: &mut MultiplexedConnection, keys: &Keys, place: &Place) -> RedisResult<()> {
     ::redis::cmd("SREM").arg(keys.unplaced()).arg(place.to_string()).query_async(connection).await
 }
 
-/// What the epoch key said, and says now.
+/// What the epoch key held before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Epoch {
-    /// It was missing; the new id stands.
+    /// The key was missing. It now holds this new id.
     Renewed(String),
     /// A first start is under way.
     Starting,
-    /// The store has not forgotten.
+    /// The store has not lost its data.
     Present(String),
 }
 
-/// Sets the epoch where it is missing: `postback unblock dedupe`. What was claimed before the store forgot may be sent
-/// again. One that stands is left alone.
+/// Sets the epoch if it is missing, for `postback unblock dedupe`. An event that was claimed before the store lost its
+/// data may then be sent again. An existing epoch stays.
 ///
-/// # Errors
+/// Fails if Redis does not answer.
 /// Redis does not answer.
 pub async fn renew_epoch(
     connection: &mut MultiplexedConnection,

@@ -1,4 +1,5 @@
-//! What one replica shows of itself, in the shape of [`crate::operate::snapshot`]: to Redis for the commands, to the API, to the gauges.
+//! Builds the state of this replica in the shape of [`crate::operate::snapshot`], for Redis and its commands, the API,
+//! and the gauges.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -13,7 +14,7 @@ use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic};
 use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot};
 use crate::redact::{mask_text, mask_trans_id};
 
-/// Records of a partition that are not finished: read or not.
+/// The number of unfinished records of a partition, whether they were read or not.
 pub fn unfinished(p: &PartitionView) -> i64 {
     let unread = match (p.high, p.position) {
         (Some(high), Some(position)) => (high - position).max(0),
@@ -43,7 +44,7 @@ fn consumer_snapshot(name: &str, of: &Counts) -> ConsumerSnapshot {
     }
 }
 
-/// What this process shows of itself.
+/// The published state of this process.
 pub fn replica_snapshot(
     id: &str,
     lanes: &Lanes,

@@ -1,4 +1,5 @@
-//! What `accounts list` and `blocked` show, and the API with them: switches and snapshots of all replicas in one (pure).
+//! Combines the switches and the snapshots of all replicas into what `accounts list`, `blocked` and the API show
+//! (pure).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,25 +11,25 @@ use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic};
 use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot, SwitchesByAccount};
 use crate::redact::mask_trans_id;
 
-/// An account's lane over all replicas.
+/// An account's lane, over all replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AccountRow {
     pub account: String,
     pub platform: String,
-    /// Of the switches, else the worst of the replicas; `flowing` where no replica runs.
+    /// The state that the switches give, else the worst state of the replicas. `flowing` if no replica runs.
     pub state: String,
-    /// Epoch ms, where it is known.
+    /// Since when, in epoch ms, if that is known.
     pub since_ms: Option<i64>,
-    /// Why it does not flow.
+    /// Why the lane does not flow.
     pub why: String,
-    /// Who stopped it, as claimed.
+    /// Who stopped the lane, as claimed.
     pub who: String,
-    /// Each replica's part.
+    /// The lane on each replica.
     pub replicas: Vec<ReplicaRow>,
 }
 
-/// One replica's part of an account.
+/// An account's lane on one replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReplicaRow {
@@ -37,7 +38,7 @@ pub struct ReplicaRow {
     pub load: LaneLoad,
 }
 
-/// `blocked`.
+/// The report of `blocked`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BlockedReport {
@@ -47,9 +48,9 @@ pub struct BlockedReport {
     pub lanes: Vec<AccountRow>,
     /// Topics of the worker's own that take no records.
     pub refused: Vec<RefusedTopic>,
-    /// Ids of the workers this was read from.
+    /// The ids of the workers whose snapshots were read.
     pub replicas: Vec<String>,
-    /// Every consumer of theirs.
+    /// Every consumer of those workers.
     pub consumers: Vec<ConsumerRow>,
 }
 
@@ -62,7 +63,7 @@ pub struct ConsumerRow {
     pub counts: ConsumerSnapshot,
 }
 
-/// Every configured account, in the order given.
+/// Every configured account, in the given order.
 pub fn accounts(
     configured: &[(&'static str, Arc<str>)],
     lanes: &SwitchesByAccount,
@@ -99,12 +100,13 @@ fn account(platform: &str, name: &str, lanes: &SwitchesByAccount, snapshots: &[R
     row
 }
 
-/// Later states are worse.
+/// The severity of a state: later states in the list are worse.
 fn severity(state: &str) -> usize {
     LaneState::ALL.iter().position(|s| s.as_str() == state).unwrap_or_default()
 }
 
-/// Partitions and lanes. A partition that moved may still be in the old owner's snapshot: the newer one counts.
+/// Reports partitions and lanes. After a partition moved, the old owner's snapshot may still contain it, so the newer
+/// snapshot counts.
 pub fn blocked(
     configured: &[(&'static str, Arc<str>)],
     lanes: &SwitchesByAccount,
@@ -120,7 +122,7 @@ pub fn blocked(
             }
             let mut row = partition.clone();
             row.replica.clone_from(&replica.id);
-            // A replica of an older version writes it unmasked.
+            // A replica of an older version writes the `trans_id` unmasked.
             row.trans_id = row.trans_id.as_deref().map(mask_trans_id);
             row.age_ms = row.age_ms.map(|age| (age + now_ms - replica.at_ms).max(0));
             newest.insert(place, (replica.at_ms, row));

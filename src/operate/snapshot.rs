@@ -1,4 +1,4 @@
-//! What each replica tells of itself every few seconds, for commands that need a running worker's state.
+//! The state that each replica publishes every few seconds, for commands that need the state of a running worker.
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{FromRedisValue, RedisResult};
@@ -6,129 +6,129 @@ use serde::{Deserialize, Serialize};
 
 use crate::operate::{Keys, json};
 
-/// How long a snapshot lasts without being renewed.
+/// How long a snapshot lasts if it is not renewed.
 pub const EXPIRY_MS: u64 = 15_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReplicaSnapshot {
-    /// Its id, as in `pb-worker`-side logs and `who` of its halts.
+    /// The id of the replica, as in its log lines and in `who` of its halts.
     pub id: String,
     /// Version of the program.
     pub version: String,
-    /// When this was written, epoch ms.
+    /// When this was written, in epoch ms.
     pub at_ms: i64,
-    /// Every configured account's lane.
+    /// The lane of every configured account.
     pub lanes: Vec<LaneSnapshot>,
-    /// Every partition it owns.
+    /// Every partition that the replica owns.
     pub partitions: Vec<PartitionRow>,
-    /// Topics that take none of its records.
+    /// Topics that take none of the replica's records.
     pub refused: Vec<RefusedTopic>,
     pub consumers: Vec<ConsumerSnapshot>,
 }
 
-/// A topic of the worker's own that takes no records: what belongs there is held.
+/// A topic of the worker's own that takes no records. Records that belong there are held.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RefusedTopic {
     pub topic: String,
     /// The replica whose records are held.
     pub replica: String,
-    /// Since when, epoch ms.
+    /// Since when the topic takes no records, in epoch ms.
     pub since_ms: i64,
     pub why: String,
-    /// Records that are held for it.
+    /// The number of records that are held for the topic.
     pub records: u64,
 }
 
-/// What a consumer counts that no metric shows.
+/// Counters of a consumer that no metric shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ConsumerSnapshot {
-    /// `intake` reads the inputs, `waiting` tiers and parking.
+    /// `intake` reads the input topics; `waiting` reads the retry tiers and parking topics.
     pub name: String,
     /// Commits and stores of positions that were refused since the start.
     pub commit_errors: u64,
-    /// Offsets that came twice in one assignment since the start.
+    /// Offsets that arrived twice in one assignment since the start.
     pub repeats: u64,
-    /// How often partitions went with work under way since the start.
+    /// How often, since the start, a partition was given back while records were still under way.
     pub drains_expired: u64,
-    /// For how long no commit was confirmed, ms, where that is too long: nothing is sent meanwhile.
+    /// For how many ms no commit was confirmed, if that is too long. The worker sends nothing meanwhile.
     pub unconfirmed_ms: Option<u64>,
-    /// The client's last complaint.
+    /// The last error that the client reported.
     pub last_error: Option<String>,
 }
 
-/// A lane as one replica has it.
+/// The lane of an account on one replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LaneSnapshot {
     pub account: String,
     pub platform: String,
-    /// Since when, epoch ms.
+    /// Since when the lane has its state, in epoch ms.
     pub since_ms: i64,
-    /// Why it is not flowing.
+    /// Why the lane is not flowing.
     pub why: String,
-    /// Its state and what it holds.
+    /// The state of the lane and the records it holds.
     #[serde(flatten)]
     pub load: LaneLoad,
 }
 
-/// The state of one replica's lane, and what it holds of the account.
+/// The state of one replica's lane, and the number of the account's records at each stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LaneLoad {
-    /// `flowing`, `throttled`, `broken`, `halted`, `paused`.
+    /// One of `flowing`, `throttled`, `broken`, `halted`, `paused`.
     pub state: String,
     /// Live records that wait for a permit.
     pub queued: u64,
-    /// Records from tiers and parking that wait for a permit.
+    /// Records from retry tiers and the parking topic that wait for a permit.
     pub released: u64,
     /// Records that hold a permit.
     pub in_flight: u64,
-    /// Records read and not finished.
+    /// Records that were read and are not finished.
     pub open: u64,
-    /// Unfinished records in the parking topic, where this replica owns it.
+    /// Unfinished records in the parking topic, if this replica owns it.
     pub parked: u64,
 }
 
-/// A partition and its oldest unfinished record: as its owner tells of it, and as the API and `blocked` show it.
+/// A partition and its oldest unfinished record, as its owner publishes it and as the API and `blocked` show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PartitionRow {
     pub topic: String,
     pub partition: i32,
     pub replica: String,
-    /// Committed position.
+    /// The committed position.
     pub committed: Option<i64>,
-    /// End of the partition.
+    /// The end of the partition.
     pub high: Option<i64>,
-    /// Records between the two.
+    /// The number of records between the two.
     pub lag: Option<i64>,
-    /// Oldest unfinished offset; null where nothing is unfinished.
+    /// The oldest unfinished offset. Null if nothing is unfinished.
     pub offset: Option<i64>,
     pub trans_id: Option<String>,
     pub account: Option<String>,
-    /// What that record waits for, e.g. `queued`, `sending`, `waits for its tier`, `lane halted`.
+    /// What that record waits for, for example `queued`, `sending`, `waits for its tier`, `lane halted`.
     pub reason: Option<String>,
-    /// For how long: in a snapshot when it was written, in a report when that is made.
+    /// How long the record has waited: in a snapshot at the time it was written, in a report at the time it is made.
     pub age_ms: Option<i64>,
-    /// Epoch ms of its next try.
+    /// When the record is tried next, in epoch ms.
     pub next_try_ms: Option<i64>,
-    /// Why the partition waits for `postback unblock offsets`, where it does.
+    /// Why the partition waits for `postback unblock offsets`, if it does.
     pub parked: Option<String>,
-    /// When its topic was found to be another one under the known name, epoch ms; for a day. It was read from its
-    /// beginning; what was unfinished of the old one is gone with it.
+    /// When the worker found that the topic was deleted and created again under the same name, in epoch ms; shown for a
+    /// day. The partition was read from its beginning. Unfinished records of the old topic are lost with it.
     pub remade_ms: Option<i64>,
-    /// When it was found that the group had lost its position, epoch ms; for a day. It is read again from its beginning, with
-    /// what was settled already.
+    /// When the worker found that the group had lost the position, in epoch ms; shown for a day. The partition is read
+    /// again from its beginning, with records that were settled already.
     pub position_lost_ms: Option<i64>,
 }
 
 /// Writes a replica's snapshot.
 ///
 /// # Errors
-/// Redis does not answer; the next one is due in seconds.
+/// Fails if Redis does not answer. The next snapshot is due within seconds.
 pub async fn write_snapshot(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -140,10 +140,10 @@ pub async fn write_snapshot(
     pipe.query_async(connection).await
 }
 
-/// Removes a replica that shuts down, so that nobody counts it for another 15 s.
+/// Removes the snapshot of a replica that shuts down, so that nobody counts the replica for another 15 s.
 ///
 /// # Errors
-/// Redis does not answer; it expires on its own.
+/// Fails if Redis does not answer. The snapshot then expires by itself.
 pub async fn remove_snapshot(connection: &mut MultiplexedConnection, keys: &Keys, id: &str) -> RedisResult<()> {
     let mut pipe = ::redis::pipe();
     pipe.cmd("DEL").arg(keys.replica(id)).ignore();
@@ -151,25 +151,25 @@ pub async fn remove_snapshot(connection: &mut MultiplexedConnection, keys: &Keys
     pipe.query_async(connection).await
 }
 
-/// Snapshots of all replicas alive, by id. Ids whose snapshot is gone are forgotten on the way.
+/// The snapshots of all running replicas, by id. It also removes the ids whose snapshot is gone.
 ///
 /// # Errors
-/// Redis does not answer.
+/// Fails if Redis does not answer.
 pub async fn read_snapshots(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Vec<ReplicaSnapshot>> {
     let texts: Vec<Option<String>> = of_each(connection, keys, "GET", Option::is_some).await?;
     Ok(texts.into_iter().flatten().filter_map(|text| serde_json::from_str(&text).ok()).collect())
 }
 
-/// How many replicas are alive. What they say is not read: with many accounts it is long.
+/// The number of running replicas. It does not read their snapshots, which are long if there are many accounts.
 ///
 /// # Errors
-/// Redis does not answer.
+/// Fails if Redis does not answer.
 pub async fn count_replicas(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<usize> {
     let alive: Vec<bool> = of_each(connection, keys, "EXISTS", |alive| *alive).await?;
     Ok(alive.into_iter().filter(|alive| *alive).count())
 }
 
-/// The reply to one command for each replica's snapshot, by id; ids of those that are gone are forgotten.
+/// The reply to one command for each replica's snapshot, by id. It removes the ids of replicas that are gone.
 async fn of_each<T: FromRedisValue>(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -181,7 +181,8 @@ async fn of_each<T: FromRedisValue>(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    // One command per key rather than MGET, which a store under several nodes may refuse.
+    // It sends one command per key and not MGET, because a store that spreads its keys over several nodes may refuse
+    // MGET.
     let mut pipe = ::redis::pipe();
     for id in &ids {
         pipe.cmd(command).arg(keys.replica(id));
@@ -189,7 +190,7 @@ async fn of_each<T: FromRedisValue>(
     let replies: Vec<T> = pipe.query_async(connection).await?;
     let gone: Vec<&String> = ids.iter().zip(&replies).filter(|(_, reply)| !is_alive(reply)).map(|(id, _)| id).collect();
     if !gone.is_empty() {
-        // A replica that comes back this very moment adds itself again with its next snapshot.
+        // A replica that returns this very moment adds itself again with its next snapshot.
         let () = ::redis::cmd("SREM").arg(keys.replicas()).arg(&gone).query_async(connection).await?;
     }
     Ok(replies)

@@ -1,4 +1,4 @@
-//! What the admin endpoint shows and switches: the running worker, or what its start waits for.
+//! What the admin endpoint shows and changes: the running worker, or the phase of its start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -21,45 +21,45 @@ use crate::operate::replica::replica_snapshot;
 use crate::operate::{By, Keys, closest, lanes as switches, report, snapshot};
 use crate::redis::health::Health;
 
-/// Kafka may be away for so long before the worker counts as not ready.
+/// How long Kafka may be away before the worker counts as not ready.
 const KAFKA_GRACE: Duration = Duration::from_secs(5);
 
-/// Per new input that is not read, why.
+/// The reason for each new input topic that is not read.
 pub type RefusedInputs = Arc<Mutex<BTreeMap<String, String>>>;
 
-/// The worker as the endpoint sees it.
+/// The worker as the admin endpoint sees it.
 pub struct WorkerStatus {
-    /// This replica.
+    /// The id of this replica.
     pub id: String,
     pub client: Client,
-    /// Keys there.
+    /// The names of the keys in Redis.
     pub keys: Keys,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
     pub kafka: Arc<KafkaHealth>,
     pub lanes: Arc<Lanes>,
-    /// Where the parts inside this process listen; null where Kafka and Redis are real.
+    /// The addresses of the servers inside this process. Null if Kafka and Redis are real servers.
     pub embedded: Value,
-    /// What the start waits for.
+    /// What the start is waiting for.
     pub phase: Mutex<String>,
-    /// New inputs that are not read.
+    /// New input topics that are not read.
     pub refused: RefusedInputs,
-    /// Once everything runs.
+    /// Set once everything runs.
     pub running: OnceLock<Running>,
 }
 
-/// The parts that run.
+/// The parts that exist once the worker runs.
 pub struct Running {
-    /// Threads of the lanes.
+    /// The threads of the lanes.
     pub runtimes: Arc<Runtimes>,
-    /// Both consumers, the one on the inputs first.
+    /// Both consumers. The consumer of the input topics comes first.
     pub consumers: Vec<Watched>,
     /// Topics that take no records.
     pub refusals: Arc<Refusals>,
 }
 
 impl WorkerStatus {
-    /// Says what the start waits for.
+    /// Sets and logs what the start is waiting for.
     pub fn say(&self, phase: &str) {
         let mut now = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         if *now != phase {
@@ -68,8 +68,9 @@ impl WorkerStatus {
         }
     }
 
-    /// A partition whose oldest records are gone though they were not read. A real broker's retention does that, and then
-    /// a person decides; the embedded broker does it when more than 5 MiB wait, and then there is nothing to decide.
+    /// A partition whose oldest records are gone although they were not read. With a real broker retention does that,
+    /// and an operator decides. The embedded broker does it when more than 5 MiB wait, and then there is nothing to
+    /// decide.
     pub fn dropped(&self) -> Option<String> {
         let consumers = self.running.get().map_or(&[][..], |r| &r.consumers);
         let snapshots = consumers.iter().map(|c| c.view.snapshot()).collect::<Vec<_>>();
@@ -98,7 +99,8 @@ impl WorkerStatus {
         self.lanes.iter().map(|l| (l.account.platform, l.account.name.clone())).collect()
     }
 
-    /// Switches and snapshots of every replica; without Redis, of this one alone. Its own is the present one.
+    /// The switches, and the snapshots of every replica. Without Redis it returns only this replica. Its own snapshot
+    /// is always the present one.
     async fn all_replicas(&self) -> (switches::SwitchesByAccount, Vec<snapshot::ReplicaSnapshot>) {
         let own = self.snapshot();
         let known = || self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
@@ -127,10 +129,10 @@ impl WorkerStatus {
             switches::resume(&mut connection, &self.keys, account, &by, now).await.map_err(away)?;
         }
         tracing::info!(account, who = by.who, reason = by.why, "account {}", if pause { "paused" } else { "resumed" });
-        // The other replicas see it within a second; this one at once.
+        // The other replicas see the switch within a second. This replica applies it at once.
         if let Ok(mut all) = switches::read_lanes(&mut connection, &self.keys).await {
             let new = all.remove(account).unwrap_or_default();
-            // A store that has forgotten does not know of a halt that stands.
+            // A store that lost its data does not know of a halt that is still in force.
             let halted = if pause { lane.switches().halted } else { None };
             lane.obey(&Switches { halted: new.halted.or(halted), paused: new.paused });
         }
@@ -173,7 +175,7 @@ impl Status for WorkerStatus {
                     }
                     let held = snapshot.partitions.iter().filter(|p| p.parked.is_some());
                     let names: Vec<_> = held.map(|p| format!("{}/{}", p.topic, p.partition)).collect();
-                    // None of the inputs flows: nothing is taken.
+                    // No input partition flows, so the worker takes no records.
                     if n == 0 && !names.is_empty() && names.len() == snapshot.partitions.len() {
                         ready = false;
                     }

@@ -1,4 +1,4 @@
-//! What the coordinator remembers from one second to the next.
+//! What the coordinator remembers from one check to the next.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::account::Halted;
 use crate::operate::{Place, lanes};
 use crate::quiet::Told;
 
-/// What a partition's gauges show: lag in records, lag and commit age in seconds.
+/// The values of a partition's gauges: lag in records, lag in seconds, and the age of the last commit in seconds.
 pub(super) type Shown = (Option<i64>, Option<f64>, f64);
 
 #[derive(Default)]
@@ -23,38 +23,38 @@ pub(super) struct Memory {
     pub(super) epoch: Option<String>,
     pub(super) snapshot_at: Option<Instant>,
     pub(super) facts_at: Option<Instant>,
-    /// When the primary was looked at last.
+    /// When the primary was last read.
     pub(super) primary_at: Option<Instant>,
     pub(super) seen: VecDeque<(Instant, usize)>,
-    /// Records and seconds of lag, age of the commit, as the gauges have them.
+    /// The gauge values of each partition, as last set.
     pub(super) shown: HashMap<(Arc<str>, i32), Shown>,
     pub(super) told: Told,
 }
 
-/// The orders that consumers were given: each as its text stands in Redis, and when.
+/// The orders that consumers received: the text of each as it is in Redis, and the time.
 pub(super) type Given = BTreeMap<Place, (String, Instant)>;
 
-/// What is remembered of the positions of tiers and parking.
+/// What the coordinator remembers of the positions of retry tiers and parking topics.
 #[derive(Default)]
 pub(super) struct Positions {
-    /// By `<topic>/<partition>` the id of the topic, as it stands in Redis; `None`: to be read.
+    /// The topic's id for each `<topic>/<partition>`, as it is in Redis. `None`: it has to be read.
     pub(super) noted: Option<HashMap<String, String>>,
-    /// Assignments that began without an offset and were compared with the note.
+    /// Assignments that began without an offset and that were compared with the remembered positions.
     pub(super) judged: HashSet<(String, u64)>,
 }
 
 impl Positions {
-    /// The store was flushed: what is known is noted again.
+    /// Forgets the copy, because the store was flushed. It is read again, and the positions are written again.
     pub(super) fn read_anew(&mut self) {
         self.noted = None;
     }
 }
 
-/// What is remembered of the lanes' switches.
+/// What the coordinator remembers of the lanes' switches.
 #[derive(Default)]
 pub(super) struct Switches {
-    /// Halts that Redis does not know yet, each with the note of the last resume before it.
+    /// Halts that Redis does not know yet, each with the token of the last resume before it.
     pub(super) pending: Vec<(Halted, Option<String>)>,
-    /// The notes of the last resumes that were obeyed.
+    /// The tokens of the last resumes that were carried out.
     pub(super) resumed: lanes::Resumes,
 }

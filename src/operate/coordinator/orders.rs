@@ -1,4 +1,5 @@
-//! Orders of operators to parked partitions: carried out by the owner, and taken away once they are.
+//! Carries out operators' orders to parked partitions. The owner of the partition carries an order out, and the order
+//! is removed afterwards.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -12,11 +13,13 @@ use crate::operate::coordinator::memory::Given;
 use crate::operate::coordinator::parts::{Coordinator, Watched};
 use crate::operate::{Order, Place, Target, orders};
 
-/// An order after which the partition is still parked is given to its consumer again: the broker may have been away.
+/// If the partition is still parked this long after an order, its consumer gets the order again: the broker may have
+/// been away.
 const AGAIN: Duration = Duration::from_secs(15);
 
 impl Coordinator {
-    /// What was parked for want of an offset stays so for every member, also once another partition has one.
+    /// Remembers every partition that was parked because it had no offset. It stays parked for every member of the
+    /// group, even after another partition gets an offset.
     pub(super) async fn keep_unplaced(&self, c: &mut MultiplexedConnection) -> RedisResult<()> {
         let mut known = orders::read_unplaced(c, &self.keys).await?;
         let mut new = Vec::new();
@@ -35,13 +38,13 @@ impl Coordinator {
         Ok(())
     }
 
-    /// An order stays in Redis until its partition flows: what a crash or a lost connection leaves half done is done
-    /// again by whoever owns the partition then.
+    /// An order stays in Redis until its partition flows: if a crash or a lost connection interrupts it, the next owner
+    /// of the partition carries it out again.
     pub(super) async fn obey_orders(&self, c: &mut MultiplexedConnection, given: &mut Given) -> RedisResult<()> {
         let all = orders::read_orders(c, &self.keys).await?;
         given.retain(|place, _| all.contains_key(place));
         for (place, (order, text)) in all {
-            // Another member's, or nobody's yet.
+            // Another member owns the partition, or nobody yet.
             let Some((owner, partition)) = self.owner(&place) else {
                 given.remove(&place);
                 continue;
@@ -57,15 +60,16 @@ impl Coordinator {
                     given.insert(place, (text, Instant::now()));
                 }
             } else if partition.position.is_none() {
-                // It is being placed.
+                // The consumer is placing the partition now.
             } else if before.is_some() && !is_given {
-                // A newer one came while the one before it was carried out.
+                // A newer order arrived while the previous one was carried out.
                 give(owner, &place, &order);
                 given.insert(place, (text, Instant::now()));
             } else {
                 orders::placed(c, &self.keys, &place).await?;
                 if orders::take_order(c, &self.keys, &place, &text).await? && !is_given {
-                    // It flows: an order that was left behind would skip or repeat what is under way.
+                    // The partition flows already. If the order stayed, it would later skip or repeat records that are
+                    // under way.
                     tracing::warn!(
                         kafka.topic = place.topic,
                         kafka.partition = place.partition,
@@ -87,7 +91,7 @@ impl Coordinator {
     }
 }
 
-/// Why it can never be carried out: what is gone does not come back.
+/// Why the order can never be carried out: records that Kafka deleted do not come back.
 fn misses(order: &Order, partition: &PartitionView) -> Option<String> {
     let (Target::Offset(at), Some(parked)) = (order.to, &partition.parked) else { return None };
     (at < parked.low).then(|| {

@@ -1,4 +1,4 @@
-//! What the coordinator looks at and steers.
+//! The parts that the coordinator watches and controls.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -18,43 +18,43 @@ use crate::operate::Keys;
 use crate::quiet::{QuietKinds, Repeated};
 use crate::redis::health::Health;
 
-/// One consumer as seen from outside its thread.
+/// A consumer as it is seen from outside its thread.
 pub struct Watched {
-    /// What it is called in logs and `blocked`.
+    /// The name of the consumer in logs and in `blocked`.
     pub name: &'static str,
     pub view: Arc<ConsumerView>,
     pub handle: Arc<ConsumerHandle>,
 }
 
-/// Looks, obeys and shows, once a second.
+/// Watches the worker's state, carries out switches and orders, and publishes this replica's state, once a second.
 pub struct Coordinator {
     pub client: Client,
-    /// Keys there.
+    /// The names of the keys in Redis.
     pub keys: Keys,
-    /// This replica.
+    /// The id of this replica.
     pub id: String,
     pub lanes: Arc<Lanes>,
-    /// The threads they live on.
+    /// The threads that the lanes run on.
     pub runtimes: Arc<Runtimes>,
     /// Whether Redis can be relied on.
     pub health: Arc<Health>,
     pub metrics: Arc<Metrics>,
     /// Both consumers.
     pub consumers: Vec<Watched>,
-    /// Halts to be made known.
+    /// Halts that still have to be written to Redis.
     pub halts: UnboundedReceiver<Halted>,
-    /// The most replicas seen in the last hour.
+    /// The largest number of replicas seen in the last hour.
     pub replicas: Arc<AtomicUsize>,
     /// Topics that take no records.
     pub refusals: Arc<Refusals>,
-    /// Before an account's parking topic.
+    /// The prefix of the names of parking topics.
     pub parked_prefix: String,
-    /// Partitions parked for want of an offset.
+    /// Partitions that are parked because they have no offset.
     pub unplaced: Unplaced,
-    /// Who received from which topic lately.
+    /// Which accounts received records from which topic lately.
     pub known: Arc<Known>,
-    /// The store is part of this process: its clock is no other one.
+    /// Whether the store is part of this process, so that it has no clock of its own.
     pub own_store: bool,
-    /// What the log left out is told when its minute is over.
+    /// Counts the repeated log lines that were left out. The coordinator logs the count when their minute is over.
     pub quiet: Arc<QuietKinds<Repeated>>,
 }

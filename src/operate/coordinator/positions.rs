@@ -1,6 +1,6 @@
-//! Which partitions of tiers and parking topics had a committed offset. Such a partition begins at its beginning where it
-//! has none: that is right for a new one, and brings settled records again where the group lost it. The brokers do not
-//! tell the two apart, this note does.
+//! Remembers which partitions of retry tiers and parking topics had a committed offset. Such a partition is read from
+//! its beginning if it has no offset. That is right for a new partition, but it repeats settled records if the group
+//! lost the offset. The brokers do not tell these two cases apart; the entries kept here do.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::operate::coordinator::memory::Positions;
 use crate::operate::coordinator::parts::Coordinator;
 
 impl Coordinator {
-    /// Says which partitions lost their offset, then notes those that have one. Writes only what is new.
+    /// Reports the partitions that lost their offset, then remembers those that have one. It writes only new entries.
     pub(super) async fn keep_positions(
         &self,
         c: &mut MultiplexedConnection,
@@ -29,7 +29,7 @@ impl Coordinator {
         let assignment = |p: &PartitionView| (place(p), p.generation);
         let began = || own.iter().filter(|(_, _, own)| own.anew.is_some());
         let began_now: HashSet<_> = began().map(|(_, p, _)| assignment(p)).collect();
-        // What another replica noted counts too.
+        // An entry that another replica wrote counts too.
         let noted = match memory.noted.take() {
             Some(noted) if began_now.is_subset(&memory.judged) => noted,
             _ => ::redis::cmd("HGETALL").arg(self.keys.positions()).query_async(c).await?,
@@ -62,8 +62,8 @@ fn place(p: &PartitionView) -> String {
     format!("{}/{}", p.topic, p.partition)
 }
 
-/// A topic with another id was deleted and made again: it had no position. Where the brokers have no ids, nobody can
-/// tell, and it is said.
+/// Whether the group lost the offset of this partition. A topic with another id was deleted and created again, so it
+/// had no offset. If the brokers have no ids, the two cases cannot be told apart, and the partition counts as lost.
 fn is_lost(p: &PartitionView, own: &OwnPosition, noted: Option<&String>) -> bool {
     let (Some((low, high)), Some(id)) = (own.anew, noted) else { return false };
     let lost = *id == own.topic_id || id.is_empty() || own.topic_id.is_empty();

@@ -1,4 +1,5 @@
-//! Lane switches in Redis and in this process: what was halted here goes there, what stands there is obeyed.
+//! Synchronises lane switches between Redis and this process: it writes halts of this process to Redis, and applies the
+//! switches that it reads there.
 
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
@@ -10,7 +11,7 @@ use crate::operate::coordinator::parts::Coordinator;
 use crate::operate::{By, lanes};
 
 impl Coordinator {
-    /// An account was halted here.
+    /// Records that an account was halted in this process.
     pub(super) fn halted(&self, switches: &mut Switches, halted: Halted) {
         let seen = switches.resumed.get(&*self.lanes.get(halted.index).account.name).cloned();
         switches.pending.push((halted, seen));
@@ -27,8 +28,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// What stands there is obeyed. While the store has forgotten, lanes keep what is remembered beside it, unless they
-    /// were resumed since.
+    /// Applies the switches in Redis to the lanes. While the store has lost its data, each lane keeps the switches that
+    /// this process remembers, unless the lane was resumed since.
     pub(super) async fn obey_switches(
         &self,
         c: &mut MultiplexedConnection,

@@ -1,4 +1,4 @@
-//! Orders against the embedded store, with a consumer that only writes down what it is told.
+//! Tests orders against the embedded store, with a consumer that only records what it receives.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::delivery::progress::{ConsumerHandle, ConsumerView, Snapshot};
 use crate::kafka::consumer::Parked;
 use crate::operate::coordinator::tests::World;
 
-/// An owner of `t/0`, which is parked or flows.
+/// The owner of `t/0`, which is parked or flows.
 struct Owner {
     view: Arc<ConsumerView>,
     orders: Box<dyn FnMut() -> Vec<UnblockOrder>>,
@@ -73,7 +73,7 @@ async fn an_order_stands_until_its_partition_flows_so_that_one_half_done_is_done
     }
     let unplaced = || world.watch.unplaced.lock().unwrap().contains(&("t".to_owned(), 0));
     assert!(unplaced(), "not placed before it flows: its next owner must not take it for a new one");
-    // Its owner dies; the next one finds it parked, and the order with it.
+    // The owner dies. The next owner finds the partition parked, and the order still there.
     world.memory.orders.clear();
     let mut next = Owner::new(&mut world);
     world.look().await;
@@ -83,7 +83,7 @@ async fn an_order_stands_until_its_partition_flows_so_that_one_half_done_is_done
     assert_eq!((next.told().len(), stands(&mut world).await), (0, 0));
     let left = orders::read_unplaced(&mut world.connection, &world.watch.keys).await.unwrap();
     assert!(left.is_empty());
-    // One that is given to a partition that flows is none.
+    // An order for a partition that flows is dropped.
     order(&mut world, Target::Earliest, 2).await;
     world.look().await;
     assert_eq!((next.told().len(), stands(&mut world).await), (0, 0));
@@ -108,7 +108,7 @@ async fn a_newer_order_is_carried_out_after_the_one_before_it_and_one_that_canno
         assert_eq!(owner.told(), told);
     }
     assert_eq!(stands(&mut world).await, 0);
-    // The broker was away: it is given again after a while.
+    // The broker was away, so the order is given again after a while.
     owner.shows(None);
     order(&mut world, Target::Earliest, 4).await;
     for (told, is_long_ago) in [(vec!["Earliest"], true), (vec!["Earliest"], false), (vec![], false)] {

@@ -1,4 +1,4 @@
-//! Notes against the embedded store, with a consumer that only shows partitions.
+//! Tests remembered positions against the embedded store, with a consumer that only shows partitions.
 
 use std::collections::HashMap;
 use std::io::{Read as _, Seek as _};
@@ -9,7 +9,8 @@ use crate::delivery::progress::{ConsumerHandle, ConsumerView, Snapshot};
 use crate::operate::coordinator::Watched;
 use crate::operate::coordinator::tests::World;
 
-/// What a worker says that finds the store as the one before left it, and shows `t/0` once for each of `committed`.
+/// Returns the log of a worker that finds the store as the worker before it left it, and that shows `t/0` once for each
+/// value of `committed`.
 async fn said(world: &mut World, id: &str, anew: Option<(i64, i64)>, committed: &[Option<i64>]) -> String {
     let view = Arc::new(ConsumerView::default());
     let handle = Arc::new(ConsumerHandle::stub().0);
@@ -41,7 +42,7 @@ async fn said(world: &mut World, id: &str, anew: Option<(i64, i64)>, committed: 
         view.set(Snapshot { partitions: vec![partition], ..Snapshot::default() });
         world.look().await;
     }
-    // As the next snapshot shows it.
+    // The next snapshot shows the position like this.
     view.set(Snapshot::clone(&view.snapshot()));
     let shown = view.snapshot().partitions[0].position_lost_ms.is_some();
     let mut text = String::new();
