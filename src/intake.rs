@@ -1,6 +1,7 @@
 //! The loop on the input topics: receive, examine, queue into a lane, finish.
 //!
-//! Runs on its consumer's polling thread and never waits. Back-pressure is not polling for a moment, then pausing.
+//! It runs on the polling thread of its consumer and never waits. For back-pressure it stops polling for a moment, and
+//! then pauses the partitions.
 
 mod pressure;
 
@@ -24,28 +25,28 @@ use crate::redis::health::Health;
 
 use pressure::{Load, Pressure};
 
-/// After so long without a poll the consumer pauses; then it resumes at a lower mark, since a pause drops what was
-/// prefetched.
+/// After this long without a poll the consumer pauses its partitions. After a pause it resumes at a lower mark, because
+/// a pause drops the prefetched records.
 const PAUSED_AFTER: Duration = Duration::from_millis(500);
 
-/// So many records for one lane go to it at once: a wake for each would cost more, and with many it would start late and
-/// look full meanwhile.
+/// This many records for one lane are delivered to it together. Waking the lane for each record would cost more; with
+/// larger groups the lane would start late and look full meanwhile.
 const HAND_OVER: usize = 16;
 
-/// Between two looks at lanes that hold their topics back: each may walk over all lanes.
+/// The time between two checks of lanes that hold their topics back. Each check may iterate over all lanes.
 const FULL_LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Where a record goes.
+/// Where to send a record.
 enum Way {
     /// Into its lane.
     Queue,
     /// To its parking topic.
     Park,
-    /// Into its lane, and its topic waits.
+    /// Into its lane, and the topic is held back.
     Hold,
 }
 
-/// What becomes of records of the input topics.
+/// Handles the records of the input topics.
 pub struct Intake {
     examiner: Examiner,
     lanes: Arc<Lanes>,
@@ -56,19 +57,19 @@ pub struct Intake {
     load: Load,
     traffic: Traffic,
     pressure: Pressure,
-    /// Per lane, what this batch of polls brought.
+    /// The records that the present polls brought, for each lane.
     #[expect(clippy::vec_box, reason = "a delivery moves as one pointer from admission to its end")]
     arrived: Vec<Vec<Box<Delivery>>>,
-    /// Topics whose only lanes are full, with the lane that is.
+    /// Topics that are held back because their lanes are full, each with the full lane.
     full: HashMap<Arc<str>, usize>,
-    /// When those are looked at next.
+    /// When those lanes are checked next.
     next_look: Instant,
-    /// Since when nothing is taken.
+    /// Since when the intake takes no records.
     stopped: Option<Instant>,
 }
 
 impl Intake {
-    /// One for the process.
+    /// Builds the intake. The process has one.
     pub fn new(
         examiner: Examiner,
         lanes: Arc<Lanes>,
@@ -113,7 +114,8 @@ impl Intake {
         let lane = self.lanes.get(index);
         self.pressure.arrives(lane, now);
         if !lane.is_open() {
-            // Its task parks what comes, unless its parking topic takes nothing.
+            // A closed lane's task parks every new record, unless the lane can be given no more to park because its
+            // parking topic takes nothing.
             return if lane.can_park(TopicKind::Input) { Way::Queue } else { Way::Hold };
         }
         if self.pressure.parks(lane, self.load, &self.bounds, now) && lane.can_park(TopicKind::Input) {
@@ -122,7 +124,8 @@ impl Intake {
         if !lane.is_full(TopicKind::Input) {
             return Way::Queue;
         }
-        // Full. Beside others that can send its arrivals park; alone it holds its topic back.
+        // The lane is full. If other lanes of the topic can send, its new records are parked. Otherwise it holds its
+        // topic back.
         let held = self.health.trouble().is_some();
         let parks = !self.full.contains_key(topic)
             && lane.can_park(TopicKind::Input)
@@ -139,14 +142,15 @@ impl Intake {
         }
     }
 
-    /// Forgets lanes that have room again, or do not stand alone any more: at 7/8 while nothing was paused, at 1/4
-    /// after a pause. A lane that hangs must not keep its topic from one that flows again.
+    /// Releases topics whose full lane has room again, or is no longer the only lane of its topic that matters. A lane
+    /// has room at 7/8 if nothing was paused, and at 1/4 after a pause. A lane that hangs must not hold its topic back
+    /// from a lane that flows again.
     fn look_at_full_lanes(&mut self, now: Instant) {
         if self.full.is_empty() || now < self.next_look {
             return;
         }
         self.next_look = now + FULL_LOOK_EVERY;
-        // Beside other topics a full one is paused at once.
+        // If there are other topics, a full topic is paused at once.
         let beside = self.full.len() < self.traffic.topics().count();
         let paused = beside || self.stopped.is_some_and(|s| s.elapsed() >= PAUSED_AFTER);
         let (part, whole) = if paused { (1, 4) } else { (7, 8) };
@@ -163,14 +167,14 @@ impl Intake {
     fn is_at_bound(&self, now: Instant) -> bool {
         let (part, whole) = match self.stopped {
             None => (1, 1),
-            // Where lanes that do not keep up hold it, those that do wait no longer than they must.
+            // If lanes that do not keep up hold the load, the lanes that do keep up wait no longer than necessary.
             Some(since) if since.elapsed() >= PAUSED_AFTER && !self.pressure.relieves(now) => (1, 2),
             Some(_) => (7, 8),
         };
         self.load.is_above(&self.bounds, part, whole)
     }
 
-    /// Above the high mark lanes that do not keep up make room for those that do.
+    /// Above the high mark, makes lanes that do not keep up give room to those that do.
     fn relieve(&mut self, now: Instant) {
         if self.load.is_above(&self.bounds, 1, 2) {
             let held = self.health.trouble().is_some();
@@ -238,7 +242,8 @@ impl Handler for Intake {
     }
 
     fn pause_wanted(&self, topic: &str, _partition: i32) -> bool {
-        // A topic alone pauses only where another one still flows; else `may_poll` holds everything back more cheaply.
+        // A single topic is paused only if another topic still flows. Otherwise `may_poll` holds everything back at
+        // less cost.
         self.full.contains_key(topic)
     }
 
@@ -246,7 +251,7 @@ impl Handler for Intake {
         if self.health.trouble().is_some() {
             self.pressure.troubled(now);
         }
-        // A full lane empties without a message to this thread.
+        // A full lane empties without a message to this thread, so the loop has to check again soon.
         (!self.full.is_empty()).then_some(Duration::from_millis(20))
     }
 }

@@ -1,7 +1,8 @@
-//! The loop on retry tiers and parking topics: a tier's record is due at a time, a parked one when its lane opens.
+//! The loop on retry tiers and parking topics: a record of a tier is due at a given time, a parked record when its lane
+//! opens.
 //!
-//! Runs on its consumer's polling thread. Each partition has a buffer that keeps what is not due, in order; a full buffer
-//! pauses its partition, never the polling.
+//! It runs on the polling thread of its consumer. Each partition has a buffer that keeps its waiting records in order.
+//! A full buffer pauses its partition but never stops the polling.
 
 mod pace;
 mod parked;
@@ -29,20 +30,21 @@ use pace::Pace;
 use parked::{Alarm, overdue_ms};
 use partition_buffer::{Buffered, PartitionBuffer};
 
-/// Bytes of one buffer at most.
+/// The most bytes in one buffer.
 const ROOM_BYTES: usize = 1024 * 1024;
-/// Bytes of all buffers, divided evenly, so that none can keep another from being read.
+/// The most bytes in all buffers. They are divided evenly, so that no buffer can keep another partition from being
+/// read.
 const ALL_BYTES: usize = 16 * 1024 * 1024;
-/// Records on their way to Kafka at most, dead letters and parking, and their bytes.
+/// The most records on their way to Kafka, as dead letters or to parking, and their bytes.
 const LEAVING: Fill = Fill { records: 2_000, bytes: ALL_BYTES };
-// Of what parking topics do not take there is always less.
+// The records that parking topics refuse are always fewer than this bound, so they cannot stop the polling.
 const _: () = assert!(ASIDE_RELEASED.0 * 2 <= LEAVING.records && ASIDE_RELEASED.1 * 2 <= LEAVING.bytes);
-/// How often buffers are looked at whose lanes did not take what is due: one may have opened.
+/// How often the loop checks buffers whose lanes did not take a due record: a lane may have opened.
 const GLANCE: Duration = Duration::from_millis(50);
 
 type Place = (Arc<str>, i32);
 
-/// What becomes of records of tiers and parking topics.
+/// Handles the records of retry tiers and parking topics.
 pub struct Waiting {
     examiner: Examiner,
     lanes: Arc<Lanes>,
@@ -53,22 +55,22 @@ pub struct Waiting {
     retry_prefix: String,
     held: Receiver<Box<Delivery>>,
     buffers: HashMap<Place, PartitionBuffer>,
-    /// Rooms with something that is not due yet, by the time of the first.
+    /// Buffers with a record that is not due yet, by the time when the first of them is due.
     due: BTreeSet<(Instant, Place)>,
-    /// Rooms with something due that their lanes did not take.
+    /// Buffers with a due record that its lane did not take.
     blocked: HashSet<Place>,
-    /// By lane, of the tiers.
+    /// For each lane, its pace with the records of the tiers.
     paces: Vec<Pace>,
     next_glance: Instant,
-    /// Changes with the wish to pause any partition.
+    /// Changes whenever a buffer changes its mind about pausing its partition.
     pauses: u64,
-    /// A partition left: the lanes are to look at what they have of it.
+    /// A partition left, so the lanes have to check what they hold of it.
     left: bool,
     traffic: Traffic,
     alarm: Alarm,
-    /// Records read and not finished.
+    /// Records that were read and are not finished.
     open: Fill,
-    /// Those of them that are in buffers.
+    /// The open records that are in buffers.
     in_buffers: Fill,
 }
 
@@ -88,14 +90,14 @@ impl Fill {
         *self = self.without(Fill { records, bytes });
     }
 
-    /// What is left without `other`; counts that are moved on other threads may overlap for a moment.
+    /// The rest without `other`. Other threads change the counts, so they may overlap for a moment.
     fn without(self, other: Fill) -> Fill {
         Fill { records: self.records.saturating_sub(other.records), bytes: self.bytes.saturating_sub(other.bytes) }
     }
 }
 
 impl Waiting {
-    /// One for the process; `held` brings back what a closing lane had of parking.
+    /// Builds the loop. The process has one. `held` returns the parked records that a closing lane gives back.
     pub fn new(
         examiner: Examiner,
         lanes: Arc<Lanes>,
@@ -129,12 +131,12 @@ impl Waiting {
         }
     }
 
-    /// What left its buffer and is not finished.
+    /// The records that left their buffer and are not finished.
     fn released(&self) -> Fill {
         self.open.without(self.in_buffers)
     }
 
-    /// What is on its way to Kafka.
+    /// The records that are on their way to Kafka.
     fn on_its_way(&self) -> Fill {
         let (records, bytes) = self.lanes.released();
         self.released().without(Fill { records, bytes })
@@ -172,7 +174,7 @@ impl Waiting {
         self.judge_fill(&place, buffers);
     }
 
-    /// A buffer more makes the share of each smaller; else only this one has changed.
+    /// A new buffer makes the share of each buffer smaller. Otherwise only this buffer has changed.
     fn judge_fill(&mut self, place: &Place, rooms_before: usize) {
         let budget = self.budget();
         let mut changed = 0;
@@ -184,7 +186,8 @@ impl Waiting {
         self.pauses += changed;
     }
 
-    /// How long a tier's record still waits, ms: until what its header says, never longer than 1.1 × the tier's delay.
+    /// How long a record of a tier still waits, in ms: until the time in its header, but never longer than 1.1 × the
+    /// tier's delay.
     fn wait_ms(&self, delivery: &Delivery, now_ms: i64) -> i64 {
         let Some(name) = delivery.record.topic.strip_prefix(&self.retry_prefix) else { return 0 };
         let Some(delay) = crate::units::parse_duration(name) else { return 0 };
@@ -244,13 +247,15 @@ impl Handler for Waiting {
                 buffered.delivery.ack.complete(End::Returned);
             }
         }
-        // Told once for all that leave together, in the next turn: the word goes to every lane.
+        // The loop tells the lanes once in its next turn, for all partitions that leave together, because the message
+        // goes to every lane.
         self.left = true;
         self.pauses += 1;
     }
 
     fn may_poll(&mut self) -> Flow {
-        // What is neither in a buffer nor counted by a lane is on its way to Kafka: no platform can make it pile up.
+        // A record that is neither in a buffer nor counted by a lane is on its way to Kafka. A slow platform cannot
+        // make such records pile up.
         let leaving = self.on_its_way();
         let full = leaving.records >= LEAVING.records || leaving.bytes >= LEAVING.bytes;
         if full { Flow::Skip } else { Flow::Poll }
@@ -261,7 +266,7 @@ impl Handler for Waiting {
     }
 
     fn pause_wanted(&self, topic: &str, partition: i32) -> bool {
-        // The key is built seldom: where `pauses` has changed.
+        // The key is seldom built: the consumer asks only after `pauses` has changed.
         self.buffers.get(&(Arc::from(topic), partition)).is_some_and(|r| r.full)
     }
 

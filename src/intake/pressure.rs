@@ -1,7 +1,8 @@
-//! The high mark of the process: where lanes that do not keep up fill its bounds together, the fullest of them park what
-//! they queue, so that intake goes on for those that do.
+//! The high mark of the process: if lanes that do not keep up fill the process's bounds together, the fullest of them
+//! park their queues, so that intake continues for the lanes that do keep up.
 //!
-//! Nothing here walks all lanes for each record: a look is taken every [`LOOK_EVERY`], and only above the mark.
+//! Nothing here iterates over all lanes for each record. All lanes are checked every [`LOOK_EVERY`], and only above the
+//! mark.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +11,17 @@ use crate::admit::backpressure::Traffic;
 use crate::delivery::TopicKind;
 use crate::lane::handle::{LaneHandle, Lanes};
 
-/// A lane whose records wait, and which got through with none for so long, does not keep up.
+/// A lane does not keep up if records wait in it and it finished none of them for this long.
 pub(super) const STUCK: Duration = Duration::from_secs(3);
-/// Nor does one that had waiting records all the time for so long, which is what its cap stands for, and has more of them
-/// than a second's work.
+/// A lane does not keep up either if records waited in it without a break for this long, which is the time its cap
+/// stands for, and more than a second's work waits now.
 pub(super) const BEHIND: Duration = Duration::from_secs(10);
-/// Between two looks at all lanes.
+/// The time between two checks of all lanes.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// For so long after it had to be emptied a lane does not count as one that keeps up.
+/// A lane that had to be emptied does not count as keeping up for this long.
 const EMPTIED_FOR: Duration = Duration::from_secs(10);
 
-/// What is read and not finished, against its bounds.
+/// The records that were read and are not finished, and their bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Load {
     pub(super) records: usize,
@@ -28,31 +29,31 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Whether either is at least `part` of `whole` of its bound.
+    /// Whether the records or the bytes are at least `part`/`whole` of their bound.
     pub(super) fn is_above(self, bounds: &Bounds, part: usize, whole: usize) -> bool {
         self.records >= (bounds.max_in_flight * part / whole).max(1)
             || self.bytes >= (bounds.max_in_flight_bytes / whole * part).max(1)
     }
 
-    /// What is left without these.
+    /// The load without these records and bytes.
     pub(super) fn without(self, records: usize, bytes: usize) -> Self {
         Self { records: self.records.saturating_sub(records), bytes: self.bytes.saturating_sub(bytes) }
     }
 }
 
-/// How each lane does, as the intake sees it.
+/// How fast each lane works, as the intake sees it.
 pub(super) struct Pressure {
     paces: Vec<Pace>,
     next_look: Instant,
-    /// Another lane could send when that was looked at last.
+    /// Whether another lane could send at the last check.
     relief: bool,
-    /// Until when Redis kept lanes from sending.
+    /// Until when trouble with Redis kept lanes from sending.
     troubled: Instant,
     /// When any lane had to be emptied.
     all: Emptied,
 }
 
-/// When a lane had to be emptied last, or what came for it parked, to make room for others.
+/// When a lane last had to be emptied, or its new records parked, to make room for others.
 #[derive(Clone, Copy, Default)]
 struct Emptied(Option<Instant>);
 
@@ -63,9 +64,9 @@ impl Emptied {
 }
 
 struct Pace {
-    /// Since when records wait in its queue without a break.
+    /// Since when records wait in the queue of the lane without a break.
     waiting: Instant,
-    /// When it got through with one of them.
+    /// When the lane last finished a record that it had waiting.
     ended: Instant,
     emptied: Emptied,
 }
@@ -82,38 +83,39 @@ impl Pressure {
         }
     }
 
-    /// A record comes for a lane and finds its queue as it is now.
+    /// Notes that a record arrives for this lane and finds its queue as it is now.
     pub(super) fn arrives(&mut self, lane: &LaneHandle, now: Instant) {
         let pace = &mut self.paces[lane.index];
-        // A queue that was emptied for it says nothing of its pace.
+        // A queue that was emptied to make room says nothing about the lane's pace.
         if lane.live.records() == 0 && !pace.emptied.lately(now) {
             pace.waiting = now;
         }
     }
 
-    /// Its lane got through with a record of this account.
+    /// Notes that the lane of this account finished a record.
     pub(super) fn got_through(&mut self, account: usize, now: Instant) {
         if let Some(pace) = self.paces.get_mut(account) {
             pace.ended = now;
         }
     }
 
-    /// Redis keeps lanes from sending: nobody is to blame for the time until now.
+    /// Notes that trouble with Redis keeps lanes from sending, so that no lane is blamed for the time until now.
     pub(super) fn troubled(&mut self, now: Instant) {
         self.troubled = now;
     }
 
-    /// Whether lanes had to make room lately for one that could send what would be read for it.
+    /// Whether lanes recently had to make room for a lane that could send more records if they were read.
     pub(super) fn relieves(&self, now: Instant) -> bool {
         self.relief && self.all.lately(now)
     }
 
-    /// Whether what comes for this lane parks, since it was emptied lately and would fill again.
+    /// Whether a new record for this lane is parked, because the lane was emptied recently and would fill again.
     pub(super) fn parks(&mut self, lane: &LaneHandle, load: Load, bounds: &Bounds, now: Instant) -> bool {
         if !self.relief || !self.paces[lane.index].emptied.lately(now) || !load.is_above(bounds, 1, 2) {
             return false;
         }
-        // It keeps a little, so that it goes on with what it can send, all lanes together a quarter at most.
+        // The lane keeps a few records, so that it can go on with what it can send. All lanes together keep a quarter
+        // of the bound at most.
         let share = (bounds.max_in_flight / 4 / self.paces.len()).max(1);
         let keeps = share.min((lane.account.limits.rps as usize).max(1));
         let parks = load.is_above(bounds, 3, 4) || lane.live.records() >= keeps;
@@ -129,8 +131,9 @@ impl Pressure {
         self.all = emptied;
     }
 
-    /// Looks at all lanes where it is time to. Above three quarters of the bounds the fullest of those that do not keep up
-    /// park what they queue, down to a half, where another can send. `held`: Redis is away.
+    /// Checks all lanes, if a check is due. Above three quarters of the bounds, if some lane can send, the fullest of
+    /// the lanes that do not keep up park their queues until the load is down to a half. `held` says that Redis is
+    /// away.
     pub(super) fn look(
         &mut self,
         load: Load,
@@ -150,7 +153,7 @@ impl Pressure {
         let mut left = load;
         let mut slow = Vec::new();
         for lane in lanes.iter() {
-            // What is on its way out leaves by itself.
+            // Records that are set aside for parking leave by themselves.
             left = left.without(lane.aside.records(), lane.aside.bytes());
             let (records, bytes) = (lane.live.records(), lane.live.bytes());
             if lane.is_emptying() {
@@ -172,7 +175,7 @@ impl Pressure {
         }
     }
 
-    /// Whether it sends what comes for it, soon enough.
+    /// Whether the lane sends its records soon enough.
     fn keeps_up(&self, lane: &LaneHandle, held: bool, now: Instant) -> bool {
         let queued = lane.live.records();
         if queued == 0 {
@@ -188,7 +191,7 @@ impl Pressure {
         !stuck && !behind
     }
 
-    /// Whether it could send what would come for it.
+    /// Whether the lane could send new records.
     fn flows(&self, lane: &LaneHandle, held: bool, now: Instant) -> bool {
         let pace = &self.paces[lane.index];
         let ended_since =

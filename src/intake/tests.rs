@@ -1,4 +1,4 @@
-//! Bounds and back-pressure, without Kafka: records are handed in, lanes are looked at from outside.
+//! Tests bounds and back-pressure without Kafka: the tests hand in records and observe the lanes from outside.
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -9,7 +9,7 @@ use crate::error::Outcome;
 use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::Setup;
 
-/// What a lane takes at least.
+/// The smallest cap of a lane.
 const CAP: usize = 64;
 
 struct World {
@@ -18,16 +18,16 @@ struct World {
     inboxes: Vec<UnboundedReceiver<LaneMessage>>,
     outbox: UnboundedReceiver<Box<Delivery>>,
     health: Arc<Health>,
-    /// What was handed over to lane `a`.
+    /// The records that were delivered to lane `a`.
     queued: Vec<Delivery>,
     parked: Vec<Delivery>,
-    /// Lanes that were told to park what they queue.
+    /// The lanes that were told to park their queue.
     emptied: Vec<usize>,
     offset: i64,
 }
 
 impl World {
-    /// Two accounts, `a` and `b`, with room for 64 live records each.
+    /// A world with two accounts, `a` and `b`, each with room for 64 live records.
     fn new(max_in_flight: usize, max_in_flight_bytes: usize) -> Self {
         Self::with(max_in_flight, max_in_flight_bytes, |_| {})
     }
@@ -81,7 +81,7 @@ impl World {
         open
     }
 
-    /// Messages that came to a lane: how many records were to be queued at once, or `None` for one to be parked.
+    /// The messages that reached a lane: the number of records delivered together, or `None` for a record to park.
     fn told(&mut self, lane: usize) -> Vec<Option<usize>> {
         self.intake.flush();
         let mut told = Vec::new();
@@ -107,20 +107,20 @@ impl World {
         told
     }
 
-    /// Fills lane `a` from this topic.
+    /// Fills lane `a` with records of this topic.
     fn fill(&mut self, topic: &str) {
         (0..CAP).for_each(|_| _ = self.receive(topic, "a"));
         assert!(self.lanes.get(0).is_full(TopicKind::Input));
         assert_eq!(self.told(0), [Some(HAND_OVER); CAP / HAND_OVER]);
     }
 
-    /// Leaves so many records in lane `a`.
+    /// Removes records from lane `a` until this many are left.
     fn leave(&mut self, count: usize) {
         self.queued.drain(count..).for_each(|delivery| self.lanes.get(0).dequeued(&delivery));
         assert_eq!(self.lanes.get(0).live.records(), count);
     }
 
-    /// Asked as if it had stopped `ago`.
+    /// The answer of `may_poll`, as if the intake had stopped `ago`.
     fn gate(&mut self, ago: Duration) -> Flow {
         if let Some(stopped) = &mut self.intake.stopped {
             *stopped = Instant::now().checked_sub(ago).unwrap();
@@ -128,7 +128,7 @@ impl World {
         self.flow()
     }
 
-    /// Asked a moment later, when full lanes are looked at again.
+    /// The answer of `may_poll` a moment later, when full lanes are checked again.
     fn flow(&mut self) -> Flow {
         self.intake.next_look = Instant::now();
         self.intake.may_poll()
@@ -169,7 +169,7 @@ fn at_the_cap_alone_arrivals_hold_their_topic_until_there_is_room() {
     assert!(world.intake.pause_wanted("t", 0) && !world.intake.pause_wanted("u", 0));
     assert_eq!(world.flow(), Flow::Skip, "the only topic: not polled for a moment, before it is paused");
     assert!(world.intake.tick(Instant::now()).is_some());
-    // At 7/8, while nothing was paused.
+    // The lane has room again at 7/8, because nothing was paused.
     world.leave(CAP * 7 / 8);
     assert_eq!(world.gate(Duration::ZERO), Flow::Skip);
     world.leave(CAP * 7 / 8 - 1);
@@ -193,7 +193,7 @@ fn a_topic_that_is_held_beside_others_pauses_alone_down_to_a_quarter() {
     world.flow();
     assert!(!world.intake.pause_wanted("t", 0));
 
-    // Its partition leaves, and with it the topic.
+    // The topic's only partition leaves, and the topic with it.
     let mut world = World::new(1000, 1 << 20);
     world.fill("t");
     world.receive("t", "a");
@@ -211,7 +211,7 @@ fn while_redis_is_away_nothing_is_parked_for_being_full_and_a_closed_lane_parks_
     world.receive("t", "a");
     assert_eq!(world.told(0), [Some(1)], "every lane would fill, and all of it go through Kafka");
     assert_eq!(world.flow(), Flow::Skip);
-    // Closed, its task parks whatever comes: its topic is not held.
+    // The task of a closed lane parks whatever arrives, so its topic is not held.
     world.lanes.get(0).halt("why");
     assert_eq!(world.flow(), Flow::Poll);
     world.receive("t", "a");
@@ -229,7 +229,7 @@ fn while_redis_is_away_a_holding_account_makes_way_for_one_that_delivers() {
     assert_eq!(world.told(0), [None], "it parks");
     assert_eq!(world.flow(), Flow::Poll);
     assert!(!world.intake.pause_wanted("t", 0));
-    // It delivers for itself alone: full, it holds its topic.
+    // It is the only lane of its topic. When it is full, it holds its topic.
     (1..CAP).for_each(|_| _ = world.receive("t", "b"));
     world.receive("t", "b");
     assert_eq!(world.told(1).iter().flatten().sum::<usize>(), CAP + 1);
@@ -242,7 +242,7 @@ fn a_lane_whose_parking_topic_takes_nothing_holds_its_own_topic_and_no_other() {
     world.receive("t", "b");
     world.receive("u", "b");
     world.lanes.get(0).halt("why");
-    // Its task would set aside what comes; 250 are a quarter of the bounds.
+    // Its task would set aside whatever arrives. 250 records are a quarter of the bounds.
     for n in 0..250 {
         assert!(!world.intake.pause_wanted("t", 0), "{n}");
         world.receive("t", "a");
@@ -258,7 +258,7 @@ fn a_lane_whose_parking_topic_takes_nothing_holds_its_own_topic_and_no_other() {
     assert_eq!(world.flow(), Flow::Poll, "the other topic flows");
     world.receive("u", "b");
     assert_eq!(world.told(1), [Some(2), Some(1)]);
-    // Its copies are acknowledged.
+    // Kafka has acknowledged their copies.
     for delivery in world.parked.drain(..200) {
         world.lanes.get(0).left_aside(TopicKind::Input, delivery.record.size());
     }
@@ -279,11 +279,11 @@ fn at_three_quarters_of_the_bounds_one_that_hangs_parks_what_it_queues_and_one_t
     assert_eq!(world.flow(), Flow::Poll);
     world.told(0);
     assert_eq!(world.emptied, [0]);
-    // What comes for it goes after the rest, and what comes for the other does not.
+    // New records for this account follow the others to parking. New records for the other account do not.
     world.receive("t", "a");
     world.receive("t", "b");
     assert_eq!((world.told(0), world.told(1)), (vec![None], vec![Some(2), Some(1)]));
-    // At the bound all the same, a pause lasts no longer than it must.
+    // The process reaches its bound all the same, and the pause is as short as possible.
     while world.flow() == Flow::Poll {
         world.receive("t", "b");
     }
@@ -337,7 +337,7 @@ fn unfinished_records_and_bytes_are_bounded_and_resume_at_seven_eighths() {
         opens.push(world.receive_value("t", "x".repeat(8_000)));
     }
     assert_eq!(opens.len(), 8, "with its bookkeeping each is a little over 8,000 bytes");
-    // Given back without being finished, it is no more ours.
+    // A record that was given back without being finished no longer counts.
     world.intake.returned(&opens.pop().unwrap());
     assert_eq!(world.gate(Duration::ZERO), Flow::Skip);
     world.intake.returned(&opens.pop().unwrap());

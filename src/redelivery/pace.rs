@@ -1,16 +1,16 @@
-//! Whether a lane gets through what it was given of the tiers.
+//! Measures whether a lane finishes the records of the tiers that it was given.
 
 use std::time::{Duration, Instant};
 
-/// A lane that gets through what it holds within so long may keep its retries waiting for it; nobody else's wait longer for
-/// that.
+/// A lane that finishes its records within this time may keep its retries waiting. Retries of a slower lane must not
+/// keep records of other lanes waiting.
 const QUICK: Duration = Duration::from_secs(1);
 
-/// One lane's.
+/// The pace of one lane.
 pub(crate) struct Pace {
-    /// Records given so far.
+    /// The number of records given so far.
     given: u64,
-    /// That many have to be through, and since when.
+    /// The number of records that have to be finished next.
     mark: u64,
     since: Instant,
 }
@@ -20,7 +20,7 @@ impl Pace {
         Self { given: 0, mark: 0, since: now }
     }
 
-    /// One more is given to a lane that holds so many.
+    /// Counts one more record that is given to a lane that holds `held` records.
     pub(crate) fn gives(&mut self, held: usize, now: Instant) {
         self.given += 1;
         if self.is_through(held + 1) {
@@ -28,7 +28,7 @@ impl Pace {
         }
     }
 
-    /// Whether a lane that holds so many gets through them quickly, as far as is known.
+    /// Whether a lane that holds `held` records finishes them quickly, as far as is known.
     pub(crate) fn is_quick(&self, held: usize, now: Instant) -> bool {
         self.is_through(held) || now.saturating_duration_since(self.since) < QUICK
     }
@@ -47,14 +47,14 @@ mod tests {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut pace = Pace::new(start);
-        // An hour in which nothing came says nothing.
+        // An hour without records says nothing about the pace.
         let hour = 3_600_000;
         (0..3).for_each(|held| pace.gives(held, at(hour)));
         assert!(pace.is_quick(3, at(hour + 999)) && !pace.is_quick(3, at(hour + 1000)));
         assert!(pace.is_quick(2, at(hour + 1000)), "the first is through");
         pace.gives(2, at(hour + 1000));
         assert!(!pace.is_quick(3, at(hour + 2000)), "and then nothing more");
-        // It holds three all the time, and each is through in half a second.
+        // The lane holds three records all the time, and finishes each within half a second.
         for turn in 0..10 {
             let now = at(hour + 2000 + turn * 500);
             (0..3).for_each(|held| pace.gives(held, now));

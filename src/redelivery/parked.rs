@@ -1,4 +1,4 @@
-//! How long parked records wait: at `max_parked` they go to their end, at half of it somebody is told.
+//! How long parked records wait: at `max_parked` they end as dead letters, and at half of it the log warns.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use crate::metrics::LaneState;
 use crate::redelivery::partition_buffer::PartitionBuffer;
 use crate::units::show_duration;
 
-/// Between two looks: what is judged in hours needs no more.
+/// The time between two checks. The limits are hours, so this is often enough.
 const LOOK: Duration = Duration::from_secs(30);
-/// Between two warnings of one account.
+/// The time between two warnings about one account.
 const REPEAT: Duration = Duration::from_secs(3600);
 
-/// When a parked record goes to its lane though that is closed, epoch ms: it ends there.
+/// When a parked record goes to its lane even if the lane is closed, in epoch ms. It ends there.
 pub(crate) fn overdue_ms(delivery: &Delivery) -> Option<i64> {
     let Subject::Ready(ready) = &delivery.subject else { return None };
     let max = i64::try_from(ready.account.retry.max_parked.as_millis()).unwrap_or(i64::MAX / 4);
     delivery.envelope.parked_at_ms.map(|at| at.saturating_add(max))
 }
 
-/// Warns of parked records while there is still time to do something.
+/// Warns of parked records while there is still time to act.
 #[derive(Default)]
 pub(crate) struct Alarm {
     looked: Option<Instant>,
-    /// Accounts by index, and when somebody was told last.
+    /// When the log last warned about each account, by index.
     told: HashMap<usize, Instant>,
 }
 
 impl Alarm {
-    /// Looks now and then.
+    /// Checks if a check is due, and logs the warnings.
     pub(crate) fn look<K>(&mut self, buffers: &HashMap<K, PartitionBuffer>, lanes: &Lanes, now: Instant) {
         if self.looked.is_some_and(|looked| now.duration_since(looked) < LOOK) {
             return;
@@ -43,7 +43,7 @@ impl Alarm {
         }
     }
 
-    /// What is to be said of whom; `now` on both clocks.
+    /// The warnings to log, each with its lane. `now` is given on both clocks.
     pub(crate) fn warnings<K>(
         &mut self,
         buffers: &HashMap<K, PartitionBuffer>,
@@ -92,7 +92,7 @@ fn warning(lane: &LaneHandle, age_ms: i64) -> String {
     )
 }
 
-/// Whole hours, minutes or seconds, so that it reads well.
+/// Rounds to whole hours, minutes or seconds, so that it reads well.
 fn rounded(age_ms: i64) -> Duration {
     let seconds = u64::try_from(age_ms / 1000).unwrap_or_default();
     let unit = [3600, 60].into_iter().find(|unit| seconds >= 2 * unit).unwrap_or(1);

@@ -1,45 +1,45 @@
-//! What waits of one partition, in its order, and when it is to be looked at.
+//! The waiting records of one partition, in order, and the time when they are checked next.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::delivery::{Delivery, Subject};
 
-/// A buffer pauses its partition at this many records and resumes it at [`LOW_MARK`].
+/// The number of records at which a buffer pauses its partition. It resumes the partition at [`LOW_MARK`].
 const HIGH_MARK: usize = 500;
 const LOW_MARK: usize = 100;
 
-/// One partition's.
+/// The waiting records of one partition.
 #[derive(Default)]
 pub(crate) struct PartitionBuffer {
     pub(crate) waiting: VecDeque<Buffered>,
     pub(crate) bytes: usize,
     pub(crate) full: bool,
-    /// When it is to be looked at; under this time it stands among the due ones.
+    /// When the buffer is checked next. `Waiting::due` lists it under this time.
     pub(crate) next: Option<Instant>,
-    /// Lanes that did not take what is due.
+    /// Lanes that did not take a due record.
     pub(crate) blocked_on: Vec<Block>,
-    /// When the first of them is too old for parking, epoch ms.
+    /// When the first of the records becomes too old for parking, in epoch ms.
     pub(crate) overdue_ms: Option<i64>,
 }
 
-/// A lane, by index, that did not take the first of its records, and that one's bytes.
+/// A lane, by index, that did not take the first of its due records, and the size of that record.
 pub(crate) struct Block {
     pub(crate) lane: usize,
     pub(crate) bytes: usize,
 }
 
-/// One record.
+/// A waiting record.
 pub(crate) struct Buffered {
     pub(crate) delivery: Box<Delivery>,
-    /// Not the wall clock's time: a clock that is set back holds nobody up.
+    /// When the record is due, on the monotonic clock, so that a wall clock that is set back delays nothing.
     pub(crate) due: Instant,
-    /// When it is too old for parking, epoch ms.
+    /// When the record becomes too old for parking, in epoch ms.
     pub(crate) overdue_ms: Option<i64>,
 }
 
 impl Buffered {
-    /// Its lane; `None`: it ends without one.
+    /// The lane of the record. `None`: the record ends without a lane.
     pub(crate) fn lane(&self) -> Option<usize> {
         match &self.delivery.subject {
             Subject::Ready(ready) => Some(ready.index),
@@ -49,31 +49,32 @@ impl Buffered {
 }
 
 impl PartitionBuffer {
-    /// Takes one in. Returns since when it is to be looked at, where that is sooner than it was.
+    /// Adds a record. Returns when the buffer has to be checked, if that is sooner than before.
     pub(crate) fn admit(&mut self, buffered: Buffered) -> Option<Instant> {
         self.bytes += buffered.delivery.record.size();
         self.note_age(&buffered);
         let (due, offset, lane) = (buffered.due, buffered.delivery.record.offset, buffered.lane());
-        // Held ones come back from their lane in any order; the oldest stands first.
+        // Records that a closing lane gives back arrive in any order. The oldest has to be first.
         let place = self.waiting.iter().rposition(|g| g.delivery.record.offset < offset).map_or(0, |p| p + 1);
         self.waiting.insert(place, buffered);
-        // What a lane does not take waits for the lane, however many come after it.
+        // A record that its lane does not take waits for the lane, however many records follow it.
         let waits_anyway = due <= Instant::now() && lane.is_some_and(|lane| self.is_blocked_on(lane));
         let sooner = !waits_anyway && self.next.is_none_or(|next| due < next);
         sooner.then_some(due)
     }
 
-    /// Whether this lane did not take one before it.
+    /// Whether this lane did not take an earlier record.
     pub(crate) fn is_blocked_on(&self, lane: usize) -> bool {
         self.blocked_on.iter().any(|block| block.lane == lane)
     }
 
-    /// Notes when the first of its records is too old.
+    /// Updates the time when the first record becomes too old.
     pub(crate) fn note_age(&mut self, buffered: &Buffered) {
         self.overdue_ms = self.overdue_ms.into_iter().chain(buffered.overdue_ms).min();
     }
 
-    /// Judges whether its partition is to rest, by records and by its share of the bytes; `true` where that changed.
+    /// Decides whether the partition has to pause, by its records and by its share of the bytes. Returns `true` if that
+    /// changed.
     pub(crate) fn judge_fill(&mut self, budget: usize) -> bool {
         let (records, bytes, was) = (self.waiting.len(), self.bytes, self.full);
         self.full = if self.full {

@@ -1,4 +1,4 @@
-//! Lets go what can go: what is due, and what a lane takes again.
+//! Releases the records that can leave their buffers: those that are due and whose lane takes them again.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -7,41 +7,42 @@ use crate::delivery::TopicKind;
 use crate::redelivery::partition_buffer::{Block, Buffered, PartitionBuffer};
 use crate::redelivery::{GLANCE, Place, Waiting};
 
-/// One look at a buffer.
+/// The state of one check of a buffer.
 struct Look<'a> {
     topic: &'a str,
     now: Instant,
     now_ms: i64,
-    /// The worker's own Redis is away.
+    /// Whether the worker's own Redis is away.
     held: bool,
-    /// Whether any lane of the topic flows, once that was asked.
+    /// Whether any lane of the topic flows. `None` until it was needed.
     flows: Option<bool>,
-    /// The buffer is full: what waits in it keeps others from being read.
+    /// Whether the buffer is full, so that its records keep others from being read.
     full: bool,
 }
 
-/// What becomes of a guest.
+/// What to do with a waiting record.
 enum Fate {
     /// It is not due.
     Wait,
-    /// Its lane does not take it.
+    /// The lane does not take it.
     Blocked(usize),
     /// It leaves the buffer.
     Leave(Way),
 }
 
-/// Where to.
+/// Where a record goes when it leaves the buffer.
 enum Way {
     /// Into its lane.
     Lane(usize),
-    /// To parking: its lane is closed, or full beside others that flow.
+    /// To its parking topic, because its lane is closed, or is full while other lanes flow.
     Parking(usize),
-    /// To its end: it has no lane.
+    /// To its end, because it has no lane.
     End,
 }
 
 impl Waiting {
-    /// Looks at the buffers in which something is due, and now and then at those that wait for a lane; at no others.
+    /// Checks the buffers in which a record is due, and from time to time those that wait for a lane. It checks no
+    /// others.
     pub(crate) fn release(&mut self) {
         let now = Instant::now();
         let mut places = Vec::new();
@@ -62,14 +63,14 @@ impl Waiting {
             let moved: Vec<Place> = self.blocked.iter().filter(moves).cloned().collect();
             places.extend(moved);
         }
-        // A retry has its time, a parked record has none: what buffer a lane has is for tiers first.
+        // A retry has a due time and a parked record has none, so room in a lane goes to tiers first.
         places.sort_by_key(|place| self.visit_of(&place.0) == TopicKind::Parked);
         for place in places {
             self.look_at(place, now);
         }
     }
 
-    /// Whether a look at a buffer that waits for lanes would find anything to do.
+    /// Whether a check of a buffer that waits for lanes would release anything.
     fn may_move(&self, (topic, _): &Place, buffer: &PartitionBuffer, now_ms: i64) -> bool {
         let topic_kind = self.visit_of(topic);
         let overdue = buffer.overdue_ms.is_some_and(|at| at <= now_ms);
@@ -139,12 +140,12 @@ impl Waiting {
         }
         let (lane, topic_kind) = (self.lanes.get(index), buffered.delivery.topic_kind);
         let overdue = buffered.overdue_ms.is_some_and(|at| at <= look.now_ms);
-        // In their order: what came later does not overtake what its lane did not take.
+        // Records keep their order: a later record does not overtake an earlier one that its lane did not take.
         if buffer.is_blocked_on(index) && !overdue {
             return Fate::Blocked(index);
         }
         let takes = self.lanes.takes(index, topic_kind, buffered.delivery.record.size());
-        // What is too old for parking ends in its lane, which may be closed.
+        // A record that is too old for parking ends in its lane, even if the lane is closed.
         let tried = lane.is_open() || overdue || (topic_kind == TopicKind::Parked && lane.offers_trial());
         if takes && tried {
             return Fate::Leave(Way::Lane(index));
@@ -153,15 +154,16 @@ impl Waiting {
             return Fate::Blocked(index);
         }
         if !lane.is_open() {
-            // Its task chooses the one that is tried.
+            // The lane's task chooses the record that is tried.
             return Fate::Leave(if lane.offers_trial() { Way::Lane(index) } else { Way::Parking(index) });
         }
-        // A retry waits for its lane, where that has buffer by itself or is to end it, for as long as nobody waits for that.
+        // A retry waits for its lane if the lane has room, or has to end the record, as long as this keeps no other
+        // record from being read.
         let waits = overdue || !lane.is_full(topic_kind);
         if waits && (!look.full || self.paces[index].is_quick(lane.retries(), look.now)) {
             return Fate::Blocked(index);
         }
-        // Else it parks beside others that flow.
+        // Otherwise it is parked, if other lanes flow.
         let (topic, held) = (look.topic, look.held);
         let any = *look.flows.get_or_insert_with(|| self.any_flows(topic, held));
         let others =
@@ -177,12 +179,12 @@ impl Waiting {
                     self.paces[lane].gives(self.lanes.get(lane).retries(), now);
                 }
                 if buffered.delivery.topic_kind == TopicKind::Parked {
-                    // It leaves parking: a new spell of retrying.
+                    // The record leaves parking, so a new period of retries begins.
                     buffered.delivery.envelope.retry_since_ms = Some(now_ms);
                 }
                 let lane = self.lanes.get(lane);
                 if buffered.delivery.topic_kind == TopicKind::Parked && !lane.is_open() {
-                    // Where another was faster it is held.
+                    // If another record took the trial first, the lane's task holds this one back.
                     buffered.delivery.trial = lane.take_trial();
                 }
                 lane.enqueued(&buffered.delivery);

@@ -1,4 +1,4 @@
-//! Buffers, due times and bounds, without Kafka: records are handed in, lanes are looked at from outside.
+//! Tests buffers, due times and bounds without Kafka: the tests hand in records and observe the lanes from outside.
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -14,14 +14,14 @@ use crate::stub::PLATFORM;
 
 const TIER: &str = "postback.retry.30s";
 const PARKED: &str = "postback.parked.acme";
-/// Kept apart from the present, so that nothing becomes due while a test runs.
+/// Far enough ahead of the present that nothing becomes due while a test runs.
 const LATER_MS: i64 = 20_000;
 
 struct World {
     waiting: Waiting,
     lane: Arc<LaneHandle>,
     inbox: UnboundedReceiver<LaneMessage>,
-    /// Another account's, `zeta`.
+    /// The lane of another account, `zeta`.
     other: Arc<LaneHandle>,
     other_inbox: UnboundedReceiver<LaneMessage>,
     outbox: UnboundedReceiver<Box<Delivery>>,
@@ -62,7 +62,7 @@ impl World {
         Self { waiting, lane, inbox, other, other_inbox, outbox, offset: 0 }
     }
 
-    /// An event from this topic, padded by `bytes`.
+    /// Receives an event from this topic, padded by `bytes`.
     fn receive(&mut self, topic: &str, partition: i32, due_ms: Option<i64>, bytes: usize) -> Arc<Open> {
         self.receive_for("acme", topic, partition, due_ms, bytes)
     }
@@ -91,7 +91,7 @@ impl World {
         pad: usize,
     ) -> Arc<Open> {
         let origin = [("topic", "in"), ("partition", "0"), ("offset", "7"), ("timestamp", "1700000000000")];
-        // The producer's own, before ours.
+        // Headers of the producer come before ours.
         let mut headers = vec![Header::text("pad", "x".repeat(pad))];
         headers.extend(origin.map(|(name, value)| Header::text(&format!("pb-origin-{name}"), value)));
         headers.extend(due_ms.map(|due| Header::text("pb-due", due.to_string())));
@@ -125,7 +125,7 @@ impl World {
         offsets
     }
 
-    /// Looks at the buffers, those that wait for their lanes too.
+    /// Checks the buffers, including those that wait for their lanes.
     fn look(&mut self) {
         self.waiting.next_glance = Instant::now();
         self.waiting.flush();
@@ -157,7 +157,7 @@ fn a_wait_is_never_longer_than_the_tier_and_a_tenth_and_never_below_zero() {
         (Some(now + LATER_MS), LATER_MS),
         (Some(now + 400_000), 33_000),
         (Some(now - 5_000), 0),
-        // Bad or missing: the record's own time and the delay.
+        // With a bad or missing due time, the record's own time and the tier's delay count.
         (Some(i64::MAX), 30_000),
         (None, 30_000),
     ];
@@ -214,7 +214,7 @@ fn a_parked_record_waits_for_its_lane_and_then_begins_a_new_spell_of_retrying() 
 #[test]
 fn a_retry_finds_room_in_its_lane_while_a_parking_backlog_drains() {
     let mut world = World::new();
-    // The lane may hold 10 s of its rate.
+    // The lane may hold the records of 10 s at its rate.
     let cap = (world.lane.account.limits.rps * 10.0) as usize;
     for _ in 0..2 * cap {
         world.receive(PARKED, 0, None, 1);
@@ -226,7 +226,7 @@ fn a_retry_finds_room_in_its_lane_while_a_parking_backlog_drains() {
     world.receive(TIER, 0, Some(now_ms() - 1), 1);
     world.waiting.flush();
     assert_eq!(world.delivered(), [due], "at once, and not to parking again");
-    // What comes of the backlog meanwhile waits for its lane, and is not looked at for that.
+    // More parked records arrive. They wait for their lane, and the buffer is not checked because of them.
     world.receive(PARKED, 0, None, 1);
     assert!(world.waiting.due.is_empty());
 }
@@ -381,7 +381,7 @@ fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_
         let buffer = world.waiting.buffers.get_mut(&(Arc::from(PARKED), 0)).unwrap();
         buffer.waiting.back_mut().unwrap().delivery.envelope.parked_at_ms = Some(now - age * HOUR);
     }
-    // What a tier brings back was parked once; it waits for its time, not for its lane.
+    // A record that a tier brings back was parked once. It waits for its due time, not for its lane.
     world.receive(TIER, 0, Some(now + LATER_MS), 1);
     let tier = world.waiting.buffers.get_mut(&(Arc::from(TIER), 0)).unwrap();
     tier.waiting[0].delivery.envelope.parked_at_ms = Some(now - 70 * HOUR);
@@ -405,7 +405,7 @@ fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_
     let text = told(now + 3 * HOUR).join("\n");
     assert!(text.contains("is flowing: its platform takes less than comes"), "{text}");
 
-    // The consumer's own turn says it, so that within the hour nothing is left to say.
+    // The consumer's own loop logs the warning, so that within the hour there is nothing more to log.
     world.lane.halt("again");
     for buffered in world.waiting.buffers.values_mut().flat_map(|buffer| &mut buffer.waiting) {
         buffered.delivery.envelope.parked_at_ms = Some(now - 40 * HOUR);
@@ -426,7 +426,7 @@ fn where_the_parking_topic_takes_nothing_a_closed_lane_leaves_its_retries_in_the
         world.receive(TIER, 0, Some(due), 1);
     }
     world.waiting.flush();
-    // Set aside at once: 256, and nothing of it leaves.
+    // 256 records are set aside at once, and none of them leaves.
     let (queued, parked) = world.told();
     assert_eq!((queued.len(), parked.len(), world.buffer(TIER, 0).waiting.len()), (0, 256, 144));
     assert_eq!(world.waiting.may_poll(), Flow::Poll, "others' retries are read on");
@@ -437,7 +437,7 @@ fn where_the_parking_topic_takes_nothing_a_closed_lane_leaves_its_retries_in_the
 
 #[test]
 fn parking_topics_that_take_nothing_leave_some_of_what_may_be_on_its_way_to_others() {
-    // Each may set aside as much as half of it by itself.
+    // Each lane alone may set aside as much as half of it.
     let mut world = World::with(|account| account.limits.rps = 1000.0);
     let due = now_ms() - 1;
     world.lane.halt("why");
@@ -454,7 +454,7 @@ fn parking_topics_that_take_nothing_leave_some_of_what_may_be_on_its_way_to_othe
     assert_eq!(world.waiting.may_poll(), Flow::Poll, "{parked:?}");
 }
 
-/// All lanes together hold as much of tiers as they may, but for less than two of these.
+/// The other lanes hold as many records of tiers as all lanes together may, except for less than two of these.
 fn others_hold_all(world: &mut World) {
     let held = (64 << 20) - 300_000;
     world.other.walks(TopicKind::Tier, held);
@@ -519,12 +519,12 @@ fn a_retry_that_was_parked_for_too_long_waits_for_its_full_lane_and_ends_there()
     std::thread::sleep(Duration::from_millis(5));
     world.look();
     assert_eq!(world.told(), (vec![], vec![first]), "whoever has time left parks beside the other one");
-    // One place for what was set aside, and one for this.
+    // One place is for the record that was set aside, and one for this record.
     (0..2).for_each(|_| world.lane.released.sub(1));
     world.look();
     assert_eq!(world.told(), (vec![first + 1], vec![]));
 
-    // Closed, it takes what has to end all the same, though nothing more can be set aside.
+    // A closed lane still takes a record that has to end, although nothing more can be set aside.
     world.lane.halt("why");
     (2..cap).for_each(|_| world.lane.released.sub(1));
     (0..ASIDE_RELEASED.0).for_each(|_| world.other.set_aside(TopicKind::Tier, 0));

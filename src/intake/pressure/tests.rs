@@ -1,4 +1,5 @@
-//! The rule of the high mark: who makes room, for whom, and down to where. Every time is given.
+//! Tests the rule of the high mark: which lane makes room, for which other lane, and down to which level. Every time is
+//! given.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ struct World {
 }
 
 impl World {
-    /// So many accounts that all received, with two requests a second each.
+    /// This many accounts, each with two requests a second, and each of them received records.
     fn new(count: usize) -> Self {
         Self::with(count, |_, _| {})
     }
@@ -42,7 +43,7 @@ impl World {
         Self { pressure: Pressure::new(count, start), lanes, traffic, inboxes, start }
     }
 
-    /// Queues so many records of so many bytes, all arriving at the start.
+    /// Queues this many records of this many bytes, all arriving at the start.
     fn queue(&mut self, lane: usize, records: usize, bytes: usize) {
         for _ in 0..records {
             self.pressure.arrives(self.lanes.get(lane), self.start);
@@ -50,13 +51,13 @@ impl World {
         }
     }
 
-    /// All that is queued, and nothing else, is read and not finished.
+    /// The load if all unfinished records are queued.
     fn load(&self) -> Load {
         let sum = |of: fn(&LaneHandle) -> usize| self.lanes.iter().map(|lane| of(lane)).sum();
         Load { records: sum(|l| l.live.records()), bytes: sum(|l| l.live.bytes()) }
     }
 
-    /// Looks at this time; the lanes that were told to park what they queue, in this order.
+    /// Checks at this time, and returns the lanes that were told to park their queue, in this order.
     fn look(&mut self, after: Duration, held: bool) -> Vec<usize> {
         self.look_at(self.load(), after, held)
     }
@@ -119,7 +120,7 @@ fn one_that_keeps_up_never_makes_room_however_full_it_is() {
     for half in 0..19 {
         let now = HALF * half;
         world.ends(0, now);
-        // A burst, which it has done with before that is what its cap stands for.
+        // A burst that the lane finishes within the time that its cap stands for.
         assert!(!world.look(now, false).contains(&0), "after {now:?}");
     }
     assert!(world.lanes.get(1).is_emptying() && !world.lanes.get(0).is_emptying());
@@ -138,7 +139,7 @@ fn one_that_sends_all_the_time_and_gets_more_than_it_sends_makes_room_too() {
     assert_eq!(world.look(BEHIND - LOOK_EVERY, false), NOBODY);
     assert_eq!(world.look(BEHIND, false), [0], "for the fourth, which has nothing");
 
-    // Where each of them has no more than a second's work nobody is behind.
+    // No lane is behind if each of them has at most a second's work.
     let mut world = World::with(4, |_, account| account.limits.rps = 60.0);
     for lane in 0..3 {
         world.queue(lane, 55, 1);
@@ -153,12 +154,12 @@ fn where_nobody_else_could_send_nothing_is_rewritten_through_kafka() {
     (0..3).for_each(|lane| world.queue(lane, 55, 1));
     assert_eq!(world.look(STUCK, false), NOBODY);
     assert!(!world.pressure.relieves(world.start + STUCK));
-    // An account that is closed sends nothing either.
+    // A closed account sends nothing either.
     let mut world = World::new(4);
     (0..3).for_each(|lane| world.queue(lane, 55, 1));
     world.lanes.get(3).halt("why");
     assert_eq!(world.look(STUCK, false), NOBODY);
-    // One that received from no topic needs no intake.
+    // An account that received from no topic needs no intake.
     let mut world = World::new(4);
     world.traffic = Traffic::default();
     (0..3).for_each(|lane| world.queue(lane, 55, 1));
@@ -182,7 +183,7 @@ fn what_comes_for_one_that_was_emptied_parks_while_there_is_pressure() {
         }
         assert_eq!(world.pressure.parks(&lane, load(records), &BOUNDS, now), parks, "{records} {queued}");
     }
-    // Each that parks makes it last; without any it ends.
+    // Each parked record prolongs the relief. Without any it ends.
     now += EMPTIED_FOR - HALF;
     assert!(world.pressure.parks(&lane, load(150), &BOUNDS, now));
     now += EMPTIED_FOR;
@@ -220,7 +221,7 @@ fn while_redis_is_away_only_those_that_deliver_without_it_are_made_room_for() {
     (0..3).for_each(|lane| world.queue(lane, 55, 1));
     world.pressure.troubled(world.start + now);
     assert_eq!(world.look(now, true), [0, 1], "they send nothing before Redis is back");
-    // It is back: nobody is to blame for what did not end meanwhile.
+    // Redis is back: no lane is to blame for the records that did not end meanwhile.
     let mut world = World::new(4);
     (0..3).for_each(|lane| world.queue(lane, 55, 1));
     world.pressure.troubled(world.start + now);
@@ -233,6 +234,6 @@ fn a_thousand_lanes_are_looked_at_seldom() {
     let mut world = World::new(1000);
     (0..900).for_each(|lane| world.queue(lane, 1, 1));
     assert_eq!(world.look(STUCK, false).len(), 900 - 99);
-    // A turn later: as many records come within the time of one look.
+    // One turn later: this many records can arrive between two checks.
     assert_eq!(world.look_at(Load { records: 2000, bytes: 0 }, STUCK + LOOK_EVERY / 2, false), NOBODY);
 }
