@@ -1,4 +1,4 @@
-//! A lane as other threads see it: its inbox, how full it is, whether it is open.
+//! A lane as other threads see it: its inbox, how full it is, and whether it is open.
 
 mod fill;
 pub mod known;
@@ -25,71 +25,72 @@ use crate::clock::now_ms;
 use crate::delivery::Delivery;
 use crate::metrics::LaneState;
 
-/// Longer waits than this go through parking.
+/// Records that would wait longer than this in a lane go to parking.
 pub const LONGEST_WAIT_IN_LANE: Duration = Duration::from_secs(5);
 
-/// Records that go to parking at once: what a closing lane empties would hold up its thread, and take memory, all
-/// together.
+/// How many records go to parking at once. If a closing lane parked its whole queue at once, this would hold up its
+/// thread and take memory.
 pub(crate) const PARKS: usize = 256;
 
 const ONLY_THROTTLED: &str = "the platform has answered nothing but that it is asked too often for over 30 s";
 
-/// To a lane's task.
+/// A message to a lane's task.
 pub enum LaneMessage {
-    /// Into its queue, in this order.
+    /// Add these records to the queue, in this order.
     Deliver(Vec<Box<Delivery>>),
-    /// Straight to its parking topic: it is full beside others that flow.
+    /// Send this record straight to the parking topic, because the lane is full while others flow.
     Park(Box<Delivery>),
-    /// What waits in its queue of live records goes to its parking topic.
+    /// Send the queue of live records to the parking topic.
     ParkQueue,
 }
 
-/// As many records of tiers as a lane may have set aside for parking at most, whatever it may queue: the waiting consumer
-/// shares one bound for all that leaves.
+/// The most records of tiers that a lane may have set aside for parking, however long its queue may be. All lanes share
+/// one bound for the records that leave the redelivery loop.
 const MOST_ASIDE: usize = 1_000;
 
-/// Seen from every thread.
+/// A lane's handle. Every thread may use it.
 pub struct LaneHandle {
-    /// Index into lanes and metrics.
+    /// The index of the lane, and of its account in the metrics.
     pub index: usize,
-    /// Whose lane.
+    /// The account that the lane sends for.
     pub account: Arc<Account>,
-    /// Records from inputs that wait for a permit.
+    /// Records from input topics that wait for a permit.
     pub live: Fill,
-    /// Records from tiers and parking that wait for a permit.
+    /// Records from tiers and the parking topic that wait for a permit.
     pub released: Fill,
-    /// Those of them from parking.
+    /// The records of `released` that come from the parking topic.
     parked: Fill,
-    /// Records from tiers and parking that wait for a permit or have one, by their kind.
+    /// Records from tiers and the parking topic that wait for a permit or have one, by kind.
     holds: Released,
-    /// What all lanes of the process hold.
+    /// What all lanes of the process hold together.
     all: OnceLock<Arc<All>>,
-    /// Records with a permit, or waiting for their confirm.
+    /// Records that have a permit, or wait for their confirmation.
     pub in_flight: AtomicUsize,
-    /// Records from inputs that are set aside for parking, until their copies are acknowledged.
+    /// Records from input topics that are set aside for parking, until their copies are acknowledged.
     pub aside: Fill,
-    /// The same of records from tiers and parking.
+    /// Records from tiers and the parking topic that are set aside for parking.
     pub aside_released: Fill,
-    /// Told to park its queue, and not there yet.
+    /// Whether the lane was told to park its queue and has not done so yet.
     emptying: AtomicBool,
     inbox: UnboundedSender<LaneMessage>,
     cap: usize,
     cap_bytes: usize,
-    /// Of records from inputs that may be set aside for parking, and their bytes.
+    /// The most records from input topics that may be set aside for parking, and their bytes.
     aside_cap: (usize, usize),
-    /// The same of all lanes together.
+    /// The same limits for all lanes together.
     aside_of_all: (usize, usize),
-    /// The same of records from tiers.
+    /// The same limits for records from tiers.
     aside_cap_released: (usize, usize),
     closed: AtomicBool,
-    /// Halted here and not yet known to be in Redis: what is read there does not open the lane.
+    /// The lane was halted here, and Redis does not know it yet. Until then, switches that are read from Redis do not
+    /// open the lane.
     unsaved_halt: AtomicBool,
     born: Instant,
-    /// In ms since `born`: no wall clock that is set back or forward moves it.
+    /// In ms since `born`, so that a wall clock that is set back or forward does not change it.
     throttled_until_ms: AtomicU64,
-    /// The platform has only throttled for a while: closed until one record gets another answer.
+    /// The platform has only throttled for a while. The lane is closed until one record gets another answer.
     only_throttled: AtomicBool,
-    /// That record is on its way.
+    /// Whether that record is on its way.
     on_trial: Arc<AtomicBool>,
     switches: Mutex<Switches>,
     changes: AtomicU64,
@@ -97,7 +98,7 @@ pub struct LaneHandle {
 }
 
 impl LaneHandle {
-    /// `inbox` leads to the lane's task.
+    /// Builds the handle. `inbox` leads to the lane's task.
     pub fn new(index: usize, account: Arc<Account>, inbox: UnboundedSender<LaneMessage>, intake: &Intake) -> Self {
         let ten_seconds = (account.limits.rps * 10.0) as usize;
         let quarter = intake.max_in_flight / 4;
@@ -106,10 +107,12 @@ impl LaneHandle {
             index,
             cap,
             cap_bytes: intake.max_in_flight_bytes / 4,
-            // As much as the largest queue: while its parking topic takes nothing for a moment its input topics are read on.
+            // As much as the largest queue, so that the input topics are still read while the parking topic takes
+            // nothing for a moment.
             aside_cap: (quarter.max(cap), (intake.max_in_flight_bytes / 4).max(1)),
             aside_of_all: ((intake.max_in_flight / 2).max(2 * cap), (intake.max_in_flight_bytes / 2).max(1)),
-            // Where parking works, what may leave at once is gone in a moment: less would only hold up the tiers.
+            // If parking works, the records that are set aside leave within a moment. A lower limit would only hold up
+            // the tiers.
             aside_cap_released: (cap.max(PARKS.min(quarter)).min(MOST_ASIDE), (intake.max_in_flight_bytes / 16).max(1)),
             account,
             live: Fill::default(),
@@ -134,12 +137,13 @@ impl LaneHandle {
         }
     }
 
-    /// Whether it can send: open, and not kept from it by a Redis that is away.
+    /// Whether the lane can send: it is open, and a Redis that is away does not keep it from sending.
     pub fn can_send(&self, held: bool) -> bool {
         self.is_open() && (!held || self.account.when_unavailable == WhenUnavailable::Deliver)
     }
 
-    /// Closes the lane here at once; the caller makes it known. `false`: it was halted already.
+    /// Closes the lane in this process at once. The caller reports the halt to Redis. `false` if the lane was halted
+    /// already.
     pub fn halt(&self, reason: &str) -> bool {
         {
             let mut switches = self.lock();
@@ -155,12 +159,12 @@ impl LaneHandle {
         true
     }
 
-    /// The halt stands in Redis.
+    /// Reports that Redis stores the halt.
     pub fn halt_saved(&self) {
         self.unsaved_halt.store(false, SeqCst);
     }
 
-    /// Takes what Redis says; returns whether anything changed.
+    /// Applies the switches that Redis holds. Returns whether anything changed.
     pub fn obey(&self, new: &Switches) -> bool {
         {
             let mut switches = self.lock();
@@ -174,12 +178,12 @@ impl LaneHandle {
         true
     }
 
-    /// The switches as they stand.
+    /// The present switches.
     pub fn switches(&self) -> Switches {
         self.lock().clone()
     }
 
-    /// For metrics and people.
+    /// The state of the lane, for metrics and operators.
     pub fn state(&self) -> LaneState {
         match self.lock().cause() {
             Some((state, _)) => state,
@@ -188,7 +192,7 @@ impl LaneHandle {
         }
     }
 
-    /// State, since when (epoch ms, 0 where that is unknown) and why.
+    /// The state of the lane, since when (epoch ms, 0 if unknown), and why.
     pub fn explain(&self) -> (LaneState, i64, String) {
         if let Some((state, switch)) = self.lock().cause() {
             return (state, switch.since_ms, switch.reason.clone());
@@ -203,18 +207,18 @@ impl LaneHandle {
         }
     }
 
-    /// Whoever waits in this lane looks again: a switch, or a partition that leaves.
+    /// Makes every task that waits in this lane check again, after a switch or when a partition leaves.
     pub fn touch(&self) {
         self.changes.fetch_add(1, SeqCst);
         self.changed.notify_waiters();
     }
 
-    /// How often it was touched.
+    /// How often `touch` was called.
     pub fn changes(&self) -> u64 {
         self.changes.load(SeqCst)
     }
 
-    /// Fires at the next touch after its creation.
+    /// A future that completes at the next touch after its creation.
     pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
     }
@@ -224,19 +228,19 @@ impl LaneHandle {
     }
 }
 
-/// Every lane, and the outboxes for what ends without one.
+/// All lanes, and the outboxes for records that end without a lane.
 pub struct Lanes {
     lanes: Vec<Arc<LaneHandle>>,
-    /// What they hold together.
+    /// What all lanes hold together.
     all: Arc<All>,
     outboxes: Vec<UnboundedSender<Box<Delivery>>>,
 }
 
 impl Lanes {
-    /// In the order of the accounts; one outbox per runtime thread.
+    /// Takes the lanes in the order of the accounts, and one outbox for each runtime thread.
     pub fn new(lanes: Vec<Arc<LaneHandle>>, outboxes: Vec<UnboundedSender<Box<Delivery>>>) -> Self {
         let all = Arc::<All>::default();
-        // Each lane has one owner: the first one counts.
+        // A lane belongs to one `Lanes` only, so a second call would change nothing.
         lanes.iter().for_each(|lane| drop(lane.all.set(all.clone())));
         Self { lanes, all, outboxes }
     }
@@ -249,13 +253,13 @@ impl Lanes {
         self.lanes.iter()
     }
 
-    /// Settles what ended at admission.
+    /// Settles a delivery that ended at admission.
     pub fn end(&self, delivery: Box<Delivery>) {
         let outbox = delivery.record.partition.unsigned_abs() as usize % self.outboxes.len();
         let _ = self.outboxes[outbox].send(delivery);
     }
 
-    /// Everyone looks again.
+    /// Calls [`LaneHandle::touch`] on every lane.
     pub fn touch_all(&self) {
         self.lanes.iter().for_each(|l| l.touch());
     }
@@ -313,7 +317,8 @@ mod tests {
         lane.left_aside(TopicKind::Input, 0);
         assert!(!lane.is_full(TopicKind::Input));
 
-        // What its topic does not take stays, and it can be given no more than it may have on its way.
+        // Records that the parking topic does not take stay, and the lane can be given no more than it may have on its
+        // way.
         (0..256).for_each(|_| lane.set_aside(TopicKind::Tier, 0));
         assert!(!lane.can_park(TopicKind::Tier) && lane.can_park(TopicKind::Input));
         assert!(lane.is_full(TopicKind::Tier) && lane.is_full(TopicKind::Parked));

@@ -1,10 +1,10 @@
-//! Records and their bytes, counted: of one lane, and of all of the process together.
+//! Counters of records and bytes, for one lane and for all lanes of the process together.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use crate::delivery::TopicKind;
 
-/// One of a lane's two queues, counted.
+/// The counters of one of a lane's two queues.
 #[derive(Default)]
 pub struct Fill {
     records: AtomicUsize,
@@ -12,7 +12,7 @@ pub struct Fill {
 }
 
 impl Fill {
-    /// One more, of so many bytes.
+    /// Counts one more record of this size.
     pub fn add(&self, bytes: usize) {
         self.records.fetch_add(1, SeqCst);
         self.bytes.fetch_add(bytes, SeqCst);
@@ -23,7 +23,7 @@ impl Fill {
         self.bytes.fetch_sub(bytes, SeqCst);
     }
 
-    /// Records counted.
+    /// The number of records.
     pub fn records(&self) -> usize {
         self.records.load(SeqCst)
     }
@@ -33,7 +33,7 @@ impl Fill {
     }
 }
 
-/// Records from tiers and from parking, queued or with a permit.
+/// Counts records from tiers and from parking topics that are queued or have a permit.
 #[derive(Default)]
 pub struct Released {
     pub(super) tier: Fill,
@@ -41,7 +41,7 @@ pub struct Released {
 }
 
 impl Released {
-    /// Those of one kind; records from inputs are not counted here.
+    /// The counters of one kind. Records from input topics are not counted here.
     pub fn of(&self, topic_kind: TopicKind) -> Option<&Fill> {
         match topic_kind {
             TopicKind::Input => None,
@@ -50,19 +50,19 @@ impl Released {
         }
     }
 
-    /// All of them: records and bytes.
+    /// The records and bytes of both kinds together.
     pub fn sum(&self) -> (usize, usize) {
         (self.tier.records() + self.parked.records(), self.tier.bytes() + self.parked.bytes())
     }
 }
 
-/// Counted over all lanes.
+/// The counters over all lanes.
 #[derive(Default)]
 pub struct All {
     pub(super) released: Released,
-    /// Records from inputs that are set aside for parking.
+    /// Records from input topics that are set aside for parking.
     pub(super) aside: Fill,
-    /// The same of records from tiers and parking.
+    /// Records from tiers and parking topics that are set aside for parking.
     pub(super) aside_released: Fill,
 }
 

@@ -1,4 +1,4 @@
-//! How full a lane is: what it queues, what it has set aside for parking, and what it may.
+//! How full a lane is: the records in its queues, the records that are set aside for parking, and the limits of both.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -15,7 +15,7 @@ impl LaneHandle {
         if topic_kind == TopicKind::Input { &self.aside } else { &self.aside_released }
     }
 
-    /// Counts a record into the queue of its kind, before it is delivered.
+    /// Counts a record into the queue of its kind. The caller delivers it afterwards.
     pub fn enqueued(&self, delivery: &Delivery) {
         let bytes = delivery.record.size();
         self.fill(delivery.topic_kind).add(bytes);
@@ -25,41 +25,42 @@ impl LaneHandle {
         self.move_released(delivery.topic_kind, |held| held.add(bytes));
     }
 
-    /// Hands over what was enqueued; one message, and one wake of its thread, for all.
+    /// Delivers records that were counted with `enqueued`. All of them need one message and wake the lane's thread
+    /// once.
     pub fn deliver(&self, deliveries: Vec<Box<Delivery>>) {
-        // The task lives as long as the process.
+        // The send cannot fail: the lane's task lives as long as the process.
         let _ = self.inbox.send(LaneMessage::Deliver(deliveries));
     }
 
-    /// Sends a record to parking.
+    /// Sends a record to the lane's parking topic.
     pub fn park(&self, delivery: Box<Delivery>) {
         self.set_aside(delivery.topic_kind, delivery.record.size());
         let _ = self.inbox.send(LaneMessage::Park(delivery));
     }
 
-    /// Sends to parking what waits in the queue of live records.
+    /// Makes the lane send its queue of live records to its parking topic.
     pub fn park_queue(&self) {
         if !self.emptying.swap(true, SeqCst) {
             let _ = self.inbox.send(LaneMessage::ParkQueue);
         }
     }
 
-    /// Whether it was told to park its queue and has not done so yet.
+    /// Whether the lane was told to park its queue and has not done so yet.
     pub fn is_emptying(&self) -> bool {
         self.emptying.load(SeqCst)
     }
 
-    /// Its queue is set aside.
+    /// Reports that the queue is set aside for parking.
     pub fn emptied(&self) {
         self.emptying.store(false, SeqCst);
     }
 
-    /// A record is to be parked.
+    /// Counts a record as set aside for parking.
     pub fn set_aside(&self, topic_kind: TopicKind, bytes: usize) {
         self.move_aside(topic_kind, |aside| aside.add(bytes));
     }
 
-    /// What was set aside has its copy, or was given back.
+    /// Reports that a record which was set aside has its copy, or was given back.
     pub fn left_aside(&self, topic_kind: TopicKind, bytes: usize) {
         self.move_aside(topic_kind, |aside| aside.sub(bytes));
     }
@@ -71,7 +72,7 @@ impl LaneHandle {
         }
     }
 
-    /// A record left the queue.
+    /// Counts a record out of its queue.
     pub fn dequeued(&self, delivery: &Delivery) {
         let bytes = delivery.record.size();
         self.fill(delivery.topic_kind).sub(bytes);
@@ -81,12 +82,12 @@ impl LaneHandle {
         self.move_released(delivery.topic_kind, |held| held.sub(bytes));
     }
 
-    /// A record got a permit.
+    /// Counts a record that got a permit, from here until its attempt is settled.
     pub fn walks(&self, topic_kind: TopicKind, bytes: usize) {
         self.move_released(topic_kind, |held| held.add(bytes));
     }
 
-    /// Its walk is settled.
+    /// Stops counting a record whose attempt is settled.
     pub fn walked(&self, topic_kind: TopicKind, bytes: usize) {
         self.move_released(topic_kind, |held| held.sub(bytes));
     }
@@ -96,26 +97,26 @@ impl LaneHandle {
         self.is_above(topic_kind, 1, 1)
     }
 
-    /// Whether the queue of this kind, with what is set aside of it for parking, holds at least `part` of `whole` of its
-    /// cap.
+    /// Whether the queue of this kind, together with its records that are set aside for parking, holds at least
+    /// `part`/`whole` of its cap.
     pub fn is_above(&self, topic_kind: TopicKind, part: usize, whole: usize) -> bool {
         let aside = self.aside_of(topic_kind);
         let above = |queue: &Fill, cap: usize, cap_bytes: usize| {
             queue.records() + aside.records() >= cap * part / whole
                 || queue.bytes() + aside.bytes() >= cap_bytes * part / whole
         };
-        // A backlog that drains leaves half to retries, which have their time.
+        // A backlog from the parking topic that drains leaves half of the room to retries, which have a due time.
         let parked = topic_kind == TopicKind::Parked && above(&self.parked, self.cap / 2, self.cap_bytes / 2);
         parked || above(self.fill(topic_kind), self.cap, self.cap_bytes)
     }
 
-    /// Whether it can be given more to park. Not so where its parking topic takes nothing.
+    /// Whether the lane can be given more records to park. It cannot if its parking topic takes nothing.
     pub fn can_park(&self, topic_kind: TopicKind) -> bool {
         !self.is_aside_above(topic_kind, 1, 1)
     }
 
-    /// Whether it has at least `part` of `whole` set aside of what it may, and of what other lanes leave it. All that a closed
-    /// lane queues is to be parked.
+    /// Whether the lane has set aside at least `part`/`whole` of what it may, and of what other lanes leave it. The
+    /// whole queue of a closed lane counts, because it is going to be parked.
     pub fn is_aside_above(&self, topic_kind: TopicKind, part: usize, whole: usize) -> bool {
         let aside = self.aside_of(topic_kind);
         let (mut records, mut bytes) = (aside.records(), aside.bytes());

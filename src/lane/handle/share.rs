@@ -1,37 +1,39 @@
-//! What all lanes of the process hold together of tiers and parking, and how much of it each may have.
+//! What all lanes of the process together hold of records from tiers and parking topics, and how much of it each lane
+//! may hold.
 //!
-//! A lane may hold as much of a bound as the others have left of it: of what is left there is always some for a lane that
-//! holds little, however many hang.
+//! A lane may hold as many bytes as the other lanes leave of the bound. So there is always some room left for a lane
+//! that holds little, however many lanes hang.
 
 use crate::delivery::TopicKind;
 use crate::lane::handle::fill::Fill;
 use crate::lane::handle::{LaneHandle, Lanes};
 
-/// Bytes from tiers and parking that all lanes together may hold, queued or with a permit, beside one record of each kind
-/// for every lane.
+/// The most bytes from tiers and parking topics that all lanes together may hold, queued or with a permit. In addition
+/// every lane may hold one record of each kind.
 const RELEASED_BYTES: usize = 64 * 1024 * 1024;
-/// Those of them from tiers: what hangs of them leaves some to a parking backlog that drains.
+/// The part that tiers may use. If retries hang, the rest is left to a parking backlog that drains.
 const TIER_BYTES: usize = 48 * 1024 * 1024;
-/// Those of them from parking: they leave as much to tiers.
+/// The part that parking topics may use. The rest is left to tiers.
 const PARKED_BYTES: usize = 32 * 1024 * 1024;
 
-/// Records from tiers that all lanes together may have set aside for parking, and their bytes: a part of what may be on its
-/// way to Kafka, so that parking topics which take nothing keep nobody from being read.
+/// The most records from tiers, and their bytes, that all lanes together may have set aside for parking. It is only a
+/// part of the records that may be on their way to Kafka, so that parking topics that take nothing keep no topic from
+/// being read.
 pub const ASIDE_RELEASED: (usize, usize) = (1_000, 8 * 1024 * 1024);
 
 impl LaneHandle {
-    /// Moves what this lane, and all of them, hold of one kind.
+    /// Changes the counters of one kind, for this lane and for all lanes together.
     pub(super) fn move_released(&self, topic_kind: TopicKind, by: impl Fn(&Fill)) {
         let all = self.all.get().and_then(|all| all.released.of(topic_kind));
         self.holds.of(topic_kind).into_iter().chain(all).for_each(by);
     }
 
-    /// Records from tiers that wait for a permit or have one.
+    /// The number of records from tiers that wait for a permit or have one.
     pub fn retries(&self) -> usize {
         self.holds.tier.records()
     }
 
-    /// How much the others leave to this lane of what may be set aside for parking: records and bytes.
+    /// How many records and bytes this lane may set aside for parking, after what all lanes have set aside already.
     pub(super) fn aside_left(&self, topic_kind: TopicKind) -> (usize, usize) {
         let (records, bytes) = if topic_kind == TopicKind::Input { self.aside_of_all } else { ASIDE_RELEASED };
         let Some(all) = self.all.get().map(|all| all.aside_of(topic_kind)) else { return (records, bytes) };
@@ -40,13 +42,13 @@ impl LaneHandle {
 }
 
 impl Lanes {
-    /// Records from tiers and parking that all lanes hold, queued or with a permit, and their bytes.
+    /// The records, and their bytes, from tiers and parking topics that all lanes hold, queued or with a permit.
     pub fn released(&self) -> (usize, usize) {
         self.all.released.sum()
     }
 
-    /// Whether a lane may take a record from a tier or parking: it is below its own caps, and holds no more than the others
-    /// leave it of that kind. Who holds none of that kind takes one.
+    /// Whether a lane may take a record from a tier or a parking topic: it is below its own caps, and holds no more
+    /// than the others leave it of that kind. A lane that holds no record of that kind takes one in any case.
     pub fn takes(&self, index: usize, topic_kind: TopicKind, bytes: usize) -> bool {
         let lane = self.get(index);
         let (Some(own), Some(of_all)) = (lane.holds.of(topic_kind), self.all.released.of(topic_kind)) else {
@@ -71,7 +73,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    /// So many lanes, as large as need be: none is at its own cap.
+    /// Builds this many lanes with an account so large that no lane reaches its own cap.
     fn lanes(count: usize) -> Lanes {
         let mut account = Account::stub("acme");
         account.limits.rps = 1000.0;
@@ -82,7 +84,7 @@ mod tests {
         Lanes::new((0..count).map(lane).collect(), Vec::new())
     }
 
-    /// These lanes take what they get, and nothing of it ends. Returns how many they took.
+    /// Gives these lanes what they take, and finishes none of it. Returns how many records they took.
     fn fill(lanes: &Lanes, hung: std::ops::Range<usize>, topic_kind: TopicKind, bytes: usize) -> usize {
         let mut taken = 0;
         loop {
@@ -166,7 +168,7 @@ mod tests {
     fn what_inputs_may_set_aside_is_shared_by_all_lanes() {
         let lanes = lanes(3);
         let parks = |index: usize| (0..).take_while(|_| parks_one(&lanes, index)).count();
-        // Half of `max_in_flight` for all, a quarter for each.
+        // All lanes together may use half of `max_in_flight`, and each lane a quarter.
         assert_eq!((parks(0), parks(1), parks(2)), (25_000, 12_500, 6_250));
     }
 

@@ -1,17 +1,17 @@
-//! What closes a lane until somebody opens it.
+//! The switches that close a lane until somebody opens it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::LaneState;
 
-/// Why a switch is on.
+/// A switch that is on, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switch {
     #[serde(default)]
     pub reason: String,
     #[serde(default)]
     pub who: String,
-    /// Epoch ms.
+    /// Since when the switch is on, in epoch ms.
     #[serde(default)]
     pub since_ms: i64,
 }
@@ -19,9 +19,9 @@ pub struct Switch {
 /// Both switches of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
-    /// An operator stopped it.
+    /// An operator stopped the lane.
     pub paused: Option<Switch>,
-    /// A worker stopped it.
+    /// A worker stopped the lane.
     pub halted: Option<Switch>,
 }
 
@@ -31,7 +31,8 @@ impl Switches {
         self.paused.is_some() || self.halted.is_some()
     }
 
-    /// State and cause; a halt shows before a pause, because it needs a repair and a pause does not.
+    /// The state of the lane and the switch that causes it. A halt takes precedence over a pause, because a halt needs
+    /// a repair and a pause does not.
     pub fn cause(&self) -> Option<(LaneState, &Switch)> {
         let halted = self.halted.as_ref().map(|switch| (LaneState::Halted, switch));
         halted.or(self.paused.as_ref().map(|switch| (LaneState::Paused, switch)))

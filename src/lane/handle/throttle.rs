@@ -1,4 +1,4 @@
-//! A lane whose platform asks for less: how long it is pushed back, and how it opens again.
+//! A lane whose platform asks for fewer requests: how long it is pushed back, and how it opens again.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -7,12 +7,13 @@ use crate::delivery::Trial;
 use crate::lane::handle::{LONGEST_WAIT_IN_LANE, LaneHandle};
 
 impl LaneHandle {
-    /// Whether it takes work: neither paused nor halted, nor pushed back for over 5 s, nor throttled without end.
+    /// Whether the lane takes work: it is not paused, halted, or pushed back for more than 5 s, and its platform has
+    /// not answered every request of late with a throttle.
     pub fn is_open(&self) -> bool {
         self.is_open_for_trial() && !self.only_throttled.load(SeqCst)
     }
 
-    /// Whether it would be open but for having got only throttled answers.
+    /// Whether the lane would be open if its platform had not throttled every request.
     pub fn is_open_for_trial(&self) -> bool {
         !self.closed.load(SeqCst) && self.pushed_back() <= LONGEST_WAIT_IN_LANE
     }
@@ -22,7 +23,7 @@ impl LaneHandle {
         if until.is_zero() { until } else { until.saturating_sub(self.born.elapsed()) }
     }
 
-    /// The platform, or another replica, asked for a pause from now on.
+    /// Pushes the lane back from now on, because the platform or another replica asked for a pause.
     pub fn throttle(&self, wait: Duration) {
         let until_ms = u64::try_from((self.born.elapsed() + wait).as_millis()).unwrap_or(u64::MAX);
         if self.throttled_until_ms.fetch_max(until_ms, SeqCst) < until_ms {
@@ -30,31 +31,31 @@ impl LaneHandle {
         }
     }
 
-    /// Says whether the platform has only throttled for so long that the lane counts as closed.
+    /// Sets whether the platform has only throttled for so long that the lane counts as closed.
     pub fn set_only_throttled(&self, only: bool) {
         if self.only_throttled.swap(only, SeqCst) != only {
             self.touch();
         }
     }
 
-    /// Whether it is closed until a trial is answered.
+    /// Whether the lane is closed until a trial is answered.
     pub(super) fn awaits_trial(&self) -> bool {
         self.only_throttled.load(SeqCst)
     }
 
-    /// Whether [`LaneHandle::take_trial`] would give one now.
+    /// Whether [`LaneHandle::take_trial`] would give a trial now.
     pub fn offers_trial(&self) -> bool {
         let throttled = self.awaits_trial() && !self.on_trial.load(SeqCst);
         throttled && !self.closed.load(SeqCst) && self.pushed_back().is_zero()
     }
 
-    /// The right to send one record through a lane that has got only throttled answers, once its push-back is over; `None`
-    /// while another record has it, and where the lane is open or closed for another reason.
+    /// The permit to send one record through a lane whose platform throttled every request, once its push-back is over.
+    /// `None` while another record has the permit, and if the lane is open or closed for another reason.
     pub fn take_trial(&self) -> Option<Trial> {
         if self.offers_trial() { Trial::take(&self.on_trial) } else { None }
     }
 
-    /// As if the push-back had passed.
+    /// Ends the push-back, as if its time had passed.
     #[cfg(test)]
     pub(crate) fn forget_push_back(&self) {
         self.throttled_until_ms.store(0, SeqCst);
