@@ -1,7 +1,7 @@
-//! The wall clock, read in one place: it can be set back or forward at any moment.
+//! The wall clock, read in one place. It can be set back or forward at any moment.
 //!
-//! It tells when something happened, for people, platforms and other processes. How long something lasts is measured on
-//! the monotonic clock, and what replicas share on that of Redis.
+//! It tells when something happened, to people, platforms and other processes. Durations are measured on the monotonic
+//! clock, and times that replicas share are taken from the clock of Redis.
 
 mod apart;
 mod dates;
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use self::apart::{HOLD, WARN, minutes};
 use self::dates::{Dates, Moment};
 
-/// An answer that took longer does not tell well enough what time it was.
+/// An answer that took longer does not tell the time precisely enough.
 const LONGEST_ANSWER: Duration = Duration::from_secs(20);
 
-/// The present, epoch ms.
+/// The present, in epoch ms.
 pub fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
@@ -25,7 +25,8 @@ pub fn now_ms() -> i64 {
     now
 }
 
-/// Ms of the monotonic clock since this process looked at it first; what is older is negative. Ages are measured on it.
+/// The monotonic clock in ms, counted from the first call in this process; earlier moments are negative. Ages are
+/// measured on it.
 pub fn steady_ms() -> i64 {
     static BORN: LazyLock<Instant> = LazyLock::new(Instant::now);
     let now = i64::try_from(BORN.elapsed().as_millis()).unwrap_or(i64::MAX);
@@ -39,12 +40,13 @@ fn moment() -> Moment {
     Moment { steady_ms, own_ms: now_ms() - steady_ms }
 }
 
-/// The clock that all replicas share, that of Redis, as it was seen last and carried on by the monotonic clock: our own is
-/// compared with it at any moment, not only when Redis is asked. Beside it what platforms say of theirs.
+/// The clock that all replicas share: the clock of Redis as it was last read, carried on by the monotonic clock. So
+/// this machine's clock can be compared with it at any moment, not only when Redis is asked. It also keeps what
+/// platforms say about their clocks.
 #[derive(Debug)]
 pub struct Shared {
     born: Instant,
-    /// Its epoch ms less the ms since `born`; [`i64::MIN`]: not seen yet.
+    /// The epoch ms of Redis minus the ms since `born`. [`i64::MIN`]: not read yet.
     offset_ms: AtomicI64,
     dates: Dates,
 }
@@ -56,40 +58,44 @@ impl Default for Shared {
 }
 
 impl Shared {
-    /// It said so many seconds and microseconds, having been `asked` then.
+    /// Records the seconds and microseconds that Redis answered to a question `asked` at that time.
     pub fn saw(&self, (seconds, micros): (i64, i64), asked: Instant) {
         let took = asked.elapsed();
-        // As after this process was stopped: half of it would pass for a wrong clock.
+        // This happens after the process was stopped for a while: half of that time would look like a wrong clock.
         if took > LONGEST_ANSWER {
             return;
         }
-        // Half way between question and answer.
+        // Redis read its clock about half way between question and answer.
         let at = asked + took / 2;
         let since = i64::try_from(at.saturating_duration_since(self.born).as_millis()).unwrap_or(0);
         let said = seconds.saturating_mul(1000).saturating_add(micros / 1000);
         self.offset_ms.store(said.saturating_sub(since), Relaxed);
     }
 
-    /// The platform of `account` at `host` has dated an answer so, epoch ms of a whole second, having been `asked` then.
+    /// Records the date of an answer from the platform of `account` at `host`: epoch ms of a whole second. The request
+    /// was `asked` at that time.
     pub fn saw_date(&self, account: &Arc<str>, host: &str, date_ms: i64, asked: Instant) {
         let took = asked.elapsed();
         if took > LONGEST_ANSWER {
             return;
         }
-        // Half way between question and answer, and half way to the next second.
+        // The platform read its clock about half way between question and answer, and half a second after the whole
+        // second on average.
         let since = i64::try_from((took / 2).as_millis()).unwrap_or(0);
         let behind = date_ms.saturating_add(500 + since).saturating_sub(now_ms());
         self.dates.saw(account, host, behind, moment());
     }
 
-    /// So many ms our own clock is behind that of Redis; negative: ahead. `None`: it was not seen yet.
+    /// How many ms this machine's clock is behind that of Redis (negative: ahead). `None`: that of Redis was not read
+    /// yet.
     fn behind_ms(&self) -> Option<i64> {
         let offset = self.offset_ms.load(Relaxed);
         let since = i64::try_from(self.born.elapsed().as_millis()).unwrap_or(0);
         (offset != i64::MIN).then(|| offset.saturating_add(since).saturating_sub(now_ms()))
     }
 
-    /// So far our own clock is off that no event's time can be judged, ms, and by whose.
+    /// How many ms this machine's clock is off, if that is too far to judge any event's time, and according to which
+    /// clocks.
     fn off_ms(&self) -> Option<(i64, &'static str)> {
         let is_off = |behind: &i64| behind.unsigned_abs() > HOLD.as_millis() as u64;
         let redis = self.behind_ms().filter(is_off).map(|behind| (behind, "that of Redis"));
@@ -97,7 +103,7 @@ impl Shared {
         redis.or_else(platforms)
     }
 
-    /// Why no event's time can be judged now; a safe text.
+    /// Why no event's time can be judged now. The text contains no secret.
     pub fn trouble(&self) -> Option<String> {
         self.off_ms().map(|(behind, whose)| {
             let apart = minutes(behind);
@@ -108,7 +114,8 @@ impl Shared {
         })
     }
 
-    /// What is to be said of our own clock and that of Redis; a safe text that stays the same while they are as far apart.
+    /// A warning about the difference between this machine's clock and that of Redis. The text contains no secret and
+    /// stays the same while the difference does.
     pub fn warning(&self) -> Option<String> {
         let behind = self.behind_ms().filter(|behind| behind.unsigned_abs() > WARN.as_millis() as u64)?;
         Some(format!(
@@ -118,19 +125,20 @@ impl Shared {
         ))
     }
 
-    /// What is to be said of all clocks; safe texts.
+    /// All warnings about clocks. They contain no secrets.
     pub fn warnings(&self) -> Vec<String> {
         self.warning().into_iter().chain(self.dates.warnings(moment())).collect()
     }
 
-    /// The present, epoch ms, by the platforms' clocks, where they said that ours is wrong and have only fallen silent since:
-    /// either may be the right one. `None`: nobody doubts ours.
+    /// The present in epoch ms by the platforms' clocks, if the platforms said that our clock is wrong and have only
+    /// been silent since: either clock may be right. `None`: nobody doubts our clock.
     pub fn doubted_now_ms(&self) -> Option<i64> {
         let behind = self.dates.doubted_ms(moment);
         (behind != 0).then(|| now_ms().saturating_add(behind))
     }
 
-    /// The present, epoch ms: by our own clock, or by those that say it is wrong where it cannot be believed.
+    /// The present in epoch ms, by this machine's clock, or by the other clocks while they say that this machine's
+    /// clock is too far off.
     pub fn now_ms(&self) -> i64 {
         now_ms().saturating_add(self.off_ms().map_or(0, |(behind, _)| behind))
     }
@@ -142,13 +150,13 @@ thread_local! {
     static PASSED: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
 }
 
-/// Lets so much time pass on this thread, on the wall clock and the monotonic one.
+/// Lets this much time pass on this thread, on the wall clock and the monotonic clock.
 #[cfg(test)]
 pub(crate) fn pass(time: Duration) {
     PASSED.set(PASSED.get() + time.as_millis() as i64);
 }
 
-/// Sets this thread's wall clock so many ms ahead of the true one, or back where negative.
+/// Sets this thread's wall clock this many ms ahead of the true time, or back if negative.
 #[cfg(test)]
 pub(crate) fn set_by(ms: i64) {
     SET_BY.set(ms);

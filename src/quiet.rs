@@ -1,4 +1,5 @@
-//! Keeps an outage from flooding the log: the first lines of a minute, then a count of what was left out.
+//! Keeps an outage from flooding the log: it lets the first lines of a minute through, then counts the lines that are
+//! left out.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,7 +10,7 @@ use crate::error::Reason;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A bound on the log lines of one lane. State changes do not ask it; they are always logged.
+/// A bound on the log lines of one lane. State changes are always logged; they do not pass through it.
 #[derive(Debug)]
 pub struct Quiet {
     per_minute: u32,
@@ -24,19 +25,20 @@ struct Window {
 }
 
 impl Default for Quiet {
-    /// One line a minute: under 100 in an hour of outage.
+    /// One line a minute, so that an hour of outage writes fewer than 100 lines.
     fn default() -> Self {
         Self::new(1)
     }
 }
 
 impl Quiet {
-    /// At most `per_minute` lines in a minute.
+    /// Allows at most `per_minute` lines in a minute.
     pub fn new(per_minute: u32) -> Self {
         Self { per_minute, window: Mutex::default() }
     }
 
-    /// Whether a line may be written now; if so, how many were left out since the last one that was.
+    /// Whether a line may be written now. If so, returns how many lines were left out since the last one that was
+    /// written.
     pub fn allow(&self, now: Instant) -> Option<u64> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner).allow(self.per_minute, now)
     }
@@ -62,7 +64,8 @@ impl Window {
     }
 }
 
-/// The same for lines of several kinds: each has its own minute, and what is left out is told though no further line comes.
+/// A bound on log lines of several kinds. Each kind has its own minute, and the count of lines left out is reported
+/// even if no further line follows.
 #[derive(Debug)]
 pub struct QuietKinds<K> {
     kinds: Mutex<HashMap<K, Window>>,
@@ -75,16 +78,17 @@ impl<K> Default for QuietKinds<K> {
 }
 
 impl<K: Eq + Hash + Clone> QuietKinds<K> {
-    /// Whether a line of this kind may be written now; if so, how many of it were left out since the last one that was.
+    /// Whether a line of this kind may be written now. If so, returns how many lines of this kind were left out since
+    /// the last one that was written.
     pub fn allow(&self, kind: K, now: Instant) -> Option<u64> {
         self.lock().entry(kind).or_default().allow(1, now)
     }
 
-    /// What was left out in minutes that are over. Asked once a second or so.
+    /// The lines that were left out in minutes that are over. The caller asks about once a second.
     pub fn left_out(&self, now: Instant) -> Vec<(K, u64)> {
         let mut kinds = self.lock();
         let mut told = Vec::new();
-        // A kind whose minute is over begins anew with its next line.
+        // A kind whose minute is over starts again with its next line.
         kinds.retain(|kind, window| {
             if !window.is_over(now) {
                 return true;
@@ -102,32 +106,32 @@ impl<K: Eq + Hash + Clone> QuietKinds<K> {
     }
 }
 
-/// What is written to the log once a minute at most, with a count.
+/// Lines that are written to the log once a minute at most, with a count.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Repeated {
     /// Dead letters of one account and reason.
     DeadLetter {
-        /// Index of the account in the metrics.
+        /// The index of the account in the metrics.
         account: usize,
         reason: Reason,
     },
-    /// Copies that this topic refuses by their size.
+    /// Copies that this topic refuses because of their size.
     TooLarge(Box<str>),
 }
 
-/// What was warned of already: a wait looks again each second, and one line says it.
+/// Warnings that were logged already. A loop that checks every second logs each of them once.
 #[derive(Debug, Default)]
 pub struct Told(Vec<String>);
 
 impl Told {
-    /// Writes those to the log that did not stand there at the last look.
+    /// Logs the warnings that were not there at the last check.
     pub fn warn(&mut self, warnings: Vec<String>) {
         for warning in self.news(warnings) {
             tracing::warn!("{warning}");
         }
     }
 
-    /// Those that did not stand there at the last look; what has gone meanwhile is told again when it comes back.
+    /// The warnings that were not there at the last check. A warning that disappeared is logged again when it returns.
     fn news(&mut self, warnings: Vec<String>) -> Vec<String> {
         let known = std::mem::replace(&mut self.0, warnings);
         self.0.iter().filter(|warning| !known.contains(warning)).cloned().collect()

@@ -1,13 +1,13 @@
-//! What the `Date` of platforms' answers says of our own clock.
+//! Compares this machine's clock with the `Date` header of the platforms' answers.
 //!
-//! A platform's clock may be the wrong one, so that one alone holds nobody. Our own counts as wrong where at least two hosts
-//! have told theirs, and all that have say it is behind, or all that it is ahead, by too much. Redis need not agree: it often
-//! runs on the same machine, by the same clock.
+//! A platform's clock may be the wrong one, so one platform alone does not stop the worker. This machine's clock counts
+//! as wrong if at least two hosts have sent their time, and all that did say that it is behind by too much, or all that
+//! it is ahead by too much. Redis need not agree: it often runs on the same machine, with the same clock.
 //!
-//! The hold ends where an answer says otherwise, where our own clock is set, which shows as a step beside the monotonic one
-//! (what was said of it before is then forgotten), and where nobody has said anything for [`STANDS_FOR`]: while the worker
-//! holds, no answer comes, and the hosts may have been wrong and be right again. Then the next answers tell. Until they do,
-//! an event's own time is refused only where it is wrong by both clocks.
+//! The worker sends again in three cases. An answer says otherwise. This machine's clock is set, which shows as a step
+//! against the monotonic clock; earlier statements are then forgotten. Or no host has said anything for [`STANDS_FOR`]:
+//! while the worker holds, no answer arrives, and the hosts may have been wrong and be right again. The next answers
+//! then decide. Until they do, an event's own time is refused only if it is wrong by both clocks.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -16,49 +16,52 @@ use std::time::Duration;
 
 use super::apart::{HOLD, WARN, minutes};
 
-/// A `Date` in whole seconds and an answer's way may move what was said by so much; then it is the same.
+/// A `Date` has whole seconds, and an answer takes time to arrive. A statement that differs by no more than this is the
+/// same statement.
 const SAME_MS: u64 = 15_000;
-/// So long it holds the worker that hosts said our clock is wrong.
+/// How long the worker holds after hosts said that this machine's clock is wrong.
 pub(super) const STANDS_FOR: Duration = Duration::from_secs(600);
 
 /// What each account's platform said last.
 #[derive(Debug, Default)]
 pub(super) struct Dates {
     said: Mutex<HashMap<Arc<str>, Said>>,
-    /// So many ms all hosts say our own clock is behind at least (negative: ahead); 0: they do not agree.
+    /// How many ms this machine's clock is behind according to all hosts, at least (negative: ahead). 0: the hosts do
+    /// not agree.
     agreed_ms: AtomicI64,
-    /// [`Moment::own_ms`] of that.
+    /// [`Moment::own_ms`] of that statement.
     agreed_own_ms: AtomicI64,
-    /// [`Moment::steady_ms`] when it was said last.
+    /// [`Moment::steady_ms`] when it was last confirmed.
     agreed_at_ms: AtomicI64,
 }
 
-/// When something was said.
+/// The time of a statement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
-    /// Ms of the monotonic clock.
+    /// The monotonic clock, in ms.
     pub(super) steady_ms: i64,
-    /// Our wall clock less the monotonic one: it changes when our clock is set.
+    /// This machine's wall clock minus the monotonic one. It changes when the wall clock is set.
     pub(super) own_ms: i64,
 }
 
 #[derive(Debug)]
 struct Said {
     host: String,
-    /// So many ms our own clock was behind the platform's; negative: ahead.
+    /// How many ms this machine's clock was behind the platform's (negative: ahead).
     behind_ms: i64,
     at: Moment,
 }
 
 impl Said {
-    /// Whether it still tells: that our clock is wrong for some time only, that it is not until somebody sets it.
+    /// Whether the statement still counts. "The clock is wrong" counts for some time only; "the clock is right" counts
+    /// until somebody sets the clock.
     fn counts(&self, now: Moment) -> bool {
         !is_off(self.behind_ms) || stands(self.at.steady_ms, now)
     }
 }
 
 impl Dates {
-    /// The platform of `account`, at `host`, is so far ahead of our own clock.
+    /// Records that the platform of `account`, at `host`, is this far ahead of this machine's clock.
     pub(super) fn saw(&self, account: &Arc<str>, host: &str, behind_ms: i64, now: Moment) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let known = said.get_mut(account).filter(|old| {
@@ -87,13 +90,13 @@ impl Dates {
         }
     }
 
-    /// So many ms all hosts say our own clock is behind at least; 0: they do not agree, or have not said so for long, or it
-    /// was set since.
+    /// How many ms this machine's clock is behind according to all hosts, at least. 0 if they do not agree, if their
+    /// statements are too old, or if the clock was set since.
     pub(super) fn agreed_ms(&self, now: impl FnOnce() -> Moment) -> i64 {
         self.said_ms(|| Some(now()).filter(|now| stands(self.agreed_at_ms.load(Relaxed), *now)))
     }
 
-    /// What they agreed on and nobody has said otherwise since, however long ago; 0: nothing.
+    /// The same difference if no host has said otherwise since, however long ago the hosts agreed. 0: there is none.
     pub(super) fn doubted_ms(&self, now: impl FnOnce() -> Moment) -> i64 {
         self.said_ms(|| Some(now()))
     }
@@ -105,7 +108,7 @@ impl Dates {
         }
     }
 
-    /// Of each account whose platform's clock is too far from ours, a text that stays the same while it is.
+    /// For each account whose platform's clock is too far from ours, a text that stays the same while it is.
     pub(super) fn warnings(&self, now: Moment) -> Vec<String> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let apart = said.iter().filter(|(_, said)| {
@@ -125,7 +128,7 @@ impl Dates {
     }
 }
 
-/// Whether our own clock was set between two moments: what was said before is of another one.
+/// Whether this machine's clock was set between two moments. Statements from before are then about another clock.
 fn was_set(then_ms: i64, now_ms: i64) -> bool {
     then_ms.abs_diff(now_ms) > WARN.as_millis() as u64
 }
@@ -138,8 +141,8 @@ fn stands(said_at_ms: i64, now: Moment) -> bool {
     now.steady_ms.saturating_sub(said_at_ms) < STANDS_FOR.as_millis() as i64
 }
 
-/// What all of them say at least, where they are of two hosts and say the same way; 0 where they do not, or where somebody
-/// says that it is little. `None`: one host alone says that our clock is wrong.
+/// The smallest difference that these statements agree on: they come from at least two hosts and have the same sign. 0
+/// if the signs differ or if one difference is small. `None` if one host alone says that the clock is wrong.
 fn agreed<'a>(said: impl Iterator<Item = &'a Said> + Clone) -> Option<i64> {
     let least = said.clone().min_by_key(|said| said.behind_ms.unsigned_abs())?;
     let all = said.clone().all(|said| said.behind_ms.signum() == least.behind_ms.signum());

@@ -2,7 +2,8 @@ use super::*;
 
 const MINUTE_MS: i64 = 60_000;
 
-/// What hosts say of our clock, each so many minutes ahead of it: one account per line.
+/// What hosts say about our clock. Each line has an account, its host, and the minutes that the host is ahead of our
+/// clock.
 fn told(said: &[(&str, &str, i64)]) -> Shared {
     let clock = Shared::default();
     let now = now_ms();
@@ -21,7 +22,7 @@ fn one_platforms_wrong_date_is_said_and_holds_nobody() {
     for part in ["account acme", "60 min behind", "a.example", "NTP"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    // A second of the header, or a slower answer, is nothing new to say.
+    // The `Date` header has whole seconds, and an answer may be slow: such differences are no news.
     for more_ms in [-9_000, 400, 9_000] {
         clock.saw_date(&"acme".into(), "a.example", now_ms() + 60 * MINUTE_MS + more_ms, Instant::now());
         assert_eq!(clock.warnings(), said, "{more_ms} ms more");
@@ -45,7 +46,7 @@ fn what_several_hosts_agree_on_holds_the_worker_and_one_that_says_otherwise_does
     for (said, holds) in rows {
         let clock = told(said);
         assert_eq!(clock.trouble().is_some(), holds, "{said:?}");
-        // What is settled meanwhile is settled by the nearest of them.
+        // An event that is settled meanwhile is settled by the nearest of these clocks.
         let nearest = said.iter().map(|(_, _, minutes)| minutes).min_by_key(|m| m.abs()).unwrap();
         let off = if holds { nearest * MINUTE_MS } else { 0 };
         assert!((clock.now_ms() - now_ms() - off).abs() < 30_000, "{said:?}");
@@ -66,7 +67,7 @@ fn once_our_own_clock_is_set_the_worker_goes_on_without_an_answer() {
     assert!(clock.trouble().is_some() && clock.warnings().len() == 2);
     set_by(0);
     assert_eq!((clock.trouble(), clock.warnings()), (None, Vec::new()));
-    // What was said of the clock as it was is no witness against what is said of it now.
+    // An answer from before our clock was set says nothing against an answer of now.
     set_by(-30 * MINUTE_MS);
     clock.saw_date(&"b".into(), "b.example", now_ms() + 30 * MINUTE_MS, Instant::now());
     assert_eq!(clock.trouble(), None, "one host alone");
@@ -85,14 +86,14 @@ fn what_platforms_said_holds_no_longer_than_it_stands_unless_they_say_it_again()
     let clock = told(&[("a", "a.example", 60), ("b", "b.example", 60)]);
     pass(dates::STANDS_FOR / 2);
     assert!(clock.trouble().is_some());
-    // An answer that was still under way says it again.
+    // An answer that was still under way says the same again.
     says(&clock, "a", 60);
     pass(dates::STANDS_FOR * 3 / 4);
     assert!(clock.trouble().is_some());
     pass(dates::STANDS_FOR / 4);
     assert_eq!(clock.trouble(), None, "nobody has said anything since");
     assert!((clock.now_ms() - now_ms()).abs() < 30_000);
-    // One host alone holds nobody; what the other said is too long ago. Yet nobody has said otherwise.
+    // One host alone does not stop the worker, and the other host's answer is too old. But no host has said otherwise.
     says(&clock, "a", 60);
     assert_eq!(clock.trouble(), None);
     assert!((clock.doubted_now_ms().unwrap() - now_ms() - 60 * MINUTE_MS).abs() < 30_000);
@@ -100,7 +101,7 @@ fn what_platforms_said_holds_no_longer_than_it_stands_unless_they_say_it_again()
     assert!(clock.trouble().is_some(), "both say it again");
     pass(dates::STANDS_FOR);
     assert_eq!(clock.trouble(), None);
-    // They were the wrong ones.
+    // The two hosts had the wrong time.
     says(&clock, "b", 0);
     assert_eq!((clock.trouble(), clock.doubted_now_ms()), (None, None));
     says(&clock, "a", 60);
@@ -117,7 +118,7 @@ fn a_hold_by_wrong_dates_ends_with_the_first_that_agrees_with_ours() {
 
 #[test]
 fn little_by_little_is_judged_like_all_at_once() {
-    // 4 min 55 s holds nobody; 10 s more, which else would be nothing new, does.
+    // A difference of 4 min 55 s does not stop the worker. With 10 s more, which would otherwise be no news, it does.
     let clock = Shared::default();
     for host in ["a", "b"] {
         clock.saw_date(&host.into(), host, now_ms() + 295_000, Instant::now());
