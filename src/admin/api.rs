@@ -1,4 +1,4 @@
-//! `/api/v1`: what a worker knows, and the switches of its lanes.
+//! The routes of `/api/v1`: the worker's state, and the switches of its lanes.
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -14,10 +14,10 @@ use super::{guard, openapi};
 use crate::operate::readiness::{Shared, SwitchError};
 use crate::platforms::SecretString;
 
-/// Bytes of a request body; a reason and a name need few.
+/// The most bytes of a request body. A reason and a name are short.
 const LARGEST_BODY: usize = 16 * 1024;
 
-/// The routes under `/api/v1`, guarded.
+/// The routes under `/api/v1`, with the guard in front of them.
 pub(super) fn routes(token: &SecretString) -> Router<Shared> {
     Router::new()
         .route("/status", get(|State(state): State<Shared>| async move { Json(state.status()) }))
@@ -26,7 +26,7 @@ pub(super) fn routes(token: &SecretString) -> Router<Shared> {
         .route("/accounts/{name}/pause", post(pause))
         .route("/accounts/{name}/resume", post(resume))
         .route("/openapi.json", get(|| async { Json(openapi::document()) }))
-        // Inside the guard, so that without the token nobody learns what exists.
+        // The fallback is inside the guard, so that a client without the token cannot find out which paths exist.
         .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "no such resource; see /api/v1/openapi.json") })
         .method_not_allowed_fallback(|| async {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this method does nothing here; see /api/v1/openapi.json")
@@ -35,7 +35,7 @@ pub(super) fn routes(token: &SecretString) -> Router<Shared> {
         .layer(axum::middleware::from_fn_with_state(guard::Guard::new(token), guard::check))
 }
 
-/// Body of a change.
+/// The body of a change.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Change {
@@ -46,8 +46,8 @@ struct Change {
 }
 
 impl Change {
-    /// A missing body is an empty change; who defaults to the way it came. A reason is welcome, not demanded, as in the
-    /// commands: in an incident the switch comes first.
+    /// Reads a change. A missing body is an empty change, and a missing `who` becomes `api`. A reason is optional, as
+    /// in the commands, because during an incident the switch comes first.
     fn read(body: &[u8]) -> Result<Self, Refusal> {
         let mut change = if body.is_empty() {
             Self::default()

@@ -1,4 +1,4 @@
-//! A worker's API as commands and the demo ask it.
+//! A client of a worker's API, for the commands and the demo.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::redact::mask_text;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A worker's API.
+/// A client of one worker's API.
 pub struct Api {
     base: String,
     token: Option<SecretString>,
@@ -19,10 +19,11 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API at `base`, the part before `/api/v1`; `http://` where it names no scheme.
+    /// Builds a client for the API at `base`, the part of the URL before `/api/v1`. A base without a scheme means
+    /// `http://`.
     ///
     /// # Errors
-    /// The URL cannot be used.
+    /// Fails if the URL cannot be used.
     pub fn new(base: &str, token: Option<SecretString>) -> anyhow::Result<Api> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
@@ -39,18 +40,18 @@ impl Api {
         Ok(Api { base: base.trim_end_matches('/').to_owned(), token: token.filter(|t| !t.expose().is_empty()), client })
     }
 
-    /// `GET /api/v1/<path>`.
+    /// Sends `GET /api/v1/<path>`.
     ///
     /// # Errors
-    /// No answer, or a refusal with what it says.
+    /// Fails if there is no answer, or with the text of a refusal.
     pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.send(self.client.get(self.url(path))).await
     }
 
-    /// `POST /api/v1/<path>` with a JSON body.
+    /// Sends `POST /api/v1/<path>` with a JSON body.
     ///
     /// # Errors
-    /// No answer, or a refusal with what it says.
+    /// Fails if there is no answer, or with the text of a refusal.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.send(self.client.post(self.url(path)).header("content-type", "application/json").body(body.to_string()))
             .await
@@ -75,7 +76,7 @@ impl Api {
         }
         match value["error"].as_str() {
             Some(error) if status == 401 => bail!("{base} refused: {error} (--token, or POSTBACK_ADMIN_TOKEN)"),
-            // It knows no such account.
+            // The worker knows no such account.
             Some(error) if status == 404 => bail!(Exit::usage(format!("{base} refused: {error}"))),
             Some(error) => bail!("{base} refused: {error}"),
             None => bail!("{base} answered {status}: is that a postback worker?"),

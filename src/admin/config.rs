@@ -1,4 +1,4 @@
-//! `[admin]`: where operators look and touch, and what lets them.
+//! The `[admin]` section: the address of the endpoint for operators, and the token that protects it.
 
 use std::net::SocketAddr;
 
@@ -7,19 +7,19 @@ use serde::{Deserialize, Deserializer, de::Error};
 use crate::config::fields;
 use crate::secret::SecretString;
 
-/// `[admin]`.
+/// The `[admin]` section.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// Where API, `/metrics`, `/live` and `/ready` listen; the console is not in this version.
+    /// The address on which the API, `/metrics`, `/live` and `/ready` listen. This version has no console.
     #[serde(deserialize_with = "fields::address")]
     pub listen: SocketAddr,
-    /// The bearer token; empty: only loopback may change anything.
+    /// The bearer token. Empty: only a client on this machine may change anything.
     #[serde(deserialize_with = "token")]
     pub token: SecretString,
 }
 
 impl Config {
-    /// Whether other hosts may change something without a token.
+    /// Whether clients on other hosts can reach the endpoint although no token is set.
     pub fn is_open(&self) -> bool {
         self.token.expose().is_empty() && !self.listen.ip().to_canonical().is_loopback()
     }

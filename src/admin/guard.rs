@@ -1,7 +1,7 @@
-//! Who may do what under `/api/v1` (contract section 8).
+//! Decides who may do what under `/api/v1` (contract section 8).
 //!
-//! With a token: everything but `/status` needs it. Without one: reads are open, and changes must come from this
-//! machine in a form that no foreign web page can send: JSON, a local `Host`, no foreign `Origin`.
+//! With a token: everything but `/status` needs it. Without a token: everybody may read, and a change must come from
+//! this machine in a form that no foreign web page can send: a JSON body, a local `Host`, and no foreign `Origin`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq as _;
 use super::Refusal;
 use crate::platforms::SecretString;
 
-/// The rule in force.
+/// The rule that is in force.
 #[derive(Clone)]
 pub(super) struct Guard {
     token: Option<Arc<SecretString>>,
@@ -30,7 +30,8 @@ impl Guard {
     fn judge(&self, request: &Request) -> Result<(), Refusal> {
         let change = !matches!(*request.method(), Method::GET | Method::HEAD);
         if let Some(token) = &self.token {
-            // Paths are those below `/api/v1`. Other spellings of this one reach no handler, so an exact match is enough.
+            // The path is relative to `/api/v1`. No handler answers to another spelling of it, so an exact match is
+            // enough.
             if !change && request.uri().path() == "/status" {
                 return Ok(());
             }
@@ -40,7 +41,7 @@ impl Guard {
     }
 }
 
-/// Lets a request through or answers for it.
+/// Passes a request on, or answers it with a refusal.
 pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     match guard.judge(&request) {
         Ok(()) => next.run(request).await,
@@ -80,21 +81,21 @@ fn local(request: &Request) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The value of a header that is there exactly once.
+/// The value of a header that occurs exactly once.
 fn single(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     if values.next().is_some() { None } else { value.to_str().ok() }
 }
 
-/// `localhost`, `127.0.0.1` or `::1`, with any port.
+/// Whether the host is `localhost`, `127.0.0.1` or `::1`, with any port.
 fn local_name(host: &str) -> bool {
     let port = |p: &str| p.is_empty() || p.strip_prefix(':').is_some_and(|p| p.parse::<u16>().is_ok());
     let host = host.to_ascii_lowercase();
     host == "::1" || ["localhost", "127.0.0.1", "[::1]"].iter().any(|n| host.strip_prefix(n).is_some_and(port))
 }
 
-/// A page of this very endpoint. Another local port is another site.
+/// Whether the origin is a page of this endpoint. Another local port is another site.
 fn same_origin(origin: &str, host: &str) -> bool {
     let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     rest.is_some_and(|rest| rest.eq_ignore_ascii_case(host))

@@ -1,4 +1,5 @@
-//! The admin endpoint: health, metrics, the API. Its own thread and runtime, so that it answers however busy the rest is.
+//! The admin endpoint: health, metrics and the API. It has its own thread and runtime, so that it answers however busy
+//! the rest of the worker is.
 
 mod api;
 pub mod client;
@@ -24,12 +25,12 @@ use self::refusal::Refusal;
 use crate::operate::readiness::Shared;
 use crate::platforms::SecretString;
 
-/// `/live`, `/ready`, `/metrics` alone: for `telemetry.listen`.
+/// The routes `/live`, `/ready` and `/metrics` alone, for `telemetry.listen`.
 pub fn health_routes(state: Shared) -> Router {
     finish(health().with_state(state))
 }
 
-/// Everything: for `admin.listen`. An empty token leaves reads open and changes to this machine.
+/// All routes, for `admin.listen`. With an empty token everybody may read, and only this machine may change something.
 pub fn all_routes(state: Shared, token: &SecretString) -> Router {
     finish(health().nest("/api/v1", api::routes(token)).with_state(state))
 }

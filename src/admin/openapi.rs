@@ -1,4 +1,4 @@
-//! The OpenAPI document, written by hand: what exists now, no more. A test walks every path of it.
+//! The OpenAPI document, written by hand. It describes only what exists now. A test requests every path of it.
 
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
-//! How the API says no.
+//! The error answers of the API.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// An error as the API shows it: `{"error": "what to do"}`.
+/// An error as the API returns it: `{"error": "what to do"}`.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,

@@ -1,4 +1,4 @@
-//! The listener: a thread and a current-thread runtime of its own, bounded in connections and in patience.
+//! The listener. It has a thread and a current-thread runtime of its own, and limits on connections and waiting times.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,16 +19,16 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::Refusal;
 
-/// Connections at once; more wait in the backlog of the socket.
+/// The most connections at once. Further ones wait in the backlog of the socket.
 const CONNECTIONS: usize = 64;
-/// For a request's headers, and for a connection that stays idle.
+/// The time limit for a request's headers, and for an idle connection.
 const HEADERS: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(10) };
-/// For a request's body and its answer.
+/// The time limit for a request's body and its answer.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Of request line and headers.
+/// The most bytes of a request line and headers.
 const LARGEST_HEADERS: usize = 16 * 1024;
 
-/// A running endpoint; dropped, it stops.
+/// A running endpoint. It stops when it is dropped.
 pub struct Server {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -39,7 +39,7 @@ impl Server {
     /// Binds `listen` and serves `router` from then on.
     ///
     /// # Errors
-    /// The address cannot be bound, or no thread or runtime can be made.
+    /// Fails if the address cannot be bound, or if no thread or runtime can be created.
     pub fn start(listen: SocketAddr, router: Router) -> io::Result<Server> {
         let socket = std::net::TcpListener::bind(listen)?;
         socket.set_nonblocking(true)?;
@@ -50,7 +50,7 @@ impl Server {
             runtime.block_on(async move {
                 match TcpListener::from_std(socket) {
                     Ok(listener) => {
-                        // What is being answered when the end comes is dropped with the runtime.
+                        // If the server stops, the runtime drops the requests that are still being answered.
                         tokio::select! { () = accept(listener, router) => {}, _ = stopped => {} }
                     }
                     Err(error) => tracing::error!(%error, "the admin endpoint cannot listen"),
@@ -60,7 +60,7 @@ impl Server {
         Ok(Server { address, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens; the port is the real one where port 0 was asked for.
+    /// The address it listens on. If port 0 was asked for, this holds the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -70,7 +70,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
-            // A panic in it has been logged by the panic hook.
+            // If the thread panicked, the panic hook has logged it.
             let _ = thread.join();
         }
     }
@@ -90,7 +90,7 @@ async fn accept(listener: TcpListener, router: Router) {
                 });
             }
             Err(error) => {
-                // Out of files, most likely: nothing that a busy loop makes better.
+                // Most likely the process has no free file descriptors. A busy loop would not help, so wait a moment.
                 tracing::warn!(%error, "a connection to the admin endpoint could not be accepted");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }

@@ -1,4 +1,4 @@
-//! Over a real socket, with a double of the worker behind it.
+//! Tests the endpoint over a real socket, with a double of the worker behind it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -195,7 +195,7 @@ fn without_a_token_reads_are_open_and_changes_need_this_machine_and_no_foreign_p
     ];
     for (want, headers) in refused {
         let (status, _, body) = post(&running, PAUSE, headers, WHY);
-        // A request without a Host, or with two, may be refused before it gets here.
+        // Hyper may refuse a request without a Host, or with two, before it gets here.
         assert!(status == want || status == 400, "{headers}: {status} {body}");
     }
     assert!(running.double.changes.lock().unwrap().is_empty());
