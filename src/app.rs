@@ -1,4 +1,5 @@
-//! Builds each part once, in reading order; starts intake, waiting and admin; drains on shutdown.
+//! Builds each part once, in reading order; starts the intake, the redelivery loop and the admin endpoint; drains them
+//! at shutdown.
 
 mod consumers;
 pub mod discovery;
@@ -45,11 +46,11 @@ use crate::redis::health::Health;
 use crate::settings::Config;
 use crate::settle::context::StageContext;
 
-/// Starts broker and store inside this process, where the configuration says `embedded`, and enters their addresses. They
-/// run until what is returned is dropped.
+/// Starts the broker and the store inside this process, if the configuration says `embedded`, and writes their
+/// addresses into the configuration. They run until the returned value is dropped.
 ///
 /// # Errors
-/// 1 where they cannot be started.
+/// Exits with 1 if they cannot be started.
 pub fn embed(config: &mut Config) -> Result<Option<Parts>, Exit> {
     if !config.is_embedded() {
         return Ok(None);
@@ -60,12 +61,12 @@ pub fn embed(config: &mut Config) -> Result<Option<Parts>, Exit> {
     Ok(Some(parts))
 }
 
-/// Runs the worker until `stop` comes ([`stop_signal`], for one); `listening` is told where the API is, as soon as it
-/// answers. Embedded parts have to run already ([`embed`]). It returns when everything is drained, and leaves the process
-/// alone unless the drain hangs.
+/// Runs the worker until `stop` completes, for example [`stop_signal`]. It calls `listening` with the address of the
+/// API as soon as the API answers. Embedded parts have to run already ([`embed`]). It returns when everything is
+/// drained, and does not end the process unless the drain hangs.
 ///
 /// # Errors
-/// 2 where the start is refused, 1 where a part dies.
+/// Exits with 2 if the start is refused, and with 1 if a part dies.
 pub async fn run(
     config: Config,
     stop: impl Future<Output = ()>,
@@ -77,10 +78,10 @@ pub async fn run(
     let client = config.redis.client().map_err(Exit::usage)?;
     let keys = Keys::new(&config.redis.prefix);
     let refused = |error: settings::SettingsError| Exit::usage(error.to_string());
-    // Before topics are made and positions committed for a worker that cannot run.
+    // Check this before topics are created and positions are committed for a worker that cannot run.
     settings::try_clients(&config.kafka).map_err(refused)?;
 
-    // What the lanes share, and the lanes.
+    // The lanes, and what they share.
     let metrics = metrics(&config);
     let health = Arc::new(Health::default());
     let prepared = threads::prepare(&config.accounts, &config.intake, &health, &config.redis.token_key, lane_threads());
@@ -88,7 +89,7 @@ pub async fn run(
     let lanes = Arc::new(lanes);
     let kafka_health = KafkaHealth::start(&config.kafka).map_err(refused)?;
 
-    // Seen from outside from the first moment on: alive, not ready, and why.
+    // The endpoint answers from the first moment: alive, not ready, and why.
     let status = Arc::new(WorkerStatus {
         id: id.clone(),
         client: client.clone(),
@@ -107,7 +108,7 @@ pub async fn run(
     tokio::pin!(stop);
 
     let unplaced = Unplaced::default();
-    // Nothing is joined before Redis and Kafka have answered and nothing is against it.
+    // No consumer joins its group before Redis and Kafka have answered and no check refuses the start.
     let cluster = Arc::new(Cluster::new(&config.kafka).map_err(refused)?);
     let begun = async {
         let seen = status.clone();
@@ -124,7 +125,7 @@ pub async fn run(
         () = &mut stop => return Ok(()),
     };
 
-    // The ways out, then the lanes, then the two consumers: what receives stands before what sends to it.
+    // The outboxes, then the lanes, then the two consumers: each part is built before the parts that send to it.
     let (held, held_back) = std::sync::mpsc::channel();
     let (halts, halted) = unbounded_channel();
     let shared = Arc::new(StageContext {
@@ -190,7 +191,7 @@ pub async fn run(
         waiting: waiting.handle.clone(),
         refused: status.refused.clone(),
     };
-    // The embedded broker holds no other topics than those of the configuration.
+    // The embedded broker has no other topics than those of the configuration.
     let discovering = if config.is_embedded() { None } else { Some(discovery.start().map_err(failed)?) };
     let watch = Coordinator {
         client: client.clone(),
@@ -212,7 +213,7 @@ pub async fn run(
     };
     let consumers = vec![intake.watched(), waiting.watched()];
     let running = Running { runtimes, consumers, refusals: shared.refusals.clone() };
-    // Set once, here.
+    // This is the only place that sets it, so it cannot fail.
     let _ = status.running.set(running);
     tracing::info!(id, version = env!("CARGO_PKG_VERSION"), accounts = config.accounts.len(), "worker runs");
     let mut watching = tokio::spawn(watch.run());
@@ -228,7 +229,7 @@ pub async fn run(
     if health.is_up()
         && let Ok(mut connection) = crate::redis::connect(&client).await
     {
-        // It expires by itself; removed, nobody counts this replica any longer.
+        // The snapshot expires by itself. Removing it makes the other replicas stop counting this one at once.
         let _ = remove_snapshot(&mut connection, &keys, &id).await;
     }
     drop(servers);
@@ -247,8 +248,8 @@ fn listen(config: &Config, status: &Arc<WorkerStatus>) -> Result<Vec<Server>, Ex
     Ok(servers)
 }
 
-/// Switches and unplaced partitions as they stand in Redis, before the first record is gated: what was paused, halted or
-/// parked must not open.
+/// Applies the switches and unplaced partitions in Redis before the first record is examined: an account that was
+/// paused or halted must not send, and a parked partition must not be read.
 async fn restore_switches(
     client: &::redis::Client,
     keys: &Keys,

@@ -1,4 +1,4 @@
-//! One consumer: its thread, and what others see of it.
+//! Starts a consumer on its thread, and holds what other parts need of it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::kafka::consumer::{Consumer, Handler, Settings};
 use crate::operate::coordinator::Watched;
 
-/// A consumer that runs.
+/// A running consumer.
 pub(super) struct Started {
     name: &'static str,
     pub(super) handle: Arc<ConsumerHandle>,
@@ -15,12 +15,12 @@ pub(super) struct Started {
 }
 
 impl Started {
-    /// What the watch and the status look at.
+    /// What the coordinator and the status need of the consumer.
     pub(super) fn watched(&self) -> Watched {
         Watched { name: self.name, view: self.view.clone(), handle: self.handle.clone() }
     }
 
-    /// Waits for its end.
+    /// Waits until the consumer ends.
     pub(super) fn join(&self) -> Result<(), String> {
         self.handle.join().map_err(|error| error.to_string())
     }

@@ -1,9 +1,10 @@
-//! Topics that come while the worker runs: found within a few seconds, judged as at a start, and then read.
+//! Finds topics that are created while the worker runs, checks them by the rules of a start, and adds them to the
+//! consumers. This takes a few seconds.
 //!
-//! The worker matches names itself (`kafka::matching`) and tells its consumers which ones to read. An input that comes later,
-//! whether by its name or by a pattern, and that would have refused a start is not read: it is named in the log and in
-//! `/ready`, and looked at again; so is a name that does not exist, without the log. A name that was read once
-//! stays on the list: a topic that is missing for a moment must not cost its partitions.
+//! The worker matches names itself (`kafka::matching`) and tells its consumers which topics to read. A new input, by
+//! name or by pattern, that would have refused a start is not read: the log and `/ready` name it, and it is checked
+//! again. A name that does not exist is treated in the same way, but is not logged. A topic that was read once stays on
+//! the list, so that a topic which is missing for a moment does not lose its partitions.
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
@@ -17,31 +18,31 @@ use crate::operate::status::RefusedInputs;
 use crate::quiet::Told;
 use crate::settings::Config;
 
-/// Between two looks: with the joining that follows, a new one is read within ten seconds.
+/// The time between two looks. With the rebalance that follows, a new topic is read within ten seconds.
 const EVERY: Duration = Duration::from_secs(4);
 
 /// Looks for new topics.
 pub struct Discovery {
     pub config: Arc<Config>,
-    /// Whom to ask.
+    /// The client that asks the cluster.
     pub cluster: Arc<Cluster>,
-    /// What is read already.
+    /// The topics that are read already.
     pub names: Names,
-    /// The consumer of the inputs.
+    /// The consumer of the input topics.
     pub intake: Arc<ConsumerHandle>,
-    /// The consumer of tiers and parking.
+    /// The consumer of the retry tiers and parking topics.
     pub waiting: Arc<ConsumerHandle>,
-    /// Bytes of the largest record for which the worker's own topics were checked.
+    /// The size in bytes of the largest record for which the worker's own topics were checked.
     pub largest: u64,
-    /// What is not to be read.
+    /// The new inputs that must not be read.
     pub refused: RefusedInputs,
 }
 
 impl Discovery {
-    /// Looks, on a thread of its own, until what is returned is dropped.
+    /// Looks for new topics on a thread of its own, until the returned value is dropped.
     ///
     /// # Errors
-    /// Where the thread cannot be started.
+    /// Fails if the thread cannot be started.
     pub fn start(mut self) -> std::io::Result<Arc<()>> {
         let running = Arc::new(());
         let watched: Weak<()> = Arc::downgrade(&running);
@@ -51,7 +52,7 @@ impl Discovery {
                 std::thread::sleep(EVERY);
                 match self.look() {
                     Ok(()) => told.warn(Vec::new()),
-                    // Said by others: nobody answers anybody.
+                    // Others report already that no broker answers.
                     Err(AdminError::NoAnswer(why)) => tracing::debug!(why, "new topics cannot be looked for yet"),
                     Err(error) => told.warn(vec![format!("new topics cannot be looked for: {error}")]),
                 }
@@ -83,7 +84,7 @@ impl Discovery {
                 tracing::error!(kafka.topic = name, "the new input topic is not read: {why}");
             }
         }
-        // The start has said it.
+        // The start has logged the inputs that do not exist.
         let there: Vec<&str> = found.inputs.union(&self.names.inputs).map(String::as_str).collect();
         refused.extend(absent(&self.config, &there).map(|name| (name.to_owned(), ABSENT.to_owned())));
         *known = refused;

@@ -1,4 +1,4 @@
-//! What runs until something ends it, and how it then ends: signals, a part that dies, the drain.
+//! What ends a running worker, and how it ends: signals, a part that dies, the drain.
 
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -13,18 +13,18 @@ use crate::operate::status::WorkerStatus;
 use crate::settings::Config;
 use crate::settle::context::StageContext;
 
-/// After the drain: storing, leaving the group, flushing.
+/// The time after the drain for storing positions and tokens, leaving the group, and flushing the producer.
 const AFTER_DRAIN: Duration = Duration::from_secs(8);
-/// Of that, storing tokens that were just issued.
+/// The part of that time for storing tokens that were just issued.
 const FOR_TOKENS: Duration = Duration::from_secs(4);
-/// Exit code of a second signal.
+/// The exit code after a second signal.
 const INTERRUPTED: i32 = 130;
 
-/// The first SIGTERM or SIGINT; a second one exits at once. From now on SIGHUP, which would end the process without a
-/// drain, is ignored: there is no reload that it could ask for.
+/// Returns a future that completes at the first SIGTERM or SIGINT. A second signal exits at once. From now on SIGHUP is
+/// ignored: it would end the process without a drain, and there is no reload that it could ask for.
 ///
 /// # Errors
-/// 1 where they cannot be watched. Needs a Tokio runtime.
+/// Exits with 1 if the signals cannot be watched. Call it inside a Tokio runtime.
 pub fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
     let failed = |error: std::io::Error| Exit::failed(format!("signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -47,7 +47,8 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
     })
 }
 
-/// Every second: a thread that ended takes the process with it, which is restarted and reads on.
+/// Checks once a second and returns why the worker has to end. If a thread has ended, the whole process ends; it is
+/// restarted and continues to read.
 pub(super) async fn a_part_dies(status: &WorkerStatus, embedded: bool) -> String {
     use crate::operate::readiness::Status as _;
     loop {
@@ -61,7 +62,7 @@ pub(super) async fn a_part_dies(status: &WorkerStatus, embedded: bool) -> String
     }
 }
 
-/// Stop intake, finish what is under way, hand the rest back, flush, commit, leave the group.
+/// Stops the intake, finishes the records under way, gives the rest back, flushes, commits, and leaves the group.
 pub(super) async fn drain_all(
     config: &Config,
     shared: &Arc<StageContext>,
@@ -75,8 +76,8 @@ pub(super) async fn drain_all(
         None => tracing::info!(drain_timeout = ?drain, "stopping: finishing what is under way"),
         Some(why) => tracing::error!("stopping: {why}"),
     }
-    // Below the orchestrator's grace period, whatever hangs: what is not finished is read again. Whoever runs the worker
-    // inside its own process goes on after it: the watchman leaves with the drain.
+    // The whole end has to stay below the orchestrator's grace period, even if something hangs: unfinished records are
+    // read again. A program that embeds the worker continues after the drain, so this thread ends with the drain too.
     let (drained, hangs) = std::sync::mpsc::channel::<()>();
     std::thread::spawn(move || {
         if hangs.recv_timeout(drain + AFTER_DRAIN) == Err(RecvTimeoutError::Timeout) {

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use crate::kafka::topics::{AdminError, Cluster};
 
-/// What the two consumers read.
+/// The topics that the two consumers read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     pub inputs: BTreeSet<String>,
-    /// Tiers and parking.
+    /// The retry tiers and parking topics.
     pub waiting: BTreeSet<String>,
 }
 
 impl Names {
-    /// Everything that is there now.
+    /// Reads the names of all such topics that exist now.
     ///
     /// # Errors
     /// See [`AdminError`].

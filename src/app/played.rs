@@ -1,4 +1,4 @@
-//! The sandbox that plays the platforms of the configured accounts.
+//! Starts the sandbox that plays the platforms of the configured accounts.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use crate::exit::Exit;
 use crate::sandbox::{Sandbox, SandboxAccount};
 use crate::settings::{Config, DEMO_URL};
 
-/// Whether these are the base URLs of an account that a worker without a file plays itself.
+/// Whether these base URLs are those of an account whose platform the worker plays itself if it runs without a
+/// configuration file.
 pub fn is_played(base_urls: &[String]) -> bool {
     base_urls.iter().all(|url| url == DEMO_URL)
 }
 
-/// Plays the platforms of the demo's accounts, on a free loopback port, and points the accounts there. Accounts that the
-/// environment leads elsewhere stay as they are; `None` where none is left.
+/// Plays the platforms of the demo's accounts on a free loopback port, and points the accounts there. An account that
+/// the environment points elsewhere stays as it is. Returns `None` if no account is left.
 ///
 /// # Errors
-/// 1 where it cannot be started.
+/// Exits with 1 if the sandbox cannot be started.
 pub async fn platforms(config: &mut Config) -> Result<Option<Sandbox>, Exit> {
     let mut accounts = accounts(config);
     accounts.retain(|a| config.accounts.get(a.name.as_str()).is_some_and(|own| is_played(&own.base_urls)));
@@ -28,7 +29,7 @@ pub async fn platforms(config: &mut Config) -> Result<Option<Sandbox>, Exit> {
         .await
         .map_err(|error| Exit::failed(format!("the sandbox does not start: {error}")))?;
     for account in config.accounts.values_mut() {
-        // Nobody else holds an account before the worker is built.
+        // The worker is not built yet, so nobody else holds the account.
         if let Some(account) = Arc::get_mut(account).filter(|a| is_played(&a.base_urls)) {
             account.base_urls = vec![sandbox.base_url()];
         }
@@ -36,7 +37,7 @@ pub async fn platforms(config: &mut Config) -> Result<Option<Sandbox>, Exit> {
     Ok(Some(sandbox))
 }
 
-/// The worker's accounts as its platforms know them.
+/// The worker's accounts as the sandbox needs them.
 pub fn accounts(config: &Config) -> Vec<SandboxAccount> {
     let known = |account: &Account| SandboxAccount {
         name: account.name.to_string(),

@@ -1,4 +1,4 @@
-//! From the configuration to what the parts take: the metrics born at zero, the names of the topics.
+//! Derives from the configuration what the parts need: the metrics, which begin at zero, and the names of the topics.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::metrics::{Metrics, Setup};
 use crate::settings::Config;
 use crate::settle::context::Topics;
 
-/// Every series of every configured account, tier and topic.
+/// The metrics, with every series of every configured account, tier and topic.
 pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
     let tiers: Vec<String> = config.retry.tiers.iter().map(|t| t.name.clone()).collect();
     let inputs = config.kafka.input.iter().filter(|i| !i.starts_with('^')).cloned();
@@ -28,13 +28,13 @@ pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
     metrics
 }
 
-/// Every topic that has to be there, and its number of partitions: what the embedded broker is made with.
+/// Every topic that has to exist, and its number of partitions. The embedded broker is created with them.
 pub(super) fn all_topics(config: &Config) -> Vec<(String, i32)> {
     let inputs = config.kafka.input.iter().map(|name| (name.clone(), config.kafka.partitions));
     inputs.chain(start::topics_of(config).into_iter().map(|topic| (topic.name, topic.partitions))).collect()
 }
 
-/// What status says of embedded parts.
+/// What the status shows about embedded parts.
 pub(super) fn embedded(config: &Config) -> serde_json::Value {
     if !config.is_embedded() {
         return serde_json::Value::Null;

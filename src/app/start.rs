@@ -1,4 +1,5 @@
-//! Before anything is joined: Redis and Kafka are waited for, looked at, and only an answer refuses the start.
+//! The steps before a consumer joins its group: the start waits for Redis and Kafka and checks them. Only an answer of
+//! theirs can refuse the start, not their silence.
 
 mod first;
 pub(super) mod inputs;
@@ -28,10 +29,10 @@ use crate::redis::facts::Facts;
 use crate::redis::health::Health;
 use crate::settings::Config;
 
-/// Waits for Redis and looks at it.
+/// Waits for Redis and checks it.
 ///
 /// # Errors
-/// What refuses the start, one per line.
+/// Returns the reasons that refuse the start, one per line.
 pub async fn redis(client: &Client, health: &Health, say: &Say) -> Result<(), String> {
     let mut told = Told::default();
     loop {
@@ -62,15 +63,16 @@ pub async fn redis(client: &Client, health: &Health, say: &Say) -> Result<(), St
     }
 }
 
-/// Before the first event is judged; where Redis does not answer now, the watch asks again.
+/// Compares the clocks before the first event is judged. If Redis does not answer now, the coordinator asks again
+/// later.
 async fn compare_clocks(client: &Client, health: &Health) {
     let _ = see_clock(client, &health.clock).await;
 }
 
-/// Shows Redis's clock to `clock`.
+/// Reads Redis's clock into `clock`.
 ///
 /// # Errors
-/// What Redis or the network said.
+/// Returns what Redis or the network said.
 pub async fn see_clock(client: &Client, clock: &Shared) -> ::redis::RedisResult<()> {
     let mut connection = crate::redis::connect(client).await?;
     let asked = Instant::now();
@@ -78,20 +80,21 @@ pub async fn see_clock(client: &Client, clock: &Shared) -> ::redis::RedisResult<
     Ok(())
 }
 
-/// What Redis says of itself.
+/// Reads what Redis says about itself.
 ///
 /// # Errors
-/// What Redis or the network said.
+/// Returns what Redis or the network said.
 pub async fn facts(client: &Client) -> ::redis::RedisResult<Facts> {
     let mut connection = crate::redis::connect(client).await?;
     let info: String = ::redis::cmd("INFO").query_async(&mut connection).await?;
     Ok(Facts::read(&info))
 }
 
-/// Waits for Kafka, makes or names the worker's own topics, and checks what depends on the broker.
+/// Waits for Kafka, creates the worker's own topics or names the missing ones, and checks everything that depends on
+/// the broker.
 ///
 /// # Errors
-/// What refuses the start, one per line.
+/// Returns the reasons that refuse the start, one per line.
 pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> Result<Fit, String> {
     let mut told = Told::default();
     loop {
@@ -117,14 +120,16 @@ enum Looked {
     Refused(String),
 }
 
-/// What was found, and the warnings.
+/// Checks the topics, and returns the result and the warnings.
 fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<(Looked, Vec<String>), AdminError> {
     if config.is_embedded() {
-        // Made with its topics, on one broker, with nothing to set; what was never kept has no retention.
+        // The embedded broker is created with its topics. It is one broker without settings, and it keeps nothing
+        // durably, so there is no retention to check.
         let inputs = cluster.inputs()?;
         return Ok((Looked::Fit(Fit::of(&inputs, 0)), Vec::new()));
     }
-    // What the worker's own topics have to take is known once the inputs are there and can be read.
+    // The sizes that the worker's own topics have to accept are known only once the inputs exist and their settings can
+    // be read.
     let sources = cluster.sources()?;
     if let Some(waits) = waits(config, &sources) {
         return Ok((Looked::Waiting(format!("waiting for an input topic: {waits}")), Vec::new()));
@@ -141,7 +146,8 @@ fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<(Looked, Vec<Str
     Ok((looked, found.warnings))
 }
 
-/// Waits for the names of what is to be read: these inputs, which were judged, and whatever waits.
+/// Waits for the names of the topics to read: these inputs, which were checked before, and every retry tier and parking
+/// topic.
 pub async fn names(
     config: &Config,
     cluster: &Arc<Cluster>,
@@ -155,7 +161,7 @@ pub async fn names(
         match blocking(move || Names::read(&cluster)).await {
             Ok(mut names) => {
                 names.waiting.extend(waiting);
-                // What has come since is judged like anything else that comes.
+                // Topics that were created since are left out here. Discovery checks them like all new topics.
                 return Ok(Names { inputs, ..names });
             }
             Err(AdminError::NoAnswer(why)) => say(&format!("waiting for kafka.brokers: {why}")),

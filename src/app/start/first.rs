@@ -1,4 +1,4 @@
-//! The first start of a group: who says so, which positions are committed, and what the epoch key tells.
+//! The first start of a group: how it is recognised, which positions it commits, and what the epoch key says about it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,14 +15,15 @@ use crate::redis::health::Health;
 use crate::redis::scripts::Script;
 use crate::settings::Config;
 
-/// What the epoch says while a first start is going on.
+/// The value of the epoch key while a first start is going on.
 const STARTING: &str = "starting";
 
-/// Decides whether this is a first start, and carries it out (`core.md` section 8). Two reads have an order: offsets
-/// without an epoch are judged by an epoch read after them, an epoch without offsets by offsets read after it.
+/// Decides whether this is a first start, and carries it out (`core.md` section 8). The order of the two reads matters:
+/// if there are offsets and no epoch, the epoch is read again after the offsets; if there is an epoch and no offsets,
+/// the offsets are read again after the epoch.
 ///
 /// # Errors
-/// What refuses the start.
+/// Returns the reasons that refuse the start.
 pub async fn first(
     config: &Arc<Config>,
     cluster: &Arc<Cluster>,
@@ -40,14 +41,14 @@ pub async fn first(
     }
 }
 
-/// Why a step did not come to its end.
+/// Why a step could not be completed.
 pub(super) enum Trouble {
     Redis(::redis::RedisError),
     Kafka(AdminError),
 }
 
 impl Trouble {
-    /// Says what is waited for, or why the start is refused.
+    /// Reports what the start waits for, or returns why it is refused.
     pub(super) fn tell(self, health: &Health, say: &Say) -> Result<(), String> {
         match self {
             Trouble::Redis(error) => {
@@ -56,7 +57,7 @@ impl Trouble {
                 say(&format!("waiting for redis.url: {why}"));
             }
             Trouble::Kafka(AdminError::NoAnswer(why)) => say(&format!("waiting for kafka.brokers: {why}")),
-            // Another member was quicker: the epoch tells how far it is.
+            // Another member was quicker. The epoch key shows how far it is.
             Trouble::Kafka(AdminError::GroupActive) => say(
                 "waiting for another member's first start: kafka.group has members, and Kafka takes positions only while it \
                  has none; where this lasts, stop what else reads with this group",
@@ -79,7 +80,7 @@ impl From<AdminError> for Trouble {
     }
 }
 
-/// `true`: there is nothing more to decide.
+/// Returns `true` if nothing is left to decide.
 async fn try_first(
     config: &Arc<Config>,
     cluster: &Arc<Cluster>,
@@ -96,22 +97,22 @@ async fn try_first(
         offsets = Offsets::read(config, cluster).await?;
     }
     match (offsets.any(), epoch.as_deref()) {
-        // A group with offsets on a store without an epoch, as after a move to another Redis: held.
+        // The group has offsets but the store has no epoch, as after a move to another Redis: the worker holds.
         (true, None) => {
             health.forgot();
             Ok(true)
         }
         (true, Some(epoch)) if epoch != STARTING => Ok(true),
-        // The offsets are lost: the consumer parks what it is given.
+        // The offsets are lost: the consumer parks its partitions.
         (false, Some(epoch)) if epoch != STARTING => Ok(true),
         _ => {
             let set = ::redis::cmd("SET").arg(&key).arg(STARTING).arg("NX").arg("GET").to_owned();
             let old: Option<String> = set.query_async(&mut redis).await?;
             if old.is_some_and(|epoch| epoch != STARTING) {
-                // Somebody has done all of it since we looked: judged afresh.
+                // Another member has completed the first start since the reads above: decide again.
                 return Ok(false);
             }
-            // What is missing is read after the epoch says that nobody has joined yet.
+            // The missing offsets are read after the epoch key says that no member has joined yet.
             let offsets = Offsets::read(config, cluster).await?;
             offsets.commit_missing(config, cluster).await?;
             let id = format!("{:032x}", rand::random::<u128>());
@@ -126,7 +127,7 @@ async fn read_epoch(redis: &mut MultiplexedConnection, key: &str) -> ::redis::Re
     ::redis::cmd("GET").arg(key).query_async(redis).await
 }
 
-/// What the input group has committed.
+/// The offsets that the group of the inputs has committed.
 pub(super) struct Offsets {
     partitions: Vec<(String, i32)>,
     committed: BTreeMap<(String, i32), i64>,
@@ -156,7 +157,7 @@ impl Offsets {
         self.committed.keys().any(|(name, _)| name == topic)
     }
 
-    /// The input topics, each as often as it has partitions.
+    /// The input topics. Each occurs once for each of its partitions.
     pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
         self.partitions.iter().map(|(topic, _)| topic.as_str())
     }
@@ -166,7 +167,7 @@ impl Offsets {
         self.partitions.iter().filter(|(name, _)| name == topic).cloned().collect()
     }
 
-    /// Those without an offset.
+    /// The partitions of a topic that have no offset.
     pub(super) fn missing(&self, topic: &str) -> Vec<(String, i32)> {
         self.of(topic).into_iter().filter(|place| !self.committed.contains_key(place)).collect()
     }
@@ -178,7 +179,7 @@ impl Offsets {
                 self.partitions.into_iter().filter(|place| !self.committed.contains_key(place)).collect();
             match cluster.start_positions(config.kafka.start_from, &missing)? {
                 Some(positions) if !positions.is_empty() => cluster.commit_positions(&config.kafka.group, positions),
-                // `error`: no position, so the consumer parks them.
+                // With `start_from = "error"` there is no position, so the consumer parks these partitions.
                 _ => Ok(()),
             }
         })
@@ -204,7 +205,7 @@ mod tests {
     }
 
     impl World {
-        /// Two input partitions, and what is known of them.
+        /// Two input partitions, and what Redis and Kafka know of them.
         async fn new(start_from: StartFrom, committed: &[(i32, i64)], epoch: Option<&str>) -> Self {
             let mut config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
             let parts = embedded::start(&[("in".into(), 2)]).unwrap();
@@ -227,7 +228,7 @@ mod tests {
             Self { config, cluster, client, health: Health::default(), _parts: parts }
         }
 
-        /// What it leaves: positions, the epoch, and whether the store counts as one that forgot.
+        /// The state after the start: positions, the epoch, and whether the store counts as one that lost its data.
         async fn start(&self) -> (Vec<(i32, i64)>, Option<String>, bool) {
             let say: Say = Arc::new(|text: &str| tracing::info!("{text}"));
             first(&self.config, &self.cluster, &self.client, &self.health, &say).await.unwrap();

@@ -1,4 +1,4 @@
-//! The inputs that a worker reads: those that its start has judged, and those that come while it runs.
+//! The input topics that a worker reads: those that the start checked, and those that are created while it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use crate::app::start::topics::{Waits, window_refusal};
 use crate::kafka::topics::{AdminError, Cluster, TopicInfo, TopicSettings};
 use crate::settings::Config;
 
-/// What a start has found fit.
+/// The result of a start's check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fit {
-    /// Names of the inputs.
+    /// The names of the inputs.
     pub inputs: BTreeSet<String>,
-    /// Bytes of the largest record that one of them takes.
+    /// The size in bytes of the largest record that one of the inputs accepts.
     pub largest: u64,
 }
 
@@ -22,19 +22,19 @@ impl Fit {
     }
 }
 
-/// What was found of inputs that came under a running worker.
+/// The result of checking inputs that were created while the worker runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judged {
-    /// Those to be read.
+    /// The inputs to read.
     pub fit: Vec<String>,
-    /// Those that are not, with the reason.
+    /// The inputs that must not be read, each with the reason.
     pub refused: BTreeMap<String, String>,
-    /// Of those to be read.
+    /// Warnings about the inputs to read.
     pub warnings: Vec<String>,
 }
 
-/// Judges input topics that came under a running worker, as at a start. `largest`: bytes of the largest record for which
-/// the worker's own topics were checked.
+/// Checks input topics that were created while the worker runs, by the rules of a start. `largest` is the size in bytes
+/// of the largest record for which the worker's own topics were checked.
 ///
 /// # Errors
 /// See [`AdminError`].

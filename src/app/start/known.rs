@@ -1,10 +1,11 @@
-//! Which topics have been part of the input before, kept in Redis: one that is added later begins at `start_from`, and
-//! not with its whole history.
+//! Remembers in Redis which topics have been part of the input before. A topic that is added later begins at
+//! `start_from` and not with its whole history.
 //!
-//! A hash holds each entry of `kafka.input` (names and patterns) and each topic that was found for them, the latter with its
-//! id and, where it did not begin at its beginning, with the offsets at which it began. Whoever notes a topic first decides.
-//! A topic that comes after its name or pattern was noted was made after it, and begins at its beginning; so does a
-//! partition that is added to a known topic, and a topic that was made anew while no worker ran.
+//! A hash holds each entry of `kafka.input` (names and patterns), and each topic that was found for them. The value of
+//! a topic holds its id and, if it did not begin at its beginning, the offsets at which it began. The first member to
+//! record a topic decides. A topic that appears after its name or pattern was recorded was created after it, so it
+//! begins at its beginning. So does a partition that is added to a known topic, and a topic that was created again
+//! while no worker ran.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,25 +24,25 @@ use crate::operate::{Keys, Place, json, orders};
 use crate::redis::health::Health;
 use crate::settings::Config;
 
-/// What is kept of one entry or topic.
+/// What is stored of one entry or topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Known {
-    /// Of the topic; `None`: a pattern, a name without a topic, or brokers that have no ids.
+    /// The id of the topic. `None` for a pattern, for a name without a topic, and if the brokers have no ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// Per partition where it began, where that was not its beginning.
+    /// For each partition that did not begin at its beginning, the offset at which it began.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     from: BTreeMap<i32, i64>,
 }
 
 type All = BTreeMap<String, Known>;
 
-/// Notes what is new to the input, and says where partitions without an offset begin that do not begin at their
-/// beginning. Waits for Redis and Kafka.
+/// Records what is new to the input, and returns where those partitions begin that have no offset and do not begin at
+/// their beginning. Waits for Redis and Kafka.
 ///
 /// # Errors
-/// What refuses the start.
+/// Returns the reasons that refuse the start.
 pub async fn known_topics(
     config: &Arc<Config>,
     cluster: &Arc<Cluster>,
@@ -77,7 +78,7 @@ async fn try_known(config: &Arc<Config>, cluster: &Arc<Cluster>, client: &Client
         pipe.cmd("HSETNX").arg(keys.topics()).arg(entry).arg(json(note)).ignore();
     }
     let () = pipe.query_async(&mut redis).await?;
-    // Another replica may have been quicker: what stands there counts.
+    // Another replica may have been quicker. The stored values count.
     let mut known = read(&mut redis, &keys).await?;
     for (topic, id) in ids.into_iter().filter(|(_, id)| id.is_some()) {
         let Some(old) = known.get_mut(&topic).filter(|old| old.id != id) else { continue };
@@ -101,11 +102,11 @@ async fn try_known(config: &Arc<Config>, cluster: &Arc<Cluster>, client: &Client
 
 async fn read(redis: &mut MultiplexedConnection, keys: &Keys) -> ::redis::RedisResult<All> {
     let hash: BTreeMap<String, String> = ::redis::cmd("HGETALL").arg(keys.topics()).query_async(redis).await?;
-    // What cannot be read was noted all the same.
+    // A value that cannot be read still shows that its entry was recorded.
     Ok(hash.into_iter().map(|(entry, text)| (entry, serde_json::from_str(&text).unwrap_or_default())).collect())
 }
 
-/// The input topics there are, with their ids.
+/// The existing input topics, with their ids.
 async fn ids(
     config: &Arc<Config>,
     cluster: &Arc<Cluster>,
@@ -124,20 +125,21 @@ async fn ids(
 }
 
 enum Begin {
-    /// Part of the input before, or made after its name or pattern was: at its beginning, or where it stands.
+    /// The topic was part of the input before, or was created after its name or pattern was recorded. It begins at its
+    /// beginning, or at its committed offset.
     Earlier,
-    /// New to the input: at `start_from`.
+    /// The topic is new to the input. It begins at `start_from`.
     New,
 }
 
-/// Where nothing is noted though the group has offsets (an emptied store), a new topic cannot be told from one of which
-/// nothing was read yet: nothing is passed over then.
+/// If nothing is recorded although the group has offsets (an emptied store), a new topic cannot be told from one of
+/// which nothing was read yet. Then no record is skipped.
 fn judge(topic: &str, known: &All, cluster: &Cluster, offsets: &Offsets) -> Begin {
     let noted = known.contains_key(topic) || known.keys().any(|entry| cluster.matching().is_by(entry, topic));
     if noted || offsets.has(topic) || (known.is_empty() && offsets.any()) { Begin::Earlier } else { Begin::New }
 }
 
-/// Where a topic begins that is new to the input; with `error` its partitions wait for an operator.
+/// Returns where a topic begins that is new to the input. With `error` its partitions wait for an operator.
 async fn begin_new(
     config: &Arc<Config>,
     cluster: &Arc<Cluster>,
@@ -164,7 +166,8 @@ async fn begin_new(
     }
 }
 
-/// Deleting a topic takes the group's positions along; without any left, its partitions would be taken for lost ones.
+/// Commits the beginning of a topic that was created again. Deleting a topic deletes the group's positions too; if none
+/// were left, the partitions would look as if their positions had been lost.
 async fn begin_again(
     config: &Arc<Config>,
     cluster: &Arc<Cluster>,
@@ -178,7 +181,7 @@ async fn begin_again(
         _ => Ok(()),
     });
     match committed.await {
-        // The members that are there have seen it themselves.
+        // The present members have noticed the new topic themselves.
         Err(AdminError::GroupActive) => Ok(()),
         other => other,
     }

@@ -1,4 +1,4 @@
-//! The worker's own topics and its inputs, judged against the configuration (pure).
+//! Checks the worker's own topics and its inputs against the configuration (pure).
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::account::{Account, WindowCheck};
 use crate::kafka::topics::{Ensured, Level, OwnedTopic, Sources, Waiting, owned_topics};
 use crate::settings::Config;
 
-/// What is said of an input that is not there. Topics that a user may not see are left out of an answer.
+/// The text about an input that does not exist. Kafka leaves topics that a user may not see out of its answers.
 pub const ABSENT: &str = "does not exist yet, or this user may not see it (right: Describe)";
 
 /// Every topic that the worker writes with this configuration.
@@ -17,8 +17,8 @@ pub fn topics_of(config: &Config) -> Vec<OwnedTopic> {
     owned_topics(&config.kafka, &tiers, &accounts, waiting(config))
 }
 
-/// How long tiers and parking keep what waits: for less than what was sent is remembered, and for longer than it waits
-/// (`core.md` section 4).
+/// How long retry tiers and parking topics keep their records: for less time than sent events are remembered, and for
+/// longer than records wait (`core.md` section 4).
 fn waiting(config: &Config) -> Waiting {
     let ways = config.accounts.values().map(|a| &a.retry).chain([&config.retry]);
     let longest = ways.map(|retry| millis(retry.max_age) + millis(retry.max_parked)).max().unwrap_or(0);
@@ -32,12 +32,12 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 8)
 }
 
-/// What a start waits for, before it makes or judges anything.
+/// What a start waits for before it creates or checks anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waits {
     /// There is no input topic yet.
     Missing(String),
-    /// Nobody says how long this one keeps its records, so that the window cannot be judged.
+    /// It is unknown how long this topic keeps its records, so that the window cannot be checked.
     Unread(String),
 }
 
@@ -63,16 +63,16 @@ pub fn waits(config: &Config, sources: &Sources) -> Option<Waits> {
     unread.filter(|_| config.dedupe.window_check == WindowCheck::Refuse)
 }
 
-/// What is to be said of the topics, each with what mends it.
+/// What was found about the topics, each with its remedy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicFindings {
-    /// What refuses the start.
+    /// Findings that refuse the start.
     pub refusals: Vec<String>,
-    /// What does not.
+    /// Findings that only warn.
     pub warnings: Vec<String>,
 }
 
-/// Judges what was found of the worker's own topics, and the inputs with it.
+/// Checks the worker's own topics as they were found, and the inputs.
 pub fn judge_topics(config: &Config, sources: &Sources, ensured: &Ensured) -> TopicFindings {
     let mut found = TopicFindings::default();
     for missing in ensured.missing.iter().filter(|_| !config.kafka.create_topics) {
@@ -98,19 +98,19 @@ pub fn judge_topics(config: &Config, sources: &Sources, ensured: &Ensured) -> To
     let unread = |topic: &str| format!("kafka: {}", Waits::Unread(topic.to_owned()));
     found.warnings.extend(sources.unread().into_iter().map(unread));
     let known: Vec<&str> = sources.topics.iter().map(|topic| &*topic.name).collect();
-    // Where there is none at all, it is what the start waits for.
+    // If there is no input at all, the start waits for one and does not warn.
     let absent = absent(config, &known).filter(|_| !known.is_empty());
     found.warnings.extend(absent.map(|topic| format!("kafka.input: {topic} {ABSENT}; it is read once it is there")));
     found
 }
 
-/// Topics that `kafka.input` names as they are and that are not among the known ones.
+/// The topics that `kafka.input` names without a pattern and that are not among the known ones.
 pub fn absent<'a>(config: &'a Config, known: &[&str]) -> impl Iterator<Item = &'a str> {
     let listed = config.kafka.input.iter().map(String::as_str).filter(|input| !input.starts_with('^'));
     listed.filter(|name| !known.contains(name))
 }
 
-/// The window must outlive every way back of a record (`core.md` section 3).
+/// The deduplication window must be longer than any way on which a record can come back (`core.md` section 3).
 pub(super) fn window_refusal(config: &Config, topic: &str, retention_ms: Option<i64>, policy: &str) -> Option<String> {
     let day = |ms: i64| format!("{:.1} d", ms as f64 / DAY_MS as f64);
     let window = millis(config.dedupe.window);
@@ -141,7 +141,7 @@ pub(super) fn window_refusal(config: &Config, topic: &str, retention_ms: Option<
     })
 }
 
-/// The longest window there is.
+/// The longest window that the configuration allows.
 const MONTH_MS: i64 = 30 * DAY_MS;
 
 #[cfg(test)]
@@ -176,7 +176,7 @@ mod tests {
                 assert!(why.contains(part), "no `{part}` in {why}");
             }
         }
-        // No window is long enough: it is not asked for.
+        // No window is long enough, so the text does not ask for a longer one.
         let why = refusal(Some(30 * DAY_MS), "delete").unwrap();
         assert!(!why.contains("lengthen") && why.contains("retention.ms below 691200000"), "{why}");
         assert!(refusal(Some(9 * DAY_MS), "delete").unwrap().contains("lengthen the window (at most 30 d)"));

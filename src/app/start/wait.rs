@@ -1,4 +1,4 @@
-//! What every step of a start waits with.
+//! What every step of a start uses to wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use tokio::task::spawn_blocking;
 
 use crate::kafka::topics::AdminError;
 
-/// Between two tries at something that does not answer.
+/// The time between two attempts at something that does not answer.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
-/// Says what is being waited for, to the log and to `/ready`.
+/// Reports what the start waits for, to the log and to `/ready`.
 pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Asks Kafka on a thread that may block.

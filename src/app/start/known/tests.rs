@@ -8,7 +8,7 @@ struct World {
 }
 
 impl World {
-    /// Topics `in` and `later` with two partitions, the first of each with records; `start_from = "latest"`.
+    /// The topics `in` and `later` with two partitions each, of which the first has records. `start_from` is "latest".
     fn new(start_from: StartFrom) -> Self {
         let mut config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
         let parts = embedded::start(&[("in".into(), 2), ("later".into(), 2), ("in-3".into(), 1)]).unwrap();
@@ -33,7 +33,7 @@ impl World {
         producer.flush(std::time::Duration::from_secs(10)).unwrap();
     }
 
-    /// A start with these inputs, as far as positions go.
+    /// Performs the part of a start with these inputs that concerns positions.
     async fn start(&self, input: &[&str]) -> Vec<(String, i32, i64)> {
         let mut config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
         config.kafka = self.config.kafka.clone();
@@ -68,14 +68,14 @@ async fn a_topic_that_is_added_later_begins_at_its_end_where_start_from_says_so_
 async fn a_topic_that_came_after_its_name_or_pattern_begins_at_its_beginning() {
     let world = World::new(StartFrom::Latest);
     world.start(&["in", "^in-[0-2]$", "^la"]).await;
-    // Matched now by a pattern that is new: it was there before.
+    // A new pattern matches this topic now. The topic existed before.
     let new = [("in-3".to_owned(), 0, 3)];
     assert_eq!(world.start(&["in", "^in-[0-9]$"]).await, new);
     let world = World::new(StartFrom::Latest);
     world.start(&["in", "^in-[0-9]$"]).await;
     let mut redis = crate::redis::connect(&world.config.redis.client().unwrap()).await.unwrap();
     let key = Keys::new(&world.config.redis.prefix).topics();
-    // As if it had been made after the first start: the pattern was seen, the topic was not.
+    // The state as if the topic had been created after the first start: the pattern is known, the topic is not.
     let () = ::redis::cmd("HDEL").arg(key).arg("in-3").query_async(&mut redis).await.unwrap();
     assert_eq!(world.start(&["in", "^in-[0-9]$"]).await, []);
 }
