@@ -1,5 +1,5 @@
-//! Moves the counters of events that are open, on the polling threads alone: what is received, finished, handed off or
-//! given back changes together, so that the sums never disagree.
+//! Changes the counters of open events, on the polling threads only. All counters of one step (a record is received,
+//! finished, handed off or given back) change together, so that the sums never disagree.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use crate::delivery::progress::{End, Info, Open};
 use crate::delivery::{Delivery, Subject};
 use crate::metrics::Metrics;
 
-/// Counts for one consumer.
+/// The counters of one consumer.
 pub struct Accounting {
     metrics: Arc<Metrics>,
 }
 
 impl Accounting {
-    /// Over the process's counters.
+    /// Builds it over the process's metrics.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self { metrics }
     }
 
-    /// A record was received and examined.
+    /// Counts a record that was received and examined.
     pub fn received(&self, delivery: &Delivery) {
         let index = delivery.index();
         let origin = delivery.envelope.origin.timestamp_ms;
@@ -29,14 +29,14 @@ impl Accounting {
             Subject::Ended(ended) => ended.identity.trans_id.as_deref().unwrap_or_default().into(),
         };
         let info = Info { account: index, trans_id, since_ms, bytes: delivery.record.size() };
-        // Set once, here: the ack handle is new.
+        // The ack handle is new, so this is the first call and cannot fail.
         let _ = delivery.ack.open().info.set(info);
         let _step = self.metrics.step();
         self.metrics.account(index).open.inc();
         self.metrics.received(&delivery.record.topic);
     }
 
-    /// A record ended, for this assignment of its partition. Returns its bytes.
+    /// Counts a record that ended, for this assignment of its partition. Returns its size in bytes.
     pub fn completed(&self, open: &Open, end: End) -> usize {
         let Some(info) = open.info.get() else { return 0 };
         let account = self.metrics.account(info.account);

@@ -1,4 +1,5 @@
-//! Which lanes received from which topic lately: decides whether a full lane parks or holds its topic back.
+//! Remembers which lanes received records from which topic lately. This decides whether a full lane parks its records
+//! or holds its topic back.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -9,10 +10,10 @@ use crate::delivery::TopicKind;
 use crate::lane::handle::known::{Known, LATELY};
 use crate::lane::handle::{LaneHandle, Lanes};
 
-/// Redis is told again of a lane that goes on receiving.
+/// A lane that keeps receiving records is reported to Redis again after this time.
 const NOTED_FOR: Duration = Duration::from_secs(3600);
 
-/// Last arrivals by topic and lane, of topics that this member owns.
+/// The last arrivals by topic and lane, for the topics that this member reads.
 #[derive(Default)]
 pub struct Traffic {
     topics: HashMap<Arc<str>, Arrivals>,
@@ -21,14 +22,14 @@ pub struct Traffic {
 
 struct Arrivals {
     last: HashMap<usize, Last>,
-    /// The last of all. "Lately" is measured from here: while the topic is held back nothing arrives, and a lane that
-    /// flowed before must not be forgotten for that.
+    /// The newest arrival of all lanes. "Lately" is measured from here: while the topic is held back nothing arrives,
+    /// and a lane that flowed before must not be forgotten because of that.
     newest: Instant,
-    /// Partitions that records came from and that have not left since.
+    /// Partitions that records arrived from and that have not left since.
     partitions: HashSet<i32>,
-    /// What Redis said of it, and in which version.
+    /// The lanes that Redis knows of this topic, with the version of that answer.
     known: RefCell<(u64, Arc<[usize]>)>,
-    /// A lane that was found to flow: asked first, since a walk over all is too long for each record.
+    /// A lane that was found to flow. It is checked first, because checking all lanes takes too long for each record.
     flows: Cell<usize>,
 }
 
@@ -38,17 +39,17 @@ struct Last {
 }
 
 impl Traffic {
-    /// With what all members know.
+    /// Builds it with the arrivals that all members know.
     pub fn new(known: Arc<Known>) -> Self {
         Self { known, ..Self::default() }
     }
 
-    /// A record of this topic came for this lane.
+    /// Records that a record of this topic arrived for this lane.
     pub fn seen(&mut self, topic: &Arc<str>, partition: i32, lane: usize) {
         self.seen_at(Instant::now(), topic, partition, lane);
     }
 
-    /// The same, at a time that the caller has looked up already.
+    /// The same as [`seen`](Self::seen), at a time that the caller has read already.
     pub fn seen_at(&mut self, now: Instant, topic: &Arc<str>, partition: i32, lane: usize) {
         if !self.topics.contains_key(topic) {
             let known = (self.known.version(), self.known.lanes(topic)).into();
@@ -71,7 +72,8 @@ impl Traffic {
         }
     }
 
-    /// A partition leaves this member. `true`: with it the whole topic, which is forgotten.
+    /// Records that a partition left this member. Returns `true` if the whole topic left with it; the topic is then
+    /// forgotten.
     pub fn left(&mut self, topic: &str, partition: i32) -> bool {
         let Some(arrivals) = self.topics.get_mut(topic) else { return true };
         arrivals.partitions.remove(&partition);
@@ -83,17 +85,18 @@ impl Traffic {
         gone
     }
 
-    /// Topics that records came from.
+    /// The topics that records arrived from.
     pub fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
         self.topics.keys()
     }
 
-    /// Whether another lane received from this topic lately, is below its own cap and can send. `held`: Redis is away.
+    /// Whether another lane received records from this topic lately, is below its own cap, and can send. `held` says
+    /// that Redis is away.
     pub fn others_flow(&self, topic: &str, lane: usize, topic_kind: TopicKind, held: bool, lanes: &Lanes) -> bool {
         self.others_below(topic, lane, topic_kind, held, (1, 1), lanes)
     }
 
-    /// The same, below this part of its own cap.
+    /// The same as [`others_flow`](Self::others_flow), for lanes below this part of their own cap.
     pub fn others_below(
         &self,
         topic: &str,
@@ -120,7 +123,7 @@ impl Traffic {
         })
     }
 
-    /// Whether this holds of any lane that received from any topic lately.
+    /// Whether `holds` is true of any lane that received records from any topic lately.
     pub fn any(&self, holds: impl Fn(usize) -> bool) -> bool {
         self.topics.iter().any(|(topic, arrivals)| arrivals.lately(&self.known, topic, &holds))
     }
@@ -131,7 +134,7 @@ impl Arrivals {
         self.newest.saturating_duration_since(last.seen) < LATELY
     }
 
-    /// Whether this holds of any lane that received lately, here or at another member.
+    /// Whether `holds` is true of any lane that received records lately, in this process or at another member.
     fn lately(&self, shared: &Known, topic: &str, holds: impl Fn(usize) -> bool) -> bool {
         if self.last.iter().any(|(lane, last)| self.is_lately(last) && holds(*lane)) {
             return true;

@@ -1,4 +1,4 @@
-//! What a record is, judged before it enters a lane: decode, validate, find its account (`core.md` section 1).
+//! Examines a record before it enters a lane: decodes and validates it, and finds its account (`core.md` section 1).
 
 use std::sync::Arc;
 
@@ -13,19 +13,20 @@ use crate::kafka::record::Record;
 use crate::metrics::Metrics;
 use crate::platforms::list;
 
-/// Finds accounts by name; their index is their place in lanes and metrics.
+/// Examines records, and finds their accounts by name. The index of an account is its index in the lanes and the
+/// metrics.
 pub struct Examiner {
     accounts: Vec<Arc<Account>>,
     metrics: Arc<Metrics>,
 }
 
 impl Examiner {
-    /// Over all configured accounts, in the order of the lanes.
+    /// Builds the examiner from all configured accounts, in the order of the lanes.
     pub fn new(accounts: Vec<Arc<Account>>, metrics: Arc<Metrics>) -> Self {
         Self { accounts, metrics }
     }
 
-    /// Examines one record. Never fails: what is no event ends at the gate.
+    /// Examines one record. It never fails: a record that is not a valid event becomes a delivery that has ended.
     pub fn examine(&self, record: Record, topic_kind: TopicKind, ack: AckHandle, now_ms: i64) -> Box<Delivery> {
         let source = if topic_kind == TopicKind::Input { Source::Input } else { Source::Owned };
         let (envelope, producer_headers) = Envelope::read(&record, source, now_ms);
@@ -44,7 +45,7 @@ impl Examiner {
         })
     }
 
-    /// What a record's value is, with no lane and no offset behind it: also what `preview` shows.
+    /// Judges the value of a record, without a lane and an offset. `preview` uses it too.
     pub fn judge(&self, record: &Record, envelope: &Envelope) -> Subject {
         match self.subject(record, envelope) {
             Ok(ready) => Subject::Ready(ready),
@@ -115,7 +116,7 @@ impl Examiner {
             .accounts
             .iter()
             .position(|a| Some(&*a.name) == identity.account.as_deref() && Some(a.platform) == platform);
-        // The native code where the event has one, else the event type as given.
+        // The native event code if the event has one, else the event type as given.
         if let Some(index) = configured
             && let Some(native) = self.native(index, &identity)
         {
@@ -131,7 +132,8 @@ impl Examiner {
     }
 }
 
-/// The lineage as it stands in claims. A topic name that is none of Kafka's is a forgery and cannot break the value.
+/// The origin as it is written into claims. Kafka allows no other characters in a topic name, so a name that contains
+/// them is a forgery; without them it cannot break the value.
 pub fn origin_text(envelope: &Envelope) -> Box<str> {
     let origin = &envelope.origin;
     let topic: String = origin.topic.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
@@ -148,7 +150,7 @@ mod tests {
     use crate::metrics::Setup;
     use crate::stub::PLATFORM;
 
-    /// In this order: `acme` takes events, `off` is disabled, `strict` takes no raw identifiers.
+    /// Three accounts in this order: `acme` takes events, `off` is disabled, `strict` accepts no raw identifiers.
     fn gate() -> Examiner {
         let mut accounts = ["acme", "off", "strict"].map(Account::stub);
         accounts[1].enabled = false;
@@ -175,7 +177,7 @@ mod tests {
         gate.judge(record, &Envelope::read(record, Source::Input, 1).0)
     }
 
-    /// How it ends, the field at fault, and what it is counted under.
+    /// How the record ends, the field at fault, and the index it is counted under.
     fn end(gate: &Examiner, record: &Record) -> (&'static str, String, usize) {
         match judge(gate, record) {
             Subject::Ready(ready) => ("ready", String::new(), ready.index),
@@ -210,7 +212,7 @@ mod tests {
             mend(&mut event);
             seen.push(end(&gate, &record(&event)));
         }
-        // Time is not the gate's: an old copy of a delivered event must get to its claim.
+        // Admission does not check the time: an old copy of a delivered event must reach its claim.
         event["event_type"] = "install".into();
         seen.push(end(&gate, &record(&event)));
         let unknown = |platform| gate.metrics.unknown(platform);

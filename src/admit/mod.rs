@@ -1,4 +1,4 @@
-//! What becomes of a record that was received: a delivery for its lane, or its end.
+//! Turns a received record into a delivery for its lane, or into one that has ended.
 
 pub(crate) mod accounting;
 pub(crate) mod backpressure;

@@ -10,7 +10,7 @@ fn lanes() -> Lanes {
     lanes_of([WhenUnavailable::Hold; 2])
 }
 
-/// Accounts `a`, `b` and so on, each with what it does while Redis is away.
+/// Lanes of the accounts `a`, `b` and so on, each with what it does while Redis is away.
 fn lanes_of<const N: usize>(all: [WhenUnavailable; N]) -> Lanes {
     let bounds = Intake { max_in_flight: 4, max_in_flight_bytes: 4096, drain_timeout: Duration::ZERO };
     let lane = |(index, when_unavailable)| {
@@ -107,7 +107,7 @@ async fn after_a_restart_it_is_known_who_received_within_a_week() {
     let life: i64 = ::redis::cmd("PTTL").arg("pb:arrived:one:b").query_async(&mut c).await.unwrap();
     assert!((LATELY.as_millis() as i64 - 60_000..=LATELY.as_millis() as i64).contains(&life), "{life}");
 
-    // Another process, in which the one that hangs fills its queue first.
+    // Another process, in which the hanging lane fills its queue first.
     let known = Arc::new(Known::default());
     let mut traffic = Traffic::new(known.clone());
     traffic.seen(&one, 0, 0);
