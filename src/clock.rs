@@ -58,7 +58,7 @@ impl Default for Shared {
 }
 
 impl Shared {
-    /// Records the seconds and microseconds that Redis answered to a question `asked` at that time.
+    /// Takes the seconds and microseconds that Redis answered to a question `asked` at that time.
     pub fn saw(&self, (seconds, micros): (i64, i64), asked: Instant) {
         let took = asked.elapsed();
         // This happens after the process was stopped for a while: half of that time would look like a wrong clock.
@@ -72,7 +72,7 @@ impl Shared {
         self.offset_ms.store(said.saturating_sub(since), Relaxed);
     }
 
-    /// Records the date of an answer from the platform of `account` at `host`: epoch ms of a whole second. The request
+    /// Takes the date of an answer from the platform of `account` at `host`: epoch ms of a whole second. The request
     /// was `asked` at that time.
     pub fn saw_date(&self, account: &Arc<str>, host: &str, date_ms: i64, asked: Instant) {
         let took = asked.elapsed();

@@ -44,7 +44,7 @@ impl Traffic {
         Self { known, ..Self::default() }
     }
 
-    /// Records that a record of this topic arrived for this lane.
+    /// Remembers that a record of this topic arrived for this lane.
     pub fn seen(&mut self, topic: &Arc<str>, partition: i32, lane: usize) {
         self.seen_at(Instant::now(), topic, partition, lane);
     }
@@ -72,7 +72,7 @@ impl Traffic {
         }
     }
 
-    /// Records that a partition left this member. Returns `true` if the whole topic left with it; the topic is then
+    /// Remembers that a partition left this member. Returns `true` if the whole topic left with it; the topic is then
     /// forgotten.
     pub fn left(&mut self, topic: &str, partition: i32) -> bool {
         let Some(arrivals) = self.topics.get_mut(topic) else { return true };

@@ -61,7 +61,7 @@ impl Said {
 }
 
 impl Dates {
-    /// Records that the platform of `account`, at `host`, is this far ahead of this machine's clock.
+    /// Remembers that the platform of `account`, at `host`, is this far ahead of this machine's clock.
     pub(super) fn saw(&self, account: &Arc<str>, host: &str, behind_ms: i64, now: Moment) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let known = said.get_mut(account).filter(|old| {

@@ -83,7 +83,7 @@ impl Pressure {
         }
     }
 
-    /// Notes that a record arrives for this lane and finds its queue as it is now.
+    /// Called when a record arrives for this lane, before it is queued.
     pub(super) fn arrives(&mut self, lane: &LaneHandle, now: Instant) {
         let pace = &mut self.paces[lane.index];
         // A queue that was emptied to make room says nothing about the lane's pace.
@@ -92,14 +92,14 @@ impl Pressure {
         }
     }
 
-    /// Notes that the lane of this account finished a record.
+    /// Called when the lane of this account has finished a record.
     pub(super) fn got_through(&mut self, account: usize, now: Instant) {
         if let Some(pace) = self.paces.get_mut(account) {
             pace.ended = now;
         }
     }
 
-    /// Notes that trouble with Redis keeps lanes from sending, so that no lane is blamed for the time until now.
+    /// Called while trouble with Redis keeps lanes from sending, so that no lane is blamed for the time until now.
     pub(super) fn troubled(&mut self, now: Instant) {
         self.troubled = now;
     }

@@ -24,9 +24,9 @@ const PRODUCER_KEYS: &[&str] = &["linger.", "batch.", "queue.buffering.", "compr
 /// Why the settings cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingsError {
-    /// A key that is not the operator's.
+    /// A key that the operator may not set.
     Owned { key: String, why: &'static str },
-    /// Two names of one setting.
+    /// Two names of the same setting.
     Twice { key: String, other: String },
     /// The client library refuses a key or its value.
     Refused(String),
@@ -52,7 +52,7 @@ impl std::error::Error for SettingsError {}
 /// The settings of the consumer that reads the input topics.
 ///
 /// # Errors
-/// As [`try_clients`].
+/// Fails for the same reasons as [`try_clients`].
 pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
     consumer(config, &config.group, "2048", ("10000", "100"))
 }
@@ -62,7 +62,7 @@ pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
 /// names every topic.
 ///
 /// # Errors
-/// As [`try_clients`].
+/// Fails for the same reasons as [`try_clients`].
 pub fn waiting(config: &Config) -> Result<ClientConfig, SettingsError> {
     // The number of its topics grows with the accounts, and each fetch request names all of them, so an idle fetch waits
     // long. A new record still ends the wait at once. Only a partition that was paused has to wait for the fetch that is
@@ -96,7 +96,7 @@ pub const HEADROOM: u64 = 64 * 1024;
 /// The settings of the producer. `largest` is the size in bytes of the largest record that has to be copied.
 ///
 /// # Errors
-/// As [`try_clients`].
+/// Fails for the same reasons as [`try_clients`].
 pub fn producer(config: &Config, largest: u64) -> Result<ClientConfig, SettingsError> {
     let message_max = largest.saturating_add(HEADROOM).clamp(MIN_MESSAGE_MAX, MESSAGE_MAX_MAX);
     // The queue has room for several of the largest records.
@@ -121,7 +121,7 @@ pub fn producer(config: &Config, largest: u64) -> Result<ClientConfig, SettingsE
 /// The settings of the client that administers topics and asks the cluster from outside. It commits only on request.
 ///
 /// # Errors
-/// As [`try_clients`].
+/// Fails for the same reasons as [`try_clients`].
 pub fn admin(config: &Config, group: Option<&str>) -> Result<ClientConfig, SettingsError> {
     let mut own = vec![("socket.timeout.ms", "10000")];
     if let Some(group) = group {
@@ -134,7 +134,7 @@ pub fn admin(config: &Config, group: Option<&str>) -> Result<ClientConfig, Setti
 /// be needed, but never joins it.
 ///
 /// # Errors
-/// As [`try_clients`].
+/// Fails for the same reasons as [`try_clients`].
 pub fn reader(config: &Config) -> Result<ClientConfig, SettingsError> {
     let own = [
         ("group.id", &*config.group),

@@ -67,7 +67,7 @@ pub async fn read_lanes(connection: &mut MultiplexedConnection, keys: &Keys) -> 
 /// Reads all switches that are on, and the tokens of resumes.
 ///
 /// # Errors
-/// As for [`read_lanes`].
+/// Fails for the same reasons as [`read_lanes`].
 pub async fn read_switches(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -100,7 +100,7 @@ pub async fn pause(
 /// Clears the pause and the halt of an account. The change and its audit entry are one transaction.
 ///
 /// # Errors
-/// As for [`pause`].
+/// Fails for the same reasons as [`pause`].
 pub async fn resume(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -124,7 +124,7 @@ pub async fn resume(
 /// refusal report it once. The audit entry follows the change: a kill between them loses the entry, not the halt.
 ///
 /// # Errors
-/// As for [`pause`].
+/// Fails for the same reasons as [`pause`].
 pub async fn halt(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -153,7 +153,7 @@ fn switch_on(keys: &Keys, account: &str, which: Which, switch: &Switch, seen: Op
 /// does a resume whose token differs from the one `seen` when the switches were known.
 ///
 /// # Errors
-/// As for [`pause`].
+/// Fails for the same reasons as [`pause`].
 pub async fn restore(
     connection: &mut MultiplexedConnection,
     keys: &Keys,

@@ -161,7 +161,7 @@ pub async fn read_unplaced(
     Ok(all.iter().filter_map(|place| place.parse::<Place>().ok()).map(|p| (p.topic, p.partition)).collect())
 }
 
-/// Records partitions that are parked because they have no offset.
+/// Stores the names of partitions that are parked because they have no offset.
 ///
 /// # Errors
 /// Fails if Redis does not answer.
@@ -170,7 +170,7 @@ pub async fn note_unplaced(connection: &mut MultiplexedConnection, keys: &Keys, 
     ::redis::cmd("SADD").arg(keys.unplaced()).arg(&names).query_async(connection).await
 }
 
-/// Records that an operator has placed this partition.
+/// Removes a partition from that list, because an operator has placed it.
 ///
 /// # Errors
 /// Fails if Redis does not answer. If the entry stays, the partition's own offset takes precedence over it.

@@ -41,7 +41,7 @@ impl Commits {
         self.stalled
     }
 
-    /// Records that the broker confirmed some position.
+    /// Handles a confirmation of any position by the broker.
     pub(super) fn confirmed(&mut self, now: Instant) {
         self.confirmed_at = now;
     }

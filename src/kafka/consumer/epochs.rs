@@ -24,7 +24,7 @@ impl Epochs {
         Self { known: epoch.map(|epoch| (at - 1, Some(epoch))).into_iter().collect(), next: at }
     }
 
-    /// Records that a record was read. Its epoch is never lower than that of the record before it.
+    /// Adds a record that was read. Its epoch is never lower than that of the record before it.
     pub(super) fn read(&mut self, offset: i64, epoch: Option<i32>) {
         let last = self.known.back().and_then(|(_, last)| *last);
         if epoch > last {
@@ -33,7 +33,7 @@ impl Epochs {
         self.next = offset.saturating_add(1);
     }
 
-    /// Records that there is no further record up to this position.
+    /// Moves to this position: up to it there is no further record.
     pub(super) fn pass(&mut self, next: i64) {
         if next > self.next {
             self.known.push_back((self.next, None));

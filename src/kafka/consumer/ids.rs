@@ -18,8 +18,8 @@ impl LastIds {
         noted.or_else(|| self.last(topic, partition, now)).is_some_and(|read| read != now)
     }
 
-    /// The last id of this partition. If this process did not read the partition, another member may have; then the id
-    /// of the topic's other partitions counts.
+    /// The last id of this partition. If this process did not read the partition, another member may have. Then the id
+    /// of the topic's other partitions counts, unless this process has read one of them under the present id.
     fn last(&self, topic: &str, partition: i32, now: &TopicId) -> Option<&TopicId> {
         let of_topic = self.0.get(topic)?;
         of_topic.get(&partition).or_else(|| {

@@ -158,8 +158,8 @@ impl<W> Partition<W> {
         self.stuck.is_some_and(|(at, since)| now - since >= STUCK_AFTER && self.nudged_at != Some(at))
     }
 
-    /// Records that the position belongs to this log. If the client is stuck at it all the same, the partition is taken
-    /// up once more, without the comparison.
+    /// Remembers that the position belongs to this log. If the client is stuck at it all the same, the partition is
+    /// taken up once more, without the comparison.
     pub(super) fn found_sound(&mut self, at: i64) {
         if self.position() == Some(at) && self.sound_at != Some(at) {
             (self.sound_at, self.nudged_at) = (Some(at), None);
@@ -172,7 +172,7 @@ impl<W> Partition<W> {
         Some(Begin { at, epoch: self.epochs.before(at).filter(|_| self.sound_at != Some(at)) })
     }
 
-    /// Records that the broker has committed the position `next`.
+    /// Handles a confirmation: the broker has committed the position `next`.
     pub(super) fn confirmed(&mut self, next: i64) {
         self.committed = Some(next);
         self.unacked_since = match self.stored {

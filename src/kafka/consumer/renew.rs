@@ -73,7 +73,7 @@ impl<H: Handler> Poller<H> {
         true
     }
 
-    /// Records the id of a topic that the client is about to read.
+    /// Remembers the id of a topic that the client is about to read.
     pub(super) fn meet(&mut self, topic: &str, id: Option<&TopicId>) {
         if let Some(id) = id
             && !self.ids.met.contains_key(topic)

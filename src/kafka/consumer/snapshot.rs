@@ -30,7 +30,7 @@ impl<S> ConsumerView<S> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Records that the group lost its committed offset of a partition that is read here, noticed at `at_ms` (epoch
+    /// Remembers that the group lost its committed offset of a partition that is read here, noticed at `at_ms` (epoch
     /// ms). The next snapshots show it.
     pub fn lost_position(&self, topic: &Arc<str>, partition: i32, at_ms: i64) {
         self.lost().insert((topic.clone(), partition), at_ms);

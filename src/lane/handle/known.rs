@@ -45,7 +45,7 @@ impl Known {
         self.lock().topics.remove(topic);
     }
 
-    /// Records that a record of this topic arrived for this lane.
+    /// Remembers that a record of this topic arrived for this lane.
     pub(crate) fn note(&self, topic: &Arc<str>, lane: usize) {
         self.lock().news.insert((topic.clone(), lane));
     }

@@ -11,7 +11,7 @@ use crate::operate::coordinator::parts::Coordinator;
 use crate::operate::{By, lanes};
 
 impl Coordinator {
-    /// Records that an account was halted in this process.
+    /// Remembers that an account was halted in this process.
     pub(super) fn halted(&self, switches: &mut Switches, halted: Halted) {
         let seen = switches.resumed.get(&*self.lanes.get(halted.index).account.name).cloned();
         switches.pending.push((halted, seen));

@@ -109,7 +109,7 @@ impl Mock {
         }
     }
 
-    /// Records the requests from now on for [`Mock::requests`].
+    /// Counts the requests from now on for [`Mock::requests`].
     pub(super) fn track_requests(&self) {
         unsafe {
             let cluster = sys::rd_kafka_handle_mock_cluster(self.owner.client().native_ptr());
