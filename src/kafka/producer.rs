@@ -3,21 +3,20 @@
 //! The producer never chooses the partition of a record by number, and never gives a record an old timestamp, because
 //! retention works on record time. It never cancels a send: if the future is dropped, the record is still sent.
 
+mod client;
+
 use std::fmt;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
 use rdkafka::message::{Header as RdHeader, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseRecord, Producer as _};
 use tokio::sync::oneshot;
 
+use self::client::{Client, Report, create};
 use crate::kafka::Config;
-use crate::kafka::log::log;
 use crate::kafka::record::Header;
 use crate::kafka::settings::{self, SettingsError};
 
@@ -52,40 +51,6 @@ impl fmt::Display for PublishError {
 }
 
 impl std::error::Error for PublishError {}
-
-struct Context;
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        log("producer", level, fac, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(client = "producer", %error, reason, "kafka client error");
-    }
-}
-
-/// The partition and offset where a record was written, or the error.
-type Report = Result<(i32, i64), KafkaError>;
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = Box<oneshot::Sender<Report>>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, report: Self::DeliveryOpaque) {
-        let written = match result {
-            Ok(message) => Ok((message.partition(), message.offset())),
-            Err((error, _)) => Err(error.clone()),
-        };
-        // The send fails if nobody waits for the report any more. The record was sent all the same.
-        let _ = report.send(written);
-    }
-}
-
-type Client = Arc<BaseProducer<Context>>;
-
-/// The length of one wait for delivery reports. The library spins during the last part of a millisecond of each wait,
-/// and its own thread waits only 100 ms at a time: that would waste a hundredth of a core.
-const POLL: Duration = Duration::from_secs(1);
 
 /// The producer. The process has one.
 pub struct Producer {
@@ -274,21 +239,6 @@ impl Producer {
             Err(error) => tracing::error!(%error, "records cannot be written, and the producer cannot be replaced"),
         }
     }
-}
-
-/// Creates a client, and the thread that waits for its reports for as long as the client has an owner.
-fn create(config: &ClientConfig) -> Result<Client, SettingsError> {
-    let made = config.create_with_context(Context).map_err(|e| SettingsError::Refused(e.to_string()))?;
-    let client: Client = Arc::new(made);
-    let polled = Arc::downgrade(&client);
-    let poll = move || {
-        while let Some(client) = polled.upgrade() {
-            client.poll(POLL);
-        }
-    };
-    let thread = std::thread::Builder::new().name("producer".into()).spawn(poll);
-    thread.map_err(|e| SettingsError::Refused(format!("a thread for the producer cannot be made: {e}")))?;
-    Ok(client)
 }
 
 fn own(headers: &[Header]) -> Option<OwnedHeaders> {

@@ -4,21 +4,24 @@
 //! It does not await each command of each event: a pipeline of 256 commands takes a fifth of the client's CPU. It adds
 //! no artificial delay: batches grow by themselves while two pipelines are under way.
 
+mod error;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+use ::redis::{Client, Cmd, RedisError, Value};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
+use self::error::{NO_SCRIPT, is_refusal};
+pub use self::error::{StoreError, describe};
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
 use crate::redis::scripts::Script;
-use crate::redis::tls;
 
 /// The most commands in one pipeline.
 const BATCH: usize = 256;
@@ -27,28 +30,6 @@ const PIPELINES: usize = 2;
 /// A connection that was idle for longer is tested before it is used. Servers and proxies close idle connections, and a
 /// command sent on a closed connection may or may not have run.
 const IDLE: Duration = Duration::from_secs(5);
-
-/// Why a command has no usable answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// There was no answer, or an answer that does not tell what happened. The command may have run. The text contains
-    /// no secret.
-    Unavailable(String),
-    /// Redis refuses, for example because it is full, read-only or without its replicas: the command did not run. The
-    /// text contains no secret.
-    Refused(String),
-    /// Redis cannot be reached, or must not be asked now: the command was not sent. The text contains no secret.
-    Unreached(String),
-    /// The command ran, but the store has lost its epoch, so its answer says nothing about the past.
-    Forgotten,
-}
-
-impl StoreError {
-    /// Whether the command may have run.
-    pub fn may_have_run(&self) -> bool {
-        !matches!(self, StoreError::Unreached(_) | StoreError::Refused(_))
-    }
-}
 
 struct Call {
     cmd: Cmd,
@@ -156,30 +137,6 @@ impl Batcher {
     }
 }
 
-const NO_SCRIPT: &str = "NOSCRIPT";
-/// With these codes Redis refuses a command before it runs, or one of our scripts before it writes, because our scripts
-/// write last. Any other code may come from a proxy that passed the command on.
-const REFUSALS: [&str; 18] = [
-    "ASK",
-    "BUSY",
-    "CLUSTERDOWN",
-    "CROSSSLOT",
-    "EXECABORT",
-    "LOADING",
-    "MASTERDOWN",
-    "MISCONF",
-    "MOVED",
-    "NOAUTH",
-    "NOPERM",
-    "NOREPLICAS",
-    NO_SCRIPT,
-    "OOM",
-    "READONLY",
-    "TRYAGAIN",
-    "WRONGPASS",
-    "WRONGTYPE",
-];
-
 struct Loop {
     client: Client,
     epoch_key: String,
@@ -283,8 +240,7 @@ async fn send(mut connection: MultiplexedConnection, epoch_key: String, batch: V
                         if text != NO_SCRIPT {
                             refused = Some(text.clone());
                         }
-                        let refused = error.code().is_some_and(|code| REFUSALS.contains(&code));
-                        Err(if refused { StoreError::Refused(text) } else { StoreError::Unavailable(text) })
+                        Err(if is_refusal(&error) { StoreError::Refused(text) } else { StoreError::Unavailable(text) })
                     }
                     _ if claim && forgotten => Err(StoreError::Forgotten),
                     value => Ok(value),
@@ -305,50 +261,6 @@ async fn send(mut connection: MultiplexedConnection, epoch_key: String, batch: V
             }
             true
         }
-    }
-}
-
-/// Says which right the user lacks. The server puts the name of a command between quotes, and gives no name if it
-/// refuses a key.
-fn permission(text: &str) -> String {
-    let name =
-        text.split('\'').nth(1).filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b"|-".contains(&b)));
-    match name {
-        Some(name) => format!("the user lacks a permission (ACL): {name}"),
-        None if text.contains(" to access ") => "the user lacks a permission (ACL): keys of redis.prefix".into(),
-        None => "the user lacks a permission (ACL)".into(),
-    }
-}
-
-/// The text that follows the server's error code. If a pipeline met several refusals, the text of the first.
-fn refusal(error: &RedisError) -> String {
-    match error.clone().into_server_errors() {
-        Some(errors) => errors.first().and_then(|(_, error)| error.details()).unwrap_or_default().to_owned(),
-        None => error.detail().unwrap_or_default().to_owned(),
-    }
-}
-
-/// Describes an error without secrets: what the server or the network said, never an address.
-pub fn describe(error: &RedisError) -> String {
-    if let Some(text) = tls::trouble(error) {
-        return text;
-    }
-    match error.kind() {
-        ErrorKind::Server(ServerErrorKind::NoScript) => NO_SCRIPT.into(),
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => "read-only (a replica, or a primary that was demoted)".into(),
-        ErrorKind::Server(ServerErrorKind::BusyLoading) => "loading its data".into(),
-        ErrorKind::Server(ServerErrorKind::NoPerm) => permission(&refusal(error)),
-        // Redis says no more than this about a right that only a script lacked.
-        _ if refusal(error).starts_with("The user executing the script") => {
-            "the user lacks a permission (ACL) that a script needs: `postback check --connect` names it".into()
-        }
-        ErrorKind::AuthenticationFailed => "authentication failed".into(),
-        _ if error.code() == Some("OOM") => "out of memory (maxmemory reached)".into(),
-        _ if error.code() == Some("NOREPLICAS") => "not enough replicas (min-replicas-to-write)".into(),
-        _ if error.code() == Some("MISCONF") => "refuses writes because it cannot persist (MISCONF)".into(),
-        _ if error.is_timeout() => "no answer in time".into(),
-        _ if error.is_io_error() => "not reachable".into(),
-        _ => format!("answered {}", error.code().unwrap_or_else(|| error.category())),
     }
 }
 
