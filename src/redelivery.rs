@@ -25,6 +25,7 @@ use crate::lane::handle::known::Known;
 use crate::lane::handle::{ASIDE_RELEASED, Lanes};
 use crate::metrics::Metrics;
 use crate::redis::health::Health;
+use crate::settle::give_back;
 
 use pace::Pace;
 use parked::{Alarm, overdue_ms};
@@ -158,7 +159,7 @@ impl Waiting {
 
     fn admit(&mut self, delivery: Box<Delivery>, due: Instant) {
         if delivery.ack.assignment().is_leaving() {
-            return delivery.ack.complete(End::Returned);
+            return give_back(delivery);
         }
         let place = (delivery.record.topic.clone(), delivery.record.partition);
         self.in_buffers.add(1, delivery.record.size());
@@ -244,7 +245,7 @@ impl Handler for Waiting {
                 self.due.remove(&(next, place));
             }
             for buffered in buffer.waiting {
-                buffered.delivery.ack.complete(End::Returned);
+                give_back(buffered.delivery);
             }
         }
         // The loop tells the lanes once in its next turn, for all partitions that leave together, because the message

@@ -33,7 +33,7 @@ const TABLE: [(&str, &[&str]); 28] = [
     ("admit", &["below the stages", "claim", "send", "settle", "lane"]),
     ("operate", &["below the stages", "lane::handle", "lane::state", "lane::threads"]),
     ("intake", &["below the stages", "admit", "lane"]),
-    ("redelivery", &["below the stages", "admit", "lane"]),
+    ("redelivery", &["below the stages", "admit", "lane", "settle"]),
     ("inspect", &["below the stages", "admit", "settle::policy", "claim values", "operate::audit"]),
     ("embedded", &["config", "kafka", "redis"]),
     (
@@ -492,6 +492,22 @@ fn each_part_uses_only_what_stands_below_it_and_no_files_use_each_other_in_a_cir
     assert!(uses.len() > 100, "{} files were read", uses.len());
     let wrong = faults(&uses);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whether the code completes a record's offset.
+fn completes(tokens: &[String]) -> bool {
+    tokens.windows(3).any(|t| t == ["ack", ".", "complete"])
+}
+
+#[test]
+fn settle_alone_completes_a_record() {
+    let elsewhere: Vec<String> = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .into_iter()
+        .filter(|(module, source)| part(module) != "settle" && part(module) != "stub" && completes(&source.tokens))
+        .map(|(module, _)| module)
+        .collect();
+    assert_eq!(elsewhere, [""; 0]);
+    assert!(completes(&tokens("delivery.ack.complete(End::Returned)")), "a planted one is found");
 }
 
 /// A tree of its own: files by their path, with their text.

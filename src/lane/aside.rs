@@ -7,10 +7,10 @@ use std::rc::Rc;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use crate::delivery::progress::End;
 use crate::delivery::{Delivery, TopicKind};
 use crate::lane::handle::PARKS;
 use crate::lane::state::Lane;
+use crate::settle::give_back;
 
 /// What left: its kind and its bytes.
 type Left = (TopicKind, usize);
@@ -77,7 +77,7 @@ fn needs_kafka(delivery: &Delivery) -> bool {
 async fn put_aside(lane: Rc<Lane>, delivery: Box<Delivery>) -> Left {
     let left = (delivery.topic_kind, delivery.record.size());
     if delivery.ack.assignment().is_leaving() {
-        delivery.ack.complete(End::Returned);
+        give_back(delivery);
     } else {
         lane.outbox.park(delivery, None).await;
     }

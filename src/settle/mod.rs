@@ -34,6 +34,11 @@ pub enum Progress {
 /// What came of an event at the head of its lane.
 pub type Attempted = Result<Progress, DeliveryError>;
 
+/// Gives a record back that holds no claim and that nobody began to send: whoever gets its partition reads it again.
+pub fn give_back(delivery: Box<Delivery>) {
+    delivery.ack.complete(End::Returned);
+}
+
 /// Settles what came of an event at the head of its lane; what its answer asks of the lane itself is done by then.
 pub async fn settle(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<Held>, result: Attempted) {
     delivery.ack.open().set_stage(Stage::Settling);
