@@ -53,7 +53,8 @@ pub enum WhenUnavailable {
 }
 
 /// `on_ambiguous`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnAmbiguous {
     /// The worker sends the event again, and declares it.
     Retry,

@@ -30,7 +30,7 @@ pub struct Config {
     /// A PEM file of issuers that are trusted in addition to those of the machine. Empty: no further issuers.
     pub ca_file: String,
     /// The key that encrypts stored tokens. Empty: no account has rotating tokens, or the store is the embedded one.
-    #[serde(deserialize_with = "fields::secret")]
+    #[serde(deserialize_with = "fields::optional_secret")]
     pub token_key: SecretString,
 }
 
@@ -47,7 +47,6 @@ fn url<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
     let is_url =
         || (text.starts_with("redis://") || text.starts_with("rediss://")) && text.into_connection_info().is_ok();
     match text {
-        "" => Err(D::Error::custom("is empty")),
         EMBEDDED => Ok(url),
         _ if is_url() => Ok(url),
         _ => Err(D::Error::custom("has to be redis://[user:password@]host:port[/db], or rediss:// with TLS")),

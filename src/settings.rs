@@ -10,7 +10,6 @@ mod accounts;
 mod base_url;
 mod credentials;
 mod lease;
-mod platform;
 mod proxy;
 mod root;
 mod rules;

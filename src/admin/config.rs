@@ -26,7 +26,7 @@ impl Config {
 }
 
 fn token<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
-    let token = fields::secret(from)?;
+    let token = fields::optional_secret(from)?;
     if token.expose().chars().all(|c| c.is_ascii_graphic()) {
         return Ok(token);
     }

@@ -21,11 +21,13 @@ pub(crate) struct Error {
     detail: String,
     /// The member of the table that is at fault, where it is not the whole table.
     pub member: Option<String>,
+    /// The members that the table may have, where it has one that nobody knows.
+    pub known: Option<&'static [&'static str]>,
 }
 
 impl Error {
     fn new(reason: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { reason: reason.into(), detail: detail.into(), member: None }
+        Self { reason: reason.into(), detail: detail.into(), member: None, known: None }
     }
 
     fn of(member: &str, reason: String) -> Self {
@@ -73,7 +75,7 @@ impl de::Error for Error {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::of(field, unknown(field, expected))
+        Self { known: Some(expected), ..Self::of(field, unknown(field, expected)) }
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -133,10 +135,14 @@ impl Node {
     }
 }
 
-macro_rules! numbers {
-    ($($method:ident)*) => {
+/// Numbers of types that say their range themselves.
+macro_rules! whole {
+    ($($method:ident $type:ident),*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            self.spelled(visitor)
+            match self.read().as_ref().unwrap_or(&self.value) {
+                Value::Integer(n) if $type::try_from(*n).is_ok() => visitor.visit_i64(*n),
+                _ => Err(self.no(&format!("a whole number from {} to {}", $type::MIN, $type::MAX))),
+            }
         })*
     };
 }
@@ -157,10 +163,21 @@ impl<'de> Deserializer<'de> for &Node {
         }
     }
 
-    numbers! {
-        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
-        deserialize_f32 deserialize_f64
+    whole! {
+        deserialize_i8 i8, deserialize_i16 i16, deserialize_i32 i32,
+        deserialize_u8 u8, deserialize_u16 u16, deserialize_u32 u32, deserialize_u64 u64
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.spelled(visitor)
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.spelled(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.spelled(visitor)
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use chrono::DateTime;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 pub(crate) use super::deserialize::{refuse, refuse_text};
@@ -122,11 +123,26 @@ pub(crate) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D:
     if all.iter().any(String::is_empty) { Err(D::Error::custom("holds a member that is empty")) } else { Ok(all) }
 }
 
-/// A secret; empty where there is none.
+/// A secret.
 pub(crate) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
+    match optional_secret(from)? {
+        secret if secret.expose().is_empty() => Err(D::Error::custom("is empty")),
+        secret => Ok(secret),
+    }
+}
+
+/// A secret; empty where there is none.
+pub(crate) fn optional_secret<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
     let text = String::deserialize(from)?;
     intact(&text).map_err(D::Error::custom)?;
     Ok(SecretString::new(text))
+}
+
+/// An instant, epoch ms. It stands beside secrets, so what is none is not shown.
+pub(crate) fn instant<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    let why = "has to be a time with its zone (RFC 3339), e.g. \"2026-10-01T00:00:00+08:00\"";
+    let text = from.deserialize_any(Quoted("a time")).map_err(|_| D::Error::custom(why))?;
+    DateTime::parse_from_rfc3339(&text).map(|t| t.timestamp_millis()).map_err(|_| D::Error::custom(why))
 }
 
 /// Where a server listens.

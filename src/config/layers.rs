@@ -1,6 +1,7 @@
 //! The layers of a configuration: compiled defaults, one file over them, the environment over both; merged as one tree in
 //! which each setting knows its place.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -73,6 +74,32 @@ impl<'a> Settings<'a> {
     /// A table or a setting at the top, as it was read.
     pub fn top(&self, key: &str) -> Option<&Node> {
         self.root.members()?.get(key)
+    }
+
+    /// The members of a table; what is none is reported, unless something of it is already.
+    pub fn table(&self, node: &Node, key: &str) -> Option<Table> {
+        if matches!(node.value, Value::Broken) {
+            return None;
+        }
+        let table = node.table();
+        if table.is_none() {
+            self.report.problem(&node.place, key, "has to be a table");
+        }
+        table.map(Cow::into_owned)
+    }
+
+    /// A reason that a platform gave against a key of an account, unless it repeats what came from outside the file.
+    pub fn safe(&self, key: &str, reason: &str) -> String {
+        let steps: Vec<_> = key.split('.').collect();
+        let own = steps.get(..2).map(|account| find(&self.root, account)).and_then(Node::table);
+        let top = own.as_ref().zip(steps.get(2)).and_then(|(own, top)| own.get(*top));
+        let repeats = |text: &str| !text.is_empty() && (reason.contains(text) || reason.contains(&format!("{text:?}")));
+        match top.map(|node| find(node, &steps[3..])) {
+            Some(node) if node.any_from_outside(&repeats) => {
+                "has a value that is not accepted; it comes from outside the file and is not shown".to_owned()
+            }
+            _ => reason.to_owned(),
+        }
     }
 
     /// Where a dotted key stands, or the nearest table above it.

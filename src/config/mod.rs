@@ -10,9 +10,7 @@ pub(crate) mod overlay;
 pub mod problem;
 pub(crate) mod read;
 pub(crate) mod secret;
-pub(crate) mod section;
-mod suggest;
+pub(crate) mod suggest;
 pub(crate) mod tree;
-pub(crate) mod value;
 
 pub(crate) use suggest::nearest;

@@ -1,16 +1,105 @@
 //! The reading loop: what serde cannot take is reported with its place and set back, and all is read again, so that every
 //! problem is told at once.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
-use serde_path_to_error::{Path, Segment};
+use serde_path_to_error::Segment;
 
 use super::problem::{Place, Report};
+use super::suggest::unknown;
 use super::tree::{self, Node, Table, Value};
 
 /// Reads the table `node`, which stands at the dotted `path` and was laid over `defaults`.
 ///
 /// `None`: something is wrong that has no default. It is reported like everything else.
 pub(crate) fn read<T: DeserializeOwned>(node: &mut Node, defaults: &Table, path: &str, report: &Report) -> Option<T> {
+    run(node, defaults, path, report, &mut |_, _, _| false)
+}
+
+/// Reads what `T` knows of a table. What it does not know, of the table itself or of its `parts`, is left for another
+/// struct.
+pub(crate) fn split<'a, T: DeserializeOwned + Default>(
+    table: Table,
+    path: &'a str,
+    parts: &[&str],
+    report: &'a Report,
+) -> (T, Rest<'a>) {
+    let mut node = Node { value: Value::Table(table), place: Place::Default, indirect: false };
+    let mut rest = Rest { table: Table::new(), path, report, known: BTreeMap::new() };
+    let mut move_over = |node: &mut Node, steps: &[String], known: &'static [&'static str]| {
+        let (key, part) = match steps {
+            [key] => (key, None),
+            [part, key] if parts.contains(&part.as_str()) => (key, Some(part)),
+            _ => return false,
+        };
+        let member = find(node, steps).clone();
+        let place = find(node, &steps[..steps.len() - 1]).place.clone();
+        let table = match part {
+            None => Some(&mut rest.table),
+            Some(part) => {
+                let empty = || Node { value: Value::Table(Table::new()), place, indirect: false };
+                match &mut rest.table.entry(part.clone()).or_insert_with(empty).value {
+                    Value::Table(table) => Some(table),
+                    _ => None,
+                }
+            }
+        };
+        table.and_then(|table| table.insert(key.clone(), member));
+        rest.known.insert(part.cloned().unwrap_or_default(), known);
+        set_back(node, None, steps)
+    };
+    let value = run(&mut node, &Table::new(), path, report, &mut move_over).unwrap_or_default();
+    (value, rest)
+}
+
+/// What one struct left of a table for another one.
+pub struct Rest<'a> {
+    table: Table,
+    path: &'a str,
+    report: &'a Report,
+    /// What the first struct knows: of the table itself (an empty name), and of its parts.
+    known: BTreeMap<String, &'static [&'static str]>,
+}
+
+impl Rest<'_> {
+    /// Reads all of it. What is wrong is reported, and counts as not written.
+    pub fn read<T: DeserializeOwned + Default>(&mut self) -> T {
+        let mut node =
+            Node { value: Value::Table(std::mem::take(&mut self.table)), place: Place::Default, indirect: false };
+        let mut report_unknown = |node: &mut Node, steps: &[String], fields: &'static [&'static str]| {
+            let Some((key, above)) = steps.split_last() else { return false };
+            let here = steps.join(".");
+            let found = find(node, steps);
+            match (self.known.get(&here), found.members()) {
+                // A part that the first struct has and this one has not: its members are too many, not it.
+                (Some(known), Some(members)) => {
+                    for (key, member) in members {
+                        self.report.problem(&member.place, &format!("{}.{here}.{key}", self.path), unknown(key, known));
+                    }
+                }
+                _ => {
+                    let mut known = fields.to_vec();
+                    known.extend(self.known.get(&above.join(".")).copied().unwrap_or_default());
+                    self.report.problem(&found.place, &format!("{}.{here}", self.path), unknown(key, &known));
+                }
+            }
+            set_back(node, None, steps)
+        };
+        run(&mut node, &Table::new(), self.path, self.report, &mut report_unknown).unwrap_or_default()
+    }
+}
+
+/// What becomes of a member that nobody knows, given its steps and the known ones beside it; `false`: it is a problem.
+type OnUnknown<'f> = &'f mut dyn FnMut(&mut Node, &[String], &'static [&'static str]) -> bool;
+
+fn run<T: DeserializeOwned>(
+    node: &mut Node,
+    defaults: &Table,
+    path: &str,
+    report: &Report,
+    on_unknown: OnUnknown<'_>,
+) -> Option<T> {
     if let Value::Table(table) = &mut node.value {
         prepare(table, defaults);
     }
@@ -19,9 +108,14 @@ pub(crate) fn read<T: DeserializeOwned>(node: &mut Node, defaults: &Table, path:
             Ok(value) => return Some(value),
             Err(error) => error,
         };
-        let mut steps = steps(node, error.path());
+        let stopped_at: Vec<Segment> = error.path().iter().cloned().collect();
         let error = error.into_inner();
-        steps.extend(error.member.clone());
+        let steps = steps(node, &stopped_at, error.member.as_deref());
+        if let Some(known) = error.known
+            && on_unknown(node, &steps, known)
+        {
+            continue;
+        }
         let found = find(node, &steps);
         let key = if path.is_empty() { steps.join(".") } else { format!("{path}.{}", steps.join(".")) };
         let key = key.trim_end_matches('.');
@@ -29,8 +123,9 @@ pub(crate) fn read<T: DeserializeOwned>(node: &mut Node, defaults: &Table, path:
         if !report.blames(key) {
             report.problem(&found.place, key, error.shown(found));
         }
-        while !set_back(node, Some(defaults), &steps) {
-            steps.pop()?;
+        let mut steps = &steps[..];
+        while !set_back(node, Some(defaults), steps) {
+            steps = steps.split_last()?.1;
         }
     }
 }
@@ -70,24 +165,23 @@ fn prepare(table: &mut Table, defaults: &Table) {
     }
 }
 
-/// The steps to where serde stopped. Text from outside on the way becomes what it stands for.
-fn steps(mut node: &mut Node, path: &Path) -> Vec<String> {
-    let mut steps = Vec::new();
-    for segment in path {
-        node.open(matches!(segment, Segment::Seq { .. }));
-        let next = match (segment, &mut node.value) {
-            (Segment::Map { key }, Value::Table(table)) => table.get_mut(key).map(|node| (key.clone(), node)),
-            (Segment::Seq { index }, Value::List(list)) => {
-                let whole = list.iter_mut().enumerate().filter(|(_, node)| !matches!(node.value, Value::Broken));
-                whole.map(|(at, node)| (at.to_string(), node)).nth(*index)
-            }
-            _ => None,
-        };
-        let Some((step, next)) = next else { break };
-        steps.push(step);
-        node = next;
-    }
-    steps
+/// The steps to where serde stopped, and to the member at fault. Text from outside on the way becomes what it stands for.
+fn steps(node: &mut Node, path: &[Segment], member: Option<&str>) -> Vec<String> {
+    let Some((segment, path)) = path.split_first() else {
+        node.open(false);
+        return member.iter().map(|member| (*member).to_owned()).collect();
+    };
+    node.open(matches!(segment, Segment::Seq { .. }));
+    let next = match (segment, &mut node.value) {
+        (Segment::Map { key }, Value::Table(table)) => table.get_mut(key).map(|node| (key.clone(), node)),
+        (Segment::Seq { index }, Value::List(list)) => {
+            let whole = list.iter_mut().enumerate().filter(|(_, node)| !matches!(node.value, Value::Broken));
+            whole.map(|(at, node)| (at.to_string(), node)).nth(*index)
+        }
+        _ => None,
+    };
+    let Some((step, next)) = next else { return Vec::new() };
+    [vec![step], steps(next, path, member)].concat()
 }
 
 /// What stands there, or the nearest thing above it.
@@ -174,9 +268,11 @@ mod tests {
         names: Vec<String>,
         inner: Part,
         parts: Vec<Part>,
+        small: i8,
     }
 
-    const DEFAULTS: &str = "wait = '5s'\ncolour = 'red'\non = true\nnames = ['a']\ninner = { n = 5 }\nparts = []";
+    const DEFAULTS: &str =
+        "wait = '5s'\ncolour = 'red'\non = true\nnames = ['a']\ninner = { n = 5 }\nparts = []\nsmall = 1";
 
     /// Reads `text` over the defaults; what stands as `@…` there came from outside the file.
     fn loaded(text: &str) -> (All, Vec<String>) {
@@ -206,7 +302,7 @@ mod tests {
     #[test]
     fn every_problem_is_told_with_its_place_and_its_default_is_read() {
         let text = "wait = 'soon'\ncolour = 'blue'\non = 1\nnames = 'a'\ninner = { n = 0, nmae = 'x' }\n\
-                    parts = [\n  { n = 1 },\n  7,\n  { n = 77, name = 5 },\n]\ncoluor = 'red'";
+                    parts = [\n  { n = 1 },\n  7,\n  { n = 77, name = 5 },\n]\ncoluor = 'red'\nsmall = 200";
         let (all, problems) = loaded(text);
         let expected = [
             "f:1: wait: is no duration: write a whole number and ms, s, m, h or d, e.g. \"5s\", not \"soon\"",
@@ -219,6 +315,7 @@ mod tests {
             "f:9: parts.2.n: has to be a whole number from 1 to 9, not 77",
             "f:9: parts.2.name: has to be a string in quotes",
             "f:11: coluor: is no key of this table; did you mean `colour`?",
+            "f:12: small: has to be a whole number from -128 to 127, not 200",
         ];
         let mut told = problems.clone();
         told.sort();
@@ -226,7 +323,7 @@ mod tests {
         wanted.sort_unstable();
         assert_eq!(told, wanted);
         assert_eq!((all.wait, all.colour, all.on, all.inner.n), (Duration::from_secs(5), Colour::Red, true, 5));
-        assert_eq!((all.names.as_slice(), all.parts.len()), (&["a".to_owned()][..], 1));
+        assert_eq!((all.names.as_slice(), all.parts.len(), all.small), (&["a".to_owned()][..], 1, 1));
     }
 
     #[test]
@@ -250,6 +347,58 @@ mod tests {
         );
         assert_eq!(problems.len(), 7, "{problems:?}");
         assert!(problems.iter().all(|text| !text.contains("MARKER") && !text.contains("1234")), "{problems:?}");
+    }
+
+    #[test]
+    fn an_unknown_key_of_a_table_from_outside_hides_nothing_beside_it() {
+        let (all, problems) = loaded("inner = '@{ n = 77, nmae = 3, name = \"x\" }'");
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("inner.nmae: is no key") && problems[1].contains("inner.n: has"), "{problems:?}");
+        assert_eq!((all.inner.n, all.inner.name.as_deref()), (5, Some("x")));
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct First {
+        on: bool,
+        both: Option<Part>,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Second {
+        colour: Option<Colour>,
+        both: Other,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Other {
+        there: bool,
+    }
+
+    #[test]
+    fn what_one_struct_does_not_know_is_left_for_the_next_one() {
+        let two = |text: &str| {
+            let report = Report::default();
+            let table = tree::parse(&"f".into(), text).unwrap();
+            let (first, mut rest) = split::<First>(table, "a", &["both"], &report);
+            let second: Second = rest.read();
+            let told: Vec<_> = report.finish().problems.iter().map(ToString::to_string).collect();
+            (first, second, told)
+        };
+        let (first, second, told) = two("on = true\ncolour = 'green'\nboth = { n = 3, there = true }");
+        assert_eq!(told, [""; 0]);
+        assert!(first.on && first.both.is_some_and(|part| part.n == 3) && second.both.there);
+        assert_eq!(second.colour, Some(Colour::Green));
+        let (_, _, told) = two("onn = true\nboth = { n = 3, ther = true, nam = 'x' }\ncolour = 'blue'");
+        let wanted = [
+            "f:1: a.onn: is no key of this table; did you mean `on`?",
+            "f:2: a.both.nam: is no key of this table; did you mean `name`?",
+            "f:2: a.both.ther: is no key of this table; did you mean `there`?",
+            "f:3: a.colour: has to be \"red\" or \"green\", not \"blue\"",
+        ];
+        assert_eq!(told, wanted);
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! Secrets: which keys hold one, and what stands in one only by accident. A secret that was damaged on its way from a
 //! file, a terminal or a chat signs like any other, and everything is refused.
 
-use super::tree::Node;
-use super::value::words;
 use crate::byte_order_mark::MARK;
 
 /// Whether a dotted key of the configuration holds a secret.
@@ -21,13 +19,6 @@ fn is_half(key: &str, last: &str) -> bool {
 /// Whether a setting of librdkafka holds a secret.
 pub(crate) fn is_property(name: &str) -> bool {
     name.ends_with("password") || name.ends_with("secret") || name.ends_with(".pem")
-}
-
-/// A secret that says something.
-pub(crate) fn secret(node: &Node) -> Result<String, String> {
-    let text = words(node)?;
-    intact(&text)?;
-    Ok(text)
 }
 
 /// Why a secret cannot be meant as it is written. The text of it is never repeated.

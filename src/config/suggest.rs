@@ -8,6 +8,7 @@ pub(crate) fn unknown(key: &str, known: &[&str]) -> String {
         None => {
             let mut known = known.to_vec();
             known.sort_unstable();
+            known.dedup();
             format!("is no key of this table; it has {}", known.join(", "))
         }
     }

@@ -198,22 +198,16 @@ impl Node {
         }
     }
 
-    /// The value for a platform's own reader. `typed`: text from outside is read as TOML where it can be.
-    pub fn to_toml(&self, typed: bool) -> toml::Value {
-        if typed && let Some(value) = self.read() {
-            return Node { value, place: self.place.clone(), indirect: false }.to_toml(false);
-        }
+    /// Whether any text below that came from outside the file is such a one.
+    pub fn any_from_outside(&self, is_such: &dyn Fn(&str) -> bool) -> bool {
         match &self.value {
-            Value::Text(text) => toml::Value::String(text.clone()),
-            Value::Integer(n) => toml::Value::Integer(*n),
-            Value::Float(n) => toml::Value::Float(*n),
-            Value::Flag(flag) => toml::Value::Boolean(*flag),
-            Value::Datetime(time) => toml::Value::Datetime(*time),
-            Value::List(list) => toml::Value::Array(list.iter().map(|n| n.to_toml(typed)).collect()),
-            Value::Table(table) => {
-                toml::Value::Table(table.iter().map(|(k, n)| (k.clone(), n.to_toml(typed))).collect())
+            Value::Text(text) if self.indirect => {
+                let inside = || self.read().map(|value| Node { value, place: self.place.clone(), indirect: false });
+                is_such(text) || inside().is_some_and(|node| node.any_from_outside(is_such))
             }
-            Value::Broken => toml::Value::String(String::new()),
+            Value::List(list) => list.iter().any(|node| node.any_from_outside(is_such)),
+            Value::Table(table) => table.values().any(|node| node.any_from_outside(is_such)),
+            _ => false,
         }
     }
 }

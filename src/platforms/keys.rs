@@ -1,8 +1,6 @@
-//! The keys of an account that only its platform has, as one plain serde struct: what the methods of `Platform` that deal
-//! with them are made of.
+//! The keys of an account that only its platform has, as one plain serde struct.
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// Every key of the struct, dotted. A key that is not set by default is there as well.
@@ -21,19 +19,6 @@ fn collect(path: &str, value: &Value, names: &mut Vec<String>) {
         }
         _ => names.push(path.to_owned()),
     }
-}
-
-/// Whether the struct takes these keys; the reason where it does not.
-///
-/// # Errors
-/// A value has another type, or is none of those that are possible.
-pub fn accept<C: DeserializeOwned>(keys: toml::Table) -> Result<(), String> {
-    toml::Value::Table(keys).try_into::<C>().map(drop).map_err(|error| error.message().to_owned())
-}
-
-/// The struct of keys that were accepted one by one.
-pub fn read<C: Default + DeserializeOwned>(accepted: toml::Table) -> C {
-    toml::Value::Table(accepted).try_into().unwrap_or_default()
 }
 
 /// The keys as configured, with their defaults: what the platform's fake in the sandbox reads.

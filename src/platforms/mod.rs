@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::config::read::Rest;
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading};
@@ -74,17 +75,12 @@ pub trait Platform: Sync {
     /// The keys below `[accounts.<name>]` that only its accounts have, dotted.
     fn keys(&self) -> Vec<String>;
 
-    /// Whether these keys, of those that it has, hold what they may hold, each by itself.
-    ///
-    /// # Errors
-    /// The reason against them.
-    fn accept(&self, keys: toml::Table) -> Result<(), String>;
-
-    /// Builds what speaks for an account, of keys that were accepted and its `map` (canonical event to native name).
+    /// Builds what speaks for an account, of the keys that only accounts of this platform have (read as its own struct) and
+    /// the account's `map` (canonical event to native name).
     ///
     /// # Errors
     /// Every problem with its key, all at once.
-    fn configure(&self, keys: toml::Table, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>>;
+    fn configure(&self, keys: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>>;
 
     /// Whose rate an account shares unless it says so: the default of `limits.shared_as`.
     fn shared_as<'a>(&self, account: &'a str, _credentials: &'a [Credential]) -> &'a str {

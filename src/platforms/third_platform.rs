@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::read::Rest;
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::reading::{HttpAnswer, Reading};
@@ -74,12 +75,8 @@ impl Platform for Definition {
         keys::names::<Config>()
     }
 
-    fn accept(&self, keys: toml::Table) -> Result<(), String> {
-        keys::accept::<Config>(keys)
-    }
-
-    fn configure(&self, keys: toml::Table, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
-        let config: Config = keys::read(keys);
+    fn configure(&self, own: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
+        let config: Config = own.read();
         let settings = keys::agreed(&config);
         let Some(site) = config.site else { return Err(vec![("site".into(), "is missing".into())]) };
         let warnings = if config.channel.code == 0 { vec![("channel.code".into(), "is 0".into())] } else { Vec::new() };

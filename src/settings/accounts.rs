@@ -1,30 +1,112 @@
 //! `[accounts.NAME]`: the keys that every account has, and what its platform makes of the rest.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::time::Duration;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 
+use crate::account::proxy::Proxy;
 use crate::account::{Account, Limits, OnAmbiguous, Retry, Validate, WhenUnavailable, max_event_age};
-use crate::config::fields::{MONTH, duration};
+use crate::config::fields::{MONTH, duration, list, refuse_text, whole, words};
 use crate::config::layers::Settings;
 use crate::config::read;
-use crate::config::section::{Section, serde};
 use crate::config::tree::{self, Node, Table, Value};
-use crate::config::value::{choice, flag, text, whole, words};
-use crate::platforms::{Platform, list};
+use crate::platforms::{Configured, Platform, list as platforms};
 use crate::settings::base_url::{self, Allowed};
 use crate::settings::credentials;
-use crate::settings::platform;
 use crate::settings::proxy;
 use crate::settings::root::Root;
 
-static PLATFORMS: LazyLock<Vec<(&str, &dyn Platform)>> =
-    LazyLock::new(|| list::all().map(|platform| (platform.name(), platform)).collect());
-const ON_AMBIGUOUS: &[(&str, OnAmbiguous)] = &[("retry", OnAmbiguous::Retry), ("dead_letter", OnAmbiguous::DeadLetter)];
+/// The keys that every account has. Those of its platform stand beside them.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Common {
+    #[serde(deserialize_with = "platform")]
+    platform: Option<&'static dyn Platform>,
+    allow_http: bool,
+    allow_private: bool,
+    base_url: Option<Word>,
+    #[serde(deserialize_with = "base_urls")]
+    base_urls: Option<Vec<String>>,
+    #[serde(deserialize_with = "path")]
+    path: Option<String>,
+    #[serde(deserialize_with = "proxy::read")]
+    proxy: Option<Proxy>,
+    when_unavailable: Option<WhenUnavailable>,
+    on_ambiguous: Option<OnAmbiguous>,
+    enabled: Option<bool>,
+    #[serde(rename = "rollout")]
+    _rollout: Rollout,
+    map: BTreeMap<String, Word>,
+    validate: OwnValidate,
+    /// Read over the sections at the top.
+    #[serde(rename = "limits")]
+    _limits: IgnoredAny,
+    #[serde(rename = "retry")]
+    _retry: IgnoredAny,
+    /// Read by the shape that the platform states.
+    #[serde(rename = "secrets")]
+    _secrets: IgnoredAny,
+}
 
-const WHEN_UNAVAILABLE: &[(&str, WhenUnavailable)] =
-    &[("hold", WhenUnavailable::Hold), ("deliver", WhenUnavailable::Deliver)];
+/// Text that says something.
+#[derive(Deserialize)]
+struct Word(#[serde(deserialize_with = "words")] String);
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rollout {
+    #[serde(rename = "percent", deserialize_with = "percent")]
+    _percent: Option<u8>,
+}
+
+/// The part of `[validate]` that an account may override.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OwnValidate {
+    #[serde(deserialize_with = "max_event_age")]
+    max_event_age: Option<Duration>,
+    #[serde(deserialize_with = "max_future")]
+    max_future: Option<Duration>,
+}
+
+fn platform<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'static dyn Platform>, D::Error> {
+    let name = String::deserialize(from)?;
+    match platforms::find(&name) {
+        Some(platform) => Ok(Some(platform)),
+        None => Err(refuse_text(&format!("has to be {}", platform_names()), &name)),
+    }
+}
+
+fn platform_names() -> String {
+    platforms::all().map(|platform| format!("\"{}\"", platform.name())).collect::<Vec<_>>().join(" or ")
+}
+
+fn base_urls<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    let urls = list(from)?;
+    if urls.is_empty() { Err(D::Error::custom("has to be a list of at least one URL")) } else { Ok(Some(urls)) }
+}
+
+fn path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let path = String::deserialize(from)?;
+    let fine = path.starts_with('/') && !path.starts_with("//") && !path.contains('#');
+    if fine && path.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(Some(path));
+    }
+    Err(D::Error::custom("has to be a path that begins with one /, in visible ASCII characters, without #"))
+}
+
+fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
+    match whole::<_, _, 0, 100>(from)? {
+        100 => Ok(Some(100)),
+        _ => Err(D::Error::custom("has to be 100: this version cannot deliver a part of an account's events")),
+    }
+}
+
+fn max_future<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    duration::<_, 0, MONTH>(from).map(Some)
+}
 
 /// An account as far as it could be read: enough for the rules that look at all accounts together.
 pub(super) struct Draft {
@@ -46,15 +128,16 @@ pub(super) struct Draft {
 
 /// Reads every account, over the sections that it may override.
 pub(super) fn read(settings: &Settings<'_>, root: &Root) -> Vec<Draft> {
+    let Some(node) = settings.top("accounts") else { return Vec::new() };
+    let Some(accounts) = settings.table(node, "accounts") else { return Vec::new() };
     let mut drafts = Vec::new();
-    let Some(node) = settings.top("accounts") else { return drafts };
-    let Some(accounts) = Section::open(node, "accounts".to_owned(), settings.report) else { return drafts };
-    for (name, node) in accounts.rest() {
+    for (name, node) in &accounts {
+        let path = format!("accounts.{name}");
         if !is_name(name) {
-            accounts.problem(name, "is no account name: 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`");
+            settings.problem(&path, "is no account name: 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`");
         }
-        if let Some(section) = Section::open(node, accounts.key(name), accounts.report) {
-            drafts.push(one(name, &section, settings, root));
+        if let Some(own) = settings.table(node, &path) {
+            drafts.push(one(name, &path, own, settings, root));
         }
     }
     drafts
@@ -67,159 +150,127 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-fn one(name: &str, section: &Section<'_>, settings: &Settings<'_>, root: &Root) -> Draft {
-    if section.node("platform").is_none() {
-        let names: Vec<_> = list::all().map(|platform| format!("\"{}\"", platform.name())).collect();
-        section.problem("platform", format!("is missing: {}", names.join(" or ")));
+fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &Root) -> Draft {
+    let key = |key: &str| format!("{path}.{key}");
+    let (has_limits, has_base_urls) = (own.contains_key("limits"), own.contains_key("base_urls"));
+    if own.contains_key("base_url") && has_base_urls {
+        settings.problem(&key("base_urls"), "stands beside base_url; keep one of them");
     }
-    let platform = section.read("platform", choice(PLATFORMS.as_slice()));
-    let allowed = Allowed {
-        http: section.read("allow_http", flag).unwrap_or(false),
-        private: section.read("allow_private", flag).unwrap_or(false),
+    if !own.contains_key("platform") {
+        settings.problem(&key("platform"), format!("is missing: {}", platform_names()));
+    }
+    let mut refuse = |table: &str, key: &str, reason: &str| {
+        if take(&mut own, table, key) {
+            settings.problem(&format!("{path}.{table}.{key}"), reason);
+        }
     };
-    let base_urls = base_urls(section, platform, allowed);
-    let path = section.read("path", path);
-    let proxy = section.read("proxy", proxy::read);
-    let credentials = credentials::read(section, platform);
-    let mut limits = inherited(section, "limits", settings).unwrap_or_else(|| root.limits.clone());
+    refuse("validate", "accept_raw_identifiers", "cannot differ per account; set it in [validate]");
+    refuse("retry", "tiers", "cannot differ per account: a tier is a topic that all accounts share; set it in [retry]");
+    let mut limits = inherited(&own, "limits", path, settings).unwrap_or_else(|| root.limits.clone());
+    let retry = inherited(&own, "retry", path, settings).unwrap_or_else(|| root.retry.clone());
+    let secrets = own.get("secrets").cloned();
+    let (common, mut rest) = read::split::<Common>(own, path, &["validate"], settings.report);
+    let base_urls = urls(&common, path, settings);
+    let credentials = credentials::read(secrets.as_ref(), common.platform, path, settings);
     if limits.shared_as.is_empty() {
-        limits.shared_as = platform.map_or(name, |platform| platform.shared_as(name, &credentials)).to_owned();
+        limits.shared_as = common.platform.map_or(name, |platform| platform.shared_as(name, &credentials)).to_owned();
     }
-    if section.peek("retry").and_then(Node::table).is_some_and(|retry| retry.contains_key("tiers")) {
-        let reason = "cannot differ per account: a tier is a topic that all accounts share; set it in [retry]";
-        settings.problem(&section.key("retry.tiers"), reason);
-    }
-    let retry = Retry {
-        tiers: root.retry.tiers.clone(),
-        ..inherited(section, "retry", settings).unwrap_or_else(|| root.retry.clone())
+    let max_event_age = root.validate.max_event_age.filter(|_| !common.platform.is_some_and(Platform::takes_any_age));
+    let validate = Validate {
+        max_event_age: common.validate.max_event_age.or(max_event_age),
+        max_future: common.validate.max_future.unwrap_or(root.validate.max_future),
+        ..root.validate
     };
-    let when_unavailable =
-        section.read("when_unavailable", choice(WHEN_UNAVAILABLE)).unwrap_or(root.dedupe.when_unavailable);
-    let on_ambiguous = section.read("on_ambiguous", choice(ON_AMBIGUOUS)).unwrap_or(OnAmbiguous::Retry);
-    let enabled = section.read("enabled", flag).unwrap_or(true);
-    rollout(section);
-    let map = map(section);
-    let (validate, rest) = validate(section, platform, &root.validate);
+    let map = common.map.into_iter().map(|(event, Word(code))| (event, code)).collect();
+    let configured = common.platform.and_then(|platform| configured(platform, &mut rest, map, path, settings));
 
-    let sender = platform.and_then(|p| platform::build(section, p, rest, map));
     let keys = credentials.iter().map(|c| c.key.clone()).collect();
-    let whole = !section.report.blames(section.path());
-    let account = sender.filter(|_| whole).zip(platform).map(|(configured, platform)| Account {
+    let whole = !settings.report.blames(path);
+    let account = configured.filter(|_| whole).zip(common.platform).map(|(configured, platform)| Account {
         name: name.into(),
         platform: platform.name(),
         base_urls,
-        path,
-        allow_private: allowed.private,
-        proxy,
-        enabled,
+        path: common.path,
+        allow_private: common.allow_private,
+        proxy: common.proxy,
+        enabled: common.enabled.unwrap_or(true),
         limits: limits.clone(),
         retry: retry.clone(),
         validate,
-        when_unavailable,
-        on_ambiguous,
+        when_unavailable: common.when_unavailable.unwrap_or(root.dedupe.when_unavailable),
+        on_ambiguous: common.on_ambiguous.unwrap_or(OnAmbiguous::Retry),
         credentials,
         sender: configured.sender,
         settings: configured.settings,
     });
-    let (has_limits, has_base_urls) = (section.has("limits"), section.has("base_urls"));
-    Draft { name: name.to_owned(), limits, has_limits, retry, platform, keys, has_base_urls, account }
+    Draft { name: name.to_owned(), limits, has_limits, retry, platform: common.platform, keys, has_base_urls, account }
+}
+
+/// What the platform makes of its own keys. What is wrong with them together is reported like everything else.
+fn configured(
+    platform: &dyn Platform,
+    rest: &mut read::Rest<'_>,
+    map: BTreeMap<String, String>,
+    path: &str,
+    settings: &Settings<'_>,
+) -> Option<Configured> {
+    match platform.configure(rest, map) {
+        Ok(configured) => {
+            for (key, reason) in &configured.warnings {
+                let key = format!("{path}.{key}");
+                settings.warn(&key, settings.safe(&key, reason));
+            }
+            Some(configured)
+        }
+        Err(problems) => {
+            for (key, reason) in problems {
+                let key = format!("{path}.{key}");
+                // Where its value could not be read, that is told already.
+                if !settings.report.blames(&key) {
+                    settings.problem(&key, settings.safe(&key, &reason));
+                }
+            }
+            None
+        }
+    }
 }
 
 /// A section as the account has it: what it states itself, over the section at the top.
-fn inherited<T: DeserializeOwned>(section: &Section<'_>, key: &'static str, settings: &Settings<'_>) -> Option<T> {
-    let own = section.node(key).filter(|node| !matches!(node.value, Value::Broken))?;
+fn inherited<T: DeserializeOwned>(own: &Table, key: &str, path: &str, settings: &Settings<'_>) -> Option<T> {
+    let node = own.get(key)?;
+    let path = format!("{path}.{key}");
+    let over = settings.table(node, &path)?;
     let mut defaults = settings.top(key)?.members()?.clone();
     tree::forget_places(&mut defaults);
-    let Some(over) = own.table() else {
-        section.problem(key, "has to be a table");
-        return None;
-    };
     let mut whole = defaults.clone();
-    tree::merge(&mut whole, over.into_owned());
-    let mut node = Node { value: Value::Table(whole), place: own.place.clone(), indirect: false };
-    read::read(&mut node, &defaults, &section.key(key), settings.report)
+    tree::merge(&mut whole, over);
+    let mut node = Node { value: Value::Table(whole), place: node.place.clone(), indirect: false };
+    read::read(&mut node, &defaults, &path, settings.report)
 }
 
-fn base_urls(section: &Section<'_>, platform: Option<&dyn Platform>, allowed: Allowed) -> Vec<String> {
-    let one = section.read("base_url", |node| Ok(vec![node.clone()]));
-    let many = section.read("base_urls", |node| {
-        let members = node.list().filter(|l| !l.is_empty()).ok_or("has to be a list of at least one URL")?;
-        Ok(members.into_owned())
-    });
-    if section.has("base_url") && section.has("base_urls") {
-        section.problem("base_urls", "stands beside base_url; keep one of them");
+/// Takes a member out of one of the account's tables.
+fn take(own: &mut Table, table: &str, key: &str) -> bool {
+    let Some(node) = own.get_mut(table) else { return false };
+    node.open(false);
+    match &mut node.value {
+        Value::Table(members) => members.remove(key).is_some(),
+        _ => false,
     }
+}
+
+fn urls(common: &Common, path: &str, settings: &Settings<'_>) -> Vec<String> {
+    let allowed = Allowed { http: common.allow_http, private: common.allow_private };
+    let one = common.base_url.iter().map(|Word(url)| ("base_url", url));
+    let many = common.base_urls.iter().flatten().map(|url| ("base_urls", url));
     let mut urls = Vec::new();
-    for (nodes, key) in [(one, "base_url"), (many, "base_urls")] {
-        for node in nodes.unwrap_or_default() {
-            let checked = words(&node).map_err(|r| vec![r]).and_then(|url| base_url::check(&url, allowed));
-            match checked {
-                Ok(url) => urls.push(url),
-                Err(reasons) => reasons.iter().for_each(|reason| section.problem(key, reason)),
-            }
+    for (key, url) in one.chain(many) {
+        match base_url::check(url, allowed) {
+            Ok(url) => urls.push(url),
+            Err(reasons) => reasons.iter().for_each(|reason| settings.problem(&format!("{path}.{key}"), reason)),
         }
     }
-    if urls.is_empty()
-        && let Some(platform) = platform
-    {
-        urls.push(platform.base_url().to_owned());
+    if urls.is_empty() {
+        urls.extend(common.platform.map(|platform| platform.base_url().to_owned()));
     }
     urls
-}
-
-fn path(node: &Node) -> Result<String, String> {
-    let path = text(node)?;
-    let fine = path.starts_with('/') && !path.starts_with("//") && !path.contains('#');
-    if fine && path.bytes().all(|b| b.is_ascii_graphic()) {
-        return Ok(path);
-    }
-    Err("has to be a path that begins with one /, in visible ASCII characters, without #".to_owned())
-}
-
-fn rollout(section: &Section<'_>) {
-    let Some(rollout) = section.section("rollout") else { return };
-    if rollout.read("percent", whole(0..=100)).is_some_and(|percent: u8| percent != 100) {
-        rollout.problem("percent", "has to be 100: this version cannot deliver a part of an account's events");
-    }
-    rollout.finish();
-}
-
-fn map(section: &Section<'_>) -> BTreeMap<String, String> {
-    let Some(map) = section.section("map") else { return BTreeMap::new() };
-    let mut pairs = BTreeMap::new();
-    for (event, node) in map.rest() {
-        match words(node) {
-            _ if node.is_broken() => {}
-            Ok(code) => {
-                pairs.insert(event.clone(), code);
-            }
-            Err(reason) => map.problem(event, reason),
-        }
-    }
-    pairs
-}
-
-/// The account's own limits of time, and what else `validate` holds for the platform.
-fn validate(section: &Section<'_>, platform: Option<&dyn Platform>, base: &Validate) -> (Validate, Table) {
-    let takes_any_age = platform.is_some_and(Platform::takes_any_age);
-    let max_event_age = base.max_event_age.filter(|_| !takes_any_age);
-    let mut config = Validate { max_event_age, ..*base };
-    let Some(own) = section.section("validate") else { return (config, Table::new()) };
-    config.max_event_age =
-        own.read("max_event_age", serde(|node| self::max_event_age(node))).flatten().or(max_event_age);
-    config.max_future = own.read("max_future", serde(|node| duration::<_, 0, MONTH>(node))).unwrap_or(base.max_future);
-    if own.has("accept_raw_identifiers") {
-        own.also(&["accept_raw_identifiers"]);
-        own.problem("accept_raw_identifiers", "cannot differ per account; set it in [validate]");
-    }
-    let has_more = |platform: &dyn Platform| platform.keys().iter().any(|key| key.starts_with("validate."));
-    let rest = match platform {
-        Some(platform) if has_more(platform) => own.rest().map(|(key, node)| (key.clone(), node.clone())).collect(),
-        Some(_) => {
-            own.finish();
-            Table::new()
-        }
-        None => Table::new(),
-    };
-    (config, rest)
 }

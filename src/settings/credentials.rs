@@ -1,30 +1,34 @@
-//! `secrets` of an account: who it is to its platform, and until when.
+//! `secrets` of an account: who it is to its platform, and until when. Two of their members have the names that the platform
+//! states, so no struct has them all.
 
-use chrono::DateTime;
-
-use crate::config::secret::secret;
-use crate::config::section::Section;
-use crate::config::tree::{Node, Value};
-use crate::config::value::words;
+use crate::config::deserialize::Error;
+use crate::config::fields::{instant, secret, words};
+use crate::config::layers::Settings;
+use crate::config::suggest::unknown;
+use crate::config::tree::{Node, Table, Value};
 use crate::platforms::{Credential, CredentialShape, Platform};
-use crate::secret::SecretString;
 
 /// Reads `secrets = [{ id, …, not_before, not_after }]`, with the two halves that the platform states; at least one is
 /// needed there, and none may be given where the platform has none.
-pub(super) fn read(account: &Section<'_>, platform: Option<&dyn Platform>) -> Vec<Credential> {
-    let node = account.node("secrets");
+pub(super) fn read(
+    node: Option<&Node>,
+    platform: Option<&dyn Platform>,
+    account: &str,
+    settings: &Settings<'_>,
+) -> Vec<Credential> {
+    let path = format!("{account}.secrets");
     let Some(platform) = platform else { return Vec::new() };
     let Some(shape) = platform.credential() else {
         if node.is_some() {
-            account.problem("secrets", format!("has no use: {} signs nothing", platform.name()));
+            settings.problem(&path, format!("has no use: {} signs nothing", platform.name()));
         }
         return Vec::new();
     };
     let (public, secret) = (shape.public, shape.secret);
     let Some(node) = node else {
         let places = (public.to_uppercase(), secret.to_uppercase());
-        account.problem(
-            "secrets",
+        settings.problem(
+            &path,
             format!(
                 "is missing: a list such as [{{ id = \"a\", {public} = \"${{{}}}\", {secret} = \"${{{}}}\" }}]",
                 places.0, places.1
@@ -36,56 +40,68 @@ pub(super) fn read(account: &Section<'_>, platform: Option<&dyn Platform>) -> Ve
         return Vec::new();
     }
     let Some(members) = node.list() else {
-        account.problem("secrets", format!("has to be a list of tables {{ id, {public}, {secret} }}"));
+        settings.problem(&path, format!("has to be a list of tables {{ id, {public}, {secret} }}"));
         return Vec::new();
     };
     if members.is_empty() {
-        account.problem("secrets", "is empty: nothing may be signed with an empty secret");
+        settings.problem(&path, "is empty: nothing may be signed with an empty secret");
     }
     let mut all: Vec<Credential> = Vec::new();
     for (i, member) in members.iter().enumerate() {
-        let path = account.key(&format!("secrets.{i}"));
-        let Some(section) = Section::open(member, path, account.report) else { continue };
-        let Some(credential) = one(&section, &shape) else { continue };
+        let path = format!("{path}.{i}");
+        let Some(table) = settings.table(member, &path) else { continue };
+        let Some(credential) = one(&Members { table, path: &path, settings }, &shape) else { continue };
         if all.iter().any(|c| c.id == credential.id) {
-            section.problem("id", "is the id of another secret of this account");
+            settings.problem(&format!("{path}.id"), "is the id of another secret of this account");
         }
         all.push(credential);
     }
     all
 }
 
-fn one(section: &Section<'_>, shape: &CredentialShape) -> Option<Credential> {
-    let required = |key, read: fn(&Node) -> Result<String, String>| {
-        if section.node(key).is_none() {
-            section.problem(key, "is missing");
+/// The members of one credential.
+struct Members<'a> {
+    table: Table,
+    path: &'a str,
+    settings: &'a Settings<'a>,
+}
+
+impl Members<'_> {
+    fn problem(&self, key: &str, reason: impl Into<String>) {
+        self.settings.problem(&format!("{}.{key}", self.path), reason);
+    }
+
+    fn optional<T>(&self, key: &str, read: impl Fn(&Node) -> Result<T, Error>) -> Option<T> {
+        let node = self.table.get(key).filter(|node| !node.is_broken())?;
+        read(node).map_err(|error| self.problem(key, error.shown(node))).ok()
+    }
+
+    fn required<T>(&self, key: &str, read: impl Fn(&Node) -> Result<T, Error>) -> Option<T> {
+        if !self.table.contains_key(key) {
+            self.problem(key, "is missing");
         }
-        section.read(key, read)
-    };
-    let (id, key, secret) = (required("id", words), required(shape.public, secret), required(shape.secret, secret));
-    let not_before_ms = section.read("not_before", instant);
-    let not_after_ms = section.read("not_after", instant);
-    section.finish();
+        self.optional(key, read)
+    }
+}
+
+fn one(members: &Members<'_>, shape: &CredentialShape) -> Option<Credential> {
+    let known = ["id", shape.public, shape.secret, "not_before", "not_after"];
+    for key in members.table.keys().filter(|key| !known.contains(&key.as_str())) {
+        members.problem(key, unknown(key, &known));
+    }
+    let id = members.required("id", |node| words(node));
+    let key = members.required(shape.public, |node| secret(node));
+    let secret = members.required(shape.secret, |node| secret(node));
+    let not_before_ms = members.optional("not_before", |node| instant(node));
+    let not_after_ms = members.optional("not_after", |node| instant(node));
     if let (Some(from), Some(until)) = (not_before_ms, not_after_ms)
         && from >= until
     {
-        section.problem("not_after", "has to be later than not_before");
+        members.problem("not_after", "has to be later than not_before");
     }
-    if let Some(Err(reason)) = key.as_deref().map(shape.check) {
-        section.problem(shape.public, reason);
+    if let Some(Err(reason)) = key.as_ref().map(|key| (shape.check)(key.expose())) {
+        members.problem(shape.public, reason);
         return None;
     }
-    Some(Credential { id: id?, key: key?, secret: SecretString::new(secret?), not_before_ms, not_after_ms })
-}
-
-/// An instant, epoch ms.
-fn instant(node: &Node) -> Result<i64, String> {
-    let text = match &node.value {
-        Value::Text(text) => text.clone(),
-        Value::Datetime(time) => time.to_string(),
-        _ => String::new(),
-    };
-    DateTime::parse_from_rfc3339(&text)
-        .map(|t| t.timestamp_millis())
-        .map_err(|_| "has to be a time with its zone (RFC 3339), e.g. \"2026-10-01T00:00:00+08:00\"".to_owned())
+    Some(Credential { id: id?, key: key?.expose().to_owned(), secret: secret?, not_before_ms, not_after_ms })
 }

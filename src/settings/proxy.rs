@@ -1,19 +1,21 @@
 //! `accounts.NAME.proxy`: one URL. No reason against it repeats it, since it may hold a password.
 
 use percent_encoding::percent_decode_str;
+use serde::Deserializer;
+use serde::de::Error;
 use url::Url;
 
 use crate::account::proxy::{Proxy, ProxyLogin, ProxyProtocol};
-use crate::config::secret::{intact, secret};
-use crate::config::tree::Node;
+use crate::config::fields::secret;
+use crate::config::secret::intact;
 use crate::secret::SecretString;
 
 /// What every protocol can carry of a user or a password, bytes.
 const LONGEST: usize = 255;
 
 /// Reads `http://user:password@host:port`, `https://…` or `socks5://…`.
-pub(super) fn read(node: &Node) -> Result<Proxy, String> {
-    parse(&secret(node)?)
+pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Proxy>, D::Error> {
+    parse(secret(from)?.expose()).map(Some).map_err(D::Error::custom)
 }
 
 fn parse(text: &str) -> Result<Proxy, String> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::read::Rest;
 use crate::platforms::baizhu::Baizhu;
 use crate::platforms::baizhu::config::Config;
 use crate::platforms::{Configured, Platform, Problem, keys};
@@ -28,12 +29,8 @@ impl Platform for Definition {
         keys::names::<Config>()
     }
 
-    fn accept(&self, keys: toml::Table) -> Result<(), String> {
-        keys::accept::<Config>(keys)
-    }
-
-    fn configure(&self, keys: toml::Table, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
-        let config: Config = keys::read(keys);
+    fn configure(&self, own: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
+        let config: Config = own.read();
         let settings = keys::agreed(&config);
         let sender = Baizhu::new(config, map)?;
         let warnings = sender.warnings();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::read::Rest;
 use crate::platforms::qihoo360::Qihoo360;
 use crate::platforms::qihoo360::config::Config;
 use crate::platforms::{Configured, Credential, CredentialShape, Platform, Problem, keys};
@@ -39,12 +40,8 @@ impl Platform for Definition {
         keys::names::<Config>()
     }
 
-    fn accept(&self, keys: toml::Table) -> Result<(), String> {
-        keys::accept::<Config>(keys)
-    }
-
-    fn configure(&self, keys: toml::Table, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
-        let config: Config = keys::read(keys);
+    fn configure(&self, own: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
+        let config: Config = own.read();
         let settings = keys::agreed(&config);
         let sender = Qihoo360::new(config, map)?;
         let warnings = sender.warnings();
