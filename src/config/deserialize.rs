@@ -1,5 +1,6 @@
-//! Settings as serde reads them. The type that is asked for decides how text from outside the file is taken: as it is
-//! where text is wanted, as the TOML value that it spells where a number, a switch, a list or a table is wanted.
+//! Reads settings with serde. The type that is wanted decides how a text from outside the file is read. Where a text is
+//! wanted it stays as it is. Where a number, a switch, a list or a table is wanted, it is read as the TOML value that
+//! it spells.
 
 use std::collections::btree_map;
 use std::fmt;
@@ -13,13 +14,13 @@ use serde::forward_to_deserialize_any;
 use super::suggest::unknown;
 use super::tree::{Node, Value};
 
-/// Why a setting cannot be read.
+/// The reason why a setting cannot be read.
 #[derive(Debug)]
 pub(crate) struct Error {
     reason: String,
-    /// What is added where the value stands in the file in plain sight.
+    /// More of the reason; it is shown only if the value stands openly in the file.
     detail: String,
-    /// The member of the table that is at fault, where it is not the whole table.
+    /// The wrong member of the table, if it is not the whole table.
     pub member: Option<String>,
     /// The members that the table may have, where it has one that nobody knows.
     pub known: Option<&'static [&'static str]>,
@@ -39,7 +40,7 @@ impl Error {
         Self::new(format!("has to be {}", words.join(" or ")), not(met))
     }
 
-    /// The reason against `node`. A value that came from outside the file is not repeated.
+    /// The text of the reason for `node`. It does not repeat a value that came from outside the file.
     pub fn shown(self, node: &Node) -> String {
         if node.holds_indirect() { self.reason } else { self.reason + &self.detail }
     }
@@ -64,7 +65,7 @@ impl de::Error for Error {
 
     fn invalid_value(met: Unexpected<'_>, expected: &dyn Expected) -> Self {
         match met {
-            // See `refuse`.
+            // The function `refuse` makes such an error.
             Unexpected::Other(detail) => Self::new(expected.to_string(), detail),
             met => Self::invalid_type(met, expected),
         }
@@ -83,7 +84,7 @@ impl de::Error for Error {
     }
 }
 
-/// `, not "soon"`.
+/// Formats a value as `, not "soon"`.
 fn not(met: Unexpected<'_>) -> String {
     match met {
         Unexpected::Str(text) => format!(", not {text:?}"),
@@ -97,13 +98,13 @@ fn not(met: Unexpected<'_>) -> String {
     }
 }
 
-/// The refusal of a value by whoever reads it: a reason of its own, and what follows it where the value stands in the file
-/// in plain sight.
+/// Makes the error of a reader that refuses a value: its reason, and a detail that is shown only if the value stands
+/// openly in the file.
 pub(crate) fn refuse<E: de::Error>(reason: &str, detail: &str) -> E {
     E::invalid_value(Unexpected::Other(detail), &reason)
 }
 
-/// As [`refuse`], followed by the text that was met.
+/// Does the same as [`refuse`]; the detail is the refused text.
 pub(crate) fn refuse_text<E: de::Error>(reason: &str, text: &str) -> E {
     refuse(reason, &not(Unexpected::Str(text)))
 }
@@ -126,7 +127,7 @@ impl Node {
         de::Error::invalid_type(self.unexpected(), &expected)
     }
 
-    /// One that is no text: text from outside counts as what it spells.
+    /// Reads a value that is not a text. A text from outside counts as the value that it spells.
     fn spelled<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Error> {
         match self.read() {
             Some(value) => Node { value, place: self.place.clone(), indirect: true }.deserialize_str(visitor),
@@ -187,7 +188,7 @@ impl<'de> Deserializer<'de> for &Node {
         }
     }
 
-    /// A reader that says by itself what it expects.
+    /// The reader itself says what it expected.
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.value {
             Value::Datetime(_) | Value::List(_) | Value::Table(_) => {
@@ -197,7 +198,7 @@ impl<'de> Deserializer<'de> for &Node {
         }
     }
 
-    /// Any text. What is none is not shown: a secret that is written without quotes is a number all the same.
+    /// Reads any text. A value that is not a text is not shown, because a secret without quotes may be a number.
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.value {
             Value::Text(text) => visitor.visit_str(text),
@@ -257,7 +258,7 @@ impl<'de> Deserializer<'de> for &Node {
     forward_to_deserialize_any! { char bytes byte_buf unit unit_struct tuple tuple_struct identifier }
 }
 
-/// The members of a list. What is broken is passed over: it is reported already.
+/// The members of a list. Broken members are skipped, because they are reported already.
 struct Members<'a>(std::slice::Iter<'a, Node>);
 
 impl<'de> SeqAccess<'de> for Members<'_> {

@@ -1,6 +1,6 @@
-//! How one setting is read: durations, sizes, numbers, texts within their bounds, for `#[serde(deserialize_with = …)]`.
+//! Reads single settings for `#[serde(deserialize_with = …)]`: durations, sizes, numbers and texts within their bounds.
 //!
-//! A bound stands on the field, e.g. `whole::<_, _, 1, 10_000>`; durations are bounded in milliseconds.
+//! The bound stands on the field, e.g. `whole::<_, _, 1, 10_000>`. Durations are bounded in milliseconds.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::units::{parse_duration, parse_size, show_duration};
 
 pub(crate) const MINUTE: u64 = 60_000;
 pub(crate) const HOUR: u64 = 60 * MINUTE;
-/// In milliseconds. A claim lives 30 days: nothing may be remembered or wait longer.
+/// In milliseconds. A claim lives 30 days, so nothing may be remembered or wait longer.
 pub(crate) const MONTH: u64 = 30 * 24 * HOUR;
 
 /// A whole number.
@@ -67,7 +67,7 @@ impl<const MAX: u32> Visitor<'_> for Rate<MAX> {
     }
 }
 
-/// Text of a certain kind; anything else has to be that.
+/// A text of this kind; the error for any other value names the kind.
 struct Quoted(&'static str);
 
 impl Visitor<'_> for Quoted {
@@ -111,13 +111,13 @@ where
     Err(refuse_text(&format!("has to be from {MIN} to {MAX} bytes"), &text))
 }
 
-/// Text that says something.
+/// A text that is not blank.
 pub(crate) fn words<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     if text.is_empty() { Err(D::Error::custom("is empty")) } else { Ok(text) }
 }
 
-/// Texts that say something.
+/// Texts that are not blank.
 pub(crate) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let all = Vec::<String>::deserialize(from)?;
     if all.iter().any(String::is_empty) { Err(D::Error::custom("holds a member that is empty")) } else { Ok(all) }
@@ -131,7 +131,7 @@ pub(crate) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString,
     }
 }
 
-/// A secret; empty where there is none.
+/// A secret; empty without one.
 pub(crate) fn optional_secret<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
     let text = String::deserialize(from)?;
     intact(&text).map_err(D::Error::custom)?;
@@ -145,7 +145,7 @@ pub(crate) fn instant<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Erro
     DateTime::parse_from_rfc3339(&text).map(|t| t.timestamp_millis()).map_err(|_| D::Error::custom(why))
 }
 
-/// Where a server listens.
+/// The address on which a server listens.
 pub(crate) fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(from)?;
     text.parse().map_err(|_| D::Error::custom("has to be IP:port, e.g. \"127.0.0.1:9464\" or \"[::]:9464\""))

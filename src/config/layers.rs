@@ -1,5 +1,5 @@
-//! The layers of a configuration: compiled defaults, one file over them, the environment over both; merged as one tree in
-//! which each setting knows its place.
+//! Merges the layers of a configuration into one tree: compiled defaults, one file over them, the environment over
+//! both. Each setting in the tree knows its place.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,27 +13,27 @@ use super::problem::{Place, Problem, Report};
 use super::read::{find, read};
 use super::tree::{self, Node, Table, Value, flatten};
 
-/// What is laid over each other.
+/// The layers, from bottom to top.
 pub(crate) struct Layers<'a> {
-    /// Name and text of the compiled-in file that names every key.
+    /// The name and text of the compiled-in file that names every key.
     pub defaults: (&'static str, &'static str),
-    /// The file over it.
+    /// The file that lies over the defaults.
     pub file: Option<&'a Path>,
-    /// Name and text of what takes the file's place where there is none.
+    /// The name and text that take the place of the file if there is none.
     pub no_file: (&'static str, &'static str),
     pub env: &'a BTreeMap<String, String>,
 }
 
-/// Every setting.
+/// The merged settings.
 pub(crate) struct Settings<'a> {
     root: Node,
     defaults: Table,
-    /// Where problems go.
+    /// Collects the problems.
     pub report: &'a Report,
 }
 
 impl<'a> Settings<'a> {
-    /// Merges the layers. `None`: a file cannot be read, which is reported.
+    /// Merges the layers. `None`: a file cannot be read; this is reported.
     pub fn load(layers: &Layers<'_>, report: &'a Report) -> Option<Self> {
         let (name, text) = layers.defaults;
         let mut defaults = taken(parse(&name.into(), text), report)?;
@@ -59,8 +59,8 @@ impl<'a> Settings<'a> {
         Some(Self { root, defaults, report })
     }
 
-    /// Reads everything but the table `apart`, which is read member by member. What is wrong is reported, and its default
-    /// read in its place; `None`: it has none.
+    /// Reads everything but the table `apart`, whose members other code reads. A wrong setting is reported and replaced
+    /// by its default; `None`: a wrong setting has no default.
     pub fn read<T: DeserializeOwned>(&mut self, apart: &str) -> Option<T> {
         let Value::Table(root) = &mut self.root.value else { return None };
         let kept = root.remove(apart);
@@ -71,7 +71,7 @@ impl<'a> Settings<'a> {
         value
     }
 
-    /// A table or a setting at the top, as it was read.
+    /// A table or setting at the top level.
     pub fn top(&self, key: &str) -> Option<&Node> {
         self.root.members()?.get(key)
     }
@@ -102,12 +102,12 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// Where a dotted key stands, or the nearest table above it.
+    /// The place of a dotted key, or of the nearest table above it.
     pub fn place(&self, key: &str) -> Place {
         find(&self.root, &key.split('.').collect::<Vec<_>>()).place.clone()
     }
 
-    /// Whether a key is more than the compiled-in default, or wrong.
+    /// Whether a key differs from the compiled-in default, or is wrong.
     pub fn is_stated(&self, key: &str) -> bool {
         self.report.blames(key) || self.place(key) != Place::Default
     }
@@ -117,13 +117,13 @@ impl<'a> Settings<'a> {
         self.report.problem(&self.place(key), key, reason);
     }
 
-    /// Reports a doubt about a dotted key.
+    /// Reports a warning about a dotted key.
     pub fn warn(&self, key: &str, reason: impl Into<String>) {
         self.report.warn(&self.place(key), key, reason);
     }
 }
 
-/// The name under which a file is reported.
+/// The name by which a file is reported.
 pub(crate) fn shown(path: &Path) -> Arc<str> {
     path.display().to_string().into()
 }
@@ -132,7 +132,7 @@ fn taken<T>(result: Result<T, Problem>, report: &Report) -> Option<T> {
     result.map_err(|problem| report.problem(&problem.place, &problem.key, problem.reason)).ok()
 }
 
-/// The keys of librdkafka have dots, and are no tables.
+/// The keys of librdkafka contain dots and do not name nested tables.
 fn parse(name: &Arc<str>, text: &str) -> Result<Table, Problem> {
     let mut table = tree::parse(name, text)?;
     if let Some(Node { value: Value::Table(kafka), .. }) = table.get_mut("kafka")

@@ -1,7 +1,8 @@
-//! Reads configuration: layers of TOML and environment, the place of every key, problems that are all told at once.
+//! Reads the configuration: it merges layers of TOML and environment, remembers the place of every key, and reports all
+//! problems at once.
 //!
-//! The layers become one tree ([`layers`]), which the plain serde structs of the modules are read from ([`read`]). What a
-//! struct says of a field is all that this code knows of it.
+//! The layers become one tree ([`layers`]), from which [`read`] reads the serde structs of the modules. This code knows
+//! of a field only what its struct says.
 
 pub(crate) mod deserialize;
 pub(crate) mod fields;

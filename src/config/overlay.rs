@@ -1,4 +1,5 @@
-//! The environment: `POSTBACK__SECTION__KEY` over the file, then `${NAME}` and `${file:PATH}` inside any string.
+//! Lays the environment over the file: first the variables `POSTBACK__SECTION__KEY`, then `${NAME}` and `${file:PATH}`
+//! inside any string.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -10,7 +11,8 @@ use super::tree::{self, Node, Table, Value};
 use crate::byte_order_mark;
 
 const PREFIX: &str = "POSTBACK__";
-/// More than any credential or certificate chain; keeps a device file from being read for ever.
+/// This is more than any credential or certificate chain. The limit keeps the start from reading a device file for
+/// ever.
 const FILE_MAX: u64 = 1 << 20;
 
 /// Lays every `POSTBACK__…` variable over `root`.
@@ -30,8 +32,8 @@ pub(crate) fn lay(root: &mut Table, env: &BTreeMap<String, String>, report: &Rep
     }
 }
 
-/// The dotted path of a variable. Account names have hyphens and never underscores, librdkafka's keys have dots, so
-/// both can be told from what a shell allows.
+/// The dotted path that a variable sets. The name of an account has hyphens and no underscore, and the keys of
+/// librdkafka have dots, so both can be told from names with underscores.
 fn path(rest: &str) -> Vec<String> {
     let mut path: Vec<String> = rest.to_ascii_lowercase().split("__").map(str::to_owned).collect();
     if path.first().is_some_and(|s| s == "accounts")
@@ -79,7 +81,7 @@ fn descend(at: &mut Node, path: &[String], node: Node) -> bool {
     }
 }
 
-/// A table written in a variable adds its members to the table it meets; anything else takes the old one's place.
+/// A table in a variable adds its members to the table in the file. Any other value replaces the old one.
 fn replace(old: &mut Node, new: Node) {
     if let Value::Table(members) = &mut old.value
         && let Some(over) = new.table()
@@ -90,14 +92,15 @@ fn replace(old: &mut Node, new: Node) {
     *old = new;
 }
 
-/// Where placeholders are looked up.
+/// The sources of the values of placeholders.
 pub(crate) struct Sources<'a> {
     pub env: &'a BTreeMap<String, String>,
-    /// Where relative paths begin.
+    /// The folder where relative paths begin.
     pub folder: &'a Path,
 }
 
-/// Fills the placeholders of every string below `table`; what cannot be filled is reported and marked.
+/// Fills the placeholders of every string below `table`. A placeholder that cannot be filled is reported, and its
+/// string is marked as broken.
 pub(crate) fn fill(table: &mut Table, path: &str, sources: &Sources<'_>, report: &Report) {
     for (key, node) in table {
         let key = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -151,7 +154,7 @@ fn filled(text: &str, key: &str, sources: &Sources<'_>) -> Result<String, Vec<St
 fn lookup(name: &str, key: &str, sources: &Sources<'_>) -> Result<String, String> {
     if let Some(path) = name.strip_prefix("file:") {
         let text = read(&sources.folder.join(path)).map_err(|e| format!("the file {path} cannot be read: {e}"))?;
-        // A secret is taken as it is or not at all: its own rule refuses the mark.
+        // A secret is never changed: the rule for secrets refuses a byte order mark.
         return Ok(if secret::is_named(key) { text } else { byte_order_mark::skip_text(&text).to_owned() });
     }
     if name.is_empty() {
@@ -175,7 +178,7 @@ fn read(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// The process's environment as far as it is text.
+/// The environment of the process, without variables that are not text.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: where, which key, why and what to do. Never a secret.
+//! A problem of a configuration: the place, the key, the reason and the remedy. It never contains a secret.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -7,23 +7,23 @@ use std::sync::Arc;
 /// Where a setting was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Place {
-    /// Compiled in, or nowhere at all.
+    /// Compiled in, or not written anywhere.
     #[default]
     Default,
-    /// A line of a file; 0 where no single line is at fault.
+    /// A line of a file; 0 if no single line is wrong.
     File(Arc<str>, usize),
     /// An environment variable by name.
     Environment(Arc<str>),
 }
 
-/// One thing that is wrong, or doubtful.
+/// A thing that is wrong or doubtful.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it was written.
+    /// The place where it was written.
     pub place: Place,
-    /// Dotted path, e.g. `accounts.acme-ps.secrets.0.secret`; empty where the file as a whole is meant.
+    /// The dotted path, e.g. `accounts.acme-ps.secrets.0.secret`; empty if the problem is about the whole file.
     pub key: String,
-    /// Why, and what to do.
+    /// The reason, and what to do.
     pub reason: String,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Problem {
             line.push_str(": ");
         }
         line.push_str(&self.reason);
-        // One problem is one line, whatever a key or a path holds.
+        // One problem is one line, even if a key or a path contains a line break.
         for c in line.chars() {
             if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
         }
@@ -48,12 +48,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A configuration that cannot be used, and what else was noticed.
+/// The problems of a configuration that cannot be used, and its warnings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
-    /// All of them; never empty.
+    /// All problems; never empty.
     pub problems: Vec<Problem>,
-    /// What would not have refused the start.
+    /// Findings that would not refuse the start.
     pub warnings: Vec<Problem>,
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Collects problems while the configuration is read; one place says what was found in which order.
+/// Collects problems while the configuration is read, in the order in which they are found.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     file: Option<Arc<str>>,
@@ -79,7 +79,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A report on `file`, which takes the blame for what was written nowhere.
+    /// A report on `file`. A problem of a setting that was not written anywhere is reported for this file.
     pub fn new(file: Option<Arc<str>>) -> Self {
         Self { file, found: RefCell::default() }
     }
@@ -107,7 +107,7 @@ impl Report {
         self.found.borrow_mut().warnings.push(warning);
     }
 
-    /// Whether `key` or a part of it is already reported.
+    /// Whether `key` or a part of it is reported already.
     pub fn blames(&self, key: &str) -> bool {
         self.found
             .borrow()
@@ -116,7 +116,7 @@ impl Report {
             .any(|p| p.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
     }
 
-    /// Everything found, in the order of the file where lines are known.
+    /// All findings, in the order of the file where lines are known.
     pub fn finish(self) -> Problems {
         let mut found = self.found.into_inner();
         let order = |p: &Problem| match p.place {

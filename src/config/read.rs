@@ -1,5 +1,5 @@
-//! The reading loop: what serde cannot take is reported with its place and set back, and all is read again, so that every
-//! problem is told at once.
+//! Reads settings in a loop. A setting that serde cannot read is reported with its place and set back to its default,
+//! and everything is read again. So one run reports all problems.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::tree::{self, Node, Table, Value};
 
 /// Reads the table `node`, which stands at the dotted `path` and was laid over `defaults`.
 ///
-/// `None`: something is wrong that has no default. It is reported like everything else.
+/// `None`: a wrong setting has no default. Every problem is reported.
 pub(crate) fn read<T: DeserializeOwned>(node: &mut Node, defaults: &Table, path: &str, report: &Report) -> Option<T> {
     run(node, defaults, path, report, &mut |_, _, _| false)
 }
@@ -119,7 +119,7 @@ fn run<T: DeserializeOwned>(
         let found = find(node, &steps);
         let key = if path.is_empty() { steps.join(".") } else { format!("{path}.{}", steps.join(".")) };
         let key = key.trim_end_matches('.');
-        // Where a part of it is reported already, this only follows from that.
+        // If a part of the key is reported already, this problem only follows from that.
         if !report.blames(key) {
             report.problem(&found.place, key, error.shown(found));
         }
@@ -130,7 +130,8 @@ fn run<T: DeserializeOwned>(
     }
 }
 
-/// Takes out what is broken, and lays text from outside that stands for a table over that table's defaults.
+/// Removes broken members. A text from outside the file that stands for a table is laid over the defaults of that
+/// table.
 fn prepare(table: &mut Table, defaults: &Table) {
     let is_broken = |node: &Node| matches!(node.value, Value::Broken);
     let broken: Vec<_> = table.iter().filter(|(_, node)| is_broken(node)).map(|(key, _)| key.clone()).collect();
@@ -184,7 +185,7 @@ fn steps(node: &mut Node, path: &[Segment], member: Option<&str>) -> Vec<String>
     [vec![step], steps(next, path, member)].concat()
 }
 
-/// What stands there, or the nearest thing above it.
+/// The setting at these steps, or the nearest one above it.
 pub(super) fn find<'n>(mut node: &'n Node, steps: &[impl AsRef<str>]) -> &'n Node {
     for step in steps {
         let next = match &node.value {
@@ -198,7 +199,7 @@ pub(super) fn find<'n>(mut node: &'n Node, steps: &[impl AsRef<str>]) -> &'n Nod
     node
 }
 
-/// Whether nothing of it was written anywhere.
+/// Whether no layer but the defaults wrote any part of it.
 fn is_default(node: &Node) -> bool {
     let below = match &node.value {
         Value::Table(table) => table.values().all(is_default),
@@ -208,7 +209,7 @@ fn is_default(node: &Node) -> bool {
     below && node.place == Place::Default
 }
 
-/// Puts the default in its place, or takes it out; `false`: it is the default, or nothing stands there.
+/// Replaces the setting by its default, or removes it. `false`: it is the default already, or does not exist.
 fn set_back(node: &mut Node, defaults: Option<&Table>, steps: &[String]) -> bool {
     let Some((step, rest)) = steps.split_first() else { return false };
     let default = defaults.and_then(|defaults| defaults.get(step));
@@ -274,7 +275,7 @@ mod tests {
     const DEFAULTS: &str =
         "wait = '5s'\ncolour = 'red'\non = true\nnames = ['a']\ninner = { n = 5 }\nparts = []\nsmall = 1";
 
-    /// Reads `text` over the defaults; what stands as `@…` there came from outside the file.
+    /// Reads `text` over the defaults. A value written as `@…` counts as text from outside the file.
     fn loaded(text: &str) -> (All, Vec<String>) {
         fn mark(node: &mut Node) {
             match &mut node.value {
@@ -335,7 +336,7 @@ mod tests {
         assert_eq!(problems, [""; 0]);
         assert_eq!((all.wait, all.colour, all.on), (Duration::from_secs(7), Colour::Green, false));
         assert_eq!((all.names.as_slice(), all.parts[0].n), (&["5".to_owned()][..], 3));
-        // A table from outside is laid over its defaults like any other.
+        // A table from outside is laid over its defaults like any other table.
         assert_eq!((all.inner.n, all.inner.name.as_deref()), (5, Some("7")));
     }
 

@@ -1,5 +1,5 @@
-//! Secrets: which keys hold one, and what stands in one only by accident. A secret that was damaged on its way from a
-//! file, a terminal or a chat signs like any other, and everything is refused.
+//! Decides which keys hold a secret, and finds characters that a secret contains only by accident. A file, a terminal
+//! or a chat may have damaged a secret. It still gives a signature, and then the platform refuses every request.
 
 use crate::byte_order_mark::MARK;
 
@@ -11,7 +11,7 @@ pub(crate) fn is_named(key: &str) -> bool {
         || key.strip_prefix("kafka.properties.").is_some_and(is_property)
 }
 
-/// Whether it is a half of a credential, whatever its platform calls it.
+/// Whether the key is one half of a credential, no matter how its platform calls it.
 fn is_half(key: &str, last: &str) -> bool {
     key.contains(".secrets.") && !matches!(last, "id" | "not_before" | "not_after")
 }
@@ -21,7 +21,7 @@ pub(crate) fn is_property(name: &str) -> bool {
     name.ends_with("password") || name.ends_with("secret") || name.ends_with(".pem")
 }
 
-/// Why a secret cannot be meant as it is written. The text of it is never repeated.
+/// Says why a secret cannot be meant as it is written. The reason never repeats its text.
 pub(crate) fn intact(text: &str) -> Result<(), String> {
     no_marks(text)?;
     if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
@@ -33,7 +33,7 @@ pub(crate) fn intact(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// As [`intact`], for what is written in lines and may end with one.
+/// Checks like [`intact`] a text that consists of lines and may end with a line break.
 pub(crate) fn intact_lines(text: &str) -> Result<(), String> {
     no_marks(text)?;
     if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
@@ -42,7 +42,7 @@ pub(crate) fn intact_lines(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Characters that nobody sees.
+/// Refuses characters that nobody can see.
 fn no_marks(text: &str) -> Result<(), String> {
     if text.contains(MARK) {
         return Err("holds a byte order mark; save its file as UTF-8 without one".to_owned());

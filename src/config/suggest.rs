@@ -1,6 +1,6 @@
-//! What was probably meant by a word that nobody knows.
+//! Suggests the known word that was probably meant by an unknown one.
 
-/// The reason for a key that does not exist.
+/// The text of the problem for a key that does not exist.
 pub(crate) fn unknown(key: &str, known: &[&str]) -> String {
     match nearest(key, known) {
         Some(near) => format!("is no key of this table; did you mean `{near}`?"),

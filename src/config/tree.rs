@@ -1,4 +1,4 @@
-//! Settings as they were written, before anybody knows their types: each value with its place.
+//! The settings as they were written, before their types are known. Each value has its place.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,11 +17,12 @@ pub(crate) type Table = BTreeMap<String, Node>;
 pub(crate) struct Node {
     pub value: Value,
     pub place: Place,
-    /// Text from the environment or from a placeholder: it may stand for a number, a list or a table, and is never shown.
+    /// The text comes from the environment or from a placeholder. It may stand for a number, a list or a table, and is
+    /// never shown.
     pub indirect: bool,
 }
 
-/// What was written.
+/// A value as it was written.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Text(String),
@@ -34,14 +35,14 @@ pub(crate) enum Value {
     Datetime(toml::value::Datetime),
     List(Vec<Node>),
     Table(Table),
-    /// Already reported; whoever reads it says nothing more.
+    /// The problem of this value is reported already, so its reader reports nothing more.
     Broken,
 }
 
-/// Lines of a text by byte offset.
+/// Finds the line of a byte offset.
 struct Lines<'a> {
     file: &'a Arc<str>,
-    /// Where each line ends.
+    /// The offset at which each line ends.
     ends: Vec<usize>,
 }
 
@@ -55,7 +56,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Reads TOML, after a byte order mark where one is there. The error holds the parser's message and the line, not the line's text, which may hold a secret.
+/// Reads TOML, and skips a byte order mark. An error contains the parser's message and the line number, but not the
+/// text of the line, which may contain a secret.
 pub(crate) fn parse(file: &Arc<str>, text: &str) -> Result<Table, Problem> {
     let text = byte_order_mark::skip_text(text);
     let lines = Lines::new(file, text);
@@ -80,7 +82,7 @@ fn convert_table(table: &DeTable<'_>, place: &dyn Fn(usize) -> Place) -> Table {
         .iter()
         .map(|(key, value)| {
             let mut node = convert(value.get_ref(), place);
-            // The key's line: a table's own span begins at its first member, or at its header.
+            // This is the line of the key. The span of a table itself begins at its first member, or at its header.
             node.place = place(key.span().start);
             (key.get_ref().to_string(), node)
         })
@@ -110,7 +112,7 @@ fn convert(value: &DeValue<'_>, place: &dyn Fn(usize) -> Place) -> Node {
     Node { value, place: place(0), indirect: false }
 }
 
-/// Lays `over` onto `under`: tables member by member, anything else as a whole.
+/// Lays `over` onto `under`: tables member by member; any other value replaces the old one as a whole.
 pub(crate) fn merge(under: &mut Table, over: Table) {
     for (key, node) in over {
         match (under.get_mut(&key), node) {
@@ -129,7 +131,7 @@ pub(crate) fn merge(under: &mut Table, over: Table) {
 }
 
 impl Node {
-    /// The members, where it is a table.
+    /// The members of a table; `None`: it is not a table.
     pub fn members(&self) -> Option<&Table> {
         match &self.value {
             Value::Table(table) => Some(table),
@@ -137,7 +139,7 @@ impl Node {
         }
     }
 
-    /// Text from outside becomes the table or the list that it stands for.
+    /// Turns a text from outside into the table or the list that it stands for.
     pub fn open(&mut self, as_list: bool) {
         match self.read() {
             Some(value @ (Value::Table(_) | Value::List(_))) => self.value = value,
@@ -146,7 +148,7 @@ impl Node {
         }
     }
 
-    /// The table, where it is one or is text that stands for one.
+    /// The table, also if it is a text that stands for one.
     pub fn table(&self) -> Option<Cow<'_, Table>> {
         match &self.value {
             Value::Table(table) => Some(Cow::Borrowed(table)),
@@ -158,7 +160,8 @@ impl Node {
         }
     }
 
-    /// The list, where it is one or is text that stands for one. Bare text from the environment is a list of one.
+    /// The list, also if it is a text that stands for one. A text from the environment that is not a list stands for a
+    /// list of this one text.
     pub fn list(&self) -> Option<Cow<'_, [Node]>> {
         match &self.value {
             Value::List(list) => Some(Cow::Borrowed(list)),
@@ -170,7 +173,7 @@ impl Node {
         }
     }
 
-    /// Text from outside as a TOML value, for whoever does not want text.
+    /// A text from outside, read as a TOML value, for readers that do not want a text.
     pub fn read(&self) -> Option<Value> {
         match &self.value {
             Value::Text(text) if self.indirect => parse_value(text, &self.place).map(hide),
@@ -178,7 +181,7 @@ impl Node {
         }
     }
 
-    /// Whether any text below came from outside the file.
+    /// Whether any text in it came from outside the file.
     pub fn holds_indirect(&self) -> bool {
         match &self.value {
             Value::List(list) => list.iter().any(Node::holds_indirect),
@@ -188,7 +191,7 @@ impl Node {
         }
     }
 
-    /// Whether any part is already reported.
+    /// Whether any part is reported already.
     pub fn is_broken(&self) -> bool {
         match &self.value {
             Value::Broken => true,
@@ -212,7 +215,7 @@ impl Node {
     }
 }
 
-/// Marks what is inside a value that came from outside: it is not shown either.
+/// Marks the parts of a value from outside, so that they are not shown either.
 fn hide(value: Value) -> Value {
     let hide_node = |mut node: Node| {
         node.value = hide(node.value);
@@ -226,7 +229,7 @@ fn hide(value: Value) -> Value {
     }
 }
 
-/// Makes a table one that nobody wrote.
+/// Marks a table as not written by anyone.
 pub(crate) fn forget_places(table: &mut Table) {
     for node in table.values_mut() {
         node.place = Place::Default;
@@ -238,7 +241,7 @@ pub(crate) fn forget_places(table: &mut Table) {
     }
 }
 
-/// Makes one table of nested ones (`security.protocol = …` without quotes), with dotted keys.
+/// Turns nested tables (`security.protocol = …` without quotes) into one table with dotted keys.
 pub(crate) fn flatten(table: &mut Table) {
     let mut flat = Table::new();
     collect(std::mem::take(table), "", &mut flat);
