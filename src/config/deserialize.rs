@@ -22,7 +22,7 @@ pub(crate) struct Error {
     detail: String,
     /// The wrong member of the table, if it is not the whole table.
     pub member: Option<String>,
-    /// The members that the table may have, where it has one that nobody knows.
+    /// The members that the table may have, if `member` is an unknown one.
     pub known: Option<&'static [&'static str]>,
 }
 
@@ -136,7 +136,7 @@ impl Node {
     }
 }
 
-/// Numbers of types that say their range themselves.
+/// Reads numbers of a type whose error names its range.
 macro_rules! whole {
     ($($method:ident $type:ident),*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

@@ -123,7 +123,7 @@ pub(crate) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D:
     if all.iter().any(String::is_empty) { Err(D::Error::custom("holds a member that is empty")) } else { Ok(all) }
 }
 
-/// A secret.
+/// A secret that is not empty.
 pub(crate) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
     match optional_secret(from)? {
         secret if secret.expose().is_empty() => Err(D::Error::custom("is empty")),
@@ -138,7 +138,7 @@ pub(crate) fn optional_secret<'de, D: Deserializer<'de>>(from: D) -> Result<Secr
     Ok(SecretString::new(text))
 }
 
-/// An instant, epoch ms. It stands beside secrets, so what is none is not shown.
+/// A time, as epoch ms. It stands next to secrets, so a value that is not a time is not shown.
 pub(crate) fn instant<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     let why = "has to be a time with its zone (RFC 3339), e.g. \"2026-10-01T00:00:00+08:00\"";
     let text = from.deserialize_any(Quoted("a time")).map_err(|_| D::Error::custom(why))?;

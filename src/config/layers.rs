@@ -76,7 +76,7 @@ impl<'a> Settings<'a> {
         self.root.members()?.get(key)
     }
 
-    /// The members of a table; what is none is reported, unless something of it is already.
+    /// The members of a table. A value that is not a table is reported, unless a part of it is reported already.
     pub fn table(&self, node: &Node, key: &str) -> Option<Table> {
         if matches!(node.value, Value::Broken) {
             return None;
@@ -88,7 +88,8 @@ impl<'a> Settings<'a> {
         table.map(Cow::into_owned)
     }
 
-    /// A reason that a platform gave against a key of an account, unless it repeats what came from outside the file.
+    /// The reason of a platform against a key of an account. A reason that repeats a value from outside the file is
+    /// replaced by a general one.
     pub fn safe(&self, key: &str, reason: &str) -> String {
         let steps: Vec<_> = key.split('.').collect();
         let own = steps.get(..2).map(|account| find(&self.root, account)).and_then(Node::table);

@@ -17,8 +17,8 @@ pub(crate) fn read<T: DeserializeOwned>(node: &mut Node, defaults: &Table, path:
     run(node, defaults, path, report, &mut |_, _, _| false)
 }
 
-/// Reads what `T` knows of a table. What it does not know, of the table itself or of its `parts`, is left for another
-/// struct.
+/// Reads the members of a table that `T` knows. The unknown members of the table itself and of its `parts` are left for
+/// another struct.
 pub(crate) fn split<'a, T: DeserializeOwned + Default>(
     table: Table,
     path: &'a str,
@@ -53,17 +53,17 @@ pub(crate) fn split<'a, T: DeserializeOwned + Default>(
     (value, rest)
 }
 
-/// What one struct left of a table for another one.
+/// The members of a table that one struct left for another one.
 pub struct Rest<'a> {
     table: Table,
     path: &'a str,
     report: &'a Report,
-    /// What the first struct knows: of the table itself (an empty name), and of its parts.
+    /// The members that the first struct knows, by the name of the part; an empty name is the table itself.
     known: BTreeMap<String, &'static [&'static str]>,
 }
 
 impl Rest<'_> {
-    /// Reads all of it. What is wrong is reported, and counts as not written.
+    /// Reads all of these members. A wrong one is reported and counts as not written.
     pub fn read<T: DeserializeOwned + Default>(&mut self) -> T {
         let mut node =
             Node { value: Value::Table(std::mem::take(&mut self.table)), place: Place::Default, indirect: false };
@@ -72,7 +72,7 @@ impl Rest<'_> {
             let here = steps.join(".");
             let found = find(node, steps);
             match (self.known.get(&here), found.members()) {
-                // A part that the first struct has and this one has not: its members are too many, not it.
+                // The first struct has this part and this one does not, so the unknown keys are its members, not the part.
                 (Some(known), Some(members)) => {
                     for (key, member) in members {
                         self.report.problem(&member.place, &format!("{}.{here}.{key}", self.path), unknown(key, known));
@@ -90,7 +90,7 @@ impl Rest<'_> {
     }
 }
 
-/// What becomes of a member that nobody knows, given its steps and the known ones beside it; `false`: it is a problem.
+/// Decides about an unknown member, by its steps and the known members of its table; `false`: it is a problem.
 type OnUnknown<'f> = &'f mut dyn FnMut(&mut Node, &[String], &'static [&'static str]) -> bool;
 
 fn run<T: DeserializeOwned>(
@@ -166,7 +166,8 @@ fn prepare(table: &mut Table, defaults: &Table) {
     }
 }
 
-/// The steps to where serde stopped, and to the member at fault. Text from outside on the way becomes what it stands for.
+/// The steps to the setting at which serde stopped, and on to the wrong member. A text from outside on this path becomes
+/// the value that it stands for.
 fn steps(node: &mut Node, path: &[Segment], member: Option<&str>) -> Vec<String> {
     let Some((segment, path)) = path.split_first() else {
         node.open(false);

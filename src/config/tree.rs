@@ -201,7 +201,7 @@ impl Node {
         }
     }
 
-    /// Whether any text below that came from outside the file is such a one.
+    /// Whether `is_such` holds for any text in it that came from outside the file.
     pub fn any_from_outside(&self, is_such: &dyn Fn(&str) -> bool) -> bool {
         match &self.value {
             Value::Text(text) if self.indirect => {
