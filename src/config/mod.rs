@@ -1,7 +1,7 @@
 //! Reads the configuration: it merges layers of TOML and environment, remembers the place of every key, and reports all
 //! problems at once.
 //!
-//! The layers become one tree ([`layers`]), from which [`read`] reads the serde structs of the modules. This code knows
+//! The layers become one tree (`layers`), from which `read` reads the serde structs of the modules. This code knows
 //! of a field only what its struct says.
 
 pub(crate) mod deserialize;

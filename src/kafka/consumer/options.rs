@@ -21,7 +21,7 @@ pub enum Kind {
 pub struct Settings {
     /// The client's configuration, from `settings`.
     pub client: ClientConfig,
-    /// The names of the topics. [`ConsumerHandle::subscribe`] adds others.
+    /// The names of the topics. [`ConsumerHandle::subscribe`](super::ConsumerHandle::subscribe) adds others.
     pub subscribe: BTreeSet<String>,
     pub kind: Kind,
     /// How long a revoked partition waits for its unfinished records.
