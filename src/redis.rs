@@ -66,6 +66,13 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Config {
+    /// A store at this URL, with the defaults of tests.
+    #[cfg(test)]
+    pub(crate) fn stub(url: impl Into<String>) -> Self {
+        let (prefix, token_key) = ("pb".into(), SecretString::default());
+        Self { url: SecretString::new(url), prefix, ca_file: String::new(), token_key }
+    }
+
     /// Builds a client for this address. It opens no connection yet.
     ///
     /// # Errors

@@ -178,19 +178,10 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::platforms::SecretString;
 
     #[tokio::test]
     async fn a_redis_that_does_not_answer_is_waited_for_and_named() {
-        let url = SecretString::new("redis://:secret@127.0.0.1:1");
-        let client = crate::redis::Config {
-            url,
-            prefix: "pb".into(),
-            ca_file: String::new(),
-            token_key: SecretString::default(),
-        }
-        .client()
-        .unwrap();
+        let client = crate::redis::Config::stub("redis://:secret@127.0.0.1:1").client().unwrap();
         let health = Health::default();
         let said = Arc::new(Mutex::new(Vec::new()));
         let heard = said.clone();
@@ -204,15 +195,7 @@ mod tests {
     #[tokio::test]
     async fn a_redis_that_is_fit_ends_the_wait_and_its_primary_is_known() {
         let store = crate::embedded::store::Store::start().unwrap();
-        let url = SecretString::new(store.url());
-        let client = crate::redis::Config {
-            url,
-            prefix: "pb".into(),
-            ca_file: String::new(),
-            token_key: SecretString::default(),
-        }
-        .client()
-        .unwrap();
+        let client = crate::redis::Config::stub(store.url()).client().unwrap();
         let health = Health::default();
         let say: Say = Arc::new(|text: &str| panic!("waits: {text}"));
         redis(&client, &health, &say).await.unwrap();

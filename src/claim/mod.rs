@@ -1,8 +1,10 @@
 //! Claim, confirm, mark and release a conversion in Redis: `core.md` section 3, rule by rule.
 //!
 //! One value per runtime thread. An account lives on one thread, so that two copies of one conversion in this process
-//! always meet here. What the states mean is in `claim.rs`; this file only carries it out.
+//! always meet here. What the states mean stands in `rules`; here it is carried out, up to the send, and in `after_answer`
+//! once the platform has answered.
 
+mod after_answer;
 pub(crate) mod claim_attempt;
 pub(crate) mod failover;
 pub(crate) mod in_flight_keys;
@@ -21,10 +23,9 @@ use tokio::time::Instant;
 pub use self::claim_attempt::{ClaimAttempt, ConfirmAttempt};
 use self::claim_attempt::{TakingOver, Took, Won};
 use crate::claim::in_flight_keys::{InFlightKey, InFlightKeys};
-use crate::claim::recent_claims::{Mark, Recent, Remembered};
+use crate::claim::recent_claims::Recent;
 use crate::claim::rules::{
     CLAIM_LIFE_MS, Claim, ClaimRequest, Done, Judgement, Key, Primary, Replaced, Spare, Token, Value, judge,
-    judge_confirm,
 };
 use crate::redis::batcher::{Batcher, StoreError};
 use crate::redis::scripts::Script;
@@ -65,7 +66,7 @@ impl Dedupe {
         if claim.unclaimed { Duration::MAX } else { self.lease.saturating_sub(claim.since.elapsed()) }
     }
 
-    /// Claims at the head of the lane. `claim request.own` grows to what a take-over found, or by a possible duplicate.
+    /// Claims at the head of the lane. `claim_request.own` grows to what a take-over found, or by a possible duplicate.
     ///
     /// # Errors
     /// [`StoreError::Forgotten`]: the store was flushed; what this claim wrote is released. Any other: claim again with the
@@ -187,101 +188,6 @@ impl Dedupe {
 
     fn primary(&self) -> Primary {
         Primary { changes: self.changes.get(), id: self.batcher.known_primary() }
-    }
-
-    /// Confirms an acceptance, unconditionally. What it replaces and is not ours counts one possible duplicate.
-    ///
-    /// # Errors
-    /// Repeat with the same `attempt` until it works: the record stays unfinished.
-    pub async fn confirm(
-        &self,
-        claim_request: &mut ClaimRequest,
-        claim: &Claim,
-        account: usize,
-        attempt: &mut ConfirmAttempt,
-    ) -> Result<(), StoreError> {
-        if claim.unclaimed {
-            self.remember(claim_request, Remembered::Done(Done::new(claim_request, claim.token)), account, true);
-            return Ok(());
-        }
-        let key = self.redis_key(claim_request.key);
-        // Called again with the same attempt: the reply of a try was lost.
-        let repeated = attempt.first.is_some();
-        let mut rewritten = false;
-        loop {
-            let done = Done::new(claim_request, claim.token);
-            let (first, changes) = (attempt.first, self.changes.get());
-            attempt.first.get_or_insert(claim_request.own);
-            let reply = self.batcher.call(self.set_done(&key, done)).await;
-            if reply.as_ref().is_err_and(|error| !error.may_have_run()) {
-                attempt.first = first;
-            }
-            let found = match bytes(reply?)? {
-                // Lost with the primary before, and nobody claimed since.
-                None if rewritten => None,
-                old => judge_confirm(old.as_deref().map(Value::parse).as_ref(), claim.token, claim_request, first),
-            };
-            // Our own value may hide what the try before this one replaced on another primary.
-            let hides = found.is_none() && repeated && !attempt.counted && self.spans_a_change(&claim.primary).await?;
-            match found {
-                None if hides => {
-                    attempt.counted = true;
-                    claim_request.count_possible(0);
-                }
-                None => {
-                    self.remember(claim_request, Remembered::Done(done), account, false);
-                    if self.changes.get() == changes {
-                        return Ok(());
-                    }
-                    // The primary before may have answered, when what is recent was being written again without this.
-                    rewritten = true;
-                }
-                // Written again with the new count; that write finds our own value.
-                Some(count) => claim_request.count_possible(count),
-            }
-        }
-    }
-
-    /// Whether the primary may have changed since `then`. It is asked: the look of each second may be yet to come.
-    async fn spans_a_change(&self, then: &Primary) -> Result<bool, StoreError> {
-        if self.changes.get() != then.changes {
-            return Ok(true);
-        }
-        let now = self.batcher.primary().await?;
-        Ok(!then.id.is_empty() && !now.is_empty() && *now != *then.id)
-    }
-
-    /// Marks: sent, no answer. Before anything is published. What stands there and is not ours stays, and counts one
-    /// possible duplicate. Without a claim only an absent key is marked.
-    ///
-    /// # Errors
-    /// Repeat until it works.
-    pub async fn mark(
-        &self,
-        claim_request: &mut ClaimRequest,
-        claim: Option<&Claim>,
-        account: usize,
-    ) -> Result<(), StoreError> {
-        claim_request.spare = Spare::None;
-        let value: Box<str> = claim_request.unknown().into();
-        let mark = Remembered::Unknown(Box::new(Mark { value: value.clone(), origin: claim_request.origin.clone() }));
-        if claim.is_some_and(|c| c.unclaimed) {
-            self.remember(claim_request, mark, account, true);
-            return Ok(());
-        }
-        let holder = claim.map_or_else(String::new, |c| c.token.holder());
-        let args = [holder.as_bytes(), value.as_bytes(), &number(self.window_ms)];
-        let reply = self.batcher.script(Script::Mark, &self.redis_key(claim_request.key), &args).await?;
-        if reply == Reply::Int(1) {
-            self.remember(claim_request, mark, account, false);
-        } else if claim.is_some() {
-            claim_request.count_possible(0);
-        }
-        Ok(())
-    }
-
-    fn remember(&self, claim_request: &ClaimRequest, what: Remembered, account: usize, pending: bool) {
-        self.recent.borrow_mut().insert(claim_request.key, what, account, pending);
     }
 
     pub(crate) fn set_done(&self, key: &[u8], done: Done) -> ::redis::Cmd {

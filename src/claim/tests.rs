@@ -11,7 +11,6 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::embedded::store::Store;
-use crate::platforms::SecretString;
 use crate::redis::health::Health;
 use crate::stub::bench::{eventually, run};
 
@@ -25,16 +24,7 @@ struct Process {
 impl Process {
     async fn new() -> Self {
         let store = Store::start().unwrap();
-        let client = |url| {
-            crate::redis::Config {
-                url: SecretString::new(url),
-                prefix: "pb".into(),
-                ca_file: String::new(),
-                token_key: SecretString::default(),
-            }
-            .client()
-            .unwrap()
-        };
+        let client = |url| crate::redis::Config::stub(url).client().unwrap();
         let mut connection = crate::redis::connect(&client(store.url())).await.unwrap();
         let () = ::redis::cmd("SET").arg("pb:epoch").arg("e1").query_async(&mut connection).await.unwrap();
         let (answers, url) = wire(&store).await;

@@ -190,12 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_api_beside_a_real_redis_is_a_matter_of_usage() {
-        let redis = crate::redis::Config {
-            url: crate::platforms::SecretString::new("redis://127.0.0.1:1"),
-            prefix: "pb".into(),
-            ca_file: String::new(),
-            token_key: crate::platforms::SecretString::default(),
-        };
+        let redis = crate::redis::Config::stub("redis://127.0.0.1:1");
         let known = Known { redis: &redis, accounts: &[], admin: "" };
         let access = Access { admin: Some("http://127.0.0.1:1".into()), ..Access::default() };
         let args = Args { command: Command::Dedupe(Dedupe { reason: "a test".into(), who: "li".into(), access }) };

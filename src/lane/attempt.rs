@@ -1,5 +1,5 @@
-//! The walk at the head of a lane, a permit in hand: claim, time check, slot, send, verdict. What came of it is
-//! settled elsewhere.
+//! The attempt to deliver one event at the head of its lane, with a permit: claim, time check, connection, slot, send,
+//! verdict. `settle` takes the result.
 
 use std::time::Duration;
 
@@ -24,25 +24,25 @@ use crate::send::token::{Token, Turn};
 use crate::settle::policy::InlineDelays;
 use crate::settle::{Attempted, Progress};
 
-/// What [`process`] came to, counted among the answers of the lane. A panic is an answer that did not come.
+/// What [`attempt`] came to, counted among the answers of the lane. A panic is an answer that did not come.
 pub(super) fn ended(
-    walked: std::thread::Result<Attempted>,
+    attempted: std::thread::Result<Attempted>,
     delivery: &mut Delivery,
     lane: &Lane,
     held: &mut Option<Held>,
     attempts_before: u32,
 ) -> Attempted {
-    let result = walked.unwrap_or_else(|_| Err(panicked(delivery, lane, held, attempts_before)));
+    let result = attempted.unwrap_or_else(|_| Err(panicked(delivery, lane, held, attempts_before)));
     lane.note(&result);
     result
 }
 
-/// Walks one event that has a permit to itself. `held` is the claim, whatever the result: settle ends it. One that is there
+/// Attempts one event that has a permit to itself. `held` is the claim, whatever the result: settle ends it. One that is there
 /// already is used as long as its lease lasts.
 ///
 /// # Errors
 /// Why it was not delivered.
-pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Attempted {
+pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Attempted {
     let mut delays: Option<InlineDelays> = None;
     let mut turn = Turn::default();
     loop {
@@ -67,8 +67,8 @@ pub async fn process(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
                 unused = Some(slot);
                 continue;
             };
-            // Boxed: it is most of what a walk carries, and most walks of a burst wait for their claim or their slot.
-            let failure = match Box::pin(attempt(delivery, lane, held, ready, token.as_ref())).await {
+            // Boxed: it is most of what an attempt carries, and most attempts of a burst wait for their claim or their slot.
+            let failure = match Box::pin(send(delivery, lane, held, ready, token.as_ref())).await {
                 Ok(receipt) => return Ok(Progress::Accepted(receipt)),
                 Err(Unanswered::Failed(failure)) => failure,
                 // Another connection takes it, in the same slot if there is still time.
@@ -173,7 +173,7 @@ pub(super) fn judge(delivery: &Delivery, lane: &Lane, held: &Option<Held>, slot:
     check_time(delivery, lane).map_err(Stop::Late)
 }
 
-async fn attempt(
+async fn send(
     delivery: &mut Delivery,
     lane: &Lane,
     held: &mut Option<Held>,

@@ -1,4 +1,4 @@
-//! The walk of a batch: several records of one route share a permit, a slot and a request. Each of them is claimed, judged,
+//! The attempt to deliver a batch: several records of one route share a permit, a slot and a request. Each of them is claimed, judged,
 //! counted and settled by itself.
 //!
 //! Who ends without being sent leaves at once. What arrives while the batch waits for its slot joins it, after its own claim;
@@ -20,13 +20,13 @@ use crate::claim::Held;
 use crate::claim::rules::Key;
 use crate::delivery::{Delivery, TopicKind};
 use crate::error::DeliveryError;
+use crate::lane::attempted::AttemptedDelivery;
 use crate::lane::claiming::{check_time, claim, give_up, refuse_second_send, spare_lease};
 use crate::lane::counting::panicked;
 use crate::lane::joining::{Door, load};
 use crate::lane::queue::HandedOut;
 use crate::lane::state::Lane;
 use crate::lane::tokens::{Refused, wait_for_token};
-use crate::lane::walked::Walked;
 use crate::send::rate::Slot;
 use crate::send::ready::{Ready, ready};
 use crate::send::token::Turn;
@@ -73,9 +73,9 @@ struct Batch<'a> {
     alone: VecDeque<Member>,
 }
 
-/// Walks the records of one permit, until none of them and of those that joined them is left: they have left the batch by
+/// Attempts the records of one permit, until none of them and of those that joined them is left: they have left the batch by
 /// then, and none is returned.
-pub(super) async fn walk_batch(lane: Rc<Lane>, first: Vec<HandedOut>) -> Option<Walked> {
+pub(super) async fn attempt_batch(lane: Rc<Lane>, first: Vec<HandedOut>) -> Option<AttemptedDelivery> {
     let route = first.first().and_then(|(delivery, _)| load(delivery).0);
     let mut batch = Batch {
         lane: &lane,
@@ -246,7 +246,7 @@ impl<'a> Batch<'a> {
 
     fn leave(&self, item: Member, result: Attempted) {
         let Member { delivery, key, held, .. } = item;
-        self.lane.batches.leave(Walked { delivery, key, held, result });
+        self.lane.batches.leave(AttemptedDelivery { delivery, key, held, result });
     }
 }
 

@@ -25,7 +25,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(1);
 fn ready_mut(delivery: &mut Delivery) -> Result<&mut Ready, DeliveryError> {
     match &mut delivery.subject {
         Subject::Ready(ready) => Ok(ready),
-        // Only ready events enter a lane's walk; anything else is refused rather than sent.
+        // Only ready events get to a lane's attempt; anything else is refused rather than sent.
         Subject::Ended(_) => Err(DeliveryError::Malformed(Fault::whole("no event"))),
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn declare(delivery: &mut Delivery, lane: &Lane, held: &mut Option<He
     }
 }
 
-/// What becomes of an event whose walk panicked: a bug must not hold the frontier. Whether a byte went out nobody knows: that
+/// What becomes of an event whose attempt panicked: a bug must not hold the frontier. Whether a byte went out nobody knows: that
 /// is the careful reading.
 pub(super) fn panicked(
     delivery: &mut Delivery,
@@ -55,7 +55,7 @@ pub(super) fn panicked(
     held: &mut Option<Held>,
     attempts_before: u32,
 ) -> DeliveryError {
-    tracing::error!(account = &*lane.account.name, "a walk panicked; its event is treated as sent without answer");
+    tracing::error!(account = &*lane.account.name, "an attempt panicked; its event is treated as sent without answer");
     if delivery.envelope.attempts == attempts_before {
         delivery.envelope.attempts += 1;
         delivery.attempted = true;

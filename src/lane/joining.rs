@@ -8,8 +8,8 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 
 use crate::delivery::{Delivery, Subject};
+use crate::lane::attempted::AttemptedDelivery;
 use crate::lane::queue::{HandedOut, Queues};
-use crate::lane::walked::Walked;
 use crate::platforms::reading::BatchLimits;
 
 const CLOSED: BatchLimits = BatchLimits { items: 0, bytes: 0 };
@@ -19,7 +19,7 @@ pub(super) struct Batches {
     /// How much one may have.
     pub(super) limits: BatchLimits,
     doors: RefCell<Vec<Rc<Door>>>,
-    left: RefCell<VecDeque<Walked>>,
+    left: RefCell<VecDeque<AttemptedDelivery>>,
     turn: Notify,
 }
 
@@ -95,13 +95,13 @@ impl Batches {
     }
 
     /// A record leaves its batch, to be settled alone.
-    pub(super) fn leave(&self, walked: Walked) {
-        self.left.borrow_mut().push_back(walked);
+    pub(super) fn leave(&self, attempted: AttemptedDelivery) {
+        self.left.borrow_mut().push_back(attempted);
         self.turn.notify_one();
     }
 
     /// The next that has left its batch.
-    pub(super) fn next_left(&self) -> Option<Walked> {
+    pub(super) fn next_left(&self) -> Option<AttemptedDelivery> {
         self.left.borrow_mut().pop_front()
     }
 

@@ -7,6 +7,7 @@
 mod answers;
 mod aside;
 pub mod attempt;
+mod attempted;
 mod batch;
 mod claiming;
 mod counting;
@@ -17,7 +18,6 @@ pub(crate) mod state;
 pub mod threads;
 mod tokens;
 mod unclassified;
-mod walked;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -34,16 +34,16 @@ use crate::delivery::Delivery;
 use crate::delivery::progress::Stage;
 use crate::error::DeliveryError;
 use crate::lane::aside::Aside;
-use crate::lane::attempt::{ended, process};
-use crate::lane::batch::walk_batch;
+use crate::lane::attempt::{attempt, ended};
+pub(crate) use crate::lane::attempted::{AttemptedDelivery, Settled};
+use crate::lane::batch::attempt_batch;
 use crate::lane::handle::LaneMessage;
 use crate::lane::queue::Queues;
 pub use crate::lane::state::Lane;
-pub(crate) use crate::lane::walked::{Settled, Walked};
 use crate::settle::settle;
 
-/// The walk of records that share a permit. Each of them leaves by itself, so that at its end there is none.
-type Shared = Pin<Box<dyn Future<Output = Option<Walked>>>>;
+/// The attempt of records that share a permit. Each of them leaves by itself, so the attempt ends without one.
+type Shared = Pin<Box<dyn Future<Output = Option<AttemptedDelivery>>>>;
 
 impl Lane {
     /// Runs the lane for as long as the process lives.
@@ -53,9 +53,9 @@ impl Lane {
         // What is accepted and not confirmed counts too, so that claims are bounded.
         let most = 2 * concurrency * self.batches.limits.items;
         // Records with a permit, or a share of one.
-        let mut walking = 0;
+        let mut with_permit = 0;
         let mut queues = Queues::default();
-        let mut walks = FuturesUnordered::new();
+        let mut attempts = FuturesUnordered::new();
         let mut settles = FuturesUnordered::new();
         let mut aside = Aside::default();
         let mut mail = Vec::new();
@@ -74,41 +74,42 @@ impl Lane {
                 }
             }
             aside.go_on(&self);
-            while let Some(walked) = self.batches.next_left() {
-                walking -= 1;
-                settles.push(self.clone().take_out(walked));
+            while let Some(attempted) = self.batches.next_left() {
+                with_permit -= 1;
+                settles.push(self.clone().take_out(attempted));
             }
-            let places = |walking: usize| most.saturating_sub(walking + settles.len());
+            let places = |with_permit: usize| most.saturating_sub(with_permit + settles.len());
             loop {
                 if shares_permits {
-                    walking += self.batches.join(&mut queues, places(walking), |delivery| self.got_permit(delivery));
+                    with_permit +=
+                        self.batches.join(&mut queues, places(with_permit), |delivery| self.got_permit(delivery));
                 }
-                if walks.len() >= concurrency || places(walking) == 0 {
+                if attempts.len() >= concurrency || places(with_permit) == 0 {
                     break;
                 }
                 if shares_permits {
-                    let first = self.batches.next(&mut queues, places(walking));
+                    let first = self.batches.next(&mut queues, places(with_permit));
                     if first.is_empty() {
                         break;
                     }
-                    walking += first.len();
+                    with_permit += first.len();
                     first.iter().for_each(|(delivery, _)| self.got_permit(delivery));
-                    walks.push(Either::Right(Box::pin(walk_batch(self.clone(), first)) as Shared));
+                    attempts.push(Either::Right(Box::pin(attempt_batch(self.clone(), first)) as Shared));
                 } else {
                     let Some((delivery, key)) = queues.next() else { break };
-                    walking += 1;
+                    with_permit += 1;
                     self.got_permit(&delivery);
-                    walks.push(Either::Left(self.clone().walk(delivery, key)));
+                    attempts.push(Either::Left(self.clone().attempt_one(delivery, key)));
                 }
             }
-            self.handle.in_flight.store(walking + settles.len(), Relaxed);
+            self.handle.in_flight.store(with_permit + settles.len(), Relaxed);
             // In this order without harm: of what is ready each turn takes one, and nothing gets ready by it.
             tokio::select! {
                 biased;
-                Some(walked) = walks.next(), if !walks.is_empty() => {
-                    if let Some(walked) = walked {
-                        walking -= 1;
-                        settles.push(self.clone().take_out(walked));
+                Some(attempted) = attempts.next(), if !attempts.is_empty() => {
+                    if let Some(attempted) = attempted {
+                        with_permit -= 1;
+                        settles.push(self.clone().take_out(attempted));
                     }
                 }
                 () = self.batches.turn(), if shares_permits => {}
@@ -118,7 +119,7 @@ impl Lane {
                         self.handle.enqueued(delivery);
                     }
                     queues.ended(key, back);
-                    self.handle.walked(topic_kind, bytes);
+                    self.handle.permit_ended(topic_kind, bytes);
                 }
                 Some((topic_kind, bytes)) = aside.next(), if !aside.is_idle() => self.handle.left_aside(topic_kind, bytes),
                 taken = inbox.recv_many(&mut mail, 256) => {
@@ -158,19 +159,19 @@ impl Lane {
     }
 
     fn got_permit(&self, delivery: &Delivery) {
-        self.handle.walks(delivery.topic_kind, delivery.record.size());
+        self.handle.got_permit(delivery.topic_kind, delivery.record.size());
         self.handle.dequeued(delivery);
     }
 
     /// Takes what came of a record, to settle it.
-    fn take_out(self: Rc<Self>, walked: Walked) -> impl Future<Output = Settled> {
-        self.note_record(&walked.delivery, &walked.result);
-        self.settle(walked)
+    fn take_out(self: Rc<Self>, attempted: AttemptedDelivery) -> impl Future<Output = Settled> {
+        self.note_record(&attempted.delivery, &attempted.result);
+        self.settle(attempted)
     }
 
     /// What the answer asks of the lane comes before its record is settled: a halt parks what follows, a push-back keeps it.
-    pub(crate) async fn settle(self: Rc<Self>, walked: Walked) -> Settled {
-        let Walked { mut delivery, key, mut held, result } = walked;
+    pub(crate) async fn settle(self: Rc<Self>, attempted: AttemptedDelivery) -> Settled {
+        let AttemptedDelivery { mut delivery, key, mut held, result } = attempted;
         let (topic_kind, bytes) = (delivery.topic_kind, delivery.record.size());
         self.halt_if_asked(&result);
         // Boxed: few answers push a lane back.
@@ -183,13 +184,13 @@ impl Lane {
         Settled { back: None, key, topic_kind, bytes }
     }
 
-    async fn walk(self: Rc<Self>, mut delivery: Box<Delivery>, key: Option<Key>) -> Option<Walked> {
+    async fn attempt_one(self: Rc<Self>, mut delivery: Box<Delivery>, key: Option<Key>) -> Option<AttemptedDelivery> {
         let mut held = None;
         let attempts_before = delivery.envelope.attempts;
         // Not within another future: every record on its way would carry that one's arguments.
-        let walked = AssertUnwindSafe(process(&mut delivery, &self, &mut held)).catch_unwind().await;
-        let result = ended(walked, &mut delivery, &self, &mut held, attempts_before);
-        Some(Walked { delivery, key, held, result })
+        let attempted = AssertUnwindSafe(attempt(&mut delivery, &self, &mut held)).catch_unwind().await;
+        let result = ended(attempted, &mut delivery, &self, &mut held, attempts_before);
+        Some(AttemptedDelivery { delivery, key, held, result })
     }
 }
 

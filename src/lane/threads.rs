@@ -228,7 +228,7 @@ impl LaneThread {
             );
             tasks.spawn_local(limiter.clone().run());
             // All futures of a lane share its task: with a budget, what came back together would go out in pieces. It
-            // ends its turn by itself, since every walk waits for another task.
+            // ends its turn by itself, since every attempt waits for another task.
             let tokens = tokens.map(|kit| exchange::tokens(kit, &dispatcher, batcher.clone(), &self.prefix));
             if let Some(tokens) = &tokens {
                 all_tokens.push(tokens.clone());

@@ -230,7 +230,6 @@ mod tests {
     use crate::metrics::{LaneState, Setup};
     use crate::operate::By;
     use crate::operate::Keys;
-    use crate::platforms::SecretString;
     use crate::redis::health::Health;
 
     pub(crate) struct World {
@@ -247,15 +246,7 @@ mod tests {
     impl World {
         pub(crate) async fn new() -> Self {
             let store = Store::start().unwrap();
-            let url = SecretString::new(store.url());
-            let client = crate::redis::Config {
-                url,
-                prefix: "pb".into(),
-                ca_file: String::new(),
-                token_key: SecretString::default(),
-            }
-            .client()
-            .unwrap();
+            let client = crate::redis::Config::stub(store.url()).client().unwrap();
             let connection = crate::redis::connect(&client).await.unwrap();
             let account = Arc::new(Account::stub("acme"));
             let bounds = Intake { max_in_flight: 100, max_in_flight_bytes: 1 << 20, drain_timeout: Duration::ZERO };

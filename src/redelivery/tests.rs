@@ -347,10 +347,10 @@ fn what_waits_in_rooms_and_lanes_is_not_on_its_way_to_kafka() {
     let Ok(LaneMessage::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("nothing came") };
     let delivery = &deliveries[0];
     let (topic_kind, bytes) = (delivery.topic_kind, delivery.record.size());
-    world.lane.walks(topic_kind, bytes);
+    world.lane.got_permit(topic_kind, bytes);
     world.lane.dequeued(delivery);
     assert_eq!(world.waiting.on_its_way(), Fill::default(), "with a permit");
-    world.lane.walked(topic_kind, bytes);
+    world.lane.permit_ended(topic_kind, bytes);
     assert_eq!(world.waiting.on_its_way(), Fill { records: 1, bytes }, "settled, and not yet finished");
 }
 
@@ -457,7 +457,7 @@ fn parking_topics_that_take_nothing_leave_some_of_what_may_be_on_its_way_to_othe
 /// The other lanes hold as many records of tiers as all lanes together may, except for less than two of these.
 fn others_hold_all(world: &mut World) {
     let held = (64 << 20) - 300_000;
-    world.other.walks(TopicKind::Tier, held);
+    world.other.got_permit(TopicKind::Tier, held);
     world.receive_for("zeta", TIER, 9, Some(now_ms() + LATER_MS), 1);
     world.receive_for("zeta", TIER, 0, Some(now_ms() + LATER_MS), 1);
 }

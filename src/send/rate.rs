@@ -117,10 +117,10 @@ impl Limiter {
     /// awaits is lost, which is only slower.
     pub async fn slot(&self, due: bool) -> Slot {
         loop {
-            let (grant, claim_outcome) = oneshot::channel();
+            let (grant, granted) = oneshot::channel();
             self.waiting.borrow_mut().push(due, grant);
             self.wake.notify_one();
-            let Ok(time) = claim_outcome.await else { continue };
+            let Ok(time) = granted.await else { continue };
             let at = self.moment_of(time);
             // Timers round up to a millisecond; a slot nearer than that is due.
             if at > Instant::now() + Duration::from_micros(500) {
@@ -207,7 +207,7 @@ impl Limiter {
                 self.reservation(n, lead).await
             };
             match answer {
-                Ok(Reservation::ClaimOutcome { first_us }) => self.hand_out(n, first_us),
+                Ok(Reservation::Granted { first_us }) => self.hand_out(n, first_us),
                 Ok(Reservation::Full { ahead }) => {
                     let push_back = ahead.saturating_sub(AHEAD + AHEAD.max(Duration::from_micros(self.interval_us)));
                     if !push_back.is_zero() {
@@ -258,14 +258,14 @@ impl Limiter {
         let reply = self.batcher.script(Script::Reserve, &self.key, &args.each_ref().map(|a| a.as_bytes())).await?;
         let odd = || StoreError::Unavailable("gave an odd answer".into());
         let Reply::Array(parts) = &reply else { return Err(odd()) };
-        let [Reply::Int(claim_outcome), Reply::Int(first), Reply::Int(ahead), Reply::Int(now)] = parts[..] else {
+        let [Reply::Int(granted), Reply::Int(first), Reply::Int(ahead), Reply::Int(now)] = parts[..] else {
             return Err(odd());
         };
         let since = |at: Instant| at.duration_since(self.began).as_micros() as i64;
         self.clock.borrow_mut().heard(since(sent), since(Instant::now()), now);
-        Ok(match claim_outcome {
+        Ok(match granted {
             0 => Reservation::Full { ahead: Duration::from_micros(u64::try_from(ahead).unwrap_or_default()) },
-            _ => Reservation::ClaimOutcome { first_us: now.saturating_add(first) },
+            _ => Reservation::Granted { first_us: now.saturating_add(first) },
         })
     }
 }
@@ -280,7 +280,7 @@ impl Alone {
 
 enum Reservation {
     /// From this time of Redis's clock on, one interval apart.
-    ClaimOutcome { first_us: i64 },
+    Granted { first_us: i64 },
     /// So far ahead is the next free time.
     Full { ahead: Duration },
 }

@@ -1,6 +1,6 @@
 //! Access tokens: one set per account for all replicas, kept encrypted in Redis (core.md section 9).
 //!
-//! Every lane of a platform with tokens has one [`Tokens`]. A walk asks it for the token in force before it takes its slot,
+//! Every lane of a platform with tokens has one [`Tokens`]. An attempt asks it for the token in force before it takes its slot,
 //! and tells it of an answer that refuses that token; it then waits until there is a newer one and sends once more. One task
 //! per account does the rest: it refreshes ahead of the end, one request at a time in the process and, by a lock with a
 //! lifetime, over all replicas.

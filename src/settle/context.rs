@@ -26,7 +26,7 @@ pub struct Topics {
     pub receipts: String,
 }
 
-/// StageContext by every lane of the process.
+/// What the lanes of the process share: the ways out, counters and rules.
 pub struct StageContext {
     pub metrics: Arc<Metrics>,
     pub producer: Producer,

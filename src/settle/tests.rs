@@ -17,7 +17,7 @@ use crate::delivery::progress::End;
 use crate::envelope::LastAttempt;
 use crate::error::{Answer, Fault};
 use crate::kafka::refusals::Turn;
-use crate::lane::{Lane, Walked};
+use crate::lane::{AttemptedDelivery, Lane};
 use crate::platforms::Receipt;
 use crate::stub::bench::{
     Alone, Bench, DEAD, Ended, PARKED, Published, RECEIPTS, TIER_5S, TIER_30S, TOPICS, eventually, ready as ready_of,
@@ -52,7 +52,7 @@ async fn settle(
     held: Option<Held>,
     result: Attempted,
 ) -> Option<Box<Delivery>> {
-    lane.clone().settle(Walked { delivery, key: None, held, result }).await.back
+    lane.clone().settle(AttemptedDelivery { delivery, key: None, held, result }).await.back
 }
 
 fn answer() -> Answer {
@@ -63,7 +63,7 @@ fn fault() -> Fault {
     Fault::new("some.field", "why")
 }
 
-/// One record that was walked.
+/// One record that was attempted.
 struct Case<'a> {
     bench: &'a Bench,
     id: String,

@@ -37,7 +37,6 @@ use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::{Metrics, Setup};
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
-use crate::secret::SecretString;
 use crate::send::Dispatcher;
 use crate::send::rate::{self, Limiter};
 use crate::send::token::exchange::{self, Kit};
@@ -111,15 +110,7 @@ fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
 
 impl Alone {
     pub(crate) fn new(edit: impl FnOnce(&mut Setting)) -> Self {
-        let nobody = SecretString::new("redis://127.0.0.1:1");
-        let client = crate::redis::Config {
-            url: nobody,
-            prefix: PREFIX.into(),
-            ca_file: String::new(),
-            token_key: SecretString::default(),
-        }
-        .client()
-        .unwrap();
+        let client = crate::redis::Config::stub("redis://127.0.0.1:1").client().unwrap();
         let health = Arc::new(Health::default());
         health.answered();
         // Its work is not run: every command fails at once.
@@ -244,7 +235,7 @@ fn kafka(brokers: &str) -> kafka::Config {
     }
 }
 
-/// What a ack handle was completed with.
+/// What an ack handle was completed with.
 pub(crate) struct Ended {
     next: Box<dyn FnMut() -> Option<End>>,
     end: Option<End>,
@@ -312,15 +303,7 @@ impl Bench {
             }
         };
         setting.account.base_urls = vec![if setting.no_platform { "http://127.0.0.1:1".into() } else { url }];
-        let url = SecretString::new(store.url());
-        let client = crate::redis::Config {
-            url,
-            prefix: PREFIX.into(),
-            ca_file: String::new(),
-            token_key: SecretString::default(),
-        }
-        .client()
-        .unwrap();
+        let client = crate::redis::Config::stub(store.url()).client().unwrap();
         let mut connection = crate::redis::connect(&client).await.unwrap();
         let () = ::redis::cmd("SET").arg("pb:epoch").arg("e1").query_async(&mut connection).await.unwrap();
         let alone = Self::process(setting, &client, &broker);
@@ -401,7 +384,7 @@ impl Bench {
         ::redis::cmd("EXISTS").arg("pb:rate:acme").query_async(&mut self.connection.clone()).await.unwrap()
     }
 
-    /// Claims it, as its walk would.
+    /// Claims it, as its attempt would.
     pub(crate) async fn claim(&self, delivery: &mut Delivery) -> Held {
         let claim_outcome =
             self.lane.dedupe.claim(&mut ready(delivery).claim_request, &mut ClaimAttempt::default()).await;

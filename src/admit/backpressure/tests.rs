@@ -4,7 +4,6 @@ use super::*;
 use crate::account::{Account, Intake, WhenUnavailable};
 use crate::embedded::store::Store;
 use crate::operate::Keys;
-use crate::platforms::SecretString;
 
 fn lanes() -> Lanes {
     lanes_of([WhenUnavailable::Hold; 2])
@@ -84,11 +83,7 @@ fn while_redis_is_away_only_an_account_that_delivers_without_it_flows() {
 
 async fn store() -> (Store, MultiplexedConnection) {
     let store = Store::start().unwrap();
-    let url = SecretString::new(store.url());
-    let client =
-        crate::redis::Config { url, prefix: "pb".into(), ca_file: String::new(), token_key: SecretString::default() }
-            .client()
-            .unwrap();
+    let client = crate::redis::Config::stub(store.url()).client().unwrap();
     let connection = crate::redis::connect(&client).await.unwrap();
     (store, connection)
 }

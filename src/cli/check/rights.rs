@@ -172,15 +172,7 @@ mod tests {
     #[tokio::test]
     async fn asking_changes_nothing() {
         let store = crate::embedded::store::Store::start().unwrap();
-        let url = crate::platforms::SecretString::new(store.url());
-        let client = crate::redis::Config {
-            url,
-            prefix: "pb".into(),
-            ca_file: String::new(),
-            token_key: crate::secret::SecretString::default(),
-        }
-        .client()
-        .unwrap();
+        let client = crate::redis::Config::stub(store.url()).client().unwrap();
         assert_eq!(refused(&client, "pb").await.unwrap(), Refused::default());
         let mut connection = crate::redis::connect(&client).await.unwrap();
         let there: i64 = cmd("EXISTS").arg("pb:check").query_async(&mut connection).await.unwrap();

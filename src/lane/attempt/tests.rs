@@ -1,4 +1,4 @@
-//! One walk at a time, over a store and a platform that answers as it is asked to.
+//! One attempt at a time, over a store and a platform that answers as it is asked to.
 use futures_util::StreamExt as _;
 
 use super::*;
@@ -12,10 +12,10 @@ use crate::stub::bench::{Alone, Bench, Setting, eventually, ready as ready_of, r
 
 const LONG_AGO_MS: i64 = 1_700_000_000_000;
 
-/// What the platform has seen of it, and how its walk ended.
-async fn walked(bench: &Bench, delivery: &mut Delivery) -> (Attempted, Option<Held>) {
+/// What the platform has seen of it, and how its attempt ended.
+async fn attempted(bench: &Bench, delivery: &mut Delivery) -> (Attempted, Option<Held>) {
     let mut held = None;
-    let result = process(delivery, &bench.lane, &mut held).await;
+    let result = attempt(delivery, &bench.lane, &mut held).await;
     (result, held)
 }
 
@@ -28,16 +28,16 @@ fn time_is_judged_after_the_claim_so_that_an_old_copy_is_a_duplicate() {
     run(async {
         let bench = Bench::new(|_| {}).await;
         let (mut first, _end) = bench.delivery(TopicKind::Input, "ok-1");
-        let (result, held) = walked(&bench, &mut first).await;
+        let (result, held) = attempted(&bench, &mut first).await;
         assert!(matches!(result, Ok(Progress::Accepted(_))));
         let mut attempt = ConfirmAttempt::default();
         let claim_request = &mut ready_of(&mut first).claim_request;
         bench.lane.dedupe.confirm(claim_request, &held.unwrap().claim, 0, &mut attempt).await.unwrap();
 
         let (mut copy, _end) = bench.delivery_of(TopicKind::Input, "ok-1", LONG_AGO_MS);
-        assert!(matches!(walked(&bench, &mut copy).await.0, Ok(Progress::Duplicate { .. })));
+        assert!(matches!(attempted(&bench, &mut copy).await.0, Ok(Progress::Duplicate { .. })));
         let (mut other, _end) = bench.delivery_of(TopicKind::Input, "ok-2", LONG_AGO_MS);
-        let (result, held) = walked(&bench, &mut other).await;
+        let (result, held) = attempted(&bench, &mut other).await;
         let Err(DeliveryError::Expired(fault)) = result else { panic!("an old event is sent") };
         assert_eq!(&*fault.field, "event_time_ms");
         assert!(held.is_some(), "its claim is for settle to release");
@@ -54,7 +54,7 @@ fn an_answer_that_cannot_be_read_is_counted_each_time_and_logged_once_for_its_ac
         let _guard = sink.listen();
         for n in 1..=3_u8 {
             let (mut delivery, _end) = bench.delivery(TopicKind::Tier, &format!("200-{n}"));
-            let (result, _) = walked(&bench, &mut delivery).await;
+            let (result, _) = attempted(&bench, &mut delivery).await;
             let Err(DeliveryError::Ambiguous(answer)) = result else { panic!("an empty answer is none") };
             assert!(answer.detail.starts_with("an answer that cannot be read: "), "{}", answer.detail);
             assert_eq!(bench.lane.account_metrics().unclassified.get(), u64::from(n));
@@ -84,7 +84,7 @@ fn quick_retries_are_for_the_first_visit_and_not_where_the_platform_names_a_wait
         for (id, topic_kind, before, tries) in rows {
             let (mut delivery, _end) = bench.delivery(topic_kind, id);
             delivery.envelope.attempts = before;
-            let (result, held) = walked(&bench, &mut delivery).await;
+            let (result, held) = attempted(&bench, &mut delivery).await;
             assert!(result.is_err() && held.is_some(), "{id}");
             let sent = bench.sent().iter().filter(|sent| *sent == id).count();
             assert_eq!(sent, tries, "{id}");
@@ -113,7 +113,7 @@ fn a_lane_that_closes_ends_an_inline_delay_with_the_failure_before_it() {
             eventually("it waits for its second try", waits).await;
             bench.handle.halt("why");
         };
-        let ((result, _), ()) = tokio::join!(walked(&bench, &mut delivery), close);
+        let ((result, _), ()) = tokio::join!(attempted(&bench, &mut delivery), close);
         assert!(matches!(result, Err(DeliveryError::Retry(_))), "it goes to its tier, and is not parked");
         assert_eq!(bench.sent().len(), 1);
         delivery.ack.complete(End::Returned);
@@ -143,7 +143,7 @@ fn without_enough_of_its_lease_a_claim_is_given_up_and_made_anew() {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        let ((result, held), ()) = tokio::join!(walked(&bench, &mut delivery), watch);
+        let ((result, held), ()) = tokio::join!(attempted(&bench, &mut delivery), watch);
         assert!(matches!(result, Ok(Progress::Accepted(_))));
         let claim = held.unwrap().claim;
         assert!(tokens.len() > 1, "sent under its first claim");
@@ -173,7 +173,7 @@ fn a_send_that_may_be_a_second_one_is_declared_or_refused_as_the_account_says() 
                     bench.put(id, &ready.claim_request.unknown()).await;
                 }
                 let before = bench.resends_counted();
-                let (result, held) = walked(&bench, &mut delivery).await;
+                let (result, held) = attempted(&bench, &mut delivery).await;
                 let sent = bench.sent().contains(&id.to_owned());
                 assert_eq!(sent, sends || force, "{id}");
                 assert_eq!(result.is_ok(), sent, "{id}");
@@ -194,7 +194,7 @@ fn a_try_whose_first_byte_did_not_go_out_leaves_the_doubt_of_the_one_before() {
         for (before, after) in [("ambiguous", "ambiguous"), ("retry", "retry"), ("permanent", "retry")] {
             let (mut delivery, _end) = bench.delivery(TopicKind::Tier, before);
             delivery.envelope.last = Some(LastAttempt { class: before.into(), ..LastAttempt::default() });
-            let (result, _held) = walked(&bench, &mut delivery).await;
+            let (result, _held) = attempted(&bench, &mut delivery).await;
             assert!(matches!(result, Err(DeliveryError::Retry(Answer { sent: false, .. }))));
             assert_eq!((delivery.envelope.attempts, &*delivery.envelope.last.as_ref().unwrap().class), (1, after));
             delivery.ack.complete(End::Returned);
@@ -208,12 +208,12 @@ async fn while_redis_is_away_a_walk_waits_and_a_partition_that_leaves_ends_it() 
     let (mut delivery, _end) = alone.delivery(TopicKind::Input, "ok-1");
     let assignment = delivery.ack.assignment().clone();
     let mut held = None;
-    let mut walk = Box::pin(process(&mut delivery, &alone.lane, &mut held));
+    let mut attempt = Box::pin(attempt(&mut delivery, &alone.lane, &mut held));
     let some_tries = Duration::from_millis(400);
-    assert!(tokio::time::timeout(some_tries, &mut walk).await.is_err(), "it neither fails nor sends");
+    assert!(tokio::time::timeout(some_tries, &mut attempt).await.is_err(), "it neither fails nor sends");
     assignment.set_leaving();
     alone.handle.touch();
-    assert!(matches!(walk.await, Err(DeliveryError::Returned)));
+    assert!(matches!(attempt.await, Err(DeliveryError::Returned)));
     delivery.ack.complete(End::Returned);
 }
 
@@ -232,11 +232,11 @@ fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
             assert!((clock.now_ms() - now).abs() < 60_000, "the shared clock goes on");
             let mut held = None;
             {
-                let mut walk = Box::pin(process(&mut delivery, &bench.lane, &mut held));
-                let waits = tokio::time::timeout(Duration::from_millis(300), &mut walk).await.is_err();
+                let mut attempt = Box::pin(attempt(&mut delivery, &bench.lane, &mut held));
+                let waits = tokio::time::timeout(Duration::from_millis(300), &mut attempt).await.is_err();
                 crate::clock::set_by(0);
                 assert!(waits && bench.sent().is_empty(), "{when_unavailable:?}");
-                assert!(matches!(walk.await, Ok(Progress::Accepted(_))), "{when_unavailable:?}");
+                assert!(matches!(attempt.await, Ok(Progress::Accepted(_))), "{when_unavailable:?}");
             }
             assert_eq!((bench.sent().len(), bench.resends_counted()), (1, 0));
             delivery.ack.complete(End::Returned);
@@ -257,11 +257,11 @@ fn after_a_hold_by_dates_that_fell_silent_an_event_is_sent_whose_time_is_right_b
             clock.saw_date(&host.into(), host, now_ms() + 3_600_000, std::time::Instant::now());
         }
         {
-            let mut walk = Box::pin(walked(&bench, &mut delivery));
-            let waits = tokio::time::timeout(Duration::from_millis(300), &mut walk).await.is_err();
+            let mut attempt = Box::pin(attempted(&bench, &mut delivery));
+            let waits = tokio::time::timeout(Duration::from_millis(300), &mut attempt).await.is_err();
             assert!(waits && bench.sent().is_empty());
             crate::clock::pass(Duration::from_secs(600));
-            let (result, _held) = walk.await;
+            let (result, _held) = attempt.await;
             assert!(matches!(result, Ok(Progress::Accepted(_))), "{:?}", result.err());
         }
         delivery.ack.complete(End::Returned);
@@ -270,7 +270,7 @@ fn after_a_hold_by_dates_that_fell_silent_an_event_is_sent_whose_time_is_right_b
         let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-2");
         let Subject::Ready(ready) = &mut delivery.subject else { panic!("not ready") };
         ready.event_time_ms = now_ms() + 3_600_000;
-        let (result, _held) = walked(&bench, &mut delivery).await;
+        let (result, _held) = attempted(&bench, &mut delivery).await;
         assert!(matches!(&result, Err(DeliveryError::Invalid(f)) if f.field == "event_time_ms"), "{:?}", result.err());
         crate::clock::set_by(0);
         delivery.ack.complete(End::Returned);
@@ -292,13 +292,13 @@ fn while_no_commit_is_confirmed_nothing_is_claimed_or_sent_and_then_it_goes_on()
             let ack = delivery.ack.assignment().clone();
             ack.set_unconfirmed(true);
             {
-                let walk = walked(&bench, &mut delivery);
-                let mut walk = std::pin::pin!(walk);
-                let early = tokio::time::timeout(Duration::from_millis(700), &mut walk).await;
+                let attempt = attempted(&bench, &mut delivery);
+                let mut attempt = std::pin::pin!(attempt);
+                let early = tokio::time::timeout(Duration::from_millis(700), &mut attempt).await;
                 assert!(early.is_err() && bench.sent().is_empty());
                 assert_eq!(bench.value("ok-1").await, None, "not even claimed");
                 ack.set_unconfirmed(false);
-                let (result, _held) = walk.await;
+                let (result, _held) = attempt.await;
                 assert!(matches!(result, Ok(Progress::Accepted(_))));
             }
             assert_eq!(bench.sent(), ["ok-1"]);
@@ -307,16 +307,16 @@ fn while_no_commit_is_confirmed_nothing_is_claimed_or_sent_and_then_it_goes_on()
     });
 }
 
-/// As many walks at once as the account has permits, until all events are delivered.
+/// As many attempts at once as the account has permits, until all events are delivered.
 async fn all_delivered(bench: &Bench, ids: &[String]) {
-    let walks = ids.iter().map(async |id| {
+    let attempts = ids.iter().map(async |id| {
         let (mut delivery, _end) = bench.delivery(TopicKind::Input, id);
-        let (result, _held) = walked(bench, &mut delivery).await;
+        let (result, _held) = attempted(bench, &mut delivery).await;
         assert!(matches!(result, Ok(Progress::Accepted(_))), "{:?}", result.err());
         delivery.ack.complete(End::Returned);
     });
     let permits = bench.lane.account.limits.concurrency;
-    futures_util::stream::iter(walks).buffer_unordered(permits).collect::<Vec<()>>().await;
+    futures_util::stream::iter(attempts).buffer_unordered(permits).collect::<Vec<()>>().await;
 }
 
 #[test]
@@ -361,7 +361,7 @@ fn a_connection_that_closes_while_its_slot_is_waited_for_is_made_anew() {
         all_delivered(&bench, &["brief-1".into()]).await;
         bench.lane.limiter.push_back(Duration::from_millis(1500)).await.unwrap();
         let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-2");
-        let (result, _held) = walked(&bench, &mut delivery).await;
+        let (result, _held) = attempted(&bench, &mut delivery).await;
         assert!(matches!(result, Ok(Progress::Accepted(_))), "{:?}", result.err());
         assert_eq!(delivery.envelope.attempts, 1, "what the wait has cost is no attempt");
         assert_eq!((bench.sent().len(), bench.server.connections()), (2, 2));
@@ -396,7 +396,7 @@ fn a_process_that_stood_still_while_it_connected_sends_nothing_under_its_old_cla
             std::thread::sleep(Duration::from_secs(7));
             assert!(bench.sent().is_empty());
         };
-        let ((result, held), ()) = tokio::join!(walked(&bench, &mut delivery), stop);
+        let ((result, held), ()) = tokio::join!(attempted(&bench, &mut delivery), stop);
         assert!(matches!(result, Ok(Progress::Accepted(_))), "{:?}", result.err());
         let Some(Value::Claimed { token, .. }) = before else { panic!("it was not claimed: {before:?}") };
         let claim = held.unwrap().claim;

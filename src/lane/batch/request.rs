@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::error::DeliveryError;
-use crate::lane::attempt::{Stop, ended, inline_delay, judge, note_unclassified, process};
+use crate::lane::attempt::{Stop, attempt, ended, inline_delay, judge, note_unclassified};
 use crate::lane::batch::{Batch, Member, To};
 use crate::lane::claiming::event;
 use crate::lane::counting::{count, declare, panicked};
@@ -170,9 +170,9 @@ impl Batch<'_> {
             let lane = self.lane;
             let Member { delivery, held, .. } = &mut item;
             let attempts_before = delivery.envelope.attempts;
-            let walk = AssertUnwindSafe(process(delivery, lane, held)).catch_unwind();
-            let walked = self.meanwhile(Box::pin(walk)).await;
-            let result = ended(walked, delivery, lane, held, attempts_before);
+            let attempt = AssertUnwindSafe(attempt(delivery, lane, held)).catch_unwind();
+            let attempted = self.meanwhile(Box::pin(attempt)).await;
+            let result = ended(attempted, delivery, lane, held, attempts_before);
             self.leave(item, result);
         }
     }

@@ -83,12 +83,12 @@ impl LaneHandle {
     }
 
     /// Counts a record that got a permit, from here until its attempt is settled.
-    pub fn walks(&self, topic_kind: TopicKind, bytes: usize) {
+    pub fn got_permit(&self, topic_kind: TopicKind, bytes: usize) {
         self.move_released(topic_kind, |held| held.add(bytes));
     }
 
     /// Stops counting a record whose attempt is settled.
-    pub fn walked(&self, topic_kind: TopicKind, bytes: usize) {
+    pub fn permit_ended(&self, topic_kind: TopicKind, bytes: usize) {
         self.move_released(topic_kind, |held| held.sub(bytes));
     }
 

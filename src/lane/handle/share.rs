@@ -91,7 +91,7 @@ mod tests {
             let before = taken;
             for index in hung.clone() {
                 if lanes.takes(index, topic_kind, bytes) {
-                    lanes.get(index).walks(topic_kind, bytes);
+                    lanes.get(index).got_permit(topic_kind, bytes);
                     taken += 1;
                 }
             }
@@ -112,10 +112,10 @@ mod tests {
         assert!(parked <= 25, "a backlog leaves some too: {parked} MiB");
         for topic_kind in [TopicKind::Tier, TopicKind::Parked] {
             assert!(lanes.takes(40, topic_kind, 20 * 1024), "{topic_kind:?}");
-            lanes.get(40).walks(topic_kind, 20 * 1024);
+            lanes.get(40).got_permit(topic_kind, 20 * 1024);
             assert!(lanes.takes(40, topic_kind, 20 * 1024), "{topic_kind:?}: not one alone");
         }
-        lanes.get(0).walks(TopicKind::Input, 100 * MIB);
+        lanes.get(0).got_permit(TopicKind::Input, 100 * MIB);
         assert_eq!(lanes.released().1, lanes.all.released.sum().1, "what comes from inputs has a bound of its own");
     }
 
@@ -127,7 +127,7 @@ mod tests {
         assert!(lanes.released().1 > PARKED_BYTES, "more than a backlog may take by itself");
         for n in 0..8 {
             assert!(lanes.takes(mine, TopicKind::Parked, MIB), "{n}");
-            lanes.get(mine).walks(TopicKind::Parked, MIB);
+            lanes.get(mine).got_permit(TopicKind::Parked, MIB);
         }
     }
 
@@ -137,9 +137,9 @@ mod tests {
         for topic_kind in [TopicKind::Tier, TopicKind::Parked] {
             assert_eq!(fill(&lanes, 0..100, topic_kind, MIB), 100, "each its one");
             assert!(lanes.takes(100, topic_kind, MIB), "{topic_kind:?}");
-            lanes.get(100).walks(topic_kind, MIB);
+            lanes.get(100).got_permit(topic_kind, MIB);
             assert!(!lanes.takes(100, topic_kind, 1), "{topic_kind:?}: and no second one");
-            lanes.get(100).walked(topic_kind, MIB);
+            lanes.get(100).permit_ended(topic_kind, MIB);
             assert!(lanes.takes(100, topic_kind, MIB), "{topic_kind:?}: the next when that has ended");
         }
     }

@@ -4,7 +4,6 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::embedded::store::Store;
-use crate::platforms::SecretString;
 
 /// Opens a port in front of the store. The test can close its connections.
 pub(crate) fn in_front_of(store: &Store) -> (u16, Arc<Mutex<Vec<TcpStream>>>) {
@@ -28,11 +27,7 @@ pub(crate) fn in_front_of(store: &Store) -> (u16, Arc<Mutex<Vec<TcpStream>>>) {
 async fn an_idle_connection_that_the_server_closed_fails_no_command_and_warns_nobody() {
     let store = Store::start().unwrap();
     let (port, open) = in_front_of(&store);
-    let url = SecretString::new(format!("redis://127.0.0.1:{port}"));
-    let client =
-        crate::redis::Config { url, prefix: "pb".into(), ca_file: String::new(), token_key: SecretString::default() }
-            .client()
-            .unwrap();
+    let client = crate::redis::Config::stub(format!("redis://127.0.0.1:{port}")).client().unwrap();
     let health = Arc::new(Health::default());
     let mut log = tempfile::tempfile().unwrap();
     let lines = Mutex::new(log.try_clone().unwrap());

@@ -60,8 +60,8 @@ impl Connection {
         self.idle_since -= by;
     }
 
-    /// To be kept for later; `false`: it has ended. Its waker is that of a walk that goes on without it, and would keep that
-    /// walk's memory.
+    /// To be kept for later; `false`: it has ended. Its waker is that of an attempt that goes on without it, and would keep that
+    /// attempt's memory.
     pub(super) fn rest(&mut self) -> bool {
         self.turn(&mut noop());
         self.io.is_some()
@@ -98,7 +98,7 @@ impl Connection {
     ) -> Result<Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>>, E> {
         judge()?;
         // Only a turn of this connection can bring the answer, and that is woken: a waker of the answer's own would
-        // only turn the walk once more. Without the runtime's budget, which would take that waker for its own purpose.
+        // only turn the attempt once more. Without the runtime's budget, which would take that waker for its own purpose.
         let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
         poll_fn(|cx| {
             self.turn(cx);

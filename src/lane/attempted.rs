@@ -6,7 +6,7 @@ use crate::delivery::{Delivery, TopicKind};
 use crate::settle::Attempted;
 
 /// What came of a record that had a permit, or a share of one.
-pub(crate) struct Walked {
+pub(crate) struct AttemptedDelivery {
     pub(crate) delivery: Box<Delivery>,
     pub(crate) key: Option<Key>,
     pub(crate) held: Option<Held>,
