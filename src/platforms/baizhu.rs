@@ -1,8 +1,8 @@
 //! 百助: installs, registrations and effective users, one form per event, unsigned.
 //!
-//! Nothing here knows our `trans_id`: the platform promises no suppression of repeats. The same product and uid again
-//! is harmless for installs and registrations; a repeated amount without `order_number` could count money twice, so
-//! such an event is never repeated once its answer is missing.
+//! No form carries our `trans_id`, and the platform does not promise to drop repeats. Repeating the same product and
+//! uid is harmless for installs and registrations. A repeated amount without `order_number` could count money twice, so
+//! such an event is never sent again after an answer that did not come.
 
 mod config;
 mod endpoint;
@@ -30,7 +30,6 @@ use form::Form;
 
 pub use platform::PLATFORM;
 
-/// Speaks for one 百助 account.
 struct Baizhu {
     settings: Settings,
 }
@@ -51,14 +50,14 @@ impl Baizhu {
         without.map(|e| (format!("product.{}", e.native()), why.to_owned())).collect()
     }
 
-    /// No refusal is documented: whatever is no success is tried again, up to the limit.
+    /// The platform documents no refusal, so everything but a success is tried again, up to the limit.
     fn said(&self, http: &HttpAnswer<'_>) -> Reading {
         #[derive(Deserialize)]
         struct Body<'a> {
             #[serde(borrow)]
             code: Option<&'a RawValue>,
         }
-        // Rules for bodies are stated for 2xx alone.
+        // SPEC states its rules for bodies for 2xx alone.
         if !(200..=299).contains(&http.status) {
             return Reading::Nothing;
         }
@@ -73,7 +72,7 @@ impl Baizhu {
             })));
         };
         let said = code(raw);
-        // SPEC 1.3: a text, compared exactly; a number is none.
+        // SPEC 1.3: the code is a string that is compared exactly; a number does not count.
         let is_text = raw.get().starts_with('"');
         if is_text && said.as_ref().is_some_and(|said| self.settings.success_values.iter().any(|v| v == said)) {
             return Reading::All(Ok(Receipt::default()));

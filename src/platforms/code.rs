@@ -1,4 +1,4 @@
-//! A platform's own code, as it stands in the JSON of an answer.
+//! A platform's own code, as the JSON of an answer holds it.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::event::whole;
 
-/// The code as text: a text as it is, a whole number by its value (`0.0`, `0e0` and `-0` are `0`), any other number as
-/// it is written. `None`: neither text nor number.
+/// The code as text. A string stays as it is. A whole number is read by its value (`0.0`, `0e0` and `-0` are `0`). Any
+/// other number stays as it is written. `None`: it is neither a string nor a number.
 pub fn code(raw: &RawValue) -> Option<Cow<'_, str>> {
     let raw = raw.get();
     match raw.bytes().next()? {

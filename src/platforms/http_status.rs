@@ -1,4 +1,4 @@
-//! What an HTTP status means, for every platform (SPEC section 0.2): where the body decides, where the status does.
+//! What an HTTP status means, for every platform (SPEC section 0.2): whether the body or the status decides.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use crate::error::{Answer, DeliveryError};
 use crate::platforms::reading::{HttpAnswer, Reading, Verdict, Verdicts};
 use crate::platforms::retry_after;
 
-/// What an answer means for the items of its request: `read` first where SPEC lets the body speak, then the status.
+/// The verdicts on the items of a request. `read` is asked first where SPEC lets the body decide, then the status.
 pub fn judge(items: usize, http: &HttpAnswer<'_>, read: impl FnOnce() -> Reading) -> Verdicts {
     let reading = if body_speaks(http.status) { read() } else { Reading::Nothing };
     let verdicts = match reading {
         Reading::All(Ok(receipt)) if is_success(http.status) => Verdicts::All(Ok(receipt)),
         Reading::All(Err(error)) => Verdicts::All(Err(error)),
-        // A success body on a refusing status is no success.
+        // A body that states a success proves nothing under a status that refuses.
         Reading::All(Ok(_)) | Reading::Nothing => Verdicts::All(Err(by_status(http))),
         Reading::Each(said) => Verdicts::Each(each(items, http, said)),
         Reading::Split => Verdicts::Split,
     };
     match verdicts {
-        // Somebody's fault, but not everybody's: whose it is shows when each is sent alone.
+        // At least one item is at fault, but not necessarily all. Sent alone, each item shows whether it is.
         Verdicts::All(Err(DeliveryError::Permanent(_))) if items > 1 => Verdicts::Split,
         Verdicts::Split if items <= 1 => Verdicts::All(Err(DeliveryError::Permanent(Answer {
             detail: "the platform refuses the request as a whole".into(),
@@ -29,7 +29,8 @@ pub fn judge(items: usize, http: &HttpAnswer<'_>, read: impl FnOnce() -> Reading
     }
 }
 
-/// The same for a request that carried a token: a status that refuses who asks is first taken to refuse the token.
+/// The same for a request that carried a token: a status that refuses the sender is first taken as a refusal of the
+/// token.
 pub fn of_a_token(verdicts: Verdicts) -> Verdicts {
     match verdicts {
         Verdicts::All(Err(DeliveryError::Halt(answer))) if matches!(answer.status, Some(401 | 403 | 407)) => {
@@ -39,11 +40,11 @@ pub fn of_a_token(verdicts: Verdicts) -> Verdicts {
     }
 }
 
-/// As many verdicts as items.
+/// Makes exactly one verdict per item.
 fn each(items: usize, http: &HttpAnswer<'_>, said: Vec<Option<Verdict>>) -> Vec<Verdict> {
     let mut said = said.into_iter();
     let verdict = |said: Option<Verdict>| match said {
-        // Under a status that refuses, whether it was accepted nobody knows.
+        // The status refuses and the body accepts, so nobody knows whether the item was accepted.
         Some(Ok(_)) if !is_success(http.status) => Err(unmentioned(http)),
         Some(verdict) => verdict,
         None => Err(unmentioned(http)),
@@ -55,18 +56,18 @@ fn is_success(status: u16) -> bool {
     (200..=299).contains(&status)
 }
 
-/// Whether a body may say otherwise than its status.
+/// Whether the body may contradict the status.
 fn body_speaks(status: u16) -> bool {
     !matches!(status, 300..=399 | 401 | 403 | 407 | 408 | 425 | 429 | 500..=599)
 }
 
-/// What a status says where no body does.
+/// What a status means if the body decides nothing.
 fn by_status(http: &HttpAnswer<'_>) -> DeliveryError {
     let answer = |detail: &str| Answer { detail: detail.to_owned(), ..http.answer() };
     let wait = |detail: &str| Answer { retry_after: pause(http), ..answer(detail) };
     match http.status {
         200..=299 => unreadable(Some(http.status), "a success status, and nothing that the platform's rules know"),
-        // Never followed: signature and body would reach another host.
+        // A redirect is never followed, because signature and body would reach another host.
         300..=399 => DeliveryError::Halt(answer("a redirect")),
         401 | 403 | 407 => DeliveryError::Halt(answer("credentials or permission refused")),
         408 | 425 => DeliveryError::Retry(answer("the platform gave up waiting")),
@@ -77,13 +78,13 @@ fn by_status(http: &HttpAnswer<'_>) -> DeliveryError {
     }
 }
 
-/// An answer that says nothing of an item: it may have been accepted.
+/// The verdict on an item that the answer does not mention: it may have been accepted.
 fn unmentioned(http: &HttpAnswer<'_>) -> DeliveryError {
     DeliveryError::Ambiguous(Answer { detail: "the answer says nothing of this event".into(), ..http.answer() })
 }
 
-/// An answer that came and says nothing: the request may have been accepted. Counted like a code that is in no table,
-/// because somebody has to look at it.
+/// An answer came but cannot be read: the request may have been accepted. It is counted like a code that is in no
+/// table, because somebody has to look at it.
 pub fn unreadable(status: Option<u16>, why: &str) -> DeliveryError {
     let detail = format!("an answer that cannot be read: {why}");
     DeliveryError::Ambiguous(Answer { status, detail, sent: true, unclassified: true, ..Answer::default() })
@@ -93,12 +94,12 @@ fn pause(http: &HttpAnswer<'_>) -> Option<Duration> {
     http.retry_after.and_then(|text| retry_after::parse(text, http.now_ms))
 }
 
-/// Whether a body is meant as an object; serde takes a list for a struct with its members in order.
+/// Whether a body is meant as an object. Without this check serde would also read a list as a struct.
 pub fn looks_like_object(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'{')
 }
 
-/// A platform's own code as it may stand in headers and logs: visible ASCII, at most 64 characters.
+/// A platform's own code in the form that headers and logs take: visible ASCII, at most 64 characters.
 pub fn safe_code(text: &str) -> String {
     text.chars().take(64).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }
@@ -215,7 +216,7 @@ mod tests {
         let (ambiguous, permanent) = (Some(Class::Ambiguous), Some(Class::Permanent));
         let said = || Reading::Each(vec![accepted(), None, refused()]);
         assert_eq!(classes(judge(3, &http(200), said)), [None, ambiguous, permanent]);
-        // As many verdicts as items, and a success under a status that refuses is not known to be one.
+        // Each item gets a verdict, and a success under a status that refuses does not count as one.
         assert_eq!(classes(judge(4, &http(200), said)), [None, ambiguous, permanent, ambiguous]);
         assert_eq!(classes(judge(2, &http(200), said)), [None, ambiguous]);
         assert_eq!(classes(judge(3, &http(400), said)), [ambiguous, ambiguous, permanent]);
@@ -233,7 +234,7 @@ mod tests {
             assert!(matches!(judge(2, &http(status), said), Verdicts::Split), "{status}");
             assert_eq!(class(status, said()), Some(Class::Permanent), "{status}");
         }
-        // Where the status decides, no body splits.
+        // Where the status decides, the body cannot ask for a split.
         assert!(matches!(judge(2, &http(503), || Reading::Split), Verdicts::All(Err(DeliveryError::Retry(_)))));
     }
 }

@@ -1,22 +1,21 @@
-//! What a sender made of an event, kept until it is sent.
+//! What a sender made of an event. It is kept until it is sent.
 
-/// Bytes that only the sender reads which wrote them: to everybody else they have a length and nothing more. Thousands of
-/// them wait in memory, so they are one allocation without room to spare.
+/// Bytes that only the sender that wrote them can read; all other code sees only their length. Thousands of items wait
+/// in memory, so each is one allocation without spare room.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Item(Box<[u8]>);
 
 impl Item {
-    /// Keeps what goes on the wire, as far as it does not depend on the time of sending.
+    /// Keeps the part of the request that does not depend on the time of sending.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into().into_boxed_slice())
     }
 
-    /// The bytes as they were written.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The bytes as text, for a sender that wrote text.
+    /// The bytes as text, if they are UTF-8.
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }

@@ -1,9 +1,9 @@
-//! The keys of an account that only its platform has, as one plain serde struct.
+//! The keys that only one platform's accounts have, as one plain serde struct.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Every key of the struct, dotted. A key that is not set by default is there as well.
+/// The dotted names of all keys of the struct, also of those that have no default.
 pub fn names<C: Default + Serialize>() -> Vec<String> {
     let mut names = Vec::new();
     for (key, value) in &agreed(&C::default()) {
@@ -21,7 +21,7 @@ fn collect(path: &str, value: &Value, names: &mut Vec<String>) {
     }
 }
 
-/// The keys as configured, with their defaults: what the platform's fake in the sandbox reads.
+/// The keys as configured, with their defaults. The platform's fake in the sandbox reads them.
 pub fn agreed<C: Serialize>(config: &C) -> Map<String, Value> {
     match serde_json::to_value(config) {
         Ok(Value::Object(members)) => members,

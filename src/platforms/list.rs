@@ -1,4 +1,4 @@
-//! The one list of platforms. Nothing outside of this folder names one: everything goes by this list, and by names.
+//! The only list of platforms. Code outside of this folder names no platform: it goes by this list and by names.
 
 use super::Platform;
 #[cfg(test)]
@@ -17,7 +17,6 @@ pub fn all() -> impl Iterator<Item = &'static dyn Platform> {
     LIST.iter().copied()
 }
 
-/// The platform of this name.
 pub fn find(name: &str) -> Option<&'static dyn Platform> {
     all().find(|platform| platform.name() == name)
 }

@@ -1,18 +1,20 @@
-//! What each platform wants to hear: event in, request out; answer in, verdict out.
+//! The platforms: each makes requests of events, and verdicts of answers.
 //!
-//! A [`Platform`] is a destination as the rest of the program knows it, one value in [`list`]. A [`Sender`] speaks for one
-//! account of it and has no network, no clock and no state of its own.
+//! A [`Platform`] is a destination as the rest of the program knows it: one value in [`list`]. A [`Sender`] speaks for
+//! one account of a platform. It has no network, no clock and no state of its own.
 //!
 //! To add a platform:
 //!
-//! 1. One file or folder here with the platform's [`Platform`] value, the struct of its accounts' own keys (see [`keys`]) and
-//!    its `Sender`. The docs say whether the platform itself ignores repeats, and what a timeout after sending means there.
-//! 2. Its line in [`list`].
-//! 3. A strict fake in `sandbox/fakes/`, with its line in the list there. It shares no code with the sender.
-//! 4. One event per kind in `config/examples/`.
+//! 1. Write one file or folder here with the platform's [`Platform`] value, the struct of its accounts' own keys (see
+//!    [`keys`]) and its `Sender`. The docs say whether the platform itself ignores repeats, and what a timeout after
+//!    sending means there.
+//! 2. Add its line to [`list`].
+//! 3. Write a strict fake in `sandbox/fakes/`, and add its line to the list there. The fake shares no code with the
+//!    sender.
+//! 4. Add one event per kind to `config/examples/`.
 //!
-//! Configuration, metrics, limits, retries, `preview`, sandbox, admin and console need no change: they go by the list and by
-//! names. `third_platform` is such a file, for tests alone.
+//! Configuration, metrics, limits, retries, `preview`, sandbox, admin and console need no change: they go by the list
+//! and by names. `third_platform` is such a file; only tests use it.
 
 pub mod baizhu;
 pub mod code;
@@ -56,7 +58,7 @@ pub use request::{ANSWER_BYTES, Part, Request, SecretPlace};
 /// What is wrong with an account's configuration: the key below `[accounts.<name>]`, dotted, and the reason.
 pub type Problem = (String, String);
 
-/// A destination: what it is called, and what an account of it configures.
+/// A destination: its name, and the keys that an account of it has.
 pub trait Platform: Sync {
     /// The name in configuration, events, headers and metrics: `[a-z][a-z0-9_]*`.
     fn name(&self) -> &'static str;
@@ -64,10 +66,10 @@ pub trait Platform: Sync {
     /// What people call it.
     fn title(&self) -> &'static str;
 
-    /// Where real conversions go, unless an account has a `base_url`. Without a trailing `/`.
+    /// The URL that conversions go to, unless the account has a `base_url`. It has no `/` at its end.
     fn base_url(&self) -> &'static str;
 
-    /// What a credential of its accounts consists of; `None`: it signs nothing.
+    /// The members of a credential of its accounts. `None`: the platform signs nothing and has no credentials.
     fn credential(&self) -> Option<CredentialShape> {
         None
     }
@@ -75,31 +77,31 @@ pub trait Platform: Sync {
     /// The keys below `[accounts.<name>]` that only its accounts have, dotted.
     fn keys(&self) -> Vec<String>;
 
-    /// Builds what speaks for an account, of the keys that only accounts of this platform have (read as its own struct) and
-    /// the account's `map` (canonical event to native name).
+    /// Builds the sender of an account. `keys` holds the keys that only accounts of this platform have; the platform
+    /// reads them as its own struct. `map` is the account's `map` (canonical event to native name).
     ///
     /// # Errors
     /// Every problem with its key, all at once.
     fn configure(&self, keys: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>>;
 
-    /// Whose rate an account shares unless it says so: the default of `limits.shared_as`.
+    /// The name of the shared rate that an account belongs to: the default of `limits.shared_as`.
     fn shared_as<'a>(&self, account: &'a str, _credentials: &'a [Credential]) -> &'a str {
         account
     }
 
-    /// Whether it takes events of any age, so that `validate.max_event_age` applies only where an account sets it.
+    /// Whether the platform takes events of any age. Then `validate.max_event_age` applies only where an account sets
+    /// it.
     fn takes_any_age(&self) -> bool {
         false
     }
 }
 
-/// An account as its platform made it of its keys.
+/// What a platform made of an account's keys.
 pub struct Configured {
-    /// Speaks for it.
     pub sender: Box<dyn Sender>,
-    /// The keys as its fake in the sandbox reads them.
+    /// The keys, in the form that the platform's fake in the sandbox reads.
     pub settings: Map<String, Value>,
-    /// What is no error but will refuse events.
+    /// Settings that are no error, but will cause events to be refused.
     pub warnings: Vec<Problem>,
 }
 
@@ -108,18 +110,20 @@ pub struct Configured {
 pub struct Prepared {
     /// Native event name, e.g. the platform's code for an order.
     pub native: Cow<'static, str>,
-    /// What its sender made of it, for [`Sender::request`].
+    /// What the sender made of the event. [`Sender::request`] reads it.
     pub item: Item,
-    /// Things that were dropped or doubted; shown by `preview`, counted nowhere.
+    /// What was left out or is doubtful. `preview` shows it; no counter counts it.
     pub warnings: Vec<String>,
-    /// What all items of a request have in common, where the platform asks for that: only items of one route share one.
+    /// What all items of one request must have in common, if the platform demands that. Only items of the same route
+    /// share a request.
     pub route: Option<Box<str>>,
-    /// A repeat could count money twice: an answer that does not come ends in the dead letters (SPEC 1.4).
+    /// Whether a repeat could count money twice. If the answer to such an item does not come, the event ends in the
+    /// dead letters (SPEC 1.4).
     pub never_repeat: bool,
 }
 
 impl Prepared {
-    /// How many bytes it adds to a request, about.
+    /// About how many bytes the item adds to a request.
     pub fn bytes(&self) -> usize {
         self.item.bytes().len()
     }
@@ -130,21 +134,21 @@ impl Prepared {
 pub struct NaturalDay {
     /// The zone whose midnight ends the day.
     pub tz: chrono_tz::Tz,
-    /// `true`: the day of the event's own time binds the repeats, else the day of the first attempt.
+    /// Whether the day of the event's own time binds the repeats. If not, the day of the first attempt does.
     pub anchor_event_time: bool,
-    /// No repeat starts so shortly before the day's end.
+    /// No repeat starts in this last part of the day.
     pub guard: Duration,
 }
 
-/// A destination's protocol, for one account.
+/// The protocol of a destination, for one account.
 pub trait Sender: Send + Sync {
-    /// The native name that an event of these names has, where one is mapped: the `pb-event` of a dead letter, also of
-    /// an event that fails another rule.
+    /// The native name that an event with these names has, if there is one. The dead letter of an event carries it as
+    /// `pb-event`, also when the event breaks another rule.
     fn native(&self, _event_type: &str, _platform_event: Option<&str>) -> Option<Cow<'static, str>> {
         None
     }
 
-    /// Every native name that an event of this platform can have: with one of them it stands in its claim's key.
+    /// Every native name that an event of this platform can have. The native name is a part of the claim's key.
     fn natives(&self) -> Vec<Cow<'static, str>>;
 
     /// Maps and validates an event (SPEC section 9, steps 4 to 8).
@@ -153,14 +157,14 @@ pub trait Sender: Send + Sync {
     /// `UnmappedEvent` or `Invalid`, with the first field at fault.
     fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError>;
 
-    /// The request that carries `items`, all of one route and within [`Sender::batch`].
+    /// Makes the request that carries `items`. They all have one route and fit into [`Sender::batch`].
     ///
     /// # Errors
-    /// A fault where no credential is in force: the account halts, nothing is signed with an empty secret.
+    /// A fault if no credential is in force. Then the account halts; nothing is signed with an empty secret.
     fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault>;
 
-    /// What the answer to a request of `items` says of them. It is not asked where the status alone decides (SPEC section
-    /// 0.2).
+    /// Reads what the answer to a request of `items` says of them. It is not called where the status alone decides
+    /// (SPEC section 0.2).
     fn read(&self, items: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading;
 
     /// How much one request may carry.
@@ -168,13 +172,14 @@ pub trait Sender: Send + Sync {
         BatchLimits { items: 1, bytes: usize::MAX }
     }
 
-    /// How its account gets access tokens, and the values that it begins with; `None`: it sends without one. A refusal of the
-    /// token is an answer of class `Refresh`, and so is a status 401, 403 or 407.
+    /// How the account gets access tokens, and the values that it begins with. `None`: the account sends without a
+    /// token. If the platform refuses a token, the answer has the class `Refresh`; a status 401, 403 or 407 counts as
+    /// such a refusal.
     fn tokens(&self) -> Option<(Arc<dyn TokenSource>, Seed)> {
         None
     }
 
-    /// The natural day that binds repeats, where the platform has one.
+    /// The natural day that binds repeats, if the platform has one.
     fn natural_day(&self) -> Option<NaturalDay> {
         None
     }

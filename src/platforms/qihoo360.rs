@@ -1,8 +1,8 @@
 //! 360 点睛: web conversions of its four product lines.
 //!
-//! One conversion per request, signed by MD5 over secret and body. `trans_id` goes with every event: the platform drops
-//! repeats by it, and allows them within a natural day, so an answer that does not come is followed by a retry.
-//! `errno 0` proves acceptance, not attribution: an id of the wrong kind is discarded by the platform in silence.
+//! One conversion per request, signed by MD5 over secret and body. Every event carries its `trans_id`. The platform
+//! drops repeats of a `trans_id` and allows them within a natural day, so the worker retries after an answer that does
+//! not come. `errno 0` proves acceptance, not attribution: the platform silently discards an id of the wrong kind.
 
 mod config;
 mod matrix;
@@ -30,11 +30,11 @@ use config::{Config, Errno2, Settings};
 
 pub use platform::PLATFORM;
 
-/// `errno` to class, as far as 360 documents it ("落地页 API" of its console); 0 is success. Anything else is `retry`,
+/// The class of each `errno` that 360 documents ("落地页 API" of its console). 0 is success. Any other value is `retry`,
 /// counted as unclassified.
 const ERRNO: [(&str, Class, &str); 3] = [
     ("1", Class::Halt, "App-Key is not accepted"),
-    // `errno2 = "permanent"` makes it a matter of the event.
+    // With `errno2 = "permanent"` it refuses the event, not the account.
     ("2", Class::Halt, "App-Sign is not accepted"),
     ("3", Class::Permanent, "the body is not accepted"),
 ];
@@ -42,7 +42,6 @@ const ERRNO: [(&str, Class, &str); 3] = [
 const PATH: &str = "/uploadWebConvert";
 const CONTENT_TYPE: &str = "application/json;charset=utf-8";
 
-/// Speaks for one 360 account.
 struct Qihoo360 {
     settings: Settings,
 }
@@ -56,7 +55,7 @@ impl Qihoo360 {
         config.check(&map).map(|settings| Self { settings })
     }
 
-    /// What `check` warns of: settings that are no error but will refuse events.
+    /// What `check` warns of: settings that are no error, but will cause events to be refused.
     fn warnings(&self) -> Vec<Problem> {
         let Some(line) = self.settings.line else { return Vec::new() };
         let off_line = self.settings.map.iter().filter(|(_, entry)| entry.on(line).is_none());
@@ -91,7 +90,7 @@ impl Qihoo360 {
     }
 }
 
-/// `errno` as text; the platform writes a number, a text is taken as well.
+/// `errno` as text. The platform writes a number; a string is accepted too.
 fn errno(body: &[u8]) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Body<'a> {
@@ -121,7 +120,7 @@ impl Sender for Qihoo360 {
         };
         let credential = context.credential.ok_or_else(|| Fault::new("secrets", "no credential is in force"))?;
         let (key, secret) = (&credential.key, credential.secret.expose());
-        // An empty secret would sign just as well, and every conversion would be refused.
+        // An empty secret would sign without an error, and the platform would refuse every conversion.
         if secret.is_empty() {
             return Err(Fault::new("secrets", "the secret is empty"));
         }
@@ -132,10 +131,10 @@ impl Sender for Qihoo360 {
         let mut input = Vec::with_capacity(secret.len() + rest.len() + 48);
         input.extend_from_slice(secret.as_bytes());
         input.extend_from_slice(b"{\"data\":{\"request_time\":");
-        // A vector takes every write.
+        // Writing into a vector cannot fail.
         let _ = write!(input, "{}", context.now_ms / 1000);
         input.extend_from_slice(rest);
-        // The bytes that are hashed are the bytes that are sent.
+        // Exactly the hashed bytes are sent.
         let body = Bytes::copy_from_slice(&input[secret.len()..]);
         let headers =
             vec![("App-Key", key.clone()), ("App-Sign", md5_hex(&input)), ("Content-Type", CONTENT_TYPE.to_owned())];

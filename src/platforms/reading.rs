@@ -1,64 +1,63 @@
-//! What a platform says of the items of one request.
+//! What the answer of a platform says of the items of one request.
 
 use crate::error::{Answer, DeliveryError};
 
 /// The platform's acceptance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// The platform's own id of the conversion, if it gives one.
+    /// The platform's own id of the conversion, if it returns one.
     pub platform_id: Option<String>,
 }
 
 /// What an answer means for one item.
 pub type Verdict = Result<Receipt, DeliveryError>;
 
-/// An answer as it came.
+/// An answer as it was received.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpAnswer<'a> {
-    /// Its HTTP status.
     pub status: u16,
-    /// The text of its `Retry-After`.
+    /// The text of its header `Retry-After`.
     pub retry_after: Option<&'a str>,
-    /// Its body, unpacked.
+    /// The body, unpacked.
     pub body: &'a [u8],
-    /// The time of the answer, epoch ms, by the clock that wrote it where it tells, else by ours.
+    /// The time of the answer, epoch ms: the answer's own `Date` if it has one, else our clock.
     pub now_ms: i64,
 }
 
 impl HttpAnswer<'_> {
-    /// What an error made of it carries in any case.
+    /// The part of an error's answer that every error has.
     pub fn answer(&self) -> Answer {
         Answer { status: Some(self.status), sent: true, ..Answer::default() }
     }
 }
 
-/// What a body says, in the words of one platform.
+/// What the platform's own rules find in an answer.
 #[derive(Clone, Debug)]
 pub enum Reading {
-    /// The same for every item. A success is believed only on a 2xx.
+    /// One verdict for all items. A success counts only if the status is 2xx.
     All(Verdict),
-    /// A verdict for each item, in their order; `None`: the answer does not mention it. A platform that lists only its errors
-    /// states a success for what it does not mention.
+    /// A verdict for each item, in their order. `None`: the answer does not mention the item. A platform that lists
+    /// only its errors returns a success for an item that it does not mention.
     Each(Vec<Option<Verdict>>),
-    /// Nothing that the platform's rules know: the status decides.
+    /// The platform's rules recognise nothing in the body: the status decides.
     Nothing,
-    /// It refuses the request as a whole, because of some of its items: each is to be sent alone.
+    /// The platform refuses the request as a whole because of some of its items. Each item is to be sent alone.
     Split,
 }
 
 /// What an answer means for the items of its request.
 #[derive(Clone, Debug)]
 pub enum Verdicts {
-    /// The same for all; always so where there is one item.
+    /// One verdict for all items. A request of one item always has this form.
     All(Verdict),
     /// One per item, in their order.
     Each(Vec<Verdict>),
-    /// Each is to be sent alone. Never said of one item.
+    /// Each item is to be sent alone. A request of one item never has this form.
     Split,
 }
 
 impl Verdicts {
-    /// That of a request's only item.
+    /// The verdict of a request that has only one item.
     pub fn one(self) -> Verdict {
         match self {
             Self::All(verdict) => verdict,
@@ -74,14 +73,14 @@ impl Verdicts {
 /// How much one request may carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Items, at least one.
+    /// The most items, at least one.
     pub items: usize,
-    /// Their bytes together; a single item may have more.
+    /// The most bytes of all items together. A single item may have more.
     pub bytes: usize,
 }
 
 impl BatchLimits {
-    /// What is left of it beside so many items and bytes.
+    /// What is left of the limits after so many items and bytes.
     pub fn less(self, items: usize, bytes: usize) -> Self {
         Self { items: self.items.saturating_sub(items), bytes: self.bytes.saturating_sub(bytes) }
     }

@@ -1,4 +1,4 @@
-//! An HTTP request as a sender states it.
+//! An HTTP request as a sender builds it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,29 +7,31 @@ use bytes::Bytes;
 
 use crate::secret::SecretString;
 
-/// How much of an answer is read and unpacked unless a request states another bound; more is no answer.
+/// How many bytes of an answer are read and unpacked, unless the request states another bound. A longer answer counts
+/// as no answer.
 pub const ANSWER_BYTES: usize = 64 * 1024;
 
-/// An HTTP request: exactly these bytes are signed and sent.
+/// An HTTP request. Exactly these bytes are signed and sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// HTTP method, e.g. `POST`.
     pub method: &'static str,
-    /// Path and query, beginning with `/`; the account's base URL goes before it.
+    /// Path and query, beginning with `/`. The account's base URL is put in front.
     pub path: Cow<'static, str>,
-    /// Headers in order.
+    /// Headers, in the order in which they are sent.
     pub headers: Vec<(&'static str, String)>,
     pub body: Bytes,
-    /// The exact text that was hashed, secret included; `None` where nothing is signed. Only `preview` reads it.
+    /// The exact text that was hashed, with the secret in it. `None`: nothing is signed. Only `preview` reads it.
     pub signature_input: Option<SecretString>,
-    /// Where secrets and tokens stand; `preview` shows `***` there. In `signature_input` the secret of the credential in
-    /// force needs no place.
+    /// Where secrets and tokens stand. `preview` shows `***` there. The secret of the credential in force needs no
+    /// place in `signature_input`.
     pub secrets: Vec<SecretPlace>,
-    /// The answer is read to at most so many bytes, as it came and unpacked.
+    /// The most bytes of the answer that are read. The bound holds for the bytes as they came and for the unpacked
+    /// bytes.
     pub answer_bytes: usize,
 }
 
-/// A `POST` of nothing to `/`: what a sender does not state.
+/// An empty `POST` to `/`. A sender overwrites what it needs.
 impl Default for Request {
     fn default() -> Self {
         Self {
@@ -44,12 +46,12 @@ impl Default for Request {
     }
 }
 
-/// A secret in a request.
+/// The place of a secret in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretPlace {
-    /// Which part holds it.
+    /// The part that holds the secret.
     pub part: Part,
-    /// Its bytes in that part.
+    /// The bytes of the secret in that part.
     pub range: Range<usize>,
 }
 
@@ -67,12 +69,12 @@ pub enum Part {
 }
 
 impl Request {
-    /// Whether a secret stands in a part.
+    /// Whether the part holds a secret.
     pub fn has_secret(&self, part: Part) -> bool {
         self.secrets.iter().any(|place| place.part == part)
     }
 
-    /// The bytes of a part with a mask for each of its secrets.
+    /// The bytes of a part, with `mask` in the place of each of its secrets.
     pub fn masked<'a>(&self, part: Part, bytes: &'a [u8], mask: &str) -> Cow<'a, [u8]> {
         let mut ranges: Vec<&Range<usize>> =
             self.secrets.iter().filter(|place| place.part == part).map(|place| &place.range).collect();
@@ -82,7 +84,8 @@ impl Request {
         ranges.sort_unstable_by_key(|range| range.start);
         let (mut masked, mut shown) = (Vec::with_capacity(bytes.len()), 0);
         for range in ranges {
-            // A place that overlaps the one before it, or the end of the part, never shows a byte of it.
+            // A place may overlap the one before it, or reach beyond the end of the part. No byte of it is shown even
+            // then.
             let start = range.start.clamp(shown, bytes.len());
             masked.extend_from_slice(&bytes[shown..start]);
             masked.extend_from_slice(mask.as_bytes());
@@ -92,7 +95,7 @@ impl Request {
         Cow::Owned(masked)
     }
 
-    /// As [`Request::masked`], of a text. A place that cuts a character in two leaves a replacement character.
+    /// Like [`Request::masked`], for a text. If a place cuts a character in two, a replacement character is left of it.
     pub fn masked_text<'a>(&self, part: Part, text: &'a str, mask: &str) -> Cow<'a, str> {
         match self.masked(part, text.as_bytes(), mask) {
             Cow::Borrowed(_) => Cow::Borrowed(text),

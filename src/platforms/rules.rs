@@ -1,20 +1,21 @@
-//! Rules of validation that platforms share (SPEC section 9).
+//! Validation rules that platforms share (SPEC section 9).
 
 use crate::error::{DeliveryError, Fault};
 use crate::event::{ConversionEvent, Kind, Money, is_placeholder};
 
-/// An `Invalid` of one field.
+/// `Invalid`, for one field.
 pub fn invalid(field: &'static str, detail: impl Into<String>) -> DeliveryError {
     DeliveryError::Invalid(Fault::new(field, detail))
 }
 
-/// The native code has no place on this platform: names what the event gave (SPEC section 12, 3).
+/// `UnmappedEvent`: the platform does not have the event. The field is the member of the event that named it (SPEC
+/// section 12, 3).
 pub fn unmapped(event: &ConversionEvent, detail: &'static str) -> DeliveryError {
     let field = if event.platform_event.is_some() { "platform_event" } else { "event_type" };
     DeliveryError::UnmappedEvent(Fault::new(field, detail))
 }
 
-/// Refuses calls, on platforms that take none.
+/// Refuses a call. Platforms that take no calls use it.
 ///
 /// # Errors
 /// `Invalid`, field `kind`.
@@ -25,7 +26,8 @@ pub fn conversion(event: &ConversionEvent) -> Result<(), DeliveryError> {
     }
 }
 
-/// An id that the platform must have: there, not empty, no macro that was never filled in, no control characters.
+/// Checks an id that the platform requires: it is present, not empty, no macro that nobody filled in, and has no
+/// control characters.
 ///
 /// # Errors
 /// `Invalid`, with that field.
@@ -37,8 +39,8 @@ pub fn required_id<'e>(value: Option<&'e str>, field: &'static str) -> Result<&'
     }
 }
 
-/// A click id: a required id, of printable ASCII alone. Platforms give out no others, so that anything else was damaged
-/// on its way.
+/// Checks a click id: a required id of printable ASCII. Platforms issue no others, so any other text was damaged on its
+/// way.
 ///
 /// # Errors
 /// `Invalid`, with that field.
@@ -51,7 +53,7 @@ pub fn click_id<'e>(value: Option<&'e str>, field: &'static str) -> Result<&'e s
     }
 }
 
-/// Refuses control characters, CR and LF among them.
+/// Refuses control characters, CR and LF included.
 ///
 /// # Errors
 /// `Invalid`, with that field.
@@ -59,7 +61,7 @@ pub fn free_of_controls(text: &str, field: &'static str) -> Result<(), DeliveryE
     if text.chars().any(char::is_control) { Err(invalid(field, "control characters")) } else { Ok(()) }
 }
 
-/// Minor units of an amount, on platforms that know CNY alone. The worker converts nothing.
+/// The minor units of an amount, for platforms that take CNY alone. The worker converts no currencies.
 ///
 /// # Errors
 /// `Invalid`, with `minor` or `currency` of that member.
@@ -73,8 +75,8 @@ pub fn fen(money: &Money, minor: &'static str, currency: &'static str) -> Result
     Ok(money.minor)
 }
 
-/// Names each member of `platform_params` that the platform has no use for: hosts, paths and credentials among them
-/// are ignored, never obeyed.
+/// Adds a warning for each member of `platform_params` that the platform does not use. Hosts, paths and credentials
+/// given there are ignored, never obeyed.
 pub fn note_ignored(event: &ConversionEvent, known: &[&str], warnings: &mut Vec<String>) {
     for name in event.platform_params.names().filter(|name| !known.contains(name)) {
         let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();

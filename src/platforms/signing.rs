@@ -1,4 +1,4 @@
-//! Digests as platforms want them. What is hashed is the sender's business: always the exact bytes that are sent.
+//! Digests in the forms that platforms want. The sender decides what is hashed: always the exact bytes that are sent.
 
 use md5::{Digest, Md5};
 

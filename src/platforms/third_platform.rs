@@ -1,6 +1,6 @@
-//! A platform that only tests have. It needs nothing but this file and its line in the list, and it differs from the real ones
-//! wherever a platform may: the names of the halves of its credentials, secrets in URL, header, body and signed text, items that
-//! are no text, and answers beyond the usual bound.
+//! A platform that only tests have. It needs nothing but this file and its line in the list. It differs from the real
+//! platforms wherever a platform may differ: the names of a credential's halves, secrets in URL, header, body and
+//! signed text, items that are not text, and answers beyond the usual bound.
 
 #[cfg(test)]
 mod tests;
@@ -22,11 +22,10 @@ use crate::platforms::{
     SecretPlace, SecretString, Sender, keys,
 };
 
-/// Its value in the list of platforms.
 pub const PLATFORM: &dyn Platform = &Definition;
 
 const ANSWER_BYTES: usize = 256 * 1024;
-/// No text begins with it.
+/// No UTF-8 text begins with this byte.
 const MARK: u8 = 0xff;
 
 struct Definition;
@@ -89,7 +88,6 @@ impl Platform for Definition {
     }
 }
 
-/// Speaks for one account.
 struct Third {
     site: String,
     strict: bool,

@@ -1,5 +1,5 @@
-//! What a platform with access tokens states: how to ask for a token, and what the answer means. It keeps none: cache,
-//! sharing between replicas and refreshing ahead are `send::token`.
+//! What a platform with access tokens states: how to ask for a token, and what the answer means. It keeps no token:
+//! `send::token` keeps them, shares them between replicas and refreshes them ahead.
 
 use std::time::Duration;
 
@@ -8,22 +8,23 @@ use crate::platforms::context::Context;
 use crate::platforms::request::Request;
 use crate::secret::SecretString;
 
-/// A token is refreshed so long before it ends, unless a fifth of its life is less.
+/// A token is refreshed this long before it ends, or a fifth of its life before, if that is shorter.
 const AHEAD: Duration = Duration::from_secs(600);
 
-/// A platform's way to tokens. Like a sender it has no network, no clock and no state.
+/// How a platform issues tokens. Like a sender it has no network, no clock and no state.
 pub trait TokenSource: Send + Sync {
-    /// The request that asks for new tokens.
+    /// Makes the request that asks for new tokens.
     ///
     /// # Errors
-    /// A fault where no credential is in force.
+    /// A fault if no credential is in force.
     fn token_request(&self, grant: Grant<'_>, context: &Context<'_>) -> Result<Request, Fault>;
 
-    /// What the answer brings. `now_ms` is the time of the answer, as for a verdict.
+    /// Reads the tokens in the answer. `now_ms` is the time of the answer, as in
+    /// [`HttpAnswer`](crate::platforms::reading::HttpAnswer).
     ///
     /// # Errors
-    /// `Halt`, `Permanent` and `Refresh` say that the grant is refused for good: somebody has to authorise the account anew.
-    /// Every other class says that it may be asked again.
+    /// `Halt`, `Permanent` and `Refresh` say that the grant is refused for good: an operator has to authorise the
+    /// account again. Every other class says that the request may be repeated.
     fn token_from(
         &self,
         status: u16,
@@ -32,65 +33,62 @@ pub trait TokenSource: Send + Sync {
         now_ms: i64,
     ) -> Result<Issued, DeliveryError>;
 
-    /// When to refresh, epoch ms; `None`: not before the token is refused.
+    /// When to refresh, epoch ms. `None`: only after the platform has refused the token.
     fn refresh_at_ms(&self, life: &Life) -> Option<i64> {
         life.usual_refresh_ms()
     }
 }
 
-/// What new tokens are asked for with.
+/// What a request for new tokens presents.
 #[derive(Clone, Copy, Debug)]
 pub enum Grant<'a> {
-    /// The refresh token; most platforms accept each one only once.
+    /// The refresh token. Most platforms accept each refresh token only once.
     Refresh(&'a SecretString),
-    /// The authorisation code, which is valid once and for minutes.
+    /// The authorisation code. It is valid once, and for a few minutes.
     Code(&'a SecretString),
 }
 
-/// What a platform issued.
+/// The tokens that a platform issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
-    /// The new access token.
     pub access: SecretString,
-    /// The new refresh token; `None`: the old one stays valid.
+    /// The new refresh token. `None`: the old one stays valid.
     pub refresh: Option<SecretString>,
-    /// End of the access token, epoch ms, where the platform states it.
+    /// When the access token ends, epoch ms, if the platform states it.
     pub access_ends_ms: Option<i64>,
-    /// End of the refresh token, epoch ms, where the platform states it.
+    /// When the refresh token ends, epoch ms, if the platform states it.
     pub refresh_ends_ms: Option<i64>,
 }
 
-/// The token values that configuration states: where an account begins.
+/// The tokens that the configuration states. An account begins with them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seed {
-    /// An access token. Alone it is permanent: there is nothing to refresh it with.
+    /// An access token. Without a refresh token or a code it is permanent: nothing can refresh it.
     pub access: Option<SecretString>,
-    /// A refresh token.
     pub refresh: Option<SecretString>,
-    /// An authorisation code.
     pub code: Option<SecretString>,
 }
 
 impl Seed {
-    /// Whether new tokens come of it, which have to be kept.
+    /// Whether the account gets new tokens, which then have to be kept.
     pub fn rotates(&self) -> bool {
         self.refresh.is_some() || self.code.is_some()
     }
 }
 
-/// From when until when tokens are valid, epoch ms.
+/// When tokens were issued and when they end, epoch ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Life {
-    /// When they were issued; 0: unknown, as that of a seed.
+    /// When they were issued; 0 if that is unknown, as for a seed.
     pub issued_ms: i64,
-    /// End of the access token; `None`: unknown.
+    /// When the access token ends; `None` if that is unknown.
     pub access_ends_ms: Option<i64>,
-    /// End of the refresh token; `None`: unknown.
+    /// When the refresh token ends; `None` if that is unknown.
     pub refresh_ends_ms: Option<i64>,
 }
 
 impl Life {
-    /// The first end of the two: past it the account has to be authorised anew, or sends nothing.
+    /// The earlier end of the two. After it the account sends nothing, or an operator has to authorise it again.
     pub fn first_end_ms(&self) -> Option<i64> {
         [self.access_ends_ms, self.refresh_ends_ms].into_iter().flatten().min()
     }

@@ -11,16 +11,16 @@ use crate::platforms::baizhu::endpoint::Endpoint;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Config {
-    /// The agreed product mark, per endpoint.
+    /// The agreed product mark of each endpoint.
     pub product: Product,
-    /// How the product is settled.
+    /// How the advertiser pays for the product.
     pub settlement: Settlement,
-    /// How a form is written.
+    /// How the form is encoded.
     pub encoding: Encoding,
-    /// Names of fields that 百助's own text spells in more than one way.
+    /// Names of the fields that 百助's documentation spells in several ways.
     pub field: FieldNames,
     pub amount_unit: AmountUnit,
-    /// Values of `code` that mean success; absent: `success`.
+    /// Values of `code` that mean success. If absent: `success`.
     pub success_values: Option<Vec<String>>,
 }
 
@@ -34,18 +34,16 @@ pub struct Product {
     pub back: Option<String>,
 }
 
-/// `settlement`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Settlement {
-    /// By action: amounts are left out.
+    /// By action (CPA): amounts are left out.
     Cpa,
-    /// By sale: amounts are sent.
+    /// By sale (CPS): amounts are sent.
     #[default]
     Cps,
 }
 
-/// `encoding`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
@@ -56,7 +54,6 @@ pub enum Encoding {
     Urlencoded,
 }
 
-/// `amount_unit`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AmountUnit {
@@ -67,13 +64,12 @@ pub enum AmountUnit {
     Fen,
 }
 
-/// `field`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 pub struct FieldNames {
     /// `product-name`, `product_name` or `both`.
     pub product_name: String,
-    /// The name of the refund's field.
+    /// The name of the field that holds the refund.
     pub returned_money: String,
 }
 
@@ -84,7 +80,7 @@ impl Default for FieldNames {
 }
 
 impl Config {
-    /// Checks every key and the account's `map`; all problems at once.
+    /// Checks every key and the account's `map`, and returns all problems at once.
     pub(super) fn check(self, map: &BTreeMap<String, String>) -> Result<Settings, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut wrong = |key: &str, reason: String| problems.push((key.to_owned(), reason));
@@ -143,7 +139,7 @@ impl Config {
 
 /// A checked [`Config`].
 pub(super) struct Settings {
-    /// By [`Endpoint`].
+    /// Indexed by [`Endpoint`].
     pub(super) products: [Option<String>; 3],
     pub(super) settlement: Settlement,
     pub(super) encoding: Encoding,

@@ -1,14 +1,14 @@
-//! Forms as bytes. The same fields always give the same bytes, so that `preview` shows what would be sent.
+//! Forms as bytes. The same fields always give the same bytes, so that `preview` shows exactly what is sent.
 
 use bytes::Bytes;
 
 use crate::platforms::Item;
 use crate::platforms::signing::md5_hex;
 
-/// Ends each name and each value of an item. Rules let no control character into either.
+/// The character that ends each name and each value of an item. The rules allow no control characters in either.
 const END: char = '\0';
 
-/// The fields of a form in the making, in order.
+/// The fields of a form while it is built, in order.
 pub(super) struct Fields(String);
 
 impl Fields {
@@ -33,7 +33,7 @@ impl Fields {
 pub(super) struct Form<'a>(&'a str);
 
 impl<'a> Form<'a> {
-    /// `None`: not an item of this sender.
+    /// `None`: this sender did not write the item.
     pub(super) fn of(item: &'a Item) -> Option<Self> {
         item.text().map(Self)
     }
@@ -66,12 +66,13 @@ impl<'a> Form<'a> {
         ("application/x-www-form-urlencoded".into(), body.into())
     }
 
-    /// Derived from the fields, not random.
+    /// The boundary is derived from the fields, not random, so that it is the same each time.
     fn boundary(self) -> String {
         self.absent_from(self.0.to_owned())
     }
 
-    /// The first of a sequence that begins with `seed` and stands in no value; no form can hold all of it.
+    /// A sequence of boundaries starts from `seed`; this returns the first one that no value contains. It ends, because
+    /// no form can contain all of them.
     fn absent_from(self, mut seed: String) -> String {
         loop {
             let candidate = format!("postback-{}", md5_hex(&seed));

@@ -7,7 +7,6 @@ use crate::platforms::baizhu::Baizhu;
 use crate::platforms::baizhu::config::Config;
 use crate::platforms::{Configured, Platform, Problem, keys};
 
-/// Its value in the list of platforms.
 pub const PLATFORM: &dyn Platform = &Definition;
 
 struct Definition;

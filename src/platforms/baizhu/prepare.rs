@@ -13,7 +13,7 @@ const UID_CHARACTERS: usize = 32;
 const PRODUCT_NAME: &str = "params.product_name";
 const ORDER_ID: &str = "order.order_id";
 
-/// What only effective users carry.
+/// The fields that only effective users have.
 #[derive(Default)]
 struct Extras<'e> {
     product_name: Option<&'e str>,
@@ -23,7 +23,7 @@ struct Extras<'e> {
 }
 
 impl Settings {
-    /// The endpoint an event asks for.
+    /// The endpoint that the event asks for.
     pub(super) fn endpoint(&self, event_type: &str, platform_event: Option<&str>) -> Option<Endpoint> {
         match platform_event {
             Some(native) => Endpoint::of(native),
@@ -130,7 +130,7 @@ impl Settings {
     }
 }
 
-/// A decimal with two places, built from the integer: a float would round.
+/// Fen as yuan with two decimals. It is built from the integer, because a float would round.
 pub(super) fn yuan(fen: i64) -> String {
     let sign = if fen < 0 { "-" } else { "" };
     let fen = fen.unsigned_abs();

@@ -137,7 +137,7 @@ fn each_missing_or_wrong_field_is_named() {
         ("params.product_name", |e| e["params"]["product_name"] = json!("a\r\nb")),
         ("params.product_name", |e| e["params"]["product_name"] = json!(["a"])),
         ("kind", |e| e["kind"] = json!("call")),
-        // the first step decides
+        // The first step decides.
         ("user.user_id", |e| {
             e["user"] = Value::Null;
             e["order"]["amount"]["minor"] = json!(-1);

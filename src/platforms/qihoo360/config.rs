@@ -9,15 +9,15 @@ use crate::platforms::qihoo360::matrix::{Entry, Line, Matrix};
 use crate::platforms::{NaturalDay, Problem};
 use crate::units::parse_duration;
 
-/// The keys that only 360 accounts have. Credentials are not among them: they come with each request.
+/// The keys that only 360 accounts have. Credentials are not among them: each request brings its own.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Config {
-    /// Product line of the account's events; an event's own overrides it.
+    /// Product line of the account's events. An event may state another one.
     pub data_industry: Option<String>,
-    /// Assigned by 360 to third-party consultation tools; an event's own overrides it.
+    /// 360 assigns it to third-party consultation tools. An event may state another one.
     pub data_source: Option<String>,
-    /// Display advertiser id; mandatory for display.
+    /// Display advertiser id. The display line requires it.
     pub jzqs: Option<String>,
     /// What is sent as `trans_id`.
     pub trans_id_mode: TransIdMode,
@@ -27,33 +27,32 @@ pub struct Config {
     pub validate: Validate,
     /// What becomes of members that the matrix does not allow.
     pub event_param: EventParam,
-    /// What `errno 2` does.
+    /// What an answer with `errno 2` does.
     pub errno2: Errno2,
 }
 
-/// `trans_id_mode`.
+/// Values of `trans_id_mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransIdMode {
-    /// As it is where it is 32 lower-case hex digits, else its MD5.
+    /// As it is if it consists of 32 lower-case hex digits, else its MD5.
     #[default]
     Auto,
     Verbatim,
     /// Its MD5.
     Md5,
-    /// MD5 of native code, `:` and it.
+    /// MD5 of native code, `:` and `trans_id`.
     Md5WithEvent,
 }
 
-/// `natural_day`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 pub struct NaturalDayKeys {
     /// Name of the zone whose midnight ends the day.
     pub tz: String,
-    /// Whose day it is.
+    /// Which event or attempt decides the day.
     pub anchor: Anchor,
-    /// No repeat starts so shortly before the day's end, e.g. `60s`.
+    /// No repeat starts in this last part of the day, e.g. `60s`.
     pub guard: String,
 }
 
@@ -63,7 +62,6 @@ impl Default for NaturalDayKeys {
     }
 }
 
-/// `natural_day.anchor`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Anchor {
@@ -78,33 +76,30 @@ pub enum Anchor {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Validate {
-    /// What a click id of another length than stated does.
+    /// What happens to a click id whose length is not the documented one.
     pub click_len: ClickLen,
 }
 
-/// `validate.click_len`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClickLen {
     Off,
-    /// A warning: the platform's own text and sample disagree.
+    /// A warning only, because the platform's own text and sample disagree.
     #[default]
     Warn,
     /// The event is `invalid`.
     Strict,
 }
 
-/// `event_param`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct EventParam {
-    /// What becomes of members that the matrix does not allow.
     pub disallowed: Disallowed,
-    /// Native codes that take `value`; replaces the platform's list.
+    /// Native codes that take `value`. They replace the platform's own list.
     pub value_events: Option<Vec<String>>,
 }
 
-/// `event_param.disallowed`.
+/// What happens to members that the matrix does not allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disallowed {
@@ -117,11 +112,11 @@ pub enum Disallowed {
     Send,
 }
 
-/// `errno2`.
+/// What an answer with `errno 2` does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Errno2 {
-    /// The signature, so the account halts.
+    /// The signature is wrong, so the account halts.
     #[default]
     Halt,
     /// The event is refused.
@@ -129,7 +124,7 @@ pub enum Errno2 {
 }
 
 impl Config {
-    /// Checks every key and the account's `map`; all problems at once.
+    /// Checks every key and the account's `map`, and returns all problems at once.
     pub(super) fn check(self, map: &BTreeMap<String, String>) -> Result<Settings, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut wrong = |key: &str, reason: String| problems.push((key.to_owned(), reason));

@@ -1,11 +1,11 @@
-//! Which event codes each product line takes, and with which `event_param` members: `events.csv`, read once.
+//! Which event codes each product line takes, and with which `event_param` members. The table is `events.csv`, parsed
+//! once.
 //!
-//! A cell is empty where the line does not know the code, `none` where it takes no members, else the members.
+//! A cell is empty if the line does not know the code, `none` if the code takes no members, else it lists the members.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// The table as it is compiled in.
 const TABLE: &str = include_str!("events.csv");
 
 /// A product line.
@@ -25,7 +25,6 @@ impl Line {
     /// Every line, in the order of the table's columns.
     pub const ALL: [Line; 4] = [Line::Web, Line::Ps, Line::Ms, Line::Zs];
 
-    /// The value of `data_industry`.
     pub fn industry(self) -> &'static str {
         match self {
             Line::Web => "ocpc_web_convert",
@@ -35,12 +34,12 @@ impl Line {
         }
     }
 
-    /// The line of a `data_industry`.
+    /// The line that a `data_industry` names.
     pub fn of(industry: &str) -> Option<Line> {
         Line::ALL.into_iter().find(|line| line.industry() == industry)
     }
 
-    /// How many characters its click id has, where that is stated.
+    /// How many characters its click id has, if the platform states it.
     pub fn click_len(self) -> Option<usize> {
         match self {
             Line::Web => None,
@@ -71,7 +70,7 @@ impl Params {
         self.0 & other.0 == other.0
     }
 
-    /// The set with or without `other`.
+    /// The set with `other` added or removed.
     pub fn with(self, other: Params, there: bool) -> Params {
         Params(if there { self.0 | other.0 } else { self.0 & !other.0 })
     }
@@ -106,13 +105,13 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The members that the line takes with this code; `None` where it does not know the code.
+    /// The members that the line takes with this code. `None`: the line does not know the code.
     pub fn on(&self, line: Line) -> Option<Params> {
         self.lines[line as usize]
     }
 }
 
-/// The table with its two ways in.
+/// The table, found by code and by canonical name.
 pub struct Matrix {
     by_code: HashMap<&'static str, &'static Entry>,
     by_canonical: HashMap<&'static str, &'static Entry>,
@@ -133,7 +132,7 @@ impl Matrix {
         self.by_code.get(code).copied()
     }
 
-    /// Every code there is, in the order of the alphabet.
+    /// Every code, in alphabetical order.
     pub fn codes(&self) -> Vec<&'static str> {
         let mut codes: Vec<&'static str> = self.by_code.keys().copied().collect();
         codes.sort_unstable();

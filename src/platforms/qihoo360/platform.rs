@@ -7,7 +7,6 @@ use crate::platforms::qihoo360::Qihoo360;
 use crate::platforms::qihoo360::config::Config;
 use crate::platforms::{Configured, Credential, CredentialShape, Platform, Problem, keys};
 
-/// Its value in the list of platforms.
 pub const PLATFORM: &dyn Platform = &Definition;
 
 struct Definition;
@@ -48,7 +47,7 @@ impl Platform for Definition {
         Ok(Configured { sender: Box::new(sender), settings, warnings })
     }
 
-    /// A contract belongs to a key: accounts of one App-Key share its rate (SPEC 2.6).
+    /// The rate belongs to an App-Key, so accounts with one App-Key share it (SPEC 2.6).
     fn shared_as<'a>(&self, _account: &'a str, credentials: &'a [Credential]) -> &'a str {
         credentials.last().map_or("", |credential| &credential.key)
     }

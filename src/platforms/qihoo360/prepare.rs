@@ -1,8 +1,8 @@
-//! The rules of 360 (SPEC section 9, steps 4 to 8) and the part of the body that does not depend on the time of
+//! The rules of 360 (SPEC section 9, steps 4 to 8), and the part of the body that does not depend on the time of
 //! sending.
 //!
-//! Steps go in SPEC's order, and fields within a step in the order of the body, so that the first failure is the
-//! same one everywhere.
+//! The steps follow SPEC's order, and the fields of a step follow the order of the body, so that every implementation
+//! reports the same first failure.
 
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ const INDUSTRY: &str = "platform_params.data_industry";
 const SOURCE: &str = "platform_params.data_source";
 
 impl Settings {
-    /// The row of the code an event asks for.
+    /// The table row of the code that the event asks for.
     pub(super) fn entry(&self, event_type: &str, platform_event: Option<&str>) -> Option<&'static Entry> {
         match platform_event {
             Some(code) => Matrix::get().by_code(code),
@@ -26,7 +26,7 @@ impl Settings {
         }
     }
 
-    /// What the line takes with that code, by the matrix and the account's `value_events`.
+    /// The members that the line takes with that code, by the table and the account's `value_events`.
     fn allowed(&self, entry: &Entry, line: Line) -> Option<Params> {
         let allowed = entry.on(line)?;
         Some(match &self.value_events {
@@ -73,7 +73,7 @@ impl Settings {
             body.push_str(",\"jzqs\":");
             text(&mut body, jzqs);
         }
-        // Sent with every event, required or not: the platform drops repeats by it.
+        // `trans_id` goes with every event, required or not, because the platform drops repeats by it.
         body.push_str(",\"trans_id\":");
         self.trans_id(&mut body, entry, &event.trans_id);
         let _ = write!(body, ",\"event\":\"{}\",\"event_time\":{event_time}", entry.code);
@@ -101,7 +101,7 @@ impl Settings {
         Ok(own.filter(|s| !s.is_empty()).or(self.data_source.as_deref()))
     }
 
-    /// The member of the body and the click id.
+    /// The name of the click id's member in the body, and the click id.
     fn click<'e>(
         &self,
         event: &'e ConversionEvent,
@@ -142,7 +142,7 @@ impl Settings {
     }
 }
 
-/// `event_param` in the making.
+/// `event_param` while it is built.
 struct Members<'a> {
     settings: &'a Settings,
     event: &'a ConversionEvent,
@@ -200,14 +200,14 @@ impl Members<'_> {
             let _ = write!(body, ",\"urtime\":{at}");
         }
         if body.len() > start {
-            // The comma of the first member becomes the one before the object.
+            // The comma in front of the first member becomes the comma in front of the object.
             body.replace_range(start..=start, ",\"event_param\":{");
             body.push('}');
         }
         Ok(())
     }
 
-    /// Whether a member that the event has goes out.
+    /// Whether to send a member that the event has.
     fn wanted(&mut self, member: Params, name: &str, field: &'static str) -> Result<bool, DeliveryError> {
         if self.allowed.has(member) {
             return Ok(true);
@@ -228,7 +228,7 @@ impl Members<'_> {
         }
     }
 
-    /// An empty text says nothing, and the platform would refuse it.
+    /// Whether the text is not empty. An empty one is left out with a warning, because the platform would refuse it.
     fn filled(&mut self, value: &str, field: &str) -> bool {
         if value.is_empty() {
             self.warnings.push(format!("{field} is left out: empty"));
@@ -237,12 +237,12 @@ impl Members<'_> {
     }
 }
 
-/// Whole seconds of milliseconds.
+/// Milliseconds as whole seconds.
 fn seconds(ms: i64) -> i64 {
     ms / 1000
 }
 
-/// Appends a JSON text: raw UTF-8, escapes only where JSON demands them.
+/// Appends a JSON string: raw UTF-8, escaped only where JSON demands it.
 fn text(body: &mut String, value: &str) {
     let plain = value.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\');
     if plain {
@@ -250,7 +250,7 @@ fn text(body: &mut String, value: &str) {
         body.push_str(value);
         body.push('"');
     } else {
-        // Serialising a text has nothing that could fail; an empty one would be seen by the platform.
+        // Serialising a string cannot fail. If it did, the platform would see an empty string and refuse it.
         body.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "\"\"".into()));
     }
 }

@@ -38,7 +38,7 @@ fn credential(secret: &str) -> Credential {
     }
 }
 
-/// An event that has everything any line could ask for.
+/// An event that has every member that any line takes.
 fn full() -> Value {
     json!({
         "trans_id": "5d41402abc4b2a76b9719d911017c592", "platform": "qihoo360", "account": "a", "event_type": "order",
@@ -50,7 +50,7 @@ fn full() -> Value {
     })
 }
 
-/// The full event, changed.
+/// The full event, after a change.
 fn edited(edit: impl FnOnce(&mut Value)) -> ConversionEvent {
     let mut value = full();
     edit(&mut value);
@@ -65,7 +65,7 @@ fn body(sender: &Qihoo360, event: &ConversionEvent) -> Value {
     serde_json::from_slice(&request.body).unwrap()
 }
 
-/// Reason and field of a refusal.
+/// The reason and the field of a refusal.
 fn refusal(sender: &Qihoo360, event: &ConversionEvent) -> (&'static str, String) {
     match sender.prepare(event) {
         Err(DeliveryError::Invalid(fault)) => ("invalid", fault.field.into_owned()),
@@ -216,7 +216,7 @@ fn every_row_of_the_errno_table_has_its_class() {
     assert_eq!(class(&lenient, 200, r#"{"errno":2}"#), Some(Class::Permanent));
     assert_eq!(class(&lenient, 200, r#"{"errno":2.0}"#), Some(Class::Permanent));
     assert_eq!(class(&lenient, 200, r#"{"errno":1}"#), Some(Class::Halt));
-    // body first on a refusing status, and a success body proves nothing there
+    // The body decides first under a status that refuses, but a success in the body proves nothing there.
     assert_eq!(class(&strict, 400, r#"{"errno":2}"#), Some(Class::Halt));
     assert_eq!(class(&strict, 422, r#"{"errno":9}"#), Some(Class::Retry));
     assert_eq!(class(&strict, 400, r#"{"errno":0}"#), Some(Class::Permanent));
@@ -228,7 +228,7 @@ fn every_row_of_the_errno_table_has_its_class() {
 
 #[test]
 fn an_error_text_in_another_encoding_hides_no_code() {
-    // 参数错误 in GBK.
+    // "参数错误" (wrong parameter) in GBK.
     let body = b"{\"error\":\"\xb2\xce\xca\xfd\xb4\xed\xce\xf3\",\"errno\":3}";
     let verdict = verdict(&sender(""), 200, body).unwrap_err();
     assert_eq!((verdict.class(), verdict.answer().unwrap().code.as_str()), (Some(Class::Permanent), "3"));

@@ -1,4 +1,4 @@
-//! The way of its events from configuration to metrics.
+//! The path of the third platform's events, from configuration to metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn good(account: &str) -> Loaded {
     load(&format!("[accounts.acme]{account}")).unwrap_or_else(|found| panic!("{found}"))
 }
 
-/// The account as configured, with what a busy machine needs.
+/// The account as configured, with timeouts that suit a busy machine.
 fn account() -> Account {
     let mut account = Arc::into_inner(good(ACCOUNT).config.accounts.remove("acme").unwrap()).unwrap();
     account.limits.timeout = Duration::from_secs(20);

@@ -214,7 +214,7 @@ fn each_mode_makes_its_trans_id() {
         let sent = detail(&sender, &edited(|e| e["trans_id"] = json!(given)))["trans_id"].clone();
         assert_eq!(sent, expected, "{mode} {given}");
     }
-    // Upper case is not the customary form, so it is hashed like any other text.
+    // Upper case is not the customary form, so the text is hashed like any other.
     let upper = hex.to_uppercase();
     assert_eq!(detail(&ps(), &edited(|e| e["trans_id"] = json!(upper)))["trans_id"], md5_hex(&upper));
     let sender = sender("data_industry = 'ocpc_ps_convert'\ntrans_id_mode = 'md5_with_event'");

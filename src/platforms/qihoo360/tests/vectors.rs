@@ -1,6 +1,6 @@
 use super::*;
 
-/// The published vectors of 360 by id.
+/// The published vector of 360 with this id.
 fn vector(id: &str) -> Value {
     let all: Value = serde_json::from_str(include_str!("../../../../tests/fixtures/vectors.json")).unwrap();
     all["signatures"].as_array().unwrap().iter().find(|v| v["id"] == id).unwrap().clone()
@@ -108,7 +108,7 @@ fn nothing_is_signed_without_a_secret() {
     let request = |credential: Option<&Credential>| {
         sender.request(&[&prepared], &Context { now_ms: NOW, credential, token: None })
     };
-    // An empty secret still yields a digest, which is why it has to be refused.
+    // An empty secret still yields a digest, so it has to be refused.
     let empty = vector("q360-08-empty-secret");
     assert_eq!(empty["inputs"]["secret"], "");
     assert_eq!(request(None).unwrap_err().field, "secrets");
