@@ -1,10 +1,11 @@
-//! The configuration: compiled-in defaults, one file over them, the environment over both; checked as a whole.
+//! The configuration: the compiled-in defaults, then one file, then the environment. Later ones override earlier ones.
+//! The result is checked as a whole.
 //!
-//! Everything that is wrong is reported at once, each with its place, key and reason, before any connection opens. No
-//! secret is ever part of a report: values that came from outside the file are not shown at all.
+//! Every problem is reported at once, each with its place, key and reason, before any connection opens. A report never
+//! contains a secret: it shows no value that came from outside the file.
 //!
-//! Each module has its section as a plain struct, which says what a key may hold; here stand the root, and the rules that
-//! look at several keys or at all accounts.
+//! Each module defines its section as a plain struct, which says what its keys may hold. This module holds the root and
+//! the rules that look at several keys or at all accounts.
 
 mod accounts;
 mod base_url;
@@ -33,13 +34,13 @@ pub use crate::config::problem::{Place, Problem, Problems};
 /// The compiled-in configuration: every key, its default and the reason for it.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
 
-/// What a run without a file is given over the defaults: the demo's accounts, and parts inside the process.
+/// What a run without a file adds to the defaults: the demo's accounts, and a broker and a store inside the process.
 pub const DEMO: &str = include_str!("../config/demo.toml");
 
-/// Where the demo's accounts lead until the address of the sandbox in the process is known.
+/// The base URL of the demo's accounts until the address of the sandbox in the process is known.
 pub const DEMO_URL: &str = "http://127.0.0.1:9470";
 
-/// Everything the worker was told.
+/// The whole configuration.
 pub struct Config {
     /// `[kafka]`.
     pub kafka: kafka::Config,
@@ -59,19 +60,19 @@ pub struct Config {
     pub accounts: Accounts,
 }
 
-/// A configuration that can be used, and what was noticed on the way.
+/// A configuration that can be used, and its warnings.
 pub struct Loaded {
     pub config: Config,
-    /// What is doubtful, but refuses nothing.
+    /// What is doubtful, but no reason to refuse the start.
     pub warnings: Vec<Problem>,
 }
 
 impl Config {
-    /// Loads and checks a configuration: the defaults, `file` over them (without one what the demo has, [`DEMO`]), `env`
+    /// Loads and checks a configuration: the defaults, `file` over them (without a file the demo's, [`DEMO`]), `env`
     /// over both.
     ///
     /// # Errors
-    /// Every problem there is.
+    /// All problems.
     pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Problems> {
         let report = Report::new(file.map(shown));
         let layers = Layers {
@@ -88,12 +89,12 @@ impl Config {
         }
     }
 
-    /// Whether broker and store are to be inside the process: both or neither.
+    /// Whether broker and store run inside the process. Either both do or neither.
     pub fn is_embedded(&self) -> bool {
         self.kafka.embedded
     }
 
-    /// Accounts that would halt at their first event, because none of their credentials holds at `now_ms`.
+    /// The accounts that would halt at their first event, because none of their credentials is valid at `now_ms`.
     pub fn without_credential(&self, now_ms: i64) -> Vec<Problem> {
         let mut found = Vec::new();
         for account in self.accounts.values().filter(|a| a.enabled && !a.credentials.is_empty()) {
@@ -106,8 +107,9 @@ impl Config {
         found
     }
 
-    /// `redis.token_key`, where it is needed and not stated: what a platform issues is kept in Redis, and never as it is.
-    /// Embedded parts end with their tokens, and what sends nothing needs none.
+    /// The problem of a missing `redis.token_key`, if one is needed: the tokens that a platform issues are kept in
+    /// Redis, and only encrypted. The embedded store loses its tokens with the process, and a configuration that sends
+    /// nothing has none, so these need no key.
     pub fn without_token_key(&self) -> Option<Problem> {
         if self.is_embedded() || !self.redis.token_key.expose().is_empty() {
             return None;
@@ -124,7 +126,7 @@ impl Config {
     }
 }
 
-/// Reads every section, then every account over them, then judges them together.
+/// Reads every section, then every account with the sections as its defaults, then judges all of them together.
 fn assemble(settings: &mut Settings<'_>) -> Option<Config> {
     let mut root: Root = settings.read("accounts")?;
     root.kafka.embedded = root.kafka.brokers == kafka::EMBEDDED;

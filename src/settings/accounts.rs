@@ -1,4 +1,4 @@
-//! `[accounts.NAME]`: the keys that every account has, and what its platform makes of the rest.
+//! `[accounts.NAME]`: the keys that every account has, and the keys that its platform reads.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::settings::credentials;
 use crate::settings::proxy;
 use crate::settings::root::Root;
 
-/// The keys that every account has. Those of its platform stand beside them.
+/// The keys that every account has. The keys of its platform stand beside them.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Common {
@@ -40,17 +40,17 @@ struct Common {
     _rollout: Rollout,
     map: BTreeMap<String, Word>,
     validate: OwnValidate,
-    /// Read over the sections at the top.
+    /// Read separately, with the top sections as defaults.
     #[serde(rename = "limits")]
     _limits: IgnoredAny,
     #[serde(rename = "retry")]
     _retry: IgnoredAny,
-    /// Read by the shape that the platform states.
+    /// Read separately, by the shape that the platform states.
     #[serde(rename = "secrets")]
     _secrets: IgnoredAny,
 }
 
-/// Text that says something.
+/// A text that is not empty.
 #[derive(Deserialize)]
 struct Word(#[serde(deserialize_with = "words")] String);
 
@@ -108,25 +108,25 @@ fn max_future<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D:
     duration::<_, 0, MONTH>(from).map(Some)
 }
 
-/// An account as far as it could be read: enough for the rules that look at all accounts together.
+/// An account as far as it could be read. That is enough for the rules that look at all accounts together.
 pub(super) struct Draft {
     pub name: String,
-    /// Its limits; `shared_as` is empty where the credential that would fill it could not be read.
+    /// Its limits. `shared_as` is empty if the credential that would fill it could not be read.
     pub limits: Limits,
-    /// It states some of them itself.
+    /// Whether the account states some of them itself.
     pub has_limits: bool,
     pub retry: Retry,
-    /// Its platform, where that could be read.
+    /// Its platform, if that could be read.
     pub platform: Option<&'static dyn Platform>,
     /// The public halves of its credentials.
     pub keys: Vec<String>,
-    /// It states several addresses, not one.
+    /// Whether it states several base URLs, not one.
     pub has_base_urls: bool,
-    /// The account, where nothing is wrong with it.
+    /// The account, if nothing is wrong with it.
     pub account: Option<Account>,
 }
 
-/// Reads every account, over the sections that it may override.
+/// Reads every account, with the sections at the top as its defaults.
 pub(super) fn read(settings: &Settings<'_>, root: &Root) -> Vec<Draft> {
     let Some(node) = settings.top("accounts") else { return Vec::new() };
     let Some(accounts) = settings.table(node, "accounts") else { return Vec::new() };
@@ -143,7 +143,8 @@ pub(super) fn read(settings: &Settings<'_>, root: &Root) -> Vec<Draft> {
     drafts
 }
 
-/// `[a-z0-9][a-z0-9-]{0,62}`: it becomes a topic's name, a label and a part of environment variables.
+/// Whether the name matches `[a-z0-9][a-z0-9-]{0,62}`. It becomes a topic's name, a label and a part of environment
+/// variables.
 fn is_name(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && !name.starts_with('-')
@@ -206,7 +207,8 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
     Draft { name: name.to_owned(), limits, has_limits, retry, platform: common.platform, keys, has_base_urls, account }
 }
 
-/// What the platform makes of its own keys. What is wrong with them together is reported like everything else.
+/// Lets the platform read its own keys. A problem that it finds between several keys is reported like every other
+/// problem.
 fn configured(
     platform: &dyn Platform,
     rest: &mut read::Rest<'_>,
@@ -225,7 +227,7 @@ fn configured(
         Err(problems) => {
             for (key, reason) in problems {
                 let key = format!("{path}.{key}");
-                // Where its value could not be read, that is told already.
+                // A value that could not be read is reported already.
                 if !settings.report.blames(&key) {
                     settings.problem(&key, settings.safe(&key, &reason));
                 }
@@ -235,7 +237,7 @@ fn configured(
     }
 }
 
-/// A section as the account has it: what it states itself, over the section at the top.
+/// A section of the account: the keys that the account states, over the section at the top.
 fn inherited<T: DeserializeOwned>(own: &Table, key: &str, path: &str, settings: &Settings<'_>) -> Option<T> {
     let node = own.get(key)?;
     let path = format!("{path}.{key}");
@@ -248,7 +250,7 @@ fn inherited<T: DeserializeOwned>(own: &Table, key: &str, path: &str, settings: 
     read::read(&mut node, &defaults, &path, settings.report)
 }
 
-/// Takes a member out of one of the account's tables.
+/// Removes a member from one of the account's tables.
 fn take(own: &mut Table, table: &str, key: &str) -> bool {
     let Some(node) = own.get_mut(table) else { return false };
     node.open(false);

@@ -1,4 +1,5 @@
-//! Where an account's requests go: nothing that leaks a credential, nothing in the clear, nothing private by accident.
+//! The base URL of an account. A URL that would show a credential, send in the clear, or lead to a private address by
+//! accident is refused.
 
 use std::net::IpAddr;
 
@@ -6,7 +7,7 @@ use url::{Host, Url};
 
 use crate::account::address::named_private;
 
-/// What an account allows itself.
+/// What an account explicitly allows.
 #[derive(Clone, Copy)]
 pub(super) struct Allowed {
     /// Plain `http://`.
@@ -15,8 +16,8 @@ pub(super) struct Allowed {
     pub private: bool,
 }
 
-/// The URL without its last `/`, as it will be used; or every reason against it. The reasons do not repeat the URL,
-/// which may hold a password.
+/// Returns the URL without the `/` at its end, as it will be used, or every reason against it. The reasons do not
+/// repeat the URL, because it may hold a password.
 pub(super) fn check(text: &str, allowed: Allowed) -> Result<String, Vec<String>> {
     let url = Url::parse(text).map_err(|error| vec![format!("is no URL: {error}")])?;
     let mut reasons = Vec::new();
@@ -38,7 +39,7 @@ pub(super) fn check(text: &str, allowed: Allowed) -> Result<String, Vec<String>>
     if url.fragment().is_some() {
         reasons.push("holds a fragment (#…); only scheme, host, port and a path prefix may stand here".to_owned());
     }
-    // A name is judged again when it is resolved.
+    // The address of a host name is judged again when it is resolved.
     if !allowed.private
         && let Some(why) = named_private(&url)
     {
@@ -50,7 +51,7 @@ pub(super) fn check(text: &str, allowed: Allowed) -> Result<String, Vec<String>>
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// Whether a URL, as it came out of [`check`], leads to this host and nowhere else.
+/// Whether a URL that [`check`] returned leads to this host and nowhere else.
 pub(super) fn is_loopback(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else { return false };
     match url.host() {

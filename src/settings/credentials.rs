@@ -1,5 +1,5 @@
-//! `secrets` of an account: who it is to its platform, and until when. Two of their members have the names that the platform
-//! states, so no struct has them all.
+//! `secrets` of an account: its credentials for its platform, and from when until when each is valid. The platform
+//! states the names of two of the members, so no struct can have all of them.
 
 use crate::config::deserialize::Error;
 use crate::config::fields::{instant, secret, words};
@@ -8,8 +8,8 @@ use crate::config::suggest::unknown;
 use crate::config::tree::{Node, Table, Value};
 use crate::platforms::{Credential, CredentialShape, Platform};
 
-/// Reads `secrets = [{ id, …, not_before, not_after }]`, with the two halves that the platform states; at least one is
-/// needed there, and none may be given where the platform has none.
+/// Reads `secrets = [{ id, …, not_before, not_after }]` with the two halves that the platform states. At least one
+/// entry is required. A platform without credentials allows none.
 pub(super) fn read(
     node: Option<&Node>,
     platform: Option<&dyn Platform>,

@@ -1,4 +1,4 @@
-//! The rule of the lease: longer than the slowest visit, not longer than the session timeout.
+//! The rule of the lease: longer than the slowest visit, but not longer than the session timeout.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::account::Inline;
 use crate::config::layers::Settings;
 use crate::units::show_duration;
 
-/// What a claim needs before the first try and after the last one.
+/// The time that a claim needs before the first try and after the last one.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// The longest time that inline delays can take together.
+/// The longest time that all inline delays can take together.
 fn delays(inline: &Inline) -> Duration {
     let mut delay = inline.initial.min(inline.max);
     let mut sum = Duration::ZERO;
@@ -22,19 +22,20 @@ fn delays(inline: &Inline) -> Duration {
     sum
 }
 
-/// How long one visit of an account may hold its claim.
+/// The longest time that one visit of an account may hold its claim.
 fn longest_visit(draft: &Draft) -> Duration {
     let inline = &draft.retry.inline;
     MARGIN + draft.limits.timeout * (1 + inline.max_retries) + delays(inline) + token_timeout(draft) + MARGIN
 }
 
-/// How long a visit may wait for a token: one token request. Zero where the account sends with none.
+/// The longest time that a visit may wait for a token: one token request, or zero if the account sends without a token.
 fn token_timeout(draft: &Draft) -> Duration {
     let has_tokens = draft.account.as_ref().is_some_and(|account| account.sender.tokens().is_some());
     if has_tokens { draft.limits.timeout } else { Duration::ZERO }
 }
 
-/// The lease outlives the slowest visit, and a crashed member's partitions come back only after it (core.md 3).
+/// The lease must be longer than the slowest visit. It must not be longer than the session timeout, because the
+/// partitions of a crashed member come back only after that (core.md section 3).
 pub(super) fn judge(settings: &Settings<'_>, Root { dedupe, kafka, .. }: &Root, drafts: &[Draft]) {
     let session = session_timeout(kafka);
     let mut slow: Vec<_> = drafts.iter().map(|d| (longest_visit(d), d)).collect();

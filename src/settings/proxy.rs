@@ -1,4 +1,4 @@
-//! `accounts.NAME.proxy`: one URL. No reason against it repeats it, since it may hold a password.
+//! `accounts.NAME.proxy`: one URL. No error message repeats it, because it may hold a password.
 
 use percent_encoding::percent_decode_str;
 use serde::Deserializer;
@@ -10,7 +10,7 @@ use crate::config::fields::secret;
 use crate::config::secret::intact;
 use crate::secret::SecretString;
 
-/// What every protocol can carry of a user or a password, bytes.
+/// The longest user or password, in bytes, that every proxy protocol can carry.
 const LONGEST: usize = 255;
 
 /// Reads `http://user:password@host:port`, `https://…` or `socks5://…`.

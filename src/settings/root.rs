@@ -1,4 +1,4 @@
-//! The root: every section as its module has it.
+//! The root of the configuration: every section, as its module defines it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{kafka, redis, telemetry};
 /// librdkafka's own default of `session.timeout.ms`.
 const SESSION_TIMEOUT: Duration = Duration::from_millis(45_000);
 
-/// The configuration as it is written.
+/// The configuration as the user writes it.
 #[derive(Deserialize)]
 pub(super) struct Root {
     pub kafka: kafka::Config,
@@ -23,12 +23,12 @@ pub(super) struct Root {
     pub intake: Intake,
     pub admin: AdminConfig,
     pub telemetry: telemetry::Config,
-    /// Each is read on its own, over the sections above.
+    /// Each account is read separately, with the sections above as defaults.
     #[serde(default, rename = "accounts")]
     _accounts: (),
 }
 
-/// How long the broker waits for a silent member.
+/// How long the broker waits for a member that sends nothing.
 pub(super) fn session_timeout(kafka: &kafka::Config) -> Duration {
     let stated = kafka.properties.get("session.timeout.ms").and_then(|ms| ms.parse().ok());
     stated.map_or(SESSION_TIMEOUT, Duration::from_millis)

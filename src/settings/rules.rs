@@ -1,4 +1,4 @@
-//! Rules that no single key can break: lease and window, shared rates, topics that must not meet.
+//! Rules between several keys: lease and window, shared rates, topics that must not be the same.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,6 @@ use crate::{kafka, redis};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Applies every rule.
 pub(super) fn judge(settings: &Settings<'_>, root: &Root, drafts: &[Draft]) {
     stated(settings, "kafka.brokers", "host:9092,host2:9092");
     stated(settings, "redis.url", "redis://host:6379");
@@ -53,7 +52,8 @@ pub(super) fn judge(settings: &Settings<'_>, root: &Root, drafts: &[Draft]) {
     credentials(settings, drafts);
 }
 
-/// What is there without a file says so itself: `embedded` keeps nothing, so nobody gets it by forgetting a line.
+/// A key whose default serves only a run without a file has to be stated in a file. `embedded` keeps nothing, so nobody
+/// may get it by forgetting a line.
 fn stated(settings: &Settings<'_>, key: &str, example: &str) {
     if !settings.is_stated(key) {
         let name = key.rsplit('.').next().unwrap_or(key);
@@ -62,7 +62,7 @@ fn stated(settings: &Settings<'_>, key: &str, example: &str) {
     }
 }
 
-/// Connecting is a part of an attempt.
+/// `connect_timeout` may not be longer than `timeout`, because connecting is a part of an attempt.
 fn timeouts(settings: &Settings<'_>, path: &str, limits: &Limits) {
     if limits.connect_timeout > limits.timeout {
         let (connect, whole) = (show_duration(limits.connect_timeout), show_duration(limits.timeout));
@@ -71,8 +71,9 @@ fn timeouts(settings: &Settings<'_>, path: &str, limits: &Limits) {
     }
 }
 
-/// The window outlives every way back of an event: what waits in tiers and parking is kept for the window less a day, and
-/// has to be there a day longer than it waits; the source's retention is added when the broker is asked.
+/// The window must outlive every way in which an event can come back. Tiers and parking topics keep their records for
+/// the window less one day, and must keep them for a day longer than a record may wait. The retention of the input
+/// topics is added later, when the broker has been asked.
 fn window(settings: &Settings<'_>, Root { dedupe, retry, .. }: &Root, drafts: &[Draft]) {
     let all = drafts.iter().map(|d| (Some(d.name.as_str()), &d.retry)).chain([(None, retry)]);
     let Some((name, retry)) = all.max_by_key(|(_, r)| r.max_age + r.max_parked) else { return };
@@ -94,7 +95,7 @@ fn window(settings: &Settings<'_>, Root { dedupe, retry, .. }: &Root, drafts: &[
     }
 }
 
-/// Accounts of one bucket state one rate.
+/// Accounts that share a bucket must state the same rate.
 fn buckets(settings: &Settings<'_>, drafts: &[Draft]) {
     let mut first: BTreeMap<&str, &Draft> = BTreeMap::new();
     for draft in drafts.iter().filter(|d| !d.limits.shared_as.is_empty()) {
@@ -114,7 +115,7 @@ fn buckets(settings: &Settings<'_>, drafts: &[Draft]) {
     }
 }
 
-/// A platform may advise against many accounts on one credential.
+/// Warns if more accounts use one credential than the platform advises.
 fn credentials(settings: &Settings<'_>, drafts: &[Draft]) {
     let mut users: BTreeMap<(&str, &str), (&dyn Platform, Vec<&str>)> = BTreeMap::new();
     for draft in drafts {
@@ -141,7 +142,8 @@ fn credentials(settings: &Settings<'_>, drafts: &[Draft]) {
     }
 }
 
-/// A drain that ends before a request may end hands back records whose requests are under way.
+/// The drain must not end before the longest request can end. Otherwise records whose requests are in flight would be
+/// handed back.
 fn drain(settings: &Settings<'_>, Root { intake, .. }: &Root, drafts: &[Draft]) {
     if let Some(draft) =
         drafts.iter().max_by_key(|d| d.limits.timeout).filter(|d| d.limits.timeout >= intake.drain_timeout)
@@ -158,7 +160,8 @@ fn drain(settings: &Settings<'_>, Root { intake, .. }: &Root, drafts: &[Draft]) 
     }
 }
 
-/// Embedded parts come together, and nothing leaves the host with them: they forget what was sent.
+/// Broker and store must either both be embedded or both not. With embedded parts no request may leave the host,
+/// because they forget what was sent.
 fn embedded(settings: &Settings<'_>, Root { kafka, redis, .. }: &Root, drafts: &[Draft]) {
     if settings.report.blames("kafka.brokers") || settings.report.blames("redis.url") {
         return;
@@ -194,7 +197,7 @@ fn one_alone(other: &str, own: &str) -> String {
     )
 }
 
-/// No topic has two roles, and no input is written by the worker itself.
+/// No topic may have two roles, and the worker must not write to an input topic.
 fn topics(settings: &Settings<'_>, Root { kafka, retry, .. }: &Root, drafts: &[Draft]) {
     let problem = |key: &str, reason: String| settings.problem(&format!("kafka.{key}"), reason);
     let mut owned: Vec<(String, &'static str)> = Vec::new();
@@ -234,7 +237,7 @@ fn topics(settings: &Settings<'_>, Root { kafka, retry, .. }: &Root, drafts: &[D
     }
     let waiting = WaitingNames::new(&kafka.retry_prefix, &kafka.parked_prefix);
     for input in &kafka.input {
-        // One that cannot be read was refused with its key.
+        // A pattern that cannot be read is reported already, with its key.
         let pattern = input.strip_prefix('^').and_then(|_| pattern(input).ok());
         let reads = |name: &str| pattern.as_ref().map_or(input == name, |pattern| pattern.is_match(name));
         if let Some((name, key)) = owned.iter().find(|(name, _)| reads(name)) {

@@ -100,8 +100,8 @@ fn the_defaults_and_two_accounts_are_a_configuration() {
 
 #[test]
 fn the_default_file_names_every_key_and_nothing_else() {
-    // What it names and nobody reads would be an unknown key; what is read and it does not name shows in the list of
-    // known keys.
+    // The default file must name every key: a key that it names and nobody reads would be unknown here, and a key that
+    // is read but not named is missing in the list of known keys.
     let defaults: toml::Table = DEFAULT.parse().unwrap();
     let mut paths = vec![vec!["retry", "inline"]];
     paths.extend(defaults.keys().map(|key| vec![key.as_str()]));

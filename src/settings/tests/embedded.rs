@@ -1,4 +1,4 @@
-//! Embedded parts: together or not at all, and nothing leaves the host with them.
+//! Embedded parts: both or neither, and no request leaves the host.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The environment, placeholders, and what must never be shown.
+//! The environment, placeholders, and values that must never be shown.
 
 use super::*;
 use crate::account::proxy::ProxyProtocol;
@@ -140,11 +140,11 @@ fn a_secret_that_was_damaged_on_its_way_is_refused_by_its_key() {
             good(text, &[("V", marker)]);
         }
     }
-    // In the middle a blank is a secret's own business, but not in a URL.
+    // A blank in the middle is allowed in a secret, but not in a URL.
     assert_eq!(good(&ps("secret", "a b"), &[]).config.accounts["acme-ps"].credentials[0].secret.expose(), "a b");
     expect(&with("[redis]\nurl = \"redis://:a b@h\""), &[], "redis.url", "%20");
     expect(&with("[redis]\nurl = \"redis://:${V}@h\""), &[("V", "secret\n")], "redis.url", "control character");
-    // A list of secrets that stands in a variable is judged like one in the file.
+    // A list of secrets in an environment variable is judged like one in the file.
     let list = [("POSTBACK__ACCOUNTS__ACME_PS__SECRETS", r#"[{ id = "a", key = "k", secret = "s " }]"#)];
     expect(GOOD, &list, "accounts.acme-ps.secrets.0.secret", "blank or a line break");
 }
@@ -157,7 +157,7 @@ fn a_certificate_in_lines_may_end_with_one_and_holds_nothing_invisible() {
     assert!(found.problems[0].reason.contains("byte order mark"), "{found}");
     let lines = load(&pem("-----BEGIN CERTIFICATE-----\\nMARKER\\n-----END CERTIFICATE-----\\n"), &[]);
     if let Err(found) = lines {
-        // librdkafka judges the certificate; line breaks are none of its faults.
+        // librdkafka judges the certificate; line breaks in it are no problem.
         assert!(!found.to_string().contains("control character"), "{found}");
     }
 }
@@ -179,14 +179,14 @@ fn a_byte_order_mark_before_a_file_is_skipped_and_in_a_secret_refused() {
     let Err(found) = load(&text) else { panic!("a secret with a mark is taken") };
     assert_eq!(found.problems[0].key, "accounts.acme-ps.secrets.0.secret");
     assert!(found.problems[0].reason.contains("byte order mark"), "{found}");
-    // The line of a problem is that of the file, mark or not.
+    // The line number of a problem is that of the file, with and without a byte order mark.
     let Err(found) = load("[kafka]\nbrokers = 5\n") else { panic!("passed") };
     assert!(found.to_string().contains("postback.toml:2: kafka.brokers"), "{found}");
 }
 
 #[test]
 fn no_secret_is_ever_shown() {
-    // Each text would be part of a message if values were shown.
+    // Each of these texts would be in a message if messages showed values.
     for over in [
         "[redis]\nurl = \"MARKER\"",
         "[redis]\nurl = \"redis://:MARKER@h:port\"",

@@ -1,4 +1,4 @@
-//! Rules that look at several keys, or at all accounts together.
+//! Rules between several keys, or between all accounts.
 
 use super::*;
 use crate::account::WhenUnavailable;
@@ -122,7 +122,7 @@ fn an_account_without_a_credential_now_is_told_apart_from_a_bad_file() {
     assert_eq!(config.without_credential(1_900_000_000_000)[0].key, "accounts.acme-ps.secrets");
 }
 
-/// [`GOOD`] with an account whose tokens rotate, judged with the others.
+/// [`GOOD`] with an account whose tokens rotate, judged together with the others.
 fn rotating(text: &str) -> (Vec<Problem>, Config) {
     let file = file(text);
     let report = Report::new(None);
@@ -219,7 +219,7 @@ fn an_account_overrides_what_it_states_and_inherits_the_rest() {
     assert_eq!(ps.on_ambiguous, OnAmbiguous::DeadLetter);
 }
 
-/// The file of an operator who got everything wrong; each needle has to be named.
+/// A file with every possible mistake. The report has to name each of the needles.
 #[test]
 fn a_file_that_is_wrong_in_many_places_names_them_all() {
     let secret = "secrets = [{ id = \"a\", key = \"k\", secret = \"s\" }]\ndata_industry = \"ocpc_ps_convert\"\n";
