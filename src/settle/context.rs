@@ -1,4 +1,4 @@
-//! What every lane shares: the ways out of the process and the rules that are the same for all.
+//! What all lanes of the process share: the ways out of the process, and the rules that are the same for all.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -15,34 +15,34 @@ use crate::metrics::Metrics;
 use crate::quiet::{QuietKinds, Repeated};
 use crate::redis::health::Health;
 
-/// Topics that settle writes to.
+/// The topics that `settle` writes to.
 #[derive(Clone, Debug)]
 pub struct Topics {
     pub retry_prefix: String,
     pub parked_prefix: String,
-    /// Of last resort.
+    /// Dead letters.
     pub dead_letter: String,
-    /// One record per terminal state; empty: none.
+    /// Receipts, one per terminal state. If empty, none are written.
     pub receipts: String,
 }
 
-/// What the lanes of the process share: the ways out, counters and rules.
+/// What all lanes of the process share: ways out, counters and rules.
 pub struct StageContext {
     pub metrics: Arc<Metrics>,
     pub producer: Producer,
     pub topics: Topics,
-    /// Topics that take no records.
+    /// The topics that refuse records at present.
     pub refusals: Arc<Refusals>,
-    /// How long a claim is not taken over.
+    /// How long a claim must be left alone before it may be taken over.
     pub lease: Duration,
-    /// Whether Redis can be relied on.
+    /// The state of Redis.
     pub health: Arc<Health>,
     /// The most replicas seen in the last hour, this one included.
     pub replicas: Arc<AtomicUsize>,
-    /// Records read from parking go back to the buffer of their partition.
+    /// Records that were read from parking and go back to the buffer of their partition.
     pub held: Sender<Box<Delivery>>,
-    /// Halts, to be made known to every replica.
+    /// Halts to be published to every replica.
     pub halts: UnboundedSender<Halted>,
-    /// Lines of the log that a storm would repeat for each record.
+    /// Limits log lines that a storm would repeat for each record.
     pub quiet: Arc<QuietKinds<Repeated>>,
 }

@@ -1,8 +1,9 @@
-//! Carries a decision out, in the one safe order: `core.md` section 7. The one place that confirms, publishes,
-//! dead-letters or finishes.
+//! Decides what becomes of each delivery and carries it out, in the one safe order of `core.md` section 7. Nothing else
+//! confirms, publishes, dead-letters or finishes.
 //!
-//! What a crash between two steps leaves is found again by whoever reads the record next: a claim that outlives its
-//! lease, an `unknown` of its own lineage, a `done`, or a second copy that ends as duplicate. Do not reorder.
+//! A crash between two steps leaves a trace that the next reader of the record finds: a claim that outlives its lease,
+//! an `unknown` of the record's own lineage, a `done`, or a second copy that ends as a duplicate. Do not reorder the
+//! steps.
 
 pub mod context;
 pub mod outbox;
@@ -20,26 +21,28 @@ use crate::platforms::Receipt;
 use crate::settle::outbox::{Outbox, until_it_works};
 use crate::settle::policy::{Next, Policy};
 
-/// How an event's visit to the head of its lane ended well.
+/// The good ends of an event's visit to the head of its lane.
 pub enum Progress {
     /// The platform accepted it.
     Accepted(Receipt),
-    /// It was accepted before.
+    /// An earlier send was accepted.
     Duplicate {
-        /// What its receipt says.
+        /// The number of re-sends that its receipt states.
         resends: u32,
     },
 }
 
-/// What came of an event at the head of its lane.
+/// The result of an event's visit to the head of its lane.
 pub type Attempted = Result<Progress, DeliveryError>;
 
-/// Gives a record back that holds no claim and that nobody began to send: whoever gets its partition reads it again.
+/// Gives back a record that holds no claim and of which nothing was sent. The next owner of the partition reads it
+/// again.
 pub fn give_back(delivery: Box<Delivery>) {
     delivery.ack.complete(End::Returned);
 }
 
-/// Settles what came of an event at the head of its lane; what its answer asks of the lane itself is done by then.
+/// Settles an event that was at the head of its lane. The caller has already applied to the lane itself what the answer
+/// demands of it.
 pub async fn settle(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<Held>, result: Attempted) {
     delivery.ack.open().set_stage(Stage::Settling);
     delivery.carry_count();
@@ -63,14 +66,14 @@ pub async fn settle(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<H
         Ok(Progress::Duplicate { resends }) => {
             outbox.finish(delivery, Outcome::Duplicate, None, resends, None).await;
         }
-        // Boxed: several times the size of the way that most events take.
+        // Boxed, because this future is several times as large as the one of a delivered event.
         Err(error) => Box::pin(settle_unsent(outbox, delivery, held, error)).await,
     }
 }
 
-/// What was not delivered: to a tier, to parking, to the dead letters, or given back.
+/// Settles an event that was not delivered: it goes to a tier, a parking topic or the dead letters, or is given back.
 async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<Held>, error: DeliveryError) {
-    // Whatever comes of it, its answer is known: another one may be tried.
+    // The answer of the trial is known, so another trial may begin.
     delivery.trial = None;
     if std::mem::take(&mut delivery.attempted) {
         delivery.envelope.pass += 1;
@@ -93,7 +96,7 @@ async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, held: Optio
             outbox.dead_letter(delivery, held, Reason::UnknownOutcome, &error).await;
         }
         Disposition::MarkThenRetry => {
-            // Judged before the mark, which may take as long as Redis is away.
+            // This is judged before the mark, because marking takes as long as Redis is away.
             let next = policy.after_attempt(&delivery.envelope, None, now, jitter);
             let Next::Tier { index, due_ms } = next else {
                 outbox.dead_letter(delivery, held, Reason::UnknownOutcome, &error).await;
@@ -109,7 +112,7 @@ async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, held: Optio
             match policy.lease_tier(&delivery.envelope, outbox.shared.lease, until, now, jitter) {
                 Next::Tier { index, due_ms } => outbox.to_tier(delivery, held, index, due_ms).await,
                 _ if matches!(error, DeliveryError::Held { unknown: true }) => {
-                    // What stands in Redis is the other lineage's and stays.
+                    // The `unknown` in Redis belongs to another lineage, so it stays.
                     outbox.publish_dead(delivery, held, Reason::UnknownOutcome, &error).await;
                 }
                 _ => outbox.dead_letter(delivery, held, Reason::Expired, &error).await,

@@ -1,5 +1,5 @@
-//! Where records leave the process: the steps of settling, each in the one safe order. Used by `settle` alone, and for
-//! what ends at admission.
+//! The steps of settling, each in the one safe order: everything that leaves the process leaves here. Only `settle`
+//! uses it, and admission for records that end there.
 
 mod park;
 mod publish;
@@ -23,18 +23,17 @@ use crate::settle::context::StageContext;
 use crate::settle::policy::field_and_detail;
 use crate::settle::receipt::receipt;
 
-/// Why a copy was not written.
+/// Why a copy was not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unwritten {
-    /// The partition has gone to another member, which will read the record again.
+    /// The partition has gone to another member. That member reads the record again.
     Gone,
-    /// Its topic takes no record as large as this, not even compressed and in a batch of its own.
+    /// The topic takes no record of this size, not even compressed and in a batch of its own.
     TooLarge,
 }
 
-/// Where records leave the process; one per runtime thread.
+/// Publishes copies, dead letters and receipts, and finishes records. There is one per runtime thread.
 pub struct Outbox {
-    /// What all lanes share.
     pub shared: Arc<StageContext>,
     /// The claims of this thread.
     pub dedupe: Rc<Dedupe>,
@@ -48,7 +47,8 @@ impl Outbox {
             Ok(outcome) => self.finish(delivery, outcome, None, 0, None).await,
             Err(error) => match error.disposition() {
                 Disposition::DeadLetter(reason) => Box::pin(self.dead_letter(delivery, None, reason, &error)).await,
-                // Admission names reasons alone; anything else would be a bug, and is given back rather than lost.
+                // Admission ends records only with these reasons. Any other would be a bug: the record is given back,
+                // so that it is not lost.
                 _ => delivery.ack.complete(End::Returned),
             },
         }
@@ -78,7 +78,8 @@ impl Outbox {
         delivery.ack.complete(End::Retried);
     }
 
-    /// Dead letter; in doubt it says so: what may have been accepted is marked and ends as `unknown_outcome`.
+    /// Publishes a dead letter. If the record is in doubt, it may have been accepted: then its key is marked `unknown`
+    /// first, and it ends as `unknown_outcome`.
     pub(crate) async fn dead_letter(
         &self,
         mut delivery: Box<Delivery>,
@@ -88,7 +89,7 @@ impl Outbox {
     ) {
         let doubtful = delivery.in_doubt() || held.as_ref().is_some_and(|h| h.claim.taken_over());
         let reason = match reason {
-            // Refused for good, or shown to be another: that is known.
+            // The platform has refused it for good, or it has proved to be another event: it was not accepted.
             Reason::Rejected | Reason::Conflict => reason,
             _ if doubtful => Reason::UnknownOutcome,
             other => other,
@@ -123,7 +124,7 @@ impl Outbox {
         self.release(&mut delivery, held).await;
         self.shared.metrics.account(delivery.index()).dead_letter(reason);
         let origin = &delivery.envelope.origin;
-        // Of an account and a reason one line a minute: a storm must not hide the first error.
+        // One line a minute for each account and reason, so that a storm cannot hide the first error.
         let kind = Repeated::DeadLetter { account: delivery.index(), reason };
         if let Some(not_logged) = self.shared.quiet.allow(kind, Instant::now()) {
             tracing::warn!(
@@ -144,7 +145,7 @@ impl Outbox {
         self.finish(delivery, Outcome::DeadLettered, Some(reason), resends, None).await;
     }
 
-    /// Marks the key `unknown`, for as long as it takes, before anything is published.
+    /// Marks the key `unknown`, and repeats that until it works. Nothing may be published before.
     pub(crate) async fn mark(&self, delivery: &mut Delivery, held: Option<&Held>) {
         if let Subject::Ready(ready) = &mut delivery.subject {
             let claim = held.map(|h| &h.claim);
@@ -154,7 +155,7 @@ impl Outbox {
         delivery.carry_count();
     }
 
-    /// Moves what a claim, a confirm or a mark found into the counter.
+    /// Adds the possible duplicates that a claim, a confirm or a mark found to the counter.
     pub(crate) fn count_possible(&self, ready: &mut Ready) {
         let possible = std::mem::take(&mut ready.claim_request.possible);
         if possible > 0 {
@@ -177,11 +178,12 @@ impl Outbox {
         platform_id: Option<String>,
     ) {
         let topic = &self.shared.topics.receipts;
-        // What was given back is settled by whoever reads it next; that it was delivered is a fact all the same.
+        // The next reader of a record that was given back writes its receipt. Only a delivery is reported here as well,
+        // because it is a fact.
         let gone = delivery.ack.assignment().is_gone();
         if !topic.is_empty() && (!gone || outcome == Outcome::Delivered) {
             let written = |brief| receipt(&delivery, outcome, reason, resends, platform_id.clone(), brief);
-            // Boxed, as few write them: all else that a record's end carries is small.
+            // Boxed, because few records write a receipt and the rest of this future is small.
             Box::pin(self.publish_receipt(topic, written)).await;
         }
         tracing::debug!(

@@ -1,4 +1,4 @@
-//! What follows a failed attempt: how long to wait inside the lane, which tier comes next, when it is over (pure).
+//! What follows a failed attempt: how long to wait inside the lane, which tier comes next, and when to give up (pure).
 
 pub mod timing;
 
@@ -18,39 +18,38 @@ use crate::platforms::natural_day::day_end_ms;
 /// Where a record goes that was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// To this tier, due then.
+    /// It waits in a tier.
     Tier {
         /// Index into the tiers.
         index: usize,
         /// Earliest next try, epoch ms.
         due_ms: i64,
     },
-    /// It has been retried for as long as is allowed, or its natural day ends before the shortest tier.
+    /// It has been retried for as long as is allowed, or its natural day ends before even the shortest tier.
     Expired,
-    /// As many attempts as are allowed were made.
+    /// The allowed number of attempts has been made.
     Exhausted,
 }
 
-/// What bounds one event's retrying.
+/// The bounds of one event's retries.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
     /// The account's settings.
     pub retry: &'a Retry,
-    /// The platform's natural day.
+    /// The platform's natural day, if it has one.
     pub day: Option<NaturalDay>,
-    /// The event's own time.
     pub event_time_ms: i64,
 }
 
 impl<'a> Policy<'a> {
-    /// Of an event of this account and platform.
+    /// The policy for an event, by its account and platform.
     pub fn of(ready: &'a Ready) -> Self {
         let account = &ready.account;
         Self { retry: &account.retry, day: account.sender.natural_day(), event_time_ms: ready.event_time_ms }
     }
 
-    /// The tier after a visit that made an attempt; `envelope` counts that visit and its attempts already.
-    /// `jitter` in 0..1 becomes 0 to 5 % of the delay.
+    /// The tier after a visit that made an attempt. `envelope` already counts that visit and its attempts. `jitter` in
+    /// 0..1 adds 0 to 5 % to the delay.
     pub fn after_attempt(&self, envelope: &Envelope, retry_after: Option<Duration>, now_ms: i64, jitter: f64) -> Next {
         if envelope.attempts >= self.retry.max_attempts {
             return Next::Exhausted;
@@ -69,7 +68,7 @@ impl<'a> Policy<'a> {
         if due_ms < end_ms {
             return Next::Tier { index, due_ms };
         }
-        // The longest one that does not end past the day, its jitter included.
+        // The longest tier that, with its jitter, ends before the day does.
         (0..=last)
             .rev()
             .map(|index| (index, now_ms + spread(self.retry.tiers[index].delay, jitter)))
@@ -77,8 +76,8 @@ impl<'a> Policy<'a> {
             .map_or(Next::Expired, |(index, due_ms)| Next::Tier { index, due_ms })
     }
 
-    /// The tier of a record that waits for another copy, or for midnight (`until_ms`): the smallest one not below the
-    /// lease, else the last one. No attempt.
+    /// The tier of a record that waits for another copy or, with `until_ms`, for midnight: the smallest tier that is
+    /// not shorter than the lease, else the last one. It counts as no attempt.
     pub fn lease_tier(
         &self,
         envelope: &Envelope,
@@ -95,8 +94,9 @@ impl<'a> Policy<'a> {
         Next::Tier { index, due_ms }
     }
 
-    /// The tier of a record whose parking topic has refused for so long, and when it is due, epoch ms: the smallest one not
-    /// below that and the lease, else the last one. A short refusal costs a short delay, a long one few copies.
+    /// The tier of a record whose parking topic has refused for `refused_for`, and the time when it is due, epoch ms:
+    /// the smallest tier that is not shorter than that and the lease, else the last one. A short refusal then costs a
+    /// short delay, and a long one causes few copies.
     pub fn put_off(&self, refused_for: Duration, lease: Duration, now_ms: i64, jitter: f64) -> (usize, i64) {
         let index = self.smallest_tier(refused_for.max(lease));
         (index, now_ms + spread(self.retry.tiers[index].delay, jitter))
@@ -111,7 +111,7 @@ impl<'a> Policy<'a> {
         envelope.retry_since_ms.is_some_and(|since| now_ms - since >= millis(self.retry.max_age))
     }
 
-    /// No retry starts at or after this; `None`: no such bound.
+    /// No retry starts at or after this time. `None`: there is no such bound.
     pub fn last_retry_ms(&self, envelope: &Envelope) -> Option<i64> {
         let day = self.day?;
         let first = envelope.first_attempt_ms?;
@@ -119,12 +119,13 @@ impl<'a> Policy<'a> {
         Some(day_end_ms(anchor, day.tz) - millis(day.guard))
     }
 
-    /// The last moment an attempt may start in the natural day of `at_ms`; `None`: the platform has no such day.
+    /// The time before which an attempt must start, in the natural day of `at_ms`. `None`: the platform has no natural
+    /// day.
     pub fn last_start_of_day_ms(&self, at_ms: i64) -> Option<i64> {
         self.day.map(|day| day_end_ms(at_ms, day.tz) - millis(day.guard))
     }
 
-    /// Until when a first attempt must wait, because a retry of it could not start any more before midnight.
+    /// Until when a first attempt must wait because a retry of it could no longer start before midnight.
     pub fn first_attempt_waits_until(&self, envelope: &Envelope, now_ms: i64) -> Option<i64> {
         let day = self.day?;
         if envelope.first_attempt_ms.is_some() {
@@ -134,7 +135,7 @@ impl<'a> Policy<'a> {
         (now_ms >= end - millis(day.guard)).then_some(end)
     }
 
-    /// Whether it has been parked for longer than is allowed.
+    /// Whether the record has been parked for longer than is allowed.
     pub fn parked_too_long(&self, envelope: &Envelope, now_ms: i64) -> bool {
         envelope.parked_at_ms.is_some_and(|at| now_ms - at >= millis(self.retry.max_parked))
     }
@@ -148,16 +149,17 @@ fn millis(d: Duration) -> i64 {
     i64::try_from(d.as_millis()).unwrap_or(i64::MAX / 4)
 }
 
-/// Delays of the quick tries inside the lane: exponential, full jitter.
+/// The delays of the quick tries inside the lane: exponential, with full jitter.
 pub struct InlineDelays {
     left: u32,
     backoff: ExponentialBackoff,
 }
 
 impl InlineDelays {
-    /// For one visit; `first_visit`: later ones have none.
+    /// The delays of one visit. Only a first visit has any.
     pub fn new(inline: Inline, first_visit: bool) -> Self {
-        // The crate draws from interval × (1 ± factor): half the interval and factor 1 is full jitter, [0, interval].
+        // The crate draws from interval × (1 ± factor). Half the interval and a factor of 1 give full jitter: [0,
+        // interval].
         let mut backoff = ExponentialBackoff {
             current_interval: inline.initial / 2,
             initial_interval: inline.initial / 2,
@@ -181,7 +183,7 @@ impl Iterator for InlineDelays {
     }
 }
 
-/// What a dead letter says of its error, safe to show: `pb-field` and `pb-detail`.
+/// The texts of `pb-field` and `pb-detail` for a dead letter, safe to show.
 pub fn field_and_detail(reason: Reason, error: &DeliveryError) -> (Cow<'static, str>, String) {
     let (field, detail) = match (error.fault(), error.answer()) {
         (Some(fault), _) => (fault.field.clone(), &*fault.detail),

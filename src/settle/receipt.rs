@@ -1,4 +1,4 @@
-//! The record of one terminal state (contract section 5).
+//! Receipts: one record per terminal state (contract section 5).
 
 use serde::Serialize;
 
@@ -31,10 +31,10 @@ struct ReceiptOrigin<'a> {
     offset: i64,
 }
 
-/// A longer text is left out of a receipt that its topic refused by size. No event that can be sent has one.
+/// A longer text is left out of a receipt that its topic refused by size. Events that can be sent have no such text.
 const LONGEST: usize = 256;
 
-/// Key and value of a receipt (contract section 5). `brief`: without texts that are long.
+/// Key and value of a receipt (contract section 5). If `brief`, long texts are left out.
 pub(crate) fn receipt(
     delivery: &Delivery,
     outcome: Outcome,

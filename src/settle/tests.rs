@@ -1,4 +1,5 @@
-//! Every disposition, step by step: where a record goes, and that no step comes before the one it rests on.
+//! Tests every disposition, step by step: where the record goes, and that no step comes before the steps that it
+//! depends on.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -24,7 +25,7 @@ use crate::stub::bench::{
     run,
 };
 
-/// A step that can be seen from outside.
+/// A step that is visible from outside.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Confirmed,
@@ -45,7 +46,7 @@ const DUPLICATE: Step = Finished(End::Finished(Outcome::Duplicate));
 const BURIED_END: End = End::Finished(Outcome::DeadLettered);
 const BURIED: Step = Finished(BURIED_END);
 
-/// As its lane does.
+/// Settles as the lane does.
 async fn settle(
     lane: &Rc<Lane>,
     delivery: Box<Delivery>,
@@ -63,7 +64,6 @@ fn fault() -> Fault {
     Fault::new("some.field", "why")
 }
 
-/// One record that was attempted.
 struct Case<'a> {
     bench: &'a Bench,
     id: String,
@@ -73,7 +73,7 @@ struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// Claimed, and one attempt made.
+    /// A record that was claimed and attempted once.
     async fn new(bench: &'a Bench, topic_kind: TopicKind, id: &str) -> Self {
         let mut case = Self::unclaimed(bench, topic_kind, id);
         case.held = Some(bench.claim(&mut case.delivery).await);
@@ -93,7 +93,8 @@ impl<'a> Case<'a> {
         self
     }
 
-    /// Settles it while each first write is refused, and looks on: a later step never stands without the ones before.
+    /// Settles the record while each first write is refused, and checks that no step is done before the steps that it
+    /// depends on.
     async fn settles(mut self, result: Attempted, steps: &[Step]) -> Option<Box<Delivery>> {
         let counts = |bench: &Bench| BTreeMap::from(TOPICS.map(|topic| (topic, bench.count(topic))));
         let before = counts(self.bench);
@@ -107,7 +108,7 @@ impl<'a> Case<'a> {
         let work = tokio::task::spawn_local(async move { settle(&lane, delivery, held, result).await });
         loop {
             let is_over = work.is_finished();
-            // The last step first: what it rests on is looked at later.
+            // Looks at the last step first, because the steps that it depends on may be done in between.
             let mut stands = Vec::new();
             for step in steps.iter().rev() {
                 stands.push(match step {
@@ -150,7 +151,7 @@ fn what_was_accepted_is_confirmed_then_receipted_then_finished() {
         let receipt: serde_json::Value = serde_json::from_slice(&receipt.value).unwrap();
         assert_eq!((&receipt["outcome"], &receipt["platform_id"]), (&"delivered".into(), &"p-9".into()));
 
-        // Another's confirm was there first: its send was a possible second one.
+        // Another claim's confirm came first, so this send was a possible duplicate.
         let case = Case::new(&bench, TopicKind::Input, "twice").await;
         bench.put("twice", "12345").await;
         case.settles(accepted(), &[Confirmed, Step::Receipt, DELIVERED]).await;
@@ -237,7 +238,7 @@ fn a_topic_that_refuses_is_named_with_what_is_held_for_it_until_it_takes_it() {
         let named = || refusals.all().into_iter().map(|r| (r.topic, r.records)).collect::<Vec<_>>();
         eventually("both are held", async || named() == [(PARKED.to_owned(), 2)]).await;
         assert!(refusals.all()[0].why.contains("uthorization"), "{:?}", refusals.all());
-        // What belongs elsewhere is not held by it.
+        // A refusing parking topic does not hold a record of another account.
         let (delivery, mut ended) = bench.delivery(TopicKind::Input, "other");
         settle(&bench.lane, delivery, None, Err(DeliveryError::Permanent(answer()))).await;
         assert_eq!(ended.now(), Some(BURIED_END));
@@ -266,7 +267,8 @@ fn what_a_parking_topic_has_refused_for_long_waits_in_a_tier_and_one_record_at_a
         let work = park(first);
         eventually("it is held", async || named() == [(PARKED.to_owned(), 1)]).await;
 
-        // What is held goes when the topic has refused for long, and what comes then is not held at all.
+        // Records that are held go to a tier once the topic has refused for long, and later records are not held at
+        // all.
         refusals.age(PARKED, Duration::from_secs(10));
         assert_eq!(ended.wait().await, End::Retried);
         work.await.unwrap();
@@ -278,7 +280,8 @@ fn what_a_parking_topic_has_refused_for_long_waits_in_a_tier_and_one_record_at_a
         let why = &refusals.all()[0].why;
         assert!(named() == [(PARKED.to_owned(), 0)] && why.contains("waits in the retry tiers"), "{why}");
 
-        // Its copy is acknowledged before its claim is released, and that before it is finished.
+        // The copy is acknowledged before the claim is released, and the claim is released before the record is
+        // finished.
         bench.broker.break_topic(PARKED, Refusal::RD_KAFKA_RESP_ERR_NO_ERROR);
         refusals.age(PARKED, Duration::from_secs(5));
         let Turn::Try(trying) = refusals.turn(PARKED) else { panic!("5 s have passed") };
@@ -293,11 +296,11 @@ fn what_a_parking_topic_has_refused_for_long_waits_in_a_tier_and_one_record_at_a
         assert!((30_000..=number(&copy, "pb-due") - asked_ms).contains(&waits), "{waits} ms are not counted");
         assert_eq!((number(&copy, "pb-parked-at"), bench.count(PARKED)), (parked_ms, 0));
 
-        // What was read from parking is held in place.
+        // A record that was read from parking is held in place.
         park(bench.delivery(TopicKind::Parked, "parked").0).await.unwrap();
         assert!(bench.held.try_recv().is_ok());
 
-        // The next one that tries it finds that it takes records again.
+        // The next try finds that the topic takes records again.
         drop(trying);
         refusals.age(PARKED, Duration::from_secs(5));
         for id in ["tries", "follows"] {
@@ -320,7 +323,7 @@ fn what_a_parking_topic_never_acknowledges_is_put_off_after_ten_seconds() {
     });
 }
 
-/// A write that is refused by size is tried once more, alone: so many records are refused.
+/// Refuses by size the next `records` records. A write that is refused by size is tried once more, alone.
 fn refuse_by_size(bench: &Bench, records: usize) {
     bench.broker.refuse_writes(&vec![Refusal::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 2 * records]);
 }
@@ -436,7 +439,7 @@ fn what_may_have_been_accepted_is_marked_before_anything_is_published() {
         Case::new(&bench, TopicKind::Input, "silent").await.settles(ambiguous(), &to_tier).await;
         let tired = Case::new(&bench, TopicKind::Input, "tired").await.with(|d| d.envelope.attempts = 20);
         tired.settles(ambiguous(), &to_dead).await;
-        // In doubt since an earlier visit: it never ends as expired, or as attempts_exhausted.
+        // A record that has been in doubt since an earlier visit never ends as expired or as attempts_exhausted.
         let doubt = |d: &mut Delivery| {
             d.envelope.last = Some(LastAttempt { class: "ambiguous".into(), ..LastAttempt::default() });
         };
@@ -445,17 +448,17 @@ fn what_may_have_been_accepted_is_marked_before_anything_is_published() {
         for id in ["tired", "late"] {
             assert_eq!(Case::copy(&bench, DEAD, id).reason(), Some(Reason::UnknownOutcome), "{id}");
         }
-        // A claim that was taken over tells of a send that may have been accepted, as the headers of an earlier visit do.
+        // A claim that was taken over may belong to a send that was accepted, as the headers of an earlier visit may.
         bench.put("dead-owner", "c|0123456789abcdef|in:0:7|0000000000|0").await;
         let case = Case::new(&bench, TopicKind::Input, "dead-owner").await;
         case.settles(Err(DeliveryError::Expired(fault())), &to_dead).await;
         assert_eq!(Case::copy(&bench, DEAD, "dead-owner").reason(), Some(Reason::UnknownOutcome));
-        // But what was refused, or is another's, is known.
+        // But a refusal, or a conflict with another event, is certain.
         let refused = [Step::Published(DEAD), Released, Step::Receipt, BURIED];
         let case = Case::new(&bench, TopicKind::Tier, "refused").await.with(doubt);
         case.settles(Err(DeliveryError::Permanent(answer())), &refused).await;
         assert_eq!(Case::copy(&bench, DEAD, "refused").reason(), Some(Reason::Rejected));
-        // Another lineage's mark stays as it is.
+        // The mark of another lineage stays as it is.
         let theirs = "u|in:0:99|0000000000|0";
         bench.put("theirs", theirs).await;
         let old = |d: &mut Delivery| d.envelope.retry_since_ms = Some(now_ms() - 25 * 3600 * 1000);
@@ -519,7 +522,7 @@ fn a_record_that_is_throttled_for_the_eleventh_time_parks_and_so_does_one_past_i
             }
         }
         assert_eq!(bench.published(PARKED).iter().filter(|p| p.is_of("again")).count(), 1);
-        // Two tiers: after the first one it still goes back, after the last one it does not.
+        // With two tiers, the record goes back after the first one, but not after the last one.
         let back = Case::new(&bench, TopicKind::Tier, "first").await.with(|d| d.envelope.pass = 1);
         let back = back.settles(throttled(), &[Released]).await.expect("it goes on");
         back.ack.complete(End::Returned);
@@ -578,13 +581,13 @@ async fn what_belongs_to_another_member_by_now_is_published_nowhere() {
     for error in [DeliveryError::Retry(answer()), DeliveryError::Permanent(answer()), DeliveryError::Closed] {
         let (delivery, mut ended) = alone.delivery(TopicKind::Tier, "t-1");
         delivery.ack.assignment().set_gone();
-        // Kafka is away: it would never come back from a write.
+        // Kafka is away: a write would never return.
         settle(&alone.lane, delivery, None, Err(error)).await;
         assert_eq!(ended.now(), Some(End::Returned));
     }
 }
 
-/// Trap O9: the first error of a storm must not scroll away.
+/// Trap O9: a storm must not push its first error out of sight.
 #[test]
 fn a_storm_of_dead_letters_is_one_line_per_account_and_reason_and_none_goes_uncounted() {
     run(async {

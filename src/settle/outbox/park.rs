@@ -1,4 +1,4 @@
-//! Parks records, and puts off what a parking topic has refused for long.
+//! Parks records. If a parking topic has refused for long, its records wait in a tier instead.
 
 use std::time::{Duration, Instant};
 
@@ -15,21 +15,22 @@ use crate::settle::outbox::publish::Pause;
 use crate::settle::outbox::{Outbox, Unwritten};
 use crate::settle::policy::Policy;
 
-/// What came of a copy to a parking topic.
+/// What became of a copy for a parking topic.
 enum Parked {
     Written,
-    /// The topic has refused for so long that the record is put off.
+    /// The topic has refused for so long that the record has to wait in a tier.
     Refused(Duration),
 }
 
 impl Outbox {
-    /// Parks a record that never got to the head of its lane: closed, or full beside others that flow. Where its parking
-    /// topic has refused for long it waits in a tier instead, so that it holds neither memory nor its partition.
+    /// Parks a record that did not get to the head of its lane, because the lane is closed, or full while others flow.
+    /// If its parking topic has refused for long, the record waits in a tier instead, so that it neither fills memory
+    /// nor stops its partition.
     pub async fn park(&self, mut delivery: Box<Delivery>, held: Option<Held>) {
         if delivery.topic_kind == TopicKind::Parked {
             self.release(&mut delivery, held).await;
             delivery.ack.open().set_stage(Stage::Held);
-            // The other end lives as long as the process.
+            // The receiver lives as long as the process.
             let _ = self.shared.held.send(delivery);
             return;
         }
@@ -69,7 +70,7 @@ impl Outbox {
             let began = Instant::now();
             let mut written = producer.publish_parked(topic, key, value, &headers).await;
             if written == Err(PublishError::TooLarge) {
-                // As in any other topic: it may only have shared its batch with one that is too large.
+                // The record may only have shared a batch with one that is too large.
                 written = producer.publish_alone(topic, key, value, &headers).await;
             }
             let error = match written {
@@ -89,7 +90,8 @@ impl Outbox {
         }
     }
 
-    /// No attempt, and no time of retrying: only the wait is moved from parking to a tier.
+    /// Counts as no attempt, and the wait does not count as retrying: the record only waits in a tier instead of its
+    /// parking topic.
     async fn put_off(
         &self,
         mut delivery: Box<Delivery>,

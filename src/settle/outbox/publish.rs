@@ -1,5 +1,4 @@
-//! Copies of records on their way to Kafka: repeated until all replicas have them, cut down where a topic refuses their
-//! size.
+//! Publishes copies of records: repeats until all replicas have them, and shortens what a topic refuses by size.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,8 +19,8 @@ use crate::quiet::Repeated;
 use crate::settle::outbox::{Outbox, Unwritten};
 
 impl Outbox {
-    /// Publishes a dead letter. Each time that its topic refuses it by size, even alone, more of it is left out: the value
-    /// and the key leave their SHA-256, the producer's headers their names and lengths.
+    /// Publishes a dead letter. Each time the topic refuses it by size even alone, more of it is left out: the SHA-256
+    /// replaces the value and the key, and names and lengths replace the producer's headers.
     pub(super) async fn publish_dead_letter(
         &self,
         delivery: &Delivery,
@@ -51,7 +50,7 @@ impl Outbox {
                 Some(cut) if cut.key.is_none() && key.is_some() => {
                     cut.key = key.replace(digest(key.as_deref())).map(|k| k.len());
                 }
-                // Nothing is left but the worker's own headers: whoever set this limit has to raise it.
+                // Only the worker's own headers are left: an operator has to raise this limit.
                 Some(_) => pause.after(&PublishError::TooLarge, topic).await,
             }
             let cause = DeadLetterCause { truncated: cut.clone(), ..cause.clone() };
@@ -71,7 +70,6 @@ impl Outbox {
         }
     }
 
-    /// Publishes a copy until all replicas have it.
     async fn publish_copy(
         &self,
         delivery: &Delivery,
@@ -95,8 +93,8 @@ impl Outbox {
         }
     }
 
-    /// Publishes a receipt until all replicas have it, or until its topic does not even take one without long texts: every
-    /// record ends.
+    /// Publishes a receipt until all replicas have it. It gives up only if the topic refuses by size even the receipt
+    /// without long texts, because every record has to end.
     pub(super) async fn publish_receipt(&self, topic: &str, written: impl Fn(bool) -> (Option<Vec<u8>>, Vec<u8>)) {
         let mut pause = Pause::new(&self.shared.refusals);
         for brief in [false, true] {
@@ -120,7 +118,8 @@ impl Outbox {
         }
     }
 
-    /// Whether a line about it may be written now, and how many were left out: one per topic and minute.
+    /// Whether a log line about the topic may be written now, and how many lines were left out: one line per topic and
+    /// minute.
     fn refused_by_size(&self, topic: &str) -> Option<u64> {
         self.shared.quiet.allow(Repeated::TooLarge(topic.into()), Instant::now())
     }
@@ -134,13 +133,13 @@ impl Outbox {
     ) -> Result<(), PublishError> {
         let producer = &self.shared.producer;
         match producer.publish(topic, key, value, headers).await {
-            // It may only have shared its batch with one that is too large, and alone it is compressed.
+            // The record may only have shared a batch with one that is too large. Alone it is also compressed.
             Err(PublishError::TooLarge) => producer.publish_alone(topic, key, value, headers).await.map(|_| ()),
             written => written.map(|_| ()),
         }
     }
 
-    /// The same of a record as it is, to a tier or to parking.
+    /// Publishes the record as it is, to a tier or to a parking topic.
     pub(super) async fn publish_whole(
         &self,
         delivery: &Delivery,
@@ -152,7 +151,8 @@ impl Outbox {
         self.publish_copy(delivery, topic, (record.key.as_deref(), record.value.as_deref()), &headers).await
     }
 
-    /// What no topic of waiting takes ends here: there is no way to try it again.
+    /// Ends a record that a tier or parking topic refuses by size: without a topic to wait in, it cannot be tried
+    /// again.
     pub(super) async fn dead_letter_too_large(&self, delivery: Box<Delivery>, held: Option<Held>, topic: &str) {
         let bytes = delivery.record.size();
         if let Some(not_logged) = self.refused_by_size(topic) {
@@ -174,12 +174,12 @@ fn digest(bytes: Option<&[u8]>) -> Bytes {
     Sha256::digest(bytes.unwrap_or_default()).iter().map(|b| format!("{b:02x}")).collect::<String>().into()
 }
 
-/// The pauses of a publish that does not work yet, and its alarm.
+/// The pauses between the tries of a publish that fails, and its alarm.
 pub(super) struct Pause<'a> {
     refusals: &'a Arc<Refusals>,
     next: Duration,
     failures: u32,
-    /// Ends with the publish.
+    /// The alarm ends with the publish.
     alarm: Option<Alarm>,
 }
 
@@ -192,7 +192,7 @@ impl<'a> Pause<'a> {
         self.failures += 1;
         match (&self.alarm, error) {
             (Some(alarm), _) => alarm.again(&error.to_string()),
-            // The first one without an answer is often a leader that moves.
+            // The first failure without an answer is often a leader that moves.
             (None, PublishError::Unavailable(_)) if self.failures < 2 => {}
             (None, _) => self.alarm = Some(self.refusals.hold(topic, &error.to_string())),
         }

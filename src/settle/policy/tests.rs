@@ -118,7 +118,7 @@ fn the_anchor_may_be_the_events_own_time() {
     let retry = retry(&[5]);
     let anchored = NaturalDay { anchor_event_time: true, ..day(0).unwrap() };
     let yesterday = Policy { event_time_ms: NOON - 86_400_000, ..policy(&retry, Some(anchored)) };
-    // A first attempt of yesterday's event goes out; a repeat does not.
+    // The first attempt of yesterday's event is made; a repeat is not.
     assert_eq!(yesterday.first_attempt_waits_until(&envelope(0, 0), NOON), None);
     assert_eq!(yesterday.last_retry_ms(&envelope(0, 0)), None);
     assert_eq!(yesterday.after_attempt(&envelope(1, 1), None, NOON, 0.0), Next::Expired);

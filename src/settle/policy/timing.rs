@@ -1,17 +1,17 @@
-//! Whether an event may still be sent, and until when (pure; SPEC section 9 step 3).
+//! Whether an event may still be sent, and until when (pure; SPEC section 9, step 3).
 
 use crate::delivery::Ready;
 use crate::envelope::Envelope;
 use crate::error::{DeliveryError, Fault};
 use crate::settle::policy::Policy;
 
-/// The field of an event that is too old, or lies in the future.
+/// The field that a dead letter names if the event is too old or lies in the future.
 pub const EVENT_TIME: &str = "event_time_ms";
 
 /// Judges an event's time.
 ///
 /// # Errors
-/// `Expired` or `Invalid` with the field at fault; `Later` where a first attempt waits for midnight.
+/// `Expired` or `Invalid`, with the field at fault. `Later` if a first attempt has to wait for midnight.
 pub fn check(ready: &Ready, envelope: &Envelope, now_ms: i64) -> Result<(), DeliveryError> {
     let policy = Policy::of(ready);
     if policy.parked_too_long(envelope, now_ms) {
@@ -37,8 +37,8 @@ pub fn check(ready: &Ready, envelope: &Envelope, now_ms: i64) -> Result<(), Deli
     }
 }
 
-/// The last moment an attempt may start of an event that is first tried at `first_attempt_ms` (SPEC section 12, 7 and
-/// 34): the end of that natural day less its guard, or the event's own deadline where that is earlier.
+/// The last moment at which an attempt may start, for an event whose first attempt is at `first_attempt_ms` (SPEC
+/// section 12, 7 and 34): the end of that natural day less its guard, or the event's own deadline if that is earlier.
 pub fn deadline_ms(ready: &Ready, first_attempt_ms: i64) -> Option<i64> {
     let day = Policy::of(ready).last_start_of_day_ms(first_attempt_ms);
     [ready.deadline_ms, day].into_iter().flatten().min()
