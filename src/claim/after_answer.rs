@@ -1,5 +1,5 @@
-//! What is written of a claim once the platform has answered, or has not: confirm and mark (`core.md` section 3, "After the
-//! answer"). A release is in `claim` itself, which puts back what it replaced.
+//! Confirm and mark: what is written to a claim's key after an answer, or when no answer came (`core.md` section 3,
+//! "After the answer"). The release is in `claim`, because it puts back what the claim replaced.
 
 use ::redis::Value as Reply;
 
@@ -11,10 +11,12 @@ use crate::redis::batcher::StoreError;
 use crate::redis::scripts::Script;
 
 impl Dedupe {
-    /// Confirms an acceptance, unconditionally. What it replaces and is not ours counts one possible duplicate.
+    /// Confirms an acceptance, unconditionally. If it replaces a value that is not ours, that counts one possible
+    /// duplicate.
     ///
     /// # Errors
-    /// Repeat with the same `attempt` until it works: the record stays unfinished.
+    /// Redis did not answer. The caller repeats the call with the same `attempt` until it works; the record stays
+    /// unfinished until then.
     pub async fn confirm(
         &self,
         claim_request: &mut ClaimRequest,
@@ -27,7 +29,7 @@ impl Dedupe {
             return Ok(());
         }
         let key = self.redis_key(claim_request.key);
-        // Called again with the same attempt: the reply of a try was lost.
+        // The same attempt again: an earlier try's reply was lost.
         let repeated = attempt.first.is_some();
         let mut rewritten = false;
         loop {
@@ -39,11 +41,11 @@ impl Dedupe {
                 attempt.first = first;
             }
             let found = match bytes(reply?)? {
-                // Lost with the primary before, and nobody claimed since.
+                // The earlier primary lost our value, and nobody has claimed since.
                 None if rewritten => None,
                 old => judge_confirm(old.as_deref().map(Value::parse).as_ref(), claim.token, claim_request, first),
             };
-            // Our own value may hide what the try before this one replaced on another primary.
+            // Finding our own value may hide that the earlier try replaced another value on another primary.
             let hides = found.is_none() && repeated && !attempt.counted && self.spans_a_change(&claim.primary).await?;
             match found {
                 None if hides => {
@@ -55,16 +57,18 @@ impl Dedupe {
                     if self.changes.get() == changes {
                         return Ok(());
                     }
-                    // The primary before may have answered, when what is recent was being written again without this.
+                    // The earlier primary may have answered this confirm after the recent values had been written to
+                    // the new one without it. So it is written once more.
                     rewritten = true;
                 }
-                // Written again with the new count; that write finds our own value.
+                // It is written again with the new count. That write finds our own value.
                 Some(count) => claim_request.count_possible(count),
             }
         }
     }
 
-    /// Whether the primary may have changed since `then`. It is asked: the look of each second may be yet to come.
+    /// Whether the primary may have changed since `then`. This asks Redis, because the check of each second may not
+    /// have noticed the change yet.
     async fn spans_a_change(&self, then: &Primary) -> Result<bool, StoreError> {
         if self.changes.get() != then.changes {
             return Ok(true);
@@ -73,11 +77,12 @@ impl Dedupe {
         Ok(!then.id.is_empty() && !now.is_empty() && *now != *then.id)
     }
 
-    /// Marks: sent, no answer. Before anything is published. What stands there and is not ours stays, and counts one
-    /// possible duplicate. Without a claim only an absent key is marked.
+    /// Marks the key `unknown`: the event was sent and no answer came. Nothing may be published before. If the key
+    /// holds a value that is not ours, the value stays, and that counts one possible duplicate. Without a claim, only
+    /// an absent key is marked.
     ///
     /// # Errors
-    /// Repeat until it works.
+    /// Redis did not answer. The caller repeats the call until it works.
     pub async fn mark(
         &self,
         claim_request: &mut ClaimRequest,

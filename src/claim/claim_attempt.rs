@@ -1,17 +1,17 @@
-//! A claim or a confirm over all its tries: what has to be remembered where a reply is lost.
+//! A claim or a confirm over all its tries: what has to be remembered if a reply is lost.
 
 use ::redis::Value as Reply;
 use tokio::time::Instant;
 
 use crate::claim::rules::{ClaimRequest, Replaced, Spare, Token, Value};
 
-/// One claim over all its tries: a claim whose reply was lost is repeated with the same token.
+/// One claim over all its tries. If its reply is lost, it is repeated with the same token.
 pub struct ClaimAttempt {
     pub(crate) token: Token,
     pub(crate) since: Instant,
-    /// A take-over that went out; whether it was carried out shows when our own token is found.
+    /// A take-over that was sent. If a later try finds our own token, it was carried out.
     pub(crate) taking_over: Option<TakingOver>,
-    /// A command went out: it may have been carried out although no reply came.
+    /// A command was sent. It may have been carried out although no reply came.
     pub(crate) sent: bool,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct TakingOver {
 }
 
 impl ClaimAttempt {
-    /// What its claim would have replaced, had it been made.
+    /// What the claim replaced, if it was made.
     pub(crate) fn replaced(&self) -> Replaced {
         self.taking_over.as_ref().map_or(Replaced::Nothing, TakingOver::replaced)
     }
@@ -32,9 +32,9 @@ impl ClaimAttempt {
 /// One confirm over all its tries.
 #[derive(Default)]
 pub struct ConfirmAttempt {
-    /// The count that the first try wrote; none: no try yet.
+    /// The count that the first try wrote. `None`: there was no try yet.
     pub(crate) first: Option<u32>,
-    /// What an earlier try may have replaced on another primary was counted.
+    /// Whether the value that an earlier try may have replaced on another primary is counted already.
     pub(crate) counted: bool,
 }
 
@@ -45,13 +45,14 @@ impl Default for ClaimAttempt {
 }
 
 impl TakingOver {
-    /// Of `old`, which reads as `found`.
+    /// A take-over of the value `old`; `found` is `old`, parsed.
     pub(crate) fn new(claim_request: &ClaimRequest, old: Vec<u8>, found: Option<&Value>, stale: bool) -> Self {
         let own = claim_request.own.max(found.map_or(0, Value::resends));
         Self { old, stale, own, covered: claim_request.is_covered(found) }
     }
 
-    /// The sends that it has found count, whether it was carried out or not.
+    /// Adds the sends that the take-over has found to the request. They count even if the take-over was not carried
+    /// out.
     pub(crate) fn tell(&self, claim_request: &mut ClaimRequest) {
         claim_request.own = claim_request.own.max(self.own);
         if !self.covered {
@@ -70,30 +71,30 @@ impl TakingOver {
     }
 }
 
-/// A claim that is ours.
+/// A claim that was made.
 pub(crate) struct Won {
     pub(crate) resend: bool,
-    /// By a send before, which was refused.
+    /// Whether an earlier send, which was refused, has declared this one too.
     pub(crate) declared: bool,
     pub(crate) replaced: Replaced,
 }
 
 impl Won {
-    /// Nothing stood there.
+    /// The key was absent.
     pub(crate) fn fresh(claim_request: &ClaimRequest) -> Self {
         let resend = claim_request.in_doubt;
         Self { resend, declared: resend && claim_request.is_covered(None), replaced: Replaced::Nothing }
     }
 }
 
-/// What a take-over came to.
+/// The result of a take-over.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Took {
-    /// The key is ours: by this one, or by the one before it, whose reply was lost and which was carried out meanwhile.
+    /// The key is ours, by this command or by an earlier one that was carried out although its reply was lost.
     Ours,
-    /// It is younger than the lease.
+    /// The claim is younger than the lease.
     TooYoung,
-    /// Somebody changed it in between.
+    /// Another process changed the key in between.
     Changed,
 }
 

@@ -1,4 +1,4 @@
-//! What is written to Redis a second time: after it was away, and after its primary changed (`core.md` section 3).
+//! Writes to Redis a second time: after Redis was away, and after its primary changed (`core.md` section 3).
 
 use std::time::{Duration, Instant};
 
@@ -11,25 +11,26 @@ use crate::claim::rules::{Key, Value};
 use crate::claim::{Dedupe, bytes};
 use crate::redis::batcher::StoreError;
 
-/// What a primary may not have passed on when it was last seen.
+/// How far back from its last sight a primary may have failed to replicate values.
 const AT_RISK: Duration = Duration::from_secs(60);
-/// Values written again at once.
+/// How many values are written again at the same time.
 const UNDER_WAY: usize = 256;
 
-/// A value on its way into the new primary.
+/// A value that is being written to the new primary.
 struct Rewrite {
     entry: Entry,
-    /// It has counted a possible duplicate: no further one.
+    /// It has counted a possible duplicate and counts no second one.
     counted: bool,
-    /// A try that overwrites whatever stands there went out, and its reply was lost.
+    /// A try that replaces any value was sent, and its reply was lost.
     overwritten: bool,
 }
 
 impl Dedupe {
-    /// Writes what waits because Redis was away. Counts nothing: each of those sends was declared.
+    /// Writes the values that waited because Redis was away. It counts nothing, because each of those sends was
+    /// declared.
     ///
     /// # Errors
-    /// Redis is still away; the rest waits on.
+    /// Redis is still away. The values that are left go on waiting.
     pub async fn write_pending(&self) -> Result<(), StoreError> {
         let pending = self.recent.borrow().pending();
         for entry in pending {
@@ -39,10 +40,10 @@ impl Dedupe {
         Ok(())
     }
 
-    /// The primary has changed: writes again what was confirmed or marked in the last 60 s before the one before it was
-    /// `seen` last, and since, until all of it stands there. `possible` is told the account of each value found there that
-    /// was another's: one possible duplicate. One change is answered after the other, so that none counts what another
-    /// has counted.
+    /// Writes recent values again after the primary has changed, until all of them are in Redis: those confirmed or
+    /// marked in the 60 s before the earlier primary was last `seen`, and those written since. For each value of
+    /// another claim that it finds there, it calls `possible` with the account: that is one possible duplicate. Changes
+    /// are handled one after the other, so that none counts what another has counted.
     pub async fn write_recent(&self, seen: Instant, possible: impl Fn(usize)) {
         self.changes.set(self.changes.get() + 1);
         self.batcher.reconnect();
@@ -59,7 +60,7 @@ impl Dedupe {
             let mut failed = Vec::new();
             while let Some((rewrite, result)) = writes.next().await {
                 match result {
-                    // Another change may lose it again.
+                    // The value stays among the recent ones, because another change may lose it again.
                     Ok(()) => self.recent.borrow_mut().written(&rewrite.entry),
                     Err(_) => failed.push(rewrite),
                 }
@@ -72,8 +73,8 @@ impl Dedupe {
         }
     }
 
-    /// First where nothing stands: that replaces nobody's value, however often it is repeated. A confirm then replaces
-    /// what is not itself.
+    /// First writes only if the key is absent, which replaces no value however often it is repeated. Then a confirm
+    /// replaces any value that is not itself.
     async fn rewrite(&self, rewrite: &mut Rewrite, possible: impl Fn(usize)) -> Result<(), StoreError> {
         let Rewrite { entry, counted, overwritten } = rewrite;
         let mut count = |another: bool| {
@@ -87,7 +88,7 @@ impl Dedupe {
         let Remembered::Done(done) = entry.what else { return Ok(()) };
         match found {
             None => return Ok(()),
-            // That try may have replaced another's value.
+            // Our lost try may have replaced another claim's value.
             Some(Value::Done(other)) if done == other => {
                 count(*overwritten);
                 return Ok(());
@@ -111,7 +112,7 @@ impl Dedupe {
         cmd
     }
 
-    /// A confirm always, a mark only where the key is absent.
+    /// Writes a confirm in any case, and a mark only if the key is absent.
     async fn write_again(&self, key: Key, what: &Remembered) -> Result<(), StoreError> {
         let key = self.redis_key(key);
         let cmd = match what {
@@ -126,7 +127,7 @@ fn value(reply: Reply) -> Result<Option<Value>, StoreError> {
     Ok(bytes(reply)?.as_deref().map(Value::parse))
 }
 
-/// Whether what stands where we wrote is our own, or of the same lineage.
+/// Whether the value found in the key is our own, or one of the same lineage.
 fn is_ours(what: &Remembered, found: Option<&Value>) -> bool {
     match (what, found) {
         (_, None) => true,
@@ -164,7 +165,7 @@ mod tests {
         let value = |text: String| Some(Value::parse(text.as_bytes()));
         let confirm = Remembered::Done(done(&ours, token));
         let mark = Remembered::Unknown(Box::new(Mark { value: ours.unknown().into(), origin: ours.origin.clone() }));
-        // What is found; whether it is ours beside our confirm, and beside our mark.
+        // What is found; whether it is ours beside our confirm; whether it is ours beside our mark.
         let rows = [
             (None, true, true),
             (Some(Value::Done(done(&ours, token))), true, true),

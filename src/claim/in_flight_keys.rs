@@ -1,4 +1,4 @@
-//! Copies of one conversion in one process: the second waits for the first's confirm or mark.
+//! Copies of one conversion in the same process: the second waits until the first is confirmed or marked.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,10 +8,10 @@ use tokio::sync::Notify;
 
 use crate::claim::rules::Key;
 
-/// Copies of one conversion take turns within a process.
+/// The conversions that are in flight in this process. Copies of one conversion take turns.
 pub(crate) type InFlightKeys = Rc<RefCell<HashMap<Key, Rc<Notify>>>>;
 
-/// The turn of one of them; the next one's comes when it is dropped.
+/// The turn of one copy. When it is dropped, the next copy's turn begins.
 pub(crate) struct InFlightKey {
     turns: InFlightKeys,
     key: Key,
@@ -26,7 +26,7 @@ impl Drop for InFlightKey {
 }
 
 impl InFlightKey {
-    /// Waits for the copies of this conversion that are under way in this process.
+    /// Waits until no other copy of this conversion is in flight in this process.
     pub(crate) async fn take(turns: &InFlightKeys, key: Key) -> Self {
         loop {
             let waiting = match turns.borrow_mut().entry(key) {
@@ -36,7 +36,7 @@ impl InFlightKey {
                 }
                 std::collections::hash_map::Entry::Occupied(other) => other.get().clone(),
             };
-            // Single-threaded: nothing can end between the look and the registration.
+            // There is only one thread, so nothing can end between this check and the registration.
             waiting.notified().await;
         }
     }

@@ -1,8 +1,8 @@
-//! Claim, confirm, mark and release a conversion in Redis: `core.md` section 3, rule by rule.
+//! Claims, confirms, marks and releases conversions in Redis, rule by rule as in `core.md` section 3.
 //!
-//! One value per runtime thread. An account lives on one thread, so that two copies of one conversion in this process
-//! always meet here. What the states mean stands in `rules`; here it is carried out, up to the send, and in `after_answer`
-//! once the platform has answered.
+//! There is one value per runtime thread. All events of an account are on one thread, so two copies of one conversion
+//! in this process always meet here. `rules` says what the states of a key mean. This module carries them out up to the
+//! send, `after_answer` once the platform has answered.
 
 mod after_answer;
 pub(crate) mod claim_attempt;
@@ -41,13 +41,13 @@ pub struct Dedupe {
     lease: Duration,
     turns: InFlightKeys,
     pub(crate) recent: RefCell<Recent>,
-    /// How often the primary has changed.
+    /// How many changes of the primary this process has noticed.
     pub(crate) changes: Cell<u64>,
     pub(crate) rewriting: Mutex<()>,
 }
 
 impl Dedupe {
-    /// Over one batcher; `window` and `lease` as configured.
+    /// Uses one batcher, and `window` and `lease` as configured.
     pub fn new(batcher: Batcher, prefix: &str, window: Duration, lease: Duration) -> Self {
         Self {
             batcher,
@@ -61,16 +61,17 @@ impl Dedupe {
         }
     }
 
-    /// How much of the lease is left; without a claim in Redis there is none to outlive.
+    /// How much of the lease is left. A send without a claim in Redis has no lease, so its answer is the whole lease.
     pub fn lease_left(&self, claim: &Claim) -> Duration {
         if claim.unclaimed { Duration::MAX } else { self.lease.saturating_sub(claim.since.elapsed()) }
     }
 
-    /// Claims at the head of the lane. `claim_request.own` grows to what a take-over found, or by a possible duplicate.
+    /// Claims at the head of the lane. It raises `claim_request.own` to the count that a take-over found, or by a
+    /// possible duplicate.
     ///
     /// # Errors
-    /// [`StoreError::Forgotten`]: the store was flushed; what this claim wrote is released. Any other: claim again with the
-    /// same `attempt`.
+    /// [`StoreError::Forgotten`]: the store was flushed, and what this claim wrote is released. Any other error: claim
+    /// again with the same `attempt`.
     pub async fn claim(
         &self,
         claim_request: &mut ClaimRequest,
@@ -113,7 +114,7 @@ impl Dedupe {
                     match (Took::by(&reply, attempt.token), attempt.taking_over.take()) {
                         (Took::Ours, Some(taken)) => break taken.succeeded(claim_request),
                         (Took::TooYoung, _) => return Ok(ClaimOutcome::Busy { unknown: false }),
-                        // Judged afresh.
+                        // Judges the new value.
                         _ => {}
                     }
                 }
@@ -133,7 +134,7 @@ impl Dedupe {
         Ok(ClaimOutcome::Claim(Held { claim, _turn: turn }))
     }
 
-    /// The claim of an account that delivers while Redis is away: nothing is held there, and the send is declared.
+    /// The claim of an account that delivers while Redis is away. Redis holds nothing of it, and the send is declared.
     pub async fn unclaimed(&self, claim_request: &mut ClaimRequest, attempt: &ClaimAttempt) -> ClaimOutcome {
         let turn = InFlightKey::take(&self.turns, claim_request.key).await;
         let token = attempt.token;
@@ -157,13 +158,13 @@ impl Dedupe {
         ClaimOutcome::Claim(Held { claim, _turn: turn })
     }
 
-    /// Gives a claim up that may or may not have been made: its reply never came. Best effort.
+    /// Gives up a claim whose reply never came, so that it may or may not have been made. Best effort.
     pub async fn abandon(&self, claim_request: &ClaimRequest, attempt: &ClaimAttempt) {
         let _ = self.give_back(&self.redis_key(claim_request.key), attempt.token, &attempt.replaced()).await;
     }
 
-    /// Releases: puts back what the claim replaced, if the key still holds our token. Best effort: a claim that stays
-    /// behind is found stale.
+    /// Releases the claim: puts back what it replaced if the key still holds our token. Best effort: a claim that is
+    /// left behind becomes stale.
     pub async fn release(&self, claim_request: &mut ClaimRequest, held: Held) {
         if held.claim.declared {
             let claim = &held.claim;
@@ -179,7 +180,7 @@ impl Dedupe {
     async fn give_back(&self, key: &[u8], token: Token, replaced: &Replaced) -> Result<Reply, StoreError> {
         let (old, life): (&[u8], u64) = match replaced {
             Replaced::Nothing => (b"", 0),
-            // Stale at once: as old as the lease.
+            // It is stale at once, because its remaining time makes it as old as the lease.
             Replaced::Stale(old) => (old, CLAIM_LIFE_MS - self.lease.as_millis() as u64),
             Replaced::Unknown(old) => (old, self.window_ms),
         };

@@ -1,33 +1,32 @@
-//! How a claim was answered, and the answers that hold nothing.
+//! What came of a claim, and the outcomes in which nothing is claimed.
 
 use crate::claim::in_flight_keys::InFlightKey;
 use crate::claim::rules::{Claim, ClaimRequest, Judgement};
 
-/// How a claim was answered.
 pub enum ClaimOutcome {
-    /// The conversion is ours to send.
+    /// The claim was made: this process sends the conversion.
     Claim(Held),
-    /// Accepted before.
+    /// An earlier send was accepted.
     Duplicate {
-        /// What its receipt says.
+        /// The number of re-sends that its receipt states.
         resends: u32,
     },
-    /// The same identity with other money.
+    /// The same identity with other amounts.
     Conflict,
-    /// Another copy is being sent, or was sent by another lineage with an unknown end.
+    /// Another copy is being sent, or another lineage sent it and got no answer.
     Busy {
-        /// It is the latter: nobody will ever know.
+        /// Another lineage sent it and got no answer, so its outcome will never be known.
         unknown: bool,
     },
 }
 
-/// A claim, and the promise that no other copy in this process goes on before it ends.
+/// A claim. While it lives, every other copy in this process waits.
 pub struct Held {
     pub claim: Claim,
     pub(super) _turn: InFlightKey,
 }
 
-/// The answer where nothing is claimed.
+/// The outcome of a verdict that claims nothing.
 pub(super) fn settled(verdict: Judgement, claim_request: &mut ClaimRequest) -> ClaimOutcome {
     match verdict {
         Judgement::Conflict { possible_duplicate } => {
@@ -44,7 +43,7 @@ pub(super) fn settled(verdict: Judgement, claim_request: &mut ClaimRequest) -> C
         }
         Judgement::Held => ClaimOutcome::Busy { unknown: true },
         Judgement::Fresh | Judgement::OwnToken | Judgement::TakeOver | Judgement::TakeOverIfStale => {
-            // Not reachable from a remembered `done`; held is the answer that sends nothing.
+            // A remembered `done` cannot lead here. `Busy` is the outcome that sends nothing.
             ClaimOutcome::Busy { unknown: false }
         }
     }

@@ -1,4 +1,5 @@
-//! The keys this process confirmed or marked last: asked before Redis, and written again after a failover (pure).
+//! The keys that this process confirmed or marked last. They are asked before Redis, and written again after a failover
+//! (pure).
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -7,26 +8,26 @@ use tokio::time::Instant;
 
 use crate::claim::rules::{Done, Key};
 
-/// How many are kept; `core.md` section 3.
+/// How many keys are kept (`core.md` section 3).
 const CAPACITY: usize = 100_000;
 
-/// What was written.
+/// The value that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remembered {
     Done(Done),
     Unknown(Box<Mark>),
 }
 
-/// What marks a key.
+/// The mark of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The value in Redis.
+    /// The value as it is in Redis.
     pub value: Box<str>,
     /// `topic:partition:offset`.
     pub origin: Box<str>,
 }
 
-/// One of them, told from what was written under the same key later.
+/// One remembered value. It differs from a value that is written under the same key later.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub key: Key,
@@ -36,31 +37,31 @@ pub struct Entry {
     sequence: u32,
 }
 
-/// As it is kept: there are many, in every lane thread.
+/// A remembered value in a small form, because every lane thread keeps many of them.
 struct Place {
     key: Key,
     what: Remembered,
     account: u32,
     /// When it was written, in ms since `born`.
     at_ms: u32,
-    /// Not in Redis yet: it was away, and the account delivers all the same.
+    /// The value is not in Redis yet: Redis was away, and the account delivers without it.
     pending: bool,
 }
 
 /// The last 100,000 of them.
 pub struct Recent {
-    /// The oldest first. A key that is written again leaves a place behind that `latest` does not lead to.
+    /// The oldest first. When a key is written again, its earlier place stays here, but `latest` no longer points to
+    /// it.
     places: VecDeque<Place>,
-    /// By key, the sequence of its last place.
+    /// The sequence of the last place of each key.
     latest: HashMap<Key, u32>,
-    /// The sequence of the first place; they wrap around.
+    /// The sequence of the first place. Sequences wrap around.
     first: u32,
     pending: usize,
     born: Instant,
 }
 
 impl Default for Recent {
-    /// None yet.
     fn default() -> Self {
         Self { places: VecDeque::new(), latest: HashMap::new(), first: 0, pending: 0, born: Instant::now() }
     }
@@ -68,7 +69,7 @@ impl Default for Recent {
 
 impl Recent {
     fn now_ms(&self) -> u32 {
-        // Wraps after 49 days, as does the difference of two.
+        // It wraps after 49 days, and so does the difference of two times.
         self.born.elapsed().as_millis() as u32
     }
 
@@ -76,13 +77,13 @@ impl Recent {
         sequence.wrapping_sub(self.first) as usize
     }
 
-    /// The places that count, each with its sequence; the oldest first.
+    /// The places that still count, each with its sequence, the oldest first.
     fn iter(&self) -> impl Iterator<Item = (u32, &Place)> {
         let numbered = self.places.iter().enumerate().map(|(n, place)| (self.first.wrapping_add(n as u32), place));
         numbered.filter(|(sequence, place)| self.latest.get(&place.key) == Some(sequence))
     }
 
-    /// As if so much more time had passed.
+    /// Moves all times back, as if `by` had passed.
     #[cfg(test)]
     pub(crate) fn age(&mut self, by: Duration) {
         self.born -= by;
@@ -115,7 +116,7 @@ impl Recent {
         }
     }
 
-    /// It stands in Redis now, unless something newer has taken its place here.
+    /// The value is in Redis now, unless a newer one has replaced it here.
     pub fn written(&mut self, entry: &Entry) {
         if self.latest.get(&entry.key) != Some(&entry.sequence) {
             return;
@@ -133,17 +134,17 @@ impl Recent {
         Some(place)
     }
 
-    /// Those that are not in Redis yet.
+    /// The values that are not in Redis yet.
     pub fn pending(&self) -> Vec<Entry> {
-        // Asked every second, and nearly always none.
+        // This runs every second, and nearly always there are none.
         if self.pending == 0 {
             return Vec::new();
         }
         self.iter().filter(|(_, place)| place.pending).map(entry).collect()
     }
 
-    /// Those that were written in the last `span`, oldest first: what a failover may have lost. What is still to be written
-    /// for the first time is no such thing, and counts nothing when it is.
+    /// The values that were written in the last `span`, the oldest first: those that a failover may have lost. A value
+    /// that is still to be written for the first time is not among them, and its first write counts nothing.
     pub fn since(&self, span: Duration) -> Vec<Entry> {
         let now_ms = self.now_ms();
         let fresh = |place: &Place| !place.pending && u128::from(now_ms.wrapping_sub(place.at_ms)) <= span.as_millis();
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn the_last_hundred_thousand_are_remembered_and_no_more() {
-        // Sequences that wrap around on the way.
+        // The sequences wrap around on the way.
         let mut recent = Recent { first: u32::MAX - 50_000, ..Recent::default() };
         for n in 0..150_000 {
             recent.insert(key(n), Remembered::Done(done(n)), 0, false);
@@ -198,7 +199,7 @@ mod tests {
         assert_eq!((marked.account, recent.done(&key(1))), (7, None));
         let marked = marked.clone();
         recent.insert(key(1), Remembered::Done(done(5)), 7, true);
-        // The write of the mark has only now come back.
+        // The write of the mark returns only now.
         recent.written(&marked);
         let [confirmed] = &recent.pending()[..] else { panic!("the confirm waits once") };
         assert_eq!(confirmed.what, Remembered::Done(done(5)));
@@ -220,7 +221,7 @@ mod tests {
             recent.age(Duration::from_secs(30));
         }
         assert_eq!(keys(&recent.since(Duration::from_secs(60))), [key(2), key(3)]);
-        // What waited for Redis counts from when it was written there.
+        // A value that waited for Redis counts from the time when it was written there.
         let waited = recent.pending();
         recent.written(&waited[0]);
         assert_eq!(keys(&recent.since(Duration::from_secs(60))), [key(0), key(2), key(3)]);

@@ -1,7 +1,7 @@
-//! What Redis knows of one conversion, and what each state means for who finds it (pure).
+//! What Redis can know of a conversion, and what each state means for the one that finds it (pure).
 //!
-//! `core.md` section 3 is the source of every rule here; the rules were found by searching all states of the protocol,
-//! so each one is needed. The I/O is in `claim`.
+//! `core.md` section 3 is the source of every rule here. The rules were found by a search of all states of the
+//! protocol, and each one is needed. The I/O is in `claim`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 pub use crate::claim::value::{Done, MAX_DONE_RESENDS, Token, Value};
 
-/// How long a claim's key lives; its age is this less what Redis still gives it. Longer than every way back.
+/// How long the key of a claim lives: longer than every way in which the record can come back. The age of a claim is
+/// this value less the remaining time that Redis reports.
 pub const CLAIM_LIFE_MS: u64 = 30 * 24 * 3600 * 1000;
 
 /// Identity of a conversion: platform, account, native event and trans_id, as 16 bytes.
@@ -17,7 +18,7 @@ pub const CLAIM_LIFE_MS: u64 = 30 * 24 * 3600 * 1000;
 pub struct Key(pub [u8; 16]);
 
 impl Key {
-    /// First 16 bytes of SHA-256 over the four parts, each with its length before it, bytes as given.
+    /// The first 16 bytes of SHA-256 over the four parts, each preceded by its length, bytes as given.
     pub fn new(platform: &str, account: &str, native: &str, trans_id: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [platform, account, native, trans_id] {
@@ -35,54 +36,54 @@ impl Key {
         [prefix.as_bytes(), b":", &self.0].concat()
     }
 
-    /// The same for people: the bytes as hexadecimal digits.
+    /// The name for people: the 16 bytes are hexadecimal digits.
     pub fn shown(self, prefix: &str) -> String {
         let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{prefix}:{digits}")
     }
 }
 
-/// What a record brings to its claim.
+/// What a record states when it claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimRequest {
     /// Identity of the conversion.
     pub key: Key,
-    /// The lineage as `topic:partition:offset` of `pb-origin-*`.
+    /// The lineage of the record: `topic:partition:offset` of its `pb-origin-*` headers.
     pub origin: Box<str>,
     /// 40 bits over order, amount, refund and currency.
     pub fingerprint: u64,
-    /// Declared re-sends so far, as this record knows them.
+    /// The number of declared re-sends that this record knows of.
     pub own: u32,
-    /// It may have been accepted even where Redis has forgotten.
+    /// It may have been accepted, even if Redis has forgotten it.
     pub in_doubt: bool,
     /// Whether a declared send that was refused covers the next one.
     pub spare: Spare,
-    /// An operator's `--force`.
+    /// The operator replayed it with `--force`.
     pub force: bool,
-    /// Sends found to be possible second ones, counted in `own` already; the counter takes them.
+    /// The sends that were found to be possible duplicates. `own` counts them already; the metric still has to.
     pub possible: u32,
 }
 
-/// A declared send that the platform refused clearly was no second one. It is as if it had not been made, so that its
-/// declaration, the last one in `own`, covers the next send: one take-over is declared once, however often it is tried.
+/// A declared send that the platform clearly refused. It was no second delivery, so its declaration, the last one that
+/// `own` counts, is spare: it covers the next send. So one take-over is declared once, however often it is tried.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Spare {
-    /// None: nothing was declared, or what was declared may have been accepted.
+    /// Nothing was declared, or the declared send may have been accepted.
     #[default]
     None,
-    /// An earlier visit's, as the headers tell; only what stands in Redis tells whether it still covers.
+    /// From an earlier visit, according to the headers. The value in Redis decides whether it still covers a send.
     Earlier,
-    /// Of this visit, and what its release put back (`None`: nothing). Only where exactly that is found has nobody sent in
-    /// between.
+    /// From this visit, with the value that its release put back (`None`: nothing). If Redis holds exactly that value,
+    /// nobody has sent in between.
     Here(Option<Box<Value>>),
-    /// Of this visit, sent while Redis was away: nothing was put back. It covers a send that is made so too; what a claim
-    /// finds is judged as an earlier visit's.
+    /// From this visit, sent while Redis was away, so that nothing was put back. It covers another send without a
+    /// claim. For a send with a claim it counts like `Earlier`.
     Unclaimed,
 }
 
 impl ClaimRequest {
-    /// Whether a declared send that was refused covers the send of a claim that finds this. What counts as much as we do was
-    /// written after it.
+    /// Whether a declared send that was refused covers the send of a claim that finds `found`. A value whose count is
+    /// as high as ours was written after that send, so it is not covered.
     pub fn is_covered(&self, found: Option<&Value>) -> bool {
         match (&self.spare, found) {
             (
@@ -94,18 +95,18 @@ impl ClaimRequest {
         }
     }
 
-    /// Counts one possible duplicate, beside a value that counts `found`.
+    /// Counts one possible duplicate. `found` is the count of the value that was found.
     pub fn count_possible(&mut self, found: u32) {
         self.own = self.own.max(found).saturating_add(1);
         self.possible += 1;
     }
 
-    /// The value that claims. A take-over or a claim in doubt is a re-send, which counts one more.
+    /// The value of a claim. A take-over or a claim in doubt is a re-send and counts one more.
     pub fn claimed(&self, token: Token, resend: bool) -> String {
         self.claimed_as(token, if resend { self.own.saturating_add(1) } else { 0 })
     }
 
-    /// The value that claims where nothing stands.
+    /// The value of a claim on an absent key.
     pub fn claiming(&self, token: Token) -> String {
         if self.in_doubt { self.taking_over(token, None) } else { self.claimed(token, false) }
     }
@@ -134,34 +135,34 @@ impl Done {
     }
 }
 
-/// What a claim that found something must do.
+/// What a claim has to do after it found a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// The key is ours: nothing was there.
+    /// The key was absent: it is ours.
     Fresh,
     /// The key is ours by an earlier try with the same token, whose reply was lost.
     OwnToken,
-    /// Take it over if it is older than the lease, else `held`. Only Redis knows its age.
+    /// Take it over if it is older than the lease, else it is held. Only Redis knows its age.
     TakeOverIfStale,
-    /// Take it over whatever its age.
+    /// Take it over, whatever its age.
     TakeOver,
-    /// Another copy is being sent, or was sent with an unknown end.
+    /// Another lineage sent it and got no answer.
     Held,
-    /// The same identity with other money. `possible_duplicate`: found in doubt.
+    /// The same identity with other amounts.
     Conflict {
-        /// One more send may have been a second one.
+        /// The record was in doubt: its own send may have been accepted as well.
         possible_duplicate: bool,
     },
-    /// Accepted before.
+    /// An earlier send was accepted.
     Duplicate {
-        /// One more send may have been a second one.
+        /// The record was in doubt, and the value does not prove that its own send is the accepted one.
         possible_duplicate: bool,
-        /// The count of the value where it is of our own lineage: read again after its own confirm.
+        /// The count of re-sends in the value, if it is of the record's own lineage.
         own_lineage: Option<u32>,
     },
 }
 
-/// Judges what `SET … NX GET` found.
+/// Judges the value that `SET … NX GET` found.
 pub fn judge(found: Option<&Value>, token: Token, claim_request: &ClaimRequest) -> Judgement {
     match found {
         None => Judgement::Fresh,
@@ -192,9 +193,10 @@ pub fn judge(found: Option<&Value>, token: Token, claim_request: &ClaimRequest) 
     }
 }
 
-/// Judges what our confirm replaced: `None` where it was our claim or our own earlier try, else the count of what stood
-/// there, nil included: one possible duplicate. `first`: the count that the earliest try of this confirm wrote, if there
-/// was one; a `done` holds few bits of the token, so that another's may look like ours.
+/// Judges the value that our confirm replaced. `None`: it was our claim or our own earlier try. Else it was another
+/// value, or none, which is one possible duplicate; then it returns the count of that value. `first` is the count that
+/// the earliest try of this confirm wrote, if there was one. It is needed because a `done` holds only a few bits of the
+/// token, so that another claim's may look like ours.
 pub fn judge_confirm(
     old: Option<&Value>,
     token: Token,
@@ -220,19 +222,19 @@ pub fn judge_confirm(
     }
 }
 
-/// What our claim replaced, to be put back when the attempt failed clearly.
+/// What a claim replaced. It is put back after a try that clearly failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Replaced {
-    /// Nothing: release deletes.
+    /// Nothing: a release deletes the key.
     Nothing,
-    /// A stale claim: put back stale.
+    /// A stale claim. A release puts it back so that it is stale at once.
     Stale(Vec<u8>),
     /// An `unknown`.
     Unknown(Vec<u8>),
 }
 
 impl Replaced {
-    /// What a release puts back.
+    /// The value that a release puts back.
     pub fn back(&self) -> Option<Value> {
         match self {
             Replaced::Nothing => None,
@@ -241,12 +243,12 @@ impl Replaced {
     }
 }
 
-/// The primary as it was known at one moment.
+/// The primary, as this process knew it at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Primary {
-    /// How many changes of it this process had noticed.
+    /// How many changes of the primary the process had noticed.
     pub changes: u64,
-    /// Its replication id at the last look; empty: not yet.
+    /// The replication id that the last check returned; empty before the first check.
     pub id: Arc<str>,
 }
 
@@ -254,29 +256,30 @@ pub struct Primary {
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub token: Token,
-    /// Its send, if any, is a second one: declared when the first byte goes out, once.
+    /// Its send is a re-send, which is declared once, when the first byte goes out.
     pub resend: bool,
-    /// The send was declared, or one before it that covers it.
+    /// Its send has been declared, or an earlier send that covers it has.
     pub declared: bool,
     pub replaced: Replaced,
-    /// Since when the lease runs, on our own clock: taken before the command went out.
+    /// When the lease began, by our own clock. It is taken before the command goes out.
     pub since: tokio::time::Instant,
-    /// Redis was away and the account delivers all the same: nothing is held there.
+    /// Redis was away and the account delivers without it: Redis holds nothing of this claim.
     pub unclaimed: bool,
-    /// Though unclaimed, a try whose reply was lost may stand there.
+    /// The key may hold a claim with this token all the same, because the reply to an earlier try was lost.
     pub may_stand: bool,
-    /// As it was before the claim was made: a confirm may find another.
+    /// The primary before the claim was made. A confirm may find another one.
     pub primary: Primary,
 }
 
 impl Claim {
-    /// The first byte of its send went out. `true` where that has to be counted as a re-send: once per claim.
+    /// Records that the first byte of its send went out. `true` if that has to be counted as a re-send, which happens
+    /// once per claim.
     pub fn declare(&mut self) -> bool {
         self.resend && !std::mem::replace(&mut self.declared, true)
     }
 
-    /// Whether its send would be a second one as far as is known. An unclaimed one is declared by rule; it is a second one
-    /// where the record was in doubt, or where the claim that could not be made has found a send before it.
+    /// Whether its send would be a second one, as far as is known. A send without a claim is always declared, but it is
+    /// a second one only if the record was in doubt, or if the claim that could not be made has found an earlier send.
     pub fn is_second(&self, in_doubt: bool) -> bool {
         self.resend && (!self.unclaimed || in_doubt || self.taken_over())
     }

@@ -1,4 +1,5 @@
-//! The I/O of one process's claims. Tests of the protocol over two processes and under faults are in `tests/claims.rs`.
+//! Tests of one process's claims against a store. `tests/claims.rs` tests the protocol over two processes and under
+//! faults.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ impl Process {
         self.put_aged(claim_request, value, Duration::ZERO).await;
     }
 
-    /// As if it had been put so long ago.
+    /// Puts a value as if it had been there for `age`.
     async fn put_aged(&self, claim_request: &ClaimRequest, value: &str, age: Duration) {
         let mut set = ::redis::cmd("SET");
         let life = CLAIM_LIFE_MS - age.as_millis() as u64;
@@ -70,17 +71,17 @@ impl Process {
     }
 }
 
-/// What becomes of the store's answers on their way to the process.
+/// What happens to the store's answers on their way to the process.
 #[derive(Clone, Copy, PartialEq)]
 enum Answers {
     Come,
     AreHeld,
-    /// Those of scripts alone: a claim's own is text.
+    /// Holds back numbers: the answers of scripts. The answer to a claim is text.
     NumbersAreHeld,
-    /// What stood in a key; not those to a new connection.
+    /// Holds back texts: the old values of keys. Answers on a new connection pass.
     TextsAreHeld,
     AreLost,
-    /// Redis turns every write away, and none is carried out.
+    /// Redis refuses every write and carries none out.
     Refuse,
 }
 
@@ -180,7 +181,7 @@ fn what_a_claim_finds_decides_and_only_a_claim_of_ours_changes_it() {
         let done = |of: &ClaimRequest, own| Done::new(&ClaimRequest { own, ..of.clone() }, token).to_int().to_string();
         let doubt = |own| ClaimRequest { own, in_doubt: true, ..ours.clone() };
         let forced = ClaimRequest { force: true, ..ours.clone() };
-        // Who, finds what, and is told what; `own` after it.
+        // The claim request, what it finds, and the outcome; then `own` after it.
         let rows = [
             (ours.clone(), None, "fresh, resend false", 0),
             (doubt(2), None, "fresh, resend true", 2),
@@ -223,7 +224,7 @@ fn what_a_claim_finds_decides_and_only_a_claim_of_ours_changes_it() {
     });
 }
 
-/// Begins a confirm, holds its reply back, and goes on once the store has carried it out.
+/// Begins a confirm, holds its reply back, and continues once the store has carried it out.
 async fn confirm_without_reply(
     process: &Process,
     mut who: ClaimRequest,
@@ -247,7 +248,8 @@ fn a_confirm_whose_reply_was_lost_after_a_change_since_its_claim_counts() {
             let process = Process::new().await;
             let mut who = claim_request("t");
             let held = process.claimed(&mut who).await;
-            // Noticed before the confirm is begun: another may have claimed, sent and confirmed in between.
+            // The change is noticed before the confirm begins: in between, another may have claimed, sent and
+            // confirmed.
             process.dedupe.changes.set(changes);
             let confirming = confirm_without_reply(&process, who, held).await;
             process.answers.send(Answers::AreLost).unwrap();
@@ -278,7 +280,7 @@ fn a_confirm_that_did_not_go_out_is_not_repeated_by_the_next_try() {
     });
 }
 
-/// A primary that was promoted turns writes away until a replica follows it; nothing was lost with the one before.
+/// A promoted primary refuses writes until a replica follows it. The earlier primary lost nothing.
 #[test]
 fn what_redis_refuses_did_not_run_and_counts_nothing() {
     run(async {
@@ -308,13 +310,13 @@ fn what_redis_refuses_did_not_run_and_counts_nothing() {
     });
 }
 
-/// Their replies are lost with the connection, as those of the primary before.
+/// Their replies are lost with the connection, like those of the earlier primary.
 #[test]
 fn what_is_written_again_and_stands_there_counts_nothing_however_often_it_is_tried() {
     run(async {
         let process = Process::new().await;
         let theirs = ClaimRequest { origin: "in:0:8".into(), ..claim_request("") };
-        // What stands in the new primary; whether it counts.
+        // What the new primary holds, and whether that counts.
         let rows = [("kept", None, 0), ("lost", Some(None), 0), ("theirs", Some(Some(theirs.unknown())), 1)];
         let possible = Rc::new(RefCell::new(Vec::new()));
         for (account, (id, ..)) in rows.iter().enumerate() {
@@ -353,7 +355,7 @@ fn what_is_written_again_and_stands_there_counts_nothing_however_often_it_is_tri
     });
 }
 
-/// It may have been carried out by the primary before, and what is recent was being written again without it.
+/// The earlier primary may have carried it out while the recent values were written again without it.
 #[test]
 fn a_confirm_under_way_while_the_primary_changes_is_written_again() {
     run(async {
@@ -384,7 +386,7 @@ fn what_is_written_again_goes_back_to_a_minute_before_the_primary_was_last_seen(
         let held = process.claimed(&mut who).await;
         process.confirm(&mut who, &held).await;
         let seconds = Duration::from_secs;
-        // So much later, when the primary has not been seen for so long.
+        // How much later, and for how long the primary has not been seen.
         for (later, unseen, written) in [(70, 0, false), (0, 15, true), (59, 0, true), (59, 0, true)] {
             process.delete(&who).await;
             process.dedupe.recent.borrow_mut().age(seconds(later));
@@ -395,7 +397,7 @@ fn what_is_written_again_goes_back_to_a_minute_before_the_primary_was_last_seen(
     });
 }
 
-/// Takes over what a dead owner left; the reply is lost.
+/// Takes over the claim of a dead owner; the reply is lost.
 async fn take_over_without_reply(process: &Process, dead: &str) -> (ClaimRequest, ClaimAttempt) {
     process.put_aged(&claim_request("t"), dead, Duration::from_secs(31)).await;
     process.answers.send(Answers::NumbersAreHeld).unwrap();
@@ -434,14 +436,14 @@ fn a_take_over_whose_reply_was_lost_is_found_and_what_it_told_is_kept() {
         let process = Process::new().await;
         let dead = ClaimRequest { own: 2, ..claim_request("t") }.claimed(Token::random(), true);
         let (mut who, mut attempt) = take_over_without_reply(&process, &dead).await;
-        // An account that delivers without Redis goes on with what the take-over has told of.
+        // An account that delivers without Redis keeps what the take-over has found.
         let mut unclaimed = who.clone();
         let ClaimOutcome::Claim(held) = process.dedupe.unclaimed(&mut unclaimed, &attempt).await else {
             panic!("not granted")
         };
         assert_eq!((unclaimed.own, held.claim.taken_over(), held.claim.is_second(false)), (3, true, true));
         drop(held);
-        // Any other claims again, finds itself, and gives back what it took.
+        // Any other account claims again, finds its own token, and puts back what it replaced.
         let ClaimOutcome::Claim(held) = process.dedupe.claim(&mut who, &mut attempt).await.unwrap() else {
             panic!("not granted")
         };
@@ -468,7 +470,7 @@ fn a_take_over_that_was_carried_out_late_is_ours_when_it_is_repeated() {
     }
 }
 
-/// Overtaken while it was slow; the other, of the same lineage, has confirmed under a token with the same tag.
+/// A slow confirm comes after another's: the other claim has the same lineage and a token with the same tag.
 #[test]
 fn a_late_confirm_counts_a_confirm_that_only_looks_like_its_own() {
     run(async {
@@ -490,7 +492,7 @@ fn what_was_confirmed_here_is_known_without_redis() {
         let held = process.claimed(&mut first).await;
         process.confirm(&mut first, &held).await;
         drop(held);
-        // As if it had forgotten.
+        // The store forgets the key.
         process.put(&first, "somebody else's").await;
         assert_eq!(shown(&process.claim(&mut claim_request("t")).await), "duplicate 0");
         let mut dear = ClaimRequest { fingerprint: 6, ..claim_request("t") };
@@ -510,7 +512,7 @@ fn a_second_copy_waits_for_the_first_and_after_a_release_it_claims_for_itself() 
             let mut second = ClaimRequest { origin: "in:0:8".into(), ..claim_request("t") };
             dedupe.claim(&mut second, &mut ClaimAttempt::default()).await.unwrap()
         });
-        // One of another conversion goes on meanwhile.
+        // A copy of another conversion does not wait.
         assert!(matches!(process.claim(&mut claim_request("u")).await, ClaimOutcome::Claim(_)));
         yield_now().await;
         assert!(!second.is_finished());
@@ -519,7 +521,7 @@ fn a_second_copy_waits_for_the_first_and_after_a_release_it_claims_for_itself() 
         let value = process.value(&first).await.unwrap();
         assert!(value.starts_with(&second.claim.token.holder()), "{value}");
 
-        // And after a confirm it is a duplicate: the value that stands by then decides.
+        // After a confirm it is a duplicate, because the value at that time decides.
         let dedupe = process.dedupe.clone();
         let third =
             spawn_local(

@@ -1,4 +1,4 @@
-//! The values of a key in Redis: claimed, unknown, done (pure). `core.md` section 3, "Values".
+//! The values of a key in Redis: claimed, unknown, done (pure; `core.md` section 3, "Values").
 
 use rand::Rng;
 
@@ -9,13 +9,13 @@ const ORIGIN_BITS: u32 = 10;
 /// The largest count a `done` can hold.
 pub const MAX_DONE_RESENDS: u32 = (1 << RESENDS_BITS) - 1;
 
-/// Ten bits that tell two lineages apart in a `done`. FNV-1a, so that every version computes the same.
+/// Ten bits by which a `done` tells two lineages apart. They use FNV-1a, so that every version computes the same.
 pub(crate) fn origin_tag(origin: &str) -> u64 {
     let hash = origin.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     (hash ^ (hash >> 32)) & ((1 << ORIGIN_BITS) - 1)
 }
 
-/// Random, new for each claim, never in a header.
+/// The token of a claim: random, new for each claim, never in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token(pub(super) u64);
 
@@ -24,7 +24,7 @@ impl Token {
         Self(rand::rng().random())
     }
 
-    /// The beginning of every claim with it.
+    /// The first bytes of the value of every claim with this token.
     pub fn holder(self) -> String {
         format!("c|{self}|")
     }
@@ -40,7 +40,7 @@ impl std::fmt::Display for Token {
     }
 }
 
-/// A confirmed key: one integer, which Redis keeps without a string.
+/// A confirmed key: one integer, which Redis stores without a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done(u64);
 
@@ -52,7 +52,6 @@ impl Done {
         )
     }
 
-    /// The integer in Redis.
     pub fn to_int(self) -> u64 {
         self.0
     }
@@ -61,22 +60,22 @@ impl Done {
         self.0 >> (RESENDS_BITS + TOKEN_BITS + ORIGIN_BITS)
     }
 
-    /// Declared re-sends, capped at [`MAX_DONE_RESENDS`].
+    /// The number of declared re-sends, capped at [`MAX_DONE_RESENDS`].
     pub fn resends(self) -> u32 {
         (self.0 >> (TOKEN_BITS + ORIGIN_BITS)) as u32 & MAX_DONE_RESENDS
     }
 
-    /// Whether it confirms that claim.
+    /// Whether it confirms the claim with this token and origin.
     pub fn is_of_claim(self, token: &str, origin: &str) -> bool {
         u64::from_str_radix(token, 16).is_ok_and(|token| self.is_of_token(Token(token))) && self.is_of_origin(origin)
     }
 
-    /// Whether its lineage is this one.
+    /// Whether it is of this lineage.
     pub fn is_of_origin(self, origin: &str) -> bool {
         self.origin_tag() == origin_tag(origin)
     }
 
-    /// The ten bits of its lineage, for people.
+    /// The ten bits of its lineage, to be shown.
     pub fn origin_tag(self) -> u64 {
         self.0 & ((1 << ORIGIN_BITS) - 1)
     }
@@ -89,31 +88,31 @@ impl Done {
 /// A value in Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Somebody is sending it, or died doing so.
+    /// A process is sending it, or died while it was sending.
     Claimed {
-        /// Whose claim.
+        /// The token of the claim.
         token: String,
         origin: String,
-        /// Of order, amount, refund and currency.
+        /// Bits over order, amount, refund and currency.
         fingerprint: u64,
-        /// What `resends` is once this claim's send goes out.
+        /// The number of declared re-sends once this claim's send has gone out.
         resends: u32,
     },
     /// It was sent and no answer came.
     Unknown {
         origin: String,
-        /// As in a claim.
+        /// The same as in a claim.
         fingerprint: u64,
-        /// Declared re-sends so far.
+        /// The number of declared re-sends so far.
         resends: u32,
     },
     Done(Done),
-    /// Not written by us. Judged like an `unknown` of another lineage: nothing is sent, nothing overwritten.
+    /// The worker did not write it. It is judged like an `unknown` of another lineage: nothing is sent and nothing
+    /// overwritten.
     Foreign,
 }
 
 impl Value {
-    /// Reads a value.
     pub fn parse(bytes: &[u8]) -> Self {
         Self::try_parse(bytes).unwrap_or(Value::Foreign)
     }
@@ -140,7 +139,7 @@ impl Value {
         }
     }
 
-    /// Its count of declared re-sends.
+    /// The number of declared re-sends.
     pub fn resends(&self) -> u32 {
         match self {
             Value::Claimed { resends, .. } | Value::Unknown { resends, .. } => *resends,

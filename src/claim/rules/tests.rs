@@ -40,7 +40,7 @@ fn done(origin: &str, fingerprint: u64, own: u32) -> Value {
     Value::Done(Done::new(&ClaimRequest { fingerprint, own, ..of(origin) }, Token::random()))
 }
 
-/// An origin whose ten-bit tag differs from [`ORIGIN`]'s.
+/// An origin whose ten-bit tag differs from that of [`ORIGIN`].
 fn far() -> String {
     (0..).map(|n| format!("conversions:5:{n}")).find(|o| origin_tag(o) != origin_tag(ORIGIN)).unwrap()
 }
@@ -54,7 +54,7 @@ fn near_equal_identities_have_different_keys() {
         ("baizhu", "acme", "ORDER", "t-1"),
         ("qihoo360", "acme", "ORDER", "t-1 "),
         ("qihoo360", "acme", "ORDER", "T-1"),
-        // Lengths are part of it: these join to the same text.
+        // The lengths are part of the key: these parts join to the same text.
         ("qihoo360", "acmeO", "RDER", "t-1"),
         ("qihoo360a", "cme", "ORDER", "t-1"),
     ];
@@ -126,7 +126,7 @@ fn a_done_found_in_doubt_counts_one_unless_its_own_lineage_declared_it() {
     assert!(!possible(&done(ORIGIN, FP, 2), &in_doubt(2)));
     assert!(possible(&done(ORIGIN, FP, 1), &in_doubt(2)));
     assert!(possible(&done(&far(), FP, 9), &in_doubt(1)));
-    // The count of a `done` is capped; a larger own count does not make it undeclared.
+    // The count of a `done` is capped. A larger own count does not make the send undeclared.
     assert!(!possible(&done(ORIGIN, FP, 40), &in_doubt(40)));
 }
 
@@ -155,7 +155,7 @@ fn a_confirm_over_our_claim_or_our_earlier_try_counts_nothing() {
     assert_eq!(judge_confirm(Some(&ours), token, &claim_request(), None), None);
     let earlier = Value::Done(Done::new(&claim_request(), token));
     assert_eq!(judge_confirm(Some(&earlier), token, &claim_request(), Some(0)), None);
-    // Its count may have grown since, beyond what a `done` can hold too.
+    // Its count may have grown since, even beyond the most that a `done` can hold.
     for own in [1, 99] {
         let grown = ClaimRequest { own, ..claim_request() };
         assert_eq!(judge_confirm(Some(&earlier), token, &grown, Some(0)), None);
@@ -165,7 +165,7 @@ fn a_confirm_over_our_claim_or_our_earlier_try_counts_nothing() {
     }
 }
 
-/// A tag has nine bits: one claim in 512 of the same lineage shares it.
+/// The tag of a token has nine bits, so one claim in 512 of the same lineage has the same tag.
 #[test]
 fn a_confirm_with_our_tags_that_we_never_wrote_counts() {
     let token = Token::random();
@@ -257,7 +257,7 @@ fn a_refused_send_covers_the_next_one_only_where_exactly_what_was_put_back_is_fo
     let rows = [
         (here(Some(&back)), Some(back.clone()), true),
         (here(None), None, true),
-        // What somebody wrote meanwhile, however little it counts.
+        // Another process wrote a value in between, however small its count.
         (here(Some(&back)), other(), false),
         (here(Some(&back)), Some(stale(OTHER)), false),
         (here(Some(&back)), Some(unknown_of(0)), false),
@@ -266,9 +266,9 @@ fn a_refused_send_covers_the_next_one_only_where_exactly_what_was_put_back_is_fo
         (here(None), Some(stale(OTHER)), false),
         (here(Some(&unknown_of(1))), Some(unknown_of(1)), true),
         (here(Some(&unknown_of(1))), Some(unknown_of(0)), false),
-        // As much as we count was written after it.
+        // A value with as high a count as ours was written after our send.
         (here(Some(&unknown_of(2))), Some(unknown_of(2)), false),
-        // Who put nothing back knows only by the count.
+        // Without a value that was put back, only the count decides.
         (Spare::Unclaimed, None, false),
         (Spare::Unclaimed, other(), true),
         (Spare::Unclaimed, Some(unknown_of(1)), true),
