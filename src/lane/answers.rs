@@ -1,4 +1,5 @@
-//! What answers do to a lane: some halt it at once, permanent ones in a row do, throttling pushes it back, ever longer.
+//! What answers do to a lane: some halt it at once, permanent ones halt it after a run of them, and throttled ones push
+//! it back for longer each time.
 
 use std::time::Duration;
 
@@ -12,27 +13,27 @@ use crate::lane::handle::LONGEST_WAIT_IN_LANE;
 use crate::lane::state::Lane;
 use crate::settle::{Attempted, Progress};
 
-/// So many permanent answers in a row halt an account: we or they broke, not the events.
+/// This many permanent answers in a row halt an account: they mean that we or the platform broke, not the events.
 pub(super) const PERMANENT_RUN: u32 = 20;
-/// Without a usable Retry-After: from here, doubling.
+/// The first push-back without a usable Retry-After. Each further one is twice as long.
 const FIRST_PUSH_BACK: Duration = Duration::from_secs(1);
 const LAST_PUSH_BACK: Duration = Duration::from_secs(60);
-/// After so long with nothing but throttled answers records park, and the lane counts as closed.
+/// After this long with nothing but throttled answers, records park and the lane counts as closed.
 pub(super) const ONLY_THROTTLED: Duration = Duration::from_secs(30);
-/// So often one record goes back to its lane's head: it holds up its partition meanwhile.
+/// The most times that one record goes back to its lane's head, because it holds up its partition meanwhile.
 const ROUNDS: u32 = 10;
 
 impl Lane {
-    /// Raises the bucket for all who share it; returns how long this account is pushed back.
+    /// Pushes back the bucket for all accounts that share it. Returns how long this account is pushed back.
     pub async fn push_back(&self, retry_after: Option<Duration>) -> Duration {
         let kept = self.limiter.kept_back();
         let wait = match retry_after.filter(|w| !w.is_zero()) {
             Some(wait) => wait.max(kept),
-            // Answers of one volley count once.
+            // The answers of requests that were in flight together count once.
             None if !kept.is_zero() => kept,
             None => self.next_push_back(),
         };
-        // Before the lane counts as closed, so that nothing is tried before the push-back is over.
+        // This comes before the lane counts as closed, so that nothing is tried before the push-back ends.
         self.keep_back(wait);
         if self.throttled_since.get().is_some_and(|since| since.elapsed() >= ONLY_THROTTLED) {
             self.handle.set_only_throttled(true);
@@ -51,7 +52,7 @@ impl Lane {
         self.handle.throttle(wait);
     }
 
-    /// Whether a record that was throttled goes back to the lane's head for `wait`, and counts that.
+    /// Whether a record that was throttled goes back to the lane's head for `wait`. If it does, this counts it.
     fn takes_back(&self, delivery: &mut Delivery, wait: Duration) -> bool {
         let Subject::Ready(ready) = &delivery.subject else { return false };
         let past_the_last_tier = delivery.envelope.pass as usize >= ready.account.retry.tiers.len();
@@ -61,7 +62,8 @@ impl Lane {
         takes
     }
 
-    /// Pushes the lane back as a record's answer asks. `true`: the same visit goes on from the lane's head, its claim released.
+    /// Pushes the lane back as a record's answer demands. `true`: the record goes back to the lane's head, its claim is
+    /// released, and its visit continues there.
     pub(super) async fn give_back(
         &self,
         delivery: &mut Delivery,
@@ -71,7 +73,7 @@ impl Lane {
         delivery.ack.open().set_stage(Stage::Settling);
         delivery.carry_count();
         let wait = self.push_back(retry_after).await;
-        // Its answer is known: another one may be tried.
+        // The answer of the trial is known, so another trial may begin.
         delivery.trial = None;
         let goes_back = self.takes_back(delivery, wait);
         if goes_back {
@@ -80,7 +82,7 @@ impl Lane {
         goes_back
     }
 
-    /// Halts the account where an answer says that it cannot send at all.
+    /// Halts the account if an answer says that the account cannot send at all.
     pub(super) fn halt_if_asked(&self, result: &Attempted) {
         if let Err(error) = result
             && error.disposition() == Disposition::Halt
@@ -89,7 +91,7 @@ impl Lane {
         }
     }
 
-    /// Counts an answer that no table lists, and logs the first of its kind.
+    /// Counts an answer that no table lists, and logs the first one of its kind.
     pub fn note_unclassified(&self, answer: &Answer) {
         self.account_metrics().unclassified.inc();
         if !self.unclassified.is_new(answer) {
@@ -105,8 +107,8 @@ impl Lane {
         );
     }
 
-    /// Takes what came of a record: a lane that gets through with its events keeps up, and where the one that was tried got
-    /// no answer the next one waits, ever longer, as after an answer that throttles.
+    /// Notes the result of a record. If it got an answer or needed none, the lane keeps up. If a trial got no answer,
+    /// the next trial waits, for longer each time, as after a throttled answer.
     pub(super) fn note_record(&self, delivery: &Delivery, result: &Attempted) {
         if gets_through(result) {
             delivery.ack.open().set_got_through();
@@ -117,13 +119,13 @@ impl Lane {
         }
     }
 
-    /// Counts runs of answers; this one is to a request of one record.
+    /// Counts runs of answers, for the answer to a request of one record.
     pub(super) fn note(&self, result: &Attempted) {
         self.note_request(std::iter::once(result));
     }
 
-    /// Counts runs of answers. A request counts as permanent where all its records do, and as throttled where none of them has
-    /// another answer.
+    /// Counts runs of answers, for the answer to one request. It counts as permanent if it is so for all records, and
+    /// as throttled if no record got another kind of answer.
     pub(super) fn note_request<'a>(&self, results: impl Iterator<Item = &'a Attempted> + Clone) {
         let is_permanent = |result: &Attempted| matches!(result, Err(DeliveryError::Permanent(_)));
         let is_throttled = |result: &Attempted| matches!(result, Err(DeliveryError::Throttled(_)));
@@ -152,8 +154,8 @@ impl Lane {
         }
     }
 
-    /// One more answer that throttles. It begins anew where the one before it is long past: nothing was sent meanwhile, which
-    /// says nothing of the platform.
+    /// Counts one more throttled answer. The run begins again if the previous one is long past: nothing was sent in
+    /// between, which says nothing about the platform.
     fn note_throttled(&self, now: Instant) {
         let apart = self.account.limits.timeout + LONGEST_WAIT_IN_LANE;
         let goes_on = self.throttled_until.get().is_none_or(|until| now <= until + apart);
@@ -175,7 +177,7 @@ fn is_answered(result: &Attempted) -> bool {
     }
 }
 
-/// Whether a lane gets on with such results: the platform answered for the event, or nothing had to be sent for it.
+/// Whether a lane with such results makes progress: the platform answered for the event, or nothing had to be sent.
 fn gets_through(result: &Attempted) -> bool {
     match result.as_ref().map_err(DeliveryError::disposition) {
         Ok(_) | Err(Disposition::DeadLetter(_) | Disposition::LeaseTier) => true,

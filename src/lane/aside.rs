@@ -1,4 +1,4 @@
-//! What a lane has to park: so many copies on their way to Kafka at once, the rest waits.
+//! The records that a lane has to park. A bounded number of copies is on its way to Kafka at once; the others wait.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -12,10 +12,10 @@ use crate::lane::handle::PARKS;
 use crate::lane::state::Lane;
 use crate::settle::give_back;
 
-/// What left: its kind and its bytes.
+/// A record that is no longer set aside: its kind and its bytes.
 type Left = (TopicKind, usize);
 
-/// Apart from the settles of its lane, so that a flood of parking takes no permit.
+/// The records that are set aside. They are apart from the lane's settles, so that many parked records take no permits.
 #[derive(Default)]
 pub(super) struct Aside {
     waiting: VecDeque<Box<Delivery>>,
@@ -23,31 +23,31 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// Takes a record out of its lane's queue.
+    /// Sets aside a record from the lane's queue.
     pub(super) fn take(&mut self, lane: &Rc<Lane>, delivery: Box<Delivery>) {
         lane.handle.set_aside(delivery.topic_kind, delivery.record.size());
         lane.handle.dequeued(&delivery);
         self.push(lane, delivery);
     }
 
-    /// Takes a record that is counted as set aside.
+    /// Sets aside a record that is counted as set aside already.
     pub(super) fn push(&mut self, lane: &Rc<Lane>, mut delivery: Box<Delivery>) {
-        // It is not sent: another may be tried.
+        // The record will not be sent, so another trial may begin.
         delivery.trial = None;
         if needs_kafka(&delivery) {
             self.waiting.push_back(delivery);
         } else {
-            // It does not wait for what its topic may not take.
+            // This record needs no write, so it does not wait for a topic that may refuse writes.
             self.parks.push(Box::pin(put_aside(lane.clone(), delivery)));
         }
     }
 
-    /// Whether nothing is on its way.
+    /// Whether no copy is on its way.
     pub(super) fn is_idle(&self) -> bool {
         self.parks.is_empty()
     }
 
-    /// Starts as many as may go at once.
+    /// Starts as many copies as may be on their way at once.
     pub(super) fn go_on(&mut self, lane: &Rc<Lane>) {
         while self.parks.len() < PARKS
             && let Some(delivery) = self.waiting.pop_front()
@@ -56,14 +56,14 @@ impl Aside {
         }
     }
 
-    /// Gives back what waits and whose partition leaves.
+    /// Gives back the waiting records whose partitions leave.
     pub(super) fn give_back(&mut self, lane: &Rc<Lane>) {
         for delivery in std::mem::take(&mut self.waiting) {
             self.push(lane, delivery);
         }
     }
 
-    /// The next that is aside no more.
+    /// Waits for the next record that is no longer set aside.
     pub(super) async fn next(&mut self) -> Option<Left> {
         self.parks.next().await
     }
@@ -73,7 +73,7 @@ fn needs_kafka(delivery: &Delivery) -> bool {
     delivery.topic_kind != TopicKind::Parked && !delivery.ack.assignment().is_leaving()
 }
 
-/// A queued record holds no claim: it parks, or is dropped where its partition leaves.
+/// Parks a queued record, or gives it back if its partition leaves. A queued record holds no claim.
 async fn put_aside(lane: Rc<Lane>, delivery: Box<Delivery>) -> Left {
     let left = (delivery.topic_kind, delivery.record.size());
     if delivery.ack.assignment().is_leaving() {

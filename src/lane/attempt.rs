@@ -1,4 +1,4 @@
-//! The attempt to deliver one event at the head of its lane, with a permit: claim, time check, connection, slot, send,
+//! Attempts to deliver one event at the head of its lane, with a permit: claim, time check, connection, slot, send,
 //! verdict. `settle` takes the result.
 
 use std::time::Duration;
@@ -24,7 +24,8 @@ use crate::send::token::{Token, Turn};
 use crate::settle::policy::InlineDelays;
 use crate::settle::{Attempted, Progress};
 
-/// What [`attempt`] came to, counted among the answers of the lane. A panic is an answer that did not come.
+/// Turns the end of [`attempt`] into a result, and counts it among the lane's answers. A panic is treated as an answer
+/// that did not come.
 pub(super) fn ended(
     attempted: std::thread::Result<Attempted>,
     delivery: &mut Delivery,
@@ -37,11 +38,11 @@ pub(super) fn ended(
     result
 }
 
-/// Attempts one event that has a permit to itself. `held` is the claim, whatever the result: settle ends it. One that is there
-/// already is used as long as its lease lasts.
+/// Attempts one event that has a permit to itself. `held` receives the claim; `settle` ends it, whatever the result. If
+/// `held` is a claim already, it is used while its lease lasts.
 ///
 /// # Errors
-/// Why it was not delivered.
+/// The reason why the event was not delivered.
 pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Attempted {
     let mut delays: Option<InlineDelays> = None;
     let mut turn = Turn::default();
@@ -56,22 +57,23 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
         let mut failed = None;
         let mut unused = None;
         loop {
-            // Boxed, here and below: most accounts send without a token, and few records wait for one.
+            // Boxed, here and below, because most accounts send without a token, and few records wait for one.
             if lane.token().is_err() && !Box::pin(wait_for_token(delivery, lane, held, &mut turn, None)).await? {
                 break;
             }
             let Some(ready) = admit(delivery, lane, held, unused.take()).await? else { break };
             let slot = ready.slot;
             let Ok(token) = lane.token() else {
-                // It has ended while the slot was waited for.
+                // The token ended during the wait for the slot.
                 unused = Some(slot);
                 continue;
             };
-            // Boxed: it is most of what an attempt carries, and most attempts of a burst wait for their claim or their slot.
+            // Boxed, because it is the largest part of an attempt, and in a burst most attempts still wait for their
+            // claim or their slot.
             let failure = match Box::pin(send(delivery, lane, held, ready, token.as_ref())).await {
                 Ok(receipt) => return Ok(Progress::Accepted(receipt)),
                 Err(Unanswered::Failed(failure)) => failure,
-                // Another connection takes it, in the same slot if there is still time.
+                // Another connection takes the request, in the same slot if that is still in time.
                 Err(Unanswered::Closed) => {
                     unused = Some(slot);
                     continue;
@@ -92,17 +94,17 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
             let Some(delay) = inline_delay(delivery, lane, &mut delays, &failure) else { return Err(failure) };
             tokio::select! {
                 () = sleep(delay) => {}
-                // An inline delay ends in its tier.
+                // If the lane closes during an inline delay, the record goes to its tier.
                 _ = lane.interrupted(delivery) => return Err(failure),
             }
             failed = Some(failure);
         }
-        // A send starts only with enough of its lease left: given up, and claimed again with a new token.
+        // The lease has become too short for a send, so the claim is released and made again with a new token.
         give_up(delivery, lane, held).await?;
     }
 }
 
-/// How long the next try inside the lane waits, which this counts as used; `None`: there is none.
+/// How long to wait before the next inline try, which counts as used from now on. `None`: there is no further one.
 pub(super) fn inline_delay(
     delivery: &mut Delivery,
     lane: &Lane,
@@ -121,20 +123,20 @@ pub(super) fn inline_delay(
     Some(delay)
 }
 
-/// Why nothing was sent although all was ready.
+/// Why nothing was sent although connection, slot and request were there.
 pub(super) enum Stop {
-    /// The process was stopped for so long that its slot has passed.
+    /// The process was stopped for so long that the slot has passed.
     SlotMissed,
-    /// The lease is too short, or the broker confirms no commit, or no time can be judged: the claim is given up and made
-    /// again, which waits until that is over.
+    /// The lease is too short, the broker confirms no commit, or the clock cannot be trusted. The claim is released and
+    /// made again, which waits until that is over.
     ClaimAgain,
     /// The lane closed, or the partition leaves.
     Closed(DeliveryError),
-    /// The wait for a slot or an inline delay has passed a deadline or into a guard.
+    /// A deadline or the natural day's guard began during the wait for a slot or during an inline delay.
     Late(DeliveryError),
 }
 
-/// A connection and a slot of the shared rate. `None`: the claim is given up and made again.
+/// Waits for a connection and a slot of the shared rate. `None`: the claim has to be released and made again.
 async fn admit<'a>(
     delivery: &Delivery,
     lane: &'a Lane,
@@ -142,10 +144,11 @@ async fn admit<'a>(
     unused: Option<Slot>,
 ) -> Result<Option<Ready<'a>>, DeliveryError> {
     let Some(spare) = spare_lease(lane, held) else { return Ok(None) };
-    // Bounded, so that an account without a lease (Redis away) has a timer too.
+    // Bounded, because an account that sends without a lease (Redis is away) needs a timer too.
     let spare = spare.min(Duration::from_secs(3600));
     let due = delivery.topic_kind == TopicKind::Tier;
-    // A connection that takes longer has failed: given up with its claim, it would be begun again and again.
+    // A connection attempt gets only a part of the lease, and then counts as failed. If it used up the whole lease, the
+    // claim would be made again and the same slow connection begun again, without end.
     let connect = spare.mul_f64(0.75);
     let ready = tokio::select! {
         biased;
@@ -157,8 +160,8 @@ async fn admit<'a>(
     Ok(Some(ready))
 }
 
-/// The last word before the first byte, when connection, slot and request are there: the process may have been stopped at any
-/// moment until now, and another one may have taken its claim over.
+/// The last check before the first byte, when connection, slot and request are there: the process may have been stopped
+/// at any moment before, and another one may have taken over the claim.
 pub(super) fn judge(delivery: &Delivery, lane: &Lane, held: &Option<Held>, slot: Slot) -> Result<(), Stop> {
     if let Some(why) = lane.interruption(delivery) {
         return Err(Stop::Closed(why));
@@ -204,7 +207,7 @@ async fn send(
     result.map_err(Unanswered::Failed)
 }
 
-/// Notes an answer that no table lists.
+/// Counts a verdict that no table lists.
 pub(super) fn note_unclassified(lane: &Lane, verdict: &Verdict) {
     let answer = verdict.as_ref().err().and_then(DeliveryError::answer);
     if let Some(answer) = answer.filter(|a| a.unclassified) {

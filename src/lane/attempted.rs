@@ -1,11 +1,11 @@
-//! What passes between a lane's task and those that it gave a permit or a settle to.
+//! What a lane's task gets back from the attempts and settles that it started.
 
 use crate::claim::Held;
 use crate::claim::rules::Key;
 use crate::delivery::{Delivery, TopicKind};
 use crate::settle::Attempted;
 
-/// What came of a record that had a permit, or a share of one.
+/// The result of a record that had a permit or shared one.
 pub(crate) struct AttemptedDelivery {
     pub(crate) delivery: Box<Delivery>,
     pub(crate) key: Option<Key>,
@@ -13,7 +13,7 @@ pub(crate) struct AttemptedDelivery {
     pub(crate) result: Attempted,
 }
 
-/// What was settled, or goes `back` to the lane's head.
+/// The end of a settle. `back` is a record that goes back to the lane's head instead.
 pub(crate) struct Settled {
     pub(crate) back: Option<Box<Delivery>>,
     pub(crate) key: Option<Key>,

@@ -1,8 +1,9 @@
-//! The attempt to deliver a batch: several records of one route share a permit, a slot and a request. Each of them is claimed, judged,
-//! counted and settled by itself.
+//! Attempts to deliver a batch: several records of one route share a permit, a slot and a request. Each record is
+//! claimed, judged, counted and settled separately.
 //!
-//! Who ends without being sent leaves at once. What arrives while the batch waits for its slot joins it, after its own claim;
-//! what is not claimed when the slot is there goes with the next request of the same permit.
+//! A record that ends without being sent leaves at once. A record that arrives while the batch waits for its slot joins
+//! it after its own claim. If it is not claimed when the slot is there, it goes with the next request of the same
+//! permit.
 
 mod request;
 
@@ -33,9 +34,9 @@ use crate::send::token::Turn;
 use crate::settle::policy::InlineDelays;
 use crate::settle::{Attempted, Progress};
 
-/// The first one that is claimed waits so long for the claims of the others.
+/// How long the first claimed record waits for the claims of the others.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// There is a timer in any case, even where no lease ends (Redis is away).
+/// The timer that applies if no lease ends (Redis is away).
 const LONG: Duration = Duration::from_secs(3600);
 
 /// One record of a batch.
@@ -45,36 +46,36 @@ struct Member {
     held: Option<Held>,
     /// The delays between its inline tries.
     delays: Option<InlineDelays>,
-    /// What its try before this one came to.
+    /// The failure of its previous try.
     failed: Option<DeliveryError>,
     /// When it may be tried again.
     not_before: Option<Instant>,
-    /// What it has done with tokens.
+    /// What it has done to get a token.
     turn: Turn,
 }
 
-/// How a claim ended: `None`, the record is to be sent.
+/// The end of a claim. `None`: the record is to be sent.
 type Claimed = Result<Option<Progress>, DeliveryError>;
 type Claiming = Pin<Box<dyn Future<Output = (Member, Claimed)>>>;
 
 struct Batch<'a> {
     lane: &'a Rc<Lane>,
     door: Rc<Door>,
-    /// Their claims are under way.
+    /// The records that wait for their claims.
     claiming: FuturesUnordered<Claiming>,
-    /// How many those are, and their bytes.
+    /// The number and the bytes of these records.
     claims: (usize, usize),
-    /// Claimed, and to be sent.
+    /// The records that are claimed and to be sent.
     ready: Vec<Member>,
     ready_since: Option<Instant>,
-    /// They wait for their next inline try.
+    /// The records that wait for their next inline try.
     waiting: Vec<Member>,
-    /// Each of them is to be sent by itself.
+    /// The records that have to be sent alone.
     alone: VecDeque<Member>,
 }
 
-/// Attempts the records of one permit, until none of them and of those that joined them is left: they have left the batch by
-/// then, and none is returned.
+/// Attempts the records of one permit and those that join them, until none is left. Each record leaves the batch by
+/// itself, so nothing is returned.
 pub(super) async fn attempt_batch(lane: Rc<Lane>, first: Vec<HandedOut>) -> Option<AttemptedDelivery> {
     let route = first.first().and_then(|(delivery, _)| load(delivery).0);
     let mut batch = Batch {
@@ -97,7 +98,7 @@ pub(super) async fn attempt_batch(lane: Rc<Lane>, first: Vec<HandedOut>) -> Opti
 }
 
 impl<'a> Batch<'a> {
-    /// A connection and a slot for those that are ready. `None`: nobody is left.
+    /// Waits for a connection and a slot for the records that are ready. `None`: no record is left.
     async fn admit(&mut self, mut unused: Option<Slot>) -> Option<Ready<'a>> {
         let lane = self.lane;
         let mut going: Option<Pin<Box<dyn Future<Output = Ready<'a>> + 'a>>> = None;
@@ -115,11 +116,11 @@ impl<'a> Batch<'a> {
             let now = Instant::now();
             let patience = self.ready_since.map(|since| since + PATIENCE);
             if self.ready.is_empty() {
-                // It costs no slot.
+                // It is dropped, so that it costs no slot.
                 going = None;
             } else if going.is_none() && (self.claiming.is_empty() || patience.is_none_or(|until| until <= now)) {
                 let due = self.ready.iter().any(|item| item.delivery.topic_kind == TopicKind::Tier);
-                // As for one record: a connection that takes longer has failed.
+                // A connection attempt that takes longer counts as failed, as for a single record.
                 let connect = self.shortest_lease().mul_f64(0.75);
                 going = Some(Box::pin(ready(&lane.dispatcher, &lane.limiter, due, connect, unused.take())));
             }
@@ -144,21 +145,21 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// When those that are here have to be looked at again: a lease becomes too short, a delay is over.
+    /// When the records have to be checked again, because a lease becomes too short or a delay ends.
     fn next_look(&self, now: Instant, patience: Option<Instant>) -> Instant {
         let delays = self.waiting.iter().filter_map(|item| item.not_before);
-        // A timer that has fired already would turn in vain: it rounds up, and so does this.
+        // A timer rounds up, so this does too: one that has fired already would make the loop spin.
         let lease = now + self.shortest_lease();
         delays.chain(patience).fold(lease, Instant::min).max(now + Duration::from_millis(1))
     }
 
-    /// What is left to those that are ready beyond what a send needs.
+    /// The shortest lease of the records that are ready, less what a send needs.
     fn shortest_lease(&self) -> Duration {
         let leases = self.ready.iter().map(|item| spare_lease(self.lane, &item.held).unwrap_or_default());
         leases.fold(LONG, Duration::min)
     }
 
-    /// Claims what comes in.
+    /// Claims the records that arrived.
     fn take_in(&mut self, arrivals: Vec<HandedOut>) {
         for (delivery, key) in arrivals {
             let turn = Turn::default();
@@ -166,7 +167,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Claims a record, anew where it holds a claim.
+    /// Claims a record. A claim that it holds is released first.
     fn claim(&mut self, mut item: Member) {
         item.failed = None;
         self.get_ready(item, To::Claim);
@@ -184,7 +185,8 @@ impl<'a> Batch<'a> {
         }));
     }
 
-    /// Takes the end of a claim, and those that came with it: after each call all that wait are looked at.
+    /// Takes the end of a claim, and of others that ended at the same time, so that all waiting records are checked
+    /// once.
     fn claimed(&mut self, first: (Member, Claimed)) {
         let mut next = Some(first);
         while let Some((item, claimed)) = next {
@@ -197,18 +199,18 @@ impl<'a> Batch<'a> {
                 Ok(Some(done)) => self.leave(item, Ok(done)),
                 Err(why) => self.leave(item, Err(why)),
             }
-            // Whoever waits for the others asks for them again, with a waker of its own.
+            // Claims that are not ready are polled again by the caller, with its own waker.
             next = self.claiming.next().now_or_never().flatten();
         }
     }
 
-    /// Looks at all that wait: who may not go on leaves, whose lease has become too short claims again, whose delay is over is
-    /// ready.
+    /// Checks all waiting records: those that must not go on leave, those whose lease has become too short are claimed
+    /// again, and those whose delay is over are ready.
     fn look(&mut self) {
         let now = Instant::now();
         for mut item in std::mem::take(&mut self.waiting) {
             if self.lane.interruption(&item.delivery).is_some() {
-                // An inline delay ends in its tier.
+                // If the lane closes during an inline delay, the record goes to its tier.
                 let why = item.failed.take().unwrap_or(DeliveryError::Closed);
                 self.leave(item, Err(why));
             } else if item.not_before.is_some_and(|at| at > now) {
@@ -238,7 +240,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// How many there are, and their bytes.
+    /// The number of records in the batch, and their bytes.
     fn load(&self) -> (usize, usize) {
         let here = self.ready.iter().chain(&self.waiting).map(|item| load(&item.delivery).1);
         here.fold(self.claims, |(items, bytes), more| (items + 1, bytes.saturating_add(more)))
@@ -252,9 +254,9 @@ impl<'a> Batch<'a> {
 
 /// What a record needs before it can be sent.
 enum To {
-    /// A claim, and a token where its account sends with one.
+    /// A claim, and a token if its account sends with one.
     Claim,
-    /// A token, in place of the one that was refused or has ended.
+    /// A token, to replace the one that was refused or has ended.
     GetToken(Option<Refused>),
 }
 
@@ -268,7 +270,7 @@ async fn be_ready(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>,
             return Ok(Some(done));
         }
         let has_token = refused.is_none() && lane.token().is_ok();
-        // Boxed: most accounts send without a token.
+        // Boxed, because most accounts send without a token.
         if has_token || Box::pin(wait_for_token(delivery, lane, held, turn, refused.take())).await? {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! Whether a record at the head of its lane may be sent: its claim, its time, and how long its lease lasts.
+//! Whether a record at the head of its lane may be sent: its claim, its time, and the rest of its lease.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use crate::redis::batcher::StoreError;
 use crate::settle::Progress;
 use crate::settle::policy::timing;
 
-/// Between two looks whether the broker confirms commits again.
+/// How often to check whether the broker confirms commits again.
 const UNCONFIRMED_PAUSE: Duration = Duration::from_millis(200);
 
-/// Beside the timeout, a send needs this much of its lease.
+/// A send needs this much of the lease in addition to the timeout.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
 fn ready_mut(delivery: &mut Delivery) -> Result<&mut Ready, DeliveryError> {
     match &mut delivery.subject {
         Subject::Ready(ready) => Ok(ready),
-        // Only ready events get to a lane's attempt; anything else is refused rather than sent.
+        // Only ready events reach an attempt. Anything else is refused, so that it is not sent.
         Subject::Ended(_) => Err(DeliveryError::Malformed(Fault::whole("no event"))),
     }
 }
@@ -37,7 +37,7 @@ pub(super) fn event(delivery: &Delivery) -> Result<&Ready, DeliveryError> {
     }
 }
 
-/// `Some`: nothing to send. `None`: `held` is ours.
+/// Claims an event. `Some`: nothing has to be sent. `None`: the claim is ours, and in `held`.
 pub(super) async fn claim(
     delivery: &mut Delivery,
     lane: &Lane,
@@ -55,7 +55,7 @@ pub(super) async fn claim(
             return Err(why);
         }
         if delivery.ack.assignment().is_unconfirmed() {
-            // Another member may have the partition by now, and sends what it reads.
+            // Another member may own the partition by now and send the same records.
             delivery.ack.open().set_stage(Stage::Held);
             tokio::select! {
                 () = sleep(UNCONFIRMED_PAUSE) => {}
@@ -65,7 +65,7 @@ pub(super) async fn claim(
         }
         delivery.ack.open().set_stage(Stage::Claiming);
         let ready = ready_mut(delivery)?;
-        // An account that delivers without Redis does not wait for a command to time out first.
+        // An account that delivers without Redis does not wait until a command times out.
         let health = &lane.shared.health;
         let clock = health.clock.trouble();
         let is_judged = clock.is_none();
@@ -116,20 +116,20 @@ pub(super) async fn claim(
     }
 }
 
-/// After the claim, so that an old copy of a delivered event is a duplicate.
+/// Judges the event's time. This comes after the claim, so that an old copy of a delivered event is a duplicate.
 pub(super) fn check_time(delivery: &Delivery, lane: &Lane) -> Result<(), DeliveryError> {
     let ready = event(delivery)?;
     let judged = timing::check(ready, &delivery.envelope, now_ms());
     let Err(DeliveryError::Invalid(fault) | DeliveryError::Expired(fault)) = &judged else { return judged };
-    // Platforms have said that our clock is wrong and fell silent. It buries no event whose time is right by theirs: that one
-    // is sent, and its answer tells which clock is right.
+    // The platforms' clocks contradicted ours, and none has been heard since. The event is not dead-lettered if its
+    // time is right by their clocks: it is sent, and its answer tells which clock is right.
     match lane.shared.health.clock.doubted_now_ms() {
         Some(now) if fault.field == timing::EVENT_TIME => timing::check(ready, &delivery.envelope, now),
         _ => judged,
     }
 }
 
-/// Where a lost answer ends in the dead letters, nothing that may have been accepted is sent again.
+/// Refuses to send again what may have been accepted, on an account whose lost answers end in the dead letters.
 pub(super) fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -> Result<(), DeliveryError> {
     let ready = ready_mut(delivery)?;
     let resend = held.as_ref().is_some_and(|h| h.claim.is_second(ready.claim_request.in_doubt));
@@ -142,7 +142,7 @@ pub(super) fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -
     Ok(())
 }
 
-/// Gives a claim up that is to be made again, with a new token.
+/// Releases a claim that is to be made again with a new token.
 pub(super) async fn give_up(
     delivery: &mut Delivery,
     lane: &Lane,
@@ -155,7 +155,7 @@ pub(super) async fn give_up(
     Ok(())
 }
 
-/// What is left of a lease beyond what a send needs; `None`: it is too short for one.
+/// The rest of a lease, less what a send needs. `None`: it is too short for a send.
 pub(super) fn spare_lease(lane: &Lane, held: &Option<Held>) -> Option<Duration> {
     let left = held.as_ref().map_or(Duration::ZERO, |h| lane.dedupe.lease_left(&h.claim));
     left.checked_sub(lane.account.limits.timeout + LEASE_MARGIN)

@@ -8,7 +8,7 @@ use crate::error::{Answer, Class, DeliveryError};
 use crate::lane::state::Lane;
 use crate::platforms::reading::Verdict;
 
-/// Counts the attempt of one event, which began at that time.
+/// Counts the attempt of one event; `began_ms` is when it began.
 pub(super) fn count(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>, verdict: &Verdict, began_ms: i64) {
     let class = verdict.as_ref().err().map_or(Class::Delivered, |e| e.class().unwrap_or(Class::Halt));
     lane.account_metrics().attempt(class);
@@ -17,13 +17,14 @@ pub(super) fn count(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held
     if sent {
         declare(delivery, lane, held);
     }
-    // The classes that count as attempts; a hand-off without one leaves the last attempt as it was.
+    // Only these classes count as attempts. A hand-off without an attempt leaves the last attempt as it was.
     if matches!(class, Class::Delivered | Class::Retry | Class::Permanent | Class::Ambiguous) {
         let envelope = &mut delivery.envelope;
         envelope.attempts += 1;
         envelope.first_attempt_ms.get_or_insert(began_ms);
         delivery.attempted = true;
-        // What may have been accepted stays so, whatever a try says whose first byte did not go out.
+        // An event that may have been accepted stays in doubt, whatever the result of a later try whose first byte did
+        // not go out.
         let doubtful = envelope.last.as_ref().is_some_and(|l| l.class == Class::Ambiguous.as_str());
         if let Some(answer) = answer
             && (sent || !doubtful)
@@ -37,7 +38,8 @@ pub(super) fn count(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held
     }
 }
 
-/// The first byte of an event's send went out: a take-over or a claim in doubt is counted, once per claim.
+/// Records that the first byte of an event's send went out. A take-over or a claim in doubt counts as a re-send, once
+/// per claim.
 pub(super) fn declare(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) {
     if let (Some(held), Subject::Ready(ready)) = (held, &mut delivery.subject)
         && held.claim.declare()
@@ -47,8 +49,8 @@ pub(super) fn declare(delivery: &mut Delivery, lane: &Lane, held: &mut Option<He
     }
 }
 
-/// What becomes of an event whose attempt panicked: a bug must not hold the frontier. Whether a byte went out nobody knows: that
-/// is the careful reading.
+/// The result of an event whose attempt panicked: a bug must not hold the offset back for ever. Nobody knows whether a
+/// byte went out, so the event is treated as sent without an answer.
 pub(super) fn panicked(
     delivery: &mut Delivery,
     lane: &Lane,

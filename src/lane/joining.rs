@@ -1,5 +1,5 @@
-//! The batches of a lane as its task sees them: what arrives while one waits for its slot joins it, and what leaves one is
-//! settled alone.
+//! The batches of a lane, as the lane's task sees them: arrivals join a batch that waits for its slot, and a record
+//! that leaves its batch is settled alone.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ const CLOSED: BatchLimits = BatchLimits { items: 0, bytes: 0 };
 
 /// A lane's batches.
 pub(super) struct Batches {
-    /// How much one may have.
+    /// How much one batch may hold.
     pub(super) limits: BatchLimits,
     doors: RefCell<Vec<Rc<Door>>>,
     left: RefCell<VecDeque<AttemptedDelivery>>,
@@ -26,7 +26,7 @@ pub(super) struct Batches {
 /// Where arrivals join a batch.
 pub(super) struct Door {
     route: Option<Box<str>>,
-    /// How much more it takes; none while its request is under way.
+    /// How much more the batch takes. While its request is in flight it takes nothing.
     room: Cell<BatchLimits>,
     arrived: RefCell<Vec<HandedOut>>,
     bell: Notify,
@@ -46,7 +46,8 @@ impl Batches {
         Self { limits, doors: RefCell::default(), left: RefCell::default(), turn: Notify::new() }
     }
 
-    /// The records that get a permit together, at most so many: the next one, and what fits to it of what waits, in its order.
+    /// The records that get a permit together, at most `most`: the next one, and those that fit to it, in the order in
+    /// which they wait.
     pub(super) fn next(&self, queues: &mut Queues, most: usize) -> Vec<HandedOut> {
         let Some(first) = queues.next() else { return Vec::new() };
         let (route, bytes) = load(&first.0);
@@ -57,8 +58,9 @@ impl Batches {
         door.arrived.take()
     }
 
-    /// Lets what waits, at most so many, join the batches that wait for their slot, in its order. Who fits to none of them waits
-    /// for a permit and is not overtaken: batches that are joined for ever would keep theirs for ever. Returns how many did.
+    /// Lets waiting records, at most `most`, join the batches that wait for their slot, in order. Returns how many
+    /// joined. A record that fits to no batch waits for a permit, and no later record overtakes it: otherwise batches
+    /// that are joined again and again would keep their permits for ever.
     pub(super) fn join(&self, queues: &mut Queues, most: usize, joins: impl Fn(&Delivery)) -> usize {
         let doors = self.doors.borrow();
         let mut joined = 0;
@@ -74,19 +76,19 @@ impl Batches {
         joined
     }
 
-    /// A door for a batch of this route, closed at first.
+    /// Adds a door for a batch of this route. It is closed at first.
     pub(super) fn door(&self, route: Option<&str>) -> Rc<Door> {
         let door = Rc::new(Door::of(route));
         self.doors.borrow_mut().push(door.clone());
         door
     }
 
-    /// Its batch has ended; nobody waits at it.
+    /// Removes the door of a batch that has ended.
     pub(super) fn remove(&self, door: &Rc<Door>) {
         self.doors.borrow_mut().retain(|other| !Rc::ptr_eq(other, door));
     }
 
-    /// Says how much more a batch takes.
+    /// Sets how much more a batch takes.
     pub(super) fn set_room(&self, door: &Door, items: usize, bytes: usize) {
         let room = self.limits.less(items, bytes);
         if door.room.replace(room) != room && room.items > 0 {
@@ -94,18 +96,18 @@ impl Batches {
         }
     }
 
-    /// A record leaves its batch, to be settled alone.
+    /// Lets a record leave its batch, to be settled alone.
     pub(super) fn leave(&self, attempted: AttemptedDelivery) {
         self.left.borrow_mut().push_back(attempted);
         self.turn.notify_one();
     }
 
-    /// The next that has left its batch.
+    /// The next record that has left its batch.
     pub(super) fn next_left(&self) -> Option<AttemptedDelivery> {
         self.left.borrow_mut().pop_front()
     }
 
-    /// Waits until something has left, or more may join.
+    /// Waits until a record has left its batch, or until more records may join.
     pub(super) async fn turn(&self) {
         self.turn.notified().await;
     }
@@ -131,17 +133,17 @@ impl Door {
         true
     }
 
-    /// What has come in.
+    /// Takes the records that have arrived.
     pub(super) fn arrivals(&self) -> Vec<HandedOut> {
         self.arrived.take()
     }
 
-    /// Nobody comes in while the request is under way.
+    /// Closes the door: no record joins while the request is in flight.
     pub(super) fn close(&self) {
         self.room.set(CLOSED);
     }
 
-    /// Waits until somebody has come in.
+    /// Waits until a record has arrived.
     pub(super) async fn bell(&self) {
         self.bell.notified().await;
     }

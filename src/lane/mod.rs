@@ -1,8 +1,9 @@
-//! One account's way out: its queues, permits and the one task that owns them.
+//! The lanes. A lane is everything that one account has for sending: its queues, its permits and the one task that owns
+//! them.
 //!
-//! A permit is for one record, or for a batch of them where the platform takes several per request.
+//! A permit is for one record, or for a batch of records if the platform takes several per request.
 //!
-//! Nothing is shared with other accounts but the thread: an account that hangs fills its own queues and permits alone.
+//! Accounts share nothing but the thread: an account that hangs fills only its own queues and permits.
 
 mod answers;
 mod aside;
@@ -42,7 +43,7 @@ use crate::lane::queue::Queues;
 pub use crate::lane::state::Lane;
 use crate::settle::settle;
 
-/// The attempt of records that share a permit. Each of them leaves by itself, so the attempt ends without one.
+/// The attempt of records that share a permit. Each of them leaves separately, so the attempt itself returns none.
 type Shared = Pin<Box<dyn Future<Output = Option<AttemptedDelivery>>>>;
 
 impl Lane {
@@ -50,9 +51,9 @@ impl Lane {
     pub async fn run(self: Rc<Self>, mut inbox: UnboundedReceiver<LaneMessage>) {
         let concurrency = self.account.limits.concurrency;
         let shares_permits = self.batches.limits.items > 1;
-        // What is accepted and not confirmed counts too, so that claims are bounded.
+        // A record that was accepted and is not yet confirmed counts too, so that the number of claims is bounded.
         let most = 2 * concurrency * self.batches.limits.items;
-        // Records with a permit, or a share of one.
+        // The records that have a permit or share one.
         let mut with_permit = 0;
         let mut queues = Queues::default();
         let mut attempts = FuturesUnordered::new();
@@ -62,7 +63,7 @@ impl Lane {
         let mut seen = self.handle.changes();
         let mut changed = pin!(self.handle.changed());
         loop {
-            // Before the count is read, so that no change falls in between.
+            // This comes before the count is read, so that no change in between is missed.
             changed.as_mut().enable();
             let touched = std::mem::replace(&mut seen, self.handle.changes()) != seen;
             if touched {
@@ -103,7 +104,8 @@ impl Lane {
                 }
             }
             self.handle.in_flight.store(with_permit + settles.len(), Relaxed);
-            // In this order without harm: of what is ready each turn takes one, and nothing gets ready by it.
+            // The order is harmless: each turn takes one of the ready branches, and taking it makes no other branch
+            // ready.
             tokio::select! {
                 biased;
                 Some(attempted) = attempts.next(), if !attempts.is_empty() => {
@@ -163,18 +165,19 @@ impl Lane {
         self.handle.dequeued(delivery);
     }
 
-    /// Takes what came of a record, to settle it.
+    /// Takes the result of a record and settles it.
     fn take_out(self: Rc<Self>, attempted: AttemptedDelivery) -> impl Future<Output = Settled> {
         self.note_record(&attempted.delivery, &attempted.result);
         self.settle(attempted)
     }
 
-    /// What the answer asks of the lane comes before its record is settled: a halt parks what follows, a push-back keeps it.
+    /// Settles a record. First the lane does what the answer demands of it: a halt parks the records that follow, and a
+    /// push-back keeps this one.
     pub(crate) async fn settle(self: Rc<Self>, attempted: AttemptedDelivery) -> Settled {
         let AttemptedDelivery { mut delivery, key, mut held, result } = attempted;
         let (topic_kind, bytes) = (delivery.topic_kind, delivery.record.size());
         self.halt_if_asked(&result);
-        // Boxed: few answers push a lane back.
+        // Boxed, because few answers push a lane back.
         if let Err(DeliveryError::Throttled(answer)) = &result
             && Box::pin(self.give_back(&mut delivery, &mut held, answer.retry_after)).await
         {
@@ -187,7 +190,8 @@ impl Lane {
     async fn attempt_one(self: Rc<Self>, mut delivery: Box<Delivery>, key: Option<Key>) -> Option<AttemptedDelivery> {
         let mut held = None;
         let attempts_before = delivery.envelope.attempts;
-        // Not within another future: every record on its way would carry that one's arguments.
+        // Called directly, because inside another future every record in flight would carry that future's arguments as
+        // well.
         let attempted = AssertUnwindSafe(attempt(&mut delivery, &self, &mut held)).catch_unwind().await;
         let result = ended(attempted, &mut delivery, &self, &mut held, attempts_before);
         Some(AttemptedDelivery { delivery, key, held, result })

@@ -1,4 +1,4 @@
-//! What waits for a lane's permits.
+//! The records that wait for a lane's permits.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -6,9 +6,9 @@ use crate::claim::rules::Key;
 use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::error::DeliveryError;
 
-/// Live records and released ones, served in turn: parked work gets every second permit while there is any. Of the released
-/// ones those from tiers come first: they have their time, and a parking backlog may be long. Copies of one conversion get
-/// one permit between them.
+/// Live records and released ones, which take turns: released work gets every second permit while there is any. Of the
+/// released records those from tiers come first, because they are due, and a parking backlog may be long. Only one copy
+/// of a conversion holds a permit at a time.
 #[derive(Default)]
 pub(crate) struct Queues {
     live: VecDeque<Box<Delivery>>,
@@ -17,15 +17,15 @@ pub(crate) struct Queues {
     live_next: bool,
     /// Conversions that were handed out and have not ended.
     under_way: HashSet<Key>,
-    /// Copies of those, and of such as one copy waits for in its queue: each would only hold a permit until the one before it
-    /// has ended. None of them is empty.
+    /// Copies of conversions that are handed out, or of which another copy is queued already. Such a copy would only
+    /// hold a permit until the one before it has ended. No list here is empty.
     behind: HashMap<Key, VecDeque<Box<Delivery>>>,
 }
 
-/// A record that is handed out, with what [`Queues::ended`] wants to know of it.
+/// A record that is handed out, with the key that [`Queues::ended`] needs.
 pub(crate) type HandedOut = (Box<Delivery>, Option<Key>);
 
-/// So many records of each queue are looked at for one that fits to a batch.
+/// How many records of each queue are searched for one that fits to a batch.
 const LOOKED_AT: usize = 256;
 
 fn key_of(delivery: &Delivery) -> Option<Key> {
@@ -52,12 +52,12 @@ impl Queues {
         self.of(&delivery).push_front(delivery);
     }
 
-    /// The next one for a permit. A copy that is put behind takes nobody's turn.
+    /// The next record for a permit. A copy that has to wait behind another takes no other record's turn.
     pub(crate) fn next(&mut self) -> Option<HandedOut> {
         self.next_of(|_| true)
     }
 
-    /// The next one of those that fit, to share a permit.
+    /// The next record that fits, to share a permit.
     pub(crate) fn next_of(&mut self, fits: impl Fn(&Delivery) -> bool) -> Option<HandedOut> {
         self.hand_out(|queues| {
             queues.in_turn().into_iter().find_map(|queue| {
@@ -67,7 +67,7 @@ impl Queues {
         })
     }
 
-    /// The next one where it fits, so that nobody is overtaken but copies, which wait for no permit.
+    /// The next record, if it fits. So no record is overtaken, except copies, which wait for no permit.
     pub(crate) fn next_if(&mut self, fits: impl Fn(&Delivery) -> bool) -> Option<HandedOut> {
         self.hand_out(|queues| {
             let next = queues.in_turn().into_iter().find_map(|queue| queue.front())?;
@@ -90,13 +90,14 @@ impl Queues {
         }
     }
 
-    /// The queues in the order in which they are asked for the next one.
+    /// The queues, in the order in which they are asked for the next record.
     fn in_turn(&mut self) -> [&mut VecDeque<Box<Delivery>>; 3] {
         let Self { live, due, parked, live_next, .. } = self;
         if *live_next { [live, due, parked] } else { [due, parked, live] }
     }
 
-    /// What was handed out is settled, or goes `back` to the head; its copies come next, one at a time.
+    /// Ends a record that was handed out: it is settled, or goes `back` to the head. Then its copies come next, one at
+    /// a time.
     pub(crate) fn ended(&mut self, key: Option<Key>, back: Option<Box<Delivery>>) {
         if let Some(key) = key {
             self.under_way.remove(&key);
@@ -109,7 +110,7 @@ impl Queues {
         }
     }
 
-    /// The first copy of a conversion that is not under way goes to the head of its queue; the others stay behind it.
+    /// Moves the first copy of a conversion that is not handed out to the head of its queue. The others stay behind it.
     fn put_forward(&mut self, key: Key) {
         let Some(copies) = self.behind.get_mut(&key) else { return };
         let copy = copies.pop_front();
@@ -121,14 +122,14 @@ impl Queues {
         }
     }
 
-    /// After records were taken out: the one that others are behind may have been among them.
+    /// Called after records were removed, because the copy that others wait behind may have been one of them.
     fn put_all_forward(&mut self) {
         self.behind.retain(|_, copies| !copies.is_empty());
         let orphans: Vec<_> = self.behind.keys().filter(|key| !self.under_way.contains(*key)).copied().collect();
         orphans.into_iter().for_each(|key| self.put_forward(key));
     }
 
-    /// All live records.
+    /// Takes all live records.
     #[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
     pub(crate) fn take_live(&mut self) -> Vec<Box<Delivery>> {
         let mut out: Vec<_> = self.live.drain(..).collect();
@@ -150,7 +151,7 @@ impl Queues {
     }
 }
 
-/// Moves what is to be taken from a queue, in order.
+/// Moves the records that `is_taken` names out of a queue, in order.
 #[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
 fn take_some(queue: &mut VecDeque<Box<Delivery>>, out: &mut Vec<Box<Delivery>>, is_taken: impl Fn(&Delivery) -> bool) {
     let mut kept = VecDeque::with_capacity(queue.len());
@@ -185,7 +186,7 @@ mod tests {
         fn push(&mut self, topic_kind: TopicKind, trans_id: &str) {
             let (mut delivery, _) = self.alone.delivery(topic_kind, trans_id);
             let assignment = delivery.ack.assignment().clone();
-            // Nobody waits for its end.
+            // No test waits for its end.
             assignment.set_gone();
             delivery.ack = AckHandle::stub(assignment, 0).0;
             self.queues.push(delivery);
@@ -258,7 +259,7 @@ mod tests {
             let (_, key) = world.next().unwrap();
             assert!(world.next().is_none());
             world.queues.ended(key, None);
-            // What waits for its permit, and what is behind it.
+            // One waits for its permit, and the others behind it.
             let taken = if all_live {
                 world.queues.take_live()
             } else {

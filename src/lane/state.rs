@@ -1,4 +1,4 @@
-//! One account's lane: what it holds of its own, whether a record may go on in it, and how it halts.
+//! The state of one account's lane, whether a record may go on in it, and how it halts.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -26,36 +26,35 @@ use crate::settle::policy::Policy;
 
 /// One account on its runtime thread.
 pub struct Lane {
-    /// As other threads see it.
+    /// The lane as other threads see it.
     pub handle: Arc<LaneHandle>,
     pub account: Arc<Account>,
-    /// Where records leave.
+    /// Publishes and finishes its records.
     pub outbox: Rc<Outbox>,
     /// The claims of this thread.
     pub dedupe: Rc<Dedupe>,
     /// What all lanes share.
     pub shared: Arc<StageContext>,
     pub dispatcher: Rc<Dispatcher>,
-    /// Its way to the bucket.
+    /// Takes slots from the shared rate.
     pub limiter: Rc<Limiter>,
-    /// What it sends with, where its platform has tokens.
+    /// Its access tokens, if its platform has tokens.
     pub tokens: Option<Rc<Tokens>>,
-    /// Those of its records that share permits.
+    /// Its batches.
     pub(super) batches: Batches,
     /// Permanent answers in a row.
     pub(crate) permanents: Cell<u32>,
-    /// Push-backs without any other answer in between.
+    /// Push-backs with no other answer in between.
     pub(crate) throttles: Cell<u32>,
-    /// Answers that no table lists, as far as they were seen.
+    /// The kinds of answers that no table lists and that this account has seen.
     pub(crate) unclassified: Unclassified,
-    /// Since when the account has got only throttled answers.
+    /// Since when the account has got nothing but throttled answers.
     pub(crate) throttled_since: Cell<Option<Instant>>,
-    /// When the push-back of the last of them is over.
+    /// When the push-back of the last throttled answer ends.
     pub(crate) throttled_until: Cell<Option<Instant>>,
 }
 
 impl Lane {
-    /// Assembles a lane.
     pub fn new(
         handle: Arc<LaneHandle>,
         outbox: Rc<Outbox>,
@@ -92,7 +91,7 @@ impl Lane {
         self.shared.metrics.account(self.handle.index)
     }
 
-    /// Why this record must not go on now.
+    /// Why this record must not go on now. `None`: it may.
     pub fn interruption(&self, delivery: &Delivery) -> Option<DeliveryError> {
         if delivery.ack.assignment().is_leaving() {
             return Some(DeliveryError::Returned);
@@ -101,7 +100,7 @@ impl Lane {
         (!is_open && !self.is_overdue(delivery)).then_some(DeliveryError::Closed)
     }
 
-    /// Waits until this record must not go on.
+    /// Waits until this record must not go on, and returns why.
     pub async fn interrupted(&self, delivery: &Delivery) -> DeliveryError {
         loop {
             let mut changed = pin!(self.handle.changed());
@@ -113,13 +112,13 @@ impl Lane {
         }
     }
 
-    /// Parked for too long: it ends whether the lane is open or not.
+    /// Whether the record has been parked for too long. Then it ends, whether the lane is open or not.
     fn is_overdue(&self, delivery: &Delivery) -> bool {
         let Subject::Ready(ready) = &delivery.subject else { return false };
         Policy::of(ready).parked_too_long(&delivery.envelope, now_ms())
     }
 
-    /// Closes the account for every replica.
+    /// Halts the account for every replica.
     pub fn halt(&self, reason: &str) {
         let reason = crate::redact::mask_text(reason).into_owned();
         if self.handle.halt(&reason) {

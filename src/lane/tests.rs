@@ -1,4 +1,4 @@
-//! One lane over a store, a broker and a platform that answers as it is asked to.
+//! One lane with a store, a broker and a platform whose answers the events ask for.
 
 use std::time::Duration;
 
@@ -32,14 +32,14 @@ async fn all_delivered(ends: &mut [Ended]) {
 fn live_and_released_records_are_sent_in_turn() {
     run(async {
         let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
-        // A retry has its time: it does not wait behind a parking backlog.
+        // A retry is due, so it does not wait behind a parking backlog.
         let topic_kinds = [("ok-l", TopicKind::Input), ("ok-p", TopicKind::Parked), ("ok-t", TopicKind::Tier)];
         let queued =
             topic_kinds.iter().flat_map(|(name, topic_kind)| (1..=2).map(move |n| (format!("{name}{n}"), *topic_kind)));
         let mut ends: Vec<_> = queued.map(|(id, topic_kind)| bench.send(topic_kind, &id)).collect();
         bench.start();
         all_delivered(&mut ends).await;
-        // Which of the two begins is no matter.
+        // Either of the two may come first.
         let mut sent = bench.sent();
         sent.chunks_mut(2).for_each(<[_]>::sort);
         assert_eq!(sent, ["ok-l1", "ok-t1", "ok-l2", "ok-t2", "ok-p1", "ok-p2"]);
@@ -58,7 +58,7 @@ fn a_retry_does_not_wait_behind_all_that_waits_for_a_slot() {
         assert_eq!(bench.send(TopicKind::Tier, "ok-t").wait().await, End::Finished(Outcome::Delivered));
         task.abort();
         let behind = bench.sent().iter().position(|id| id == "ok-t").unwrap() - before;
-        // One that frees its permit, and some while it is claimed; each takes 100 ms.
+        // One record frees its permit, and some are sent while this one is claimed; each takes 100 ms.
         assert!(behind <= 12, "{behind} were sent before it, with 24 permits");
     });
 }
@@ -70,7 +70,7 @@ fn what_is_throttled_for_a_moment_goes_on_at_the_head_of_its_lane() {
         let mut ends = ["429once-1", "ok-2", "ok-3"].map(|id| bench.send(TopicKind::Input, id));
         bench.start();
         all_delivered(&mut ends).await;
-        // Its answer freed the permit, which the second one took.
+        // The answer of the first record freed the permit, and the second one took it.
         assert_eq!(bench.sent(), ["429once-1", "ok-2", "429once-1", "ok-3"]);
         let receipt = bench.published(RECEIPTS).into_iter().find(|p| p.is_of("429once-1")).unwrap();
         let receipt: serde_json::Value = serde_json::from_slice(&receipt.value).unwrap();
@@ -108,7 +108,7 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
         bench.handle.throttle(Duration::from_secs(60));
         assert_eq!(bench.send(TopicKind::Input, "ok-2").wait().await, End::Parked, "closed for what comes");
 
-        // The push-back is over: the first of what comes is tried, and is throttled again.
+        // The push-back is over: the first record that comes is tried, and is throttled again.
         bench.forget_push_back().await;
         bench.lane.throttles.set(6);
         let (mut tried, mut other) = (bench.send(TopicKind::Input, "429-3"), bench.send(TopicKind::Input, "ok-4"));
@@ -116,7 +116,7 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
         assert_eq!(bench.send(TopicKind::Input, "ok-5").wait().await, End::Parked);
         assert!(!bench.handle.is_open() && bench.handle.take_trial().is_none(), "pushed back once more");
 
-        // One that was read from parking is held in place.
+        // A record that was read from parking is held in place.
         bench.forget_push_back().await;
         bench.lane.throttles.set(6);
         let (mut parked, mut end) = bench.delivery(TopicKind::Parked, "429-6");
@@ -133,7 +133,7 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
         assert!(held.trial.is_none() && end.now().is_none());
         assert_eq!(bench.sent(), ["429-1", "429-3", "429-6"]);
 
-        // What ends without an answer of the platform opens nothing, and the next one is tried.
+        // A record that ends without an answer of the platform does not open the lane, and the next one is tried.
         bench.forget_push_back().await;
         let (old, mut expired) = bench.delivery_of(TopicKind::Input, "ok-7", 1_700_000_000_000);
         bench.queue(old);
@@ -160,7 +160,7 @@ fn while_the_one_that_is_tried_gets_no_answer_the_next_one_waits_ever_longer() {
         let mut bench = Bench::new(edit).await;
         bench.start();
         bench.handle.set_only_throttled(true);
-        // From 32 s, which do not pass in a test.
+        // The push-backs begin at 32 s, which do not pass in a test.
         bench.lane.throttles.set(5);
         for n in 0..3 {
             assert_eq!(bench.send(TopicKind::Input, &format!("ok-tried-{n}")).wait().await, End::Retried);
@@ -182,7 +182,7 @@ fn what_goes_back_to_its_lane_is_shown_as_queued() {
         bench.queue(delivery);
         let hangs = bench.send(TopicKind::Input, "hang-2");
         bench.start();
-        // Its answer freed the permit, which the second one took.
+        // The answer of the first record freed the permit, and the second one took it.
         eventually("the second one is sent", async || bench.sent().len() == 2).await;
         eventually("the first one is queued", async || open.stage() == Stage::Queued).await;
         bench.let_go();
@@ -214,7 +214,7 @@ fn only_what_has_a_permit_is_claimed_and_sent() {
         let mut ends: Vec<_> = ids.iter().map(|id| bench.send(TopicKind::Input, id)).collect();
         bench.start();
         eventually("two are sent", async || bench.sent().len() == 2).await;
-        // Each is a round trip to the store, as a wrong third claim would be.
+        // Each costs one round trip to the store, as a wrong third claim would.
         for id in ids.iter().cycle().take(60) {
             let claimed = matches!(bench.value(id).await, Some(Value::Claimed { .. }));
             assert_eq!(claimed, ["hang-0", "hang-1"].contains(&&**id), "{id}");
@@ -271,7 +271,7 @@ fn a_lane_that_closes_parks_the_copies_of_what_is_under_way_too() {
 #[test]
 fn an_answer_frees_its_permit_and_twice_the_concurrency_may_wait_for_what_follows() {
     run(async {
-        // Nothing finishes, since its receipt is not written.
+        // No record finishes, because its receipt is not written.
         let edit = |s: &mut crate::stub::bench::Setting| {
             s.account.limits.concurrency = 2;
             s.no_kafka = true;
@@ -310,7 +310,7 @@ fn closing_empties_the_queue_at_once_without_touching_redis() {
         bench.lane.halt("told to");
         assert_eq!(live.wait().await, End::Parked);
         assert_eq!(tier.wait().await, End::Parked);
-        // What comes now parks too.
+        // Records that come now park too.
         let mut late = bench.send(TopicKind::Input, "ok-late");
         assert_eq!(late.wait().await, End::Parked);
         let held = bench.held.try_recv().expect("given back to its waiting room");
@@ -342,7 +342,7 @@ fn a_panic_in_a_walk_ends_neither_the_lane_nor_its_record() {
         assert_eq!(bench.send(TopicKind::Input, "ok-2").wait().await, End::Finished(Outcome::Delivered));
         assert!(!task.is_finished());
 
-        // Again, and now it is a second send.
+        // It is sent again, and this time it is a second send.
         assert_eq!(bench.send(TopicKind::Input, "panic-1").wait().await, End::Retried);
         assert_eq!(bench.published(TIER_5S)[1].text("pb-resends"), "1");
         assert_eq!(bench.resends_counted(), 1);
@@ -370,7 +370,7 @@ fn twenty_permanent_answers_in_a_row_halt_and_any_other_answer_begins_anew() {
         alone.lane.note(&other());
     }
     (1..PERMANENT_RUN).for_each(|_| alone.lane.note(&permanent()));
-    // No answers of the platform: they neither count nor begin anew.
+    // These are no answers of the platform: they do not count, and they do not end the run.
     alone.lane.note(&Ok(Progress::Duplicate { resends: 0 }));
     alone.lane.note(&Err(DeliveryError::Retry(Answer::default())));
     alone.lane.note(&Err(DeliveryError::Invalid(Fault::whole("x"))));
@@ -398,7 +398,7 @@ async fn thirty_seconds_of_throttled_answers_close_the_lane_and_any_other_answer
         lane.push_back(second).await;
         assert!(alone.handle.is_open(), "it began anew");
         ago(31);
-        // No answers of the platform.
+        // These are no answers of the platform.
         lane.note(&Ok(Progress::Duplicate { resends: 0 }));
         lane.note(&Err(DeliveryError::Retry(Answer::default())));
         lane.note(&throttled());
@@ -429,7 +429,7 @@ async fn throttled_answers_between_which_nothing_was_sent_are_not_thirty_seconds
         assert!(alone.handle.is_open(), "{n}");
         passes(300 * second);
     }
-    // Nothing was sent because the platform asked for that: these belong together.
+    // Nothing was sent in between because the platform asked for that, so these answers are one run.
     for n in 0..2 {
         lane.note(&throttled());
         lane.push_back(Some(60 * second)).await;
@@ -449,7 +449,7 @@ async fn a_push_back_without_a_time_doubles_to_a_minute_and_a_volley_counts_once
         assert_eq!(lane.push_back(None).await, expected * second);
         assert_eq!(alone.handle.is_open(), expected <= 4, "{expected} s");
     }
-    // What is left of it is asked for: it passes meanwhile.
+    // The rest of the push-back is compared, because some of it passes meanwhile.
     let nearly = |found: Duration, expected: u32| expected * second - found < 20 * second;
     assert!(nearly(lane.push_back(Some(Duration::ZERO)).await, 60), "a Retry-After that says nothing");
 
@@ -494,7 +494,7 @@ fn a_queue_that_is_to_be_parked_parks_whole_and_nothing_else_does() {
 #[test]
 fn what_is_to_be_parked_counts_until_its_copy_is_acknowledged() {
     run(async {
-        // No copy is.
+        // No copy is acknowledged.
         let edit = |s: &mut crate::stub::bench::Setting| {
             s.account.limits.rps = 20.0;
             s.no_kafka = true;
@@ -509,7 +509,7 @@ fn what_is_to_be_parked_counts_until_its_copy_is_acknowledged() {
         assert!(bench.handle.is_full(TopicKind::Input) && bench.handle.is_aside_above(TopicKind::Input, 300, 2_500));
         assert!(bench.handle.aside.bytes() > 290 * (bytes - 2));
         assert!(ends.iter_mut().all(|e| e.now().is_none()));
-        // Tiers have a count of their own, and what is held in place leaves at once.
+        // Tiers have their own count, and a record that is held in place leaves at once.
         assert!(bench.handle.can_park(TopicKind::Tier));
         let mut parked = bench.send(TopicKind::Parked, "ok-parked");
         eventually("it is given back", async || bench.held.try_recv().is_ok()).await;

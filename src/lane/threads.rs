@@ -1,4 +1,4 @@
-//! Threads that lanes live on: one current-thread runtime per core, accounts by hash, no locks between lanes.
+//! The threads of the lanes: one current-thread runtime per core, accounts spread by hash, no locks between lanes.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -27,8 +27,8 @@ use crate::send::token::exchange::{self, Kit};
 use crate::settle::context::StageContext;
 use crate::settle::outbox::Outbox;
 
-/// Connections that one thread keeps while nobody uses them, shared evenly by its accounts, at least one for each. One takes
-/// some 20 KiB.
+/// How many unused connections one thread keeps. Its accounts share them evenly, at least one for each. A connection
+/// takes about 20 KiB.
 const KEPT: usize = 1024;
 
 /// The running threads.
@@ -38,9 +38,10 @@ pub struct Runtimes {
 }
 
 enum Order {
-    /// The primary has changed: write again what it may not have. When the one before was seen last.
+    /// The primary has changed: write again what the earlier one may not have replicated. The time is when that one was
+    /// last seen.
     WriteRecent(Instant),
-    /// Shutdown: every token that a platform issued is to be stored. What comes with it is dropped then.
+    /// Shutdown: store every token that a platform issued. The sender is dropped once they are stored.
     StoreTokens(std::sync::mpsc::Sender<()>),
 }
 
@@ -48,19 +49,19 @@ struct LaneSetup {
     handle: Arc<LaneHandle>,
     inbox: UnboundedReceiver<LaneMessage>,
     dispatcher: Dispatcher,
-    /// Accounts of its bucket that deliver without Redis.
+    /// The number of accounts in its bucket that deliver without Redis.
     sharers: usize,
     tokens: Option<Kit>,
 }
 
-/// Handles of lanes that do not run yet.
+/// Lanes that are built but not yet running.
 pub struct Prepared {
     seats: Vec<Vec<LaneSetup>>,
     outboxes: Vec<UnboundedReceiver<Box<Delivery>>>,
 }
 
-/// Makes a lane for each account, in their order, spread over `threads`; `health` is told what their platforms' clocks say.
-/// `token_key` is that of `[redis]`.
+/// Builds a lane for each account, in the accounts' order, and spreads the lanes over `threads`. `health` learns what
+/// the platforms' clocks say. `token_key` is the key of `[redis]`.
 ///
 /// # Errors
 /// An HTTP client could not be built, or tokens cannot be encrypted.
@@ -94,7 +95,7 @@ pub fn prepare(
     Ok((Lanes::new(handles, senders), Prepared { seats, outboxes }))
 }
 
-/// How many accounts send at the rate of this one's bucket while Redis is away.
+/// How many accounts send at the rate of this account's bucket while Redis is away.
 fn sharers(accounts: &Accounts, of: &Account) -> usize {
     let shares = |a: &&Arc<Account>| a.platform == of.platform && a.limits.shared_as == of.limits.shared_as;
     let delivers = |a: &&Arc<Account>| a.enabled && a.when_unavailable == WhenUnavailable::Deliver;
@@ -102,10 +103,10 @@ fn sharers(accounts: &Accounts, of: &Account) -> usize {
 }
 
 impl Prepared {
-    /// Starts the threads. Every account's halts and records go out through `shared`.
+    /// Starts the threads. Every account's halts and records leave through `shared`.
     ///
     /// # Errors
-    /// A thread or its runtime could not be made.
+    /// A thread or its runtime could not be started.
     pub fn start(
         self,
         shared: &Arc<StageContext>,
@@ -127,8 +128,8 @@ impl Prepared {
             };
             let (built, is_built) = std::sync::mpsc::channel();
             threads.push(std::thread::Builder::new().name(format!("lanes-{n}")).spawn(move || {
-                // A local runtime and no `LocalSet` on top of one: that would pay a system call for every wake that
-                // comes from a connection. It stays on the thread that builds it.
+                // A local runtime, and not a `LocalSet` on top of another one, which would need a system call for every
+                // wake-up by a connection. It stays on the thread that builds it.
                 match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                     Ok(runtime) => {
                         let _ = built.send(Ok(()));
@@ -144,7 +145,7 @@ impl Prepared {
 }
 
 impl Runtimes {
-    /// Without a thread, and what one would have been told to write again: since when the primary was not seen.
+    /// Has no thread. The second value returns the times for which a thread would have been told to write again.
     #[cfg(test)]
     pub(crate) fn stub() -> (Self, impl FnMut() -> Vec<Instant>) {
         let (orders, mut inbox) = unbounded_channel();
@@ -153,13 +154,13 @@ impl Runtimes {
         (Self { threads: Vec::new(), orders: vec![orders] }, told)
     }
 
-    /// Whether every thread still turns.
+    /// Whether every thread is still running.
     pub fn are_alive(&self) -> bool {
         self.threads.iter().all(|t| !t.is_finished())
     }
 
-    /// Waits until every token that a platform issued is stored, at most for so long. `false`: that was too short, and an
-    /// account may have to be authorised anew.
+    /// Waits until every token that a platform issued is stored, but no longer than `limit`. `false`: that was too
+    /// short, and an account may have to be authorised again.
     pub fn store_tokens(&self, limit: Duration) -> bool {
         let (stored, all_stored) = std::sync::mpsc::channel();
         for orders in &self.orders {
@@ -169,7 +170,7 @@ impl Runtimes {
         all_stored.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
     }
 
-    /// Redis has another primary than the one that was `seen` last at that time.
+    /// Tells the threads that Redis has another primary than the one that was last `seen` at that time.
     pub fn primary_changed(&self, seen: Instant) {
         for orders in &self.orders {
             let _ = orders.send(Order::WriteRecent(seen));
@@ -177,7 +178,7 @@ impl Runtimes {
     }
 }
 
-/// One thread's parts.
+/// What one thread is started with.
 struct LaneThread {
     shared: Arc<StageContext>,
     client: ::redis::Client,
@@ -196,8 +197,8 @@ impl LaneThread {
         let (batcher, work) = Batcher::new(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), &self.prefix, self.window, self.lease));
         let outbox = Rc::new(Outbox { shared: self.shared.clone(), dedupe: dedupe.clone() });
-        // A task that ends takes its thread with it, and that the process: a lane that is dead and looks alive would
-        // hold its partitions for ever.
+        // If a task ends, its thread ends too, and then the process. A dead lane that looks alive would hold its
+        // partitions for ever.
         let mut tasks = JoinSet::new();
         let mut lanes = Vec::new();
         let mut all_tokens: Vec<Rc<Tokens>> = Vec::new();
@@ -227,8 +228,8 @@ impl LaneThread {
                 },
             );
             tasks.spawn_local(limiter.clone().run());
-            // All futures of a lane share its task: with a budget, what came back together would go out in pieces. It
-            // ends its turn by itself, since every attempt waits for another task.
+            // All futures of a lane share its task. With a coop budget, requests whose answers came together would go
+            // out in pieces. The task yields by itself, because every attempt waits for another task.
             let tokens = tokens.map(|kit| exchange::tokens(kit, &dispatcher, batcher.clone(), &self.prefix));
             if let Some(tokens) = &tokens {
                 all_tokens.push(tokens.clone());

@@ -1,5 +1,6 @@
-//! The access token of an account that sends with one: waited for before a record's connection and slot, and renewed where
-//! the platform has refused it. Claim and permit are kept meanwhile, for as long as the lease has enough left to send.
+//! The access token of an account that sends with one. A record waits for a token before its connection and slot, and a
+//! token that the platform refused is renewed. Claim and permit are kept meanwhile, as long as the lease has enough
+//! left for a send.
 
 use std::time::Duration;
 
@@ -13,25 +14,25 @@ use crate::lane::claiming::spare_lease;
 use crate::lane::state::Lane;
 use crate::send::token::{Token, Turn};
 
-/// Between two tries while Redis neither gives nor takes a token.
+/// The pause between two tries while Redis neither returns nor stores a token.
 const PAUSE: Duration = Duration::from_millis(200);
-/// There is a timer in any case, even where no lease ends (Redis is away).
+/// The timer that applies if no lease ends (Redis is away).
 const LONG: Duration = Duration::from_secs(3600);
 
-/// A token that the platform has refused, and its answer.
+/// A token that the platform refused, and the answer.
 pub(super) struct Refused {
     pub(super) token: Token,
     pub(super) answer: Answer,
 }
 
-/// None is in force.
+/// The account sends with a token, and none is in force.
 pub(super) struct NoToken;
 
 impl Lane {
-    /// The token to send with now; `None`: this account sends without one.
+    /// The token to send with now. `None`: this account sends without one.
     ///
     /// # Errors
-    /// It sends with one, and none is in force.
+    /// The account sends with a token, and none is in force.
     pub(super) fn token(&self) -> Result<Option<Token>, NoToken> {
         match &self.tokens {
             None => Ok(None),
@@ -40,12 +41,12 @@ impl Lane {
     }
 }
 
-/// Waits until a token is in force, a newer one than the one that was `refused`. `false`: the lease has become too short, so
-/// that the claim has to be made again. While Redis neither gives nor takes a token, the record is held in place.
+/// Waits until a token is in force that is newer than the `refused` one. `false`: the lease has become too short, and
+/// the claim has to be made again. While Redis neither returns nor stores a token, the record is held in place.
 ///
 /// # Errors
-/// The record must not go on; nothing can be sent before the account is authorised anew; the token endpoint has failed, and
-/// nothing was sent for the record.
+/// The record must not go on; or nothing can be sent before the account is authorised again; or the token endpoint has
+/// failed, and nothing was sent for the record.
 pub(super) async fn wait_for_token(
     delivery: &Delivery,
     lane: &Lane,
@@ -56,9 +57,11 @@ pub(super) async fn wait_for_token(
     let Some(tokens) = &lane.tokens else { return Ok(true) };
     delivery.ack.open().set_stage(Stage::Waiting);
     loop {
-        // Told before the lease is looked at: a claim that is made again waits for the newer one too.
+        // The refusal is reported before the lease is checked, so that a claim that is made again waits for a newer
+        // token too.
         let told = refused.take();
-        // That a fresh token was refused too is told to the end: nothing more is sent.
+        // The report that a fresh token was refused as well is always completed, whatever the lease: nothing is sent
+        // after it.
         let spare =
             if told.is_some() && turn.is_refused() { LONG } else { spare_lease(lane, held).unwrap_or_default() };
         let wait = async {

@@ -1,19 +1,20 @@
-//! Answers that no table lists: each kind is logged when an account first sees it, so that somebody looks at it and a
-//! platform that gives thousands of them writes one line.
+//! Answers that no table lists. Each kind is logged when an account first sees it, so that somebody looks at it, but a
+//! platform that returns thousands of them causes one line.
 
 use std::cell::RefCell;
 
 use crate::error::Answer;
 
-/// More kinds than this are the platform's own numbers in another place, and are counted alone.
+/// The most kinds that are remembered. More kinds than this are probably the platform's own numbers in another field;
+/// they are counted without a log line.
 const MOST: usize = 32;
 
-/// The kinds that an account has seen: status, code, and what is said of it.
+/// The kinds that an account has seen: status, code and detail.
 #[derive(Default)]
 pub struct Unclassified(RefCell<Vec<(Option<u16>, String, String)>>);
 
 impl Unclassified {
-    /// Whether the answer is of a kind that was not seen before.
+    /// Whether the answer is of a kind that the account had not seen before.
     pub(super) fn is_new(&self, answer: &Answer) -> bool {
         let mut seen = self.0.borrow_mut();
         let known = |(status, code, detail): &(Option<u16>, String, String)| {

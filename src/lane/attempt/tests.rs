@@ -1,4 +1,4 @@
-//! One attempt at a time, over a store and a platform that answers as it is asked to.
+//! One attempt at a time, with a store and a platform whose answers the events ask for.
 use futures_util::StreamExt as _;
 
 use super::*;
@@ -12,7 +12,7 @@ use crate::stub::bench::{Alone, Bench, Setting, eventually, ready as ready_of, r
 
 const LONG_AGO_MS: i64 = 1_700_000_000_000;
 
-/// What the platform has seen of it, and how its attempt ended.
+/// The result of an attempt, and its claim.
 async fn attempted(bench: &Bench, delivery: &mut Delivery) -> (Attempted, Option<Held>) {
     let mut held = None;
     let result = attempt(delivery, &bench.lane, &mut held).await;
@@ -78,7 +78,7 @@ fn quick_retries_are_for_the_first_visit_and_not_where_the_platform_names_a_wait
             ("503after-first", TopicKind::Input, 0, 1),
             ("429-first", TopicKind::Input, 0, 1),
             ("silent-first", TopicKind::Input, 0, 1),
-            // The limit of attempts holds inside the lane too.
+            // The limit of attempts also holds for inline tries.
             ("500-nineteenth", TopicKind::Input, 18, 2),
         ];
         for (id, topic_kind, before, tries) in rows {
@@ -128,7 +128,7 @@ fn without_enough_of_its_lease_a_claim_is_given_up_and_made_anew() {
             s.lease = Duration::from_millis(3_400);
         };
         let bench = Bench::new(edit).await;
-        // Longer than what a send leaves of the lease.
+        // Longer than the rest of the lease that a send leaves.
         bench.lane.limiter.push_back(Duration::from_millis(700)).await.unwrap();
         let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-1");
         let mut tokens = Vec::new();
@@ -162,7 +162,8 @@ fn a_send_that_may_be_a_second_one_is_declared_or_refused_as_the_account_says() 
                 s.account.on_ambiguous = if refuses { OnAmbiguous::DeadLetter } else { OnAmbiguous::Retry };
             };
             let bench = Bench::new(edit).await;
-            // Its own lineage's mark; a record in doubt that Redis forgot; with the operator's word it is sent anyway.
+            // A mark of its own lineage; a record in doubt that Redis forgot; with the operator's `--force` it is sent
+            // anyway.
             for (id, marked, in_doubt, force) in
                 [("ok-marked", true, false, false), ("ok-doubt", false, true, false), ("ok-forced", true, false, true)]
             {
@@ -217,8 +218,8 @@ async fn while_redis_is_away_a_walk_waits_and_a_partition_that_leaves_ends_it() 
     delivery.ack.complete(End::Returned);
 }
 
-/// Its clock is an hour behind, so that what happens now would lie in the future; an account that delivers without Redis
-/// is no exception.
+/// Its clock is an hour behind, so an event of now would lie in the future. An account that delivers without Redis is
+/// judged the same.
 #[test]
 fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
     run(async {
@@ -244,8 +245,8 @@ fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
     });
 }
 
-/// Two platforms said that the clock is an hour behind, and nobody has said anything since: the worker asks by sending, and
-/// buries nothing that only its own clock refuses.
+/// Two platforms said that the clock is an hour behind, and none has been heard since. The worker sends to find out,
+/// and refuses no event by its own clock alone.
 #[test]
 fn after_a_hold_by_dates_that_fell_silent_an_event_is_sent_whose_time_is_right_by_either_clock() {
     run(async {
@@ -265,7 +266,7 @@ fn after_a_hold_by_dates_that_fell_silent_an_event_is_sent_whose_time_is_right_b
             assert!(matches!(result, Ok(Progress::Accepted(_))), "{:?}", result.err());
         }
         delivery.ack.complete(End::Returned);
-        // Once somebody has said that it is right, it alone judges.
+        // Once a platform has said that the clock is right, it alone judges.
         clock.saw_date(&"a.example".into(), "a.example", now_ms(), std::time::Instant::now());
         let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-2");
         let Subject::Ready(ready) = &mut delivery.subject else { panic!("not ready") };
@@ -277,7 +278,7 @@ fn after_a_hold_by_dates_that_fell_silent_an_event_is_sent_whose_time_is_right_b
     });
 }
 
-/// Trap K25: without a confirmed commit another member may have the partition, and sends what it reads.
+/// Trap K25: if the broker does not confirm commits, another member may own the partition and send the same records.
 #[test]
 fn while_no_commit_is_confirmed_nothing_is_claimed_or_sent_and_then_it_goes_on() {
     run(async {
@@ -307,7 +308,7 @@ fn while_no_commit_is_confirmed_nothing_is_claimed_or_sent_and_then_it_goes_on()
     });
 }
 
-/// As many attempts at once as the account has permits, until all events are delivered.
+/// Runs as many attempts at once as the account has permits, until all events are delivered.
 async fn all_delivered(bench: &Bench, ids: &[String]) {
     let attempts = ids.iter().map(async |id| {
         let (mut delivery, _end) = bench.delivery(TopicKind::Input, id);
@@ -334,7 +335,7 @@ fn connections_that_take_long_never_make_requests_bunch_above_the_rate() {
         let mut arrivals = bench.server.arrivals();
         arrivals.sort();
         assert_eq!(arrivals.len(), ids.len());
-        // A slot may be used 50 ms after its time, and a busy machine may be late with one.
+        // A slot may be used up to 50 ms after its time, and on a busy machine a request may be late.
         for five in arrivals.windows(5) {
             let took = five[4].duration_since(five[0]);
             assert!(took >= 4 * EVERY - Duration::from_millis(130), "five requests in {took:?}: {arrivals:?}");
@@ -348,7 +349,7 @@ fn only_those_whose_slot_is_near_keep_a_connection_waiting() {
         let bench = Bench::new(|s| (s.account.limits.rps, s.account.limits.concurrency) = (2.0, 10)).await;
         let ids: Vec<_> = (0..10).map(|n| format!("ok-{n}")).collect();
         all_delivered(&bench, &ids).await;
-        // Five of them wait with one, and the one before may be under way.
+        // Five requests may wait for one connection each, and the earlier one may still be in flight.
         let made = bench.server.connections();
         assert!(made <= 6, "{made} connections for two requests a second");
     });
@@ -369,7 +370,7 @@ fn a_connection_that_closes_while_its_slot_is_waited_for_is_made_anew() {
     });
 }
 
-/// The thread stands still, as the whole process does after SIGSTOP, while the platform is slow to shake hands.
+/// The thread stands still, as the whole process does after SIGSTOP, while the platform's TLS handshake is slow.
 #[test]
 fn a_process_that_stood_still_while_it_connected_sends_nothing_under_its_old_claim() {
     run(async {

@@ -1,4 +1,4 @@
-//! One request for all of a batch that are ready, and what its answer says of each.
+//! One request for all records of a batch that are ready, and what its answer says of each.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -22,7 +22,7 @@ use crate::send::token::Token;
 use crate::settle::Progress;
 
 impl Batch<'_> {
-    /// One request for all that are ready. Returns a slot that was not used.
+    /// Sends one request for all records that are ready. Returns the slot if it was not used.
     pub(super) async fn send(&mut self, ready: Ready<'_>) -> Option<Slot> {
         self.door.close();
         let lane = self.lane;
@@ -32,7 +32,7 @@ impl Batch<'_> {
             return Some(slot);
         }
         let Ok(token) = lane.token() else {
-            // It has ended while the slot was waited for.
+            // The token ended during the wait for the slot.
             items.into_iter().for_each(|item| self.get_ready(item, To::GetToken(None)));
             return Some(slot);
         };
@@ -58,7 +58,7 @@ impl Batch<'_> {
         let verdicts = match answered {
             Ok(verdicts) => verdicts,
             Err(Unanswered::Failed(failure)) => Verdicts::All(Err(failure)),
-            // Nothing was sent: who may not go on is found by the next look.
+            // Nothing was sent. The next check finds the records that must not go on.
             Err(Unanswered::Closed | Unanswered::Stopped(_)) => {
                 self.ready.extend(items);
                 return Some(slot);
@@ -80,13 +80,13 @@ impl Batch<'_> {
         None
     }
 
-    /// Those that are to be sent now. The others leave, or claim again.
+    /// Takes the records that are to be sent now. The others leave, or are claimed again.
     fn judged(&mut self, slot: Slot) -> Vec<Member> {
         let mut items = Vec::new();
         for mut item in std::mem::take(&mut self.ready) {
             match judge(&item.delivery, self.lane, &item.held, slot) {
                 Ok(()) => items.push(item),
-                // Of all: the next look finds them.
+                // This concerns all records: the next check finds them.
                 Err(Stop::SlotMissed) => self.ready.push(item),
                 Err(Stop::ClaimAgain) => self.claim(item),
                 Err(Stop::Closed(why)) => self.leave(item, Err(why)),
@@ -99,7 +99,7 @@ impl Batch<'_> {
         items
     }
 
-    /// While a request is under way claims go on, and who may not go on leaves.
+    /// Waits for the request. Meanwhile claims go on, and records that must not go on leave.
     async fn meanwhile<T>(&mut self, mut request: impl Future<Output = T> + Unpin) -> T {
         let lane = self.lane;
         loop {
@@ -115,7 +115,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Whether any of them was accepted nobody knows.
+    /// Nobody knows whether any of the records was accepted.
     fn panicked(&self, items: Vec<Member>) -> Option<Slot> {
         for mut item in items {
             let attempts = item.delivery.envelope.attempts;
@@ -125,8 +125,8 @@ impl Batch<'_> {
         None
     }
 
-    /// Counts what the answer says of each, and lets all leave but those that are tried again in the lane.
-    /// Whose token was refused waits for a newer one.
+    /// Counts the verdict of each record, and lets all leave except those that are tried again in the lane. A record
+    /// whose token was refused waits for a newer one.
     fn answered(&mut self, items: Vec<Member>, verdicts: Vec<Verdict>, began_ms: i64, token: Option<&Token>) {
         let mut results = Vec::with_capacity(items.len());
         let mut longest = None;
@@ -144,7 +144,7 @@ impl Batch<'_> {
             item.not_before = delay.map(|delay| Instant::now() + delay);
             results.push((item, verdict.map(Progress::Accepted)));
         }
-        // A request that is made again as a whole says nothing yet.
+        // A request that will be repeated as a whole does not count yet.
         if results.iter().any(|(item, _)| item.not_before.is_none()) {
             self.lane.note_request(results.iter().map(|(_, result)| result));
         }
@@ -152,7 +152,7 @@ impl Batch<'_> {
             match result {
                 Err(failure) if item.not_before.is_some() => {
                     item.failed = Some(failure);
-                    // Together: the longest of their delays is that of all.
+                    // They are tried again together, after the longest of their delays.
                     item.not_before = longest.map(|delay| Instant::now() + delay);
                     self.waiting.push(item);
                 }
@@ -161,8 +161,8 @@ impl Batch<'_> {
         }
     }
 
-    /// The platform refused the request for some of them: each is sent by itself, with the claim that it has while its lease
-    /// lasts. That was no attempt, though it may have been a send.
+    /// Sends each record alone, because the platform refused the request for some of them. A record keeps its claim
+    /// while its lease lasts. The refusal was no attempt, though the request may have been a send.
     async fn send_alone(&mut self, mut items: Vec<Member>) {
         items.iter_mut().for_each(|item| declare(&mut item.delivery, self.lane, &mut item.held));
         self.alone.extend(items);

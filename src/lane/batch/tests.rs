@@ -1,5 +1,5 @@
-//! Batches over a store, a broker and a platform that takes five events per request. At the end of each the ledger of
-//! `core.md` section 7 balances.
+//! Batches with a store, a broker and a platform that takes five events per request. At the end of each test the ledger
+//! of `core.md` section 7 balances.
 
 use super::*;
 use crate::claim::rules::Value;
@@ -17,7 +17,7 @@ fn five(setting: &mut Setting) {
     setting.account.limits.concurrency = 1;
 }
 
-/// Events that were queued before their lane began, so that they get their permit together.
+/// Queues events before their lane starts, so that they get their permit together.
 fn queued<const N: usize>(bench: &Bench, ids: [&str; N]) -> [Ended; N] {
     ids.map(|id| bench.send(TopicKind::Input, id))
 }
@@ -48,8 +48,8 @@ fn receipts(bench: &Bench, id: &str) -> Vec<serde_json::Value> {
     receipts.map(|p| serde_json::from_slice(&p.value).unwrap()).collect()
 }
 
-/// Of each key the platform has a copy where it was delivered, and no more than one beside those that were declared and those
-/// whose end nobody knows.
+/// For each key the platform has a copy if it was delivered, and never more than one beside the declared re-sends and
+/// the unknown outcomes.
 fn balances(bench: &Bench, ids: &[&str]) {
     let published = TOPICS.map(|topic| (topic, bench.published(topic)));
     for id in ids {
@@ -110,7 +110,7 @@ fn a_batch_that_is_refused_as_a_whole_is_sent_one_by_one_with_the_claims_that_it
             bench.start();
             assert_eq!(ends(&mut all).await, [DELIVERED, DEAD_LETTERED, DELIVERED], "{refusal}");
             assert_eq!(bench.sent(), [&*ids.join("\n"), ids[0], ids[1], ids[2]], "{refusal}");
-            // The refusal of the whole was no attempt, and nothing was claimed twice.
+            // The refusal of the whole request was no attempt, and nothing was claimed twice.
             for id in ["ok-1", "ok-3"] {
                 assert_eq!(
                     (&receipts(&bench, id)[0]["attempts"], bench.seen.accepted(id)),
@@ -174,7 +174,7 @@ fn items_that_are_not_to_be_sent_leave_their_batch_and_the_others_go() {
         let (old, mut expired) = bench.delivery_of(TopicKind::Input, "ok-old", 1_700_000_000_000);
         bench.queue(old);
         let mut all = queued(&bench, ["ok-held", "ok-other", "ok-1", "ok-2"]);
-        // None of those that leave waits for the slot of the others.
+        // None of the records that leave waits for the slot of the others.
         bench.lane.limiter.push_back(Duration::from_secs(60)).await.unwrap();
         bench.start();
         assert_eq!(expired.wait().await, DEAD_LETTERED);
@@ -200,7 +200,7 @@ fn a_batch_of_which_nobody_is_left_takes_no_slot() {
         bench.start();
         assert_eq!(ends(&mut all).await, [End::Retried; 2]);
         assert_eq!((bench.sent().len(), bench.slots_taken().await), (0, false));
-        // The lane goes on.
+        // The lane continues.
         let mut next = [bench.send(TopicKind::Input, "ok-3")];
         assert_eq!(ends(&mut next).await, [DELIVERED]);
         assert!(bench.slots_taken().await);
@@ -215,7 +215,7 @@ fn a_claim_that_another_took_from_a_batch_is_declared_for_that_item_alone() {
         let mut all = queued(&bench, ids);
         bench.start();
         eventually("the request is there", async || bench.sent().len() == 1).await;
-        // Another process has taken it over and confirmed it.
+        // Another process has taken over the claim and confirmed it.
         bench.put("ok-2", "12345").await;
         bench.let_go();
         assert_eq!(ends(&mut all).await, [DELIVERED; 3]);
@@ -258,7 +258,7 @@ fn an_item_whose_lease_gets_too_short_claims_again_and_the_others_keep_theirs() 
         bench.start();
         all_claimed(&bench, &["ok-1"]).await;
         let old = token(&bench, "ok-1").await;
-        // Two and a half seconds from its claim, less than a send needs is left of the first one's lease.
+        // Two and a half seconds after its claim, the first record's lease has less left than a send needs.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let mut second = [bench.send(TopicKind::Input, "ok-2")];
         all_claimed(&bench, &["ok-2"]).await;
@@ -327,7 +327,7 @@ fn nobody_who_joins_a_batch_overtakes_one_of_another_route_that_waits_for_its_pe
         let mut first = queued(&bench, ["ok-1@a"]);
         bench.start();
         all_claimed(&bench, &["ok-1@a"]).await;
-        // The last one is a copy of what is under way, which waits for no permit.
+        // The last one is a copy of a conversion that is in flight. It waits for no permit.
         let mut more = queued(&bench, ["ok-2@a", "ok-1@a", "ok-3@a", "ok-4@b", "ok-5@a"]);
         all_claimed(&bench, &["ok-2@a", "ok-3@a"]).await;
         bench.forget_push_back().await;
@@ -418,7 +418,7 @@ fn a_process_that_is_killed_with_a_batch_under_way_leaves_claims_whose_next_send
         let mut lost = queued(&bench, ids);
         let task = bench.start();
         eventually("the request is there", async || bench.sent().len() == 1).await;
-        // The platform accepts it, and nobody is there to hear.
+        // The platform accepts it, but the answer reaches nobody.
         task.abort();
         assert!(task.await.is_err());
         bench.let_go();
@@ -426,7 +426,7 @@ fn a_process_that_is_killed_with_a_batch_under_way_leaves_claims_whose_next_send
         assert!(lost.iter_mut().all(|end| end.now() == Some(End::Lost)));
         eventually("the platform has them", async || bench.seen.accepted("ok-2") == 1).await;
 
-        // Read again before the lease is over: held, and nothing is sent.
+        // They are read again before the lease is over: they are held, and nothing is sent.
         let mut again = queued(&bench, ids);
         bench.start();
         assert_eq!(ends(&mut again).await, [End::Retried; 3]);
@@ -485,7 +485,7 @@ fn a_batch_that_is_throttled_goes_back_to_the_head_and_pushes_its_lane_back_once
 #[test]
 fn an_answer_frees_the_permit_of_a_batch_and_as_many_as_two_batches_may_wait_for_what_follows() {
     run(async {
-        // Nothing finishes, since its receipt is not written.
+        // No record finishes, because its receipt is not written.
         let edit = |s: &mut Setting| {
             five(s);
             s.no_kafka = true;
@@ -538,7 +538,7 @@ fn what_is_not_claimed_when_the_slot_is_there_goes_with_the_next_request() {
         let mut first = queued(&bench, ["ok-1", "ok-2"]);
         let (delivery, late) = bench.delivery(TopicKind::Input, "ok-3");
         let assignment = delivery.ack.assignment().clone();
-        // It is not claimed before its partition is known to be ours still.
+        // It is not claimed until its partition is known to be still ours.
         assignment.set_unconfirmed(true);
         bench.queue(delivery);
         bench.start();

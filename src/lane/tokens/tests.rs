@@ -1,5 +1,5 @@
-//! A lane whose platform takes nothing without a valid token. At the end of each test the ledger balances: the platform has
-//! taken each event once, and its receipt says one attempt and no second send.
+//! A lane whose platform accepts nothing without a valid token. At the end of each test the ledger balances: the
+//! platform has accepted each event once, and its receipt says one attempt and no second send.
 
 use super::*;
 use crate::account::WhenUnavailable;
@@ -12,7 +12,7 @@ use crate::stub::tokens::{Issuer, State, Tokened};
 
 const DELIVERED: End = End::Finished(Outcome::Delivered);
 
-/// The platform as a lane of so many events per request has it, and what it knows.
+/// A bench whose platform takes `items` events per request, and the issuer that knows its tokens.
 async fn bench(
     items: usize,
     issuer: impl FnOnce(&mut State),
@@ -37,7 +37,7 @@ async fn all_delivered(ends: &mut [Ended]) {
     }
 }
 
-/// All were taken once, with one of these tokens, after one attempt each.
+/// Checks that all events were accepted once, with one of these tokens, after one attempt each.
 fn balances(bench: &Bench, issuer: &Issuer, ids: &[String], tokens: &[&str]) {
     let receipts = bench.published(RECEIPTS);
     for id in ids {
@@ -92,7 +92,7 @@ fn a_token_is_refreshed_ahead_of_its_end_while_events_flow() {
         bench.start();
         let mut sent = ids("e", 1);
         all_delivered(&mut queued(&bench, &sent)).await;
-        // The next refresh takes long: the token in force goes on meanwhile.
+        // The next refresh takes long, and the token in force is used meanwhile.
         issuer.state().holds_tokens = true;
         eventually("it is refreshed", async || issuer.state().asked == 2).await;
         let meanwhile = ids("meanwhile", 3);
@@ -160,7 +160,7 @@ fn a_pair_that_redis_does_not_take_is_not_sent_with_and_holds_the_lane_until_it_
             let mut ends = queued(&bench, &ids);
             bench.start();
             eventually("it is refreshed", async || issuer.state().asked == 1).await;
-            // What stands there now is of another kind: every write over it is refused.
+            // The key holds a value of another kind now, so every write to it is refused.
             let () = bench.redis(&["DEL", "pb:token:acme"]).await;
             let () = bench.redis(&["HSET", "pb:token:acme", "f", "v"]).await;
             issuer.state().holds_tokens = false;
