@@ -1,27 +1,27 @@
-//! Which of an account's base URLs is in use: the next one after a connection failed, and the first one again once it has
-//! answered for a minute.
+//! Which of an account's base URLs is in use: the next one after a connection failed, and the first one again once it
+//! has answered probes for a minute.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// Between two probes of the first base URL while another one is in use.
+/// How often the first base URL is probed while another one is in use.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
-/// So many good ones in a row are a minute.
+/// This many good probes in a row take a minute.
 const GOOD_PROBES: u32 = 6;
 
-/// The base URL in use, by its place in the account's list.
+/// The base URL in use, as its index in the account's list.
 pub(super) struct BaseInUse {
     base: Cell<usize>,
     count: usize,
-    /// Good probes of the first one in a row since it was left.
+    /// Good probes in a row of the first base URL, since it was left.
     good: Cell<u32>,
     left_first: Notify,
 }
 
 impl BaseInUse {
-    /// The first of `count`.
+    /// Starts with the first of `count` base URLs.
     pub(super) fn new(count: usize) -> Self {
         Self { base: Cell::new(0), count, good: Cell::new(0), left_first: Notify::new() }
     }
@@ -30,7 +30,8 @@ impl BaseInUse {
         self.base.get()
     }
 
-    /// It could not be reached. `false`: another one is in use already, or there is none.
+    /// Moves on to the next base URL because `base` could not be reached. `false`: another one is in use already, or
+    /// there is only one.
     pub(super) fn leave(&self, base: usize) -> bool {
         if self.base.get() != base || self.count < 2 {
             return false;
@@ -43,8 +44,8 @@ impl BaseInUse {
         true
     }
 
-    /// Waits until the first one is left, then until it has answered every probe for a minute, and uses it again. `sleep` is
-    /// the clock's.
+    /// Waits until the first base URL has been left, then until it has answered every probe for a minute, and uses it
+    /// again. `sleep` is the clock's, so that tests can replace it.
     pub(super) async fn return_to_first(&self, sleep: impl AsyncFn(Duration), probe: impl AsyncFn() -> bool) {
         loop {
             if self.base.get() == 0 {
@@ -52,7 +53,7 @@ impl BaseInUse {
                 continue;
             }
             sleep(PROBE_EVERY).await;
-            // What comes after the last one is the first one too.
+            // After the last one the first one comes again.
             if self.base.get() == 0 {
                 continue;
             }
@@ -74,7 +75,8 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// How long it takes back to the first one, whose probes end as `probe` says of each by its number, from 1.
+    /// How long it takes until the first base URL is used again, if `probe` gives the result of each probe by its
+    /// number, from 1.
     fn back_after(base: &BaseInUse, probe: impl Fn(usize) -> bool) -> Duration {
         let (now, asked) = (Cell::new(Duration::ZERO), Cell::new(0));
         let sleep = async |time| now.set(now.get() + time);
@@ -111,7 +113,7 @@ mod tests {
     fn a_first_one_that_is_left_again_answers_for_a_whole_minute_again() {
         let base = BaseInUse::new(2);
         assert!(base.leave(0));
-        // With the fifth probe it is used in its turn and left at once; that probe is the first good one since.
+        // With the fifth probe its turn comes and it is left at once. That probe is the first good one since then.
         let takes = back_after(&base, |n| n != 5 || (base.leave(1) && base.leave(0)));
         assert_eq!(takes, 10 * PROBE_EVERY);
     }

@@ -1,23 +1,25 @@
-//! Connections to one host: made, kept, and one request at a time on each.
+//! Connections to one host: makes them, keeps them, and sends one request at a time on each.
 //!
-//! A connection belongs to the attempt that uses it and is turned by that attempt's own future, on its own thread: no task
-//! beside it, no wake between threads.
+//! A connection belongs to the attempt that uses it and is driven by that attempt's own future, on its own thread. It
+//! needs no task of its own and no wake-up between threads.
 //!
-//! **Why this is not reqwest.** What is used of hyper is one HTTP/1 connection, the engine under reqwest, for two reasons.
+//! **Why this is not reqwest.** Of hyper this uses a single HTTP/1 connection, the engine under reqwest, for two
+//! reasons.
 //!
-//! - Cost. The HTTP client takes more CPU than all else that an event needs. With 64 requests under way on two cores, one
-//!   event costs 20.2 µs in reqwest, 11.9 µs in hyper-util's pool and 8.3 µs on bare connections; for the whole worker that
-//!   is 25.5 µs against 13.6 µs, and 46,200 events a second against 72,000. Reqwest spends the difference on its pool, on
-//!   building `Request`, `Url` and headers anew, and on wakes between threads.
-//! - Exactness. Whether a byte may have gone out decides if an event is tried again in silence, or declared as a possible
-//!   second send. Reqwest answers with one kind of error for both. A hyper connection gives back the request that it has not
-//!   taken, so a request that never reached a connection says so, and one that may have is never sent again here.
+//! - Cost. The HTTP client takes more CPU than all else that an event needs. With 64 requests in flight on two cores,
+//!   one event costs 20.2 µs in reqwest, 11.9 µs in hyper-util's pool and 8.3 µs on bare connections. For the whole
+//!   worker that is 25.5 µs against 13.6 µs, and 46,200 events a second against 72,000. Reqwest spends the difference
+//!   on its pool, on building `Request`, `Url` and headers anew, and on wake-ups between threads.
+//! - Exactness. Whether a byte may have gone out decides whether an event is silently tried again or declared as a
+//!   possible second send. Reqwest returns the same kind of error for both. A hyper connection gives back a request
+//!   that it has not taken. So a request that never reached a connection is known as such, and one that may have
+//!   reached it is never sent again here.
 //!
-//! Beside this a slot is used at once only by who has a connection already, and the last word before the first byte
-//! ([`Line::exchange`]) can be said only where connecting and sending are two steps. A client with a pool makes them one.
+//! In addition, only a request with an open connection can use its slot at once, and the last check before the first
+//! byte ([`Line::exchange`]) needs connecting and sending to be two steps. A client with a pool makes them one.
 //!
-//! What reqwest would have brought is left out on purpose: redirects, cookies, proxies of the environment, retries of its own.
-//! What is not a request to a platform (the CLI's calls to the API) uses reqwest.
+//! Some features of reqwest are left out on purpose: redirects, cookies, proxies of the environment, retries of its
+//! own. Requests that do not go to a platform (the CLI's calls to the API) use reqwest.
 
 mod body;
 mod connect;
@@ -57,27 +59,27 @@ pub use way::PrivateName;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// No connection; not a byte of the request went out.
+    /// There is no connection. No byte of the request went out.
     #[error("no connection")]
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// No connection in time; not a byte of the request went out.
+    /// There was no connection in time. No byte of the request went out.
     #[error("no connection in time")]
     ConnectTimeout,
-    /// The connection ended before the request was given to it; not a byte went out.
+    /// The connection ended before it took the request. No byte went out.
     #[error("the connection closed before the request")]
     Unsent,
-    /// No answer in time.
+    /// The answer did not come in time.
     #[error("no answer in time")]
     Timeout,
     /// The connection broke before an answer.
     #[error("the connection broke before an answer")]
     Broken,
-    /// What came is no HTTP answer.
+    /// What came is not an HTTP answer.
     #[error("its head is not HTTP")]
     Unreadable,
 }
 
-/// The head of an answer, and its body as far as it came.
+/// The head of an answer, and its body if that could be read.
 pub struct Answered {
     /// Status and headers.
     pub head: http::response::Parts,
@@ -92,13 +94,13 @@ pub struct Connections {
     origin: Uri,
     connect_timeout: Duration,
     growth: Arc<Growth>,
-    /// The one used last is at the back, and is used next.
+    /// The unused connections. The last used one is at the back and is used next.
     kept: RefCell<VecDeque<Box<Connection>>>,
     most_kept: Cell<usize>,
 }
 
 impl Connections {
-    /// None yet. `connect_timeout` covers the name, TCP and TLS.
+    /// Starts without connections. `connect_timeout` covers name lookup, TCP and TLS.
     pub fn new(connector: Connector, origin: Uri, connect_timeout: Duration) -> Self {
         let growth = Arc::default();
         Self { connector, origin, connect_timeout, growth, kept: RefCell::default(), most_kept: Cell::new(usize::MAX) }
@@ -109,7 +111,7 @@ impl Connections {
         &self.origin
     }
 
-    /// Keeps no more than so many that nobody uses.
+    /// Keeps at most `most` unused connections.
     pub fn keep_at_most(&self, most: usize) {
         self.most_kept.set(most);
     }
@@ -120,7 +122,7 @@ impl Connections {
         Some(Line { connections: self, connection: Some(connection), kept: true })
     }
 
-    /// A new connection, or a kept one that comes back sooner, within `limit`.
+    /// Makes a new connection, or takes a kept one that becomes free sooner, within `limit`.
     ///
     /// # Errors
     /// [`Failure::Connect`], [`Failure::ConnectTimeout`].
@@ -130,7 +132,7 @@ impl Connections {
         Ok(Line { connections: self, connection: Some(connection), kept })
     }
 
-    /// Connects as for a request, with TLS where the scheme says so, and sends nothing.
+    /// Connects as for a request, with TLS if the scheme demands it, and sends nothing.
     ///
     /// # Errors
     /// [`Failure::Connect`], [`Failure::ConnectTimeout`].
@@ -138,7 +140,7 @@ impl Connections {
         self.connect(self.growth.start_anyway()).await.map(drop)
     }
 
-    /// Closes what has been idle for too long.
+    /// Closes connections that have been unused for too long.
     pub fn sweep(&self) {
         let mut kept = self.kept.borrow_mut();
         let old = kept.iter().take_while(|c| c.is_old()).count();
@@ -165,7 +167,7 @@ impl Connections {
         timeout(self.connect_timeout, connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
     }
 
-    /// The kept connection used last, as far as one is still open.
+    /// The last used of the kept connections that are still open.
     async fn take(&self) -> Option<Box<Connection>> {
         loop {
             let mut connection = self.kept.borrow_mut().pop_back()?;
@@ -183,12 +185,12 @@ impl Connections {
     }
 }
 
-/// A connection for one request. One that is not used goes back to those that are kept.
+/// A connection for one request. If it is not used, it goes back to the kept ones.
 pub struct Line<'a> {
     connections: &'a Connections,
-    /// `None`: the request has it.
+    /// `None`: the request has taken it.
     connection: Option<Box<Connection>>,
-    /// It was used before, so that its other end may have closed it.
+    /// It was used before, so its other end may have closed it.
     kept: bool,
 }
 
@@ -196,14 +198,14 @@ pub struct Line<'a> {
 #[derive(Debug)]
 pub enum Unanswered<F, E> {
     Failed(F),
-    /// It was not to be sent any more; not a byte went out.
+    /// `judge` refused. No byte went out.
     Stopped(E),
-    /// The kept connection had closed; not a byte went out, and another connection may take the request.
+    /// The kept connection had closed. No byte went out, and another connection may take the request.
     Closed,
 }
 
 impl<'a> Line<'a> {
-    /// Whether it may still be used, as far as is known without waiting.
+    /// Whether the connection may still be used, as far as that is known without waiting.
     pub async fn is_open(&mut self) -> bool {
         match &mut self.connection {
             Some(connection) => connection.is_open().await,
@@ -211,19 +213,19 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Waits until it must not be used any more.
+    /// Waits until the connection must not be used any more.
     pub async fn spent(&mut self) {
         if let Some(connection) = &mut self.connection {
             connection.spent().await;
         }
     }
 
-    /// One request, with `Host` and a URI in origin form. From the first byte to the last of its answer within `limit`,
-    /// and the answer within `answer_bytes`, as it came and unpacked.
-    /// `judge` is asked directly before the first byte: between its word and the system's write nothing is waited for.
+    /// Sends one request, with `Host` and a URI in origin form. The time from its first byte to the last byte of the
+    /// answer is bounded by `limit`, and the answer by `answer_bytes`, both as it came and unpacked. `judge` is called
+    /// directly before the first byte: nothing is awaited between it and the system's write.
     ///
     /// # Errors
-    /// [`Failure`], exact about whether a byte may have gone out; what `judge` said.
+    /// A [`Failure`], which is exact about whether a byte may have gone out; or the error of `judge`.
     pub async fn exchange<E>(
         mut self,
         request: Request<Full<Bytes>>,
@@ -347,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_were_allowed_are_kept_for_later() {
-        // None is answered before all are there, so that each has a connection of its own.
+        // None is answered before all have arrived, so each has a connection of its own.
         let all = std::sync::Barrier::new(3);
         let server = Server::start(move |mut connection| {
             connection.request();

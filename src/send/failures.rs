@@ -1,4 +1,5 @@
-//! The class of a request that got no usable answer. Texts are ours: what a library says may hold an address.
+//! The class of a request that got no usable answer. The texts are our own, because a library's text may contain an
+//! address.
 
 use crate::error::{Answer, DeliveryError};
 use crate::platforms::http_status::unreadable;

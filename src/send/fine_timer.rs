@@ -1,15 +1,15 @@
-//! A timer finer than the runtime's, whose unit is a millisecond, rounded up.
+//! A timer that is finer than the runtime's, which rounds up to a millisecond.
 
 use tokio::time::Instant;
 
-/// Waits to the microsecond where the system can, to the millisecond elsewhere.
+/// Waits to the microsecond if the system can, else to the millisecond.
 pub struct FineTimer {
     #[cfg(target_os = "linux")]
     fd: Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>,
 }
 
 impl FineTimer {
-    /// To be made on the runtime that it is used on. Without a file descriptor to spare it is the runtime's timer.
+    /// Has to be made on the runtime that uses it. If no file descriptor is left, it is the runtime's timer.
     pub fn new() -> Self {
         #[cfg(target_os = "linux")]
         {
@@ -18,14 +18,14 @@ impl FineTimer {
             use tokio::io::unix::AsyncFd;
             let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
             let fd = timerfd_create(TimerfdClockId::Monotonic, flags).ok();
-            // SAFETY: an `OwnedFd` gives out the one descriptor that it owns, for as long as it lives.
+            // SAFETY: an `OwnedFd` returns the one descriptor that it owns, as long as it lives.
             Self { fd: fd.and_then(|fd| unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.ok()) }
         }
         #[cfg(not(target_os = "linux"))]
         Self {}
     }
 
-    /// Until `at`, never sooner.
+    /// Waits until `at`, never less.
     pub async fn until(&mut self, at: Instant) {
         #[cfg(target_os = "linux")]
         if let Some(fd) = &self.fd {
@@ -41,7 +41,7 @@ impl FineTimer {
                 if timerfd_settime(fd, TimerfdTimerFlags::empty(), &spec).is_err() {
                     break;
                 }
-                // Not read: setting it anew clears what has run down.
+                // The timer is not read: setting it again clears an earlier expiry.
                 match fd.readable().await {
                     Ok(mut ready) => ready.clear_ready(),
                     Err(_) => break,

@@ -1,4 +1,4 @@
-//! Request, HTTP, verdict: the only place that talks to a platform.
+//! Sends requests over HTTP and returns verdicts. No other module talks to a platform.
 
 mod base;
 pub mod client;
@@ -31,26 +31,25 @@ use crate::send::client::{Answered, Connections, Connector, Failure, NoBody, Pri
 use crate::send::failures::{ambiguous, private_host, refused, unsent};
 use crate::send::target::{Target, http, origin, target};
 
-/// Between two looks at the platform's clock.
+/// How often the platform's clock is compared.
 const DATE_EVERY: Duration = Duration::from_secs(1);
 
-/// One account's HTTP.
+/// The HTTP of one account.
 pub struct Dispatcher {
     account: Arc<Account>,
-    /// One per base URL; nothing is shared with other accounts.
+    /// One per base URL. Nothing is shared with other accounts.
     connections: Vec<Connections>,
-    /// Which of the base URLs is in use.
     base: BaseInUse,
-    /// Few: one per base URL and path in use.
+    /// One per base URL and path in use, so there are few.
     targets: RefCell<Vec<Arc<Target>>>,
-    /// Is told of the platform's clock.
+    /// Learns what the platform's clock says.
     health: Arc<Health>,
-    /// When an answer's date was looked at last.
+    /// When the date of an answer was last looked at.
     dated_at: Cell<Option<Instant>>,
 }
 
 impl Dispatcher {
-    /// With connections of its own, none of them made. `health` is told what the platform's clock says.
+    /// Has its own connections, none of which is made yet. `health` learns what the platform's clock says.
     ///
     /// # Errors
     /// TLS could not be set up.
@@ -60,7 +59,7 @@ impl Dispatcher {
         Self::over(account, health, &connector)
     }
 
-    /// Trusting one certificate alone.
+    /// Trusts only one certificate.
     #[cfg(test)]
     pub(crate) fn trusting(
         account: Arc<Account>,
@@ -73,7 +72,8 @@ impl Dispatcher {
 
     fn over(account: Arc<Account>, health: Arc<Health>, connector: &Connector) -> Result<Self, String> {
         let limits = &account.limits;
-        // Before the whole time is over: a connection that is not made in time has carried nothing, and says so.
+        // It ends before the whole timeout does: if a connection is not made in time, nothing was sent, and the error
+        // can say so.
         let connect = limits.connect_timeout.min(limits.timeout.mul_f64(0.9));
         let connections = account.base_urls.iter().map(|text| {
             let origin = Url::parse(text).ok().and_then(|url| origin(&url));
@@ -91,18 +91,18 @@ impl Dispatcher {
         })
     }
 
-    /// A connection that is there already, for the next request.
+    /// A connection for the next request that is open already.
     pub async fn kept(&self) -> Option<Line<'_>> {
         let base = self.base.get();
         let connection = self.connections[base].kept().await?;
         Some(Line { dispatcher: self, base, connection })
     }
 
-    /// A connection for the next request, new or kept, within `limit`. One that cannot be made moves the account on to its
+    /// A connection for the next request, new or kept, within `limit`. If none can be made, the account moves on to its
     /// next base URL.
     ///
     /// # Errors
-    /// An attempt class; not a byte of HTTP has gone out.
+    /// An attempt class. No byte of HTTP has gone out.
     pub async fn connect(&self, limit: Duration) -> Result<Line<'_>, DeliveryError> {
         let base = self.base.get();
         match self.connections[base].line(limit.min(self.account.limits.timeout)).await {
@@ -113,7 +113,7 @@ impl Dispatcher {
 
     fn refused(&self, base: usize, failure: &Failure) -> DeliveryError {
         let error = refused(&self.account.name, failure);
-        // Those that were under way together go on to the next one together.
+        // Requests that were connecting at the same time move on to the next one together.
         if matches!(error, DeliveryError::Retry(_)) && self.base.leave(base) {
             let (account, next) = (&*self.account.name, self.base.get());
             tracing::info!(account, next, "a base URL cannot be reached; the next one is used");
@@ -121,18 +121,19 @@ impl Dispatcher {
         error
     }
 
-    /// Connects to one of the base URLs as an attempt would, with TLS where it is `https`; not a byte of HTTP goes out,
-    /// and nobody is told anything.
+    /// Connects to one of the base URLs as an attempt would, with TLS if it is `https`. It sends no byte of HTTP and
+    /// changes nothing.
     ///
     /// # Errors
-    /// `Halt` where an attempt would halt the account, `Retry` where it would be tried again.
+    /// `Halt` if an attempt would halt the account, `Retry` if it would be tried again.
     pub async fn probe(&self, base: usize) -> Result<(), DeliveryError> {
         let broken = || DeliveryError::Halt(unsent("the URL cannot be used"));
         let url = self.account.base_urls.get(base).and_then(|text| Url::parse(text).ok()).ok_or_else(broken)?;
         let (host, port) = url.host_str().zip(url.port_or_known_default()).ok_or_else(broken)?;
         let host = host.trim_matches(['[', ']']);
         let limit = self.account.limits.connect_timeout;
-        // Apart from the connection, only for the sake of a text that names the cause. A proxy resolves the name itself.
+        // The lookup is separate from the connection only to have an error text that names the cause. A proxy resolves
+        // the name itself.
         if self.account.proxy.is_none() {
             match timeout(limit, addresses(host, port, self.account.allow_private)).await {
                 Ok(Ok(_)) => {}
@@ -144,8 +145,8 @@ impl Dispatcher {
         self.connections[base].probe().await.map_err(|failure| refused(&self.account.name, &failure))
     }
 
-    /// Goes back to the first base URL once it has answered probes for a minute: connected, with TLS where it is `https`,
-    /// and sent nothing. Runs for as long as the lane.
+    /// Goes back to the first base URL once it has answered probes for a minute. A probe connects, with TLS if it is
+    /// `https`, and sends nothing. Runs for as long as the lane.
     pub async fn return_to_first(&self) {
         loop {
             self.base.return_to_first(sleep, async || self.connections[0].probe().await.is_ok()).await;
@@ -153,12 +154,12 @@ impl Dispatcher {
         }
     }
 
-    /// Keeps no more connections to each base URL than so many while nobody uses them.
+    /// Keeps at most `most` unused connections to each base URL.
     pub fn keep_at_most(&self, most: usize) {
         self.connections.iter().for_each(|connections| connections.keep_at_most(most));
     }
 
-    /// Closes connections that nobody used for a while.
+    /// Closes connections that were unused for a while.
     pub fn sweep(&self) {
         self.connections.iter().for_each(Connections::sweep);
     }
@@ -172,13 +173,13 @@ impl Dispatcher {
         http(request, &target).map_err(|what| broken(&what))
     }
 
-    /// Once a second at most: what an answer costs beyond that is one comparison.
+    /// Compares the clocks once a second at most, so that most answers cost only one comparison of times.
     fn compare_clocks(&self, head: &Parts, base: usize, asked: Instant) {
         if self.dated_at.get().is_some_and(|at| asked.duration_since(at) < DATE_EVERY) {
             return;
         }
         self.dated_at.set(Some(asked));
-        // What a cache on the way has kept tells of another time.
+        // The date of an answer from a cache is too old.
         let date = date_ms(head).filter(|_| !head.headers.contains_key(AGE));
         if let Some((date_ms, host)) = date.zip(self.connections[base].origin().host()) {
             self.health.clock.saw_date(&self.account.name, host, date_ms, asked);
@@ -195,7 +196,7 @@ impl Dispatcher {
     }
 }
 
-/// A connection that is there, for one attempt. One that is not used goes back to those that are kept.
+/// An open connection for one attempt. If it is not used, it goes back to the kept ones.
 pub struct Line<'a> {
     dispatcher: &'a Dispatcher,
     base: usize,
@@ -203,20 +204,21 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Whether it may still be used, as far as is known without waiting.
+    /// Whether the connection may still be used, as far as that is known without waiting.
     pub async fn is_open(&mut self) -> bool {
         self.connection.is_open().await
     }
 
-    /// Waits until it must not be used any more.
+    /// Waits until the connection must not be used any more.
     pub async fn spent(&mut self) {
         self.connection.spent().await;
     }
 
-    /// One attempt: sign, send, read. `judge` has the last word directly before the first byte.
+    /// Makes one attempt: signs, sends and reads. `judge` makes the last check, directly before the first byte.
     ///
     /// # Errors
-    /// An attempt class for all items, whose `Answer::sent` tells whether a byte may have gone out; what `judge` said.
+    /// An attempt class for all items, whose `Answer::sent` says whether a byte may have gone out; or the error of
+    /// `judge`.
     pub async fn attempt<E>(
         self,
         items: &[&Prepared],
@@ -244,15 +246,15 @@ impl Line<'_> {
     }
 }
 
-/// What an answer says of each item.
+/// The verdicts of an answer.
 fn read(account: &Account, items: &[&Prepared], head: &Parts, body: Result<Vec<u8>, NoBody>, now_ms: i64) -> Verdicts {
     let status = head.status.as_u16();
     let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
-    // A date to wait for is one of the clock that wrote it, which need not be ours.
+    // A date to wait for is measured by the clock of the server that wrote it, which may differ from ours.
     let now_ms = retry_after.and_then(|_| date_ms(head)).unwrap_or(now_ms);
     let body = match body {
         Ok(body) => body,
-        // The status alone tells what became of it.
+        // The status alone decides.
         Err(_) if !(200..300).contains(&status) => Vec::new(),
         Err(NoBody::Unreadable(why)) => return Verdicts::All(Err(unreadable(Some(status), why))),
         Err(NoBody::TooLong(most)) => {
@@ -265,7 +267,7 @@ fn read(account: &Account, items: &[&Prepared], head: &Parts, body: Result<Vec<u
     judge(items.len(), &http, || account.sender.read(items, &http))
 }
 
-/// When the platform's clock says an answer was written, epoch ms.
+/// When the answer was written according to the platform's clock, epoch ms.
 fn date_ms(head: &Parts) -> Option<i64> {
     retry_after::date_ms(head.headers.get(DATE)?.to_str().ok()?)
 }

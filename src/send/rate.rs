@@ -1,7 +1,7 @@
 //! Slots of the shared rate: `core.md` section 5.
 //!
-//! The bucket is one value in Redis, the next free time, so that every replica and every account of one contract draws
-//! from the same rate. A lane reserves as many slots as claims wait, at most 100 ms of them: nothing is hoarded.
+//! The bucket is one value in Redis, the next free time. All replicas and all accounts of one contract draw from the
+//! same rate. A lane reserves one slot for each waiting claim, at most 100 ms of slots, so that it hoards none.
 
 mod clock;
 mod waiting;
@@ -25,27 +25,28 @@ use crate::send::fine_timer::FineTimer;
 use clock::Clock;
 use waiting::Waiting;
 
-/// Reserved ahead at most, beside what a slow reply takes on its way.
+/// The most time to reserve ahead, beside the time that a slow reply takes.
 const AHEAD: Duration = Duration::from_millis(100);
-/// A slot missed by more is given up. Slots are times that all replicas share, so that in any second no more are used than
-/// lie in a second and this.
+/// A slot that is missed by more is given up. All replicas share the times of slots, so no second sees more requests
+/// than there are slots in a second and this time.
 const TOLERANCE: Duration = Duration::from_millis(50);
-/// From one reservation to the next, which also waits for the reply: at most a thousand a second.
+/// The shortest time between two reservations, so that there are at most a thousand a second. Each also waits for the
+/// reply to the one before.
 const GAP: Duration = Duration::from_millis(1);
-/// How many seconds of slots may have somebody who waits for them with a connection in hand. Beyond that a lane with more
-/// permits than its rate needs would keep a connection open for each of them, until its other end closes it unused.
+/// How many seconds of slots may be waited for with an open connection. Without this limit, a lane with more permits
+/// than its rate needs would keep a connection open for each of them until the other end closes it unused.
 const NEAR_S: f64 = 2.0;
 
-/// One lane's way to its bucket.
+/// The access of one lane to its bucket.
 pub struct Limiter {
     batcher: Batcher,
     key: Vec<u8>,
     interval_us: u64,
     waiting: RefCell<Waiting<Time>>,
-    /// Leaves to wait for a slot with a connection in hand: of what is due, and of the others.
+    /// Permits to wait for a slot with an open connection: for due records, and for the others.
     near: [Semaphore; 2],
     wake: Notify,
-    /// Nothing is sent before: a push-back that came after slots were handed out.
+    /// Nothing is sent before this time, because a push-back came after slots had been handed out.
     not_before: Cell<Instant>,
     began: Instant,
     clock: RefCell<Clock>,
@@ -56,11 +57,11 @@ pub struct Limiter {
 
 /// What a lane sends while Redis is away.
 pub struct Alone {
-    /// `when_unavailable = "deliver"`: it sends at all.
+    /// Whether it sends at all: `when_unavailable = "deliver"`.
     pub delivers: bool,
-    /// How many accounts of the bucket do, this one included.
+    /// The number of accounts of the bucket that send then, this one included.
     pub sharers: usize,
-    /// The most replicas seen in the last hour, each of which may be doing the same.
+    /// The most replicas seen in the last hour. Each of them may be sending as well.
     pub replicas: Arc<AtomicUsize>,
 }
 
@@ -70,19 +71,19 @@ pub struct Slot(Time);
 
 #[derive(Clone, Copy)]
 enum Time {
-    /// Of the bucket: a time on Redis's clock, epoch µs.
+    /// A slot of the bucket: a time on Redis's clock, epoch µs.
     Shared(i64),
-    /// Of this lane's part of the rate.
+    /// A slot of this lane's part of the rate.
     Own(Instant),
 }
 
-/// Microseconds between two slots at this rate; rounded up, so that the rate is never exceeded.
+/// The microseconds between two slots at this rate, rounded up so that the rate is never exceeded.
 pub fn interval_us(rps: f64) -> u64 {
     (1e6 / rps).ceil().max(1.0) as u64
 }
 
 impl Limiter {
-    /// `key`: of the bucket. `on_push_back`: told of a push-back that a reply shows.
+    /// `key` is the key of the bucket. `on_push_back` is called with a push-back that a reply shows.
     pub fn new(
         batcher: Batcher,
         key: String,
@@ -107,14 +108,14 @@ impl Limiter {
         })
     }
 
-    /// Waits until it is time to have a connection for the slot that [`Limiter::slot`] will give. The leave is returned
-    /// when that slot is there. What is due by a time of its own waits for its like alone.
+    /// Waits until it is time to have a connection for the slot that [`Limiter::slot`] will return. The permit is
+    /// returned when that slot is there. Due records wait only for other due records.
     pub async fn near(&self, due: bool) -> Option<SemaphorePermit<'_>> {
         self.near[usize::from(due)].acquire().await.ok()
     }
 
-    /// Waits for a slot and its time; `due`: before those who have no time of their own. Cancel-safe: a slot that nobody
-    /// awaits is lost, which is only slower.
+    /// Waits for a slot and its time. With `due` it comes before those that are not due. Cancel-safe: a slot that
+    /// nobody awaits is lost, which only makes the lane slower.
     pub async fn slot(&self, due: bool) -> Slot {
         loop {
             let (grant, granted) = oneshot::channel();
@@ -122,7 +123,7 @@ impl Limiter {
             self.wake.notify_one();
             let Ok(time) = granted.await else { continue };
             let at = self.moment_of(time);
-            // Timers round up to a millisecond; a slot nearer than that is due.
+            // Timers round up to a millisecond, so a slot that is nearer than that counts as due.
             if at > Instant::now() + Duration::from_micros(500) {
                 sleep_until(at).await;
             }
@@ -132,8 +133,8 @@ impl Limiter {
         }
     }
 
-    /// Whether a slot may still be used, judged by what is known of its time by now. One that was missed is given up: what
-    /// was stopped for a while must not send all at once what it should have sent meanwhile.
+    /// Whether a slot may still be used, by the latest knowledge of its time. A missed slot is given up, so that a
+    /// stalled process does not send at once what it should have sent before.
     pub fn is_in_time(&self, slot: Slot) -> bool {
         let now = Instant::now();
         now <= self.moment_of(slot.0) + TOLERANCE && now >= self.not_before.get()
@@ -149,29 +150,29 @@ impl Limiter {
         }
     }
 
-    /// The platform asked for less: nobody who shares the bucket sends before.
+    /// Obeys the platform's push-back: no account of the bucket sends before `wait` is over.
     ///
     /// # Errors
-    /// Redis is away; this lane keeps back all the same.
+    /// Redis is away. This lane waits all the same.
     pub async fn push_back(&self, wait: Duration) -> Result<(), StoreError> {
         self.not_before.set(self.not_before.get().max(Instant::now() + wait));
-        // The reservation allows 100 ms ahead of the free time; added here, so that no slot comes early.
+        // A reservation may lie 100 ms ahead of the free time. They are added here, so that no slot comes early.
         let args = [(wait + AHEAD).as_micros().to_string(), self.interval_us.to_string()];
         self.batcher.script(Script::PushBack, &self.key, &args.each_ref().map(|a| a.as_bytes())).await.map(drop)
     }
 
-    /// How long this lane still keeps back.
+    /// How long this lane still waits after a push-back.
     pub fn kept_back(&self) -> Duration {
         self.not_before.get().saturating_duration_since(Instant::now())
     }
 
-    /// As if it had passed.
+    /// Ends the push-back.
     #[cfg(test)]
     pub(crate) fn forget_push_back(&self) {
         self.not_before.set(Instant::now());
     }
 
-    /// Reserves for those who wait, for ever.
+    /// Reserves slots for those who wait. It runs for ever.
     pub async fn run(self: Rc<Self>) {
         let mut fallback = Instant::now();
         let mut timer = FineTimer::new();
@@ -182,7 +183,8 @@ impl Limiter {
                 self.wake.notified().await;
                 continue;
             }
-            // Waited for only where somebody waits for a slot: a timer that nobody needs costs a turn of the thread.
+            // This waits only if somebody waits for a slot, because a timer that nobody needs costs a turn of the
+            // thread.
             if next > Instant::now() {
                 timer.until(next).await;
                 continue;
@@ -200,7 +202,7 @@ impl Limiter {
             let span = AHEAD.max(round_trip).as_micros() as u64;
             let n = waiting.min(span / self.interval_us).max(1);
             next = Instant::now() + GAP;
-            // Without Redis a lane that delivers all the same does not wait for a command to time out.
+            // Without Redis, a lane that delivers all the same does not wait until a command times out.
             let answer = if self.alone.delivers && !self.health.is_up() {
                 Err(StoreError::Unreached(String::new()))
             } else {
@@ -214,7 +216,7 @@ impl Limiter {
                         (self.on_push_back)(push_back);
                     }
                     let turn = Duration::from_micros(rand::rng().random_range(0..50_000));
-                    // The next request is there when its turn has come.
+                    // The next request arrives at Redis when its turn has come.
                     let wait = (ahead + turn).saturating_sub(AHEAD + lead + round_trip);
                     sleep(wait.min(Duration::from_secs(1))).await;
                 }
@@ -229,7 +231,7 @@ impl Limiter {
         }
     }
 
-    /// Gives `n` slots to those who wait; what was missed before its reply came is nobody's.
+    /// Hands out `n` slots to those who wait. Slots that passed before their reply came are lost.
     fn hand_out(&self, n: u64, first_us: i64) {
         let now = Instant::now();
         for i in 0..n {
@@ -271,7 +273,7 @@ impl Limiter {
 }
 
 impl Alone {
-    /// From one request to the next: the contract's rate belongs to all who may be sending.
+    /// The time from one request to the next. While Redis is away, the rate is divided among all that may be sending.
     fn interval(&self, of_rate_us: u64) -> Duration {
         let sharers = self.sharers.max(1) * self.replicas.load(Relaxed).max(1);
         Duration::from_micros(of_rate_us.saturating_mul(sharers as u64))
@@ -281,6 +283,6 @@ impl Alone {
 enum Reservation {
     /// From this time of Redis's clock on, one interval apart.
     Granted { first_us: i64 },
-    /// So far ahead is the next free time.
+    /// Nothing was reserved, because the next free time is this far ahead.
     Full { ahead: Duration },
 }

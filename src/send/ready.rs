@@ -1,8 +1,8 @@
-//! What a request needs before it may go out: a connection that is there, then a slot of the rate.
+//! What a request needs before it may go out: first an open connection, then a slot of the rate.
 //!
-//! In this order, so that connections that take long never make requests bunch above the rate: whoever has a slot can use
-//! it at once. A connection that its other end closes during the wait is made anew, and a slot whose time has passed by
-//! then is given up.
+//! In this order a slot can be used at once, so that slow connections never make requests bunch above the rate. If the
+//! other end closes the connection during the wait, a new one is made, and the slot is given up if its time has passed
+//! by then.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use crate::error::DeliveryError;
 use crate::send::rate::{Limiter, Slot};
 use crate::send::{Dispatcher, Line};
 
-/// After a shorter wait a connection is not looked at again: the request finds out whether it is open.
+/// After a shorter wait the connection is not checked again: the request finds out whether it is open.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 
-/// All that one attempt needs.
+/// What one attempt needs.
 pub struct Ready<'a> {
-    /// The connection, or why there is none. That costs a slot too: a platform that cannot be reached is not tried more
-    /// often than the rate allows.
+    /// The connection, or why there is none. A failed connection uses up its slot as well, so that an unreachable
+    /// platform is not tried more often than the rate allows.
     pub line: Result<Line<'a>, DeliveryError>,
-    /// To be used now.
+    /// The slot, to be used now.
     pub slot: Slot,
     /// How long it took to connect.
     pub connecting: Duration,
-    /// How long the slot was waited for.
+    /// How long it waited for the slot.
     pub waited: Duration,
 }
 
-/// Waits for a connection, at most for `limit`, and a slot. `unused`: a slot from before, which is taken if there is still
-/// time. `due`: goes before what has no time of its own. Cancel-safe: the connection is kept, and a slot that nobody uses is
-/// lost.
+/// Waits for a connection, at most for `limit`, and for a slot. `unused` is an earlier slot, which is used if that is
+/// still in time. With `due` it comes before those that are not due. Cancel-safe: the connection is kept, and the slot
+/// is lost.
 pub async fn ready<'a>(
     dispatcher: &'a Dispatcher,
     limiter: &Limiter,
@@ -54,7 +54,7 @@ pub async fn ready<'a>(
     if waited < LONG_WAIT { ready } else { Box::pin(renewed(ready, dispatcher, limiter, limit)).await }
 }
 
-/// Boxed: seldom needed, and several times the size of all else that waits for a slot.
+/// Boxed, because it is seldom needed and several times as large as the rest of this wait.
 async fn connect<'a>(
     dispatcher: &'a Dispatcher,
     limit: Duration,
@@ -66,7 +66,7 @@ async fn connect<'a>(
     line
 }
 
-/// The same with a connection that is open and a slot that is in time.
+/// Returns a connection that is open and a slot that is in time.
 async fn renewed<'a>(
     mut ready: Ready<'a>,
     dispatcher: &'a Dispatcher,
@@ -79,7 +79,8 @@ async fn renewed<'a>(
         } else if limiter.is_in_time(ready.slot) {
             break;
         } else {
-            // Watched this time: where slots are rarer than the other end is patient, it would be closed again.
+            // This time the connection is watched: if slots come more slowly than the other end keeps connections open,
+            // it would be closed again.
             let began = Instant::now();
             tokio::select! {
                 biased;

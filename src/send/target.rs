@@ -1,4 +1,4 @@
-//! A URL and what a sender says as the parts of an HTTP request and its connection.
+//! A URL, and a sender's request in the form of an HTTP request.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
@@ -8,10 +8,10 @@ use url::Url;
 
 use crate::platforms::Request;
 
-/// Where a request goes.
+/// The target of a request.
 pub(super) struct Target {
     pub base: usize,
-    /// As the sender gave it.
+    /// The path as the sender gave it.
     pub path: String,
     /// Path and query.
     pub uri: Uri,
@@ -23,7 +23,7 @@ pub(super) fn origin(url: &Url) -> Option<Uri> {
     format!("{}://{}/", url.scheme(), authority(url)?).parse().ok()
 }
 
-/// As in a `Host` header.
+/// Host and port in the form of a `Host` header.
 fn authority(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
@@ -40,7 +40,7 @@ pub(super) fn target(url: &Url, base: usize, path: String) -> Option<Target> {
     })
 }
 
-/// What goes over the wire, all but what the connection adds; or the part that HTTP cannot carry.
+/// The HTTP request without the headers that the connection adds; or the name of the part that HTTP cannot carry.
 pub(super) fn http(request: Request, target: &Target) -> Result<http::Request<Full<Bytes>>, String> {
     let mut http = http::Request::new(Full::<Bytes>::new(request.body));
     *http.method_mut() = Method::from_bytes(request.method.as_bytes()).map_err(|_| "method")?;

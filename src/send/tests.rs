@@ -1,4 +1,4 @@
-//! Against real sockets: what a platform, or the way to it, can do to one attempt.
+//! Attempts over real sockets: everything that a platform, or the network before it, can do to an attempt.
 
 mod proxy;
 mod tls;
@@ -50,7 +50,7 @@ async fn attempt_of(dispatcher: &Dispatcher, trans_id: &str, now_ms: i64) -> Res
     }
 }
 
-/// Class, status, and whether a byte may have gone out.
+/// Checks the class, the status, and whether a byte may have gone out.
 #[track_caller]
 fn end(result: Result<Receipt, DeliveryError>) -> (Class, Option<u16>, bool) {
     match result {
@@ -64,7 +64,7 @@ fn end(result: Result<Receipt, DeliveryError>) -> (Class, Option<u16>, bool) {
     }
 }
 
-/// A port where nobody listens.
+/// A port on which nobody listens.
 fn nobody() -> String {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     format!("http://127.0.0.1:{port}")
@@ -176,7 +176,7 @@ async fn an_answer_is_read_to_64_kib_and_no_further() {
     assert_eq!((said.status, said.retry_after), (Some(503), Some(Duration::from_secs(7))));
 }
 
-/// As in a `Date`.
+/// In the form of a `Date` header.
 fn http_date(ms: i64) -> String {
     httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_millis(ms.try_into().unwrap()))
 }
@@ -209,7 +209,7 @@ async fn a_date_to_wait_for_is_read_beside_the_date_of_its_answer_and_without_on
 async fn the_date_of_an_answer_is_compared_with_our_clock_at_most_once_a_second() {
     let hour_ahead = || http_date(crate::clock::now_ms() + 3_600_000);
     let health = Arc::new(Health::default());
-    // What a cache has kept tells nothing.
+    // The date of an answer that a cache has kept is ignored.
     for (more, status, warns) in [("\r\nage: 3600", "200 OK", 0), ("", "429 Slow down", 1), ("", "200 OK", 1)] {
         let server = Server::answering(answer(&format!("{status}\r\ndate: {}{more}", hour_ahead()), "ok"));
         let dispatcher = Dispatcher::new(Arc::new(account(&[server.url()])), health.clone()).unwrap();
@@ -217,7 +217,7 @@ async fn the_date_of_an_answer_is_compared_with_our_clock_at_most_once_a_second(
         let said = health.clock.warnings();
         assert_eq!(said.len(), warns, "{status}{more}: {said:?}");
         assert!(said.iter().all(|text| text.contains("account acme") && text.contains("60 min behind")), "{said:?}");
-        // The next answer looks again once its second is over, and not before.
+        // The next answer is looked at again once a second has passed, and not before.
         let looked = dispatcher.dated_at.get();
         let _ = attempt(&dispatcher).await;
         let again = dispatcher.dated_at.get();
@@ -241,12 +241,12 @@ async fn an_answer_that_never_ends_is_cut_off() {
     });
     let dispatcher = dispatcher(&server);
     assert_eq!(end(attempt(&dispatcher).await), (Class::Ambiguous, Some(200), true));
-    // Not on this thread, which is the one that closes.
+    // Not on this thread, because this thread closes the connection.
     let cut_off = tokio::task::spawn_blocking(move || cut_off.recv_timeout(LONG)).await.unwrap();
     cut_off.expect("the connection of an endless answer is closed");
 }
 
-/// An answer as some server writes it: no line of its head is ours.
+/// An answer as some server writes it. Our own code writes no line of its head.
 fn raw(head: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     [head.as_bytes(), b"\r\n\r\n", body.as_ref()].concat()
 }
@@ -298,7 +298,7 @@ async fn a_marked_or_packed_body_is_read() {
     assert_eq!(unreadable_detail(result), (Some(200), "it is longer than 64 KiB".into()));
 }
 
-/// Status and reason of an answer that came and could not be read.
+/// The status and the detail of an answer that came and could not be read.
 #[track_caller]
 fn unreadable_detail(result: Result<Receipt, DeliveryError>) -> (Option<u16>, String) {
     let Err(DeliveryError::Ambiguous(said)) = &result else { panic!("{result:?}") };
@@ -382,7 +382,7 @@ async fn only_a_failed_connection_moves_on_to_the_next_base_url() {
 
 #[tokio::test]
 async fn a_connection_that_is_not_made_in_time_is_tried_again_later() {
-    // TLS is part of the connection: this peer takes the first bytes and never says anything.
+    // TLS is a part of connecting: this server takes the first bytes and never answers.
     let server = Server::start(|mut connection| connection.drain());
     for timeout in [LONG, SHORT] {
         let mut account = account(&[format!("https://localhost:{}", server.port)]);
@@ -458,7 +458,7 @@ async fn a_reset_before_the_request_is_a_clear_failure_only_where_no_byte_went_o
     let dispatcher = dispatcher(&server);
     for n in 1..=50 {
         match end(attempt(&dispatcher).await) {
-            // Seen before the request was given to the connection, or after.
+            // The end was noticed before the connection took the request, or after.
             (Class::Retry, None, false) | (Class::Ambiguous, None, true) => {}
             other => panic!("{other:?}"),
         }
@@ -477,7 +477,7 @@ async fn a_broken_answer_with_another_status_is_judged_by_the_status() {
 
 #[tokio::test]
 async fn a_kept_connection_that_closes_under_a_request_is_never_a_silent_second_send() {
-    // The second request arrives whole, and the connection ends without a word.
+    // The second request arrives completely, and the connection ends without an answer.
     let server = Server::start(|mut connection| {
         connection.request();
         connection.say(&answer("200 OK", "ok"));
@@ -491,7 +491,7 @@ async fn a_kept_connection_that_closes_under_a_request_is_never_a_silent_second_
 
 #[tokio::test]
 async fn a_server_that_closes_after_each_answer_loses_and_doubles_nothing() {
-    // It does not announce it: the next request races the end of the connection.
+    // The server does not announce it, so the next request may come just as the connection ends.
     let server = Server::start(|mut connection| {
         connection.request();
         connection.say(&answer("200 OK", "ok"));
@@ -505,7 +505,7 @@ async fn a_server_that_closes_after_each_answer_loses_and_doubles_nothing() {
             other => panic!("{other:?}"),
         }
         if n % 2 == 0 {
-            // Time for the end to be seen: then it is another connection from the start.
+            // Time for the end to be noticed: then another connection is used from the start.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

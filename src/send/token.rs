@@ -1,15 +1,15 @@
 //! Access tokens: one set per account for all replicas, kept encrypted in Redis (core.md section 9).
 //!
-//! Every lane of a platform with tokens has one [`Tokens`]. An attempt asks it for the token in force before it takes its slot,
-//! and tells it of an answer that refuses that token; it then waits until there is a newer one and sends once more. One task
-//! per account does the rest: it refreshes ahead of the end, one request at a time in the process and, by a lock with a
-//! lifetime, over all replicas.
+//! Every lane of a platform with tokens has one [`Tokens`]. An attempt asks it for the token in force before it takes
+//! its slot. If an answer refuses that token, the attempt reports this, waits for a newer token and sends once more.
+//! One task per account does the rest: it refreshes ahead of the end. Only one request at a time is made in the process
+//! and, by a lock with a lifetime, over all replicas.
 //!
-//! What must not be reordered: a new pair is stored before anything uses it. Most platforms accept a refresh token once, so
-//! a pair that is lost locks its account out until somebody authorises it anew. A pair that Redis does not take therefore
-//! stays in this process, which stores it as soon as Redis answers, and nothing is sent until then. The lock only spares
-//! requests: what keeps a late writer from harm is the generation, which each write compares. A process that is killed
-//! between the platform's answer and the write loses the pair; nothing can prevent that.
+//! Do not reorder this: a new pair is stored before anything uses it. Most platforms accept a refresh token once, so a
+//! lost pair locks the account out until an operator authorises it again. A pair that Redis does not take therefore
+//! stays in this process, which stores it as soon as Redis answers, and nothing is sent until then. The lock only saves
+//! requests. What protects from a late writer is the generation, which each write compares. If a process is killed
+//! between the platform's answer and the write, the pair is lost; nothing can prevent that.
 
 pub mod exchange;
 pub mod record;
@@ -36,18 +36,18 @@ use crate::send::token::seal::Seal;
 pub use crate::send::token::setup::{Exchange, Reply, Setup};
 use crate::send::token::store::Store;
 
-/// Between two looks at the store and the clock: what another replica refreshed is known here so much later.
+/// How often the store and the clock are checked. A refresh by another replica is known here this much later.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A token in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// What the request carries.
+    /// The token that requests carry.
     pub access: SecretString,
     generation: u64,
 }
 
-/// What one event has done with tokens on this visit.
+/// What one event has done with tokens in this visit.
 #[derive(Debug, Default)]
 pub struct Turn {
     refused: bool,
@@ -59,26 +59,26 @@ impl Turn {
         self.refused
     }
 
-    /// Another class of answer came in between: what follows is no second refusal in a row.
+    /// Notes that an answer of another class came in between, so that the next refusal is not the second in a row.
     pub fn answered(&mut self) {
         self.refused = false;
     }
 }
 
-/// One account's tokens, in one lane.
+/// The tokens of one account, in one lane.
 pub struct Tokens {
     setup: Setup,
     begin: Begin,
     /// `None`: the configured token is permanent.
     store: Option<Store>,
-    /// The latest record that is known, and whether it stands in the store.
+    /// The latest known record, and whether it is in the store.
     known: RefCell<Option<Known>>,
-    /// A pair that the platform issued and the store has not taken yet.
+    /// A pair that the platform issued and that the store has not taken yet.
     pending: RefCell<Option<Pending>>,
-    /// Up to this generation access tokens were refused.
+    /// The access tokens up to this generation were refused.
     refused_generation: Cell<u64>,
     failures: Cell<u32>,
-    /// Until then nobody asks, and this is the answer.
+    /// Until this time nobody asks the token endpoint again; this error is the answer.
     failed: RefCell<Option<(Instant, DeliveryError)>>,
     waiters: RefCell<Vec<Waiter>>,
     wake: Notify,
@@ -111,7 +111,7 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Tokens that are kept at `key` in Redis, encrypted by `seal`. [`Tokens::run`] has to run on the same thread.
+    /// Keeps the tokens at `key` in Redis, encrypted by `seal`. [`Tokens::run`] has to run on the same thread.
     pub fn new(setup: Setup, batcher: Batcher, key: &str, seal: Seal) -> Rc<Self> {
         let store = setup.seed.rotates().then(|| Store::new(batcher, setup.account.clone(), key, seal));
         let begin = Begin::new(&setup.account, setup.seed.clone());
@@ -131,12 +131,12 @@ impl Tokens {
         })
     }
 
-    /// The token to send with. At once where one is in force, else after it was read or refreshed. To be asked after the
-    /// claim and before the slot, so that no slot is lost to waiting. Cancel-safe: the refresh goes on.
+    /// The token to send with: at once if one is in force, else after it was read or refreshed. It is called after the
+    /// claim and before the slot, so that no slot is lost to waiting. Cancel-safe: the refresh continues.
     ///
     /// # Errors
-    /// `Unavailable`: Redis is away, or does not take a new pair; the lane holds. `Halt`: the account has to be authorised
-    /// anew. `Retry`, `Throttled`: the token endpoint failed; nothing was sent for the event.
+    /// `Unavailable`: Redis is away, or does not take a new pair, and the lane holds. `Halt`: the account has to be
+    /// authorised again. `Retry`, `Throttled`: the token endpoint failed, and nothing was sent for the event.
     pub async fn token(&self) -> Result<Token, DeliveryError> {
         match self.in_force() {
             Some(token) => Ok(token),
@@ -144,11 +144,11 @@ impl Tokens {
         }
     }
 
-    /// An answer has refused this token. Waits for a newer one; then the event is sent once more. Cancel-safe, as
-    /// [`Tokens::token`].
+    /// Reports that an answer refused this token, and waits for a newer one. Then the event is sent once more.
+    /// Cancel-safe, like [`Tokens::token`].
     ///
     /// # Errors
-    /// `Halt` at the second refusal in a row, and as for [`Tokens::token`].
+    /// `Halt` at the second refusal in a row; and the errors of [`Tokens::token`].
     pub async fn refused(&self, turn: &mut Turn, token: &Token, answer: &Answer) -> Result<(), DeliveryError> {
         if self.store.is_none() {
             return Err(self.reauthorise("its permanent token was refused", answer));
@@ -164,8 +164,8 @@ impl Tokens {
         }
     }
 
-    /// Returns when nothing is under way and every pair is stored. Who shuts down waits for it, within its own limit: a pair
-    /// that is dropped is lost.
+    /// Returns when no request is in flight and every pair is stored. A shutdown waits for it, within its own limit,
+    /// because a dropped pair is lost.
     pub async fn settled(&self) {
         loop {
             let idle = self.idle.notified();
@@ -176,7 +176,7 @@ impl Tokens {
         }
     }
 
-    /// Reads, refreshes and stores, for ever. It must not be dropped before [`Tokens::settled`].
+    /// Reads, refreshes and stores. It runs for ever, and must not be dropped before [`Tokens::settled`] has returned.
     pub async fn run(self: Rc<Self>) {
         if self.store.is_none() {
             return std::future::pending().await;
@@ -198,7 +198,7 @@ impl Tokens {
         }
     }
 
-    /// The token in force, where there is one without waiting.
+    /// The token in force, if there is one without waiting.
     pub fn in_force(&self) -> Option<Token> {
         if self.store.is_none() {
             let access = self.setup.seed.access.clone()?;
@@ -236,7 +236,7 @@ impl Tokens {
         !waiters.is_empty()
     }
 
-    /// One refresh for all who wait, those included that come meanwhile.
+    /// Makes one refresh for all that wait, including those that come while it runs.
     async fn serve(&self) {
         while self.is_wanted() {
             let newest = self.waiters.borrow().iter().map(|waiter| waiter.newer_than).max().unwrap_or_default();
@@ -259,7 +259,8 @@ impl Tokens {
         }
     }
 
-    /// The account was refused by its own fresh token: remembered, so that changed values in configuration win.
+    /// The platform refused the account with a fresh token. This is stored, so that changed values in the configuration
+    /// win.
     async fn note_refused_twice(&self, generation: u64) {
         let Some(store) = &self.store else { return };
         let known = self.known.borrow().clone().filter(|known| known.record.generation == generation);

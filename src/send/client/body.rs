@@ -1,4 +1,4 @@
-//! The bytes of an answer's body: read to a bound, unpacked where the platform packed them without being asked.
+//! The body of an answer: read up to a bound, and unpacked if the platform packed it without being asked to.
 
 use std::io::Read;
 
@@ -8,30 +8,30 @@ use http::header::CONTENT_ENCODING;
 
 use crate::byte_order_mark;
 
-/// Nobody packs an answer more often than this; each layer costs one pass.
+/// The most layers of packing. No server uses more, and each layer costs one pass.
 const MAX_LAYERS: usize = 4;
-/// How every gzip stream begins, and no JSON text does.
+/// Every gzip stream begins like this, and no JSON text does.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// How every zstd stream begins.
+/// Every zstd stream begins like this.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const BY_BR: &str = "it is compressed with br, which the request did not ask for and the worker cannot unpack";
 const BY_ZSTD: &str = "it is compressed with zstd, which the request did not ask for and the worker cannot unpack";
 const BY_COMPRESS: &str =
     "it is compressed with compress, which the request did not ask for and the worker cannot unpack";
 
-/// Why an answer has a head and no body.
+/// Why an answer has a head but no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoBody {
     /// It came and cannot be read; the text says why.
     Unreadable(&'static str),
     /// It is longer than the request allows, as it came or unpacked.
     TooLong(usize),
-    /// It did not come to its end; the text says what happened.
+    /// It ended too early; the text says what happened.
     Cut(&'static str),
 }
 
-/// The body as its platform wrote it: unpacked, each layer to at most `most` bytes, and without a byte order mark. A body
-/// that is not packed although its head says so is taken as it is.
+/// The body as its platform wrote it: unpacked, each layer to at most `most` bytes, and without a byte order mark. If
+/// the head says that the body is packed and it is not, the body is taken as it is.
 pub fn unpacked(headers: &HeaderMap, mut body: Vec<u8>, most: usize) -> Result<Vec<u8>, NoBody> {
     let layers = layers(headers);
     if layers.len() > MAX_LAYERS {
@@ -42,11 +42,11 @@ pub fn unpacked(headers: &HeaderMap, mut body: Vec<u8>, most: usize) -> Result<V
             Layer::Deflate => body = inflate(body, most)?,
             Layer::Gzip if body.starts_with(&GZIP) => body = gunzip(&body, most)?,
             Layer::Unknown(why) if !is_text(&body) => return Err(NoBody::Unreadable(why)),
-            // Not packed, whatever its head says.
+            // It is not packed, although the head says so.
             Layer::Gzip | Layer::Unknown(_) => {}
         }
     }
-    // A proxy that drops the header leaves the packed bytes.
+    // A proxy that removes the header leaves the packed bytes.
     if body.starts_with(&GZIP) {
         body = gunzip(&body, most)?;
     }
@@ -58,7 +58,7 @@ pub fn unpacked(headers: &HeaderMap, mut body: Vec<u8>, most: usize) -> Result<V
     Ok(body)
 }
 
-/// Why the body's bytes stopped: chunks that are none are an answer that came, an end too early is not.
+/// Why the body ended. Invalid chunks are an answer that came; an end too early is not.
 pub fn failed(error: &hyper::Error) -> NoBody {
     let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     match io.map(std::io::Error::kind) {
@@ -73,17 +73,18 @@ pub fn failed(error: &hyper::Error) -> NoBody {
 enum Layer {
     Gzip,
     Deflate,
-    /// None that the worker unpacks: what is to be said of it.
+    /// A packing that the worker cannot unpack, and the text that says so.
     Unknown(&'static str),
 }
 
-/// Whether people could read it: then nothing has packed it. What packs leaves bytes that are no UTF-8, or controls.
+/// Whether the bytes are readable text. Then nothing has packed them, because packed bytes are not valid UTF-8 or
+/// contain control characters.
 fn is_text(body: &[u8]) -> bool {
     let is_plain = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
     std::str::from_utf8(body).is_ok_and(|text| text.chars().all(is_plain))
 }
 
-/// In the order in which they were put on. Names that no packing has, such as `identity` or `utf-8`, change nothing.
+/// In the order in which they were applied. Names that are no packing, such as `identity` or `utf-8`, are ignored.
 fn layers(headers: &HeaderMap) -> Vec<Layer> {
     let names = headers.get_all(CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let layer = |name: &str| match name.trim().to_ascii_lowercase().as_str() {
@@ -101,13 +102,13 @@ fn gunzip(body: &[u8], most: usize) -> Result<Vec<u8>, NoBody> {
     read(MultiGzDecoder::new(body), most).unwrap_or(Err(NoBody::Unreadable("its gzip is damaged")))
 }
 
-/// The name stands for zlib, and many servers send the bare stream under it.
+/// The name `deflate` means zlib, but many servers send the bare stream under this name.
 fn inflate(body: Vec<u8>, most: usize) -> Result<Vec<u8>, NoBody> {
     let zlib = read(ZlibDecoder::new(&body[..]), most).or_else(|| read(DeflateDecoder::new(&body[..]), most));
     zlib.unwrap_or(Ok(body))
 }
 
-/// `None`: not what the decoder reads.
+/// `None`: the decoder cannot read the bytes.
 fn read(decoder: impl Read, most: usize) -> Option<Result<Vec<u8>, NoBody>> {
     let mut out = Vec::new();
     let read = decoder.take(most as u64 + 1).read_to_end(&mut out);
@@ -169,7 +170,7 @@ mod tests {
             (&["deflate, gzip"], gzip(&zlib(TEXT))),
             (&["gzip", "deflate"], zlib(&gzip(TEXT))),
             (&["gzip"], [gzip(&TEXT[..9]), gzip(&TEXT[9..])].concat()),
-            // What says that it is packed, and is not.
+            // The head says that it is packed, and it is not.
             (&["gzip"], TEXT.to_vec()),
             (&["deflate"], TEXT.to_vec()),
             (&["identity"], TEXT.to_vec()),

@@ -1,4 +1,4 @@
-//! How a connection is made: the way to the host, then TLS.
+//! Makes connections: first to the host, then TLS.
 
 use std::sync::OnceLock;
 
@@ -13,26 +13,26 @@ use super::tcp::BoxError;
 use super::way::Way;
 use crate::account::proxy::Proxy;
 
-/// TLS sessions that an account may resume: 8 each for as many hosts as it may have base URLs in use. The library sets
-/// their memory aside at once.
+/// How many TLS sessions an account can resume: 8 for each of the hosts that its base URLs may have in use. The library
+/// reserves their memory at once.
 const SESSIONS: usize = 32;
 
-/// A connection with TLS or without.
+/// A connection with or without TLS.
 pub type Stream = MaybeHttpsStream<WayStream>;
 
-/// Makes connections to the hosts that an account may reach. No proxy of the environment is asked.
+/// Makes connections to the hosts that an account may reach. It uses no proxy of the environment.
 #[derive(Clone)]
 pub struct Connector {
     https: HttpsConnector<Way>,
 }
 
 impl Connector {
-    /// With the certificates that the machine trusts.
+    /// Trusts the certificates that the machine trusts.
     ///
     /// # Errors
-    /// TLS cannot be set up on this machine, or the proxy cannot be asked.
+    /// TLS cannot be set up on this machine, or the proxy cannot be used.
     pub fn new(allow_private: bool, proxy: Option<&Proxy>) -> Result<Self, BoxError> {
-        // Read once for all accounts: they are some hundred certificates.
+        // Read once for all accounts, because there are some hundred certificates.
         static TLS: OnceLock<ClientConfig> = OnceLock::new();
         let tls = match TLS.get() {
             Some(tls) => tls,
@@ -41,7 +41,8 @@ impl Connector {
                 TLS.get_or_init(|| read)
             }
         };
-        // The trust is shared, the sessions are not: a platform must not see that two accounts are of one worker.
+        // Accounts share the trusted certificates but not the sessions: a platform must not see that two accounts
+        // belong to one worker.
         let mut own = tls.clone();
         own.resumption = Resumption::in_memory_sessions(SESSIONS);
         Self::over(own, allow_private, proxy)
@@ -54,10 +55,10 @@ impl Connector {
         Ok(Self { https })
     }
 
-    /// To scheme, host and port of `to`.
+    /// Connects to scheme, host and port of `to`.
     ///
     /// # Errors
-    /// The name, TCP, the proxy or TLS; what a failure is judged by is among the sources.
+    /// The name, TCP, the proxy or TLS failed. The sources of the error tell which.
     pub async fn connect(&self, to: &Uri) -> Result<Stream, BoxError> {
         let mut https = self.https.clone();
         std::future::poll_fn(|cx| https.poll_ready(cx)).await?;
@@ -65,7 +66,7 @@ impl Connector {
     }
 }
 
-/// Trusting one certificate alone.
+/// Trusts only one certificate.
 #[cfg(test)]
 pub fn trusting(
     root: rustls::pki_types::CertificateDer<'static>,

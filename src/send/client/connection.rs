@@ -1,4 +1,4 @@
-//! One connection of HTTP/1, turned by the future that uses it.
+//! One HTTP/1 connection, driven by the future that uses it.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -18,39 +18,40 @@ use super::body::{self, NoBody};
 use super::connect::Stream;
 use super::growth::{Open, Starting};
 
-/// Below the keep-alive of common servers, so that a request seldom meets a connection that is being closed.
+/// Shorter than the keep-alive of common servers, so that a request seldom meets a connection that is being closed.
 pub(super) const IDLE: Duration = Duration::from_secs(15);
 /// Far more header lines than any platform sends.
 const MAX_HEADERS: usize = 512;
 
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    /// `None`: it has ended. Gone with its end, so that a request that it had not taken yet comes back at once.
+    /// `None`: the connection has ended. It is dropped then, so that a request that it had not taken comes back at
+    /// once.
     io: Option<http1::Connection<Stream, Full<Bytes>>>,
     idle_since: Instant,
     _open: Open,
 }
 
 impl Connection {
-    /// Over a stream that is there.
+    /// Starts HTTP on an open stream.
     pub(super) async fn over(stream: Stream, starting: Starting) -> hyper::Result<Box<Self>> {
         let (sender, io) = builder().handshake(stream).await?;
         Ok(Box::new(Self { sender, io: Some(io), idle_since: Instant::now(), _open: starting.done() }))
     }
 
-    /// Lets the connection write and read what it can. What it finds is told to the request under way.
+    /// Lets the connection write and read as much as it can. The request in flight learns what it finds.
     fn turn(&mut self, cx: &mut Context<'_>) {
         if self.io.as_mut().is_some_and(|io| Pin::new(io).poll(cx).is_ready()) {
             self.io = None;
         }
     }
 
-    /// A request is over.
+    /// Notes that a request is over.
     pub(super) fn is_done(&mut self) {
         self.idle_since = Instant::now();
     }
 
-    /// Idle for so long that its other end may be about to close it.
+    /// Whether it has been unused for so long that the other end may be about to close it.
     pub(super) fn is_old(&self) -> bool {
         self.idle_since.elapsed() >= IDLE
     }
@@ -60,14 +61,14 @@ impl Connection {
         self.idle_since -= by;
     }
 
-    /// To be kept for later; `false`: it has ended. Its waker is that of an attempt that goes on without it, and would keep that
-    /// attempt's memory.
+    /// Prepares the connection to be kept. `false`: it has ended. Its waker belongs to an attempt that continues
+    /// without it, and would keep that attempt's memory.
     pub(super) fn rest(&mut self) -> bool {
         self.turn(&mut noop());
         self.io.is_some()
     }
 
-    /// Waits until it is too old or its other end has closed it.
+    /// Waits until it is too old, or the other end has closed it.
     pub(super) async fn spent(&mut self) {
         let old = self.idle_since + IDLE;
         let ended = poll_fn(|cx| {
@@ -77,7 +78,7 @@ impl Connection {
         let _ = timeout_at(old, ended).await;
     }
 
-    /// Whether a request may be given to it, as far as is known without waiting.
+    /// Whether it can take a request, as far as that is known without waiting.
     pub(super) async fn is_open(&mut self) -> bool {
         if self.is_old() {
             return false;
@@ -90,15 +91,16 @@ impl Connection {
         .await
     }
 
-    /// Gives it a request, which its next turn writes; `judge` is asked directly before, and may refuse.
+    /// Gives it a request, which its next turn writes. `judge` is called directly before, and may refuse.
     pub(super) async fn send<E>(
         &mut self,
         request: Request<Full<Bytes>>,
         judge: impl FnOnce() -> Result<(), E>,
     ) -> Result<Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>>, E> {
         judge()?;
-        // Only a turn of this connection can bring the answer, and that is woken: a waker of the answer's own would
-        // only turn the attempt once more. Without the runtime's budget, which would take that waker for its own purpose.
+        // Only a turn of this connection can bring the answer, and the connection is woken for that. A waker of the
+        // answer's own would only poll the attempt a second time. It runs without the runtime's budget, which would use
+        // that waker for its own purpose.
         let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
         poll_fn(|cx| {
             self.turn(cx);
@@ -131,17 +133,17 @@ impl Connection {
     }
 }
 
-/// How answers are read: whatever can be understood is, because an answer that is not counts as lost, and its event is
-/// sent again.
+/// How answers are read: as leniently as possible, because an answer that cannot be read counts as lost, and its event
+/// is sent again.
 fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        // One buffer for head and body: for a kilobyte a copy costs less than a vectored write.
+        // One buffer for head and body: for a kilobyte, a copy costs less than a vectored write.
         .writev(false)
         .max_headers(MAX_HEADERS)
         .allow_spaces_after_header_name_in_responses(true)
         .allow_obsolete_multiline_headers_in_responses(true)
-        // E.g. a warning of PHP among the headers.
+        // For example a PHP warning among the headers.
         .ignore_invalid_headers_in_responses(true);
     builder
 }

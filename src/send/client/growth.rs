@@ -1,29 +1,30 @@
-//! How fast the connections of an account become more: by no more at once than are open.
+//! Limits how fast an account's connections increase: at most as many are being made at once as are open.
 //!
-//! A burst over many accounts would otherwise make a connection for each of its requests, and most of them would carry one
-//! or two: the first one that is made often answers before the others are needed.
+//! A burst over many accounts would otherwise make a connection for each of its requests, and most connections would
+//! carry one or two requests. The first connection often becomes free again before the others are needed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tokio::sync::Notify;
 
-/// Counts the connections to one base URL. Only the lane's thread uses it; it is atomic because it is made on another one.
+/// Counts the connections to one base URL. Only the lane's thread uses it. It is atomic because it is built on another
+/// thread.
 #[derive(Default)]
 pub(super) struct Growth {
     open: AtomicUsize,
     starting: AtomicUsize,
-    /// A connection came back, or another one may be made.
+    /// A connection has become free, or another one may be made.
     pub(super) changed: Notify,
 }
 
 impl Growth {
-    /// Leave to make a connection; `None`: as many are being made as are open. The first one needs none that is open.
+    /// Permission to make a connection. `None`: as many are being made as are open. The first one needs no open one.
     pub(super) fn start(self: &Arc<Self>) -> Option<Starting> {
         (self.starting.load(Relaxed) < self.open.load(Relaxed).max(1)).then(|| self.start_anyway())
     }
 
-    /// Counts a connection that is made whatever else is.
+    /// Counts a connection that is made in any case.
     pub(super) fn start_anyway(self: &Arc<Self>) -> Starting {
         self.starting.fetch_add(1, Relaxed);
         Starting(self.clone())
@@ -36,7 +37,7 @@ pub(super) struct Starting(Arc<Growth>);
 impl Starting {
     pub(super) fn done(self) -> Open {
         self.0.open.fetch_add(1, Relaxed);
-        // With its own place there are two.
+        // With the place that becomes free here, two more may be made.
         self.0.changed.notify_one();
         Open(self.0.clone())
     }
@@ -49,13 +50,13 @@ impl Drop for Starting {
     }
 }
 
-/// An open connection, used or kept.
+/// An open connection, in use or kept.
 pub(super) struct Open(Arc<Growth>);
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Relaxed);
-        // Whoever waits for it to come back makes another one.
+        // Whoever waits for it to become free makes another one.
         self.0.changed.notify_one();
     }
 }

@@ -1,7 +1,8 @@
-//! Names of hosts, each looked up on a thread of its own.
+//! Looks up host names, each on its own thread.
 //!
-//! The system's resolver blocks its thread for as long as its servers are silent. On the runtime's pool, names that hang
-//! would take the threads of all other accounts; here a name that hangs has one thread, however many attempts wait for it.
+//! The system's resolver blocks its thread for as long as its servers are silent. On the runtime's pool, such names
+//! would take the threads of all other accounts. Here a name that hangs blocks one thread, however many attempts wait
+//! for it.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,18 +12,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// For all lanes: accounts of one platform ask for the same name.
+/// Shared by all lanes, because the accounts of one platform ask for the same name.
 static LOOKUPS: LazyLock<Lookups> = LazyLock::new(|| Lookups::new(by_system));
 
-/// Nobody joins a lookup that has taken so long: it may never end.
+/// No attempt joins a lookup that has taken this long, because it may never end.
 const TOO_LONG: Duration = Duration::from_secs(60);
-/// Of a lookup's thread, bytes: enough for any resolver, and of no weight where a thousand hang.
+/// The stack of a lookup's thread, in bytes: enough for any resolver, and small enough for a thousand threads that
+/// hang.
 const STACK: usize = 512 * 1024;
 
 type Found = Result<Arc<[IpAddr]>, io::ErrorKind>;
 type Resolve = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// Where a name leads, as the system's resolver says.
+/// The addresses of a host, according to the system's resolver.
 ///
 /// # Errors
 /// The name does not resolve.
@@ -54,12 +56,12 @@ impl Lookups {
             return Ok([address].into());
         }
         let mut found = self.join(host)?;
-        // The thread tells before it ends.
+        // The thread reports before it ends.
         let told = found.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
         told.unwrap_or(Err(io::ErrorKind::Other)).map_err(io::Error::from)
     }
 
-    /// The lookup of this name that is under way, or a new one.
+    /// Joins the running lookup of this name, or starts one.
     fn join(&self, host: &str) -> io::Result<watch::Receiver<Option<Found>>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = under_way.get(host).filter(|u| u.since.elapsed() < TOO_LONG) {
@@ -71,7 +73,7 @@ impl Lookups {
         std::thread::Builder::new().name("lookup".into()).stack_size(STACK).spawn(move || {
             let result = resolve(&name).map(Arc::from).map_err(|error| error.kind());
             let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-            // Another one may have taken its place by now.
+            // Another lookup may have taken its place by now.
             if all.get(&name).is_some_and(|u| u.found.same_channel(&own)) {
                 all.remove(&name);
             }
@@ -108,7 +110,7 @@ mod tests {
             }
             Ok(vec![[192, 0, 2, 1].into()])
         });
-        // More than a runtime's pool has threads, and each name asked for by several attempts.
+        // More names than a runtime's pool has threads, and several attempts ask for each.
         let names: Vec<_> = (0..600).map(|n| format!("hangs-{n}.test")).collect();
         let mut hanging = Box::pin(join_all(names.iter().cycle().take(1800).map(|name| lookups.find(name))));
         assert!(timeout(Duration::from_millis(50), &mut hanging).await.is_err());

@@ -1,4 +1,4 @@
-//! How an account's proxy is asked for a connection to the platform.
+//! Asks an account's proxy for a connection to the platform.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -19,19 +19,19 @@ use crate::account::proxy::{Proxy, ProxyLogin, ProxyProtocol};
 
 type TunnelError = <Tunnel<Tcp> as Service<Uri>>::Error;
 
-/// What the account's proxy has against a connection.
+/// Why the account's proxy makes no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyFailure {
-    /// There is no connection to it.
+    /// No connection to the proxy can be made.
     #[error("the proxy cannot be reached")]
     Unreached,
-    /// It is reached over TLS and shows a certificate that is not valid for its host.
+    /// The proxy is reached over TLS, and its certificate is not valid for its host.
     #[error("the proxy's certificate is not valid")]
     Certificate,
-    /// It asks for another user or password.
+    /// The proxy demands another user or password.
     #[error("the proxy refuses the account")]
     Refused,
-    /// It does not connect to the platform.
+    /// The proxy does not connect to the platform.
     #[error("the proxy makes no connection to the platform")]
     NoWay,
 }
@@ -44,9 +44,10 @@ pub(super) enum Through {
 }
 
 impl Through {
-    /// `tls` is how a proxy is trusted that is itself reached over TLS.
+    /// `tls` holds the trusted certificates for a proxy that is reached over TLS.
     pub(super) fn new(proxy: &Proxy, tls: &ClientConfig) -> Result<Self, BoxError> {
-        // The operator names the proxy, which usually stands in the own network.
+        // A proxy may have a private address, because an operator names it, and it usually stands in the operator's own
+        // network.
         let tcp = tcp(true);
         let uri = |scheme| format!("{scheme}://{}:{}/", proxy.host, proxy.port).parse();
         let login = proxy.login.as_ref();
@@ -112,7 +113,7 @@ where
     C::Response: Read + Write + Unpin + Send + 'static,
     C::Error: Into<BoxError>,
 {
-    // With its port, which would be 443 otherwise.
+    // The port is stated, because it would be 443 otherwise.
     let to = format!("http://{host}:{port}/").parse::<Uri>()?;
     Ok(tunnel.call(to).await.map_err(|error| match error {
         TunnelError::ConnectFailed(why) if sources(&*why).any(is_bad_certificate) => ProxyFailure::Certificate,

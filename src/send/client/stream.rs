@@ -1,4 +1,4 @@
-//! What bytes to and from the platform go through.
+//! The stream of bytes to and from the platform.
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
@@ -11,9 +11,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 pub enum WayStream {
-    /// To the platform, or through a proxy that is asked in plain text.
+    /// To the platform, or through a proxy that is reached without TLS.
     Tcp(TokioIo<TcpStream>),
-    /// Through a proxy that is reached over TLS. Boxed, since the state of TLS is large and most connections have none here.
+    /// Through a proxy that is reached over TLS. Boxed, because the state of TLS is large and most connections have
+    /// none here.
     Tls(Box<MaybeHttpsStream<TokioIo<TcpStream>>>),
 }
 

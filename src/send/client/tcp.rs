@@ -1,4 +1,4 @@
-//! TCP to addresses that the account may reach.
+//! TCP connections to addresses that the account may reach.
 
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -26,7 +26,8 @@ pub(super) fn tcp(allow_private: bool) -> Tcp {
     tcp
 }
 
-/// The resolved address is what is checked: a name may point anywhere, and elsewhere tomorrow.
+/// Resolves names. It is the resolved address that is checked, because a name may point anywhere, and somewhere else
+/// later.
 #[derive(Clone)]
 pub(super) struct Resolver {
     allow_private: bool,
@@ -47,7 +48,8 @@ impl Service<Name> for Resolver {
     }
 }
 
-/// One private address among public ones refuses them all: which one is taken is not ours to say.
+/// Refuses all addresses if one of them is private and that is not allowed, because the system chooses the one that is
+/// used.
 pub fn reachable(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<SocketAddr>, PrivateAddress> {
     if !allow_private && found.iter().any(|a| private(a.ip()).is_some()) {
         return Err(PrivateAddress);
@@ -55,7 +57,7 @@ pub fn reachable(found: Vec<SocketAddr>, allow_private: bool) -> Result<Vec<Sock
     Ok(found)
 }
 
-/// Where a name leads; refused as a whole where any of it is private and that is not allowed.
+/// The addresses of a host. All are refused if one of them is private and that is not allowed.
 ///
 /// # Errors
 /// The name does not resolve, or [`PrivateAddress`].

@@ -1,5 +1,5 @@
-//! The way of a connection to the platform's host: direct, or through the account's proxy. TLS, where it is spoken with the
-//! platform, is spoken inside of what the proxy passes on.
+//! The route of a connection to the platform's host: direct, or through the account's proxy. TLS with the platform, if
+//! any, runs inside the proxied connection.
 
 use std::task::{Context, Poll};
 
@@ -15,8 +15,8 @@ use super::tcp::{BoxError, Tcp, tcp};
 use crate::account::address::named_private;
 use crate::account::proxy::Proxy;
 
-/// The host is named by an address that the account may not reach. A proxy resolves names itself, so nothing else of it can
-/// be judged.
+/// The URL names the host by an address that the account may not reach. A proxy resolves names itself, so only such a
+/// URL can be judged.
 #[derive(Debug, thiserror::Error)]
 #[error("the host is named by a private address")]
 pub struct PrivateName;
@@ -24,7 +24,7 @@ pub struct PrivateName;
 #[derive(Clone)]
 pub(super) enum Way {
     Direct(Tcp),
-    /// Boxed, since a direct way is much smaller.
+    /// Boxed, because a direct route is much smaller.
     Proxied {
         through: Box<Through>,
         allow_private: bool,
@@ -32,7 +32,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// `tls` is for a proxy that is itself reached over TLS.
+    /// `tls` holds the trusted certificates for a proxy that is reached over TLS.
     pub(super) fn new(allow_private: bool, proxy: Option<&Proxy>, tls: &ClientConfig) -> Result<Self, BoxError> {
         Ok(match proxy {
             None => Self::Direct(tcp(allow_private)),

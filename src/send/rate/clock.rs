@@ -1,33 +1,35 @@
-//! Where Redis's clock stands against ours, and how long its replies take (pure).
+//! The difference between Redis's clock and ours, and how long its replies take (pure).
 //!
-//! Slots are times on Redis's clock, which all replicas share. Each reply narrows down what that is on ours: the script
-//! ran after the request was sent and before the reply came.
+//! Slots are times on Redis's clock, which all replicas share. Each reply narrows down the same time on our clock,
+//! because the script ran after the request was sent and before the reply came.
 
 use std::time::Duration;
 
-/// A reply that is later than the closest one by no more needs no lead: its slots are still in time.
+/// If a reply is later than the fastest one by no more than this, it needs no lead: its slots are still in time.
 const IN_TIME_US: i64 = 20_000;
 /// Longer than any reply that is waited for.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// What the replies so far have shown. Our times are µs since some moment of this process, theirs epoch µs.
+/// What the replies so far have shown. Our times are µs since a fixed moment of this process, their times are epoch µs.
 #[derive(Default)]
 pub(super) struct Clock {
-    /// Ours less theirs, µs; of what is possible the latest, so that no slot comes early. `None`: no reply yet.
+    /// Our time less theirs, in µs. It is the latest of the possible values, so that no slot comes early. `None`: there
+    /// was no reply yet.
     offset_us: Option<i64>,
-    /// How late the last two replies came after their script ran, µs.
+    /// How long after their script the last two replies came, µs.
     late_us: [i64; 2],
     /// How long the last two round trips took.
     took: [Duration; 2],
 }
 
 impl Clock {
-    /// A request that was sent and answered at these times; in between its script saw `theirs_us`.
+    /// Takes the times of a request: when it was sent, when its reply came, and what its script saw in between,
+    /// `theirs_us`.
     pub(super) fn heard(&mut self, sent_us: i64, received_us: i64, theirs_us: i64) {
         let (earliest, latest) = (sent_us - theirs_us, received_us - theirs_us);
         let offset = match self.offset_us {
             Some(known) if known >= earliest => known.min(latest),
-            // The first reply, or a clock was moved or drifts.
+            // The first reply, or a clock was set or drifts.
             _ => latest,
         };
         self.offset_us = Some(offset);
@@ -35,18 +37,18 @@ impl Clock {
         self.took = [Duration::from_micros(received_us.abs_diff(sent_us)), self.took[0]];
     }
 
-    /// When it is `theirs_us` there, on our clock.
+    /// The time on our clock when Redis's clock shows `theirs_us`.
     pub(super) fn ours_us(&self, theirs_us: i64) -> i64 {
         theirs_us + self.offset_us.unwrap_or_default()
     }
 
-    /// So far ahead a slot must lie that its reply is here before it. What one reply alone took is no rule.
+    /// How far ahead a slot must lie so that its reply arrives before it. The time of a single reply does not count.
     pub(super) fn lead(&self) -> Duration {
         let late = self.late_us[0].min(self.late_us[1]);
         if late <= IN_TIME_US { Duration::ZERO } else { Duration::from_micros(late.unsigned_abs()).min(LONGEST) }
     }
 
-    /// How long a round trip takes, as far as two agree.
+    /// How long a round trip takes, by the last two.
     pub(super) fn round_trip(&self) -> Duration {
         self.took[0].min(self.took[1]).min(LONGEST)
     }
@@ -60,7 +62,7 @@ mod tests {
 
     const EPOCH_US: i64 = 1_790_000_000_000_000;
 
-    /// A clock that is told of one request after the other, whose two ways take so many µs each.
+    /// A clock that sees one request after the other, whose two directions take this many µs.
     struct Asked {
         clock: Clock,
         now_us: i64,
@@ -78,7 +80,7 @@ mod tests {
             self.clock.heard(sent, self.now_us, sent + there + self.theirs_less_ours_us);
         }
 
-        /// How much later than it really is the clock thinks that it is now there, µs.
+        /// How many µs the clock's idea of Redis's time is behind the real one.
         fn error_us(&self) -> i64 {
             self.clock.ours_us(self.now_us + self.theirs_less_ours_us) - self.now_us
         }
@@ -122,7 +124,7 @@ mod tests {
     }
 
     proptest! {
-        /// A slot never comes early, and no later than the shortest way back that was seen.
+        /// A slot never comes early, and is late by no more than the shortest time of a reply that was seen.
         #[test]
         fn no_slot_comes_early(ways in proptest::collection::vec((0..200_000_i64, 0..200_000_i64), 1..50)) {
             let mut asked = Asked::new();

@@ -1,14 +1,14 @@
-//! Who waits for a slot, in the order in which they get theirs.
+//! Those who wait for a slot, in the order in which they get it.
 
 use std::collections::VecDeque;
 
 use tokio::sync::oneshot;
 
-/// Who waits for a slot. Those with a permit may be more than go out in a second.
+/// Those who wait for a slot. There may be more permits than slots in a second.
 pub(super) struct Waiting<T> {
-    /// What is due by a time of its own.
+    /// Records that are due at a certain time.
     due: VecDeque<oneshot::Sender<T>>,
-    /// What only comes when those have theirs; permits are given in turn, so that it does come.
+    /// Records that come only after these. Permits are given in turn, so their time does come.
     others: VecDeque<oneshot::Sender<T>>,
 }
 
@@ -23,7 +23,7 @@ impl<T> Waiting<T> {
         if due { &mut self.due } else { &mut self.others }.push_back(waiter);
     }
 
-    /// How many there are that have not given up.
+    /// The number of those that still wait.
     pub(super) fn count(&mut self) -> usize {
         self.due.retain(|w| !w.is_closed());
         self.others.retain(|w| !w.is_closed());

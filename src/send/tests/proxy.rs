@@ -1,4 +1,4 @@
-//! Through proxies that are as small as can be: what reaches them, what goes through them, and what their refusals mean.
+//! Attempts through minimal proxies: what reaches them, what passes through them, and what their refusals mean.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use crate::account::proxy::{Proxy, ProxyLogin, ProxyProtocol};
 use crate::secret::SecretString;
 use server::read_request;
 
-/// A proxy that leads every name to one port of this machine, and what it was asked.
+/// A proxy that leads every name to one port of this machine. It records what it was asked.
 struct Small {
     server: Server,
     asked: Arc<Mutex<Vec<String>>>,
@@ -29,11 +29,11 @@ impl Small {
         Self { server, asked }
     }
 
-    /// `CONNECT`, for who knows the password.
+    /// A proxy that is asked by `CONNECT` and demands the password.
     fn http(platform: u16) -> Self {
         Self::start(platform, |tcp| {
             let head = read_request(tcp)?;
-            // li:s3cret
+            // Base64 of `li:s3cret`.
             if !head.contains("\r\nProxy-Authorization: Basic bGk6czNjcmV0\r\n") {
                 let asks = "HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic\r\n\r\n";
                 tcp.write_all(asks.as_bytes()).ok()?;
@@ -44,7 +44,7 @@ impl Small {
         })
     }
 
-    /// The same inside of TLS with the proxy, which shows this certificate.
+    /// The same over TLS with the proxy, which has this certificate.
     fn https(platform: u16, certificate: &str) -> Self {
         let (inside, tls) = (Self::http(platform), server::tls(certificate));
         let port = inside.server.port;
@@ -55,7 +55,7 @@ impl Small {
         Self { server, asked: inside.asked }
     }
 
-    /// SOCKS5, for who knows the password.
+    /// A SOCKS5 proxy that demands the password.
     fn socks5(platform: u16) -> Self {
         Self::start(platform, |tcp| {
             let methods = counted(tcp, 1)?;
@@ -87,7 +87,7 @@ impl Small {
             user: SecretString::new(user),
             password: SecretString::new(password),
         });
-        // The certificates are for a name.
+        // The certificates are valid for a name only.
         let host = if protocol == ProxyProtocol::Https { "localhost" } else { "127.0.0.1" };
         Proxy { protocol, host: host.into(), port: self.server.port, login }
     }
@@ -97,7 +97,7 @@ impl Small {
     }
 }
 
-/// After so many bytes that do not matter, a length and as many bytes.
+/// Reads a length and that many bytes, after `skip` bytes that do not matter.
 fn counted(tcp: &mut TcpStream, skip: usize) -> Option<Vec<u8>> {
     let mut head = vec![0; skip + 1];
     tcp.read_exact(&mut head).ok()?;
@@ -106,7 +106,7 @@ fn counted(tcp: &mut TcpStream, skip: usize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Both directions, until both have ended.
+/// Passes bytes on in both directions until both have ended.
 fn pass(a: &TcpStream, b: &TcpStream) {
     let one_way = |from: &TcpStream, to: &TcpStream| {
         let _ = std::io::copy(&mut &*from, &mut &*to);
@@ -118,7 +118,7 @@ fn pass(a: &TcpStream, b: &TcpStream) {
     });
 }
 
-/// Both directions between TLS and plain text, in turns, until either has ended.
+/// Passes bytes on between TLS and plain text, one direction after the other, until one has ended.
 fn unpack(mut tls: StreamOwned<ServerConnection, TcpStream>, mut plain: &TcpStream) {
     let turn = Some(Duration::from_millis(1));
     tls.sock.set_read_timeout(turn).unwrap();
@@ -128,7 +128,7 @@ fn unpack(mut tls: StreamOwned<ServerConnection, TcpStream>, mut plain: &TcpStre
     let _ = tls.flush();
 }
 
-/// Passes on what is there; `false`: it has ended.
+/// Passes on the bytes that have arrived. `false`: the stream has ended.
 fn one_turn(from: &mut impl std::io::Read, to: &mut impl std::io::Write) -> bool {
     let mut bytes = [0; 16 * 1024];
     match from.read(&mut bytes) {
@@ -140,7 +140,7 @@ fn one_turn(from: &mut impl std::io::Read, to: &mut impl std::io::Write) -> bool
 
 const LOGIN: Option<(&str, &str)> = Some(("li", "s3cret"));
 
-/// An account that may reach nothing private, behind a proxy of this machine.
+/// An account that may reach no private address, behind a proxy of this machine.
 fn behind(url: &str, proxy: Proxy) -> Dispatcher {
     let mut account = account(&[url.to_owned()]);
     (account.proxy, account.allow_private) = (Some(proxy), false);
@@ -196,7 +196,7 @@ async fn tls_is_spoken_with_the_platform_inside_of_what_the_proxy_passes_on() {
             Dispatcher::trusting(Arc::new(account), Arc::default(), server::root())
         };
         assert_eq!(attempt(&named("localhost")).await, Ok(Receipt::default()));
-        // The certificate is judged against the name that the account states, whatever the proxy resolved.
+        // The certificate is judged by the name that the account states, whatever the proxy resolved.
         let (class, sent, said) = detail(attempt(&named("elsewhere.invalid")).await);
         assert_eq!((class, sent, &*said), (Class::Halt, false, "the host's TLS certificate is not valid for it"));
     }
@@ -277,7 +277,7 @@ async fn a_proxy_that_cannot_be_reached_or_does_not_connect_is_tried_again_later
         tcp.read_exact(&mut command).ok()?;
         counted(tcp, 0)?;
         tcp.read_exact(&mut [0; 2]).ok()?;
-        // The host is unreachable.
+        // Reply code 4: the host is unreachable.
         tcp.write_all(&[5, 4, 0, 1, 0, 0, 0, 0, 0, 0]).ok()?;
         None
     });

@@ -1,4 +1,5 @@
-//! Certificates: what is not valid for the host halts, and not a byte of the request is shown to it.
+//! Certificates: a certificate that is not valid for the host halts the account, and the host sees no byte of the
+//! request.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -14,7 +15,7 @@ fn fixture(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
 }
 
-/// A platform that shows this certificate, and what it could read.
+/// A platform with this certificate, and the texts that it could read.
 fn showing(certificate: &str) -> (Server, Arc<Mutex<Vec<String>>>) {
     let config = server::tls(certificate);
     let read = Arc::new(Mutex::new(Vec::new()));
@@ -51,7 +52,7 @@ async fn a_certificate_that_is_not_valid_for_the_host_halts_and_nothing_is_sent(
         ("expired.pem", Some("root.pem")),
         ("self-signed.pem", Some("root.pem")),
         ("self-signed.pem", None),
-        // Signed by somebody whom the machine does not know.
+        // Signed by an authority that the machine does not trust.
         ("valid.pem", None),
     ] {
         let (server, read) = showing(shown);

@@ -1,4 +1,4 @@
-//! A token request: over the connections of its account, without a slot of the rate, which is for events.
+//! Token requests: sent over the connections of their account, without a slot of the rate, which is for events.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -22,20 +22,20 @@ use crate::send::{Dispatcher, Line};
 
 /// How an account gets its tokens, and what encrypts them.
 pub struct Kit {
-    /// Its platform's way.
+    /// How the platform issues tokens.
     pub source: Arc<dyn TokenSource>,
-    /// What configuration states.
+    /// The values of the configuration.
     pub seed: Seed,
-    /// With the key of `redis.token_key`.
+    /// Encrypts with the key of `redis.token_key`.
     pub seal: Seal,
 }
 
 impl Kit {
-    /// Of an account, where it has tokens. Without a `token_key` what encrypts them ends with this process, and so does the
-    /// embedded store that keeps them.
+    /// The kit of an account, if it has tokens. Without a `token_key` the key ends with this process, and so does the
+    /// embedded store that keeps the tokens.
     ///
     /// # Errors
-    /// They cannot be encrypted; the text is safe.
+    /// The tokens cannot be encrypted; the text is safe.
     pub fn of(account: &Account, token_key: &SecretString) -> Result<Option<Self>, String> {
         let Some((source, seed)) = account.sender.tokens() else { return Ok(None) };
         let seal = if token_key.expose().is_empty() {
@@ -68,7 +68,7 @@ pub fn tokens(kit: Kit, dispatcher: &Rc<Dispatcher>, batcher: Batcher, prefix: &
 }
 
 impl Dispatcher {
-    /// Sends a request that carries no event to the base URL in use, below its own path, and brings the answer.
+    /// Sends a request that carries no event to the base URL in use, with its own path, and returns the answer.
     async fn ask(&self, request: Request) -> Result<Reply, DeliveryError> {
         let limit = self.account.limits.timeout;
         loop {
@@ -85,14 +85,14 @@ impl Dispatcher {
             let Answered { head, body } = match answered {
                 Ok(answered) => answered,
                 Err(Unanswered::Failed(failure)) => return Err(self.refused(base, &failure)),
-                // A kept connection had closed: another one takes it.
+                // The kept connection had closed: another one takes the request.
                 Err(Unanswered::Closed) => continue,
                 Err(Unanswered::Stopped(never)) => match never {},
             };
             let status = head.status.as_u16();
             let body = match body {
                 Ok(body) => body,
-                // The status alone tells what became of it.
+                // The status alone decides.
                 Err(_) if !head.status.is_success() => Vec::new(),
                 Err(_) => return Err(DeliveryError::Retry(unsent("the answer cannot be read"))),
             };

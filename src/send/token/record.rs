@@ -1,9 +1,9 @@
-//! An account's tokens as Redis keeps them, and as text: `t1|generation|refusal|seeds|sealed`.
+//! An account's tokens as Redis keeps them, and their text form: `t1|generation|refusal|seeds|sealed`.
 //!
-//! The tokens are encrypted; what stands before them is bound to them and to the account, so that no value can be moved to
-//! another account. The generation rises by one with each new pair: whoever writes states the one that it replaces, so a
-//! process that was stopped in between never overwrites a newer pair. The seeds are fingerprints of the configured values
-//! that were taken up so far, readable even where the key has changed.
+//! The tokens are encrypted. The text before them is bound to them and to the account, so that no value can be moved to
+//! another account. The generation increases by one with each new pair. A writer states the generation that it
+//! replaces, so a process that was stopped in between never overwrites a newer pair. The seeds are fingerprints of the
+//! configured values that were used so far. They are readable even if the key has changed.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,59 +13,58 @@ use crate::platforms::tokens::{Grant, Issued, Life, Seed};
 use crate::send::token::seal::Seal;
 
 const VERSION: &str = "t1";
-/// So many seeds are remembered: more than replicas with different configurations ever have at once.
+/// How many seeds are remembered: more than the number of different configurations that replicas have at the same time.
 const SEEDS: usize = 8;
 
-/// Tokens and their lives.
+/// Tokens, and when they end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenSet {
-    /// What requests carry; `None`: has to be asked for first.
+    /// The token that requests carry. `None`: it has to be requested first.
     pub access: Option<SecretString>,
-    /// For the next pair.
+    /// The token that the next pair is requested with.
     pub refresh: Option<SecretString>,
-    /// An authorisation code that was not used yet.
+    /// An authorisation code that is not used yet.
     pub code: Option<SecretString>,
-    /// Until when.
     pub life: Life,
 }
 
-/// That the platform refused them.
+/// A refusal of the tokens by the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Epoch ms.
+    /// When it happened, epoch ms.
     pub at_ms: i64,
-    /// Whether the access token is refused too, or only what refreshes it.
+    /// Whether the access token is refused as well, or only the refresh token.
     pub access: bool,
 }
 
 /// What is kept of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// One more with each pair.
+    /// It increases by one with each pair.
     pub generation: u64,
     /// `None`: nothing was refused.
     pub refusal: Option<Refusal>,
-    /// Fingerprints of seeds that were taken up, newest last.
+    /// Fingerprints of the seeds that were used, the newest last.
     pub seeds: Vec<String>,
     pub tokens: TokenSet,
 }
 
-/// What stands in Redis.
+/// The value found in Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     Absent,
     Record(Record),
-    /// A record whose tokens the key does not open.
+    /// A record whose tokens the key cannot decrypt.
     Locked {
         generation: u64,
         seeds: Vec<String>,
     },
-    /// No record of this version.
+    /// The value is no record of this version.
     Unknown,
 }
 
 impl Found {
-    /// The generation of what stands there.
+    /// The generation of the value.
     pub fn generation(&self) -> Option<u64> {
         match self {
             Found::Record(record) => Some(record.generation),
@@ -75,7 +74,7 @@ impl Found {
     }
 }
 
-/// What is encrypted.
+/// The part that is encrypted.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Plain {
@@ -102,9 +101,9 @@ impl TokenSet {
         }
     }
 
-    /// What the platform issued at `now_ms` in exchange for these.
+    /// The tokens that the platform issued at `now_ms` in exchange for these.
     pub fn next(&self, issued: Issued, now_ms: i64) -> Self {
-        // An end in the past would have a new pair asked for without end: such a pair is valid until it is refused.
+        // An end in the past would cause refreshes without end, so such a pair counts as valid until it is refused.
         let ahead = |end: Option<i64>| end.filter(|end| *end > now_ms);
         let kept_end = issued.refresh.is_none().then_some(self.life.refresh_ends_ms).flatten();
         Self {
@@ -119,7 +118,7 @@ impl TokenSet {
         }
     }
 
-    /// What a new pair is asked for with; `None`: somebody has to authorise the account anew.
+    /// What a new pair is requested with. `None`: an operator has to authorise the account again.
     pub fn grant(&self, now_ms: i64) -> Option<Grant<'_>> {
         let ended = self.life.refresh_ends_ms.is_some_and(|end| end <= now_ms);
         let refresh = self.refresh.as_ref().filter(|_| !ended).map(Grant::Refresh);
@@ -128,19 +127,19 @@ impl TokenSet {
 }
 
 impl Record {
-    /// The access token, where it may be sent with at `now_ms`.
+    /// The access token, if it may be used at `now_ms`.
     pub fn usable(&self, now_ms: i64) -> Option<&SecretString> {
         let refused = self.refusal.is_some_and(|refusal| refusal.access);
         let ended = self.tokens.life.access_ends_ms.is_some_and(|end| end <= now_ms);
         self.tokens.access.as_ref().filter(|_| !refused && !ended)
     }
 
-    /// The generation before the pair, as the beginning of the stored text.
+    /// The beginning of the stored text, up to the generation.
     pub fn beginning(generation: u64) -> String {
         format!("{VERSION}|{generation}|")
     }
 
-    /// As text; `None`: it cannot be encrypted.
+    /// The stored text. `None`: the tokens cannot be encrypted.
     pub fn write(&self, account: &str, seal: &Seal) -> Option<String> {
         let refusal = match self.refusal {
             None => "-".to_owned(),
@@ -161,7 +160,7 @@ impl Record {
         Some(format!("{header}|{sealed}"))
     }
 
-    /// Adds a seed that is taken up.
+    /// Adds a seed that is used now.
     pub fn add_seed(seeds: &[String], seed: &str) -> Vec<String> {
         let older = seeds.iter().filter(|known| *known != seed);
         let mut all: Vec<String> = older.cloned().chain([seed.to_owned()]).collect();
@@ -170,7 +169,7 @@ impl Record {
     }
 }
 
-/// What a stored text says.
+/// Reads a stored text.
 pub fn read(text: &str, account: &str, seal: &Seal) -> Found {
     let Some((header, sealed)) = text.rsplit_once('|') else { return Found::Unknown };
     let mut parts = header.split('|');
@@ -213,7 +212,8 @@ fn bound(account: &str, header: &str) -> String {
     format!("{account}|{header}")
 }
 
-/// By which a seed is known again: 128 bits over the account's name and the three values, each with its length.
+/// The fingerprint by which a seed is recognised: 128 bits over the account's name and the three values, each with its
+/// length.
 pub fn fingerprint(account: &str, seed: &Seed) -> String {
     let mut hash = Sha256::new();
     let parts = [&seed.access, &seed.refresh, &seed.code].map(|s| s.as_ref().map_or("", SecretString::expose));

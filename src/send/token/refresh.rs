@@ -1,4 +1,4 @@
-//! One refresh: read, lock, read again, ask, store.
+//! One refresh: read, lock, read again, request, store.
 
 use std::time::Duration;
 
@@ -12,30 +12,31 @@ use crate::send::token::record::{Found, Record, Refusal};
 use crate::send::token::store::{Lock, Saved};
 use crate::send::token::{Pending, Tokens, rules};
 
-/// How long the lock of a replica lives that refreshes.
+/// How long the lock of a replica that refreshes lives.
 const LOCK_LIFE: Duration = Duration::from_secs(30);
-/// Beside the request, the lock has to last for storing the answer.
+/// The lock has to last for the request and, in addition, this long for storing the answer.
 const LOCK_MARGIN: Duration = Duration::from_secs(5);
-/// Between two looks whether the replica that refreshes is done.
+/// How often to check whether another replica's refresh has ended.
 const LOCK_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why nothing was issued.
 enum Failure {
     /// The platform refuses the grant.
     Refused(Answer),
-    /// It may be asked again.
+    /// The request may be repeated.
     Other(DeliveryError),
 }
 
 impl Tokens {
-    /// Has a usable token newer than this generation in force. `ahead`: the one in force is still good.
+    /// Puts a usable token in force that is newer than this generation. With `ahead` the one in force is still valid.
     pub(super) async fn obtain(&self, newer_than: u64, ahead: bool) -> Result<(), DeliveryError> {
         let mut lock = None;
         let result = match self.save_pending().await {
             Ok(()) => self.refresh(newer_than, ahead, &mut lock).await,
             Err(error) => Err(error),
         };
-        // While a pair waits to be stored nobody else may use up its predecessor: the lock then ends by itself.
+        // While a pair waits to be stored, no other replica may use up the earlier one. So the lock is left to end by
+        // itself.
         let is_stored = self.pending.borrow().is_none();
         if let (Some(lock), Some(store), true) = (lock, &self.store, is_stored) {
             store.unlock(lock).await;
@@ -65,7 +66,7 @@ impl Tokens {
                 return Err(self.reauthorise("there is nothing left to refresh its token with", &refused));
             };
             match lock.take() {
-                // Read again under the lock: another replica may just have refreshed.
+                // Read again under the lock, because another replica may just have refreshed.
                 None => {
                     *lock = store.lock(life).await.map_err(|error| self.unavailable(&error))?;
                     if lock.is_none() {
@@ -73,7 +74,7 @@ impl Tokens {
                     }
                     continue;
                 }
-                // The process was stopped meanwhile: another replica may have the lock by now.
+                // The process was stopped meanwhile, and another replica may have the lock by now.
                 Some(old) if old.left() < self.setup.timeout + LOCK_MARGIN => {
                     store.unlock(old).await;
                     continue;
@@ -96,7 +97,8 @@ impl Tokens {
                     let access = !ahead || record.usable(now_ms).is_none();
                     let refusal = Some(Refusal { at_ms: (self.setup.now_ms)(), access });
                     let marked = Record { refusal, ..record };
-                    // What another replica has stored meanwhile stays, and is read next; so are new values of ours.
+                    // A record that another replica has stored meanwhile stays and is read next, and so are new values
+                    // of the configuration.
                     store.save(found.generation(), &marked).await.map_err(|error| self.unavailable(&error))?;
                     let detail = format!("({})", answer.detail);
                     refused = Answer { detail, ..of_the_token_request(answer) };
@@ -106,10 +108,10 @@ impl Tokens {
         }
     }
 
-    /// Looks at the store for what other replicas did, and refreshes ahead where it is time.
+    /// Reads the store to see what other replicas did, and refreshes ahead if it is time.
     pub(super) async fn look(&self) {
         if self.pending.borrow().is_some() {
-            // The warning was written when it was not taken.
+            // The warning was logged when the store did not take it.
             let _ = self.save_pending().await;
             return;
         }
@@ -121,12 +123,12 @@ impl Tokens {
         let is_due = at_ms.is_some_and(|at| at <= (self.setup.now_ms)()) && !is_refused;
         let is_paused = self.failed.borrow().as_ref().is_some_and(|(until, _)| Instant::now() < *until);
         if is_due && !is_paused {
-            // What fails is noted, and the token in force goes on.
+            // A failure is logged, and the token in force stays in use.
             let _ = self.obtain(generation, true).await;
         }
     }
 
-    /// What the store holds. What it has lost and this process knows is put back first.
+    /// Reads the store. A pair that the store has lost and this process knows is put back first.
     async fn read(&self) -> Result<Found, DeliveryError> {
         let Some(store) = &self.store else { return Ok(Found::Absent) };
         loop {
@@ -139,7 +141,7 @@ impl Tokens {
         }
     }
 
-    /// Stores what the platform issued; until then nothing uses it.
+    /// Stores the pair that the platform issued. Nothing uses it before.
     async fn save_pending(&self) -> Result<(), DeliveryError> {
         let Some(store) = &self.store else { return Ok(()) };
         loop {
@@ -154,12 +156,12 @@ impl Tokens {
                     );
                     self.keep(record, true);
                 }
-                // A replica that came after us was refused: ours is the pair that works.
+                // A replica that came after us was refused, so our pair is the valid one.
                 Saved::Other(Found::Record(other)) if other.refusal.is_some() => {
                     let record = Record { generation: other.generation.max(record.generation) + 1, ..record };
                     *self.pending.borrow_mut() = Some(Pending { replaces: Some(other.generation), record });
                 }
-                // It refreshed after us, and the latest pair is the one that a platform accepts.
+                // That replica refreshed after us, and a platform accepts only its latest pair.
                 Saved::Other(Found::Record(other)) => {
                     self.pending.take();
                     self.keep(other, true);
@@ -199,7 +201,7 @@ impl Tokens {
     fn adopt(&self, found: &Found, record: Record) {
         let known = self.known.borrow().as_ref().map(|known| known.record.generation);
         if known.is_some_and(|generation| generation < record.generation) {
-            // Another replica got through.
+            // Another replica succeeded.
             self.failures.set(0);
             self.failed.take();
         }
@@ -207,7 +209,8 @@ impl Tokens {
         self.keep(record, stored);
     }
 
-    /// Failures of the token endpoint make everybody wait, ever longer, instead of asking it once per event.
+    /// After failures of the token endpoint all events wait, for longer each time, so that it is not asked once per
+    /// event.
     fn note(&self, result: &Result<(), DeliveryError>) {
         let account = &*self.setup.account;
         let pause = match result {
@@ -225,7 +228,7 @@ impl Tokens {
                 tracing::error!(account, reason = answer.detail, "the access token cannot be refreshed");
                 rules::REFUSED_PAUSE
             }
-            // Redis has said so itself.
+            // Redis has reported this itself.
             Err(_) => return,
         };
         if let Err(error) = result {
@@ -249,7 +252,8 @@ fn unsent(detail: &str) -> Answer {
     Answer { detail: detail.to_owned(), ..Answer::default() }
 }
 
-/// The class of a token request as the event's: nothing of the event went out, whatever became of the token request.
+/// The class of a failed token request, for the event: nothing of the event went out, whatever happened to the token
+/// request.
 fn for_the_event(error: DeliveryError) -> DeliveryError {
     let unsent = |answer: Answer| {
         let detail = format!("token request: {}", answer.detail);
@@ -263,7 +267,7 @@ fn for_the_event(error: DeliveryError) -> DeliveryError {
     }
 }
 
-/// An answer that says nothing of the event.
+/// An answer that says nothing about the event.
 fn of_the_token_request(answer: Answer) -> Answer {
     Answer { status: None, sent: false, unclassified: false, ..answer }
 }

@@ -1,33 +1,33 @@
-//! Which tokens are in force and when they are refreshed: pure rules, core.md section 9.
+//! Which tokens are in force and when they are refreshed (pure; core.md section 9).
 
 use std::time::Duration;
 
 use crate::platforms::tokens::{Life, Seed, TokenSource};
 use crate::send::token::record::{Found, Record, TokenSet, fingerprint};
 
-/// After a refusal nobody asks again for so long: what is under way in all replicas learns of it from Redis.
+/// For this long after a refusal nobody asks again. Other replicas learn of the refusal from Redis meanwhile.
 pub const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What configuration states of an account.
+/// What the configuration states for an account.
 pub struct Begin {
     seed: Seed,
     mark: String,
 }
 
 impl Begin {
-    /// With the configured values.
     pub fn new(account: &str, seed: Seed) -> Self {
         let mark = fingerprint(account, &seed);
         Self { seed, mark }
     }
 
-    /// What counts: the store, until it was refused or cannot be opened and the configured values are ones that it has not
-    /// seen. A seed that it has seen is worn out: its refresh token was used, and using it twice makes platforms revoke all.
+    /// The record that counts. It is the stored one, unless that was refused or cannot be decrypted and the configured
+    /// values are new to the store. Configured values that the store has seen before are used up: their refresh token
+    /// was used, and using it twice makes platforms revoke all tokens.
     ///
     /// # Errors
-    /// Nothing can be used; the text says what to do and is safe.
+    /// Nothing can be used. The text says what to do and is safe.
     pub fn choose(&self, found: &Found) -> Result<Record, &'static str> {
         let begin = |generation: u64, seeds: &[String]| Record {
             generation: generation + 1,
@@ -55,7 +55,8 @@ impl Begin {
     }
 }
 
-/// Whether the store has lost a pair that this process knows to have been stored: emptied, or failed over to an older state.
+/// Whether the store has lost a pair that this process knows to have been stored, because it was emptied or failed over
+/// to an older state.
 pub fn is_lost(found: &Found, stored: Option<&Record>) -> bool {
     match (found, stored) {
         (_, None) | (Found::Locked { .. } | Found::Unknown, _) => false,
@@ -64,20 +65,20 @@ pub fn is_lost(found: &Found, stored: Option<&Record>) -> bool {
     }
 }
 
-/// When to refresh ahead, epoch ms. What a platform states never comes before half of the life, or a short-lived token would
-/// be refreshed without end.
+/// When to refresh ahead, epoch ms. A time that the platform states is never before half of the token's life, because a
+/// short-lived token would be refreshed without end.
 pub fn refresh_at_ms(source: &dyn TokenSource, life: &Life) -> Option<i64> {
     let at = source.refresh_at_ms(life)?;
     let half = life.first_end_ms().map_or(at, |end| life.issued_ms + (end - life.issued_ms) / 2);
     Some(at.max(half))
 }
 
-/// Whether the platform has refused it so lately that it is not asked again.
+/// Whether the platform refused the record so recently that it is not asked again.
 pub fn is_refused_now(record: &Record, now_ms: i64) -> bool {
     record.refusal.is_some_and(|refusal| u128::from(now_ms.abs_diff(refusal.at_ms)) < REFUSED_PAUSE.as_millis())
 }
 
-/// Before the token endpoint is asked again after so many failures in a row.
+/// How long to wait after so many failures in a row before the token endpoint is asked again.
 pub fn pause(failures: u32) -> Duration {
     (FIRST_PAUSE * 2_u32.saturating_pow(failures.saturating_sub(1).min(10))).min(LAST_PAUSE)
 }
@@ -119,7 +120,7 @@ mod tests {
             let taken = new.choose(&Found::Record(refused)).unwrap();
             assert_eq!((taken.generation, taken.refusal), (5, None));
             assert_eq!(taken.tokens.refresh, Some(SecretString::new("r2")));
-            // A replica that still has the old configuration does not go back to it.
+            // A replica that still has the old configuration does not return to it.
             let refused_too = Record { refusal: Some(Refusal { at_ms: 2, access }), ..taken };
             assert_eq!(old.choose(&Found::Record(refused_too.clone())), Ok(refused_too));
         }
@@ -144,7 +145,7 @@ mod tests {
         assert!(!is_lost(&Found::Absent, None) && !is_lost(&Found::Unknown, Some(&known)));
     }
 
-    /// Refreshes so many ms before the end.
+    /// Refreshes this many ms before the end.
     struct Before(Option<i64>);
 
     impl TokenSource for Before {
@@ -161,7 +162,7 @@ mod tests {
         }
     }
 
-    /// As a platform that says nothing of it.
+    /// A platform that states no time.
     struct Usual;
 
     impl TokenSource for Usual {

@@ -1,4 +1,4 @@
-//! Tokens at rest: encrypted and authenticated with the key of `redis.token_key` (ChaCha20-Poly1305).
+//! Encryption of stored tokens, authenticated, with the key of `redis.token_key` (ChaCha20-Poly1305).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,16 +7,16 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::platforms::SecretString;
 
-/// Bytes of the key.
+/// The length of the key in bytes.
 const KEY_LENGTH: usize = 32;
 
-/// The key.
+/// Encrypts and decrypts with one key.
 pub struct Seal {
     key: LessSafeKey,
     random: SystemRandom,
 }
 
-/// Why `redis.token_key` is no key; the text is safe.
+/// Says why `redis.token_key` is not a key. The text is safe.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -33,16 +33,17 @@ fn key_bytes(text: &str) -> Result<Vec<u8>, &'static str> {
 }
 
 impl Seal {
-    /// With the key as configured.
+    /// Uses the configured key.
     ///
     /// # Errors
-    /// It is no key; the text is safe.
+    /// It is not a key. The text is safe.
     pub fn new(key: &SecretString) -> Result<Self, &'static str> {
         let key = UnboundKey::new(&CHACHA20_POLY1305, &key_bytes(key.expose())?).map_err(|_| "cannot be used")?;
         Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
     }
 
-    /// With a key of this process alone, for a store that ends with it. `None`: the system gives no random bytes.
+    /// Uses a random key of this process, for a store that ends with the process. `None`: the system has no random
+    /// bytes.
     pub fn of_this_process() -> Option<Self> {
         let random = SystemRandom::new();
         let mut key = [0; KEY_LENGTH];
@@ -51,10 +52,10 @@ impl Seal {
         Some(Self { key: LessSafeKey::new(key), random })
     }
 
-    /// Encrypts; `bound` stays readable beside it, and opening needs exactly the same. In base64. `None`: the system gives
+    /// Encrypts to base64. `bound` is not encrypted, but decrypting needs exactly the same text. `None`: the system has
     /// no random bytes.
     pub fn seal(&self, bound: &str, mut plain: Vec<u8>) -> Option<String> {
-        // A random nonce is safe for the few values that are ever written with one key.
+        // A random nonce is safe for the few values that are written with one key.
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).ok()?;
         let aad = Aad::from(bound.as_bytes());
@@ -62,7 +63,7 @@ impl Seal {
         Some(STANDARD.encode([&nonce[..], &plain].concat()))
     }
 
-    /// Decrypts; `None`: another key, other bound text, or a value that was changed.
+    /// Decrypts. `None`: the key or the bound text is different, or the value was changed.
     pub fn open(&self, bound: &str, sealed: &str) -> Option<Vec<u8>> {
         let bytes = STANDARD.decode(sealed).ok()?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;

@@ -1,4 +1,5 @@
-//! What an account's tokens are made of: what configuration and its platform state, and the way to the platform.
+//! What the tokens of an account need: what the configuration and the platform state, and a way to send requests to the
+//! platform.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,33 +14,32 @@ use crate::platforms::{Credential, Request};
 /// The answer of a token endpoint.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// HTTP status.
     pub status: u16,
-    /// `Retry-After` as it came.
+    /// The text of its header `Retry-After`.
     pub retry_after: Option<String>,
     /// The whole body.
     pub body: Bytes,
 }
 
-/// Sends a request to the platform and brings the answer.
+/// Sends a request to the platform and returns the answer.
 ///
 /// # Errors
 /// The class of a request without an answer.
 pub type Exchange = Box<dyn Fn(Request) -> LocalBoxFuture<'static, Result<Reply, DeliveryError>>>;
 
-/// What the tokens of an account are made of.
+/// What the tokens of an account need.
 pub struct Setup {
     /// The account's name.
     pub account: Arc<str>,
-    /// Its credentials: some token requests are signed.
+    /// Its credentials, because some platforms want signed token requests.
     pub credentials: Vec<Credential>,
     pub source: Arc<dyn TokenSource>,
-    /// What configuration states.
+    /// The values of the configuration.
     pub seed: Seed,
-    /// The way to the platform.
+    /// Sends requests to the platform.
     pub exchange: Exchange,
     /// How long one token request may take.
     pub timeout: Duration,
-    /// The time of day, epoch ms.
+    /// Returns the time of day, epoch ms.
     pub now_ms: fn() -> i64,
 }

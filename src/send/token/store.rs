@@ -1,4 +1,5 @@
-//! An account's tokens in Redis, and the lock of whoever refreshes them: `<prefix>:token:<account>`, and `:lock` behind it.
+//! An account's tokens in Redis, and the lock for refreshing them: the keys `<prefix>:token:<account>` and the same
+//! with `:lock`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::redis::scripts::Script;
 use crate::send::token::record::{Found, Record, read};
 use crate::send::token::seal::Seal;
 
-/// One account's.
+/// The stored tokens of one account.
 pub(super) struct Store {
     batcher: Batcher,
     account: Arc<str>,
@@ -20,35 +21,37 @@ pub(super) struct Store {
     seal: Seal,
 }
 
-/// The lock, held.
+/// The lock, while it is held.
 pub(super) struct Lock {
     owner: String,
     until: Instant,
 }
 
 impl Lock {
-    /// How long it is held still. Counted from before it was asked for, so that it is never longer in Redis.
+    /// How much longer it is held. It counts from before the lock was requested, so that it never ends later here than
+    /// in Redis.
     pub(super) fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }
 }
 
-/// What came of writing.
+/// The result of a write.
 pub(super) enum Saved {
-    /// It stands there.
+    /// The record was written.
     Done,
-    /// This does, which is not what was to be replaced.
+    /// The store holds another record than the one that was to be replaced.
     Other(Found),
 }
 
 impl Store {
-    /// `key`: of the account's tokens.
+    /// `key` is the key of the account's tokens.
     pub(super) fn new(batcher: Batcher, account: Arc<str>, key: &str, seal: Seal) -> Self {
         let lock_key = format!("{key}:lock").into_bytes();
         Self { batcher, account, key: key.as_bytes().to_vec(), lock_key, seal }
     }
 
-    /// What stands there. A store that was emptied says nothing: the pair that it lost may be known to another replica.
+    /// Reads the stored value. A store that was flushed counts as an error, because another replica may know the pair
+    /// that it lost.
     pub(super) async fn read(&self) -> Result<Found, StoreError> {
         let mut cmd = ::redis::cmd("GET");
         cmd.arg(&self.key);
@@ -58,7 +61,7 @@ impl Store {
         })
     }
 
-    /// Writes a record over the one of generation `replaces`, or where there is none. Repeated it does no harm.
+    /// Writes a record in place of the one with generation `replaces`, or if there is none. Repeating it does no harm.
     pub(super) async fn save(&self, replaces: Option<u64>, record: &Record) -> Result<Saved, StoreError> {
         let Some(text) = record.write(&self.account, &self.seal) else {
             return Err(StoreError::Unreached("the tokens cannot be encrypted".into()));
@@ -78,7 +81,7 @@ impl Store {
         }
     }
 
-    /// Takes the lock for so long; `None`: another replica has it.
+    /// Takes the lock for `life`. `None`: another replica has it.
     pub(super) async fn lock(&self, life: Duration) -> Result<Option<Lock>, StoreError> {
         let lock = Lock { owner: format!("{:032x}", rand::random::<u128>()), until: Instant::now() + life };
         let mut cmd = ::redis::cmd("SET");
@@ -87,7 +90,7 @@ impl Store {
             Ok(Reply::Nil) => Ok(None),
             Ok(_) => Ok(Some(lock)),
             Err(error) => {
-                // It may have been taken; where nobody gives it back, it ends by itself.
+                // The lock may have been taken. If nobody returns it, it ends by itself.
                 if error.may_have_run() {
                     self.unlock(lock).await;
                 }
@@ -96,7 +99,7 @@ impl Store {
         }
     }
 
-    /// Gives the lock back where it is ours still; best effort.
+    /// Releases the lock if it is still ours. Best effort.
     pub(super) async fn unlock(&self, lock: Lock) {
         let _ = self.batcher.script(Script::Release, &self.lock_key, &[lock.owner.as_bytes(), b"", b"0"]).await;
     }
