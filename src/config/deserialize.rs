@@ -2,7 +2,6 @@
 //! wanted it stays as it is. Where a number, a switch, a list or a table is wanted, it is read as the TOML value that
 //! it spells.
 
-use std::collections::btree_map;
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
@@ -272,7 +271,7 @@ impl<'de> SeqAccess<'de> for Members<'_> {
 
 /// The members of a table.
 struct Keys<'a> {
-    rest: btree_map::Iter<'a, String, Node>,
+    rest: indexmap::map::Iter<'a, String, Node>,
     value: Option<&'a Node>,
 }
 

@@ -63,7 +63,7 @@ impl<'a> Settings<'a> {
     /// by its default; `None`: a wrong setting has no default.
     pub fn read<T: DeserializeOwned>(&mut self, apart: &str) -> Option<T> {
         let Value::Table(root) = &mut self.root.value else { return None };
-        let kept = root.remove(apart);
+        let kept = root.shift_remove(apart);
         let value = read(&mut self.root, &self.defaults, "", self.report);
         if let (Value::Table(root), Some(kept)) = (&mut self.root.value, kept) {
             root.insert(apart.to_owned(), kept);

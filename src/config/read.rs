@@ -138,7 +138,7 @@ fn prepare(table: &mut Table, defaults: &Table) {
     for key in broken {
         match defaults.get(&key) {
             Some(default) => table.insert(key, default.clone()),
-            None => table.remove(&key),
+            None => table.shift_remove(&key),
         };
     }
     let none = Table::new();
@@ -187,7 +187,7 @@ fn steps(node: &mut Node, path: &[Segment], member: Option<&str>) -> Vec<String>
 }
 
 /// The setting at these steps, or the nearest one above it.
-pub(super) fn find<'n>(mut node: &'n Node, steps: &[impl AsRef<str>]) -> &'n Node {
+pub(crate) fn find<'n>(mut node: &'n Node, steps: &[impl AsRef<str>]) -> &'n Node {
     for step in steps {
         let next = match &node.value {
             Value::Table(table) => table.get(step.as_ref()),
@@ -221,7 +221,7 @@ fn set_back(node: &mut Node, defaults: Option<&Table>, steps: &[String]) -> bool
                 table.insert(step.clone(), default.clone());
                 true
             }
-            (_, None) => table.remove(step).is_some(),
+            (_, None) => table.shift_remove(step).is_some(),
         },
         Value::Table(table) => {
             table.get_mut(step).is_some_and(|node| set_back(node, default.and_then(Node::members), rest))
@@ -396,8 +396,8 @@ mod tests {
         let (_, _, told) = two("onn = true\nboth = { n = 3, ther = true, nam = 'x' }\ncolour = 'blue'");
         let wanted = [
             "f:1: a.onn: is no key of this table; did you mean `on`?",
-            "f:2: a.both.nam: is no key of this table; did you mean `name`?",
             "f:2: a.both.ther: is no key of this table; did you mean `there`?",
+            "f:2: a.both.nam: is no key of this table; did you mean `name`?",
             "f:3: a.colour: has to be \"red\" or \"green\", not \"blue\"",
         ];
         assert_eq!(told, wanted);

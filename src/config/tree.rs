@@ -1,16 +1,16 @@
 //! The settings as they were written, before their types are known. Each value has its place.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Place, Problem};
 use crate::byte_order_mark;
 
-/// A table of settings.
-pub(crate) type Table = BTreeMap<String, Node>;
+/// A table of settings, in the order in which they were written.
+pub(crate) type Table = IndexMap<String, Node>;
 
 /// One setting.
 #[derive(Clone, Debug)]

@@ -20,6 +20,7 @@ pub mod baizhu;
 pub mod code;
 mod context;
 mod credential;
+pub mod declared;
 pub mod http_status;
 mod item;
 pub mod keys;

@@ -129,7 +129,9 @@ pub(super) struct Draft {
 /// Reads every account, with the sections at the top as its defaults.
 pub(super) fn read(settings: &Settings<'_>, root: &Root) -> Vec<Draft> {
     let Some(node) = settings.top("accounts") else { return Vec::new() };
-    let Some(accounts) = settings.table(node, "accounts") else { return Vec::new() };
+    let Some(mut accounts) = settings.table(node, "accounts") else { return Vec::new() };
+    // By name, as everywhere else: which of two accounts is blamed does not depend on the order of the file.
+    accounts.sort_unstable_keys();
     let mut drafts = Vec::new();
     for (name, node) in &accounts {
         let path = format!("accounts.{name}");
@@ -255,7 +257,7 @@ fn take(own: &mut Table, table: &str, key: &str) -> bool {
     let Some(node) = own.get_mut(table) else { return false };
     node.open(false);
     match &mut node.value {
-        Value::Table(members) => members.remove(key).is_some(),
+        Value::Table(members) => members.shift_remove(key).is_some(),
         _ => false,
     }
 }

@@ -1,0 +1,78 @@
+use super::*;
+
+const KUAISHOU: &str = r#"
+name = "ks"
+title = "快手"
+base_url = "https://ad.example.com"
+[account.keys]
+access_token = { secret = true, required = true }
+header_style = { values = ["underscore", "hyphen"], default = "underscore" }
+[events]
+install = 1
+pay = 3
+[require]
+"click.ks_callback" = "true"
+"order.amount" = "native in [3]"
+[[request]]
+method = "GET"
+url = "/track/activate"
+query = { event_type = "{{ native }}", callback = "{{ event.click.ks_callback }}", v = 1 }
+[batch]
+max_items = 50
+max_bytes = "50KiB"
+item = { b = "{{ native }}", a = [1, "x", { c = true }] }
+[answer]
+delivered = "status == 200 and body.result == 1"
+[answer.items]
+at = "body.errors"
+index = "position"
+index_base = 1
+unmentioned = "delivered"
+"#;
+
+fn problems(text: &str) -> Vec<String> {
+    definition("p.toml", text).unwrap_err().problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn tables_keep_the_order_in_which_they_are_written() {
+    let read = definition("p.toml", KUAISHOU).unwrap_or_else(|found| panic!("{found}"));
+    let query: Vec<_> = read.request[0].query.iter().map(|(name, value)| (name, value.0.as_str())).collect();
+    let expected = [("event_type", "{{ native }}"), ("callback", "{{ event.click.ks_callback }}"), ("v", "1")];
+    assert_eq!(query, expected);
+    let require: Vec<_> = read.require.iter().map(|(path, _)| path).collect();
+    assert_eq!(require, ["click.ks_callback", "order.amount"]);
+    let batch = read.batch.unwrap();
+    assert_eq!((batch.max_items, batch.max_bytes), (50, 50 << 10));
+    let Some(Shape::Table(item)) = batch.item else { panic!("no table") };
+    assert_eq!(item.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+    let items = read.answer.items.unwrap();
+    assert_eq!((items.index_base.0.as_str(), items.unmentioned), ("1", Unmentioned::Delivered));
+    assert_eq!(read.events.get("install"), Some(&Native::Integer(1)));
+    assert!(read.account.keys.get("access_token").is_some_and(|key| key.secret && key.required));
+}
+
+#[test]
+fn every_problem_of_a_file_is_told_with_its_line_and_key() {
+    let text = "nmae = \"x\"\ntitle = 5\nbase_url = \"http://a\"\n[[request]]\nmethod = \"GET\"\nqurey = {}\n\
+                [batch]\nmax_items = 0\n[answer.items]\nunmentioned = \"lost\"\n[events]\npay = 1.5";
+    assert_eq!(
+        problems(text),
+        [
+            "p.toml: name: is missing",
+            "p.toml:1: nmae: is no key of this table; did you mean `name`?",
+            "p.toml:2: title: has to be a string in quotes",
+            "p.toml:3: base_url: has to be an address that begins with https:// and does not end with /",
+            "p.toml:6: request.0.qurey: is no key of this table; did you mean `query`?",
+            "p.toml:8: batch.max_items: has to be a whole number from 1 to 10000, not 0",
+            "p.toml:10: answer.items.unmentioned: has to be \"ambiguous\" or \"delivered\", not \"lost\"",
+            "p.toml:12: events.pay: has to be a text, a whole number, true or false, not 1.5",
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_is_no_toml_says_where() {
+    let told = problems("name = \"x\"\ntitle = ");
+    assert!(told.len() == 1 && told[0].starts_with("p.toml:2: is not TOML: "), "{told:?}");
+}
