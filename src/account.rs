@@ -4,6 +4,7 @@
 pub mod address;
 pub mod proxy;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,9 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::config::fields::{HOUR, MINUTE, MONTH, duration, list, rate, size, whole};
-use crate::error::Fault;
-use crate::platforms::{Context, Credential, Prepared, Request, SecretString, Sender};
+use crate::error::{DeliveryError, Fault};
+use crate::event::ConversionEvent;
+use crate::platforms::{CallbackHost, Context, Credential, Prepared, Request, SecretString, Sender};
 use crate::units::parse_duration;
 
 /// `[dedupe]`.
@@ -183,8 +185,12 @@ pub struct Account {
     pub platform: &'static str,
     /// Base URLs without a trailing `/`, in order of preference; at least one.
     pub base_urls: Vec<String>,
+    /// The configuration states them; `false`: the platform's own host.
+    pub has_own_base: bool,
     /// Replaces the path of the platform.
     pub path: Option<String>,
+    /// Requests may go over plain `http://`.
+    pub allow_http: bool,
     /// Requests may go to private and loopback addresses.
     pub allow_private: bool,
     /// The proxy to the platform; `None`: the account connects directly, whatever the environment says.
@@ -216,10 +222,55 @@ impl Account {
         self.sender.request(items, &Context { now_ms, credential, token })
     }
 
-    /// Builds the URL of a request: one of the base URLs, and the account's own path or else the platform's.
-    pub fn url(&self, base: usize, path: &str) -> Option<Url> {
-        let path = self.path.as_deref().unwrap_or(path);
-        Url::parse(&format!("{}{path}", self.base_urls.get(base)?)).ok()
+    /// Maps and validates an event of the account.
+    ///
+    /// # Errors
+    /// `UnmappedEvent` or `Invalid`, with the first field at fault.
+    pub fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
+        let prepared = self.sender.prepare(event)?;
+        if let Some(callback) = prepared.callback.as_ref().filter(|_| !self.has_own_base) {
+            let refuse = |detail: &str| Err(DeliveryError::Invalid(Fault::new(callback.field.clone(), detail)));
+            if !callback.is_https && !self.allow_http {
+                return refuse(
+                    "is plain http://, which anybody on the way can read: set allow_http = true on the account if that \
+                     is meant",
+                );
+            }
+            if !self.sender.callback_hosts().iter().any(|host| host.eq_ignore_ascii_case(&callback.host)) {
+                return refuse("leads to a host that is not on the platform's list of callback hosts");
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// The hosts to which callbacks of its events may go beside its base URLs, each over https (`true`) and, where the
+    /// account allows it, over plain http.
+    pub fn callback_hosts(&self) -> Vec<(&str, bool)> {
+        if self.has_own_base {
+            return Vec::new();
+        }
+        let schemes = if self.allow_http { &[true, false][..] } else { &[true] };
+        let hosts = self.sender.callback_hosts();
+        hosts.iter().flat_map(|host| schemes.iter().map(|is_https| (*host, *is_https))).collect()
+    }
+
+    /// The account's own path, with the query of the platform's; or the platform's path.
+    pub fn own_path(&self, path: Cow<'static, str>) -> Cow<'static, str> {
+        let Some(own) = &self.path else { return path };
+        let Some((_, query)) = path.split_once('?') else { return own.clone().into() };
+        format!("{own}{}{query}", if own.contains('?') { '&' } else { '?' }).into()
+    }
+
+    /// Builds the URL of a request with this path: at one of the base URLs, or at the callback host.
+    pub fn url(&self, base: usize, path: Cow<'static, str>, callback: Option<&CallbackHost>) -> Option<String> {
+        let base = self.base_urls.get(base)?;
+        let url = match callback {
+            None => format!("{base}{}", self.own_path(path)),
+            // Its path is its own; the account's host alone takes the place of the callback's.
+            Some(_) if self.has_own_base => format!("{}{path}", Url::parse(base).ok()?.origin().ascii_serialization()),
+            Some(callback) => format!("{callback}{path}"),
+        };
+        Url::parse(&url).ok().map(|_| url)
     }
 }
 

@@ -67,6 +67,7 @@ pub(crate) fn prepared(trans_id: &str) -> Prepared {
         item: Item::new(trans_id),
         warnings: Vec::new(),
         route: None,
+        callback: None,
         never_repeat: false,
     }
 }
@@ -78,7 +79,9 @@ impl Account {
             name: name.into(),
             platform: PLATFORM,
             base_urls: vec!["http://127.0.0.1:9".into()],
+            has_own_base: true,
             path: None,
+            allow_http: true,
             allow_private: true,
             proxy: None,
             enabled: true,

@@ -71,7 +71,7 @@ impl Examiner {
             let detail = "raw identifiers are not accepted (validate.accept_raw_identifiers): send a hashed one";
             return Err(Err(DeliveryError::Invalid(Fault::new(field, detail))));
         }
-        let prepared = account.sender.prepare(&event).map_err(Err)?;
+        let prepared = account.prepare(&event).map_err(Err)?;
         let platform = account.platform;
         let claim_request = ClaimRequest {
             key: Key::new(platform, &account.name, &prepared.native, &event.trans_id),

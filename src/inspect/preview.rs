@@ -140,7 +140,8 @@ impl Previewer {
             }
         };
         let masked_path = request.masked_text(Part::Path, &request.path, SECRET);
-        let urls = account.url(0, &request.path).zip(account.url(0, &masked_path));
+        let url = |path| account.url(0, path, ready.prepared.callback.as_ref());
+        let urls = url(request.path.clone()).zip(url(masked_path.into_owned().into()));
         let Some((url, masked_url)) = urls else {
             return Preview::Halted(format!("accounts.{}: base_url and path make no URL", account.name));
         };
@@ -154,7 +155,7 @@ impl Previewer {
             deadline_ms: timing::deadline_ms(ready, first_ms),
             too_old_ms: age.map(|max| ready.event_time_ms.saturating_add(max)),
             warnings,
-            request: Shown { url: url.into(), masked_url: masked_url.into(), secret, request },
+            request: Shown { url, masked_url, secret, request },
         }))
     }
 }

@@ -150,9 +150,10 @@ async fn admit<'a>(
     // A connection attempt gets only a part of the lease, and then counts as failed. If it used up the whole lease, the
     // claim would be made again and the same slow connection begun again, without end.
     let connect = spare.mul_f64(0.75);
+    let to = lane.dispatcher.destination(&event(delivery)?.prepared);
     let ready = tokio::select! {
         biased;
-        ready = ready(&lane.dispatcher, &lane.limiter, due, connect, unused) => ready,
+        ready = ready((&lane.dispatcher, to), &lane.limiter, due, connect, unused) => ready,
         why = lane.interrupted(delivery) => return Err(why),
         () = sleep(spare) => return Ok(None),
     };

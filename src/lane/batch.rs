@@ -22,12 +22,13 @@ use crate::claim::rules::Key;
 use crate::delivery::{Delivery, TopicKind};
 use crate::error::DeliveryError;
 use crate::lane::attempted::AttemptedDelivery;
-use crate::lane::claiming::{check_time, claim, give_up, refuse_second_send, spare_lease};
+use crate::lane::claiming::{check_time, claim, event, give_up, refuse_second_send, spare_lease};
 use crate::lane::counting::panicked;
 use crate::lane::joining::{Door, load};
 use crate::lane::queue::HandedOut;
 use crate::lane::state::Lane;
 use crate::lane::tokens::{Refused, wait_for_token};
+use crate::send::Destination;
 use crate::send::rate::Slot;
 use crate::send::ready::{Ready, ready};
 use crate::send::token::Turn;
@@ -61,6 +62,8 @@ type Claiming = Pin<Box<dyn Future<Output = (Member, Claimed)>>>;
 struct Batch<'a> {
     lane: &'a Rc<Lane>,
     door: Rc<Door>,
+    /// Where the requests go. Records of one route have one destination.
+    to: Destination,
     /// The records that wait for their claims.
     claiming: FuturesUnordered<Claiming>,
     /// The number and the bytes of these records.
@@ -77,10 +80,15 @@ struct Batch<'a> {
 /// Attempts the records of one permit and those that join them, until none is left. Each record leaves the batch by
 /// itself, so nothing is returned.
 pub(super) async fn attempt_batch(lane: Rc<Lane>, first: Vec<HandedOut>) -> Option<AttemptedDelivery> {
-    let route = first.first().and_then(|(delivery, _)| load(delivery).0);
+    let door = match first.first() {
+        Some((delivery, _)) => lane.batches.door(load(delivery).0),
+        None => return None,
+    };
+    let prepared = first.first().and_then(|(delivery, _)| event(delivery).ok()).map(|ready| &ready.prepared);
     let mut batch = Batch {
         lane: &lane,
-        door: lane.batches.door(route),
+        door,
+        to: prepared.map_or(Destination::BaseUrl, |prepared| lane.dispatcher.destination(prepared)),
         claiming: FuturesUnordered::new(),
         claims: (0, 0),
         ready: Vec::new(),
@@ -122,7 +130,7 @@ impl<'a> Batch<'a> {
                 let due = self.ready.iter().any(|item| item.delivery.topic_kind == TopicKind::Tier);
                 // A connection attempt that takes longer counts as failed, as for a single record.
                 let connect = self.shortest_lease().mul_f64(0.75);
-                going = Some(Box::pin(ready(&lane.dispatcher, &lane.limiter, due, connect, unused.take())));
+                going = Some(Box::pin(ready((&lane.dispatcher, self.to), &lane.limiter, due, connect, unused.take())));
             }
             let until = self.next_look(now, if going.is_none() { patience } else { None });
             let slot = async {

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::delivery::{Delivery, Subject};
 use crate::lane::attempted::AttemptedDelivery;
 use crate::lane::queue::{HandedOut, Queues};
+use crate::platforms::CallbackHost;
 use crate::platforms::reading::BatchLimits;
 
 const CLOSED: BatchLimits = BatchLimits { items: 0, bytes: 0 };
@@ -26,17 +27,24 @@ pub(super) struct Batches {
 /// Where arrivals join a batch.
 pub(super) struct Door {
     route: Option<Box<str>>,
+    callback: Option<CallbackHost>,
     /// How much more the batch takes. While its request is in flight it takes nothing.
     room: Cell<BatchLimits>,
     arrived: RefCell<Vec<HandedOut>>,
     bell: Notify,
 }
 
+/// What the records of one request have in common: the platform's route, and the callback host.
+type Route<'a> = (Option<&'a str>, Option<&'a CallbackHost>);
+
 /// The route of a record, and the bytes that it adds to a request.
-pub(super) fn load(delivery: &Delivery) -> (Option<&str>, usize) {
+pub(super) fn load(delivery: &Delivery) -> (Route<'_>, usize) {
     match &delivery.subject {
-        Subject::Ready(ready) => (ready.prepared.route.as_deref(), ready.prepared.bytes()),
-        Subject::Ended(_) => (None, 0),
+        Subject::Ready(ready) => {
+            let prepared = &ready.prepared;
+            ((prepared.route.as_deref(), prepared.callback.as_ref()), prepared.bytes())
+        }
+        Subject::Ended(_) => ((None, None), 0),
     }
 }
 
@@ -77,7 +85,7 @@ impl Batches {
     }
 
     /// Adds a door for a batch of this route. It is closed at first.
-    pub(super) fn door(&self, route: Option<&str>) -> Rc<Door> {
+    pub(super) fn door(&self, route: Route<'_>) -> Rc<Door> {
         let door = Rc::new(Door::of(route));
         self.doors.borrow_mut().push(door.clone());
         door
@@ -114,8 +122,14 @@ impl Batches {
 }
 
 impl Door {
-    fn of(route: Option<&str>) -> Self {
-        Self { route: route.map(Into::into), room: Cell::new(CLOSED), arrived: RefCell::default(), bell: Notify::new() }
+    fn of((route, callback): Route<'_>) -> Self {
+        Self {
+            route: route.map(Into::into),
+            callback: callback.cloned(),
+            room: Cell::new(CLOSED),
+            arrived: RefCell::default(),
+            bell: Notify::new(),
+        }
     }
 
     fn takes(&self, next: impl FnOnce(&dyn Fn(&Delivery) -> bool) -> Option<HandedOut>) -> bool {
@@ -125,7 +139,7 @@ impl Door {
         }
         let fits = |delivery: &Delivery| {
             let (route, bytes) = load(delivery);
-            route == self.route.as_deref() && bytes <= room.bytes
+            route == (self.route.as_deref(), self.callback.as_ref()) && bytes <= room.bytes
         };
         let Some(next) = next(&fits) else { return false };
         self.room.set(room.less(1, load(&next.0).1));

@@ -17,6 +17,7 @@
 //! and by names. `third_platform` is such a file; only tests use it.
 
 pub mod baizhu;
+pub mod callback;
 pub mod code;
 mod context;
 mod credential;
@@ -50,6 +51,7 @@ use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading};
 use crate::platforms::tokens::{Seed, TokenSource};
 
 pub use crate::secret::SecretString;
+pub use callback::CallbackHost;
 pub use context::Context;
 pub use credential::{Credential, CredentialShape};
 pub use item::Item;
@@ -118,6 +120,9 @@ pub struct Prepared {
     /// What all items of one request must have in common, if the platform demands that. Only items of the same route
     /// share a request.
     pub route: Option<Box<str>>,
+    /// The request goes to this host of [`Sender::callback_hosts`] and not to the account's base URL. The path of the
+    /// request is sent as it is. Only items of the same host share a request.
+    pub callback: Option<CallbackHost>,
     /// Whether a repeat could count money twice. If the answer to such an item does not come, the event ends in the
     /// dead letters (SPEC 1.4).
     pub never_repeat: bool,
@@ -171,6 +176,12 @@ pub trait Sender: Send + Sync {
     /// How much one request may carry.
     fn batch(&self) -> BatchLimits {
         BatchLimits { items: 1, bytes: usize::MAX }
+    }
+
+    /// The hosts to which the URL in an event may lead (see [`callback`]). If the account has a `base_url` of its own,
+    /// the requests go there instead.
+    fn callback_hosts(&self) -> Vec<&str> {
+        Vec::new()
     }
 
     /// How the account gets access tokens, and the values that it begins with. `None`: the account sends without a

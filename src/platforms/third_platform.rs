@@ -1,6 +1,6 @@
 //! A platform that only tests have. It needs nothing but this file and its line in the list. It differs from the real
 //! platforms wherever a platform may differ: the names of a credential's halves, secrets in URL, header, body and
-//! signed text, items that are not text, and answers beyond the usual bound.
+//! signed text, items that are not text, callbacks, and answers beyond the usual bound.
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::read::Rest;
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::event::ConversionEvent;
+use crate::platforms::callback::callback;
 use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::rules::{required_id, unmapped};
 use crate::platforms::signing::md5_hex;
@@ -27,6 +28,7 @@ pub const PLATFORM: &dyn Platform = &Definition;
 const ANSWER_BYTES: usize = 256 * 1024;
 /// No UTF-8 text begins with this byte.
 const MARK: u8 = 0xff;
+const CALLBACK_HOST: &str = "callback.third.example";
 
 struct Definition;
 
@@ -109,8 +111,12 @@ impl Sender for Third {
         if self.strict {
             required_id(event.user.user_id.as_deref(), "user.user_id")?;
         }
-        let item = Item::new([&[MARK], event.trans_id.as_bytes()].concat());
-        Ok(Prepared { native, item, warnings: Vec::new(), route: None, never_repeat: false })
+        let url = event.click.get("third_callback");
+        let found = url.map(|url| callback("click.third_callback", url, &[CALLBACK_HOST]));
+        let (callback, path) = found.transpose().map_err(DeliveryError::Invalid)?.unzip();
+        let path = path.map(|path| format!(" {path}")).unwrap_or_default();
+        let item = Item::new([&[MARK], event.trans_id.as_bytes(), path.as_bytes()].concat());
+        Ok(Prepared { native, item, warnings: Vec::new(), route: None, callback, never_repeat: false })
     }
 
     fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault> {
@@ -119,6 +125,10 @@ impl Sender for Third {
             _ => None,
         };
         let id = id.ok_or_else(|| Fault::whole("one item per request"))?;
+        if let Some((id, path)) = id.split_once(' ') {
+            let (path, body) = (path.to_owned().into(), id.to_owned().into());
+            return Ok(Request { path, body, ..Request::default() });
+        }
         let credential = context.credential.ok_or_else(|| Fault::new("secrets", "no credential is in force"))?;
         let secret = credential.secret.expose();
         let after = |text: &str| -> Range<usize> { text.len()..text.len() + secret.len() };
@@ -139,6 +149,10 @@ impl Sender for Third {
             secrets: places.map(|(part, range)| SecretPlace { part, range }).into(),
             answer_bytes: ANSWER_BYTES,
         })
+    }
+
+    fn callback_hosts(&self) -> Vec<&str> {
+        vec![CALLBACK_HOST]
     }
 
     fn read(&self, _: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading {

@@ -9,16 +9,17 @@ pub mod ready;
 mod target;
 pub mod token;
 
-use std::cell::{Cell, RefCell};
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{AGE, DATE, RETRY_AFTER};
 use http::response::Parts;
+use http::uri::PathAndQuery;
 use http_body_util::Full;
 use tokio::time::{sleep, timeout};
-use url::Url;
 
 use crate::account::Account;
 use crate::error::{DeliveryError, Fault};
@@ -29,7 +30,7 @@ use crate::redis::health::Health;
 use crate::send::base::BaseInUse;
 use crate::send::client::{Answered, Connections, Connector, Failure, NoBody, PrivateAddress, Unanswered, addresses};
 use crate::send::failures::{ambiguous, private_host, refused, unsent};
-use crate::send::target::{Target, http, origin, target};
+use crate::send::target::Host;
 
 /// How often the platform's clock is compared.
 const DATE_EVERY: Duration = Duration::from_secs(1);
@@ -37,11 +38,10 @@ const DATE_EVERY: Duration = Duration::from_secs(1);
 /// The HTTP of one account.
 pub struct Dispatcher {
     account: Arc<Account>,
-    /// One per base URL. Nothing is shared with other accounts.
-    connections: Vec<Connections>,
+    /// One per base URL, then one per callback host and scheme. The configuration decides how many there are, so no event
+    /// can add one. Nothing is shared with other accounts.
+    hosts: Vec<Host>,
     base: BaseInUse,
-    /// One per base URL and path in use, so there are few.
-    targets: RefCell<Vec<Arc<Target>>>,
     /// Learns what the platform's clock says.
     health: Arc<Health>,
     /// When the date of an answer was last looked at.
@@ -75,62 +75,84 @@ impl Dispatcher {
         // It ends before the whole timeout does: if a connection is not made in time, nothing was sent, and the error
         // can say so.
         let connect = limits.connect_timeout.min(limits.timeout.mul_f64(0.9));
-        let connections = account.base_urls.iter().map(|text| {
-            let origin = Url::parse(text).ok().and_then(|url| origin(&url));
-            let origin = origin.ok_or_else(|| format!("accounts.{}: its base_url cannot be used", account.name))?;
-            Ok(Connections::new(connector.clone(), origin, connect))
+        let connections = |origin| Connections::new(connector.clone(), origin, connect);
+        let bases = account.base_urls.iter().map(|text| {
+            let host = Host::of_base(text, connections);
+            host.ok_or_else(|| format!("accounts.{}: its base_url cannot be used", account.name))
         });
-        let connections = connections.collect::<Result<_, String>>()?;
-        Ok(Self {
-            base: BaseInUse::new(account.base_urls.len()),
-            account,
-            connections,
-            targets: RefCell::default(),
-            health,
-            dated_at: Cell::default(),
-        })
+        let callbacks = account.callback_hosts().into_iter().map(|(host, is_https)| {
+            let found = Host::of_callback(host, is_https, connections);
+            found.ok_or_else(|| format!("accounts.{}: no request can go to the callback host {host}", account.name))
+        });
+        let hosts = bases.chain(callbacks).collect::<Result<_, String>>()?;
+        Ok(Self { base: BaseInUse::new(account.base_urls.len()), account, hosts, health, dated_at: Cell::default() })
     }
 
-    /// A connection for the next request that is open already.
-    pub async fn kept(&self) -> Option<Line<'_>> {
-        let base = self.base.get();
-        let connection = self.connections[base].kept().await?;
-        Some(Line { dispatcher: self, base, connection })
-    }
-
-    /// A connection for the next request, new or kept, within `limit`. If none can be made, the account moves on to its
-    /// next base URL.
-    ///
-    /// # Errors
-    /// An attempt class. No byte of HTTP has gone out.
-    pub async fn connect(&self, limit: Duration) -> Result<Line<'_>, DeliveryError> {
-        let base = self.base.get();
-        match self.connections[base].line(limit.min(self.account.limits.timeout)).await {
-            Ok(connection) => Ok(Line { dispatcher: self, base, connection }),
-            Err(failure) => Err(self.refused(base, &failure)),
+    /// Where the request of an item goes.
+    pub fn destination(&self, item: &Prepared) -> Destination {
+        match item.callback.as_ref().filter(|_| !self.account.has_own_base) {
+            None => Destination::BaseUrl,
+            Some(callback) => {
+                let host = self.hosts.iter().skip(self.account.base_urls.len()).position(|host| host.is_of(callback));
+                Destination::Callback(host.map(|host| host + self.account.base_urls.len()))
+            }
         }
     }
 
-    fn refused(&self, base: usize, failure: &Failure) -> DeliveryError {
+    fn host(&self, to: Destination) -> Option<usize> {
+        match to {
+            Destination::BaseUrl => Some(self.base.get()),
+            Destination::Callback(host) => host,
+        }
+    }
+
+    /// A connection for the next request that is open already.
+    pub async fn kept(&self, to: Destination) -> Option<Line<'_>> {
+        let host = self.host(to)?;
+        let connection = self.hosts[host].connections.kept().await?;
+        Some(Line { dispatcher: self, host, connection })
+    }
+
+    /// A connection for the next request, new or kept, within `limit`. If none can be made to the base URL in use, the
+    /// account moves on to its next base URL.
+    ///
+    /// # Errors
+    /// An attempt class. No byte of HTTP has gone out.
+    pub async fn connect(&self, to: Destination, limit: Duration) -> Result<Line<'_>, DeliveryError> {
+        let nowhere = "the callback leads to a host that is not on the platform's list";
+        let host = self.host(to).ok_or_else(|| DeliveryError::Permanent(unsent(nowhere)))?;
+        match self.hosts[host].connections.line(limit.min(self.account.limits.timeout)).await {
+            Ok(connection) => Ok(Line { dispatcher: self, host, connection }),
+            Err(failure) => Err(self.refused(host, &failure)),
+        }
+    }
+
+    fn refused(&self, host: usize, failure: &Failure) -> DeliveryError {
         let error = refused(&self.account.name, failure);
-        // Requests that were connecting at the same time move on to the next one together.
-        if matches!(error, DeliveryError::Retry(_)) && self.base.leave(base) {
+        // Requests that were in flight together move on to the next base URL together. A callback host is not one of them.
+        if matches!(error, DeliveryError::Retry(_)) && self.base.leave(host) {
             let (account, next) = (&*self.account.name, self.base.get());
             tracing::info!(account, next, "a base URL cannot be reached; the next one is used");
         }
         error
     }
 
-    /// Connects to one of the base URLs as an attempt would, with TLS if it is `https`. It sends no byte of HTTP and
-    /// changes nothing.
+    /// Scheme, host and port of each host: the base URLs in their order, then the callback hosts.
+    pub fn origins(&self) -> impl Iterator<Item = String> {
+        self.hosts.iter().map(|host| host.connections.origin().to_string().trim_end_matches('/').to_owned())
+    }
+
+    /// Connects to one of [`Dispatcher::origins`] as an attempt would, with TLS where it is `https`; not a byte of HTTP goes
+    /// out, and nobody is told anything.
     ///
     /// # Errors
-    /// `Halt` if an attempt would halt the account, `Retry` if it would be tried again.
-    pub async fn probe(&self, base: usize) -> Result<(), DeliveryError> {
+    /// `Halt` where an attempt would halt the account, `Retry` where it would be tried again.
+    pub async fn probe(&self, host: usize) -> Result<(), DeliveryError> {
         let broken = || DeliveryError::Halt(unsent("the URL cannot be used"));
-        let url = self.account.base_urls.get(base).and_then(|text| Url::parse(text).ok()).ok_or_else(broken)?;
-        let (host, port) = url.host_str().zip(url.port_or_known_default()).ok_or_else(broken)?;
-        let host = host.trim_matches(['[', ']']);
+        let connections = &self.hosts.get(host).ok_or_else(broken)?.connections;
+        let origin = connections.origin();
+        let host = origin.host().ok_or_else(broken)?.trim_matches(['[', ']']);
+        let port = origin.port_u16().unwrap_or(if origin.scheme_str() == Some("http") { 80 } else { 443 });
         let limit = self.account.limits.connect_timeout;
         // The lookup is separate from the connection only to have an error text that names the cause. A proxy resolves
         // the name itself.
@@ -142,64 +164,88 @@ impl Dispatcher {
                 Err(_) => return Err(DeliveryError::Retry(unsent("the host's name does not resolve in time"))),
             }
         }
-        self.connections[base].probe().await.map_err(|failure| refused(&self.account.name, &failure))
+        connections.probe().await.map_err(|failure| refused(&self.account.name, &failure))
     }
 
     /// Goes back to the first base URL once it has answered probes for a minute. A probe connects, with TLS if it is
     /// `https`, and sends nothing. Runs for as long as the lane.
     pub async fn return_to_first(&self) {
         loop {
-            self.base.return_to_first(sleep, async || self.connections[0].probe().await.is_ok()).await;
+            self.base.return_to_first(sleep, async || self.hosts[0].connections.probe().await.is_ok()).await;
             tracing::info!(account = &*self.account.name, "the first base URL answers again and is used");
         }
     }
 
-    /// Keeps at most `most` unused connections to each base URL.
+    /// Keeps at most `most` unused connections to each host.
     pub fn keep_at_most(&self, most: usize) {
-        self.connections.iter().for_each(|connections| connections.keep_at_most(most));
+        self.hosts.iter().for_each(|host| host.connections.keep_at_most(most));
     }
 
     /// Closes connections that were unused for a while.
     pub fn sweep(&self) {
-        self.connections.iter().for_each(Connections::sweep);
+        self.hosts.iter().for_each(|host| host.connections.sweep());
     }
 
-    fn request_to(&self, base: usize, request: Request) -> Result<http::Request<Full<Bytes>>, DeliveryError> {
+    fn request_to(
+        &self,
+        host: usize,
+        mut request: Request,
+        is_callback: bool,
+    ) -> Result<http::Request<Full<Bytes>>, DeliveryError> {
         let broken = |what: &str| {
             let detail = format!("{what} of account {} cannot be put into a request", self.account.name);
-            DeliveryError::Halt(unsent(&detail))
+            // The URL is the event's, so other events of the account are not affected.
+            if is_callback { DeliveryError::Permanent(unsent(&detail)) } else { DeliveryError::Halt(unsent(&detail)) }
         };
-        let target = self.target(&request.path, base).ok_or_else(|| broken("base_url or path"))?;
-        http(request, &target).map_err(|what| broken(&what))
+        let host = &self.hosts[host];
+        let mut path = std::mem::take(&mut request.path);
+        if !is_callback {
+            path = self.account.own_path(path);
+            if !host.prefix.is_empty() {
+                path = format!("{}{path}", host.prefix).into();
+            }
+        }
+        let path = path_and_query(path).ok_or_else(|| broken("base_url or path"))?;
+        host.http(request, path).map_err(|what| broken(&what))
     }
 
     /// Compares the clocks once a second at most, so that most answers cost only one comparison of times.
-    fn compare_clocks(&self, head: &Parts, base: usize, asked: Instant) {
+    fn compare_clocks(&self, head: &Parts, host: usize, asked: Instant) {
         if self.dated_at.get().is_some_and(|at| asked.duration_since(at) < DATE_EVERY) {
             return;
         }
         self.dated_at.set(Some(asked));
         // The date of an answer from a cache is too old.
         let date = date_ms(head).filter(|_| !head.headers.contains_key(AGE));
-        if let Some((date_ms, host)) = date.zip(self.connections[base].origin().host()) {
+        if let Some((date_ms, host)) = date.zip(self.hosts[host].connections.origin().host()) {
             self.health.clock.saw_date(&self.account.name, host, date_ms, asked);
         }
     }
+}
 
-    fn target(&self, path: &str, base: usize) -> Option<Arc<Target>> {
-        if let Some(known) = self.targets.borrow().iter().find(|t| t.base == base && t.path == path) {
-            return Some(known.clone());
-        }
-        let target = Arc::new(target(&self.account.url(base, path)?, base, path.to_owned())?);
-        self.targets.borrow_mut().push(target.clone());
-        Some(target)
-    }
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// The base URL in use when the connection is taken.
+    BaseUrl,
+    /// This callback host. `None`: the host is not on the platform's list, and nothing is sent.
+    Callback(Option<usize>),
+}
+
+/// Parses a path with its query without copying it.
+fn path_and_query(path: Cow<'static, str>) -> Option<PathAndQuery> {
+    let bytes = match path {
+        Cow::Borrowed(path) => Bytes::from_static(path.as_bytes()),
+        Cow::Owned(path) => Bytes::from(path),
+    };
+    let parsed = PathAndQuery::from_maybe_shared(bytes).ok()?;
+    parsed.as_str().starts_with('/').then_some(parsed)
 }
 
 /// An open connection for one attempt. If it is not used, it goes back to the kept ones.
 pub struct Line<'a> {
     dispatcher: &'a Dispatcher,
-    base: usize,
+    host: usize,
     connection: client::Line<'a>,
 }
 
@@ -226,21 +272,22 @@ impl Line<'_> {
         now_ms: i64,
         judge: impl FnOnce() -> Result<(), E>,
     ) -> Result<Verdicts, Unanswered<DeliveryError, E>> {
-        let Self { dispatcher, base, connection } = self;
+        let Self { dispatcher, host, connection } = self;
         let account = &*dispatcher.account;
         let halt = |fault: Fault| DeliveryError::Halt(unsent(&format!("{}: {}", fault.field, fault.detail)));
         let request = account.request(items, token, now_ms).map_err(|fault| Unanswered::Failed(halt(fault)))?;
         let answer_bytes = request.answer_bytes;
-        let http = dispatcher.request_to(base, request).map_err(Unanswered::Failed)?;
+        let is_callback = items.first().is_some_and(|item| item.callback.is_some());
+        let http = dispatcher.request_to(host, request, is_callback).map_err(Unanswered::Failed)?;
         let asked = Instant::now();
         let exchange = connection.exchange(http, account.limits.timeout, answer_bytes, judge);
         let Answered { head, body } = match exchange.await {
             Ok(answered) => answered,
-            Err(Unanswered::Failed(failure)) => return Err(Unanswered::Failed(dispatcher.refused(base, &failure))),
+            Err(Unanswered::Failed(failure)) => return Err(Unanswered::Failed(dispatcher.refused(host, &failure))),
             Err(Unanswered::Stopped(why)) => return Err(Unanswered::Stopped(why)),
             Err(Unanswered::Closed) => return Err(Unanswered::Closed),
         };
-        dispatcher.compare_clocks(&head, base, asked);
+        dispatcher.compare_clocks(&head, host, asked);
         let verdicts = read(account, items, &head, body, now_ms);
         Ok(if token.is_some() { of_a_token(verdicts) } else { verdicts })
     }

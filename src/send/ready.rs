@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::error::DeliveryError;
 use crate::send::rate::{Limiter, Slot};
-use crate::send::{Dispatcher, Line};
+use crate::send::{Destination, Dispatcher, Line};
 
 /// After a shorter wait the connection is not checked again: the request finds out whether it is open.
 const LONG_WAIT: Duration = Duration::from_secs(1);
@@ -28,11 +28,11 @@ pub struct Ready<'a> {
     pub waited: Duration,
 }
 
-/// Waits for a connection, at most for `limit`, and for a slot. `unused` is an earlier slot, which is used if that is
-/// still in time. With `due` it comes before those that are not due. Cancel-safe: the connection is kept, and the slot
-/// is lost.
+/// Waits for a connection to the destination, at most for `limit`, and for a slot. `unused` is an earlier slot, which is
+/// used if that is still in time. With `due` it comes before those that are not due. Cancel-safe: the connection is kept,
+/// and the slot is lost.
 pub async fn ready<'a>(
-    dispatcher: &'a Dispatcher,
+    (dispatcher, to): (&'a Dispatcher, Destination),
     limiter: &Limiter,
     due: bool,
     limit: Duration,
@@ -41,9 +41,9 @@ pub async fn ready<'a>(
     let began = Instant::now();
     let _near = limiter.near(due).await;
     let mut connecting = Duration::ZERO;
-    let line = match dispatcher.kept().await {
+    let line = match dispatcher.kept(to).await {
         Some(line) => Ok(line),
-        None => connect(dispatcher, limit, &mut connecting).await,
+        None => connect(dispatcher, to, limit, &mut connecting).await,
     };
     let slot = match unused.filter(|slot| limiter.is_in_time(*slot)) {
         Some(slot) => slot,
@@ -51,17 +51,18 @@ pub async fn ready<'a>(
     };
     let waited = began.elapsed().saturating_sub(connecting);
     let ready = Ready { line, slot, connecting, waited };
-    if waited < LONG_WAIT { ready } else { Box::pin(renewed(ready, dispatcher, limiter, limit)).await }
+    if waited < LONG_WAIT { ready } else { Box::pin(renewed(ready, (dispatcher, to), limiter, limit)).await }
 }
 
 /// Boxed, because it is seldom needed and several times as large as the rest of this wait.
 async fn connect<'a>(
     dispatcher: &'a Dispatcher,
+    to: Destination,
     limit: Duration,
     connecting: &mut Duration,
 ) -> Result<Line<'a>, DeliveryError> {
     let began = Instant::now();
-    let line = Box::pin(dispatcher.connect(limit)).await;
+    let line = Box::pin(dispatcher.connect(to, limit)).await;
     *connecting += began.elapsed();
     line
 }
@@ -69,13 +70,13 @@ async fn connect<'a>(
 /// Returns a connection that is open and a slot that is in time.
 async fn renewed<'a>(
     mut ready: Ready<'a>,
-    dispatcher: &'a Dispatcher,
+    (dispatcher, to): (&'a Dispatcher, Destination),
     limiter: &Limiter,
     limit: Duration,
 ) -> Ready<'a> {
     while let Ok(line) = &mut ready.line {
         if !line.is_open().await {
-            ready.line = connect(dispatcher, limit, &mut ready.connecting).await;
+            ready.line = connect(dispatcher, to, limit, &mut ready.connecting).await;
         } else if limiter.is_in_time(ready.slot) {
             break;
         } else {

@@ -1,5 +1,6 @@
 //! Attempts over real sockets: everything that a platform, or the network before it, can do to an attempt.
 
+mod callbacks;
 mod proxy;
 mod tls;
 
@@ -40,8 +41,9 @@ async fn attempt(dispatcher: &Dispatcher) -> Result<Receipt, DeliveryError> {
 
 async fn attempt_of(dispatcher: &Dispatcher, trans_id: &str, now_ms: i64) -> Result<Receipt, DeliveryError> {
     loop {
-        let line = dispatcher.connect(LONG).await?;
-        match line.attempt(&[&prepared(trans_id)], None, now_ms, || Ok::<_, ()>(())).await {
+        let item = prepared(trans_id);
+        let line = dispatcher.connect(dispatcher.destination(&item), LONG).await?;
+        match line.attempt(&[&item], None, now_ms, || Ok::<_, ()>(())).await {
             Ok(verdicts) => return verdicts.one(),
             Err(Unanswered::Failed(error)) => return Err(error),
             Err(Unanswered::Closed) => {}
@@ -96,7 +98,7 @@ async fn the_accounts_path_replaces_the_platforms() {
     let mut account = account(&[server.url()]);
     account.path = Some("/elsewhere".into());
     attempt(&over(account)).await.unwrap();
-    assert!(server.requests()[0].starts_with("POST /elsewhere HTTP/1.1\r\n"));
+    assert!(server.requests()[0].starts_with("POST /elsewhere?v=1 HTTP/1.1\r\n"));
 }
 
 #[tokio::test]
@@ -529,13 +531,13 @@ async fn the_last_word_is_said_when_the_connection_is_there_and_keeps_every_byte
         asked.set(asked.get() + 1);
         if goes { Ok(()) } else { Err("too late") }
     };
-    let mut connecting = Box::pin(dispatcher.connect(LONG));
+    let mut connecting = Box::pin(dispatcher.connect(Destination::BaseUrl, LONG));
     assert!(timeout(Duration::from_millis(300), &mut connecting).await.is_err(), "its handshake is held");
     drop(let_go);
     let line = connecting.await.unwrap();
     let stopped = line.attempt(&[&prepared("t-1")], None, 0, || judge(false)).await;
     assert!(matches!(stopped, Err(Unanswered::Stopped("too late"))), "{stopped:?}");
-    let line = dispatcher.kept().await.expect("what was not used is kept");
+    let line = dispatcher.kept(Destination::BaseUrl).await.expect("what was not used is kept");
     assert_eq!((asked.get(), server.requests().len()), (1, 0));
     line.attempt(&[&prepared("t-2")], None, 0, || judge(true)).await.unwrap().one().unwrap();
     assert_eq!((asked.get(), server.requests().len(), server.connections()), (2, 1, 1));

@@ -187,13 +187,29 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
     let map = common.map.into_iter().map(|(event, Word(code))| (event, code)).collect();
     let configured = common.platform.and_then(|platform| configured(platform, &mut rest, map, path, settings));
 
+    let own_urls = &base_urls[..];
+    let has_own_base = common.platform.is_some_and(|platform| own_urls != [platform.base_url()]);
+    if let Some(configured) = configured.as_ref().filter(|_| common.proxy.is_some() && !has_own_base) {
+        let hosts = configured.sender.callback_hosts();
+        if !hosts.is_empty() {
+            let text = format!(
+                "resolves the names of callback hosts itself: that they are on the platform's list ({}) is all that is \
+                 checked of them, and not their addresses",
+                hosts.join(", ")
+            );
+            settings.warn(&key("proxy"), text);
+        }
+    }
+
     let keys = credentials.iter().map(|c| c.key.clone()).collect();
     let whole = !settings.report.blames(path);
     let account = configured.filter(|_| whole).zip(common.platform).map(|(configured, platform)| Account {
         name: name.into(),
         platform: platform.name(),
         base_urls,
+        has_own_base,
         path: common.path,
+        allow_http: common.allow_http,
         allow_private: common.allow_private,
         proxy: common.proxy,
         enabled: common.enabled.unwrap_or(true),

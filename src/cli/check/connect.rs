@@ -206,12 +206,13 @@ async fn hosts(config: &Config, alone: bool, found: &mut Found) {
     let asked = asked.into_iter().map(host);
     let mut answers: Vec<Host> = stream::iter(asked).buffer_unordered(AT_ONCE).concat().await;
     answers.sort_by(|a, b| (&a.account, a.base).cmp(&(&b.account, b.base)));
-    for Host { account, url, result, .. } in answers {
+    for Host { account, url, callback, result, .. } in answers {
         match result {
             Ok(()) => found.note("host", format!("{url} of {account}")),
             Err(error) => {
                 let detail = error.answer().map_or("cannot be used", |answer| &answer.detail).to_owned();
-                let text = format!("accounts.{account}.base_url: {url}: {detail}");
+                let text =
+                    format!("accounts.{account}.{}: {url}: {detail}", if callback { "callbacks" } else { "base_url" });
                 match error {
                     DeliveryError::Halt(_) => {
                         found.errors.push(format!("{text}: the account would halt{}", mend(&detail)))
@@ -229,6 +230,8 @@ struct Host {
     account: Arc<str>,
     base: usize,
     url: String,
+    /// It is a callback host and none of the base URLs.
+    callback: bool,
     result: Result<(), DeliveryError>,
 }
 
@@ -237,6 +240,7 @@ async fn host(account: Arc<Account>) -> Vec<Host> {
         account: account.name.clone(),
         base,
         url: account.base_urls.get(base).cloned().unwrap_or_default(),
+        callback: false,
         result,
     };
     let dispatcher = match Dispatcher::new(account.clone(), Arc::default()) {
@@ -247,8 +251,12 @@ async fn host(account: Arc<Account>) -> Vec<Host> {
         }
     };
     let mut hosts = Vec::new();
-    for base in 0..account.base_urls.len() {
-        hosts.push(of(base, dispatcher.probe(base).await));
+    for (host, origin) in dispatcher.origins().enumerate() {
+        let result = dispatcher.probe(host).await;
+        hosts.push(match host < account.base_urls.len() {
+            true => of(host, result),
+            false => Host { url: origin, callback: true, ..of(host, result) },
+        });
     }
     hosts
 }

@@ -60,7 +60,7 @@ impl Settings {
         note_ignored(event, &[], &mut warnings);
         let never_repeat = (extras.money.is_some() || extras.refund.is_some()) && extras.order_number.is_none();
         let item = self.fields(product, uid, &extras);
-        Ok(Prepared { native: endpoint.native().into(), item, warnings, route: None, never_repeat })
+        Ok(Prepared { native: endpoint.native().into(), item, warnings, route: None, callback: None, never_repeat })
     }
 
     fn extras<'e>(&self, event: &'e ConversionEvent, warnings: &mut Vec<String>) -> Result<Extras<'e>, DeliveryError> {

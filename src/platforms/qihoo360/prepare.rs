@@ -83,7 +83,7 @@ impl Settings {
 
         note_ignored(event, &["data_industry", "data_source"], &mut warnings);
         let (native, item) = (entry.code.into(), Item::new(body));
-        Ok(Prepared { native, item, warnings, route: None, never_repeat: false })
+        Ok(Prepared { native, item, warnings, route: None, callback: None, never_repeat: false })
     }
 
     fn line(&self, event: &ConversionEvent) -> Result<Line, DeliveryError> {

@@ -14,7 +14,7 @@ use crate::inspect::preview::{Preview, Previewer};
 use crate::inspect::trace::{Wanted, candidates};
 use crate::kafka::now_ms;
 use crate::platforms::list;
-use crate::send::Dispatcher;
+use crate::send::{Destination, Dispatcher};
 use crate::settings::{Config as Settings, Loaded, Problems};
 use crate::stub::bench::{Bench, DEAD, RECEIPTS, run};
 use crate::stub::server::{Server, answer};
@@ -140,9 +140,9 @@ async fn its_answers_are_read_to_its_own_bound() {
         let server = Server::answering(answer("200 OK", &format!("ok{}", " ".repeat(length - 2))));
         let account = Arc::new(Account { base_urls: vec![server.url()], ..account() });
         let event = crate::event::decode(Some(&event(|_| {}))).unwrap();
-        let prepared = account.sender.prepare(&event).unwrap();
+        let prepared = account.prepare(&event).unwrap();
         let dispatcher = Dispatcher::new(account, Arc::default()).unwrap();
-        let line = dispatcher.connect(Duration::from_secs(20)).await.unwrap();
+        let line = dispatcher.connect(Destination::BaseUrl, Duration::from_secs(20)).await.unwrap();
         let result = line.attempt(&[&prepared], None, now_ms(), || Ok::<_, ()>(())).await;
         let Ok(verdicts) = result else { panic!("{result:?}") };
         match verdicts.one() {
@@ -192,4 +192,54 @@ fn a_trace_looks_for_its_claims() {
     let found = candidates(&wanted, &good(ACCOUNT).config.accounts);
     let found: Vec<_> = found.iter().map(|c| (c.platform, &*c.account, &*c.event)).collect();
     assert_eq!(found, [("third", "acme", "ORDER")]);
+}
+
+/// A URL in an event that leads to the platform's callback host.
+const CALLBACK: &str = "https://callback.third.example/cb?id=%2F7&x={a}";
+
+fn with_callback(url: &str) -> Vec<u8> {
+    event(|e| e["click"] = json!({"third_callback": url}))
+}
+
+#[test]
+fn a_callback_goes_to_the_host_of_its_list_and_an_account_with_a_host_of_its_own_takes_its_place() {
+    let url = |account: &str, event: &[u8]| match previewer(account).look(Some(event), Vec::new(), NOW) {
+        Preview::Accepted(found) => Ok(found.request.url(false).to_owned()),
+        Preview::Refused(refused) => Err((refused.reason, refused.field, refused.detail.unwrap())),
+        Preview::Halted(why) => panic!("{why}"),
+    };
+    let own = |text: &str| format!("{ACCOUNT}base_url = \"{text}\"\nallow_http = true\nallow_private = true\n");
+    let callback = with_callback(CALLBACK);
+    assert_eq!(url(ACCOUNT, &callback).as_deref(), Ok(CALLBACK));
+    assert_eq!(url(&format!("{ACCOUNT}path = \"/own\""), &callback).as_deref(), Ok(CALLBACK), "its path is its own");
+    assert_eq!(url(&own("https://third.example"), &callback).as_deref(), Ok(CALLBACK), "that is the platform's own");
+    let sandbox = "http://127.0.0.1:7070/cb?id=%2F7&x={a}";
+    assert_eq!(url(&own("http://127.0.0.1:7070/prefix"), &callback).as_deref(), Ok(sandbox));
+    assert_eq!(
+        url(&own("http://127.0.0.1:7070"), &with_callback(&CALLBACK.replace("https", "http"))).as_deref(),
+        Ok(sandbox)
+    );
+
+    for (account, event, says) in [
+        (ACCOUNT.to_owned(), with_callback("http://callback.third.example/cb"), "allow_http"),
+        (ACCOUNT.to_owned(), with_callback("https://elsewhere.example/cb"), "not on the platform's list"),
+        (own("http://127.0.0.1:7070"), with_callback("https://elsewhere.example/cb"), "not on the platform's list"),
+        (own("http://127.0.0.1:7070"), with_callback("https://127.0.0.1/cb"), "named host"),
+    ] {
+        let (reason, field, detail) = url(&account, &event).unwrap_err();
+        assert_eq!((reason, &*field), ("invalid", "click.third_callback"));
+        assert!(detail.contains(says), "{detail}");
+    }
+    let plain = format!("{ACCOUNT}allow_http = true");
+    let http = CALLBACK.replace("https", "http");
+    assert_eq!(url(&plain, &with_callback(&http)).as_deref(), Ok(&*http));
+}
+
+#[test]
+fn behind_a_proxy_a_warning_says_that_the_list_is_all_that_is_checked_of_a_callback() {
+    let warned = |more: &str| good(&format!("{ACCOUNT}proxy = \"http://p:1\"\n{more}")).warnings;
+    let warnings = warned("");
+    assert_eq!((warnings.len(), &*warnings[0].key), (1, "accounts.acme.proxy"));
+    assert!(warnings[0].reason.contains("callback.third.example"), "{}", warnings[0].reason);
+    assert_eq!(warned("base_url = \"https://own.example\"").len(), 0, "no callback leads elsewhere");
 }

@@ -12,13 +12,16 @@ use crate::secret::SecretString;
 use server::read_request;
 
 /// A proxy that leads every name to one port of this machine. It records what it was asked.
-struct Small {
+pub(super) struct Small {
     server: Server,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Small {
-    fn start(platform: u16, serve: impl Fn(&mut TcpStream) -> Option<String> + Send + Sync + 'static) -> Self {
+    pub(super) fn start(
+        platform: u16,
+        serve: impl Fn(&mut TcpStream) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let noted = asked.clone();
         let server = Server::start(move |mut connection| {
@@ -30,7 +33,7 @@ impl Small {
     }
 
     /// A proxy that is asked by `CONNECT` and demands the password.
-    fn http(platform: u16) -> Self {
+    pub(super) fn http(platform: u16) -> Self {
         Self::start(platform, |tcp| {
             let head = read_request(tcp)?;
             // Base64 of `li:s3cret`.
@@ -82,7 +85,7 @@ impl Small {
         })
     }
 
-    fn of(&self, protocol: ProxyProtocol, login: Option<(&str, &str)>) -> Proxy {
+    pub(super) fn of(&self, protocol: ProxyProtocol, login: Option<(&str, &str)>) -> Proxy {
         let login = login.map(|(user, password)| ProxyLogin {
             user: SecretString::new(user),
             password: SecretString::new(password),
@@ -92,7 +95,7 @@ impl Small {
         Proxy { protocol, host: host.into(), port: self.server.port, login }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(super) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -138,7 +141,7 @@ fn one_turn(from: &mut impl std::io::Read, to: &mut impl std::io::Write) -> bool
     }
 }
 
-const LOGIN: Option<(&str, &str)> = Some(("li", "s3cret"));
+pub(super) const LOGIN: Option<(&str, &str)> = Some(("li", "s3cret"));
 
 /// An account that may reach no private address, behind a proxy of this machine.
 fn behind(url: &str, proxy: Proxy) -> Dispatcher {

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::RETRY_AFTER;
-use url::Url;
 
 use crate::account::Account;
 use crate::clock::now_ms;
@@ -15,10 +14,9 @@ use crate::platforms::{Request, SecretString};
 use crate::redis::batcher::Batcher;
 use crate::send::client::{Answered, Unanswered};
 use crate::send::failures::unsent;
-use crate::send::target::{http, target};
 use crate::send::token::seal::Seal;
 use crate::send::token::{Reply, Setup, Tokens};
-use crate::send::{Dispatcher, Line};
+use crate::send::{Destination, Dispatcher, Line, path_and_query};
 
 /// How an account gets its tokens, and what encrypts them.
 pub struct Kit {
@@ -72,19 +70,19 @@ impl Dispatcher {
     async fn ask(&self, request: Request) -> Result<Reply, DeliveryError> {
         let limit = self.account.limits.timeout;
         loop {
-            let line = match self.kept().await {
+            let line = match self.kept(Destination::BaseUrl).await {
                 Some(line) => line,
-                None => self.connect(limit).await?,
+                None => self.connect(Destination::BaseUrl, limit).await?,
             };
-            let Line { base, connection, .. } = line;
-            let text = format!("{}{}", self.account.base_urls[base], request.path);
-            let target = Url::parse(&text).ok().and_then(|url| target(&url, base, request.path.to_string()));
+            let Line { host, connection, .. } = line;
+            let to = &self.hosts[host];
+            let path = path_and_query(format!("{}{}", to.prefix, request.path).into());
             let broken = || DeliveryError::Halt(unsent("the platform's token request cannot be put into HTTP"));
-            let http = target.and_then(|target| http(request.clone(), &target).ok()).ok_or_else(broken)?;
+            let http = path.and_then(|path| to.http(request.clone(), path).ok()).ok_or_else(broken)?;
             let answered = connection.exchange(http, limit, request.answer_bytes, || Ok::<_, Infallible>(())).await;
             let Answered { head, body } = match answered {
                 Ok(answered) => answered,
-                Err(Unanswered::Failed(failure)) => return Err(self.refused(base, &failure)),
+                Err(Unanswered::Failed(failure)) => return Err(self.refused(host, &failure)),
                 // The kept connection had closed: another one takes the request.
                 Err(Unanswered::Closed) => continue,
                 Err(Unanswered::Stopped(never)) => match never {},
