@@ -1,0 +1,209 @@
+//! A lane with neither Redis nor Kafka nor a platform behind it, and the settings of every lane under test.
+
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::{JoinHandle, spawn_local};
+
+use crate::account::{Account, Halted, Intake, WhenUnavailable};
+use crate::admit::examine::Examiner;
+use crate::claim::Dedupe;
+use crate::clock::now_ms;
+use crate::delivery::progress::AckHandle;
+use crate::delivery::{Delivery, TopicKind};
+use crate::kafka;
+use crate::kafka::consumer::Assignment;
+use crate::kafka::producer::Producer;
+use crate::kafka::record::Record;
+use crate::lane::Lane;
+use crate::lane::handle::{LaneHandle, LaneMessage};
+use crate::metrics::{Metrics, Setup};
+use crate::redis::batcher::Batcher;
+use crate::redis::health::Health;
+use crate::send::Dispatcher;
+use crate::send::rate::{self, Limiter};
+use crate::send::token::exchange::{self, Kit};
+use crate::settle::context::{StageContext, Topics};
+use crate::settle::outbox::Outbox;
+use crate::stub::bench::topics::{DEAD, PARKED, RECEIPTS, TIER_5S};
+use crate::stub::bench::waiting::Ended;
+use crate::stub::server::root;
+use crate::stub::tokens::{self, Issuer};
+
+pub(super) const PREFIX: &str = "pb";
+const WINDOW: Duration = Duration::from_secs(3600);
+
+/// A lane without Redis, Kafka and a platform, for everything that works without them or must wait for them.
+pub(crate) struct Alone {
+    pub(crate) lane: Rc<Lane>,
+    pub(crate) handle: Arc<LaneHandle>,
+    /// Records from parking that were given back to the buffer of their partition.
+    pub(crate) held: mpsc::Receiver<Box<Delivery>>,
+    pub(crate) halts: UnboundedReceiver<Halted>,
+    examiner: Examiner,
+    inbox: Option<UnboundedReceiver<LaneMessage>>,
+}
+
+/// What a test may change of its lane.
+pub(crate) struct Setting {
+    pub(crate) account: Account,
+    pub(crate) lease: Duration,
+    pub(crate) receipts: bool,
+    /// Nobody listens at the producer's address.
+    pub(crate) no_kafka: bool,
+    /// Nobody listens at the platform's address.
+    pub(crate) no_platform: bool,
+    /// The platform issues tokens, and accepts nothing without one.
+    pub(crate) issuer: Option<Arc<Issuer>>,
+    /// The platform speaks TLS, answers `ok` to everything, and does this before each handshake.
+    pub(crate) before_handshake: Option<Box<dyn Fn() + Send + Sync>>,
+}
+
+pub(super) fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
+    let mut account = Account::stub("acme");
+    account.limits.rps = 1000.0;
+    // A busy machine must not make an answer late.
+    account.limits.timeout = Duration::from_secs(20);
+    let lease = Duration::from_secs(120);
+    let mut setting = Setting {
+        account,
+        lease,
+        receipts: true,
+        no_kafka: false,
+        no_platform: false,
+        issuer: None,
+        before_handshake: None,
+    };
+    edit(&mut setting);
+    setting
+}
+
+impl Alone {
+    pub(crate) fn new(edit: impl FnOnce(&mut Setting)) -> Self {
+        let client = crate::redis::Config::stub("redis://127.0.0.1:1").client().unwrap();
+        let health = Arc::new(Health::default());
+        health.answered();
+        // The work of the batcher is not run, so every command fails at once.
+        let (batcher, _) = Batcher::new(client, String::new(), health.clone());
+        Self::over(setting(edit), "127.0.0.1:1", batcher, health)
+    }
+
+    pub(super) fn over(setting: Setting, brokers: &str, batcher: Batcher, health: Arc<Health>) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let account = Arc::new(setting.account);
+        let bounds = Intake { max_in_flight: 10_000, max_in_flight_bytes: 64 << 20, drain_timeout: Duration::ZERO };
+        let (to_lane, inbox) = unbounded_channel();
+        let handle = Arc::new(LaneHandle::new(0, account.clone(), to_lane, &bounds));
+        let tiers = account.retry.tiers.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
+        let accounts = vec![(account.platform, account.name.clone())];
+        let metrics = Metrics::new(Setup { accounts, tiers: &tiers, topics: Vec::new() });
+        let (to_held, held) = mpsc::channel();
+        let (to_halts, halts) = unbounded_channel();
+        let shared = Arc::new(StageContext {
+            metrics: metrics.clone(),
+            producer: Producer::new(&kafka(if setting.no_kafka { "127.0.0.1:1" } else { brokers }), 0).unwrap(),
+            topics: Topics {
+                retry_prefix: "postback.retry".into(),
+                parked_prefix: "postback.parked".into(),
+                dead_letter: DEAD.into(),
+                receipts: if setting.receipts { RECEIPTS.into() } else { String::new() },
+            },
+            refusals: Arc::default(),
+            lease: setting.lease,
+            health: health.clone(),
+            replicas: Arc::default(),
+            held: to_held,
+            halts: to_halts,
+            quiet: Arc::default(),
+        });
+        let dedupe = Rc::new(Dedupe::new(batcher.clone(), PREFIX, WINDOW, setting.lease));
+        let outbox = Rc::new(Outbox { shared: shared.clone(), dedupe });
+        let delivers = account.when_unavailable == WhenUnavailable::Deliver;
+        let alone = rate::Alone { delivers, sharers: 1, replicas: shared.replicas.clone() };
+        let limiter =
+            Limiter::new(batcher.clone(), "pb:rate:acme".into(), account.limits.rps, alone, health.clone(), |_| {});
+        let is_secure = account.base_urls[0].starts_with("https");
+        let dispatcher = if is_secure {
+            Dispatcher::trusting(account.clone(), health, root())
+        } else {
+            Dispatcher::new(account.clone(), health).unwrap()
+        };
+        let dispatcher = Rc::new(dispatcher);
+        let kit = account.sender.tokens().map(|(source, seed)| Kit { source, seed, seal: tokens::seal() });
+        let tokens = kit.map(|kit| exchange::tokens(kit, &dispatcher, batcher, PREFIX));
+        let lane = Lane::new(handle.clone(), outbox, dispatcher, limiter, tokens);
+        Self { lane, handle, held, halts, examiner: Examiner::new(vec![account], metrics), inbox: Some(inbox) }
+    }
+
+    /// An event that was examined, and what its offset is finished with.
+    pub(crate) fn delivery(&self, topic_kind: TopicKind, trans_id: &str) -> (Box<Delivery>, Ended) {
+        self.delivery_of(topic_kind, trans_id, now_ms())
+    }
+
+    /// The same, with this event time.
+    pub(crate) fn delivery_of(
+        &self,
+        topic_kind: TopicKind,
+        trans_id: &str,
+        event_time_ms: i64,
+    ) -> (Box<Delivery>, Ended) {
+        let event = serde_json::json!({
+            "trans_id": trans_id, "platform": self.handle.account.platform, "account": "acme", "event_type": "install",
+            "event_time_ms": event_time_ms
+        });
+        let topic: Arc<str> = match topic_kind {
+            TopicKind::Input => "in".into(),
+            TopicKind::Tier => TIER_5S.into(),
+            TopicKind::Parked => PARKED.into(),
+        };
+        let record = Record {
+            topic: topic.clone(),
+            partition: 0,
+            offset: 7,
+            timestamp_ms: Some(now_ms()),
+            key: Some(Bytes::from_static(b"key")),
+            value: Some(Bytes::from(event.to_string())),
+            headers: vec![kafka::record::Header::text("own", "kept")],
+            unreadable_headers: 0,
+        };
+        let (ack, ended) = AckHandle::stub(Arc::new(Assignment::new(topic, 0, 1)), 7);
+        let delivery = self.examiner.examine(record, topic_kind, ack, now_ms());
+        (delivery, Ended { next: Box::new(ended), end: None })
+    }
+
+    /// Starts the lane's task.
+    pub(crate) fn start(&mut self) -> JoinHandle<()> {
+        spawn_local(self.lane.clone().run(self.inbox.take().unwrap()))
+    }
+
+    /// Queues a record as an intake does.
+    pub(crate) fn queue(&self, delivery: Box<Delivery>) {
+        self.handle.enqueued(&delivery);
+        self.handle.deliver(vec![delivery]);
+    }
+
+    /// Queues an event.
+    pub(crate) fn send(&self, topic_kind: TopicKind, trans_id: &str) -> Ended {
+        let (delivery, ended) = self.delivery(topic_kind, trans_id);
+        self.queue(delivery);
+        ended
+    }
+
+    pub(crate) fn resends_counted(&self) -> u64 {
+        self.lane.account_metrics().ambiguous_resends.get()
+    }
+}
+
+fn kafka(brokers: &str) -> kafka::Config {
+    kafka::Config {
+        embedded: true,
+        input: vec!["in".into()],
+        dead_letter: DEAD.into(),
+        receipts: RECEIPTS.into(),
+        partitions: 1,
+        ..kafka::Config::stub(brokers, &[])
+    }
+}
