@@ -48,6 +48,7 @@ pub mod secret;
 pub mod send;
 pub mod settings;
 pub mod settle;
+mod similar;
 #[cfg(test)]
 mod stub;
 pub mod telemetry;

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 
 /// What every part may use: it uses nothing of ours, or only what stands before it in this list.
-const LEAVES: [&str; 8] = ["byte_order_mark", "exit", "units", "secret", "error", "clock", "redact", "quiet"];
+const LEAVES: [&str; 9] =
+    ["byte_order_mark", "exit", "units", "secret", "error", "clock", "redact", "quiet", "similar"];
 
 /// The values of claims that records carry; the code that asks Redis is not among them.
 const CLAIM_VALUES: [&str; 4] = ["claim::rules", "claim::value", "claim::outcome", "claim::claim_attempt"];

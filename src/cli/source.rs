@@ -10,10 +10,11 @@ use anyhow::bail;
 use super::embedded::find;
 use crate::admin::client::Api;
 use crate::exit::Exit;
-use crate::operate::{Keys, closest, unknown_account};
+use crate::operate::{Keys, unknown_account};
 use crate::redact::mask_text;
 use crate::redis::{Config, tls};
 use crate::secret::SecretString;
+use crate::similar::nearest;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -65,7 +66,7 @@ impl Known<'_> {
         if self.accounts.iter().any(|(_, name)| &**name == account) {
             return Ok(());
         }
-        let close = closest(account, self.accounts.iter().map(|(_, name)| &**name));
+        let close = nearest(account, self.accounts.iter().map(|(_, name)| &**name));
         bail!(Exit::usage(unknown_account(account, close)))
     }
 

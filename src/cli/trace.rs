@@ -12,10 +12,11 @@ use crate::kafka::now_ms;
 use crate::kafka::scan::{spans, unfinished};
 use crate::kafka::settings::waiting_group;
 use crate::operate::lanes::read_lanes;
-use crate::operate::{Keys, SwitchesByAccount, closest, unknown_account};
+use crate::operate::{Keys, SwitchesByAccount, unknown_account};
 use crate::platforms::list;
 use crate::redact::mask_text;
 use crate::settings::Config;
+use crate::similar::nearest;
 use crate::units::show_span;
 
 /// The number of keys in one query.
@@ -71,7 +72,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
     if let Some(account) = &args.account
         && !config.accounts.contains_key(&**account)
     {
-        let close = closest(account, config.accounts.keys().map(|name| &**name));
+        let close = nearest(account, config.accounts.keys().map(|name| &**name));
         return Err(Exit::usage(format!("--account: {}", unknown_account(account, close))));
     }
     let wanted = Wanted { trans_id: args.trans_id.clone(), platform: args.platform, account: args.account.clone() };

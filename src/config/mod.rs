@@ -13,5 +13,3 @@ pub(crate) mod read;
 pub(crate) mod secret;
 pub(crate) mod suggest;
 pub(crate) mod tree;
-
-pub(crate) use suggest::nearest;

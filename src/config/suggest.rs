@@ -1,8 +1,10 @@
-//! Suggests the known word that was probably meant by an unknown one.
+//! The problem of an unknown key, with the known key that was probably meant.
+
+use crate::similar::nearest;
 
 /// The text of the problem for a key that does not exist.
 pub(crate) fn unknown(key: &str, known: &[&str]) -> String {
-    match nearest(key, known) {
+    match nearest(key, known.iter().copied()) {
         Some(near) => format!("is no key of this table; did you mean `{near}`?"),
         None if known.is_empty() => "is no key of this table, which has none".to_owned(),
         None => {
@@ -12,15 +14,4 @@ pub(crate) fn unknown(key: &str, known: &[&str]) -> String {
             format!("is no key of this table; it has {}", known.join(", "))
         }
     }
-}
-
-/// The known word that was probably meant.
-pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let word = word.to_ascii_lowercase().replace('-', "_");
-    known
-        .iter()
-        .map(|k| (strsim::damerau_levenshtein(&word, k), strsim::jaro_winkler(&word, k), *k))
-        .filter(|(edits, alike, _)| *edits <= 2 || *alike > 0.88)
-        .min_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)))
-        .map(|(_, _, k)| k)
 }

@@ -10,7 +10,8 @@ use rdkafka::types::RDKafkaConfRes;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
 
-use crate::config::{nearest, secret};
+use crate::config::secret;
+use crate::similar::nearest;
 
 /// Keys that `[kafka.properties]` may not contain, each with the reason.
 pub const OWNED: &[(&str, &str)] = &[
@@ -208,5 +209,5 @@ fn is_of_tls(name: &str) -> bool {
 }
 
 fn nearest_property(name: &str) -> Option<&'static str> {
-    nearest(&name.replace('_', "."), USUAL)
+    nearest(&name.replace('_', "."), USUAL.iter().copied())
 }

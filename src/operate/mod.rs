@@ -118,12 +118,6 @@ pub fn unknown_account(account: &str, close: Option<&str>) -> String {
     format!("no account `{}` is configured; {hint}", safe(account))
 }
 
-/// The configured name that is most similar to `account`, if one is similar enough to be the intended one.
-pub fn closest<'a>(account: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = names.into_iter().map(|name| (strsim::jaro_winkler(account, name), name));
-    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
-}
-
 /// One entry of the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
@@ -188,9 +182,6 @@ mod tests {
 
     #[test]
     fn a_name_that_is_close_is_suggested() {
-        let names = ["acme-ps", "acme-web", "other"];
-        assert_eq!(closest("acme-sp", names), Some("acme-ps"));
-        assert_eq!(closest("zzz", names), None);
         assert_eq!(
             unknown_account("acme-sp", Some("acme-ps")),
             "no account `acme-sp` is configured; did you mean `acme-ps`?"

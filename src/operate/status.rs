@@ -18,8 +18,9 @@ use crate::metrics::Metrics;
 use crate::operate::coordinator::Watched;
 use crate::operate::readiness::{Dependency, Readiness, Status, SwitchError};
 use crate::operate::replica::replica_snapshot;
-use crate::operate::{By, Keys, closest, lanes as switches, report, snapshot};
+use crate::operate::{By, Keys, lanes as switches, report, snapshot};
 use crate::redis::health::Health;
+use crate::similar::nearest;
 
 /// How long Kafka may be away before the worker counts as not ready.
 const KAFKA_GRACE: Duration = Duration::from_secs(5);
@@ -118,7 +119,7 @@ impl WorkerStatus {
     async fn switch(&self, account: &str, by: By, pause: bool) -> Result<(), SwitchError> {
         let names = || self.lanes.iter().map(|l| &*l.account.name);
         let Some(lane) = self.lanes.iter().find(|l| &*l.account.name == account) else {
-            return Err(SwitchError::UnknownAccount(closest(account, names()).map(str::to_owned)));
+            return Err(SwitchError::UnknownAccount(nearest(account, names()).map(str::to_owned)));
         };
         let away = |error: ::redis::RedisError| SwitchError::Unavailable(crate::redis::batcher::describe(&error));
         let mut connection = crate::redis::connect(&self.client).await.map_err(away)?;

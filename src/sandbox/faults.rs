@@ -26,6 +26,8 @@ use md5::{Digest, Md5};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::similar::nearest;
+
 const KEYS: [&str; 10] =
     ["latency_ms", "status", "body", "retry_after", "hang", "reset", "garbage", "endless", "expired_token", "share"];
 const MAX_LATENCY_MS: u64 = 600_000;
@@ -204,10 +206,9 @@ impl Faults {
 
 /// Returns `, did you mean ...` if a known word is similar.
 fn did_you_mean(word: &str, known: &[&str]) -> String {
-    let closest = known.iter().map(|name| (strsim::damerau_levenshtein(word, name), name)).min();
-    match closest {
-        Some((distance, name)) if distance <= 3 && distance < name.len() => format!(", did you mean `{name}`?"),
-        _ => format!("; there are: {}", known.join(", ")),
+    match nearest(word, known.iter().copied()) {
+        Some(name) => format!(", did you mean `{name}`?"),
+        None => format!("; there are: {}", known.join(", ")),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use chrono::DateTime;
 
-use crate::config::nearest;
 use crate::error::Reason;
 use crate::inspect::dead_letters::letter::DeadLetter;
+use crate::similar::nearest;
 use crate::units::parse_duration;
 
 /// Selects dead letters; what is not set selects all.
@@ -54,7 +54,7 @@ impl Filter {
 fn reason(text: &str) -> Result<Reason, String> {
     Reason::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or_else(|| {
         let names: Vec<&str> = Reason::ALL.iter().map(|r| r.as_str()).collect();
-        let close = nearest(text, &names);
+        let close = nearest(text, names.iter().copied());
         let hint = close.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
         format!("no such reason{hint}; one of: {}", names.join(", "))
     })
