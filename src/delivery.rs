@@ -98,7 +98,7 @@ impl Ready {
     }
 }
 
-/// A record that ends at the gate.
+/// A record that ends at admission.
 pub struct Ended {
     /// What could be read of it.
     pub identity: Identity,

@@ -32,7 +32,7 @@ use parked::{Alarm, overdue_ms};
 use partition_buffer::{Buffered, PartitionBuffer};
 
 /// The most bytes in one buffer.
-const ROOM_BYTES: usize = 1024 * 1024;
+const BUFFER_BYTES: usize = 1024 * 1024;
 /// The most bytes in all buffers. They are divided evenly, so that no buffer can keep another partition from being
 /// read.
 const ALL_BYTES: usize = 16 * 1024 * 1024;
@@ -143,7 +143,7 @@ impl Waiting {
         self.released().without(Fill { records, bytes })
     }
 
-    fn visit_of(&self, topic: &str) -> TopicKind {
+    fn topic_kind_of(&self, topic: &str) -> TopicKind {
         if topic.starts_with(&self.parked_prefix) { TopicKind::Parked } else { TopicKind::Tier }
     }
 
@@ -154,7 +154,7 @@ impl Waiting {
     }
 
     fn budget(&self) -> usize {
-        ROOM_BYTES.min(ALL_BYTES / self.buffers.len().max(1))
+        BUFFER_BYTES.min(ALL_BYTES / self.buffers.len().max(1))
     }
 
     fn admit(&mut self, delivery: Box<Delivery>, due: Instant) {
@@ -176,10 +176,10 @@ impl Waiting {
     }
 
     /// A new buffer makes the share of each buffer smaller. Otherwise only this buffer has changed.
-    fn judge_fill(&mut self, place: &Place, rooms_before: usize) {
+    fn judge_fill(&mut self, place: &Place, buffers_before: usize) {
         let budget = self.budget();
         let mut changed = 0;
-        if rooms_before != self.buffers.len() {
+        if buffers_before != self.buffers.len() {
             changed = self.buffers.values_mut().map(|buffer| u64::from(buffer.judge_fill(budget))).sum();
         } else if let Some(buffer) = self.buffers.get_mut(place) {
             changed = u64::from(buffer.judge_fill(budget));
@@ -204,7 +204,7 @@ impl Handler for Waiting {
 
     fn received(&mut self, record: Record, ack: AckHandle) {
         let (now, now_ms) = (Instant::now(), self.health.clock.now_ms());
-        let topic_kind = self.visit_of(&record.topic);
+        let topic_kind = self.topic_kind_of(&record.topic);
         let delivery = self.examiner.examine(record, topic_kind, ack, now_ms);
         self.accounting.received(&delivery);
         self.open.add(1, delivery.record.size());

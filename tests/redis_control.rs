@@ -8,7 +8,7 @@ use clap::Command;
 use postback::cli::source::Known;
 use postback::cli::{accounts, blocked, unblock};
 use postback::operate::orders::{
-    Epoch, give_order, note_unplaced, placed, read_orders, read_unplaced, renew_epoch, take_order,
+    Epoch, add_unplaced, give_order, placed, read_orders, read_unplaced, renew_epoch, take_order,
 };
 use postback::operate::snapshot::{read_snapshots, remove_snapshot, write_snapshot};
 use postback::operate::{
@@ -241,7 +241,7 @@ async fn the_commands_show_and_change_what_stands_in_redis() {
 async fn a_partition_that_lost_its_offset_is_remembered_until_it_is_placed() {
     let (mut c, keys, _) = fresh().await;
     let places: Vec<Place> = vec!["conversions/3".parse().unwrap(), "a.b/0".parse().unwrap()];
-    note_unplaced(&mut c, &keys, &places).await.unwrap();
+    add_unplaced(&mut c, &keys, &places).await.unwrap();
     let known = read_unplaced(&mut c, &keys).await.unwrap();
     assert_eq!(known.into_iter().collect::<Vec<_>>(), [("a.b".to_owned(), 0), ("conversions".to_owned(), 3)]);
     placed(&mut c, &keys, &places[0]).await.unwrap();

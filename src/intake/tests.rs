@@ -50,8 +50,8 @@ impl World {
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let health = Arc::new(Health::default());
         health.answered();
-        let gate = Examiner::new(accounts, metrics.clone());
-        let intake = Intake::new(gate, lanes.clone(), metrics, health.clone(), bounds, Arc::default());
+        let examiner = Examiner::new(accounts, metrics.clone());
+        let intake = Intake::new(examiner, lanes.clone(), metrics, health.clone(), bounds, Arc::default());
         let (queued, parked, emptied) = (Vec::new(), Vec::new(), Vec::new());
         Self { intake, lanes, inboxes, outbox, health, queued, parked, emptied, offset: 0 }
     }
@@ -121,7 +121,7 @@ impl World {
     }
 
     /// The answer of `may_poll`, as if the intake had stopped `ago`.
-    fn gate(&mut self, ago: Duration) -> Flow {
+    fn flow_after(&mut self, ago: Duration) -> Flow {
         if let Some(stopped) = &mut self.intake.stopped {
             *stopped = Instant::now().checked_sub(ago).unwrap();
         }
@@ -143,7 +143,7 @@ fn what_a_batch_of_polls_brought_is_handed_over_at_its_end_in_one_message_per_la
     }
     assert!(world.inboxes.iter_mut().all(|inbox| inbox.try_recv().is_err()), "each record alone wakes its thread");
     assert_eq!(world.lanes.get(0).live.records(), 2, "counted before it is handed over");
-    assert!(world.outbox.try_recv().is_ok(), "what ends at the gate needs no lane");
+    assert!(world.outbox.try_recv().is_ok(), "what ends at admission needs no lane");
     assert_eq!((world.told(0), world.told(1)), (vec![Some(2)], vec![Some(1)]));
     assert!(world.told(0).is_empty());
 }
@@ -171,10 +171,10 @@ fn at_the_cap_alone_arrivals_hold_their_topic_until_there_is_room() {
     assert!(world.intake.tick(Instant::now()).is_some());
     // The lane has room again at 7/8, because nothing was paused.
     world.leave(CAP * 7 / 8);
-    assert_eq!(world.gate(Duration::ZERO), Flow::Skip);
+    assert_eq!(world.flow_after(Duration::ZERO), Flow::Skip);
     world.leave(CAP * 7 / 8 - 1);
-    assert_eq!(world.gate(PAUSED_AFTER), Flow::Skip, "after a pause it takes more");
-    assert_eq!((world.gate(Duration::ZERO), world.intake.tick(Instant::now())), (Flow::Poll, None));
+    assert_eq!(world.flow_after(PAUSED_AFTER), Flow::Skip, "after a pause it takes more");
+    assert_eq!((world.flow_after(Duration::ZERO), world.intake.tick(Instant::now())), (Flow::Poll, None));
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn at_three_quarters_of_the_bounds_one_that_hangs_parks_what_it_queues_and_one_t
     }
     world.intake.completed(&done, End::Finished(Outcome::Delivered));
     (0..10).for_each(|_| world.intake.completed(&done, End::Parked));
-    assert_eq!(world.gate(PAUSED_AFTER), Flow::Poll, "69 of 80, where it waits for half of it otherwise");
+    assert_eq!(world.flow_after(PAUSED_AFTER), Flow::Poll, "69 of 80, where it waits for half of it otherwise");
 }
 
 #[test]
@@ -326,8 +326,8 @@ fn unfinished_records_and_bytes_are_bounded_and_resume_at_seven_eighths() {
     for left in [15, 14, 13] {
         let open = opens.pop().unwrap();
         world.intake.completed(&open, End::Finished(Outcome::Delivered));
-        assert_eq!(world.gate(PAUSED_AFTER), Flow::Skip, "{left}: after a pause it waits for half");
-        assert_eq!(world.gate(Duration::ZERO) == Flow::Poll, left < 14, "{left}");
+        assert_eq!(world.flow_after(PAUSED_AFTER), Flow::Skip, "{left}: after a pause it waits for half");
+        assert_eq!(world.flow_after(Duration::ZERO) == Flow::Poll, left < 14, "{left}");
     }
     assert_eq!(world.intake.metrics.in_flight_events.get(), 13);
 
@@ -339,9 +339,9 @@ fn unfinished_records_and_bytes_are_bounded_and_resume_at_seven_eighths() {
     assert_eq!(opens.len(), 8, "with its bookkeeping each is a little over 8,000 bytes");
     // A record that was given back without being finished no longer counts.
     world.intake.returned(&opens.pop().unwrap());
-    assert_eq!(world.gate(Duration::ZERO), Flow::Skip);
+    assert_eq!(world.flow_after(Duration::ZERO), Flow::Skip);
     world.intake.returned(&opens.pop().unwrap());
-    assert_eq!(world.gate(Duration::ZERO), Flow::Poll);
+    assert_eq!(world.flow_after(Duration::ZERO), Flow::Poll);
     opens.iter().for_each(|open| world.intake.returned(open));
     assert_eq!(world.intake.metrics.in_flight_bytes.get(), 0);
 }

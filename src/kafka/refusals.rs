@@ -31,7 +31,7 @@ pub struct Refusal {
     pub records: usize,
 }
 
-struct Noted {
+struct RefusingTopic {
     since_ms: i64,
     /// When the log last reported the topic.
     told: Option<Instant>,
@@ -43,7 +43,7 @@ struct Noted {
     spell: Option<Spell>,
 }
 
-impl Noted {
+impl RefusingTopic {
     fn new(since_ms: i64) -> Self {
         Self { since_ms, told: None, why: String::new(), records: 0, missing: false, spell: None }
     }
@@ -66,7 +66,7 @@ impl Noted {
 /// Every topic that takes no records now.
 #[derive(Default)]
 pub struct Refusals {
-    noted: Mutex<BTreeMap<String, Noted>>,
+    topics: Mutex<BTreeMap<String, RefusingTopic>>,
     changed: Condvar,
     /// Health of Kafka as a whole: while Kafka is away, no single topic is to blame. With `None`, Kafka counts as up.
     kafka: Option<Arc<Health>>,
@@ -80,33 +80,33 @@ impl Refusals {
 
     /// Counts a record as held because a topic refuses it, until the returned guard is dropped.
     pub fn hold(self: &Arc<Self>, topic: &str, why: &str) -> Held {
-        self.lock_and_note(topic, Some(why), |noted| noted.records += 1);
+        self.lock_and_change(topic, Some(why), |refusing| refusing.records += 1);
         Held { all: self.clone(), topic: topic.to_owned() }
     }
 
     /// Reports the topics that do not exist and could not be created, each with the reason. All other topics exist.
     pub fn missing(&self, missing: &BTreeMap<String, String>) {
         for (topic, why) in missing {
-            self.lock_and_note(topic, Some(why), |noted| noted.missing = true);
+            self.lock_and_change(topic, Some(why), |refusing| refusing.missing = true);
         }
         let mut all = self.lock();
-        for (_, noted) in all.iter_mut().filter(|(topic, _)| !missing.contains_key(*topic)) {
-            noted.missing = false;
+        for (_, refusing) in all.iter_mut().filter(|(topic, _)| !missing.contains_key(*topic)) {
+            refusing.missing = false;
         }
-        all.retain(|topic, noted| stays(topic, noted));
+        all.retain(|topic, refusing| stays(topic, refusing));
     }
 
     /// Every topic that takes no records now, in the order of names.
     pub fn all(&self) -> Vec<Refusal> {
         let mut all = self.lock();
-        all.retain(|topic, noted| stays(topic, noted));
-        let of = |(topic, noted): (&String, &Noted)| Refusal {
+        all.retain(|topic, refusing| stays(topic, refusing));
+        let of = |(topic, refusing): (&String, &RefusingTopic)| Refusal {
             topic: topic.clone(),
-            since_ms: noted.since_ms,
-            why: noted.told_why(),
-            records: noted.records,
+            since_ms: refusing.since_ms,
+            why: refusing.told_why(),
+            records: refusing.records,
         };
-        all.iter().filter(|(_, noted)| noted.is_alarm()).map(of).collect()
+        all.iter().filter(|(_, refusing)| refusing.is_alarm()).map(of).collect()
     }
 
     /// Waits until another topic begins to refuse, at most this long.
@@ -118,20 +118,20 @@ impl Refusals {
         let _ = self.changed.wait_timeout_while(all, at_most, |all| all.len() <= before);
     }
 
-    fn lock_and_note(&self, topic: &str, why: Option<&str>, change: impl FnOnce(&mut Noted)) {
+    fn lock_and_change(&self, topic: &str, why: Option<&str>, change: impl FnOnce(&mut RefusingTopic)) {
         let mut all = self.lock();
-        let noted = all.entry(topic.to_owned()).or_insert_with(|| Noted::new(now_ms()));
-        change(noted);
+        let refusing = all.entry(topic.to_owned()).or_insert_with(|| RefusingTopic::new(now_ms()));
+        change(refusing);
         if let Some(why) = why {
-            why.clone_into(&mut noted.why);
+            why.clone_into(&mut refusing.why);
         }
-        let is_new = noted.told.is_none();
-        if noted.told.is_none_or(|told| told.elapsed() >= AGAIN_AFTER) {
-            noted.told = Some(Instant::now());
+        let is_new = refusing.told.is_none();
+        if refusing.told.is_none_or(|told| told.elapsed() >= AGAIN_AFTER) {
+            refusing.told = Some(Instant::now());
             tracing::error!(
                 topic,
-                error = noted.told_why(),
-                records = noted.records,
+                error = refusing.told_why(),
+                records = refusing.records,
                 "a topic takes no records: what belongs there is held with its lane, or put off; mend the topic or the rights on it"
             );
         }
@@ -140,19 +140,19 @@ impl Refusals {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Noted>> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, RefusingTopic>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn stays(topic: &str, noted: &Noted) -> bool {
-    if noted.missing || noted.records > 0 {
+fn stays(topic: &str, refusing: &RefusingTopic) -> bool {
+    if refusing.missing || refusing.records > 0 {
         return true;
     }
-    match &noted.spell {
+    match &refusing.spell {
         Some(spell) if !spell.is_over() => return true,
         // If the log never reported the topic, it does not report the recovery either.
-        _ if noted.told.is_none() => {}
+        _ if refusing.told.is_none() => {}
         Some(_) => tracing::info!(topic, "nothing waits for the topic any more; whether it takes records is not known"),
         None => tracing::info!(topic, "the topic takes records again"),
     }
@@ -168,17 +168,17 @@ pub struct Held {
 impl Held {
     /// Reports that the topic refused the record again.
     pub fn again(&self, why: &str) {
-        self.all.lock_and_note(&self.topic, Some(why), |_| {});
+        self.all.lock_and_change(&self.topic, Some(why), |_| {});
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut all = self.all.lock();
-        if let Entry::Occupied(mut noted) = all.entry(std::mem::take(&mut self.topic)) {
-            noted.get_mut().records = noted.get().records.saturating_sub(1);
-            if !stays(noted.key(), noted.get()) {
-                noted.remove();
+        if let Entry::Occupied(mut refusing) = all.entry(std::mem::take(&mut self.topic)) {
+            refusing.get_mut().records = refusing.get().records.saturating_sub(1);
+            if !stays(refusing.key(), refusing.get()) {
+                refusing.remove();
             }
         }
     }
@@ -215,13 +215,13 @@ mod tests {
         let refusals = Arc::new(Refusals::default());
         let noting = refusals.clone();
         let began = Instant::now();
-        let noted = std::thread::spawn(move || {
+        let refusing = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(50));
             noting.hold("t", "gone")
         });
         refusals.wait(Duration::from_secs(300));
         assert!(began.elapsed() < Duration::from_secs(200), "it waited to the end");
         assert_eq!(shown(&refusals).len(), 1);
-        drop(noted.join().unwrap());
+        drop(refusing.join().unwrap());
     }
 }

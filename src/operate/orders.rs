@@ -165,7 +165,7 @@ pub async fn read_unplaced(
 ///
 /// # Errors
 /// Fails if Redis does not answer.
-pub async fn note_unplaced(connection: &mut MultiplexedConnection, keys: &Keys, places: &[Place]) -> RedisResult<()> {
+pub async fn add_unplaced(connection: &mut MultiplexedConnection, keys: &Keys, places: &[Place]) -> RedisResult<()> {
     let names: Vec<String> = places.iter().map(ToString::to_string).collect();
     ::redis::cmd("SADD").arg(keys.unplaced()).arg(&names).query_async(connection).await
 }

@@ -64,7 +64,7 @@ impl Waiting {
             places.extend(moved);
         }
         // A retry has a due time and a parked record has none, so room in a lane goes to tiers first.
-        places.sort_by_key(|place| self.visit_of(&place.0) == TopicKind::Parked);
+        places.sort_by_key(|place| self.topic_kind_of(&place.0) == TopicKind::Parked);
         for place in places {
             self.look_at(place, now);
         }
@@ -72,7 +72,7 @@ impl Waiting {
 
     /// Whether a check of a buffer that waits for lanes would release anything.
     fn may_move(&self, (topic, _): &Place, buffer: &PartitionBuffer, now_ms: i64) -> bool {
-        let topic_kind = self.visit_of(topic);
+        let topic_kind = self.topic_kind_of(topic);
         let overdue = buffer.overdue_ms.is_some_and(|at| at <= now_ms);
         if topic_kind == TopicKind::Parked && overdue {
             return true;

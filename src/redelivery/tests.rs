@@ -293,7 +293,7 @@ fn the_bytes_of_all_rooms_are_shared_and_each_may_hold_one_record_at_least() {
     let mut world = World::new();
     let due = now_ms() + LATER_MS;
     world.receive(TIER, 0, Some(due), 200_000);
-    assert!(!world.waiting.pause_wanted(TIER, 0), "1 MiB where there are few rooms");
+    assert!(!world.waiting.pause_wanted(TIER, 0), "1 MiB where there are few buffers");
     for partition in 1..128 {
         world.receive(TIER, partition, Some(due), 1);
     }

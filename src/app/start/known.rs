@@ -160,7 +160,7 @@ async fn begin_new(
         }
         StartFrom::Error => {
             let places = partitions.into_iter().map(|(topic, partition)| Place { topic, partition });
-            orders::note_unplaced(redis, keys, &places.collect::<Vec<_>>()).await?;
+            orders::add_unplaced(redis, keys, &places.collect::<Vec<_>>()).await?;
             Ok(BTreeMap::new())
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::spell::{BACK_WITHIN, Spell, TRY_EVERY};
-use super::{Noted, Refusals};
+use super::{Refusals, RefusingTopic};
 use crate::kafka::now_ms;
 
 /// What to do with a record that is to be written to a topic.
@@ -24,7 +24,7 @@ pub struct Trying {
 
 impl Drop for Trying {
     fn drop(&mut self) {
-        if let Some(spell) = self.all.lock().get_mut(&self.topic).and_then(|noted| noted.spell.as_mut()) {
+        if let Some(spell) = self.all.lock().get_mut(&self.topic).and_then(|refusing| refusing.spell.as_mut()) {
             spell.trying = false;
         }
     }
@@ -34,7 +34,7 @@ impl Refusals {
     /// Decides what to do now with a record that is to be written to this topic.
     pub fn turn(self: &Arc<Self>, topic: &str) -> Turn {
         let mut all = self.lock();
-        let Some(spell) = all.get_mut(topic).and_then(|noted| noted.spell.as_mut()) else { return Turn::Write };
+        let Some(spell) = all.get_mut(topic).and_then(|refusing| refusing.spell.as_mut()) else { return Turn::Write };
         let Some(lasts) = spell.long() else { return Turn::Write };
         if spell.trying || spell.tried.elapsed() < TRY_EVERY {
             return Turn::PutOff(lasts);
@@ -49,9 +49,9 @@ impl Refusals {
         let kafka_is_up = self.kafka.as_ref().is_none_or(|kafka| kafka.is_up());
         let mut all = self.lock();
         let since_ms = now_ms() - i64::try_from(began.elapsed().as_millis()).unwrap_or_default();
-        let noted = all.entry(topic.to_owned()).or_insert_with(|| Noted::new(since_ms));
-        why.clone_into(&mut noted.why);
-        let spell = noted.spell.get_or_insert_with(|| Spell::new(began));
+        let refusing = all.entry(topic.to_owned()).or_insert_with(|| RefusingTopic::new(since_ms));
+        why.clone_into(&mut refusing.why);
+        let spell = refusing.spell.get_or_insert_with(|| Spell::new(began));
         spell.until = spell.until.max(Instant::now() + BACK_WITHIN);
         if !kafka_is_up {
             // While Kafka is away, a failed write says nothing about this topic.
@@ -65,17 +65,17 @@ impl Refusals {
     /// Reports that the topic took a write.
     pub fn took(&self, topic: &str) {
         let mut all = self.lock();
-        if let Some(noted) = all.get_mut(topic)
-            && noted.spell.take().is_some()
+        if let Some(refusing) = all.get_mut(topic)
+            && refusing.spell.take().is_some()
         {
-            all.retain(|name, noted| name != topic || super::stays(name, noted));
+            all.retain(|name, refusing| name != topic || super::stays(name, refusing));
         }
     }
 
     /// Reports that a record for this topic was put off for the time `back`.
     pub fn put_off(&self, topic: &str, back: Duration) {
-        self.lock_and_note(topic, None, |noted| {
-            let spell = noted.spell.get_or_insert_with(|| Spell::new(Instant::now()));
+        self.lock_and_change(topic, None, |refusing| {
+            let spell = refusing.spell.get_or_insert_with(|| Spell::new(Instant::now()));
             spell.puts_off = true;
             spell.until = spell.until.max(Instant::now() + back + BACK_WITHIN);
         });
@@ -85,7 +85,7 @@ impl Refusals {
     #[cfg(test)]
     pub(crate) fn age(&self, topic: &str, by: Duration) {
         let mut all = self.lock();
-        let spell = all.get_mut(topic).and_then(|noted| noted.spell.as_mut()).expect("it refuses");
+        let spell = all.get_mut(topic).and_then(|refusing| refusing.spell.as_mut()).expect("it refuses");
         for at in [&mut spell.since, &mut spell.tried, &mut spell.until] {
             *at = at.checked_sub(by).unwrap();
         }

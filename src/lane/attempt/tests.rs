@@ -374,14 +374,14 @@ fn a_connection_that_closes_while_its_slot_is_waited_for_is_made_anew() {
 #[test]
 fn a_process_that_stood_still_while_it_connected_sends_nothing_under_its_old_claim() {
     run(async {
-        let (let_go, gate) = std::sync::mpsc::channel::<()>();
-        let gate = std::sync::Mutex::new(gate);
+        let (let_go, barrier) = std::sync::mpsc::channel::<()>();
+        let barrier = std::sync::Mutex::new(barrier);
         let bench = Bench::new(|s| {
             s.account.limits.timeout = Duration::from_secs(2);
             s.account.limits.connect_timeout = Duration::from_secs(2);
             s.lease = Duration::from_millis(6_000);
             s.before_handshake = Some(Box::new(move || {
-                let _ = gate.lock().unwrap().recv();
+                let _ = barrier.lock().unwrap().recv();
             }));
         })
         .await;

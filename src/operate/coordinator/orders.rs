@@ -32,7 +32,7 @@ impl Coordinator {
             }
         }
         if !new.is_empty() {
-            orders::note_unplaced(c, &self.keys, &new).await?;
+            orders::add_unplaced(c, &self.keys, &new).await?;
         }
         *self.unplaced.lock().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(())
