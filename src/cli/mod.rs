@@ -19,7 +19,7 @@ pub mod table;
 pub mod trace;
 pub mod unblock;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::exit::Exit;
@@ -52,6 +52,20 @@ pub fn load_with(file: Option<&Path>, env: impl IntoIterator<Item = (String, Str
             Err(Exit::usage(found.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
         }
     }
+}
+
+/// Reads the input that a command names: a file, or standard input for `-`.
+///
+/// # Errors
+/// 2 where it cannot be read: nothing is known of the events, so this is not bad input.
+pub fn read_input(file: &Path) -> Result<Vec<u8>, Exit> {
+    let (name, read) = if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        ("standard input".to_owned(), std::io::stdin().read_to_end(&mut bytes).map(|_| bytes))
+    } else {
+        (file.display().to_string(), std::fs::read(file))
+    };
+    read.map_err(|e| Exit::usage(format!("{name} cannot be read: {e}")))
 }
 
 /// Writes a command's result to standard output. It is no failure if the reader has gone, e.g. `| head -1`.

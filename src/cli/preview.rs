@@ -1,10 +1,9 @@
 //! `postback preview`: shows the exact request that an event would cause, or why there would be none.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::table::time;
-use super::{load, print, print_json};
+use super::{load, print, print_json, read_input};
 use crate::exit::Exit;
 use crate::inspect::preview::{Accepted, Preview, Previewer, Refused};
 use crate::kafka::now_ms;
@@ -28,7 +27,7 @@ The deadline is the last moment an attempt may start: the end of the platform's 
 event's own deadline_ms.
 
 Exit code: 0 it would be sent, or the person opted out; 3 it would end in the dead letters, with the same reason and
-field; 2 the configuration is bad, or the account has no credential that holds.")]
+field; 2 the configuration is bad, the file cannot be read, or the account has no credential that holds.")]
 pub struct Args {
     /// File of one event as JSON; `-` reads standard input
     #[arg(value_name = "EVENT.json")]
@@ -50,10 +49,10 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// 3 where the event would be a dead letter, 2 where its account cannot send.
+/// 3 where the event would be a dead letter, 2 where its account cannot send or there is no event to be read.
 pub fn run(args: &Args) -> Result<(), Exit> {
     let config = load(args.config.as_deref())?;
-    let value = read(&args.file)?;
+    let value = read_input(&args.file)?;
     match Previewer::new(&config.accounts, &config.redis.prefix).look(
         Some(&value),
         Vec::new(),
@@ -72,15 +71,6 @@ pub fn run(args: &Args) -> Result<(), Exit> {
         }
         Preview::Halted(why) => Err(Exit::usage(format!("{why}: the account would halt"))),
     }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, Exit> {
-    if file.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes).map_err(|e| Exit::input(format!("standard input: {e}")))?;
-        return Ok(bytes);
-    }
-    std::fs::read(file).map_err(|e| Exit::input(format!("{}: {e}", file.display())))
 }
 
 /// The request as it goes over the network, and what belongs to it.
@@ -166,5 +156,11 @@ mod tests {
         assert_eq!(text, "would not be sent: dead letter invalid, field click.qhclickid: missing or empty\n");
         let text = refused("suppressed", "consent.opt_out", None);
         assert_eq!(text, "would not be sent: suppressed, nothing is sent, field consent.opt_out\n");
+    }
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_mistake_of_usage_and_no_bad_input() {
+        let args = Args { file: "no/such.json".into(), config: None, json: false, now: None, show_secrets: false };
+        let exit = run(&args).err().unwrap();
+        assert!(exit.code == 2 && exit.text.starts_with("no/such.json cannot be read: "), "{exit:?}");
     }
 }

@@ -3,7 +3,6 @@
 
 mod input;
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use tokio::task::spawn_blocking;
 use self::input::{Bad, Event, Input};
 use crate::cli::embedded::reach;
 use crate::cli::progress::Progress;
+use crate::cli::read_input;
 use crate::exit::Exit;
 use crate::kafka::matching::Matching;
 use crate::kafka::producer::{Producer, PublishError};
@@ -39,7 +39,8 @@ it is JSON, and whether the topic takes its size (max.message.bytes, before comp
 nothing is published then unless --skip-bad. An event that the worker will not accept is published all the same, and
 ends in the dead letters.
 
-Exit code: 0 published, 1 Kafka did not take it, 2 the topic is not clear, 3 the input has bad lines.")]
+Exit code: 0 published, 1 Kafka did not take it, 2 the topic is not clear or the file cannot be read, 3 the input has bad
+lines.")]
 pub struct Args {
     /// File of events; `-` reads standard input.
     pub file: PathBuf,
@@ -70,7 +71,7 @@ const NAMED: usize = 1000;
 /// 3 where the input has bad lines, 2 where the topic is not clear, 1 where it does not exist or Kafka does not take it.
 pub async fn run(args: Args, mut config: Config) -> Result<(), Exit> {
     let topic = topic(args.topic.as_deref(), &config.kafka)?;
-    let bytes = read(&args.file)?;
+    let bytes = read_input(&args.file)?;
     let mut input = Input::read(&bytes);
     if input.is_empty() {
         return Err(Exit::input("there is no event in the input: expected a JSON array, or one event per line"));
@@ -201,16 +202,6 @@ fn topic(stated: Option<&str>, kafka: &crate::kafka::Config) -> Result<String, E
         (None, [one]) if !one.starts_with('^') => Ok(one.clone()),
         _ => Err(Exit::usage("kafka.input is a pattern or names several topics: say which with --topic")),
     }
-}
-
-fn read(file: &PathBuf) -> Result<Vec<u8>, Exit> {
-    let mut bytes = Vec::new();
-    if file.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut bytes).map_err(|e| Exit::input(format!("standard input: {e}")))?;
-    } else {
-        bytes = std::fs::read(file).map_err(|e| Exit::input(format!("{}: {e}", file.display())))?;
-    }
-    Ok(bytes)
 }
 
 /// Returns `platform:account:` and the order id, or the trans_id; `None`: the event lacks them.
