@@ -17,7 +17,8 @@ use url::Url;
 use crate::config::fields::{HOUR, MINUTE, MONTH, duration, list, rate, size, whole};
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
-use crate::platforms::{CallbackHost, Context, Credential, Prepared, Request, SecretString, Sender};
+use crate::platforms::{CallbackHost, Context, Credential, Prepared, Request, Sender};
+use crate::secret::SecretString;
 use crate::units::parse_duration;
 
 /// `[dedupe]`.

@@ -39,10 +39,10 @@ use crate::operate::coordinator::Coordinator;
 use crate::operate::status::RefusedInputs;
 use crate::operate::status::{Running, WorkerStatus};
 use crate::operate::{Keys, orders, snapshot::remove_snapshot};
-use crate::platforms::SecretString;
 use crate::process_limits::{allow_open_files, replica_id};
 use crate::redelivery::Waiting;
 use crate::redis::health::Health;
+use crate::secret::SecretString;
 use crate::settings::Config;
 use crate::settle::context::StageContext;
 

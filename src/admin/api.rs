@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::refusal::Refusal;
 use super::{guard, openapi};
 use crate::operate::readiness::{Shared, SwitchError};
-use crate::platforms::SecretString;
+use crate::secret::SecretString;
 
 /// The most bytes of a request body. A reason and a name are short.
 const LARGEST_BODY: usize = 16 * 1024;

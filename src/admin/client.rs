@@ -6,8 +6,8 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use crate::exit::Exit;
-use crate::platforms::SecretString;
 use crate::redact::mask_text;
+use crate::secret::SecretString;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq as _;
 
 use super::Refusal;
-use crate::platforms::SecretString;
+use crate::secret::SecretString;
 
 /// The rule that is in force.
 #[derive(Clone)]

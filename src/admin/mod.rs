@@ -23,7 +23,7 @@ pub use server::Server;
 
 use self::refusal::Refusal;
 use crate::operate::readiness::Shared;
-use crate::platforms::SecretString;
+use crate::secret::SecretString;
 
 /// The routes `/live`, `/ready` and `/metrics` alone, for `telemetry.listen`.
 pub fn health_routes(state: Shared) -> Router {

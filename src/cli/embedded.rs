@@ -6,8 +6,8 @@ use anyhow::Context as _;
 
 use crate::admin::client::Api;
 use crate::exit::Exit;
-use crate::platforms::SecretString;
 use crate::sandbox::Sandbox;
+use crate::secret::SecretString;
 use crate::settings::Config;
 
 /// Says why a worker without a file may not run with this configuration: the environment names a real Kafka, and the

@@ -24,8 +24,8 @@ use crate::exit::Exit;
 use crate::inspect::ledger::Ledger;
 use crate::kafka::now_ms;
 use crate::kafka::producer::Producer;
-use crate::platforms::SecretString;
 use crate::sandbox::Sandbox;
+use crate::secret::SecretString;
 use crate::settings::{Config, DEMO_URL};
 
 /// The sandbox listens here if the port is free. `postback sandbox` uses the same port.

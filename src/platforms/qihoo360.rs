@@ -25,7 +25,8 @@ use crate::platforms::code::code;
 use crate::platforms::http_status::{looks_like_object, safe_code};
 use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::signing::md5_hex;
-use crate::platforms::{Context, NaturalDay, Prepared, Problem, Receipt, Request, SecretString, Sender};
+use crate::platforms::{Context, NaturalDay, Prepared, Problem, Receipt, Request, Sender};
+use crate::secret::SecretString;
 use config::{Config, Errno2, Settings};
 
 pub use platform::PLATFORM;

@@ -20,8 +20,9 @@ use crate::platforms::rules::{required_id, unmapped};
 use crate::platforms::signing::md5_hex;
 use crate::platforms::{
     Configured, Context, Credential, CredentialShape, Item, Part, Platform, Prepared, Problem, Receipt, Request,
-    SecretPlace, SecretString, Sender, keys,
+    SecretPlace, Sender, keys,
 };
+use crate::secret::SecretString;
 
 pub const PLATFORM: &dyn Platform = &Definition;
 

@@ -28,8 +28,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::error::{Answer, DeliveryError};
-use crate::platforms::SecretString;
 use crate::redis::batcher::Batcher;
+use crate::secret::SecretString;
 use crate::send::token::record::{Record, Refusal};
 use crate::send::token::rules::Begin;
 use crate::send::token::seal::Seal;

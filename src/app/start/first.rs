@@ -192,7 +192,7 @@ mod tests {
     use super::*;
     use crate::embedded::{self, Parts};
     use crate::kafka::StartFrom;
-    use crate::platforms::SecretString;
+    use crate::secret::SecretString;
 
     const ID: &str = "an id";
 

@@ -303,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn parts_that_do_not_answer_are_warnings_since_the_start_waits_for_them() {
         let mut config = loaded(&[]);
-        config.redis.url = crate::platforms::SecretString::new("redis://:pa5sw0rd@127.0.0.1:1");
+        config.redis.url = crate::secret::SecretString::new("redis://:pa5sw0rd@127.0.0.1:1");
         let mut found = Found::default();
         redis(&config, &mut found).await;
         assert_eq!(found.errors, Vec::<String>::new());

@@ -8,9 +8,9 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::*;
 use crate::embedded::store::Store;
-use crate::platforms::SecretString;
 use crate::redis::batcher::describe;
 use crate::redis::{Config, connect};
+use crate::secret::SecretString;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)

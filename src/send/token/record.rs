@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::platforms::SecretString;
 use crate::platforms::tokens::{Grant, Issued, Life, Seed};
+use crate::secret::SecretString;
 use crate::send::token::seal::Seal;
 
 const VERSION: &str = "t1";

@@ -88,7 +88,8 @@ mod tests {
     use super::*;
     use crate::error::{DeliveryError, Fault};
     use crate::platforms::tokens::{Grant, Issued};
-    use crate::platforms::{Context, Request, SecretString};
+    use crate::platforms::{Context, Request};
+    use crate::secret::SecretString;
     use crate::send::token::record::Refusal;
 
     fn seed(refresh: &str) -> Seed {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::platforms::SecretString;
+use crate::secret::SecretString;
 
 /// The length of the key in bytes.
 const KEY_LENGTH: usize = 32;

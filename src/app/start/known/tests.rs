@@ -1,6 +1,6 @@
 use super::*;
 use crate::embedded::{self, Parts};
-use crate::platforms::SecretString;
+use crate::secret::SecretString;
 
 struct World {
     config: Config,
