@@ -43,6 +43,8 @@ pub struct Delivery {
     pub attempted: bool,
     /// Inline retries of this visit so far.
     pub inline_used: u32,
+    /// Its place in the order in which its lane got its records. 0: it was not queued yet.
+    pub place: u64,
     /// How often it went back to its lane's head because the platform throttled.
     pub throttled: u32,
     /// It is sent though its lane counts as closed, which its answer may open.

@@ -40,6 +40,7 @@ impl Examiner {
             subject,
             attempted: false,
             inline_used: 0,
+            place: 0,
             throttled: 0,
             trial: None,
         })

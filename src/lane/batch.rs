@@ -75,6 +75,8 @@ struct Batch<'a> {
     waiting: Vec<Member>,
     /// The records that have to be sent alone.
     alone: VecDeque<Member>,
+    /// The last answer is not counted yet, because all records of its request are to be tried again.
+    is_uncounted: bool,
 }
 
 /// Attempts the records of one permit and those that join them, until none is left. Each record leaves the batch by
@@ -95,11 +97,16 @@ pub(super) async fn attempt_batch(lane: Rc<Lane>, first: Vec<HandedOut>) -> Opti
         ready_since: None,
         waiting: Vec::new(),
         alone: VecDeque::new(),
+        is_uncounted: false,
     };
     batch.take_in(first);
     let mut unused = None;
-    while let Some(ready) = batch.admit(unused.take()).await {
-        unused = batch.send(ready).await;
+    loop {
+        match AssertUnwindSafe(batch.admit(unused.take())).catch_unwind().await {
+            Ok(Some(ready)) => unused = batch.send(ready).await,
+            Ok(None) => break,
+            Err(_) => batch.panicked_before_sending(),
+        }
     }
     lane.batches.remove(&batch.door);
     None
@@ -216,10 +223,10 @@ impl<'a> Batch<'a> {
     /// again, and those whose delay is over are ready.
     fn look(&mut self) {
         let now = Instant::now();
-        for mut item in std::mem::take(&mut self.waiting) {
+        for item in std::mem::take(&mut self.waiting) {
             if self.lane.interruption(&item.delivery).is_some() {
                 // If the lane closes during an inline delay, the record goes to its tier.
-                let why = item.failed.take().unwrap_or(DeliveryError::Closed);
+                let why = item.failed.clone().unwrap_or(DeliveryError::Closed);
                 self.leave(item, Err(why));
             } else if item.not_before.is_some_and(|at| at > now) {
                 self.waiting.push(item);
@@ -254,8 +261,13 @@ impl<'a> Batch<'a> {
         here.fold(self.claims, |(items, bytes), more| (items + 1, bytes.saturating_add(more)))
     }
 
-    fn leave(&self, item: Member, result: Attempted) {
-        let Member { delivery, key, held, .. } = item;
+    fn leave(&mut self, item: Member, result: Attempted) {
+        let Member { delivery, key, held, failed, .. } = item;
+        if let Some(failed) = failed
+            && std::mem::take(&mut self.is_uncounted)
+        {
+            self.lane.note(&Err(failed));
+        }
         self.lane.batches.leave(AttemptedDelivery { delivery, key, held, result });
     }
 }

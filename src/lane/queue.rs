@@ -15,6 +15,8 @@ pub(crate) struct Queues {
     due: VecDeque<Box<Delivery>>,
     parked: VecDeque<Box<Delivery>>,
     live_next: bool,
+    /// The place of the last record that was queued.
+    last_place: u64,
     /// Conversions that were handed out and have not ended.
     under_way: HashSet<Key>,
     /// Copies of conversions that are handed out, or of which another copy is queued already. Such a copy would only
@@ -44,12 +46,17 @@ impl Queues {
         }
     }
 
-    pub(crate) fn push(&mut self, delivery: Box<Delivery>) {
+    pub(crate) fn push(&mut self, mut delivery: Box<Delivery>) {
+        self.last_place += 1;
+        delivery.place = self.last_place;
         self.of(&delivery).push_back(delivery);
     }
 
+    /// Puts a record back to the head of its queue, behind those at the head that came before it.
     fn put_back(&mut self, delivery: Box<Delivery>) {
-        self.of(&delivery).push_front(delivery);
+        let queue = self.of(&delivery);
+        let earlier = queue.iter().take_while(|other| other.place < delivery.place).count();
+        queue.insert(earlier, delivery);
     }
 
     /// The next record for a permit. A copy that has to wait behind another takes no other record's turn.
@@ -118,7 +125,7 @@ impl Queues {
             self.behind.remove(&key);
         }
         if let Some(copy) = copy {
-            self.put_back(copy);
+            self.of(&copy).push_front(copy);
         }
     }
 
@@ -244,6 +251,20 @@ mod tests {
         for _ in 0..2 {
             world.queues.ended(key, None);
             assert_eq!(world.next().map(|(id, _)| id).as_deref(), Some("k"));
+        }
+    }
+
+    #[test]
+    fn what_goes_back_to_the_head_is_in_the_order_in_which_it_came() {
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+            let mut world = World::new(&["a", "b", "c", "d"].map(|id| (TopicKind::Input, id)));
+            let mut out: Vec<_> = (0..3).map(|_| world.queues.next()).collect();
+            for n in order {
+                let (delivery, key) = out[n].take().unwrap();
+                world.queues.ended(key, Some(delivery));
+            }
+            let ids: Vec<_> = std::iter::from_fn(|| world.next()).map(|(id, _)| id).collect();
+            assert_eq!(ids, ["a", "b", "c", "d"], "{order:?}");
         }
     }
 

@@ -83,7 +83,7 @@ impl Batch<'_> {
     /// Takes the records that are to be sent now. The others leave, or are claimed again.
     fn judged(&mut self, slot: Slot) -> Vec<Member> {
         let mut items = Vec::new();
-        for mut item in std::mem::take(&mut self.ready) {
+        for item in std::mem::take(&mut self.ready) {
             match judge(&item.delivery, self.lane, &item.held, slot) {
                 Ok(()) => items.push(item),
                 // This concerns all records: the next check finds them.
@@ -91,11 +91,12 @@ impl Batch<'_> {
                 Err(Stop::ClaimAgain) => self.claim(item),
                 Err(Stop::Closed(why)) => self.leave(item, Err(why)),
                 Err(Stop::Late(late)) => {
-                    let why = item.failed.take().unwrap_or(late);
+                    let why = item.failed.clone().unwrap_or(late);
                     self.leave(item, Err(why));
                 }
             }
         }
+        items.sort_unstable_by_key(|item| item.delivery.place);
         items
     }
 
@@ -115,8 +116,16 @@ impl Batch<'_> {
         }
     }
 
+    /// Ends the records that were ready when the wait for their connection and slot panicked. If none was ready, those that
+    /// wait for an inline try end, so that the batch cannot panic again and again.
+    pub(super) fn panicked_before_sending(&mut self) {
+        let items = if self.ready.is_empty() { &mut self.waiting } else { &mut self.ready };
+        let items = std::mem::take(items);
+        self.panicked(items);
+    }
+
     /// Nobody knows whether any of the records was accepted.
-    fn panicked(&self, items: Vec<Member>) -> Option<Slot> {
+    fn panicked(&mut self, items: Vec<Member>) -> Option<Slot> {
         for mut item in items {
             let attempts = item.delivery.envelope.attempts;
             let error = panicked(&mut item.delivery, self.lane, &mut item.held, attempts);
@@ -146,9 +155,13 @@ impl Batch<'_> {
         }
         // A request that will be repeated as a whole does not count yet.
         if results.iter().any(|(item, _)| item.not_before.is_none()) {
+            self.is_uncounted = false;
             self.lane.note_request(results.iter().map(|(_, result)| result));
+        } else if !results.is_empty() {
+            self.is_uncounted = true;
         }
         for (mut item, result) in results {
+            item.failed = None;
             match result {
                 Err(failure) if item.not_before.is_some() => {
                     item.failed = Some(failure);
@@ -164,6 +177,7 @@ impl Batch<'_> {
     /// Sends each record alone, because the platform refused the request for some of them. A record keeps its claim
     /// while its lease lasts. The refusal was no attempt, though the request may have been a send.
     async fn send_alone(&mut self, mut items: Vec<Member>) {
+        self.is_uncounted = false;
         items.iter_mut().for_each(|item| declare(&mut item.delivery, self.lane, &mut item.held));
         self.alone.extend(items);
         while let Some(mut item) = self.alone.pop_front() {

@@ -2,8 +2,9 @@
 //! of `core.md` section 7 balances.
 
 use super::*;
+use crate::account::Inline;
 use crate::claim::rules::Value;
-use crate::delivery::progress::End;
+use crate::delivery::progress::{End, Stage};
 use crate::error::{Outcome, Reason};
 use crate::stub::bench::{Bench, DEAD, Ended, PARKED, RECEIPTS, Setting, TIER_5S, TIER_30S, TOPICS, eventually, run};
 use crate::stub::five::Five;
@@ -461,6 +462,80 @@ fn a_panic_makes_every_event_of_its_request_one_without_an_answer() {
         let mut next = [bench.send(TopicKind::Input, "ok-4")];
         assert_eq!(ends(&mut next).await, [DELIVERED]);
         balances(&bench, &ids);
+    });
+}
+
+#[test]
+fn a_panic_while_a_batch_connects_ends_its_events_and_nothing_else() {
+    run(async {
+        let edit = |s: &mut Setting| {
+            five(s);
+            s.no_address = true;
+        };
+        let mut bench = Bench::new(edit).await;
+        let ids = ["ok-1", "ok-2"];
+        let mut all = queued(&bench, ids);
+        let task = bench.start();
+        assert_eq!(ends(&mut all).await, [End::Retried; 2]);
+        for id in ids {
+            assert!(matches!(bench.value(id).await, Some(Value::Unknown { .. })), "{id}: no claim is left behind");
+        }
+        let mut next = [bench.send(TopicKind::Input, "ok-3")];
+        assert_eq!(ends(&mut next).await, [End::Retried]);
+        assert!(!task.is_finished() && bench.sent().is_empty());
+        balances(&bench, &["ok-1", "ok-2", "ok-3"]);
+    });
+}
+
+#[test]
+fn an_answer_to_a_whole_batch_whose_inline_try_is_not_made_breaks_a_run_of_permanent_answers() {
+    run(async {
+        let edit = |s: &mut Setting| {
+            five(s);
+            let hour = Duration::from_secs(3600);
+            s.account.retry.inline = Inline { max_retries: 1, initial: hour, max: hour };
+        };
+        let mut bench = Bench::new(edit).await;
+        bench.lane.permanents.set(19);
+        let mut opens = Vec::new();
+        let mut all = ["away-1", "away-2"].map(|id| {
+            let (delivery, ended) = bench.delivery(TopicKind::Input, id);
+            opens.push(delivery.ack.open().clone());
+            bench.queue(delivery);
+            ended
+        });
+        bench.start();
+        eventually("both wait for their inline try", async || {
+            bench.sent().len() == 1 && opens.iter().all(|open| open.stage() == Stage::Waiting)
+        })
+        .await;
+        assert_eq!(bench.lane.permanents.get(), 19, "what is tried again as a whole says nothing yet");
+        bench.lane.halt("told to");
+        assert_eq!(ends(&mut all).await, [End::Retried; 2]);
+        assert_eq!(bench.lane.permanents.get(), 0);
+        assert!(bench.published(TIER_5S).iter().all(|p| p.text("pb-attempts") == "1"));
+        balances(&bench, &["away-1", "away-2"]);
+    });
+}
+
+#[test]
+fn the_events_of_a_request_are_in_the_order_in_which_they_came_whichever_was_claimed_first() {
+    run(async {
+        let mut bench = Bench::new(five).await;
+        bench.lane.limiter.push_back(Duration::from_secs(60)).await.unwrap();
+        let (delivery, late) = bench.delivery(TopicKind::Input, "ok-1");
+        let assignment = delivery.ack.assignment().clone();
+        // It is not claimed until its partition is known to be still ours.
+        assignment.set_unconfirmed(true);
+        bench.queue(delivery);
+        let [second, third] = queued(&bench, ["ok-2", "ok-3"]);
+        bench.start();
+        all_claimed(&bench, &["ok-2", "ok-3"]).await;
+        assignment.set_unconfirmed(false);
+        all_claimed(&bench, &["ok-1"]).await;
+        bench.forget_push_back().await;
+        assert_eq!(ends(&mut [late, second, third]).await, [DELIVERED; 3]);
+        assert_eq!(bench.sent(), ["ok-1\nok-2\nok-3"]);
     });
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Setting {
     pub(crate) no_kafka: bool,
     /// Nobody listens at the platform's address.
     pub(crate) no_platform: bool,
+    /// Connecting panics: there is no address at all.
+    pub(crate) no_address: bool,
     /// The platform issues tokens, and accepts nothing without one.
     pub(crate) issuer: Option<Arc<Issuer>>,
     /// The platform speaks TLS, answers `ok` to everything, and does this before each handshake.
@@ -74,6 +76,7 @@ pub(super) fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
         receipts: true,
         no_kafka: false,
         no_platform: false,
+        no_address: false,
         issuer: None,
         before_handshake: None,
     };
@@ -93,7 +96,12 @@ impl Alone {
 
     pub(super) fn over(setting: Setting, brokers: &str, batcher: Batcher, health: Arc<Health>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let account = Arc::new(setting.account);
+        let is_secure = setting.account.base_urls[0].starts_with("https");
+        let mut account = setting.account;
+        if setting.no_address {
+            account.base_urls.clear();
+        }
+        let account = Arc::new(account);
         let bounds = Intake { max_in_flight: 10_000, max_in_flight_bytes: 64 << 20, drain_timeout: Duration::ZERO };
         let (to_lane, inbox) = unbounded_channel();
         let handle = Arc::new(LaneHandle::new(0, account.clone(), to_lane, &bounds));
@@ -125,7 +133,6 @@ impl Alone {
         let alone = rate::Alone { delivers, sharers: 1, replicas: shared.replicas.clone() };
         let limiter =
             Limiter::new(batcher.clone(), "pb:rate:acme".into(), account.limits.rps, alone, health.clone(), |_| {});
-        let is_secure = account.base_urls[0].starts_with("https");
         let dispatcher = if is_secure {
             Dispatcher::trusting(account.clone(), health, root())
         } else {
