@@ -1,14 +1,15 @@
-//! U+FEFF, which some editors and libraries put before a text. Before JSON or a configuration it says nothing.
+//! U+FEFF, the byte order mark, which some editors and libraries put before a text. Before JSON or a configuration it
+//! has no meaning.
 
 /// The mark as a character.
 pub const MARK: char = '\u{feff}';
 
-/// The bytes after a UTF-8 byte order mark, where they begin with one.
+/// The bytes without the UTF-8 byte order mark at their beginning, if there is one.
 pub fn skip(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// The text after a byte order mark, where it begins with one.
+/// The text without the byte order mark at its beginning, if there is one.
 pub fn skip_text(text: &str) -> &str {
     text.strip_prefix(MARK).unwrap_or(text)
 }

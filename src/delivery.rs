@@ -14,7 +14,7 @@ use crate::event::Identity;
 use crate::kafka::record::{Header, Record};
 use crate::platforms::Prepared;
 
-/// Which kind of topic it was read from.
+/// The kind of topic that a record was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopicKind {
     /// An input topic: the first visit.
@@ -25,34 +25,34 @@ pub enum TopicKind {
     Parked,
 }
 
-/// One record on its way.
+/// A record on its way through the stages.
 pub struct Delivery {
-    /// As Kafka gave it.
+    /// The record as Kafka gave it.
     pub record: Record,
     /// Its delivery metadata.
     pub envelope: Envelope,
-    /// How many of the record's headers are the producer's; the rest is ours.
+    /// How many of the record's headers are the producer's. The rest is ours.
     pub producer_headers: usize,
-    /// Where it was read.
+    /// The kind of topic that it was read from.
     pub topic_kind: TopicKind,
     /// Finishes its offset.
     pub ack: AckHandle,
-    /// What its value is.
+    /// What was made of its value.
     pub subject: Subject,
-    /// This visit made an attempt that counts.
+    /// Whether this visit made an attempt that counts.
     pub attempted: bool,
-    /// Inline retries of this visit so far.
+    /// The number of inline retries of this visit.
     pub inline_used: u32,
-    /// Its place in the order in which its lane got its records. 0: it was not queued yet.
+    /// Its place in the order in which its lane received its records. 0: it was not queued yet.
     pub place: u64,
     /// How often it went back to its lane's head because the platform throttled.
     pub throttled: u32,
-    /// It is sent though its lane counts as closed, which its answer may open.
+    /// The record is sent although its lane counts as closed. Its answer may open the lane.
     pub trial: Option<Trial>,
 }
 
-/// The right to be sent though the lane counts as closed. One record at a time has it: its answer opens the lane, or pushes it
-/// back again. Dropped where that record is not sent, so that another may be tried.
+/// The right of one record to be sent although the lane counts as closed. Its answer opens the lane, or pushes it back
+/// again. It is dropped if the record is not sent, so that another one may be tried.
 pub struct Trial(Arc<AtomicBool>);
 
 impl Trial {
@@ -72,24 +72,24 @@ impl Drop for Trial {
 pub enum Subject {
     /// An event that its lane can send.
     Ready(Ready),
-    /// It ends without being sent.
+    /// A record that ends without being sent.
     Ended(Ended),
 }
 
-/// An event that passed every rule but those of time.
+/// An event that passed every rule except those of time.
 pub struct Ready {
     pub account: Arc<Account>,
     /// Its index into the lanes and metrics.
     pub index: usize,
-    /// What goes on the wire.
+    /// What its sender made of it.
     pub prepared: Prepared,
-    /// Its identity, as given.
+    /// Its trans_id, as given.
     pub trans_id: Box<str>,
-    /// What it brings to its claim.
+    /// What it states when it claims.
     pub claim_request: ClaimRequest,
-    /// When it happened, epoch ms.
+    /// When the event happened, epoch ms.
     pub event_time_ms: i64,
-    /// Never attempt after this, epoch ms.
+    /// No attempt starts after this, epoch ms.
     pub deadline_ms: Option<i64>,
 }
 
@@ -119,12 +119,12 @@ impl Delivery {
         }
     }
 
-    /// Whether it may have been accepted even where Redis has forgotten: `core.md` section 3.
+    /// Whether the event may have been accepted, even if Redis has forgotten it (`core.md` section 3).
     pub fn in_doubt(&self) -> bool {
         in_doubt(&self.envelope)
     }
 
-    /// Takes what this visit learned of re-sends into the envelope, and into the next claim.
+    /// Copies what this visit learned of re-sends to the envelope and to the next claim.
     pub fn carry_count(&mut self) {
         if let Subject::Ready(ready) = &mut self.subject {
             self.envelope.resends = self.envelope.resends.max(ready.claim_request.own);
@@ -139,7 +139,7 @@ impl Delivery {
         headers
     }
 
-    /// Who and what it is, for headers and receipts.
+    /// Its names, for headers and receipts.
     pub fn named(&self) -> Named {
         match &self.subject {
             Subject::Ready(ready) => Named {
@@ -158,13 +158,13 @@ impl Delivery {
     }
 }
 
-/// As [`Delivery::in_doubt`], of an envelope.
+/// The same as [`Delivery::in_doubt`], for an envelope.
 pub fn in_doubt(envelope: &Envelope) -> bool {
     envelope.resends != 0 || may_be_accepted(envelope)
 }
 
-/// Of a declared send that was not refused nothing but `ambiguous` is left, which no later try replaces without a declared
-/// send of its own.
+/// Whether a declared send that was refused is spare. If a declared send was not refused, the last error is
+/// `ambiguous`, and no later try replaces that without a declared send of its own.
 pub fn spare(envelope: &Envelope) -> Spare {
     if envelope.resends != 0 && !may_be_accepted(envelope) { Spare::Earlier } else { Spare::None }
 }

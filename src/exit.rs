@@ -1,11 +1,11 @@
-//! How a command ends: its work on a runtime, its exit code, and what it tells.
+//! How a command ends: its runtime, its exit code, and its message.
 
-/// How a command failed: its exit code and what to tell.
+/// How a command failed: its exit code and its message.
 #[derive(Debug)]
 pub struct Exit {
-    /// 1 failed, 2 configuration, usage or a refused start, 3 bad input.
+    /// 1 failed; 2 bad configuration or usage, or a refused start; 3 bad input.
     pub code: u8,
-    /// One message per line; no stack trace, no secret.
+    /// One message per line, without a stack trace and without secrets.
     pub text: String,
 }
 
@@ -20,7 +20,6 @@ impl Exit {
         Self { code: 2, text: text.into() }
     }
 
-    /// Bad input.
     pub fn input(text: impl Into<String>) -> Self {
         Self { code: 3, text: text.into() }
     }
@@ -34,7 +33,7 @@ impl std::fmt::Display for Exit {
 
 impl std::error::Error for Exit {}
 
-/// An exit that travelled as an error keeps its code; any other error is work that could not be done.
+/// An [`Exit`] that was passed on as an error keeps its code. Any other error means that the work could not be done.
 impl From<anyhow::Error> for Exit {
     fn from(error: anyhow::Error) -> Self {
         let code = error.downcast_ref::<Exit>().map_or(1, |exit| exit.code);
@@ -45,14 +44,14 @@ impl From<anyhow::Error> for Exit {
 /// Runs a command's work on a runtime of its own.
 ///
 /// # Errors
-/// The work's, or 1 where there is no runtime.
+/// The error of the work, or 1 if no runtime can be made.
 pub fn block_on<T>(work: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Exit::failed(format!("no runtime: {e}")))?;
     let result = runtime.block_on(work);
-    // A blocking call that hangs must not keep the process.
+    // A blocking call that hangs must not keep the process alive.
     runtime.shutdown_background();
     result
 }

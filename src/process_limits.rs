@@ -1,12 +1,12 @@
-//! The machine under the worker: its name, and how many files it may open.
+//! The machine that runs the worker: its name, and how many files it may open.
 
 use crate::exit::Exit;
 use crate::settings::Config;
 
-/// Files beside one per request: Kafka, Redis, logs, admin.
+/// The files beside one per request: Kafka, Redis, logs, admin.
 const OTHER_FILES: u64 = 256;
 
-/// Host, process and a random part: two replicas never share one.
+/// A name of host, process and a random part, so that no two replicas have the same.
 pub fn replica_id() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host: String =
@@ -17,7 +17,7 @@ pub fn replica_id() -> String {
 /// Raises the limit of open files to what the lanes may need.
 ///
 /// # Errors
-/// The start is refused where it cannot be raised so far.
+/// The limit cannot be raised so far; the start is refused.
 pub fn allow_open_files(config: &Config) -> Result<(), Exit> {
     let requests: usize = config.accounts.values().map(|a| a.limits.concurrency).sum();
     // One more per account: the timer of its rate.
@@ -28,7 +28,8 @@ pub fn allow_open_files(config: &Config) -> Result<(), Exit> {
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
             return Ok(());
         }
-        // As far as it goes, also where that is not enough: what is told below is what cannot be passed.
+        // It is raised as far as possible even if that is not enough. The message below states the limit that cannot be
+        // passed.
         if limit.rlim_cur < needed && limit.rlim_max > limit.rlim_cur {
             let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
             if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {

@@ -5,11 +5,10 @@
 pub struct SecretString(String);
 
 impl SecretString {
-    /// Wraps a secret.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
-    /// The secret itself, for whoever signs or connects with it.
+    /// The secret itself, for the code that signs or connects with it.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! An account and its sender for tests of what works with accounts: the body `ok` on a success status is a success.
+//! An account and its sender for tests. A success status with the body `ok` is a success.
 
 pub(crate) mod bench;
 pub(crate) mod five;
@@ -16,10 +16,10 @@ use crate::event::ConversionEvent;
 use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::{Context, Item, Prepared, Receipt, Request, Sender};
 
-/// The platform of its accounts: the one that only tests have.
+/// The platform of the accounts. Only tests have it.
 pub(crate) const PLATFORM: &str = "third";
 
-/// Sends the trans_id as it is.
+/// A sender whose body is the trans_id.
 pub(crate) struct Plain;
 
 impl Sender for Plain {

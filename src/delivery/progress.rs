@@ -1,4 +1,5 @@
-//! How far the work on a record is, as status shows it, and how it ends. The consumer keeps both without knowing what they mean.
+//! How far the work on a record is, for the status, and how it ends. The consumer keeps both without knowing their
+//! meaning.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
@@ -7,33 +8,31 @@ use crate::clock::steady_ms;
 use crate::error::Outcome;
 use crate::kafka::consumer::{self, Work};
 
-/// What completes a record's offset.
 pub type AckHandle = consumer::AckHandle<Open>;
-/// A running consumer.
 pub type ConsumerHandle = consumer::ConsumerHandle<Open>;
-/// What is seen of a consumer from outside its thread.
+/// What other threads see of a consumer.
 pub type ConsumerView = consumer::ConsumerView<Shown>;
 /// A consumer at one moment.
 pub type Snapshot = consumer::Snapshot<Shown>;
 /// One owned partition.
 pub type PartitionView = consumer::PartitionView<Shown>;
 
-/// How the work on a record ended, as far as its offset is concerned.
+/// How the work on a record ended, for its offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// In a terminal state.
+    /// It reached a terminal state.
     Finished(Outcome),
-    /// Handed off to a tier.
+    /// It was handed off to a tier.
     Retried,
-    /// Handed off to parking.
+    /// It was handed off to a parking topic.
     Parked,
-    /// Given back unstarted or unfinished, at revoke or shutdown.
+    /// It was given back unstarted or unfinished, because of a revoke or a shutdown.
     Returned,
-    /// Nobody works on it any more, and nobody said so: it is read again.
+    /// The work on it stopped without saying so: the record is read again.
     Lost,
 }
 
-/// What is known about an unfinished record; written by whoever works on it, read for status.
+/// What is known about an unfinished record. The stages write it, and the status reads it.
 #[derive(Debug, Default)]
 pub struct Open {
     /// Set once the record was decoded.
@@ -53,27 +52,25 @@ impl Open {
         self.info.get().map_or(self.received_ms, |info| info.since_ms)
     }
 
-    /// Where the work stands.
     pub fn stage(&self) -> Stage {
         Stage::from_u8(self.stage.load(Ordering::Relaxed))
     }
 
-    /// Says where the work stands.
     pub fn set_stage(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
     }
 
-    /// Its lane got through with it: it was answered for, or nothing had to be sent.
+    /// Whether its lane made progress with it: it got an answer, or nothing had to be sent.
     pub fn got_through(&self) -> bool {
         self.got_through.load(Ordering::Relaxed)
     }
 
-    /// Says that its lane got through with it.
+    /// Notes that its lane made progress with it.
     pub fn set_got_through(&self) {
         self.got_through.store(true, Ordering::Relaxed);
     }
 
-    /// Says when it is tried next, epoch ms.
+    /// Sets when it is tried next, epoch ms.
     pub fn set_next_try_ms(&self, at_ms: i64) {
         self.next_try_ms.store(at_ms, Ordering::Relaxed);
     }
@@ -96,7 +93,7 @@ impl Work for Open {
         }
     }
 
-    /// An age that no wall clock that is set since makes negative or longer.
+    /// Its age by the monotonic clock, so that setting the wall clock makes it neither negative nor longer.
     fn since_steady_ms(&self) -> i64 {
         self.steady_of(self.since_ms())
     }
@@ -121,27 +118,26 @@ impl Work for Open {
     }
 }
 
-/// What decoding found out.
+/// What decoding found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
-    /// Index of the account: a metrics handle, not a name.
+    /// The index of the account in the metrics.
     pub account: usize,
-    /// Identity of the event.
+    /// The identity of the event.
     pub trans_id: Box<str>,
     /// Since when the event is open, epoch ms.
     pub since_ms: i64,
-    /// Bytes that count against the bounds.
+    /// The bytes that count against the bounds.
     pub bytes: usize,
 }
 
 /// What status shows of an unfinished record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// Its identity, once decoded.
+    /// Its identity, once it is decoded.
     pub trans_id: Option<Box<str>>,
-    /// Index of its account, once known.
+    /// The index of its account, once that is known.
     pub account: Option<usize>,
-    /// Where the work stands.
     pub stage: Stage,
     /// Since when it is open, epoch ms.
     pub since_ms: i64,
@@ -153,22 +149,22 @@ pub struct Shown {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Stage {
-    /// Not due yet, or its lane is closed.
+    /// It is not due yet, or its lane is closed.
     Waiting = 0,
-    /// In its lane's queue.
+    /// It is in its lane's queue.
     Queued = 1,
-    /// Asking Redis for the claim.
+    /// It asks Redis for its claim.
     Claiming = 2,
-    /// On its way to the platform.
+    /// It is on its way to the platform.
     Sending = 3,
-    /// Confirming, publishing.
+    /// It is confirmed or published.
     Settling = 4,
     /// Our own Redis or Kafka is away.
     Held = 5,
 }
 
 impl Stage {
-    /// The name in `blocked` and in status.
+    /// The name in `blocked` and in the status.
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Waiting => "waiting",

@@ -1,5 +1,5 @@
-//! A platform that takes five events of one route per request, and a server that answers for each of them by the beginning of
-//! its trans_id.
+//! A platform that takes five events of one route per request, and its server, which answers each event by the
+//! beginning of its trans_id.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -16,11 +16,11 @@ use crate::platforms::{Context, Prepared, Receipt, Request, Sender};
 use crate::stub::prepared;
 use crate::stub::server::{Server, answer};
 
-/// Of one request at most.
+/// The most items of one request.
 pub(crate) const MOST_ITEMS: usize = 5;
 pub(crate) const MOST_BYTES: usize = 100;
 
-/// Sends the trans_ids as they are, one a line. What stands behind an `@` is the route.
+/// Sends the trans_ids, one per line. The text after an `@` is the route.
 pub(crate) struct Five;
 
 impl Sender for Five {
@@ -77,7 +77,7 @@ fn verdict(word: &str, http: &HttpAnswer<'_>) -> Verdict {
     }
 }
 
-/// What the server has seen of one event.
+/// What the server has seen of the events.
 #[derive(Default)]
 pub(crate) struct Seen {
     lines: Mutex<BTreeSet<String>>,
@@ -85,7 +85,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// How often the platform has accepted it.
+    /// How often the platform has accepted the event.
     pub(crate) fn accepted(&self, trans_id: &str) -> usize {
         self.accepted.lock().unwrap().iter().filter(|id| *id == trans_id).count()
     }
@@ -99,9 +99,10 @@ impl Seen {
     }
 }
 
-/// Answers for each: `ok`, `bad` (refused for good), `later` (to be tried again), `once` (the first time), `busy` (throttled), `mute`
-/// (accepted, and not mentioned). Of the whole request: `slow` answers when `let_go` says so, `lonely` does where it is alone, `spoils` splits it, `refused` is a
-/// 400, `away` a 503, `panic` an answer that the sender panics at.
+/// Answers for each event: `ok`, `bad` (refused for good), `later` (to be tried again), `once` (the first time), `busy`
+/// (throttled), `mute` (accepted, and not mentioned). For the whole request: `slow` answers after
+/// [`Bench::let_go`](crate::stub::bench::Bench::let_go), and so does `lonely` if it is alone; `spoils` splits the
+/// request, `refused` is a 400, `away` a 503, `panic` an answer at which the sender panics.
 pub(crate) fn server(seen: Arc<Seen>, let_go: Arc<AtomicBool>) -> Server {
     Server::start(move |mut connection| {
         while let Some(request) = connection.request() {

@@ -1,4 +1,4 @@
-//! A platform of one thread: what it does with each connection is the test's to say.
+//! A platform for tests. The test says what it does with each connection.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,7 +21,7 @@ pub(crate) struct Server {
 
 /// One accepted connection.
 pub(crate) struct Connection {
-    /// From 0, in the order of their coming.
+    /// Counts from 0, in the order of arrival.
     pub(crate) number: usize,
     pub(crate) tcp: TcpStream,
     requests: Arc<Mutex<Vec<String>>>,
@@ -29,7 +29,7 @@ pub(crate) struct Connection {
 }
 
 impl Server {
-    /// Each connection has a thread of its own, and is closed when `serve` returns.
+    /// Serves each connection on its own thread, and closes it when `serve` returns.
     pub(crate) fn start(serve: impl Fn(Connection) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -65,7 +65,8 @@ impl Server {
         })
     }
 
-    /// The same over TLS, at `localhost`, for who trusts [`root`]. `before` comes between each connection and its handshake.
+    /// The same over TLS, at `localhost`, for clients that trust [`root`]. `before` runs between the connection and its
+    /// handshake.
     pub(crate) fn secure(answer: impl Into<Vec<u8>>, before: impl Fn() + Send + Sync + 'static) -> Self {
         let config = tls("valid.pem");
         let answer = answer.into();
@@ -80,7 +81,7 @@ impl Server {
         })
     }
 
-    /// When each request was there.
+    /// When each request arrived.
     pub(crate) fn arrivals(&self) -> Vec<Instant> {
         self.arrivals.lock().unwrap().clone()
     }
@@ -89,7 +90,7 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Whole requests as they came.
+    /// The whole requests, as they arrived.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
@@ -100,7 +101,7 @@ impl Server {
 }
 
 impl Connection {
-    /// Reads one request; `None` where the peer closed.
+    /// Reads one request. `None`: the peer has closed the connection.
     pub(crate) fn request(&mut self) -> Option<String> {
         let request = read_request(&mut self.tcp)?;
         self.note(&request);
@@ -138,7 +139,7 @@ fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
 }
 
-/// What shows this certificate.
+/// A TLS server configuration with this certificate.
 pub(crate) fn tls(certificate: &str) -> Arc<ServerConfig> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let chain = vec![CertificateDer::from_pem_file(fixture(certificate)).unwrap()];
@@ -146,12 +147,12 @@ pub(crate) fn tls(certificate: &str) -> Arc<ServerConfig> {
     Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap())
 }
 
-/// The issuer of what [`Server::secure`] shows.
+/// The issuer of the certificate of [`Server::secure`].
 pub(crate) fn root() -> CertificateDer<'static> {
     CertificateDer::from_pem_file(fixture("root.pem")).unwrap()
 }
 
-/// Head and body, as long as `content-length` says.
+/// Reads head and body; `content-length` gives the length of the body.
 pub(crate) fn read_request(from: &mut impl Read) -> Option<String> {
     let mut text = Vec::new();
     let mut byte = [0];

@@ -1,4 +1,4 @@
-//! A platform that issues access tokens, and takes up to so many events per request with a valid one.
+//! A platform that issues access tokens, and accepts events only with a valid one.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -23,9 +23,9 @@ pub(crate) fn seal() -> Seal {
     Seal::new(&SecretString::new(base64::engine::general_purpose::STANDARD.encode([9; 32]))).unwrap()
 }
 
-/// Sends the trans_ids as they are, one a line, with its token in a header.
+/// Sends the trans_ids, one per line, with the token in a header.
 pub(crate) struct Tokened {
-    /// Per request.
+    /// The most items of one request.
     pub(crate) items: usize,
 }
 
@@ -66,7 +66,7 @@ impl Sender for Tokened {
     }
 }
 
-/// Its answer: `access refresh life`.
+/// Its token endpoint answers `access refresh life`.
 struct Source;
 
 impl TokenSource for Source {
@@ -90,34 +90,35 @@ impl TokenSource for Source {
         })
     }
 
-    /// As early as may be: at half of its life.
+    /// As early as the rules allow: at half of the token's life.
     fn refresh_at_ms(&self, life: &Life) -> Option<i64> {
         life.first_end_ms().map(|_| life.issued_ms)
     }
 }
 
-/// What the platform knows and does.
+/// What the platform knows, and how it behaves.
 #[derive(Default)]
 pub(crate) struct State {
-    /// Pairs issued; the access token of the last one is valid.
+    /// The number of issued pairs. The access token of the last one is valid.
     pub(crate) issued: u32,
     /// How long an issued token is valid.
     pub(crate) life: Duration,
     /// Access tokens that are refused.
     pub(crate) refused: BTreeSet<String>,
-    /// All are refused.
+    /// Whether it refuses all access tokens.
     pub(crate) refuses_all: bool,
-    /// Refused events are named in an answer of status 200: those alone whose trans_id begins with `stale`.
+    /// Whether it names the refused events in an answer of status 200. Then it refuses only events whose trans_id
+    /// begins with `stale`.
     pub(crate) by_item: bool,
-    /// A refusal waits until so many requests with events have come.
+    /// A refusal waits until this many requests with events have arrived.
     pub(crate) refuses_together: u32,
-    /// Requests with events that have come.
+    /// The number of requests with events that have arrived.
     pub(crate) events: u32,
-    /// Token requests wait.
+    /// Whether token requests have to wait.
     pub(crate) holds_tokens: bool,
-    /// Token requests that have come.
+    /// The number of token requests that have arrived.
     pub(crate) asked: u32,
-    /// What was taken: trans_id and token.
+    /// The accepted events: trans_id and token.
     pub(crate) taken: Vec<(String, String)>,
 }
 
