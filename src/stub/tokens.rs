@@ -77,8 +77,10 @@ impl TokenSource for Source {
 
     fn token_from(&self, status: u16, _: Option<&str>, body: &[u8], now_ms: i64) -> Result<Issued, DeliveryError> {
         let http = HttpAnswer { status, retry_after: None, body, now_ms };
-        if status != 200 {
-            return Err(DeliveryError::Halt(http.answer()));
+        match status {
+            200 => {}
+            503 => return Err(DeliveryError::Retry(http.answer())),
+            _ => return Err(DeliveryError::Halt(http.answer())),
         }
         let text = String::from_utf8_lossy(body);
         let parts: Vec<_> = text.split(' ').collect();
@@ -114,6 +116,8 @@ pub(crate) struct State {
     pub(crate) refuses_together: u32,
     /// The number of requests with events that have arrived.
     pub(crate) events: u32,
+    /// Whether token requests fail.
+    pub(crate) fails_tokens: bool,
     /// Whether token requests have to wait.
     pub(crate) holds_tokens: bool,
     /// The number of token requests that have arrived.
@@ -142,6 +146,9 @@ impl Issuer {
             std::thread::sleep(Duration::from_millis(5));
         }
         let mut state = self.state();
+        if state.fails_tokens {
+            return answer("503 Away", "");
+        }
         if refresh != format!("refresh-{}", state.issued) {
             return answer("401 Refused", "");
         }

@@ -4,9 +4,10 @@
 use super::*;
 use crate::account::WhenUnavailable;
 use crate::claim::rules::Value;
+use crate::clock::now_ms;
 use crate::delivery::TopicKind;
 use crate::delivery::progress::End;
-use crate::error::Outcome;
+use crate::error::{Outcome, Reason};
 use crate::stub::bench::{Bench, DEAD, Ended, PARKED, RECEIPTS, Setting, TIER_5S, eventually, run};
 use crate::stub::tokens::{Issuer, State, Tokened};
 
@@ -147,6 +148,31 @@ fn a_fresh_token_that_is_refused_too_halts_the_account_and_says_what_to_do() {
             let parked = bench.published(PARKED);
             assert!(parked.len() == 1 && matches!(parked[0].text("pb-attempts"), "" | "0"), "{parked:?}");
             assert_eq!(bench.value("e-1").await, None, "its claim is released");
+        }
+    });
+}
+
+/// Nothing is sent for the event, so there is no attempt to count (core.md section 4). Its age ends that.
+#[test]
+fn a_token_endpoint_that_fails_sends_events_to_a_tier_without_an_attempt_until_they_are_too_old() {
+    run(async {
+        for items in [1, 5] {
+            let expired = |s: &mut State| (refuses_the_seed(s), s.fails_tokens = true).1;
+            let (mut bench, issuer) = bench(items, expired, |_| {}).await;
+            bench.start();
+            assert_eq!(bench.send(TopicKind::Input, "e-1").wait().await, End::Retried);
+            let copy = bench.published(TIER_5S).remove(0);
+            assert_eq!((copy.text("pb-attempts"), copy.text("pb-pass"), copy.text("pb-last-error")), ("0", "0", ""));
+            assert_eq!(bench.value("e-1").await, None, "its claim is released");
+
+            let (mut delivery, mut end) = bench.delivery(TopicKind::Tier, "e-1");
+            let max_age = bench.handle.account.retry.max_age.as_millis() as i64;
+            delivery.envelope.retry_since_ms = Some(now_ms() - max_age);
+            bench.queue(delivery);
+            assert_eq!(end.wait().await, End::Finished(Outcome::DeadLettered));
+            let dead = bench.published(DEAD).remove(0);
+            assert_eq!((dead.reason(), dead.text("pb-attempts")), (Some(Reason::Expired), "0"));
+            assert!(issuer.state().taken.is_empty());
         }
     });
 }
