@@ -43,6 +43,7 @@ pub fn accounts(config: &Config) -> Vec<SandboxAccount> {
         name: account.name.to_string(),
         platform: account.platform.to_owned(),
         settings: account.settings.clone(),
+        platform_file: None,
         credentials: account.credentials.iter().map(|c| (c.key.clone(), c.secret.expose().to_owned())).collect(),
     };
     config.accounts.values().map(|account| known(account)).collect()

@@ -26,6 +26,8 @@ pub mod http_status;
 mod item;
 pub mod keys;
 pub mod list;
+#[cfg(test)]
+mod mapping;
 pub mod natural_day;
 pub mod qihoo360;
 pub mod reading;

@@ -9,10 +9,26 @@ pub fn invalid(field: &'static str, detail: impl Into<String>) -> DeliveryError 
 }
 
 /// `UnmappedEvent`: the platform does not have the event. The field is the member of the event that named it (SPEC
-/// section 12, 3).
-pub fn unmapped(event: &ConversionEvent, detail: &'static str) -> DeliveryError {
-    let field = if event.platform_event.is_some() { "platform_event" } else { "event_type" };
+/// section 12, 3), and the detail names the known names that are most like it. `known` are those that this member can hold.
+pub fn unmapped<'k>(event: &ConversionEvent, why: &str, known: impl IntoIterator<Item = &'k str>) -> DeliveryError {
+    let (field, given) = match &event.platform_event {
+        Some(native) => ("platform_event", native.as_str()),
+        None => ("event_type", event.event_type.as_str()),
+    };
+    let near = nearest(given, known);
+    let detail = if near.is_empty() { why.to_owned() } else { format!("{why}; most like it: {}", near.join(", ")) };
     DeliveryError::UnmappedEvent(Fault::new(field, detail))
+}
+
+/// At most three of the known names, the most similar one first.
+fn nearest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>) -> Vec<&'k str> {
+    // An event may give any text; a long one is like none of the names.
+    let given: String = given.chars().take(64).collect();
+    let like = |name: &str| strsim::normalized_damerau_levenshtein(&given, name);
+    let mut names: Vec<(f64, &str)> = known.into_iter().map(|name| (like(name), name)).collect();
+    names.sort_by(|(a, x), (b, y)| b.total_cmp(a).then_with(|| x.cmp(y)));
+    names.dedup();
+    names.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
 /// Refuses a call. Platforms that take no calls use it.
@@ -87,6 +103,27 @@ pub fn note_ignored(event: &ConversionEvent, known: &[&str], warnings: &mut Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unmapped_event_names_the_member_and_the_three_names_most_like_it() {
+        let event = |platform_event: Option<&str>| {
+            let value = serde_json::json!({
+                "trans_id": "t-1", "platform": "p", "account": "a", "event_type": "form_submitted",
+                "platform_event": platform_event, "event_time_ms": 1_736_899_200_123_i64,
+            });
+            crate::event::decode(Some(value.to_string().as_bytes())).unwrap()
+        };
+        let known = ["register", "form_submit", "order_submit", "pay", "pay"];
+        let DeliveryError::UnmappedEvent(fault) = unmapped(&event(None), "no such event", known) else { panic!() };
+        assert_eq!(fault.field, "event_type");
+        assert_eq!(fault.detail, "no such event; most like it: form_submit, order_submit, register");
+        let DeliveryError::UnmappedEvent(fault) = unmapped(&event(Some("PAYS")), "no such code", ["PAY"]) else {
+            panic!()
+        };
+        assert_eq!((&*fault.field, &*fault.detail), ("platform_event", "no such code; most like it: PAY"));
+        let DeliveryError::UnmappedEvent(fault) = unmapped(&event(None), "none", []) else { panic!() };
+        assert_eq!(fault.detail, "none");
+    }
 
     #[test]
     fn a_click_id_is_printable_ascii() {

@@ -108,7 +108,8 @@ impl Sender for Third {
 
     fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
         let native = self.native(&event.event_type, event.platform_event.as_deref());
-        let native = native.ok_or_else(|| unmapped(event, "not in the account's map"))?;
+        let native =
+            native.ok_or_else(|| unmapped(event, "not in the account's map", self.map.keys().map(String::as_str)))?;
         if self.strict {
             required_id(event.user.user_id.as_deref(), "user.user_id")?;
         }

@@ -1,6 +1,7 @@
 //! One account of a fake platform.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -14,6 +15,8 @@ pub struct SandboxAccount {
     /// The terms that the account and its platform agreed on: the keys of `[accounts.NAME]` as configured. A fake
     /// ignores keys that it does not know.
     pub settings: Map<String, Value>,
+    /// The TOML file of its platform, where the worker was given one that is not among those it ships.
+    pub platform_file: Option<Arc<str>>,
     /// The credentials, each a public half and a secret. Several may be valid at once during a rotation.
     pub credentials: Vec<(String, String)>,
 }
@@ -24,7 +27,7 @@ impl fmt::Debug for SandboxAccount {
         f.debug_struct("SandboxAccount")
             .field("name", &self.name)
             .field("platform", &self.platform)
-            .field("settings", &self.settings)
+            .field("settings", &self.settings.keys().collect::<Vec<_>>())
             .field("credentials", &self.credentials.iter().map(|(key, _)| key).collect::<Vec<_>>())
             .finish()
     }
@@ -37,6 +40,7 @@ impl SandboxAccount {
             name: name.to_owned(),
             platform: platform.to_owned(),
             settings: settings.as_object().cloned().unwrap_or_default(),
+            platform_file: None,
             credentials: credentials.iter().map(|(key, secret)| ((*key).to_owned(), (*secret).to_owned())).collect(),
         }
     }

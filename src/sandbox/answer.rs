@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::fake::Fake;
 use super::faults::{self, Fault};
-use super::judgement::Refusal;
+use super::judgement::{JudgedItem, Judgement, Refusal};
 use super::ledger::LedgerEntry;
 use super::request::{Answer, Request};
 use super::state::State;
@@ -71,30 +71,40 @@ fn judge<'a>(request: &Request, state: &'a State) -> (Answer, Option<&'a dyn Fak
     let (judgement, platform) = state.directory.judge(request, i64::try_from(now_ms / 1000).unwrap_or(i64::MAX));
     let name = state.name(judgement.account);
     let faults = state.faults();
-    let id = judgement.id.as_deref().map_or(&request.body[..], str::as_bytes);
-    let fault = faults.of(&name).filter(|fault| fault.hits(&name, id));
-    let (usual, problem) = match judgement.verdict {
+    let Judgement { trans_id, event, ids, id, conversion, mut items, verdict, .. } = judgement;
+    if items.is_empty() {
+        items.push(JudgedItem { trans_id, event, ids, id, problem: None });
+    }
+    let hits = |fault: &&Fault, item: &JudgedItem| {
+        fault.hits(&name, item.id.as_deref().map_or(&request.body[..], str::as_bytes))
+    };
+    let fault = faults.of(&name).filter(|fault| items.iter().any(|item| hits(fault, item)));
+    let (usual, problem) = match verdict {
         Ok(answer) if fault.is_none_or(Fault::takes) => (answer, None),
         Ok(answer) => (answer, fault.map(|fault| format!("fault: {}", fault.describe()))),
         Err(Refusal { answer, problem }) => (answer, Some(problem)),
     };
-    // The entry is written before the first byte of the answer: a client that has an answer finds its request in the
+    // The entries are written before the first byte of the answer: a client that has an answer finds its request in the
     // ledger.
-    state.ledger.record(LedgerEntry {
-        account: name,
-        trans_id: judgement.trans_id,
-        event: judgement.event,
-        accepted: problem.is_none(),
-        problem,
-        at_ms: now_ms,
-        ids: judgement.ids,
-        repeat: false,
-        fault: fault.map(Fault::describe).filter(|text| !text.is_empty()),
-        method: request.method.clone(),
-        target: request.target.clone(),
-        head: request.head.clone(),
-        body: request.body.clone(),
-    });
+    for item in items {
+        let problem = item.problem.or_else(|| problem.clone());
+        state.ledger.record(LedgerEntry {
+            account: name.clone(),
+            trans_id: item.trans_id,
+            event: item.event,
+            accepted: problem.is_none(),
+            conversion,
+            problem,
+            at_ms: now_ms,
+            ids: item.ids,
+            repeat: false,
+            fault: fault.map(Fault::describe).filter(|text| !text.is_empty()),
+            method: request.method.clone(),
+            target: request.target.clone(),
+            head: request.head.clone(),
+            body: request.body.clone(),
+        });
+    }
     (usual, platform, fault.cloned())
 }
 

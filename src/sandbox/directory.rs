@@ -2,7 +2,7 @@
 
 use super::account::SandboxAccount;
 use super::fake::Fake;
-use super::fakes::LIST;
+use super::fakes;
 use super::judgement::{Judgement, Refusal};
 use super::request::{Answer, Request};
 
@@ -21,6 +21,7 @@ impl Directory {
     /// Checks the accounts together, and names every problem.
     pub fn new(accounts: Vec<SandboxAccount>) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
+        let known = fakes::names(&accounts);
         for (index, account) in accounts.iter().enumerate() {
             let name = &account.name;
             if name.is_empty() || name == UNKNOWN {
@@ -29,18 +30,14 @@ impl Directory {
             if accounts.iter().take(index).any(|earlier| earlier.name == *name) {
                 problems.push(format!("account {name} is listed twice"));
             }
-            if !LIST.iter().any(|platform| platform.name == account.platform) {
+            if !known.contains(&account.platform) {
                 problems.push(format!("account {name}: the sandbox has no fake of platform `{}`", account.platform));
             }
         }
-        let mut fakes = Vec::new();
-        for platform in &LIST {
-            let own: Vec<_> = accounts.iter().enumerate().filter(|(_, a)| a.platform == platform.name).collect();
-            match (platform.open)(&own) {
-                Ok(fake) => fakes.push(fake),
-                Err(found) => problems.extend(found),
-            }
-        }
+        let fakes = fakes::open(&accounts).unwrap_or_else(|found| {
+            problems.extend(found);
+            Vec::new()
+        });
         if problems.is_empty() { Ok(Self { accounts, fakes }) } else { Err(problems) }
     }
 
@@ -52,6 +49,11 @@ impl Directory {
     /// The names that may have a fault.
     pub(super) fn names(&self) -> Vec<&str> {
         self.accounts.iter().map(|account| account.name.as_str()).chain([UNKNOWN]).collect()
+    }
+
+    /// The access tokens that an account has are expired from now on.
+    pub(super) fn expire_tokens(&self, account: usize) {
+        self.fakes.iter().for_each(|fake| fake.expire_tokens(account));
     }
 
     /// Judges a request, and returns the fake that did; without a fake, the request is to no endpoint. `now` is in Unix
@@ -73,6 +75,8 @@ fn lost(account: Option<usize>) -> Judgement {
         event: None,
         ids: Vec::new(),
         id: None,
+        conversion: true,
+        items: Vec::new(),
         verdict: Err(Refusal { answer: Answer::text(404, "not found\n"), problem: "path: unknown".to_owned() }),
     }
 }

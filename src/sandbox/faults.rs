@@ -14,7 +14,7 @@
 //! | | `after` | it is taken, and the connection is reset instead of an answer | yes |
 //! | `garbage` | bool | status 200 (or `status`) and a body that is no JSON and no text | yes |
 //! | `endless` | bool | status 200 (or `status`) and a body without end | yes |
-//! | `expired_token` | bool | accepted, without meaning for platforms that know no token | yes |
+//! | `expired_token` | bool | the access tokens that the account has at this moment are expired; new ones are good. Without meaning for platforms that know no token | yes |
 //! | `share` | 0 … 1 | the share of events that is hit, 1 by default: chosen by account and the id of the event, so that an event is hit on each attempt or on none | |
 //!
 //! If several are set, the first of `reset`, `hang`, `endless`, `garbage` decides the form of the answer. A request is
@@ -70,7 +70,7 @@ pub struct Fault {
     /// A body without end.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub endless: bool,
-    /// The token counts as expired; only for platforms with tokens.
+    /// The tokens that there are when the fault is set count as expired; only for platforms with tokens.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub expired_token: bool,
     /// The share of events that the fault hits.

@@ -16,8 +16,27 @@ pub struct Judgement {
     /// An id that stays the same over all attempts of one event. It decides whether a fault with a `share` hits the
     /// event.
     pub id: Option<String>,
+    /// Whether it reports conversions. A request for tokens does not: it is written down, and counts as none.
+    pub conversion: bool,
+    /// The events of a request that can carry several. Empty: the request is one event, and the fields above are about it.
+    pub items: Vec<JudgedItem>,
     /// The answer to a request that passes every check, or the refusal.
     pub verdict: Result<Answer, Refusal>,
+}
+
+/// One event of a request that carries several.
+#[derive(Debug, Default)]
+pub struct JudgedItem {
+    /// As in [`Judgement`].
+    pub trans_id: Option<String>,
+    /// As in [`Judgement`].
+    pub event: Option<String>,
+    /// As in [`Judgement`].
+    pub ids: Vec<(&'static str, Option<String>)>,
+    /// As in [`Judgement`].
+    pub id: Option<String>,
+    /// Why the platform does not take this event, although it takes others of the request.
+    pub problem: Option<String>,
 }
 
 /// The refusal of a request.

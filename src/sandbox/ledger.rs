@@ -22,6 +22,8 @@ pub struct LedgerEntry {
     pub event: Option<String>,
     /// The request passed every check and was accepted, even if it got no answer.
     pub accepted: bool,
+    /// Whether it reports a conversion.
+    pub conversion: bool,
     /// Why it was not accepted.
     pub problem: Option<String>,
     /// When it was received, epoch ms.
@@ -97,7 +99,7 @@ impl Serialize for LedgerEntry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Totals {
     pub received: u64,
-    /// Accepted requests, repeats included.
+    /// Accepted conversions, repeats included.
     pub accepted: u64,
     /// Accepted requests that repeat an earlier one.
     pub repeats: u64,
@@ -130,7 +132,7 @@ struct Kept {
     seen: HashSet<[u8; 16]>,
     dropped: u64,
     totals: HashMap<Arc<str>, Totals>,
-    /// Requests accepted since the start. This is the only sum that clearing does not reset.
+    /// Conversions accepted since the start. This is the only sum that clearing does not reset.
     accepted: u64,
 }
 
@@ -160,11 +162,12 @@ impl Ledger {
             }
         }
         entry.repeat = identity.is_some_and(|identity| !kept.seen.insert(identity));
+        let accepted = u64::from(entry.accepted && entry.conversion);
         let totals = kept.totals.entry(entry.account.clone()).or_default();
         totals.received += 1;
-        totals.accepted += u64::from(entry.accepted);
+        totals.accepted += accepted;
         totals.repeats += u64::from(entry.repeat);
-        kept.accepted += u64::from(entry.accepted);
+        kept.accepted += accepted;
         kept.entries.push_back(Arc::new(entry));
     }
 
@@ -209,6 +212,7 @@ mod tests {
             trans_id: Some(id.to_owned()),
             event: Some(event.to_owned()),
             accepted,
+            conversion: true,
             ..LedgerEntry::default()
         }
     }

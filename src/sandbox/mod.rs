@@ -15,7 +15,8 @@
 //! | `/_status` | GET | accounts, faults, sums per account, and how many old entries the ledger has dropped |
 //!
 //! A request that belongs to no account is written under `unknown`; faults can be set for this name too. The sandbox
-//! refuses bytes that are no HTTP request, and requests larger than 1 MiB, and does not write them down. A repeated
+//! refuses bytes that are no HTTP request, and requests larger than 1 MiB, and does not write them down. A request of several
+//! events has an entry for each of them, and a fault hits it where it hits one of them. A repeated
 //! trans_id and event of one account is a success and is marked `repeat`.
 
 mod account;
@@ -46,7 +47,7 @@ pub use directory::Directory;
 pub use fake::Fake;
 pub use fakes::by_hand;
 pub use faults::Faults;
-pub use judgement::Judgement;
+pub use judgement::{JudgedItem, Judgement};
 pub use request::{Answer, Request};
 
 /// The default number of ledger entries: about 1.1 GiB at the usual size of a request.

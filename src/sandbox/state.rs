@@ -39,6 +39,11 @@ impl State {
     /// Replaces all faults. If there is any problem, it replaces none and names every problem.
     pub(super) fn set_faults(&self, json: &Value) -> Result<Arc<Faults>, Vec<String>> {
         let faults = Arc::new(Faults::parse(json, &self.directory.names())?);
+        for (index, account) in self.directory.accounts().iter().enumerate() {
+            if faults.of(&account.name).is_some_and(|fault| fault.expired_token) {
+                self.directory.expire_tokens(index);
+            }
+        }
         *self.faults.write().unwrap_or_else(PoisonError::into_inner) = faults.clone();
         Ok(faults)
     }

@@ -36,7 +36,7 @@ impl Settings {
         conversion(event)?;
         let endpoint = self
             .endpoint(&event.event_type, event.platform_event.as_deref())
-            .ok_or_else(|| unmapped(event, "none of install, register, effective_user"))?;
+            .ok_or_else(|| unmapped(event, "none of install, register, effective_user", []))?;
 
         let uid = required_id(event.user.user_id.as_deref(), UID)?;
         let extras = match endpoint {

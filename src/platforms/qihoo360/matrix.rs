@@ -132,6 +132,11 @@ impl Matrix {
         self.by_code.get(code).copied()
     }
 
+    /// Every row.
+    pub fn entries(&self) -> impl Iterator<Item = &'static Entry> {
+        self.by_code.values().copied()
+    }
+
     /// Every code, in alphabetical order.
     pub fn codes(&self) -> Vec<&'static str> {
         let mut codes: Vec<&'static str> = self.by_code.keys().copied().collect();

@@ -26,6 +26,16 @@ impl Settings {
         }
     }
 
+    /// The names that the line takes where this event gives one: codes, or canonical names.
+    fn known<'s>(&'s self, event: &ConversionEvent, line: Line) -> Vec<&'s str> {
+        let entries = Matrix::get().entries().filter(|entry| entry.on(line).is_some());
+        if event.platform_event.is_some() {
+            return entries.map(|entry| entry.code).collect();
+        }
+        let own = self.map.iter().filter(|(_, entry)| entry.on(line).is_some()).map(|(name, _)| name.as_str());
+        entries.map(|entry| entry.canonical).chain(own).collect()
+    }
+
     /// The members that the line takes with that code, by the table and the account's `value_events`.
     fn allowed(&self, entry: &Entry, line: Line) -> Option<Params> {
         let allowed = entry.on(line)?;
@@ -42,10 +52,10 @@ impl Settings {
         let line = self.line(event)?;
         let entry = self
             .entry(&event.event_type, event.platform_event.as_deref())
-            .ok_or_else(|| unmapped(event, "no event code of 360"))?;
+            .ok_or_else(|| unmapped(event, "no event code of 360", self.known(event, line)))?;
         let allowed = self
             .allowed(entry, line)
-            .ok_or_else(|| unmapped(event, "the product line does not know the event code"))?;
+            .ok_or_else(|| unmapped(event, "the product line does not know the event code", self.known(event, line)))?;
 
         let (click_name, click) = self.click(event, line, &mut warnings)?;
 

@@ -249,6 +249,21 @@ fn an_answer_keeps_code_and_status_and_never_the_body() {
 }
 
 #[test]
+fn an_unmapped_event_is_told_the_names_of_its_line_that_are_most_like_it() {
+    let detail = |edit: fn(&mut Value)| match sender("data_industry = \"ocpc_web_convert\"").prepare(&edited(edit)) {
+        Err(DeliveryError::UnmappedEvent(fault)) => fault.detail,
+        other => panic!("{other:?}"),
+    };
+    let canonical = detail(|event| event["event_type"] = "form_submitted".into());
+    assert!(canonical.starts_with("no event code of 360; most like it: form_submit, "), "{canonical}");
+    let code = detail(|event| event["platform_event"] = "SUBMITS".into());
+    assert!(code.starts_with("no event code of 360; most like it: SUBMIT, "), "{code}");
+    let other_line = detail(|event| event["platform_event"] = "APP_PAY".into());
+    assert!(other_line.starts_with("the product line does not know the event code; most like it: "), "{other_line}");
+    assert!(!other_line.contains("PAY"), "{other_line}");
+}
+
+#[test]
 fn the_platform_is_named() {
     let sender = sender("");
     assert_eq!(PLATFORM.name(), "qihoo360");

@@ -96,6 +96,8 @@ impl Baizhu {
             event: Some(endpoint.name().to_owned()),
             id: value("uid"),
             ids: vec![("uid", value("uid")), ("order_number", value("order_number"))],
+            conversion: true,
+            items: Vec::new(),
             verdict,
         }
     }

@@ -126,6 +126,8 @@ impl Fake for Qihoo360 {
             event: hints.event,
             ids: Vec::new(),
             id,
+            conversion: true,
+            items: Vec::new(),
             verdict: verdict.map(|()| Answer::json(200, answer(0))),
         })
     }
