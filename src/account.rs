@@ -16,8 +16,11 @@ use url::Url;
 
 use crate::config::fields::{HOUR, MINUTE, MONTH, duration, list, rate, size, whole};
 use crate::error::{DeliveryError, Fault};
-use crate::event::ConversionEvent;
-use crate::platforms::{CallbackHost, Context, Credential, Prepared, Request, Sender};
+use crate::event::{ConversionEvent, Kind};
+use crate::platforms::call::Call;
+use crate::platforms::reading::BatchLimits;
+use crate::platforms::tokens::{Seed, TokenSource};
+use crate::platforms::{CallbackHost, Context, Credential, NaturalDay, Prepared, Request, Sender};
 use crate::secret::SecretString;
 use crate::units::parse_duration;
 
@@ -179,6 +182,7 @@ pub(crate) fn max_event_age<'de, D: Deserializer<'de>>(from: D) -> Result<Option
 }
 
 /// One account, checked and ready.
+#[derive(Clone)]
 pub struct Account {
     /// Its name, `[a-z0-9][a-z0-9-]{0,62}`.
     pub name: Arc<str>,
@@ -208,7 +212,10 @@ pub struct Account {
     pub on_ambiguous: OnAmbiguous,
     /// Its credentials; empty where the platform has none.
     pub credentials: Vec<Credential>,
-    pub sender: Box<dyn Sender>,
+    /// Sends its conversions, where its platform takes any.
+    pub sender: Option<Arc<dyn Sender>>,
+    /// Makes its calls, where its platform takes any.
+    pub call: Option<Arc<dyn Call>>,
     /// The platform's own keys as configured. The sandbox uses them for its fake account.
     pub settings: Map<String, Value>,
 }
@@ -220,15 +227,51 @@ impl Account {
     /// No credential is valid.
     pub fn request(&self, items: &[&Prepared], token: Option<&SecretString>, now_ms: i64) -> Result<Request, Fault> {
         let credential = Credential::in_force(&self.credentials, now_ms);
-        self.sender.request(items, &Context { now_ms, credential, token })
+        let sender = self.sender.as_ref().ok_or_else(|| Fault::new("platform", "sends no conversions"))?;
+        sender.request(items, &Context { now_ms, credential, token })
     }
 
-    /// Maps and validates an event of the account.
+    /// The natural day that binds repeats of its conversions.
+    pub fn natural_day(&self) -> Option<NaturalDay> {
+        self.sender.as_ref().and_then(|sender| sender.natural_day())
+    }
+
+    /// How much one request may carry.
+    pub fn batch(&self) -> BatchLimits {
+        self.sender.as_ref().map_or(BatchLimits { items: 1, bytes: usize::MAX }, |sender| sender.batch())
+    }
+
+    /// How it gets access tokens, and the values that it begins with; `None`: it sends without one.
+    pub fn tokens(&self) -> Option<(Arc<dyn TokenSource>, Seed)> {
+        let of_sender = self.sender.as_ref().and_then(|sender| sender.tokens());
+        of_sender.or_else(|| self.call.as_ref().and_then(|call| call.tokens()))
+    }
+
+    /// Every native name that stands in the key of one of its claims.
+    pub fn natives(&self) -> Vec<Cow<'static, str>> {
+        let of_sender = self.sender.iter().flat_map(|sender| sender.natives());
+        of_sender.chain(self.call.iter().flat_map(|call| call.names()).map(|name| Cow::Borrowed(*name))).collect()
+    }
+
+    /// The native name that a conversion of these names has, where one is mapped.
+    pub fn native(&self, event_type: &str, platform_event: Option<&str>) -> Option<Cow<'static, str>> {
+        self.sender.as_ref()?.native(event_type, platform_event)
+    }
+
+    /// Maps and validates a conversion of the account.
     ///
     /// # Errors
     /// `UnmappedEvent` or `Invalid`, with the first field at fault.
     pub fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
-        let prepared = self.sender.prepare(event)?;
+        if event.kind == Kind::Call {
+            return Err(DeliveryError::Invalid(Fault::new("kind", format!("{} takes no calls", self.platform))));
+        }
+        let Some(sender) = &self.sender else {
+            let field = if event.platform_event.is_some() { "platform_event" } else { "event_type" };
+            let detail = format!("{} takes no conversions, only calls (kind = \"call\")", self.platform);
+            return Err(DeliveryError::UnmappedEvent(Fault::new(field, detail)));
+        };
+        let prepared = sender.prepare(event)?;
         if let Some(callback) = prepared.callback.as_ref().filter(|_| !self.has_own_base) {
             let refuse = |detail: &str| Err(DeliveryError::Invalid(Fault::new(callback.field.clone(), detail)));
             if !callback.is_https && !self.allow_http {
@@ -237,7 +280,7 @@ impl Account {
                      is meant",
                 );
             }
-            if !self.sender.callback_hosts().iter().any(|host| host.eq_ignore_ascii_case(&callback.host)) {
+            if !sender.callback_hosts().iter().any(|host| host.eq_ignore_ascii_case(&callback.host)) {
                 return refuse("leads to a host that is not on the platform's list of callback hosts");
             }
         }
@@ -251,7 +294,7 @@ impl Account {
             return Vec::new();
         }
         let schemes = if self.allow_http { &[true, false][..] } else { &[true] };
-        let hosts = self.sender.callback_hosts();
+        let hosts = self.sender.as_ref().map_or_else(Vec::new, |sender| sender.callback_hosts());
         hosts.iter().flat_map(|host| schemes.iter().map(|is_https| (*host, *is_https))).collect()
     }
 

@@ -19,6 +19,9 @@ mod types;
 
 pub use decode::{Identity, decode, identify};
 pub use members::Members;
+pub use node::safe_name;
 pub use number::whole;
 pub use placeholder::is_placeholder;
-pub use types::{Click, Consent, ConversionEvent, Device, Hashed, Item, Kind, Money, Order, Schema, User, Wechat};
+pub use types::{
+    Click, Consent, ConversionEvent, Device, Hashed, Item, Kind, Money, Order, Paginate, Reply, Schema, User, Wechat,
+};

@@ -114,7 +114,7 @@ impl Config {
         if self.is_embedded() || !self.redis.token_key.expose().is_empty() {
             return None;
         }
-        let rotates = |a: &&Arc<Account>| a.sender.tokens().is_some_and(|(_, seed)| seed.rotates());
+        let rotates = |a: &&Arc<Account>| a.tokens().is_some_and(|(_, seed)| seed.rotates());
         let account = self.accounts.values().find(rotates)?;
         let reason = format!(
             "is empty, but the tokens of account {} rotate and are kept in Redis; state 32 random bytes in base64 from the \

@@ -6,6 +6,7 @@ pub(crate) mod server;
 pub(crate) mod tokens;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -109,7 +110,8 @@ impl Account {
             when_unavailable: WhenUnavailable::Hold,
             on_ambiguous: OnAmbiguous::Retry,
             credentials: Vec::new(),
-            sender: Box::new(Plain),
+            sender: Some(Arc::new(Plain)),
+            call: None,
             settings: serde_json::Map::new(),
         }
     }

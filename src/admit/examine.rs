@@ -128,8 +128,8 @@ impl Examiner {
     }
 
     fn native(&self, index: usize, identity: &Identity) -> Option<String> {
-        let sender = &self.accounts.get(index)?.sender;
-        sender.native(identity.event.as_deref()?, identity.platform_event.as_deref()).map(|n| n.into_owned())
+        let account = self.accounts.get(index)?;
+        account.native(identity.event.as_deref()?, identity.platform_event.as_deref()).map(|n| n.into_owned())
     }
 }
 
@@ -195,11 +195,11 @@ mod tests {
         let gate = gate();
         let mut event = json!({
             "schema": "postback.event/2", "trans_id": "t-1", "platform": "nobody", "account": "none",
-            "event_type": "unmapped", "event_time_ms": 1_736_899_200_123_i64, "user": {"phone": "13812345678"},
+            "kind": "call", "call": "list", "event_type": "unmapped", "event_time_ms": 1_736_899_200_123_i64, "user": {"phone": "13812345678"},
             "consent": {"opt_out": true}
         });
         let mut seen = vec![end(&gate, &Record { unreadable_headers: 1, ..record(&event) })];
-        let mends: [&dyn Fn(&mut Value); 8] = [
+        let mends: [&dyn Fn(&mut Value); 9] = [
             &|_| {},
             &|event| event["schema"] = "postback.event/1".into(),
             &|event| event["platform"] = "qihoo360".into(),
@@ -208,6 +208,7 @@ mod tests {
             &|event| event["account"] = "strict".into(),
             &|event| event["consent"] = json!({}),
             &|event| event["user"] = json!({}),
+            &|event| event["kind"] = json!("conversion"),
         ];
         for mend in mends {
             mend(&mut event);
@@ -226,6 +227,7 @@ mod tests {
             ("unknown_account", "account", 1),
             ("suppressed", "", 2),
             ("invalid", "user.phone", 2),
+            ("invalid", "kind", 2),
             ("unmapped_event", "event_type", 2),
             ("ready", "", 2),
         ];

@@ -97,7 +97,7 @@ mod tests {
         let config = alone(env(&[stated]), LATE).unwrap_or_else(|e| panic!("{}", e.text));
         let mut days = 0;
         for account in config.accounts.values() {
-            let Some(day) = account.sender.natural_day() else { continue };
+            let Some(day) = account.natural_day() else { continue };
             let own = if &*account.name == "demo-360-zs" { chrono_tz::Asia::Shanghai } else { zone(LATE) };
             assert_eq!(day.tz, own, "{}", account.name);
             days += 1;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::json::{self, Node, Object};
-use super::types::{ConversionEvent, Schema};
+use super::types::{ConversionEvent, Kind, Schema};
 use crate::byte_order_mark;
 use crate::error::{DeliveryError, Fault};
 
@@ -28,7 +28,12 @@ pub fn decode(value: Option<&[u8]>) -> Result<ConversionEvent, DeliveryError> {
     if text(&members, "kind") == Some("call") {
         allow_no_event_type(&mut members);
     }
-    ConversionEvent::deserialize(Node::Object(members)).map_err(|error| DeliveryError::Invalid(error.into()))
+    let event =
+        ConversionEvent::deserialize(Node::Object(members)).map_err(|error| DeliveryError::Invalid(error.into()))?;
+    if event.kind == Kind::Call && event.call.is_none() {
+        return Err(DeliveryError::Invalid(Fault::new("call", "missing")));
+    }
+    Ok(event)
 }
 
 /// Only a call may lack its event type. It then gets an empty one.

@@ -67,6 +67,17 @@ pub(super) fn optional_moment<'de, D: Deserializer<'de>>(from: D) -> Result<Opti
     ms.and_then(misread).map_or(Ok(ms), |why| Err(D::Error::custom(why)))
 }
 
+/// The largest count that a call may state.
+pub(super) const MOST: i64 = 1_000_000_000;
+
+pub(super) fn optional_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    let count = Option::<i64>::deserialize(from)?;
+    if count.is_none_or(|n| (1..=MOST).contains(&n)) {
+        return Ok(count);
+    }
+    Err(D::Error::custom(format!("not from 1 to {MOST}")))
+}
+
 /// Says what is wrong with a moment outside 2001 to 2100. Mostly it is in another unit, which would mean 1970 or the
 /// far future.
 fn misread(ms: i64) -> Option<&'static str> {

@@ -59,7 +59,7 @@ const MOST_DIGITS: usize = 4;
 
 /// Returns the name, or `?` for a name that must not appear in a header or a log. A name that no programmer would write
 /// may be a phone number, a mail address, a person's name or another value in the wrong place.
-pub(super) fn safe_name(name: &str) -> &str {
+pub fn safe_name(name: &str) -> &str {
     let letter = |b: u8| b.is_ascii_alphabetic() || b == b'_';
     let fine = name.len() <= LONGEST_NAME
         && name.bytes().next().is_some_and(letter)

@@ -12,8 +12,9 @@ pub(super) fn no_placeholder(schema: &mut Schema) {
 }
 
 /// Only a call may lack its event type, because its member `call` says what is wanted.
-pub(super) fn require_event_type(schema: &mut Schema) {
+pub(super) fn require_type_or_call(schema: &mut Schema) {
     schema.insert("if".into(), json!({"properties": {"kind": {"const": "call"}}, "required": ["kind"]}));
+    schema.insert("then".into(), json!({"properties": {"call": {"type": "string"}}, "required": ["call"]}));
     schema.insert("else".into(), json!({"properties": {"event_type": {"type": "string"}}, "required": ["event_type"]}));
 }
 

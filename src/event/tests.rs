@@ -26,7 +26,9 @@ fn full() -> Value {
                  "hashed": {"phone_md5": null, "phone_sha256": null, "email_sha256": null}},
         "consent": {"ad_user_data": "granted", "ad_personalization": "granted", "opt_out": false},
         "params": {"score": 123, "bname": "RPG"},
-        "platform_params": {"data_industry": "ocpc_ps_convert"}
+        "platform_params": {"data_industry": "ocpc_ps_convert"},
+        "call": null, "args": {"page": 0},
+        "reply": {"topic": "postback.results", "key": "acme", "paginate": "all", "max_pages": 50, "ttl_s": 600}
     })
 }
 
@@ -90,6 +92,7 @@ fn the_schema_names_every_member_of_an_event() {
     walk(&schema, &schema, &full(), "event");
     assert_eq!(schema["required"], json!(["trans_id", "platform", "account", "event_time_ms"]));
     assert_eq!(schema["else"]["required"], json!(["event_type"]), "a conversion needs its type, a call does not");
+    assert_eq!(schema["then"]["required"], json!(["call"]));
     assert!(schema["properties"].as_object().unwrap().values().all(|member| member.get("description").is_some()));
 }
 

@@ -9,15 +9,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::fields::{FIRST_MS, LAST_MS, click_texts, currency, moment, names, optional_moment, or_empty, trans_id};
+use super::fields::{
+    FIRST_MS, LAST_MS, MOST, click_texts, currency, moment, names, optional_count, optional_moment, or_empty, trans_id,
+};
 use super::members::{Members, params};
 use super::schema;
 
-/// One conversion, as a producer publishes it to the input topic. Members that are not listed are kept in the record
+/// One conversion or one call, as a producer publishes it to the input topic. Members that are not listed are kept in the record
 /// and ignored; `null` is the same as absent for every member that is not required. Numbers count by their value:
 /// `5.0` is the whole number 5. Moments (`*_ms`) are of the years 2001 to 2100.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[schemars(transform = schema::require_event_type)]
+#[schemars(transform = schema::require_type_or_call)]
 pub struct ConversionEvent {
     /// The format and its major version; absent: `postback.event/1`.
     #[serde(deserialize_with = "or_empty")]
@@ -41,6 +43,8 @@ pub struct ConversionEvent {
     pub event_type: String,
     /// The platform's own code; overrides the mapping of `event_type`.
     pub platform_event: Option<String>,
+    /// Of a call: its name, e.g. `doudian.order_list`. Required where `kind` is `call`.
+    pub call: Option<String>,
     /// When it happened, UTC epoch milliseconds.
     #[serde(deserialize_with = "moment")]
     #[schemars(range(min = FIRST_MS, max = LAST_MS))]
@@ -78,6 +82,14 @@ pub struct ConversionEvent {
     #[serde(deserialize_with = "or_empty")]
     #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     pub platform_params: Members,
+    /// Of a call: what it asks for. Each call has its own closed list of members.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
+    pub args: Members,
+    /// Of a call: where its results go.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<Reply>")]
+    pub reply: Reply,
 }
 
 impl ConversionEvent {
@@ -128,6 +140,39 @@ pub enum Kind {
     Conversion,
     /// To call an API and publish its answer; only for platforms that take calls.
     Call,
+}
+
+/// Where the results of a call go, how many are wanted, and for how long.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct Reply {
+    /// The topic of the results: one that the configuration names (`kafka.results`, `kafka.result_topics`). Absent:
+    /// `kafka.results`.
+    pub topic: Option<String>,
+    /// The Kafka key of the results. Absent: the `trans_id`.
+    pub key: Option<String>,
+    /// Absent: `none`.
+    #[serde(deserialize_with = "or_empty")]
+    #[schemars(with = "Option<Paginate>")]
+    pub paginate: Paginate,
+    /// The most pages of `paginate = "all"`.
+    #[serde(deserialize_with = "optional_count")]
+    #[schemars(range(min = 1, max = MOST))]
+    pub max_pages: Option<i64>,
+    /// No page is asked for later than so many seconds after `event_time_ms`.
+    #[serde(deserialize_with = "optional_count")]
+    #[schemars(range(min = 1, max = MOST))]
+    pub ttl_s: Option<i64>,
+}
+
+/// Which pages a call wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Paginate {
+    /// The one that `args` name.
+    #[default]
+    None,
+    /// That one and those that follow it.
+    All,
 }
 
 /// Click ids and other texts of the click, at most 4096 bytes each. They are opaque: never trimmed, re-cased, truncated or re-encoded.

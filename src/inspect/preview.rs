@@ -129,7 +129,7 @@ impl Previewer {
         };
         let account = &ready.account;
         // The one in force is known to Redis alone, which `preview` does not ask.
-        let token = account.sender.tokens().map(|(_, seed)| seed.access.unwrap_or_default());
+        let token = account.tokens().map(|(_, seed)| seed.access.unwrap_or_default());
         if token.as_ref().is_some_and(|token| token.expose().is_empty()) {
             warnings.push("no access token is configured: the request is shown with an empty one".to_owned());
         }

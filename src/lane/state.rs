@@ -62,7 +62,7 @@ impl Lane {
         limiter: Rc<Limiter>,
         tokens: Option<Rc<Tokens>>,
     ) -> Rc<Self> {
-        let batches = Batches::new(handle.account.sender.batch());
+        let batches = Batches::new(handle.account.batch());
         Rc::new(Self {
             account: handle.account.clone(),
             handle,

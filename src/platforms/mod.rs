@@ -1,13 +1,14 @@
 //! The platforms: each makes requests of events, and verdicts of answers.
 //!
 //! A [`Platform`] is a destination as the rest of the program knows it: one value in [`list`]. A [`Sender`] speaks for
-//! one account of a platform. It has no network, no clock and no state of its own.
+//! one account of a platform. It has no network, no clock and no state of its own. A [`call::Call`] is the same for
+//! requests whose answer is wanted.
 //!
 //! To add a platform:
 //!
 //! 1. Write one file or folder here with the platform's [`Platform`] value, the struct of its accounts' own keys (see
-//!    [`keys`]) and its `Sender`. The docs say whether the platform itself ignores repeats, and what a timeout after
-//!    sending means there.
+//!    [`keys`]) and its `Sender`, its `Call` or both. The docs say whether the platform itself ignores repeats, and
+//!    what a timeout after sending means there.
 //! 2. Add its line to [`list`].
 //! 3. Write a strict fake in `sandbox/fakes/`, and add its line to the list there. The fake shares no code with the
 //!    sender.
@@ -17,6 +18,7 @@
 //! and by names. `third_platform` is such a file; only tests use it.
 
 pub mod baizhu;
+pub mod call;
 pub mod callback;
 pub mod code;
 mod context;
@@ -49,6 +51,7 @@ use serde_json::{Map, Value};
 use crate::config::read::Rest;
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
+use crate::platforms::call::Call;
 use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading};
 use crate::platforms::tokens::{Seed, TokenSource};
 
@@ -102,8 +105,12 @@ pub trait Platform: Sync {
 }
 
 /// What a platform made of an account's keys.
+#[derive(Default)]
 pub struct Configured {
-    pub sender: Box<dyn Sender>,
+    /// Sends its conversions; `None`: the platform takes none.
+    pub sender: Option<Arc<dyn Sender>>,
+    /// Makes its calls; `None`: the platform takes none.
+    pub call: Option<Arc<dyn Call>>,
     /// The keys, in the form that the platform's fake in the sandbox reads.
     pub settings: Map<String, Value>,
     /// Settings that are no error, but will cause events to be refused.

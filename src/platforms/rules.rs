@@ -1,7 +1,7 @@
 //! Validation rules that platforms share (SPEC section 9).
 
 use crate::error::{DeliveryError, Fault};
-use crate::event::{ConversionEvent, Kind, Money, is_placeholder};
+use crate::event::{ConversionEvent, Money, is_placeholder};
 
 /// `Invalid`, for one field.
 pub fn invalid(field: &'static str, detail: impl Into<String>) -> DeliveryError {
@@ -29,17 +29,6 @@ fn nearest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>) -> Vec<&'k
     names.sort_by(|(a, x), (b, y)| b.total_cmp(a).then_with(|| x.cmp(y)));
     names.dedup();
     names.into_iter().take(3).map(|(_, name)| name).collect()
-}
-
-/// Refuses a call. Platforms that take no calls use it.
-///
-/// # Errors
-/// `Invalid`, field `kind`.
-pub fn conversion(event: &ConversionEvent) -> Result<(), DeliveryError> {
-    match event.kind {
-        Kind::Conversion => Ok(()),
-        Kind::Call => Err(invalid("kind", "the platform takes no calls")),
-    }
 }
 
 /// Checks an id that the platform requires: it is present, not empty, no macro that nobody filled in, and has no

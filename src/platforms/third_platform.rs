@@ -8,6 +8,7 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -82,8 +83,8 @@ impl Platform for Definition {
         let settings = keys::agreed(&config);
         let Some(site) = config.site else { return Err(vec![("site".into(), "is missing".into())]) };
         let warnings = if config.channel.code == 0 { vec![("channel.code".into(), "is 0".into())] } else { Vec::new() };
-        let sender = Box::new(Third { site, strict: config.validate.strict, map });
-        Ok(Configured { sender, settings, warnings })
+        let sender = Arc::new(Third { site, strict: config.validate.strict, map });
+        Ok(Configured { sender: Some(sender), settings, warnings, ..Configured::default() })
     }
 
     fn shared_as<'a>(&self, account: &'a str, credentials: &'a [Credential]) -> &'a str {

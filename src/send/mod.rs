@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use crate::account::Account;
 use crate::error::{DeliveryError, Fault};
 use crate::platforms::http_status::{judge, of_a_token, unreadable};
-use crate::platforms::reading::{HttpAnswer, Verdicts};
+use crate::platforms::reading::{HttpAnswer, Reading, Verdicts};
 use crate::platforms::{Prepared, Request, retry_after};
 use crate::redis::health::Health;
 use crate::secret::SecretString;
@@ -312,7 +312,7 @@ fn read(account: &Account, items: &[&Prepared], head: &Parts, body: Result<Vec<u
         Err(NoBody::Cut(why)) => return Verdicts::All(Err(ambiguous(Some(status), why))),
     };
     let http = HttpAnswer { status, retry_after, body: &body, now_ms };
-    judge(items.len(), &http, || account.sender.read(items, &http))
+    judge(items.len(), &http, || account.sender.as_ref().map_or(Reading::Nothing, |sender| sender.read(items, &http)))
 }
 
 /// When the answer was written according to the platform's clock, epoch ms.

@@ -190,7 +190,7 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
     let own_urls = &base_urls[..];
     let has_own_base = common.platform.is_some_and(|platform| own_urls != [platform.base_url()]);
     if let Some(configured) = configured.as_ref().filter(|_| common.proxy.is_some() && !has_own_base) {
-        let hosts = configured.sender.callback_hosts();
+        let hosts = configured.sender.as_ref().map_or_else(Vec::new, |sender| sender.callback_hosts());
         if !hosts.is_empty() {
             let text = format!(
                 "resolves the names of callback hosts itself: that they are on the platform's list ({}) is all that is \
@@ -220,6 +220,7 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
         on_ambiguous: common.on_ambiguous.unwrap_or(OnAmbiguous::Retry),
         credentials,
         sender: configured.sender,
+        call: configured.call,
         settings: configured.settings,
     });
     Draft { name: name.to_owned(), limits, has_limits, retry, platform: common.platform, keys, has_base_urls, account }

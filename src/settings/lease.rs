@@ -30,7 +30,7 @@ fn longest_visit(draft: &Draft) -> Duration {
 
 /// The longest time that a visit may wait for a token: one token request, or zero if the account sends without a token.
 fn token_timeout(draft: &Draft) -> Duration {
-    let has_tokens = draft.account.as_ref().is_some_and(|account| account.sender.tokens().is_some());
+    let has_tokens = draft.account.as_ref().is_some_and(|account| account.tokens().is_some());
     if has_tokens { draft.limits.timeout } else { Duration::ZERO }
 }
 

@@ -45,7 +45,7 @@ impl<'a> Policy<'a> {
     /// The policy for an event, by its account and platform.
     pub fn of(ready: &'a Ready) -> Self {
         let account = &ready.account;
-        Self { retry: &account.retry, day: account.sender.natural_day(), event_time_ms: ready.event_time_ms }
+        Self { retry: &account.retry, day: account.natural_day(), event_time_ms: ready.event_time_ms }
     }
 
     /// The tier after a visit that made an attempt. `envelope` already counts that visit and its attempts. `jitter` in

@@ -67,7 +67,7 @@ impl Bench {
         let let_go = Arc::new(AtomicBool::new(false));
         let mut setting = setting(edit);
         let seen = Arc::<Seen>::default();
-        let takes_several = setting.account.sender.batch().items > 1;
+        let takes_several = setting.account.batch().items > 1;
         let (server, url) = match setting.before_handshake.take() {
             Some(before) => {
                 let server = Server::secure(answer("200 OK", "ok"), before);

@@ -67,7 +67,7 @@ fn judged(config: &Config, value: Option<&[u8]>) -> Result<(), DeliveryError> {
     let account = account.filter(|a| a.platform == event.platform);
     let unknown = || DeliveryError::UnknownAccount(crate::error::Fault::whole("none"));
     let account = account.ok_or_else(unknown)?;
-    account.sender.prepare(&event).map(|_| ())
+    account.sender.as_ref().unwrap().prepare(&event).map(|_| ())
 }
 
 #[test]
@@ -139,9 +139,9 @@ async fn the_sandbox_accepts_every_good_event() {
     for made in (0..800).map(|_| generator.make(now_ms)).filter(|m| m.fate == Fate::Fresh) {
         let event = decode(made.value.as_deref()).unwrap();
         let account = config.accounts.values().find(|a| *a.name == *event.account).unwrap();
-        let prepared = account.sender.prepare(&event).unwrap();
+        let prepared = account.sender.as_ref().unwrap().prepare(&event).unwrap();
         let context = crate::platforms::Context { credential: account.credentials.first(), now_ms, token: None };
-        let request = account.sender.request(&[&prepared], &context).unwrap();
+        let request = account.sender.as_ref().unwrap().request(&[&prepared], &context).unwrap();
         let mut post = client.post(format!("{}{}", sandbox.base_url(), request.path));
         for (name, value) in &request.headers {
             post = post.header(*name, value);

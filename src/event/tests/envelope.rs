@@ -257,8 +257,48 @@ fn a_call_needs_no_event_type() {
     let call = edited(|e| {
         e["kind"] = json!("call");
         e["event_type"] = Value::Null;
+        e["call"] = json!("doudian.order_list");
     });
     assert_eq!((call.kind, call.event_type.as_str()), (Kind::Call, ""));
+}
+
+#[test]
+fn a_call_says_what_it_asks_for_and_where_its_results_go() {
+    let call = edited(|e| {
+        e["kind"] = json!("call");
+        e["call"] = json!("doudian.order_list");
+        e["args"] = json!({"page": 0, "createTimeStart": 1_736_800_000, "x": null});
+        e["reply"] =
+            json!({"topic": "postback.results", "key": "acme", "paginate": "all", "max_pages": 50, "ttl_s": 600});
+    });
+    assert_eq!(call.call.as_deref(), Some("doudian.order_list"));
+    assert_eq!(call.args.names().collect::<Vec<_>>(), ["createTimeStart", "page"], "null is absent");
+    let reply = Reply {
+        topic: Some("postback.results".into()),
+        key: Some("acme".into()),
+        paginate: Paginate::All,
+        max_pages: Some(50),
+        ttl_s: Some(600),
+    };
+    assert_eq!(call.reply, reply);
+    assert_eq!(edited(|e| e["reply"] = Value::Null).reply, Reply::default());
+    let wrong = [
+        ("call", json!(null), "call"),
+        ("call", json!(7), "call"),
+        ("args", json!([]), "args"),
+        ("reply", json!({"paginate": "some"}), "reply.paginate"),
+        ("reply", json!({"max_pages": 0}), "reply.max_pages"),
+        ("reply", json!({"ttl_s": -1}), "reply.ttl_s"),
+        ("reply", json!({"topic": 1}), "reply.topic"),
+    ];
+    for (name, value, field) in wrong {
+        let broken = bytes(|e| {
+            e["kind"] = json!("call");
+            e["call"] = json!("doudian.order_list");
+            e[name] = value;
+        });
+        assert_eq!(refusal(&broken), ("invalid", field.into()));
+    }
 }
 
 #[test]

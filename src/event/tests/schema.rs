@@ -155,6 +155,10 @@ const RAW: &[&str] = &[
     "\"CNYY\"",
     "\"ＣＮＹ\"",
     "\"granted\"",
+    "\"all\"",
+    "\"none\"",
+    "1000000000",
+    "1000000001",
 ];
 
 fn raw() -> impl Strategy<Value = Option<String>> {
@@ -262,7 +266,8 @@ fn the_schema_and_the_worker_agree_on_each_border_in_each_place() {
 fn a_call_needs_no_event_type_and_a_conversion_does() {
     for (kind, wanted) in [("\"call\"", true), ("\"conversion\"", false), ("null", false)] {
         for missing in [None, Some("null".to_owned())] {
-            let edits = [("/kind".into(), Some(kind.into())), ("/event_type".into(), missing)];
+            let call = ("/call".into(), Some("\"list\"".into()));
+            let edits = [("/kind".into(), Some(kind.into())), ("/event_type".into(), missing), call];
             let text = replaced(&edits);
             assert_eq!(by_schema(&text).unwrap().is_ok(), wanted, "{text}");
             assert_eq!(by_worker(&text).is_ok(), wanted, "{text}");

@@ -29,7 +29,7 @@ pub fn candidates(wanted: &Wanted, accounts: &Accounts) -> Vec<Candidate> {
     asked
         .flat_map(|account| {
             let platform = account.platform;
-            account.sender.natives().into_iter().map(move |event| Candidate {
+            account.natives().into_iter().map(move |event| Candidate {
                 platform,
                 account: account.name.clone(),
                 key: Key::new(platform, &account.name, &event, &wanted.trans_id),

@@ -141,7 +141,7 @@ impl Rules {
 }
 
 fn native(account: &Account, of: &Identity) -> Option<String> {
-    account.sender.native(of.event.as_deref()?, of.platform_event.as_deref()).map(|native| native.into_owned())
+    account.native(of.event.as_deref()?, of.platform_event.as_deref()).map(|native| native.into_owned())
 }
 
 fn moment(ms: i64) -> String {

@@ -8,13 +8,14 @@ use crate::delivery::progress::{End, Stage};
 use crate::error::{Outcome, Reason};
 use crate::stub::bench::{Bench, DEAD, Ended, PARKED, RECEIPTS, Setting, TIER_5S, TIER_30S, TOPICS, eventually, run};
 use crate::stub::five::Five;
+use std::sync::Arc;
 
 const DELIVERED: End = End::Finished(Outcome::Delivered);
 const DUPLICATE: End = End::Finished(Outcome::Duplicate);
 const DEAD_LETTERED: End = End::Finished(Outcome::DeadLettered);
 
 fn five(setting: &mut Setting) {
-    setting.account.sender = Box::new(Five);
+    setting.account.sender = Some(Arc::new(Five));
     setting.account.limits.concurrency = 1;
 }
 

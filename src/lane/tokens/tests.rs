@@ -10,6 +10,7 @@ use crate::delivery::progress::End;
 use crate::error::{Outcome, Reason};
 use crate::stub::bench::{Bench, DEAD, Ended, PARKED, RECEIPTS, Setting, TIER_5S, eventually, run};
 use crate::stub::tokens::{Issuer, State, Tokened};
+use std::sync::Arc;
 
 const DELIVERED: End = End::Finished(Outcome::Delivered);
 
@@ -21,7 +22,7 @@ async fn bench(
 ) -> (Bench, std::sync::Arc<Issuer>) {
     let issuer = Issuer::new(issuer);
     let setting = |setting: &mut Setting| {
-        setting.account.sender = Box::new(Tokened { items });
+        setting.account.sender = Some(Arc::new(Tokened { items }));
         setting.issuer = Some(issuer.clone());
         edit(setting);
     };

@@ -1,6 +1,7 @@
 //! 百助 as the rest of the program knows it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::config::read::Rest;
 use crate::platforms::baizhu::Baizhu;
@@ -33,6 +34,6 @@ impl Platform for Definition {
         let settings = keys::agreed(&config);
         let sender = Baizhu::new(config, map)?;
         let warnings = sender.warnings();
-        Ok(Configured { sender: Box::new(sender), settings, warnings })
+        Ok(Configured { sender: Some(Arc::new(sender)), settings, warnings, ..Configured::default() })
     }
 }

@@ -5,7 +5,7 @@ use crate::event::{ConversionEvent, Money};
 use crate::platforms::baizhu::config::{AmountUnit, Settings, Settlement};
 use crate::platforms::baizhu::endpoint::Endpoint;
 use crate::platforms::baizhu::form::Fields;
-use crate::platforms::rules::{conversion, fen, free_of_controls, invalid, note_ignored, required_id, unmapped};
+use crate::platforms::rules::{fen, free_of_controls, invalid, note_ignored, required_id, unmapped};
 use crate::platforms::{Item, Prepared};
 
 const UID: &str = "user.user_id";
@@ -33,7 +33,6 @@ impl Settings {
 
     pub(super) fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
         let mut warnings = Vec::new();
-        conversion(event)?;
         let endpoint = self
             .endpoint(&event.event_type, event.platform_event.as_deref())
             .ok_or_else(|| unmapped(event, "none of install, register, effective_user", []))?;

@@ -1,6 +1,7 @@
 //! 360 as the rest of the program knows it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::config::read::Rest;
 use crate::platforms::qihoo360::Qihoo360;
@@ -44,7 +45,7 @@ impl Platform for Definition {
         let settings = keys::agreed(&config);
         let sender = Qihoo360::new(config, map)?;
         let warnings = sender.warnings();
-        Ok(Configured { sender: Box::new(sender), settings, warnings })
+        Ok(Configured { sender: Some(Arc::new(sender)), settings, warnings, ..Configured::default() })
     }
 
     /// The rate belongs to an App-Key, so accounts with one App-Key share it (SPEC 2.6).

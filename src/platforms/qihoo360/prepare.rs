@@ -10,7 +10,7 @@ use crate::error::DeliveryError;
 use crate::event::ConversionEvent;
 use crate::platforms::qihoo360::config::{ClickLen, Disallowed, Settings, TransIdMode};
 use crate::platforms::qihoo360::matrix::{Entry, Line, Matrix, Params};
-use crate::platforms::rules::{click_id, conversion, fen, free_of_controls, invalid, note_ignored, unmapped};
+use crate::platforms::rules::{click_id, fen, free_of_controls, invalid, note_ignored, unmapped};
 use crate::platforms::signing::md5_hex;
 use crate::platforms::{Item, Prepared};
 
@@ -47,7 +47,6 @@ impl Settings {
 
     pub(super) fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
         let mut warnings = Vec::new();
-        conversion(event)?;
 
         let line = self.line(event)?;
         let entry = self

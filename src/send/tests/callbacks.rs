@@ -54,7 +54,8 @@ async fn call_back(
 
 fn calling_back(proxy: Proxy, has_own_base: bool) -> Account {
     let mut account = account(&["http://first.invalid".to_owned(), "http://second.invalid".to_owned()]);
-    (account.proxy, account.has_own_base, account.sender) = (Some(proxy), has_own_base, Box::new(CallingBack));
+    (account.proxy, account.has_own_base) = (Some(proxy), has_own_base);
+    account.sender = Some(Arc::new(CallingBack));
     account.path = Some("/own".into());
     account
 }

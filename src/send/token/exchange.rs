@@ -36,7 +36,7 @@ impl Kit {
     /// # Errors
     /// The tokens cannot be encrypted; the text is safe.
     pub fn of(account: &Account, token_key: &SecretString) -> Result<Option<Self>, String> {
-        let Some((source, seed)) = account.sender.tokens() else { return Ok(None) };
+        let Some((source, seed)) = account.tokens() else { return Ok(None) };
         let seal = if token_key.expose().is_empty() {
             Seal::of_this_process().ok_or("the system gives no random bytes")?
         } else {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::account::WhenUnavailable;
 use crate::stub::tokens::Tokened;
+use std::sync::Arc;
 
 #[test]
 fn the_lease_outlives_the_slowest_visit_and_shows_its_arithmetic() {
@@ -136,7 +137,7 @@ fn rotating(text: &str) -> (Vec<Problem>, Config) {
     let root: Root = settings.read("accounts").unwrap();
     let mut drafts = accounts::read(&settings, &root);
     for account in drafts.iter_mut().filter_map(|d| d.account.as_mut()).filter(|a| &*a.name == "acme-bz") {
-        account.sender = Box::new(Tokened { items: 1 });
+        account.sender = Some(Arc::new(Tokened { items: 1 }));
     }
     crate::settings::rules::judge(&settings, &root, &drafts);
     let mut config = good(text, &[]).config;

@@ -139,7 +139,7 @@ impl Alone {
             Dispatcher::new(account.clone(), health).unwrap()
         };
         let dispatcher = Rc::new(dispatcher);
-        let kit = account.sender.tokens().map(|(source, seed)| Kit { source, seed, seal: tokens::seal() });
+        let kit = account.tokens().map(|(source, seed)| Kit { source, seed, seal: tokens::seal() });
         let tokens = kit.map(|kit| exchange::tokens(kit, &dispatcher, batcher, PREFIX));
         let lane = Lane::new(handle.clone(), outbox, dispatcher, limiter, tokens);
         Self { lane, handle, held, halts, examiner: Examiner::new(vec![account], metrics), inbox: Some(inbox) }
