@@ -152,7 +152,7 @@ pub async fn run(
         "waiting",
         Settings {
             unplaced: unplaced.clone(),
-            client: settings::waiting(&config.kafka).map_err(refused)?,
+            client: settings::waiting(&config.kafka, names.waiting.len()).map_err(refused)?,
             subscribe: names.waiting.clone(),
             kind: Kind::Waiting,
             drain,

@@ -59,15 +59,16 @@ pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
 
 /// The settings of the consumer that reads the retry tiers and parking topics. When a topic of its list is deleted and
 /// created again, the consumer finds it by its id (`consumer/renew.rs`). The metadata refresh is rare, because its answer
-/// names every topic.
+/// names every topic. `topics` is how many there are.
 ///
 /// # Errors
 /// Fails for the same reasons as [`try_clients`].
-pub fn waiting(config: &Config) -> Result<ClientConfig, SettingsError> {
-    // The number of its topics grows with the accounts, and each fetch request names all of them, so an idle fetch waits
-    // long. A new record still ends the wait at once. Only a partition that was paused has to wait for the fetch that is
-    // under way.
-    consumer(config, &waiting_group(config), "1024", ("30000", "500"))
+pub fn waiting(config: &Config, topics: usize) -> Result<ClientConfig, SettingsError> {
+    // Each fetch names all topics, and for each of them in its answer the client searches all topics. So the more topics
+    // there are, the longer an idle fetch waits. A new record still ends the wait at once. Only a partition that was
+    // paused has to wait for the fetch that is under way.
+    let fetch_wait_ms = topics.clamp(500, 1000).to_string();
+    consumer(config, &waiting_group(config), "1024", ("30000", &fetch_wait_ms))
 }
 
 /// The consumer group of the retry tiers and parking topics.
@@ -253,10 +254,13 @@ mod tests {
         ] {
             assert_eq!(intake.get(key), Some(value), "{key}");
         }
-        let waiting = waiting(&config(&[])).unwrap();
-        assert_eq!(waiting.get("group.id"), Some("postback.wait"));
-        assert_eq!(waiting.get("queued.max.messages.kbytes"), Some("1024"));
-        assert_eq!((intake.get("fetch.wait.max.ms"), waiting.get("fetch.wait.max.ms")), (Some("100"), Some("500")));
+        assert_eq!(intake.get("fetch.wait.max.ms"), Some("100"));
+        for (topics, fetch_wait_ms) in [(5, "500"), (700, "700"), (5_000, "1000")] {
+            let waiting = waiting(&config(&[]), topics).unwrap();
+            assert_eq!(waiting.get("group.id"), Some("postback.wait"));
+            assert_eq!(waiting.get("queued.max.messages.kbytes"), Some("1024"));
+            assert_eq!(waiting.get("fetch.wait.max.ms"), Some(fetch_wait_ms), "{topics} topics");
+        }
         let producer = producer(&config(&[]), 0).unwrap();
         for (key, value) in [("acks", "all"), ("enable.idempotence", "true"), ("partitioner", "murmur2_random")] {
             assert_eq!(producer.get(key), Some(value), "{key}");

@@ -267,7 +267,7 @@ pub(super) fn settings(config: &Config, kind: Kind, topic: &str) -> Settings {
     let client = match kind {
         Kind::Input => kafka::intake(config),
         // The group of the test, with the metadata interval of the consumer of waiting topics.
-        Kind::Waiting => kafka::waiting(config).map(|mut c| c.set("group.id", &config.group).clone()),
+        Kind::Waiting => kafka::waiting(config, 1).map(|mut c| c.set("group.id", &config.group).clone()),
     };
     Settings {
         unplaced: Default::default(),
