@@ -41,13 +41,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::Full;
-use tokio::time::{Sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 pub use body::NoBody;
 pub use connect::Connector;
 #[cfg(test)]
 pub use connect::trusting;
-use connection::Connection;
+use connection::{Connection, Exchange};
 use growth::{Growth, Starting};
 pub use proxy::ProxyFailure;
 pub use sources::{is_bad_certificate, sources};
@@ -55,6 +55,12 @@ pub use sources::{is_bad_certificate, sources};
 pub use tcp::reachable;
 pub use tcp::{PrivateAddress, addresses};
 pub use way::PrivateName;
+
+/// If an attempt needs one more connection than are kept, it first waits for one that becomes free: this many times as long
+/// as a request usually takes, within these bounds. A connection that becomes free costs less than one that is made and
+/// soon closed.
+const PATIENCE: u32 = 4;
+const PATIENCE_BOUNDS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -95,15 +101,24 @@ pub struct Connections {
     connect_timeout: Duration,
     growth: Arc<Growth>,
     /// The unused connections. The last used one is at the back and is used next.
-    kept: RefCell<VecDeque<Box<Connection>>>,
+    kept: RefCell<VecDeque<Connection>>,
     most_kept: Cell<usize>,
+    /// The smoothed time for which a connection is taken.
+    taken_for: Cell<Duration>,
 }
 
 impl Connections {
     /// Starts without connections. `connect_timeout` covers name lookup, TCP and TLS.
     pub fn new(connector: Connector, origin: Uri, connect_timeout: Duration) -> Self {
-        let growth = Arc::default();
-        Self { connector, origin, connect_timeout, growth, kept: RefCell::default(), most_kept: Cell::new(usize::MAX) }
+        Self {
+            connector,
+            origin,
+            connect_timeout,
+            growth: Arc::default(),
+            kept: RefCell::default(),
+            most_kept: Cell::new(usize::MAX),
+            taken_for: Cell::new(PATIENCE_BOUNDS.1 / PATIENCE),
+        }
     }
 
     /// Scheme, host and port.
@@ -111,15 +126,15 @@ impl Connections {
         &self.origin
     }
 
-    /// Keeps at most `most` unused connections.
+    /// Keeps at most `most` unused connections beyond the next sweep.
     pub fn keep_at_most(&self, most: usize) {
         self.most_kept.set(most);
     }
 
     /// A kept connection, if one is still open.
-    pub async fn kept(&self) -> Option<Line<'_>> {
-        let connection = self.take().await?;
-        Some(Line { connections: self, connection: Some(connection), kept: true })
+    pub fn kept(&self) -> Option<Line<'_>> {
+        let connection = self.take()?;
+        Some(self.line_of(connection, true))
     }
 
     /// Makes a new connection, or takes a kept one that becomes free sooner, within `limit`.
@@ -127,9 +142,13 @@ impl Connections {
     /// # Errors
     /// [`Failure::Connect`], [`Failure::ConnectTimeout`].
     pub async fn line(&self, limit: Duration) -> Result<Line<'_>, Failure> {
-        let took = timeout(limit, self.take_or_connect()).await;
+        let took = timeout(limit, self.take_or_connect(limit)).await;
         let (connection, kept) = took.unwrap_or(Err(Failure::ConnectTimeout))?;
-        Ok(Line { connections: self, connection: Some(connection), kept })
+        Ok(self.line_of(connection, kept))
+    }
+
+    fn line_of(&self, connection: Connection, kept: bool) -> Line<'_> {
+        Line { connections: self, connection: Some(connection), kept, since: Instant::now() }
     }
 
     /// Connects as for a request, with TLS if the scheme demands it, and sends nothing.
@@ -140,47 +159,69 @@ impl Connections {
         self.connect(self.growth.start_anyway()).await.map(drop)
     }
 
-    /// Closes connections that have been unused for too long.
+    /// Closes connections that have been unused for too long, and those that are more than may be kept.
     pub fn sweep(&self) {
         let mut kept = self.kept.borrow_mut();
         let old = kept.iter().take_while(|c| c.is_old()).count();
-        drop(kept.drain(..old).collect::<Vec<_>>());
+        let surplus = kept.len().saturating_sub(self.most_kept.get());
+        drop(kept.drain(..old.max(surplus)).collect::<Vec<_>>());
     }
 
-    async fn take_or_connect(&self) -> Result<(Box<Connection>, bool), Failure> {
+    async fn take_or_connect(&self, limit: Duration) -> Result<(Connection, bool), Failure> {
+        // Most of the limit stays for connecting.
+        let patience = self.patience().min(limit / 4);
+        let patient_until = Instant::now() + patience;
         loop {
-            if let Some(connection) = self.take().await {
+            if let Some(connection) = self.take() {
                 return Ok((connection, true));
             }
-            if let Some(starting) = self.growth.start() {
-                return Ok((self.connect(starting).await?, false));
+            let now = Instant::now();
+            let may_grow = self.growth.total() < self.most_kept.get() || now >= patient_until;
+            if may_grow && let Some(starting) = self.growth.start() {
+                // Boxed, because most attempts only wait, and the future that connects is far larger.
+                return Ok((Box::pin(self.connect(starting)).await?, false));
             }
-            self.growth.changed.notified().await;
+            // A waiter that must not make a connection yet may be woken in place of one that may, so each looks again.
+            let look_again = if now < patient_until { patient_until } else { now + patience };
+            tokio::select! {
+                () = self.growth.changed.notified() => {}
+                () = sleep_until(look_again) => {}
+            }
         }
     }
 
-    async fn connect(&self, starting: Starting) -> Result<Box<Connection>, Failure> {
+    fn patience(&self) -> Duration {
+        (self.taken_for.get() * PATIENCE).clamp(PATIENCE_BOUNDS.0, PATIENCE_BOUNDS.1)
+    }
+
+    async fn connect(&self, starting: Starting) -> Result<Connection, Failure> {
         let connecting = async {
             let stream = self.connector.connect(&self.origin).await.map_err(Failure::Connect)?;
-            Connection::over(stream, starting).await.map_err(|e| Failure::Connect(e.into()))
+            Ok(Connection::over(stream, starting))
         };
         timeout(self.connect_timeout, connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
     }
 
     /// The last used of the kept connections that are still open.
-    async fn take(&self) -> Option<Box<Connection>> {
+    fn take(&self) -> Option<Connection> {
         loop {
-            let mut connection = self.kept.borrow_mut().pop_back()?;
-            if connection.is_open().await {
-                return Some(connection);
+            let connection = self.kept.borrow_mut().pop_back()?;
+            if let Some(open) = connection.if_open() {
+                return Some(open);
             }
         }
     }
 
-    fn keep(&self, mut connection: Box<Connection>) {
-        if connection.rest() && self.kept.borrow().len() < self.most_kept.get() {
-            self.kept.borrow_mut().push_back(connection);
-            self.growth.changed.notify_one();
+    fn keep(&self, connection: Connection) {
+        self.kept.borrow_mut().push_back(connection);
+        self.growth.changed.notify_one();
+    }
+
+    /// Takes a connection back that was taken at `since`.
+    fn take_back(&self, exchange: Exchange, since: Instant) {
+        if let Some(connection) = exchange.end() {
+            self.taken_for.set((self.taken_for.get() * 7 + (connection.idle_since() - since)) / 8);
+            self.keep(connection);
         }
     }
 }
@@ -189,9 +230,10 @@ impl Connections {
 pub struct Line<'a> {
     connections: &'a Connections,
     /// `None`: the request has taken it.
-    connection: Option<Box<Connection>>,
+    connection: Option<Connection>,
     /// It was used before, so its other end may have closed it.
     kept: bool,
+    since: Instant,
 }
 
 /// Why there is no answer to a request on a [`Line`].
@@ -206,11 +248,8 @@ pub enum Unanswered<F, E> {
 
 impl<'a> Line<'a> {
     /// Whether the connection may still be used, as far as that is known without waiting.
-    pub async fn is_open(&mut self) -> bool {
-        match &mut self.connection {
-            Some(connection) => connection.is_open().await,
-            None => false,
-        }
+    pub fn is_open(&mut self) -> bool {
+        self.connection.as_mut().is_some_and(Connection::is_open)
     }
 
     /// Waits until the connection must not be used any more.
@@ -233,17 +272,18 @@ impl<'a> Line<'a> {
         answer_bytes: usize,
         judge: impl FnOnce() -> Result<(), E>,
     ) -> Result<Answered, Unanswered<Failure, E>> {
-        let Some(mut connection) = self.connection.take() else { return Err(Unanswered::Closed) };
+        let Some(connection) = self.connection.take() else { return Err(Unanswered::Closed) };
+        let begun = connection.begin().await;
+        let mut exchange = begun.map_err(|_| Unanswered::Failed(Failure::Unsent))?;
         let mut deadline = pin!(tokio::time::sleep(limit));
-        let sent = before(deadline.as_mut(), connection.send(request, judge)).await;
+        let sent = before(deadline.as_mut(), exchange.send(request, judge)).await;
         match sent.ok_or(Unanswered::Failed(Failure::Timeout))? {
             Ok(Ok(response)) => {
                 let (head, incoming) = response.into_parts();
-                let read = before(deadline.as_mut(), connection.read(incoming, answer_bytes)).await;
+                let read = before(deadline.as_mut(), exchange.read(incoming, answer_bytes)).await;
                 let body = read.unwrap_or(Err(NoBody::Cut("the answer did not end in time")));
                 if body.is_ok() {
-                    connection.is_done();
-                    self.connections.keep(connection);
+                    self.connections.take_back(*exchange, self.since);
                 }
                 let body = body.and_then(|body| body::unpacked(&head.headers, body, answer_bytes));
                 Ok(Answered { head, body })
@@ -255,7 +295,7 @@ impl<'a> Line<'a> {
                 None => Unanswered::Failed(Failure::Broken),
             }),
             Err(why) => {
-                self.connection = Some(connection);
+                self.connection = exchange.end();
                 Err(Unanswered::Stopped(why))
             }
         }
@@ -264,7 +304,8 @@ impl<'a> Line<'a> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        // `if_open` also makes the connection wake this attempt no more.
+        if let Some(connection) = self.connection.take().and_then(Connection::if_open) {
             self.connections.keep(connection);
         }
     }
@@ -361,7 +402,38 @@ mod tests {
         connections.keep_at_most(2);
         let three = [(); 3].map(|()| exchange(&connections));
         assert!(futures_util::future::join_all(three).await.iter().all(Result::is_ok));
+        connections.sweep();
         assert_eq!((server.connections(), connections.kept.borrow().len()), (3, 2));
+    }
+
+    #[tokio::test]
+    async fn one_more_than_are_kept_is_made_only_for_an_attempt_that_has_waited() {
+        for (kept, made_at_once) in [(1, false), (2, true)] {
+            let (let_go, gate) = std::sync::mpsc::channel::<()>();
+            let gate = std::sync::Mutex::new(gate);
+            let server = Server::start(move |mut connection| {
+                connection.request();
+                if connection.number == 0 {
+                    let _ = gate.lock().unwrap().recv();
+                }
+                connection.say(&answer("200 OK", "ok"));
+                connection.drain();
+            });
+            let connections = connections(&server);
+            connections.keep_at_most(kept);
+            let mut hanging = Box::pin(exchange(&connections));
+            while server.requests().is_empty() {
+                assert!(timeout(Duration::from_millis(5), &mut hanging).await.is_err());
+            }
+            let began = Instant::now();
+            let mut second = Box::pin(exchange(&connections));
+            assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(connections.growth.total() == 2, made_at_once, "{kept} are kept");
+            let patience = connections.patience();
+            assert!(second.await.is_ok() && (made_at_once || began.elapsed() >= patience));
+            drop(let_go);
+            assert!(hanging.await.is_ok());
+        }
     }
 
     #[tokio::test]

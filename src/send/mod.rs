@@ -108,9 +108,9 @@ impl Dispatcher {
     }
 
     /// A connection for the next request that is open already.
-    pub async fn kept(&self, to: Destination) -> Option<Line<'_>> {
+    pub fn kept(&self, to: Destination) -> Option<Line<'_>> {
         let host = self.host(to)?;
-        let connection = self.hosts[host].connections.kept().await?;
+        let connection = self.hosts[host].connections.kept()?;
         Some(Line { dispatcher: self, host, connection })
     }
 
@@ -252,8 +252,8 @@ pub struct Line<'a> {
 
 impl Line<'_> {
     /// Whether the connection may still be used, as far as that is known without waiting.
-    pub async fn is_open(&mut self) -> bool {
-        self.connection.is_open().await
+    pub fn is_open(&mut self) -> bool {
+        self.connection.is_open()
     }
 
     /// Waits until the connection must not be used any more.

@@ -41,7 +41,7 @@ pub async fn ready<'a>(
     let began = Instant::now();
     let _near = limiter.near(due).await;
     let mut connecting = Duration::ZERO;
-    let line = match dispatcher.kept(to).await {
+    let line = match dispatcher.kept(to) {
         Some(line) => Ok(line),
         None => connect(dispatcher, to, limit, &mut connecting).await,
     };
@@ -75,7 +75,7 @@ async fn renewed<'a>(
     limit: Duration,
 ) -> Ready<'a> {
     while let Ok(line) = &mut ready.line {
-        if !line.is_open().await {
+        if !line.is_open() {
             ready.line = connect(dispatcher, to, limit, &mut ready.connecting).await;
         } else if limiter.is_in_time(ready.slot) {
             break;

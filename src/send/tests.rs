@@ -537,7 +537,7 @@ async fn the_last_word_is_said_when_the_connection_is_there_and_keeps_every_byte
     let line = connecting.await.unwrap();
     let stopped = line.attempt(&[&prepared("t-1")], None, 0, || judge(false)).await;
     assert!(matches!(stopped, Err(Unanswered::Stopped("too late"))), "{stopped:?}");
-    let line = dispatcher.kept(Destination::BaseUrl).await.expect("what was not used is kept");
+    let line = dispatcher.kept(Destination::BaseUrl).expect("what was not used is kept");
     assert_eq!((asked.get(), server.requests().len()), (1, 0));
     line.attempt(&[&prepared("t-2")], None, 0, || judge(true)).await.unwrap().one().unwrap();
     assert_eq!((asked.get(), server.requests().len(), server.connections()), (2, 1, 1));

@@ -23,7 +23,8 @@ pub fn try_clients(config: &Config) -> Result<(), SettingsError> {
     for client in [with(&[])?, with(&ALONE)?, with(&PARKING)?, admin(config, None)?] {
         try_client(client, PRODUCER)?;
     }
-    for client in [intake(config)?, waiting(config, usize::MAX)?, admin(config, Some(&config.group))?, reader(config)?] {
+    for client in [intake(config)?, waiting(config, usize::MAX)?, admin(config, Some(&config.group))?, reader(config)?]
+    {
         try_client(client, CONSUMER)?;
     }
     Ok(())

@@ -17,8 +17,8 @@ use crate::account::proxy::Proxy;
 /// reserves their memory at once.
 const SESSIONS: usize = 32;
 
-/// A connection with or without TLS.
-pub type Stream = MaybeHttpsStream<WayStream>;
+/// A connection with or without TLS. Boxed, because the state of TLS is large and each request moves it.
+pub type Stream = Box<MaybeHttpsStream<WayStream>>;
 
 /// Makes connections to the hosts that an account may reach. It uses no proxy of the environment.
 #[derive(Clone)]
@@ -62,7 +62,7 @@ impl Connector {
     pub async fn connect(&self, to: &Uri) -> Result<Stream, BoxError> {
         let mut https = self.https.clone();
         std::future::poll_fn(|cx| https.poll_ready(cx)).await?;
-        https.call(to.clone()).await
+        https.call(to.clone()).await.map(Box::new)
     }
 }
 

@@ -1,4 +1,4 @@
-//! One HTTP/1 connection, driven by the future that uses it.
+//! One HTTP/1 connection. Between two requests it is a bare stream; a request is driven by the future that sends it.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -10,7 +10,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1::{self, Parts, SendRequest};
+use hyper::rt::{Read as _, ReadBuf};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, timeout_at};
 
@@ -23,32 +24,17 @@ pub(super) const IDLE: Duration = Duration::from_secs(15);
 /// Far more header lines than any platform sends.
 const MAX_HEADERS: usize = 512;
 
+/// An open connection without a request. It holds no state of HTTP, which takes over 30 KiB.
 pub(super) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    /// `None`: the connection has ended. It is dropped then, so that a request that it had not taken comes back at
-    /// once.
-    io: Option<http1::Connection<Stream, Full<Bytes>>>,
+    stream: Stream,
     idle_since: Instant,
-    _open: Open,
+    open: Open,
 }
 
 impl Connection {
-    /// Starts HTTP on an open stream.
-    pub(super) async fn over(stream: Stream, starting: Starting) -> hyper::Result<Box<Self>> {
-        let (sender, io) = builder().handshake(stream).await?;
-        Ok(Box::new(Self { sender, io: Some(io), idle_since: Instant::now(), _open: starting.done() }))
-    }
-
-    /// Lets the connection write and read as much as it can. The request in flight learns what it finds.
-    fn turn(&mut self, cx: &mut Context<'_>) {
-        if self.io.as_mut().is_some_and(|io| Pin::new(io).poll(cx).is_ready()) {
-            self.io = None;
-        }
-    }
-
-    /// Notes that a request is over.
-    pub(super) fn is_done(&mut self) {
-        self.idle_since = Instant::now();
+    /// Takes an open stream.
+    pub(super) fn over(stream: Stream, starting: Starting) -> Self {
+        Self { stream, idle_since: Instant::now(), open: starting.done() }
     }
 
     /// Whether it has been unused for so long that the other end may be about to close it.
@@ -61,34 +47,66 @@ impl Connection {
         self.idle_since -= by;
     }
 
-    /// Prepares the connection to be kept. `false`: it has ended. Its waker belongs to an attempt that continues
-    /// without it, and would keep that attempt's memory.
-    pub(super) fn rest(&mut self) -> bool {
-        self.turn(&mut noop());
-        self.io.is_some()
+    /// Since when it is unused.
+    pub(super) fn idle_since(&self) -> Instant {
+        self.idle_since
     }
 
     /// Waits until it is too old, or the other end has closed it.
     pub(super) async fn spent(&mut self) {
         let old = self.idle_since + IDLE;
-        let ended = poll_fn(|cx| {
-            self.turn(cx);
-            if self.io.is_some() { Poll::Pending } else { Poll::Ready(()) }
-        });
-        let _ = timeout_at(old, ended).await;
+        let _ = timeout_at(old, poll_fn(|cx| self.poll_end(cx))).await;
     }
 
     /// Whether it can take a request, as far as that is known without waiting.
-    pub(super) async fn is_open(&mut self) -> bool {
-        if self.is_old() {
-            return false;
+    pub(super) fn is_open(&mut self) -> bool {
+        !self.is_old() && self.poll_end(&mut noop()).is_pending()
+    }
+
+    pub(super) fn if_open(mut self) -> Option<Self> {
+        self.is_open().then_some(self)
+    }
+
+    /// Ready if the other end has closed it, or has sent something without a request.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        Pin::new(&mut self.stream).poll_read(cx, buffer.unfilled()).map(drop)
+    }
+
+    /// Starts HTTP on it, for one request.
+    pub(super) async fn begin(self) -> hyper::Result<Box<Exchange>> {
+        let (sender, io) = builder().handshake(self.stream).await?;
+        Ok(Box::new(Exchange { sender, io: Some(io), open: self.open }))
+    }
+}
+
+/// One request on a connection and its answer.
+pub(super) struct Exchange {
+    sender: SendRequest<Full<Bytes>>,
+    /// `None`: the connection has ended. It is dropped then, so that a request that it had not taken comes back at
+    /// once.
+    io: Option<http1::Connection<Stream, Full<Bytes>>>,
+    open: Open,
+}
+
+impl Exchange {
+    /// Lets the connection write and read as much as it can. The request in flight learns what it finds.
+    fn turn(&mut self, cx: &mut Context<'_>) {
+        if self.io.as_mut().is_some_and(|io| Pin::new(io).poll(cx).is_ready()) {
+            self.io = None;
         }
-        poll_fn(|cx| {
-            self.turn(cx);
-            let ready = self.io.is_some() && matches!(self.sender.poll_ready(&mut noop()), Poll::Ready(Ok(())));
-            Poll::Ready(ready)
-        })
-        .await
+    }
+
+    /// The connection, if another request may follow. Its waker belongs to an attempt that continues without it, and
+    /// would keep that attempt's memory. `if_open` replaces the waker.
+    pub(super) fn end(mut self) -> Option<Connection> {
+        if !self.sender.is_ready() {
+            self.turn(&mut noop());
+        }
+        let Parts { io: stream, read_buf, .. } = self.io.filter(|_| self.sender.is_ready())?.into_parts();
+        let connection = Connection { stream, idle_since: Instant::now(), open: self.open };
+        if read_buf.is_empty() { connection.if_open() } else { None }
     }
 
     /// Gives it a request, which its next turn writes. `judge` is called directly before, and may refuse.

@@ -19,6 +19,11 @@ pub(super) struct Growth {
 }
 
 impl Growth {
+    /// How many are open or being made.
+    pub(super) fn total(&self) -> usize {
+        self.open.load(Relaxed) + self.starting.load(Relaxed)
+    }
+
     /// Permission to make a connection. `None`: as many are being made as are open. The first one needs no open one.
     pub(super) fn start(self: &Arc<Self>) -> Option<Starting> {
         (self.starting.load(Relaxed) < self.open.load(Relaxed).max(1)).then(|| self.start_anyway())

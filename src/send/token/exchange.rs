@@ -71,7 +71,7 @@ impl Dispatcher {
     async fn ask(&self, request: Request) -> Result<Reply, DeliveryError> {
         let limit = self.account.limits.timeout;
         loop {
-            let line = match self.kept(Destination::BaseUrl).await {
+            let line = match self.kept(Destination::BaseUrl) {
                 Some(line) => line,
                 None => self.connect(Destination::BaseUrl, limit).await?,
             };
