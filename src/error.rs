@@ -42,6 +42,9 @@ pub struct Answer {
     pub detail: String,
     /// The `Retry-After` of the answer as a span with an upper limit.
     pub retry_after: Option<Duration>,
+    /// How long the platform's own limit of a day still lasts. It stands only in `Throttled`. The account sends nothing
+    /// before it is over, however long that is.
+    pub quota_wait: Option<Duration>,
     /// The code is in no table. It is counted, and treated as `retry`.
     pub unclassified: bool,
     /// Whether the first byte of the request may have gone out.

@@ -28,6 +28,7 @@ on_both_stores! {
     several_replicas_together_keep_the_rate_in_every_window_of_a_second
     whatever_the_rate_the_replicas_and_their_demand_no_window_of_a_second_holds_more_than_the_rate
     a_push_back_holds_every_replica_and_is_told
+    a_push_back_to_the_end_of_a_day_is_shown_to_a_replica_that_starts_later
     a_free_time_of_a_clock_that_was_set_back_holds_nobody_and_swallows_no_push_back
     a_slot_nobody_awaits_any_more_is_lost_and_holds_nobody_up
     a_step_in_latency_stops_no_lane_and_at_a_steady_one_the_rate_is_reached
@@ -157,6 +158,21 @@ fn a_push_back_holds_every_replica_and_is_told() {
         a.slot(false).await;
         let shown = told.borrow().iter().max().copied().unwrap_or_default();
         assert!((Duration::from_millis(1000)..Duration::from_millis(1600)).contains(&shown), "told {shown:?}");
+    });
+}
+
+fn a_push_back_to_the_end_of_a_day_is_shown_to_a_replica_that_starts_later() {
+    run(async {
+        let (bucket, told) = (bucket(), Rc::new(RefCell::new(Vec::new())));
+        let first = replica(&bucket, 100.0, Rc::default());
+        first.slot(false).await;
+        first.push_back(Duration::from_secs(10 * 3600)).await.unwrap();
+        // A shorter one that another replica was told does not end it.
+        replica(&bucket, 100.0, Rc::default()).push_back(Duration::from_secs(2)).await.unwrap();
+        let later = replica(&bucket, 100.0, told.clone());
+        assert!(tokio::time::timeout(Duration::from_secs(2), later.slot(false)).await.is_err());
+        let shown = told.borrow().first().copied().unwrap_or_default();
+        assert!((Duration::from_secs(35_900)..Duration::from_secs(36_001)).contains(&shown), "told {shown:?}");
     });
 }
 

@@ -84,7 +84,10 @@ fn script() -> BoxedStrategy<Words> {
             Script::Release => run(*script, vec![value().boxed(), value().boxed(), life().boxed()]),
             Script::Mark => run(*script, vec![value().boxed(), value().boxed(), life().boxed()]),
             Script::Reserve => run(*script, vec![slots(), lit("10000000"), lit("25000000"), lead()]),
-            Script::PushBack => run(*script, vec![one_of(&["10000000", "40000000"]).boxed(), lit("10000000")]),
+            Script::PushBack => {
+                let waits = one_of(&["10000000", "40000000", "2000000000", "100000000000"]).boxed();
+                run(*script, vec![waits, lit("10000000"), one_of(&["", "d"]).boxed()])
+            }
             Script::BeginEpoch => run(*script, vec![value().boxed(), value().boxed()]),
             Script::SaveToken => run(*script, vec![value().boxed(), value().boxed()]),
             Script::SwitchOn => run(*script, vec![field().boxed(), value().boxed(), field().boxed(), value().boxed()]),
@@ -180,8 +183,12 @@ fn same(a: &Value, b: &Value) -> bool {
             (a - b).abs() < near
         }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        // The next free time of a bucket, epoch µs.
-        (Value::BulkString(a), Value::BulkString(b)) if a.len() == 16 && b.len() == 16 => {
+        // The next free time of a bucket, epoch µs, and perhaps its mark.
+        (Value::BulkString(a), Value::BulkString(b)) if a.len() == b.len() && matches!(a.len(), 16 | 17) => {
+            let (a, b) = match (a.strip_suffix(b"d"), b.strip_suffix(b"d")) {
+                (Some(a), Some(b)) => (a, b),
+                _ => (&a[..], &b[..]),
+            };
             let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok().and_then(|t| t.parse::<i64>().ok());
             number(a).zip(number(b)).is_some_and(|(a, b)| (a - b).abs() < NEAR_MS * 1_000)
         }

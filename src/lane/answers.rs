@@ -11,6 +11,7 @@ use crate::delivery::{Delivery, Subject};
 use crate::error::{Answer, DeliveryError, Disposition};
 use crate::lane::handle::LONGEST_WAIT_IN_LANE;
 use crate::lane::state::Lane;
+use crate::send::rate::LONGEST_PUSH_BACK;
 use crate::settle::{Attempted, Progress};
 
 /// This many permanent answers in a row halt an account: they mean that we or the platform broke, not the events.
@@ -42,6 +43,22 @@ impl Lane {
         wait
     }
 
+    /// The platform's own limit of a day is used up: nothing is sent before `wait` is over, and then one record at first.
+    async fn wait_for_quota(&self, wait: Duration) -> Duration {
+        let wait = wait.max(self.limiter.kept_back());
+        self.throttled_until.set(self.throttled_until.get().max(Some(Instant::now() + wait)));
+        self.handle.wait_for_quota(wait);
+        let _ = self.limiter.push_back(wait).await;
+        wait
+    }
+
+    /// Sends nothing for `wait`, because an answer demands it of the whole account.
+    pub(super) async fn pause(&self, wait: Duration) {
+        let wait = wait.min(LONGEST_PUSH_BACK);
+        self.handle.throttle(wait);
+        let _ = self.limiter.push_back(wait).await;
+    }
+
     fn next_push_back(&self) -> Duration {
         let n = self.throttles.replace(self.throttles.get().saturating_add(1));
         (FIRST_PUSH_BACK * 2_u32.saturating_pow(n.min(10))).min(LAST_PUSH_BACK)
@@ -64,15 +81,13 @@ impl Lane {
 
     /// Pushes the lane back as a record's answer demands. `true`: the record goes back to the lane's head, its claim is
     /// released, and its visit continues there.
-    pub(super) async fn give_back(
-        &self,
-        delivery: &mut Delivery,
-        held: &mut Option<Held>,
-        retry_after: Option<Duration>,
-    ) -> bool {
+    pub(super) async fn give_back(&self, delivery: &mut Delivery, held: &mut Option<Held>, answer: &Answer) -> bool {
         delivery.ack.open().set_stage(Stage::Settling);
         delivery.carry_count();
-        let wait = self.push_back(retry_after).await;
+        let wait = match answer.quota_wait {
+            Some(wait) => self.wait_for_quota(wait).await,
+            None => self.push_back(answer.retry_after).await,
+        };
         // The answer of the trial is known, so another trial may begin.
         delivery.trial = None;
         let goes_back = self.takes_back(delivery, wait);

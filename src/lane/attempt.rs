@@ -205,6 +205,10 @@ async fn send(
     lane.account_metrics().attempt_duration(connecting + began.elapsed());
     note_unclassified(lane, &result);
     count(delivery, lane, held, &result, began_ms);
+    if let Some(wait) = lane.dispatcher.take_pause() {
+        // Boxed, because few answers demand it.
+        Box::pin(lane.pause(wait)).await;
+    }
     result.map_err(Unanswered::Failed)
 }
 

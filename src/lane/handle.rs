@@ -32,6 +32,7 @@ pub const LONGEST_WAIT_IN_LANE: Duration = Duration::from_secs(5);
 /// thread and take memory.
 pub(crate) const PARKS: usize = 256;
 
+const QUOTA_USED_UP: &str = "the platform's own limit is used up for this day";
 const ONLY_THROTTLED: &str = "the platform has answered nothing but that it is asked too often for over 30 s";
 
 /// A message to a lane's task.
@@ -88,6 +89,8 @@ pub struct LaneHandle {
     born: Instant,
     /// In ms since `born`, so that a wall clock that is set back or forward does not change it.
     throttled_until_ms: AtomicU64,
+    /// The end of the platform's own limit of a day, in the same ms.
+    quota_until_ms: AtomicU64,
     /// The platform has only throttled for a while. The lane is closed until one record gets another answer.
     only_throttled: AtomicBool,
     /// Whether that record is on its way.
@@ -129,6 +132,7 @@ impl LaneHandle {
             unsaved_halt: AtomicBool::new(false),
             born: Instant::now(),
             throttled_until_ms: AtomicU64::new(0),
+            quota_until_ms: AtomicU64::new(0),
             only_throttled: AtomicBool::new(false),
             on_trial: Arc::default(),
             switches: Mutex::default(),
@@ -199,6 +203,9 @@ impl LaneHandle {
         }
         let wait = self.pushed_back();
         let pushed_back = format!("pushed back for another {} s", wait.as_millis().div_ceil(1000));
+        if self.waits_for_quota() {
+            return (LaneState::Throttled, 0, format!("{QUOTA_USED_UP}; {pushed_back}"));
+        }
         match (self.awaits_trial(), wait.is_zero()) {
             (false, true) => (LaneState::Flowing, 0, String::new()),
             (false, false) => (LaneState::Throttled, 0, pushed_back),

@@ -179,7 +179,7 @@ impl Lane {
         self.halt_if_asked(&result);
         // Boxed, because few answers push a lane back.
         if let Err(DeliveryError::Throttled(answer)) = &result
-            && Box::pin(self.give_back(&mut delivery, &mut held, answer.retry_after)).await
+            && Box::pin(self.give_back(&mut delivery, &mut held, answer)).await
         {
             return Settled { back: Some(delivery), key, topic_kind, bytes };
         }

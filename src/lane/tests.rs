@@ -1,5 +1,7 @@
 //! One lane with a store, a broker and a platform whose answers the events ask for.
 
+mod quota;
+
 use std::time::Duration;
 
 use tokio::time::Instant;

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::account::{Account, Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable};
 use crate::claim::Dedupe;
 use crate::delivery::Delivery;
-use crate::lane::handle::{LONGEST_WAIT_IN_LANE, LaneHandle, LaneMessage, Lanes};
+use crate::lane::handle::{LaneHandle, LaneMessage, Lanes};
 use crate::lane::state::Lane;
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
@@ -221,11 +221,7 @@ impl LaneThread {
                 limits.rps,
                 alone,
                 self.shared.health.clone(),
-                move |push_back| {
-                    if push_back > LONGEST_WAIT_IN_LANE {
-                        told.throttle(push_back);
-                    }
-                },
+                move |push_back| told.shown_push_back(push_back),
             );
             tasks.spawn_local(limiter.clone().run());
             // All futures of a lane share its task. With a coop budget, requests whose answers came together would go

@@ -109,9 +109,10 @@ mod tests {
     use super::*;
     use crate::error::Class;
     use crate::platforms::Receipt;
+    use crate::platforms::headers::Headers;
 
     fn http(status: u16) -> HttpAnswer<'static> {
-        HttpAnswer { status, retry_after: Some("7"), body: b"", now_ms: 0 }
+        HttpAnswer { status, retry_after: Some("7"), headers: Headers::default(), body: b"", now_ms: 0 }
     }
 
     fn judged(status: u16, said: Reading) -> Verdict {

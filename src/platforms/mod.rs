@@ -24,6 +24,7 @@ pub mod code;
 mod context;
 mod credential;
 pub mod declared;
+pub mod headers;
 pub mod http_status;
 mod item;
 pub mod keys;
@@ -32,6 +33,7 @@ pub mod list;
 mod mapping;
 pub mod natural_day;
 pub mod qihoo360;
+pub mod quota;
 pub mod reading;
 mod request;
 pub mod retry_after;
@@ -181,6 +183,12 @@ pub trait Sender: Send + Sync {
     /// Reads what the answer to a request of `items` says of them. It is not called where the status alone decides
     /// (SPEC section 0.2).
     fn read(&self, items: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading;
+
+    /// How long an answer demands that the whole account sends nothing, beyond what its verdicts say: e.g. a header says
+    /// that the limit of the minute is used up. At most 15 minutes are obeyed.
+    fn pause(&self, _answer: &HttpAnswer<'_>) -> Option<Duration> {
+        None
+    }
 
     /// How much one request may carry.
     fn batch(&self) -> BatchLimits {

@@ -1,6 +1,8 @@
 //! What the answer of a platform says of the items of one request.
 
 use crate::error::{Answer, DeliveryError};
+use crate::platforms::headers::Headers;
+use crate::platforms::retry_after;
 
 /// The platform's acceptance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct HttpAnswer<'a> {
     pub status: u16,
     /// The text of its header `Retry-After`.
     pub retry_after: Option<&'a str>,
+    /// All of its headers.
+    pub headers: Headers<'a>,
     /// The body, unpacked.
     pub body: &'a [u8],
     /// The time of the answer, epoch ms: the answer's own `Date` if it has one, else our clock.
@@ -25,6 +29,12 @@ pub struct HttpAnswer<'a> {
 }
 
 impl HttpAnswer<'_> {
+    /// The time of the answer by the platform's own clock, by which its limits of a minute and a day end. If its clock
+    /// does not say, the time is ours.
+    pub fn platform_now_ms(&self) -> i64 {
+        self.headers.get("date").and_then(retry_after::date_ms).unwrap_or(self.now_ms)
+    }
+
     /// The part of an error's answer that every error has.
     pub fn answer(&self) -> Answer {
         Answer { status: Some(self.status), sent: true, ..Answer::default() }

@@ -60,29 +60,37 @@ return 1";
     /// free time is more than `ARGV[3]` µs ahead. Returns the number of slots granted, the µs from now to the first,
     /// the µs by which the next free time was ahead, and the present time in epoch µs. A free time that lies more than
     /// 1,000 s and two slots ahead is dropped: no push-back reaches that far, so it comes from a clock that was set
-    /// back since, or from another server's clock.
+    /// back since, or from another server's clock. A free time with a `d` at its end waits for a platform's limit of a
+    /// day. It is dropped beyond 25 h.
     Reserve = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local tat = tonumber(redis.call('GET', KEYS[1]) or '0')
+local v = redis.call('GET', KEYS[1]) or '0'
+local most = 1000000000
+if string.sub(v, -1) == 'd' then most = 90000000000; v = string.sub(v, 1, -2) end
+local tat = tonumber(v)
 local ahead = tat - now
-if ahead > 1000000000 + 2 * ARGV[2] then tat = now; ahead = 0 end
+if ahead > most + 2 * ARGV[2] then tat = now; ahead = 0 end
 if ahead > tonumber(ARGV[3]) then return {0, 0, ahead, now} end
 tat = math.max(tat, now + ARGV[4])
 local free = tat + ARGV[1] * ARGV[2]
 redis.call('SET', KEYS[1], string.format('%.0f', free), 'PX', math.ceil((free - now) / 1000) + 60000)
 return {tonumber(ARGV[1]), tat - now, math.max(ahead, 0), now}";
 
-    /// Pushes the next free time to at least `ARGV[1]` µs from now. Slots are `ARGV[2]` µs long. Returns the µs until
-    /// that time. It also drops a free time that `Reserve` would drop, because otherwise the push-back would be dropped
-    /// with it.
+    /// Pushes the next free time to at least `ARGV[1]` µs from now. Slots are `ARGV[2]` µs long. `ARGV[3]` is `d` if it
+    /// waits for a platform's limit of a day. Returns the µs until that time. It also drops a free time that `Reserve`
+    /// would drop, because otherwise the push-back would be dropped with it.
     PushBack = r"
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local tat = tonumber(redis.call('GET', KEYS[1]) or '0')
-if tat - now > 1000000000 + 2 * ARGV[2] then tat = now end
-tat = math.max(tat, now + tonumber(ARGV[1]))
-redis.call('SET', KEYS[1], string.format('%.0f', tat), 'PX', math.ceil((tat - now) / 1000) + 60000)
+local v = redis.call('GET', KEYS[1]) or '0'
+local most, mark = 1000000000, ''
+if string.sub(v, -1) == 'd' then most = 90000000000; mark = 'd'; v = string.sub(v, 1, -2) end
+local tat = tonumber(v)
+if tat - now > most + 2 * ARGV[2] then tat = now end
+local to = now + tonumber(ARGV[1])
+if to >= tat then tat = to; mark = ARGV[3] end
+redis.call('SET', KEYS[1], string.format('%.0f', tat) .. mark, 'PX', math.ceil((tat - now) / 1000) + 60000)
 return tat - now";
 
     /// Replaces exactly `ARGV[1]` by `ARGV[2]`, without an expiry. Always returns 1.

@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::account::Account;
 use crate::error::{DeliveryError, Fault};
+use crate::platforms::headers::Headers;
 use crate::platforms::http_status::{judge, of_a_token, unreadable};
 use crate::platforms::reading::{HttpAnswer, Reading, Verdicts};
 use crate::platforms::{Prepared, Request, retry_after};
@@ -47,6 +48,8 @@ pub struct Dispatcher {
     health: Arc<Health>,
     /// When the date of an answer was last looked at.
     dated_at: Cell<Option<Instant>>,
+    /// What the last answers demand of the whole account.
+    pause: Cell<Option<Duration>>,
 }
 
 impl Dispatcher {
@@ -86,7 +89,14 @@ impl Dispatcher {
             found.ok_or_else(|| format!("accounts.{}: no request can go to the callback host {host}", account.name))
         });
         let hosts = bases.chain(callbacks).collect::<Result<_, String>>()?;
-        Ok(Self { base: BaseInUse::new(account.base_urls.len()), account, hosts, health, dated_at: Cell::default() })
+        Ok(Self {
+            base: BaseInUse::new(account.base_urls.len()),
+            account,
+            hosts,
+            health,
+            dated_at: Cell::default(),
+            pause: Cell::default(),
+        })
     }
 
     /// Where the request of an item goes.
@@ -98,6 +108,11 @@ impl Dispatcher {
                 Destination::Callback(host.map(|host| host + self.account.base_urls.len()))
             }
         }
+    }
+
+    /// How long the answers since the last call demand that the account sends nothing.
+    pub fn take_pause(&self) -> Option<Duration> {
+        self.pause.take()
     }
 
     fn host(&self, to: Destination) -> Option<usize> {
@@ -289,13 +304,19 @@ impl Line<'_> {
             Err(Unanswered::Closed) => return Err(Unanswered::Closed),
         };
         dispatcher.compare_clocks(&head, host, asked);
-        let verdicts = read(account, items, &head, body, now_ms);
+        let verdicts = read((account, &dispatcher.pause), items, &head, body, now_ms);
         Ok(if token.is_some() { of_a_token(verdicts) } else { verdicts })
     }
 }
 
 /// The verdicts of an answer.
-fn read(account: &Account, items: &[&Prepared], head: &Parts, body: Result<Vec<u8>, NoBody>, now_ms: i64) -> Verdicts {
+fn read(
+    (account, pause): (&Account, &Cell<Option<Duration>>),
+    items: &[&Prepared],
+    head: &Parts,
+    body: Result<Vec<u8>, NoBody>,
+    now_ms: i64,
+) -> Verdicts {
     let status = head.status.as_u16();
     let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
     // A date to wait for is measured by the clock of the server that wrote it, which may differ from ours.
@@ -311,8 +332,10 @@ fn read(account: &Account, items: &[&Prepared], head: &Parts, body: Result<Vec<u
         }
         Err(NoBody::Cut(why)) => return Verdicts::All(Err(ambiguous(Some(status), why))),
     };
-    let http = HttpAnswer { status, retry_after, body: &body, now_ms };
-    judge(items.len(), &http, || account.sender.as_ref().map_or(Reading::Nothing, |sender| sender.read(items, &http)))
+    let http = HttpAnswer { status, retry_after, headers: Headers::new(&head.headers), body: &body, now_ms };
+    let sender = account.sender.as_ref();
+    pause.set(pause.get().max(sender.and_then(|sender| sender.pause(&http))));
+    judge(items.len(), &http, || sender.map_or(Reading::Nothing, |sender| sender.read(items, &http)))
 }
 
 /// When the answer was written according to the platform's clock, epoch ms.

@@ -33,6 +33,10 @@ const TOLERANCE: Duration = Duration::from_millis(50);
 /// The shortest time between two reservations, so that there are at most a thousand a second. Each also waits for the
 /// reply to the one before.
 const GAP: Duration = Duration::from_millis(1);
+/// The longest push-back by a `Retry-After`. One that lasts longer waits for the platform's own limit of a day.
+pub const LONGEST_PUSH_BACK: Duration = Duration::from_secs(15 * 60);
+/// Shorter than the 25 h after which the bucket takes such a push-back for one of another clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600 + 1800);
 /// How many seconds of slots may be waited for with an open connection. Without this limit, a lane with more permits
 /// than its rate needs would keep a connection open for each of them until the other end closes it unused.
 const NEAR_S: f64 = 2.0;
@@ -155,9 +159,11 @@ impl Limiter {
     /// # Errors
     /// Redis is away. This lane waits all the same.
     pub async fn push_back(&self, wait: Duration) -> Result<(), StoreError> {
+        let wait = wait.min(LONGEST_WAIT);
+        let mark = if wait > LONGEST_PUSH_BACK { "d" } else { "" };
         self.not_before.set(self.not_before.get().max(Instant::now() + wait));
         // A reservation may lie 100 ms ahead of the free time. They are added here, so that no slot comes early.
-        let args = [(wait + AHEAD).as_micros().to_string(), self.interval_us.to_string()];
+        let args = [(wait + AHEAD).as_micros().to_string(), self.interval_us.to_string(), mark.to_owned()];
         self.batcher.script(Script::PushBack, &self.key, &args.each_ref().map(|a| a.as_bytes())).await.map(drop)
     }
 

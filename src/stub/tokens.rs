@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
+use crate::platforms::headers::Headers;
 use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading};
 use crate::platforms::tokens::{Grant, Issued, Life, Seed, TokenSource};
 use crate::platforms::{Context, Prepared, Receipt, Request, Sender};
@@ -76,7 +77,7 @@ impl TokenSource for Source {
     }
 
     fn token_from(&self, status: u16, _: Option<&str>, body: &[u8], now_ms: i64) -> Result<Issued, DeliveryError> {
-        let http = HttpAnswer { status, retry_after: None, body, now_ms };
+        let http = HttpAnswer { status, retry_after: None, headers: Headers::default(), body, now_ms };
         match status {
             200 => {}
             503 => return Err(DeliveryError::Retry(http.answer())),

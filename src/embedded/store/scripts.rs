@@ -9,6 +9,10 @@ const BUCKET_LIFE_MS: i64 = 60_000;
 /// A next free time that lies further ahead than this (and two slots) can only come from a clock that was set back
 /// since.
 const FURTHEST_US: i64 = 1_000_000_000;
+/// The same for one that waits for a platform's limit of a day.
+const FURTHEST_DAY_US: i64 = 90_000_000_000;
+/// The end of such a time.
+const DAY: &[u8] = b"d";
 
 /// Runs a script on one key.
 ///
@@ -109,34 +113,43 @@ fn write(keys: &mut Keys, key: &[u8], text: &[u8], life_ms: i64) -> Result<Reply
 fn reserve(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
     let (slots, interval, limit, lead) = (args.number(0)?, args.number(1)?, args.number(2)?, args.number(3)?);
     let now = keys.now_us();
-    let next_free = next_free(keys, key, now, interval)?;
+    let (next_free, _) = next_free(keys, key, now, interval)?;
     let ahead = next_free.saturating_sub(now);
     if ahead > limit {
         return Ok(numbers([0, 0, ahead, now]));
     }
     let first = next_free.max(now.saturating_add(lead));
-    set_next_free(keys, key, first.saturating_add(slots.saturating_mul(interval)));
+    set_next_free(keys, key, first.saturating_add(slots.saturating_mul(interval)), b"");
     Ok(numbers([slots, first - now, ahead.max(0), now]))
 }
 
 fn push_back(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
     let now = keys.now_us();
-    let next_free = next_free(keys, key, now, args.number(1)?)?.max(now.saturating_add(args.number(0)?));
-    set_next_free(keys, key, next_free);
+    let (mut next_free, mut mark) = next_free(keys, key, now, args.number(1)?)?;
+    let to = now.saturating_add(args.number(0)?);
+    if to >= next_free {
+        (next_free, mark) = (to, args.text(2)?);
+    }
+    set_next_free(keys, key, next_free, mark);
     Ok(Reply::Integer(next_free - now))
 }
 
-/// Returns the next free time of the bucket, epoch µs. A missing bucket has been free for ever. A bucket whose time
-/// comes from another clock is free from now on.
-fn next_free(keys: &Keys, key: &[u8], now: i64, interval: i64) -> Result<i64, Reply> {
-    let at = keys.text(key)?.map_or(Ok(0), number)?;
-    let is_ours = at.saturating_sub(now) <= FURTHEST_US.saturating_add(interval.saturating_mul(2));
-    Ok(if is_ours { at } else { now })
+/// Returns the next free time of the bucket, epoch µs, and its mark. A missing bucket has been free for ever. A bucket
+/// whose time comes from another clock is free from now on.
+fn next_free(keys: &Keys, key: &[u8], now: i64, interval: i64) -> Result<(i64, &'static [u8]), Reply> {
+    let text = keys.text(key)?.unwrap_or(b"0");
+    let (text, mark, furthest) = match text.strip_suffix(DAY) {
+        Some(text) => (text, DAY, FURTHEST_DAY_US),
+        None => (text, &b""[..], FURTHEST_US),
+    };
+    let at = number(text)?;
+    let is_ours = at.saturating_sub(now) <= furthest.saturating_add(interval.saturating_mul(2));
+    Ok((if is_ours { at } else { now }, mark))
 }
 
-fn set_next_free(keys: &mut Keys, key: &[u8], at: i64) {
+fn set_next_free(keys: &mut Keys, key: &[u8], at: i64, mark: &[u8]) {
     let ahead_ms = at.saturating_sub(keys.now_us()).saturating_add(999).div_euclid(1_000);
-    keys.set_text(key, at.to_string().as_bytes(), Some(ahead_ms.saturating_add(BUCKET_LIFE_MS)));
+    keys.set_text(key, &[at.to_string().as_bytes(), mark].concat(), Some(ahead_ms.saturating_add(BUCKET_LIFE_MS)));
 }
 
 fn numbers<const N: usize>(of: [i64; N]) -> Reply {

@@ -229,9 +229,10 @@ fn slots_are_reserved_one_after_the_other_and_pushed_back() {
     assert_eq!(one(&mut store), numbers(1, 100_000, 100_000, 0));
     assert_eq!(one(&mut store), numbers(0, 0, 150_000, 0));
     assert_eq!(one(store.after(60)), numbers(1, 90_000, 90_000, 60));
-    assert_eq!(store.script(Script::PushBack, "b 20000 20000"), number(140_000));
-    assert_eq!(store.script(Script::PushBack, "b 2000000 20000"), number(2_000_000));
+    assert_eq!(store.script(Script::PushBack, "b 20000 20000 d"), number(140_000));
+    assert_eq!(store.script(Script::PushBack, "b 2000000 20000 d"), number(2_000_000));
     assert_eq!(store.run("PTTL b"), number(62_000));
+    assert_eq!(store.run("GET b"), text(&format!("{}d", NOW_US + 2_060_000)));
     assert_eq!(one(store.after(2_500)), numbers(1, 0, 0, 2_560));
     // The reservation is made ahead by the time that the reply takes. So the slot is never too early, and no later than
     // the bucket says.

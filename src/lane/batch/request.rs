@@ -65,6 +65,9 @@ impl Batch<'_> {
             }
         };
         lane.account_metrics().attempt_duration(connecting + began.elapsed());
+        if let Some(wait) = lane.dispatcher.take_pause() {
+            self.meanwhile(Box::pin(lane.pause(wait))).await;
+        }
         match verdicts {
             Verdicts::Split => self.send_alone(items).await,
             Verdicts::All(verdict) => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::delivery::Trial;
 use crate::lane::handle::{LONGEST_WAIT_IN_LANE, LaneHandle};
+use crate::send::rate::LONGEST_PUSH_BACK;
 
 impl LaneHandle {
     /// Whether the lane takes work: it is not paused, halted, or pushed back for more than 5 s, and its platform has
@@ -31,8 +32,35 @@ impl LaneHandle {
         }
     }
 
-    /// Sets whether the platform has only throttled for so long that the lane counts as closed.
+    /// Closes the lane until the platform's own limit of a day begins anew, and then until one record gets another
+    /// answer.
+    pub fn wait_for_quota(&self, wait: Duration) {
+        let until_ms = u64::try_from((self.born.elapsed() + wait).as_millis()).unwrap_or(u64::MAX);
+        self.quota_until_ms.fetch_max(until_ms, SeqCst);
+        self.throttle(wait);
+        self.set_only_throttled(true);
+    }
+
+    /// Obeys a push-back that the shared rate shows: another replica, or this worker before its start, was told to wait.
+    pub fn shown_push_back(&self, wait: Duration) {
+        if wait > LONGEST_PUSH_BACK {
+            self.wait_for_quota(wait);
+        } else if wait > LONGEST_WAIT_IN_LANE {
+            self.throttle(wait);
+        }
+    }
+
+    pub(super) fn waits_for_quota(&self) -> bool {
+        let until = Duration::from_millis(self.quota_until_ms.load(SeqCst));
+        !until.is_zero() && self.born.elapsed() < until
+    }
+
+    /// Sets whether the platform has only throttled for so long that the lane counts as closed. While the limit of a day
+    /// lasts the lane stays closed: an answer to an earlier request says nothing about the next day.
     pub fn set_only_throttled(&self, only: bool) {
+        if !only && self.waits_for_quota() {
+            return;
+        }
         if self.only_throttled.swap(only, SeqCst) != only {
             self.touch();
         }
@@ -59,6 +87,7 @@ impl LaneHandle {
     #[cfg(test)]
     pub(crate) fn forget_push_back(&self) {
         self.throttled_until_ms.store(0, SeqCst);
+        self.quota_until_ms.store(0, SeqCst);
     }
 }
 
@@ -94,6 +123,21 @@ mod tests {
         assert!(lane.take_trial().is_some(), "the one before was not sent");
         lane.halt("refused");
         assert!(lane.take_trial().is_none() && !lane.is_open_for_trial(), "closed for another reason too");
+    }
+
+    #[test]
+    fn a_limit_of_a_day_keeps_the_lane_closed_to_its_end_and_then_for_one_record() {
+        let lane = lane();
+        lane.wait_for_quota(Duration::from_secs(6 * 3600));
+        lane.set_only_throttled(false);
+        assert!(!lane.is_open() && !lane.is_open_for_trial() && lane.take_trial().is_none());
+        let (state, _, text) = lane.explain();
+        assert_eq!(state, LaneState::Throttled);
+        assert!(text.contains("own limit") && text.contains("for another 21600 s"), "{text}");
+        lane.forget_push_back();
+        assert!(!lane.is_open() && lane.take_trial().is_some(), "one record shows whether the new day has begun");
+        lane.set_only_throttled(false);
+        assert!(lane.is_open());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::prepare::yuan;
 use super::*;
 use crate::error::Class;
 use crate::event::decode;
+use crate::platforms::headers::Headers;
 use crate::platforms::http_status::judge;
 use crate::platforms::reading::{Verdict, Verdicts};
 
@@ -262,7 +263,7 @@ fn amounts_are_decimals_as_the_vectors_say() {
 }
 
 fn verdict(sender: &Baizhu, status: u16, body: &str) -> Verdict {
-    let http = HttpAnswer { status, retry_after: None, body: body.as_bytes(), now_ms: 0 };
+    let http = HttpAnswer { status, retry_after: None, headers: Headers::default(), body: body.as_bytes(), now_ms: 0 };
     let Verdicts::All(verdict) = judge(1, &http, || sender.read(&[], &http)) else { panic!("not one verdict") };
     verdict
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::event::decode;
 use crate::platforms::Credential;
+use crate::platforms::headers::Headers;
 use crate::platforms::http_status::judge;
 use crate::platforms::reading::{Verdict, Verdicts};
 
@@ -163,7 +164,7 @@ fn a_map_to_a_code_that_the_line_lacks_is_warned_of() {
 }
 
 fn verdict(sender: &Qihoo360, status: u16, body: &[u8]) -> Verdict {
-    let http = HttpAnswer { status, retry_after: None, body, now_ms: NOW };
+    let http = HttpAnswer { status, retry_after: None, headers: Headers::default(), body, now_ms: NOW };
     let Verdicts::All(verdict) = judge(1, &http, || sender.read(&[], &http)) else { panic!("not one verdict") };
     verdict
 }

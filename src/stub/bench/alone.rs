@@ -131,8 +131,11 @@ impl Alone {
         let outbox = Rc::new(Outbox { shared: shared.clone(), dedupe });
         let delivers = account.when_unavailable == WhenUnavailable::Deliver;
         let alone = rate::Alone { delivers, sharers: 1, replicas: shared.replicas.clone() };
+        let (bucket, shown) = ("pb:rate:acme".into(), handle.clone());
         let limiter =
-            Limiter::new(batcher.clone(), "pb:rate:acme".into(), account.limits.rps, alone, health.clone(), |_| {});
+            Limiter::new(batcher.clone(), bucket, account.limits.rps, alone, health.clone(), move |push_back| {
+                shown.shown_push_back(push_back);
+            });
         let dispatcher = if is_secure {
             Dispatcher::trusting(account.clone(), health, root())
         } else {
