@@ -103,7 +103,9 @@ pub struct LaneHandle {
 impl LaneHandle {
     /// Builds the handle. `inbox` leads to the lane's task.
     pub fn new(index: usize, account: Arc<Account>, inbox: UnboundedSender<LaneMessage>, intake: &Intake) -> Self {
-        let ten_seconds = (account.limits.rps * 10.0) as usize;
+        // The rate counts requests, and each of them may carry a batch.
+        let per_request = account.sender.as_ref().map_or(1, |sender| sender.batch().items.max(1));
+        let ten_seconds = (account.limits.rps * 10.0 * per_request as f64) as usize;
         let quarter = intake.max_in_flight / 4;
         let cap = ten_seconds.min(quarter).max(64);
         Self {
@@ -302,6 +304,21 @@ mod tests {
                 !lane.is_full(TopicKind::Tier) && !lane.is_full(TopicKind::Parked),
                 "released ones have a queue of their own"
             );
+        }
+    }
+
+    #[test]
+    fn a_queue_takes_ten_seconds_of_full_requests_where_each_of_them_carries_several_events() {
+        for (rps, cap) in [(2.0, 100), (1000.0, 2500), (0.5, 64)] {
+            let mut account = Account::stub("acme");
+            account.limits.rps = rps;
+            account.sender = Some(Arc::new(crate::stub::five::Five));
+            let bounds = Intake { max_in_flight: 10_000, max_in_flight_bytes: 4000, drain_timeout: Duration::ZERO };
+            let lane = LaneHandle::new(0, Arc::new(account), tokio::sync::mpsc::unbounded_channel().0, &bounds);
+            (1..cap).for_each(|_| lane.live.add(0));
+            assert!(!lane.is_full(TopicKind::Input), "{rps}: below {cap}");
+            lane.live.add(0);
+            assert!(lane.is_full(TopicKind::Input), "{rps}: at {cap}");
         }
     }
 

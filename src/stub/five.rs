@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading, Verdict};
-use crate::platforms::{Context, Prepared, Receipt, Request, Sender};
+use crate::platforms::{CallbackHost, Context, Prepared, Receipt, Request, Sender};
 use crate::stub::prepared;
 use crate::stub::server::{Server, answer};
 
@@ -20,7 +20,7 @@ use crate::stub::server::{Server, answer};
 pub(crate) const MOST_ITEMS: usize = 5;
 pub(crate) const MOST_BYTES: usize = 100;
 
-/// Sends the trans_ids, one per line. The text after an `@` is the route.
+/// Sends the trans_ids, one per line. The text after an `@` is the route, and the text after a `^` the callback host.
 pub(crate) struct Five;
 
 impl Sender for Five {
@@ -30,12 +30,15 @@ impl Sender for Five {
 
     fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
         let route = event.trans_id.split_once('@').map(|(_, route)| route.into());
-        Ok(Prepared { route, ..prepared(&event.trans_id) })
+        let host = event.trans_id.split_once('^').map(|(_, host)| host.into());
+        let callback = host.map(|host| CallbackHost { field: "click.callback".into(), is_https: true, host });
+        Ok(Prepared { route, callback, ..prepared(&event.trans_id) })
     }
 
     fn request(&self, items: &[&Prepared], _: &Context<'_>) -> Result<Request, Fault> {
         assert!((1..=MOST_ITEMS).contains(&items.len()), "{} items", items.len());
         assert!(items.iter().all(|item| item.route == items[0].route), "more than one route");
+        assert!(items.iter().all(|item| item.callback == items[0].callback), "more than one callback host");
         let bytes: usize = items.iter().map(|item| item.bytes()).sum();
         assert!(items.len() == 1 || bytes <= MOST_BYTES, "{bytes} bytes");
         let lines: Vec<_> = items.iter().map(id).collect();

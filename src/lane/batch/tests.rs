@@ -322,6 +322,19 @@ fn only_events_of_one_route_share_a_request_and_no_more_than_its_bytes() {
 }
 
 #[test]
+fn only_events_whose_callbacks_lead_to_one_host_share_a_request() {
+    run(async {
+        let mut bench = Bench::new(five).await;
+        let mut all = queued(&bench, ["ok-1^a.example", "ok-2^b.example", "ok-3^a.example", "ok-4"]);
+        bench.start();
+        assert_eq!(ends(&mut all).await, [DELIVERED; 4]);
+        let mut sent = bench.sent();
+        sent.sort();
+        assert_eq!(sent, ["ok-1^a.example\nok-3^a.example", "ok-2^b.example", "ok-4"]);
+    });
+}
+
+#[test]
 fn nobody_who_joins_a_batch_overtakes_one_of_another_route_that_waits_for_its_permit() {
     run(async {
         let mut bench = Bench::new(five).await;
