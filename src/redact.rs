@@ -7,6 +7,7 @@
 mod event;
 mod members;
 mod names;
+mod people;
 mod phone;
 mod secret;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use regex::{Captures, Regex};
 
 pub use event::mask_event;
 pub use members::{mask_fields, mask_header};
+pub use people::mask_sentence;
 pub use phone::{mask_phone, mask_phones};
 pub use secret::{SECRET, mask_token};
 

@@ -88,6 +88,9 @@ fn script() -> BoxedStrategy<Words> {
                 let waits = one_of(&["10000000", "40000000", "2000000000", "100000000000"]).boxed();
                 run(*script, vec![waits, lit("10000000"), one_of(&["", "d"]).boxed()])
             }
+            Script::TakeTurn => run(*script, vec![value().boxed(), life().boxed()]),
+            Script::CountOfDay => run(*script, vec![one_of(&["0", "1", "2", "100"]).boxed(), lit("28800000")]),
+            Script::UncountOfDay => run(*script, vec![one_of(&["1", "900000", "today"]).boxed()]),
             Script::BeginEpoch => run(*script, vec![value().boxed(), value().boxed()]),
             Script::SaveToken => run(*script, vec![value().boxed(), value().boxed()]),
             Script::SwitchOn => run(*script, vec![field().boxed(), value().boxed(), field().boxed(), value().boxed()]),

@@ -3,11 +3,12 @@
 use super::Platform;
 #[cfg(test)]
 use super::third_platform;
-use super::{baizhu, qihoo360};
+use super::{baizhu, kdniao, qihoo360};
 
 static LIST: &[&dyn Platform] = &[
     qihoo360::PLATFORM,
     baizhu::PLATFORM,
+    kdniao::PLATFORM,
     #[cfg(test)]
     third_platform::PLATFORM,
 ];

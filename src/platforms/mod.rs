@@ -27,6 +27,7 @@ pub mod declared;
 pub mod headers;
 pub mod http_status;
 mod item;
+pub mod kdniao;
 pub mod keys;
 pub mod list;
 #[cfg(test)]

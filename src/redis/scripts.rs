@@ -93,6 +93,36 @@ if to >= tat then tat = to; mark = ARGV[3] end
 redis.call('SET', KEYS[1], string.format('%.0f', tat) .. mark, 'PX', math.ceil((tat - now) / 1000) + 60000)
 return tat - now";
 
+    /// Takes the turn of `ARGV[1]` for `ARGV[2]` ms, unless another one has it. Who has it already takes it anew. Returns
+    /// 0, or the ms until the other one's turn is over.
+    TakeTurn = r"
+local v = redis.call('GET', KEYS[1])
+if v and v ~= ARGV[1] then return math.max(redis.call('PTTL', KEYS[1]), 1) end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 0";
+
+    /// Counts one more of a day, unless it has `ARGV[1]` already. The day is that of a zone which is `ARGV[2]` ms ahead
+    /// of UTC. Returns the number of the day, and 0 or the ms until it ends. A server whose clock lags behind the one
+    /// that counted before goes on with the later day.
+    CountOfDay = r"
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[2]
+local day = math.floor(now / 86400000)
+local left = (day + 1) * 86400000 - now
+local v = redis.call('GET', KEYS[1])
+local counted, n = string.match(v or '', '^(%d+):(%d+)$')
+if counted and tonumber(counted) >= day then day = tonumber(counted) else n = 0 end
+if tonumber(n) >= tonumber(ARGV[1]) then return {day, left} end
+redis.call('SET', KEYS[1], string.format('%d:%d', day, n + 1), 'PX', left + 86400000)
+return {day, 0}";
+
+    /// Takes back one that was counted of the day `ARGV[1]`, unless another day has begun. Returns how many it took back.
+    UncountOfDay = r"
+local counted, n = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+):(%d+)$')
+if counted ~= ARGV[1] or tonumber(n) < 1 then return 0 end
+redis.call('SET', KEYS[1], string.format('%d:%d', counted, n - 1), 'KEEPTTL')
+return 1";
+
     /// Replaces exactly `ARGV[1]` by `ARGV[2]`, without an expiry. Always returns 1.
     BeginEpoch = r"
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end

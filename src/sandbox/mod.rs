@@ -32,6 +32,7 @@ mod recorder;
 mod request;
 mod server;
 mod state;
+mod urlencoded;
 
 use std::io;
 use std::net::SocketAddr;

@@ -4,6 +4,7 @@ mod base;
 pub mod client;
 mod failures;
 pub(crate) mod fine_timer;
+pub mod quota;
 pub mod rate;
 pub mod ready;
 mod target;

@@ -4,6 +4,7 @@ use super::keys::Keys;
 use super::wire::{Reply, bulk, count, error};
 use crate::redis::scripts::Script;
 
+const DAY_MS: i64 = 86_400_000;
 /// The life of a bucket after its last slot.
 const BUCKET_LIFE_MS: i64 = 60_000;
 /// A next free time that lies further ahead than this (and two slots) can only come from a clock that was set back
@@ -26,6 +27,9 @@ pub(super) fn run(script: Script, keys: &mut Keys, key: &[u8], args: &[Vec<u8>])
         Script::Mark => mark(keys, key, &args),
         Script::Reserve => reserve(keys, key, &args),
         Script::PushBack => push_back(keys, key, &args),
+        Script::TakeTurn => take_turn(keys, key, &args),
+        Script::CountOfDay => count_of_day(keys, key, &args),
+        Script::UncountOfDay => uncount_of_day(keys, key, &args),
         Script::BeginEpoch => {
             if keys.text(key)? == Some(args.text(0)?) {
                 keys.set_text(key, args.text(1)?, None);
@@ -150,6 +154,42 @@ fn next_free(keys: &Keys, key: &[u8], now: i64, interval: i64) -> Result<(i64, &
 fn set_next_free(keys: &mut Keys, key: &[u8], at: i64, mark: &[u8]) {
     let ahead_ms = at.saturating_sub(keys.now_us()).saturating_add(999).div_euclid(1_000);
     keys.set_text(key, &[at.to_string().as_bytes(), mark].concat(), Some(ahead_ms.saturating_add(BUCKET_LIFE_MS)));
+}
+
+fn take_turn(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
+    if keys.text(key)?.is_some_and(|found| Ok(found) != args.text(0)) {
+        return Ok(Reply::Integer(keys.life_ms(key).max(1)));
+    }
+    write(keys, key, args.text(0)?, args.number(1)?).map(|_| Reply::Integer(0))
+}
+
+fn count_of_day(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
+    let (most, ahead_of_utc) = (args.number(0)?, args.number(1)?);
+    let now = keys.now_us().div_euclid(1_000).saturating_add(ahead_of_utc);
+    let today = now.div_euclid(DAY_MS);
+    let left = today.saturating_add(1).saturating_mul(DAY_MS).saturating_sub(now);
+    let (day, count) = counted(keys, key)?.filter(|(day, _)| *day >= today).unwrap_or((today, 0));
+    if count >= most {
+        return Ok(numbers([day, left]));
+    }
+    keys.set_text(key, format!("{day}:{}", count + 1).as_bytes(), Some(left.saturating_add(DAY_MS)));
+    Ok(numbers([day, 0]))
+}
+
+fn uncount_of_day(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
+    let wanted = args.text(0)?;
+    let is_wanted = |(day, count): &(i64, i64)| day.to_string().as_bytes() == wanted && *count > 0;
+    let Some((day, count)) = counted(keys, key)?.filter(is_wanted) else { return Ok(Reply::Integer(0)) };
+    let life = keys.life_ms(key);
+    keys.set_text(key, format!("{day}:{}", count - 1).as_bytes(), (life >= 0).then_some(life));
+    Ok(Reply::Integer(1))
+}
+
+/// A day by its number, and how many were counted of it.
+fn counted(keys: &Keys, key: &[u8]) -> Result<Option<(i64, i64)>, Reply> {
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let text = keys.text(key)?.and_then(|text| std::str::from_utf8(text).ok());
+    Ok(text.and_then(|text| text.split_once(':')).and_then(|(day, count)| Some((digits(day)?, digits(count)?))))
 }
 
 fn numbers<const N: usize>(of: [i64; N]) -> Reply {

@@ -245,6 +245,40 @@ fn slots_are_reserved_one_after_the_other_and_pushed_back() {
 }
 
 #[test]
+fn a_turn_is_taken_by_one_at_a_time_and_anew_by_who_has_it() {
+    let mut store = Bench::default();
+    assert_eq!(store.script(Script::TakeTurn, "t a 1000"), number(0));
+    assert_eq!(store.after(400).script(Script::TakeTurn, "t b 1000"), number(600));
+    assert_eq!(store.script(Script::TakeTurn, "t a 1000"), number(0));
+    assert_eq!(store.after(999).script(Script::TakeTurn, "t b 1000"), number(1));
+    assert_eq!(store.after(2).script(Script::TakeTurn, "t b 1000"), number(0));
+    assert_eq!(store.script(Script::TakeTurn, "t a 1000"), number(1_000));
+}
+
+#[test]
+fn a_day_counts_to_its_limit_and_ends_at_the_midnight_of_its_zone() {
+    const HOUR_MS: i64 = 3_600_000;
+    /// 2025-01-15 08:00:01 in Shanghai, day 20103 there.
+    const NOW_US: i64 = 1_736_899_201_000_000;
+    let mut store = Bench { now_us: NOW_US, ..Bench::default() };
+    let numbers = |day, left| Reply::Array([day, left].map(Reply::Integer).to_vec());
+    let count = |store: &mut Bench| store.script(Script::CountOfDay, "d 2 28800000");
+    assert_eq!((count(&mut store), count(&mut store)), (numbers(20_103, 0), numbers(20_103, 0)));
+    let left = 16 * HOUR_MS - 1_000;
+    assert_eq!(count(&mut store), numbers(20_103, left));
+    assert_eq!(store.script(Script::UncountOfDay, "d 20102"), number(0));
+    assert_eq!(store.script(Script::UncountOfDay, "d 20103"), number(1));
+    assert_eq!((count(&mut store), count(&mut store)), (numbers(20_103, 0), numbers(20_103, left)));
+    assert_eq!(count(store.after(left - 1)), numbers(20_103, 1));
+    assert_eq!(count(store.after(1)), numbers(20_104, 0));
+    assert_eq!(store.script(Script::UncountOfDay, "d 20103"), number(0), "that day is over");
+    // A server whose clock lags behind goes on with the day that has begun.
+    assert_eq!(count(store.after(-10)), numbers(20_104, 0));
+    assert_eq!(count(&mut store), numbers(20_104, 10));
+    assert_eq!(store.script(Script::UncountOfDay, "none 20104"), number(0));
+}
+
+#[test]
 fn an_epoch_and_an_order_are_replaced_only_as_they_were_read() {
     let mut store = Bench::default();
     store.run("SET e starting PX 1000");

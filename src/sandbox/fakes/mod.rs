@@ -5,13 +5,14 @@
 
 mod baizhu;
 mod declared;
+mod kdniao;
 mod qihoo360;
 
 use super::account::SandboxAccount;
 use super::fake::{Fake, Platform};
 
 /// Every platform that is played by code of its own.
-pub(super) const LIST: [Platform; 2] = [qihoo360::PLATFORM, baizhu::PLATFORM];
+pub(super) const LIST: [Platform; 3] = [qihoo360::PLATFORM, baizhu::PLATFORM, kdniao::PLATFORM];
 
 impl SandboxAccount {
     /// The accounts of `postback sandbox` without a configuration file. Their secrets are invented and public.

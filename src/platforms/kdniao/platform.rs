@@ -1,0 +1,52 @@
+//! 快递鸟 as the rest of the program knows it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::read::Rest;
+use crate::platforms::kdniao::Kdniao;
+use crate::platforms::kdniao::config::Config;
+use crate::platforms::{Configured, CredentialShape, Platform, Problem, keys};
+
+/// Its value in the list of platforms.
+pub const PLATFORM: &dyn Platform = &Definition;
+
+struct Definition;
+
+impl Platform for Definition {
+    fn name(&self) -> &'static str {
+        "kdniao"
+    }
+
+    fn title(&self) -> &'static str {
+        "快递鸟"
+    }
+
+    fn base_url(&self) -> &'static str {
+        "https://api.kdniao.com"
+    }
+
+    fn credential(&self) -> Option<CredentialShape> {
+        Some(CredentialShape {
+            public: "business_id",
+            secret: "secret",
+            title: "EBusinessID",
+            check: |id| match id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                true => Ok(()),
+                false => Err("may hold letters and digits only"),
+            },
+            advised_accounts: None,
+        })
+    }
+
+    fn keys(&self) -> Vec<String> {
+        keys::names::<Config>()
+    }
+
+    fn configure(&self, own: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
+        let config: Config = own.read();
+        let settings = keys::agreed(&config);
+        let call = Kdniao::new(config, &map)?;
+        Ok(Configured { call: Some(Arc::new(call)), settings, ..Configured::default() })
+    }
+}
