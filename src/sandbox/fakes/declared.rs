@@ -16,6 +16,7 @@ mod lexer;
 mod matching;
 mod signature;
 mod template;
+mod terms;
 mod tokens;
 mod value;
 
@@ -30,6 +31,7 @@ use crate::sandbox::request::Request;
 use answers::Answers;
 use check::{Checked, Wrong};
 use file::File;
+use terms::{Terms, merge};
 use tokens::Tokens;
 
 /// The files that the worker ships.
@@ -52,17 +54,6 @@ struct Declared {
     callbacks: Vec<String>,
     accounts: Vec<Terms>,
     tokens: Mutex<Vec<Tokens>>,
-}
-
-/// One account of it.
-#[derive(Debug)]
-struct Terms {
-    /// Its index among all accounts of the sandbox.
-    index: usize,
-    /// Its keys, with the file's defaults.
-    keys: Value,
-    /// The path that it has instead of the file's.
-    path: Option<String>,
 }
 
 /// The files of the accounts' platforms, those that nobody uses included.
@@ -128,17 +119,6 @@ impl Terms {
         }
         let path = account.settings.get("path").and_then(Value::as_str).map(str::to_owned);
         Terms { index, keys, path }
-    }
-}
-
-/// Lays a key over the defaults. What is null stays as it was.
-fn merge(keys: &mut Value, name: &str, value: &Value) {
-    match value {
-        Value::Null => {}
-        Value::Object(members) => {
-            members.iter().for_each(|(member, value)| merge(keys, &format!("{name}.{member}"), value));
-        }
-        other => file::set(keys, name, other.clone()),
     }
 }
 

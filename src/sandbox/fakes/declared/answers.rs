@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::check::Checked;
 use super::evaluate::{Known, below};
-use super::expression::Expr;
+use super::expression::{Expr, bodies};
 use super::file::{File, set};
 use super::template::Template;
+use super::terms::merge;
 use super::value::Val;
 use crate::sandbox::request::Answer;
 
@@ -147,7 +148,7 @@ impl Sample {
 fn form_of(file: &File, test: &Value) -> usize {
     let mut keys = file.defaults.clone();
     for (name, value) in test.get("account").and_then(Value::as_object).into_iter().flatten() {
-        super::merge(&mut keys, name, value);
+        merge(&mut keys, name, value);
     }
     let mut known = Known::new(&keys);
     let event = test.get("event").or_else(|| test.pointer("/events/0")).cloned().unwrap_or_default();
@@ -161,17 +162,4 @@ fn form_of(file: &File, test: &Value) -> usize {
         form.when.as_ref().is_none_or(|when| known.value(when).is_some_and(|holds| holds.is_true()))
     };
     file.forms.iter().position(holds).unwrap_or(0)
-}
-
-/// The members of the body that an expression reads, dotted.
-pub(super) fn bodies(expr: &Expr) -> Vec<String> {
-    let mut found = Vec::new();
-    expr.walk(&mut |part| {
-        if let Expr::Name(name) = part
-            && let Some(path) = name.strip_prefix("body.")
-        {
-            found.push(path.to_owned());
-        }
-    });
-    found
 }

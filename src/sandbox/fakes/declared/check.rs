@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::Terms;
 use super::evaluate::Known;
 use super::file::{Body, File, Form};
 use super::formats::parameters;
 use super::matching::Matching;
 use super::signature::signature;
+use super::terms::Terms;
 use super::tokens::Held;
 use super::value::Val;
 use crate::sandbox::judgement::JudgedItem;

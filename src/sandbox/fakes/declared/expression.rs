@@ -307,3 +307,16 @@ fn two(op: Op, left: Expr, right: Expr) -> Expr {
 fn word_of(word: &str) -> Token {
     Token::Word(word.to_owned())
 }
+
+/// The members of the body that an expression reads, dotted.
+pub(super) fn bodies(expr: &Expr) -> Vec<String> {
+    let mut found = Vec::new();
+    expr.walk(&mut |part| {
+        if let Expr::Name(name) = part
+            && let Some(path) = name.strip_prefix("body.")
+        {
+            found.push(path.to_owned());
+        }
+    });
+    found
+}

@@ -3,9 +3,8 @@
 use md5::{Digest, Md5};
 use serde_json::Value;
 
-use super::answers::bodies;
 use super::evaluate::below;
-use super::expression::{Expr, Op};
+use super::expression::{Expr, Op, bodies};
 use super::file::{Token, set};
 use super::filters::hex;
 use crate::sandbox::request::Answer;
