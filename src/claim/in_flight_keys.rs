@@ -13,13 +13,13 @@ pub(crate) type InFlightKeys = Rc<RefCell<HashMap<Key, Rc<Notify>>>>;
 
 /// The turn of one copy. When it is dropped, the next copy's turn begins.
 pub(crate) struct InFlightKey {
-    turns: InFlightKeys,
+    in_flight_keys: InFlightKeys,
     key: Key,
 }
 
 impl Drop for InFlightKey {
     fn drop(&mut self) {
-        if let Some(waiting) = self.turns.borrow_mut().remove(&self.key) {
+        if let Some(waiting) = self.in_flight_keys.borrow_mut().remove(&self.key) {
             waiting.notify_waiters();
         }
     }
@@ -27,12 +27,12 @@ impl Drop for InFlightKey {
 
 impl InFlightKey {
     /// Waits until no other copy of this conversion is in flight in this process.
-    pub(crate) async fn take(turns: &InFlightKeys, key: Key) -> Self {
+    pub(crate) async fn take(in_flight_keys: &InFlightKeys, key: Key) -> Self {
         loop {
-            let waiting = match turns.borrow_mut().entry(key) {
+            let waiting = match in_flight_keys.borrow_mut().entry(key) {
                 std::collections::hash_map::Entry::Vacant(place) => {
                     place.insert(Rc::new(Notify::new()));
-                    return Self { turns: turns.clone(), key };
+                    return Self { in_flight_keys: in_flight_keys.clone(), key };
                 }
                 std::collections::hash_map::Entry::Occupied(other) => other.get().clone(),
             };

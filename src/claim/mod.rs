@@ -39,7 +39,7 @@ pub struct Dedupe {
     prefix: Box<str>,
     pub(crate) window_ms: u64,
     lease: Duration,
-    turns: InFlightKeys,
+    in_flight_keys: InFlightKeys,
     pub(crate) recent: RefCell<Recent>,
     /// How many changes of the primary this process has noticed.
     pub(crate) changes: Cell<u64>,
@@ -54,7 +54,7 @@ impl Dedupe {
             prefix: prefix.into(),
             window_ms: window.as_millis() as u64,
             lease,
-            turns: InFlightKeys::default(),
+            in_flight_keys: InFlightKeys::default(),
             recent: RefCell::default(),
             changes: Cell::new(0),
             rewriting: Mutex::default(),
@@ -77,7 +77,7 @@ impl Dedupe {
         claim_request: &mut ClaimRequest,
         attempt: &mut ClaimAttempt,
     ) -> Result<ClaimOutcome, StoreError> {
-        let turn = InFlightKey::take(&self.turns, claim_request.key).await;
+        let turn = InFlightKey::take(&self.in_flight_keys, claim_request.key).await;
         let remembered = self.recent.borrow().done(&claim_request.key).map(Value::Done);
         if remembered.is_some() {
             return Ok(settled(judge(remembered.as_ref(), attempt.token, claim_request), claim_request));
@@ -136,7 +136,7 @@ impl Dedupe {
 
     /// The claim of an account that delivers while Redis is away. Redis holds nothing of it, and the send is declared.
     pub async fn unclaimed(&self, claim_request: &mut ClaimRequest, attempt: &ClaimAttempt) -> ClaimOutcome {
-        let turn = InFlightKey::take(&self.turns, claim_request.key).await;
+        let turn = InFlightKey::take(&self.in_flight_keys, claim_request.key).await;
         let token = attempt.token;
         let remembered = self.recent.borrow().done(&claim_request.key).map(Value::Done);
         if remembered.is_some() {

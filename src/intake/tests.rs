@@ -44,8 +44,8 @@ impl World {
             lanes.push(Arc::new(LaneHandle::new(index, account.clone(), to_lane, &bounds)));
             inboxes.push(inbox);
         }
-        let (to_desk, outbox) = unbounded_channel();
-        let lanes = Arc::new(Lanes::new(lanes, vec![to_desk]));
+        let (to_outbox, outbox) = unbounded_channel();
+        let lanes = Arc::new(Lanes::new(lanes, vec![to_outbox]));
         let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let health = Arc::new(Health::default());

@@ -5,6 +5,7 @@
 //! it after its own claim. If it is not claimed when the slot is there, it goes with the next request of the same
 //! permit.
 
+mod claims;
 mod request;
 
 use std::collections::VecDeque;
@@ -22,18 +23,18 @@ use crate::claim::rules::Key;
 use crate::delivery::{Delivery, TopicKind};
 use crate::error::DeliveryError;
 use crate::lane::attempted::AttemptedDelivery;
-use crate::lane::claiming::{check_time, claim, event, give_up, refuse_second_send, spare_lease};
+use crate::lane::batch::claims::{Claimed, To, be_ready};
+use crate::lane::claiming::{event, spare_lease};
 use crate::lane::counting::panicked;
 use crate::lane::joining::{Door, load};
 use crate::lane::queue::HandedOut;
 use crate::lane::state::Lane;
-use crate::lane::tokens::{Refused, wait_for_token};
 use crate::send::Destination;
 use crate::send::rate::Slot;
 use crate::send::ready::{Ready, ready};
 use crate::send::token::Turn;
+use crate::settle::Attempted;
 use crate::settle::policy::InlineDelays;
-use crate::settle::{Attempted, Progress};
 
 /// How long the first claimed record waits for the claims of the others.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -55,8 +56,6 @@ struct Member {
     turn: Turn,
 }
 
-/// The end of a claim. `None`: the record is to be sent.
-type Claimed = Result<Option<Progress>, DeliveryError>;
 type Claiming = Pin<Box<dyn Future<Output = (Member, Claimed)>>>;
 
 struct Batch<'a> {
@@ -270,45 +269,6 @@ impl<'a> Batch<'a> {
         }
         self.lane.batches.leave(AttemptedDelivery { delivery, key, held, result });
     }
-}
-
-/// What a record needs before it can be sent.
-enum To {
-    /// A claim, and a token if its account sends with one.
-    Claim,
-    /// A token, to replace the one that was refused or has ended.
-    GetToken(Option<Refused>),
-}
-
-async fn be_ready(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>, turn: &mut Turn, to: To) -> Claimed {
-    let (mut claims, mut refused) = match to {
-        To::Claim => (true, None),
-        To::GetToken(refused) => (false, refused),
-    };
-    loop {
-        if claims && let Some(done) = claim_to_send(delivery, lane, held).await? {
-            return Ok(Some(done));
-        }
-        let has_token = refused.is_none() && lane.token().is_ok();
-        // Boxed, because most accounts send without a token.
-        if has_token || Box::pin(wait_for_token(delivery, lane, held, turn, refused.take())).await? {
-            return Ok(None);
-        }
-        claims = true;
-    }
-}
-
-/// Claims an event, and judges whether it may be sent.
-async fn claim_to_send(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Claimed {
-    if held.is_some() {
-        give_up(delivery, lane, held).await?;
-    }
-    if let Some(done) = claim(delivery, lane, held).await? {
-        return Ok(Some(done));
-    }
-    check_time(delivery, lane)?;
-    refuse_second_send(delivery, held)?;
-    Ok(None)
 }
 
 #[cfg(test)]

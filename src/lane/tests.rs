@@ -315,7 +315,7 @@ fn closing_empties_the_queue_at_once_without_touching_redis() {
         // Records that come now park too.
         let mut late = bench.send(TopicKind::Input, "ok-late");
         assert_eq!(late.wait().await, End::Parked);
-        let held = bench.held.try_recv().expect("given back to its waiting room");
+        let held = bench.held.try_recv().expect("given back to the buffer of its partition");
         assert!(held.ack.open().stage() == Stage::Held && parked.now().is_none(), "never parked twice");
 
         let published = bench.published(PARKED);

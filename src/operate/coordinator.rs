@@ -233,7 +233,7 @@ mod tests {
     use crate::redis::health::Health;
 
     pub(crate) struct World {
-        pub(crate) watch: Coordinator,
+        pub(crate) coordinator: Coordinator,
         pub(crate) memory: Memory,
         lane: Arc<LaneHandle>,
         to_halts: UnboundedSender<Halted>,
@@ -254,7 +254,7 @@ mod tests {
             let (runtimes, told) = Runtimes::stub();
             let (to_halts, halts) = unbounded_channel();
             let accounts = vec![(account.platform, account.name.clone())];
-            let watch = Coordinator {
+            let coordinator = Coordinator {
                 client,
                 keys: Keys::new("pb"),
                 id: "r1".into(),
@@ -273,11 +273,11 @@ mod tests {
                 quiet: Arc::default(),
             };
             let told = Box::new(told);
-            Self { watch, memory: Memory::default(), lane, to_halts, connection, told, store }
+            Self { coordinator, memory: Memory::default(), lane, to_halts, connection, told, store }
         }
 
         pub(crate) async fn look(&mut self) {
-            self.watch.look(&mut self.memory).await.unwrap();
+            self.coordinator.look(&mut self.memory).await.unwrap();
         }
 
         pub(crate) async fn set_epoch(&mut self, id: &str) {
@@ -305,8 +305,8 @@ mod tests {
         lanes::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
         world.look().await;
         assert_eq!(world.lane.explain(), (LaneState::Paused, 5, "audit".into()));
-        assert!(world.watch.health.is_up() && !world.watch.health.has_forgotten());
-        assert_eq!(world.watch.replicas.load(Relaxed), 1, "this one, by its snapshot");
+        assert!(world.coordinator.health.is_up() && !world.coordinator.health.has_forgotten());
+        assert_eq!(world.coordinator.replicas.load(Relaxed), 1, "this one, by its snapshot");
         lanes::resume(&mut world.connection, &keys, "acme", &by, 6).await.unwrap();
         world.look().await;
         assert!(world.lane.is_open());
@@ -320,12 +320,12 @@ mod tests {
         let proxied = ::redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
         world.memory.connection = Some(crate::redis::connect(&proxied).await.unwrap());
         open.lock().unwrap().drain(..).for_each(|stream| stream.shutdown(std::net::Shutdown::Both).unwrap());
-        world.watch.look_anew(&mut world.memory).await.unwrap();
-        assert!(world.watch.health.is_up());
+        world.coordinator.look_anew(&mut world.memory).await.unwrap();
+        assert!(world.coordinator.health.is_up());
         let nobody = ::redis::Client::open("redis://127.0.0.1:1").unwrap();
-        world.watch.client = nobody;
+        world.coordinator.client = nobody;
         world.memory.connection = None;
-        assert!(world.watch.look_anew(&mut world.memory).await.is_err(), "nobody answers at all");
+        assert!(world.coordinator.look_anew(&mut world.memory).await.is_err(), "nobody answers at all");
     }
 
     #[tokio::test]
@@ -336,8 +336,8 @@ mod tests {
         world.look().await;
         assert!(!world.lane.is_open(), "redis does not know of it yet");
         world.to_halts.send(Halted { index: 0, reason: "refused".into() }).unwrap();
-        let halted = world.watch.halts.try_recv().unwrap();
-        world.watch.halted(&mut world.memory.switches, halted);
+        let halted = world.coordinator.halts.try_recv().unwrap();
+        world.coordinator.halted(&mut world.memory.switches, halted);
         world.look().await;
         let halted = world.switches().await["acme"].halted.clone().unwrap();
         assert_eq!((&*halted.reason, &*halted.who), ("refused", "worker r1"));
@@ -357,11 +357,11 @@ mod tests {
         world.look().await;
         world.flush().await;
         world.look().await;
-        assert!(world.watch.health.hold().is_some_and(|why| why.contains("unblock dedupe")));
+        assert!(world.coordinator.health.hold().is_some_and(|why| why.contains("unblock dedupe")));
         assert!(!world.lane.is_open(), "lanes keep their last state");
         world.set_epoch("e2").await;
         world.look().await;
-        assert!(!world.watch.health.has_forgotten());
+        assert!(!world.coordinator.health.has_forgotten());
         assert_eq!(world.switches().await["acme"].paused.as_ref().unwrap().reason, "audit");
 
         // The store was flushed and unblocked between two checks: only the new id shows it.
@@ -409,7 +409,7 @@ mod tests {
             assert!(world.lane.is_open() && world.switches().await.is_empty(), "seen {seen}, unblocked {unblocked}");
             // A switch that is set after the flush stays, through a further flush too.
             world.lane.halt("refused");
-            world.watch.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
+            world.coordinator.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
             world.look().await;
             world.flush().await;
             world.set_epoch("e3").await;
@@ -424,7 +424,7 @@ mod tests {
         world.set_epoch("e1").await;
         world.look().await;
         world.lane.halt("refused");
-        world.watch.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
+        world.coordinator.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
         // Redis does not know the halt yet.
         lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &By::new("li", "mended"), 6).await.unwrap();
         world.look().await;
@@ -440,7 +440,7 @@ mod tests {
         for (set_by, warns, holds) in [(0, false, false), (-2, true, false), (-10, true, true), (10, true, true)] {
             crate::clock::set_by(set_by * MINUTE_MS);
             world.look().await;
-            let health = &world.watch.health;
+            let health = &world.coordinator.health;
             assert_eq!(health.clock.warning().is_some(), warns, "{set_by} min");
             assert_eq!((health.hold().is_some(), health.trouble().is_some()), (holds, holds), "{set_by} min");
             assert_eq!(health.store_trouble(), None, "it is not the store's fault");
@@ -448,17 +448,17 @@ mod tests {
         // The clock is compared not only once a second: a value that is judged in between must not be judged by a wrong
         // clock.
         crate::clock::set_by(0);
-        assert_eq!(world.watch.health.hold(), None);
+        assert_eq!(world.coordinator.health.hold(), None);
         crate::clock::set_by(-60 * MINUTE_MS);
-        let why = world.watch.health.hold().unwrap();
+        let why = world.coordinator.health.hold().unwrap();
         crate::clock::set_by(0);
         assert!(why.contains("60 min behind") && why.contains("NTP"), "{why}");
         // A store inside the process has no clock of its own: a difference means only that the system slept.
         let mut world = World::new().await;
-        world.watch.own_store = true;
+        world.coordinator.own_store = true;
         crate::clock::set_by(-60 * MINUTE_MS);
         world.look().await;
-        let hold = world.watch.health.clock.trouble();
+        let hold = world.coordinator.health.clock.trouble();
         crate::clock::set_by(0);
         assert_eq!(hold, None);
     }
@@ -475,12 +475,12 @@ mod tests {
         let oldest_by_group = [(0, open.since_steady_ms())].into();
         view.set(Snapshot { oldest_by_group, ..Snapshot::default() });
         let handle = Arc::new(ConsumerHandle::stub().0);
-        world.watch.consumers = vec![Watched { name: "intake", view, handle }];
+        world.coordinator.consumers = vec![Watched { name: "intake", view, handle }];
         for set_by_ms in [0, -3_600_000, 3_600_000] {
             crate::clock::set_by(set_by_ms);
-            world.watch.show(&mut world.memory);
+            world.coordinator.show(&mut world.memory);
             crate::clock::set_by(0);
-            let age = world.watch.metrics.account(0).oldest_open_age.get();
+            let age = world.coordinator.metrics.account(0).oldest_open_age.get();
             assert!((60.0..600.0).contains(&age), "{age} s, the clock set by {set_by_ms} ms");
         }
     }
@@ -490,8 +490,8 @@ mod tests {
         let mut world = World::new().await;
         let judge = |world: &mut World, id: &str| {
             let facts = Facts { replication_id: id.into(), ..Facts::default() };
-            world.watch.judge_primary(&mut world.memory, &facts);
-            ((world.told)().len(), world.watch.health.primary().to_string())
+            world.coordinator.judge_primary(&mut world.memory, &facts);
+            ((world.told)().len(), world.coordinator.health.primary().to_string())
         };
         let id = |id: &str| id.to_owned();
         assert_eq!(judge(&mut world, "a"), (0, id("a")), "the first one seen");
@@ -506,7 +506,7 @@ mod tests {
         let seen = Instant::now();
         world.memory.primary_at = Some(seen);
         let facts = Facts { replication_id: "c".into(), ..Facts::default() };
-        world.watch.judge_primary(&mut world.memory, &facts);
+        world.coordinator.judge_primary(&mut world.memory, &facts);
         assert_eq!((world.told)(), [seen]);
     }
 
@@ -514,12 +514,12 @@ mod tests {
     async fn a_replica_that_was_seen_counts_for_an_hour() {
         let mut world = World::new().await;
         for (now, most) in [(0, 1), (3, 3), (2, 3)] {
-            world.watch.count_replicas(&mut world.memory, now);
-            assert_eq!(world.watch.replicas.load(Relaxed), most);
+            world.coordinator.count_replicas(&mut world.memory, now);
+            assert_eq!(world.coordinator.replicas.load(Relaxed), most);
         }
         let Some(long_ago) = Instant::now().checked_sub(REPLICAS_FOR + Duration::from_secs(1)) else { return };
         world.memory.seen.iter_mut().take(2).for_each(|(at, _)| *at = long_ago);
-        world.watch.count_replicas(&mut world.memory, 1);
-        assert_eq!(world.watch.replicas.load(Relaxed), 2);
+        world.coordinator.count_replicas(&mut world.memory, 1);
+        assert_eq!(world.coordinator.replicas.load(Relaxed), 2);
     }
 }

@@ -44,7 +44,7 @@ impl World {
         let ((lane, inbox), (other, other_inbox)) = (make(0, "acme"), make(1, "zeta"));
         let lanes = vec![lane.clone(), other.clone()];
         let accounts: Vec<_> = lanes.iter().map(|lane| lane.account.clone()).collect();
-        let (to_desk, outbox) = unbounded_channel();
+        let (to_outbox, outbox) = unbounded_channel();
         let names = accounts.iter().map(|account| (PLATFORM, account.name.clone())).collect();
         let setup = Setup { accounts: names, ..Setup::default() };
         let metrics = Metrics::new(setup);
@@ -52,7 +52,7 @@ impl World {
         health.answered();
         let waiting = Waiting::new(
             Examiner::new(accounts, metrics.clone()),
-            Arc::new(Lanes::new(lanes, vec![to_desk])),
+            Arc::new(Lanes::new(lanes, vec![to_outbox])),
             metrics,
             health,
             ("postback.retry".into(), "postback.parked".into()),

@@ -43,8 +43,8 @@ const PARKS: Step = Finished(End::Parked);
 const RETURNED: Step = Finished(End::Returned);
 const DELIVERED: Step = Finished(End::Finished(Outcome::Delivered));
 const DUPLICATE: Step = Finished(End::Finished(Outcome::Duplicate));
-const BURIED_END: End = End::Finished(Outcome::DeadLettered);
-const BURIED: Step = Finished(BURIED_END);
+const DEAD_LETTERED_END: End = End::Finished(Outcome::DeadLettered);
+const DEAD_LETTERED: Step = Finished(DEAD_LETTERED_END);
 
 /// Settles as the lane does.
 async fn settle(
@@ -216,7 +216,7 @@ fn a_dead_letter_is_acknowledged_and_its_claim_released_before_its_receipt() {
         for (id, error, edit, reason) in rows {
             let field = error.fault().map_or("", |f| &*f.field).to_owned();
             let case = Case::new(&bench, TopicKind::Tier, id).await.with(edit);
-            case.settles(Err(error), &[Step::Published(DEAD), Released, Step::Receipt, BURIED]).await;
+            case.settles(Err(error), &[Step::Published(DEAD), Released, Step::Receipt, DEAD_LETTERED]).await;
             let dead = Case::copy(&bench, DEAD, id);
             assert_eq!((dead.reason(), dead.text("pb-field")), (Some(reason), &*field), "{id}");
         }
@@ -241,7 +241,7 @@ fn a_topic_that_refuses_is_named_with_what_is_held_for_it_until_it_takes_it() {
         // A refusing parking topic does not hold a record of another account.
         let (delivery, mut ended) = bench.delivery(TopicKind::Input, "other");
         settle(&bench.lane, delivery, None, Err(DeliveryError::Permanent(answer()))).await;
-        assert_eq!(ended.now(), Some(BURIED_END));
+        assert_eq!(ended.now(), Some(DEAD_LETTERED_END));
 
         bench.broker.break_topic(PARKED, Refusal::RD_KAFKA_RESP_ERR_NO_ERROR);
         for (mut ended, work) in parked {
@@ -435,7 +435,7 @@ fn what_may_have_been_accepted_is_marked_before_anything_is_published() {
         let bench = Bench::new(|_| {}).await;
         let ambiguous = || Err(DeliveryError::Ambiguous(answer()));
         let to_tier = [Marked, Step::Published(TIER_5S), RETRIED];
-        let to_dead = [Marked, Step::Published(DEAD), Step::Receipt, BURIED];
+        let to_dead = [Marked, Step::Published(DEAD), Step::Receipt, DEAD_LETTERED];
         Case::new(&bench, TopicKind::Input, "silent").await.settles(ambiguous(), &to_tier).await;
         let tired = Case::new(&bench, TopicKind::Input, "tired").await.with(|d| d.envelope.attempts = 20);
         tired.settles(ambiguous(), &to_dead).await;
@@ -454,7 +454,7 @@ fn what_may_have_been_accepted_is_marked_before_anything_is_published() {
         case.settles(Err(DeliveryError::Expired(fault())), &to_dead).await;
         assert_eq!(Case::copy(&bench, DEAD, "dead-owner").reason(), Some(Reason::UnknownOutcome));
         // But a refusal, or a conflict with another event, is certain.
-        let refused = [Step::Published(DEAD), Released, Step::Receipt, BURIED];
+        let refused = [Step::Published(DEAD), Released, Step::Receipt, DEAD_LETTERED];
         let case = Case::new(&bench, TopicKind::Tier, "refused").await.with(doubt);
         case.settles(Err(DeliveryError::Permanent(answer())), &refused).await;
         assert_eq!(Case::copy(&bench, DEAD, "refused").reason(), Some(Reason::Rejected));
@@ -464,7 +464,7 @@ fn what_may_have_been_accepted_is_marked_before_anything_is_published() {
         let old = |d: &mut Delivery| d.envelope.retry_since_ms = Some(now_ms() - 25 * 3600 * 1000);
         let case = Case::unclaimed(&bench, TopicKind::Tier, "theirs").with(old);
         let held = Err(DeliveryError::Held { unknown: true });
-        case.settles(held, &[Step::Published(DEAD), Step::Receipt, BURIED]).await;
+        case.settles(held, &[Step::Published(DEAD), Step::Receipt, DEAD_LETTERED]).await;
         assert_eq!(bench.value("theirs").await, Some(Value::parse(theirs.as_bytes())));
         assert_eq!(Case::copy(&bench, DEAD, "theirs").reason(), Some(Reason::UnknownOutcome));
     });
@@ -474,7 +474,7 @@ fn what_may_have_been_accepted_is_marked_before_anything_is_published() {
 fn an_account_that_sends_nothing_twice_buries_what_got_no_answer() {
     run(async {
         let bench = Bench::new(|s| s.account.on_ambiguous = OnAmbiguous::DeadLetter).await;
-        let steps = [Marked, Step::Published(DEAD), Step::Receipt, BURIED];
+        let steps = [Marked, Step::Published(DEAD), Step::Receipt, DEAD_LETTERED];
         let case = Case::new(&bench, TopicKind::Input, "silent").await;
         case.settles(Err(DeliveryError::Ambiguous(answer())), &steps).await;
         assert_eq!(Case::copy(&bench, DEAD, "silent").reason(), Some(Reason::UnknownOutcome));
@@ -544,7 +544,7 @@ fn a_halt_closes_the_lane_and_what_was_read_from_parking_is_held_in_place() {
         let released = case.delivery.ack.open().clone();
         ready_of(&mut case.delivery).claim_request.own = 2;
         case.settles(halt(), &[Released]).await;
-        let held = bench.held.try_recv().expect("back to its waiting room");
+        let held = bench.held.try_recv().expect("back to the buffer of its partition");
         assert_eq!((released.stage(), held.envelope.resends), (Stage::Held, 2));
         let halts = &mut bench.alone().halts;
         assert_eq!(halts.try_recv().unwrap().reason, "key of 138****5678 refused");

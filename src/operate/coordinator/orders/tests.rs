@@ -17,7 +17,7 @@ impl Owner {
     fn new(world: &mut World) -> Self {
         let (handle, orders) = ConsumerHandle::stub();
         let view = Arc::new(ConsumerView::default());
-        world.watch.consumers = vec![Watched { name: "intake", view: view.clone(), handle: Arc::new(handle) }];
+        world.coordinator.consumers = vec![Watched { name: "intake", view: view.clone(), handle: Arc::new(handle) }];
         let owner = Self { view, orders: Box::new(orders) };
         owner.shows(None);
         owner
@@ -54,11 +54,11 @@ impl Owner {
 async fn order(world: &mut World, to: Target, at_ms: i64) {
     let order = Order { to, reason: "r".into(), who: "li".into(), at_ms };
     let place = Place { topic: "t".into(), partition: 0 };
-    orders::give_order(&mut world.connection, &world.watch.keys, &place, &order).await.unwrap();
+    orders::give_order(&mut world.connection, &world.coordinator.keys, &place, &order).await.unwrap();
 }
 
 async fn stands(world: &mut World) -> usize {
-    orders::read_orders(&mut world.connection, &world.watch.keys).await.unwrap().len()
+    orders::read_orders(&mut world.connection, &world.coordinator.keys).await.unwrap().len()
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn an_order_stands_until_its_partition_flows_so_that_one_half_done_is_done
         world.look().await;
         assert_eq!((first.told(), stands(&mut world).await), (told.iter().map(|t| (*t).to_owned()).collect(), 1));
     }
-    let unplaced = || world.watch.unplaced.lock().unwrap().contains(&("t".to_owned(), 0));
+    let unplaced = || world.coordinator.unplaced.lock().unwrap().contains(&("t".to_owned(), 0));
     assert!(unplaced(), "not placed before it flows: its next owner must not take it for a new one");
     // The owner dies. The next owner finds the partition parked, and the order still there.
     world.memory.orders.clear();
@@ -81,7 +81,7 @@ async fn an_order_stands_until_its_partition_flows_so_that_one_half_done_is_done
     next.shows(Some(7));
     world.look().await;
     assert_eq!((next.told().len(), stands(&mut world).await), (0, 0));
-    let left = orders::read_unplaced(&mut world.connection, &world.watch.keys).await.unwrap();
+    let left = orders::read_unplaced(&mut world.connection, &world.coordinator.keys).await.unwrap();
     assert!(left.is_empty());
     // An order for a partition that flows is dropped.
     order(&mut world, Target::Earliest, 2).await;

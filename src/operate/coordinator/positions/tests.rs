@@ -14,7 +14,7 @@ use crate::operate::coordinator::tests::World;
 async fn said(world: &mut World, id: &str, anew: Option<(i64, i64)>, committed: &[Option<i64>]) -> String {
     let view = Arc::new(ConsumerView::default());
     let handle = Arc::new(ConsumerHandle::stub().0);
-    world.watch.consumers = vec![Watched { name: "waiting", view: view.clone(), handle }];
+    world.coordinator.consumers = vec![Watched { name: "waiting", view: view.clone(), handle }];
     world.memory.positions = Positions::default();
     let mut log = tempfile::tempfile().unwrap();
     let lines = Mutex::new(log.try_clone().unwrap());
@@ -79,7 +79,7 @@ async fn a_store_that_was_flushed_gets_its_notes_back() {
     let mut world = World::new().await;
     world.set_epoch("e1").await;
     assert_eq!(said(&mut world, "a", None, &[Some(6)]).await, "");
-    let hash = world.watch.keys.positions();
+    let hash = world.coordinator.keys.positions();
     let () = ::redis::cmd("DEL").arg(&hash).query_async(&mut world.connection).await.unwrap();
     world.look().await;
     let noted = async |world: &mut World| -> HashMap<String, String> {

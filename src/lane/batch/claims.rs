@@ -1,0 +1,58 @@
+//! What one record of a batch needs before it can be sent: its claim, and a token where its account sends with one.
+
+use crate::claim::Held;
+use crate::delivery::Delivery;
+use crate::error::DeliveryError;
+use crate::lane::claiming::{check_time, claim, give_up, refuse_second_send};
+use crate::lane::state::Lane;
+use crate::lane::tokens::{Refused, wait_for_token};
+use crate::send::token::Turn;
+use crate::settle::Progress;
+
+/// The end of a claim. `None`: the record is to be sent.
+pub(super) type Claimed = Result<Option<Progress>, DeliveryError>;
+
+/// What a record needs before it can be sent.
+pub(super) enum To {
+    /// A claim, and a token if its account sends with one.
+    Claim,
+    /// A token, to replace the one that was refused or has ended.
+    GetToken(Option<Refused>),
+}
+
+pub(super) async fn be_ready(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    held: &mut Option<Held>,
+    turn: &mut Turn,
+    to: To,
+) -> Claimed {
+    let (mut claims, mut refused) = match to {
+        To::Claim => (true, None),
+        To::GetToken(refused) => (false, refused),
+    };
+    loop {
+        if claims && let Some(done) = claim_to_send(delivery, lane, held).await? {
+            return Ok(Some(done));
+        }
+        let has_token = refused.is_none() && lane.token().is_ok();
+        // Boxed, because most accounts send without a token.
+        if has_token || Box::pin(wait_for_token(delivery, lane, held, turn, refused.take())).await? {
+            return Ok(None);
+        }
+        claims = true;
+    }
+}
+
+/// Claims an event, and judges whether it may be sent.
+async fn claim_to_send(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Claimed {
+    if held.is_some() {
+        give_up(delivery, lane, held).await?;
+    }
+    if let Some(done) = claim(delivery, lane, held).await? {
+        return Ok(Some(done));
+    }
+    check_time(delivery, lane)?;
+    refuse_second_send(delivery, held)?;
+    Ok(None)
+}
