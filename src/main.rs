@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand};
 
 use postback::app::played;
 use postback::cli::source::{Access, Known};
-use postback::cli::{accounts, blocked, check, dead_letters, demo, load, preview, run, sandbox, send, trace, unblock};
+use postback::cli::{
+    accounts, blocked, check, dead_letters, demo, load, preview, probe, run, sandbox, send, trace, unblock,
+};
 use postback::exit::{Exit, block_on};
 use postback::sandbox::SandboxAccount;
 
@@ -41,6 +43,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Preview(preview::Args),
+    Probe(probe::Args),
     DeadLetters(dead_letters::Args),
     Trace(trace::Args),
     Send(send::Args),
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Preview(args) => preview::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Send(args) => load(args.config.as_deref()).and_then(|config| block_on(send::run(args, config))),

@@ -120,7 +120,7 @@ impl Platform {
             // Others come meanwhile.
             None => sleep(Duration::from_millis(20)).await,
         }
-        Ok(Reply { status, retry_after: None, body: Bytes::from(body) })
+        Ok(Reply { status, retry_after: None, headers: http::HeaderMap::new(), body: Bytes::from(body) })
     }
 }
 

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod embedded;
 mod ledger;
 pub mod preview;
+pub mod probe;
 mod progress;
 pub mod reach;
 mod reading;

@@ -7,13 +7,19 @@ use crate::byte_order_mark::MARK;
 pub(crate) fn is_named(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
     matches!(key, "redis.url" | "redis.token_key" | "admin.token")
-        || (key.starts_with("accounts.") && (matches!(last, "secret" | "key" | "proxy") || is_half(key, last)))
+        || (key.starts_with("accounts.")
+            && (matches!(last, "secret" | "key" | "proxy") || is_half(key, last) || is_token(key, last)))
         || key.strip_prefix("kafka.properties.").is_some_and(is_property)
 }
 
 /// Whether the key is one half of a credential, no matter how its platform calls it.
 fn is_half(key: &str, last: &str) -> bool {
     key.contains(".secrets.") && !matches!(last, "id" | "not_before" | "not_after")
+}
+
+/// Whether the key is one of the tokens with which an account begins.
+fn is_token(key: &str, last: &str) -> bool {
+    key.contains(".token.") && last != "refresh_before"
 }
 
 /// Whether a setting of librdkafka holds a secret.

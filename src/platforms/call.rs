@@ -15,6 +15,7 @@ use crate::error::{DeliveryError, Fault};
 use crate::event::{Members, Paginate, safe_name};
 use crate::platforms::context::Context;
 use crate::platforms::item::Item;
+use crate::platforms::probe::Probe;
 use crate::platforms::reading::HttpAnswer;
 use crate::platforms::request::Request;
 use crate::platforms::tokens::{Seed, TokenSource};
@@ -45,6 +46,11 @@ pub trait Call: Send + Sync {
 
     /// As [`Sender::tokens`](super::Sender::tokens).
     fn tokens(&self) -> Option<(Arc<dyn TokenSource>, Seed)> {
+        None
+    }
+
+    /// What its account may try out harmlessly; `None`: nothing but whether the platform can be reached.
+    fn probe(&self) -> Option<&dyn Probe> {
         None
     }
 }

@@ -3,12 +3,13 @@
 use super::Platform;
 #[cfg(test)]
 use super::third_platform;
-use super::{baizhu, kdniao, qihoo360};
+use super::{baizhu, kdniao, qihoo360, solinkup};
 
 static LIST: &[&dyn Platform] = &[
     qihoo360::PLATFORM,
     baizhu::PLATFORM,
     kdniao::PLATFORM,
+    solinkup::PLATFORM,
     #[cfg(test)]
     third_platform::PLATFORM,
 ];

@@ -33,6 +33,7 @@ pub mod list;
 #[cfg(test)]
 mod mapping;
 pub mod natural_day;
+pub mod probe;
 pub mod qihoo360;
 pub mod quota;
 pub mod reading;
@@ -40,6 +41,7 @@ mod request;
 pub mod retry_after;
 mod rules;
 pub mod signing;
+pub mod solinkup;
 #[cfg(test)]
 mod third_platform;
 pub mod tokens;

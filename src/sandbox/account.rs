@@ -27,6 +27,7 @@ impl fmt::Debug for SandboxAccount {
         f.debug_struct("SandboxAccount")
             .field("name", &self.name)
             .field("platform", &self.platform)
+            // Their values may be tokens.
             .field("settings", &self.settings.keys().collect::<Vec<_>>())
             .field("credentials", &self.credentials.iter().map(|(key, _)| key).collect::<Vec<_>>())
             .finish()

@@ -7,12 +7,13 @@ mod baizhu;
 mod declared;
 mod kdniao;
 mod qihoo360;
+mod solinkup;
 
 use super::account::SandboxAccount;
 use super::fake::{Fake, Platform};
 
 /// Every platform that is played by code of its own.
-pub(super) const LIST: [Platform; 3] = [qihoo360::PLATFORM, baizhu::PLATFORM, kdniao::PLATFORM];
+pub(super) const LIST: [Platform; 4] = [qihoo360::PLATFORM, baizhu::PLATFORM, kdniao::PLATFORM, solinkup::PLATFORM];
 
 impl SandboxAccount {
     /// The accounts of `postback sandbox` without a configuration file. Their secrets are invented and public.

@@ -68,7 +68,7 @@ pub fn tokens(kit: Kit, dispatcher: &Rc<Dispatcher>, batcher: Batcher, prefix: &
 
 impl Dispatcher {
     /// Sends a request that carries no event to the base URL in use, with its own path, and returns the answer.
-    async fn ask(&self, request: Request) -> Result<Reply, DeliveryError> {
+    pub async fn ask(&self, request: Request) -> Result<Reply, DeliveryError> {
         let limit = self.account.limits.timeout;
         loop {
             let line = match self.kept(Destination::BaseUrl) {
@@ -96,7 +96,7 @@ impl Dispatcher {
                 Err(_) => return Err(DeliveryError::Retry(unsent("the answer cannot be read"))),
             };
             let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-            return Ok(Reply { status, retry_after, body: body.into() });
+            return Ok(Reply { status, retry_after, headers: head.headers, body: body.into() });
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
+use http::HeaderMap;
 
 use crate::error::DeliveryError;
 use crate::platforms::tokens::{Seed, TokenSource};
@@ -17,6 +18,7 @@ pub struct Reply {
     pub status: u16,
     /// The text of its header `Retry-After`.
     pub retry_after: Option<String>,
+    pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
 }

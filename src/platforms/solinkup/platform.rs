@@ -1,0 +1,61 @@
+//! 数环通 as the rest of the program knows it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::read::Rest;
+use crate::platforms::solinkup::Solinkup;
+use crate::platforms::solinkup::config::Config;
+use crate::platforms::{Configured, CredentialShape, Platform, Problem, keys};
+
+/// Its value in the list of platforms.
+pub const PLATFORM: &dyn Platform = &Definition;
+
+struct Definition;
+
+impl Platform for Definition {
+    fn name(&self) -> &'static str {
+        "solinkup"
+    }
+
+    fn title(&self) -> &'static str {
+        "数环通"
+    }
+
+    fn base_url(&self) -> &'static str {
+        "https://api.solinkup.com"
+    }
+
+    fn credential(&self) -> Option<CredentialShape> {
+        Some(CredentialShape {
+            public: "key",
+            secret: "secret",
+            title: "appKey",
+            check: visible,
+            advised_accounts: None,
+        })
+    }
+
+    fn keys(&self) -> Vec<String> {
+        keys::names::<Config>()
+    }
+
+    fn configure(&self, own: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
+        let config: Config = own.read();
+        let settings = keys::agreed(&config);
+        let unused = map.keys().map(|event| (format!("map.{event}"), "has no use: it takes no conversions".to_owned()));
+        let unused: Vec<Problem> = unused.collect();
+        let checked = match config.check() {
+            Ok(checked) if unused.is_empty() => checked,
+            Ok(_) => return Err(unused),
+            Err(problems) => return Err([problems, unused].concat()),
+        };
+        let warnings = checked.warnings();
+        let call = Some(Arc::new(Solinkup::new(checked)) as _);
+        Ok(Configured { call, settings, warnings, ..Configured::default() })
+    }
+}
+
+fn visible(key: &str) -> Result<(), &'static str> {
+    if key.bytes().all(|b| b.is_ascii_graphic()) { Ok(()) } else { Err("may hold visible ASCII characters only") }
+}
