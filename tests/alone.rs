@@ -1,4 +1,4 @@
-//! The built program with nothing beside it: `postback run` without a file, and commands that find it from outside.
+//! The built program without any servers: `postback run` without a file, and commands that find it from outside.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_postback");
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(args);
-    // What the one who runs the tests has set must not decide them.
+    // The environment of the person who runs the tests must not decide them.
     std::env::vars()
         .filter(|(name, _)| name.starts_with("POSTBACK_"))
         .for_each(|(name, _)| _ = command.env_remove(name));
@@ -33,7 +33,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A worker without a file, and whoever asks it.
+/// A worker without a file, and the commands that ask it.
 struct Alone {
     worker: Child,
     port: u16,
@@ -60,7 +60,7 @@ impl Alone {
         serde_json::from_str(&http::get(self.port, "/api/v1/status").unwrap().1).unwrap()
     }
 
-    /// A command in another process, told where the worker is as in a terminal: by the environment.
+    /// A command in another process. It learns the worker's address from the environment, as in a terminal.
     fn run(&self, args: &[&str]) -> Output {
         program(args).env("POSTBACK__ADMIN__LISTEN", format!("127.0.0.1:{}", self.port)).output().unwrap()
     }
@@ -79,7 +79,7 @@ impl Alone {
         path.to_string_lossy().into_owned()
     }
 
-    /// What the platforms have taken.
+    /// What the platforms have accepted.
     fn accepted(&self) -> usize {
         let log = self.log();
         let (_, rest) = log.split_once("ledger http://127.0.0.1:").unwrap_or_else(|| panic!("no ledger in {log}"));
@@ -100,7 +100,7 @@ impl Alone {
     }
 
     fn stop(&mut self) -> ExitStatus {
-        // SAFETY: the child has not been waited for, so the pid is still its own.
+        // SAFETY: nobody has waited for the child, so the pid is still its own.
         unsafe { libc::kill(self.worker.id() as i32, libc::SIGTERM) };
         self.wait()
     }

@@ -1,6 +1,6 @@
-//! The claim protocol against a store: two processes, two copies of one conversion, faults at every step.
+//! The claim protocol against a store: two processes, two copies of one conversion, and faults at every step.
 //!
-//! On the embedded store and on a real Redis; every case uses keys of its own.
+//! The tests run on the embedded store and on a real Redis. Every case uses its own keys.
 
 #![expect(
     clippy::unwrap_used,
@@ -47,9 +47,9 @@ on_both_stores! {
     every_key_has_an_expiry
 }
 
-/// Schedules that are tried.
+/// How many schedules are tried.
 const CASES: u32 = 200;
-/// The same of batches, each of which is several conversions.
+/// How many schedules of batches are tried. A batch is several conversions.
 const CASES_OF_BATCHES: u32 = 60;
 const LEASE: Duration = Duration::from_millis(60);
 const WINDOW: Duration = Duration::from_secs(600);
@@ -59,7 +59,7 @@ fn prefix() -> String {
     format!("claims-{}-{}-{}", std::process::id(), rand::random::<u32>(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A process: its claims die with it.
+/// A process. Its claims die with it.
 fn process(prefix: &str) -> Rc<Dedupe> {
     process_with(prefix, Arc::new(Health::default()))
 }
@@ -110,16 +110,16 @@ async fn is_busy(dedupe: &Dedupe, who: &mut ClaimRequest) -> bool {
     matches!(dedupe.claim(who, &mut ClaimAttempt::default()).await.unwrap(), ClaimOutcome::Busy { unknown: false })
 }
 
-/// One step of a schedule. A claim and its answer are two, so that whatever is drawn may happen in between: the lease
-/// passes, another takes over, and the first owner, only slow, answers late.
+/// One step of a schedule. A claim and its answer are two steps, so that other steps may come in between: the lease
+/// passes, another process takes over, and the first owner, which is only slow, answers late.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// Nothing happens for longer than the lease.
     Wait,
-    /// A process claims for a copy. Where another process holds it, the copy was read again: that one goes on as an owner
-    /// from whom the record was taken.
+    /// A process claims for a copy. If another process holds that copy, the copy was read again, and the other process
+    /// goes on as an owner that has lost the record.
     Claim { copy: usize, process: usize },
-    /// The claim that a process holds ends so.
+    /// The claim that a process holds ends like this.
     Answer { process: usize, end: Ending },
 }
 
@@ -128,7 +128,7 @@ enum Ending {
     Accepted,
     LostAnswer,
     Refused,
-    /// Refused, and claimed again in the same visit.
+    /// It was refused, and is claimed again in the same visit.
     Throttled,
     KilledBeforeSend,
     KilledAfterAcceptance,
@@ -148,7 +148,7 @@ impl Ending {
     }
 }
 
-/// One copy of the conversion: its headers as last published, and its receipt.
+/// One copy of the conversion: its headers as they were last published, and its receipt.
 #[derive(Clone, Debug)]
 struct Copy {
     origin: String,
@@ -169,36 +169,36 @@ struct Owner {
     copy: usize,
     who: ClaimRequest,
     held: Held,
-    /// The record went to another process: this one ends its claim and publishes nothing but a `delivered` receipt.
+    /// The record went to another process. This one ends its claim, and publishes nothing but a `delivered` receipt.
     gone: bool,
-    /// Another took the claim over.
+    /// Another process took the claim over.
     overtaken: bool,
 }
 
-/// Answers of owners whose claim another had taken over.
+/// Counts answers of owners whose claim another process had taken over.
 #[derive(Clone, Copy, Debug, Default)]
 struct Late {
     confirms: u32,
     marks: u32,
     releases: u32,
-    /// Refused ones that declared a send, and found the key held when they claimed again.
+    /// Refused ones that declared a send and found the key held when they claimed again.
     held: u32,
 }
 
-/// Only this process has no fault: it brings every copy to its end.
+/// Only this process has no faults. It brings every copy to its end.
 const HEALTHY: usize = 2;
 
-/// What becomes of one conversion.
+/// One conversion and everything that happens to it.
 struct World {
     prefix: String,
     key: Key,
-    /// Several conversions share them.
+    /// Several conversions share these.
     processes: Rc<RefCell<Vec<Rc<Dedupe>>>>,
-    /// By process: copies of one conversion take turns within a process, so that it holds one claim at most.
+    /// One per process. Copies of one conversion take turns within a process, so a process holds at most one claim.
     owners: Vec<Option<Owner>>,
     copies: Vec<Copy>,
     accepted: u32,
-    /// Declared in the counter of a killed process alone: see the test of it.
+    /// Re-sends that only the counter of a killed process declared. A test of its own explains them.
     counted_only: u32,
     late: Late,
 }
@@ -233,7 +233,7 @@ impl World {
         self.processes.borrow_mut()[process_index] = process(&self.prefix);
     }
 
-    /// Its process was killed with this one's answer still to be settled.
+    /// The process was killed before this answer was settled.
     fn die(&mut self, process: usize, end: Ending) {
         if self.owners[process].take().is_some() && end.is_acceptance() {
             self.accepted += 1;
@@ -248,8 +248,8 @@ impl World {
         }
     }
 
-    /// The first half of the walk of `process.rs`. A process that holds a claim makes no other: there the copy would wait
-    /// for its turn.
+    /// The first half of an attempt. A process that holds a claim makes no other, because the copy would wait for its
+    /// turn.
     async fn claim(&mut self, copy: usize, process: usize) {
         if self.copies[copy].receipt.is_some() || self.owners[process].is_some() {
             return;
@@ -268,7 +268,8 @@ impl World {
             }
             ClaimOutcome::Duplicate { resends } => self.receipt(copy, false, resends),
             ClaimOutcome::Conflict => panic!("no money differs here"),
-            // Held, after a refusal in the same visit too: a tier's copy carries what was declared, and no other attempt.
+            // It is held, possibly after a refusal in the same visit. The copy in the tier carries what was declared,
+            // and no further attempt.
             ClaimOutcome::Busy { .. } => {
                 self.late.held += u32::from(who.own > self.copies[copy].resends);
                 self.copies[copy].resends = who.own;
@@ -276,7 +277,7 @@ impl World {
         }
     }
 
-    /// Its second half, and the order of `settle.rs`, with the fault at its place.
+    /// The second half of an attempt and the order of `settle`, with the fault at its place.
     async fn answer(&mut self, process: usize, end: Ending) {
         let Some(Owner { copy, mut who, mut held, gone, overtaken }) = self.owners[process].take() else { return };
         let dedupe = self.process(process);
@@ -344,7 +345,7 @@ impl World {
         self.copies[copy].receipt = Some((delivered, resends.max(before)));
     }
 
-    /// Without further faults every copy ends. Who still holds a claim answers after that: as late as can be.
+    /// Without further faults every copy ends. Owners that still hold a claim answer after that, as late as possible.
     async fn finish(&mut self) {
         for copy in 0..self.copies.len() {
             for _ in 0..50 {
@@ -352,7 +353,7 @@ impl World {
                 if self.copies[copy].receipt.is_some() {
                     break;
                 }
-                // An `unknown` of the other lineage holds this one until that one ends.
+                // An `unknown` of the other lineage holds this copy until that lineage has ended.
                 self.walk(1 - copy, HEALTHY, Ending::Accepted).await;
                 sleep(LEASE / 4).await;
             }
@@ -384,7 +385,8 @@ fn live_end() -> impl Strategy<Value = Ending> {
     prop_oneof![Just(Ending::Accepted), Just(Ending::LostAnswer), Just(Ending::Refused), Just(Ending::Throttled)]
 }
 
-/// Any steps; and, since few of those have one, any steps around a slow owner and the one that takes over from it.
+/// Any steps; and also any steps around a slow owner and the one that takes over from it, because few random schedules
+/// contain that.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let owners = (0..2_usize, 0..2_usize, 0..2_usize, live_end(), any_end());
     let around = (some_steps(0..3), some_steps(0..3), some_steps(0..2), some_steps(0..5));
@@ -400,7 +402,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop_oneof![1 => some_steps(1..10), 2 => with_slow_owner, 1 => with_held_owner(), 1 => with_refused_owner()]
 }
 
-/// One that declares a second send and is refused, and the visit after it, which that declaration covers once.
+/// An owner that declares a second send and is refused, and the visit after it. The declaration covers that visit once.
 fn with_refused_owner() -> impl Strategy<Value = Vec<Step>> {
     let first = prop_oneof![Just(Ending::KilledAfterAcceptance), Just(Ending::LostAnswer)];
     let refused = prop_oneof![Just(Ending::Refused), Just(Ending::Throttled)];
@@ -419,8 +421,8 @@ fn with_refused_owner() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// Any steps around one that declares a second send, is refused, and then finds that the other copy holds the key: it goes
-/// into a tier with what it declared.
+/// Any steps around an owner that declares a second send, is refused, and then finds that the other copy holds the key.
+/// It goes to a tier with its declaration.
 fn with_held_owner() -> impl Strategy<Value = Vec<Step>> {
     let first = prop_oneof![Just(Ending::KilledAfterAcceptance), Just(Ending::LostAnswer)];
     let owners = (0..2_usize, 0..2_usize, 0..2_usize, first, any_end());
@@ -441,8 +443,8 @@ fn with_held_owner() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// One step for all conversions of a batch. They are claimed by themselves and sent in one request; each has an answer of its
-/// own, and a kill between two of them stops all that have not been settled.
+/// One step for all conversions of a batch. Each is claimed separately, all are sent in one request, and each has its
+/// own answer. A kill between two answers stops all conversions that are not settled.
 async fn step_together(worlds: &mut [World], step: Step, ends: &[Ending]) {
     let Step::Answer { process, .. } = step else {
         let conversions = if matches!(step, Step::Wait) { 1 } else { worlds.len() };
@@ -461,7 +463,7 @@ async fn step_together(worlds: &mut [World], step: Step, ends: &[Ending]) {
         world.answer(process, *end).await;
     }
     if is_killed {
-        // What was throttled had claimed again.
+        // The throttled ones had claimed again.
         worlds.iter_mut().for_each(|world| world.owners[process] = None);
     }
 }
@@ -479,8 +481,8 @@ fn keeps_the_promise(world: &World) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Tries schedules of batches of so many conversions. What ends one answer of a batch is drawn with the schedule, the answers
-/// beside it are drawn here.
+/// Tries schedules of batches of these sizes. The schedule draws how one answer of a batch ends; the other answers of
+/// the batch are drawn here.
 fn promise_is_kept(cases: u32, sizes: std::ops::RangeInclusive<usize>) {
     let mut runner = TestRunner::new(Config { cases, ..Config::default() });
     let late = Cell::new(Late::default());
@@ -523,9 +525,9 @@ fn whatever_fails_in_a_batch_each_of_its_items_keeps_the_promise_by_itself() {
     promise_is_kept(CASES_OF_BATCHES, 2..=5);
 }
 
-/// Four faults at once are more than the pairs that the rules answer for: a slow owner, the loss of the next one's record
-/// while it sends, and a kill of each between its confirm and its receipt. Both copies then find a confirm of the other's
-/// lineage. Redis still says what was declared.
+/// Four faults at once are more than the pairs that the rules cover: a slow owner, the loss of the next owner's record
+/// while it sends, and a kill of each between its confirm and its receipt. Then both copies find a confirm of the
+/// other's lineage. Redis still says what was declared.
 fn two_owners_killed_after_their_confirms_leave_a_declared_send_to_the_counter_alone() {
     run(async {
         let mut world = World::new().await;
@@ -557,10 +559,10 @@ fn a_claim_is_not_taken_over_before_its_lease_and_is_after_it() {
         sleep(LEASE + Duration::from_millis(5)).await;
         let taken = claimed(b, &mut second).await;
         assert!(taken.claim.resend && taken.claim.taken_over());
-        // A late confirm of the first is a fact, and one possible duplicate.
+        // A late confirm of the first copy is a fact, and counts one possible duplicate.
         a.confirm(&mut first, &held.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
         assert_eq!((first.own, first.possible), (2, 1));
-        // The second one's confirm finds that.
+        // The second copy's confirm finds that.
         second.own += 1;
         b.confirm(&mut second, &taken.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
         assert_eq!((second.own, second.possible), (3, 1));
@@ -582,8 +584,8 @@ fn a_release_puts_back_what_the_claim_replaced_stale_at_once() {
     });
 }
 
-/// What a killed owner left, refused again and again: by answers that lead back to the lane's head, and by ones that lead
-/// through a tier, where only the headers know of it.
+/// A take-over from a killed owner that is refused again and again: by answers that lead back to the lane's head, and
+/// by answers that lead through a tier, where only the headers know of it.
 fn what_is_taken_over_is_declared_once_however_often_the_platform_refuses_it() {
     run(async {
         let mut world = World::new().await;
@@ -594,7 +596,7 @@ fn what_is_taken_over_is_declared_once_however_often_the_platform_refuses_it() {
         }
         world.answer(HEALTHY, Ending::Refused).await;
         assert_eq!(world.copies[0].resends, 1);
-        // A send in between that may have been accepted takes the declaration; so does a lost answer.
+        // A send in between that may have been accepted uses up the declaration, and so does a lost answer.
         world.walk(0, 0, Ending::KilledAfterAcceptance).await;
         sleep(LEASE + Duration::from_millis(5)).await;
         world.walk(0, HEALTHY, Ending::LostAnswer).await;
@@ -605,7 +607,7 @@ fn what_is_taken_over_is_declared_once_however_often_the_platform_refuses_it() {
     });
 }
 
-/// 429, then held by another copy, then a tier: only the headers know that a send was declared.
+/// A 429, then held by another copy, then a tier: only the headers know that a send was declared.
 fn a_refused_send_whose_next_claim_is_held_takes_its_count_into_the_tier() {
     run(async {
         let mut world = World::new().await;
@@ -619,14 +621,14 @@ fn a_refused_send_whose_next_claim_is_held_takes_its_count_into_the_tier() {
         world.step(Step::Answer { process: 0, end: Ending::KilledAfterAcceptance }).await;
         world.step(Step::Wait).await;
         world.finish().await;
-        // What stood there then was the other copy's, so that what was refused covers nothing.
+        // The value in the key was the other copy's, so the refused send covers nothing.
         let declared: u32 = world.copies.iter().filter_map(|c| c.receipt).map(|r| r.1).sum();
         assert!(world.accepted == 3 && declared >= 2, "{:?}", world.copies);
     });
 }
 
-/// A failover loses what a release put back, and the other copy, which knows of no send, is accepted and killed: its claim
-/// counts less than what the first copy has declared.
+/// A failover loses the value that a release put back. The other copy, which knows of no send, is accepted and killed;
+/// its claim counts less than the first copy has declared.
 fn a_refused_send_does_not_cover_what_another_wrote_meanwhile() {
     run(async {
         let world = World::new().await;
@@ -712,7 +714,7 @@ fn a_confirm_repeated_across_a_change_of_the_primary_is_counted_before_the_chang
             who.key = Key::new("qihoo360", "acme", "ORDER", known);
             let held = claimed(&a, &mut who).await;
             let mut attempt = ConfirmAttempt::default();
-            // Carried out, but its reply is lost: repeated with the same attempt it finds its own value.
+            // It was carried out, but its reply was lost. Repeated with the same attempt it finds its own value.
             for _ in 0..2 {
                 a.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap();
             }
@@ -780,7 +782,7 @@ fn a_failover_is_answered_by_writing_the_last_minute_again() {
         assert_eq!(rewrite().await, Vec::<usize>::new());
         let again: i64 = redis::cmd("GET").arg(&key).query_async(&mut c).await.unwrap();
         assert_eq!(again, kept);
-        // Another's value there counts one possible duplicate of the account.
+        // The value of another claim in the key counts one possible duplicate of the account.
         let () = redis::cmd("SET").arg(&key).arg("u|in:9:9|0000000007|0").query_async(&mut c).await.unwrap();
         assert_eq!(rewrite().await, [3]);
     });
@@ -792,7 +794,7 @@ fn every_key_has_an_expiry() {
         for end in [Ending::LostAnswer, Ending::Refused, Ending::Accepted] {
             world.walk(0, 0, end).await;
             let mut c = redis().get_multiplexed_async_connection().await.unwrap();
-            // The embedded store lists no keys; there it is the key of the conversion that has to expire.
+            // The embedded store cannot list keys. There, the key of the conversion has to expire.
             let all = redis::cmd("KEYS").arg(format!("{}:*", world.prefix)).query_async(&mut c).await;
             let own = [format!("{}:", world.prefix).as_bytes(), &world.copies[0].claim_request().key.0].concat();
             let keys: Vec<Vec<u8>> = all.unwrap_or_else(|_: redis::RedisError| vec![own]);

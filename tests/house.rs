@@ -1,5 +1,5 @@
-//! Who may use whom in `src/`: the table of the folders, and that no files use each other in a circle. Read from the `use`
-//! lines and the paths that begin with `crate`, `super`, `self` or a child module; tests do not count.
+//! Tests which part of `src/` may use which, and that no files use each other in a circle. It reads the `use` lines and
+//! the paths that begin with `crate`, `super`, `self` or a child module. Tests do not count.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// What every part may use: it uses nothing of ours, or only what stands before it in this list.
+/// What every part may use. A leaf uses nothing of ours, or only the leaves before it in this list.
 const LEAVES: [&str; 9] =
     ["byte_order_mark", "exit", "units", "secret", "error", "clock", "redact", "quiet", "similar"];
 
-/// The values of claims that records carry; the code that asks Redis is not among them.
+/// The values of claims that records carry. The code that asks Redis is not among them.
 const CLAIM_VALUES: [&str; 4] = ["claim::rules", "claim::value", "claim::outcome", "claim::claim_attempt"];
 
-/// A part, and what it may use beside the leaves: a folder with all in it, or one of its modules (`settle::policy`).
+/// A part, and what it may use in addition to the leaves: a folder with everything in it, or one of its modules
+/// (`settle::policy`).
 const TABLE: [(&str, &[&str]); 28] = [
     ("sandbox", &[]),
     ("event", &[]),
@@ -59,7 +60,7 @@ const TABLE: [(&str, &[&str]); 28] = [
     ("main", &["below the builders", "settings", "embedded", "admin", "process_limits", "app", "demo", "cli"]),
 ];
 
-/// What a name in the table that is no module stands for.
+/// The modules that a group name in the table stands for.
 fn group(name: &str) -> Option<&'static [&'static str]> {
     match name {
         "claim values" => Some(&CLAIM_VALUES),
@@ -94,7 +95,7 @@ fn group(name: &str) -> Option<&'static [&'static str]> {
 
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
-/// One word or sign of the code. Comments, strings and numbers have none.
+/// Splits code into words and signs. Comments, strings and numbers give none.
 fn tokens(code: &str) -> Vec<String> {
     let chars: Vec<char> = code.chars().collect();
     let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
@@ -122,7 +123,7 @@ fn tokens(code: &str) -> Vec<String> {
             }
             i += hashes + 1;
         } else if c == '\'' && (at(i + 1) == '\\' || at(i + 2) == '\'') {
-            // A character; a lifetime has no second quote.
+            // A character literal. A lifetime has no second quote.
             i += if at(i + 1) == '\\' { 3 } else { 2 };
             while i < chars.len() && at(i) != '\'' {
                 i += 1;
@@ -153,7 +154,7 @@ fn end_of_string(chars: &[char], mut i: usize) -> usize {
     i + 1
 }
 
-/// Takes out what is compiled for tests alone; returns the modules in files of their own among it.
+/// Removes what is compiled only for tests. It also returns the modules among it that have files of their own.
 fn without_tests(tokens: &[String]) -> (Vec<String>, Vec<String>) {
     const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
     let (mut kept, mut modules, mut i) = (Vec::new(), Vec::new(), 0);
@@ -184,7 +185,7 @@ fn without_tests(tokens: &[String]) -> (Vec<String>, Vec<String>) {
                 ";" | "," if depth == 0 => break,
                 _ => {}
             }
-            // The end of what holds the item.
+            // The end of the block that holds the item.
             if depth < 0 {
                 i -= 1;
                 break;
@@ -218,11 +219,11 @@ fn after_brackets(tokens: &[String], mut i: usize) -> usize {
     i
 }
 
-/// One path of a file: its segments from the root, and whether it is imported under a name.
+/// One path in a file: its segments from the root, and whether it is imported under a name.
 struct Mention {
     path: Vec<String>,
     alias: Option<String>,
-    /// `pub use`: a use only where the file itself needs the name.
+    /// `pub use`: it counts as a use only if the file itself needs the name.
     passed_on: bool,
 }
 
@@ -231,7 +232,7 @@ struct Source {
     tokens: Vec<String>,
 }
 
-/// All files below `root` by module, without those of tests.
+/// All files below `root`, by module, without those of tests.
 fn sources(root: &Path) -> BTreeMap<String, Source> {
     let mut found = BTreeMap::new();
     let mut tests = BTreeSet::new();
@@ -258,11 +259,11 @@ fn sources(root: &Path) -> BTreeMap<String, Source> {
     found
 }
 
-/// Reads a file's paths. `modules` are all there are.
+/// The paths in a file. `modules` are all modules that exist.
 fn mentions(source: &Source, modules: &BTreeSet<String>) -> Vec<Mention> {
     let mut found = Vec::new();
     let tokens = &source.tokens;
-    // Modules inside the file, by the depth of their brace.
+    // The modules inside the file, by the depth of their brace.
     let (mut inner, mut depth, mut i) = (Vec::<(String, i32)>::new(), 0, 0);
     while i < tokens.len() {
         let scope: Vec<String> =
@@ -278,7 +279,7 @@ fn mentions(source: &Source, modules: &BTreeSet<String>) -> Vec<Mention> {
             "mod" if tokens.get(i + 2).is_some_and(|t| t == "{") => {
                 inner.push((tokens[i + 1].clone(), depth + 1));
             }
-            // Not what a returned `impl` captures.
+            // Not the captures of a returned `impl`.
             "use" if tokens.get(i + 1).is_some_and(|t| t != "<") => {
                 let passed_on = before == "pub" || before == ")";
                 let end = (i..).find(|n| tokens.get(*n).is_none_or(|t| t == ";")).unwrap();
@@ -293,7 +294,7 @@ fn mentions(source: &Source, modules: &BTreeSet<String>) -> Vec<Mention> {
                 }
                 i = end;
             }
-            // In `pub(in crate::redis)` it says who sees it.
+            // In `pub(in crate::redis)` the path only says who sees the item.
             _ if before == "in" && i > 1 && tokens[i - 2] == "(" => {
                 while tokens.get(i + 1).is_some_and(|t| t != ")") {
                     i += 1;
@@ -320,7 +321,7 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Each path of a `use` tree with the name it gets.
+/// Each path of a `use` tree, with the name that it gets.
 fn imports(tokens: &[String], at: &mut usize, before: &[String], take: &mut dyn FnMut(&[String], Option<String>)) {
     let mut path = before.to_vec();
     while *at < tokens.len() {
@@ -359,7 +360,7 @@ fn imports(tokens: &[String], at: &mut usize, before: &[String], take: &mut dyn 
     take(&path, path.last().cloned());
 }
 
-/// The path from the root; `None`: it leads out of the program.
+/// The path from the root. `None`: it leads out of the program.
 fn absolute(path: &[String], scope: &[String], modules: &BTreeSet<String>) -> Option<Vec<String>> {
     let scope = if scope == ["lib"] { &[] } else { scope };
     match path.first()?.as_str() {
@@ -376,7 +377,7 @@ fn absolute(path: &[String], scope: &[String], modules: &BTreeSet<String>) -> Op
     }
 }
 
-/// Who uses whom below `root`, file by file.
+/// Which file uses which below `root`.
 fn uses(root: &Path) -> Uses {
     let sources = sources(root);
     let modules: BTreeSet<String> = sources.keys().cloned().collect();
@@ -389,7 +390,7 @@ fn uses(root: &Path) -> Uses {
             }
         }
     }
-    // The file that a path means, through what files pass on under a name.
+    // The file that a path means, also where files pass a name on.
     let file_of = |path: &[String]| -> Option<String> {
         let mut path = path.to_vec();
         for _ in 0..8 {
@@ -431,7 +432,7 @@ fn allows(row: &[&str], used: &str) -> bool {
     row.iter().any(|name| group(name).map_or_else(|| is_in(used, name), |names| allows(names, used)))
 }
 
-/// Each use that the table does not allow; a part without a row may use nothing.
+/// Each use that the table does not allow. A part without a row may use nothing.
 fn upward(uses: &Uses) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
     for (module, used) in uses {
@@ -471,7 +472,7 @@ fn circles(uses: &Uses) -> BTreeSet<Vec<String>> {
     uses.keys().map(of).filter(|circle| circle.len() > 1).collect()
 }
 
-/// What is wrong, as sentences.
+/// Everything that is wrong, as sentences.
 fn faults(uses: &Uses) -> Vec<String> {
     let upward = upward(uses).into_iter().map(|(module, used)| format!("{module} may not use {used}"));
     let circles = circles(uses).into_iter().map(|circle| format!("a circle: {circle:?}"));

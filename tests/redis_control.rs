@@ -23,7 +23,7 @@ fn url() -> String {
     if address.contains("://") { address } else { format!("redis://{address}") }
 }
 
-/// A connection and keys of this test alone.
+/// A connection, and keys that only this test uses.
 async fn fresh() -> (MultiplexedConnection, Keys, Config) {
     let prefix = format!("test-{:016x}", rand::random::<u64>());
     let client = redis::Client::open(url()).unwrap();

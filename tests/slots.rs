@@ -1,6 +1,6 @@
-//! Slots of one bucket drawn by several replicas: never more than 105 % in any window of a second.
+//! Several replicas draw the slots of one bucket: never more than 105 % of the rate in any second.
 //!
-//! On the embedded store and on a real Redis; every case uses a bucket of its own.
+//! The tests run on the embedded store and on a real Redis. Every case uses its own bucket.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
@@ -35,7 +35,7 @@ on_both_stores! {
     latency_that_jumps_up_and_down_lets_no_second_hold_more_than_the_rate
 }
 
-/// One replica's limiter on its own connection; tells of push-backs.
+/// The limiter of one replica, on its own connection. It records push-backs.
 fn replica(bucket: &str, rps: f64, told: Rc<RefCell<Vec<Duration>>>) -> Rc<Limiter> {
     let alone = Alone { delivers: false, sharers: 0, replicas: Arc::new(AtomicUsize::new(1)) };
     replica_over(redis(), bucket, rps, alone, told)
@@ -66,8 +66,8 @@ fn bucket() -> String {
     format!("slots-{}-{}", std::process::id(), rand::random::<u64>())
 }
 
-/// When `replicas`, with `hungry` claims in each, got their slots within `span`. A claim that got one is followed by the
-/// next after `pause`.
+/// The times when `replicas`, with `hungry` claims in each, got their slots within `span`. After a claim got a slot,
+/// the next one comes after `pause`.
 async fn sends(rps: f64, replicas: usize, hungry: usize, pause: Duration, span: Duration) -> Vec<Instant> {
     let bucket = bucket();
     let limiters = (0..replicas).map(|_| replica(&bucket, rps, Rc::default())).collect();
@@ -104,7 +104,7 @@ fn feed(
     tasks.collect()
 }
 
-/// The most sends in any window of a second.
+/// The most sends in any second.
 fn most_in_a_second(sent: &[Instant]) -> usize {
     (0..sent.len())
         .map(|i| sent[i..].iter().take_while(|at| at.duration_since(sent[i]) < Duration::from_secs(1)).count())
@@ -127,7 +127,8 @@ fn several_replicas_together_keep_the_rate_in_every_window_of_a_second() {
     }
 }
 
-/// Few cases, since each takes its time. A failure is shown as it was drawn: how the machine was loaded belongs to it.
+/// Few cases, because each takes its time. A failure is shown as it was drawn, because the load of the machine is a
+/// part of it.
 fn whatever_the_rate_the_replicas_and_their_demand_no_window_of_a_second_holds_more_than_the_rate() {
     let mut runner = TestRunner::new(Config { cases: 6, max_shrink_iters: 0, ..Config::default() });
     // In steps of a half: from a slot every two seconds to 500 a second.
@@ -167,7 +168,7 @@ fn a_push_back_to_the_end_of_a_day_is_shown_to_a_replica_that_starts_later() {
         let first = replica(&bucket, 100.0, Rc::default());
         first.slot(false).await;
         first.push_back(Duration::from_secs(10 * 3600)).await.unwrap();
-        // A shorter one that another replica was told does not end it.
+        // A shorter push-back that another replica got does not end it.
         replica(&bucket, 100.0, Rc::default()).push_back(Duration::from_secs(2)).await.unwrap();
         let later = replica(&bucket, 100.0, told.clone());
         assert!(tokio::time::timeout(Duration::from_secs(2), later.slot(false)).await.is_err());
@@ -193,7 +194,7 @@ fn a_free_time_of_a_clock_that_was_set_back_holds_nobody_and_swallows_no_push_ba
         let (one, other) = (replica(&bucket, 50.0, told.clone()), replica(&bucket, 50.0, told.clone()));
         tokio::time::timeout(Duration::from_secs(30), one.slot(false)).await.expect("not an hour later");
         assert!(told.borrow().is_empty(), "nobody was pushed back: {told:?}");
-        // The first to see it may be who is pushed back.
+        // The first to see it may be the lane that is pushed back.
         set_back(&bucket).await;
         let pushed = Instant::now();
         one.push_back(PUSHED).await.unwrap();
@@ -206,7 +207,7 @@ fn a_slot_nobody_awaits_any_more_is_lost_and_holds_nobody_up() {
     run(async {
         let limiter = replica(&bucket(), 50.0, Rc::default());
         for _ in 0..20 {
-            // Gives up before the slot comes.
+            // It gives up before the slot comes.
             let _ = tokio::time::timeout(Duration::from_micros(10), limiter.slot(false)).await;
         }
         tokio::time::timeout(Duration::from_secs(2), limiter.slot(false)).await.unwrap();
@@ -217,8 +218,8 @@ const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// When claims that are always more than there are slots got theirs, while replies to the first of `replicas` took as long as
-/// said, each for its time.
+/// The times when claims that always outnumber the slots got theirs, while the replies to the first of `replicas` took
+/// this long, each latency for its time.
 fn sends_with_latency(rps: f64, replicas: usize, latencies: &[(Duration, Duration)]) -> Vec<Instant> {
     run(async {
         let sent = Rc::new(RefCell::new(Vec::new()));
@@ -240,7 +241,8 @@ fn sends_with_latency(rps: f64, replicas: usize, latencies: &[(Duration, Duratio
 fn a_step_in_latency_stops_no_lane_and_at_a_steady_one_the_rate_is_reached() {
     for rps in [20.0, 200.0] {
         let (fast, slow, settles) = (millis(1500), millis(4000), millis(1000));
-        // A busy machine may take a slot away now and then: the best of a few runs counts. All keep the rate.
+        // On a busy machine a slot may be missed now and then, so the best of a few runs counts. All runs keep the
+        // rate.
         let mut best = 0.0_f64;
         for _ in 0..4 {
             let began = Instant::now();
@@ -284,7 +286,7 @@ fn without_redis_accounts_of_one_bucket_and_all_replicas_share_one_rate() {
         let tasks = feed(limiters.collect(), 4, Duration::ZERO, &sent);
         sleep(millis(3500)).await;
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
-        // One at once for each of the six, then one of each in 300 ms.
+        // One at once for each of the six, then one for each in 300 ms.
         let most = most_in_a_second(&sent.borrow());
         assert!(most <= allowed(20.0, 6), "{most} sends in a second at 20/s");
         assert!(sent.borrow().len() >= 40, "only {} in 3.5 s", sent.borrow().len());

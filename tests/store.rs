@@ -1,6 +1,6 @@
-//! The embedded store beside a real Redis: whatever is asked of both, both answer the same.
+//! The embedded store beside a real Redis: both get the same commands and have to answer the same.
 //!
-//! `POSTBACK_TEST_REDIS` names the server; every case uses keys of its own.
+//! `POSTBACK_TEST_REDIS` names the server. Every case uses its own keys.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
@@ -14,7 +14,8 @@ use proptest::test_runner::{Config, TestRunner};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 
-/// Lives are seconds apart from each other, and ages from both: what passes during a case decides nothing.
+/// Lifetimes are seconds apart from each other and from the ages, so that the time that passes during a case decides
+/// nothing.
 const LIVES: &[&str] = &["10000", "100000", "1000000"];
 const NEAR_MS: i64 = 4_000;
 
@@ -74,7 +75,7 @@ fn script() -> BoxedStrategy<Words> {
         all.prop_map(move |words| Words([vec!["EVAL".to_owned()], words].concat())).boxed()
     };
     let age = || one_of(&["-1", "0", "5000"]).boxed();
-    // Whole tens of seconds, and a limit between two of them.
+    // Whole tens of seconds, with a limit between two of them.
     let slots = || one_of(&["1", "2", "3"]).boxed();
     let lead = || one_of(&["0", "10000000"]).boxed();
     Script::ALL
@@ -133,7 +134,7 @@ fn command() -> impl Strategy<Value = Words> {
     prop_oneof![4 => plain, 3 => set(), 4 => script()]
 }
 
-/// One connection, whose transactions are its own.
+/// One connection. Its transactions are its own.
 async fn connect(url: &str) -> MultiplexedConnection {
     redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
 }
@@ -147,7 +148,7 @@ fn cmd(words: &Words, prefix: &str) -> Cmd {
     cmd
 }
 
-/// What may be compared: of an error its code, of what has no order its sum.
+/// What can be compared: the code of an error, and the sorted content of what has no order.
 async fn ask(connection: &mut MultiplexedConnection, words: &Words, prefix: &str) -> Value {
     match connection.send_packed_command(&cmd(words, prefix)).await {
         Ok(value) => plain(value, &words.0[0]),
@@ -169,7 +170,7 @@ fn plain(value: Value, command: &str) -> Value {
                 }
                 _ => {}
             }
-            // Which command of a transaction a list of strings answers is not known here: a set's, perhaps.
+            // It is not known here which command of a transaction a list of strings answers; it may be a set's.
             let within = if command == "EXEC" { "SMEMBERS" } else { "" };
             Value::Array(values.into_iter().map(|value| plain(value, within)).collect())
         }
@@ -177,16 +178,16 @@ fn plain(value: Value, command: &str) -> Value {
     }
 }
 
-/// Equal, but for the time that has passed between the two.
+/// Whether the values are equal, except for the time that passed between the two.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) if *a > 3 || *b > 3 => {
-            // Lives in ms, slots in µs.
+            // Lifetimes are in ms, slots in µs.
             let near = if a.max(b) > &5_000_000 { NEAR_MS * 1_000 } else { NEAR_MS };
             (a - b).abs() < near
         }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        // The next free time of a bucket, epoch µs, and perhaps its mark.
+        // The next free time of a bucket, epoch µs, possibly with its mark.
         (Value::BulkString(a), Value::BulkString(b)) if a.len() == b.len() && matches!(a.len(), 16 | 17) => {
             let (a, b) = match (a.strip_suffix(b"d"), b.strip_suffix(b"d")) {
                 (Some(a), Some(b)) => (a, b),

@@ -1,7 +1,7 @@
-//! An account's tokens over several replicas (core.md section 9): one refresh for all, stored before it is used, encrypted,
-//! with Redis away, and refused.
+//! An account's tokens over several replicas (core.md section 9): one refresh for all, stored before it is used,
+//! encrypted; with Redis away, and with refusals.
 //!
-//! On the embedded store and on a real Redis; every case uses keys of its own.
+//! The tests run on the embedded store and on a real Redis. Every case uses its own keys.
 
 #![expect(
     clippy::unwrap_used,
@@ -56,11 +56,11 @@ on_both_stores! {
 }
 
 const EPOCH_MS: i64 = 1_700_000_000_000;
-/// Long enough for a loaded machine; nothing waits for it to pass.
+/// Long enough for a loaded machine. No test waits until it has passed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 thread_local! {
-    /// Every test has a thread of its own, and so its own time of day.
+    /// Every test has its own thread, and so its own time of day.
     static NOW_MS: Cell<i64> = const { Cell::new(EPOCH_MS) };
 }
 
@@ -70,13 +70,13 @@ fn now_ms() -> i64 {
 
 /// A platform whose refresh tokens are valid once.
 struct Platform {
-    /// Pairs issued so far.
+    /// The number of issued pairs.
     issued: Cell<u32>,
     asked: Cell<u32>,
     /// Refresh tokens that are still accepted.
     valid: RefCell<BTreeSet<String>>,
     life_ms: Cell<Option<i64>>,
-    /// Answers so instead.
+    /// The status that it answers with instead.
     status: Cell<u16>,
     /// The next answer waits for this.
     delay: RefCell<Option<Rc<Notify>>>,
@@ -94,7 +94,7 @@ impl Platform {
         })
     }
 
-    /// A platform that accepts this refresh token as well.
+    /// Makes the platform accept this refresh token as well.
     fn accept(&self, refresh: &str) {
         self.valid.borrow_mut().insert(refresh.to_owned());
     }
@@ -117,14 +117,14 @@ impl Platform {
         let delay = self.delay.borrow_mut().take();
         match delay {
             Some(delay) => delay.notified().await,
-            // Others come meanwhile.
+            // Other events come meanwhile.
             None => sleep(Duration::from_millis(20)).await,
         }
         Ok(Reply { status, retry_after: None, headers: http::HeaderMap::new(), body: Bytes::from(body) })
     }
 }
 
-/// Its protocol: `access refresh end`.
+/// Its token answer is `access refresh end`.
 struct Plain;
 
 impl TokenSource for Plain {
@@ -161,14 +161,14 @@ fn seal() -> Seal {
     Seal::new(&SecretString::new(base64::engine::general_purpose::STANDARD.encode([9; 32]))).unwrap()
 }
 
-/// One test's keys and platform.
+/// The keys and the platform of one test.
 struct World {
     prefix: String,
     platform: Rc<Platform>,
 }
 
 impl World {
-    /// With an epoch, as a store has that forgot nothing.
+    /// Sets an epoch, like a store that has lost nothing.
     async fn new(platform: Rc<Platform>) -> Self {
         let world = Self { prefix: format!("tokens-{}-{:x}", std::process::id(), rand::random::<u64>()), platform };
         world.run(&["SET", &world.key("epoch"), "one"]).await;
@@ -224,7 +224,7 @@ async fn access(tokens: &Tokens) -> String {
     tokens.token().await.unwrap().access.expose().to_owned()
 }
 
-/// One event whose token is refused once: the token that it is sent with then.
+/// One event whose token is refused once. Returns the token that it is sent with then.
 async fn refused_once(tokens: &Tokens, token: &Token) -> Result<Token, DeliveryError> {
     tokens.refused(&mut Turn::default(), token, &Answer::default()).await?;
     tokens.token().await
@@ -274,10 +274,10 @@ fn the_seed_is_used_until_it_is_refused_and_its_successor_by_every_replica_after
         assert_eq!(world.stored().await, "");
         let token = first.token().await.unwrap();
         assert_eq!(refused_once(&first, &token).await.unwrap().access.expose(), "access-1");
-        // The configuration still states the old values, and has another access token: the store holds a newer pair.
+        // The configuration still states the old values, and another access token. The store holds a newer pair.
         let later = world.replica(seed("access-x", "refresh-0"));
         assert_eq!(access(&later).await, "access-1");
-        // Without an access token one is asked for at once.
+        // Without an access token, one is requested at once.
         let world = World::new(Platform::new("refresh-0")).await;
         assert_eq!(access(&world.replica(seed("", "refresh-0"))).await, "access-1");
     });
@@ -291,7 +291,7 @@ fn a_token_is_refreshed_ahead_of_its_end_and_the_old_one_goes_on_meanwhile() {
         for tokens in &replicas {
             assert_eq!(access(tokens).await, "access-1");
         }
-        // Ten minutes before its end, and the answer is long in coming.
+        // Ten minutes before its end, with an answer that takes long.
         let answer = Rc::new(Notify::new());
         *world.platform.delay.borrow_mut() = Some(answer.clone());
         NOW_MS.set(EPOCH_MS + 6_600_000);
@@ -323,7 +323,7 @@ fn a_pair_is_stored_before_anybody_uses_it_and_nothing_of_it_can_be_read_there()
         assert!(stored.starts_with("t1|2|-|"), "{stored}");
         assert!(!stored.contains("access-") && !stored.contains("refresh-"), "{stored}");
         assert_eq!(world.run(&["PTTL", &world.key("token:acme")]).await, redis::Value::Int(-1));
-        // Whoever has another key gets nothing out of it, and says which key is meant.
+        // A replica with another key cannot read the tokens, and says which key is meant.
         let other = world.replica_with(redis(), seed("access-0", "refresh-0"), Seal::of_this_process().unwrap());
         assert!(halted(other.token().await).contains("redis.token_key"));
         assert_eq!(world.stored().await, stored);
@@ -368,12 +368,13 @@ fn with_redis_away_the_token_in_memory_goes_on_and_a_refused_one_holds() {
         gate.close();
         assert_eq!(access(&tokens).await, "access-0");
         assert!(matches!(refused_once(&tokens, &token).await, Err(DeliveryError::Unavailable(_))));
-        // Nothing that was just refused is sent again, and the platform is asked for nothing that could not be kept.
+        // A token that was just refused is not sent again, and the platform is asked for no token that could not be
+        // kept.
         assert!(matches!(tokens.token().await, Err(DeliveryError::Unavailable(_))));
         assert_eq!(world.platform.asked.get(), 0);
         gate.open();
         eventually("refreshed", async || tokens.token().await.is_ok_and(|t| t.access.expose() == "access-1")).await;
-        // A replica that never saw the store does not guess what it holds.
+        // A replica that never read the store does not guess what it holds.
         gate.close();
         let blind = world.replica_over(gate.redis(), seed("access-0", "refresh-0"));
         assert!(matches!(blind.token().await, Err(DeliveryError::Unavailable(_))));
@@ -393,14 +394,14 @@ fn a_second_refusal_in_a_row_halts_and_names_the_account() {
         let text = halted(tokens.refused(&mut turn, &second, &answer).await);
         assert!(text.contains("re-authorise account acme") && text.contains("accounts.acme.token"), "{text}");
         assert!(world.stored().await.starts_with("t1|2|a"), "it is remembered as refused");
-        // Resumed later, it is refreshed once more before anything is sent.
+        // When it is resumed later, the token is refreshed again before anything is sent.
         NOW_MS.set(EPOCH_MS + 300_000);
         assert_eq!(world.platform.asked.get(), 1);
         let other = world.replica(seed("access-0", "refresh-0"));
         assert_eq!(access(&other).await, "access-2");
         eventually("known to both", async || tokens.token().await.is_ok_and(|t| t.access.expose() == "access-2")).await;
         assert_eq!(world.platform.asked.get(), 2);
-        // Another class of answer in between begins anew.
+        // Another class of answer in between starts the count again.
         turn.answered();
         let third = tokens.token().await.unwrap();
         tokens.refused(&mut turn, &third, &answer).await.unwrap();
@@ -415,20 +416,20 @@ fn a_refresh_that_is_refused_halts_until_the_configured_values_change() {
         let token = tokens.token().await.unwrap();
         let text = halted(refused_once(&tokens, &token).await);
         assert!(text.contains("re-authorise account acme") && text.contains("invalid grant"), "{text}");
-        // All that was under way learns of it without asking again, here and elsewhere.
+        // All requests in flight learn of it without asking again, here and in other replicas.
         halted(refused_once(&tokens, &token).await);
         halted(tokens.token().await);
         halted(world.replica(seed("access-0", "revoked")).token().await);
         assert_eq!(world.platform.asked.get(), 1);
         let changed = world.replica(seed("", "refresh-0"));
         assert_eq!(access(&changed).await, "access-1");
-        // One that still has the old values goes on with what the store holds now.
+        // A replica that still has the old values goes on with what the store holds now.
         eventually("adopted", async || tokens.token().await.is_ok_and(|t| t.access.expose() == "access-1")).await;
         assert_eq!(world.platform.asked.get(), 2);
     });
 }
 
-/// Two replicas, the first of which was stopped between the platform's answer and storing it, until its lock was over.
+/// Two replicas. The first was stopped between the platform's answer and storing it, until its lock had ended.
 async fn one_stopped(world: &World) -> (Rc<Tokens>, tokio::task::JoinHandle<Result<Token, DeliveryError>>, Rc<Notify>) {
     let stopped = world.replica(seed("access-0", "refresh-0"));
     let token = stopped.token().await.unwrap();
@@ -463,7 +464,7 @@ fn a_late_answer_of_a_stopped_replica_never_replaces_a_newer_pair() {
     run(async {
         let world = World::new(Platform::new("refresh-0")).await;
         let (_stopped, event, wakes) = one_stopped(&world).await;
-        // This platform takes the old one once more.
+        // This platform accepts the old token once more.
         world.platform.accept("refresh-0");
         let other = world.replica(seed("access-0", "refresh-0"));
         let token = other.token().await.unwrap();
@@ -485,7 +486,7 @@ fn what_redis_lost_is_written_back_by_who_knows_it() {
         assert_eq!(refused_once(&tokens, &token).await.unwrap().access.expose(), "access-2");
         let newest = world.stored().await;
         let begins = newest.split('|').take(2).collect::<Vec<_>>().join("|");
-        // Failed over to a replica that was behind, then emptied.
+        // The store failed over to a replica that was behind, and was then emptied.
         world.run(&["SET", &world.key("token:acme"), &older]).await;
         eventually("written over", async || world.stored().await.starts_with(&begins)).await;
         world.run(&["DEL", &world.key("token:acme")]).await;
@@ -521,7 +522,7 @@ fn a_failing_token_endpoint_is_not_asked_once_per_event() {
                 other => panic!("{other:?}"),
             }
         }
-        // Pauses of 1, 2, 4 seconds: fifty events at once never make many of it.
+        // The pauses are 1, 2 and 4 seconds, so fifty events at once cause only a few requests.
         assert!(world.platform.asked.get() < 10, "{}", world.platform.asked.get());
         world.platform.status.set(200);
         world.platform.accept("refresh-0");
