@@ -14,6 +14,7 @@ mod dead_letter;
 mod delivery;
 mod dispatch;
 mod duplicates;
+mod election;
 mod failover;
 mod freeze;
 mod gauges;

@@ -153,7 +153,16 @@ impl Admin {
     }
 
     pub fn create_topic(&self, name: &str, partitions: i32, replication: i32, settings: &[(&str, &str)]) {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replication));
+        self.create(NewTopic::new(name, partitions, TopicReplication::Fixed(replication)), settings);
+    }
+
+    /// A topic of one partition, whose replicas these brokers have (counted from 1).
+    pub fn create_topic_on(&self, name: &str, brokers: &[i32], settings: &[(&str, &str)]) {
+        self.create(NewTopic::new(name, 1, TopicReplication::Variable(&[brokers])), settings);
+    }
+
+    fn create<'a>(&self, mut topic: NewTopic<'a>, settings: &[(&'a str, &'a str)]) {
+        let (name, partitions) = (topic.name, topic.num_partitions);
         for (key, value) in settings {
             topic = topic.set(key, value);
         }
@@ -162,6 +171,18 @@ impl Admin {
             result.unwrap();
         }
         eventually(secs(20), &format!("topic {name} has its leaders"), || self.partitions(name) == partitions as usize);
+    }
+
+    /// The leader of a partition (-1: none), and the replicas in sync in the order of their numbers.
+    pub fn leader_and_in_sync(&self, topic: &str, partition: i32) -> (i32, Vec<i32>) {
+        let Ok(metadata) = self.client.inner().fetch_metadata(None, secs(5)) else { return (-1, Vec::new()) };
+        let topic = metadata.topics().iter().find(|t| t.name() == topic);
+        let found = topic.and_then(|t| t.partitions().iter().find(|p| p.id() == partition));
+        found.map_or((-1, Vec::new()), |p| {
+            let mut in_sync = p.isr().to_vec();
+            in_sync.sort_unstable();
+            (p.leader(), in_sync)
+        })
     }
 
     /// Deletes a topic, and waits until nobody sees it any more.

@@ -244,6 +244,14 @@ impl World {
         self.create_further_input("conversions");
     }
 
+    /// The input topic with one partition, whose replicas these brokers have (counted from 1).
+    pub fn create_input_on(&self, brokers: &[i32], settings: &[(&str, &str)]) {
+        let topic = self.topic("conversions");
+        self.inputs.borrow_mut().insert("conversions".to_owned(), TopicLog::new(&self.bootstrap, &topic));
+        let retention = [("retention.ms", "3600000")];
+        self.admin.create_topic_on(&topic, brokers, &[&retention[..], settings].concat());
+    }
+
     /// A topic that is input where `kafka.input` names it, by name or by pattern.
     pub fn create_further_input(&self, part: &str) {
         let topic = self.topic(part);
@@ -298,6 +306,11 @@ impl World {
             e.at = Some(Origin { topic: topic.clone(), partition, offset });
         }
         self.events.extend(events);
+    }
+
+    /// Publishes through another client from now on. A log that was cut has forgotten the sequence of the one before.
+    pub fn renew_publisher(&mut self) {
+        self.publisher = Publisher::new(&self.bootstrap);
     }
 
     pub fn receipts(&self) -> Vec<Record> {
