@@ -1,4 +1,4 @@
-//! Bytes went out and no usable answer came: sent again, and every re-send declared.
+//! Bytes went out and no usable answer came: the event is sent again, and every re-send is declared.
 
 use crate::support::ledger::Check;
 use crate::support::platform::{Action, Platform, Rule};

@@ -1,4 +1,4 @@
-//! One identity with other money is no repeat.
+//! The same identity with other amounts is not a repeat.
 
 use crate::support::ledger::Check;
 use crate::support::platform::Platform;
@@ -22,12 +22,12 @@ fn another_amount_refund_order_or_currency_of_a_refund_under_one_identity_is_a_c
         conflict(0, |e| e["order"]["amount"]["minor"] = 1.into()),
         conflict(1, |e| e["order"]["refund"] = json!({"minor": 1, "currency": "CNY"})),
         conflict(2, |e| e["order"]["order_id"] = "another".into()),
-        // A refund is compared whatever its currency: this platform is told none.
+        // A refund is compared in any currency, because this platform is not sent any.
         conflict(6, |e| e["order"]["refund"]["currency"] = "USD".into()),
-        // An amount goes out, and in another currency it is refused before anything is compared.
+        // An amount is sent, so another currency is refused before anything is compared.
         first[7].spoiled("invalid", "order.amount.currency", |e| e["order"]["amount"]["currency"] = "USD".into()),
     ];
-    // What the fingerprint does not cover.
+    // Members that the fingerprint does not cover.
     let mut again = first[3].copy();
     again.json["user"]["user_agent"] = "other".into();
     again.json["params"] = json!({"note": "sent again"});

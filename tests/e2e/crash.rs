@@ -1,8 +1,8 @@
-//! Each row of the crash table: the program is killed at that very point, started again, and nothing is missing and
-//! nothing is sent again without being declared.
+//! Each row of the crash table: the program is killed at exactly that point and started again. Then nothing is missing,
+//! and nothing was sent again without being declared.
 //!
-//! The points are reached from outside. The platform holds its answer until the program stands where it is wanted, and a
-//! proxy in front of Redis, or a frozen broker, keeps it from going further.
+//! The tests reach these points from outside. The platform holds its answer until the program is at the point, and a
+//! proxy in front of Redis, or a frozen broker, stops it there.
 
 use crate::support::event::{Event, Expect};
 use crate::support::ledger::{Books, Check};
@@ -19,7 +19,7 @@ const PROXY: Setup = Setup { brokers: 0, redis: false, proxy: true, partitions: 
 /// Events per account and case.
 const N: usize = 5;
 
-/// Starts again and closes the books.
+/// Starts the worker again and checks the ledger.
 fn restart(w: &World, worker: &mut Worker) -> Books {
     worker.launch();
     worker.wait_until_ready();
@@ -27,7 +27,7 @@ fn restart(w: &World, worker: &mut Worker) -> Books {
     w.ledger(&Check::DISTURBED)
 }
 
-/// A request may be held for longer than it takes to see that all of them are.
+/// Lets requests be held for longer than it takes to see that all of them have arrived.
 fn patient(w: &mut World) {
     w.set("limits.timeout", "3s");
     w.set("retry.inline.max_retries", 0);
@@ -126,7 +126,7 @@ fn killed_after_the_confirm_or_the_mark_and_before_kafka_knows_it_sends_again_on
     }
 }
 
-/// Three accounts whose events go to a tier, to parking and to the dead letters when their request is released.
+/// Three accounts. When their requests are released, their events go to a tier, to parking and to the dead letters.
 struct HandOffs {
     retried: (Arc<Account>, Vec<Event>),
     parked: (Arc<Account>, Vec<Event>),
@@ -135,7 +135,7 @@ struct HandOffs {
 
 impl HandOffs {
     fn new(w: &mut World) -> Self {
-        // One try per visit, so that the first answer is the one that matters.
+        // One try per visit, so that the first answer decides.
         patient(w);
         let mut make = |name: &str| {
             let account = w.account(name, Platform::Qihoo360);
@@ -147,7 +147,7 @@ impl HandOffs {
         for event in &mut made.dead.1 {
             event.expect = Expect::Dead { reason: "rejected", field: "" };
         }
-        // Refused for good means refused each time it is sent.
+        // The platform refuses it each time it is sent.
         let held = hold(&made.dead.1);
         made.dead.0.rules(held.into_iter().chain([Rule::all(Action::Errno(3))]).collect());
         made
@@ -171,7 +171,7 @@ impl HandOffs {
         w.records("retry").len() >= N && w.records("parked").len() >= N && w.dead_letters().len() >= N
     }
 
-    /// Starts again, opens the halted account, and closes the books.
+    /// Starts the worker again, resumes the halted account, and checks the ledger.
     fn restart(&self, w: &World, worker: &mut Worker) {
         worker.launch();
         worker.wait_until_ready();
@@ -232,7 +232,8 @@ fn killed_after_the_release_and_before_the_commit_it_loses_nothing() {
     made.restart(&w, &mut worker);
 }
 
-/// Three groups with ten kills each, side by side: most of the time of a kill is waiting for a session to end.
+/// Three groups with ten kills each, at the same time, because most of the time of a kill is spent waiting until a
+/// session ends.
 #[test]
 fn thirty_kills_at_random_moments_lose_nothing_and_send_nothing_undeclared() {
     std::thread::scope(|scope| {
@@ -278,7 +279,7 @@ fn ten_kills(group: usize) {
     worker.wait_until_ready();
     w.settle(secs(180));
     w.ledger(&Check::DISTURBED);
-    // A re-send comes only after the lease, and only of what was in flight at a kill.
+    // A re-send comes only after the lease, and only for events that were in flight at a kill.
     for account in [&search, &games] {
         let mut taken: std::collections::HashMap<String, Vec<std::time::SystemTime>> = Default::default();
         for request in account.requests().into_iter().filter(|r| r.executed) {
@@ -288,7 +289,7 @@ fn ten_kills(group: usize) {
             for pair in times.windows(2) {
                 let gap = pair[1].duration_since(pair[0]).unwrap();
                 assert!(gap >= millis(LEASE * 1000 - 1500), "{ident}: sent again after {gap:?}, within the lease");
-                // What was written to the socket before the kill may be read a little after it.
+                // The platform may read bytes a little after the kill that were written to the socket before it.
                 let near = |kill: &std::time::SystemTime| *kill + millis(300) > pair[0] && *kill < pair[0] + secs(3);
                 assert!(
                     kills.iter().any(near),

@@ -1,4 +1,4 @@
-//! A credential that is refused halts its account, and nothing is lost or burnt meanwhile.
+//! A refused credential halts its account. No event is lost, and none uses up its attempts meanwhile.
 
 use crate::support::ledger::Check;
 use crate::support::platform::Platform;
@@ -46,7 +46,7 @@ fn a_refused_credential_halts_the_account_and_its_events_flow_once_it_is_correct
 fn a_paused_account_parks_its_work_on_every_replica_and_resumes_with_the_oldest_first() {
     let mut w = World::new("pause");
     let account = w.account("acme-ps", Platform::Qihoo360);
-    // One at a time, so that the platform sees the order in which they are taken up.
+    // One request at a time, so that the platform sees the order of the events.
     w.set("accounts.acme-ps.limits.concurrency", 1);
     let workers = [w.started(), w.started()];
     workers[0].must(&["accounts", "pause", "acme-ps", "--reason", "a test"]);
@@ -57,7 +57,7 @@ fn a_paused_account_parks_its_work_on_every_replica_and_resumes_with_the_oldest_
     w.publish(events);
     eventually(secs(30), "everything is parked", || w.records("parked").len() == 100);
     assert_eq!(account.request_count(), 0);
-    // The topic has one partition: its offsets are the order in which they were parked.
+    // The topic has one partition, so its offsets are the order in which events were parked.
     let mut parked = w.records("parked");
     parked.sort_by_key(|record| record.offset);
     workers[1].must(&["accounts", "resume", "acme-ps", "--reason", "a test"]);

@@ -12,7 +12,7 @@ use crate::support::{eventually, free_port, http, millis, secs, wait_for_port};
 const DASHBOARD: &str = include_str!("../../deploy/grafana/dashboards/postback.json");
 const SCRAPE: &str = include_str!("../../deploy/prometheus/prometheus.yml");
 
-/// Every query of the dashboard, with the panel it stands in.
+/// Every query of the dashboard, with the name of its panel.
 fn queries() -> Vec<(String, String)> {
     let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
@@ -25,9 +25,9 @@ fn queries() -> Vec<(String, String)> {
     panels.iter().flat_map(of_panel).collect()
 }
 
-/// Series that a query returns now, those that are no number left out.
+/// The number of series that a query returns now, without those whose value is not a number.
 fn series(port: u16, query: &str) -> usize {
-    // Grafana's variable, with "All" chosen.
+    // Replaces Grafana's variable as if "All" were chosen.
     let query: String = url::form_urlencoded::byte_serialize(query.replace("$account", ".*").as_bytes()).collect();
     let Some((status, body)) = http::get(port, &format!("/api/v1/query?query={query}")) else { return 0 };
     let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -69,7 +69,7 @@ fn every_query_of_the_dashboard_returns_data_of_a_worker_under_load() {
     let mut left = queries();
     assert!(left.len() > 20, "the dashboard was not read");
     for round in 0..20 {
-        // A platform that fails now and then, a duplicate in each round, and time for the next scrapes.
+        // A platform that sometimes fails, a duplicate in each round, and time for the next scrapes.
         let mut events = w.make.orders("acme-ps", 40);
         let failing: Vec<_> = events.iter().take(4).map(|e| e.ident().clone()).collect();
         ps.rules(vec![Rule::all(Action::Status(500, None)).about(&failing).first(12)]);

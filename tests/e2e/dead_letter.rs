@@ -63,7 +63,7 @@ fn every_reason_ends_in_a_dead_letter_that_is_the_original_byte_for_byte() {
     let mut header = awkward_headers();
     header.insert(1, (b"\xff\xfeA".to_vec(), Some(b"unreadable".to_vec())));
     events.push(dead(Event { ident: None, ..ps() }, "quarantined", "").with_headers(header));
-    // Good ones among them pass.
+    // The good events among them are delivered.
     let good = w.make.orders("acme-ps", 40);
     let wanted = events.len();
     w.publish(events.into_iter().chain(good).collect());
@@ -105,7 +105,7 @@ fn every_reason_ends_in_a_dead_letter_that_is_the_original_byte_for_byte() {
         assert_eq!(metrics.total("dead_letters_total", &[("reason", reason)]), here as f64, "{reason}");
     }
 
-    // What an operator reads says the same, and what to do.
+    // The operator's commands say the same, and what to do.
     let listed = worker.must(&["dead-letters", "list", "--json"]);
     let listed: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed.len(), wanted);
@@ -123,7 +123,7 @@ fn every_reason_ends_in_a_dead_letter_that_is_the_original_byte_for_byte() {
     }
 }
 
-/// Bytes that no compression makes smaller, in letters.
+/// Letters that cannot be compressed.
 fn noise(n: usize) -> Vec<u8> {
     let block = |i: usize| Sha256::digest(i.to_le_bytes()).iter().map(|b| b'0' + b % 64).collect::<Vec<u8>>();
     (0..n.div_ceil(32)).flat_map(block).take(n).collect()
@@ -138,12 +138,12 @@ fn a_dead_letter_too_large_for_its_topic_keeps_everything_but_its_value_and_that
     let large = |n: usize| Event::bytes(Some(&noise(n)), "malformed", "").with_headers(awkward_headers());
     let mut events = w.make.orders("acme-ps", 5);
     events.extend([large(15_000), large(60_000), large(900_000)]);
-    // Its headers are too large as well, and then its key is.
+    // Its headers are too large as well, and so is its key.
     let (mut headers, mut key) = (large(700), large(800));
     headers.headers.push((b"history".to_vec(), Some(noise(50_000))));
     key.headers.push((b"history".to_vec(), Some(noise(60_000))));
     key.key = Some(noise(40_000));
-    // What compression makes small enough is whole.
+    // If compression makes it small enough, it stays whole.
     let soft = Event::bytes(Some("x".repeat(500_000).as_bytes()), "malformed", "").with_headers(awkward_headers());
     events.extend([headers, key, soft]);
     w.publish(events);
@@ -173,7 +173,7 @@ fn a_copy_too_large_for_its_tier_or_parking_ends_and_its_lane_goes_on() {
         Event { expect, ..event }
     };
     let lost = || Expect::Dead { reason: "attempts_exhausted", field: "" };
-    // The same size: one that was compressed at its producer fits compressed, the other fits nowhere.
+    // Two events of the same size. The one that can be compressed fits, the other fits nowhere.
     let (soft, hard) = (with(vec![b'x'; 300_000], Expect::Delivered), with(noise(300_000), lost()));
     let parked = with(noise(200_000), lost());
     account.rules(vec![Rule::all(Action::Status(503, None)).about([soft.ident(), hard.ident()]).first(1)]);

@@ -1,4 +1,4 @@
-//! The plain way: events of both platforms arrive once, as the event says.
+//! The normal path: events of both platforms arrive once, with the content of the event.
 
 use crate::support::event::Expect;
 use crate::support::http;
@@ -55,14 +55,14 @@ fn what_lies_in_the_topic_at_a_first_start_is_delivered_and_topics_are_made_to_l
         let topic = w.topic(part);
         assert!(w.admin.partitions(&topic) > 0, "{part} was not made");
         assert_eq!(w.admin.topic_setting(&topic, "cleanup.policy").as_deref(), Some("delete"), "{part}");
-        // What waits must not outlive its claim, which lasts for the window of 12 days.
+        // No waiting record may outlive its claim, which lasts for the window of 12 days.
         let days: u64 = if part == "dlt" { 30 } else { 11 };
         let kept = (days * 86_400_000).to_string();
         assert_eq!(w.admin.topic_setting(&topic, "retention.ms"), Some(kept), "{part}");
     }
     assert_eq!(w.admin.partitions(&w.topic("parked.acme-ps")), 1);
 
-    // Stopped and started again, it goes on where it was and sends nothing twice.
+    // After a stop and a start the worker goes on from its position and sends nothing twice.
     worker.stop();
     let more = w.make.orders("acme-ps", 40);
     w.publish(more);
@@ -75,18 +75,18 @@ fn what_lies_in_the_topic_at_a_first_start_is_delivered_and_topics_are_made_to_l
 fn inputs_named_by_a_pattern_are_found_at_a_first_start_and_delivered_from_each_topic() {
     let mut w = World::new("pattern");
     let search = w.account("acme-ps", Platform::Qihoo360);
-    // Words that Kafka's client library does not know in its own patterns.
+    // A pattern with parts that Kafka's client library does not support in its own patterns.
     let pattern = format!(r"^{}\.conversions\.\w+-\d$", w.id);
     let named = w.topic("named");
     w.set("kafka.input", vec![pattern, named.clone()]);
     let parts = ["conversions.shop-1", "conversions.app-2"];
     for part in parts {
         w.create_further_input(part);
-        // These lie there before there is a group: a first start has to find every topic of the pattern.
+        // These topics exist before the group does: a first start has to find every topic of the pattern.
         let events = w.make.orders("acme-ps", 30);
         w.publish_to(part, events, None, None);
     }
-    // The pattern asks for more than this topic's name.
+    // The pattern does not match this topic's name.
     let mut unread = w.make.order("acme-ps");
     unread.expect = Expect::Open;
     w.publish(vec![unread.clone()]);
@@ -98,7 +98,7 @@ fn inputs_named_by_a_pattern_are_found_at_a_first_start_and_delivered_from_each_
         let events = w.make.orders("acme-ps", 30);
         w.publish_to(part, events, None, None);
     }
-    // Made while the worker runs; and two that would have refused a start, by the pattern and by name.
+    // A topic that is made while the worker runs; and two that would refuse a start, by the pattern and by name.
     w.create_further_input("conversions.late-3");
     let for_ever = [w.topic("conversions.ever-4"), named];
     for_ever.iter().for_each(|topic| w.admin.create_topic(topic, 1, 1, &[("retention.ms", "-1")]));
@@ -106,7 +106,7 @@ fn inputs_named_by_a_pattern_are_found_at_a_first_start_and_delivered_from_each_
     let events = w.make.orders("acme-ps", 30);
     w.publish_to("conversions.late-3", events, None, None);
     w.settle(secs(60));
-    // Ten seconds, and some for a busy machine.
+    // Ten seconds, and more for a busy machine.
     assert!(made.elapsed() < secs(20), "delivered only after {:?}", made.elapsed());
     eventually(secs(20), "/ready names the topics that are not read", || {
         let (_, text) = http::get(worker.admin_port, "/ready").unwrap_or_default();

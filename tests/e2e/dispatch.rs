@@ -1,4 +1,4 @@
-//! The way to a platform: where requests go, where they must never go, and how much of an answer is read.
+//! Requests to a platform: where they go, where they must never go, and how much of an answer is read.
 
 use crate::support::event::Expect;
 use crate::support::ledger::Check;
@@ -49,7 +49,7 @@ fn a_proxy_that_the_environment_names_is_not_asked() {
     assert!(proxy.accept().is_err(), "something connected to the proxy");
 }
 
-/// A name of this machine other than `localhost` (which the configuration knows) that leads to itself alone.
+/// A name of this machine that leads to the machine itself and is not `localhost`, which the configuration knows.
 fn private_name() -> String {
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let private = |ip: std::net::IpAddr| match ip {
@@ -76,7 +76,7 @@ fn a_host_that_turns_out_to_be_private_halts_the_account_and_localhost_refuses_t
     let said = refused.log();
     assert!(said.contains("accounts.acme-ps.base_url") && said.contains("allow_private"), "{said}");
 
-    // Bound to every address, so that a connection would be seen whatever the name leads to.
+    // It listens on every address, so that a connection is seen wherever the name leads.
     let trap = TcpListener::bind("[::]:0").unwrap();
     trap.set_nonblocking(true).unwrap();
     w.set("accounts.acme-ps.base_url", format!("https://{}:{}", private_name(), trap.local_addr().unwrap().port()));
@@ -139,13 +139,14 @@ fn the_second_base_url_is_used_once_the_first_refuses_connections() {
     w.settle(secs(60));
     let books = w.ledger(&Check::EXACT);
     w.counters(&worker, &books);
-    // Those that were under way together find out together; nobody after them tries the first one again.
+    // Requests that were connecting at the same time fail together. No later one tries the first URL again.
     let refused = worker.metrics().total("attempts_total", &[("class", "retry")]);
     assert!((1.0..=8.0).contains(&refused), "{refused} connections were refused");
     assert!(books.events.iter().all(|e| e.expect == Expect::Delivered));
 }
 
-/// A proxy for `CONNECT` that leads every name to one port of this machine, for who sends this `Proxy-Authorization`.
+/// A `CONNECT` proxy that leads every name to one port of this machine, for clients that send this
+/// `Proxy-Authorization`.
 fn proxy_for(platform: u16, login: Arc<Mutex<String>>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -177,13 +178,13 @@ fn proxy_for(platform: u16, login: Arc<Mutex<String>>) -> u16 {
 
 #[test]
 fn an_account_goes_through_its_proxy_and_halts_where_that_refuses_its_password() {
-    // li:s3cret-of-the-proxy
+    // Base64 of `li:s3cret-of-the-proxy`.
     const LOGIN: &str = "Basic bGk6czNjcmV0LW9mLXRoZS1wcm94eQ==";
     let mut w = World::new("proxy");
     let account = w.account("acme-ps", Platform::Qihoo360);
     let login = Arc::new(Mutex::new(LOGIN.to_owned()));
     let port = proxy_for(account.port, login.clone());
-    // A name that only the proxy knows; the proxy may be private where the platform may not.
+    // A name that only the proxy can resolve. The proxy may be private even if the platform may not.
     w.set("accounts.acme-ps.base_url", "http://platform.invalid");
     w.set("accounts.acme-ps.allow_private", false);
     w.set("accounts.acme-ps.proxy", "${ACME_PROXY}");

@@ -15,7 +15,7 @@ fn copies_at_distance_0_1_and_1000_and_long_after_cause_one_request() {
     let mut copies = 0;
     for (i, event) in base.iter().enumerate() {
         sequence.push(event.copy());
-        // At once, after one other, after a thousand others.
+        // At once, after one other event, after a thousand others.
         for (kind, distance) in [0, 1, 1000].into_iter().enumerate() {
             let of = i.checked_sub(distance).filter(|of| of % 10 == kind);
             if let Some(of) = of {
@@ -28,7 +28,7 @@ fn copies_at_distance_0_1_and_1000_and_long_after_cause_one_request() {
     w.settle(secs(90));
     let late: Vec<_> = base.iter().step_by(20).map(|e| e.copy()).collect();
     copies += late.len();
-    // Another partition than the first copy's, where the key does not bring them together.
+    // It goes to another partition than the first copy, because the key does not bring them together.
     w.publish_at(late, None, Some(0));
     w.settle(secs(60));
     let books = w.ledger(&Check::EXACT);

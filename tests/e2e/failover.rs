@@ -10,8 +10,8 @@ use crate::support::{eventually, secs};
 const OWN: Setup = Setup { brokers: 0, redis: true, proxy: false, partitions: 0 };
 const N: usize = 30;
 
-/// Redis breaks: one account goes on and declares each send, the other one waits. Redis is mended: both have all, and
-/// what was sent meanwhile is known, also to a worker that was not there.
+/// Redis breaks. One account goes on and declares each send, the other one waits. After the repair both have delivered
+/// everything, and the sends are known, also to a worker that was not there.
 fn delivers_meanwhile(name: &str, known: usize, broken: fn(&mut RedisServer), mend: fn(&mut RedisServer, &Worker)) {
     let mut w = World::with(name, OWN);
     let goes_on = w.account("acme-go", Platform::Qihoo360);
@@ -28,7 +28,7 @@ fn delivers_meanwhile(name: &str, known: usize, broken: fn(&mut RedisServer), me
     w.settle(secs(60));
     let doubtful = w.make.order("acme-go");
     broken(w.redis.as_mut().unwrap());
-    // One answer gets lost meanwhile: its mark has to wait as well, and it is sent again all the same.
+    // One answer gets lost meanwhile. Its mark has to wait as well, but it is sent again.
     goes_on.rules(vec![Rule::all(Action::ResetAfter).about([doubtful.ident()]).first(1)]);
     w.publish(vec![doubtful.clone()]);
     let meanwhile = both(&mut w);
@@ -82,7 +82,7 @@ fn a_replica_that_takes_over_without_the_last_confirms_is_told_them_again() {
     let events = w.make.orders("acme-ps", 400);
     w.publish(events);
     eventually(secs(40), "it flows", || account.executed() >= 60);
-    // From here on the primary's writes do not reach the replica any more: what it confirms will be lost with it.
+    // From here on the primary's writes no longer reach the replica. What the primary confirms will be lost with it.
     replica.connect().run(&["REPLICAOF", "NO", "ONE"]);
     let (id, before) = (w.id.clone(), account.executed());
     eventually(secs(20), "more is confirmed", || account.executed() >= before + 100);
@@ -95,7 +95,7 @@ fn a_replica_that_takes_over_without_the_last_confirms_is_told_them_again() {
     eventually(secs(20), "the new primary knows every delivery", || w.redis().count(&id, State::Done) == 400);
     w.ledger(&Check::default());
 
-    // A worker that remembers nothing itself.
+    // A worker that remembers nothing.
     worker.stop();
     worker.start();
     let copies: Vec<_> = w.events.iter().map(|e| e.copy()).collect();

@@ -1,4 +1,4 @@
-//! A process that stands still for longer than its claims last.
+//! A process that stands still for longer than its claims live.
 
 use crate::support::event::Event;
 use crate::support::ledger::Check;
@@ -17,7 +17,7 @@ fn a_member_frozen_for_longer_than_the_lease_sends_nothing_on_waking_that_is_not
     w.set("accounts.acme-ps.limits.concurrency", 4);
     w.set("limits.timeout", "3s");
     w.set("retry.inline.max_retries", 0);
-    // Four are at the platform, the others wait in the lane of the member that freezes.
+    // Four are at the platform. The others wait in the lane of the member that is frozen.
     let events = w.make.orders("acme-ps", 60);
     account.rules(hold(&events[..]));
     let mut frozen = w.started();
@@ -62,7 +62,7 @@ fn frozen_at_any_moment_nothing_is_lost_and_nothing_is_sent_undeclared() {
     w.ledger(&Check::DISTURBED);
 }
 
-/// A platform behind TLS, and so much time that one visit fits into the lease.
+/// A platform behind TLS, with timeouts so that one visit fits into the lease.
 fn behind_tls(w: &mut World) -> (Arc<Account>, TlsFront) {
     let account = w.account("acme-ps", Platform::Qihoo360);
     let front = TlsFront::new(account.port);
@@ -74,7 +74,7 @@ fn behind_tls(w: &mut World) -> (Arc<Account>, TlsFront) {
     (account, front)
 }
 
-/// Another member takes the frozen one's event over; the frozen one sends nothing once it wakes.
+/// Another member takes over the frozen member's event. The frozen one sends nothing when it wakes.
 fn taken_over(w: &mut World, mut frozen: Worker, account: &Account, last: &Event) {
     let sent = account.request_count();
     let other = w.started();
@@ -109,7 +109,7 @@ fn a_member_frozen_while_the_platform_is_slow_to_shake_hands_sends_nothing_on_wa
 fn a_member_frozen_between_its_connection_and_the_first_byte_sends_nothing_on_waking() {
     let mut w = World::new("freeze-connected");
     let (account, _front) = behind_tls(&mut w);
-    // The second one waits four seconds for its slot, with a connection in hand.
+    // The second event waits four seconds for its slot, with an open connection.
     w.set("accounts.acme-ps.limits.rps", 0.25);
     let events = w.make.orders("acme-ps", 2);
     let mut frozen = w.started();

@@ -1,4 +1,5 @@
-//! What an alarm is made of: lag, age of the oldest event and of the commit, while something stands still and after.
+//! The values that alarms use: lag, and the age of the oldest event and of the last commit, while something stands
+//! still and afterwards.
 
 use crate::support::ledger::Check;
 use crate::support::platform::{Action, Platform, Rule};
@@ -28,7 +29,7 @@ fn a_platform_that_stands_still_shows_in_lag_and_ages_which_go_back_when_it_answ
     eventually(secs(15), "lag and ages grow", || {
         about_100(of_input("consumer_lag_records")) && of_input("consumer_lag_seconds") > 1.0 && oldest() > 1.0
     });
-    // No position waits for its commit: that is not what stands still.
+    // No position waits for a commit, because commits are not what stands still.
     assert!(of_input("commit_age_seconds") < 8.0, "commits are {} s old", of_input("commit_age_seconds"));
     assert!(of_input("consumer_lag_seconds") < 4.0 * 30.0, "{} s behind", of_input("consumer_lag_seconds"));
     assert!(oldest() < 30.0, "the oldest event is {} s old", oldest());
@@ -63,7 +64,8 @@ fn a_broker_that_stands_still_shows_in_the_age_of_the_commit() {
     w.publish(events);
     let topic = w.topic("conversions");
     let age = || worker.metrics().total("commit_age_seconds", &[("topic", &topic)]);
-    // Each time for less than the broker's own session. It shows where a position was stored since the last commit.
+    // Each time for less than the broker's session timeout. The value shows whether a position was stored since the
+    // last commit.
     let mut shown = false;
     for _ in 0..8 {
         let goal = account.executed() + 60;

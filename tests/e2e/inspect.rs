@@ -1,4 +1,4 @@
-//! What people look with: preview, dead-letters, trace, check --connect.
+//! The commands that show things: preview, dead-letters, trace, check --connect.
 
 use crate::support::event::{Event, Expect};
 use crate::support::platform::{Action, Platform, Rule};
@@ -32,7 +32,7 @@ fn a_preview_is_byte_for_byte_what_the_platform_then_receives() {
     for event in &events {
         let entry = ledger.as_array().unwrap().iter().find(|entry| entry["account"] == *event.account).unwrap();
         assert_eq!(entry["accepted"], true, "{entry}");
-        // Signed in the second in which it arrived, or just before.
+        // It is signed in the second in which it arrived, or just before.
         let arrived = entry["at_ms"].as_i64().unwrap();
         let look = |now: i64| {
             let args = ["preview", "--json", "-", "--now", &now.to_string()].map(str::to_owned);
@@ -178,7 +178,7 @@ fn dead_letters_are_listed_counted_filtered_and_shown_with_nothing_personal() {
     let first = worker.shell("dead-letters list | head -1");
     assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""), "{}", first.stdout);
     assert!(first.stdout.starts_with("AT "), "{}", first.stdout);
-    // It was read from outside: nothing is committed for it.
+    // The command read it without the group, so nothing is committed for it.
     let committed = w.admin.committed(&w.group(), &w.topic("dlt"));
     assert!(
         committed.is_none_or(|at| at.values().all(|offset| *offset < 0)),
@@ -281,7 +281,7 @@ fn check_connect_passes_what_a_worker_runs_on_and_creates_nothing() {
     let fit = worker.must(&["check", "--connect"]);
     assert!(!fit.contains("to create"), "{fit}");
 
-    // Each bad part by itself, with what mends it.
+    // Each fault separately, with the text that says how to mend it.
     w.set("kafka.create_topics", false);
     w.set("kafka.dead_letter", w.topic("absent"));
     refused(&w, &["kafka-topics.sh", &w.topic("absent"), "--create"]);
@@ -295,7 +295,7 @@ fn check_connect_passes_what_a_worker_runs_on_and_creates_nothing() {
     refused(&w, &["allkeys-lru", "CONFIG SET maxmemory-policy noeviction"]);
     w.redis().run(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
 
-    // What a start waits for, or an attempt tries again, is a warning.
+    // What a start waits for, or an attempt tries again, is only a warning.
     w.set("accounts.acme-ps.base_url", "http://127.0.0.1:1");
     let output = w.worker().command(&["check", "--connect"]);
     assert_eq!(output.code, Some(0), "{}", output.stderr);
@@ -340,7 +340,7 @@ fn the_rights_of_the_readme_suffice_and_check_connect_names_each_that_is_missing
     worker.must(&["trace", event.trans_id()]);
     worker.must(&["accounts", "pause", "acme-ps", "--reason", "a test"]);
     worker.must(&["accounts", "resume", "acme-ps"]);
-    // Nothing was refused meanwhile; a client of its own accord tells its name.
+    // Redis has refused nothing meanwhile, except the client library's own command that sets its name.
     let redis::Value::Array(log) = w.redis().run(&["ACL", "LOG"]) else { panic!("no log") };
     let log: Vec<String> = log.iter().map(|entry| format!("{entry:?}")).collect();
     assert!(log.iter().all(|entry| entry.contains("client|setinfo")), "{log:#?}");
@@ -365,7 +365,8 @@ fn send_judges_all_of_a_file_first_and_names_each_bad_line() {
     w.admin.create_topic(&topic, 1, 1, &[("max.message.bytes", "20000")]);
     let event =
         |n: usize, padding: usize| format!("{{\"trans_id\":\"t-{n}\",\"x_padding\":\"{}\"}}", "x".repeat(padding));
-    // More than the topic takes in one batch, and each of them less; then one that is too large, and one that is broken.
+    // More lines than the topic takes in one batch, each of them small enough; then one that is too large, and one that
+    // is broken.
     let mut lines: Vec<String> = (1..=12).map(|n| event(n, 9_000)).collect();
     lines[3] = event(4, 20_000);
     lines[6] = "{broken".to_owned();

@@ -1,4 +1,4 @@
-//! One platform that hangs takes nothing away from the others.
+//! A platform that hangs takes nothing away from the others.
 
 use crate::support::ledger::Check;
 use crate::support::platform::{Action, Platform, Rule};
@@ -38,24 +38,25 @@ fn many_platforms_that_hang_together_take_nothing_away_from_one_that_answers() {
     let hung: Vec<String> = (0..12).map(|n| format!("acme-{n}")).collect();
     let dead: Vec<_> = hung.iter().map(|name| w.account(name, Platform::Qihoo360)).collect();
     let live = w.account("acme-bz", Platform::Baizhu);
-    // None of them is at its cap, which is 64, when all the places of the process are taken.
+    // No lane is at its cap of 64 when all places of the process are taken.
     w.set("intake.max_in_flight", 200);
     w.set("limits.timeout", "4s");
     w.set("dedupe.lease", "30s");
     w.property("session.timeout.ms", "30000");
     w.set("retry.inline.max_retries", 0);
     hung.iter().for_each(|name| w.set(&format!("accounts.{name}.limits.concurrency"), 1));
-    // It may hold one second of its work and still counts as one that keeps up: more than all that comes for it at once.
+    // The lane may hold one second of its work and still counts as one that keeps up. That is more than all events that
+    // come for it at once.
     w.set("accounts.acme-bz.limits.rps", 200);
     let worker = w.started();
-    // One that sends is known by what it sent.
+    // A lane that sends is recognised by what it has sent.
     w.publish((0..10).map(|_| w.make.effective_user("acme-bz")).collect());
     eventually(secs(15), "the live platform is reached", || live.executed() == 10);
 
     dead.iter().for_each(|account| account.rules(vec![Rule::all(Action::Hang)]));
     w.publish_at((0..40).flat_map(|_| hung.iter().map(|name| w.make.order(name))).collect(), None, Some(0));
     w.publish_at((0..100).map(|_| w.make.effective_user("acme-bz")).collect(), None, Some(0));
-    // Without room 280 of the 480 would have to end first, three a second: a minute and a half.
+    // Without free places, 280 of the 480 would have to end first, at three a second: a minute and a half.
     eventually(secs(20), "the live platform has everything that stands behind", || live.executed() == 110);
     assert!(dead.iter().all(|a| a.requests().iter().all(|r| r.answered.is_none())), "a dead platform is not dead");
     assert!(w.records("parked.acme-bz").is_empty(), "one that keeps up was parked");
@@ -86,7 +87,7 @@ fn an_account_that_receives_seldom_does_not_wait_behind_one_that_hangs_also_afte
     worker.stop();
 
     dead.rules(vec![Rule::all(Action::Hang)]);
-    // 64 are its cap: alone on its topic it would hold back the rest.
+    // Its cap is 64. Alone on its topic it would hold back the rest.
     let mut events = w.make.orders("acme-dead", 120);
     events.push(w.make.effective_user("acme-rare"));
     w.publish_at(events, None, Some(0));

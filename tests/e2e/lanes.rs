@@ -14,11 +14,11 @@ use std::sync::Arc;
 fn twenty_permanent_answers_in_a_row_halt_the_account_and_what_follows_waits_for_resume() {
     let mut w = World::new("permanent-run");
     let account = w.account("acme-ps", Platform::Qihoo360);
-    // One at a time, so that "in a row" is the order of the events.
+    // One at a time, so that "in a row" means the order of the events.
     w.set("accounts.acme-ps.limits.concurrency", 1);
     let worker = w.started();
     let mut events = w.make.orders("acme-ps", 55);
-    // Nineteen, one that is taken, twenty: only the last twenty are twenty in a row.
+    // Nineteen are refused, one is accepted, twenty are refused: only the last twenty are twenty in a row.
     for (_, event) in events.iter_mut().enumerate().filter(|(i, _)| *i < 40 && *i != 19) {
         event.expect = Expect::Dead { reason: "rejected", field: "" };
     }
@@ -71,7 +71,7 @@ fn what_is_parked_for_too_long_expires_though_the_lane_stays_closed_and_a_copy_o
     }
 }
 
-/// Permits of a lane in these tests, and the cap of its queue: a quarter of `max_in_flight`, at least 64.
+/// The permits of a lane in these tests. The cap of its queue is a quarter of `max_in_flight`, at least 64.
 const PERMITS: usize = 4;
 const CAP: usize = 64;
 
@@ -114,7 +114,7 @@ fn a_full_lane_parks_its_new_arrivals_while_another_account_of_the_topic_flows()
     w.settle(secs(60));
     let books = w.ledger(&Check::default());
     w.counters(&worker, &books);
-    // One that flows may be full for a moment too, and then its arrivals park by the same rule.
+    // A lane that flows may also be full for a moment, and then its new events park by the same rule.
     let parked = w.records("parked.acme-slow").len();
     assert!(parked <= 40, "{parked} were parked though the lane had room");
 }
@@ -190,7 +190,7 @@ fn a_parking_topic_that_vanished_is_made_again_and_one_that_may_not_be_made_is_n
     w.settle(secs(60));
     worker.stop();
 
-    // Nobody makes it: named, its events put off, and in nobody else's way.
+    // The topic cannot be made again: it is named, its events are put off, and no other account waits for it.
     w.set("kafka.create_topics", false);
     worker = w.started();
     switch(&worker, "pause", "paused");
@@ -249,7 +249,7 @@ fn a_parking_topic_that_takes_nothing_keeps_no_other_account_waiting() {
     let open = w.account("acme-zs", Platform::Qihoo360);
     let parking = w.topic("parked.acme-ps");
     w.started().stop();
-    // Nobody makes it again.
+    // The topic cannot be made again.
     w.set("kafka.create_topics", false);
     let worker = w.started();
     let switch = |order: &str, state: &str| {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 const RPS: usize = 60;
 
-/// The most requests in any window of a second.
+/// The most requests in any second.
 fn busiest(times: &[SystemTime]) -> usize {
     let mut first = 0;
     let mut most = 0;
@@ -46,7 +46,7 @@ fn no_second_holds_more_than_105_percent_with_one_then_three_then_two_replicas()
     let mut times: Vec<SystemTime> = account.requests().iter().map(|r| r.arrived).collect();
     times.sort();
     let most = busiest(&times);
-    // 105 %, and one request per replica.
+    // 105 % of the rate, and one request per replica.
     assert!(most <= RPS * 105 / 100 + 3, "{most} requests in one second at a limit of {RPS}");
     let alone = times[..RPS * 6].last().unwrap().duration_since(times[0]).unwrap();
     assert!(alone < secs(8), "one replica took {alone:?} for six seconds' worth");

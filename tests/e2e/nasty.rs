@@ -1,4 +1,4 @@
-//! Five hundred inputs that are out to break it.
+//! Five hundred inputs that try to break the worker.
 
 use crate::support::event::{Event, Expect, Generator};
 use crate::support::ledger::Check;
@@ -47,7 +47,7 @@ fn broken_bytes(make: &Generator) -> Vec<Event> {
         malformed(with_member(make, &format!(r#""x":"{}""#, "y".repeat(300 << 10)))),
         malformed(with_member(make, "\"x\":\"\u{0}\"")),
     ];
-    // Cut anywhere, with a byte that is no UTF-8 anywhere, with anything behind it.
+    // Cut anywhere, with a byte anywhere that is not UTF-8, with anything appended.
     for i in 0..60 {
         let whole = make.order("acme-ps").value().unwrap();
         let at = 1 + (whole.len() - 2) * i / 60;
@@ -59,7 +59,7 @@ fn broken_bytes(make: &Generator) -> Vec<Event> {
     }
     for n in 0..80 {
         let bytes: Vec<u8> = (0..n * 7 + 1).map(|_| rand::random()).collect();
-        // Random bytes are no event, unless luck makes JSON of the very short ones.
+        // Random bytes are not an event, except that very short ones might be JSON by chance.
         all.push(malformed([&b"\x80"[..], &bytes].concat()));
     }
     all
@@ -101,7 +101,7 @@ fn broken_members(make: &Generator) -> Vec<Event> {
     all
 }
 
-/// Events whose headers cannot be read, and ones whose headers merely look bad.
+/// Events whose headers cannot be read, and events whose headers only look bad.
 fn broken_headers(make: &Generator) -> Vec<Event> {
     let mut all = Vec::new();
     for i in 0_u8..60 {
@@ -127,7 +127,8 @@ fn broken_headers(make: &Generator) -> Vec<Event> {
         .map(|(n, v)| (n.as_bytes().to_vec(), Some(v.as_bytes().to_vec())))
         .collect();
         let many = (0..i * 10).map(|n| (b"h".to_vec(), (n % 2 == 0).then(|| vec![0xff; n])));
-        // Without a replay's mark these are the producer's own and mean nothing: the event is delivered.
+        // Without the mark of a replay these headers are the producer's own and have no meaning: the event is
+        // delivered.
         all.push(make.order("acme-ps").with_headers(forged.into_iter().chain(many).collect()));
     }
     all

@@ -6,7 +6,7 @@ use crate::support::platform::{Action, Platform, Rule};
 use crate::support::world::World;
 use crate::support::{eventually, now_ms, secs};
 
-/// Within it lies all of the day but its first second.
+/// A guard that covers the whole day except its first second.
 const WHOLE_DAY: &str = "86399s";
 const DAY: i64 = 86_400_000;
 
@@ -23,7 +23,7 @@ fn inside_the_guard_no_retry_starts_and_a_first_attempt_waits_for_midnight() {
     eventually(secs(20), "it waits for its retry", || !w.records("retry").is_empty());
     worker.stop();
 
-    // The same moment, now inside the guard.
+    // The same moment is now inside the guard.
     w.set("accounts.acme-ps.natural_day.guard", WHOLE_DAY);
     let tried = account.request_count();
     let mut worker = w.started();
@@ -32,7 +32,7 @@ fn inside_the_guard_no_retry_starts_and_a_first_attempt_waits_for_midnight() {
     eventually(secs(30), "the retry has expired", || w.dead_letters().len() == 1);
     let at = w.events[1].at.clone();
     let waiting = || w.records("retry").into_iter().filter(|r| r.origin() == at).collect::<Vec<_>>();
-    // Its tier is shorter than the wait, so that it comes back and waits again, uncounted.
+    // Its tier is shorter than the wait, so it comes back and waits again, without an attempt.
     eventually(secs(30), "the first attempt waits, again and again", || waiting().len() >= 2);
     for record in waiting() {
         let due = record.number("pb-due").unwrap();

@@ -1,4 +1,5 @@
-//! Positions: lost, out of range, never there. What only a person can decide is parked and named, and the rest flows.
+//! Positions that are lost, out of range, or were never there. A partition on which only a person can decide is parked
+//! and named, and the others flow.
 
 use crate::support::event::Expect;
 use crate::support::http;
@@ -54,8 +55,8 @@ fn offsets_out_of_range_park_their_partitions_until_an_operator_says_where_to_go
     w.settle(secs(60));
     worker.stop();
     let (group, input) = (w.group(), w.topic("conversions"));
-    // One position beyond the end, as after a topic was made anew; one before the beginning, as after an outage longer
-    // than the retention.
+    // One position is beyond the end, as after a topic was made again. One is before the beginning, as after an outage
+    // that is longer than the retention.
     w.admin.commit(&group, &input, 0, 1000);
     for partition in 0..3 {
         publish_to(&mut w, partition, 10);
@@ -97,7 +98,8 @@ fn offsets_out_of_range_park_their_partitions_until_an_operator_says_where_to_go
     assert!(refused.stderr.contains("is not parked"), "{}", refused.stderr);
 }
 
-/// Deleting a topic takes the group's positions along: they are not lost, there is nothing that they would be positions of.
+/// Deleting a topic deletes the group's positions in it. They do not count as lost, because what they were positions of
+/// is gone.
 #[test]
 fn a_topic_that_was_made_again_while_no_worker_ran_is_read_from_its_beginning() {
     let mut w = World::with("offsets-remade", partitions(2));
@@ -110,7 +112,7 @@ fn a_topic_that_was_made_again_while_no_worker_ran_is_read_from_its_beginning() 
     let (group, input) = (w.group(), w.topic("conversions"));
     w.admin.delete_topic(&input);
     w.admin.create_topic(&input, 2, 1, &[]);
-    // Past the old position in one of them.
+    // Beyond the old position in one of the partitions.
     publish_to(&mut w, 0, 30);
     publish_to(&mut w, 1, 5);
     worker.start();
@@ -157,8 +159,8 @@ fn start_from_latest_skips_what_was_there_before_and_nothing_else() {
     publish_to(&mut w, 0, 10);
     w.settle(secs(60));
     worker.stop();
-    // Only the first start skips: what comes while nobody is there is not lost, also in a partition that nothing was
-    // ever read from.
+    // Only the first start skips records. What comes while no worker runs is not lost, also in a partition from which
+    // nothing was ever read.
     publish_to(&mut w, 1, 10);
     worker.start();
     w.settle(secs(60));

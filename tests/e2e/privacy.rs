@@ -1,5 +1,5 @@
-//! Neither secrets nor personal data leave the process by another way than to the platform: marked values go in, every
-//! kind of failure is provoked, and everything that can be read from outside is searched for them.
+//! Secrets and personal data leave the process only on the way to the platform. The tests feed marked values, provoke
+//! every kind of failure, and search everything that is readable from outside for the marks.
 
 use crate::support::event::{Event, Expect};
 use crate::support::http;
@@ -19,7 +19,7 @@ const REDIS_PASSWORD: &str = "marker-of-redis-77aa";
 const KAFKA_PASSWORD: &str = "marker-of-kafka-88bb";
 const ADMIN_TOKEN: &str = "marker-of-admin-99cc-0123456789";
 
-/// An order whose user is known by everything there is.
+/// An order with every member that identifies a user.
 fn personal(w: &World, account: &str) -> Event {
     let mut event = w.make.order(account);
     event.json["user"] = json!({
@@ -29,7 +29,7 @@ fn personal(w: &World, account: &str) -> Event {
     event
 }
 
-/// Inputs that no request comes of, each with personal data where the fault is.
+/// Inputs that cause no request, each with personal data at the faulty place.
 fn broken(w: &World) -> Vec<Event> {
     let order = || personal(w, "acme-ps");
     let text = serde_json::to_string(&order().json).unwrap();
@@ -75,7 +75,7 @@ fn readable(w: &World, worker: &Worker) -> Vec<(String, String)> {
     }
     for part in ["retry", "parked", "dlt", "receipts"] {
         for record in w.records(part) {
-            // Headers of the worker; what the producer gave and the value are carried as they are.
+            // Only the worker's headers. The producer's headers and the value are carried as they are.
             let block = record.headers.iter().rposition(|(n, _)| n == b"pb-origin-topic").unwrap_or(0);
             let own = record.headers[block..].iter().map(|(n, v)| {
                 let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
@@ -176,7 +176,7 @@ fn no_secret_and_nothing_personal_is_readable_whatever_fails() {
         assert!(seen, "{place} does not say {word}: it was not really read");
     }
 
-    // Redis goes away and comes back; then one that refuses the password.
+    // Redis goes away and comes back; then it refuses the password.
     w.redis.as_mut().unwrap().stop();
     eventually(secs(15), "not ready", || !worker.ready());
     holds_nothing(&readable(&w, &worker), &secrets);

@@ -1,4 +1,4 @@
-//! The README, as a newcomer follows it: its files are written as it shows them, and each of its commands is run.
+//! The README as a newcomer follows it: its files are written as shown, and each of its commands is run.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::support::{eventually, free_port, http, secs, unique};
 
 const README: &str = include_str!("../../README.md");
 const PROGRAM: &str = env!("CARGO_BIN_EXE_postback");
-/// Run by whoever runs this, and what needs an engine of containers.
+/// Commands that are run elsewhere: the test command itself, and the one that needs a container engine.
 const ELSEWHERE: [&str; 2] = ["tests/run", "docker compose up --build"];
 
 /// The code blocks, each without its indentation.
@@ -26,7 +26,7 @@ fn blocks() -> Vec<String> {
     blocks
 }
 
-/// Every command shown, without the remark behind it.
+/// Every command shown, without its remark.
 fn commands() -> Vec<String> {
     let is_command = |l: &&str| ["postback ", "cargo ", "tests/", "docker ", "curl "].iter().any(|c| l.starts_with(c));
     let strip = |l: &str| l.split(" #").next().unwrap_or_default().trim().to_owned();
@@ -40,7 +40,7 @@ struct Newcomer {
 }
 
 impl Newcomer {
-    /// One command of the README, word for word, and what is added for the sake of a busy machine.
+    /// One command of the README, word for word, with arguments added for a busy machine.
     fn command(&mut self, line: &str, more: &str) -> Command {
         let at = self.left.iter().position(|l| l == line).unwrap_or_else(|| panic!("the README does not show {line}"));
         self.left.remove(at);
@@ -82,7 +82,7 @@ fn newcomer(files: &Path, id: &str, (admin, platform): (u16, u16)) -> Vec<(Strin
     symlink(PROGRAM, files.join("bin/postback")).unwrap();
     let redis = std::env::var("POSTBACK_TEST_REDIS").unwrap();
     let redis = if redis.contains("://") { redis } else { format!("redis://{redis}") };
-    // What differs from the file is where things are, and the names that keep tests apart.
+    // Only the addresses differ from the file, and the names that separate the tests.
     [
         ("KAFKA__BROKERS", std::env::var("POSTBACK_TEST_KAFKA").unwrap()),
         ("KAFKA__INPUT", format!("[\"{id}.conversions\"]")),
@@ -104,7 +104,7 @@ fn newcomer(files: &Path, id: &str, (admin, platform): (u16, u16)) -> Vec<(Strin
     .collect()
 }
 
-/// What a newcomer runs; here the demo is built already.
+/// The newcomer's first command. Here the demo is built already.
 const FIRST_COMMAND: &str = "cargo run --profile quick --no-default-features -- demo";
 
 #[test]
@@ -143,7 +143,7 @@ fn every_command_of_the_readme_does_what_it_says() {
 
     let bench = newcomer.left.iter().position(|l| l == "tests/bench/run").expect("the README shows the benchmark");
     newcomer.left.remove(bench);
-    // Half an hour by itself: here that it starts and says what it does.
+    // It would run for half an hour. The test only checks that it starts and says what it does.
     let root = env!("CARGO_MANIFEST_DIR");
     let help = Command::new("tests/bench/run").arg("--help").current_dir(root).output().unwrap();
     assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("--quick"), "{help:?}");

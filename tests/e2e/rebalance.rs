@@ -1,4 +1,4 @@
-//! Members that come and go.
+//! Members that join and leave.
 
 use crate::support::ledger::Check;
 use crate::support::platform::Platform;
@@ -14,7 +14,7 @@ fn three_members_and_ten_restarts_under_load_send_nothing_twice() {
     let mut workers = [w.started(), w.started(), w.started()];
     let group = w.group();
     eventually(secs(40), "three members are in the group", || w.admin.members(&group) == (3, "Stable".into()));
-    // More than the restarts take, so that each of them happens under load.
+    // More than are delivered during the restarts, so that each restart happens under load.
     let events = w.make.orders("acme-ps", 4000);
     w.publish(events);
     eventually(secs(20), "it flows", || account.executed() > 50);

@@ -1,4 +1,4 @@
-//! Redis away, forgetting, refusing to write, full: the worker holds, says so, and loses nothing.
+//! Redis is away, has lost its data, refuses writes, or is full. The worker holds, says so, and loses nothing.
 
 use crate::support::ledger::Check;
 use crate::support::platform::Platform;
@@ -9,8 +9,8 @@ use crate::support::{eventually, millis, secs};
 
 const OWN: Setup = Setup { brokers: 0, redis: true, proxy: false, partitions: 0 };
 
-/// Delivers some, breaks Redis, publishes more, sees that nothing is sent and that it says so, mends it, and closes the
-/// books.
+/// Delivers some events, breaks Redis, publishes more, checks that nothing is sent and that the worker says why,
+/// repairs Redis, and checks the ledger.
 fn holds_meanwhile(name: &str, broken: impl FnOnce(&mut RedisServer), mend: impl FnOnce(&mut RedisServer, &Worker)) {
     let mut w = World::with(name, OWN);
     let account = w.account("acme-ps", Platform::Qihoo360);
@@ -76,7 +76,8 @@ fn redis_killed_and_started_under_load_loses_nothing() {
     for _ in 0..3 {
         let goal = account.executed() + 80;
         eventually(secs(40), "it flows", || account.executed() >= goal);
-        // Stopped in order, so that what was acknowledged is on disk; the worker's connections break all the same.
+        // Redis is stopped properly, so that everything acknowledged is on disk. The worker's connections break all the
+        // same.
         let redis = w.redis.as_mut().unwrap();
         redis.stop();
         std::thread::sleep(secs(1));

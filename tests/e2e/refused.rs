@@ -1,4 +1,4 @@
-//! Starts that are refused: exit code 2, and a text that names the key and the mend.
+//! Starts that are refused: exit code 2, and a text that names the key and what to do.
 
 use crate::support::ledger::Check;
 use crate::support::platform::Platform;
@@ -6,7 +6,7 @@ use crate::support::process::Process;
 use crate::support::world::{Setup, World};
 use crate::support::{eventually, free_port, secs};
 
-/// Starts a worker that must refuse, and returns what it says.
+/// Starts a worker that must refuse, and returns its message.
 #[track_caller]
 fn refusal(w: &World) -> String {
     let mut worker = w.worker();
@@ -24,7 +24,7 @@ fn says(said: &str, words: &[&str]) {
     }
 }
 
-/// What was refused is mended: everything published is delivered, from the beginning.
+/// After the repair everything published is delivered, from the beginning.
 fn starts_and_delivers(w: &mut World) {
     let events = w.make.orders("acme-ps", 5);
     w.publish(events);
@@ -45,7 +45,7 @@ fn a_redis_in_cluster_mode_and_one_that_evicts_refuse_the_start() {
     w.set("redis.url", cluster.url());
     says(&refusal(&w), &["redis.url", "cluster mode", "one primary with replicas"]);
 
-    // Nothing was read meanwhile: a proper one starts from the beginning.
+    // Nothing was read meanwhile, so a start that succeeds reads from the beginning.
     w.redis.as_ref().unwrap().connect().run(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     w.set("redis.url", w.redis.as_ref().unwrap().url());
     starts_and_delivers(&mut w);
@@ -55,10 +55,11 @@ fn a_redis_in_cluster_mode_and_one_that_evicts_refuse_the_start() {
 fn a_source_that_keeps_its_records_for_longer_than_the_window_refuses_the_start() {
     let mut w = World::new("refused-window");
     w.account("acme-ps", Platform::Qihoo360);
-    // What waits in tiers and parking is kept for the window less a day, and for a day longer than it waits.
+    // Tiers and parking topics keep their records for the window less a day, which must be a day longer than a record
+    // may wait.
     w.set("dedupe.window", "143h");
     says(&refusal(&w), &["dedupe.window", "max_age + max_parked", "+ 2d = 6d", "window_check"]);
-    // With 24 h of retrying and 72 h of parking exactly the window.
+    // With 24 h of retrying and 72 h of parking this is exactly the window.
     let slow = w.topic("slow");
     w.admin.create_topic(&slow, 1, 1, &[("retention.ms", "172800000")]);
     w.set("kafka.input", vec![w.topic("conversions"), slow.clone()]);
@@ -69,7 +70,7 @@ fn a_source_that_keeps_its_records_for_longer_than_the_window_refuses_the_start(
     w.set("kafka.input", vec![w.topic("conversions"), forever.clone()]);
     w.set("dedupe.window", "12d");
     says(&refusal(&w), &["dedupe.window", &forever, "for ever", "retention.ms", "window_check"]);
-    // A tier that deletes what still waits.
+    // A tier that deletes records which still wait.
     let tier = w.topic("retry.1s");
     w.admin.create_topic(&w.topic("elsewhere.1s"), 1, 1, &[("retention.ms", "86400000")]);
     w.set("kafka.input", vec![w.topic("conversions")]);
@@ -77,7 +78,7 @@ fn a_source_that_keeps_its_records_for_longer_than_the_window_refuses_the_start(
     says(&refusal(&w), &[&w.topic("elsewhere.1s"), "retention.ms is 86400000", "max_age + max_parked + 1 day"]);
     w.set("kafka.retry_prefix", w.topic("retry"));
 
-    // Who accepts it starts all the same, and what the worker has made is no finding of the next start.
+    // With the warning accepted the worker starts, and its own topics are no finding of the next start.
     w.set("dedupe.window", "97h");
     w.set("dedupe.window_check", "warn");
     w.set("kafka.input", vec![w.topic("conversions"), forever.clone()]);
@@ -92,8 +93,8 @@ fn a_source_that_keeps_its_records_for_longer_than_the_window_refuses_the_start(
     }
 }
 
-/// What the worker has made itself, before its input was there, is no finding later: an input that takes more than a
-/// broker's default is no exception.
+/// Topics that the worker made before its input existed are no finding later, even if the input allows larger records
+/// than a broker's default.
 #[test]
 fn topics_that_were_made_for_an_input_that_came_later_are_large_enough_for_it() {
     let mut w = World::new("late-input");
@@ -118,7 +119,7 @@ fn more_requests_at_once_than_files_may_be_open_refuse_the_start() {
     let config = w.worker().config.display().to_string();
     let folder = tempfile::tempdir().unwrap();
     let start = |limit: &str| {
-        // The worker raises its own limit as far as the hard one.
+        // The worker raises its own limit up to the hard one.
         let script = format!("ulimit -S -n 300 && ulimit -H -n {limit} && exec \"$0\" run --config \"$1\"");
         let args = vec!["-c".into(), script, env!("CARGO_BIN_EXE_postback").into(), config.clone()];
         let mut process = Process::new("sh", args, folder.path(), &folder.path().join(format!("{limit}.log")));
@@ -150,7 +151,7 @@ fn missing_topics_that_may_not_be_made_are_named_with_the_commands_that_make_the
         assert_eq!(w.admin.partitions(&topic), 0, "{topic} was made");
         says(&said, &["kafka.create_topics", &format!("--create --topic {topic} --partitions ")]);
     }
-    // The commands, carried out word by word.
+    // Runs the commands of the message, word for word.
     for command in said.split("kafka-topics.sh ").skip(1) {
         let end = command.find(['\n', '"', '\\']).unwrap_or(command.len());
         let words: Vec<&str> = command[..end].split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! Failures that pass: inline tries on the first visit, then the durable tiers, with every attempt counted.
+//! Failures that pass: inline tries on the first visit, then the tiers, with every attempt counted.
 
 use crate::support::event::{Event, awkward_headers};
 use crate::support::ledger::Check;
@@ -37,7 +37,7 @@ fn errors_of_the_server_go_inline_then_through_the_tiers_with_the_attempts_count
         let source = &books.sources[published.at.as_ref().unwrap()];
         let mut passes: Vec<&Record> = retried.iter().filter(|r| r.origin() == published.at).collect();
         passes.sort_by_key(|r| r.timestamp);
-        // Three tries on the first visit, one on each later.
+        // Three tries on the first visit, one on each later visit.
         assert_eq!(passes.len(), failures.saturating_sub(2), "visits to a tier after {failures} failures");
         for (pass, record) in passes.iter().enumerate() {
             let tier = if pass == 0 { "retry.1s" } else { "retry.2s" };
@@ -107,7 +107,7 @@ fn a_retry_goes_out_within_a_second_of_its_due_time_while_a_parking_backlog_drai
         let copy = copies.iter().find(|r| r.origin() == published.at).unwrap();
         let (due, sent) = (copy.number("pb-due").unwrap(), ms(account.requests_about(event.ident())[1].arrived));
         late.push(sent - due);
-        // What a machine that is slow for a moment does not change: no more goes before it than a second's work.
+        // A machine that is slow for a moment does not change this: no more than a second's work goes before it.
         let before = requests.iter().filter(|r| (due..sent).contains(&ms(r.arrived))).count();
         assert!(before <= RPS, "{before} requests between its due time and the retry, {} ms", sent - due);
         let after = requests.iter().filter(|r| ms(r.arrived) > sent).count();

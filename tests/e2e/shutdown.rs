@@ -52,7 +52,7 @@ fn a_second_signal_ends_at_once_with_130_and_nothing_is_lost() {
     w.ledger(&Check::DISTURBED);
 }
 
-/// Until there is a reload, a signal that asks for one must not end the worker without a drain.
+/// Until the worker can reload, the signal for a reload must not end it without a drain.
 #[test]
 fn sighup_is_ignored_and_says_so() {
     let mut w = World::new("sighup");

@@ -1,4 +1,4 @@
-//! A platform that asks for less gets less, and nothing is counted against the event.
+//! A platform that asks for fewer requests gets fewer, and this does not count against the event.
 
 use crate::support::ledger::Check;
 use crate::support::platform::{Action, Platform, Rule};
