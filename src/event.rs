@@ -23,5 +23,6 @@ pub use node::safe_name;
 pub use number::whole;
 pub use placeholder::is_placeholder;
 pub use types::{
-    Click, Consent, ConversionEvent, Device, Hashed, Item, Kind, Money, Order, Paginate, Reply, Schema, User, Wechat,
+    Click, Consent, ConversionEvent, Device, Hashed, Item, Kind, Money, Order, Paginate, Published, Reply, Schema,
+    User, Wechat,
 };

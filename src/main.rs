@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use postback::app::played;
 use postback::cli::source::{Access, Known};
 use postback::cli::{
-    accounts, blocked, check, dead_letters, demo, load, preview, probe, run, sandbox, send, trace, unblock,
+    accounts, blocked, check, dead_letters, demo, load, platforms, preview, probe, run, sandbox, send, trace, unblock,
 };
 use postback::exit::{Exit, block_on};
 use postback::sandbox::SandboxAccount;
@@ -44,6 +44,7 @@ enum Command {
     Check(check::Args),
     Preview(preview::Args),
     Probe(probe::Args),
+    Platforms(platforms::Args),
     DeadLetters(dead_letters::Args),
     Trace(trace::Args),
     Send(send::Args),
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         Command::Trace(args) => trace::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Platforms(args) => platforms::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Send(args) => load(args.config.as_deref()).and_then(|config| block_on(send::run(args, config))),

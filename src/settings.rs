@@ -11,6 +11,7 @@ mod accounts;
 mod base_url;
 mod credentials;
 mod lease;
+mod platform_files;
 mod proxy;
 mod root;
 mod rules;
@@ -25,6 +26,7 @@ use crate::admin::Config as AdminConfig;
 use crate::config::layers::{Layers, Settings, shown};
 use crate::config::problem::Report;
 use crate::platforms::Credential;
+use crate::platforms::list::Platforms;
 use crate::{kafka, redis, telemetry};
 use root::Root;
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub telemetry: telemetry::Config,
     /// `[accounts.NAME]`, with `[limits]`, `[retry]` and `[validate]` applied.
     pub accounts: Accounts,
+    /// What accounts can be of: the program's platforms, and those of `platform_files`.
+    pub platforms: Platforms,
 }
 
 /// A configuration that can be used, and its warnings.
@@ -130,7 +134,8 @@ impl Config {
 fn assemble(settings: &mut Settings<'_>) -> Option<Config> {
     let mut root: Root = settings.read("accounts")?;
     root.kafka.embedded = root.kafka.brokers == kafka::EMBEDDED;
-    let drafts = accounts::read(settings, &root);
+    let platforms = platform_files::read(settings, &root.platform_files);
+    let drafts = accounts::read(settings, &root, &platforms);
     rules::judge(settings, &root, &drafts);
     let accounts: Accounts =
         drafts.into_iter().filter_map(|d| d.account).map(|a| (a.name.clone(), Arc::new(a))).collect();
@@ -139,5 +144,5 @@ fn assemble(settings: &mut Settings<'_>) -> Option<Config> {
             .warn("accounts", "every account has enabled = false: all events will be dead letters (unknown_account)");
     }
     let Root { kafka, redis, dedupe, retry, intake, admin, telemetry, .. } = root;
-    Some(Config { kafka, redis, dedupe, retry, intake, admin, telemetry, accounts })
+    Some(Config { kafka, redis, dedupe, retry, intake, admin, telemetry, accounts, platforms })
 }

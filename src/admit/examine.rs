@@ -96,7 +96,8 @@ impl Examiner {
     }
 
     fn account(&self, event: &ConversionEvent) -> Result<(usize, &Arc<Account>), Fault> {
-        if list::find(&event.platform).is_none() {
+        // A platform of the configuration's own is known by its accounts.
+        if list::find(&event.platform).is_none() && !self.accounts.iter().any(|a| a.platform == event.platform) {
             return Err(Fault::new("platform", "no such platform"));
         }
         let found = self.accounts.iter().enumerate().find(|(_, a)| *a.name == *event.account);

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use super::embedded;
 use crate::kafka::{parking_topic, settings, tier_topic};
+use crate::platforms::Platform;
+use crate::platforms::declared::Outcome;
 use crate::settings::{Config, Loaded, Problem, environment};
 
 /// Validates the configuration and names every problem at once; connects to nothing unless asked to.
@@ -61,6 +63,12 @@ pub fn run(args: &Args) -> ExitCode {
         // A start reads the file of issuers, so the check reads it too.
         refused.extend(loaded.config.redis.client().err());
         refused.extend(settings::try_clients(&loaded.config.kafka).err().map(|error| error.to_string()));
+    }
+    // What an own platform says of itself has to hold before its first event.
+    for platform in loaded.config.platforms.own() {
+        let wrong = platform.examples().into_iter().filter(|outcome| !outcome.problems.is_empty());
+        let told = |o: Outcome| format!("{} example {}: {}", platform.name(), o.number, o.problems.join("; "));
+        refused.extend(wrong.map(told));
     }
     lines("error", &refused);
     let mut bad = !halting.is_empty() || !keyless.is_empty() || !refused.is_empty();

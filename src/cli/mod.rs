@@ -7,6 +7,7 @@ pub mod dead_letters;
 pub mod demo;
 pub mod embedded;
 mod ledger;
+pub mod platforms;
 pub mod preview;
 pub mod probe;
 mod progress;

@@ -13,7 +13,7 @@ use crate::kafka::scan::{spans, unfinished};
 use crate::kafka::settings::waiting_group;
 use crate::operate::lanes::read_lanes;
 use crate::operate::{Keys, SwitchesByAccount, unknown_account};
-use crate::platforms::list;
+use crate::platforms::Platform;
 use crate::redact::mask_text;
 use crate::settings::Config;
 use crate::similar::nearest;
@@ -45,8 +45,8 @@ pub struct Args {
     #[arg(value_name = "TRANS_ID")]
     trans_id: String,
     /// Only of this platform
-    #[arg(long, value_parser = platform)]
-    platform: Option<&'static str>,
+    #[arg(long)]
+    platform: Option<String>,
     /// Only of this account
     #[arg(long)]
     account: Option<String>,
@@ -57,10 +57,12 @@ pub struct Args {
     reach: Reach,
 }
 
-fn platform(text: &str) -> Result<&'static str, String> {
-    let names: Vec<_> = list::all().map(|platform| platform.name()).collect();
-    let found = names.iter().find(|name| **name == text).copied();
-    found.ok_or_else(|| format!("no such platform; one of: {}", names.join(", ")))
+/// A platform of the configuration, by its name.
+fn platform(text: &str, config: &Config) -> Result<&'static str, Exit> {
+    config.platforms.find(text).map(Platform::name).ok_or_else(|| {
+        let names: Vec<_> = config.platforms.all().map(Platform::name).collect();
+        Exit::usage(format!("--platform: no such platform; one of: {}", names.join(", ")))
+    })
 }
 
 /// Runs the command.
@@ -75,7 +77,8 @@ pub fn run(args: &Args) -> Result<(), Exit> {
         let close = nearest(account, config.accounts.keys().map(|name| &**name));
         return Err(Exit::usage(format!("--account: {}", unknown_account(account, close))));
     }
-    let wanted = Wanted { trans_id: args.trans_id.clone(), platform: args.platform, account: args.account.clone() };
+    let platform = args.platform.as_deref().map(|name| platform(name, &config)).transpose()?;
+    let wanted = Wanted { trans_id: args.trans_id.clone(), platform, account: args.account.clone() };
     let (claims, lanes) = block_on(claims(&config, &wanted))?;
     let trace = gather(&config, wanted, claims, lanes)?;
     if trace.is_empty() {

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -28,6 +28,8 @@ pub(crate) struct Layers<'a> {
 pub(crate) struct Settings<'a> {
     root: Node,
     defaults: Table,
+    /// Where relative paths begin.
+    pub folder: PathBuf,
     /// Collects the problems.
     pub report: &'a Report,
 }
@@ -56,7 +58,7 @@ impl<'a> Settings<'a> {
         let folder = layers.file.and_then(Path::parent).unwrap_or(Path::new(""));
         overlay::fill(&mut root, "", &overlay::Sources { env: layers.env, folder }, report);
         let root = Node { value: Value::Table(root), place: Place::Default, indirect: false };
-        Some(Self { root, defaults, report })
+        Some(Self { root, defaults, folder: folder.to_owned(), report })
     }
 
     /// Reads everything but the table `apart`, whose members other code reads. A wrong setting is reported and replaced

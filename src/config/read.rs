@@ -90,6 +90,58 @@ impl Rest<'_> {
     }
 }
 
+impl<'a> Rest<'a> {
+    /// All members of a table that no other struct has read.
+    pub(crate) fn new(table: Table, path: &'a str, report: &'a Report) -> Self {
+        Self { table, path, report, known: BTreeMap::new() }
+    }
+}
+
+impl Rest<'_> {
+    /// Reads the members whose dotted names and types are known only at run time. One that is not among `names` is
+    /// reported, and so is one that `read` refuses.
+    pub(crate) fn read_named(&mut self, names: &[String], mut read: impl FnMut(&str, &Node) -> Result<(), String>) {
+        let table = std::mem::take(&mut self.table);
+        self.named("", &table, names, &mut read);
+    }
+
+    fn named(
+        &self,
+        above: &str,
+        table: &Table,
+        names: &[String],
+        read: &mut dyn FnMut(&str, &Node) -> Result<(), String>,
+    ) {
+        let below = |above: &str, key: &str| if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") };
+        for (key, node) in table {
+            let here = below(above, key);
+            let report = |reason: String| self.report.problem(&node.place, &format!("{}.{here}", self.path), reason);
+            if names.contains(&here) {
+                if let Err(reason) = read(&here, node) {
+                    report(reason);
+                }
+                continue;
+            }
+            let is_table = names.iter().any(|name| name.strip_prefix(&here).is_some_and(|rest| rest.starts_with('.')));
+            match node.table() {
+                Some(members) if is_table || self.known.contains_key(&here) => {
+                    self.named(&here, &members, names, read);
+                }
+                _ if is_table => report("has to be a table".to_owned()),
+                _ => {
+                    let siblings = names.iter().filter_map(|name| {
+                        let rest = if above.is_empty() { name } else { name.strip_prefix(above)?.strip_prefix('.')? };
+                        rest.split('.').next()
+                    });
+                    let mut known: Vec<&str> = siblings.collect();
+                    known.extend(self.known.get(above).copied().unwrap_or_default());
+                    report(unknown(key, &known));
+                }
+            }
+        }
+    }
+}
+
 /// Decides about an unknown member, by its steps and the known members of its table; `false`: it is a problem.
 type OnUnknown<'f> = &'f mut dyn FnMut(&mut Node, &[String], &'static [&'static str]) -> bool;
 

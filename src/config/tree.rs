@@ -130,6 +130,19 @@ pub(crate) fn merge(under: &mut Table, over: Table) {
     }
 }
 
+/// Sets the value of a dotted key, and makes the tables on the way.
+pub(crate) fn set(table: &mut Table, key: &str, node: Node) {
+    let Some((first, rest)) = key.split_once('.') else {
+        table.insert(key.to_owned(), node);
+        return;
+    };
+    let place = node.place.clone();
+    let empty = || Node { value: Value::Table(Table::new()), place, indirect: false };
+    if let Value::Table(members) = &mut table.entry(first.to_owned()).or_insert_with(empty).value {
+        set(members, rest, node);
+    }
+}
+
 impl Node {
     /// The members of a table; `None`: it is not a table.
     pub fn members(&self) -> Option<&Table> {

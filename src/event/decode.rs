@@ -3,10 +3,11 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::json::{self, Node, Object};
-use super::types::{ConversionEvent, Kind, Schema};
+use super::types::{ConversionEvent, Kind, Published, Schema};
 use crate::byte_order_mark;
 use crate::error::{DeliveryError, Fault};
 
@@ -28,11 +29,12 @@ pub fn decode(value: Option<&[u8]>) -> Result<ConversionEvent, DeliveryError> {
     if text(&members, "kind") == Some("call") {
         allow_no_event_type(&mut members);
     }
-    let event =
+    let mut event =
         ConversionEvent::deserialize(Node::Object(members)).map_err(|error| DeliveryError::Invalid(error.into()))?;
     if event.kind == Kind::Call && event.call.is_none() {
         return Err(DeliveryError::Invalid(Fault::new("call", "missing")));
     }
+    event.published = Published(Bytes::copy_from_slice(byte_order_mark::skip(value.unwrap_or_default())));
     Ok(event)
 }
 

@@ -4,7 +4,9 @@
 //! Every member is declared only here, in the order in which members are judged.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -90,6 +92,27 @@ pub struct ConversionEvent {
     #[serde(deserialize_with = "or_empty")]
     #[schemars(with = "Option<Reply>")]
     pub reply: Reply,
+    /// The event as it was published, with the members that no field here has.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub published: Published,
+}
+
+/// The bytes of an event. Two events are the same if their members are.
+#[derive(Clone, Default)]
+pub struct Published(pub Bytes);
+
+impl PartialEq for Published {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+// By hand: they hold what the event says of a person.
+impl fmt::Debug for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 impl ConversionEvent {

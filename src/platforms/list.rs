@@ -1,11 +1,15 @@
 //! The only list of platforms. Code outside of this folder names no platform: it goes by this list and by names.
 
+use std::sync::LazyLock;
+
 use super::Platform;
+use super::declared::{self, DeclaredPlatform};
 #[cfg(test)]
 use super::third_platform;
 use super::{baizhu, kdniao, qihoo360, solinkup};
 
-static LIST: &[&dyn Platform] = &[
+/// The platforms that are written in code.
+static CODED: &[&dyn Platform] = &[
     qihoo360::PLATFORM,
     baizhu::PLATFORM,
     kdniao::PLATFORM,
@@ -14,13 +18,67 @@ static LIST: &[&dyn Platform] = &[
     third_platform::PLATFORM,
 ];
 
-/// Every platform that can be configured.
+/// The platforms that are files: name and text.
+pub(super) const FILES: [(&str, &str); 7] = [
+    ("oceanengine.toml", include_str!("../../config/platforms/oceanengine.toml")),
+    ("tencent_ads.toml", include_str!("../../config/platforms/tencent_ads.toml")),
+    ("baidu.toml", include_str!("../../config/platforms/baidu.toml")),
+    ("kuaishou.toml", include_str!("../../config/platforms/kuaishou.toml")),
+    ("meta.toml", include_str!("../../config/platforms/meta.toml")),
+    ("tiktok.toml", include_str!("../../config/platforms/tiktok.toml")),
+    ("webhook.toml", include_str!("../../config/platforms/webhook.toml")),
+];
+
+/// The files, compiled. A test loads each of them, so that none is missing here.
+static DECLARED: LazyLock<Vec<&'static DeclaredPlatform>> =
+    LazyLock::new(|| FILES.iter().filter_map(|(name, text)| declared::load(name, text).ok()).collect());
+
+/// Every platform that the program brings along.
 pub fn all() -> impl Iterator<Item = &'static dyn Platform> {
-    LIST.iter().copied()
+    CODED.iter().copied().chain(shipped().map(|platform| platform as &dyn Platform))
+}
+
+/// Those of them that are files.
+pub fn shipped() -> impl Iterator<Item = &'static DeclaredPlatform> {
+    DECLARED.iter().copied()
 }
 
 pub fn find(name: &str) -> Option<&'static dyn Platform> {
     all().find(|platform| platform.name() == name)
+}
+
+/// The platforms of one configuration: those that the program brings along, and those of its own files.
+#[derive(Clone, Debug, Default)]
+pub struct Platforms {
+    own: Vec<&'static DeclaredPlatform>,
+}
+
+impl Platforms {
+    /// Adds a platform of the configuration's own.
+    ///
+    /// # Errors
+    /// There is one of this name already.
+    pub fn add(&mut self, platform: &'static DeclaredPlatform) -> Result<(), String> {
+        let name = platform.name();
+        if self.find(name).is_some() {
+            return Err(format!("is named {name}, as another platform is: give it another `name`"));
+        }
+        self.own.push(platform);
+        Ok(())
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &'static dyn Platform> {
+        all().chain(self.own().map(|platform| platform as &dyn Platform))
+    }
+
+    /// Those of its own files.
+    pub fn own(&self) -> impl Iterator<Item = &'static DeclaredPlatform> {
+        self.own.iter().copied()
+    }
+
+    pub fn find(&self, name: &str) -> Option<&'static dyn Platform> {
+        self.all().find(|platform| platform.name() == name)
+    }
 }
 
 #[cfg(test)]
@@ -39,5 +97,25 @@ mod tests {
             assert_eq!(find(name).map(Platform::name), Some(name));
         }
         assert!(find("nobody").is_none());
+    }
+
+    #[test]
+    fn each_file_is_the_platform_of_its_name() {
+        for (file, text) in FILES {
+            let platform = declared::load(file, text).unwrap_or_else(|found| panic!("{found}"));
+            assert_eq!(format!("{}.toml", platform.name()), file);
+        }
+        assert_eq!(shipped().count(), FILES.len());
+    }
+
+    #[test]
+    fn a_platform_of_a_configuration_has_a_name_of_its_own() {
+        let text = FILES[3].1.replace("name = \"kuaishou\"", "name = \"stranger\"");
+        let stranger = declared::load("stranger.toml", &text).unwrap();
+        let mut platforms = Platforms::default();
+        assert_eq!(platforms.add(stranger), Ok(()));
+        assert_eq!(platforms.find("stranger").map(Platform::title), Some("快手"));
+        assert!(platforms.add(stranger).is_err() && Platforms::default().find("stranger").is_none());
+        assert!(platforms.add(shipped().next().unwrap()).is_err());
     }
 }

@@ -24,6 +24,7 @@ pub mod code;
 mod context;
 mod credential;
 pub mod declared;
+pub mod description;
 pub mod headers;
 pub mod http_status;
 mod item;
@@ -57,6 +58,7 @@ use crate::config::read::Rest;
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::call::Call;
+use crate::platforms::description::Description;
 use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading};
 use crate::platforms::tokens::{Seed, TokenSource};
 
@@ -100,6 +102,11 @@ pub trait Platform: Sync {
     /// The name of the shared rate that an account belongs to: the default of `limits.shared_as`.
     fn shared_as<'a>(&self, account: &'a str, _credentials: &'a [Credential]) -> &'a str {
         account
+    }
+
+    /// What people want to know of it.
+    fn describe(&self) -> Description {
+        Description::of(self)
     }
 
     /// Whether the platform takes events of any age. Then `validate.max_event_age` applies only where an account sets

@@ -8,11 +8,13 @@ use serde::{Deserialize, Deserializer};
 
 use crate::account::proxy::Proxy;
 use crate::account::{Account, Limits, OnAmbiguous, Retry, Validate, WhenUnavailable, max_event_age};
-use crate::config::fields::{MONTH, duration, list, refuse_text, whole, words};
+use crate::config::fields::{MONTH, duration, list, whole, words};
 use crate::config::layers::Settings;
 use crate::config::read;
 use crate::config::tree::{self, Node, Table, Value};
-use crate::platforms::{Configured, Platform, list as platforms};
+use crate::platforms::declared::Native;
+use crate::platforms::list::Platforms;
+use crate::platforms::{Configured, Platform};
 use crate::settings::base_url::{self, Allowed};
 use crate::settings::credentials;
 use crate::settings::proxy;
@@ -22,8 +24,7 @@ use crate::settings::root::Root;
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Common {
-    #[serde(deserialize_with = "platform")]
-    platform: Option<&'static dyn Platform>,
+    platform: Option<String>,
     allow_http: bool,
     allow_private: bool,
     base_url: Option<Word>,
@@ -38,7 +39,7 @@ struct Common {
     enabled: Option<bool>,
     #[serde(rename = "rollout")]
     _rollout: Rollout,
-    map: BTreeMap<String, Word>,
+    map: BTreeMap<String, Code>,
     validate: OwnValidate,
     /// Read separately, with the top sections as defaults.
     #[serde(rename = "limits")]
@@ -53,6 +54,19 @@ struct Common {
 /// A text that is not empty.
 #[derive(Deserialize)]
 struct Word(#[serde(deserialize_with = "words")] String);
+
+/// A native event: a text that is not empty, or a whole number.
+struct Code(String);
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match Native::deserialize(from)? {
+            Native::Text(text) if text.is_empty() => Err(D::Error::custom("is empty")),
+            Native::Flag(_) => Err(D::Error::custom("has to be a text or a whole number")),
+            native => Ok(Self(native.to_string())),
+        }
+    }
+}
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -71,16 +85,8 @@ struct OwnValidate {
     max_future: Option<Duration>,
 }
 
-fn platform<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'static dyn Platform>, D::Error> {
-    let name = String::deserialize(from)?;
-    match platforms::find(&name) {
-        Some(platform) => Ok(Some(platform)),
-        None => Err(refuse_text(&format!("has to be {}", platform_names()), &name)),
-    }
-}
-
-fn platform_names() -> String {
-    platforms::all().map(|platform| format!("\"{}\"", platform.name())).collect::<Vec<_>>().join(" or ")
+fn platform_names(platforms: &Platforms) -> String {
+    platforms.all().map(|platform| format!("\"{}\"", platform.name())).collect::<Vec<_>>().join(" or ")
 }
 
 fn base_urls<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
@@ -127,7 +133,7 @@ pub(super) struct Draft {
 }
 
 /// Reads every account, with the sections at the top as its defaults.
-pub(super) fn read(settings: &Settings<'_>, root: &Root) -> Vec<Draft> {
+pub(super) fn read(settings: &Settings<'_>, root: &Root, platforms: &Platforms) -> Vec<Draft> {
     let Some(node) = settings.top("accounts") else { return Vec::new() };
     let Some(mut accounts) = settings.table(node, "accounts") else { return Vec::new() };
     // By name, as everywhere else: which of two accounts is blamed does not depend on the order of the file.
@@ -139,7 +145,7 @@ pub(super) fn read(settings: &Settings<'_>, root: &Root) -> Vec<Draft> {
             settings.problem(&path, "is no account name: 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`");
         }
         if let Some(own) = settings.table(node, &path) {
-            drafts.push(one(name, &path, own, settings, root));
+            drafts.push(one(name, &path, own, settings, root, platforms));
         }
     }
     drafts
@@ -153,14 +159,14 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &Root) -> Draft {
+fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &Root, platforms: &Platforms) -> Draft {
     let key = |key: &str| format!("{path}.{key}");
     let (has_limits, has_base_urls) = (own.contains_key("limits"), own.contains_key("base_urls"));
     if own.contains_key("base_url") && has_base_urls {
         settings.problem(&key("base_urls"), "stands beside base_url; keep one of them");
     }
     if !own.contains_key("platform") {
-        settings.problem(&key("platform"), format!("is missing: {}", platform_names()));
+        settings.problem(&key("platform"), format!("is missing: {}", platform_names(platforms)));
     }
     let mut refuse = |table: &str, key: &str, reason: &str| {
         if take(&mut own, table, key) {
@@ -173,22 +179,30 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
     let retry = inherited(&own, "retry", path, settings).unwrap_or_else(|| root.retry.clone());
     let secrets = own.get("secrets").cloned();
     let (common, mut rest) = read::split::<Common>(own, path, &["validate"], settings.report);
-    let base_urls = urls(&common, path, settings);
-    let credentials = credentials::read(secrets.as_ref(), common.platform, path, settings);
+    let platform = common.platform.as_deref().and_then(|stated| {
+        let found = platforms.find(stated);
+        if found.is_none() && !settings.report.blames(&key("platform")) {
+            let reason = format!("has to be {}, not {stated:?}", platform_names(platforms));
+            settings.problem(&key("platform"), settings.safe(&key("platform"), &reason));
+        }
+        found
+    });
+    let base_urls = urls(&common, platform, path, settings);
+    let credentials = credentials::read(secrets.as_ref(), platform, path, settings);
     if limits.shared_as.is_empty() {
-        limits.shared_as = common.platform.map_or(name, |platform| platform.shared_as(name, &credentials)).to_owned();
+        limits.shared_as = platform.map_or(name, |platform| platform.shared_as(name, &credentials)).to_owned();
     }
-    let max_event_age = root.validate.max_event_age.filter(|_| !common.platform.is_some_and(Platform::takes_any_age));
+    let max_event_age = root.validate.max_event_age.filter(|_| !platform.is_some_and(Platform::takes_any_age));
     let validate = Validate {
         max_event_age: common.validate.max_event_age.or(max_event_age),
         max_future: common.validate.max_future.unwrap_or(root.validate.max_future),
         ..root.validate
     };
-    let map = common.map.into_iter().map(|(event, Word(code))| (event, code)).collect();
-    let configured = common.platform.and_then(|platform| configured(platform, &mut rest, map, path, settings));
+    let map = common.map.into_iter().map(|(event, Code(code))| (event, code)).collect();
+    let configured = platform.and_then(|platform| configured(platform, &mut rest, map, path, settings));
 
     let own_urls = &base_urls[..];
-    let has_own_base = common.platform.is_some_and(|platform| own_urls != [platform.base_url()]);
+    let has_own_base = platform.is_some_and(|platform| own_urls != [platform.base_url()]);
     if let Some(configured) = configured.as_ref().filter(|_| common.proxy.is_some() && !has_own_base) {
         let hosts = configured.sender.as_ref().map_or_else(Vec::new, |sender| sender.callback_hosts());
         if !hosts.is_empty() {
@@ -203,7 +217,7 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
 
     let keys = credentials.iter().map(|c| c.key.clone()).collect();
     let whole = !settings.report.blames(path);
-    let account = configured.filter(|_| whole).zip(common.platform).map(|(configured, platform)| Account {
+    let account = configured.filter(|_| whole).zip(platform).map(|(configured, platform)| Account {
         name: name.into(),
         platform: platform.name(),
         base_urls,
@@ -223,7 +237,7 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
         call: configured.call,
         settings: configured.settings,
     });
-    Draft { name: name.to_owned(), limits, has_limits, retry, platform: common.platform, keys, has_base_urls, account }
+    Draft { name: name.to_owned(), limits, has_limits, retry, platform, keys, has_base_urls, account }
 }
 
 /// Lets the platform read its own keys. A problem that it finds between several keys is reported like every other
@@ -279,7 +293,7 @@ fn take(own: &mut Table, table: &str, key: &str) -> bool {
     }
 }
 
-fn urls(common: &Common, path: &str, settings: &Settings<'_>) -> Vec<String> {
+fn urls(common: &Common, platform: Option<&'static dyn Platform>, path: &str, settings: &Settings<'_>) -> Vec<String> {
     let allowed = Allowed { http: common.allow_http, private: common.allow_private };
     let one = common.base_url.iter().map(|Word(url)| ("base_url", url));
     let many = common.base_urls.iter().flatten().map(|url| ("base_urls", url));
@@ -291,7 +305,11 @@ fn urls(common: &Common, path: &str, settings: &Settings<'_>) -> Vec<String> {
         }
     }
     if urls.is_empty() {
-        urls.extend(common.platform.map(|platform| platform.base_url().to_owned()));
+        let own = platform.map(Platform::base_url);
+        if own == Some("") && common.base_url.is_none() && common.base_urls.is_none() {
+            settings.problem(&format!("{path}.base_url"), "is missing: the platform has none of its own");
+        }
+        urls.extend(own.map(str::to_owned));
     }
     urls
 }

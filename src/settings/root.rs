@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::account::{Dedupe, Intake, Limits, Retry, Validate};
 use crate::admin::Config as AdminConfig;
+use crate::config::fields::list;
 use crate::{kafka, redis, telemetry};
 
 /// librdkafka's own default of `session.timeout.ms`.
@@ -14,6 +15,8 @@ const SESSION_TIMEOUT: Duration = Duration::from_millis(45_000);
 /// The configuration as the user writes it.
 #[derive(Deserialize)]
 pub(super) struct Root {
+    #[serde(deserialize_with = "list")]
+    pub platform_files: Vec<String>,
     pub kafka: kafka::Config,
     pub redis: redis::Config,
     pub dedupe: Dedupe,

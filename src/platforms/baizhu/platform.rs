@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::read::Rest;
 use crate::platforms::baizhu::Baizhu;
 use crate::platforms::baizhu::config::Config;
+use crate::platforms::description::Description;
 use crate::platforms::{Configured, Platform, Problem, keys};
 
 pub const PLATFORM: &dyn Platform = &Definition;
@@ -27,6 +28,24 @@ impl Platform for Definition {
 
     fn keys(&self) -> Vec<String> {
         keys::names::<Config>()
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            kinds: vec!["conversion"],
+            repeats: "an amount may count twice; an event with an amount and no order number is never sent again"
+                .into(),
+            limits: "not stated".into(),
+            ..Description::of(self)
+        }
+        .with_unconfirmed(&[
+            ("what `product` is on each endpoint", "product"),
+            ("how the field of the product's name is spelled", "field.product_name"),
+            ("how the field of the refund is spelled", "field.returned_money"),
+            ("the form's encoding", "encoding"),
+            ("the unit of amounts", "amount_unit"),
+            ("what success says", "success_values"),
+        ])
     }
 
     fn configure(&self, own: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {

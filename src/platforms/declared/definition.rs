@@ -3,9 +3,10 @@
 mod example;
 mod values;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use crate::config::fields::{size, whole};
+use crate::config::fields::{refuse_text, whole};
+use crate::units::parse_size;
 
 pub use example::{Example, ExampleAnswer, ExampleRequest, Refused};
 pub use values::{Native, Ordered, Shape, Template};
@@ -18,7 +19,7 @@ pub struct Definition {
     pub name: String,
     /// What people call it.
     pub title: String,
-    /// Where real conversions go, without a trailing `/`.
+    /// Where real conversions go, without a trailing `/`. Empty: each account says it.
     pub base_url: String,
     /// Where its rules were read, and when.
     pub docs: String,
@@ -33,7 +34,7 @@ pub struct Definition {
     /// What its rules do not say for certain.
     pub unconfirmed: Vec<Unconfirmed>,
     pub account: Account,
-    /// Canonical event to native one.
+    /// Canonical event to native one. Empty: the platform takes every event by its canonical name.
     pub events: Ordered<Native>,
     /// Dotted path of the event to the expression that says when it must be there; judged in this order.
     pub require: Ordered<String>,
@@ -114,6 +115,8 @@ pub struct RequestPart {
     pub callback: String,
     /// The hosts to which `callback` may lead.
     pub hosts: Vec<String>,
+    /// Canonical event to native one, where this form has others than `[events]`.
+    pub events: Ordered<Native>,
     /// Empty ones are left out.
     pub query: Ordered<Template>,
     /// Empty ones are left out.
@@ -147,7 +150,7 @@ pub struct Batch {
     #[serde(deserialize_with = "whole::<_, _, 1, 10_000>")]
     pub max_items: usize,
     /// The items of one request together.
-    #[serde(deserialize_with = "size::<_, 1, 67_108_864>")]
+    #[serde(deserialize_with = "bytes")]
     pub max_bytes: usize,
     /// What each event contributes to `items`.
     pub item: Option<Shape>,
@@ -157,6 +160,18 @@ impl Default for Batch {
     fn default() -> Self {
         Self { max_items: 1, max_bytes: 1 << 20, item: None }
     }
+}
+
+/// A size, or a number of bytes.
+fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    let text = match Native::deserialize(from)? {
+        Native::Integer(bytes) => format!("{bytes}B"),
+        other => other.to_string(),
+    };
+    let fine = |size: &usize| (1..=64 << 20).contains(size);
+    parse_size(&text)
+        .filter(fine)
+        .ok_or_else(|| refuse_text("has to be a size such as \"50KiB\", at most 64MiB", &text))
 }
 
 /// `[answer]`: expressions over `status`, `headers`, `body` (JSON or none) and `text`. The first that holds is its class, in
@@ -184,6 +199,8 @@ pub struct Answer {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct AnswerItems {
+    /// An expression: whether the answer speaks of single items at all; empty: where the list is there.
+    pub when: String,
     /// An expression: the list.
     pub at: String,
     /// The member of `item` that says which item of the request it is about; empty: the list has the request's order.

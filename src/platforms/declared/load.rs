@@ -68,9 +68,7 @@ fn envelope(source: &Source, report: &Report) {
         problem("title", "is missing: what people call the platform");
     }
     let host = base_url.strip_prefix("https://").unwrap_or_default();
-    if base_url.is_empty() {
-        problem("base_url", "is missing: where real conversions go");
-    } else if host.is_empty() || base_url.ends_with('/') || url::Url::parse(base_url).is_err() {
+    if !base_url.is_empty() && (host.is_empty() || base_url.ends_with('/') || url::Url::parse(base_url).is_err()) {
         problem("base_url", "has to be an address that begins with https:// and does not end with /");
     }
     if request.is_empty() {

@@ -30,6 +30,9 @@ index_base = 1
 unmentioned = "delivered"
 "#;
 
+/// What the fuzz begins with.
+const FILES_TO_BREAK: &[&str] = &[KUAISHOU, requests::WEBHOOK, requests::BATCH, requests::CALLBACK, requests::TOKENS];
+
 fn problems(text: &str) -> Vec<String> {
     definition("p.toml", text).unwrap_err().problems.iter().map(ToString::to_string).collect()
 }
@@ -75,4 +78,24 @@ fn every_problem_of_a_file_is_told_with_its_line_and_key() {
 fn a_file_that_is_no_toml_says_where() {
     let told = problems("name = \"x\"\ntitle = ");
     assert!(told.len() == 1 && told[0].starts_with("p.toml:2: is not TOML: "), "{told:?}");
+}
+
+mod account;
+mod answers;
+mod fuzz;
+mod problems;
+mod requests;
+
+#[test]
+fn the_examples_of_every_shipped_file_hold() {
+    for platform in crate::platforms::list::shipped() {
+        let outcomes = platform.examples();
+        assert!(!outcomes.is_empty(), "{:?} has no example", platform.program.name);
+        let wrong: Vec<_> = outcomes
+            .iter()
+            .filter(|outcome| !outcome.problems.is_empty())
+            .map(|outcome| format!("{} {}: {}", platform.program.name, outcome.number, outcome.problems.join("; ")))
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
 }

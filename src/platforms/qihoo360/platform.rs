@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::read::Rest;
+use crate::platforms::description::Description;
 use crate::platforms::qihoo360::Qihoo360;
 use crate::platforms::qihoo360::config::Config;
 use crate::platforms::{Configured, Credential, CredentialShape, Platform, Problem, keys};
@@ -51,6 +52,24 @@ impl Platform for Definition {
     /// The rate belongs to an App-Key, so accounts with one App-Key share it (SPEC 2.6).
     fn shared_as<'a>(&self, _account: &'a str, credentials: &'a [Credential]) -> &'a str {
         credentials.last().map_or("", |credential| &credential.key)
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            kinds: vec!["conversion"],
+            dedupes_by: "trans_id".into(),
+            window: "not stated; repeats go out within the same natural day".into(),
+            repeats: "nothing, as far as trans_id works".into(),
+            limits: "not stated; 20 requests per second of one App-Key by default".into(),
+            ..Description::of(self)
+        }
+        .with_unconfirmed(&[
+            ("the length of qhclickid", "validate.click_len"),
+            ("what trans_id is compared with", "trans_id_mode"),
+            ("zone and anchor of the natural day", "natural_day"),
+            ("what errno 2 says", "errno2"),
+            ("members of event_param that an event may not have", "event_param.disallowed"),
+        ])
     }
 
     /// SPEC section 12, 4.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::account::WhenUnavailable;
+use crate::platforms::list::Platforms;
 use crate::stub::tokens::Tokened;
 use std::sync::Arc;
 
@@ -135,7 +136,7 @@ fn rotating(text: &str) -> (Vec<Problem>, Config) {
     };
     let mut settings = Settings::load(&layers, &report).unwrap();
     let root: Root = settings.read("accounts").unwrap();
-    let mut drafts = accounts::read(&settings, &root);
+    let mut drafts = accounts::read(&settings, &root, &Platforms::default());
     for account in drafts.iter_mut().filter_map(|d| d.account.as_mut()).filter(|a| &*a.name == "acme-bz") {
         account.sender = Some(Arc::new(Tokened { items: 1 }));
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 /// A table whose order matters.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,6 +109,47 @@ pub enum Shape {
     Flag(bool),
     List(Vec<Shape>),
     Table(Vec<(String, Shape)>),
+}
+
+impl Shape {
+    /// As a JSON value.
+    pub fn json(&self) -> Value {
+        match self {
+            Self::Text(text) => text.as_str().into(),
+            Self::Integer(number) => (*number).into(),
+            Self::Float(number) => (*number).into(),
+            Self::Flag(flag) => (*flag).into(),
+            Self::List(list) => list.iter().map(Self::json).collect(),
+            Self::Table(members) => {
+                Value::Object(members.iter().map(|(name, value)| (name.clone(), value.json())).collect())
+            }
+        }
+    }
+
+    /// Appends it as JSON, with its members in the order of the file.
+    pub fn write(&self, out: &mut String) {
+        match self {
+            Self::List(list) => {
+                out.push('[');
+                for (at, member) in list.iter().enumerate() {
+                    out.push_str(if at == 0 { "" } else { "," });
+                    member.write(out);
+                }
+                out.push(']');
+            }
+            Self::Table(members) => {
+                out.push('{');
+                for (at, (name, member)) in members.iter().enumerate() {
+                    out.push_str(if at == 0 { "" } else { "," });
+                    out.push_str(&Value::from(name.as_str()).to_string());
+                    out.push(':');
+                    member.write(out);
+                }
+                out.push('}');
+            }
+            leaf => out.push_str(&leaf.json().to_string()),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Shape {

@@ -1,0 +1,254 @@
+//! `postback platforms`: what there is to send to, what an account of it needs, and the examples of declared platforms.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{load, print, print_json, table};
+use crate::exit::Exit;
+use crate::platforms::Platform;
+use crate::platforms::declared::{self, DeclaredPlatform, Outcome};
+use crate::platforms::description::{Description, example};
+use crate::platforms::list::{Platforms, shipped};
+use crate::similar::nearest;
+
+/// Arguments of `postback platforms`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    about = "Show the platforms, and run the examples of declared ones",
+    after_help = "Examples:
+  postback platforms list
+  postback platforms show meta                       its keys, and an account to copy
+  postback platforms --config postback.toml list     with those of platform_files
+  postback platforms test my-platform.toml           the examples ([[test]]) inside a file
+  postback platforms test                            those of every declared platform
+
+Exit code: 0; 1 where an example does not hold; 2 where a file or the configuration is wrong."
+)]
+pub struct Args {
+    /// The configuration whose platform_files are shown too
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// JSON instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Command {
+    /// Every platform: what it dedupes by, how much it takes, and what is not confirmed
+    List,
+    /// One platform: its keys with their defaults, and an account to copy
+    Show {
+        /// Its name in configuration
+        name: String,
+    },
+    /// Run the examples inside declared platforms
+    Test {
+        /// A file; without it, every declared platform
+        file: Option<PathBuf>,
+    },
+}
+
+/// A platform as JSON shows it.
+#[derive(Serialize)]
+struct Shown {
+    name: &'static str,
+    title: &'static str,
+    base_url: &'static str,
+    #[serde(flatten)]
+    description: Description,
+    example: String,
+}
+
+impl Shown {
+    fn new(platform: &'static dyn Platform) -> Self {
+        Self {
+            name: platform.name(),
+            title: platform.title(),
+            base_url: platform.base_url(),
+            description: platform.describe(),
+            example: example(platform),
+        }
+    }
+}
+
+/// One example as JSON shows it.
+#[derive(Serialize)]
+struct Tested {
+    platform: &'static str,
+    example: usize,
+    name: String,
+    ok: bool,
+    problems: Vec<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// 1 where an example does not hold, 2 where the platform is unknown or a file is wrong.
+pub fn run(args: &Args) -> Result<(), Exit> {
+    let platforms = || match &args.config {
+        Some(file) => load(Some(file)).map(|config| config.platforms),
+        None => Ok(Platforms::default()),
+    };
+    match &args.command {
+        Command::List => list(&platforms()?, args.json),
+        Command::Show { name } => show(&platforms()?, name, args.json),
+        Command::Test { file: Some(file) } => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| Exit::usage(format!("{} cannot be read: {error}", file.display())))?;
+            let platform =
+                declared::load(&file.display().to_string(), &text).map_err(|found| Exit::usage(found.to_string()))?;
+            test(&[platform], args.json)
+        }
+        Command::Test { file: None } => {
+            let platforms = platforms()?;
+            test(&shipped().chain(platforms.own()).collect::<Vec<_>>(), args.json)
+        }
+    }
+}
+
+fn list(platforms: &Platforms, json: bool) -> Result<(), Exit> {
+    let shown: Vec<Shown> = platforms.all().map(Shown::new).collect();
+    if json {
+        return print_json(&shown);
+    }
+    let rows: Vec<Vec<String>> = shown
+        .iter()
+        .map(|platform| {
+            let description = &platform.description;
+            let switches: Vec<_> = description.unconfirmed.iter().map(|row| row.switch.as_str()).collect();
+            let covered = switches.iter().filter(|switch| !switch.is_empty()).count();
+            let unconfirmed = match switches.len() {
+                0 => String::new(),
+                all => format!("{all}, {covered} with a switch"),
+            };
+            vec![
+                platform.name.to_owned(),
+                platform.title.to_owned(),
+                description.kinds.join(", "),
+                description.dedupes_by.clone(),
+                description.window.clone(),
+                batch(description),
+                description.limits.clone(),
+                unconfirmed,
+            ]
+        })
+        .collect();
+    let headings = ["NAME", "TITLE", "KINDS", "DEDUPES BY", "WINDOW", "BATCH", "LIMITS", "UNCONFIRMED"];
+    print(&table::render(&headings, &rows))
+}
+
+fn batch(description: &Description) -> String {
+    match (description.batch_items, description.batch_bytes) {
+        (0 | 1, _) => "1".to_owned(),
+        (items, None) => items.to_string(),
+        (items, Some(bytes)) => format!("{items}, {bytes} bytes"),
+    }
+}
+
+fn show(platforms: &Platforms, name: &str, json: bool) -> Result<(), Exit> {
+    let Some(platform) = platforms.find(name) else {
+        let names: Vec<&str> = platforms.all().map(Platform::name).collect();
+        let hint = match nearest(name, names.iter().copied()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("there are {}", names.join(", ")),
+        };
+        return Err(Exit::usage(format!("no platform is called {name}; {hint}")));
+    };
+    let shown = Shown::new(platform);
+    if json { print_json(&shown) } else { print(&text(&shown)) }
+}
+
+fn text(shown: &Shown) -> String {
+    let description = &shown.description;
+    let mut text = format!("{} ({})\n\n", shown.title, shown.name);
+    let batch = batch(description);
+    let rows = [
+        ("goes to", shown.base_url),
+        ("kinds", &description.kinds.join(", ")),
+        ("dedupes by", &description.dedupes_by),
+        ("window", &description.window),
+        ("a repeat", &description.repeats),
+        ("per request", &batch),
+        ("limits", &description.limits),
+        ("rules from", &description.docs),
+    ];
+    for (what, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+        text.push_str(&format!("{what:<12}{value}\n"));
+    }
+    if !description.unconfirmed.is_empty() {
+        text.push_str("\nnot confirmed\n");
+        for row in &description.unconfirmed {
+            let switch = if row.switch.is_empty() { "no switch" } else { &row.switch };
+            text.push_str(&format!("- {} ({switch})\n", row.what));
+        }
+    }
+    text.push_str("\nan account\n\n");
+    text.push_str(&shown.example);
+    text
+}
+
+fn test(platforms: &[&'static DeclaredPlatform], json: bool) -> Result<(), Exit> {
+    let tested: Vec<Tested> = platforms
+        .iter()
+        .flat_map(|platform| {
+            platform.examples().into_iter().map(|Outcome { number, name, problems }| Tested {
+                platform: platform.name(),
+                example: number,
+                name,
+                ok: problems.is_empty(),
+                problems,
+            })
+        })
+        .collect();
+    let failed: Vec<String> = tested
+        .iter()
+        .filter(|tested| !tested.ok)
+        .map(|tested| format!("{} example {}: {}", tested.platform, tested.example, tested.problems.join("; ")))
+        .collect();
+    if json {
+        print_json(&tested)?;
+    } else {
+        print(&format!("{} of {} examples hold\n", tested.len() - failed.len(), tested.len()))?;
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Exit::failed(failed.join("\n"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_to_copy_takes_its_secrets_from_the_environment() {
+        let platforms = Platforms::default();
+        for (name, variable) in
+            [("meta", "${META_TOKEN}"), ("tiktok", "${TIKTOK_TOKEN}"), ("webhook", "${WEBHOOK_SECRET}")]
+        {
+            let example = Shown::new(platforms.find(name).unwrap()).example;
+            assert!(example.contains(variable), "{example}");
+            assert!(example.parse::<toml::Table>().is_ok(), "{example}");
+        }
+        let example = Shown::new(platforms.find("qihoo360").unwrap()).example;
+        assert!(example.contains("secret = \"${QIHOO360_SECRET}\""), "{example}");
+    }
+
+    #[test]
+    fn every_platform_says_what_it_takes() {
+        for platform in Platforms::default().all().filter(|platform| platform.name() != crate::stub::PLATFORM) {
+            let shown = Shown::new(platform);
+            let text = text(&shown);
+            assert!(text.contains(&format!("({})", shown.name)) && text.contains("[accounts.my-"), "{text}");
+            assert!(shown.description.batch_items >= 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_with_the_nearest_one() {
+        let exit = show(&Platforms::default(), "tiktock", false).unwrap_err();
+        assert!(exit.code == 2 && exit.text.contains("did you mean tiktok?"), "{}", exit.text);
+    }
+}

@@ -1,0 +1,329 @@
+//! Compiles the expressions and templates of a file. Whatever is wrong with one is a problem with its key and its place inside
+//! the text; nothing waits for the first event.
+
+use std::collections::HashSet;
+
+use minijinja::{Error, ErrorKind};
+
+use super::template::Piece;
+use super::{CONDITIONS, Expr, Template, Uses, Variable, strict};
+use crate::config::problem::Report;
+use crate::platforms::declared::filters;
+use crate::platforms::declared::interner::intern;
+use crate::platforms::declared::load::Source;
+use crate::similar::nearest;
+
+/// Functions of minijinja that are no variables.
+const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
+
+/// Compiles, and reports problems of one file.
+pub(in crate::platforms::declared) struct Compiler<'a> {
+    pub source: &'a Source,
+    pub report: &'a Report,
+    /// The keys of its accounts, dotted.
+    pub account: Vec<String>,
+}
+
+impl Compiler<'_> {
+    pub fn problem(&self, key: &str, reason: impl Into<String>) {
+        self.report.problem(&self.source.place(key), key, reason);
+    }
+
+    /// An expression; empty: `None`.
+    pub fn expr(&self, key: &str, text: &str, known: &[Variable]) -> Option<Expr> {
+        self.compiled(key, text, 0, known, false)
+    }
+
+    /// A condition on an event; empty: `None`.
+    pub fn condition(&self, key: &str, text: &str, known: &[Variable]) -> Option<Expr> {
+        self.compiled(key, text, 0, known, true)
+    }
+
+    fn compiled(&self, key: &str, text: &str, offset: usize, known: &[Variable], condition: bool) -> Option<Expr> {
+        if text.trim().is_empty() {
+            if offset > 0 {
+                self.problem(key, format!("{}: nothing stands between the braces", place(offset, text)));
+            }
+            return None;
+        }
+        let env = if condition { &CONDITIONS } else { strict() };
+        match env.compile_expression_owned(text.to_owned()) {
+            Ok(inner) => {
+                let uses = self.uses(key, text, offset, inner.undeclared_variables(true), known);
+                // Only an `if` can leave out what it gives otherwise.
+                let printed = text.contains("if").then(|| env.compile_expression_owned(format!("({text}) ~ ''")).ok());
+                Some(Expr { inner, printed: printed.flatten(), uses })
+            }
+            Err(error) => {
+                self.problem(key, told(&error, text, offset));
+                None
+            }
+        }
+    }
+
+    /// A template. One that is wrong is reported, and is empty.
+    pub fn template(&self, key: &str, text: &str, known: &[Variable]) -> Template {
+        let pieces = match pieces(text) {
+            Pieces::Plain(pieces) => pieces,
+            Pieces::Open(at) => {
+                self.problem(key, format!("{}: the braces are never closed", place(at, &text[at..])));
+                return Template::Fixed("".into());
+            }
+            Pieces::Tags => return self.with_tags(key, text, known),
+        };
+        if let [(at, true, whole)] = pieces[..] {
+            return self
+                .compiled(key, whole, at, known, false)
+                .map_or(Template::Fixed("".into()), |expr| Template::Whole(Box::new(expr)));
+        }
+        if pieces.iter().all(|(_, is_expr, _)| !is_expr) {
+            return Template::Fixed(text.into());
+        }
+        let mut uses = Uses::default();
+        let compiled = pieces.into_iter().filter_map(|(at, is_expr, text)| {
+            if !is_expr {
+                return Some(Piece::Text(text.into()));
+            }
+            let expr = self.compiled(key, text, at, known, false)?;
+            uses.add(&expr.uses);
+            Some(Piece::Expr(Box::new(expr)))
+        });
+        let compiled = compiled.collect();
+        Template::Mixed(compiled, uses)
+    }
+
+    fn with_tags(&self, key: &str, text: &str, known: &[Variable]) -> Template {
+        match strict().template_from_str(intern(text)) {
+            Ok(template) => {
+                let uses = self.uses(key, text, 0, template.undeclared_variables(true), known);
+                Template::Tags(template, uses)
+            }
+            Err(error) => {
+                self.problem(key, told(&error, text, 0));
+                Template::Fixed("".into())
+            }
+        }
+    }
+
+    /// What it names, and problems of names that stand for nothing here.
+    fn uses(&self, key: &str, text: &str, offset: usize, names: HashSet<String>, known: &[Variable]) -> Uses {
+        let mut paths: Vec<String> = names.into_iter().collect();
+        let at = |path: &str| text.find(path).unwrap_or(0);
+        paths.sort_by(|a, b| at(a).cmp(&at(b)).then(a.cmp(b)));
+        for path in &paths {
+            let (root, rest) = path.split_once('.').unwrap_or((path, ""));
+            let here = || place(offset + at(path), path);
+            if FUNCTIONS.contains(&root) {
+                continue;
+            }
+            let names: Vec<_> = known.iter().map(|variable| variable.name()).collect();
+            if !names.contains(&root) {
+                let hint = match nearest(root, names.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("there are {}", names.join(", ")),
+                };
+                self.problem(key, format!("{}: nothing is called `{root}` here; {hint}", here()));
+            } else if root == Variable::Account.name() && !rest.is_empty() && !self.is_key(rest) {
+                let keys: Vec<_> = self.account.iter().map(String::as_str).collect();
+                let hint = nearest(rest, keys.iter().copied())
+                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                self.problem(key, format!("{}: `{rest}` is no key of [account.keys]{hint}", here()));
+            }
+        }
+        paths.retain(|path| !FUNCTIONS.contains(&path.as_str()));
+        Uses { paths, refuses: self.filters(key, text, offset) }
+    }
+
+    fn is_key(&self, path: &str) -> bool {
+        let below = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
+        self.account.iter().any(|key| key == path || below(key, path) || below(path, key))
+    }
+
+    /// Reports filters and tests that do not exist: minijinja itself would notice them at the first event. Whether one of
+    /// the filters refuses some events.
+    fn filters(&self, key: &str, text: &str, offset: usize) -> bool {
+        let mut refuses = false;
+        for (at, is_test, name) in called(text) {
+            refuses |= filters::REFUSING.contains(&name);
+            let (probe, kind) = match is_test {
+                true => (format!("1 is {name}"), ErrorKind::UnknownTest),
+                false => (format!("1 | {name}"), ErrorKind::UnknownFilter),
+            };
+            let result = strict().compile_expression_owned(probe).and_then(|probe| probe.eval(()));
+            if result.is_err_and(|error| error.kind() == kind) {
+                let what = if is_test { "test" } else { "filter" };
+                let hint = nearest(name, filters::NAMES)
+                    .filter(|_| !is_test)
+                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                self.problem(key, format!("{}: there is no {what} `{name}`{hint}", place(offset + at, name)));
+            }
+        }
+        refuses
+    }
+}
+
+/// Where in a text: the number of the character, and what stands there.
+fn place(at: usize, excerpt: &str) -> String {
+    let excerpt: String = excerpt.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if excerpt.is_empty() {
+        format!("at character {}", at + 1)
+    } else {
+        format!("at character {} (`{excerpt}`)", at + 1)
+    }
+}
+
+fn told(error: &Error, text: &str, offset: usize) -> String {
+    let range = error.range().unwrap_or(0..0);
+    let excerpt = text.get(range.clone()).unwrap_or_default();
+    let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    format!("{}: {reason}", place(offset + range.start.min(text.len()), excerpt))
+}
+
+/// The parts of a template.
+enum Pieces<'a> {
+    /// Offset, whether it is an expression, and the text: of an expression what stands between its braces.
+    Plain(Vec<(usize, bool, &'a str)>),
+    /// It has tags, comments or white space control.
+    Tags,
+    /// An expression that begins at this offset does not end.
+    Open(usize),
+}
+
+fn pieces(text: &str) -> Pieces<'_> {
+    let (mut found, mut from) = (Vec::new(), 0);
+    while let Some(open) = text[from..].find('{').map(|at| from + at) {
+        match text[open + 1..].bytes().next() {
+            Some(b'%' | b'#') => return Pieces::Tags,
+            Some(b'{') => {}
+            _ => {
+                // A brace of the text itself: the piece goes on.
+                let Some(next) = text[open + 1..].find("{{").or_else(|| tag(&text[open + 1..])) else { break };
+                let next = open + 1 + next;
+                if text[next..].starts_with("{%") || text[next..].starts_with("{#") {
+                    return Pieces::Tags;
+                }
+                found.push((from, false, &text[from..next]));
+                from = next;
+                continue;
+            }
+        }
+        let Some(length) = end(&text[open + 2..]) else { return Pieces::Open(open) };
+        let inside = &text[open + 2..open + 2 + length];
+        if inside.starts_with(['-', '+']) || inside.ends_with('-') {
+            return Pieces::Tags;
+        }
+        if open > from {
+            found.push((from, false, &text[from..open]));
+        }
+        found.push((open + 2, true, inside));
+        from = open + 4 + length;
+    }
+    if from < text.len() {
+        found.push((from, false, &text[from..]));
+    }
+    Pieces::Plain(found)
+}
+
+fn tag(text: &str) -> Option<usize> {
+    [text.find("{%"), text.find("{#")].into_iter().flatten().min()
+}
+
+/// How long an expression is that ends with two braces.
+fn end(text: &str) -> Option<usize> {
+    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
+    let bytes = text.as_bytes();
+    for (at, byte) in bytes.iter().copied().enumerate() {
+        match (quote, byte) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), b'\\') => escaped = true,
+            (Some(open), _) if open == byte => quote = None,
+            (Some(_), _) => {}
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, b'{') => depth += 1,
+            (None, b'}') if depth == 0 && bytes.get(at + 1) == Some(&b'}') => return Some(at),
+            (None, b'}') => depth = depth.saturating_sub(1),
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+/// The names after `|` and `is`, with their offsets; `true`: a test. Texts in quotes have none.
+fn called(text: &str) -> Vec<(usize, bool, &str)> {
+    let (mut found, mut quote, mut at, mut before) = (Vec::new(), None, 0, "");
+    let bytes = text.as_bytes();
+    while let Some(byte) = bytes.get(at).copied() {
+        if let Some(open) = quote {
+            at += if byte == b'\\' { 2 } else { 1 };
+            if byte == open {
+                quote = None;
+            }
+        } else if matches!(byte, b'"' | b'\'') {
+            (quote, before, at) = (Some(byte), "", at + 1);
+        } else if byte.is_ascii_alphabetic() || byte == b'_' {
+            let length = text[at..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+            let word = &text[at..at + length];
+            let test = matches!(before, "is" | "is not") && word != "not";
+            if test || before == "|" {
+                found.push((at, test, word));
+            }
+            before = match (before, word) {
+                ("is", "not") => "is not",
+                ("." | "|", _) => "",
+                (_, "is") => "is",
+                _ => "",
+            };
+            at += length;
+        } else {
+            match byte {
+                b'|' => before = "|",
+                b'.' => before = ".",
+                b if b.is_ascii_whitespace() => {}
+                _ => before = "",
+            }
+            at += 1;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_cut_at_the_braces_of_its_expressions() {
+        let cut = |text| match pieces(text) {
+            Pieces::Plain(pieces) => {
+                pieces.iter().map(|(_, is, text)| if *is { format!("<{text}>") } else { (*text).to_owned() }).collect()
+            }
+            Pieces::Tags => vec!["tags".to_owned()],
+            Pieces::Open(at) => vec![format!("open {at}")],
+        };
+        let rows: [(&str, &[&str]); 13] = [
+            ("", &[]),
+            ("plain", &["plain"]),
+            ("{{ a }}", &["< a >"]),
+            ("x{{a}}y{{b}}", &["x", "<a>", "y", "<b>"]),
+            ("{\"a\": {{ b }}}", &["{\"a\": ", "< b >", "}"]),
+            ("{{ '}}' ~ \"{{\\\"\" }}!", &["< '}}' ~ \"{{\\\"\" >", "!"]),
+            ("{{ {'a': {'b': 1}} }}", &["< {'a': {'b': 1}} >"]),
+            ("{ x }", &["{ x }"]),
+            ("{% if a %}x{% endif %}", &["tags"]),
+            ("{x}{# note #}", &["tags"]),
+            ("{{- a }}", &["tags"]),
+            ("a{{ b", &["open 1"]),
+            ("汉{{ b }}字", &["汉", "< b >", "字"]),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(cut(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn filters_and_tests_are_found_where_they_are_called() {
+        let text = "a | fen | json('| no') if b is not defined and c is none else d.is | md5";
+        let names: Vec<_> = called(text).into_iter().map(|(_, is_test, name)| (name, is_test)).collect();
+        assert_eq!(names, [("fen", false), ("json", false), ("defined", true), ("none", true), ("md5", false)]);
+    }
+}

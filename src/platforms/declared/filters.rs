@@ -1,0 +1,130 @@
+//! The filters of contract section 10, beside those that minijinja brings along.
+//!
+//! A money filter passes on what is undefined or none, so that `{{ event.order.amount | yuan | default('') }}` and a JSON
+//! member of an event without an amount need no condition.
+
+mod digest;
+mod encoding;
+mod money;
+
+use minijinja::{Environment, Error, ErrorKind, Value};
+
+use super::json::JsonObject;
+use super::write;
+
+pub(super) use digest::signature_input;
+pub(super) use encoding::{percent, while_masking};
+
+/// Why an event cannot be sent: the dotted path of the event, and the reason.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub field: String,
+    pub reason: &'static str,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.field, self.reason)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Refusal {
+    fn error(field: String, reason: &'static str) -> Error {
+        Error::new(ErrorKind::InvalidOperation, reason).with_source(Self { field, reason })
+    }
+
+    /// The refusal inside an error.
+    pub fn of(error: &Error) -> Option<&Refusal> {
+        std::error::Error::source(error).and_then(|source| source.downcast_ref())
+    }
+}
+
+/// The names of these filters, for "did you mean".
+pub(super) const NAMES: [&str; 24] = [
+    "fen",
+    "yuan",
+    "decimal",
+    "seconds",
+    "md5",
+    "sha1",
+    "sha256",
+    "hmac_sha256",
+    "hmac_sha1",
+    "unhex",
+    "base64",
+    "unbase64",
+    "urlencode",
+    "urldecode",
+    "url_query",
+    "upper",
+    "lower",
+    "digits",
+    "sorted_query",
+    "json",
+    "canonical_json",
+    "default",
+    "replace",
+    "trim",
+];
+
+/// Those that refuse some events.
+pub(super) const REFUSING: [&str; 3] = ["fen", "yuan", "decimal"];
+
+/// Adds them to an environment.
+pub(super) fn add(env: &mut Environment<'static>) {
+    env.add_filter("fen", money::fen);
+    env.add_filter("yuan", money::yuan);
+    env.add_filter("decimal", money::decimal);
+    env.add_filter("seconds", seconds);
+    env.add_filter("md5", digest::md5);
+    env.add_filter("sha1", digest::sha1);
+    env.add_filter("sha256", digest::sha256);
+    env.add_filter("hmac_sha256", digest::hmac_sha256);
+    env.add_filter("hmac_sha1", digest::hmac_sha1);
+    env.add_filter("unhex", encoding::unhex);
+    env.add_filter("base64", encoding::base64);
+    env.add_filter("unbase64", encoding::unbase64);
+    env.add_filter("urlencode", encoding::urlencode);
+    env.add_filter("urldecode", encoding::urldecode);
+    env.add_filter("url_query", encoding::url_query);
+    env.add_filter("upper", encoding::upper);
+    env.add_filter("lower", encoding::lower);
+    env.add_filter("digits", digits);
+    env.add_filter("sorted_query", encoding::sorted_query);
+    env.add_filter("json", |value: &Value| to_json(value, false));
+    env.add_filter("canonical_json", |value: &Value| to_json(value, true));
+}
+
+/// Milliseconds to whole seconds.
+fn seconds(ms: &Value) -> Result<Value, Error> {
+    if ms.is_undefined() || ms.is_none() {
+        return Ok(ms.clone());
+    }
+    let ms = ms.as_i64().ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "seconds takes milliseconds"))?;
+    Ok(Value::from(ms.div_euclid(1000)))
+}
+
+/// The ASCII digits of a text, e.g. of a phone number.
+fn digits(text: &Value) -> Result<Value, Error> {
+    let mut whole = String::new();
+    write::text(text, &mut whole)?;
+    whole.retain(|c| c.is_ascii_digit());
+    Ok(Value::from(whole))
+}
+
+fn to_json(value: &Value, canonical: bool) -> Result<Value, Error> {
+    let mut text = String::new();
+    write::json(value, canonical, &mut text)?;
+    encoding::derived(value, &text);
+    Ok(Value::from(text))
+}
+
+/// The dotted path in the event of a value, where it is an object of it.
+fn path_of(value: &Value) -> Option<&str> {
+    value.downcast_object_ref::<JsonObject>().map(JsonObject::path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Amounts: minor units to what a platform wants, always through whole numbers.
+
+use minijinja::{Error, ErrorKind, Value};
+
+use super::{Refusal, path_of};
+use crate::platforms::declared::write::Decimal;
+
+/// Currencies whose minor unit is not a hundredth (ISO 4217), and how many decimals they have.
+const DECIMALS: [(&str, usize); 26] = [
+    ("BIF", 0),
+    ("CLP", 0),
+    ("DJF", 0),
+    ("GNF", 0),
+    ("ISK", 0),
+    ("JPY", 0),
+    ("KMF", 0),
+    ("KRW", 0),
+    ("PYG", 0),
+    ("RWF", 0),
+    ("UGX", 0),
+    ("UYI", 0),
+    ("VND", 0),
+    ("VUV", 0),
+    ("XAF", 0),
+    ("XOF", 0),
+    ("XPF", 0),
+    ("BHD", 3),
+    ("IQD", 3),
+    ("JOD", 3),
+    ("KWD", 3),
+    ("LYD", 3),
+    ("OMR", 3),
+    ("TND", 3),
+    ("CLF", 4),
+    ("UYW", 4),
+];
+
+/// Whole fen. The worker converts no currencies.
+pub(super) fn fen(money: &Value) -> Result<Value, Error> {
+    let Some(amount) = amount(money)? else { return Ok(money.clone()) };
+    amount.cny().map(Value::from)
+}
+
+/// Yuan with two decimals.
+pub(super) fn yuan(money: &Value) -> Result<Value, Error> {
+    let Some(amount) = amount(money)? else { return Ok(money.clone()) };
+    Ok(Value::from_object(Decimal(shifted(amount.cny()?, 2))))
+}
+
+/// Major units, with as many decimals as the currency has.
+pub(super) fn decimal(money: &Value) -> Result<Value, Error> {
+    let Some(amount) = amount(money)? else { return Ok(money.clone()) };
+    let decimals = DECIMALS.iter().find(|(code, _)| *code == amount.currency).map_or(2, |(_, decimals)| *decimals);
+    Ok(Value::from_object(Decimal(shifted(amount.minor, decimals))))
+}
+
+struct Amount {
+    minor: i64,
+    currency: String,
+    path: String,
+}
+
+impl Amount {
+    fn cny(&self) -> Result<i64, Error> {
+        if self.currency == "CNY" {
+            return Ok(self.minor);
+        }
+        Err(Refusal::error(format!("{}.currency", self.path), "only CNY is taken"))
+    }
+}
+
+/// The amount; `None`: there is none.
+fn amount(money: &Value) -> Result<Option<Amount>, Error> {
+    if money.is_undefined() || money.is_none() {
+        return Ok(None);
+    }
+    let path = path_of(money).unwrap_or_default().to_owned();
+    let member = |name: &str| money.get_attr(name).ok();
+    let minor = member("minor").and_then(|minor| minor.as_i64());
+    let currency = member("currency").and_then(|currency| currency.as_str().map(str::to_owned));
+    let (Some(minor), Some(currency)) = (minor, currency) else {
+        return Err(Error::new(ErrorKind::InvalidOperation, "is no amount: an object of minor and currency"));
+    };
+    if minor < 0 {
+        return Err(Refusal::error(format!("{path}.minor"), "negative"));
+    }
+    Ok(Some(Amount { minor, currency, path }))
+}
+
+/// A number of minor units with the point in its place.
+fn shifted(minor: i64, decimals: usize) -> String {
+    let digits = format!("{minor:0width$}", width = decimals + 1);
+    let (whole, part) = digits.split_at(digits.len() - decimals);
+    if part.is_empty() { whole.to_owned() } else { format!("{whole}.{part}") }
+}

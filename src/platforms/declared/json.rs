@@ -1,0 +1,228 @@
+//! The JSON of an event as expressions see it: each object is split only when a member of it is asked for. What is written
+//! out again is written as it was published.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use minijinja::Value;
+use minijinja::value::{Enumerator, Object, ObjectRepr};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::event::whole;
+
+/// Objects of an event that count as there, and empty, where the event has none: their members are undefined then, and
+/// asking for one is no error.
+const SECTIONS: [&str; 9] =
+    ["click", "order", "user", "consent", "params", "platform_params", "user.device", "user.wechat", "user.hashed"];
+
+/// An object of the event.
+pub(super) struct JsonObject {
+    raw: Bytes,
+    /// Its dotted path in the event; empty: the event itself.
+    path: Box<str>,
+    members: OnceLock<Vec<(Box<str>, Bytes)>>,
+}
+
+impl JsonObject {
+    /// The event itself, of bytes that are JSON.
+    pub fn event(published: Bytes) -> Arc<Self> {
+        Arc::new(Self::new(published, String::new()))
+    }
+
+    fn new(raw: Bytes, path: String) -> Self {
+        Self { raw, path: path.into(), members: OnceLock::new() }
+    }
+
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn members(&self) -> &[(Box<str>, Bytes)] {
+        self.members.get_or_init(|| split(&self.raw))
+    }
+
+    /// A member that is there: null is the same as absent.
+    fn member(&self, name: &str) -> Option<&Bytes> {
+        self.members()
+            .iter()
+            .find(|(member, _)| **member == *name)
+            .map(|(_, raw)| raw)
+            .filter(|raw| raw[..] != b"null"[..])
+    }
+
+    fn below(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    pub fn get(&self, name: &str) -> Option<Value> {
+        match self.member(name) {
+            Some(raw) => value(raw, &|| self.below(name)),
+            None => {
+                let path = self.below(name);
+                SECTIONS
+                    .contains(&path.as_str())
+                    .then(|| Value::from_object(Self::new(Bytes::from_static(b"{}"), path)))
+            }
+        }
+    }
+
+    /// What stands at a dotted path.
+    pub fn at(self: &Arc<Self>, path: &str) -> Option<Value> {
+        let mut steps = path.split('.');
+        let mut found = self.get(steps.next()?)?;
+        for step in steps {
+            found = match (found.downcast_object_ref::<Self>(), step.parse::<usize>()) {
+                (Some(object), _) => object.get(step)?,
+                (None, Ok(index)) => found.get_item_by_index(index).ok()?,
+                (None, Err(_)) => return None,
+            };
+        }
+        Some(found).filter(|found| !found.is_undefined() && !found.is_none())
+    }
+}
+
+/// The members of an object, in their order. Bytes that are no object have none.
+pub(super) fn split(raw: &Bytes) -> Vec<(Box<str>, Bytes)> {
+    struct Members<'a>(Vec<(Box<str>, &'a RawValue)>);
+    impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            struct All;
+            impl<'de> Visitor<'de> for All {
+                type Value = Vec<(Box<str>, &'de RawValue)>;
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("an object")
+                }
+                fn visit_map<A: MapAccess<'de>>(self, mut of: A) -> Result<Self::Value, A::Error> {
+                    let mut members = Vec::with_capacity(16);
+                    while let Some(member) = of.next_entry()? {
+                        members.push(member);
+                    }
+                    Ok(members)
+                }
+            }
+            from.deserialize_map(All).map(Members)
+        }
+    }
+    let members = serde_json::from_slice::<Members<'_>>(raw).map_or_else(|_| Vec::new(), |members| members.0);
+    members.into_iter().map(|(name, value)| (name, raw.slice_ref(value.get().as_bytes()))).collect()
+}
+
+/// The members of a list.
+pub(super) fn split_list(raw: &Bytes) -> Vec<Bytes> {
+    let members = serde_json::from_slice::<Vec<&RawValue>>(raw).unwrap_or_default();
+    members.into_iter().map(|value| raw.slice_ref(value.get().as_bytes())).collect()
+}
+
+/// A JSON value; `None`: null.
+fn value(raw: &Bytes, path: &dyn Fn() -> String) -> Option<Value> {
+    let text = std::str::from_utf8(raw).ok()?;
+    Some(match raw.first()? {
+        b'"' if !text.contains('\\') => Value::from(text.get(1..text.len() - 1)?),
+        b'"' => Value::from(serde_json::from_str::<String>(text).ok()?),
+        b'{' => Value::from_object(JsonObject::new(raw.clone(), path())),
+        b'[' => {
+            let path = path();
+            let member = |(at, raw): (usize, Bytes)| value(&raw, &|| format!("{path}.{at}")).unwrap_or(Value::from(()));
+            Value::from(split_list(raw).into_iter().enumerate().map(member).collect::<Vec<_>>())
+        }
+        b't' => Value::from(true),
+        b'f' => Value::from(false),
+        b'n' => return None,
+        _ => match whole(text) {
+            Some(number) => Value::from(number),
+            None => serde_json::from_str(text).ok()?,
+        },
+    })
+}
+
+impl Object for JsonObject {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.get(key)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let there = self.members().iter().filter(|(_, raw)| raw[..] != b"null"[..]);
+        Enumerator::Values(there.map(|(name, _)| Value::from(&**name)).collect())
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        compact(&self.raw, &mut text);
+        f.write_str(&text)
+    }
+}
+
+// By hand: it holds what the event says of a person.
+impl fmt::Debug for JsonObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JsonObject({:?}, {} bytes)", self.path, self.raw.len())
+    }
+}
+
+/// Appends JSON without the white space between its tokens. All else stays as it is written.
+pub(super) fn compact(raw: &[u8], out: &mut String) {
+    let text = String::from_utf8_lossy(raw);
+    let (mut inside, mut escaped, mut kept) = (false, false, 0);
+    for (at, byte) in text.bytes().enumerate() {
+        if inside {
+            inside = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+        } else if byte == b'"' {
+            inside = true;
+        } else if matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+            out.push_str(&text[kept..at]);
+            kept = at + 1;
+        }
+    }
+    out.push_str(&text[kept..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(text: &'static str) -> Arc<JsonObject> {
+        JsonObject::event(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn members_are_found_at_their_paths_and_null_is_absent() {
+        let event = event(
+            r#"{"trans_id": "t\u0031", "n": 5.0, "big": 12345678901234567890, "x": {"y": [1, {"z": "é"}]},
+                "click": null, "order": {"order_id": null}, "f": 2.5, "yes": true}"#,
+        );
+        assert_eq!(event.at("trans_id"), Some(Value::from("t1")));
+        assert_eq!(event.at("n"), Some(Value::from(5)));
+        assert_eq!(event.at("big"), Some(Value::from(12_345_678_901_234_567_890_u64)));
+        assert_eq!(event.at("x.y.1.z"), Some(Value::from("é")));
+        assert_eq!(event.at("f"), Some(Value::from(2.5)));
+        assert_eq!(event.at("yes"), Some(Value::from(true)));
+        for absent in ["order.order_id", "nobody", "x.y.7", "x.y.z", "trans_id.x", "click.a.b", "user.hashed.phone_md5"]
+        {
+            assert_eq!(event.at(absent), None, "{absent}");
+        }
+        // Sections count as there, so that asking for a member of one is no error.
+        assert!(event.at("click").is_some() && event.at("user.device").is_some());
+    }
+
+    #[test]
+    fn compact_json_is_what_was_published_without_white_space() {
+        let mut out = String::new();
+        compact("{ \"a b\" : [ 1.0 ,\t\"\\\" x \\\\\" ],\r\n \"汉\": -0 }".as_bytes(), &mut out);
+        assert_eq!(out, "{\"a b\":[1.0,\"\\\" x \\\\\"],\"汉\":-0}");
+    }
+}

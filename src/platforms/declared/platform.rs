@@ -1,0 +1,96 @@
+//! A declared platform as the rest of the program knows it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use super::definition::Native;
+use super::program::{Program, compile};
+use super::sender::Declared;
+use crate::config::problem::Problems;
+use crate::config::read::Rest;
+use crate::platforms::description::{Description, KeyDescription, Unconfirmed};
+use crate::platforms::{Configured, Platform, Problem};
+
+/// Platforms by the text of their file. A configuration keeps its platforms for as long as the process runs; one that is read
+/// again, and every test, gets the same ones.
+static COMPILED: LazyLock<Mutex<HashMap<String, &'static DeclaredPlatform>>> = LazyLock::new(Mutex::default);
+
+/// A compiled file.
+#[derive(Debug)]
+pub struct DeclaredPlatform {
+    pub(super) program: &'static Program,
+}
+
+/// Reads, checks and compiles the file of a platform.
+///
+/// # Errors
+/// Every problem with its line, key, and place in an expression.
+pub fn load(file: &str, text: &str) -> Result<&'static DeclaredPlatform, Problems> {
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(platform) = compiled.get(text) {
+        return Ok(platform);
+    }
+    let program: &'static Program = Box::leak(Box::new(compile(file, text)?));
+    let platform: &'static DeclaredPlatform = Box::leak(Box::new(DeclaredPlatform { program }));
+    compiled.insert(text.to_owned(), platform);
+    Ok(platform)
+}
+
+impl Platform for DeclaredPlatform {
+    fn name(&self) -> &'static str {
+        self.program.name
+    }
+
+    fn title(&self) -> &'static str {
+        self.program.title
+    }
+
+    fn base_url(&self) -> &'static str {
+        self.program.base_url
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.program.key_names()
+    }
+
+    fn describe(&self) -> Description {
+        let definition = &self.program.definition;
+        let batch = definition.batch.as_ref();
+        let written = |native: &Native| match native {
+            Native::Text(text) => format!("{text:?}"),
+            other => other.to_string(),
+        };
+        let described = definition.account.keys.iter().map(|(name, key)| KeyDescription {
+            name: name.to_owned(),
+            default: key.default.as_ref().map(written),
+            required: key.required,
+            secret: key.secret,
+            values: key.values.iter().map(written).collect(),
+        });
+        let mut keys: Vec<_> = described.collect();
+        for name in self.program.key_names().into_iter().filter(|name| definition.account.keys.get(name).is_none()) {
+            keys.push(KeyDescription { name, secret: true, ..KeyDescription::default() });
+        }
+        let unconfirmed = definition.unconfirmed.iter();
+        Description {
+            kinds: vec!["conversion"],
+            keys,
+            dedupes_by: definition.dedupes_by.clone(),
+            window: definition.window.clone(),
+            repeats: definition.repeats.clone(),
+            batch_items: batch.map_or(1, |batch| batch.max_items),
+            batch_bytes: batch.map(|batch| batch.max_bytes),
+            limits: definition.limits.clone(),
+            unconfirmed: unconfirmed
+                .map(|row| Unconfirmed { what: row.what.clone(), switch: row.switch.clone() })
+                .collect(),
+            docs: definition.docs.clone(),
+        }
+    }
+
+    fn configure(&self, keys: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
+        let settings = self.program.read_keys(keys)?;
+        let sender = Declared::new(self.program, &settings, map)?;
+        Ok(Configured { sender: Some(Arc::new(sender)), settings, ..Configured::default() })
+    }
+}

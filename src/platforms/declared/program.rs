@@ -1,0 +1,263 @@
+//! The file of a declared platform, compiled: everything that can be known before its first event.
+
+mod form;
+mod reading;
+mod shape;
+
+use std::sync::Arc;
+
+use super::definition::{Definition, Key, KeyKind, Native, Ordered};
+use super::engine::{Compiler, Expr, Uses, Variable};
+use super::interner::intern;
+use super::load::source;
+use crate::config::problem::{Problems, Report};
+use crate::platforms::reading::BatchLimits;
+
+pub(super) use form::{Address, Body, Form, SignPlace, Slot};
+pub(super) use reading::{AnswerRules, ItemRules, TokenRules};
+pub(super) use shape::{JsonText, Op};
+
+/// What an expression on an event can name.
+const OF_EVENT: [Variable; 4] = [Variable::Event, Variable::Published, Variable::Account, Variable::Native];
+
+/// A compiled file.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub base_url: &'static str,
+    pub definition: Definition,
+    /// Field, and when it must be there; `None`: always.
+    pub require: Vec<(&'static str, Option<Expr>)>,
+    pub check: Vec<CheckRule>,
+    pub forms: Vec<Form>,
+    pub batch: Option<BatchRule>,
+    pub answer: AnswerRules,
+    pub token: Option<TokenRules>,
+    /// The keys of its accounts that are secret, dotted.
+    pub secrets: Vec<String>,
+    /// The members of `platform_params` that some expression names.
+    pub params: Vec<String>,
+}
+
+/// A rule of `[check]`.
+#[derive(Debug)]
+pub(super) struct CheckRule {
+    pub field: &'static str,
+    pub when: Expr,
+    pub says: Box<str>,
+}
+
+/// `[batch]`.
+#[derive(Debug)]
+pub(super) struct BatchRule {
+    pub limits: BatchLimits,
+    pub item: Vec<Op>,
+    /// The ids of the event that an item names.
+    pub ids: Vec<&'static str>,
+}
+
+/// Reads and compiles a file.
+///
+/// # Errors
+/// Every problem with its line, key, and place in an expression.
+pub(super) fn compile(file: &str, text: &str) -> Result<Program, Problems> {
+    let file: Arc<str> = file.into();
+    let report = Report::new(Some(file.clone()));
+    let program = source(&file, text, &report).and_then(|source| {
+        let keys = &source.definition.account.keys;
+        let mut account: Vec<_> = keys.iter().map(|(name, _)| name.to_owned()).collect();
+        if source.definition.token.is_some() {
+            account.extend(["token.access", "token.refresh", "token.auth_code"].map(str::to_owned));
+        }
+        Compiler { source: &source, report: &report, account }.program()
+    });
+    let found = report.finish();
+    match program {
+        Some(program) if found.problems.is_empty() => Ok(program),
+        _ => Err(found),
+    }
+}
+
+impl Compiler<'_> {
+    fn program(&self) -> Option<Program> {
+        let definition = &self.source.definition;
+        self.keys(definition);
+        self.natives("events", &definition.events);
+        let mut require = Vec::new();
+        for (path, text) in definition.require.iter() {
+            let key = format!("require.{path}");
+            self.path(&key, path);
+            if text.trim().is_empty() {
+                self.problem(&key, "is empty; write \"true\" where it must always be there");
+            }
+            let when = self.condition(&key, text, &OF_EVENT).filter(|_| text.trim() != "true");
+            require.push((intern(path), when));
+        }
+        let mut check = Vec::new();
+        for (path, rule) in definition.check.iter() {
+            let key = format!("check.{path}");
+            self.path(&key, path);
+            if rule.says.is_empty() {
+                self.problem(&key, "says nothing: state in `says` why such an event is refused");
+            }
+            match self.condition(&format!("{key}.when"), &rule.when, &OF_EVENT) {
+                Some(when) => check.push(CheckRule { field: intern(path), when, says: rule.says.as_str().into() }),
+                None if rule.when.trim().is_empty() => self.problem(&key, "has no `when`"),
+                None => {}
+            }
+        }
+        let batch = definition.batch.as_ref().map(|batch| {
+            let key = "batch.item";
+            let mut item = Vec::new();
+            match &batch.item {
+                Some(shape) => self.shape(key, shape, &OF_EVENT, &mut item),
+                None => self.problem("batch", "has no `item`: state what each event contributes to `items`"),
+            }
+            let mut uses = Uses::default();
+            item.iter().filter_map(Op::uses).for_each(|named| uses.add(&named));
+            let limits = BatchLimits { items: batch.max_items, bytes: batch.max_bytes };
+            BatchRule { limits, item, ids: form::ids(&uses) }
+        });
+        let forms: Vec<Form> = definition.request.iter().enumerate().map(|(at, part)| self.form(at, part)).collect();
+        if batch.is_some() && !forms.iter().any(|form| form.is_batched) {
+            self.problem("batch", "no [[request]] names `items`");
+        }
+        if forms.len() > usize::from(u8::MAX) {
+            self.problem("request", "is there more than 255 times");
+        }
+        if let Some(last) = forms.iter().position(|form| form.when.is_none())
+            && last + 1 < forms.len()
+        {
+            self.problem(&format!("request.{}", last + 1), "is never reached: the one before it has no `when`");
+        }
+        let answer = self.answer();
+        let token = definition.token.as_ref().map(|token| self.token(token));
+        let secrets = definition.account.keys.iter().filter(|(_, key)| key.secret).map(|(name, _)| name.to_owned());
+        let mut program = Program {
+            name: intern(&definition.name),
+            title: intern(&definition.title),
+            base_url: intern(&definition.base_url),
+            definition: definition.clone(),
+            require,
+            check,
+            forms,
+            batch,
+            answer,
+            token,
+            secrets: secrets.collect(),
+            params: Vec::new(),
+        };
+        program.params = program.platform_params();
+        Some(program)
+    }
+
+    /// A dotted path of the event.
+    fn path(&self, key: &str, path: &str) {
+        let fine = |step: &str| !step.is_empty() && step.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !path.split('.').all(fine) {
+            self.problem(key, "is no dotted path of the event, e.g. \"click.ks_callback\" in quotes");
+        }
+    }
+
+    fn keys(&self, definition: &Definition) {
+        const COMMON: [&str; 15] = [
+            "platform",
+            "base_url",
+            "base_urls",
+            "allow_http",
+            "allow_private",
+            "secrets",
+            "limits",
+            "retry",
+            "rollout",
+            "when_unavailable",
+            "on_ambiguous",
+            "map",
+            "enabled",
+            "proxy",
+            "path",
+        ];
+        for (name, key) in definition.account.keys.iter() {
+            let at = format!("account.keys.{name}");
+            self.path(&at, name);
+            if COMMON.contains(&name) || name == "validate" {
+                self.problem(&at, "is a key that every account has");
+            }
+            if name.strip_prefix("token.").is_some_and(|member| matches!(member, "access" | "refresh" | "auth_code")) {
+                self.problem(&at, "is there already where the file has [token]");
+            }
+            let kind = key.kind();
+            if key.default.iter().chain(&key.values).any(|value| value.kind() != kind) {
+                self.problem(&at, "has values or a default of different kinds");
+            }
+            if let Some(default) = &key.default {
+                if !key.values.is_empty() && !key.values.contains(default) {
+                    self.problem(&at, "has a default that is none of its values");
+                }
+                if key.required || key.secret {
+                    self.problem(&at, "has a default, so that it is neither required nor secret");
+                }
+            }
+        }
+    }
+
+    /// The native events of a file, or of one of its forms.
+    fn natives(&self, key: &str, events: &Ordered<Native>) {
+        for (event, native) in events.iter() {
+            let fine = match native {
+                Native::Text(text) => !text.is_empty() && !text.chars().any(char::is_control),
+                Native::Integer(_) => true,
+                Native::Flag(_) => false,
+            };
+            if !fine {
+                self.problem(&format!("{key}.{event}"), "has to be a whole number, or a text that says something");
+            }
+        }
+    }
+}
+
+impl Program {
+    fn platform_params(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let conditions = self.require.iter().filter_map(|(_, when)| when.as_ref());
+        let rules = self.check.iter().map(|rule| &rule.when);
+        let uses = conditions.chain(rules).map(|expr| expr.uses.clone());
+        let fields = self.require.iter().map(|(field, _)| *field).chain(self.check.iter().map(|rule| rule.field));
+        let items = self.batch.iter().flat_map(|batch| &batch.item).filter_map(Op::uses);
+        let named: Vec<String> = uses
+            .chain(self.forms.iter().map(|form| form.uses.clone()))
+            .chain(items)
+            .flat_map(|uses| uses.of(Variable::Event).map(str::to_owned).collect::<Vec<_>>())
+            .chain(fields.map(str::to_owned))
+            .collect();
+        for path in named {
+            match path.strip_prefix("platform_params") {
+                Some("") => names.push(String::new()),
+                Some(rest) if rest.starts_with('.') => {
+                    names.push(rest.split('.').nth(1).unwrap_or_default().to_owned());
+                }
+                _ => {}
+            }
+        }
+        names
+    }
+}
+
+impl Key {
+    /// What it holds.
+    pub(super) fn kind(&self) -> KeyKind {
+        let written = self.default.as_ref().or(self.values.first()).map(Native::kind);
+        self.kind.or(written).unwrap_or(KeyKind::Text)
+    }
+}
+
+impl Native {
+    fn kind(&self) -> KeyKind {
+        match self {
+            Self::Text(_) => KeyKind::Text,
+            Self::Integer(_) => KeyKind::Integer,
+            Self::Flag(_) => KeyKind::Flag,
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! `[[request]]`, compiled.
+
+use crate::platforms::callback::is_callback_host;
+use crate::platforms::declared::definition::{Native, Ordered, RequestPart, Sign as SignText, Template as Text};
+use crate::platforms::declared::engine::{Compiler, Expr, Template, Uses, Variable};
+use crate::platforms::declared::interner::intern;
+use crate::platforms::declared::program::OF_EVENT;
+use crate::platforms::declared::program::shape::Op;
+
+/// What is not known before a request is sent.
+const LATE: [Variable; 7] = [
+    Variable::NowMs,
+    Variable::Token,
+    Variable::Items,
+    Variable::Method,
+    Variable::Url,
+    Variable::Query,
+    Variable::Body,
+];
+
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// Headers that belong to the connection.
+const OWN_HEADERS: [&str; 4] = ["host", "content-length", "transfer-encoding", "connection"];
+
+/// A text of a request.
+#[derive(Debug)]
+pub(in crate::platforms::declared) struct Slot {
+    pub template: Template,
+    /// It needs the event and nothing that comes later: it is rendered when the event is prepared.
+    pub is_early: bool,
+}
+
+impl Slot {
+    pub fn new(template: Template) -> Self {
+        let uses = template.uses();
+        let of_event = uses.has_any(&[Variable::Event, Variable::Published, Variable::Native]);
+        Self { is_early: of_event && !uses.has_any(&LATE), template }
+    }
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(in crate::platforms::declared) enum Address {
+    /// Below the account's base URL.
+    Below(Slot),
+    /// To the URL that stands in this field of the event, or to what `url` makes of it.
+    Callback { field: &'static str, url: Option<Template>, hosts: Vec<String> },
+}
+
+#[derive(Debug)]
+pub(in crate::platforms::declared) enum Body {
+    None,
+    Text(Slot),
+    Form(Vec<(Box<str>, Slot)>),
+    Json(Vec<Op>),
+}
+
+#[derive(Debug)]
+pub(in crate::platforms::declared) enum SignPlace {
+    Header(&'static str),
+    Query(Box<str>),
+}
+
+#[derive(Debug)]
+pub(in crate::platforms::declared) struct Sign {
+    pub place: SignPlace,
+    pub value: Template,
+}
+
+/// One form of request.
+#[derive(Debug)]
+pub(in crate::platforms::declared) struct Form {
+    /// `request.0`.
+    pub key: String,
+    pub when: Option<Expr>,
+    pub method: &'static str,
+    pub address: Address,
+    pub query: Vec<(Box<str>, Slot)>,
+    pub headers: Vec<(&'static str, Slot)>,
+    pub body: Body,
+    pub sign: Option<Sign>,
+    /// It carries the items of a batch.
+    pub is_batched: bool,
+    /// Canonical event to native one, where the form has its own.
+    pub events: Vec<(String, Native)>,
+    /// All native events are numbers.
+    pub integers: bool,
+    /// Everything that some part of it names.
+    pub uses: Uses,
+    /// What its late parts need of the event, as dotted paths; an empty path is all of it.
+    pub late_paths: Vec<String>,
+    /// The ids of the event that it names.
+    pub ids: Vec<&'static str>,
+    /// A filter of a late part can refuse the event, so that it is tried before the event is accepted.
+    pub late_refuses: bool,
+}
+
+impl Compiler<'_> {
+    pub(super) fn form(&self, at: usize, part: &RequestPart) -> Form {
+        let definition = &self.source.definition;
+        let mut known = [&OF_EVENT[..], &[Variable::NowMs]].concat();
+        if definition.token.is_some() {
+            known.push(Variable::Token);
+        }
+        if definition.batch.is_some() {
+            known.push(Variable::Items);
+        }
+        self.compiled_form(format!("request.{at}"), part, &known)
+    }
+
+    /// A request whose templates can name what is `known`.
+    pub(super) fn compiled_form(&self, key: String, part: &RequestPart, known: &[Variable]) -> Form {
+        let below = |name: &str| format!("{key}.{name}");
+        let slot = |name: &str, text: &str| Slot::new(self.template(&below(name), text, known));
+        let pairs = |name: &str, pairs: &Ordered<Text>| -> Vec<(Box<str>, Slot)> {
+            pairs.iter().map(|(member, text)| (member.into(), slot(&format!("{name}.{member}"), &text.0))).collect()
+        };
+        let bodies = [part.body.is_some(), part.form.is_some(), part.json.is_some()];
+        if bodies.iter().filter(|there| **there).count() > 1 {
+            self.problem(&key, "has more than one of body, form and json");
+        }
+        let body = match (&part.body, &part.form, &part.json) {
+            (Some(text), ..) if !text.is_empty() => Body::Text(slot("body", text)),
+            (_, Some(form), _) => Body::Form(pairs("form", form)),
+            (.., Some(shape)) => {
+                let mut ops = Vec::new();
+                self.shape(&below("json"), shape, known, &mut ops);
+                Body::Json(ops)
+            }
+            _ => Body::None,
+        };
+        self.natives(&below("events"), &part.events);
+        let events = if part.events.0.is_empty() { &self.source.definition.events.0 } else { &part.events.0 };
+        let mut form = Form {
+            when: self.condition(&below("when"), &part.when, &OF_EVENT),
+            method: self.method(&below("method"), &part.method, &body),
+            address: self.address(&key, part, known),
+            query: pairs("query", &part.query),
+            headers: pairs("headers", &part.headers).into_iter().map(|(name, slot)| (intern(&name), slot)).collect(),
+            body,
+            sign: part.sign.as_ref().and_then(|sign| self.sign(&below("sign"), sign, known)),
+            is_batched: false,
+            integers: !events.is_empty() && events.iter().all(|(_, native)| matches!(native, Native::Integer(_))),
+            events: part.events.0.clone(),
+            uses: Uses::default(),
+            late_paths: Vec::new(),
+            ids: Vec::new(),
+            late_refuses: false,
+            key,
+        };
+        for (name, _) in &form.headers {
+            self.header(&format!("{}.headers.{name}", form.key), name);
+        }
+        self.finish(&mut form);
+        form
+    }
+
+    fn method(&self, key: &str, method: &str, body: &Body) -> &'static str {
+        match (method, body) {
+            ("", Body::None) => "GET",
+            ("", _) => "POST",
+            _ => METHODS.into_iter().find(|known| *known == method).unwrap_or_else(|| {
+                self.problem(key, format!("has to be one of {}", METHODS.join(", ")));
+                "POST"
+            }),
+        }
+    }
+
+    fn address(&self, key: &str, part: &RequestPart, known: &[Variable]) -> Address {
+        let url_key = format!("{key}.url");
+        if part.callback.is_empty() {
+            if !part.hosts.is_empty() {
+                self.problem(&format!("{key}.hosts"), "stands without `callback`");
+            }
+            if !part.url.starts_with('/') && !part.url.starts_with("{{") {
+                self.problem(&url_key, "has to be a path below base_url, beginning with /");
+            }
+            return Address::Below(Slot::new(self.template(&url_key, &part.url, known)));
+        }
+        self.path(&format!("{key}.callback"), &part.callback);
+        if part.hosts.is_empty() {
+            self.problem(&format!("{key}.hosts"), "is missing: the hosts to which the event may lead");
+        }
+        for (at, host) in part.hosts.iter().enumerate().filter(|(_, host)| !is_callback_host(host)) {
+            let reason = format!("has to be a host name without scheme and port, not {host:?}");
+            self.problem(&format!("{key}.hosts.{at}"), reason);
+        }
+        // Where a request goes is decided when its event is prepared.
+        let url = (!part.url.is_empty()).then(|| self.template(&url_key, &part.url, &OF_EVENT));
+        Address::Callback { field: intern(&part.callback), url, hosts: part.hosts.clone() }
+    }
+
+    fn sign(&self, key: &str, sign: &SignText, known: &[Variable]) -> Option<Sign> {
+        let sees = [known, &[Variable::Method, Variable::Url, Variable::Query, Variable::Body]].concat();
+        if sign.value.is_empty() {
+            self.problem(key, "has no `value`");
+        }
+        let value = self.template(&format!("{key}.value"), &sign.value, &sees);
+        let place = match (sign.header.as_str(), sign.query.as_str()) {
+            (header, "") if !header.is_empty() => {
+                self.header(&format!("{key}.header"), header);
+                SignPlace::Header(intern(header))
+            }
+            ("", query) if !query.is_empty() => SignPlace::Query(query.into()),
+            _ => {
+                self.problem(key, "has to have either `header` or `query`");
+                return None;
+            }
+        };
+        Some(Sign { place, value })
+    }
+
+    fn header(&self, key: &str, name: &str) {
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            self.problem(key, format!("{name:?} is no name of a header"));
+        } else if OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            self.problem(key, format!("the worker alone writes {name}"));
+        }
+    }
+
+    /// What follows from all parts together.
+    fn finish(&self, form: &mut Form) {
+        let (mut all, mut late) = (Uses::default(), Uses::default());
+        for slot in form.slots() {
+            let uses = slot.template.uses();
+            all.add(&uses);
+            if !slot.is_early {
+                late.add(&uses);
+            }
+        }
+        if let Address::Callback { url: Some(url), .. } = &form.address {
+            all.add(&url.uses());
+        }
+        if let Some(sign) = &form.sign {
+            all.add(&sign.value.uses());
+            late.add(&sign.value.uses());
+        }
+        form.is_batched = all.has(Variable::Items);
+        form.late_paths = late.of(Variable::Event).map(str::to_owned).collect();
+        if late.has(Variable::Published) {
+            form.late_paths.push(String::new());
+        }
+        form.late_refuses = late.refuses;
+        form.ids = ids(&all);
+        form.uses = all;
+        if let Some(path) = form.late_paths.first().filter(|_| form.is_batched) {
+            let reason = format!(
+                "needs `event.{path}` beside what is known only when several events are sent; put it into batch.item"
+            );
+            self.problem(&form.key, reason);
+        }
+    }
+}
+
+/// The ids of the event among what is named (SPEC section 12, 17 and 35).
+pub(super) fn ids(uses: &Uses) -> Vec<&'static str> {
+    let is_id = |path: &&str| path.starts_with("click.") || matches!(*path, "order.order_id" | "user.user_id");
+    uses.of(Variable::Event).filter(is_id).map(intern).collect()
+}
+
+impl Form {
+    /// Its texts, in the order in which they are rendered.
+    pub fn slots(&self) -> Vec<&Slot> {
+        let address = match &self.address {
+            Address::Below(slot) => Some(slot),
+            Address::Callback { .. } => None,
+        };
+        let body: Vec<&Slot> = match &self.body {
+            Body::None => Vec::new(),
+            Body::Text(slot) => vec![slot],
+            Body::Form(pairs) => pairs.iter().map(|(_, slot)| slot).collect(),
+            Body::Json(ops) => ops
+                .iter()
+                .filter_map(|op| match op {
+                    Op::Member(_, slot) => Some(slot),
+                    Op::Raw(_) | Op::Open(_) | Op::Close => None,
+                })
+                .collect(),
+        };
+        let query = self.query.iter().map(|(_, slot)| slot);
+        let headers = self.headers.iter().map(|(_, slot)| slot);
+        address.into_iter().chain(query).chain(headers).chain(body).collect()
+    }
+}

@@ -1,0 +1,122 @@
+//! `[answer]` and `[token]`, compiled.
+
+use crate::platforms::declared::definition::{AnswerItems, Token, Unmentioned};
+use crate::platforms::declared::engine::{Compiler, Expr, Template, Variable};
+use crate::platforms::declared::program::form::Form;
+
+const OF_ANSWER: [Variable; 5] =
+    [Variable::Status, Variable::Headers, Variable::Body, Variable::Text, Variable::Account];
+const OF_ITEM: [Variable; 6] =
+    [Variable::Item, Variable::Status, Variable::Headers, Variable::Body, Variable::Text, Variable::Account];
+
+/// What an answer means, class by class.
+#[derive(Debug)]
+pub(in crate::platforms::declared) struct AnswerRules {
+    pub delivered: Option<Expr>,
+    pub refresh: Option<Expr>,
+    pub halt: Option<Expr>,
+    pub throttled: Option<Expr>,
+    pub permanent: Option<Expr>,
+    pub retry: Option<Expr>,
+    pub code: Option<Expr>,
+    pub platform_id: Option<Expr>,
+    pub split: Option<Expr>,
+    pub items: Option<ItemRules>,
+}
+
+/// What it means for each item of a batch.
+#[derive(Debug)]
+pub(in crate::platforms::declared) struct ItemRules {
+    /// `None`: always.
+    pub when: Option<Expr>,
+    pub at: Option<Expr>,
+    /// `None`: the list has the request's order.
+    pub index: Option<Expr>,
+    pub index_base: Template,
+    pub unmentioned: Unmentioned,
+    pub delivered: Option<Expr>,
+    pub retry: Option<Expr>,
+    pub throttled: Option<Expr>,
+    pub permanent: Option<Expr>,
+    pub code: Option<Expr>,
+    pub platform_id: Option<Expr>,
+}
+
+/// How tokens are asked for, and what the answer brings.
+#[derive(Debug)]
+pub(in crate::platforms::declared) struct TokenRules {
+    pub request: Form,
+    pub access: Option<Expr>,
+    pub refresh: Option<Expr>,
+    pub expires_in: Option<Expr>,
+    pub expires_at_ms: Option<Expr>,
+    pub refresh_expires_at_ms: Option<Expr>,
+    pub failed: Option<Expr>,
+}
+
+impl Compiler<'_> {
+    pub(super) fn answer(&self) -> AnswerRules {
+        let answer = &self.source.definition.answer;
+        if answer.delivered.trim().is_empty() && answer.items.is_none() {
+            self.problem("answer.delivered", "is missing: without it nothing would ever be delivered");
+        }
+        let expr = |name: &str, text: &str| self.expr(&format!("answer.{name}"), text, &OF_ANSWER);
+        AnswerRules {
+            delivered: expr("delivered", &answer.delivered),
+            refresh: expr("refresh", &answer.refresh),
+            halt: expr("halt", &answer.halt),
+            throttled: expr("throttled", &answer.throttled),
+            permanent: expr("permanent", &answer.permanent),
+            retry: expr("retry", &answer.retry),
+            code: expr("code", &answer.code),
+            platform_id: expr("platform_id", &answer.platform_id),
+            split: expr("split", &answer.split),
+            items: answer.items.as_ref().map(|items| self.answer_items(items)),
+        }
+    }
+
+    fn answer_items(&self, items: &AnswerItems) -> ItemRules {
+        if items.at.trim().is_empty() {
+            self.problem("answer.items", "has no `at`: the list in the answer");
+        }
+        let expr = |name: &str, text: &str| self.expr(&format!("answer.items.{name}"), text, &OF_ITEM);
+        // The name of a member, or an expression.
+        let is_name = items.index.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && items.index != "item";
+        let index = match items.index.as_str() {
+            "" => None,
+            name if is_name => expr("index", &format!("item.{name}")),
+            text => expr("index", text),
+        };
+        let base = if items.index_base.0.is_empty() { "0" } else { &items.index_base.0 };
+        ItemRules {
+            when: expr("when", &items.when),
+            at: expr("at", &items.at),
+            index,
+            index_base: self.template("answer.items.index_base", base, &[Variable::Account]),
+            unmentioned: items.unmentioned,
+            delivered: expr("delivered", &items.delivered),
+            retry: expr("retry", &items.retry),
+            throttled: expr("throttled", &items.throttled),
+            permanent: expr("permanent", &items.permanent),
+            code: expr("code", &items.code),
+            platform_id: expr("platform_id", &items.platform_id),
+        }
+    }
+
+    pub(super) fn token(&self, token: &Token) -> TokenRules {
+        if token.access.trim().is_empty() {
+            self.problem("token.access", "is missing: where the answer has the access token");
+        }
+        let expr = |name: &str, text: &str| self.expr(&format!("token.{name}"), text, &OF_ANSWER);
+        let known = [Variable::Account, Variable::Token, Variable::NowMs];
+        TokenRules {
+            request: self.compiled_form("token.request".to_owned(), &token.request, &known),
+            access: expr("access", &token.access),
+            refresh: expr("refresh", &token.refresh),
+            expires_in: expr("expires_in", &token.expires_in),
+            expires_at_ms: expr("expires_at_ms", &token.expires_at_ms),
+            refresh_expires_at_ms: expr("refresh_expires_at_ms", &token.refresh_expires_at_ms),
+            failed: expr("failed", &token.failed),
+        }
+    }
+}

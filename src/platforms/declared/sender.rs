@@ -1,0 +1,117 @@
+//! Speaks for one account of a declared platform.
+
+mod answer;
+mod compose;
+mod natives;
+mod prepare;
+mod secrets;
+mod seen;
+mod token;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minijinja::Value;
+use serde_json::Map;
+
+use super::keys::get;
+use super::program::{Form, Program};
+use crate::error::{DeliveryError, Fault};
+use crate::event::ConversionEvent;
+use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading};
+use crate::platforms::tokens::{Seed, TokenSource};
+use crate::platforms::{Context, Prepared, Problem, Request, Sender};
+use crate::secret::SecretString;
+use natives::Natives;
+
+/// Of an account: its platform, and its keys as expressions see them.
+#[derive(Clone)]
+struct Bound {
+    program: &'static Program,
+    account: Value,
+    /// What is masked wherever it stands.
+    secrets: Arc<[String]>,
+    /// It sends with access tokens, which its `token` begins.
+    has_tokens: bool,
+}
+
+/// The sender of one account.
+pub(super) struct Declared {
+    bound: Bound,
+    natives: Natives,
+    seed: Option<Seed>,
+}
+
+impl Declared {
+    /// Takes the account's keys with their defaults, and its `map`.
+    ///
+    /// # Errors
+    /// Every problem with its key.
+    pub fn new(
+        program: &'static Program,
+        settings: &Map<String, serde_json::Value>,
+        map: BTreeMap<String, String>,
+    ) -> Result<Self, Vec<Problem>> {
+        let natives = Natives::new(program, map)?;
+        // A map of texts, numbers and flags has a form in every format.
+        let account = serde_json::from_value(serde_json::Value::Object(settings.clone())).unwrap_or_default();
+        let secret = |name: &str| get(settings, name).and_then(|value| value.as_str()).map(SecretString::new);
+        let seed =
+            Seed { access: secret("token.access"), refresh: secret("token.refresh"), code: secret("token.auth_code") };
+        let seed = Some(seed).filter(|seed| program.token.is_some() && *seed != Seed::default());
+        let secrets = program.secrets_of(settings).into();
+        let bound = Bound { program, account, secrets, has_tokens: seed.is_some() };
+        Ok(Self { bound, natives, seed })
+    }
+}
+
+impl Declared {
+    /// The platform's own code in an answer; empty: it has none.
+    pub fn code(&self, answer: &HttpAnswer<'_>) -> String {
+        self.bound.code(answer)
+    }
+}
+
+/// A native event as expressions see it.
+fn native_value(form: &Form, native: &str) -> Value {
+    match native.parse::<i64>() {
+        Ok(number) if form.integers => Value::from(number),
+        _ => Value::from(native),
+    }
+}
+
+impl Sender for Declared {
+    fn native(&self, event_type: &str, platform_event: Option<&str>) -> Option<Cow<'static, str>> {
+        self.natives.any(event_type, platform_event)
+    }
+
+    fn natives(&self) -> Vec<Cow<'static, str>> {
+        self.natives.all()
+    }
+
+    fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
+        self.prepared(event)
+    }
+
+    fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault> {
+        self.bound.request(items, context)
+    }
+
+    fn read(&self, items: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading {
+        self.bound.reading(items.len(), answer)
+    }
+
+    fn batch(&self) -> BatchLimits {
+        self.bound.program.batch.as_ref().map_or(BatchLimits { items: 1, bytes: usize::MAX }, |batch| batch.limits)
+    }
+
+    fn callback_hosts(&self) -> Vec<&str> {
+        self.bound.program.callback_hosts()
+    }
+
+    fn tokens(&self) -> Option<(Arc<dyn TokenSource>, Seed)> {
+        let seed = self.seed.clone()?;
+        Some((Arc::new(self.bound.clone()), seed))
+    }
+}

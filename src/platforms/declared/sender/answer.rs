@@ -1,0 +1,180 @@
+//! What an answer means, by the expressions of `[answer]`. An expression that fails does not hold, so that any bytes have a
+//! class.
+
+use minijinja::Value;
+
+use super::Bound;
+use crate::error::{Answer, DeliveryError};
+use crate::platforms::Receipt;
+use crate::platforms::declared::Unmentioned;
+use crate::platforms::declared::engine::{Expr, Scope, Variable};
+use crate::platforms::declared::program::ItemRules;
+use crate::platforms::declared::write;
+use crate::platforms::http_status::safe_code;
+use crate::platforms::reading::{HttpAnswer, Reading, Verdict};
+use crate::platforms::retry_after;
+
+/// A class of answers that accept nothing.
+type Refusal = fn(Answer) -> DeliveryError;
+
+/// A platform's id of a conversion may be so long.
+const LONGEST_ID: usize = 256;
+
+impl Bound {
+    pub(super) fn reading(&self, items: usize, answer: &HttpAnswer<'_>) -> Reading {
+        let rules = &self.program.answer;
+        let (scope, body) = self.seen(answer);
+        let said = scope.clone().value();
+        let said = Said { scope: &said, answer, code: &rules.code };
+        if said.holds(&rules.delivered) {
+            return Reading::All(Ok(said.receipt(&rules.platform_id)));
+        }
+        let classes: [(&Option<Expr>, Refusal); 5] = [
+            (&rules.refresh, DeliveryError::Refresh),
+            (&rules.halt, DeliveryError::Halt),
+            (&rules.throttled, DeliveryError::Throttled),
+            (&rules.permanent, DeliveryError::Permanent),
+            (&rules.retry, DeliveryError::Retry),
+        ];
+        for (rule, class) in classes {
+            if said.holds(rule) {
+                return Reading::All(Err(said.refusal(class)));
+            }
+        }
+        if said.holds(&rules.split) {
+            return Reading::Split;
+        }
+        if let Some(verdicts) = rules.items.as_ref().and_then(|rules| self.each(rules, items, &scope, answer)) {
+            return Reading::Each(verdicts);
+        }
+        if body.is_some() && (200..=299).contains(&answer.status) {
+            return Reading::All(Err(said.unknown()));
+        }
+        Reading::Nothing
+    }
+
+    /// The platform's own code in an answer; empty: it has none.
+    pub(super) fn code(&self, answer: &HttpAnswer<'_>) -> String {
+        let scope = self.seen(answer).0.value();
+        safe_code(&Said { scope: &scope, answer, code: &None }.text(&self.program.answer.code))
+    }
+
+    /// An answer as expressions see it; and its body, where that is JSON.
+    pub(super) fn seen(&self, answer: &HttpAnswer<'_>) -> (Scope, Option<Value>) {
+        let body: Option<Value> = serde_json::from_slice(answer.body).ok();
+        let scope = Scope::new()
+            .with(Variable::Status, i64::from(answer.status))
+            .with(Variable::Headers, Value::from_pairs(answer.headers.iter()))
+            .with(Variable::Body, body.clone().unwrap_or(Value::from(())))
+            .with(Variable::Text, String::from_utf8_lossy(answer.body).as_ref())
+            .with(Variable::Account, self.account.clone());
+        (scope, body)
+    }
+
+    /// One verdict per item; `None`: the answer has no such list.
+    fn each(
+        &self,
+        rules: &ItemRules,
+        items: usize,
+        scope: &Scope,
+        answer: &HttpAnswer<'_>,
+    ) -> Option<Vec<Option<Verdict>>> {
+        let whole = scope.clone().value();
+        if rules.when.as_ref().is_some_and(|when| !when.holds(&whole)) {
+            return None;
+        }
+        let list = rules.at.as_ref()?.value(&whole).ok()?;
+        if !matches!(list.kind(), minijinja::value::ValueKind::Seq | minijinja::value::ValueKind::Iterable) {
+            return None;
+        }
+        let mut base = String::new();
+        rules.index_base.render(&whole, &mut base).ok()?;
+        let base: i64 = base.trim().parse().unwrap_or(0);
+        let mut verdicts: Vec<Option<Verdict>> = vec![None; items];
+        for (position, item) in list.try_iter().ok()?.enumerate() {
+            let scope = scope.clone().with(Variable::Item, item).value();
+            let said = Said { scope: &scope, answer, code: &rules.code };
+            let index = match &rules.index {
+                None => Some(position),
+                Some(index) => {
+                    said.number(&Some(index)).and_then(|index| usize::try_from(index.checked_sub(base)?).ok())
+                }
+            };
+            let Some(verdict) = index.and_then(|index| verdicts.get_mut(index)).filter(|verdict| verdict.is_none())
+            else {
+                continue;
+            };
+            *verdict = Some(if said.holds(&rules.delivered) {
+                Ok(said.receipt(&rules.platform_id))
+            } else if said.holds(&rules.retry) {
+                Err(said.refusal(DeliveryError::Retry))
+            } else if said.holds(&rules.throttled) {
+                Err(said.refusal(DeliveryError::Throttled))
+            } else if said.holds(&rules.permanent) {
+                Err(said.refusal(DeliveryError::Permanent))
+            } else {
+                Err(said.unknown())
+            });
+        }
+        if rules.unmentioned == Unmentioned::Delivered {
+            for verdict in verdicts.iter_mut().filter(|verdict| verdict.is_none()) {
+                *verdict = Some(Ok(Receipt::default()));
+            }
+        }
+        Some(verdicts)
+    }
+}
+
+/// An answer, or one item of it, while its rules are asked.
+pub(super) struct Said<'a> {
+    pub scope: &'a Value,
+    pub answer: &'a HttpAnswer<'a>,
+    pub code: &'a Option<Expr>,
+}
+
+impl Said<'_> {
+    pub fn holds(&self, rule: &Option<Expr>) -> bool {
+        rule.as_ref().is_some_and(|rule| rule.holds(self.scope))
+    }
+
+    /// A text or a number, as text; empty: there is none.
+    pub fn text(&self, rule: &Option<Expr>) -> String {
+        let Some(Ok(value)) = rule.as_ref().map(|rule| rule.value(self.scope)) else { return String::new() };
+        let mut text = String::new();
+        match value.as_i64() {
+            // A whole number by its value: 0.0 is 0.
+            Some(number) => text = number.to_string(),
+            None if value.is_number() || value.as_str().is_some() => _ = write::text(&value, &mut text),
+            None => {}
+        }
+        text
+    }
+
+    pub fn number(&self, rule: &Option<&Expr>) -> Option<i64> {
+        let value = rule.as_ref()?.value(self.scope).ok()?;
+        value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+    }
+
+    fn receipt(&self, platform_id: &Option<Expr>) -> Receipt {
+        let id = self.text(platform_id);
+        let fine = !id.is_empty() && id.len() <= LONGEST_ID && !id.chars().any(char::is_control);
+        Receipt { platform_id: fine.then_some(id) }
+    }
+
+    pub fn refusal(&self, class: Refusal) -> DeliveryError {
+        let pause = self.answer.retry_after.and_then(|text| retry_after::parse(text, self.answer.now_ms));
+        let detail = "the platform refuses; its code says why".to_owned();
+        let answer = Answer { code: safe_code(&self.text(self.code)), detail, ..self.answer.answer() };
+        match class(answer) {
+            DeliveryError::Throttled(answer) => DeliveryError::Throttled(Answer { retry_after: pause, ..answer }),
+            error => error,
+        }
+    }
+
+    /// An answer that no rule knows.
+    pub fn unknown(&self) -> DeliveryError {
+        let code = safe_code(&self.text(self.code));
+        let detail = if code.is_empty() { "an answer that no rule knows" } else { "a code that is in no rule" };
+        DeliveryError::Retry(Answer { code, detail: detail.into(), unclassified: true, ..self.answer.answer() })
+    }
+}

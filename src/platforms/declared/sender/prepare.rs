@@ -1,0 +1,131 @@
+//! An event of a declared platform, judged and made ready (SPEC section 9, steps 4 to 8).
+
+use std::sync::Arc;
+
+use minijinja::Value;
+
+use super::compose::Parts;
+use super::seen::Seen;
+use super::{Declared, native_value};
+use crate::error::DeliveryError;
+use crate::event::ConversionEvent;
+use crate::platforms::declared::blobs::Writer;
+use crate::platforms::declared::engine::{Scope, Variable};
+use crate::platforms::declared::json::{JsonObject, compact};
+use crate::platforms::declared::program::{Address, Form, Program};
+use crate::platforms::rules::{click_id, invalid, note_ignored, required_id};
+use crate::platforms::{Item, Prepared};
+
+impl Declared {
+    pub(super) fn prepared(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
+        let program = self.bound.program;
+        let object = JsonObject::event(event.published.0.clone());
+        let scope = Scope::new()
+            .with(Variable::Event, Value::from_dyn_object(object.clone()))
+            .with(Variable::Account, self.bound.account.clone());
+        let (number, form) = self.chosen(event, &scope)?;
+        let native = self
+            .natives
+            .of(usize::from(number), event)
+            .ok_or_else(|| self.natives.unmapped(usize::from(number), event))?;
+        let mut scope = scope.with(Variable::Native, native_value(form, &native));
+        if form.uses.has(Variable::Published) {
+            let mut text = String::new();
+            compact(object.raw(), &mut text);
+            scope = scope.with(Variable::Published, text);
+        }
+        let scope = scope.value();
+        program.judge(&object, &scope)?;
+        let seen = Seen { object: &object, scope: &scope };
+        seen.ids(form, program)?;
+        let mut texts = Writer::new(number);
+        let mut route = format!("{number}");
+        texts.push(seen.item(form, program)?.as_deref());
+        texts.push(seen.late(form).as_deref());
+        let callback = seen.early(form, &mut texts, &mut route)?;
+        let route = program.batch.is_some().then(|| {
+            // What is sent alone shares its route with nobody.
+            if form.is_batched { route.into() } else { format!("{number}:{native}:{}", event.trans_id).into() }
+        });
+        let mut warnings = Vec::new();
+        if !program.params.iter().any(String::is_empty) {
+            let known: Vec<_> = program.params.iter().map(String::as_str).collect();
+            note_ignored(event, &known, &mut warnings);
+        }
+        let item = Item::new(texts.finish());
+        let prepared = Prepared { native, item, warnings, route, callback, never_repeat: false };
+        self.try_late(form, &prepared, event, &seen)?;
+        Ok(prepared)
+    }
+
+    /// The form of the request, by the native event that `[events]` has for it.
+    fn chosen(&self, event: &ConversionEvent, scope: &Scope) -> Result<(u8, &'static Form), DeliveryError> {
+        let forms = &self.bound.program.forms;
+        if let [form] = &forms[..]
+            && form.when.is_none()
+        {
+            return Ok((0, form));
+        }
+        let native = self.natives.common(event);
+        let scope = match (native, forms.first()) {
+            (Some(native), Some(form)) => scope.clone().with(Variable::Native, native_value(form, &native)),
+            _ => scope.clone(),
+        };
+        let scope = scope.value();
+        let mut numbered = (0_u8..).zip(forms);
+        numbered
+            .find(|(_, form)| form.when.as_ref().is_none_or(|when| when.holds(&scope)))
+            .ok_or_else(|| invalid("event_type", "no [[request]] of the platform takes such an event"))
+    }
+
+    /// The late parts are rendered when the request is sent. Where one of them may refuse the event, that shows here.
+    fn try_late(
+        &self,
+        form: &Form,
+        prepared: &Prepared,
+        event: &ConversionEvent,
+        seen: &Seen<'_>,
+    ) -> Result<(), DeliveryError> {
+        let doubtful = form.late_refuses || form.late_paths.iter().any(|path| seen.object.at(path).is_none());
+        if form.late_paths.is_empty() || !doubtful {
+            return Ok(());
+        }
+        let token = Value::from_pairs([("access", "token"), ("refresh", "token")]);
+        let parts = Parts { now_ms: event.event_time_ms, token };
+        match self.bound.compose(&[prepared], &parts) {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(seen.refused(&failure.key, &failure.error, &failure.uses)),
+        }
+    }
+}
+
+impl Program {
+    /// `[require]` and `[check]`, in the order of the file.
+    fn judge(&self, event: &Arc<JsonObject>, scope: &Value) -> Result<(), DeliveryError> {
+        for (field, when) in &self.require {
+            if when.as_ref().is_some_and(|when| !when.holds(scope)) {
+                continue;
+            }
+            match event.at(field) {
+                None => return Err(invalid(field, "missing or empty")),
+                Some(value) => match value.as_str() {
+                    Some(text) if field.starts_with("click.") => _ = click_id(Some(text), field)?,
+                    Some(text) => _ = required_id(Some(text), field)?,
+                    None => {}
+                },
+            }
+        }
+        match self.check.iter().find(|rule| rule.when.holds(scope)) {
+            Some(rule) => Err(invalid(rule.field, &*rule.says)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn callback_hosts(&self) -> Vec<&str> {
+        let hosts = self.forms.iter().filter_map(|form| match &form.address {
+            Address::Callback { hosts, .. } => Some(hosts),
+            Address::Below(_) => None,
+        });
+        hosts.flatten().map(String::as_str).collect()
+    }
+}

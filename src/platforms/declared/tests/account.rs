@@ -1,0 +1,146 @@
+//! What a test needs of an account, and the keys of accounts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::config::problem::Report;
+use crate::config::{read, tree};
+use crate::error::{DeliveryError, Fault};
+use crate::event::{ConversionEvent, decode};
+use crate::platforms::declared::load;
+use crate::platforms::{Configured, Context, Platform, Prepared, Request, SecretString, Sender};
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Common {
+    #[serde(rename = "enabled")]
+    _enabled: bool,
+}
+
+/// An account of the platform with these keys; or its problems.
+pub(super) fn configure(platform: &str, keys: &str, map: &[(&str, &str)]) -> Result<Configured, Vec<String>> {
+    let platform = load("p.toml", platform).unwrap_or_else(|found| panic!("{found}"));
+    let report = Report::default();
+    let table = tree::parse(&"a.toml".into(), keys).unwrap();
+    let (_, mut rest) = read::split::<Common>(table, "a", &["validate"], &report);
+    let map: BTreeMap<_, _> = map.iter().map(|(event, native)| ((*event).to_owned(), (*native).to_owned())).collect();
+    let configured = platform.configure(&mut rest, map);
+    let mut told: Vec<_> = report.finish().problems.iter().map(ToString::to_string).collect();
+    match configured {
+        Ok(configured) if told.is_empty() => Ok(configured),
+        Ok(_) => Err(told),
+        Err(problems) => {
+            told.extend(problems.into_iter().map(|(key, reason)| format!("a.{key}: {reason}")));
+            Err(told)
+        }
+    }
+}
+
+pub(super) fn sender(platform: &str, keys: &str) -> Arc<dyn Sender> {
+    configure(platform, keys, &[]).unwrap_or_else(|told| panic!("{told:?}")).sender.unwrap()
+}
+
+/// An event with these members over the usual ones.
+pub(super) fn event(over: Value) -> ConversionEvent {
+    let mut event = json!({
+        "trans_id": "t-1", "platform": "p", "account": "a", "event_type": "pay", "event_time_ms": 1_736_899_200_123_i64,
+    });
+    if let (Some(event), Value::Object(over)) = (event.as_object_mut(), over) {
+        event.extend(over);
+    }
+    decode(Some(event.to_string().as_bytes())).unwrap()
+}
+
+pub(super) const NOW: i64 = 1_736_899_201_000;
+
+pub(super) fn request(sender: &dyn Sender, items: &[&Prepared]) -> Request {
+    let token = SecretString::new("TOKEN-7");
+    let token = sender.tokens().map(|_| &token);
+    sender.request(items, &Context { now_ms: NOW, credential: None, token }).unwrap()
+}
+
+/// The request of one event; or the field and the text of its refusal.
+pub(super) fn sent(sender: &dyn Sender, over: Value) -> Result<Request, (String, String)> {
+    match sender.prepare(&event(over)) {
+        Ok(prepared) => Ok(request(sender, &[&prepared])),
+        Err(
+            DeliveryError::Invalid(Fault { field, detail }) | DeliveryError::UnmappedEvent(Fault { field, detail }),
+        ) => Err((field.into_owned(), detail)),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn body(request: &Request) -> &str {
+    std::str::from_utf8(&request.body).unwrap()
+}
+
+const PLATFORM: &str = r#"
+name = "keys"
+title = "Keys"
+base_url = "https://keys.example.com"
+[account.keys]
+access_token = { secret = true, required = true }
+style = { values = ["underscore", "hyphen"], default = "underscore" }
+base = { values = [0, 1], default = 0 }
+loud = { kind = "flag" }
+"app.id" = { required = true }
+[events]
+pay = 3
+[[request]]
+url = "/x"
+json = { style = "{{ account.style }}", base = "{{ account.base }}", loud = "{{ account.loud }}", id = "{{ account.app.id }}", n = "{{ native }}" }
+[answer]
+delivered = "status == 200"
+"#;
+
+#[test]
+fn keys_are_read_with_their_kinds_and_defaults() {
+    let sender = sender(PLATFORM, "access_token = 'S'\nloud = true\napp = { id = 'i' }\nbase = 1");
+    let request = sent(&*sender, json!({})).unwrap();
+    assert_eq!(body(&request), r#"{"style":"underscore","base":1,"loud":true,"id":"i","n":3}"#);
+    let sender = self::sender(PLATFORM, "access_token = 'S'\napp.id = 'i'");
+    assert_eq!(body(&sent(&*sender, json!({})).unwrap()), r#"{"style":"underscore","base":0,"id":"i","n":3}"#);
+}
+
+#[test]
+fn what_is_wrong_with_a_key_is_told_and_a_secret_is_not_repeated() {
+    let told = |keys: &str| configure(PLATFORM, keys, &[]).map(drop).unwrap_err();
+    assert_eq!(
+        told("access_token = 5\nstyle = 'x'\nbase = 2\nlod = 1\napp = { id = 'i', x = 1 }"),
+        [
+            "a.toml:1: a.access_token: has to be a string in quotes",
+            "a.toml:2: a.style: has to be \"underscore\" or \"hyphen\"",
+            "a.toml:3: a.base: has to be 0 or 1",
+            "a.toml:4: a.lod: is no key of this table; did you mean `loud`?",
+            "a.toml:5: a.app.x: is no key of this table; it has id",
+        ]
+    );
+    assert_eq!(
+        told("app = 5"),
+        ["a.toml:1: a.app: has to be a table", "a.access_token: is missing", "a.app.id: is missing"]
+    );
+    let secret = told("access_token = ' MARKER'\napp.id = 'i'");
+    assert!(secret.len() == 1 && !secret[0].contains("MARKER"), "{secret:?}");
+}
+
+#[test]
+fn an_accounts_map_goes_over_the_platforms_events() {
+    let keys = "access_token = 'S'\napp.id = 'i'";
+    let sender = configure(PLATFORM, keys, &[("pay", "7"), ("lead", "9")]).unwrap().sender.unwrap();
+    assert!(body(&sent(&*sender, json!({})).unwrap()).ends_with("\"n\":7}"));
+    assert_eq!(sender.native("lead", None).as_deref(), Some("9"));
+    assert_eq!(sender.native("pay", Some("12")).as_deref(), Some("12"));
+    assert_eq!(sender.natives(), ["7", "9"]);
+    for wrong in ["x", "07", ""] {
+        assert_eq!(sender.native("pay", Some(wrong)), None, "{wrong}");
+    }
+    let told = configure(PLATFORM, keys, &[("pay", "PAY")]).map(drop).unwrap_err();
+    assert_eq!(told, ["a.map.pay: has to be a whole number, as all native events"]);
+    let (field, detail) = sent(&*sender, json!({"event_type": "pya"})).unwrap_err();
+    assert_eq!((field.as_str(), detail.contains("nearest known name is pay")), ("event_type", true), "{detail}");
+    let (field, _) = sent(&*sender, json!({"platform_event": "x"})).unwrap_err();
+    assert_eq!(field, "platform_event");
+}

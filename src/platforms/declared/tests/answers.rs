@@ -1,0 +1,151 @@
+use proptest::prelude::*;
+
+use super::account::{event, sender};
+use crate::error::{Class, DeliveryError};
+use crate::platforms::headers::Headers;
+use crate::platforms::http_status::judge;
+use crate::platforms::reading::{HttpAnswer, Reading, Verdicts};
+use crate::platforms::{Prepared, Sender};
+
+const PLATFORM: &str = r#"
+name = "ans"
+title = "Answers"
+base_url = "https://a.example.com"
+[account.keys]
+position_base = { values = [0, 1], default = 0 }
+[events]
+pay = 1
+[[request]]
+url = "/x"
+json = { list = "{{ items }}" }
+[batch]
+max_items = 10
+item = { id = "{{ event.trans_id }}" }
+[answer]
+delivered = "status == 200 and body.header.status == 0"
+refresh = "body.header.status == 3"
+halt = "body.header.status in [7, 8]"
+throttled = "body.header.status == 5"
+permanent = "body.header.status == 2"
+retry = "body.header.status == 4"
+code = "body.header.status"
+platform_id = "body.id"
+split = "body.header.status == 6"
+[answer.items]
+at = "body.header.errors"
+index = "position"
+index_base = "{{ account.position_base }}"
+unmentioned = "delivered"
+retry = "item.code == 1"
+throttled = "item.code == 2"
+permanent = "item.code == 3"
+code = "item.code"
+"#;
+
+fn items(sender: &dyn Sender, count: usize) -> Vec<Prepared> {
+    (0..count).map(|_| sender.prepare(&event(serde_json::json!({}))).unwrap()).collect()
+}
+
+fn read(keys: &str, count: usize, status: u16, body: &[u8]) -> Reading {
+    let sender = sender(PLATFORM, keys);
+    let items = items(&*sender, count);
+    sender.read(&items.iter().collect::<Vec<_>>(), &HttpAnswer { status, body, ..answer() })
+}
+
+fn answer() -> HttpAnswer<'static> {
+    HttpAnswer { status: 200, body: b"", retry_after: Some("7"), headers: Headers::default(), now_ms: 0 }
+}
+
+fn all(status: u16, body: &str) -> DeliveryError {
+    match read("", 1, status, body.as_bytes()) {
+        Reading::All(Err(error)) => error,
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_first_class_that_holds_is_the_answers() {
+    let Reading::All(Ok(receipt)) = read("", 1, 200, br#"{"header":{"status":0.0},"id":77}"#) else {
+        panic!("no receipt")
+    };
+    assert_eq!(receipt.platform_id.as_deref(), Some("77"));
+    let rows = [(3, Class::Refresh), (7, Class::Halt), (5, Class::Throttled), (2, Class::Permanent), (4, Class::Retry)];
+    for (code, class) in rows {
+        let error = all(200, &format!("{{\"header\":{{\"status\":{code}}}}}"));
+        assert_eq!(error.class(), Some(class), "{code}");
+        let answer = error.answer().unwrap();
+        assert_eq!((answer.code.as_str(), answer.unclassified, answer.sent), (code.to_string().as_str(), false, true));
+        assert_eq!(answer.retry_after.is_some(), class == Class::Throttled);
+    }
+    assert!(matches!(read("", 2, 200, br#"{"header":{"status":6}}"#), Reading::Split));
+}
+
+#[test]
+fn an_unknown_code_is_tried_again_and_counted_and_what_is_no_json_says_nothing() {
+    for (body, code) in
+        [(r#"{"header":{"status":99}}"#, "99"), ("{}", ""), ("[]", ""), (r#"{"header":{"status":"x y"}}"#, "x?y")]
+    {
+        let error = all(200, body);
+        let answer = error.answer().unwrap();
+        assert_eq!(
+            (error.class(), answer.code.as_str(), answer.unclassified),
+            (Some(Class::Retry), code, true),
+            "{body}"
+        );
+    }
+    for body in ["", "ok", "<html>", "{\"header\":", "\u{0}"] {
+        assert!(matches!(read("", 1, 200, body.as_bytes()), Reading::Nothing), "{body}");
+    }
+    // Under a status that refuses, an unknown body leaves the word to the status.
+    assert!(matches!(read("", 1, 400, br#"{"header":{"status":99}}"#), Reading::Nothing));
+    assert_eq!(all(400, r#"{"header":{"status":7}}"#).class(), Some(Class::Halt));
+}
+
+#[test]
+fn each_item_has_the_verdict_that_the_answer_gives_it() {
+    let body =
+        br#"{"header":{"status":1,"errors":[{"position":1,"code":3},{"position":3,"code":2},{"position":9,"code":3},
+                    {"position":"0","code":1},{"code":3},{"position":1,"code":1},7]}}"#;
+    let classes = |keys| {
+        let Reading::Each(verdicts) = read(keys, 4, 200, body) else { panic!("not one per item") };
+        let class =
+            |verdict: Option<crate::platforms::reading::Verdict>| verdict.unwrap().err().and_then(|e| e.class());
+        verdicts.into_iter().map(class).collect::<Vec<_>>()
+    };
+    assert_eq!(classes(""), [Some(Class::Retry), Some(Class::Permanent), None, Some(Class::Throttled)]);
+    assert_eq!(classes("position_base = 1"), [Some(Class::Permanent), None, Some(Class::Throttled), None]);
+    // Without the list nobody knows which failed.
+    assert_eq!(all(200, r#"{"header":{"status":1}}"#).class(), Some(Class::Retry));
+}
+
+#[test]
+fn an_item_that_nobody_mentions_is_ambiguous_unless_the_file_says_otherwise() {
+    let platform = PLATFORM.replace("unmentioned = \"delivered\"", "").replace("index = \"position\"", "");
+    let sender = sender(&platform, "");
+    let items = items(&*sender, 2);
+    let body = br#"{"header":{"status":1,"errors":[{"code":3}]}}"#;
+    let Reading::Each(verdicts) = sender.read(&items.iter().collect::<Vec<_>>(), &HttpAnswer { body, ..answer() })
+    else {
+        panic!("not one per item")
+    };
+    assert!(matches!(&verdicts[0], Some(Err(DeliveryError::Permanent(_)))) && verdicts[1].is_none());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_have_a_class(status in 100_u16..700, body in prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..64),
+        r#"\{"header":(\{"status":(-?[0-9]{1,20}|null|"x"|\[\]|1e400|0\.0),"errors":(null|5|\[(\{"position":[0-9-]{1,20}\}|7|null|"x"),\{\}\])\}|7|null)\}"#
+            .prop_map(String::into_bytes),
+    ], count in 1_usize..5) {
+        let sender = sender(PLATFORM, "");
+        let items = items(&*sender, count);
+        let items: Vec<_> = items.iter().collect();
+        let http = HttpAnswer { status, body: &body, ..answer() };
+        match judge(count, &http, || sender.read(&items, &http)) {
+            Verdicts::All(verdict) => prop_assert!(verdict.is_ok() || verdict.unwrap_err().class().is_some()),
+            Verdicts::Each(verdicts) => prop_assert_eq!(verdicts.len(), count),
+            Verdicts::Split => prop_assert!(count > 1),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+use super::super::program::compile;
+
+const HEAD: &str = "name = \"p\"\ntitle = \"P\"\nbase_url = \"https://p.example.com\"\n[account.keys]\nsecret = { secret = true }\n\
+                    \"token.client_id\" = {}\n[events]\npay = 1\n";
+
+/// What is wrong with a file whose head is right; lines count from the first one after it.
+fn told(rest: &str) -> Vec<String> {
+    let text = format!("{HEAD}{rest}");
+    let head = HEAD.lines().count();
+    let problems = match compile("p.toml", &text) {
+        Ok(_) => return Vec::new(),
+        Err(found) => found.problems,
+    };
+    let line = |text: String| {
+        let (line, rest) = text.strip_prefix("p.toml:").unwrap().split_once(':').unwrap();
+        format!("{}:{rest}", line.parse::<usize>().unwrap() - head)
+    };
+    problems.iter().map(|problem| line(problem.to_string())).collect()
+}
+
+const ANSWER: &str = "[answer]\ndelivered = \"status == 200\"\n";
+
+#[test]
+fn a_problem_of_an_expression_names_file_key_and_the_place_in_it() {
+    let request = |line: &str| format!("{ANSWER}[[request]]\nurl = \"/x\"\n{line}");
+    let rows = [
+        (
+            "body = \"ab {{ evnt.x }}\"",
+            "5: request.0.body: at character 7 (`evnt.x`): nothing is called `evnt` here; did you mean `event`?",
+        ),
+        (
+            "body = \"{{ token.access }}\"",
+            "5: request.0.body: at character 4 (`token.access`): nothing is called `token` here; there are event, published, account, native, now_ms",
+        ),
+        (
+            "query = { a = \"{{ account.secrt }}\" }",
+            "5: request.0.query.a: at character 4 (`account.secrt`): `secrt` is no key of [account.keys]; did you mean `secret`?",
+        ),
+        (
+            "json = { a = [1, { b = \"{{ event.x | mdd5 }}\" }] }",
+            "5: request.0.json.a.1.b: at character 14 (`mdd5`): there is no filter `mdd5`; did you mean `md5`?",
+        ),
+        (
+            "when = \"event.x is definedd\"",
+            "5: request.0.when: at character 12 (`definedd`): there is no test `definedd`",
+        ),
+        ("body = \"x {{ event.x\"", "5: request.0.body: at character 3 (`{{ event.x`): the braces are never closed"),
+        ("body = \"{{ }}\"", "5: request.0.body: at character 3 (` `): nothing stands between the braces"),
+        ("headers = { \"a b\" = \"x\" }", "5: request.0.headers.a b: \"a b\" is no name of a header"),
+        ("headers = { host = \"x\" }", "5: request.0.headers.host: the worker alone writes host"),
+        ("method = \"get\"", "5: request.0.method: has to be one of GET, POST, PUT, PATCH, DELETE"),
+        ("body = \"x\"\nform = {}", "3: request.0: has more than one of body, form and json"),
+        ("sign = { value = \"x\" }", "5: request.0.sign: has to have either `header` or `query`"),
+        ("hosts = [\"x.example\"]", "5: request.0.hosts: stands without `callback`"),
+        (
+            "callback = \"click.x\"\nhosts = [\"127.0.0.1\"]",
+            "6: request.0.hosts.0: has to be a host name without scheme and port, not \"127.0.0.1\"",
+        ),
+    ];
+    for (line, expected) in rows {
+        assert_eq!(told(&request(line)), [expected], "{line}");
+    }
+    let told = told(&request("body = \"{{ event.x + }}\""));
+    assert!(
+        told.len() == 1 && told[0].starts_with("5: request.0.body: at character 1") && told[0].contains("syntax")
+            || told[0].contains("unexpected"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn rules_between_keys_are_told_all_at_once() {
+    let rest = "[require]\n\"a b\" = \"\"\n[check]\nx = { when = \"\", says = \"\" }\n[[request]]\nurl = \"x\"\n[[request]]\nurl = \"/y\"\n\
+                [batch]\n[answer]\n[answer.items]\n[token]\n";
+    assert_eq!(
+        told(rest),
+        [
+            "2: require.a b: is no dotted path of the event, e.g. \"click.ks_callback\" in quotes",
+            "2: require.a b: is empty; write \"true\" where it must always be there",
+            "4: check.x: says nothing: state in `says` why such an event is refused",
+            "4: check.x: has no `when`",
+            "6: request.0.url: has to be a path below base_url, beginning with /",
+            "7: request.1: is never reached: the one before it has no `when`",
+            "9: batch: has no `item`: state what each event contributes to `items`",
+            "9: batch: no [[request]] names `items`",
+            "11: answer.items: has no `at`: the list in the answer",
+            "12: token.access: is missing: where the answer has the access token",
+            "12: token.request.url: has to be a path below base_url, beginning with /",
+        ]
+    );
+    let keys = "[[request]]\nurl = \"/x\"\n[answer]\n";
+    assert_eq!(told(keys), ["3: answer.delivered: is missing: without it nothing would ever be delivered"]);
+}
+
+#[test]
+fn what_differs_per_event_cannot_stand_beside_the_items_of_a_batch() {
+    let rest = format!(
+        "{ANSWER}[[request]]\nurl = \"/x\"\nbody = \"{{{{ items | json }}}}{{{{ event.trans_id }}}}\"\n[batch]\nitem = {{ a = \"{{{{ now_ms }}}}\" }}\n"
+    );
+    let told = told(&rest);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("3: request.0: needs `event.trans_id` beside"), "{told:?}");
+    assert!(told[1].contains("batch.item.a: at character 4 (`now_ms`): nothing is called `now_ms` here"), "{told:?}");
+}
