@@ -10,7 +10,8 @@ use crate::platforms::call::CALL_ANSWER_BYTES;
 use crate::platforms::solinkup::catalog::{Common, Name};
 use crate::platforms::solinkup::config::Settings;
 use crate::platforms::solinkup::sign::{Param, Recipe, signed_value};
-use crate::platforms::{Context, Credential, Part, Request, SecretPlace, SecretString};
+use crate::platforms::{Context, Credential, Part, Request, SecretPlace};
+use crate::secret::SecretString;
 
 /// The version of the platform's protocol.
 const VERSION: &str = "1";

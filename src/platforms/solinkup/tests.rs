@@ -6,7 +6,8 @@ use crate::event::{Members, Paginate};
 use crate::platforms::call::{CallAnswer, PreparedCall};
 use crate::platforms::headers::Headers;
 use crate::platforms::solinkup::config::Config;
-use crate::platforms::{Credential, Part, SecretString, keys, list};
+use crate::platforms::{Credential, Part, keys, list};
+use crate::secret::SecretString;
 
 mod answers;
 mod arguments;

@@ -16,7 +16,8 @@ use crate::platforms::solinkup::read::codes::{is_about_the_clock, number};
 use crate::platforms::solinkup::read::envelope::{Envelope, Refused, open};
 use crate::platforms::solinkup::read::parsed;
 use crate::platforms::tokens::{Grant, Issued, Life, TokenSource};
-use crate::platforms::{Context, Request, SecretString};
+use crate::platforms::{Context, Request};
+use crate::secret::SecretString;
 
 /// How an account gets its tokens.
 pub(super) struct Tokens(pub(super) Arc<Settings>);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::fields;
-use crate::platforms::SecretString;
 use crate::platforms::tokens::Seed;
+use crate::secret::SecretString;
 use crate::units::parse_duration;
 
 /// `token`.
