@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::account::Account;
 use crate::exit::Exit;
+use crate::platforms::Platform;
 use crate::sandbox::{Sandbox, SandboxAccount};
 use crate::settings::{Config, DEMO_URL};
 
@@ -39,12 +40,19 @@ pub async fn platforms(config: &mut Config) -> Result<Option<Sandbox>, Exit> {
 
 /// The worker's accounts as the sandbox needs them.
 pub fn accounts(config: &Config) -> Vec<SandboxAccount> {
-    let known = |account: &Account| SandboxAccount {
-        name: account.name.to_string(),
-        platform: account.platform.to_owned(),
-        settings: account.settings.clone(),
-        platform_file: None,
-        credentials: account.credentials.iter().map(|c| (c.key.clone(), c.secret.expose().to_owned())).collect(),
+    let known = |account: &Account| {
+        let mut settings = account.settings.clone();
+        if let Some(path) = &account.path {
+            settings.insert("path".to_owned(), path.as_str().into());
+        }
+        let file = config.platforms.own().find(|platform| platform.name() == account.platform);
+        SandboxAccount {
+            name: account.name.to_string(),
+            platform: account.platform.to_owned(),
+            settings,
+            platform_file: file.map(|platform| platform.text().into()),
+            credentials: account.credentials.iter().map(|c| (c.key.clone(), c.secret.expose().to_owned())).collect(),
+        }
     };
     config.accounts.values().map(|account| known(account)).collect()
 }

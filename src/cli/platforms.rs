@@ -1,5 +1,7 @@
 //! `postback platforms`: what there is to send to, what an account of it needs, and the examples of declared platforms.
 
+mod markdown;
+
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -39,7 +41,11 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Command {
     /// Every platform: what it dedupes by, how much it takes, and what is not confirmed
-    List,
+    List {
+        /// The table of README.md
+        #[arg(long)]
+        markdown: bool,
+    },
     /// One platform: its keys with their defaults, and an account to copy
     Show {
         /// Its name in configuration
@@ -95,7 +101,11 @@ pub fn run(args: &Args) -> Result<(), Exit> {
         None => Ok(Platforms::default()),
     };
     match &args.command {
-        Command::List => list(&platforms()?, args.json),
+        Command::List { markdown: true } => {
+            let shown: Vec<Shown> = platforms()?.all().map(Shown::new).collect();
+            print(&markdown::table(&shown))
+        }
+        Command::List { markdown: false } => list(&platforms()?, args.json),
         Command::Show { name } => show(&platforms()?, name, args.json),
         Command::Test { file: Some(file) } => {
             let text = std::fs::read_to_string(file)

@@ -100,6 +100,18 @@ pub fn chapters() -> Vec<Chapter> {
             ends: "the secret is corrected",
             fault: || json!({ "body": 2 }),
         },
+        Chapter {
+            account: "demo-tencent",
+            from: 0.42,
+            until: 0.5,
+            at_most: Duration::from_secs(5),
+            halts: false,
+            tag: "expires the token",
+            begins: "its platform expires the access token. The worker asks for a new one, once, and sends the refused \
+                     requests again: no attempt counts, and nothing waits in a retry topic",
+            ends: "the new token goes on",
+            fault: || json!({ "expired_token": true }),
+        },
     ]
 }
 

@@ -478,3 +478,33 @@ fn no_secret_is_printed() {
     let text = format!("{:?}", SandboxAccount::examples());
     assert!(text.contains("abcdefghij0123456789") && !text.contains("0123456789abcdef"), "{text}");
 }
+
+#[tokio::test]
+async fn a_request_of_several_events_has_an_entry_for_each_and_a_fault_that_hits_one_hits_them_all() {
+    let sandbox = sandbox().await;
+    let entry = |id: &str| {
+        json!({"logidUrl": "https://shop.example/p?bd_vid=7", "newType": 3, "convertTime": 1_736_899_200,
+            "outerEventId": id, "outerEventType": "custom_dedup"})
+    };
+    let body = json!({"token": "bd-synthetic", "conversionTypes": [entry("t-1"), entry("t-2")]}).to_string();
+    let request = format!(
+        "POST /ocpcapi/api/uploadConvertData HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes();
+    let (answer, _) = exchange(&sandbox, &request, usize::MAX).await;
+    assert!(answer.contains("\"status\":0"), "{answer}");
+    let entries = |ledger: &Value| -> Vec<(String, bool, bool)> {
+        let list = ledger.as_array().unwrap().iter();
+        let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+        list.map(|e| (text(e, "trans_id"), e["accepted"] == true, e["repeat"] == true)).collect()
+    };
+    let (_, ledger) = call(&sandbox, "GET", "/_ledger", "").await;
+    assert_eq!(entries(&ledger), [("t-1".to_owned(), true, false), ("t-2".to_owned(), true, false)]);
+    assert_eq!(sandbox.accepted(), 2);
+    call(&sandbox, "PUT", "/_faults", &json!({"acme-baidu": {"status": 500}}).to_string()).await;
+    let (answer, _) = exchange(&sandbox, &request, usize::MAX).await;
+    assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+    assert_eq!(sandbox.accepted(), 2);
+}

@@ -11,6 +11,7 @@ mod crash;
 mod credentials;
 mod dashboard;
 mod dead_letter;
+mod declared;
 mod delivery;
 mod dispatch;
 mod duplicates;

@@ -43,6 +43,7 @@ fn click(random: &mut StdRng, profile: &Profile, happened: i64, event: &mut Valu
             event["click"] = json!({ "qhclickid": word(random, length), "click_time_ms": clicked });
         }
         Click::Sourceid => event["click"] = json!({ "sourceid": word(random, 12), "click_time_ms": clicked }),
+        Click::Gdt => event["click"] = json!({ "gdt_click_id": word(random, 24), "click_time_ms": clicked }),
         Click::Impression => event["click"] = json!({ "impression_id": hex(random, 32), "click_time_ms": clicked }),
         Click::Uid => event["user"] = json!({ "user_id": hex(random, 32) }),
     }

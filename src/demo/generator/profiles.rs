@@ -14,6 +14,8 @@ pub enum Click {
     Sourceid,
     /// `impression_id`.
     Impression,
+    /// `gdt_click_id`.
+    Gdt,
     /// No click id: the platform knows users by their uid.
     Uid,
 }
@@ -134,6 +136,19 @@ pub const PROFILES: &[Profile] = &[
         weight: 12,
         click: Click::Uid,
         events: &[("install", 52, Load::Plain), ("register", 30, Load::Plain), ("effective_user", 18, Load::Plain)],
+    },
+    Profile {
+        account: "demo-tencent",
+        platform: "tencent_ads",
+        weight: 18,
+        click: Click::Gdt,
+        events: &[
+            ("app_activate", 24, Load::Plain),
+            ("register", 26, Load::Plain),
+            ("add_to_cart", 18, Load::Plain),
+            ("order_submit", 14, Load::Order),
+            ("pay", 18, Load::Paid),
+        ],
     },
 ];
 

@@ -70,6 +70,8 @@ fn unidentified(random: &mut StdRng, event: &mut Value) {
         ("click", "impression_id")
     } else if event["click"]["sourceid"].is_string() {
         ("click", "sourceid")
+    } else if event["click"]["gdt_click_id"].is_string() {
+        ("click", "gdt_click_id")
     } else {
         ("click", "qhclickid")
     };

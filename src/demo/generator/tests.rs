@@ -92,7 +92,7 @@ fn the_worker_judges_every_event_as_the_generator_means_it() {
         let fits = match made.fate {
             Fate::Fresh | Fate::Duplicate | Fate::Conflict => reason.is_none() && age_days == 0,
             Fate::OptOut => event["consent"]["opt_out"] == true,
-            Fate::Expired => reason.is_none() && age_days > 7 && event["platform"] == "baizhu",
+            Fate::Expired => reason.is_none() && age_days > 7 && event["platform"] != "qihoo360",
             // The clock decides whether an event lies in the future.
             Fate::Invalid => {
                 reason == Some(Reason::Invalid)
@@ -140,7 +140,9 @@ async fn the_sandbox_accepts_every_good_event() {
         let event = decode(made.value.as_deref()).unwrap();
         let account = config.accounts.values().find(|a| *a.name == *event.account).unwrap();
         let prepared = account.sender.as_ref().unwrap().prepare(&event).unwrap();
-        let context = crate::platforms::Context { credential: account.credentials.first(), now_ms, token: None };
+        let token = account.tokens().and_then(|(_, seed)| seed.access);
+        let context =
+            crate::platforms::Context { credential: account.credentials.first(), now_ms, token: token.as_ref() };
         let request = account.sender.as_ref().unwrap().request(&[&prepared], &context).unwrap();
         let mut post = client.post(format!("{}{}", sandbox.base_url(), request.path));
         for (name, value) in &request.headers {

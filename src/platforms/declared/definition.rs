@@ -183,6 +183,12 @@ pub struct Answer {
     pub refresh: String,
     pub halt: String,
     pub throttled: String,
+    /// The limit of the minute is used up: nothing is sent before the next one. It is asked of every answer, also of one
+    /// that delivers.
+    pub minute: String,
+    /// Of a throttled answer: the limit of the day is used up. The account waits for midnight in the zone `tz`.
+    pub day: String,
+    pub tz: String,
     pub permanent: String,
     pub retry: String,
     /// The platform's own code.

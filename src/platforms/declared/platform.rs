@@ -19,6 +19,14 @@ static COMPILED: LazyLock<Mutex<HashMap<String, &'static DeclaredPlatform>>> = L
 #[derive(Debug)]
 pub struct DeclaredPlatform {
     pub(super) program: &'static Program,
+    text: &'static str,
+}
+
+impl DeclaredPlatform {
+    /// The file as it is written.
+    pub fn text(&self) -> &'static str {
+        self.text
+    }
 }
 
 /// Reads, checks and compiles the file of a platform.
@@ -31,7 +39,8 @@ pub fn load(file: &str, text: &str) -> Result<&'static DeclaredPlatform, Problem
         return Ok(platform);
     }
     let program: &'static Program = Box::leak(Box::new(compile(file, text)?));
-    let platform: &'static DeclaredPlatform = Box::leak(Box::new(DeclaredPlatform { program }));
+    let kept: &'static str = Box::leak(text.into());
+    let platform: &'static DeclaredPlatform = Box::leak(Box::new(DeclaredPlatform { program, text: kept }));
     compiled.insert(text.to_owned(), platform);
     Ok(platform)
 }

@@ -11,6 +11,7 @@ mod token;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use minijinja::Value;
 use serde_json::Map;
@@ -100,6 +101,10 @@ impl Sender for Declared {
 
     fn read(&self, items: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading {
         self.bound.reading(items.len(), answer)
+    }
+
+    fn pause(&self, answer: &HttpAnswer<'_>) -> Option<Duration> {
+        self.bound.pause_of(answer)
     }
 
     fn batch(&self) -> BatchLimits {

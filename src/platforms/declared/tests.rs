@@ -86,9 +86,13 @@ mod fuzz;
 mod problems;
 mod requests;
 
+/// A user's own file, written from the description of the platform alone.
+const GA4: &str = include_str!("../../../config/examples/platforms/ga4.toml");
+
 #[test]
 fn the_examples_of_every_shipped_file_hold() {
-    for platform in crate::platforms::list::shipped() {
+    let own = load("ga4.toml", GA4).unwrap_or_else(|found| panic!("{found}"));
+    for platform in crate::platforms::list::shipped().chain([own]) {
         let outcomes = platform.examples();
         assert!(!outcomes.is_empty(), "{:?} has no example", platform.program.name);
         let wrong: Vec<_> = outcomes

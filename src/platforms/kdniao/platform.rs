@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::read::Rest;
+use crate::platforms::description::Description;
 use crate::platforms::kdniao::Kdniao;
 use crate::platforms::kdniao::config::Config;
 use crate::platforms::{Configured, CredentialShape, Platform, Problem, keys};
@@ -41,6 +42,21 @@ impl Platform for Definition {
 
     fn keys(&self) -> Vec<String> {
         keys::names::<Config>()
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            kinds: vec!["call"],
+            repeats: "nothing: a call changes nothing there".into(),
+            limits: "500 track queries per day, one per waybill and 30 min: `daily_limit`, `min_interval`".into(),
+            docs: "apifox.com/apidoc/docs-site/2538027, jianyan74/rageframe3, linlinjava/litemall, showdoc.com.cn/yidaotong; read in November 2026 from stored copies".into(),
+            ..Description::of(self)
+        }
+        .with_unconfirmed(&[
+            ("which of two signatures it takes", "data_sign"),
+            ("how long to wait between two queries of one waybill", "min_interval"),
+            ("error answers are free text", ""),
+        ])
     }
 
     fn configure(&self, own: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {

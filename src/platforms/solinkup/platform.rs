@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::read::Rest;
+use crate::platforms::description::Description;
 use crate::platforms::solinkup::Solinkup;
 use crate::platforms::solinkup::config::Config;
 use crate::platforms::{Configured, CredentialShape, Platform, Problem, keys};
@@ -38,6 +39,23 @@ impl Platform for Definition {
 
     fn keys(&self) -> Vec<String> {
         keys::names::<Config>()
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            kinds: vec!["call"],
+            repeats: "nothing, except a call that deletes: it is never repeated by itself".into(),
+            limits: "not stated".into(),
+            docs: "the description by its vendor; nothing public".into(),
+            ..Description::of(self)
+        }
+        .with_unconfirmed(&[
+            ("the signature: of its descriptions no two agree", "sign"),
+            ("which common parameters a call carries", "call"),
+            ("the span of a report: 180 of what", "max_span_days"),
+            ("which metrics a report has", "strict_fields"),
+            ("which answers refuse the token or the account", "classify"),
+        ])
     }
 
     fn configure(&self, own: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {

@@ -1,6 +1,8 @@
 //! `[answer]` and `[token]`, compiled.
 
-use crate::platforms::declared::definition::{AnswerItems, Token, Unmentioned};
+use chrono_tz::Tz;
+
+use crate::platforms::declared::definition::{Answer, AnswerItems, Token, Unmentioned};
 use crate::platforms::declared::engine::{Compiler, Expr, Template, Variable};
 use crate::platforms::declared::program::form::Form;
 
@@ -16,6 +18,10 @@ pub(in crate::platforms::declared) struct AnswerRules {
     pub refresh: Option<Expr>,
     pub halt: Option<Expr>,
     pub throttled: Option<Expr>,
+    pub minute: Option<Expr>,
+    pub day: Option<Expr>,
+    /// Whose midnight ends the day.
+    pub tz: Tz,
     pub permanent: Option<Expr>,
     pub retry: Option<Expr>,
     pub code: Option<Expr>,
@@ -66,6 +72,9 @@ impl Compiler<'_> {
             refresh: expr("refresh", &answer.refresh),
             halt: expr("halt", &answer.halt),
             throttled: expr("throttled", &answer.throttled),
+            minute: expr("minute", &answer.minute),
+            day: expr("day", &answer.day),
+            tz: self.zone(answer),
             permanent: expr("permanent", &answer.permanent),
             retry: expr("retry", &answer.retry),
             code: expr("code", &answer.code),
@@ -73,6 +82,16 @@ impl Compiler<'_> {
             split: expr("split", &answer.split),
             items: answer.items.as_ref().map(|items| self.answer_items(items)),
         }
+    }
+
+    fn zone(&self, answer: &Answer) -> Tz {
+        let tz = answer.tz.parse();
+        if tz.is_err() && !answer.tz.is_empty() {
+            self.problem("answer.tz", format!("{:?} is no time zone, e.g. Asia/Shanghai", answer.tz));
+        } else if tz.is_err() && !answer.day.is_empty() {
+            self.problem("answer.day", "stands without `tz`, the zone whose midnight ends the day");
+        }
+        tz.unwrap_or_default()
     }
 
     fn answer_items(&self, items: &AnswerItems) -> ItemRules {

@@ -1,6 +1,8 @@
 //! What an answer means, by the expressions of `[answer]`. An expression that fails does not hold, so that any bytes have a
 //! class.
 
+use std::time::Duration;
+
 use minijinja::Value;
 
 use super::Bound;
@@ -11,6 +13,7 @@ use crate::platforms::declared::engine::{Expr, Scope, Variable};
 use crate::platforms::declared::program::ItemRules;
 use crate::platforms::declared::write;
 use crate::platforms::http_status::safe_code;
+use crate::platforms::quota::{until_next_day, until_next_minute};
 use crate::platforms::reading::{HttpAnswer, Reading, Verdict};
 use crate::platforms::retry_after;
 
@@ -38,7 +41,7 @@ impl Bound {
         ];
         for (rule, class) in classes {
             if said.holds(rule) {
-                return Reading::All(Err(said.refusal(class)));
+                return Reading::All(Err(self.limited(&said, said.refusal(class))));
             }
         }
         if said.holds(&rules.split) {
@@ -51,6 +54,27 @@ impl Bound {
             return Reading::All(Err(said.unknown()));
         }
         Reading::Nothing
+    }
+
+    /// How long the limit of the minute or of the day lasts, of an answer that says so.
+    fn limited(&self, said: &Said<'_>, error: DeliveryError) -> DeliveryError {
+        let (rules, now_ms) = (&self.program.answer, said.answer.platform_now_ms());
+        match error {
+            DeliveryError::Throttled(answer) if said.holds(&rules.day) => {
+                DeliveryError::Throttled(Answer { quota_wait: Some(until_next_day(now_ms, rules.tz)), ..answer })
+            }
+            DeliveryError::Throttled(answer) if answer.retry_after.is_none() && said.holds(&rules.minute) => {
+                DeliveryError::Throttled(Answer { retry_after: Some(until_next_minute(now_ms)), ..answer })
+            }
+            error => error,
+        }
+    }
+
+    /// How long an answer makes the whole account wait, whatever it says of the events.
+    pub(super) fn pause_of(&self, answer: &HttpAnswer<'_>) -> Option<Duration> {
+        let minute = self.program.answer.minute.as_ref()?;
+        let scope = self.seen(answer).0.value();
+        minute.holds(&scope).then(|| until_next_minute(answer.platform_now_ms()))
     }
 
     /// The platform's own code in an answer; empty: it has none.

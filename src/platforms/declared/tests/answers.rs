@@ -149,3 +149,55 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_limit_of_the_minute_or_the_day_says_how_long_it_lasts_by_the_platforms_clock() {
+    let platform = LIMITS.replace("TZ", "Asia/Shanghai");
+    let sender = sender(&platform, "");
+    // 16:00:30 in Shanghai.
+    let now_ms = 1_736_928_030_000;
+    let read = |body: &str, headers: &http::HeaderMap| {
+        let http =
+            HttpAnswer { headers: Headers::new(headers), body: body.as_bytes(), now_ms, retry_after: None, ..answer() };
+        (sender.read(&[], &http), sender.pause(&http).map(|pause| pause.as_secs()))
+    };
+    let waits = |body: &str| match read(body, &http::HeaderMap::new()) {
+        (Reading::All(Err(DeliveryError::Throttled(answer))), pause) => {
+            (answer.retry_after.map(|wait| wait.as_secs()), answer.quota_wait.map(|wait| wait.as_secs()), pause)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(waits(r#"{"code":7}"#), (Some(31), None, Some(31)), "until the next minute, and a second more");
+    assert_eq!(waits(r#"{"code":8}"#), (None, Some(7 * 3600 + 59 * 60 + 31), None), "until midnight");
+    assert_eq!(waits(r#"{"code":9}"#), (None, None, None));
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-left", "50,0".parse().unwrap());
+    let (reading, pause) = read(r#"{"code":0}"#, &headers);
+    assert!(matches!(reading, Reading::All(Ok(_))) && pause == Some(31), "an answer that delivers can end the minute");
+}
+
+const LIMITS: &str = r#"
+name = "limits"
+title = "Limits"
+base_url = "https://ad.example.com"
+[events]
+pay = 1
+[[request]]
+url = "/x"
+[answer]
+delivered = "body.code == 0"
+throttled = "body.code in [7, 8, 9]"
+minute = "body.code == 7 or headers['x-left'] is endingwith(',0')"
+day = "body.code == 8"
+tz = "TZ"
+"#;
+
+#[test]
+fn a_limit_of_the_day_needs_a_zone() {
+    let told = |zone: &str| match super::super::program::compile("p.toml", &LIMITS.replace("\"TZ\"", zone)) {
+        Ok(_) => String::new(),
+        Err(found) => found.to_string(),
+    };
+    assert!(told("\"\"").contains("answer.day: stands without `tz`"), "{}", told("\"\""));
+    assert!(told("\"Mars\"").contains("answer.tz: \"Mars\" is no time zone"), "{}", told("\"Mars\""));
+}
