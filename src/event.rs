@@ -1,7 +1,7 @@
 //! The conversion event as producers publish it (SPEC section 7): its parts, the decoding, and the rules of the
 //! envelope.
 //!
-//! The doc comments in `types` are the descriptions in `config/event.schema.json`, which is generated from these types.
+//! The doc comments in `types` and `person` are the descriptions in `config/event.schema.json`, which is generated from these types.
 //! The senders judge the rules of platforms, and [`admit`](crate::admit) judges time, account and consent.
 
 mod decode;
@@ -11,6 +11,7 @@ mod json;
 mod members;
 mod node;
 mod number;
+mod person;
 mod placeholder;
 mod schema;
 #[cfg(test)]
@@ -21,8 +22,6 @@ pub use decode::{Identity, decode, identify};
 pub use members::Members;
 pub use node::safe_name;
 pub use number::whole;
+pub use person::{Consent, Device, Hashed, User, Wechat};
 pub use placeholder::is_placeholder;
-pub use types::{
-    Click, Consent, ConversionEvent, Device, Hashed, Item, Kind, Money, Order, Paginate, Published, Reply, Schema,
-    User, Wechat,
-};
+pub use types::{Click, ConversionEvent, Item, Kind, Money, Order, Paginate, Published, Reply, Schema};

@@ -12,9 +12,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::fields::{
-    FIRST_MS, LAST_MS, MOST, click_texts, currency, moment, names, optional_count, optional_moment, or_empty, trans_id,
+    FIRST_MS, LAST_MS, MOST, click_texts, currency, moment, optional_count, optional_moment, or_empty, trans_id,
 };
 use super::members::{Members, params};
+use super::person::{Consent, User};
 use super::schema;
 
 /// One conversion or one call, as a producer publishes it to the input topic. Members that are not listed are kept in the record
@@ -258,92 +259,4 @@ pub struct Item {
     pub quantity: Option<i64>,
     /// The price of one.
     pub unit: Option<Money>,
-}
-
-/// The person behind a conversion. Raw identifiers (phone, e-mail, device ids) are refused where the configuration
-/// says so; hashed ones are preferred.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-pub struct User {
-    /// The producer's own mark of the user; 百助: the uid.
-    pub user_id: Option<String>,
-    /// Raw phone number.
-    pub phone: Option<String>,
-    /// Raw e-mail address.
-    pub email: Option<String>,
-    /// IPv4 address.
-    pub ip: Option<String>,
-    /// IPv6 address.
-    pub ip_v6: Option<String>,
-    /// Browser or app identification.
-    pub user_agent: Option<String>,
-    /// When the user registered, UTC epoch milliseconds.
-    #[serde(deserialize_with = "optional_moment")]
-    #[schemars(range(min = FIRST_MS, max = LAST_MS))]
-    pub registered_at_ms: Option<i64>,
-    /// The device.
-    #[serde(deserialize_with = "or_empty")]
-    #[schemars(with = "Option<Device>")]
-    pub device: Device,
-    /// WeChat identities.
-    #[serde(deserialize_with = "or_empty")]
-    #[schemars(with = "Option<Wechat>")]
-    pub wechat: Wechat,
-    /// Hashed identifiers.
-    #[serde(deserialize_with = "or_empty")]
-    #[schemars(with = "Option<Hashed>")]
-    pub hashed: Hashed,
-}
-
-/// A device and its raw identifiers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-pub struct Device {
-    /// Operating system; no identifier.
-    pub os: Option<String>,
-    /// IMEI.
-    pub imei: Option<String>,
-    /// IDFA.
-    pub idfa: Option<String>,
-    /// OAID.
-    pub oaid: Option<String>,
-    /// Android id.
-    pub android_id: Option<String>,
-    /// CAID.
-    pub caid: Option<String>,
-    /// Names of further members that are there; each counts as a raw identifier.
-    #[serde(rename = "*", deserialize_with = "names")]
-    #[schemars(skip)]
-    pub others: Vec<String>,
-}
-
-/// WeChat identities.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-pub struct Wechat {
-    /// App id.
-    pub app_id: Option<String>,
-    /// Open id.
-    pub openid: Option<String>,
-    /// Union id.
-    pub unionid: Option<String>,
-}
-
-/// Hashed identifiers, lower-case hex.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-pub struct Hashed {
-    /// MD5 of the phone number.
-    pub phone_md5: Option<String>,
-    /// SHA-256 of the phone number.
-    pub phone_sha256: Option<String>,
-    /// SHA-256 of the e-mail address.
-    pub email_sha256: Option<String>,
-}
-
-/// What the person agreed to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-pub struct Consent {
-    /// `granted` or `denied`.
-    pub ad_user_data: Option<String>,
-    /// `granted` or `denied`.
-    pub ad_personalization: Option<String>,
-    /// `true`: nothing is sent, the event ends as `suppressed`.
-    pub opt_out: Option<bool>,
 }

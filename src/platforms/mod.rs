@@ -62,7 +62,6 @@ use crate::platforms::description::Description;
 use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading};
 use crate::platforms::tokens::{Seed, TokenSource};
 
-pub use crate::secret::SecretString;
 pub use callback::CallbackHost;
 pub use context::Context;
 pub use credential::{Credential, CredentialShape};

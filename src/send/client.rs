@@ -21,6 +21,7 @@
 //! Some features of reqwest are left out on purpose: redirects, cookies, proxies of the environment, retries of its
 //! own. Requests that do not go to a platform (the CLI's calls to the API) use reqwest.
 
+mod answered;
 mod body;
 mod connect;
 mod connection;
@@ -43,6 +44,7 @@ use http::{Request, Uri};
 use http_body_util::Full;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+pub use answered::{Answered, Failure, Unanswered};
 pub use body::NoBody;
 pub use connect::Connector;
 #[cfg(test)]
@@ -61,37 +63,6 @@ pub use way::PrivateName;
 /// soon closed.
 const PATIENCE: u32 = 4;
 const PATIENCE_BOUNDS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// There is no connection. No byte of the request went out.
-    #[error("no connection")]
-    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// There was no connection in time. No byte of the request went out.
-    #[error("no connection in time")]
-    ConnectTimeout,
-    /// The connection ended before it took the request. No byte went out.
-    #[error("the connection closed before the request")]
-    Unsent,
-    /// The answer did not come in time.
-    #[error("no answer in time")]
-    Timeout,
-    /// The connection broke before an answer.
-    #[error("the connection broke before an answer")]
-    Broken,
-    /// What came is not an HTTP answer.
-    #[error("its head is not HTTP")]
-    Unreadable,
-}
-
-/// The head of an answer, and its body if that could be read.
-pub struct Answered {
-    /// Status and headers.
-    pub head: http::response::Parts,
-    /// The whole body, unpacked, or why there is none.
-    pub body: Result<Vec<u8>, NoBody>,
-}
 
 /// The connections of one account to one of its base URLs.
 pub struct Connections {
@@ -234,16 +205,6 @@ pub struct Line<'a> {
     /// It was used before, so its other end may have closed it.
     kept: bool,
     since: Instant,
-}
-
-/// Why there is no answer to a request on a [`Line`].
-#[derive(Debug)]
-pub enum Unanswered<F, E> {
-    Failed(F),
-    /// `judge` refused. No byte went out.
-    Stopped(E),
-    /// The kept connection had closed. No byte went out, and another connection may take the request.
-    Closed,
 }
 
 impl<'a> Line<'a> {

@@ -11,7 +11,8 @@ use crate::config::{read, tree};
 use crate::error::{DeliveryError, Fault};
 use crate::event::{ConversionEvent, decode};
 use crate::platforms::declared::load;
-use crate::platforms::{Configured, Context, Platform, Prepared, Request, SecretString, Sender};
+use crate::platforms::{Configured, Context, Platform, Prepared, Request, Sender};
+use crate::secret::SecretString;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
