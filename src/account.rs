@@ -16,8 +16,8 @@ use url::Url;
 
 use crate::config::fields::{HOUR, MINUTE, MONTH, duration, list, rate, size, whole};
 use crate::error::{DeliveryError, Fault};
-use crate::event::{ConversionEvent, Kind};
-use crate::platforms::call::Call;
+use crate::event::ConversionEvent;
+use crate::platforms::call::{Call, CallEvent, PreparedCall};
 use crate::platforms::reading::BatchLimits;
 use crate::platforms::tokens::{Seed, TokenSource};
 use crate::platforms::{CallbackHost, Context, Credential, NaturalDay, Prepared, Request, Sender};
@@ -218,6 +218,26 @@ pub struct Account {
     pub call: Option<Arc<dyn Call>>,
     /// The platform's own keys as configured. The sandbox uses them for its fake account.
     pub settings: Map<String, Value>,
+    /// What its calls may publish of persons.
+    pub reply: ReplyRules,
+}
+
+/// `reply` of an account that makes calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ReplyRules {
+    /// Personal data may be published, in `restricted_topics` alone.
+    pub allow_pii: bool,
+    /// Topics whose readers may see personal data.
+    #[serde(deserialize_with = "list")]
+    pub restricted_topics: Vec<String>,
+}
+
+impl ReplyRules {
+    /// Whether results in this topic show personal data as the platform gave it.
+    pub fn shows_personal(&self, topic: &str) -> bool {
+        self.allow_pii && self.restricted_topics.iter().any(|restricted| restricted == topic)
+    }
 }
 
 impl Account {
@@ -229,6 +249,40 @@ impl Account {
         let credential = Credential::in_force(&self.credentials, now_ms);
         let sender = self.sender.as_ref().ok_or_else(|| Fault::new("platform", "sends no conversions"))?;
         sender.request(items, &Context { now_ms, credential, token })
+    }
+
+    /// Builds and signs the request for one part of a call at this moment.
+    ///
+    /// # Errors
+    /// No credential is valid.
+    pub fn call_request(
+        &self,
+        call: &PreparedCall,
+        part: u64,
+        token: Option<&SecretString>,
+        now_ms: i64,
+    ) -> Result<Request, Fault> {
+        let credential = Credential::in_force(&self.credentials, now_ms);
+        let maker = self.call.as_ref().ok_or_else(|| Fault::new("platform", "makes no calls"))?;
+        maker.request(call, part, &Context { now_ms, credential, token })
+    }
+
+    /// Judges a call of the account.
+    ///
+    /// # Errors
+    /// `Invalid`, with the first field at fault.
+    pub fn prepare_call(&self, event: &ConversionEvent, now_ms: i64) -> Result<PreparedCall, DeliveryError> {
+        let Some(call) = &self.call else {
+            return Err(DeliveryError::Invalid(Fault::new("kind", format!("{} takes no calls", self.platform))));
+        };
+        let name = event.call.as_deref().unwrap_or_default();
+        if !call.names().contains(&name) {
+            let detail = format!("no such call of {}: it has {}", self.platform, call.names().join(", "));
+            return Err(DeliveryError::Invalid(Fault::new("call", detail)));
+        }
+        let max_pages = event.reply.max_pages.and_then(|most| u64::try_from(most).ok());
+        let (args, paginate) = (&event.args, event.reply.paginate);
+        call.prepare(&CallEvent { trans_id: &event.trans_id, name, args, paginate, max_pages }, now_ms)
     }
 
     /// The natural day that binds repeats of its conversions.
@@ -263,9 +317,6 @@ impl Account {
     /// # Errors
     /// `UnmappedEvent` or `Invalid`, with the first field at fault.
     pub fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
-        if event.kind == Kind::Call {
-            return Err(DeliveryError::Invalid(Fault::new("kind", format!("{} takes no calls", self.platform))));
-        }
         let Some(sender) = &self.sender else {
             let field = if event.platform_event.is_some() { "platform_event" } else { "event_type" };
             let detail = format!("{} takes no conversions, only calls (kind = \"call\")", self.platform);

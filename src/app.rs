@@ -145,7 +145,8 @@ pub async fn run(
         topics::keep(cluster.clone(), start::topics_of(&config), largest, &shared.refusals).map_err(failed)?;
     }
     let runtimes = Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
-    let examiner = || Examiner::new(config.accounts.values().cloned().collect(), metrics.clone());
+    let examiner =
+        || Examiner::new(config.accounts.values().cloned().collect(), config.kafka.result_topics(), metrics.clone());
     let known = Arc::new(Known::default());
     let drain = config.accounts.values().map(|a| a.limits.timeout).max().unwrap_or_default() + Duration::from_secs(2);
     let waiting = spawn(

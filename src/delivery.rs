@@ -13,6 +13,7 @@ use crate::error::{DeliveryError, Outcome};
 use crate::event::Identity;
 use crate::kafka::record::{Header, Record};
 use crate::platforms::Prepared;
+use crate::platforms::call::{Parts, PreparedCall};
 
 /// The kind of topic that a record was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +92,46 @@ pub struct Ready {
     pub event_time_ms: i64,
     /// No attempt starts after this, epoch ms.
     pub deadline_ms: Option<i64>,
+    /// What only a call has. Boxed, because most events are conversions.
+    pub call: Option<Box<Called>>,
+}
+
+/// A call that passed every rule except those of time.
+pub struct Called {
+    pub prepared: PreparedCall,
+    pub reply: ReplyTo,
+    /// The most pages to ask for.
+    pub most_pages: u64,
+    /// No part is asked for at or after this time, epoch ms: `reply.ttl_s`.
+    pub ends_ms: Option<i64>,
+    /// Results show personal data as the platform gave it.
+    pub shows_personal: bool,
+}
+
+impl Called {
+    /// The number of the first page as results name it.
+    pub fn first_page(&self) -> u64 {
+        if let Parts::Pages { first, .. } = self.prepared.parts { first } else { 0 }
+    }
+}
+
+/// Where the results of a call go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    pub topic: Arc<str>,
+    /// The Kafka key. `None`: the trans_id.
+    pub key: Option<Box<str>>,
 }
 
 impl Ready {
+    /// Whether it is a call that only reads. Such a call may be repeated without harm, so it is never in doubt.
+    pub fn only_reads(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| !call.prepared.destructive)
+    }
+
     /// Whether an answer that does not come ends in the dead letters.
     pub fn dead_letters_ambiguous(&self) -> bool {
-        self.account.on_ambiguous == OnAmbiguous::DeadLetter || self.prepared.never_repeat
+        !self.only_reads() && (self.account.on_ambiguous == OnAmbiguous::DeadLetter || self.prepared.never_repeat)
     }
 }
 
@@ -108,6 +143,8 @@ pub struct Ended {
     pub index: usize,
     /// How it ends: suppressed, or the error that names the reason.
     pub end: Result<Outcome, DeliveryError>,
+    /// Where its result goes, if it is a call.
+    pub reply: Option<ReplyTo>,
 }
 
 impl Delivery {
@@ -121,14 +158,24 @@ impl Delivery {
 
     /// Whether the event may have been accepted, even if Redis has forgotten it (`core.md` section 3).
     pub fn in_doubt(&self) -> bool {
-        in_doubt(&self.envelope)
+        in_doubt(&self.envelope) && !self.only_reads()
+    }
+
+    /// Whether it is a call that its lane can make.
+    pub fn is_call(&self) -> bool {
+        matches!(&self.subject, Subject::Ready(Ready { call: Some(_), .. }))
+    }
+
+    /// As [`Ready::only_reads`].
+    pub fn only_reads(&self) -> bool {
+        matches!(&self.subject, Subject::Ready(ready) if ready.only_reads())
     }
 
     /// Copies what this visit learned of re-sends to the envelope and to the next claim.
     pub fn carry_count(&mut self) {
         if let Subject::Ready(ready) = &mut self.subject {
             self.envelope.resends = self.envelope.resends.max(ready.claim_request.own);
-            ready.claim_request.in_doubt = in_doubt(&self.envelope);
+            ready.claim_request.in_doubt = in_doubt(&self.envelope) && !ready.only_reads();
         }
     }
 

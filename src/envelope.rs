@@ -66,6 +66,8 @@ pub struct Envelope {
     pub retry_since_ms: Option<i64>,
     /// When it was first parked, epoch ms.
     pub parked_at_ms: Option<i64>,
+    /// Of a call with pages: the first page, counted from 0, whose result is not acknowledged yet.
+    pub page: u32,
     pub last: Option<LastAttempt>,
     /// Marks of a replay.
     pub replay: Option<Replay>,
@@ -80,6 +82,8 @@ pub enum Copy<'a> {
     Parked(&'a Named),
     /// For the dead-letter topic.
     Dead(&'a Named, &'a DeadLetterCause),
+    /// No copy, but the result of a call: only where its event came from and what was tried.
+    Result,
 }
 
 /// The names that could be read from the value, for people and programs that look at a parked or dead copy.
@@ -172,6 +176,7 @@ mod name {
     pub(super) const RETRY_SINCE: &str = "pb-retry-since";
     pub(super) const PARKED_AT: &str = "pb-parked-at";
     pub(super) const PASS: &str = "pb-pass";
+    pub(super) const PAGE: &str = "pb-page";
     pub(super) const LAST_ERROR: &str = "pb-last-error";
     pub(super) const LAST_CODE: &str = "pb-last-code";
     pub(super) const LAST_STATUS: &str = "pb-last-status";

@@ -18,7 +18,7 @@ mod schema;
 mod tests;
 mod types;
 
-pub use decode::{Identity, decode, identify};
+pub use decode::{Identity, NamedReply, decode, identify};
 pub use members::Members;
 pub use node::safe_name;
 pub use number::whole;

@@ -1,6 +1,7 @@
 //! An account and its sender for tests. A success status with the body `ok` is a success.
 
 pub(crate) mod bench;
+pub(crate) mod calls;
 pub(crate) mod five;
 pub(crate) mod server;
 pub(crate) mod tokens;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::account::{Account, Inline, Limits, OnAmbiguous, Retry, RetryTier, Validate, WhenUnavailable};
+use crate::account::{Account, Inline, Limits, OnAmbiguous, ReplyRules, Retry, RetryTier, Validate, WhenUnavailable};
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::reading::{HttpAnswer, Reading};
@@ -113,6 +114,7 @@ impl Account {
             sender: Some(Arc::new(Plain)),
             call: None,
             settings: serde_json::Map::new(),
+            reply: ReplyRules::default(),
         }
     }
 }

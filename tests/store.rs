@@ -83,6 +83,7 @@ fn script() -> BoxedStrategy<Words> {
         .map(|script| match script {
             Script::TakeOver => run(*script, vec![value().boxed(), value().boxed(), life().boxed(), age()]),
             Script::Release => run(*script, vec![value().boxed(), value().boxed(), life().boxed()]),
+            Script::Renew => run(*script, vec![value().boxed(), life().boxed()]),
             Script::Mark => run(*script, vec![value().boxed(), value().boxed(), life().boxed()]),
             Script::Reserve => run(*script, vec![slots(), lit("10000000"), lit("25000000"), lead()]),
             Script::PushBack => {

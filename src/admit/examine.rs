@@ -5,32 +5,35 @@ use std::sync::Arc;
 use crate::account::Account;
 use crate::claim::rules::{ClaimRequest, Key};
 use crate::delivery::progress::AckHandle;
-use crate::delivery::{Delivery, Ended, Ready, Subject, TopicKind, in_doubt, spare};
+use crate::delivery::{Called, Delivery, Ended, Ready, ReplyTo, Subject, TopicKind, in_doubt, spare};
 use crate::envelope::{Envelope, Source};
 use crate::error::{DeliveryError, Fault, Outcome};
-use crate::event::{ConversionEvent, Identity, decode, identify};
+use crate::event::{ConversionEvent, Identity, Kind, NamedReply, Paginate, decode, identify};
+use crate::kafka::ResultTopics;
 use crate::kafka::record::Record;
 use crate::metrics::Metrics;
-use crate::platforms::list;
+use crate::platforms::call::{Parts, PreparedCall};
+use crate::platforms::{Item, Prepared, list};
 
 /// Examines records, and finds their accounts by name. The index of an account is its index in the lanes and the
 /// metrics.
 pub struct Examiner {
     accounts: Vec<Arc<Account>>,
+    results: ResultTopics,
     metrics: Arc<Metrics>,
 }
 
 impl Examiner {
-    /// Builds the examiner from all configured accounts, in the order of the lanes.
-    pub fn new(accounts: Vec<Arc<Account>>, metrics: Arc<Metrics>) -> Self {
-        Self { accounts, metrics }
+    /// Builds the examiner from all configured accounts, in the order of the lanes, and the topics that calls may name.
+    pub fn new(accounts: Vec<Arc<Account>>, results: ResultTopics, metrics: Arc<Metrics>) -> Self {
+        Self { accounts, results, metrics }
     }
 
     /// Examines one record. It never fails: a record that is not a valid event becomes a delivery that has ended.
     pub fn examine(&self, record: Record, topic_kind: TopicKind, ack: AckHandle, now_ms: i64) -> Box<Delivery> {
         let source = if topic_kind == TopicKind::Input { Source::Input } else { Source::Owned };
         let (envelope, producer_headers) = Envelope::read(&record, source, now_ms);
-        let subject = self.judge(&record, &envelope);
+        let subject = self.judge(&record, &envelope, now_ms);
         Box::new(Delivery {
             record,
             envelope,
@@ -47,14 +50,19 @@ impl Examiner {
     }
 
     /// Judges the value of a record, without a lane and an offset. `preview` uses it too.
-    pub fn judge(&self, record: &Record, envelope: &Envelope) -> Subject {
-        match self.subject(record, envelope) {
+    pub fn judge(&self, record: &Record, envelope: &Envelope, now_ms: i64) -> Subject {
+        match self.subject(record, envelope, now_ms) {
             Ok(ready) => Subject::Ready(ready),
             Err(end) => self.ended(record, end),
         }
     }
 
-    fn subject(&self, record: &Record, envelope: &Envelope) -> Result<Ready, Result<Outcome, DeliveryError>> {
+    fn subject(
+        &self,
+        record: &Record,
+        envelope: &Envelope,
+        now_ms: i64,
+    ) -> Result<Ready, Result<Outcome, DeliveryError>> {
         if record.unreadable_headers > 0 {
             return Err(Err(DeliveryError::Quarantined(Fault::whole(format!(
                 "{} header name(s) are not UTF-8 and were left out; key, value and the other headers are kept",
@@ -72,14 +80,22 @@ impl Examiner {
             let detail = "raw identifiers are not accepted (validate.accept_raw_identifiers): send a hashed one";
             return Err(Err(DeliveryError::Invalid(Fault::new(field, detail))));
         }
-        let prepared = account.prepare(&event).map_err(Err)?;
+        let call = match event.kind {
+            Kind::Conversion => None,
+            Kind::Call => Some(Box::new(self.call(account, &event, now_ms).map_err(Err)?)),
+        };
+        let prepared = match &call {
+            None => account.prepare(&event).map_err(Err)?,
+            Some(call) => of_call(&call.prepared),
+        };
+        let only_reads = call.as_ref().is_some_and(|call| !call.prepared.destructive);
         let platform = account.platform;
         let claim_request = ClaimRequest {
             key: Key::new(platform, &account.name, &prepared.native, &event.trans_id),
             origin: origin_text(envelope),
             fingerprint: event.fingerprint(),
             own: envelope.resends,
-            in_doubt: in_doubt(envelope),
+            in_doubt: in_doubt(envelope) && !only_reads,
             spare: spare(envelope),
             force: envelope.replay.as_ref().is_some_and(|r| r.force),
             possible: 0,
@@ -92,7 +108,35 @@ impl Examiner {
             claim_request,
             event_time_ms: event.event_time_ms,
             deadline_ms: event.deadline_ms,
+            call,
         })
+    }
+
+    fn call(&self, account: &Account, event: &ConversionEvent, now_ms: i64) -> Result<Called, DeliveryError> {
+        let prepared = account.prepare_call(event, now_ms)?;
+        let reply = &event.reply;
+        let Some(topic) = self.results.find(reply.topic.as_deref()) else {
+            let detail = "is neither kafka.results nor one of kafka.result_topics";
+            return Err(DeliveryError::Invalid(Fault::new("reply.topic", detail)));
+        };
+        let wanted = match reply.paginate {
+            Paginate::None => 1,
+            Paginate::All => reply.max_pages.and_then(|most| u64::try_from(most).ok()).unwrap_or(u64::MAX),
+        };
+        let possible = if let Parts::Pages { most, .. } = prepared.parts { most } else { 1 };
+        Ok(Called {
+            most_pages: wanted.min(possible).max(1),
+            ends_ms: reply.ttl_s.map(|seconds| event.event_time_ms.saturating_add(seconds.saturating_mul(1000))),
+            shows_personal: account.reply.shows_personal(topic),
+            reply: ReplyTo { topic: topic.clone(), key: reply.key.as_deref().map(Box::from) },
+            prepared,
+        })
+    }
+
+    /// Where the result of a call goes that is refused: the usual topic, if the call may not name its own.
+    fn reply_to(&self, named: NamedReply) -> ReplyTo {
+        let topic = self.results.find(named.topic.as_deref()).unwrap_or(&self.results.usual).clone();
+        ReplyTo { topic, key: named.key.map(Box::from) }
     }
 
     fn account(&self, event: &ConversionEvent) -> Result<(usize, &Arc<Account>), Fault> {
@@ -120,17 +164,31 @@ impl Examiner {
             .position(|a| Some(&*a.name) == identity.account.as_deref() && Some(a.platform) == platform);
         // The native event code if the event has one, else the event type as given.
         if let Some(index) = configured
+            && identity.reply.is_none()
             && let Some(native) = self.native(index, &identity)
         {
             identity.event = Some(native);
         }
         let index = configured.unwrap_or_else(|| self.metrics.unknown(platform));
-        Subject::Ended(Ended { identity, index, end })
+        let reply = identity.reply.take().map(|named| self.reply_to(named));
+        Subject::Ended(Ended { identity, index, end, reply })
     }
 
     fn native(&self, index: usize, identity: &Identity) -> Option<String> {
         let account = self.accounts.get(index)?;
         account.native(identity.event.as_deref()?, identity.platform_event.as_deref()).map(|n| n.into_owned())
+    }
+}
+
+/// What a call has in common with conversions. Its requests are made of the call itself.
+fn of_call(call: &PreparedCall) -> Prepared {
+    Prepared {
+        native: call.name.into(),
+        item: Item::new([]),
+        warnings: call.warnings.clone(),
+        route: None,
+        never_repeat: call.destructive,
+        callback: None,
     }
 }
 
@@ -159,7 +217,8 @@ mod tests {
         accounts[2].validate.accept_raw_identifiers = false;
         let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
-        Examiner::new(accounts.into_iter().map(Arc::new).collect(), metrics)
+        let results = crate::kafka::Config::stub("b:1", &[]).result_topics();
+        Examiner::new(accounts.into_iter().map(Arc::new).collect(), results, metrics)
     }
 
     fn record(event: &Value) -> Record {
@@ -176,7 +235,7 @@ mod tests {
     }
 
     fn judge(gate: &Examiner, record: &Record) -> Subject {
-        gate.judge(record, &Envelope::read(record, Source::Input, 1).0)
+        gate.judge(record, &Envelope::read(record, Source::Input, 1).0, 1)
     }
 
     /// How the record ends, the field at fault, and the index it is counted under.
@@ -255,7 +314,7 @@ mod tests {
         let (mut envelope, _) = Envelope::read(&record, Source::Input, 1);
         envelope.origin.topic = "in|:x\n".into();
         envelope.resends = 2;
-        let Subject::Ready(ready) = gate().judge(&record, &envelope) else { panic!("it has ended") };
+        let Subject::Ready(ready) = gate().judge(&record, &envelope, 1) else { panic!("it has ended") };
         assert_eq!(&*ready.claim_request.origin, "inx:3:7", "a forged name breaks no value in Redis");
         assert_eq!((ready.claim_request.own, ready.claim_request.in_doubt), (2, true));
     }

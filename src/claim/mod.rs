@@ -158,6 +158,26 @@ impl Dedupe {
         ClaimOutcome::Claim(Held { claim, _turn: turn })
     }
 
+    /// Begins the lease of a claim again, if it is still ours. `false`: it is not, and nothing may be sent under it.
+    ///
+    /// # Errors
+    /// Redis did not answer. The lease goes on as it was.
+    pub async fn renew(&self, claim_request: &ClaimRequest, claim: &mut Claim) -> Result<bool, StoreError> {
+        if claim.unclaimed {
+            return Ok(true);
+        }
+        // Before the command goes out, so that the lease never seems longer than it is.
+        let since = Instant::now();
+        let args = [claim.token.holder().into_bytes(), number(CLAIM_LIFE_MS)];
+        let args = args.each_ref().map(Vec::as_slice);
+        let reply = self.batcher.script(Script::Renew, &self.redis_key(claim_request.key), &args).await?;
+        let is_ours = reply == Reply::Int(1);
+        if is_ours {
+            claim.since = since;
+        }
+        Ok(is_ours)
+    }
+
     /// Gives up a claim whose reply never came, so that it may or may not have been made. Best effort.
     pub async fn abandon(&self, claim_request: &ClaimRequest, attempt: &ClaimAttempt) {
         let _ = self.give_back(&self.redis_key(claim_request.key), attempt.token, &attempt.replaced()).await;

@@ -123,11 +123,13 @@ fn summary(loaded: &Loaded) -> String {
         text.push_str(&format!("  {platform:<10} {}\n", names.join(", ")));
     }
     let parking = parking_topic(&kafka.parked_prefix, "<account>");
+    let results = std::iter::once(&kafka.results).chain(&kafka.result_topics).cloned();
     for (what, topics) in [
         ("reads", kafka.input.join(", ")),
         ("retries", tiers.collect::<Vec<_>>().join(", ")),
         ("parks", parking),
         ("ends", ends.join(", ")),
+        ("answers", results.collect::<Vec<_>>().join(", ")),
     ] {
         text.push_str(&format!("  {what:<10} {topics}\n"));
     }

@@ -53,7 +53,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Exit> {
     let config = load(args.config.as_deref())?;
     let value = read_input(&args.file)?;
-    match Previewer::new(&config.accounts, &config.redis.prefix).look(
+    match Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix).look(
         Some(&value),
         Vec::new(),
         args.now.unwrap_or_else(now_ms),
@@ -125,7 +125,7 @@ mod tests {
     fn look(file: &str) -> Preview {
         let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
         let path = format!("{}/config/examples/{file}", env!("CARGO_MANIFEST_DIR"));
-        Previewer::new(&config.accounts, &config.redis.prefix).look(
+        Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix).look(
             Some(&std::fs::read(path).unwrap()),
             Vec::new(),
             NOW,

@@ -54,6 +54,7 @@ impl Envelope {
             due_ms: None,
             retry_since_ms: None,
             parked_at_ms: None,
+            page: 0,
             last: None,
             replay: None,
         }
@@ -74,6 +75,7 @@ impl Block<'_> {
             // The wait in a tier does not count, so the start may lie between now and the due time.
             retry_since_ms: self.past(name::RETRY_SINCE, due_ms.map_or(now_ms, |due| due.max(now_ms))),
             parked_at_ms: self.past(name::PARKED_AT, now_ms),
+            page: self.count(name::PAGE),
             ..self.replayed(record, now_ms)
         }
     }

@@ -11,12 +11,16 @@ impl Envelope {
     pub fn write(&self, kind: Copy<'_>) -> Vec<Header> {
         let mut block = Block(Vec::with_capacity(28));
         self.write_lineage(&mut block);
+        if matches!(kind, Copy::Result) {
+            return block.0;
+        }
         block.number(name::RESENDS, Some(i64::from(self.resends)));
         if !matches!(kind, Copy::Dead(..)) {
             block.number(name::DUE, self.due_ms);
             block.number(name::RETRY_SINCE, self.retry_since_ms);
             block.number(name::PARKED_AT, self.parked_at_ms);
             block.number(name::PASS, Some(i64::from(self.pass)));
+            block.number(name::PAGE, Some(i64::from(self.page)).filter(|page| *page > 0));
         }
         if let Some(last) = &self.last {
             block.text(name::LAST_ERROR, &last.class, 64);

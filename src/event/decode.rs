@@ -56,26 +56,44 @@ pub struct Identity {
     pub platform: Option<String>,
     /// `account`.
     pub account: Option<String>,
-    /// `event_type`.
+    /// `event_type`; of a call `call`.
     pub event: Option<String>,
     /// `platform_event`.
     pub platform_event: Option<String>,
+    /// It is a call, and these members say where its result goes.
+    pub reply: Option<NamedReply>,
+}
+
+/// Where the result of a call goes, as far as it could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedReply {
+    /// `reply.topic`.
+    pub topic: Option<String>,
+    /// `reply.key`.
+    pub key: Option<String>,
 }
 
 /// Reads the members that can be read of an event that may be `invalid`: texts of at most 256 bytes without control
 /// characters. Of a `malformed` event it reads nothing.
 pub fn identify(value: Option<&[u8]>) -> Identity {
     let Ok(members) = object(value) else { return Identity::default() };
-    let read = |name| {
-        let text = text(&members, name)?;
-        (text.len() <= MAX_IDENTITY_BYTES && !text.chars().any(char::is_control)).then(|| text.to_owned())
+    let short =
+        |text: &str| (text.len() <= MAX_IDENTITY_BYTES && !text.chars().any(char::is_control)).then(|| text.to_owned());
+    let read = |name| text(&members, name).and_then(short);
+    let is_call = text(&members, "kind") == Some("call");
+    let reply = match members.iter().find(|(member, _)| member == "reply") {
+        Some((_, Node::Object(reply))) => {
+            NamedReply { topic: text(reply, "topic").and_then(short), key: text(reply, "key").map(str::to_owned) }
+        }
+        _ => NamedReply::default(),
     };
     Identity {
         trans_id: read("trans_id"),
         platform: read("platform"),
         account: read("account"),
-        event: read("event_type"),
+        event: read(if is_call { "call" } else { "event_type" }),
         platform_event: read("platform_event"),
+        reply: is_call.then_some(reply),
     }
 }
 

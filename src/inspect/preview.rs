@@ -14,6 +14,7 @@ use crate::admit::examine::Examiner;
 use crate::delivery::{Ready, Subject};
 use crate::envelope::{Envelope, Source};
 use crate::error::{DeliveryError, Disposition, Outcome};
+use crate::kafka::ResultTopics;
 use crate::kafka::record::{Header, Record};
 use crate::metrics::{Metrics, Setup};
 use crate::platforms::{Credential, Part, Request};
@@ -88,11 +89,15 @@ pub struct Refused {
 }
 
 impl Previewer {
-    /// Makes a previewer for these accounts. `prefix` is the prefix of keys in Redis.
-    pub fn new(accounts: &Accounts, prefix: &str) -> Self {
+    /// Makes a previewer for these accounts. `results` are the topics that calls may name, and `prefix` is the prefix of
+    /// keys in Redis.
+    pub fn new(accounts: &Accounts, results: ResultTopics, prefix: &str) -> Self {
         let names = accounts.values().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
-        Self { examiner: Examiner::new(accounts.values().cloned().collect(), metrics), prefix: prefix.to_owned() }
+        Self {
+            examiner: Examiner::new(accounts.values().cloned().collect(), results, metrics),
+            prefix: prefix.to_owned(),
+        }
     }
 
     /// Judges the value of a record at `now_ms`, as if it came from an input topic for the first time.
@@ -108,7 +113,7 @@ impl Previewer {
             unreadable_headers: 0,
         };
         let (envelope, _) = Envelope::read(&record, Source::Input, now_ms);
-        match self.examiner.judge(&record, &envelope) {
+        match self.examiner.judge(&record, &envelope, now_ms) {
             Subject::Ready(ready) => self.ready(&ready, &envelope, now_ms),
             Subject::Ended(ended) => match ended.end {
                 Ok(outcome) => Preview::Refused(not_sent(outcome)),
@@ -133,7 +138,12 @@ impl Previewer {
         if token.as_ref().is_some_and(|token| token.expose().is_empty()) {
             warnings.push("no access token is configured: the request is shown with an empty one".to_owned());
         }
-        let request = match account.request(&[&ready.prepared], token.as_ref(), now_ms) {
+        let request = match &ready.call {
+            // A call with several requests is shown by its first one.
+            Some(call) => account.call_request(&call.prepared, u64::from(envelope.page), token.as_ref(), now_ms),
+            None => account.request(&[&ready.prepared], token.as_ref(), now_ms),
+        };
+        let request = match request {
             Ok(request) => request,
             Err(fault) => {
                 return Preview::Halted(format!("accounts.{}.{}: {}", account.name, fault.field, fault.detail));

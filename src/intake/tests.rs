@@ -50,7 +50,7 @@ impl World {
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let health = Arc::new(Health::default());
         health.answered();
-        let examiner = Examiner::new(accounts, metrics.clone());
+        let examiner = Examiner::new(accounts, crate::kafka::Config::stub("b:1", &[]).result_topics(), metrics.clone());
         let intake = Intake::new(examiner, lanes.clone(), metrics, health.clone(), bounds, Arc::default());
         let (queued, parked, emptied) = (Vec::new(), Vec::new(), Vec::new());
         Self { intake, lanes, inboxes, outbox, health, queued, parked, emptied, offset: 0 }

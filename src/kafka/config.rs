@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 use serde::de::{Error, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
@@ -72,6 +73,31 @@ impl fmt::Debug for Config {
             .field("input", &self.input)
             .field("properties", &self.properties.keys())
             .finish_non_exhaustive()
+    }
+}
+
+/// Where results of calls may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultTopics {
+    /// `kafka.results`: for calls that name no topic, and for those whose topic is not allowed.
+    pub usual: Arc<str>,
+    /// `kafka.result_topics`.
+    pub others: Vec<Arc<str>>,
+}
+
+impl ResultTopics {
+    /// The topic of this name, if results may go there. Without a name it is the usual one.
+    pub fn find(&self, name: Option<&str>) -> Option<&Arc<str>> {
+        let Some(name) = name else { return Some(&self.usual) };
+        std::iter::once(&self.usual).chain(&self.others).find(|topic| ***topic == *name)
+    }
+}
+
+impl Config {
+    /// Where results of calls may go.
+    pub fn result_topics(&self) -> ResultTopics {
+        let others = self.result_topics.iter().map(|topic| topic.as_str().into()).collect();
+        ResultTopics { usual: self.results.as_str().into(), others }
     }
 }
 

@@ -16,7 +16,7 @@ pub mod settings;
 pub mod topics;
 
 pub(crate) use crate::clock::now_ms;
-pub use config::{Config, EMBEDDED, StartFrom};
+pub use config::{Config, EMBEDDED, ResultTopics, StartFrom};
 
 /// The name of a retry tier's topic, for example `postback.retry.5s`.
 pub fn tier_topic(prefix: &str, tier: &str) -> String {

@@ -137,7 +137,7 @@ pub(super) enum Stop {
 }
 
 /// Waits for a connection and a slot of the shared rate. `None`: the claim has to be released and made again.
-async fn admit<'a>(
+pub(super) async fn admit<'a>(
     delivery: &Delivery,
     lane: &'a Lane,
     held: &Option<Held>,

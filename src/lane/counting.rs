@@ -39,9 +39,10 @@ pub(super) fn count(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held
 }
 
 /// Records that the first byte of an event's send went out. A take-over or a claim in doubt counts as a re-send, once
-/// per claim.
+/// per claim. A call that only reads may be made again without a word.
 pub(super) fn declare(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) {
     if let (Some(held), Subject::Ready(ready)) = (held, &mut delivery.subject)
+        && !ready.only_reads()
         && held.claim.declare()
     {
         ready.claim_request.own += 1;

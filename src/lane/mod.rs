@@ -10,6 +10,7 @@ mod aside;
 pub mod attempt;
 mod attempted;
 mod batch;
+mod calls;
 mod claiming;
 mod counting;
 pub mod handle;
@@ -38,12 +39,14 @@ use crate::lane::aside::Aside;
 use crate::lane::attempt::{attempt, ended};
 pub(crate) use crate::lane::attempted::{AttemptedDelivery, Settled};
 use crate::lane::batch::attempt_batch;
+use crate::lane::calls::attempt_call;
 use crate::lane::handle::LaneMessage;
 use crate::lane::queue::Queues;
 pub use crate::lane::state::Lane;
 use crate::settle::settle;
 
-/// The attempt of records that share a permit. Each of them leaves separately, so the attempt itself returns none.
+/// A boxed attempt: of records that share a permit, each of which leaves separately, so that the attempt itself returns
+/// none; or of a call.
 type Shared = Pin<Box<dyn Future<Output = Option<AttemptedDelivery>>>>;
 
 impl Lane {
@@ -100,7 +103,11 @@ impl Lane {
                     let Some((delivery, key)) = queues.next() else { break };
                     with_permit += 1;
                     self.got_permit(&delivery);
-                    attempts.push(Either::Left(self.clone().attempt_one(delivery, key)));
+                    attempts.push(if delivery.is_call() {
+                        Either::Right(Box::pin(self.clone().attempt_one_call(delivery, key)) as Shared)
+                    } else {
+                        Either::Left(self.clone().attempt_one(delivery, key))
+                    });
                 }
             }
             self.handle.in_flight.store(with_permit + settles.len(), Relaxed);
@@ -193,6 +200,18 @@ impl Lane {
         // Called directly, because inside another future every record in flight would carry that future's arguments as
         // well.
         let attempted = AssertUnwindSafe(attempt(&mut delivery, &self, &mut held)).catch_unwind().await;
+        let result = ended(attempted, &mut delivery, &self, &mut held, attempts_before);
+        Some(AttemptedDelivery { delivery, key, held, result })
+    }
+
+    async fn attempt_one_call(
+        self: Rc<Self>,
+        mut delivery: Box<Delivery>,
+        key: Option<Key>,
+    ) -> Option<AttemptedDelivery> {
+        let mut held = None;
+        let attempts_before = delivery.envelope.attempts;
+        let attempted = AssertUnwindSafe(attempt_call(&mut delivery, &self, &mut held)).catch_unwind().await;
         let result = ended(attempted, &mut delivery, &self, &mut held, attempts_before);
         Some(AttemptedDelivery { delivery, key, held, result })
     }

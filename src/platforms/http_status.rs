@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Answer, DeliveryError};
+use crate::platforms::call::{CallAnswer, CallReading};
 use crate::platforms::reading::{HttpAnswer, Reading, Verdict, Verdicts};
 use crate::platforms::retry_after;
 
@@ -50,6 +51,20 @@ fn each(items: usize, http: &HttpAnswer<'_>, said: Vec<Option<Verdict>>) -> Vec<
         None => Err(unmentioned(http)),
     };
     (0..items).map(|_| verdict(said.next().flatten())).collect()
+}
+
+/// What an answer to a call means: its body first, if SPEC lets it speak, then the status.
+///
+/// # Errors
+/// The attempt class.
+pub fn judge_call(http: &HttpAnswer<'_>, read: impl FnOnce() -> CallReading) -> Result<Box<CallAnswer>, DeliveryError> {
+    let reading = if body_speaks(http.status) { read() } else { CallReading::Nothing };
+    match reading {
+        CallReading::Answer(answer) if is_success(http.status) => Ok(answer),
+        CallReading::Failed(error) => Err(error),
+        // A success body on a refusing status is no success.
+        CallReading::Answer(_) | CallReading::Nothing => Err(by_status(http)),
+    }
 }
 
 fn is_success(status: u16) -> bool {

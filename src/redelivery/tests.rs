@@ -51,7 +51,7 @@ impl World {
         let health = Arc::new(Health::default());
         health.answered();
         let waiting = Waiting::new(
-            Examiner::new(accounts, metrics.clone()),
+            Examiner::new(accounts, crate::kafka::Config::stub("b:1", &[]).result_topics(), metrics.clone()),
             Arc::new(Lanes::new(lanes, vec![to_outbox])),
             metrics,
             health,

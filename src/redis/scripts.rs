@@ -47,6 +47,14 @@ if not v or string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 1";
 
+    /// Begins the life of the claim whose value begins with `ARGV[1]` again: `ARGV[2]` ms. Returns 1; 0 if the key holds
+    /// something else.
+    Renew = r"
+local v = redis.call('GET', KEYS[1])
+if not v or string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], v, 'PX', ARGV[2])
+return 1";
+
     /// Writes the mark `ARGV[2]` for `ARGV[3]` ms if the key holds the claim that begins with `ARGV[1]`, or nothing.
     /// Returns 1 if the key now holds the mark, and 0 if it holds another value, which stays.
     Mark = r"

@@ -1,6 +1,7 @@
 //! Sends requests over HTTP and returns verdicts. No other module talks to a platform.
 
 mod base;
+pub mod call;
 pub mod client;
 mod failures;
 pub(crate) mod fine_timer;

@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 use crate::account::proxy::Proxy;
-use crate::account::{Account, Limits, OnAmbiguous, Retry, Validate, WhenUnavailable, max_event_age};
+use crate::account::{Account, Limits, OnAmbiguous, ReplyRules, Retry, Validate, WhenUnavailable, max_event_age};
 use crate::config::fields::{MONTH, duration, list, whole, words};
 use crate::config::layers::Settings;
 use crate::config::read;
@@ -40,6 +40,7 @@ struct Common {
     #[serde(rename = "rollout")]
     _rollout: Rollout,
     map: BTreeMap<String, Code>,
+    reply: Option<ReplyRules>,
     validate: OwnValidate,
     /// Read separately, with the top sections as defaults.
     #[serde(rename = "limits")]
@@ -215,6 +216,9 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
         }
     }
 
+    if let Some(rules) = &common.reply {
+        judge_reply(rules, configured.as_ref(), &key("reply"), settings, root);
+    }
     let keys = credentials.iter().map(|c| c.key.clone()).collect();
     let whole = !settings.report.blames(path);
     let account = configured.filter(|_| whole).zip(platform).map(|(configured, platform)| Account {
@@ -235,9 +239,25 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
         credentials,
         sender: configured.sender,
         call: configured.call,
+        reply: common.reply.unwrap_or_default(),
         settings: configured.settings,
     });
     Draft { name: name.to_owned(), limits, has_limits, retry, platform, keys, has_base_urls, account }
+}
+
+/// What an account may publish of persons has to be about its calls, and about topics to which results may go.
+fn judge_reply(rules: &ReplyRules, configured: Option<&Configured>, key: &str, settings: &Settings<'_>, root: &Root) {
+    if configured.is_some_and(|configured| configured.call.is_none()) {
+        settings.problem(key, "is about the results of calls, and the platform of this account takes none");
+    }
+    let topics = root.kafka.result_topics();
+    if let Some(topic) = rules.restricted_topics.iter().find(|topic| topics.find(Some(topic)).is_none()) {
+        let reason = format!("names {topic}, which is neither kafka.results nor one of kafka.result_topics");
+        settings.problem(&format!("{key}.restricted_topics"), reason);
+    }
+    if rules.allow_pii && rules.restricted_topics.is_empty() {
+        settings.warn(&format!("{key}.allow_pii"), "has no effect without restricted_topics: every result is masked");
+    }
 }
 
 /// Lets the platform read its own keys. A problem that it finds between several keys is reported like every other

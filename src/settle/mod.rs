@@ -9,6 +9,7 @@ pub mod context;
 pub mod outbox;
 pub mod policy;
 pub(crate) mod receipt;
+pub mod result;
 
 use rand::Rng;
 
@@ -82,7 +83,12 @@ async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, held: Optio
     let policy = Policy::of(ready);
     let now = outbox.shared.health.clock.now_ms();
     let jitter = rand::rng().random();
-    match error.disposition() {
+    let disposition = match error.disposition() {
+        // It may be made again, whatever became of it.
+        Disposition::MarkThenRetry if ready.only_reads() => Disposition::Retry,
+        disposition => disposition,
+    };
+    match disposition {
         Disposition::DeadLetter(reason) => outbox.dead_letter(delivery, held, reason, &error).await,
         Disposition::Retry => {
             let retry_after = error.answer().and_then(|a| a.retry_after);

@@ -3,6 +3,7 @@
 
 mod park;
 mod publish;
+mod results;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -87,7 +88,8 @@ impl Outbox {
         reason: Reason,
         error: &DeliveryError,
     ) {
-        let doubtful = delivery.in_doubt() || held.as_ref().is_some_and(|h| h.claim.taken_over());
+        let taken_over = held.as_ref().is_some_and(|h| h.claim.taken_over());
+        let doubtful = delivery.in_doubt() || (taken_over && !delivery.only_reads());
         let reason = match reason {
             // The platform has refused it for good, or it has proved to be another event: it was not accepted.
             Reason::Rejected | Reason::Conflict => reason,
@@ -117,7 +119,12 @@ impl Outbox {
             worker: env!("CARGO_PKG_VERSION").into(),
             truncated: None,
         };
-        if self.publish_dead_letter(&delivery, &named, &cause).await.is_err() {
+        // The result first: whoever waits for it need not look into the dead letters.
+        let published = match Box::pin(self.publish_failure(&delivery, reason, error)).await {
+            Ok(()) => self.publish_dead_letter(&delivery, &named, &cause).await,
+            gone => gone,
+        };
+        if published.is_err() {
             self.release(&mut delivery, held).await;
             return delivery.ack.complete(End::Returned);
         }
@@ -157,7 +164,11 @@ impl Outbox {
 
     /// Adds the possible duplicates that a claim, a confirm or a mark found to the counter.
     pub(crate) fn count_possible(&self, ready: &mut Ready) {
-        let possible = std::mem::take(&mut ready.claim_request.possible);
+        let mut possible = std::mem::take(&mut ready.claim_request.possible);
+        if ready.only_reads() {
+            // A second answer does no harm, so none is declared.
+            (possible, ready.claim_request.own) = (0, 0);
+        }
         if possible > 0 {
             self.shared.metrics.account(ready.index).ambiguous_resends.inc_by(u64::from(possible));
         }

@@ -32,7 +32,7 @@ use crate::stub::tokens;
 
 pub(crate) use alone::{Alone, Setting};
 pub(crate) use published::Published;
-pub(crate) use topics::{DEAD, PARKED, RECEIPTS, TIER_5S, TIER_30S, TOPICS};
+pub(crate) use topics::{DEAD, PARKED, RECEIPTS, RESULTS, TIER_5S, TIER_30S, TOPICS};
 pub(crate) use waiting::{Ended, eventually, run};
 
 /// A lane with all its parts. A platform that takes several events per request answers as [`five`] says. Any other
@@ -77,6 +77,7 @@ impl Bench {
             None => {
                 let server = match &setting.issuer {
                     Some(issuer) => tokens::server(issuer.clone()),
+                    None if setting.calls.is_some() => setting.calls.clone().unwrap_or_default().server(let_go.clone()),
                     None if takes_several => five::server(seen.clone(), let_go.clone()),
                     None => platform(let_go.clone()),
                 };
@@ -138,27 +139,52 @@ impl Bench {
         self.server.requests().iter().map(|r| r.split_once("\r\n\r\n").unwrap().1.to_owned()).collect()
     }
 
+    fn key(&self, native: &str, trans_id: &str) -> Vec<u8> {
+        Key::new(self.handle.account.platform, "acme", native, trans_id).name(PREFIX)
+    }
+
     /// The value of the key in Redis.
     pub(crate) async fn value(&self, trans_id: &str) -> Option<Value> {
+        self.value_of("ORDER", trans_id).await
+    }
+
+    /// The same of an event of this native name.
+    pub(crate) async fn value_of(&self, native: &str, trans_id: &str) -> Option<Value> {
         let mut get = ::redis::cmd("GET");
-        let key = Key::new(self.handle.account.platform, "acme", "ORDER", trans_id).name(PREFIX);
+        let key = self.key(native, trans_id);
         let found: Option<Vec<u8>> = get.arg(key).query_async(&mut self.connection.clone()).await.unwrap();
         found.map(|bytes| Value::parse(&bytes))
     }
 
+    /// How old the claim is, by Redis.
+    pub(crate) async fn claim_age_ms(&self, native: &str, trans_id: &str) -> i64 {
+        let mut pttl = ::redis::cmd("PTTL");
+        let left: i64 = pttl.arg(self.key(native, trans_id)).query_async(&mut self.connection.clone()).await.unwrap();
+        CLAIM_LIFE_MS as i64 - left
+    }
+
     /// Writes the value of the key in Redis.
     pub(crate) async fn put(&self, trans_id: &str, value: &str) {
-        let key = Key::new(self.handle.account.platform, "acme", "ORDER", trans_id).name(PREFIX);
+        self.put_of("ORDER", trans_id, value).await;
+    }
+
+    /// The same of an event of this native name.
+    pub(crate) async fn put_of(&self, native: &str, trans_id: &str, value: &str) {
         let mut set = ::redis::cmd("SET");
-        let () = set.arg(key).arg(value).query_async(&mut self.connection.clone()).await.unwrap();
+        let () =
+            set.arg(self.key(native, trans_id)).arg(value).query_async(&mut self.connection.clone()).await.unwrap();
     }
 
     /// Claims the key as another process would, a moment ago.
     pub(crate) async fn hold(&self, trans_id: &str) {
-        let key = Key::new(self.handle.account.platform, "acme", "ORDER", trans_id).name(PREFIX);
+        self.hold_of("ORDER", trans_id).await;
+    }
+
+    /// The same of an event of this native name.
+    pub(crate) async fn hold_of(&self, native: &str, trans_id: &str) {
         let mut set = ::redis::cmd("SET");
-        set.arg(key).arg(format!("c|{}|in:0:9|0000000000|0", "1".repeat(16))).arg("PX").arg(CLAIM_LIFE_MS);
-        let () = set.query_async(&mut self.connection.clone()).await.unwrap();
+        set.arg(self.key(native, trans_id)).arg(format!("c|{}|in:0:9|0000000000|0", "1".repeat(16)));
+        let () = set.arg("PX").arg(CLAIM_LIFE_MS).query_async(&mut self.connection.clone()).await.unwrap();
     }
 
     /// Whether a slot of the rate was ever taken.

@@ -32,7 +32,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Exit> {
     let config = args.reach.config()?;
     let records = find(&config, &args.which)?;
-    let previewer = Previewer::new(&config.accounts, &config.redis.prefix);
+    let previewer = Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix);
     let shown: Vec<Shown> = records.iter().map(|record| Shown::new(record, &previewer, now_ms())).collect();
     if args.json {
         return print_json(&shown.iter().map(Shown::json).collect::<Vec<_>>());
@@ -263,7 +263,11 @@ mod tests {
         let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
         let mut record = record(1, 2, headers);
         record.value = Some(value.to_owned().into());
-        Shown::new(&record, &Previewer::new(&config.accounts, &config.redis.prefix), 1_736_899_201_000)
+        Shown::new(
+            &record,
+            &Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix),
+            1_736_899_201_000,
+        )
     }
 
     const EVENT: &str = r#"{"trans_id":"t-1","platform":"qihoo360","account":"demo-360-ps","event_type":"order",
@@ -323,7 +327,11 @@ mod tests {
         record.value = Some(event.into());
         record.headers.insert(0, Header::text("X-Api-Key", "k3y-of-the-shop-000001"));
         record.headers.insert(0, Header::text("traceparent", "00-4bf92f35"));
-        let shown = Shown::new(&record, &Previewer::new(&config.accounts, &config.redis.prefix), 1_736_899_201_000);
+        let shown = Shown::new(
+            &record,
+            &Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix),
+            1_736_899_201_000,
+        );
         for text in [shown.text(), shown.json().to_string()] {
             assert!(!text.contains("t0k3") && !text.contains("k3y-"), "{text}");
             assert!(text.contains("00-4bf92f35"), "{text}");

@@ -24,6 +24,7 @@ pub(super) fn run(script: Script, keys: &mut Keys, key: &[u8], args: &[Vec<u8>])
     match script {
         Script::TakeOver => take_over(keys, key, &args),
         Script::Release => release(keys, key, &args),
+        Script::Renew => renew(keys, key, &args),
         Script::Mark => mark(keys, key, &args),
         Script::Reserve => reserve(keys, key, &args),
         Script::PushBack => push_back(keys, key, &args),
@@ -71,6 +72,14 @@ fn take_over(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Repl
         return Ok(Reply::Integer(0));
     }
     write(keys, key, args.text(1)?, life)
+}
+
+fn renew(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {
+    let holder = args.text(0)?;
+    match keys.text(key)?.filter(|found| found.starts_with(holder)).map(<[u8]>::to_vec) {
+        Some(claim) => write(keys, key, &claim, args.number(1)?),
+        None => Ok(Reply::Integer(0)),
+    }
 }
 
 fn release(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {

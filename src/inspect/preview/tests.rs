@@ -7,7 +7,7 @@ const NOW: i64 = 1_736_899_201_000;
 
 fn previewer() -> Previewer {
     let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
-    Previewer::new(&config.accounts, &config.redis.prefix)
+    Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix)
 }
 
 fn order(edit: impl FnOnce(&mut Value)) -> Vec<u8> {
@@ -36,11 +36,11 @@ fn the_accounts_of_the_compose_file_take_an_example() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = Config::load(Some(&folder.join("deploy/postback.toml")), []).unwrap_or_else(|found| panic!("{found}"));
     let example = std::fs::read(folder.join("config/examples/qihoo360-ps-order.json")).unwrap();
-    let found = accepted(Previewer::new(&config.config.accounts, &config.config.redis.prefix).look(
-        Some(&example),
-        Vec::new(),
-        NOW,
-    ));
+    let found =
+        accepted(
+            Previewer::new(&config.config.accounts, config.config.kafka.result_topics(), &config.config.redis.prefix)
+                .look(Some(&example), Vec::new(), NOW),
+        );
     assert_eq!((&*found.account, found.warnings.len()), ("demo-360-ps", 0), "{:?}", found.warnings);
     assert!(found.request.url.starts_with("http://sandbox:9470/"), "{}", found.request.url);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
@@ -54,7 +54,7 @@ fn every_example_is_accepted_and_its_object_is_the_contracts() {
     let others = Config::load(Some(&std::path::Path::new(folder).join("accounts.toml")), [])
         .unwrap_or_else(|found| panic!("{found}"))
         .config;
-    let others = Previewer::new(&others.accounts, &others.redis.prefix);
+    let others = Previewer::new(&others.accounts, others.kafka.result_topics(), &others.redis.prefix);
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     for path in files.filter(|path| path.extension().is_some_and(|e| e == "json")) {
         let bytes = std::fs::read(&path).unwrap();
@@ -99,8 +99,11 @@ fn the_secret_shows_only_where_it_is_asked_for() {
 fn a_token_in_the_accounts_own_path_is_masked() {
     let env = [("POSTBACK__ACCOUNTS__DEMO_360_PS__PATH".to_owned(), "/x?access_token=0123456789abcdef0123".to_owned())];
     let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;
-    let found =
-        accepted(Previewer::new(&config.accounts, &config.redis.prefix).look(Some(&order(|_| {})), Vec::new(), NOW));
+    let found = accepted(Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix).look(
+        Some(&order(|_| {})),
+        Vec::new(),
+        NOW,
+    ));
     assert!(!found.request.url(false).contains("456789abcdef01"), "{}", found.request.url(false));
     assert!(found.request.url(true).ends_with("/x?access_token=0123456789abcdef0123"));
 }
@@ -134,7 +137,11 @@ fn a_first_attempt_in_the_guard_waits_and_its_deadline_is_the_next_days() {
     let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;
     let day_end = 1_736_956_800_000;
     let look = |now| {
-        accepted(Previewer::new(&config.accounts, &config.redis.prefix).look(Some(&order(|_| {})), Vec::new(), now))
+        accepted(Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix).look(
+            Some(&order(|_| {})),
+            Vec::new(),
+            now,
+        ))
     };
     assert_eq!(look(day_end - 60_001).deadline_ms, Some(day_end - 60_000));
     let late = look(day_end - 60_000);
@@ -174,7 +181,11 @@ fn an_account_whose_credential_has_ended_halts() {
     let env =
         [("POSTBACK__ACCOUNTS__DEMO_360_PS__SECRETS__0__NOT_AFTER".to_owned(), "2025-01-01T00:00:00Z".to_owned())];
     let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;
-    let found = Previewer::new(&config.accounts, &config.redis.prefix).look(Some(&order(|_| {})), Vec::new(), NOW);
+    let found = Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix).look(
+        Some(&order(|_| {})),
+        Vec::new(),
+        NOW,
+    );
     let Preview::Halted(why) = found else { panic!("{found:?}") };
     assert!(why.starts_with("accounts.demo-360-ps.secrets: "), "{why}");
 }

@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn tiers_and_parking_are_kept_for_less_than_the_window_and_what_people_read_for_a_month() {
         let waiting = Waiting { retention_ms: 11 * DAY, least_ms: 5 * DAY, window_ms: 12 * DAY };
-        let config = Config { receipts: "receipts".into(), ..Config::stub("b:1", &[]) };
+        let result_topics = vec!["answers".into()];
+        let config = Config { receipts: "receipts".into(), result_topics, ..Config::stub("b:1", &[]) };
         let kept: Vec<_> =
             owned_topics(&config, &["5s"], &["acme"], waiting).into_iter().map(|t| (t.name, t.keeps)).collect();
         let waits = Keeps::Waiting(waiting);
@@ -236,6 +237,8 @@ mod tests {
             ("postback.retry.5s", waits),
             ("postback.parked.acme", waits),
             ("postback.dlt", Keeps::Month),
+            ("postback.results", Keeps::Month),
+            ("answers", Keeps::Month),
             ("receipts", Keeps::Month),
         ];
         assert_eq!(kept, expected.map(|(name, keeps)| (name.to_owned(), keeps)));

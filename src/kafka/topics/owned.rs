@@ -63,6 +63,8 @@ pub fn owned_topics(config: &Config, tiers: &[&str], accounts: &[&str], waiting:
         keeps,
     }));
     topics.push(wide(config.dead_letter.clone(), Keeps::Month));
+    topics.push(wide(config.results.clone(), Keeps::Month));
+    topics.extend(config.result_topics.iter().map(|topic| wide(topic.clone(), Keeps::Month)));
     if !config.receipts.is_empty() {
         topics.push(wide(config.receipts.clone(), Keeps::Month));
     }

@@ -50,7 +50,7 @@ fn account() -> Account {
 
 fn previewer(account: &str) -> Previewer {
     let config = good(account).config;
-    Previewer::new(&config.accounts, &config.redis.prefix)
+    Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix)
 }
 
 fn event(edit: impl FnOnce(&mut Value)) -> Vec<u8> {

@@ -124,7 +124,7 @@ impl Outbox {
         self.shared.quiet.allow(Repeated::TooLarge(topic.into()), Instant::now())
     }
 
-    async fn write(
+    pub(super) async fn write(
         &self,
         topic: &str,
         key: Option<&[u8]>,

@@ -30,6 +30,7 @@ fn envelope(attempts: u32, pass: u32) -> Envelope {
         pass,
         due_ms: None,
         retry_since_ms: None,
+        page: 0,
         parked_at_ms: None,
         last: None,
         replay: None,

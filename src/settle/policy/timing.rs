@@ -28,6 +28,9 @@ pub fn check(ready: &Ready, envelope: &Envelope, now_ms: i64) -> Result<(), Deli
     if ready.deadline_ms.is_some_and(|deadline| now_ms > deadline) {
         return Err(DeliveryError::Expired(Fault::new("deadline_ms", "has passed")));
     }
+    if ready.call.as_ref().and_then(|call| call.ends_ms).is_some_and(|end| now_ms >= end) {
+        return Err(DeliveryError::Expired(Fault::new("reply.ttl_s", "has passed")));
+    }
     if policy.last_retry_ms(envelope).is_some_and(|end| now_ms >= end) {
         return Err(DeliveryError::Expired(Fault::whole("the natural day in which it may be repeated has ended")));
     }
@@ -41,5 +44,7 @@ pub fn check(ready: &Ready, envelope: &Envelope, now_ms: i64) -> Result<(), Deli
 /// section 12, 7 and 34): the end of that natural day less its guard, or the event's own deadline if that is earlier.
 pub fn deadline_ms(ready: &Ready, first_attempt_ms: i64) -> Option<i64> {
     let day = Policy::of(ready).last_start_of_day_ms(first_attempt_ms);
-    [ready.deadline_ms, day].into_iter().flatten().min()
+    // A call must start before its end.
+    let ttl = ready.call.as_ref().and_then(|call| call.ends_ms).map(|end| end - 1);
+    [ready.deadline_ms, ttl, day].into_iter().flatten().min()
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{JoinHandle, spawn_local};
 
@@ -17,7 +18,7 @@ use crate::delivery::{Delivery, TopicKind};
 use crate::kafka;
 use crate::kafka::consumer::Assignment;
 use crate::kafka::producer::Producer;
-use crate::kafka::record::Record;
+use crate::kafka::record::{Header, Record};
 use crate::lane::Lane;
 use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::{Metrics, Setup};
@@ -28,8 +29,10 @@ use crate::send::rate::{self, Limiter};
 use crate::send::token::exchange::{self, Kit};
 use crate::settle::context::{StageContext, Topics};
 use crate::settle::outbox::Outbox;
+use crate::stub::bench::published::Published;
 use crate::stub::bench::topics::{DEAD, PARKED, RECEIPTS, TIER_5S};
 use crate::stub::bench::waiting::Ended;
+use crate::stub::calls::{Caller, Script};
 use crate::stub::server::root;
 use crate::stub::tokens::{self, Issuer};
 
@@ -62,6 +65,8 @@ pub(crate) struct Setting {
     pub(crate) issuer: Option<Arc<Issuer>>,
     /// The platform speaks TLS, answers `ok` to everything, and does this before each handshake.
     pub(crate) before_handshake: Option<Box<dyn Fn() + Send + Sync>>,
+    /// The account makes calls and sends no conversions; the platform answers as this says.
+    pub(crate) calls: Option<Arc<Script>>,
 }
 
 pub(super) fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
@@ -79,6 +84,7 @@ pub(super) fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
         no_address: false,
         issuer: None,
         before_handshake: None,
+        calls: None,
     };
     edit(&mut setting);
     setting
@@ -98,6 +104,10 @@ impl Alone {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let is_secure = setting.account.base_urls[0].starts_with("https");
         let mut account = setting.account;
+        if setting.calls.is_some() {
+            account.sender = None;
+            account.call = Some(Arc::new(Caller));
+        }
         if setting.no_address {
             account.base_urls.clear();
         }
@@ -145,7 +155,14 @@ impl Alone {
         let kit = account.tokens().map(|(source, seed)| Kit { source, seed, seal: tokens::seal() });
         let tokens = kit.map(|kit| exchange::tokens(kit, &dispatcher, batcher, PREFIX));
         let lane = Lane::new(handle.clone(), outbox, dispatcher, limiter, tokens);
-        Self { lane, handle, held, halts, examiner: Examiner::new(vec![account], metrics), inbox: Some(inbox) }
+        Self {
+            lane,
+            handle,
+            held,
+            halts,
+            examiner: Examiner::new(vec![account], kafka("b:1").result_topics(), metrics),
+            inbox: Some(inbox),
+        }
     }
 
     /// An event that was examined, and what its offset is finished with.
@@ -164,6 +181,11 @@ impl Alone {
             "trans_id": trans_id, "platform": self.handle.account.platform, "account": "acme", "event_type": "install",
             "event_time_ms": event_time_ms
         });
+        self.record_of(topic_kind, event.to_string().into(), vec![Header::text("own", "kept")])
+    }
+
+    /// A record that was examined.
+    fn record_of(&self, topic_kind: TopicKind, value: Bytes, headers: Vec<Header>) -> (Box<Delivery>, Ended) {
         let topic: Arc<str> = match topic_kind {
             TopicKind::Input => "in".into(),
             TopicKind::Tier => TIER_5S.into(),
@@ -175,13 +197,74 @@ impl Alone {
             offset: 7,
             timestamp_ms: Some(now_ms()),
             key: Some(Bytes::from_static(b"key")),
-            value: Some(Bytes::from(event.to_string())),
-            headers: vec![kafka::record::Header::text("own", "kept")],
+            value: Some(value),
+            headers,
             unreadable_headers: 0,
         };
         let (ack, ended) = AckHandle::stub(Arc::new(Assignment::new(topic, 0, 1)), 7);
         let delivery = self.examiner.examine(record, topic_kind, ack, now_ms());
         (delivery, Ended { next: Box::new(ended), end: None })
+    }
+
+    /// A copy that was published to a tier.
+    pub(crate) fn copy(&self, copy: &Published) -> (Box<Delivery>, Ended) {
+        let mut names: Vec<_> = copy.headers.iter().collect();
+        // The producer's come first, and the worker's begin with the origin.
+        names.sort_by_key(|(name, _)| (name.starts_with("pb-"), *name != "pb-origin-topic"));
+        let headers = names.into_iter().map(|(name, text)| Header::text(name, text.clone())).collect();
+        self.record_of(TopicKind::Tier, copy.value.clone().into(), headers)
+    }
+
+    /// Queues a call of this name.
+    pub(crate) fn call(&self, topic_kind: TopicKind, trans_id: &str, call: &str, args: &Value, reply: &Value) -> Ended {
+        let (delivery, ended) = self.call_of(topic_kind, trans_id, call, args, reply);
+        self.queue(delivery);
+        ended
+    }
+
+    /// A call that was examined, and what its offset is finished with.
+    pub(crate) fn call_of(
+        &self,
+        topic_kind: TopicKind,
+        trans_id: &str,
+        call: &str,
+        args: &Value,
+        reply: &Value,
+    ) -> (Box<Delivery>, Ended) {
+        self.call_at(topic_kind, trans_id, call, args, reply, now_ms())
+    }
+
+    /// The same, with this event time.
+    pub(crate) fn call_at(
+        &self,
+        topic_kind: TopicKind,
+        trans_id: &str,
+        call: &str,
+        args: &Value,
+        reply: &Value,
+        event_time_ms: i64,
+    ) -> (Box<Delivery>, Ended) {
+        let event = serde_json::json!({
+            "kind": "call", "trans_id": trans_id, "platform": self.handle.account.platform, "account": "acme",
+            "call": call, "args": args, "reply": reply, "event_time_ms": event_time_ms
+        });
+        self.record_of(topic_kind, event.to_string().into(), Vec::new())
+    }
+
+    /// The same, to this account.
+    pub(crate) fn call_to(
+        &self,
+        account: &str,
+        trans_id: &str,
+        call: &str,
+        args: &Value,
+        reply: &Value,
+    ) -> (Box<Delivery>, Ended) {
+        let event = serde_json::json!({
+            "kind": "call", "trans_id": trans_id, "platform": self.handle.account.platform, "account": account,
+            "call": call, "args": args, "reply": reply, "event_time_ms": now_ms()
+        });
+        self.record_of(TopicKind::Input, event.to_string().into(), Vec::new())
     }
 
     /// Starts the lane's task.

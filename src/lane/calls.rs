@@ -1,0 +1,255 @@
+//! The attempt of a call at the head of its lane: one request after the other under one claim and one permit. What a request
+//! brings is published before the next one begins, and the claim is confirmed after the last one.
+//!
+//! Each request takes a slot of the rate. Before each one after the first the claim is renewed, so that a call with many
+//! pages keeps it. A visit that goes on after a failure begins with the first page whose result is not acknowledged.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::account::WhenUnavailable;
+use crate::claim::Held;
+use crate::clock::now_ms;
+use crate::delivery::progress::Stage;
+use crate::delivery::{Called, Delivery};
+use crate::error::{Class, DeliveryError, Fault};
+use crate::lane::attempt::{Stop, admit, inline_delay, judge, note_unclassified};
+use crate::lane::claiming::{check_time, claim, event, give_up, refuse_second_send};
+use crate::lane::counting::{count, declare};
+use crate::lane::state::Lane;
+use crate::lane::tokens::{Refused, wait_for_token};
+use crate::platforms::Receipt;
+use crate::platforms::call::{CallAnswer, Parts};
+use crate::platforms::reading::Verdict;
+use crate::send::call::CallAnswered;
+use crate::send::client::Unanswered;
+use crate::send::ready::Ready;
+use crate::send::token::{Token, Turn};
+use crate::settle::policy::InlineDelays;
+use crate::settle::result::Part;
+use crate::settle::{Attempted, Progress};
+
+/// The longest pause between two tries to renew a claim while Redis is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What the chunks of a call have brought so far. They make one result, so they live no longer than a visit.
+#[derive(Default)]
+struct Chunks {
+    done: u64,
+    began_ms: Option<i64>,
+    /// `None`: the answer to one of them was too long.
+    answer: Option<CallAnswer>,
+}
+
+enum Sent {
+    /// All of the call is answered and published.
+    All,
+    /// Another request follows.
+    Part,
+}
+
+/// Attempts one call that has a permit to itself; otherwise as [`attempt`](super::attempt::attempt).
+///
+/// # Errors
+/// The reason why the call was not answered to its end.
+pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Attempted {
+    let mut delays: Option<InlineDelays> = None;
+    let mut turn = Turn::default();
+    let mut chunks = Chunks::default();
+    loop {
+        if held.is_none()
+            && let Some(done) = claim(delivery, lane, held).await?
+        {
+            return Ok(done);
+        }
+        check_time(delivery, lane)?;
+        refuse_second_send(delivery, held)?;
+        let mut failed = None;
+        let mut unused = None;
+        loop {
+            if lane.token().is_err() && !wait_for_token(delivery, lane, held, &mut turn, None).await? {
+                break;
+            }
+            let Some(ready) = admit(delivery, lane, held, unused.take()).await? else { break };
+            let slot = ready.slot;
+            let Ok(token) = lane.token() else {
+                // The token ended during the wait for the slot.
+                unused = Some(slot);
+                continue;
+            };
+            let failure = match send_part(delivery, lane, held, ready, token.as_ref(), &mut chunks).await {
+                Ok(Sent::All) => return Ok(Progress::Accepted(Receipt::default())),
+                Ok(Sent::Part) => {
+                    turn.answered();
+                    failed = None;
+                    if !renew(delivery, lane, held).await? {
+                        break;
+                    }
+                    check_time(delivery, lane)?;
+                    continue;
+                }
+                Err(Unanswered::Failed(failure)) => failure,
+                Err(Unanswered::Closed) => {
+                    unused = Some(slot);
+                    continue;
+                }
+                Err(Unanswered::Stopped(Stop::SlotMissed)) => continue,
+                Err(Unanswered::Stopped(Stop::ClaimAgain)) => break,
+                Err(Unanswered::Stopped(Stop::Closed(why))) => return Err(why),
+                Err(Unanswered::Stopped(Stop::Late(late))) => return Err(failed.unwrap_or(late)),
+            };
+            if let (Some(token), DeliveryError::Refresh(answer)) = (token, &failure) {
+                let refused = Some(Refused { token, answer: answer.clone() });
+                match wait_for_token(delivery, lane, held, &mut turn, refused).await? {
+                    true => continue,
+                    false => break,
+                }
+            }
+            turn.answered();
+            let Some(delay) = inline_delay(delivery, lane, &mut delays, &failure) else { return Err(failure) };
+            tokio::select! {
+                () = sleep(delay) => {}
+                _ = lane.interrupted(delivery) => return Err(failure),
+            }
+            failed = Some(failure);
+        }
+        give_up(delivery, lane, held).await?;
+    }
+}
+
+/// Begins the lease again before the next request. `false`: the claim has to be made again.
+async fn renew(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Result<bool, DeliveryError> {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        if let Some(why) = lane.interruption(delivery) {
+            return Err(why);
+        }
+        delivery.ack.open().set_stage(Stage::Claiming);
+        let Some(ours) = held.as_mut() else { return Ok(false) };
+        match lane.dedupe.renew(&event(delivery)?.claim_request, &mut ours.claim).await {
+            Ok(true) => return Ok(true),
+            Ok(false) => {
+                // Another process has taken it over, or Redis has forgotten it: nothing is left to release.
+                *held = None;
+                return Ok(false);
+            }
+            // Claimed again, it goes on without Redis.
+            Err(_) if lane.account.when_unavailable == WhenUnavailable::Deliver => return Ok(false),
+            Err(_) => tokio::select! {
+                () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                _ = lane.interrupted(delivery) => {}
+            },
+        }
+    }
+}
+
+fn called(delivery: &Delivery) -> Result<&Called, DeliveryError> {
+    // Only calls come here. Anything else is refused rather than sent.
+    event(delivery)?.call.as_deref().ok_or_else(|| DeliveryError::Malformed(Fault::whole("no call")))
+}
+
+/// Sends the request for the next part, and publishes the result that is whole with it.
+async fn send_part(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    held: &mut Option<Held>,
+    ready: Ready<'_>,
+    token: Option<&Token>,
+    chunks: &mut Chunks,
+) -> Result<Sent, Unanswered<DeliveryError, Stop>> {
+    delivery.ack.open().set_stage(Stage::Sending);
+    let Ready { line, slot, connecting, waited: _ } = ready;
+    let began = Instant::now();
+    let began_ms = now_ms();
+    let call = called(delivery).map_err(Unanswered::Failed)?;
+    let (parts, first_page, most_pages) = (call.prepared.parts, call.first_page(), call.most_pages);
+    let page = u64::from(delivery.envelope.page);
+    let part = if let Parts::Chunks(_) = parts { chunks.done } else { page };
+    let answered = match line {
+        Err(failure) => Err(failure),
+        Ok(line) => {
+            let access = token.map(|token| &token.access);
+            let last_word = || judge(delivery, lane, held, slot);
+            match line.call((&call.prepared, part), access, began_ms, last_word).await {
+                Ok(answered) => Ok(answered),
+                Err(Unanswered::Failed(failure)) => Err(failure),
+                Err(nothing_sent) => return Err(nothing_sent),
+            }
+        }
+    };
+    lane.account_metrics().attempt_duration(connecting + began.elapsed());
+    let CallAnswered { status, answer } = match answered {
+        Ok(answered) => answered,
+        Err(failure) => {
+            let verdict: Verdict = Err(failure.clone());
+            note_unclassified(lane, &verdict);
+            count(delivery, lane, held, &verdict, began_ms);
+            return Err(Unanswered::Failed(failure));
+        }
+    };
+    let answer = answer.map(|answer| *answer);
+    let (answer, follows, is_whole) = match parts {
+        Parts::One => (answer, false, true),
+        Parts::Pages { .. } => {
+            let follows = answer.as_ref().is_none_or(|answer| answer.more) && page + 1 < most_pages;
+            (answer, follows, true)
+        }
+        Parts::Chunks(all) => {
+            chunks.add(answer, began_ms);
+            let follows = chunks.done < all;
+            (if follows { None } else { chunks.answer.take() }, follows, !follows)
+        }
+    };
+    let attempts = delivery.envelope.attempts + 1;
+    if follows {
+        count_part(delivery, lane, held, began_ms);
+    } else {
+        count(delivery, lane, held, &Ok(Receipt::default()), began_ms);
+    }
+    if is_whole {
+        delivery.ack.open().set_stage(Stage::Settling);
+        let result = Part {
+            page: first_page.saturating_add(page),
+            is_final: !follows,
+            attempts,
+            http_status: status,
+            started_at_ms: chunks.began_ms.unwrap_or(began_ms),
+            finished_at_ms: now_ms(),
+            answer,
+        };
+        lane.outbox.publish_answer(delivery, result).await;
+        // From here on no visit asks for this page again.
+        delivery.envelope.page = delivery.envelope.page.saturating_add(1);
+    }
+    Ok(if follows { Sent::Part } else { Sent::All })
+}
+
+/// Counts a request that was answered while others of the call follow. Only the last one makes the attempt of a visit, so
+/// that a call with many pages does not use up its attempts.
+fn count_part(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>, began_ms: i64) {
+    lane.account_metrics().attempt(Class::Delivered);
+    declare(delivery, lane, held);
+    delivery.envelope.first_attempt_ms.get_or_insert(began_ms);
+}
+
+impl Chunks {
+    fn add(&mut self, answer: Option<CallAnswer>, began_ms: i64) {
+        self.began_ms.get_or_insert(began_ms);
+        let is_first = self.done == 0;
+        self.done += 1;
+        let Some(next) = answer else { return self.answer = None };
+        match &mut self.answer {
+            Some(all) => {
+                all.items.get_or_insert_default().extend(next.items.unwrap_or_default());
+                (all.code, all.message, all.personal) = (next.code, next.message, next.personal);
+            }
+            None if is_first => self.answer = Some(CallAnswer { data: serde_json::Value::Null, ..next }),
+            // One before it was too long, so the result is too large whatever follows.
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

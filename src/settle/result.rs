@@ -1,0 +1,262 @@
+//! The value of a result of a call (`postback.result/1`, SPEC section 10): what the platform answered, or why it was not
+//! asked to the end (pure).
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::clock::now_ms;
+use crate::delivery::{Called, Delivery, Ended, Ready, ReplyTo, Subject};
+use crate::envelope::Named;
+use crate::error::{Class, DeliveryError, Reason};
+use crate::platforms::call::{CallAnswer, ItemResult, ItemStatus, Personal, PersonalKind};
+use crate::redact::{SECRET, mask_phone, mask_text};
+use crate::settle::policy::field_and_detail;
+
+/// A longer result is replaced by an error that says so: topics take records of about 1 MiB.
+const LONGEST: usize = 900 * 1024;
+const TOO_LARGE: &str = "result_too_large";
+
+/// What a result is made of, beside its event.
+pub struct Part {
+    /// The number of the page, as the event counts pages.
+    pub page: u64,
+    /// No further result of the call follows.
+    pub is_final: bool,
+    /// The number of attempts, with the one that brought this.
+    pub attempts: u32,
+    pub http_status: u16,
+    pub started_at_ms: i64,
+    pub finished_at_ms: i64,
+    /// `None`: the answer is longer than a call may have.
+    pub answer: Option<CallAnswer>,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    schema: &'static str,
+    trans_id: Option<&'a str>,
+    platform: Option<&'a str>,
+    account: Option<&'a str>,
+    call: Option<&'a str>,
+    status: Status,
+    page: u64,
+    #[serde(rename = "final")]
+    is_final: bool,
+    attempts: u32,
+    http_status: Option<u16>,
+    platform_code: Option<&'a str>,
+    platform_message: Option<String>,
+    classification: Option<&'static str>,
+    started_at_ms: Option<i64>,
+    finished_at_ms: i64,
+    data: Value,
+    items: Option<Vec<ItemResult>>,
+    error: Option<Problem>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Ok,
+    /// Some items failed.
+    Partial,
+    /// The platform answered, and not what was asked for.
+    PlatformError,
+    /// No usable answer came.
+    TransportError,
+    Expired,
+    Invalid,
+}
+
+/// Why there is no data.
+#[derive(Serialize)]
+struct Problem {
+    /// A reason of a dead letter, or `result_too_large`.
+    reason: &'static str,
+    /// The dotted path of the field at fault; may be empty.
+    field: String,
+    detail: String,
+}
+
+/// The value of the result that says what a platform answered. Personal data is masked unless the call may publish it.
+pub fn answered(ready: &Ready, call: &Called, part: Part) -> Vec<u8> {
+    let Part { page, is_final, attempts, http_status, started_at_ms, finished_at_ms, answer } = part;
+    let too_large = answer.is_none();
+    let mut answer = answer.unwrap_or_default();
+    if !call.shows_personal {
+        mask(&mut answer);
+    }
+    let failed = answer.items.iter().flatten().any(|item| item.status == ItemStatus::Error);
+    let mut record = Record {
+        schema: "postback.result/1",
+        trans_id: Some(&ready.trans_id),
+        platform: Some(ready.account.platform),
+        account: Some(&ready.account.name),
+        call: Some(&ready.prepared.native),
+        status: if failed { Status::Partial } else { Status::Ok },
+        page,
+        is_final,
+        attempts,
+        http_status: Some(http_status),
+        platform_code: Some(&*answer.code).filter(|code| !code.is_empty()),
+        platform_message: message(&answer.message),
+        classification: Some(Class::Delivered.as_str()),
+        started_at_ms: Some(started_at_ms),
+        finished_at_ms,
+        data: std::mem::take(&mut answer.data),
+        items: answer.items.take(),
+        error: None,
+    };
+    let value = serde_json::to_vec(&record).unwrap_or_default();
+    if !too_large && value.len() <= LONGEST {
+        return value;
+    }
+    record.status = Status::PlatformError;
+    (record.data, record.items) = (Value::Null, None);
+    let detail = match too_large {
+        true => "the platform's answer is too long to be read".to_owned(),
+        false => format!("the result has {} bytes, more than {LONGEST}: ask for smaller pages", value.len()),
+    };
+    record.error = Some(Problem { reason: TOO_LARGE, field: String::new(), detail });
+    serde_json::to_vec(&record).unwrap_or_default()
+}
+
+/// Where the result of a call goes that ends as a dead letter, and its value. `None`: it is no call, or none that could be
+/// read.
+pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Option<(ReplyTo, Vec<u8>)> {
+    let has_answer = error.answer().is_some_and(|answer| answer.status.is_some());
+    let status = match reason {
+        Reason::Malformed | Reason::Quarantined => return None,
+        Reason::Invalid | Reason::UnmappedEvent | Reason::UnknownAccount | Reason::Conflict => Status::Invalid,
+        Reason::Expired => Status::Expired,
+        Reason::Rejected => Status::PlatformError,
+        Reason::AttemptsExhausted | Reason::UnknownOutcome if has_answer => Status::PlatformError,
+        Reason::AttemptsExhausted | Reason::UnknownOutcome => Status::TransportError,
+    };
+    let envelope = &delivery.envelope;
+    let (reply, page) = match &delivery.subject {
+        Subject::Ready(Ready { call, .. }) => {
+            let call = call.as_ref()?;
+            (call.reply.clone(), call.first_page().saturating_add(envelope.page.into()))
+        }
+        Subject::Ended(Ended { reply, .. }) => (reply.clone()?, 0),
+    };
+    let Named { platform, account, trans_id, event } = delivery.named();
+    let (field, detail) = field_and_detail(reason, error);
+    let answer = error.answer();
+    let record = Record {
+        schema: "postback.result/1",
+        trans_id: trans_id.as_deref(),
+        platform: platform.as_deref(),
+        account: account.as_deref(),
+        call: event.as_deref(),
+        status,
+        page,
+        is_final: true,
+        attempts: envelope.attempts,
+        http_status: answer.and_then(|answer| answer.status),
+        platform_code: answer.map(|answer| &*answer.code).filter(|code| !code.is_empty()),
+        platform_message: None,
+        classification: error.class().map(Class::as_str),
+        started_at_ms: envelope.first_attempt_ms,
+        finished_at_ms: now_ms(),
+        data: Value::Null,
+        items: None,
+        error: Some(Problem { reason: reason.as_str(), field: field.into_owned(), detail }),
+    };
+    Some((reply, serde_json::to_vec(&record).unwrap_or_default()))
+}
+
+/// What a platform says in its own words may name a person.
+fn message(text: &str) -> Option<String> {
+    if text.is_empty() { None } else { Some(mask_text(text).into_owned()) }
+}
+
+fn mask(answer: &mut CallAnswer) {
+    for Personal { at, kind } in std::mem::take(&mut answer.personal) {
+        hide(&mut answer.data, Some(&at), kind);
+        answer.items.iter_mut().flatten().for_each(|item| hide(&mut item.data, Some(&at), kind));
+    }
+    answer.items.iter_mut().flatten().for_each(|item| item.message = mask_text(&item.message).into_owned());
+}
+
+/// Hides what stands at a place below `value`. Everything below the place is hidden.
+fn hide(value: &mut Value, at: Option<&str>, kind: PersonalKind) {
+    let Some(at) = at else {
+        return match value {
+            Value::Null | Value::Bool(_) => {}
+            Value::Number(number) => *value = hidden(&number.to_string(), kind).into(),
+            Value::String(text) => *text = hidden(text, kind),
+            Value::Array(items) => items.iter_mut().for_each(|item| hide(item, None, kind)),
+            Value::Object(members) => members.values_mut().for_each(|member| hide(member, None, kind)),
+        };
+    };
+    let (name, rest) = at.split_once('.').map_or((at, None), |(name, rest)| (name, Some(rest)));
+    match value {
+        Value::Array(items) if name == "*" => items.iter_mut().for_each(|item| hide(item, rest, kind)),
+        Value::Object(members) if name == "*" => members.values_mut().for_each(|member| hide(member, rest, kind)),
+        Value::Object(members) => {
+            if let Some(member) = members.get_mut(name) {
+                hide(member, rest, kind);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn hidden(text: &str, kind: PersonalKind) -> String {
+    match kind {
+        _ if text.is_empty() => String::new(),
+        PersonalKind::Value => match mask_phone(text) {
+            phone if phone != SECRET => phone,
+            // A mail address keeps its first character and its host; nothing else is known of what it is.
+            _ => Some(mask_text(text))
+                .filter(|masked| text.contains('@') && **masked != *text)
+                .map_or_else(|| SECRET.to_owned(), |masked| masked.into_owned()),
+        },
+        PersonalKind::Text => mask_text(text).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn personal_data_is_masked_at_each_place_and_nowhere_else() {
+        let personal = |at: &'static str, kind| Personal { at: at.into(), kind };
+        let mut answer = CallAnswer {
+            data: json!({"traces": [{"text": "张三 13812345678 已签收", "at": "2026"}, {"text": "x"}], "phone": 13_812_345_678_i64,
+                         "order": "13812345678", "buyer": {"name": "李四", "vip": true, "none": null}}),
+            items: Some(vec![ItemResult {
+                index: 0,
+                auth_id: None,
+                status: ItemStatus::Error,
+                code: String::new(),
+                message: "no 13812345678".into(),
+                data: json!({"text": "李四", "mail": "li@example.com"}),
+            }]),
+            personal: vec![
+                personal("traces.*.text", PersonalKind::Text),
+                personal("phone", PersonalKind::Value),
+                personal("buyer", PersonalKind::Value),
+                personal("text", PersonalKind::Value),
+                personal("mail", PersonalKind::Value),
+                personal("absent.*.x", PersonalKind::Value),
+            ],
+            ..CallAnswer::default()
+        };
+        mask(&mut answer);
+        let expected = json!({"traces": [{"text": "张三 138****5678 已签收", "at": "2026"}, {"text": "x"}],
+                              "phone": "138****5678", "order": "13812345678",
+                              "buyer": {"name": "***", "vip": true, "none": null}});
+        assert_eq!(answer.data, expected);
+        let item = &answer.items.unwrap()[0];
+        assert_eq!(
+            (&item.data, &*item.message),
+            (&json!({"text": "***", "mail": "l***@example.com"}), "no 138****5678")
+        );
+    }
+}

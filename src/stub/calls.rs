@@ -1,0 +1,122 @@
+//! An account that makes calls, and a platform that answers them as a test says.
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::error::{Answer, DeliveryError, Fault};
+use crate::event::Paginate;
+use crate::platforms::call::{
+    CALL_ANSWER_BYTES, Call, CallAnswer, CallEvent, CallReading, ItemResult, ItemStatus, Parts, Personal, PersonalKind,
+    PreparedCall,
+};
+use crate::platforms::reading::HttpAnswer;
+use crate::platforms::{Context, Item, Request};
+use crate::stub::server::{Server, answer};
+
+/// The most pages of `list`.
+pub(crate) const MOST_PAGES: u64 = 5;
+/// The most items per request of `decrypt`.
+pub(crate) const CHUNK: usize = 2;
+
+/// Makes the calls `list` (pages, counted from 1), `get`, `decrypt` (chunks) and `wipe` (destructive).
+pub(crate) struct Caller;
+
+impl Call for Caller {
+    fn names(&self) -> &'static [&'static str] {
+        &["list", "get", "decrypt", "wipe"]
+    }
+
+    fn prepare(&self, call: &CallEvent<'_>, _: i64) -> Result<PreparedCall, DeliveryError> {
+        call.knows_only(&["items"])?;
+        let items = call.args.get("items").and_then(Value::as_array).map_or(0, Vec::len);
+        let (name, parts) = match call.name {
+            "list" if call.paginate == Paginate::All => ("list", Parts::Pages { first: 1, most: MOST_PAGES }),
+            "list" => ("list", Parts::Pages { first: 1, most: 1 }),
+            "get" => ("get", Parts::One),
+            "decrypt" => ("decrypt", Parts::Chunks(items.div_ceil(CHUNK).max(1) as u64)),
+            _ => ("wipe", Parts::One),
+        };
+        Ok(PreparedCall {
+            name,
+            item: Item::new(call.trans_id),
+            parts,
+            destructive: name == "wipe",
+            warnings: Vec::new(),
+            limit: None,
+        })
+    }
+
+    fn request(&self, call: &PreparedCall, part: u64, _: &Context<'_>) -> Result<Request, Fault> {
+        let body = format!("{} {part} {}", call.name, call.item.text().unwrap_or_default());
+        Ok(Request { path: "/call".into(), body: body.into(), answer_bytes: CALL_ANSWER_BYTES, ..Request::default() })
+    }
+
+    fn read(&self, call: &PreparedCall, part: u64, http: &HttpAnswer<'_>) -> CallReading {
+        let Ok(body) = serde_json::from_slice::<Value>(http.body) else { return CallReading::Nothing };
+        if body["refused"] == true {
+            return CallReading::Failed(DeliveryError::Permanent(Answer { code: "E7".into(), ..http.answer() }));
+        }
+        let item = |(at, word): (usize, &Value)| ItemResult {
+            index: part * CHUNK as u64 + at as u64,
+            auth_id: Some(format!("auth-{at}")),
+            status: if word == "bad" { ItemStatus::Error } else { ItemStatus::Ok },
+            code: String::new(),
+            message: String::new(),
+            data: json!({"text": word}),
+        };
+        let items = body["items"].as_array().map(|items| items.iter().enumerate().map(item).collect());
+        CallReading::Answer(Box::new(CallAnswer {
+            code: "0".into(),
+            message: "fine".into(),
+            more: body["more"] == true,
+            data: if matches!(call.parts, Parts::Chunks(_)) { Value::Null } else { body["data"].clone() },
+            items,
+            personal: vec![Personal { at: "text".into(), kind: PersonalKind::Value }],
+        }))
+    }
+}
+
+/// The answers of the platform, in the order of its requests: status and body. The status `silent` closes the connection,
+/// `hang` answers after [`Bench::let_go`](crate::stub::bench::Bench::let_go), and `slow` after 800 ms. After the last one
+/// every answer is a page with others behind it.
+#[derive(Default)]
+pub(crate) struct Script(Mutex<VecDeque<(String, String)>>);
+
+impl Script {
+    pub(crate) fn new(answers: &[(&str, Value)]) -> Arc<Self> {
+        let script = Self::default();
+        answers.iter().for_each(|(status, body)| script.add(status, body));
+        Arc::new(script)
+    }
+
+    pub(crate) fn add(&self, status: &str, body: &Value) {
+        self.0.lock().unwrap().push_back((status.to_owned(), body.to_string()));
+    }
+
+    pub(crate) fn server(self: Arc<Self>, let_go: Arc<AtomicBool>) -> Server {
+        Server::start(move |mut connection| {
+            while connection.request().is_some() {
+                let next = self.0.lock().unwrap().pop_front();
+                let (status, body) = next.unwrap_or_else(|| ("200 OK".into(), json!({"more": true}).to_string()));
+                while status == "hang" && !let_go.load(SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                let status = match &*status {
+                    "silent" => return,
+                    "slow" => {
+                        std::thread::sleep(Duration::from_millis(800));
+                        "200 OK"
+                    }
+                    "hang" => "200 OK",
+                    status => status,
+                };
+                let _ = connection.tcp.write_all(answer(status, &body).as_bytes());
+            }
+        })
+    }
+}
