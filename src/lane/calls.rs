@@ -17,6 +17,7 @@ use crate::error::{Class, DeliveryError, Fault};
 use crate::lane::attempt::{Stop, admit, inline_delay, judge, note_unclassified};
 use crate::lane::claiming::{check_time, claim, event, give_up, refuse_second_send};
 use crate::lane::counting::{count, declare};
+use crate::lane::quota::count_request;
 use crate::lane::state::Lane;
 use crate::lane::tokens::{Refused, wait_for_token};
 use crate::platforms::Receipt;
@@ -24,6 +25,7 @@ use crate::platforms::call::{CallAnswer, Parts};
 use crate::platforms::reading::Verdict;
 use crate::send::call::CallAnswered;
 use crate::send::client::Unanswered;
+use crate::send::quota::Counted;
 use crate::send::ready::Ready;
 use crate::send::token::{Token, Turn};
 use crate::settle::policy::InlineDelays;
@@ -54,6 +56,21 @@ enum Sent {
 /// # Errors
 /// The reason why the call was not answered to its end.
 pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Attempted {
+    let mut counted = None;
+    let attempted = visit(delivery, lane, held, &mut counted).await;
+    if let Some(unsent) = counted {
+        lane.quota.take_back(unsent).await;
+    }
+    attempted
+}
+
+/// `counted` is the next request where it was counted and no byte of it has gone out.
+async fn visit(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    held: &mut Option<Held>,
+    counted: &mut Option<Counted>,
+) -> Attempted {
     let mut delays: Option<InlineDelays> = None;
     let mut turn = Turn::default();
     let mut chunks = Chunks::default();
@@ -71,6 +88,9 @@ pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, held: &mu
             if lane.token().is_err() && !wait_for_token(delivery, lane, held, &mut turn, None).await? {
                 break;
             }
+            if counted.is_none() {
+                *counted = Some(count_request(delivery, lane).await?);
+            }
             let Some(ready) = admit(delivery, lane, held, unused.take()).await? else { break };
             let slot = ready.slot;
             let Ok(token) = lane.token() else {
@@ -78,7 +98,11 @@ pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, held: &mu
                 unused = Some(slot);
                 continue;
             };
-            let failure = match send_part(delivery, lane, held, ready, token.as_ref(), &mut chunks).await {
+            let sent = send_part(delivery, lane, held, ready, token.as_ref(), &mut chunks).await;
+            if is_sent(&sent) {
+                *counted = None;
+            }
+            let failure = match sent {
                 Ok(Sent::All) => return Ok(Progress::Accepted(Receipt::default())),
                 Ok(Sent::Part) => {
                     turn.answered();
@@ -115,6 +139,15 @@ pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, held: &mu
             failed = Some(failure);
         }
         give_up(delivery, lane, held).await?;
+    }
+}
+
+/// Whether a byte of the request may have gone out.
+fn is_sent<T, E>(sent: &Result<T, Unanswered<DeliveryError, E>>) -> bool {
+    match sent {
+        Ok(_) => true,
+        Err(Unanswered::Failed(failure)) => failure.answer().is_none_or(|answer| answer.sent),
+        Err(Unanswered::Closed | Unanswered::Stopped(_)) => false,
     }
 }
 

@@ -16,6 +16,7 @@ mod counting;
 pub mod handle;
 mod joining;
 pub(crate) mod queue;
+mod quota;
 pub(crate) mod state;
 pub mod threads;
 mod tokens;

@@ -18,6 +18,7 @@ use crate::lane::joining::Batches;
 use crate::lane::unclassified::Unclassified;
 use crate::metrics::{AccountMetrics, Metrics};
 use crate::send::Dispatcher;
+use crate::send::quota::Quota;
 use crate::send::rate::Limiter;
 use crate::send::token::Tokens;
 use crate::settle::context::StageContext;
@@ -38,6 +39,8 @@ pub struct Lane {
     pub dispatcher: Rc<Dispatcher>,
     /// Takes slots from the shared rate.
     pub limiter: Rc<Limiter>,
+    /// What its platform allows beside the rate.
+    pub quota: Quota,
     /// Its access tokens, if its platform has tokens.
     pub tokens: Option<Rc<Tokens>>,
     /// Its batches.
@@ -60,6 +63,7 @@ impl Lane {
         outbox: Rc<Outbox>,
         dispatcher: Rc<Dispatcher>,
         limiter: Rc<Limiter>,
+        quota: Quota,
         tokens: Option<Rc<Tokens>>,
     ) -> Rc<Self> {
         let batches = Batches::new(handle.account.batch());
@@ -71,6 +75,7 @@ impl Lane {
             outbox,
             dispatcher,
             limiter,
+            quota,
             tokens,
             batches,
             permanents: Cell::new(0),

@@ -21,6 +21,7 @@ use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
 use crate::secret::SecretString;
 use crate::send::Dispatcher;
+use crate::send::quota::Quota;
 use crate::send::rate::{Alone, Limiter};
 use crate::send::token::Tokens;
 use crate::send::token::exchange::{self, Kit};
@@ -232,7 +233,8 @@ impl LaneThread {
                 all_tokens.push(tokens.clone());
                 tasks.spawn_local(tokens.clone().run());
             }
-            let lane = Lane::new(handle, outbox.clone(), dispatcher, limiter, tokens);
+            let quota = Quota::of(batcher.clone(), &self.prefix, &handle.account);
+            let lane = Lane::new(handle, outbox.clone(), dispatcher, limiter, quota, tokens);
             lanes.push(lane.clone());
             if lane.account.base_urls.len() > 1 {
                 let lane = lane.clone();

@@ -195,7 +195,7 @@ pub struct Personal {
 pub enum PersonalKind {
     /// A value that is personal as a whole: a phone number keeps its ends, anything else is hidden.
     Value,
-    /// Words that may hold phone numbers, mail addresses and house numbers: those alone are masked.
+    /// Words that may hold phone numbers, mail addresses, house numbers and names of people: those alone are masked.
     Text,
 }
 

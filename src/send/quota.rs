@@ -9,6 +9,7 @@ use ::redis::Value as Reply;
 use chrono::{DateTime, Offset as _, Utc};
 use sha2::{Digest, Sha256};
 
+use crate::account::Account;
 use crate::platforms::call::CallLimit;
 use crate::redis::batcher::{Batcher, StoreError};
 use crate::redis::scripts::Script;
@@ -38,9 +39,10 @@ pub struct Counted {
 }
 
 impl Quota {
-    /// `prefix`: of its keys in Redis, with all that names the contract.
-    pub fn new(batcher: Batcher, prefix: String) -> Self {
-        Self { batcher, prefix }
+    /// That of an account. A contract belongs to a key, so the accounts with one key have one; `prefix` is that of Redis.
+    pub fn of(batcher: Batcher, prefix: &str, account: &Account) -> Self {
+        let contract = account.credentials.last().map_or(&*account.name, |credential| &credential.key);
+        Self { batcher, prefix: format!("{prefix}:quota:{}:{contract}", account.platform) }
     }
 
     /// Asks for one request. `caller` names the call, and is the same in every attempt of it: the interval is one between two

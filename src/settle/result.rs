@@ -9,7 +9,7 @@ use crate::delivery::{Called, Delivery, Ended, Ready, ReplyTo, Subject};
 use crate::envelope::Named;
 use crate::error::{Class, DeliveryError, Reason};
 use crate::platforms::call::{CallAnswer, ItemResult, ItemStatus, Personal, PersonalKind};
-use crate::redact::{SECRET, mask_phone, mask_text};
+use crate::redact::{SECRET, mask_phone, mask_sentence, mask_text};
 use crate::settle::policy::field_and_detail;
 
 /// A longer result is replaced by an error that says so: topics take records of about 1 MiB.
@@ -214,7 +214,7 @@ fn hidden(text: &str, kind: PersonalKind) -> String {
                 .filter(|masked| text.contains('@') && **masked != *text)
                 .map_or_else(|| SECRET.to_owned(), |masked| masked.into_owned()),
         },
-        PersonalKind::Text => mask_text(text).into_owned(),
+        PersonalKind::Text => mask_sentence(text).into_owned(),
     }
 }
 
@@ -228,7 +228,7 @@ mod tests {
     fn personal_data_is_masked_at_each_place_and_nowhere_else() {
         let personal = |at: &'static str, kind| Personal { at: at.into(), kind };
         let mut answer = CallAnswer {
-            data: json!({"traces": [{"text": "张三 13812345678 已签收", "at": "2026"}, {"text": "x"}], "phone": 13_812_345_678_i64,
+            data: json!({"traces": [{"text": "签收人：张三 13812345678", "at": "2026"}, {"text": "x"}], "phone": 13_812_345_678_i64,
                          "order": "13812345678", "buyer": {"name": "李四", "vip": true, "none": null}}),
             items: Some(vec![ItemResult {
                 index: 0,
@@ -249,7 +249,7 @@ mod tests {
             ..CallAnswer::default()
         };
         mask(&mut answer);
-        let expected = json!({"traces": [{"text": "张三 138****5678 已签收", "at": "2026"}, {"text": "x"}],
+        let expected = json!({"traces": [{"text": "签收人：*** 138****5678", "at": "2026"}, {"text": "x"}],
                               "phone": "138****5678", "order": "13812345678",
                               "buyer": {"name": "***", "vip": true, "none": null}});
         assert_eq!(answer.data, expected);

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::event::Paginate;
 use crate::platforms::call::{
-    CALL_ANSWER_BYTES, Call, CallAnswer, CallEvent, CallReading, ItemResult, ItemStatus, Parts, Personal, PersonalKind,
-    PreparedCall,
+    CALL_ANSWER_BYTES, Call, CallAnswer, CallEvent, CallLimit, CallReading, ItemResult, ItemStatus, Parts, Personal,
+    PersonalKind, PreparedCall,
 };
 use crate::platforms::reading::HttpAnswer;
 use crate::platforms::{Context, Item, Request};
@@ -20,6 +20,8 @@ use crate::stub::server::{Server, answer};
 
 /// The most pages of `list`.
 pub(crate) const MOST_PAGES: u64 = 5;
+/// From one call about a thing (`args.about`) to the next.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1800);
 /// The most items per request of `decrypt`.
 pub(crate) const CHUNK: usize = 2;
 
@@ -32,7 +34,7 @@ impl Call for Caller {
     }
 
     fn prepare(&self, call: &CallEvent<'_>, _: i64) -> Result<PreparedCall, DeliveryError> {
-        call.knows_only(&["items"])?;
+        call.knows_only(&["items", "about", "per_day"])?;
         let items = call.args.get("items").and_then(Value::as_array).map_or(0, Vec::len);
         let (name, parts) = match call.name {
             "list" if call.paginate == Paginate::All => ("list", Parts::Pages { first: 1, most: MOST_PAGES }),
@@ -47,7 +49,12 @@ impl Call for Caller {
             parts,
             destructive: name == "wipe",
             warnings: Vec::new(),
-            limit: None,
+            limit: call.args.get("about").and_then(Value::as_str).map(|about| CallLimit {
+                about: about.to_owned(),
+                interval: INTERVAL,
+                per_day: call.args.get("per_day").and_then(Value::as_u64),
+                tz: chrono_tz::Asia::Shanghai,
+            }),
         })
     }
 

@@ -5,17 +5,27 @@ use tokio::task::spawn_local;
 use super::*;
 use crate::clock::now_ms;
 use crate::embedded::store::Store;
+use crate::platforms::Credential;
 use crate::redis::health::Health;
+use crate::secret::SecretString;
 use crate::stub::bench::run;
 
-/// The quota of one contract, as two replicas see it.
-fn replicas(store: &Store) -> [Quota; 2] {
-    [(); 2].map(|()| {
+/// The quotas of two accounts with these keys, each as a replica of its own sees it.
+fn quotas(store: &Store, keys: [&str; 2]) -> [Quota; 2] {
+    keys.map(|key| {
         let client = crate::redis::Config::stub(store.url()).client().unwrap();
         let (batcher, work) = Batcher::new(client, "pb:epoch".into(), Arc::new(Health::default()));
         spawn_local(work);
-        Quota::new(batcher, "pb:quota:third:7".into())
+        let mut account = Account::stub(&format!("account-{}", now_ms()));
+        let secret = SecretString::new("s");
+        account.credentials =
+            vec![Credential { id: "a".into(), key: key.into(), secret, not_before_ms: None, not_after_ms: None }];
+        Quota::of(batcher, "pb", &account)
     })
+}
+
+fn replicas(store: &Store) -> [Quota; 2] {
+    quotas(store, ["7", "7"])
 }
 
 fn limit(about: &str, per_day: Option<u64>) -> CallLimit {
@@ -66,8 +76,7 @@ fn a_day_has_so_many_requests_for_all_replicas_and_what_waits_for_its_interval_i
 fn two_accounts_of_different_contracts_share_nothing() {
     run(async {
         let store = Store::start().unwrap();
-        let [one, other] = replicas(&store);
-        let other = Quota { prefix: "pb:quota:third:8".into(), ..other };
+        let [one, other] = quotas(&store, ["7", "8"]);
         let limit = limit("a", Some(1));
         assert!(matches!(take(&one, &limit, "c-1").await, Allowed::Yes(_)));
         assert!(matches!(take(&other, &limit, "c-2").await, Allowed::Yes(_)));

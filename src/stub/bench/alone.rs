@@ -25,6 +25,7 @@ use crate::metrics::{Metrics, Setup};
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
 use crate::send::Dispatcher;
+use crate::send::quota::Quota;
 use crate::send::rate::{self, Limiter};
 use crate::send::token::exchange::{self, Kit};
 use crate::settle::context::{StageContext, Topics};
@@ -153,8 +154,9 @@ impl Alone {
         };
         let dispatcher = Rc::new(dispatcher);
         let kit = account.tokens().map(|(source, seed)| Kit { source, seed, seal: tokens::seal() });
+        let quota = Quota::of(batcher.clone(), PREFIX, &account);
         let tokens = kit.map(|kit| exchange::tokens(kit, &dispatcher, batcher, PREFIX));
-        let lane = Lane::new(handle.clone(), outbox, dispatcher, limiter, tokens);
+        let lane = Lane::new(handle.clone(), outbox, dispatcher, limiter, quota, tokens);
         Self {
             lane,
             handle,
