@@ -106,6 +106,10 @@ pub struct Called {
     pub ends_ms: Option<i64>,
     /// Results show personal data as the platform gave it.
     pub shows_personal: bool,
+    /// How many other accounts may answer it.
+    pub alternates: u32,
+    /// The account that the event names, where another one makes this visit.
+    pub asked: Option<Arc<Account>>,
 }
 
 impl Called {
@@ -127,6 +131,11 @@ impl Ready {
     /// Whether it is a call that only reads. Such a call may be repeated without harm, so it is never in doubt.
     pub fn only_reads(&self) -> bool {
         self.call.as_ref().is_some_and(|call| !call.prepared.destructive)
+    }
+
+    /// The account that the event names. Another one may make the visit.
+    pub fn asked(&self) -> &Arc<Account> {
+        self.call.as_ref().and_then(|call| call.asked.as_ref()).unwrap_or(&self.account)
     }
 
     /// Whether an answer that does not come ends in the dead letters.
@@ -190,8 +199,8 @@ impl Delivery {
     pub fn named(&self) -> Named {
         match &self.subject {
             Subject::Ready(ready) => Named {
-                platform: Some(ready.account.platform.to_owned()),
-                account: Some(ready.account.name.to_string()),
+                platform: Some(ready.asked().platform.to_owned()),
+                account: Some(ready.asked().name.to_string()),
                 trans_id: Some(ready.trans_id.to_string()),
                 event: Some(ready.prepared.native.to_string()),
             },

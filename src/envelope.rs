@@ -68,6 +68,9 @@ pub struct Envelope {
     pub parked_at_ms: Option<i64>,
     /// Of a call with pages: the first page, counted from 0, whose result is not acknowledged yet.
     pub page: u32,
+    /// Of a call that another account may answer: which of them makes the next visit, counted from 1 in their order. 0: its
+    /// own account.
+    pub alternate: u32,
     pub last: Option<LastAttempt>,
     /// Marks of a replay.
     pub replay: Option<Replay>,
@@ -177,6 +180,7 @@ mod name {
     pub(super) const PARKED_AT: &str = "pb-parked-at";
     pub(super) const PASS: &str = "pb-pass";
     pub(super) const PAGE: &str = "pb-page";
+    pub(super) const ALTERNATE: &str = "pb-alternate";
     pub(super) const LAST_ERROR: &str = "pb-last-error";
     pub(super) const LAST_CODE: &str = "pb-last-code";
     pub(super) const LAST_STATUS: &str = "pb-last-status";

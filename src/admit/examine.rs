@@ -70,7 +70,7 @@ impl Examiner {
             )))));
         }
         let event = decode(record.value.as_deref()).map_err(Err)?;
-        let (index, account) = self.account(&event).map_err(|f| Err(DeliveryError::UnknownAccount(f)))?;
+        let (mut index, mut account) = self.account(&event).map_err(|f| Err(DeliveryError::UnknownAccount(f)))?;
         if event.opted_out() {
             return Err(Ok(Outcome::Suppressed));
         }
@@ -84,14 +84,22 @@ impl Examiner {
             Kind::Conversion => None,
             Kind::Call => Some(Box::new(self.call(account, &event, now_ms).map_err(Err)?)),
         };
+        let asked = account;
+        let mut call = call;
+        if let Some(call) = &mut call
+            && let Some((other_index, other, prepared)) = self.alternate(asked, envelope, &event, now_ms)
+        {
+            (index, account) = (other_index, other);
+            (call.prepared, call.asked) = (prepared, Some(asked.clone()));
+        }
         let prepared = match &call {
             None => account.prepare(&event).map_err(Err)?,
             Some(call) => of_call(&call.prepared),
         };
         let only_reads = call.as_ref().is_some_and(|call| !call.prepared.destructive);
-        let platform = account.platform;
         let claim_request = ClaimRequest {
-            key: Key::new(platform, &account.name, &prepared.native, &event.trans_id),
+            // Of the account that the event names, whoever makes the call.
+            key: Key::new(asked.platform, &asked.name, &prepared.native, &event.trans_id),
             origin: origin_text(envelope),
             fingerprint: event.fingerprint(),
             own: envelope.resends,
@@ -129,8 +137,30 @@ impl Examiner {
             ends_ms: reply.ttl_s.map(|seconds| event.event_time_ms.saturating_add(seconds.saturating_mul(1000))),
             shows_personal: account.reply.shows_personal(topic),
             reply: ReplyTo { topic: topic.clone(), key: reply.key.as_deref().map(Box::from) },
+            alternates: self.alternates(account, prepared.name).len().try_into().unwrap_or(u32::MAX),
+            asked: None,
             prepared,
         })
+    }
+
+    fn alternates<'a>(&self, account: &'a Account, call: &str) -> &'a [String] {
+        account.call.as_ref().map_or(&[], |maker| maker.alternates(call))
+    }
+
+    /// The account that makes this visit in place of the one that the event names, and the call as it makes it. `None`: it is
+    /// its own account's turn, or the other one is gone, is disabled or cannot make this call.
+    fn alternate(
+        &self,
+        asked: &Account,
+        envelope: &Envelope,
+        event: &ConversionEvent,
+        now_ms: i64,
+    ) -> Option<(usize, &Arc<Account>, PreparedCall)> {
+        let number = usize::try_from(envelope.alternate).ok()?.checked_sub(1)?;
+        let name = self.alternates(asked, event.call.as_deref()?).get(number)?;
+        let (index, other) = self.accounts.iter().enumerate().find(|(_, account)| *account.name == **name)?;
+        let prepared = other.prepare_call(event, now_ms).ok().filter(|prepared| !prepared.destructive)?;
+        other.enabled.then_some((index, other, prepared))
     }
 
     /// Where the result of a call goes that is refused: the usual topic, if the call may not name its own.
@@ -209,6 +239,7 @@ mod tests {
     use crate::error::Disposition;
     use crate::metrics::Setup;
     use crate::stub::PLATFORM;
+    use crate::stub::calls::Replaceable;
 
     /// Three accounts in this order: `acme` takes events, `off` is disabled, `strict` accepts no raw identifiers.
     fn gate() -> Examiner {
@@ -317,5 +348,43 @@ mod tests {
         let Subject::Ready(ready) = gate().judge(&record, &envelope, 1) else { panic!("it has ended") };
         assert_eq!(&*ready.claim_request.origin, "inx:3:7", "a forged name breaks no value in Redis");
         assert_eq!((ready.claim_request.own, ready.claim_request.in_doubt), (2, true));
+    }
+
+    #[test]
+    fn a_call_whose_account_is_broken_is_the_next_accounts_under_its_own_identity() {
+        let account = |name: &str, others: &[&str], enabled| {
+            let others = others.iter().map(|other| (*other).to_owned()).collect();
+            Account { call: Some(Arc::new(Replaceable(others))), sender: None, enabled, ..Account::stub(name) }
+        };
+        let accounts =
+            vec![account("a", &["off", "gone", "b"], true), account("b", &[], true), account("off", &[], false)];
+        let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
+        let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
+        let results = crate::kafka::Config::stub("b:1", &[]).result_topics();
+        let gate = Examiner::new(accounts.into_iter().map(Arc::new).collect(), results, metrics);
+        let event = json!({"kind": "call", "trans_id": "c-1", "platform": crate::stub::PLATFORM, "account": "a",
+                           "call": "get", "event_time_ms": 1_736_899_200_123_i64});
+        let record = record(&event);
+        let judged = |alternate| {
+            let (mut envelope, _) = Envelope::read(&record, Source::Input, 1);
+            envelope.alternate = alternate;
+            match gate.judge(&record, &envelope, 1) {
+                Subject::Ready(ready) => ready,
+                Subject::Ended(ended) => panic!("{:?}", ended.end),
+            }
+        };
+        let own = judged(0);
+        assert_eq!((own.index, &*own.account.name, own.call.as_ref().unwrap().alternates), (0, "a", 3));
+        let other = judged(3);
+        assert_eq!((other.index, &*other.account.name, &*other.asked().name), (1, "b", "a"));
+        assert_eq!(other.claim_request.key, own.claim_request.key, "one call, whoever makes it");
+        // Disabled, unknown, and past the list: its own account goes on.
+        for alternate in [1, 2, 4, u32::MAX] {
+            assert_eq!(
+                (judged(alternate).index, judged(alternate).call.unwrap().asked.is_none()),
+                (0, true),
+                "{alternate}"
+            );
+        }
     }
 }

@@ -55,6 +55,7 @@ impl Envelope {
             retry_since_ms: None,
             parked_at_ms: None,
             page: 0,
+            alternate: 0,
             last: None,
             replay: None,
         }
@@ -76,6 +77,7 @@ impl Block<'_> {
             retry_since_ms: self.past(name::RETRY_SINCE, due_ms.map_or(now_ms, |due| due.max(now_ms))),
             parked_at_ms: self.past(name::PARKED_AT, now_ms),
             page: self.count(name::PAGE),
+            alternate: self.count(name::ALTERNATE),
             ..self.replayed(record, now_ms)
         }
     }

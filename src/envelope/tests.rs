@@ -30,6 +30,7 @@ fn envelope() -> Envelope {
         due_ms: Some(NOW + 5_000),
         retry_since_ms: Some(NOW - 6_000),
         page: 3,
+        alternate: 1,
         parked_at_ms: Some(NOW - 5_000),
         last: Some(LastAttempt { class: "retry".into(), code: "-9".into(), status: Some(503) }),
         replay: Some(Replay { id: "r-1".into(), replays: 1, force: true }),
@@ -73,7 +74,7 @@ fn bytes(headers: &[Header]) -> usize {
 fn each_copy_carries_the_headers_of_the_contract() {
     let common = ["pb-origin-topic", "pb-origin-partition", "pb-origin-offset", "pb-origin-timestamp"];
     let common = common.into_iter().chain(["pb-first-seen", "pb-first-attempt", "pb-attempts", "pb-resends"]);
-    let waiting = ["pb-due", "pb-retry-since", "pb-parked-at", "pb-pass", "pb-page"];
+    let waiting = ["pb-due", "pb-retry-since", "pb-parked-at", "pb-pass", "pb-page", "pb-alternate"];
     let last = ["pb-last-error", "pb-last-code", "pb-last-status"];
     let who = ["pb-platform", "pb-account", "pb-trans-id"];
     let why = ["pb-reason", "pb-field", "pb-detail", "pb-failed-at", "pb-worker"];
@@ -250,10 +251,11 @@ fn arbitrary() -> impl Strategy<Value = Envelope> {
         .prop_map(|(class, code, status)| LastAttempt { class, code, status });
     let replay =
         ("[ -~]{0,100}", 0..1_000_000u32, any::<bool>()).prop_map(|(id, replays, force)| Replay { id, replays, force });
-    let counts = (0..=1_000_000u32, 0..=1_000_000u32, 0..=1_000_000u32, 0..=1_000_000u32);
+    let count = || 0..=1_000_000u32;
+    let counts = (count(), count(), count(), count(), count());
     let times = (1..=NOW, time(), proptest::option::of(1..NOW + 1_000_000), time(), time());
     (origin, counts, times, proptest::option::of(last), proptest::option::of(replay)).prop_map(
-        |(origin, (attempts, resends, pass, page), times, last, replay)| Envelope {
+        |(origin, (attempts, resends, pass, page, alternate), times, last, replay)| Envelope {
             origin,
             first_seen_ms: times.0,
             first_attempt_ms: times.1,
@@ -263,6 +265,7 @@ fn arbitrary() -> impl Strategy<Value = Envelope> {
             due_ms: times.2,
             retry_since_ms: times.3,
             page,
+            alternate,
             parked_at_ms: times.4,
             last,
             replay,

@@ -21,6 +21,7 @@ impl Envelope {
             block.number(name::PARKED_AT, self.parked_at_ms);
             block.number(name::PASS, Some(i64::from(self.pass)));
             block.number(name::PAGE, Some(i64::from(self.page)).filter(|page| *page > 0));
+            block.number(name::ALTERNATE, Some(i64::from(self.alternate)).filter(|alternate| *alternate > 0));
         }
         if let Some(last) = &self.last {
             block.text(name::LAST_ERROR, &last.class, 64);

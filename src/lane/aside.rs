@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use crate::delivery::{Delivery, TopicKind};
 use crate::lane::handle::PARKS;
 use crate::lane::state::Lane;
+use crate::metrics::LaneState;
 use crate::settle::give_back;
 
 /// A record that is no longer set aside: its kind and its bytes.
@@ -79,7 +80,10 @@ async fn put_aside(lane: Rc<Lane>, delivery: Box<Delivery>) -> Left {
     if delivery.ack.assignment().is_leaving() {
         give_back(delivery);
     } else {
-        lane.outbox.park(delivery, None).await;
+        match lane.handle.state() {
+            LaneState::Halted | LaneState::Broken => lane.outbox.park_broken(delivery, None).await,
+            LaneState::Flowing | LaneState::Throttled | LaneState::Paused => lane.outbox.park(delivery, None).await,
+        }
     }
     left
 }

@@ -44,6 +44,12 @@ pub trait Call: Send + Sync {
     /// What the answer to the request for a part says. It is not asked where the status alone decides (SPEC section 0.2).
     fn read(&self, call: &PreparedCall, part: u64, answer: &HttpAnswer<'_>) -> CallReading;
 
+    /// The accounts that may answer a call of this name in place of this one while it is broken, in order. Only for calls
+    /// that read.
+    fn alternates(&self, _call: &str) -> &[String] {
+        &[]
+    }
+
     /// As [`Sender::tokens`](super::Sender::tokens).
     fn tokens(&self) -> Option<(Arc<dyn TokenSource>, Seed)> {
         None

@@ -67,6 +67,10 @@ impl Call for Kdniao {
         &[TRACK_QUERY, SUBSCRIBE]
     }
 
+    fn alternates(&self, call: &str) -> &[String] {
+        if call == TRACK_QUERY { &self.settings.alternates } else { &[] }
+    }
+
     fn prepare(&self, call: &CallEvent<'_>, _now_ms: i64) -> Result<PreparedCall, DeliveryError> {
         let Some((name, kind)) = self.kind_of(call.name) else {
             return Err(invalid("call", format!("is none of {}", self.names().join(", "))));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::accounts::Draft;
 use super::root::Root;
 use super::{base_url, lease};
-use crate::account::{Limits, WindowCheck};
+use crate::account::{Account, Limits, WindowCheck};
 use crate::config::layers::Settings;
 use crate::kafka::matching::WaitingNames;
 use crate::kafka::pattern::pattern;
@@ -49,6 +49,7 @@ pub(super) fn judge(settings: &Settings<'_>, root: &Root, drafts: &[Draft]) {
     embedded(settings, root, drafts);
     topics(settings, root, drafts);
     buckets(settings, drafts);
+    alternates(settings, drafts);
     credentials(settings, drafts);
 }
 
@@ -111,6 +112,27 @@ fn buckets(settings: &Settings<'_>, drafts: &[Draft]) {
                     known.limits.rps, draft.limits.rps
                 ),
             );
+        }
+    }
+}
+
+/// Accounts that answer calls in place of another one must exist and make the same call.
+fn alternates(settings: &Settings<'_>, drafts: &[Draft]) {
+    for account in drafts.iter().filter_map(|draft| draft.account.as_ref()) {
+        let Some(maker) = &account.call else { continue };
+        for (call, other) in maker.names().iter().flat_map(|call| maker.alternates(call).iter().map(move |o| (call, o)))
+        {
+            let key = format!("accounts.{}.alternates", account.name);
+            // An account that could not be read is a problem of its own.
+            let draft = drafts.iter().find(|draft| draft.name == *other);
+            let makes_it = |other: &Account| other.call.as_ref().is_some_and(|maker| maker.names().contains(call));
+            if *other == *account.name {
+                settings.problem(&key, "names the account itself".to_owned());
+            } else if draft.is_none() {
+                settings.problem(&key, format!("names {other}, and there is no such account"));
+            } else if draft.and_then(|draft| draft.account.as_ref()).is_some_and(|other| !makes_it(other)) {
+                settings.problem(&key, format!("names {other}, which does not make the call {call}"));
+            }
         }
     }
 }

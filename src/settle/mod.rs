@@ -93,7 +93,10 @@ async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, held: Optio
         Disposition::Retry => {
             let retry_after = error.answer().and_then(|a| a.retry_after);
             match policy.after_attempt(&delivery.envelope, retry_after, now, jitter) {
-                Next::Tier { index, due_ms } => outbox.to_tier(delivery, held, index, due_ms).await,
+                Next::Tier { index, due_ms } => {
+                    delivery.envelope.alternate = next_in_turn(&delivery);
+                    outbox.to_tier(delivery, held, index, due_ms).await;
+                }
                 Next::Expired => outbox.dead_letter(delivery, held, Reason::Expired, &error).await,
                 Next::Exhausted => outbox.dead_letter(delivery, held, Reason::AttemptsExhausted, &error).await,
             }
@@ -112,7 +115,8 @@ async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, held: Optio
             drop(held);
             outbox.to_tier(delivery, None, index, due_ms).await;
         }
-        Disposition::Halt | Disposition::Throttle | Disposition::Park => outbox.park(delivery, held).await,
+        Disposition::Halt => outbox.park_broken(delivery, held).await,
+        Disposition::Throttle | Disposition::Park => outbox.park(delivery, held).await,
         Disposition::LeaseTier => {
             let until = if let DeliveryError::Later { until_ms } = error { Some(until_ms) } else { None };
             match policy.lease_tier(&delivery.envelope, outbox.shared.lease, until, now, jitter) {
@@ -129,6 +133,14 @@ async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, held: Optio
             delivery.ack.complete(End::Returned);
         }
     }
+}
+
+/// Which account makes the visit after one that failed: of a call that others may answer the next one, after the last one its
+/// own again.
+fn next_in_turn(delivery: &Delivery) -> u32 {
+    let Subject::Ready(ready) = &delivery.subject else { return 0 };
+    let others = ready.call.as_ref().map_or(0, |call| call.alternates);
+    if delivery.envelope.alternate < others { delivery.envelope.alternate + 1 } else { 0 }
 }
 
 #[cfg(test)]

@@ -102,6 +102,11 @@ impl<'a> Policy<'a> {
         (index, now_ms + spread(self.retry.tiers[index].delay, jitter))
     }
 
+    /// The tier of a record that goes on with another account.
+    pub fn first_tier(&self, now_ms: i64, jitter: f64) -> (usize, i64) {
+        (0, now_ms + spread(self.retry.tiers[0].delay, jitter))
+    }
+
     fn smallest_tier(&self, wanted: Duration) -> usize {
         let tiers = &self.retry.tiers;
         tiers.iter().position(|t| t.delay >= wanted).unwrap_or(tiers.len() - 1)

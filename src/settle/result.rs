@@ -37,6 +37,9 @@ struct Record<'a> {
     trans_id: Option<&'a str>,
     platform: Option<&'a str>,
     account: Option<&'a str>,
+    /// The account that answered in place of the one that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered_by: Option<&'a str>,
     call: Option<&'a str>,
     status: Status,
     page: u64,
@@ -90,8 +93,9 @@ pub fn answered(ready: &Ready, call: &Called, part: Part) -> Vec<u8> {
     let mut record = Record {
         schema: "postback.result/1",
         trans_id: Some(&ready.trans_id),
-        platform: Some(ready.account.platform),
-        account: Some(&ready.account.name),
+        platform: Some(ready.asked().platform),
+        account: Some(&ready.asked().name),
+        answered_by: call.asked.as_ref().map(|_| &*ready.account.name),
         call: Some(&ready.prepared.native),
         status: if failed { Status::Partial } else { Status::Ok },
         page,
@@ -149,6 +153,7 @@ pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Opt
         trans_id: trans_id.as_deref(),
         platform: platform.as_deref(),
         account: account.as_deref(),
+        answered_by: None,
         call: event.as_deref(),
         status,
         page,

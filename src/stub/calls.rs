@@ -127,3 +127,28 @@ impl Script {
         })
     }
 }
+
+/// A [`Caller`] whose calls these accounts may answer.
+pub(crate) struct Replaceable(pub(crate) Vec<String>);
+
+impl Call for Replaceable {
+    fn names(&self) -> &'static [&'static str] {
+        Caller.names()
+    }
+
+    fn alternates(&self, _: &str) -> &[String] {
+        &self.0
+    }
+
+    fn prepare(&self, call: &CallEvent<'_>, now_ms: i64) -> Result<PreparedCall, DeliveryError> {
+        Caller.prepare(call, now_ms)
+    }
+
+    fn request(&self, call: &PreparedCall, part: u64, context: &Context<'_>) -> Result<Request, Fault> {
+        Caller.request(call, part, context)
+    }
+
+    fn read(&self, call: &PreparedCall, part: u64, http: &HttpAnswer<'_>) -> CallReading {
+        Caller.read(call, part, http)
+    }
+}

@@ -12,6 +12,9 @@ use crate::error::Outcome;
 use crate::stub::bench::{Bench, DEAD, PARKED, RECEIPTS, RESULTS, Setting, TIER_5S, TIER_30S, eventually, run};
 use crate::stub::calls::{CHUNK, MOST_PAGES, Script};
 
+mod alternates;
+
+const FINE: (&str, Value) = ("200 OK", Value::Bool(true));
 const DELIVERED: End = End::Finished(Outcome::Delivered);
 const DEAD_LETTERED: End = End::Finished(Outcome::DeadLettered);
 

@@ -22,6 +22,8 @@ pub struct Config {
     pub min_interval: String,
     /// Queries a day, at most, of all accounts with one EBusinessID.
     pub daily_limit: i64,
+    /// Accounts that answer track queries in place of this one while it is broken, in order.
+    pub alternates: Vec<String>,
     /// Codes of carriers beside those of the list that is compiled in.
     pub carriers: Vec<String>,
 }
@@ -34,6 +36,7 @@ impl Default for Config {
             // No source of 快递鸟 states an interval; this is what 快递100 asks for (PUBLIC section 5).
             min_interval: "30m".into(),
             daily_limit: 500,
+            alternates: Vec::new(),
             carriers: Vec::new(),
         }
     }
@@ -123,7 +126,8 @@ impl Config {
         else {
             return Err(problems);
         };
-        Ok(Settings { data_sign: self.data_sign, request_type, min_interval, daily_limit, carriers: self.carriers })
+        let Self { data_sign, alternates, carriers, .. } = self;
+        Ok(Settings { data_sign, request_type, min_interval, daily_limit, alternates, carriers })
     }
 }
 
@@ -133,5 +137,6 @@ pub(super) struct Settings {
     pub(super) request_type: RequestType,
     pub(super) min_interval: Duration,
     pub(super) daily_limit: u64,
+    pub(super) alternates: Vec<String>,
     pub(super) carriers: Vec<String>,
 }

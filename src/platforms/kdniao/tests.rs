@@ -201,7 +201,8 @@ fn every_problem_of_an_account_is_found_at_once() {
 
 #[test]
 fn every_documented_key_is_read() {
-    let all = "data_sign = 'md5_upper'\nrequest_type = 8001\nmin_interval = '1h'\ndaily_limit = 9\ncarriers = ['X']";
+    let all = "data_sign = 'md5_upper'\nrequest_type = 8001\nmin_interval = '1h'\ndaily_limit = 9\ncarriers = ['X']\n\
+               alternates = ['other']";
     let mut keys: Vec<String> = toml::from_str::<toml::Table>(all).unwrap().keys().cloned().collect();
     keys.sort_unstable();
     let mut known = PLATFORM.keys();

@@ -263,3 +263,19 @@ fn a_file_that_is_wrong_in_many_places_names_them_all() {
     }
     assert_eq!(shown.lines().count(), 16, "{shown}");
 }
+
+#[test]
+fn accounts_that_answer_for_another_one_exist_and_make_the_same_call() {
+    let kdniao = |name: &str, others: &str| {
+        format!(
+            "[accounts.{name}]\nplatform = \"kdniao\"\nsecrets = [{{ id = \"a\", business_id = \"7\", secret = \"s\" }}]\n\
+             alternates = [{others}]\n"
+        )
+    };
+    let both = |others: &str| with(&format!("{}{}", kdniao("kdn-a", others), kdniao("kdn-b", "")));
+    good(&both("\"kdn-b\""), &[]);
+    let key = "accounts.kdn-a.alternates";
+    expect(&both("\"kdn-a\""), &[], key, "names the account itself");
+    expect(&both("\"kdn-c\""), &[], key, "there is no such account");
+    expect(&both("\"acme-bz\""), &[], key, "does not make the call kdniao.track_query");
+}

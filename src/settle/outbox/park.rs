@@ -37,6 +37,7 @@ impl Outbox {
         let asked_ms = self.shared.health.clock.now_ms();
         delivery.envelope.parked_at_ms.get_or_insert(asked_ms);
         delivery.envelope.due_ms = None;
+        delivery.envelope.alternate = 0;
         let named = delivery.named();
         let topic = parking_topic(&self.shared.topics.parked_prefix, named.account.as_deref().unwrap_or("unknown"));
         match self.publish_parked(&delivery, &topic, &named).await {
@@ -50,6 +51,21 @@ impl Outbox {
         }
         self.release(&mut delivery, held).await;
         delivery.ack.complete(End::Parked);
+    }
+
+    /// Parks a record whose account is broken, unless it is a call and another account may answer it: that one makes the next
+    /// visit. After the last one it parks for its own account.
+    pub async fn park_broken(&self, mut delivery: Box<Delivery>, held: Option<Held>) {
+        let next = delivery.envelope.alternate + 1;
+        let Subject::Ready(ready) = &delivery.subject else { return delivery.ack.complete(End::Returned) };
+        let others = ready.call.as_ref().map_or(0, |call| call.alternates);
+        if delivery.topic_kind == TopicKind::Parked || next > others {
+            return self.park(delivery, held).await;
+        }
+        let now = self.shared.health.clock.now_ms();
+        let (index, due_ms) = Policy::of(ready).first_tier(now, rand::rng().random());
+        delivery.envelope.alternate = next;
+        self.to_tier(delivery, held, index, due_ms).await;
     }
 
     async fn publish_parked(&self, delivery: &Delivery, topic: &str, named: &Named) -> Result<Parked, Unwritten> {

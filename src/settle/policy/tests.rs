@@ -31,6 +31,7 @@ fn envelope(attempts: u32, pass: u32) -> Envelope {
         due_ms: None,
         retry_since_ms: None,
         page: 0,
+        alternate: 0,
         parked_at_ms: None,
         last: None,
         replay: None,
