@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
     match &args.command {
         Command::List { markdown: true } => {
             let shown: Vec<Shown> = platforms()?.all().map(Shown::new).collect();
-            print(&markdown::table(&shown))
+            print(&readme_table(&shown))
         }
         Command::List { markdown: false } => list(&platforms()?, args.json),
         Command::Show { name } => show(&platforms()?, name, args.json),
@@ -150,6 +150,40 @@ fn list(platforms: &Platforms, json: bool) -> Result<(), Exit> {
         .collect();
     let headings = ["NAME", "TITLE", "KINDS", "DEDUPES BY", "WINDOW", "BATCH", "LIMITS", "UNCONFIRMED"];
     print(&table::render(&headings, &rows))
+}
+
+/// The table that README.md has.
+fn readme_table(platforms: &[Shown]) -> String {
+    let row = |platform: &Shown| {
+        let description = &platform.description;
+        let unconfirmed = description.unconfirmed.iter().map(|row| match row.switch.as_str() {
+            "" => row.what.clone(),
+            switch => format!("{} (`{switch}`)", row.what),
+        });
+        vec![
+            format!("`{}`", platform.name),
+            platform.title.to_owned(),
+            description.kinds.join(", "),
+            description.dedupes_by.clone(),
+            description.window.clone(),
+            description.repeats.clone(),
+            batch(description),
+            description.limits.clone(),
+            unconfirmed.collect::<Vec<_>>().join("; "),
+        ]
+    };
+    let headings = [
+        "platform",
+        "product",
+        "kinds",
+        "suppresses repeats by",
+        "window",
+        "a repeat costs",
+        "per request",
+        "limits",
+        "not confirmed (switch)",
+    ];
+    markdown::table(&headings, &platforms.iter().map(row).collect::<Vec<_>>())
 }
 
 fn batch(description: &Description) -> String {
@@ -231,6 +265,19 @@ fn test(platforms: &[&'static DeclaredPlatform], json: bool) -> Result<(), Exit>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platforms::list;
+
+    #[test]
+    fn the_table_in_the_readme_is_the_one_that_the_command_prints() {
+        let real = |platform: &&'static dyn Platform| platform.name() != crate::stub::PLATFORM;
+        let shown: Vec<Shown> = list::all().filter(real).map(Shown::new).collect();
+        let table = readme_table(&shown);
+        assert!(shown.len() >= 11, "{}", shown.len());
+        assert!(
+            include_str!("../../README.md").contains(&table),
+            "README.md has another table; this is `postback platforms list --markdown`:\n{table}"
+        );
+    }
 
     #[test]
     fn an_account_to_copy_takes_its_secrets_from_the_environment() {
