@@ -14,7 +14,7 @@
 //! | | `after` | it is taken, and the connection is reset instead of an answer | yes |
 //! | `garbage` | bool | status 200 (or `status`) and a body that is no JSON and no text | yes |
 //! | `endless` | bool | status 200 (or `status`) and a body without end | yes |
-//! | `expired_token` | bool | the access tokens that the account has at this moment are expired; new ones are good. Without meaning for platforms that know no token | yes |
+//! | `expired_token` | bool | the access tokens that the account has when the fault begins are expired; new ones are good. Without meaning for platforms that know no token | yes |
 //! | `share` | 0 … 1 | the share of events that is hit, 1 by default: chosen by account and the id of the event, so that an event is hit on each attempt or on none | |
 //!
 //! If several are set, the first of `reset`, `hang`, `endless`, `garbage` decides the form of the answer. A request is

@@ -39,8 +39,11 @@ impl State {
     /// Replaces all faults. If there is any problem, it replaces none and names every problem.
     pub(super) fn set_faults(&self, json: &Value) -> Result<Arc<Faults>, Vec<String>> {
         let faults = Arc::new(Faults::parse(json, &self.directory.names())?);
+        let before = self.faults();
+        let expires = |faults: &Faults, name: &str| faults.of(name).is_some_and(|fault| fault.expired_token);
         for (index, account) in self.directory.accounts().iter().enumerate() {
-            if faults.of(&account.name).is_some_and(|fault| fault.expired_token) {
+            // Faults are replaced all at once: one that stays as it was expires no token that was issued since.
+            if expires(&faults, &account.name) && !expires(&before, &account.name) {
                 self.directory.expire_tokens(index);
             }
         }

@@ -508,3 +508,42 @@ async fn a_request_of_several_events_has_an_entry_for_each_and_a_fault_that_hits
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
     assert_eq!(sandbox.accepted(), 2);
 }
+
+#[tokio::test]
+async fn a_token_that_was_issued_while_its_fault_stands_is_good_until_the_fault_begins_anew() {
+    let keys = json!({"account_id": 1, "user_action_set_id": 2, "token":
+        {"access": "at-1", "refresh": "rt-1", "client_id": "c", "client_secret": "s"}});
+    let accounts = vec![SandboxAccount::new("a", "tencent_ads", keys, &[])];
+    let sandbox = Sandbox::start(([127, 0, 0, 1], 0).into(), accounts).await.unwrap();
+    let refresh = |token: &str| {
+        format!("/oauth/token?client_id=c&client_secret=s&grant_type=refresh_token&refresh_token={token}")
+    };
+    let (_, issued) = call(&sandbox, "GET", &refresh("rt-1"), "").await;
+    let access = issued["data"]["access_token"].as_str().unwrap().to_owned();
+    let send = async |access: &str| -> Value {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let nonce = "0123456789abcdef0123456789abcdef";
+        let action = json!({"action_time": now, "action_type": "REGISTER", "trace": {"click_id": "c"},
+            "outer_action_id": "t-1"});
+        let body = json!({"account_id": 1, "user_action_set_id": 2, "actions": [action]}).to_string();
+        let request = format!(
+            "POST /v3.0/user_actions/add?access_token={access}&timestamp={now}&nonce={nonce} HTTP/1.1\r\nHost: x\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let (answer, _) = exchange(&sandbox, request.as_bytes(), usize::MAX).await;
+        let answer: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        answer["code"].clone()
+    };
+    assert_eq!(send(&access).await, 0);
+    let fault = json!({"a": {"expired_token": true}});
+    sandbox.set_faults(&fault).unwrap();
+    assert_eq!(send(&access).await, 11002);
+    let (_, issued) = call(&sandbox, "GET", &refresh(issued["data"]["refresh_token"].as_str().unwrap()), "").await;
+    let access = issued["data"]["access_token"].as_str().unwrap().to_owned();
+    sandbox.set_faults(&fault).unwrap();
+    assert_eq!(send(&access).await, 0, "the fault stood already");
+    sandbox.set_faults(&json!({})).unwrap();
+    sandbox.set_faults(&fault).unwrap();
+    assert_eq!(send(&access).await, 11002);
+}
