@@ -10,7 +10,8 @@ use super::{load, print, print_json, table};
 use crate::exit::Exit;
 use crate::platforms::Platform;
 use crate::platforms::declared::{self, DeclaredPlatform, Outcome};
-use crate::platforms::description::{Description, example};
+use crate::platforms::description::Description;
+use crate::platforms::example_account::example_account;
 use crate::platforms::list::{Platforms, shipped};
 use crate::similar::nearest;
 
@@ -76,7 +77,7 @@ impl Shown {
             title: platform.title(),
             base_url: platform.base_url(),
             description: platform.describe(),
-            example: example(platform),
+            example: example_account(platform),
         }
     }
 }

@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 
-use super::Platform;
-
 /// A platform in words and numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Description {
@@ -49,10 +47,10 @@ pub struct Unconfirmed {
 }
 
 impl Description {
-    /// What can be said of any platform.
-    pub fn of(platform: &(impl Platform + ?Sized)) -> Self {
+    /// What can be said of any platform: the keys of its accounts.
+    pub fn of(keys: Vec<String>) -> Self {
         let key = |name| KeyDescription { name, ..KeyDescription::default() };
-        Self { keys: platform.keys().into_iter().map(key).collect(), batch_items: 1, ..Self::default() }
+        Self { keys: keys.into_iter().map(key).collect(), batch_items: 1, ..Self::default() }
     }
 
     /// With what is not confirmed, and the keys that cover it.
@@ -61,39 +59,4 @@ impl Description {
         self.unconfirmed = rows.iter().map(row).collect();
         self
     }
-}
-
-/// An account of the platform as a configuration states it; secrets come from the environment.
-pub fn example(platform: &dyn Platform) -> String {
-    let name = platform.name();
-    let upper = name.to_uppercase();
-    let mut text = format!("[accounts.my-{}]\nplatform = \"{name}\"\n", name.replace('_', "-"));
-    if platform.base_url().is_empty() {
-        text.push_str("base_url = \"https://receiver.example\"\n");
-    }
-    if let Some(shape) = platform.credential() {
-        let variable = |half: &str| format!("${{{upper}_{}}}", half.to_uppercase());
-        let (public, secret) = (shape.public, shape.secret);
-        text.push_str(&format!(
-            "secrets = [{{ id = \"a\", {public} = \"{}\", {secret} = \"{}\" }}]\n",
-            variable(public),
-            variable(secret)
-        ));
-    }
-    for key in platform.describe().keys {
-        let last = key.name.rsplit(['_', '.']).next().unwrap_or_default().to_uppercase();
-        let value = match (&key.default, key.values.first()) {
-            _ if key.secret => format!("\"${{{upper}_{last}}}\""),
-            (Some(default), _) => default.clone(),
-            (None, Some(first)) => first.clone(),
-            (None, None) => "\"…\"".to_owned(),
-        };
-        let mark = if key.required || key.secret { "" } else { "# " };
-        let note = match &key.values[..] {
-            [] => String::new(),
-            values => format!("  # {}", values.join(" | ")),
-        };
-        text.push_str(&format!("{mark}{} = {value}{note}\n", key.name));
-    }
-    text
 }

@@ -25,6 +25,7 @@ mod context;
 mod credential;
 pub mod declared;
 pub mod description;
+pub mod example_account;
 pub mod headers;
 pub mod http_status;
 mod item;
@@ -105,7 +106,7 @@ pub trait Platform: Sync {
 
     /// What people want to know of it.
     fn describe(&self) -> Description {
-        Description::of(self)
+        Description::of(self.keys())
     }
 
     /// Whether the platform takes events of any age. Then `validate.max_event_age` applies only where an account sets

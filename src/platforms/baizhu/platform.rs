@@ -36,7 +36,7 @@ impl Platform for Definition {
             repeats: "an amount may count twice; an event with an amount and no order number is never sent again"
                 .into(),
             limits: "not stated".into(),
-            ..Description::of(self)
+            ..Description::of(self.keys())
         }
         .with_unconfirmed(&[
             ("what `product` is on each endpoint", "product"),

@@ -85,12 +85,17 @@ pub(super) struct Expr {
     /// The same as a text. An `if` without `else` gives nothing, which prints as nothing; any other undefined value is an
     /// error. Only printing tells the two apart.
     printed: Option<Expression<'static, 'static>>,
+    /// It is nothing but a dotted path: found without minijinja's machine, at a tenth of its cost.
+    path: Option<(Variable, Box<[Box<str>]>)>,
     pub uses: Uses,
 }
 
 impl Expr {
     pub fn value(&self, scope: &Value) -> Result<Value, Error> {
-        self.inner.eval(scope.clone())
+        match (&self.path, scope.downcast_object_ref::<Scope>()) {
+            (Some((variable, steps)), Some(scope)) => scope.at(*variable, steps),
+            _ => self.inner.eval(scope.clone()),
+        }
     }
 
     /// Appends its value as text.

@@ -6,40 +6,15 @@
 mod digest;
 mod encoding;
 mod money;
+mod refusal;
 
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-use super::json::JsonObject;
 use super::write;
 
 pub(super) use digest::signature_input;
 pub(super) use encoding::{percent, while_masking};
-
-/// Why an event cannot be sent: the dotted path of the event, and the reason.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub field: String,
-    pub reason: &'static str,
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.field, self.reason)
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl Refusal {
-    fn error(field: String, reason: &'static str) -> Error {
-        Error::new(ErrorKind::InvalidOperation, reason).with_source(Self { field, reason })
-    }
-
-    /// The refusal inside an error.
-    pub fn of(error: &Error) -> Option<&Refusal> {
-        std::error::Error::source(error).and_then(|source| source.downcast_ref())
-    }
-}
+pub(super) use refusal::Refusal;
 
 /// The names of these filters, for "did you mean".
 pub(super) const NAMES: [&str; 24] = [
@@ -119,11 +94,6 @@ fn to_json(value: &Value, canonical: bool) -> Result<Value, Error> {
     write::json(value, canonical, &mut text)?;
     encoding::derived(value, &text);
     Ok(Value::from(text))
-}
-
-/// The dotted path in the event of a value, where it is an object of it.
-fn path_of(value: &Value) -> Option<&str> {
-    value.downcast_object_ref::<JsonObject>().map(JsonObject::path)
 }
 
 #[cfg(test)]

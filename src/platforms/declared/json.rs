@@ -1,13 +1,14 @@
 //! The JSON of an event as expressions see it: each object is split only when a member of it is asked for. What is written
 //! out again is written as it was published.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object, ObjectRepr};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::event::whole;
@@ -22,7 +23,14 @@ pub(super) struct JsonObject {
     raw: Bytes,
     /// Its dotted path in the event; empty: the event itself.
     path: Box<str>,
-    members: OnceLock<Vec<(Box<str>, Bytes)>>,
+    members: OnceLock<Vec<Member>>,
+}
+
+/// A member, and its value once something has asked for it.
+struct Member {
+    name: Bytes,
+    raw: Bytes,
+    value: OnceLock<Option<Value>>,
 }
 
 impl JsonObject {
@@ -43,17 +51,16 @@ impl JsonObject {
         &self.path
     }
 
-    fn members(&self) -> &[(Box<str>, Bytes)] {
-        self.members.get_or_init(|| split(&self.raw))
+    fn members(&self) -> &[Member] {
+        self.members.get_or_init(|| {
+            let member = |(name, raw)| Member { name, raw, value: OnceLock::new() };
+            split(&self.raw).into_iter().map(member).collect()
+        })
     }
 
-    /// A member that is there: null is the same as absent.
-    fn member(&self, name: &str) -> Option<&Bytes> {
-        self.members()
-            .iter()
-            .find(|(member, _)| **member == *name)
-            .map(|(_, raw)| raw)
-            .filter(|raw| raw[..] != b"null"[..])
+    /// The members that are there: null is the same as absent.
+    fn there(&self) -> impl Iterator<Item = &Member> {
+        self.members().iter().filter(|member| member.raw[..] != b"null"[..])
     }
 
     fn below(&self, name: &str) -> String {
@@ -61,8 +68,8 @@ impl JsonObject {
     }
 
     pub fn get(&self, name: &str) -> Option<Value> {
-        match self.member(name) {
-            Some(raw) => value(raw, &|| self.below(name)),
+        match self.there().find(|member| member.name[..] == *name.as_bytes()) {
+            Some(member) => member.value.get_or_init(|| value(&member.raw, &|| self.below(name))).clone(),
             None => {
                 let path = self.below(name);
                 SECTIONS
@@ -87,14 +94,36 @@ impl JsonObject {
     }
 }
 
-/// The members of an object, in their order. Bytes that are no object have none.
-pub(super) fn split(raw: &Bytes) -> Vec<(Box<str>, Bytes)> {
-    struct Members<'a>(Vec<(Box<str>, &'a RawValue)>);
+/// A name as it stands in the text, or what its escapes stand for.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+            fn visit_borrowed_str<E: Error>(self, name: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+            fn visit_str<E: Error>(self, name: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+        from.deserialize_str(Text)
+    }
+}
+
+/// The members of an object, in their order: name and value. Bytes that are no object have none.
+pub(super) fn split(raw: &Bytes) -> Vec<(Bytes, Bytes)> {
+    struct Members<'a>(Vec<(Name<'a>, &'a RawValue)>);
     impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
         fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
             struct All;
             impl<'de> Visitor<'de> for All {
-                type Value = Vec<(Box<str>, &'de RawValue)>;
+                type Value = Vec<(Name<'de>, &'de RawValue)>;
                 fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                     f.write_str("an object")
                 }
@@ -110,7 +139,14 @@ pub(super) fn split(raw: &Bytes) -> Vec<(Box<str>, Bytes)> {
         }
     }
     let members = serde_json::from_slice::<Members<'_>>(raw).map_or_else(|_| Vec::new(), |members| members.0);
-    members.into_iter().map(|(name, value)| (name, raw.slice_ref(value.get().as_bytes()))).collect()
+    let part = |(name, value): (Name<'_>, &RawValue)| {
+        let name = match name.0 {
+            Cow::Borrowed(name) => raw.slice_ref(name.as_bytes()),
+            Cow::Owned(name) => Bytes::from(name),
+        };
+        (name, raw.slice_ref(value.get().as_bytes()))
+    };
+    members.into_iter().map(part).collect()
 }
 
 /// The members of a list.
@@ -155,8 +191,8 @@ impl Object for JsonObject {
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let there = self.members().iter().filter(|(_, raw)| raw[..] != b"null"[..]);
-        Enumerator::Values(there.map(|(name, _)| Value::from(&**name)).collect())
+        let name = |member: &Member| Value::from(String::from_utf8_lossy(&member.name).as_ref());
+        Enumerator::Values(self.there().map(name).collect())
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

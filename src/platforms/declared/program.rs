@@ -3,6 +3,7 @@
 mod form;
 mod reading;
 mod shape;
+mod slot;
 
 use std::sync::Arc;
 
@@ -13,12 +14,11 @@ use super::load::source;
 use crate::config::problem::{Problems, Report};
 use crate::platforms::reading::BatchLimits;
 
-pub(super) use form::{Address, Body, Form, SignPlace, Slot};
+pub(super) use form::{Address, Body, Form, SignPlace};
 pub(super) use reading::{AnswerRules, ItemRules, TokenRules};
 pub(super) use shape::{JsonText, Op};
-
-/// What an expression on an event can name.
-const OF_EVENT: [Variable; 4] = [Variable::Event, Variable::Published, Variable::Account, Variable::Native];
+use slot::OF_EVENT;
+pub(super) use slot::Slot;
 
 /// A compiled file.
 #[derive(Debug)]

@@ -146,7 +146,7 @@ fn sorted(raw: &Bytes, out: &mut String) {
                 if at > 0 {
                     out.push(',');
                 }
-                quoted(name, out);
+                quoted(&String::from_utf8_lossy(name), out);
                 out.push(':');
                 sorted(value, out);
             }

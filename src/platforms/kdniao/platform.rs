@@ -50,7 +50,7 @@ impl Platform for Definition {
             repeats: "nothing: a call changes nothing there".into(),
             limits: "500 track queries per day, one per waybill and 30 min: `daily_limit`, `min_interval`".into(),
             docs: "apifox.com/apidoc/docs-site/2538027, jianyan74/rageframe3, linlinjava/litemall, showdoc.com.cn/yidaotong; read in November 2026 from stored copies".into(),
-            ..Description::of(self)
+            ..Description::of(self.keys())
         }
         .with_unconfirmed(&[
             ("which of two signatures it takes", "data_sign"),

@@ -61,7 +61,7 @@ impl Platform for Definition {
             window: "not stated; repeats go out within the same natural day".into(),
             repeats: "nothing, as far as trans_id works".into(),
             limits: "not stated; 20 requests per second of one App-Key by default".into(),
-            ..Description::of(self)
+            ..Description::of(self.keys())
         }
         .with_unconfirmed(&[
             ("the length of qhclickid", "validate.click_len"),

@@ -47,7 +47,7 @@ impl Platform for Definition {
             repeats: "nothing, except a call that deletes: it is never repeated by itself".into(),
             limits: "not stated".into(),
             docs: "the description by its vendor; nothing public".into(),
-            ..Description::of(self)
+            ..Description::of(self.keys())
         }
         .with_unconfirmed(&[
             ("the signature: of its descriptions no two agree", "sign"),

@@ -52,7 +52,8 @@ impl Compiler<'_> {
                 let uses = self.uses(key, text, offset, inner.undeclared_variables(true), known);
                 // Only an `if` can leave out what it gives otherwise.
                 let printed = text.contains("if").then(|| env.compile_expression_owned(format!("({text}) ~ ''")).ok());
-                Some(Expr { inner, printed: printed.flatten(), uses })
+                let path = known.iter().find_map(|variable| variable.path(text));
+                Some(Expr { inner, printed: printed.flatten(), path, uses })
             }
             Err(error) => {
                 self.problem(key, told(&error, text, offset));

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use minijinja::Value;
 use minijinja::value::Object;
+use minijinja::{Error, Value};
 
 /// A variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,20 @@ impl Variable {
         }
     }
 
+    /// The steps of an expression that is nothing but a dotted path which begins with this variable.
+    pub fn path(self, expression: &str) -> Option<(Self, Box<[Box<str>]>)> {
+        let is_name = |step: &str| {
+            step.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && step.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        };
+        let mut steps = expression.trim().split('.');
+        if steps.next() != Some(self.name()) {
+            return None;
+        }
+        let steps: Box<[Box<str>]> = steps.map(|step| is_name(step).then(|| step.into())).collect::<Option<_>>()?;
+        Some((self, steps))
+    }
+
     fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|variable| variable.name() == name)
     }
@@ -84,6 +98,15 @@ impl Scope {
     pub fn with(mut self, variable: Variable, value: impl Into<Value>) -> Self {
         self.0[variable as usize] = value.into();
         self
+    }
+
+    /// What stands at a dotted path; a member of what is undefined is an error, as minijinja has it.
+    pub fn at(&self, variable: Variable, steps: &[Box<str>]) -> Result<Value, Error> {
+        let mut found = self.0[variable as usize].clone();
+        for step in steps {
+            found = found.get_attr(step)?;
+        }
+        Ok(found)
     }
 
     /// As minijinja takes it.

@@ -2,7 +2,7 @@
 
 use minijinja::{Error, ErrorKind, Value};
 
-use super::{Refusal, path_of};
+use super::refusal::{Refusal, path_of};
 use crate::platforms::declared::write::Decimal;
 
 /// Currencies whose minor unit is not a hundredth (ISO 4217), and how many decimals they have.

@@ -3,6 +3,7 @@ use minijinja::context;
 
 use super::*;
 use crate::platforms::declared::engine::strict;
+use crate::platforms::declared::json::JsonObject;
 
 fn eval(expression: &str, json: &'static str) -> Result<Value, Error> {
     let event = Value::from_dyn_object(JsonObject::event(Bytes::from_static(json.as_bytes())));

@@ -4,40 +4,13 @@ use crate::platforms::callback::is_callback_host;
 use crate::platforms::declared::definition::{Native, Ordered, RequestPart, Sign as SignText, Template as Text};
 use crate::platforms::declared::engine::{Compiler, Expr, Template, Uses, Variable};
 use crate::platforms::declared::interner::intern;
-use crate::platforms::declared::program::OF_EVENT;
 use crate::platforms::declared::program::shape::Op;
-
-/// What is not known before a request is sent.
-const LATE: [Variable; 7] = [
-    Variable::NowMs,
-    Variable::Token,
-    Variable::Items,
-    Variable::Method,
-    Variable::Url,
-    Variable::Query,
-    Variable::Body,
-];
+use crate::platforms::declared::program::slot::{OF_EVENT, Slot};
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Headers that belong to the connection.
 const OWN_HEADERS: [&str; 4] = ["host", "content-length", "transfer-encoding", "connection"];
-
-/// A text of a request.
-#[derive(Debug)]
-pub(in crate::platforms::declared) struct Slot {
-    pub template: Template,
-    /// It needs the event and nothing that comes later: it is rendered when the event is prepared.
-    pub is_early: bool,
-}
-
-impl Slot {
-    pub fn new(template: Template) -> Self {
-        let uses = template.uses();
-        let of_event = uses.has_any(&[Variable::Event, Variable::Published, Variable::Native]);
-        Self { is_early: of_event && !uses.has_any(&LATE), template }
-    }
-}
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -66,6 +39,8 @@ pub(in crate::platforms::declared) enum SignPlace {
 pub(in crate::platforms::declared) struct Sign {
     pub place: SignPlace,
     pub value: Template,
+    /// It looks at the query as a table.
+    pub sees_query: bool,
 }
 
 /// One form of request.
@@ -94,6 +69,10 @@ pub(in crate::platforms::declared) struct Form {
     pub ids: Vec<&'static str>,
     /// A filter of a late part can refuse the event, so that it is tried before the event is accepted.
     pub late_refuses: bool,
+    /// A secret of the account, or a token, may stand in it.
+    pub shows_secrets: bool,
+    /// Some part needs the event as it was published.
+    pub needs_published: bool,
 }
 
 impl Compiler<'_> {
@@ -147,6 +126,8 @@ impl Compiler<'_> {
             late_paths: Vec::new(),
             ids: Vec::new(),
             late_refuses: false,
+            shows_secrets: false,
+            needs_published: false,
             key,
         };
         for (name, _) in &form.headers {
@@ -208,7 +189,8 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        Some(Sign { place, value })
+        let sees_query = value.uses().has(Variable::Query);
+        Some(Sign { place, value, sees_query })
     }
 
     fn header(&self, key: &str, name: &str) {
@@ -217,6 +199,18 @@ impl Compiler<'_> {
         } else if OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
             self.problem(key, format!("the worker alone writes {name}"));
         }
+    }
+
+    /// Whether a request that names these may show a secret.
+    fn shows_secrets(&self, uses: &Uses) -> bool {
+        let below = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
+        let is_secret = |path: &str| {
+            let mut secrets = self.source.definition.account.keys.iter().filter(|(_, key)| key.secret);
+            let mut named = secrets.any(|(key, _)| key == path || below(key, path) || below(path, key));
+            named |= path.is_empty() || path == "token" || path.starts_with("token.");
+            named
+        };
+        uses.has(Variable::Token) || uses.of(Variable::Account).any(is_secret)
     }
 
     /// What follows from all parts together.
@@ -243,6 +237,8 @@ impl Compiler<'_> {
         }
         form.late_refuses = late.refuses;
         form.ids = ids(&all);
+        form.shows_secrets = self.shows_secrets(&all);
+        form.needs_published = all.has(Variable::Published);
         form.uses = all;
         if let Some(path) = form.late_paths.first().filter(|_| form.is_batched) {
             let reason = format!(

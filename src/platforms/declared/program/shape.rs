@@ -2,7 +2,7 @@
 
 use crate::platforms::declared::definition::Shape;
 use crate::platforms::declared::engine::{Compiler, Template, Uses, Variable};
-use crate::platforms::declared::program::form::Slot;
+use crate::platforms::declared::program::slot::Slot;
 use crate::platforms::declared::write::quoted;
 
 /// One step.

@@ -112,7 +112,7 @@ impl Bound {
                 .with(Variable::Method, form.method)
                 .with(Variable::Url, format!("{origin}{path}"))
                 .with(Variable::Body, body.as_str());
-            if sign.value.uses().has(Variable::Query) {
+            if sign.sees_query {
                 seen = seen.with(Variable::Query, Value::from_pairs(query));
             }
             let mut value = String::new();

@@ -29,7 +29,7 @@ impl Declared {
             .of(usize::from(number), event)
             .ok_or_else(|| self.natives.unmapped(usize::from(number), event))?;
         let mut scope = scope.with(Variable::Native, native_value(form, &native));
-        if form.uses.has(Variable::Published) {
+        if form.needs_published {
             let mut text = String::new();
             compact(object.raw(), &mut text);
             scope = scope.with(Variable::Published, text);

@@ -1,9 +1,8 @@
 //! Finds secrets wherever they stand in a request: as they are, and in each form that a filter or an encoding gave them.
 
 use super::Bound;
-use crate::platforms::declared::engine::{Uses, Variable};
 use crate::platforms::declared::filters::{percent, while_masking};
-use crate::platforms::declared::program::{Form, Program};
+use crate::platforms::declared::program::Form;
 use crate::platforms::declared::write::quoted;
 use crate::platforms::{Part, Request, SecretPlace};
 
@@ -15,7 +14,7 @@ impl Bound {
         token: Option<&str>,
         build: impl FnOnce() -> Result<Request, E>,
     ) -> Result<Request, E> {
-        if !self.program.shows_secrets(&form.uses) {
+        if !form.shows_secrets {
             return build();
         }
         let mut secrets = self.secrets.to_vec();
@@ -24,21 +23,6 @@ impl Bound {
         let mut request = request?;
         request.secrets = places(&request, &forms);
         Ok(request)
-    }
-}
-
-impl Program {
-    /// Whether a request that names these may show a secret.
-    fn shows_secrets(&self, uses: &Uses) -> bool {
-        let below = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
-        let is_secret = |path: &str| {
-            let named = |key: &str| key == path || below(key, path) || below(path, key);
-            path.is_empty()
-                || path == "token"
-                || path.starts_with("token.")
-                || self.secrets.iter().any(|key| named(key))
-        };
-        uses.has(Variable::Token) || uses.of(Variable::Account).any(is_secret)
     }
 }
 
