@@ -116,6 +116,10 @@ impl Fake for Solinkup {
         Some(self.terms(body.as_object(), None)?.index)
     }
 
+    fn expire_tokens(&self, account: usize) {
+        self.tokens.expire(account);
+    }
+
     /// A number is a code of the platforms behind this one, a word is a message in its own envelope.
     fn body_of(&self, code: &Value) -> Option<String> {
         match code {

@@ -19,7 +19,7 @@ pub(super) fn of(item: &Item, part: u64, data: &Value) -> Vec<ItemResult> {
     let infos = data["decrypt_infos"].as_array().unwrap_or(&none);
     let found = matched(&chunk, infos);
     let results = chunk.iter().zip(found).enumerate();
-    results.map(|(index, (cipher, info))| result(index as u64, cipher, info)).collect()
+    results.map(|(at, (cipher, info))| result((from + at) as u64, cipher, info)).collect()
 }
 
 /// For each text of the request its answer.

@@ -122,6 +122,7 @@ fn all_pages_and_all_chunks_are_fetched() {
     let items: Vec<_> = (0..3).flat_map(|part| asked(&account, &platform, &call, part).items.unwrap()).collect();
     assert_eq!(items.len(), 120);
     for (n, item) in items.iter().enumerate() {
+        assert_eq!(item.index, n as u64);
         assert_eq!(item.auth_id.as_deref(), args["cipher_infos"][n]["auth_id"].as_str(), "in the order of the event");
         assert_eq!(item.status, if n == 77 { ItemStatus::Error } else { ItemStatus::Ok });
     }

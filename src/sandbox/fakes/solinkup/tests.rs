@@ -211,6 +211,22 @@ fn tokens_are_issued_once_per_code_and_per_refresh_token_and_end() {
 }
 
 #[test]
+fn a_token_that_a_fault_expires_is_replaced_by_a_refresh() {
+    let all = directory(settings());
+    let call = |access: &str| {
+        let body = trigger("getAuthInfo", json!({ "accessToken": access }));
+        judged(&all, &signed(&path("jinritemai", "getAuthInfo"), &body)).1
+    };
+    assert_eq!(call("AccessToken@0"), "");
+    all.expire_tokens(0);
+    assert_eq!(call("AccessToken@0"), "accessToken: expired");
+    let body = open_api(json!({ "method": "refreshAccessToken", "refreshToken": "RefreshToken@0" }));
+    let (answer, problem) = judged(&all, &signed("/openapi/oauth2/refreshAccessToken", &body));
+    assert_eq!(problem, "");
+    assert_eq!(call(answer["data"]["accessToken"].as_str().unwrap()), "");
+}
+
+#[test]
 fn orders_beyond_the_limits_are_refused() {
     let with = |own: Value| {
         let mut all =

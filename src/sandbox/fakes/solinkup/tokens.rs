@@ -68,6 +68,13 @@ impl Tokens {
         if pair.access_ends_ms <= now_ms { Err("accessToken: expired") } else { Ok(()) }
     }
 
+    /// The access token ends now; what comes of its refresh token is good.
+    pub(super) fn expire(&self, account: usize) {
+        if let Some(state) = self.lock().get_mut(&account) {
+            state.pair.access_ends_ms = i64::MIN;
+        }
+    }
+
     pub(super) fn get(&self, account: usize, code: &str, now_ms: i64) -> Result<Pair, &'static str> {
         let mut accounts = self.lock();
         let state = accounts.get_mut(&account).ok_or("authCode: of no account")?;
