@@ -33,5 +33,6 @@ mod redis;
 mod refused;
 mod retry;
 mod shutdown;
+mod solinkup;
 mod support;
 mod throttle;
