@@ -41,6 +41,17 @@ pub fn of_a_token(verdicts: Verdicts) -> Verdicts {
     }
 }
 
+/// The verdicts of a request whose URL an event brought. A redirect is not followed either, but it says something about
+/// that URL only: whoever writes a click must not be able to halt an account.
+pub fn of_a_callback(verdicts: Verdicts) -> Verdicts {
+    match verdicts {
+        Verdicts::All(Err(DeliveryError::Halt(answer))) if matches!(answer.status, Some(300..=399)) => {
+            Verdicts::All(Err(DeliveryError::Permanent(answer)))
+        }
+        verdicts => verdicts,
+    }
+}
+
 /// Makes exactly one verdict per item.
 fn each(items: usize, http: &HttpAnswer<'_>, said: Vec<Option<Verdict>>) -> Vec<Verdict> {
     let mut said = said.into_iter();

@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 use crate::account::Account;
 use crate::error::{DeliveryError, Fault};
 use crate::platforms::headers::Headers;
-use crate::platforms::http_status::{judge, of_a_token, unreadable};
+use crate::platforms::http_status::{judge, of_a_callback, of_a_token, unreadable};
 use crate::platforms::reading::{HttpAnswer, Reading, Verdicts};
 use crate::platforms::{Prepared, Request, retry_after};
 use crate::redis::health::Health;
@@ -307,6 +307,7 @@ impl Line<'_> {
         };
         dispatcher.compare_clocks(&head, host, asked);
         let verdicts = read((account, &dispatcher.pause), items, &head, body, now_ms);
+        let verdicts = if is_callback { of_a_callback(verdicts) } else { verdicts };
         Ok(if token.is_some() { of_a_token(verdicts) } else { verdicts })
     }
 }

@@ -217,9 +217,10 @@ async fn hosts(config: &Config, alone: bool, found: &mut Found) {
                     DeliveryError::Halt(_) => {
                         found.errors.push(format!("{text}: the account would halt{}", mend(&detail)))
                     }
-                    _ => found
-                        .warnings
-                        .push(format!("{text}: mend base_url, DNS or the way out, e.g. try: curl -v {url}")),
+                    _ => found.warnings.push(format!(
+                        "{text}: mend {}DNS or the way out, e.g. try: curl -v {url}",
+                        if callback { "" } else { "base_url, " }
+                    )),
                 }
             }
         }

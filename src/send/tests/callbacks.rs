@@ -114,6 +114,18 @@ async fn a_callback_that_cannot_be_sent_says_nothing_of_the_account() {
     )
     .await;
     assert_eq!(end(result), (Class::Permanent, None, false), "what HTTP cannot carry");
+    let redirects = Server::answering(answer("302 Found\r\nlocation: http://elsewhere.example/", "ok"));
+    let small = Small::http(redirects.port);
+    let dispatcher = over(calling_back(small.of(ProxyProtocol::Http, LOGIN), false));
+    let result = call_back(&dispatcher, "a", called_back("first.example", false)).await;
+    assert_eq!(end(result), (Class::Permanent, Some(302), true), "a redirect is not followed and halts nobody");
+    assert_eq!(small.asked(), ["CONNECT first.example:80 HTTP/1.1"]);
+    assert_eq!(
+        end(call_back(&dispatcher, "b", None).await),
+        (Class::Halt, Some(302), true),
+        "one of the base URL does"
+    );
+
     account.allow_http = false;
     let result = call_back(&over(account), "a", called_back("first.example", false)).await;
     assert_eq!(end(result), (Class::Permanent, None, false), "plain http is not allowed");
