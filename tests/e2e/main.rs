@@ -27,6 +27,7 @@ mod nasty;
 mod natural_day;
 mod offsets;
 mod privacy;
+mod quota;
 mod readme;
 mod rebalance;
 mod redis;
