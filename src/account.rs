@@ -203,6 +203,8 @@ pub struct Account {
     /// The account takes events; `false`: its events end as `unknown_account`.
     pub enabled: bool,
     pub limits: Limits,
+    /// The limits of its calls, which have a lane and a bucket of their own.
+    pub call_limits: Limits,
     pub retry: Retry,
     /// Its rules of time.
     pub validate: Validate,
@@ -240,7 +242,29 @@ impl ReplyRules {
     }
 }
 
+/// Every lane that these accounts need: the index of its account, and the account as the lane sees it. First comes one for
+/// each account, in their order; then a second one for the calls of each account that sends conversions as well, so that
+/// neither kind can starve the other.
+pub fn lanes(accounts: &[Arc<Account>]) -> Vec<(usize, Arc<Account>)> {
+    let first = |account: &Arc<Account>| {
+        if account.sender.is_none() && account.call.is_some() { account.for_calls() } else { account.clone() }
+    };
+    let firsts = accounts.iter().map(first).enumerate();
+    let both = accounts.iter().enumerate().filter(|(_, account)| account.sender.is_some() && account.call.is_some());
+    firsts.chain(both.map(|(index, account)| (index, account.for_calls()))).collect()
+}
+
 impl Account {
+    /// The account as the lane of its calls sees it.
+    fn for_calls(&self) -> Arc<Account> {
+        Arc::new(Account { sender: None, limits: self.call_limits.clone(), ..self.clone() })
+    }
+
+    /// Whether only calls go through a lane of this account.
+    pub fn is_for_calls(&self) -> bool {
+        self.sender.is_none() && self.call.is_some()
+    }
+
     /// Builds and signs the request for these items at this moment.
     ///
     /// # Errors
@@ -375,7 +399,7 @@ pub type Accounts = BTreeMap<Arc<str>, Arc<Account>>;
 /// A halt of an account in this process.
 #[derive(Clone, Debug)]
 pub struct Halted {
-    /// The index of the lane.
+    /// The index of the account.
     pub index: usize,
     /// Safe text.
     pub reason: String,

@@ -148,7 +148,8 @@ pub async fn run(
     let examiner =
         || Examiner::new(config.accounts.values().cloned().collect(), config.kafka.result_topics(), metrics.clone());
     let known = Arc::new(Known::default());
-    let drain = config.accounts.values().map(|a| a.limits.timeout).max().unwrap_or_default() + Duration::from_secs(2);
+    let timeouts = config.accounts.values().flat_map(|a| [a.limits.timeout, a.call_limits.timeout]);
+    let drain = timeouts.max().unwrap_or_default() + Duration::from_secs(2);
     let waiting = spawn(
         "waiting",
         Settings {

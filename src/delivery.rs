@@ -80,8 +80,10 @@ pub enum Subject {
 /// An event that passed every rule except those of time.
 pub struct Ready {
     pub account: Arc<Account>,
-    /// Its index into the lanes and metrics.
+    /// The index of the account in the metrics.
     pub index: usize,
+    /// The index of its lane.
+    pub lane: usize,
     /// What its sender made of it.
     pub prepared: Prepared,
     /// Its trans_id, as given.
@@ -168,6 +170,11 @@ impl Delivery {
     /// Whether the event may have been accepted, even if Redis has forgotten it (`core.md` section 3).
     pub fn in_doubt(&self) -> bool {
         in_doubt(&self.envelope) && !self.only_reads()
+    }
+
+    /// The index of its lane; `None`: it has none, because it ends.
+    pub fn lane(&self) -> Option<usize> {
+        if let Subject::Ready(ready) = &self.subject { Some(ready.lane) } else { None }
     }
 
     /// Whether it is a call that its lane can make.

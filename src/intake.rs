@@ -98,7 +98,7 @@ impl Intake {
 
     fn route(&mut self, delivery: Box<Delivery>) {
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
-        let (index, topic, now) = (ready.index, &delivery.record.topic, Instant::now());
+        let (index, topic, now) = (ready.lane, &delivery.record.topic, Instant::now());
         self.traffic.seen_at(now, topic, delivery.record.partition, index);
         match self.way(index, topic, now) {
             Way::Queue => self.enqueue(index, delivery),
@@ -211,8 +211,8 @@ impl Handler for Intake {
     fn completed(&mut self, open: &Open, end: End) {
         let bytes = self.accounting.completed(open, end);
         self.load = self.load.without(1, bytes);
-        if let (true, Some(info)) = (open.got_through(), open.info.get()) {
-            self.pressure.got_through(info.account, Instant::now());
+        if let (true, Some(lane)) = (open.got_through(), open.info.get().and_then(|info| info.lane)) {
+            self.pressure.got_through(lane, Instant::now());
         }
         self.show();
     }

@@ -210,7 +210,7 @@ impl Handler for Waiting {
         self.open.add(1, delivery.record.size());
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
         if topic_kind == TopicKind::Tier {
-            self.traffic.seen(&delivery.record.topic, delivery.record.partition, ready.index);
+            self.traffic.seen(&delivery.record.topic, delivery.record.partition, ready.lane);
         }
         let wait_ms = if topic_kind == TopicKind::Tier { self.wait_ms(&delivery, now_ms) } else { 0 };
         let open = delivery.ack.open();

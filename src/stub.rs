@@ -77,6 +77,13 @@ pub(crate) fn prepared(trans_id: &str) -> Prepared {
 impl Account {
     /// An account of [`Plain`] with the default rules.
     pub(crate) fn stub(name: &str) -> Self {
+        let limits = Limits {
+            rps: 20.0,
+            concurrency: 8,
+            timeout: Duration::from_secs(3),
+            connect_timeout: Duration::from_secs(1),
+            shared_as: name.into(),
+        };
         Self {
             name: name.into(),
             platform: PLATFORM,
@@ -87,13 +94,8 @@ impl Account {
             allow_private: true,
             proxy: None,
             enabled: true,
-            limits: Limits {
-                rps: 20.0,
-                concurrency: 8,
-                timeout: Duration::from_secs(3),
-                connect_timeout: Duration::from_secs(1),
-                shared_as: name.into(),
-            },
+            limits: limits.clone(),
+            call_limits: limits,
             retry: Retry {
                 tiers: [("5s", 5), ("30s", 30)]
                     .map(|(name, s)| RetryTier { name: name.into(), delay: Duration::from_secs(s) })

@@ -35,6 +35,7 @@ on_both_stores! {
     a_claim_is_not_taken_over_before_its_lease_and_is_after_it
     a_release_puts_back_what_the_claim_replaced_stale_at_once
     a_released_fresh_claim_leaves_nothing
+    a_renewed_claim_is_young_again_and_one_that_was_taken_over_is_not_renewed
     what_is_taken_over_is_declared_once_however_often_the_platform_refuses_it
     a_refused_send_whose_next_claim_is_held_takes_its_count_into_the_tier
     a_refused_send_does_not_cover_what_another_wrote_meanwhile
@@ -119,6 +120,9 @@ enum Step {
     /// A process claims for a copy. If another process holds that copy, the copy was read again, and the other process
     /// goes on as an owner that has lost the record.
     Claim { copy: usize, process: usize },
+    /// A process begins the lease of its claim again, as before each further page of a call. If that fails, it sends
+    /// nothing.
+    Renew { process: usize },
     /// The claim that a process holds ends like this.
     Answer { process: usize, end: Ending },
 }
@@ -244,7 +248,17 @@ impl World {
         match step {
             Step::Wait => sleep(LEASE + Duration::from_millis(5)).await,
             Step::Claim { copy, process } => self.claim(copy, process).await,
+            Step::Renew { process } => self.renew(process).await,
             Step::Answer { process, end } => self.answer(process, end).await,
+        }
+    }
+
+    async fn renew(&mut self, process: usize) {
+        let dedupe = self.process(process);
+        if let Some(owner) = &mut self.owners[process]
+            && !dedupe.renew(&owner.who, &mut owner.held.claim).await.unwrap()
+        {
+            self.owners[process] = None;
         }
     }
 
@@ -367,7 +381,8 @@ impl World {
 fn some_steps(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> {
     let claim = (0..2_usize, 0..HEALTHY).prop_map(|(copy, process)| Step::Claim { copy, process });
     let answer = (0..HEALTHY, any_end()).prop_map(|(process, end)| Step::Answer { process, end });
-    proptest::collection::vec(prop_oneof![2 => Just(Step::Wait), 5 => claim, 4 => answer], lengths)
+    let renew = (0..HEALTHY).prop_map(|process| Step::Renew { process });
+    proptest::collection::vec(prop_oneof![2 => Just(Step::Wait), 5 => claim, 2 => renew, 4 => answer], lengths)
 }
 
 fn any_end() -> impl Strategy<Value = Ending> {
@@ -647,6 +662,30 @@ fn a_refused_send_does_not_cover_what_another_wrote_meanwhile() {
         sleep(LEASE + Duration::from_millis(5)).await;
         let mut again = claimed(a, &mut first).await;
         assert!(again.claim.declare(), "the second copy's send is covered by nothing");
+    });
+}
+
+fn a_renewed_claim_is_young_again_and_one_that_was_taken_over_is_not_renewed() {
+    run(async {
+        let world = World::new().await;
+        let (a, b) = (&world.process(0), &world.process(1));
+        let (mut first, mut other) = (claim_request("in:0:1", 0, false), claim_request("in:1:1", 0, false));
+        let mut held = claimed(a, &mut first).await;
+        for _ in 0..3 {
+            sleep(LEASE * 3 / 4).await;
+            assert!(a.renew(&first, &mut held.claim).await.unwrap());
+            assert!(a.lease_left(&held.claim) > LEASE / 2);
+        }
+        assert!(is_busy(b, &mut other).await);
+        sleep(LEASE + Duration::from_millis(5)).await;
+        // Past its lease it is still ours as long as nobody else has claimed.
+        assert!(a.renew(&first, &mut held.claim).await.unwrap() && is_busy(b, &mut other).await);
+        sleep(LEASE + Duration::from_millis(5)).await;
+        let taken = claimed(b, &mut other).await;
+        assert!(!a.renew(&first, &mut held.claim).await.unwrap());
+        b.confirm(&mut other, &taken.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
+        let mut taken = taken;
+        assert!(!b.renew(&other, &mut taken.claim).await.unwrap(), "what is confirmed is no claim");
     });
 }
 

@@ -28,7 +28,8 @@ impl Accounting {
             Subject::Ready(ready) => ready.trans_id.clone(),
             Subject::Ended(ended) => ended.identity.trans_id.as_deref().unwrap_or_default().into(),
         };
-        let info = Info { account: index, trans_id, since_ms, bytes: delivery.record.size() };
+        let lane = delivery.lane();
+        let info = Info { account: index, lane, trans_id, since_ms, bytes: delivery.record.size() };
         // The ack handle is new, so this is the first call and cannot fail.
         let _ = delivery.ack.open().info.set(info);
         let _step = self.metrics.step();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::account::Account;
+use crate::account::{Account, lanes};
 use crate::claim::rules::{ClaimRequest, Key};
 use crate::delivery::progress::AckHandle;
 use crate::delivery::{Called, Delivery, Ended, Ready, ReplyTo, Subject, TopicKind, in_doubt, spare};
@@ -15,10 +15,14 @@ use crate::metrics::Metrics;
 use crate::platforms::call::{Parts, PreparedCall};
 use crate::platforms::{Item, Prepared, list};
 
-/// Examines records, and finds their accounts by name. The index of an account is its index in the lanes and the
-/// metrics.
+/// Examines records, and finds their accounts by name. The index of an account is its index in the metrics, and that of its
+/// first lane.
 pub struct Examiner {
     accounts: Vec<Arc<Account>>,
+    /// Every lane: the index of its account, and the account as the lane sees it.
+    lanes: Vec<(usize, Arc<Account>)>,
+    /// For each account, the lane of its calls.
+    call_lanes: Vec<usize>,
     results: ResultTopics,
     metrics: Arc<Metrics>,
 }
@@ -26,7 +30,12 @@ pub struct Examiner {
 impl Examiner {
     /// Builds the examiner from all configured accounts, in the order of the lanes, and the topics that calls may name.
     pub fn new(accounts: Vec<Arc<Account>>, results: ResultTopics, metrics: Arc<Metrics>) -> Self {
-        Self { accounts, results, metrics }
+        let lanes = lanes(&accounts);
+        let mut call_lanes: Vec<usize> = (0..accounts.len()).collect();
+        for (lane, (account, _)) in lanes.iter().enumerate().skip(accounts.len()) {
+            call_lanes[*account] = lane;
+        }
+        Self { accounts, lanes, call_lanes, results, metrics }
     }
 
     /// Examines one record. It never fails: a record that is not a valid event becomes a delivery that has ended.
@@ -96,6 +105,7 @@ impl Examiner {
             None => account.prepare(&event).map_err(Err)?,
             Some(call) => of_call(&call.prepared),
         };
+        let lane = if call.is_some() { self.call_lanes[index] } else { index };
         let only_reads = call.as_ref().is_some_and(|call| !call.prepared.destructive);
         let claim_request = ClaimRequest {
             // Of the account that the event names, whoever makes the call.
@@ -109,8 +119,9 @@ impl Examiner {
             possible: 0,
         };
         Ok(Ready {
-            account: account.clone(),
+            account: self.lanes[lane].1.clone(),
             index,
+            lane,
             prepared,
             trans_id: event.trans_id.into(),
             claim_request,
@@ -239,7 +250,7 @@ mod tests {
     use crate::error::Disposition;
     use crate::metrics::Setup;
     use crate::stub::PLATFORM;
-    use crate::stub::calls::Replaceable;
+    use crate::stub::calls::{Caller, Replaceable};
 
     /// Three accounts in this order: `acme` takes events, `off` is disabled, `strict` accepts no raw identifiers.
     fn gate() -> Examiner {
@@ -324,6 +335,32 @@ mod tests {
         ];
         let seen: Vec<_> = seen.iter().map(|(reason, field, index)| (*reason, &**field, *index)).collect();
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_call_goes_into_the_lane_for_calls_and_a_conversion_into_the_first_one() {
+        let mut accounts = ["a", "b", "c"].map(Account::stub);
+        accounts[1].call = Some(Arc::new(Caller));
+        accounts[1].call_limits.rps = 7.0;
+        accounts[2].sender = None;
+        accounts[2].call = Some(Arc::new(Caller));
+        let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
+        let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
+        let results = crate::kafka::Config::stub("b:1", &[]).result_topics();
+        let gate = Examiner::new(accounts.into_iter().map(Arc::new).collect(), results, metrics);
+        let event = |account: &str, kind: &str| {
+            json!({"trans_id": "t", "platform": PLATFORM, "account": account, "event_type": "install", "kind": kind,
+                   "call": "list", "event_time_ms": 1_736_899_200_123_i64})
+        };
+        let lane = |account: &str, kind: &str| match judge(&gate, &record(&event(account, kind))) {
+            Subject::Ready(ready) => Some((ready.index, ready.lane, ready.account.limits.rps)),
+            Subject::Ended(_) => None,
+        };
+        assert_eq!(lane("a", "conversion"), Some((0, 0, 20.0)));
+        assert_eq!(lane("b", "conversion"), Some((1, 1, 20.0)));
+        assert_eq!(lane("b", "call"), Some((1, 3, 7.0)));
+        assert_eq!(lane("c", "call"), Some((2, 2, 20.0)));
+        assert_eq!((lane("a", "call"), lane("c", "conversion")), (None, None));
     }
 
     #[test]

@@ -123,6 +123,8 @@ impl Work for Open {
 pub struct Info {
     /// The index of the account in the metrics.
     pub account: usize,
+    /// The index of its lane; `None`: it has none.
+    pub lane: Option<usize>,
     /// The identity of the event.
     pub trans_id: Box<str>,
     /// Since when the event is open, epoch ms.
@@ -204,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_age_is_what_it_was_at_its_receipt_and_what_has_passed_since() {
-        let since = |ms: i64| Info { account: 0, trans_id: "t".into(), since_ms: ms, bytes: 0 };
+        let since = |ms: i64| Info { account: 0, lane: None, trans_id: "t".into(), since_ms: ms, bytes: 0 };
         let now_ms = 1_790_000_000_000;
         for (since_ms, age_ms) in [(now_ms - 60_000, 60_000), (now_ms, 0), (now_ms + 3_600_000, 0)] {
             let open = Open::received(now_ms);

@@ -92,9 +92,9 @@ impl Pressure {
         }
     }
 
-    /// Called when the lane of this account has finished a record.
-    pub(super) fn got_through(&mut self, account: usize, now: Instant) {
-        if let Some(pace) = self.paces.get_mut(account) {
+    /// Called when this lane has finished a record.
+    pub(super) fn got_through(&mut self, lane: usize, now: Instant) {
+        if let Some(pace) = self.paces.get_mut(lane) {
             pace.ended = now;
         }
     }

@@ -7,6 +7,7 @@ mod share;
 pub mod switches;
 mod throttle;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -51,8 +52,12 @@ const MOST_ASIDE: usize = 1_000;
 
 /// A lane's handle. Every thread may use it.
 pub struct LaneHandle {
-    /// The index of the lane, and of its account in the metrics.
+    /// The index of the lane.
     pub index: usize,
+    /// The index of its account in the metrics.
+    pub account_index: usize,
+    /// The lane for the calls of the same account, if this one is for its conversions alone.
+    calls: OnceLock<Arc<LaneHandle>>,
     /// The account that the lane sends for.
     pub account: Arc<Account>,
     /// Records from input topics that wait for a permit.
@@ -110,6 +115,8 @@ impl LaneHandle {
         let cap = ten_seconds.min(quarter).max(64);
         Self {
             index,
+            account_index: index,
+            calls: OnceLock::new(),
             cap,
             cap_bytes: intake.max_in_flight_bytes / 4,
             // As much as the largest queue, so that the input topics are still read while the parking topic takes
@@ -141,6 +148,38 @@ impl LaneHandle {
             changes: AtomicU64::new(0),
             changed: Notify::new(),
         }
+    }
+
+    /// Says which account it is of, where that has another lane before this one.
+    pub(super) fn of_account(mut self, index: usize) -> Self {
+        self.account_index = index;
+        self
+    }
+
+    /// Its name where lanes are told apart: the account's, with a mark for a second lane.
+    pub fn name(&self) -> Cow<'_, str> {
+        if self.index == self.account_index {
+            Cow::Borrowed(&self.account.name)
+        } else {
+            format!("{}:calls", self.account.name).into()
+        }
+    }
+
+    /// Adds the lane for the calls of its account.
+    pub(crate) fn set_calls(&self, calls: Arc<LaneHandle>) {
+        // An account has at most one, so a second call would change nothing.
+        let _ = self.calls.set(calls);
+    }
+
+    /// All lanes of its account: this one, and the one for calls if there is another.
+    pub fn both(&self) -> impl Iterator<Item = &LaneHandle> {
+        std::iter::once(self).chain(self.calls.get().map(|calls| &**calls))
+    }
+
+    /// The lane that tells how its account does: this one, unless only the one for calls does not flow.
+    pub fn shown(&self) -> &LaneHandle {
+        let flows = |lane: &&LaneHandle| lane.state() == LaneState::Flowing;
+        self.both().find(|lane| !flows(lane)).unwrap_or(self)
     }
 
     /// Whether the lane can send: it is open, and a Redis that is away does not keep it from sending.
@@ -246,7 +285,7 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Takes the lanes in the order of the accounts, and one outbox for each runtime thread.
+    /// Takes the lanes in the order of [`lanes`](crate::account::lanes), and one outbox for each runtime thread.
     pub fn new(lanes: Vec<Arc<LaneHandle>>, outboxes: Vec<UnboundedSender<Box<Delivery>>>) -> Self {
         let all = Arc::<All>::default();
         // A lane belongs to one `Lanes` only, so a second call would change nothing.
@@ -260,6 +299,11 @@ impl Lanes {
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<LaneHandle>> {
         self.lanes.iter()
+    }
+
+    /// The first lane of each account, in the order of the accounts.
+    pub fn accounts(&self) -> impl Iterator<Item = &Arc<LaneHandle>> {
+        self.lanes.iter().filter(|lane| lane.index == lane.account_index)
     }
 
     /// Settles a delivery that ended at admission.

@@ -93,7 +93,7 @@ impl Lane {
 
     /// Counters of the account.
     pub fn account_metrics(&self) -> &AccountMetrics {
-        self.shared.metrics.account(self.handle.index)
+        self.shared.metrics.account(self.handle.account_index)
     }
 
     /// Why this record must not go on now. `None`: it may.
@@ -128,7 +128,7 @@ impl Lane {
         let reason = crate::redact::mask_text(reason).into_owned();
         if self.handle.halt(&reason) {
             tracing::error!(account = &*self.account.name, reason = reason.as_str(), "account halted; its events park");
-            let _ = self.shared.halts.send(Halted { index: self.handle.index, reason });
+            let _ = self.shared.halts.send(Halted { index: self.handle.account_index, reason });
         }
     }
 }

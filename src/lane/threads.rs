@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, coop::unconstrained};
 use tokio::time::sleep;
 
-use crate::account::{Account, Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable};
+use crate::account::{Account, Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable, lanes};
 use crate::claim::Dedupe;
 use crate::delivery::Delivery;
 use crate::lane::handle::{LaneHandle, LaneMessage, Lanes};
@@ -62,7 +62,7 @@ pub struct Prepared {
     outboxes: Vec<UnboundedReceiver<Box<Delivery>>>,
 }
 
-/// Builds a lane for each account, in the accounts' order, and spreads the lanes over `threads`. `health` learns what
+/// Builds the lanes of all accounts, and spreads them over `threads`. `health` learns what
 /// the platforms' clocks say. `token_key` is the key of `[redis]`.
 ///
 /// # Errors
@@ -76,10 +76,15 @@ pub fn prepare(
 ) -> Result<(Lanes, Prepared), String> {
     let threads = threads.max(1);
     let mut seats: Vec<Vec<LaneSetup>> = (0..threads).map(|_| Vec::new()).collect();
-    let mut handles = Vec::new();
-    for (index, account) in accounts.values().enumerate() {
+    let of_accounts: Vec<_> = accounts.values().cloned().collect();
+    let mut handles: Vec<Arc<LaneHandle>> = Vec::new();
+    for (index, (account_index, account)) in lanes(&of_accounts).into_iter().enumerate() {
+        let account = &account;
         let (sender, inbox) = unbounded_channel();
-        let handle = Arc::new(LaneHandle::new(index, account.clone(), sender, intake));
+        let handle = Arc::new(LaneHandle::new(index, account.clone(), sender, intake).of_account(account_index));
+        if let Some(first) = handles.get(account_index) {
+            first.set_calls(handle.clone());
+        }
         handles.push(handle.clone());
         let dispatcher = Dispatcher::new(account.clone(), health.clone())?;
         let mut hash = DefaultHasher::new();
@@ -99,7 +104,12 @@ pub fn prepare(
 
 /// How many accounts send at the rate of this account's bucket while Redis is away.
 fn sharers(accounts: &Accounts, of: &Account) -> usize {
-    let shares = |a: &&Arc<Account>| a.platform == of.platform && a.limits.shared_as == of.limits.shared_as;
+    let bucket = |a: &Account| match of.is_for_calls() {
+        true => a.call.is_some().then(|| a.call_limits.shared_as.clone()),
+        false => a.sender.is_some().then(|| a.limits.shared_as.clone()),
+    };
+    let own = Some(&of.limits.shared_as);
+    let shares = |a: &&Arc<Account>| a.platform == of.platform && bucket(a).as_ref() == own;
     let delivers = |a: &&Arc<Account>| a.enabled && a.when_unavailable == WhenUnavailable::Deliver;
     accounts.values().filter(shares).filter(delivers).count()
 }
@@ -210,7 +220,9 @@ impl LaneThread {
             let dispatcher = Rc::new(dispatcher);
             dispatcher.keep_at_most(kept);
             let limits = &handle.account.limits;
-            let bucket = format!("{}:rate:{}:{}", self.prefix, handle.account.platform, limits.shared_as);
+            // Calls have a bucket of their own, so that they take no slot from conversions.
+            let kind = if handle.account.is_for_calls() { ":calls" } else { "" };
+            let bucket = format!("{}:rate:{}:{}{kind}", self.prefix, handle.account.platform, limits.shared_as);
             let alone = Alone {
                 delivers: handle.account.when_unavailable == WhenUnavailable::Deliver,
                 sharers,
@@ -295,6 +307,8 @@ async fn write_recent(dedupe: Rc<Dedupe>, shared: Arc<StageContext>, seen: Insta
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::TopicKind;
+    use crate::stub::calls::Caller;
 
     #[test]
     fn without_redis_a_rate_is_shared_by_the_accounts_of_its_bucket_that_deliver() {
@@ -316,5 +330,35 @@ mod tests {
         .into();
         let counted = accounts.values().map(|a| (&*a.name, sharers(&accounts, a))).collect::<Vec<_>>();
         assert_eq!(counted, [("a", 3), ("b", 3), ("c", 3), ("holds", 3), ("is-off", 3), ("other", 1)]);
+    }
+
+    #[test]
+    fn calls_have_a_lane_of_their_own_which_fills_no_place_of_conversions() {
+        let account = |name: &str, sends: bool, calls: bool| {
+            let mut account = Account::stub(name);
+            account.call_limits.rps = 7.0;
+            if !sends {
+                account.sender = None;
+            }
+            account.call = calls.then(|| Arc::new(Caller) as _);
+            (account.name.clone(), Arc::new(account))
+        };
+        let accounts: Accounts =
+            [account("a", true, false), account("b", true, true), account("c", false, true)].into();
+        let bounds = Intake { max_in_flight: 1_000, max_in_flight_bytes: 64 << 20, drain_timeout: Duration::ZERO };
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (lanes, _) = prepare(&accounts, &bounds, &Arc::default(), &SecretString::default(), 2).unwrap();
+        let shown = lanes.iter().map(|lane| (lane.name().into_owned(), lane.account_index, lane.account.limits.rps));
+        let expected = [("a", 0, 20.0), ("b", 1, 20.0), ("c", 2, 7.0), ("b:calls", 1, 7.0)];
+        assert_eq!(shown.collect::<Vec<_>>(), expected.map(|(name, index, rps)| (name.to_owned(), index, rps)));
+        assert_eq!(lanes.accounts().map(|lane| lane.both().count()).collect::<Vec<_>>(), [1, 2, 1]);
+        let (conversions, calls) = (lanes.get(1), lanes.get(3));
+        (0..70).for_each(|_| calls.live.add(0));
+        assert!(calls.is_full(TopicKind::Input) && !conversions.is_full(TopicKind::Input));
+        // Its account shows that calls are pushed back while conversions flow.
+        calls.throttle(Duration::from_secs(60));
+        assert!(conversions.is_open() && !calls.is_open());
+        assert_eq!(conversions.shown().name(), "b:calls");
+        assert_eq!(lanes.get(0).shown().name(), "a");
     }
 }

@@ -178,9 +178,9 @@ impl Coordinator {
                 *parked.entry(account).or_default() += unfinished(p);
             }
         }
-        for lane in self.lanes.iter() {
+        for lane in self.lanes.accounts() {
             let account = self.metrics.account(lane.index);
-            account.lane_state(lane.state());
+            account.lane_state(lane.shown().state());
             let oldest = snapshots.iter().filter_map(|s| s.oldest_by_group.get(&lane.index)).min();
             account.oldest_open_age.set(oldest.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
             account.parked.set(parked.get(&*lane.account.name).copied().unwrap_or(0));
@@ -419,6 +419,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_halt_of_one_lane_of_an_account_closes_the_other_one_until_both_are_resumed() {
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        let bounds = Intake { max_in_flight: 100, max_in_flight_bytes: 1 << 20, drain_timeout: Duration::ZERO };
+        let account = world.lane.account.clone();
+        let calls = Arc::new(LaneHandle::new(1, account, unbounded_channel().0, &bounds));
+        world.lane.set_calls(calls.clone());
+        world.coordinator.lanes = Arc::new(Lanes::new(vec![world.lane.clone(), calls.clone()], Vec::new()));
+        world.look().await;
+        calls.halt("refused");
+        world.coordinator.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
+        assert!(!world.lane.is_open());
+        world.look().await;
+        assert!(world.switches().await["acme"].halted.is_some() && !world.lane.is_open() && !calls.is_open());
+        lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &By::new("li", "mended"), 6).await.unwrap();
+        world.look().await;
+        assert!(world.lane.is_open() && calls.is_open());
+    }
+
+    #[tokio::test]
     async fn a_halt_from_before_a_resume_does_not_undo_it() {
         let mut world = World::new().await;
         world.set_epoch("e1").await;
@@ -470,7 +490,7 @@ mod tests {
         let mut world = World::new().await;
         let now = crate::clock::now_ms();
         let open = Open::received(now);
-        open.info.set(Info { account: 0, trans_id: "t".into(), since_ms: now - 60_000, bytes: 0 }).unwrap();
+        open.info.set(Info { account: 0, lane: None, trans_id: "t".into(), since_ms: now - 60_000, bytes: 0 }).unwrap();
         let view = Arc::new(ConsumerView::default());
         let oldest_by_group = [(0, open.since_steady_ms())].into();
         view.set(Snapshot { oldest_by_group, ..Snapshot::default() });

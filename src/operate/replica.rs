@@ -7,7 +7,7 @@ use crate::clock::now_ms;
 use crate::delivery::progress::PartitionView;
 use crate::kafka::consumer::Counts;
 use crate::kafka::refusals::Refusal;
-use crate::lane::handle::Lanes;
+use crate::lane::handle::{LaneHandle, Lanes};
 use crate::metrics::Metrics;
 use crate::operate::coordinator::parts::Watched;
 use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic};
@@ -54,8 +54,9 @@ pub fn replica_snapshot(
 ) -> ReplicaSnapshot {
     let at_ms = now_ms();
     let name = |index: usize| lanes.iter().nth(index).map(|l| l.account.name.to_string());
-    let lanes_shown = lanes.iter().map(|lane| {
-        let (state, since_ms, why) = lane.explain();
+    let lanes_shown = lanes.accounts().map(|lane| {
+        let (state, since_ms, why) = lane.shown().explain();
+        let sum = |of: fn(&LaneHandle) -> usize| lane.both().map(of).sum::<usize>() as u64;
         let counters = metrics.account(lane.index);
         LaneSnapshot {
             account: lane.account.name.to_string(),
@@ -64,9 +65,9 @@ pub fn replica_snapshot(
             why,
             load: LaneLoad {
                 state: state.as_str().to_owned(),
-                queued: lane.live.records() as u64,
-                released: lane.released.records() as u64,
-                in_flight: lane.in_flight.load(Relaxed) as u64,
+                queued: sum(|lane| lane.live.records()),
+                released: sum(|lane| lane.released.records()),
+                in_flight: sum(|lane| lane.in_flight.load(Relaxed)),
                 open: counters.open.get().max(0) as u64,
                 parked: counters.parked.get().max(0) as u64,
             },

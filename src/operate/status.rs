@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::clock::now_ms;
 use crate::kafka::refusals::{Refusal, Refusals};
 use crate::kafka::topics::Health as KafkaHealth;
-use crate::lane::handle::Lanes;
 use crate::lane::handle::switches::Switches;
+use crate::lane::handle::{LaneHandle, Lanes};
 use crate::lane::threads::Runtimes;
 use crate::metrics::Metrics;
 use crate::operate::coordinator::Watched;
@@ -97,7 +97,7 @@ impl WorkerStatus {
     }
 
     fn configured(&self) -> Vec<(&'static str, Arc<str>)> {
-        self.lanes.iter().map(|l| (l.account.platform, l.account.name.clone())).collect()
+        self.lanes.accounts().map(|l| (l.account.platform, l.account.name.clone())).collect()
     }
 
     /// The switches, and the snapshots of every replica. Without Redis it returns only this replica. Its own snapshot
@@ -135,7 +135,8 @@ impl WorkerStatus {
             let new = all.remove(account).unwrap_or_default();
             // A store that lost its data does not know of a halt that is still in force.
             let halted = if pause { lane.switches().halted } else { None };
-            lane.obey(&Switches { halted: new.halted.or(halted), paused: new.paused });
+            let switches = Switches { halted: new.halted.or(halted), paused: new.paused };
+            lane.both().for_each(|lane| _ = lane.obey(&switches));
         }
         Ok(())
     }
@@ -240,7 +241,8 @@ impl Status for WorkerStatus {
 
     fn status(&self) -> Value {
         let readiness = self.ready();
-        let states = self.lanes.iter().map(|l| json!({"account": &*l.account.name, "state": l.state().as_str()}));
+        let state = |l: &Arc<LaneHandle>| json!({"account": &*l.account.name, "state": l.shown().state().as_str()});
+        let states = self.lanes.accounts().map(state);
         json!({
             "id": self.id,
             "version": env!("CARGO_PKG_VERSION"),

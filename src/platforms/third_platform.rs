@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::read::Rest;
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::event::ConversionEvent;
+use crate::platforms::call::Call;
 use crate::platforms::callback::callback;
 use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::rules::{required_id, unmapped};
@@ -24,6 +25,7 @@ use crate::platforms::{
     SecretPlace, Sender, keys,
 };
 use crate::secret::SecretString;
+use crate::stub::calls::Caller;
 
 pub const PLATFORM: &dyn Platform = &Definition;
 
@@ -41,6 +43,8 @@ struct Config {
     site: Option<String>,
     channel: Channel,
     validate: Validate,
+    /// It makes calls as well.
+    calls: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -84,7 +88,8 @@ impl Platform for Definition {
         let Some(site) = config.site else { return Err(vec![("site".into(), "is missing".into())]) };
         let warnings = if config.channel.code == 0 { vec![("channel.code".into(), "is 0".into())] } else { Vec::new() };
         let sender = Arc::new(Third { site, strict: config.validate.strict, map });
-        Ok(Configured { sender: Some(sender), settings, warnings, ..Configured::default() })
+        let call = config.calls.then(|| Arc::new(Caller) as Arc<dyn Call>);
+        Ok(Configured { sender: Some(sender), call, settings, warnings })
     }
 
     fn shared_as<'a>(&self, account: &'a str, credentials: &'a [Credential]) -> &'a str {

@@ -57,7 +57,7 @@ impl Alarm {
                 continue;
             };
             let Some(at) = buffered.delivery.envelope.parked_at_ms else { continue };
-            oldest.entry(ready.index).and_modify(|o| *o = at.min(*o)).or_insert(at);
+            oldest.entry(ready.lane).and_modify(|o| *o = at.min(*o)).or_insert(at);
         }
         let mut warnings = Vec::new();
         for (index, at) in oldest {

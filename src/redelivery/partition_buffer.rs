@@ -42,7 +42,7 @@ impl Buffered {
     /// The lane of the record. `None`: the record ends without a lane.
     pub(crate) fn lane(&self) -> Option<usize> {
         match &self.delivery.subject {
-            Subject::Ready(ready) => Some(ready.index),
+            Subject::Ready(ready) => Some(ready.lane),
             Subject::Ended(_) => None,
         }
     }

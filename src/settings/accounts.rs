@@ -45,6 +45,9 @@ struct Common {
     /// Read separately, with the top sections as defaults.
     #[serde(rename = "limits")]
     _limits: IgnoredAny,
+    /// Read over `limits`.
+    #[serde(rename = "call_limits")]
+    _call_limits: IgnoredAny,
     #[serde(rename = "retry")]
     _retry: IgnoredAny,
     /// Read separately, by the shape that the platform states.
@@ -176,8 +179,11 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
     };
     refuse("validate", "accept_raw_identifiers", "cannot differ per account; set it in [validate]");
     refuse("retry", "tiers", "cannot differ per account: a tier is a topic that all accounts share; set it in [retry]");
-    let mut limits = inherited(&own, "limits", path, settings).unwrap_or_else(|| root.limits.clone());
-    let retry = inherited(&own, "retry", path, settings).unwrap_or_else(|| root.retry.clone());
+    let mut limits = inherited(&own, "limits", "limits", path, settings).unwrap_or_else(|| root.limits.clone());
+    let mut call_limits: Limits =
+        inherited(&own, "call_limits", "limits", path, settings).unwrap_or_else(|| limits.clone());
+    let has_call_limits = own.contains_key("call_limits");
+    let retry = inherited(&own, "retry", "retry", path, settings).unwrap_or_else(|| root.retry.clone());
     let secrets = own.get("secrets").cloned();
     let (common, mut rest) = read::split::<Common>(own, path, &["validate"], settings.report);
     let platform = common.platform.as_deref().and_then(|stated| {
@@ -192,6 +198,9 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
     let credentials = credentials::read(secrets.as_ref(), platform, path, settings);
     if limits.shared_as.is_empty() {
         limits.shared_as = platform.map_or(name, |platform| platform.shared_as(name, &credentials)).to_owned();
+    }
+    if call_limits.shared_as.is_empty() {
+        call_limits.shared_as.clone_from(&limits.shared_as);
     }
     let max_event_age = root.validate.max_event_age.filter(|_| !platform.is_some_and(Platform::takes_any_age));
     let validate = Validate {
@@ -216,6 +225,9 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
         }
     }
 
+    if has_call_limits && configured.as_ref().is_some_and(|configured| configured.call.is_none()) {
+        settings.problem(&key("call_limits"), "is about calls, and the platform of this account takes none");
+    }
     if let Some(rules) = &common.reply {
         judge_reply(rules, configured.as_ref(), &key("reply"), settings, root);
     }
@@ -232,6 +244,7 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
         proxy: common.proxy,
         enabled: common.enabled.unwrap_or(true),
         limits: limits.clone(),
+        call_limits,
         retry: retry.clone(),
         validate,
         when_unavailable: common.when_unavailable.unwrap_or(root.dedupe.when_unavailable),
@@ -290,15 +303,25 @@ fn configured(
     }
 }
 
-/// A section of the account: the keys that the account states, over the section at the top.
-fn inherited<T: DeserializeOwned>(own: &Table, key: &str, path: &str, settings: &Settings<'_>) -> Option<T> {
+/// A table of the account as it has it: what it states itself there, over its own table `over`, over the section of that name
+/// at the top.
+fn inherited<T: DeserializeOwned>(
+    own: &Table,
+    key: &str,
+    over: &str,
+    path: &str,
+    settings: &Settings<'_>,
+) -> Option<T> {
     let node = own.get(key)?;
     let path = format!("{path}.{key}");
-    let over = settings.table(node, &path)?;
-    let mut defaults = settings.top(key)?.members()?.clone();
+    let stated = settings.table(node, &path)?;
+    let mut defaults = settings.top(over)?.members()?.clone();
+    if let Some(nearer) = own.get(over).filter(|_| key != over).and_then(Node::members) {
+        tree::merge(&mut defaults, nearer.clone());
+    }
     tree::forget_places(&mut defaults);
     let mut whole = defaults.clone();
-    tree::merge(&mut whole, over);
+    tree::merge(&mut whole, stated);
     let mut node = Node { value: Value::Table(whole), place: node.place.clone(), indirect: false };
     read::read(&mut node, &defaults, &path, settings.report)
 }

@@ -6,6 +6,7 @@
 
 mod ambiguous;
 mod broker;
+mod calls;
 mod conflict;
 mod crash;
 mod credentials;

@@ -6,6 +6,7 @@ use ::redis::aio::MultiplexedConnection;
 
 use crate::account::Halted;
 use crate::clock::now_ms;
+use crate::lane::handle::LaneHandle;
 use crate::operate::coordinator::memory::Switches;
 use crate::operate::coordinator::parts::Coordinator;
 use crate::operate::{By, lanes};
@@ -13,7 +14,10 @@ use crate::operate::{By, lanes};
 impl Coordinator {
     /// Remembers that an account was halted in this process.
     pub(super) fn halted(&self, switches: &mut Switches, halted: Halted) {
-        let seen = switches.resumed.get(&*self.lanes.get(halted.index).account.name).cloned();
+        let lane = self.lanes.get(halted.index);
+        // One of its lanes has closed. The account is halted, so the other one closes too.
+        lane.both().for_each(|lane| _ = lane.halt(&halted.reason));
+        let seen = switches.resumed.get(&*lane.account.name).cloned();
         switches.pending.push((halted, seen));
     }
 
@@ -22,7 +26,7 @@ impl Coordinator {
             let lane = self.lanes.get(halted.index);
             let by = By::new(&format!("worker {}", self.id), &halted.reason);
             lanes::halt(c, &self.keys, &lane.account.name, &by, seen.as_deref(), now_ms()).await?;
-            lane.halt_saved();
+            lane.both().for_each(LaneHandle::halt_saved);
             switches.pending.remove(0);
         }
         Ok(())
@@ -35,11 +39,11 @@ impl Coordinator {
         c: &mut MultiplexedConnection,
         switches: &mut Switches,
     ) -> RedisResult<()> {
-        let (mut all, resumed) = lanes::read_switches(c, &self.keys).await?;
+        let (all, resumed) = lanes::read_switches(c, &self.keys).await?;
         let forgotten = self.health.has_forgotten();
         for lane in self.lanes.iter() {
             let name = &*lane.account.name;
-            let mut new = all.remove(name).unwrap_or_default();
+            let mut new = all.get(name).cloned().unwrap_or_default();
             let note = resumed.get(name);
             if forgotten && (note.is_none() || note == switches.resumed.get(name)) {
                 let known = lane.switches();

@@ -69,7 +69,7 @@ fn configuration_reads_its_keys_and_its_credentials() {
     assert_eq!((account.platform, &*account.base_urls[0]), ("third", "https://third.example"));
     assert_eq!((&*account.credentials[0].key, account.credentials[0].secret.expose()), ("42", "s3cret"));
     assert_eq!(account.limits.shared_as, "42", "accounts of one app id share its rate");
-    let agreed = json!({"site": "shop", "channel": {"code": 3}, "validate": {"strict": false}});
+    let agreed = json!({"site": "shop", "channel": {"code": 3}, "validate": {"strict": false}, "calls": false});
     assert_eq!(Value::Object(account.settings.clone()), agreed);
     assert_eq!(list::find("third").map(Platform::title), Some("Third"));
 }
@@ -242,4 +242,53 @@ fn behind_a_proxy_a_warning_says_that_the_list_is_all_that_is_checked_of_a_callb
     assert_eq!((warnings.len(), &*warnings[0].key), (1, "accounts.acme.proxy"));
     assert!(warnings[0].reason.contains("callback.third.example"), "{}", warnings[0].reason);
     assert_eq!(warned("base_url = \"https://own.example\"").len(), 0, "no callback leads elsewhere");
+}
+
+#[test]
+fn an_account_that_makes_calls_has_limits_for_them_and_says_where_personal_data_may_go() {
+    let calls = format!("{ACCOUNT}calls = true\n");
+    let own = "limits.rps = 9\ncall_limits = { rps = 2, timeout = \"2s\" }\n\
+               reply = { allow_pii = true, restricted_topics = [\"postback.results\"] }\n";
+    let Loaded { config, warnings } = good(&format!("{calls}{own}"));
+    assert_eq!(warnings, []);
+    let account = &config.accounts["acme"];
+    assert_eq!((account.limits.rps, account.call_limits.rps), (9.0, 2.0));
+    assert_eq!(account.call_limits.concurrency, account.limits.concurrency, "what is not stated is as for conversions");
+    assert_eq!((&*account.call_limits.shared_as, account.call_limits.timeout), ("42", Duration::from_secs(2)));
+    assert!(account.reply.shows_personal("postback.results") && !account.reply.shows_personal("others"));
+    let plain = good(&calls).config;
+    assert_eq!(plain.accounts["acme"].call_limits.rps, plain.accounts["acme"].limits.rps);
+    let problem = |account: &str| {
+        let found = load(&format!("[accounts.acme]{account}")).err().unwrap().problems;
+        found.iter().map(|problem| problem.key.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(problem(&format!("{ACCOUNT}{own}")), ["accounts.acme.call_limits", "accounts.acme.reply"]);
+    let elsewhere = "reply = { allow_pii = true, restricted_topics = [\"elsewhere\"] }\n";
+    assert_eq!(problem(&format!("{calls}{elsewhere}")), ["accounts.acme.reply.restricted_topics"]);
+    assert_eq!(problem(&format!("{calls}call_limits.rps = 0\n")), ["accounts.acme.call_limits.rps"]);
+}
+
+#[test]
+fn preview_shows_the_first_request_of_a_call_and_why_one_is_refused() {
+    let calls = format!("{ACCOUNT}calls = true\n");
+    let call = |name: &str, reply: Value| {
+        let event = event(|event| {
+            event["kind"] = json!("call");
+            event["call"] = json!(name);
+            event["reply"] = reply;
+        });
+        previewer(&calls).look(Some(&event), Vec::new(), NOW)
+    };
+    let Preview::Accepted(shown) = call("list", json!({"paginate": "all", "ttl_s": 60})) else { panic!("refused") };
+    assert_eq!((&*shown.event, shown.deadline_ms), ("list", Some(NOW - 1000 + 60_000 - 1)));
+    let json = shown.json(false);
+    assert_eq!((&json["lane"], &json["request"]["body"]), (&json!("acme"), &json!("list 0 t-1")));
+    for (name, reply, field) in [
+        ("token.get", json!({}), "call"),
+        ("list", json!({"topic": "elsewhere"}), "reply.topic"),
+        ("list", json!({"ttl_s": 1}), "reply.ttl_s"),
+    ] {
+        let Preview::Refused(refused) = call(name, reply) else { panic!("{field} is accepted") };
+        assert_eq!(refused.field, field);
+    }
 }

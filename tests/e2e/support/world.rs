@@ -155,6 +155,12 @@ impl World {
         account
     }
 
+    /// Adds an account whose platform the test plays itself, at this port.
+    pub fn own_account(&mut self, name: &str, mut table: Table, port: u16) {
+        set(&mut table, "base_url", format!("http://127.0.0.1:{port}"));
+        set(&mut self.overrides, &format!("accounts.{name}"), table);
+    }
+
     /// Sets a key of every worker made from now on, e.g. `limits.timeout` or `accounts.acme-ps.limits.rps`.
     pub fn set(&mut self, path: &str, value: impl Into<Value>) {
         match path.strip_prefix("accounts.").and_then(|rest| rest.split_once('.')) {
