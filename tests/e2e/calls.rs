@@ -92,7 +92,7 @@ fn results(w: &World) -> Vec<(u64, bool, String)> {
 #[test]
 fn killed_between_two_pages_it_gives_each_page_and_passes_the_call_only_after_the_last_one() {
     let mut w = World::new("calls-killed");
-    w.quick_lease(11);
+    w.quick_lease(16);
     let pages = Pages::of(6, 2);
     w.own_account(
         "acme-doudian",
