@@ -1,4 +1,5 @@
-//! A platform's own limit of a minute holds until its next minute.
+//! A platform's own limits: that of a day holds until its midnight, also over a restart, and that of a minute until the next
+//! one.
 
 use crate::support::event::{Event, Expect};
 use crate::support::records::Headers;
@@ -105,6 +106,50 @@ fn delivered(w: &World) -> usize {
     let receipts = w.receipts();
     let outcome = |value: &[u8]| serde_json::from_slice::<Value>(value).unwrap()["outcome"].clone();
     receipts.iter().filter(|record| outcome(record.value.as_deref().unwrap()) == "delivered").count()
+}
+
+#[test]
+fn a_limit_of_the_day_parks_everything_until_midnight_also_over_a_restart() {
+    // By the platform's clock it is noon in Shanghai.
+    let noon = "date: Sun, 29 Nov 2026 04:00:00 GMT\r\n".to_owned();
+    let used_up = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let says = used_up.clone();
+    let platform = Platform::open(move |_| {
+        let code = if says.load(std::sync::atomic::Ordering::SeqCst) { 11018 } else { 0 };
+        (noon.clone(), json!({"code": code, "message": "x"}))
+    });
+    let mut w = world("quota-day", &platform);
+    let mut worker = w.started();
+    w.publish(events(0..1));
+    eventually(secs(30), "the first event is parked", || w.records("parked").len() == 1);
+    w.publish(events(1..40));
+    eventually(secs(30), "all are parked", || w.records("parked").len() == 40);
+    eventually(secs(10), "the lane shows it", || worker.lane_state("acme-tx") == "throttled");
+    let key = format!("{}:rate:tencent_ads:acme-tx", w.id);
+    let redis::Value::Int(life) = w.redis().run(&["PTTL", &key]) else { panic!("no life") };
+    assert!((11 * 3_600_000..13 * 3_600_000).contains(&life), "until midnight: {life} ms");
+
+    worker.stop();
+    worker.start();
+    w.publish(events(40..50));
+    eventually(secs(30), "the next ones are parked as well", || w.records("parked").len() >= 50);
+    eventually(secs(10), "the new process knows of it", || worker.lane_state("acme-tx") == "throttled");
+    std::thread::sleep(secs(3));
+    assert_eq!(platform.requests().len(), 1, "nothing was sent after the limit: {:?}", platform.requests());
+
+    // Midnight: the bucket is free, and a process that starts now knows of nothing.
+    worker.stop();
+    w.redis().run(&["DEL", &key]);
+    used_up.store(false, std::sync::atomic::Ordering::SeqCst);
+    worker.start();
+    w.settle(secs(60));
+    assert_eq!(delivered(&w), 50);
+    let mut ids: Vec<_> = platform.requests().into_iter().skip(1).flat_map(|(_, ids)| ids).collect();
+    ids.sort();
+    ids.dedup();
+    let sent: usize = platform.requests().iter().skip(1).map(|(_, ids)| ids.len()).sum();
+    assert_eq!((ids.len(), sent), (50, 50), "each once");
+    assert!(w.dead_letters().is_empty());
 }
 
 #[test]
