@@ -22,6 +22,7 @@ mod freeze;
 mod gauges;
 mod inspect;
 mod isolation;
+mod kdniao;
 mod lanes;
 mod limits;
 mod nasty;
