@@ -32,6 +32,7 @@ pub fn text(ledger: &Ledger) -> String {
         count("lost", ledger.lost, "without a trace"),
         count("platform_accepted", ledger.platform_accepted, "requests that the platforms took"),
         count("declared_resends", ledger.declared_resends, "sends that could be a second one"),
+        count("results", ledger.results, &format!("final ones, of {} calls", show_count(ledger.calls))),
         ("balanced", if ledger.balanced { "yes" } else { "NO" }.to_owned(), verdict),
         ("seconds", ledger.seconds.to_string(), format!("{} events per second", ledger.events_per_second)),
     ];
@@ -56,6 +57,7 @@ mod tests {
     #[test]
     fn the_text_says_whether_it_balances_and_why_not() {
         assert!(text(&closed(sound(), 32.3)).contains("balanced                 yes"));
+        assert!(text(&closed(sound(), 32.3)).contains("final ones, of 300 calls"));
         let text = text(&closed(Ledger { lost: 3, ..sound() }, 1.0));
         assert!(text.contains(" NO ") && text.contains("lost is 3"), "{text}");
     }

@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 pub use made::{Fate, Made};
-pub use profiles::PROFILES;
+pub use profiles::{PROFILES, Profile};
 
 /// The number of good events that the generator remembers; a copy is at most this many events old.
 const REMEMBERED: usize = 2_000;

@@ -1,4 +1,4 @@
-//! Reads receipts and dead letters into the tally as the worker writes them, on a thread of its own.
+//! Reads receipts, dead letters and results into the tally as the worker writes them, on a thread of its own.
 //!
 //! The reader stays close behind the worker, because the embedded broker drops the oldest records of a full partition
 //! even if nobody has read them. If the broker drops a record before it is read, the run ends as failed: nobody could
@@ -16,7 +16,7 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::tally::Tally;
-use crate::inspect::ledger::{dead_letter, receipt};
+use crate::inspect::ledger::{dead_letter, final_result, receipt};
 use crate::kafka::consumer::record;
 use crate::kafka::{Config, settings};
 
@@ -92,6 +92,7 @@ struct Work {
     input: (String, i32),
     receipts: String,
     dead_letters: String,
+    results: String,
     accounts: Vec<String>,
     /// The next offset to read in each partition.
     next: HashMap<(String, i32), i64>,
@@ -105,7 +106,7 @@ impl Work {
         let ends = config.create().map_err(|error| error.to_string())?;
         let mut next = HashMap::new();
         let mut list = TopicPartitionList::new();
-        for topic in [&kafka.receipts, &kafka.dead_letter] {
+        for topic in [&kafka.receipts, &kafka.dead_letter, &kafka.results] {
             for partition in 0..kafka.partitions {
                 let at = list.add_partition_offset(topic, partition, Offset::Offset(0));
                 at.map_err(|error| error.to_string())?;
@@ -119,6 +120,7 @@ impl Work {
             input: (kafka.input.first().cloned().unwrap_or_default(), kafka.partitions),
             receipts: kafka.receipts.clone(),
             dead_letters: kafka.dead_letter.clone(),
+            results: kafka.results.clone(),
             accounts,
             next,
             shared,
@@ -157,7 +159,8 @@ impl Work {
                 }
                 Some(Err(error)) if is_gone(&error) => {
                     return Err(
-                        "the embedded broker has dropped receipts or dead letters that were not read yet".into()
+                        "the embedded broker has dropped receipts, dead letters or results that were not read yet"
+                            .into(),
                     );
                 }
                 // The client opens a broken connection again by itself.
@@ -180,6 +183,11 @@ impl Work {
             && topic == self.input.0
         {
             lock(&self.shared.tally).dead_letter(place, reason);
+        } else if *record.topic == *self.results
+            && let Some((topic, place)) = final_result(&record)
+            && topic == self.input.0
+        {
+            lock(&self.shared.tally).result(place);
         }
     }
 
@@ -205,7 +213,7 @@ impl Work {
         let began = Instant::now();
         while self.next.iter().any(|(place, next)| ends.get(place).is_some_and(|end| next < end)) {
             if began.elapsed() > LAST_LOOK {
-                return Err("receipts and dead letters could not be read to their end".into());
+                return Err("receipts, dead letters and results could not be read to their end".into());
             }
             self.read()?;
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::dashboard::clock;
-use super::generator::PROFILES;
+use super::generator::{PROFILES, Profile};
 use super::pacing::{self, Backlog};
 use super::publisher::{self, Publisher};
 use super::reader::Reader;
@@ -231,10 +231,16 @@ impl Run {
         let held = self.seen.borrow().held;
         let seconds = self.last_end.get().duration_since(self.began).as_secs_f64();
         let tally = self.reader.finish().map_err(Exit::failed)?;
+        let calls = tally.calls(|account| PROFILES.get(account).is_some_and(Profile::is_of_calls));
+        let of_calls = PROFILES.iter().filter(|profile| profile.is_of_calls());
+        let answered: u64 = of_calls.map(|profile| self.sandbox.answered(profile.account)).sum();
         let beside = Beside {
             distinct: self.publisher.distinct() + tally.foreign_distinct(),
             held,
-            platform_accepted: self.sandbox.accepted(),
+            // A call that only reads may be asked again without a declaration, so its repeats do not count.
+            platform_accepted: self.sandbox.accepted() + answered.min(calls.answered),
+            calls: calls.all,
+            results: calls.with_result,
         };
         Ok(Ledger::of(tally.origins(), beside, seconds))
     }

@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(rates.len(), accounts.len(), "{rates:?}");
         let keys: Vec<_> = accounts.iter().flat_map(|a| &a.credentials).map(|c| &c.key).collect();
         let distinct: BTreeSet<_> = keys.iter().collect();
-        assert_eq!((keys.len(), distinct.len()), (4, 4), "{keys:?}");
+        assert_eq!((keys.len(), distinct.len()), (5, 5), "{keys:?}");
         let days: Vec<_> = accounts.iter().filter_map(|a| a.natural_day()).collect();
         assert_eq!(days.len(), 4);
         assert!(days.iter().all(|day| day.guard.is_zero()), "a guard keeps the demo from sending before midnight");

@@ -10,6 +10,8 @@ pub struct Note {
     account: Option<u8>,
     /// The generator published the record; `false`: someone else did.
     own: bool,
+    /// Its final result is in the results topic.
+    has_result: bool,
 }
 
 /// Counts of one account.
@@ -28,6 +30,17 @@ impl AccountTally {
     pub fn waiting(&self) -> u64 {
         self.published.saturating_sub(self.ended)
     }
+}
+
+/// Calls that have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Calls that must have a result.
+    pub all: u64,
+    /// Calls among these whose final result was read.
+    pub with_result: u64,
+    /// Calls among these that their platform answered.
+    pub answered: u64,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +72,7 @@ impl Tally {
 
     /// Notes that the generator published this record.
     pub fn published(&mut self, place: Place, account: Option<usize>) {
-        self.note(place, |note| *note = Note { account: index(account), own: true });
+        self.note(place, |note| (note.account, note.own) = (index(account), true));
     }
 
     /// Notes the end that a receipt tells. The receipt may be read before the end of the partition is known.
@@ -82,6 +95,28 @@ impl Tally {
         }
     }
 
+    /// Notes that the final result of this call was read.
+    pub fn result(&mut self, place: Place) {
+        self.note(place, |note| note.has_result = true);
+    }
+
+    /// Counts the calls that must have a result, those among them that have it, and those that were answered. `is_of_calls`
+    /// tells it of an account by its index. What others sent counts as a call only if it was answered, because they may
+    /// send these accounts anything.
+    pub fn calls(&self, is_of_calls: impl Fn(usize) -> bool) -> Calls {
+        let mut calls = Calls::default();
+        for origin in self.origins.iter().filter(|origin| origin.needs_result()) {
+            let is_answered = origin.end() == Some(Outcome::Delivered);
+            let is_call = origin.note.account.is_some_and(|account| is_of_calls(account.into()));
+            if is_call && (is_answered || origin.note.own) {
+                calls.all += 1;
+                calls.with_result += u64::from(origin.note.has_result);
+                calls.answered += u64::from(is_answered);
+            }
+        }
+        calls
+    }
+
     fn note(&mut self, place: Place, note: impl FnOnce(&mut Note)) {
         self.reaches(place.0, place.1.saturating_add(1));
         if let Some((before, after)) = self.origins.note(place, note) {
@@ -95,7 +130,7 @@ impl Tally {
     }
 
     fn add(&mut self, origin: Origin<Note>, by: fn(u64, u64) -> u64) {
-        let Note { account, own } = origin.note;
+        let Note { account, own, has_result: _ } = origin.note;
         let Some(account) = account.and_then(|account| self.accounts.get_mut(usize::from(account))) else { return };
         let end = origin.end();
         account.published = by(account.published, u64::from(own));
@@ -126,6 +161,26 @@ mod tests {
         tally.published((0, 2), None);
         assert_eq!(tally.accounts()[1], AccountTally { published: 2, ended: 1, delivered: 1 });
         assert_eq!((tally.accounts()[1].waiting(), tally.accounts()[0].waiting()), (1, 0));
+    }
+
+    #[test]
+    fn every_call_that_was_answered_or_is_an_own_dead_letter_needs_its_result() {
+        let mut tally = Tally::new(2);
+        tally.result((0, 0));
+        for (offset, account) in [(0, 1), (1, 1), (2, 1), (3, 0), (4, 1)] {
+            tally.published((0, offset), Some(account));
+        }
+        tally.receipt((0, 0), Outcome::Delivered, 0, Some(1));
+        tally.receipt((0, 1), Outcome::Delivered, 0, Some(1));
+        tally.receipt((0, 2), Outcome::DeadLettered, 0, Some(1));
+        tally.dead_letter((0, 2), Reason::Invalid);
+        tally.result((0, 2));
+        tally.receipt((0, 3), Outcome::Delivered, 0, Some(0));
+        tally.receipt((0, 4), Outcome::Duplicate, 0, Some(1));
+        tally.receipt((0, 5), Outcome::DeadLettered, 0, Some(1));
+        tally.dead_letter((0, 5), Reason::Invalid);
+        let calls = tally.calls(|account| account == 1);
+        assert_eq!(calls, Calls { all: 3, with_result: 2, answered: 2 });
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use origins::{Origin, Origins};
-pub use read::{Place, dead_letter, receipt};
+pub use read::{Place, dead_letter, final_result, receipt};
 
 use crate::error::Outcome;
 use crate::units::show_count;
@@ -40,6 +40,10 @@ pub struct Ledger {
     pub platform_accepted: u64,
     /// Sends that could be a second one, as the receipts declare them.
     pub declared_resends: u64,
+    /// Calls that have ended and must have a result, among the records.
+    pub calls: u64,
+    /// Calls among these whose final result is in the results topic.
+    pub results: u64,
     /// Dead letters by reason.
     pub dead_letters: BTreeMap<&'static str, u64>,
     /// Whether [`Ledger::faults`] finds nothing.
@@ -59,6 +63,10 @@ pub struct Beside {
     pub held: u64,
     /// Requests that the platforms accepted.
     pub platform_accepted: u64,
+    /// Calls that must have a result.
+    pub calls: u64,
+    /// Calls among these that have their final result.
+    pub results: u64,
 }
 
 impl Ledger {
@@ -76,6 +84,8 @@ impl Ledger {
             lost: missing.saturating_sub(beside.held),
             platform_accepted: beside.platform_accepted,
             declared_resends: origins.declared_resends(),
+            calls: beside.calls,
+            results: beside.results,
             dead_letters: origins.dead_letters(),
             ..Ledger::default()
         };
@@ -106,6 +116,9 @@ impl Ledger {
                 "produced {} is not delivered {} + duplicate {} + suppressed {} + dead_lettered {} = {ended}",
                 self.produced, self.delivered, self.duplicate, self.suppressed, self.dead_lettered
             ));
+        }
+        if self.results != self.calls {
+            faults.push(format!("{} of {} calls have a final result", self.results, self.calls));
         }
         let (accepted, most) = (self.platform_accepted, self.most_accepted());
         if accepted < self.delivered {
@@ -154,6 +167,8 @@ pub(crate) mod tests {
             dead_lettered: 480,
             platform_accepted: 18_503,
             declared_resends: 5,
+            calls: 300,
+            results: 300,
             dead_letters: BTreeMap::from([("invalid", 478), ("unknown_outcome", 2)]),
             ..Ledger::default()
         }
@@ -185,6 +200,7 @@ pub(crate) mod tests {
     fn each_line_that_does_not_balance_is_named() {
         assert!(fault(|l| l.platform_accepted = 18_499).contains("less than delivered"));
         assert!(fault(|l| l.platform_accepted = 18_508).contains("not declared"));
+        assert!(fault(|l| l.results = 299).contains("299 of 300 calls have a final result"));
         assert!(fault(|l| l.duplicate -= 1).contains("produced 20000 is not"));
         assert!(fault(|l| (l.delivered, l.open) = (l.delivered - 1, 1)).contains("open is 1"));
         assert!(fault(|l| (l.delivered, l.lost) = (l.delivered - 1, 1)).contains("lost is 1"));
@@ -205,6 +221,8 @@ pub(crate) mod tests {
             "lost",
             "platform_accepted",
             "declared_resends",
+            "calls",
+            "results",
             "dead_letters",
             "balanced",
             "seconds",

@@ -132,8 +132,10 @@ struct Kept {
     seen: HashSet<[u8; 16]>,
     dropped: u64,
     totals: HashMap<Arc<str>, Totals>,
-    /// Conversions accepted since the start. This is the only sum that clearing does not reset.
+    /// Conversions accepted since the start. Clearing resets neither this sum nor the next ones.
     accepted: u64,
+    /// Accepted requests of each account that report no conversion, since the start.
+    others: HashMap<Arc<str>, u64>,
 }
 
 impl Ledger {
@@ -168,6 +170,9 @@ impl Ledger {
         totals.accepted += accepted;
         totals.repeats += u64::from(entry.repeat);
         kept.accepted += accepted;
+        if entry.accepted && !entry.conversion {
+            *kept.others.entry(entry.account.clone()).or_default() += 1;
+        }
         kept.entries.push_back(Arc::new(entry));
     }
 
@@ -180,7 +185,8 @@ impl Ledger {
         // The entries are freed after the lock is released.
         let gone = {
             let mut kept = self.lock();
-            let fresh = Kept { accepted: kept.accepted, ..Kept::default() };
+            let others = std::mem::take(&mut kept.others);
+            let fresh = Kept { accepted: kept.accepted, others, ..Kept::default() };
             std::mem::replace(&mut *kept, fresh)
         };
         gone.entries.len()
@@ -189,6 +195,11 @@ impl Ledger {
     /// Requests accepted since the start, including those that were dropped or cleared.
     pub(super) fn accepted(&self) -> u64 {
         self.lock().accepted
+    }
+
+    /// Requests of this account that were accepted since the start and report no conversion.
+    pub(super) fn others(&self, account: &str) -> u64 {
+        self.lock().others.get(account).copied().unwrap_or_default()
     }
 
     pub(super) fn status(&self) -> LedgerStatus {
@@ -251,6 +262,19 @@ mod tests {
         ledger.record(entry("a", "1", "ORDER", true));
         ledger.record(entry("a", "2", "ORDER", false));
         assert_eq!(ledger.accepted(), 5, "neither dropping nor clearing takes from it");
+    }
+
+    #[test]
+    fn accepted_requests_without_a_conversion_have_a_sum_of_their_own() {
+        let ledger = Ledger::new(1);
+        for (account, conversion, accepted) in
+            [("a", false, true), ("a", false, true), ("a", false, false), ("a", true, true), ("b", false, true)]
+        {
+            ledger.record(LedgerEntry { conversion, ..entry(account, "1", "1002", accepted) });
+        }
+        assert_eq!((ledger.others("a"), ledger.others("b"), ledger.others("c")), (2, 1, 0));
+        ledger.clear();
+        assert_eq!((ledger.others("a"), ledger.accepted()), (2, 1));
     }
 
     #[test]

@@ -107,6 +107,12 @@ impl Sandbox {
         self.state.ledger.accepted()
     }
 
+    /// Requests of this account accepted since the start that report no conversion, repeats included: calls, for an account
+    /// of calls.
+    pub fn answered(&self, account: &str) -> u64 {
+        self.state.ledger.others(account)
+    }
+
     /// Replaces all faults by the JSON that `PUT /_faults` takes. On a problem the old faults stay.
     pub fn set_faults(&self, faults: &Value) -> Result<(), Vec<String>> {
         self.state.set_faults(faults).map(|_| ())

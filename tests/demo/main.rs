@@ -124,6 +124,8 @@ fn three_kinds_of_ledger(seed: u64, events: u64) {
     let now_ms = 1_767_225_600_000;
     let fates: Vec<Fate> = (0..events).map(|_| generator.make(now_ms).fate).collect();
     let meant = |wanted: &[Fate]| fates.iter().filter(|fate| wanted.contains(fate)).count() as u64;
+    assert!(count(&ledger, "calls") > events / 50, "{ledger}");
+    assert_eq!(count(&ledger, "results"), count(&ledger, "calls"));
     let dead = |reason: &str| ledger["dead_letters"][reason].as_u64().unwrap_or_default();
     assert_eq!(count(&ledger, "produced"), events);
     assert_eq!(count(&ledger, "distinct"), generator.distinct());

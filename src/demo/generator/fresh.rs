@@ -9,6 +9,7 @@ use super::profiles::{Click, Load, PROFILES, Profile, weighted};
 const BUSINESS: [&str; 6] = ["星途教育", "安居装修", "悦动健身", "青禾医美", "领航留学", "云仓优选"];
 const GAMES: [&str; 6] = ["斗地主大厅", "三国群英", "梦幻农场", "极速飞车", "全民麻将", "仙侠奇缘"];
 const ITEMS: [&str; 6] = ["体验课", "年卡", "旗舰套餐", "入门礼包", "月度会员", "定制方案"];
+const CARRIERS: [&str; 4] = ["YTO", "STO", "YD", "JD"];
 const ALPHABET: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0123456789";
 const MINUTE_MS: i64 = 60_000;
 
@@ -18,6 +19,9 @@ pub(super) fn event(random: &mut StdRng, account: usize, now_ms: i64) -> Value {
     let picked = weighted(random, profile.events.iter().map(|(_, weight, _)| *weight));
     let Some((event_type, _, load)) = profile.events.get(picked) else { return Value::Null };
 
+    if profile.is_of_calls() {
+        return call(random, profile, event_type, now_ms);
+    }
     let happened = now_ms - random.random_range(1..10 * MINUTE_MS);
     let mut event = json!({
         "schema": "postback.event/1",
@@ -36,6 +40,24 @@ pub(super) fn event(random: &mut StdRng, account: usize, now_ms: i64) -> Value {
     event
 }
 
+/// Makes a call that asks about a parcel which no other call asks about.
+fn call(random: &mut StdRng, profile: &Profile, name: &str, now_ms: i64) -> Value {
+    json!({
+        "schema": "postback.event/1",
+        "kind": "call",
+        "trans_id": hex(random, 32),
+        "platform": profile.platform,
+        "account": profile.account,
+        "call": name,
+        "event_time_ms": now_ms,
+        "produced_at_ms": now_ms,
+        "args": {
+            "ShipperCode": CARRIERS[random.random_range(0..CARRIERS.len())],
+            "LogisticCode": format!("7{:018}", random.random_range(0..1_000_000_000_000_000_000_u64)),
+        },
+    })
+}
+
 fn click(random: &mut StdRng, profile: &Profile, happened: i64, event: &mut Value) {
     let clicked = happened - random.random_range(5_000..60 * MINUTE_MS);
     match profile.click {
@@ -45,6 +67,7 @@ fn click(random: &mut StdRng, profile: &Profile, happened: i64, event: &mut Valu
         Click::Sourceid => event["click"] = json!({ "sourceid": word(random, 12), "click_time_ms": clicked }),
         Click::Gdt => event["click"] = json!({ "gdt_click_id": word(random, 24), "click_time_ms": clicked }),
         Click::Impression => event["click"] = json!({ "impression_id": hex(random, 32), "click_time_ms": clicked }),
+        Click::Parcel => {}
         Click::Uid => event["user"] = json!({ "user_id": hex(random, 32) }),
     }
 }

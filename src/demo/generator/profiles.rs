@@ -18,6 +18,8 @@ pub enum Click {
     Gdt,
     /// No click id: the platform knows users by their uid.
     Uid,
+    /// No conversion at all: calls that ask about parcels.
+    Parcel,
 }
 
 /// The content of an event beside its ids.
@@ -44,11 +46,16 @@ pub struct Profile {
     pub weight: u32,
     /// Its click ids.
     pub click: Click,
-    /// The canonical events: name, relative frequency, content.
+    /// The canonical events or the calls: name, relative frequency, content.
     pub events: &'static [(&'static str, u32, Load)],
 }
 
 impl Profile {
+    /// Whether its events are calls, each of which has a result.
+    pub fn is_of_calls(&self) -> bool {
+        self.click == Click::Parcel
+    }
+
     /// Whether its platform allows repeats only within a natural day. The account states the time zone of that day.
     pub fn has_natural_day(&self) -> bool {
         list::find(self.platform).is_some_and(|platform| platform.keys().iter().any(|key| key == "natural_day.tz"))
@@ -149,6 +156,13 @@ pub const PROFILES: &[Profile] = &[
             ("order_submit", 14, Load::Order),
             ("pay", 18, Load::Paid),
         ],
+    },
+    Profile {
+        account: "demo-kdniao",
+        platform: "kdniao",
+        weight: 8,
+        click: Click::Parcel,
+        events: &[("kdniao.track_query", 1, Load::Plain)],
     },
 ];
 

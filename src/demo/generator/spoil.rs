@@ -13,7 +13,7 @@ const HOUR_MS: i64 = 3_600_000;
 /// Makes a good event and changes it so that it has this fate.
 pub(super) fn spoilt(random: &mut StdRng, now_ms: i64, fate: Fate) -> Made {
     let mut account = profiles::draw(random);
-    while fate == Fate::Expired && PROFILES.get(account).is_some_and(Profile::takes_any_age) {
+    while PROFILES.get(account).is_some_and(|profile| !suits(profile, fate)) {
         account = profiles::draw(random);
     }
     let mut event = fresh::event(random, account, now_ms);
@@ -29,6 +29,15 @@ pub(super) fn spoilt(random: &mut StdRng, now_ms: i64, fate: Fate) -> Made {
         Fate::Fresh | Fate::Duplicate | Fate::Conflict | Fate::Malformed => {}
     }
     Made::of(account, &event, fate)
+}
+
+/// Whether events of this account can have this fate. A call has no user who opts out and no event type.
+fn suits(profile: &Profile, fate: Fate) -> bool {
+    match fate {
+        Fate::Expired => !profile.takes_any_age() && !profile.is_of_calls(),
+        Fate::OptOut | Fate::Unmapped => !profile.is_of_calls(),
+        _ => true,
+    }
 }
 
 fn unknown_account(random: &mut StdRng, event: &mut Value) {
@@ -57,14 +66,16 @@ fn invalid(random: &mut StdRng, now_ms: i64, event: &mut Value) {
     }
 }
 
-/// Removes the id by which the platform knows the user or the click.
+/// Removes the id by which the platform knows the user, the click or the parcel.
 fn unidentified(random: &mut StdRng, event: &mut Value) {
     let id = match random.random_range(0..3) {
         0 => Value::Null,
         1 => json!(""),
         _ => json!("__CLICK_ID__"),
     };
-    let (group, name) = if event["click"].is_null() {
+    let (group, name) = if event["args"].is_object() {
+        ("args", "LogisticCode")
+    } else if event["click"].is_null() {
         ("user", "user_id")
     } else if event["click"]["impression_id"].is_string() {
         ("click", "impression_id")

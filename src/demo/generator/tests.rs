@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::*;
 use crate::error::{DeliveryError, Reason};
-use crate::event::decode;
+use crate::event::{Kind, decode};
 use crate::sandbox::Sandbox;
 use crate::settings::Config;
 
@@ -67,7 +67,10 @@ fn judged(config: &Config, value: Option<&[u8]>) -> Result<(), DeliveryError> {
     let account = account.filter(|a| a.platform == event.platform);
     let unknown = || DeliveryError::UnknownAccount(crate::error::Fault::whole("none"));
     let account = account.ok_or_else(unknown)?;
-    account.sender.as_ref().unwrap().prepare(&event).map(|_| ())
+    match event.kind {
+        Kind::Conversion => account.sender.as_ref().unwrap().prepare(&event).map(|_| ()),
+        Kind::Call => account.prepare_call(&event, NOW_MS).map(|_| ()),
+    }
 }
 
 #[test]
@@ -110,6 +113,20 @@ fn the_worker_judges_every_event_as_the_generator_means_it() {
 }
 
 #[test]
+fn no_two_calls_ask_about_one_parcel_but_copies_of_one_do() {
+    let mut parcels = HashMap::new();
+    for made in events(5, 6_000).iter().filter(|made| matches!(made.fate, Fate::Fresh | Fate::Duplicate)) {
+        let event: Value = serde_json::from_slice(made.value.as_deref().unwrap()).unwrap();
+        if event["kind"] == "call" {
+            let parcel = event["args"]["LogisticCode"].as_str().unwrap().to_owned();
+            let first = parcels.entry(parcel).or_insert_with(|| event["trans_id"].clone());
+            assert_eq!(*first, event["trans_id"]);
+        }
+    }
+    assert!(parcels.len() > 100, "{}", parcels.len());
+}
+
+#[test]
 fn baizhu_money_always_carries_an_order_number_and_copies_differ_in_money_only_where_they_should() {
     let mut first: HashMap<String, Value> = HashMap::new();
     for made in events(5, 6_000) {
@@ -139,11 +156,19 @@ async fn the_sandbox_accepts_every_good_event() {
     for made in (0..800).map(|_| generator.make(now_ms)).filter(|m| m.fate == Fate::Fresh) {
         let event = decode(made.value.as_deref()).unwrap();
         let account = config.accounts.values().find(|a| *a.name == *event.account).unwrap();
-        let prepared = account.sender.as_ref().unwrap().prepare(&event).unwrap();
         let token = account.tokens().and_then(|(_, seed)| seed.access);
         let context =
             crate::platforms::Context { credential: account.credentials.first(), now_ms, token: token.as_ref() };
-        let request = account.sender.as_ref().unwrap().request(&[&prepared], &context).unwrap();
+        let request = match event.kind {
+            Kind::Conversion => {
+                let prepared = account.prepare(&event).unwrap();
+                account.sender.as_ref().unwrap().request(&[&prepared], &context).unwrap()
+            }
+            Kind::Call => {
+                let prepared = account.prepare_call(&event, now_ms).unwrap();
+                account.call.as_ref().unwrap().request(&prepared, 0, &context).unwrap()
+            }
+        };
         let mut post = client.post(format!("{}{}", sandbox.base_url(), request.path));
         for (name, value) in &request.headers {
             post = post.header(*name, value);
@@ -153,7 +178,10 @@ async fn the_sandbox_accepts_every_good_event() {
     }
     let refused: Vec<_> = sandbox.ledger().iter().filter_map(|e| e.problem.clone()).collect();
     assert_eq!(refused, Vec::<String>::new());
-    assert_eq!(sandbox.accepted(), sent);
+    let of_calls = PROFILES.iter().filter(|profile| profile.is_of_calls());
+    let answered: u64 = of_calls.map(|profile| sandbox.answered(profile.account)).sum();
+    assert!(answered > 0);
+    assert_eq!(sandbox.accepted() + answered, sent);
 }
 
 fn reqwest_client() -> reqwest::Client {

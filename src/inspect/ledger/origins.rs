@@ -25,6 +25,17 @@ impl<T> Origin<T> {
         self.outcome.filter(|outcome| *outcome != Outcome::DeadLettered || self.dead_letter.is_some())
     }
 
+    /// Whether the record, if it is a call, must have a result: it was answered, or is a dead letter that could be read.
+    pub fn needs_result(&self) -> bool {
+        match self.end() {
+            Some(Outcome::Delivered) => true,
+            Some(Outcome::DeadLettered) => {
+                !matches!(self.dead_letter, None | Some(Reason::Malformed | Reason::Quarantined))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the record ended as a copy of another record, with the same money or with other money.
     pub fn is_copy(&self) -> bool {
         match self.end() {
@@ -204,6 +215,21 @@ mod tests {
             origins.receipt(place, Outcome::Delivered, resends);
         }
         assert_eq!(origins.declared_resends(), 4);
+    }
+
+    #[test]
+    fn a_call_needs_a_result_once_it_is_answered_or_a_dead_letter_that_could_be_read() {
+        for (outcome, reason, wanted) in [
+            (Outcome::Delivered, None, true),
+            (Outcome::DeadLettered, Some(Reason::Invalid), true),
+            (Outcome::DeadLettered, Some(Reason::Malformed), false),
+            (Outcome::DeadLettered, None, false),
+            (Outcome::Duplicate, None, false),
+        ] {
+            let origin = Origin { outcome: Some(outcome), dead_letter: reason, note: () };
+            assert_eq!(origin.needs_result(), wanted, "{outcome:?} {reason:?}");
+        }
+        assert!(!Origin::<()>::default().needs_result(), "it has not ended");
     }
 
     #[test]

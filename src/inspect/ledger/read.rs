@@ -59,6 +59,25 @@ pub fn dead_letter(record: &Record) -> Option<(String, Place, Reason)> {
     Some((letter.text("origin-topic")?.to_owned(), place, letter.reason()?))
 }
 
+/// Reads a record of a results topic and returns the input topic of the call and the place in it; `None`: no worker wrote
+/// it, or a further result of the call follows.
+pub fn final_result(record: &Record) -> Option<(String, Place)> {
+    #[derive(Deserialize)]
+    struct Written {
+        schema: String,
+        #[serde(rename = "final")]
+        is_final: bool,
+    }
+    let written: Written = serde_json::from_slice(record.value.as_deref()?).ok()?;
+    if written.schema != "postback.result/1" || !written.is_final {
+        return None;
+    }
+    // A result has the headers of a dead letter that tell where its event came from.
+    let headers = DeadLetter::read(record);
+    let partition = i32::try_from(headers.number("origin-partition")?).ok()?;
+    Some((headers.text("origin-topic")?.to_owned(), (partition, headers.number("origin-offset")?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +99,18 @@ mod tests {
         };
         assert_eq!(found, Some(wanted));
         for other in ["", "{}", r#"{"outcome":"lost","origin":{"topic":"t","partition":0,"offset":0}}"#] {
+            assert_eq!(read(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_result_names_its_origin_once_it_is_the_last_one() {
+        let headers = [("origin-topic", "conversions"), ("origin-partition", "3"), ("origin-offset", "17")];
+        let read =
+            |value: &str| final_result(&Record { value: Some(value.to_owned().into()), ..record(2, 9, &headers) });
+        let wanted = Some(("conversions".to_owned(), (3, 17)));
+        assert_eq!(read(r#"{"schema":"postback.result/1","status":"ok","page":4,"final":true}"#), wanted);
+        for other in [r#"{"schema":"postback.result/1","final":false}"#, r#"{"schema":"other/1","final":true}"#, "{}"] {
             assert_eq!(read(other), None, "{other}");
         }
     }

@@ -43,10 +43,10 @@ fn event(account: &str) -> Value {
 #[test]
 fn every_account_and_native_event_is_a_candidate_unless_narrowed() {
     let config = demo();
-    // Four accounts of 360, two of 百助, one of 腾讯广告 with the codes that its file maps.
+    // Four accounts of 360, two of 百助, one of 腾讯广告 with the codes that its file maps, and one of 快递鸟 with two calls.
     let mapped = config.accounts["demo-tencent"].natives().len();
     assert!(mapped > 10, "{mapped}");
-    assert_eq!(candidates(&wanted(), &config.accounts).len(), 4 * 53 + 2 * 3 + mapped);
+    assert_eq!(candidates(&wanted(), &config.accounts).len(), 4 * 53 + 2 * 3 + mapped + 2);
     let one = Wanted { account: Some("demo-baizhu".into()), ..wanted() };
     let found = candidates(&one, &config.accounts);
     assert_eq!(found.iter().map(|c| &*c.event).collect::<Vec<_>>(), ["install", "register", "back"]);
