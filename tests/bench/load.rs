@@ -1,4 +1,5 @@
-//! The events of the benchmark: `load --brokers B --topic T --events N [--rate R] [--accounts a,b,…] [--partitions P]`.
+//! The events of the benchmark: `load --brokers B --topic T --events N [--rate R] [--accounts a,b,…] [--partitions P]
+//! [--platform qihoo360]`.
 //!
 //! Makes the topic, then publishes N events in turn over the accounts, R a second (0: as fast as it goes). An event is
 //! about 390 bytes; its `trans_id` ends in the moment of the producer's call, so that the sink can tell its age. `--skip N`
@@ -26,6 +27,7 @@ fn main() {
     let (events, rate, skip) = (number("--events", 1000), number("--rate", 0), number("--skip", 0));
     let accounts = option("--accounts").unwrap_or_else(|| "a0".into());
     let accounts: Vec<&str> = accounts.split(',').collect();
+    let platform = option("--platform").unwrap_or_else(|| "qihoo360".into());
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", option("--brokers").expect("--brokers"))
@@ -40,7 +42,7 @@ fn main() {
             wait(&producer, began, Duration::from_secs_f64(n as f64 / rate as f64));
         }
         let account = accounts[n as usize % accounts.len()];
-        let (key, value) = event(run, n + skip, account);
+        let (key, value) = event(run, n + skip, &platform, account);
         let mut record = BaseRecord::to(&topic).key(&key).payload(&value);
         while let Err((error, again)) = producer.send(record) {
             assert!(matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)), "{error}");
@@ -71,7 +73,7 @@ fn wait(producer: &BaseProducer, began: Instant, due: Duration) {
     }
 }
 
-fn event(run: u32, n: u64, account: &str) -> (String, String) {
+fn event(run: u32, n: u64, platform: &str, account: &str) -> (String, String) {
     let now_us = SystemTime::UNIX_EPOCH.elapsed().expect("clock").as_micros() as u64;
     let click = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let value = serde_json::json!({
@@ -79,15 +81,15 @@ fn event(run: u32, n: u64, account: &str) -> (String, String) {
         "kind": "conversion",
         // 32 lower hexadecimal digits: anything else would be sent as its MD5, and the sink could not tell the age.
         "trans_id": format!("{run:06x}{n:010x}{now_us:016x}"),
-        "platform": "qihoo360",
+        "platform": platform,
         "account": account,
         "event_type": "order",
         "event_time_ms": now_us / 1000,
-        "click": {"qhclickid": format!("{click:016x}")},
+        "click": {"qhclickid": format!("{click:016x}"), "gdt_click_id": format!("{click:016x}")},
         "order": {"order_id": format!("o{run:07}{n:09}"), "amount": {"minor": 100 + n % 99_900, "currency": "CNY"}},
         "user": {"user_id": format!("user{:07}", n % 1_000_000)},
         "params": {"score": 1 + n % 999},
         "platform_params": {"data_industry": "ocpc_ps_convert"},
     });
-    (format!("qihoo360:{account}:o{run:07}{n:09}"), value.to_string())
+    (format!("{platform}:{account}:o{run:07}{n:09}"), value.to_string())
 }

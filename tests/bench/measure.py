@@ -49,6 +49,26 @@ data_industry = "ocpc_ps_convert"
 """
 
 
+OWN = """
+[accounts.{account}]
+platform = "{platform}"
+base_url = "http://127.0.0.1:{port}"
+allow_http = true
+allow_private = true
+"""
+# A shipped platform that takes 50 events per request, under names of its own.
+BATCHING = OWN + """account_id = 1
+user_action_set_id = 2
+access_token = "{secret}"
+"""
+# The shape of 360 as a file.
+DECLARED = OWN + """app_key = "{account}"
+secret = "{secret}"
+"""
+# Platforms that are files of the benchmark: what their accounts state.
+FILES = {"bench_single": BATCHING, "bench_batch": BATCHING, "bench_declared": DECLARED}
+
+
 def cpu(pid):
     """User + system seconds of a process so far."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -105,16 +125,16 @@ class Bench:
         self.brokers, self.redis = os.environ["POSTBACK_TEST_KAFKA"], os.environ["POSTBACK_TEST_REDIS"]
         self.count = 0
 
-    def load(self, topic, events, accounts, rate=0, skip=0):
+    def load(self, topic, events, accounts, rate=0, skip=0, platform="qihoo360"):
         command = [self.programs["load"], "--brokers", self.brokers, "--topic", topic, "--events", str(events), "--rate", str(rate),
-                   "--accounts", ",".join(accounts), "--skip", str(skip)]
+                   "--accounts", ",".join(accounts), "--skip", str(skip), "--platform", platform]
         return subprocess.Popen(command)
 
     def forget(self):
         host, port = self.redis.split(":")
         subprocess.run(["redis-cli", "-h", host, "-p", port, "flushall"], check=True, stdout=subprocess.DEVNULL)
 
-    def start(self, who, topic, ports, in_flight, name=None, log_level="warn"):
+    def start(self, who, topic, ports, in_flight, name=None, log_level="warn", platform=None):
         """`ports`: of the sink of each account. `name`: of a worker that ran before, whose topics and positions it takes
         over. Returns the process; `worker.metrics` is set for postback."""
         self.count += 1
@@ -128,7 +148,9 @@ class Bench:
         else:
             admin = free_port()
             text = CONFIG.format(brokers=self.brokers, name=name, topic=topic, redis=self.redis, admin=admin, log=log_level, concurrency=max(1, in_flight // len(ports)))
-            text += "".join(ACCOUNT.format(account=a, port=p, secret=SECRET) for a, p in ports.items())
+            if platform:
+                text = f'platform_files = ["{self.platform_file(platform)}"]\n' + text
+            text += "".join(FILES.get(platform, ACCOUNT).format(platform=platform, account=a, port=p, secret=SECRET) for a, p in ports.items())
             file = self.work / f"{name}.toml"
             file.write_text(text)
             command = [self.programs["postback"], "run", "--config", str(file)]
@@ -136,6 +158,22 @@ class Bench:
         worker = subprocess.Popen(command, stdout=log, stderr=log)
         worker.metrics, worker.log, worker.name = metrics, log.name, name
         return worker
+
+    def platform_file(self, name):
+        """The benchmark's own file, or the shipped one of a platform that takes 50 events per request, under another name and
+        with one event per request where the name says so."""
+        here = pathlib.Path(__file__).parent
+        if name == "bench_declared":
+            return here / "declared.toml"
+        source = here.parent.parent / "config/platforms/tencent_ads.toml"
+        head, *rest = source.read_text().partition("[[test]]")
+        text = head.replace('name = "tencent_ads"', f'name = "{name}"')
+        test = "[[test]]" + rest[1].split("[[test]]")[0]
+        if name.endswith("single"):
+            text = text.replace("max_items = 50", "max_items = 1")
+        file = self.work / f"{name}.toml"
+        file.write_text(text + test)
+        return file
 
     def ended(self, worker):
         if worker.poll() is not None:
@@ -165,11 +203,11 @@ def attempt_seconds(worker):
     return values["sum"] / values["count"] if values.get("count") else None
 
 
-def backlog(bench, who, topic, events, accounts, latency_ms, in_flight):
+def backlog(bench, who, topic, events, accounts, latency_ms, in_flight, platform=None):
     """The topic is full before the worker starts. CPU from the first event at the sink to the last."""
     bench.forget()
     sink = Sink(bench, "--latency-ms", str(latency_ms))
-    worker = bench.start(who, topic, {a: sink.port for a in accounts}, in_flight)
+    worker = bench.start(who, topic, {a: sink.port for a in accounts}, in_flight, platform=platform)
     first = last = None
     others, began = bench.others() - cpu(sink.process.pid) - cpu(worker.pid), time.time()
     try:
@@ -360,6 +398,40 @@ def print_rate(bench, quick):
             print(f"| {in_flight:,} | {who} | {shown(own, 'rate')} | {f'{statistics.median(part):.1f} %' if part else '–'} | {shown(own, 'cpu_us', 1)} |", flush=True)
 
 
+def print_batches(bench, quick):
+    """Eight requests at once, sink 50 ms: one event per request, and 50."""
+    print("\n| 8 in flight, sink 50 ms | events/s | CPU µs/event | requests |\n|---|---|---|---|")
+    for platform, events in (("bench_single", 2_000 if quick else 5_000), ("bench_batch", 50_000 if quick else 200_000)):
+        topic = f"{platform}-{time.time_ns()}"
+        bench.load(topic, events, ["a0"], platform=platform).wait()
+        note(platform)
+        runs = [quietly(bench, lambda: backlog(bench, "postback", topic, events, ["a0"], 50, 8, platform)) for _ in range(1 if quick else bench.options.pairs)]
+        note(json.dumps(runs[-1]))
+        requests = [{"requests": r["repeated"] + events} for r in runs]
+        print(f"| {'50 events' if platform.endswith('batch') else '1 event'} per request | {shown(runs, 'rate')} | {shown(runs, 'cpu_us', 1)} | {shown(requests, 'requests')} |", flush=True)
+
+
+def print_declared(bench, quick):
+    """The same requests by a coded platform and by a declared one."""
+    print("\n| 1 account, sink 0 ms, 64 in flight | events/s | CPU µs/event | of the coded one | peak MiB |\n|---|---|---|---|---|")
+    events = 150_000 if quick else 600_000
+    topics = {}
+    for platform in ("qihoo360", "bench_declared"):
+        topics[platform] = f"{platform}-{time.time_ns()}"
+        bench.load(topics[platform], events, ["a0"], platform=platform).wait()
+    runs = {platform: [] for platform in topics}
+    for _ in range(2 if quick else bench.options.pairs):
+        for platform, topic in topics.items():
+            note(platform)
+            own = platform if platform in FILES else None
+            runs[platform].append(quietly(bench, lambda: backlog(bench, "postback", topic, events, ["a0"], 0, 64, own)))
+            note(json.dumps(runs[platform][-1]))
+    coded = statistics.median(r["cpu_us"] for r in runs["qihoo360"])
+    for platform, own in runs.items():
+        ratio = statistics.median(r["cpu_us"] for r in own) / coded
+        print(f"| {'declared' if platform in FILES else 'coded'} | {shown(own, 'rate')} | {shown(own, 'cpu_us', 1)} | {ratio:.2f} | {shown(own, 'peak_mib')} |", flush=True)
+
+
 def print_memory(bench, quick):
     note("memory")
     run = memory(bench, 10 if quick else 60)
@@ -404,7 +476,7 @@ def main():
     # As a raised exit, so that what was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(prog="tests/bench/run", description="postback beside the plain loop, on real Kafka and Redis")
-    cells = {"backlog": print_backlog, "rate": print_rate, "memory": print_memory, "latency": print_latency, "isolation": print_isolation, "accounts": print_accounts}
+    cells = {"backlog": print_backlog, "rate": print_rate, "batches": print_batches, "declared": print_declared, "memory": print_memory, "latency": print_latency, "isolation": print_isolation, "accounts": print_accounts}
     parser.add_argument("--cells", default=",".join(cells), help=f"by comma: {', '.join(cells)}")
     parser.add_argument("--quick", action="store_true", help="one short pair per cell: shows that it runs, not how fast")
     parser.add_argument("--pairs", type=int, default=5, help="alternating pairs per cell (5)")

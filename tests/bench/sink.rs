@@ -1,4 +1,5 @@
-//! The platform of the benchmark: answers every POST with 360's success body and counts what it received.
+//! The platform of the benchmark: answers every POST with a success body and counts what it received, one event or
+//! several per request.
 //!
 //! `sink --listen ADDR [--latency-ms N] [--hang]`. With `--hang` it reads the request and never answers.
 //! `GET /_stats` says what came since the last `DELETE /_stats`; times are epoch microseconds, ages are the time from
@@ -27,7 +28,10 @@ const BUCKETS: usize = 600_000;
 const BUCKET_US: u64 = 100;
 /// So many sets of seen ids, each with its own lock.
 const SHARDS: usize = 16;
-const SUCCESS: &[u8] = br#"{"errno":0,"error":"Success"}"#;
+/// Of 360 and of 腾讯广告.
+const SUCCESS: &[u8] = br#"{"errno":0,"error":"Success","code":0}"#;
+/// What stands before the id of an event in the body of each platform.
+const IDS: [&[u8]; 2] = [br#""trans_id":""#, br#""outer_action_id":""#];
 
 struct Sink {
     latency: Duration,
@@ -62,7 +66,10 @@ impl Sink {
         self.unsigned.fetch_add(u64::from(!is_signed), Relaxed);
         self.first_us.fetch_min(now, Relaxed);
         self.last_us.fetch_max(now, Relaxed);
-        let Some(id) = trans_id(body) else { return };
+        trans_ids(body).for_each(|id| self.count_event(id, now));
+    }
+
+    fn count_event(&self, id: &str, now: u64) {
         // The load writes 16 digits of run and number, which make it unique, and 16 of microseconds.
         let Some((unique, sent)) = id.split_at_checked(16) else { return };
         let sent = u64::from_str_radix(sent, 16).ok();
@@ -115,11 +122,17 @@ fn now_us() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64
 }
 
-fn trans_id(body: &[u8]) -> Option<&str> {
-    const NAME: &[u8] = br#""trans_id":""#;
-    let at = body.windows(NAME.len()).position(|w| w == NAME)? + NAME.len();
-    let end = body[at..].iter().position(|b| *b == b'"')?;
-    std::str::from_utf8(&body[at..at + end]).ok()
+fn trans_ids(body: &[u8]) -> impl Iterator<Item = &str> {
+    let name = IDS.into_iter().find(|name| body.windows(name.len()).any(|w| w == *name));
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        let name = name?;
+        let at = rest.windows(name.len()).position(|w| w == name)? + name.len();
+        let end = rest[at..].iter().position(|b| *b == b'"')?;
+        let id = std::str::from_utf8(&rest[at..at + end]).ok();
+        rest = &rest[at + end..];
+        id
+    })
 }
 
 /// FNV-1a.
