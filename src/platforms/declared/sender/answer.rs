@@ -115,6 +115,7 @@ impl Bound {
         rules.index_base.render(&whole, &mut base).ok()?;
         let base: i64 = base.trim().parse().unwrap_or(0);
         let mut verdicts: Vec<Option<Verdict>> = vec![None; items];
+        let mut all_placed = true;
         for (position, item) in list.try_iter().ok()?.enumerate() {
             let scope = scope.clone().with(Variable::Item, item).value();
             let said = Said { scope: &scope, answer, code: &rules.code };
@@ -124,10 +125,14 @@ impl Bound {
                     said.number(&Some(index)).and_then(|index| usize::try_from(index.checked_sub(base)?).ok())
                 }
             };
-            let Some(verdict) = index.and_then(|index| verdicts.get_mut(index)).filter(|verdict| verdict.is_none())
-            else {
+            let Some(verdict) = index.and_then(|index| verdicts.get_mut(index)) else {
+                all_placed = false;
                 continue;
             };
+            // Of several entries for one event the first counts.
+            if verdict.is_some() {
+                continue;
+            }
             *verdict = Some(if said.holds(&rules.delivered) {
                 Ok(said.receipt(&rules.platform_id))
             } else if said.holds(&rules.retry) {
@@ -140,7 +145,8 @@ impl Bound {
                 Err(said.unknown())
             });
         }
-        if rules.unmentioned == Unmentioned::Delivered {
+        // An entry without a place belongs to one of the events that seem unmentioned, and nobody knows to which.
+        if rules.unmentioned == Unmentioned::Delivered && all_placed {
             for verdict in verdicts.iter_mut().filter(|verdict| verdict.is_none()) {
                 *verdict = Some(Ok(Receipt::default()));
             }

@@ -103,19 +103,35 @@ fn an_unknown_code_is_tried_again_and_counted_and_what_is_no_json_says_nothing()
 
 #[test]
 fn each_item_has_the_verdict_that_the_answer_gives_it() {
-    let body =
-        br#"{"header":{"status":1,"errors":[{"position":1,"code":3},{"position":3,"code":2},{"position":9,"code":3},
-                    {"position":"0","code":1},{"code":3},{"position":1,"code":1},7]}}"#;
-    let classes = |keys| {
-        let Reading::Each(verdicts) = read(keys, 4, 200, body) else { panic!("not one per item") };
-        let class =
-            |verdict: Option<crate::platforms::reading::Verdict>| verdict.unwrap().err().and_then(|e| e.class());
-        verdicts.into_iter().map(class).collect::<Vec<_>>()
-    };
-    assert_eq!(classes(""), [Some(Class::Retry), Some(Class::Permanent), None, Some(Class::Throttled)]);
-    assert_eq!(classes("position_base = 1"), [Some(Class::Permanent), None, Some(Class::Throttled), None]);
+    let body = br#"{"header":{"status":1,"errors":[{"position":1,"code":3},{"position":3,"code":2},
+                    {"position":"2","code":1},{"position":1,"code":1}]}}"#;
+    let (retry, permanent, throttled) = (Some(Class::Retry), Some(Class::Permanent), Some(Class::Throttled));
+    assert_eq!(classes("", 5, body), [Some(None), Some(permanent), Some(retry), Some(throttled), Some(None)]);
+    assert_eq!(classes("position_base = 1", 4, body), [Some(permanent), Some(retry), Some(throttled), Some(None)]);
     // Without the list nobody knows which failed.
     assert_eq!(all(200, r#"{"header":{"status":1}}"#).class(), Some(Class::Retry));
+}
+
+/// What is said of each item: nothing, a success, or a class.
+fn classes(keys: &str, count: usize, body: &[u8]) -> Vec<Option<Option<Class>>> {
+    let Reading::Each(verdicts) = read(keys, count, 200, body) else { panic!("not one per item") };
+    verdicts.into_iter().map(|verdict| Some(verdict?.err().and_then(|e| e.class()))).collect()
+}
+
+#[test]
+fn an_entry_that_cannot_be_placed_leaves_what_is_not_mentioned_ambiguous() {
+    let permanent = Some(Some(Class::Permanent));
+    for entry in
+        [r#"{"code":3}"#, r#"{"position":9,"code":3}"#, r#"{"position":-1}"#, r#"{"position":"x"}"#, "7", "null"]
+    {
+        let body = format!(r#"{{"header":{{"status":1,"errors":[{{"position":1,"code":3}},{entry}]}}}}"#);
+        assert_eq!(classes("", 3, body.as_bytes()), [None, permanent, None], "{entry}");
+    }
+    // With the wrong base each entry is one off, so that the first one has no place.
+    let body = br#"{"header":{"status":1,"errors":[{"position":0,"code":3},{"position":2,"code":3}]}}"#;
+    assert_eq!(classes("position_base = 1", 3, body), [None, permanent, None]);
+    let none = br#"{"header":{"status":1,"errors":[]}}"#;
+    assert_eq!(classes("", 2, none), [Some(None), Some(None)], "every entry of an empty list has its place");
 }
 
 #[test]
