@@ -11,11 +11,20 @@ use crate::platforms::declared::interner::intern;
 use crate::platforms::declared::program::Program;
 use crate::similar::nearest;
 
+/// Which texts the native events of a form can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Integers,
+    /// Texts that are no number: other forms of the platform have numbers.
+    Names,
+    Texts,
+}
+
 /// Of one form.
 struct Names {
     /// Canonical event to native one.
     by_event: BTreeMap<String, Cow<'static, str>>,
-    integers: bool,
+    kind: Kind,
 }
 
 pub(super) struct Natives {
@@ -26,17 +35,39 @@ pub(super) struct Natives {
     open: bool,
 }
 
-impl Names {
-    fn new(events: &[(String, Native)], map: &BTreeMap<String, String>) -> Self {
-        let own = events.iter().map(|(event, native)| (event.clone(), intern(&native.to_string()).into()));
-        let mapped = map.iter().map(|(event, native)| (event.clone(), native.clone().into()));
-        let integers = !events.is_empty() && events.iter().all(|(_, native)| matches!(native, Native::Integer(_)));
-        Self { by_event: own.chain(mapped).collect(), integers }
+fn are_integers(events: &[(String, Native)]) -> bool {
+    !events.is_empty() && events.iter().all(|(_, native)| matches!(native, Native::Integer(_)))
+}
+
+impl Kind {
+    /// `has_numbers`: some form of the platform has numbers.
+    fn of(events: &[(String, Native)], has_numbers: bool) -> Self {
+        match are_integers(events) {
+            true => Self::Integers,
+            false if has_numbers && !events.is_empty() => Self::Names,
+            false => Self::Texts,
+        }
     }
 
     /// Whether a native event can have this text.
-    fn takes(&self, native: &str) -> bool {
-        !native.is_empty() && (!self.integers || native.parse::<i64>().is_ok_and(|number| number.to_string() == native))
+    fn takes(self, native: &str) -> bool {
+        let number = native.parse::<i64>();
+        !native.is_empty()
+            && match self {
+                Self::Integers => number.is_ok_and(|number| number.to_string() == native),
+                Self::Names => number.is_err(),
+                Self::Texts => true,
+            }
+    }
+}
+
+impl Names {
+    /// The platform's own, and over them those of `map` that have this kind.
+    fn new(events: &[(String, Native)], kind: Kind, map: &BTreeMap<String, String>) -> Self {
+        let own = events.iter().map(|(event, native)| (event.clone(), intern(&native.to_string()).into()));
+        let mapped = map.iter().filter(|(_, native)| kind.takes(native));
+        let mapped = mapped.map(|(event, native)| (event.clone(), native.clone().into()));
+        Self { by_event: own.chain(mapped).collect(), kind }
     }
 }
 
@@ -45,15 +76,23 @@ impl Natives {
     /// Members of `map` that no form takes.
     pub fn new(program: &Program, map: BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
         let events = &program.definition.events.0;
-        let of_form = |own: &Vec<(String, Native)>| Names::new(if own.is_empty() { events } else { own }, &map);
+        let has_numbers = are_integers(events) || program.forms.iter().any(|form| are_integers(&form.events));
+        let names = |events: &[(String, Native)]| Names::new(events, Kind::of(events, has_numbers), &map);
+        let of_form = |own: &[(String, Native)]| names(if own.is_empty() { events } else { own });
         let natives = Self {
-            common: Names::new(events, &map),
+            common: names(events),
             forms: program.forms.iter().map(|form| of_form(&form.events)).collect(),
             open: events.is_empty() && program.forms.iter().all(|form| form.events.is_empty()),
         };
-        let refused = map.iter().filter(|(_, native)| !natives.forms.iter().any(|names| names.takes(native)));
-        let problem = |(event, _): (&String, &String)| {
-            (format!("map.{event}"), "has to be a whole number, as all native events".to_owned())
+        let refused = map.iter().filter(|(_, native)| !natives.forms.iter().any(|names| names.kind.takes(native)));
+        let all_numbers = natives.forms.iter().all(|names| names.kind == Kind::Integers);
+        let problem = |(event, native): (&String, &String)| {
+            let reason = match native.is_empty() {
+                true if !all_numbers => "is empty",
+                _ if all_numbers => "has to be a whole number, as all native events",
+                _ => "has to be a whole number as the platform writes it, or a name that is no number",
+            };
+            (format!("map.{event}"), reason.to_owned())
         };
         let problems: Vec<Problem> = refused.map(problem).collect();
         if problems.is_empty() { Ok(natives) } else { Err(problems) }
@@ -61,7 +100,7 @@ impl Natives {
 
     fn find(&self, names: &Names, event_type: &str, platform_event: Option<&str>) -> Option<Cow<'static, str>> {
         match platform_event {
-            Some(native) => names.takes(native).then(|| native.to_owned().into()),
+            Some(native) => names.kind.takes(native).then(|| native.to_owned().into()),
             None => names.by_event.get(event_type).cloned().or_else(|| {
                 self.open.then(|| event_type.to_owned().into()).filter(|name: &Cow<'_, str>| !name.is_empty())
             }),
@@ -95,7 +134,12 @@ impl Natives {
     /// Why an event has none: the nearest names that it could have.
     pub fn unmapped(&self, form: usize, event: &ConversionEvent) -> DeliveryError {
         if let Some(native) = &event.platform_event {
-            let detail = if native.is_empty() { "empty" } else { "no whole number, as all native events are" };
+            let is_name = self.forms.get(form).is_some_and(|names| names.kind == Kind::Names);
+            let detail = match native.is_empty() {
+                true => "empty",
+                false if is_name => "a number, and the native events of this request are names",
+                false => "no whole number, as all native events of this request are",
+            };
             return DeliveryError::UnmappedEvent(Fault::new("platform_event", detail));
         }
         let known: Vec<&str> =

@@ -145,3 +145,46 @@ fn an_accounts_map_goes_over_the_platforms_events() {
     let (field, _) = sent(&*sender, json!({"platform_event": "x"})).unwrap_err();
     assert_eq!(field, "platform_event");
 }
+
+#[test]
+fn a_member_of_the_map_applies_to_the_forms_that_take_its_kind() {
+    let platform = r#"
+name = "kinds"
+title = "Kinds"
+base_url = "https://kinds.example.com"
+[events]
+pay = 26
+[[request]]
+when = "event.click.app is defined"
+url = "/app"
+json = { n = "{{ native }}" }
+events = { pay = "orders" }
+[[request]]
+url = "/web"
+json = { n = "{{ native }}" }
+[answer]
+delivered = "status == 200"
+"#;
+    let (app, web) = (json!({"click": {"app": "x"}}), json!({}));
+    let native = |sender: &dyn Sender, over: &Value| body(&sent(sender, over.clone()).unwrap()).to_owned();
+    for (mapped, of_app, of_web) in
+        [("10", r#"{"n":"orders"}"#, r#"{"n":10}"#), ("buy", r#"{"n":"buy"}"#, r#"{"n":26}"#)]
+    {
+        let sender = configure(platform, "", &[("pay", mapped)]).unwrap().sender.unwrap();
+        assert_eq!(
+            (native(&*sender, &app), native(&*sender, &web)),
+            (of_app.to_owned(), of_web.to_owned()),
+            "{mapped}"
+        );
+    }
+    // One form alone gets a native event of the map.
+    let sender = configure(platform, "", &[("lead", "3")]).unwrap().sender.unwrap();
+    assert_eq!(native(&*sender, &json!({"event_type": "lead"})), r#"{"n":3}"#);
+    assert_eq!(sent(&*sender, json!({"event_type": "lead", "click": {"app": "x"}})).unwrap_err().0, "event_type");
+    let (field, detail) = sent(&*sender, json!({"platform_event": "7", "click": {"app": "x"}})).unwrap_err();
+    assert_eq!((field.as_str(), detail.contains("are names")), ("platform_event", true), "{detail}");
+    for (mapped, says) in [("07", "or a name that is no number"), ("", "is empty")] {
+        let told = configure(platform, "", &[("pay", mapped)]).map(drop).unwrap_err();
+        assert!(told.len() == 1 && told[0].starts_with("a.map.pay: ") && told[0].contains(says), "{told:?}");
+    }
+}
