@@ -184,6 +184,18 @@ impl DeliveryError {
         }
     }
 
+    pub fn answer_mut(&mut self) -> Option<&mut Answer> {
+        match self {
+            DeliveryError::Retry(a)
+            | DeliveryError::Throttled(a)
+            | DeliveryError::Refresh(a)
+            | DeliveryError::Halt(a)
+            | DeliveryError::Permanent(a)
+            | DeliveryError::Ambiguous(a) => Some(a),
+            _ => None,
+        }
+    }
+
     /// The field and the text; `None`: the event may have been sent.
     pub fn fault(&self) -> Option<&Fault> {
         match self {

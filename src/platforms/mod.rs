@@ -194,6 +194,12 @@ pub trait Sender: Send + Sync {
     /// (SPEC section 0.2).
     fn read(&self, items: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading;
 
+    /// The platform's own code in an answer; empty: it has none. It stands in the dead letter also where the status
+    /// decides the class.
+    fn code(&self, _answer: &HttpAnswer<'_>) -> String {
+        String::new()
+    }
+
     /// How long an answer demands that the whole account sends nothing, beyond what its verdicts say: e.g. a header says
     /// that the limit of the minute is used up. At most 15 minutes are obeyed.
     fn pause(&self, _answer: &HttpAnswer<'_>) -> Option<Duration> {

@@ -67,6 +67,22 @@ pub enum Verdicts {
 }
 
 impl Verdicts {
+    /// Gives each error without a code of the platform the one that `code` finds in the answer.
+    pub fn with_code(mut self, code: impl FnOnce() -> String) -> Self {
+        let verdicts = match &mut self {
+            Self::All(verdict) => std::slice::from_mut(verdict),
+            Self::Each(verdicts) => verdicts,
+            Self::Split => &mut [],
+        };
+        let answers = verdicts.iter_mut().filter_map(|verdict| verdict.as_mut().err()?.answer_mut());
+        let mut without: Vec<&mut Answer> = answers.filter(|answer| answer.code.is_empty()).collect();
+        if !without.is_empty() {
+            let code = code();
+            without.iter_mut().for_each(|answer| answer.code.clone_from(&code));
+        }
+        self
+    }
+
     /// The verdict of a request that has only one item.
     pub fn one(self) -> Verdict {
         match self {

@@ -339,6 +339,7 @@ fn read(
     let sender = account.sender.as_ref();
     pause.set(pause.get().max(sender.and_then(|sender| sender.pause(&http))));
     judge(items.len(), &http, || sender.map_or(Reading::Nothing, |sender| sender.read(items, &http)))
+        .with_code(|| sender.map_or_else(String::new, |sender| sender.code(&http)))
 }
 
 /// When the answer was written according to the platform's clock, epoch ms.

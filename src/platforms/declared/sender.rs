@@ -67,13 +67,6 @@ impl Declared {
     }
 }
 
-impl Declared {
-    /// The platform's own code in an answer; empty: it has none.
-    pub fn code(&self, answer: &HttpAnswer<'_>) -> String {
-        self.bound.code(answer)
-    }
-}
-
 /// A native event as expressions see it.
 fn native_value(form: &Form, native: &str) -> Value {
     match native.parse::<i64>() {
@@ -101,6 +94,10 @@ impl Sender for Declared {
 
     fn read(&self, items: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading {
         self.bound.reading(items.len(), answer)
+    }
+
+    fn code(&self, answer: &HttpAnswer<'_>) -> String {
+        self.bound.code(answer)
     }
 
     fn pause(&self, answer: &HttpAnswer<'_>) -> Option<Duration> {

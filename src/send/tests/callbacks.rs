@@ -29,6 +29,10 @@ impl Sender for CallingBack {
         Reading::All(Ok(Receipt::default()))
     }
 
+    fn code(&self, _: &HttpAnswer<'_>) -> String {
+        "190".into()
+    }
+
     fn callback_hosts(&self) -> Vec<&str> {
         vec!["first.example", "second.example"]
     }
@@ -85,6 +89,16 @@ async fn a_callback_goes_to_its_host_with_its_path_and_over_connections_of_its_o
     assert_eq!(small.asked().last().unwrap(), "CONNECT first.invalid:80 HTTP/1.1");
     assert!(platform.requests().last().unwrap().starts_with("POST /cb?x=1 "));
     assert_eq!(own.hosts.len(), 2, "nothing else can be reached");
+}
+
+#[tokio::test]
+async fn the_platforms_code_stands_in_an_error_whose_class_the_status_decides() {
+    let refuses = Server::answering(answer("400 Bad Request", "ok"));
+    let small = Small::http(refuses.port);
+    let dispatcher = over(calling_back(small.of(ProxyProtocol::Http, LOGIN), false));
+    let error = call_back(&dispatcher, "a", None).await.unwrap_err();
+    assert_eq!(error.answer().map(|answer| answer.code.as_str()), Some("190"), "{error:?}");
+    assert_eq!(error.class(), Some(Class::Permanent));
 }
 
 #[tokio::test]

@@ -112,6 +112,31 @@ fn each_item_has_the_verdict_that_the_answer_gives_it() {
     assert_eq!(all(200, r#"{"header":{"status":1}}"#).class(), Some(Class::Retry));
 }
 
+#[test]
+fn a_code_in_no_rule_is_kept_where_the_status_decides() {
+    let sender = sender(PLATFORM, "");
+    let items = items(&*sender, 2);
+    let items: Vec<_> = items.iter().collect();
+    let code = |count: usize, status, body: &str| {
+        let http = HttpAnswer { status, body: body.as_bytes(), ..answer() };
+        let verdicts = judge(count, &http, || sender.read(&items[..count], &http)).with_code(|| sender.code(&http));
+        match verdicts {
+            Verdicts::All(Err(error)) => vec![error.answer().unwrap().code.clone()],
+            Verdicts::Each(verdicts) => {
+                verdicts.iter().map(|verdict| verdict.as_ref().unwrap_err().answer().unwrap().code.clone()).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    for status in [400, 401, 429, 500] {
+        assert_eq!(code(1, status, r#"{"header":{"status":99}}"#), ["99"], "{status}");
+        assert_eq!(code(1, status, "<html>"), [""], "{status}");
+    }
+    assert_eq!(code(1, 400, r#"{"header":{"status":7}}"#), ["7"], "the code of a rule");
+    // An item's own code stays.
+    assert_eq!(code(2, 200, r#"{"header":{"status":1,"errors":[{"position":0,"code":3},{"code":3}]}}"#), ["3", "1"]);
+}
+
 /// What is said of each item: nothing, a success, or a class.
 fn classes(keys: &str, count: usize, body: &[u8]) -> Vec<Option<Option<Class>>> {
     let Reading::Each(verdicts) = read(keys, count, 200, body) else { panic!("not one per item") };
