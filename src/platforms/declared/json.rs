@@ -18,6 +18,14 @@ use crate::event::whole;
 const SECTIONS: [&str; 9] =
     ["click", "order", "user", "consent", "params", "platform_params", "user.device", "user.wechat", "user.hashed"];
 
+/// Below these an empty text is nothing that could be matched: its digest would be the same for everybody.
+const EMPTY_IS_ABSENT: [&str; 3] = ["click", "order", "user"];
+
+/// Whether JSON is a text of nothing but spaces, or of nothing.
+fn is_blank(raw: &[u8]) -> bool {
+    raw.strip_prefix(b"\"").and_then(|raw| raw.strip_suffix(b"\"")).is_some_and(|text| text.trim_ascii().is_empty())
+}
+
 /// An object of the event.
 pub(super) struct JsonObject {
     raw: Bytes,
@@ -58,9 +66,12 @@ impl JsonObject {
         })
     }
 
-    /// The members that are there: null is the same as absent.
+    /// The members that are there. Null is the same as absent, and so is an empty text below [`EMPTY_IS_ABSENT`].
     fn there(&self) -> impl Iterator<Item = &Member> {
-        self.members().iter().filter(|member| member.raw[..] != b"null"[..])
+        let of = self.path.split('.').next().unwrap_or_default();
+        let empty_is_absent = EMPTY_IS_ABSENT.contains(&of);
+        let is_there = move |raw: &[u8]| raw != b"null" && !(empty_is_absent && is_blank(raw));
+        self.members().iter().filter(move |member| is_there(&member.raw))
     }
 
     fn below(&self, name: &str) -> String {
@@ -253,6 +264,25 @@ mod tests {
         }
         // Sections count as there, so that asking for a member of one is no error.
         assert!(event.at("click").is_some() && event.at("user.device").is_some());
+    }
+
+    #[test]
+    fn an_empty_text_of_click_order_or_user_is_absent_and_elsewhere_it_is_there() {
+        let event = event(
+            r#"{"click":{"a":"","b":" "},"order":{"order_id":"","items":[{"name":""}],"amount":{"currency":""}},
+                "user":{"email":"","hashed":{"email_sha256":"  "},"tags":[""]},"params":{"x":""},"trans_id":""}"#,
+        );
+        let absent =
+            ["click.a", "click.b", "order.order_id", "order.items.0.name", "order.amount.currency", "user.email"];
+        for path in absent.iter().chain(&["user.hashed.email_sha256"]) {
+            assert_eq!(event.at(path), None, "{path}");
+        }
+        for there in ["params.x", "trans_id", "user.tags.0"] {
+            assert_eq!(event.at(there), Some(Value::from("")), "{there}");
+        }
+        let mut out = String::new();
+        compact(event.raw(), &mut out);
+        assert!(out.contains("\"email\":\"\""), "what was published keeps it: {out}");
     }
 
     #[test]

@@ -249,9 +249,16 @@ impl Compiler<'_> {
     }
 }
 
-/// The ids of the event among what is named (SPEC section 12, 17 and 35).
+/// Of a device only this is no id.
+const NO_ID: &str = "user.device.os";
+
+/// The ids of the event among what is named (SPEC section 9, and section 12, 17 and 35).
 pub(super) fn ids(uses: &Uses) -> Vec<&'static str> {
-    let is_id = |path: &&str| path.starts_with("click.") || matches!(*path, "order.order_id" | "user.user_id");
+    const SECTIONS: [&str; 4] = ["click.", "user.hashed.", "user.wechat.", "user.device."];
+    let is_id = |path: &&str| {
+        let stands_below = SECTIONS.iter().any(|section| path.starts_with(section));
+        stands_below && *path != NO_ID || matches!(*path, "order.order_id" | "user.user_id")
+    };
     uses.of(Variable::Event).filter(is_id).map(intern).collect()
 }
 

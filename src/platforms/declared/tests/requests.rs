@@ -77,6 +77,53 @@ fn an_event_is_refused_with_the_field_at_fault_and_the_first_rule_wins() {
     assert_eq!(field(with), "params.note");
 }
 
+const PERSON: &str = r#"
+name = "person"
+title = "Person"
+base_url = "https://p.example.com"
+[events]
+pay = "pay"
+[require]
+"user.wechat.app_id" = "event.user.wechat.openid is defined"
+[[request]]
+url = "/x"
+[request.json]
+em = "{{ event.user.hashed.email_sha256 if event.user.hashed.email_sha256 is defined else (event.user.email | trim | lower | sha256 if event.user.email is defined) }}"
+openid = "{{ event.user.wechat.openid }}"
+idfa = "{{ event.user.device.idfa }}"
+os = "{{ event.user.device.os }}"
+order = "{{ event.order.order_id }}"
+[answer]
+delivered = "status == 200"
+"#;
+
+#[test]
+fn an_empty_text_of_a_person_counts_as_absent_and_is_never_hashed() {
+    let sender = sender(PERSON, "");
+    let of = |user: serde_json::Value| sent(&*sender, json!({"user": user, "order": {"order_id": ""}}));
+    for user in [
+        json!({"email": "", "wechat": {"openid": ""}, "device": {"idfa": "", "os": ""}}),
+        json!({"email": "  ", "hashed": {"email_sha256": ""}}),
+    ] {
+        assert_eq!(body(&of(user.clone()).unwrap()), "{}", "{user}");
+    }
+    let (field, says) = of(json!({"wechat": {"openid": "o", "app_id": ""}})).unwrap_err();
+    assert_eq!((field.as_str(), says.as_str()), ("user.wechat.app_id", "missing or empty"));
+}
+
+#[test]
+fn ids_of_a_person_hold_no_placeholder_and_no_control_characters() {
+    let sender = sender(PERSON, "");
+    let field = |user: serde_json::Value| sent(&*sender, json!({"user": user})).map(drop).unwrap_err().0;
+    for bad in ["__IDFA__", "{{idfa}}", "null", "a\nb"] {
+        assert_eq!(field(json!({"device": {"idfa": bad}})), "user.device.idfa", "{bad:?}");
+        assert_eq!(field(json!({"hashed": {"email_sha256": bad}})), "user.hashed.email_sha256", "{bad:?}");
+        assert_eq!(field(json!({"wechat": {"openid": bad, "app_id": "wx"}})), "user.wechat.openid", "{bad:?}");
+    }
+    let os = sent(&*sender, json!({"user": {"device": {"os": "null"}}})).unwrap();
+    assert_eq!(body(&os), r#"{"os":"null"}"#, "the name of a system is no id");
+}
+
 #[test]
 fn an_undefined_value_is_an_error_that_names_it() {
     let strict = GET.replace(" | default('') }}\", note", " }}\", note");
