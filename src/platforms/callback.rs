@@ -20,6 +20,9 @@ pub struct CallbackHost {
     pub is_https: bool,
     /// In lower case.
     pub host: Box<str>,
+    /// The platform states the whole URL and the event only fills its query, so that a redirect says something about the
+    /// platform and not about the event.
+    pub is_fixed: bool,
 }
 
 impl fmt::Display for CallbackHost {
@@ -68,7 +71,7 @@ pub fn callback<'a>(
     if PathAndQuery::try_from(&*path).is_err() {
         return Err(refuse("holds a character that no path or query of a URL may have"));
     }
-    Ok((CallbackHost { field, is_https, host: name.to_ascii_lowercase().into() }, path))
+    Ok((CallbackHost { field, is_https, host: name.to_ascii_lowercase().into(), is_fixed: false }, path))
 }
 
 /// Whether a text is a full host name, as a platform's list of callback hosts states them: no address in any spelling, no

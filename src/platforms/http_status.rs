@@ -41,7 +41,7 @@ pub fn of_a_token(verdicts: Verdicts) -> Verdicts {
     }
 }
 
-/// The verdicts of a request whose URL an event brought. A redirect is not followed either, but it says something about
+/// The verdicts of a request whose URL an event brought, and not its platform. A redirect is not followed either, but it says something about
 /// that URL only: whoever writes a click must not be able to halt an account.
 pub fn of_a_callback(verdicts: Verdicts) -> Verdicts {
     match verdicts {

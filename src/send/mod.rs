@@ -307,7 +307,8 @@ impl Line<'_> {
         };
         dispatcher.compare_clocks(&head, host, asked);
         let verdicts = read((account, &dispatcher.pause), items, &head, body, now_ms);
-        let verdicts = if is_callback { of_a_callback(verdicts) } else { verdicts };
+        let is_the_events = items.first().and_then(|item| item.callback.as_ref()).is_some_and(|to| !to.is_fixed);
+        let verdicts = if is_the_events { of_a_callback(verdicts) } else { verdicts };
         Ok(if token.is_some() { of_a_token(verdicts) } else { verdicts })
     }
 }

@@ -31,7 +31,8 @@ impl Sender for Five {
     fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
         let route = event.trans_id.split_once('@').map(|(_, route)| route.into());
         let host = event.trans_id.split_once('^').map(|(_, host)| host.into());
-        let callback = host.map(|host| CallbackHost { field: "click.callback".into(), is_https: true, host });
+        let callback =
+            host.map(|host| CallbackHost { field: "click.callback".into(), is_https: true, host, is_fixed: false });
         Ok(Prepared { route, callback, ..prepared(&event.trans_id) })
     }
 

@@ -39,7 +39,7 @@ impl Sender for CallingBack {
 }
 
 fn called_back(host: &str, is_https: bool) -> Option<CallbackHost> {
-    Some(CallbackHost { field: "click.callback".into(), is_https, host: host.into() })
+    Some(CallbackHost { field: "click.callback".into(), is_https, host: host.into(), is_fixed: false })
 }
 
 async fn call_back(
@@ -138,6 +138,12 @@ async fn a_callback_that_cannot_be_sent_says_nothing_of_the_account() {
         end(call_back(&dispatcher, "b", None).await),
         (Class::Halt, Some(302), true),
         "one of the base URL does"
+    );
+    let fixed = called_back("first.example", false).map(|callback| CallbackHost { is_fixed: true, ..callback });
+    assert_eq!(
+        end(call_back(&dispatcher, "c", fixed).await),
+        (Class::Halt, Some(302), true),
+        "one of a platform's URL does"
     );
 
     account.allow_http = false;

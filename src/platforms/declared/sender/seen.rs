@@ -165,7 +165,8 @@ impl Seen<'_> {
                 .map_err(|error| self.refused(&format!("{key}.url"), &error, &url.uses()))?,
         }
         let (host, path) = callback(field, &text, hosts).map_err(DeliveryError::Invalid)?;
-        Ok((host, path.into_owned()))
+        let is_fixed = matches!(url, Some(Template::Fixed(_)));
+        Ok((CallbackHost { is_fixed, ..host }, path.into_owned()))
     }
 
     fn controls(&self, template: &Template) -> DeliveryError {

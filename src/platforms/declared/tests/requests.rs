@@ -294,6 +294,21 @@ fn a_callback_goes_to_a_listed_host_and_nowhere_else() {
     assert_eq!(sender.callback_hosts(), ["als.baidu.com"]);
 }
 
+#[test]
+fn a_callback_is_fixed_where_the_platform_states_its_url() {
+    let is_fixed = |platform: &str| {
+        let url = "https://als.baidu.com/cb?a_type={{ATYPE}}";
+        let over = json!({"click": {"bd_callback_url": url}, "order": amount(990, "CNY")});
+        let prepared = sender(platform, "akey = 'K'").prepare(&event(over)).unwrap();
+        prepared.callback.map(|callback| callback.is_fixed)
+    };
+    assert_eq!(is_fixed(CALLBACK), Some(false));
+    let from = CALLBACK.find("\nurl = \"").unwrap() + 1;
+    let to = from + CALLBACK[from..].find('\n').unwrap();
+    let platform = CALLBACK.replace(&CALLBACK[from..to], "url = \"https://als.baidu.com/track\"");
+    assert_eq!(is_fixed(&platform), Some(true));
+}
+
 pub(super) const TOKENS: &str = r#"
 name = "tok"
 title = "Tokens"
