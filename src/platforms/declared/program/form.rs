@@ -235,7 +235,9 @@ impl Compiler<'_> {
         if late.has(Variable::Published) {
             form.late_paths.push(String::new());
         }
-        form.late_refuses = late.refuses;
+        let of_event = |slot: &Slot| !slot.is_early && slot.template.uses().has(Variable::Event);
+        let path_is_late = matches!(&form.address, Address::Below(slot) if of_event(slot));
+        form.late_refuses = late.refuses || path_is_late;
         form.ids = ids(&all);
         form.shows_secrets = self.shows_secrets(&all);
         form.needs_published = all.has(Variable::Published);

@@ -93,7 +93,10 @@ impl Declared {
         let token = Value::from_pairs([("access", "token"), ("refresh", "token")]);
         let parts = Parts { now_ms: event.event_time_ms, token };
         match self.bound.compose(&[prepared], &parts) {
-            Ok(_) => Ok(()),
+            Ok(request) => match &form.address {
+                Address::Below(slot) => seen.fits(&slot.template, &request.path),
+                Address::Callback { .. } => Ok(()),
+            },
             Err(failure) => Err(seen.refused(&failure.key, &failure.error, &failure.uses)),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::uri::PathAndQuery;
 use minijinja::{Error, ErrorKind, Value};
 
 use crate::error::{DeliveryError, Fault};
@@ -106,7 +107,9 @@ impl Seen<'_> {
         let mut host = None;
         match &form.address {
             Address::Below(slot) if slot.is_early => {
-                push(Some(&render(slot, &|| format!("{}.url", form.key), true)?));
+                let path = render(slot, &|| format!("{}.url", form.key), true)?;
+                self.fits(&slot.template, &path)?;
+                push(Some(&path));
             }
             Address::Below(_) => {}
             Address::Callback { field, url, hosts } => {
@@ -169,6 +172,32 @@ impl Seen<'_> {
         Ok((CallbackHost { is_fixed, ..host }, path.into_owned()))
     }
 
+    /// Judges a path that holds values of the event: what HTTP cannot carry would halt the account when it is sent.
+    pub fn fits(&self, template: &Template, path: &str) -> Result<(), DeliveryError> {
+        if is_path(path) {
+            return Ok(());
+        }
+        let uses = template.uses();
+        let names = if uses.has(Variable::Native) { &["platform_event", "event_type"][..] } else { &[] };
+        let paths: Vec<&str> =
+            uses.of(Variable::Event).filter(|path| !path.is_empty()).chain(names.iter().copied()).collect();
+        let is_unfit = |path: &&&str| {
+            self.object.at(path).is_some_and(|value| {
+                let mut text = String::from("/");
+                write::text(&value, &mut text).is_ok() && !is_path(&text)
+            })
+        };
+        // A fault of the account's own keys is left to the account.
+        let one = paths.iter().find(is_unfit).or_else(|| paths.first().filter(|_| !uses.has(Variable::Account)));
+        match one {
+            Some(path) => {
+                let detail = "holds what the path of a URL cannot hold, e.g. a space or #";
+                Err(DeliveryError::Invalid(Fault::new((*path).to_owned(), detail)))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn controls(&self, template: &Template) -> DeliveryError {
         let uses = template.uses();
         let has = |path: &&str| {
@@ -198,6 +227,11 @@ impl Seen<'_> {
         let field = paths.next().unwrap_or_default().to_owned();
         DeliveryError::Invalid(Fault::new(field, format!("{key} cannot be made of it: {}", error.kind())))
     }
+}
+
+/// Whether HTTP can carry a path, with its query, as it is written.
+fn is_path(path: &str) -> bool {
+    path.starts_with('/') && !path.contains('#') && PathAndQuery::try_from(path).is_ok()
 }
 
 /// Appends an object with these dotted paths of another one, as far as they are there.

@@ -125,6 +125,24 @@ fn ids_of_a_person_hold_no_placeholder_and_no_control_characters() {
 }
 
 #[test]
+fn an_event_whose_value_no_path_can_hold_is_refused_with_that_field() {
+    let early = GET.replace("url = \"/track/activate\"", "url = \"/track/{{ event.params.id }}/{{ native }}\"");
+    let late = GET.replace("url = \"/track/activate\"", "url = \"/track/{{ event.params.id }}/{{ now_ms }}\"");
+    assert!(early != GET && late != GET);
+    for platform in [early, late] {
+        let sender = sender(&platform, "");
+        let of = |id: &str| {
+            let over = json!({"event_type": "install", "click": {"ks_callback": "x"}, "params": {"id": id}});
+            sent(&*sender, over).map(|request| request.path.into_owned())
+        };
+        assert!(of("a%20b").unwrap().starts_with("/track/a%20b/"));
+        for bad in ["a b", "a#b", "<a>"] {
+            assert_eq!(of(bad).unwrap_err().0, "params.id", "{bad:?}");
+        }
+    }
+}
+
+#[test]
 fn an_undefined_value_is_an_error_that_names_it() {
     let strict = GET.replace(" | default('') }}\", note", " }}\", note");
     let sender = sender(&strict, "");
