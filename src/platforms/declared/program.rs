@@ -188,6 +188,9 @@ impl Compiler<'_> {
                 self.problem(&at, "is there already where the file has [token]");
             }
             let kind = key.kind();
+            if key.secret && kind != KeyKind::Text {
+                self.problem(&at, "is secret, so that it has to be a text: only a text is masked wherever it stands");
+            }
             if key.default.iter().chain(&key.values).any(|value| value.kind() != kind) {
                 self.problem(&at, "has values or a default of different kinds");
             }

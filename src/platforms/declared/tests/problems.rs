@@ -93,6 +93,15 @@ fn rules_between_keys_are_told_all_at_once() {
 }
 
 #[test]
+fn a_secret_key_has_to_be_a_text() {
+    for kind in ["integer", "flag"] {
+        let told =
+            told(&format!("{ANSWER}[account.keys.pin]\nsecret = true\nkind = \"{kind}\"\n[[request]]\nurl = \"/x\"\n"));
+        assert!(told.len() == 1 && told[0].contains("account.keys.pin: is secret, so that"), "{kind}: {told:?}");
+    }
+}
+
+#[test]
 fn what_differs_per_event_cannot_stand_beside_the_items_of_a_batch() {
     let rest = format!(
         "{ANSWER}[[request]]\nurl = \"/x\"\nbody = \"{{{{ items | json }}}}{{{{ event.trans_id }}}}\"\n[batch]\nitem = {{ a = \"{{{{ now_ms }}}}\" }}\n"
