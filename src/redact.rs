@@ -82,6 +82,11 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a constant pattern is valid")
 }
 
+/// Whether the text is one mail address and nothing else. Other letters than those of ASCII are more often a name before it.
+pub fn is_mail(text: &str) -> bool {
+    text.is_ascii() && EMAIL.find(text).is_some_and(|found| found.as_str().len() == text.len())
+}
+
 static USERINFO: LazyLock<Regex> = LazyLock::new(|| pattern(r#"://[^/?#@\s"'<>]*@"#));
 
 static MAY_HOLD_SECRET: LazyLock<Regex> = LazyLock::new(|| {

@@ -81,7 +81,14 @@ impl Examiner {
         let event = decode(record.value.as_deref()).map_err(Err)?;
         let (mut index, mut account) = self.account(&event).map_err(|f| Err(DeliveryError::UnknownAccount(f)))?;
         if event.opted_out() {
-            return Err(Ok(Outcome::Suppressed));
+            return Err(match event.kind {
+                Kind::Conversion => Ok(Outcome::Suppressed),
+                // Somebody waits for the result of a call.
+                Kind::Call => Err(DeliveryError::Invalid(Fault::new(
+                    "consent.opt_out",
+                    "is true: no call is made for a person who has opted out",
+                ))),
+            });
         }
         if !account.validate.accept_raw_identifiers
             && let Some(field) = event.raw_identifier()
@@ -89,6 +96,8 @@ impl Examiner {
             let detail = "raw identifiers are not accepted (validate.accept_raw_identifiers): send a hashed one";
             return Err(Err(DeliveryError::Invalid(Fault::new(field, detail))));
         }
+        // A call that was made once is judged as it was then: a later page of it is not too old.
+        let now_ms = envelope.first_attempt_ms.unwrap_or(now_ms);
         let call = match event.kind {
             Kind::Conversion => None,
             Kind::Call => Some(Box::new(self.call(account, &event, now_ms).map_err(Err)?)),
@@ -327,7 +336,7 @@ mod tests {
             ("unknown_account", "account", unknown(Some("qihoo360"))),
             ("unknown_account", "account", unknown(Some("qihoo360"))),
             ("unknown_account", "account", 1),
-            ("suppressed", "", 2),
+            ("invalid", "consent.opt_out", 2),
             ("invalid", "user.phone", 2),
             ("invalid", "kind", 2),
             ("unmapped_event", "event_type", 2),
@@ -361,6 +370,36 @@ mod tests {
         assert_eq!(lane("b", "call"), Some((1, 3, 7.0)));
         assert_eq!(lane("c", "call"), Some((2, 2, 20.0)));
         assert_eq!((lane("a", "call"), lane("c", "conversion")), (None, None));
+    }
+
+    #[test]
+    fn an_event_of_a_person_who_opted_out_is_suppressed_and_a_call_has_a_result() {
+        let gate = gate();
+        let mut event = json!({"trans_id": "t", "platform": PLATFORM, "account": "acme", "event_type": "install",
+                               "event_time_ms": 1_736_899_200_123_i64, "consent": {"opt_out": true}});
+        assert_eq!(end(&gate, &record(&event)), ("suppressed", String::new(), 0));
+        (event["kind"], event["call"]) = ("call".into(), "list".into());
+        assert_eq!(end(&gate, &record(&event)), ("invalid", "consent.opt_out".to_owned(), 0));
+        let Subject::Ended(ended) = judge(&gate, &record(&event)) else { panic!("it is ready") };
+        assert!(ended.reply.is_some());
+    }
+
+    #[test]
+    fn a_call_that_was_made_once_is_judged_by_the_time_of_its_first_attempt() {
+        let account = Account { call: Some(Arc::new(Caller)), sender: None, ..Account::stub("a") };
+        let names = vec![(account.platform, account.name.clone())];
+        let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
+        let results = crate::kafka::Config::stub("b:1", &[]).result_topics();
+        let gate = Examiner::new(vec![Arc::new(account)], results, metrics);
+        let event = json!({"kind": "call", "trans_id": "t", "platform": PLATFORM, "account": "a", "call": "list",
+                           "event_time_ms": 1_736_899_200_123_i64, "args": {"until_ms": 2_000}});
+        let record = record(&event);
+        let is_ready = |first_attempt_ms| {
+            let (mut envelope, _) = Envelope::read(&record, Source::Input, 1);
+            envelope.first_attempt_ms = first_attempt_ms;
+            matches!(gate.judge(&record, &envelope, 3_000), Subject::Ready(_))
+        };
+        assert_eq!([None, Some(1_000), Some(2_500)].map(is_ready), [false, true, false]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::lane::quota::count_request;
 use crate::lane::state::Lane;
 use crate::lane::tokens::{Refused, wait_for_token};
 use crate::platforms::Receipt;
-use crate::platforms::call::{CallAnswer, Parts};
+use crate::platforms::call::{CallAnswer, Parts, PreparedCall};
 use crate::platforms::reading::Verdict;
 use crate::send::call::CallAnswered;
 use crate::send::client::Unanswered;
@@ -107,6 +107,7 @@ async fn visit(
                 Ok(Sent::Part) => {
                     turn.answered();
                     failed = None;
+                    begin_anew(delivery, lane, &mut delays);
                     if !renew(delivery, lane, held).await? {
                         break;
                     }
@@ -215,6 +216,7 @@ async fn send_part(
     let CallAnswered { status, answer } = match answered {
         Ok(answered) => answered,
         Err(failure) => {
+            let failure = doubt(delivery, failure);
             let verdict: Verdict = Err(failure.clone());
             note_unclassified(lane, &verdict);
             count(delivery, lane, held, &verdict, began_ms);
@@ -225,7 +227,8 @@ async fn send_part(
     let (answer, follows, is_whole) = match parts {
         Parts::One => (answer, false, true),
         Parts::Pages { .. } => {
-            let follows = answer.as_ref().is_none_or(|answer| answer.more) && page + 1 < most_pages;
+            // What is too long to be read does not say whether another page follows.
+            let follows = answer.as_ref().is_some_and(|answer| answer.more) && page + 1 < most_pages;
             (answer, follows, true)
         }
         Parts::Chunks(all) => {
@@ -264,6 +267,27 @@ fn count_part(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>, beg
     lane.account_metrics().attempt(Class::Delivered);
     declare(delivery, lane, held);
     delivery.envelope.first_attempt_ms.get_or_insert(began_ms);
+}
+
+/// A failure after which a destructive call may have been carried out all the same: it is in doubt, and is not made again.
+fn doubt(delivery: &Delivery, failure: DeliveryError) -> DeliveryError {
+    match failure {
+        DeliveryError::Retry(answer) if answer.sent && !delivery.only_reads() => DeliveryError::Ambiguous(answer),
+        failure => failure,
+    }
+}
+
+/// The answer to one request of a call counts for the lane as that of a record does. Pages are published one by one, so that
+/// each one has all tries to itself. Chunks are not: a later visit begins with the first one again.
+fn begin_anew(delivery: &mut Delivery, lane: &Lane, delays: &mut Option<InlineDelays>) {
+    lane.note(&Ok(Progress::Accepted(Receipt::default())));
+    // The answer of the trial is known, so another trial may begin.
+    delivery.trial = None;
+    let Ok(Called { prepared: PreparedCall { parts: Parts::Pages { .. }, .. }, .. }) = called(delivery) else { return };
+    (delivery.throttled, delivery.inline_used, *delays) = (0, 0, None);
+    delivery.attempted = false;
+    let envelope = &mut delivery.envelope;
+    (envelope.attempts, envelope.pass, envelope.retry_since_ms) = (0, 0, None);
 }
 
 impl Chunks {

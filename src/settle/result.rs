@@ -9,9 +9,11 @@ use crate::delivery::{Called, Delivery, Ended, Ready, ReplyTo, Subject};
 use crate::envelope::Named;
 use crate::error::{Class, DeliveryError, Reason};
 use crate::platforms::call::{CallAnswer, ItemResult, ItemStatus, Personal, PersonalKind};
-use crate::redact::{SECRET, mask_phone, mask_sentence, mask_text};
+use crate::redact::{SECRET, is_mail, mask_phone, mask_sentence, mask_text};
 use crate::settle::policy::field_and_detail;
 
+/// A longer name is left out of a result that its topic refuses by size.
+pub const LONGEST_NAME: usize = 256;
 /// A longer result is replaced by an error that says so: topics take records of about 1 MiB.
 const LONGEST: usize = 900 * 1024;
 const TOO_LARGE: &str = "result_too_large";
@@ -81,8 +83,50 @@ struct Problem {
     detail: String,
 }
 
+/// The value of a result.
+pub struct Written {
+    pub whole: Vec<u8>,
+    /// The same without data and long texts, for a topic that refuses the whole by size.
+    pub brief: Vec<u8>,
+}
+
+impl Record<'_> {
+    fn written(mut self) -> Written {
+        let mut whole = self.to_json();
+        if whole.len() > LONGEST {
+            let detail = format!("the result has {} bytes, more than {LONGEST}: ask for smaller pages", whole.len());
+            self.leave_out(detail);
+            whole = self.to_json();
+        }
+        let detail = match &self.error {
+            Some(error) => format!("the topic refuses by size the result of a call that ended as {}", error.reason),
+            None => format!("the topic refuses a result of {} bytes: raise its max.message.bytes", whole.len()),
+        };
+        self.leave_out(detail);
+        for name in [&mut self.trans_id, &mut self.platform, &mut self.account, &mut self.answered_by, &mut self.call] {
+            *name = name.filter(|name| name.len() <= LONGEST_NAME);
+        }
+        self.platform_code = self.platform_code.filter(|code| code.len() <= LONGEST_NAME);
+        self.platform_message = None;
+        Written { whole, brief: self.to_json() }
+    }
+
+    fn leave_out(&mut self, detail: String) {
+        // A call that failed keeps the status that says how.
+        if matches!(self.status, Status::Ok | Status::Partial) {
+            self.status = Status::PlatformError;
+        }
+        (self.data, self.items) = (Value::Null, None);
+        self.error = Some(Problem { reason: TOO_LARGE, field: String::new(), detail });
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
 /// The value of the result that says what a platform answered. Personal data is masked unless the call may publish it.
-pub fn answered(ready: &Ready, call: &Called, part: Part) -> Vec<u8> {
+pub fn answered(ready: &Ready, call: &Called, part: Part) -> Written {
     let Part { page, is_final, attempts, http_status, started_at_ms, finished_at_ms, answer } = part;
     let too_large = answer.is_none();
     let mut answer = answer.unwrap_or_default();
@@ -111,23 +155,15 @@ pub fn answered(ready: &Ready, call: &Called, part: Part) -> Vec<u8> {
         items: answer.items.take(),
         error: None,
     };
-    let value = serde_json::to_vec(&record).unwrap_or_default();
-    if !too_large && value.len() <= LONGEST {
-        return value;
+    if too_large {
+        record.leave_out("the platform's answer is too long to be read".to_owned());
     }
-    record.status = Status::PlatformError;
-    (record.data, record.items) = (Value::Null, None);
-    let detail = match too_large {
-        true => "the platform's answer is too long to be read".to_owned(),
-        false => format!("the result has {} bytes, more than {LONGEST}: ask for smaller pages", value.len()),
-    };
-    record.error = Some(Problem { reason: TOO_LARGE, field: String::new(), detail });
-    serde_json::to_vec(&record).unwrap_or_default()
+    record.written()
 }
 
 /// Where the result of a call goes that ends as a dead letter, and its value. `None`: it is no call, or none that could be
 /// read.
-pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Option<(ReplyTo, Vec<u8>)> {
+pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Option<(ReplyTo, Written)> {
     let has_answer = error.answer().is_some_and(|answer| answer.status.is_some());
     let status = match reason {
         Reason::Malformed | Reason::Quarantined => return None,
@@ -143,7 +179,7 @@ pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Opt
             let call = call.as_ref()?;
             (call.reply.clone(), call.first_page().saturating_add(envelope.page.into()))
         }
-        Subject::Ended(Ended { reply, .. }) => (reply.clone()?, 0),
+        Subject::Ended(Ended { reply, .. }) => (reply.clone()?, envelope.page.into()),
     };
     let Named { platform, account, trans_id, event } = delivery.named();
     let (field, detail) = field_and_detail(reason, error);
@@ -169,12 +205,12 @@ pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Opt
         items: None,
         error: Some(Problem { reason: reason.as_str(), field: field.into_owned(), detail }),
     };
-    Some((reply, serde_json::to_vec(&record).unwrap_or_default()))
+    Some((reply, record.written()))
 }
 
 /// What a platform says in its own words may name a person.
 fn message(text: &str) -> Option<String> {
-    if text.is_empty() { None } else { Some(mask_text(text).into_owned()) }
+    if text.is_empty() { None } else { Some(mask_sentence(text).into_owned()) }
 }
 
 fn mask(answer: &mut CallAnswer) {
@@ -182,7 +218,7 @@ fn mask(answer: &mut CallAnswer) {
         hide(&mut answer.data, Some(&at), kind);
         answer.items.iter_mut().flatten().for_each(|item| hide(&mut item.data, Some(&at), kind));
     }
-    answer.items.iter_mut().flatten().for_each(|item| item.message = mask_text(&item.message).into_owned());
+    answer.items.iter_mut().flatten().for_each(|item| item.message = mask_sentence(&item.message).into_owned());
 }
 
 /// Hides what stands at a place below `value`. Everything below the place is hidden.
@@ -215,9 +251,8 @@ fn hidden(text: &str, kind: PersonalKind) -> String {
         PersonalKind::Value => match mask_phone(text) {
             phone if phone != SECRET => phone,
             // A mail address keeps its first character and its host; nothing else is known of what it is.
-            _ => Some(mask_text(text))
-                .filter(|masked| text.contains('@') && **masked != *text)
-                .map_or_else(|| SECRET.to_owned(), |masked| masked.into_owned()),
+            _ if is_mail(text) => mask_text(text).into_owned(),
+            _ => SECRET.to_owned(),
         },
         PersonalKind::Text => mask_sentence(text).into_owned(),
     }
@@ -240,8 +275,9 @@ mod tests {
                 auth_id: None,
                 status: ItemStatus::Error,
                 code: String::new(),
-                message: "no 13812345678".into(),
-                data: json!({"text": "李四", "mail": "li@example.com"}),
+                message: "no 13812345678，收件人：李四".into(),
+                data: json!({"text": "李四", "mail": "li@example.com", "both": "李四 li@example.com 北京",
+                             "joined": "李四li@example.com"}),
             }]),
             personal: vec![
                 personal("traces.*.text", PersonalKind::Text),
@@ -249,6 +285,8 @@ mod tests {
                 personal("buyer", PersonalKind::Value),
                 personal("text", PersonalKind::Value),
                 personal("mail", PersonalKind::Value),
+                personal("both", PersonalKind::Value),
+                personal("joined", PersonalKind::Value),
                 personal("absent.*.x", PersonalKind::Value),
             ],
             ..CallAnswer::default()
@@ -261,7 +299,11 @@ mod tests {
         let item = &answer.items.unwrap()[0];
         assert_eq!(
             (&item.data, &*item.message),
-            (&json!({"text": "***", "mail": "l***@example.com"}), "no 138****5678")
+            (
+                &json!({"text": "***", "mail": "l***@example.com", "both": "***", "joined": "***"}),
+                "no 138****5678，收件人：***"
+            )
         );
+        assert_eq!(message("签收人：张三").as_deref(), Some("签收人：***"));
     }
 }

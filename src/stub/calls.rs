@@ -33,8 +33,11 @@ impl Call for Caller {
         &["list", "get", "decrypt", "wipe"]
     }
 
-    fn prepare(&self, call: &CallEvent<'_>, _: i64) -> Result<PreparedCall, DeliveryError> {
-        call.knows_only(&["items", "about", "per_day"])?;
+    fn prepare(&self, call: &CallEvent<'_>, now_ms: i64) -> Result<PreparedCall, DeliveryError> {
+        call.knows_only(&["items", "about", "per_day", "until_ms"])?;
+        if call.args.get("until_ms").and_then(Value::as_i64).is_some_and(|until| until < now_ms) {
+            return Err(DeliveryError::Invalid(Fault::new("args.until_ms", "is over")));
+        }
         let items = call.args.get("items").and_then(Value::as_array).map_or(0, Vec::len);
         let (name, parts) = match call.name {
             "list" if call.paginate == Paginate::All => ("list", Parts::Pages { first: 1, most: MOST_PAGES }),

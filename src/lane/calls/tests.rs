@@ -1,14 +1,17 @@
 //! Calls over a store, a broker and a platform. At the end of each test every call has its results, its offset is finished,
 //! and nothing of a call that only reads was declared.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::claim::rules::Value as Claimed;
 use crate::delivery::progress::End;
-use crate::delivery::{Subject, TopicKind};
-use crate::error::Outcome;
+use crate::delivery::{Subject, TopicKind, Trial};
+use crate::error::{Answer, Class, DeliveryError, Outcome};
+use crate::lane::answers::PERMANENT_RUN;
+use crate::lane::calls::{begin_anew, doubt};
 use crate::stub::bench::{Bench, DEAD, PARKED, RECEIPTS, RESULTS, Setting, TIER_5S, TIER_30S, eventually, run};
 use crate::stub::calls::{CHUNK, MOST_PAGES, Script};
 
@@ -113,7 +116,8 @@ fn a_retry_goes_on_with_the_first_page_whose_result_is_not_acknowledged() {
         assert_eq!(bench.sent(), ["list 0 a", "list 1 a", "list 1 a", "list 2 a"]);
         let results = results(&bench);
         assert_eq!(brief(&results), [(1, false, "ok"), (2, false, "ok"), (3, true, "ok")]);
-        assert_eq!((&results[1]["attempts"], &receipt(&bench)["attempts"]), (&json!(2), &json!(2)));
+        let attempts = results.iter().map(|result| result["attempts"].clone()).collect::<Vec<_>>();
+        assert_eq!((attempts, &receipt(&bench)["attempts"]), (vec![json!(1), json!(2), json!(1)], &json!(1)));
     });
 }
 
@@ -354,6 +358,152 @@ fn a_result_that_is_too_large_says_so_and_the_call_is_delivered() {
         let results = results(&bench);
         assert_eq!(brief(&results), [(1, false, "platform_error"), (2, true, "ok")]);
         assert_eq!((&results[0]["data"], &results[0]["error"]["reason"]), (&Value::Null, &json!("result_too_large")));
+    });
+}
+
+#[test]
+fn an_answer_that_is_too_long_to_be_read_ends_a_call_with_pages() {
+    run(async {
+        let long = "x".repeat(crate::platforms::call::CALL_ANSWER_BYTES);
+        let mut bench = bench(&[("200 OK", json!({"data": long, "more": true}))]).await;
+        let mut end = bench.call(TopicKind::Input, "a", "list", &json!({}), &all());
+        bench.start();
+        assert_eq!(end.wait().await, DELIVERED);
+        let results = results(&bench);
+        assert_eq!(brief(&results), [(1, true, "platform_error")]);
+        assert_eq!((&results[0]["error"]["reason"], bench.sent().len()), (&json!("result_too_large"), 1));
+    });
+}
+
+#[test]
+fn a_result_that_its_topic_refuses_by_size_leaves_out_its_data_then_its_key_and_then_holds_nothing_back() {
+    run(async {
+        let refused = ("200 OK", json!({"refused": true}));
+        for (answer, ends, status) in
+            [(page(1, false), DELIVERED, "platform_error"), (refused, DEAD_LETTERED, "platform_error")]
+        {
+            for refusals in 1..=3 {
+                let mut bench = bench(std::slice::from_ref(&answer)).await;
+                // A write that is refused by size is tried once more, alone.
+                let by_size = rdkafka::bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+                bench.broker.refuse_writes(&vec![by_size; 2 * refusals]);
+                let mut end = bench.call(TopicKind::Input, "a", "get", &json!({}), &json!({"key": "acme"}));
+                bench.start();
+                assert_eq!(end.wait().await, ends, "{refusals}");
+                let published = bench.published(RESULTS);
+                let results = results(&bench);
+                assert_eq!(results.len(), usize::from(refusals < 3), "{refusals}");
+                for (record, result) in published.iter().zip(&results) {
+                    let key = if refusals == 1 { "acme" } else { "a" };
+                    assert_eq!(record.key.as_deref(), Some(key.as_bytes()));
+                    assert_eq!((record.text("correlation-id"), &result["trans_id"]), ("a", &json!("a")));
+                    assert_eq!((&result["status"], &result["final"]), (&json!(status), &json!(true)));
+                    assert_eq!((&result["data"], &result["items"]), (&Value::Null, &Value::Null));
+                    assert_eq!(result["error"]["reason"], "result_too_large");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_failure_after_which_a_destructive_call_may_have_been_made_ends_it_and_nothing_makes_it_again() {
+    run(async {
+        for status in ["500 Bad", "503 Away", "408 Late"] {
+            let mut bench = bench(&[(status, json!({})), FINE]).await;
+            let mut end = bench.call(TopicKind::Input, "a", "wipe", &json!({}), &json!({}));
+            bench.start();
+            assert_eq!(end.wait().await, DEAD_LETTERED, "{status}");
+            assert_eq!(bench.sent(), ["wipe 0 a"], "{status}");
+            assert_eq!(results(&bench)[0]["error"]["reason"], "unknown_outcome", "{status}");
+            assert_eq!(bench.published(DEAD)[0].text("pb-reason"), "unknown_outcome", "{status}");
+            assert!(matches!(bench.value_of("wipe", "a").await, Some(Claimed::Unknown { .. })), "{status}");
+        }
+    });
+}
+
+#[test]
+fn only_a_failure_of_what_was_sent_puts_a_destructive_call_in_doubt() {
+    run(async {
+        let bench = bench(&[]).await;
+        let class = |call: &str, failure: fn(Answer) -> DeliveryError, sent| {
+            let (delivery, _) = bench.call_of(TopicKind::Input, "a", call, &json!({}), &json!({}));
+            doubt(&delivery, failure(Answer { sent, unclassified: true, ..Answer::default() })).class()
+        };
+        assert_eq!(class("wipe", DeliveryError::Retry, true), Some(Class::Ambiguous));
+        assert_eq!(class("wipe", DeliveryError::Retry, false), Some(Class::Retry));
+        assert_eq!(class("wipe", DeliveryError::Throttled, true), Some(Class::Throttled));
+        assert_eq!(class("get", DeliveryError::Retry, true), Some(Class::Retry));
+    });
+}
+
+#[test]
+fn each_page_has_all_tries_to_itself() {
+    run(async {
+        let away = ("503 Away", json!({}));
+        let script = Script::new(&[page(1, true), away.clone(), page(2, true), away, page(3, false)]);
+        let mut bench = Bench::new(|setting| {
+            setting.account.retry.max_attempts = 2;
+            setting.calls = Some(script);
+        })
+        .await;
+        let mut end = bench.call(TopicKind::Input, "a", "list", &json!({}), &all());
+        bench.start();
+        for page in 1..=2 {
+            assert_eq!(end.wait().await, End::Retried, "{page}");
+            let copy = bench.published(TIER_5S).remove(page - 1);
+            let said = (copy.text("pb-page"), copy.text("pb-attempts"), copy.text("pb-pass"));
+            assert_eq!(said, (&*page.to_string(), "1", "1"));
+            let delivery;
+            (delivery, end) = bench.copy(&copy);
+            bench.queue(delivery);
+        }
+        assert_eq!(end.wait().await, DELIVERED);
+        assert_eq!(brief(&results(&bench)), [(1, false, "ok"), (2, false, "ok"), (3, true, "ok")]);
+    });
+}
+
+#[test]
+fn what_a_call_has_used_up_begins_anew_with_a_page_and_not_with_a_chunk() {
+    run(async {
+        let bench = bench(&[]).await;
+        for (call, left) in [("list", (0, 0, 0, 0, None)), ("decrypt", (3, 2, 4, 5, Some(6)))] {
+            let (mut delivery, _) = bench.call_of(TopicKind::Input, "a", call, &json!({}), &json!({}));
+            (delivery.throttled, delivery.inline_used) = (3, 2);
+            delivery.trial = Trial::take(&Arc::default());
+            let envelope = &mut delivery.envelope;
+            (envelope.attempts, envelope.pass, envelope.retry_since_ms) = (4, 5, Some(6));
+            begin_anew(&mut delivery, &bench.lane, &mut None);
+            let envelope = &delivery.envelope;
+            let used =
+                (delivery.throttled, delivery.inline_used, envelope.attempts, envelope.pass, envelope.retry_since_ms);
+            assert_eq!(used, left, "{call}");
+            assert!(delivery.trial.is_none(), "{call}");
+        }
+    });
+}
+
+#[test]
+fn the_answer_to_a_page_ends_a_run_of_permanent_answers() {
+    run(async {
+        let mut bench = bench(&[page(1, true), ("200 OK", json!({"refused": true}))]).await;
+        bench.lane.permanents.set(PERMANENT_RUN - 1);
+        let mut end = bench.call(TopicKind::Input, "a", "list", &json!({}), &all());
+        bench.start();
+        assert_eq!(end.wait().await, DEAD_LETTERED);
+        assert_eq!((bench.lane.permanents.get(), bench.handle.is_open()), (1, true));
+    });
+}
+
+#[test]
+fn a_call_that_admission_ends_between_two_pages_names_the_page_that_it_has_come_to() {
+    run(async {
+        let bench = bench(&[]).await;
+        let (mut delivery, mut end) = bench.call_to("nobody", "a", "list", &json!({}), &json!({}));
+        delivery.envelope.page = 3;
+        bench.lane.outbox.settle_ended(delivery).await;
+        assert_eq!(end.wait().await, DEAD_LETTERED);
+        assert_eq!(brief(&results(&bench)), [(3, true, "invalid")]);
     });
 }
 

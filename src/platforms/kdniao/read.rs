@@ -8,7 +8,7 @@ use crate::platforms::kdniao::config::ZONE;
 use crate::platforms::kdniao::states;
 use crate::platforms::quota::until_next_day;
 use crate::platforms::reading::HttpAnswer;
-use crate::redact::mask_text;
+use crate::redact::mask_sentence;
 
 /// Words of `Reason` that say that the account cannot ask at all. The platform has no codes, and no list of its texts is
 /// public (PUBLIC section 5): any other refusal is retried, and counted as unclassified.
@@ -78,7 +78,7 @@ fn text(body: &Map<String, Value>, name: &str) -> String {
 
 fn refusal(http: &HttpAnswer<'_>, reason: &str) -> DeliveryError {
     let has = |word: &str| reason.contains(word);
-    let said: String = mask_text(reason).chars().filter(|c| !c.is_control()).take(100).collect();
+    let said: String = mask_sentence(reason).chars().filter(|c| !c.is_control()).take(100).collect();
     let answer = |why: &str| Answer { detail: format!("{why} ({said})"), ..http.answer() };
     if has(USED_UP) && OF_A_DAY.iter().any(|word| has(word)) {
         let detail = "the queries of the day are used up";

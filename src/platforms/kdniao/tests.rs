@@ -290,8 +290,8 @@ fn every_row_of_the_reason_table_has_its_class() {
         let until_midnight = Duration::from_secs(16 * 3600);
         assert_eq!(answer.quota_wait, (class == Class::Throttled).then_some(until_midnight), "{reason}");
     }
-    let said = failure("请联系13812345678\n或重试").answer().unwrap().detail.clone();
-    assert!(said.contains("138****5678") && !said.contains('\n'), "{said}");
+    let said = failure("请联系13812345678\n或重试，签收人：张三").answer().unwrap().detail.clone();
+    assert!(said.contains("138****5678") && !said.contains('\n') && !said.contains("张三"), "{said}");
 }
 
 #[test]

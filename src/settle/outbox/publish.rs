@@ -120,7 +120,7 @@ impl Outbox {
 
     /// Whether a log line about the topic may be written now, and how many lines were left out: one line per topic and
     /// minute.
-    fn refused_by_size(&self, topic: &str) -> Option<u64> {
+    pub(super) fn refused_by_size(&self, topic: &str) -> Option<u64> {
         self.shared.quiet.allow(Repeated::TooLarge(topic.into()), Instant::now())
     }
 
