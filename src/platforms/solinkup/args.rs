@@ -16,6 +16,7 @@ use object::Object;
 
 pub(super) use decrypt::{CHUNK, Cipher};
 pub(super) use made::kept;
+pub(super) use orders::MOST_ORDERS;
 
 /// Judges the arguments of a call.
 ///

@@ -12,7 +12,7 @@ use crate::platforms::call::{CallAnswer, CallReading, PreparedCall};
 use crate::platforms::http_status::{looks_like_object, safe_code};
 use crate::platforms::reading::HttpAnswer;
 use crate::platforms::retry_after;
-use crate::platforms::solinkup::args::kept;
+use crate::platforms::solinkup::args::{MOST_ORDERS, kept};
 use crate::platforms::solinkup::catalog::Name;
 use crate::platforms::solinkup::config::Settings;
 use codes::Means;
@@ -112,18 +112,18 @@ fn more(name: Name, call: &PreparedCall, part: u64, data: &Value) -> bool {
         let args = kept(&call.item).unwrap_or_default();
         args.iter().find(|(member, _)| *member == name).and_then(|(_, json)| json.get().parse::<u64>().ok())
     };
+    // The page that was asked for, whatever the answer says: one that always names the first page would never end.
+    let page = asked("page").map(|first| first.saturating_add(part));
     let is_empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
     match name {
         Name::OrderList if !is_empty(&data["shop_order_list"]) => {
-            let page = number(&data["page"]).or_else(|| Some(asked("page")? + part));
-            let size = number(&data["size"]).or_else(|| asked("size"));
+            let size = asked("size").or_else(|| number(&data["size"]));
             let (Some(page), Some(size), Some(total)) = (page, size, number(&data["total"])) else { return false };
-            (page + 1).saturating_mul(size) < total
+            let next = (page + 1).saturating_mul(size);
+            next < total && next <= MOST_ORDERS.unsigned_abs()
         }
         Name::AdvertiserReport | Name::AdReport if !is_empty(&data["list"]) => {
-            let info = &data["page_info"];
-            let page = number(&info["page"]).or_else(|| Some(asked("page")? + part));
-            page.zip(number(&info["total_page"])).is_some_and(|(page, total)| page < total)
+            page.zip(number(&data["page_info"]["total_page"])).is_some_and(|(page, total)| page < total)
         }
         _ => false,
     }

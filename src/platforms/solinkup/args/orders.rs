@@ -14,7 +14,7 @@ const PAST_S: i64 = 90 * 86_400;
 const LAST_S: i64 = 9_999_999_999;
 const MOST_SIZE: i64 = 100;
 /// No page begins later than this order.
-const MOST_ORDERS: i64 = 50_000;
+pub(in crate::platforms::solinkup) const MOST_ORDERS: i64 = 50_000;
 
 pub(super) fn list(args: &Object<'_>, paginate: Paginate, now_ms: i64) -> Result<(Made, Parts), DeliveryError> {
     args.only(&["orderType", "tradeType", "orderStatus", "createTimeStart", "createTimeEnd", "page", "size"])?;
