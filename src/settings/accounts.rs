@@ -125,6 +125,9 @@ pub(super) struct Draft {
     pub limits: Limits,
     /// Whether the account states some of them itself.
     pub has_limits: bool,
+    /// The limits of its calls.
+    pub call_limits: Limits,
+    pub has_call_limits: bool,
     pub retry: Retry,
     /// Its platform, if that could be read.
     pub platform: Option<&'static dyn Platform>,
@@ -244,7 +247,7 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
         proxy: common.proxy,
         enabled: common.enabled.unwrap_or(true),
         limits: limits.clone(),
-        call_limits,
+        call_limits: call_limits.clone(),
         retry: retry.clone(),
         validate,
         when_unavailable: common.when_unavailable.unwrap_or(root.dedupe.when_unavailable),
@@ -255,7 +258,18 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
         reply: common.reply.unwrap_or_default(),
         settings: configured.settings,
     });
-    Draft { name: name.to_owned(), limits, has_limits, retry, platform, keys, has_base_urls, account }
+    Draft {
+        name: name.to_owned(),
+        limits,
+        has_limits,
+        call_limits,
+        has_call_limits,
+        retry,
+        platform,
+        keys,
+        has_base_urls,
+        account,
+    }
 }
 
 /// What an account may publish of persons has to be about its calls, and about topics to which results may go.

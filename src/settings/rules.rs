@@ -36,6 +36,9 @@ pub(super) fn judge(settings: &Settings<'_>, root: &Root, drafts: &[Draft]) {
     for draft in drafts.iter().filter(|draft| draft.has_limits) {
         timeouts(settings, &format!("accounts.{}.limits", draft.name), &draft.limits);
     }
+    for draft in drafts.iter().filter(|draft| draft.has_call_limits) {
+        timeouts(settings, &format!("accounts.{}.call_limits", draft.name), &draft.call_limits);
+    }
     if root.admin.is_open() && !settings.report.blames("admin.token") {
         let listen = root.admin.listen;
         settings.problem("admin.token", format!("is empty, but listen = \"{listen}\" is open to other hosts; set a token, e.g. \"${{ADMIN_TOKEN}}\", or listen on 127.0.0.1"));
@@ -96,20 +99,32 @@ fn window(settings: &Settings<'_>, Root { dedupe, retry, .. }: &Root, drafts: &[
     }
 }
 
-/// Accounts that share a bucket must state the same rate.
+/// Accounts that share a bucket must state the same rate. Calls have buckets of their own, for each platform.
 fn buckets(settings: &Settings<'_>, drafts: &[Draft]) {
-    let mut first: BTreeMap<&str, &Draft> = BTreeMap::new();
-    for draft in drafts.iter().filter(|d| !d.limits.shared_as.is_empty()) {
-        let known = first.entry(&draft.limits.shared_as).or_insert(draft);
+    let conversions = drafts.iter().map(|draft| (draft, &draft.limits, ""));
+    bucket(settings, "limits", conversions);
+    let calls = drafts.iter().filter_map(|draft| {
+        let account = draft.account.as_ref().filter(|account| account.call.is_some())?;
+        Some((draft, &draft.call_limits, account.platform))
+    });
+    bucket(settings, "call_limits", calls);
+}
+
+fn bucket<'a>(settings: &Settings<'_>, section: &str, of: impl Iterator<Item = (&'a Draft, &'a Limits, &'a str)>) {
+    let mut first: BTreeMap<(&str, &str), (&Draft, &Limits)> = BTreeMap::new();
+    for (draft, limits, platform) in of.filter(|(_, limits, _)| !limits.shared_as.is_empty()) {
+        let (known, known_limits) = *first.entry((platform, &limits.shared_as)).or_insert((draft, limits));
         #[expect(clippy::float_cmp, reason = "two spellings of one number are equal, two numbers are not")]
-        let differs = known.limits.rps != draft.limits.rps;
-        if differs {
+        let differs = known_limits.rps != limits.rps;
+        // Where calls take the limits of conversions, those are reported already.
+        let is_stated = section == "limits" || known.has_call_limits || draft.has_call_limits;
+        if differs && is_stated {
             let (a, b) = (&known.name, &draft.name);
             settings.problem(
-                &format!("accounts.{b}.limits.rps"),
+                &format!("accounts.{b}.{section}.rps"),
                 format!(
-                    "accounts {a} and {b} share one rate, but state {} and {} requests per second; state one rps, or give them different limits.shared_as",
-                    known.limits.rps, draft.limits.rps
+                    "accounts {a} and {b} share one rate, but state {} and {} requests per second; state one rps, or give them different {section}.shared_as",
+                    known_limits.rps, limits.rps
                 ),
             );
         }
@@ -249,15 +264,26 @@ fn topics(settings: &Settings<'_>, Root { kafka, retry, .. }: &Root, drafts: &[D
         }
         owned.push((name.clone(), key));
     }
-    owned.extend(kafka.result_topics.iter().map(|name| (name.clone(), "result_topics")));
     owned.extend(retry.tiers.iter().map(|tier| (kafka::tier_topic(&kafka.retry_prefix, &tier.name), "retry_prefix")));
     owned.extend(drafts.iter().map(|d| (kafka::parking_topic(&kafka.parked_prefix, &d.name), "parked_prefix")));
+    let waiting = WaitingNames::new(&kafka.retry_prefix, &kafka.parked_prefix);
+    for name in &kafka.result_topics {
+        // The usual topic for results may be named here once more.
+        if let Some((_, other)) = owned.iter().find(|(other, key)| other == name && *key != "results") {
+            problem("result_topics", format!("holds {name}, which is the topic of kafka.{other}"));
+        } else if let Some(key) = waiting.key_of(name) {
+            problem(
+                "result_topics",
+                format!("holds {name}, which is taken for a topic that the worker made itself (kafka.{key})"),
+            );
+        }
+    }
+    owned.extend(kafka.result_topics.iter().map(|name| (name.clone(), "result_topics")));
     for (name, key) in &owned {
         if name.len() > 249 {
             problem(key, format!("gives the topic {name} a name of more than 249 characters"));
         }
     }
-    let waiting = WaitingNames::new(&kafka.retry_prefix, &kafka.parked_prefix);
     for input in &kafka.input {
         // A pattern that cannot be read is reported already, with its key.
         let pattern = input.strip_prefix('^').and_then(|_| pattern(input).ok());

@@ -265,6 +265,37 @@ fn a_file_that_is_wrong_in_many_places_names_them_all() {
 }
 
 #[test]
+fn limits_of_calls_are_judged_as_those_of_conversions() {
+    let kdniao = |name: &str, limits: &str| {
+        format!(
+            "[accounts.{name}]\nplatform = \"kdniao\"\nsecrets = [{{ id = \"a\", business_id = \"7\", secret = \"s\" }}]\n\
+             call_limits = {{ shared_as = \"one\", {limits} }}\n"
+        )
+    };
+    let both = |limits: &str| with(&format!("{}{}", kdniao("kdn-a", "rps = 5"), kdniao("kdn-b", limits)));
+    good(&both("rps = 5.0"), &[]);
+    let text = both("rps = 7");
+    expect(&text, &[], "accounts.kdn-b.call_limits.rps", "kdn-a and kdn-b share one rate, but state 5 and 7");
+    let text = with(&kdniao("kdn-a", "timeout = \"2s\", connect_timeout = \"2500ms\""));
+    expect(&text, &[], "accounts.kdn-a.call_limits.connect_timeout", "longer than the timeout of 2s");
+}
+
+#[test]
+fn a_topic_for_results_is_none_that_the_worker_has_for_something_else() {
+    let results = |names: &str| with(&format!("[kafka]\nreceipts = \"rec\"\nresult_topics = [{names}]"));
+    good(&results("\"answers\", \"postback.results\""), &[]);
+    for (name, whose) in [
+        ("postback.dlt", "the topic of kafka.dead_letter"),
+        ("rec", "the topic of kafka.receipts"),
+        ("postback.retry.5s", "the topic of kafka.retry_prefix"),
+        ("postback.retry.7s", "a topic that the worker made itself (kafka.retry_prefix)"),
+        ("postback.parked.acme-ps", "the topic of kafka.parked_prefix"),
+    ] {
+        expect(&results(&format!("\"{name}\"")), &[], "kafka.result_topics", whose);
+    }
+}
+
+#[test]
 fn accounts_that_answer_for_another_one_exist_and_make_the_same_call() {
     let kdniao = |name: &str, others: &str| {
         format!(
