@@ -42,17 +42,20 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Command {
     /// Every platform: what it dedupes by, how much it takes, and what is not confirmed
+    #[command(after_help = "Examples:\n  postback platforms list\n  postback platforms list --json")]
     List {
         /// The table of README.md
         #[arg(long)]
         markdown: bool,
     },
     /// One platform: its keys with their defaults, and an account to copy
+    #[command(after_help = "Example:\n  postback platforms show meta")]
     Show {
         /// Its name in configuration
         name: String,
     },
     /// Run the examples inside declared platforms
+    #[command(after_help = "Examples:\n  postback platforms test\n  postback platforms test my-platform.toml")]
     Test {
         /// A file; without it, every declared platform
         file: Option<PathBuf>,
