@@ -18,8 +18,8 @@ use crate::delivery::progress::{AckHandle, End, Open};
 use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::kafka::consumer::{Assignment, Flow, Handler};
 use crate::kafka::record::Record;
-use crate::lane::handle::Lanes;
 use crate::lane::handle::known::Known;
+use crate::lane::handle::lanes::Lanes;
 use crate::metrics::Metrics;
 use crate::redis::health::Health;
 

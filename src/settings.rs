@@ -9,6 +9,7 @@
 
 mod accounts;
 mod base_url;
+mod buckets;
 mod credentials;
 mod lease;
 mod platform_files;

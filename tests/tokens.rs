@@ -22,6 +22,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use bytes::Bytes;
 use postback::error::{Answer, DeliveryError, Fault};
+use postback::platforms::reading::HttpAnswer;
 use postback::platforms::tokens::{Grant, Issued, Seed, TokenSource};
 use postback::platforms::{Context, Request};
 use postback::redis::batcher::Batcher;
@@ -133,15 +134,15 @@ impl TokenSource for Plain {
         Ok(Request { path: "/token".into(), body: Bytes::from(secret.expose().to_owned()), ..Request::default() })
     }
 
-    fn token_from(&self, status: u16, _: Option<&str>, body: &[u8], _: i64) -> Result<Issued, DeliveryError> {
+    fn token_from(&self, http: &HttpAnswer<'_>) -> Result<Issued, DeliveryError> {
         let answer =
-            |detail: &str| Answer { status: Some(status), detail: detail.into(), sent: true, ..Answer::default() };
-        match status {
+            |detail: &str| Answer { status: Some(http.status), detail: detail.into(), sent: true, ..Answer::default() };
+        match http.status {
             200 => {}
             401 => return Err(DeliveryError::Halt(answer("invalid grant"))),
             _ => return Err(DeliveryError::Retry(answer("the platform failed"))),
         }
-        let text = String::from_utf8(body.to_vec()).unwrap();
+        let text = String::from_utf8(http.body.to_vec()).unwrap();
         let parts: Vec<&str> = text.split(' ').collect();
         Ok(Issued {
             access: SecretString::new(parts[0]),

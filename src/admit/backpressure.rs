@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::delivery::TopicKind;
+use crate::lane::handle::LaneHandle;
 use crate::lane::handle::known::{Known, LATELY};
-use crate::lane::handle::{LaneHandle, Lanes};
+use crate::lane::handle::lanes::Lanes;
 
 /// A lane that keeps receiving records is reported to Redis again after this time.
 const NOTED_FOR: Duration = Duration::from_secs(3600);

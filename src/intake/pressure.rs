@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crate::account::Intake as Bounds;
 use crate::admit::backpressure::Traffic;
 use crate::delivery::TopicKind;
-use crate::lane::handle::{LaneHandle, Lanes};
+use crate::lane::handle::LaneHandle;
+use crate::lane::handle::lanes::Lanes;
 
 /// A lane does not keep up if records wait in it and it finished none of them for this long.
 pub(super) const STUCK: Duration = Duration::from_secs(3);

@@ -4,6 +4,8 @@
 //! Each request takes a slot of the rate. Before each one after the first the claim is renewed, so that a call with many
 //! pages keeps it. A visit that goes on after a failure begins with the first page whose result is not acknowledged.
 
+mod chunks;
+
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -15,13 +17,14 @@ use crate::delivery::progress::Stage;
 use crate::delivery::{Called, Delivery};
 use crate::error::{Class, DeliveryError, Fault};
 use crate::lane::attempt::{Stop, admit, inline_delay, judge, note_unclassified};
+use crate::lane::calls::chunks::Chunks;
 use crate::lane::claiming::{check_time, claim, event, give_up, refuse_second_send};
 use crate::lane::counting::{count, declare};
 use crate::lane::quota::count_request;
 use crate::lane::state::Lane;
 use crate::lane::tokens::{Refused, wait_for_token};
 use crate::platforms::Receipt;
-use crate::platforms::call::{CallAnswer, Parts, PreparedCall};
+use crate::platforms::call::{Parts, PreparedCall};
 use crate::platforms::reading::Verdict;
 use crate::send::call::CallAnswered;
 use crate::send::client::Unanswered;
@@ -34,15 +37,6 @@ use crate::settle::{Attempted, Progress};
 
 /// The longest pause between two tries to renew a claim while Redis is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// What the chunks of a call have brought so far. They make one result, so they live no longer than a visit.
-#[derive(Default)]
-struct Chunks {
-    done: u64,
-    began_ms: Option<i64>,
-    /// `None`: the answer to one of them was too long.
-    answer: Option<CallAnswer>,
-}
 
 enum Sent {
     /// All of the call is answered and published.
@@ -288,24 +282,6 @@ fn begin_anew(delivery: &mut Delivery, lane: &Lane, delays: &mut Option<InlineDe
     delivery.attempted = false;
     let envelope = &mut delivery.envelope;
     (envelope.attempts, envelope.pass, envelope.retry_since_ms) = (0, 0, None);
-}
-
-impl Chunks {
-    fn add(&mut self, answer: Option<CallAnswer>, began_ms: i64) {
-        self.began_ms.get_or_insert(began_ms);
-        let is_first = self.done == 0;
-        self.done += 1;
-        let Some(next) = answer else { return self.answer = None };
-        match &mut self.answer {
-            Some(all) => {
-                all.items.get_or_insert_default().extend(next.items.unwrap_or_default());
-                (all.code, all.message, all.personal) = (next.code, next.message, next.personal);
-            }
-            None if is_first => self.answer = Some(CallAnswer { data: serde_json::Value::Null, ..next }),
-            // One before it was too long, so the result is too large whatever follows.
-            None => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, coop::unconstrained};
 use tokio::time::sleep;
 
-use crate::account::{Account, Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable, lanes};
+use crate::account::{Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable, lanes, sharers};
 use crate::claim::Dedupe;
 use crate::delivery::Delivery;
-use crate::lane::handle::{LaneHandle, LaneMessage, Lanes};
+use crate::lane::handle::lanes::Lanes;
+use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::lane::state::Lane;
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
@@ -100,18 +101,6 @@ pub fn prepare(
     }
     let (senders, outboxes) = (0..threads).map(|_| unbounded_channel()).unzip();
     Ok((Lanes::new(handles, senders), Prepared { seats, outboxes }))
-}
-
-/// How many accounts send at the rate of this account's bucket while Redis is away.
-fn sharers(accounts: &Accounts, of: &Account) -> usize {
-    let bucket = |a: &Account| match of.is_for_calls() {
-        true => a.call.is_some().then(|| a.call_limits.shared_as.clone()),
-        false => a.sender.is_some().then(|| a.limits.shared_as.clone()),
-    };
-    let own = Some(&of.limits.shared_as);
-    let shares = |a: &&Arc<Account>| a.platform == of.platform && bucket(a).as_ref() == own;
-    let delivers = |a: &&Arc<Account>| a.enabled && a.when_unavailable == WhenUnavailable::Deliver;
-    accounts.values().filter(shares).filter(delivers).count()
 }
 
 impl Prepared {
@@ -307,30 +296,9 @@ async fn write_recent(dedupe: Rc<Dedupe>, shared: Arc<StageContext>, seen: Insta
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::Account;
     use crate::delivery::TopicKind;
     use crate::stub::calls::Caller;
-
-    #[test]
-    fn without_redis_a_rate_is_shared_by_the_accounts_of_its_bucket_that_deliver() {
-        let account = |name: &str, shared_as: &str, when_unavailable, enabled| {
-            let mut account = Account::stub(name);
-            account.limits.shared_as = shared_as.into();
-            (account.when_unavailable, account.enabled) = (when_unavailable, enabled);
-            (account.name.clone(), Arc::new(account))
-        };
-        let (deliver, hold) = (WhenUnavailable::Deliver, WhenUnavailable::Hold);
-        let accounts: Accounts = [
-            account("a", "key", deliver, true),
-            account("b", "key", deliver, true),
-            account("c", "key", deliver, true),
-            account("holds", "key", hold, true),
-            account("is-off", "key", deliver, false),
-            account("other", "other", deliver, true),
-        ]
-        .into();
-        let counted = accounts.values().map(|a| (&*a.name, sharers(&accounts, a))).collect::<Vec<_>>();
-        assert_eq!(counted, [("a", 3), ("b", 3), ("c", 3), ("holds", 3), ("is-off", 3), ("other", 1)]);
-    }
 
     #[test]
     fn calls_have_a_lane_of_their_own_which_fills_no_place_of_conversions() {

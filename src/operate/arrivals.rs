@@ -3,8 +3,8 @@
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 
-use crate::lane::handle::Lanes;
 use crate::lane::handle::known::{Known, LATELY};
+use crate::lane::handle::lanes::Lanes;
 use crate::operate::Keys;
 
 /// The most keys in one command or pipeline.

@@ -224,7 +224,7 @@ mod tests {
     use crate::embedded::store::Store;
     use crate::kafka::consumer::Unplaced;
     use crate::lane::handle::LaneHandle;
-    use crate::lane::handle::Lanes;
+    use crate::lane::handle::lanes::Lanes;
     use crate::lane::threads::Runtimes;
     use crate::metrics::Metrics;
     use crate::metrics::{LaneState, Setup};

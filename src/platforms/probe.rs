@@ -1,8 +1,9 @@
 //! What an account's platform lets find out harmlessly: `postback probe` tries one variant after the other.
 
 use crate::error::{DeliveryError, Fault};
+use crate::platforms::context::Context;
 use crate::platforms::reading::HttpAnswer;
-use crate::platforms::{Context, Request};
+use crate::platforms::request::Request;
 
 /// Requests that change nothing, and differ in what an account may have to configure. Pure, as a sender is.
 pub trait Probe: Send + Sync {

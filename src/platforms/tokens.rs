@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::{DeliveryError, Fault};
 use crate::platforms::context::Context;
+use crate::platforms::reading::HttpAnswer;
 use crate::platforms::request::Request;
 use crate::secret::SecretString;
 
@@ -19,19 +20,12 @@ pub trait TokenSource: Send + Sync {
     /// A fault if no credential is in force.
     fn token_request(&self, grant: Grant<'_>, context: &Context<'_>) -> Result<Request, Fault>;
 
-    /// Reads the tokens in the answer. `now_ms` is the time of the answer, as in
-    /// [`HttpAnswer`](crate::platforms::reading::HttpAnswer).
+    /// Reads the tokens in the answer.
     ///
     /// # Errors
     /// `Halt`, `Permanent` and `Refresh` say that the grant is refused for good: an operator has to authorise the
     /// account again. Every other class says that the request may be repeated.
-    fn token_from(
-        &self,
-        status: u16,
-        retry_after: Option<&str>,
-        body: &[u8],
-        now_ms: i64,
-    ) -> Result<Issued, DeliveryError>;
+    fn token_from(&self, answer: &HttpAnswer<'_>) -> Result<Issued, DeliveryError>;
 
     /// When to refresh, epoch ms. `None`: only after the platform has refused the token.
     fn refresh_at_ms(&self, life: &Life) -> Option<i64> {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::clock::now_ms;
 use crate::delivery::{Delivery, Subject, TopicKind};
-use crate::lane::handle::{LaneHandle, Lanes};
+use crate::lane::handle::LaneHandle;
+use crate::lane::handle::lanes::Lanes;
 use crate::metrics::LaneState;
 use crate::redelivery::partition_buffer::PartitionBuffer;
 use crate::units::show_duration;

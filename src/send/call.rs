@@ -1,18 +1,17 @@
 //! One request of a call: signs, sends, and reads the answer.
 
-use std::time::Instant;
-
 use http::header::RETRY_AFTER;
 
-use crate::error::{DeliveryError, Fault};
+use crate::error::DeliveryError;
 use crate::platforms::call::{CallAnswer, PreparedCall};
 use crate::platforms::headers::Headers;
 use crate::platforms::http_status::{judge_call, unreadable};
 use crate::platforms::reading::HttpAnswer;
 use crate::secret::SecretString;
 use crate::send::client::{Answered, NoBody, Unanswered};
+use crate::send::date_ms;
 use crate::send::failures::{ambiguous, unsent};
-use crate::send::{Line, date_ms};
+use crate::send::line::{Line, unsigned};
 
 /// What a platform answered to one request of a call.
 pub struct CallAnswered {
@@ -34,22 +33,9 @@ impl Line<'_> {
         now_ms: i64,
         judge: impl FnOnce() -> Result<(), E>,
     ) -> Result<CallAnswered, Unanswered<DeliveryError, E>> {
-        let Self { dispatcher, host, connection } = self;
-        let account = &*dispatcher.account;
-        let halt = |fault: Fault| DeliveryError::Halt(unsent(&format!("{}: {}", fault.field, fault.detail)));
-        let request = account.call_request(call, part, token, now_ms);
-        let request = request.map_err(|fault| Unanswered::Failed(halt(fault)))?;
-        let answer_bytes = request.answer_bytes;
-        let http = dispatcher.request_to(host, request, false).map_err(Unanswered::Failed)?;
-        let asked = Instant::now();
-        let Answered { head, body } = match connection.exchange(http, account.limits.timeout, answer_bytes, judge).await
-        {
-            Ok(answered) => answered,
-            Err(Unanswered::Failed(failure)) => return Err(Unanswered::Failed(dispatcher.refused(host, &failure))),
-            Err(Unanswered::Stopped(why)) => return Err(Unanswered::Stopped(why)),
-            Err(Unanswered::Closed) => return Err(Unanswered::Closed),
-        };
-        dispatcher.compare_clocks(&head, host, asked);
+        let account = &*self.dispatcher.account;
+        let request = account.call_request(call, part, token, now_ms).map_err(unsigned)?;
+        let Answered { head, body } = self.exchange(request, false, judge).await?;
         let status = head.status.as_u16();
         let is_success = (200..300).contains(&status);
         let body = match body {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::DeliveryError;
+use crate::send::line::Line;
 use crate::send::rate::{Limiter, Slot};
-use crate::send::{Destination, Dispatcher, Line};
+use crate::send::{Destination, Dispatcher};
 
 /// After a shorter wait the connection is not checked again: the request finds out whether it is open.
 const LONG_WAIT: Duration = Duration::from_secs(1);

@@ -9,9 +9,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::*;
-use crate::error::Class;
+use crate::error::{Class, Fault};
+use crate::platforms::reading::HttpAnswer;
 use crate::platforms::{ANSWER_BYTES, Receipt};
-use crate::send::client::reachable;
+use crate::send::client::{Unanswered, reachable};
 use crate::stub::prepared;
 use crate::stub::server::{self, Server, answer};
 

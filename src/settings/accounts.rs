@@ -1,121 +1,24 @@
 //! `[accounts.NAME]`: the keys that every account has, and the keys that its platform reads.
 
+mod common;
+
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use serde::de::{DeserializeOwned, Error, IgnoredAny};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
 
-use crate::account::proxy::Proxy;
-use crate::account::{Account, Limits, OnAmbiguous, ReplyRules, Retry, Validate, WhenUnavailable, max_event_age};
-use crate::config::fields::{MONTH, duration, list, whole, words};
+use self::common::{Code, Common, Word};
+use crate::account::{Account, Limits, OnAmbiguous, ReplyRules, Retry, Validate};
 use crate::config::layers::Settings;
 use crate::config::read;
 use crate::config::tree::{self, Node, Table, Value};
-use crate::platforms::declared::Native;
 use crate::platforms::list::Platforms;
 use crate::platforms::{Configured, Platform};
 use crate::settings::base_url::{self, Allowed};
 use crate::settings::credentials;
-use crate::settings::proxy;
 use crate::settings::root::Root;
-
-/// The keys that every account has. The keys of its platform stand beside them.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Common {
-    platform: Option<String>,
-    allow_http: bool,
-    allow_private: bool,
-    base_url: Option<Word>,
-    #[serde(deserialize_with = "base_urls")]
-    base_urls: Option<Vec<String>>,
-    #[serde(deserialize_with = "path")]
-    path: Option<String>,
-    #[serde(deserialize_with = "proxy::read")]
-    proxy: Option<Proxy>,
-    when_unavailable: Option<WhenUnavailable>,
-    on_ambiguous: Option<OnAmbiguous>,
-    enabled: Option<bool>,
-    #[serde(rename = "rollout")]
-    _rollout: Rollout,
-    map: BTreeMap<String, Code>,
-    reply: Option<ReplyRules>,
-    validate: OwnValidate,
-    /// Read separately, with the top sections as defaults.
-    #[serde(rename = "limits")]
-    _limits: IgnoredAny,
-    /// Read over `limits`.
-    #[serde(rename = "call_limits")]
-    _call_limits: IgnoredAny,
-    #[serde(rename = "retry")]
-    _retry: IgnoredAny,
-    /// Read separately, by the shape that the platform states.
-    #[serde(rename = "secrets")]
-    _secrets: IgnoredAny,
-}
-
-/// A text that is not empty.
-#[derive(Deserialize)]
-struct Word(#[serde(deserialize_with = "words")] String);
-
-/// A native event: a text that is not empty, or a whole number.
-struct Code(String);
-
-impl<'de> Deserialize<'de> for Code {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        match Native::deserialize(from)? {
-            Native::Text(text) if text.is_empty() => Err(D::Error::custom("is empty")),
-            Native::Flag(_) => Err(D::Error::custom("has to be a text or a whole number")),
-            native => Ok(Self(native.to_string())),
-        }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Rollout {
-    #[serde(rename = "percent", deserialize_with = "percent")]
-    _percent: Option<u8>,
-}
-
-/// The part of `[validate]` that an account may override.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct OwnValidate {
-    #[serde(deserialize_with = "max_event_age")]
-    max_event_age: Option<Duration>,
-    #[serde(deserialize_with = "max_future")]
-    max_future: Option<Duration>,
-}
 
 fn platform_names(platforms: &Platforms) -> String {
     platforms.all().map(|platform| format!("\"{}\"", platform.name())).collect::<Vec<_>>().join(" or ")
-}
-
-fn base_urls<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
-    let urls = list(from)?;
-    if urls.is_empty() { Err(D::Error::custom("has to be a list of at least one URL")) } else { Ok(Some(urls)) }
-}
-
-fn path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    let path = String::deserialize(from)?;
-    let fine = path.starts_with('/') && !path.starts_with("//") && !path.contains('#');
-    if fine && path.bytes().all(|b| b.is_ascii_graphic()) {
-        return Ok(Some(path));
-    }
-    Err(D::Error::custom("has to be a path that begins with one /, in visible ASCII characters, without #"))
-}
-
-fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
-    match whole::<_, _, 0, 100>(from)? {
-        100 => Ok(Some(100)),
-        _ => Err(D::Error::custom("has to be 100: this version cannot deliver a part of an account's events")),
-    }
-}
-
-fn max_future<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    duration::<_, 0, MONTH>(from).map(Some)
 }
 
 /// An account as far as it could be read. That is enough for the rules that look at all accounts together.

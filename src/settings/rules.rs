@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::accounts::Draft;
 use super::root::Root;
-use super::{base_url, lease};
+use super::{base_url, buckets, lease};
 use crate::account::{Account, Limits, WindowCheck};
 use crate::config::layers::Settings;
 use crate::kafka::matching::WaitingNames;
@@ -51,7 +51,7 @@ pub(super) fn judge(settings: &Settings<'_>, root: &Root, drafts: &[Draft]) {
     drain(settings, root, drafts);
     embedded(settings, root, drafts);
     topics(settings, root, drafts);
-    buckets(settings, drafts);
+    buckets::judge(settings, drafts);
     alternates(settings, drafts);
     credentials(settings, drafts);
 }
@@ -96,38 +96,6 @@ fn window(settings: &Settings<'_>, Root { dedupe, retry, .. }: &Root, drafts: &[
     match dedupe.window_check {
         WindowCheck::Refuse => settings.problem("dedupe.window", text),
         WindowCheck::Warn => settings.warn("dedupe.window", text),
-    }
-}
-
-/// Accounts that share a bucket must state the same rate. Calls have buckets of their own, for each platform.
-fn buckets(settings: &Settings<'_>, drafts: &[Draft]) {
-    let conversions = drafts.iter().map(|draft| (draft, &draft.limits, ""));
-    bucket(settings, "limits", conversions);
-    let calls = drafts.iter().filter_map(|draft| {
-        let account = draft.account.as_ref().filter(|account| account.call.is_some())?;
-        Some((draft, &draft.call_limits, account.platform))
-    });
-    bucket(settings, "call_limits", calls);
-}
-
-fn bucket<'a>(settings: &Settings<'_>, section: &str, of: impl Iterator<Item = (&'a Draft, &'a Limits, &'a str)>) {
-    let mut first: BTreeMap<(&str, &str), (&Draft, &Limits)> = BTreeMap::new();
-    for (draft, limits, platform) in of.filter(|(_, limits, _)| !limits.shared_as.is_empty()) {
-        let (known, known_limits) = *first.entry((platform, &limits.shared_as)).or_insert((draft, limits));
-        #[expect(clippy::float_cmp, reason = "two spellings of one number are equal, two numbers are not")]
-        let differs = known_limits.rps != limits.rps;
-        // Where calls take the limits of conversions, those are reported already.
-        let is_stated = section == "limits" || known.has_call_limits || draft.has_call_limits;
-        if differs && is_stated {
-            let (a, b) = (&known.name, &draft.name);
-            settings.problem(
-                &format!("accounts.{b}.{section}.rps"),
-                format!(
-                    "accounts {a} and {b} share one rate, but state {} and {} requests per second; state one rps, or give them different {section}.shared_as",
-                    known_limits.rps, limits.rps
-                ),
-            );
-        }
     }
 }
 

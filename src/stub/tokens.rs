@@ -10,7 +10,6 @@ use bytes::Bytes;
 
 use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
-use crate::platforms::headers::Headers;
 use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading};
 use crate::platforms::tokens::{Grant, Issued, Life, Seed, TokenSource};
 use crate::platforms::{Context, Prepared, Receipt, Request, Sender};
@@ -76,19 +75,18 @@ impl TokenSource for Source {
         Ok(Request { path: "/token".into(), body: Bytes::from(secret.expose().to_owned()), ..Request::default() })
     }
 
-    fn token_from(&self, status: u16, _: Option<&str>, body: &[u8], now_ms: i64) -> Result<Issued, DeliveryError> {
-        let http = HttpAnswer { status, retry_after: None, headers: Headers::default(), body, now_ms };
-        match status {
+    fn token_from(&self, http: &HttpAnswer<'_>) -> Result<Issued, DeliveryError> {
+        match http.status {
             200 => {}
             503 => return Err(DeliveryError::Retry(http.answer())),
             _ => return Err(DeliveryError::Halt(http.answer())),
         }
-        let text = String::from_utf8_lossy(body);
+        let text = String::from_utf8_lossy(http.body);
         let parts: Vec<_> = text.split(' ').collect();
         Ok(Issued {
             access: SecretString::new(parts[0]),
             refresh: Some(SecretString::new(parts[1])),
-            access_ends_ms: Some(now_ms + parts[2].parse::<i64>().unwrap()),
+            access_ends_ms: Some(http.now_ms + parts[2].parse::<i64>().unwrap()),
             refresh_ends_ms: None,
         })
     }

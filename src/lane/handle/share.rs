@@ -5,8 +5,9 @@
 //! that holds little, however many lanes hang.
 
 use crate::delivery::TopicKind;
+use crate::lane::handle::LaneHandle;
 use crate::lane::handle::fill::Fill;
-use crate::lane::handle::{LaneHandle, Lanes};
+use crate::lane::handle::lanes::Lanes;
 
 /// The most bytes from tiers and parking topics that all lanes together may hold, queued or with a permit. In addition
 /// every lane may hold one record of each kind.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::error::{Answer, DeliveryError, Fault};
-use crate::platforms::headers::Headers;
 use crate::platforms::http_status::{judge, safe_code};
 use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::solinkup::body::Own;
@@ -31,26 +30,19 @@ impl TokenSource for Tokens {
         self.0.request(call, &[own], context)
     }
 
-    fn token_from(
-        &self,
-        status: u16,
-        retry_after: Option<&str>,
-        body: &[u8],
-        now_ms: i64,
-    ) -> Result<Issued, DeliveryError> {
-        let http = HttpAnswer { status, retry_after, headers: Headers::default(), body, now_ms };
-        let body = parsed(body).unwrap_or_default();
+    fn token_from(&self, http: &HttpAnswer<'_>) -> Result<Issued, DeliveryError> {
+        let body = parsed(http.body).unwrap_or_default();
         let envelope = open(Name::TokenGet, &body);
-        if let (Envelope::Success { data, .. }, 200..=299) = (&envelope, status)
+        if let (Envelope::Success { data, .. }, 200..=299) = (&envelope, http.status)
             && let Some(issued) = issued(data)
         {
             return Ok(issued);
         }
         let refused = || match &envelope {
-            Envelope::Refused(refused) => Reading::All(Err(refusal(refused, &http))),
+            Envelope::Refused(refused) => Reading::All(Err(refusal(refused, http))),
             Envelope::Success { .. } | Envelope::Unknown => Reading::Nothing,
         };
-        match judge(1, &http, refused).one() {
+        match judge(1, http, refused).one() {
             Err(error) => Err(error),
             // Not said of an answer without tokens.
             Ok(_) => Err(DeliveryError::Retry(http.answer())),

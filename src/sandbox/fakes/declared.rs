@@ -14,6 +14,7 @@ mod filters;
 mod formats;
 mod lexer;
 mod matching;
+mod parser;
 mod signature;
 mod template;
 mod terms;

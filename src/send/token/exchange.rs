@@ -15,9 +15,10 @@ use crate::redis::batcher::Batcher;
 use crate::secret::SecretString;
 use crate::send::client::{Answered, Unanswered};
 use crate::send::failures::unsent;
+use crate::send::line::Line;
 use crate::send::token::seal::Seal;
 use crate::send::token::{Reply, Setup, Tokens};
-use crate::send::{Destination, Dispatcher, Line, path_and_query};
+use crate::send::{Destination, Dispatcher, path_and_query};
 
 /// How an account gets its tokens, and what encrypts them.
 pub struct Kit {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::{Answer, DeliveryError};
+use crate::platforms::headers::Headers;
+use crate::platforms::reading::HttpAnswer;
 use crate::platforms::tokens::{Grant, Issued};
 use crate::platforms::{Context, Credential};
 use crate::redis::batcher::StoreError;
@@ -188,8 +190,14 @@ impl Tokens {
             Ok(Err(error)) => return Err(Failure::Other(for_the_event(error))),
             Err(_) => return Err(Failure::Other(DeliveryError::Retry(unsent("token request: no answer in time")))),
         };
-        let retry_after = reply.retry_after.as_deref();
-        let read = self.setup.source.token_from(reply.status, retry_after, &reply.body, (self.setup.now_ms)());
+        let http = HttpAnswer {
+            status: reply.status,
+            retry_after: reply.retry_after.as_deref(),
+            headers: Headers::new(&reply.headers),
+            body: &reply.body,
+            now_ms: (self.setup.now_ms)(),
+        };
+        let read = self.setup.source.token_from(&http);
         read.map_err(|error| match error {
             DeliveryError::Halt(answer) | DeliveryError::Permanent(answer) | DeliveryError::Refresh(answer) => {
                 Failure::Refused(answer)

@@ -87,6 +87,7 @@ pub fn pause(failures: u32) -> Duration {
 mod tests {
     use super::*;
     use crate::error::{DeliveryError, Fault};
+    use crate::platforms::reading::HttpAnswer;
     use crate::platforms::tokens::{Grant, Issued};
     use crate::platforms::{Context, Request};
     use crate::secret::SecretString;
@@ -154,7 +155,7 @@ mod tests {
             Err(Fault::whole("not asked"))
         }
 
-        fn token_from(&self, _: u16, _: Option<&str>, _: &[u8], _: i64) -> Result<Issued, DeliveryError> {
+        fn token_from(&self, _: &HttpAnswer<'_>) -> Result<Issued, DeliveryError> {
             Err(DeliveryError::Closed)
         }
 
@@ -171,7 +172,7 @@ mod tests {
             Err(Fault::whole("not asked"))
         }
 
-        fn token_from(&self, _: u16, _: Option<&str>, _: &[u8], _: i64) -> Result<Issued, DeliveryError> {
+        fn token_from(&self, _: &HttpAnswer<'_>) -> Result<Issued, DeliveryError> {
             Err(DeliveryError::Closed)
         }
     }

@@ -8,7 +8,6 @@ use super::compose::Failure;
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::platforms::declared::blobs::Reader;
 use crate::platforms::declared::engine::{Scope, Variable};
-use crate::platforms::headers::Headers;
 use crate::platforms::http_status::{judge, safe_code};
 use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::tokens::{Grant, Issued, TokenSource};
@@ -31,30 +30,23 @@ impl TokenSource for Bound {
             .map_err(|failure: Failure| failure.into())
     }
 
-    fn token_from(
-        &self,
-        status: u16,
-        retry_after: Option<&str>,
-        body: &[u8],
-        now_ms: i64,
-    ) -> Result<Issued, DeliveryError> {
-        let answer = HttpAnswer { status, retry_after, headers: Headers::default(), body, now_ms };
+    fn token_from(&self, answer: &HttpAnswer<'_>) -> Result<Issued, DeliveryError> {
         let Some(rules) = &self.program.token else { return Err(DeliveryError::Halt(answer.answer())) };
-        let scope = self.seen(&answer).0.value();
-        let said = Said { scope: &scope, answer: &answer, code: &self.program.answer.code };
+        let scope = self.seen(answer).0.value();
+        let said = Said { scope: &scope, answer, code: &self.program.answer.code };
         if said.holds(&rules.failed) {
             let code = safe_code(&said.text(&self.program.answer.code));
             let detail = "the platform issues no token: authorise the account anew".to_owned();
             return Err(DeliveryError::Halt(Answer { code, detail, ..answer.answer() }));
         }
         let access = said.text(&rules.access);
-        if access.is_empty() || !(200..=299).contains(&status) {
-            let verdict = judge(1, &answer, || Reading::All(Err(said.unknown()))).one();
+        if access.is_empty() || !(200..=299).contains(&answer.status) {
+            let verdict = judge(1, answer, || Reading::All(Err(said.unknown()))).one();
             return Err(verdict.err().unwrap_or_else(|| said.unknown()));
         }
         let refresh = said.text(&rules.refresh);
         let number = |rule: &Option<_>| said.number(&rule.as_ref());
-        let span = number(&rules.expires_in).map(|seconds| now_ms.saturating_add(seconds.saturating_mul(1000)));
+        let span = number(&rules.expires_in).map(|seconds| answer.now_ms.saturating_add(seconds.saturating_mul(1000)));
         Ok(Issued {
             access: SecretString::new(access),
             refresh: (!refresh.is_empty()).then(|| SecretString::new(refresh)),

@@ -371,6 +371,8 @@ fn a_token_is_masked_wherever_it_stands_and_late_parts_still_see_the_event() {
 #[test]
 fn tokens_are_asked_for_and_read_as_the_file_says() {
     use crate::error::{Class, DeliveryError};
+    use crate::platforms::headers::Headers;
+    use crate::platforms::reading::HttpAnswer;
     use crate::platforms::tokens::Grant;
     let sender = sender(TOKENS, "token = { refresh = 'R-1', client_id = 'c' }");
     let (source, seed) = sender.tokens().unwrap();
@@ -380,7 +382,10 @@ fn tokens_are_asked_for_and_read_as_the_file_says() {
     let request = source.token_request(Grant::Refresh(seed.refresh.as_ref().unwrap()), &context).unwrap();
     assert_eq!((request.method, &*request.path), ("GET", "/oauth?client_id=c&refresh_token=R-1"));
     assert_eq!(request.masked_text(Part::Path, &request.path, "***"), "/oauth?client_id=c&refresh_token=***");
-    let read = |status, body: &str| source.token_from(status, None, body.as_bytes(), 1_000);
+    let read = |status, body: &str| {
+        let headers = Headers::default();
+        source.token_from(&HttpAnswer { status, retry_after: None, headers, body: body.as_bytes(), now_ms: 1_000 })
+    };
     let issued =
         read(200, r#"{"code":0,"data":{"access_token":"A","refresh_token":"R-2","expires_in":"60"}}"#).unwrap();
     assert_eq!((issued.access.expose(), issued.access_ends_ms), ("A", Some(61_000)));

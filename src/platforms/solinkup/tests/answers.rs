@@ -317,7 +317,11 @@ fn personal_data_of_orders_is_found_at_every_level() {
 #[test]
 fn tokens_are_read_and_a_refusal_asks_for_authorisation() {
     let source = account("").tokens().unwrap().0;
-    let from = |status: u16, body: &Value| source.token_from(status, None, body.to_string().as_bytes(), NOW);
+    let from = |status: u16, body: &Value| {
+        let body = body.to_string();
+        let headers = Headers::default();
+        source.token_from(&HttpAnswer { status, retry_after: None, headers, body: body.as_bytes(), now_ms: NOW })
+    };
     let mut sample = own(true, "执行成功");
     sample["data"] = json!({
         "openId": OPEN_ID, "accessToken": TOKEN, "refreshToken": "RefreshToken@1", "accessTokenExpired": 1653018049464_i64,

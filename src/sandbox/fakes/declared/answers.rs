@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::check::Checked;
 use super::evaluate::{Known, below};
-use super::expression::{Expr, bodies};
+use super::expression::bodies;
 use super::file::{File, set};
+use super::parser::parse;
 use super::template::Template;
 use super::terms::merge;
 use super::value::Val;
@@ -46,7 +47,7 @@ impl Answers {
     pub(super) fn new(file: &File) -> Answers {
         let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let answer = Value::Object(file.answer.clone());
-        let code = Expr::parse(&text(&answer, "code")).ok();
+        let code = parse(&text(&answer, "code")).ok();
         let samples = file.tests.iter().filter_map(|test| {
             let answer = test.get("answer")?;
             let classes = answer.get("classes").and_then(Value::as_array).into_iter().flatten();

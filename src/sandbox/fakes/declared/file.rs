@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::expression::Expr;
+use super::parser::parse;
 use super::template::Template;
 
 /// One platform.
@@ -96,11 +97,11 @@ impl File {
             }
         }
         for (name, when) in members(Some(&table), "require") {
-            file.require.push((name.clone(), Expr::parse(when.as_str().unwrap_or_default())?));
+            file.require.push((name.clone(), parse(when.as_str().unwrap_or_default())?));
         }
         for (name, rule) in members(Some(&table), "check") {
             let rule = rule.as_table().cloned().unwrap_or_default();
-            file.check.push((name.clone(), Expr::parse(&text_of(&rule, "when"))?, text_of(&rule, "says")));
+            file.check.push((name.clone(), parse(&text_of(&rule, "when"))?, text_of(&rule, "says")));
         }
         let batch = members_at(&table, "batch");
         if let Some(batch) = batch {
@@ -118,7 +119,7 @@ impl File {
                 refresh: text_of(token, "refresh"),
                 expires_in: text_of(token, "expires_in"),
                 expires_at_ms: text_of(token, "expires_at_ms"),
-                failed: (!failed.is_empty()).then(|| Expr::parse(&failed)).transpose()?,
+                failed: (!failed.is_empty()).then(|| parse(&failed)).transpose()?,
             });
         }
         Ok(file)
@@ -147,7 +148,7 @@ fn form_of(form: Option<&toml::Table>, batch: Option<&toml::Table>, root: &toml:
     let events: Vec<_> =
         if own_events.is_empty() { members(Some(root), "events").map(|(_, n)| n).collect() } else { own_events };
     Ok(Form {
-        when: (!when.is_empty()).then(|| Expr::parse(&when)).transpose()?,
+        when: (!when.is_empty()).then(|| parse(&when)).transpose()?,
         method,
         url: Template::parse(&text_of(form, "url")),
         hosts: hosts.filter(|_| callback).filter_map(|h| h.as_str()).map(str::to_owned).collect(),

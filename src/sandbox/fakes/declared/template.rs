@@ -2,6 +2,7 @@
 
 use super::evaluate::Known;
 use super::expression::Expr;
+use super::parser::parse;
 
 /// A template as the sandbox reads it.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,7 +80,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>, String> {
         }
         let inside = &rest[start + 2..];
         let end = end_of_expression(inside).ok_or("`}}` is missing")?;
-        pieces.push(Piece::Expr(Expr::parse(&inside[..end])?));
+        pieces.push(Piece::Expr(parse(&inside[..end])?));
         rest = &inside[end + 2..];
     }
     if !rest.is_empty() {
