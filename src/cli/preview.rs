@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
             if args.json {
                 print_json(&refused)?
             } else {
-                print(&tell(&refused))?
+                print(&format!("{}{}", tell(&refused), whose_accounts(&refused, args.config.is_some())))?
             }
             if refused.reason == "suppressed" { Ok(()) } else { Err(Exit { code: 3, text: String::new() }) }
         }
@@ -115,6 +115,14 @@ pub(super) fn tell(refused: &Refused) -> String {
     format!("would not be sent: {how}{reason}{field}{detail}\n")
 }
 
+/// What to do about an account that is not there.
+fn whose_accounts(refused: &Refused, has_config: bool) -> &'static str {
+    if refused.field != "account" || has_config {
+        return "";
+    }
+    "  the accounts are those of `postback demo`: name your own with --config FILE\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +165,16 @@ mod tests {
         let text = refused("suppressed", "consent.opt_out", None);
         assert_eq!(text, "would not be sent: suppressed, nothing is sent, field consent.opt_out\n");
     }
+
+    #[test]
+    fn an_account_that_the_demo_does_not_have_leads_to_a_configuration() {
+        let refused =
+            |field: &str| Refused { accepted: false, reason: "unknown_account", field: field.to_owned(), detail: None };
+        assert!(whose_accounts(&refused("account"), false).contains("--config FILE"));
+        assert_eq!(whose_accounts(&refused("account"), true), "");
+        assert_eq!(whose_accounts(&refused("platform"), false), "");
+    }
+
     #[test]
     fn a_file_that_cannot_be_read_is_a_mistake_of_usage_and_no_bad_input() {
         let args = Args { file: "no/such.json".into(), config: None, json: false, now: None, show_secrets: false };

@@ -90,7 +90,7 @@ fn read(key: &Key, node: &Node) -> Result<Value, String> {
     let told = |error: Error| if key.secret { "has to be a string in quotes".to_owned() } else { error.shown(node) };
     let value = match key.kind() {
         KeyKind::Text => Native::Text(String::deserialize(node).map_err(told)?),
-        KeyKind::Integer => Native::Integer(i64::deserialize(node).map_err(told)?),
+        KeyKind::Integer => Native::Integer(i64::deserialize(node).map_err(|_| "has to be a whole number".to_owned())?),
         KeyKind::Flag => Native::Flag(bool::deserialize(node).map_err(told)?),
     };
     if let Native::Text(text) = &value {

@@ -123,6 +123,8 @@ fn what_is_wrong_with_a_key_is_told_and_a_secret_is_not_repeated() {
         told("app = 5"),
         ["a.toml:1: a.app: has to be a table", "a.access_token: is missing", "a.app.id: is missing"]
     );
+    let text = told("access_token = 'S'\napp.id = 'i'\nbase = 'x'");
+    assert_eq!(text, ["a.toml:3: a.base: has to be a whole number"]);
     let secret = told("access_token = ' MARKER'\napp.id = 'i'");
     assert!(secret.len() == 1 && !secret[0].contains("MARKER"), "{secret:?}");
 }
