@@ -36,7 +36,7 @@ const TABLE: [(&str, &[&str]); 28] = [
     ("operate", &["below the stages", "lane::handle", "lane::state", "lane::threads"]),
     ("intake", &["below the stages", "admit", "lane"]),
     ("redelivery", &["below the stages", "admit", "lane", "settle"]),
-    ("inspect", &["below the stages", "admit", "settle::policy", "claim values", "operate::audit"]),
+    ("inspect", &["below the stages", "admit", "settle::policy", "claim values", "operate::audit", "operate::keys"]),
     ("embedded", &["config", "kafka", "redis"]),
     (
         "settings",

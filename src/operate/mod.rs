@@ -18,6 +18,7 @@
 
 pub mod arrivals;
 pub mod coordinator;
+pub mod keys;
 pub mod lanes;
 pub mod orders;
 pub mod readiness;
@@ -29,65 +30,13 @@ pub mod status;
 use serde::{Deserialize, Serialize};
 
 pub use crate::lane::handle::switches::{Switch, Switches};
+pub use keys::Keys;
 pub use lanes::SwitchesByAccount;
 pub use orders::{Order, Place, Target};
 pub use snapshot::{ConsumerSnapshot, LaneLoad, LaneSnapshot, PartitionRow, ReplicaSnapshot};
 
 /// The number of audit entries that are kept.
 pub const AUDIT_LENGTH: isize = 10_000;
-
-/// Builds the names of the keys under one prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keys {
-    prefix: String,
-}
-
-impl Keys {
-    /// Names that begin with `prefix` and a colon.
-    pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
-    }
-    /// The key of the lane switches.
-    pub fn lanes(&self) -> String {
-        format!("{}:lanes", self.prefix)
-    }
-    /// The key of the audit trail.
-    pub fn audit(&self) -> String {
-        format!("{}:audit", self.prefix)
-    }
-    /// The key of the ids of replicas that wrote a snapshot.
-    pub fn replicas(&self) -> String {
-        format!("{}:replicas", self.prefix)
-    }
-    /// The key of one replica's snapshot.
-    pub fn replica(&self, id: &str) -> String {
-        format!("{}:replica:{id}", self.prefix)
-    }
-    /// The key of the orders to parked partitions.
-    pub fn orders(&self) -> String {
-        format!("{}:orders", self.prefix)
-    }
-    /// The key of the partitions that are parked because they have no offset, as `<topic>/<partition>`.
-    pub fn unplaced(&self) -> String {
-        format!("{}:unplaced", self.prefix)
-    }
-    /// A key that exists while an account received records from a topic lately.
-    pub fn arrived(&self, topic: &str, account: &str) -> String {
-        format!("{}:arrived:{topic}:{account}", self.prefix)
-    }
-    /// The key of the topics that have been part of the input before.
-    pub fn topics(&self) -> String {
-        format!("{}:topics", self.prefix)
-    }
-    /// The key of the partitions of tiers and parking topics that had a committed offset.
-    pub fn positions(&self) -> String {
-        format!("{}:positions", self.prefix)
-    }
-    /// The key of the epoch. It exists as long as the store has not lost its data.
-    pub fn epoch(&self) -> String {
-        format!("{}:epoch", self.prefix)
-    }
-}
 
 /// Who changes something, and why. Both are stored in the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,14 +112,6 @@ pub async fn read_audit(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_key_begins_with_the_prefix() {
-        let keys = Keys::new("pb");
-        let all = [keys.lanes(), keys.audit(), keys.replicas(), keys.replica("a1"), keys.orders(), keys.epoch()];
-        assert_eq!(all, ["pb:lanes", "pb:audit", "pb:replicas", "pb:replica:a1", "pb:orders", "pb:epoch"]);
-        assert_eq!([keys.unplaced(), keys.topics(), keys.positions()], ["pb:unplaced", "pb:topics", "pb:positions"]);
-    }
 
     #[test]
     fn who_and_why_are_kept_short_masked_and_on_one_line() {
