@@ -35,6 +35,7 @@ use crate::kafka::topics::{self, Cluster, Health as KafkaHealth};
 use crate::lane::handle::known::Known;
 use crate::lane::handle::lanes::Lanes;
 use crate::lane::threads;
+use crate::operate::audit;
 use crate::operate::coordinator::Coordinator;
 use crate::operate::status::RefusedInputs;
 use crate::operate::status::{Running, WorkerStatus};
@@ -219,6 +220,11 @@ pub async fn run(
     let _ = status.running.set(running);
     tracing::info!(id, version = env!("CARGO_PKG_VERSION"), accounts = config.accounts.len(), "worker runs");
     let mut watching = tokio::spawn(watch.run());
+    let auditing = {
+        let (shared, client, keys, id, topic) =
+            (shared.clone(), client.clone(), keys.clone(), id.clone(), config.kafka.audit.clone());
+        tokio::spawn(async move { audit::publish::keep(&client, &keys, &id, &shared.producer, &topic).await })
+    };
 
     let ended = tokio::select! {
         () = &mut stop => None,
@@ -228,6 +234,7 @@ pub async fn run(
     let result = drain_all(&config, &shared, &status, intake, waiting, ended).await;
     drop(discovering);
     watching.abort();
+    auditing.abort();
     if health.is_up()
         && let Ok(mut connection) = crate::redis::connect(&client).await
     {

@@ -95,7 +95,7 @@ fn ask(access: &Access, work: impl AsyncFnOnce(&Known<'_>) -> anyhow::Result<()>
     let accounts: Vec<(&'static str, Arc<str>)> =
         config.accounts.values().map(|a| (a.platform, a.name.clone())).collect();
     let admin = access.admin.clone().unwrap_or_else(|| format!("http://{}", config.admin.listen));
-    let known = Known { redis: &config.redis, accounts: &accounts, admin: &admin };
+    let known = Known { redis: &config.redis, kafka: Some(&config.kafka), accounts: &accounts, admin: &admin };
     block_on(async { work(&known).await.map_err(Exit::from) })
 }
 

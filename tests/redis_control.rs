@@ -7,13 +7,12 @@ use std::sync::Arc;
 use clap::Command;
 use postback::cli::source::Known;
 use postback::cli::{accounts, blocked, unblock};
+use postback::operate::audit::{Via, waiting};
 use postback::operate::orders::{
     Epoch, add_unplaced, give_order, placed, read_orders, read_unplaced, renew_epoch, take_order,
 };
 use postback::operate::snapshot::{read_snapshots, remove_snapshot, write_snapshot};
-use postback::operate::{
-    By, Keys, LaneLoad, LaneSnapshot, Order, PartitionRow, Place, ReplicaSnapshot, Target, lanes, read_audit,
-};
+use postback::operate::{By, Keys, LaneLoad, LaneSnapshot, PartitionRow, Place, ReplicaSnapshot, Target, lanes};
 use postback::redis::Config;
 use postback::secret::SecretString;
 use redis::aio::MultiplexedConnection;
@@ -38,7 +37,7 @@ async fn fresh() -> (MultiplexedConnection, Keys, Config) {
 }
 
 fn by(why: &str) -> By {
-    By::new("li", why)
+    By::new(Via::Cli, "li", why)
 }
 
 #[tokio::test]
@@ -53,10 +52,10 @@ async fn pause_and_halt_do_not_lose_each_other_and_resume_clears_both() {
     assert_eq!((halted.reason.as_str(), halted.since_ms), ("bad key", 6));
     lanes::resume(&mut c, &keys, "acme", &by("fixed"), 8).await.unwrap();
     assert!(lanes::read_lanes(&mut c, &keys).await.unwrap().is_empty());
-    let trail = read_audit(&mut c, &keys, 10).await.unwrap();
+    let trail = waiting(&mut c, &keys).await.unwrap();
     let what: Vec<_> = trail.iter().map(|e| (e.what.as_str(), e.why.as_str(), e.account.as_deref())).collect();
     let want =
-        [("resume", "fixed", Some("acme")), ("halt", "bad key", Some("acme")), ("pause", "review", Some("acme"))];
+        [("pause", "review", Some("acme")), ("halt", "bad key", Some("acme")), ("resume", "fixed", Some("acme"))];
     assert_eq!(what, want);
 }
 
@@ -78,7 +77,7 @@ async fn replicas_that_race_keep_every_flag_and_audit_one_halt() {
     let mut c = c;
     let lane = lanes::read_lanes(&mut c, &keys).await.unwrap().remove("acme").unwrap();
     assert!(lane.paused.is_some() && lane.halted.is_some());
-    let trail = read_audit(&mut c, &keys, 100).await.unwrap();
+    let trail = waiting(&mut c, &keys).await.unwrap();
     assert_eq!(trail.iter().filter(|e| e.what == "halt").count(), 1);
     assert_eq!(trail.iter().filter(|e| e.what == "pause").count(), 10);
 }
@@ -104,16 +103,6 @@ async fn a_store_that_forgot_gets_the_switches_back_and_a_newer_one_wins() {
 }
 
 #[tokio::test]
-async fn the_audit_trail_is_bounded() {
-    let (mut c, keys, _) = fresh().await;
-    let filler = vec!["x"; 10_050];
-    let () = redis::cmd("LPUSH").arg(keys.audit()).arg(filler).query_async(&mut c).await.unwrap();
-    lanes::pause(&mut c, &keys, "a", &by("r"), 1).await.unwrap();
-    let length: i64 = redis::cmd("LLEN").arg(keys.audit()).query_async(&mut c).await.unwrap();
-    assert_eq!(length, 10_000);
-}
-
-#[tokio::test]
 async fn snapshots_expire_and_their_ids_are_forgotten() {
     let (mut c, keys, _) = fresh().await;
     for id in ["b", "a"] {
@@ -136,20 +125,18 @@ async fn snapshots_expire_and_their_ids_are_forgotten() {
 async fn an_order_that_was_replaced_is_not_taken_by_who_read_the_old_one() {
     let (mut c, keys, _) = fresh().await;
     let place: Place = "conversions/3".parse().unwrap();
-    let order = |to, at_ms| Order { to, reason: "r".into(), who: "li".into(), at_ms };
-    let (old, new) = (order(Target::Earliest, 1), order(Target::Offset(7), 2));
-    give_order(&mut c, &keys, &place, &old).await.unwrap();
+    give_order(&mut c, &keys, &place, Target::Earliest, &by("r"), 1).await.unwrap();
     let (read, old_text) = read_orders(&mut c, &keys).await.unwrap().remove(&place).unwrap();
-    assert_eq!(read, old);
-    give_order(&mut c, &keys, &place, &new).await.unwrap();
+    assert_eq!((read.to, read.reason.as_str(), read.who.as_str(), read.at_ms), (Target::Earliest, "r", "li", 1));
+    give_order(&mut c, &keys, &place, Target::Offset(7), &by("r"), 2).await.unwrap();
     assert!(!take_order(&mut c, &keys, &place, &old_text).await.unwrap());
     let (read, new_text) = read_orders(&mut c, &keys).await.unwrap().remove(&place).unwrap();
-    assert_eq!(read, new);
+    assert_eq!(read.to, Target::Offset(7));
     assert!(take_order(&mut c, &keys, &place, &new_text).await.unwrap());
     assert!(!take_order(&mut c, &keys, &place, &new_text).await.unwrap());
     assert!(read_orders(&mut c, &keys).await.unwrap().is_empty());
-    let trail = read_audit(&mut c, &keys, 1).await.unwrap();
-    assert_eq!(trail[0].detail.as_deref(), Some("conversions/3 to 7"));
+    let trail = waiting(&mut c, &keys).await.unwrap();
+    assert_eq!(trail[1].detail.as_deref(), Some("conversions/3 to 7"));
 }
 
 #[tokio::test]
@@ -159,7 +146,7 @@ async fn an_epoch_is_renewed_only_where_it_is_missing() {
     assert_eq!(renew_epoch(&mut c, &keys, &by("again"), 2).await.unwrap(), Epoch::Present(id));
     let () = redis::cmd("SET").arg(keys.epoch()).arg("starting").query_async(&mut c).await.unwrap();
     assert_eq!(renew_epoch(&mut c, &keys, &by("again"), 3).await.unwrap(), Epoch::Starting);
-    assert_eq!(read_audit(&mut c, &keys, 10).await.unwrap().len(), 1);
+    assert_eq!(waiting(&mut c, &keys).await.unwrap().len(), 1);
 }
 
 fn parse<T: clap::Args + clap::FromArgMatches>(args: &[&str]) -> T {
@@ -171,7 +158,7 @@ fn parse<T: clap::Args + clap::FromArgMatches>(args: &[&str]) -> T {
 async fn the_commands_show_and_change_what_stands_in_redis() {
     let (mut c, keys, redis) = fresh().await;
     let accounts: [(&'static str, Arc<str>); 2] = [("qihoo360", "acme-ps".into()), ("baizhu", "acme-bz".into())];
-    let known = Known { redis: &redis, accounts: &accounts, admin: "http://127.0.0.1:1" };
+    let known = Known { redis: &redis, accounts: &accounts, admin: "http://127.0.0.1:1", kafka: None };
     let snapshot = ReplicaSnapshot {
         id: "w1".into(),
         at_ms: 1,

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::refusal::Refusal;
 use super::{guard, openapi};
+use crate::operate::By;
+use crate::operate::audit::Via;
 use crate::operate::readiness::{Shared, SwitchError};
 use crate::secret::SecretString;
 
@@ -43,13 +45,15 @@ struct Change {
     reason: String,
     #[serde(default)]
     who: String,
+    #[serde(default)]
+    via: Via,
 }
 
 impl Change {
     /// Reads a change. A missing body is an empty change, and a missing `who` becomes `api`. A reason is optional, as
     /// in the commands, because during an incident the switch comes first.
-    fn read(body: &[u8]) -> Result<Self, Refusal> {
-        let mut change = if body.is_empty() {
+    fn read(body: &[u8]) -> Result<By, Refusal> {
+        let change: Self = if body.is_empty() {
             Self::default()
         } else {
             serde_json::from_slice(body).map_err(|error| {
@@ -57,22 +61,24 @@ impl Change {
                 Refusal::new(StatusCode::BAD_REQUEST, text)
             })?
         };
-        let by = crate::operate::By::new(&change.who, &change.reason);
-        change.who = if by.who.is_empty() { "api".to_owned() } else { by.who };
-        change.reason = if by.why.is_empty() { "no reason given".to_owned() } else { by.why };
-        Ok(change)
+        let mut by = By::new(change.via, &change.who, &change.reason);
+        if by.who.is_empty() {
+            by.who = "api".to_owned();
+        }
+        if by.why.is_empty() {
+            by.why = "no reason given".to_owned();
+        }
+        Ok(by)
     }
 }
 
 async fn pause(State(state): State<Shared>, Path(name): Path<String>, body: Bytes) -> Result<Response, Refusal> {
-    let change = Change::read(&body)?;
-    state.pause(&name, &change.reason, &change.who).await.map_err(|error| refuse(&name, error))?;
+    state.pause(&name, Change::read(&body)?).await.map_err(|error| refuse(&name, error))?;
     Ok(done(&name, "paused"))
 }
 
 async fn resume(State(state): State<Shared>, Path(name): Path<String>, body: Bytes) -> Result<Response, Refusal> {
-    let change = Change::read(&body)?;
-    state.resume(&name, &change.reason, &change.who).await.map_err(|error| refuse(&name, error))?;
+    state.resume(&name, Change::read(&body)?).await.map_err(|error| refuse(&name, error))?;
     Ok(done(&name, "resumed"))
 }
 

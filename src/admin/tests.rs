@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::*;
+use crate::operate::By;
 use crate::operate::readiness::{Dependency, Readiness, Status, SwitchError};
 
 #[derive(Default)]
@@ -23,14 +24,14 @@ struct Double {
 }
 
 impl Double {
-    fn switch(&self, what: &str, account: &str, reason: &str, who: &str) -> Result<(), SwitchError> {
+    fn switch(&self, what: &str, account: &str, by: &By) -> Result<(), SwitchError> {
         if self.store_away {
             return Err(SwitchError::Unavailable("redis://u:secret@host refused".to_owned()));
         }
         if account != "acme-ps" {
             return Err(SwitchError::UnknownAccount(Some("acme-ps".to_owned())));
         }
-        self.changes.lock().unwrap().push(format!("{what} {account} {reason} {who}"));
+        self.changes.lock().unwrap().push(format!("{what} {account} {} {} {:?}", by.why, by.who, by.via));
         Ok(())
     }
 }
@@ -64,11 +65,11 @@ impl Status for Double {
     fn blocked(&self) -> BoxFuture<'_, Value> {
         Box::pin(async { json!({ "partitions": [], "lanes": [] }) })
     }
-    fn pause<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>> {
-        Box::pin(async move { self.switch("pause", account, reason, who) })
+    fn pause<'a>(&'a self, account: &'a str, by: By) -> BoxFuture<'a, Result<(), SwitchError>> {
+        Box::pin(async move { self.switch("pause", account, &by) })
     }
-    fn resume<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>> {
-        Box::pin(async move { self.switch("resume", account, reason, who) })
+    fn resume<'a>(&'a self, account: &'a str, by: By) -> BoxFuture<'a, Result<(), SwitchError>> {
+        Box::pin(async move { self.switch("resume", account, &by) })
     }
 }
 
@@ -165,7 +166,7 @@ fn with_a_token_everything_but_status_needs_it() {
     assert!(running.double.changes.lock().unwrap().is_empty());
     let with = format!("{LOCAL}authorization: bearer t0ken\r\n");
     assert_eq!(post(&running, PAUSE, &with, WHY).0, 200);
-    assert_eq!(*running.double.changes.lock().unwrap(), ["pause acme-ps maintenance li"]);
+    assert_eq!(*running.double.changes.lock().unwrap(), ["pause acme-ps maintenance li Api"]);
 }
 
 #[test]
@@ -241,7 +242,7 @@ fn neither_a_pause_nor_a_resume_needs_a_reason() {
             );
         }
         let done = std::mem::take(&mut *running.double.changes.lock().unwrap());
-        assert_eq!(done, [(); 3].map(|()| format!("{what} acme-ps no reason given api")));
+        assert_eq!(done, [(); 3].map(|()| format!("{what} acme-ps no reason given api Api")));
     }
 }
 
@@ -270,7 +271,7 @@ fn what_an_operator_writes_reaches_the_audit_trail_masked_and_on_one_line() {
     let running = run(Double::default(), "");
     let body = r#"{"reason":"asked by 13812345678\nforged","who":"li"}"#;
     assert_eq!(post(&running, PAUSE, LOCAL, body).0, 200);
-    assert_eq!(*running.double.changes.lock().unwrap(), ["pause acme-ps asked by 138****5678 forged li"]);
+    assert_eq!(*running.double.changes.lock().unwrap(), ["pause acme-ps asked by 138****5678 forged li Api"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::source::{Access, Known};
 use super::table;
+use crate::operate::audit::Via;
 use crate::operate::report::{AccountRow, accounts};
 use crate::operate::snapshot::read_snapshots;
 use crate::operate::{By, lanes};
@@ -103,17 +104,20 @@ async fn switch(change: &Change, what: &str, reason: &str, known: &Known<'_>) ->
         if !safe {
             known.account(name)?;
         }
-        api.post(&format!("accounts/{name}/{what}"), &json!({ "reason": reason, "who": change.who })).await?;
+        api.post(&format!("accounts/{name}/{what}"), &json!({ "reason": reason, "who": change.who, "via": Via::Cli }))
+            .await?;
         return Ok(());
     }
     known.account(name)?;
-    let (mut connection, keys, by) = (known.connect().await?, known.keys(), By::new(&change.who, reason));
+    let (mut connection, keys, by) = (known.connect().await?, known.keys(), By::new(Via::Cli, &change.who, reason));
     let now = Utc::now().timestamp_millis();
     let done = match what {
         "pause" => lanes::pause(&mut connection, &keys, name, &by, now).await,
         _ => lanes::resume(&mut connection, &keys, name, &by, now).await,
     };
-    done.context("Redis did not confirm the change; it is safe to repeat it")
+    done.context("Redis did not confirm the change; it is safe to repeat it")?;
+    known.publish_audit(&mut connection).await;
+    Ok(())
 }
 
 async fn list(access: &Access, json: bool, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {

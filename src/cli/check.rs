@@ -130,6 +130,7 @@ fn summary(loaded: &Loaded) -> String {
         ("parks", parking),
         ("ends", ends.join(", ")),
         ("answers", results.collect::<Vec<_>>().join(", ")),
+        ("audits", kafka.audit.clone()),
     ] {
         text.push_str(&format!("  {what:<10} {topics}\n"));
     }

@@ -1,6 +1,7 @@
 //! One file per command of the contract: arguments in, calls, text or JSON out.
 
 pub mod accounts;
+pub mod audit;
 pub mod blocked;
 pub mod check;
 pub mod dead_letters;

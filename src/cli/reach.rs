@@ -45,7 +45,7 @@ pub fn cluster(config: &Config) -> Result<Cluster, Exit> {
 /// # Errors
 /// 1: Redis does not answer.
 pub async fn redis(config: &Config) -> Result<::redis::aio::MultiplexedConnection, Exit> {
-    let known = Known { redis: &config.redis, accounts: &[], admin: "" };
+    let known = Known { redis: &config.redis, kafka: None, accounts: &[], admin: "" };
     known.connect().await.map_err(|e| Exit::failed(format!("{e:#}")))
 }
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use anyhow::bail;
 
+use super::audit::publish_waiting;
 use super::embedded::find;
 use crate::admin::client::Api;
 use crate::exit::Exit;
+use crate::kafka;
 use crate::operate::{Keys, unknown_account};
 use crate::redact::mask_text;
 use crate::redis::{Config, tls};
@@ -51,6 +53,8 @@ fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
 pub struct Known<'a> {
     /// The section `[redis]`.
     pub redis: &'a Config,
+    /// The section `[kafka]`, for the audit of changes.
+    pub kafka: Option<&'a kafka::Config>,
     /// Platform and name of every configured account.
     pub accounts: &'a [(&'static str, Arc<str>)],
     /// The URL of a worker's API. It is asked for the address of an embedded store.
@@ -73,6 +77,18 @@ impl Known<'_> {
     /// The keys under the configured prefix.
     pub fn keys(&self) -> Keys {
         Keys::new(&self.redis.prefix)
+    }
+
+    /// Publishes the audit entry of the change that was just made.
+    pub async fn publish_audit(&self, connection: &mut MultiplexedConnection) {
+        let Some(kafka) = self.kafka else { return };
+        let mut kafka = kafka.clone();
+        if self.redis.url.expose() == "embedded" {
+            // The change went to the store of a running worker, which publishes the entry itself.
+            let Ok(found) = find(self.admin).await else { return };
+            kafka.brokers = found.kafka;
+        }
+        publish_waiting(connection, &self.keys(), &kafka).await;
     }
 
     /// Connects to Redis. If Redis is embedded, it connects to the store of a running worker.
@@ -100,7 +116,7 @@ mod tests {
     use super::*;
 
     fn known<'a>(redis: &'a Config, accounts: &'a [(&'static str, Arc<str>)]) -> Known<'a> {
-        Known { redis, accounts, admin: "http://127.0.0.1:1" }
+        Known { redis, kafka: None, accounts, admin: "http://127.0.0.1:1" }
     }
 
     #[test]

@@ -8,9 +8,10 @@ use clap::Subcommand;
 
 use super::source::{Access, Known};
 use crate::exit::Exit;
+use crate::operate::audit::Via;
 use crate::operate::orders::{Epoch, give_order, renew_epoch};
 use crate::operate::snapshot::read_snapshots;
-use crate::operate::{By, Order, Place, ReplicaSnapshot, Target};
+use crate::operate::{By, Place, ReplicaSnapshot, Target};
 use crate::units::show_span;
 
 /// Arguments of `postback unblock`.
@@ -102,7 +103,7 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
 }
 
 fn by(who: &str, reason: &str) -> anyhow::Result<By> {
-    let by = By::new(who, reason);
+    let by = By::new(Via::Cli, who, reason);
     if by.why.is_empty() { bail!(Exit::usage("say why: --reason TEXT")) } else { Ok(by) }
 }
 
@@ -113,10 +114,10 @@ async fn unblock_offsets(args: &Offsets, known: &Known<'_>, out: &mut (dyn Write
     let now = Utc::now().timestamp_millis();
     let snapshots = read_snapshots(&mut connection, &keys).await.context("Redis does not answer")?;
     let note = judge(&place, &snapshots, now)?;
-    let order = Order { to: args.to, reason: by.why, who: by.who, at_ms: now };
-    give_order(&mut connection, &keys, &place, &order)
+    give_order(&mut connection, &keys, &place, args.to, &by, now)
         .await
         .context("Redis did not confirm the order; it is safe to repeat it")?;
+    known.publish_audit(&mut connection).await;
     writeln!(out, "{place} goes on at {}: {note}", args.to)?;
     Ok(())
 }
@@ -145,6 +146,7 @@ async fn unblock_dedupe(args: &Dedupe, known: &Known<'_>, out: &mut (dyn Write +
     let epoch = renew_epoch(&mut connection, &keys, &by, Utc::now().timestamp_millis()).await;
     match epoch.context("Redis did not confirm the change; it is safe to repeat it")? {
         Epoch::Renewed(id) => {
+            known.publish_audit(&mut connection).await;
             writeln!(out, "accounts send again; what was delivered before is forgotten (epoch {id})")?
         }
         Epoch::Present(id) => writeln!(out, "nothing to unblock: the store has not forgotten (epoch {id})")?,
@@ -191,7 +193,7 @@ mod tests {
     #[tokio::test]
     async fn an_api_beside_a_real_redis_is_a_matter_of_usage() {
         let redis = crate::redis::Config::stub("redis://127.0.0.1:1");
-        let known = Known { redis: &redis, accounts: &[], admin: "" };
+        let known = Known { redis: &redis, kafka: None, accounts: &[], admin: "" };
         let access = Access { admin: Some("http://127.0.0.1:1".into()), ..Access::default() };
         let args = Args { command: Command::Dedupe(Dedupe { reason: "a test".into(), who: "li".into(), access }) };
         let exit = Exit::from(run(&args, &known, &mut Vec::new()).await.unwrap_err());

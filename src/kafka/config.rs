@@ -48,6 +48,9 @@ pub struct Config {
     /// Further topics that a call may name for its result.
     #[serde(deserialize_with = "topics")]
     pub result_topics: Vec<String>,
+    /// The topic of the audit: every change that somebody makes to a running worker.
+    #[serde(deserialize_with = "topic")]
+    pub audit: String,
     /// The topic for receipts. Empty: the worker publishes no receipts.
     #[serde(deserialize_with = "optional_topic")]
     pub receipts: String,
@@ -127,6 +130,7 @@ impl Config {
             parked_prefix: "postback.parked".into(),
             dead_letter: "postback.dlt".into(),
             results: "postback.results".into(),
+            audit: "postback.audit".into(),
             result_topics: Vec::new(),
             receipts: String::new(),
             create_topics: true,

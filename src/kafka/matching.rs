@@ -25,7 +25,7 @@ impl Matching {
     pub fn new(config: &Config) -> Result<Self, BadPattern> {
         let (patterns, names): (Vec<&String>, Vec<&String>) =
             config.input.iter().partition(|input| input.starts_with('^'));
-        let others = [&config.dead_letter, &config.results, &config.receipts];
+        let others = [&config.dead_letter, &config.results, &config.audit, &config.receipts];
         Ok(Self {
             names: names.into_iter().cloned().collect(),
             patterns: patterns.into_iter().map(|text| pattern(text)).collect::<Result<_, _>>()?,
@@ -131,7 +131,13 @@ mod tests {
     fn what_the_worker_writes_is_no_input_whatever_the_pattern() {
         let all = matching(&["^.*"]);
         let own = ["postback.retry.5s", "postback.retry.250ms", "postback.parked.acme-ps", "postback.dlt"];
-        for topic in own.into_iter().chain(["postback.results", "postback.receipts", "answers", "__consumer_offsets"]) {
+        for topic in own.into_iter().chain([
+            "postback.results",
+            "postback.audit",
+            "postback.receipts",
+            "answers",
+            "__consumer_offsets",
+        ]) {
             assert!(!all.is_input(topic), "{topic}");
         }
         assert!(all.is_input("conversions") && all.is_input("postback.parking"));

@@ -230,6 +230,7 @@ mod tests {
     use crate::metrics::{LaneState, Setup};
     use crate::operate::By;
     use crate::operate::Keys;
+    use crate::operate::audit::Via;
     use crate::redis::health::Health;
 
     pub(crate) struct World {
@@ -301,7 +302,7 @@ mod tests {
     async fn what_an_operator_switches_is_obeyed_at_the_next_look() {
         let mut world = World::new().await;
         world.set_epoch("e1").await;
-        let (keys, by) = (Keys::new("pb"), By::new("li", "audit"));
+        let (keys, by) = (Keys::new("pb"), By::new(Via::Cli, "li", "audit"));
         lanes::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
         world.look().await;
         assert_eq!(world.lane.explain(), (LaneState::Paused, 5, "audit".into()));
@@ -342,7 +343,7 @@ mod tests {
         let halted = world.switches().await["acme"].halted.clone().unwrap();
         assert_eq!((&*halted.reason, &*halted.who), ("refused", "worker r1"));
         assert!(!world.lane.is_open() && world.memory.switches.pending.is_empty());
-        let by = By::new("li", "mended");
+        let by = By::new(Via::Cli, "li", "mended");
         lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &by, 6).await.unwrap();
         world.look().await;
         assert!(world.lane.is_open(), "now that it is known, a resume is one");
@@ -352,7 +353,7 @@ mod tests {
     async fn a_store_without_its_epoch_has_forgotten_and_gets_the_switches_back_with_the_next_one() {
         let mut world = World::new().await;
         world.set_epoch("e1").await;
-        let (keys, by) = (Keys::new("pb"), By::new("li", "audit"));
+        let (keys, by) = (Keys::new("pb"), By::new(Via::Cli, "li", "audit"));
         lanes::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
         world.look().await;
         world.flush().await;
@@ -384,7 +385,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_resume_is_newer_than_what_was_switched_before_the_store_forgot() {
-        let (keys, by) = (Keys::new("pb"), By::new("li", "why"));
+        let (keys, by) = (Keys::new("pb"), By::new(Via::Cli, "li", "why"));
         // The store has forgotten its claims, and this replica has seen it or not; or it was unblocked just now.
         for (seen, unblocked) in [(true, false), (false, false), (false, true)] {
             let mut world = World::new().await;
@@ -433,7 +434,9 @@ mod tests {
         assert!(!world.lane.is_open());
         world.look().await;
         assert!(world.switches().await["acme"].halted.is_some() && !world.lane.is_open() && !calls.is_open());
-        lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &By::new("li", "mended"), 6).await.unwrap();
+        lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &By::new(Via::Cli, "li", "mended"), 6)
+            .await
+            .unwrap();
         world.look().await;
         assert!(world.lane.is_open() && calls.is_open());
     }
@@ -446,7 +449,9 @@ mod tests {
         world.lane.halt("refused");
         world.coordinator.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
         // Redis does not know the halt yet.
-        lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &By::new("li", "mended"), 6).await.unwrap();
+        lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &By::new(Via::Cli, "li", "mended"), 6)
+            .await
+            .unwrap();
         world.look().await;
         assert!(world.lane.is_open() && world.switches().await.is_empty());
         assert!(world.memory.switches.pending.is_empty());

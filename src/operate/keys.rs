@@ -15,9 +15,13 @@ impl Keys {
     pub fn lanes(&self) -> String {
         format!("{}:lanes", self.prefix)
     }
-    /// The key of the audit trail.
-    pub fn audit(&self) -> String {
-        format!("{}:audit", self.prefix)
+    /// The key of the audit entries that are not published yet.
+    pub fn audit_out(&self) -> String {
+        format!("{}:audit:out", self.prefix)
+    }
+    /// The key of whose turn it is to publish them.
+    pub fn audit_turn(&self) -> String {
+        format!("{}:audit:turn", self.prefix)
     }
     /// The key of the ids of replicas that wrote a snapshot.
     pub fn replicas(&self) -> String {
@@ -60,8 +64,19 @@ mod tests {
     #[test]
     fn every_key_begins_with_the_prefix() {
         let keys = Keys::new("pb");
-        let all = [keys.lanes(), keys.audit(), keys.replicas(), keys.replica("a1"), keys.orders(), keys.epoch()];
-        assert_eq!(all, ["pb:lanes", "pb:audit", "pb:replicas", "pb:replica:a1", "pb:orders", "pb:epoch"]);
+        let all = [
+            keys.lanes(),
+            keys.audit_out(),
+            keys.audit_turn(),
+            keys.replicas(),
+            keys.replica("a1"),
+            keys.orders(),
+            keys.epoch(),
+        ];
+        assert_eq!(
+            all,
+            ["pb:lanes", "pb:audit:out", "pb:audit:turn", "pb:replicas", "pb:replica:a1", "pb:orders", "pb:epoch"]
+        );
         assert_eq!([keys.unplaced(), keys.topics(), keys.positions()], ["pb:unplaced", "pb:topics", "pb:positions"]);
     }
 }

@@ -7,7 +7,8 @@ use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 
 use crate::lane::handle::switches::{Switch, Switches};
-use crate::operate::{AuditEntry, By, Keys, audit, json};
+use crate::operate::audit::{self, AuditRecord, Change};
+use crate::operate::{By, Keys, json};
 use crate::redis::scripts::Script;
 
 /// The switches of every account that has at least one switch on.
@@ -93,7 +94,7 @@ pub async fn pause(
     let mut pipe = ::redis::pipe();
     pipe.atomic();
     pipe.cmd("HSET").arg(keys.lanes()).arg(Which::Paused.field(account)).arg(json(&switch)).ignore();
-    audit(&mut pipe, keys, &entry("pause", account, by, now_ms));
+    audit::push(&mut pipe, keys, &entry(Change::Pause, account, by, now_ms));
     pipe.query_async(connection).await
 }
 
@@ -115,13 +116,13 @@ pub async fn resume(
     // The token is unique, so that it differs from every other one.
     let note = format!("{now_ms} {:016x}", rand::random::<u64>());
     pipe.cmd("HSET").arg(keys.lanes()).arg(Which::Resumed.field(account)).arg(note).ignore();
-    audit(&mut pipe, keys, &entry("resume", account, by, now_ms));
+    audit::push(&mut pipe, keys, &entry(Change::Resume, account, by, now_ms));
     pipe.query_async(connection).await
 }
 
 /// Halts an account. Returns `false` if it is halted already, or was resumed since: `seen` is the token of the last
 /// resume that was known when the lane was halted. The first cause stays, so that several replicas that see the same
-/// refusal report it once. The audit entry follows the change: a kill between them loses the entry, not the halt.
+/// refusal report it once.
 ///
 /// # Errors
 /// Fails for the same reasons as [`pause`].
@@ -133,12 +134,20 @@ pub async fn halt(
     seen: Option<&str>,
     now_ms: i64,
 ) -> RedisResult<bool> {
+    let halted = Which::Halted.field(account);
+    let old: Option<String> = ::redis::cmd("HGET").arg(keys.lanes()).arg(halted).query_async(connection).await?;
+    if old.is_some() {
+        return Ok(false);
+    }
     let switch = Switch { reason: by.why.clone(), who: by.who.clone(), since_ms: now_ms };
-    let new: bool = switch_on(keys, account, Which::Halted, &switch, seen).query_async(connection).await?;
-    if new {
-        let mut pipe = ::redis::pipe();
-        audit(&mut pipe, keys, &entry("halt", account, by, now_ms));
-        let () = pipe.query_async(connection).await?;
+    let record = entry(Change::Halt, account, by, now_ms);
+    let mut pipe = ::redis::pipe();
+    pipe.atomic();
+    pipe.add_command(switch_on(keys, account, Which::Halted, &switch, seen));
+    audit::push(&mut pipe, keys, &record);
+    let (new,): (bool,) = pipe.query_async(connection).await?;
+    if !new {
+        audit::take_back(connection, keys, &record).await?;
     }
     Ok(new)
 }
@@ -175,15 +184,8 @@ pub async fn restore(
     pipe.query_async(connection).await
 }
 
-fn entry(what: &str, account: &str, by: &By, now_ms: i64) -> AuditEntry {
-    AuditEntry {
-        at_ms: now_ms,
-        who: by.who.clone(),
-        why: by.why.clone(),
-        what: what.to_owned(),
-        account: Some(account.to_owned()),
-        detail: None,
-    }
+fn entry(what: Change, account: &str, by: &By, now_ms: i64) -> AuditRecord {
+    AuditRecord { account: Some(account.to_owned()), ..AuditRecord::new(what, by, now_ms) }
 }
 
 #[cfg(test)]

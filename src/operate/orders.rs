@@ -8,7 +8,8 @@ use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
 
-use crate::operate::{AuditEntry, By, Keys, audit, json};
+use crate::operate::audit::{self, AuditRecord, Change};
+use crate::operate::{By, Keys, json};
 use crate::redis::scripts::Script;
 
 /// Where a parked partition continues.
@@ -102,20 +103,16 @@ pub async fn give_order(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
     place: &Place,
-    order: &Order,
+    to: Target,
+    by: &By,
+    now_ms: i64,
 ) -> RedisResult<()> {
+    let order = Order { to, reason: by.why.clone(), who: by.who.clone(), at_ms: now_ms };
     let mut pipe = ::redis::pipe();
     pipe.atomic();
-    pipe.cmd("HSET").arg(keys.orders()).arg(place.to_string()).arg(json(order)).ignore();
-    let entry = AuditEntry {
-        at_ms: order.at_ms,
-        who: order.who.clone(),
-        why: order.reason.clone(),
-        what: "unblock offsets".to_owned(),
-        account: None,
-        detail: Some(format!("{place} to {}", order.to)),
-    };
-    audit(&mut pipe, keys, &entry);
+    pipe.cmd("HSET").arg(keys.orders()).arg(place.to_string()).arg(json(&order)).ignore();
+    let entry = AuditRecord::new(Change::UnblockOffsets, by, now_ms);
+    audit::push(&mut pipe, keys, &AuditRecord { detail: Some(format!("{place} to {to}")), ..entry });
     pipe.query_async(connection).await
 }
 
@@ -189,6 +186,12 @@ pub enum Epoch {
     Present(String),
 }
 
+impl Epoch {
+    fn of(found: String) -> Self {
+        if found == "starting" { Epoch::Starting } else { Epoch::Present(found) }
+    }
+}
+
 /// Sets the epoch if it is missing, for `postback unblock dedupe`. An event that was claimed before the store lost its
 /// data may then be sent again. An existing epoch stays.
 ///
@@ -200,27 +203,22 @@ pub async fn renew_epoch(
     by: &By,
     now_ms: i64,
 ) -> RedisResult<Epoch> {
-    let id = format!("{:032x}", rand::random::<u128>());
-    let old: Option<String> =
-        ::redis::cmd("SET").arg(keys.epoch()).arg(&id).arg("NX").arg("GET").query_async(connection).await?;
-    match old {
-        Some(old) if old == "starting" => Ok(Epoch::Starting),
-        Some(old) => Ok(Epoch::Present(old)),
-        None => {
-            let mut pipe = ::redis::pipe();
-            let entry = AuditEntry {
-                at_ms: now_ms,
-                who: by.who.clone(),
-                why: by.why.clone(),
-                what: "unblock dedupe".to_owned(),
-                account: None,
-                detail: Some(format!("epoch {id}")),
-            };
-            audit(&mut pipe, keys, &entry);
-            let () = pipe.query_async(connection).await?;
-            Ok(Epoch::Renewed(id))
-        }
+    let old: Option<String> = ::redis::cmd("GET").arg(keys.epoch()).query_async(connection).await?;
+    if let Some(old) = old {
+        return Ok(Epoch::of(old));
     }
+    let id = format!("{:032x}", rand::random::<u128>());
+    let entry = AuditRecord::new(Change::UnblockDedupe, by, now_ms);
+    let entry = AuditRecord { detail: Some(format!("epoch {id}")), ..entry };
+    let mut pipe = ::redis::pipe();
+    pipe.atomic();
+    pipe.cmd("SET").arg(keys.epoch()).arg(&id).arg("NX").arg("GET");
+    audit::push(&mut pipe, keys, &entry);
+    let (old,): (Option<String>,) = pipe.query_async(connection).await?;
+    let Some(old) = old else { return Ok(Epoch::Renewed(id)) };
+    // Another operator was quicker.
+    audit::take_back(connection, keys, &entry).await?;
+    Ok(Epoch::of(old))
 }
 
 #[cfg(test)]

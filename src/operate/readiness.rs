@@ -7,6 +7,8 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::operate::audit::By;
+
 /// A dependency of the worker, as `/ready` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Dependency {
@@ -56,9 +58,9 @@ pub trait Status: Send + Sync + 'static {
     /// The answer to `GET /api/v1/blocked`.
     fn blocked(&self) -> BoxFuture<'_, Value>;
     /// Pauses an account's lane on every replica, with a log line and an audit entry.
-    fn pause<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>>;
+    fn pause<'a>(&'a self, account: &'a str, by: By) -> BoxFuture<'a, Result<(), SwitchError>>;
     /// Clears the pause and the halt of an account's lane on every replica, with a log line and an audit entry.
-    fn resume<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>>;
+    fn resume<'a>(&'a self, account: &'a str, by: By) -> BoxFuture<'a, Result<(), SwitchError>>;
 }
 
 /// The worker as the endpoint holds it.

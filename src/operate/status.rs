@@ -269,11 +269,11 @@ impl Status for WorkerStatus {
         })
     }
 
-    fn pause<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>> {
-        Box::pin(self.switch(account, By::new(who, reason), true))
+    fn pause<'a>(&'a self, account: &'a str, by: By) -> BoxFuture<'a, Result<(), SwitchError>> {
+        Box::pin(self.switch(account, by.at(&self.id), true))
     }
 
-    fn resume<'a>(&'a self, account: &'a str, reason: &'a str, who: &'a str) -> BoxFuture<'a, Result<(), SwitchError>> {
-        Box::pin(self.switch(account, By::new(who, reason), false))
+    fn resume<'a>(&'a self, account: &'a str, by: By) -> BoxFuture<'a, Result<(), SwitchError>> {
+        Box::pin(self.switch(account, by.at(&self.id), false))
     }
 }

@@ -206,7 +206,7 @@ fn one_alone(other: &str, own: &str) -> String {
 fn topics(settings: &Settings<'_>, Root { kafka, retry, .. }: &Root, drafts: &[Draft]) {
     let problem = |key: &str, reason: String| settings.problem(&format!("kafka.{key}"), reason);
     let mut owned: Vec<(String, &'static str)> = Vec::new();
-    let mut single = vec![("dead_letter", &kafka.dead_letter), ("results", &kafka.results)];
+    let mut single = vec![("dead_letter", &kafka.dead_letter), ("results", &kafka.results), ("audit", &kafka.audit)];
     if !kafka.receipts.is_empty() {
         single.push(("receipts", &kafka.receipts));
     }

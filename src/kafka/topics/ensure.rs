@@ -238,6 +238,7 @@ mod tests {
             ("postback.parked.acme", waits),
             ("postback.dlt", Keeps::Month),
             ("postback.results", Keeps::Month),
+            ("postback.audit", Keeps::Month),
             ("answers", Keeps::Month),
             ("receipts", Keeps::Month),
         ];

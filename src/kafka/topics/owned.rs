@@ -64,6 +64,8 @@ pub fn owned_topics(config: &Config, tiers: &[&str], accounts: &[&str], waiting:
     }));
     topics.push(wide(config.dead_letter.clone(), Keeps::Month));
     topics.push(wide(config.results.clone(), Keeps::Month));
+    // One partition keeps the changes in their order.
+    topics.push(OwnedTopic { name: config.audit.clone(), partitions: 1, single: false, keeps: Keeps::Month });
     topics.extend(config.result_topics.iter().map(|topic| wide(topic.clone(), Keeps::Month)));
     if !config.receipts.is_empty() {
         topics.push(wide(config.receipts.clone(), Keeps::Month));

@@ -7,6 +7,7 @@ use ::redis::aio::MultiplexedConnection;
 use crate::account::Halted;
 use crate::clock::now_ms;
 use crate::lane::handle::LaneHandle;
+use crate::operate::audit::Via;
 use crate::operate::coordinator::memory::Switches;
 use crate::operate::coordinator::parts::Coordinator;
 use crate::operate::{By, lanes};
@@ -24,7 +25,7 @@ impl Coordinator {
     pub(super) async fn save_halts(&self, c: &mut MultiplexedConnection, switches: &mut Switches) -> RedisResult<()> {
         while let Some((halted, seen)) = switches.pending.first() {
             let lane = self.lanes.get(halted.index);
-            let by = By::new(&format!("worker {}", self.id), &halted.reason);
+            let by = By::new(Via::Worker, &format!("worker {}", self.id), &halted.reason).at(&self.id);
             lanes::halt(c, &self.keys, &lane.account.name, &by, seen.as_deref(), now_ms()).await?;
             lane.both().for_each(LaneHandle::halt_saved);
             switches.pending.remove(0);

@@ -222,6 +222,7 @@ impl World {
             set(c, &format!("kafka.{key}"), self.topic(part));
         }
         set(c, "kafka.results", self.topic("results"));
+        set(c, "kafka.audit", self.topic("audit"));
         set(c, "kafka.receipts", self.topic("receipts"));
         set(c, "kafka.properties", self.properties.clone());
         let redis = self.proxy.as_ref().map_or(self.redis_url.clone(), |p| format!("redis://127.0.0.1:{}", p.port));

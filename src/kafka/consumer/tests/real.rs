@@ -415,6 +415,7 @@ fn own_topics_are_created_right_or_named_and_wrong_ones_are_refused() {
         parked_prefix: format!("{stem}.parked"),
         dead_letter: format!("{stem}.dlt"),
         results: format!("{stem}.results"),
+        audit: format!("{stem}.audit"),
         create_topics: false,
         ..real.config
     };
@@ -427,12 +428,12 @@ fn own_topics_are_created_right_or_named_and_wrong_ones_are_refused() {
     };
     let ensure = |config: &Config| ensure_all(config, &owned);
     let missing = ensure(&real.config).missing;
-    assert_eq!(missing.len(), 5);
+    assert_eq!(missing.len(), 6);
     assert!(missing[0].command.contains("--config max.message.bytes=3065536"), "{}", missing[0].command);
 
     let config = Config { create_topics: true, ..real.config.clone() };
     let ensured = ensure(&config);
-    assert_eq!((ensured.created.len(), ensured.missing.len()), (5, 0));
+    assert_eq!((ensured.created.len(), ensured.missing.len()), (6, 0));
     assert!(ensured.findings.iter().all(|f| f.level == Level::Warn), "{:?}", ensured.findings);
     let again = ensure(&config);
     assert_eq!((again.created.len(), again.findings), (0, ensured.findings));

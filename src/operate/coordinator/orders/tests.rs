@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::*;
 use crate::delivery::progress::{ConsumerHandle, ConsumerView, Snapshot};
 use crate::kafka::consumer::Parked;
+use crate::operate::By;
+use crate::operate::audit::Via;
 use crate::operate::coordinator::tests::World;
 
 /// The owner of `t/0`, which is parked or flows.
@@ -52,9 +54,8 @@ impl Owner {
 }
 
 async fn order(world: &mut World, to: Target, at_ms: i64) {
-    let order = Order { to, reason: "r".into(), who: "li".into(), at_ms };
-    let place = Place { topic: "t".into(), partition: 0 };
-    orders::give_order(&mut world.connection, &world.coordinator.keys, &place, &order).await.unwrap();
+    let (place, by) = (Place { topic: "t".into(), partition: 0 }, By::new(Via::Cli, "li", "r"));
+    orders::give_order(&mut world.connection, &world.coordinator.keys, &place, to, &by, at_ms).await.unwrap();
 }
 
 async fn stands(world: &mut World) -> usize {
