@@ -146,8 +146,10 @@ pub async fn run(
         topics::keep(cluster.clone(), start::topics_of(&config), largest, &shared.refusals).map_err(failed)?;
     }
     let runtimes = Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
-    let examiner =
-        || Examiner::new(config.accounts.values().cloned().collect(), config.kafka.result_topics(), metrics.clone());
+    let examiner = || {
+        Examiner::new(config.accounts.values().cloned().collect(), config.kafka.result_topics(), metrics.clone())
+            .knowing(config.platforms.clone())
+    };
     let known = Arc::new(Known::default());
     let timeouts = config.accounts.values().flat_map(|a| [a.limits.timeout, a.call_limits.timeout]);
     let drain = timeouts.max().unwrap_or_default() + Duration::from_secs(2);

@@ -47,6 +47,9 @@ pub struct Answer {
     pub quota_wait: Option<Duration>,
     /// The code is in no table. It is counted, and treated as `retry`.
     pub unclassified: bool,
+    /// What the request says of its own moment is refused: its nonce or its timestamp. It stands only in `Refresh`. The
+    /// event is signed anew and sent once more, with the same token.
+    pub sign_again: bool,
     /// Whether the first byte of the request may have gone out.
     pub sent: bool,
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::account::{Account, Inline, Limits, OnAmbiguous, ReplyRules, Retry, RetryTier, Validate, WhenUnavailable};
-use crate::error::{DeliveryError, Fault};
+use crate::error::{Answer, DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::{Context, Item, Prepared, Receipt, Request, Sender};
@@ -54,6 +54,8 @@ impl Sender for Plain {
         assert!(!body.starts_with(b"panic"), "a bug of a sender");
         if body.starts_with(b"nothing of it") {
             Reading::Each(Vec::new())
+        } else if body.starts_with(b"nonce") {
+            Reading::All(Err(DeliveryError::Refresh(Answer { sign_again: true, ..http.answer() })))
         } else if body.starts_with(b"ok") {
             Reading::All(Ok(Receipt::default()))
         } else {

@@ -13,7 +13,8 @@ use crate::kafka::ResultTopics;
 use crate::kafka::record::Record;
 use crate::metrics::Metrics;
 use crate::platforms::call::{Parts, PreparedCall};
-use crate::platforms::{Item, Prepared, list};
+use crate::platforms::list::Platforms;
+use crate::platforms::{Item, Prepared};
 
 /// Examines records, and finds their accounts by name. The index of an account is its index in the metrics, and that of its
 /// first lane.
@@ -24,6 +25,8 @@ pub struct Examiner {
     /// For each account, the lane of its calls.
     call_lanes: Vec<usize>,
     results: ResultTopics,
+    /// What accounts can be of.
+    platforms: Platforms,
     metrics: Arc<Metrics>,
 }
 
@@ -35,7 +38,12 @@ impl Examiner {
         for (lane, (account, _)) in lanes.iter().enumerate().skip(accounts.len()) {
             call_lanes[*account] = lane;
         }
-        Self { accounts, lanes, call_lanes, results, metrics }
+        Self { accounts, lanes, call_lanes, results, platforms: Platforms::default(), metrics }
+    }
+
+    /// Knows the platforms of the configuration's own files too, whether or not they have an account.
+    pub fn knowing(self, platforms: Platforms) -> Self {
+        Self { platforms, ..self }
     }
 
     /// Examines one record. It never fails: a record that is not a valid event becomes a delivery that has ended.
@@ -190,8 +198,7 @@ impl Examiner {
     }
 
     fn account(&self, event: &ConversionEvent) -> Result<(usize, &Arc<Account>), Fault> {
-        // A platform of the configuration's own is known by its accounts.
-        if list::find(&event.platform).is_none() && !self.accounts.iter().any(|a| a.platform == event.platform) {
+        if self.platforms.find(&event.platform).is_none() {
             return Err(Fault::new("platform", "no such platform"));
         }
         let found = self.accounts.iter().enumerate().find(|(_, a)| *a.name == *event.account);
@@ -270,6 +277,24 @@ mod tests {
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let results = crate::kafka::Config::stub("b:1", &[]).result_topics();
         Examiner::new(accounts.into_iter().map(Arc::new).collect(), results, metrics)
+    }
+
+    #[test]
+    fn a_platform_of_the_configurations_own_is_known_without_an_account_of_it() {
+        let own = crate::platforms::declared::load(
+            "own.toml",
+            "name = \"own\"\ntitle = \"Own\"\nbase_url = \"https://own.example.com\"\n[[request]]\nurl = \"/x\"\n\
+             [answer]\ndelivered = \"status == 200\"\n",
+        );
+        let mut platforms = Platforms::default();
+        platforms.add(own.unwrap_or_else(|found| panic!("{found}"))).unwrap();
+        let gate = gate().knowing(platforms);
+        for (platform, field) in [("own", "account"), ("nobody", "platform")] {
+            let event = json!({"trans_id": "t", "platform": platform, "account": "shop", "event_type": "install",
+                               "event_time_ms": 1_736_899_200_123_i64});
+            let (reason, found, _) = end(&gate, &record(&event));
+            assert_eq!((reason, &*found), ("unknown_account", field), "{platform}");
+        }
     }
 
     fn record(event: &Value) -> Record {

@@ -53,11 +53,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Exit> {
     let config = load(args.config.as_deref())?;
     let value = read_input(&args.file)?;
-    match Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix).look(
-        Some(&value),
-        Vec::new(),
-        args.now.unwrap_or_else(now_ms),
-    ) {
+    let previewer =
+        Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix).knowing(&config.platforms);
+    match previewer.look(Some(&value), Vec::new(), args.now.unwrap_or_else(now_ms)) {
         Preview::Accepted(accepted) if args.json => print_json(&accepted.json(args.show_secrets)),
         Preview::Accepted(accepted) => print(&show(&accepted, args.show_secrets)),
         Preview::Refused(refused) => {

@@ -17,6 +17,7 @@ use crate::error::{DeliveryError, Disposition, Outcome};
 use crate::kafka::ResultTopics;
 use crate::kafka::record::{Header, Record};
 use crate::metrics::{Metrics, Setup};
+use crate::platforms::list::Platforms;
 use crate::platforms::{Credential, Part, Request};
 use crate::redact::{SECRET, mask_text};
 use crate::secret::SecretString;
@@ -98,6 +99,11 @@ impl Previewer {
             examiner: Examiner::new(accounts.values().cloned().collect(), results, metrics),
             prefix: prefix.to_owned(),
         }
+    }
+
+    /// Knows the platforms of the configuration's own files too, whether or not they have an account.
+    pub fn knowing(self, platforms: &Platforms) -> Self {
+        Self { examiner: self.examiner.knowing(platforms.clone()), ..self }
     }
 
     /// Judges the value of a record at `now_ms`, as if it came from an input topic for the first time.

@@ -83,6 +83,12 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
                 Err(Unanswered::Stopped(Stop::Closed(why))) => return Err(why),
                 Err(Unanswered::Stopped(Stop::Late(late))) => return Err(failed.unwrap_or(late)),
             };
+            if let DeliveryError::Refresh(answer) = &failure
+                && answer.sign_again
+            {
+                turn.sign_again(answer)?;
+                continue;
+            }
             if let (Some(token), DeliveryError::Refresh(answer)) = (token, &failure) {
                 let refused = Some(Refused { token, answer: answer.clone() });
                 match Box::pin(wait_for_token(delivery, lane, held, &mut turn, refused)).await? {

@@ -41,12 +41,17 @@ pub fn of_a_token(verdicts: Verdicts) -> Verdicts {
     }
 }
 
-/// The verdicts of a request whose URL an event brought, and not its platform. A redirect is not followed either, but it says something about
-/// that URL only: whoever writes a click must not be able to halt an account.
+/// The verdicts of a request whose URL an event brought, and not its platform. A redirect is not followed either, but it
+/// says something about that URL only, and so does a status that refuses the sender: whoever writes a click must be able
+/// neither to halt an account nor to use up its refresh tokens. What the platform's own words refuse stays what it is, and
+/// a run of permanent answers halts the account all the same.
 pub fn of_a_callback(verdicts: Verdicts) -> Verdicts {
     match verdicts {
-        Verdicts::All(Err(DeliveryError::Halt(answer))) if matches!(answer.status, Some(300..=399)) => {
-            Verdicts::All(Err(DeliveryError::Permanent(answer)))
+        Verdicts::All(Err(DeliveryError::Halt(answer)))
+            if matches!(answer.status, Some(300..=399 | 401 | 403 | 407)) =>
+        {
+            let detail = format!("{}, at the URL that the event brought", answer.detail);
+            Verdicts::All(Err(DeliveryError::Permanent(Answer { detail, ..answer })))
         }
         verdicts => verdicts,
     }
@@ -190,6 +195,19 @@ mod tests {
             let verdicts = of_a_token(judge(1, &http(status), || Reading::Nothing));
             assert_eq!(verdicts.one().err().and_then(|e| e.class()), Some(expected), "{status}");
         }
+    }
+
+    #[test]
+    fn a_status_at_the_url_of_an_event_halts_nobody_and_the_platforms_own_words_do() {
+        for status in [301, 302, 401, 403, 407] {
+            let verdicts = of_a_token(of_a_callback(judge(1, &http(status), || Reading::Nothing)));
+            let error = verdicts.one().unwrap_err();
+            assert_eq!(error.class(), Some(Class::Permanent), "{status}");
+            assert!(error.answer().unwrap().detail.ends_with("at the URL that the event brought"), "{error:?}");
+        }
+        let refused = || Reading::All(Err(DeliveryError::Halt(http(200).answer())));
+        let verdicts = of_a_callback(judge(1, &http(200), refused));
+        assert_eq!(verdicts.one().err().and_then(|e| e.class()), Some(Class::Halt));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::error::{DeliveryError, Fault};
+use crate::error::{Answer, DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading, Verdict};
 use crate::platforms::{CallbackHost, Context, Prepared, Receipt, Request, Sender};
@@ -77,6 +77,7 @@ fn verdict(word: &str, http: &HttpAnswer<'_>) -> Verdict {
         "permanent" => Err(DeliveryError::Permanent(http.answer())),
         "retry" => Err(DeliveryError::Retry(http.answer())),
         "throttled" => Err(DeliveryError::Throttled(http.answer())),
+        "nonce" => Err(DeliveryError::Refresh(Answer { sign_again: true, ..http.answer() })),
         _ => Ok(Receipt::default()),
     }
 }
@@ -104,7 +105,7 @@ impl Seen {
 }
 
 /// Answers for each event: `ok`, `bad` (refused for good), `later` (to be tried again), `once` (the first time), `busy`
-/// (throttled), `mute` (accepted, and not mentioned). For the whole request: `slow` answers after
+/// (throttled), `nonce` (its nonce is refused the first time), `clock` (each time), `mute` (accepted, and not mentioned). For the whole request: `slow` answers after
 /// [`Bench::let_go`](crate::stub::bench::Bench::let_go), and so does `lonely` if it is alone; `spoils` splits the
 /// request, `refused` is a 400, `away` a 503, `panic` an answer at which the sender panics.
 pub(crate) fn server(seen: Arc<Seen>, let_go: Arc<AtomicBool>) -> Server {
@@ -139,6 +140,8 @@ fn said(seen: &Seen, id: &str, kind: &str) -> String {
         "later" => "retry",
         "busy" => "throttled",
         "once" if seen.is_new(id) => "retry",
+        "nonce" if seen.is_new(id) => "nonce",
+        "clock" => "nonce",
         _ => "ok",
     };
     if word == "ok" {

@@ -32,7 +32,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Exit> {
     let config = args.reach.config()?;
     let records = find(&config, &args.which)?;
-    let previewer = Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix);
+    let previewer =
+        Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix).knowing(&config.platforms);
     let shown: Vec<Shown> = records.iter().map(|record| Shown::new(record, &previewer, now_ms())).collect();
     if args.json {
         return print_json(&shown.iter().map(Shown::json).collect::<Vec<_>>());

@@ -68,6 +68,23 @@ fn an_answer_that_cannot_be_read_is_counted_each_time_and_logged_once_for_its_ac
 }
 
 #[test]
+fn a_refused_nonce_is_signed_anew_and_sent_once_more_in_the_same_claim_and_the_second_refusal_halts() {
+    run(async {
+        let bench = Bench::new(three_tries).await;
+        let (mut first, _end) = bench.delivery(TopicKind::Input, "nonce-1");
+        let (result, _) = attempted(&bench, &mut first).await;
+        assert!(matches!(result, Ok(Progress::Accepted(_))));
+        assert_eq!((first.envelope.attempts, bench.resends_counted()), (1, 0), "the refusal is no attempt");
+        let (mut again, _end) = bench.delivery(TopicKind::Input, "clock-2");
+        let (result, _) = attempted(&bench, &mut again).await;
+        let Err(DeliveryError::Halt(answer)) = result else { panic!("no halt") };
+        assert!(answer.detail.starts_with("a request that was signed anew is refused again"), "{}", answer.detail);
+        assert_eq!(bench.sent(), ["nonce-1", "nonce-1", "clock-2", "clock-2"]);
+        [first, again].into_iter().for_each(|d| d.ack.complete(End::Returned));
+    });
+}
+
+#[test]
 fn quick_retries_are_for_the_first_visit_and_not_where_the_platform_names_a_wait() {
     run(async {
         let bench = Bench::new(three_tries).await;

@@ -145,6 +145,16 @@ impl Batch<'_> {
         let mut longest = None;
         for (mut item, verdict) in items.into_iter().zip(verdicts) {
             count(&mut item.delivery, self.lane, &mut item.held, &verdict, began_ms);
+            if let Err(DeliveryError::Refresh(answer)) = &verdict
+                && answer.sign_again
+            {
+                match item.turn.sign_again(answer) {
+                    // It takes another slot, at the end of which it is signed.
+                    Ok(()) => self.ready.push(item),
+                    Err(halt) => results.push((item, Err(halt))),
+                }
+                continue;
+            }
             if let (Some(token), Err(DeliveryError::Refresh(answer))) = (token, &verdict) {
                 let refused = Refused { token: token.clone(), answer: answer.clone() };
                 self.get_ready(item, To::GetToken(Some(refused)));

@@ -640,3 +640,26 @@ fn what_is_not_claimed_when_the_slot_is_there_goes_with_the_next_request() {
         balances(&bench, &["ok-1", "ok-2", "ok-3", "ok-4"]);
     });
 }
+
+#[test]
+fn items_whose_nonce_is_refused_are_sent_once_more_together_and_the_second_refusal_halts() {
+    run(async {
+        let ids = ["ok-1", "nonce-2", "nonce-3"];
+        let mut bench = Bench::new(five).await;
+        let mut ended = queued(&bench, ids);
+        bench.start();
+        assert_eq!(ends(&mut ended).await, [DELIVERED; 3]);
+        assert_eq!(bench.sent(), ["ok-1\nnonce-2\nnonce-3", "nonce-2\nnonce-3"]);
+        for id in ids {
+            let [receipt] = &receipts(&bench, id)[..] else { panic!("{id}") };
+            assert_eq!((&receipt["attempts"], &receipt["resends"]), (&1.into(), &0.into()), "{id}");
+        }
+        balances(&bench, &ids);
+        let mut end = bench.send(TopicKind::Input, "clock-4");
+        assert_eq!(end.wait().await, End::Parked);
+        let reason = bench.alone().halts.recv().await.unwrap().reason;
+        assert!(reason.starts_with("a request that was signed anew is refused again"), "{reason}");
+        assert_eq!(bench.sent()[2..], ["clock-4", "clock-4"]);
+        balances(&bench, &["clock-4"]);
+    });
+}

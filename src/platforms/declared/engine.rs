@@ -48,6 +48,8 @@ pub(super) struct Uses {
     pub paths: Vec<String>,
     /// It has a filter that refuses some events.
     pub refuses: bool,
+    /// It can do without some of what it names: it says `if`, `default` or `or`.
+    pub is_conditional: bool,
 }
 
 impl Uses {
@@ -76,6 +78,7 @@ impl Uses {
             }
         }
         self.refuses |= other.refuses;
+        self.is_conditional |= other.is_conditional;
     }
 }
 

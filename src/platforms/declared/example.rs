@@ -252,6 +252,7 @@ impl ExampleAccount {
 fn class(verdict: &Verdict) -> &'static str {
     match verdict {
         Ok(_) => "delivered",
+        Err(DeliveryError::Refresh(answer)) if answer.sign_again => "once_more",
         Err(error) => error.class().map_or("", |class| class.as_str()),
     }
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod compose;
+mod lacking;
 mod natives;
 mod prepare;
 mod secrets;
@@ -63,6 +64,10 @@ impl Declared {
         let seed = Some(seed).filter(|seed| program.token.is_some() && *seed != Seed::default());
         let secrets = program.secrets_of(settings).into();
         let bound = Bound { program, account, secrets, has_tokens: seed.is_some() };
+        let lacking = bound.lacking(settings, seed.as_ref().is_some_and(Seed::rotates));
+        if !lacking.is_empty() {
+            return Err(lacking);
+        }
         Ok(Self { bound, natives, seed })
     }
 }

@@ -132,7 +132,7 @@ impl Compiler<'_> {
             }
         }
         paths.retain(|path| !FUNCTIONS.contains(&path.as_str()));
-        Uses { paths, refuses: self.filters(key, text, offset) }
+        Uses { paths, refuses: self.filters(key, text, offset), is_conditional: is_conditional(text) }
     }
 
     fn is_key(&self, path: &str) -> bool {
@@ -161,6 +161,13 @@ impl Compiler<'_> {
         }
         refuses
     }
+}
+
+/// Whether some word of an expression lets it do without a value. A word in quotes counts too: then nothing is said of
+/// an account that lacks the value.
+fn is_conditional(text: &str) -> bool {
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.any(|word| matches!(word, "if" | "default" | "d" | "or" | "defined"))
 }
 
 /// Where in a text: the number of the character, and what stands there.

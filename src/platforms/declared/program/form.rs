@@ -69,6 +69,9 @@ pub(in crate::platforms::declared) struct Form {
     pub ids: Vec<&'static str>,
     /// A filter of a late part can refuse the event, so that it is tried before the event is accepted.
     pub late_refuses: bool,
+    /// A header that is rendered late holds something of the event, so that it is tried for an event with control
+    /// characters.
+    pub late_headers: bool,
     /// A secret of the account, or a token, may stand in it.
     pub shows_secrets: bool,
     /// Some part needs the event as it was published.
@@ -126,6 +129,7 @@ impl Compiler<'_> {
             late_paths: Vec::new(),
             ids: Vec::new(),
             late_refuses: false,
+            late_headers: false,
             shows_secrets: false,
             needs_published: false,
             key,
@@ -238,6 +242,8 @@ impl Compiler<'_> {
         let of_event = |slot: &Slot| !slot.is_early && slot.template.uses().has(Variable::Event);
         let path_is_late = matches!(&form.address, Address::Below(slot) if of_event(slot));
         form.late_refuses = late.refuses || path_is_late;
+        let late_headers = form.header_templates().any(|template| template.uses().has_any(&OF_HEADERS));
+        form.late_headers = late_headers;
         form.ids = ids(&all);
         form.shows_secrets = self.shows_secrets(&all);
         form.needs_published = all.has(Variable::Published);
@@ -250,6 +256,10 @@ impl Compiler<'_> {
         }
     }
 }
+
+/// What brings a text of the event into a late header.
+const OF_HEADERS: [Variable; 5] =
+    [Variable::Event, Variable::Published, Variable::Native, Variable::Items, Variable::Body];
 
 /// Of a device only this is no id.
 const NO_ID: &str = "user.device.os";
@@ -265,6 +275,13 @@ pub(super) fn ids(uses: &Uses) -> Vec<&'static str> {
 }
 
 impl Form {
+    /// The headers that are rendered when the request is sent.
+    pub fn header_templates(&self) -> impl Iterator<Item = &Template> {
+        let late = self.headers.iter().filter(|(_, slot)| !slot.is_early).map(|(_, slot)| &slot.template);
+        let sign = self.sign.iter().filter(|sign| matches!(sign.place, SignPlace::Header(_)));
+        late.chain(sign.map(|sign| &sign.value))
+    }
+
     /// Its texts, in the order in which they are rendered.
     pub fn slots(&self) -> Vec<&Slot> {
         let address = match &self.address {

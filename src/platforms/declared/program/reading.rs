@@ -23,6 +23,7 @@ pub(in crate::platforms::declared) struct AnswerRules {
     /// Whose midnight ends the day.
     pub tz: Tz,
     pub permanent: Option<Expr>,
+    pub once_more: Option<Expr>,
     pub retry: Option<Expr>,
     pub code: Option<Expr>,
     pub platform_id: Option<Expr>,
@@ -76,6 +77,7 @@ impl Compiler<'_> {
             day: expr("day", &answer.day),
             tz: self.zone(answer),
             permanent: expr("permanent", &answer.permanent),
+            once_more: expr("once_more", &answer.once_more),
             retry: expr("retry", &answer.retry),
             code: expr("code", &answer.code),
             platform_id: expr("platform_id", &answer.platform_id),

@@ -20,6 +20,26 @@ use crate::platforms::retry_after;
 /// A class of answers that accept nothing.
 type Refusal = fn(Answer) -> DeliveryError;
 
+/// Clocks that are further apart make a timestamp be refused.
+const CLOCKS_APART_MS: u64 = 60_000;
+
+fn sign_again(answer: Answer) -> DeliveryError {
+    DeliveryError::Refresh(Answer { sign_again: true, ..answer })
+}
+
+/// Why the nonce or the timestamp of a request may be refused, as far as the platform's own clock tells.
+fn clock_check(answer: &HttpAnswer<'_>) -> String {
+    let refused = "the platform refuses the nonce or the timestamp of the request";
+    match answer.headers.get("date").and_then(retry_after::date_ms) {
+        Some(date_ms) if date_ms.abs_diff(answer.now_ms) > CLOCKS_APART_MS => {
+            let seconds = date_ms.abs_diff(answer.now_ms) / 1000;
+            format!("{refused}, and this machine's clock is {seconds} s from the platform's Date: set it (NTP)")
+        }
+        Some(_) => format!("{refused}, though this machine's clock agrees with the platform's Date"),
+        None => format!("{refused}, and no Date says whether this machine's clock is right"),
+    }
+}
+
 /// A platform's id of a conversion may be so long.
 const LONGEST_ID: usize = 256;
 
@@ -32,16 +52,21 @@ impl Bound {
         if said.holds(&rules.delivered) {
             return Reading::All(Ok(said.receipt(&rules.platform_id)));
         }
-        let classes: [(&Option<Expr>, Refusal); 5] = [
+        let classes: [(&Option<Expr>, Refusal); 6] = [
             (&rules.refresh, DeliveryError::Refresh),
             (&rules.halt, DeliveryError::Halt),
             (&rules.throttled, DeliveryError::Throttled),
             (&rules.permanent, DeliveryError::Permanent),
+            (&rules.once_more, sign_again),
             (&rules.retry, DeliveryError::Retry),
         ];
         for (rule, class) in classes {
             if said.holds(rule) {
-                return Reading::All(Err(self.limited(&said, said.refusal(class))));
+                let mut error = self.limited(&said, said.refusal(class));
+                if let Some(refused) = error.answer_mut().filter(|refused| refused.sign_again) {
+                    refused.detail = clock_check(answer);
+                }
+                return Reading::All(Err(error));
             }
         }
         if said.holds(&rules.split) {
@@ -115,7 +140,8 @@ impl Bound {
         rules.index_base.render(&whole, &mut base).ok()?;
         let base: i64 = base.trim().parse().unwrap_or(0);
         let mut verdicts: Vec<Option<Verdict>> = vec![None; items];
-        let mut all_placed = true;
+        // A list of errors without an error contradicts the answer that has it: nobody knows which events failed.
+        let mut all_placed = list.len() != Some(0);
         for (position, item) in list.try_iter().ok()?.enumerate() {
             let scope = scope.clone().with(Variable::Item, item).value();
             let said = Said { scope: &scope, answer, code: &rules.code };

@@ -87,12 +87,16 @@ impl Declared {
         seen: &Seen<'_>,
     ) -> Result<(), DeliveryError> {
         let doubtful = form.late_refuses || form.late_paths.iter().any(|path| seen.object.at(path).is_none());
-        if form.late_paths.is_empty() || !doubtful {
+        let doubtful = doubtful && !form.late_paths.is_empty();
+        if !(doubtful || form.late_headers && seen.may_hold_controls()) {
             return Ok(());
         }
         let token = Value::from_pairs([("access", "token"), ("refresh", "token")]);
         let parts = Parts { now_ms: event.event_time_ms, token };
         match self.bound.compose(&[prepared], &parts) {
+            Ok(request) if request.headers.iter().any(|(_, value)| value.chars().any(char::is_control)) => {
+                Err(seen.controls(form.header_templates()))
+            }
             Ok(request) => match &form.address {
                 Address::Below(slot) => seen.fits(&slot.template, &request.path),
                 Address::Callback { .. } => Ok(()),

@@ -100,7 +100,7 @@ impl Seen<'_> {
                 .render(self.scope, &mut text)
                 .map_err(|error| self.refused(&key(), &error, &slot.template.uses()))?;
             if is_head && text.chars().any(char::is_control) {
-                return Err(self.controls(&slot.template));
+                return Err(self.controls([&slot.template]));
             }
             Ok(text.clone())
         };
@@ -198,15 +198,26 @@ impl Seen<'_> {
         }
     }
 
-    fn controls(&self, template: &Template) -> DeliveryError {
-        let uses = template.uses();
-        let has = |path: &&str| {
+    /// Whether a text of the event may hold a control character: as it is, or as what an escape stands for.
+    pub fn may_hold_controls(&self) -> bool {
+        String::from_utf8_lossy(self.object.raw())
+            .chars()
+            .any(|c| c == '\\' || c.is_control() && !c.is_ascii_whitespace())
+    }
+
+    /// Refuses an event for the control characters that one of these templates makes of it.
+    pub fn controls<'t>(&self, templates: impl IntoIterator<Item = &'t Template>) -> DeliveryError {
+        let has = |path: &str| {
             self.object.at(path).is_some_and(|value| {
                 let mut text = String::new();
                 write::text(&value, &mut text).is_ok() && text.chars().any(char::is_control)
             })
         };
-        let field = uses.of(Variable::Event).find(has).unwrap_or_default().to_owned();
+        let of = |uses: &Uses| {
+            let native: &[&str] = if uses.has(Variable::Native) { &["platform_event"] } else { &[] };
+            uses.of(Variable::Event).chain(native.iter().copied()).find(|path| has(path)).map(str::to_owned)
+        };
+        let field = templates.into_iter().find_map(|template| of(&template.uses())).unwrap_or_default();
         DeliveryError::Invalid(Fault::new(field, "control characters"))
     }
 

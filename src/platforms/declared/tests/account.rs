@@ -190,3 +190,71 @@ delivered = "status == 200"
         assert!(told.len() == 1 && told[0].starts_with("a.map.pay: ") && told[0].contains(says), "{told:?}");
     }
 }
+
+#[test]
+fn a_secret_that_every_request_needs_and_an_account_lacks_is_told_when_it_is_configured() {
+    let told = |platform: &str, keys: &str| match configure(platform, keys, &[]) {
+        Ok(_) => Vec::new(),
+        Err(told) => told,
+    };
+    let platform = |request: &str| {
+        format!(
+            "name = \"lack\"\ntitle = \"L\"\nbase_url = \"https://l.example.com\"\n[account.keys]\n\
+             secret = {{ secret = true }}\nid = {{}}\n[events]\npay = 1\n{request}\n[answer]\ndelivered = \"status == 200\"\n"
+        )
+    };
+    let one = |text: &str| platform(&format!("[[request]]\nurl = \"/x\"\n{text}"));
+    for (text, key) in [
+        ("query = { s = \"{{ account.secret }}\" }", "secret"),
+        ("query = { s = \"{{ account.id }}\" }", "id"),
+        ("headers = { S = \"a {{ account.secret | upper }}\" }", "secret"),
+        ("json = { s = \"{{ account.secret }}\" }", "secret"),
+        ("form = { s = \"{{ account.secret }}\" }", "secret"),
+        ("body = \"{{ event.trans_id }}{{ account.secret }}\"", "secret"),
+        ("sign = { header = \"S\", value = \"{{ (url ~ account.secret) | md5 }}\" }", "secret"),
+        ("query = { s = \"{{ account.secret if account.id is not defined else '' }}\" }", "secret"),
+    ] {
+        let found = told(&one(text), "");
+        let expected = format!("a.{key}: is missing, and nothing could be sent: request.0 needs {key}");
+        assert_eq!(found, [expected], "{text}");
+        assert_eq!(told(&one(text), "secret = 'S'\nid = 'i'"), Vec::<String>::new(), "{text}");
+    }
+    for text in [
+        "query = { s = \"{{ account.secret if account.secret is defined }}\" }",
+        "query = { s = \"{{ account.secret | default('') }}\" }",
+        "json = { s = \"{{ account.id }}\" }",
+        "sign = { header = \"S\", value = \"{{ (body ~ account.secret) | md5 if account.secret is defined }}\" }",
+    ] {
+        assert_eq!(told(&one(text), ""), Vec::<String>::new(), "{text}");
+    }
+    // Where one request can be made, the file's rules say which events need the other.
+    let two = platform(
+        "[[request]]\nwhen = \"event.click.x is defined\"\nurl = \"/x\"\nquery = { s = \"{{ account.secret }}\" }\n\
+         [[request]]\nurl = \"/y\"\nquery = { i = \"{{ account.id }}\" }",
+    );
+    assert_eq!(told(&two, "id = 'i'"), Vec::<String>::new());
+    assert_eq!(
+        told(&two, ""),
+        ["a.id: is missing, and nothing could be sent: request.0 needs secret, request.1 needs id"]
+    );
+}
+
+#[test]
+fn an_account_that_asks_for_tokens_needs_what_the_request_for_one_names() {
+    let platform = super::requests::TOKENS
+        .replace("\"token.client_id\" = {}", "\"token.client_id\" = {}\n\"token.client_secret\" = { secret = true }")
+        .replace(
+            "client_id = \"{{ account.token.client_id }}\"",
+            "client_id = \"{{ account.token.client_id }}\", s = \"{{ account.token.client_secret }}\"",
+        );
+    let told = |keys: &str| match configure(&platform, keys, &[]) {
+        Ok(_) => Vec::new(),
+        Err(told) => told,
+    };
+    assert_eq!(
+        told("token = { refresh = 'R', client_id = 'c' }"),
+        ["a.token.client_secret: is missing: token.request needs it"]
+    );
+    assert_eq!(told("token = { refresh = 'R', client_id = 'c', client_secret = 's' }"), Vec::<String>::new());
+    assert_eq!(told("token = { access = 'A' }"), Vec::<String>::new(), "a permanent token asks for nothing");
+}

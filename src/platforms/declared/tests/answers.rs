@@ -27,6 +27,7 @@ refresh = "body.header.status == 3"
 halt = "body.header.status in [7, 8]"
 throttled = "body.header.status == 5"
 permanent = "body.header.status == 2"
+once_more = "body.header.status == 9"
 retry = "body.header.status == 4"
 code = "body.header.status"
 platform_id = "body.id"
@@ -78,6 +79,34 @@ fn the_first_class_that_holds_is_the_answers() {
         assert_eq!(answer.retry_after.is_some(), class == Class::Throttled);
     }
     assert!(matches!(read("", 2, 200, br#"{"header":{"status":6}}"#), Reading::Split));
+}
+
+#[test]
+fn a_refused_nonce_or_timestamp_is_sent_once_more_and_the_answers_date_says_whose_clock_is_wrong() {
+    let sender = sender(PLATFORM, "");
+    let items = items(&*sender, 1);
+    let refused = |date: Option<&str>| {
+        let mut headers = http::HeaderMap::new();
+        date.map(|date| headers.insert("date", date.parse().unwrap()));
+        let http = HttpAnswer {
+            body: br#"{"header":{"status":9}}"#,
+            headers: Headers::new(&headers),
+            now_ms: 1_736_899_200_000,
+            ..answer()
+        };
+        match sender.read(&[&items[0]], &http) {
+            Reading::All(Err(DeliveryError::Refresh(answer))) => answer,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (date, says) in [
+        (None, "no Date says whether"),
+        (Some("Wed, 15 Jan 2025 00:00:30 GMT"), "agrees with the platform's Date"),
+        (Some("Wed, 15 Jan 2025 00:01:30 GMT"), "clock is 90 s from the platform's Date: set it (NTP)"),
+    ] {
+        let answer = refused(date);
+        assert!(answer.sign_again && answer.code == "9" && answer.detail.contains(says), "{date:?}: {answer:?}");
+    }
 }
 
 #[test]
@@ -156,7 +185,7 @@ fn an_entry_that_cannot_be_placed_leaves_what_is_not_mentioned_ambiguous() {
     let body = br#"{"header":{"status":1,"errors":[{"position":0,"code":3},{"position":2,"code":3}]}}"#;
     assert_eq!(classes("position_base = 1", 3, body), [None, permanent, None]);
     let none = br#"{"header":{"status":1,"errors":[]}}"#;
-    assert_eq!(classes("", 2, none), [Some(None), Some(None)], "every entry of an empty list has its place");
+    assert_eq!(classes("", 2, none), [None, None], "some failed, and nobody knows which");
 }
 
 #[test]

@@ -143,6 +143,48 @@ fn an_event_whose_value_no_path_can_hold_is_refused_with_that_field() {
 }
 
 #[test]
+fn control_characters_of_an_event_are_refused_in_a_header_that_is_made_when_it_is_sent() {
+    let late = |value: &str| {
+        let header = format!("headers = {{ X-Os = \"{value}\", X-N = \"{{{{ now_ms }}}}\" }}");
+        GET.replace("headers = { X-Os = \"{{ event.user.device.os | default('') }}\" }", &header)
+    };
+    let signed = GET
+        .replace("[answer]", "sign = { header = \"X-S\", value = \"{{ now_ms }}{{ event.params.note }}\" }\n[answer]");
+    for (platform, field) in [
+        (late("{{ event.params.note }}-{{ now_ms }}"), "params.note"),
+        (late("{{ native }}-{{ event.params.note }}-{{ now_ms }}"), "params.note"),
+        (late("{{ event | json }}{{ event.params.note }}{{ now_ms }}"), "params.note"),
+        (signed, "params.note"),
+    ] {
+        assert!(platform != GET, "{platform}");
+        let sender = sender(&platform, "");
+        let of = |note: &str| {
+            let over = json!({"event_type": "pay", "order": amount(1, "CNY"), "click": {"ks_callback": "x"}, "params": {"note": note}});
+            sent(&*sender, over).map(drop)
+        };
+        of("a \u{e9} \\ \"b\"").unwrap();
+        for bad in ["a\nb", "a\u{7f}", "\r\nX-Evil: 1"] {
+            assert_eq!(of(bad).unwrap_err(), (field.to_owned(), "control characters".to_owned()), "{bad:?}");
+        }
+    }
+}
+
+#[test]
+fn control_characters_of_an_item_are_refused_where_a_header_holds_the_items() {
+    let platform = BATCH.replace(
+        "headers = { X-Kind = \"{{ event.params.kind | default('') }}\" }",
+        "headers = { X-Items = \"{{ items | json }}\" }",
+    );
+    let sender = sender(&platform, "token = 't'");
+    let of = |note: &str| {
+        let over = json!({"click": {"logid_url": "https://x/?bd_vid=1"}, "params": {"a": note}});
+        sender.prepare(&event(over)).map(drop)
+    };
+    assert!(of("a\nb").is_ok(), "JSON writes it as an escape");
+    assert!(of("a\u{7f}").is_err());
+}
+
+#[test]
 fn an_undefined_value_is_an_error_that_names_it() {
     let strict = GET.replace(" | default('') }}\", note", " }}\", note");
     let sender = sender(&strict, "");
@@ -406,7 +448,7 @@ fn a_late_part_that_needs_what_the_event_lacks_refuses_it_when_it_is_prepared() 
         "event.trans_id ~ now_ms }}\" }",
         "event.user.user_id ~ now_ms | string }}-{{ event.user.user_id }}\" }",
     );
-    let sender = sender(&platform, "token = { refresh = 'R-1' }");
+    let sender = sender(&platform, "token = { refresh = 'R-1', client_id = 'c' }");
     assert_eq!(sent(&*sender, json!({})).map(drop).unwrap_err().0, "user.user_id");
     let with = sent(&*sender, json!({"user": {"user_id": "u"}})).unwrap();
     assert!(body(&with).ends_with(&format!("\"both\":\"u{NOW}-u\"}}")), "{}", body(&with));
