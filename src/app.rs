@@ -100,6 +100,7 @@ pub async fn run(
         kafka: kafka_health.clone(),
         lanes: lanes.clone(),
         embedded: setup::embedded(&config),
+        label: config.admin.label.clone(),
         phase: Mutex::new("starting".into()),
         running: OnceLock::new(),
         refused: RefusedInputs::default(),

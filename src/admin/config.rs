@@ -10,12 +10,15 @@ use crate::secret::SecretString;
 /// The `[admin]` section.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// The address on which the API, `/metrics`, `/live` and `/ready` listen. This version has no console.
+    /// The address on which the console, the API, `/metrics`, `/live` and `/ready` listen.
     #[serde(deserialize_with = "fields::address")]
     pub listen: SocketAddr,
     /// The bearer token. Empty: only a client on this machine may change anything.
     #[serde(deserialize_with = "token")]
     pub token: SecretString,
+    /// What the console shows on top, with a colour made of it: the name of the environment.
+    #[serde(deserialize_with = "label")]
+    pub label: String,
 }
 
 impl Config {
@@ -31,4 +34,12 @@ fn token<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
         return Ok(token);
     }
     Err(D::Error::custom("may hold visible ASCII characters only, because it travels in a header"))
+}
+
+fn label<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let label = String::deserialize(from)?;
+    if label.chars().count() <= 40 && !label.chars().any(char::is_control) {
+        return Ok(label.trim().to_owned());
+    }
+    Err(D::Error::custom("is the name of the environment, at most 40 characters on one line, e.g. \"production\""))
 }

@@ -1,9 +1,11 @@
-//! The admin endpoint: health, metrics and the API. It has its own thread and runtime, so that it answers however busy
+//! The admin endpoint: health, metrics, the API and the console. It has its own thread and runtime, so that it answers however busy
 //! the rest of the worker is.
 
 mod api;
 pub mod client;
 mod config;
+mod console;
+mod etag;
 mod guard;
 mod openapi;
 mod refusal;
@@ -32,7 +34,8 @@ pub fn health_routes(state: Shared) -> Router {
 
 /// All routes, for `admin.listen`. With an empty token everybody may read, and only this machine may change something.
 pub fn all_routes(state: Shared, token: &SecretString) -> Router {
-    finish(health().nest("/api/v1", api::routes(token)).with_state(state))
+    let api = api::routes(token).layer(axum::middleware::from_fn(etag::conditional));
+    finish(health().merge(console::routes()).nest("/api/v1", api).with_state(state))
 }
 
 fn health() -> Router<Shared> {
@@ -50,7 +53,7 @@ fn finish(router: Router) -> Router {
 
 async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
     response
 }

@@ -346,3 +346,55 @@ fn an_address_in_use_is_an_error_at_start() {
     let running = run(Double::default(), "");
     assert!(Server::start(running.server.address(), Router::new()).is_err());
 }
+
+#[test]
+fn the_console_is_served_without_a_token_and_asked_for_again_each_time() {
+    let running = run(Double::default(), "t0ken");
+    let (status, head, body) = get(&running, "/", "");
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/html; charset=utf-8") && body.starts_with("<!doctype html>"));
+    assert!(head.contains("cache-control: no-cache") && head.contains("x-content-type-options: nosniff"), "{head}");
+    assert!(head.contains("content-security-policy: default-src 'none'; script-src 'self' 'sha256-"), "{head}");
+    let (status, head, _) = get(&running, "/app.js", "");
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/javascript"), "{head}");
+    assert_eq!(get(&running, "/lib/", "").0, 404);
+    assert_eq!(get(&running, "/../Cargo.toml", "").0, 404);
+    assert_eq!(post(&running, "/", LOCAL, "").0, 405);
+}
+
+#[test]
+fn the_second_listener_has_no_console() {
+    let router = health_routes(Arc::new(Double::default()));
+    let running =
+        Running { server: Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap(), double: Arc::default() };
+    assert_eq!(get(&running, "/", "").0, 404);
+    assert_eq!(get(&running, "/app.js", "").0, 404);
+}
+
+/// The `etag` of an answer, in its own letters.
+fn tag(running: &Running, path: &str) -> String {
+    let mut stream = TcpStream::connect(running.server.address()).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("etag: ")).map(str::to_owned).unwrap()
+}
+
+#[test]
+fn who_has_an_answer_already_gets_304_without_a_body() {
+    let running = run(Double::default(), "");
+    for path in ["/", "/app.js", "/vendor/preact.mjs", "/api/v1/accounts", "/api/v1/openapi.json"] {
+        let tag = tag(&running, path);
+        for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}")] {
+            let (status, head, body) = get(&running, path, &format!("if-none-match: {known}\r\n"));
+            assert_eq!((status, body.as_str()), (304, ""), "{path}");
+            assert!(head.contains("etag: "), "{head}");
+        }
+        let (status, _, body) = get(&running, path, "if-none-match: \"other\"\r\n");
+        assert!(status == 200 && !body.is_empty(), "{path}");
+    }
+    // An error has no tag, and a change is never answered so.
+    assert!(!get(&running, "/api/v1/nothing", "").1.contains("etag"));
+    assert!(!post(&running, PAUSE, LOCAL, WHY).1.contains("etag"));
+}

@@ -160,6 +160,16 @@ impl AccountMetrics {
         self.finished[outcome as usize].inc();
     }
 
+    /// The number of events that ended so.
+    pub fn finished_so_far(&self, outcome: Outcome) -> u64 {
+        self.finished[outcome as usize].get()
+    }
+
+    /// The number of answers of this class.
+    pub fn attempts_so_far(&self, class: Class) -> u64 {
+        self.attempts[class as usize].get()
+    }
+
     /// Counts the answer to a request by its class.
     pub fn attempt(&self, class: Class) {
         self.attempts[class as usize].inc();

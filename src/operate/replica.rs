@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clock::now_ms;
 use crate::delivery::progress::PartitionView;
+use crate::error::{Class, Outcome};
 use crate::kafka::consumer::Counts;
 use crate::kafka::refusals::Refusal;
 use crate::lane::handle::LaneHandle;
 use crate::lane::handle::lanes::Lanes;
-use crate::metrics::Metrics;
+use crate::metrics::{AccountMetrics, Metrics};
 use crate::operate::coordinator::parts::Watched;
-use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic};
+use crate::operate::snapshot::{LaneLoad, LaneTotals, PartitionRow, RefusedTopic};
 use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot};
 use crate::redact::{mask_text, mask_trans_id};
 
@@ -45,6 +46,23 @@ fn consumer_snapshot(name: &str, of: &Counts) -> ConsumerSnapshot {
     }
 }
 
+fn oldest_ms(of: &AccountMetrics) -> Option<u64> {
+    let seconds = of.oldest_open_age.get();
+    (seconds > 0.0).then_some((seconds * 1000.0) as u64)
+}
+
+fn totals(of: &AccountMetrics) -> LaneTotals {
+    let attempts: u64 = Class::ALL.iter().map(|class| of.attempts_so_far(*class)).sum();
+    LaneTotals {
+        delivered: of.finished_so_far(Outcome::Delivered),
+        duplicate: of.finished_so_far(Outcome::Duplicate),
+        suppressed: of.finished_so_far(Outcome::Suppressed),
+        dead_lettered: of.finished_so_far(Outcome::DeadLettered),
+        attempts,
+        failed: attempts.saturating_sub(of.attempts_so_far(Class::Delivered)),
+    }
+}
+
 /// The published state of this process.
 pub fn replica_snapshot(
     id: &str,
@@ -71,6 +89,8 @@ pub fn replica_snapshot(
                 in_flight: sum(|lane| lane.in_flight.load(Relaxed)),
                 open: counters.open.get().max(0) as u64,
                 parked: counters.parked.get().max(0) as u64,
+                oldest_ms: oldest_ms(counters),
+                total: totals(counters),
             },
         }
     });

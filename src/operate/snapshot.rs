@@ -90,6 +90,24 @@ pub struct LaneLoad {
     pub open: u64,
     /// Unfinished records in the parking topic, if this replica owns it.
     pub parked: u64,
+    /// How long ago the oldest unfinished event was first seen. Null if nothing is unfinished.
+    pub oldest_ms: Option<u64>,
+    /// What the account came to since the replica started.
+    pub total: LaneTotals,
+}
+
+/// Counts since a replica started. A reader takes the difference between two snapshots of one replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LaneTotals {
+    pub delivered: u64,
+    pub duplicate: u64,
+    pub suppressed: u64,
+    pub dead_lettered: u64,
+    /// Answers of the platform, and times that none came.
+    pub attempts: u64,
+    /// Those of them that did not deliver.
+    pub failed: u64,
 }
 
 /// A partition and its oldest unfinished record, as its owner publishes it and as the API and `blocked` show it.

@@ -42,6 +42,8 @@ pub struct WorkerStatus {
     pub lanes: Arc<Lanes>,
     /// The addresses of the servers inside this process. Null if Kafka and Redis are real servers.
     pub embedded: Value,
+    /// The name of the environment (`admin.label`).
+    pub label: String,
     /// What the start is waiting for.
     pub phase: Mutex<String>,
     /// New input topics that are not read.
@@ -247,6 +249,7 @@ impl Status for WorkerStatus {
         json!({
             "id": self.id,
             "version": env!("CARGO_PKG_VERSION"),
+            "label": self.label,
             "embedded": self.embedded,
             "ready": readiness.ready,
             "why": readiness.why,

@@ -1,0 +1,59 @@
+// Requests to the API of this worker, relative to the page, so that a path prefix needs no setting.
+import { signal } from "@preact/signals";
+import { t, token, who } from "./state.js";
+
+export class ApiError extends Error {
+  constructor(status, message, field = "", code = "") {
+    super(message);
+    Object.assign(this, { status, field, code });
+  }
+}
+
+/** Why the API refuses this page: "" (it does not), "missing" or "wrong" token. */
+export const refused = signal("");
+
+/** JSON whose integers beyond 53 bits become text instead of a rounded number. */
+export const parse = (text) => JSON.parse(text, (_, value, at) =>
+  typeof value === "number" && !Number.isSafeInteger(value) && at && /^-?\d+$/.test(at.source) ? at.source : value);
+
+async function send(method, path, body, headers = {}) {
+  const given = token.value;
+  if (given) headers.authorization = `Bearer ${given}`;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  let response, text;
+  try {
+    response = await fetch(`api/v1/${path}`, { method, headers, cache: "no-store", credentials: "omit", redirect: "error",
+      body: body === undefined ? undefined : JSON.stringify(body) });
+    text = await response.text();
+  } catch {
+    throw new ApiError(0, t("The worker does not answer.", "worker 没有响应。"));
+  }
+  if (response.ok || response.status === 304) return { response, text };
+  if (response.status === 401 && given === token.value) refused.value = given ? "wrong" : "missing";
+  let error;
+  try { error = parse(text).error; } catch { /* a proxy's page */ }
+  const message = typeof error === "string" ? error : error?.message;
+  throw new ApiError(response.status, message || t(`The answer was HTTP ${response.status}.`, `响应为 HTTP ${response.status}。`), error?.field, error?.code);
+}
+
+/** An answer and its tag; the data is undefined where it is the one of the given tag. */
+export async function read(path, tag) {
+  const { response, text } = await send("GET", path, undefined, tag ? { "if-none-match": tag } : {});
+  if (refused.value && path !== "status") refused.value = "";
+  if (response.status === 304) return { tag, data: undefined };
+  return { tag: response.headers.get("etag"), data: parse(text) };
+}
+
+/** A change. It names who asks and that the console does. */
+export async function change(method, path, body = {}) {
+  const { text } = await send(method, path, { ...body, who: who.value, via: "console" });
+  return text ? parse(text) : null;
+}
+
+export const encode = encodeURIComponent;
+/** A query string of what is set. */
+export function query(members) {
+  const set = Object.entries(members).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const text = new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString();
+  return text ? `?${text}` : "";
+}

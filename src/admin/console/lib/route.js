@@ -1,0 +1,25 @@
+// The view is the fragment of the URL: #/dead-letters/3/17?reason=rejected. It never reaches a server or its log.
+import { signal } from "@preact/signals";
+
+function read() {
+  const text = location.hash.replace(/^#\/?/, ""), [path, query = ""] = text.split(/\?(.*)/s);
+  const part = (text) => { try { return decodeURIComponent(text); } catch { return text; } };
+  return { path: path.split("/").filter(Boolean).map(part), query: Object.fromEntries(new URLSearchParams(query)) };
+}
+
+export const route = signal(read());
+addEventListener("hashchange", () => { route.value = read(); });
+
+/** The link to a view. Empty members of the query are left out. */
+export function link(path, query = {}) {
+  const set = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const text = new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString();
+  return `#/${path.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
+}
+
+export function go(path, query, { replace = false } = {}) {
+  const to = link(path, query);
+  if (replace) history.replaceState(null, "", to);
+  else location.hash = to;
+  route.value = read();
+}

@@ -1,0 +1,91 @@
+// Small parts that every page uses.
+import { html } from "htm/preact";
+import { useEffect, useState } from "preact/hooks";
+import { refresh } from "./live.js";
+import { count, t } from "./state.js";
+import { absolute, relative, span, zoneName } from "./time.js";
+import { refused } from "./api.js";
+
+/** The state of something: a sign, a colour and the word. */
+const STATES = {
+  flowing: ["ok", "●", "flowing", "正常"], throttled: ["warn", "◐", "throttled", "限流"], broken: ["warn", "▲", "broken", "熔断"],
+  halted: ["bad", "■", "halted", "停用"], paused: ["info", "❚❚", "paused", "暂停"],
+  open: ["bad", "○", "open", "未处理"], replayed: ["ok", "↻", "replayed", "已重放"], discarded: ["info", "✕", "discarded", "已放弃"],
+  planning: ["info", "…", "being planned", "计划中"], planned: ["info", "◇", "planned", "已计划"], running: ["run", "▶", "running", "运行中"],
+  stopped_itself: ["bad", "▲", "stopped itself", "自动停止"], cancelled: ["warn", "■", "cancelled", "已取消"],
+  completed: ["ok", "✓", "completed", "已完成"], failed: ["bad", "✕", "failed", "失败"],
+  delivered: ["ok", "✓", "delivered", "已送达"], duplicate: ["info", "=", "duplicate", "重复"], suppressed: ["info", "–", "suppressed", "已抑制"],
+  dead_lettered: ["bad", "✕", "dead letter", "死信"], up: ["ok", "●", "up", "正常"], down: ["bad", "■", "away", "不可用"],
+};
+
+export const stateName = (state) => { const of = STATES[state]; return of ? t(of[2], of[3]) : state; };
+
+export function State({ of, children }) {
+  const [tone, sign] = STATES[of] ?? ["info", "·"];
+  return html`<span class="state ${tone}"><span class="sign" aria-hidden="true">${sign}</span>${children ?? stateName(of)}</span>`;
+}
+
+/** A moment: absolute, with the relative one beside it. */
+export function Time({ ms, brief = false }) {
+  if (ms === null || ms === undefined || ms === "") return html`<span class="muted">–</span>`;
+  const at = Number(ms), full = absolute(at);
+  return html`<time datetime=${new Date(at).toISOString()} title=${`${full} ${zoneName()}`}><span class="nowrap">${brief ? full.slice(5) : full}</span> <span class="muted nowrap">${relative(at)}</span></time>`;
+}
+
+export const Code = ({ children }) => html`<code>${children}</code>`;
+
+export function Copy({ text, label }) {
+  const [done, set] = useState(false);
+  const copy = async () => {
+    try { await navigator.clipboard.writeText(text); set(true); setTimeout(() => set(false), 1500); } catch { /* not allowed */ }
+  };
+  // Browsers give the clipboard to secure pages only; elsewhere the text can be marked by hand.
+  return navigator.clipboard ? html`<button type="button" class="quiet" onClick=${copy}>${done ? t("Copied", "已复制") : label ?? t("Copy", "复制")}</button>` : null;
+}
+
+export function Page({ title, sub, actions, children }) {
+  useEffect(() => { document.title = `${title} · postback`; }, [title]);
+  return html`<header class="page"><div><h1 tabindex="-1">${title}</h1>${sub && html`<p class="sub">${sub}</p>`}</div>${actions && html`<div class="actions">${actions}</div>`}</header>${children}`;
+}
+
+export const Section = ({ title, note, actions, children, id }) => html`<section class="panel" aria-labelledby=${id}>
+  <header><div><h2 id=${id}>${title}</h2>${note && html`<p class="note">${note}</p>`}</div>${actions && html`<div class="actions">${actions}</div>`}</header>${children}</section>`;
+
+export const Stat = ({ label, value, note, tone }) => html`<div class="stat ${tone ?? ""}"><dt>${label}</dt><dd>${value}${note && html`<small>${note}</small>`}</dd></div>`;
+
+export const Empty = ({ title, children, good }) => html`<div class="empty">${good && html`<span class="good" aria-hidden="true">✓</span>`}<strong>${title}</strong>${children && html`<p>${children}</p>`}</div>`;
+
+export const Loading = () => html`<div class="empty" role="status"><span class="bars" aria-hidden="true"></span>${t("Loading…", "加载中…")}</div>`;
+
+/** What is wrong, and what to do. */
+export function Trouble({ error }) {
+  const [title, advice] = wording(error);
+  return html`<div class="trouble" role="alert"><strong>${title}</strong><p>${advice}</p>
+    <p class="actions"><button type="button" onClick=${refresh}>${t("Try again", "重试")}</button></p></div>`;
+}
+
+function wording(error) {
+  if (error.status === 0) return [t("The worker does not answer", "worker 没有响应"), t("Look whether the process runs and whether this address still leads to it. The page asks again by itself; what it showed before stays.", "请检查进程是否在运行、此地址是否仍指向它。页面会自动重试，之前显示的内容会保留。")];
+  if (error.status === 401) return [t("No access", "没有权限"), t("This worker asks for its token (admin.token).", "此 worker 需要令牌（admin.token）。")];
+  if (error.status === 403) return [t("Not allowed from here", "此处不允许"), error.message];
+  if (error.status === 404) return [t("There is no such thing here", "没有找到"), error.message];
+  if (error.status === 503) return [t("Redis or Kafka does not answer", "Redis 或 Kafka 没有响应"), t(`${error.message} Nothing is sent and nothing is lost meanwhile. Look at Redis and Kafka first; the page asks again by itself.`, `${error.message} 在此期间不会发送，也不会丢失。请先检查 Redis 和 Kafka；页面会自动重试。`)];
+  return [t("The worker could not answer", "worker 无法回答"), error.message];
+}
+
+/** Shows the data of a feed, or why there is none. Old data stays while an error is told above it. */
+export function Fed({ of, children }) {
+  if (of.data === undefined) return of.error ? (refused.value ? null : html`<${Trouble} error=${of.error} />`) : html`<${Loading} />`;
+  return html`${of.error && html`<p class="stale" role="status">${t("Not up to date", "数据不是最新的")}: ${wording(of.error)[0]} (${t("last answer", "最后一次响应")} ${relative(of.at)}).</p>`}${children(of.data)}`;
+}
+
+export const Progress = ({ value, max, label }) => html`<progress value=${value} max=${Math.max(max, 1)} aria-label=${label}></progress>`;
+
+/** Counts by name, largest first: 3 rejected, 1 invalid. */
+export function Counts({ of, name = (key) => key }) {
+  const all = Object.entries(of ?? {}).filter(([, n]) => Number(n) > 0).sort((a, b) => b[1] - a[1]);
+  if (!all.length) return html`<span class="muted">${t("none", "无")}</span>`;
+  return html`<ul class="counts">${all.map(([key, n]) => html`<li key=${key}><b>${count(n)}</b> ${name(key)}</li>`)}</ul>`;
+}
+
+export { span };
