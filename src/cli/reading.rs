@@ -55,7 +55,8 @@ pub fn failed(error: AdminError) -> Exit {
     Exit::failed(format!("kafka.brokers: {error}"))
 }
 
-fn show(progress: &Progress, bar: &progress::Progress, over: &AtomicBool) {
+/// Shows the progress until it is over.
+pub fn show(progress: &Progress, bar: &progress::Progress, over: &AtomicBool) {
     while !over.load(Relaxed) {
         std::thread::sleep(Duration::from_millis(100));
         bar.at(progress.done.load(Relaxed), progress.total.load(Relaxed));

@@ -1,26 +1,22 @@
 //! `postback trace`: shows everything that is known about one event.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::reach::{self, Reach};
-use super::reading::{self, failed};
 use super::table::{self, time};
-use super::{print, print_json};
+use super::{print, print_json, progress, reading};
 use crate::exit::{Exit, block_on};
-use crate::inspect::trace::{Candidate, ClaimRow, Closed, Gatherer, Rules, Trace, Wanted, candidates};
+use crate::inspect::trace::{ClaimRow, Depth, LookedAt, Sources, Trace, Wanted};
 use crate::kafka::now_ms;
-use crate::kafka::scan::{spans, unfinished};
-use crate::kafka::settings::waiting_group;
-use crate::operate::lanes::read_lanes;
-use crate::operate::{Keys, SwitchesByAccount, unknown_account};
+use crate::kafka::scan::Progress;
+use crate::operate::lanes::{closed_lanes, read_lanes};
+use crate::operate::{Keys, unknown_account};
 use crate::platforms::Platform;
 use crate::redact::mask_text;
 use crate::settings::Config;
 use crate::similar::nearest;
-use crate::units::show_span;
-
-/// The number of keys in one query.
-const CHUNK: usize = 1000;
+use crate::units::{show_count, show_span};
 
 /// Arguments of `postback trace`.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,12 +24,16 @@ const CHUNK: usize = 1000;
     about = "Show everything known of one event",
     after_help = "Examples:
   postback trace --config postback.toml order-1001-pay
+  postback trace --config postback.toml --all order-1001-pay
   postback trace --config postback.toml --platform qihoo360 --account acme-ps order-1001-pay
   postback trace --config postback.toml --json order-1001-pay | jq .claims
 
 Shown are: the claims in Redis, over every configured account and native event of it; copies in retry tiers and parking
 topics that no worker has finished, what they wait for, and when a parked one expires (retry.max_parked); dead letters, the newest of each origin; receipts, where
 kafka.receipts names a topic. The topics are read from outside their groups to where they end now; nothing is changed.
+
+It answers within two seconds, also over millions of records: it looks around the time at which a claim was written, and
+then from the newest record backwards. Where that was not everything, it says how far it looked; --all reads the rest.
 
 A `done` keeps ten bits of its origin (ORIGIN shows them as tag=N). An event that still lies unread in an input topic
 leaves no trace yet.
@@ -50,6 +50,9 @@ pub struct Args {
     /// Only of this account
     #[arg(long)]
     account: Option<String>,
+    /// Read everything, however long it takes
+    #[arg(long)]
+    all: bool,
     /// One JSON object instead of tables
     #[arg(long)]
     json: bool,
@@ -79,61 +82,42 @@ pub fn run(args: &Args) -> Result<(), Exit> {
     }
     let platform = args.platform.as_deref().map(|name| platform(name, &config)).transpose()?;
     let wanted = Wanted { trans_id: args.trans_id.clone(), platform, account: args.account.clone() };
-    let (claims, lanes) = block_on(claims(&config, &wanted))?;
-    let trace = gather(&config, wanted, claims, lanes)?;
+    let trace = find(&config, wanted, if args.all { Depth::All } else { Depth::Quick })?;
     if trace.is_empty() {
-        return Err(Exit::failed(nothing(&config, &args.trans_id)));
+        return Err(Exit::failed(nothing(&config, &args.trans_id, &trace.looked_at)));
     }
     if args.json { print_json(&trace) } else { print(&show(&trace, now_ms())) }
 }
 
-async fn claims(config: &Config, wanted: &Wanted) -> Result<(Vec<ClaimRow>, SwitchesByAccount), Exit> {
-    let mut redis = reach::redis(config).await?;
-    let asked = candidates(wanted, &config.accounts);
-    let silent =
-        |error: ::redis::RedisError| Exit::failed(format!("redis.url: {}", crate::redis::batcher::describe(&error)));
-    let prefix = &config.redis.prefix;
-    let mut rows = Vec::new();
-    for chunk in asked.chunks(CHUNK) {
-        let mut pipe = ::redis::pipe();
-        for candidate in chunk {
-            pipe.cmd("GET").arg(candidate.key.name(prefix));
+fn find(config: &Config, wanted: Wanted, depth: Depth) -> Result<Trace, Exit> {
+    let sources = Sources {
+        kafka: config.kafka.clone(),
+        prefix: config.redis.prefix.clone(),
+        window: config.dedupe.window,
+        lease: config.dedupe.lease,
+        accounts: config.accounts.clone(),
+    };
+    let (progress, over) = (Arc::new(Progress::default()), AtomicBool::new(false));
+    let bar = progress::Progress::new("records read");
+    std::thread::scope(|scope| {
+        if !bar.is_hidden() {
+            scope.spawn(|| reading::show(&progress, &bar, &over));
         }
-        let values: Vec<Option<Vec<u8>>> = pipe.query_async(&mut redis).await.map_err(silent)?;
-        let found: Vec<(&Candidate, Vec<u8>)> =
-            chunk.iter().zip(values).filter_map(|(candidate, value)| Some((candidate, value?))).collect();
-        for (candidate, value) in found {
-            let pttl: i64 =
-                ::redis::cmd("PTTL").arg(candidate.key.name(prefix)).query_async(&mut redis).await.map_err(silent)?;
-            // The key may have gone between the two questions.
-            if pttl != -2 {
-                let (window, lease) = (config.dedupe.window, config.dedupe.lease);
-                rows.push(ClaimRow::new(candidate, prefix, &value, pttl, window, lease));
-            }
-        }
-    }
-    let lanes = read_lanes(&mut redis, &Keys::new(prefix)).await.map_err(silent)?;
-    Ok((rows, lanes))
+        let found = block_on(async {
+            let mut redis = reach::redis(config).await?;
+            let lanes = read_lanes(&mut redis, &Keys::new(&config.redis.prefix)).await;
+            let silent =
+                |e: ::redis::RedisError| Exit::failed(format!("redis.url: {}", crate::redis::batcher::describe(&e)));
+            let closed = closed_lanes(&lanes.map_err(silent)?);
+            let trace = sources.trace(&mut redis, wanted, closed, depth, progress.clone());
+            trace.await.map_err(|error| Exit::failed(error.to_string()))
+        });
+        over.store(true, Relaxed);
+        found
+    })
 }
 
-fn gather(config: &Config, wanted: Wanted, claims: Vec<ClaimRow>, lanes: SwitchesByAccount) -> Result<Trace, Exit> {
-    let closed = lanes.iter().filter_map(|(account, switches)| {
-        let (state, switch) = switches.cause()?;
-        Some((account.clone(), Closed { state, since_ms: switch.since_ms }))
-    });
-    let (cluster, rules) = (reach::cluster(config)?, Rules::new(&config.kafka, &config.accounts, closed.collect()));
-    let waiting = spans(&cluster, |topic| rules.holds_waiting(topic)).map_err(failed)?;
-    let mut all = unfinished(&cluster, &waiting_group(&config.kafka), waiting).map_err(failed)?;
-    all.extend(spans(&cluster, |topic| rules.holds_ends(topic)).map_err(failed)?);
-    let gatherer = Mutex::new(Gatherer::new(wanted, rules));
-    let now = now_ms();
-    reading::read(config, all, &|record| {
-        gatherer.lock().unwrap_or_else(PoisonError::into_inner).add(&record, now);
-    })?;
-    Ok(gatherer.into_inner().unwrap_or_else(PoisonError::into_inner).finish(claims))
-}
-
-fn nothing(config: &Config, trans_id: &str) -> String {
+fn nothing(config: &Config, trans_id: &str, looked_at: &[LookedAt]) -> String {
     let receipts = if config.kafka.receipts.is_empty() {
         "; kafka.receipts names no topic, so a delivery that is older than dedupe.window leaves nothing"
     } else {
@@ -141,13 +125,35 @@ fn nothing(config: &Config, trans_id: &str) -> String {
     };
     format!(
         "nothing is known of {}: no claim under redis.prefix {}, no copy in {}.* or {}.*, no dead letter in {}{receipts}. \
-         It was not read, or not yet, or its trans_id, platform or account is another one",
+         {}",
         mask_text(trans_id),
         config.redis.prefix,
         config.kafka.retry_prefix,
         config.kafka.parked_prefix,
         config.kafka.dead_letter,
+        match unread(looked_at) {
+            rest if rest.is_empty() => {
+                "It was not read, or not yet, or its trans_id, platform or account is another one".to_owned()
+            }
+            rest => rest.trim_end().replace('\n', "; "),
+        },
     )
+}
+
+/// Says what was not looked at, a line each.
+fn unread(looked_at: &[LookedAt]) -> String {
+    let mut text = String::new();
+    for part in looked_at.iter().filter(|part| !part.complete) {
+        let what = match part.what {
+            "waiting" => "copies in tiers and parking topics",
+            "receipts" => "receipts of its partition",
+            _ => "dead letters",
+        };
+        let (read, all) = (show_count(part.read), show_count(part.records));
+        let since = part.since_ms.map(|ms| format!(", all since {}", time(Some(ms)))).unwrap_or_default();
+        text.push_str(&format!("looked at {read} of {all} {what}{since}: --all reads the rest\n"));
+    }
+    text
 }
 
 fn show(trace: &Trace, now_ms: i64) -> String {
@@ -165,7 +171,10 @@ fn show(trace: &Trace, now_ms: i64) -> String {
     section("dead letters", &headings, trace.dead_letters.iter().map(dead_letter).collect());
     let headings = ["AT", "FINISHED", "ACCOUNT", "EVENT", "OUTCOME", "REASON", "ATTEMPTS", "RESENDS", "ORIGIN"];
     section("receipts", &headings, trace.receipts.iter().map(receipt).collect());
-    text
+    match unread(&trace.looked_at) {
+        rest if rest.is_empty() => text,
+        rest => format!("{text}\n{rest}"),
+    }
 }
 
 fn claim(row: &ClaimRow) -> Vec<String> {
@@ -297,8 +306,26 @@ mod tests {
     #[test]
     fn where_nothing_is_known_the_text_says_what_was_looked_at() {
         let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
-        let text = nothing(&config, "t-1");
+        let text = nothing(&config, "t-1", &[]);
         assert!(text.contains("postback.retry.*") && text.contains("postback.dlt"), "{text}");
-        assert!(!text.contains("kafka.receipts"));
+        assert!(!text.contains("kafka.receipts") && text.contains("another one"));
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_named() {
+        let part = LookedAt {
+            what: "dead_letters",
+            records: 1_000_000,
+            read: 340_000,
+            complete: false,
+            since_ms: Some(1_736_899_201_000),
+        };
+        let trace = Trace { trans_id: "t-1".into(), looked_at: vec![part.clone()], ..Trace::default() };
+        let text = show(&trace, 0);
+        assert!(text.contains("looked at 340,000 of 1,000,000 dead letters, all since 2025-01-1"), "{text}");
+        let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
+        let text = nothing(&config, "t-1", &[part]);
+        assert!(text.ends_with("--all reads the rest") && !text.contains("another one"), "{text}");
+        assert!(!show(&Trace::default(), 0).contains("--all"));
     }
 }

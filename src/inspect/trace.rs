@@ -1,11 +1,17 @@
-//! Gathers everything that is known about one event: its claims, its waiting copies, its dead letters, its receipts
-//! (pure).
+//! Gathers everything that is known about one event: its claims, its waiting copies, its dead letters, its receipts.
+//!
+//! [`Sources`] reads them: receipts from the partition that the `trans_id` leads to, and all topics first at the times at
+//! which a claim was written. What has left no claim is looked for from the newest record backwards. [`Trace::looked_at`]
+//! says how far that went.
 
 mod claims;
+mod hunt;
+mod sources;
 mod waiting;
 mod wanted;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -16,7 +22,9 @@ use crate::kafka::record::Record;
 use crate::redact::mask_trans_id;
 
 pub use claims::{Candidate, ClaimRow, candidates};
-pub use waiting::{Closed, Rules, WaitingRow};
+pub use hunt::LookedAt;
+pub use sources::{Depth, Sources, TraceError};
+pub use waiting::{ClosedLanes, Rules, WaitingRow};
 pub use wanted::Wanted;
 
 /// What was found.
@@ -32,6 +40,8 @@ pub struct Trace {
     pub dead_letters: Vec<DeadLetter>,
     /// The receipts of the event, oldest first.
     pub receipts: Vec<Map<String, Value>>,
+    /// How much of each kind of topic was looked at.
+    pub looked_at: Vec<LookedAt>,
 }
 
 fn letters<S: serde::Serializer>(letters: &[DeadLetter], serializer: S) -> Result<S::Ok, S::Error> {
@@ -43,6 +53,11 @@ impl Trace {
     pub fn is_empty(&self) -> bool {
         self.claims.is_empty() && self.waiting.is_empty() && self.dead_letters.is_empty() && self.receipts.is_empty()
     }
+
+    /// Whether everything was looked at.
+    pub fn is_complete(&self) -> bool {
+        self.looked_at.iter().all(|part| part.complete)
+    }
 }
 
 /// Gathers the records of the topics in any order.
@@ -53,6 +68,8 @@ pub struct Gatherer {
     /// Each row with the time of its record.
     waiting: Vec<(Option<i64>, WaitingRow)>,
     receipts: Vec<Map<String, Value>>,
+    /// The records that were taken. One record may be read several times.
+    taken: HashSet<(Arc<str>, i32, i64)>,
 }
 
 impl Gatherer {
@@ -64,11 +81,21 @@ impl Gatherer {
             account: wanted.account.clone(),
             ..Filter::default()
         };
-        Self { wanted, rules, letters: LatestPerOrigin::new(filter, false), waiting: Vec::new(), receipts: Vec::new() }
+        Self {
+            wanted,
+            rules,
+            letters: LatestPerOrigin::new(filter, false),
+            waiting: Vec::new(),
+            receipts: Vec::new(),
+            taken: HashSet::new(),
+        }
     }
 
-    /// Takes one record of any of the topics.
-    pub fn add(&mut self, record: &Record, now_ms: i64) {
+    /// Takes one record of any of the topics, and says whether it is a new one.
+    pub fn add(&mut self, record: &Record, now_ms: i64) -> bool {
+        if !self.taken.insert((record.topic.clone(), record.partition, record.offset)) {
+            return false;
+        }
         if *record.topic == *self.rules.dead_letter {
             self.letters.add(DeadLetter::read(record));
         } else if *record.topic == *self.rules.receipts {
@@ -79,6 +106,7 @@ impl Gatherer {
                 self.waiting.extend(self.rules.row(record, &of, now_ms).map(|row| (record.timestamp_ms, row)));
             }
         }
+        true
     }
 
     /// Returns everything, together with the claims from Redis, for people: the trans_id is masked where it contains
@@ -103,7 +131,8 @@ impl Gatherer {
         waiting.sort_by(|a, b| (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset)));
         let mut receipts = self.receipts;
         receipts.sort_by_key(|receipt| receipt.get("finished_at_ms").and_then(Value::as_i64));
-        Trace { trans_id: mask_trans_id(&self.wanted.trans_id), claims, waiting, dead_letters, receipts }
+        let trans_id = mask_trans_id(&self.wanted.trans_id);
+        Trace { trans_id, claims, waiting, dead_letters, receipts, looked_at: Vec::new() }
     }
 }
 

@@ -58,7 +58,7 @@ pub use work::Work;
 
 use command::Command;
 use context::connect;
-pub(crate) use message::record;
+pub(crate) use message::{header, record};
 
 /// A namespace for `spawn`, its only function.
 pub struct Consumer;

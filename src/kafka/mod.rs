@@ -3,9 +3,11 @@
 mod config;
 pub mod consumer;
 pub(in crate::kafka) mod log;
+pub mod lookup;
 pub mod matching;
 pub(in crate::kafka) mod native;
 pub mod offsets;
+pub mod partitioner;
 pub mod pattern;
 pub mod producer;
 mod properties;

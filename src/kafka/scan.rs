@@ -35,7 +35,9 @@ pub struct Span {
 }
 
 impl Span {
-    fn len(&self) -> u64 {
+    /// The number of offsets.
+    #[expect(clippy::len_without_is_empty, reason = "a span without an offset is never made")]
+    pub fn len(&self) -> u64 {
         u64::try_from(self.end - self.from).unwrap_or(0)
     }
 }
@@ -46,16 +48,18 @@ impl Span {
 /// # Errors
 /// See [`AdminError`].
 pub fn spans(cluster: &Cluster, wanted: impl Fn(&str) -> bool) -> Result<Vec<Span>, AdminError> {
-    let mut spans = Vec::new();
-    for topic in cluster.topics()?.into_iter().filter(|topic| wanted(&topic.name)) {
-        for partition in 0..topic.partitions {
-            let (from, end) = cluster.watermarks(&topic.name, partition)?;
-            if from < end {
-                spans.push(Span { topic: topic.name.clone(), partition, from, end });
-            }
-        }
+    let topics = cluster.topics()?.into_iter().filter(|topic| wanted(&topic.name));
+    let all: Vec<PartitionName> = topics.flat_map(|t| (0..t.partitions).map(move |p| (t.name.clone(), p))).collect();
+    if all.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(spans)
+    let offsets = cluster.offsets()?;
+    let (first, ends) = (offsets.first(&all)?, offsets.ends(&all)?);
+    let spans = all.into_iter().filter_map(|name| {
+        let (from, end) = (*first.get(&name)?, *ends.get(&name)?);
+        (from < end).then_some(Span { topic: name.0, partition: name.1, from, end })
+    });
+    Ok(spans.collect())
 }
 
 /// Reduces the spans to what the group has not committed: only those records may be unfinished.

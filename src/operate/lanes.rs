@@ -7,12 +7,22 @@ use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 
 use crate::lane::handle::switches::{Switch, Switches};
+use crate::metrics::LaneState;
 use crate::operate::audit::{self, AuditRecord, Change};
 use crate::operate::{By, Keys, json};
 use crate::redis::scripts::Script;
 
 /// The switches of every account that has at least one switch on.
 pub type SwitchesByAccount = BTreeMap<String, Switches>;
+
+/// The lanes that are closed, by account: their state, and since when, epoch ms.
+pub fn closed_lanes(lanes: &SwitchesByAccount) -> BTreeMap<String, (LaneState, i64)> {
+    let cause = |(account, switches): (&String, &Switches)| {
+        let (state, switch) = switches.cause()?;
+        Some((account.clone(), (state, switch.since_ms)))
+    };
+    lanes.iter().filter_map(cause).collect()
+}
 
 /// The token of each account's last resume. A flushed store has no tokens, so a token that differs from the one seen
 /// before is newer than the remembered switch. This comparison needs no clock.

@@ -39,3 +39,4 @@ mod shutdown;
 mod solinkup;
 mod support;
 mod throttle;
+mod trace;

@@ -1,14 +1,18 @@
-//! Finds the keys of the claims that an event may have in Redis, and explains the values found there (pure).
+//! Finds the keys of the claims that an event may have in Redis, and explains the values found there.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
+use super::wanted::Wanted;
 use crate::account::Accounts;
 use crate::claim::rules::{CLAIM_LIFE_MS, Key, Value};
-use crate::inspect::trace::wanted::Wanted;
+
+/// The number of keys in one query.
+const CHUNK: usize = 1000;
 
 /// A key that may hold a claim of the event.
 #[derive(Clone, Debug)]
@@ -37,6 +41,32 @@ pub fn candidates(wanted: &Wanted, accounts: &Accounts) -> Vec<Candidate> {
             })
         })
         .collect()
+}
+
+/// Reads the claims of these candidates. `window` and `lease` are those of `[dedupe]`.
+pub(super) async fn read_claims(
+    redis: &mut MultiplexedConnection,
+    asked: &[Candidate],
+    prefix: &str,
+    (window, lease): (Duration, Duration),
+) -> ::redis::RedisResult<Vec<ClaimRow>> {
+    let mut rows = Vec::new();
+    for chunk in asked.chunks(CHUNK) {
+        let mut pipe = ::redis::pipe();
+        for candidate in chunk {
+            pipe.cmd("GET").arg(candidate.key.name(prefix));
+        }
+        let values: Vec<Option<Vec<u8>>> = pipe.query_async(redis).await?;
+        for (candidate, value) in chunk.iter().zip(values) {
+            let Some(value) = value else { continue };
+            let pttl: i64 = ::redis::cmd("PTTL").arg(candidate.key.name(prefix)).query_async(redis).await?;
+            // The key may have gone between the two questions.
+            if pttl != -2 {
+                rows.push(ClaimRow::new(candidate, prefix, &value, pttl, window, lease));
+            }
+        }
+    }
+    Ok(rows)
 }
 
 /// A claim in Redis.

@@ -22,18 +22,12 @@ pub struct Rules {
     pub receipts: String,
     retry_prefix: String,
     names: WaitingNames,
-    closed: BTreeMap<String, Closed>,
+    closed: ClosedLanes,
     accounts: Accounts,
 }
 
-/// A lane that an operator paused or a worker halted.
-#[derive(Clone, Copy, Debug)]
-pub struct Closed {
-    /// Paused or halted.
-    pub state: LaneState,
-    /// Since when, epoch ms.
-    pub since_ms: i64,
-}
+/// The lanes that an operator paused or a worker halted, by account: their state, and since when, epoch ms.
+pub type ClosedLanes = BTreeMap<String, (LaneState, i64)>;
 
 /// A copy that no worker has finished.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -72,8 +66,8 @@ pub struct WaitingRow {
 }
 
 impl Rules {
-    /// Makes the rules of a configuration. `closed` has the lanes that do not flow, by account.
-    pub fn new(kafka: &kafka::Config, accounts: &Accounts, closed: BTreeMap<String, Closed>) -> Self {
+    /// Makes the rules of a configuration.
+    pub fn new(kafka: &kafka::Config, accounts: &Accounts, closed: ClosedLanes) -> Self {
         Self {
             dead_letter: kafka.dead_letter.clone(),
             receipts: kafka.receipts.clone(),
@@ -87,11 +81,6 @@ impl Rules {
     /// Whether records of this topic wait for a time or for a lane.
     pub fn holds_waiting(&self, topic: &str) -> bool {
         self.names.is_tier(topic) || self.names.is_parking(topic)
-    }
-
-    /// Whether records of this topic tell the end of an event.
-    pub fn holds_ends(&self, topic: &str) -> bool {
-        topic == self.dead_letter || (!self.receipts.is_empty() && topic == self.receipts)
     }
 
     /// Describes a record of a tier or of a parking topic.
@@ -131,8 +120,8 @@ impl Rules {
     fn until(&self, due_ms: Option<i64>, account: &str, now_ms: i64) -> String {
         match (due_ms, self.closed.get(account)) {
             (Some(due), _) if due > now_ms => "it is due".to_owned(),
-            (_, Some(closed)) => {
-                format!("account {account} is resumed: {} since {}", closed.state.as_str(), moment(closed.since_ms))
+            (_, Some((state, since_ms))) => {
+                format!("account {account} is resumed: {} since {}", state.as_str(), moment(*since_ms))
             }
             (Some(_), None) => "a worker takes it: it is due".to_owned(),
             (None, None) => "a worker takes it: its lane is open".to_owned(),

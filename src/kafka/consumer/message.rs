@@ -57,6 +57,11 @@ pub(crate) fn record(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Record {
     }
 }
 
+/// The last header of this name whose value is not null, in the client's memory.
+pub(crate) fn header<'a>(message: &'a BorrowedMessage<'_>, name: &CStr) -> Option<&'a [u8]> {
+    RawHeaders::of(message).filter(|(known, _)| *known == name).filter_map(|(_, value)| value).last()
+}
+
 /// The headers of a message in the client's memory.
 struct RawHeaders<'a> {
     headers: *mut sys::rd_kafka_headers_t,

@@ -124,7 +124,7 @@ impl Cluster {
     }
 
     /// A client that names the group and never joins it.
-    fn outsider(&self, group: &str) -> Result<BaseConsumer, AdminError> {
+    pub(super) fn outsider(&self, group: &str) -> Result<BaseConsumer, AdminError> {
         let config = settings::admin(&self.config, Some(group)).map_err(|e| AdminError::Refused(e.to_string()))?;
         Ok(config.create()?)
     }

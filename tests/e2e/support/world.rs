@@ -101,6 +101,11 @@ impl World {
         }
     }
 
+    /// The brokers of this test.
+    pub fn bootstrap(&self) -> String {
+        self.bootstrap.clone()
+    }
+
     pub fn topic(&self, part: &str) -> String {
         format!("{}.{part}", self.id)
     }
