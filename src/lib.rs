@@ -43,6 +43,7 @@ pub mod quiet;
 pub mod redact;
 pub mod redelivery;
 pub mod redis;
+pub mod replay;
 pub mod sandbox;
 pub mod secret;
 pub mod send;

@@ -16,7 +16,7 @@ const CLAIM_VALUES: [&str; 4] = ["claim::rules", "claim::value", "claim::outcome
 
 /// A part, and what it may use in addition to the leaves: a folder with everything in it, or one of its modules
 /// (`settle::policy`).
-const TABLE: [(&str, &[&str]); 28] = [
+const TABLE: [(&str, &[&str]); 29] = [
     ("sandbox", &[]),
     ("event", &[]),
     ("metrics", &[]),
@@ -37,6 +37,7 @@ const TABLE: [(&str, &[&str]); 28] = [
     ("intake", &["below the stages", "admit", "lane"]),
     ("redelivery", &["below the stages", "admit", "lane", "settle"]),
     ("inspect", &["below the stages", "admit", "settle::policy", "claim values", "operate::audit", "operate::keys"]),
+    ("replay", &["below the stages", "admit", "settle::policy", "claim values", "operate", "inspect"]),
     ("embedded", &["config", "kafka", "redis"]),
     (
         "settings",
@@ -53,7 +54,7 @@ const TABLE: [(&str, &[&str]); 28] = [
         ],
     ),
     ("process_limits", &["settings"]),
-    ("admin", &["below the stages", "operate", "inspect", "settings", "metrics"]),
+    ("admin", &["below the stages", "operate", "inspect", "replay", "settings", "metrics"]),
     ("app", &["below the builders", "settings", "embedded", "admin", "process_limits"]),
     ("demo", &["below the builders", "settings", "embedded", "admin", "process_limits", "app"]),
     ("cli", &["below the builders", "settings", "embedded", "admin", "process_limits", "app", "demo"]),
@@ -88,6 +89,7 @@ fn group(name: &str) -> Option<&'static [&'static str]> {
             "intake",
             "redelivery",
             "inspect",
+            "replay",
         ]),
         _ => None,
     }

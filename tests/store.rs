@@ -70,7 +70,9 @@ fn set() -> BoxedStrategy<Words> {
 
 fn script() -> BoxedStrategy<Words> {
     let run = |script: Script, args: Vec<BoxedStrategy<String>>| {
-        let mut all = vec![lit(script.text()), lit("1"), key().boxed()];
+        let keys = script.least_keys() + if script == Script::ReplayProgress { 2 } else { 0 };
+        let mut all = vec![lit(script.text()), Just(keys.to_string()).boxed()];
+        all.extend((0..keys).map(|_| key().boxed()));
         all.extend(args);
         all.prop_map(move |words| Words([vec!["EVAL".to_owned()], words].concat())).boxed()
     };
@@ -97,6 +99,25 @@ fn script() -> BoxedStrategy<Words> {
             Script::SaveToken => run(*script, vec![value().boxed(), value().boxed()]),
             Script::SwitchOn => run(*script, vec![field().boxed(), value().boxed(), field().boxed(), value().boxed()]),
             Script::TakeOrder => run(*script, vec![field().boxed(), value().boxed()]),
+            Script::ReplayMove => {
+                let to = one_of(&["running", "cancelled"]).boxed();
+                let from = one_of(&["|planned|", "|running|a|", "||"]).boxed();
+                let args = vec![value().boxed(), to, from, lit("5"), life().boxed(), field().boxed(), value().boxed()];
+                run(*script, [args, vec![field().boxed(), value().boxed()]].concat())
+            }
+            Script::ReplayRate => {
+                let states = one_of(&["|running|", "|planned|"]).boxed();
+                run(*script, vec![one_of(&["5", "7"]).boxed(), states, field().boxed(), value().boxed()])
+            }
+            Script::ReplayProgress => {
+                let letter = || {
+                    let bit = one_of(&["0", "1", "9"]).boxed();
+                    vec![field().boxed(), one_of(&["", "g"]).boxed(), lit("4"), bit, one_of(&["0", "5"]).boxed()]
+                };
+                let ends = vec![one_of(&["", "[1]"]).boxed(), one_of(&["", "completed"]).boxed(), value().boxed()];
+                let args = vec![value().boxed(), life().boxed(), value().boxed(), lit("5"), life().boxed()];
+                run(*script, [args, ends, letter(), letter()].concat())
+            }
         })
         .reduce(|a, b| prop_oneof![a, b].boxed())
         .unwrap()
@@ -118,6 +139,14 @@ fn command() -> impl Strategy<Value = Words> {
         words(vec![lit("HGET"), k(), f()]),
         words(vec![lit("HDEL"), k(), f(), f()]),
         words(vec![lit("HGETALL"), k()]),
+        words(vec![lit("HEXISTS"), k(), f()]),
+        words(vec![lit("HINCRBY"), k(), f(), place()]),
+        words(vec![lit("HSET"), k(), lit("state"), one_of(&["planned", "running"]).boxed()]),
+        words(vec![lit("SETBIT"), k(), place(), one_of(&["0", "1", "2"]).boxed()]),
+        words(vec![lit("PEXPIRE"), k(), one_of(&["-1", "10000", "100000", "x"]).boxed()]),
+        words(vec![lit("ZADD"), k(), place(), v()]),
+        words(vec![lit("ZREM"), k(), v(), v()]),
+        words(vec![lit("ZREVRANGE"), k(), place(), place()]),
         words(vec![lit("SADD"), k(), v(), v()]),
         words(vec![lit("SREM"), k(), v()]),
         words(vec![lit("SMEMBERS"), k()]),

@@ -4,6 +4,8 @@
 //! errors of Redis 7.0. It refuses any other command by name. It runs one command after the other on a thread of its
 //! own, so that each is atomic as in Redis. It keeps nothing beyond the process, and says so in `INFO`.
 
+mod args;
+mod change;
 mod commands;
 mod connection;
 mod keys;

@@ -1,5 +1,9 @@
 //! The names of the keys in Redis. The table in [`crate::operate`] says what each key holds.
 
+/// How many offsets of the dead-letter topic share one bitmap. A bitmap has at most 8 KiB then, however large the offsets
+/// are.
+pub const OFFSETS_PER_KEY: i64 = 65_536;
+
 /// Builds the names of the keys under one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
@@ -51,6 +55,43 @@ impl Keys {
     pub fn positions(&self) -> String {
         format!("{}:positions", self.prefix)
     }
+    /// The key of the ids of all replays.
+    pub fn replays(&self) -> String {
+        format!("{}:replays", self.prefix)
+    }
+    /// The key of one replay: its plan, its state and its counts.
+    pub fn replay(&self, id: &str) -> String {
+        format!("{}:replay:{id}", self.prefix)
+    }
+    /// The key of the places that a replay publishes, per account.
+    pub fn replay_places(&self, id: &str) -> String {
+        format!("{}:replay:{id}:places", self.prefix)
+    }
+    /// The key of the bitmap of the dead letters that a replay has ended. A bit is an offset modulo [`OFFSETS_PER_KEY`].
+    pub fn replay_done(&self, id: &str, partition: i32, offset: i64) -> String {
+        format!("{}:replay:{id}:done:{partition}:{}", self.prefix, offset / OFFSETS_PER_KEY)
+    }
+    /// The key of what came of the records that a replay published.
+    pub fn replay_outcomes(&self, id: &str) -> String {
+        format!("{}:replay:{id}:outcomes", self.prefix)
+    }
+    /// The key of the newest outcomes of a replay.
+    pub fn replay_recent(&self, id: &str) -> String {
+        format!("{}:replay:{id}:recent", self.prefix)
+    }
+    /// The key of the id of the replay that runs.
+    pub fn replay_running(&self) -> String {
+        format!("{}:replay:running", self.prefix)
+    }
+    /// The key of the lock of the replica that publishes for the replay that runs.
+    pub fn replay_lock(&self) -> String {
+        format!("{}:replay:lock", self.prefix)
+    }
+    /// The key of the bitmap of the dead letters that any replay has published. A bit is an offset modulo
+    /// [`OFFSETS_PER_KEY`].
+    pub fn replayed(&self, partition: i32, offset: i64) -> String {
+        format!("{}:replayed:{partition}:{}", self.prefix, offset / OFFSETS_PER_KEY)
+    }
     /// The key of the epoch. It exists as long as the store has not lost its data.
     pub fn epoch(&self) -> String {
         format!("{}:epoch", self.prefix)
@@ -77,6 +118,8 @@ mod tests {
             all,
             ["pb:lanes", "pb:audit:out", "pb:audit:turn", "pb:replicas", "pb:replica:a1", "pb:orders", "pb:epoch"]
         );
+        assert_eq!(keys.replay_done("r", 2, 131_071), "pb:replay:r:done:2:1");
+        assert_eq!([keys.replayed(2, 65_535), keys.replayed(2, 65_536)], ["pb:replayed:2:0", "pb:replayed:2:1"]);
         assert_eq!([keys.unplaced(), keys.topics(), keys.positions()], ["pb:unplaced", "pb:topics", "pb:positions"]);
     }
 }

@@ -1,5 +1,5 @@
-//! The list of all scripts that run in Redis. Each script touches one key, compares before it writes, and states the
-//! expiry of what it writes.
+//! The list of all scripts that run in Redis. Each script compares before it writes, and states the expiry of what it
+//! writes. A script of the sending path touches one key; those of replays touch all the keys that must change together.
 //!
 //! There is one list because the embedded store implements the scripts itself and finds them by their hash: a script
 //! defined elsewhere would work with Redis and fail in the demo. The store's `match` over this list does not compile if
@@ -157,6 +157,81 @@ return redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])";
     TakeOrder = r"
 if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 return 0";
+
+    /// Moves the replay `ARGV[1]` to the state `ARGV[2]` if it is in one of the states `ARGV[3]` (`|a|b|`), at `ARGV[4]`
+    /// (epoch ms). Its hash (`KEYS[1]`) then lives for `ARGV[5]` ms. `KEYS[2]` names the one that runs: moving to
+    /// `running` takes it, moving away gives it up. `KEYS[3]` and `KEYS[4]` hold the outcomes and the newest of them: a
+    /// new start forgets what stopped the last one. The field `ARGV[6]` of `KEYS[5]` becomes the audit entry `ARGV[7]`,
+    /// and the fields and values from `ARGV[8]` on are set, with the move or not at all. Returns `done`; or `none`,
+    /// `planning`, `state` and the state, `held` and the one that runs.
+    ReplayMove = r"
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return {'none'} end
+if redis.call('HEXISTS', KEYS[1], 'progress') == 1 then return {'planning'} end
+if not string.find(ARGV[3], '|' .. state .. '|', 1, true) then return {'state', state} end
+local running = redis.call('GET', KEYS[2])
+if ARGV[2] == 'running' then
+  if running and running ~= ARGV[1] then return {'held', running} end
+  redis.call('SET', KEYS[2], ARGV[1])
+  redis.call('HSETNX', KEYS[1], 'started_ms', ARGV[4])
+  redis.call('HDEL', KEYS[1], 'ended_ms', 'stopped', 'waiting')
+  redis.call('HDEL', KEYS[3], 'brake')
+  redis.call('DEL', KEYS[4])
+else
+  if running == ARGV[1] then redis.call('DEL', KEYS[2]) end
+  redis.call('HSET', KEYS[1], 'ended_ms', ARGV[4])
+  redis.call('HDEL', KEYS[1], 'waiting')
+end
+redis.call('HSET', KEYS[1], 'state', ARGV[2])
+for i = 8, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('HSET', KEYS[5], ARGV[6], ARGV[7])
+return {'done'}";
+
+    /// Sets the rate of the replay (`KEYS[1]`) to `ARGV[1]` unless its state is one of `ARGV[2]` (`|a|b|`). The field
+    /// `ARGV[3]` of `KEYS[2]` becomes the audit entry `ARGV[4]`. Returns as `ReplayMove`.
+    ReplayRate = r"
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then return {'none'} end
+if redis.call('HEXISTS', KEYS[1], 'progress') == 1 then return {'planning'} end
+if string.find(ARGV[2], '|' .. state .. '|', 1, true) then return {'state', state} end
+redis.call('HSET', KEYS[1], 'rate', ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
+return {'done'}";
+
+    /// Counts what the runner with the token `ARGV[1]` has done, if it still holds the lock (`KEYS[1]`), and lets the
+    /// lock live for another `ARGV[2]` ms. `KEYS[2]` is the hash of the replay `ARGV[3]`, `KEYS[3]` names the one that
+    /// runs. From `ARGV[9]` on there are five values per dead letter: the field that counts it, the field that counts
+    /// its account (or nothing), the index in KEYS of the bitmap of those that are done, its bit there, and the index of
+    /// the bitmap of those that were replayed (or 0). A letter whose bit is set already was counted before. The bitmaps
+    /// live for `ARGV[5]` ms. `ARGV[6]` says what waits (or nothing). `ARGV[7]` is the state in which the replay ends at
+    /// `ARGV[4]` (epoch ms), or nothing, and `ARGV[8]` says why. Returns the state and the rate; `lost` if another one
+    /// has the lock, `none` if the replay is gone.
+    ReplayProgress = r"
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lost', ''} end
+local state = redis.call('HGET', KEYS[2], 'state')
+if not state then return {'none', ''} end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+for i = 9, #ARGV, 5 do
+  if redis.call('SETBIT', KEYS[tonumber(ARGV[i + 2])], ARGV[i + 3], 1) == 0 then
+    redis.call('HINCRBY', KEYS[2], ARGV[i], 1)
+    if ARGV[i + 1] ~= '' then redis.call('HINCRBY', KEYS[2], ARGV[i + 1], 1) end
+    local replayed = tonumber(ARGV[i + 4])
+    if replayed > 0 then redis.call('SETBIT', KEYS[replayed], ARGV[i + 3], 1) end
+  end
+end
+for i = 4, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[5]) end
+if state == 'running' then
+  if ARGV[6] == '' then redis.call('HDEL', KEYS[2], 'waiting') else redis.call('HSET', KEYS[2], 'waiting', ARGV[6]) end
+  if ARGV[7] ~= '' then
+    state = ARGV[7]
+    redis.call('HSET', KEYS[2], 'state', state, 'ended_ms', ARGV[4])
+    redis.call('HDEL', KEYS[2], 'waiting')
+    if ARGV[8] ~= '' then redis.call('HSET', KEYS[2], 'stopped', ARGV[8]) end
+    if redis.call('GET', KEYS[3]) == ARGV[3] then redis.call('DEL', KEYS[3]) end
+  end
+end
+return {state, redis.call('HGET', KEYS[2], 'rate') or ''}";
 }
 
 static HASHES: LazyLock<Vec<String>> =
@@ -178,10 +253,27 @@ impl Script {
         Script::ALL.iter().copied().find(|script| script.text().as_bytes() == text)
     }
 
+    /// The smallest number of keys that the script takes. A script that takes more than one may take any number beyond
+    /// that.
+    pub const fn least_keys(self) -> usize {
+        match self {
+            Script::ReplayMove => 5,
+            Script::ReplayRate => 2,
+            Script::ReplayProgress => 3,
+            _ => 1,
+        }
+    }
+
     /// A command that carries the text and runs it on one key. The caller adds the arguments.
     pub fn eval(self, key: &[u8]) -> Cmd {
+        self.eval_on(&[key])
+    }
+
+    /// A command that carries the text and runs it on these keys. The caller adds the arguments.
+    pub fn eval_on<K: AsRef<[u8]>>(self, keys: &[K]) -> Cmd {
         let mut cmd = ::redis::cmd("EVAL");
-        cmd.arg(self.text()).arg(1).arg(key);
+        cmd.arg(self.text()).arg(keys.len());
+        keys.iter().for_each(|key| _ = cmd.arg(key.as_ref()));
         cmd
     }
 }

@@ -8,8 +8,37 @@ use crate::redis::scripts::Script;
 
 /// The Redis commands of the worker and of `postback`. The README lists them; a test compares the two lists.
 const COMMANDS: &[&str] = &[
-    "PING", "INFO", "MULTI", "EXEC", "GET", "MGET", "SET", "DEL", "EXISTS", "PTTL", "HGET", "HGETALL", "HSET",
-    "HSETNX", "HDEL", "SADD", "SREM", "SMEMBERS", "LPUSH", "LTRIM", "LRANGE", "TIME", "EVAL", "EVALSHA",
+    "PING",
+    "INFO",
+    "MULTI",
+    "EXEC",
+    "GET",
+    "MGET",
+    "SET",
+    "SETBIT",
+    "DEL",
+    "EXISTS",
+    "PTTL",
+    "PEXPIRE",
+    "HGET",
+    "HGETALL",
+    "HSET",
+    "HSETNX",
+    "HEXISTS",
+    "HINCRBY",
+    "HDEL",
+    "SADD",
+    "SREM",
+    "SMEMBERS",
+    "ZADD",
+    "ZREM",
+    "ZREVRANGE",
+    "LPUSH",
+    "LTRIM",
+    "LRANGE",
+    "TIME",
+    "EVAL",
+    "EVALSHA",
 ];
 
 /// The rights that the user lacks.
@@ -67,10 +96,14 @@ pub(super) async fn refused(client: &Client, prefix: &str) -> RedisResult<Refuse
 /// Makes a well-formed call. Redis refuses a malformed call before it checks the right.
 fn command(name: &'static str, key: &str) -> Cmd {
     let args: &[&str] = match name {
-        "HGET" | "HDEL" => &["f"],
+        "HGET" | "HDEL" | "HEXISTS" => &["f"],
         "HSET" | "HSETNX" => &["f", "v"],
-        "SET" | "SADD" | "SREM" | "LPUSH" => &["v"],
-        "LTRIM" | "LRANGE" => &["0", "1"],
+        "HINCRBY" => &["f", "0"],
+        "SET" | "SADD" | "SREM" | "LPUSH" | "ZREM" => &["v"],
+        "LTRIM" | "LRANGE" | "ZREVRANGE" => &["0", "1"],
+        "SETBIT" => &["0", "0"],
+        "ZADD" => &["0", "v"],
+        "PEXPIRE" => &["1"],
         _ => &[],
     };
     let mut call = cmd(name);

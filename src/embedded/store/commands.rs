@@ -1,5 +1,6 @@
 //! The commands of the store: those that the worker and `postback` use, with the behaviour of Redis 7.0.
 
+use super::change::{add_to_field, integer, set_bit};
 use super::keys::Keys;
 use super::scripts;
 use super::wire::{Reply, bulk, count, error, maybe, ok};
@@ -73,6 +74,10 @@ const COMMANDS: &[Command] = &[
     command("DEL", 1, MANY, |c| Ok(count(c.args.iter().filter(|key| c.keys.remove(key)).count()))),
     command("EXISTS", 1, MANY, |c| Ok(count(c.args.iter().filter(|key| c.keys.contains(key)).count()))),
     command("PTTL", 1, 1, |c| Ok(Reply::Integer(c.keys.life_ms(&c.args[0])))),
+    command("PEXPIRE", 2, 2, |c| {
+        let life = integer(&c.args[1])?;
+        Ok(count(usize::from(if life > 0 { c.keys.set_life(&c.args[0], life) } else { c.keys.remove(&c.args[0]) })))
+    }),
     // Commands for texts.
     command("GET", 1, 1, |c| Ok(maybe(c.keys.text(&c.args[0])?))),
     command("MGET", 1, MANY, |c| {
@@ -80,11 +85,23 @@ const COMMANDS: &[Command] = &[
         Ok(Reply::Array(c.args.iter().map(|key| maybe(c.keys.text(key).unwrap_or_default())).collect()))
     }),
     command("SET", 2, MANY, set),
+    command("SETBIT", 3, 3, |c| {
+        let bit = match c.args[2].as_slice() {
+            b"0" => false,
+            b"1" => true,
+            _ => return Err(error("ERR bit is not an integer or out of range")),
+        };
+        set_bit(c.keys, &c.args[0], integer(&c.args[1])?, bit).map(|old| count(usize::from(old)))
+    }),
     // Commands for hashes.
     command("HGET", 2, 2, |c| {
         let value = c.keys.hash(&c.args[0])?.and_then(|hash| hash.get(&c.args[1]));
         Ok(maybe(value.map(Vec::as_slice)))
     }),
+    command("HEXISTS", 2, 2, |c| {
+        Ok(count(usize::from(c.keys.hash(&c.args[0])?.is_some_and(|hash| hash.contains_key(&c.args[1])))))
+    }),
+    command("HINCRBY", 3, 3, |c| add_to_field(c.keys, &c.args[0], &c.args[1], integer(&c.args[2])?)),
     command("HGETALL", 1, 1, |c| {
         let pairs =
             c.keys.hash(&c.args[0])?.into_iter().flatten().flat_map(|(field, value)| [bulk(field), bulk(value)]);
@@ -144,16 +161,35 @@ const COMMANDS: &[Command] = &[
         let Some(list) = c.keys.list(&c.args[0])? else { return Ok(Reply::Array(Vec::new())) };
         Ok(Reply::Array(list.range(range(list.len(), from, to)).map(|item| bulk(item)).collect()))
     }),
-    // Scripts: only our own, by their text or its hash, on one key.
+    // Commands for sorted sets.
+    command("ZADD", 3, 3, |c| {
+        let score: Option<f64> = std::str::from_utf8(&c.args[1]).ok().and_then(|text| text.parse().ok());
+        let score = score.filter(|score| !score.is_nan()).ok_or_else(|| error("ERR value is not a valid float"))?;
+        c.keys.change_sorted(&c.args[0], |set| count(usize::from(set.insert(c.args[2].clone(), score).is_none())))
+    }),
+    command("ZREM", 2, MANY, |c| {
+        c.keys.change_sorted(&c.args[0], |set| {
+            count(c.args[1..].iter().filter(|member| set.remove(member.as_slice()).is_some()).count())
+        })
+    }),
+    command("ZREVRANGE", 3, 3, |c| {
+        let (from, to) = (integer(&c.args[1])?, integer(&c.args[2])?);
+        let Some(set) = c.keys.sorted(&c.args[0])? else { return Ok(Reply::Array(Vec::new())) };
+        let mut members: Vec<(&Vec<u8>, &f64)> = set.iter().collect();
+        members.sort_by(|a, b| b.1.total_cmp(a.1).then_with(|| b.0.cmp(a.0)));
+        let range = range(members.len(), from, to);
+        Ok(Reply::Array(members[range].iter().map(|(member, _)| bulk(member)).collect()))
+    }),
+    // Scripts: only our own, by their text or its hash.
     command("EVAL", 2, MANY, |c| match Script::by_text(&c.args[0]) {
-        Some(script) => script_on_one_key(c, script),
+        Some(script) => run_script(c, script),
         None => {
             let begin: String = String::from_utf8_lossy(&c.args[0]).chars().take(80).collect();
             Err(error(&format!("ERR unknown script '{begin}': the embedded store has only those of postback")))
         }
     }),
     command("EVALSHA", 2, MANY, |c| match Script::by_sha(&String::from_utf8_lossy(&c.args[0])) {
-        Some(script) => script_on_one_key(c, script),
+        Some(script) => run_script(c, script),
         None => Err(error("NOSCRIPT No matching script. Please use EVAL.")),
     }),
 ];
@@ -202,20 +238,22 @@ fn set(call: &mut Call<'_>) -> Result<Reply, Reply> {
     Ok(old.unwrap_or_else(|| if allowed { ok() } else { Reply::Null }))
 }
 
-fn script_on_one_key(call: &mut Call<'_>, script: Script) -> Result<Reply, Reply> {
-    if call.args[1] != b"1" || call.args.len() < 3 {
-        return Err(error("ERR the embedded store runs scripts on exactly one key"));
+fn run_script(call: &mut Call<'_>, script: Script) -> Result<Reply, Reply> {
+    let number = usize::try_from(integer(&call.args[1])?).unwrap_or_default();
+    let least = script.least_keys();
+    if number < least || least == 1 && number > 1 {
+        let bound = if least == 1 { "exactly" } else { "at least" };
+        return Err(error(&format!("ERR the embedded store runs this script on {bound} {least} key(s)")));
     }
-    scripts::run(script, call.keys, &call.args[2], &call.args[3..])
+    let rest = &call.args[2..];
+    if rest.len() < number {
+        return Err(error("ERR Number of keys can't be greater than number of args"));
+    }
+    scripts::run(script, call.keys, &rest[..number], &rest[number..])
 }
 
 fn syntax() -> Reply {
     error("ERR syntax error")
-}
-
-fn integer(text: &[u8]) -> Result<i64, Reply> {
-    let parsed = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
-    parsed.ok_or_else(|| error("ERR value is not an integer or out of range"))
 }
 
 /// Turns the positions `from` to `to` into a range. Both are included, and negative ones count from the end.

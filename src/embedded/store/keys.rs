@@ -10,12 +10,15 @@ pub(super) type Hash = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(super) type Set = BTreeSet<Vec<u8>>;
 /// A list. Its head comes first.
 pub(super) type List = VecDeque<Vec<u8>>;
+/// A sorted set: members and their scores.
+pub(super) type Sorted = BTreeMap<Vec<u8>, f64>;
 
 enum Value {
     Text(Vec<u8>),
     Hash(Hash),
     Set(Set),
     List(List),
+    Sorted(Sorted),
 }
 
 impl Value {
@@ -25,6 +28,7 @@ impl Value {
             Value::Hash(hash) => hash.is_empty(),
             Value::Set(set) => set.is_empty(),
             Value::List(list) => list.is_empty(),
+            Value::Sorted(sorted) => sorted.is_empty(),
         }
     }
 }
@@ -82,6 +86,7 @@ impl Keys {
     kind!(hash, change_hash, Hash, Hash);
     kind!(set, change_set, Set, Set);
     kind!(list, change_list, List, List);
+    kind!(sorted, change_sorted, Sorted, Sorted);
 
     /// Sets the present (epoch µs) and removes keys that have expired by then. It is called before each command, so
     /// that no command sees an expired key.
@@ -124,6 +129,17 @@ impl Keys {
         }
     }
 
+    /// Changes a text in place, which begins empty. Its life stays as it is.
+    pub fn change_text<T>(&mut self, key: &[u8], change: impl FnOnce(&mut Vec<u8>) -> T) -> Result<T, Reply> {
+        if !self.entries.contains_key(key) {
+            self.set_text(key, b"", None);
+        }
+        match self.entries.get_mut(key).map(|e| &mut e.value) {
+            Some(Value::Text(text)) => Ok(change(text)),
+            _ => Err(wrong_kind()),
+        }
+    }
+
     /// Sets a text and replaces any old value. The key lives for `life_ms`, or for ever.
     pub fn set_text(&mut self, key: &[u8], text: &[u8], life_ms: Option<i64>) {
         self.remove(key);
@@ -133,6 +149,18 @@ impl Keys {
             self.due.insert((until, key.clone()));
         }
         self.entries.insert(key, Entry { value: Value::Text(text.to_vec()), until });
+    }
+
+    /// Lets a key live for `life_ms` from now on. Returns whether there is such a key.
+    pub fn set_life(&mut self, key: &[u8], life_ms: i64) -> bool {
+        let new = self.now_ms().saturating_add(life_ms);
+        let Some((key, mut entry)) = self.entries.remove_entry(key) else { return false };
+        if let Some(old) = entry.until.replace(new) {
+            self.due.remove(&(old, key.clone()));
+        }
+        self.due.insert((new, key.clone()));
+        self.entries.insert(key, entry);
+        true
     }
 
     /// Removes a key. Returns whether it existed.

@@ -1,5 +1,8 @@
 //! Runs each script of [`Script`] in Rust, with the same reads, comparisons, writes and replies as its Lua text.
 
+mod replay;
+
+use super::args::{Args, number};
 use super::keys::Keys;
 use super::wire::{Reply, bulk, count, error};
 use crate::redis::scripts::Script;
@@ -15,12 +18,12 @@ const FURTHEST_DAY_US: i64 = 90_000_000_000;
 /// The end of such a time.
 const DAY: &[u8] = b"d";
 
-/// Runs a script on one key.
+/// Runs a script on keys of these names. There are as many as the script needs, and at least one.
 ///
 /// # Errors
 /// Errors that Redis would give, too: an argument is missing or no number, or the value has another kind.
-pub(super) fn run(script: Script, keys: &mut Keys, key: &[u8], args: &[Vec<u8>]) -> Result<Reply, Reply> {
-    let args = Args(args);
+pub(super) fn run(script: Script, keys: &mut Keys, names: &[Vec<u8>], args: &[Vec<u8>]) -> Result<Reply, Reply> {
+    let (key, args) = (&names[0][..], Args(args));
     match script {
         Script::TakeOver => take_over(keys, key, &args),
         Script::Release => release(keys, key, &args),
@@ -57,6 +60,9 @@ pub(super) fn run(script: Script, keys: &mut Keys, key: &[u8], args: &[Vec<u8>])
             let field = args.text(0)?;
             keys.change_hash(key, |hash| count(usize::from(hash.remove(field).is_some())))
         }
+        Script::ReplayMove => replay::change_state(keys, names, &args),
+        Script::ReplayRate => replay::set_rate(keys, names, &args),
+        Script::ReplayProgress => replay::progress(keys, names, &args),
     }
 }
 
@@ -203,21 +209,4 @@ fn counted(keys: &Keys, key: &[u8]) -> Result<Option<(i64, i64)>, Reply> {
 
 fn numbers<const N: usize>(of: [i64; N]) -> Reply {
     Reply::Array(of.map(Reply::Integer).to_vec())
-}
-
-fn number(text: &[u8]) -> Result<i64, Reply> {
-    let parsed = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
-    parsed.ok_or_else(|| error("ERR a script was given a text for a number"))
-}
-
-struct Args<'a>(&'a [Vec<u8>]);
-
-impl<'a> Args<'a> {
-    fn text(&self, n: usize) -> Result<&'a [u8], Reply> {
-        self.0.get(n).map(Vec::as_slice).ok_or_else(|| error("ERR a script was given too few arguments"))
-    }
-
-    fn number(&self, n: usize) -> Result<i64, Reply> {
-        number(self.text(n)?)
-    }
 }

@@ -156,7 +156,10 @@ fn what_is_not_known_is_refused_by_name() {
     assert!(store.error("EVAL return-1 1 k").contains("unknown script 'return-1'"));
     assert!(store.error("EVALSHA 00 1 k").starts_with("NOSCRIPT "));
     let sha = Script::BeginEpoch.sha();
-    assert!(store.error(&format!("EVALSHA {sha} 2 a b")).contains("exactly one key"));
+    assert!(store.error(&format!("EVALSHA {sha} 2 a b")).contains("exactly 1 key"));
+    let sha = Script::ReplayMove.sha();
+    assert!(store.error(&format!("EVALSHA {sha} 4 a b c d")).contains("at least 5 key"));
+    assert!(store.error(&format!("EVALSHA {sha} 9 a b c")).contains("greater than number of args"));
     assert!(store.error(&format!("EVALSHA {sha} 1 a")).starts_with("ERR "));
 }
 
@@ -164,10 +167,13 @@ fn what_is_not_known_is_refused_by_name() {
 fn every_script_that_is_used_is_answered_by_text_and_by_hash() {
     for script in Script::ALL {
         let mut store = Bench::default();
-        let reply = store.script(*script, "k 1 2 3 4");
+        let keys = vec!["k"; script.least_keys()].join(" ");
+        let reply = store.run(&format!("EVALSHA {} {} {keys} 1 2 3 4", script.sha(), script.least_keys()));
         assert!(!matches!(reply, Reply::Error(_)), "{script:?}: {reply:?}");
-        let words = [b"EVAL".to_vec(), script.text().into(), b"1".into(), b"j".into(), b"1".into(), b"2".into()];
-        let request: Vec<Vec<u8>> = words.into_iter().chain([b"3".to_vec(), b"4".to_vec()]).collect();
+        let number = script.least_keys().to_string().into_bytes();
+        let words = [b"EVAL".to_vec(), script.text().into(), number].into_iter();
+        let words = words.chain(vec![b"j".to_vec(); script.least_keys()]);
+        let request: Vec<Vec<u8>> = words.chain(["1", "2", "3", "4"].map(|word| word.into())).collect();
         assert_eq!(commands::run(&mut store.keys, "", &request), reply, "{script:?}");
     }
 }
@@ -336,4 +342,31 @@ fn what_is_no_redis_is_told_so_and_left() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("-ERR Protocol error: "), "{answer}");
+}
+
+#[test]
+fn bits_counters_and_sorted_sets_behave() {
+    let mut store = Bench::default();
+    assert_eq!(store.run("SETBIT b 9 1"), number(0));
+    assert_eq!((store.run("SETBIT b 9 1"), store.run("SETBIT b 9 0")), (number(1), number(1)));
+    assert_eq!(store.run("SETBIT b 0 1"), number(0));
+    assert_eq!(store.run("GET b"), bulk(&[0x80, 0]));
+    for bad in ["SETBIT b -1 1", "SETBIT b 1 2", "SETBIT b 4294967296 1"] {
+        assert!(store.error(bad).contains("out of range"), "{bad}");
+    }
+    assert_eq!((store.run("PEXPIRE b 100"), store.run("PEXPIRE none 100")), (number(1), number(0)));
+    store.run("SETBIT b 1 1");
+    assert_eq!(store.run("PTTL b"), number(100), "a change keeps the life");
+    assert_eq!(store.run("PEXPIRE b 500"), number(1));
+    assert_eq!((store.after(499).run("PTTL b"), store.after(2).run("EXISTS b")), (number(1), number(0)));
+    assert_eq!((store.run("HINCRBY h n 5"), store.run("HINCRBY h n -7")), (number(5), number(-2)));
+    store.run("HSET h t x");
+    assert!(store.error("HINCRBY h t 1").contains("not an integer"));
+    assert_eq!((store.run("HEXISTS h n"), store.run("HEXISTS none n")), (number(1), number(0)));
+    assert_eq!(
+        (store.run("ZADD z 2 b"), store.run("ZADD z 1 a"), store.run("ZADD z 3 a")),
+        (number(1), number(1), number(0))
+    );
+    assert_eq!(store.run("ZREVRANGE z 0 -1"), list(&["a", "b"]));
+    assert_eq!((store.run("ZREVRANGE z 1 1"), store.run("ZREM z a c")), (list(&["b"]), number(1)));
 }

@@ -1,0 +1,144 @@
+//! What operators do with replays. Commands and the API call these functions.
+
+use std::sync::Arc;
+
+use ::redis::Client;
+use ::redis::aio::MultiplexedConnection;
+
+use crate::clock::now_ms;
+use crate::operate::audit::{AuditRecord, By, Change};
+use crate::operate::keys::Keys;
+use crate::replay::error::ReplayError;
+use crate::replay::store::{self, Move, Stored};
+use crate::replay::view::{ReplayView, State};
+
+const RUN: Move = Move { to: State::Running, from: &[State::Planned], what: "be run", may: "planned" };
+const RESUME: Move = Move {
+    to: State::Running,
+    from: &[State::Cancelled, State::StoppedItself, State::Failed],
+    what: "be resumed",
+    may: "cancelled, stopped_itself or failed",
+};
+const CANCEL: Move = Move { to: State::Cancelled, from: &[State::Running], what: "be cancelled", may: "running" };
+
+/// The fastest rate that a replay may have.
+const MAX_RATE: u32 = 100_000;
+
+/// The replays of one worker.
+#[derive(Clone)]
+pub struct Replays {
+    client: Client,
+    keys: Arc<Keys>,
+}
+
+impl Replays {
+    pub fn new(client: Client, keys: Keys) -> Self {
+        Self { client, keys: Arc::new(keys) }
+    }
+
+    /// Reads one replay.
+    ///
+    /// # Errors
+    /// There is none, or Redis does not answer.
+    pub async fn get(&self, id: &str) -> Result<ReplayView, ReplayError> {
+        let mut c = self.connect().await?;
+        Ok(self.stored(&mut c, id).await?.view())
+    }
+
+    /// Reads the newest replays, the newest first.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn list(&self) -> Result<Vec<ReplayView>, ReplayError> {
+        let mut c = self.connect().await?;
+        let all = store::read_all(&mut c, &self.keys).await.map_err(|error| ReplayError::redis(&error))?;
+        Ok(all.iter().map(Stored::view).collect())
+    }
+
+    /// Lets the worker run a plan. A replica begins within a second.
+    ///
+    /// # Errors
+    /// The plan was run before, another replay runs, there is no such plan, or Redis does not answer.
+    pub async fn run(&self, id: &str, by: &By) -> Result<ReplayView, ReplayError> {
+        self.change(id, RUN, Change::ReplayRun, by).await
+    }
+
+    /// Goes on with a replay that stopped before its end.
+    ///
+    /// # Errors
+    /// As for [`Replays::run`].
+    pub async fn resume(&self, id: &str, by: &By) -> Result<ReplayView, ReplayError> {
+        self.change(id, RESUME, Change::ReplayResume, by).await
+    }
+
+    /// Stops a replay. Nothing is published for it after a second.
+    ///
+    /// # Errors
+    /// It does not run, there is none, or Redis does not answer.
+    pub async fn cancel(&self, id: &str, by: &By) -> Result<ReplayView, ReplayError> {
+        self.change(id, CANCEL, Change::ReplayCancel, by).await
+    }
+
+    /// Changes the rate of a replay, at once if it runs.
+    ///
+    /// # Errors
+    /// The rate cannot be used, the replay is completed, there is none, or Redis does not answer.
+    pub async fn rate(&self, id: &str, rate: u32, by: &By) -> Result<ReplayView, ReplayError> {
+        check_rate(rate)?;
+        let mut c = self.connect().await?;
+        self.stored(&mut c, id).await?;
+        let mut entry = AuditRecord::new(Change::ReplayRate, by, now_ms());
+        entry.subject = Some(id.to_owned());
+        entry.detail = Some(format!("{rate} per second"));
+        store::change_rate(&mut c, &self.keys, id, rate, &entry).await?;
+        tracing::info!(replay = id, rate, who = by.who, why = by.why, "replay: another rate");
+        Ok(self.stored(&mut c, id).await?.view())
+    }
+
+    async fn change(&self, id: &str, to: Move, what: Change, by: &By) -> Result<ReplayView, ReplayError> {
+        let mut c = self.connect().await?;
+        let before = self.stored(&mut c, id).await?;
+        if to.to == State::Running && before.state == State::Failed && before.plan.end_offsets.is_empty() {
+            let message = "its plan could not be made, so there is nothing to run: make it anew";
+            return Err(ReplayError::bad("id", message));
+        }
+        let mut entry = AuditRecord::new(what, by, now_ms());
+        let (plan, view) = (&before.plan, before.view());
+        entry.subject = Some(id.to_owned());
+        entry.filter = Some(plan.filter.clone()).filter(|filter| !filter.is_null());
+        entry.items.clone_from(&plan.items);
+        entry.end_offsets.clone_from(&plan.end_offsets);
+        entry.counts = [("selected".to_owned(), plan.selected), ("republished".to_owned(), view.republished)].into();
+        entry.detail = details(plan);
+        store::change(&mut c, &self.keys, id, to, (by, &entry)).await?;
+        tracing::info!(replay = id, who = by.who, why = by.why, "{what}");
+        Ok(self.stored(&mut c, id).await?.view())
+    }
+
+    async fn stored(&self, c: &mut MultiplexedConnection, id: &str) -> Result<Stored, ReplayError> {
+        let found = store::read(c, &self.keys, id).await.map_err(|error| ReplayError::redis(&error))?;
+        found.ok_or_else(|| ReplayError::NotFound(crate::operate::audit::safe(id)))
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, ReplayError> {
+        crate::redis::connect(&self.client).await.map_err(|error| ReplayError::redis(&error))
+    }
+}
+
+/// What an operator overruled, for the audit.
+fn details(plan: &store::Plan) -> Option<String> {
+    let overruled: Vec<&str> = [(plan.force, "--force"), (plan.no_brake, "--no-brake")]
+        .iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, w)| *w)
+        .collect();
+    (!overruled.is_empty()).then(|| overruled.join(" "))
+}
+
+/// Refuses a rate that cannot be used.
+pub(super) fn check_rate(rate: u32) -> Result<(), ReplayError> {
+    if (1..=MAX_RATE).contains(&rate) {
+        return Ok(());
+    }
+    Err(ReplayError::bad("rate", format!("has to be 1 to {MAX_RATE} records per second")))
+}
