@@ -20,7 +20,7 @@ use self::consumers::spawn;
 pub use self::drain::stop_signal;
 use self::drain::{a_part_dies, drain_all};
 use self::setup::{all_topics, metrics, topics_of};
-use crate::admin::{Server, all_routes, health_routes};
+use crate::admin::{Parts as AdminParts, Server, all_routes, health_routes};
 use crate::admit::examine::Examiner;
 use crate::app::discovery::Discovery;
 use crate::app::start::{Fit, Say};
@@ -38,7 +38,7 @@ use crate::lane::threads;
 use crate::operate::audit;
 use crate::operate::coordinator::Coordinator;
 use crate::operate::status::RefusedInputs;
-use crate::operate::status::{Running, WorkerStatus};
+use crate::operate::status::{Running, Seen, WorkerStatus};
 use crate::operate::{Keys, orders, snapshot::remove_snapshot};
 use crate::process_limits::{allow_open_files, replica_id};
 use crate::redelivery::Waiting;
@@ -104,6 +104,7 @@ pub async fn run(
         phase: Mutex::new("starting".into()),
         running: OnceLock::new(),
         refused: RefusedInputs::default(),
+        seen: Seen::default(),
     });
     let servers = listen(&config, &status)?;
     listening(servers[0].address());
@@ -248,12 +249,12 @@ pub async fn run(
     result
 }
 
-fn listen(config: &Config, status: &Arc<WorkerStatus>) -> Result<Vec<Server>, Exit> {
+fn listen(config: &Arc<Config>, status: &Arc<WorkerStatus>) -> Result<Vec<Server>, Exit> {
     let start = |key: &str, address, router| {
         Server::start(address, router).map_err(|e| Exit::failed(format!("{key} = \"{address}\": {e}")))
     };
-    let mut servers =
-        vec![start("admin.listen", config.admin.listen, all_routes(status.clone(), &config.admin.token))?];
+    let routes = all_routes(AdminParts::new(status.clone(), config.clone()), &config.admin.token);
+    let mut servers = vec![start("admin.listen", config.admin.listen, routes)?];
     if let Some(address) = config.telemetry.listen {
         servers.push(start("telemetry.listen", address, health_routes(status.clone()))?);
     }

@@ -74,7 +74,7 @@ impl Api {
         if status.is_success() {
             return Ok(value);
         }
-        match value["error"].as_str() {
+        match value["error"]["message"].as_str() {
             Some(error) if status == 401 => bail!("{base} refused: {error} (--token, or POSTBACK_ADMIN_TOKEN)"),
             // The worker knows no such account.
             Some(error) if status == 404 => bail!(Exit::usage(format!("{base} refused: {error}"))),

@@ -1,17 +1,24 @@
 //! The admin endpoint: health, metrics, the API and the console. It has its own thread and runtime, so that it answers however busy
 //! the rest of the worker is.
 
+mod answer;
 mod api;
 pub mod client;
 mod config;
 mod console;
+mod endpoint;
 mod etag;
 mod guard;
 mod openapi;
+mod parts;
 mod refusal;
+mod request;
+mod routes;
 mod server;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -21,6 +28,7 @@ use axum::routing::get;
 use serde_json::json;
 
 pub use config::Config;
+pub use parts::Parts;
 pub use server::Server;
 
 use self::refusal::Refusal;
@@ -33,9 +41,10 @@ pub fn health_routes(state: Shared) -> Router {
 }
 
 /// All routes, for `admin.listen`. With an empty token everybody may read, and only this machine may change something.
-pub fn all_routes(state: Shared, token: &SecretString) -> Router {
+pub fn all_routes(parts: Arc<Parts>, token: &SecretString) -> Router {
+    let health = health().with_state(parts.status.clone());
     let api = api::routes(token).layer(axum::middleware::from_fn(etag::conditional));
-    finish(health().merge(console::routes()).nest("/api/v1", api).with_state(state))
+    finish(health.merge(console::routes()).merge(Router::new().nest("/api/v1", api).with_state(parts)))
 }
 
 fn health() -> Router<Shared> {

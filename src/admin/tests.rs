@@ -13,14 +13,17 @@ use serde_json::Value;
 
 use super::*;
 use crate::operate::By;
-use crate::operate::readiness::{Dependency, Readiness, Status, SwitchError};
+use crate::operate::audit::AuditRecord;
+use crate::operate::readiness::{Dependency, Readiness, Status, StatusReport, SwitchError};
+use crate::operate::report::{AccountRow, BlockedReport};
+use crate::settings::Config as Settings;
 
 #[derive(Default)]
-struct Double {
+pub(crate) struct Double {
     not_ready: bool,
     dead: bool,
     store_away: bool,
-    changes: Mutex<Vec<String>>,
+    pub(crate) changes: Mutex<Vec<String>>,
 }
 
 impl Double {
@@ -56,14 +59,17 @@ impl Status for Double {
     fn metrics(&self) -> String {
         "# TYPE postback_redis_up gauge\npostback_redis_up 1\n".to_owned()
     }
-    fn status(&self) -> Value {
-        json!({ "version": "x" })
+    fn status(&self) -> BoxFuture<'_, StatusReport> {
+        Box::pin(async { StatusReport { version: "x".to_owned(), ..StatusReport::default() } })
     }
-    fn accounts(&self) -> BoxFuture<'_, Value> {
-        Box::pin(async { json!([{ "account": "acme-ps" }]) })
+    fn accounts(&self) -> BoxFuture<'_, Vec<AccountRow>> {
+        Box::pin(async { vec![AccountRow { account: "acme-ps".to_owned(), ..AccountRow::default() }] })
     }
-    fn blocked(&self) -> BoxFuture<'_, Value> {
-        Box::pin(async { json!({ "partitions": [], "lanes": [] }) })
+    fn blocked(&self) -> BoxFuture<'_, BlockedReport> {
+        Box::pin(async { BlockedReport::default() })
+    }
+    fn audit_waiting(&self) -> BoxFuture<'_, Option<Vec<AuditRecord>>> {
+        Box::pin(async { None })
     }
     fn pause<'a>(&'a self, account: &'a str, by: By) -> BoxFuture<'a, Result<(), SwitchError>> {
         Box::pin(async move { self.switch("pause", account, &by) })
@@ -78,14 +84,20 @@ struct Running {
     double: Arc<Double>,
 }
 
+/// The double in front of Kafka and Redis that nobody runs.
+fn parts(double: Arc<Double>) -> Arc<Parts> {
+    let settings = Settings::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
+    Parts::new(double, Arc::new(settings))
+}
+
 fn run(double: Double, token: &str) -> Running {
     let double = Arc::new(double);
-    let router = all_routes(double.clone(), &SecretString::new(token));
+    let router = all_routes(parts(double.clone()), &SecretString::new(token));
     Running { server: Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap(), double }
 }
 
 /// Sends the bytes and returns status, head and body.
-fn raw(address: SocketAddr, request: &str) -> (u16, String, String) {
+pub(crate) fn raw(address: SocketAddr, request: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -107,12 +119,12 @@ fn post(running: &Running, path: &str, headers: &str, body: &str) -> (u16, Strin
     raw(running.server.address(), &request)
 }
 
-const LOCAL: &str = "host: localhost:9464\r\ncontent-type: application/json\r\n";
+pub(crate) const LOCAL: &str = "host: localhost:9464\r\ncontent-type: application/json\r\n";
 const PAUSE: &str = "/api/v1/accounts/acme-ps/pause";
 const WHY: &str = r#"{"reason":"maintenance","who":"li"}"#;
 
 fn error(body: &str) -> String {
-    serde_json::from_str::<Value>(body).unwrap()["error"].as_str().unwrap().to_owned()
+    serde_json::from_str::<Value>(body).unwrap()["error"]["message"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -216,7 +228,7 @@ fn a_peer_that_is_not_this_machine_may_not_change_anything() {
     let peer: SocketAddr = "10.1.2.3:4".parse().unwrap();
     let mapped: SocketAddr = "[::ffff:127.0.0.1]:4".parse().unwrap();
     for (peer, want) in [(peer, StatusCode::FORBIDDEN), (mapped, StatusCode::OK)] {
-        let router = all_routes(Arc::new(Double::default()), &SecretString::default())
+        let router = all_routes(parts(Arc::default()), &SecretString::default())
             .layer(axum::Extension(axum::extract::ConnectInfo(peer)));
         let request = axum::http::Request::post(PAUSE)
             .header("host", "localhost")
@@ -291,39 +303,6 @@ fn the_second_listener_has_no_actions() {
     }
     assert_eq!(get(&running, "/api/v1/status", "").0, 404);
     assert_eq!(post(&running, PAUSE, LOCAL, WHY).0, 404);
-}
-
-#[test]
-fn every_documented_route_exists_and_no_change_is_a_get() {
-    let running = run(Double::default(), "");
-    let (status, _, body) = get(&running, "/api/v1/openapi.json", "");
-    assert_eq!(status, 200);
-    let document: Value = serde_json::from_str(&body).unwrap();
-    let paths = document["paths"].as_object().unwrap();
-    let want = [
-        "/api/v1/accounts",
-        "/api/v1/accounts/{name}/pause",
-        "/api/v1/accounts/{name}/resume",
-        "/api/v1/blocked",
-        "/api/v1/openapi.json",
-        "/api/v1/status",
-        "/live",
-        "/metrics",
-        "/ready",
-    ];
-    let mut have: Vec<_> = paths.keys().map(String::as_str).collect();
-    have.sort_unstable();
-    assert_eq!(have, want);
-    for (path, methods) in paths {
-        let path = path.replace("{name}", "acme-ps");
-        if methods.get("post").is_some() {
-            assert_eq!(post(&running, &path, LOCAL, WHY).0, 200, "{path}");
-            assert_eq!(get(&running, &path, "").0, 405, "{path}");
-        } else {
-            assert_eq!(get(&running, &path, "").0, 200, "{path}");
-            assert_eq!(post(&running, &path, LOCAL, WHY).0, 405, "{path}");
-        }
-    }
 }
 
 #[test]

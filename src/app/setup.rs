@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::app::start;
 use crate::kafka::matching::WaitingNames;
 use crate::metrics::{Metrics, Setup};
+use crate::operate::readiness::Embedded;
 use crate::settings::Config;
 use crate::settle::context::Topics;
 
@@ -35,11 +36,9 @@ pub(super) fn all_topics(config: &Config) -> Vec<(String, i32)> {
 }
 
 /// What the status shows about embedded parts.
-pub(super) fn embedded(config: &Config) -> serde_json::Value {
-    if !config.is_embedded() {
-        return serde_json::Value::Null;
-    }
-    serde_json::json!({ "kafka": config.kafka.brokers, "redis": config.redis.url.expose() })
+pub(super) fn embedded(config: &Config) -> Option<Embedded> {
+    let addresses = || Embedded { kafka: config.kafka.brokers.clone(), redis: config.redis.url.expose().to_owned() };
+    config.is_embedded().then(addresses)
 }
 
 /// The names of the worker's own topics.

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::{load, print, print_json, table};
 use crate::exit::Exit;
+use crate::inspect::platforms::PlatformView;
 use crate::platforms::Platform;
 use crate::platforms::declared::{self, DeclaredPlatform, Outcome};
 use crate::platforms::description::Description;
-use crate::platforms::example_account::example_account;
 use crate::platforms::list::{Platforms, shipped};
 use crate::similar::nearest;
 
@@ -62,29 +62,6 @@ enum Command {
     },
 }
 
-/// A platform as JSON shows it.
-#[derive(Serialize)]
-struct Shown {
-    name: &'static str,
-    title: &'static str,
-    base_url: &'static str,
-    #[serde(flatten)]
-    description: Description,
-    example: String,
-}
-
-impl Shown {
-    fn new(platform: &'static dyn Platform) -> Self {
-        Self {
-            name: platform.name(),
-            title: platform.title(),
-            base_url: platform.base_url(),
-            description: platform.describe(),
-            example: example_account(platform),
-        }
-    }
-}
-
 /// One example as JSON shows it.
 #[derive(Serialize)]
 struct Tested {
@@ -106,7 +83,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
     };
     match &args.command {
         Command::List { markdown: true } => {
-            let shown: Vec<Shown> = platforms()?.all().map(Shown::new).collect();
+            let shown: Vec<PlatformView> = platforms()?.all().map(PlatformView::new).collect();
             print(&readme_table(&shown))
         }
         Command::List { markdown: false } => list(&platforms()?, args.json),
@@ -126,7 +103,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
 }
 
 fn list(platforms: &Platforms, json: bool) -> Result<(), Exit> {
-    let shown: Vec<Shown> = platforms.all().map(Shown::new).collect();
+    let shown: Vec<PlatformView> = platforms.all().map(PlatformView::new).collect();
     if json {
         return print_json(&shown);
     }
@@ -157,8 +134,8 @@ fn list(platforms: &Platforms, json: bool) -> Result<(), Exit> {
 }
 
 /// The table that README.md has.
-fn readme_table(platforms: &[Shown]) -> String {
-    let row = |platform: &Shown| {
+fn readme_table(platforms: &[PlatformView]) -> String {
+    let row = |platform: &PlatformView| {
         let description = &platform.description;
         let unconfirmed = description.unconfirmed.iter().map(|row| match row.switch.as_str() {
             "" => row.what.clone(),
@@ -207,11 +184,11 @@ fn show(platforms: &Platforms, name: &str, json: bool) -> Result<(), Exit> {
         };
         return Err(Exit::usage(format!("no platform is called {name}; {hint}")));
     };
-    let shown = Shown::new(platform);
+    let shown = PlatformView::new(platform);
     if json { print_json(&shown) } else { print(&text(&shown)) }
 }
 
-fn text(shown: &Shown) -> String {
+fn text(shown: &PlatformView) -> String {
     let description = &shown.description;
     let mut text = format!("{} ({})\n\n", shown.title, shown.name);
     let batch = batch(description);
@@ -274,7 +251,7 @@ mod tests {
     #[test]
     fn the_table_in_the_readme_is_the_one_that_the_command_prints() {
         let real = |platform: &&'static dyn Platform| platform.name() != crate::stub::PLATFORM;
-        let shown: Vec<Shown> = list::all().filter(real).map(Shown::new).collect();
+        let shown: Vec<PlatformView> = list::all().filter(real).map(PlatformView::new).collect();
         let table = readme_table(&shown);
         assert!(shown.len() >= 11, "{}", shown.len());
         assert!(
@@ -289,18 +266,18 @@ mod tests {
         for (name, variable) in
             [("meta", "${META_TOKEN}"), ("tiktok", "${TIKTOK_TOKEN}"), ("webhook", "${WEBHOOK_SECRET}")]
         {
-            let example = Shown::new(platforms.find(name).unwrap()).example;
+            let example = PlatformView::new(platforms.find(name).unwrap()).example;
             assert!(example.contains(variable), "{example}");
             assert!(example.parse::<toml::Table>().is_ok(), "{example}");
         }
-        let example = Shown::new(platforms.find("qihoo360").unwrap()).example;
+        let example = PlatformView::new(platforms.find("qihoo360").unwrap()).example;
         assert!(example.contains("secret = \"${QIHOO360_SECRET}\""), "{example}");
     }
 
     #[test]
     fn every_platform_says_what_it_takes() {
         for platform in Platforms::default().all().filter(|platform| platform.name() != crate::stub::PLATFORM) {
-            let shown = Shown::new(platform);
+            let shown = PlatformView::new(platform);
             let text = text(&shown);
             assert!(text.contains(&format!("({})", shown.name)) && text.contains("[accounts.my-"), "{text}");
             assert!(shown.description.batch_items >= 1, "{text}");

@@ -174,10 +174,10 @@ mod tests {
         let answer = |headers: HeaderMap| async move {
             match headers.get("authorization").and_then(|v| v.to_str().ok()) {
                 Some("Bearer t0ken") => (StatusCode::OK, r#"[{"account":"acme-ps"}]"#),
-                _ => (StatusCode::UNAUTHORIZED, r#"{"error":"send the token"}"#),
+                _ => (StatusCode::UNAUTHORIZED, r#"{"error":{"message":"send the token"}}"#),
             }
         };
-        let unknown = || async { (StatusCode::NOT_FOUND, r#"{"error":"no account"}"#) };
+        let unknown = || async { (StatusCode::NOT_FOUND, r#"{"error":{"message":"no account"}}"#) };
         let router = axum::Router::new()
             .route("/api/v1/accounts", get(answer))
             .route("/api/v1/x", get(|| async { "hi" }))

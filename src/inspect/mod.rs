@@ -3,5 +3,6 @@
 
 pub mod dead_letters;
 pub mod ledger;
+pub mod platforms;
 pub mod preview;
 pub mod trace;

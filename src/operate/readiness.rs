@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::operate::audit::By;
+use crate::operate::audit::{AuditRecord, By};
+use crate::operate::report::{AccountRow, BlockedReport, ReplicaState, TopicRow};
 
 /// A dependency of the worker, as `/ready` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Dependency {
     /// Whether the dependency answers, and whether its answers allow work.
     pub up: bool,
@@ -19,7 +20,7 @@ pub struct Dependency {
 }
 
 /// What `/ready` shows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Readiness {
     /// Whether the worker takes and delivers events: the endpoint answers 200, else 503.
     pub ready: bool,
@@ -31,6 +32,49 @@ pub struct Readiness {
     pub parked_partitions: Vec<String>,
     /// Topics of the worker's own that take no records. Records that belong there are held.
     pub refused_topics: Vec<String>,
+}
+
+/// The answer to `GET /api/v1/status`. Everybody may read it, so it contains no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct StatusReport {
+    /// The id of the replica that answers.
+    pub id: String,
+    pub version: String,
+    /// The name of the environment (`admin.label`).
+    pub label: String,
+    /// The addresses of the servers inside this process. Null if Kafka and Redis are real servers.
+    pub embedded: Option<Embedded>,
+    /// Whether the replica that answers takes and delivers events.
+    pub ready: bool,
+    /// Why it is not ready, or what is wrong although it is ready. Empty if nothing is wrong.
+    pub why: String,
+    /// `kafka` and `redis`, as the replica that answers sees them.
+    pub dependencies: BTreeMap<&'static str, Dependency>,
+    /// The state of every account's lane on the replica that answers.
+    pub lanes: Vec<LaneRow>,
+    /// Every replica that runs.
+    pub replicas: Vec<ReplicaState>,
+    /// Every topic that a replica reads.
+    pub topics: Vec<TopicRow>,
+    /// Entries of the audit that wait in Redis until Kafka takes them. Null if Redis does not answer.
+    pub audit_waiting: Option<u64>,
+}
+
+/// The addresses of the servers inside a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Embedded {
+    /// `host:port` of the broker.
+    pub kafka: String,
+    /// `redis://host:port` of the store.
+    pub redis: String,
+}
+
+/// The state of one lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LaneRow {
+    pub account: String,
+    /// One of `flowing`, `throttled`, `broken`, `halted`, `paused`.
+    pub state: String,
 }
 
 /// Why a lane switch could not be set.
@@ -51,12 +95,14 @@ pub trait Status: Send + Sync + 'static {
     fn ready(&self) -> Readiness;
     /// The metrics in the Prometheus text format.
     fn metrics(&self) -> String;
-    /// The answer to `GET /api/v1/status`. Everybody may read it, so it contains no secret.
-    fn status(&self) -> Value;
+    /// The answer to `GET /api/v1/status`.
+    fn status(&self) -> BoxFuture<'_, StatusReport>;
     /// The answer to `GET /api/v1/accounts`.
-    fn accounts(&self) -> BoxFuture<'_, Value>;
+    fn accounts(&self) -> BoxFuture<'_, Vec<AccountRow>>;
     /// The answer to `GET /api/v1/blocked`.
-    fn blocked(&self) -> BoxFuture<'_, Value>;
+    fn blocked(&self) -> BoxFuture<'_, BlockedReport>;
+    /// The entries of the audit that are not published yet, oldest first. `None`: Redis does not answer.
+    fn audit_waiting(&self) -> BoxFuture<'_, Option<Vec<AuditRecord>>>;
     /// Pauses an account's lane on every replica, with a log line and an audit entry.
     fn pause<'a>(&'a self, account: &'a str, by: By) -> BoxFuture<'a, Result<(), SwitchError>>;
     /// Clears the pause and the halt of an account's lane on every replica, with a log line and an audit entry.

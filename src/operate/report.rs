@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::LaneState;
@@ -12,7 +13,7 @@ use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot, SwitchesBy
 use crate::redact::mask_trans_id;
 
 /// An account's lane, over all replicas.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AccountRow {
     pub account: String,
@@ -30,7 +31,7 @@ pub struct AccountRow {
 }
 
 /// An account's lane on one replica.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ReplicaRow {
     pub id: String,
@@ -39,7 +40,7 @@ pub struct ReplicaRow {
 }
 
 /// The report of `blocked`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct BlockedReport {
     /// Every partition that a running worker owns.
@@ -55,12 +56,57 @@ pub struct BlockedReport {
 }
 
 /// A consumer of a replica.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ConsumerRow {
     pub replica: String,
     #[serde(flatten)]
     pub counts: ConsumerSnapshot,
+}
+
+/// A replica that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ReplicaState {
+    pub id: String,
+    pub version: String,
+    /// The number of partitions that it owns.
+    pub partitions: u64,
+}
+
+/// A topic that the replicas read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct TopicRow {
+    pub topic: String,
+    /// The number of partitions that have an owner.
+    pub partitions: u64,
+    /// The number of records behind the committed positions. Null if that is known of no partition.
+    pub lag: Option<i64>,
+    /// The age of the oldest unfinished record in ms. Null if nothing is unfinished.
+    pub oldest_ms: Option<i64>,
+    /// The number of partitions that wait for `postback unblock offsets`.
+    pub parked: u64,
+}
+
+/// The replicas, and the topics that they read.
+pub fn replicas(snapshots: &[ReplicaSnapshot], now_ms: i64) -> (Vec<ReplicaState>, Vec<TopicRow>) {
+    let mut topics: BTreeMap<String, TopicRow> = BTreeMap::new();
+    for partition in partitions(snapshots, now_ms) {
+        let row = topics
+            .entry(partition.topic)
+            .or_insert_with_key(|topic| TopicRow { topic: topic.clone(), ..TopicRow::default() });
+        row.partitions += 1;
+        row.parked += u64::from(partition.parked.is_some());
+        row.lag = partition.lag.map(|lag| lag + row.lag.unwrap_or(0)).or(row.lag);
+        row.oldest_ms = row.oldest_ms.max(partition.age_ms);
+    }
+    let state = |replica: &ReplicaSnapshot| ReplicaState {
+        id: replica.id.clone(),
+        version: replica.version.clone(),
+        partitions: replica.partitions.len() as u64,
+    };
+    (snapshots.iter().map(state).collect(), topics.into_values().collect())
 }
 
 /// Every configured account, in the given order.
@@ -105,14 +151,9 @@ fn severity(state: &str) -> usize {
     LaneState::ALL.iter().position(|s| s.as_str() == state).unwrap_or_default()
 }
 
-/// Reports partitions and lanes. After a partition moved, the old owner's snapshot may still contain it, so the newer
-/// snapshot counts.
-pub fn blocked(
-    configured: &[(&'static str, Arc<str>)],
-    lanes: &SwitchesByAccount,
-    snapshots: &[ReplicaSnapshot],
-    now_ms: i64,
-) -> BlockedReport {
+/// Every partition, by its present owner. After a partition moved, the old owner's snapshot may still contain it, so the
+/// newer snapshot counts.
+fn partitions(snapshots: &[ReplicaSnapshot], now_ms: i64) -> impl Iterator<Item = PartitionRow> {
     let mut newest: BTreeMap<(&str, i32), (i64, PartitionRow)> = BTreeMap::new();
     for replica in snapshots {
         for partition in &replica.partitions {
@@ -128,8 +169,18 @@ pub fn blocked(
             newest.insert(place, (replica.at_ms, row));
         }
     }
+    newest.into_values().map(|(_, row)| row).collect::<Vec<_>>().into_iter()
+}
+
+/// Reports partitions and lanes.
+pub fn blocked(
+    configured: &[(&'static str, Arc<str>)],
+    lanes: &SwitchesByAccount,
+    snapshots: &[ReplicaSnapshot],
+    now_ms: i64,
+) -> BlockedReport {
     BlockedReport {
-        partitions: newest.into_values().map(|(_, row)| row).collect(),
+        partitions: partitions(snapshots, now_ms).collect(),
         lanes: accounts(configured, lanes, snapshots),
         refused: snapshots.iter().flat_map(|replica| replica.refused.clone()).collect(),
         replicas: snapshots.iter().map(|replica| replica.id.clone()).collect(),
@@ -202,6 +253,21 @@ mod tests {
         assert_eq!(shown("order-2026-000123"), "order-2026-000123");
         assert_eq!(shown("13812345678"), "138****5678");
         assert_eq!(shown("reg:li.lei@example.com"), "reg:l***@example.com");
+    }
+
+    #[test]
+    fn a_topic_sums_what_its_partitions_lag_and_shows_the_oldest_record_of_all() {
+        let mut replicas = [replica("a", 1, "flowing", ""), replica("b", 2, "flowing", "")];
+        for (n, snapshot) in replicas.iter_mut().enumerate() {
+            let row = &mut snapshot.partitions[0];
+            (row.partition, row.lag, row.age_ms) = (n as i32, Some(5 + n as i64), Some(10 * n as i64));
+        }
+        replicas[1].partitions[0].parked = Some("lost".into());
+        let (states, topics) = super::replicas(&replicas, 2);
+        assert_eq!(states.iter().map(|s| (s.id.as_str(), s.partitions)).collect::<Vec<_>>(), [("a", 1), ("b", 1)]);
+        let want =
+            TopicRow { topic: "conversions".into(), partitions: 2, lag: Some(11), oldest_ms: Some(10), parked: 1 };
+        assert_eq!(topics, [want]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{FromRedisValue, RedisResult};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::operate::{Keys, json};
@@ -9,7 +10,7 @@ use crate::operate::{Keys, json};
 /// How long a snapshot lasts if it is not renewed.
 pub const EXPIRY_MS: u64 = 15_000;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ReplicaSnapshot {
     /// The id of the replica, as in its log lines and in `who` of its halts.
@@ -28,7 +29,7 @@ pub struct ReplicaSnapshot {
 }
 
 /// A topic of the worker's own that takes no records. Records that belong there are held.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RefusedTopic {
     pub topic: String,
@@ -42,7 +43,7 @@ pub struct RefusedTopic {
 }
 
 /// Counters of a consumer that no metric shows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ConsumerSnapshot {
     /// `intake` reads the input topics; `waiting` reads the retry tiers and parking topics.
@@ -60,7 +61,7 @@ pub struct ConsumerSnapshot {
 }
 
 /// The lane of an account on one replica.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LaneSnapshot {
     pub account: String,
@@ -75,7 +76,7 @@ pub struct LaneSnapshot {
 }
 
 /// The state of one replica's lane, and the number of the account's records at each stage.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LaneLoad {
     /// One of `flowing`, `throttled`, `broken`, `halted`, `paused`.
@@ -97,7 +98,7 @@ pub struct LaneLoad {
 }
 
 /// Counts since a replica started. A reader takes the difference between two snapshots of one replica.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LaneTotals {
     pub delivered: u64,
@@ -111,7 +112,7 @@ pub struct LaneTotals {
 }
 
 /// A partition and its oldest unfinished record, as its owner publishes it and as the API and `blocked` show it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PartitionRow {
     pub topic: String,

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::redis::Client;
+use ::redis::aio::MultiplexedConnection;
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::clock::now_ms;
 use crate::kafka::refusals::{Refusal, Refusals};
@@ -17,14 +18,17 @@ use crate::lane::handle::switches::Switches;
 use crate::lane::threads::Runtimes;
 use crate::metrics::Metrics;
 use crate::operate::coordinator::Watched;
-use crate::operate::readiness::{Dependency, Readiness, Status, SwitchError};
+use crate::operate::readiness::{Dependency, Embedded, LaneRow, Readiness, Status, StatusReport, SwitchError};
 use crate::operate::replica::replica_snapshot;
-use crate::operate::{By, Keys, lanes as switches, report, snapshot};
+use crate::operate::report::{AccountRow, BlockedReport};
+use crate::operate::{By, Keys, audit, lanes as switches, report, snapshot};
 use crate::redis::health::Health;
 use crate::similar::nearest;
 
 /// How long Kafka may be away before the worker counts as not ready.
 const KAFKA_GRACE: Duration = Duration::from_secs(5);
+/// How long what was read from Redis is shown to all clients, so that many open pages cost one read.
+const FRESH: Duration = Duration::from_millis(500);
 
 /// The reason for each new input topic that is not read.
 pub type RefusedInputs = Arc<Mutex<BTreeMap<String, String>>>;
@@ -41,7 +45,7 @@ pub struct WorkerStatus {
     pub kafka: Arc<KafkaHealth>,
     pub lanes: Arc<Lanes>,
     /// The addresses of the servers inside this process. Null if Kafka and Redis are real servers.
-    pub embedded: Value,
+    pub embedded: Option<Embedded>,
     /// The name of the environment (`admin.label`).
     pub label: String,
     /// What the start is waiting for.
@@ -50,6 +54,22 @@ pub struct WorkerStatus {
     pub refused: RefusedInputs,
     /// Set once everything runs.
     pub running: OnceLock<Running>,
+    pub seen: Seen,
+}
+
+/// What the last reading of Redis found, and the connection for the next one.
+#[derive(Default)]
+pub struct Seen(AsyncMutex<(Option<MultiplexedConnection>, Option<LastSeen>)>);
+
+/// When Redis was read, and what it held. `None`: it did not answer.
+type LastSeen = (Instant, Option<All>);
+
+/// What Redis holds of all replicas.
+#[derive(Clone, Default)]
+struct All {
+    lanes: switches::SwitchesByAccount,
+    replicas: Vec<snapshot::ReplicaSnapshot>,
+    audit_waiting: Option<u64>,
 }
 
 /// The parts that exist once the worker runs.
@@ -105,18 +125,53 @@ impl WorkerStatus {
 
     /// The switches, and the snapshots of every replica. Without Redis it returns only this replica. Its own snapshot
     /// is always the present one.
-    async fn all_replicas(&self) -> (switches::SwitchesByAccount, Vec<snapshot::ReplicaSnapshot>) {
+    async fn all_replicas(&self) -> All {
         let own = self.snapshot();
-        let known = || self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
-        let read = async {
-            let mut connection = crate::redis::connect(&self.client).await?;
-            let lanes = switches::read_lanes(&mut connection, &self.keys).await?;
-            ::redis::RedisResult::Ok((lanes, snapshot::read_snapshots(&mut connection, &self.keys).await?))
-        };
-        let (lanes, mut snapshots) = read.await.unwrap_or_else(|_| (known(), Vec::new()));
-        snapshots.retain(|s| s.id != own.id);
-        snapshots.push(own);
-        (lanes, snapshots)
+        let mut all = self.read_all().await.unwrap_or_else(|| All {
+            lanes: self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect(),
+            ..All::default()
+        });
+        all.replicas.retain(|s| s.id != own.id);
+        all.replicas.push(own);
+        all
+    }
+
+    /// Reads Redis, unless another client has asked just before. `None`: Redis does not answer.
+    async fn read_all(&self) -> Option<All> {
+        let mut seen = self.seen.0.lock().await;
+        let (connection, last) = &mut *seen;
+        if let Some((_, all)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return all.clone();
+        }
+        let all = self.ask(connection).await;
+        *last = Some((Instant::now(), all.clone()));
+        all
+    }
+
+    async fn ask(&self, connection: &mut Option<MultiplexedConnection>) -> Option<All> {
+        // A connection that was closed meanwhile says nothing of the server.
+        for _ in 0..2 {
+            let reused = connection.is_some();
+            let mut c = match connection.take() {
+                Some(connection) => connection,
+                None => crate::redis::connect(&self.client).await.ok()?,
+            };
+            let read = async {
+                ::redis::RedisResult::Ok(All {
+                    lanes: switches::read_lanes(&mut c, &self.keys).await?,
+                    replicas: snapshot::read_snapshots(&mut c, &self.keys).await?,
+                    audit_waiting: Some(audit::waiting(&mut c, &self.keys).await?.len() as u64),
+                })
+            };
+            if let Ok(all) = read.await {
+                *connection = Some(c);
+                return Some(all);
+            }
+            if !reused {
+                break;
+            }
+        }
+        None
     }
 
     async fn switch(&self, account: &str, by: By, pause: bool) -> Result<(), SwitchError> {
@@ -133,6 +188,8 @@ impl WorkerStatus {
             switches::resume(&mut connection, &self.keys, account, &by, now).await.map_err(away)?;
         }
         tracing::info!(account, who = by.who, reason = by.why, "account {}", if pause { "paused" } else { "resumed" });
+        // What was read before the change is shown to nobody any more.
+        self.seen.0.lock().await.1 = None;
         // The other replicas see the switch within a second. This replica applies it at once.
         if let Ok(mut all) = switches::read_lanes(&mut connection, &self.keys).await {
             let new = all.remove(account).unwrap_or_default();
@@ -242,33 +299,49 @@ impl Status for WorkerStatus {
         self.metrics.render()
     }
 
-    fn status(&self) -> Value {
-        let readiness = self.ready();
-        let state = |l: &Arc<LaneHandle>| json!({"account": &*l.account.name, "state": l.shown().state().as_str()});
-        let states = self.lanes.accounts().map(state);
-        json!({
-            "id": self.id,
-            "version": env!("CARGO_PKG_VERSION"),
-            "label": self.label,
-            "embedded": self.embedded,
-            "ready": readiness.ready,
-            "why": readiness.why,
-            "dependencies": readiness.dependencies,
-            "lanes": states.collect::<Vec<_>>(),
+    fn status(&self) -> BoxFuture<'_, StatusReport> {
+        Box::pin(async {
+            let all = self.all_replicas().await;
+            let readiness = self.ready();
+            let (replicas, topics) = report::replicas(&all.replicas, now_ms());
+            let state = |lane: &Arc<LaneHandle>| LaneRow {
+                account: lane.account.name.to_string(),
+                state: lane.shown().state().as_str().to_owned(),
+            };
+            StatusReport {
+                id: self.id.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                label: self.label.clone(),
+                embedded: self.embedded.clone(),
+                ready: readiness.ready,
+                why: readiness.why,
+                dependencies: readiness.dependencies,
+                lanes: self.lanes.accounts().map(state).collect(),
+                replicas,
+                topics,
+                audit_waiting: all.audit_waiting,
+            }
         })
     }
 
-    fn accounts(&self) -> BoxFuture<'_, Value> {
+    fn accounts(&self) -> BoxFuture<'_, Vec<AccountRow>> {
         Box::pin(async {
-            let (lanes, snapshots) = self.all_replicas().await;
-            json!(report::accounts(&self.configured(), &lanes, &snapshots))
+            let all = self.all_replicas().await;
+            report::accounts(&self.configured(), &all.lanes, &all.replicas)
         })
     }
 
-    fn blocked(&self) -> BoxFuture<'_, Value> {
+    fn blocked(&self) -> BoxFuture<'_, BlockedReport> {
         Box::pin(async {
-            let (lanes, snapshots) = self.all_replicas().await;
-            json!(report::blocked(&self.configured(), &lanes, &snapshots, now_ms()))
+            let all = self.all_replicas().await;
+            report::blocked(&self.configured(), &all.lanes, &all.replicas, now_ms())
+        })
+    }
+
+    fn audit_waiting(&self) -> BoxFuture<'_, Option<Vec<audit::AuditRecord>>> {
+        Box::pin(async {
+            let mut connection = crate::redis::connect(&self.client).await.ok()?;
+            audit::waiting(&mut connection, &self.keys).await.ok()
         })
     }
 

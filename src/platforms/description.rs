@@ -1,9 +1,10 @@
 //! What people want to know of a platform before they configure an account of it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A platform in words and numbers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Description {
     /// `conversion`, `call`.
     pub kinds: Vec<&'static str>,
@@ -26,7 +27,7 @@ pub struct Description {
 }
 
 /// A key that only its accounts have.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct KeyDescription {
     /// Dotted.
     pub name: String,
@@ -39,7 +40,7 @@ pub struct KeyDescription {
 }
 
 /// A rule that nobody could confirm.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unconfirmed {
     pub what: String,
     /// The key of an account that covers it; empty: none does.

@@ -1,0 +1,249 @@
+//! Tests the document against a running server with a Kafka and a Redis behind it: whatever it promises is true.
+
+use std::sync::Arc;
+
+use boon::{Compiler, Schemas};
+
+use super::*;
+use crate::admin::tests::{Double, LOCAL, raw};
+use crate::admin::{Parts, Server, all_routes, routes};
+use crate::embedded::broker::Broker;
+use crate::embedded::store::Store;
+use crate::kafka::producer::Producer;
+use crate::operate::By;
+use crate::operate::audit::{AuditRecord, Change, Via};
+use crate::secret::SecretString;
+use crate::settings::Config;
+
+const TOKEN: &str = "t0ken";
+
+struct World {
+    server: Server,
+    double: Arc<Double>,
+    document: Value,
+    _parts: (Broker, Store),
+}
+
+impl World {
+    fn new(token: &str) -> Self {
+        let mut config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
+        let names = [&config.kafka.audit, &config.kafka.dead_letter, &config.kafka.input[0]];
+        let broker = Broker::start(&names.map(|name| (name.clone(), 2))).unwrap();
+        let store = Store::start().unwrap();
+        config.kafka.brokers = broker.address().to_owned();
+        config.redis.url = SecretString::new(store.url());
+        let producer = Producer::new(&config.kafka, 0).unwrap();
+        let by = By::new(Via::Console, "li", "asked by 13812345678");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for at_ms in 0..3 {
+            let text = AuditRecord::new(Change::Pause, &by, at_ms).json();
+            runtime.block_on(producer.publish(&config.kafka.audit, None, Some(text.as_bytes()), &[])).unwrap();
+        }
+        let double = Arc::new(Double::default());
+        let router = all_routes(Parts::new(double.clone(), Arc::new(config)), &SecretString::new(token));
+        let server = Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap();
+        Self { server, double, document: document(&routes::all()), _parts: (broker, store) }
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
+        let length = body.len();
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
+        raw(self.server.address(), &request)
+    }
+
+    /// Every operation of the document: method, path as documented, and what it says.
+    fn operations(&self) -> Vec<(String, &str, &Value)> {
+        let paths = self.document["paths"].as_object().unwrap();
+        paths
+            .iter()
+            .flat_map(|(path, methods)| {
+                methods.as_object().unwrap().iter().map(|(method, says)| (method.to_uppercase(), path.as_str(), says))
+            })
+            .collect()
+    }
+
+    fn changes(&self) -> usize {
+        self.double.changes.lock().unwrap().len()
+    }
+
+    /// Fails unless the document promises this answer.
+    fn check(&self, method: &str, path: &str, status: u16, body: &str) {
+        let method = method.to_lowercase();
+        let mut at = format!("/paths/{}/{method}/responses/{status}", path.replace('/', "~1"));
+        let response =
+            self.document.pointer(&at).unwrap_or_else(|| panic!("{method} {path}: {status} is not promised"));
+        if let Some(target) = response["$ref"].as_str() {
+            at = target.trim_start_matches('#').to_owned();
+        }
+        if self.document.pointer(&format!("{at}/content/application~1json")).is_none() {
+            return;
+        }
+        let pointer = format!("{at}/content/application~1json/schema").replace('{', "%7B").replace('}', "%7D");
+        let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
+        compiler.add_resource("document.json", self.document.clone()).unwrap();
+        let schema = compiler.compile(&format!("document.json#{pointer}"), &mut schemas).unwrap();
+        let value: Value = serde_json::from_str(body).unwrap_or_else(|e| panic!("{method} {path}: {e}: {body}"));
+        if let Err(error) = schemas.validate(&value, schema) {
+            panic!("{method} {path}: {error:#}\n{body}");
+        }
+    }
+}
+
+const WHY: &str = r#"{"reason":"maintenance","who":"li","via":"console"}"#;
+
+/// A request that succeeds: what stands for the names in the path, and the body.
+fn example(method: &str, path: &str) -> (String, String) {
+    let event = include_str!("../../../config/examples/qihoo360-ps-order.json");
+    let body = match (method, path) {
+        ("GET", _) => "",
+        (_, "/api/v1/preview") => event,
+        _ => WHY,
+    };
+    (path.replace("{name}", "acme-ps"), body.to_owned())
+}
+
+#[test]
+fn every_operation_answers_as_the_document_says() {
+    let world = World::new("");
+    for (method, path, _) in world.operations() {
+        let (url, body) = example(&method, path);
+        let (status, _, answer) = world.send(&method, &url, LOCAL, &body);
+        assert!(status < 300, "{method} {url}: {status} {answer}");
+        world.check(&method, path, status, &answer);
+    }
+}
+
+#[test]
+fn errors_have_the_form_of_the_document_and_name_the_member_that_is_wrong() {
+    let world = World::new("");
+    let large = format!(r#"{{"reason":"{}"}}"#, "x".repeat(20_000));
+    let pause = "/api/v1/accounts/{name}/pause";
+    for (method, path, url, body, status, field) in [
+        ("POST", pause, "/api/v1/accounts/acme-sp/pause", WHY, 404, None),
+        ("POST", pause, "/api/v1/accounts/acme-ps/pause", "{broken", 400, None),
+        ("POST", pause, "/api/v1/accounts/acme-ps/pause", r#"{"reason":"x","force":true}"#, 400, Some("force")),
+        ("POST", pause, "/api/v1/accounts/acme-ps/pause", r#"{"reason":7}"#, 400, Some("reason")),
+        ("POST", pause, "/api/v1/accounts/acme-ps/pause", r#"{"via":"worker"}"#, 400, Some("via")),
+        ("POST", pause, "/api/v1/accounts/acme-ps/pause", "{}{}", 400, None),
+        ("POST", pause, "/api/v1/accounts/acme-ps/pause", &large, 413, None),
+        ("POST", pause, "/api/v1/accounts/%ff/pause", WHY, 400, None),
+        ("GET", "/api/v1/audit", "/api/v1/audit?what=pauze", "", 400, Some("what")),
+        ("GET", "/api/v1/audit", "/api/v1/audit?limit=0", "", 400, Some("limit")),
+        ("GET", "/api/v1/audit", "/api/v1/audit?limit=x", "", 400, Some("limit")),
+        ("GET", "/api/v1/audit", "/api/v1/audit?cursor=x", "", 400, Some("cursor")),
+        ("GET", "/api/v1/audit", "/api/v1/audit?whose=li", "", 400, Some("whose")),
+    ] {
+        let (got, _, answer) = world.send(method, url, LOCAL, body);
+        assert_eq!(got, status, "{url} {body}: {answer}");
+        world.check(method, path, status, &answer);
+        let error: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(error["error"]["field"].as_str(), field, "{url} {body}: {answer}");
+    }
+    assert_eq!(world.changes(), 0);
+}
+
+#[test]
+fn without_a_token_nobody_else_changes_anything() {
+    let world = World::new("");
+    let foreign = [
+        (403, "host: evil.example\r\ncontent-type: application/json\r\n"),
+        (403, "host: localhost:9464\r\norigin: http://evil.example\r\ncontent-type: application/json\r\n"),
+        (403, "host: localhost:9464\r\norigin: null\r\ncontent-type: application/json\r\n"),
+        (415, "host: localhost:9464\r\ncontent-type: text/plain\r\n"),
+        (415, "host: localhost:9464\r\ncontent-type: application/x-www-form-urlencoded\r\n"),
+        (415, "host: localhost:9464\r\n"),
+    ];
+    let operations = world.operations();
+    let changing: Vec<_> = operations.iter().filter(|(method, ..)| method != "GET").collect();
+    assert!(changing.len() >= 3);
+    for (method, path, _) in changing {
+        let (url, body) = example(method, path);
+        for (status, headers) in foreign {
+            let (got, _, answer) = world.send(method, &url, headers, &body);
+            assert_eq!(got, status, "{method} {url} {headers}: {answer}");
+            world.check(method, path, status, &answer);
+        }
+        if !operations.iter().any(|(other, same, _)| other == "GET" && same == path) {
+            for reading in ["GET", "HEAD"] {
+                assert_eq!(world.send(reading, &url, LOCAL, "").0, 405, "{reading} {url}");
+            }
+        }
+    }
+    assert_eq!(world.changes(), 0);
+}
+
+#[test]
+fn with_a_token_nothing_but_the_status_is_shown_without_it() {
+    let world = World::new(TOKEN);
+    for (method, path, says) in world.operations() {
+        let (url, body) = example(&method, path);
+        let open = says["security"] == json!([]);
+        for given in ["", "authorization: Bearer wrong\r\n", "authorization: Basic t0ken\r\n"] {
+            let (status, _, answer) = world.send(&method, &url, &format!("{LOCAL}{given}"), &body);
+            assert_eq!(status != 401, open, "{method} {url}: {status}");
+            world.check(&method, path, status, &answer);
+        }
+    }
+    assert_eq!(world.changes(), 0);
+    let open: Vec<_> = world.operations().into_iter().filter(|(_, _, says)| says["security"] == json!([])).collect();
+    let open: Vec<_> = open.iter().map(|(_, path, _)| *path).collect();
+    assert_eq!(open, ["/api/v1/status", "/live", "/metrics", "/ready"]);
+    let allowed = format!("host: worker.example\r\nauthorization: Bearer {TOKEN}\r\n");
+    assert_eq!(world.send("POST", "/api/v1/accounts/acme-ps/pause", &allowed, WHY).0, 200);
+    assert_eq!(world.changes(), 1);
+}
+
+#[test]
+fn a_preview_masks_the_secret_and_judges_what_it_is_given() {
+    let world = World::new("");
+    let (url, event) = example("POST", "/api/v1/preview");
+    let preview = |event: &str| -> Value {
+        let (status, _, answer) = world.send("POST", &url, LOCAL, event);
+        assert_eq!(status, 200, "{answer}");
+        world.check("POST", "/api/v1/preview", status, &answer);
+        serde_json::from_str(&answer).unwrap()
+    };
+    let refused = preview("no event");
+    assert_eq!((refused["accepted"].as_bool(), refused["reason"].as_str()), (Some(false), Some("malformed")));
+    let accepted = preview(&event);
+    assert_eq!(accepted["accepted"].as_bool(), Some(true), "{accepted}");
+    assert!(!accepted.to_string().contains("d41d8cd98f00b204e9800998ecf8427e"), "the secret of the demo's account");
+    assert_eq!(world.changes(), 0);
+}
+
+#[test]
+fn the_audit_is_shown_newest_first_and_page_by_page() {
+    let world = World::new("");
+    let get = |query: &str| -> Value {
+        let (status, _, answer) = world.send("GET", &format!("/api/v1/audit{query}"), LOCAL, "");
+        assert_eq!(status, 200, "{answer}");
+        world.check("GET", "/api/v1/audit", status, &answer);
+        serde_json::from_str(&answer).unwrap()
+    };
+    let times = |page: &Value| -> Vec<i64> {
+        page["items"].as_array().unwrap().iter().map(|r| r["at_ms"].as_i64().unwrap()).collect()
+    };
+    let all = get("");
+    assert_eq!((times(&all), all["done"].as_bool()), (vec![2, 1, 0], Some(true)));
+    assert_eq!((all["items"][0]["who"].as_str(), all["items"][0]["via"].as_str()), (Some("li"), Some("console")));
+    assert_eq!(all["items"][0]["why"], "asked by 138****5678");
+    let first = get("?limit=2&what=pause&who=li&via=console");
+    assert_eq!((times(&first), first["done"].as_bool()), (vec![2, 1], Some(false)));
+    let rest = get(&format!("?limit=2&cursor={}", first["cursor"].as_str().unwrap()));
+    assert_eq!((times(&rest), rest["cursor"].as_str()), (vec![0], None));
+    for none in ["?what=resume", "?who=wang", "?via=cli", "?account=acme-ps", "?subject=x"] {
+        assert_eq!(times(&get(none)), [0; 0], "{none}");
+    }
+}
+
+#[test]
+fn the_committed_document_is_the_generated_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/openapi.json");
+    let generated = serde_json::to_string_pretty(&document(&routes::all())).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(path, &generated).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(committed == generated, "config/openapi.json is stale: run `UPDATE_SCHEMA=1 cargo test --lib document`");
+}

@@ -1,0 +1,72 @@
+//! What the API works with.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::sync::Semaphore;
+
+use super::refusal::Refusal;
+use crate::inspect::preview::Previewer;
+use crate::kafka::topics::AdminError;
+use crate::operate::readiness::Shared;
+use crate::settings::Config;
+
+/// How many requests read Kafka at once. Each of them has a thread and a client of its own.
+const READERS: usize = 3;
+/// How long a request waits for its turn to read Kafka.
+const TURN: Duration = Duration::from_secs(3);
+
+/// The worker as the API sees it.
+pub struct Parts {
+    pub(super) status: Shared,
+    pub(super) config: Arc<Config>,
+    previewer: OnceLock<Previewer>,
+    readers: Arc<Semaphore>,
+}
+
+impl Parts {
+    /// `config` has the addresses of embedded parts already.
+    pub fn new(status: Shared, config: Arc<Config>) -> Arc<Self> {
+        Arc::new(Self { status, config, previewer: OnceLock::new(), readers: Arc::new(Semaphore::new(READERS)) })
+    }
+
+    /// Judges events as this worker would. It is made when it is first needed.
+    pub(super) fn previewer(&self) -> &Previewer {
+        self.previewer.get_or_init(|| {
+            let config = &self.config;
+            Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix)
+        })
+    }
+
+    /// Reads Kafka on a thread of its own, so that the endpoint answers others meanwhile.
+    ///
+    /// # Errors
+    /// Refuses the request if too many others read Kafka, or if Kafka does not answer.
+    pub(super) async fn read_kafka<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let busy = || {
+            let text = "other requests are reading Kafka; try again in a moment";
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text).with_code("busy")
+        };
+        let turn = tokio::time::timeout(TURN, self.readers.clone().acquire_owned()).await;
+        let permit = turn.map_err(|_| busy())?.map_err(|_| busy())?;
+        // If the client leaves, the reading goes on to its end and keeps its permit until then.
+        let work = move || {
+            let _permit = permit;
+            work()
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(read)) => Ok(read),
+            Ok(Err(error)) => Err(no_kafka(&error)),
+            Err(_) => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the reading broke off; see the log")),
+        }
+    }
+}
+
+/// The refusal where Kafka does not answer.
+pub(super) fn no_kafka(error: &AdminError) -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("kafka.brokers: {error}; try again"))
+}

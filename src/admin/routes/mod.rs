@@ -1,0 +1,18 @@
+//! The endpoints of the API, by subject.
+
+mod accounts;
+mod audit;
+mod change;
+mod platforms;
+mod preview;
+mod state;
+
+use super::endpoint::Endpoint;
+
+/// Every endpoint, in the order of the document.
+pub(super) fn all() -> Vec<Endpoint> {
+    [state::endpoints(), accounts::endpoints(), platforms::endpoints(), audit::endpoints(), preview::endpoints()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
