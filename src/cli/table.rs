@@ -1,7 +1,7 @@
 //! Formats tables and times for people.
 
 use chrono::{DateTime, SecondsFormat};
-use comfy_table::{Table, presets};
+use comfy_table::{ColumnConstraint, Table, Width, presets};
 
 /// Lays out columns under their headings, two spaces apart. Control characters do not reach the terminal.
 pub fn render(headings: &[&str], rows: &[Vec<String>]) -> String {
@@ -12,6 +12,42 @@ pub fn render(headings: &[&str], rows: &[Vec<String>]) -> String {
         column.set_padding((0, 2));
     }
     table.trim_fmt() + "\n"
+}
+
+/// A table that is written in several parts: a column keeps the width that it had before, or grows.
+pub struct Wide {
+    headings: Vec<&'static str>,
+    widths: Vec<u16>,
+    any: bool,
+}
+
+impl Wide {
+    pub fn new(headings: &[&'static str]) -> Self {
+        Self { headings: headings.to_vec(), widths: vec![0; headings.len()], any: false }
+    }
+
+    /// Whether no row was written.
+    pub fn is_empty(&self) -> bool {
+        !self.any
+    }
+
+    /// The next rows, under the headings if they are the first ones.
+    pub fn rows(&mut self, rows: &[Vec<String>]) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        if !std::mem::replace(&mut self.any, true) {
+            table.set_header(&self.headings);
+        }
+        table.add_rows(rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect::<Vec<String>>()));
+        let content = table.column_max_content_widths();
+        for (n, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, 2));
+            let width = self.widths[n].max(content.get(n).copied().unwrap_or(0));
+            self.widths[n] = width;
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width + 2)));
+        }
+        table.trim_fmt() + "\n"
+    }
 }
 
 /// The cell with secrets masked and control characters replaced, at most 120 characters; an empty cell is `-`.
@@ -43,6 +79,16 @@ mod tests {
         let rows = [vec!["acme".into(), "tel 13812345678\n\u{1b}[2J".into()], vec!["a".into(), String::new()]];
         let text = render(&["ACCOUNT", "WHY"], &rows);
         assert_eq!(text, "ACCOUNT  WHY\nacme     tel 138****5678\u{fffd}\u{fffd}[2J\na        -\n");
+    }
+
+    #[test]
+    fn a_table_in_parts_keeps_its_columns_and_has_its_headings_once() {
+        let mut table = Wide::new(&["A", "B"]);
+        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
+        assert!(table.is_empty());
+        assert_eq!(table.rows(&[row("one", "x")]), "A    B\none  x\n");
+        assert_eq!(table.rows(&[row("a", "y")]), "a    y\n");
+        assert_eq!(table.rows(&[row("three", "z")]), "three  z\n");
     }
 
     #[test]

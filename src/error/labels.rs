@@ -1,7 +1,11 @@
 //! The closed lists of the contract: reasons, classes, outcomes. Their names are used in labels, headers and receipts.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// Dead-letter reasons: the closed list of the header `pb-reason` and of the label `reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The bytes are not an event object.
     Malformed,

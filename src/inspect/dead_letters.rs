@@ -1,16 +1,18 @@
-//! Reads dead letters back: their headers by name, the newest of each origin, and the selected ones (pure).
+//! Reads dead letters back: their headers by name, and all of them as an index that answers filters, pages and counts.
 
 mod filter;
+pub mod index;
 mod latest;
 mod letter;
 mod meaning;
-mod stats;
+pub mod scan;
+mod state;
 
-pub use filter::Filter;
+pub use filter::{Filter, FilterError};
 pub use latest::LatestPerOrigin;
 pub use letter::DeadLetter;
 pub use meaning::{advice, meaning};
-pub use stats::Stats;
+pub use state::State;
 
 #[cfg(test)]
 pub(crate) mod tests;

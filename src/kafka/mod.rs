@@ -11,6 +11,7 @@ pub mod partitioner;
 pub mod pattern;
 pub mod producer;
 mod properties;
+pub mod reader;
 pub mod record;
 pub mod refusals;
 pub mod scan;

@@ -1,0 +1,157 @@
+//! `postback dead-letters list`: one line per dead letter, newest first.
+
+use serde_json::{Map, Value};
+
+use super::search::{self, Selection};
+use crate::cli::{print, reading, table};
+use crate::exit::Exit;
+use crate::inspect::dead_letters::scan::Scan;
+use crate::inspect::dead_letters::{DeadLetter, Filter, State};
+
+/// Rows that are read and written at once.
+const PAGE: usize = 500;
+
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    selection: Selection,
+    /// JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Exit> {
+    let scan = search::all(&args.selection.reach.config()?)?;
+    let mut out = if args.json { Out::Json { any: false } } else { Out::Table(table::Wide::new(&HEADINGS)) };
+    each_page(&scan, &args.selection.filter, args.selection.all, &mut |page| print(&out.page(page)))?;
+    print(&out.end())
+}
+
+/// Takes one page.
+type Take<'a> = dyn FnMut(&[(DeadLetter, State)]) -> Result<(), Exit> + 'a;
+
+/// Reads the selected dead letters in pages, newest first, and hands out each page.
+fn each_page(scan: &Scan, filter: &Filter, all: bool, take: &mut Take<'_>) -> Result<(), Exit> {
+    let mut cursor = None;
+    loop {
+        let (places, next) = {
+            let index = scan.index();
+            let page = index.page(filter, all, cursor, PAGE).map_err(|stale| Exit::failed(stale.to_string()))?;
+            let place = |row: &_| {
+                let row = index.row(*row);
+                ((row.partition, row.offset), row.state)
+            };
+            (page.rows.iter().map(place).collect::<Vec<_>>(), page.cursor)
+        };
+        let records =
+            scan.fetch(&places.iter().map(|(place, _)| *place).collect::<Vec<_>>()).map_err(reading::failed)?;
+        let state = |letter: &DeadLetter| {
+            let known = places.iter().find(|(place, _)| *place == (letter.partition, letter.offset));
+            known.map_or(State::Open, |(_, state)| *state)
+        };
+        let letters: Vec<(DeadLetter, State)> = records
+            .iter()
+            .map(|record| {
+                let letter = DeadLetter::read(record);
+                let state = state(&letter);
+                (letter, state)
+            })
+            .collect();
+        if !letters.is_empty() {
+            take(&letters)?;
+        }
+        cursor = next;
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+const HEADINGS: [&str; 10] =
+    ["AT", "FAILED", "ACCOUNT", "EVENT", "TRANS_ID", "REASON", "FIELD", "CODE", "STATE", "DETAIL"];
+
+/// Writes the pages one after the other.
+enum Out {
+    Table(table::Wide),
+    Json { any: bool },
+}
+
+impl Out {
+    fn page(&mut self, letters: &[(DeadLetter, State)]) -> String {
+        match self {
+            Out::Table(table) => table.rows(&letters.iter().map(row).collect::<Vec<_>>()),
+            Out::Json { any } => {
+                let mut text = String::new();
+                for (letter, state) in letters {
+                    text.push_str(if std::mem::replace(any, true) { ",\n" } else { "[\n" });
+                    text.push_str(&serde_json::to_string_pretty(&object(letter, *state)).unwrap_or_default());
+                }
+                text
+            }
+        }
+    }
+
+    fn end(&self) -> String {
+        match self {
+            Out::Table(table) if table.is_empty() => "no dead letters\n",
+            Out::Table(_) => "",
+            Out::Json { any: false } => "[]\n",
+            Out::Json { any: true } => "\n]\n",
+        }
+        .to_owned()
+    }
+}
+
+fn row((letter, state): &(DeadLetter, State)) -> Vec<String> {
+    let text = |name| letter.text(name).unwrap_or_default().to_owned();
+    let at = format!("{}:{}", letter.partition, letter.offset);
+    let mut row = vec![at, table::time(Some(letter.failed_at_ms()))];
+    row.extend(["account", "event", "trans-id", "reason", "field", "last-code"].map(text));
+    row.extend([state.as_str().to_owned(), text("detail")]);
+    row
+}
+
+fn object(letter: &DeadLetter, state: State) -> Map<String, Value> {
+    let mut members = letter.json();
+    members.insert("state".to_owned(), state.as_str().into());
+    members
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::dead_letters::tests::letter;
+
+    fn personal(offset: i64) -> (DeadLetter, State) {
+        let headers = [
+            ("account", "acme-ps"),
+            ("trans-id", "t-1"),
+            ("reason", "rejected"),
+            ("last-code", "3"),
+            ("detail", "no such user 13812345678"),
+            ("failed-at", "1736956740000"),
+        ];
+        (letter(3, offset, &headers), State::Open)
+    }
+
+    #[test]
+    fn a_table_has_one_line_per_letter_and_masks_what_is_personal() {
+        let mut out = Out::Table(table::Wide::new(&HEADINGS));
+        assert_eq!(out.end(), "no dead letters\n");
+        let text = out.page(&[personal(7)]) + &out.page(&[personal(1_000_000)]) + &out.end();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[1].starts_with("3:7  2025-01-15T15:59:00Z  acme-ps  -"), "{text}");
+        assert!(lines[1].ends_with("open   no such user 138****5678"), "{text}");
+    }
+
+    #[test]
+    fn json_is_one_array_over_all_pages() {
+        let mut out = Out::Json { any: false };
+        assert_eq!(out.end(), "[]\n");
+        let text = out.page(&[personal(7)]) + &out.page(&[personal(8)]) + &out.end();
+        let json: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&json[0]["offset"], &json[1]["offset"], &json[1]["state"]), (&7.into(), &8.into(), &"open".into()));
+        assert!(!text.contains("13812345678"), "{text}");
+    }
+}

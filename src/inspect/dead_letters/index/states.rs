@@ -1,0 +1,57 @@
+//! What has become of each dead letter: the bitmaps of replays, and the discards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::rows::{DISCARDED, Packed, REPLAYED};
+use crate::inspect::dead_letters::filter::Filter;
+use crate::inspect::dead_letters::state::State;
+
+/// Per partition the first offset that does not belong to a selection.
+pub type EndOffsets = BTreeMap<i32, i64>;
+
+/// How many offsets one bitmap covers.
+pub(super) const CHUNK: i64 = 65_536;
+
+/// A mark of an operator: these dead letters are done with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discard {
+    /// The id of its record in the audit.
+    pub id: String,
+    pub cover: Cover,
+}
+
+/// What a discard covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cover {
+    /// What the filter selects before these ends.
+    Filter { filter: Box<Filter>, ends: EndOffsets },
+    /// These places: partition and offset.
+    Items(BTreeSet<(i32, i64)>),
+}
+
+#[derive(Default)]
+pub(super) struct States {
+    /// By partition and number of the chunk, as Redis keeps them: the first offset is the highest bit of the first byte.
+    pub(super) replayed: BTreeMap<(i32, i64), Box<[u8]>>,
+    pub(super) discards: Vec<Discard>,
+}
+
+impl States {
+    pub(super) fn is_replayed(&self, partition: i32, offset: i64) -> bool {
+        let (chunk, bit) = (offset.div_euclid(CHUNK), offset.rem_euclid(CHUNK) as usize);
+        let byte = self.replayed.get(&(partition, chunk)).and_then(|bits| bits.get(bit / 8));
+        byte.is_some_and(|byte| byte & (0x80 >> (bit % 8)) != 0)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.replayed.values().map(|bits| bits.len() + 64).sum()
+    }
+}
+
+pub(super) fn of(row: &Packed) -> State {
+    match (row.has(DISCARDED), row.has(REPLAYED)) {
+        (true, _) => State::Discarded,
+        (false, true) => State::Replayed,
+        (false, false) => State::Open,
+    }
+}

@@ -1,0 +1,112 @@
+//! The search behind the index: one thread reads the dead-letter topic from its end backwards, and then what arrives.
+//!
+//! A process has one search for everybody who looks at dead letters. It begins when somebody asks, rests while nobody has
+//! asked for [`shared::REST`], goes on where it was when somebody asks again, and drops the index, its clients and its connection
+//! after [`shared::IDLE`]. It joins no group, and its threads have the lowest priority, so that live traffic comes first.
+
+mod search;
+mod shared;
+mod states;
+
+use std::io;
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::time::Duration;
+
+use self::shared::Shared;
+use crate::inspect::dead_letters::index::{EndOffsets, Index};
+use crate::kafka::reader::Fetch;
+use crate::kafka::record::Record;
+use crate::kafka::topics::AdminError;
+
+pub use shared::{Progress, Source, Trouble, reader};
+
+/// The handle of the search.
+pub struct Scan {
+    shared: Arc<Shared>,
+}
+
+impl Scan {
+    /// Makes the search. It begins to read when somebody asks.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(source: Source) -> io::Result<Scan> {
+        let shared = Arc::new(Shared::new(source));
+        let work = shared.clone();
+        std::thread::Builder::new().name("dead-letters".into()).spawn(move || search::run(&work))?;
+        Ok(Scan { shared })
+    }
+
+    /// The index as it is now. Asking for it keeps the search going.
+    pub fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.shared.ask();
+        self.shared.index()
+    }
+
+    /// How far the search has come.
+    pub fn progress(&self) -> Progress {
+        self.shared.progress.borrow().clone()
+    }
+
+    /// Waits until the search has come far enough, at most so long. The search goes on meanwhile.
+    pub async fn wait(&self, within: Duration, mut enough: impl FnMut(&Progress) -> bool) -> Progress {
+        let until = tokio::time::Instant::now() + within;
+        let mut progress = self.shared.progress.subscribe();
+        loop {
+            self.shared.ask();
+            let now = progress.borrow_and_update().clone();
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            if enough(&now) || left.is_zero() {
+                return now;
+            }
+            let _ = tokio::time::timeout(left.min(Duration::from_secs(1)), progress.changed()).await;
+        }
+    }
+
+    /// Waits until the index is complete, with everything that has arrived and every state that was set before this call.
+    /// Returns the ends of the partitions at that moment.
+    ///
+    /// # Errors
+    /// Kafka refuses, or it is not so far in time: the text says why.
+    pub async fn fresh(&self, within: Duration) -> Result<EndOffsets, Trouble> {
+        let number = {
+            let mut asked = self.shared.asked();
+            asked.fresh += 1;
+            asked.fresh
+        };
+        let so_far = |progress: &Progress| progress.done && progress.fresh >= number;
+        let refused = |progress: &Progress| progress.trouble.as_ref().is_some_and(|trouble| trouble.refused);
+        let progress = self.wait(within, |progress| so_far(progress) || refused(progress)).await;
+        if so_far(&progress) {
+            return Ok(self.index().ends());
+        }
+        Err(progress.trouble.unwrap_or_else(|| Trouble {
+            text: format!("looked at {} of {} dead letters so far: ask again", progress.scanned, progress.total),
+            refused: false,
+        }))
+    }
+
+    /// Reads whole records by partition and offset, in the order that is asked; what retention has deleted is left out.
+    /// It blocks: call it on a plain thread.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn fetch(&self, places: &[(i32, i64)]) -> Result<Vec<Record>, AdminError> {
+        self.shared.ask();
+        let mut kept = self.shared.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = match kept.take() {
+            Some(reader) => reader,
+            None => reader(&self.shared.source.kafka, Fetch::Records)?,
+        };
+        let records = reader.fetch(places)?;
+        *kept = Some(reader);
+        Ok(records)
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        self.shared.asked().over = true;
+        self.shared.wake.notify_all();
+    }
+}

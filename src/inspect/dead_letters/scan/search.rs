@@ -1,0 +1,297 @@
+//! The thread of the search.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::shared::{IDLE, Progress, REST, Shared, Trouble, reader};
+use super::states::States;
+use crate::inspect::dead_letters::index::Index;
+use crate::inspect::dead_letters::letter::DeadLetter;
+use crate::kafka::reader::{Fetch, Range, Reader};
+use crate::kafka::topics::AdminError;
+
+/// The first round reads about so many letters, so that the newest ones are there at once.
+const FIRST_ROUND: i64 = 1024;
+/// A round reads so many at most: they are in memory as a whole.
+const ROUND: i64 = 8192;
+/// A round reads so many partitions at most. Of each, the client fetches some that are not needed.
+const AT_ONCE: usize = 3;
+/// What arrives and changes is looked up so often while somebody asks.
+const TEND: Duration = Duration::from_secs(1);
+/// A failed call is made again after this time.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Why the search of one index ends.
+enum Ended {
+    /// Nobody has asked for a long time.
+    Idle,
+    /// The topic has been made anew, or the process ends.
+    Changed,
+    Over,
+}
+
+/// Runs searches until the handle is dropped.
+pub(super) fn run(shared: &Shared) {
+    lower_priority();
+    loop {
+        let waited = shared.wake.wait_while(shared.asked(), |asked| !asked.over && asked.quiet() >= IDLE);
+        if waited.is_ok_and(|asked| asked.over) {
+            return;
+        }
+        let Err(ended) = search(shared);
+        *shared.change() = Index::default();
+        *shared.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        shared.progress.send_modify(|progress| {
+            *progress = Progress { fresh: progress.fresh, ..Progress::default() };
+        });
+        if matches!(ended, Ended::Over) {
+            return;
+        }
+    }
+}
+
+/// Live traffic comes first. The clients' threads take this over.
+fn lower_priority() {
+    // SAFETY: the calls change nothing but the priority of this thread.
+    unsafe {
+        let thread = libc::syscall(libc::SYS_gettid);
+        libc::setpriority(libc::PRIO_PROCESS as _, thread as _, 19);
+    }
+}
+
+/// What is left to read of a partition.
+struct Left {
+    low: i64,
+    /// The first offset that was read.
+    at: i64,
+    /// The time of the oldest letter that was read.
+    oldest_ms: i64,
+}
+
+struct Search<'a> {
+    shared: &'a Shared,
+    ranges: Reader,
+    records: Reader,
+    states: States,
+    tended: Option<Instant>,
+}
+
+fn search(shared: &Shared) -> Result<std::convert::Infallible, Ended> {
+    let config = &shared.source.kafka;
+    let mut search = Search {
+        shared,
+        ranges: again(shared, || reader(config, Fetch::Ranges))?,
+        records: again(shared, || reader(config, Fetch::Records))?,
+        states: States::new(&shared.source),
+        tended: None,
+    };
+    let bounds = again(shared, || search.records.bounds())?;
+    search.index(|index| bounds.iter().for_each(|range| index.begin(range.partition, range.end)));
+    let total = bounds.iter().map(length).sum();
+    shared.progress.send_modify(|progress| progress.total = total);
+    let mut left: BTreeMap<i32, Left> = bounds
+        .iter()
+        .filter(|range| range.from < range.end)
+        .map(|range| (range.partition, Left { low: range.from, at: range.end, oldest_ms: i64::MAX }))
+        .collect();
+    let mut round = 0;
+    while !left.is_empty() {
+        round += 1;
+        search.round(round, &mut left)?;
+        if search.tended.is_none_or(|at| at.elapsed() > TEND) {
+            search.tend()?;
+        }
+        search.index(|index| index.finish_round(round));
+        shared.progress.send_modify(|progress| progress.rounds = round);
+    }
+    search.index(Index::complete);
+    shared.progress.send_modify(|progress| progress.done = true);
+    loop {
+        search.tend()?;
+        search.wait_for_interest()?;
+    }
+}
+
+fn length(range: &Range) -> u64 {
+    u64::try_from(range.end - range.from).unwrap_or(0)
+}
+
+/// Makes a call until it works.
+fn again<T>(shared: &Shared, mut call: impl FnMut() -> Result<T, AdminError>) -> Result<T, Ended> {
+    loop {
+        match call() {
+            Ok(done) => {
+                if shared.progress.borrow().trouble.is_some() {
+                    shared.progress.send_modify(|progress| progress.trouble = None);
+                }
+                return Ok(done);
+            }
+            Err(error) => {
+                let refused = matches!(error, AdminError::Refused(_));
+                let trouble = Trouble { text: error.to_string(), refused };
+                shared.progress.send_modify(|progress| progress.trouble = Some(trouble));
+                pause(shared, AGAIN)?;
+            }
+        }
+    }
+}
+
+/// Waits so long.
+fn pause(shared: &Shared, time: Duration) -> Result<(), Ended> {
+    let until = Instant::now() + time;
+    let asked = shared.asked();
+    let left = until.saturating_duration_since(Instant::now());
+    let waited = shared.wake.wait_timeout_while(asked, left, |asked| !asked.over);
+    match waited {
+        Ok((asked, _)) if asked.over => Err(Ended::Over),
+        Ok((asked, _)) if asked.quiet() >= IDLE => Err(Ended::Idle),
+        _ => Ok(()),
+    }
+}
+
+impl Search<'_> {
+    fn index<T>(&self, change: impl FnOnce(&mut Index) -> T) -> T {
+        change(&mut self.shared.change())
+    }
+
+    /// Reads the next letters of the partitions whose letters are newest.
+    fn round(&mut self, round: u32, left: &mut BTreeMap<i32, Left>) -> Result<(), Ended> {
+        self.rest()?;
+        let first = round == 1;
+        let mut order: Vec<(i64, i32)> = left.iter().map(|(partition, left)| (left.oldest_ms, *partition)).collect();
+        order.sort_unstable_by_key(|(oldest, partition)| (std::cmp::Reverse(*oldest), *partition));
+        order.truncate(if first { order.len() } else { AT_ONCE });
+        let each = (if first { FIRST_ROUND } else { ROUND }) / order.len() as i64;
+        let mut ranges: Vec<Range> = Vec::new();
+        for (_, partition) in order {
+            if let Some(left) = left.get(&partition) {
+                ranges.push(Range { partition, from: left.low.max(left.at - each.max(16)), end: left.at });
+            }
+        }
+        let mut found = self.read(if first { &self.records } else { &self.ranges }, &ranges)?;
+        for range in &ranges {
+            let letters = found.remove(&range.partition).unwrap_or_default();
+            self.index(|index| index.older(range.partition, range.from, round, &letters));
+            if let Some(known) = left.get_mut(&range.partition) {
+                known.at = range.from;
+                let oldest = letters.iter().map(DeadLetter::failed_at_ms).min();
+                known.oldest_ms = known.oldest_ms.min(oldest.unwrap_or(known.oldest_ms));
+                if known.at <= known.low {
+                    left.remove(&range.partition);
+                }
+            }
+        }
+        let scanned: u64 = ranges.iter().map(length).sum();
+        self.shared.progress.send_modify(|progress| progress.scanned += scanned);
+        Ok(())
+    }
+
+    fn read(&self, reader: &Reader, ranges: &[Range]) -> Result<BTreeMap<i32, Vec<DeadLetter>>, Ended> {
+        again(self.shared, || {
+            let mut found: BTreeMap<i32, Vec<DeadLetter>> = BTreeMap::new();
+            reader.read(ranges, &mut |record| {
+                found.entry(record.partition).or_default().push(DeadLetter::read(&record));
+            })?;
+            Ok(found)
+        })
+    }
+
+    /// Reads what has arrived, hides what was deleted, and looks the states up.
+    fn tend(&mut self) -> Result<(), Ended> {
+        let wanted = self.shared.asked().fresh;
+        let bounds = again(self.shared, || self.records.bounds())?;
+        let mut known = self.shared.index().ends();
+        for range in &bounds {
+            // A partition that was added later is new as a whole.
+            let end = *known.entry(range.partition).or_insert_with(|| {
+                self.index(|index| index.begin(range.partition, range.from));
+                self.shared.progress.send_modify(|progress| progress.total += length(range));
+                range.from
+            });
+            if range.end < end {
+                return Err(Ended::Changed);
+            }
+            self.index(|index| index.trim(range.partition, range.from));
+            self.follow(&Range { partition: range.partition, from: end.max(range.from), end: range.end })?;
+        }
+        let chunks = self.shared.index().chunks();
+        match self.states.read(&chunks) {
+            Ok(bitmaps) => {
+                self.index(|index| {
+                    bitmaps.iter().for_each(|((partition, chunk), bits)| index.set_replayed(*partition, *chunk, bits));
+                });
+                self.shared.progress.send_modify(|progress| (progress.fresh, progress.trouble) = (wanted, None));
+            }
+            Err(text) => {
+                let trouble = Some(Trouble { text, refused: false });
+                self.shared.progress.send_modify(|progress| progress.trouble = trouble);
+            }
+        }
+        self.tended = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Reads what has arrived in one partition.
+    fn follow(&self, new: &Range) -> Result<(), Ended> {
+        let mut from = new.from;
+        while from < new.end {
+            let range = Range { from, end: new.end.min(from + ROUND), ..new.clone() };
+            let reader = if length(&range) > 64 { &self.ranges } else { &self.records };
+            let letters = self.read(reader, std::slice::from_ref(&range))?.remove(&range.partition).unwrap_or_default();
+            self.index(|index| index.newer(range.partition, range.end, &letters));
+            self.shared.progress.send_modify(|progress| {
+                progress.scanned += length(&range);
+                progress.total = progress.total.max(progress.scanned);
+            });
+            from = range.end;
+        }
+        Ok(())
+    }
+
+    /// Stops for the time being if nobody asks.
+    fn rest(&self) -> Result<(), Ended> {
+        while self.shared.asked().quiet() >= REST {
+            pause_until_asked(self.shared)?;
+        }
+        if self.shared.asked().over { Err(Ended::Over) } else { Ok(()) }
+    }
+
+    /// Waits until what has arrived is to be looked up again.
+    fn wait_for_interest(&self) -> Result<(), Ended> {
+        let tended = self.tended.unwrap_or_else(Instant::now);
+        loop {
+            let (asked, served) = (self.shared.asked(), self.shared.progress.borrow().fresh);
+            if asked.over {
+                return Err(Ended::Over);
+            }
+            let patience = if self.shared.progress.borrow().trouble.is_some() { TEND } else { AGAIN / 10 };
+            let due = asked.fresh > served && tended.elapsed() > patience;
+            let looked = asked.quiet() < REST;
+            if due || (looked && tended.elapsed() >= TEND) {
+                return Ok(());
+            }
+            let fresh = asked.fresh;
+            drop(asked);
+            if looked || fresh > served {
+                pause(self.shared, AGAIN / 10)?;
+            } else {
+                pause_until_asked(self.shared)?;
+            }
+        }
+    }
+}
+
+/// Waits until somebody asks.
+fn pause_until_asked(shared: &Shared) -> Result<(), Ended> {
+    let (since, quiet) = {
+        let asked = shared.asked();
+        (asked.at, asked.quiet())
+    };
+    let left = IDLE.saturating_sub(quiet);
+    let waited = shared.wake.wait_timeout_while(shared.asked(), left, |asked| !asked.over && asked.at == since);
+    match waited {
+        Ok((asked, _)) if asked.over => Err(Ended::Over),
+        Ok((asked, _)) if asked.quiet() >= IDLE => Err(Ended::Idle),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,120 @@
+//! What the handle and the thread of the search share.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::inspect::dead_letters::index::Index;
+use crate::kafka;
+use crate::kafka::reader::{Fetch, Reader};
+use crate::kafka::topics::AdminError;
+use crate::redis;
+
+/// A search that nobody asks for stops for the time being after this time.
+pub(super) const REST: Duration = Duration::from_secs(5);
+/// An index that nobody asks for is dropped after this time.
+pub(super) const IDLE: Duration = Duration::from_secs(600);
+
+/// Where dead letters and their states are read.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub kafka: kafka::Config,
+    pub redis: redis::Config,
+}
+
+/// How far the search has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// How many dead letters were looked at, of how many that are there.
+    pub scanned: u64,
+    pub total: u64,
+    /// Whether the search has reached the beginning of every partition.
+    pub done: bool,
+    /// How many rounds of the search have ended.
+    pub rounds: u32,
+    /// The latest request of `Scan::fresh` that was fulfilled.
+    pub(super) fresh: u64,
+    /// Why the search does not get on at present.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why the search does not get on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Safe text.
+    pub text: String,
+    /// Kafka has answered, and refused: there is no such topic, or it may not be read. Waiting does not help.
+    pub refused: bool,
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+pub(super) struct Shared {
+    pub(super) source: Source,
+    index: RwLock<Index>,
+    pub(super) progress: watch::Sender<Progress>,
+    asked: Mutex<Asked>,
+    pub(super) wake: Condvar,
+    /// Reads single records for pages.
+    pub(super) records: Mutex<Option<Reader>>,
+}
+
+pub(super) struct Asked {
+    /// When somebody asked last.
+    pub(super) at: Option<Instant>,
+    /// The number of requests of `Scan::fresh`.
+    pub(super) fresh: u64,
+    pub(super) over: bool,
+}
+
+impl Asked {
+    /// How long nobody has asked.
+    pub(super) fn quiet(&self) -> Duration {
+        self.at.map_or(Duration::MAX, |at| at.elapsed())
+    }
+}
+
+impl Shared {
+    pub(super) fn new(source: Source) -> Self {
+        Self {
+            source,
+            index: RwLock::default(),
+            progress: watch::Sender::new(Progress::default()),
+            asked: Mutex::new(Asked { at: None, fresh: 0, over: false }),
+            wake: Condvar::new(),
+            records: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn change(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn ask(&self) {
+        self.asked().at = Some(Instant::now());
+        self.wake.notify_all();
+    }
+}
+
+/// A reader of the dead-letter topic.
+///
+/// # Errors
+/// The settings are refused.
+pub fn reader(config: &kafka::Config, fetch: Fetch) -> Result<Reader, AdminError> {
+    Reader::new(config, &config.dead_letter, fetch)
+}

@@ -1,0 +1,227 @@
+//! Reads parts of one topic outside of any consumer group, with one client: ranges in any order, and single records.
+//!
+//! The reader joins no group, commits nothing and disturbs nobody. Its functions block: call them on a plain thread. The
+//! threads of its client take over the priority of the thread that makes it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Message, Offset, TopicPartitionList};
+
+use super::record::Record;
+use super::topics::context::Context;
+use super::topics::{AdminError, TIMEOUT};
+use super::{Config, consumer, settings};
+
+/// How long the broker may stay silent before the reading fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Records that lie so close together are read in one go, with those between them.
+const GAP: i64 = 64;
+
+/// A range of offsets in one partition of the topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub partition: i32,
+    /// The first offset to read.
+    pub from: i64,
+    /// The first offset not to read.
+    pub end: i64,
+}
+
+/// How much the client fetches at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// For long ranges: up to 1 MiB of each partition.
+    Ranges,
+    /// For single records: up to 64 KiB of each partition.
+    Records,
+}
+
+/// A client that reads one topic.
+pub struct Reader {
+    consumer: BaseConsumer<Context>,
+    topic: Arc<str>,
+}
+
+impl Reader {
+    /// Makes the client without asking a broker.
+    ///
+    /// # Errors
+    /// Fails if the settings are refused.
+    pub fn new(config: &Config, topic: &str, fetch: Fetch) -> Result<Self, AdminError> {
+        let mut client = settings::reader(config).map_err(|e| AdminError::Refused(e.to_string()))?;
+        let (bytes, queued) = match fetch {
+            Fetch::Ranges => ("1048576", "8192"),
+            Fetch::Records => ("65536", "1024"),
+        };
+        client.set("fetch.message.max.bytes", bytes).set("queued.max.messages.kbytes", queued);
+        // A fetch that waits at the end of one partition keeps the next one from being asked for.
+        client.set("fetch.wait.max.ms", "10");
+        Ok(Self { consumer: client.create_with_context(Context)?, topic: topic.into() })
+    }
+
+    /// The range of offsets that each partition holds now; the first one is not below the low watermark.
+    ///
+    /// # Errors
+    /// See [`AdminError`]. A topic that does not exist is refused.
+    pub fn bounds(&self) -> Result<Vec<Range>, AdminError> {
+        let metadata = self.consumer.fetch_metadata(Some(&self.topic), TIMEOUT)?;
+        let found = metadata.topics().iter().find(|topic| topic.name() == &*self.topic);
+        let partitions: Vec<i32> =
+            found.map(|topic| topic.partitions().iter().map(|partition| partition.id()).collect()).unwrap_or_default();
+        if partitions.is_empty() {
+            return Err(AdminError::Refused(format!("topic {} does not exist", self.topic)));
+        }
+        let range = |partition| {
+            let (from, end) = self.consumer.fetch_watermarks(&self.topic, partition, TIMEOUT)?;
+            Ok(Range { partition, from, end })
+        };
+        partitions.into_iter().map(range).collect()
+    }
+
+    /// Reads these ranges, at most one per partition, and hands each record to `each`. The records of one partition come
+    /// in order. What retention has deleted is left out.
+    ///
+    /// # Errors
+    /// See [`AdminError`]. Records that were handed over before the error stay handed over.
+    pub fn read(&self, ranges: &[Range], each: &mut dyn FnMut(Record)) -> Result<(), AdminError> {
+        let mut list = TopicPartitionList::with_capacity(ranges.len());
+        let mut left: BTreeMap<i32, &Range> = BTreeMap::new();
+        for range in ranges.iter().filter(|range| range.from < range.end) {
+            list.add_partition_offset(&self.topic, range.partition, Offset::Offset(range.from))?;
+            left.insert(range.partition, range);
+        }
+        self.consumer.assign(&list)?;
+        // An earlier read has paused them, and an assignment does not change that.
+        self.consumer.resume(&list)?;
+        let (mut heard, mut trouble) = (Instant::now(), String::from("nothing came"));
+        while !left.is_empty() {
+            match self.consumer.poll(Duration::from_millis(200)) {
+                None => {}
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    let (partition, offset) = (message.partition(), message.offset());
+                    let Some(range) = left.get(&partition).copied() else { continue };
+                    if (range.from..range.end).contains(&offset) {
+                        each(consumer::record(&message, self.topic.clone()));
+                    }
+                    if offset + 1 >= range.end {
+                        left.remove(&partition);
+                        self.leave(partition);
+                    }
+                    continue;
+                }
+                // The end of the log can lie beyond the last readable record: after it come transaction markers or deleted
+                // records.
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    heard = Instant::now();
+                    left.remove(&partition);
+                    continue;
+                }
+                Some(Err(error)) => match error.rdkafka_error_code() {
+                    Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                        return Err(AdminError::Refused(format!("topic {} cannot be read: {error}", self.topic)));
+                    }
+                    // Brokers come and go, and the client continues by itself.
+                    _ => trouble = error.to_string(),
+                },
+            }
+            if heard.elapsed() > PATIENCE {
+                return Err(AdminError::NoAnswer(format!("topic {}: {trouble}", self.topic)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the records at these places, partition and offset, in the order that is asked. A record that does not exist
+    /// any more is left out.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn fetch(&self, places: &[(i32, i64)]) -> Result<Vec<Record>, AdminError> {
+        let mut sorted = places.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        // Per partition the ranges to read one after the other.
+        let mut queues: BTreeMap<i32, Vec<Range>> = BTreeMap::new();
+        for (partition, offset) in sorted.iter().copied() {
+            let ranges = queues.entry(partition).or_default();
+            match ranges.last_mut() {
+                Some(last) if offset - last.end <= GAP => last.end = offset + 1,
+                _ => ranges.push(Range { partition, from: offset, end: offset + 1 }),
+            }
+        }
+        let mut found: BTreeMap<(i32, i64), Record> = BTreeMap::new();
+        for turn in 0.. {
+            let ranges: Vec<Range> = queues.values().filter_map(|ranges| ranges.get(turn).cloned()).collect();
+            if ranges.is_empty() {
+                break;
+            }
+            self.read(&ranges, &mut |record| {
+                let place = (record.partition, record.offset);
+                if sorted.binary_search(&place).is_ok() {
+                    found.insert(place, record);
+                }
+            })?;
+        }
+        Ok(places.iter().filter_map(|place| found.remove(place)).collect())
+    }
+
+    /// Pauses a partition that was read to its end, so that the client fetches no later records.
+    fn leave(&self, partition: i32) {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&self.topic, partition);
+        // If the pause fails, a few more records arrive, and the reader skips them.
+        let _ = self.consumer.pause(&list);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+    use super::*;
+
+    fn number(record: &Record) -> i64 {
+        std::str::from_utf8(record.value.as_deref().unwrap()).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn ranges_and_single_records_are_read_with_one_client_in_any_order() {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("t", 3, 1).unwrap();
+        let config = Config::stub(&mock.bootstrap_servers(), &[]);
+        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &config.brokers).create().unwrap();
+        for n in 0..600 {
+            let text = n.to_string();
+            producer.send(BaseRecord::<(), str>::to("t").partition(n % 2).payload(&text)).ok().unwrap();
+        }
+        producer.flush(Duration::from_secs(10)).unwrap();
+        let reader = Reader::new(&config, "t", Fetch::Ranges).unwrap();
+        let bounds = reader.bounds().unwrap();
+        assert_eq!(
+            bounds.iter().map(|b| (b.partition, b.from, b.end)).collect::<Vec<_>>(),
+            [(0, 0, 300), (1, 0, 300), (2, 0, 0)]
+        );
+
+        for from in [200, 100, 0] {
+            let ranges: Vec<Range> = (0..2).map(|partition| Range { partition, from, end: from + 100 }).collect();
+            let mut seen = Vec::new();
+            reader.read(&ranges, &mut |record| seen.push(number(&record))).unwrap();
+            seen.sort_unstable();
+            assert_eq!(seen, (2 * from..2 * from + 200).collect::<Vec<_>>());
+        }
+        let places = [(1, 299), (0, 3), (1, 7), (0, 250), (2, 5), (0, 999), (0, 3)];
+        let found: Vec<i64> = reader.fetch(&places).unwrap().iter().map(number).collect();
+        assert_eq!(found, [599, 6, 15, 500], "those that are there, once, in the order asked");
+        assert!(matches!(
+            Reader::new(&config, "absent", Fetch::Records).unwrap().bounds(),
+            Err(AdminError::Refused(_))
+        ));
+    }
+}
