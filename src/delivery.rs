@@ -5,7 +5,7 @@ pub mod progress;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use crate::account::{Account, OnAmbiguous};
+use crate::account::{Account, OnAmbiguous, WhenUnavailable};
 use crate::claim::rules::{ClaimRequest, Spare};
 use crate::delivery::progress::AckHandle;
 use crate::envelope::{Copy, Envelope, Named};
@@ -156,6 +156,8 @@ pub struct Ended {
     pub end: Result<Outcome, DeliveryError>,
     /// Where its result goes, if it is a call.
     pub reply: Option<ReplyTo>,
+    /// What its account does while Redis is away; of no configured account: it waits.
+    pub when_unavailable: WhenUnavailable,
 }
 
 impl Delivery {
@@ -180,6 +182,19 @@ impl Delivery {
     /// Whether it is a call that its lane can make.
     pub fn is_call(&self) -> bool {
         matches!(&self.subject, Subject::Ready(Ready { call: Some(_), .. }))
+    }
+
+    /// Whether an operator replayed it, in whatever topic it is now.
+    pub fn is_replayed(&self) -> bool {
+        self.envelope.replay.is_some()
+    }
+
+    /// What its account does while Redis is away.
+    pub fn when_unavailable(&self) -> WhenUnavailable {
+        match &self.subject {
+            Subject::Ready(ready) => ready.account.when_unavailable,
+            Subject::Ended(ended) => ended.when_unavailable,
+        }
     }
 
     /// As [`Ready::only_reads`].

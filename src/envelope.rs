@@ -46,6 +46,14 @@ pub struct Replay {
     pub force: bool,
 }
 
+impl Replay {
+    /// Whether a text can be the id of a replay: at most 64 letters, digits, hyphens, underscores and dots. Ids are parts of
+    /// keys in Redis.
+    pub fn is_id(text: &str) -> bool {
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    }
+}
+
 /// Delivery metadata of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {

@@ -5,6 +5,7 @@ mod account;
 mod claims;
 mod exposition;
 mod families;
+mod replays;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,8 @@ pub use account::{AccountMetrics, Count, LaneState};
 use account::{PlatformFamilies, unseen_gauge, unseen_platform};
 pub use claims::ClaimResult;
 use families::Maker;
+pub use replays::ReplayResult;
+use replays::Replays;
 
 const UNKNOWN: &str = "unknown";
 
@@ -52,6 +55,8 @@ pub struct Metrics {
     pub redis_up: IntGauge,
     /// 1 while a broker answers.
     pub kafka_up: IntGauge,
+    /// What replays do, and what comes of their events.
+    pub replays: Replays,
     all_in_flight: IntGauge,
     all_in_flight_bytes: IntGauge,
     registry: Registry,
@@ -110,6 +115,7 @@ impl Metrics {
             in_flight_bytes: unseen_gauge(),
             released_events: unseen_gauge(),
             released_bytes: unseen_gauge(),
+            replays: Replays::new(&make),
             all_in_flight: single(&families::IN_FLIGHT_EVENTS),
             all_in_flight_bytes: single(&families::IN_FLIGHT_BYTES),
             redis_up: single(&families::REDIS_UP),

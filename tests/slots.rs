@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use postback::redis::batcher::Batcher;
 use postback::redis::health::Health;
-use postback::send::rate::{Alone, Limiter};
+use postback::send::rate::{Alone, Limiter, Priority};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::task::{LocalSet, spawn_local};
@@ -93,7 +93,7 @@ fn feed(
         let sent = sent.clone();
         spawn_local(async move {
             loop {
-                limiter.slot(false).await;
+                limiter.slot(Priority::Usual).await;
                 sent.borrow_mut().push(Instant::now());
                 if !pause.is_zero() {
                     sleep(pause).await;
@@ -150,13 +150,13 @@ fn a_push_back_holds_every_replica_and_is_told() {
     run(async {
         let (bucket, told) = (bucket(), Rc::new(RefCell::new(Vec::new())));
         let (a, b) = (replica(&bucket, 100.0, Rc::default()), replica(&bucket, 100.0, told.clone()));
-        a.slot(false).await;
+        a.slot(Priority::Usual).await;
         let began = Instant::now();
         a.push_back(Duration::from_millis(1500)).await.unwrap();
         assert!(!a.kept_back().is_zero());
-        b.slot(false).await;
+        b.slot(Priority::Usual).await;
         assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
-        a.slot(false).await;
+        a.slot(Priority::Usual).await;
         let shown = told.borrow().iter().max().copied().unwrap_or_default();
         assert!((Duration::from_millis(1000)..Duration::from_millis(1600)).contains(&shown), "told {shown:?}");
     });
@@ -166,12 +166,12 @@ fn a_push_back_to_the_end_of_a_day_is_shown_to_a_replica_that_starts_later() {
     run(async {
         let (bucket, told) = (bucket(), Rc::new(RefCell::new(Vec::new())));
         let first = replica(&bucket, 100.0, Rc::default());
-        first.slot(false).await;
+        first.slot(Priority::Usual).await;
         first.push_back(Duration::from_secs(10 * 3600)).await.unwrap();
         // A shorter push-back that another replica got does not end it.
         replica(&bucket, 100.0, Rc::default()).push_back(Duration::from_secs(2)).await.unwrap();
         let later = replica(&bucket, 100.0, told.clone());
-        assert!(tokio::time::timeout(Duration::from_secs(2), later.slot(false)).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_secs(2), later.slot(Priority::Usual)).await.is_err());
         let shown = told.borrow().first().copied().unwrap_or_default();
         assert!((Duration::from_secs(35_900)..Duration::from_secs(36_001)).contains(&shown), "told {shown:?}");
     });
@@ -192,13 +192,13 @@ fn a_free_time_of_a_clock_that_was_set_back_holds_nobody_and_swallows_no_push_ba
         set_back(&bucket).await;
         let told = Rc::new(RefCell::new(Vec::new()));
         let (one, other) = (replica(&bucket, 50.0, told.clone()), replica(&bucket, 50.0, told.clone()));
-        tokio::time::timeout(Duration::from_secs(30), one.slot(false)).await.expect("not an hour later");
+        tokio::time::timeout(Duration::from_secs(30), one.slot(Priority::Usual)).await.expect("not an hour later");
         assert!(told.borrow().is_empty(), "nobody was pushed back: {told:?}");
         // The first to see it may be the lane that is pushed back.
         set_back(&bucket).await;
         let pushed = Instant::now();
         one.push_back(PUSHED).await.unwrap();
-        tokio::time::timeout(Duration::from_secs(30), other.slot(false)).await.expect("not an hour later");
+        tokio::time::timeout(Duration::from_secs(30), other.slot(Priority::Usual)).await.expect("not an hour later");
         assert!(pushed.elapsed() >= PUSHED, "{:?} after it", pushed.elapsed());
     });
 }
@@ -208,9 +208,9 @@ fn a_slot_nobody_awaits_any_more_is_lost_and_holds_nobody_up() {
         let limiter = replica(&bucket(), 50.0, Rc::default());
         for _ in 0..20 {
             // It gives up before the slot comes.
-            let _ = tokio::time::timeout(Duration::from_micros(10), limiter.slot(false)).await;
+            let _ = tokio::time::timeout(Duration::from_micros(10), limiter.slot(Priority::Usual)).await;
         }
-        tokio::time::timeout(Duration::from_secs(2), limiter.slot(false)).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(2), limiter.slot(Priority::Usual)).await.unwrap();
     });
 }
 

@@ -98,6 +98,15 @@ fn script() -> BoxedStrategy<Words> {
             Script::BeginEpoch => run(*script, vec![value().boxed(), value().boxed()]),
             Script::SaveToken => run(*script, vec![value().boxed(), value().boxed()]),
             Script::SwitchOn => run(*script, vec![field().boxed(), value().boxed(), field().boxed(), value().boxed()]),
+            Script::CountOutcome => {
+                let outcomes = one_of(&["delivered", "dead_lettered:rejected", "dead_lettered:expired"]).boxed();
+                let times = one_of(&["1", "24", "26", "60"]).boxed();
+                let samples = one_of(&["", "{}"]).boxed();
+                run(
+                    *script,
+                    vec![outcomes, field().boxed(), times, samples, one_of(&["0", "1"]).boxed(), life().boxed()],
+                )
+            }
             Script::TakeOrder => run(*script, vec![field().boxed(), value().boxed()]),
             Script::ReplayMove => {
                 let to = one_of(&["running", "cancelled"]).boxed();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::account::{Account, lanes};
+use crate::account::{Account, WhenUnavailable, lanes};
 use crate::claim::rules::{ClaimRequest, Key};
 use crate::delivery::progress::AckHandle;
 use crate::delivery::{Called, Delivery, Ended, Ready, ReplyTo, Subject, TopicKind, in_doubt, spare};
@@ -228,7 +228,9 @@ impl Examiner {
         }
         let index = configured.unwrap_or_else(|| self.metrics.unknown(platform));
         let reply = identity.reply.take().map(|named| self.reply_to(named));
-        Subject::Ended(Ended { identity, index, end, reply })
+        let when_unavailable =
+            configured.map_or(WhenUnavailable::Hold, |configured| self.accounts[configured].when_unavailable);
+        Subject::Ended(Ended { identity, index, end, reply, when_unavailable })
     }
 
     fn native(&self, index: usize, identity: &Identity) -> Option<String> {

@@ -9,6 +9,7 @@ mod change;
 mod commands;
 mod connection;
 mod keys;
+mod outcomes;
 mod scripts;
 mod state;
 #[cfg(test)]

@@ -32,7 +32,8 @@ impl Envelope {
         let block = Block(&record.headers[start..]);
         match source {
             Source::Owned => (block.owned(record, now_ms), start),
-            Source::Input if block.has(name::REPLAY_ID) => (block.replayed(record, now_ms), start),
+            // Without the id of a replay the block is a producer's.
+            Source::Input if block.replay().is_some() => (block.replayed(record, now_ms), start),
             Source::Input => (Envelope::fresh(record, now_ms), all),
         }
     }
@@ -118,8 +119,8 @@ impl Block<'_> {
     }
 
     fn replay(&self) -> Option<Replay> {
-        let id = self.text(name::REPLAY_ID).map(|t| tame(t, 128))?;
-        Some(Replay { id, replays: self.count(name::REPLAYS), force: self.has(name::REPLAY_FORCE) })
+        let id = self.text(name::REPLAY_ID).filter(|id| Replay::is_id(id))?;
+        Some(Replay { id: id.to_owned(), replays: self.count(name::REPLAYS), force: self.has(name::REPLAY_FORCE) })
     }
 
     fn has(&self, name: &str) -> bool {

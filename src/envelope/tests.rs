@@ -108,6 +108,18 @@ fn an_input_record_that_looks_like_ours_is_plain_bytes_unless_it_was_replayed() 
     assert_eq!(own, forged.headers.len());
     assert_eq!((read.origin.offset, read.attempts), (77, 0));
 
+    // An id that cannot be one of ours marks no replay.
+    for id in [
+        Header::text("pb-replay-id", ""),
+        Header::text("pb-replay-id", "a:b"),
+        Header::text("pb-replay-id", "x".repeat(65)),
+        Header { name: "pb-replay-id".into(), value: None },
+    ] {
+        let forged = record([block.clone(), vec![id]].concat());
+        let (read, own) = Envelope::read(&forged, Source::Input, NOW);
+        assert_eq!((own, read.origin.offset, read.replay), (forged.headers.len(), 77, None));
+    }
+
     block.push(Header::text("pb-replay-id", "r-9"));
     block.push(Header::text("pb-replays", "2"));
     let (read, own) = Envelope::read(&record(block), Source::Input, NOW);
@@ -249,8 +261,11 @@ fn arbitrary() -> impl Strategy<Value = Envelope> {
         .prop_map(|(t, partition, offset, timestamp_ms)| Origin { topic: t.into(), partition, offset, timestamp_ms });
     let last = ("[a-z]{1,20}", "[ -~]{0,250}", proptest::option::of(100..1000u16))
         .prop_map(|(class, code, status)| LastAttempt { class, code, status });
-    let replay =
-        ("[ -~]{0,100}", 0..1_000_000u32, any::<bool>()).prop_map(|(id, replays, force)| Replay { id, replays, force });
+    let replay = ("[a-zA-Z0-9._-]{1,64}", 0..1_000_000u32, any::<bool>()).prop_map(|(id, replays, force)| Replay {
+        id,
+        replays,
+        force,
+    });
     let count = || 0..=1_000_000u32;
     let counts = (count(), count(), count(), count(), count());
     let times = (1..=NOW, time(), proptest::option::of(1..NOW + 1_000_000), time(), time());

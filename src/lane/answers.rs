@@ -135,17 +135,21 @@ impl Lane {
     }
 
     /// Counts runs of answers, for the answer to a request of one record.
-    pub(super) fn note(&self, result: &Attempted) {
-        self.note_request(std::iter::once(result));
+    pub(super) fn note(&self, is_replayed: bool, result: &Attempted) {
+        self.note_request(std::iter::once((is_replayed, result)));
     }
 
-    /// Counts runs of answers, for the answer to one request. It counts as permanent if it is so for all records, and
-    /// as throttled if no record got another kind of answer.
-    pub(super) fn note_request<'a>(&self, results: impl Iterator<Item = &'a Attempted> + Clone) {
+    /// Counts runs of answers, for the answer to one request: of each record, whether it was replayed, and its result. The
+    /// request counts as throttled if no record got another kind of answer, and as permanent if it is so for all live
+    /// records. A request of replayed ones alone tells nothing of the events that arrive now, so it neither makes a run of
+    /// permanent answers longer nor ends it.
+    pub(super) fn note_request<'a>(&self, answers: impl Iterator<Item = (bool, &'a Attempted)> + Clone) {
         let is_permanent = |result: &Attempted| matches!(result, Err(DeliveryError::Permanent(_)));
         let is_throttled = |result: &Attempted| matches!(result, Err(DeliveryError::Throttled(_)));
+        let live = answers.clone().filter(|(is_replayed, _)| !is_replayed).map(|(_, result)| result);
+        let results = answers.map(|(_, result)| result);
         let answered = results.clone().any(is_answered);
-        if results.clone().all(is_permanent) {
+        if live.clone().next().is_some() && live.clone().all(is_permanent) {
             let run = self.permanents.get() + 1;
             self.permanents.set(run);
             if run >= PERMANENT_RUN {
@@ -155,7 +159,7 @@ impl Lane {
                      then resume"
                 ));
             }
-        } else if answered {
+        } else if live.clone().any(is_answered) {
             self.permanents.set(0);
         }
         let other = results.clone().any(|result| is_answered(result) && !is_throttled(result));

@@ -18,7 +18,7 @@ use crate::lane::tokens::{Refused, wait_for_token};
 use crate::platforms::Receipt;
 use crate::platforms::reading::Verdict;
 use crate::send::client::Unanswered;
-use crate::send::rate::Slot;
+use crate::send::rate::{Priority, Slot};
 use crate::send::ready::{Ready, ready};
 use crate::send::token::{Token, Turn};
 use crate::settle::policy::InlineDelays;
@@ -34,7 +34,7 @@ pub(super) fn ended(
     attempts_before: u32,
 ) -> Attempted {
     let result = attempted.unwrap_or_else(|_| Err(panicked(delivery, lane, held, attempts_before)));
-    lane.note(&result);
+    lane.note(delivery.is_replayed(), &result);
     result
 }
 
@@ -152,19 +152,28 @@ pub(super) async fn admit<'a>(
     let Some(spare) = spare_lease(lane, held) else { return Ok(None) };
     // Bounded, because an account that sends without a lease (Redis is away) needs a timer too.
     let spare = spare.min(Duration::from_secs(3600));
-    let due = delivery.topic_kind == TopicKind::Tier;
+    let priority = priority_of(delivery);
     // A connection attempt gets only a part of the lease, and then counts as failed. If it used up the whole lease, the
     // claim would be made again and the same slow connection begun again, without end.
     let connect = spare.mul_f64(0.75);
     let to = lane.dispatcher.destination(&event(delivery)?.prepared);
     let ready = tokio::select! {
         biased;
-        ready = ready((&lane.dispatcher, to), &lane.limiter, due, connect, unused) => ready,
+        ready = ready((&lane.dispatcher, to), &lane.limiter, priority, connect, unused) => ready,
         why = lane.interrupted(delivery) => return Err(why),
         () = sleep(spare) => return Ok(None),
     };
     lane.account_metrics().rate_wait(ready.waited);
     Ok(Some(ready))
+}
+
+/// In which order a record gets its slot.
+pub(super) fn priority_of(delivery: &Delivery) -> Priority {
+    match delivery.topic_kind {
+        TopicKind::Tier => Priority::Due,
+        TopicKind::Input if delivery.is_replayed() => Priority::Replayed,
+        TopicKind::Input | TopicKind::Parked => Priority::Usual,
+    }
 }
 
 /// The last check before the first byte, when connection, slot and request are there: the process may have been stopped

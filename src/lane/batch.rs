@@ -20,8 +20,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::claim::Held;
 use crate::claim::rules::Key;
-use crate::delivery::{Delivery, TopicKind};
+use crate::delivery::Delivery;
 use crate::error::DeliveryError;
+use crate::lane::attempt::priority_of;
 use crate::lane::attempted::AttemptedDelivery;
 use crate::lane::batch::claims::{Claimed, To, be_ready};
 use crate::lane::claiming::{event, spare_lease};
@@ -30,7 +31,7 @@ use crate::lane::joining::{Door, load};
 use crate::lane::queue::HandedOut;
 use crate::lane::state::Lane;
 use crate::send::Destination;
-use crate::send::rate::Slot;
+use crate::send::rate::{Priority, Slot};
 use crate::send::ready::{Ready, ready};
 use crate::send::token::Turn;
 use crate::settle::Attempted;
@@ -116,6 +117,7 @@ impl<'a> Batch<'a> {
     async fn admit(&mut self, mut unused: Option<Slot>) -> Option<Ready<'a>> {
         let lane = self.lane;
         let mut going: Option<Pin<Box<dyn Future<Output = Ready<'a>> + 'a>>> = None;
+        let mut goes_as = Priority::Replayed;
         loop {
             let mut changed = pin!(lane.handle.changed());
             changed.as_mut().enable();
@@ -129,14 +131,20 @@ impl<'a> Batch<'a> {
             lane.batches.set_room(&self.door, items, bytes);
             let now = Instant::now();
             let patience = self.ready_since.map(|since| since + PATIENCE);
-            if self.ready.is_empty() {
-                // It is dropped, so that it costs no slot.
+            let priority = self.ready.iter().map(|item| priority_of(&item.delivery)).min();
+            // It is dropped, so that it costs no slot, or gets one before those of replayed records.
+            if priority.is_none_or(|priority| goes_as == Priority::Replayed && priority < goes_as) {
                 going = None;
-            } else if going.is_none() && (self.claiming.is_empty() || patience.is_none_or(|until| until <= now)) {
-                let due = self.ready.iter().any(|item| item.delivery.topic_kind == TopicKind::Tier);
+            }
+            if let Some(priority) = priority
+                && going.is_none()
+                && (self.claiming.is_empty() || patience.is_none_or(|until| until <= now))
+            {
                 // A connection attempt that takes longer counts as failed, as for a single record.
                 let connect = self.shortest_lease().mul_f64(0.75);
-                going = Some(Box::pin(ready((&lane.dispatcher, self.to), &lane.limiter, due, connect, unused.take())));
+                let to = (&*lane.dispatcher, self.to);
+                going = Some(Box::pin(ready(to, &lane.limiter, priority, connect, unused.take())));
+                goes_as = priority;
             }
             let until = self.next_look(now, if going.is_none() { patience } else { None });
             let slot = async {
@@ -265,7 +273,7 @@ impl<'a> Batch<'a> {
         if let Some(failed) = failed
             && std::mem::take(&mut self.is_uncounted)
         {
-            self.lane.note(&Err(failed));
+            self.lane.note(delivery.is_replayed(), &Err(failed));
         }
         self.lane.batches.leave(AttemptedDelivery { delivery, key, held, result });
     }

@@ -274,7 +274,7 @@ fn doubt(delivery: &Delivery, failure: DeliveryError) -> DeliveryError {
 /// The answer to one request of a call counts for the lane as that of a record does. Pages are published one by one, so that
 /// each one has all tries to itself. Chunks are not: a later visit begins with the first one again.
 fn begin_anew(delivery: &mut Delivery, lane: &Lane, delays: &mut Option<InlineDelays>) {
-    lane.note(&Ok(Progress::Accepted(Receipt::default())));
+    lane.note(delivery.is_replayed(), &Ok(Progress::Accepted(Receipt::default())));
     // The answer of the trial is known, so another trial may begin.
     delivery.trial = None;
     let Ok(Called { prepared: PreparedCall { parts: Parts::Pages { .. }, .. }, .. }) = called(delivery) else { return };

@@ -59,7 +59,8 @@ impl Lane {
         let most = 2 * concurrency * self.batches.limits.items;
         // The records that have a permit or share one.
         let mut with_permit = 0;
-        let mut queues = Queues::default();
+        // Half of the permits, so that a live record seldom waits for the end of a replayed one.
+        let mut queues = Queues::new((concurrency / 2).max(1) * self.batches.limits.items);
         let mut attempts = FuturesUnordered::new();
         let mut settles = FuturesUnordered::new();
         let mut aside = Aside::default();

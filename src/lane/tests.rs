@@ -368,16 +368,16 @@ fn twenty_permanent_answers_in_a_row_halt_and_any_other_answer_begins_anew() {
     let retry = || Err(DeliveryError::Retry(Answer { status: Some(500), ..Answer::default() }));
     let breaks: [&dyn Fn() -> Attempted; 3] = [&|| Ok(Progress::Accepted(Receipt::default())), &retry, &throttled];
     for other in breaks {
-        (1..PERMANENT_RUN).for_each(|_| alone.lane.note(&permanent()));
-        alone.lane.note(&other());
+        (1..PERMANENT_RUN).for_each(|_| alone.lane.note(false, &permanent()));
+        alone.lane.note(false, &other());
     }
-    (1..PERMANENT_RUN).for_each(|_| alone.lane.note(&permanent()));
+    (1..PERMANENT_RUN).for_each(|_| alone.lane.note(false, &permanent()));
     // These are no answers of the platform: they do not count, and they do not end the run.
-    alone.lane.note(&Ok(Progress::Duplicate { resends: 0 }));
-    alone.lane.note(&Err(DeliveryError::Retry(Answer::default())));
-    alone.lane.note(&Err(DeliveryError::Invalid(Fault::whole("x"))));
+    alone.lane.note(false, &Ok(Progress::Duplicate { resends: 0 }));
+    alone.lane.note(false, &Err(DeliveryError::Retry(Answer::default())));
+    alone.lane.note(false, &Err(DeliveryError::Invalid(Fault::whole("x"))));
     assert!(alone.handle.is_open());
-    alone.lane.note(&permanent());
+    alone.lane.note(false, &permanent());
     assert!(!alone.handle.is_open());
     assert!(alone.halts.try_recv().unwrap().reason.starts_with("20 permanent answers in a row"));
     assert!(alone.halts.try_recv().is_err(), "made known once");
@@ -389,27 +389,27 @@ async fn thirty_seconds_of_throttled_answers_close_the_lane_and_any_other_answer
     let lane = &alone.lane;
     let second = Some(Duration::from_secs(1));
     let ago = |seconds| lane.throttled_since.set(Instant::now().checked_sub(Duration::from_secs(seconds)));
-    lane.note(&throttled());
+    lane.note(false, &throttled());
     ago(25);
-    lane.note(&throttled());
+    lane.note(false, &throttled());
     lane.push_back(second).await;
     assert!(alone.handle.is_open());
     for other in [Ok(Progress::Accepted(Receipt::default())), permanent()] {
-        lane.note(&other);
-        lane.note(&throttled());
+        lane.note(false, &other);
+        lane.note(false, &throttled());
         lane.push_back(second).await;
         assert!(alone.handle.is_open(), "it began anew");
         ago(31);
         // These are no answers of the platform.
-        lane.note(&Ok(Progress::Duplicate { resends: 0 }));
-        lane.note(&Err(DeliveryError::Retry(Answer::default())));
-        lane.note(&throttled());
+        lane.note(false, &Ok(Progress::Duplicate { resends: 0 }));
+        lane.note(false, &Err(DeliveryError::Retry(Answer::default())));
+        lane.note(false, &throttled());
         lane.push_back(second).await;
         assert!(!alone.handle.is_open());
         alone.handle.forget_push_back();
         assert!(!alone.handle.is_open() && alone.handle.explain().2.contains("asked too often"));
     }
-    lane.note(&permanent());
+    lane.note(false, &permanent());
     assert!(alone.handle.is_open());
 }
 
@@ -426,14 +426,14 @@ async fn throttled_answers_between_which_nothing_was_sent_are_not_thirty_seconds
         alone.handle.forget_push_back();
     };
     for n in 0..5 {
-        lane.note(&throttled());
+        lane.note(false, &throttled());
         assert_eq!(lane.push_back(None).await, second, "{n}: it doubles nothing either");
         assert!(alone.handle.is_open(), "{n}");
         passes(300 * second);
     }
     // Nothing was sent in between because the platform asked for that, so these answers are one run.
     for n in 0..2 {
-        lane.note(&throttled());
+        lane.note(false, &throttled());
         lane.push_back(Some(60 * second)).await;
         passes(61 * second);
         assert_eq!(alone.handle.is_open(), n == 0, "{n}");
@@ -447,7 +447,7 @@ async fn a_push_back_without_a_time_doubles_to_a_minute_and_a_volley_counts_once
     let second = Duration::from_secs(1);
     for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
         lane.limiter.forget_push_back();
-        lane.note(&throttled());
+        lane.note(false, &throttled());
         assert_eq!(lane.push_back(None).await, expected * second);
         assert_eq!(alone.handle.is_open(), expected <= 4, "{expected} s");
     }
@@ -456,12 +456,12 @@ async fn a_push_back_without_a_time_doubles_to_a_minute_and_a_volley_counts_once
     assert!(nearly(lane.push_back(Some(Duration::ZERO)).await, 60), "a Retry-After that says nothing");
 
     lane.limiter.forget_push_back();
-    lane.note(&Ok(Progress::Accepted(Receipt::default())));
+    lane.note(false, &Ok(Progress::Accepted(Receipt::default())));
     assert_eq!(lane.push_back(None).await, second, "any other answer begins anew");
     assert_eq!(lane.push_back(Some(60 * second)).await, 60 * second, "the platform's own wait");
     assert!(nearly(lane.push_back(Some(5 * second)).await, 60), "which a shorter one does not end");
     for _ in 0..3 {
-        lane.note(&throttled());
+        lane.note(false, &throttled());
         assert!(nearly(lane.push_back(None).await, 60));
     }
     lane.limiter.forget_push_back();
@@ -522,7 +522,7 @@ fn what_is_to_be_parked_counts_until_its_copy_is_acknowledged() {
 #[test]
 fn twenty_requests_whose_records_are_all_refused_for_good_halt_and_one_with_another_answer_begins_anew() {
     let alone = Alone::new(|_| {});
-    let note = |results: &[Attempted]| alone.lane.note_request(results.iter());
+    let note = |results: &[Attempted]| alone.lane.note_request(results.iter().map(|result| (false, result)));
     let refused = || note(&[permanent(), permanent(), permanent()]);
     for _ in 0..3 {
         (1..PERMANENT_RUN).for_each(|_| refused());
@@ -533,14 +533,44 @@ fn twenty_requests_whose_records_are_all_refused_for_good_halt_and_one_with_anot
     assert!(!alone.handle.is_open());
 }
 
+fn live(results: &[Attempted]) -> impl Iterator<Item = (bool, &Attempted)> + Clone {
+    results.iter().map(|result| (false, result))
+}
+
+#[test]
+fn answers_to_replayed_records_make_no_run_of_permanent_ones_and_end_none() {
+    let alone = Alone::new(|_| {});
+    let lane = &alone.lane;
+    let accepted = || Ok(Progress::Accepted(Receipt::default()));
+    (0..3 * PERMANENT_RUN).for_each(|_| lane.note(true, &permanent()));
+    let (replayed, refused) = (permanent(), permanent());
+    (0..3 * PERMANENT_RUN).for_each(|_| lane.note_request([(true, &replayed), (true, &refused)].into_iter()));
+    assert!(alone.handle.is_open());
+    // A request of both counts by its live records.
+    let good = accepted();
+    (1..PERMANENT_RUN).for_each(|_| lane.note_request([(true, &good), (false, &refused)].into_iter()));
+    lane.note(true, &accepted());
+    assert!(alone.handle.is_open());
+    lane.note_request([(true, &replayed), (false, &good)].into_iter());
+    (1..PERMANENT_RUN).for_each(|_| lane.note(false, &permanent()));
+    assert!(alone.handle.is_open(), "the accepted one has ended the run");
+    lane.note(false, &permanent());
+    assert!(!alone.handle.is_open());
+    // That the platform asks for fewer requests is true of all of them.
+    lane.note(true, &throttled());
+    assert!(lane.throttled_since.get().is_some());
+    lane.note(true, &accepted());
+    assert!(lane.throttled_since.get().is_none());
+}
+
 #[test]
 fn a_request_is_throttled_where_none_of_its_records_has_another_answer() {
     let alone = Alone::new(|_| {});
     let lane = &alone.lane;
-    lane.note_request([throttled(), throttled()].iter());
+    lane.note_request(live(&[throttled(), throttled()]));
     assert!(lane.throttled_since.get().is_some());
-    lane.note_request([throttled(), permanent()].iter());
+    lane.note_request(live(&[throttled(), permanent()]));
     assert!(lane.throttled_since.get().is_none());
-    lane.note_request([throttled(), Err(DeliveryError::Retry(Answer::default()))].iter());
+    lane.note_request(live(&[throttled(), Err(DeliveryError::Retry(Answer::default()))]));
     assert!(lane.throttled_since.get().is_some(), "no answer is none");
 }

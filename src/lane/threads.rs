@@ -197,7 +197,7 @@ impl LaneThread {
     ) {
         let (batcher, work) = Batcher::new(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), &self.prefix, self.window, self.lease));
-        let outbox = Rc::new(Outbox { shared: self.shared.clone(), dedupe: dedupe.clone() });
+        let outbox = Rc::new(Outbox::new(self.shared.clone(), dedupe.clone(), &self.prefix));
         // If a task ends, its thread ends too, and then the process. A dead lane that looks alive would hold its
         // partitions for ever.
         let mut tasks = JoinSet::new();
@@ -243,12 +243,13 @@ impl LaneThread {
             }
             tasks.spawn_local(unconstrained(lane.run(inbox)));
         }
-        let pending = dedupe.clone();
+        let (pending, outcomes) = (dedupe.clone(), outbox.clone());
         tasks.spawn_local(async move {
             loop {
                 sleep(Duration::from_secs(1)).await;
                 lanes.iter().for_each(|lane| lane.dispatcher.sweep());
                 let _ = pending.write_pending().await;
+                let _ = outcomes.outcomes.write_waiting().await;
             }
         });
         let mut ends = JoinSet::new();

@@ -127,6 +127,15 @@ pub const IN_FLIGHT_EVENTS: Family = gauge(
 pub const IN_FLIGHT_BYTES: Family = gauge("postback_in_flight_bytes", &[], "Bytes of the records in flight.");
 pub const REDIS_UP: Family = gauge("postback_redis_up", &[], "1 while Redis answers.");
 pub const KAFKA_UP: Family = gauge("postback_kafka_up", &[], "1 while a broker answers.");
+pub const REPLAY_RUNNING: Family =
+    gauge("postback_replay_running", &[], "1 while this replica republishes the dead letters of a replay.");
+pub const REPLAY_RECORDS: Family = counter(
+    "postback_replay_records_total",
+    &["result"],
+    "Dead letters that replays dealt with: republished, skipped, or failed.",
+);
+pub const REPLAY_OUTCOMES: Family =
+    counter("postback_replay_outcomes_total", &["outcome"], "Replayed events that reached a terminal state.");
 pub const BUILD_INFO: Family = gauge("postback_build_info", &["version", "commit"], "Always 1.");
 pub const SECRET_AGE: Family = gauge(
     "postback_secret_age_days",
@@ -135,7 +144,7 @@ pub const SECRET_AGE: Family = gauge(
 );
 
 /// Every family, in the order of the contract.
-pub const ALL: [&Family; 27] = [
+pub const ALL: [&Family; 30] = [
     &RECEIVED,
     &FINISHED,
     &OPEN,
@@ -159,6 +168,9 @@ pub const ALL: [&Family; 27] = [
     &COMMIT_AGE,
     &IN_FLIGHT_EVENTS,
     &IN_FLIGHT_BYTES,
+    &REPLAY_RUNNING,
+    &REPLAY_RECORDS,
+    &REPLAY_OUTCOMES,
     &REDIS_UP,
     &KAFKA_UP,
     &BUILD_INFO,

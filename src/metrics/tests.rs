@@ -21,7 +21,7 @@ fn series(text: &str) -> BTreeMap<&str, f64> {
 }
 
 /// The table of the contract, written a second time: a change of any name, type or label breaks dashboards.
-const GOLDEN: [(&str, &str, &str); 27] = [
+const GOLDEN: [(&str, &str, &str); 30] = [
     ("events_received_total", "counter", "topic"),
     ("events_finished_total", "counter", "account,outcome,platform"),
     ("events_open", "gauge", "account,platform"),
@@ -45,6 +45,9 @@ const GOLDEN: [(&str, &str, &str); 27] = [
     ("commit_age_seconds", "gauge", "partition,topic"),
     ("in_flight_events", "gauge", ""),
     ("in_flight_bytes", "gauge", ""),
+    ("replay_running", "gauge", ""),
+    ("replay_records_total", "counter", "result"),
+    ("replay_outcomes_total", "counter", "outcome"),
     ("redis_up", "gauge", ""),
     ("kafka_up", "gauge", ""),
     ("build_info", "gauge", "commit,version"),
@@ -132,6 +135,13 @@ fn closed_labels_are_all_there_at_zero_for_every_account_from_the_start() {
     for to in ["retry", "parked", "returned"] {
         assert_eq!(all[format!("postback_events_handed_off_total{{to=\"{to}\"}}").as_str()], 0.0);
     }
+    for result in ReplayResult::ALL {
+        assert_eq!(all[format!("postback_replay_records_total{{result=\"{}\"}}", result.as_str()).as_str()], 0.0);
+    }
+    for outcome in Outcome::ALL {
+        assert_eq!(all[format!("postback_replay_outcomes_total{{outcome=\"{}\"}}", outcome.as_str()).as_str()], 0.0);
+    }
+    assert_eq!(all["postback_replay_running"], 0.0);
     assert_eq!(all["postback_events_received_total{topic=\"conversions\"}"], 0.0);
 }
 

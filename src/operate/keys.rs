@@ -75,10 +75,6 @@ impl Keys {
     pub fn replay_outcomes(&self, id: &str) -> String {
         format!("{}:replay:{id}:outcomes", self.prefix)
     }
-    /// The key of the newest outcomes of a replay.
-    pub fn replay_recent(&self, id: &str) -> String {
-        format!("{}:replay:{id}:recent", self.prefix)
-    }
     /// The key of the id of the replay that runs.
     pub fn replay_running(&self) -> String {
         format!("{}:replay:running", self.prefix)

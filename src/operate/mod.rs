@@ -13,7 +13,7 @@
 //! | `<prefix>:topics` | hash: each entry of `kafka.input`, and each input topic that was found, with its id and where it began |
 //! | `<prefix>:positions` | hash: `<topic>/<partition>` of tiers and parking that had a committed offset, to the id of the topic |
 //! | `<prefix>:replays`, `<prefix>:replay:<id>` | sorted set of ids by time; hash: the plan of a replay and how far it is |
-//! | `<prefix>:replay:<id>:places`, `:done:<partition>:<chunk>`, `:outcomes`, `:recent` | what it selected; bitmaps of the dead letters that it has ended; what came of them |
+//! | `<prefix>:replay:<id>:places`, `:done:<partition>:<chunk>`, `:outcomes` | what it selected; bitmaps of the dead letters that it has ended; what came of them |
 //! | `<prefix>:replay:running`, `<prefix>:replay:lock` | the id of the one that runs; the token of the replica that runs it, expires after 30 s |
 //! | `<prefix>:replayed:<partition>:<chunk>` | bitmap of the dead letters that were ever replayed |
 //! | `<prefix>:epoch` | `starting`, then a random id; missing: the store was flushed or is new |

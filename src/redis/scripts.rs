@@ -152,6 +152,42 @@ local off = redis.call('HGET', KEYS[1], ARGV[3])
 if off and off ~= ARGV[4] then return 0 end
 return redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])";
 
+    /// Counts `ARGV[3]` outcomes `ARGV[1]` of one replay (`delivered`, `duplicate`, `suppressed`,
+    /// `dead_lettered:<reason>`), of account `ARGV[2]`. `ARGV[4]` is a sample of it as JSON, or empty. `ARGV[5]` is 1 if
+    /// these outcomes may have been counted before. The hash lives for another `ARGV[6]` ms. Its fields:
+    ///
+    /// - each outcome, and `ended:<account>`: how many;
+    /// - `sample:<outcome>`: the last sample;
+    /// - `recent`: the last 50 outcomes, newest first, each with a blank behind it;
+    /// - `at_least`: set if some outcome may be counted twice;
+    /// - `brake`: JSON of a reason and its sample, set once more than half of 50 outcomes in a row died with this reason.
+    ///   While it is set, outcomes are only counted. `ReplayMove` deletes `brake` and `recent`, so that the next 50 are
+    ///   judged.
+    ///
+    /// Returns 1 if it set `brake`, else 0.
+    CountOutcome = r#"
+redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[3])
+redis.call('HINCRBY', KEYS[1], 'ended:' .. ARGV[2], ARGV[3])
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'sample:' .. ARGV[1], ARGV[4]) end
+if ARGV[5] == '1' then redis.call('HSET', KEYS[1], 'at_least', '1') end
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
+if redis.call('HEXISTS', KEYS[1], 'brake') == 1 then return 0 end
+local all = string.rep(ARGV[1] .. ' ', math.min(tonumber(ARGV[3]), 50)) .. (redis.call('HGET', KEYS[1], 'recent') or '')
+local recent, n, times = '', 0, {}
+for one in string.gmatch(all, '%S+') do
+  if n < 50 then recent = recent .. one .. ' '; n = n + 1; times[one] = (times[one] or 0) + 1 end
+end
+for one, m in pairs(times) do
+  if n == 50 and m > 25 and string.sub(one, 1, 14) == 'dead_lettered:' then
+    local sample = redis.call('HGET', KEYS[1], 'sample:' .. one) or 'null'
+    redis.call('HSET', KEYS[1], 'brake', '{"reason":"' .. string.sub(one, 15) .. '","sample":' .. sample .. '}')
+    redis.call('HDEL', KEYS[1], 'recent')
+    return 1
+  end
+end
+redis.call('HSET', KEYS[1], 'recent', recent)
+return 0"#;
+
     /// Deletes field `ARGV[1]` of a hash if it holds exactly `ARGV[2]`. A newer value stays. Returns how many fields it
     /// deleted.
     TakeOrder = r"
@@ -160,8 +196,8 @@ return 0";
 
     /// Moves the replay `ARGV[1]` to the state `ARGV[2]` if it is in one of the states `ARGV[3]` (`|a|b|`), at `ARGV[4]`
     /// (epoch ms). Its hash (`KEYS[1]`) then lives for `ARGV[5]` ms. `KEYS[2]` names the one that runs: moving to
-    /// `running` takes it, moving away gives it up. `KEYS[3]` and `KEYS[4]` hold the outcomes and the newest of them: a
-    /// new start forgets what stopped the last one. The field `ARGV[6]` of `KEYS[5]` becomes the audit entry `ARGV[7]`,
+    /// `running` takes it, moving away gives it up. `KEYS[3]` is the hash of `CountOutcome`: a new
+    /// start forgets what stopped the last one. The field `ARGV[6]` of `KEYS[4]` becomes the audit entry `ARGV[7]`,
     /// and the fields and values from `ARGV[8]` on are set, with the move or not at all. Returns `done`; or `none`,
     /// `planning`, `state` and the state, `held` and the one that runs.
     ReplayMove = r"
@@ -175,8 +211,7 @@ if ARGV[2] == 'running' then
   redis.call('SET', KEYS[2], ARGV[1])
   redis.call('HSETNX', KEYS[1], 'started_ms', ARGV[4])
   redis.call('HDEL', KEYS[1], 'ended_ms', 'stopped', 'waiting')
-  redis.call('HDEL', KEYS[3], 'brake')
-  redis.call('DEL', KEYS[4])
+  redis.call('HDEL', KEYS[3], 'brake', 'recent')
 else
   if running == ARGV[1] then redis.call('DEL', KEYS[2]) end
   redis.call('HSET', KEYS[1], 'ended_ms', ARGV[4])
@@ -185,7 +220,7 @@ end
 redis.call('HSET', KEYS[1], 'state', ARGV[2])
 for i = 8, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
-redis.call('HSET', KEYS[5], ARGV[6], ARGV[7])
+redis.call('HSET', KEYS[4], ARGV[6], ARGV[7])
 return {'done'}";
 
     /// Sets the rate of the replay (`KEYS[1]`) to `ARGV[1]` unless its state is one of `ARGV[2]` (`|a|b|`). The field
@@ -257,7 +292,7 @@ impl Script {
     /// that.
     pub const fn least_keys(self) -> usize {
         match self {
-            Script::ReplayMove => 5,
+            Script::ReplayMove => 4,
             Script::ReplayRate => 2,
             Script::ReplayProgress => 3,
             _ => 1,

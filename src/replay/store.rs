@@ -187,7 +187,6 @@ pub async fn change(
         keys.replay(id),
         keys.replay_running(),
         keys.replay_outcomes(id),
-        keys.replay_recent(id),
         keys.audit_out(),
     ]);
     cmd.arg(id).arg(to.to.as_str()).arg(listed(to.from)).arg(entry.at_ms).arg(RUN_LIFE_MS);

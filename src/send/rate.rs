@@ -23,6 +23,7 @@ use crate::redis::scripts::Script;
 use crate::send::fine_timer::FineTimer;
 
 use clock::Clock;
+pub use waiting::Priority;
 use waiting::Waiting;
 
 /// The most time to reserve ahead, beside the time that a slow reply takes.
@@ -47,8 +48,8 @@ pub struct Limiter {
     key: Vec<u8>,
     interval_us: u64,
     waiting: RefCell<Waiting<Time>>,
-    /// Permits to wait for a slot with an open connection: for due records, and for the others.
-    near: [Semaphore; 2],
+    /// Permits to wait for a slot with an open connection, for each priority.
+    near: [Semaphore; Priority::COUNT],
     wake: Notify,
     /// Nothing is sent before this time, because a push-back came after slots had been handed out.
     not_before: Cell<Instant>,
@@ -100,7 +101,7 @@ impl Limiter {
             batcher,
             key: key.into_bytes(),
             interval_us: interval_us(rps),
-            near: [(); 2].map(|()| Semaphore::new((rps * NEAR_S).ceil() as usize + 1)),
+            near: [(); Priority::COUNT].map(|()| Semaphore::new((rps * NEAR_S).ceil() as usize + 1)),
             waiting: RefCell::default(),
             wake: Notify::new(),
             not_before: Cell::new(Instant::now()),
@@ -113,17 +114,16 @@ impl Limiter {
     }
 
     /// Waits until it is time to have a connection for the slot that [`Limiter::slot`] will return. The permit is
-    /// returned when that slot is there. Due records wait only for other due records.
-    pub async fn near(&self, due: bool) -> Option<SemaphorePermit<'_>> {
-        self.near[usize::from(due)].acquire().await.ok()
+    /// returned when that slot is there. Records wait only for others of their priority.
+    pub async fn near(&self, priority: Priority) -> Option<SemaphorePermit<'_>> {
+        self.near[priority as usize].acquire().await.ok()
     }
 
-    /// Waits for a slot and its time. With `due` it comes before those that are not due. Cancel-safe: a slot that
-    /// nobody awaits is lost, which only makes the lane slower.
-    pub async fn slot(&self, due: bool) -> Slot {
+    /// Waits for a slot and its time. Cancel-safe: a slot that nobody awaits is lost, which only makes the lane slower.
+    pub async fn slot(&self, priority: Priority) -> Slot {
         loop {
             let (grant, granted) = oneshot::channel();
-            self.waiting.borrow_mut().push(due, grant);
+            self.waiting.borrow_mut().push(priority, grant);
             self.wake.notify_one();
             let Ok(time) = granted.await else { continue };
             let at = self.moment_of(time);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::error::DeliveryError;
 use crate::send::line::Line;
-use crate::send::rate::{Limiter, Slot};
+use crate::send::rate::{Limiter, Priority, Slot};
 use crate::send::{Destination, Dispatcher};
 
 /// After a shorter wait the connection is not checked again: the request finds out whether it is open.
@@ -30,17 +30,16 @@ pub struct Ready<'a> {
 }
 
 /// Waits for a connection to the destination, at most for `limit`, and for a slot. `unused` is an earlier slot, which is
-/// used if that is still in time. With `due` it comes before those that are not due. Cancel-safe: the connection is kept,
-/// and the slot is lost.
+/// used if that is still in time. Cancel-safe: the connection is kept, and the slot is lost.
 pub async fn ready<'a>(
     (dispatcher, to): (&'a Dispatcher, Destination),
     limiter: &Limiter,
-    due: bool,
+    priority: Priority,
     limit: Duration,
     unused: Option<Slot>,
 ) -> Ready<'a> {
     let began = Instant::now();
-    let _near = limiter.near(due).await;
+    let _near = limiter.near(priority).await;
     let mut connecting = Duration::ZERO;
     let line = match dispatcher.kept(to) {
         Some(line) => Ok(line),
@@ -48,11 +47,11 @@ pub async fn ready<'a>(
     };
     let slot = match unused.filter(|slot| limiter.is_in_time(*slot)) {
         Some(slot) => slot,
-        None => limiter.slot(due).await,
+        None => limiter.slot(priority).await,
     };
     let waited = began.elapsed().saturating_sub(connecting);
     let ready = Ready { line, slot, connecting, waited };
-    if waited < LONG_WAIT { ready } else { Box::pin(renewed(ready, (dispatcher, to), limiter, limit)).await }
+    if waited < LONG_WAIT { ready } else { Box::pin(renewed(ready, (dispatcher, to), limiter, priority, limit)).await }
 }
 
 /// Boxed, because it is seldom needed and several times as large as the rest of this wait.
@@ -73,8 +72,11 @@ async fn renewed<'a>(
     mut ready: Ready<'a>,
     (dispatcher, to): (&'a Dispatcher, Destination),
     limiter: &Limiter,
+    priority: Priority,
     limit: Duration,
 ) -> Ready<'a> {
+    // It has waited for long, so it comes first among its own.
+    let priority = if priority == Priority::Replayed { priority } else { Priority::Due };
     while let Ok(line) = &mut ready.line {
         if !line.is_open() {
             ready.line = connect(dispatcher, to, limit, &mut ready.connecting).await;
@@ -86,7 +88,7 @@ async fn renewed<'a>(
             let began = Instant::now();
             tokio::select! {
                 biased;
-                slot = limiter.slot(true) => ready.slot = slot,
+                slot = limiter.slot(priority) => ready.slot = slot,
                 () = line.spent() => {}
             }
             ready.waited += began.elapsed();

@@ -7,6 +7,7 @@
 
 pub mod context;
 pub mod outbox;
+pub mod outcomes;
 pub mod policy;
 pub(crate) mod receipt;
 pub mod result;

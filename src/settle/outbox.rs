@@ -3,6 +3,7 @@
 
 mod park;
 mod publish;
+mod replayed;
 mod results;
 
 use std::rc::Rc;
@@ -21,6 +22,7 @@ use crate::kafka::tier_topic;
 use crate::quiet::Repeated;
 use crate::redis::batcher::StoreError;
 use crate::settle::context::StageContext;
+use crate::settle::outcomes::{Died, Outcomes};
 use crate::settle::policy::field_and_detail;
 use crate::settle::receipt::receipt;
 
@@ -38,9 +40,17 @@ pub struct Outbox {
     pub shared: Arc<StageContext>,
     /// The claims of this thread.
     pub dedupe: Rc<Dedupe>,
+    /// Counts what comes of replayed records.
+    pub outcomes: Outcomes,
 }
 
 impl Outbox {
+    /// The keys of Redis begin with `prefix`.
+    pub fn new(shared: Arc<StageContext>, dedupe: Rc<Dedupe>, prefix: &str) -> Self {
+        let outcomes = Outcomes::new(dedupe.batcher.clone(), prefix);
+        Self { shared, dedupe, outcomes }
+    }
+
     /// Settles a record that ended at admission.
     pub async fn settle_ended(&self, delivery: Box<Delivery>) {
         let Subject::Ended(Ended { end, .. }) = &delivery.subject else { return };
@@ -149,7 +159,8 @@ impl Outbox {
             );
         }
         let resends = delivery.envelope.resends;
-        self.finish(delivery, Outcome::DeadLettered, Some(reason), resends, None).await;
+        let died = Died { reason, field: &cause.field, detail: &cause.detail };
+        self.finish(delivery, Outcome::DeadLettered, Some(died), resends, None).await;
     }
 
     /// Marks the key `unknown`, and repeats that until it works. Nothing may be published before.
@@ -184,10 +195,16 @@ impl Outbox {
         &self,
         delivery: Box<Delivery>,
         outcome: Outcome,
-        reason: Option<Reason>,
+        died: Option<Died<'_>>,
         resends: u32,
         platform_id: Option<String>,
     ) {
+        if delivery.is_replayed() {
+            // Before the receipt, so that a replay never counts less than receipts say. Boxed, because few records were
+            // replayed.
+            Box::pin(self.count_replayed(&delivery, outcome, died)).await;
+        }
+        let reason = died.map(|died| died.reason);
         let topic = &self.shared.topics.receipts;
         // The next reader of a record that was given back writes its receipt. Only a delivery is reported here as well,
         // because it is a fact.

@@ -4,6 +4,7 @@ mod replay;
 
 use super::args::{Args, number};
 use super::keys::Keys;
+use super::outcomes::count_outcome;
 use super::wire::{Reply, bulk, count, error};
 use crate::redis::scripts::Script;
 
@@ -52,6 +53,7 @@ pub(super) fn run(script: Script, keys: &mut Keys, names: &[Vec<u8>], args: &[Ve
             let value = args.text(1)?.to_vec();
             keys.change_hash(key, |hash| hash.insert(field.to_vec(), value)).map(|_| Reply::Integer(1))
         }
+        Script::CountOutcome => count_outcome(keys, key, &args),
         Script::TakeOrder => {
             let found = keys.hash(key)?.and_then(|hash| hash.get(args.text(0).ok()?));
             if found.map(Vec::as_slice) != Some(args.text(1)?) {

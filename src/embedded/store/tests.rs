@@ -158,7 +158,7 @@ fn what_is_not_known_is_refused_by_name() {
     let sha = Script::BeginEpoch.sha();
     assert!(store.error(&format!("EVALSHA {sha} 2 a b")).contains("exactly 1 key"));
     let sha = Script::ReplayMove.sha();
-    assert!(store.error(&format!("EVALSHA {sha} 4 a b c d")).contains("at least 5 key"));
+    assert!(store.error(&format!("EVALSHA {sha} 3 a b c")).contains("at least 4 key"));
     assert!(store.error(&format!("EVALSHA {sha} 9 a b c")).contains("greater than number of args"));
     assert!(store.error(&format!("EVALSHA {sha} 1 a")).starts_with("ERR "));
 }
@@ -168,12 +168,12 @@ fn every_script_that_is_used_is_answered_by_text_and_by_hash() {
     for script in Script::ALL {
         let mut store = Bench::default();
         let keys = vec!["k"; script.least_keys()].join(" ");
-        let reply = store.run(&format!("EVALSHA {} {} {keys} 1 2 3 4", script.sha(), script.least_keys()));
+        let reply = store.run(&format!("EVALSHA {} {} {keys} 1 2 3 4 5 6", script.sha(), script.least_keys()));
         assert!(!matches!(reply, Reply::Error(_)), "{script:?}: {reply:?}");
         let number = script.least_keys().to_string().into_bytes();
         let words = [b"EVAL".to_vec(), script.text().into(), number].into_iter();
         let words = words.chain(vec![b"j".to_vec(); script.least_keys()]);
-        let request: Vec<Vec<u8>> = words.chain(["1", "2", "3", "4"].map(|word| word.into())).collect();
+        let request: Vec<Vec<u8>> = words.chain(["1", "2", "3", "4", "5", "6"].map(|word| word.into())).collect();
         assert_eq!(commands::run(&mut store.keys, "", &request), reply, "{script:?}");
     }
 }

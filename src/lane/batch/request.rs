@@ -170,7 +170,7 @@ impl Batch<'_> {
         // A request that will be repeated as a whole does not count yet.
         if results.iter().any(|(item, _)| item.not_before.is_none()) {
             self.is_uncounted = false;
-            self.lane.note_request(results.iter().map(|(_, result)| result));
+            self.lane.note_request(results.iter().map(|(item, result)| (item.delivery.is_replayed(), result)));
         } else if !results.is_empty() {
             self.is_uncounted = true;
         }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::account::Inline;
 use crate::claim::rules::Value;
+use crate::delivery::TopicKind;
 use crate::delivery::progress::{End, Stage};
 use crate::error::{Outcome, Reason};
 use crate::stub::bench::{Bench, DEAD, Ended, PARKED, RECEIPTS, Setting, TIER_5S, TIER_30S, TOPICS, eventually, run};

@@ -80,7 +80,8 @@ impl Stored {
         };
         let (republished, ended) = (self.count("republished"), outcomes.ended());
         outcomes.open = republished.saturating_sub(ended);
-        outcomes.at_least = ended > republished || self.fields.contains_key("at_least");
+        let may_count_twice = self.fields.contains_key("at_least") || self.outcomes.contains_key("at_least");
+        outcomes.at_least = ended > republished || may_count_twice;
         outcomes
     }
 

@@ -177,7 +177,7 @@ async fn what_stopped_a_run_is_shown_and_forgotten_when_it_goes_on() {
     let mut pipe = ::redis::pipe();
     pipe.cmd("HSET").arg(world.keys.replay_outcomes("a")).arg(&[("brake", "{}"), ("delivered", "3")]).ignore();
     pipe.cmd("HSET").arg(world.keys.replay_outcomes("a")).arg("dead_lettered:rejected").arg(4).ignore();
-    pipe.cmd("LPUSH").arg(world.keys.replay_recent("a")).arg("rejected").ignore();
+    pipe.cmd("HSET").arg(world.keys.replay_outcomes("a")).arg("recent").arg("dead_lettered:rejected ").ignore();
     let () = pipe.query_async(&mut world.c).await.unwrap();
     let view = world.replays.get("a").await.unwrap();
     assert_eq!((view.state, view.stopped), (State::StoppedItself, Some(stopped)));
@@ -189,7 +189,8 @@ async fn what_stopped_a_run_is_shown_and_forgotten_when_it_goes_on() {
     assert_eq!((view.state, view.stopped, view.by.as_str()), (State::Running, None, "wang"));
     let left: BTreeMap<String, String> =
         ::redis::cmd("HGETALL").arg(world.keys.replay_outcomes("a")).query_async(&mut world.c).await.unwrap();
-    assert!(left.contains_key("delivered") && !left.contains_key("brake"), "{left:?}");
+    assert!(left.contains_key("delivered"), "{left:?}");
+    assert!(!left.contains_key("brake") && !left.contains_key("recent"), "{left:?}");
 }
 
 #[tokio::test]

@@ -4,33 +4,43 @@ use std::collections::VecDeque;
 
 use tokio::sync::oneshot;
 
-/// Those who wait for a slot. There may be more permits than slots in a second.
-pub(super) struct Waiting<T> {
+/// In which order those who wait get their slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
     /// Records that are due at a certain time.
-    due: VecDeque<oneshot::Sender<T>>,
-    /// Records that come only after these. Permits are given in turn, so their time does come.
-    others: VecDeque<oneshot::Sender<T>>,
+    Due,
+    Usual,
+    /// Records that an operator replayed: a slot that a live record can use is none of theirs.
+    Replayed,
 }
+
+impl Priority {
+    pub(super) const COUNT: usize = Priority::Replayed as usize + 1;
+}
+
+/// Those who wait for a slot. There may be more permits than slots in a second.
+///
+/// One queue for each priority. Permits are given in turn, so the time of the later ones does come.
+pub(super) struct Waiting<T>([VecDeque<oneshot::Sender<T>>; Priority::COUNT]);
 
 impl<T> Default for Waiting<T> {
     fn default() -> Self {
-        Self { due: VecDeque::new(), others: VecDeque::new() }
+        Self([const { VecDeque::new() }; Priority::COUNT])
     }
 }
 
 impl<T> Waiting<T> {
-    pub(super) fn push(&mut self, due: bool, waiter: oneshot::Sender<T>) {
-        if due { &mut self.due } else { &mut self.others }.push_back(waiter);
+    pub(super) fn push(&mut self, priority: Priority, waiter: oneshot::Sender<T>) {
+        self.0[priority as usize].push_back(waiter);
     }
 
     /// The number of those that still wait.
     pub(super) fn count(&mut self) -> usize {
-        self.due.retain(|w| !w.is_closed());
-        self.others.retain(|w| !w.is_closed());
-        self.due.len() + self.others.len()
+        self.0.iter_mut().for_each(|queue| queue.retain(|w| !w.is_closed()));
+        self.0.iter().map(VecDeque::len).sum()
     }
 
     pub(super) fn next(&mut self) -> Option<oneshot::Sender<T>> {
-        self.due.pop_front().or_else(|| self.others.pop_front())
+        self.0.iter_mut().find_map(VecDeque::pop_front)
     }
 }

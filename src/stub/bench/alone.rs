@@ -139,7 +139,7 @@ impl Alone {
             quiet: Arc::default(),
         });
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), PREFIX, WINDOW, setting.lease));
-        let outbox = Rc::new(Outbox { shared: shared.clone(), dedupe });
+        let outbox = Rc::new(Outbox::new(shared.clone(), dedupe, PREFIX));
         let delivers = account.when_unavailable == WhenUnavailable::Deliver;
         let alone = rate::Alone { delivers, sharers: 1, replicas: shared.replicas.clone() };
         let (bucket, shown) = ("pb:rate:acme".into(), handle.clone());

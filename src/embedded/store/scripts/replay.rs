@@ -39,8 +39,8 @@ fn remove_fields(keys: &mut Keys, key: &[u8], fields: &[&[u8]]) -> Result<(), Re
 }
 
 pub(super) fn change_state(keys: &mut Keys, names: &[Vec<u8>], args: &Args<'_>) -> Result<Reply, Reply> {
-    let [replay, running_key, outcomes, recent, audit] = names else {
-        return Err(error("ERR a script needs five keys"));
+    let [replay, running_key, outcomes, audit] = names else {
+        return Err(error("ERR a script needs four keys"));
     };
     let state = match state_of(keys, replay)? {
         Ok(state) => state,
@@ -60,8 +60,7 @@ pub(super) fn change_state(keys: &mut Keys, names: &[Vec<u8>], args: &Args<'_>) 
             set_fields(keys, replay, &[(b"started_ms", args.text(3)?)])?;
         }
         remove_fields(keys, replay, &[b"ended_ms", b"stopped", b"waiting"])?;
-        remove_fields(keys, outcomes, &[b"brake"])?;
-        keys.remove(recent);
+        remove_fields(keys, outcomes, &[b"brake", b"recent"])?;
     } else {
         if running.as_deref() == Some(id) {
             keys.remove(running_key);
