@@ -26,11 +26,13 @@ macro_rules! files {
     ($($path:literal)*) => { [$(($path, include_bytes!(concat!("console/", $path)).as_slice())),*] };
 }
 
-const FILES: [File; 28] = files! {
+const FILES: [File; 40] = files! {
     "index.html" "style.css" "icon.svg" "app.js"
-    "lib/api.js" "lib/chart.js" "lib/dialog.js" "lib/flow.js" "lib/lane.js" "lib/live.js" "lib/needs.js"
-    "lib/route.js" "lib/state.js" "lib/table.js" "lib/time.js" "lib/ui.js"
-    "pages/blocked.js" "pages/lanes.js" "pages/list.js" "pages/overview.js"
+    "lib/all.js" "lib/api.js" "lib/bytes.js" "lib/chart.js" "lib/dialog.js" "lib/filter.js" "lib/flow.js"
+    "lib/lane.js" "lib/live.js" "lib/needs.js" "lib/reasons.js" "lib/route.js" "lib/state.js" "lib/table.js"
+    "lib/time.js" "lib/ui.js"
+    "pages/audit.js" "pages/blocked.js" "pages/decide.js" "pages/lanes.js" "pages/letter.js" "pages/letters.js"
+    "pages/list.js" "pages/overview.js" "pages/platforms.js" "pages/replay.js" "pages/replays.js" "pages/trace.js"
     "vendor/hooks.mjs" "vendor/htm-preact.mjs" "vendor/htm.mjs" "vendor/preact.mjs" "vendor/signals-core.mjs"
     "vendor/signals.mjs" "vendor/uPlot.iife.min.js" "vendor/uPlot.min.css"
 };

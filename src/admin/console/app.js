@@ -49,9 +49,9 @@ function Token() {
     refresh();
   };
   return html`<section class="panel token" aria-labelledby="token-title"><h1 id="token-title">${wrong ? t("This token is not the right one", "令牌不正确") : t("A token, please", "请输入令牌")}</h1>
-    <p>${wrong ? t("The worker refused it. Compare it with admin.token of this environment: it may have been changed, or belong to another one.", "worker 拒绝了它。请与此环境的 admin.token 核对：它可能已更换，或属于另一个环境。")
-      : t("This worker shows its state to those who know its token: the value of admin.token in its configuration.", "此 worker 只向持有令牌的人显示状态：即其配置中 admin.token 的值。")}</p>
-    <form onSubmit=${submit}><label class="field"><span>${t("Token", "令牌")}</span><input type="password" autocomplete="off" value=${given} onInput=${(event) => set(event.target.value)} aria-invalid=${wrong ? "true" : undefined} /><small>${t("It is kept in this tab until you close it. No cookie is set.", "只保存在此标签页，关闭即清除；不使用 Cookie。")}</small></label>
+    <p>${wrong ? t("Compare it with admin.token of this environment.", "请与此环境的 admin.token 核对。")
+      : t("It is the value of admin.token in the configuration of this worker.", "即此 worker 配置中 admin.token 的值。")}</p>
+    <form onSubmit=${submit}><label class="field"><span>${t("Token", "令牌")}</span><input type="password" autocomplete="off" value=${given} onInput=${(event) => set(event.target.value)} aria-invalid=${wrong ? "true" : undefined} /><small>${t("Kept in this tab until it is closed.", "只保存在此标签页，关闭即清除。")}</small></label>
     <div class="actions"><button type="submit" class="primary" disabled=${!given.trim()}>${t("Go on", "继续")}</button></div></form></section>`;
 }
 
@@ -63,7 +63,7 @@ class Guard extends Component {
   render({ children }, { error }) {
     if (!error) return children;
     console.error(error);
-    return html`<div class="trouble" role="alert"><strong>${t("The console failed to show this page", "控制台无法显示此页面")}</strong><p>${t("The worker goes on. The command line shows the same. What went wrong:", "worker 不受影响，命令行可查看相同内容。错误：")} ${String(error.message ?? error)}</p></div>`;
+    return html`<div class="trouble" role="alert"><strong>${t("The console failed to show this page", "控制台无法显示此页面")}</strong><p>${t("The worker goes on. What went wrong:", "worker 不受影响。错误：")} ${String(error.message ?? error)}</p></div>`;
   }
 }
 

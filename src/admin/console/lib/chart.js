@@ -1,16 +1,16 @@
 // A chart of rates over time, with the same numbers as a table: a canvas says nothing to a screen reader.
 import { html } from "htm/preact";
 import { useEffect, useRef } from "preact/hooks";
-import { lang, rate, t, theme } from "./state.js";
-import { absolute, clock, zoneName } from "./time.js";
-import { zone } from "./state.js";
+import { lang, rate, t, theme, zone } from "./state.js";
+import { Table } from "./table.js";
+import { absolute, zoneName } from "./time.js";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3], [1, 5], [14, 4]];
 
 function ink(name) {
   const probe = document.createElement("span");
-  probe.className = `ink-${name}`;
+  probe.className = name;
   document.body.append(probe);
   const colour = getComputedStyle(probe).color;
   probe.remove();
@@ -29,7 +29,7 @@ export function Chart({ times, series, height = 180, caption, unit }) {
         width: place.current.clientWidth, height, legend: { show: false }, cursor: { show: false },
         tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), name),
         scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
-        axes: [{ stroke: muted, grid, ticks: grid, space: 70, values: (_, at) => at.map((one) => clock(one * 1000)) }, { stroke: muted, grid, ticks: grid, size: 56 }],
+        axes: [{ stroke: muted, grid, ticks: grid, space: 70, incrs: [1, 2, 5, 10, 30, 60, 120, 300, 600], values: (_, at) => at.map((one) => absolute(one * 1000).slice(11)) }, { stroke: muted, grid, ticks: grid, size: 56 }],
         series: [{}, ...series.map((of, n) => ({ label: of.label, stroke: ink(`series${n % 6}`), width: 2, dash: DASHES[n % 6], points: { show: false }, spanGaps: true }))],
       }, [[], ...series.map(() => [])], place.current);
       plot.current.setData(data.current);
@@ -45,12 +45,9 @@ export function Chart({ times, series, height = 180, caption, unit }) {
   const data = useRef(null);
   data.current = [keep.map((n) => times[n] / 1000), ...series.map((of) => keep.map((n) => of.values[n]))];
   useEffect(() => { plot.current?.setData(data.current); });
-  const last = keep.slice(-12).reverse();
   return html`<figure class="chart"><figcaption>${caption}<span class="muted">${unit}</span></figcaption>
     <div ref=${place} class="plot" aria-hidden="true"></div>
-    <ul class="legend">${series.map((of, n) => html`<li key=${of.label}><span class="key ink-series${n % 6}" aria-hidden="true"><svg width="22" height="6"><line x1="0" x2="22" y1="3" y2="3" stroke="currentColor" stroke-width="2" stroke-dasharray=${DASHES[n % 6].join(" ")} /></svg></span>${of.label} <b>${rate(of.values.at(-1))}</b></li>`)}</ul>
-    <details><summary>${t("As a table", "以表格显示")}</summary><div class="scroll" tabindex="0" role="region" aria-label=${caption}><table><caption class="hidden">${caption}</caption>
-      <thead><tr><th scope="col">${t("Time", "时间")}</th>${series.map((of) => html`<th scope="col" class="num" key=${of.label}>${of.label}</th>`)}</tr></thead>
-      <tbody>${last.map((n) => html`<tr key=${times[n]}><td>${absolute(times[n])}</td>${series.map((of) => html`<td class="num" key=${of.label}>${rate(of.values[n])}</td>`)}</tr>`)}</tbody></table></div></details>
+    <ul class="legend">${series.map((of, n) => html`<li key=${of.label}><span class="series${n % 6}" aria-hidden="true"><svg width="22" height="6"><line x1="0" x2="22" y1="3" y2="3" stroke="currentColor" stroke-width="2" stroke-dasharray=${DASHES[n % 6].join(" ")} /></svg></span>${of.label} <b>${rate(of.values.at(-1))}</b></li>`)}</ul>
+    <details><summary>${t("As a table", "以表格显示")}</summary><${Table} caption=${caption} rows=${keep.slice(-12).reverse()} id=${(n) => times[n]} columns=${[[t("Time", "时间"), (n) => absolute(times[n])], ...series.map((of) => [of.label, (n) => rate(of.values[n]), "num"])]} /></details>
   </figure>`;
 }

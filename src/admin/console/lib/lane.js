@@ -1,23 +1,41 @@
-// What pages know of a lane: its sums over all replicas, and the switches of an operator.
+// The lane of an account, over all replicas, as rows of a table; pause and resume.
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { change, encode } from "./api.js";
 import { ActionDialog } from "./dialog.js";
-import { t } from "./state.js";
+import { failing, perSecond } from "./flow.js";
+import { count, percent, rate, t } from "./state.js";
+import { Table } from "./table.js";
+import { span } from "./time.js";
+import { dash, muted, state, time, toLane } from "./ui.js";
 
 export const sum = (row, name) => row.replicas.reduce((all, one) => all + (one[name] ?? 0), 0);
-export const oldest = (row) => row.replicas.reduce((all, one) => Math.max(all ?? -1, one.oldest_ms ?? -1), -1);
+export const oldest = (row) => row.replicas.reduce((all, one) => Math.max(all, one.oldest_ms ?? -1), -1);
 
 /** The button of a lane: pause one that flows, resume one that an operator or the worker stopped. */
-export function Switch({ row }) {
-  const [open, set] = useState(""), stopped = row.state === "paused" || row.state === "halted";
-  const what = stopped ? "resume" : "pause";
-  return html`<button type="button" onClick=${() => set(what)}>${stopped ? t("Resume…", "恢复…") : t("Pause…", "暂停…")}<span class="hidden"> ${row.account}</span></button>
-    ${open && html`<${ActionDialog} title=${open === "pause" ? t(`Pause ${row.account}`, `暂停 ${row.account}`) : t(`Resume ${row.account}`, `恢复 ${row.account}`)}
-      confirm=${open === "pause" ? t("Pause", "暂停") : t("Resume", "恢复")} onClose=${() => set("")}
-      onConfirm=${(values) => change("POST", `accounts/${encode(row.account)}/${open}`, { reason: values.why })}>
-      <p>${open === "pause" ? t("Every replica stops sending for this account within two seconds. Its events wait in the parking topic; none is lost.", "所有副本会在两秒内停止为此账户发送。事件在停车主题中等待，不会丢失。")
-        : t("Every replica sends again within two seconds. A halt is cleared too: make sure that its cause is mended.", "所有副本会在两秒内恢复发送。停用状态也会被清除：请先确认原因已修复。")}</p>
-      ${row.why && html`<p class="quote">${row.why}${row.who && html` <span class="muted">— ${row.who}</span>`}</p>`}
-    <//>`}`;
+function Switch({ row }) {
+  const [open, set] = useState(""), stopped = row.state === "paused" || row.state === "halted", pause = open === "pause";
+  return html`<button type="button" onClick=${() => set(stopped ? "resume" : "pause")}>${stopped ? t("Resume…", "恢复…") : t("Pause…", "暂停…")}<span class="hidden"> ${row.account}</span></button>
+    ${open && html`<${ActionDialog} title=${pause ? t(`Pause ${row.account}`, `暂停 ${row.account}`) : t(`Resume ${row.account}`, `恢复 ${row.account}`)}
+      confirm=${pause ? t("Pause", "暂停") : t("Resume", "恢复")} onClose=${() => set("")} onConfirm=${({ why }) => change("POST", `accounts/${encode(row.account)}/${open}`, { reason: why })}>
+      <p>${pause ? t("Every replica stops sending within two seconds. The events wait; none is lost.", "所有副本两秒内停止发送。事件会等待，不会丢失。")
+        : t("Every replica sends again within two seconds. Mend the cause of a halt first.", "所有副本两秒内恢复发送。如为停用，请先修复原因。")}</p>
+      ${row.why && html`<p class="quote">${row.why} ${muted(row.who && `— ${row.who}`)}</p>`}<//>`}`;
+}
+
+export function LaneTable({ rows, brief }) {
+  return html`<${Table} caption=${t("Lanes", "通道")} rows=${rows} id=${(row) => row.account} columns=${[
+    [t("Account", "账户"), (row) => html`<strong>${toLane(row.account)}</strong> ${muted(row.platform)}`],
+    [t("State", "状态"), (row) => state(row.state)],
+    [t("Since", "起始"), (row) => time(row.since_ms, true)],
+    !brief && [t("Why", "原因"), (row) => (row.why ? html`${row.why} ${muted(row.who && `— ${row.who}`)}` : dash()), "wide"],
+    [t("Delivered / s", "送达/秒"), (row) => rate(perSecond(row.account, "delivered")), "num"],
+    [t("Errors", "错误率"), (row) => percent(failing([row.account])), "num"],
+    [t("Oldest open", "最早未完成"), (row) => (oldest(row) < 0 ? "–" : span(oldest(row))), "num"],
+    !brief && [t("Queued", "排队"), (row) => count(sum(row, "queued") + sum(row, "released")), "num"],
+    !brief && [t("Sending", "发送中"), (row) => count(sum(row, "in_flight")), "num"],
+    [t("Open", "未完成"), (row) => count(sum(row, "open")), "num"],
+    [t("Parked", "停放"), (row) => count(sum(row, "parked")), "num"],
+    [t("Change", "操作"), (row) => html`<${Switch} row=${row} />`],
+  ]} />`;
 }

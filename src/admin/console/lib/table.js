@@ -25,14 +25,14 @@ export function useNewest(rows, key) {
 export const More = ({ n, show }) => (n ? html`<button type="button" class="more" onClick=${show}>${t(`Show ${n} newer`, `显示 ${n} 条更新的`)}</button>` : null);
 
 /**
- * columns: {key, head, cell(row), num, wide}. On a narrow screen each row becomes a block with the heads as labels; the
+ * columns: [head, cell(row), "num" or "wide"]. On a narrow screen each row becomes a block with the heads as labels; the
  * roles keep it a table for screen readers.
  */
 export function Table({ caption, columns, rows, id, rowClass }) {
   const shown = columns.filter(Boolean);
   return html`<div class="scroll" role="region" aria-label=${caption} tabindex="0"><table role="table">
     <caption class="hidden">${caption}</caption>
-    <thead role="rowgroup"><tr role="row">${shown.map((of) => html`<th key=${of.key} role="columnheader" scope="col" class=${of.num ? "num" : ""}>${of.head}</th>`)}</tr></thead>
-    <tbody role="rowgroup">${rows.map((row) => html`<tr key=${id(row)} role="row" class=${rowClass?.(row) ?? ""}>${shown.map((of) => html`<td key=${of.key} role="cell" data-label=${typeof of.head === "string" ? of.head : ""} class=${`${of.num ? "num" : ""} ${of.wide ? "wide" : ""}`}><div>${of.cell(row)}</div></td>`)}</tr>`)}</tbody>
+    <thead role="rowgroup"><tr role="row">${shown.map(([head, , kind], n) => html`<th key=${n} role="columnheader" scope="col" class=${kind}>${head}</th>`)}</tr></thead>
+    <tbody role="rowgroup">${rows.map((row) => html`<tr key=${id(row)} role="row" class=${rowClass?.(row)}>${shown.map(([head, cell, kind], n) => html`<td key=${n} role="cell" data-label=${head} class=${kind}><div>${cell(row)}</div></td>`)}</tr>`)}</tbody>
   </table></div>`;
 }

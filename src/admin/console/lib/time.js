@@ -1,6 +1,6 @@
 // Moments in one named zone for the whole page, absolute first; spans in words.
 import { signal } from "@preact/signals";
-import { lang, t, zone } from "./state.js";
+import { t, zone } from "./state.js";
 
 const own = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
@@ -28,8 +28,6 @@ export function absolute(ms) {
   const of = fields(ms, zoneName());
   return `${of.year}-${of.month}-${of.day} ${of.hour}:${of.minute}:${of.second}`;
 }
-
-export const clock = (ms) => absolute(ms).slice(11);
 
 const units = [["d", "天", 86400e3], ["h", "小时", 3600e3], ["min", "分", 60e3], ["s", "秒", 1e3]];
 
@@ -77,4 +75,3 @@ export function moment(text) {
 
 /** What a filter's moment looks like in an input. */
 export const written = (value) => (/^\d{11,}$/.test(value ?? "") ? absolute(Number(value)) : value ?? "");
-export const language = () => lang.value;

@@ -1,9 +1,10 @@
 // Small parts that every page uses.
 import { html } from "htm/preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { refresh } from "./live.js";
+import { link } from "./route.js";
 import { count, t } from "./state.js";
-import { absolute, relative, span, zoneName } from "./time.js";
+import { absolute, relative, zoneName } from "./time.js";
 import { refused } from "./api.js";
 
 /** The state of something: a sign, a colour and the word. */
@@ -25,23 +26,25 @@ export function State({ of, children }) {
   return html`<span class="state ${tone}"><span class="sign" aria-hidden="true">${sign}</span>${children ?? stateName(of)}</span>`;
 }
 
+export const state = (of) => html`<${State} of=${of} />`;
+export const code = (text) => html`<code>${text}</code>`;
+export const muted = (text) => html`<span class="muted">${text}</span>`;
+export const button = (label, onClick, tone) => html`<button type="button" class=${tone} onClick=${onClick}>${label}</button>`;
+/** Links to a dead letter (`PARTITION:OFFSET`), a lane and the trace of an event. */
+export const toLetter = (place, label) => (place ? html`<a href=${link(["dead-letters", ...place.split(":")])}>${label ?? place}</a>` : "–");
+export const toLane = (account) => html`<a href=${link(["lanes"], { account })}>${account}</a>`;
+export const toTrace = (id) => html`<a href=${link(["trace", id])}>${code(id)}</a>`;
+/** An account and its platform. */
+export const whose = (row) => html`${row.account ?? "–"} ${muted(row.platform)}`;
+export const dash = () => html`<span class="muted">–</span>`;
+export const total = (counts) => Object.values(counts ?? {}).reduce((sum, n) => sum + n, 0);
+
 /** A moment: absolute, with the relative one beside it. */
-export function Time({ ms, brief = false }) {
-  if (ms === null || ms === undefined || ms === "") return html`<span class="muted">–</span>`;
-  const at = Number(ms), full = absolute(at);
-  return html`<time datetime=${new Date(at).toISOString()} title=${`${full} ${zoneName()}`}><span class="nowrap">${brief ? full.slice(5) : full}</span> <span class="muted nowrap">${relative(at)}</span></time>`;
+function Time({ ms, brief }) {
+  const full = absolute(ms);
+  return html`<time datetime=${new Date(ms).toISOString()} title=${`${full} ${zoneName()}`}><span class="nowrap">${brief ? full.slice(5) : full}</span> <span class="muted nowrap">${relative(ms)}</span></time>`;
 }
-
-export const Code = ({ children }) => html`<code>${children}</code>`;
-
-export function Copy({ text, label }) {
-  const [done, set] = useState(false);
-  const copy = async () => {
-    try { await navigator.clipboard.writeText(text); set(true); setTimeout(() => set(false), 1500); } catch { /* not allowed */ }
-  };
-  // Browsers give the clipboard to secure pages only; elsewhere the text can be marked by hand.
-  return navigator.clipboard ? html`<button type="button" class="quiet" onClick=${copy}>${done ? t("Copied", "已复制") : label ?? t("Copy", "复制")}</button>` : null;
-}
+export const time = (ms, brief) => (ms === null || ms === undefined || ms === "" ? dash() : html`<${Time} ms=${Number(ms)} brief=${brief} />`);
 
 export function Page({ title, sub, actions, children }) {
   useEffect(() => { document.title = `${title} · postback`; }, [title]);
@@ -51,26 +54,27 @@ export function Page({ title, sub, actions, children }) {
 export const Section = ({ title, note, actions, children, id }) => html`<section class="panel" aria-labelledby=${id}>
   <header><div><h2 id=${id}>${title}</h2>${note && html`<p class="note">${note}</p>`}</div>${actions && html`<div class="actions">${actions}</div>`}</header>${children}</section>`;
 
-export const Stat = ({ label, value, note, tone }) => html`<div class="stat ${tone ?? ""}"><dt>${label}</dt><dd>${value}${note && html`<small>${note}</small>`}</dd></div>`;
+/** One figure of a <dl class="stats">. */
+export const stat = (label, value, tone = "", note) => html`<div class="stat ${tone}"><dt>${label}</dt><dd>${value}${note && html`<small>${note}</small>`}</dd></div>`;
 
 export const Empty = ({ title, children, good }) => html`<div class="empty">${good && html`<span class="good" aria-hidden="true">✓</span>`}<strong>${title}</strong>${children && html`<p>${children}</p>`}</div>`;
 
 export const Loading = () => html`<div class="empty" role="status"><span class="bars" aria-hidden="true"></span>${t("Loading…", "加载中…")}</div>`;
 
 /** What is wrong, and what to do. */
-export function Trouble({ error }) {
+export function Trouble({ error, again = refresh }) {
   const [title, advice] = wording(error);
   return html`<div class="trouble" role="alert"><strong>${title}</strong><p>${advice}</p>
-    <p class="actions"><button type="button" onClick=${refresh}>${t("Try again", "重试")}</button></p></div>`;
+    <p class="actions"><button type="button" onClick=${again}>${t("Try again", "重试")}</button></p></div>`;
 }
 
-function wording(error) {
-  if (error.status === 0) return [t("The worker does not answer", "worker 没有响应"), t("Look whether the process runs and whether this address still leads to it. The page asks again by itself; what it showed before stays.", "请检查进程是否在运行、此地址是否仍指向它。页面会自动重试，之前显示的内容会保留。")];
-  if (error.status === 401) return [t("No access", "没有权限"), t("This worker asks for its token (admin.token).", "此 worker 需要令牌（admin.token）。")];
-  if (error.status === 403) return [t("Not allowed from here", "此处不允许"), error.message];
-  if (error.status === 404) return [t("There is no such thing here", "没有找到"), error.message];
-  if (error.status === 503) return [t("Redis or Kafka does not answer", "Redis 或 Kafka 没有响应"), t(`${error.message} Nothing is sent and nothing is lost meanwhile. Look at Redis and Kafka first; the page asks again by itself.`, `${error.message} 在此期间不会发送，也不会丢失。请先检查 Redis 和 Kafka；页面会自动重试。`)];
-  return [t("The worker could not answer", "worker 无法回答"), error.message];
+function wording({ status, message }) {
+  const meanwhile = t("Nothing is sent and nothing is lost meanwhile. The page asks again by itself.", "在此期间不发送，也不会丢失。页面会自动重试。");
+  if (status === 0) return [t("The worker does not answer", "worker 没有响应"), t("See whether it runs and whether this address leads to it. The page asks again by itself.", "请检查其是否运行、此地址是否正确。页面会自动重试。")];
+  if (status === 403) return [t("Not allowed from here", "此处不允许"), message];
+  if (status === 404) return [t("There is no such thing here", "没有找到"), message];
+  if (status === 503) return [t("Redis or Kafka does not answer", "Redis 或 Kafka 没有响应"), `${message}. ${meanwhile}`];
+  return [t("The worker could not answer", "worker 无法回答"), message];
 }
 
 /** Shows the data of a feed, or why there is none. Old data stays while an error is told above it. */
@@ -84,8 +88,5 @@ export const Progress = ({ value, max, label }) => html`<progress value=${value}
 /** Counts by name, largest first: 3 rejected, 1 invalid. */
 export function Counts({ of, name = (key) => key }) {
   const all = Object.entries(of ?? {}).filter(([, n]) => Number(n) > 0).sort((a, b) => b[1] - a[1]);
-  if (!all.length) return html`<span class="muted">${t("none", "无")}</span>`;
   return html`<ul class="counts">${all.map(([key, n]) => html`<li key=${key}><b>${count(n)}</b> ${name(key)}</li>`)}</ul>`;
 }
-
-export { span };

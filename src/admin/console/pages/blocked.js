@@ -1,43 +1,35 @@
 // What holds a partition back: the oldest unfinished record of each, and what it waits for.
-import { html } from "htm/preact";
-import { useLive } from "../lib/live.js";
-import { link } from "../lib/route.js";
-import { count, t } from "../lib/state.js";
-import { Table } from "../lib/table.js";
-import { Code, Empty, Fed, Page, Section, Time, span } from "../lib/ui.js";
+import { Empty, Fed, Page, Section, Table, count, dash, html, link, muted, span, state, t, time, toLane, toTrace, useLive } from "../lib/all.js";
 
 const place = (row) => `${row.topic}/${row.partition}`;
 
-const columns = () => [
-  { key: "place", head: t("Partition", "分区"), cell: (row) => html`<strong>${place(row)}</strong>` },
-  { key: "reason", head: t("Waits for", "等待"), wide: true, cell: (row) => html`${row.parked ? html`<span class="state bad"><span class="sign" aria-hidden="true">■</span>${row.parked}</span>` : row.reason ?? html`<span class="muted">${t("nothing", "无")}</span>`}
-    ${row.remade_ms && html`<small>${t("The topic was deleted and made again", "主题曾被删除并重建")} <${Time} ms=${row.remade_ms} /></small>`}
-    ${row.position_lost_ms && html`<small>${t("The group lost its position here", "消费组在此丢失了位点")} <${Time} ms=${row.position_lost_ms} /></small>`}` },
-  { key: "age", head: t("Waits since", "已等待"), num: true, cell: (row) => (row.age_ms === null ? "–" : span(row.age_ms)) },
-  { key: "next", head: t("Next try", "下次尝试"), cell: (row) => html`<${Time} ms=${row.next_try_ms} brief />` },
-  { key: "account", head: t("Account", "账户"), cell: (row) => (row.account ? html`<a href=${link(["lanes"], { account: row.account })}>${row.account}</a>` : html`<span class="muted">–</span>`) },
-  { key: "event", head: t("Event", "事件"), cell: (row) => (row.trans_id ? html`<a href=${link(["trace", row.trans_id])}><${Code}>${row.trans_id}<//></a>` : html`<span class="muted">–</span>`) },
-  { key: "offset", head: t("Offset", "位点"), num: true, cell: (row) => count(row.offset) },
-  { key: "lag", head: t("Lag", "积压"), num: true, cell: (row) => count(row.lag) },
-  { key: "replica", head: t("Replica", "副本"), cell: (row) => html`<span class="muted">${row.replica}</span>` },
-];
+function Warning({ title, children }) {
+  return html`<div class="trouble" role="alert"><strong>${title}</strong><p>${children}</p></div>`;
+}
 
 export function Blocked({ query }) {
-  const report = useLive("blocked");
-  return html`<${Page} title=${t("Blocked partitions", "受阻分区")} sub=${t("A partition's position is its oldest unfinished record. What waits here longest holds its partition back.", "分区的位点是最早未完成的记录。等待最久的记录会阻挡整个分区。")}>
+  const report = useLive("blocked"), all = query.all === "1";
+  const columns = [
+    [t("Partition", "分区"), (row) => html`<strong>${place(row)}</strong>`],
+    [t("Waits for", "等待"), (row) => html`${row.parked ? html`${state("halted")} ${row.parked}` : row.reason ?? dash()}
+      ${row.remade_ms && html`<small>${t("The topic was made again", "主题曾被重建")} ${time(row.remade_ms)}</small>`}${row.position_lost_ms && html`<small>${t("The position was lost", "位点曾丢失")} ${time(row.position_lost_ms)}</small>`}`, "wide"],
+    [t("For", "已等待"), (row) => span(row.age_ms), "num"],
+    [t("Next try", "下次尝试"), (row) => time(row.next_try_ms, true)],
+    [t("Account", "账户"), (row) => (row.account ? toLane(row.account) : dash())],
+    [t("Event", "事件"), (row) => (row.trans_id ? toTrace(row.trans_id) : dash())],
+    [t("Offset", "位点"), (row) => count(row.offset), "num"],
+    [t("Lag", "积压"), (row) => count(row.lag), "num"],
+    [t("Replica", "副本"), (row) => muted(row.replica)],
+  ];
+  return html`<${Page} title=${t("Blocked partitions", "受阻分区")} sub=${t("The oldest unfinished record holds the others back.", "最早未完成的记录会阻挡其余记录。")}>
     <${Fed} of=${report}>${({ partitions, refused, consumers }) => {
-      const waiting = (row) => row.offset !== null || row.parked;
-      const all = query.all === "1", shown = partitions.filter((row) => all || waiting(row));
-      const silent = consumers.filter((one) => one.unconfirmed_ms !== null);
+      const shown = partitions.filter((row) => all || row.offset !== null || row.parked);
       return html`
-      ${silent.map((one) => html`<div class="trouble" role="alert" key=${one.replica + one.name}><strong>${t(`${one.replica}: no commit was confirmed for ${span(one.unconfirmed_ms)}`, `${one.replica}：已有 ${span(one.unconfirmed_ms)} 没有确认提交`)}</strong><p>${one.last_error ?? ""} ${t("It sends nothing meanwhile. Look at Kafka and its network.", "在此期间不发送。请检查 Kafka 及网络。")}</p></div>`)}
-      ${refused.map((one) => html`<div class="trouble" role="alert" key=${one.replica + one.topic}><strong>${t(`${one.topic} takes no records`, `${one.topic} 不接收记录`)}</strong><p>${one.why} ${t(`${count(one.records)} records are held on ${one.replica}.`, `${one.replica} 上有 ${count(one.records)} 条记录等待。`)} <${Time} ms=${one.since_ms} /></p></div>`)}
-      <${Section} id="partitions" title=${all ? t(`All ${partitions.length} partitions`, `全部 ${partitions.length} 个分区`) : t(`${shown.length} of ${partitions.length} partitions have something unfinished`, `${partitions.length} 个分区中有 ${shown.length} 个存在未完成记录`)}
+      ${consumers.filter((one) => one.unconfirmed_ms !== null).map((one) => html`<${Warning} key=${one.replica + one.name} title=${t(`${one.replica}: no commit for ${span(one.unconfirmed_ms)}`, `${one.replica}：${span(one.unconfirmed_ms)}没有提交`)}>${one.last_error} ${t("It sends nothing meanwhile. Look at Kafka.", "在此期间不发送。请检查 Kafka。")}<//>`)}
+      ${refused.map((one) => html`<${Warning} key=${one.replica + one.topic} title=${t(`${one.topic} takes no records`, `${one.topic} 不接收记录`)}>${one.why} ${t(`${count(one.records)} are held on ${one.replica}`, `${one.replica} 上有 ${count(one.records)} 条等待`)} ${time(one.since_ms)}<//>`)}
+      <${Section} id="partitions" title=${t(`${shown.length} of ${partitions.length} partitions`, `${partitions.length} 个分区中的 ${shown.length} 个`)} note=${!all && t("Those with something unfinished.", "存在未完成记录的分区。")}
         actions=${html`<a class="button" href=${link(["blocked"], all ? {} : { all: 1 })}>${all ? t("Only unfinished", "仅未完成") : t("Show all", "显示全部")}</a>`}>
-        ${shown.length ? html`<${Table} caption=${t("Partitions", "分区")} columns=${columns()} rows=${shown} id=${place} />`
-          : html`<${Empty} good title=${t("Every partition is finished to its end", "所有分区都已处理完毕")} />`}
-        ${partitions.some((row) => row.parked) && html`<p class="note">${t("A partition that waits for its position is placed with", "等待位点的分区用此命令处理：")} <code>postback unblock offsets --topic … --partition … --to …</code></p>`}
-      <//>`;
-    }}<//>
-  <//>`;
+        ${shown.length ? html`<${Table} caption=${t("Partitions", "分区")} columns=${columns} rows=${shown} id=${place} />` : html`<${Empty} good title=${t("Every partition is finished to its end", "所有分区都已处理完毕")} />`}
+        ${partitions.some((row) => row.parked) && html`<p class="note">${t("To place a partition:", "设置分区位点：")} <code>postback unblock offsets --topic … --partition … --to …</code></p>`}<//>`;
+    }}<//><//>`;
 }
