@@ -20,7 +20,7 @@ use self::consumers::spawn;
 pub use self::drain::stop_signal;
 use self::drain::{a_part_dies, drain_all};
 use self::setup::{all_topics, metrics, topics_of};
-use crate::admin::{Parts as AdminParts, Server, all_routes, health_routes};
+use crate::admin::{self, Server, all_routes, health_routes};
 use crate::admit::examine::Examiner;
 use crate::app::discovery::Discovery;
 use crate::app::start::{Fit, Say};
@@ -43,6 +43,7 @@ use crate::operate::{Keys, orders, snapshot::remove_snapshot};
 use crate::process_limits::{allow_open_files, replica_id};
 use crate::redelivery::Waiting;
 use crate::redis::health::Health;
+use crate::replay::Replays;
 use crate::secret::SecretString;
 use crate::settings::Config;
 use crate::settle::context::StageContext;
@@ -253,7 +254,14 @@ fn listen(config: &Arc<Config>, status: &Arc<WorkerStatus>) -> Result<Vec<Server
     let start = |key: &str, address, router| {
         Server::start(address, router).map_err(|e| Exit::failed(format!("{key} = \"{address}\": {e}")))
     };
-    let routes = all_routes(AdminParts::new(status.clone(), config.clone()), &config.admin.token);
+    let worker = admin::Worker {
+        id: status.id.clone(),
+        status: status.clone(),
+        config: config.clone(),
+        client: status.client.clone(),
+        replays: Replays::new(status.client.clone(), status.keys.clone()),
+    };
+    let routes = all_routes(admin::Parts::new(worker), &config.admin.token);
     let mut servers = vec![start("admin.listen", config.admin.listen, routes)?];
     if let Some(address) = config.telemetry.listen {
         servers.push(start("telemetry.listen", address, health_routes(status.clone()))?);

@@ -27,7 +27,6 @@ pub(super) struct Endpoint {
     pub(super) is_open: bool,
     pub(super) query: Option<Describe>,
     pub(super) body: Option<Describe>,
-    /// The media type of a body that is not read as a type of ours.
     pub(super) answer: Describe,
     /// The status of a success.
     pub(super) success: u16,
@@ -78,6 +77,16 @@ impl Endpoint {
     ) -> Self {
         let body: Option<Describe> = Some(SchemaGenerator::subschema_for::<B>);
         Self { body, ..Self::new::<A, _, T>(Method::POST, MethodFilter::POST, path, summary, handler) }
+    }
+
+    /// An endpoint that changes a part of something. `B` is the body, and `A` is its answer.
+    pub(super) fn patch<B: JsonSchema, A: JsonSchema, T: 'static>(
+        path: &'static str,
+        summary: &'static str,
+        handler: impl Handler<T, Arc<Parts>>,
+    ) -> Self {
+        let body: Option<Describe> = Some(SchemaGenerator::subschema_for::<B>);
+        Self { body, ..Self::new::<A, _, T>(Method::PATCH, MethodFilter::PATCH, path, summary, handler) }
     }
 
     pub(super) fn says(self, description: &'static str) -> Self {

@@ -28,7 +28,7 @@ use axum::routing::get;
 use serde_json::json;
 
 pub use config::Config;
-pub use parts::Parts;
+pub use parts::{Parts, Worker};
 pub use server::Server;
 
 use self::refusal::Refusal;
@@ -42,7 +42,7 @@ pub fn health_routes(state: Shared) -> Router {
 
 /// All routes, for `admin.listen`. With an empty token everybody may read, and only this machine may change something.
 pub fn all_routes(parts: Arc<Parts>, token: &SecretString) -> Router {
-    let health = health().with_state(parts.status.clone());
+    let health = health().with_state(parts.worker.status.clone());
     let api = api::routes(token).layer(axum::middleware::from_fn(etag::conditional));
     finish(health.merge(console::routes()).merge(Router::new().nest("/api/v1", api).with_state(parts)))
 }

@@ -3,13 +3,16 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ::redis::Client;
 use axum::http::StatusCode;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::refusal::Refusal;
 use crate::inspect::preview::Previewer;
 use crate::kafka::topics::AdminError;
+use crate::operate::Keys;
 use crate::operate::readiness::Shared;
+use crate::replay::Replays;
 use crate::settings::Config;
 
 /// How many requests read Kafka at once. Each of them has a thread and a client of its own.
@@ -18,23 +21,52 @@ const READERS: usize = 3;
 const TURN: Duration = Duration::from_secs(3);
 
 /// The worker as the API sees it.
+pub struct Worker {
+    /// The id of this replica.
+    pub id: String,
+    pub status: Shared,
+    /// It has the addresses of embedded parts already.
+    pub config: Arc<Config>,
+    pub client: Client,
+    pub replays: Replays,
+}
+
+impl Worker {
+    /// The names of the keys in Redis.
+    pub(super) fn keys(&self) -> Keys {
+        Keys::new(&self.config.redis.prefix)
+    }
+}
+
+/// The worker, and what the API keeps of it.
 pub struct Parts {
-    pub(super) status: Shared,
-    pub(super) config: Arc<Config>,
+    pub(super) worker: Worker,
     previewer: OnceLock<Previewer>,
     readers: Arc<Semaphore>,
 }
 
 impl Parts {
-    /// `config` has the addresses of embedded parts already.
-    pub fn new(status: Shared, config: Arc<Config>) -> Arc<Self> {
-        Arc::new(Self { status, config, previewer: OnceLock::new(), readers: Arc::new(Semaphore::new(READERS)) })
+    pub fn new(worker: Worker) -> Arc<Self> {
+        Arc::new(Self { worker, previewer: OnceLock::new(), readers: Arc::new(Semaphore::new(READERS)) })
+    }
+
+    /// Waits for the turn to read Kafka, which lasts as long as the permit.
+    ///
+    /// # Errors
+    /// Refuses the request if too many others read Kafka.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let busy = || {
+            let text = "other requests are reading Kafka; try again in a moment";
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text).with_code("busy")
+        };
+        let turn = tokio::time::timeout(TURN, self.readers.clone().acquire_owned()).await;
+        turn.map_err(|_| busy())?.map_err(|_| busy())
     }
 
     /// Judges events as this worker would. It is made when it is first needed.
     pub(super) fn previewer(&self) -> &Previewer {
         self.previewer.get_or_init(|| {
-            let config = &self.config;
+            let config = &self.worker.config;
             Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix)
         })
     }
@@ -47,12 +79,7 @@ impl Parts {
         &self,
         work: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let busy = || {
-            let text = "other requests are reading Kafka; try again in a moment";
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text).with_code("busy")
-        };
-        let turn = tokio::time::timeout(TURN, self.readers.clone().acquire_owned()).await;
-        let permit = turn.map_err(|_| busy())?.map_err(|_| busy())?;
+        let permit = self.turn().await?;
         // If the client leaves, the reading goes on to its end and keeps its permit until then.
         let work = move || {
             let _permit = permit;

@@ -12,10 +12,11 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::*;
-use crate::operate::By;
 use crate::operate::audit::AuditRecord;
 use crate::operate::readiness::{Dependency, Readiness, Status, StatusReport, SwitchError};
 use crate::operate::report::{AccountRow, BlockedReport};
+use crate::operate::{By, Keys};
+use crate::replay::Replays;
 use crate::settings::Config as Settings;
 
 #[derive(Default)]
@@ -87,7 +88,14 @@ struct Running {
 /// The double in front of Kafka and Redis that nobody runs.
 fn parts(double: Arc<Double>) -> Arc<Parts> {
     let settings = Settings::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
-    Parts::new(double, Arc::new(settings))
+    let client = crate::redis::Config::stub("redis://127.0.0.1:1").client().unwrap();
+    Parts::new(worker(double, settings, client))
+}
+
+/// The double with this configuration and this store.
+pub(crate) fn worker(double: Arc<Double>, settings: Settings, client: ::redis::Client) -> Worker {
+    let replays = Replays::new(client.clone(), Keys::new(&settings.redis.prefix));
+    Worker { id: "w1".to_owned(), status: double, config: Arc::new(settings), client, replays }
 }
 
 fn run(double: Double, token: &str) -> Running {

@@ -13,6 +13,7 @@ mod wanted;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -28,7 +29,7 @@ pub use waiting::{ClosedLanes, Rules, WaitingRow};
 pub use wanted::Wanted;
 
 /// What was found.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Trace {
     pub trans_id: String,
     /// The claims in Redis, per account and native event.
@@ -37,6 +38,7 @@ pub struct Trace {
     pub waiting: Vec<WaitingRow>,
     /// The dead letters of the event: the newest of each origin, newest first.
     #[serde(serialize_with = "letters")]
+    #[schemars(with = "Vec<Map<String, Value>>")]
     pub dead_letters: Vec<DeadLetter>,
     /// The receipts of the event, oldest first.
     pub receipts: Vec<Map<String, Value>>,

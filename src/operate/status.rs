@@ -346,10 +346,10 @@ impl Status for WorkerStatus {
     }
 
     fn pause<'a>(&'a self, account: &'a str, by: By) -> BoxFuture<'a, Result<(), SwitchError>> {
-        Box::pin(self.switch(account, by.at(&self.id), true))
+        Box::pin(self.switch(account, by, true))
     }
 
     fn resume<'a>(&'a self, account: &'a str, by: By) -> BoxFuture<'a, Result<(), SwitchError>> {
-        Box::pin(self.switch(account, by.at(&self.id), false))
+        Box::pin(self.switch(account, by, false))
     }
 }

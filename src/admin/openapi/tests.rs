@@ -1,17 +1,19 @@
 //! Tests the document against a running server with a Kafka and a Redis behind it: whatever it promises is true.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use ::redis::aio::MultiplexedConnection;
 use boon::{Compiler, Schemas};
 
 use super::*;
-use crate::admin::tests::{Double, LOCAL, raw};
+use crate::admin::tests::{Double, LOCAL, raw, worker};
 use crate::admin::{Parts, Server, all_routes, routes};
 use crate::embedded::broker::Broker;
 use crate::embedded::store::Store;
 use crate::kafka::producer::Producer;
-use crate::operate::By;
-use crate::operate::audit::{AuditRecord, Change, Via};
+use crate::operate::audit::{self, AuditRecord, Change, Via};
+use crate::operate::{By, Keys};
+use crate::replay::store::{self, Draft, Plan};
 use crate::secret::SecretString;
 use crate::settings::Config;
 
@@ -21,6 +23,8 @@ struct World {
     server: Server,
     double: Arc<Double>,
     document: Value,
+    runtime: tokio::runtime::Runtime,
+    redis: Mutex<MultiplexedConnection>,
     _parts: (Broker, Store),
 }
 
@@ -34,15 +38,22 @@ impl World {
         config.redis.url = SecretString::new(store.url());
         let producer = Producer::new(&config.kafka, 0).unwrap();
         let by = By::new(Via::Console, "li", "asked by 13812345678");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let client = config.redis.client().unwrap();
+        let mut redis = runtime.block_on(crate::redis::connect(&client)).unwrap();
+        let plan = Plan { end_offsets: [(0, 9)].into(), selected: 3, ..Plan::default() };
+        let draft = Draft { id: "r-1", plan: &plan, rate: 50, by: &by };
+        runtime.block_on(store::begin_plan(&mut redis, &Keys::new("pb"), &draft)).unwrap();
+        runtime.block_on(store::keep_plan(&mut redis, &Keys::new("pb"), &draft, &[])).unwrap();
         for at_ms in 0..3 {
             let text = AuditRecord::new(Change::Pause, &by, at_ms).json();
             runtime.block_on(producer.publish(&config.kafka.audit, None, Some(text.as_bytes()), &[])).unwrap();
         }
         let double = Arc::new(Double::default());
-        let router = all_routes(Parts::new(double.clone(), Arc::new(config)), &SecretString::new(token));
+        let router = all_routes(Parts::new(worker(double.clone(), config, client)), &SecretString::new(token));
         let server = Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap();
-        Self { server, double, document: document(&routes::all()), _parts: (broker, store) }
+        let redis = Mutex::new(redis);
+        Self { server, double, document: document(&routes::all()), runtime, redis, _parts: (broker, store) }
     }
 
     fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
@@ -63,8 +74,31 @@ impl World {
             .collect()
     }
 
+    /// How many changes were made: switches of the double, and entries in the audit's outbox.
     fn changes(&self) -> usize {
-        self.double.changes.lock().unwrap().len()
+        self.double.changes.lock().unwrap().len() + self.audited().len()
+    }
+
+    fn audited(&self) -> Vec<AuditRecord> {
+        let redis = &mut *self.redis.lock().unwrap();
+        self.runtime.block_on(audit::waiting(redis, &Keys::new("pb"))).unwrap()
+    }
+
+    /// Puts the replay of the tests into the state in which this request does something.
+    fn prepare(&self, path: &str) {
+        let state = match path.rsplit('/').next() {
+            Some("cancel") => "running",
+            Some("resume") => "cancelled",
+            _ => "planned",
+        };
+        let mut pipe = ::redis::pipe();
+        pipe.cmd("HSET").arg("pb:replay:r-1").arg("state").arg(state).ignore();
+        match state {
+            "running" => pipe.cmd("SET").arg("pb:replay:running").arg("r-1").ignore(),
+            _ => pipe.cmd("DEL").arg("pb:replay:running").ignore(),
+        };
+        let redis = &mut *self.redis.lock().unwrap();
+        let () = self.runtime.block_on(pipe.query_async(redis)).unwrap();
     }
 
     /// Fails unless the document promises this answer.
@@ -98,9 +132,11 @@ fn example(method: &str, path: &str) -> (String, String) {
     let body = match (method, path) {
         ("GET", _) => "",
         (_, "/api/v1/preview") => event,
-        _ => WHY,
+        ("PATCH", _) => r#"{"rate":20,"who":"li","via":"console","why":"maintenance"}"#,
+        (_, path) if path.contains("/accounts/") => WHY,
+        _ => r#"{"who":"li","via":"console","why":"maintenance"}"#,
     };
-    (path.replace("{name}", "acme-ps"), body.to_owned())
+    (path.replace("{name}", "acme-ps").replace("{id}", "r-1").replace("{trans_id}", "t-1"), body.to_owned())
 }
 
 #[test]
@@ -108,10 +144,42 @@ fn every_operation_answers_as_the_document_says() {
     let world = World::new("");
     for (method, path, _) in world.operations() {
         let (url, body) = example(&method, path);
+        world.prepare(path);
         let (status, _, answer) = world.send(&method, &url, LOCAL, &body);
         assert!(status < 300, "{method} {url}: {status} {answer}");
         world.check(&method, path, status, &answer);
     }
+}
+
+#[test]
+fn every_change_is_audited_with_who_from_where_and_why() {
+    let world = World::new("");
+    let operations = world.operations();
+    let changing = operations.iter().filter(|(method, path, _)| method != "GET" && *path != "/api/v1/preview");
+    let mut count = 0;
+    for (method, path, _) in changing {
+        let (url, body) = example(method, path);
+        world.prepare(path);
+        assert!(world.send(method, &url, LOCAL, &body).0 < 300, "{method} {url}");
+        count += 1;
+        assert_eq!(world.changes(), count, "{method} {url} leaves no entry, or more than one");
+    }
+    let by = |record: AuditRecord| (record.who, record.via, record.why, record.worker);
+    for record in world.audited() {
+        let want = ("li".to_owned(), Via::Console, "maintenance".to_owned(), "w1".to_owned());
+        assert_eq!(by(record.clone()), want, "{record:?}");
+    }
+    for change in world.double.changes.lock().unwrap().iter() {
+        assert!(change.ends_with("acme-ps maintenance li Console"), "{change}");
+    }
+}
+
+#[test]
+fn a_preview_changes_nothing_and_is_not_audited() {
+    let world = World::new("");
+    let (url, event) = example("POST", "/api/v1/preview");
+    assert_eq!(world.send("POST", &url, LOCAL, &event).0, 200);
+    assert_eq!(world.changes(), 0);
 }
 
 #[test]
@@ -133,6 +201,14 @@ fn errors_have_the_form_of_the_document_and_name_the_member_that_is_wrong() {
         ("GET", "/api/v1/audit", "/api/v1/audit?limit=x", "", 400, Some("limit")),
         ("GET", "/api/v1/audit", "/api/v1/audit?cursor=x", "", 400, Some("cursor")),
         ("GET", "/api/v1/audit", "/api/v1/audit?whose=li", "", 400, Some("whose")),
+        ("GET", "/api/v1/trace/{trans_id}", "/api/v1/trace/t-1?account=acme-sp", "", 400, Some("account")),
+        ("GET", "/api/v1/trace/{trans_id}", "/api/v1/trace/t-1?platform=qihu", "", 400, Some("platform")),
+        ("GET", "/api/v1/replays/{id}", "/api/v1/replays/none", "", 404, None),
+        ("POST", "/api/v1/replays/{id}/run", "/api/v1/replays/none/run", r#"{"why":"x"}"#, 404, None),
+        ("POST", "/api/v1/replays/{id}/run", "/api/v1/replays/r-1/run", r#"{"who":"li"}"#, 400, Some("why")),
+        ("POST", "/api/v1/replays/{id}/resume", "/api/v1/replays/r-1/resume", r#"{"why":"x"}"#, 409, None),
+        ("PATCH", "/api/v1/replays/{id}", "/api/v1/replays/r-1", r#"{"rate":0}"#, 400, Some("rate")),
+        ("PATCH", "/api/v1/replays/{id}", "/api/v1/replays/r-1", r#"{"rate":"fast"}"#, 400, Some("rate")),
     ] {
         let (got, _, answer) = world.send(method, url, LOCAL, body);
         assert_eq!(got, status, "{url} {body}: {answer}");

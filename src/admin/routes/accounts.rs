@@ -41,7 +41,7 @@ async fn pause(
     Path(name): Path<String>,
     Body(change): Body<Change>,
 ) -> Answered<Switched> {
-    let done = parts.status.pause(&name, change.by()?).await;
+    let done = parts.worker.status.pause(&name, change.by()?.at(&parts.worker.id)).await;
     done.map(|()| switched(&name, "paused")).map_err(|error| refuse(&name, error))
 }
 
@@ -50,7 +50,7 @@ async fn resume(
     Path(name): Path<String>,
     Body(change): Body<Change>,
 ) -> Answered<Switched> {
-    let done = parts.status.resume(&name, change.by()?).await;
+    let done = parts.worker.status.resume(&name, change.by()?.at(&parts.worker.id)).await;
     done.map(|()| switched(&name, "resumed")).map_err(|error| refuse(&name, error))
 }
 

@@ -87,12 +87,12 @@ async fn audit(State(parts): State<Arc<Parts>>, Query(query): Query<AuditQuery>)
     let (from, limit) = query.check()?;
     let mut items = match &from {
         // Without Redis the entries that wait there are missing, and those of Kafka are still of use.
-        None => parts.status.audit_waiting().await.unwrap_or_default(),
+        None => parts.worker.status.audit_waiting().await.unwrap_or_default(),
         Some(_) => Vec::new(),
     };
     items.retain(|entry| query.selects(entry));
     items.reverse();
-    let kafka = parts.config.kafka.clone();
+    let kafka = parts.worker.config.kafka.clone();
     let read = move || trail::page(&kafka, &|entry| query.selects(entry), from.as_ref(), limit);
     let page = parts.read_kafka(read).await?;
     // An entry may have been published since Redis was read.

@@ -30,6 +30,38 @@ impl Change {
     }
 }
 
+/// Who acts on something, and why.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Act {
+    /// Who asks for it, as claimed.
+    #[schemars(length(max = 256))]
+    pub(super) who: String,
+    pub(super) via: Via,
+    /// Why; required. It is kept in the audit.
+    #[schemars(length(max = 256))]
+    pub(super) why: String,
+}
+
+impl Act {
+    /// # Errors
+    /// Refuses an act without a reason.
+    pub(super) fn by(&self) -> Result<By, Refusal> {
+        with_why(&self.who, self.via, &self.why)
+    }
+}
+
+/// As [`by`], for a change that has to say why.
+///
+/// # Errors
+/// Refuses a change without a reason.
+pub(super) fn with_why(who: &str, via: Via, why: &str) -> Result<By, Refusal> {
+    if why.trim().is_empty() {
+        return Err(Refusal::field("why", "say why: it is kept in the audit"));
+    }
+    by(who, via, why)
+}
+
 /// Makes the author of a change safe to store.
 ///
 /// # Errors

@@ -5,14 +5,24 @@ mod audit;
 mod change;
 mod platforms;
 mod preview;
+mod replays;
 mod state;
+mod trace;
 
 use super::endpoint::Endpoint;
 
 /// Every endpoint, in the order of the document.
 pub(super) fn all() -> Vec<Endpoint> {
-    [state::endpoints(), accounts::endpoints(), platforms::endpoints(), audit::endpoints(), preview::endpoints()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        state::endpoints(),
+        accounts::endpoints(),
+        platforms::endpoints(),
+        audit::endpoints(),
+        preview::endpoints(),
+        trace::endpoints(),
+        replays::endpoints(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -25,13 +25,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 }
 
 async fn status(State(parts): State<Arc<Parts>>) -> Answer<StatusReport> {
-    Answer(parts.status.status().await)
+    Answer(parts.worker.status.status().await)
 }
 
 async fn accounts(State(parts): State<Arc<Parts>>) -> Answer<Vec<AccountRow>> {
-    Answer(parts.status.accounts().await)
+    Answer(parts.worker.status.accounts().await)
 }
 
 async fn blocked(State(parts): State<Arc<Parts>>) -> Answer<BlockedReport> {
-    Answer(parts.status.blocked().await)
+    Answer(parts.worker.status.blocked().await)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::wanted::Wanted;
@@ -70,7 +71,7 @@ pub(super) async fn read_claims(
 }
 
 /// A claim in Redis.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClaimRow {
     pub platform: String,
     pub account: String,

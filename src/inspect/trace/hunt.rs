@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::kafka::lookup::{Lookup, Wanted};
@@ -22,7 +23,7 @@ const LARGEST: i64 = 320_000;
 const WIDTHS: [i64; 2] = [15_000, 600_000];
 
 /// How much of some topics was looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LookedAt {
     /// `waiting`, `dead_letters` or `receipts`.
     pub what: &'static str,

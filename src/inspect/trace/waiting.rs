@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::account::{Account, Accounts};
@@ -30,7 +31,7 @@ pub struct Rules {
 pub type ClosedLanes = BTreeMap<String, (LaneState, i64)>;
 
 /// A copy that no worker has finished.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WaitingRow {
     /// `retry` or `parked`.
     pub kind: &'static str,

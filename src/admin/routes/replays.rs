@@ -1,0 +1,99 @@
+//! `/replays`: plans, and what is done with them. What a replay is and does is `crate::replay`'s.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::change::{Act, by};
+use crate::admin::answer::{Answer, Answered};
+use crate::admin::endpoint::Endpoint;
+use crate::admin::parts::Parts;
+use crate::admin::refusal::Refusal;
+use crate::admin::request::Body;
+use crate::operate::audit::Via;
+use crate::replay::{ReplayError, ReplayView};
+
+/// Another rate for a replay.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewRate {
+    /// Records per second over all replicas.
+    #[schemars(range(min = 1))]
+    rate: u32,
+    /// Who asks for it, as claimed.
+    #[serde(default)]
+    who: String,
+    #[serde(default)]
+    via: Via,
+    #[serde(default)]
+    why: String,
+}
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let act = |path, summary, endpoint: fn(&'static str, &'static str) -> Endpoint| {
+        endpoint(path, summary).says("Takes effect within a second. Audited.").refuses(&[404, 409, 503])
+    };
+    vec![
+        Endpoint::get::<Vec<ReplayView>, _>("/replays", "The newest replays and plans, newest first", list)
+            .refuses(&[503]),
+        Endpoint::get::<ReplayView, _>("/replays/{id}", "One replay: its plan, how far it is, what came of it", get)
+            .refuses(&[404, 503]),
+        act("/replays/{id}/run", "Run a plan", |path, summary| {
+            Endpoint::post::<Act, ReplayView, _>(path, summary, run)
+        }),
+        act("/replays/{id}/cancel", "Stop a replay", |path, summary| {
+            Endpoint::post::<Act, ReplayView, _>(path, summary, cancel)
+        }),
+        act("/replays/{id}/resume", "Go on with a replay that stopped", |path, summary| {
+            Endpoint::post::<Act, ReplayView, _>(path, summary, resume)
+        }),
+        act("/replays/{id}", "Change the rate of a replay", |path, summary| {
+            Endpoint::patch::<NewRate, ReplayView, _>(path, summary, rate)
+        }),
+    ]
+}
+
+async fn list(State(parts): State<Arc<Parts>>) -> Answered<Vec<ReplayView>> {
+    parts.worker.replays.list().await.map(Answer).map_err(|error| refuse(&error))
+}
+
+async fn get(State(parts): State<Arc<Parts>>, Path(id): Path<String>) -> Answered<ReplayView> {
+    parts.worker.replays.get(&id).await.map(Answer).map_err(|error| refuse(&error))
+}
+
+async fn run(State(parts): State<Arc<Parts>>, Path(id): Path<String>, Body(act): Body<Act>) -> Answered<ReplayView> {
+    let by = act.by()?.at(&parts.worker.id);
+    parts.worker.replays.run(&id, &by).await.map(Answer).map_err(|error| refuse(&error))
+}
+
+async fn cancel(State(parts): State<Arc<Parts>>, Path(id): Path<String>, Body(act): Body<Act>) -> Answered<ReplayView> {
+    let by = act.by()?.at(&parts.worker.id);
+    parts.worker.replays.cancel(&id, &by).await.map(Answer).map_err(|error| refuse(&error))
+}
+
+async fn resume(State(parts): State<Arc<Parts>>, Path(id): Path<String>, Body(act): Body<Act>) -> Answered<ReplayView> {
+    let by = act.by()?.at(&parts.worker.id);
+    parts.worker.replays.resume(&id, &by).await.map(Answer).map_err(|error| refuse(&error))
+}
+
+async fn rate(
+    State(parts): State<Arc<Parts>>,
+    Path(id): Path<String>,
+    Body(new): Body<NewRate>,
+) -> Answered<ReplayView> {
+    let why = if new.why.trim().is_empty() { "no reason given" } else { &new.why };
+    let by = by(&new.who, new.via, why)?.at(&parts.worker.id);
+    parts.worker.replays.rate(&id, new.rate, &by).await.map(Answer).map_err(|error| refuse(&error))
+}
+
+fn refuse(error: &ReplayError) -> Refusal {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let refusal = match error.field() {
+        Some(field) => Refusal::field(field, error.to_string()),
+        None => Refusal::new(status, error.to_string()),
+    };
+    refusal.with_code(error.code())
+}
