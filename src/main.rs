@@ -8,7 +8,8 @@ use clap::{Parser, Subcommand};
 use postback::app::played;
 use postback::cli::source::{Access, Known};
 use postback::cli::{
-    accounts, blocked, check, dead_letters, demo, load, platforms, preview, probe, run, sandbox, send, trace, unblock,
+    accounts, blocked, check, dead_letters, demo, load, platforms, preview, probe, reconcile, run, sandbox, send,
+    trace, unblock,
 };
 use postback::exit::{Exit, block_on};
 use postback::sandbox::SandboxAccount;
@@ -47,6 +48,7 @@ enum Command {
     Platforms(platforms::Args),
     DeadLetters(dead_letters::Args),
     Trace(trace::Args),
+    Reconcile(reconcile::Args),
     Send(send::Args),
     Accounts(accounts::Args),
     Blocked(blocked::Args),
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Check(args) => return check::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Platforms(args) => platforms::run(&args),

@@ -8,6 +8,14 @@ use crate::units::show_count;
 /// The width of the text in columns.
 const WIDTH: u16 = 80;
 
+/// A name, its number and what the number means.
+pub type Row = (&'static str, String, String);
+
+/// A row of a count.
+pub fn count(name: &'static str, count: u64, words: &str) -> Row {
+    (name, show_count(count), words.to_owned())
+}
+
 /// One line per count, then whether the ledger balances.
 pub fn text(ledger: &Ledger) -> String {
     let different = format!("in the input topic, {} of them different", show_count(ledger.distinct));
@@ -21,7 +29,8 @@ pub fn text(ledger: &Ledger) -> String {
     } else {
         ledger.faults().join("; ")
     };
-    let count = |name, count, words: &str| (name, show_count(count), words.to_owned());
+    let accepted = ledger.platform_accepted.map_or("-".to_owned(), show_count);
+    let accepted = ("platform_accepted", accepted, "requests that the platforms took".to_owned());
     let rows = [
         count("produced", ledger.produced, &different),
         count("delivered", ledger.delivered, "accepted by their platform"),
@@ -30,15 +39,20 @@ pub fn text(ledger: &Ledger) -> String {
         count("dead_lettered", ledger.dead_lettered, &why),
         count("open", ledger.open, "still on their way"),
         count("lost", ledger.lost, "without a trace"),
-        count("platform_accepted", ledger.platform_accepted, "requests that the platforms took"),
+        accepted,
         count("declared_resends", ledger.declared_resends, "sends that could be a second one"),
         count("results", ledger.results, &format!("final ones, of {} calls", show_count(ledger.calls))),
         ("balanced", if ledger.balanced { "yes" } else { "NO" }.to_owned(), verdict),
         ("seconds", ledger.seconds.to_string(), format!("{} events per second", ledger.events_per_second)),
     ];
+    table(rows)
+}
+
+/// The rows as text in columns.
+pub fn table(rows: impl IntoIterator<Item = Row>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
-    table.add_rows(rows.map(|(name, count, words)| [name.to_owned(), count, words]));
+    table.add_rows(rows.into_iter().map(|(name, count, words)| [name.to_owned(), count, words]));
     for (column, width) in table.column_iter_mut().zip([18, 10]) {
         column.set_padding((0, 0)).set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
         column.set_cell_alignment(if width == 18 { CellAlignment::Left } else { CellAlignment::Right });

@@ -14,6 +14,7 @@ pub mod probe;
 mod progress;
 pub mod reach;
 mod reading;
+pub mod reconcile;
 pub mod run;
 pub mod sandbox;
 pub mod send;

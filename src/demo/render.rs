@@ -22,7 +22,7 @@ impl Run {
     /// The state of the demo at present.
     pub(super) fn dashboard(&self) -> Dashboard {
         let tally = self.reader.tally();
-        let origins = tally.origins();
+        let sums = tally.origins().sums();
         let seen = self.seen.borrow();
         let per_second = self.per_second(&tally);
         let faults = self.sandbox.faults();
@@ -48,12 +48,12 @@ impl Run {
             published: self.publisher.made(),
             total: self.options.events,
             rows: rows.collect(),
-            delivered: origins.ended(Outcome::Delivered),
-            duplicate: origins.ended(Outcome::Duplicate),
-            suppressed: origins.ended(Outcome::Suppressed),
-            dead_letters: origins.dead_letters(),
-            open: origins.produced().saturating_sub(origins.all_ended()),
-            resends: origins.declared_resends(),
+            delivered: sums.ended(Outcome::Delivered),
+            duplicate: sums.ended(Outcome::Duplicate),
+            suppressed: sums.ended(Outcome::Suppressed),
+            dead_letters: sums.dead_letters(),
+            open: sums.produced.saturating_sub(sums.all_ended()),
+            resends: sums.resends,
             doing: self.doing(),
         }
     }

@@ -202,7 +202,7 @@ impl Run {
             }
             let (now_ended, produced) = {
                 let tally = self.reader.tally();
-                (tally.origins().all_ended(), tally.origins().produced())
+                (tally.origins().sums().all_ended(), tally.origins().sums().produced)
             };
             if now_ended != ended.0 {
                 ended = (now_ended, Instant::now());
@@ -237,11 +237,12 @@ impl Run {
         let beside = Beside {
             distinct: self.publisher.distinct() + tally.foreign_distinct(),
             held,
+            unknown: 0,
             // A call that only reads may be asked again without a declaration, so its repeats do not count.
-            platform_accepted: self.sandbox.accepted() + answered.min(calls.answered),
+            platform_accepted: Some(self.sandbox.accepted() + answered.min(calls.answered)),
             calls: calls.all,
             results: calls.with_result,
         };
-        Ok(Ledger::of(tally.origins(), beside, seconds))
+        Ok(Ledger::of(tally.origins().sums(), beside, seconds))
     }
 }

@@ -193,7 +193,7 @@ mod tests {
         tally.receipt((0, 2), Outcome::Duplicate, 0, Some(0));
         tally.receipt((0, 3), Outcome::DeadLettered, 0, Some(0));
         tally.dead_letter((0, 3), Reason::Conflict);
-        assert_eq!((tally.origins().produced(), tally.foreign_distinct()), (4, 1));
+        assert_eq!((tally.origins().sums().produced, tally.foreign_distinct()), (4, 1));
         assert_eq!(tally.accounts()[0], AccountTally { published: 1, ended: 0, delivered: 1 });
     }
 }

@@ -8,7 +8,7 @@ mod meaning;
 pub mod scan;
 mod state;
 
-pub use filter::{Filter, FilterError};
+pub use filter::{Filter, FilterError, moment};
 pub use latest::LatestPerOrigin;
 pub use letter::DeadLetter;
 pub use meaning::{advice, meaning};

@@ -5,4 +5,5 @@ pub mod dead_letters;
 pub mod ledger;
 pub mod platforms;
 pub mod preview;
+pub mod reconcile;
 pub mod trace;

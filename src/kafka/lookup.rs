@@ -57,10 +57,11 @@ pub struct Reached {
 /// Decides in the client's memory whether a record is wanted.
 pub type Wanted<'a> = &'a (dyn Fn(&Seen<'_>) -> bool + Sync);
 
-/// Reads spans one after another with one client.
+/// Reads spans of the same partitions, one reading after another, with one client.
 pub struct Lookup {
     consumer: BaseConsumer<Context>,
     names: HashMap<String, Arc<str>>,
+    is_assigned: bool,
 }
 
 impl Lookup {
@@ -70,11 +71,11 @@ impl Lookup {
     /// Fails if the client library refuses the settings.
     pub fn new(config: &Config) -> Result<Self, AdminError> {
         let client = settings::reader(config).map_err(|e| AdminError::Refused(e.to_string()))?;
-        Ok(Self { consumer: client.create_with_context(Context)?, names: HashMap::new() })
+        Ok(Self { consumer: client.create_with_context(Context)?, names: HashMap::new(), is_assigned: false })
     }
 
     /// Reads the spans, each of another partition, until all are read or `until` has passed. It says of each span how far
-    /// it was read.
+    /// it was read. Every reading has to name the same partitions; of some it may read nothing.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -87,18 +88,22 @@ impl Lookup {
         take: &mut dyn FnMut(Record),
     ) -> Result<Vec<Reached>, AdminError> {
         let mut reached: Vec<Reached> = spans.iter().map(|s| Reached { next: s.from, first_ms: None }).collect();
-        let mut left: BTreeMap<(&str, i32), usize> = BTreeMap::new();
-        let mut list = TopicPartitionList::with_capacity(spans.len());
-        for (n, span) in spans.iter().enumerate().filter(|(_, span)| span.from < span.end) {
-            list.add_partition_offset(&span.topic, span.partition, Offset::Offset(span.from))?;
-            left.insert((&span.topic, span.partition), n);
-        }
-        if left.is_empty() {
+        let unread = || spans.iter().enumerate().filter(|(_, span)| span.from < span.end);
+        let mut left: BTreeMap<(&str, i32), usize> =
+            unread().map(|(n, span)| ((span.topic.as_str(), span.partition), n)).collect();
+        if left.is_empty() || until.is_some_and(|until| Instant::now() >= until) {
             return Ok(reached);
         }
-        // What was paused at its end stays paused in the next assignment.
-        self.consumer.resume(&self.consumer.assignment()?)?;
-        self.consumer.assign(&list)?;
+        if self.is_assigned {
+            self.go_to(unread().map(|(_, span)| span))?;
+        } else {
+            let mut list = TopicPartitionList::with_capacity(spans.len());
+            for span in spans {
+                list.add_partition_offset(&span.topic, span.partition, Offset::Offset(span.from))?;
+            }
+            self.consumer.assign(&list)?;
+            self.is_assigned = true;
+        }
         let (mut heard, mut trouble, mut ended) = (Instant::now(), String::from("nothing came"), BTreeSet::new());
         while !left.is_empty() && until.is_none_or(|until| Instant::now() < until) {
             match self.consumer.poll(Duration::from_millis(50)) {
@@ -149,6 +154,18 @@ impl Lookup {
         }
         Ok(reached)
     }
+
+    /// Moves to the beginning of each span. A second assignment instead, given up before it has begun, makes the client
+    /// library abort the process.
+    fn go_to<'a>(&self, spans: impl Iterator<Item = &'a Span>) -> Result<(), AdminError> {
+        let mut list = TopicPartitionList::new();
+        for span in spans {
+            list.add_partition_offset(&span.topic, span.partition, Offset::Offset(span.from))?;
+        }
+        let moved = self.consumer.seek_partitions(list, PATIENCE)?;
+        moved.elements().iter().try_for_each(|element| element.error())?;
+        Ok(self.consumer.resume(&moved)?)
+    }
 }
 
 /// Pauses a partition that was read to its end, so that the client fetches no later records.
@@ -197,10 +214,11 @@ mod tests {
         // The newest first, then what lies before: the same client reads a partition backwards.
         let both = [span("a", 0, 30, 40), span("b", 0, 0, 20)];
         assert_eq!(read(&both, None), (vec![40, 20], ["k-64", "k-74", "k-84", "k-94"].map(String::from).to_vec()));
-        let before = [span("a", 0, 0, 30), span("b", 0, 20, 20)];
+        let before = [span("b", 0, 20, 20), span("a", 0, 0, 30)];
         let wanted = ["k-14", "k-24", "k-34", "k-4", "k-44", "k-54"].map(String::from).to_vec();
-        assert_eq!(read(&before, None), (vec![30, 20], wanted));
+        assert_eq!(read(&before, None), (vec![20, 30], wanted.clone()));
+        assert_eq!(read(&before, None), (vec![20, 30], wanted), "again");
         assert_eq!(read(&both, Some(Instant::now())), (vec![30, 0], vec![]), "the time is over");
-        assert_eq!(progress.done.into_inner(), 60);
+        assert_eq!(progress.done.into_inner(), 90);
     }
 }

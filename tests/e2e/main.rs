@@ -32,6 +32,7 @@ mod privacy;
 mod quota;
 mod readme;
 mod rebalance;
+mod reconcile;
 mod redis;
 mod refused;
 mod retry;

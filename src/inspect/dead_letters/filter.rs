@@ -11,6 +11,7 @@ use crate::error::Reason;
 use crate::inspect::dead_letters::letter::DeadLetter;
 use crate::inspect::dead_letters::state::State;
 
+pub use moment::moment;
 pub use words::FilterError;
 
 /// Selects dead letters; what is not set selects all.

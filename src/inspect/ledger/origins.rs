@@ -1,8 +1,10 @@
 //! Keeps what became of each record of one input topic. It takes receipts and dead letters in any order (pure).
 //!
-//! For each origin three things count: the first receipt that is not `duplicate`, the newest dead letter, and the
-//! largest number of declared re-sends. A record takes two bytes and the note of its reader, because a topic holds
-//! millions of records.
+//! For each origin three things count: the strongest outcome of its receipts, the newest dead letter, and the largest
+//! number of declared re-sends. `delivered` is the strongest outcome, because an acceptance is a fact: a dead letter that
+//! was replayed and delivered is delivered. Then come `suppressed`, `dead_lettered` and `duplicate`, which a record that is
+//! read again may add to any of them. A record takes three bytes and the note of its reader, because a topic holds millions
+//! of records.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -15,8 +17,71 @@ use crate::error::{Outcome, Reason};
 pub struct Origin<T> {
     outcome: Option<Outcome>,
     dead_letter: Option<Reason>,
+    /// It is no event of its own.
+    left_out: bool,
     /// The note of the reader.
     pub note: T,
+}
+
+/// What the records of one or more topics came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sums {
+    /// The number of records.
+    pub produced: u64,
+    ends: [u64; Outcome::ALL.len()],
+    reasons: [u64; Reason::ALL.len()],
+    /// Declared sends that could be a second one.
+    pub resends: u64,
+}
+
+impl Sums {
+    /// The number of records that ended with this outcome.
+    pub fn ended(&self, outcome: Outcome) -> u64 {
+        self.ends[outcome as usize]
+    }
+
+    /// The number of records that have ended.
+    pub fn all_ended(&self) -> u64 {
+        self.ends.iter().sum()
+    }
+
+    /// Dead letters by reason.
+    pub fn dead_letters(&self) -> BTreeMap<&'static str, u64> {
+        let counted = Reason::ALL.into_iter().zip(self.reasons);
+        counted.filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.as_str(), count)).collect()
+    }
+
+    fn count<T>(&mut self, origin: &Origin<T>, by: fn(u64, u64) -> u64) {
+        self.produced = by(self.produced, u64::from(origin.is_event()));
+        let Some(end) = origin.end().filter(|_| origin.is_event()) else { return };
+        let count = &mut self.ends[end as usize];
+        *count = by(*count, 1);
+        if end == Outcome::DeadLettered
+            && let Some(reason) = origin.dead_letter
+        {
+            let count = &mut self.reasons[reason as usize];
+            *count = by(*count, 1);
+        }
+    }
+
+    /// Adds the records of another topic.
+    pub fn add(&mut self, other: &Sums) {
+        self.produced += other.produced;
+        self.resends += other.resends;
+        self.ends.iter_mut().zip(other.ends).for_each(|(count, more)| *count += more);
+        self.reasons.iter_mut().zip(other.reasons).for_each(|(count, more)| *count += more);
+    }
+}
+
+/// A receipt with a higher rank replaces one with a lower rank.
+fn rank(outcome: Option<Outcome>) -> u8 {
+    match outcome {
+        None => 0,
+        Some(Outcome::Duplicate) => 1,
+        Some(Outcome::DeadLettered) => 2,
+        Some(Outcome::Suppressed) => 3,
+        Some(Outcome::Delivered) => 4,
+    }
 }
 
 impl<T> Origin<T> {
@@ -33,6 +98,20 @@ impl<T> Origin<T> {
                 !matches!(self.dead_letter, None | Some(Reason::Malformed | Reason::Quarantined))
             }
             _ => false,
+        }
+    }
+
+    /// Whether it is an event: no replayed copy of another one, and no offset without a record.
+    pub fn is_event(&self) -> bool {
+        !self.left_out
+    }
+
+    /// What is missing for an end.
+    pub fn missing(&self) -> &'static str {
+        match (self.outcome, self.dead_letter) {
+            (None, None) => "neither a receipt nor a dead letter",
+            (None, Some(_)) => "a dead letter, but no receipt",
+            (Some(_), _) => "a receipt of a dead letter, but no dead letter",
         }
     }
 
@@ -53,8 +132,7 @@ pub type Change<T> = (Origin<T>, Origin<T>);
 #[derive(Debug, Default)]
 pub struct Origins<T> {
     partitions: BTreeMap<i32, Partition<T>>,
-    ends: [u64; Outcome::ALL.len()],
-    reasons: [u64; Reason::ALL.len()],
+    sums: Sums,
     resends: HashMap<Place, u32>,
 }
 
@@ -77,20 +155,37 @@ impl<T: Copy + Default> Origins<T> {
         let partition =
             self.partitions.entry(partition).or_insert_with(|| Partition { from: range.start, records: Vec::new() });
         let length = partition.index(range.end).unwrap_or(0);
-        if partition.records.len() < length {
+        if let Some(more) = length.checked_sub(partition.records.len()) {
             partition.records.resize(length, Origin::default());
+            self.sums.produced += more as u64;
+        }
+    }
+
+    /// Declares that this offset holds no event of its own: a replayed copy, whose end is that of its origin, or nothing.
+    pub fn leave_out(&mut self, place: Place) -> Option<Change<T>> {
+        self.change(place, |origin| origin.left_out = true)
+    }
+
+    /// Does the same for every offset of which `is_other` says so.
+    pub fn leave_out_if(&mut self, is_other: impl Fn(&Origin<T>) -> bool) {
+        let all = self.partitions.values_mut().flat_map(|partition| &mut partition.records);
+        for origin in all.filter(|origin| is_other(origin)) {
+            self.sums.count(origin, u64::wrapping_sub);
+            origin.left_out = true;
+            self.sums.count(origin, u64::wrapping_add);
         }
     }
 
     /// Takes the end that a receipt tells.
     pub fn receipt(&mut self, place: Place, outcome: Outcome, resends: u32) -> Option<Change<T>> {
         let change = self.change(place, |origin| {
-            if matches!(origin.outcome, None | Some(Outcome::Duplicate)) {
+            if rank(Some(outcome)) > rank(origin.outcome) {
                 origin.outcome = Some(outcome);
             }
         })?;
         if resends > 0 {
             let most = self.resends.entry(place).or_default();
+            self.sums.resends += u64::from(resends.saturating_sub(*most));
             *most = resends.max(*most);
         }
         Some(change)
@@ -113,52 +208,26 @@ impl<T: Copy + Default> Origins<T> {
         let before = *origin;
         change(origin);
         let after = *origin;
-        self.count(before, u64::wrapping_sub);
-        self.count(after, u64::wrapping_add);
+        self.sums.count(&before, u64::wrapping_sub);
+        self.sums.count(&after, u64::wrapping_add);
         Some((before, after))
     }
 
-    fn count(&mut self, origin: Origin<T>, by: fn(u64, u64) -> u64) {
-        let Some(end) = origin.end() else { return };
-        let count = &mut self.ends[end as usize];
-        *count = by(*count, 1);
-        if end == Outcome::DeadLettered
-            && let Some(reason) = origin.dead_letter
-        {
-            let count = &mut self.reasons[reason as usize];
-            *count = by(*count, 1);
-        }
-    }
-
-    /// All records.
+    /// All offsets.
     pub fn iter(&self) -> impl Iterator<Item = &Origin<T>> {
         self.partitions.values().flat_map(|partition| &partition.records)
     }
 
-    /// The number of records.
-    pub fn produced(&self) -> u64 {
-        self.partitions.values().map(|partition| partition.records.len() as u64).sum()
+    /// All offsets with their places.
+    pub fn places(&self) -> impl Iterator<Item = (Place, &Origin<T>)> {
+        self.partitions.iter().flat_map(|(number, partition)| {
+            (partition.from..).zip(&partition.records).map(move |(offset, origin)| ((*number, offset), origin))
+        })
     }
 
-    /// The number of records that ended with this outcome.
-    pub fn ended(&self, outcome: Outcome) -> u64 {
-        self.ends[outcome as usize]
-    }
-
-    /// The number of records that have ended.
-    pub fn all_ended(&self) -> u64 {
-        self.ends.iter().sum()
-    }
-
-    /// Dead letters by reason.
-    pub fn dead_letters(&self) -> BTreeMap<&'static str, u64> {
-        let counted = Reason::ALL.into_iter().zip(self.reasons);
-        counted.filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.as_str(), count)).collect()
-    }
-
-    /// The number of declared sends that could be a second one.
-    pub fn declared_resends(&self) -> u64 {
-        self.resends.values().map(|n| u64::from(*n)).sum()
+    /// What the records came to.
+    pub fn sums(&self) -> &Sums {
+        &self.sums
     }
 }
 
@@ -175,7 +244,38 @@ mod tests {
     }
 
     fn sums(origins: &Origins<()>) -> [u64; 4] {
-        Outcome::ALL.map(|outcome| origins.ended(outcome))
+        Outcome::ALL.map(|outcome| origins.sums().ended(outcome))
+    }
+
+    #[test]
+    fn a_replayed_dead_letter_counts_as_what_came_of_it_and_its_copy_as_no_event() {
+        for outcomes in [[Outcome::DeadLettered, Outcome::Delivered], [Outcome::Delivered, Outcome::DeadLettered]] {
+            let mut origins = ten();
+            origins.dead_letter((0, 0), Reason::Rejected);
+            for outcome in outcomes {
+                origins.receipt((0, 0), outcome, 0);
+            }
+            // The copy that the replay has published.
+            origins.leave_out((1, 9));
+            origins.leave_out((1, 9));
+            assert_eq!((sums(&origins), origins.sums().produced), ([1, 0, 0, 0], 29), "{outcomes:?}");
+            assert!(origins.sums().dead_letters().is_empty());
+        }
+        let mut origins = ten();
+        origins.dead_letter((0, 0), Reason::Rejected);
+        origins.receipt((0, 0), Outcome::DeadLettered, 0);
+        origins.receipt((0, 0), Outcome::Suppressed, 0);
+        assert_eq!(sums(&origins), [0, 0, 1, 0], "the user has opted out since");
+    }
+
+    #[test]
+    fn sums_of_topics_are_added() {
+        let mut one = ten();
+        one.receipt((0, 0), Outcome::Delivered, 2);
+        let mut sum = *one.sums();
+        one.receipt((0, 0), Outcome::Delivered, 3);
+        sum.add(one.sums());
+        assert_eq!((sum.produced, sum.ended(Outcome::Delivered), sum.resends), (60, 2, 5));
     }
 
     #[test]
@@ -198,14 +298,14 @@ mod tests {
     fn a_dead_letter_has_ended_with_receipt_and_letter_and_the_newest_reason_counts() {
         let mut origins = ten();
         origins.receipt((3, 7), Outcome::DeadLettered, 0);
-        assert_eq!((sums(&origins), origins.all_ended()), ([0; 4], 0));
+        assert_eq!((sums(&origins), origins.sums().all_ended()), ([0; 4], 0));
         origins.dead_letter((3, 7), Reason::Invalid);
         origins.dead_letter((3, 7), Reason::Expired);
         assert_eq!(sums(&origins), [0, 0, 0, 1]);
-        assert_eq!(origins.dead_letters(), BTreeMap::from([("expired", 1)]));
+        assert_eq!(origins.sums().dead_letters(), BTreeMap::from([("expired", 1)]));
         let mut origins = ten();
         origins.dead_letter((3, 7), Reason::Invalid);
-        assert_eq!(origins.all_ended(), 0, "its receipt is missing");
+        assert_eq!(origins.sums().all_ended(), 0, "its receipt is missing");
     }
 
     #[test]
@@ -214,7 +314,7 @@ mod tests {
         for (place, resends) in [((0, 0), 1), ((0, 0), 3), ((0, 0), 2), ((1, 0), 1), ((1, 1), 0)] {
             origins.receipt(place, Outcome::Delivered, resends);
         }
-        assert_eq!(origins.declared_resends(), 4);
+        assert_eq!(origins.sums().resends, 4);
     }
 
     #[test]
@@ -226,7 +326,7 @@ mod tests {
             (Outcome::DeadLettered, None, false),
             (Outcome::Duplicate, None, false),
         ] {
-            let origin = Origin { outcome: Some(outcome), dead_letter: reason, note: () };
+            let origin = Origin { outcome: Some(outcome), dead_letter: reason, ..Origin::<()>::default() };
             assert_eq!(origin.needs_result(), wanted, "{outcome:?} {reason:?}");
         }
         assert!(!Origin::<()>::default().needs_result(), "it has not ended");
@@ -241,10 +341,10 @@ mod tests {
         }
         origins.receipt((2, 1_000), Outcome::Delivered, 0);
         origins.receipt((2, 1_002), Outcome::Duplicate, 0);
-        assert_eq!((origins.produced(), origins.all_ended(), origins.declared_resends()), (3, 2, 0));
+        assert_eq!((origins.sums().produced, origins.sums().all_ended(), origins.sums().resends), (3, 2, 0));
         origins.cover(2, 1_000..1_010);
         origins.cover(2, 1_000..1_001);
-        assert_eq!((origins.produced(), origins.all_ended()), (10, 2));
+        assert_eq!((origins.sums().produced, origins.sums().all_ended()), (10, 2));
         assert_eq!(origins.iter().filter(|origin| origin.is_copy()).count(), 1);
     }
 }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::units::parse_duration;
 
-pub(super) fn moment(text: &str) -> Result<i64, String> {
+/// Reads a moment as epoch ms, as the options of commands have it.
+pub fn moment(text: &str) -> Result<i64, String> {
     moment_at(text, crate::kafka::now_ms())
 }
 

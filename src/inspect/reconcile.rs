@@ -1,0 +1,153 @@
+//! Compares the records of a range of the input with what became of them, and names those that have no end.
+//!
+//! The order of the questions matters, because records move on meanwhile: first the positions of both groups, then the ends
+//! of tiers and parking topics, then the ends of receipts and dead letters. So a record is found where it was or where it
+//! has gone, and a record is missing only if it is nowhere.
+
+mod book;
+mod keys;
+mod range;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use book::Book;
+use keys::read_keys;
+
+use crate::inspect::ledger::Ledger;
+use crate::kafka::Config;
+use crate::kafka::matching::WaitingNames;
+use crate::kafka::scan::{self, Progress, Span, spans};
+use crate::kafka::settings::waiting_group;
+use crate::kafka::topics::{AdminError, Cluster, PartitionName};
+
+pub use keys::MissingKey;
+pub use range::{Range, ReconcileError};
+
+/// Records in the range may have been published with a clock that was ahead by up to this.
+const EARLY_MS: i64 = 3_600_000;
+
+/// What became of the records of a range.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Reconciled {
+    #[serde(flatten)]
+    pub ledger: Ledger,
+    /// Records without a dead letter, whose end nothing tells because `kafka.receipts` names no topic.
+    pub unknown: u64,
+    /// Replayed copies in the range. They are no events: what came of them counts to the records that they repeat.
+    pub replayed: u64,
+    /// The records that have no end and wait nowhere. There may be more of them: `lost` is their number.
+    pub missing: Vec<MissingKey>,
+    /// The time of the oldest receipt, epoch ms; null where receipts were not read from the first one on.
+    pub oldest_receipt_ms: Option<i64>,
+    /// What was read of the input.
+    pub partitions: Vec<ReadRange>,
+}
+
+/// A range of offsets that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReadRange {
+    pub topic: String,
+    pub partition: i32,
+    pub from: i64,
+    /// The first offset behind it.
+    pub to: i64,
+}
+
+/// Reads the range and everything that tells an end. It names at most `limit` missing keys.
+///
+/// # Errors
+/// The range is none of the input, or Kafka does not answer.
+pub fn reconcile(
+    kafka: &Config,
+    range: &Range,
+    limit: usize,
+    progress: &Progress,
+) -> Result<Reconciled, ReconcileError> {
+    let cluster = Cluster::new(kafka).map_err(|e| AdminError::Refused(e.to_string()))?;
+    let input = range.spans(&cluster)?;
+    let partitions: Vec<PartitionName> = input.iter().map(|span| (span.topic.clone(), span.partition)).collect();
+    let committed = match &*partitions {
+        [] => BTreeMap::new(),
+        some => cluster.committed(&kafka.group, some)?,
+    };
+    let names = WaitingNames::new(&kafka.retry_prefix, &kafka.parked_prefix);
+    let waiting = |topic: &str| names.is_tier(topic) || names.is_parking(topic);
+    // Their positions are read before their ends.
+    let waiting = still_waiting(&cluster, kafka, &waiting)?;
+    let tells_an_end = |topic: &str| {
+        let results = std::iter::once(&kafka.results).chain(&kafka.result_topics);
+        [&kafka.receipts, &kafka.dead_letter].into_iter().chain(results).any(|name| !name.is_empty() && name == topic)
+    };
+    let ends = spans(&cluster, tells_an_end)?;
+
+    let book = Mutex::new(Book::new(&input, &committed, !kafka.receipts.is_empty()));
+    let locked = || book.lock().unwrap_or_else(PoisonError::into_inner);
+    scan::read(kafka, input.clone(), progress, &|record| {
+        if range.holds(record.timestamp_ms) {
+            locked().input(&record);
+        }
+    })?;
+    locked().close_input();
+    scan::read(kafka, waiting, progress, &|record| locked().waiting(&record))?;
+    let take = |record: crate::kafka::record::Record| {
+        let told = book::read_end(&record, kafka);
+        if let Some(told) = told {
+            locked().end(told, record.timestamp_ms);
+        }
+    };
+    let first_ms = locked().first_ms();
+    let (late, early) = split(&cluster, ends, first_ms.map(|at| at - EARLY_MS))?;
+    scan::read(kafka, late, progress, &take)?;
+    // A clock can be further ahead than expected. Before a record is called missing, everything has been read.
+    let all_read = locked().lost() > 0 || first_ms.is_none();
+    if all_read {
+        scan::read(kafka, early, progress, &take)?;
+    }
+    let book = book.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let missing = read_keys(kafka, book.missing(limit), progress)?;
+    let oldest_receipt_ms = book.oldest_receipt_ms().filter(|_| all_read);
+    let partitions =
+        input.into_iter().map(|s| ReadRange { topic: s.topic, partition: s.partition, from: s.from, to: s.end });
+    let (ledger, unknown, replayed) = book.ledger();
+    Ok(Reconciled { ledger, unknown, replayed, missing, oldest_receipt_ms, partitions: partitions.collect() })
+}
+
+/// The unfinished records of tiers and parking topics.
+fn still_waiting(
+    cluster: &Cluster,
+    kafka: &Config,
+    is_waiting: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Span>, AdminError> {
+    let topics = cluster.topics()?.into_iter().filter(|topic| is_waiting(&topic.name));
+    let all: Vec<PartitionName> = topics.flat_map(|t| (0..t.partitions).map(move |p| (t.name.clone(), p))).collect();
+    let committed = if all.is_empty() { BTreeMap::new() } else { cluster.committed(&waiting_group(kafka), &all)? };
+    let mut found = spans(cluster, is_waiting)?;
+    for span in &mut found {
+        let position = committed.get(&(span.topic.clone(), span.partition));
+        span.from = position.map_or(span.from, |at| span.from.max(*at));
+    }
+    found.retain(|span| span.from < span.end);
+    Ok(found)
+}
+
+/// Cuts the spans in two at a time: what was written since, and what before.
+fn split(cluster: &Cluster, all: Vec<Span>, since_ms: Option<i64>) -> Result<(Vec<Span>, Vec<Span>), AdminError> {
+    let names: Vec<PartitionName> = all.iter().map(|span| (span.topic.clone(), span.partition)).collect();
+    let since = match since_ms {
+        Some(since_ms) if !names.is_empty() => cluster.offsets()?.since(&names, since_ms)?,
+        _ => None,
+    };
+    let Some(since) = since else { return Ok((all, Vec::new())) };
+    let (mut late, mut early) = (Vec::new(), Vec::new());
+    for (span, name) in all.into_iter().zip(names) {
+        let cut = since.get(&name).map_or(span.end, |at| span.from.max(*at).min(span.end));
+        late.push(Span { from: cut, ..span.clone() });
+        early.push(Span { end: cut, ..span });
+    }
+    late.retain(|span| span.from < span.end);
+    early.retain(|span| span.from < span.end);
+    Ok((late, early))
+}

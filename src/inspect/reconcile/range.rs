@@ -1,0 +1,117 @@
+//! The range of the input that is reconciled.
+
+use crate::kafka::scan::Span;
+use crate::kafka::topics::{AdminError, Cluster, PartitionName};
+
+/// Why nothing can be said.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    #[error("kafka.brokers: {0}")]
+    Kafka(#[from] AdminError),
+    /// The range does not exist.
+    #[error("{0}")]
+    Range(String),
+}
+
+/// A range of the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// Offsets of one partition, without the last one; `None`: from its beginning, to its end.
+    Offsets { topic: String, partition: i32, from: Option<i64>, to: Option<i64> },
+    /// Record times in epoch ms, without the last one, of one topic or of every input.
+    Times { topic: Option<String>, from_ms: i64, to_ms: Option<i64> },
+}
+
+impl Range {
+    /// Whether a record of the spans belongs to the range. Record times need not rise with the offsets.
+    pub(super) fn holds(&self, record_ms: Option<i64>) -> bool {
+        match self {
+            Range::Offsets { .. } => true,
+            Range::Times { from_ms, to_ms, .. } => {
+                record_ms.is_some_and(|at| at >= *from_ms && to_ms.is_none_or(|to| at < to))
+            }
+        }
+    }
+
+    /// The offsets that hold the range.
+    pub(super) fn spans(&self, cluster: &Cluster) -> Result<Vec<Span>, ReconcileError> {
+        let mut topics = cluster.inputs()?;
+        if let Range::Offsets { topic: name, .. } | Range::Times { topic: Some(name), .. } = self {
+            topics.retain(|topic| topic.name == *name);
+            if topics.is_empty() {
+                return Err(ReconcileError::Range(format!("{name} is no input topic that exists (kafka.input)")));
+            }
+        }
+        let offsets = cluster.offsets()?;
+        let all: Vec<PartitionName> =
+            topics.iter().flat_map(|topic| (0..topic.partitions).map(|p| (topic.name.clone(), p))).collect();
+        let (first, ends) = (offsets.first(&all)?, offsets.ends(&all)?);
+        let bounds = |name: &PartitionName| Some((*first.get(name)?, *ends.get(name)?));
+        match self {
+            Range::Offsets { topic, partition, from, to } => {
+                let name = (topic.clone(), *partition);
+                let bounds = bounds(&name).ok_or_else(|| {
+                    ReconcileError::Range(format!("{topic} has no partition {partition}: it has {}", all.len()))
+                })?;
+                let (from, end) = within((*from, *to), bounds)
+                    .map_err(|why| ReconcileError::Range(format!("{topic}/{partition} {why}")))?;
+                Ok(vec![Span { topic: name.0, partition: name.1, from, end }])
+            }
+            Range::Times { from_ms, to_ms, .. } => {
+                let since = |at_ms: i64| -> Result<_, AdminError> { offsets.since(&all, at_ms) };
+                let (from, to) = (since(*from_ms)?, to_ms.map(since).transpose()?.flatten());
+                let spans = all.iter().filter_map(|name| {
+                    let (first, end) = bounds(name)?;
+                    // A broker that finds no offsets by time has the whole partition read.
+                    let from = from.as_ref().map_or(first, |from| from.get(name).map_or(end, |at| *at));
+                    let end = to.as_ref().and_then(|to| to.get(name)).map_or(end, |at| *at);
+                    (from < end).then_some(Span { topic: name.0.clone(), partition: name.1, from, end })
+                });
+                Ok(spans.collect())
+            }
+        }
+    }
+}
+
+/// The range of offsets, if the partition holds all of it.
+fn within((from, to): (Option<i64>, Option<i64>), (first, end): (i64, i64)) -> Result<(i64, i64), String> {
+    let (from, to) = (from.unwrap_or(first), to.unwrap_or(end));
+    if from < first {
+        return Err(format!("begins at offset {first}: retention has deleted what lies between {from} and that"));
+    }
+    if to > end {
+        return Err(format!("ends at offset {end}: {to} lies behind it"));
+    }
+    if from > to {
+        return Err(format!("has no range from {from} to {to}"));
+    }
+    Ok((from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_of_offsets_lies_within_its_partition() {
+        assert_eq!(within((None, None), (5, 9)), Ok((5, 9)));
+        assert_eq!(within((Some(6), Some(8)), (5, 9)), Ok((6, 8)));
+        for (range, part) in [
+            ((Some(4), None), "begins at offset 5: retention has deleted"),
+            ((None, Some(10)), "ends at offset 9: 10 lies behind it"),
+            ((Some(8), Some(7)), "no range from 8 to 7"),
+        ] {
+            assert!(within(range, (5, 9)).unwrap_err().contains(part), "{range:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_holds_by_the_record_and_not_by_its_offset() {
+        let range = Range::Times { topic: None, from_ms: 10, to_ms: Some(20) };
+        assert_eq!(
+            [None, Some(9), Some(10), Some(19), Some(20)].map(|at| range.holds(at)),
+            [false, false, true, true, false]
+        );
+        assert!(Range::Times { topic: None, from_ms: 10, to_ms: None }.holds(Some(1_000)));
+    }
+}

@@ -1,0 +1,149 @@
+//! `postback reconcile` against real Kafka: it finds one outcome that was deleted by hand, and knows what is open.
+
+use crate::support::event::Expect;
+use crate::support::platform::{Action, Platform, Rule};
+use crate::support::records::{Publisher, Record};
+use crate::support::worker::{Output, Worker};
+use crate::support::world::{World, receipt_origin};
+use crate::support::{eventually, now_ms, secs};
+use serde_json::{Value, json};
+
+/// Runs the command. `config` is another file than the worker's.
+fn reconcile(worker: &Worker, args: &[&str]) -> (Output, Value) {
+    let output = worker.command(&[&["reconcile", "--json"], args].concat());
+    let found = serde_json::from_str(&output.stdout).unwrap_or(Value::Null);
+    (output, found)
+}
+
+#[test]
+fn one_outcome_that_was_deleted_by_hand_is_found_and_named() {
+    let mut w = World::new("reconcile");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    let worker = w.started();
+    let mut events: Vec<_> = (0..940).map(|_| w.make.order("acme-ps")).collect();
+    for event in &mut events[..20] {
+        event.expect = Expect::Dead { reason: "rejected", field: "" };
+    }
+    account.rules(vec![Rule::all(Action::Errno(3)).about(events[..20].iter().map(|event| event.ident()))]);
+    events.extend((0..20).map(|_| {
+        w.make.order("acme-ps").spoiled("unmapped_event", "event_type", |e| e["event_type"] = "teleported".into())
+    }));
+    w.publish(events.clone());
+    let copies = events[100..140].to_vec();
+    w.settle(secs(90));
+    w.publish(copies);
+    w.settle(secs(90));
+
+    let (whole, found) = reconcile(&worker, &["--from", "1h"]);
+    assert_eq!(whole.code, Some(0), "{}", whole.stderr);
+    let counts = ["produced", "distinct", "delivered", "duplicate", "dead_lettered", "open", "lost", "unknown"];
+    assert_eq!(counts.map(|name| found[name].as_u64().unwrap()), [1000, 960, 920, 40, 40, 0, 0, 0], "{found}");
+    assert_eq!((&found["balanced"], &found["missing"]), (&true.into(), &json!([])));
+    assert_eq!(found["dead_letters"], json!({"rejected": 20, "unmapped_event": 20}));
+    // Offsets of one partition, and a time without a record.
+    let one = events[500].at.clone().or(w.events[500].at.clone()).unwrap();
+    let (partition, offset) = (one.partition.to_string(), one.offset.to_string());
+    let next = (one.offset + 1).to_string();
+    let range = ["--topic", &one.topic, "--partition", &partition, "--from", &offset, "--to", &next];
+    let (output, found) = reconcile(&worker, &range);
+    assert_eq!((output.code, &found["produced"], &found["delivered"]), (Some(0), &1.into(), &1.into()), "{found}");
+    let (output, found) = reconcile(&worker, &["--from", "2h", "--to", "1h"]);
+    assert_eq!((output.code, &found["produced"]), (Some(0), &0.into()), "{}", output.stderr);
+    let (output, _) = reconcile(&worker, &[&range[..6], &["--to", "999999999"]].concat());
+    assert!(output.code == Some(2) && output.stderr.contains("lies behind it"), "{}", output.stderr);
+    assert_eq!(reconcile(&worker, &["--from", "1h", "--topic", "nothing"]).0.code, Some(2));
+
+    // The receipts topic is made again without one of its records.
+    let topic = w.topic("receipts");
+    let victim = w.events[333].clone();
+    let kept: Vec<Record> = w.receipts().into_iter().filter(|receipt| receipt_origin(receipt) != victim.at).collect();
+    assert_eq!(kept.len(), 999);
+    w.set("kafka.receipts", w.topic("receipts-2"));
+    w.admin.create_topic(&w.topic("receipts-2"), 3, 1, &[]);
+    let publisher = Publisher::new(&w.bootstrap());
+    for receipt in &kept {
+        publisher.publish(&w.topic("receipts-2"), None, receipt.key.as_deref(), receipt.value.as_deref(), &[]);
+    }
+    publisher.flush();
+    let other = w.worker();
+    let (output, found) = reconcile(&other, &["--from", "1h"]);
+    assert_eq!(output.code, Some(1));
+    assert!(output.stderr.contains("missing is 1"), "{}", output.stderr);
+    assert_eq!((&found["lost"], &found["balanced"], &found["delivered"]), (&1.into(), &false.into(), &919.into()));
+    let missing = found["missing"].as_array().unwrap();
+    let at = victim.at.clone().unwrap();
+    let named = (&missing[0]["trans_id"], &missing[0]["topic"], &missing[0]["partition"], &missing[0]["offset"]);
+    assert_eq!(missing.len(), 1);
+    assert_eq!(
+        named,
+        (&victim.trans_id().into(), &at.topic.clone().into(), &at.partition.into(), &at.offset.into()),
+        "{missing:?}"
+    );
+    assert_eq!(missing[0]["found"], "neither a receipt nor a dead letter");
+    let text = other.command(&["reconcile", "--from", "1h"]).stdout;
+    assert!(text.contains(victim.trans_id()) && text.contains(" NO "), "{text}");
+
+    // Without receipts only the dead letters are known.
+    w.set("kafka.receipts", "");
+    let (output, found) = reconcile(&w.worker(), &["--from", "1h"]);
+    assert_eq!((output.code, &found["unknown"], &found["dead_lettered"]), (Some(1), &960.into(), &40.into()));
+    assert!(output.stderr.contains("kafka.receipts names no topic"), "{}", output.stderr);
+    assert!(w.admin.topics().contains(&topic));
+}
+
+#[test]
+fn what_waits_is_open_and_a_replayed_copy_counts_to_what_it_repeats() {
+    let mut w = World::new("reconcile-open");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    w.account("acme-ms", Platform::Qihoo360);
+    w.set("retry.tiers", vec!["25s"]);
+    w.set("retry.inline.max_retries", 0);
+    let mut worker = w.started();
+    let (mut tried, mut parked) = (w.make.order("acme-ps"), w.make.order("acme-ms"));
+    let mut refused = w.make.order("acme-ps");
+    (tried.expect, parked.expect) = (Expect::Open, Expect::Open);
+    refused.expect = Expect::Dead { reason: "rejected", field: "" };
+    account.rules(vec![
+        Rule::all(Action::Status(500, None)).about([tried.ident()]),
+        Rule::all(Action::Errno(3)).about([refused.ident()]).first(1),
+    ]);
+    worker.must(&["accounts", "pause", "acme-ms", "--reason", "tests"]);
+    eventually(secs(10), "the lane is closed", || worker.lane_state("acme-ms") == "paused");
+    w.publish(vec![tried, parked, refused.clone(), w.make.order("acme-ps")]);
+    w.settle(secs(60));
+    eventually(secs(20), "both wait", || w.records("retry").len() + w.records("parked").len() >= 2);
+    eventually(secs(10), "what was read is committed", || w.admin.at_end(&w.group(), &w.topic("conversions")));
+    let (output, found) = reconcile(&worker, &["--from", "1h"]);
+    let counts = ["produced", "delivered", "dead_lettered", "open", "lost", "replayed"];
+    assert_eq!(counts.map(|name| found[name].as_u64().unwrap()), [4, 1, 1, 2, 0, 0], "{found}");
+    assert!(output.code == Some(1) && output.stderr.contains("open is 2"), "{}", output.stderr);
+
+    // A replay as the worker writes it: the event again, with the block of its dead letter.
+    let at = w.events.iter().find(|event| event.trans_id() == refused.trans_id()).and_then(|e| e.at.clone()).unwrap();
+    let text = |name: &str, value: String| (name.as_bytes().to_vec(), Some(value.into_bytes()));
+    let block = [
+        text("pb-origin-topic", at.topic.clone()),
+        text("pb-origin-partition", at.partition.to_string()),
+        text("pb-origin-offset", at.offset.to_string()),
+        text("pb-origin-timestamp", now_ms().to_string()),
+        text("pb-first-seen", now_ms().to_string()),
+        text("pb-replay-id", "r-1".into()),
+        text("pb-replays", "1".into()),
+    ];
+    let publisher = Publisher::new(&w.bootstrap());
+    publisher.publish(&w.topic("conversions"), None, refused.key.as_deref(), refused.value().as_deref(), &block);
+    publisher.flush();
+    eventually(secs(30), "the replayed event is delivered", || {
+        reconcile(&worker, &["--from", "1h"]).1["delivered"] == 2
+    });
+    let (_, found) = reconcile(&worker, &["--from", "1h"]);
+    assert_eq!(counts.map(|name| found[name].as_u64().unwrap()), [4, 2, 0, 2, 0, 1], "{found}");
+
+    // What was not read yet is open.
+    worker.stop();
+    let mut unread = w.make.order("acme-ps");
+    unread.expect = Expect::Open;
+    w.publish(vec![unread]);
+    let (_, found) = reconcile(&worker, &["--from", "1h"]);
+    assert_eq!(counts.map(|name| found[name].as_u64().unwrap()), [5, 2, 0, 3, 0, 1], "{found}");
+}
