@@ -220,6 +220,11 @@ fn each_problem_names_its_exact_key() {
         ("[admin]\nlisten = \"0.0.0.0:9464\"", "admin.token", "is empty"),
         ("[admin]\nlisten = \"[::]:9464\"", "admin.token", "is empty"),
         ("[admin]\ntoken = 12345", "admin.token", "string in quotes"),
+        (
+            "[admin]\nlabel = \"a name of an environment that is longer than 40\"",
+            "admin.label",
+            "at most 40 characters",
+        ),
         ("[telemetry]\nlog = \"a=b=c\"", "telemetry.log", "no filter"),
         ("[telemetry]\nformat = \"xml\"", "telemetry.format", "\"auto\" or \"text\" or \"json\""),
         ("[telemetry]\nlisten = \"x\"", "telemetry.listen", "IP:port"),

@@ -12,4 +12,4 @@ export { go, link } from "./route.js";
 export { count, percent, rate, t } from "./state.js";
 export { More, Table, useNewest, useSteady } from "./table.js";
 export { span } from "./time.js";
-export { Counts, Empty, Fed, Page, Progress, Section, State, Trouble, button, code, dash, muted, stat, state, stateName, time, toLane, toLetter, toTrace, total, whose } from "./ui.js";
+export { Counts, Empty, Fed, Page, Progress, Section, State, Trouble, button, code, dash, muted, rowsOf, stat, state, stateName, time, toLane, toLetter, toTrace, total, whose } from "./ui.js";

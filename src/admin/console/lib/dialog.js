@@ -13,11 +13,11 @@ export function ActionDialog({ title, children, fields = [], confirm, second, da
   const [values, set] = useState(() => Object.fromEntries([["why", why], ["name", who.peek()], ["typed", ""], ...fields.map((of) => [of.name, of.value ?? ""])]));
   useHold();
   useEffect(() => {
-    const opener = document.activeElement;
     box.current.showModal();
-    box.current.querySelector("input")?.focus();
-    return () => opener?.isConnected && opener.focus();
+    box.current.querySelector("input").focus();
   }, []);
+  // The browser then gives the focus back to where it was.
+  const leave = () => box.current?.close();
   const put = (name) => ({ target }) => set({ ...values, [name]: target.type === "checkbox" ? target.checked : target.value });
   const isTyped = typed === undefined || values.typed.replace(/[,\s]/g, "") === String(typed);
   const ready = values.why.trim() && values.name.trim() && isTyped && fields.every((of) => !of.required || values[of.name]) && !busy;
@@ -29,17 +29,18 @@ export function ActionDialog({ title, children, fields = [], confirm, second, da
     who.value = values.name.trim();
     try {
       await act({ ...values, why: values.why.trim() });
-      onClose();
+      leave();
     } catch (wrong) {
       if (wrong.status === undefined) throw wrong;
       setError(wrong);
       setBusy(false);
     }
-    refresh();
+    // Once this dialog is gone: while it is open nothing is asked for.
+    setTimeout(refresh, 50);
   };
   const input = (name, label, hint, extra = {}) => html`<label class="field" key=${name}><span>${label}</span><input value=${values[name]} onInput=${put(name)} autocomplete="off" spellcheck=${false} aria-invalid=${error?.field === name ? "true" : undefined} ...${extra} /><small>${hint}</small></label>`;
   const field = (of) => (of.check ? html`<label class="check" key=${of.name}><input type="checkbox" checked=${values[of.name]} onChange=${put(of.name)} /><span>${of.label}<small>${of.hint}</small></span></label>` : input(of.name, of.label, of.hint, of.extra));
-  return html`<dialog ref=${box} onCancel=${(event) => { event.preventDefault(); if (!busy) onClose(); }} aria-labelledby="dialog-title"><form onSubmit=${submit(onConfirm)}>
+  return html`<dialog ref=${box} onCancel=${(event) => busy && event.preventDefault()} onClose=${onClose} aria-labelledby="dialog-title"><form onSubmit=${submit(onConfirm)}>
       <h2 id="dialog-title">${title}</h2>${children}
       ${input("why", t("Why", "原因"), t("For the audit, which all may read: nothing personal.", "写入审计，所有人可见：请勿填写个人信息。"), { maxlength: 256 })}
       ${asksName ? input("name", t("Who are you", "你是谁"), t("Asked once; kept in this browser, and in the audit.", "只问一次；保存在此浏览器和审计中。"), { maxlength: 64 }) : html`<p class="muted">${t("As", "操作人")} <b>${values.name}</b> <button type="button" class="quiet" onClick=${() => setAsksName(true)}>${t("change", "更改")}</button></p>`}
@@ -47,7 +48,7 @@ export function ActionDialog({ title, children, fields = [], confirm, second, da
       ${fields.some((of) => of.rare) && html`<details><summary>${t("Overrule what protects", "越过保护规则")}</summary>${fields.filter((of) => of.rare).map(field)}</details>`}
       ${typed !== undefined && input("typed", t(`Type ${typed} to go on`, `输入 ${typed} 以继续`), t("So many events are concerned.", "即涉及的事件数量。"), { inputmode: "numeric" })}
       ${error && html`<p class="trouble" role="alert">${error.message}</p>`}
-      <div class="actions end"><button type="button" onClick=${onClose} disabled=${busy}>${t("Back", "返回")}</button>
+      <div class="actions end"><button type="button" onClick=${leave} disabled=${busy}>${t("Back", "返回")}</button>
         ${second && html`<button type="button" onClick=${submit(second.act)} disabled=${!ready}>${second.label}</button>`}
         <button type="submit" class=${danger ? "danger" : "primary"} disabled=${!ready}>${busy ? t("Asking…", "处理中…") : confirm}</button></div></form></dialog>`;
 }

@@ -2,7 +2,7 @@
 import { html } from "htm/preact";
 import { link } from "./route.js";
 import { count, t } from "./state.js";
-import { muted, time } from "./ui.js";
+import { muted, rowsOf, time } from "./ui.js";
 
 const BROUGHT = 3;
 
@@ -17,7 +17,7 @@ export function needs({ status, rows, blocked, groups, replays }) {
   const parked = blocked?.partitions.filter((row) => row.parked) ?? [];
   if (parked.length) add("bad", "parked", t(`Partitions without a position: ${parked.length}`, `缺少位点的分区：${parked.length}`), parked.slice(0, 6).map((row) => `${row.topic}/${row.partition}`).join(", "), link(["blocked"]));
   for (const one of blocked?.refused ?? []) add("bad", one.topic + one.replica, t(`${one.topic} takes no records`, `${one.topic} 不接收记录`), `${one.why} (${count(one.records)})`, link(["blocked"]));
-  for (const one of (replays?.items ?? []).filter((one) => one.state === "stopped_itself").slice(0, 1)) add("bad", one.id, t("A replay stopped itself", "重放已自动停止"), one.stopped?.reason, link(["replays", one.id]));
+  for (const one of rowsOf(replays).filter((one) => one.state === "stopped_itself").slice(0, 1)) add("bad", one.id, t("A replay stopped itself", "重放已自动停止"), one.stopped?.reason, link(["replays", one.id]));
   lanes("broken", "warn", (name) => t(`${name}: the breaker is open`, `${name}：熔断器已打开`));
   lanes("paused", "warn", (name) => t(`${name} is paused`, `${name} 已暂停`));
   for (const one of groups.filter((one) => one.open).slice(0, BROUGHT)) {

@@ -37,6 +37,8 @@ export const toTrace = (id) => html`<a href=${link(["trace", id])}>${code(id)}</
 /** An account and its platform. */
 export const whose = (row) => html`${row.account ?? "–"} ${muted(row.platform)}`;
 export const dash = () => html`<span class="muted">–</span>`;
+/** The rows of an answer: an array, or the member that holds it. */
+export const rowsOf = (answer) => (Array.isArray(answer) ? answer : answer?.items ?? answer?.groups ?? []);
 export const total = (counts) => Object.values(counts ?? {}).reduce((sum, n) => sum + n, 0);
 
 /** A moment: absolute, with the relative one beside it. */

@@ -1,5 +1,5 @@
 // Dead letters: first the groups, then the list. What is done here is done to all that the filter matches.
-import { Chips, Empty, Fed, FilterForm, Page, Progress, Section, Table, Trouble, advice, button, code, count, dash, fromUrl, go, html, isNarrow, link, meaning, muted, queryOf, read, state, stateName, t, time, toLetter, toQuery, toTrace, useEffect, useHold, useLive, useRef, useState, useSteady, whose } from "../lib/all.js";
+import { Chips, Empty, Fed, FilterForm, Page, Progress, Section, Table, Trouble, advice, button, code, count, dash, fromUrl, go, html, isNarrow, link, meaning, muted, queryOf, read, rowsOf, state, stateName, t, time, toLetter, toQuery, toTrace, useEffect, useHold, useLive, useRef, useState, useSteady, whose } from "../lib/all.js";
 import { Letter } from "./letter.js";
 import { Discard, PlanReplay } from "./decide.js";
 
@@ -16,7 +16,7 @@ function Looked({ of, onStop, onGo }) {
 }
 
 function Groups({ answer, filter, again }) {
-  const rows = useSteady(answer.groups, groupKey, again), open = (filter.state ?? "open") === "open";
+  const rows = useSteady(rowsOf(answer), groupKey, again), open = (filter.state ?? "open") === "open";
   const into = (row) => link(["dead-letters"], { ...filter, ...narrow(row), view: "list" });
   return html`<${Looked} of=${answer} />${rows.length ? html`<${Table} caption=${t("Groups of dead letters", "死信分组")} rows=${rows} id=${groupKey} columns=${[
     [t("Reason", "原因"), (row) => html`<a href=${into(row)}><strong>${row.reason ?? t("unreadable", "无法读取")}</strong></a><small>${meaning(row.reason, row.meaning)}</small>`, "wide"],
@@ -85,7 +85,7 @@ function Letters({ query }) {
   const filter = fromUrl(query), list = query.view === "list", at = filter.state ?? "open", key = JSON.stringify(filter);
   const groups = useLive(`dead-letters/groups${queryOf(toQuery(filter))}`), [picked, setPicked] = useState([]), [open, setOpen] = useState("");
   useEffect(() => setPicked([]), [key, list]);
-  const n = picked.length || (groups.data?.groups ?? []).reduce((sum, row) => sum + row.open, 0);
+  const n = picked.length || rowsOf(groups.data).reduce((sum, row) => sum + row.open, 0);
   const to = (next) => go(["dead-letters"], { ...next, view: list || next.trans_id ? "list" : undefined });
   const what = { filter, n, items: picked.length ? picked : undefined, onClose: () => setOpen("") };
   const tab = (label, next, current) => html`<a href=${link(["dead-letters"], { ...query, ...next })} aria-current=${current ? "true" : undefined}>${label}</a>`;

@@ -2,7 +2,7 @@
 import { failing, perSecond, sample, samples } from "../lib/flow.js";
 import { LaneTable, oldest, sum } from "../lib/lane.js";
 import { needs } from "../lib/needs.js";
-import { Chart, Empty, Fed, Page, Section, count, html, percent, rate, span, stat, t, useEffect, useLive } from "../lib/all.js";
+import { Chart, Empty, Fed, Page, Section, count, html, percent, rate, span, stat, rowsOf, t, useEffect, useLive } from "../lib/all.js";
 
 const PLOTTED = 6;
 
@@ -12,7 +12,7 @@ function Needs({ of }) {
     <div><strong>${one.title}</strong><p>${one.text}</p></div>${one.to && html`<a class="button" href=${one.to}>${t("Look", "查看")}<span class="hidden"> ${one.title}</span></a>`}</li>`)}</ul>`;
 }
 
-function Figures({ rows, blocked, open }) {
+function Figures({ rows, blocked, open, partly }) {
   const names = rows.map((row) => row.account), errors = failing(names), all = names.map((name) => perSecond(name, "delivered"));
   const age = rows.reduce((most, row) => Math.max(most, oldest(row)), -1);
   return html`<dl class="stats">${[
@@ -21,7 +21,7 @@ function Figures({ rows, blocked, open }) {
     stat(t("Errors, last minute", "最近一分钟错误率"), percent(errors), errors > 0.2 ? "bad" : errors > 0.02 ? "warn" : ""),
     stat(t("Open events", "未完成事件"), count(rows.reduce((all, row) => all + sum(row, "open"), 0))),
     stat(t("Lag in Kafka", "Kafka 积压"), count(blocked?.partitions.reduce((sum, row) => sum + Number(row.lag ?? 0), 0))),
-    stat(t("Open dead letters", "未处理死信"), count(open), open ? "warn" : "")]}</dl>`;
+    stat(t("Open dead letters", "未处理死信"), `${count(open)}${partly ? "…" : ""}`, open ? "warn" : "")]}</dl>`;
 }
 
 function Flow({ rows }) {
@@ -36,9 +36,9 @@ function Flow({ rows }) {
 export function Overview({ status }) {
   const accounts = useLive("accounts"), blocked = useLive("blocked"), letters = useLive("dead-letters/groups?state=open"), replays = useLive("replays");
   useEffect(() => { if (accounts.data) sample(accounts.data, accounts.at); }, [accounts.at]);
-  const groups = letters.data?.groups ?? [], open = letters.data && groups.reduce((sum, one) => sum + one.open, 0);
+  const groups = rowsOf(letters.data), open = letters.data && groups.reduce((sum, one) => sum + one.open, 0);
   return html`<${Page} title=${t("Overview", "总览")}>
-    <${Fed} of=${accounts}>${(rows) => html`<${Figures} rows=${rows} blocked=${blocked.data} open=${open} />
+    <${Fed} of=${accounts}>${(rows) => html`<${Figures} rows=${rows} blocked=${blocked.data} open=${open} partly=${letters.data?.done === false} />
       <${Section} id="needs" title=${t("What needs a person now", "现在需要人处理")}><${Needs} of=${needs({ status: status.data, rows, blocked: blocked.data, groups, replays: replays.data })} /><//>
       <${Section} id="flow" title=${t("Flow", "流量")}><${Flow} rows=${rows} /><//>
       <${Section} id="lanes" title=${t("Lanes", "通道")}><${LaneTable} rows=${rows} brief /><//>`}<//><//>`;

@@ -1,5 +1,5 @@
 // Replays: their history. Each row leads to its plan, its run and its outcomes.
-import { Chips, Empty, Fed, More, Page, Section, Table, count, html, link, muted, state, t, time, total, useLive, useNewest } from "../lib/all.js";
+import { Chips, Empty, Fed, More, Page, Section, Table, count, html, link, muted, rowsOf, state, t, time, total, useLive, useNewest } from "../lib/all.js";
 import { Replay } from "./replay.js";
 
 function History({ rows: all }) {
@@ -21,5 +21,5 @@ export function Replays({ path, query }) {
   const list = useLive(path[0] ? null : "replays");
   if (path[0]) return html`<${Replay} key=${path[0]} id=${path[0]} start=${query.start === "1"} />`;
   return html`<${Page} title=${t("Replays", "重放")} sub=${t("One at a time, run by the workers: closing this page changes nothing.", "同一时间一个，由 worker 执行：关闭页面不影响。")} actions=${html`<a class="button primary" href=${link(["dead-letters"])}>${t("Choose dead letters", "选择死信")}</a>`}>
-    <${Section} id="history" title=${t("History", "历史")}><${Fed} of=${list}>${(answer) => html`<${History} rows=${answer.items} />`}<//><//><//>`;
+    <${Section} id="history" title=${t("History", "历史")}><${Fed} of=${list}>${(answer) => html`<${History} rows=${rowsOf(answer)} />`}<//><//><//>`;
 }
