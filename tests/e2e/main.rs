@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod ambiguous;
+mod api;
 mod broker;
 mod calls;
 mod conflict;

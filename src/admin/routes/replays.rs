@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::change::{Act, by};
 use crate::admin::answer::{Answer, Answered};
@@ -32,13 +32,18 @@ struct NewRate {
     why: String,
 }
 
+/// The replays of the last 30 days, and the plans of the last 7.
+#[derive(Serialize, JsonSchema)]
+struct ReplayList {
+    items: Vec<ReplayView>,
+}
+
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let act = |path, summary, endpoint: fn(&'static str, &'static str) -> Endpoint| {
         endpoint(path, summary).says("Takes effect within a second. Audited.").refuses(&[404, 409, 503])
     };
     vec![
-        Endpoint::get::<Vec<ReplayView>, _>("/replays", "The newest replays and plans, newest first", list)
-            .refuses(&[503]),
+        Endpoint::get::<ReplayList, _>("/replays", "The newest replays and plans, newest first", list).refuses(&[503]),
         Endpoint::get::<ReplayView, _>("/replays/{id}", "One replay: its plan, how far it is, what came of it", get)
             .refuses(&[404, 503]),
         act("/replays/{id}/run", "Run a plan", |path, summary| {
@@ -56,8 +61,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-async fn list(State(parts): State<Arc<Parts>>) -> Answered<Vec<ReplayView>> {
-    parts.worker.replays.list().await.map(Answer).map_err(|error| refuse(&error))
+async fn list(State(parts): State<Arc<Parts>>) -> Answered<ReplayList> {
+    let listed = parts.worker.replays.list().await;
+    listed.map(|items| Answer(ReplayList { items })).map_err(|error| refuse(&error))
 }
 
 async fn get(State(parts): State<Arc<Parts>>, Path(id): Path<String>) -> Answered<ReplayView> {
