@@ -12,17 +12,19 @@ mod phone;
 mod secret;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-pub use event::mask_event;
+pub use event::{LONGEST_TEXT, mask_event};
 pub use members::{mask_fields, mask_header};
 pub use people::mask_sentence;
 pub use phone::{mask_phone, mask_phones};
 pub use secret::{SECRET, mask_token};
+pub use text::mask_event_text;
 
 /// Hides the numbers of an address: digits and letters before 号, 栋, 幢, 单元, 楼, 层, 室 become `***`.
 pub fn mask_address(text: &str) -> Cow<'_, str> {

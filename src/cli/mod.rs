@@ -77,8 +77,16 @@ pub fn read_input(file: &Path) -> Result<Vec<u8>, Exit> {
 /// # Errors
 /// 1 where the text cannot be written for any other reason.
 pub fn print(text: &str) -> Result<(), Exit> {
+    print_bytes(text.as_bytes())
+}
+
+/// Writes bytes to standard output as they are.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_bytes(bytes: &[u8]) -> Result<(), Exit> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Exit::failed(format!("standard output: {error}")))
         }

@@ -8,7 +8,7 @@ use crate::redact::names::{Kind, is_harmless};
 use crate::redact::{SECRET, mask_text};
 
 /// Longer texts that are not JSON are cut.
-const LONGEST_TEXT: usize = 4096;
+pub const LONGEST_TEXT: usize = 4096;
 /// Masking reads this many bytes of such a text. It reads more than is shown, so that the cut cannot show half of a
 /// number.
 const MASKED_BYTES: usize = 65_536;
@@ -19,15 +19,18 @@ pub fn mask_event(bytes: &[u8]) -> Value {
     let bytes = byte_order_mark::skip(bytes);
     match serde_json::from_slice::<Value>(bytes) {
         Ok(value) => walk(value, "", false),
-        Err(_) => {
-            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MASKED_BYTES)]);
-            mask_members(&text).chars().take(LONGEST_TEXT).collect::<String>().into()
-        }
+        Err(_) => damaged(bytes).into(),
     }
 }
 
+/// Shows bytes that are not JSON.
+pub(super) fn damaged(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MASKED_BYTES)]);
+    mask_members(&text).chars().take(LONGEST_TEXT).collect()
+}
+
 /// Masks the value of the member `name`. `personal`: the member stands under `user`.
-fn walk(value: Value, name: &str, personal: bool) -> Value {
+pub(super) fn walk(value: Value, name: &str, personal: bool) -> Value {
     let kind = Kind::of(name);
     let hidden = personal || kind != Kind::Plain;
     match value {

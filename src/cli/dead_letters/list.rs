@@ -2,14 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::search::{self, Selection};
-use crate::cli::{print, reading, table};
+use super::search::{self, Found, Selection};
+use crate::cli::{print, table};
 use crate::exit::Exit;
-use crate::inspect::dead_letters::scan::Scan;
-use crate::inspect::dead_letters::{DeadLetter, Filter, State};
-
-/// Rows that are read and written at once.
-const PAGE: usize = 500;
+use crate::inspect::dead_letters::{DeadLetter, State};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,48 +19,12 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Exit> {
     let scan = search::all(&args.selection.reach.config()?)?;
     let mut out = if args.json { Out::Json { any: false } } else { Out::Table(table::Wide::new(&HEADINGS)) };
-    each_page(&scan, &args.selection.filter, args.selection.all, &mut |page| print(&out.page(page)))?;
+    search::each_page(&scan, &args.selection.filter, args.selection.all, &mut |page| print(&out.page(&letters(page))))?;
     print(&out.end())
 }
 
-/// Takes one page.
-type Take<'a> = dyn FnMut(&[(DeadLetter, State)]) -> Result<(), Exit> + 'a;
-
-/// Reads the selected dead letters in pages, newest first, and hands out each page.
-fn each_page(scan: &Scan, filter: &Filter, all: bool, take: &mut Take<'_>) -> Result<(), Exit> {
-    let mut cursor = None;
-    loop {
-        let (places, next) = {
-            let index = scan.index();
-            let page = index.page(filter, all, cursor, PAGE).map_err(|stale| Exit::failed(stale.to_string()))?;
-            let place = |row: &_| {
-                let row = index.row(*row);
-                ((row.partition, row.offset), row.state)
-            };
-            (page.rows.iter().map(place).collect::<Vec<_>>(), page.cursor)
-        };
-        let records =
-            scan.fetch(&places.iter().map(|(place, _)| *place).collect::<Vec<_>>()).map_err(reading::failed)?;
-        let state = |letter: &DeadLetter| {
-            let known = places.iter().find(|(place, _)| *place == (letter.partition, letter.offset));
-            known.map_or(State::Open, |(_, state)| *state)
-        };
-        let letters: Vec<(DeadLetter, State)> = records
-            .iter()
-            .map(|record| {
-                let letter = DeadLetter::read(record);
-                let state = state(&letter);
-                (letter, state)
-            })
-            .collect();
-        if !letters.is_empty() {
-            take(&letters)?;
-        }
-        cursor = next;
-        if cursor.is_none() {
-            return Ok(());
-        }
-    }
+fn letters(page: &[Found]) -> Vec<(DeadLetter, State)> {
+    page.iter().map(|(record, state)| (DeadLetter::read(record), *state)).collect()
 }
 
 const HEADINGS: [&str; 10] =

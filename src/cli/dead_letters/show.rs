@@ -2,14 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
+use super::search;
 use crate::cli::reach::Reach;
 use crate::cli::reading;
-use crate::cli::{preview, print, print_json};
+use crate::cli::{preview, print, print_bytes, print_json};
 use crate::envelope::own_headers;
 use crate::exit::Exit;
-use crate::inspect::dead_letters::{DeadLetter, Filter, LatestPerOrigin, advice, meaning};
+use crate::inspect::dead_letters::{DeadLetter, Filter, Full, State, Today, advice, meaning, place, scan};
 use crate::inspect::preview::{Preview, Previewer};
 use crate::kafka::now_ms;
 use crate::kafka::record::{Header, Record};
@@ -25,43 +26,75 @@ pub(super) struct Args {
     /// One JSON array instead of text
     #[arg(long)]
     json: bool,
+    /// The stored bytes of the event alone, unmasked
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
     #[command(flatten)]
     reach: Reach,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Exit> {
     let config = args.reach.config()?;
-    let records = find(&config, &args.which)?;
+    let found = find(&config, &args.which)?;
+    if args.raw {
+        return raw(&found.iter().map(|(record, _)| record).collect::<Vec<_>>());
+    }
     let previewer =
         Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix).knowing(&config.platforms);
-    let shown: Vec<Shown> = records.iter().map(|record| Shown::new(record, &previewer, now_ms())).collect();
+    let shown: Vec<Shown> =
+        found.iter().map(|(record, state)| Shown::new(record, *state, &previewer, now_ms())).collect();
     if args.json {
-        return print_json(&shown.iter().map(Shown::json).collect::<Vec<_>>());
+        return print_json(&shown.iter().map(|shown| &shown.full).collect::<Vec<_>>());
     }
     print(&shown.iter().map(Shown::text).collect::<Vec<_>>().join("\n"))
 }
 
-fn place(which: &str) -> Option<(i32, i64)> {
-    let (partition, offset) = which.split_once(':')?;
-    Some((partition.parse().ok().filter(|n| *n >= 0)?, offset.parse().ok().filter(|n| *n >= 0)?))
+/// Writes the stored bytes of the value alone.
+fn raw(records: &[&Record]) -> Result<(), Exit> {
+    let [record] = records else {
+        let places: Vec<String> = records.iter().map(|r| format!("{}:{}", r.partition, r.offset)).collect();
+        let text = format!("several dead letters have this trans_id: name one of them, {}", places.join(", "));
+        return Err(Exit::usage(text));
+    };
+    let letter = DeadLetter::read(record);
+    match &record.value {
+        Some(value) if letter.text("truncated").is_none() => print_bytes(value),
+        Some(_) => Err(Exit::failed(format!(
+            "{}:{} holds only the SHA-256 of the value, because the broker refused the value by its size",
+            record.partition, record.offset
+        ))),
+        None => Err(Exit::failed(format!("{}:{} has no value", record.partition, record.offset))),
+    }
 }
 
 /// Finds the record at this place, or else the dead letters of the event with this name. A trans_id may look like a
 /// place.
-fn find(config: &Config, which: &str) -> Result<Vec<Record>, Exit> {
+fn find(config: &Config, which: &str) -> Result<Vec<(Record, Option<State>)>, Exit> {
     let spans = reading::dead_letters(config)?;
     let place = place(which);
     if let Some((partition, offset)) = place {
         let found = find_place(config, &spans, partition, offset)?;
         if !found.is_empty() {
-            return Ok(found);
+            return Ok(with_states(config, found));
         }
     }
-    let found = find_event(config, spans, which)?;
+    let found = find_event(config, which)?;
     if found.is_empty() {
         return Err(Exit::failed(nothing(&config.kafka.dead_letter, which, place.is_some())));
     }
     Ok(found)
+}
+
+/// Without Redis the letter is shown without its state.
+fn with_states(config: &Config, records: Vec<Record>) -> Vec<(Record, Option<State>)> {
+    let letters: Vec<DeadLetter> = records.iter().map(DeadLetter::read).collect();
+    let known = scan::states(&search::source(config), &letters);
+    let states = known.unwrap_or_else(|why| {
+        eprintln!("warning: whether it was replayed or discarded is not known: {why}");
+        Vec::new()
+    });
+    let mut states = states.into_iter();
+    records.into_iter().map(|record| (record, states.next())).collect()
 }
 
 fn nothing(topic: &str, which: &str, is_place: bool) -> String {
@@ -83,23 +116,15 @@ fn find_place(config: &Config, spans: &[Span], partition: i32, offset: i64) -> R
 }
 
 /// Finds the newest dead letter of each origin of this event.
-fn find_event(config: &Config, spans: Vec<Span>, trans_id: &str) -> Result<Vec<Record>, Exit> {
+fn find_event(config: &Config, trans_id: &str) -> Result<Vec<(Record, Option<State>)>, Exit> {
     let filter = Filter { trans_id: Some(trans_id.to_owned()), ..Filter::default() };
-    let state = Mutex::new((LatestPerOrigin::new(filter.clone(), false), Vec::new()));
-    reading::read(config, spans, &|record| {
-        let letter = DeadLetter::read(&record);
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        if filter.selects(&letter) {
-            state.1.push(record);
-        }
-        state.0.add(letter);
+    let mut found = Vec::new();
+    let scan = search::all(config)?;
+    search::each_page(&scan, &filter, false, &mut |page| {
+        found.extend(page.iter().map(|(record, state)| (record.clone(), Some(*state))));
+        Ok(())
     })?;
-    let (gathering, records) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let newest = gathering.finish();
-    let record_of = |letter: &DeadLetter| {
-        records.iter().find(|r| (r.partition, r.offset) == (letter.partition, letter.offset)).cloned()
-    };
-    Ok(newest.iter().filter_map(record_of).collect())
+    Ok(found)
 }
 
 /// A dead letter with everything that the command says about it.
@@ -109,65 +134,27 @@ struct Shown {
     key: Option<String>,
     event: Value,
     today: Today,
-}
-
-enum Today {
-    Preview(Preview),
-    /// The worker had to leave out a part of the record, so the value is not the event any more; the text says what is
-    /// missing.
-    Truncated(String),
+    full: Full,
 }
 
 impl Shown {
-    fn new(record: &Record, previewer: &Previewer, now_ms: i64) -> Self {
-        let letter = DeadLetter::read(record);
+    fn new(record: &Record, state: Option<State>, previewer: &Previewer, now_ms: i64) -> Self {
         let producer = &record.headers[..record.headers.len() - own_headers(record).len()];
-        let value = record.value.as_deref();
-        let today = match letter.text("truncated") {
-            Some(cut) => Today::Truncated(truncated(cut)),
-            None => Today::Preview(previewer.look(value, producer.to_vec(), now_ms)),
-        };
+        let today = Today::of(record, previewer, now_ms);
         Self {
-            letter,
+            letter: DeadLetter::read(record),
             producer: producer.iter().map(header).collect(),
             key: record.key.as_deref().map(|key| mask_text(&String::from_utf8_lossy(key)).into_owned()),
-            event: mask_event(value.unwrap_or_default()),
+            event: mask_event(record.value.as_deref().unwrap_or_default()),
+            full: Full::new(record, state, &today),
             today,
-        }
-    }
-
-    fn json(&self) -> Value {
-        let mut members = self.letter.json();
-        members.insert("key".to_owned(), self.key.clone().into());
-        let producer: Vec<Value> =
-            self.producer.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
-        members.insert("headers".to_owned(), producer.into());
-        members.insert("value".to_owned(), self.event.clone());
-        let reason = self.letter.reason();
-        members.insert("meaning".to_owned(), reason.map(meaning).into());
-        members.insert("advice".to_owned(), reason.map(advice).into());
-        members.insert("today".to_owned(), self.today_json());
-        Value::Object(members)
-    }
-
-    fn today_json(&self) -> Value {
-        match &self.today {
-            Today::Truncated(why) => json!({"accepted": false, "detail": why}),
-            Today::Preview(Preview::Halted(why)) => json!({"accepted": false, "detail": why}),
-            Today::Preview(Preview::Refused(refused)) => serde_json::to_value(refused).unwrap_or_default(),
-            Today::Preview(Preview::Accepted(accepted)) => {
-                let mut object = accepted.json(false);
-                if let Some(request) = object["request"].as_object_mut() {
-                    mask_request(request);
-                }
-                object
-            }
         }
     }
 
     fn text(&self) -> String {
         let letter = &self.letter;
-        let mut text = format!("dead letter {}:{}\n", letter.partition, letter.offset);
+        let state = self.full.item.state.map(|state| format!(", {}", state.as_str())).unwrap_or_default();
+        let mut text = format!("dead letter {}:{}{state}\n", letter.partition, letter.offset);
         for (name, value) in letter.lines() {
             text.push_str(&format!("  {name:<20} {value}{}\n", self.note(&name)));
         }
@@ -213,33 +200,6 @@ impl Shown {
     }
 }
 
-/// Masks the request that the event would cause. A masked request has no exact bytes.
-fn mask_request(request: &mut Map<String, Value>) {
-    request.remove("body_base64");
-    request.remove("signature_input");
-    for name in ["url", "body"] {
-        if let Some(Value::String(text)) = request.get_mut(name) {
-            *text = mask_fields(text);
-        }
-    }
-}
-
-/// Explains what is missing. `cut` is the header `pb-truncated`.
-fn truncated(cut: &str) -> String {
-    let bytes = cut.split(' ').next().unwrap_or_default();
-    let more = match (cut.contains(" headers="), cut.contains(" key=")) {
-        (false, false) => "",
-        (true, false) => ", the producer's headers were left out",
-        (false, true) => ", as of its key",
-        (true, true) => ", as of its key, the producer's headers were left out",
-    };
-    format!(
-        "none: the broker refused the event by its size ({} bytes), and only its SHA-256 was kept{more}; its original \
-         stands at pb-origin-* while that topic keeps it",
-        mask_text(bytes)
-    )
-}
-
 fn header(header: &Header) -> (String, String) {
     let value = match &header.value {
         None => "null".to_owned(),
@@ -266,6 +226,7 @@ mod tests {
         record.value = Some(value.to_owned().into());
         Shown::new(
             &record,
+            Some(State::Open),
             &Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix),
             1_736_899_201_000,
         )
@@ -292,11 +253,11 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
-        let json = shown.json().to_string();
+        let json = serde_json::to_value(&shown.full).unwrap().to_string();
         for raw in ["13812345678", "user-0001-of-li", "d41d8cd98f00b204"] {
             assert!(!text.contains(raw) && !json.contains(raw), "{raw} in\n{text}{json}");
         }
-        assert_eq!(shown.json()["today"]["accepted"], true);
+        assert_eq!(serde_json::to_value(&shown.full).unwrap()["today"]["accepted"], true);
     }
 
     #[test]
@@ -306,7 +267,7 @@ mod tests {
             [("li", "\"li\""), ("a\\\"bcdef", "bcdef"), ("1736899201", "\"1736899201\""), ("张三丰李四", "张三")]
         {
             let shown = shown(&of(id), &[("reason", "rejected")]);
-            for text in [shown.text(), shown.json().to_string().replace("\\\"", "\"")] {
+            for text in [shown.text(), serde_json::to_value(&shown.full).unwrap().to_string().replace("\\\"", "\"")] {
                 assert!(!text.contains(raw), "{raw} in\n{text}");
                 assert!(text.contains("\"outeruserid\":\"***\""), "{text}");
                 assert!(text.contains("\"request_time\":1736899201"), "{text}");
@@ -330,10 +291,11 @@ mod tests {
         record.headers.insert(0, Header::text("traceparent", "00-4bf92f35"));
         let shown = Shown::new(
             &record,
+            Some(State::Open),
             &Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix),
             1_736_899_201_000,
         );
-        for text in [shown.text(), shown.json().to_string()] {
+        for text in [shown.text(), serde_json::to_value(&shown.full).unwrap().to_string()] {
             assert!(!text.contains("t0k3") && !text.contains("k3y-"), "{text}");
             assert!(text.contains("00-4bf92f35"), "{text}");
         }
@@ -345,12 +307,12 @@ mod tests {
         assert!(still.text().contains("would not be sent: dead letter invalid, field trans_id"), "{}", still.text());
         let cut = shown("0123", &[("reason", "rejected"), ("truncated", "5000000")]);
         assert!(cut.text().contains("5000000 bytes"), "{}", cut.text());
-        assert_eq!(cut.json()["today"]["accepted"], false);
+        assert_eq!(serde_json::to_value(&cut.full).unwrap()["today"]["accepted"], false);
         let whole = shown("0123", &[("reason", "rejected"), ("truncated", "5000000 headers=trace:70000 key=12")]);
         for part in ["(5000000 bytes)", "headers were left out", "as of its key", "trace:70000"] {
             assert!(whole.text().contains(part), "no {part} in {}", whole.text());
         }
-        assert_eq!(whole.json()["truncated"], "5000000 headers=trace:70000 key=12");
+        assert_eq!(serde_json::to_value(&whole.full).unwrap()["truncated"], "5000000 headers=trace:70000 key=12");
     }
 
     #[test]
@@ -359,13 +321,5 @@ mod tests {
         assert!(place.starts_with("topic dlt has no record at 12:34 (never written"), "{place}");
         assert!(place.contains("and no dead letter of 12:34; `postback trace 12:34`"), "{place}");
         assert!(nothing("dlt", "t-1", false).starts_with("topic dlt has no dead letter of t-1; "));
-    }
-
-    #[test]
-    fn a_place_is_two_numbers_and_all_else_is_a_trans_id() {
-        assert_eq!(place("3:1207"), Some((3, 1207)));
-        for other in ["order:1", "3", "3:", ":3", "-1:3", "1:2:3"] {
-            assert_eq!(place(other), None, "{other}");
-        }
     }
 }

@@ -4,6 +4,8 @@
 //! asked for [`shared::REST`], goes on where it was when somebody asks again, and drops the index, its clients and its connection
 //! after [`shared::IDLE`]. It joins no group, and its threads have the lowest priority, so that live traffic comes first.
 
+mod audit;
+mod lookup;
 mod search;
 mod shared;
 mod states;
@@ -18,6 +20,7 @@ use crate::kafka::reader::Fetch;
 use crate::kafka::record::Record;
 use crate::kafka::topics::AdminError;
 
+pub use lookup::states;
 pub use shared::{Progress, Source, Trouble, reader};
 
 /// The handle of the search.

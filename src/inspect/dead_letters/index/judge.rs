@@ -47,6 +47,17 @@ impl Index {
         }
     }
 
+    /// Takes over when an operator last said that the store has lost its claims, epoch ms.
+    pub fn set_claims_lost(&mut self, at_ms: Option<i64>) {
+        self.states.claims_lost_ms = at_ms;
+    }
+
+    /// When an operator last said that the store has lost its claims, epoch ms: what was first seen before is no longer
+    /// protected from a second delivery.
+    pub fn claims_lost_ms(&self) -> Option<i64> {
+        self.states.claims_lost_ms
+    }
+
     /// The discards that are in force.
     pub fn discards(&self) -> &[Discard] {
         &self.states.discards

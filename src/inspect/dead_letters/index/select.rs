@@ -98,6 +98,20 @@ impl Index {
             .is_some_and(|(partition, offset)| ends.get(&partition).is_none_or(|end| offset >= *end))
     }
 
+    /// The dead letter at this place; `None`: there is none, or the search has not come there.
+    pub fn find(&self, partition: i32, offset: i64) -> Option<RowRef> {
+        let known = self.partitions.get(&partition).filter(|known| known.from <= offset)?;
+        let first = |number: &u32| {
+            let block = &self.rows.blocks[*number as usize];
+            block.rows.first().map_or(i64::MAX, |row| block.offset(row))
+        };
+        let behind = known.blocks.partition_point(|number| first(number) <= offset);
+        let number = *known.blocks.get(behind.checked_sub(1)?)? as usize;
+        let block = &self.rows.blocks[number];
+        let at = block.rows.binary_search_by_key(&offset, |row| block.offset(row)).ok()?;
+        Some(RowRef::new(number, at))
+    }
+
     /// The rows of a partition that the topic still holds, in the order of their offsets.
     pub(super) fn rows_of(&self, partition: i32) -> impl Iterator<Item = RowRef> + '_ {
         let known = self.partitions.get(&partition);

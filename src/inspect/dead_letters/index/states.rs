@@ -34,6 +34,7 @@ pub(super) struct States {
     /// By partition and number of the chunk, as Redis keeps them: the first offset is the highest bit of the first byte.
     pub(super) replayed: BTreeMap<(i32, i64), Box<[u8]>>,
     pub(super) discards: Vec<Discard>,
+    pub(super) claims_lost_ms: Option<i64>,
 }
 
 impl States {

@@ -285,6 +285,11 @@ proptest! {
         prop_assert_eq!(groups.iter().map(|group| group.count).sum::<u64>(), stats.total);
         prop_assert_eq!(groups.iter().map(|group| group.open).sum::<u64>(), stats.open);
         prop_assert_eq!(index.count(&filter, false), stats.total);
+        for place in (0..3).flat_map(|partition| (0..60).map(move |offset| (partition, offset))) {
+            let plain = all.iter().find(|plain| plain.place() == place);
+            let found = index.find(place.0, place.1).map(|row| index.row(row));
+            prop_assert_eq!(found.map(|row| row.state), plain.map(|plain| known.state(plain)));
+        }
     }
 
     #[test]

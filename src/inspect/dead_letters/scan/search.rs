@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::audit::Audit;
 use super::shared::{IDLE, Progress, REST, Shared, Trouble, reader};
 use super::states::States;
 use crate::inspect::dead_letters::index::Index;
 use crate::inspect::dead_letters::letter::DeadLetter;
+use crate::kafka::Config;
 use crate::kafka::reader::{Fetch, Range, Reader};
 use crate::kafka::topics::AdminError;
 
@@ -73,6 +75,7 @@ struct Search<'a> {
     ranges: Reader,
     records: Reader,
     states: States,
+    audit: Audit,
     tended: Option<Instant>,
 }
 
@@ -83,9 +86,10 @@ fn search(shared: &Shared) -> Result<std::convert::Infallible, Ended> {
         ranges: again(shared, || reader(config, Fetch::Ranges))?,
         records: again(shared, || reader(config, Fetch::Records))?,
         states: States::new(&shared.source),
+        audit: Audit::new(),
         tended: None,
     };
-    let bounds = again(shared, || search.records.bounds())?;
+    let bounds = again(shared, || bounds(&search.records, config))?;
     search.index(|index| bounds.iter().for_each(|range| index.begin(range.partition, range.end)));
     let total = bounds.iter().map(length).sum();
     shared.progress.send_modify(|progress| progress.total = total);
@@ -110,6 +114,16 @@ fn search(shared: &Shared) -> Result<std::convert::Infallible, Ended> {
         search.tend()?;
         search.wait_for_interest()?;
     }
+}
+
+/// What the topic holds. One without partitions does not exist.
+fn bounds(reader: &Reader, config: &Config) -> Result<Vec<Range>, AdminError> {
+    let bounds = reader.bounds()?;
+    if bounds.is_empty() {
+        let topic = &config.dead_letter;
+        return Err(AdminError::Refused(format!("topic {topic} does not exist (kafka.dead_letter)")));
+    }
+    Ok(bounds)
 }
 
 fn length(range: &Range) -> u64 {
@@ -199,7 +213,7 @@ impl Search<'_> {
     /// Reads what has arrived, hides what was deleted, and looks the states up.
     fn tend(&mut self) -> Result<(), Ended> {
         let wanted = self.shared.asked().fresh;
-        let bounds = again(self.shared, || self.records.bounds())?;
+        let bounds = again(self.shared, || bounds(&self.records, &self.shared.source.kafka))?;
         let mut known = self.shared.index().ends();
         for range in &bounds {
             // A partition that was added later is new as a whole.
@@ -214,20 +228,32 @@ impl Search<'_> {
             self.index(|index| index.trim(range.partition, range.from));
             self.follow(&Range { partition: range.partition, from: end.max(range.from), end: range.end })?;
         }
-        let chunks = self.shared.index().chunks();
-        match self.states.read(&chunks) {
-            Ok(bitmaps) => {
-                self.index(|index| {
-                    bitmaps.iter().for_each(|((partition, chunk), bits)| index.set_replayed(*partition, *chunk, bits));
-                });
-                self.shared.progress.send_modify(|progress| (progress.fresh, progress.trouble) = (wanted, None));
-            }
-            Err(text) => {
-                let trouble = Some(Trouble { text, refused: false });
-                self.shared.progress.send_modify(|progress| progress.trouble = trouble);
-            }
-        }
+        let known = self.find_states();
+        self.shared.progress.send_modify(|progress| match known {
+            Ok(()) => (progress.fresh, progress.trouble) = (wanted, None),
+            Err(text) => progress.trouble = Some(Trouble { text, refused: false }),
+        });
         self.tended = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Looks up what was replayed and discarded.
+    fn find_states(&mut self) -> Result<(), String> {
+        let chunks = self.shared.index().chunks();
+        let read = self
+            .states
+            .read(&chunks)
+            .map_err(|why| format!("which dead letters were replayed or discarded is not known: Redis: {why}"))?;
+        // The entries that wait come first: one that is published meanwhile is found in the topic.
+        self.audit.take(&read.waiting);
+        self.audit
+            .read(&self.shared.source.kafka)
+            .map_err(|why| format!("which dead letters were discarded is not known: {why}"))?;
+        self.index(|index| {
+            read.bitmaps.iter().for_each(|((partition, chunk), bits)| index.set_replayed(*partition, *chunk, bits));
+            index.set_discards(self.audit.log.in_force());
+            index.set_claims_lost(self.audit.log.claims_lost_ms());
+        });
         Ok(())
     }
 

@@ -1,10 +1,11 @@
-//! Reads from Redis which dead letters were replayed.
+//! Reads from Redis which dead letters were replayed, and the entries of the audit that no topic has yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ::redis::aio::MultiplexedConnection;
 
 use super::shared::Source;
+use crate::operate::audit::{self, AuditRecord};
 use crate::operate::keys::{Keys, OFFSETS_PER_KEY};
 use crate::redact::mask_text;
 use crate::redis;
@@ -12,8 +13,15 @@ use crate::redis;
 /// Bitmaps per pipeline: 8 KiB each at most.
 const PIPELINE: usize = 64;
 
-/// The bitmaps by partition and number of the chunk.
-pub(super) type Bitmaps = BTreeMap<(i32, i64), Vec<u8>>;
+/// What Redis knows.
+pub(super) struct Read {
+    /// The bitmaps by partition and number of the chunk.
+    pub(super) bitmaps: Bitmaps,
+    /// The entries of the audit that no topic has yet.
+    pub(super) waiting: Vec<AuditRecord>,
+}
+
+type Bitmaps = BTreeMap<(i32, i64), Vec<u8>>;
 
 /// The connection, as long as it works.
 pub(super) struct States {
@@ -32,11 +40,11 @@ impl States {
         Self { config: source.redis.clone(), keys, runtime, connection: None }
     }
 
-    /// Reads the bitmaps of these chunks; those that nobody has written are left out.
+    /// Reads the bitmaps of these chunks, of which those are left out that nobody has written, and what waits.
     ///
     /// # Errors
     /// Redis does not answer; the text is safe.
-    pub(super) fn read(&mut self, chunks: &BTreeSet<(i32, i64)>) -> Result<Bitmaps, String> {
+    pub(super) fn read(&mut self, chunks: &BTreeSet<(i32, i64)>) -> Result<Read, String> {
         let Some(runtime) = &self.runtime else { return Err("no runtime for Redis".to_owned()) };
         let kept = self.connection.take();
         let (config, keys) = (&self.config, &self.keys);
@@ -49,16 +57,17 @@ impl States {
                 }
             };
             let bitmaps = bitmaps(&mut connection, keys, chunks).await.map_err(|error| said(&error))?;
-            Ok((connection, bitmaps))
+            let waiting = audit::waiting(&mut connection, keys).await.map_err(|error| said(&error))?;
+            Ok((connection, Read { bitmaps, waiting }))
         });
-        let (connection, bitmaps) = read?;
+        let (connection, read) = read?;
         self.connection = Some(connection);
-        Ok(bitmaps)
+        Ok(read)
     }
 }
 
 fn said(error: &::redis::RedisError) -> String {
-    format!("which dead letters were replayed is not known: Redis: {}", mask_text(&error.to_string()))
+    mask_text(&error.to_string()).into_owned()
 }
 
 async fn bitmaps(
