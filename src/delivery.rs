@@ -40,6 +40,8 @@ pub struct Delivery {
     pub ack: AckHandle,
     /// What was made of its value.
     pub subject: Subject,
+    /// An earlier visit of the same event, or of a copy of it, was delivered: most likely the record is read again.
+    pub is_read_again: bool,
     /// Whether this visit made an attempt that counts.
     pub attempted: bool,
     /// The number of inline retries of this visit.

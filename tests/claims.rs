@@ -280,7 +280,7 @@ impl World {
                 self.owners.iter_mut().flatten().for_each(|o| o.overtaken = true);
                 self.owners[process] = Some(Owner { copy, who, held, gone: false, overtaken: false });
             }
-            ClaimOutcome::Duplicate { resends } => self.receipt(copy, false, resends),
+            ClaimOutcome::Duplicate { resends, .. } => self.receipt(copy, false, resends),
             ClaimOutcome::Conflict => panic!("no money differs here"),
             // It is held, possibly after a refusal in the same visit. The copy in the tier carries what was declared,
             // and no further attempt.
@@ -774,7 +774,7 @@ fn two_copies_in_one_process_take_turns_and_the_second_is_a_duplicate() {
                 let mut copy = claim_request("in:1:1", 0, false);
                 matches!(
                     a.claim(&mut copy, &mut ClaimAttempt::default()).await.unwrap(),
-                    ClaimOutcome::Duplicate { resends: 0 }
+                    ClaimOutcome::Duplicate { resends: 0, .. }
                 )
             })
         };

@@ -58,6 +58,7 @@ impl Examiner {
             topic_kind,
             ack,
             subject,
+            is_read_again: false,
             attempted: false,
             inline_used: 0,
             place: 0,

@@ -10,6 +10,8 @@ pub enum ClaimOutcome {
     Duplicate {
         /// The number of re-sends that its receipt states.
         resends: u32,
+        /// It was a send of the same lineage.
+        is_own: bool,
     },
     /// The same identity with other amounts.
     Conflict,
@@ -39,7 +41,8 @@ pub(super) fn settled(verdict: Judgement, claim_request: &mut ClaimRequest) -> C
             if possible_duplicate {
                 claim_request.count_possible(0);
             }
-            ClaimOutcome::Duplicate { resends: claim_request.own.max(own_lineage.unwrap_or(0)) }
+            let resends = claim_request.own.max(own_lineage.unwrap_or(0));
+            ClaimOutcome::Duplicate { resends, is_own: own_lineage.is_some() }
         }
         Judgement::Held => ClaimOutcome::Busy { unknown: true },
         Judgement::Fresh | Judgement::OwnToken | Judgement::TakeOver | Judgement::TakeOverIfStale => {

@@ -164,7 +164,7 @@ fn shown(claim_outcome: &ClaimOutcome) -> String {
     match claim_outcome {
         ClaimOutcome::Claim(held) if held.claim.taken_over() => "taken over".into(),
         ClaimOutcome::Claim(held) => format!("fresh, resend {}", held.claim.resend),
-        ClaimOutcome::Duplicate { resends } => format!("duplicate {resends}"),
+        ClaimOutcome::Duplicate { resends, .. } => format!("duplicate {resends}"),
         ClaimOutcome::Conflict => "conflict".into(),
         ClaimOutcome::Busy { unknown } => format!("held, unknown {unknown}"),
     }

@@ -99,8 +99,9 @@ pub(super) async fn claim(
                 *held = Some(claimed);
                 None
             }
-            ClaimOutcome::Duplicate { resends } => {
+            ClaimOutcome::Duplicate { resends, is_own } => {
                 lane.metrics().claim(ClaimResult::Done);
+                delivery.is_read_again = is_own;
                 Some(Progress::Duplicate { resends })
             }
             ClaimOutcome::Conflict => {

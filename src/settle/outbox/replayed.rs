@@ -24,7 +24,7 @@ impl Outbox {
         // The next reader of a record that was given back counts its end. Only a delivery counts here as well, because it is
         // a fact, and that reader finds a duplicate.
         let is_gone = || delivery.ack.assignment().is_gone();
-        let (mut again, mut pause) = (is_gone(), FIRST_PAUSE);
+        let (mut again, mut pause) = (is_gone() || delivery.is_read_again, FIRST_PAUSE);
         loop {
             if is_gone() && outcome != Outcome::Delivered {
                 return;

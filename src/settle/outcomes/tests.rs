@@ -288,6 +288,29 @@ fn a_call_counts_too() {
     });
 }
 
+/// A worker was killed between the confirm and the commit, or the runner between publishing and counting.
+#[test]
+fn a_replayed_record_that_was_delivered_before_says_that_its_outcome_may_count_twice() {
+    run(async {
+        let mut bench = Bench::new(no_receipts).await;
+        bench.start();
+        let (delivery, mut ended) = replayed(&bench, TopicKind::Input, "ok-1");
+        bench.queue(delivery);
+        ended.wait().await;
+        // Of another lineage: nothing is counted twice.
+        let (mut delivery, mut ended) = replayed(&bench, TopicKind::Input, "ok-1");
+        crate::stub::bench::ready(&mut delivery).claim_request.origin = "in:0:99".into();
+        bench.queue(delivery);
+        assert_eq!(ended.wait().await, End::Finished(Outcome::Duplicate));
+        assert!(!counts(&bench).await.contains_key("at_least"));
+        let (delivery, mut ended) = replayed(&bench, TopicKind::Input, "ok-1");
+        bench.queue(delivery);
+        ended.wait().await;
+        let counts = counts(&bench).await;
+        assert_eq!((&*counts["delivered"], &*counts["duplicate"], &*counts["at_least"]), ("1", "2", "1"));
+    });
+}
+
 /// A replay runs while the lane has other work: live records come first.
 #[test]
 fn a_lane_sends_its_live_records_before_replayed_ones() {
