@@ -26,6 +26,7 @@ use crate::app::discovery::Discovery;
 use crate::app::start::{Fit, Say};
 use crate::embedded::{self, Parts};
 use crate::exit::Exit;
+use crate::inspect::dead_letters::scan::{self, Scan};
 use crate::intake::Intake;
 use crate::kafka::consumer::{Begins, Kind, Settings, Unplaced};
 use crate::kafka::producer::Producer;
@@ -107,7 +108,9 @@ pub async fn run(
         refused: RefusedInputs::default(),
         seen: Seen::default(),
     });
-    let servers = listen(&config, &status)?;
+    let source = scan::Source { kafka: config.kafka.clone(), redis: config.redis.clone() };
+    let scan = Arc::new(Scan::start(source).map_err(|error| Exit::failed(error.to_string()))?);
+    let servers = listen(&config, &status, &scan)?;
     listening(servers[0].address());
     tokio::pin!(stop);
 
@@ -250,7 +253,7 @@ pub async fn run(
     result
 }
 
-fn listen(config: &Arc<Config>, status: &Arc<WorkerStatus>) -> Result<Vec<Server>, Exit> {
+fn listen(config: &Arc<Config>, status: &Arc<WorkerStatus>, scan: &Arc<Scan>) -> Result<Vec<Server>, Exit> {
     let start = |key: &str, address, router| {
         Server::start(address, router).map_err(|e| Exit::failed(format!("{key} = \"{address}\": {e}")))
     };
@@ -259,6 +262,7 @@ fn listen(config: &Arc<Config>, status: &Arc<WorkerStatus>) -> Result<Vec<Server
         status: status.clone(),
         config: config.clone(),
         client: status.client.clone(),
+        scan: scan.clone(),
         replays: Replays::new(status.client.clone(), status.keys.clone()),
     };
     let routes = all_routes(admin::Parts::new(worker), &config.admin.token);

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::refusal::Refusal;
+use crate::inspect::dead_letters::scan::Scan;
 use crate::inspect::preview::Previewer;
 use crate::kafka::topics::AdminError;
 use crate::operate::Keys;
@@ -28,6 +29,8 @@ pub struct Worker {
     /// It has the addresses of embedded parts already.
     pub config: Arc<Config>,
     pub client: Client,
+    /// The search for dead letters that all clients share.
+    pub scan: Arc<Scan>,
     pub replays: Replays,
 }
 
@@ -67,7 +70,8 @@ impl Parts {
     pub(super) fn previewer(&self) -> &Previewer {
         self.previewer.get_or_init(|| {
             let config = &self.worker.config;
-            Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix)
+            let previewer = Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix);
+            previewer.knowing(&config.platforms)
         })
     }
 

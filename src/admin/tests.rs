@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::*;
+use crate::inspect::dead_letters::scan::{self, Scan};
 use crate::operate::audit::AuditRecord;
 use crate::operate::readiness::{Dependency, Readiness, Status, StatusReport, SwitchError};
 use crate::operate::report::{AccountRow, BlockedReport};
@@ -95,7 +96,9 @@ fn parts(double: Arc<Double>) -> Arc<Parts> {
 /// The double with this configuration and this store.
 pub(crate) fn worker(double: Arc<Double>, settings: Settings, client: ::redis::Client) -> Worker {
     let replays = Replays::new(client.clone(), Keys::new(&settings.redis.prefix));
-    Worker { id: "w1".to_owned(), status: double, config: Arc::new(settings), client, replays }
+    let source = scan::Source { kafka: settings.kafka.clone(), redis: settings.redis.clone() };
+    let scan = Arc::new(Scan::start(source).unwrap());
+    Worker { id: "w1".to_owned(), status: double, config: Arc::new(settings), client, scan, replays }
 }
 
 fn run(double: Double, token: &str) -> Running {

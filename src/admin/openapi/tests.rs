@@ -10,7 +10,9 @@ use crate::admin::tests::{Double, LOCAL, raw, worker};
 use crate::admin::{Parts, Server, all_routes, routes};
 use crate::embedded::broker::Broker;
 use crate::embedded::store::Store;
+use crate::inspect::dead_letters::tests::record;
 use crate::kafka::producer::Producer;
+use crate::kafka::record::{Header, Record};
 use crate::operate::audit::{self, AuditRecord, Change, Via};
 use crate::operate::{By, Keys};
 use crate::replay::store::{self, Draft, Plan};
@@ -31,14 +33,20 @@ struct World {
 impl World {
     fn new(token: &str) -> Self {
         let mut config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
-        let names = [&config.kafka.audit, &config.kafka.dead_letter, &config.kafka.input[0]];
-        let broker = Broker::start(&names.map(|name| (name.clone(), 2))).unwrap();
+        let names = [(&config.kafka.audit, 2), (&config.kafka.dead_letter, 1), (&config.kafka.input[0], 2)];
+        let broker = Broker::start(&names.map(|(name, partitions)| (name.clone(), partitions))).unwrap();
         let store = Store::start().unwrap();
         config.kafka.brokers = broker.address().to_owned();
         config.redis.url = SecretString::new(store.url());
         let producer = Producer::new(&config.kafka, 0).unwrap();
         let by = By::new(Via::Console, "li", "asked by 13812345678");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        for letter in
+            [letter("acme-ps", "click.qhclickid"), letter("acme-ps", "click.qhclickid"), letter("acme-bz", "")]
+        {
+            let (key, value) = (letter.key.as_deref(), letter.value.as_deref());
+            runtime.block_on(producer.publish(&config.kafka.dead_letter, key, value, &letter.headers)).unwrap();
+        }
         let client = config.redis.client().unwrap();
         let mut redis = runtime.block_on(crate::redis::connect(&client)).unwrap();
         let plan = Plan { end_offsets: [(0, 9)].into(), selected: 3, ..Plan::default() };
@@ -124,6 +132,29 @@ impl World {
     }
 }
 
+/// A dead letter with a person in it.
+fn letter(account: &str, field: &str) -> Record {
+    let origin = rand::random::<u16>().to_string();
+    let headers = [
+        ("origin-topic", "conversions"),
+        ("origin-partition", "0"),
+        ("origin-offset", &origin),
+        ("origin-timestamp", "1736956740000"),
+        ("reason", "invalid"),
+        ("field", field),
+        ("platform", "qihoo360"),
+        ("account", account),
+        ("trans-id", "t-1"),
+        ("detail", "call 13812345678"),
+        ("failed-at", "1736956740000"),
+    ];
+    let mut record = record(0, 0, &headers);
+    record.headers.insert(0, Header::text("x-phone", "13812345678"));
+    record.key = Some(b"qihoo360:acme-ps:13812345678".to_vec().into());
+    record.value = Some(br#"{"trans_id":"t-1","user":{"phone":"13812345678"},"n":73314510714175488}"#.to_vec().into());
+    record
+}
+
 const WHY: &str = r#"{"reason":"maintenance","who":"li","via":"console"}"#;
 
 /// A request that succeeds: what stands for the names in the path, and the body.
@@ -136,7 +167,13 @@ fn example(method: &str, path: &str) -> (String, String) {
         (_, path) if path.contains("/accounts/") => WHY,
         _ => r#"{"who":"li","via":"console","why":"maintenance"}"#,
     };
-    (path.replace("{name}", "acme-ps").replace("{id}", "r-1").replace("{trans_id}", "t-1"), body.to_owned())
+    (
+        path.replace("{name}", "acme-ps")
+            .replace("{id}", "r-1")
+            .replace("{trans_id}", "t-1")
+            .replace("{partition}/{offset}", "0/0"),
+        body.to_owned(),
+    )
 }
 
 #[test]
@@ -204,6 +241,13 @@ fn errors_have_the_form_of_the_document_and_name_the_member_that_is_wrong() {
         ("GET", "/api/v1/trace/{trans_id}", "/api/v1/trace/t-1?account=acme-sp", "", 400, Some("account")),
         ("GET", "/api/v1/trace/{trans_id}", "/api/v1/trace/t-1?platform=qihu", "", 400, Some("platform")),
         ("GET", "/api/v1/replays/{id}", "/api/v1/replays/none", "", 404, None),
+        ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?limit=0", "", 400, Some("limit")),
+        ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?reason=wrong", "", 400, Some("reason")),
+        ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?cursor=x", "", 400, Some("cursor")),
+        ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?cursor=f.1.0.0.0.1", "", 409, None),
+        ("GET", "/api/v1/dead-letters/groups", "/api/v1/dead-letters/groups?acount=x", "", 400, Some("acount")),
+        ("GET", "/api/v1/dead-letters/{partition}/{offset}", "/api/v1/dead-letters/0/99", "", 404, None),
+        ("GET", "/api/v1/dead-letters/{partition}/{offset}", "/api/v1/dead-letters/0/x", "", 400, None),
         ("POST", "/api/v1/replays/{id}/run", "/api/v1/replays/none/run", r#"{"why":"x"}"#, 404, None),
         ("POST", "/api/v1/replays/{id}/run", "/api/v1/replays/r-1/run", r#"{"who":"li"}"#, 400, Some("why")),
         ("POST", "/api/v1/replays/{id}/resume", "/api/v1/replays/r-1/resume", r#"{"why":"x"}"#, 409, None),
@@ -286,6 +330,33 @@ fn a_preview_masks_the_secret_and_judges_what_it_is_given() {
     assert_eq!(accepted["accepted"].as_bool(), Some(true), "{accepted}");
     assert!(!accepted.to_string().contains("d41d8cd98f00b204e9800998ecf8427e"), "the secret of the demo's account");
     assert_eq!(world.changes(), 0);
+}
+
+#[test]
+fn dead_letters_are_shown_by_page_by_group_and_one_by_one_and_nothing_personal_is_in_them() {
+    let world = World::new("");
+    let get = |path: &str, query: &str| -> Value {
+        let (status, _, answer) = world.send("GET", &format!("{path}{query}"), LOCAL, "");
+        assert_eq!(status, 200, "{answer}");
+        assert!(!answer.contains("13812345678"), "{answer}");
+        serde_json::from_str(&answer).unwrap()
+    };
+    let page = get("/api/v1/dead-letters", "?account=acme-ps&limit=1");
+    assert_eq!((page["items"].as_array().unwrap().len(), page["items"][0]["offset"].as_i64()), (1, Some(1)), "{page}");
+    let next =
+        get("/api/v1/dead-letters", &format!("?account=acme-ps&limit=1&cursor={}", page["cursor"].as_str().unwrap()));
+    assert_eq!(next["items"][0]["offset"], 0, "{next}");
+    assert_eq!(
+        (next["done"].as_bool(), next["total"].as_u64(), next["scanned"].as_u64()),
+        (Some(true), Some(3), Some(3))
+    );
+    let groups = get("/api/v1/dead-letters/groups", "");
+    let counts: Vec<_> = groups["groups"].as_array().unwrap().iter().map(|g| g["count"].as_u64().unwrap()).collect();
+    assert_eq!((counts, groups["groups"][0]["sample"].as_str()), (vec![2, 1], Some("0:1")), "{groups}");
+    let one = get("/api/v1/dead-letters/0/0", "");
+    assert_eq!(one["headers"][0], json!(["x-phone", "138****5678"]));
+    assert!(one["value"].as_str().unwrap().contains("73314510714175488"), "{one}");
+    assert!(one["advice"].is_string() && one["today"]["accepted"] == false, "{one}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod change;
+mod letters;
 mod platforms;
 mod preview;
 mod replays;
@@ -19,6 +20,7 @@ pub(super) fn all() -> Vec<Endpoint> {
         platforms::endpoints(),
         audit::endpoints(),
         preview::endpoints(),
+        letters::endpoints(),
         trace::endpoints(),
         replays::endpoints(),
     ]

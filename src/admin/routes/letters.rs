@@ -1,0 +1,90 @@
+//! `/dead-letters`: pages, groups and single ones of the one search that all clients share, and what an operator decides
+//! on them. What they are is `crate::inspect::dead_letters`'s.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::admin::answer::{Answer, Answered};
+use crate::admin::endpoint::Endpoint;
+use crate::admin::parts::Parts;
+use crate::admin::refusal::Refusal;
+use crate::clock::now_ms;
+use crate::inspect::dead_letters::listing::{self, GroupListing, Listing, ListingError, Query};
+use crate::inspect::dead_letters::{Filter, FilterError, Full, Today};
+
+/// The query of a page. It is read as pairs; this is its description.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "it describes the query for the document")]
+struct PageQuery {
+    #[serde(flatten)]
+    filter: Filter,
+    /// Every dead letter, not only the newest of each origin.
+    all: Option<bool>,
+    /// Where the last page ended.
+    cursor: Option<String>,
+    /// The length of the page; 50 if it is absent.
+    #[schemars(range(min = 1, max = 500))]
+    limit: Option<usize>,
+}
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get::<Listing, _>("/dead-letters", "Dead letters, newest first", page)
+            .says("Pages of one search that all clients share. A page that is not full has a cursor until `done`.")
+            .query::<PageQuery>()
+            .refuses(&[409, 503]),
+        Endpoint::get::<GroupListing, _>("/dead-letters/groups", "Counts by reason, code, field and account", groups)
+            .query::<Filter>()
+            .refuses(&[503]),
+        Endpoint::get::<Full, _>("/dead-letters/{partition}/{offset}", "One dead letter, with what to do", letter)
+            .refuses(&[404, 503]),
+    ]
+}
+
+async fn page(State(parts): State<Arc<Parts>>, RawQuery(query): RawQuery) -> Answered<Listing> {
+    let pairs = pairs(query.as_deref());
+    let query = Query::from_pairs(as_texts(&pairs)).map_err(wrong)?;
+    listing::page(&parts.worker.scan, &query).await.map(Answer).map_err(refuse)
+}
+
+async fn groups(State(parts): State<Arc<Parts>>, RawQuery(query): RawQuery) -> Answered<GroupListing> {
+    let pairs = pairs(query.as_deref());
+    let filter = Filter::from_pairs(as_texts(&pairs)).map_err(wrong)?;
+    listing::groups(&parts.worker.scan, &filter).await.map(Answer).map_err(refuse)
+}
+
+async fn letter(State(parts): State<Arc<Parts>>, Path(place): Path<(i32, i64)>) -> Answered<Full> {
+    let found = listing::letter(&parts.worker.scan, place).await.map_err(refuse)?;
+    let Some((record, state)) = found else {
+        let (partition, offset) = place;
+        let text = format!("no dead letter at {partition}:{offset}: it was never written, or retention deleted it");
+        return Err(Refusal::new(StatusCode::NOT_FOUND, text));
+    };
+    let today = Today::of(&record, parts.previewer(), now_ms());
+    Ok(Answer(Full::new(&record, state, &today)))
+}
+
+/// The members of a query. A member that is given twice is a mistake of the last one.
+fn pairs(query: Option<&str>) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+    url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect()
+}
+
+fn as_texts<'a>(pairs: &'a [(Cow<'_, str>, Cow<'_, str>)]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pairs.iter().map(|(name, text)| (&**name, &**text))
+}
+
+fn wrong(error: FilterError) -> Refusal {
+    Refusal::field(error.field, error.message)
+}
+
+fn refuse(error: ListingError) -> Refusal {
+    match error {
+        ListingError::Stale(text) => Refusal::new(StatusCode::CONFLICT, text).with_code("stale_cursor"),
+        ListingError::Unavailable(text) => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text),
+    }
+}
