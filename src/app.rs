@@ -6,6 +6,7 @@ pub mod discovery;
 mod drain;
 mod names;
 pub mod played;
+mod replays;
 mod setup;
 pub mod start;
 
@@ -19,6 +20,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use self::consumers::spawn;
 pub use self::drain::stop_signal;
 use self::drain::{a_part_dies, drain_all};
+use self::replays::Replaying;
 use self::setup::{all_topics, metrics, topics_of};
 use crate::admin::{self, Server, all_routes, health_routes};
 use crate::admit::examine::Examiner;
@@ -110,7 +112,8 @@ pub async fn run(
     });
     let source = scan::Source { kafka: config.kafka.clone(), redis: config.redis.clone() };
     let scan = Arc::new(Scan::start(source).map_err(|error| Exit::failed(error.to_string()))?);
-    let servers = listen(&config, &status, &scan)?;
+    let replays = replays::setup(&config, &client)?;
+    let servers = listen(&config, &status, &scan, Replays::with_plans(replays.clone(), scan.clone()))?;
     listening(servers[0].address());
     tokio::pin!(stop);
 
@@ -234,11 +237,14 @@ pub async fn run(
         tokio::spawn(async move { audit::publish::keep(&client, &keys, &id, &shared.producer, &topic).await })
     };
 
+    let replaying = Replaying::start(replays, shared.clone(), metrics.clone(), id.clone());
+
     let ended = tokio::select! {
         () = &mut stop => None,
         why = a_part_dies(&status, config.is_embedded()) => Some(why),
         _ = &mut watching => Some("the watch on switches and orders has ended; see the log before this line".into()),
     };
+    replaying.end().await;
     let result = drain_all(&config, &shared, &status, intake, waiting, ended).await;
     drop(discovering);
     watching.abort();
@@ -253,7 +259,12 @@ pub async fn run(
     result
 }
 
-fn listen(config: &Arc<Config>, status: &Arc<WorkerStatus>, scan: &Arc<Scan>) -> Result<Vec<Server>, Exit> {
+fn listen(
+    config: &Arc<Config>,
+    status: &Arc<WorkerStatus>,
+    scan: &Arc<Scan>,
+    replays: Replays,
+) -> Result<Vec<Server>, Exit> {
     let start = |key: &str, address, router| {
         Server::start(address, router).map_err(|e| Exit::failed(format!("{key} = \"{address}\": {e}")))
     };
@@ -263,7 +274,7 @@ fn listen(config: &Arc<Config>, status: &Arc<WorkerStatus>, scan: &Arc<Scan>) ->
         config: config.clone(),
         client: status.client.clone(),
         scan: scan.clone(),
-        replays: Replays::new(status.client.clone(), status.keys.clone()),
+        replays,
     };
     let routes = all_routes(admin::Parts::new(worker), &config.admin.token);
     let mut servers = vec![start("admin.listen", config.admin.listen, routes)?];

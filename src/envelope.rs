@@ -93,6 +93,8 @@ pub enum Copy<'a> {
     Parked(&'a Named),
     /// For the dead-letter topic.
     Dead(&'a Named, &'a DeadLetterCause),
+    /// For the topic that it came from, because an operator replays it.
+    Replayed,
     /// No copy, but the result of a call: only where its event came from and what was tried.
     Result,
 }

@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 use postback::app::played;
 use postback::cli::source::{Access, Known};
 use postback::cli::{
-    accounts, blocked, check, dead_letters, demo, load, platforms, preview, probe, reconcile, run, sandbox, send,
-    trace, unblock,
+    accounts, blocked, check, dead_letters, demo, load, platforms, preview, probe, reconcile, replay, run, sandbox,
+    send, trace, unblock,
 };
 use postback::exit::{Exit, block_on};
 use postback::sandbox::SandboxAccount;
@@ -47,6 +47,7 @@ enum Command {
     Probe(probe::Args),
     Platforms(platforms::Args),
     DeadLetters(dead_letters::Args),
+    Replay(Box<replay::Args>),
     Trace(trace::Args),
     Reconcile(reconcile::Args),
     Send(send::Args),
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Check(args) => return check::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Preview(args) => preview::run(&args),

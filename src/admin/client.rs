@@ -57,6 +57,15 @@ impl Api {
             .await
     }
 
+    /// Sends `PATCH /api/v1/<path>` with a JSON body.
+    ///
+    /// # Errors
+    /// Fails if there is no answer, or with the text of a refusal.
+    pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(self.client.patch(self.url(path)).header("content-type", "application/json").body(body.to_string()))
+            .await
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}/api/v1/{path}", self.base)
     }

@@ -15,6 +15,7 @@ mod progress;
 pub mod reach;
 mod reading;
 pub mod reconcile;
+pub mod replay;
 pub mod run;
 pub mod sandbox;
 pub mod send;

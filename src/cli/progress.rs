@@ -34,6 +34,13 @@ impl Progress {
             self.bar.set_position(done);
         }
     }
+
+    /// Shows that `done` of `total` is done, and this text behind it, from the beginning on.
+    pub fn say(&self, done: u64, total: u64, text: String) {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+        self.bar.set_message(text);
+    }
 }
 
 impl Drop for Progress {

@@ -15,7 +15,7 @@ impl Envelope {
             return block.0;
         }
         block.number(name::RESENDS, Some(i64::from(self.resends)));
-        if !matches!(kind, Copy::Dead(..)) {
+        if !matches!(kind, Copy::Dead(..) | Copy::Replayed) {
             block.number(name::DUE, self.due_ms);
             block.number(name::RETRY_SINCE, self.retry_since_ms);
             block.number(name::PARKED_AT, self.parked_at_ms);

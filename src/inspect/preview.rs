@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::account::Accounts;
 use crate::admit::examine::Examiner;
+use crate::claim::rules::Key;
 use crate::delivery::{Ready, Subject};
 use crate::envelope::{Envelope, Source};
 use crate::error::{DeliveryError, Disposition, Outcome};
@@ -21,7 +22,7 @@ use crate::platforms::list::Platforms;
 use crate::platforms::{Credential, Part, Request};
 use crate::redact::{SECRET, mask_text};
 use crate::secret::SecretString;
-use crate::settle::policy::{field_and_detail, timing};
+use crate::settle::policy::{Policy, field_and_detail, timing};
 
 /// The warning where the shown URL or body differs from the bytes that the worker would send.
 const MASKED: &str = "a secret in the URL or the body is shown as ***: --show-secrets shows the exact bytes";
@@ -41,6 +42,16 @@ pub enum Preview {
     Refused(Refused),
     /// The account has no valid credential: the account would halt, and the event would be parked.
     Halted(String),
+}
+
+/// What would become of a record that was seen before.
+#[derive(Clone, Debug)]
+pub struct Foreseen {
+    pub preview: Preview,
+    /// The key of the claim that it would make, and its fingerprint. `None`: it is refused before it would claim.
+    pub claim: Option<(Key, u64)>,
+    /// The natural day in which it may be repeated has ended.
+    pub day_is_over: bool,
 }
 
 /// An event that would be sent.
@@ -119,12 +130,24 @@ impl Previewer {
             unreadable_headers: 0,
         };
         let (envelope, _) = Envelope::read(&record, Source::Input, now_ms);
-        match self.examiner.judge(&record, &envelope, now_ms) {
-            Subject::Ready(ready) => self.ready(&ready, &envelope, now_ms),
-            Subject::Ended(ended) => match ended.end {
-                Ok(outcome) => Preview::Refused(not_sent(outcome)),
-                Err(error) => refused(&error),
+        self.foresee(&record, &envelope, now_ms).preview
+    }
+
+    /// Judges a record with the history that its envelope states.
+    pub fn foresee(&self, record: &Record, envelope: &Envelope, now_ms: i64) -> Foreseen {
+        match self.examiner.judge(record, envelope, now_ms) {
+            Subject::Ready(ready) => Foreseen {
+                preview: self.ready(&ready, envelope, now_ms),
+                claim: Some((ready.claim_request.key, ready.claim_request.fingerprint)),
+                day_is_over: Policy::of(&ready).last_retry_ms(envelope).is_some_and(|end| now_ms >= end),
             },
+            Subject::Ended(ended) => {
+                let preview = match ended.end {
+                    Ok(outcome) => Preview::Refused(not_sent(outcome)),
+                    Err(error) => refused(&error),
+                };
+                Foreseen { preview, claim: None, day_is_over: false }
+            }
         }
     }
 

@@ -69,7 +69,11 @@ impl Keys {
     }
     /// The key of the bitmap of the dead letters that a replay has ended. A bit is an offset modulo [`OFFSETS_PER_KEY`].
     pub fn replay_done(&self, id: &str, partition: i32, offset: i64) -> String {
-        format!("{}:replay:{id}:done:{partition}:{}", self.prefix, offset / OFFSETS_PER_KEY)
+        self.replay_done_chunk(id, partition, offset / OFFSETS_PER_KEY)
+    }
+    /// The same by the number of the bitmap.
+    pub fn replay_done_chunk(&self, id: &str, partition: i32, chunk: i64) -> String {
+        format!("{}:replay:{id}:done:{partition}:{chunk}", self.prefix)
     }
     /// The key of what came of the records that a replay published.
     pub fn replay_outcomes(&self, id: &str) -> String {

@@ -192,6 +192,15 @@ impl Epoch {
     }
 }
 
+/// The first letter of an epoch that an operator set. The time at which it was set follows.
+const RENEWED: char = 'u';
+
+/// When an operator let the worker go on after the store had lost its claims, in epoch ms, according to the epoch. `None`:
+/// it has lost none since its first start.
+pub fn renewed_ms(epoch: &str) -> Option<i64> {
+    epoch.strip_prefix(RENEWED)?.split_once('-')?.0.parse().ok()
+}
+
 /// Sets the epoch if it is missing, for `postback unblock dedupe`. An event that was claimed before the store lost its
 /// data may then be sent again. An existing epoch stays.
 ///
@@ -207,7 +216,7 @@ pub async fn renew_epoch(
     if let Some(old) = old {
         return Ok(Epoch::of(old));
     }
-    let id = format!("{:032x}", rand::random::<u128>());
+    let id = format!("{RENEWED}{now_ms}-{:016x}", rand::random::<u64>());
     let entry = AuditRecord::new(Change::UnblockDedupe, by, now_ms);
     let entry = AuditRecord { detail: Some(format!("epoch {id}")), ..entry };
     let mut pipe = ::redis::pipe();
@@ -232,6 +241,14 @@ mod tests {
         }
         for text in ["-1", "", "first", "1.5"] {
             assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_epoch_says_when_it_was_renewed() {
+        assert_eq!(renewed_ms("u1736956740000-0123456789abcdef"), Some(1_736_956_740_000));
+        for first in ["starting", "0123456789abcdef0123456789abcdef", "u", "ux-1"] {
+            assert_eq!(renewed_ms(first), None, "{first}");
         }
     }
 

@@ -1,16 +1,22 @@
 //! What operators do with replays. Commands and the API call these functions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redis::Client;
 use ::redis::aio::MultiplexedConnection;
 
+use chrono::DateTime;
+
 use crate::clock::now_ms;
+use crate::inspect::dead_letters::scan::Scan;
 use crate::operate::audit::{AuditRecord, By, Change};
 use crate::operate::keys::Keys;
 use crate::replay::error::ReplayError;
+use crate::replay::plan::{Order, Planner, Selection};
+use crate::replay::setup::Setup;
 use crate::replay::store::{self, Move, Stored};
-use crate::replay::view::{ReplayView, State};
+use crate::replay::view::{DEFAULT_RATE, ReplayView, Request, State};
 
 const RUN: Move = Move { to: State::Running, from: &[State::Planned], what: "be run", may: "planned" };
 const RESUME: Move = Move {
@@ -29,11 +35,48 @@ const MAX_RATE: u32 = 100_000;
 pub struct Replays {
     client: Client,
     keys: Arc<Keys>,
+    planner: Option<Arc<Planner>>,
 }
 
 impl Replays {
+    /// Without a planner: for everything but plans.
     pub fn new(client: Client, keys: Keys) -> Self {
-        Self { client, keys: Arc::new(keys) }
+        Self { client, keys: Arc::new(keys), planner: None }
+    }
+
+    /// With a planner that looks for dead letters with this search.
+    pub fn with_plans(setup: Arc<Setup>, scan: Arc<Scan>) -> Self {
+        let (client, keys) = (setup.client.clone(), setup.keys.clone());
+        Self { planner: Some(Arc::new(Planner::new(setup, scan))), ..Self::new(client, keys) }
+    }
+
+    /// Makes a plan, and runs nothing. A plan that takes longer than `patience` is made in the background: then it is
+    /// returned with its progress, and [`Replays::get`] shows how far it is.
+    ///
+    /// # Errors
+    /// The request selects nothing in particular, or something that does not exist; Kafka or Redis does not answer.
+    pub async fn plan(&self, request: &Request, by: &By, patience: Duration) -> Result<ReplayView, ReplayError> {
+        let rate = request.rate.unwrap_or(DEFAULT_RATE);
+        check_rate(rate)?;
+        let Some(planner) = self.planner.clone() else {
+            return Err(ReplayError::Unavailable("no plans are made here".to_owned()));
+        };
+        let order = Order {
+            id: new_id(now_ms()),
+            selection: Selection::read(request)?,
+            items: request.items.clone(),
+            rate,
+            force: request.force,
+            no_brake: request.no_brake,
+            by: by.clone(),
+        };
+        let id = order.id.clone();
+        planner.begin(&order).await?;
+        let making = tokio::spawn(async move { planner.make(&order).await });
+        if let Ok(made) = tokio::time::timeout(patience, making).await {
+            made.map_err(|_| ReplayError::Unavailable("the making of the plan broke off".to_owned()))??;
+        }
+        self.get(&id).await
     }
 
     /// Reads one replay.
@@ -133,6 +176,12 @@ fn details(plan: &store::Plan) -> Option<String> {
         .map(|(_, w)| *w)
         .collect();
     (!overruled.is_empty()).then(|| overruled.join(" "))
+}
+
+/// A new id: the time, and some letters that tell two plans of one second apart.
+fn new_id(now_ms: i64) -> String {
+    let time = DateTime::from_timestamp_millis(now_ms).unwrap_or_default();
+    format!("{}-{:06x}", time.format("%Y%m%d-%H%M%S"), rand::random::<u32>() & 0xff_ffff)
 }
 
 /// Refuses a rate that cannot be used.

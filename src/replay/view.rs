@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::inspect::dead_letters::Filter;
 use crate::operate::audit::Via;
 
 /// The rate of a replay that names none, in records per second over all replicas.
@@ -16,7 +17,7 @@ pub const DEFAULT_RATE: u32 = 50;
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
     /// The filters of `dead-letters`, and `everything` where there is none.
-    pub filter: Map<String, Value>,
+    pub filter: Filter,
     /// Dead letters named one by one as `PARTITION:OFFSET`, instead of a filter.
     pub items: Vec<String>,
     /// Records per second over all replicas; 50 by default.
@@ -229,6 +230,7 @@ pub struct Sample {
     pub account: String,
     pub code: String,
     pub field: String,
+    pub detail: String,
 }
 
 /// A part of a replay that waits.

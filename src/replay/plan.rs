@@ -1,0 +1,283 @@
+//! Makes a plan: freezes what is selected, judges each dead letter as the worker would judge it now, and keeps both.
+
+mod tally;
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+
+use self::tally::Tally;
+use crate::clock::now_ms;
+use crate::inspect::dead_letters::scan::Scan;
+use crate::inspect::dead_letters::{Filter, State as LetterState};
+use crate::kafka::reader::{Fetch, Reader};
+use crate::kafka::topics::AdminError;
+use crate::operate::audit::By;
+use crate::operate::orders::renewed_ms;
+use crate::replay::error::ReplayError;
+use crate::replay::judge::{Judged, Rules};
+use crate::replay::lookup;
+use crate::replay::places::Place;
+use crate::replay::setup::Setup;
+use crate::replay::store::{self, Draft, Plan};
+use crate::replay::view::{Progress, Request};
+
+/// The dead letters that are read and judged at once.
+const AT_ONCE: usize = 4096;
+/// How often a plan that is being made says how far it is.
+const EVERY: Duration = Duration::from_millis(500);
+/// The most dead letters that a request may name one by one.
+const MOST_ITEMS: usize = 10_000;
+
+/// What a request selects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    Filter(Box<Filter>),
+    Items(Vec<Place>),
+}
+
+impl Selection {
+    /// Reads and checks what a request selects.
+    ///
+    /// # Errors
+    /// Nothing narrows the selection, or an item is none. The error names the field.
+    pub fn read(request: &Request) -> Result<Self, ReplayError> {
+        if request.items.is_empty() {
+            let acting = request.filter.clone().acting();
+            let acting = acting.map_err(|error| ReplayError::bad(error.field, error.message))?;
+            return Ok(Selection::Filter(Box::new(acting)));
+        }
+        if request.filter != Filter::default() {
+            return Err(ReplayError::bad("items", "stands beside a filter: give either of them"));
+        }
+        if request.items.len() > MOST_ITEMS {
+            return Err(ReplayError::bad("items", format!("has more than {MOST_ITEMS} places: use a filter")));
+        }
+        let place = |item: &String| {
+            let (partition, offset) = item.split_once(':')?;
+            Some((partition.parse().ok().filter(|n| *n >= 0)?, offset.parse().ok().filter(|n| *n >= 0)?))
+        };
+        let mut places = Vec::new();
+        for item in &request.items {
+            let wrong =
+                || ReplayError::bad("items", format!("`{}` is no PARTITION:OFFSET", crate::operate::audit::safe(item)));
+            places.push(place(item).ok_or_else(wrong)?);
+        }
+        places.sort_unstable();
+        places.dedup();
+        Ok(Selection::Items(places))
+    }
+}
+
+/// Makes plans, one at a time.
+pub struct Planner {
+    setup: Arc<Setup>,
+    scan: Arc<Scan>,
+    turn: Mutex<()>,
+}
+
+/// What a plan is made of.
+pub struct Order {
+    pub id: String,
+    pub selection: Selection,
+    pub items: Vec<String>,
+    pub rate: u32,
+    pub force: bool,
+    pub no_brake: bool,
+    pub by: By,
+}
+
+impl Order {
+    fn plan(&self) -> Plan {
+        let filter = match &self.selection {
+            Selection::Filter(filter) => serde_json::to_value(filter).unwrap_or_default(),
+            Selection::Items(_) => serde_json::Value::Null,
+        };
+        let again = matches!(&self.selection, Selection::Filter(filter) if filter.state == Some(LetterState::Replayed));
+        let (force, no_brake) = (self.force, self.no_brake);
+        Plan { filter, items: self.items.clone(), force, no_brake, again, made_at_ms: now_ms(), ..Plan::default() }
+    }
+
+    fn draft<'a>(&'a self, plan: &'a Plan) -> Draft<'a> {
+        Draft { id: &self.id, plan, rate: self.rate, by: &self.by }
+    }
+}
+
+impl Planner {
+    pub fn new(setup: Arc<Setup>, scan: Arc<Scan>) -> Self {
+        Self { setup, scan, turn: Mutex::new(()) }
+    }
+
+    /// Enters a plan, so that it can be seen while it is made.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn begin(&self, order: &Order) -> Result<(), ReplayError> {
+        let mut c = self.connect().await?;
+        let plan = order.plan();
+        store::begin_plan(&mut c, &self.setup.keys, &order.draft(&plan))
+            .await
+            .map_err(|error| ReplayError::redis(&error))
+    }
+
+    /// Makes a plan that was entered, and keeps it, or the reason why there is none.
+    pub async fn make(&self, order: &Order) -> Result<(), ReplayError> {
+        let made = self.try_make(order).await;
+        if let Err(error) = &made {
+            tracing::warn!(replay = order.id, %error, "no plan could be made");
+            // Without Redis the plan is forgotten within a minute.
+            if let Ok(mut c) = self.connect().await {
+                let _ = store::plan_failed(&mut c, &self.setup.keys, &order.id, &error.to_string()).await;
+            }
+        }
+        made
+    }
+
+    async fn try_make(&self, order: &Order) -> Result<(), ReplayError> {
+        let mut maker = Maker { planner: self, order, c: self.connect().await?, told: tokio::time::Instant::now() };
+        let _turn = loop {
+            tokio::select! {
+                turn = self.turn.lock() => break turn,
+                () = tokio::time::sleep(EVERY) => maker.tell(0, 0).await?,
+            }
+        };
+        let mut plan = order.plan();
+        let places = maker.select(&mut plan).await?;
+        let (plan, values) = maker.judge(plan, places).await?;
+        store::keep_plan(&mut maker.c, &self.setup.keys, &order.draft(&plan), &values)
+            .await
+            .map_err(|e| ReplayError::redis(&e))
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, ReplayError> {
+        crate::redis::connect(&self.setup.client).await.map_err(|error| ReplayError::redis(&error))
+    }
+}
+
+/// A plan that is being made.
+struct Maker<'a> {
+    planner: &'a Planner,
+    order: &'a Order,
+    c: MultiplexedConnection,
+    told: tokio::time::Instant,
+}
+
+impl Maker<'_> {
+    /// Says how far the plan is, now and then.
+    async fn tell(&mut self, scanned: u64, total: u64) -> Result<(), ReplayError> {
+        if self.told.elapsed() < EVERY {
+            return Ok(());
+        }
+        let progress = Progress { scanned, total };
+        store::plan_goes_on(&mut self.c, &self.planner.setup.keys, &self.order.id, &progress)
+            .await
+            .map_err(|error| ReplayError::redis(&error))?;
+        self.told = tokio::time::Instant::now();
+        Ok(())
+    }
+
+    /// The places that are selected, in order, and the ends up to which they were looked for.
+    async fn select(&mut self, plan: &mut Plan) -> Result<Vec<Place>, ReplayError> {
+        match &self.order.selection {
+            Selection::Items(places) => {
+                let setup = self.planner.setup.clone();
+                let bounds = blocking(move || reader(&setup, Fetch::Records)?.bounds()).await?;
+                plan.end_offsets = bounds.iter().map(|range| (range.partition, range.end)).collect();
+                for (partition, offset) in places {
+                    let is_there = bounds.iter().any(|r| r.partition == *partition && (r.from..r.end).contains(offset));
+                    if !is_there {
+                        let message = format!("no dead letter lies at {partition}:{offset}");
+                        return Err(ReplayError::bad("items", message));
+                    }
+                }
+                Ok(places.clone())
+            }
+            Selection::Filter(filter) => {
+                plan.end_offsets = self.search().await?;
+                let index = self.planner.scan.index();
+                let rows = index.select(filter, Some(&plan.end_offsets));
+                let place = |row| {
+                    let row = index.row(row);
+                    (row.partition, row.offset)
+                };
+                Ok(rows.into_iter().map(place).collect())
+            }
+        }
+    }
+
+    /// Waits until the index knows every dead letter that is there now.
+    async fn search(&mut self) -> Result<std::collections::BTreeMap<i32, i64>, ReplayError> {
+        /// A search that stands still for this long has failed.
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let scan = self.planner.scan.clone();
+        let (mut last, mut moved) = ((0, 0), tokio::time::Instant::now());
+        loop {
+            match scan.fresh(EVERY).await {
+                Ok(ends) => return Ok(ends),
+                Err(trouble) => {
+                    let progress = scan.progress();
+                    let now = (progress.scanned, progress.total);
+                    if now != last {
+                        (last, moved) = (now, tokio::time::Instant::now());
+                    }
+                    if trouble.refused || moved.elapsed() > PATIENCE {
+                        return Err(ReplayError::kafka(trouble));
+                    }
+                    self.tell(now.0, now.1).await?;
+                }
+            }
+        }
+    }
+
+    /// Judges each selected dead letter, and counts.
+    async fn judge(&mut self, plan: Plan, places: Vec<Place>) -> Result<(Plan, Vec<(String, Vec<u8>)>), ReplayError> {
+        let setup = self.planner.setup.clone();
+        let redis = |error: ::redis::RedisError| ReplayError::redis(&error);
+        let epoch: Option<String> =
+            ::redis::cmd("GET").arg(setup.keys.epoch()).query_async(&mut self.c).await.map_err(redis)?;
+        let forgotten_ms = epoch.as_deref().and_then(renewed_ms);
+        let rules = Rules { force: plan.force, window: setup.window, forgotten_ms, now_ms: plan.made_at_ms };
+        let again = plan.again;
+        let mut tally = Tally::new(plan);
+        let total = places.len() as u64;
+        let fetch = if places.len() > 64 { Fetch::Ranges } else { Fetch::Records };
+        let of = setup.clone();
+        let reader = Arc::new(std::sync::Mutex::new(blocking(move || reader(&of, fetch)).await?));
+        let mut done = 0;
+        for part in places.chunks(AT_ONCE) {
+            let (of, reader, part) = (setup.clone(), reader.clone(), part.to_vec());
+            let judged = blocking(move || {
+                let records = reader.lock().unwrap_or_else(PoisonError::into_inner).fetch(&part)?;
+                let judge = |record| rules.judge(&of.previewer, &|topic| of.is_input(topic), record);
+                Ok(records.iter().map(|r| ((r.partition, r.offset), judge(r))).collect::<Vec<(Place, Judged)>>())
+            });
+            let judged = judged.await?;
+            let skips =
+                lookup::skips(&mut self.c, (&setup.keys, &setup.prefix), &judged, again).await.map_err(redis)?;
+            for ((place, judged), skip) in judged.iter().zip(skips) {
+                tally.add(*place, judged, skip, setup.counted_as(judged.letter.text("account")));
+            }
+            done += judged.len() as u64;
+            self.tell(done, total).await?;
+        }
+        Ok(tally.finish())
+    }
+}
+
+fn reader(setup: &Setup, fetch: Fetch) -> Result<Reader, AdminError> {
+    Reader::new(&setup.kafka, &setup.kafka.dead_letter, fetch)
+}
+
+/// Runs a call that blocks on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
+) -> Result<T, ReplayError> {
+    let ended = spawn_blocking(call).await;
+    ended.map_err(|_| ReplayError::Unavailable("the reading broke off".to_owned()))?.map_err(ReplayError::kafka)
+}
+
+#[cfg(test)]
+mod tests;

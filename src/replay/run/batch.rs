@@ -1,0 +1,145 @@
+//! One batch of a run: read and judged, sorted into what is published and what is not, published.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::redis::RedisResult;
+use ::redis::aio::MultiplexedConnection;
+use futures_util::future::join_all;
+use tokio::task::spawn_blocking;
+
+use crate::kafka::producer::{Producer, PublishError};
+use crate::kafka::reader::{Fetch, Reader};
+use crate::kafka::record::Record;
+use crate::replay::cause::{Failure, Skip};
+use crate::replay::judge::{Judged, Rules};
+use crate::replay::lookup;
+use crate::replay::places::Place;
+use crate::replay::setup::Setup;
+use crate::replay::store::Plan;
+use crate::replay::store::progress::{Did, Done};
+
+/// A dead letter of a batch. Without a record: retention has deleted it.
+pub struct Letter {
+    pub account: Arc<str>,
+    pub place: Place,
+    found: Option<(Record, Judged)>,
+}
+
+/// The client that reads dead letters. It is made when it is first needed.
+#[derive(Clone, Default)]
+pub struct Reading(Arc<Mutex<Option<Reader>>>);
+
+impl Reading {
+    /// Reads and judges these dead letters.
+    ///
+    /// # Errors
+    /// Kafka does not answer, or refuses.
+    pub async fn judge(
+        &self,
+        setup: &Arc<Setup>,
+        rules: Rules,
+        taken: &[(Arc<str>, Place)],
+    ) -> Result<Vec<Letter>, String> {
+        let (reading, setup, taken) = (self.clone(), setup.clone(), taken.to_vec());
+        let read = spawn_blocking(move || {
+            let mut reader = reading.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let made = match reader.take() {
+                Some(reader) => reader,
+                None => Reader::new(&setup.kafka, &setup.kafka.dead_letter, Fetch::Records)?,
+            };
+            let places: Vec<Place> = taken.iter().map(|(_, place)| *place).collect();
+            let records = made.fetch(&places)?;
+            *reader = Some(made);
+            let mut found: BTreeMap<Place, Record> =
+                records.into_iter().map(|record| ((record.partition, record.offset), record)).collect();
+            let letter = |(account, place): (Arc<str>, Place)| {
+                let found = found.remove(&place).map(|record| {
+                    let judged = rules.judge(&setup.previewer, &|topic| setup.is_input(topic), &record);
+                    (record, judged)
+                });
+                Letter { account, place, found }
+            };
+            Ok(taken.into_iter().map(letter).collect())
+        });
+        let ended = read.await.map_err(|_| "the reading broke off".to_owned())?;
+        ended.map_err(|error: crate::kafka::topics::AdminError| error.to_string())
+    }
+}
+
+/// Sorts a batch into what is done without being published, and what is to be published.
+///
+/// # Errors
+/// Redis does not answer.
+pub async fn sort(
+    c: &mut MultiplexedConnection,
+    setup: &Setup,
+    plan: &Plan,
+    letters: Vec<Letter>,
+) -> RedisResult<(Vec<Done>, Vec<Letter>)> {
+    let judged: Vec<(Place, Judged)> =
+        letters.iter().filter_map(|l| Some((l.place, l.found.as_ref()?.1.clone()))).collect();
+    let skips = lookup::skips(c, (&setup.keys, &setup.prefix), &judged, plan.again).await?;
+    let mut skips = skips.into_iter();
+    let (mut done, mut to_publish) = (Vec::new(), Vec::new());
+    for letter in letters {
+        let did = match &letter.found {
+            None => Some(Did::Failed(Failure::Gone.as_str())),
+            Some((_, judged)) => {
+                let skip = skips.next().flatten();
+                let skipped = skip.map(|skip: Skip| Did::Skipped(skip.as_str()));
+                skipped.or(judged.failure.map(|failure| Did::Failed(failure.as_str())))
+            }
+        };
+        match did {
+            Some(did) => done.push(ended(&letter, did)),
+            None => to_publish.push(letter),
+        }
+    }
+    Ok((done, to_publish))
+}
+
+/// What became of the letters that were to be published.
+#[derive(Default)]
+pub struct Published {
+    pub done: Vec<Done>,
+    /// Those that no broker took, to be tried again.
+    pub back: Vec<(Arc<str>, Place)>,
+    /// Why no broker took them.
+    pub trouble: Option<String>,
+}
+
+/// Publishes letters to their origin topic and waits for every delivery report.
+pub async fn publish(producer: &Producer, id: &str, force: bool, letters: Vec<Letter>) -> Published {
+    let publish = async |letter: &Letter| {
+        let (record, judged) = letter.found.as_ref()?;
+        let headers = judged.headers(record, id, force);
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        Some(producer.publish(judged.origin_topic(), key, value, &headers).await)
+    };
+    let reports = join_all(letters.iter().map(publish)).await;
+    let mut published = Published::default();
+    for (letter, report) in letters.into_iter().zip(reports) {
+        let did = match report {
+            Some(Ok(_)) => Did::Republished,
+            Some(Err(PublishError::TooLarge)) => Did::Failed(Failure::TooLarge.as_str()),
+            Some(Err(PublishError::Refused(why))) => {
+                let (partition, offset) = letter.place;
+                tracing::warn!(replay = id, partition, offset, why, "kafka refuses a replayed record");
+                Did::Failed(Failure::Refused.as_str())
+            }
+            Some(Err(error @ PublishError::Unavailable(_))) => {
+                published.trouble = Some(error.to_string());
+                published.back.push((letter.account, letter.place));
+                continue;
+            }
+            None => Did::Failed(Failure::Gone.as_str()),
+        };
+        published.done.push(ended(&letter, did));
+    }
+    published
+}
+
+fn ended(letter: &Letter, did: Did) -> Done {
+    Done { partition: letter.place.0, offset: letter.place.1, account: letter.account.to_string(), did }
+}

@@ -1,0 +1,188 @@
+use super::*;
+use crate::inspect::dead_letters::{Filter, State as LetterState};
+use crate::operate::lanes as switches;
+use crate::replay::bench::{Bench, by};
+use crate::replay::view::{ReplayView, Request};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn everything(rate: u32) -> Request {
+    let filter = Filter { everything: true, ..Filter::default() };
+    Request { filter, rate: Some(rate), ..Request::default() }
+}
+
+/// Lets a runner go on until the condition holds, and then stops it as a process that shuts down does.
+async fn until(bench: &Bench, id: &str, mut is_so: impl FnMut(&ReplayView) -> bool) -> ReplayView {
+    let (stop, stopped) = watch::channel(false);
+    let runner = bench.runner();
+    let look = async {
+        for _ in 0..1_200 {
+            let view = bench.replays.get(id).await.unwrap();
+            if is_so(&view) {
+                return view;
+            }
+            sleep(Duration::from_millis(25)).await;
+        }
+        panic!("it never came: {:?}", bench.replays.get(id).await.unwrap());
+    };
+    let ended = async {
+        let view = look.await;
+        stop.send(true).unwrap();
+        view
+    };
+    tokio::join!(runner.keep(stopped), ended).1
+}
+
+fn letters(account: &'static str, n: usize) -> Vec<(&'static str, &'static str, String)> {
+    (0..n).map(|i| (account, "rejected", format!("{account}-{i:04}"))).collect()
+}
+
+fn balanced(view: &ReplayView) {
+    let skipped: u64 = view.skipped.values().sum();
+    let failed: u64 = view.failed.values().sum();
+    assert_eq!(view.selected, view.republished + skipped + failed, "{view:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_publishes_each_once_and_counts_what_it_skips() {
+    let mut bench = Bench::new(1_000.0).await;
+    bench.dead_letters(&[letters("a", 30), letters("b", 5), vec![("a", "conflict", "c-1".into())]].concat());
+    let plan = bench.replays.plan(&everything(1_000), &by(), LONG).await.unwrap();
+    // One is delivered between plan and run.
+    let key = crate::claim::rules::Key::new(crate::stub::PLATFORM, "a", "ORDER", "a-0003");
+    let judged = { bench.setup.previewer.foresee(&bench.dead_letter("a-0003"), &bench.envelope("a-0003"), now_ms()) };
+    let done = (judged.claim.unwrap().1 << 23).to_string();
+    let () = ::redis::cmd("SET").arg(key.name("pb")).arg(done).query_async(&mut bench.c).await.unwrap();
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    let view = until(&bench, &plan.id, |view| view.state == State::Completed).await;
+    balanced(&view);
+    assert_eq!((view.selected, view.republished, view.left), (36, 34, 0));
+    assert_eq!((view.skipped["conflict"], view.skipped["confirmed"], view.outcomes.open), (1, 1, 34));
+    let published = bench.published();
+    let keys: std::collections::BTreeSet<&str> = published.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!((published.len(), keys.len(), keys.contains("a-0003")), (34, 34, false));
+    let (_, envelope) = &published[0];
+    assert_eq!(envelope.replay.as_ref().map(|r| (r.id.as_str(), r.replays)), Some((plan.id.as_str(), 1)));
+    // A second plan finds nothing that is open but what was skipped.
+    let again = bench.replays.plan(&everything(50), &by(), LONG).await.unwrap();
+    assert_eq!((again.selected, again.left), (2, 0));
+    // The ones that were replayed can be meant.
+    let filter = Filter { everything: true, state: Some(LetterState::Replayed), ..Filter::default() };
+    let request = Request { filter, ..Request::default() };
+    assert_eq!(bench.replays.plan(&request, &by(), LONG).await.unwrap().left, 34);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_plans_of_one_letter_publish_it_once() {
+    let mut bench = Bench::new(1_000.0).await;
+    bench.dead_letters(&letters("a", 3));
+    let first = bench.replays.plan(&everything(100), &by(), LONG).await.unwrap();
+    let second = bench.replays.plan(&everything(100), &by(), LONG).await.unwrap();
+    for (id, republished, skipped) in [(&first.id, 3, 0), (&second.id, 0, 3)] {
+        bench.replays.run(id, &by()).await.unwrap();
+        let view = until(&bench, id, |view| view.state == State::Completed).await;
+        let counted = view.skipped.get("replayed").copied().unwrap_or(0);
+        assert_eq!((view.republished, counted), (republished, skipped));
+        balanced(&view);
+    }
+    assert_eq!(bench.published().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancel_resume_and_another_rate_are_obeyed_while_it_runs() {
+    let mut bench = Bench::new(1_000.0).await;
+    bench.dead_letters(&letters("a", 200));
+    let plan = bench.replays.plan(&everything(20), &by(), LONG).await.unwrap();
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    until(&bench, &plan.id, |view| view.republished >= 3).await;
+    bench.replays.cancel(&plan.id, &by()).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let view = bench.replays.get(&plan.id).await.unwrap();
+    assert_eq!((view.state, view.republished as usize), (State::Cancelled, bench.published().len()));
+    assert!(view.republished < 100, "{}", view.republished);
+    bench.replays.resume(&plan.id, &by()).await.unwrap();
+    bench.replays.rate(&plan.id, 5_000, &by()).await.unwrap();
+    let view = until(&bench, &plan.id, |view| view.state == State::Completed).await;
+    balanced(&view);
+    assert_eq!((view.republished, bench.published().len()), (200, 200));
+    assert!(!view.outcomes.at_least, "a runner that stopped in order is no kill");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_lane_waits_and_says_why_while_another_account_goes_on() {
+    let mut bench = Bench::new(1_000.0).await;
+    bench.dead_letters(&[letters("a", 10), letters("b", 10)].concat());
+    switches::pause(&mut bench.c, &bench.setup.keys, "a", &by(), 1).await.unwrap();
+    let plan = bench.replays.plan(&everything(1_000), &by(), LONG).await.unwrap();
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    let view = until(&bench, &plan.id, |view| view.republished == 10 && !view.waiting.is_empty()).await;
+    assert_eq!(view.waiting, [Waiting { account: "a".into(), why: "its lane is paused: platform is back".into() }]);
+    assert!(bench.published().iter().all(|(key, _)| key.starts_with("b-")));
+    switches::resume(&mut bench.c, &bench.setup.keys, "a", &by(), 2).await.unwrap();
+    balanced(&until(&bench, &plan.id, |view| view.state == State::Completed).await);
+    assert_eq!(bench.published().len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_most_one_second_of_an_account_is_under_way() {
+    let mut bench = Bench::new(5.0).await;
+    bench.dead_letters(&letters("a", 12));
+    let plan = bench.replays.plan(&everything(1_000), &by(), LONG).await.unwrap();
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    let view = until(&bench, &plan.id, |view| view.republished >= 5).await;
+    assert_eq!(view.republished, 5);
+    bench.ended(&plan.id, "a", 5).await;
+    let view = until(&bench, &plan.id, |view| view.republished >= 10).await;
+    assert_eq!((view.republished, view.outcomes.delivered, view.outcomes.open), (10, 5, 5));
+    bench.ended(&plan.id, "a", 5).await;
+    balanced(&until(&bench, &plan.id, |view| view.state == State::Completed).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_brake_stops_a_run_and_resume_goes_on() {
+    let mut bench = Bench::new(5.0).await;
+    bench.dead_letters(&letters("a", 8));
+    let plan = bench.replays.plan(&everything(1_000), &by(), LONG).await.unwrap();
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    until(&bench, &plan.id, |view| view.republished == 5).await;
+    let brake = r#"{"reason":"rejected","sample":{"trans_id":"a-…","code":"3"}}"#;
+    let key = bench.setup.keys.replay_outcomes(&plan.id);
+    let () = ::redis::cmd("HSET").arg(&key).arg("brake").arg(brake).query_async(&mut bench.c).await.unwrap();
+    let view = until(&bench, &plan.id, |view| view.state == State::StoppedItself).await;
+    let stopped = view.stopped.unwrap();
+    assert_eq!((stopped.reason.as_str(), stopped.sample.unwrap().code.as_str()), ("rejected", "3"));
+    bench.ended(&plan.id, "a", 5).await;
+    bench.replays.resume(&plan.id, &by()).await.unwrap();
+    balanced(&until(&bench, &plan.id, |view| view.state == State::Completed).await);
+
+    // Without a brake it goes on whatever comes back.
+    let request = Request { no_brake: true, ..everything(1_000) };
+    bench.dead_letters(&letters("b", 3));
+    let plan = bench.replays.plan(&request, &by(), LONG).await.unwrap();
+    let key = bench.setup.keys.replay_outcomes(&plan.id);
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    let () = ::redis::cmd("HSET").arg(&key).arg("brake").arg(brake).query_async(&mut bench.c).await.unwrap();
+    until(&bench, &plan.id, |view| view.state == State::Completed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_that_dies_is_followed_by_another_one_and_nothing_is_counted_twice() {
+    let mut bench = Bench::new(1_000.0).await;
+    bench.dead_letters(&letters("a", 120));
+    let plan = bench.replays.plan(&everything(100), &by(), LONG).await.unwrap();
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    for killed in 1..=4_u64 {
+        let (_stop, stopped) = watch::channel(false);
+        let runner = bench.runner();
+        // Dropped wherever it is: between publishing and counting, too.
+        let _ = tokio::time::timeout(Duration::from_millis(700 + killed * 37), runner.keep(stopped)).await;
+        // The lock would expire after 30 s.
+        let () = ::redis::cmd("DEL").arg(bench.setup.keys.replay_lock()).query_async(&mut bench.c).await.unwrap();
+    }
+    let view = until(&bench, &plan.id, |view| view.state == State::Completed).await;
+    balanced(&view);
+    assert_eq!(view.republished, 120);
+    assert!(view.outcomes.at_least, "outcomes may be counted twice");
+    let keys: std::collections::BTreeSet<String> = bench.published().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys.len(), 120);
+}
