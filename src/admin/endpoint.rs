@@ -30,6 +30,8 @@ pub(super) struct Endpoint {
     pub(super) answer: Describe,
     /// The status of a success.
     pub(super) success: u16,
+    /// Whether 202 may be the answer: what was asked for goes on in the background.
+    pub(super) may_go_on: bool,
     /// The statuses of refusals, beside those that every request may get.
     pub(super) refusals: Vec<u16>,
     pub(super) largest_body: usize,
@@ -54,6 +56,7 @@ impl Endpoint {
             body: None,
             answer: SchemaGenerator::subschema_for::<A>,
             success: 200,
+            may_go_on: false,
             refusals: Vec::new(),
             largest_body: BODY,
             route: on(filter, handler),
@@ -95,6 +98,11 @@ impl Endpoint {
 
     pub(super) fn open(self) -> Self {
         Self { is_open: true, ..self }
+    }
+
+    /// It may answer 202 while it works on in the background.
+    pub(super) fn may_go_on(self) -> Self {
+        Self { may_go_on: true, ..self }
     }
 
     /// `Q` is its query.

@@ -116,6 +116,10 @@ fn operation(endpoint: &Endpoint, answers: &mut SchemaGenerator, bodies: &mut Sc
     let schema = (endpoint.answer)(answers);
     let content = json!({ "application/json": { "schema": schema } });
     let mut responses = json!({ endpoint.success.to_string(): { "description": "Done.", "content": content } });
+    if endpoint.may_go_on {
+        responses["202"] = responses[endpoint.success.to_string()].clone();
+        responses["202"]["description"] = "Under way; ask again.".into();
+    }
     let changes = endpoint.method != Method::GET;
     if !changes {
         responses["304"] = json!({ "description": "As the client has it already (If-None-Match)." });

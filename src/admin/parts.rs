@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::redis::Client;
+use ::redis::aio::MultiplexedConnection;
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -13,6 +14,7 @@ use crate::inspect::preview::Previewer;
 use crate::kafka::topics::AdminError;
 use crate::operate::Keys;
 use crate::operate::readiness::Shared;
+use crate::redis::batcher::describe;
 use crate::replay::Replays;
 use crate::settings::Config;
 
@@ -51,6 +53,18 @@ pub struct Parts {
 impl Parts {
     pub fn new(worker: Worker) -> Arc<Self> {
         Arc::new(Self { worker, previewer: OnceLock::new(), readers: Arc::new(Semaphore::new(READERS)) })
+    }
+
+    /// A connection to Redis.
+    ///
+    /// # Errors
+    /// Refuses the request if Redis does not answer.
+    pub(super) async fn redis(&self) -> Result<MultiplexedConnection, Refusal> {
+        let away = |error: ::redis::RedisError| {
+            let text = format!("redis.url: {}; try again", describe(&error));
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)
+        };
+        crate::redis::connect(&self.worker.client).await.map_err(away)
     }
 
     /// Waits for the turn to read Kafka, which lasts as long as the permit.

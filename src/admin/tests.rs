@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use super::*;
 use crate::inspect::dead_letters::scan::{self, Scan};
+use crate::operate::By;
 use crate::operate::audit::AuditRecord;
 use crate::operate::readiness::{Dependency, Readiness, Status, StatusReport, SwitchError};
 use crate::operate::report::{AccountRow, BlockedReport};
-use crate::operate::{By, Keys};
-use crate::replay::Replays;
+use crate::replay::{Replays, Setup};
 use crate::settings::Config as Settings;
 
 #[derive(Default)]
@@ -95,9 +95,12 @@ fn parts(double: Arc<Double>) -> Arc<Parts> {
 
 /// The double with this configuration and this store.
 pub(crate) fn worker(double: Arc<Double>, settings: Settings, client: ::redis::Client) -> Worker {
-    let replays = Replays::new(client.clone(), Keys::new(&settings.redis.prefix));
+    let (prefix, window) = (&settings.redis.prefix, settings.dedupe.window);
+    let setup =
+        Setup::new(client.clone(), prefix, &settings.kafka, &settings.accounts, &settings.platforms, window).unwrap();
     let source = scan::Source { kafka: settings.kafka.clone(), redis: settings.redis.clone() };
     let scan = Arc::new(Scan::start(source).unwrap());
+    let replays = Replays::with_plans(setup, scan.clone());
     Worker { id: "w1".to_owned(), status: double, config: Arc::new(settings), client, scan, replays }
 }
 

@@ -163,6 +163,7 @@ fn example(method: &str, path: &str) -> (String, String) {
     let body = match (method, path) {
         ("GET", _) => "",
         (_, "/api/v1/preview") => event,
+        (_, "/api/v1/replays") => r#"{"filter":{"account":"acme-ps"},"who":"li","via":"console","why":"maintenance"}"#,
         ("PATCH", _) => r#"{"rate":20,"who":"li","via":"console","why":"maintenance"}"#,
         (_, path) if path.contains("/accounts/") => WHY,
         _ => r#"{"who":"li","via":"console","why":"maintenance"}"#,
@@ -192,7 +193,9 @@ fn every_operation_answers_as_the_document_says() {
 fn every_change_is_audited_with_who_from_where_and_why() {
     let world = World::new("");
     let operations = world.operations();
-    let changing = operations.iter().filter(|(method, path, _)| method != "GET" && *path != "/api/v1/preview");
+    // Neither sends or changes anything.
+    let harmless = ["/api/v1/preview", "/api/v1/replays"];
+    let changing = operations.iter().filter(|(method, path, _)| method != "GET" && !harmless.contains(path));
     let mut count = 0;
     for (method, path, _) in changing {
         let (url, body) = example(method, path);
@@ -212,11 +215,28 @@ fn every_change_is_audited_with_who_from_where_and_why() {
 }
 
 #[test]
-fn a_preview_changes_nothing_and_is_not_audited() {
+fn a_preview_and_a_plan_change_nothing_and_are_not_audited() {
     let world = World::new("");
-    let (url, event) = example("POST", "/api/v1/preview");
-    assert_eq!(world.send("POST", &url, LOCAL, &event).0, 200);
+    for path in ["/api/v1/preview", "/api/v1/replays"] {
+        let (url, body) = example("POST", path);
+        assert_eq!(world.send("POST", &url, LOCAL, &body).0, 200);
+    }
     assert_eq!(world.changes(), 0);
+}
+
+#[test]
+fn a_plan_says_what_it_selects_and_a_list_shows_it() {
+    let world = World::new("");
+    let (url, body) = example("POST", "/api/v1/replays");
+    let (status, _, answer) = world.send("POST", &url, LOCAL, &body);
+    assert_eq!(status, 200, "{answer}");
+    let plan: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((plan["state"].as_str(), plan["selected"].as_u64()), (Some("planned"), Some(2)), "{plan}");
+    assert_eq!([&plan["by"], &plan["via"], &plan["why"]], ["li", "console", "maintenance"]);
+    let (_, _, list) = world.send("GET", "/api/v1/replays", LOCAL, "");
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let ids: Vec<_> = list["items"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
+    assert!(ids.contains(&&plan["id"]), "{list}");
 }
 
 #[test]
@@ -241,6 +261,9 @@ fn errors_have_the_form_of_the_document_and_name_the_member_that_is_wrong() {
         ("GET", "/api/v1/trace/{trans_id}", "/api/v1/trace/t-1?account=acme-sp", "", 400, Some("account")),
         ("GET", "/api/v1/trace/{trans_id}", "/api/v1/trace/t-1?platform=qihu", "", 400, Some("platform")),
         ("GET", "/api/v1/replays/{id}", "/api/v1/replays/none", "", 404, None),
+        ("POST", "/api/v1/replays", "/api/v1/replays", r#"{"filter":{"state":"open"}}"#, 400, Some("filter")),
+        ("POST", "/api/v1/replays", "/api/v1/replays", r#"{"items":["x"]}"#, 400, Some("items")),
+        ("POST", "/api/v1/replays", "/api/v1/replays", r#"{"filter":{"reson":"invalid"}}"#, 400, Some("filter.reson")),
         ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?limit=0", "", 400, Some("limit")),
         ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?reason=wrong", "", 400, Some("reason")),
         ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?cursor=x", "", 400, Some("cursor")),

@@ -26,8 +26,16 @@ pub(super) struct Change {
 impl Change {
     /// A missing `who` becomes `api`. A reason is optional, because during an incident the switch comes first.
     pub(super) fn by(&self) -> Result<By, Refusal> {
-        by(&self.who, self.via, if self.reason.trim().is_empty() { "no reason given" } else { &self.reason })
+        by(&self.who, self.via, reason(&self.reason))
     }
+}
+
+/// The most bytes of a body that may name dead letters one by one.
+pub(super) const LARGEST_SELECTION: usize = 512 * 1024;
+
+/// The reason of a change that may lack one.
+pub(super) fn reason(given: &str) -> &str {
+    if given.trim().is_empty() { "no reason given" } else { given }
 }
 
 /// Who acts on something, and why.

@@ -1,20 +1,24 @@
 //! `/replays`: plans, and what is done with them. What a replay is and does is `crate::replay`'s.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::change::{Act, by};
+use super::change::{Act, LARGEST_SELECTION, by, reason};
 use crate::admin::answer::{Answer, Answered};
 use crate::admin::endpoint::Endpoint;
 use crate::admin::parts::Parts;
 use crate::admin::refusal::Refusal;
 use crate::admin::request::Body;
 use crate::operate::audit::Via;
-use crate::replay::{ReplayError, ReplayView};
+use crate::replay::{ReplayError, ReplayView, Request};
+
+/// How long a request for a plan waits for it. A plan that takes longer is made in the background.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Another rate for a replay.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -44,6 +48,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     };
     vec![
         Endpoint::get::<ReplayList, _>("/replays", "The newest replays and plans, newest first", list).refuses(&[503]),
+        Endpoint::post::<Request, ReplayView, _>("/replays", "Make a plan, which runs nothing", plan)
+            .says(
+                "Either `filter` or `items`. A plan that takes longer is made in the background: 202, with `progress`.",
+            )
+            .refuses(&[503])
+            .largest_body(LARGEST_SELECTION)
+            .may_go_on(),
         Endpoint::get::<ReplayView, _>("/replays/{id}", "One replay: its plan, how far it is, what came of it", get)
             .refuses(&[404, 503]),
         act("/replays/{id}/run", "Run a plan", |path, summary| {
@@ -64,6 +75,17 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 async fn list(State(parts): State<Arc<Parts>>) -> Answered<ReplayList> {
     let listed = parts.worker.replays.list().await;
     listed.map(|items| Answer(ReplayList { items })).map_err(|error| refuse(&error))
+}
+
+async fn plan(
+    State(parts): State<Arc<Parts>>,
+    Body(request): Body<Request>,
+) -> Result<(StatusCode, Answer<ReplayView>), Refusal> {
+    let via = request.via.unwrap_or_default();
+    let by = by(&request.who, via, reason(&request.why))?.at(&parts.worker.id);
+    let made = parts.worker.replays.plan(&request, &by, PATIENCE).await.map_err(|error| refuse(&error))?;
+    let status = if made.progress.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Answer(made)))
 }
 
 async fn get(State(parts): State<Arc<Parts>>, Path(id): Path<String>) -> Answered<ReplayView> {
@@ -90,12 +112,11 @@ async fn rate(
     Path(id): Path<String>,
     Body(new): Body<NewRate>,
 ) -> Answered<ReplayView> {
-    let why = if new.why.trim().is_empty() { "no reason given" } else { &new.why };
-    let by = by(&new.who, new.via, why)?.at(&parts.worker.id);
+    let by = by(&new.who, new.via, reason(&new.why))?.at(&parts.worker.id);
     parts.worker.replays.rate(&id, new.rate, &by).await.map(Answer).map_err(|error| refuse(&error))
 }
 
-fn refuse(error: &ReplayError) -> Refusal {
+pub(super) fn refuse(error: &ReplayError) -> Refusal {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let refusal = match error.field() {
         Some(field) => Refusal::field(field, error.to_string()),

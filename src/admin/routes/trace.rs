@@ -63,7 +63,7 @@ async fn trace(
     let away = |text: String| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("{text}; try again"));
     let silent = |error: ::redis::RedisError| away(format!("redis.url: {}", describe(&error)));
     let _turn = parts.turn().await?;
-    let mut redis = crate::redis::connect(&parts.worker.client).await.map_err(silent)?;
+    let mut redis = parts.redis().await?;
     let lanes = read_lanes(&mut redis, &parts.worker.keys()).await.map_err(silent)?;
     let wanted = Wanted { trans_id, platform, account: query.account };
     let found = sources.trace(&mut redis, wanted, closed_lanes(&lanes), Depth::Quick, Arc::default()).await;
