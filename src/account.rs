@@ -132,6 +132,21 @@ impl Account {
         sender.request(items, &Context { now_ms, credential, token })
     }
 
+    /// The same request for somebody who looks at it.
+    ///
+    /// # Errors
+    /// No credential is valid.
+    pub fn shown_request(
+        &self,
+        items: &[&Prepared],
+        token: Option<&SecretString>,
+        now_ms: i64,
+    ) -> Result<Request, Fault> {
+        let credential = Credential::in_force(&self.credentials, now_ms);
+        let sender = self.sender.as_ref().ok_or_else(|| Fault::new("platform", "sends no conversions"))?;
+        sender.shown_request(items, &Context { now_ms, credential, token })
+    }
+
     /// Builds and signs the request for one part of a call at this moment.
     ///
     /// # Errors

@@ -170,7 +170,7 @@ impl Previewer {
         let request = match &ready.call {
             // A call with several requests is shown by its first one.
             Some(call) => account.call_request(&call.prepared, u64::from(envelope.page), token.as_ref(), now_ms),
-            None => account.request(&[&ready.prepared], token.as_ref(), now_ms),
+            None => account.shown_request(&[&ready.prepared], token.as_ref(), now_ms),
         };
         let request = match request {
             Ok(request) => request,

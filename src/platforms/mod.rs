@@ -190,6 +190,15 @@ pub trait Sender: Send + Sync {
     /// A fault if no credential is in force. Then the account halts; nothing is signed with an empty secret.
     fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault>;
 
+    /// The same request for somebody who looks at it: with the text that is signed, and with the places of its secrets. A
+    /// platform that finds these only by searching leaves them out of what is sent.
+    ///
+    /// # Errors
+    /// Those of [`Sender::request`].
+    fn shown_request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault> {
+        self.request(items, context)
+    }
+
     /// Reads what the answer to a request of `items` says of them. It is not called where the status alone decides
     /// (SPEC section 0.2).
     fn read(&self, items: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading;

@@ -4,6 +4,7 @@
 //! hold, where it stands alone or beside `and`, `or`, `not`; comparing it is an error, which does not hold either.
 
 mod check;
+mod direct;
 mod scope;
 mod template;
 
@@ -15,6 +16,8 @@ use minijinja::{Environment, Error, Expression, UndefinedBehavior, Value};
 use super::{filters, write};
 
 pub(super) use check::Compiler;
+use direct::Direct;
+pub(super) use direct::{Filter, FilterBy};
 pub(super) use scope::{Scope, Variable};
 pub(super) use template::Template;
 
@@ -88,17 +91,21 @@ pub(super) struct Expr {
     /// The same as a text. An `if` without `else` gives nothing, which prints as nothing; any other undefined value is an
     /// error. Only printing tells the two apart.
     printed: Option<Expression<'static, 'static>>,
-    /// It is nothing but a dotted path: found without minijinja's machine, at a tenth of its cost.
-    path: Option<(Variable, Box<[Box<str>]>)>,
+    /// The same without minijinja's machine, if it is simple enough.
+    direct: Option<Direct>,
     pub uses: Uses,
 }
 
 impl Expr {
     pub fn value(&self, scope: &Value) -> Result<Value, Error> {
-        match (&self.path, scope.downcast_object_ref::<Scope>()) {
-            (Some((variable, steps)), Some(scope)) => scope.at(*variable, steps),
-            _ => self.inner.eval(scope.clone()),
+        match self.direct(scope).and_then(|(direct, scope)| direct.value(scope)) {
+            Some(value) => Ok(value),
+            None => self.inner.eval(scope.clone()),
         }
+    }
+
+    fn direct<'s>(&self, scope: &'s Value) -> Option<(&Direct, &'s Scope)> {
+        Some((self.direct.as_ref()?, scope.downcast_object_ref::<Scope>()?))
     }
 
     /// Appends its value as text.
@@ -107,6 +114,9 @@ impl Expr {
         if value.is_undefined()
             && let Some(printed) = &self.printed
         {
+            if self.direct(scope).is_some_and(|(direct, scope)| direct.is_left_out(scope)) {
+                return Ok(());
+            }
             return printed.eval(scope.clone()).map(drop);
         }
         write::text(&value, out)

@@ -10,6 +10,7 @@ mod refusal;
 
 use minijinja::{Environment, Error, ErrorKind, Value};
 
+use super::engine::{Filter, FilterBy};
 use super::write;
 
 pub(super) use digest::signature_input;
@@ -70,6 +71,39 @@ pub(super) fn add(env: &mut Environment<'static>) {
     env.add_filter("sorted_query", encoding::sorted_query);
     env.add_filter("json", |value: &Value| to_json(value, false));
     env.add_filter("canonical_json", |value: &Value| to_json(value, true));
+}
+
+/// A filter without arguments, for what is evaluated directly.
+pub(super) fn direct(name: &str) -> Option<Filter> {
+    Some(match name {
+        "fen" => money::fen,
+        "yuan" => money::yuan,
+        "decimal" => money::decimal,
+        "seconds" => seconds,
+        "md5" => |value| digest::md5(value).map(Value::from),
+        "sha1" => |value| digest::sha1(value).map(Value::from),
+        "sha256" => |value| digest::sha256(value).map(Value::from),
+        "unhex" => encoding::unhex,
+        "base64" => |value| encoding::base64(value).map(Value::from),
+        "unbase64" => encoding::unbase64,
+        "urlencode" => |value| encoding::urlencode(value).map(Value::from),
+        "urldecode" => |value| encoding::urldecode(value).map(Value::from),
+        "upper" => |value| encoding::upper(value).map(Value::from),
+        "lower" => |value| encoding::lower(value).map(Value::from),
+        "digits" => digits,
+        "json" => |value| to_json(value, false),
+        "canonical_json" => |value| to_json(value, true),
+        _ => return None,
+    })
+}
+
+/// One with a key.
+pub(super) fn direct_by(name: &str) -> Option<FilterBy> {
+    Some(match name {
+        "hmac_sha256" => |value, key| digest::hmac_sha256(value, key).map(Value::from),
+        "hmac_sha1" => |value, key| digest::hmac_sha1(value, key).map(Value::from),
+        _ => return None,
+    })
 }
 
 /// Milliseconds to whole seconds.

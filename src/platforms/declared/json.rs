@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use minijinja::value::{Enumerator, Object, ObjectRepr};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::event::whole;
+use crate::event::whole as whole_number;
 
 /// Objects of an event that count as there, and empty, where the event has none: their members are undefined then, and
 /// asking for one is no error.
@@ -30,25 +31,32 @@ fn is_blank(raw: &[u8]) -> bool {
 pub(super) struct JsonObject {
     raw: Bytes,
     /// Its dotted path in the event; empty: the event itself.
-    path: Box<str>,
+    path: Cow<'static, str>,
     members: OnceLock<Vec<Member>>,
 }
 
 /// A member, and its value once something has asked for it.
 struct Member {
-    name: Bytes,
-    raw: Bytes,
+    name: MemberName,
+    /// Where its value stands.
+    raw: Range<usize>,
     value: OnceLock<Option<Value>>,
+}
+
+/// A name, which seldom holds escapes.
+enum MemberName {
+    Plain(Range<usize>),
+    Escaped(Box<str>),
 }
 
 impl JsonObject {
     /// The event itself, of bytes that are JSON.
     pub fn event(published: Bytes) -> Arc<Self> {
-        Arc::new(Self::new(published, String::new()))
+        Arc::new(Self::new(published, Cow::Borrowed("")))
     }
 
-    fn new(raw: Bytes, path: String) -> Self {
-        Self { raw, path: path.into(), members: OnceLock::new() }
+    fn new(raw: Bytes, path: Cow<'static, str>) -> Self {
+        Self { raw, path, members: OnceLock::new() }
     }
 
     pub fn raw(&self) -> &[u8] {
@@ -60,10 +68,14 @@ impl JsonObject {
     }
 
     fn members(&self) -> &[Member] {
-        self.members.get_or_init(|| {
-            let member = |(name, raw)| Member { name, raw, value: OnceLock::new() };
-            split(&self.raw).into_iter().map(member).collect()
-        })
+        self.members.get_or_init(|| split(&self.raw))
+    }
+
+    fn name_of<'m>(&'m self, member: &'m Member) -> &'m [u8] {
+        match &member.name {
+            MemberName::Plain(at) => &self.raw[at.clone()],
+            MemberName::Escaped(name) => name.as_bytes(),
+        }
     }
 
     /// The members that are there. Null is the same as absent, and so is an empty text below [`EMPTY_IS_ABSENT`].
@@ -71,21 +83,34 @@ impl JsonObject {
         let of = self.path.split('.').next().unwrap_or_default();
         let empty_is_absent = EMPTY_IS_ABSENT.contains(&of);
         let is_there = move |raw: &[u8]| raw != b"null" && !(empty_is_absent && is_blank(raw));
-        self.members().iter().filter(move |member| is_there(&member.raw))
+        self.members().iter().filter(move |member| is_there(&self.raw[member.raw.clone()]))
     }
 
-    fn below(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    /// The section of this name below this object.
+    fn section(&self, name: &str) -> Option<&'static str> {
+        SECTIONS.into_iter().find(|section| match section.strip_suffix(name) {
+            Some("") => self.path.is_empty(),
+            Some(before) => before.strip_suffix('.') == Some(&*self.path),
+            None => false,
+        })
+    }
+
+    fn below(&self, name: &str) -> Cow<'static, str> {
+        match self.section(name) {
+            Some(section) => Cow::Borrowed(section),
+            None if self.path.is_empty() => Cow::Owned(name.to_owned()),
+            None => Cow::Owned(format!("{}.{name}", self.path)),
+        }
     }
 
     pub fn get(&self, name: &str) -> Option<Value> {
-        match self.there().find(|member| member.name[..] == *name.as_bytes()) {
-            Some(member) => member.value.get_or_init(|| value(&member.raw, &|| self.below(name))).clone(),
+        match self.there().find(|member| self.name_of(member) == name.as_bytes()) {
+            Some(member) => {
+                member.value.get_or_init(|| value(&self.raw, member.raw.clone(), &|| self.below(name))).clone()
+            }
             None => {
-                let path = self.below(name);
-                SECTIONS
-                    .contains(&path.as_str())
-                    .then(|| Value::from_object(Self::new(Bytes::from_static(b"{}"), path)))
+                let section = self.section(name)?;
+                Some(Value::from_object(Self::new(Bytes::from_static(b"{}"), Cow::Borrowed(section))))
             }
         }
     }
@@ -127,8 +152,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
     }
 }
 
-/// The members of an object, in their order: name and value. Bytes that are no object have none.
-pub(super) fn split(raw: &Bytes) -> Vec<(Bytes, Bytes)> {
+/// The members of an object, in their order. Bytes that are no object have none.
+fn split(raw: &[u8]) -> Vec<Member> {
     struct Members<'a>(Vec<(Name<'a>, &'a RawValue)>);
     impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
         fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -152,12 +177,30 @@ pub(super) fn split(raw: &Bytes) -> Vec<(Bytes, Bytes)> {
     let members = serde_json::from_slice::<Members<'_>>(raw).map_or_else(|_| Vec::new(), |members| members.0);
     let part = |(name, value): (Name<'_>, &RawValue)| {
         let name = match name.0 {
-            Cow::Borrowed(name) => raw.slice_ref(name.as_bytes()),
-            Cow::Owned(name) => Bytes::from(name),
+            Cow::Borrowed(name) => MemberName::Plain(place(raw, name)),
+            Cow::Owned(name) => MemberName::Escaped(name.into()),
         };
-        (name, raw.slice_ref(value.get().as_bytes()))
+        Member { name, raw: place(raw, value.get()), value: OnceLock::new() }
     };
     members.into_iter().map(part).collect()
+}
+
+/// Where a part of these bytes stands in them.
+fn place(whole: &[u8], part: &str) -> Range<usize> {
+    let from = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
+    from..from + part.len()
+}
+
+/// The names and values of an object, in their order.
+pub(super) fn pairs(raw: &Bytes) -> Vec<(Bytes, Bytes)> {
+    let pair = |member: Member| {
+        let name = match member.name {
+            MemberName::Plain(at) => raw.slice(at),
+            MemberName::Escaped(name) => Bytes::from(name.into_string()),
+        };
+        (name, raw.slice(member.raw))
+    };
+    split(raw).into_iter().map(pair).collect()
 }
 
 /// The members of a list.
@@ -166,22 +209,25 @@ pub(super) fn split_list(raw: &Bytes) -> Vec<Bytes> {
     members.into_iter().map(|value| raw.slice_ref(value.get().as_bytes())).collect()
 }
 
-/// A JSON value; `None`: null.
-fn value(raw: &Bytes, path: &dyn Fn() -> String) -> Option<Value> {
+/// The JSON value that stands at this place; `None`: null.
+fn value(whole: &Bytes, at: Range<usize>, path: &dyn Fn() -> Cow<'static, str>) -> Option<Value> {
+    let raw = whole.get(at.clone())?;
     let text = std::str::from_utf8(raw).ok()?;
     Some(match raw.first()? {
         b'"' if !text.contains('\\') => Value::from(text.get(1..text.len() - 1)?),
         b'"' => Value::from(serde_json::from_str::<String>(text).ok()?),
-        b'{' => Value::from_object(JsonObject::new(raw.clone(), path())),
+        b'{' => Value::from_object(JsonObject::new(whole.slice(at), path())),
         b'[' => {
             let path = path();
-            let member = |(at, raw): (usize, Bytes)| value(&raw, &|| format!("{path}.{at}")).unwrap_or(Value::from(()));
-            Value::from(split_list(raw).into_iter().enumerate().map(member).collect::<Vec<_>>())
+            let member = |(n, raw): (usize, Bytes)| {
+                value(&raw, 0..raw.len(), &|| format!("{path}.{n}").into()).unwrap_or(Value::from(()))
+            };
+            Value::from(split_list(&whole.slice(at)).into_iter().enumerate().map(member).collect::<Vec<_>>())
         }
         b't' => Value::from(true),
         b'f' => Value::from(false),
         b'n' => return None,
-        _ => match whole(text) {
+        _ => match whole_number(text) {
             Some(number) => Value::from(number),
             None => serde_json::from_str(text).ok()?,
         },
@@ -202,7 +248,7 @@ impl Object for JsonObject {
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let name = |member: &Member| Value::from(String::from_utf8_lossy(&member.name).as_ref());
+        let name = |member: &Member| Value::from(String::from_utf8_lossy(self.name_of(member)).as_ref());
         Enumerator::Values(self.there().map(name).collect())
     }
 

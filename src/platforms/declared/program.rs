@@ -5,6 +5,7 @@ mod reading;
 mod shape;
 mod slot;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::definition::{Definition, Key, KeyKind, Native, Ordered};
@@ -34,6 +35,8 @@ pub(super) struct Program {
     pub batch: Option<BatchRule>,
     pub answer: AnswerRules,
     pub token: Option<TokenRules>,
+    /// What some rule names of an answer beside its status and its body: nothing else is made of it.
+    pub of_answers: Vec<Variable>,
     /// The keys of its accounts that are secret, dotted.
     pub secrets: Vec<String>,
     /// The members of `platform_params` that some expression names.
@@ -70,7 +73,7 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Program, Problems> {
         if source.definition.token.is_some() {
             account.extend(["token.access", "token.refresh", "token.auth_code"].map(str::to_owned));
         }
-        Compiler { source: &source, report: &report, account }.program()
+        Compiler { source: &source, report: &report, account, of_answers: RefCell::default() }.program()
     });
     let found = report.finish();
     match program {
@@ -145,6 +148,7 @@ impl Compiler<'_> {
             batch,
             answer,
             token,
+            of_answers: self.of_answers.take(),
             secrets: secrets.collect(),
             params: Vec::new(),
         };

@@ -94,7 +94,11 @@ impl Sender for Declared {
     }
 
     fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault> {
-        self.bound.request(items, context)
+        self.bound.request(items, context, false)
+    }
+
+    fn shown_request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault> {
+        self.bound.request(items, context, true)
     }
 
     fn read(&self, items: &[&Prepared], answer: &HttpAnswer<'_>) -> Reading {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use minijinja::value::{Object, ObjectRepr, ValueKind};
 use minijinja::{Error, ErrorKind, Value};
 
-use super::json::{JsonObject, compact, split, split_list};
+use super::json::{JsonObject, compact, pairs, split_list};
 use crate::event::whole;
 
 /// A decimal number that was made of whole ones: no double stands between. In a text it is its digits, in JSON a number.
@@ -65,6 +65,12 @@ impl fmt::Debug for Written {
 
 /// Appends a text in quotes.
 pub(super) fn quoted(text: &str, out: &mut String) {
+    if text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     // Writing a text as JSON cannot fail.
     out.push_str(&serde_json::to_string(text).unwrap_or_default());
 }
@@ -139,7 +145,7 @@ fn raw(text: &[u8], canonical: bool, out: &mut String) {
 fn sorted(raw: &Bytes, out: &mut String) {
     match raw.trim_ascii_start().first() {
         Some(b'{') => {
-            let mut members = split(raw);
+            let mut members = pairs(raw);
             members.sort_by(|a, b| a.0.cmp(&b.0));
             out.push('{');
             for (at, (name, value)) in members.iter().enumerate() {

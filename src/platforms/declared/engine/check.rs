@@ -1,12 +1,13 @@
 //! Compiles the expressions and templates of a file. Whatever is wrong with one is a problem with its key and its place inside
 //! the text; nothing waits for the first event.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 
 use minijinja::{Error, ErrorKind};
 
 use super::template::Piece;
-use super::{CONDITIONS, Expr, Template, Uses, Variable, strict};
+use super::{CONDITIONS, Direct, Expr, Template, Uses, Variable, strict};
 use crate::config::problem::Report;
 use crate::platforms::declared::filters;
 use crate::platforms::declared::interner::intern;
@@ -22,6 +23,8 @@ pub(in crate::platforms::declared) struct Compiler<'a> {
     pub report: &'a Report,
     /// The keys of its accounts, dotted.
     pub account: Vec<String>,
+    /// What the expressions so far have named of an answer.
+    pub of_answers: RefCell<Vec<Variable>>,
 }
 
 impl Compiler<'_> {
@@ -52,8 +55,8 @@ impl Compiler<'_> {
                 let uses = self.uses(key, text, offset, inner.undeclared_variables(true), known);
                 // Only an `if` can leave out what it gives otherwise.
                 let printed = text.contains("if").then(|| env.compile_expression_owned(format!("({text}) ~ ''")).ok());
-                let path = known.iter().find_map(|variable| variable.path(text));
-                Some(Expr { inner, printed: printed.flatten(), path, uses })
+                let direct = Direct::read(text, known);
+                Some(Expr { inner, printed: printed.flatten(), direct, uses })
             }
             Err(error) => {
                 self.problem(key, told(&error, text, offset));
@@ -132,6 +135,12 @@ impl Compiler<'_> {
             }
         }
         paths.retain(|path| !FUNCTIONS.contains(&path.as_str()));
+        if known.contains(&Variable::Status) {
+            let named = known
+                .iter()
+                .filter(|variable| paths.iter().any(|path| path.split('.').next() == Some(variable.name())));
+            self.of_answers.borrow_mut().extend(named);
+        }
         Uses { paths, refuses: self.filters(key, text, offset), is_conditional: is_conditional(text) }
     }
 

@@ -67,20 +67,6 @@ impl Variable {
         }
     }
 
-    /// The steps of an expression that is nothing but a dotted path which begins with this variable.
-    pub fn path(self, expression: &str) -> Option<(Self, Box<[Box<str>]>)> {
-        let is_name = |step: &str| {
-            step.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && step.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        };
-        let mut steps = expression.trim().split('.');
-        if steps.next() != Some(self.name()) {
-            return None;
-        }
-        let steps: Box<[Box<str>]> = steps.map(|step| is_name(step).then(|| step.into())).collect::<Option<_>>()?;
-        Some((self, steps))
-    }
-
     fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|variable| variable.name() == name)
     }

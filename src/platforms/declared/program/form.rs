@@ -39,8 +39,8 @@ pub(in crate::platforms::declared) enum SignPlace {
 pub(in crate::platforms::declared) struct Sign {
     pub place: SignPlace,
     pub value: Template,
-    /// It looks at the query as a table.
-    pub sees_query: bool,
+    /// What it names of the finished request.
+    pub sees: Vec<Variable>,
 }
 
 /// One form of request.
@@ -193,8 +193,9 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        let sees_query = value.uses().has(Variable::Query);
-        Some(Sign { place, value, sees_query })
+        let uses = value.uses();
+        let sees = [Variable::Url, Variable::Query, Variable::Body].into_iter().filter(|of| uses.has(*of)).collect();
+        Some(Sign { place, value, sees })
     }
 
     fn header(&self, key: &str, name: &str) {

@@ -47,8 +47,8 @@ impl Bound {
     pub(super) fn reading(&self, items: usize, answer: &HttpAnswer<'_>) -> Reading {
         let rules = &self.program.answer;
         let (scope, body) = self.seen(answer);
-        let said = scope.clone().value();
-        let said = Said { scope: &said, answer, code: &rules.code };
+        let whole = scope.value();
+        let said = Said { scope: &whole, answer, code: &rules.code };
         if said.holds(&rules.delivered) {
             return Reading::All(Ok(said.receipt(&rules.platform_id)));
         }
@@ -72,7 +72,7 @@ impl Bound {
         if said.holds(&rules.split) {
             return Reading::Split;
         }
-        if let Some(verdicts) = rules.items.as_ref().and_then(|rules| self.each(rules, items, &scope, answer)) {
+        if let Some(verdicts) = rules.items.as_ref().and_then(|rules| self.each(rules, items, &whole, answer)) {
             return Reading::Each(verdicts);
         }
         if body.is_some() && (200..=299).contains(&answer.status) {
@@ -111,12 +111,16 @@ impl Bound {
     /// An answer as expressions see it; and its body, where that is JSON.
     pub(super) fn seen(&self, answer: &HttpAnswer<'_>) -> (Scope, Option<Value>) {
         let body: Option<Value> = serde_json::from_slice(answer.body).ok();
-        let scope = Scope::new()
+        let mut scope = Scope::new()
             .with(Variable::Status, i64::from(answer.status))
-            .with(Variable::Headers, Value::from_pairs(answer.headers.iter()))
             .with(Variable::Body, body.clone().unwrap_or(Value::from(())))
-            .with(Variable::Text, String::from_utf8_lossy(answer.body).as_ref())
             .with(Variable::Account, self.account.clone());
+        if self.program.of_answers.contains(&Variable::Headers) {
+            scope = scope.with(Variable::Headers, Value::from_pairs(answer.headers.iter()));
+        }
+        if self.program.of_answers.contains(&Variable::Text) {
+            scope = scope.with(Variable::Text, String::from_utf8_lossy(answer.body).as_ref());
+        }
         (scope, body)
     }
 
@@ -125,19 +129,19 @@ impl Bound {
         &self,
         rules: &ItemRules,
         items: usize,
-        scope: &Scope,
+        whole: &Value,
         answer: &HttpAnswer<'_>,
     ) -> Option<Vec<Option<Verdict>>> {
-        let whole = scope.clone().value();
-        if rules.when.as_ref().is_some_and(|when| !when.holds(&whole)) {
+        let scope = whole.downcast_object_ref::<Scope>()?;
+        if rules.when.as_ref().is_some_and(|when| !when.holds(whole)) {
             return None;
         }
-        let list = rules.at.as_ref()?.value(&whole).ok()?;
+        let list = rules.at.as_ref()?.value(whole).ok()?;
         if !matches!(list.kind(), minijinja::value::ValueKind::Seq | minijinja::value::ValueKind::Iterable) {
             return None;
         }
         let mut base = String::new();
-        rules.index_base.render(&whole, &mut base).ok()?;
+        rules.index_base.render(whole, &mut base).ok()?;
         let base: i64 = base.trim().parse().unwrap_or(0);
         let mut verdicts: Vec<Option<Verdict>> = vec![None; items];
         // A list of errors without an error contradicts the answer that has it: nobody knows which events failed.

@@ -19,6 +19,8 @@ pub(super) struct Parts {
     pub now_ms: i64,
     /// With the members `access` and `refresh`; undefined without tokens.
     pub token: Value,
+    /// Somebody looks at the request: it tells the text that is signed.
+    pub shown: bool,
 }
 
 /// A part of a request that cannot be rendered.
@@ -36,13 +38,17 @@ impl From<Failure> for Fault {
 }
 
 impl Bound {
-    pub(super) fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault> {
+    /// `shown`: with the text that is signed, and with the places of secrets.
+    pub(super) fn request(&self, items: &[&Prepared], context: &Context<'_>, shown: bool) -> Result<Request, Fault> {
         let token = match (context.token, &self.program.token) {
             (Some(token), _) => Value::from_pairs([("access", token.expose())]),
             (None, Some(_)) if self.has_tokens => return Err(Fault::new("token", "there is no access token")),
             (None, _) => Value::UNDEFINED,
         };
-        let parts = Parts { now_ms: context.now_ms, token };
+        let parts = Parts { now_ms: context.now_ms, token, shown };
+        if !shown {
+            return self.compose(items, &parts).map_err(Fault::from);
+        }
         let form = items.first().and_then(|item| self.form(item)).map(|(form, _)| form);
         let Some(form) = form else { return Err(Fault::whole("no item of this platform")) };
         self.masked(form, context.token.map(SecretString::expose), || self.compose(items, &parts)).map_err(Fault::from)
@@ -50,7 +56,7 @@ impl Bound {
 
     /// The form that an item was prepared for, and its texts.
     fn form<'a>(&self, item: &'a Prepared) -> Option<(&'static Form, Reader<'a>)> {
-        let (number, texts) = Reader::new(item.item.bytes())?;
+        let (number, texts) = Reader::new(item.item.text()?)?;
         Some((self.program.forms.get(usize::from(number))?, texts))
     }
 
@@ -88,12 +94,19 @@ impl Bound {
             list.push(']');
             scope = scope.with(Variable::Items, Value::from_object(Written(list)));
         }
-        self.rendered(form, texts, scope)
+        self.rendered(form, texts, scope, parts.shown)
     }
 
     /// The request itself. `texts`: what was rendered early, in the order of the form's slots.
-    pub(super) fn rendered(&self, form: &Form, texts: Reader<'_>, scope: Scope) -> Result<Request, Failure> {
-        let mut rendering = Rendering { form, texts, late: scope.clone().value() };
+    pub(super) fn rendered(
+        &self,
+        form: &Form,
+        texts: Reader<'_>,
+        scope: Scope,
+        shown: bool,
+    ) -> Result<Request, Failure> {
+        let before_sign = form.sign.as_ref().map(|_| scope.clone());
+        let mut rendering = Rendering { form, texts, late: scope.value() };
         let (origin, mut path) = rendering.address()?;
         let query = rendering.pairs("query", &form.query)?;
         for (name, value) in &query {
@@ -107,18 +120,26 @@ impl Bound {
             headers.push(("Content-Type", content_type.to_owned()));
         }
         let mut request_input = None;
-        if let Some(sign) = &form.sign {
-            let mut seen = scope
-                .with(Variable::Method, form.method)
-                .with(Variable::Url, format!("{origin}{path}"))
-                .with(Variable::Body, body.as_str());
-            if sign.sees_query {
+        if let Some((sign, mut seen)) = form.sign.as_ref().zip(before_sign) {
+            seen = seen.with(Variable::Method, form.method);
+            if sign.sees.contains(&Variable::Url) {
+                seen = seen.with(Variable::Url, format!("{origin}{path}"));
+            }
+            if sign.sees.contains(&Variable::Body) {
+                seen = seen.with(Variable::Body, body.as_str());
+            }
+            if sign.sees.contains(&Variable::Query) {
                 seen = seen.with(Variable::Query, Value::from_pairs(query));
             }
-            let mut value = String::new();
-            let (signed, input) = signature_input(|| sign.value.render(&seen.value(), &mut value));
+            let (seen, mut value) = (seen.value(), String::new());
+            let signed = if shown {
+                let (signed, input) = signature_input(|| sign.value.render(&seen, &mut value));
+                request_input = input.map(SecretString::new);
+                signed
+            } else {
+                sign.value.render(&seen, &mut value)
+            };
             signed.map_err(|error| rendering.failure("sign", "", error, &sign.value))?;
-            request_input = input.map(SecretString::new);
             match &sign.place {
                 // An account without a secret may send unsigned, where the file says so.
                 _ if value.is_empty() => {}

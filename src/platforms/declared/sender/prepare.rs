@@ -39,13 +39,13 @@ impl Declared {
         let seen = Seen { object: &object, scope: &scope };
         seen.ids(form, program)?;
         let mut texts = Writer::new(number);
-        let mut route = format!("{number}");
+        let mut route = program.batch.as_ref().filter(|_| form.is_batched).map(|_| number.to_string());
         texts.push(seen.item(form, program)?.as_deref());
         texts.push(seen.late(form).as_deref());
-        let callback = seen.early(form, &mut texts, &mut route)?;
+        let callback = seen.early(form, &mut texts, route.as_mut())?;
         let route = program.batch.is_some().then(|| {
             // What is sent alone shares its route with nobody.
-            if form.is_batched { route.into() } else { format!("{number}:{native}:{}", event.trans_id).into() }
+            route.unwrap_or_else(|| format!("{number}:{native}:{}", event.trans_id)).into()
         });
         let mut warnings = Vec::new();
         if !program.params.iter().any(String::is_empty) {
@@ -92,7 +92,7 @@ impl Declared {
             return Ok(());
         }
         let token = Value::from_pairs([("access", "token"), ("refresh", "token")]);
-        let parts = Parts { now_ms: event.event_time_ms, token };
+        let parts = Parts { now_ms: event.event_time_ms, token, shown: false };
         match self.bound.compose(&[prepared], &parts) {
             Ok(request) if request.headers.iter().any(|(_, value)| value.chars().any(char::is_control)) => {
                 Err(seen.controls(form.header_templates()))

@@ -46,23 +46,33 @@ impl Seen<'_> {
     pub fn item(&self, form: &Form, program: &Program) -> Result<Option<String>, DeliveryError> {
         let Some(batch) = program.batch.as_ref().filter(|_| form.is_batched) else { return Ok(None) };
         let mut text = JsonText::with_capacity(256);
+        let mut member = String::new();
         for op in &batch.item {
             match op {
                 Op::Raw(raw) => text.push(raw),
                 Op::Open(before) => text.open(before),
                 Op::Close => text.close(),
-                Op::Member(before, slot) => text.push(&self.member(before, slot, "batch.item")?),
+                Op::Member(before, slot) => {
+                    self.member(before, slot, &|| "batch.item".to_owned(), &mut member)?;
+                    text.push(&member);
+                }
             }
         }
         Ok(Some(text.finish()))
     }
 
     /// A member with its name; empty: it is left out.
-    fn member(&self, before: &str, slot: &Slot, key: &str) -> Result<String, DeliveryError> {
-        let mut member = String::new();
-        match slot.template.render_json(before, self.scope, &mut member) {
-            Ok(_) => Ok(member),
-            Err(error) => Err(self.refused(key, &error, &slot.template.uses())),
+    fn member(
+        &self,
+        before: &str,
+        slot: &Slot,
+        key: &dyn Fn() -> String,
+        member: &mut String,
+    ) -> Result<(), DeliveryError> {
+        member.clear();
+        match slot.template.render_json(before, self.scope, member) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.refused(&key(), &error, &slot.template.uses())),
         }
     }
 
@@ -81,35 +91,37 @@ impl Seen<'_> {
         Some(text)
     }
 
-    /// Renders what depends on the event alone.
+    /// Renders what depends on the event alone. `route`: what has to be equal in all events of one request.
     pub fn early(
         &self,
         form: &Form,
         texts: &mut Writer,
-        route: &mut String,
+        mut route: Option<&mut String>,
     ) -> Result<Option<CallbackHost>, DeliveryError> {
         let mut push = |text: Option<&str>| {
             texts.push(text);
-            route.push('\n');
-            route.push_str(text.unwrap_or_default());
+            if let Some(route) = &mut route {
+                route.push('\n');
+                route.push_str(text.unwrap_or_default());
+            }
         };
         let mut text = String::new();
-        let mut render = |slot: &Slot, key: &dyn Fn() -> String, is_head: bool| -> Result<String, DeliveryError> {
+        let render = |slot: &Slot, key: &dyn Fn() -> String, is_head: bool, text: &mut String| {
             text.clear();
             slot.template
-                .render(self.scope, &mut text)
+                .render(self.scope, text)
                 .map_err(|error| self.refused(&key(), &error, &slot.template.uses()))?;
             if is_head && text.chars().any(char::is_control) {
                 return Err(self.controls([&slot.template]));
             }
-            Ok(text.clone())
+            Ok(())
         };
         let mut host = None;
         match &form.address {
             Address::Below(slot) if slot.is_early => {
-                let path = render(slot, &|| format!("{}.url", form.key), true)?;
-                self.fits(&slot.template, &path)?;
-                push(Some(&path));
+                render(slot, &|| format!("{}.url", form.key), true, &mut text)?;
+                self.fits(&slot.template, &text)?;
+                push(Some(&text));
             }
             Address::Below(_) => {}
             Address::Callback { field, url, hosts } => {
@@ -120,20 +132,24 @@ impl Seen<'_> {
             }
         }
         for (name, slot) in form.query.iter().filter(|(_, slot)| slot.is_early) {
-            push(Some(&render(slot, &|| format!("{}.query.{name}", form.key), true)?));
+            render(slot, &|| format!("{}.query.{name}", form.key), true, &mut text)?;
+            push(Some(&text));
         }
         for (name, slot) in form.headers.iter().filter(|(_, slot)| slot.is_early) {
-            push(Some(&render(slot, &|| format!("{}.headers.{name}", form.key), true)?));
+            render(slot, &|| format!("{}.headers.{name}", form.key), true, &mut text)?;
+            push(Some(&text));
         }
         match &form.body {
             Body::None => {}
             Body::Text(slot) if slot.is_early => {
-                push(Some(&render(slot, &|| format!("{}.body", form.key), false)?));
+                render(slot, &|| format!("{}.body", form.key), false, &mut text)?;
+                push(Some(&text));
             }
             Body::Text(_) => {}
             Body::Form(pairs) => {
                 for (name, slot) in pairs.iter().filter(|(_, slot)| slot.is_early) {
-                    push(Some(&render(slot, &|| format!("{}.form.{name}", form.key), false)?));
+                    render(slot, &|| format!("{}.form.{name}", form.key), false, &mut text)?;
+                    push(Some(&text));
                 }
             }
             Body::Json(ops) => {
@@ -141,8 +157,8 @@ impl Seen<'_> {
                     if let Op::Member(before, slot) = op
                         && slot.is_early
                     {
-                        let member = self.member(before, slot, &format!("{}.json", form.key))?;
-                        push(Some(member.as_str()).filter(|member| !member.is_empty()));
+                        self.member(before, slot, &|| format!("{}.json", form.key), &mut text)?;
+                        push(Some(text.as_str()).filter(|member| !member.is_empty()));
                     }
                 }
             }

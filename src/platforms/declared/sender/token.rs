@@ -26,7 +26,7 @@ impl TokenSource for Bound {
             .with(Variable::NowMs, context.now_ms)
             .with(Variable::Token, Value::from_pairs([(name, secret)]));
         let form = &rules.request;
-        self.masked(form, Some(secret), || self.rendered(form, Reader::default(), scope))
+        self.masked(form, Some(secret), || self.rendered(form, Reader::default(), scope, false))
             .map_err(|failure: Failure| failure.into())
     }
 

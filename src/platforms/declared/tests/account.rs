@@ -60,7 +60,7 @@ pub(super) const NOW: i64 = 1_736_899_201_000;
 pub(super) fn request(sender: &dyn Sender, items: &[&Prepared]) -> Request {
     let token = SecretString::new("TOKEN-7");
     let token = sender.tokens().map(|_| &token);
-    sender.request(items, &Context { now_ms: NOW, credential: None, token }).unwrap()
+    sender.shown_request(items, &Context { now_ms: NOW, credential: None, token }).unwrap()
 }
 
 /// The request of one event; or the field and the text of its refusal.
