@@ -4,6 +4,7 @@
 mod input;
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::value::RawValue;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use self::input::{Bad, Event, Input};
 use crate::cli::embedded::reach;
@@ -60,6 +62,8 @@ pub struct Args {
 
 /// The number of publishes under way at once.
 const UNDER_WAY: usize = 1000;
+/// A command that waits for longer says what it waits for.
+const SILENCE: Duration = Duration::from_secs(2);
 /// The longest wait for an unreachable broker.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The number of bad lines that are named one by one.
@@ -81,7 +85,7 @@ pub async fn run(args: Args, mut config: Config) -> Result<(), Exit> {
     // lines at once.
     let patience = if refused { Duration::ZERO } else { PATIENCE };
     let place = match reach(&mut config, args.admin.as_deref()).await {
-        Ok(()) => place(&config, &topic, patience).await,
+        Ok(()) => saying(place(&config, &topic, patience), SILENCE, || say_what_it_waits_for(&config)).await,
         Err(error) => Err(error),
     };
     let limit = match place {
@@ -101,6 +105,22 @@ pub async fn run(args: Args, mut config: Config) -> Result<(), Exit> {
         eprintln!("left out:\n{}", named(&input.bad));
     }
     publish_all(&config, &topic, &input.events).await
+}
+
+fn say_what_it_waits_for(config: &Config) {
+    eprintln!("waiting for Kafka at {}: it does not answer yet", config.kafka.brokers);
+}
+
+/// Waits for `work`, and says what it waits for if that takes longer than `silence`.
+async fn saying<T>(work: impl Future<Output = T>, silence: Duration, say: impl FnOnce()) -> T {
+    let mut work = pin!(work);
+    match timeout(silence, &mut work).await {
+        Ok(done) => done,
+        Err(_) => {
+            say();
+            work.await
+        }
+    }
 }
 
 /// Returns the largest record in bytes that the topic takes; `None`: Kafka does not say it.
@@ -253,6 +273,20 @@ mod tests {
         for own in ["postback.dlt", "postback.retry.5s", "postback.retry.7s", "postback.parked.acme"] {
             let error = topic(Some(own), &config).err().unwrap();
             assert!(error.code == 2 && error.text.contains("kafka.input (conversions)"), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_that_waits_for_long_says_once_what_it_waits_for() {
+        let silence = Duration::from_millis(50);
+        for (ms, says) in [(0, false), (300, true)] {
+            let mut said = false;
+            let work = async {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                ms
+            };
+            assert_eq!(saying(work, silence, || said = true).await, ms);
+            assert_eq!(said, says, "after {ms} ms");
         }
     }
 

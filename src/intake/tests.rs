@@ -8,6 +8,7 @@ use crate::account::{Account, WhenUnavailable};
 use crate::error::Outcome;
 use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::Setup;
+use crate::stub::calls::Caller;
 
 /// The smallest cap of a lane.
 const CAP: usize = 64;
@@ -39,9 +40,9 @@ impl World {
         edit(&mut accounts);
         let accounts: Vec<_> = accounts.into_iter().map(Arc::new).collect();
         let (mut lanes, mut inboxes) = (Vec::new(), Vec::new());
-        for (index, account) in accounts.iter().enumerate() {
+        for (lane, (_, account)) in crate::account::lanes(&accounts).into_iter().enumerate() {
             let (to_lane, inbox) = unbounded_channel();
-            lanes.push(Arc::new(LaneHandle::new(index, account.clone(), to_lane, &bounds)));
+            lanes.push(Arc::new(LaneHandle::new(lane, account, to_lane, &bounds)));
             inboxes.push(inbox);
         }
         let (to_outbox, outbox) = unbounded_channel();
@@ -158,6 +159,35 @@ fn at_the_cap_beside_a_lane_that_flows_arrivals_park() {
     assert_eq!(world.flow(), Flow::Poll);
     assert!(!world.intake.pause_wanted("t", 0));
     assert_eq!(world.lanes.get(0).live.records(), CAP, "what parks takes no place in the queue");
+}
+
+#[test]
+fn a_full_lane_of_calls_leaves_the_conversions_of_the_same_account_alone() {
+    const CALLS: usize = 2;
+    let mut world = World::with(10_000, 1 << 20, |accounts| {
+        accounts[0].call = Some(Arc::new(Caller));
+        accounts[0].call_limits.rps = 1.0;
+    });
+    let call = |world: &mut World| {
+        let event = serde_json::json!({
+            "kind": "call", "trans_id": "c", "platform": crate::stub::PLATFORM, "account": "a", "call": "get", "args": {},
+            "event_time_ms": 1_736_899_200_123_i64
+        });
+        world.receive_value("t", event.to_string());
+    };
+    world.receive("t", "a");
+    (0..CAP).for_each(|_| call(&mut world));
+    assert!(world.lanes.get(CALLS).is_full(TopicKind::Input) && !world.lanes.get(0).is_full(TopicKind::Input));
+    let delivered =
+        |told: Vec<Option<usize>>| told.into_iter().map(|records| records.unwrap_or_default()).sum::<usize>();
+    assert_eq!(delivered(world.told(CALLS)), CAP);
+    // Each conversion is queued for its own lane, as if there were no calls; one more call is what parks.
+    (1..CAP - 1).for_each(|_| _ = world.receive("t", "a"));
+    call(&mut world);
+    assert_eq!((delivered(world.told(0)), world.told(CALLS)), (CAP - 1, vec![None]));
+    assert_eq!((world.lanes.get(0).live.records(), world.lanes.get(CALLS).live.records()), (CAP - 1, CAP));
+    assert_eq!((world.parked.len(), &*world.emptied), (1, &[][..]), "no conversion parks");
+    assert!(world.flow() == Flow::Poll && !world.intake.pause_wanted("t", 0), "and their topic is read on");
 }
 
 #[test]

@@ -43,12 +43,16 @@ impl Lane {
         wait
     }
 
-    /// The platform's own limit of a day is used up: nothing is sent before `wait` is over, and then one record at first.
-    async fn wait_for_quota(&self, wait: Duration) -> Duration {
+    /// The limit of a day is used up: nothing is sent before `wait` is over, and then one record at first. The platform's own
+    /// limit is remembered for all replicas and over restarts. The account's own limit is not: its count is in Redis, where
+    /// each call asks, so that a limit that was raised applies as soon as it is read.
+    async fn wait_for_quota(&self, wait: Duration, is_the_platforms: bool) -> Duration {
         let wait = wait.max(self.limiter.kept_back());
         self.throttled_until.set(self.throttled_until.get().max(Some(Instant::now() + wait)));
         self.handle.wait_for_quota(wait);
-        let _ = self.limiter.push_back(wait).await;
+        if is_the_platforms {
+            let _ = self.limiter.push_back(wait).await;
+        }
         wait
     }
 
@@ -85,7 +89,7 @@ impl Lane {
         delivery.ack.open().set_stage(Stage::Settling);
         delivery.carry_count();
         let wait = match answer.quota_wait {
-            Some(wait) => self.wait_for_quota(wait).await,
+            Some(wait) => self.wait_for_quota(wait, answer.sent).await,
             None => self.push_back(answer.retry_after).await,
         };
         // The answer of the trial is known, so another trial may begin.

@@ -61,7 +61,17 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
             if lane.token().is_err() && !Box::pin(wait_for_token(delivery, lane, held, &mut turn, None)).await? {
                 break;
             }
-            let Some(ready) = admit(delivery, lane, held, unused.take()).await? else { break };
+            let ready = match admit(delivery, lane, held, unused.take()).await {
+                Ok(Some(ready)) => ready,
+                Ok(None) => {
+                    count_failed(delivery, lane, failed.take());
+                    break;
+                }
+                Err(why) => {
+                    count_failed(delivery, lane, failed.take());
+                    return Err(why);
+                }
+            };
             let slot = ready.slot;
             let Ok(token) = lane.token() else {
                 // The token ended during the wait for the slot.
@@ -79,8 +89,14 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
                     continue;
                 }
                 Err(Unanswered::Stopped(Stop::SlotMissed)) => continue,
-                Err(Unanswered::Stopped(Stop::ClaimAgain)) => break,
-                Err(Unanswered::Stopped(Stop::Closed(why))) => return Err(why),
+                Err(Unanswered::Stopped(Stop::ClaimAgain)) => {
+                    count_failed(delivery, lane, failed.take());
+                    break;
+                }
+                Err(Unanswered::Stopped(Stop::Closed(why))) => {
+                    count_failed(delivery, lane, failed.take());
+                    return Err(why);
+                }
                 Err(Unanswered::Stopped(Stop::Late(late))) => return Err(failed.unwrap_or(late)),
             };
             if let DeliveryError::Refresh(answer) = &failure
@@ -107,6 +123,14 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
         }
         // The lease has become too short for a send, so the claim is released and made again with a new token.
         give_up(delivery, lane, held).await?;
+    }
+}
+
+/// Counts the answer to the last try among the lane's answers. If another try follows at once it does not count; this one
+/// does not follow, or only after the event is claimed again.
+fn count_failed(delivery: &Delivery, lane: &Lane, failed: Option<DeliveryError>) {
+    if let Some(failed) = failed {
+        lane.note(delivery.is_replayed(), &Err(failed));
     }
 }
 

@@ -207,7 +207,7 @@ async fn send_part(
         }
     };
     lane.account_metrics().attempt_duration(connecting + began.elapsed());
-    let CallAnswered { status, answer } = match answered {
+    let CallAnswered { status, answer, room } = match answered {
         Ok(answered) => answered,
         Err(failure) => {
             let failure = doubt(delivery, failure);
@@ -249,6 +249,7 @@ async fn send_part(
             answer,
         };
         lane.outbox.publish_answer(delivery, result).await;
+        drop(room);
         // From here on no visit asks for this page again.
         delivery.envelope.page = delivery.envelope.page.saturating_add(1);
     }

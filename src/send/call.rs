@@ -1,14 +1,18 @@
 //! One request of a call: signs, sends, and reads the answer.
 
+use std::panic::resume_unwind;
+
 use http::header::RETRY_AFTER;
+use http::response::Parts;
+use tokio::task::spawn_blocking;
 
 use crate::error::DeliveryError;
-use crate::platforms::call::{CallAnswer, PreparedCall};
+use crate::platforms::call::{Call, CallAnswer, PreparedCall};
 use crate::platforms::headers::Headers;
 use crate::platforms::http_status::{judge_call, unreadable};
 use crate::platforms::reading::HttpAnswer;
 use crate::secret::SecretString;
-use crate::send::client::{Answered, NoBody, Unanswered};
+use crate::send::client::{Answered, NoBody, Room, Unanswered};
 use crate::send::date_ms;
 use crate::send::failures::{ambiguous, unsent};
 use crate::send::line::{Line, unsigned};
@@ -19,7 +23,12 @@ pub struct CallAnswered {
     pub status: u16,
     /// `None`: the answer is longer than a call may have.
     pub answer: Option<Box<CallAnswer>>,
+    /// What the answer takes of the room for long ones, to be kept until its result is published.
+    pub room: Option<Room>,
 }
+
+/// A longer answer is parsed on a thread of its own: meanwhile the lanes of this thread go on.
+const LONG: usize = 256 * 1024;
 
 impl Line<'_> {
     /// Makes one attempt for one part of a call, as [`Line::attempt`] does for conversions.
@@ -35,25 +44,30 @@ impl Line<'_> {
     ) -> Result<CallAnswered, Unanswered<DeliveryError, E>> {
         let account = &*self.dispatcher.account;
         let request = account.call_request(call, part, token, now_ms).map_err(unsigned)?;
-        let Answered { head, body } = self.exchange(request, false, judge).await?;
+        let Answered { head, body, room } = self.exchange(request, false, judge).await?;
         let status = head.status.as_u16();
         let is_success = (200..300).contains(&status);
         let body = match body {
             Ok(body) => body,
             // The status alone decides.
             Err(_) if !is_success => Vec::new(),
-            Err(NoBody::TooLong(_)) => return Ok(CallAnswered { status, answer: None }),
+            Err(NoBody::TooLong(_)) => return Ok(CallAnswered { status, answer: None, room: None }),
             Err(NoBody::Unreadable(why)) => return Err(Unanswered::Failed(unreadable(Some(status), why))),
             Err(NoBody::Cut(why)) => return Err(Unanswered::Failed(ambiguous(Some(status), why))),
         };
-        let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
-        let now_ms = retry_after.and_then(|_| date_ms(&head)).unwrap_or(now_ms);
-        let http = HttpAnswer { status, retry_after, headers: Headers::new(&head.headers), body: &body, now_ms };
-        let Some(maker) = &account.call else {
+        let Some(maker) = account.call.clone() else {
             return Err(Unanswered::Failed(DeliveryError::Halt(unsent("the platform makes no calls"))));
         };
-        match judge_call(&http, || maker.read(call, part, &http)) {
-            Ok(answer) => Ok(CallAnswered { status, answer: Some(answer) }),
+        let read = if body.len() > LONG {
+            let call = call.clone();
+            let reading = spawn_blocking(move || read(&*maker, (&call, part), &head, &body, now_ms));
+            // A panic is this attempt's.
+            reading.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+        } else {
+            read(&*maker, (call, part), &head, &body, now_ms)
+        };
+        match read {
+            Ok(answer) => Ok(CallAnswered { status, answer: Some(answer), room }),
             // Whoever sent a token is first asked for a new one.
             Err(DeliveryError::Halt(answer)) if token.is_some() && matches!(answer.status, Some(401 | 403 | 407)) => {
                 Err(Unanswered::Failed(DeliveryError::Refresh(answer)))
@@ -61,4 +75,18 @@ impl Line<'_> {
             Err(error) => Err(Unanswered::Failed(error)),
         }
     }
+}
+
+fn read(
+    maker: &dyn Call,
+    (call, part): (&PreparedCall, u64),
+    head: &Parts,
+    body: &[u8],
+    now_ms: i64,
+) -> Result<Box<CallAnswer>, DeliveryError> {
+    let retry_after = head.headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
+    let now_ms = retry_after.and_then(|_| date_ms(head)).unwrap_or(now_ms);
+    let headers = Headers::new(&head.headers);
+    let http = HttpAnswer { status: head.status.as_u16(), retry_after, headers, body, now_ms };
+    judge_call(&http, || maker.read(call, part, &http))
 }

@@ -28,6 +28,7 @@ mod connection;
 mod growth;
 mod lookup;
 mod proxy;
+mod room;
 mod sources;
 mod stream;
 mod tcp;
@@ -52,6 +53,7 @@ pub use connect::trusting;
 use connection::{Connection, Exchange};
 use growth::{Growth, Starting};
 pub use proxy::ProxyFailure;
+pub use room::Room;
 pub use sources::{is_bad_certificate, sources};
 #[cfg(test)]
 pub use tcp::reachable;
@@ -241,13 +243,23 @@ impl<'a> Line<'a> {
         match sent.ok_or(Unanswered::Failed(Failure::Timeout))? {
             Ok(Ok(response)) => {
                 let (head, incoming) = response.into_parts();
-                let read = before(deadline.as_mut(), exchange.read(incoming, answer_bytes)).await;
-                let body = read.unwrap_or(Err(NoBody::Cut("the answer did not end in time")));
+                let mut room = None;
+                let read = before(deadline.as_mut(), exchange.read(incoming, answer_bytes, &mut room)).await;
+                let mut body = read.unwrap_or(Err(NoBody::Cut("the answer did not end in time")));
                 if body.is_ok() {
                     self.connections.take_back(*exchange, self.since);
                 }
+                if room.is_none() && answer_bytes > room::SHORT && body.as_ref().is_ok_and(|b| body::is_packed(b)) {
+                    match before(deadline.as_mut(), Room::of(answer_bytes)).await {
+                        Some(taken) => room = Some(taken),
+                        None => body = Err(NoBody::Cut("the answer was not unpacked in time")),
+                    }
+                }
                 let body = body.and_then(|body| body::unpacked(&head.headers, body, answer_bytes));
-                Ok(Answered { head, body })
+                if let Some(room) = &mut room {
+                    room.shrink_to(body.as_ref().map_or(0, Vec::len));
+                }
+                Ok(Answered { head, body, room })
             }
             Ok(Err(mut error)) => Err(match error.take_message() {
                 Some(_) if self.kept => Unanswered::Closed,

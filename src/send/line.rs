@@ -74,7 +74,7 @@ impl Line<'_> {
         let account = &*dispatcher.account;
         let request = account.request(items, token, now_ms).map_err(unsigned)?;
         let is_callback = items.first().is_some_and(|item| item.callback.is_some());
-        let Answered { head, body } = self.exchange(request, is_callback, judge).await?;
+        let Answered { head, body, room: _room } = self.exchange(request, is_callback, judge).await?;
         let verdicts = read((account, &dispatcher.pause), items, &head, body, now_ms);
         let is_the_events = items.first().and_then(|item| item.callback.as_ref()).is_some_and(|to| !to.is_fixed);
         let verdicts = if is_the_events { of_a_callback(verdicts) } else { verdicts };

@@ -18,6 +18,7 @@ pub mod rules;
 pub mod seal;
 mod setup;
 mod store;
+mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -35,6 +36,7 @@ use crate::send::token::rules::Begin;
 use crate::send::token::seal::Seal;
 pub use crate::send::token::setup::{Exchange, Reply, Setup};
 use crate::send::token::store::Store;
+pub use crate::send::token::turn::Turn;
 
 /// How often the store and the clock are checked. A refresh by another replica is known here this much later.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -45,38 +47,6 @@ pub struct Token {
     /// The token that requests carry.
     pub access: SecretString,
     generation: u64,
-}
-
-/// What one event has done in this visit about answers that refuse not the event but its request: a token, a nonce, a
-/// timestamp.
-#[derive(Debug, Default)]
-pub struct Turn {
-    refused: bool,
-    signed_again: bool,
-}
-
-impl Turn {
-    /// Whether its last answer refused a token.
-    pub fn is_refused(&self) -> bool {
-        self.refused
-    }
-
-    /// Notes that an answer of another class came in between, so that the next refusal is not the second in a row.
-    pub fn answered(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Whether the event is signed anew and sent once more, because the answer refuses its nonce or its timestamp.
-    ///
-    /// # Errors
-    /// `Halt` at the second such answer in a row.
-    pub fn sign_again(&mut self, answer: &Answer) -> Result<(), DeliveryError> {
-        if std::mem::replace(&mut self.signed_again, true) {
-            let detail = format!("a request that was signed anew is refused again: {}", answer.detail);
-            return Err(DeliveryError::Halt(Answer { detail, sign_again: false, ..answer.clone() }));
-        }
-        Ok(())
-    }
 }
 
 /// The tokens of one account, in one lane.
@@ -168,7 +138,7 @@ impl Tokens {
             return Err(self.reauthorise("its permanent token was refused", answer));
         }
         self.refused_generation.set(self.refused_generation.get().max(token.generation));
-        if std::mem::replace(&mut turn.refused, true) {
+        if turn.refuse() {
             self.note_refused_twice(token.generation).await;
             return Err(self.reauthorise("a token that was just refreshed was refused again", answer));
         }

@@ -1,6 +1,8 @@
 //! The value of a result of a call (`postback.result/1`, SPEC section 10): what the platform answered, or why it was not
 //! asked to the end (pure).
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -36,20 +38,20 @@ pub struct Part {
 #[derive(Serialize)]
 struct Record<'a> {
     schema: &'static str,
-    trans_id: Option<&'a str>,
-    platform: Option<&'a str>,
-    account: Option<&'a str>,
+    trans_id: Option<Cow<'a, str>>,
+    platform: Option<Cow<'a, str>>,
+    account: Option<Cow<'a, str>>,
     /// The account that answered in place of the one that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    answered_by: Option<&'a str>,
-    call: Option<&'a str>,
+    answered_by: Option<Cow<'a, str>>,
+    call: Option<Cow<'a, str>>,
     status: Status,
     page: u64,
     #[serde(rename = "final")]
     is_final: bool,
     attempts: u32,
     http_status: Option<u16>,
-    platform_code: Option<&'a str>,
+    platform_code: Option<String>,
     platform_message: Option<String>,
     classification: Option<&'static str>,
     started_at_ms: Option<i64>,
@@ -84,14 +86,20 @@ struct Problem {
 }
 
 /// The value of a result.
-pub struct Written {
+pub struct Written<'a> {
     pub whole: Vec<u8>,
-    /// The same without data and long texts, for a topic that refuses the whole by size.
-    pub brief: Vec<u8>,
+    without_data: Record<'a>,
 }
 
-impl Record<'_> {
-    fn written(mut self) -> Written {
+impl Written<'_> {
+    /// The same without data and long texts, for a topic that refuses the whole by size.
+    pub fn brief(&self) -> Vec<u8> {
+        self.without_data.to_json()
+    }
+}
+
+impl<'a> Record<'a> {
+    fn written(mut self) -> Written<'a> {
         let mut whole = self.to_json();
         if whole.len() > LONGEST {
             let detail = format!("the result has {} bytes, more than {LONGEST}: ask for smaller pages", whole.len());
@@ -104,11 +112,11 @@ impl Record<'_> {
         };
         self.leave_out(detail);
         for name in [&mut self.trans_id, &mut self.platform, &mut self.account, &mut self.answered_by, &mut self.call] {
-            *name = name.filter(|name| name.len() <= LONGEST_NAME);
+            *name = name.take().filter(|name| name.len() <= LONGEST_NAME);
         }
         self.platform_code = self.platform_code.filter(|code| code.len() <= LONGEST_NAME);
         self.platform_message = None;
-        Written { whole, brief: self.to_json() }
+        Written { whole, without_data: self }
     }
 
     fn leave_out(&mut self, detail: String) {
@@ -126,7 +134,7 @@ impl Record<'_> {
 }
 
 /// The value of the result that says what a platform answered. Personal data is masked unless the call may publish it.
-pub fn answered(ready: &Ready, call: &Called, part: Part) -> Written {
+pub fn answered<'a>(ready: &'a Ready, call: &'a Called, part: Part) -> Written<'a> {
     let Part { page, is_final, attempts, http_status, started_at_ms, finished_at_ms, answer } = part;
     let too_large = answer.is_none();
     let mut answer = answer.unwrap_or_default();
@@ -136,17 +144,17 @@ pub fn answered(ready: &Ready, call: &Called, part: Part) -> Written {
     let failed = answer.items.iter().flatten().any(|item| item.status == ItemStatus::Error);
     let mut record = Record {
         schema: "postback.result/1",
-        trans_id: Some(&ready.trans_id),
-        platform: Some(ready.asked().platform),
-        account: Some(&ready.asked().name),
-        answered_by: call.asked.as_ref().map(|_| &*ready.account.name),
-        call: Some(&ready.prepared.native),
+        trans_id: Some(Cow::Borrowed(&ready.trans_id)),
+        platform: Some(Cow::Borrowed(ready.asked().platform)),
+        account: Some(Cow::Borrowed(&ready.asked().name)),
+        answered_by: call.asked.as_ref().map(|_| Cow::Borrowed(&*ready.account.name)),
+        call: Some(Cow::Borrowed(&ready.prepared.native)),
         status: if failed { Status::Partial } else { Status::Ok },
         page,
         is_final,
         attempts,
         http_status: Some(http_status),
-        platform_code: Some(&*answer.code).filter(|code| !code.is_empty()),
+        platform_code: Some(std::mem::take(&mut answer.code)).filter(|code| !code.is_empty()),
         platform_message: message(&answer.message),
         classification: Some(Class::Delivered.as_str()),
         started_at_ms: Some(started_at_ms),
@@ -163,7 +171,7 @@ pub fn answered(ready: &Ready, call: &Called, part: Part) -> Written {
 
 /// Where the result of a call goes that ends as a dead letter, and its value. `None`: it is no call, or none that could be
 /// read.
-pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Option<(ReplyTo, Written)> {
+pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Option<(ReplyTo, Written<'static>)> {
     let has_answer = error.answer().is_some_and(|answer| answer.status.is_some());
     let status = match reason {
         Reason::Malformed | Reason::Quarantined => return None,
@@ -186,17 +194,17 @@ pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Opt
     let answer = error.answer();
     let record = Record {
         schema: "postback.result/1",
-        trans_id: trans_id.as_deref(),
-        platform: platform.as_deref(),
-        account: account.as_deref(),
+        trans_id: trans_id.map(Cow::Owned),
+        platform: platform.map(Cow::Owned),
+        account: account.map(Cow::Owned),
         answered_by: None,
-        call: event.as_deref(),
+        call: event.map(Cow::Owned),
         status,
         page,
         is_final: true,
         attempts: envelope.attempts,
         http_status: answer.and_then(|answer| answer.status),
-        platform_code: answer.map(|answer| &*answer.code).filter(|code| !code.is_empty()),
+        platform_code: answer.map(|answer| answer.code.clone()).filter(|code| !code.is_empty()),
         platform_message: None,
         classification: error.class().map(Class::as_str),
         started_at_ms: envelope.first_attempt_ms,

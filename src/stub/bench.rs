@@ -3,6 +3,7 @@
 mod alone;
 mod platform;
 mod published;
+mod setting;
 mod topics;
 mod waiting;
 
@@ -22,16 +23,18 @@ use crate::embedded::broker::Broker;
 use crate::embedded::store::Store;
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
-use crate::stub::bench::alone::{PREFIX, setting};
+use crate::stub::bench::alone::PREFIX;
 use crate::stub::bench::platform::platform;
 use crate::stub::bench::published::reader;
+use crate::stub::bench::setting::setting;
 use crate::stub::bench::waiting::WAIT;
 use crate::stub::five::{self, Seen};
 use crate::stub::server::{Server, answer};
 use crate::stub::tokens;
 
-pub(crate) use alone::{Alone, Setting};
+pub(crate) use alone::Alone;
 pub(crate) use published::Published;
+pub(crate) use setting::Setting;
 pub(crate) use topics::{DEAD, PARKED, RECEIPTS, RESULTS, TIER_5S, TIER_30S, TOPICS};
 pub(crate) use waiting::{Ended, eventually, run};
 

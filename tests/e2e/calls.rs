@@ -141,6 +141,104 @@ fn killed_between_two_pages_it_gives_each_page_and_passes_the_call_only_after_th
     worker.stop();
 }
 
+/// Decrypts texts. The second request for them is answered after [`Texts::let_go`].
+struct Texts {
+    port: u16,
+    /// How many texts each request had, and the first of them.
+    asked: Arc<Mutex<Vec<(usize, String)>>>,
+    goes: Arc<AtomicBool>,
+}
+
+impl Texts {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let texts = Self { port: listener.local_addr().unwrap().port(), asked: Arc::default(), goes: Arc::default() };
+        let (asked, goes) = (texts.asked.clone(), texts.goes.clone());
+        std::thread::spawn(move || {
+            for connection in listener.incoming().map_while(Result::ok) {
+                let (asked, goes) = (asked.clone(), goes.clone());
+                std::thread::spawn(move || {
+                    let mut reader = BufReader::new(connection.try_clone().unwrap());
+                    while let Some(body) = body(&mut reader) {
+                        let ciphers = body["cipher_infos"].as_array().unwrap();
+                        let number = {
+                            let mut asked = asked.lock().unwrap();
+                            asked.push((ciphers.len(), ciphers[0]["auth_id"].as_str().unwrap().to_owned()));
+                            asked.len()
+                        };
+                        while number == 2 && !goes.load(SeqCst) {
+                            std::thread::sleep(Duration::from_millis(20));
+                        }
+                        let plain = |cipher: &Value| {
+                            json!({"auth_id": cipher["auth_id"], "cipher_text": cipher["cipher_text"], "err_no": 0, "err_msg": "",
+                                   "decrypt_text": "x"})
+                        };
+                        let infos: Vec<_> = ciphers.iter().map(plain).collect();
+                        let answer = json!({"err_no": 0, "code": 10_000, "message": "success", "msg": "success",
+                                            "data": {"decrypt_infos": infos}});
+                        say(&connection, &answer.to_string());
+                    }
+                });
+            }
+        });
+        texts
+    }
+
+    fn asked(&self) -> Vec<(usize, String)> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn killed_between_two_chunks_it_begins_with_the_first_again_and_gives_one_result_for_all() {
+    let mut w = World::new("calls-chunks");
+    w.quick_lease(16);
+    let texts = Texts::new();
+    w.own_account(
+        "acme-doudian",
+        toml::toml! {
+            platform = "solinkup"
+            allow_http = true
+            allow_private = true
+            open_id = "OpenId@1"
+            secrets = [{ id = "s1", key = "AppKey@0123456789ABCDEF0123456789ABCDEF", secret = "AppSecret@1" }]
+            token = { access = "AccessToken@1" }
+        },
+        texts.port,
+    );
+    w.set("limits.timeout", "3s");
+    let mut worker = w.started();
+    let cipher = |n: usize| json!({"auth_id": format!("order-{n}"), "cipher_text": format!("$c{n}$1$$")});
+    let call = json!({
+        "kind": "call", "trans_id": "c-78", "platform": "solinkup", "account": "acme-doudian", "event_time_ms": now_ms(),
+        "call": "doudian.decrypt", "args": {"cipher_infos": (0..120).map(cipher).collect::<Vec<_>>()},
+        "reply": {"key": "acme", "ttl_s": 600},
+    });
+    w.publish(vec![Event::bytes(Some(call.to_string().as_bytes()), "", "")]);
+    eventually(secs(60), "the second chunk is asked for", || texts.asked().len() == 2);
+    let topic = w.topic("conversions");
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(!w.admin.at_end(&w.group(), &topic), "the call has passed before its last chunk");
+    assert_eq!(results(&w).len(), 0, "a chunk has no result of its own");
+    worker.kill();
+    texts.goes.store(true, SeqCst);
+    worker.start();
+    eventually(secs(90), "its result is published", || results(&w).len() == 1);
+    eventually(secs(30), "the call has passed", || w.admin.at_end(&w.group(), &topic));
+    let of = |n: usize, at: usize| (n, format!("order-{at}"));
+    assert_eq!(texts.asked(), [of(50, 0), of(50, 50), of(50, 0), of(50, 50), of(20, 100)]);
+    let result: Value = serde_json::from_slice(w.records("results")[0].value.as_deref().unwrap()).unwrap();
+    let items = result["items"].as_array().unwrap();
+    let in_order =
+        items.iter().enumerate().all(|(n, item)| item["index"] == n && item["auth_id"] == format!("order-{n}"));
+    assert!(items.len() == 120 && in_order && result["status"] == "ok" && result["final"] == true, "{result}");
+    eventually(secs(30), "it has one receipt", || w.receipts().len() == 1);
+    let receipt: Value = serde_json::from_slice(w.receipts()[0].value.as_deref().unwrap()).unwrap();
+    assert_eq!((&receipt["outcome"], &receipt["resends"]), (&json!("delivered"), &json!(0)));
+    assert_eq!(w.dead_letters().len(), 0);
+    worker.stop();
+}
+
 #[test]
 fn a_call_that_is_refused_has_a_result_and_a_dead_letter() {
     let mut w = World::new("calls-refused");

@@ -132,7 +132,7 @@ fn a_second_query_about_a_waybill_waits_uncounted_in_a_tier_until_the_interval_e
 }
 
 #[test]
-fn over_the_limit_of_the_day_calls_park_and_go_on_after_midnight() {
+fn over_the_limit_of_the_day_calls_park_and_go_on_after_midnight_or_with_a_higher_limit() {
     let mut played = Played::new("kdniao-day", KEY, "daily_limit = 2\nmin_interval = '0s'");
     let mut worker = played.w.started();
     for n in 0..5 {
@@ -146,14 +146,18 @@ fn over_the_limit_of_the_day_calls_park_and_go_on_after_midnight() {
     eventually(secs(30), "one that comes later parks as well", || played.w.records("parked").len() == 4);
     assert_eq!((played.asked().len(), played.results().len()), (2, 2), "nothing was sent after the limit");
 
-    // Midnight: the day has none yet, its limit is no longer remembered, and a process that starts now knows of nothing.
+    // The limit is raised by two: two more are answered today.
     worker.stop();
-    let mut redis = played.w.redis();
-    for key in [format!("rate:kdniao:{FIRST}:calls"), "quota:kdniao:1237100:day".to_owned()] {
-        let gone = redis.run(&["DEL", &format!("{}:{key}", played.w.id)]);
-        assert_eq!(gone, redis::Value::Int(1), "{key}");
-    }
-    played.w.set("accounts", accounts(played.port, KEY, "daily_limit = 100\nmin_interval = '0s'"));
+    played.w.set("accounts", accounts(played.port, KEY, "daily_limit = 4\nmin_interval = '0s'"));
+    let mut worker = played.w.started();
+    eventually(secs(60), "two more are answered", || played.results().len() == 4);
+    eventually(secs(20), "the lane shows it", || worker.lane_state(FIRST) == "throttled");
+    assert_eq!((played.asked().len(), played.results().len()), (4, 4), "nothing was sent after the limit");
+
+    // Midnight: the day has none yet, and a process that starts now knows of nothing.
+    worker.stop();
+    let key = format!("{}:quota:kdniao:1237100:day", played.w.id);
+    assert_eq!(played.w.redis().run(&["DEL", &key]), redis::Value::Int(1));
     let _worker = played.w.started();
     eventually(secs(60), "every call has its result", || played.results().len() == 6);
     for n in 0..6 {

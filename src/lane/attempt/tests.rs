@@ -138,6 +138,34 @@ fn a_lane_that_closes_ends_an_inline_delay_with_the_failure_before_it() {
 }
 
 #[test]
+fn an_answer_counts_although_the_lane_closes_while_the_next_try_waits_for_its_slot() {
+    run(async {
+        let bench = Bench::new(three_tries).await;
+        bench.lane.permanents.set(5);
+        let (mut delivery, _end) = bench.delivery(TopicKind::Input, "hang500-1");
+        let open = delivery.ack.open().clone();
+        let close = async {
+            eventually("its first try is under way", async || open.stage() == Stage::Sending).await;
+            // From here on there is no slot. The first try has its own.
+            bench.lane.limiter.push_back(Duration::from_secs(600)).await.unwrap();
+            bench.let_go();
+            eventually("it waits for its second try", async || open.stage() == Stage::Waiting).await;
+            // An inline delay takes a millisecond at most here.
+            sleep(Duration::from_millis(300)).await;
+            bench.handle.halt("why");
+        };
+        let ((result, _), ()) = tokio::join!(attempted(&bench, &mut delivery), close);
+        assert!(matches!(result, Err(DeliveryError::Closed)), "it is parked");
+        assert_eq!(
+            (bench.sent().len(), bench.lane.permanents.get()),
+            (1, 0),
+            "its answer ends the run of permanent ones"
+        );
+        delivery.ack.complete(End::Returned);
+    });
+}
+
+#[test]
 fn without_enough_of_its_lease_a_claim_is_given_up_and_made_anew() {
     run(async {
         let edit = |s: &mut Setting| {

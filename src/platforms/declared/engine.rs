@@ -5,6 +5,7 @@
 
 mod check;
 mod direct;
+mod scan;
 mod scope;
 mod template;
 

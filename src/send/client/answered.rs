@@ -1,6 +1,7 @@
 //! What comes of a request: an answer, or why there is none.
 
 use super::body::NoBody;
+use super::room::Room;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,8 @@ pub struct Answered {
     pub head: http::response::Parts,
     /// The whole body, unpacked, or why there is none.
     pub body: Result<Vec<u8>, NoBody>,
+    /// The room that a long answer takes, to be kept for as long as anything of the answer is.
+    pub room: Option<Room>,
 }
 
 /// Why there is no answer to a request on a [`Line`](super::Line).

@@ -58,6 +58,11 @@ pub fn unpacked(headers: &HeaderMap, mut body: Vec<u8>, most: usize) -> Result<V
     Ok(body)
 }
 
+/// Whether a body may become longer by unpacking. What is no text may be a deflate stream.
+pub fn is_packed(body: &[u8]) -> bool {
+    body.starts_with(&GZIP) || !is_text(body)
+}
+
 /// Why the body ended. Invalid chunks are an answer that came; an end too early is not.
 pub fn failed(error: &hyper::Error) -> NoBody {
     let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());

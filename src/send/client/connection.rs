@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::body::{self, NoBody};
 use super::connect::Stream;
 use super::growth::{Open, Starting};
+use super::room::{self, Room};
 
 /// Shorter than the keep-alive of common servers, so that a request seldom meets a connection that is being closed.
 pub(super) const IDLE: Duration = Duration::from_secs(15);
@@ -127,27 +128,42 @@ impl Exchange {
         .await
     }
 
-    pub(super) async fn read(&mut self, mut incoming: Incoming, most: usize) -> Result<Vec<u8>, NoBody> {
+    pub(super) async fn read(
+        &mut self,
+        mut incoming: Incoming,
+        most: usize,
+        room: &mut Option<Room>,
+    ) -> Result<Vec<u8>, NoBody> {
         let mut body = Vec::new();
+        if !self.read_on(&mut incoming, &mut body, most.min(room::SHORT)).await? {
+            if body.len() > most {
+                return Err(NoBody::TooLong(most));
+            }
+            *room = Some(Room::of(most).await);
+            if !self.read_on(&mut incoming, &mut body, most).await? {
+                return Err(NoBody::TooLong(most));
+            }
+        }
+        Ok(body)
+    }
+
+    /// Reads to the end, or until there are more than so many bytes; `false`: it has not ended.
+    async fn read_on(&mut self, incoming: &mut Incoming, body: &mut Vec<u8>, until: usize) -> Result<bool, NoBody> {
         poll_fn(|cx| {
             loop {
+                if body.len() > until {
+                    return Poll::Ready(Ok(false));
+                }
                 self.turn(cx);
-                match Pin::new(&mut incoming).poll_frame(&mut noop()) {
+                match Pin::new(&mut *incoming).poll_frame(&mut noop()) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(None) => return Poll::Ready(Ok(())),
+                    Poll::Ready(None) => return Poll::Ready(Ok(true)),
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(body::failed(&error))),
-                    Poll::Ready(Some(Ok(frame))) => {
-                        let data = frame.into_data().unwrap_or_default();
-                        if body.len() + data.len() > most {
-                            return Poll::Ready(Err(NoBody::TooLong(most)));
-                        }
-                        body.extend_from_slice(&data);
-                    }
+                    Poll::Ready(Some(Ok(frame))) => body.extend_from_slice(&frame.into_data().unwrap_or_default()),
                 }
             }
         })
-        .await?;
-        Ok(body)
+        .await
     }
 }
 

@@ -82,7 +82,7 @@ impl Dispatcher {
             let broken = || DeliveryError::Halt(unsent("the platform's token request cannot be put into HTTP"));
             let http = path.and_then(|path| to.http(request.clone(), path).ok()).ok_or_else(broken)?;
             let answered = connection.exchange(http, limit, request.answer_bytes, || Ok::<_, Infallible>(())).await;
-            let Answered { head, body } = match answered {
+            let Answered { head, body, room: _room } = match answered {
                 Ok(answered) => answered,
                 Err(Unanswered::Failed(failure)) => return Err(self.refused(host, &failure)),
                 // The kept connection had closed: another one takes the request.

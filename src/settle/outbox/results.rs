@@ -47,7 +47,7 @@ impl Outbox {
         &self,
         delivery: &Delivery,
         reply: &ReplyTo,
-        written: &Written,
+        written: &Written<'_>,
         is_over: impl Fn() -> bool,
     ) -> Result<(), Unwritten> {
         let topic = &*reply.topic;
@@ -84,7 +84,7 @@ impl Outbox {
         &self,
         delivery: &Delivery,
         reply: &ReplyTo,
-        written: &Written,
+        written: &Written<'_>,
         form: Form,
     ) -> Result<(), PublishError> {
         let trans_id = delivery.named().trans_id.filter(|id| form != Form::Bare || id.len() <= LONGEST_NAME);
@@ -92,7 +92,7 @@ impl Outbox {
         headers.extend(delivery.envelope.write(Copy::Result));
         let own = reply.key.as_deref().filter(|_| form != Form::Bare);
         let key = own.or(trans_id.as_deref()).map(str::as_bytes);
-        let value = if form == Form::Whole { &written.whole } else { &written.brief };
-        self.write(&reply.topic, key, Some(value), &headers).await
+        let brief = (form != Form::Whole).then(|| written.brief());
+        self.write(&reply.topic, key, Some(brief.as_ref().unwrap_or(&written.whole)), &headers).await
     }
 }

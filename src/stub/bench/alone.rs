@@ -1,4 +1,4 @@
-//! A lane with neither Redis nor Kafka nor a platform behind it, and the settings of every lane under test.
+//! A lane with neither Redis nor Kafka nor a platform behind it.
 
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{JoinHandle, spawn_local};
 
-use crate::account::{Account, Halted, Intake, WhenUnavailable};
+use crate::account::{Halted, Intake, WhenUnavailable};
 use crate::admit::examine::Examiner;
 use crate::claim::Dedupe;
 use crate::clock::now_ms;
@@ -31,11 +31,12 @@ use crate::send::token::exchange::{self, Kit};
 use crate::settle::context::{StageContext, Topics};
 use crate::settle::outbox::Outbox;
 use crate::stub::bench::published::Published;
+use crate::stub::bench::setting::{Setting, setting};
 use crate::stub::bench::topics::{DEAD, PARKED, RECEIPTS, TIER_5S};
 use crate::stub::bench::waiting::Ended;
-use crate::stub::calls::{Caller, Script};
+use crate::stub::calls::Caller;
 use crate::stub::server::root;
-use crate::stub::tokens::{self, Issuer};
+use crate::stub::tokens;
 
 pub(super) const PREFIX: &str = "pb";
 const WINDOW: Duration = Duration::from_secs(3600);
@@ -49,46 +50,6 @@ pub(crate) struct Alone {
     pub(crate) halts: UnboundedReceiver<Halted>,
     examiner: Examiner,
     inbox: Option<UnboundedReceiver<LaneMessage>>,
-}
-
-/// What a test may change of its lane.
-pub(crate) struct Setting {
-    pub(crate) account: Account,
-    pub(crate) lease: Duration,
-    pub(crate) receipts: bool,
-    /// Nobody listens at the producer's address.
-    pub(crate) no_kafka: bool,
-    /// Nobody listens at the platform's address.
-    pub(crate) no_platform: bool,
-    /// Connecting panics: there is no address at all.
-    pub(crate) no_address: bool,
-    /// The platform issues tokens, and accepts nothing without one.
-    pub(crate) issuer: Option<Arc<Issuer>>,
-    /// The platform speaks TLS, answers `ok` to everything, and does this before each handshake.
-    pub(crate) before_handshake: Option<Box<dyn Fn() + Send + Sync>>,
-    /// The account makes calls and sends no conversions; the platform answers as this says.
-    pub(crate) calls: Option<Arc<Script>>,
-}
-
-pub(super) fn setting(edit: impl FnOnce(&mut Setting)) -> Setting {
-    let mut account = Account::stub("acme");
-    account.limits.rps = 1000.0;
-    // A busy machine must not make an answer late.
-    account.limits.timeout = Duration::from_secs(20);
-    let lease = Duration::from_secs(120);
-    let mut setting = Setting {
-        account,
-        lease,
-        receipts: true,
-        no_kafka: false,
-        no_platform: false,
-        no_address: false,
-        issuer: None,
-        before_handshake: None,
-        calls: None,
-    };
-    edit(&mut setting);
-    setting
 }
 
 impl Alone {

@@ -33,11 +33,11 @@ pub(super) fn platform(let_go: Arc<AtomicBool>) -> Server {
                     std::thread::sleep(Duration::from_millis(200));
                     return;
                 }
-                "hang" => {
+                "hang" | "hang500" => {
                     while !let_go.load(SeqCst) {
                         std::thread::sleep(Duration::from_millis(5));
                     }
-                    ("200 OK", "ok")
+                    if id.starts_with("hang500") { ("500", "") } else { ("200 OK", "ok") }
                 }
                 "503after" => ("503 Away\r\nretry-after: 60", ""),
                 "429after" => ("429 Slow\r\nretry-after: 60", ""),

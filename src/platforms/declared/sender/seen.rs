@@ -216,9 +216,8 @@ impl Seen<'_> {
 
     /// Whether a text of the event may hold a control character: as it is, or as what an escape stands for.
     pub fn may_hold_controls(&self) -> bool {
-        String::from_utf8_lossy(self.object.raw())
-            .chars()
-            .any(|c| c == '\\' || c.is_control() && !c.is_ascii_whitespace())
+        // White space stands between the tokens; the control characters beyond ASCII begin with 0xc2.
+        self.object.raw().iter().any(|b| matches!(b, b'\\' | 0x7f | 0xc2))
     }
 
     /// Refuses an event for the control characters that one of these templates makes of it.
