@@ -1,5 +1,6 @@
 //! `postback blocked`: shows what holds each partition back, and the state of each lane.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use anyhow::Context as _;
@@ -7,9 +8,11 @@ use chrono::Utc;
 
 use super::source::{Access, Known};
 use super::table::{self, number, time};
+use crate::inspect::unowned::{Unowned, unowned};
 use crate::operate::lanes::read_lanes;
-use crate::operate::report::{BlockedReport, ConsumerRow, blocked};
+use crate::operate::report::{BlockedReport, ConsumerRow, UnownedPartition, blocked};
 use crate::operate::snapshot::read_snapshots;
+use crate::replay::waiting;
 use crate::units::show_span;
 
 /// Arguments of `postback blocked`.
@@ -20,8 +23,9 @@ use crate::units::show_span;
   postback blocked --config postback.toml
   postback blocked --json --admin http://127.0.0.1:9464
 
-Per partition: the oldest unfinished offset, its trans_id, account, what it waits for, its age and next try. Per lane:
-its state, since when and why. Workers tell of themselves every 5 seconds."
+Per partition of every running worker: the oldest unfinished offset, its trans_id, account, what it waits for, its age and
+next try. Per lane: its state, since when and why. A running replay: which part of it waits. Workers tell of themselves
+every 5 seconds; partitions with unfinished records of which none tells are read from Kafka."
 )]
 pub struct Args {
     /// Options that say whom to ask.
@@ -46,7 +50,9 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
         let (mut connection, keys) = (known.connect().await?, known.keys());
         let lanes = read_lanes(&mut connection, &keys).await.context("Redis does not answer")?;
         let snapshots = read_snapshots(&mut connection, &keys).await.context("Redis does not answer")?;
-        blocked(known.accounts, &lanes, &snapshots, Utc::now().timestamp_millis())
+        let replays = waiting(&mut connection, &keys).await.context("Redis does not answer")?;
+        let report = blocked(known.accounts, &lanes, &snapshots, Utc::now().timestamp_millis());
+        BlockedReport { unowned: unowned_partitions(&report, known).await, replays, ..report }
     };
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
@@ -54,6 +60,28 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
         write!(out, "{}", show(&report, args.all))?;
     }
     Ok(())
+}
+
+/// The partitions that no running worker owns. Embedded parts run inside the worker that owns all of them.
+async fn unowned_partitions(report: &BlockedReport, known: &Known<'_>) -> Vec<UnownedPartition> {
+    let Some(kafka) = known.kafka.filter(|kafka| !kafka.embedded).cloned() else { return Vec::new() };
+    let owned: BTreeSet<_> = report.partitions.iter().map(|row| (row.topic.clone(), row.partition)).collect();
+    let look = tokio::task::spawn_blocking(move || unowned(&kafka, &owned));
+    let found = look.await.map_err(|error| error.to_string()).and_then(|found| found.map_err(|e| e.to_string()));
+    found
+        .unwrap_or_else(|why| {
+            eprintln!("warning: kafka.brokers: {why}: partitions that no worker owns are not shown");
+            Vec::new()
+        })
+        .into_iter()
+        .map(|Unowned { name: (topic, partition), committed, from, end }| UnownedPartition {
+            topic,
+            partition,
+            committed,
+            high: end,
+            lag: end - from,
+        })
+        .collect()
 }
 
 fn show(report: &BlockedReport, all: bool) -> String {
@@ -113,6 +141,11 @@ fn show(report: &BlockedReport, all: bool) -> String {
             time(lost.position_lost_ms)
         ));
     }
+    for replay in &report.replays {
+        let part = if replay.account.is_empty() { "all of it".to_owned() } else { format!("account {}", replay.account) };
+        text.push_str(&format!("replay {} waits ({part}): {}\n", replay.id, replay.why));
+    }
+    text.push_str(&unowned_text(&report.unowned));
     for refused in &report.refused {
         let (topic, since, why) = (&refused.topic, time(Some(refused.since_ms)), &refused.why);
         text.push_str(&format!(
@@ -129,6 +162,20 @@ fn show(report: &BlockedReport, all: bool) -> String {
     text.push('\n');
     text.push_str(&table::render(&["LANE", "STATE", "SINCE", "WHY"], &lines));
     text
+}
+
+fn unowned_text(unowned: &[UnownedPartition]) -> String {
+    if unowned.is_empty() {
+        return String::new();
+    }
+    let row = |of: &UnownedPartition| {
+        vec![of.topic.clone(), of.partition.to_string(), number(of.committed), number(Some(of.lag))]
+    };
+    let lines: Vec<Vec<String>> = unowned.iter().map(row).collect();
+    format!(
+        "\nno running worker owns these; start one, or wait for its partitions to be assigned\n{}",
+        table::render(&["TOPIC", "PARTITION", "COMMITTED", "LAG"], &lines)
+    )
 }
 
 /// The consumers that have something to report.
@@ -161,7 +208,7 @@ fn consumers(report: &BlockedReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operate::report::AccountRow;
+    use crate::operate::report::{AccountRow, WaitingReplay};
     use crate::operate::snapshot::RefusedTopic;
     use crate::operate::{ConsumerSnapshot, PartitionRow};
 
@@ -218,6 +265,18 @@ mod tests {
             }],
             replicas: vec!["a".into()],
             consumers: vec![],
+            replays: vec![WaitingReplay {
+                id: "r-1".into(),
+                account: "acme-ps".into(),
+                why: "its lane is halted".into(),
+            }],
+            unowned: vec![UnownedPartition {
+                topic: "clicks".into(),
+                partition: 4,
+                committed: Some(17),
+                high: 20,
+                lag: 3,
+            }],
         };
         let text = show(&report, false);
         assert!(text.contains("41      t-1       acme-ps  2h03m  -         -    lane halted"), "{text}");
@@ -228,6 +287,8 @@ mod tests {
         assert!(text.contains("topic postback.parked.acme-ps takes no records of a since "), "{text}");
         assert!(text.contains("(7 are held for it): refused by the broker"), "{text}");
         assert!(text.contains("conversions/2 was deleted and made again"), "{text}");
+        assert!(text.contains("replay r-1 waits (account acme-ps): its lane is halted"), "{text}");
+        assert!(text.contains("clicks  4          17         3"), "{text}");
         assert!(text.contains("acme-ps  halted  -      bad key"), "{text}");
         assert!(!show(&report, true).contains("nothing unfinished"));
         assert!(show(&BlockedReport::default(), false).contains("no running worker"));

@@ -7,3 +7,4 @@ pub mod platforms;
 pub mod preview;
 pub mod reconcile;
 pub mod trace;
+pub mod unowned;

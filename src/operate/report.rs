@@ -53,6 +53,34 @@ pub struct BlockedReport {
     pub replicas: Vec<String>,
     /// Every consumer of those workers.
     pub consumers: Vec<ConsumerRow>,
+    /// The parts of the running replay that wait.
+    pub replays: Vec<WaitingReplay>,
+    /// Partitions with unfinished records of which no running worker tells. Only the command looks for them.
+    pub unowned: Vec<UnownedPartition>,
+}
+
+/// A part of a running replay that waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct WaitingReplay {
+    pub id: String,
+    /// The account; empty where everything waits.
+    pub account: String,
+    pub why: String,
+}
+
+/// A partition that no running worker owns, although it holds unfinished records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct UnownedPartition {
+    pub topic: String,
+    pub partition: i32,
+    /// The committed position: the oldest unfinished record. Null where the group has none.
+    pub committed: Option<i64>,
+    /// The end of the partition.
+    pub high: i64,
+    /// The number of records between the two.
+    pub lag: i64,
 }
 
 /// A consumer of a replica.
@@ -189,6 +217,8 @@ pub fn blocked(
             .flat_map(|replica| replica.consumers.iter().map(|of| (replica.id.clone(), of.clone())))
             .map(|(replica, counts)| ConsumerRow { replica, counts })
             .collect(),
+        replays: Vec::new(),
+        unowned: Vec::new(),
     }
 }
 

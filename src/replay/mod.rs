@@ -17,9 +17,11 @@ pub mod run;
 pub mod setup;
 pub mod store;
 pub mod view;
+mod waiting;
 
 pub use error::ReplayError;
 pub use replays::Replays;
 pub use run::Runner;
 pub use setup::Setup;
 pub use view::{ReplayView, Request, State};
+pub use waiting::waiting;

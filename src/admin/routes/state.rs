@@ -9,6 +9,7 @@ use crate::admin::endpoint::Endpoint;
 use crate::admin::parts::Parts;
 use crate::operate::readiness::StatusReport;
 use crate::operate::report::{AccountRow, BlockedReport};
+use crate::replay::waiting;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -33,5 +34,11 @@ async fn accounts(State(parts): State<Arc<Parts>>) -> Answer<Vec<AccountRow>> {
 }
 
 async fn blocked(State(parts): State<Arc<Parts>>) -> Answer<BlockedReport> {
-    Answer(parts.worker.status.blocked().await)
+    let report = parts.worker.status.blocked().await;
+    // Without Redis nothing is replayed either, and the rest is known by this replica.
+    let replays = async {
+        let mut redis = crate::redis::connect(&parts.worker.client).await?;
+        waiting(&mut redis, &parts.worker.keys()).await
+    };
+    Answer(BlockedReport { replays: replays.await.unwrap_or_default(), ..report })
 }

@@ -27,10 +27,7 @@ pub struct Candidate {
 
 /// Returns a candidate for every configured account and each of its native events, as far as `wanted` allows them.
 pub fn candidates(wanted: &Wanted, accounts: &Accounts) -> Vec<Candidate> {
-    let asked = accounts.values().filter(|account| {
-        wanted.platform.is_none_or(|platform| platform == account.platform)
-            && wanted.account.as_deref().is_none_or(|name| name == &*account.name)
-    });
+    let asked = accounts.values().filter(|account| wanted.may_be_of(account));
     asked
         .flat_map(|account| {
             let platform = account.platform;

@@ -1,5 +1,6 @@
 //! Reads everything an event can have left: claims from Redis, then copies, dead letters and receipts from Kafka.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::claims::{candidates, read_claims};
 use super::hunt::{Hints, Hunt, LookedAt, Search};
 use super::waiting::{ClosedLanes, Rules};
 use super::{Gatherer, Trace, Wanted};
-use crate::account::Accounts;
+use crate::account::{Account, Accounts};
 use crate::kafka::lookup::Seen;
 use crate::kafka::partitioner::partition_of;
 use crate::kafka::record::Record;
@@ -102,7 +103,9 @@ impl Sources {
             _ => cluster.committed(&waiting_group(&self.kafka), &waiting)?,
         };
         let waiting = spans(&offsets, waiting, |name| committed.get(name).copied())?;
-        let letters = spans(&offsets, partitions(&topics, |topic| topic == self.kafka.dead_letter), |_| None)?;
+        let letters = partitions(&topics, |topic| topic == self.kafka.dead_letter);
+        let likely = self.likely(&wanted, letters.len());
+        let letters = spans(&offsets, letters, |_| None)?;
         let mut receipts = partitions(&topics, |topic| !topic.is_empty() && topic == self.kafka.receipts);
         if until.is_some() {
             let count = i32::try_from(receipts.len()).unwrap_or(i32::MAX);
@@ -132,9 +135,9 @@ impl Sources {
         let by_key = |seen: &Seen<'_>| seen.key() == Some(&*id);
         let none = Hints::default();
         let hunts = [
-            Hunt { what: "waiting", spans: waiting, wanted: &in_value, hints: &none },
-            Hunt { what: "dead_letters", spans: letters, wanted: &by_header, hints: &of_letters },
-            Hunt { what: "receipts", spans: receipts, wanted: &by_key, hints: &of_receipts },
+            Hunt { what: "waiting", spans: waiting, likely: BTreeSet::new(), wanted: &in_value, hints: &none },
+            Hunt { what: "dead_letters", spans: letters, likely, wanted: &by_header, hints: &of_letters },
+            Hunt { what: "receipts", spans: receipts, likely: BTreeSet::new(), wanted: &by_key, hints: &of_receipts },
         ];
         let search = Search { config: &self.kafka, offsets: &offsets, until, progress, take: &take };
         let looked_at = std::thread::scope(|scope| {
@@ -143,6 +146,17 @@ impl Sources {
             running.into_iter().map(|hunt| hunt.join().unwrap_or_else(|_| broken())).collect::<Result<Vec<_>, _>>()
         })?;
         Ok((gatherer.into_inner().unwrap_or_else(PoisonError::into_inner), looked_at))
+    }
+}
+
+impl Sources {
+    /// The partitions of the dead letters if the event has no order: then its key is `platform:account:trans_id`. With an
+    /// order the key cannot be told from the trans_id.
+    fn likely(&self, wanted: &Wanted, partitions: usize) -> BTreeSet<i32> {
+        let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+        let accounts = self.accounts.values().filter(|account| wanted.may_be_of(account));
+        let key = |account: &Arc<Account>| format!("{}:{}:{}", account.platform, account.name, wanted.trans_id);
+        accounts.map(|account| partition_of(key(account).as_bytes(), partitions)).collect()
     }
 }
 
