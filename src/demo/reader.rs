@@ -1,4 +1,5 @@
-//! Reads receipts, dead letters and results into the tally as the worker writes them, on a thread of its own.
+//! Reads receipts, dead letters and results into the tally as the worker writes them, and from the input which records
+//! are replayed copies, on a thread of its own.
 //!
 //! The reader stays close behind the worker, because the embedded broker drops the oldest records of a full partition
 //! even if nobody has read them. If the broker drops a record before it is read, the run ends as failed: nobody could
@@ -16,6 +17,7 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::tally::Tally;
+use crate::envelope::{Envelope, Source};
 use crate::inspect::ledger::{dead_letter, final_result, receipt};
 use crate::kafka::consumer::record;
 use crate::kafka::{Config, settings};
@@ -106,7 +108,8 @@ impl Work {
         let ends = config.create().map_err(|error| error.to_string())?;
         let mut next = HashMap::new();
         let mut list = TopicPartitionList::new();
-        for topic in [&kafka.receipts, &kafka.dead_letter, &kafka.results] {
+        let input = kafka.input.first().cloned().unwrap_or_default();
+        for topic in [&input, &kafka.receipts, &kafka.dead_letter, &kafka.results] {
             for partition in 0..kafka.partitions {
                 let at = list.add_partition_offset(topic, partition, Offset::Offset(0));
                 at.map_err(|error| error.to_string())?;
@@ -117,7 +120,7 @@ impl Work {
         Ok(Self {
             consumer,
             ends,
-            input: (kafka.input.first().cloned().unwrap_or_default(), kafka.partitions),
+            input: (input, kafka.partitions),
             receipts: kafka.receipts.clone(),
             dead_letters: kafka.dead_letter.clone(),
             results: kafka.results.clone(),
@@ -159,7 +162,7 @@ impl Work {
                 }
                 Some(Err(error)) if is_gone(&error) => {
                     return Err(
-                        "the embedded broker has dropped receipts, dead letters or results that were not read yet"
+                        "the embedded broker has dropped events, receipts, dead letters or results that were not read yet"
                             .into(),
                     );
                 }
@@ -173,7 +176,13 @@ impl Work {
 
     fn take(&self, message: &BorrowedMessage<'_>) {
         let record = record(message, message.topic().into());
-        if *record.topic == *self.receipts
+        if *record.topic == *self.input.0 {
+            let (envelope, _) = Envelope::read(&record, Source::Input, record.timestamp_ms.unwrap_or(0));
+            if envelope.replay.is_some() && *envelope.origin.topic == *self.input.0 {
+                let origin = (envelope.origin.partition, envelope.origin.offset);
+                lock(&self.shared.tally).replayed((record.partition, record.offset), origin);
+            }
+        } else if *record.topic == *self.receipts
             && let Some(found) = receipt(&record).filter(|found| found.topic == self.input.0)
         {
             let account = found.account.and_then(|name| self.accounts.iter().position(|a| *a == name));

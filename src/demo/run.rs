@@ -140,9 +140,16 @@ impl Run {
         }
     }
 
-    /// Resumes every account after a stop, so that nothing holds back events that could be delivered.
+    /// Cancels replays and resumes every account after a stop, so that nothing holds back events that could be delivered.
     async fn open_everything(&self) {
         let _ = self.sandbox.set_faults(&json!({}));
+        let replays = self.seen.borrow().replays.clone();
+        for id in replays {
+            if asked::cancel(&self.api, &id, "the demo ends").await.is_ok() {
+                self.seen.borrow_mut().replays.retain(|running| *running != id);
+                self.tell(&format!("replay {id}: cancelled, since the demo ends"));
+            }
+        }
         let closed: Vec<String> = {
             let seen = self.seen.borrow();
             // A state that was read before the last resume does not show its effect.
@@ -167,6 +174,10 @@ impl Run {
             for line in welcome::break_heal_resume(&self.places) {
                 self.tell(&line);
             }
+            self.tell("or be the operator: demo-360-web's platform refused events, and takes them again. Replay them:");
+            for line in welcome::replay(&self.places) {
+                self.tell(&line);
+            }
         }
     }
 
@@ -183,7 +194,7 @@ impl Run {
 
     /// Returns when every event has ended, or when that will not happen any more, with the reason.
     pub(super) async fn concluded(&self, signals: &mut Signals) -> Result<Option<String>, Exit> {
-        let mut ended = (0, Instant::now());
+        let mut ended = ((0, 0), Instant::now());
         loop {
             tokio::select! {
                 () = sleep(Duration::from_millis(50)) => {}
@@ -200,24 +211,26 @@ impl Run {
             if let Some(trouble) = self.reader.trouble().or_else(|| self.publisher.failure()) {
                 return Err(Exit::failed(trouble));
             }
-            let (now_ended, produced) = {
+            let (now_ended, produced, replays_open) = {
                 let tally = self.reader.tally();
-                (tally.origins().sums().all_ended(), tally.origins().sums().produced)
+                (tally.origins().sums().all_ended(), tally.origins().sums().produced, tally.replays_open())
             };
-            if now_ended != ended.0 {
-                ended = (now_ended, Instant::now());
+            if (now_ended, replays_open) != ended.0 {
+                ended = ((now_ended, replays_open), Instant::now());
                 self.last_end.set(ended.1);
             }
             if !self.publisher.is_finished() {
                 continue;
             }
             let quiet = ended.1.elapsed();
-            if now_ended == produced && quiet >= QUIET {
+            // What a replay has published has to end again, and a replay that runs will publish more.
+            let replaying = replays_open > 0 || !self.seen.borrow().replays.is_empty();
+            if now_ended == produced && quiet >= QUIET && !replaying {
                 return Ok(None);
             }
             let late = self.stopped.get().map_or(quiet, |at| at.elapsed()) >= PATIENCE;
-            if now_ended < produced && late {
-                return Ok(Some(self.gave_up(produced - now_ended)));
+            if (now_ended < produced || replaying) && late {
+                return Ok(Some(self.gave_up(produced.saturating_sub(now_ended).max(replays_open))));
             }
         }
     }

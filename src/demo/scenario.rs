@@ -112,6 +112,19 @@ pub fn chapters() -> Vec<Chapter> {
             ends: "the new token goes on",
             fault: || json!({ "expired_token": true }),
         },
+        Chapter {
+            account: "demo-360-web",
+            from: 0.51,
+            until: 0.59,
+            at_most: Duration::from_secs(5),
+            halts: false,
+            tag: "refuses events",
+            begins: "its platform refuses two of five events for good (errno 3). The worker does not try them again: \
+                     each becomes a dead letter of reason rejected",
+            ends: "its platform takes such events again; those that it refused stay in the dead letters until somebody \
+                   replays them",
+            fault: || json!({ "body": 3, "share": 0.4 }),
+        },
     ]
 }
 

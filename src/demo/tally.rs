@@ -12,6 +12,10 @@ pub struct Note {
     own: bool,
     /// Its final result is in the results topic.
     has_result: bool,
+    /// Its receipts: one, and one more after each replay.
+    receipts: u8,
+    /// Copies of it that a replay has published.
+    replays: u8,
 }
 
 /// Counts of one account.
@@ -75,9 +79,25 @@ impl Tally {
         self.note(place, |note| (note.account, note.own) = (index(account), true));
     }
 
+    /// Notes that the record at `copy` is a replayed copy of the one at `origin`. It is no event of its own.
+    pub fn replayed(&mut self, copy: Place, origin: Place) {
+        self.reaches(copy.0, copy.1.saturating_add(1));
+        if let Some((before, after)) = self.origins.leave_out(copy) {
+            self.count(before, after);
+        }
+        self.note(origin, |note| note.replays = note.replays.saturating_add(1));
+    }
+
+    /// The number of replayed records that have not ended again.
+    pub fn replays_open(&self) -> u64 {
+        let open = |note: &Note| note.replays > 0 && note.receipts <= note.replays;
+        self.origins.iter().filter(|origin| open(&origin.note)).count() as u64
+    }
+
     /// Notes the end that a receipt tells. The receipt may be read before the end of the partition is known.
     pub fn receipt(&mut self, place: Place, outcome: Outcome, resends: u32, account: Option<usize>) {
         self.note(place, |note| {
+            note.receipts = note.receipts.saturating_add(1);
             if note.account.is_none() && !note.own {
                 note.account = index(account);
             }
@@ -130,7 +150,7 @@ impl Tally {
     }
 
     fn add(&mut self, origin: Origin<Note>, by: fn(u64, u64) -> u64) {
-        let Note { account, own, has_result: _ } = origin.note;
+        let Note { account, own, .. } = origin.note;
         let Some(account) = account.and_then(|account| self.accounts.get_mut(usize::from(account))) else { return };
         let end = origin.end();
         account.published = by(account.published, u64::from(own));
@@ -140,7 +160,8 @@ impl Tally {
 
     /// Counts the records that someone other than the generator published, without those that ended as copies.
     pub fn foreign_distinct(&self) -> u64 {
-        self.origins.iter().filter(|origin| !origin.note.own && !origin.is_copy()).count() as u64
+        let counts = |origin: &&Origin<Note>| origin.is_event() && !origin.note.own && !origin.is_copy();
+        self.origins.iter().filter(counts).count() as u64
     }
 }
 
@@ -181,6 +202,22 @@ mod tests {
         tally.dead_letter((0, 5), Reason::Invalid);
         let calls = tally.calls(|account| account == 1);
         assert_eq!(calls, Calls { all: 3, with_result: 2, answered: 2 });
+    }
+
+    #[test]
+    fn a_replayed_dead_letter_is_open_until_its_second_end_and_is_no_new_event() {
+        let mut tally = Tally::new(1);
+        tally.published((0, 0), Some(0));
+        tally.receipt((0, 0), Outcome::DeadLettered, 0, Some(0));
+        tally.dead_letter((0, 0), Reason::Rejected);
+        let sums = |tally: &Tally| (tally.origins().sums().produced, tally.origins().sums().all_ended());
+        assert_eq!((sums(&tally), tally.replays_open()), ((1, 1), 0));
+        tally.replayed((1, 5), (0, 0));
+        // The records before the copy have not been read yet.
+        assert_eq!((sums(&tally), tally.replays_open(), tally.foreign_distinct()), ((6, 1), 1, 5));
+        tally.receipt((0, 0), Outcome::Delivered, 0, Some(0));
+        assert_eq!((sums(&tally), tally.replays_open()), ((6, 1), 0));
+        assert_eq!(tally.accounts()[0], AccountTally { published: 1, ended: 1, delivered: 1 });
     }
 
     #[test]

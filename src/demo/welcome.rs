@@ -29,6 +29,7 @@ pub fn text(p: &Places) -> String {
         "
   broker    {broker}
   store     {store}
+  console   {admin}/
   API       {admin}/api/v1/status
   metrics   {admin}/metrics
   sandbox   {sandbox}/_ledger
@@ -67,6 +68,21 @@ pub fn break_heal_resume(p: &Places) -> [String; 3] {
         format!("break a platform   curl -X PUT {sandbox}/_faults -d '{{\"demo-360-web\": {{\"status\": 401}}}}'"),
         format!("heal it            curl -X PUT {sandbox}/_faults -d '{{}}'"),
         format!("resume it          {program} accounts resume demo-360-web{}", p.option()),
+    ]
+}
+
+/// The commands of a replay: look, plan, run.
+pub fn replay(p: &Places) -> [String; 4] {
+    let Places { program, admin, .. } = p;
+    let option = p.option();
+    [
+        format!("see them           {program} dead-letters stats{option} --account demo-360-web"),
+        format!("plan a replay      {program} replay{option} --account demo-360-web --reason rejected"),
+        format!(
+            "run it             {program} replay{option} --account demo-360-web --reason rejected --execute \
+             --why 'the platform is back'"
+        ),
+        format!("or in a browser    {admin}/#/dead-letters?account=demo-360-web"),
     ]
 }
 
@@ -114,6 +130,7 @@ mod tests {
             "redis://127.0.0.1:38123",
             "http://127.0.0.1:9464/api/v1/status",
             "http://127.0.0.1:9464/metrics",
+            "console   http://127.0.0.1:9464/\n",
             "--seed 4711",
             "break a platform   curl -X PUT http://127.0.0.1:9470/_faults -d '{\"demo-360-web\": {\"status\": 401}}'",
             "postback accounts resume demo-360-web\n",

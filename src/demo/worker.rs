@@ -19,12 +19,14 @@ pub struct Seen {
     pub held: u64,
     /// Each account's lane.
     pub lanes: BTreeMap<String, LaneSeen>,
+    /// The replays that run.
+    pub replays: Vec<String>,
 }
 
 impl Seen {
     /// The state before the first query.
     pub fn nothing(now: Instant) -> Self {
-        Self { at: now, lag: 0, held: 0, lanes: BTreeMap::new() }
+        Self { at: now, lag: 0, held: 0, lanes: BTreeMap::new(), replays: Vec::new() }
     }
 }
 
@@ -36,12 +38,19 @@ pub async fn is_ready(api: &Api) -> anyhow::Result<bool> {
     Ok(api.get("status").await?["ready"] == true)
 }
 
-/// Reads lanes and lag.
+/// Reads lanes, lag and replays.
 ///
 /// # Errors
 /// The worker does not answer.
 pub async fn look(api: &Api, input: &str) -> anyhow::Result<Seen> {
-    Ok(seen(api.get("blocked").await?, input)?)
+    let replays = running(&api.get("replays").await?);
+    Ok(Seen { replays, ..seen(api.get("blocked").await?, input)? })
+}
+
+/// The replays that run, in an answer to `GET /replays`.
+fn running(answer: &Value) -> Vec<String> {
+    let items = answer["items"].as_array().into_iter().flatten();
+    items.filter(|item| item["state"] == "running").filter_map(|item| Some(item["id"].as_str()?.to_owned())).collect()
 }
 
 fn seen(answer: Value, input: &str) -> serde_json::Result<Seen> {
@@ -55,7 +64,7 @@ fn seen(answer: Value, input: &str) -> serde_json::Result<Seen> {
         let parked = row.replicas.iter().map(|replica| replica.load.parked).sum();
         (row.account, LaneSeen { state: row.state, why: row.why, parked })
     });
-    Ok(Seen { at: Instant::now(), lag, held, lanes: lanes.collect() })
+    Ok(Seen { at: Instant::now(), lag, held, lanes: lanes.collect(), replays: Vec::new() })
 }
 
 /// Resumes an account.
@@ -66,9 +75,24 @@ pub async fn resume(api: &Api, account: &str, why: &str) -> anyhow::Result<()> {
     api.post(&format!("accounts/{account}/resume"), &json!({ "reason": why, "who": "demo" })).await.map(|_| ())
 }
 
+/// Cancels a replay.
+///
+/// # Errors
+/// The worker does not answer, or the replay has ended.
+pub async fn cancel(api: &Api, id: &str, why: &str) -> anyhow::Result<()> {
+    api.post(&format!("replays/{id}/cancel"), &json!({ "why": why, "who": "demo" })).await.map(|_| ())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_replays_that_run_are_known() {
+        let answer = json!({"items": [{"id": "r-2", "state": "running"}, {"id": "r-1", "state": "completed"}]});
+        assert_eq!(running(&answer), ["r-2"]);
+        assert!(running(&json!({"items": []})).is_empty());
+    }
 
     #[test]
     fn lanes_and_lag_are_read_as_the_api_writes_them() {

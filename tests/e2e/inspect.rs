@@ -392,3 +392,31 @@ fn send_judges_all_of_a_file_first_and_names_each_bad_line() {
     assert!(missing.stderr.contains("topic no.such.topic does not exist"), "{}", missing.stderr);
     assert!(began.elapsed() < secs(20), "named at once, and not after the 30 s of a broker that does not answer");
 }
+
+#[test]
+fn blocked_shows_the_partitions_of_every_replica_and_those_that_none_owns() {
+    let mut w = World::new("blocked-all");
+    w.account("acme-ps", Platform::Qihoo360);
+    let (mut one, mut other) = (w.started(), w.started());
+    let input = w.topic("conversions");
+    let owners = || {
+        let report = object(&one, &["blocked", "--json"]);
+        let rows = report["partitions"].as_array().unwrap().iter().filter(|row| row["topic"] == *input);
+        let owners: Vec<String> = rows.map(|row| row["replica"].as_str().unwrap().to_owned()).collect();
+        let distinct: std::collections::BTreeSet<_> = owners.iter().cloned().collect();
+        (owners.len(), distinct.len(), report["unowned"].clone())
+    };
+    eventually(secs(60), "both replicas tell of their partitions", || owners() == (4, 2, serde_json::json!([])));
+    one.stop();
+    other.stop();
+    let mut unread: Vec<Event> = (0..3).map(|_| w.make.order("acme-ps")).collect();
+    unread.iter_mut().for_each(|event| event.expect = Expect::Open);
+    w.publish(unread);
+    let report = object(&one, &["blocked", "--json"]);
+    let unowned = report["unowned"].as_array().unwrap();
+    assert_eq!(unowned.iter().map(|row| row["lag"].as_i64().unwrap()).sum::<i64>(), 3, "{report}");
+    assert!(unowned.iter().all(|row| row["topic"] == *input), "{report}");
+    assert_eq!((&report["partitions"], &report["replicas"]), (&serde_json::json!([]), &serde_json::json!([])));
+    let text = one.must(&["blocked"]);
+    assert!(text.contains("no running worker owns these") && text.contains(&input), "{text}");
+}
