@@ -142,7 +142,8 @@ fn show(report: &BlockedReport, all: bool) -> String {
         ));
     }
     for replay in &report.replays {
-        let part = if replay.account.is_empty() { "all of it".to_owned() } else { format!("account {}", replay.account) };
+        let part =
+            if replay.account.is_empty() { "all of it".to_owned() } else { format!("account {}", replay.account) };
         text.push_str(&format!("replay {} waits ({part}): {}\n", replay.id, replay.why));
     }
     text.push_str(&unowned_text(&report.unowned));

@@ -96,7 +96,11 @@ impl Hunt<'_> {
                 }
             }
             let chunk: Vec<Span> = (self.spans.iter().zip(&back))
-                .map(|(span, back)| Span { from: span.from.max(back - self.share(span, size)), end: *back, ..span.clone() })
+                .map(|(span, back)| Span {
+                    from: span.from.max(back - self.share(span, size)),
+                    end: *back,
+                    ..span.clone()
+                })
                 .collect();
             if chunk.iter().all(|span| span.from >= span.end) {
                 break;
