@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 
+use crate::inspect::dead_letters::DeadLetter;
 use crate::operate::keys::{Keys, OFFSETS_PER_KEY};
 use crate::replay::cause::Skip;
+use crate::replay::discards::Discards;
 use crate::replay::judge::Judged;
 use crate::replay::places::Place;
 
-/// Why each of these dead letters is skipped, in one round trip. `again` publishes also what was replayed before.
+/// Why each of these dead letters is skipped, in one round trip. `again` publishes also what was replayed before. Of
+/// `discards` those count that the plan did not know.
 ///
 /// # Errors
 /// Fails if Redis does not answer.
@@ -19,6 +22,7 @@ pub async fn skips(
     (keys, prefix): (&Keys, &str),
     letters: &[(Place, Judged)],
     again: bool,
+    discards: &Discards,
 ) -> RedisResult<Vec<Option<Skip>>> {
     let mut bitmaps: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut claims: Vec<Vec<u8>> = Vec::new();
@@ -28,19 +32,20 @@ pub async fn skips(
         }
         claims.extend(judged.claim.map(|(key, _)| key.name(prefix)));
     }
-    let mut pipe = ::redis::pipe();
     let names: Vec<String> = bitmaps.keys().cloned().collect();
     let asked: Vec<Vec<u8>> = names.iter().map(|name| name.clone().into_bytes()).chain(claims).collect();
-    if asked.is_empty() {
-        return Ok(letters.iter().map(|(_, judged)| judged.skip).collect());
-    }
-    pipe.cmd("MGET").arg(&asked);
-    let (found,): (Vec<Option<Vec<u8>>>,) = pipe.query_async(c).await?;
+    let found: Vec<Option<Vec<u8>>> = match asked.is_empty() {
+        true => Vec::new(),
+        false => ::redis::cmd("MGET").arg(&asked).query_async(c).await?,
+    };
     let mut found = found.into_iter();
     for name in names {
         bitmaps.insert(name, found.next().flatten().unwrap_or_default());
     }
+    let discarded = discards.cover(&letters.iter().map(|(_, judged)| &judged.letter).collect::<Vec<&DeadLetter>>());
+    let mut discarded = discarded.into_iter();
     let skip = |((partition, offset), judged): &(Place, Judged)| {
+        let is_discarded = discarded.next().unwrap_or(false);
         let claim = judged.claim.and_then(|_| found.next().flatten());
         if judged.skip.is_some_and(|cause| !cause.may_be_forced()) {
             return judged.skip;
@@ -49,7 +54,8 @@ pub async fn skips(
         if bits.is_some_and(|bits| is_set(bits, *offset)) {
             return Some(Skip::Replayed);
         }
-        judged.settled(claim.as_deref()).or(judged.skip)
+        let settled = judged.settled(claim.as_deref());
+        settled.or(is_discarded.then_some(Skip::Discarded)).or(judged.skip)
     };
     Ok(letters.iter().map(skip).collect())
 }

@@ -17,6 +17,7 @@ use crate::kafka::reader::{Fetch, Reader};
 use crate::kafka::topics::AdminError;
 use crate::operate::audit::By;
 use crate::operate::orders::renewed_ms;
+use crate::replay::discards::Discards;
 use crate::replay::error::ReplayError;
 use crate::replay::judge::{Judged, Rules};
 use crate::replay::lookup;
@@ -236,9 +237,15 @@ impl Maker<'_> {
     async fn judge(&mut self, plan: Plan, places: Vec<Place>) -> Result<(Plan, Vec<(String, Vec<u8>)>), ReplayError> {
         let setup = self.planner.setup.clone();
         let redis = |error: ::redis::RedisError| ReplayError::redis(&error);
+        let mut discards = Discards::default();
+        discards.refresh(&mut self.c, &setup).await?;
         let epoch: Option<String> =
             ::redis::cmd("GET").arg(setup.keys.epoch()).query_async(&mut self.c).await.map_err(redis)?;
-        let forgotten_ms = epoch.as_deref().and_then(renewed_ms);
+        let forgotten_ms = epoch.as_deref().and_then(renewed_ms).max(discards.claims_lost_ms());
+        // The index has judged by them already which letters a filter selects.
+        if matches!(self.order.selection, Selection::Filter(_)) {
+            discards = Discards::default();
+        }
         let rules = Rules { force: plan.force, window: setup.window, forgotten_ms, now_ms: plan.made_at_ms };
         let again = plan.again;
         let mut tally = Tally::new(plan);
@@ -255,8 +262,9 @@ impl Maker<'_> {
                 Ok(records.iter().map(|r| ((r.partition, r.offset), judge(r))).collect::<Vec<(Place, Judged)>>())
             });
             let judged = judged.await?;
-            let skips =
-                lookup::skips(&mut self.c, (&setup.keys, &setup.prefix), &judged, again).await.map_err(redis)?;
+            let skips = lookup::skips(&mut self.c, (&setup.keys, &setup.prefix), &judged, again, &discards)
+                .await
+                .map_err(redis)?;
             for ((place, judged), skip) in judged.iter().zip(skips) {
                 tally.add(*place, judged, skip, setup.counted_as(judged.letter.text("account")));
             }

@@ -20,7 +20,8 @@ use crate::kafka::reader::Fetch;
 use crate::kafka::record::Record;
 use crate::kafka::topics::AdminError;
 
-pub use lookup::states;
+pub use audit::Audit;
+pub use lookup::{covered, states};
 pub use shared::{Progress, Source, Trouble, reader};
 
 /// The handle of the search.

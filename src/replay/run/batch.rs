@@ -11,7 +11,9 @@ use tokio::task::spawn_blocking;
 use crate::kafka::producer::{Producer, PublishError};
 use crate::kafka::reader::{Fetch, Reader};
 use crate::kafka::record::Record;
+use crate::metrics::{Metrics, ReplayResult};
 use crate::replay::cause::{Failure, Skip};
+use crate::replay::discards::Discards;
 use crate::replay::judge::{Judged, Rules};
 use crate::replay::lookup;
 use crate::replay::places::Place;
@@ -74,12 +76,12 @@ impl Reading {
 pub async fn sort(
     c: &mut MultiplexedConnection,
     setup: &Setup,
-    plan: &Plan,
+    (plan, discards): (&Plan, &Discards),
     letters: Vec<Letter>,
 ) -> RedisResult<(Vec<Done>, Vec<Letter>)> {
     let judged: Vec<(Place, Judged)> =
         letters.iter().filter_map(|l| Some((l.place, l.found.as_ref()?.1.clone()))).collect();
-    let skips = lookup::skips(c, (&setup.keys, &setup.prefix), &judged, plan.again).await?;
+    let skips = lookup::skips(c, (&setup.keys, &setup.prefix), &judged, plan.again, discards).await?;
     let mut skips = skips.into_iter();
     let (mut done, mut to_publish) = (Vec::new(), Vec::new());
     for letter in letters {
@@ -142,4 +144,16 @@ pub async fn publish(producer: &Producer, id: &str, force: bool, letters: Vec<Le
 
 fn ended(letter: &Letter, did: Did) -> Done {
     Done { partition: letter.place.0, offset: letter.place.1, account: letter.account.to_string(), did }
+}
+
+/// Counts what was done in the metrics of this replica.
+pub fn count(metrics: &Metrics, done: &[Done]) {
+    for done in done {
+        let result = match done.did {
+            Did::Republished => ReplayResult::Republished,
+            Did::Skipped(_) => ReplayResult::Skipped,
+            Did::Failed(_) => ReplayResult::Failed,
+        };
+        metrics.replays.dealt_with(result, 1);
+    }
 }

@@ -1,8 +1,13 @@
+use tokio::sync::watch;
+use tokio::time::sleep;
+
 use super::*;
+use crate::clock::now_ms;
 use crate::inspect::dead_letters::{Filter, State as LetterState};
+use crate::operate::audit::{AuditRecord, Change, push};
 use crate::operate::lanes as switches;
 use crate::replay::bench::{Bench, by};
-use crate::replay::view::{ReplayView, Request};
+use crate::replay::view::{ReplayView, Request, State, Waiting};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -185,4 +190,27 @@ async fn a_runner_that_dies_is_followed_by_another_one_and_nothing_is_counted_tw
     assert!(view.outcomes.at_least, "outcomes may be counted twice");
     let keys: std::collections::BTreeSet<String> = bench.published().into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys.len(), 120);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_discarded_between_plan_and_run_is_skipped() {
+    let mut bench = Bench::new(1_000.0).await;
+    bench.dead_letters(&letters("a", 6));
+    let discard = |items: &[&str]| {
+        let entry = AuditRecord::new(Change::Discard, &by(), now_ms());
+        AuditRecord { items: items.iter().map(|item| (*item).to_owned()).collect(), ..entry }
+    };
+    let of = |items: &[&str]| Request { items: items.iter().map(|i| (*i).to_owned()).collect(), ..Request::default() };
+    let plan = bench.replays.plan(&everything(1_000), &by(), LONG).await.unwrap();
+    let mut pipe = ::redis::pipe();
+    push(&mut pipe, &bench.setup.keys, &discard(&["0:1", "1:2"]));
+    let () = pipe.query_async(&mut bench.c).await.unwrap();
+    // Named one by one, a discarded letter is refused as well.
+    let named = bench.replays.plan(&of(&["0:1", "0:2"]), &by(), LONG).await.unwrap();
+    assert_eq!((named.refused["discarded"], named.left), (1, 1));
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    let view = until(&bench, &plan.id, |view| view.state == State::Completed).await;
+    balanced(&view);
+    assert_eq!((view.republished, view.skipped["discarded"]), (4, 2));
+    assert!(["0:1", "1:2"].contains(&view.samples["discarded"].as_str()));
 }

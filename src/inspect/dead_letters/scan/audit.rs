@@ -9,20 +9,31 @@ use crate::kafka::topics::AdminError;
 use crate::operate::audit::AuditRecord;
 
 /// The reading of the audit topic.
-pub(super) struct Audit {
+pub struct Audit {
     reader: Option<Reader>,
     /// Per partition the first offset that was not read.
     next: BTreeMap<i32, i64>,
-    pub(super) log: DiscardLog,
+    log: DiscardLog,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Audit {
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self { reader: None, next: BTreeMap::new(), log: DiscardLog::default() }
     }
 
+    /// The discards and undiscards that were read.
+    pub fn log(&self) -> &DiscardLog {
+        &self.log
+    }
+
     /// Takes entries over, wherever they stand.
-    pub(super) fn take(&mut self, entries: &[AuditRecord]) {
+    pub fn take(&mut self, entries: &[AuditRecord]) {
         for entry in entries {
             if let Err(why) = self.log.take(entry) {
                 tracing::warn!(%why, "the discard is left out");
@@ -30,8 +41,11 @@ impl Audit {
         }
     }
 
-    /// Reads what the topic has beyond what was read before. A topic that does not exist holds nothing.
-    pub(super) fn read(&mut self, config: &Config) -> Result<(), AdminError> {
+    /// Reads what the topic has beyond what was read before.
+    ///
+    /// # Errors
+    /// See [`AdminError`]. A topic that does not exist is refused.
+    pub fn read(&mut self, config: &Config) -> Result<(), AdminError> {
         let reader = match self.reader.take() {
             Some(reader) => reader,
             None => Reader::new(config, &config.audit, Fetch::Records)?,

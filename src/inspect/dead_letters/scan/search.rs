@@ -251,8 +251,8 @@ impl Search<'_> {
             .map_err(|why| format!("which dead letters were discarded is not known: {why}"))?;
         self.index(|index| {
             read.bitmaps.iter().for_each(|((partition, chunk), bits)| index.set_replayed(*partition, *chunk, bits));
-            index.set_discards(self.audit.log.in_force());
-            index.set_claims_lost(self.audit.log.claims_lost_ms());
+            index.set_discards(self.audit.log().in_force());
+            index.set_claims_lost(self.audit.log().claims_lost_ms());
         });
         Ok(())
     }

@@ -1,0 +1,305 @@
+//! The steps of a run under way: count, look, publish the next batch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::RedisResult;
+use ::redis::aio::MultiplexedConnection;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::allowance::{Lanes, UnderWay, allowance, waiting};
+use super::batch::{self, Reading};
+use super::brake;
+use super::pace::Pace;
+use super::pick_up;
+use super::turns::Turns;
+use crate::clock::now_ms;
+use crate::kafka::producer::Producer;
+use crate::metrics::Metrics;
+use crate::operate::lanes::read_lanes;
+use crate::operate::orders::renewed_ms;
+use crate::operate::snapshot::read_snapshots;
+use crate::redis::batcher::describe;
+use crate::replay::discards::Discards;
+use crate::replay::judge::Rules;
+use crate::replay::setup::Setup;
+use crate::replay::store::progress::{Did, Done, Found, Step, advance, keep_samples, take_lock};
+use crate::replay::store::stored::counts;
+use crate::replay::store::{LOCK_MS, Stored};
+use crate::replay::view::{State, Stopped, Waiting};
+
+/// The time between two writes of a run, so that a cancel and another rate are obeyed at once.
+const TICK: Duration = Duration::from_millis(200);
+/// How often the lanes and the discards are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often the lock is renewed while a batch is being published.
+const RENEW: Duration = Duration::from_secs(4);
+/// How long to wait before a failed call is made again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Nothing is published under a lock that was last seen longer ago than this.
+const LOCK_TRUSTED: Duration = Duration::from_millis(LOCK_MS as u64 / 2);
+/// So many are published in one go at most.
+const MOST_PUBLISHED: usize = 1_000;
+/// Of a run that skips everything, so many are looked at in one go.
+const MOST_LOOKED_AT: usize = 512;
+
+/// Why a run is left.
+pub enum Left {
+    /// It has ended, or an operator stopped it.
+    Over,
+    /// This process stops.
+    Stopping,
+    /// Another runner has the lock.
+    Lost,
+}
+
+/// A run under way.
+pub struct Run<'a> {
+    producer: &'a Producer,
+    metrics: &'a Metrics,
+    setup: Arc<Setup>,
+    pub c: MultiplexedConnection,
+    token: &'a str,
+    stored: Stored,
+    turns: Turns,
+    reading: Reading,
+    rules: Rules,
+    rate: u32,
+    pace: Pace,
+    began: Instant,
+    /// When the lanes and the discards were last looked at.
+    looked: Option<Instant>,
+    lanes: Lanes,
+    discards: Discards,
+    under_way: UnderWay,
+    waiting: Vec<Waiting>,
+    /// When the lock was last seen to be ours.
+    held: Instant,
+    /// How many are looked at beyond the credit, because the last ones were all skipped.
+    look_ahead: usize,
+}
+
+impl<'a> Run<'a> {
+    /// Begins a run, or goes on with one that another runner has left.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn begin(
+        setup: Arc<Setup>,
+        (producer, metrics): (&'a Producer, &'a Metrics),
+        mut c: MultiplexedConnection,
+        token: &'a str,
+        stored: Stored,
+    ) -> RedisResult<Self> {
+        let turns = pick_up::turns(&mut c, &setup.keys, &stored).await?;
+        pick_up::sign(&mut c, &setup.keys, &stored, token).await?;
+        let plan = &stored.plan;
+        let epoch: Option<String> = ::redis::cmd("GET").arg(setup.keys.epoch()).query_async(&mut c).await?;
+        let forgotten_ms = epoch.as_deref().and_then(renewed_ms);
+        let rules = Rules { force: plan.force, window: setup.window, forgotten_ms, now_ms: now_ms() };
+        let under_way = UnderWay { published: stored.counts("republished"), ended: BTreeMap::new() };
+        let began = Instant::now();
+        Ok(Self {
+            producer,
+            metrics,
+            c,
+            token,
+            turns,
+            reading: Reading::default(),
+            rules,
+            rate: stored.rate(),
+            pace: Pace::new(Duration::ZERO),
+            began,
+            looked: None,
+            lanes: Lanes::default(),
+            discards: Discards::since(plan.made_at_ms),
+            under_way,
+            waiting: Vec::new(),
+            held: began,
+            look_ahead: 0,
+            setup,
+            stored,
+        })
+    }
+
+    /// Goes on until the run has ended, or is another one's.
+    ///
+    /// # Errors
+    /// Redis does not answer, and nothing is lost: the run can begin anew.
+    pub async fn go_on(&mut self, stop: &watch::Receiver<bool>) -> RedisResult<Left> {
+        loop {
+            if *stop.borrow() {
+                return Ok(Left::Stopping);
+            }
+            let tick = Instant::now();
+            if let Some(left) = self.advance(&[], None).await? {
+                return Ok(left);
+            }
+            if let Some(stopped) = self.look_at_outcomes().await? {
+                tracing::warn!(replay = self.stored.id, reason = stopped.reason, "a replay stops itself");
+                let end = (State::StoppedItself, Some(stopped));
+                return Ok(self.advance(&[], Some(end)).await?.unwrap_or(Left::Over));
+            }
+            if self.turns.is_empty() {
+                return Ok(self.advance(&[], Some((State::Completed, None))).await?.unwrap_or(Left::Over));
+            }
+            if let Err(why) = self.look_around().await? {
+                self.kafka_is_away(why).await;
+                continue;
+            }
+            let credit = self.pace.credit(self.rate, self.began.elapsed()).min(MOST_PUBLISHED);
+            let published = if credit > 0 { self.batch(credit).await? } else { Ok(0) };
+            let published = match published {
+                Ok(published) => published,
+                Err(left) => return Ok(left),
+            };
+            self.pace.spend(published);
+            if self.look_ahead == 0 && published < MOST_PUBLISHED {
+                sleep(TICK.saturating_sub(tick.elapsed()).max(Duration::from_millis(5))).await;
+            }
+        }
+    }
+
+    /// Counts what was done, and learns what operators want. It goes on until Redis has answered: what was published has to
+    /// be counted.
+    async fn advance(&mut self, done: &[Done], end: Option<(State, Option<Stopped>)>) -> RedisResult<Option<Left>> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let step = Step { done, waiting: &waiting, end: end.clone(), now_ms: now_ms() };
+        let found = loop {
+            let asked = Instant::now();
+            let keys = &self.setup.keys;
+            match advance(&mut self.c, keys, (&self.stored.id, self.token), &step).await {
+                Ok(found) => {
+                    self.held = asked;
+                    break found;
+                }
+                Err(error) => {
+                    tracing::warn!(replay = self.stored.id, error = describe(&error), "redis does not count a replay");
+                    sleep(AGAIN).await;
+                    if let Ok(c) = crate::redis::connect(&self.setup.client).await {
+                        self.c = c;
+                        // The lock may have expired meanwhile, and nobody has taken it.
+                        let _ = take_lock(&mut self.c, keys, self.token).await;
+                    }
+                }
+            }
+        };
+        self.waiting = waiting;
+        if !matches!(found, Found::Lost | Found::Gone) {
+            batch::count(self.metrics, done);
+        }
+        Ok(match found {
+            Found::Lost => Some(Left::Lost),
+            Found::State(State::Running, rate) => {
+                self.rate = rate;
+                None
+            }
+            Found::State(..) | Found::Gone => Some(Left::Over),
+        })
+    }
+
+    /// Reads what has ended, and whether the brake is on.
+    async fn look_at_outcomes(&mut self) -> RedisResult<Option<Stopped>> {
+        let outcomes: BTreeMap<String, String> = ::redis::cmd("HGETALL")
+            .arg(self.setup.keys.replay_outcomes(&self.stored.id))
+            .query_async(&mut self.c)
+            .await?;
+        self.under_way.ended.clear();
+        for (account, ended) in counts(&outcomes, "ended") {
+            *self.under_way.ended.entry(self.setup.counted_as(Some(&account)).to_owned()).or_default() += ended;
+        }
+        Ok(if self.stored.plan.no_brake { None } else { brake::stopped(&outcomes) })
+    }
+
+    /// Looks at the lanes and the discards, now and then. The error says why Kafka does not answer.
+    async fn look_around(&mut self) -> RedisResult<Result<(), String>> {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK) {
+            return Ok(Ok(()));
+        }
+        let switches = read_lanes(&mut self.c, &self.setup.keys).await?;
+        let snapshots = read_snapshots(&mut self.c, &self.setup.keys).await?;
+        self.lanes = Lanes { switches, snapshots };
+        let accounts = self.turns.accounts();
+        self.waiting = waiting(&self.lanes, accounts.iter().map(|name| &**name));
+        if let Err(error) = self.discards.refresh(&mut self.c, &self.setup).await {
+            return Ok(Err(error.to_string()));
+        }
+        self.rules.forgotten_ms = self.rules.forgotten_ms.max(self.discards.claims_lost_ms());
+        self.looked = Some(Instant::now());
+        Ok(Ok(()))
+    }
+
+    /// Reads, judges, publishes and counts the next dead letters. Returns how many were published.
+    async fn batch(&mut self, credit: usize) -> RedisResult<Result<usize, Left>> {
+        let (setup, lanes, under_way) = (self.setup.clone(), &self.lanes, &self.under_way);
+        let allowed = |name: &str| match lanes.closed(name) {
+            Some(_) => 0,
+            None => allowance(&setup.accounts, under_way, name),
+        };
+        let taken = self.turns.take(credit + self.look_ahead, &allowed);
+        if taken.is_empty() {
+            self.look_ahead = 0;
+            return Ok(Ok(0));
+        }
+        self.rules.now_ms = now_ms();
+        let judged = match self.reading.judge(&setup, self.rules, &taken).await {
+            Ok(judged) => judged,
+            Err(why) => {
+                self.turns.put_back(taken);
+                self.kafka_is_away(format!("kafka: {why}")).await;
+                return Ok(Ok(0));
+            }
+        };
+        let (mut done, mut to_publish) =
+            batch::sort(&mut self.c, &setup, (&self.stored.plan, &self.discards), judged).await?;
+        // Beyond the credit nothing is published. Those that are skipped cost none.
+        let later = to_publish.split_off(to_publish.len().min(credit));
+        self.turns.put_back(later.into_iter().map(|letter| (letter.account, letter.place)).collect());
+        self.look_ahead =
+            if to_publish.is_empty() && !done.is_empty() { (taken.len() * 2).min(MOST_LOOKED_AT) } else { 0 };
+        if self.held.elapsed() > LOCK_TRUSTED
+            && let Some(left) = self.advance(&[], None).await?
+        {
+            return Ok(Err(left));
+        }
+        let force = self.stored.plan.force;
+        let published = {
+            let publishing = batch::publish(self.producer, &self.stored.id, force, to_publish);
+            tokio::pin!(publishing);
+            loop {
+                tokio::select! {
+                    published = &mut publishing => break published,
+                    // The lock has to outlast a broker that is slow.
+                    () = sleep(RENEW) => {
+                        let step = Step { now_ms: now_ms(), ..Step::default() };
+                        let _ = advance(&mut self.c, &self.setup.keys, (&self.stored.id, self.token), &step).await;
+                    }
+                }
+            }
+        };
+        let count = published.done.iter().filter(|done| done.did == Did::Republished).count();
+        for done in published.done.iter().filter(|done| done.did == Did::Republished) {
+            *self.under_way.published.entry(done.account.clone()).or_default() += 1;
+        }
+        done.extend(published.done);
+        self.turns.put_back(published.back);
+        if let Some(left) = self.advance(&done, None).await? {
+            return Ok(Err(left));
+        }
+        keep_samples(&mut self.c, &self.setup.keys, &self.stored.id, &done).await?;
+        if let Some(why) = published.trouble {
+            self.kafka_is_away(format!("kafka: {why}")).await;
+        }
+        Ok(Ok(count))
+    }
+
+    /// Says that everything waits, and waits.
+    async fn kafka_is_away(&mut self, why: String) {
+        tracing::warn!(replay = self.stored.id, why, "a replay waits");
+        self.waiting.retain(|waiting| !waiting.account.is_empty());
+        self.waiting.push(Waiting { account: String::new(), why });
+        sleep(AGAIN).await;
+    }
+}
