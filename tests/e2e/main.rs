@@ -36,6 +36,7 @@ mod rebalance;
 mod reconcile;
 mod redis;
 mod refused;
+mod replay;
 mod replay_commands;
 mod retry;
 mod shutdown;
