@@ -4,6 +4,7 @@
 mod consumers;
 pub mod discovery;
 mod drain;
+mod listen;
 mod names;
 pub mod played;
 mod replays;
@@ -12,7 +13,7 @@ pub mod start;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc::unbounded_channel;
@@ -20,9 +21,9 @@ use tokio::sync::mpsc::unbounded_channel;
 use self::consumers::spawn;
 pub use self::drain::stop_signal;
 use self::drain::{a_part_dies, drain_all};
+use self::listen::listen;
 use self::replays::Replaying;
 use self::setup::{all_topics, metrics, topics_of};
-use crate::admin::{self, Server, all_routes, health_routes};
 use crate::admit::examine::Examiner;
 use crate::app::discovery::Discovery;
 use crate::app::start::{Fit, Say};
@@ -36,13 +37,13 @@ use crate::kafka::refusals::Refusals;
 use crate::kafka::settings;
 use crate::kafka::topics::{self, Cluster, Health as KafkaHealth};
 use crate::lane::handle::known::Known;
-use crate::lane::handle::lanes::Lanes;
 use crate::lane::threads;
 use crate::operate::audit;
 use crate::operate::coordinator::Coordinator;
+use crate::operate::seen::Seen;
 use crate::operate::status::RefusedInputs;
-use crate::operate::status::{Running, Seen, WorkerStatus};
-use crate::operate::{Keys, orders, snapshot::remove_snapshot};
+use crate::operate::status::{Running, WorkerStatus};
+use crate::operate::{Keys, snapshot::remove_snapshot};
 use crate::process_limits::{allow_open_files, replica_id};
 use crate::redelivery::Waiting;
 use crate::redis::health::Health;
@@ -127,7 +128,7 @@ pub async fn run(
         let Fit { inputs, largest } = start::kafka(&config, &cluster, &say).await?;
         start::first(&config, &cluster, &client, &health, &say).await?;
         let begins = start::known_topics(&config, &cluster, &client, &health, &say).await?;
-        restore_switches(&client, &keys, &lanes, &unplaced, &health, &say).await;
+        start::restore_switches(&client, &keys, &lanes, &unplaced, &health, &say).await;
         Ok((largest, begins, start::names(&config, &cluster, inputs, &say).await?))
     };
     let (largest, begins, names) = tokio::select! {
@@ -257,65 +258,6 @@ pub async fn run(
     }
     drop(servers);
     result
-}
-
-fn listen(
-    config: &Arc<Config>,
-    status: &Arc<WorkerStatus>,
-    scan: &Arc<Scan>,
-    replays: Replays,
-) -> Result<Vec<Server>, Exit> {
-    let start = |key: &str, address, router| {
-        Server::start(address, router).map_err(|e| Exit::failed(format!("{key} = \"{address}\": {e}")))
-    };
-    let worker = admin::Worker {
-        id: status.id.clone(),
-        status: status.clone(),
-        config: config.clone(),
-        client: status.client.clone(),
-        scan: scan.clone(),
-        replays,
-    };
-    let routes = all_routes(admin::Parts::new(worker), &config.admin.token);
-    let mut servers = vec![start("admin.listen", config.admin.listen, routes)?];
-    if let Some(address) = config.telemetry.listen {
-        servers.push(start("telemetry.listen", address, health_routes(status.clone()))?);
-    }
-    Ok(servers)
-}
-
-/// Applies the switches and unplaced partitions in Redis before the first record is examined: an account that was
-/// paused or halted must not send, and a parked partition must not be read.
-async fn restore_switches(
-    client: &::redis::Client,
-    keys: &Keys,
-    lanes: &Lanes,
-    unplaced: &Unplaced,
-    health: &Health,
-    say: &Say,
-) {
-    loop {
-        let read = async {
-            let mut connection = crate::redis::connect(client).await?;
-            let unplaced = orders::read_unplaced(&mut connection, keys).await?;
-            ::redis::RedisResult::Ok((crate::operate::lanes::read_lanes(&mut connection, keys).await?, unplaced))
-        };
-        match read.await {
-            Ok((all, places)) => {
-                *unplaced.lock().unwrap_or_else(PoisonError::into_inner) = places;
-                for lane in lanes.iter() {
-                    lane.obey(&all.get(&*lane.account.name).cloned().unwrap_or_default());
-                }
-                return;
-            }
-            Err(error) => {
-                let why = crate::redis::batcher::describe(&error);
-                health.failed(&why);
-                say(&format!("waiting for redis.url: {why}"));
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        }
-    }
 }
 
 fn lane_threads() -> usize {

@@ -4,6 +4,7 @@
 mod first;
 pub(super) mod inputs;
 mod known;
+mod switches;
 pub mod topics;
 mod wait;
 
@@ -17,6 +18,7 @@ use tokio::time::sleep;
 pub use self::first::first;
 pub use self::inputs::Fit;
 pub use self::known::known_topics;
+pub use self::switches::restore_switches;
 pub use self::topics::{Waits, judge_topics, topics_of, waits};
 pub use self::wait::Say;
 use self::wait::{PAUSE, blocking};

@@ -30,6 +30,7 @@ pub mod orders;
 pub mod readiness;
 pub(crate) mod replica;
 pub mod report;
+pub mod seen;
 pub mod snapshot;
 pub mod status;
 

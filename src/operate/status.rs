@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::redis::Client;
-use ::redis::aio::MultiplexedConnection;
 use futures_util::future::BoxFuture;
-use tokio::sync::Mutex as AsyncMutex;
 
 use crate::clock::now_ms;
 use crate::kafka::refusals::{Refusal, Refusals};
@@ -21,14 +19,13 @@ use crate::operate::coordinator::Watched;
 use crate::operate::readiness::{Dependency, Embedded, LaneRow, Readiness, Status, StatusReport, SwitchError};
 use crate::operate::replica::replica_snapshot;
 use crate::operate::report::{AccountRow, BlockedReport};
+use crate::operate::seen::{All, Seen};
 use crate::operate::{By, Keys, audit, lanes as switches, report, snapshot};
 use crate::redis::health::Health;
 use crate::similar::nearest;
 
 /// How long Kafka may be away before the worker counts as not ready.
 const KAFKA_GRACE: Duration = Duration::from_secs(5);
-/// How long what was read from Redis is shown to all clients, so that many open pages cost one read.
-const FRESH: Duration = Duration::from_millis(500);
 
 /// The reason for each new input topic that is not read.
 pub type RefusedInputs = Arc<Mutex<BTreeMap<String, String>>>;
@@ -55,21 +52,6 @@ pub struct WorkerStatus {
     /// Set once everything runs.
     pub running: OnceLock<Running>,
     pub seen: Seen,
-}
-
-/// What the last reading of Redis found, and the connection for the next one.
-#[derive(Default)]
-pub struct Seen(AsyncMutex<(Option<MultiplexedConnection>, Option<LastSeen>)>);
-
-/// When Redis was read, and what it held. `None`: it did not answer.
-type LastSeen = (Instant, Option<All>);
-
-/// What Redis holds of all replicas.
-#[derive(Clone, Default)]
-struct All {
-    lanes: switches::SwitchesByAccount,
-    replicas: Vec<snapshot::ReplicaSnapshot>,
-    audit_waiting: Option<u64>,
 }
 
 /// The parts that exist once the worker runs.
@@ -127,51 +109,14 @@ impl WorkerStatus {
     /// is always the present one.
     async fn all_replicas(&self) -> All {
         let own = self.snapshot();
-        let mut all = self.read_all().await.unwrap_or_else(|| All {
+        let read = self.seen.read(&self.client, &self.keys).await;
+        let mut all = read.unwrap_or_else(|| All {
             lanes: self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect(),
             ..All::default()
         });
         all.replicas.retain(|s| s.id != own.id);
         all.replicas.push(own);
         all
-    }
-
-    /// Reads Redis, unless another client has asked just before. `None`: Redis does not answer.
-    async fn read_all(&self) -> Option<All> {
-        let mut seen = self.seen.0.lock().await;
-        let (connection, last) = &mut *seen;
-        if let Some((_, all)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
-            return all.clone();
-        }
-        let all = self.ask(connection).await;
-        *last = Some((Instant::now(), all.clone()));
-        all
-    }
-
-    async fn ask(&self, connection: &mut Option<MultiplexedConnection>) -> Option<All> {
-        // A connection that was closed meanwhile says nothing of the server.
-        for _ in 0..2 {
-            let reused = connection.is_some();
-            let mut c = match connection.take() {
-                Some(connection) => connection,
-                None => crate::redis::connect(&self.client).await.ok()?,
-            };
-            let read = async {
-                ::redis::RedisResult::Ok(All {
-                    lanes: switches::read_lanes(&mut c, &self.keys).await?,
-                    replicas: snapshot::read_snapshots(&mut c, &self.keys).await?,
-                    audit_waiting: Some(audit::waiting(&mut c, &self.keys).await?.len() as u64),
-                })
-            };
-            if let Ok(all) = read.await {
-                *connection = Some(c);
-                return Some(all);
-            }
-            if !reused {
-                break;
-            }
-        }
-        None
     }
 
     async fn switch(&self, account: &str, by: By, pause: bool) -> Result<(), SwitchError> {
@@ -189,7 +134,7 @@ impl WorkerStatus {
         }
         tracing::info!(account, who = by.who, reason = by.why, "account {}", if pause { "paused" } else { "resumed" });
         // What was read before the change is shown to nobody any more.
-        self.seen.0.lock().await.1 = None;
+        self.seen.forget().await;
         // The other replicas see the switch within a second. This replica applies it at once.
         if let Ok(mut all) = switches::read_lanes(&mut connection, &self.keys).await {
             let new = all.remove(account).unwrap_or_default();

@@ -1,0 +1,107 @@
+//! What Redis holds of all replicas, read at most twice a second however many clients ask.
+
+use std::time::{Duration, Instant};
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Client, RedisResult};
+use tokio::sync::Mutex;
+
+use crate::operate::audit;
+use crate::operate::keys::Keys;
+use crate::operate::lanes::{SwitchesByAccount, read_lanes};
+use crate::operate::snapshot::{ReplicaSnapshot, read_snapshots};
+
+/// How long what was read is shown to all clients, so that many open pages cost one read.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// What the last reading of Redis found, and the connection for the next one.
+#[derive(Default)]
+pub struct Seen(Mutex<(Option<MultiplexedConnection>, Option<LastSeen>)>);
+
+/// When Redis was read, and what it held. `None`: it did not answer.
+type LastSeen = (Instant, Option<All>);
+
+/// What Redis holds of all replicas.
+#[derive(Clone, Default)]
+pub(super) struct All {
+    pub(super) lanes: SwitchesByAccount,
+    pub(super) replicas: Vec<ReplicaSnapshot>,
+    pub(super) audit_waiting: Option<u64>,
+}
+
+impl Seen {
+    /// Reads Redis, unless another client has asked just before. `None`: Redis does not answer.
+    pub(super) async fn read(&self, client: &Client, keys: &Keys) -> Option<All> {
+        let mut seen = self.0.lock().await;
+        let (connection, last) = &mut *seen;
+        if let Some((_, all)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return all.clone();
+        }
+        let all = ask(connection, client, keys).await;
+        *last = Some((Instant::now(), all.clone()));
+        all
+    }
+
+    /// Forgets what was read, because it was changed since.
+    pub(super) async fn forget(&self) {
+        self.0.lock().await.1 = None;
+    }
+}
+
+async fn ask(connection: &mut Option<MultiplexedConnection>, client: &Client, keys: &Keys) -> Option<All> {
+    // A connection that was closed meanwhile says nothing of the server.
+    for _ in 0..2 {
+        let reused = connection.is_some();
+        let mut c = match connection.take() {
+            Some(connection) => connection,
+            None => crate::redis::connect(client).await.ok()?,
+        };
+        let read = async {
+            RedisResult::Ok(All {
+                lanes: read_lanes(&mut c, keys).await?,
+                replicas: read_snapshots(&mut c, keys).await?,
+                audit_waiting: Some(audit::waiting(&mut c, keys).await?.len() as u64),
+            })
+        };
+        if let Ok(all) = read.await {
+            *connection = Some(c);
+            return Some(all);
+        }
+        if !reused {
+            break;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::store::Store;
+    use crate::operate::snapshot::write_snapshot;
+
+    #[tokio::test]
+    async fn many_readers_cost_one_reading_and_a_change_is_seen_at_once() {
+        let store = Store::start().unwrap();
+        let client = crate::redis::Config::stub(store.url()).client().unwrap();
+        let (keys, seen) = (Keys::new("pb"), Seen::default());
+        assert_eq!(seen.read(&client, &keys).await.unwrap().replicas.len(), 0);
+        let snapshot = ReplicaSnapshot { id: "a".into(), ..ReplicaSnapshot::default() };
+        write_snapshot(&mut crate::redis::connect(&client).await.unwrap(), &keys, &snapshot).await.unwrap();
+        assert_eq!(seen.read(&client, &keys).await.unwrap().replicas.len(), 0, "what was read just before");
+        seen.forget().await;
+        assert_eq!(seen.read(&client, &keys).await.unwrap().replicas.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_is_away_is_asked_twice_a_second_at_most_and_found_again() {
+        let client = crate::redis::Config::stub("redis://127.0.0.1:1").client().unwrap();
+        let (keys, seen) = (Keys::new("pb"), Seen::default());
+        assert!(seen.read(&client, &keys).await.is_none());
+        let store = Store::start().unwrap();
+        let back = crate::redis::Config::stub(store.url()).client().unwrap();
+        assert!(seen.read(&back, &keys).await.is_none(), "what was found just before");
+        tokio::time::sleep(FRESH).await;
+        assert!(seen.read(&back, &keys).await.is_some());
+    }
+}
