@@ -200,18 +200,18 @@ validate = { click_len = "off" }`)}`).join("\n")}
   }
 
   /**
-   * About `n` open dead letters: the platform refuses half of the events for good (all of them would halt the account).
-   * The number that it came to.
+   * About `n` open dead letters: the platform refuses a third of the events for good (twenty in a row would halt the
+   * account). The number that it came to.
    */
   async refuse(n, { account: name = "acme-ps", prefix = "r" } = {}) {
-    await this.faults({ [name]: { body: 3, share: 0.5 } });
-    const before = await this.open(), events = Array.from({ length: 2 * n }, (_, at) => this.event(`${prefix}-${at}`, { account: name }));
+    await this.faults({ [name]: { body: 3, share: 0.33 } });
+    const since = Date.now(), known = (await this.ledger()).length, events = Array.from({ length: 3 * n }, (_, at) => this.event(`${prefix}-${at}`, { account: name }));
     await this.send(events);
     const dead = await eventually(`${events.length} events reached the platform`, async () => {
-      const mine = (await this.ledger()).filter((one) => one.trans_id.startsWith(`${prefix}-`));
+      const mine = (await this.ledger()).slice(known);
       return mine.length >= events.length && mine.filter((one) => !one.accepted).length;
     });
-    await eventually(`${dead} dead letters`, async () => (await this.open()) >= before + dead);
+    await eventually(`${dead} dead letters`, async () => (await this.open(`&since=${since}`)) >= dead);
     await this.faults({});
     return dead;
   }

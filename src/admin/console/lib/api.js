@@ -25,6 +25,8 @@ async function send(method, path, body, headers = {}) {
     response = await fetch(`api/v1/${path}`, { method, headers, cache: "no-store", credentials: "omit", redirect: "error",
       body: body === undefined ? undefined : JSON.stringify(body) });
     text = await response.text();
+    // What a proxy says of a worker that is away.
+    if (response.status === 502 || response.status === 504) throw response;
   } catch {
     throw new ApiError(0, t("The worker does not answer.", "worker 没有响应。"));
   }

@@ -14,16 +14,13 @@ const CONDITIONS = NAMES.slice(0, 9);
 export const fromUrl = (query) => Object.fromEntries(NAMES.filter((name) => query[name]).map((name) => [name, query[name]]));
 export const isNarrow = (filter) => CONDITIONS.some((name) => filter[name]);
 
-/** As a query of the API. A moment is written as epoch ms, so that a page and a plan mean the same. */
-export function toQuery(filter) {
-  const of = { ...filter, state: filter.state === "any" ? undefined : filter.state ?? "open" };
-  for (const name of ["since", "until"]) if (of[name]) of[name] = moment(of[name]) ?? of[name];
-  return of;
-}
+/** As a query of the API, which reads a span such as 2h itself. */
+export const toQuery = (filter) => ({ ...filter, state: filter.state === "any" ? undefined : filter.state ?? "open" });
 
-/** As JSON of the API. */
+/** As JSON of the API. A span becomes the moment that it means now, so that a plan keeps its meaning. */
 export function toJson(filter) {
   const of = Object.fromEntries(Object.entries(toQuery(filter)).filter(([, value]) => value));
+  for (const name of ["since", "until"]) if (of[name]) of[name] = moment(of[name]) ?? of[name];
   for (const name of ["since", "until", "replays", "limit"]) if (/^\d+$/.test(of[name] ?? "")) of[name] = Number(of[name]);
   return isNarrow(of) ? of : { ...of, everything: true };
 }

@@ -18,7 +18,7 @@ function Shown({ of, place }) {
       <a class="button" href=${link(["dead-letters"], { reason: of.reason, code: of.last_code, field: of.field, account: of.account })}>${t("All like this", "同类死信")}</a></div>
     <div class="pair"><${Section} id="why" title=${t("What happened", "发生了什么")}><dl class="facts">
       ${fact(t("Reason", "原因"), html`<strong>${of.reason ?? "–"}</strong><small>${meaning(of.reason, of.meaning)}</small>`)}${of.field && fact(t("Field", "字段"), code(of.field))}${of.detail && fact(t("Detail", "详情"), of.detail)}
-      ${fact(t("State", "状态"), html`${state(of.state)} ${of.replays > 0 && t(`replays before: ${of.replays}`, `此前重放 ${of.replays} 次`)}`)}${fact(t("Failed at", "失败时间"), time(of.failed_at))}${fact(t("First seen", "首次出现"), time(of.first_seen))}
+      ${fact(t("State", "状态"), html`${of.state ? state(of.state) : dash()} ${of.replays > 0 && t(`replays before: ${of.replays}`, `此前重放 ${of.replays} 次`)}`)}${fact(t("Failed at", "失败时间"), time(of.failed_at))}${fact(t("First seen", "首次出现"), time(of.first_seen))}
       ${fact(t("Last answer", "最后应答"), [of.last_status && `HTTP ${of.last_status}`, of.last_code, of.last_error, of.attempts && t(`attempt ${count(of.attempts)}`, `第 ${count(of.attempts)} 次尝试`)].filter(Boolean).join(" · ") || dash())}</dl><//>
     <${Section} id="whose" title=${t("Which event", "哪个事件")}><dl class="facts">
       ${fact("trans_id", of.trans_id && code(of.trans_id))}${fact(t("Event", "事件"), of.event)}${fact(t("Account", "账户"), whose(of))}

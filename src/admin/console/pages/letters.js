@@ -9,6 +9,7 @@ const groupKey = (row) => [row.reason, row.code, row.field, row.platform, row.ac
 const narrow = (row) => Object.fromEntries(["reason", "code", "field", "platform", "account"].filter((name) => row[name]).map((name) => [name, row[name]]));
 
 function Looked({ of, onStop, onGo }) {
+  if (of.trouble) return html`<p class="stale" role="status">${of.trouble}</p>`;
   if (of.done || !of.total) return null;
   const text = t(`Looked at ${count(of.scanned)} of ${count(of.total)}`, `已查看 ${count(of.scanned)} / ${count(of.total)}`);
   return html`<div class="looked" role="status"><span>${text}</span><${Progress} value=${of.scanned} max=${of.total} label=${text} />
@@ -70,7 +71,7 @@ function List({ filter, picked, setPicked }) {
       [t("Choose", "选择"), (row) => html`<input type="checkbox" checked=${isPicked(row)} onChange=${() => toggle(row)} aria-label=${t(`Choose ${keyOf(row)}`, `选择 ${keyOf(row)}`)} />`],
       [t("Letter", "死信"), (row) => toLetter(keyOf(row))],
       [t("Failed at", "失败时间"), (row) => time(row.failed_at)],
-      [t("State", "状态"), (row) => state(row.state)],
+      filter.state === "any" && [t("State", "状态"), (row) => (row.state ? state(row.state) : dash())],
       [t("Reason", "原因"), (row) => html`<strong>${row.reason ?? "–"}</strong> ${row.last_code && code(row.last_code)} ${row.field && code(row.field)}`],
       [t("Account", "账户"), (row) => row.account ?? "–"],
       [t("Event", "事件"), (row) => html`${row.event} ${row.trans_id && toTrace(row.trans_id)}`],
@@ -88,14 +89,15 @@ function Letters({ query }) {
   const n = picked.length || rowsOf(groups.data).reduce((sum, row) => sum + row.open, 0);
   const to = (next) => go(["dead-letters"], { ...next, view: list || next.trans_id ? "list" : undefined });
   const what = { filter, n, items: picked.length ? picked : undefined, onClose: () => setOpen("") };
+  const actions = at === "open" && n > 0 && [button(t(`Replay ${count(n)}…`, `重放 ${count(n)} 条…`), () => setOpen("replay"), "primary"), button(t(`Discard ${count(n)}…`, `放弃 ${count(n)} 条…`), () => setOpen("discard"))];
   const tab = (label, next, current) => html`<a href=${link(["dead-letters"], { ...query, ...next })} aria-current=${current ? "true" : undefined}>${label}</a>`;
-  return html`<${Page} title=${t("Dead letters", "死信")} sub=${t("Events that could not be delivered, with their bytes unchanged.", "无法送达的事件，字节保持不变。")}
-      actions=${at === "open" && n > 0 && [button(t(`Replay ${count(n)}…`, `重放 ${count(n)} 条…`), () => setOpen("replay"), "primary"), button(t(`Discard ${count(n)}…`, `放弃 ${count(n)} 条…`), () => setOpen("discard"))]}>
+  return html`<${Page} title=${t("Dead letters", "死信")} sub=${t("Events that could not be delivered, with their bytes unchanged.", "无法送达的事件，字节保持不变。")} actions=${!picked.length && actions}>
     <${Section} id="filter" title=${t("Which", "筛选条件")} actions=${html`<nav class="tabs" aria-label=${t("State", "状态")}>${["open", "replayed", "discarded", "any"].map((one) => tab(one === "any" ? t("all", "全部") : stateName(one), { state: one === "open" ? undefined : one }, one === at))}</nav>`}>
       <${FilterForm} key=${key} filter=${filter} onChange=${to} />
       ${isNarrow(filter) && html`<${Chips} of=${{ ...filter, state: undefined }} onRemove=${(name) => to({ ...filter, [name]: undefined })} />`}<//>
     <${Section} id="found" title=${list ? t("Letters", "死信列表") : t("Groups", "分组")} actions=${html`<nav class="tabs" aria-label=${t("View", "显示")}>${tab(t("Groups", "分组"), { view: undefined }, !list)}${tab(t("List", "列表"), { view: "list" }, list)}</nav>`}>
       ${list ? html`<${List} key=${key} filter=${filter} picked=${picked} setPicked=${setPicked} />` : html`<${Fed} of=${groups}>${(answer) => html`<${Groups} answer=${answer} filter=${filter} again=${key + answer.done} />`}<//>`}<//>
+    ${picked.length > 0 && html`<div class="actions picks">${actions}${button(t("Choose none", "取消选择"), () => setPicked([]))}</div>`}
     ${open === "discard" && html`<${Discard} ...${what} onDone=${() => setPicked([])} />`}${open === "replay" && html`<${PlanReplay} ...${what} />`}<//>`;
 }
 
