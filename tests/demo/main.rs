@@ -281,10 +281,11 @@ fn an_operator_replays_what_a_platform_refused_and_the_ledger_still_balances() {
         serde_json::from_str::<Value>(&text).unwrap().as_array().unwrap().len() as u64
     };
     let (open, replayed) = (letters("open"), letters("replayed"));
-    assert!(open == 0 && replayed > 5, "{open} open, {replayed} replayed");
+    // Another copy of an event may have been delivered before the replay: it is skipped.
+    assert!(open < replayed / 2 && replayed > 5, "{open} open, {replayed} replayed");
     demo.interrupt();
     let ledger = demo.ledger();
-    // The few that stay are events of which another copy was delivered meanwhile, so that the replayed one is a duplicate.
+    // The few that stay are those, and replayed ones that ended as a duplicate of another copy.
     let left = ledger["dead_letters"]["rejected"].as_u64().unwrap_or_default();
     assert!(left < replayed / 2, "{left} of {replayed}: {ledger}");
     assert_eq!((&ledger["open"], &ledger["lost"]), (&0.into(), &0.into()));

@@ -152,10 +152,37 @@ fn every_command_of_the_readme_does_what_it_says() {
     let demo = demo.expect("the README shows the demo");
     newcomer.left.retain(|l| *l != demo);
     newcomer.left.push(demo.replace(FIRST_COMMAND, "postback demo"));
+    from_an_alert_to_a_replay(&mut newcomer);
     newcomer.env = vec![("POSTBACK__ADMIN__LISTEN".into(), "127.0.0.1:0".into())];
     let ledger = newcomer.output(&demo.replace(FIRST_COMMAND, "postback demo"));
     assert!(ledger.contains("balanced"), "{ledger}");
     assert_eq!(newcomer.left, Vec::<String>::new(), "commands of the README that nobody runs");
+}
+
+/// The five commands beside a running demo, in their order.
+fn from_an_alert_to_a_replay(newcomer: &mut Newcomer) {
+    newcomer.env = vec![("POSTBACK__ADMIN__LISTEN".into(), format!("127.0.0.1:{}", free_port()))];
+    let told = newcomer.dir.path().join("demo.err");
+    let mut demo = Command::new(PROGRAM);
+    demo.args(["demo", "--seed", "9"]).envs(newcomer.env.clone()).stdin(Stdio::null()).stdout(Stdio::null());
+    let _demo = Running(demo.stderr(std::fs::File::create(&told).unwrap()).spawn().unwrap());
+    let is_over = || std::fs::read_to_string(&told).unwrap().contains("or be the operator:");
+    eventually(secs(180), "the tour of the demo is over", is_over);
+    let began = std::time::Instant::now();
+    let stats = newcomer.output("postback dead-letters stats --account demo-360-web");
+    assert!(stats.contains("rejected"), "{stats}");
+    let some = newcomer.output("postback dead-letters list --account demo-360-web --reason rejected --limit 3");
+    assert!(some.lines().count() >= 3, "{some}");
+    let plan = newcomer.output("postback replay --account demo-360-web --reason rejected");
+    assert!(plan.contains("would be sent"), "{plan}");
+    let run = "postback replay --account demo-360-web --reason rejected --execute --why 'the platform is back'";
+    let run = newcomer.output(run);
+    assert!(run.contains("completed") && run.contains("delivered"), "{run}");
+    // What was read last is not committed for a second, and a tier of the demo holds its events for ten.
+    std::thread::sleep(secs(12));
+    let ledger = newcomer.output("postback reconcile --from 1h --to 10s");
+    assert!(ledger.contains("one end per event"), "{ledger}");
+    assert!(began.elapsed() < secs(120), "{:?}", began.elapsed());
 }
 
 #[test]
