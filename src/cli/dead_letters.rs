@@ -1,5 +1,8 @@
-//! `postback dead-letters list | show | stats`: shows the dead letters, and what to do about them.
+//! `postback dead-letters list | show | stats | discard | undiscard`: shows the dead letters and what to do about them, and
+//! marks those that are done with.
 
+mod discard;
+mod export;
 mod list;
 mod search;
 mod show;
@@ -35,6 +38,7 @@ enum Command {
     #[command(after_help = "Examples:
   postback dead-letters list --config postback.toml --since 2h --limit 50
   postback dead-letters list --config postback.toml --platform qihoo360 --reason rejected --code 3 --state open
+  postback dead-letters list --config postback.toml --reason invalid --export csv > invalid.csv
   postback dead-letters list --config postback.toml --json | jq -r '.[] | [.trans_id, .reason, .field] | @tsv'
 
 --json prints an array of objects: every header by its name without pb- and with underscores, partition and offset, and
@@ -44,15 +48,28 @@ the state. Filters judge the newest dead letter of an origin; --all judges every
     #[command(after_help = "Examples:
   postback dead-letters show --config postback.toml 3:1207      partition and offset, as `list` prints them
   postback dead-letters show --config postback.toml order-1001-pay
+  postback dead-letters show --config postback.toml 3:1207 --raw > e.json     then an editor, preview e.json, send e.json
 
 Where nothing lies at 3:1207, it is taken for a trans_id. A trans_id shows the newest dead letter of each origin that has it. Personal data are masked in event and request;
-`postback preview` shows the exact bytes of a request.")]
+`postback preview` shows the exact bytes of a request. --raw writes the stored bytes of the event alone: nothing is masked in them.")]
     Show(show::Args),
     /// How many per reason and account, how many of them are open, the oldest and the newest
     #[command(after_help = "Examples:
   postback dead-letters stats --config postback.toml
   postback dead-letters stats --config postback.toml --since 2025-01-15T00:00:00+08:00 --json")]
     Stats(stats::Args),
+    /// Mark what a filter selects as done with; nothing is deleted, and it can be taken back
+    #[command(after_help = "Examples:
+  postback dead-letters discard --config postback.toml --reason invalid --account acme-ps --why 'test events'
+  postback dead-letters discard --config postback.toml --item 3:1207 --why 'mended and sent anew as order-1001-b'
+
+It takes what is there now and open (--state replayed takes replayed ones), and prints the id with which `undiscard` takes
+it back. Without any condition it is refused, unless --everything says that every dead letter is meant. It is audited.")]
+    Discard(discard::Args),
+    /// Take a discard back: what it marked is open again
+    #[command(after_help = "Example:
+  postback dead-letters undiscard --config postback.toml 01946ab081a0d00df00d --why 'the advertiser wants them'")]
+    Undiscard(discard::UndoArgs),
 }
 
 /// Runs the command.
@@ -64,5 +81,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
         Command::List(args) => list::run(args),
         Command::Stats(args) => stats::run(args),
         Command::Show(args) => show::run(args),
+        Command::Discard(args) => discard::run(args),
+        Command::Undiscard(args) => discard::undo(args),
     }
 }

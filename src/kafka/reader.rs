@@ -18,6 +18,8 @@ use super::{Config, consumer, settings};
 
 /// How long the broker may stay silent before the reading fails.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What is left is assigned anew if nothing has come for this time.
+const STALLED: Duration = Duration::from_secs(2);
 /// Records that lie so close together are read in one go, with those between them.
 const GAP: i64 = 64;
 
@@ -89,38 +91,37 @@ impl Reader {
     /// # Errors
     /// See [`AdminError`]. Records that were handed over before the error stay handed over.
     pub fn read(&self, ranges: &[Range], each: &mut dyn FnMut(Record)) -> Result<(), AdminError> {
-        let mut list = TopicPartitionList::with_capacity(ranges.len());
-        let mut left: BTreeMap<i32, &Range> = BTreeMap::new();
-        for range in ranges.iter().filter(|range| range.from < range.end) {
-            list.add_partition_offset(&self.topic, range.partition, Offset::Offset(range.from))?;
-            left.insert(range.partition, range);
-        }
-        self.consumer.assign(&list)?;
-        // An earlier read has paused them, and an assignment does not change that.
-        self.consumer.resume(&list)?;
+        // Per partition what is left to read.
+        let mut left: BTreeMap<i32, Range> = ranges
+            .iter()
+            .filter(|range| range.from < range.end)
+            .map(|range| (range.partition, range.clone()))
+            .collect();
+        self.assign(&left)?;
         let (mut heard, mut trouble) = (Instant::now(), String::from("nothing came"));
+        let mut assigned = Instant::now();
         while !left.is_empty() {
             match self.consumer.poll(Duration::from_millis(200)) {
                 None => {}
                 Some(Ok(message)) => {
-                    heard = Instant::now();
+                    (heard, assigned) = (Instant::now(), Instant::now());
                     let (partition, offset) = (message.partition(), message.offset());
-                    let Some(range) = left.get(&partition).copied() else { continue };
+                    let Some(range) = left.get_mut(&partition) else { continue };
                     if (range.from..range.end).contains(&offset) {
+                        range.from = offset + 1;
                         each(consumer::record(&message, self.topic.clone()));
                     }
                     if offset + 1 >= range.end {
                         left.remove(&partition);
                         self.leave(partition);
                     }
-                    continue;
                 }
                 // The end of the log can lie beyond the last readable record: after it come transaction markers or deleted
                 // records.
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     heard = Instant::now();
                     left.remove(&partition);
-                    continue;
+                    self.leave(partition);
                 }
                 Some(Err(error)) => match error.rdkafka_error_code() {
                     Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::UnknownTopicOrPartition) => {
@@ -133,8 +134,21 @@ impl Reader {
             if heard.elapsed() > PATIENCE {
                 return Err(AdminError::NoAnswer(format!("topic {}: {trouble}", self.topic)));
             }
+            // A change of the assignment that meets a fetch under way can leave a partition unread.
+            if assigned.elapsed() > STALLED && !left.is_empty() {
+                self.assign(&left)?;
+                assigned = Instant::now();
+            }
         }
         Ok(())
+    }
+
+    fn assign(&self, left: &BTreeMap<i32, Range>) -> Result<(), AdminError> {
+        let mut list = TopicPartitionList::with_capacity(left.len());
+        for range in left.values() {
+            list.add_partition_offset(&self.topic, range.partition, Offset::Offset(range.from))?;
+        }
+        Ok(self.consumer.assign(&list)?)
     }
 
     /// Reads the records at these places, partition and offset, in the order that is asked. A record that does not exist
@@ -171,12 +185,12 @@ impl Reader {
         Ok(places.iter().filter_map(|place| found.remove(place)).collect())
     }
 
-    /// Pauses a partition that was read to its end, so that the client fetches no later records.
+    /// Leaves a partition that was read to its end, so that the client fetches no later records.
     fn leave(&self, partition: i32) {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&self.topic, partition);
-        // If the pause fails, a few more records arrive, and the reader skips them.
-        let _ = self.consumer.pause(&list);
+        // If that fails, a few more records arrive, and the reader skips them.
+        let _ = self.consumer.incremental_unassign(&list);
     }
 }
 

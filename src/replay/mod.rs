@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod bench;
 pub mod cause;
+pub mod discard;
 mod discards;
 pub mod error;
 mod judge;

@@ -13,6 +13,7 @@ mod crash;
 mod credentials;
 mod dashboard;
 mod dead_letter;
+mod dead_letters;
 mod declared;
 mod delivery;
 mod dispatch;

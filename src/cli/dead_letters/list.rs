@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::export::Export;
 use super::search::{self, Found, Selection};
 use crate::cli::{print, table};
 use crate::exit::Exit;
@@ -14,12 +15,20 @@ pub(super) struct Args {
     /// JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// For another program or a spreadsheet, masked: all that match
+    #[arg(long, value_enum, conflicts_with = "json")]
+    export: Option<Export>,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Exit> {
-    let scan = search::all(&args.selection.reach.config()?)?;
-    let mut out = if args.json { Out::Json { any: false } } else { Out::Table(table::Wide::new(&HEADINGS)) };
-    search::each_page(&scan, &args.selection.filter, args.selection.all, &mut |page| print(&out.page(&letters(page))))?;
+    let (filter, all) = (&args.selection.filter, args.selection.all);
+    let scan = search::enough(&args.selection.reach.config()?, filter, all)?;
+    let mut out = match args.export {
+        Some(export) => Out::Export { export, any: false },
+        None if args.json => Out::Json { any: false },
+        None => Out::Table(table::Wide::new(&HEADINGS)),
+    };
+    search::each_page(&scan, filter, all, &mut |page| print(&out.page(&letters(page))))?;
     print(&out.end())
 }
 
@@ -34,12 +43,17 @@ const HEADINGS: [&str; 10] =
 enum Out {
     Table(table::Wide),
     Json { any: bool },
+    Export { export: Export, any: bool },
 }
 
 impl Out {
     fn page(&mut self, letters: &[(DeadLetter, State)]) -> String {
         match self {
             Out::Table(table) => table.rows(&letters.iter().map(row).collect::<Vec<_>>()),
+            Out::Export { export, any } => {
+                let objects: Vec<_> = letters.iter().map(|(letter, state)| object(letter, *state)).collect();
+                export.lines(&objects, !std::mem::replace(any, true))
+            }
             Out::Json { any } => {
                 let mut text = String::new();
                 for (letter, state) in letters {
@@ -54,7 +68,7 @@ impl Out {
     fn end(&self) -> String {
         match self {
             Out::Table(table) if table.is_empty() => "no dead letters\n",
-            Out::Table(_) => "",
+            Out::Table(_) | Out::Export { .. } => "",
             Out::Json { any: false } => "[]\n",
             Out::Json { any: true } => "\n]\n",
         }

@@ -25,6 +25,9 @@ pub(super) struct Selection {
 
 /// Rows that are read and written at once.
 const PAGE: usize = 500;
+const TICK: Duration = Duration::from_millis(200);
+/// The clocks of workers may differ by this much.
+const SKEW_MS: i64 = 60_000;
 /// How long a search may stand still.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,24 +36,56 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// # Errors
 /// 1: Kafka or Redis does not answer, or the topic does not exist.
 pub(super) fn all(config: &Config) -> Result<Scan, Exit> {
-    reading::dead_letters(config)?;
-    let scan =
-        Scan::start(source(config)).map_err(|error| Exit::failed(format!("no thread for the search: {error}")))?;
-    exit::block_on(wait(&scan))?;
+    let scan = start(config)?;
+    exit::block_on(wait(&scan, &|_| false))?;
     Ok(scan)
+}
+
+/// Looks at as many dead letters as the filter needs: if it has a limit, the search ends with the newest ones that match.
+/// Ctrl-C ends it, too. Standard error then says how many were looked at, and how to go on.
+///
+/// # Errors
+/// As for [`all`].
+pub(super) fn enough(config: &Config, filter: &Filter, every: bool) -> Result<Scan, Exit> {
+    let scan = start(config)?;
+    let found = |progress: &Progress| {
+        let Some(limit) = filter.limit else { return false };
+        let since = filter.since.unwrap_or(i64::MIN).max(progress.settled_ms.saturating_add(SKEW_MS));
+        let settled = Filter { since: Some(since), limit: None, ..filter.clone() };
+        progress.rounds > 0 && scan.index().count(&settled, every) >= limit as u64
+    };
+    exit::block_on(async {
+        tokio::select! {
+            waited = wait(&scan, &found) => waited,
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        }
+    })?;
+    let progress = scan.progress();
+    if !progress.done {
+        let more = scan.index().newest_first(filter, every).last().map(|row| scan.index().row(*row).failed_at_ms);
+        let more = more.map(|ms| format!(", older ones with --until {ms}")).unwrap_or_default();
+        eprintln!("note: looked at {} of {} dead letters, the newest ones{more}", progress.scanned, progress.total);
+    }
+    Ok(scan)
+}
+
+fn start(config: &Config) -> Result<Scan, Exit> {
+    reading::dead_letters(config)?;
+    Scan::start(source(config)).map_err(|error| Exit::failed(format!("no thread for the search: {error}")))
 }
 
 pub(super) fn source(config: &Config) -> Source {
     Source { kafka: config.kafka.clone(), redis: config.redis.clone() }
 }
 
-async fn wait(scan: &Scan) -> Result<(), Exit> {
+/// Waits until everything was looked at, or until it is enough.
+async fn wait(scan: &Scan, enough: &dyn Fn(&Progress) -> bool) -> Result<(), Exit> {
     let bar = progress::Progress::new("dead letters looked at");
     let (mut last, mut moved) = (Progress::default(), tokio::time::Instant::now());
     loop {
-        let tick = if bar.is_hidden() { PATIENCE } else { Duration::from_millis(200) };
-        match scan.fresh(tick).await {
+        match scan.fresh(TICK).await {
             Ok(_) => return Ok(()),
+            Err(_) if enough(&scan.progress()) => return Ok(()),
             Err(trouble) if trouble.refused => return Err(failed(&trouble)),
             Err(trouble) => {
                 let now = scan.progress();
@@ -79,16 +114,14 @@ type Take<'a> = dyn FnMut(&[Found]) -> Result<(), Exit> + 'a;
 /// # Errors
 /// 1: Kafka does not answer; and the errors of `take`.
 pub(super) fn each_page(scan: &Scan, filter: &Filter, all: bool, take: &mut Take<'_>) -> Result<(), Exit> {
-    let mut cursor = None;
-    loop {
-        let (places, next) = {
-            let index = scan.index();
-            let page = index.page(filter, all, cursor, PAGE).map_err(|stale| Exit::failed(stale.to_string()))?;
-            let rows = page.rows.iter().map(|row| index.row(*row)).map(|row| ((row.partition, row.offset), row.state));
-            (rows.collect::<Vec<_>>(), page.cursor)
-        };
+    let places: Vec<((i32, i64), State)> = {
+        let index = scan.index();
+        let rows = index.newest_first(filter, all);
+        rows.iter().map(|row| index.row(*row)).map(|row| ((row.partition, row.offset), row.state)).collect()
+    };
+    for places in places.chunks(PAGE) {
         let states: HashMap<(i32, i64), State> = places.iter().copied().collect();
-        let places: Vec<(i32, i64)> = places.into_iter().map(|(place, _)| place).collect();
+        let places: Vec<(i32, i64)> = places.iter().map(|(place, _)| *place).collect();
         let with_state = |record: Record| {
             let state = *states.get(&(record.partition, record.offset))?;
             Some((record, state))
@@ -98,9 +131,6 @@ pub(super) fn each_page(scan: &Scan, filter: &Filter, all: bool, take: &mut Take
         if !found.is_empty() {
             take(&found)?;
         }
-        cursor = next;
-        if cursor.is_none() {
-            return Ok(());
-        }
     }
+    Ok(())
 }

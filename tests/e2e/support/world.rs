@@ -110,6 +110,16 @@ impl World {
         format!("{}.{part}", self.id)
     }
 
+    /// The prefix of this test's topics and keys.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The address of the Redis of this test, past the proxy.
+    pub fn redis_url(&self) -> &str {
+        &self.redis_url
+    }
+
     /// Writes a file that lives as long as the test; its path.
     pub fn file(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.dir.path().join(name);

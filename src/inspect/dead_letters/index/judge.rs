@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Index;
-use super::rows::{DISCARDED, REPLAYED, RowRef};
+use super::rows::{DISCARDED, REPLAYED, RowRef, SUPERSEDED};
 use super::select::Matcher;
 use super::states::{CHUNK, Cover, Discard};
-use crate::inspect::dead_letters::state::State;
 
 impl Index {
     /// The bitmaps that say of the rows of the index whether they were replayed: partition, and number of the chunk of
@@ -58,34 +57,35 @@ impl Index {
         self.states.claims_lost_ms
     }
 
+    /// How many dead letters this discard marks: the newest ones of their origins.
+    pub fn covered(&self, id: &str) -> u64 {
+        let Some(discard) = self.states.discards.iter().find(|discard| discard.id == id) else { return 0 };
+        let matcher = self.matcher_of(discard);
+        let rows = self.partitions.keys().flat_map(|partition| self.rows_of(*partition));
+        let covers = |row: &RowRef| {
+            let packed = self.rows.get(*row);
+            let fits = || matcher.as_ref().is_some_and(|matcher| matcher.fits(packed));
+            !packed.has(SUPERSEDED) && discard.cover.covers(self.rows.place(*row), packed.has(REPLAYED), fits)
+        };
+        rows.filter(covers).count() as u64
+    }
+
     /// The discards that are in force.
     pub fn discards(&self) -> &[Discard] {
         &self.states.discards
     }
 
     /// Finds the state of these rows.
-    ///
-    /// A discard takes the letters in the state that its filter names, open ones if it names none. So a letter that was
-    /// replayed is `replayed`, whether the discard was made before or after, and `discarded` only where the discard meant
-    /// the replayed ones.
     pub(super) fn judge(&mut self, rows: &[RowRef]) {
         let covers: Vec<_> = self.states.discards.iter().map(|discard| (discard, self.matcher_of(discard))).collect();
         let mut changes = Vec::new();
         for row in rows {
             let (packed, (partition, offset)) = (self.rows.get(*row), self.rows.place(*row));
             let replayed = packed.has(REPLAYED) || self.states.is_replayed(partition, offset);
-            let covered = covers.iter().any(|(discard, matcher)| match &discard.cover {
-                Cover::Items(places) => !replayed && places.contains(&(partition, offset)),
-                Cover::Filter { filter, ends } => {
-                    let meant = match filter.state {
-                        None | Some(State::Open) => !replayed,
-                        Some(State::Replayed) => replayed,
-                        Some(State::Discarded) => false,
-                    };
-                    let within = ends.get(&partition).is_some_and(|end| offset < *end);
-                    meant && within && matcher.as_ref().is_some_and(|matcher| matcher.fits(packed))
-                }
-            });
+            let fits = |matcher: &Option<Matcher>| matcher.as_ref().is_some_and(|matcher| matcher.fits(packed));
+            let covered = covers
+                .iter()
+                .any(|(discard, matcher)| discard.cover.covers((partition, offset), replayed, || fits(matcher)));
             if (packed.has(REPLAYED), packed.has(DISCARDED)) != (replayed, covered) {
                 changes.push((*row, replayed, covered));
             }

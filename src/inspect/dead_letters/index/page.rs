@@ -76,6 +76,14 @@ pub struct Page {
 type Key = (u32, Reverse<Rank>, RowRef);
 
 impl Index {
+    /// All selected rows as they are known now, newest first.
+    pub fn newest_first(&self, filter: &Filter, all: bool) -> Vec<RowRef> {
+        let mut rows = Vec::new();
+        self.matching(filter, None, all, &mut |row| rows.push(row));
+        rows.sort_unstable_by_key(|row| Reverse(self.rows.rank(*row)));
+        rows
+    }
+
     /// A page of at most `limit` rows behind `cursor`. `all` takes every dead letter, not only the newest per origin.
     ///
     /// While the search goes on, there is always a cursor, because more may be found.

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rows::{DISCARDED, Packed, REPLAYED};
 use crate::inspect::dead_letters::filter::Filter;
 use crate::inspect::dead_letters::state::State;
+use crate::operate::keys::OFFSETS_PER_KEY;
 
 /// Per partition the first offset that does not belong to a selection.
 pub type EndOffsets = BTreeMap<i32, i64>;
 
 /// How many offsets one bitmap covers.
-pub(super) const CHUNK: i64 = 65_536;
+pub(super) const CHUNK: i64 = OFFSETS_PER_KEY;
 
 /// A mark of an operator: these dead letters are done with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,27 @@ pub enum Cover {
     Filter { filter: Box<Filter>, ends: EndOffsets },
     /// These places: partition and offset.
     Items(BTreeSet<(i32, i64)>),
+}
+
+impl Cover {
+    /// Whether the discard marks the dead letter at this place. `fits` says whether the other parts of the filter do.
+    ///
+    /// A discard takes the letters in the state that its filter names, open ones if it names none. So a letter that was
+    /// replayed is `replayed`, whether the discard was made before or after, and `discarded` only where the discard meant
+    /// the replayed ones.
+    pub(super) fn covers(&self, (partition, offset): (i32, i64), replayed: bool, fits: impl FnOnce() -> bool) -> bool {
+        match self {
+            Cover::Items(places) => !replayed && places.contains(&(partition, offset)),
+            Cover::Filter { filter, ends } => {
+                let meant = match filter.state {
+                    None | Some(State::Open) => !replayed,
+                    Some(State::Replayed) => replayed,
+                    Some(State::Discarded) => false,
+                };
+                meant && ends.get(&partition).is_some_and(|end| offset < *end) && fits()
+            }
+        }
+    }
 }
 
 #[derive(Default)]

@@ -265,6 +265,7 @@ proptest! {
         prop_assert_eq!(places(&index, &index.select(&filter, Some(&ends))), frozen);
 
         for (every, wanted) in [(false, wanted.clone()), (true, known.select(&all, &filter, None, true))] {
+            prop_assert_eq!(places(&index, &index.newest_first(&filter, every)), wanted.clone());
             let (mut seen, mut cursor) = (Vec::new(), None);
             loop {
                 let page = index.page(&filter, every, cursor, limit).unwrap();

@@ -11,6 +11,7 @@ use crate::inspect::dead_letters::letter::DeadLetter;
 use crate::kafka::Config;
 use crate::kafka::reader::{Fetch, Range, Reader};
 use crate::kafka::topics::AdminError;
+use crate::operate::keys::OFFSETS_PER_KEY;
 
 /// The first round reads about so many letters, so that the newest ones are there at once.
 const FIRST_ROUND: i64 = 1024;
@@ -106,7 +107,8 @@ fn search(shared: &Shared) -> Result<std::convert::Infallible, Ended> {
             search.tend()?;
         }
         search.index(|index| index.finish_round(round));
-        shared.progress.send_modify(|progress| progress.rounds = round);
+        let settled = left.values().map(|left| left.oldest_ms).max().unwrap_or(i64::MIN);
+        shared.progress.send_modify(|progress| (progress.rounds, progress.settled_ms) = (round, settled));
     }
     search.index(Index::complete);
     shared.progress.send_modify(|progress| progress.done = true);
@@ -228,7 +230,7 @@ impl Search<'_> {
             self.index(|index| index.trim(range.partition, range.from));
             self.follow(&Range { partition: range.partition, from: end.max(range.from), end: range.end })?;
         }
-        let known = self.find_states();
+        let known = self.find_states(&bounds);
         self.shared.progress.send_modify(|progress| match known {
             Ok(()) => (progress.fresh, progress.trouble) = (wanted, None),
             Err(text) => progress.trouble = Some(Trouble { text, refused: false }),
@@ -238,8 +240,13 @@ impl Search<'_> {
     }
 
     /// Looks up what was replayed and discarded.
-    fn find_states(&mut self) -> Result<(), String> {
-        let chunks = self.shared.index().chunks();
+    fn find_states(&mut self, bounds: &[Range]) -> Result<(), String> {
+        // Also of what is not read yet, so that each row has its state from the beginning.
+        let chunks = bounds.iter().flat_map(|range| {
+            let chunks = range.from / OFFSETS_PER_KEY..=range.end / OFFSETS_PER_KEY;
+            chunks.map(|chunk| (range.partition, chunk))
+        });
+        let chunks = chunks.collect();
         let read = self
             .states
             .read(&chunks)

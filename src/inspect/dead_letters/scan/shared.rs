@@ -24,7 +24,7 @@ pub struct Source {
 }
 
 /// How far the search has come.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// How many dead letters were looked at, of how many that are there.
     pub scanned: u64,
@@ -33,10 +33,18 @@ pub struct Progress {
     pub done: bool,
     /// How many rounds of the search have ended.
     pub rounds: u32,
+    /// All letters that ended after this moment (epoch ms) were looked at, as far as the workers' clocks agree.
+    pub settled_ms: i64,
     /// The latest request of `Scan::fresh` that was fulfilled.
     pub(super) fresh: u64,
     /// Why the search does not get on at present.
     pub trouble: Option<Trouble>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { scanned: 0, total: 0, done: false, rounds: 0, settled_ms: i64::MAX, fresh: 0, trouble: None }
+    }
 }
 
 /// Why the search does not get on.

@@ -1,0 +1,116 @@
+//! `postback dead-letters list --export`: all that match, for other programs and for spreadsheets.
+
+use serde_json::{Map, Value};
+
+/// The columns that come first; the others follow by name.
+const FIRST: [&str; 11] = [
+    "partition",
+    "offset",
+    "state",
+    "failed_at",
+    "account",
+    "event",
+    "trans_id",
+    "reason",
+    "field",
+    "last_code",
+    "detail",
+];
+
+/// The form of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Export {
+    /// One JSON object per line
+    Jsonl,
+    /// Comma-separated values for a spreadsheet, with headings
+    Csv,
+}
+
+impl Export {
+    /// The lines of these dead letters, with the headings if they are the first ones.
+    pub(super) fn lines(self, objects: &[Map<String, Value>], first: bool) -> String {
+        let mut text = String::new();
+        for (n, object) in objects.iter().enumerate() {
+            match self {
+                Export::Jsonl => text.push_str(&Value::Object(object.clone()).to_string()),
+                Export::Csv => {
+                    if first && n == 0 {
+                        text.push_str(&(columns(object).map(|(name, _)| name).collect::<Vec<_>>().join(",") + "\r\n"));
+                    }
+                    text.push_str(&columns(object).map(|(_, value)| cell(value)).collect::<Vec<_>>().join(","));
+                    text.push('\r');
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn columns(object: &Map<String, Value>) -> impl Iterator<Item = (&str, &Value)> {
+    let first = FIRST.iter().filter_map(|name| Some((*name, object.get(*name)?)));
+    let rest = object.iter().filter(|(name, _)| !FIRST.contains(&name.as_str()));
+    first.chain(rest.map(|(name, value)| (name.as_str(), value)))
+}
+
+/// A cell. A text that a spreadsheet would run as a formula gets a quote before it, which spreadsheets do not show.
+fn cell(value: &Value) -> String {
+    let text = match value {
+        Value::Null => return String::new(),
+        Value::String(text) => text.as_str(),
+        other => return other.to_string(),
+    };
+    let first = text.trim_start_matches([' ', '\u{a0}', '\u{3000}']).chars().next();
+    let runs = first.is_some_and(|first| "=+-@\t\r\n|%＝＋－＠".contains(first));
+    let text = if runs { format!("'{text}") } else { text.to_owned() };
+    if runs || text.contains([',', '"', '\n', '\r', ';', '\t']) {
+        return format!("\"{}\"", text.replace('"', "\"\""));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(detail: &str) -> Map<String, Value> {
+        let Value::Object(object) = json!({"partition": 0, "offset": -1, "detail": detail, "field": null}) else {
+            panic!()
+        };
+        object
+    }
+
+    #[test]
+    fn a_cell_that_a_spreadsheet_would_run_is_a_text() {
+        for (text, wanted) in [
+            ("plain", "plain"),
+            ("=HYPERLINK(\"http://x\",\"y\")", "\"'=HYPERLINK(\"\"http://x\"\",\"\"y\"\")\""),
+            ("+1", "\"'+1\""),
+            ("-1", "\"'-1\""),
+            ("@SUM(A1)", "\"'@SUM(A1)\""),
+            ("\t=1", "\"'\t=1\""),
+            ("  =1", "\"'  =1\""),
+            ("＝1", "\"'＝1\""),
+            ("a,b", "\"a,b\""),
+            ("a\"b\nc", "\"a\"\"b\nc\""),
+            ("", ""),
+        ] {
+            assert_eq!(cell(&text.into()), wanted, "{text}");
+        }
+        assert_eq!(cell(&json!(-5)), "-5", "a number is none");
+    }
+
+    #[test]
+    fn lines_have_their_headings_once() {
+        let csv = Export::Csv.lines(&[object("a"), object("b")], true) + &Export::Csv.lines(&[object("c")], false);
+        let lines: Vec<&str> = csv.split("\r\n").collect();
+        assert_eq!(lines.len(), 5, "{csv}");
+        assert_eq!(lines[0], "partition,offset,detail,field");
+        assert_eq!(csv.matches("partition").count(), 1);
+        let jsonl = Export::Jsonl.lines(&[object("a\nb"), object("=1")], true);
+        assert_eq!(jsonl.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>().len(), 2);
+        assert_eq!(serde_json::from_str::<Value>(jsonl.lines().nth(1).unwrap()).unwrap()["detail"], "=1");
+    }
+}
