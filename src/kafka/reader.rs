@@ -36,7 +36,7 @@ pub struct Range {
 /// How much the client fetches at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetch {
-    /// For long ranges: up to 1 MiB of each partition.
+    /// For long ranges: up to 512 KiB of each partition.
     Ranges,
     /// For single records: up to 64 KiB of each partition.
     Records,
@@ -56,7 +56,7 @@ impl Reader {
     pub fn new(config: &Config, topic: &str, fetch: Fetch) -> Result<Self, AdminError> {
         let mut client = settings::reader(config).map_err(|e| AdminError::Refused(e.to_string()))?;
         let (bytes, queued) = match fetch {
-            Fetch::Ranges => ("1048576", "8192"),
+            Fetch::Ranges => ("524288", "4096"),
             Fetch::Records => ("65536", "1024"),
         };
         client.set("fetch.message.max.bytes", bytes).set("queued.max.messages.kbytes", queued);

@@ -3,19 +3,26 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::change::{LARGEST_SELECTION, with_why};
 use crate::admin::answer::{Answer, Answered};
 use crate::admin::endpoint::Endpoint;
 use crate::admin::parts::Parts;
 use crate::admin::refusal::Refusal;
+use crate::admin::request::Body;
 use crate::clock::now_ms;
 use crate::inspect::dead_letters::listing::{self, GroupListing, Listing, ListingError, Query};
 use crate::inspect::dead_letters::{Filter, FilterError, Full, Today};
+use crate::replay::discard::{self, DiscardRequest, Discarded, UndiscardRequest};
+
+/// How long a change waits for the search to be complete: only what was looked at can be counted and marked.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The query of a page. It is read as pairs; this is its description.
 #[derive(Deserialize, JsonSchema)]
@@ -43,6 +50,17 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .refuses(&[503]),
         Endpoint::get::<Full, _>("/dead-letters/{partition}/{offset}", "One dead letter, with what to do", letter)
             .refuses(&[404, 503]),
+        Endpoint::post::<DiscardRequest, Discarded, _>(
+            "/dead-letters/discard",
+            "Mark dead letters as done with",
+            discard,
+        )
+        .says("Either `filter` or `items`: what is there now and open. Nothing is deleted. Audited.")
+        .refuses(&[503])
+        .largest_body(LARGEST_SELECTION),
+        Endpoint::post::<UndiscardRequest, Discarded, _>("/dead-letters/undiscard", "Take a discard back", undiscard)
+            .says("What it marked is open again. Audited.")
+            .refuses(&[503]),
     ]
 }
 
@@ -67,6 +85,22 @@ async fn letter(State(parts): State<Arc<Parts>>, Path(place): Path<(i32, i64)>) 
     };
     let today = Today::of(&record, parts.previewer(), now_ms());
     Ok(Answer(Full::new(&record, state, &today)))
+}
+
+async fn discard(State(parts): State<Arc<Parts>>, Body(request): Body<DiscardRequest>) -> Answered<Discarded> {
+    let by = with_why(&request.who, request.via.unwrap_or_default(), &request.why)?.at(&parts.worker.id);
+    let (mut connection, keys) = (parts.redis().await?, parts.worker.keys());
+    let redis = (&mut connection, &keys);
+    let made = discard::discard(&parts.worker.scan, redis, &request, &by, PATIENCE).await;
+    made.map(Answer).map_err(|error| super::replays::refuse(&error))
+}
+
+async fn undiscard(State(parts): State<Arc<Parts>>, Body(request): Body<UndiscardRequest>) -> Answered<Discarded> {
+    let by = with_why(&request.who, request.via.unwrap_or_default(), &request.why)?.at(&parts.worker.id);
+    let (mut connection, keys) = (parts.redis().await?, parts.worker.keys());
+    let redis = (&mut connection, &keys);
+    let undone = discard::undiscard(&parts.worker.scan, redis, &request.id, &by, PATIENCE).await;
+    undone.map(Answer).map_err(|error| super::replays::refuse(&error))
 }
 
 /// The members of a query. A member that is given twice is a mistake of the last one.

@@ -16,9 +16,9 @@ use crate::operate::keys::OFFSETS_PER_KEY;
 /// The first round reads about so many letters, so that the newest ones are there at once.
 const FIRST_ROUND: i64 = 1024;
 /// A round reads so many at most: they are in memory as a whole.
-const ROUND: i64 = 8192;
+const ROUND: i64 = 4096;
 /// A round reads so many partitions at most. Of each, the client fetches some that are not needed.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 /// What arrives and changes is looked up so often while somebody asks.
 const TEND: Duration = Duration::from_secs(1);
 /// A failed call is made again after this time.
