@@ -55,6 +55,18 @@ fn what_a_platform_refused_is_delivered_once_it_is_healed() {
     assert!(shown.contains("12 would be sent") && shown.contains("postback replay run"), "{shown}");
     assert_eq!(account.request_count(), 12, "a plan sends nothing");
 
+    // The API says the same, and makes the same plan.
+    let api = format!("http://127.0.0.1:{}", worker.admin_port);
+    let over = json(&worker.must(&["replay", "--reason", "rejected", "--limit", "4", "--json", "--admin", &api]));
+    assert_eq!(
+        (&over["selected"], &over["filter"]["limit"], &over["state"]),
+        (&4.into(), &4.into(), &"planned".into())
+    );
+    let listed = json(&worker.must(&["replay", "list", "--json", "--admin", &api]));
+    assert_eq!((listed[0]["id"].as_str(), listed[1]["id"].as_str()), (over["id"].as_str(), Some(id)));
+    let slower = ["replay", "rate", id, "40", "--why", "gently", "--json", "--admin", &api];
+    assert_eq!(json(&worker.must(&slower))["rate"], 40);
+
     let ended = json(&worker.must(&["replay", "run", id, "--why", "the platform is back", "--json"]));
     assert_balanced(&ended);
     assert_eq!((&ended["state"], &ended["outcomes"]["delivered"]), (&"completed".into(), &12.into()), "{ended}");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::account::Accounts;
 use crate::operate::{ReplicaSnapshot, SwitchesByAccount};
+use crate::replay::store::progress::{Did, Done};
 use crate::replay::view::Waiting;
 
 /// The rate of an event whose account is not configured: it ends at admission, and costs no platform anything.
@@ -44,6 +45,13 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
+    /// Adds what was published just now.
+    pub fn add(&mut self, done: &[Done]) {
+        for done in done.iter().filter(|done| done.did == Did::Republished) {
+            *self.published.entry(done.account.clone()).or_default() += 1;
+        }
+    }
+
     /// How many records of an account have not ended. A kill may count an end twice, so that the numbers of an account
     /// cannot be trusted beyond those of all accounts together.
     pub fn of(&self, account: &str) -> u64 {

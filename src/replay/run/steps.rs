@@ -25,9 +25,9 @@ use crate::redis::batcher::describe;
 use crate::replay::discards::Discards;
 use crate::replay::judge::Rules;
 use crate::replay::setup::Setup;
+use crate::replay::store::Stored;
 use crate::replay::store::progress::{Did, Done, Found, Step, advance, keep_samples, take_lock};
 use crate::replay::store::stored::counts;
-use crate::replay::store::{LOCK_MS, Stored};
 use crate::replay::view::{State, Stopped, Waiting};
 
 /// The time between two writes of a run, so that a cancel and another rate are obeyed at once.
@@ -38,8 +38,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const RENEW: Duration = Duration::from_secs(4);
 /// How long to wait before a failed call is made again.
 const AGAIN: Duration = Duration::from_millis(500);
-/// Nothing is published under a lock that was last seen longer ago than this.
-const LOCK_TRUSTED: Duration = Duration::from_millis(LOCK_MS as u64 / 2);
+/// Nothing is published by what Redis said longer ago than this: of the lock, and of what operators want.
+const TRUSTED: Duration = Duration::from_millis(500);
 /// So many are published in one go at most.
 const MOST_PUBLISHED: usize = 1_000;
 /// Of a run that skips everything, so many are looked at in one go.
@@ -129,6 +129,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Redis does not answer, and nothing is lost: the run can begin anew.
     pub async fn go_on(&mut self, stop: &watch::Receiver<bool>) -> RedisResult<Left> {
+        let mut stopping = stop.clone();
         loop {
             if *stop.borrow() {
                 return Ok(Left::Stopping);
@@ -145,7 +146,12 @@ impl<'a> Run<'a> {
             if self.turns.is_empty() {
                 return Ok(self.advance(&[], Some((State::Completed, None))).await?.unwrap_or(Left::Over));
             }
-            if let Err(why) = self.look_around().await? {
+            let looked = tokio::select! {
+                looked = self.look_around() => looked?,
+                // The next replica must not wait for what this one waits for.
+                _ = stopping.wait_for(|stop| *stop) => return Ok(Left::Stopping),
+            };
+            if let Err(why) = looked {
                 self.kafka_is_away(why).await;
                 continue;
             }
@@ -259,7 +265,7 @@ impl<'a> Run<'a> {
         self.turns.put_back(later.into_iter().map(|letter| (letter.account, letter.place)).collect());
         self.look_ahead =
             if to_publish.is_empty() && !done.is_empty() { (taken.len() * 2).min(MOST_LOOKED_AT) } else { 0 };
-        if self.held.elapsed() > LOCK_TRUSTED
+        if self.held.elapsed() > TRUSTED
             && let Some(left) = self.advance(&[], None).await?
         {
             return Ok(Err(left));
@@ -280,9 +286,7 @@ impl<'a> Run<'a> {
             }
         };
         let count = published.done.iter().filter(|done| done.did == Did::Republished).count();
-        for done in published.done.iter().filter(|done| done.did == Did::Republished) {
-            *self.under_way.published.entry(done.account.clone()).or_default() += 1;
-        }
+        self.under_way.add(&published.done);
         done.extend(published.done);
         self.turns.put_back(published.back);
         if let Some(left) = self.advance(&done, None).await? {
