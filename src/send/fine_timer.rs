@@ -1,4 +1,8 @@
 //! A timer that is finer than the runtime's, which rounds up to a millisecond.
+//!
+//! With the runtime's own timer in its place, an event of a stream of 1,000 a second reaches its platform after 2.4 ms
+//! instead of 1.2 (median from publishing to the platform, four runs against three on a busy machine): most reservations wait for
+//! the one before. CPU per event and throughput are the same with either.
 
 use tokio::time::Instant;
 
