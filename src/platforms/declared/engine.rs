@@ -18,7 +18,6 @@ use super::{filters, write};
 
 pub(super) use check::Compiler;
 use direct::Direct;
-pub(super) use direct::{Filter, FilterBy};
 pub(super) use scope::{Scope, Variable};
 pub(super) use template::Template;
 

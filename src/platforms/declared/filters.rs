@@ -10,12 +10,16 @@ mod refusal;
 
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-use super::engine::{Filter, FilterBy};
 use super::write;
 
 pub(super) use digest::signature_input;
 pub(super) use encoding::{percent, while_masking};
 pub(super) use refusal::Refusal;
+
+/// A filter without arguments.
+pub(super) type Filter = fn(&Value) -> Result<Value, Error>;
+/// A filter with one.
+pub(super) type FilterBy = fn(&Value, &Value) -> Result<Value, Error>;
 
 /// The names of these filters, for "did you mean".
 pub(super) const NAMES: [&str; 24] = [

@@ -120,7 +120,7 @@ impl Compiler<'_> {
             let mut uses = Uses::default();
             item.iter().filter_map(Op::uses).for_each(|named| uses.add(&named));
             let limits = BatchLimits { items: batch.max_items, bytes: batch.max_bytes };
-            BatchRule { limits, item, ids: form::ids(&uses) }
+            BatchRule { limits, item, ids: form::facts::ids(&uses) }
         });
         let forms: Vec<Form> = definition.request.iter().enumerate().map(|(at, part)| self.form(at, part)).collect();
         if batch.is_some() && !forms.iter().any(|form| form.is_batched) {

@@ -8,36 +8,12 @@ mod parse;
 
 use std::fmt::Write;
 
-use minijinja::{Error, Value};
+use minijinja::Value;
 
 use super::{Scope, Variable};
 use crate::platforms::declared::write::Decimal;
 
-/// A filter without arguments.
-pub(in crate::platforms::declared) type Filter = fn(&Value) -> Result<Value, Error>;
-/// A filter with one.
-pub(in crate::platforms::declared) type FilterBy = fn(&Value, &Value) -> Result<Value, Error>;
-
-/// An expression.
-pub(super) enum Direct {
-    Path(Variable, Box<[Box<str>]>),
-    Literal(Value),
-    Filter(Box<Direct>, Filter),
-    FilterBy(Box<Direct>, Box<Direct>, FilterBy),
-    Concat(Box<[Direct]>),
-    /// `true`: equal.
-    Compare(Box<Direct>, Box<Direct>, bool),
-    In(Box<Direct>, Box<[Value]>),
-    /// `false`: not defined.
-    Defined(Box<Direct>, bool),
-    All(Box<[Direct]>),
-    Any(Box<[Direct]>),
-    If {
-        then: Box<Direct>,
-        when: Box<Direct>,
-        otherwise: Option<Box<Direct>>,
-    },
-}
+pub(super) use parse::Direct;
 
 impl Direct {
     /// Reads an expression; `None`: it holds what only the machine knows.

@@ -1,8 +1,6 @@
 //! `[[request]]`, compiled.
 
-mod facts;
-
-pub(super) use facts::ids;
+pub(super) mod facts;
 
 use crate::platforms::callback::is_callback_host;
 use crate::platforms::declared::definition::{Native, Ordered, RequestPart, Sign as SignText, Template as Text};

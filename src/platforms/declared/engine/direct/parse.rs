@@ -3,9 +3,29 @@
 
 use minijinja::Value;
 
-use super::Direct;
 use crate::platforms::declared::engine::Variable;
-use crate::platforms::declared::filters;
+use crate::platforms::declared::filters::{self, Filter, FilterBy};
+
+/// An expression.
+pub(in crate::platforms::declared::engine) enum Direct {
+    Path(Variable, Box<[Box<str>]>),
+    Literal(Value),
+    Filter(Box<Direct>, Filter),
+    FilterBy(Box<Direct>, Box<Direct>, FilterBy),
+    Concat(Box<[Direct]>),
+    /// `true`: equal.
+    Compare(Box<Direct>, Box<Direct>, bool),
+    In(Box<Direct>, Box<[Value]>),
+    /// `false`: not defined.
+    Defined(Box<Direct>, bool),
+    All(Box<[Direct]>),
+    Any(Box<[Direct]>),
+    If {
+        then: Box<Direct>,
+        when: Box<Direct>,
+        otherwise: Option<Box<Direct>>,
+    },
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token<'a> {
