@@ -41,6 +41,9 @@ impl World {
         let producer = Producer::new(&config.kafka, 0).unwrap();
         let by = By::new(Via::Console, "li", "asked by 13812345678");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let discard = AuditRecord::new(Change::Discard, &by, 3);
+        let discard = AuditRecord { id: "d-1".to_owned(), items: vec!["0:2".to_owned()], ..discard }.json();
+        runtime.block_on(producer.publish(&config.kafka.audit, None, Some(discard.as_bytes()), &[])).unwrap();
         for letter in
             [letter("acme-ps", "click.qhclickid"), letter("acme-ps", "click.qhclickid"), letter("acme-bz", "")]
         {
@@ -163,6 +166,8 @@ fn example(method: &str, path: &str) -> (String, String) {
     let body = match (method, path) {
         ("GET", _) => "",
         (_, "/api/v1/preview") => event,
+        (_, "/api/v1/dead-letters/discard") => r#"{"items":["0:0"],"who":"li","via":"console","why":"maintenance"}"#,
+        (_, "/api/v1/dead-letters/undiscard") => r#"{"id":"d-1","who":"li","via":"console","why":"maintenance"}"#,
         (_, "/api/v1/replays") => r#"{"filter":{"account":"acme-ps"},"who":"li","via":"console","why":"maintenance"}"#,
         ("PATCH", _) => r#"{"rate":20,"who":"li","via":"console","why":"maintenance"}"#,
         (_, path) if path.contains("/accounts/") => WHY,
@@ -219,7 +224,7 @@ fn a_preview_and_a_plan_change_nothing_and_are_not_audited() {
     let world = World::new("");
     for path in ["/api/v1/preview", "/api/v1/replays"] {
         let (url, body) = example("POST", path);
-        assert_eq!(world.send("POST", &url, LOCAL, &body).0, 200);
+        assert!(world.send("POST", &url, LOCAL, &body).0 < 300);
     }
     assert_eq!(world.changes(), 0);
 }
@@ -229,8 +234,14 @@ fn a_plan_says_what_it_selects_and_a_list_shows_it() {
     let world = World::new("");
     let (url, body) = example("POST", "/api/v1/replays");
     let (status, _, answer) = world.send("POST", &url, LOCAL, &body);
-    assert_eq!(status, 200, "{answer}");
-    let plan: Value = serde_json::from_str(&answer).unwrap();
+    assert!([200, 202].contains(&status), "{status} {answer}");
+    let mut plan: Value = serde_json::from_str(&answer).unwrap();
+    // A busy machine makes it in the background.
+    while !plan["progress"].is_null() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let (_, _, answer) = world.send("GET", &format!("{url}/{}", plan["id"].as_str().unwrap()), LOCAL, "");
+        plan = serde_json::from_str(&answer).unwrap();
+    }
     assert_eq!((plan["state"].as_str(), plan["selected"].as_u64()), (Some("planned"), Some(2)), "{plan}");
     assert_eq!([&plan["by"], &plan["via"], &plan["why"]], ["li", "console", "maintenance"]);
     let (_, _, list) = world.send("GET", "/api/v1/replays", LOCAL, "");
@@ -244,6 +255,7 @@ fn errors_have_the_form_of_the_document_and_name_the_member_that_is_wrong() {
     let world = World::new("");
     let large = format!(r#"{{"reason":"{}"}}"#, "x".repeat(20_000));
     let pause = "/api/v1/accounts/{name}/pause";
+    let (discard, undiscard) = ("/api/v1/dead-letters/discard", "/api/v1/dead-letters/undiscard");
     for (method, path, url, body, status, field) in [
         ("POST", pause, "/api/v1/accounts/acme-sp/pause", WHY, 404, None),
         ("POST", pause, "/api/v1/accounts/acme-ps/pause", "{broken", 400, None),
@@ -263,6 +275,9 @@ fn errors_have_the_form_of_the_document_and_name_the_member_that_is_wrong() {
         ("GET", "/api/v1/replays/{id}", "/api/v1/replays/none", "", 404, None),
         ("POST", "/api/v1/replays", "/api/v1/replays", r#"{"filter":{"state":"open"}}"#, 400, Some("filter")),
         ("POST", "/api/v1/replays", "/api/v1/replays", r#"{"items":["x"]}"#, 400, Some("items")),
+        ("POST", discard, discard, r#"{"filter":{},"why":"x"}"#, 400, Some("filter")),
+        ("POST", discard, discard, r#"{"filter":{"reason":"invalid"}}"#, 400, Some("why")),
+        ("POST", undiscard, undiscard, r#"{"id":"d-9","why":"x"}"#, 400, Some("id")),
         ("POST", "/api/v1/replays", "/api/v1/replays", r#"{"filter":{"reson":"invalid"}}"#, 400, Some("filter.reson")),
         ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?limit=0", "", 400, Some("limit")),
         ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?reason=wrong", "", 400, Some("reason")),
@@ -394,13 +409,13 @@ fn the_audit_is_shown_newest_first_and_page_by_page() {
     let times = |page: &Value| -> Vec<i64> {
         page["items"].as_array().unwrap().iter().map(|r| r["at_ms"].as_i64().unwrap()).collect()
     };
-    let all = get("");
+    let all = get("?what=pause");
     assert_eq!((times(&all), all["done"].as_bool()), (vec![2, 1, 0], Some(true)));
     assert_eq!((all["items"][0]["who"].as_str(), all["items"][0]["via"].as_str()), (Some("li"), Some("console")));
     assert_eq!(all["items"][0]["why"], "asked by 138****5678");
     let first = get("?limit=2&what=pause&who=li&via=console");
     assert_eq!((times(&first), first["done"].as_bool()), (vec![2, 1], Some(false)));
-    let rest = get(&format!("?limit=2&cursor={}", first["cursor"].as_str().unwrap()));
+    let rest = get(&format!("?limit=2&what=pause&cursor={}", first["cursor"].as_str().unwrap()));
     assert_eq!((times(&rest), rest["cursor"].as_str()), (vec![0], None));
     for none in ["?what=resume", "?who=wang", "?via=cli", "?account=acme-ps", "?subject=x"] {
         assert_eq!(times(&get(none)), [0; 0], "{none}");

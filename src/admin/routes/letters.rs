@@ -21,8 +21,9 @@ use crate::inspect::dead_letters::listing::{self, GroupListing, Listing, Listing
 use crate::inspect::dead_letters::{Filter, FilterError, Full, Today};
 use crate::replay::discard::{self, DiscardRequest, Discarded, UndiscardRequest};
 
-/// How long a change waits for the search to be complete: only what was looked at can be counted and marked.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a change waits for the search to be complete: only what was looked at can be counted and marked. It is
+/// shorter than the time limit of an answer, so that the client is told.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The query of a page. It is read as pairs; this is its description.
 #[derive(Deserialize, JsonSchema)]
