@@ -107,7 +107,7 @@ mod tests {
         let csv = Export::Csv.lines(&[object("a"), object("b")], true) + &Export::Csv.lines(&[object("c")], false);
         let lines: Vec<&str> = csv.split("\r\n").collect();
         assert_eq!(lines.len(), 5, "{csv}");
-        assert_eq!(lines[0], "partition,offset,detail,field");
+        assert_eq!(lines[0], "partition,offset,field,detail");
         assert_eq!(csv.matches("partition").count(), 1);
         let jsonl = Export::Jsonl.lines(&[object("a\nb"), object("=1")], true);
         assert_eq!(jsonl.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>().len(), 2);
