@@ -14,7 +14,17 @@ const GROUPS: usize = 20;
 
 /// A plan or a replay in full.
 pub(super) fn text(view: &ReplayView) -> String {
-    if view.state == State::Planned { plan(view) } else { replay(view) }
+    if view.state != State::Planned {
+        return replay(view);
+    }
+    let mut text = plan(view);
+    if view.progress.is_none() && view.left > 0 {
+        text.push_str(&format!(
+            "\nNothing is published yet. Run exactly this with:\n  postback replay run {} --why TEXT\n",
+            view.id
+        ));
+    }
+    text
 }
 
 /// A plan: what is selected, refused and foreseen.
@@ -57,12 +67,6 @@ pub(super) fn plan(view: &ReplayView) -> String {
     }
     let time = view.eta_ms.map_or_else(String::new, |ms| format!(": {} at {}/s", span(ms), view.rate));
     text.push_str(&format!("to run    {}{time}\n", letters(view.left)));
-    if view.left > 0 {
-        text.push_str(&format!(
-            "\nNothing is published yet. Run exactly this with:\n  postback replay run {} --why TEXT\n",
-            view.id
-        ));
-    }
     text
 }
 
@@ -265,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_plan_says_what_would_come_of_it_and_how_to_run_it() {
-        let text = plan(&view());
+        let whole = text(&view());
         for part in [
             "plan r-1: 10 dead letters selected",
             "8 would be sent",
@@ -274,8 +278,9 @@ mod tests {
             "to run    8 dead letters: 2s at 4/s",
             "postback replay run r-1 --why TEXT",
         ] {
-            assert!(text.contains(part), "no `{part}` in\n{text}");
+            assert!(whole.contains(part), "no `{part}` in\n{whole}");
         }
+        assert!(!plan(&view()).contains("Nothing is published yet"), "a plan that is run at once does not say so");
         assert!(plan(&ReplayView { selected: 0, left: 0, ..view() }).contains("Nothing fits the filter"));
     }
 
