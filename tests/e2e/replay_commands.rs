@@ -112,7 +112,8 @@ fn a_second_operator_is_told_who_runs_and_a_closed_lane_waits_while_another_acco
     first.stop();
     second.must(&["replay", "rate", id, "20", "--why", "gently"]);
     second.must(&["accounts", "resume", "acme-ps", "--reason", "reviewed"]);
-    eventually(secs(45), "the run is completed", || status(&second, id)["outcomes"]["delivered"] == 30);
+    eventually(secs(45), "the run is completed", || status(&second, id)["state"] == "completed");
+    eventually(secs(30), "all have arrived", || status(&second, id)["outcomes"]["delivered"] == 30);
     let view = status(&second, id);
     assert_balanced(&view);
     assert_eq!((&view["state"], &view["rate"]), (&"completed".into(), &20.into()), "{view}");
