@@ -1,8 +1,8 @@
 //! The search behind the index: one thread reads the dead-letter topic from its end backwards, and then what arrives.
 //!
 //! A process has one search for everybody who looks at dead letters. It begins when somebody asks, rests while nobody has
-//! asked for [`shared::REST`], goes on where it was when somebody asks again, and drops the index, its clients and its connection
-//! after [`shared::IDLE`]. It joins no group, and its threads have the lowest priority, so that live traffic comes first.
+//! asked for `shared::REST`, goes on where it was when somebody asks again, and drops the index, its clients and its connection
+//! after `shared::IDLE`. It joins no group, and its threads have the lowest priority, so that live traffic comes first.
 
 mod audit;
 mod lookup;
