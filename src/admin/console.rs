@@ -28,7 +28,7 @@ macro_rules! files {
 
 const FILES: [File; 40] = files! {
     "index.html" "style.css" "icon.svg" "app.js"
-    "lib/all.js" "lib/api.js" "lib/bytes.js" "lib/chart.js" "lib/dialog.js" "lib/filter.js" "lib/flow.js"
+    "lib/all.js" "lib/bytes.js" "lib/chart.js" "lib/dialog.js" "lib/fetch.js" "lib/filter.js" "lib/flow.js"
     "lib/lane.js" "lib/live.js" "lib/needs.js" "lib/reasons.js" "lib/route.js" "lib/state.js" "lib/table.js"
     "lib/time.js" "lib/ui.js"
     "pages/audit.js" "pages/blocked.js" "pages/decide.js" "pages/lanes.js" "pages/letter.js" "pages/letters.js"

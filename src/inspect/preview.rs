@@ -1,7 +1,8 @@
 //! Shows what the worker would do with an event at a given moment. It judges the event and builds the request with the
 //! worker's own code, and sends nothing (pure).
 
-use std::borrow::Cow;
+mod shown;
+
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -9,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub use self::shown::Shown;
 use crate::account::Accounts;
 use crate::admit::examine::Examiner;
 use crate::claim::rules::Key;
@@ -19,9 +21,8 @@ use crate::kafka::ResultTopics;
 use crate::kafka::record::{Header, Record};
 use crate::metrics::{Metrics, Setup};
 use crate::platforms::list::Platforms;
-use crate::platforms::{Credential, Part, Request};
-use crate::redact::{SECRET, mask_text};
-use crate::secret::SecretString;
+use crate::platforms::{Credential, Part};
+use crate::redact::SECRET;
 use crate::settle::policy::{Policy, field_and_detail, timing};
 
 /// The warning where the shown URL or body differs from the bytes that the worker would send.
@@ -71,19 +72,6 @@ pub struct Accepted {
     /// Members that would be left out, and doubtful values.
     pub warnings: Vec<String>,
     pub request: Shown,
-}
-
-/// A request that the worker would send, with exactly these bytes. Each part can be shown as it is, or with `***` where
-/// the sender names a secret.
-#[derive(Clone, Debug)]
-pub struct Shown {
-    /// The request as the sender makes it.
-    pub request: Request,
-    /// The whole URL.
-    pub url: String,
-    masked_url: String,
-    /// The secret of the credential in force.
-    secret: Option<SecretString>,
 }
 
 /// An event that would not be sent.
@@ -248,54 +236,6 @@ impl Accepted {
                 "signature_input": request.signature_input(show_secrets),
             },
         })
-    }
-}
-
-impl Shown {
-    /// The URL. It may contain a token in the query of the account's own `path`.
-    pub fn url(&self, show_secrets: bool) -> String {
-        if show_secrets {
-            return self.url.clone();
-        }
-        match self.masked_url.split_once('?') {
-            Some((place, query)) => format!("{place}?{}", mask_text(query)),
-            None => self.masked_url.clone(),
-        }
-    }
-
-    /// The sender's headers, in order.
-    pub fn headers(&self, show_secrets: bool) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
-        self.request.headers.iter().map(move |(name, value)| {
-            let masked = || self.request.masked_text(Part::Header(name), value, SECRET);
-            (*name, if show_secrets { Cow::Borrowed(value.as_str()) } else { masked() })
-        })
-    }
-
-    pub fn body(&self, show_secrets: bool) -> Cow<'_, [u8]> {
-        let body = &self.request.body[..];
-        if show_secrets { Cow::Borrowed(body) } else { self.request.masked(Part::Body, body, SECRET) }
-    }
-
-    /// The body as text; `None`: there is no body, or it is not text.
-    pub fn text(&self, show_secrets: bool) -> Option<String> {
-        String::from_utf8(self.body(show_secrets).into_owned()).ok().filter(|text| !text.is_empty())
-    }
-
-    /// The exact text that is hashed, with its secret masked unless asked for; `None`: nothing is signed.
-    pub fn signature_input(&self, show_secrets: bool) -> Option<String> {
-        let input = self.request.signature_input.as_ref()?.expose();
-        if !show_secrets && self.request.has_secret(Part::SignatureInput) {
-            return Some(self.request.masked_text(Part::SignatureInput, input, SECRET).into_owned());
-        }
-        let secret = self.secret.as_ref().map(SecretString::expose).filter(|secret| !secret.is_empty());
-        match secret {
-            Some(secret) if !show_secrets => Some(match input.strip_prefix(secret) {
-                // Only the secret itself is replaced. A short secret may also occur in the body by chance.
-                Some(rest) => format!("{SECRET}{rest}"),
-                None => input.replace(secret, SECRET),
-            }),
-            _ => Some(input.to_owned()),
-        }
     }
 }
 

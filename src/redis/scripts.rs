@@ -5,7 +5,7 @@
 //! defined elsewhere would work with Redis and fail in the demo. The store's `match` over this list does not compile if
 //! a script is missing there.
 
-use std::sync::LazyLock;
+mod hashes;
 
 use ::redis::Cmd;
 
@@ -269,25 +269,7 @@ end
 return {state, redis.call('HGET', KEYS[2], 'rate') or ''}";
 }
 
-static HASHES: LazyLock<Vec<String>> =
-    LazyLock::new(|| Script::ALL.iter().map(|s| ::redis::Script::new(s.text()).get_hash().to_owned()).collect());
-
 impl Script {
-    /// The SHA-1 of the text, by which a server identifies a cached script.
-    pub fn sha(self) -> &'static str {
-        &HASHES[self as usize]
-    }
-
-    /// The script with this hash.
-    pub fn by_sha(sha: &str) -> Option<Script> {
-        Script::ALL.iter().copied().find(|script| script.sha().eq_ignore_ascii_case(sha))
-    }
-
-    /// The script with this text.
-    pub fn by_text(text: &[u8]) -> Option<Script> {
-        Script::ALL.iter().copied().find(|script| script.text().as_bytes() == text)
-    }
-
     /// The smallest number of keys that the script takes. A script that takes more than one may take any number beyond
     /// that.
     pub const fn least_keys(self) -> usize {

@@ -2,7 +2,7 @@
 import { html } from "htm/preact";
 import { Component, render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { refused } from "./lib/api.js";
+import { refused } from "./lib/fetch.js";
 import { pulse, refresh, useLive } from "./lib/live.js";
 import { link, route } from "./lib/route.js";
 import { lang, t, theme, token, who, zone } from "./lib/state.js";

@@ -9,6 +9,7 @@ mod lookup;
 mod search;
 mod shared;
 mod states;
+mod waits;
 
 use std::io;
 use std::sync::{Arc, PoisonError, RwLockReadGuard};

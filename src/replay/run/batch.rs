@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 use futures_util::future::join_all;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
+use crate::clock::now_ms;
 use crate::kafka::producer::{Producer, PublishError};
 use crate::kafka::reader::{Fetch, Reader};
 use crate::kafka::record::Record;
 use crate::metrics::{Metrics, ReplayResult};
+use crate::operate::keys::Keys;
 use crate::replay::cause::{Failure, Skip};
 use crate::replay::discards::Discards;
 use crate::replay::judge::{Judged, Rules};
@@ -19,7 +23,10 @@ use crate::replay::lookup;
 use crate::replay::places::Place;
 use crate::replay::setup::Setup;
 use crate::replay::store::Plan;
-use crate::replay::store::progress::{Did, Done};
+use crate::replay::store::progress::{Did, Done, Step, advance};
+
+/// How often the lock is renewed while a batch is being published.
+const RENEW: Duration = Duration::from_secs(4);
 
 /// A dead letter of a batch. Without a record: retention has deleted it.
 pub struct Letter {
@@ -140,6 +147,25 @@ pub async fn publish(producer: &Producer, id: &str, force: bool, letters: Vec<Le
         published.done.push(ended(&letter, did));
     }
     published
+}
+
+/// Waits for a batch that is being published, and renews the lock meanwhile: it has to outlast a broker that is slow.
+pub async fn under_lock(
+    c: &mut MultiplexedConnection,
+    keys: &Keys,
+    owner: (&str, &str),
+    publishing: impl Future<Output = Published>,
+) -> Published {
+    tokio::pin!(publishing);
+    loop {
+        tokio::select! {
+            published = &mut publishing => return published,
+            () = sleep(RENEW) => {
+                let step = Step { now_ms: now_ms(), ..Step::default() };
+                let _ = advance(c, keys, owner, &step).await;
+            }
+        }
+    }
 }
 
 fn ended(letter: &Letter, did: Did) -> Done {

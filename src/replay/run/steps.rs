@@ -34,8 +34,6 @@ use crate::replay::view::{State, Stopped, Waiting};
 const TICK: Duration = Duration::from_millis(200);
 /// How often the lanes and the discards are looked at.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often the lock is renewed while a batch is being published.
-const RENEW: Duration = Duration::from_secs(4);
 /// How long to wait before a failed call is made again.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Nothing is published by what Redis said longer ago than this: of the lock, and of what operators want.
@@ -270,21 +268,9 @@ impl<'a> Run<'a> {
         {
             return Ok(Err(left));
         }
-        let force = self.stored.plan.force;
-        let published = {
-            let publishing = batch::publish(self.producer, &self.stored.id, force, to_publish);
-            tokio::pin!(publishing);
-            loop {
-                tokio::select! {
-                    published = &mut publishing => break published,
-                    // The lock has to outlast a broker that is slow.
-                    () = sleep(RENEW) => {
-                        let step = Step { now_ms: now_ms(), ..Step::default() };
-                        let _ = advance(&mut self.c, &self.setup.keys, (&self.stored.id, self.token), &step).await;
-                    }
-                }
-            }
-        };
+        let (id, force) = (&self.stored.id, self.stored.plan.force);
+        let publishing = batch::publish(self.producer, id, force, to_publish);
+        let published = batch::under_lock(&mut self.c, &setup.keys, (id, self.token), publishing).await;
         let count = published.done.iter().filter(|done| done.did == Did::Republished).count();
         self.under_way.add(&published.done);
         done.extend(published.done);

@@ -1,7 +1,7 @@
 // What pages are made of, so that each page needs one import.
 export { html } from "htm/preact";
 export { useEffect, useRef, useState } from "preact/hooks";
-export { change, encode, query as queryOf, read } from "./api.js";
+export { change, encode, query as queryOf, read } from "./fetch.js";
 export { Bytes } from "./bytes.js";
 export { Chart } from "./chart.js";
 export { ActionDialog } from "./dialog.js";

@@ -1,7 +1,7 @@
 // The lane of an account, over all replicas, as rows of a table; pause and resume.
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
-import { change, encode } from "./api.js";
+import { change, encode } from "./fetch.js";
 import { ActionDialog } from "./dialog.js";
 import { failing, perSecond } from "./flow.js";
 import { count, percent, rate, t } from "./state.js";

@@ -2,7 +2,7 @@
 // never while the page is hidden or a choice is open. Pages that show the same thing share one request.
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { read, refused } from "./api.js";
+import { read, refused } from "./fetch.js";
 import { token } from "./state.js";
 
 const SHORTEST = 2000, LONGEST = 30000;

@@ -5,7 +5,7 @@ import { refresh } from "./live.js";
 import { link } from "./route.js";
 import { count, t } from "./state.js";
 import { absolute, relative, zoneName } from "./time.js";
-import { refused } from "./api.js";
+import { refused } from "./fetch.js";
 
 /** The state of something: a sign, a colour and the word. */
 const STATES = {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::audit::Audit;
 use super::shared::{IDLE, Progress, REST, Shared, Trouble, reader};
 use super::states::States;
+use super::waits::{AGAIN, Ended, again, pause, pause_until_asked};
 use crate::inspect::dead_letters::index::Index;
 use crate::inspect::dead_letters::letter::DeadLetter;
 use crate::kafka::Config;
@@ -21,17 +22,6 @@ const ROUND: i64 = 4096;
 const AT_ONCE: usize = 2;
 /// What arrives and changes is looked up so often while somebody asks.
 const TEND: Duration = Duration::from_secs(1);
-/// A failed call is made again after this time.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// Why the search of one index ends.
-enum Ended {
-    /// Nobody has asked for a long time.
-    Idle,
-    /// The topic has been made anew, or the process ends.
-    Changed,
-    Over,
-}
 
 /// Runs searches until the handle is dropped.
 pub(super) fn run(shared: &Shared) {
@@ -130,39 +120,6 @@ fn bounds(reader: &Reader, config: &Config) -> Result<Vec<Range>, AdminError> {
 
 fn length(range: &Range) -> u64 {
     u64::try_from(range.end - range.from).unwrap_or(0)
-}
-
-/// Makes a call until it works.
-fn again<T>(shared: &Shared, mut call: impl FnMut() -> Result<T, AdminError>) -> Result<T, Ended> {
-    loop {
-        match call() {
-            Ok(done) => {
-                if shared.progress.borrow().trouble.is_some() {
-                    shared.progress.send_modify(|progress| progress.trouble = None);
-                }
-                return Ok(done);
-            }
-            Err(error) => {
-                let refused = matches!(error, AdminError::Refused(_));
-                let trouble = Trouble { text: error.to_string(), refused };
-                shared.progress.send_modify(|progress| progress.trouble = Some(trouble));
-                pause(shared, AGAIN)?;
-            }
-        }
-    }
-}
-
-/// Waits so long.
-fn pause(shared: &Shared, time: Duration) -> Result<(), Ended> {
-    let until = Instant::now() + time;
-    let asked = shared.asked();
-    let left = until.saturating_duration_since(Instant::now());
-    let waited = shared.wake.wait_timeout_while(asked, left, |asked| !asked.over);
-    match waited {
-        Ok((asked, _)) if asked.over => Err(Ended::Over),
-        Ok((asked, _)) if asked.quiet() >= IDLE => Err(Ended::Idle),
-        _ => Ok(()),
-    }
 }
 
 impl Search<'_> {
@@ -311,20 +268,5 @@ impl Search<'_> {
                 pause_until_asked(self.shared)?;
             }
         }
-    }
-}
-
-/// Waits until somebody asks.
-fn pause_until_asked(shared: &Shared) -> Result<(), Ended> {
-    let (since, quiet) = {
-        let asked = shared.asked();
-        (asked.at, asked.quiet())
-    };
-    let left = IDLE.saturating_sub(quiet);
-    let waited = shared.wake.wait_timeout_while(shared.asked(), left, |asked| !asked.over && asked.at == since);
-    match waited {
-        Ok((asked, _)) if asked.over => Err(Ended::Over),
-        Ok((asked, _)) if asked.quiet() >= IDLE => Err(Ended::Idle),
-        _ => Ok(()),
     }
 }
