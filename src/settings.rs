@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::account::{Account, Accounts, Dedupe, Intake, Retry};
-use crate::admin::Config as AdminConfig;
+use crate::admin::config::Config as AdminConfig;
 use crate::config::layers::{Layers, Settings, shown};
 use crate::config::problem::Report;
 use crate::platforms::Credential;

@@ -4,7 +4,7 @@
 mod answer;
 mod api;
 pub mod client;
-mod config;
+pub(crate) mod config;
 mod console;
 mod endpoint;
 mod etag;
@@ -27,7 +27,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
 
-pub use config::Config;
 pub use parts::{Parts, Worker};
 pub use server::Server;
 

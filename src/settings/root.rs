@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::account::{Dedupe, Intake, Limits, Retry, Validate};
-use crate::admin::Config as AdminConfig;
+use crate::admin::config::Config as AdminConfig;
 use crate::config::fields::list;
 use crate::{kafka, redis, telemetry};
 
