@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod proxy;
+pub mod roster;
 mod sections;
 
 use std::borrow::Cow;
@@ -87,20 +88,8 @@ impl ReplyRules {
     }
 }
 
-/// Every lane that these accounts need: the index of its account, and the account as the lane sees it. First comes one for
-/// each account, in their order; then a second one for the calls of each account that sends conversions as well, so that
-/// neither kind can starve the other.
-pub fn lanes(accounts: &[Arc<Account>]) -> Vec<(usize, Arc<Account>)> {
-    let first = |account: &Arc<Account>| {
-        if account.sender.is_none() && account.call.is_some() { account.for_calls() } else { account.clone() }
-    };
-    let firsts = accounts.iter().map(first).enumerate();
-    let both = accounts.iter().enumerate().filter(|(_, account)| account.sender.is_some() && account.call.is_some());
-    firsts.chain(both.map(|(index, account)| (index, account.for_calls()))).collect()
-}
-
 /// How many accounts send at the rate of this account's bucket while Redis is away.
-pub fn sharers(accounts: &Accounts, of: &Account) -> usize {
+pub fn sharers<'a>(accounts: impl IntoIterator<Item = &'a Arc<Account>>, of: &Account) -> usize {
     let bucket = |a: &Account| match of.is_for_calls() {
         true => a.call.is_some().then(|| a.call_limits.shared_as.clone()),
         false => a.sender.is_some().then(|| a.limits.shared_as.clone()),
@@ -108,10 +97,20 @@ pub fn sharers(accounts: &Accounts, of: &Account) -> usize {
     let own = Some(&of.limits.shared_as);
     let shares = |a: &&Arc<Account>| a.platform == of.platform && bucket(a).as_ref() == own;
     let delivers = |a: &&Arc<Account>| a.enabled && a.when_unavailable == WhenUnavailable::Deliver;
-    accounts.values().filter(shares).filter(delivers).count()
+    accounts.into_iter().filter(shares).filter(delivers).count()
 }
 
 impl Account {
+    /// The account as its first lane sees it.
+    fn first_lane(self: &Arc<Self>) -> Arc<Self> {
+        if self.is_for_calls() { self.for_calls() } else { self.clone() }
+    }
+
+    /// The account as the lane of its calls sees it, where it sends conversions as well.
+    fn second_lane(&self) -> Option<Arc<Self>> {
+        (self.sender.is_some() && self.call.is_some()).then(|| self.for_calls())
+    }
+
     /// The account as the lane of its calls sees it.
     fn for_calls(&self) -> Arc<Account> {
         Arc::new(Account { sender: None, limits: self.call_limits.clone(), ..self.clone() })
@@ -299,7 +298,7 @@ mod tests {
             account("other", "other", deliver, true),
         ]
         .into();
-        let counted = accounts.values().map(|a| (&*a.name, sharers(&accounts, a))).collect::<Vec<_>>();
+        let counted = accounts.values().map(|a| (&*a.name, sharers(accounts.values(), a))).collect::<Vec<_>>();
         assert_eq!(counted, [("a", 3), ("b", 3), ("c", 3), ("holds", 3), ("is-off", 3), ("other", 1)]);
     }
 }

@@ -24,6 +24,7 @@ use self::drain::{a_part_dies, drain_all};
 use self::listen::listen;
 use self::replays::Replaying;
 use self::setup::{all_topics, metrics, topics_of};
+use crate::account::roster::Roster;
 use crate::admit::examine::Examiner;
 use crate::app::discovery::Discovery;
 use crate::app::start::{Fit, Say};
@@ -90,7 +91,8 @@ pub async fn run(
     // The lanes, and what they share.
     let metrics = metrics(&config);
     let health = Arc::new(Health::default());
-    let prepared = threads::prepare(&config.accounts, &config.intake, &health, &config.redis.token_key, lane_threads());
+    let roster = Roster::new(config.accounts.values().cloned()).knowing(config.platforms.clone()).live();
+    let prepared = threads::prepare(&roster.load(), &config.intake, &health, &config.redis.token_key, lane_threads());
     let (lanes, prepared) = prepared.map_err(Exit::usage)?;
     let lanes = Arc::new(lanes);
     let kafka_health = KafkaHealth::start(&config.kafka).map_err(refused)?;
@@ -156,10 +158,7 @@ pub async fn run(
         topics::keep(cluster.clone(), start::topics_of(&config), largest, &shared.refusals).map_err(failed)?;
     }
     let runtimes = Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
-    let examiner = || {
-        Examiner::new(config.accounts.values().cloned().collect(), config.kafka.result_topics(), metrics.clone())
-            .knowing(config.platforms.clone())
-    };
+    let examiner = || Examiner::new(roster.clone(), config.kafka.result_topics(), metrics.clone());
     let known = Arc::new(Known::default());
     let timeouts = config.accounts.values().flat_map(|a| [a.limits.timeout, a.call_limits.timeout]);
     let drain = timeouts.max().unwrap_or_default() + Duration::from_secs(2);

@@ -101,6 +101,8 @@ pub enum DeliveryError {
     Closed,
     /// This worker loses the partition, and nothing was sent.
     Returned,
+    /// The account has other settings since, and nothing was sent with the old ones.
+    Replaced,
 }
 
 /// The instruction of a [`DeliveryError`]. `core.md` section 2 is this table in words.
@@ -124,6 +126,8 @@ pub enum Disposition {
     Hold,
     /// The record is given back unfinished.
     Return,
+    /// The record goes back to the head of its lane and begins anew. This is no attempt.
+    Again,
 }
 
 impl DeliveryError {
@@ -147,6 +151,7 @@ impl DeliveryError {
             DeliveryError::Held { .. } | DeliveryError::Later { .. } => Disposition::LeaseTier,
             DeliveryError::Unavailable(_) => Disposition::Hold,
             DeliveryError::Returned => Disposition::Return,
+            DeliveryError::Replaced => Disposition::Again,
         }
     }
 
@@ -170,7 +175,8 @@ impl DeliveryError {
             | DeliveryError::Later { .. }
             | DeliveryError::Unavailable(_)
             | DeliveryError::Closed
-            | DeliveryError::Returned => None,
+            | DeliveryError::Returned
+            | DeliveryError::Replaced => None,
         }
     }
 

@@ -81,8 +81,8 @@ impl Intake {
         let now = Instant::now();
         Self {
             examiner,
-            arrived: lanes.iter().map(|_| Vec::new()).collect(),
-            pressure: Pressure::new(lanes.iter().count(), now),
+            arrived: Vec::new(),
+            pressure: Pressure::new(lanes.count(), now),
             lanes,
             accounting: Accounting::new(metrics.clone()),
             metrics,
@@ -135,6 +135,10 @@ impl Intake {
 
     fn enqueue(&mut self, index: usize, delivery: Box<Delivery>) {
         self.lanes.get(index).enqueued(&delivery);
+        if self.arrived.len() <= index {
+            // Lanes may be added at any time.
+            self.arrived.resize_with(index + 1, Vec::new);
+        }
         let arrived = &mut self.arrived[index];
         arrived.push(delivery);
         if arrived.len() >= HAND_OVER {

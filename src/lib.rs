@@ -50,6 +50,7 @@ pub mod send;
 pub mod settings;
 pub mod settle;
 mod similar;
+pub mod slots;
 #[cfg(test)]
 mod stub;
 pub mod telemetry;

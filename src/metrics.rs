@@ -2,6 +2,7 @@
 //! unbounded values.
 
 mod account;
+mod accounts;
 mod claims;
 mod exposition;
 mod families;
@@ -17,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 pub use account::{AccountMetrics, Count, LaneState};
-use account::{PlatformFamilies, unseen_gauge, unseen_platform};
+use account::{PlatformFamilies, unseen_gauge};
+use accounts::AccountTable;
 pub use claims::ClaimResult;
 use families::Maker;
 pub use replays::ReplayResult;
@@ -60,10 +62,7 @@ pub struct Metrics {
     all_in_flight: IntGauge,
     all_in_flight_bytes: IntGauge,
     registry: Registry,
-    accounts: Vec<Arc<AccountMetrics>>,
-    /// The number of configured accounts; the entries after them are for unknown ones.
-    configured: usize,
-    unknown: BTreeMap<Option<&'static str>, usize>,
+    accounts: AccountTable,
     received: IntCounterVec,
     received_by_topic: RwLock<BTreeMap<String, IntCounter>>,
     claims: [IntCounter; ClaimResult::ALL.len()],
@@ -88,20 +87,9 @@ impl Metrics {
         let claims = make.counters(&families::CLAIMS);
         let single = |family| make.int_gauges(family).with_label_values::<&str>(&[]);
 
-        let mut platforms = BTreeMap::new();
-        let mut accounts = Vec::new();
-        for (platform, name) in &setup.accounts {
-            let shared =
-                platforms.entry(*platform).or_insert_with(|| by_platform.platform(platform, setup.tiers)).clone();
-            accounts.push(Arc::new(AccountMetrics::new(platform, name.clone(), true, shared)));
-        }
-        let mut unknown = BTreeMap::new();
-        let nobody = unseen_platform();
-        let named = platforms.iter().map(|(platform, shared)| (Some(*platform), shared));
-        for (platform, shared) in std::iter::once((None, &nobody)).chain(named) {
-            unknown.insert(platform, accounts.len());
-            let label = platform.unwrap_or(UNKNOWN);
-            accounts.push(Arc::new(AccountMetrics::new(label, UNKNOWN.into(), false, shared.clone())));
+        let accounts = AccountTable::new(by_platform, setup.tiers);
+        for (index, (platform, name)) in setup.accounts.iter().enumerate() {
+            accounts.add(index, platform, name.clone());
         }
 
         make.int_gauges(&families::BUILD_INFO)
@@ -122,8 +110,6 @@ impl Metrics {
             kafka_up: single(&families::KAFKA_UP),
             unaccounted: single(&families::UNACCOUNTED),
             accounts,
-            configured: setup.accounts.len(),
-            unknown,
             received,
             received_by_topic: RwLock::default(),
             claims: ClaimResult::ALL.map(|r| claims.with_label_values(&[r.as_str()])),
@@ -142,16 +128,22 @@ impl Metrics {
         Arc::new(metrics)
     }
 
-    /// The metrics of the account at this index of the setup, or at an index from [`Metrics::unknown`].
+    /// The metrics of the account at this index of the setup or of [`Metrics::add_account`], or at an index from
+    /// [`Metrics::unknown`]. Any other index means that neither platform nor account is known.
     pub fn account(&self, index: usize) -> &Arc<AccountMetrics> {
-        // An index past the end means (unknown, unknown), which always exists.
-        self.accounts.get(index).unwrap_or(&self.accounts[self.configured])
+        self.accounts.get(index)
+    }
+
+    /// Adds an account that the configuration names from now on, at the index of its first lane. Its series begin at
+    /// zero; where the index has an account, that is this one, and it goes on with its numbers.
+    pub fn add_account(&self, index: usize, platform: &'static str, name: Arc<str>) {
+        self.accounts.add(index, platform, name);
     }
 
     /// The index for events that name no configured account. Without a platform, or with one that has no account, the
     /// label is `unknown`.
     pub fn unknown(&self, platform: Option<&str>) -> usize {
-        self.unknown.get(&platform).copied().unwrap_or(self.configured)
+        self.accounts.unknown(platform)
     }
 
     /// Counts one record of this topic. For many records keep the [`Metrics::received_counter`].

@@ -61,7 +61,7 @@ pub struct Waiting {
     due: BTreeSet<(Instant, Place)>,
     /// Buffers with a due record that its lane did not take.
     blocked: HashSet<Place>,
-    /// For each lane, its pace with the records of the tiers.
+    /// For each lane, its pace with the records of the tiers, as far as it was given any.
     paces: Vec<Pace>,
     next_glance: Instant,
     /// Changes whenever a buffer changes its mind about pausing its partition.
@@ -112,7 +112,7 @@ impl Waiting {
         let now = Instant::now();
         Self {
             examiner,
-            paces: lanes.iter().map(|_| Pace::new(now)).collect(),
+            paces: Vec::new(),
             lanes,
             accounting: Accounting::new(metrics.clone()),
             metrics,

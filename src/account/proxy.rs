@@ -3,7 +3,7 @@
 use crate::secret::SecretString;
 
 /// `accounts.NAME.proxy`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
     pub protocol: ProxyProtocol,
     /// The name or address of the proxy, which may be private. An IPv6 address stands in brackets.
@@ -26,7 +26,7 @@ pub enum ProxyProtocol {
 }
 
 /// The login of the account at its proxy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyLogin {
     /// The user is hidden too, because some providers put their key here.
     pub user: SecretString,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::account::{Account, WhenUnavailable, lanes};
+use crate::account::roster::{LiveRoster, Place, Roster};
+use crate::account::{Account, WhenUnavailable};
 use crate::claim::rules::{ClaimRequest, Key};
 use crate::delivery::progress::AckHandle;
 use crate::delivery::{Called, Delivery, Ended, Ready, ReplyTo, Subject, TopicKind, in_doubt, spare};
@@ -16,34 +17,28 @@ use crate::platforms::call::{Parts, PreparedCall};
 use crate::platforms::list::Platforms;
 use crate::platforms::{Item, Prepared};
 
-/// Examines records, and finds their accounts by name. The index of an account is its index in the metrics, and that of its
-/// first lane.
+/// Examines records, and finds their accounts by name, as they are configured at this moment.
 pub struct Examiner {
-    accounts: Vec<Arc<Account>>,
-    /// Every lane: the index of its account, and the account as the lane sees it.
-    lanes: Vec<(usize, Arc<Account>)>,
-    /// For each account, the lane of its calls.
-    call_lanes: Vec<usize>,
+    roster: LiveRoster,
     results: ResultTopics,
-    /// What accounts can be of.
-    platforms: Platforms,
     metrics: Arc<Metrics>,
 }
 
 impl Examiner {
-    /// Builds the examiner from all configured accounts, in the order of the lanes, and the topics that calls may name.
-    pub fn new(accounts: Vec<Arc<Account>>, results: ResultTopics, metrics: Arc<Metrics>) -> Self {
-        let lanes = lanes(&accounts);
-        let mut call_lanes: Vec<usize> = (0..accounts.len()).collect();
-        for (lane, (account, _)) in lanes.iter().enumerate().skip(accounts.len()) {
-            call_lanes[*account] = lane;
-        }
-        Self { accounts, lanes, call_lanes, results, platforms: Platforms::default(), metrics }
+    /// Builds the examiner from the accounts in force, now and later, and the topics that calls may name.
+    pub fn new(roster: LiveRoster, results: ResultTopics, metrics: Arc<Metrics>) -> Self {
+        Self { roster, results, metrics }
     }
 
-    /// Knows the platforms of the configuration's own files too, whether or not they have an account.
+    /// Builds the examiner from accounts that stay as they are.
+    pub fn of(accounts: Vec<Arc<Account>>, results: ResultTopics, metrics: Arc<Metrics>) -> Self {
+        Self::new(Roster::new(accounts).live(), results, metrics)
+    }
+
+    /// The same, for the accounts as they are now, with the platforms of the configuration's own files.
     pub fn knowing(self, platforms: Platforms) -> Self {
-        Self { platforms, ..self }
+        let roster = Roster::clone(&self.roster.load()).knowing(platforms).live();
+        Self { roster, ..self }
     }
 
     /// Examines one record. It never fails: a record that is not a valid event becomes a delivery that has ended.
@@ -69,14 +64,21 @@ impl Examiner {
 
     /// Judges the value of a record, without a lane and an offset. `preview` uses it too.
     pub fn judge(&self, record: &Record, envelope: &Envelope, now_ms: i64) -> Subject {
-        match self.subject(record, envelope, now_ms) {
+        let roster = self.roster.load();
+        match self.subject(&roster, record, envelope, now_ms) {
             Ok(ready) => Subject::Ready(ready),
-            Err(end) => self.ended(record, end),
+            Err(end) => self.ended(&roster, record, end),
         }
+    }
+
+    /// Whether the account of an event that was examined before is still configured.
+    pub fn is_in_force(&self, ready: &Ready) -> bool {
+        self.roster.load().is_in_force(ready.index)
     }
 
     fn subject(
         &self,
+        roster: &Roster,
         record: &Record,
         envelope: &Envelope,
         now_ms: i64,
@@ -88,7 +90,8 @@ impl Examiner {
             )))));
         }
         let event = decode(record.value.as_deref()).map_err(Err)?;
-        let (mut index, mut account) = self.account(&event).map_err(|f| Err(DeliveryError::UnknownAccount(f)))?;
+        let mut place = account(roster, &event).map_err(|f| Err(DeliveryError::UnknownAccount(f)))?;
+        let asked = &place.account;
         if event.opted_out() {
             return Err(match event.kind {
                 Kind::Conversion => Ok(Outcome::Suppressed),
@@ -99,7 +102,7 @@ impl Examiner {
                 ))),
             });
         }
-        if !account.validate.accept_raw_identifiers
+        if !asked.validate.accept_raw_identifiers
             && let Some(field) = event.raw_identifier()
         {
             let detail = "raw identifiers are not accepted (validate.accept_raw_identifiers): send a hashed one";
@@ -109,21 +112,20 @@ impl Examiner {
         let now_ms = envelope.first_attempt_ms.unwrap_or(now_ms);
         let call = match event.kind {
             Kind::Conversion => None,
-            Kind::Call => Some(Box::new(self.call(account, &event, now_ms).map_err(Err)?)),
+            Kind::Call => Some(Box::new(self.call(asked, &event, now_ms).map_err(Err)?)),
         };
-        let asked = account;
         let mut call = call;
         if let Some(call) = &mut call
-            && let Some((other_index, other, prepared)) = self.alternate(asked, envelope, &event, now_ms)
+            && let Some((other, prepared)) = self.alternate(roster, asked, envelope, &event, now_ms)
         {
-            (index, account) = (other_index, other);
+            place = other;
             (call.prepared, call.asked) = (prepared, Some(asked.clone()));
         }
         let prepared = match &call {
-            None => account.prepare(&event).map_err(Err)?,
+            None => asked.prepare(&event).map_err(Err)?,
             Some(call) => of_call(&call.prepared),
         };
-        let lane = if call.is_some() { self.call_lanes[index] } else { index };
+        let lane = if call.is_some() { place.calls } else { place.index };
         let only_reads = call.as_ref().is_some_and(|call| !call.prepared.destructive);
         let claim_request = ClaimRequest {
             // Of the account that the event names, whoever makes the call.
@@ -137,8 +139,8 @@ impl Examiner {
             possible: 0,
         };
         Ok(Ready {
-            account: self.lanes[lane].1.clone(),
-            index,
+            account: roster.lanes()[lane].1.clone(),
+            index: place.index,
             lane,
             prepared,
             trans_id: event.trans_id.into(),
@@ -178,18 +180,19 @@ impl Examiner {
 
     /// The account that makes this visit in place of the one that the event names, and the call as it makes it. `None`: it is
     /// its own account's turn, or the other one is gone, is disabled or cannot make this call.
-    fn alternate(
+    fn alternate<'a>(
         &self,
+        roster: &'a Roster,
         asked: &Account,
         envelope: &Envelope,
         event: &ConversionEvent,
         now_ms: i64,
-    ) -> Option<(usize, &Arc<Account>, PreparedCall)> {
+    ) -> Option<(&'a Place, PreparedCall)> {
         let number = usize::try_from(envelope.alternate).ok()?.checked_sub(1)?;
         let name = self.alternates(asked, event.call.as_deref()?).get(number)?;
-        let (index, other) = self.accounts.iter().enumerate().find(|(_, account)| *account.name == **name)?;
-        let prepared = other.prepare_call(event, now_ms).ok().filter(|prepared| !prepared.destructive)?;
-        other.enabled.then_some((index, other, prepared))
+        let other = roster.find(name)?;
+        let prepared = other.account.prepare_call(event, now_ms).ok().filter(|prepared| !prepared.destructive)?;
+        other.account.enabled.then_some((other, prepared))
     }
 
     /// Where the result of a call goes that is refused: the usual topic, if the call may not name its own.
@@ -198,46 +201,42 @@ impl Examiner {
         ReplyTo { topic, key: named.key.map(Box::from) }
     }
 
-    fn account(&self, event: &ConversionEvent) -> Result<(usize, &Arc<Account>), Fault> {
-        if self.platforms.find(&event.platform).is_none() {
-            return Err(Fault::new("platform", "no such platform"));
-        }
-        let found = self.accounts.iter().enumerate().find(|(_, a)| *a.name == *event.account);
-        match found {
-            Some((_, account)) if account.platform != event.platform => {
-                Err(Fault::new("account", format!("is an account of {}", account.platform)))
-            }
-            Some((_, account)) if !account.enabled => Err(Fault::new("account", "is disabled")),
-            Some(found) => Ok(found),
-            None => Err(Fault::new("account", "no such account")),
-        }
-    }
-
-    fn ended(&self, record: &Record, end: Result<Outcome, DeliveryError>) -> Subject {
+    fn ended(&self, roster: &Roster, record: &Record, end: Result<Outcome, DeliveryError>) -> Subject {
         let mut identity = identify(record.value.as_deref());
         let platform = identity.platform.as_deref();
-        let configured = self
-            .accounts
-            .iter()
-            .position(|a| Some(&*a.name) == identity.account.as_deref() && Some(a.platform) == platform);
+        let named = identity.account.as_deref().and_then(|name| roster.find(name));
+        let configured = named.filter(|place| Some(place.account.platform) == platform);
+        let index = configured.map_or_else(|| self.metrics.unknown(platform), |place| place.index);
+        let when_unavailable = configured.map_or(WhenUnavailable::Hold, |place| place.account.when_unavailable);
         // The native event code if the event has one, else the event type as given.
-        if let Some(index) = configured
+        if let Some(place) = configured
             && identity.reply.is_none()
-            && let Some(native) = self.native(index, &identity)
+            && let Some(native) = native(&place.account, &identity)
         {
             identity.event = Some(native);
         }
-        let index = configured.unwrap_or_else(|| self.metrics.unknown(platform));
         let reply = identity.reply.take().map(|named| self.reply_to(named));
-        let when_unavailable =
-            configured.map_or(WhenUnavailable::Hold, |configured| self.accounts[configured].when_unavailable);
         Subject::Ended(Ended { identity, index, end, reply, when_unavailable })
     }
+}
 
-    fn native(&self, index: usize, identity: &Identity) -> Option<String> {
-        let account = self.accounts.get(index)?;
-        account.native(identity.event.as_deref()?, identity.platform_event.as_deref()).map(|n| n.into_owned())
+/// The account that an event names.
+fn account<'a>(roster: &'a Roster, event: &ConversionEvent) -> Result<&'a Place, Fault> {
+    if roster.platforms().find(&event.platform).is_none() {
+        return Err(Fault::new("platform", "no such platform"));
     }
+    match roster.find(&event.account) {
+        Some(place) if place.account.platform != event.platform => {
+            Err(Fault::new("account", format!("is an account of {}", place.account.platform)))
+        }
+        Some(place) if !place.account.enabled => Err(Fault::new("account", "is disabled")),
+        Some(place) => Ok(place),
+        None => Err(Fault::new("account", "no such account")),
+    }
+}
+
+fn native(account: &Account, identity: &Identity) -> Option<String> {
+    account.native(identity.event.as_deref()?, identity.platform_event.as_deref()).map(|n| n.into_owned())
 }
 
 /// What a call has in common with conversions. Its requests are made of the call itself.
@@ -279,7 +278,7 @@ mod tests {
         let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let results = crate::kafka::Config::stub("b:1", &[]).result_topics();
-        Examiner::new(accounts.into_iter().map(Arc::new).collect(), results, metrics)
+        Examiner::of(accounts.into_iter().map(Arc::new).collect(), results, metrics)
     }
 
     #[test]
@@ -384,7 +383,7 @@ mod tests {
         let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let results = crate::kafka::Config::stub("b:1", &[]).result_topics();
-        let gate = Examiner::new(accounts.into_iter().map(Arc::new).collect(), results, metrics);
+        let gate = Examiner::of(accounts.into_iter().map(Arc::new).collect(), results, metrics);
         let event = |account: &str, kind: &str| {
             json!({"trans_id": "t", "platform": PLATFORM, "account": account, "event_type": "install", "kind": kind,
                    "call": "list", "event_time_ms": 1_736_899_200_123_i64})
@@ -418,7 +417,7 @@ mod tests {
         let names = vec![(account.platform, account.name.clone())];
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let results = crate::kafka::Config::stub("b:1", &[]).result_topics();
-        let gate = Examiner::new(vec![Arc::new(account)], results, metrics);
+        let gate = Examiner::of(vec![Arc::new(account)], results, metrics);
         let event = json!({"kind": "call", "trans_id": "t", "platform": PLATFORM, "account": "a", "call": "list",
                            "event_time_ms": 1_736_899_200_123_i64, "args": {"until_ms": 2_000}});
         let record = record(&event);
@@ -465,7 +464,7 @@ mod tests {
         let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let results = crate::kafka::Config::stub("b:1", &[]).result_topics();
-        let gate = Examiner::new(accounts.into_iter().map(Arc::new).collect(), results, metrics);
+        let gate = Examiner::of(accounts.into_iter().map(Arc::new).collect(), results, metrics);
         let event = json!({"kind": "call", "trans_id": "c-1", "platform": crate::stub::PLATFORM, "account": "a",
                            "call": "get", "event_time_ms": 1_736_899_200_123_i64});
         let record = record(&event);

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 pub use self::shown::Shown;
 use crate::account::Accounts;
+use crate::account::roster::{LiveRoster, Roster};
 use crate::admit::examine::Examiner;
 use crate::claim::rules::Key;
 use crate::delivery::{Ready, Subject};
@@ -92,17 +93,19 @@ impl Previewer {
     /// Makes a previewer for these accounts. `results` are the topics that calls may name, and `prefix` is the prefix of
     /// keys in Redis.
     pub fn new(accounts: &Accounts, results: ResultTopics, prefix: &str) -> Self {
-        let names = accounts.values().map(|a| (a.platform, a.name.clone())).collect();
-        let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
-        Self {
-            examiner: Examiner::new(accounts.values().cloned().collect(), results, metrics),
-            prefix: prefix.to_owned(),
-        }
+        Self::over(Roster::new(accounts.values().cloned()).live(), results, prefix)
     }
 
     /// Knows the platforms of the configuration's own files too, whether or not they have an account.
     pub fn knowing(self, platforms: &Platforms) -> Self {
         Self { examiner: self.examiner.knowing(platforms.clone()), ..self }
+    }
+
+    /// The same for the accounts that are in force whenever it is asked.
+    pub fn over(roster: LiveRoster, results: ResultTopics, prefix: &str) -> Self {
+        // Nothing is counted: it only tells for which platform an event without an account would be.
+        let examiner = Examiner::new(roster, results, Metrics::new(Setup::default()));
+        Self { examiner, prefix: prefix.to_owned() }
     }
 
     /// Judges the value of a record at `now_ms`, as if it came from an input topic for the first time.

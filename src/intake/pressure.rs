@@ -72,11 +72,16 @@ struct Pace {
     emptied: Emptied,
 }
 
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { waiting: now, ended: now, emptied: Emptied::default() }
+    }
+}
+
 impl Pressure {
     pub(super) fn new(lanes: usize, now: Instant) -> Self {
-        let pace = |_| Pace { waiting: now, ended: now, emptied: Emptied::default() };
         Self {
-            paces: (0..lanes).map(pace).collect(),
+            paces: (0..lanes).map(|_| Pace::new(now)).collect(),
             next_look: now,
             relief: false,
             troubled: now,
@@ -86,6 +91,10 @@ impl Pressure {
 
     /// Called when a record arrives for this lane, before it is queued.
     pub(super) fn arrives(&mut self, lane: &LaneHandle, now: Instant) {
+        if self.paces.len() <= lane.index {
+            // Lanes may be added at any time.
+            self.paces.resize_with(lane.index + 1, || Pace::new(now));
+        }
         let pace = &mut self.paces[lane.index];
         // A queue that was emptied to make room says nothing about the lane's pace.
         if lane.live.records() == 0 && !pace.emptied.lately(now) {
@@ -112,13 +121,14 @@ impl Pressure {
 
     /// Whether a new record for this lane is parked, because the lane was emptied recently and would fill again.
     pub(super) fn parks(&mut self, lane: &LaneHandle, load: Load, bounds: &Bounds, now: Instant) -> bool {
-        if !self.relief || !self.paces[lane.index].emptied.lately(now) || !load.is_above(bounds, 1, 2) {
+        let emptied = self.paces.get(lane.index).is_some_and(|pace| pace.emptied.lately(now));
+        if !self.relief || !emptied || !load.is_above(bounds, 1, 2) {
             return false;
         }
         // The lane keeps a few records, so that it can go on with what it can send. All lanes together keep a quarter
         // of the bound at most.
         let share = (bounds.max_in_flight / 4 / self.paces.len()).max(1);
-        let keeps = share.min((lane.account.limits.rps as usize).max(1));
+        let keeps = share.min((lane.account().limits.rps as usize).max(1));
         let parks = load.is_above(bounds, 3, 4) || lane.live.records() >= keeps;
         if parks {
             self.empty(lane.index, now);
@@ -128,7 +138,9 @@ impl Pressure {
 
     fn empty(&mut self, lane: usize, now: Instant) {
         let emptied = Emptied(Some(now));
-        self.paces[lane].emptied = emptied;
+        if let Some(pace) = self.paces.get_mut(lane) {
+            pace.emptied = emptied;
+        }
         self.all = emptied;
     }
 
@@ -185,16 +197,17 @@ impl Pressure {
         if !lane.can_send(held) {
             return false;
         }
-        let pace = &self.paces[lane.index];
+        // A lane that was just added has received nothing.
+        let Some(pace) = self.paces.get(lane.index) else { return true };
         let since = pace.waiting.max(self.troubled);
         let stuck = now.saturating_duration_since(since.max(pace.ended)) >= STUCK;
-        let behind = now.saturating_duration_since(since) >= BEHIND && queued as f64 > lane.account.limits.rps;
+        let behind = now.saturating_duration_since(since) >= BEHIND && queued as f64 > lane.account().limits.rps;
         !stuck && !behind
     }
 
     /// Whether the lane could send new records.
     fn flows(&self, lane: &LaneHandle, held: bool, now: Instant) -> bool {
-        let pace = &self.paces[lane.index];
+        let Some(pace) = self.paces.get(lane.index) else { return lane.can_send(held) };
         let ended_since =
             pace.emptied.0.is_none_or(|at| pace.ended > at && now.saturating_duration_since(pace.ended) < STUCK);
         lane.can_send(held) && self.keeps_up(lane, held, now) && (ended_since || !pace.emptied.lately(now))

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
+use crate::account::roster::Roster;
 use crate::account::{Account, WhenUnavailable};
 use crate::error::Outcome;
 use crate::lane::handle::{LaneHandle, LaneMessage};
@@ -40,9 +41,9 @@ impl World {
         edit(&mut accounts);
         let accounts: Vec<_> = accounts.into_iter().map(Arc::new).collect();
         let (mut lanes, mut inboxes) = (Vec::new(), Vec::new());
-        for (lane, (_, account)) in crate::account::lanes(&accounts).into_iter().enumerate() {
+        for (lane, (_, account)) in Roster::new(accounts.iter().cloned()).lanes().iter().enumerate() {
             let (to_lane, inbox) = unbounded_channel();
-            lanes.push(Arc::new(LaneHandle::new(lane, account, to_lane, &bounds)));
+            lanes.push(Arc::new(LaneHandle::new(lane, account.clone(), to_lane, &bounds)));
             inboxes.push(inbox);
         }
         let (to_outbox, outbox) = unbounded_channel();
@@ -51,7 +52,7 @@ impl World {
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let health = Arc::new(Health::default());
         health.answered();
-        let examiner = Examiner::new(accounts, crate::kafka::Config::stub("b:1", &[]).result_topics(), metrics.clone());
+        let examiner = Examiner::of(accounts, crate::kafka::Config::stub("b:1", &[]).result_topics(), metrics.clone());
         let intake = Intake::new(examiner, lanes.clone(), metrics, health.clone(), bounds, Arc::default());
         let (queued, parked, emptied) = (Vec::new(), Vec::new(), Vec::new());
         Self { intake, lanes, inboxes, outbox, health, queued, parked, emptied, offset: 0 }

@@ -101,6 +101,14 @@ impl Lane {
         goes_back
     }
 
+    /// Takes back a record whose account has other settings since. Its claim is released, and its visit begins anew at the
+    /// lane's head.
+    pub(super) async fn take_back(&self, delivery: &mut Delivery, held: &mut Option<Held>) {
+        delivery.carry_count();
+        delivery.trial = None;
+        self.outbox.release(delivery, held.take()).await;
+    }
+
     /// Halts the account if an answer says that the account cannot send at all.
     pub(super) fn halt_if_asked(&self, result: &Attempted) {
         if let Err(error) = result
@@ -206,7 +214,12 @@ fn gets_through(result: &Attempted) -> bool {
         Ok(_) | Err(Disposition::DeadLetter(_) | Disposition::LeaseTier) => true,
         Err(Disposition::Retry | Disposition::MarkThenRetry) => is_answered(result),
         Err(
-            Disposition::Throttle | Disposition::Halt | Disposition::Park | Disposition::Hold | Disposition::Return,
+            Disposition::Throttle
+            | Disposition::Halt
+            | Disposition::Park
+            | Disposition::Hold
+            | Disposition::Return
+            | Disposition::Again,
         ) => false,
     }
 }

@@ -34,6 +34,7 @@ pub(super) fn ended(
     attempts_before: u32,
 ) -> Attempted {
     let result = attempted.unwrap_or_else(|_| Err(panicked(delivery, lane, held, attempts_before)));
+    let result = lane.with_present_settings(result);
     lane.note(delivery.is_replayed(), &result);
     result
 }

@@ -275,6 +275,7 @@ impl<'a> Batch<'a> {
         {
             self.lane.note(delivery.is_replayed(), &Err(failed));
         }
+        let result = self.lane.with_present_settings(result);
         self.lane.batches.leave(AttemptedDelivery { delivery, key, held, result });
     }
 }

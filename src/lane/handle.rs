@@ -10,10 +10,11 @@ mod throttle;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
@@ -51,6 +52,57 @@ pub enum LaneMessage {
 /// one bound for the records that leave the redelivery loop.
 const MOST_ASIDE: usize = 1_000;
 
+/// How much a lane may hold. The rate of its account decides, so a new rate changes it.
+struct Caps {
+    intake: Intake,
+    /// The most records in one of its queues.
+    queue: AtomicUsize,
+    queue_bytes: usize,
+    /// The most records from input topics that may be set aside for parking.
+    aside: AtomicUsize,
+    aside_bytes: usize,
+    /// The same for all lanes together.
+    aside_of_all: AtomicUsize,
+    aside_of_all_bytes: usize,
+    /// The same for records from tiers.
+    aside_released: AtomicUsize,
+    aside_released_bytes: usize,
+}
+
+impl Caps {
+    fn new(account: &Account, intake: &Intake) -> Self {
+        let caps = Self {
+            intake: *intake,
+            queue: AtomicUsize::new(0),
+            queue_bytes: intake.max_in_flight_bytes / 4,
+            aside: AtomicUsize::new(0),
+            aside_bytes: (intake.max_in_flight_bytes / 4).max(1),
+            aside_of_all: AtomicUsize::new(0),
+            aside_of_all_bytes: (intake.max_in_flight_bytes / 2).max(1),
+            aside_released: AtomicUsize::new(0),
+            aside_released_bytes: (intake.max_in_flight_bytes / 16).max(1),
+        };
+        caps.set(account);
+        caps
+    }
+
+    fn set(&self, account: &Account) {
+        // The rate counts requests, and each of them may carry a batch.
+        let per_request = account.batch().items.max(1);
+        let ten_seconds = (account.limits.rps * 10.0 * per_request as f64) as usize;
+        let quarter = self.intake.max_in_flight / 4;
+        let queue = ten_seconds.min(quarter).max(64);
+        self.queue.store(queue, Relaxed);
+        // As much as the largest queue, so that the input topics are still read while the parking topic takes nothing
+        // for a moment.
+        self.aside.store(quarter.max(queue), Relaxed);
+        self.aside_of_all.store((self.intake.max_in_flight / 2).max(2 * queue), Relaxed);
+        // If parking works, the records that are set aside leave within a moment. A lower limit would only hold up the
+        // tiers.
+        self.aside_released.store(queue.max(PARKS.min(quarter)).min(MOST_ASIDE), Relaxed);
+    }
+}
+
 /// A lane's handle. Every thread may use it.
 pub struct LaneHandle {
     /// The index of the lane.
@@ -59,8 +111,14 @@ pub struct LaneHandle {
     pub account_index: usize,
     /// The lane for the calls of the same account, if this one is for its conversions alone.
     calls: OnceLock<Arc<LaneHandle>>,
-    /// The account that the lane sends for.
-    pub account: Arc<Account>,
+    /// The name of the account that the lane sends for.
+    pub account_name: Arc<str>,
+    /// The name of its platform.
+    pub platform: &'static str,
+    /// The account as it is configured now.
+    account: ArcSwap<Account>,
+    /// The configuration names the account no longer.
+    removed: AtomicBool,
     /// Records from input topics that wait for a permit.
     pub live: Fill,
     /// Records from tiers and the parking topic that wait for a permit.
@@ -80,14 +138,7 @@ pub struct LaneHandle {
     /// Whether the lane was told to park its queue and has not done so yet.
     emptying: AtomicBool,
     inbox: UnboundedSender<LaneMessage>,
-    cap: usize,
-    cap_bytes: usize,
-    /// The most records from input topics that may be set aside for parking, and their bytes.
-    aside_cap: (usize, usize),
-    /// The same limits for all lanes together.
-    aside_of_all: (usize, usize),
-    /// The same limits for records from tiers.
-    aside_cap_released: (usize, usize),
+    caps: Caps,
     closed: AtomicBool,
     /// The lane was halted here, and Redis does not know it yet. Until then, switches that are read from Redis do not
     /// open the lane.
@@ -109,25 +160,15 @@ pub struct LaneHandle {
 impl LaneHandle {
     /// Builds the handle. `inbox` leads to the lane's task.
     pub fn new(index: usize, account: Arc<Account>, inbox: UnboundedSender<LaneMessage>, intake: &Intake) -> Self {
-        // The rate counts requests, and each of them may carry a batch.
-        let per_request = account.sender.as_ref().map_or(1, |sender| sender.batch().items.max(1));
-        let ten_seconds = (account.limits.rps * 10.0 * per_request as f64) as usize;
-        let quarter = intake.max_in_flight / 4;
-        let cap = ten_seconds.min(quarter).max(64);
         Self {
             index,
             account_index: index,
             calls: OnceLock::new(),
-            cap,
-            cap_bytes: intake.max_in_flight_bytes / 4,
-            // As much as the largest queue, so that the input topics are still read while the parking topic takes
-            // nothing for a moment.
-            aside_cap: (quarter.max(cap), (intake.max_in_flight_bytes / 4).max(1)),
-            aside_of_all: ((intake.max_in_flight / 2).max(2 * cap), (intake.max_in_flight_bytes / 2).max(1)),
-            // If parking works, the records that are set aside leave within a moment. A lower limit would only hold up
-            // the tiers.
-            aside_cap_released: (cap.max(PARKS.min(quarter)).min(MOST_ASIDE), (intake.max_in_flight_bytes / 16).max(1)),
-            account,
+            caps: Caps::new(&account, intake),
+            account_name: account.name.clone(),
+            platform: account.platform,
+            account: ArcSwap::new(account),
+            removed: AtomicBool::new(false),
             live: Fill::default(),
             released: Fill::default(),
             parked: Fill::default(),
@@ -160,10 +201,34 @@ impl LaneHandle {
     /// Its name where lanes are told apart: the account's, with a mark for a second lane.
     pub fn name(&self) -> Cow<'_, str> {
         if self.index == self.account_index {
-            Cow::Borrowed(&self.account.name)
+            Cow::Borrowed(&self.account_name)
         } else {
-            format!("{}:calls", self.account.name).into()
+            format!("{}:calls", self.account_name).into()
         }
+    }
+
+    /// The account as it is configured now.
+    pub fn account(&self) -> Guard<Arc<Account>> {
+        self.account.load()
+    }
+
+    /// Sends for the account as it is configured from now on. The lane's task takes it by itself, from its thread.
+    pub(crate) fn set_account(&self, account: Arc<Account>) {
+        self.caps.set(&account);
+        self.account.store(account);
+        self.touch();
+    }
+
+    /// Says whether the configuration still names the account.
+    pub(crate) fn set_removed(&self, removed: bool) {
+        if self.removed.swap(removed, SeqCst) != removed {
+            self.touch();
+        }
+    }
+
+    /// Whether the configuration names the account no longer. What is open of it is still sent.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(SeqCst)
     }
 
     /// Adds the lane for the calls of its account.
@@ -185,7 +250,7 @@ impl LaneHandle {
 
     /// Whether the lane can send: it is open, and a Redis that is away does not keep it from sending.
     pub fn can_send(&self, held: bool) -> bool {
-        self.is_open() && (!held || self.account.when_unavailable == WhenUnavailable::Deliver)
+        self.is_open() && (!held || self.account().when_unavailable == WhenUnavailable::Deliver)
     }
 
     /// Closes the lane in this process at once. The caller reports the halt to Redis. `false` if the lane was halted

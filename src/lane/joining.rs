@@ -18,7 +18,7 @@ const CLOSED: BatchLimits = BatchLimits { items: 0, bytes: 0 };
 /// A lane's batches.
 pub(super) struct Batches {
     /// How much one batch may hold.
-    pub(super) limits: BatchLimits,
+    limits: Cell<BatchLimits>,
     doors: RefCell<Vec<Rc<Door>>>,
     left: RefCell<VecDeque<AttemptedDelivery>>,
     turn: Notify,
@@ -48,10 +48,24 @@ pub(super) fn load(delivery: &Delivery) -> (Route<'_>, usize) {
     }
 }
 
+fn at_least_one(limits: BatchLimits) -> BatchLimits {
+    BatchLimits { items: limits.items.max(1), ..limits }
+}
+
 impl Batches {
     pub(super) fn new(limits: BatchLimits) -> Self {
-        let limits = BatchLimits { items: limits.items.max(1), ..limits };
+        let limits = Cell::new(at_least_one(limits));
         Self { limits, doors: RefCell::default(), left: RefCell::default(), turn: Notify::new() }
+    }
+
+    /// How much one batch may hold.
+    pub(super) fn limits(&self) -> BatchLimits {
+        self.limits.get()
+    }
+
+    /// Sets how much the next batches may hold.
+    pub(super) fn set_limits(&self, limits: BatchLimits) {
+        self.limits.set(at_least_one(limits));
     }
 
     /// The records that get a permit together, at most `most`: the next one, and those that fit to it, in the order in
@@ -59,7 +73,7 @@ impl Batches {
     pub(super) fn next(&self, queues: &mut Queues, most: usize) -> Vec<HandedOut> {
         let Some(first) = queues.next() else { return Vec::new() };
         let (route, bytes) = load(&first.0);
-        let room = BatchLimits { items: self.limits.items.min(most), ..self.limits }.less(1, bytes);
+        let room = BatchLimits { items: self.limits().items.min(most), ..self.limits() }.less(1, bytes);
         let door = Door { room: Cell::new(room), ..Door::of(route) };
         door.arrived.borrow_mut().push(first);
         while door.takes(|fits| queues.next_of(fits)) {}
@@ -98,7 +112,7 @@ impl Batches {
 
     /// Sets how much more a batch takes.
     pub(super) fn set_room(&self, door: &Door, items: usize, bytes: usize) {
-        let room = self.limits.less(items, bytes);
+        let room = self.limits().less(items, bytes);
         if door.room.replace(room) != room && room.items > 0 {
             self.turn.notify_one();
         }
@@ -113,6 +127,11 @@ impl Batches {
     /// The next record that has left its batch.
     pub(super) fn next_left(&self) -> Option<AttemptedDelivery> {
         self.left.borrow_mut().pop_front()
+    }
+
+    /// Whether there are batches, or records that have left one.
+    pub(super) fn are_used(&self) -> bool {
+        !self.doors.borrow().is_empty() || !self.left.borrow().is_empty()
     }
 
     /// Waits until a record has left its batch, or until more records may join.

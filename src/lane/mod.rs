@@ -50,69 +50,94 @@ use crate::settle::settle;
 /// none; or of a call.
 type Shared = Pin<Box<dyn Future<Output = Option<AttemptedDelivery>>>>;
 
+/// How much goes on in a lane at once.
+struct Permits {
+    concurrency: usize,
+    /// The records of a batch share one permit.
+    shares: bool,
+    /// The most records that have a permit or await their confirmation. A record that was accepted and is not yet confirmed
+    /// counts too, so that the number of claims is bounded.
+    most: usize,
+    /// The most replayed records with a permit: those of half of the permits, so that a live record seldom waits for the
+    /// end of a replayed one.
+    replayed: usize,
+}
+
+impl Permits {
+    fn of(lane: &Lane) -> Self {
+        let (concurrency, items) = (lane.account.limits.concurrency, lane.batches.limits().items);
+        let (most, replayed) = (2 * concurrency * items, (concurrency / 2).max(1) * items);
+        Self { concurrency, shares: items > 1, most, replayed }
+    }
+}
+
 impl Lane {
     /// Runs the lane for as long as the process lives.
     pub async fn run(self: Rc<Self>, mut inbox: UnboundedReceiver<LaneMessage>) {
-        let concurrency = self.account.limits.concurrency;
-        let shares_permits = self.batches.limits.items > 1;
-        // A record that was accepted and is not yet confirmed counts too, so that the number of claims is bounded.
-        let most = 2 * concurrency * self.batches.limits.items;
+        let mut lane = self;
+        let mut permits = Permits::of(&lane);
         // The records that have a permit or share one.
         let mut with_permit = 0;
-        // Half of the permits, so that a live record seldom waits for the end of a replayed one.
-        let mut queues = Queues::new((concurrency / 2).max(1) * self.batches.limits.items);
+        let mut queues = Queues::new(permits.replayed);
         let mut attempts = FuturesUnordered::new();
         let mut settles = FuturesUnordered::new();
         let mut aside = Aside::default();
         let mut mail = Vec::new();
-        let mut seen = self.handle.changes();
-        let mut changed = pin!(self.handle.changed());
+        let handle = lane.handle.clone();
+        let mut seen = handle.changes();
+        let mut changed = pin!(handle.changed());
         loop {
             // This comes before the count is read, so that no change in between is missed.
             changed.as_mut().enable();
-            let touched = std::mem::replace(&mut seen, self.handle.changes()) != seen;
-            if touched {
-                aside.give_back(&self);
+            while let Some(new) = lane.replaced_by().cloned() {
+                lane = new;
+                permits = Permits::of(&lane);
+                queues.set_most_replayed(permits.replayed);
             }
-            if touched || !self.handle.is_open() {
-                for delivery in queues.take_out(|d| self.interruption(d)) {
-                    aside.take(&self, delivery);
+            let Permits { concurrency, shares: shares_permits, most, .. } = permits;
+            let touched = std::mem::replace(&mut seen, handle.changes()) != seen;
+            if touched {
+                aside.give_back(&lane);
+            }
+            if touched || !handle.is_open() {
+                for delivery in queues.take_out(|d| lane.shut_out(d)) {
+                    aside.take(&lane, delivery);
                 }
             }
-            aside.go_on(&self);
-            while let Some(attempted) = self.batches.next_left() {
+            aside.go_on(&lane);
+            while let Some(attempted) = lane.batches.next_left() {
                 with_permit -= 1;
-                settles.push(self.clone().take_out(attempted));
+                settles.push(lane.clone().take_out(attempted));
             }
             let places = |with_permit: usize| most.saturating_sub(with_permit + settles.len());
             loop {
                 if shares_permits {
                     with_permit +=
-                        self.batches.join(&mut queues, places(with_permit), |delivery| self.got_permit(delivery));
+                        lane.batches.join(&mut queues, places(with_permit), |delivery| lane.got_permit(delivery));
                 }
                 if attempts.len() >= concurrency || places(with_permit) == 0 {
                     break;
                 }
                 if shares_permits {
-                    let first = self.batches.next(&mut queues, places(with_permit));
+                    let first = lane.batches.next(&mut queues, places(with_permit));
                     if first.is_empty() {
                         break;
                     }
                     with_permit += first.len();
-                    first.iter().for_each(|(delivery, _)| self.got_permit(delivery));
-                    attempts.push(Either::Right(Box::pin(attempt_batch(self.clone(), first)) as Shared));
+                    first.iter().for_each(|(delivery, _)| lane.got_permit(delivery));
+                    attempts.push(Either::Right(Box::pin(attempt_batch(lane.clone(), first)) as Shared));
                 } else {
                     let Some((delivery, key)) = queues.next() else { break };
                     with_permit += 1;
-                    self.got_permit(&delivery);
+                    lane.got_permit(&delivery);
                     attempts.push(if delivery.is_call() {
-                        Either::Right(Box::pin(self.clone().attempt_one_call(delivery, key)) as Shared)
+                        Either::Right(Box::pin(lane.clone().attempt_one_call(delivery, key)) as Shared)
                     } else {
-                        Either::Left(self.clone().attempt_one(delivery, key))
+                        Either::Left(lane.clone().attempt_one(delivery, key))
                     });
                 }
             }
-            self.handle.in_flight.store(with_permit + settles.len(), Relaxed);
+            handle.in_flight.store(with_permit + settles.len(), Relaxed);
             // The order is harmless: each turn takes one of the ready branches, and taking it makes no other branch
             // ready.
             tokio::select! {
@@ -120,26 +145,26 @@ impl Lane {
                 Some(attempted) = attempts.next(), if !attempts.is_empty() => {
                     if let Some(attempted) = attempted {
                         with_permit -= 1;
-                        settles.push(self.clone().take_out(attempted));
+                        settles.push(lane.clone().take_out(attempted));
                     }
                 }
-                () = self.batches.turn(), if shares_permits => {}
+                () = lane.batches.turn(), if shares_permits || lane.batches.are_used() => {}
                 Some(Settled { back, key, topic_kind, bytes }) = settles.next(), if !settles.is_empty() => {
                     if let Some(delivery) = &back {
                         delivery.ack.open().set_stage(Stage::Queued);
-                        self.handle.enqueued(delivery);
+                        handle.enqueued(delivery);
                     }
                     queues.ended(key, back);
-                    self.handle.permit_ended(topic_kind, bytes);
+                    handle.permit_ended(topic_kind, bytes);
                 }
-                Some((topic_kind, bytes)) = aside.next(), if !aside.is_idle() => self.handle.left_aside(topic_kind, bytes),
+                Some((topic_kind, bytes)) = aside.next(), if !aside.is_idle() => handle.left_aside(topic_kind, bytes),
                 taken = inbox.recv_many(&mut mail, 256) => {
                     if taken == 0 {
                         return;
                     }
-                    mail.drain(..).for_each(|mail| self.take_in(mail, &mut queues, &mut aside));
+                    mail.drain(..).for_each(|mail| lane.take_in(mail, &mut queues, &mut aside));
                 }
-                () = &mut changed => changed.set(self.handle.changed()),
+                () = &mut changed => changed.set(handle.changed()),
             }
         }
     }
@@ -151,7 +176,7 @@ impl Lane {
                     if delivery.trial.is_none() && !self.handle.is_open() {
                         delivery.trial = self.handle.take_trial();
                     }
-                    if self.interruption(&delivery).is_some() {
+                    if self.shut_out(&delivery).is_some() {
                         aside.take(self, delivery);
                     } else {
                         delivery.ack.open().set_stage(Stage::Queued);
@@ -185,6 +210,10 @@ impl Lane {
     pub(crate) async fn settle(self: Rc<Self>, attempted: AttemptedDelivery) -> Settled {
         let AttemptedDelivery { mut delivery, key, mut held, result } = attempted;
         let (topic_kind, bytes) = (delivery.topic_kind, delivery.record.size());
+        if matches!(result, Err(DeliveryError::Replaced)) {
+            self.take_back(&mut delivery, &mut held).await;
+            return Settled { back: Some(delivery), key, topic_kind, bytes };
+        }
         self.halt_if_asked(&result);
         // Boxed, because few answers push a lane back.
         if let Err(DeliveryError::Throttled(answer)) = &result

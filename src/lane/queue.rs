@@ -64,6 +64,11 @@ impl Queues {
         }
     }
 
+    /// Sets how many replayed records are handed out at a time, from the next one on.
+    pub(crate) fn set_most_replayed(&mut self, most: usize) {
+        self.most_replayed = most;
+    }
+
     fn of(&mut self, delivery: &Delivery) -> &mut VecDeque<Box<Delivery>> {
         match delivery.topic_kind {
             TopicKind::Input if yields(delivery) => &mut self.replayed,

@@ -1,6 +1,6 @@
 //! The state of one account's lane, whether a record may go on in it, and how it halts.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::account::Halted;
 use crate::claim::Dedupe;
 use crate::clock::now_ms;
 use crate::delivery::{Delivery, Subject};
-use crate::error::DeliveryError;
+use crate::error::{DeliveryError, Disposition};
 use crate::lane::handle::LaneHandle;
 use crate::lane::joining::Batches;
 use crate::lane::unclassified::Unclassified;
@@ -21,11 +21,16 @@ use crate::send::Dispatcher;
 use crate::send::quota::Quota;
 use crate::send::rate::Limiter;
 use crate::send::token::Tokens;
+use crate::settle::Attempted;
 use crate::settle::context::StageContext;
 use crate::settle::outbox::Outbox;
 use crate::settle::policy::Policy;
 
-/// One account on its runtime thread.
+/// One account on its runtime thread, with the settings of one moment.
+///
+/// When its settings change, another value takes the place of this one in the lane's task. It shares what was counted and
+/// the batches. An attempt that has sent its request ends with the settings that it began with; any other one is given
+/// back to the queue and begins anew.
 pub struct Lane {
     /// The lane as other threads see it.
     pub handle: Arc<LaneHandle>,
@@ -44,31 +49,36 @@ pub struct Lane {
     /// Its access tokens, if its platform has tokens.
     pub tokens: Option<Rc<Tokens>>,
     /// Its batches.
-    pub(super) batches: Batches,
+    pub(super) batches: Rc<Batches>,
     /// Permanent answers in a row.
-    pub(crate) permanents: Cell<u32>,
+    pub(crate) permanents: Rc<Cell<u32>>,
     /// Push-backs with no other answer in between.
-    pub(crate) throttles: Cell<u32>,
+    pub(crate) throttles: Rc<Cell<u32>>,
     /// The kinds of answers that no table lists and that this account has seen.
-    pub(crate) unclassified: Unclassified,
+    pub(crate) unclassified: Rc<Unclassified>,
     /// Since when the account has got nothing but throttled answers.
-    pub(crate) throttled_since: Cell<Option<Instant>>,
+    pub(crate) throttled_since: Rc<Cell<Option<Instant>>>,
     /// When the push-back of the last throttled answer ends.
-    pub(crate) throttled_until: Cell<Option<Instant>>,
+    pub(crate) throttled_until: Rc<Cell<Option<Instant>>>,
+    /// The same lane with the settings that replaced these.
+    replaced_by: OnceCell<Rc<Lane>>,
+}
+
+/// What the settings of an account decide.
+pub struct Parts {
+    pub account: Arc<Account>,
+    pub dispatcher: Rc<Dispatcher>,
+    pub limiter: Rc<Limiter>,
+    pub quota: Quota,
+    pub tokens: Option<Rc<Tokens>>,
 }
 
 impl Lane {
-    pub fn new(
-        handle: Arc<LaneHandle>,
-        outbox: Rc<Outbox>,
-        dispatcher: Rc<Dispatcher>,
-        limiter: Rc<Limiter>,
-        quota: Quota,
-        tokens: Option<Rc<Tokens>>,
-    ) -> Rc<Self> {
-        let batches = Batches::new(handle.account.batch());
+    pub fn new(handle: Arc<LaneHandle>, outbox: Rc<Outbox>, parts: Parts) -> Rc<Self> {
+        let Parts { account, dispatcher, limiter, quota, tokens } = parts;
+        let batches = Rc::new(Batches::new(account.batch()));
         Rc::new(Self {
-            account: handle.account.clone(),
+            account,
             handle,
             dedupe: outbox.dedupe.clone(),
             shared: outbox.shared.clone(),
@@ -78,12 +88,61 @@ impl Lane {
             quota,
             tokens,
             batches,
-            permanents: Cell::new(0),
-            throttles: Cell::new(0),
-            unclassified: Unclassified::default(),
-            throttled_since: Cell::new(None),
-            throttled_until: Cell::new(None),
+            permanents: Rc::default(),
+            throttles: Rc::default(),
+            unclassified: Rc::default(),
+            throttled_since: Rc::default(),
+            throttled_until: Rc::default(),
+            replaced_by: OnceCell::new(),
         })
+    }
+
+    /// The same lane with other settings.
+    pub(super) fn with(&self, parts: Parts) -> Rc<Self> {
+        let Parts { account, dispatcher, limiter, quota, tokens } = parts;
+        self.batches.set_limits(account.batch());
+        Rc::new(Self {
+            account,
+            handle: self.handle.clone(),
+            outbox: self.outbox.clone(),
+            dedupe: self.dedupe.clone(),
+            shared: self.shared.clone(),
+            dispatcher,
+            limiter,
+            quota,
+            tokens,
+            batches: self.batches.clone(),
+            permanents: self.permanents.clone(),
+            throttles: self.throttles.clone(),
+            unclassified: self.unclassified.clone(),
+            throttled_since: self.throttled_since.clone(),
+            throttled_until: self.throttled_until.clone(),
+            replaced_by: OnceCell::new(),
+        })
+    }
+
+    /// Puts another value in the place of this one: from now on nothing is sent with these settings that has not gone out
+    /// already.
+    pub(super) fn replace(&self, new: Rc<Self>) {
+        // A value is replaced once: its thread replaces the latest one.
+        let _ = self.replaced_by.set(new);
+        self.handle.touch();
+    }
+
+    /// The result of an attempt that these settings made. If they are the reason why the account cannot send, and were
+    /// replaced meanwhile, the record begins anew with the present ones.
+    pub(super) fn with_present_settings(&self, result: Attempted) -> Attempted {
+        match result {
+            Err(error) if self.replaced_by().is_some() && error.disposition() == Disposition::Halt => {
+                Err(DeliveryError::Replaced)
+            }
+            result => result,
+        }
+    }
+
+    /// The value that has taken the place of this one.
+    pub(super) fn replaced_by(&self) -> Option<&Rc<Self>> {
+        self.replaced_by.get()
     }
 
     /// Counters of the process.
@@ -96,8 +155,13 @@ impl Lane {
         self.shared.metrics.account(self.handle.account_index)
     }
 
-    /// Why this record must not go on now. `None`: it may.
+    /// Why the attempt of this record must not go on now. `None`: it may.
     pub fn interruption(&self, delivery: &Delivery) -> Option<DeliveryError> {
+        self.shut_out(delivery).or_else(|| self.replaced_by().map(|_| DeliveryError::Replaced))
+    }
+
+    /// Why this record must not be in the lane now. `None`: it may.
+    pub(super) fn shut_out(&self, delivery: &Delivery) -> Option<DeliveryError> {
         if delivery.ack.assignment().is_leaving() {
             return Some(DeliveryError::Returned);
         }
@@ -123,9 +187,15 @@ impl Lane {
         Policy::of(ready).parked_too_long(&delivery.envelope, now_ms())
     }
 
-    /// Halts the account for every replica.
+    /// Halts the account for every replica. An answer to a request that went out with settings which were replaced since
+    /// halts nothing: it says nothing about the present ones.
     pub fn halt(&self, reason: &str) {
         let reason = crate::redact::mask_text(reason).into_owned();
+        if self.replaced_by().is_some() {
+            let account = &*self.account.name;
+            tracing::warn!(account, reason, "the settings that would have halted the account were replaced meanwhile");
+            return;
+        }
         if self.handle.halt(&reason) {
             tracing::error!(account = &*self.account.name, reason = reason.as_str(), "account halted; its events park");
             let _ = self.shared.halts.send(Halted { index: self.handle.account_index, reason });

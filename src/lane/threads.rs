@@ -1,7 +1,8 @@
 //! The threads of the lanes: one current-thread runtime per core, accounts spread by hash, no locks between lanes.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
+mod equipment;
+mod fleet;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -9,35 +10,29 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{JoinSet, coop::unconstrained};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::account::{Accounts, Dedupe as DedupeConfig, Intake, WhenUnavailable, lanes, sharers};
+pub use self::equipment::Refit;
+use self::equipment::{Equipment, LaneSetup, Maker};
+use self::fleet::Fleet;
+use crate::account::roster::Roster;
+use crate::account::{Dedupe as DedupeConfig, Intake};
 use crate::claim::Dedupe;
 use crate::delivery::Delivery;
 use crate::lane::handle::lanes::Lanes;
-use crate::lane::handle::{LaneHandle, LaneMessage};
-use crate::lane::state::Lane;
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
 use crate::secret::SecretString;
-use crate::send::Dispatcher;
-use crate::send::quota::Quota;
-use crate::send::rate::{Alone, Limiter};
 use crate::send::token::Tokens;
-use crate::send::token::exchange::{self, Kit};
 use crate::settle::context::StageContext;
 use crate::settle::outbox::Outbox;
-
-/// How many unused connections one thread keeps. Its accounts share them evenly, at least one for each. An unused
-/// connection is a socket and the state of its TLS. An account that needs more than its share makes them only after a wait,
-/// and the next sweep closes what it does not use.
-const KEPT: usize = 1024;
 
 /// The running threads.
 pub struct Runtimes {
     threads: Vec<std::thread::JoinHandle<()>>,
     orders: Vec<UnboundedSender<Order>>,
+    maker: Maker,
 }
 
 enum Order {
@@ -46,21 +41,17 @@ enum Order {
     WriteRecent(Instant),
     /// Shutdown: store every token that a platform issued. The sender is dropped once they are stored.
     StoreTokens(std::sync::mpsc::Sender<()>),
-}
-
-struct LaneSetup {
-    handle: Arc<LaneHandle>,
-    inbox: UnboundedReceiver<LaneMessage>,
-    dispatcher: Dispatcher,
-    /// The number of accounts in its bucket that deliver without Redis.
-    sharers: usize,
-    tokens: Option<Kit>,
+    /// Run one more lane.
+    Add(Box<LaneSetup>),
+    /// Let the lane with this index go on with other settings.
+    Equip(usize, Box<Equipment>),
 }
 
 /// Lanes that are built but not yet running.
 pub struct Prepared {
     seats: Vec<Vec<LaneSetup>>,
     outboxes: Vec<UnboundedReceiver<Box<Delivery>>>,
+    maker: Maker,
 }
 
 /// Builds the lanes of all accounts, and spreads them over `threads`. `health` learns what
@@ -69,38 +60,21 @@ pub struct Prepared {
 /// # Errors
 /// An HTTP client could not be built, or tokens cannot be encrypted.
 pub fn prepare(
-    accounts: &Accounts,
+    roster: &Roster,
     intake: &Intake,
     health: &Arc<Health>,
     token_key: &SecretString,
     threads: usize,
 ) -> Result<(Lanes, Prepared), String> {
     let threads = threads.max(1);
+    let maker = Maker { intake: *intake, health: health.clone(), token_key: token_key.clone(), threads };
     let mut seats: Vec<Vec<LaneSetup>> = (0..threads).map(|_| Vec::new()).collect();
-    let of_accounts: Vec<_> = accounts.values().cloned().collect();
-    let mut handles: Vec<Arc<LaneHandle>> = Vec::new();
-    for (index, (account_index, account)) in lanes(&of_accounts).into_iter().enumerate() {
-        let account = &account;
-        let (sender, inbox) = unbounded_channel();
-        let handle = Arc::new(LaneHandle::new(index, account.clone(), sender, intake).of_account(account_index));
-        if let Some(first) = handles.get(account_index) {
-            first.set_calls(handle.clone());
-        }
-        handles.push(handle.clone());
-        let dispatcher = Dispatcher::new(account.clone(), health.clone())?;
-        let mut hash = DefaultHasher::new();
-        account.name.hash(&mut hash);
-        let sharers = sharers(accounts, account);
-        seats[hash.finish() as usize % threads].push(LaneSetup {
-            handle,
-            inbox,
-            dispatcher,
-            sharers,
-            tokens: Kit::of(account, token_key)?,
-        });
-    }
+    let refit = maker.refit(&Roster::default(), roster)?;
     let (senders, outboxes) = (0..threads).map(|_| unbounded_channel()).unzip();
-    Ok((Lanes::new(handles, senders), Prepared { seats, outboxes }))
+    let lanes = Lanes::new(Vec::new(), senders);
+    refit.add_to(&lanes);
+    refit.added.into_iter().for_each(|(thread, setup)| seats[thread].push(setup));
+    Ok((lanes, Prepared { seats, outboxes, maker }))
 }
 
 impl Prepared {
@@ -141,7 +115,7 @@ impl Prepared {
             })?);
             is_built.recv().unwrap_or_else(|_| Err(std::io::Error::other("a thread of the lanes has ended")))?;
         }
-        Ok(Runtimes { threads, orders })
+        Ok(Runtimes { threads, orders, maker: self.maker })
     }
 }
 
@@ -152,7 +126,9 @@ impl Runtimes {
         let (orders, mut inbox) = unbounded_channel();
         let seen = |order| if let Order::WriteRecent(seen) = order { Some(seen) } else { None };
         let told = move || std::iter::from_fn(|| inbox.try_recv().ok().and_then(seen)).collect();
-        (Self { threads: Vec::new(), orders: vec![orders] }, told)
+        let intake = Intake { max_in_flight: 1, max_in_flight_bytes: 1, drain_timeout: Duration::ZERO };
+        let maker = Maker { intake, health: Arc::default(), token_key: SecretString::default(), threads: 1 };
+        (Self { threads: Vec::new(), orders: vec![orders], maker }, told)
     }
 
     /// Whether every thread is still running.
@@ -169,6 +145,27 @@ impl Runtimes {
         }
         drop(stored);
         all_stored.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// Builds what a change of the accounts needs. Nothing takes effect yet.
+    ///
+    /// # Errors
+    /// Settings that cannot be used: an HTTP client could not be built, or tokens cannot be encrypted.
+    pub fn refit(&self, old: &Roster, new: &Roster) -> Result<Refit, String> {
+        self.maker.refit(old, new)
+    }
+
+    /// Adds lanes, and lets others go on with other settings: requests under way end with the old ones, and whatever has
+    /// not gone out yet is sent with the new ones.
+    pub fn apply(&self, refit: Refit, lanes: &Lanes) {
+        refit.add_to(lanes);
+        for (thread, setup) in refit.added {
+            let _ = self.orders[thread].send(Order::Add(Box::new(setup)));
+        }
+        for (thread, index, equipment) in refit.changed {
+            lanes.get(index).set_account(equipment.account.clone());
+            let _ = self.orders[thread].send(Order::Equip(index, Box::new(equipment)));
+        }
     }
 
     /// Tells the threads that Redis has another primary than the one that was last `seen` at that time.
@@ -201,53 +198,14 @@ impl LaneThread {
         // If a task ends, its thread ends too, and then the process. A dead lane that looks alive would hold its
         // partitions for ever.
         let mut tasks = JoinSet::new();
-        let mut lanes = Vec::new();
-        let mut all_tokens: Vec<Rc<Tokens>> = Vec::new();
         tasks.spawn_local(work);
-        let kept = (KEPT / seats.len().max(1)).max(1);
-        for LaneSetup { handle, inbox, dispatcher, sharers, tokens } in seats {
-            let dispatcher = Rc::new(dispatcher);
-            dispatcher.keep_at_most(kept);
-            let limits = &handle.account.limits;
-            // Calls have a bucket of their own, so that they take no slot from conversions.
-            let kind = if handle.account.is_for_calls() { ":calls" } else { "" };
-            let bucket = format!("{}:rate:{}:{}{kind}", self.prefix, handle.account.platform, limits.shared_as);
-            let alone = Alone {
-                delivers: handle.account.when_unavailable == WhenUnavailable::Deliver,
-                sharers,
-                replicas: self.shared.replicas.clone(),
-            };
-            let told = handle.clone();
-            let limiter = Limiter::new(
-                batcher.clone(),
-                bucket,
-                limits.rps,
-                alone,
-                self.shared.health.clone(),
-                move |push_back| told.shown_push_back(push_back),
-            );
-            tasks.spawn_local(limiter.clone().run());
-            // All futures of a lane share its task. With a coop budget, requests whose answers came together would go
-            // out in pieces. The task yields by itself, because every attempt waits for another task.
-            let tokens = tokens.map(|kit| exchange::tokens(kit, &dispatcher, batcher.clone(), &self.prefix));
-            if let Some(tokens) = &tokens {
-                all_tokens.push(tokens.clone());
-                tasks.spawn_local(tokens.clone().run());
-            }
-            let quota = Quota::of(batcher.clone(), &self.prefix, &handle.account);
-            let lane = Lane::new(handle, outbox.clone(), dispatcher, limiter, quota, tokens);
-            lanes.push(lane.clone());
-            if lane.account.base_urls.len() > 1 {
-                let lane = lane.clone();
-                tasks.spawn_local(async move { lane.dispatcher.return_to_first().await });
-            }
-            tasks.spawn_local(unconstrained(lane.run(inbox)));
-        }
-        let (pending, outcomes) = (dedupe.clone(), outbox.clone());
+        let fleet = Rc::new(Fleet::new(batcher, outbox.clone(), self.prefix));
+        fleet.launch(seats, &mut tasks);
+        let (pending, outcomes, swept) = (dedupe.clone(), outbox.clone(), fleet.clone());
         tasks.spawn_local(async move {
             loop {
                 sleep(Duration::from_secs(1)).await;
-                lanes.iter().for_each(|lane| lane.dispatcher.sweep());
+                swept.sweep();
                 let _ = pending.write_pending().await;
                 let _ = outcomes.outcomes.write_waiting().await;
             }
@@ -265,16 +223,25 @@ impl LaneThread {
                         return;
                     }
                 }
-                Some(_) = tasks.join_next() => {
-                    tracing::error!("a task of the lanes has ended; this thread ends");
-                    return;
+                // A task that was told to end belongs to settings that were replaced.
+                Some(ended) = tasks.join_next() => {
+                    if !ended.is_err_and(|error| error.is_cancelled()) {
+                        tracing::error!("a task of the lanes has ended; this thread ends");
+                        return;
+                    }
                 }
                 Some(order) = orders.recv() => match order {
                     Order::WriteRecent(seen) => {
                         ends.spawn_local(write_recent(dedupe.clone(), self.shared.clone(), seen));
                     }
                     Order::StoreTokens(stored) => {
-                        ends.spawn_local(store_tokens(all_tokens.clone(), stored));
+                        ends.spawn_local(store_tokens(fleet.tokens(), stored));
+                    }
+                    Order::Add(setup) => fleet.launch(vec![*setup], &mut tasks),
+                    Order::Equip(index, equipment) => {
+                        let retired = fleet.equip(index, *equipment, &mut tasks);
+                        let fleet = fleet.clone();
+                        ends.spawn_local(async move { fleet.retire(retired).await });
                     }
                 },
                 else => return,
@@ -310,14 +277,13 @@ mod tests {
                 account.sender = None;
             }
             account.call = calls.then(|| Arc::new(Caller) as _);
-            (account.name.clone(), Arc::new(account))
+            Arc::new(account)
         };
-        let accounts: Accounts =
-            [account("a", true, false), account("b", true, true), account("c", false, true)].into();
+        let roster = Roster::new([account("a", true, false), account("b", true, true), account("c", false, true)]);
         let bounds = Intake { max_in_flight: 1_000, max_in_flight_bytes: 64 << 20, drain_timeout: Duration::ZERO };
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (lanes, _) = prepare(&accounts, &bounds, &Arc::default(), &SecretString::default(), 2).unwrap();
-        let shown = lanes.iter().map(|lane| (lane.name().into_owned(), lane.account_index, lane.account.limits.rps));
+        let (lanes, _) = prepare(&roster, &bounds, &Arc::default(), &SecretString::default(), 2).unwrap();
+        let shown = lanes.iter().map(|lane| (lane.name().into_owned(), lane.account_index, lane.account().limits.rps));
         let expected = [("a", 0, 20.0), ("b", 1, 20.0), ("c", 2, 7.0), ("b:calls", 1, 7.0)];
         assert_eq!(shown.collect::<Vec<_>>(), expected.map(|(name, index, rps)| (name.to_owned(), index, rps)));
         assert_eq!(lanes.accounts().map(|lane| lane.both().count()).collect::<Vec<_>>(), [1, 2, 1]);

@@ -4,7 +4,7 @@
 //! library takes about a kilobyte, and an account has forty series.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -126,6 +126,7 @@ pub struct AccountMetrics {
     shared: Arc<PlatformMetrics>,
     state: AtomicU8,
     secrets: Mutex<Vec<(Option<i64>, Option<i64>)>>,
+    removed: AtomicBool,
 }
 
 impl AccountMetrics {
@@ -152,7 +153,18 @@ impl AccountMetrics {
             shared,
             state: AtomicU8::new(LaneState::Flowing as u8),
             secrets: Mutex::default(),
+            removed: AtomicBool::new(false),
         }
+    }
+
+    /// Sets whether the configuration names the account no longer.
+    pub fn set_removed(&self, removed: bool) {
+        self.removed.store(removed, Ordering::Relaxed);
+    }
+
+    /// Whether the configuration names the account no longer and nothing of it is left: its series are shown no more.
+    pub fn is_gone(&self) -> bool {
+        self.removed.load(Ordering::Relaxed) && self.open.get() == 0 && self.parked.get() == 0
     }
 
     /// Counts an event that reached its end. Call it in a step (`Metrics::step`) together with the change of `open`.
@@ -215,7 +227,7 @@ impl AccountMetrics {
     }
 
     /// Days since the credential in force became valid; `None`: the configuration does not say it.
-    pub(super) fn secret_age_days(&self, now_ms: i64) -> Option<f64> {
+    pub fn secret_age_days(&self, now_ms: i64) -> Option<f64> {
         let windows = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         let (from, _) = windows
             .iter()

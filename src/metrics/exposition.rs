@@ -1,9 +1,9 @@
 //! Writes the series with an account among their labels as text (format 0.0.4).
 
 use std::fmt::{Display, Write as _};
-use std::sync::Arc;
 
 use super::account::{AccountMetrics, Count, LaneState};
+use super::accounts::AccountTable;
 use super::families::{self, Family};
 use crate::error::{Class, Outcome, Reason};
 
@@ -24,11 +24,11 @@ pub(super) const FAMILIES: [&Family; 11] = [
 
 struct Writer<'a> {
     text: &'a mut String,
-    accounts: &'a [Arc<AccountMetrics>],
+    accounts: &'a AccountTable,
 }
 
 /// Writes all of them.
-pub(super) fn write(text: &mut String, accounts: &[Arc<AccountMetrics>], now_ms: i64) {
+pub(super) fn write(text: &mut String, accounts: &AccountTable, now_ms: i64) {
     let mut w = Writer { text, accounts };
     w.each(&families::FINISHED, true, ("outcome", Outcome::ALL.map(Outcome::as_str)), |a| counts(&a.finished));
     w.one(&families::OPEN, true, |a| Some(a.open.get()));
@@ -96,6 +96,7 @@ impl Writer<'_> {
     }
 }
 
-fn shown(accounts: &[Arc<AccountMetrics>], unknown_too: bool) -> impl Iterator<Item = &Arc<AccountMetrics>> {
-    accounts.iter().filter(move |account| account.is_configured || unknown_too)
+fn shown(accounts: &AccountTable, unknown_too: bool) -> impl Iterator<Item = &AccountMetrics> {
+    let shown = move |account: &&AccountMetrics| (account.is_configured || unknown_too) && !account.is_gone();
+    accounts.iter().map(|account| &**account).filter(shown)
 }

@@ -148,7 +148,7 @@ fn closed_labels_are_all_there_at_zero_for_every_account_from_the_start() {
 #[test]
 fn what_names_no_account_is_counted_as_unknown_and_shows_nothing_it_cannot_reach() {
     let metrics = setup();
-    assert_eq!(metrics.unknown(None), 2);
+    assert!(metrics.unknown(None) > 1_000_000, "accounts may be added for a long time");
     metrics.account(metrics.unknown(None)).dead_letter(Reason::Malformed);
     metrics.account(metrics.unknown(Some("baizhu"))).dead_letter(Reason::UnknownAccount);
     metrics.account(metrics.unknown(None)).attempt(Class::Retry);

@@ -60,7 +60,7 @@ impl Coordinator {
         for (kind, not_logged) in self.quiet.left_out(Instant::now()) {
             match kind {
                 Repeated::DeadLetter { account, reason } => {
-                    let account = self.lanes.iter().find(|lane| lane.index == account).map(|lane| &*lane.account.name);
+                    let account = self.lanes.iter().find(|lane| lane.index == account).map(|lane| &*lane.account_name);
                     let (account, reason) = (account.unwrap_or("unknown"), reason.as_str());
                     tracing::warn!(account, reason, not_logged, "more dead letters in the last minute");
                 }
@@ -117,7 +117,7 @@ impl Coordinator {
                 // Another id means that the store was flushed and unblocked between two checks.
                 let new = memory.epoch.as_ref().is_some_and(|old| *old != id && old != "starting");
                 if new || self.health.has_forgotten() {
-                    let known = self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect();
+                    let known = self.lanes.iter().map(|l| (l.account_name.to_string(), l.switches())).collect();
                     lanes::restore(c, &self.keys, &known, &memory.switches.resumed).await?;
                     self.health.remembered();
                     memory.positions.read_anew();
@@ -183,7 +183,7 @@ impl Coordinator {
             account.lane_state(lane.shown().state());
             let oldest = snapshots.iter().filter_map(|s| s.oldest_by_group.get(&lane.index)).min();
             account.oldest_open_age.set(oldest.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
-            account.parked.set(parked.get(&*lane.account.name).copied().unwrap_or(0));
+            account.parked.set(parked.get(&*lane.account_name).copied().unwrap_or(0));
         }
         self.show_partitions(memory, &snapshots);
     }
@@ -424,7 +424,7 @@ mod tests {
         let mut world = World::new().await;
         world.set_epoch("e1").await;
         let bounds = Intake { max_in_flight: 100, max_in_flight_bytes: 1 << 20, drain_timeout: Duration::ZERO };
-        let account = world.lane.account.clone();
+        let account = world.lane.account().clone();
         let calls = Arc::new(LaneHandle::new(1, account, unbounded_channel().0, &bounds));
         world.lane.set_calls(calls.clone());
         world.coordinator.lanes = Arc::new(Lanes::new(vec![world.lane.clone(), calls.clone()], Vec::new()));

@@ -72,14 +72,14 @@ pub fn replica_snapshot(
     refusals: &[Refusal],
 ) -> ReplicaSnapshot {
     let at_ms = now_ms();
-    let name = |index: usize| lanes.iter().nth(index).map(|l| l.account.name.to_string());
+    let name = |index: usize| lanes.iter().nth(index).map(|l| l.account_name.to_string());
     let lanes_shown = lanes.accounts().map(|lane| {
         let (state, since_ms, why) = lane.shown().explain();
         let sum = |of: fn(&LaneHandle) -> usize| lane.both().map(of).sum::<usize>() as u64;
         let counters = metrics.account(lane.index);
         LaneSnapshot {
-            account: lane.account.name.to_string(),
-            platform: lane.account.platform.to_owned(),
+            account: lane.account_name.to_string(),
+            platform: lane.platform.to_owned(),
             since_ms,
             why,
             load: LaneLoad {

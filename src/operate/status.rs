@@ -102,7 +102,7 @@ impl WorkerStatus {
     }
 
     fn configured(&self) -> Vec<(&'static str, Arc<str>)> {
-        self.lanes.accounts().map(|l| (l.account.platform, l.account.name.clone())).collect()
+        self.lanes.accounts().map(|l| (l.platform, l.account_name.clone())).collect()
     }
 
     /// The switches, and the snapshots of every replica. Without Redis it returns only this replica. Its own snapshot
@@ -111,7 +111,7 @@ impl WorkerStatus {
         let own = self.snapshot();
         let read = self.seen.read(&self.client, &self.keys).await;
         let mut all = read.unwrap_or_else(|| All {
-            lanes: self.lanes.iter().map(|l| (l.account.name.to_string(), l.switches())).collect(),
+            lanes: self.lanes.iter().map(|l| (l.account_name.to_string(), l.switches())).collect(),
             ..All::default()
         });
         all.replicas.retain(|s| s.id != own.id);
@@ -120,8 +120,8 @@ impl WorkerStatus {
     }
 
     async fn switch(&self, account: &str, by: By, pause: bool) -> Result<(), SwitchError> {
-        let names = || self.lanes.iter().map(|l| &*l.account.name);
-        let Some(lane) = self.lanes.iter().find(|l| &*l.account.name == account) else {
+        let names = || self.lanes.iter().map(|l| &*l.account_name);
+        let Some(lane) = self.lanes.iter().find(|l| &*l.account_name == account) else {
             return Err(SwitchError::UnknownAccount(nearest(account, names()).map(str::to_owned)));
         };
         let away = |error: ::redis::RedisError| SwitchError::Unavailable(crate::redis::batcher::describe(&error));
@@ -250,7 +250,7 @@ impl Status for WorkerStatus {
             let readiness = self.ready();
             let (replicas, topics) = report::replicas(&all.replicas, now_ms());
             let state = |lane: &Arc<LaneHandle>| LaneRow {
-                account: lane.account.name.to_string(),
+                account: lane.account_name.to_string(),
                 state: lane.shown().state().as_str().to_owned(),
             };
             StatusReport {

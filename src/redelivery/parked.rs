@@ -40,7 +40,7 @@ impl Alarm {
         }
         self.looked = Some(now);
         for (lane, warning) in self.warnings(buffers, lanes, (now, now_ms())) {
-            tracing::warn!(account = &*lane.account.name, "{warning}");
+            tracing::warn!(account = &*lane.account_name, "{warning}");
         }
     }
 
@@ -63,7 +63,7 @@ impl Alarm {
         let mut warnings = Vec::new();
         for (index, at) in oldest {
             let lane = lanes.get(index);
-            let max = lane.account.retry.max_parked;
+            let max = lane.account().retry.max_parked;
             let age_ms = now_ms - at;
             let late = u128::try_from(age_ms).is_ok_and(|age| age * 2 >= max.as_millis());
             if late && self.told.get(&index).is_none_or(|told| now.duration_since(*told) >= REPEAT) {
@@ -77,7 +77,7 @@ impl Alarm {
 
 fn warning(lane: &LaneHandle, age_ms: i64) -> String {
     let (state, _, why) = lane.explain();
-    let (name, max) = (&lane.account.name, show_duration(lane.account.retry.max_parked));
+    let (name, max) = (&lane.account_name, show_duration(lane.account().retry.max_parked));
     let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
     let mend = match state {
         LaneState::Halted | LaneState::Paused => {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::delivery::TopicKind;
+use crate::redelivery::pace::Pace;
 use crate::redelivery::partition_buffer::{Block, Buffered, PartitionBuffer};
 use crate::redelivery::{GLANCE, Place, Waiting};
 
@@ -160,7 +161,7 @@ impl Waiting {
         // A retry waits for its lane if the lane has room, or has to end the record, as long as this keeps no other
         // record from being read.
         let waits = overdue || !lane.is_full(topic_kind);
-        if waits && (!look.full || self.paces[index].is_quick(lane.retries(), look.now)) {
+        if waits && (!look.full || self.paces.get(index).is_some_and(|pace| pace.is_quick(lane.retries(), look.now))) {
             return Fate::Blocked(index);
         }
         // Otherwise it is parked, if other lanes flow.
@@ -176,6 +177,10 @@ impl Waiting {
         match way {
             Way::Lane(lane) => {
                 if buffered.delivery.topic_kind == TopicKind::Tier {
+                    if self.paces.len() <= lane {
+                        // Lanes may be added at any time.
+                        self.paces.resize_with(lane + 1, || Pace::new(now));
+                    }
                     self.paces[lane].gives(self.lanes.get(lane).retries(), now);
                 }
                 if buffered.delivery.topic_kind == TopicKind::Parked {

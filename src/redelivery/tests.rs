@@ -43,7 +43,7 @@ impl World {
         };
         let ((lane, inbox), (other, other_inbox)) = (make(0, "acme"), make(1, "zeta"));
         let lanes = vec![lane.clone(), other.clone()];
-        let accounts: Vec<_> = lanes.iter().map(|lane| lane.account.clone()).collect();
+        let accounts: Vec<_> = lanes.iter().map(|lane| lane.account().clone()).collect();
         let (to_outbox, outbox) = unbounded_channel();
         let names = accounts.iter().map(|account| (PLATFORM, account.name.clone())).collect();
         let setup = Setup { accounts: names, ..Setup::default() };
@@ -51,7 +51,7 @@ impl World {
         let health = Arc::new(Health::default());
         health.answered();
         let waiting = Waiting::new(
-            Examiner::new(accounts, crate::kafka::Config::stub("b:1", &[]).result_topics(), metrics.clone()),
+            Examiner::of(accounts, crate::kafka::Config::stub("b:1", &[]).result_topics(), metrics.clone()),
             Arc::new(Lanes::new(lanes, vec![to_outbox])),
             metrics,
             health,
@@ -215,7 +215,7 @@ fn a_parked_record_waits_for_its_lane_and_then_begins_a_new_spell_of_retrying() 
 fn a_retry_finds_room_in_its_lane_while_a_parking_backlog_drains() {
     let mut world = World::new();
     // The lane may hold the records of 10 s at its rate.
-    let cap = (world.lane.account.limits.rps * 10.0) as usize;
+    let cap = (world.lane.account().limits.rps * 10.0) as usize;
     for _ in 0..2 * cap {
         world.receive(PARKED, 0, None, 1);
     }
@@ -505,7 +505,7 @@ fn a_retry_that_was_parked_for_too_long_waits_for_its_full_lane_and_ends_there()
     let mut world = World::new();
     world.receive_for("zeta", TIER, 0, Some(now_ms() + LATER_MS), 1);
     let first = world.offset;
-    let cap = (world.lane.account.limits.rps * 10.0) as usize;
+    let cap = (world.lane.account().limits.rps * 10.0) as usize;
     (0..cap).for_each(|_| world.lane.released.add(1));
     let receive = |world: &mut World, parked_at_ms: i64| {
         world.receive(TIER, 0, Some(now_ms() + 1), 1);

@@ -26,6 +26,14 @@ impl BaseInUse {
         Self { base: Cell::new(0), count, good: Cell::new(0), left_first: Notify::new() }
     }
 
+    /// Uses the same one as another list of the same base URLs.
+    pub(super) fn set_like(&self, earlier: &BaseInUse) {
+        self.base.set(earlier.base.get());
+        if self.base.get() != 0 {
+            self.left_first.notify_one();
+        }
+    }
+
     pub(super) fn get(&self) -> usize {
         self.base.get()
     }

@@ -132,6 +132,12 @@ impl Connections {
         self.connect(self.growth.start_anyway()).await.map(drop)
     }
 
+    /// Takes the unused connections of another one to the same host, made in the same way.
+    pub fn take_over(&self, earlier: &Connections) {
+        self.kept.borrow_mut().extend(earlier.kept.borrow_mut().drain(..));
+        self.taken_for.set(earlier.taken_for.get());
+    }
+
     /// Closes connections that have been unused for too long, and those that are more than may be kept.
     pub fn sweep(&self) {
         let mut kept = self.kept.borrow_mut();

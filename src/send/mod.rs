@@ -170,6 +170,24 @@ impl Dispatcher {
         }
     }
 
+    /// Goes on where the earlier settings of the account left off: with their unused connections, and with the base URL in
+    /// use, as far as they lead to the same places in the same way.
+    pub fn take_over(&self, earlier: &Dispatcher) {
+        let (new, old) = (&self.account, &earlier.account);
+        if new.allow_private != old.allow_private || new.proxy != old.proxy {
+            return;
+        }
+        if new.base_urls == old.base_urls {
+            self.base.set_like(&earlier.base);
+        }
+        for host in &self.hosts {
+            let alike = |other: &&Host| other.connections.origin() == host.connections.origin();
+            if let Some(before) = earlier.hosts.iter().find(alike) {
+                host.connections.take_over(&before.connections);
+            }
+        }
+    }
+
     /// Keeps at most `most` unused connections to each host.
     pub fn keep_at_most(&self, most: usize) {
         self.hosts.iter().for_each(|host| host.connections.keep_at_most(most));

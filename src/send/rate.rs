@@ -113,6 +113,17 @@ impl Limiter {
         })
     }
 
+    /// Whether this one draws from that bucket at that rate, and sends as much while Redis is away.
+    pub fn is_for(&self, key: &str, rps: f64, alone: &Alone) -> bool {
+        let is_alike = self.alone.delivers == alone.delivers && self.alone.sharers == alone.sharers;
+        self.key == key.as_bytes() && self.interval_us == interval_us(rps) && is_alike
+    }
+
+    /// Takes over how long the lane waits after a push-back.
+    pub fn keep_back_like(&self, earlier: &Limiter) {
+        self.not_before.set(earlier.not_before.get());
+    }
+
     /// Waits until it is time to have a connection for the slot that [`Limiter::slot`] will return. The permit is
     /// returned when that slot is there. Records wait only for others of their priority.
     pub async fn near(&self, priority: Priority) -> Option<SemaphorePermit<'_>> {

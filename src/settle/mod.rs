@@ -117,7 +117,8 @@ async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, held: Optio
             outbox.to_tier(delivery, None, index, due_ms).await;
         }
         Disposition::Halt => outbox.park_broken(delivery, held).await,
-        Disposition::Throttle | Disposition::Park => outbox.park(delivery, held).await,
+        // The lane takes back what it can itself. What comes here all the same is parked.
+        Disposition::Throttle | Disposition::Park | Disposition::Again => outbox.park(delivery, held).await,
         Disposition::LeaseTier => {
             let until = if let DeliveryError::Later { until_ms } = error { Some(until_ms) } else { None };
             match policy.lease_tier(&delivery.envelope, outbox.shared.lease, until, now, jitter) {

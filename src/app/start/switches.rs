@@ -29,7 +29,7 @@ pub async fn restore_switches(
             Ok((all, places)) => {
                 *unplaced.lock().unwrap_or_else(PoisonError::into_inner) = places;
                 for lane in lanes.iter() {
-                    lane.obey(&all.get(&*lane.account.name).cloned().unwrap_or_default());
+                    lane.obey(&all.get(&*lane.account_name).cloned().unwrap_or_default());
                 }
                 return;
             }

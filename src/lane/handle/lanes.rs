@@ -7,10 +7,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::delivery::Delivery;
 use crate::lane::handle::LaneHandle;
 use crate::lane::handle::fill::All;
+use crate::slots::Slots;
 
 /// All lanes, and the outboxes for records that end without a lane.
 pub struct Lanes {
-    pub(super) lanes: Vec<Arc<LaneHandle>>,
+    pub(super) lanes: Slots<Arc<LaneHandle>>,
     /// What all lanes hold together.
     pub(super) all: Arc<All>,
     outboxes: Vec<UnboundedSender<Box<Delivery>>>,
@@ -19,14 +20,36 @@ pub struct Lanes {
 impl Lanes {
     /// Takes the lanes in the order of [`lanes`](crate::account::lanes), and one outbox for each runtime thread.
     pub fn new(lanes: Vec<Arc<LaneHandle>>, outboxes: Vec<UnboundedSender<Box<Delivery>>>) -> Self {
-        let all = Arc::<All>::default();
-        // A lane belongs to one `Lanes` only, so a second call would change nothing.
-        lanes.iter().for_each(|lane| drop(lane.all.set(all.clone())));
-        Self { lanes, all, outboxes }
+        let all = Self { lanes: Slots::default(), all: Arc::default(), outboxes };
+        // There is room for far more lanes than fit into a configuration.
+        lanes.into_iter().for_each(|lane| _ = all.add(lane));
+        all
     }
 
+    /// Adds a lane, whose index is the number of lanes so far. `false`: it has another index, or there is no room.
+    pub(crate) fn add(&self, lane: Arc<LaneHandle>) -> bool {
+        // A lane belongs to one `Lanes` only, so a second call would change nothing.
+        let _ = lane.all.set(self.all.clone());
+        self.lanes.set(lane.index, lane).is_ok()
+    }
+
+    /// The number of lanes. No lane is ever taken out.
+    pub fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// The lane with this index.
+    ///
+    /// # Panics
+    /// If there is none. Indices come from deliveries, which have them from here.
+    #[expect(clippy::expect_used, reason = "no lane is ever taken out, so an index that was given out stays valid")]
     pub fn get(&self, index: usize) -> &Arc<LaneHandle> {
-        &self.lanes[index]
+        self.lanes.get(index).expect("a lane with this index")
+    }
+
+    /// The first lane of the account with this name, whether or not the configuration still names it.
+    pub fn of_account(&self, name: &str) -> Option<&Arc<LaneHandle>> {
+        self.accounts().find(|lane| &*lane.account_name == name)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<LaneHandle>> {

@@ -1,6 +1,6 @@
 //! How full a lane is: the records in its queues, the records that are set aside for parking, and the limits of both.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crate::delivery::{Delivery, TopicKind};
 use crate::lane::handle::fill::Fill;
@@ -106,8 +106,9 @@ impl LaneHandle {
                 || queue.bytes() + aside.bytes() >= cap_bytes * part / whole
         };
         // A backlog from the parking topic that drains leaves half of the room to retries, which have a due time.
-        let parked = topic_kind == TopicKind::Parked && above(&self.parked, self.cap / 2, self.cap_bytes / 2);
-        parked || above(self.fill(topic_kind), self.cap, self.cap_bytes)
+        let (cap, cap_bytes) = (self.caps.queue.load(Relaxed), self.caps.queue_bytes);
+        let parked = topic_kind == TopicKind::Parked && above(&self.parked, cap / 2, cap_bytes / 2);
+        parked || above(self.fill(topic_kind), cap, cap_bytes)
     }
 
     /// Whether the lane can be given more records to park. It cannot if its parking topic takes nothing.
@@ -124,7 +125,11 @@ impl LaneHandle {
             records += self.fill(topic_kind).records();
             bytes += self.fill(topic_kind).bytes();
         }
-        let cap = if topic_kind == TopicKind::Input { self.aside_cap } else { self.aside_cap_released };
+        let caps = &self.caps;
+        let cap = match topic_kind {
+            TopicKind::Input => (caps.aside.load(Relaxed), caps.aside_bytes),
+            TopicKind::Tier | TopicKind::Parked => (caps.aside_released.load(Relaxed), caps.aside_released_bytes),
+        };
         let left = self.aside_left(topic_kind);
         let above = |held: usize, most: usize| most == 0 || held >= (most * part / whole).max(1);
         above(records, cap.0.min(left.0)) || above(bytes, cap.1.min(left.1))

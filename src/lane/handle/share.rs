@@ -4,6 +4,8 @@
 //! A lane may hold as many bytes as the other lanes leave of the bound. So there is always some room left for a lane
 //! that holds little, however many lanes hang.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::delivery::TopicKind;
 use crate::lane::handle::LaneHandle;
 use crate::lane::handle::fill::Fill;
@@ -36,7 +38,8 @@ impl LaneHandle {
 
     /// How many records and bytes this lane may set aside for parking, after what all lanes have set aside already.
     pub(super) fn aside_left(&self, topic_kind: TopicKind) -> (usize, usize) {
-        let (records, bytes) = if topic_kind == TopicKind::Input { self.aside_of_all } else { ASIDE_RELEASED };
+        let of_all = || (self.caps.aside_of_all.load(Relaxed), self.caps.aside_of_all_bytes);
+        let (records, bytes) = if topic_kind == TopicKind::Input { of_all() } else { ASIDE_RELEASED };
         let Some(all) = self.all.get().map(|all| all.aside_of(topic_kind)) else { return (records, bytes) };
         (records.saturating_sub(all.records()), bytes.saturating_sub(all.bytes()))
     }

@@ -167,7 +167,7 @@ fn a_token_endpoint_that_fails_sends_events_to_a_tier_without_an_attempt_until_t
             assert_eq!(bench.value("e-1").await, None, "its claim is released");
 
             let (mut delivery, mut end) = bench.delivery(TopicKind::Tier, "e-1");
-            let max_age = bench.handle.account.retry.max_age.as_millis() as i64;
+            let max_age = bench.handle.account().retry.max_age.as_millis() as i64;
             delivery.envelope.retry_since_ms = Some(now_ms() - max_age);
             bench.queue(delivery);
             assert_eq!(end.wait().await, End::Finished(Outcome::DeadLettered));

@@ -18,7 +18,7 @@ impl Coordinator {
         let lane = self.lanes.get(halted.index);
         // One of its lanes has closed. The account is halted, so the other one closes too.
         lane.both().for_each(|lane| _ = lane.halt(&halted.reason));
-        let seen = switches.resumed.get(&*lane.account.name).cloned();
+        let seen = switches.resumed.get(&*lane.account_name).cloned();
         switches.pending.push((halted, seen));
     }
 
@@ -26,7 +26,7 @@ impl Coordinator {
         while let Some((halted, seen)) = switches.pending.first() {
             let lane = self.lanes.get(halted.index);
             let by = By::new(Via::Worker, &format!("worker {}", self.id), &halted.reason).at(&self.id);
-            lanes::halt(c, &self.keys, &lane.account.name, &by, seen.as_deref(), now_ms()).await?;
+            lanes::halt(c, &self.keys, &lane.account_name, &by, seen.as_deref(), now_ms()).await?;
             lane.both().for_each(LaneHandle::halt_saved);
             switches.pending.remove(0);
         }
@@ -43,7 +43,7 @@ impl Coordinator {
         let (all, resumed) = lanes::read_switches(c, &self.keys).await?;
         let forgotten = self.health.has_forgotten();
         for lane in self.lanes.iter() {
-            let name = &*lane.account.name;
+            let name = &*lane.account_name;
             let mut new = all.get(name).cloned().unwrap_or_default();
             let note = resumed.get(name);
             if forgotten && (note.is_none() || note == switches.resumed.get(name)) {

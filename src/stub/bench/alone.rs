@@ -21,6 +21,7 @@ use crate::kafka::producer::Producer;
 use crate::kafka::record::{Header, Record};
 use crate::lane::Lane;
 use crate::lane::handle::{LaneHandle, LaneMessage};
+use crate::lane::state::Parts;
 use crate::metrics::{Metrics, Setup};
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
@@ -117,13 +118,14 @@ impl Alone {
         let kit = account.tokens().map(|(source, seed)| Kit { source, seed, seal: tokens::seal() });
         let quota = Quota::of(batcher.clone(), PREFIX, &account);
         let tokens = kit.map(|kit| exchange::tokens(kit, &dispatcher, batcher, PREFIX));
-        let lane = Lane::new(handle.clone(), outbox, dispatcher, limiter, quota, tokens);
+        let lane =
+            Lane::new(handle.clone(), outbox, Parts { account: account.clone(), dispatcher, limiter, quota, tokens });
         Self {
             lane,
             handle,
             held,
             halts,
-            examiner: Examiner::new(vec![account], kafka("b:1").result_topics(), metrics),
+            examiner: Examiner::of(vec![account], kafka("b:1").result_topics(), metrics),
             inbox: Some(inbox),
         }
     }
@@ -141,7 +143,7 @@ impl Alone {
         event_time_ms: i64,
     ) -> (Box<Delivery>, Ended) {
         let event = serde_json::json!({
-            "trans_id": trans_id, "platform": self.handle.account.platform, "account": "acme", "event_type": "install",
+            "trans_id": trans_id, "platform": self.handle.platform, "account": "acme", "event_type": "install",
             "event_time_ms": event_time_ms
         });
         self.record_of(topic_kind, event.to_string().into(), vec![Header::text("own", "kept")])
@@ -208,7 +210,7 @@ impl Alone {
         event_time_ms: i64,
     ) -> (Box<Delivery>, Ended) {
         let event = serde_json::json!({
-            "kind": "call", "trans_id": trans_id, "platform": self.handle.account.platform, "account": "acme",
+            "kind": "call", "trans_id": trans_id, "platform": self.handle.platform, "account": "acme",
             "call": call, "args": args, "reply": reply, "event_time_ms": event_time_ms
         });
         self.record_of(topic_kind, event.to_string().into(), Vec::new())
@@ -224,7 +226,7 @@ impl Alone {
         reply: &Value,
     ) -> (Box<Delivery>, Ended) {
         let event = serde_json::json!({
-            "kind": "call", "trans_id": trans_id, "platform": self.handle.account.platform, "account": account,
+            "kind": "call", "trans_id": trans_id, "platform": self.handle.platform, "account": account,
             "call": call, "args": args, "reply": reply, "event_time_ms": now_ms()
         });
         self.record_of(TopicKind::Input, event.to_string().into(), Vec::new())
