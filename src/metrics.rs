@@ -6,6 +6,7 @@ mod accounts;
 mod claims;
 mod exposition;
 mod families;
+mod process;
 mod replays;
 #[cfg(test)]
 mod tests;
@@ -214,9 +215,10 @@ impl Metrics {
             tracing::error!(%error, "metrics cannot be written");
         }
         exposition::write(&mut text, &self.accounts, chrono::Utc::now().timestamp_millis());
+        process::write(&mut text);
         // A family without a series still shows its name and type, e.g. when no partition is assigned.
         for family in families::ALL {
-            if !exposition::FAMILIES.iter().any(|f| f.name == family.name)
+            if !exposition::FAMILIES.iter().chain(&process::FAMILIES).any(|f| f.name == family.name)
                 && !gathered.iter().any(|g| g.name() == family.name)
             {
                 let (name, help, kind) = (family.name, family.help, family.kind.as_str());

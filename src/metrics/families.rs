@@ -142,9 +142,13 @@ pub const SECRET_AGE: Family = gauge(
     &["account"],
     "Since the not_before of the credential in force; no series where it is not stated.",
 );
+pub const PROCESS_CPU: Family =
+    counter("process_cpu_seconds_total", &[], "User and system time of all threads of this process.");
+pub const PROCESS_MEMORY: Family = gauge("process_resident_memory_bytes", &[], "Resident memory of this process.");
+pub const PROCESS_OPEN_FDS: Family = gauge("process_open_fds", &[], "Open files and sockets of this process.");
 
 /// Every family, in the order of the contract.
-pub const ALL: [&Family; 30] = [
+pub const ALL: [&Family; 33] = [
     &RECEIVED,
     &FINISHED,
     &OPEN,
@@ -175,6 +179,9 @@ pub const ALL: [&Family; 30] = [
     &KAFKA_UP,
     &BUILD_INFO,
     &SECRET_AGE,
+    &PROCESS_CPU,
+    &PROCESS_MEMORY,
+    &PROCESS_OPEN_FDS,
 ];
 
 /// Makes the metrics of families and registers them.

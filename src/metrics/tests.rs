@@ -21,7 +21,7 @@ fn series(text: &str) -> BTreeMap<&str, f64> {
 }
 
 /// The table of the contract, written a second time: a change of any name, type or label breaks dashboards.
-const GOLDEN: [(&str, &str, &str); 30] = [
+const GOLDEN: [(&str, &str, &str); 33] = [
     ("events_received_total", "counter", "topic"),
     ("events_finished_total", "counter", "account,outcome,platform"),
     ("events_open", "gauge", "account,platform"),
@@ -52,7 +52,15 @@ const GOLDEN: [(&str, &str, &str); 30] = [
     ("kafka_up", "gauge", ""),
     ("build_info", "gauge", "commit,version"),
     ("secret_age_days", "gauge", "account"),
+    ("process_cpu_seconds_total", "counter", ""),
+    ("process_resident_memory_bytes", "gauge", ""),
+    ("process_open_fds", "gauge", ""),
 ];
+
+/// The full name: those of the process have no prefix.
+fn full(name: &str) -> String {
+    if name.starts_with("process_") { name.to_owned() } else { format!("postback_{name}") }
+}
 
 #[test]
 fn names_types_and_labels_are_those_of_the_contract() {
@@ -77,7 +85,7 @@ fn names_types_and_labels_are_those_of_the_contract() {
         found.insert(name.to_owned(), (kind.to_owned(), labels.into_iter().collect::<Vec<_>>().join(",")));
     }
     let golden: BTreeMap<String, (String, String)> =
-        GOLDEN.iter().map(|(n, k, l)| (format!("postback_{n}"), ((*k).to_owned(), (*l).to_owned()))).collect();
+        GOLDEN.iter().map(|(n, k, l)| (full(n), ((*k).to_owned(), (*l).to_owned()))).collect();
     assert_eq!(found, golden);
 }
 
@@ -85,7 +93,7 @@ fn names_types_and_labels_are_those_of_the_contract() {
 fn every_family_shows_its_type_before_anything_happened() {
     let text = Metrics::new(Setup::default()).render();
     for (name, kind, _) in GOLDEN {
-        assert!(text.contains(&format!("# TYPE postback_{name} {kind}\n")), "{name}");
+        assert!(text.contains(&format!("# TYPE {} {kind}\n", full(name))), "{name}");
     }
 }
 
