@@ -73,7 +73,7 @@ pub fn of_panel(panel: &Value) -> Vec<Query> {
 /// The query as Grafana sends it where "All" is chosen everywhere, for these two durations.
 pub fn with_all_chosen(expr: &str, rate_interval: &str, range: &str) -> String {
     let mut plain = expr.replace("$__rate_interval", rate_interval).replace("$__range", range);
-    for variable in ["job", "instance", "platform", "account"] {
+    for variable in ["job", "instance", "platform", "account", "topic"] {
         plain = plain.replace(&format!("\"${variable}\""), "\".*\"");
     }
     plain

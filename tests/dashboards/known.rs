@@ -17,7 +17,7 @@ pub struct Metric {
 /// Everything that exists.
 pub struct Known {
     metrics: BTreeMap<String, Metric>,
-    /// Series that the recording rules make. Their labels are the rules' own business.
+    /// Series that the recording rules make.
     recorded: BTreeSet<String>,
     /// The variables of each board, by its uid.
     pub boards: BTreeMap<String, BTreeSet<String>>,
@@ -57,8 +57,13 @@ impl Known {
         self.recorded.contains(name)
     }
 
-    /// The labels of a series, those of the scrape included.
+    /// The labels of a series, those of the scrape included. The name of a recorded one begins with them:
+    /// `job_platform:…`.
     pub fn labels(&self, name: &str) -> BTreeSet<String> {
+        if self.is_recorded(name) {
+            let level = name.split(':').next().unwrap_or_default();
+            return level.split('_').map(str::to_owned).collect();
+        }
         let mut labels = self.metrics.get(name).map(|metric| metric.labels.clone()).unwrap_or_default();
         labels.extend(names(&["job", "instance"]));
         labels

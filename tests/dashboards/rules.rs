@@ -150,7 +150,17 @@ fn of_query(query: &Query, kind: &str, known: &Known, faults: &mut Vec<String>) 
     let mut are_known = true;
     for selector in &parsed.selectors {
         let name = selector.metric.as_str();
-        if name == "ALERTS" || known.is_recorded(name) {
+        let own = known.labels(name);
+        if known.is_recorded(name) {
+            labels.extend(own.iter().cloned());
+            must(
+                selector.matched.is_subset(&own) && selector.matched.contains("job"),
+                "its labels or job are not matched",
+            );
+            must(selector.function.is_none(), "a recorded series is read with a range");
+            continue;
+        }
+        if name == "ALERTS" {
             are_known = false;
             continue;
         }
@@ -159,7 +169,6 @@ fn of_query(query: &Query, kind: &str, known: &Known, faults: &mut Vec<String>) 
             are_known = false;
             continue;
         };
-        let own = known.labels(name);
         labels.extend(own.iter().cloned());
         for label in selector.matched.difference(&own) {
             must(false, &format!("{name} has no label {label}"));
