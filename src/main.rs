@@ -184,6 +184,27 @@ mod tests {
     }
 
     #[test]
+    fn every_command_of_the_runbook_is_accepted_by_the_command_line() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/runbook");
+        let mut seen = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let file = file.unwrap().path();
+            let text = std::fs::read_to_string(&file).unwrap();
+            // A partition is a number; the other words in capitals are names.
+            for line in text.lines().filter(|line| line.starts_with("postback ")) {
+                let words = words(&line.replace("PARTITION", "0"));
+                seen += 1;
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    panic!("{}: {line}\n{error}", file.display());
+                }
+                // At night nobody should have to find out which configuration a command takes.
+                assert!(line.ends_with(" --config postback.toml"), "{}: {line}", file.display());
+            }
+        }
+        assert!(seen > 60, "{seen}");
+    }
+
+    #[test]
     fn the_readme_lists_the_commands_that_there_are() {
         let names = |command: &clap::Command| -> Vec<String> {
             command.get_subcommands().map(|c| c.get_name().to_owned()).filter(|n| n != "help").collect()

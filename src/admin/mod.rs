@@ -1,5 +1,5 @@
-//! The admin endpoint: health, metrics, the API and the console. It has its own thread and runtime, so that it answers however busy
-//! the rest of the worker is.
+//! The admin endpoint: health, metrics, the API, the console and the runbook. It has its own thread and runtime, so that
+//! it answers however busy the rest of the worker is.
 
 mod answer;
 mod api;
@@ -14,6 +14,7 @@ mod parts;
 mod refusal;
 mod request;
 mod routes;
+mod runbook;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -39,11 +40,16 @@ pub fn health_routes(state: Shared) -> Router {
     finish(health().with_state(state))
 }
 
-/// All routes, for `admin.listen`. With an empty token everybody may read, and only this machine may change something.
+/// All routes, for `admin.listen`. Health, metrics and the runbook need no token. With an empty token everybody may read, and only this machine may change something.
 pub fn all_routes(parts: Arc<Parts>, token: &SecretString) -> Router {
     let health = health().with_state(parts.worker.status.clone());
     let api = api::routes(token).layer(axum::middleware::from_fn(etag::conditional));
-    finish(health.merge(console::routes()).merge(Router::new().nest("/api/v1", api).with_state(parts)))
+    finish(
+        health
+            .merge(console::routes())
+            .merge(runbook::routes())
+            .merge(Router::new().nest("/api/v1", api).with_state(parts)),
+    )
 }
 
 fn health() -> Router<Shared> {

@@ -142,6 +142,16 @@ fn error(body: &str) -> String {
 }
 
 #[test]
+fn the_runbook_answers_without_a_token() {
+    let running = run(Double::default(), "t0ken");
+    for path in ["/runbook/", "/runbook/PostbackLaneHalted", "/runbook/PostbackLaneHalted.md"] {
+        assert_eq!(get(&running, path, "").0, 200, "{path}");
+    }
+    let (status, head, _) = get(&running, "/runbook/x", "");
+    assert!(status == 404 && head.contains("x-content-type-options: nosniff"), "{head}");
+}
+
+#[test]
 fn health_and_metrics_answer_without_a_token() {
     let running = run(Double::default(), "t0ken");
     assert_eq!(get(&running, "/live", "").0, 200);

@@ -190,7 +190,7 @@ fn the_image_gets_every_file_that_the_manifest_names() {
     let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
     let (docker, ignored) = (include_str!("../../deploy/Dockerfile"), include_str!("../../.dockerignore"));
     let named = ["test", "bench"].iter().filter_map(|kind| manifest.get(*kind)?.as_array()).flatten();
-    let mut folders = vec!["src", "config"];
+    let mut folders = vec!["src", "config", "deploy/runbook"];
     for target in named {
         let path = target.get("path").and_then(|p| p.as_str()).unwrap_or("tests/");
         folders.push(path.split('/').next().unwrap());
