@@ -36,7 +36,7 @@ use crate::kafka::consumer::{Begins, Kind, Settings, Unplaced};
 use crate::kafka::producer::Producer;
 use crate::kafka::refusals::Refusals;
 use crate::kafka::settings;
-use crate::kafka::topics::{self, Cluster, Health as KafkaHealth};
+use crate::kafka::topics::{self, Cluster, Health as KafkaHealth, Retention};
 use crate::lane::handle::known::Known;
 use crate::lane::threads;
 use crate::operate::audit;
@@ -154,7 +154,9 @@ pub async fn run(
         quiet: Arc::default(),
     });
     let failed = |error: std::io::Error| Exit::failed(error.to_string());
+    let retention = Arc::new(Retention::default());
     if !config.is_embedded() {
+        topics::watch_retention(cluster.clone(), &retention).map_err(failed)?;
         topics::keep(cluster.clone(), start::topics_of(&config), largest, &shared.refusals).map_err(failed)?;
     }
     let runtimes = Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
@@ -218,6 +220,7 @@ pub async fn run(
         consumers: vec![intake.watched(), waiting.watched()],
         halts: halted,
         replicas: shared.replicas.clone(),
+        retention,
         refusals: shared.refusals.clone(),
         parked_prefix: config.kafka.parked_prefix.clone(),
         unplaced,

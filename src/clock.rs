@@ -130,6 +130,13 @@ impl Shared {
         self.warning().into_iter().chain(self.dates.warnings(moment())).collect()
     }
 
+    /// How many ms this machine's clock is ahead of another one (negative: behind), where it differs most: of those that
+    /// were read and still count, the clock of Redis and the clocks of platforms. 0 if none was read.
+    pub fn largest_offset_ms(&self) -> i64 {
+        let all = self.behind_ms().into_iter().chain(self.dates.largest_ms(moment()));
+        all.max_by_key(|behind| behind.unsigned_abs()).map_or(0, |behind| behind.saturating_neg())
+    }
+
     /// The present in epoch ms by the platforms' clocks, if the platforms said that our clock is wrong and have only
     /// been silent since: either clock may be right. `None`: nobody doubts our clock.
     pub fn doubted_now_ms(&self) -> Option<i64> {

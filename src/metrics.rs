@@ -6,6 +6,8 @@ mod accounts;
 mod claims;
 mod exposition;
 mod families;
+mod holds;
+mod partitions;
 mod process;
 mod replays;
 #[cfg(test)]
@@ -16,13 +18,14 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 pub use account::{AccountMetrics, Count, LaneState};
 use account::{PlatformFamilies, unseen_gauge};
 use accounts::AccountTable;
 pub use claims::ClaimResult;
 use families::Maker;
+pub use holds::Hold;
 pub use replays::ReplayResult;
 use replays::Replays;
 
@@ -58,6 +61,10 @@ pub struct Metrics {
     pub redis_up: IntGauge,
     /// 1 while a broker answers.
     pub kafka_up: IntGauge,
+    /// Partitions that wait for an operator to say where they begin.
+    pub unplaced: IntGauge,
+    /// Topics of the worker's own that take no records.
+    pub refused_topics: IntGauge,
     /// What replays do, and what comes of their events.
     pub replays: Replays,
     all_in_flight: IntGauge,
@@ -70,6 +77,10 @@ pub struct Metrics {
     lag_records: IntGaugeVec,
     lag_seconds: GaugeVec,
     commit_age: GaugeVec,
+    retention_headroom: GaugeVec,
+    retention: GaugeVec,
+    holds: [IntGauge; Hold::ALL.len()],
+    clock_offset: Gauge,
     unaccounted: IntGauge,
     last_unaccounted: AtomicI64,
     steps_begun: AtomicU64,
@@ -86,6 +97,7 @@ impl Metrics {
         let received = make.counters(&families::RECEIVED);
         let handed_off = make.counters(&families::HANDED_OFF);
         let claims = make.counters(&families::CLAIMS);
+        let holds = make.int_gauges(&families::HOLDS);
         let single = |family| make.int_gauges(family).with_label_values::<&str>(&[]);
 
         let accounts = AccountTable::new(by_platform, setup.tiers);
@@ -117,6 +129,12 @@ impl Metrics {
             lag_records: make.int_gauges(&families::LAG_RECORDS),
             lag_seconds: make.gauges(&families::LAG_SECONDS),
             commit_age: make.gauges(&families::COMMIT_AGE),
+            retention_headroom: make.gauges(&families::RETENTION_HEADROOM),
+            retention: make.gauges(&families::RETENTION),
+            unplaced: single(&families::UNPLACED),
+            refused_topics: single(&families::REFUSED_TOPICS),
+            holds: Hold::ALL.map(|hold| holds.with_label_values(&[hold.as_str()])),
+            clock_offset: make.gauges(&families::CLOCK_OFFSET).with_label_values::<&str>(&[]),
             last_unaccounted: AtomicI64::new(0),
             steps_begun: AtomicU64::new(0),
             steps_ended: AtomicU64::new(0),
@@ -168,39 +186,16 @@ impl Metrics {
         self.claims[result as usize].inc();
     }
 
-    /// Sets the figures that the owner of a partition knows; `lag_seconds` and `commit_age` are in seconds. An unknown
-    /// lag has no series, because 0 would say that there is no lag.
-    pub fn set_partition(
-        &self,
-        topic: &str,
-        partition: i32,
-        lag_records: Option<i64>,
-        lag_seconds: Option<f64>,
-        commit_age: f64,
-    ) {
-        let number = partition.to_string();
-        let labels = [topic, number.as_str()];
-        // An error means that the series did not exist.
-        match lag_records {
-            Some(lag) => self.lag_records.with_label_values(&labels).set(lag.max(0)),
-            None => _ = self.lag_records.remove_label_values(&labels),
+    /// Sets for each cause whether the worker sends nothing because of it.
+    pub fn set_holds(&self, holds: &[Hold]) {
+        for hold in Hold::ALL {
+            self.holds[hold as usize].set(i64::from(holds.contains(&hold)));
         }
-        match lag_seconds {
-            Some(lag) => self.lag_seconds.with_label_values(&labels).set(lag.max(0.0)),
-            None => _ = self.lag_seconds.remove_label_values(&labels),
-        }
-        self.commit_age.with_label_values(&labels).set(commit_age.max(0.0));
     }
 
-    /// Removes the series of a partition that this process does not own any more. Otherwise their last values would go
-    /// on raising alarms.
-    pub fn remove_partition(&self, topic: &str, partition: i32) {
-        let number = partition.to_string();
-        let labels = [topic, number.as_str()];
-        // An error means that the series did not exist: the partition was revoked before its first report.
-        let _ = self.lag_records.remove_label_values(&labels);
-        let _ = self.lag_seconds.remove_label_values(&labels);
-        let _ = self.commit_age.remove_label_values(&labels);
+    /// Sets the largest known difference of this machine's clock from another one, in ms; positive: ours is ahead.
+    pub fn set_clock_offset_ms(&self, ahead_ms: i64) {
+        self.clock_offset.set(ahead_ms as f64 / 1000.0);
     }
 
     /// The text exposition, format 0.0.4.

@@ -279,7 +279,7 @@ impl Handler for Waiting {
         if std::mem::take(&mut self.left) {
             self.lanes.touch_all();
         }
-        self.alarm.look(&self.buffers, &self.lanes, now);
+        self.alarm.look(&self.buffers, &self.lanes, &self.metrics, now);
         self.release();
         self.show();
         let glance = (!self.blocked.is_empty()).then_some(self.next_glance);

@@ -29,7 +29,8 @@ impl Accounting {
             Subject::Ended(ended) => ended.identity.trans_id.as_deref().unwrap_or_default().into(),
         };
         let lane = delivery.lane();
-        let info = Info { account: index, lane, trans_id, since_ms, bytes: delivery.record.size() };
+        let (bytes, stored_ms) = (delivery.record.size(), delivery.record.timestamp_ms);
+        let info = Info { account: index, lane, trans_id, since_ms, bytes, stored_ms };
         // The ack handle is new, so this is the first call and cannot fail.
         let _ = delivery.ack.open().info.set(info);
         let _step = self.metrics.step();

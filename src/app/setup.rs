@@ -24,6 +24,7 @@ pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
     for (index, account) in config.accounts.values().enumerate() {
         let counters = metrics.account(index);
         counters.concurrency_limit.set(account.limits.concurrency as i64);
+        counters.max_parked.set(account.retry.max_parked.as_secs_f64());
         counters.set_secret_windows(account.credentials.iter().map(|c| (c.not_before_ms, c.not_after_ms)).collect());
     }
     metrics

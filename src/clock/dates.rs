@@ -108,6 +108,13 @@ impl Dates {
         }
     }
 
+    /// The largest of the differences that hosts stated and that still count: how many ms this machine's clock is behind.
+    pub(super) fn largest_ms(&self, now: Moment) -> Option<i64> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let counting = said.values().filter(|said| !was_set(said.at.own_ms, now.own_ms));
+        counting.map(|said| said.behind_ms).max_by_key(|behind| behind.unsigned_abs())
+    }
+
     /// For each account whose platform's clock is too far from ours, a text that stays the same while it is.
     pub(super) fn warnings(&self, now: Moment) -> Vec<String> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);

@@ -141,3 +141,16 @@ fn an_answer_that_took_long_does_not_tell_the_time() {
     clock.saw((now_ms() / 1000 - 900, 0), asked);
     assert_eq!((clock.trouble(), clock.warning()), (None, None));
 }
+
+#[test]
+fn the_largest_offset_is_that_of_whichever_clock_differs_most() {
+    let clock = Shared::default();
+    assert_eq!(clock.largest_offset_ms(), 0, "no other clock was read");
+    let about = |minutes: i64| (clock.largest_offset_ms() - minutes * MINUTE_MS).abs() < 30_000;
+    clock.saw(((now_ms() + 2 * MINUTE_MS) / 1000, 0), Instant::now());
+    assert!(about(-2), "ours is behind that of Redis");
+    says(&clock, "a", -3);
+    assert!(about(3), "ours is ahead of that of a platform");
+    says(&clock, "a", 0);
+    assert!(about(-2), "the platform agrees with ours again");
+}

@@ -110,6 +110,7 @@ impl Work for Open {
             stage: self.stage(),
             since_ms: self.since_ms(),
             next_try_ms: Some(self.next_try_ms.load(Ordering::Relaxed)).filter(|&at| at != 0),
+            stored_ms: info.and_then(|info| info.stored_ms),
         }
     }
 
@@ -131,6 +132,8 @@ pub struct Info {
     pub since_ms: i64,
     /// The bytes that count against the bounds.
     pub bytes: usize,
+    /// The timestamp of this copy in its topic, epoch ms: retention counts from there.
+    pub stored_ms: Option<i64>,
 }
 
 /// What status shows of an unfinished record.
@@ -145,6 +148,8 @@ pub struct Shown {
     pub since_ms: i64,
     /// When it is tried next, epoch ms.
     pub next_try_ms: Option<i64>,
+    /// The timestamp of this copy in its topic, epoch ms.
+    pub stored_ms: Option<i64>,
 }
 
 /// Where the work on a record stands.
@@ -206,7 +211,8 @@ mod tests {
 
     #[test]
     fn an_age_is_what_it_was_at_its_receipt_and_what_has_passed_since() {
-        let since = |ms: i64| Info { account: 0, lane: None, trans_id: "t".into(), since_ms: ms, bytes: 0 };
+        let since =
+            |ms: i64| Info { account: 0, lane: None, trans_id: "t".into(), since_ms: ms, bytes: 0, stored_ms: None };
         let now_ms = 1_790_000_000_000;
         for (since_ms, age_ms) in [(now_ms - 60_000, 60_000), (now_ms, 0), (now_ms + 3_600_000, 0)] {
             let open = Open::received(now_ms);

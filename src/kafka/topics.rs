@@ -13,6 +13,7 @@ mod offsets;
 mod owned;
 mod positions;
 mod reason;
+mod retention;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ pub use keeper::keep;
 pub use offsets::{OffsetByPartition, Offsets};
 pub use owned::{OwnedTopic, Waiting, owned_topics};
 pub use positions::PartitionName;
+pub use retention::{Retention, watch_retention};
 pub use sources::Sources;
 
 pub(in crate::kafka) const TIMEOUT: Duration = Duration::from_secs(5);

@@ -113,6 +113,10 @@ pub struct AccountMetrics {
     pub unclassified: Count,
     /// Seconds since the oldest unfinished event was first seen; 0 where there is none.
     pub oldest_open_age: Seconds,
+    /// When the oldest event that waits in parking was parked, in epoch ms; 0 where none waits.
+    pub oldest_parked_at_ms: Level,
+    /// Seconds in parking after which an event becomes a dead letter.
+    pub max_parked: Seconds,
     /// The number of permits of the lane.
     pub concurrency_limit: Level,
     pub(super) finished: [Count; Outcome::ALL.len()],
@@ -143,6 +147,8 @@ impl AccountMetrics {
             ambiguous_resends: Count::default(),
             unclassified: Count::default(),
             oldest_open_age: Seconds::default(),
+            oldest_parked_at_ms: Level::default(),
+            max_parked: Seconds::default(),
             concurrency_limit: Level::default(),
             finished: Outcome::ALL.map(|_| Count::default()),
             attempts: Class::ALL.map(|_| Count::default()),

@@ -8,12 +8,14 @@ use super::families::{self, Family};
 use crate::error::{Class, Outcome, Reason};
 
 /// All families with accounts, including those without a series.
-pub(super) const FAMILIES: [&Family; 11] = [
+pub(super) const FAMILIES: [&Family; 13] = [
     &families::FINISHED,
     &families::OPEN,
     &families::PARKED,
     &families::ATTEMPTS,
     &families::OLDEST_OPEN,
+    &families::OLDEST_PARKED,
+    &families::MAX_PARKED,
     &families::DEAD_LETTERS,
     &families::RESENDS,
     &families::UNCLASSIFIED,
@@ -35,6 +37,8 @@ pub(super) fn write(text: &mut String, accounts: &AccountTable, now_ms: i64) {
     w.one(&families::PARKED, false, |a| Some(a.parked.get()));
     w.each(&families::ATTEMPTS, false, ("class", Class::ALL.map(Class::as_str)), |a| counts(&a.attempts));
     w.one(&families::OLDEST_OPEN, false, |a| Some(a.oldest_open_age.get()));
+    w.one(&families::OLDEST_PARKED, false, |a| Some(age(a.oldest_parked_at_ms.get(), now_ms)));
+    w.one(&families::MAX_PARKED, false, |a| Some(a.max_parked.get()));
     w.each(&families::DEAD_LETTERS, true, ("reason", Reason::ALL.map(Reason::as_str)), |a| counts(&a.dead_letters));
     w.one(&families::RESENDS, false, |a| Some(a.ambiguous_resends.get()));
     w.one(&families::UNCLASSIFIED, false, |a| Some(a.unclassified.get()));
@@ -44,6 +48,11 @@ pub(super) fn write(text: &mut String, accounts: &AccountTable, now_ms: i64) {
     });
     w.one(&families::CONCURRENCY, false, |a| Some(a.concurrency_limit.get()));
     w.one(&families::SECRET_AGE, false, |a| a.secret_age_days(now_ms));
+}
+
+/// The seconds since a moment in epoch ms; 0: there is none.
+fn age(at_ms: i64, now_ms: i64) -> f64 {
+    if at_ms == 0 { 0.0 } else { now_ms.saturating_sub(at_ms).max(0) as f64 / 1000.0 }
 }
 
 fn counts<const N: usize>(of: &[Count; N]) -> [u64; N] {

@@ -49,8 +49,9 @@ const fn histogram(name: &'static str, help: &'static str, buckets: &'static [f6
     Family { name, kind: Kind::Histogram, labels: &["platform"], help, buckets }
 }
 
-const DURATION: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0];
-// 300 s is an edge of a bucket because the freshness objective is "ends within five minutes".
+// 3 s is an edge of a bucket because an alert compares the 99th percentile with it.
+const DURATION: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0];
+// 10 s is an edge of a bucket because the objective of freshness is "accepted within ten seconds".
 const AGE: &[f64] = &[
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0, 259_200.0,
     604_800.0,
@@ -84,13 +85,23 @@ pub const ATTEMPTS: Family =
     counter("postback_attempts_total", &["platform", "account", "class"], "Requests to platforms by class of answer.");
 pub const ATTEMPT_DURATION: Family =
     histogram("postback_attempt_duration_seconds", "Time of one request, connecting included.", DURATION);
-pub const AGE_AT_DELIVERY: Family =
-    histogram("postback_event_age_at_delivery_seconds", "From the event's time to its acceptance.", AGE);
+pub const AGE_AT_DELIVERY: Family = histogram(
+    "postback_event_age_at_delivery_seconds",
+    "From the event's time to its acceptance; replayed events are left out.",
+    AGE,
+);
 pub const OLDEST_OPEN: Family = gauge(
     "postback_oldest_open_event_age_seconds",
     ACCOUNT,
     "Age of the oldest unfinished event since it was first seen, waiting and parked ones included; 0 where none is.",
 );
+pub const OLDEST_PARKED: Family = gauge(
+    "postback_oldest_parked_event_age_seconds",
+    ACCOUNT,
+    "Since the oldest event that waits in parking was parked, told by the partition's owner; 0 where none waits.",
+);
+pub const MAX_PARKED: Family =
+    gauge("postback_max_parked_seconds", ACCOUNT, "After this time in parking an event becomes a dead letter.");
 pub const DEAD_LETTERS: Family =
     counter("postback_dead_letters_total", &["platform", "account", "reason"], "Events written to the dead letters.");
 pub const RETRIES: Family =
@@ -119,6 +130,20 @@ pub const COMMIT_AGE: Family = gauge(
     PARTITION,
     "Since the committed position last moved while there was something to move it.",
 );
+pub const RETENTION_HEADROOM: Family = gauge(
+    "postback_retention_headroom_seconds",
+    PARTITION,
+    "Until retention.ms deletes the oldest unfinished record; absent where it is unlimited or unknown.",
+);
+pub const RETENTION: Family = gauge(
+    "postback_retention_seconds",
+    PARTITION,
+    "The topic's retention.ms; absent where it is unlimited or unknown.",
+);
+pub const UNPLACED: Family =
+    gauge("postback_unplaced_partitions", &[], "Partitions that wait for `postback unblock offsets`.");
+pub const REFUSED_TOPICS: Family =
+    gauge("postback_refused_topics", &[], "Topics of the worker's own that take no records.");
 pub const IN_FLIGHT_EVENTS: Family = gauge(
     "postback_in_flight_events",
     &[],
@@ -136,6 +161,18 @@ pub const REPLAY_RECORDS: Family = counter(
 );
 pub const REPLAY_OUTCOMES: Family =
     counter("postback_replay_outcomes_total", &["outcome"], "Replayed events that reached a terminal state.");
+pub const REPLAY_STOPPED: Family =
+    gauge("postback_replay_stopped", &[], "1 while the newest replay has stopped itself and waits for an operator.");
+pub const HOLDS: Family = gauge(
+    "postback_worker_holds",
+    &["cause"],
+    "1 while the worker sends nothing because of its own redis, its lost claims (dedupe), its kafka, or its clock.",
+);
+pub const CLOCK_OFFSET: Family = gauge(
+    "postback_clock_offset_seconds",
+    &[],
+    "The largest known difference of this machine's clock from that of Redis or of a platform; positive: ours is ahead.",
+);
 pub const BUILD_INFO: Family = gauge("postback_build_info", &["version", "commit"], "Always 1.");
 pub const SECRET_AGE: Family = gauge(
     "postback_secret_age_days",
@@ -148,7 +185,7 @@ pub const PROCESS_MEMORY: Family = gauge("process_resident_memory_bytes", &[], "
 pub const PROCESS_OPEN_FDS: Family = gauge("process_open_fds", &[], "Open files and sockets of this process.");
 
 /// Every family, in the order of the contract.
-pub const ALL: [&Family; 33] = [
+pub const ALL: [&Family; 42] = [
     &RECEIVED,
     &FINISHED,
     &OPEN,
@@ -159,6 +196,8 @@ pub const ALL: [&Family; 33] = [
     &ATTEMPT_DURATION,
     &AGE_AT_DELIVERY,
     &OLDEST_OPEN,
+    &OLDEST_PARKED,
+    &MAX_PARKED,
     &DEAD_LETTERS,
     &RETRIES,
     &RESENDS,
@@ -170,13 +209,20 @@ pub const ALL: [&Family; 33] = [
     &LAG_RECORDS,
     &LAG_SECONDS,
     &COMMIT_AGE,
+    &RETENTION_HEADROOM,
+    &RETENTION,
+    &UNPLACED,
+    &REFUSED_TOPICS,
     &IN_FLIGHT_EVENTS,
     &IN_FLIGHT_BYTES,
     &REPLAY_RUNNING,
     &REPLAY_RECORDS,
     &REPLAY_OUTCOMES,
+    &REPLAY_STOPPED,
     &REDIS_UP,
     &KAFKA_UP,
+    &HOLDS,
+    &CLOCK_OFFSET,
     &BUILD_INFO,
     &SECRET_AGE,
     &PROCESS_CPU,

@@ -33,6 +33,7 @@ impl ReplayResult {
 /// The metrics of replays.
 pub struct Replays {
     running: IntGauge,
+    stopped: IntGauge,
     records: [IntCounter; ReplayResult::ALL.len()],
     outcomes: [IntCounter; Outcome::ALL.len()],
 }
@@ -43,6 +44,7 @@ impl Replays {
         let outcomes = make.counters(&families::REPLAY_OUTCOMES);
         Self {
             running: make.int_gauges(&families::REPLAY_RUNNING).with_label_values::<&str>(&[]),
+            stopped: make.int_gauges(&families::REPLAY_STOPPED).with_label_values::<&str>(&[]),
             records: ReplayResult::ALL.map(|result| records.with_label_values(&[result.as_str()])),
             outcomes: Outcome::ALL.map(|outcome| outcomes.with_label_values(&[outcome.as_str()])),
         }
@@ -51,6 +53,11 @@ impl Replays {
     /// Whether this replica is the one that republishes.
     pub fn set_running(&self, is_running: bool) {
         self.running.set(i64::from(is_running));
+    }
+
+    /// Whether the newest replay has stopped itself.
+    pub fn set_stopped(&self, has_stopped: bool) {
+        self.stopped.set(i64::from(has_stopped));
     }
 
     /// Counts dead letters that the replay of this replica dealt with.

@@ -21,7 +21,7 @@ fn series(text: &str) -> BTreeMap<&str, f64> {
 }
 
 /// The table of the contract, written a second time: a change of any name, type or label breaks dashboards.
-const GOLDEN: [(&str, &str, &str); 33] = [
+const GOLDEN: [(&str, &str, &str); 42] = [
     ("events_received_total", "counter", "topic"),
     ("events_finished_total", "counter", "account,outcome,platform"),
     ("events_open", "gauge", "account,platform"),
@@ -32,6 +32,8 @@ const GOLDEN: [(&str, &str, &str); 33] = [
     ("attempt_duration_seconds", "histogram", "platform"),
     ("event_age_at_delivery_seconds", "histogram", "platform"),
     ("oldest_open_event_age_seconds", "gauge", "account,platform"),
+    ("oldest_parked_event_age_seconds", "gauge", "account,platform"),
+    ("max_parked_seconds", "gauge", "account,platform"),
     ("dead_letters_total", "counter", "account,platform,reason"),
     ("retries_scheduled_total", "counter", "platform,tier"),
     ("ambiguous_resends_total", "counter", "account,platform"),
@@ -43,13 +45,20 @@ const GOLDEN: [(&str, &str, &str); 33] = [
     ("consumer_lag_records", "gauge", "partition,topic"),
     ("consumer_lag_seconds", "gauge", "partition,topic"),
     ("commit_age_seconds", "gauge", "partition,topic"),
+    ("retention_headroom_seconds", "gauge", "partition,topic"),
+    ("retention_seconds", "gauge", "partition,topic"),
+    ("unplaced_partitions", "gauge", ""),
+    ("refused_topics", "gauge", ""),
     ("in_flight_events", "gauge", ""),
     ("in_flight_bytes", "gauge", ""),
     ("replay_running", "gauge", ""),
     ("replay_records_total", "counter", "result"),
     ("replay_outcomes_total", "counter", "outcome"),
+    ("replay_stopped", "gauge", ""),
     ("redis_up", "gauge", ""),
     ("kafka_up", "gauge", ""),
+    ("worker_holds", "gauge", "cause"),
+    ("clock_offset_seconds", "gauge", ""),
     ("build_info", "gauge", "commit,version"),
     ("secret_age_days", "gauge", "account"),
     ("process_cpu_seconds_total", "counter", ""),
@@ -66,6 +75,7 @@ fn full(name: &str) -> String {
 fn names_types_and_labels_are_those_of_the_contract() {
     let metrics = setup();
     metrics.set_partition("conversions", 0, Some(3), Some(1.5), 0.5);
+    metrics.set_retention("conversions", 0, Some(9.0), Some(7.5));
     metrics.account(0).set_secret_windows(vec![(Some(0), None)]);
     let text = metrics.render();
     let mut found = BTreeMap::new();
@@ -127,6 +137,8 @@ fn closed_labels_are_all_there_at_zero_for_every_account_from_the_start() {
             "events_open",
             "events_parked",
             "oldest_open_event_age_seconds",
+            "oldest_parked_event_age_seconds",
+            "max_parked_seconds",
         ] {
             want.push(format!("{name}{{account=\"{account}\",platform=\"{platform}\"}}"));
         }
@@ -149,7 +161,12 @@ fn closed_labels_are_all_there_at_zero_for_every_account_from_the_start() {
     for outcome in Outcome::ALL {
         assert_eq!(all[format!("postback_replay_outcomes_total{{outcome=\"{}\"}}", outcome.as_str()).as_str()], 0.0);
     }
-    assert_eq!(all["postback_replay_running"], 0.0);
+    for hold in Hold::ALL {
+        assert_eq!(all[format!("postback_worker_holds{{cause=\"{}\"}}", hold.as_str()).as_str()], 0.0);
+    }
+    for name in ["replay_running", "replay_stopped", "unplaced_partitions", "refused_topics", "clock_offset_seconds"] {
+        assert_eq!(all[format!("postback_{name}").as_str()], 0.0);
+    }
     assert_eq!(all["postback_events_received_total{topic=\"conversions\"}"], 0.0);
 }
 
@@ -187,6 +204,7 @@ fn an_index_of_a_label_is_its_place_in_the_list() {
     assert!(Reason::ALL.iter().enumerate().all(|(i, x)| *x as usize == i));
     assert!(ClaimResult::ALL.iter().enumerate().all(|(i, x)| *x as usize == i));
     assert!(LaneState::ALL.iter().enumerate().all(|(i, x)| *x as usize == i));
+    assert!(Hold::ALL.iter().enumerate().all(|(i, x)| *x as usize == i));
 }
 
 #[test]
@@ -204,12 +222,47 @@ fn a_lane_has_exactly_one_state() {
 fn a_revoked_partition_leaves_no_series_behind() {
     let metrics = setup();
     metrics.set_partition("conversions", 3, Some(7), Some(2.0), 1.0);
-    assert!(metrics.render().contains("postback_consumer_lag_records{partition=\"3\",topic=\"conversions\"} 7"));
+    metrics.set_retention("conversions", 3, Some(604_800.0), Some(-5.0));
+    for series in ["consumer_lag_records{0} 7", "retention_seconds{0} 604800", "retention_headroom_seconds{0} -5"] {
+        let series = series.replace("{0}", "{partition=\"3\",topic=\"conversions\"}");
+        assert!(metrics.render().contains(&format!("postback_{series}\n")), "{series}");
+    }
+    metrics.set_retention("conversions", 3, Some(604_800.0), None);
+    assert!(!metrics.render().contains("headroom_seconds{"), "an unknown one is not 0");
     metrics.remove_partition("conversions", 3);
     metrics.remove_partition("conversions", 4);
     let text = metrics.render();
     assert!(!text.contains("partition=\"3\""));
     assert!(text.contains("# TYPE postback_commit_age_seconds gauge"));
+}
+
+#[test]
+fn each_cause_of_a_hold_is_shown_for_as_long_as_it_lasts() {
+    let metrics = setup();
+    let shown = || {
+        let text = metrics.render();
+        let all = series(&text);
+        Hold::ALL.map(|hold| all[format!("postback_worker_holds{{cause=\"{}\"}}", hold.as_str()).as_str()])
+    };
+    metrics.set_holds(&[Hold::Dedupe, Hold::Clock]);
+    assert_eq!(shown(), [0.0, 1.0, 0.0, 1.0]);
+    metrics.set_holds(&[Hold::Kafka]);
+    assert_eq!(shown(), [0.0, 0.0, 1.0, 0.0]);
+    metrics.set_clock_offset_ms(-61_500);
+    assert!(metrics.render().contains("postback_clock_offset_seconds -61.5\n"));
+}
+
+#[test]
+fn the_age_of_what_is_parked_grows_by_itself() {
+    let metrics = setup();
+    metrics.account(0).max_parked.set(259_200.0);
+    metrics.account(0).oldest_parked_at_ms.set(chrono::Utc::now().timestamp_millis() - 3_600_000);
+    let text = metrics.render();
+    let all = series(&text);
+    let age = all["postback_oldest_parked_event_age_seconds{account=\"acme-ps\",platform=\"qihoo360\"}"];
+    assert!((3_600.0..3_660.0).contains(&age), "{age}");
+    assert_eq!(all["postback_oldest_parked_event_age_seconds{account=\"acme-bz\",platform=\"baizhu\"}"], 0.0);
+    assert_eq!(all["postback_max_parked_seconds{account=\"acme-ps\",platform=\"qihoo360\"}"], 259_200.0);
 }
 
 #[test]
@@ -219,14 +272,14 @@ fn histograms_reach_from_milliseconds_to_days() {
     metrics.account(0).age_at_delivery(-5.0);
     metrics.account(0).rate_wait(Duration::from_secs(2));
     let text = metrics.render();
-    for edge in ["0.005", "60"] {
+    for edge in ["0.005", "3", "60"] {
         assert!(
             text.contains(&format!(
                 "postback_attempt_duration_seconds_bucket{{platform=\"qihoo360\",le=\"{edge}\"}} 1"
             ))
         );
     }
-    for edge in ["0.1", "300", "604800"] {
+    for edge in ["0.1", "10", "300", "604800"] {
         assert!(text.contains(&format!(
             "postback_event_age_at_delivery_seconds_bucket{{platform=\"qihoo360\",le=\"{edge}\"}} 1"
         )));

@@ -5,6 +5,7 @@ mod memory;
 mod orders;
 pub(super) mod parts;
 mod positions;
+mod retention;
 mod switches;
 
 use std::collections::HashMap;
@@ -14,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use ::redis::RedisResult;
 
-use self::memory::Memory;
+use self::memory::{Memory, Shown};
 pub use self::parts::{Coordinator, Watched};
-use crate::clock::steady_ms;
+use crate::clock::{now_ms, steady_ms};
 use crate::delivery::progress::Snapshot;
 use crate::operate::replica::{replica_snapshot, unfinished};
 use crate::operate::{ReplicaSnapshot, arrivals, lanes, snapshot};
@@ -192,10 +193,18 @@ impl Coordinator {
     fn show_partitions(&self, memory: &mut Memory, snapshots: &[Arc<Snapshot>]) {
         let mut shown = HashMap::with_capacity(memory.shown.len());
         for p in snapshots.iter().flat_map(|s| &s.partitions) {
-            let new = (p.lag_records, p.lag_seconds, p.commit_age_seconds);
+            let retention_ms = self.retention.of(&p.topic);
+            let new = Shown {
+                lag_records: p.lag_records,
+                lag_seconds: p.lag_seconds,
+                commit_age: p.commit_age_seconds,
+                retention: retention_ms.map(|ms| ms as f64 / 1000.0),
+                headroom: retention_ms.and_then(|ms| retention::headroom(p, ms, now_ms())),
+            };
             let place = (p.topic.clone(), p.partition);
             if memory.shown.remove(&place) != Some(new) {
-                self.metrics.set_partition(&p.topic, p.partition, new.0, new.1, new.2);
+                self.metrics.set_partition(&p.topic, p.partition, new.lag_records, new.lag_seconds, new.commit_age);
+                self.metrics.set_retention(&p.topic, p.partition, new.retention, new.headroom);
             }
             shown.insert(place, new);
         }
@@ -267,6 +276,7 @@ mod tests {
                 halts,
                 replicas: Arc::default(),
                 refusals: Arc::default(),
+                retention: Arc::default(),
                 parked_prefix: "postback.parked".into(),
                 unplaced: Unplaced::default(),
                 known: Arc::default(),
@@ -495,7 +505,16 @@ mod tests {
         let mut world = World::new().await;
         let now = crate::clock::now_ms();
         let open = Open::received(now);
-        open.info.set(Info { account: 0, lane: None, trans_id: "t".into(), since_ms: now - 60_000, bytes: 0 }).unwrap();
+        open.info
+            .set(Info {
+                account: 0,
+                lane: None,
+                trans_id: "t".into(),
+                since_ms: now - 60_000,
+                bytes: 0,
+                stored_ms: None,
+            })
+            .unwrap();
         let view = Arc::new(ConsumerView::default());
         let oldest_by_group = [(0, open.since_steady_ms())].into();
         view.set(Snapshot { oldest_by_group, ..Snapshot::default() });

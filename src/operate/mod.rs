@@ -24,6 +24,7 @@
 pub mod arrivals;
 pub mod audit;
 pub mod coordinator;
+mod holds;
 pub mod keys;
 pub mod lanes;
 pub mod orders;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use ::redis::Client;
 use futures_util::future::BoxFuture;
@@ -23,9 +22,6 @@ use crate::operate::seen::{All, Seen};
 use crate::operate::{By, Keys, audit, lanes as switches, report, snapshot};
 use crate::redis::health::Health;
 use crate::similar::nearest;
-
-/// How long Kafka may be away before the worker counts as not ready.
-const KAFKA_GRACE: Duration = Duration::from_secs(5);
 
 /// The reason for each new input topic that is not read.
 pub type RefusedInputs = Arc<Mutex<BTreeMap<String, String>>>;
@@ -155,7 +151,7 @@ impl Status for WorkerStatus {
     fn ready(&self) -> Readiness {
         let mut why = Vec::new();
         let (redis, clock) = (self.health.store_trouble(), self.health.clock.trouble());
-        let kafka_up = self.kafka.is_up() || self.kafka.since().elapsed() < KAFKA_GRACE;
+        let kafka_up = self.is_kafka_up();
         let (mut parked, mut remade, mut lost) = (Vec::new(), BTreeSet::new(), Vec::new());
         let mut ready = kafka_up && redis.is_none() && clock.is_none();
         why.extend(clock);
@@ -241,6 +237,7 @@ impl Status for WorkerStatus {
     fn metrics(&self) -> String {
         self.metrics.kafka_up.set(i64::from(self.kafka.is_up()));
         self.metrics.redis_up.set(i64::from(self.health.is_up()));
+        self.show_holds();
         self.metrics.render()
     }
 

@@ -1,4 +1,5 @@
-//! How long parked records wait: at `max_parked` they end as dead letters, and at half of it the log warns.
+//! How long parked records wait: at `max_parked` they end as dead letters, and at half of it the log warns. The metrics
+//! show it all the time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,12 +9,12 @@ use crate::clock::now_ms;
 use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::lane::handle::LaneHandle;
 use crate::lane::handle::lanes::Lanes;
-use crate::metrics::LaneState;
+use crate::metrics::{LaneState, Metrics};
 use crate::redelivery::partition_buffer::PartitionBuffer;
 use crate::units::show_duration;
 
 /// The time between two checks. The limits are hours, so this is often enough.
-const LOOK: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(5);
 /// The time between two warnings about one account.
 const REPEAT: Duration = Duration::from_secs(3600);
 
@@ -33,12 +34,19 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Checks if a check is due, and logs the warnings.
-    pub(crate) fn look<K>(&mut self, buffers: &HashMap<K, PartitionBuffer>, lanes: &Lanes, now: Instant) {
+    /// Checks if a check is due: sets the metric of each account, and logs the warnings.
+    pub(crate) fn look<K>(
+        &mut self,
+        buffers: &HashMap<K, PartitionBuffer>,
+        lanes: &Lanes,
+        metrics: &Metrics,
+        now: Instant,
+    ) {
         if self.looked.is_some_and(|looked| now.duration_since(looked) < LOOK) {
             return;
         }
         self.looked = Some(now);
+        show(&oldest_parked(buffers), lanes, metrics);
         for (lane, warning) in self.warnings(buffers, lanes, (now, now_ms())) {
             tracing::warn!(account = &*lane.account_name, "{warning}");
         }
@@ -51,17 +59,8 @@ impl Alarm {
         lanes: &Lanes,
         (now, now_ms): (Instant, i64),
     ) -> Vec<(Arc<LaneHandle>, String)> {
-        let mut oldest: HashMap<usize, i64> = HashMap::new();
-        for buffered in buffers.values().flat_map(|buffer| &buffer.waiting) {
-            let (Subject::Ready(ready), TopicKind::Parked) = (&buffered.delivery.subject, buffered.delivery.topic_kind)
-            else {
-                continue;
-            };
-            let Some(at) = buffered.delivery.envelope.parked_at_ms else { continue };
-            oldest.entry(ready.lane).and_modify(|o| *o = at.min(*o)).or_insert(at);
-        }
         let mut warnings = Vec::new();
-        for (index, at) in oldest {
+        for (index, at) in oldest_parked(buffers) {
             let lane = lanes.get(index);
             let max = lane.account().retry.max_parked;
             let age_ms = now_ms - at;
@@ -72,6 +71,29 @@ impl Alarm {
             }
         }
         warnings
+    }
+}
+
+/// For each lane, by index, when the oldest record that waits in its parking topic was parked, in epoch ms.
+fn oldest_parked<K>(buffers: &HashMap<K, PartitionBuffer>) -> HashMap<usize, i64> {
+    let mut oldest: HashMap<usize, i64> = HashMap::new();
+    for buffered in buffers.values().flat_map(|buffer| &buffer.waiting) {
+        let (Subject::Ready(ready), TopicKind::Parked) = (&buffered.delivery.subject, buffered.delivery.topic_kind)
+        else {
+            continue;
+        };
+        let Some(at) = buffered.delivery.envelope.parked_at_ms else { continue };
+        oldest.entry(ready.lane).and_modify(|o| *o = at.min(*o)).or_insert(at);
+    }
+    oldest
+}
+
+/// Sets the metric of every account: it goes back where nothing waits any more, or where this process no longer owns the
+/// parking topic.
+fn show(oldest: &HashMap<usize, i64>, lanes: &Lanes, metrics: &Metrics) {
+    for lane in lanes.accounts() {
+        let of_account = oldest.iter().filter(|(index, _)| lanes.get(**index).account_index == lane.account_index);
+        metrics.account(lane.index).oldest_parked_at_ms.set(of_account.map(|(_, at)| *at).min().unwrap_or(0));
     }
 }
 

@@ -412,9 +412,15 @@ fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_
     }
     world.waiting.alarm = Alarm::default();
     world.waiting.tick(start);
+    let shown = |world: &World| world.waiting.metrics.account(0).oldest_parked_at_ms.get();
+    assert_eq!(shown(&world), now - 40 * HOUR);
     assert!(world.waiting.alarm.warnings(&world.waiting.buffers, &world.waiting.lanes, (start, now)).is_empty());
     let later = (start + Duration::from_secs(3600), now + HOUR);
     assert_eq!(world.waiting.alarm.warnings(&world.waiting.buffers, &world.waiting.lanes, later).len(), 1);
+
+    world.waiting.buffers.clear();
+    world.waiting.alarm.look(&world.waiting.buffers, &world.waiting.lanes, &world.waiting.metrics, later.0);
+    assert_eq!(shown(&world), 0, "nothing is parked any more, or another replica owns the topic");
 }
 
 #[test]

@@ -96,6 +96,12 @@ impl Health {
         self.forgotten.load(Relaxed)
     }
 
+    /// Whether no claim can be made because Redis does not answer, or because its settings or its role forbid it. A store
+    /// that lost its epoch key is another case.
+    pub fn is_away(&self) -> bool {
+        !self.is_up() || self.held.load(Relaxed)
+    }
+
     /// The reason why no claim may be made now, although Redis may answer.
     pub fn hold(&self) -> Option<String> {
         self.store_hold().or_else(|| self.clock.trouble())

@@ -12,7 +12,7 @@ mod steps;
 mod turns;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
@@ -29,6 +29,8 @@ use crate::replay::store::progress::{release_lock, running, take_lock};
 
 /// How often a runner looks whether there is a replay to run.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often a runner looks whether the newest replay has stopped itself.
+const LOOK_BACK: Duration = Duration::from_secs(5);
 
 /// The runner of one replica.
 pub struct Runner<'a> {
@@ -44,6 +46,7 @@ impl Runner<'_> {
     pub async fn keep(&self, mut stop: watch::Receiver<bool>) {
         let token = format!("{}-{:016x}", self.id, rand::random::<u64>());
         let mut connection = None;
+        let mut looked_back: Option<Instant> = None;
         while !*stop.borrow() {
             tokio::select! {
                 () = sleep(LOOK) => {}
@@ -57,6 +60,12 @@ impl Runner<'_> {
                     Err(_) => continue,
                 },
             };
+            if looked_back.is_none_or(|at| at.elapsed() >= LOOK_BACK) {
+                if let Ok(has_stopped) = store::newest_has_stopped(&mut c, &self.setup.keys).await {
+                    self.metrics.replays.set_stopped(has_stopped);
+                }
+                looked_back = Some(Instant::now());
+            }
             match self.look(&mut c, &token, &stop).await {
                 Ok(()) => connection = Some(c),
                 Err(error) => tracing::debug!(error = describe(&error), "the runner of replays asks redis again"),
@@ -77,6 +86,7 @@ impl Runner<'_> {
         };
         let mut run = Run::begin(self.setup.clone(), (self.producer, self.metrics), c.clone(), token, stored).await?;
         self.metrics.replays.set_running(true);
+        self.metrics.replays.set_stopped(false);
         let left = run.go_on(stop).await;
         self.metrics.replays.set_running(false);
         *c = run.c;

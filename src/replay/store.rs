@@ -148,6 +148,23 @@ pub async fn read_all(c: &mut MultiplexedConnection, keys: &Keys) -> RedisResult
     Ok(found.into_iter().flatten().collect())
 }
 
+/// Whether the newest replay that was run, or that is to run, has stopped itself. Plans that were only made do not count.
+///
+/// # Errors
+/// Fails if Redis does not answer.
+pub async fn newest_has_stopped(c: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<bool> {
+    let ids: Vec<String> = ::redis::cmd("ZREVRANGE").arg(keys.replays()).arg(0).arg(LISTED - 1).query_async(c).await?;
+    let mut pipe = ::redis::pipe();
+    for id in &ids {
+        pipe.cmd("HGET").arg(keys.replay(id)).arg("state").cmd("HGET").arg(keys.replay(id)).arg("started_ms");
+    }
+    let found: Vec<Option<String>> = if ids.is_empty() { Vec::new() } else { pipe.query_async(c).await? };
+    let ran =
+        found.chunks_exact(2).filter_map(|pair| Some((pair[1].as_ref()?.parse::<i64>().ok()?, pair[0].as_deref()?)));
+    let newest = ran.max_by_key(|(started_ms, _)| *started_ms);
+    Ok(newest.is_some_and(|(_, state)| state == State::StoppedItself.as_str()))
+}
+
 async fn read_each(c: &mut MultiplexedConnection, keys: &Keys, ids: &[String]) -> RedisResult<Vec<Option<Stored>>> {
     if ids.is_empty() {
         return Ok(Vec::new());

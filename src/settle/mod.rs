@@ -51,8 +51,11 @@ pub async fn settle(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<H
     match result {
         Ok(Progress::Accepted(receipt)) => {
             if let (Subject::Ready(ready), Some(held)) = (&mut delivery.subject, &held) {
-                let age_ms = (now_ms() - ready.event_time_ms).max(0);
-                outbox.shared.metrics.account(ready.index).age_at_delivery(age_ms as f64 / 1000.0);
+                // A replayed event is late by intent, so its age says nothing about how fast events are delivered.
+                if delivery.envelope.replay.is_none() {
+                    let age_ms = (now_ms() - ready.event_time_ms).max(0);
+                    outbox.shared.metrics.account(ready.index).age_at_delivery(age_ms as f64 / 1000.0);
+                }
                 let mut attempt = ConfirmAttempt::default();
                 until_it_works(async || {
                     outbox.dedupe.confirm(&mut ready.claim_request, &held.claim, ready.index, &mut attempt).await

@@ -33,6 +33,15 @@ fn a_platform_that_stands_still_shows_in_lag_and_ages_which_go_back_when_it_answ
     assert!(of_input("commit_age_seconds") < 8.0, "commits are {} s old", of_input("commit_age_seconds"));
     assert!(of_input("consumer_lag_seconds") < 4.0 * 30.0, "{} s behind", of_input("consumer_lag_seconds"));
     assert!(oldest() < 30.0, "the oldest event is {} s old", oldest());
+    // Of each partition, how long the topic still keeps the oldest of its unfinished records.
+    eventually(secs(15), "the retention is known", || of_input("retention_seconds") > 0.0);
+    let partitions = w.admin.partitions(&topic);
+    let retention = of_input("retention_seconds") / partitions as f64;
+    assert_eq!(w.admin.topic_setting(&topic, "retention.ms"), Some(format!("{}", retention * 1000.0)));
+    eventually(secs(15), "the headroom shrinks with the age of what waits", || {
+        let used = of_input("retention_seconds") - of_input("retention_headroom_seconds");
+        used > 1.0 && used < 4.0 * 60.0
+    });
     let metrics = worker.metrics();
     assert!(about_100(metrics.total("events_open", &[("account", "acme-ps")])));
     assert!(about_100(metrics.total("in_flight_events", &[])));
@@ -45,6 +54,7 @@ fn a_platform_that_stands_still_shows_in_lag_and_ages_which_go_back_when_it_answ
         let names = ["consumer_lag_records", "consumer_lag_seconds", "commit_age_seconds"];
         names.iter().all(|name| of_input(name) == 0.0)
             && oldest() == 0.0
+            && of_input("retention_headroom_seconds") == of_input("retention_seconds")
             && ["events_open", "in_flight_events", "in_flight_bytes"]
                 .iter()
                 .all(|name| worker.metrics().total(name, &[]) == 0.0)

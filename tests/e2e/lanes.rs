@@ -31,12 +31,18 @@ fn twenty_permanent_answers_in_a_row_halt_the_account_and_what_follows_waits_for
     let (group, input) = (w.group(), w.topic("conversions"));
     eventually(secs(10), "parked work does not hold the offsets back", || w.admin.at_end(&group, &input));
     assert!(worker.must(&["accounts", "list"]).contains("20 permanent answers in a row"));
+    let parked = |name: &str| worker.metrics().total(name, &[("account", "acme-ps")]);
+    eventually(secs(20), "the age of the oldest parked event grows", || {
+        parked("oldest_parked_event_age_seconds") > 1.0
+    });
+    assert_eq!(parked("max_parked_seconds"), 259_200.0);
 
     worker.must(&["accounts", "resume", "acme-ps", "--reason", "the setting is corrected"]);
     w.settle(secs(60));
     let books = w.ledger(&Check::EXACT);
     w.counters(&worker, &books);
     assert_eq!((books.outcomes("delivered"), books.outcomes("dead_lettered")), (16, 39));
+    eventually(secs(20), "nothing is parked", || parked("oldest_parked_event_age_seconds") == 0.0);
     assert_eq!(worker.lane_state("acme-ps"), "flowing");
 }
 
@@ -208,6 +214,7 @@ fn a_parking_topic_that_vanished_is_made_again_and_one_that_may_not_be_made_is_n
     eventually(secs(40), "it is named", || put_off(&readiness().1));
     let (status, body) = readiness();
     assert_eq!((status, &body["refused_topics"]), (200, &serde_json::json!([parking])), "{body}");
+    assert_eq!(worker.metrics().total("refused_topics", &[]), 1.0);
     let told = format!("topic {parking} takes no records of ");
     eventually(secs(20), "blocked names it", || worker.must(&["blocked"]).contains(&told));
     assert!(worker.log().contains("a topic takes no records"), "{}", worker.log());

@@ -30,6 +30,8 @@ fn parked(w: &World, worker: &Worker, wanted: &[i32]) {
         told.sort_unstable();
         told == names
     });
+    let unplaced = || worker.metrics().total("unplaced_partitions", &[]);
+    eventually(secs(15), "the metric counts them", || unplaced() == wanted.len() as f64);
     eventually(secs(15), &format!("blocked names {names:?}"), || {
         let text = worker.must(&["blocked"]);
         let way_out = |p: i32| format!("unblock offsets --topic {} --partition {p} ", w.topic("conversions"));

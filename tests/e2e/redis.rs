@@ -11,7 +11,12 @@ const OWN: Setup = Setup { brokers: 0, redis: true, proxy: false, partitions: 0 
 
 /// Delivers some events, breaks Redis, publishes more, checks that nothing is sent and that the worker says why,
 /// repairs Redis, and checks the ledger.
-fn holds_meanwhile(name: &str, broken: impl FnOnce(&mut RedisServer), mend: impl FnOnce(&mut RedisServer, &Worker)) {
+fn holds_meanwhile(
+    name: &str,
+    cause: &str,
+    broken: impl FnOnce(&mut RedisServer),
+    mend: impl FnOnce(&mut RedisServer, &Worker),
+) {
     let mut w = World::with(name, OWN);
     let account = w.account("acme-ps", Platform::Qihoo360);
     let mut worker = w.started();
@@ -23,9 +28,13 @@ fn holds_meanwhile(name: &str, broken: impl FnOnce(&mut RedisServer), mend: impl
     w.publish(events);
     eventually(secs(15), "not ready, and live", || !worker.ready() && worker.live());
     std::thread::sleep(secs(3));
+    let holds = |cause: &str| worker.metrics().total("worker_holds", &[("cause", cause)]);
+    eventually(secs(15), "the metrics name the cause", || holds(cause) == 1.0);
+    assert_eq!(worker.metrics().total("worker_holds", &[]), 1.0, "no other cause is named");
     assert_eq!(account.request_count(), 100, "sent although no claim can be made");
     mend(w.redis.as_mut().unwrap(), &worker);
     eventually(secs(30), "ready again", || worker.ready());
+    eventually(secs(15), "nothing holds any more", || worker.metrics().total("worker_holds", &[]) == 0.0);
     w.settle(secs(60));
     let books = w.ledger(&Check::EXACT);
     w.counters(&worker, &books);
@@ -34,13 +43,14 @@ fn holds_meanwhile(name: &str, broken: impl FnOnce(&mut RedisServer), mend: impl
 
 #[test]
 fn stopped_and_started_redis_means_waiting() {
-    holds_meanwhile("redis-stop", |r| r.stop(), |r, _| r.start());
+    holds_meanwhile("redis-stop", "redis", |r| r.stop(), |r, _| r.start());
 }
 
 #[test]
 fn a_flushed_redis_holds_everything_until_an_operator_says_so() {
     holds_meanwhile(
         "redis-flush",
+        "dedupe",
         |r| drop(r.connect().run(&["FLUSHALL"])),
         |_, worker| drop(worker.must(&["unblock", "dedupe", "--reason", "the store was flushed by a test"])),
     );
@@ -50,6 +60,7 @@ fn a_flushed_redis_holds_everything_until_an_operator_says_so() {
 fn a_redis_that_refuses_writes_means_waiting() {
     holds_meanwhile(
         "redis-readonly",
+        "redis",
         |r| drop(r.connect().run(&["REPLICAOF", "127.0.0.1", "1"])),
         |r, _| drop(r.connect().run(&["REPLICAOF", "NO", "ONE"])),
     );
@@ -59,6 +70,7 @@ fn a_redis_that_refuses_writes_means_waiting() {
 fn a_redis_that_is_full_means_waiting() {
     holds_meanwhile(
         "redis-full",
+        "redis",
         |r| drop(r.connect().run(&["CONFIG", "SET", "maxmemory", "1kb"])),
         |r, _| drop(r.connect().run(&["CONFIG", "SET", "maxmemory", "0"])),
     );

@@ -131,6 +131,9 @@ fn a_replay_whose_events_die_again_stops_itself_and_without_its_brake_tries_each
     assert_eq!((&stopped["sample"]["account"], &stopped["sample"]["code"]), (&"acme-ps".into(), &"3".into()), "{view}");
     assert_eq!(s.worker.lane_state("acme-ps"), "flowing", "refused replays halt nothing");
 
+    let stopped = || s.worker.metrics().total("replay_stopped", &[]);
+    eventually(secs(20), "the metric says that it stopped itself", || stopped() == 1.0);
+
     // It goes on where an operator says so, and is judged anew.
     must(&s.worker, &id, "resume");
     let again = ended(&s.worker, &id, "stopped_itself", secs(60));
@@ -141,6 +144,7 @@ fn a_replay_whose_events_die_again_stops_itself_and_without_its_brake_tries_each
     let before = s.account.request_count();
     let id = execute(&s.worker, 1000, true);
     let view = ended(&s.worker, &id, "completed", secs(120));
+    eventually(secs(20), "the newest replay did not stop itself", || stopped() == 0.0);
     assert_balanced(&view);
     assert_eq!((number(&view["selected"]), number(&view["republished"])), (N as u64, N as u64), "{view}");
     assert_eq!(number(&view["outcomes"]["dead_lettered"]["rejected"]), N as u64, "{view}");

@@ -10,8 +10,16 @@ use crate::account::Halted;
 use crate::operate::{Place, lanes};
 use crate::quiet::Told;
 
-/// The values of a partition's gauges: lag in records, lag in seconds, and the age of the last commit in seconds.
-pub(super) type Shown = (Option<i64>, Option<f64>, f64);
+/// The values of a partition's gauges.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Shown {
+    pub(super) lag_records: Option<i64>,
+    pub(super) lag_seconds: Option<f64>,
+    pub(super) commit_age: f64,
+    /// How long the topic keeps its records, and from now on the oldest unfinished one, in seconds.
+    pub(super) retention: Option<f64>,
+    pub(super) headroom: Option<f64>,
+}
 
 #[derive(Default)]
 pub(super) struct Memory {

@@ -10,6 +10,7 @@ use crate::account::Halted;
 use crate::delivery::progress::{ConsumerHandle, ConsumerView};
 use crate::kafka::consumer::Unplaced;
 use crate::kafka::refusals::Refusals;
+use crate::kafka::topics::Retention;
 use crate::lane::handle::known::Known;
 use crate::lane::handle::lanes::Lanes;
 use crate::lane::threads::Runtimes;
@@ -45,6 +46,8 @@ pub struct Coordinator {
     pub halts: UnboundedReceiver<Halted>,
     /// The largest number of replicas seen in the last hour.
     pub replicas: Arc<AtomicUsize>,
+    /// How long the topics that are read keep their records.
+    pub retention: Arc<Retention>,
     /// Topics that take no records.
     pub refusals: Arc<Refusals>,
     /// The prefix of the names of parking topics.

@@ -181,12 +181,15 @@ async fn what_stopped_a_run_is_shown_and_forgotten_when_it_goes_on() {
     let () = pipe.query_async(&mut world.c).await.unwrap();
     let view = world.replays.get("a").await.unwrap();
     assert_eq!((view.state, view.stopped), (State::StoppedItself, Some(stopped)));
+    world.plan("b").await;
+    assert!(newest_has_stopped(&mut world.c, &world.keys).await.unwrap(), "a plan that was only made is no newer run");
     assert_eq!(
         (view.outcomes.delivered, view.outcomes.dead_lettered["rejected"], view.outcomes.at_least),
         (3, 4, true)
     );
     let view = world.replays.resume("a", &by("wang")).await.unwrap();
     assert_eq!((view.state, view.stopped, view.by.as_str()), (State::Running, None, "wang"));
+    assert!(!newest_has_stopped(&mut world.c, &world.keys).await.unwrap(), "it goes on");
     let left: BTreeMap<String, String> =
         ::redis::cmd("HGETALL").arg(world.keys.replay_outcomes("a")).query_async(&mut world.c).await.unwrap();
     assert!(left.contains_key("delivered"), "{left:?}");
