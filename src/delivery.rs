@@ -112,6 +112,8 @@ pub struct Called {
     pub shows_personal: bool,
     /// How many other accounts may answer it.
     pub alternates: u32,
+    /// Its next request is counted among those of the account's day, and no byte of it has gone out.
+    pub is_counted: bool,
     /// The account that the event names, where another one makes this visit.
     pub asked: Option<Arc<Account>>,
 }
@@ -184,6 +186,18 @@ impl Delivery {
     /// Whether it is a call that its lane can make.
     pub fn is_call(&self) -> bool {
         matches!(&self.subject, Subject::Ready(Ready { call: Some(_), .. }))
+    }
+
+    /// As [`Called::is_counted`].
+    pub fn is_counted(&self) -> bool {
+        matches!(&self.subject, Subject::Ready(Ready { call: Some(called), .. }) if called.is_counted)
+    }
+
+    /// Notes whether the next request of a call is counted among those of the day.
+    pub fn set_counted(&mut self, is_counted: bool) {
+        if let Subject::Ready(Ready { call: Some(called), .. }) = &mut self.subject {
+            called.is_counted = is_counted;
+        }
     }
 
     /// Whether an operator replayed it, in whatever topic it is now.

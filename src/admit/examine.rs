@@ -170,6 +170,7 @@ impl Examiner {
             reply: ReplyTo { topic: topic.clone(), key: reply.key.as_deref().map(Box::from) },
             alternates: self.alternates(account, prepared.name).len().try_into().unwrap_or(u32::MAX),
             asked: None,
+            is_counted: false,
             prepared,
         })
     }

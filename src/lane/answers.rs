@@ -43,16 +43,18 @@ impl Lane {
         wait
     }
 
-    /// The limit of a day is used up: nothing is sent before `wait` is over, and then one record at first. The platform's own
-    /// limit is remembered for all replicas and over restarts. The account's own limit is not: its count is in Redis, where
-    /// each call asks, so that a limit that was raised applies as soon as it is read.
+    /// The limit of a day is used up: nothing more is begun before `wait` is over. After the platform's own limit one record
+    /// is tried at first, and it is remembered for all replicas and over restarts. The account's own limit is not: its count
+    /// is in Redis, where each call asks, so that a limit that was raised applies as soon as it is read.
     async fn wait_for_quota(&self, wait: Duration, is_the_platforms: bool) -> Duration {
+        if !is_the_platforms {
+            self.handle.end_day(wait);
+            return wait;
+        }
         let wait = wait.max(self.limiter.kept_back());
         self.throttled_until.set(self.throttled_until.get().max(Some(Instant::now() + wait)));
         self.handle.wait_for_quota(wait);
-        if is_the_platforms {
-            let _ = self.limiter.push_back(wait).await;
-        }
+        let _ = self.limiter.push_back(wait).await;
         wait
     }
 

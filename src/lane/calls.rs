@@ -52,6 +52,7 @@ enum Sent {
 pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Attempted {
     let mut counted = None;
     let attempted = visit(delivery, lane, held, &mut counted).await;
+    delivery.set_counted(false);
     if let Some(unsent) = counted {
         lane.quota.take_back(unsent).await;
     }
@@ -84,6 +85,7 @@ async fn visit(
             }
             if counted.is_none() {
                 *counted = Some(count_request(delivery, lane).await?);
+                delivery.set_counted(true);
             }
             let Some(ready) = admit(delivery, lane, held, unused.take()).await? else { break };
             let slot = ready.slot;
@@ -95,6 +97,7 @@ async fn visit(
             let sent = send_part(delivery, lane, held, ready, token.as_ref(), &mut chunks).await;
             if is_sent(&sent) {
                 *counted = None;
+                delivery.set_counted(false);
             }
             let failure = match sent {
                 Ok(Sent::All) => return Ok(Progress::Accepted(Receipt::default())),

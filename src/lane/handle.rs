@@ -1,5 +1,6 @@
 //! A lane as other threads see it: its inbox, how full it is, and whether it is open.
 
+mod day;
 mod fill;
 pub mod known;
 pub mod lanes;
@@ -148,6 +149,8 @@ pub struct LaneHandle {
     throttled_until_ms: AtomicU64,
     /// The end of the platform's own limit of a day, in the same ms.
     quota_until_ms: AtomicU64,
+    /// The end of the day whose requests the account's own limit has used up, in the same ms.
+    day_over_until_ms: AtomicU64,
     /// The platform has only throttled for a while. The lane is closed until one record gets another answer.
     only_throttled: AtomicBool,
     /// Whether that record is on its way.
@@ -184,6 +187,7 @@ impl LaneHandle {
             born: Instant::now(),
             throttled_until_ms: AtomicU64::new(0),
             quota_until_ms: AtomicU64::new(0),
+            day_over_until_ms: AtomicU64::new(0),
             only_throttled: AtomicBool::new(false),
             on_trial: Arc::default(),
             switches: Mutex::default(),
@@ -298,7 +302,7 @@ impl LaneHandle {
     pub fn state(&self) -> LaneState {
         match self.lock().cause() {
             Some((state, _)) => state,
-            None if self.awaits_trial() || !self.pushed_back().is_zero() => LaneState::Throttled,
+            None if self.awaits_trial() || !self.pushed_back().is_zero() || self.day_is_over() => LaneState::Throttled,
             None => LaneState::Flowing,
         }
     }
@@ -312,6 +316,9 @@ impl LaneHandle {
         let pushed_back = format!("pushed back for another {} s", wait.as_millis().div_ceil(1000));
         if self.waits_for_quota() {
             return (LaneState::Throttled, 0, format!("{QUOTA_USED_UP}; {pushed_back}"));
+        }
+        if let Some(why) = self.explain_day() {
+            return (LaneState::Throttled, 0, why);
         }
         match (self.awaits_trial(), wait.is_zero()) {
             (false, true) => (LaneState::Flowing, 0, String::new()),

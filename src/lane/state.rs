@@ -165,7 +165,12 @@ impl Lane {
         if delivery.ack.assignment().is_leaving() {
             return Some(DeliveryError::Returned);
         }
-        let is_open = if delivery.trial.is_some() { self.handle.is_open_for_trial() } else { self.handle.is_open() };
+        let is_open = match delivery.trial {
+            Some(_) => self.handle.is_open_for_trial(),
+            // It has its place in the day, whoever comes after the last one.
+            None if delivery.is_counted() => self.handle.is_open_within_the_day(),
+            None => self.handle.is_open(),
+        };
         (!is_open && !self.is_overdue(delivery)).then_some(DeliveryError::Closed)
     }
 

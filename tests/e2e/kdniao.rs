@@ -158,6 +158,23 @@ fn over_the_limit_of_the_day_calls_park_and_go_on_as_soon_as_the_limit_is_raised
 }
 
 #[test]
+fn what_the_day_has_left_is_sent_when_more_calls_are_released_at_once() {
+    let played = Played::new("kdniao-left", KEY, "daily_limit = 3\nmin_interval = '0s'");
+    let worker = played.w.started();
+    worker.must(&["accounts", "pause", FIRST, "--reason", "tests"]);
+    eventually(secs(20), "the lane is paused", || worker.lane_state(FIRST) == "paused");
+    for n in 0..8 {
+        query(&worker, &format!("k-{n}"), &format!("7310012345678{n}"));
+    }
+    eventually(secs(60), "all are parked", || played.w.records("parked").len() == 8);
+    worker.must(&["accounts", "resume", FIRST, "--reason", "tests"]);
+    eventually(secs(60), "as many as the day has left are answered", || played.results().len() == 3);
+    eventually(secs(20), "the lane waits for the next day", || worker.lane_state(FIRST) == "throttled");
+    eventually(secs(60), "the others are held or parked again", || played.count(FIRST) == 3);
+    assert_eq!((played.results().len(), played.w.dead_letters().len()), (3, 0));
+}
+
+#[test]
 fn a_signature_that_is_refused_halts_the_account_and_its_calls_wait() {
     let played = Played::new("kdniao-halt", WRONG, "");
     let worker = played.w.started();

@@ -8,9 +8,14 @@ use crate::lane::handle::{LONGEST_WAIT_IN_LANE, LaneHandle};
 use crate::send::rate::LONGEST_PUSH_BACK;
 
 impl LaneHandle {
-    /// Whether the lane takes work: it is not paused, halted, or pushed back for more than 5 s, and its platform has
-    /// not answered every request of late with a throttle.
+    /// Whether the lane takes work: it is not paused, halted, or pushed back for more than 5 s, its platform has not
+    /// answered every request of late with a throttle, and the account's own limit of the day is not used up.
     pub fn is_open(&self) -> bool {
+        self.is_open_within_the_day() && !self.day_is_over()
+    }
+
+    /// Whether the lane is open for a request that is counted among those of the day.
+    pub fn is_open_within_the_day(&self) -> bool {
         self.is_open_for_trial() && !self.only_throttled.load(SeqCst)
     }
 
@@ -74,7 +79,7 @@ impl LaneHandle {
     /// Whether [`LaneHandle::take_trial`] would give a trial now.
     pub fn offers_trial(&self) -> bool {
         let throttled = self.awaits_trial() && !self.on_trial.load(SeqCst);
-        throttled && !self.closed.load(SeqCst) && self.pushed_back().is_zero()
+        throttled && !self.closed.load(SeqCst) && self.pushed_back().is_zero() && !self.day_is_over()
     }
 
     /// The permit to send one record through a lane whose platform throttled every request, once its push-back is over.
@@ -88,6 +93,7 @@ impl LaneHandle {
     pub(crate) fn forget_push_back(&self) {
         self.throttled_until_ms.store(0, SeqCst);
         self.quota_until_ms.store(0, SeqCst);
+        self.day_over_until_ms.store(0, SeqCst);
     }
 }
 

@@ -87,6 +87,30 @@ fn over_the_limit_of_the_day_calls_park_and_nothing_is_sent_until_midnight() {
 }
 
 #[test]
+fn what_the_day_has_left_is_sent_although_others_come_too_late_at_the_same_moment() {
+    run(async {
+        let script = Script::new(&[FINE, FINE, FINE]);
+        let mut bench = Bench::new(|setting| {
+            // So slow that the second one still waits for its slot while the others learn that the day is over.
+            (setting.account.limits.rps, setting.account.limits.concurrency) = (1.0, 4);
+            setting.calls = Some(script);
+        })
+        .await;
+        let mut calls =
+            ["a", "b", "c", "d"].map(|id| bench.call(TopicKind::Input, id, "get", &about(id, 2), &json!({})));
+        bench.start();
+        let mut ends = Vec::new();
+        for call in &mut calls {
+            ends.push(call.wait().await);
+        }
+        assert_eq!(ends, [DELIVERED, DELIVERED, End::Parked, End::Parked]);
+        assert_eq!(bench.sent(), ["get 0 a", "get 0 b"]);
+        assert_eq!(counted(&bench).await.as_deref(), Some("2"));
+        assert!(!bench.handle.is_open());
+    });
+}
+
+#[test]
 fn a_request_of_which_no_byte_went_out_is_none_of_the_day() {
     run(async {
         let script = Script::new(&[]);
