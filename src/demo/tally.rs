@@ -102,7 +102,7 @@ impl Tally {
                 note.account = index(account);
             }
         });
-        if let Some((before, after)) = self.origins.receipt(place, outcome, resends) {
+        if let Some((before, after)) = self.origins.receipt(place, outcome, resends, None) {
             self.count(before, after);
         }
     }

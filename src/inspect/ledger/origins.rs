@@ -2,9 +2,10 @@
 //!
 //! For each origin three things count: the strongest outcome of its receipts, the newest dead letter, and the largest
 //! number of declared re-sends. `delivered` is the strongest outcome, because an acceptance is a fact: a dead letter that
-//! was replayed and delivered is delivered. Then come `suppressed`, `dead_lettered` and `duplicate`, which a record that is
-//! read again may add to any of them. A record takes three bytes and the note of its reader, because a topic holds millions
-//! of records.
+//! was replayed and delivered is delivered. Then comes `suppressed`. Of `dead_lettered` and `duplicate` the newer one counts:
+//! a dead letter whose replay was confirmed by a worker that was killed before it wrote the receipt has a `duplicate` as its
+//! end. A record takes three bytes and the note of its reader, because a topic holds millions of records; only those that
+//! ended in one of these two ways take more.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -73,7 +74,7 @@ impl Sums {
     }
 }
 
-/// A receipt with a higher rank replaces one with a lower rank.
+/// A receipt with a higher rank replaces one with a lower rank; between the lowest two, only one that is not older.
 fn rank(outcome: Option<Outcome>) -> u8 {
     match outcome {
         None => 0,
@@ -134,6 +135,8 @@ pub struct Origins<T> {
     partitions: BTreeMap<i32, Partition<T>>,
     sums: Sums,
     resends: HashMap<Place, u32>,
+    /// When the newest end was told of a record that ended as a dead letter or as a duplicate, epoch ms.
+    told_ms: HashMap<Place, i64>,
 }
 
 #[derive(Debug)]
@@ -176,13 +179,28 @@ impl<T: Copy + Default> Origins<T> {
         }
     }
 
-    /// Takes the end that a receipt tells.
-    pub fn receipt(&mut self, place: Place, outcome: Outcome, resends: u32) -> Option<Change<T>> {
+    /// Takes the end that a receipt tells. `at_ms` is when it was written, as far as that is known.
+    pub fn receipt(&mut self, place: Place, outcome: Outcome, resends: u32, at_ms: Option<i64>) -> Option<Change<T>> {
+        let weak = |outcome: Outcome| matches!(outcome, Outcome::Duplicate | Outcome::DeadLettered);
+        let at_ms = at_ms.unwrap_or(i64::MIN);
+        let told_ms = self.told_ms.get(&place).copied();
         let change = self.change(place, |origin| {
-            if rank(Some(outcome)) > rank(origin.outcome) {
+            let replaces = match origin.outcome {
+                Some(before) if weak(before) && weak(outcome) => {
+                    (at_ms, rank(Some(outcome))) > (told_ms.unwrap_or(i64::MIN), rank(Some(before)))
+                }
+                before => rank(Some(outcome)) > rank(before),
+            };
+            if replaces {
                 origin.outcome = Some(outcome);
             }
         })?;
+        match change.1.outcome {
+            Some(end) if weak(end) => {
+                self.told_ms.insert(place, told_ms.map_or(at_ms, |told_ms| told_ms.max(at_ms)));
+            }
+            _ => _ = self.told_ms.remove(&place),
+        }
         if resends > 0 {
             let most = self.resends.entry(place).or_default();
             self.sums.resends += u64::from(resends.saturating_sub(*most));
@@ -253,7 +271,7 @@ mod tests {
             let mut origins = ten();
             origins.dead_letter((0, 0), Reason::Rejected);
             for outcome in outcomes {
-                origins.receipt((0, 0), outcome, 0);
+                origins.receipt((0, 0), outcome, 0, None);
             }
             // The copy that the replay has published.
             origins.leave_out((1, 9));
@@ -263,17 +281,17 @@ mod tests {
         }
         let mut origins = ten();
         origins.dead_letter((0, 0), Reason::Rejected);
-        origins.receipt((0, 0), Outcome::DeadLettered, 0);
-        origins.receipt((0, 0), Outcome::Suppressed, 0);
+        origins.receipt((0, 0), Outcome::DeadLettered, 0, None);
+        origins.receipt((0, 0), Outcome::Suppressed, 0, None);
         assert_eq!(sums(&origins), [0, 0, 1, 0], "the user has opted out since");
     }
 
     #[test]
     fn sums_of_topics_are_added() {
         let mut one = ten();
-        one.receipt((0, 0), Outcome::Delivered, 2);
+        one.receipt((0, 0), Outcome::Delivered, 2, None);
         let mut sum = *one.sums();
-        one.receipt((0, 0), Outcome::Delivered, 3);
+        one.receipt((0, 0), Outcome::Delivered, 3, None);
         sum.add(one.sums());
         assert_eq!((sum.produced, sum.ended(Outcome::Delivered), sum.resends), (60, 2, 5));
     }
@@ -283,21 +301,21 @@ mod tests {
         for order in [[Outcome::Duplicate, Outcome::Delivered], [Outcome::Delivered, Outcome::Duplicate]] {
             let mut origins = ten();
             for outcome in order {
-                origins.receipt((0, 0), outcome, 0);
+                origins.receipt((0, 0), outcome, 0, None);
             }
             assert_eq!(sums(&origins), [1, 0, 0, 0], "{order:?}");
         }
         let mut origins = ten();
-        origins.receipt((0, 0), Outcome::Delivered, 0);
+        origins.receipt((0, 0), Outcome::Delivered, 0, None);
         origins.dead_letter((0, 0), Reason::Invalid);
-        origins.receipt((0, 0), Outcome::DeadLettered, 0);
+        origins.receipt((0, 0), Outcome::DeadLettered, 0, None);
         assert_eq!(sums(&origins), [1, 0, 0, 0], "what was delivered first stays delivered");
     }
 
     #[test]
     fn a_dead_letter_has_ended_with_receipt_and_letter_and_the_newest_reason_counts() {
         let mut origins = ten();
-        origins.receipt((3, 7), Outcome::DeadLettered, 0);
+        origins.receipt((3, 7), Outcome::DeadLettered, 0, None);
         assert_eq!((sums(&origins), origins.sums().all_ended()), ([0; 4], 0));
         origins.dead_letter((3, 7), Reason::Invalid);
         origins.dead_letter((3, 7), Reason::Expired);
@@ -309,10 +327,47 @@ mod tests {
     }
 
     #[test]
+    fn of_a_dead_letter_and_a_duplicate_the_newer_one_is_the_end_in_whatever_order_they_come() {
+        use Outcome::{DeadLettered, Delivered, Duplicate, Suppressed};
+        for (told, end) in [
+            // A worker confirmed the replayed copy, and was killed before it wrote the receipt.
+            ([(DeadLettered, Some(5)), (Duplicate, Some(9))], Duplicate),
+            ([(Duplicate, Some(5)), (DeadLettered, Some(9))], DeadLettered),
+            ([(Duplicate, Some(5)), (DeadLettered, Some(5))], DeadLettered),
+            ([(Duplicate, None), (DeadLettered, None)], DeadLettered),
+            ([(Delivered, Some(5)), (Duplicate, Some(9))], Delivered),
+            ([(Suppressed, Some(5)), (Duplicate, Some(9))], Suppressed),
+            ([(DeadLettered, Some(9)), (Delivered, Some(5))], Delivered),
+        ] {
+            for told in [told, [told[1], told[0]]] {
+                let mut origins = ten();
+                origins.dead_letter((0, 0), Reason::Rejected);
+                for (outcome, at_ms) in told {
+                    origins.receipt((0, 0), outcome, 0, at_ms);
+                }
+                let mut wanted = [0; 4];
+                wanted[end as usize] = 1;
+                assert_eq!(sums(&origins), wanted, "{told:?}");
+            }
+        }
+        let mut origins = ten();
+        origins.dead_letter((0, 0), Reason::Rejected);
+        for (outcome, at_ms, end) in [
+            (DeadLettered, 5, DeadLettered),
+            (Duplicate, 7, Duplicate),
+            (Duplicate, 6, Duplicate),
+            (DeadLettered, 9, DeadLettered),
+        ] {
+            let (_, after) = origins.receipt((0, 0), outcome, 0, Some(at_ms)).unwrap();
+            assert_eq!(after.end(), Some(end), "{at_ms}");
+        }
+    }
+
+    #[test]
     fn the_largest_number_of_resends_per_origin_counts() {
         let mut origins = ten();
         for (place, resends) in [((0, 0), 1), ((0, 0), 3), ((0, 0), 2), ((1, 0), 1), ((1, 1), 0)] {
-            origins.receipt(place, Outcome::Delivered, resends);
+            origins.receipt(place, Outcome::Delivered, resends, None);
         }
         assert_eq!(origins.sums().resends, 4);
     }
@@ -337,10 +392,10 @@ mod tests {
         let mut origins = Origins::<()>::default();
         origins.cover(2, 1_000..1_003);
         for place in [(2, 999), (2, 1_003), (0, 1_000), (-1, 0), (2, i64::MIN), (2, i64::MAX)] {
-            assert!(origins.receipt(place, Outcome::Delivered, 1).is_none(), "{place:?}");
+            assert!(origins.receipt(place, Outcome::Delivered, 1, None).is_none(), "{place:?}");
         }
-        origins.receipt((2, 1_000), Outcome::Delivered, 0);
-        origins.receipt((2, 1_002), Outcome::Duplicate, 0);
+        origins.receipt((2, 1_000), Outcome::Delivered, 0, None);
+        origins.receipt((2, 1_002), Outcome::Duplicate, 0, None);
         assert_eq!((origins.sums().produced, origins.sums().all_ended(), origins.sums().resends), (3, 2, 0));
         origins.cover(2, 1_000..1_010);
         origins.cover(2, 1_000..1_001);

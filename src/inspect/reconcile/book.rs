@@ -127,13 +127,13 @@ impl Book {
             Told::Receipt(receipt) => {
                 self.oldest_receipt_ms = self.oldest_receipt_ms.into_iter().chain(at_ms).min();
                 let topic = self.topics.get_mut(&*receipt.topic);
-                topic.and_then(|topic| topic.origins.receipt(receipt.place, receipt.outcome, receipt.resends))
+                topic.and_then(|topic| topic.origins.receipt(receipt.place, receipt.outcome, receipt.resends, at_ms))
             }
             Told::DeadLetter(topic, place, reason) => {
                 let (topic, alone) = (self.topics.get_mut(&*topic), !self.has_receipts);
                 topic.and_then(|topic| {
                     if alone {
-                        topic.origins.receipt(place, crate::error::Outcome::DeadLettered, 0);
+                        topic.origins.receipt(place, crate::error::Outcome::DeadLettered, 0, at_ms);
                     }
                     topic.origins.dead_letter(place, reason)
                 })
