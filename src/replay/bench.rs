@@ -28,7 +28,7 @@ pub(super) struct Bench {
     pub(super) setup: Arc<Setup>,
     pub(super) producer: Producer,
     pub(super) c: MultiplexedConnection,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     kafka: Config,
     next: i64,
     _store: Store,

@@ -3,7 +3,7 @@
 //!
 //! The hash of a replay has `plan` (JSON of [`Plan`], never changed), `state`, `rate`, `by`, `via`, `why`, `republished`,
 //! `republished:<account>`, `skipped:<cause>`, `failed:<cause>`, `sample:<cause>`, `started_ms`, `ended_ms`, `stopped`,
-//! `waiting`, `at_least`, and while the plan is made `progress`. The skips that the plan knows are in it from the start.
+//! `waiting`, `begun`, `at_least`, and while the plan is made `progress`. The skips that the plan knows are in it from the start.
 
 pub mod progress;
 pub mod stored;

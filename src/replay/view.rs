@@ -198,9 +198,9 @@ pub struct Outcomes {
     pub suppressed: u64,
     /// By reason.
     pub dead_lettered: BTreeMap<String, u64>,
-    /// Published, and not ended yet.
+    /// Published, and not ended yet. With `at_least` it is the least number: each outcome that was counted twice hides one.
     pub open: u64,
-    /// A worker was killed meanwhile, so that an outcome may have been counted twice.
+    /// A worker was killed meanwhile, so that outcomes may have been counted twice, and more may be open than `open` says.
     pub at_least: bool,
 }
 

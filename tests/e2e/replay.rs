@@ -255,6 +255,11 @@ fn a_replay_whose_runner_is_killed_goes_on_elsewhere_and_loses_and_doubles_nothi
         let declared = ends.resends();
         assert!((1..=1 + declared).contains(&copies), "{}: {copies} copies, {declared} declared", event.trans_id());
     }
+    let reconciled: Value =
+        serde_json::from_str(&workers[0].command(&["reconcile", "--json", "--from", "1h"]).stdout).unwrap();
+    assert_eq!(number(&reconciled["dead_lettered"]), 0, "each has a newer end than its dead letter: {reconciled}");
+    assert_eq!(number(&reconciled["delivered"]) + number(&reconciled["duplicate"]), N as u64, "{reconciled}");
+
     // What was counted twice hides as many that are still open, so nothing tells when the last one is counted.
     eventually(secs(30), "no end goes uncounted", || {
         number(&status(&workers[0], &id)["outcomes"]["delivered"]) >= N as u64

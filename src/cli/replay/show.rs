@@ -134,9 +134,12 @@ fn replay(view: &ReplayView) -> String {
 
 fn outcomes(view: &ReplayView) -> String {
     let outcomes = &view.outcomes;
-    let at_least = if outcomes.at_least { " (at least: a worker was killed meanwhile)" } else { "" };
+    let (at_least, killed) = match outcomes.at_least {
+        true => ("at least ", " (a worker was killed: some may be counted twice, and each of these hides an open one)"),
+        false => ("", ""),
+    };
     let mut text = format!(
-        "outcomes  delivered {}, duplicate {}, suppressed {}, dead again {}, open {}{at_least}\n",
+        "outcomes  delivered {}, duplicate {}, suppressed {}, dead again {}, open {at_least}{}{killed}\n",
         outcomes.delivered,
         outcomes.duplicate,
         outcomes.suppressed,
@@ -307,6 +310,9 @@ mod tests {
         ] {
             assert!(shown.contains(part), "no `{part}` in\n{shown}");
         }
+        let outcomes = Outcomes { delivered: 9, open: 1, at_least: true, ..Outcomes::default() };
+        let shown = text(&ReplayView { outcomes, ..stopped.clone() });
+        assert!(shown.contains("open at least 1 (a worker was killed"), "{shown}");
         assert_eq!(verdict(&stopped).unwrap_err().code, 1);
         assert!(verdict(&ReplayView { state: State::Completed, ..view() }).is_ok());
         assert!(list(&[stopped]).lines().count() == 2 && list(&[]).starts_with("no replays"));

@@ -33,11 +33,11 @@ pub async fn turns(c: &mut MultiplexedConnection, keys: &Keys, stored: &Stored) 
 }
 
 /// Says who goes on with the run. A runner that ends removes its name: one whose name is still there was killed, and
-/// outcomes of its process may have been counted twice.
+/// outcomes of its process may have been counted twice. Returns whether this is the first runner of it.
 ///
 /// # Errors
 /// Redis does not answer.
-pub async fn sign(c: &mut MultiplexedConnection, keys: &Keys, stored: &Stored, token: &str) -> RedisResult<()> {
+pub async fn sign(c: &mut MultiplexedConnection, keys: &Keys, stored: &Stored, token: &str) -> RedisResult<bool> {
     let key = keys.replay(&stored.id);
     let before: Option<String> = ::redis::cmd("HGET").arg(&key).arg("runner").query_async(c).await?;
     let mut fields = vec![("runner", token)];
@@ -47,5 +47,6 @@ pub async fn sign(c: &mut MultiplexedConnection, keys: &Keys, stored: &Stored, t
     } else {
         tracing::info!(replay = stored.id, by = stored.text("by"), "runs a replay");
     }
-    ::redis::cmd("HSET").arg(&key).arg(&fields).query_async(c).await
+    let () = ::redis::cmd("HSET").arg(&key).arg(&fields).query_async(c).await?;
+    ::redis::cmd("HSETNX").arg(&key).arg("begun").arg("1").query_async(c).await
 }

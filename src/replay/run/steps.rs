@@ -17,7 +17,7 @@ use super::pick_up;
 use super::turns::Turns;
 use crate::clock::now_ms;
 use crate::kafka::producer::Producer;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ReplayResult};
 use crate::operate::lanes::read_lanes;
 use crate::operate::orders::renewed_ms;
 use crate::operate::snapshot::read_snapshots;
@@ -92,8 +92,12 @@ impl<'a> Run<'a> {
         stored: Stored,
     ) -> RedisResult<Self> {
         let turns = pick_up::turns(&mut c, &setup.keys, &stored).await?;
-        pick_up::sign(&mut c, &setup.keys, &stored, token).await?;
+        let is_first = pick_up::sign(&mut c, &setup.keys, &stored, token).await?;
         let plan = &stored.plan;
+        if is_first {
+            // The skips that the plan knows have no turn.
+            metrics.replays.dealt_with(ReplayResult::Skipped, plan.refused.values().sum());
+        }
         let epoch: Option<String> = ::redis::cmd("GET").arg(setup.keys.epoch()).query_async(&mut c).await?;
         let forgotten_ms = epoch.as_deref().and_then(renewed_ms);
         let rules = Rules { force: plan.force, window: setup.window, forgotten_ms, now_ms: now_ms() };

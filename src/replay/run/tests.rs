@@ -48,6 +48,15 @@ fn balanced(view: &ReplayView) {
     assert_eq!(view.selected, view.republished + skipped + failed, "{view:?}");
 }
 
+/// The metric of republished, skipped and failed dead letters.
+fn counted(bench: &Bench) -> [f64; 3] {
+    let text = bench.metrics.render();
+    ["republished", "skipped", "failed"].map(|result| {
+        let line = format!("postback_replay_records_total{{result=\"{result}\"}} ");
+        text.lines().find_map(|one| one.strip_prefix(&line)).unwrap().parse().unwrap()
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_publishes_each_once_and_counts_what_it_skips() {
     let mut bench = Bench::new(1_000.0).await;
@@ -63,6 +72,7 @@ async fn a_run_publishes_each_once_and_counts_what_it_skips() {
     balanced(&view);
     assert_eq!((view.selected, view.republished, view.left), (36, 34, 0));
     assert_eq!((view.skipped["conflict"], view.skipped["confirmed"], view.outcomes.open), (1, 1, 34));
+    assert_eq!(counted(&bench), [34.0, 2.0, 0.0], "the skip that the plan knew counts as well");
     let published = bench.published();
     let keys: std::collections::BTreeSet<&str> = published.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!((published.len(), keys.len(), keys.contains("a-0003")), (34, 34, false));
@@ -96,7 +106,7 @@ async fn two_plans_of_one_letter_publish_it_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancel_resume_and_another_rate_are_obeyed_while_it_runs() {
     let mut bench = Bench::new(1_000.0).await;
-    bench.dead_letters(&letters("a", 200));
+    bench.dead_letters(&[letters("a", 200), vec![("a", "conflict", "c-1".into())]].concat());
     let plan = bench.replays.plan(&everything(20), &by(), LONG).await.unwrap();
     bench.replays.run(&plan.id, &by()).await.unwrap();
     until(&bench, &plan.id, |view| view.republished >= 3).await;
@@ -110,6 +120,7 @@ async fn cancel_resume_and_another_rate_are_obeyed_while_it_runs() {
     let view = until(&bench, &plan.id, |view| view.state == State::Completed).await;
     balanced(&view);
     assert_eq!((view.republished, bench.published().len()), (200, 200));
+    assert_eq!(counted(&bench), [200.0, 1.0, 0.0], "what the plan left out counts once, whoever goes on");
     assert!(!view.outcomes.at_least, "a runner that stopped in order is no kill");
 }
 
