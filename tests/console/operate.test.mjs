@@ -42,6 +42,8 @@ test("groups first: a click shows the letters of one, with the filter in the URL
   await page.getByText(`${dead} shown`).waitFor();
   assert.match(page.url(), /reason=rejected/);
   assert.match(page.url(), /account=acme-ps/);
+  // The group has a code and no field: those of the same code that have one are not meant.
+  assert.match(page.url(), /code=3&field=-/);
   await page.reload();
   await page.getByText(`${dead} shown`).waitFor();
   page.check();
@@ -128,6 +130,25 @@ test("a replay goes on when its tab is closed, is the same in two tabs, and is c
   for (const what of ["replay run", "replay cancel", "replay resume", "replay rate"]) await trail.getByText(what).first().waitFor();
   one.check();
   two.check();
+});
+
+test("what a replay waits for stands among the blocked partitions", async () => {
+  const { since, dead, accepted } = await letters(10);
+  const by = { who: "li", via: "api" };
+  await world.api("POST", "accounts/acme-ps/pause", { ...by, reason: "audit of the account" });
+  const made = await world.api("POST", "replays", { ...by, filter: { since }, why: "later" });
+  const page = await world.page(`#/replays/${made.id}`);
+  await page.getByRole("button", { name: `Run ${dead}…` }).waitFor();
+  await world.api("POST", `replays/${made.id}/run`, { ...by, why: "later" });
+  await page.goto(`${world.base}/#/blocked`);
+  const waits = page.getByRole("listitem").filter({ hasText: "audit of the account" });
+  await waits.waitFor();
+  assert.match(await waits.textContent(), /acme-ps/);
+  await waits.getByRole("link", { name: made.id }).click();
+  await page.getByRole("heading", { name: "Replay", exact: true }).waitFor();
+  await world.api("POST", "accounts/acme-ps/resume", { ...by, reason: "done" });
+  await eventually("it goes on", async () => (await accepted()) === dead);
+  page.check();
 });
 
 test("the second operator is told who holds the lock", async () => {

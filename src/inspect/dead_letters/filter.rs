@@ -14,15 +14,18 @@ use crate::inspect::dead_letters::state::State;
 pub use moment::moment;
 pub use words::FilterError;
 
+/// As the text of a platform, an account, a code or a field: the dead letter has none.
+pub const ABSENT: &str = "-";
+
 /// Selects dead letters; what is not set selects all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
-    /// Of this platform
+    /// Of this platform; -: of none
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// Of this account
+    /// Of this account; -: of none
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
@@ -30,11 +33,11 @@ pub struct Filter {
     #[arg(long, value_parser = words::reason)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// With this code of the platform's last answer
+    /// With this code of the platform's last answer; -: with none
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// With this field of the event as the faulty one, e.g. click.qhclickid
+    /// With this field of the event as the faulty one, e.g. click.qhclickid; -: with none
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
@@ -71,7 +74,12 @@ pub struct Filter {
 impl Filter {
     /// Whether the headers of this dead letter fit. They do not tell its state.
     pub fn selects(&self, letter: &DeadLetter) -> bool {
-        let same = |wanted: &Option<String>, name| wanted.as_deref().is_none_or(|w| letter.text(name) == Some(w));
+        let text = |name| letter.text(name).unwrap_or_default();
+        let same = |wanted: &Option<String>, name| match wanted.as_deref() {
+            None => true,
+            Some("" | ABSENT) if name != "trans-id" => text(name).is_empty(),
+            Some(wanted) => text(name) == wanted,
+        };
         let at = letter.failed_at_ms();
         same(&self.platform, "platform")
             && same(&self.account, "account")

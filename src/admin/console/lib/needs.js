@@ -22,7 +22,7 @@ export function needs({ status, rows, blocked, groups, replays }) {
   lanes("paused", "warn", (name) => t(`${name} is paused`, `${name} 已暂停`));
   for (const one of groups.filter((one) => one.open).slice(0, BROUGHT)) {
     const { reason, code, field, account } = one, what = [reason, code, field].filter(Boolean).join(" · ");
-    add("warn", `letters ${what} ${account}`, t(`Dead letters: ${count(one.open)} ${what}`, `死信：${count(one.open)} ${what}`), html`${account} ${t("last", "最近")} ${time(one.last)}`, link(["dead-letters"], { reason, code, field, account }));
+    add("warn", `letters ${what} ${account}`, t(`Dead letters: ${count(one.open)} ${what}`, `死信：${count(one.open)} ${what}`), html`${account} ${t("last", "最近")} ${time(one.last)}`, link(["dead-letters"], { reason, code: code || "-", field: field || "-", account }));
   }
   return found;
 }

@@ -1,5 +1,5 @@
 // What holds a partition back: the oldest unfinished record of each, and what it waits for.
-import { Empty, Fed, Page, Section, Table, count, dash, html, link, muted, span, state, t, time, toLane, toTrace, useLive } from "../lib/all.js";
+import { Empty, Fed, Page, Section, Table, code, count, dash, html, link, muted, span, state, t, time, toLane, toTrace, useLive } from "../lib/all.js";
 
 const place = (row) => `${row.topic}/${row.partition}`;
 
@@ -22,11 +22,12 @@ export function Blocked({ query }) {
     [t("Replica", "副本"), (row) => muted(row.replica)],
   ];
   return html`<${Page} title=${t("Blocked partitions", "受阻分区")} sub=${t("The oldest unfinished record holds the others back.", "最早未完成的记录会阻挡其余记录。")}>
-    <${Fed} of=${report}>${({ partitions, refused, consumers }) => {
+    <${Fed} of=${report}>${({ partitions, refused, consumers, replays }) => {
       const shown = partitions.filter((row) => all || row.offset !== null || row.parked);
       return html`
       ${consumers.filter((one) => one.unconfirmed_ms !== null).map((one) => html`<${Warning} key=${one.replica + one.name} title=${t(`${one.replica}: no commit for ${span(one.unconfirmed_ms)}`, `${one.replica}：${span(one.unconfirmed_ms)}没有提交`)}>${one.last_error} ${t("It sends nothing meanwhile. Look at Kafka.", "在此期间不发送。请检查 Kafka。")}<//>`)}
       ${refused.map((one) => html`<${Warning} key=${one.replica + one.topic} title=${t(`${one.topic} takes no records`, `${one.topic} 不接收记录`)}>${one.why} ${t(`${count(one.records)} are held on ${one.replica}`, `${one.replica} 上有 ${count(one.records)} 条等待`)} ${time(one.since_ms)}<//>`)}
+      ${replays.length > 0 && html`<ul class="hint">${replays.map((one) => html`<li key=${one.id + one.account}>${t("Replay", "重放")} <a href=${link(["replays", one.id])}>${code(one.id)}</a> ${one.account && toLane(one.account)} ${t("waits:", "等待：")} ${one.why}</li>`)}</ul>`}
       <${Section} id="partitions" title=${t(`${shown.length} of ${partitions.length} partitions`, `${partitions.length} 个分区中的 ${shown.length} 个`)} note=${!all && t("Those with something unfinished.", "存在未完成记录的分区。")}
         actions=${html`<a class="button" href=${link(["blocked"], all ? {} : { all: 1 })}>${all ? t("Only unfinished", "仅未完成") : t("Show all", "显示全部")}</a>`}>
         ${shown.length ? html`<${Table} caption=${t("Partitions", "分区")} columns=${columns} rows=${shown} id=${place} />` : html`<${Empty} good title=${t("Every partition is finished to its end", "所有分区都已处理完毕")} />`}

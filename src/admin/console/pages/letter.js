@@ -15,7 +15,7 @@ function Shown({ of, place }) {
   const fact = (head, value) => html`<dt>${head}</dt><dd>${value ?? dash()}</dd>`;
   return html`<div class="actions">${of.state === "open" && [button(t("Replay this one…", "重放此条…"), () => set("replay"), "primary"), button(t("Discard…", "放弃…"), () => set("discard"))]}
       ${of.trans_id && html`<a class="button" href=${link(["trace", of.trans_id])}>${t("Trace the event", "追踪事件")}</a>`}
-      <a class="button" href=${link(["dead-letters"], { reason: of.reason, code: of.last_code, field: of.field, account: of.account })}>${t("All like this", "同类死信")}</a></div>
+      <a class="button" href=${link(["dead-letters"], { reason: of.reason, code: of.last_code || "-", field: of.field || "-", account: of.account })}>${t("All like this", "同类死信")}</a></div>
     <div class="pair"><${Section} id="why" title=${t("What happened", "发生了什么")}><dl class="facts">
       ${fact(t("Reason", "原因"), html`<strong>${of.reason ?? "–"}</strong><small>${meaning(of.reason, of.meaning)}</small>`)}${of.field && fact(t("Field", "字段"), code(of.field))}${of.detail && fact(t("Detail", "详情"), of.detail)}
       ${fact(t("State", "状态"), html`${of.state ? state(of.state) : dash()} ${of.replays > 0 && t(`replays before: ${of.replays}`, `此前重放 ${of.replays} 次`)}`)}${fact(t("Failed at", "失败时间"), time(of.failed_at))}${fact(t("First seen", "首次出现"), time(of.first_seen))}

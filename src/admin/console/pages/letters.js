@@ -6,7 +6,8 @@ import { Discard, PlanReplay } from "./decide.js";
 const PAGE = 50;
 const keyOf = (row) => `${row.partition}:${row.offset}`;
 const groupKey = (row) => [row.reason, row.code, row.field, row.platform, row.account].join("\n");
-const narrow = (row) => Object.fromEntries(["reason", "code", "field", "platform", "account"].filter((name) => row[name]).map((name) => [name, row[name]]));
+// A group without a code means the letters without one.
+const narrow = (row) => ({ reason: row.reason, ...Object.fromEntries(["code", "field", "platform", "account"].map((name) => [name, row[name] || "-"])) });
 
 function Looked({ of, onStop, onGo }) {
   if (of.trouble) return html`<p class="stale" role="status">${of.trouble}</p>`;

@@ -42,9 +42,9 @@ function Outcomes({ of: { outcomes: o, started_ms: since } }) {
   const dead = total(o.dead_lettered), title = t("What came of them", "结果");
   return html`<${Section} id="outcomes" title=${title} note=${t("Counted where each event ends.", "在事件结束处计数。")}>
     <${Bar} label=${title} parts=${[[t("delivered", "已送达"), o.delivered, "ok"], [t("duplicate", "重复"), o.duplicate, "info"], [t("suppressed", "已抑制"), o.suppressed, "info"], [t("dead again", "再次死信"), dead, "bad"], [t("still open", "处理中"), o.open, "rest"]]} />
-    ${figures(stat(t("Delivered", "已送达"), count(o.delivered), o.delivered ? "ok" : ""), stat(t("Duplicate", "重复"), count(o.duplicate)), stat(t("Suppressed", "已抑制"), count(o.suppressed)), stat(t("Dead again", "再次死信"), count(dead), dead ? "bad" : ""), stat(t("Still open", "处理中"), count(o.open)))}
+    ${figures(stat(t("Delivered", "已送达"), count(o.delivered), o.delivered ? "ok" : ""), stat(t("Duplicate", "重复"), count(o.duplicate)), stat(t("Suppressed", "已抑制"), count(o.suppressed)), stat(t("Dead again", "再次死信"), count(dead), dead ? "bad" : ""), stat(t("Still open", "处理中"), (o.at_least ? "≥ " : "") + count(o.open)))}
     ${dead > 0 && html`<ul class="counts"><li>${t("Dead again:", "再次死信：")}</li>${Object.entries(o.dead_lettered).map(([name, n]) => html`<li key=${name}><b>${count(n)}</b> <a href=${link(["dead-letters"], { reason: name, since, view: "list" })}>${name}</a></li>`)}</ul>`}
-    ${o.at_least && html`<p class="note">${t("At least so many: a worker was killed meanwhile.", "至少如此：期间有 worker 被终止。")}</p>`}<//>`;
+    ${o.at_least && html`<p class="note">${t("A worker was killed meanwhile: some may be counted twice, and each of these hides an open one.", "期间有 worker 被终止：部分可能被计两次，每次会隐藏一条处理中的。")}</p>`}<//>`;
 }
 
 function Plan({ of }) {

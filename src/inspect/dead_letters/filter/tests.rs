@@ -30,6 +30,8 @@ fn each_filter_selects_by_its_own_header() {
         (Filter { reason: Some(Reason::Invalid), ..Filter::default() }, [false, true]),
         (Filter { code: text("3"), ..Filter::default() }, [false, true]),
         (Filter { field: text("order"), ..Filter::default() }, [true, false]),
+        (Filter { code: text("-"), ..Filter::default() }, [true, false]),
+        (Filter { field: text("-"), account: text("-"), ..Filter::default() }, [false, true]),
         (Filter { trans_id: text("t-2"), ..Filter::default() }, [false, true]),
         (Filter { since: Some(5000), ..Filter::default() }, [false, true]),
         (Filter { until: Some(5000), ..Filter::default() }, [true, false]),

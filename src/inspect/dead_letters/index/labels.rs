@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Reason;
-use crate::inspect::dead_letters::filter::Filter;
+use crate::inspect::dead_letters::filter::{ABSENT, Filter};
 use crate::inspect::dead_letters::letter::DeadLetter;
 
 /// A text by its number. [`NO_TEXT`] stands for a header that is absent.
@@ -80,10 +80,16 @@ impl LabelTable {
     /// Says of each set of labels whether a filter selects it.
     pub(super) fn selected(&self, filter: &Filter) -> Vec<bool> {
         // A text that was never seen has no number, and selects nothing.
-        let wanted = |text: &Option<String>| text.as_deref().map(|text| self.text_ids.get(text).copied());
+        let wanted = |text: &Option<String>| match text.as_deref()? {
+            "" | ABSENT => Some(Some(NO_TEXT)),
+            text => Some(self.text_ids.get(text).copied()),
+        };
         let (platform, account) = (wanted(&filter.platform), wanted(&filter.account));
         let (code, field) = (wanted(&filter.code), wanted(&filter.field));
-        let same = |wanted: Option<Option<TextId>>, id: TextId| wanted.is_none_or(|wanted| wanted == Some(id));
+        // An empty header counts as none.
+        let empty = self.text_ids.get("").copied();
+        let present = |id: TextId| if Some(id) == empty { NO_TEXT } else { id };
+        let same = |wanted: Option<Option<TextId>>, id| wanted.is_none_or(|wanted| wanted == Some(present(id)));
         let fits = |labels: &Labels| {
             same(platform, labels.platform)
                 && same(account, labels.account)

@@ -177,8 +177,8 @@ fn filter() -> impl Strategy<Value = Filter> {
     (
         (
             text(&["acme-ps", "acme-bz", "none"]),
-            text(&["3", "7"]),
-            text(&["", "click.qhclickid"]),
+            text(&["3", "7", "-"]),
+            text(&["", "-", "click.qhclickid"]),
             text(&["t-1", "t-2"]),
         ),
         proptest::option::weighted(0.3, prop_oneof![Just(Reason::Invalid), Just(Reason::Rejected)]),
