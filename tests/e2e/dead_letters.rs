@@ -9,6 +9,7 @@ use postback::inspect::dead_letters::Filter;
 use postback::inspect::dead_letters::listing::{self, Query};
 use postback::inspect::dead_letters::scan::{Scan, Source};
 use postback::settings::Config;
+use postback::units::show_count;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
@@ -174,6 +175,10 @@ fn a_dead_letter_is_open_until_it_is_replayed_or_discarded_and_the_newest_of_its
 
 /// The search of a worker with this test's topics.
 fn scan(w: &World) -> Arc<Scan> {
+    Arc::new(Scan::start(source(w)).unwrap())
+}
+
+fn source(w: &World) -> Source {
     let text = format!(
         "[kafka]\nbrokers = \"{}\"\ninput = [\"{}\"]\ndead_letter = \"{}\"\naudit = \"{}\"\n[redis]\nurl = \"{}\"\nprefix = \"{}\"\n[accounts.a]\nplatform = \"baizhu\"\nproduct = {{ install = \"p\" }}\n",
         w.bootstrap(),
@@ -185,7 +190,7 @@ fn scan(w: &World) -> Arc<Scan> {
     );
     let file = w.file("scan.toml", text.as_bytes());
     let loaded = Config::load(Some(file.as_ref()), []).unwrap_or_else(|found| panic!("{found}"));
-    Arc::new(Scan::start(Source { kafka: loaded.config.kafka, redis: loaded.config.redis }).unwrap())
+    Source { kafka: loaded.config.kafka, redis: loaded.config.redis }
 }
 
 #[test]
@@ -244,6 +249,35 @@ fn pages_read_while_the_search_goes_on_and_letters_arrive_hold_each_letter_once(
         w.admin.delete_before(&w.topic("dlt"), partition, end);
     }
     eventually(secs(20), "what was deleted is hidden", || scan.index().count(&Filter::default(), true) == 0);
+}
+
+#[test]
+fn a_search_that_holds_no_more_says_how_many_older_ones_it_left_out_and_begins_anew_when_too_many_arrive() {
+    let w = World::new("letters-bounded");
+    let writer = Writer::new(&w, 4);
+    let write = |from: i64, to: i64| {
+        (from..to).for_each(|n| writer.write((n % 4) as i32, n, NOW + n, &[]));
+        writer.flush();
+    };
+    write(0, 20_000);
+    let scan = Arc::new(Scan::bounded(source(&w), 6_000).unwrap());
+    let query = Query { limit: 1, ..Query::default() };
+    let newest = || {
+        let page = wait(listing::page(&scan, &query)).unwrap();
+        (page.items[0].fields["origin_offset"].as_i64().unwrap(), page.search)
+    };
+    eventually(secs(30), "the search ends", || newest().1.done);
+    let (first, search) = newest();
+    let held = scan.index().len() as u64;
+    assert!((6_000..11_000).contains(&held), "{held}");
+    assert_eq!((first, search.scanned, search.total), (19_999, held, 20_000));
+    let text = search.trouble.unwrap();
+    assert!(text.contains(&show_count(20_000 - held)) && text.contains("older"), "{text}");
+
+    write(20_000, 24_000);
+    eventually(secs(30), "the newest are there", || newest().0 == 23_999);
+    eventually(secs(30), "the index is small again", || scan.index().len() < 11_000 && newest().1.done);
+    assert_eq!(newest().0, 23_999);
 }
 
 /// The index of many dead letters stays small. `POSTBACK_TEST_LETTERS=1000000` with `--nocapture`, and no other test beside

@@ -38,6 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) fn all(config: &Config) -> Result<Scan, Exit> {
     let scan = start(config)?;
     exit::block_on(wait(&scan, &|_| false))?;
+    tell_left_out(&scan.progress());
     Ok(scan)
 }
 
@@ -66,7 +67,14 @@ pub(super) fn enough(config: &Config, filter: &Filter, every: bool) -> Result<Sc
         let more = more.map(|ms| format!(", older ones with --until {ms}")).unwrap_or_default();
         eprintln!("note: looked at {} of {} dead letters, the newest ones{more}", progress.scanned, progress.total);
     }
+    tell_left_out(&progress);
     Ok(scan)
+}
+
+fn tell_left_out(progress: &Progress) {
+    if let Some(text) = progress.left_out_text() {
+        eprintln!("note: {text}");
+    }
 }
 
 fn start(config: &Config) -> Result<Scan, Exit> {

@@ -66,7 +66,7 @@ pub struct SearchView {
     /// How many dead letters were looked at, of how many that are there.
     pub scanned: u64,
     pub total: u64,
-    /// Whether all were looked at. Until then, more may be found, and asking again goes on with the search.
+    /// Whether all were looked at, or as many of the newest as a search holds (4,000,000). Until then, more may be found, and asking again goes on with the search.
     pub done: bool,
     /// Why the search does not get on, or what it does not know; null: nothing is wrong.
     pub trouble: Option<String>,
@@ -74,7 +74,8 @@ pub struct SearchView {
 
 impl From<Progress> for SearchView {
     fn from(progress: Progress) -> Self {
-        let trouble = progress.trouble.map(|trouble| trouble.text);
+        let left_out = progress.left_out_text();
+        let trouble = progress.trouble.map(|trouble| trouble.text).or(left_out);
         Self { scanned: progress.scanned, total: progress.total, done: progress.done, trouble }
     }
 }

@@ -25,6 +25,9 @@ pub use audit::Audit;
 pub use lookup::{covered, states};
 pub use shared::{Progress, Source, Trouble, reader};
 
+/// The most dead letters that an index holds when its search ends: the newest ones, in about 190 MiB.
+pub const MOST: usize = 4_000_000;
+
 /// The handle of the search.
 pub struct Scan {
     shared: Arc<Shared>,
@@ -36,7 +39,16 @@ impl Scan {
     /// # Errors
     /// The system gives no thread.
     pub fn start(source: Source) -> io::Result<Scan> {
-        let shared = Arc::new(Shared::new(source));
+        Self::bounded(source, MOST)
+    }
+
+    /// Makes a search that ends when it has found so many dead letters. [`Progress::left_out`] then says how many older
+    /// ones there are.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn bounded(source: Source, most: usize) -> io::Result<Scan> {
+        let shared = Arc::new(Shared::new(source, most));
         let work = shared.clone();
         std::thread::Builder::new().name("dead-letters".into()).spawn(move || search::run(&work))?;
         Ok(Scan { shared })

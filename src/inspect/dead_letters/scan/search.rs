@@ -90,7 +90,7 @@ fn search(shared: &Shared) -> Result<std::convert::Infallible, Ended> {
         .map(|range| (range.partition, Left { low: range.from, at: range.end, oldest_ms: i64::MAX }))
         .collect();
     let mut round = 0;
-    while !left.is_empty() {
+    while !left.is_empty() && shared.index().len() < shared.most {
         round += 1;
         search.round(round, &mut left)?;
         if search.tended.is_none_or(|at| at.elapsed() > TEND) {
@@ -101,7 +101,8 @@ fn search(shared: &Shared) -> Result<std::convert::Infallible, Ended> {
         shared.progress.send_modify(|progress| (progress.rounds, progress.settled_ms) = (round, settled));
     }
     search.index(Index::complete);
-    shared.progress.send_modify(|progress| progress.done = true);
+    let left_out = left.values().map(|left| u64::try_from(left.at - left.low).unwrap_or(0)).sum();
+    shared.progress.send_modify(|progress| (progress.done, progress.left_out) = (true, left_out));
     loop {
         search.tend()?;
         search.wait_for_interest()?;
@@ -186,6 +187,10 @@ impl Search<'_> {
             }
             self.index(|index| index.trim(range.partition, range.from));
             self.follow(&Range { partition: range.partition, from: end.max(range.from), end: range.end })?;
+        }
+        if self.shared.index().len() > self.shared.most + self.shared.most / 4 {
+            // So much has arrived since: a new index begins with the newest.
+            return Err(Ended::Changed);
         }
         let known = self.find_states(&bounds);
         self.shared.progress.send_modify(|progress| match known {

@@ -10,6 +10,7 @@ use crate::kafka;
 use crate::kafka::reader::{Fetch, Reader};
 use crate::kafka::topics::AdminError;
 use crate::redis;
+use crate::units::show_count;
 
 /// A search that nobody asks for stops for the time being after this time.
 pub(super) const REST: Duration = Duration::from_secs(5);
@@ -29,8 +30,10 @@ pub struct Progress {
     /// How many dead letters were looked at, of how many that are there.
     pub scanned: u64,
     pub total: u64,
-    /// Whether the search has reached the beginning of every partition.
+    /// Whether the search has reached the beginning of every partition, or its bound.
     pub done: bool,
+    /// So many older dead letters were not looked at, because the index holds as many as it may.
+    pub left_out: u64,
     /// How many rounds of the search have ended.
     pub rounds: u32,
     /// All letters that ended after this moment (epoch ms) were looked at, as far as the workers' clocks agree.
@@ -43,7 +46,25 @@ pub struct Progress {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self { scanned: 0, total: 0, done: false, rounds: 0, settled_ms: i64::MAX, fresh: 0, trouble: None }
+        Self {
+            scanned: 0,
+            total: 0,
+            done: false,
+            left_out: 0,
+            rounds: 0,
+            settled_ms: i64::MAX,
+            fresh: 0,
+            trouble: None,
+        }
+    }
+}
+
+impl Progress {
+    /// What was left out because of the bound; `None`: nothing.
+    pub fn left_out_text(&self) -> Option<String> {
+        let left_out = show_count(self.left_out);
+        (self.left_out > 0)
+            .then(|| format!("{left_out} older dead letters were not looked at: a search holds only so many"))
     }
 }
 
@@ -66,6 +87,8 @@ impl std::error::Error for Trouble {}
 
 pub(super) struct Shared {
     pub(super) source: Source,
+    /// The search ends when the index has so many rows.
+    pub(super) most: usize,
     index: RwLock<Index>,
     pub(super) progress: watch::Sender<Progress>,
     asked: Mutex<Asked>,
@@ -90,9 +113,10 @@ impl Asked {
 }
 
 impl Shared {
-    pub(super) fn new(source: Source) -> Self {
+    pub(super) fn new(source: Source, most: usize) -> Self {
         Self {
             source,
+            most,
             index: RwLock::default(),
             progress: watch::Sender::new(Progress::default()),
             asked: Mutex::new(Asked { at: None, fresh: 0, over: false }),

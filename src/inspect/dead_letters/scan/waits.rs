@@ -13,8 +13,9 @@ pub(super) const AGAIN: Duration = Duration::from_secs(1);
 pub(super) enum Ended {
     /// Nobody has asked for a long time.
     Idle,
-    /// The topic has been made anew, or the process ends.
+    /// The topic has been made anew, or more has arrived than an index may hold.
     Changed,
+    /// The process ends.
     Over,
 }
 
