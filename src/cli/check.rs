@@ -1,5 +1,6 @@
 //! `postback check`: validates a configuration and names everything that is wrong with it at once.
 
+mod access;
 mod connect;
 mod rights;
 

@@ -1,5 +1,6 @@
 //! Moves records to and from Kafka as bytes. It knows nothing of events.
 
+pub mod access;
 mod config;
 pub mod consumer;
 pub(in crate::kafka) mod log;

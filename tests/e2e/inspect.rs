@@ -279,7 +279,7 @@ fn check_connect_passes_what_a_worker_runs_on_and_creates_nothing() {
     assert!(!w.admin.topics().iter().any(|t| *t == w.topic("dlt")), "check has created a topic");
     worker.start();
     let fit = worker.must(&["check", "--connect"]);
-    assert!(!fit.contains("to create"), "{fit}");
+    assert!(!fit.contains("to create") && fit.contains("the brokers check no rights"), "{fit}");
 
     // Each fault separately, with the text that says how to mend it.
     w.set("kafka.create_topics", false);
@@ -304,6 +304,27 @@ fn check_connect_passes_what_a_worker_runs_on_and_creates_nothing() {
     let output = w.worker().command(&["check", "--connect"]);
     assert_eq!(output.code, Some(0), "{}", output.stderr);
     assert!(output.stderr.contains("kafka.input") && output.stderr.contains("kafka-topics.sh"), "{}", output.stderr);
+}
+
+#[test]
+fn check_connect_says_who_may_read_the_dead_letters_and_warns_where_it_is_everybody() {
+    let mut w = World::with("access", Setup { brokers: 1, ..Setup::default() });
+    w.account("acme-ps", Platform::Qihoo360);
+    let worker = w.started();
+    let said = |part: &str| {
+        let output = worker.command(&["check", "--connect"]);
+        assert_eq!(output.code, Some(0), "{}", output.stderr);
+        format!("{}{}", output.stdout, output.stderr).contains(part)
+    };
+    let dlt = w.topic("dlt");
+    assert!(said(&format!("{dlt} is read by no user but those above the rules")));
+    w.admin.let_read(&dlt, "User:ops");
+    eventually(secs(10), "the rule is told", || said(&format!("{dlt} may be read by User:ops")));
+    assert!(!said("warning: kafka.dead_letter"));
+    w.admin.let_read(&dlt, "User:*");
+    eventually(secs(10), "the warning is given", || {
+        said(&format!("every user may read {dlt}, which holds personal data"))
+    });
 }
 
 #[test]

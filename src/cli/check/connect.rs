@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use crate::account::Account;
 use crate::app::played::is_played;
 use crate::app::start::{self, Waits};
-use crate::cli::check::rights;
+use crate::cli::check::{access, rights};
 use crate::clock::Shared;
 use crate::error::DeliveryError;
 use crate::kafka::topics::{AdminError, Cluster};
@@ -83,7 +83,7 @@ async fn kafka(config: &Arc<Config>, found: &mut Found) {
         Ok(cluster) => Arc::new(cluster),
         Err(error) => return found.errors.push(error.to_string()),
     };
-    let own = config.clone();
+    let (own, asked) = (config.clone(), cluster.clone());
     let looked = spawn_blocking(move || {
         let sources = cluster.sources()?;
         let ensured = cluster.inspect(&start::topics_of(&own), &sources)?;
@@ -120,6 +120,14 @@ async fn kafka(config: &Arc<Config>, found: &mut Found) {
     if config.kafka.create_topics && !ensured.missing.is_empty() {
         let names: Vec<&str> = ensured.missing.iter().map(|missing| missing.topic.as_str()).collect();
         found.note("to create", format!("{} (`postback run` does)", names.join(", ")));
+    }
+    let topic = config.kafka.dead_letter.clone();
+    let access = spawn_blocking(move || asked.access(&topic)).await;
+    let access = access.unwrap_or_else(|_| Err(AdminError::NoAnswer("the look at it broke off".into())));
+    let judged = access::judge(&config.kafka.dead_letter, access);
+    found.warnings.extend(judged.warnings);
+    if let Some(note) = judged.note {
+        found.note("access", note);
     }
 }
 

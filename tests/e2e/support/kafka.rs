@@ -7,6 +7,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -123,7 +124,9 @@ fn properties(id: usize, port: u16, controller: u16, voters: &[String], home: &P
          share.coordinator.state.topic.replication.factor={copies}\nshare.coordinator.state.topic.min.isr={isr}\n\
          group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n\
          broker.session.timeout.ms=4000\nbroker.heartbeat.interval.ms=500\nreplica.lag.time.max.ms=4000\n\
-         log.cleaner.dedupe.buffer.size=8388608\nlog.index.size.max.bytes=1048576\n",
+         log.cleaner.dedupe.buffer.size=8388608\nlog.index.size.max.bytes=1048576\n\
+         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+         super.users=User:ANONYMOUS\n",
         voters = voters.join(","),
         home = home.display(),
     )
@@ -171,6 +174,39 @@ impl Admin {
             result.unwrap();
         }
         eventually(secs(20), &format!("topic {name} has its leaders"), || self.partitions(name) == partitions as usize);
+    }
+
+    /// Lets a user read a topic. Only own clusters have such rules.
+    pub fn let_read(&self, topic: &str, principal: &str) {
+        use rdkafka::bindings as sys;
+        let text = |text: &str| CString::new(text).unwrap();
+        let (topic, principal, anywhere) = (text(topic), text(principal), text("*"));
+        // SAFETY: the texts outlive the calls, which copy them; what is made here is destroyed here.
+        unsafe {
+            let rk = self.client.inner().native_ptr();
+            let mut why = [0; 128];
+            let mut rule = sys::rd_kafka_AclBinding_new(
+                sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC,
+                topic.as_ptr(),
+                sys::rd_kafka_ResourcePatternType_t::RD_KAFKA_RESOURCE_PATTERN_LITERAL,
+                principal.as_ptr(),
+                anywhere.as_ptr(),
+                sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ,
+                sys::rd_kafka_AclPermissionType_t::RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW,
+                why.as_mut_ptr(),
+                why.len(),
+            );
+            assert!(!rule.is_null(), "no such rule");
+            let queue = sys::rd_kafka_queue_new(rk);
+            sys::rd_kafka_CreateAcls(rk, &mut rule, 1, std::ptr::null(), queue);
+            let event = sys::rd_kafka_queue_poll(queue, 20_000);
+            assert!(!event.is_null(), "no answer");
+            let error = sys::rd_kafka_event_error(event);
+            assert_eq!(error, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
+            sys::rd_kafka_event_destroy(event);
+            sys::rd_kafka_queue_destroy(queue);
+            sys::rd_kafka_AclBinding_destroy(rule);
+        }
     }
 
     /// The leader of a partition (-1: none), and the replicas in sync in the order of their numbers.
