@@ -274,6 +274,8 @@ pub struct Halted {
     pub index: usize,
     /// Safe text.
     pub reason: String,
+    /// Whether only an operator may end it.
+    pub by_hand: bool,
 }
 
 #[cfg(test)]

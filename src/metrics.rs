@@ -3,6 +3,7 @@
 
 mod account;
 mod accounts;
+mod breaker;
 mod claims;
 mod exposition;
 mod families;
@@ -23,6 +24,7 @@ use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeV
 pub use account::{AccountMetrics, Count, LaneState};
 use account::{PlatformFamilies, unseen_gauge};
 use accounts::AccountTable;
+pub use breaker::BreakerState;
 pub use claims::ClaimResult;
 use families::Maker;
 pub use holds::Hold;

@@ -105,6 +105,7 @@ impl Account {
                 max_attempts: 20,
                 max_age: Duration::from_secs(24 * 3600),
                 max_parked: Duration::from_secs(72 * 3600),
+                halt_probe: Duration::from_secs(300),
                 inline: Inline { max_retries: 0, initial: Duration::from_millis(1), max: Duration::from_millis(1) },
             },
             validate: Validate {

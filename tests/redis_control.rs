@@ -36,6 +36,8 @@ async fn fresh() -> (MultiplexedConnection, Keys, Config) {
     (connection, Keys::new(&prefix), config)
 }
 
+const BY_HAND: lanes::Ends = lanes::Ends::ByHand;
+
 fn by(why: &str) -> By {
     By::new(Via::Cli, "li", why)
 }
@@ -44,8 +46,8 @@ fn by(why: &str) -> By {
 async fn pause_and_halt_do_not_lose_each_other_and_resume_clears_both() {
     let (mut c, keys, _) = fresh().await;
     lanes::pause(&mut c, &keys, "acme", &by("review"), 5).await.unwrap();
-    assert!(lanes::halt(&mut c, &keys, "acme", &by("bad key"), None, 6).await.unwrap());
-    assert!(!lanes::halt(&mut c, &keys, "acme", &by("bad key again"), None, 7).await.unwrap());
+    assert!(lanes::halt(&mut c, &keys, "acme", &by("bad key"), BY_HAND, None, 6).await.unwrap());
+    assert!(!lanes::halt(&mut c, &keys, "acme", &by("bad key again"), BY_HAND, None, 7).await.unwrap());
     let lane = lanes::read_lanes(&mut c, &keys).await.unwrap().remove("acme").unwrap();
     assert_eq!(lane.paused.unwrap().reason, "review");
     let halted = lane.halted.unwrap();
@@ -69,7 +71,7 @@ async fn replicas_that_race_keep_every_flag_and_audit_one_halt() {
             if n % 2 == 0 {
                 lanes::pause(&mut c, &keys, "acme", &by("p"), n).await.unwrap();
             } else {
-                lanes::halt(&mut c, &keys, "acme", &by("h"), None, n).await.unwrap();
+                lanes::halt(&mut c, &keys, "acme", &by("h"), BY_HAND, None, n).await.unwrap();
             }
         });
     }
@@ -86,9 +88,9 @@ async fn replicas_that_race_keep_every_flag_and_audit_one_halt() {
 async fn a_store_that_forgot_gets_the_switches_back_and_a_newer_one_wins() {
     let (mut c, keys, _) = fresh().await;
     lanes::pause(&mut c, &keys, "a", &by("old"), 1).await.unwrap();
-    lanes::halt(&mut c, &keys, "b", &by("old"), None, 1).await.unwrap();
+    lanes::halt(&mut c, &keys, "b", &by("old"), BY_HAND, None, 1).await.unwrap();
     lanes::resume(&mut c, &keys, "c", &by("older"), 1).await.unwrap();
-    lanes::halt(&mut c, &keys, "d", &by("old"), None, 1).await.unwrap();
+    lanes::halt(&mut c, &keys, "d", &by("old"), BY_HAND, None, 1).await.unwrap();
     let (known, seen) = lanes::read_switches(&mut c, &keys).await.unwrap();
     let () = redis::cmd("DEL").arg(keys.lanes()).query_async(&mut c).await.unwrap();
     lanes::pause(&mut c, &keys, "a", &by("new"), 2).await.unwrap();
@@ -98,7 +100,7 @@ async fn a_store_that_forgot_gets_the_switches_back_and_a_newer_one_wins() {
     assert_eq!(now["a"].paused.as_ref().unwrap().reason, "new");
     assert_eq!(now["b"], known["b"]);
     assert!(!now.contains_key("d"), "what was resumed since stays so");
-    assert!(!lanes::halt(&mut c, &keys, "d", &by("older than the resume"), None, 1).await.unwrap());
+    assert!(!lanes::halt(&mut c, &keys, "d", &by("older than the resume"), BY_HAND, None, 1).await.unwrap());
     lanes::restore(&mut c, &keys, &lanes::SwitchesByAccount::new(), &seen).await.unwrap();
 }
 

@@ -107,6 +107,11 @@ fn script() -> BoxedStrategy<Words> {
                     vec![outcomes, field().boxed(), times, samples, one_of(&["0", "1"]).boxed(), life().boxed()],
                 )
             }
+            Script::EndHalt => {
+                let token = one_of(&["", "t"]).boxed();
+                let args = vec![field().boxed(), value().boxed(), field().boxed(), token, value().boxed()];
+                run(*script, [args, vec![field().boxed(), value().boxed()]].concat())
+            }
             Script::TakeOrder => run(*script, vec![field().boxed(), value().boxed()]),
             Script::ReplayMove => {
                 let to = one_of(&["running", "cancelled"]).boxed();

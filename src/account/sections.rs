@@ -76,6 +76,9 @@ pub struct Retry {
     /// The longest time in parking topics, from the first parking.
     #[serde(deserialize_with = "duration::<_, 1, MONTH>")]
     pub max_parked: Duration,
+    /// How often one parked event of a halted account is tried; 0: never.
+    #[serde(deserialize_with = "duration::<_, 0, MONTH>")]
+    pub halt_probe: Duration,
     /// Quick tries inside the lane, only on the first visit.
     pub inline: Inline,
 }

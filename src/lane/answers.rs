@@ -10,6 +10,7 @@ use crate::delivery::progress::Stage;
 use crate::delivery::{Delivery, Subject};
 use crate::error::{Answer, DeliveryError, Disposition};
 use crate::lane::handle::LONGEST_WAIT_IN_LANE;
+use crate::lane::handle::switches::PERMANENT_ANSWERS;
 use crate::lane::state::Lane;
 use crate::send::rate::LONGEST_PUSH_BACK;
 use crate::settle::{Attempted, Progress};
@@ -136,14 +137,14 @@ impl Lane {
         );
     }
 
-    /// Notes the result of a record. If it got an answer or needed none, the lane keeps up. If a trial got no answer,
-    /// the next trial waits, for longer each time, as after a throttled answer.
+    /// Notes the result of a record. If it got an answer or needed none, the lane keeps up. If a trial of a lane that got
+    /// only throttled answers got none, the next trial waits, for longer each time, as after a throttled answer.
     pub(super) fn note_record(&self, delivery: &Delivery, result: &Attempted) {
         if gets_through(result) {
             delivery.ack.open().set_got_through();
         }
         let unanswered = delivery.attempted && result.is_err() && !is_answered(result);
-        if delivery.trial.is_some() && unanswered {
+        if delivery.trial.is_some() && unanswered && self.handle.awaits_trial() {
             self.keep_back(self.next_push_back());
         }
     }
@@ -168,10 +169,9 @@ impl Lane {
             self.permanents.set(run);
             if run >= PERMANENT_RUN {
                 self.permanents.set(0);
-                self.halt(&format!(
-                    "{PERMANENT_RUN} permanent answers in a row: check the account's settings and the dead letters, \
-                     then resume"
-                ));
+                let why =
+                    format!("{PERMANENT_RUN} {PERMANENT_ANSWERS}: check the account's settings and the dead letters");
+                self.halt_until(&why, true);
             }
         } else if live.clone().any(is_answered) {
             self.permanents.set(0);

@@ -245,6 +245,7 @@ async fn send(
     lane.account_metrics().attempt_duration(connecting + began.elapsed());
     note_unclassified(lane, &result);
     count(delivery, lane, held, &result, began_ms);
+    lane.hear(delivery, result.as_ref().map(drop));
     if let Some(wait) = lane.dispatcher.take_pause() {
         // Boxed, because few answers demand it.
         Box::pin(lane.pause(wait)).await;

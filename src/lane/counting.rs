@@ -67,5 +67,9 @@ pub(super) fn panicked(
     delivery.envelope.first_attempt_ms.get_or_insert_with(now_ms);
     delivery.envelope.last =
         Some(LastAttempt { class: Class::Ambiguous.as_str().to_owned(), ..LastAttempt::default() });
-    DeliveryError::Ambiguous(Answer { detail: "internal error".into(), sent: true, ..Answer::default() })
+    let failure = DeliveryError::Ambiguous(Answer { detail: "internal error".into(), sent: true, ..Answer::default() });
+    if delivery.trial.is_some() {
+        lane.hear(delivery, Err(&failure));
+    }
+    failure
 }

@@ -1,7 +1,10 @@
 //! A lane as other threads see it: its inbox, how full it is, and whether it is open.
 
+pub mod breaker;
 mod day;
 mod fill;
+mod gates;
+pub mod halt_probe;
 pub mod known;
 pub mod lanes;
 mod room;
@@ -12,7 +15,7 @@ mod throttle;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -20,8 +23,10 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use self::breaker::told::Told;
 pub use self::fill::Fill;
 use self::fill::{All, Released};
+use self::halt_probe::HaltProbe;
 pub use self::share::ASIDE_RELEASED;
 use self::switches::{Switch, Switches};
 use crate::account::{Account, Intake, WhenUnavailable};
@@ -35,9 +40,6 @@ pub const LONGEST_WAIT_IN_LANE: Duration = Duration::from_secs(5);
 /// How many records go to parking at once. If a closing lane parked its whole queue at once, this would hold up its
 /// thread and take memory.
 pub(crate) const PARKS: usize = 256;
-
-const QUOTA_USED_UP: &str = "the platform's own limit is used up for this day";
-const ONLY_THROTTLED: &str = "the platform has answered nothing but that it is asked too often for over 30 s";
 
 /// A message to a lane's task.
 pub enum LaneMessage {
@@ -153,8 +155,15 @@ pub struct LaneHandle {
     day_over_until_ms: AtomicU64,
     /// The platform has only throttled for a while. The lane is closed until one record gets another answer.
     only_throttled: AtomicBool,
-    /// Whether that record is on its way.
+    /// The breaker is open, or one record at a time is tried.
+    shut: AtomicBool,
+    /// The most requests that may be under way while the breaker's ramp lasts.
+    ramp_permits: AtomicUsize,
+    breaker: Mutex<Told>,
+    /// Whether a record is on its way that may open the lane.
     on_trial: Arc<AtomicBool>,
+    /// What ends a halt. Both lanes of an account have the same.
+    halt_probe: OnceLock<Arc<HaltProbe>>,
     switches: Mutex<Switches>,
     changes: AtomicU64,
     changed: Notify,
@@ -189,7 +198,11 @@ impl LaneHandle {
             quota_until_ms: AtomicU64::new(0),
             day_over_until_ms: AtomicU64::new(0),
             only_throttled: AtomicBool::new(false),
+            shut: AtomicBool::new(false),
+            ramp_permits: AtomicUsize::new(usize::MAX),
+            breaker: Mutex::default(),
             on_trial: Arc::default(),
+            halt_probe: OnceLock::new(),
             switches: Mutex::default(),
             changes: AtomicU64::new(0),
             changed: Notify::new(),
@@ -238,6 +251,7 @@ impl LaneHandle {
     /// Adds the lane for the calls of its account.
     pub(crate) fn set_calls(&self, calls: Arc<LaneHandle>) {
         // An account has at most one, so a second call would change nothing.
+        let _ = calls.halt_probe.set(self.halt_probe.get_or_init(Arc::default).clone());
         let _ = self.calls.set(calls);
     }
 
@@ -260,18 +274,27 @@ impl LaneHandle {
     /// Closes the lane in this process at once. The caller reports the halt to Redis. `false` if the lane was halted
     /// already.
     pub fn halt(&self, reason: &str) -> bool {
+        self.halt_until(reason, false)
+    }
+
+    /// The same; `by_hand`: only an operator may end the halt.
+    pub fn halt_until(&self, reason: &str, by_hand: bool) -> bool {
         {
             let mut switches = self.lock();
             if switches.halted.is_some() {
                 return false;
             }
-            let switch = Switch { reason: reason.to_owned(), who: "worker".into(), since_ms: now_ms() };
-            switches.halted = Some(switch);
+            switches.halted = Some(Switch::halt(reason, "worker", now_ms(), by_hand));
             self.unsaved_halt.store(true, SeqCst);
             self.closed.store(true, SeqCst);
         }
         self.touch();
         true
+    }
+
+    /// Whether Redis does not know yet that the lane is halted.
+    pub fn has_unsaved_halt(&self) -> bool {
+        self.unsaved_halt.load(SeqCst)
     }
 
     /// Reports that Redis stores the halt.
@@ -298,36 +321,6 @@ impl LaneHandle {
         self.lock().clone()
     }
 
-    /// The state of the lane, for metrics and operators.
-    pub fn state(&self) -> LaneState {
-        match self.lock().cause() {
-            Some((state, _)) => state,
-            None if self.awaits_trial() || !self.pushed_back().is_zero() || self.day_is_over() => LaneState::Throttled,
-            None => LaneState::Flowing,
-        }
-    }
-
-    /// The state of the lane, since when (epoch ms, 0 if unknown), and why.
-    pub fn explain(&self) -> (LaneState, i64, String) {
-        if let Some((state, switch)) = self.lock().cause() {
-            return (state, switch.since_ms, switch.reason.clone());
-        }
-        let wait = self.pushed_back();
-        let pushed_back = format!("pushed back for another {} s", wait.as_millis().div_ceil(1000));
-        if self.waits_for_quota() {
-            return (LaneState::Throttled, 0, format!("{QUOTA_USED_UP}; {pushed_back}"));
-        }
-        if let Some(why) = self.explain_day() {
-            return (LaneState::Throttled, 0, why);
-        }
-        match (self.awaits_trial(), wait.is_zero()) {
-            (false, true) => (LaneState::Flowing, 0, String::new()),
-            (false, false) => (LaneState::Throttled, 0, pushed_back),
-            (true, true) => (LaneState::Throttled, 0, format!("{ONLY_THROTTLED}; the next event is tried alone")),
-            (true, false) => (LaneState::Throttled, 0, format!("{ONLY_THROTTLED}; {pushed_back}")),
-        }
-    }
-
     /// Makes every task that waits in this lane check again, after a switch or when a partition leaves.
     pub fn touch(&self) {
         self.changes.fetch_add(1, SeqCst);
@@ -342,10 +335,6 @@ impl LaneHandle {
     /// A future that completes at the next touch after its creation.
     pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Switches> {
-        self.switches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -362,7 +351,7 @@ mod tests {
     }
 
     fn switch(reason: &str) -> Option<Switch> {
-        Some(Switch { reason: reason.into(), who: "li".into(), since_ms: 5 })
+        Some(Switch::pause(reason, "li", 5))
     }
 
     #[test]
@@ -491,7 +480,7 @@ mod tests {
         lane.halt_saved();
         assert!(lane.obey(&Switches::default()) && lane.is_open(), "resumed");
         assert!(lane.halt("once more"));
-        assert_eq!(lane.explain().2, "once more");
+        assert!(lane.explain().2.starts_with("once more; it ends when a parked event is accepted"));
     }
 
     #[test]
@@ -501,7 +490,9 @@ mod tests {
         assert!(lane.obey(&paused) && !lane.obey(&paused), "told once");
         assert_eq!((lane.is_open(), lane.state()), (false, LaneState::Paused));
         assert!(lane.obey(&Switches { halted: switch("refused"), ..paused.clone() }));
-        assert_eq!(lane.explain(), (LaneState::Halted, 5, "refused".into()));
+        let (state, since_ms, why) = lane.explain();
+        assert_eq!((state, since_ms), (LaneState::Halted, 5));
+        assert!(why.starts_with("refused; it ends"), "{why}");
         assert!(lane.obey(&paused) && !lane.is_open());
         assert!(lane.obey(&Switches::default()) && lane.is_open());
         assert_eq!(lane.state(), LaneState::Flowing);

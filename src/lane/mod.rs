@@ -14,6 +14,7 @@ mod calls;
 mod claiming;
 mod counting;
 pub mod handle;
+mod hearing;
 mod joining;
 pub(crate) mod queue;
 mod quota;
@@ -115,7 +116,7 @@ impl Lane {
                     with_permit +=
                         lane.batches.join(&mut queues, places(with_permit), |delivery| lane.got_permit(delivery));
                 }
-                if attempts.len() >= concurrency || places(with_permit) == 0 {
+                if attempts.len() >= concurrency.min(handle.ramp_permits()) || places(with_permit) == 0 {
                     break;
                 }
                 if shares_permits {
@@ -174,7 +175,7 @@ impl Lane {
             LaneMessage::Deliver(deliveries) => {
                 for mut delivery in deliveries {
                     if delivery.trial.is_none() && !self.handle.is_open() {
-                        delivery.trial = self.handle.take_trial();
+                        delivery.trial = self.handle.take_trial(delivery.topic_kind);
                     }
                     if self.shut_out(&delivery).is_some() {
                         aside.take(self, delivery);

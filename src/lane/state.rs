@@ -165,12 +165,13 @@ impl Lane {
         if delivery.ack.assignment().is_leaving() {
             return Some(DeliveryError::Returned);
         }
-        let is_open = match delivery.trial {
-            Some(_) => self.handle.is_open_for_trial(),
-            // It has its place in the day, whoever comes after the last one.
-            None if delivery.is_counted() => self.handle.is_open_within_the_day(),
-            None => self.handle.is_open(),
+        let is_tried = delivery.trial.as_ref().is_some_and(|trial| self.handle.is_open_for(trial));
+        // A request that is counted has its place in the day, whoever comes after the last one.
+        let is_open = match delivery.is_counted() {
+            true => self.handle.is_open_within_the_day(),
+            false => self.handle.is_open(),
         };
+        let is_open = is_open || is_tried;
         (!is_open && !self.is_overdue(delivery)).then_some(DeliveryError::Closed)
     }
 
@@ -195,15 +196,20 @@ impl Lane {
     /// Halts the account for every replica. An answer to a request that went out with settings which were replaced since
     /// halts nothing: it says nothing about the present ones.
     pub fn halt(&self, reason: &str) {
+        self.halt_until(reason, false);
+    }
+
+    /// The same; `by_hand`: only an operator may end the halt.
+    pub fn halt_until(&self, reason: &str, by_hand: bool) {
         let reason = crate::redact::mask_text(reason).into_owned();
         if self.replaced_by().is_some() {
             let account = &*self.account.name;
             tracing::warn!(account, reason, "the settings that would have halted the account were replaced meanwhile");
             return;
         }
-        if self.handle.halt(&reason) {
+        if self.handle.halt_until(&reason, by_hand) {
             tracing::error!(account = &*self.account.name, reason = reason.as_str(), "account halted; its events park");
-            let _ = self.shared.halts.send(Halted { index: self.handle.account_index, reason });
+            let _ = self.shared.halts.send(Halted { index: self.handle.account_index, reason, by_hand });
         }
     }
 }

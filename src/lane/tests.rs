@@ -1,5 +1,6 @@
 //! One lane with a store, a broker and a platform whose answers the events ask for.
 
+mod breaker;
 mod quota;
 
 use std::time::Duration;
@@ -106,7 +107,7 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
         bench.lane.throttles.set(2);
         bench.lane.throttled_since.set(Some(begun));
         assert_eq!(bench.send(TopicKind::Input, "429-1").wait().await, End::Parked, "it does not hold its partition");
-        assert!(!bench.handle.is_open() && bench.handle.is_open_for_trial());
+        assert!(!bench.handle.is_open());
         bench.handle.throttle(Duration::from_secs(60));
         assert_eq!(bench.send(TopicKind::Input, "ok-2").wait().await, End::Parked, "closed for what comes");
 
@@ -116,13 +117,16 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
         let (mut tried, mut other) = (bench.send(TopicKind::Input, "429-3"), bench.send(TopicKind::Input, "ok-4"));
         assert_eq!((tried.wait().await, other.wait().await), (End::Parked, End::Parked));
         assert_eq!(bench.send(TopicKind::Input, "ok-5").wait().await, End::Parked);
-        assert!(!bench.handle.is_open() && bench.handle.take_trial().is_none(), "pushed back once more");
+        assert!(
+            !bench.handle.is_open() && bench.handle.take_trial(TopicKind::Parked).is_none(),
+            "pushed back once more"
+        );
 
         // A record that was read from parking is held in place.
         bench.forget_push_back().await;
         bench.lane.throttles.set(6);
         let (mut parked, mut end) = bench.delivery(TopicKind::Parked, "429-6");
-        parked.trial = bench.handle.take_trial();
+        parked.trial = bench.handle.take_trial(TopicKind::Parked);
         bench.queue(parked);
         eventually("it is tried", async || bench.sent().len() == 3).await;
         let mut held = None;
@@ -166,12 +170,12 @@ fn while_the_one_that_is_tried_gets_no_answer_the_next_one_waits_ever_longer() {
         bench.lane.throttles.set(5);
         for n in 0..3 {
             assert_eq!(bench.send(TopicKind::Input, &format!("ok-tried-{n}")).wait().await, End::Retried);
-            assert!(bench.handle.take_trial().is_none(), "{n}: kept back");
+            assert!(bench.handle.take_trial(TopicKind::Parked).is_none(), "{n}: kept back");
             assert_eq!(bench.send(TopicKind::Input, &format!("ok-parked-{n}")).wait().await, End::Parked);
             assert_eq!(bench.lane.throttles.get(), 5 + n + 1);
             bench.forget_push_back().await;
         }
-        assert!(bench.handle.take_trial().is_some());
+        assert!(bench.handle.take_trial(TopicKind::Parked).is_some());
     });
 }
 

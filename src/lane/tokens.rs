@@ -48,7 +48,7 @@ impl Lane {
 /// The record must not go on; or nothing can be sent before the account is authorised again; or the token endpoint has
 /// failed, and nothing was sent for the record.
 pub(super) async fn wait_for_token(
-    delivery: &Delivery,
+    delivery: &mut Delivery,
     lane: &Lane,
     held: &Option<Held>,
     turn: &mut Turn,
@@ -79,7 +79,11 @@ pub(super) async fn wait_for_token(
         match waited {
             Ok(()) => return Ok(true),
             Err(DeliveryError::Unavailable(_)) => {}
-            Err(why) => return Err(why),
+            Err(why) => {
+                // Without a token nothing can be sent, so a token endpoint that fails counts as the platform does.
+                lane.hear(delivery, Err(&why));
+                return Err(why);
+            }
         }
         delivery.ack.open().set_stage(Stage::Held);
         let spare = spare_lease(lane, held).unwrap_or_default();

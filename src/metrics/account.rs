@@ -11,6 +11,7 @@ use std::time::Duration;
 use prometheus::core::GenericGauge;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec};
 
+use super::breaker::{Breaker, BreakerState};
 use super::families::{self, Maker};
 use crate::error::{Class, Outcome, Reason};
 
@@ -129,6 +130,7 @@ pub struct AccountMetrics {
     pub(super) is_configured: bool,
     shared: Arc<PlatformMetrics>,
     state: AtomicU8,
+    pub(super) breaker: Breaker,
     secrets: Mutex<Vec<(Option<i64>, Option<i64>)>>,
     removed: AtomicBool,
 }
@@ -158,6 +160,7 @@ impl AccountMetrics {
             is_configured,
             shared,
             state: AtomicU8::new(LaneState::Flowing as u8),
+            breaker: Breaker::default(),
             secrets: Mutex::default(),
             removed: AtomicBool::new(false),
         }
@@ -224,6 +227,11 @@ impl AccountMetrics {
     /// Sets the state of the lane. A scrape sees the change as a whole: never two states at 1, never none.
     pub fn lane_state(&self, state: LaneState) {
         self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// Sets the state of the lane's breaker.
+    pub fn breaker_state(&self, state: BreakerState) {
+        self.breaker.set(state);
     }
 
     /// Sets `not_before` and `not_after` (epoch ms) of the account's credentials, in the order of the configuration.

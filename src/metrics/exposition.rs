@@ -4,11 +4,12 @@ use std::fmt::{Display, Write as _};
 
 use super::account::{AccountMetrics, Count, LaneState};
 use super::accounts::AccountTable;
+use super::breaker::BreakerState;
 use super::families::{self, Family};
 use crate::error::{Class, Outcome, Reason};
 
 /// All families with accounts, including those without a series.
-pub(super) const FAMILIES: [&Family; 13] = [
+pub(super) const FAMILIES: [&Family; 14] = [
     &families::FINISHED,
     &families::OPEN,
     &families::PARKED,
@@ -20,6 +21,7 @@ pub(super) const FAMILIES: [&Family; 13] = [
     &families::RESENDS,
     &families::UNCLASSIFIED,
     &families::LANE_STATE,
+    &families::BREAKER_STATE,
     &families::CONCURRENCY,
     &families::SECRET_AGE,
 ];
@@ -45,6 +47,10 @@ pub(super) fn write(text: &mut String, accounts: &AccountTable, now_ms: i64) {
     w.each(&families::LANE_STATE, false, ("state", LaneState::ALL.map(LaneState::as_str)), |a| {
         let current = a.state();
         std::array::from_fn(|state| u64::from(state == current))
+    });
+    w.each(&families::BREAKER_STATE, false, ("state", BreakerState::ALL.map(BreakerState::as_str)), |a| {
+        let current = a.breaker.get();
+        std::array::from_fn(|state| u64::from(state == current as usize))
     });
     w.one(&families::CONCURRENCY, false, |a| Some(a.concurrency_limit.get()));
     w.one(&families::SECRET_AGE, false, |a| a.secret_age_days(now_ms));

@@ -115,6 +115,12 @@ pub const UNCLASSIFIED: Family =
     counter("postback_unclassified_codes_total", ACCOUNT, "Answers whose code no table lists, or that cannot be read.");
 pub const CLAIMS: Family = counter("postback_claims_total", &["result"], "Claims of a trans_id by what was found.");
 pub const LANE_STATE: Family = gauge("postback_lane_state", &["account", "state"], "1 on the lane's current state.");
+pub const BREAKER_STATE: Family = gauge(
+    "postback_breaker_state",
+    &["account", "state"],
+    "1 on the breaker's current state: closed sends, open sends nothing, probing tries one event at a time, ramping sends \
+     with fewer permits.",
+);
 pub const RATE_WAIT: Family =
     histogram("postback_rate_limit_wait_seconds", "From claim to the slot of the shared rate.", WAIT);
 pub const CONCURRENCY: Family = gauge("postback_lane_concurrency_limit", &["account"], "Permits of the lane.");
@@ -185,7 +191,7 @@ pub const PROCESS_MEMORY: Family = gauge("process_resident_memory_bytes", &[], "
 pub const PROCESS_OPEN_FDS: Family = gauge("process_open_fds", &[], "Open files and sockets of this process.");
 
 /// Every family, in the order of the contract.
-pub const ALL: [&Family; 42] = [
+pub const ALL: [&Family; 43] = [
     &RECEIVED,
     &FINISHED,
     &OPEN,
@@ -204,6 +210,7 @@ pub const ALL: [&Family; 42] = [
     &UNCLASSIFIED,
     &CLAIMS,
     &LANE_STATE,
+    &BREAKER_STATE,
     &RATE_WAIT,
     &CONCURRENCY,
     &LAG_RECORDS,

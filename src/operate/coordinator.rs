@@ -1,6 +1,7 @@
 //! The coordinator checks once a second: switches, orders, the epoch and the primary. It also publishes the state of
 //! this replica.
 
+mod halts;
 mod memory;
 mod orders;
 pub(super) mod parts;
@@ -19,6 +20,7 @@ use self::memory::{Memory, Shown};
 pub use self::parts::{Coordinator, Watched};
 use crate::clock::{now_ms, steady_ms};
 use crate::delivery::progress::Snapshot;
+use crate::lane::handle::LaneHandle;
 use crate::operate::replica::{replica_snapshot, unfinished};
 use crate::operate::{ReplicaSnapshot, arrivals, lanes, snapshot};
 use crate::quiet::Repeated;
@@ -127,6 +129,7 @@ impl Coordinator {
             }
         }
         self.obey_switches(c, &mut memory.switches).await?;
+        self.end_halts(c).await?;
         self.keep_unplaced(c).await?;
         self.keep_positions(c, &mut memory.positions).await?;
         self.obey_orders(c, &mut memory.orders).await?;
@@ -182,6 +185,7 @@ impl Coordinator {
         for lane in self.lanes.accounts() {
             let account = self.metrics.account(lane.index);
             account.lane_state(lane.shown().state());
+            account.breaker_state(lane.both().map(LaneHandle::breaker_state).max().unwrap_or_default());
             let oldest = snapshots.iter().filter_map(|s| s.oldest_by_group.get(&lane.index)).min();
             account.oldest_open_age.set(oldest.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
             account.parked.set(parked.get(&*lane.account_name).copied().unwrap_or(0));
@@ -232,7 +236,6 @@ mod tests {
     use crate::delivery::progress::{ConsumerHandle, ConsumerView};
     use crate::embedded::store::Store;
     use crate::kafka::consumer::Unplaced;
-    use crate::lane::handle::LaneHandle;
     use crate::lane::handle::lanes::Lanes;
     use crate::lane::threads::Runtimes;
     use crate::metrics::Metrics;
@@ -346,7 +349,7 @@ mod tests {
         world.lane.halt("refused");
         world.look().await;
         assert!(!world.lane.is_open(), "redis does not know of it yet");
-        world.to_halts.send(Halted { index: 0, reason: "refused".into() }).unwrap();
+        world.to_halts.send(Halted { index: 0, reason: "refused".into(), by_hand: false }).unwrap();
         let halted = world.coordinator.halts.try_recv().unwrap();
         world.coordinator.halted(&mut world.memory.switches, halted);
         world.look().await;
@@ -384,7 +387,7 @@ mod tests {
         let mut world = World::new().await;
         world.set_epoch("starting").await;
         world.lane.obey(&crate::operate::Switches {
-            paused: Some(crate::operate::Switch { reason: "old".into(), who: String::new(), since_ms: 1 }),
+            paused: Some(crate::operate::Switch::pause("old", "", 1)),
             halted: None,
         });
         world.memory.epoch = Some("starting".into());
@@ -420,7 +423,9 @@ mod tests {
             assert!(world.lane.is_open() && world.switches().await.is_empty(), "seen {seen}, unblocked {unblocked}");
             // A switch that is set after the flush stays, through a further flush too.
             world.lane.halt("refused");
-            world.coordinator.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
+            world
+                .coordinator
+                .halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into(), by_hand: false });
             world.look().await;
             world.flush().await;
             world.set_epoch("e3").await;
@@ -440,7 +445,9 @@ mod tests {
         world.coordinator.lanes = Arc::new(Lanes::new(vec![world.lane.clone(), calls.clone()], Vec::new()));
         world.look().await;
         calls.halt("refused");
-        world.coordinator.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
+        world
+            .coordinator
+            .halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into(), by_hand: false });
         assert!(!world.lane.is_open());
         world.look().await;
         assert!(world.switches().await["acme"].halted.is_some() && !world.lane.is_open() && !calls.is_open());
@@ -457,7 +464,9 @@ mod tests {
         world.set_epoch("e1").await;
         world.look().await;
         world.lane.halt("refused");
-        world.coordinator.halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into() });
+        world
+            .coordinator
+            .halted(&mut world.memory.switches, Halted { index: 0, reason: "refused".into(), by_hand: false });
         // Redis does not know the halt yet.
         lanes::resume(&mut world.connection, &Keys::new("pb"), "acme", &By::new(Via::Cli, "li", "mended"), 6)
             .await

@@ -19,6 +19,10 @@ impl Keys {
     pub fn lanes(&self) -> String {
         format!("{}:lanes", self.prefix)
     }
+    /// The key that exists while no replica, or only one, may try a parked event of a halted account.
+    pub fn halt_probe(&self, account: &str) -> String {
+        format!("{}:halt_probe:{account}", self.prefix)
+    }
     /// The key of the audit entries that are not published yet.
     pub fn audit_out(&self) -> String {
         format!("{}:audit:out", self.prefix)

@@ -1,7 +1,10 @@
 //! Lane switches: an operator pauses a lane, and a worker halts it. Resume clears both switches and leaves a token, so
 //! that a worker that remembers an older switch does not set it again.
 
+pub mod ending;
+
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
@@ -52,11 +55,7 @@ pub fn parse_lanes(hash: &BTreeMap<String, String>) -> SwitchesByAccount {
     for (field, value) in hash {
         let Some((account, which)) = field.rsplit_once(':') else { continue };
         let switch = || {
-            serde_json::from_str(value).unwrap_or_else(|_| Switch {
-                reason: "a switch that cannot be read".to_owned(),
-                who: String::new(),
-                since_ms: 0,
-            })
+            serde_json::from_str(value).unwrap_or_else(|_| Switch::halt("a switch that cannot be read", "", 0, true))
         };
         match which {
             "paused" => lanes.entry(account.to_owned()).or_default().paused = Some(switch()),
@@ -100,7 +99,7 @@ pub async fn pause(
     by: &By,
     now_ms: i64,
 ) -> RedisResult<()> {
-    let switch = Switch { reason: by.why.clone(), who: by.who.clone(), since_ms: now_ms };
+    let switch = Switch::pause(&by.why, &by.who, now_ms);
     let mut pipe = ::redis::pipe();
     pipe.atomic();
     pipe.cmd("HSET").arg(keys.lanes()).arg(Which::Paused.field(account)).arg(json(&switch)).ignore();
@@ -123,11 +122,23 @@ pub async fn resume(
     pipe.atomic();
     let fields = [Which::Paused.field(account), Which::Halted.field(account)];
     pipe.cmd("HDEL").arg(keys.lanes()).arg(&fields).ignore();
-    // The token is unique, so that it differs from every other one.
-    let note = format!("{now_ms} {:016x}", rand::random::<u64>());
-    pipe.cmd("HSET").arg(keys.lanes()).arg(Which::Resumed.field(account)).arg(note).ignore();
+    pipe.cmd("HSET").arg(keys.lanes()).arg(Which::Resumed.field(account)).arg(new_token(now_ms)).ignore();
     audit::push(&mut pipe, keys, &entry(Change::Resume, account, by, now_ms));
     pipe.query_async(connection).await
+}
+
+/// A token of a resume. It differs from every other one.
+fn new_token(now_ms: i64) -> String {
+    format!("{now_ms} {:016x}", rand::random::<u64>())
+}
+
+/// What may end a halt beside an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Nothing.
+    ByHand,
+    /// Another credential, or a parked event that is accepted. One is tried so often; zero: none is.
+    ByProbe { every: Duration },
 }
 
 /// Halts an account. Returns `false` if it is halted already, or was resumed since: `seen` is the token of the last
@@ -141,6 +152,7 @@ pub async fn halt(
     keys: &Keys,
     account: &str,
     by: &By,
+    ends: Ends,
     seen: Option<&str>,
     now_ms: i64,
 ) -> RedisResult<bool> {
@@ -149,12 +161,15 @@ pub async fn halt(
     if old.is_some() {
         return Ok(false);
     }
-    let switch = Switch { reason: by.why.clone(), who: by.who.clone(), since_ms: now_ms };
+    let switch = Switch::halt(&by.why, &by.who, now_ms, ends == Ends::ByHand);
     let record = entry(Change::Halt, account, by, now_ms);
     let mut pipe = ::redis::pipe();
     pipe.atomic();
     pipe.add_command(switch_on(keys, account, Which::Halted, &switch, seen));
     audit::push(&mut pipe, keys, &record);
+    if let Ends::ByProbe { every } = ends {
+        add_put_off(&mut pipe, keys, account, every);
+    }
     let (new,): (bool,) = pipe.query_async(connection).await?;
     if !new {
         audit::take_back(connection, keys, &record).await?;
@@ -166,6 +181,13 @@ fn switch_on(keys: &Keys, account: &str, which: Which, switch: &Switch, seen: Op
     let mut cmd = Script::SwitchOn.eval(keys.lanes().as_bytes());
     cmd.arg(which.field(account)).arg(json(switch)).arg(Which::Resumed.field(account)).arg(seen.unwrap_or_default());
     cmd
+}
+
+fn add_put_off(pipe: &mut ::redis::Pipeline, keys: &Keys, account: &str, every: Duration) {
+    if !every.is_zero() {
+        let every_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+        pipe.cmd("SET").arg(keys.halt_probe(account)).arg("put off").arg("PX").arg(every_ms).ignore();
+    }
 }
 
 /// Writes the last known switches back into a store that lost them. A switch that was set there meanwhile wins, and so

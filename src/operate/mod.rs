@@ -4,6 +4,7 @@
 //! | key | holds |
 //! |---|---|
 //! | `<prefix>:lanes` | hash: `<account>:paused` and `<account>:halted` to JSON of [`Switch`]; `<account>:resumed`: a token of the last resume |
+//! | `<prefix>:halt_probe:<account>` | the replica that tries a parked event of a halted account, expires after 30 s; or why none may, until then |
 //! | `<prefix>:audit:out` | hash: id to JSON of the [`audit::AuditRecord`]s that are not published to `kafka.audit` yet |
 //! | `<prefix>:audit:turn` | the process that publishes them, for at most a minute |
 //! | `<prefix>:replicas`, `<prefix>:replica:<id>` | set of ids; JSON of [`ReplicaSnapshot`], expires after 15 s |

@@ -164,7 +164,7 @@ fn account(platform: &str, name: &str, lanes: &SwitchesByAccount, snapshots: &[R
     if let Some((state, switch)) = lanes.get(name).and_then(|lane| lane.cause()) {
         row.state = state.as_str().to_owned();
         row.since_ms = (switch.since_ms > 0).then_some(switch.since_ms);
-        row.why.clone_from(&switch.reason);
+        row.why = switch.text(state);
         row.who.clone_from(&switch.who);
     } else if let Some((_, lane)) = parts.iter().rev().max_by_key(|(_, lane)| severity(&lane.load.state)) {
         row.state.clone_from(&lane.load.state);
@@ -257,10 +257,11 @@ mod tests {
 
     #[test]
     fn a_switch_outweighs_what_replicas_say_and_every_account_is_listed() {
-        let switch = Switch { reason: "bad key".into(), who: "worker a".into(), since_ms: 7 };
+        let switch = Switch::halt("bad key", "worker a", 7, true);
         let lanes = SwitchesByAccount::from([("acme-ps".to_owned(), Switches { halted: Some(switch), paused: None })]);
         let rows = accounts(&configured(), &lanes, &[replica("a", 1, "flowing", "")]);
-        assert_eq!((rows[0].state.as_str(), rows[0].why.as_str(), rows[0].since_ms), ("halted", "bad key", Some(7)));
+        assert_eq!((rows[0].state.as_str(), rows[0].since_ms), ("halted", Some(7)));
+        assert_eq!(rows[0].why, "bad key; only `postback accounts resume` ends this halt");
         assert_eq!((rows[0].replicas[0].id.as_str(), rows[0].replicas[0].load.open), ("a", 3));
         assert_eq!((rows[1].state.as_str(), rows[1].replicas.len()), ("flowing", 0));
     }

@@ -83,7 +83,7 @@ impl Waiting {
             let lane = self.lanes.get(*index);
             let (open, takes) = (lane.is_open(), self.lanes.takes(*index, topic_kind, *bytes));
             let parks = !open || (flows && (buffer.full || lane.is_full(topic_kind)));
-            ((open || overdue || (topic_kind == TopicKind::Parked && lane.offers_trial())) && takes)
+            ((open || overdue || (topic_kind == TopicKind::Parked && lane.offers_trial(topic_kind))) && takes)
                 || (topic_kind == TopicKind::Tier && parks && lane.can_park(topic_kind))
         })
     }
@@ -147,7 +147,7 @@ impl Waiting {
         }
         let takes = self.lanes.takes(index, topic_kind, buffered.delivery.record.size());
         // A record that is too old for parking ends in its lane, even if the lane is closed.
-        let tried = lane.is_open() || overdue || (topic_kind == TopicKind::Parked && lane.offers_trial());
+        let tried = lane.is_open() || overdue || (topic_kind == TopicKind::Parked && lane.offers_trial(topic_kind));
         if takes && tried {
             return Fate::Leave(Way::Lane(index));
         }
@@ -156,7 +156,7 @@ impl Waiting {
         }
         if !lane.is_open() {
             // The lane's task chooses the record that is tried.
-            return Fate::Leave(if lane.offers_trial() { Way::Lane(index) } else { Way::Parking(index) });
+            return Fate::Leave(if lane.offers_trial(topic_kind) { Way::Lane(index) } else { Way::Parking(index) });
         }
         // A retry waits for its lane if the lane has room, or has to end the record, as long as this keeps no other
         // record from being read.
@@ -190,7 +190,7 @@ impl Waiting {
                 let lane = self.lanes.get(lane);
                 if buffered.delivery.topic_kind == TopicKind::Parked && !lane.is_open() {
                     // If another record took the trial first, the lane's task holds this one back.
-                    buffered.delivery.trial = lane.take_trial();
+                    buffered.delivery.trial = lane.take_trial(TopicKind::Parked);
                 }
                 lane.enqueued(&buffered.delivery);
                 lane.deliver(vec![buffered.delivery]);

@@ -194,6 +194,17 @@ return 0"#;
 if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 return 0";
 
+    /// Deletes field `ARGV[1]` of a hash if it holds exactly `ARGV[2]`, and if field `ARGV[3]` still holds `ARGV[4]` (empty:
+    /// is not set). Field `ARGV[3]` becomes `ARGV[5]` then, and the field `ARGV[6]` of `KEYS[2]` the audit entry `ARGV[7]`.
+    /// Returns how many fields it deleted.
+    EndHalt = r"
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if (redis.call('HGET', KEYS[1], ARGV[3]) or '') ~= ARGV[4] then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[1], ARGV[3], ARGV[5])
+redis.call('HSET', KEYS[2], ARGV[6], ARGV[7])
+return 1";
+
     /// Moves the replay `ARGV[1]` to the state `ARGV[2]` if it is in one of the states `ARGV[3]` (`|a|b|`), at `ARGV[4]`
     /// (epoch ms). Its hash (`KEYS[1]`) then lives for `ARGV[5]` ms. `KEYS[2]` names the one that runs: moving to
     /// `running` takes it, moving away gives it up. `KEYS[3]` is the hash of `CountOutcome`: a new
@@ -275,7 +286,7 @@ impl Script {
     pub const fn least_keys(self) -> usize {
         match self {
             Script::ReplayMove => 4,
-            Script::ReplayRate => 2,
+            Script::ReplayRate | Script::EndHalt => 2,
             Script::ReplayProgress => 3,
             _ => 1,
         }

@@ -6,6 +6,7 @@
 
 mod ambiguous;
 mod api;
+mod breaker;
 mod broker;
 mod calls;
 mod conflict;
@@ -22,6 +23,7 @@ mod election;
 mod failover;
 mod freeze;
 mod gauges;
+mod halt_probe;
 mod inspect;
 mod isolation;
 mod kdniao;

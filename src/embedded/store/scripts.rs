@@ -62,10 +62,25 @@ pub(super) fn run(script: Script, keys: &mut Keys, names: &[Vec<u8>], args: &[Ve
             let field = args.text(0)?;
             keys.change_hash(key, |hash| count(usize::from(hash.remove(field).is_some())))
         }
+        Script::EndHalt => end_halt(keys, names, &args),
         Script::ReplayMove => replay::change_state(keys, names, &args),
         Script::ReplayRate => replay::set_rate(keys, names, &args),
         Script::ReplayProgress => replay::progress(keys, names, &args),
     }
+}
+
+fn end_halt(keys: &mut Keys, names: &[Vec<u8>], args: &Args<'_>) -> Result<Reply, Reply> {
+    let [switches, audit, ..] = names else { return Err(error("ERR a script needs two keys")) };
+    let (halted, resumed) = (args.text(0)?, args.text(2)?);
+    let hash = keys.hash(switches)?;
+    let of = |field: &[u8]| hash.and_then(|hash| hash.get(field)).map(Vec::as_slice);
+    if of(halted) != Some(args.text(1)?) || of(resumed).unwrap_or_default() != args.text(3)? {
+        return Ok(Reply::Integer(0));
+    }
+    let (token, id, entry) = (args.text(4)?.to_vec(), args.text(5)?.to_vec(), args.text(6)?.to_vec());
+    keys.change_hash(switches, |hash| hash.remove(halted))?;
+    keys.change_hash(switches, |hash| hash.insert(resumed.to_vec(), token))?;
+    keys.change_hash(audit, |hash| hash.insert(id, entry)).map(|_| Reply::Integer(1))
 }
 
 fn take_over(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {

@@ -70,7 +70,10 @@ impl Batch<'_> {
             self.meanwhile(Box::pin(lane.pause(wait))).await;
         }
         match verdicts {
-            Verdicts::Split => self.send_alone(items).await,
+            Verdicts::Split => {
+                lane.hear_split(items.iter().map(|item| &*item.delivery));
+                self.send_alone(items).await;
+            }
             Verdicts::All(verdict) => {
                 note_unclassified(lane, &verdict);
                 let verdicts = vec![verdict; items.len()];
@@ -143,6 +146,9 @@ impl Batch<'_> {
     fn answered(&mut self, items: Vec<Member>, verdicts: Vec<Verdict>, began_ms: i64, token: Option<&Token>) {
         let mut results = Vec::with_capacity(items.len());
         let mut longest = None;
+        let mut items = items;
+        let said = verdicts.iter().map(|verdict| verdict.as_ref().map(drop));
+        self.lane.hear_together(items.iter_mut().map(|item| &mut *item.delivery).zip(said));
         for (mut item, verdict) in items.into_iter().zip(verdicts) {
             count(&mut item.delivery, self.lane, &mut item.held, &verdict, began_ms);
             if let Err(DeliveryError::Refresh(answer)) = &verdict

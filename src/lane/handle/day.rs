@@ -43,6 +43,7 @@ mod tests {
 
     use super::*;
     use crate::account::{Account, Intake};
+    use crate::delivery::TopicKind;
     use crate::metrics::LaneState;
 
     #[test]
@@ -56,10 +57,13 @@ mod tests {
         assert_eq!((state, lane.state()), (LaneState::Throttled, LaneState::Throttled));
         assert!(why.contains("own limit") && why.contains("another 7200 s"), "{why}");
         lane.set_only_throttled(true);
-        assert!(!lane.offers_trial() && !lane.is_open_within_the_day(), "the platform throttles as well");
+        assert!(
+            !lane.offers_trial(TopicKind::Parked) && !lane.is_open_within_the_day(),
+            "the platform throttles as well"
+        );
         lane.forget_push_back();
-        assert!(lane.offers_trial());
+        assert!(lane.offers_trial(TopicKind::Parked));
         lane.set_only_throttled(false);
-        assert!(lane.is_open() && lane.take_trial().is_none());
+        assert!(lane.is_open() && lane.take_trial(TopicKind::Parked).is_none());
     }
 }

@@ -4,6 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::LaneState;
 
+/// In the reason of a halt after permanent answers, as every version writes it.
+pub const PERMANENT_ANSWERS: &str = "permanent answers in a row";
+
+const ENDS_BY_HAND: &str = "only `postback accounts resume` ends this halt";
+const ENDS_BY_ITSELF: &str = "it ends when a parked event is accepted (one is tried every retry.halt_probe), when a corrected \
+                              credential is loaded, or by `postback accounts resume`";
+
 /// A switch that is on, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Switch {
@@ -14,6 +21,35 @@ pub struct Switch {
     /// Since when the switch is on, in epoch ms.
     #[serde(default)]
     pub since_ms: i64,
+    /// Of a halt: whether only an operator may end it. Earlier versions do not state it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<bool>,
+}
+
+impl Switch {
+    /// A pause.
+    pub fn pause(reason: &str, who: &str, since_ms: i64) -> Self {
+        Self { reason: reason.to_owned(), who: who.to_owned(), since_ms, by_hand: None }
+    }
+
+    /// A halt.
+    pub fn halt(reason: &str, who: &str, since_ms: i64, by_hand: bool) -> Self {
+        Self { by_hand: Some(by_hand), ..Self::pause(reason, who, since_ms) }
+    }
+
+    /// Of a halt: whether only an operator may end it.
+    pub fn waits_for_hand(&self) -> bool {
+        self.by_hand.unwrap_or_else(|| self.reason.contains(PERMANENT_ANSWERS))
+    }
+
+    /// Why the lane has this state, and how a halt ends.
+    pub fn text(&self, state: LaneState) -> String {
+        match state {
+            LaneState::Halted if self.waits_for_hand() => format!("{}; {ENDS_BY_HAND}", self.reason),
+            LaneState::Halted => format!("{}; {ENDS_BY_ITSELF}", self.reason),
+            _ => self.reason.clone(),
+        }
+    }
 }
 
 /// Both switches of one account.

@@ -3,27 +3,10 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use crate::delivery::Trial;
 use crate::lane::handle::{LONGEST_WAIT_IN_LANE, LaneHandle};
 use crate::send::rate::LONGEST_PUSH_BACK;
 
 impl LaneHandle {
-    /// Whether the lane takes work: it is not paused, halted, or pushed back for more than 5 s, its platform has not
-    /// answered every request of late with a throttle, and the account's own limit of the day is not used up.
-    pub fn is_open(&self) -> bool {
-        self.is_open_within_the_day() && !self.day_is_over()
-    }
-
-    /// Whether the lane is open for a request that is counted among those of the day.
-    pub fn is_open_within_the_day(&self) -> bool {
-        self.is_open_for_trial() && !self.only_throttled.load(SeqCst)
-    }
-
-    /// Whether the lane would be open if its platform had not throttled every request.
-    pub fn is_open_for_trial(&self) -> bool {
-        !self.closed.load(SeqCst) && self.pushed_back() <= LONGEST_WAIT_IN_LANE
-    }
-
     pub(super) fn pushed_back(&self) -> Duration {
         let until = Duration::from_millis(self.throttled_until_ms.load(SeqCst));
         if until.is_zero() { until } else { until.saturating_sub(self.born.elapsed()) }
@@ -72,20 +55,8 @@ impl LaneHandle {
     }
 
     /// Whether the lane is closed until a trial is answered.
-    pub(super) fn awaits_trial(&self) -> bool {
+    pub(in crate::lane) fn awaits_trial(&self) -> bool {
         self.only_throttled.load(SeqCst)
-    }
-
-    /// Whether [`LaneHandle::take_trial`] would give a trial now.
-    pub fn offers_trial(&self) -> bool {
-        let throttled = self.awaits_trial() && !self.on_trial.load(SeqCst);
-        throttled && !self.closed.load(SeqCst) && self.pushed_back().is_zero() && !self.day_is_over()
-    }
-
-    /// The permit to send one record through a lane whose platform throttled every request, once its push-back is over.
-    /// `None` while another record has the permit, and if the lane is open or closed for another reason.
-    pub fn take_trial(&self) -> Option<Trial> {
-        if self.offers_trial() { Trial::take(&self.on_trial) } else { None }
     }
 
     /// Ends the push-back, as if its time had passed.
@@ -105,6 +76,7 @@ mod tests {
 
     use super::*;
     use crate::account::{Account, Intake};
+    use crate::delivery::TopicKind;
     use crate::metrics::LaneState;
 
     fn lane() -> Arc<LaneHandle> {
@@ -115,20 +87,20 @@ mod tests {
     #[test]
     fn one_record_at_a_time_is_tried_and_only_when_the_push_back_is_over() {
         let lane = lane();
-        assert!(lane.take_trial().is_none(), "an open lane needs none");
+        assert!(lane.take_trial(TopicKind::Tier).is_none(), "an open lane needs none");
         lane.throttle(Duration::from_secs(4));
         lane.set_only_throttled(true);
-        assert!(!lane.is_open() && lane.is_open_for_trial());
-        assert!(lane.take_trial().is_none(), "pushed back");
+        assert!(!lane.is_open());
+        assert!(lane.take_trial(TopicKind::Tier).is_none(), "pushed back");
         lane.forget_push_back();
         assert!(!lane.is_open(), "closed until an answer comes");
         assert_eq!(lane.state(), LaneState::Throttled);
-        let trial = lane.take_trial();
-        assert!(trial.is_some() && lane.take_trial().is_none());
+        let trial = lane.take_trial(TopicKind::Tier);
+        assert!(trial.is_some() && lane.take_trial(TopicKind::Tier).is_none());
         drop(trial);
-        assert!(lane.take_trial().is_some(), "the one before was not sent");
+        assert!(lane.take_trial(TopicKind::Tier).is_some(), "the one before was not sent");
         lane.halt("refused");
-        assert!(lane.take_trial().is_none() && !lane.is_open_for_trial(), "closed for another reason too");
+        assert!(lane.take_trial(TopicKind::Tier).is_none(), "closed for another reason too");
     }
 
     #[test]
@@ -136,12 +108,15 @@ mod tests {
         let lane = lane();
         lane.wait_for_quota(Duration::from_secs(6 * 3600));
         lane.set_only_throttled(false);
-        assert!(!lane.is_open() && !lane.is_open_for_trial() && lane.take_trial().is_none());
+        assert!(!lane.is_open() && lane.take_trial(TopicKind::Tier).is_none());
         let (state, _, text) = lane.explain();
         assert_eq!(state, LaneState::Throttled);
         assert!(text.contains("own limit") && text.contains("for another 21600 s"), "{text}");
         lane.forget_push_back();
-        assert!(!lane.is_open() && lane.take_trial().is_some(), "one record shows whether the new day has begun");
+        assert!(
+            !lane.is_open() && lane.take_trial(TopicKind::Tier).is_some(),
+            "one record shows whether the new day has begun"
+        );
         lane.set_only_throttled(false);
         assert!(lane.is_open());
     }

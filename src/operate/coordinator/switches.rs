@@ -17,7 +17,7 @@ impl Coordinator {
     pub(super) fn halted(&self, switches: &mut Switches, halted: Halted) {
         let lane = self.lanes.get(halted.index);
         // One of its lanes has closed. The account is halted, so the other one closes too.
-        lane.both().for_each(|lane| _ = lane.halt(&halted.reason));
+        lane.both().for_each(|lane| _ = lane.halt_until(&halted.reason, halted.by_hand));
         let seen = switches.resumed.get(&*lane.account_name).cloned();
         switches.pending.push((halted, seen));
     }
@@ -26,7 +26,11 @@ impl Coordinator {
         while let Some((halted, seen)) = switches.pending.first() {
             let lane = self.lanes.get(halted.index);
             let by = By::new(Via::Worker, &format!("worker {}", self.id), &halted.reason).at(&self.id);
-            lanes::halt(c, &self.keys, &lane.account_name, &by, seen.as_deref(), now_ms()).await?;
+            let ends = match halted.by_hand {
+                true => lanes::Ends::ByHand,
+                false => lanes::Ends::ByProbe { every: lane.account().retry.halt_probe },
+            };
+            lanes::halt(c, &self.keys, &lane.account_name, &by, ends, seen.as_deref(), now_ms()).await?;
             lane.both().for_each(LaneHandle::halt_saved);
             switches.pending.remove(0);
         }

@@ -99,8 +99,7 @@ mod tests {
         for open in [&["broken", "flowing"][..], &["flowing"], &[]] {
             assert_eq!(of(open), None, "{open:?}");
         }
-        let paused =
-            Switches { paused: Some(Switch { reason: "audit".into(), who: "li".into(), since_ms: 1 }), halted: None };
+        let paused = Switches { paused: Some(Switch::pause("audit", "li", 1)), halted: None };
         let switches = [("acme".to_owned(), paused)].into();
         let lanes = Lanes { switches, snapshots: vec![snapshot("flowing")] };
         assert_eq!(lanes.closed("acme").as_deref(), Some("its lane is paused: audit"));

@@ -16,6 +16,7 @@ fn retry(tiers: &[u64]) -> Retry {
         max_attempts: 20,
         max_age: Duration::from_secs(24 * 3600),
         max_parked: Duration::from_secs(72 * 3600),
+        halt_probe: Duration::from_secs(300),
         inline: Inline { max_retries: 2, initial: Duration::from_millis(200), max: Duration::from_secs(1) },
     }
 }

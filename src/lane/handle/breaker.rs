@@ -1,0 +1,201 @@
+//! The breaker of a lane: it stops calling a platform that fails, and lets it back step by step.
+//!
+//! It is closed while requests do well. Ten failed requests of the last twenty open it: nothing is sent for 30 s. Then
+//! one record at a time is tried, and again every 5 s while that fails. Any other answer starts the ramp: one permit,
+//! twice as many after every ten good answers, until the lane has all of its permits again.
+//!
+//! It judges what this process saw and forgets it with the process: replicas may see a platform differently.
+
+pub mod told;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::metrics::BreakerState;
+
+/// This many requests are judged together. Fewer are never judged.
+pub(crate) const JUDGED: u32 = 20;
+/// So many failed ones of them open the breaker.
+pub(crate) const FAILED: u32 = 10;
+/// Nothing is sent for so long after the breaker has opened.
+pub(crate) const OPEN_FOR: Duration = Duration::from_secs(30);
+/// The time from a probe that failed to the next one.
+pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// So many good answers double the permits of the ramp. A failed one among the first of them opens the breaker again.
+pub(crate) const STEP: u32 = 10;
+
+/// What the answer to one request says of the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It works: it took the events, or refused them for good.
+    Good,
+    /// It does not work: the attempt failed, or there was no usable answer.
+    Failed,
+    /// Neither: it asks for fewer requests, for a newer token, or for another credential.
+    Other,
+}
+
+/// What an answer did to the breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    None,
+    /// It has opened.
+    Opened,
+    /// The probe failed. The next one is due in 5 s.
+    ProbeFailed,
+    /// The probe was answered: the ramp has begun.
+    Ramping,
+    /// The ramp gives more permits.
+    Widened,
+    /// It is closed again.
+    Closed,
+}
+
+/// The breaker of one lane.
+#[derive(Debug)]
+pub struct Breaker {
+    /// The last requests, the newest in the lowest bit: 1 is a failed one.
+    last: u32,
+    /// How many of them there are.
+    seen: u32,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Closed,
+    /// Nothing is sent before `next`, and then one record. `probed`: one was tried and failed.
+    Shut {
+        next: Instant,
+        probed: bool,
+    },
+    Ramping {
+        permits: usize,
+        /// The good answers since the permits were doubled.
+        good: u32,
+        /// Whether this is the first step.
+        first: bool,
+    },
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { last: 0, seen: 0, phase: Phase::Closed }
+    }
+}
+
+impl Breaker {
+    /// Takes the answer to one request. `is_probe`: it was the one record that was tried. `most`: all permits of the lane.
+    /// Answers to requests that were under way when the breaker opened change nothing.
+    pub fn heard(&mut self, heard: Heard, is_probe: bool, most: usize, now: Instant) -> Change {
+        match self.phase {
+            Phase::Closed => {
+                self.remember(heard);
+                if self.is_too_much() { self.open(now) } else { Change::None }
+            }
+            Phase::Shut { .. } if !is_probe => Change::None,
+            Phase::Shut { .. } if heard == Heard::Failed => {
+                self.phase = Phase::Shut { next: now + PROBE_EVERY, probed: true };
+                Change::ProbeFailed
+            }
+            Phase::Shut { .. } => {
+                (self.last, self.seen) = (0, 0);
+                self.phase = Phase::Ramping { permits: 1, good: 0, first: true };
+                Change::Ramping
+            }
+            Phase::Ramping { permits, good, first } => {
+                self.remember(heard);
+                match heard {
+                    Heard::Failed if first || self.is_too_much() => self.open(now),
+                    Heard::Failed | Heard::Other => Change::None,
+                    Heard::Good if good + 1 < STEP => {
+                        self.phase = Phase::Ramping { permits, good: good + 1, first };
+                        Change::None
+                    }
+                    Heard::Good if permits.saturating_mul(2) >= most => {
+                        self.phase = Phase::Closed;
+                        Change::Closed
+                    }
+                    Heard::Good => {
+                        self.phase = Phase::Ramping { permits: permits * 2, good: 0, first: false };
+                        Change::Widened
+                    }
+                }
+            }
+        }
+    }
+
+    fn remember(&mut self, heard: Heard) {
+        self.last = (self.last << 1 | u32::from(heard == Heard::Failed)) & ((1 << JUDGED) - 1);
+        self.seen = (self.seen + 1).min(JUDGED);
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.seen == JUDGED && self.last.count_ones() >= FAILED
+    }
+
+    fn open(&mut self, now: Instant) -> Change {
+        self.phase = Phase::Shut { next: now + OPEN_FOR, probed: false };
+        Change::Opened
+    }
+
+    #[cfg(test)]
+    fn make_probe_due(&mut self, ago: Duration) {
+        if let Phase::Shut { next, .. } = &mut self.phase {
+            *next = Instant::now().checked_sub(ago).unwrap_or_else(Instant::now);
+        }
+    }
+
+    /// How many of the last requests failed, and how many there are.
+    pub fn share(&self) -> (u32, u32) {
+        (self.last.count_ones(), self.seen)
+    }
+
+    /// Whether the lane takes no work, apart from the one record that is tried.
+    pub fn is_shut(&self) -> bool {
+        matches!(self.phase, Phase::Shut { .. })
+    }
+
+    /// How long the next probe has been due. `None`: it is not due, or the breaker is not shut.
+    pub fn due_for(&self, now: Instant) -> Option<Duration> {
+        match self.phase {
+            Phase::Shut { next, .. } => now.checked_duration_since(next),
+            Phase::Closed | Phase::Ramping { .. } => None,
+        }
+    }
+
+    /// How long until the next probe is due.
+    pub fn due_in(&self, now: Instant) -> Duration {
+        match self.phase {
+            Phase::Shut { next, .. } => next.saturating_duration_since(now),
+            Phase::Closed | Phase::Ramping { .. } => Duration::ZERO,
+        }
+    }
+
+    /// Whether a record may be sent: the breaker is not shut, or a probe is due.
+    pub fn may_send(&self, now: Instant) -> bool {
+        !self.is_shut() || self.due_for(now).is_some()
+    }
+
+    /// The most requests that may be under way. `usize::MAX`: the breaker sets no bound.
+    pub fn permits(&self) -> usize {
+        match self.phase {
+            Phase::Ramping { permits, .. } => permits,
+            Phase::Closed | Phase::Shut { .. } => usize::MAX,
+        }
+    }
+
+    /// The state for metrics and operators.
+    pub fn state(&self, now: Instant) -> BreakerState {
+        match self.phase {
+            Phase::Closed => BreakerState::Closed,
+            Phase::Shut { next, probed: false } if now < next => BreakerState::Open,
+            Phase::Shut { .. } => BreakerState::Probing,
+            Phase::Ramping { .. } => BreakerState::Ramping,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

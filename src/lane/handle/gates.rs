@@ -1,0 +1,193 @@
+//! What closes a lane, in the order in which it is shown: a halt, a pause, the breaker, a push-back. And how one record
+//! passes a closed gate to find out whether it may open.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::clock::now_ms;
+use crate::delivery::{TopicKind, Trial};
+use crate::lane::handle::breaker::told::Told;
+use crate::lane::handle::breaker::{Change, Heard};
+use crate::lane::handle::halt_probe::HaltProbe;
+use crate::lane::handle::switches::Switches;
+use crate::lane::handle::{LONGEST_WAIT_IN_LANE, LaneHandle};
+use crate::metrics::{BreakerState, LaneState};
+
+/// A probe of the breaker is left to a parked record for so long. Where none comes, a record that arrives is tried.
+const PARKED_FIRST: Duration = Duration::from_secs(1);
+
+const QUOTA_USED_UP: &str = "the platform's own limit is used up for this day";
+const ONLY_THROTTLED: &str = "the platform has answered nothing but that it is asked too often for over 30 s";
+
+impl LaneHandle {
+    /// Whether the lane takes work: it is not paused, halted, or pushed back for more than 5 s, its breaker is not open,
+    /// its platform has not answered every request of late with a throttle, and the account's own limit of the day is not
+    /// used up.
+    pub fn is_open(&self) -> bool {
+        self.is_open_within_the_day() && !self.day_is_over()
+    }
+
+    /// Whether the lane is open for a request that is counted among those of the day.
+    pub fn is_open_within_the_day(&self) -> bool {
+        !self.closed.load(SeqCst)
+            && !self.shut.load(SeqCst)
+            && !self.only_throttled.load(SeqCst)
+            && self.pushed_back() <= LONGEST_WAIT_IN_LANE
+    }
+
+    /// Whether a record may go on in the right of this trial.
+    pub fn is_open_for(&self, trial: &Trial) -> bool {
+        if trial.is_answered() || self.pushed_back() > LONGEST_WAIT_IN_LANE {
+            return false;
+        }
+        let now = Instant::now();
+        let is_through = if trial.is_through_halt() { self.may_probe_halt(now) } else { !self.closed.load(SeqCst) };
+        is_through && self.breaker_may_send(now)
+    }
+
+    /// Whether [`LaneHandle::take_trial`] would give a trial to a record from such a topic now.
+    pub fn offers_trial(&self, topic_kind: TopicKind) -> bool {
+        if !self.pushed_back().is_zero() || self.day_is_over() {
+            return false;
+        }
+        let now = Instant::now();
+        if self.closed.load(SeqCst) {
+            return topic_kind == TopicKind::Parked
+                && !self.halt_probe().is_on_trial()
+                && self.may_probe_halt(now)
+                && self.breaker_may_send(now);
+        }
+        if self.on_trial.load(SeqCst) {
+            return false;
+        }
+        if !self.shut.load(SeqCst) {
+            return self.awaits_trial();
+        }
+        let due_for = self.told().breaker().due_for(now);
+        let left_to_parked = if topic_kind == TopicKind::Parked { Duration::ZERO } else { PARKED_FIRST };
+        due_for.is_some_and(|due_for| due_for >= left_to_parked)
+    }
+
+    /// The permit to send one record through a closed lane: one whose platform throttled every request, once its push-back
+    /// is over; one whose breaker is open, when its next probe is due, parked records first; or one that is halted, for a
+    /// parked record that the coordinator granted. `None` while another record has the permit, and if the lane is open or
+    /// closed for another reason.
+    pub fn take_trial(&self, topic_kind: TopicKind) -> Option<Trial> {
+        if !self.offers_trial(topic_kind) {
+            None
+        } else if self.closed.load(SeqCst) {
+            self.halt_probe().take()
+        } else {
+            Trial::take(&self.on_trial)
+        }
+    }
+
+    /// The probe that ends a halt of the account. Its lanes share it.
+    pub fn halt_probe(&self) -> &HaltProbe {
+        self.halt_probe.get_or_init(Default::default)
+    }
+
+    /// Tells the lane that another credential of its account is in force. A halt ends with that, unless it waits for a
+    /// person.
+    pub fn credential_replaced(&self) {
+        self.halt_probe().credential_replaced();
+    }
+
+    fn may_probe_halt(&self, now: Instant) -> bool {
+        let is_halted = {
+            let switches = self.lock();
+            switches.halted.is_some() && switches.paused.is_none()
+        };
+        is_halted && self.halt_probe().is_granted(now)
+    }
+
+    fn breaker_may_send(&self, now: Instant) -> bool {
+        !self.shut.load(SeqCst) || self.told().breaker().may_send(now)
+    }
+
+    /// Tells the breaker of the answer to one request. `is_probe`: it was the one record that is tried. `what` says what the
+    /// request came to, in words that are safe to show.
+    pub fn heard(&self, heard: Heard, is_probe: bool, what: impl FnOnce() -> String) -> Change {
+        let change = {
+            let mut told = self.told();
+            let (most, now) = (self.account().limits.concurrency, (Instant::now(), now_ms()));
+            let change = told.heard((heard, is_probe), most, now, what);
+            self.shut.store(told.breaker().is_shut(), SeqCst);
+            self.ramp_permits.store(told.breaker().permits(), SeqCst);
+            change
+        };
+        if change != Change::None {
+            self.touch();
+        }
+        change
+    }
+
+    /// The most requests that the breaker lets be under way. `usize::MAX`: it sets no bound.
+    pub fn ramp_permits(&self) -> usize {
+        self.ramp_permits.load(SeqCst)
+    }
+
+    /// Makes the next probe of the breaker due since so long ago.
+    #[cfg(test)]
+    pub(crate) fn make_probe_due(&self, ago: Duration) {
+        self.told().make_probe_due(ago);
+    }
+
+    /// The state of the breaker.
+    pub fn breaker_state(&self) -> BreakerState {
+        self.told().breaker().state(Instant::now())
+    }
+
+    /// The state of the lane, for metrics and operators.
+    pub fn state(&self) -> LaneState {
+        match self.lock().cause() {
+            Some((state, _)) => state,
+            None if self.shut.load(SeqCst) => LaneState::Broken,
+            None if self.awaits_trial() || !self.pushed_back().is_zero() || self.day_is_over() => LaneState::Throttled,
+            None => LaneState::Flowing,
+        }
+    }
+
+    /// The state of the lane, since when (epoch ms, 0 if unknown), and why.
+    pub fn explain(&self) -> (LaneState, i64, String) {
+        if let Some((state, switch)) = self.lock().cause() {
+            return (state, switch.since_ms, switch.text(state));
+        }
+        if self.shut.load(SeqCst) {
+            return self.explain_breaker();
+        }
+        let wait = self.pushed_back();
+        let pushed_back = format!("pushed back for another {} s", wait.as_millis().div_ceil(1000));
+        if self.waits_for_quota() {
+            return (LaneState::Throttled, 0, format!("{QUOTA_USED_UP}; {pushed_back}"));
+        }
+        if let Some(why) = self.explain_day() {
+            return (LaneState::Throttled, 0, why);
+        }
+        match (self.awaits_trial(), wait.is_zero()) {
+            (false, true) if self.ramp_permits() != usize::MAX => self.explain_breaker(),
+            (false, true) => (LaneState::Flowing, 0, String::new()),
+            (false, false) => (LaneState::Throttled, 0, pushed_back),
+            (true, true) => (LaneState::Throttled, 0, format!("{ONLY_THROTTLED}; the next event is tried alone")),
+            (true, false) => (LaneState::Throttled, 0, format!("{ONLY_THROTTLED}; {pushed_back}")),
+        }
+    }
+
+    fn explain_breaker(&self) -> (LaneState, i64, String) {
+        self.told().explain(self.on_trial.load(SeqCst), Instant::now())
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Switches> {
+        self.switches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+use std::sync::Arc;
+
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::*;
+use crate::account::{Account, Intake};
+use crate::lane::handle::breaker::{FAILED, JUDGED, OPEN_FOR};
+use crate::lane::handle::halt_probe::Step;
+use crate::lane::handle::switches::Switch;
+
+const LIVE: TopicKind = TopicKind::Input;
+const PARKED: TopicKind = TopicKind::Parked;
+const LOCK: Duration = Duration::from_secs(30);
+
+fn lane() -> Arc<LaneHandle> {
+    let bounds = Intake { max_in_flight: 100, max_in_flight_bytes: 4000, drain_timeout: Duration::ZERO };
+    Arc::new(LaneHandle::new(0, Arc::new(Account::stub("acme")), unbounded_channel().0, &bounds))
+}
+
+fn fail(lane: &LaneHandle) {
+    (0..JUDGED).for_each(|_| _ = lane.heard(Heard::Failed, false, || "HTTP 500".into()));
+}
+
+fn halted(lane: &LaneHandle) -> Switch {
+    lane.switches().halted.unwrap()
+}
+
+#[test]
+fn a_lane_whose_requests_fail_closes_and_one_record_at_a_time_opens_it_again() {
+    let lane = lane();
+    (0..FAILED).for_each(|_| _ = lane.heard(Heard::Failed, false, || "HTTP 500".into()));
+    assert!(lane.is_open(), "ten requests are not judged");
+    let touched = lane.changes();
+    fail(&lane);
+    assert!(!lane.is_open() && lane.changes() == touched + 1, "who waits in the lane is told");
+    assert_eq!((lane.state(), lane.breaker_state()), (LaneState::Broken, BreakerState::Open));
+    assert!(!lane.offers_trial(PARKED) && lane.take_trial(PARKED).is_none());
+
+    lane.make_probe_due(Duration::ZERO);
+    assert_eq!(lane.breaker_state(), BreakerState::Probing);
+    assert!(!lane.offers_trial(LIVE) && !lane.offers_trial(TopicKind::Tier), "parked ones first");
+    let mut trial = lane.take_trial(PARKED).unwrap();
+    assert!(lane.is_open_for(&trial) && !lane.is_open());
+    assert!(lane.take_trial(PARKED).is_none(), "one at a time");
+    assert!(lane.explain().2.ends_with("one event is being tried"), "{:?}", lane.explain());
+    assert_eq!(lane.heard(Heard::Failed, true, || "HTTP 502".into()), Change::ProbeFailed);
+    trial.set_answered();
+    assert!(!lane.is_open_for(&trial), "it is not tried a second time");
+    drop(trial);
+    assert!(lane.take_trial(PARKED).is_none());
+
+    // Where no parked record comes, the next one that arrives is tried.
+    lane.make_probe_due(PARKED_FIRST);
+    let trial = lane.take_trial(LIVE).unwrap();
+    drop(trial);
+    assert!(lane.offers_trial(PARKED), "the one before was not sent");
+    assert_eq!(lane.heard(Heard::Good, true, String::new), Change::Ramping);
+    assert!(lane.is_open() && lane.ramp_permits() == 1 && lane.take_trial(PARKED).is_none());
+    assert_eq!((lane.state(), lane.breaker_state()), (LaneState::Flowing, BreakerState::Ramping));
+    assert!(lane.explain().2.starts_with("the platform answers again"));
+}
+
+#[test]
+fn what_closes_a_lane_is_shown_in_the_order_of_its_weight() {
+    let lane = lane();
+    assert_eq!(lane.state(), LaneState::Flowing);
+    lane.throttle(Duration::from_secs(60));
+    assert_eq!(lane.state(), LaneState::Throttled);
+    fail(&lane);
+    assert_eq!((lane.state(), lane.explain().0), (LaneState::Broken, LaneState::Broken));
+    let paused = Switches { paused: Some(Switch::pause("audit", "li", 5)), halted: None };
+    lane.obey(&paused);
+    assert_eq!((lane.state(), lane.explain().2.as_str()), (LaneState::Paused, "audit"));
+    lane.halt("refused");
+    assert_eq!(lane.state(), LaneState::Halted);
+    // Each of them alone keeps the lane closed, and a probe waits for the end of the push-back.
+    lane.halt_saved();
+    lane.obey(&Switches::default());
+    assert_eq!(lane.state(), LaneState::Broken);
+    lane.make_probe_due(OPEN_FOR);
+    assert!(!lane.offers_trial(PARKED), "pushed back");
+    lane.forget_push_back();
+    assert!(lane.offers_trial(PARKED));
+    lane.set_only_throttled(true);
+    assert!(lane.take_trial(PARKED).is_some(), "it is tried once for both");
+    lane.heard(Heard::Good, true, String::new);
+    assert!(!lane.is_open() && lane.take_trial(PARKED).is_some(), "the answer says nothing of the other gate yet");
+}
+
+#[test]
+fn a_halted_lane_lets_one_parked_record_through_where_that_was_granted() {
+    let lane = lane();
+    lane.halt("errno 3");
+    assert!(lane.take_trial(PARKED).is_none());
+    lane.halt_probe().grant(Instant::now() + LOCK, &halted(&lane));
+    assert!(!lane.offers_trial(LIVE) && !lane.offers_trial(TopicKind::Tier));
+    let mut trial = lane.take_trial(PARKED).unwrap();
+    assert!(trial.is_through_halt() && lane.is_open_for(&trial) && !lane.is_open());
+    assert!(lane.take_trial(PARKED).is_none(), "one at a time");
+    lane.halt_probe().grant(Instant::now(), &halted(&lane));
+    assert!(!lane.is_open_for(&trial), "another replica may try by now");
+    lane.halt_probe().grant(Instant::now() + LOCK, &halted(&lane));
+    assert!(lane.is_open_for(&trial), "asked again in time");
+
+    trial.set_answered();
+    lane.halt_probe().answered(false);
+    assert!(!lane.is_open_for(&trial));
+    drop(trial);
+    lane.halt_probe().grant(Instant::now() + LOCK, &halted(&lane));
+    assert_eq!(lane.halt_probe().step(), Step::Refused, "what was reported stays until it is dealt with");
+    assert!(lane.take_trial(PARKED).is_none());
+
+    lane.halt_probe().clear();
+    lane.halt_probe().grant(Instant::now() + LOCK, &halted(&lane));
+    let trial = lane.take_trial(PARKED).unwrap();
+    lane.halt_probe().answered(true);
+    assert_eq!(lane.halt_probe().step(), Step::Accepted { halt: halted(&lane) });
+    assert!(!lane.is_open() && !lane.is_open_for(&trial), "it opens once Redis knows");
+}
+
+#[test]
+fn no_record_goes_through_a_halt_while_an_operator_has_paused_the_lane_or_its_breaker_is_open() {
+    let lane = lane();
+    fail(&lane);
+    lane.halt("errno 3");
+    lane.halt_probe().grant(Instant::now() + LOCK, &halted(&lane));
+    assert!(lane.take_trial(PARKED).is_none(), "the breaker is open");
+    lane.make_probe_due(OPEN_FOR);
+    let trial = lane.take_trial(PARKED).unwrap();
+    assert!(lane.is_open_for(&trial));
+    let both = Switches { paused: Some(Switch::pause("audit", "li", 5)), ..lane.switches() };
+    lane.obey(&both);
+    assert!(!lane.is_open_for(&trial));
+    drop(trial);
+    assert!(lane.take_trial(PARKED).is_none());
+}
+
+#[test]
+fn both_lanes_of_an_account_share_the_probe_of_its_halt_and_each_has_a_breaker() {
+    let (conversions, calls) = (lane(), lane());
+    conversions.set_calls(calls.clone());
+    fail(&calls);
+    assert!(conversions.is_open() && !calls.is_open());
+    conversions.both().for_each(|lane| _ = lane.halt("errno 3"));
+    calls.halt_probe().grant(Instant::now() + LOCK, &halted(&calls));
+    assert!(matches!(conversions.halt_probe().step(), Step::Granted { .. }));
+    conversions.credential_replaced();
+    assert_eq!(calls.halt_probe().step(), Step::Replaced);
+}
