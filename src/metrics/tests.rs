@@ -21,7 +21,7 @@ fn series(text: &str) -> BTreeMap<&str, f64> {
 }
 
 /// The table of the contract, written a second time: a change of any name, type or label breaks dashboards.
-const GOLDEN: [(&str, &str, &str); 42] = [
+const GOLDEN: [(&str, &str, &str); 43] = [
     ("events_received_total", "counter", "topic"),
     ("events_finished_total", "counter", "account,outcome,platform"),
     ("events_open", "gauge", "account,platform"),
@@ -40,6 +40,7 @@ const GOLDEN: [(&str, &str, &str); 42] = [
     ("unclassified_codes_total", "counter", "account,platform"),
     ("claims_total", "counter", "result"),
     ("lane_state", "gauge", "account,state"),
+    ("breaker_state", "gauge", "account,state"),
     ("rate_limit_wait_seconds", "histogram", "platform"),
     ("lane_concurrency_limit", "gauge", "account"),
     ("consumer_lag_records", "gauge", "partition,topic"),
@@ -214,6 +215,14 @@ fn a_lane_has_exactly_one_state() {
         series(&metrics.render())[format!("postback_lane_state{{account=\"acme-ps\",state=\"{state}\"}}").as_str()]
     };
     assert_eq!(of("flowing"), 1.0);
+    let breaker = |account: &str, state: &str| {
+        let name = format!("postback_breaker_state{{account=\"{account}\",state=\"{state}\"}}");
+        series(&metrics.render())[name.as_str()]
+    };
+    assert_eq!((breaker("acme-ps", "closed"), breaker("acme-ps", "open")), (1.0, 0.0), "born at rest");
+    metrics.account(0).breaker_state(BreakerState::Probing);
+    assert_eq!(["closed", "open", "probing", "ramping"].map(|state| breaker("acme-ps", state)), [0.0, 0.0, 1.0, 0.0]);
+    assert_eq!(breaker("acme-bz", "closed"), 1.0);
     metrics.account(0).lane_state(LaneState::Halted);
     assert_eq!(LaneState::ALL.map(|s| of(s.as_str())), [0.0, 0.0, 0.0, 1.0, 0.0]);
 }
