@@ -122,7 +122,8 @@ fn every_answer_in_every_state_has_its_row() {
         hear(&mut breaker, FAILED - 1, Failed);
         breaker
     };
-    let states: [(&str, &dyn Fn() -> Breaker, [Change; 6]); 5] = [
+    type Row<'a> = (&'a str, &'a dyn Fn() -> Breaker, [Change; 6]);
+    let states: [Row<'_>; 5] = [
         // Good, failed, other; then the same of a probe.
         ("closed", &closed, [None; 6]),
         ("one before it opens", &nine, [None, Opened, None, None, Opened, None]),
