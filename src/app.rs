@@ -52,6 +52,7 @@ use crate::replay::Replays;
 use crate::secret::SecretString;
 use crate::settings::Config;
 use crate::settle::context::StageContext;
+use crate::storm::board::Storms;
 
 /// Starts the broker and the store inside this process, if the configuration says `embedded`, and writes their
 /// addresses into the configuration. They run until the returned value is dropped.
@@ -91,6 +92,7 @@ pub async fn run(
     // The lanes, and what they share.
     let metrics = metrics(&config);
     let health = Arc::new(Health::default());
+    let storms = Arc::new(Storms::new(&id));
     let roster = Roster::new(config.accounts.values().cloned()).knowing(config.platforms.clone()).live();
     let prepared = threads::prepare(&roster.load(), &config.intake, &health, &config.redis.token_key, lane_threads());
     let (lanes, prepared) = prepared.map_err(Exit::usage)?;
@@ -111,6 +113,7 @@ pub async fn run(
         phase: Mutex::new("starting".into()),
         running: OnceLock::new(),
         refused: RefusedInputs::default(),
+        storms: storms.clone(),
         seen: Seen::default(),
     });
     let source = scan::Source { kafka: config.kafka.clone(), redis: config.redis.clone() };
@@ -130,7 +133,7 @@ pub async fn run(
         let Fit { inputs, largest } = start::kafka(&config, &cluster, &say).await?;
         start::first(&config, &cluster, &client, &health, &say).await?;
         let begins = start::known_topics(&config, &cluster, &client, &health, &say).await?;
-        start::restore_switches(&client, &keys, &lanes, &unplaced, &health, &say).await;
+        start::restore_switches(&client, &keys, &lanes, (&unplaced, &storms), &health, &say).await;
         Ok((largest, begins, start::names(&config, &cluster, inputs, &say).await?))
     };
     let (largest, begins, names) = tokio::select! {
@@ -173,6 +176,7 @@ pub async fn run(
             kind: Kind::Waiting,
             drain,
             begins: Begins::default(),
+            window: None,
             has_ids: !config.is_embedded(),
         },
         Waiting::new(
@@ -194,9 +198,18 @@ pub async fn run(
             kind: Kind::Input,
             drain,
             begins,
+            window: Some(config.intake.window()),
             has_ids: !config.is_embedded(),
         },
-        Intake::new(examiner(), lanes.clone(), metrics.clone(), health.clone(), config.intake, known.clone()),
+        Intake::new(
+            examiner(),
+            lanes.clone(),
+            metrics.clone(),
+            health.clone(),
+            config.intake,
+            known.clone(),
+            storms.clone(),
+        ),
     )?;
     let discovery = Discovery {
         config: config.clone(),
@@ -227,6 +240,7 @@ pub async fn run(
         known,
         own_store: config.is_embedded(),
         quiet: shared.quiet.clone(),
+        storms: storms.clone(),
     };
     let consumers = vec![intake.watched(), waiting.watched()];
     let running = Running { runtimes, consumers, refusals: shared.refusals.clone() };

@@ -3,9 +3,10 @@
 //! It runs on the polling thread of its consumer and never waits. For back-pressure it stops polling for a moment, and
 //! then pauses the partitions.
 
+mod brake;
 mod pressure;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,9 @@ use crate::lane::handle::known::Known;
 use crate::lane::handle::lanes::Lanes;
 use crate::metrics::Metrics;
 use crate::redis::health::Health;
+use crate::storm::board::Storms;
 
+use brake::Brake;
 use pressure::{Load, Pressure};
 
 /// After this long without a poll the consumer pauses its partitions. After a pause it resumes at a lower mark, because
@@ -57,6 +60,7 @@ pub struct Intake {
     load: Load,
     traffic: Traffic,
     pressure: Pressure,
+    brake: Brake,
     /// The records that the present polls brought, for each lane.
     #[expect(clippy::vec_box, reason = "a delivery moves as one pointer from admission to its end")]
     arrived: Vec<Vec<Box<Delivery>>>,
@@ -77,6 +81,7 @@ impl Intake {
         health: Arc<Health>,
         bounds: Config,
         known: Arc<Known>,
+        storms: Arc<Storms>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -90,6 +95,7 @@ impl Intake {
             bounds,
             load: Load::default(),
             traffic: Traffic::new(known),
+            brake: Brake::new(storms),
             full: HashMap::new(),
             next_look: now,
             stopped: None,
@@ -196,8 +202,10 @@ impl Handler for Intake {
     type Work = Open;
 
     fn received(&mut self, record: Record, ack: AckHandle) {
-        let delivery = self.examiner.examine(record, TopicKind::Input, ack, now_ms());
+        let now_ms = now_ms();
+        let delivery = self.examiner.examine(record, TopicKind::Input, ack, now_ms);
         self.accounting.received(&delivery);
+        self.brake.count(&delivery, now_ms);
         self.load.records += 1;
         self.load.bytes += delivery.record.size();
         self.route(delivery);
@@ -221,6 +229,20 @@ impl Handler for Intake {
         self.show();
     }
 
+    fn hand_off(&mut self, blockers: &[Arc<Open>]) -> usize {
+        let mut lanes = BTreeSet::new();
+        let mut new = 0;
+        for open in blockers {
+            // A record without a lane is on its way to the dead letters already.
+            let Some(lane) = open.info.get().and_then(|info| info.lane) else { continue };
+            new += usize::from(open.set_leaves());
+            lanes.insert(lane);
+        }
+        // Told before, too: one that was with its platform then may be back in its queue.
+        lanes.iter().for_each(|lane| self.lanes.get(*lane).touch());
+        new
+    }
+
     fn returned(&mut self, open: &Open) {
         self.completed(open, End::Returned);
     }
@@ -228,6 +250,7 @@ impl Handler for Intake {
     fn leaving(&mut self, assignment: &Assignment) {
         if self.traffic.left(&assignment.topic, assignment.partition) {
             self.full.remove(&assignment.topic);
+            self.brake.left(&assignment.topic);
         }
         self.lanes.touch_all();
     }
@@ -237,6 +260,9 @@ impl Handler for Intake {
         self.look_at_full_lanes(now);
         self.relieve(now);
         let all_full = !self.full.is_empty() && self.traffic.topics().all(|t| self.full.contains_key(t));
+        if self.brake.ends_batch() {
+            return Flow::Skip;
+        }
         if all_full || self.is_at_bound(now) {
             self.stopped.get_or_insert(now);
             return Flow::Skip;
@@ -248,10 +274,11 @@ impl Handler for Intake {
     fn pause_wanted(&self, topic: &str, _partition: i32) -> bool {
         // A single topic is paused only if another topic still flows. Otherwise `may_poll` holds everything back at
         // less cost.
-        self.full.contains_key(topic)
+        self.full.contains_key(topic) || self.brake.stops(topic)
     }
 
     fn tick(&mut self, now: Instant) -> Option<Duration> {
+        self.brake.look();
         if self.health.trouble().is_some() {
             self.pressure.troubled(now);
         }

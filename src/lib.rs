@@ -51,6 +51,7 @@ pub mod settings;
 pub mod settle;
 mod similar;
 pub mod slots;
+pub mod storm;
 #[cfg(test)]
 mod stub;
 pub mod telemetry;

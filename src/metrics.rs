@@ -11,6 +11,7 @@ mod holds;
 mod partitions;
 mod process;
 mod replays;
+mod storms;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use families::Maker;
 pub use holds::Hold;
 pub use replays::ReplayResult;
 use replays::Replays;
+use storms::Storms;
 
 const UNKNOWN: &str = "unknown";
 
@@ -69,6 +71,8 @@ pub struct Metrics {
     pub refused_topics: IntGauge,
     /// What replays do, and what comes of their events.
     pub replays: Replays,
+    /// The topics that the storm brake stopped.
+    pub storms: Storms,
     all_in_flight: IntGauge,
     all_in_flight_bytes: IntGauge,
     registry: Registry,
@@ -119,6 +123,7 @@ impl Metrics {
             released_events: unseen_gauge(),
             released_bytes: unseen_gauge(),
             replays: Replays::new(&make),
+            storms: Storms::new(&make),
             all_in_flight: single(&families::IN_FLIGHT_EVENTS),
             all_in_flight_bytes: single(&families::IN_FLIGHT_BYTES),
             redis_up: single(&families::REDIS_UP),

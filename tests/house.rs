@@ -16,12 +16,13 @@ const CLAIM_VALUES: [&str; 4] = ["claim::rules", "claim::value", "claim::outcome
 
 /// A part, and what it may use in addition to the leaves: a folder with everything in it, or one of its modules
 /// (`settle::policy`).
-const TABLE: [(&str, &[&str]); 29] = [
+const TABLE: [(&str, &[&str]); 30] = [
     ("sandbox", &[]),
     ("event", &[]),
     ("metrics", &[]),
     ("config", &[]),
     ("telemetry", &[]),
+    ("storm", &[]),
     ("kafka", &["config", "metrics"]),
     ("redis", &["config", "metrics"]),
     ("envelope", &["kafka"]),
@@ -70,6 +71,7 @@ fn group(name: &str) -> Option<&'static [&'static str]> {
             "metrics",
             "config",
             "telemetry",
+            "storm",
             "kafka",
             "redis",
             "envelope",

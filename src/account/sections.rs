@@ -143,6 +143,13 @@ pub struct Intake {
     pub drain_timeout: Duration,
 }
 
+impl Intake {
+    /// The most records of one partition that may be read beyond its first unfinished one.
+    pub fn window(&self) -> u64 {
+        (self.max_in_flight as u64).saturating_mul(10).max(1_000)
+    }
+}
+
 /// The longest time limit of an attempt, in milliseconds.
 const TIMEOUT: u64 = 10 * MINUTE;
 const MIB: usize = 1 << 20;

@@ -56,6 +56,7 @@ impl Status for Double {
             ]),
             parked_partitions: vec!["conversions/3".to_owned()],
             refused_topics: vec!["postback.dlt".to_owned()],
+            stopped_topics: vec!["clicks".to_owned()],
         }
     }
     fn metrics(&self) -> String {
@@ -160,6 +161,7 @@ fn health_and_metrics_answer_without_a_token() {
     assert_eq!((status, &body["ready"], &body["dependencies"]["kafka"]["up"]), (200, &json!(true), &json!(true)));
     assert_eq!(body["parked_partitions"], json!(["conversions/3"]));
     assert_eq!(body["refused_topics"], json!(["postback.dlt"]));
+    assert_eq!(body["stopped_topics"], json!(["clicks"]));
     let (status, head, body) = get(&running, "/metrics", "");
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");

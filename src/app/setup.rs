@@ -1,5 +1,6 @@
 //! Derives from the configuration what the parts need: the metrics, which begin at zero, and the names of the topics.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::app::start;
@@ -12,15 +13,16 @@ use crate::settle::context::Topics;
 /// The metrics, with every series of every configured account, tier and topic.
 pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
     let tiers: Vec<String> = config.retry.tiers.iter().map(|t| t.name.clone()).collect();
-    let inputs = config.kafka.input.iter().filter(|i| !i.starts_with('^')).cloned();
+    let inputs: Vec<String> = config.kafka.input.iter().filter(|i| !i.starts_with('^')).cloned().collect();
     let waiting = WaitingNames::new(&config.kafka.retry_prefix, &config.kafka.parked_prefix);
     let read = |name: &String| waiting.is_tier(name) || waiting.is_parking(name);
     let owned = start::topics_of(config).into_iter().map(|t| t.name).filter(read);
     let metrics = Metrics::new(Setup {
         accounts: config.accounts.values().map(|a| (a.platform, a.name.clone())).collect(),
         tiers: &tiers,
-        topics: inputs.chain(owned).collect(),
+        topics: inputs.iter().cloned().chain(owned).collect(),
     });
+    metrics.storms.show(inputs.iter().map(String::as_str), &BTreeSet::new());
     for (index, account) in config.accounts.values().enumerate() {
         let counters = metrics.account(index);
         counters.concurrency_limit.set(account.limits.concurrency as i64);

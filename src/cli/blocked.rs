@@ -12,7 +12,9 @@ use crate::inspect::unowned::{Unowned, unowned};
 use crate::operate::lanes::read_lanes;
 use crate::operate::report::{BlockedReport, ConsumerRow, UnownedPartition, blocked};
 use crate::operate::snapshot::read_snapshots;
+use crate::operate::storms::read_storms;
 use crate::replay::waiting;
+use crate::storm::Storm;
 use crate::units::show_span;
 
 /// Arguments of `postback blocked`.
@@ -24,8 +26,9 @@ use crate::units::show_span;
   postback blocked --json --admin http://127.0.0.1:9464
 
 Per partition of every running worker: the oldest unfinished offset, its trans_id, account, what it waits for, its age and
-next try. Per lane: its state, since when and why. A running replay: which part of it waits. Workers tell of themselves
-every 5 seconds; partitions with unfinished records of which none tells are read from Kafka."
+next try. Per lane: its state, since when and why. A running replay: which part of it waits. A topic that the storm brake
+stopped: what was seen, and how to go on. Workers tell of themselves every 5 seconds; partitions with unfinished records of
+which none tells are read from Kafka."
 )]
 pub struct Args {
     /// Options that say whom to ask.
@@ -51,7 +54,9 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
         let lanes = read_lanes(&mut connection, &keys).await.context("Redis does not answer")?;
         let snapshots = read_snapshots(&mut connection, &keys).await.context("Redis does not answer")?;
         let replays = waiting(&mut connection, &keys).await.context("Redis does not answer")?;
-        let report = blocked(known.accounts, &lanes, &snapshots, Utc::now().timestamp_millis());
+        let storms = read_storms(&mut connection, &keys).await.context("Redis does not answer")?.0;
+        let storms = storms.into_values().collect();
+        let report = blocked(known.accounts, &lanes, storms, &snapshots, Utc::now().timestamp_millis());
         BlockedReport { unowned: unowned_partitions(&report, known).await, replays, ..report }
     };
     if args.json {
@@ -147,6 +152,7 @@ fn show(report: &BlockedReport, all: bool) -> String {
         text.push_str(&format!("replay {} waits ({part}): {}\n", replay.id, replay.why));
     }
     text.push_str(&unowned_text(&report.unowned));
+    report.storms.iter().for_each(|storm| text.push_str(&storm_text(storm)));
     for refused in &report.refused {
         let (topic, since, why) = (&refused.topic, time(Some(refused.since_ms)), &refused.why);
         text.push_str(&format!(
@@ -163,6 +169,20 @@ fn show(report: &BlockedReport, all: bool) -> String {
     text.push('\n');
     text.push_str(&table::render(&["LANE", "STATE", "SINCE", "WHY"], &lines));
     text
+}
+
+fn storm_text(storm: &Storm) -> String {
+    format!(
+        "the storm brake stopped the topic {} at {} (seen by {}): {}\n  the last one, {}: {}\n  {}\n  it waits for: {}\n",
+        storm.topic,
+        time(Some(storm.since_ms)),
+        storm.replica,
+        storm.summary(),
+        storm.reason,
+        storm.detail,
+        storm.sample,
+        storm.unblock
+    )
 }
 
 fn unowned_text(unowned: &[UnownedPartition]) -> String {
@@ -264,6 +284,18 @@ mod tests {
                 why: "refused by the broker".into(),
                 records: 7,
             }],
+            storms: vec![Storm {
+                topic: "clicks".into(),
+                since_ms: 1_736_899_201_000,
+                replica: "a".into(),
+                why: "100 records in a row".into(),
+                counts: [("malformed".into(), 100)].into(),
+                reason: "malformed".into(),
+                detail: "expected value at line 1 column 1".into(),
+                sample: "hello".into(),
+                unblock: crate::storm::unblock("clicks"),
+                ..Storm::default()
+            }],
             replicas: vec!["a".into()],
             consumers: vec![],
             replays: vec![WaitingReplay {
@@ -291,6 +323,14 @@ mod tests {
         assert!(text.contains("replay r-1 waits (account acme-ps): its lane is halted"), "{text}");
         assert!(text.contains("clicks  4          17         3"), "{text}");
         assert!(text.contains("acme-ps  halted  -      bad key"), "{text}");
+        for part in [
+            "the topic clicks at 2025-01-15",
+            "100 records in a row: 100 malformed",
+            "  hello\n",
+            "--topic clicks --reason",
+        ] {
+            assert!(text.contains(part), "no `{part}` in {text}");
+        }
         assert!(!show(&report, true).contains("nothing unfinished"));
         assert!(show(&BlockedReport::default(), false).contains("no running worker"));
     }

@@ -1,4 +1,4 @@
-//! `postback unblock offsets | dedupe`: releases what the worker parked because only a person can decide.
+//! `postback unblock offsets | dedupe | storm`: releases what the worker parked because only a person can decide.
 
 use std::io::Write;
 
@@ -11,18 +11,20 @@ use crate::exit::Exit;
 use crate::operate::audit::Via;
 use crate::operate::orders::{Epoch, give_order, renew_epoch};
 use crate::operate::snapshot::read_snapshots;
+use crate::operate::storms;
 use crate::operate::{By, Place, ReplicaSnapshot, Target};
 use crate::units::show_span;
 
 /// Arguments of `postback unblock`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    about = "Let go on what only a person may decide: parked partitions, a store that forgot",
+    about = "Let go on what only a person may decide: parked partitions, a store that forgot, a topic full of garbage",
     after_help = "Examples:
   postback unblock offsets --topic conversions --partition 3 --to earliest --reason 'topic was recreated'
   postback unblock dedupe --reason 'Redis was replaced, repeats are acceptable'
+  postback unblock storm --topic conversions --reason 'the publisher is mended'
 
-Both are written to the audit trail. `postback blocked` shows what is parked."
+All are written to the audit trail. `postback blocked` shows what is parked."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -35,6 +37,7 @@ impl Args {
         match &self.command {
             Command::Offsets(offsets) => &offsets.access,
             Command::Dedupe(dedupe) => &dedupe.access,
+            Command::Storm(storm) => &storm.access,
         }
     }
 }
@@ -53,6 +56,14 @@ enum Command {
 
 What was delivered before the loss is not remembered any more: a copy of it would be sent again.")]
     Dedupe(Dedupe),
+    /// Let a topic be read on that the storm brake stopped
+    #[command(after_help = "Example:
+  postback unblock storm --topic conversions --reason 'the publisher is mended'
+
+The topic was stopped because 100 records in a row, or half of the last 1,000, could not be decoded or named no configured
+account. It goes on where it stopped; what still cannot be delivered becomes a dead letter, and 100 of it stop the topic
+again. `postback blocked` shows a sample.")]
+    Storm(Unstorm),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -88,6 +99,21 @@ struct Dedupe {
     access: Access,
 }
 
+#[derive(Clone, Debug, clap::Args)]
+struct Unstorm {
+    /// The topic that is not read
+    #[arg(long)]
+    topic: String,
+    /// Why; kept in the audit trail
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who asks for it
+    #[arg(long, value_name = "NAME", env = "USER", hide_env = true, default_value = "cli")]
+    who: String,
+    #[command(flatten)]
+    access: Access,
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -99,6 +125,7 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
     match &args.command {
         Command::Offsets(offsets) => unblock_offsets(offsets, known, out).await,
         Command::Dedupe(dedupe) => unblock_dedupe(dedupe, known, out).await,
+        Command::Storm(storm) => unblock_storm(storm, known, out).await,
     }
 }
 
@@ -155,10 +182,28 @@ async fn unblock_dedupe(args: &Dedupe, known: &Known<'_>, out: &mut (dyn Write +
     Ok(())
 }
 
+async fn unblock_storm(args: &Unstorm, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let by = by(&args.who, &args.reason)?;
+    let (mut connection, keys) = (known.connect().await?, known.keys());
+    let released = storms::release(&mut connection, &keys, &args.topic, &by, Utc::now().timestamp_millis()).await;
+    if released.context("Redis did not confirm the change; it is safe to repeat it")? {
+        known.publish_audit(&mut connection).await;
+        writeln!(out, "{} is read on within seconds, from where it stopped", args.topic)?;
+        return Ok(());
+    }
+    let (others, _) = storms::read_storms(&mut connection, &keys).await.context("Redis does not answer")?;
+    let others: Vec<_> = others.into_keys().collect();
+    let others = if others.is_empty() { "no topic is".to_owned() } else { format!("stopped: {}", others.join(", ")) };
+    writeln!(out, "nothing to unblock: the storm brake has not stopped {} ({others})", args.topic)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::store::Store;
     use crate::operate::PartitionRow;
+    use crate::storm::Storm;
 
     fn replica(parked: Option<&str>) -> ReplicaSnapshot {
         let partition = PartitionRow {
@@ -188,6 +233,31 @@ mod tests {
     #[test]
     fn a_reason_of_spaces_is_none() {
         assert_eq!(Exit::from(by("li", "  ").unwrap_err()).code, 2);
+    }
+
+    #[tokio::test]
+    async fn a_stopped_topic_is_released_once_and_the_second_time_says_so() {
+        let store = Store::start().unwrap();
+        let redis = crate::redis::Config::stub(store.url());
+        let known = Known { redis: &redis, kafka: None, accounts: &[], admin: "" };
+        let (mut connection, keys) = (known.connect().await.unwrap(), known.keys());
+        for topic in ["clicks", "orders"] {
+            let storm = Storm { topic: topic.into(), ..Storm::default() };
+            let by = By::new(Via::Worker, "worker w1", "100 records in a row");
+            assert!(storms::stop(&mut connection, &keys, &storm, &by, None, 5).await.unwrap());
+        }
+        let unblock = async |topic: &str| {
+            let args =
+                Unstorm { topic: topic.into(), reason: "a test".into(), who: "li".into(), access: Access::default() };
+            let mut out = Vec::new();
+            run(&Args { command: Command::Storm(args) }, &known, &mut out).await.unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(unblock("clicks").await, "clicks is read on within seconds, from where it stopped\n");
+        let again = "nothing to unblock: the storm brake has not stopped clicks (stopped: orders)\n";
+        assert_eq!(unblock("clicks").await, again);
+        unblock("orders").await;
+        assert!(unblock("orders").await.ends_with("(no topic is)\n"));
     }
 
     #[tokio::test]

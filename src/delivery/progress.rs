@@ -42,6 +42,7 @@ pub struct Open {
     /// When it is tried next, epoch ms; 0: unknown.
     pub next_try_ms: AtomicI64,
     got_through: AtomicBool,
+    leaves: AtomicBool,
     received_ms: i64,
     received_steady_ms: i64,
 }
@@ -68,6 +69,16 @@ impl Open {
     /// Notes that its lane made progress with it.
     pub fn set_got_through(&self) {
         self.got_through.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has to go to its parking topic or to a tier, because it holds back the position of its partition.
+    pub fn leaves(&self) -> bool {
+        self.leaves.load(Ordering::Relaxed)
+    }
+
+    /// Makes it leave at the next moment at which it may. Returns `false` if it was told before.
+    pub fn set_leaves(&self) -> bool {
+        !self.leaves.swap(true, Ordering::Relaxed)
     }
 
     /// Sets when it is tried next, epoch ms.

@@ -53,7 +53,8 @@ impl World {
         let health = Arc::new(Health::default());
         health.answered();
         let examiner = Examiner::of(accounts, crate::kafka::Config::stub("b:1", &[]).result_topics(), metrics.clone());
-        let intake = Intake::new(examiner, lanes.clone(), metrics, health.clone(), bounds, Arc::default());
+        let intake =
+            Intake::new(examiner, lanes.clone(), metrics, health.clone(), bounds, Arc::default(), Arc::default());
         let (queued, parked, emptied) = (Vec::new(), Vec::new(), Vec::new());
         Self { intake, lanes, inboxes, outbox, health, queued, parked, emptied, offset: 0 }
     }
@@ -375,4 +376,16 @@ fn unfinished_records_and_bytes_are_bounded_and_resume_at_seven_eighths() {
     assert_eq!(world.flow_after(Duration::ZERO), Flow::Poll);
     opens.iter().for_each(|open| world.intake.returned(open));
     assert_eq!(world.intake.metrics.in_flight_bytes.get(), 0);
+}
+
+#[test]
+fn what_holds_a_partition_back_is_told_to_leave_once_and_its_lane_looks_again_each_time() {
+    let mut world = World::new(1_000, 1 << 20);
+    let old = [world.receive("t", "a"), world.receive("t", "a"), world.receive("t", "b"), world.receive("t", "nobody")];
+    let changes = |world: &World| [0, 1].map(|lane| world.lanes.get(lane).changes());
+    let before = changes(&world);
+    assert_eq!(world.intake.hand_off(&old[..2]), 2);
+    assert_eq!(world.intake.hand_off(&old), 1, "the one without a lane ends by itself");
+    assert_eq!(old.map(|open| open.leaves()), [true, true, true, false]);
+    assert_eq!(changes(&world), [before[0] + 2, before[1] + 1]);
 }

@@ -37,6 +37,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod window;
 mod work;
 
 use std::io;

@@ -140,6 +140,18 @@ impl<W> OffsetTracker<W> {
         unfinished.map(|(e, work)| Unfinished { offset: e.offset, work })
     }
 
+    /// How many records were received since the first unfinished one, which counts too. Behind a record that waits for
+    /// long, most of them are finished and cannot be committed.
+    pub fn span(&self) -> u64 {
+        self.entries.front().map_or(0, |first| self.next_seq - first.seq)
+    }
+
+    /// The unfinished records after which at least `newer` others were received, in the order of delivery.
+    pub fn behind(&self, newer: u64) -> impl Iterator<Item = &Arc<W>> {
+        let old = self.entries.iter().take_while(move |e| self.next_seq - e.seq > newer);
+        old.filter_map(|e| e.work.as_ref())
+    }
+
     /// The number of unfinished records.
     pub fn len(&self) -> usize {
         self.unfinished

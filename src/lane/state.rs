@@ -165,6 +165,9 @@ impl Lane {
         if delivery.ack.assignment().is_leaving() {
             return Some(DeliveryError::Returned);
         }
+        if delivery.ack.open().leaves() {
+            return Some(DeliveryError::Closed);
+        }
         let is_tried = delivery.trial.as_ref().is_some_and(|trial| self.handle.is_open_for(trial));
         // A request that is counted has its place in the day, whoever comes after the last one.
         let is_open = match delivery.is_counted() {

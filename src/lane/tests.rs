@@ -1,6 +1,7 @@
 //! One lane with a store, a broker and a platform whose answers the events ask for.
 
 mod breaker;
+mod leaving;
 mod quota;
 
 use std::time::Duration;

@@ -185,13 +185,15 @@ pub const SECRET_AGE: Family = gauge(
     &["account"],
     "Since the not_before of the credential in force; no series where it is not stated.",
 );
+pub const STORM_STOPPED: Family =
+    gauge("postback_storm_stopped", &["topic"], "1 while the storm brake keeps an input topic from being read.");
 pub const PROCESS_CPU: Family =
     counter("process_cpu_seconds_total", &[], "User and system time of all threads of this process.");
 pub const PROCESS_MEMORY: Family = gauge("process_resident_memory_bytes", &[], "Resident memory of this process.");
 pub const PROCESS_OPEN_FDS: Family = gauge("process_open_fds", &[], "Open files and sockets of this process.");
 
 /// Every family, in the order of the contract.
-pub const ALL: [&Family; 43] = [
+pub const ALL: [&Family; 44] = [
     &RECEIVED,
     &FINISHED,
     &OPEN,
@@ -235,6 +237,7 @@ pub const ALL: [&Family; 43] = [
     &PROCESS_CPU,
     &PROCESS_MEMORY,
     &PROCESS_OPEN_FDS,
+    &STORM_STOPPED,
 ];
 
 /// Makes the metrics of families and registers them.

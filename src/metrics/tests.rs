@@ -21,7 +21,7 @@ fn series(text: &str) -> BTreeMap<&str, f64> {
 }
 
 /// The table of the contract, written a second time: a change of any name, type or label breaks dashboards.
-const GOLDEN: [(&str, &str, &str); 43] = [
+const GOLDEN: [(&str, &str, &str); 44] = [
     ("events_received_total", "counter", "topic"),
     ("events_finished_total", "counter", "account,outcome,platform"),
     ("events_open", "gauge", "account,platform"),
@@ -65,6 +65,7 @@ const GOLDEN: [(&str, &str, &str); 43] = [
     ("process_cpu_seconds_total", "counter", ""),
     ("process_resident_memory_bytes", "gauge", ""),
     ("process_open_fds", "gauge", ""),
+    ("storm_stopped", "gauge", "topic"),
 ];
 
 /// The full name: those of the process have no prefix.
@@ -78,6 +79,7 @@ fn names_types_and_labels_are_those_of_the_contract() {
     metrics.set_partition("conversions", 0, Some(3), Some(1.5), 0.5);
     metrics.set_retention("conversions", 0, Some(9.0), Some(7.5));
     metrics.account(0).set_secret_windows(vec![(Some(0), None)]);
+    metrics.storms.show(["conversions"], &BTreeSet::new());
     let text = metrics.render();
     let mut found = BTreeMap::new();
     for line in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
@@ -378,4 +380,18 @@ fn a_step_under_way_hides_its_half_and_shows_what_was_certain() {
     assert_eq!(metrics.unaccounted_events(), 1);
     drop(step);
     assert_eq!(metrics.unaccounted_events(), 2);
+}
+
+#[test]
+fn a_topic_that_is_read_shows_whether_the_storm_brake_stopped_it() {
+    let metrics = setup();
+    let shown = |read: &[&str], stopped: &[&str]| {
+        metrics.storms.show(read.iter().copied(), &stopped.iter().map(|topic| (*topic).to_owned()).collect());
+        let text = metrics.render();
+        let all = series(&text);
+        ["a", "b"].map(|topic| all.get(format!("postback_storm_stopped{{topic=\"{topic}\"}}").as_str()).copied())
+    };
+    assert_eq!(shown(&["a"], &[]), [Some(0.0), None]);
+    assert_eq!(shown(&["a"], &["b"]), [Some(0.0), Some(1.0)]);
+    assert_eq!(shown(&[], &["a"]), [Some(1.0), Some(0.0)], "its partitions may be elsewhere");
 }

@@ -86,6 +86,7 @@ changes! {
     Pause = "pause",
     Resume = "resume",
     Halt = "halt",
+    Storm = "storm",
     UnblockOffsets = "unblock offsets",
     UnblockDedupe = "unblock dedupe",
     UnblockStorm = "unblock storm",

@@ -7,6 +7,7 @@ mod orders;
 pub(super) mod parts;
 mod positions;
 mod retention;
+mod storms;
 mod switches;
 
 use std::collections::HashMap;
@@ -45,6 +46,7 @@ impl Coordinator {
             tokio::select! {
                 _ = tick.tick() => {}
                 Some(halted) = self.halts.recv() => self.halted(&mut memory.switches, halted),
+                () = self.storms.news() => {}
             }
             while let Ok(halted) = self.halts.try_recv() {
                 self.halted(&mut memory.switches, halted);
@@ -122,6 +124,7 @@ impl Coordinator {
                 if new || self.health.has_forgotten() {
                     let known = self.lanes.iter().map(|l| (l.account_name.to_string(), l.switches())).collect();
                     lanes::restore(c, &self.keys, &known, &memory.switches.resumed).await?;
+                    self.restore_storms(c).await?;
                     self.health.remembered();
                     memory.positions.read_anew();
                 }
@@ -130,6 +133,7 @@ impl Coordinator {
         }
         self.obey_switches(c, &mut memory.switches).await?;
         self.end_halts(c).await?;
+        self.exchange_storms(c).await?;
         self.keep_unplaced(c).await?;
         self.keep_positions(c, &mut memory.positions).await?;
         self.obey_orders(c, &mut memory.orders).await?;
@@ -191,6 +195,7 @@ impl Coordinator {
             account.parked.set(parked.get(&*lane.account_name).copied().unwrap_or(0));
         }
         self.show_partitions(memory, &snapshots);
+        self.show_storms();
     }
 
     /// Updates only the gauges whose values have changed: of many partitions, most are at rest.
@@ -244,6 +249,8 @@ mod tests {
     use crate::operate::Keys;
     use crate::operate::audit::Via;
     use crate::redis::health::Health;
+    use crate::storm::Storm;
+    use crate::storm::board::Storms;
 
     pub(crate) struct World {
         pub(crate) coordinator: Coordinator,
@@ -285,6 +292,7 @@ mod tests {
                 known: Arc::default(),
                 own_store: false,
                 quiet: Arc::default(),
+                storms: Arc::new(Storms::new("r1")),
             };
             let told = Box::new(told);
             Self { coordinator, memory: Memory::default(), lane, to_halts, connection, told, store }
@@ -324,6 +332,33 @@ mod tests {
         lanes::resume(&mut world.connection, &keys, "acme", &by, 6).await.unwrap();
         world.look().await;
         assert!(world.lane.is_open());
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_was_stopped_here_is_told_to_redis_and_what_redis_says_is_obeyed() {
+        let mut world = World::new().await;
+        world.set_epoch("e1").await;
+        let storms = world.coordinator.storms.clone();
+        storms.stop(Storm { topic: "t".into(), why: "100 records in a row".into(), ..Storm::default() });
+        world.look().await;
+        let keys = Keys::new("pb");
+        let (found, _) = crate::operate::storms::read_storms(&mut world.connection, &keys).await.unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["t"]);
+        assert!(storms.unsaved().is_empty());
+
+        // The store is flushed, and unblocked later.
+        let mut del = ::redis::cmd("DEL");
+        let () = del.arg("pb:epoch").arg("pb:storms").query_async(&mut world.connection).await.unwrap();
+        world.look().await;
+        assert!(storms.is_stopped("t"));
+        world.set_epoch("e2").await;
+        world.look().await;
+        let by = By::new(Via::Cli, "li", "mended");
+        let released = crate::operate::storms::release(&mut world.connection, &keys, "t", &by, 7).await;
+        assert!(released.unwrap(), "the store has it again");
+        assert!(storms.is_stopped("t"));
+        world.look().await;
+        assert!(!storms.is_stopped("t"));
     }
 
     #[tokio::test]

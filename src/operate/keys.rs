@@ -43,6 +43,10 @@ impl Keys {
     pub fn orders(&self) -> String {
         format!("{}:orders", self.prefix)
     }
+    /// The key of the topics that the storm brake stopped.
+    pub fn storms(&self) -> String {
+        format!("{}:storms", self.prefix)
+    }
     /// The key of the partitions that are parked because they have no offset, as `<topic>/<partition>`.
     pub fn unplaced(&self) -> String {
         format!("{}:unplaced", self.prefix)
@@ -125,5 +129,6 @@ mod tests {
         assert_eq!(keys.replay_done("r", 2, 131_071), "pb:replay:r:done:2:1");
         assert_eq!([keys.replayed(2, 65_535), keys.replayed(2, 65_536)], ["pb:replayed:2:0", "pb:replayed:2:1"]);
         assert_eq!([keys.unplaced(), keys.topics(), keys.positions()], ["pb:unplaced", "pb:topics", "pb:positions"]);
+        assert_eq!(keys.storms(), "pb:storms");
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::operate::audit::{AuditRecord, By};
 use crate::operate::report::{AccountRow, BlockedReport, ReplicaState, TopicRow};
+use crate::storm::Storm;
 
 /// A dependency of the worker, as `/ready` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -32,6 +33,8 @@ pub struct Readiness {
     pub parked_partitions: Vec<String>,
     /// Topics of the worker's own that take no records. Records that belong there are held.
     pub refused_topics: Vec<String>,
+    /// Input topics that the storm brake stopped. They wait for `postback unblock storm`.
+    pub stopped_topics: Vec<String>,
 }
 
 /// The answer to `GET /api/v1/status`. Everybody may read it, so it contains no secret.
@@ -56,6 +59,8 @@ pub struct StatusReport {
     pub replicas: Vec<ReplicaState>,
     /// Every topic that a replica reads.
     pub topics: Vec<TopicRow>,
+    /// Input topics that the storm brake stopped.
+    pub storms: Vec<Storm>,
     /// Entries of the audit that wait in Redis until Kafka takes them. Null if Redis does not answer.
     pub audit_waiting: Option<u64>,
 }

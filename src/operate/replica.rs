@@ -106,7 +106,10 @@ pub fn replica_snapshot(
             offset: oldest.map(|o| o.offset),
             trans_id: oldest.and_then(|o| o.work.trans_id.as_deref().map(mask_trans_id)),
             account: oldest.and_then(|o| o.work.account.and_then(name)),
-            reason: oldest.map(|o| o.work.stage.as_str().to_owned()),
+            reason: oldest.map(|o| {
+                let stage = o.work.stage.as_str();
+                if p.window_full { format!("{stage}; no more is read before it ends") } else { stage.to_owned() }
+            }),
             age_ms: oldest.map(|o| at_ms - o.work.since_ms),
             next_try_ms: oldest.and_then(|o| o.work.next_try_ms),
             parked: p.parked.map(|parked| parked.why.to_owned()),

@@ -11,6 +11,7 @@ use crate::metrics::LaneState;
 use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic};
 use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot, SwitchesByAccount};
 use crate::redact::mask_trans_id;
+use crate::storm::Storm;
 
 /// An account's lane, over all replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +50,8 @@ pub struct BlockedReport {
     pub lanes: Vec<AccountRow>,
     /// Topics of the worker's own that take no records.
     pub refused: Vec<RefusedTopic>,
+    /// Input topics that the storm brake stopped.
+    pub storms: Vec<Storm>,
     /// The ids of the workers whose snapshots were read.
     pub replicas: Vec<String>,
     /// Every consumer of those workers.
@@ -204,12 +207,14 @@ fn partitions(snapshots: &[ReplicaSnapshot], now_ms: i64) -> impl Iterator<Item 
 pub fn blocked(
     configured: &[(&'static str, Arc<str>)],
     lanes: &SwitchesByAccount,
+    storms: Vec<Storm>,
     snapshots: &[ReplicaSnapshot],
     now_ms: i64,
 ) -> BlockedReport {
     BlockedReport {
         partitions: partitions(snapshots, now_ms).collect(),
         lanes: accounts(configured, lanes, snapshots),
+        storms,
         refused: snapshots.iter().flat_map(|replica| replica.refused.clone()).collect(),
         replicas: snapshots.iter().map(|replica| replica.id.clone()).collect(),
         consumers: snapshots
@@ -279,7 +284,10 @@ mod tests {
         let shown = |trans_id: &str| {
             let mut replica = replica("a", 1, "flowing", "");
             replica.partitions[0].trans_id = Some(trans_id.to_owned());
-            blocked(&configured(), &SwitchesByAccount::new(), &[replica], 600).partitions[0].trans_id.clone().unwrap()
+            blocked(&configured(), &SwitchesByAccount::new(), Vec::new(), &[replica], 600).partitions[0]
+                .trans_id
+                .clone()
+                .unwrap()
         };
         assert_eq!(shown("order-2026-000123"), "order-2026-000123");
         assert_eq!(shown("13812345678"), "138****5678");
@@ -306,6 +314,7 @@ mod tests {
         let report = blocked(
             &configured(),
             &SwitchesByAccount::new(),
+            Vec::new(),
             &[replica("b", 2, "flowing", ""), replica("a", 1, "flowing", "")],
             600,
         );

@@ -10,6 +10,8 @@ use crate::operate::audit;
 use crate::operate::keys::Keys;
 use crate::operate::lanes::{SwitchesByAccount, read_lanes};
 use crate::operate::snapshot::{ReplicaSnapshot, read_snapshots};
+use crate::operate::storms::read_storms;
+use crate::storm::Storm;
 
 /// How long what was read is shown to all clients, so that many open pages cost one read.
 const FRESH: Duration = Duration::from_millis(500);
@@ -26,6 +28,7 @@ type LastSeen = (Instant, Option<All>);
 pub(super) struct All {
     pub(super) lanes: SwitchesByAccount,
     pub(super) replicas: Vec<ReplicaSnapshot>,
+    pub(super) storms: Vec<Storm>,
     pub(super) audit_waiting: Option<u64>,
 }
 
@@ -60,6 +63,7 @@ async fn ask(connection: &mut Option<MultiplexedConnection>, client: &Client, ke
             RedisResult::Ok(All {
                 lanes: read_lanes(&mut c, keys).await?,
                 replicas: read_snapshots(&mut c, keys).await?,
+                storms: read_storms(&mut c, keys).await?.0.into_values().collect(),
                 audit_waiting: Some(audit::waiting(&mut c, keys).await?.len() as u64),
             })
         };

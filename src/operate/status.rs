@@ -1,6 +1,8 @@
 //! What the admin endpoint shows and changes: the running worker, or the phase of its start.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod ready;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ::redis::Client;
@@ -15,13 +17,14 @@ use crate::lane::handle::switches::Switches;
 use crate::lane::threads::Runtimes;
 use crate::metrics::Metrics;
 use crate::operate::coordinator::Watched;
-use crate::operate::readiness::{Dependency, Embedded, LaneRow, Readiness, Status, StatusReport, SwitchError};
+use crate::operate::readiness::{Embedded, LaneRow, Readiness, Status, StatusReport, SwitchError};
 use crate::operate::replica::replica_snapshot;
 use crate::operate::report::{AccountRow, BlockedReport};
 use crate::operate::seen::{All, Seen};
 use crate::operate::{By, Keys, audit, lanes as switches, report, snapshot};
 use crate::redis::health::Health;
 use crate::similar::nearest;
+use crate::storm::board::Storms;
 
 /// The reason for each new input topic that is not read.
 pub type RefusedInputs = Arc<Mutex<BTreeMap<String, String>>>;
@@ -45,6 +48,8 @@ pub struct WorkerStatus {
     pub phase: Mutex<String>,
     /// New input topics that are not read.
     pub refused: RefusedInputs,
+    /// The topics that the storm brake stopped.
+    pub storms: Arc<Storms>,
     /// Set once everything runs.
     pub running: OnceLock<Running>,
     pub seen: Seen,
@@ -112,6 +117,12 @@ impl WorkerStatus {
         });
         all.replicas.retain(|s| s.id != own.id);
         all.replicas.push(own);
+        // A stop that Redis does not know yet is in force here.
+        for storm in self.storms.all() {
+            if !all.storms.iter().any(|known| known.topic == storm.topic) {
+                all.storms.push(storm);
+            }
+        }
         all
     }
 
@@ -149,89 +160,7 @@ impl Status for WorkerStatus {
     }
 
     fn ready(&self) -> Readiness {
-        let mut why = Vec::new();
-        let (redis, clock) = (self.health.store_trouble(), self.health.clock.trouble());
-        let kafka_up = self.is_kafka_up();
-        let (mut parked, mut remade, mut lost) = (Vec::new(), BTreeSet::new(), Vec::new());
-        let mut ready = kafka_up && redis.is_none() && clock.is_none();
-        why.extend(clock);
-        match self.running.get() {
-            None => {
-                ready = false;
-                why.push(self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone());
-            }
-            Some(running) => {
-                for (n, consumer) in running.consumers.iter().enumerate() {
-                    let snapshot = consumer.view.snapshot();
-                    if !snapshot.counts.joined {
-                        ready = false;
-                        why.push("waiting for the first assignment".into());
-                    }
-                    if let Some(time) = snapshot.counts.unconfirmed_for {
-                        ready = false;
-                        why.push(format!(
-                            "kafka: the {} consumer has had no commit confirmed for {} s: nothing is sent, since another member \
-                             may have its partitions",
-                            consumer.name,
-                            time.as_secs()
-                        ));
-                    }
-                    let held = snapshot.partitions.iter().filter(|p| p.parked.is_some());
-                    let names: Vec<_> = held.map(|p| format!("{}/{}", p.topic, p.partition)).collect();
-                    // No input partition flows, so the worker takes no records.
-                    if n == 0 && !names.is_empty() && names.len() == snapshot.partitions.len() {
-                        ready = false;
-                    }
-                    parked.extend(names);
-                    let again = snapshot.partitions.iter().filter(|p| p.remade_ms.is_some());
-                    remade.extend(again.map(|p| p.topic.to_string()));
-                    let anew = snapshot.partitions.iter().filter(|p| p.position_lost_ms.is_some());
-                    lost.extend(anew.map(|p| format!("{}/{}", p.topic, p.partition)));
-                }
-                if !parked.is_empty() {
-                    why.push(format!(
-                        "{} partition(s) wait for `postback unblock offsets`: their position was lost or is out of range",
-                        parked.len()
-                    ));
-                }
-            }
-        }
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        why.extend(refused.iter().map(|(topic, reason)| format!("the input topic {topic} is not read: {reason}")));
-        if !lost.is_empty() {
-            why.push(format!(
-                "the group lost its committed offset of these within the last day, and they are read again from their \
-                 beginning: {}",
-                lost.join(", ")
-            ));
-        }
-        if !remade.is_empty() {
-            let names = remade.into_iter().collect::<Vec<_>>().join(", ");
-            why.push(format!("deleted and made again within the last day, and read from the beginning: {names}"));
-        }
-        let refusals = self.refusals();
-        for Refusal { topic, why: refused, records, .. } in &refusals {
-            why.push(format!("topic {topic} takes no records ({records} are held for it): {refused}"));
-        }
-        let dependency = |up: bool, detail: String| Dependency { up, detail };
-        if let Some(redis) = &redis {
-            why.push(format!("redis: {redis}"));
-        }
-        if !kafka_up {
-            why.push("kafka: no broker answers".into());
-        }
-        let silent = || self.kafka.why().map_or("no broker answers".into(), |why| format!("no broker answers: {why}"));
-        let kafka_detail = if self.kafka.is_up() { String::new() } else { silent() };
-        Readiness {
-            ready,
-            why: why.join("; "),
-            dependencies: BTreeMap::from([
-                ("kafka", dependency(self.kafka.is_up(), kafka_detail)),
-                ("redis", dependency(redis.is_none(), redis.unwrap_or_default())),
-            ]),
-            parked_partitions: parked,
-            refused_topics: refusals.into_iter().map(|refusal| refusal.topic).collect(),
-        }
+        self.readiness()
     }
 
     fn metrics(&self) -> String {
@@ -261,6 +190,7 @@ impl Status for WorkerStatus {
                 lanes: self.lanes.accounts().map(state).collect(),
                 replicas,
                 topics,
+                storms: all.storms,
                 audit_waiting: all.audit_waiting,
             }
         })
@@ -276,7 +206,7 @@ impl Status for WorkerStatus {
     fn blocked(&self) -> BoxFuture<'_, BlockedReport> {
         Box::pin(async {
             let all = self.all_replicas().await;
-            report::blocked(&self.configured(), &all.lanes, &all.replicas, now_ms())
+            report::blocked(&self.configured(), &all.lanes, all.storms, &all.replicas, now_ms())
         })
     }
 

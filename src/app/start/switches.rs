@@ -6,16 +6,18 @@ use std::time::Duration;
 use crate::app::start::wait::Say;
 use crate::kafka::consumer::Unplaced;
 use crate::lane::handle::lanes::Lanes;
+use crate::operate::storms::read_storms;
 use crate::operate::{Keys, orders};
 use crate::redis::health::Health;
+use crate::storm::board::Storms;
 
-/// Applies the switches and unplaced partitions in Redis before the first record is examined: an account that was
-/// paused or halted must not send, and a parked partition must not be read.
+/// Applies the switches, stopped topics and unplaced partitions in Redis before the first record is examined: an account
+/// that was paused or halted must not send, and a parked partition or a stopped topic must not be read.
 pub async fn restore_switches(
     client: &::redis::Client,
     keys: &Keys,
     lanes: &Lanes,
-    unplaced: &Unplaced,
+    (unplaced, storms): (&Unplaced, &Storms),
     health: &Health,
     say: &Say,
 ) {
@@ -23,10 +25,13 @@ pub async fn restore_switches(
         let read = async {
             let mut connection = crate::redis::connect(client).await?;
             let unplaced = orders::read_unplaced(&mut connection, keys).await?;
-            ::redis::RedisResult::Ok((crate::operate::lanes::read_lanes(&mut connection, keys).await?, unplaced))
+            let stopped = read_storms(&mut connection, keys).await?;
+            let switches = crate::operate::lanes::read_lanes(&mut connection, keys).await?;
+            ::redis::RedisResult::Ok((switches, unplaced, stopped))
         };
         match read.await {
-            Ok((all, places)) => {
+            Ok((all, places, (stopped, releases))) => {
+                storms.obey(stopped, releases, false);
                 *unplaced.lock().unwrap_or_else(PoisonError::into_inner) = places;
                 for lane in lanes.iter() {
                     lane.obey(&all.get(&*lane.account_name).cloned().unwrap_or_default());

@@ -1,5 +1,6 @@
 //! The interface between the polling thread and the code that works on its records.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ack_handle::AckHandle;
@@ -28,6 +29,12 @@ pub trait Handler: Send {
     /// A record of a present assignment has ended. Called once per record, and not for an end after which the record is
     /// read again.
     fn completed(&mut self, work: &Self::Work, end: <Self::Work as Work>::End);
+    /// These records hold their partition's position back, although most of the records after them are finished. The
+    /// handler lets those of them leave that can, by a durable copy elsewhere. Returns how many it was not asked about
+    /// before.
+    fn hand_off(&mut self, _blockers: &[Arc<Self::Work>]) -> usize {
+        0
+    }
     /// A record was unfinished when its partition was given back.
     fn returned(&mut self, work: &Self::Work);
     /// The assignment is about to leave: begin no new work on its records, and give the queued ones back.

@@ -30,6 +30,8 @@ pub struct Settings {
     pub unplaced: Unplaced,
     /// Where partitions of topics begin that are new to the input.
     pub begins: Begins,
+    /// The most records of one partition that may be read beyond its first unfinished one. `None`: no bound.
+    pub window: Option<u64>,
     /// Whether to ask the brokers for the ids of topics. The embedded broker does not answer that question, and nobody
     /// creates one of its topics again.
     pub has_ids: bool,

@@ -59,6 +59,8 @@ pub(super) struct Partition<W> {
     pub(super) held: bool,
     /// The last pause or resume that the client received. `None`: none yet in this assignment.
     pub(super) paused: Option<bool>,
+    /// Whether as many records were read beyond the first unfinished one as may be.
+    pub(super) window_full: bool,
     /// The offset where it began.
     pub(super) start: Option<i64>,
     pub(super) stored: Option<NextOffset>,
@@ -100,6 +102,7 @@ impl<W> Partition<W> {
             given_back: 0,
             held: false,
             paused: None,
+            window_full: false,
             start: None,
             stored: None,
             committed: None,

@@ -135,6 +135,10 @@ impl<H: Handler> Poller<H> {
             }
             return false;
         };
+        if self.settings.window.is_some_and(|most| part.tracker.span() >= most) && !part.window_full {
+            part.window_full = true;
+            self.pauses.seen = None;
+        }
         part.epochs.read(message.offset(), native::record_epoch(message));
         let record = message::record(message, part.assignment.topic.clone());
         part.last_steady_ms = Some(work.steady_of(record.timestamp_ms.unwrap_or(now_ms)));
@@ -190,6 +194,7 @@ impl<H: Handler> Poller<H> {
         self.survey(now);
         self.identify(now);
         self.look_at_ends(now);
+        self.look_at_windows(now);
         if now >= self.next_view {
             self.judge_commits(now);
             self.changed();

@@ -17,6 +17,7 @@ use super::options::Settings;
 use super::partition::Partition;
 use super::queries::BrokerQueries;
 use super::snapshot::{ConsumerView, Counts};
+use super::window::Windows;
 use super::work::Work;
 use crate::kafka::native::TopicIds;
 
@@ -103,6 +104,7 @@ pub(super) struct Poller<H: Handler> {
     pub(super) next_view: Instant,
     pub(super) surveys: Surveys,
     pub(super) ends: Ends,
+    pub(super) windows: Windows,
     pub(super) ids: Ids,
     pub(super) counts: Counts,
     pub(super) commits: Commits,
@@ -152,6 +154,7 @@ impl<H: Handler> Poller<H> {
             next_view: now,
             surveys: Surveys { next: now, next_full: now, running: false, suspicious: false, next_suspicion: now },
             ends: Ends { next_look: now, empty_since: None, probing: false },
+            windows: Windows::new(now),
             ids: Ids { next: now, running: false, met: TopicIds::new(), remade: HashMap::new() },
             counts: Counts::default(),
             commits,

@@ -141,6 +141,7 @@ impl<H: Handler> Poller<H> {
             let assignment = &part.assignment;
             let want = self.pauses.resting
                 || assignment.is_leaving()
+                || part.window_full
                 || self.handler.pause_wanted(&assignment.topic, assignment.partition);
             if part.paused != Some(want) {
                 let list = if want { &mut pause } else { &mut resume };

@@ -84,6 +84,7 @@ fn view_of<W: Work>(part: &Partition<W>, now: Instant, now_ms: i64) -> Partition
         remade_ms: part.remade_ms.filter(|at| now_ms - at < SHOWN_MS),
         position_lost_ms: None,
         own: part.own.clone(),
+        window_full: part.window_full,
         unfinished: part.tracker.len(),
     }
 }

@@ -121,6 +121,8 @@ pub struct PartitionView<S> {
     pub position_lost_ms: Option<i64>,
     /// How it began, if it belongs to a retry tier or a parking topic.
     pub own: Option<OwnPosition>,
+    /// Whether no more records are read because too many were read beyond the oldest unfinished one.
+    pub window_full: bool,
     /// The number of records that were read and are not finished.
     pub unfinished: usize,
 }

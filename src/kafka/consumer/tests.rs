@@ -4,6 +4,7 @@ mod mock;
 mod poller;
 #[cfg(feature = "servers")]
 mod real;
+mod window;
 
 use std::ffi::CString;
 use std::sync::atomic::{AtomicUsize, Ordering};

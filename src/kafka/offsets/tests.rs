@@ -46,6 +46,28 @@ fn an_offset_that_comes_twice_is_registered_once() {
 }
 
 #[test]
+fn a_tracker_tells_how_far_it_was_read_beyond_its_first_unfinished_record_and_what_is_far_behind() {
+    let mut tracker = OffsetTracker::new();
+    assert_eq!(tracker.span(), 0);
+    // Offsets with holes; the span counts records.
+    let seqs: Vec<u64> = (0..5_000).map(|n| tracker.receive(n * 3, open()).unwrap()).collect();
+    for seq in seqs.iter().filter(|seq| ![1, 2, 4_000].contains(*seq)) {
+        tracker.finish(*seq).unwrap();
+    }
+    assert_eq!((tracker.span(), tracker.len()), (4_999, 3), "however many finished ones were forgotten");
+    let behind = |newer| tracker.behind(newer).count();
+    assert_eq!(
+        [behind(0), behind(999), behind(1_000), behind(4_997), behind(4_998), behind(9_000)],
+        [3, 3, 2, 2, 1, 0]
+    );
+    tracker.finish(1).unwrap();
+    tracker.finish(2).unwrap();
+    assert_eq!(tracker.span(), 1_000);
+    tracker.finish(4_000).unwrap();
+    assert_eq!(tracker.span(), 0);
+}
+
+#[test]
 fn nothing_is_offered_for_commit_before_anything_was_received() {
     assert_eq!(OffsetTracker::<Open>::new().frontier(), None);
     assert!(OffsetTracker::<Open>::new().finish(0).is_none());

@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::operate::Keys;
 use crate::quiet::{QuietKinds, Repeated};
 use crate::redis::health::Health;
+use crate::storm::board::Storms;
 
 /// A consumer as it is seen from outside its thread.
 pub struct Watched {
@@ -58,6 +59,8 @@ pub struct Coordinator {
     pub known: Arc<Known>,
     /// Whether the store is part of this process, so that it has no clock of its own.
     pub own_store: bool,
+    /// The topics that the storm brake stopped.
+    pub storms: Arc<Storms>,
     /// Counts the repeated log lines that were left out. The coordinator logs the count when their minute is over.
     pub quiet: Arc<QuietKinds<Repeated>>,
 }

@@ -1,7 +1,7 @@
 // Who changed what, from where and why; newest first. A discard can be taken back here.
 import { ActionDialog, Chips, Counts, Empty, Fed, More, Page, Section, Table, Trouble, button, change, code, go, html, link, muted, queryOf, read, t, time, toLane, useLive, useNewest, useState } from "../lib/all.js";
 
-const WHATS = ["pause", "resume", "halt", "discard", "undiscard", "replay plan", "replay run", "replay cancel", "replay resume", "replay rate", "unblock offsets", "unblock dedupe", "unblock storm", "reload"];
+const WHATS = ["pause", "resume", "halt", "storm", "discard", "undiscard", "replay plan", "replay run", "replay cancel", "replay resume", "replay rate", "unblock offsets", "unblock dedupe", "unblock storm", "reload"];
 
 function About({ row }) {
   return html`${row.account && toLane(row.account)} ${row.subject && (row.what.startsWith("replay") ? html`<a href=${link(["replays", row.subject])}>${code(row.subject)}</a>` : code(row.subject))} ${row.detail}

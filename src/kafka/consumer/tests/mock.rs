@@ -180,6 +180,10 @@ pub(super) struct Probe {
     pub(super) completed: AtomicUsize,
     pub(super) returned: AtomicUsize,
     pub(super) left: AtomicUsize,
+    /// The most records of a partition that are read beyond its first unfinished one; 0: no bound. It is read once.
+    pub(super) window: AtomicUsize,
+    /// How many records the handler was last asked to hand off.
+    pub(super) blockers: AtomicUsize,
     turn: Mutex<Option<Instant>>,
     pub(super) longest_gap: Mutex<Duration>,
 }
@@ -236,6 +240,11 @@ impl Handler for Arc<Probe> {
         self.completed.fetch_add(1, Ordering::SeqCst);
     }
 
+    fn hand_off(&mut self, blockers: &[Arc<Open>]) -> usize {
+        self.blockers.store(blockers.len(), Ordering::SeqCst);
+        blockers.iter().filter(|open| open.set_leaves()).count()
+    }
+
     fn returned(&mut self, _: &Open) {
         self.returned.fetch_add(1, Ordering::SeqCst);
     }
@@ -275,6 +284,7 @@ pub(super) fn settings(config: &Config, kind: Kind, topic: &str) -> Settings {
         subscribe: BTreeSet::from([topic.to_owned()]),
         kind,
         drain: Duration::from_secs(5),
+        window: None,
         has_ids: !config.embedded,
         begins: Default::default(),
     }
@@ -298,7 +308,8 @@ impl Member {
         if std::env::var_os("POSTBACK_TEST_LOG").is_some() {
             let _ = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).try_init();
         }
-        let settings = settings(config, kind, topic);
+        let window = probe.window.load(Ordering::SeqCst) as u64;
+        let settings = Settings { window: (window > 0).then_some(window), ..settings(config, kind, topic) };
         let view = Arc::new(ConsumerView::default());
         let handle = Consumer::spawn("test", settings, probe.clone(), view.clone()).unwrap();
         Self { probe, view, handle }
