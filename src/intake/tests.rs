@@ -1,5 +1,7 @@
 //! Tests bounds and back-pressure without Kafka: the tests hand in records and observe the lanes from outside.
 
+mod brake;
+
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -7,6 +9,7 @@ use super::*;
 use crate::account::roster::Roster;
 use crate::account::{Account, WhenUnavailable};
 use crate::error::Outcome;
+use crate::kafka::record::Header;
 use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::Setup;
 use crate::stub::calls::Caller;
@@ -20,6 +23,9 @@ struct World {
     inboxes: Vec<UnboundedReceiver<LaneMessage>>,
     outbox: UnboundedReceiver<Box<Delivery>>,
     health: Arc<Health>,
+    storms: Arc<Storms>,
+    /// The headers of the records that follow.
+    headers: Vec<Header>,
     /// The records that were delivered to lane `a`.
     queued: Vec<Delivery>,
     parked: Vec<Delivery>,
@@ -50,13 +56,13 @@ impl World {
         let lanes = Arc::new(Lanes::new(lanes, vec![to_outbox]));
         let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
-        let health = Arc::new(Health::default());
+        let (health, storms) = (Arc::new(Health::default()), Arc::new(Storms::new("r1")));
         health.answered();
         let examiner = Examiner::of(accounts, crate::kafka::Config::stub("b:1", &[]).result_topics(), metrics.clone());
         let intake =
-            Intake::new(examiner, lanes.clone(), metrics, health.clone(), bounds, Arc::default(), Arc::default());
+            Intake::new(examiner, lanes.clone(), metrics, health.clone(), bounds, Arc::default(), storms.clone());
         let (queued, parked, emptied) = (Vec::new(), Vec::new(), Vec::new());
-        Self { intake, lanes, inboxes, outbox, health, queued, parked, emptied, offset: 0 }
+        Self { intake, lanes, inboxes, outbox, health, storms, headers: Vec::new(), queued, parked, emptied, offset: 0 }
     }
 
     fn receive(&mut self, topic: &str, account: &str) -> Arc<Open> {
@@ -74,7 +80,7 @@ impl World {
             timestamp_ms: None,
             key: None,
             value: Some(Bytes::from(value)),
-            headers: Vec::new(),
+            headers: self.headers.clone(),
             unreadable_headers: 0,
         };
         let (ack, _) = AckHandle::stub(Arc::new(Assignment::new(topic.into(), 0, 1)), self.offset as u64);

@@ -19,7 +19,7 @@ impl Storms {
     }
 
     /// Shows which topics are stopped. A topic that was named once keeps its series.
-    pub fn show<'a>(&self, read: impl IntoIterator<Item = &'a str>, stopped: &BTreeSet<String>) {
+    pub fn show<'a>(&self, read: impl IntoIterator<Item = &'a str>, stopped: &'a BTreeSet<String>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for topic in read.into_iter().chain(stopped.iter().map(String::as_str)) {
             if !known.contains(topic) {

@@ -40,6 +40,7 @@ impl Owner {
             commit_age_seconds: 0.0,
             oldest: None,
             parked: position.is_none().then_some(parked),
+            window_full: false,
             unfinished: 0,
             remade_ms: None,
             position_lost_ms: None,

@@ -37,6 +37,7 @@ async fn said(world: &mut World, id: &str, anew: Option<(i64, i64)>, committed: 
             remade_ms: None,
             position_lost_ms: None,
             own: Some(OwnPosition { topic_id: id.to_owned(), anew }),
+            window_full: false,
             unfinished: 0,
         };
         view.set(Snapshot { partitions: vec![partition], ..Snapshot::default() });

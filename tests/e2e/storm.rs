@@ -1,0 +1,147 @@
+//! The storm brake: a topic full of garbage is stopped for all replicas, until an operator lets it go on.
+
+use crate::support::event::Event;
+use crate::support::ledger::Check;
+use crate::support::platform::Platform;
+use crate::support::proxy::Mode;
+use crate::support::worker::Worker;
+use crate::support::world::{Setup, World};
+use crate::support::{eventually, http, secs};
+use serde_json::Value;
+
+fn garbage(count: usize) -> Vec<Event> {
+    (0..count).map(|n| Event::bytes(Some(format!("order {n} of 13812345678").as_bytes()), "malformed", "")).collect()
+}
+
+fn ask(worker: &Worker, path: &str) -> (u16, Value) {
+    let (status, body) = http::get(worker.admin_port, path).unwrap_or_default();
+    (status, serde_json::from_str(&body).unwrap_or_default())
+}
+
+fn is_stopped(worker: &Worker, topic: &str) -> bool {
+    ask(worker, "/ready").1["stopped_topics"] == serde_json::json!([topic])
+}
+
+fn unblock(worker: &Worker, topic: &str) -> String {
+    worker.must(&["unblock", "storm", "--topic", topic, "--reason", "the publisher is mended"])
+}
+
+#[test]
+fn a_stopped_topic_stays_stopped_over_a_restart_and_goes_on_exactly_where_it_stopped() {
+    let mut w = World::with("storm", Setup { partitions: 1, ..Setup::default() });
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    let mut worker = w.started();
+    let input = w.topic("conversions");
+    assert!(unblock(&worker, &input).contains("nothing to unblock"));
+    let mut events = w.make.orders("acme-ps", 20);
+    events.extend(garbage(150));
+    events.extend(w.make.orders("acme-ps", 30));
+    w.publish(events);
+    eventually(secs(60), "the topic is stopped", || is_stopped(&worker, &input));
+    eventually(secs(30), "what was read before ends", || w.dead_letters().len() == 100 && account.executed() == 20);
+
+    // It says what it saw, and how to go on.
+    let (status, ready) = ask(&worker, "/ready");
+    let command = format!("postback unblock storm --topic {input} --reason TEXT");
+    assert!(status == 503 && ready["why"].as_str().unwrap().contains(&command), "{status} {ready}");
+    let (_, status) = ask(&worker, "/api/v1/status");
+    let storm = &status["storms"][0];
+    assert_eq!((&storm["topic"], &storm["counts"]), (&input.clone().into(), &serde_json::json!({"malformed": 100})));
+    assert_eq!((&storm["first"]["offset"], &storm["last"]["offset"]), (&20.into(), &119.into()));
+    assert_eq!((&storm["sample"], &storm["unblock"]), (&"order 99 of 138****5678".into(), &command.clone().into()));
+    assert!(storm["since_ms"].as_i64().unwrap() > 1_700_000_000_000, "{storm}");
+    eventually(secs(30), "Redis knows it", || worker.must(&["blocked"]).contains(&command));
+    assert!(worker.must(&["blocked"]).contains("order 99 of 138****5678"));
+    assert_eq!(ask(&worker, "/api/v1/blocked").1["storms"][0]["topic"], input);
+    assert!(worker.log().contains("the storm brake stops a topic"), "{}", worker.log());
+    let gauge = |worker: &Worker| worker.metrics().total("storm_stopped", &[("topic", &input)]);
+    eventually(secs(10), "the gauge shows it", || gauge(&worker) == 1.0);
+
+    // A replica that is started now does not read it either.
+    worker.stop();
+    worker.launch();
+    eventually(secs(60), "it is stopped there too", || is_stopped(&worker, &input));
+    eventually(secs(60), "it has its partition", || worker.log().contains("partition starts"));
+    std::thread::sleep(secs(3));
+    assert_eq!((w.dead_letters().len(), account.executed()), (100, 20));
+
+    assert!(unblock(&worker, &input).contains("is read on"));
+    w.settle(secs(60));
+    assert_eq!((w.dead_letters().len(), account.executed()), (150, 50));
+    eventually(secs(20), "nothing is stopped", || worker.ready() && gauge(&worker) == 0.0);
+    let audited = || worker.must(&["audit", "--json"]);
+    eventually(secs(20), "both are audited", || {
+        let text = audited();
+        text.contains("\"unblock storm\"") && text.contains("\"storm\"") && text.contains("the publisher is mended")
+    });
+    assert!(unblock(&worker, &input).contains("nothing to unblock"));
+    w.ledger(&Check::EXACT);
+}
+
+#[test]
+fn every_replica_stops_and_another_topic_flows() {
+    let mut w = World::new("storms");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    let (input, other) = (w.topic("conversions"), w.topic("clicks"));
+    w.set("kafka.input", vec![input.clone(), other]);
+    w.create_input();
+    w.create_further_input("clicks");
+    let mut workers = [w.worker(), w.worker()];
+    workers.iter_mut().for_each(Worker::start);
+    let owned = |worker: &Worker| ask(worker, "/api/v1/status").1["replicas"].as_array().map_or(0, Vec::len);
+    eventually(secs(60), "both run", || workers.iter().all(|worker| owned(worker) == 2));
+    let total = 2_000;
+    w.publish(garbage(total));
+    eventually(secs(60), "both have stopped it", || workers.iter().all(|worker| is_stopped(worker, &input)));
+    // Each replica ends what it had read, a hundred at most, since none is read in a batch after the hundredth.
+    std::thread::sleep(secs(3));
+    let dead = w.dead_letters().len();
+    assert!((100..=200).contains(&dead), "{dead} dead letters");
+
+    let events = w.make.orders("acme-ps", 50);
+    w.publish_to("clicks", events, None, None);
+    eventually(secs(30), "the other topic flows", || account.executed() == 50);
+    for worker in &workers {
+        let (status, body) = ask(worker, "/ready");
+        assert!(status == 200 && body["why"].as_str().unwrap().contains("unblock storm"), "{status} {body}");
+    }
+    assert_eq!(w.dead_letters().len(), dead);
+
+    // Each time a hundred more become dead letters at each replica, and nothing is lost on the way.
+    let mut unblocked = 0;
+    while !w.admin.at_end(&w.group(), &input) {
+        unblock(&workers[0], &input);
+        unblocked += 1;
+        let before = w.dead_letters().len();
+        eventually(secs(60), "it goes on", || w.dead_letters().len() > before || w.admin.at_end(&w.group(), &input));
+        crate::support::within(secs(5), || workers.iter().all(|worker| is_stopped(worker, &input)));
+        assert!(unblocked <= 40, "{} of {total} dead letters", w.dead_letters().len());
+    }
+    w.settle(secs(60));
+    w.ledger(&Check::EXACT);
+}
+
+#[test]
+fn without_redis_a_topic_is_stopped_here_and_redis_is_told_later() {
+    let mut w = World::with("storm-away", Setup { partitions: 1, proxy: true, ..Setup::default() });
+    w.account("acme-ps", Platform::Qihoo360);
+    let worker = w.started();
+    let input = w.topic("conversions");
+    let proxy = w.proxy.as_ref().unwrap();
+    proxy.set(Mode::Hold);
+    let mut events = garbage(180);
+    events.extend(w.make.orders("acme-ps", 5));
+    w.publish(events);
+    eventually(secs(60), "the topic is stopped", || is_stopped(&worker, &input));
+    eventually(secs(30), "a hundred have ended", || w.dead_letters().len() == 100);
+    let proxy = w.proxy.as_ref().unwrap();
+    proxy.cut();
+    proxy.set(Mode::Pass);
+    let blocked = || worker.must(&["blocked", "--json"]);
+    eventually(secs(60), "Redis is told", || blocked().contains("postback unblock storm"));
+    assert!(is_stopped(&worker, &input));
+    assert_eq!(w.dead_letters().len(), 100);
+    unblock(&worker, &input);
+    w.settle(secs(90));
+    w.ledger(&Check::EXACT);
+}
