@@ -95,7 +95,7 @@ fn from_the_wait_for_redis_it_is_parked() {
         bench.stop_redis();
         let (open, mut end) = send(&bench, "ok-1");
         bench.start();
-        eventually("it waits", async || open.stage() == Stage::Held).await;
+        eventually("it waits", async || open.stage() == Stage::Claiming).await;
         leave(&bench, &open);
         assert_eq!(end.wait().await, End::Parked);
         assert!(bench.sent().is_empty());
