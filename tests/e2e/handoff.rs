@@ -27,7 +27,7 @@ fn one_account_that_hangs_holds_no_partition_back_from_another_and_a_kill_in_the
     let (group, input) = (w.group(), w.topic("conversions"));
     let held = w.make.orders("acme-slow", 40);
     w.publish_at(held, None, Some(0));
-    let mut live = |w: &mut World| {
+    let live = |w: &mut World| {
         let events = (0..WINDOW + 500).map(|_| w.make.effective_user("acme-bz")).collect();
         w.publish_at(events, Some(800.0), Some(0));
     };

@@ -69,10 +69,17 @@ fn a_stopped_topic_stays_stopped_over_a_restart_and_goes_on_exactly_where_it_sto
     w.settle(secs(60));
     assert_eq!((w.dead_letters().len(), account.executed()), (150, 50));
     eventually(secs(20), "nothing is stopped", || worker.ready() && gauge(&worker) == 0.0);
-    let audited = || worker.must(&["audit", "--json"]);
-    eventually(secs(20), "both are audited", || {
-        let text = audited();
-        text.contains("\"unblock storm\"") && text.contains("\"storm\"") && text.contains("the publisher is mended")
+    let what = |entry: &Value| entry["what"].as_str().unwrap_or_default().to_owned();
+    eventually(secs(30), "both are audited", || {
+        let entries: Vec<_> = w
+            .records("audit")
+            .iter()
+            .filter_map(|record| serde_json::from_slice::<Value>(record.value.as_deref()?).ok())
+            .map(|entry| (what(&entry), entry["why"].clone()))
+            .collect();
+        let reasons =
+            |of: &str| entries.iter().filter(|(what, _)| what == of).map(|(_, why)| why.clone()).collect::<Vec<_>>();
+        reasons("unblock storm") == ["the publisher is mended"] && reasons("storm").len() == 1
     });
     assert!(unblock(&worker, &input).contains("nothing to unblock"));
     w.ledger(&Check::EXACT);

@@ -17,9 +17,9 @@ use super::options::Settings;
 use super::partition::Partition;
 use super::queries::BrokerQueries;
 use super::snapshot::{ConsumerView, Counts};
-use super::window::Windows;
 use super::work::Work;
 use crate::kafka::native::TopicIds;
+use crate::quiet::QuietKinds;
 
 /// The longest poll while partitions drain or everything is paused, because ack handles must not wait for a long poll
 /// to end.
@@ -70,6 +70,13 @@ pub(super) struct Ends {
     /// Since when the client has delivered nothing, although it was polled all the time and no bound held it back.
     pub(super) empty_since: Option<Instant>,
     pub(super) probing: bool,
+}
+
+/// When the windows of the partitions are checked next, and what was logged of them.
+pub(super) struct Windows {
+    pub(super) next_look: Instant,
+    /// Of each partition, whether its window was full.
+    pub(super) quiet: QuietKinds<(Arc<str>, i32, bool)>,
 }
 
 /// The ids of the topics that the consumer reads.
@@ -154,7 +161,7 @@ impl<H: Handler> Poller<H> {
             next_view: now,
             surveys: Surveys { next: now, next_full: now, running: false, suspicious: false, next_suspicion: now },
             ends: Ends { next_look: now, empty_since: None, probing: false },
-            windows: Windows::new(now),
+            windows: Windows { next_look: now, quiet: QuietKinds::default() },
             ids: Ids { next: now, running: false, met: TopicIds::new(), remade: HashMap::new() },
             counts: Counts::default(),
             commits,

@@ -13,25 +13,12 @@ use super::handler::Handler;
 use super::partition::{Partition, State};
 use super::poller::Poller;
 use super::work::Work;
-use crate::quiet::QuietKinds;
 
 /// The time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A window that is so full, in percent, and of which so much is finished, has its blockers handed off.
 const FULL: u64 = 90;
 const FINISHED: u64 = 98;
-
-/// When the windows are checked next, and what was logged of them.
-pub(super) struct Windows {
-    next_look: Instant,
-    quiet: QuietKinds<(Arc<str>, i32, bool)>,
-}
-
-impl Windows {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { next_look: now, quiet: QuietKinds::default() }
-    }
-}
 
 /// What becomes of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
