@@ -496,4 +496,5 @@ def main():
         cells[name](bench, options.quick)
 
 
-main()
+if __name__ == "__main__":
+    main()

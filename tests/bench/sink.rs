@@ -3,7 +3,11 @@
 //!
 //! `sink --listen ADDR [--latency-ms N] [--hang]`. With `--hang` it reads the request and never answers.
 //! `GET /_stats` says what came since the last `DELETE /_stats`; times are epoch microseconds, ages are the time from
-//! the producer's call (it stands in the event's id) to the whole request.
+//! the producer's call (it stands in the event's id) to the whole request. `DELETE /_ages` forgets the ages alone.
+//!
+//! `PUT /_fault?hang`, `?status=500`, `?status=429` (with `Retry-After: 1`) and `?latency_ms=2900` set a fault, `PUT /_fault`
+//! ends it. `accepted` counts the different events that got an answer of success, or would have got one if the client had
+//! waited for it: a request that hangs or fails is received and not accepted.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a tool of the benchmark: whatever fails ends the run")]
 
@@ -11,7 +15,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -34,8 +38,10 @@ const SUCCESS: &[u8] = br#"{"errno":0,"error":"Success","code":0}"#;
 const IDS: [&[u8]; 2] = [br#""trans_id":""#, br#""outer_action_id":""#];
 
 struct Sink {
-    latency: Duration,
-    hang: bool,
+    latency_ms: AtomicU64,
+    hang: AtomicBool,
+    /// The status of every answer; 200 is no fault.
+    status: AtomicU64,
     connections: AtomicU64,
     received: AtomicU64,
     unsigned: AtomicU64,
@@ -43,13 +49,17 @@ struct Sink {
     last_us: AtomicU64,
     ages: Vec<AtomicU64>,
     seen: Vec<Mutex<HashSet<u64>>>,
+    accepted: Vec<Mutex<HashSet<u64>>>,
+    /// Events that were accepted once more.
+    again: AtomicU64,
 }
 
 impl Sink {
-    fn new(latency: Duration, hang: bool) -> Self {
+    fn new(latency_ms: u64, hang: bool) -> Self {
         Self {
-            latency,
-            hang,
+            latency_ms: latency_ms.into(),
+            hang: hang.into(),
+            status: 200.into(),
             connections: AtomicU64::new(0),
             received: AtomicU64::new(0),
             unsigned: AtomicU64::new(0),
@@ -57,6 +67,26 @@ impl Sink {
             last_us: AtomicU64::new(0),
             ages: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
             seen: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            accepted: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            again: AtomicU64::new(0),
+        }
+    }
+
+    /// Sets the fault that a query names, and no other.
+    fn fault(&self, query: &str) {
+        let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let number = |name: &str, without: u64| value(name).map_or(without, |n| n.parse().expect("a number"));
+        self.hang.store(query == "hang", Relaxed);
+        self.status.store(number("status", 200), Relaxed);
+        self.latency_ms.store(number("latency_ms", 0), Relaxed);
+    }
+
+    fn accept(&self, body: &[u8]) {
+        for id in trans_ids(body) {
+            let Some((unique, _)) = id.split_at_checked(16) else { continue };
+            let hash = hash(unique);
+            let is_new = self.accepted[hash as usize % SHARDS].lock().unwrap().insert(hash);
+            self.again.fetch_add(u64::from(!is_new), Relaxed);
         }
     }
 
@@ -93,11 +123,13 @@ impl Sink {
             bucket.unwrap_or(0) as f64 * BUCKET_US as f64 / 1000.0
         };
         let first = self.first_us.load(Relaxed);
-        let distinct: usize = self.seen.iter().map(|s| s.lock().unwrap().len()).sum();
+        let sum = |sets: &[Mutex<HashSet<u64>>]| -> usize { sets.iter().map(|s| s.lock().unwrap().len()).sum() };
         serde_json::json!({
             "connections": self.connections.load(Relaxed),
             "received": self.received.load(Relaxed),
-            "distinct": distinct,
+            "distinct": sum(&self.seen),
+            "accepted": sum(&self.accepted),
+            "again": self.again.load(Relaxed),
             "unsigned": self.unsigned.load(Relaxed),
             "first_us": if first == u64::MAX { 0 } else { first },
             "last_us": self.last_us.load(Relaxed),
@@ -114,7 +146,8 @@ impl Sink {
             counter.store(0, Relaxed);
         }
         self.first_us.store(u64::MAX, Relaxed);
-        self.seen.iter().for_each(|s| s.lock().unwrap().clear());
+        self.again.store(0, Relaxed);
+        self.seen.iter().chain(&self.accepted).for_each(|s| s.lock().unwrap().clear());
     }
 }
 
@@ -149,17 +182,34 @@ async fn answer(request: Request<Incoming>, sink: &'static Sink) -> Result<Respo
             sink.forget();
             return json(Bytes::from_static(b"{}"));
         }
+        (&Method::DELETE, "/_ages") => {
+            sink.ages.iter().for_each(|age| age.store(0, Relaxed));
+            return json(Bytes::from_static(b"{}"));
+        }
+        (&Method::PUT, "/_fault") => {
+            sink.fault(request.uri().query().unwrap_or_default());
+            return json(Bytes::from_static(b"{}"));
+        }
         _ => {}
     }
     let is_signed = request.headers().get("app-sign").is_some_and(|s| s.len() == 32);
-    if let Ok(body) = request.into_body().collect().await {
-        sink.count(&body.to_bytes(), is_signed);
-    }
-    if sink.hang {
+    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    sink.count(&body, is_signed);
+    if sink.hang.load(Relaxed) {
         std::future::pending::<()>().await;
     }
-    if !sink.latency.is_zero() {
-        tokio::time::sleep(sink.latency).await;
+    let latency = sink.latency_ms.load(Relaxed);
+    match sink.status.load(Relaxed) as u16 {
+        200 => sink.accept(&body),
+        status => {
+            let wait = (status == 429).then_some(("retry-after", "1"));
+            let answer =
+                wait.into_iter().fold(Response::builder().status(status), |b, (name, value)| b.header(name, value));
+            return Ok(answer.body(Full::default()).unwrap());
+        }
+    }
+    if latency > 0 {
+        tokio::time::sleep(Duration::from_millis(latency)).await;
     }
     json(Bytes::from_static(SUCCESS))
 }
@@ -170,7 +220,7 @@ fn option(name: &str) -> Option<String> {
 
 fn main() {
     let listen: SocketAddr = option("--listen").expect("--listen ADDR").parse().expect("--listen");
-    let latency = Duration::from_millis(option("--latency-ms").map_or(0, |ms| ms.parse().expect("--latency-ms")));
+    let latency = option("--latency-ms").map_or(0, |ms| ms.parse().expect("--latency-ms"));
     let sink: &'static Sink = Box::leak(Box::new(Sink::new(latency, std::env::args().any(|a| a == "--hang"))));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
