@@ -119,15 +119,16 @@ fn routes() -> BTreeMap<String, BTreeSet<String>> {
         let found = import.captures(&pages).unwrap_or_else(|| panic!("list.js imports no {page}"));
         read(&format!("{folder}/pages/{}", &found[1]))
     };
-    // `query.name`, or `{ a, b } = query`, or the filter of dead letters.
+    // `query.name`, or `{ a, b } = query`, or `["a", "b"].filter((name) => query[name])`, or the filter of dead letters.
     let member = regex::Regex::new(r"\bquery\.(\w+)").unwrap();
     let members = regex::Regex::new(r"\{ ([\w, ]+) \} = query\b").unwrap();
+    let chosen = regex::Regex::new(r#"\[([\w", ]+)\]\.filter\(\(name\) => query\[name\]\)"#).unwrap();
     let filters = regex::Regex::new(r"const NAMES = \[(.*?)\];").unwrap();
     let word = regex::Regex::new(r"\w+").unwrap();
     let reads = |source: &str| {
         let mut names: BTreeSet<String> = member.captures_iter(source).map(|found| found[1].to_owned()).collect();
         let mut add = |text: &str| names.extend(word.find_iter(text).map(|found| found.as_str().to_owned()));
-        members.captures_iter(source).for_each(|found| add(&found[1]));
+        members.captures_iter(source).chain(chosen.captures_iter(source)).for_each(|found| add(&found[1]));
         if source.contains("fromUrl(query)") {
             let filter = read(&format!("{folder}/lib/filter.js"));
             add(&filters.captures(&filter).expect("filter.js lists the filters")[1]);

@@ -111,6 +111,8 @@ fn of_panel(panel: &Value, faults: &mut Vec<String>) {
     let title = text(&panel["title"]);
     let mut must = |holds: bool, says: &str| faults.extend((!holds).then(|| format!("“{title}”: {says}")));
     must(title.ends_with('?') && title.len() > 8, "the title asks no question");
+    // About so many letters fit into one of the 24 columns of an ordinary screen.
+    must(title.chars().count() as u64 <= 8 * place(panel)[2], "the title is wider than the panel");
     let description = text(&panel["description"]);
     must(
         description.contains("Normal: ") && description.contains(" Act: "),
