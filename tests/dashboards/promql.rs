@@ -92,6 +92,7 @@ fn returned(expr: &Expr, of: &dyn Fn(&str) -> BTreeSet<String>) -> BTreeSet<Stri
             }
         }
         Expr::Unary(unary) => returned(&unary.expr, of),
+        Expr::Binary(binary) if matches!(*binary.lhs, Expr::NumberLiteral(_)) => returned(&binary.rhs, of),
         Expr::Binary(binary) => returned(&binary.lhs, of),
         Expr::Paren(inner) => returned(&inner.expr, of),
         Expr::Subquery(inner) => returned(&inner.expr, of),
