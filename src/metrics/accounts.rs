@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::UNKNOWN;
-use super::account::{AccountMetrics, PlatformFamilies, PlatformMetrics, unseen_platform};
+use super::account::AccountMetrics;
+use super::platform::{PlatformFamilies, PlatformMetrics, unseen_platform};
 use crate::slots::Slots;
 
 /// The indices of events without a configured account begin here, far above those of accounts.
