@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod proxy;
+pub mod rollout;
 pub mod roster;
 mod sections;
 
@@ -68,6 +69,8 @@ pub struct Account {
     pub settings: Map<String, Value>,
     /// What its calls may publish of persons.
     pub reply: ReplyRules,
+    /// The part of its events that is sent. The others wait in its remainder.
+    pub rollout: rollout::Share,
 }
 
 /// `reply` of an account that makes calls.

@@ -11,6 +11,7 @@ use crate::delivery::progress::AckHandle;
 use crate::envelope::{Copy, Envelope, Named};
 use crate::error::{DeliveryError, Outcome};
 use crate::event::Identity;
+use crate::kafka::REMAINDER;
 use crate::kafka::record::{Header, Record};
 use crate::platforms::Prepared;
 use crate::platforms::call::{Parts, PreparedCall};
@@ -233,6 +234,11 @@ impl Delivery {
     /// Whether an operator replayed it, in whatever topic it is now.
     pub fn is_replayed(&self) -> bool {
         self.envelope.replay.is_some()
+    }
+
+    /// Whether it waited in the remainder of a gray release.
+    pub fn is_of_remainder(&self) -> bool {
+        self.topic_kind == TopicKind::Parked && self.record.topic.ends_with(REMAINDER)
     }
 
     /// What its account does while Redis is away.

@@ -106,6 +106,14 @@ impl Intake {
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
         let (index, topic, now) = (ready.lane, &delivery.record.topic, Instant::now());
         self.traffic.seen_at(now, topic, delivery.record.partition, index);
+        let lane = self.lanes.get(index);
+        if lane.is_open() && lane.holds_back(&delivery) {
+            // The lane writes it to the remainder. If that takes nothing, its topic is held back.
+            if !lane.can_park(TopicKind::Input) {
+                self.full.insert(topic.clone(), index);
+            }
+            return lane.park(delivery);
+        }
         match self.way(index, topic, now) {
             Way::Queue => self.enqueue(index, delivery),
             Way::Park => self.lanes.get(index).park(delivery),

@@ -8,6 +8,7 @@ mod pace;
 mod parked;
 mod partition_buffer;
 mod release;
+mod remainder;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::admit::examine::Examiner;
 use crate::delivery::progress::{AckHandle, End, Open, Stage};
 use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::kafka::consumer::{Assignment, Flow, Handler};
+use crate::kafka::matching::WaitingNames;
 use crate::kafka::record::Record;
 use crate::lane::handle::ASIDE_RELEASED;
 use crate::lane::handle::known::Known;
@@ -31,6 +33,7 @@ use crate::settle::give_back;
 use pace::Pace;
 use parked::{Alarm, overdue_ms};
 use partition_buffer::{Buffered, PartitionBuffer};
+use remainder::Remainders;
 
 /// The most bytes in one buffer.
 const BUFFER_BYTES: usize = 1024 * 1024;
@@ -70,6 +73,8 @@ pub struct Waiting {
     left: bool,
     traffic: Traffic,
     alarm: Alarm,
+    /// The events that gray releases do not send yet.
+    remainders: Remainders,
     /// Records that were read and are not finished.
     open: Fill,
     /// The open records that are in buffers.
@@ -117,6 +122,7 @@ impl Waiting {
             accounting: Accounting::new(metrics.clone()),
             metrics,
             health,
+            remainders: Remainders::new(WaitingNames::new(&retry_prefix, &parked_prefix), now),
             parked_prefix: format!("{parked_prefix}."),
             retry_prefix: format!("{retry_prefix}."),
             held,
@@ -205,6 +211,7 @@ impl Handler for Waiting {
 
     fn received(&mut self, record: Record, ack: AckHandle) {
         let (now, now_ms) = (Instant::now(), self.health.clock.now_ms());
+        let Some((record, ack)) = self.rest(record, ack, now_ms) else { return };
         let topic_kind = self.topic_kind_of(&record.topic);
         let delivery = self.examiner.examine(record, topic_kind, ack, now_ms);
         self.accounting.received(&delivery);
@@ -228,6 +235,10 @@ impl Handler for Waiting {
     }
 
     fn completed(&mut self, open: &Open, end: End) {
+        if open.info.get().is_none() {
+            // It rested in a remainder, and was never received.
+            return;
+        }
         let bytes = self.accounting.completed(open, end);
         self.open.sub(1, bytes);
     }
@@ -239,16 +250,8 @@ impl Handler for Waiting {
     fn leaving(&mut self, assignment: &Assignment) {
         self.traffic.left(&assignment.topic, assignment.partition);
         let place = (assignment.topic.clone(), assignment.partition);
-        if let Some(buffer) = self.buffers.remove(&place) {
-            self.in_buffers.sub(buffer.waiting.len(), buffer.bytes);
-            self.blocked.remove(&place);
-            if let Some(next) = buffer.next {
-                self.due.remove(&(next, place));
-            }
-            for buffered in buffer.waiting {
-                give_back(buffered.delivery);
-            }
-        }
+        self.remainders.leaves(&place);
+        self.empty(&place).into_iter().for_each(give_back);
         // The loop tells the lanes once in its next turn, for all partitions that leave together, because the message
         // goes to every lane.
         self.left = true;
@@ -269,7 +272,8 @@ impl Handler for Waiting {
 
     fn pause_wanted(&self, topic: &str, partition: i32) -> bool {
         // The key is seldom built: the consumer asks only after `pauses` has changed.
-        self.buffers.get(&(Arc::from(topic), partition)).is_some_and(|r| r.full)
+        let place = (Arc::from(topic), partition);
+        self.remainders.rests(&place) || self.buffers.get(&place).is_some_and(|r| r.full)
     }
 
     fn tick(&mut self, now: Instant) -> Option<Duration> {
@@ -280,6 +284,7 @@ impl Handler for Waiting {
             self.lanes.touch_all();
         }
         self.alarm.look(&self.buffers, &self.lanes, &self.metrics, now);
+        self.look_at_remainders(now);
         self.release();
         self.show();
         let glance = (!self.blocked.is_empty()).then_some(self.next_glance);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::account::rollout::Share;
 use crate::account::{Account, Inline, Limits, OnAmbiguous, ReplyRules, Retry, RetryTier, Validate, WhenUnavailable};
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::event::ConversionEvent;
@@ -120,6 +121,7 @@ impl Account {
             call: None,
             settings: serde_json::Map::new(),
             reply: ReplyRules::default(),
+            rollout: Share::ALL,
         }
     }
 }

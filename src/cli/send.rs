@@ -239,7 +239,7 @@ async fn publish(producer: &Producer, topic: &str, event: &Event<'_>) -> Result<
     loop {
         let written = match producer.publish(topic, key, Some(value), &[]).await {
             // The broker refuses a whole batch by its size. The record may fit when it is sent alone.
-            Err(PublishError::TooLarge) => producer.publish_alone(topic, key, Some(value), &[]).await,
+            Err(PublishError::TooLarge) => producer.publish_alone((topic, None), key, Some(value), &[]).await,
             written => written,
         };
         match written {

@@ -5,8 +5,8 @@
 
 use regex::Regex;
 
-use super::Config;
 use super::pattern::{BadPattern, pattern};
+use super::{Config, REMAINDER};
 
 /// The names of the topics that a worker with this configuration reads and writes.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl Matching {
 }
 
 /// Recognises the names that a worker with these prefixes could have given: the prefix, a dot, and a delay or the name
-/// of an account. It also recognises a tier or an account that is no longer configured. It does not recognise another
+/// of an account, with `.rollout` behind it for a remainder. It also recognises a tier or an account that is no longer configured. It does not recognise another
 /// topic whose longer prefix only begins with ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WaitingNames {
@@ -90,13 +90,20 @@ impl WaitingNames {
         })
     }
 
-    /// Whether this is the name of an account's parking topic.
+    /// Whether this is the name of an account's parking topic, or of its remainder.
     pub fn is_parking(&self, topic: &str) -> bool {
-        topic.strip_prefix(&self.parked).is_some_and(|account| {
-            let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            (1..=63).contains(&account.len()) && account.bytes().all(inner) && !account.starts_with('-')
-        })
+        topic.strip_prefix(&self.parked).is_some_and(is_account) || self.remainder_of(topic).is_some()
     }
+
+    /// The account whose remainder has this name.
+    pub fn remainder_of<'a>(&self, topic: &'a str) -> Option<&'a str> {
+        topic.strip_prefix(&self.parked)?.strip_suffix(REMAINDER).filter(|account| is_account(account))
+    }
+}
+
+fn is_account(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(inner) && !name.starts_with('-')
 }
 
 #[cfg(test)]
@@ -146,11 +153,19 @@ mod tests {
     #[test]
     fn only_names_that_this_worker_could_have_made_are_its_own() {
         let all = matching(&["^.*"]);
-        for topic in
-            ["postback.retry.5s", "postback.retry.30m", "postback.retry.7d", "postback.parked.a", "postback.parked.0-b"]
-        {
+        for topic in [
+            "postback.retry.5s",
+            "postback.retry.30m",
+            "postback.retry.7d",
+            "postback.parked.a",
+            "postback.parked.0-b",
+            "postback.parked.a.rollout",
+        ] {
             assert!(all.is_waiting(topic), "{topic}");
         }
+        let names = WaitingNames::new("postback.retry", "postback.parked");
+        let of = ["postback.parked.0-b.rollout", "postback.parked.rollout", "postback.parked.A.rollout", "a.rollout"];
+        assert_eq!(of.map(|topic| names.remainder_of(topic)), [Some("0-b"), None, None, None]);
         let long = format!("postback.parked.{}", "a".repeat(64));
         let others = [
             "postback.retry.eu.5s",
@@ -162,6 +177,8 @@ mod tests {
             "postback.retry.5 s",
             "postback.retry-eu.5s",
             "postback.parked.eu.acme",
+            "postback.parked.acme.rollouts",
+            "postback.parked..rollout",
             "postback.parked.Acme",
             "postback.parked.-a",
             "postback.parked.a_b",

@@ -31,3 +31,14 @@ pub fn tier_topic(prefix: &str, tier: &str) -> String {
 pub fn parking_topic(prefix: &str, account: &str) -> String {
     format!("{prefix}.{account}")
 }
+
+/// The number of partitions of a remainder: one for each percent.
+pub const REMAINDER_PARTITIONS: i32 = 100;
+
+/// What the name of a remainder ends with. The name of an account contains no dot.
+pub(crate) const REMAINDER: &str = ".rollout";
+
+/// The name of an account's remainder: the topic of the events that its gray release does not send yet.
+pub fn remainder_topic(prefix: &str, account: &str) -> String {
+    format!("{prefix}.{account}{REMAINDER}")
+}

@@ -1,6 +1,6 @@
 //! Publishes a copy and waits for the delivery report. *Sent* means that all replicas have the record.
 //!
-//! The producer never chooses the partition of a record by number, and never gives a record an old timestamp, because
+//! The producer chooses the partition of a record by number only in remainders, whose readers rely on it, and never gives a record an old timestamp, because
 //! retention works on record time. It never cancels a send: if the future is dropped, the record is still sent.
 
 mod client;
@@ -93,7 +93,17 @@ impl Producer {
         value: Option<&[u8]>,
         headers: &[Header],
     ) -> Result<(i32, i64), PublishError> {
-        let report = self.enqueue(topic, key, value, headers).await?;
+        self.publish_to((topic, None), key, value, headers).await
+    }
+
+    async fn publish_to(
+        &self,
+        place: (&str, Option<i32>),
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) -> Result<(i32, i64), PublishError> {
+        let report = self.enqueue(place, key, value, headers).await?;
         match report.await {
             Ok(Ok(written)) => Ok(written),
             Ok(Err(error)) => Err(self.classify(&error)),
@@ -109,13 +119,13 @@ impl Producer {
     /// See [`PublishError`].
     pub async fn publish_alone(
         &self,
-        topic: &str,
+        place: (&str, Option<i32>),
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: &[Header],
     ) -> Result<(i32, i64), PublishError> {
         let alone = self.other(&self.alone, &settings::ALONE)?;
-        alone.publish(topic, key, value, headers).await
+        alone.publish_to(place, key, value, headers).await
     }
 
     /// Writes one record to a parking topic, with a client of its own that gives up sooner. When a client gives up a
@@ -126,13 +136,13 @@ impl Producer {
     /// See [`PublishError`].
     pub async fn publish_parked(
         &self,
-        topic: &str,
+        place: (&str, Option<i32>),
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: &[Header],
     ) -> Result<(i32, i64), PublishError> {
         let parking = self.other(&self.parking, &settings::PARKING)?;
-        parking.publish(topic, key, value, headers).await
+        parking.publish_to(place, key, value, headers).await
     }
 
     fn other<'a>(
@@ -157,7 +167,7 @@ impl Producer {
 
     async fn enqueue(
         &self,
-        topic: &str,
+        (topic, partition): (&str, Option<i32>),
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: &[Header],
@@ -167,7 +177,7 @@ impl Producer {
             let (sender, report) = oneshot::channel();
             let record = BaseRecord {
                 topic,
-                partition: None,
+                partition,
                 payload: value,
                 key,
                 timestamp: None,

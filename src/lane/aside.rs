@@ -35,7 +35,7 @@ impl Aside {
     pub(super) fn push(&mut self, lane: &Rc<Lane>, mut delivery: Box<Delivery>) {
         // The record will not be sent, so another trial may begin.
         delivery.trial = None;
-        if needs_kafka(&delivery) {
+        if needs_kafka(lane, &delivery) {
             self.waiting.push_back(delivery);
         } else {
             // This record needs no write, so it does not wait for a topic that may refuse writes.
@@ -70,8 +70,15 @@ impl Aside {
     }
 }
 
-fn needs_kafka(delivery: &Delivery) -> bool {
-    delivery.topic_kind != TopicKind::Parked && !delivery.ack.assignment().is_leaving()
+fn needs_kafka(lane: &Lane, delivery: &Delivery) -> bool {
+    let is_written = delivery.topic_kind != TopicKind::Parked || lane.handle.holds_back(delivery);
+    is_written && !delivery.ack.assignment().is_leaving()
+}
+
+/// Whether a record goes to the remainder of its account. While the lane is closed new ones are parked all the same, and
+/// are judged when it opens.
+fn waits_for_its_share(lane: &Lane, delivery: &Delivery) -> bool {
+    (lane.handle.is_open() || delivery.topic_kind == TopicKind::Parked) && lane.handle.holds_back(delivery)
 }
 
 /// Parks a queued record, or gives it back if its partition leaves. A queued record holds no claim.
@@ -79,6 +86,8 @@ async fn put_aside(lane: Rc<Lane>, delivery: Box<Delivery>) -> Left {
     let left = (delivery.topic_kind, delivery.record.size());
     if delivery.ack.assignment().is_leaving() {
         give_back(delivery);
+    } else if waits_for_its_share(&lane, &delivery) {
+        lane.outbox.hold_back(delivery).await;
     } else {
         match lane.handle.state() {
             LaneState::Halted | LaneState::Broken => lane.outbox.park_broken(delivery, None).await,

@@ -7,6 +7,7 @@ mod gates;
 pub mod halt_probe;
 pub mod known;
 pub mod lanes;
+mod rollout;
 mod room;
 mod share;
 pub mod switches;

@@ -174,10 +174,11 @@ impl Lane {
         match mail {
             LaneMessage::Deliver(deliveries) => {
                 for mut delivery in deliveries {
-                    if delivery.trial.is_none() && !self.handle.is_open() {
+                    let is_kept = self.handle.holds_back(&delivery) && !self.is_overdue(&delivery);
+                    if !is_kept && delivery.trial.is_none() && !self.handle.is_open() {
                         delivery.trial = self.handle.take_trial(delivery.topic_kind);
                     }
-                    if self.shut_out(&delivery).is_some() {
+                    if is_kept || self.shut_out(&delivery).is_some() {
                         aside.take(self, delivery);
                     } else {
                         delivery.ack.open().set_stage(Stage::Queued);

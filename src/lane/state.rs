@@ -191,7 +191,7 @@ impl Lane {
     }
 
     /// Whether the record has been parked for too long. Then it ends, whether the lane is open or not.
-    fn is_overdue(&self, delivery: &Delivery) -> bool {
+    pub(super) fn is_overdue(&self, delivery: &Delivery) -> bool {
         let Subject::Ready(ready) = &delivery.subject else { return false };
         Policy::of(ready).parked_too_long(&delivery.envelope, now_ms())
     }

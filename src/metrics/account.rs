@@ -105,6 +105,11 @@ pub struct AccountMetrics {
     pub open: Level,
     /// Unfinished records in the parking topic, where this process owns it.
     pub parked: Level,
+    /// Events of its remainder that are not finished, where this process owns their partition.
+    pub rollout_waiting: Level,
+    /// Seconds since the oldest event was first seen that waits in the remainder, where this process owns its partition; 0
+    /// where none waits.
+    pub rollout_oldest: Seconds,
     /// Sends that could be a second one.
     pub ambiguous_resends: Count,
     /// Answers whose code is in no table.
@@ -143,6 +148,8 @@ impl AccountMetrics {
         Self {
             open: Level::default(),
             parked: Level::default(),
+            rollout_waiting: Level::default(),
+            rollout_oldest: Seconds::default(),
             ambiguous_resends: Count::default(),
             unclassified: Count::default(),
             oldest_open_age: Seconds::default(),

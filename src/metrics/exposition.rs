@@ -13,6 +13,8 @@ pub(super) const FAMILIES: [&Family; 14] = [
     &families::FINISHED,
     &families::OPEN,
     &families::PARKED,
+    &families::ROLLOUT_WAITING,
+    &families::ROLLOUT_OLDEST,
     &families::ATTEMPTS,
     &families::OLDEST_OPEN,
     &families::OLDEST_PARKED,
@@ -37,6 +39,8 @@ pub(super) fn write(text: &mut String, accounts: &AccountTable, now_ms: i64) {
     w.each(&families::FINISHED, true, ("outcome", Outcome::ALL.map(Outcome::as_str)), |a| counts(&a.finished));
     w.one(&families::OPEN, true, |a| Some(a.open.get()));
     w.one(&families::PARKED, false, |a| Some(a.parked.get()));
+    w.one(&families::ROLLOUT_WAITING, false, |a| Some(a.rollout_waiting.get()));
+    w.one(&families::ROLLOUT_OLDEST, false, |a| Some(a.rollout_oldest.get()));
     w.each(&families::ATTEMPTS, false, ("class", Class::ALL.map(Class::as_str)), |a| counts(&a.attempts));
     w.one(&families::OLDEST_OPEN, false, |a| Some(a.oldest_open_age.get()));
     w.one(&families::OLDEST_PARKED, false, |a| Some(age(a.oldest_parked_at_ms.get(), now_ms)));

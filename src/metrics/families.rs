@@ -71,6 +71,16 @@ pub const OPEN: Family =
     gauge("postback_events_open", ACCOUNT, "Records read and neither finished nor handed off, waiting ones included.");
 pub const PARKED: Family =
     gauge("postback_events_parked", ACCOUNT, "Unfinished records in parking topics, told by the partition's owner.");
+pub const ROLLOUT_WAITING: Family = gauge(
+    "postback_rollout_waiting_events",
+    ACCOUNT,
+    "Events that a gray release does not send yet, told by the owner of their partition.",
+);
+pub const ROLLOUT_OLDEST: Family = gauge(
+    "postback_rollout_oldest_seconds",
+    ACCOUNT,
+    "Age of the oldest event that a gray release does not send yet, since it was first seen; 0 where none waits.",
+);
 pub const HANDED_OFF: Family = counter(
     "postback_events_handed_off_total",
     &["to"],
@@ -198,6 +208,8 @@ pub const ALL: [&Family; 44] = [
     &FINISHED,
     &OPEN,
     &PARKED,
+    &ROLLOUT_WAITING,
+    &ROLLOUT_OLDEST,
     &HANDED_OFF,
     &UNACCOUNTED,
     &ATTEMPTS,

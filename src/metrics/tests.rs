@@ -26,6 +26,8 @@ const GOLDEN: [(&str, &str, &str); 44] = [
     ("events_finished_total", "counter", "account,outcome,platform"),
     ("events_open", "gauge", "account,platform"),
     ("events_parked", "gauge", "account,platform"),
+    ("rollout_waiting_events", "gauge", "account,platform"),
+    ("rollout_oldest_seconds", "gauge", "account,platform"),
     ("events_handed_off_total", "counter", "to"),
     ("unaccounted_events", "gauge", ""),
     ("attempts_total", "counter", "account,class,platform"),

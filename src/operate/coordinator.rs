@@ -21,6 +21,7 @@ use self::memory::{Memory, Shown};
 pub use self::parts::{Coordinator, Watched};
 use crate::clock::{now_ms, steady_ms};
 use crate::delivery::progress::Snapshot;
+use crate::kafka::REMAINDER;
 use crate::lane::handle::LaneHandle;
 use crate::operate::replica::{replica_snapshot, unfinished};
 use crate::operate::{ReplicaSnapshot, arrivals, lanes, snapshot};
@@ -193,6 +194,8 @@ impl Coordinator {
             let oldest = snapshots.iter().filter_map(|s| s.oldest_by_group.get(&lane.index)).min();
             account.oldest_open_age.set(oldest.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
             account.parked.set(parked.get(&*lane.account_name).copied().unwrap_or(0));
+            let remainder = format!("{}{REMAINDER}", lane.account_name);
+            account.rollout_waiting.set(parked.get(&*remainder).copied().unwrap_or(0));
         }
         self.show_partitions(memory, &snapshots);
         self.show_storms();

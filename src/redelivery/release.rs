@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::delivery::TopicKind;
+use crate::delivery::{Delivery, TopicKind};
 use crate::redelivery::pace::Pace;
 use crate::redelivery::partition_buffer::{Block, Buffered, PartitionBuffer};
+use crate::redelivery::remainder::age_of;
 use crate::redelivery::{GLANCE, Place, Waiting};
 
 /// The state of one check of a buffer.
@@ -35,7 +36,8 @@ enum Fate {
 enum Way {
     /// Into its lane.
     Lane(usize),
-    /// To its parking topic, because its lane is closed, or is full while other lanes flow.
+    /// To its parking topic, because its lane is closed, or is full while other lanes flow; or to the remainder of its
+    /// account.
     Parking(usize),
     /// To its end, because it has no lane.
     End,
@@ -64,8 +66,13 @@ impl Waiting {
             let moved: Vec<Place> = self.blocked.iter().filter(moves).cloned().collect();
             places.extend(moved);
         }
-        // A retry has a due time and a parked record has none, so room in a lane goes to tiers first.
-        places.sort_by_key(|place| self.topic_kind_of(&place.0) == TopicKind::Parked);
+        // A retry has a due time and a parked record has none, so room in a lane goes to tiers first. A remainder comes
+        // last, the partition with the oldest event first.
+        places.sort_by_cached_key(|place| {
+            let first = self.buffers.get(place).filter(|_| self.remainders.is(&place.0)).map(|b| b.waiting.front());
+            let age = first.map(|first| first.map_or(i64::MAX, |buffered| age_of(&buffered.delivery)));
+            (self.topic_kind_of(&place.0) == TopicKind::Parked, age)
+        });
         for place in places {
             self.look_at(place, now);
         }
@@ -146,8 +153,13 @@ impl Waiting {
             return Fate::Blocked(index);
         }
         let takes = self.lanes.takes(index, topic_kind, buffered.delivery.record.size());
+        let offers_trial = lane.offers_trial(topic_kind);
+        // Rollout is judged once the lane is open again. A record that does not belong to the share makes way for a trial.
+        if !overdue && lane.holds_back(&buffered.delivery) && (lane.is_open() || offers_trial) {
+            return if lane.can_park(topic_kind) { Fate::Leave(Way::Parking(index)) } else { Fate::Blocked(index) };
+        }
         // A record that is too old for parking ends in its lane, even if the lane is closed.
-        let tried = lane.is_open() || overdue || (topic_kind == TopicKind::Parked && lane.offers_trial(topic_kind));
+        let tried = lane.is_open() || overdue || (topic_kind == TopicKind::Parked && offers_trial);
         if takes && tried {
             return Fate::Leave(Way::Lane(index));
         }
@@ -156,7 +168,7 @@ impl Waiting {
         }
         if !lane.is_open() {
             // The lane's task chooses the record that is tried.
-            return Fate::Leave(if lane.offers_trial(topic_kind) { Way::Lane(index) } else { Way::Parking(index) });
+            return Fate::Leave(if offers_trial { Way::Lane(index) } else { Way::Parking(index) });
         }
         // A retry waits for its lane if the lane has room, or has to end the record, as long as this keeps no other
         // record from being read.
@@ -170,6 +182,18 @@ impl Waiting {
         let others =
             any && (lane.is_full(topic_kind) || self.traffic.others_flow(topic, index, topic_kind, held, &self.lanes));
         if others { Fate::Leave(Way::Parking(index)) } else { Fate::Blocked(index) }
+    }
+
+    /// Takes all records of a partition out of its buffer.
+    #[expect(clippy::vec_box, reason = "a delivery moves as one pointer from admission to its end")]
+    pub(super) fn empty(&mut self, place: &Place) -> Vec<Box<Delivery>> {
+        let Some(buffer) = self.buffers.remove(place) else { return Vec::new() };
+        self.in_buffers.sub(buffer.waiting.len(), buffer.bytes);
+        self.blocked.remove(place);
+        if let Some(next) = buffer.next {
+            self.due.remove(&(next, place.clone()));
+        }
+        buffer.waiting.into_iter().map(|buffered| buffered.delivery).collect()
     }
 
     fn let_go(&mut self, mut buffered: Buffered, way: Way, (now, now_ms): (Instant, i64)) {

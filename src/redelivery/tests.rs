@@ -12,6 +12,8 @@ use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::Setup;
 use crate::stub::PLATFORM;
 
+mod rollout;
+
 const TIER: &str = "postback.retry.30s";
 const PARKED: &str = "postback.parked.acme";
 /// Far enough ahead of the present that nothing becomes due while a test runs.
@@ -26,6 +28,8 @@ struct World {
     other_inbox: UnboundedReceiver<LaneMessage>,
     outbox: UnboundedReceiver<Box<Delivery>>,
     offset: i64,
+    /// The time at the origin of what is received next.
+    origin_ms: i64,
 }
 
 impl World {
@@ -59,7 +63,7 @@ impl World {
             std::sync::mpsc::channel().1,
             Arc::default(),
         );
-        Self { waiting, lane, inbox, other, other_inbox, outbox, offset: 0 }
+        Self { waiting, lane, inbox, other, other_inbox, outbox, offset: 0, origin_ms: 1_700_000_000_000 }
     }
 
     /// Receives an event from this topic, padded by `bytes`.
@@ -90,7 +94,8 @@ impl World {
         value: String,
         pad: usize,
     ) -> Arc<Open> {
-        let origin = [("topic", "in"), ("partition", "0"), ("offset", "7"), ("timestamp", "1700000000000")];
+        let origin_ms = self.origin_ms.to_string();
+        let origin = [("topic", "in"), ("partition", "0"), ("offset", "7"), ("timestamp", &*origin_ms)];
         // Headers of the producer come before ours.
         let mut headers = vec![Header::text("pad", "x".repeat(pad))];
         headers.extend(origin.map(|(name, value)| Header::text(&format!("pb-origin-{name}"), value)));

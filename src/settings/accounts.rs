@@ -159,6 +159,7 @@ fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &R
         sender: configured.sender,
         call: configured.call,
         reply: common.reply.unwrap_or_default(),
+        rollout: common.rollout.percent,
         settings: configured.settings,
     });
     Draft {

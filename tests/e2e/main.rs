@@ -43,6 +43,7 @@ mod refused;
 mod replay;
 mod replay_commands;
 mod retry;
+mod rollout;
 mod shutdown;
 mod solinkup;
 mod storm;

@@ -14,7 +14,9 @@ pub const ABSENT: &str = "does not exist yet, or this user may not see it (right
 pub fn topics_of(config: &Config) -> Vec<OwnedTopic> {
     let tiers: Vec<&str> = config.retry.tiers.iter().map(|t| t.name.as_str()).collect();
     let accounts: Vec<&str> = config.accounts.keys().map(|name| &**name).collect();
-    owned_topics(&config.kafka, &tiers, &accounts, waiting(config))
+    let partly = config.accounts.values().filter(|account| !account.rollout.is_all());
+    let remainders: Vec<&str> = partly.map(|account| &*account.name).collect();
+    owned_topics(&config.kafka, &tiers, &accounts, &remainders, waiting(config))
 }
 
 /// How long retry tiers and parking topics keep their records: for less time than sent events are remembered, and for

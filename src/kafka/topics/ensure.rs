@@ -213,7 +213,8 @@ mod tests {
     #[test]
     fn the_command_for_a_missing_topic_is_complete_and_says_how_long_its_kind_is_kept() {
         let plan = Plan { max_bytes: 1_114_112, replication: Some(3), insync: Some(2) };
-        let mut topic = OwnedTopic { name: "postback.dlt".into(), partitions: 3, single: false, keeps: Keeps::Month };
+        let mut topic =
+            OwnedTopic { name: "postback.dlt".into(), partitions: 3, single: false, least: 1, keeps: Keeps::Month };
         assert_eq!(
             plan.command(&topic, "kafka:9092"),
             "kafka-topics.sh --bootstrap-server kafka:9092 --create --topic postback.dlt --partitions 3 \
@@ -230,12 +231,15 @@ mod tests {
         let waiting = Waiting { retention_ms: 11 * DAY, least_ms: 5 * DAY, window_ms: 12 * DAY };
         let result_topics = vec!["answers".into()];
         let config = Config { receipts: "receipts".into(), result_topics, ..Config::stub("b:1", &[]) };
-        let kept: Vec<_> =
-            owned_topics(&config, &["5s"], &["acme"], waiting).into_iter().map(|t| (t.name, t.keeps)).collect();
+        let kept: Vec<_> = owned_topics(&config, &["5s"], &["acme"], &["acme"], waiting)
+            .into_iter()
+            .map(|t| (t.name, t.keeps))
+            .collect();
         let waits = Keeps::Waiting(waiting);
         let expected = [
             ("postback.retry.5s", waits),
             ("postback.parked.acme", waits),
+            ("postback.parked.acme.rollout", Keeps::Month),
             ("postback.dlt", Keeps::Month),
             ("postback.results", Keeps::Month),
             ("postback.audit", Keeps::Month),

@@ -121,6 +121,14 @@ pub(super) fn findings(
             let text = format!("{} partitions instead of one: parked work may overtake itself", info.partitions);
             add(Level::Warn, text, "recreate it with one partition while it is empty".into());
         }
+        if info.partitions < topic.least {
+            let text = format!("{} partitions: its records need {}", info.partitions, topic.least);
+            let mend = format!(
+                "kafka-topics.sh --bootstrap-server {bootstrap} --alter --topic {} --partitions {}",
+                topic.name, topic.least
+            );
+            add(Level::Refuse, text, mend);
+        }
         if brokers > 1 && info.replication < 2 {
             let text = format!("{} replica on {brokers} brokers", info.replication);
             add(Level::Refuse, text, "kafka-reassign-partitions.sh to at least two replicas".into());
@@ -191,7 +199,7 @@ mod tests {
         };
         let settings = BTreeMap::from([("t".to_owned(), settings)]);
         let found = findings(
-            &[OwnedTopic { name: "t".into(), partitions: 3, single: true, keeps: Keeps::Month }],
+            &[OwnedTopic { name: "t".into(), partitions: 3, single: true, least: 1, keeps: Keeps::Month }],
             &infos,
             &settings,
             brokers,
@@ -220,6 +228,20 @@ mod tests {
         assert_eq!(level(judged((2, 3), ("delete", -1, 1000, 2), 3)), [Level::Warn]);
         let one = judged((1, 1), ("delete", -1, 1000, 1), 1);
         assert!(one.len() == 1 && one[0].0 == Level::Warn && one[0].1.contains("one broker"), "{one:?}");
+    }
+
+    #[test]
+    fn a_topic_whose_records_go_to_partitions_by_number_needs_them_all() {
+        let judge = |partitions| {
+            let owned =
+                OwnedTopic { name: "t".into(), partitions: 100, single: false, least: 100, keeps: Keeps::Month };
+            let infos = [TopicInfo { name: "t".into(), partitions, replication: 3 }];
+            let found = findings(&[owned], &infos, &BTreeMap::new(), 3, 1000, "b:1");
+            found.into_iter().map(|f| (f.level, f.mend)).collect::<Vec<_>>()
+        };
+        assert_eq!((judge(100), judge(120)), (vec![], vec![]));
+        let mend = "kafka-topics.sh --bootstrap-server b:1 --alter --topic t --partitions 100";
+        assert_eq!(judge(99), [(Level::Refuse, mend.to_owned())]);
     }
 
     #[test]

@@ -7,8 +7,9 @@ use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 use crate::account::proxy::Proxy;
+use crate::account::rollout::Share;
 use crate::account::{OnAmbiguous, ReplyRules, WhenUnavailable, max_event_age};
-use crate::config::fields::{MONTH, duration, list, whole, words};
+use crate::config::fields::{MONTH, duration, list, words};
 use crate::platforms::declared::Native;
 use crate::settings::proxy;
 
@@ -29,8 +30,7 @@ pub(super) struct Common {
     pub(super) when_unavailable: Option<WhenUnavailable>,
     pub(super) on_ambiguous: Option<OnAmbiguous>,
     pub(super) enabled: Option<bool>,
-    #[serde(rename = "rollout")]
-    _rollout: Rollout,
+    pub(super) rollout: Rollout,
     pub(super) map: BTreeMap<String, Code>,
     pub(super) reply: Option<ReplyRules>,
     pub(super) validate: OwnValidate,
@@ -64,11 +64,11 @@ impl<'de> Deserialize<'de> for Code {
     }
 }
 
+/// `rollout` of an account.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Rollout {
-    #[serde(rename = "percent", deserialize_with = "percent")]
-    _percent: Option<u8>,
+    pub(super) percent: Share,
 }
 
 /// The part of `[validate]` that an account may override.
@@ -93,13 +93,6 @@ fn path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> 
         return Ok(Some(path));
     }
     Err(D::Error::custom("has to be a path that begins with one /, in visible ASCII characters, without #"))
-}
-
-fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
-    match whole::<_, _, 0, 100>(from)? {
-        100 => Ok(Some(100)),
-        _ => Err(D::Error::custom("has to be 100: this version cannot deliver a part of an account's events")),
-    }
 }
 
 fn max_future<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {

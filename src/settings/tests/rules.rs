@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::account::WhenUnavailable;
+use crate::account::rollout::Share;
 use crate::platforms::list::Platforms;
 use crate::stub::tokens::Tokened;
 use std::sync::Arc;
@@ -206,7 +207,7 @@ fn doubts_are_warnings() {
 #[test]
 fn an_account_overrides_what_it_states_and_inherits_the_rest() {
     let text = with(
-        "[limits]\nrps = 7\n[accounts.acme-ps]\nbase_urls = [\"https://a.example/\", \"https://b.example/x/\"]\npath = \"/y\"\nlimits.concurrency = 2\nretry = { max_attempts = 3, inline = { max_retries = 0 } }\nvalidate = { max_event_age = \"2d\", max_future = \"1m\", click_len = \"strict\" }\nwhen_unavailable = \"deliver\"\non_ambiguous = \"dead_letter\"\nrollout.percent = 100\nmap.order = \"SUBMIT\"",
+        "[limits]\nrps = 7\n[accounts.acme-ps]\nbase_urls = [\"https://a.example/\", \"https://b.example/x/\"]\npath = \"/y\"\nlimits.concurrency = 2\nretry = { max_attempts = 3, inline = { max_retries = 0 } }\nvalidate = { max_event_age = \"2d\", max_future = \"1m\", click_len = \"strict\" }\nwhen_unavailable = \"deliver\"\non_ambiguous = \"dead_letter\"\nrollout.percent = 12.5\nmap.order = \"SUBMIT\"",
     );
     let config = good(&text, &[]).config;
     let ps = &config.accounts["acme-ps"];
@@ -219,6 +220,8 @@ fn an_account_overrides_what_it_states_and_inherits_the_rest() {
     assert_eq!(ps.validate.max_future, Duration::from_secs(60));
     assert_eq!(ps.when_unavailable, WhenUnavailable::Deliver);
     assert_eq!(ps.on_ambiguous, OnAmbiguous::DeadLetter);
+    assert_eq!(ps.rollout, Share::of_hundredths(1_250));
+    assert_eq!(config.accounts["acme-bz"].rollout, Share::ALL);
 }
 
 /// A file with every possible mistake. The report has to name each of the needles.

@@ -1,16 +1,17 @@
-//! Parks records. If a parking topic has refused for long, its records wait in a tier instead.
+//! Parks records, and keeps back those that a gray release does not send yet. If a parking topic has refused for long, its records wait in a tier instead.
 
 use std::time::{Duration, Instant};
 
 use rand::Rng as _;
 
+use crate::account::rollout::partition_of;
 use crate::claim::Held;
 use crate::delivery::progress::{End, Stage};
 use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::envelope::{Copy, Named};
-use crate::kafka::parking_topic;
 use crate::kafka::producer::PublishError;
 use crate::kafka::refusals::Turn;
+use crate::kafka::{parking_topic, remainder_topic};
 use crate::settle::outbox::publish::Pause;
 use crate::settle::outbox::{Outbox, Unwritten};
 use crate::settle::policy::Policy;
@@ -40,10 +41,35 @@ impl Outbox {
         delivery.envelope.alternate = 0;
         let named = delivery.named();
         let topic = parking_topic(&self.shared.topics.parked_prefix, named.account.as_deref().unwrap_or("unknown"));
-        match self.publish_parked(&delivery, &topic, &named).await {
+        self.write_waiting(delivery, held, (&topic, None), &named, asked_ms).await;
+    }
+
+    /// Writes a record that the gray release of its account does not send yet to the remainder. It holds no claim. There it
+    /// waits for the share alone, so it is not parked, and counts as neither parked nor retried for long.
+    pub async fn hold_back(&self, mut delivery: Box<Delivery>) {
+        let Subject::Ready(ready) = &delivery.subject else { return delivery.ack.complete(End::Returned) };
+        let partition = partition_of(&ready.trans_id);
+        let topic = remainder_topic(&self.shared.topics.parked_prefix, &ready.asked().name);
+        let asked_ms = self.shared.health.clock.now_ms();
+        let envelope = &mut delivery.envelope;
+        (envelope.parked_at_ms, envelope.due_ms, envelope.retry_since_ms) = (None, None, None);
+        let named = delivery.named();
+        self.write_waiting(delivery, None, (&topic, Some(partition)), &named, asked_ms).await;
+    }
+
+    /// Writes a record to the topic in which it waits, and finishes it.
+    async fn write_waiting(
+        &self,
+        mut delivery: Box<Delivery>,
+        held: Option<Held>,
+        (topic, partition): (&str, Option<i32>),
+        named: &Named,
+        asked_ms: i64,
+    ) {
+        match self.publish_parked(&delivery, (topic, partition), named).await {
             Ok(Parked::Written) => {}
-            Ok(Parked::Refused(lasts)) => return self.put_off(delivery, held, &topic, lasts, asked_ms).await,
-            Err(Unwritten::TooLarge) => return self.dead_letter_too_large(delivery, held, &topic).await,
+            Ok(Parked::Refused(lasts)) => return self.put_off(delivery, held, topic, lasts, asked_ms).await,
+            Err(Unwritten::TooLarge) => return self.dead_letter_too_large(delivery, held, topic).await,
             Err(Unwritten::Gone) => {
                 self.release(&mut delivery, held).await;
                 return delivery.ack.complete(End::Returned);
@@ -68,7 +94,12 @@ impl Outbox {
         self.to_tier(delivery, held, index, due_ms).await;
     }
 
-    async fn publish_parked(&self, delivery: &Delivery, topic: &str, named: &Named) -> Result<Parked, Unwritten> {
+    async fn publish_parked(
+        &self,
+        delivery: &Delivery,
+        (topic, partition): (&str, Option<i32>),
+        named: &Named,
+    ) -> Result<Parked, Unwritten> {
         let refusals = &self.shared.refusals;
         let headers = delivery.with_own(Copy::Parked(named));
         let (key, value) = (delivery.record.key.as_deref(), delivery.record.value.as_deref());
@@ -84,10 +115,10 @@ impl Outbox {
                 Turn::PutOff(lasts) => return Ok(Parked::Refused(lasts)),
             };
             let began = Instant::now();
-            let mut written = producer.publish_parked(topic, key, value, &headers).await;
+            let mut written = producer.publish_parked((topic, partition), key, value, &headers).await;
             if written == Err(PublishError::TooLarge) {
                 // The record may only have shared a batch with one that is too large.
-                written = producer.publish_alone(topic, key, value, &headers).await;
+                written = producer.publish_alone((topic, partition), key, value, &headers).await;
             }
             let error = match written {
                 Ok(_) => {

@@ -134,7 +134,7 @@ impl Outbox {
         let producer = &self.shared.producer;
         match producer.publish(topic, key, value, headers).await {
             // The record may only have shared a batch with one that is too large. Alone it is also compressed.
-            Err(PublishError::TooLarge) => producer.publish_alone(topic, key, value, headers).await.map(|_| ()),
+            Err(PublishError::TooLarge) => producer.publish_alone((topic, None), key, value, headers).await.map(|_| ()),
             written => written.map(|_| ()),
         }
     }

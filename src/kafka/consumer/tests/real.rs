@@ -421,19 +421,19 @@ fn own_topics_are_created_right_or_named_and_wrong_ones_are_refused() {
     };
     let day = 24 * 3600 * 1000;
     let waiting = Waiting { retention_ms: 11 * day, least_ms: 5 * day, window_ms: 12 * day };
-    let owned = owned_topics(&real.config, &["5s", "30s"], &["acme"], waiting);
+    let owned = owned_topics(&real.config, &["5s", "30s"], &["acme"], &["acme"], waiting);
     let ensure_all = |config: &Config, owned: &[OwnedTopic]| {
         let cluster = Cluster::new(config).unwrap();
         cluster.ensure(owned, &cluster.sources().unwrap()).unwrap()
     };
     let ensure = |config: &Config| ensure_all(config, &owned);
     let missing = ensure(&real.config).missing;
-    assert_eq!(missing.len(), 6);
+    assert_eq!(missing.len(), 7);
     assert!(missing[0].command.contains("--config max.message.bytes=3065536"), "{}", missing[0].command);
 
     let config = Config { create_topics: true, ..real.config.clone() };
     let ensured = ensure(&config);
-    assert_eq!((ensured.created.len(), ensured.missing.len()), (6, 0));
+    assert_eq!((ensured.created.len(), ensured.missing.len()), (7, 0));
     assert!(ensured.findings.iter().all(|f| f.level == Level::Warn), "{:?}", ensured.findings);
     let again = ensure(&config);
     assert_eq!((again.created.len(), again.findings), (0, ensured.findings));
@@ -441,14 +441,14 @@ fn own_topics_are_created_right_or_named_and_wrong_ones_are_refused() {
     let set = &cluster.describe(&[&owned[0].name]).unwrap()[&owned[0].name];
     assert_eq!((set.cleanup_policy.as_str(), set.retention_ms), ("delete", Some(11 * day)));
     assert_eq!(set.segment_ms, Some(day / 2));
-    let letters = &cluster.describe(&[&owned[3].name]).unwrap()[&owned[3].name];
-    assert_eq!((owned[3].name.as_str(), letters.retention_ms), (&*config.dead_letter, Some(30 * day)));
-    let parking = cluster.topics().unwrap().into_iter().find(|t| t.name == owned[2].name).unwrap();
-    assert_eq!(parking.partitions, 1);
+    let letters = &cluster.describe(&[&owned[4].name]).unwrap()[&owned[4].name];
+    assert_eq!((owned[4].name.as_str(), letters.retention_ms), (&*config.dead_letter, Some(30 * day)));
+    let partitions = |name: &str| cluster.topics().unwrap().into_iter().find(|t| t.name == name).unwrap().partitions;
+    assert_eq!((partitions(&owned[2].name), partitions(&owned[3].name)), (1, 100), "parking and the remainder");
 
     let wrong = Config { dead_letter: unique("dlt"), ..config };
     real.create(&wrong.dead_letter, 3, &[("cleanup.policy", "compact"), ("retention.ms", "1000")]);
-    let owned = owned_topics(&wrong, &[], &[], waiting);
+    let owned = owned_topics(&wrong, &[], &[], &[], waiting);
     let levels: Vec<Level> = ensure_all(&wrong, &owned).findings.iter().map(|f| f.level).collect();
     assert_eq!(levels, [Level::Warn, Level::Refuse, Level::Warn, Level::Warn]);
 }
