@@ -9,6 +9,7 @@ mod parked;
 mod partition_buffer;
 mod release;
 mod remainder;
+mod rollout;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

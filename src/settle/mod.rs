@@ -16,7 +16,7 @@ use rand::Rng;
 
 use crate::claim::{ConfirmAttempt, Held};
 use crate::clock::now_ms;
-use crate::delivery::progress::{End, Stage};
+use crate::delivery::progress::{AckHandle, End, Stage};
 use crate::delivery::{Delivery, Subject};
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
 use crate::platforms::Receipt;
@@ -41,6 +41,11 @@ pub type Attempted = Result<Progress, DeliveryError>;
 /// again.
 pub fn give_back(delivery: Box<Delivery>) {
     delivery.ack.complete(End::Returned);
+}
+
+/// Gives back a record of which nothing was read but that it is there.
+pub fn give_back_unread(ack: AckHandle) {
+    ack.complete(End::Returned);
 }
 
 /// Settles an event that was at the head of its lane. The caller has already applied to the lane itself what the answer
