@@ -9,7 +9,7 @@ use super::families::{self, Family};
 use crate::error::{Class, Outcome, Reason};
 
 /// All families with accounts, including those without a series.
-pub(super) const FAMILIES: [&Family; 14] = [
+pub(super) const FAMILIES: [&Family; 16] = [
     &families::FINISHED,
     &families::OPEN,
     &families::PARKED,

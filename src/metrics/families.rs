@@ -203,7 +203,7 @@ pub const PROCESS_MEMORY: Family = gauge("process_resident_memory_bytes", &[], "
 pub const PROCESS_OPEN_FDS: Family = gauge("process_open_fds", &[], "Open files and sockets of this process.");
 
 /// Every family, in the order of the contract.
-pub const ALL: [&Family; 44] = [
+pub const ALL: [&Family; 46] = [
     &RECEIVED,
     &FINISHED,
     &OPEN,

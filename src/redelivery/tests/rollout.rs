@@ -65,9 +65,8 @@ fn a_partition_that_the_share_covers_flows_into_its_lane_without_a_time_of_parki
 #[test]
 fn of_several_partitions_the_one_with_the_oldest_event_flows_first() {
     let mut world = World::with(|account| account.limits.rps = 1.0);
-    world
-        .lane
-        .obey(&Switches { paused: Some(Switch { reason: "x".into(), who: "x".into(), since_ms: 1 }), halted: None });
+    let paused = Switches { paused: Some(Switch::pause("x", "x", 1)), halted: None };
+    world.lane.obey(&paused);
     for (n, partition) in [30, 10, 20].into_iter().enumerate() {
         world.origin_ms = 1_700_000_000_000 + i64::from(partition);
         assert_eq!(n as i64, world.offset);
@@ -85,7 +84,7 @@ fn of_several_partitions_the_one_with_the_oldest_event_flows_first() {
 #[test]
 fn what_was_parked_is_judged_by_the_share_once_its_lane_is_open() {
     let mut world = world();
-    let paused = Switches { paused: Some(Switch { reason: "x".into(), who: "x".into(), since_ms: 1 }), halted: None };
+    let paused = Switches { paused: Some(Switch::pause("x", "x", 1)), halted: None };
     world.lane.obey(&paused);
     world.receive_id("a", PARKED, 0);
     world.receive_id("b", PARKED, 0);
