@@ -91,7 +91,8 @@ pub(in crate::kafka) fn may_read<C: ClientContext>(
     ask(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, within, request, read)
 }
 
-/// Which users the rules of access let read the topic. It blocks.
+/// Which users the rules of access let read the topic. It blocks. An answer that refuses, and one of brokers that check no
+/// rights, name nobody: the client library drops their errors.
 ///
 /// # Errors
 /// No broker answers within the time.
@@ -140,10 +141,7 @@ pub(in crate::kafka) fn readers<C: ClientContext>(
     };
     let asked = ask(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBEACLS, within, request, read);
     match asked {
-        Err(KafkaError::AdminOp(RDKafkaErrorCode::SecurityDisabled)) => Ok(Readers::Everybody),
-        Err(KafkaError::AdminOp(
-            RDKafkaErrorCode::ClusterAuthorizationFailed | RDKafkaErrorCode::UnsupportedVersion,
-        )) => Ok(Readers::Untold),
+        Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedVersion)) => Ok(Readers::Untold),
         other => other,
     }
 }

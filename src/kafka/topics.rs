@@ -4,6 +4,7 @@
 //! Every function blocks, with a time limit: call it on a plain thread. The errors keep "no answer" and "an answer that
 //! refuses" apart, because only an answer may refuse a start.
 
+mod access;
 pub(in crate::kafka) mod context;
 mod ensure;
 mod findings;
@@ -32,7 +33,6 @@ use rdkafka::metadata::Metadata;
 use self::context::Context;
 use self::reason::Reason;
 use crate::kafka::Config;
-use crate::kafka::access::{self, Readers};
 use crate::kafka::matching::Matching;
 use crate::kafka::settings::{self, SettingsError};
 
@@ -197,15 +197,6 @@ impl Cluster {
                 replication: t.partitions().iter().map(|p| p.replicas().len()).min().unwrap_or(0),
             })
             .collect())
-    }
-
-    /// Whether this user may read the topic (`None`: the brokers do not tell), and which users the rules of access name.
-    ///
-    /// # Errors
-    /// See [`AdminError`].
-    pub fn access(&self, topic: &str) -> Result<(Option<bool>, Readers), AdminError> {
-        let client = self.admin.inner();
-        Ok((access::may_read(client, topic, TIMEOUT)?, access::readers(client, topic, TIMEOUT)?))
     }
 
     /// The settings of these topics. The answer leaves out a topic that does not exist, that was created this very

@@ -274,10 +274,10 @@ fn a_search_that_holds_no_more_says_how_many_older_ones_it_left_out_and_begins_a
     let text = search.trouble.unwrap();
     assert!(text.contains(&show_count(20_000 - held)) && text.contains("older"), "{text}");
 
-    write(20_000, 24_000);
-    eventually(secs(30), "the newest are there", || newest().0 == 23_999);
+    write(20_000, 32_000);
+    eventually(secs(30), "the newest are there", || newest().0 == 31_999);
     eventually(secs(30), "the index is small again", || scan.index().len() < 11_000 && newest().1.done);
-    assert_eq!(newest().0, 23_999);
+    assert_eq!(newest().0, 31_999);
 }
 
 /// The index of many dead letters stays small. `POSTBACK_TEST_LETTERS=1000000` with `--nocapture`, and no other test beside

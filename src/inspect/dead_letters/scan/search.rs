@@ -188,7 +188,9 @@ impl Search<'_> {
             self.index(|index| index.trim(range.partition, range.from));
             self.follow(&Range { partition: range.partition, from: end.max(range.from), end: range.end })?;
         }
-        if self.shared.index().len() > self.shared.most + self.shared.most / 4 {
+        // The last round may have gone beyond the bound.
+        let too_many = self.shared.most + self.shared.most / 4 + 2 * ROUND as usize;
+        if self.shared.index().len() > too_many {
             // So much has arrived since: a new index begins with the newest.
             return Err(Ended::Changed);
         }
