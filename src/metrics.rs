@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 pub use account::{AccountMetrics, Count, LaneState};
-use accounts::AccountTable;
+use accounts::{AccountTable, UNKNOWN};
 pub use breaker::BreakerState;
 pub use claims::ClaimResult;
 use families::Maker;
@@ -33,8 +33,6 @@ use platform::{PlatformFamilies, unseen_gauge};
 pub use replays::ReplayResult;
 use replays::Replays;
 use storms::Storms;
-
-const UNKNOWN: &str = "unknown";
 
 /// The facts that are known at the start.
 #[derive(Default)]

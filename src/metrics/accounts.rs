@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::UNKNOWN;
 use super::account::AccountMetrics;
 use super::platform::{PlatformFamilies, PlatformMetrics, unseen_platform};
 use crate::slots::Slots;
+
+/// What stands for a name that is not known.
+pub(super) const UNKNOWN: &str = "unknown";
 
 /// The indices of events without a configured account begin here, far above those of accounts.
 const UNKNOWN_FROM: usize = 1 << 32;
