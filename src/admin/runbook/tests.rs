@@ -10,14 +10,18 @@ use super::page::anchor;
 use super::*;
 use crate::admin::Server;
 use crate::admin::tests::raw;
+use crate::settings::Config as Settings;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// What begins each page.
 const TOP: [&str; 5] = ["Means", "Look", "Do", "Stop", "Call"];
+/// Pages without an alert: the index, and what `/ready` says.
+const WITHOUT_ALERT: [&str; 2] = ["NotReady", INDEX];
 /// Files of the folder that are no pages: the record of a walk through them.
 const NO_PAGES: [&str; 1] = ["WALK"];
 
-fn alerts() -> impl Iterator<Item = &'static Page> {
+/// Every page but the index.
+fn pages() -> impl Iterator<Item = &'static Page> {
     PAGES.iter().filter(|(name, _)| *name != INDEX)
 }
 
@@ -55,6 +59,12 @@ fn read(path: &str) -> String {
     fs::read_to_string(File::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// Whether the console has the page of what follows `#/`.
+fn is_route(route: &str) -> bool {
+    let page = route.split(['?', '/']).next().unwrap();
+    read("src/admin/console/pages/list.js").contains(&format!("{{ path: \"{page}\""))
+}
+
 #[test]
 fn the_list_of_pages_is_the_folder() {
     let mut files = BTreeSet::new();
@@ -69,9 +79,75 @@ fn the_list_of_pages_is_the_folder() {
     assert_eq!(listed.len(), PAGES.len(), "one is listed twice");
 }
 
+/// An alert of the rules, as far as its page depends on it.
+#[derive(Default)]
+struct Alert {
+    name: String,
+    severity: String,
+    runbook: String,
+    console: String,
+}
+
+fn alerts() -> Vec<Alert> {
+    let mut found: Vec<Alert> = Vec::new();
+    for line in read("deploy/prometheus/alerts.yml").lines() {
+        let Some((key, value)) = line.trim().trim_start_matches("- ").split_once(": ") else { continue };
+        let value = value.trim_matches(['\'', '"']).to_owned();
+        match (key, found.last_mut()) {
+            ("alert", _) => found.push(Alert { name: value, ..Alert::default() }),
+            ("severity", Some(alert)) => alert.severity = value,
+            ("runbook_url", Some(alert)) => alert.runbook = value,
+            ("console_url", Some(alert)) => alert.console = value,
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn each_alert_has_its_page_and_each_page_its_alert() {
+    let alerts = alerts();
+    let with_alert: BTreeSet<&str> =
+        PAGES.iter().map(|(name, _)| *name).filter(|name| !WITHOUT_ALERT.contains(name)).collect();
+    assert_eq!(alerts.iter().map(|alert| &*alert.name).collect::<BTreeSet<_>>(), with_alert);
+    let index = PAGES.iter().find(|(name, _)| *name == INDEX).unwrap().1;
+    for Alert { name, severity, runbook, console } in &alerts {
+        assert_eq!(*runbook, format!("http://127.0.0.1:9464/runbook/{name}"));
+        assert!(index.contains(&format!("| [{name}]({name}.md) | {severity} | ")), "{name} is {severity} in the rules");
+        let route = console.strip_prefix("http://127.0.0.1:9464/#/").unwrap_or_else(|| panic!("{name}: {console}"));
+        assert!(is_route(route), "{name}: the console has no page {route}");
+    }
+}
+
+#[test]
+fn what_a_page_says_to_write_into_the_configuration_is_accepted() {
+    let account = "[kafka]\nbrokers = \"b:9092\"\n[redis]\nurl = \"redis://r\"\n[accounts.acme]\nplatform = \"qihoo360\"\n\
+                   data_industry = \"ocpc_ps_convert\"\n";
+    let half = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let env = [
+        half("ACME_KEY", "acmeps00000000000001"),
+        half("ACME_KEY_OLD", "acmeps00000000000002"),
+        half("ACME_SECRET", "0123456789abcdef0123456789abcdef"),
+        half("ACME_SECRET_OLD", "fedcba9876543210fedcba9876543210"),
+    ];
+    let mut seen = 0;
+    for (name, text) in PAGES {
+        for block in text.split("```toml\n").skip(1) {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("postback.toml");
+            fs::write(&file, format!("{account}{}", block.split("```").next().unwrap())).unwrap();
+            if let Err(found) = Settings::load(Some(&file), env.clone()) {
+                panic!("{name}: {found}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "no page shows a part of the configuration");
+}
+
 #[test]
 fn each_page_begins_with_the_same_five_lines_and_goes_on_with_the_same_four_parts() {
-    for (name, text) in alerts() {
+    for (name, text) in pages() {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], format!("# {name}"));
         for (n, word) in TOP.iter().enumerate() {
@@ -90,7 +166,7 @@ fn each_page_begins_with_the_same_five_lines_and_goes_on_with_the_same_four_part
 #[test]
 fn every_page_stands_in_the_index_and_leads_to_the_console() {
     let index = links(PAGES.iter().find(|(name, _)| *name == INDEX).unwrap().1);
-    for (name, text) in alerts() {
+    for (name, text) in pages() {
         assert!(index.contains(&format!("{name}.md")), "the index lacks {name}");
         // Where no worker runs, there is no console either; and nothing of the console shows a wrong clock or file.
         let without = ["PostbackTargetAbsent", "PostbackClockOff"];
@@ -101,12 +177,10 @@ fn every_page_stands_in_the_index_and_leads_to_the_console() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    let console = read("src/admin/console/pages/list.js");
     for (name, text) in PAGES {
         for link in links(text) {
             if let Some(route) = link.strip_prefix("../#/") {
-                let page = route.split(['?', '/']).next().unwrap();
-                assert!(console.contains(&format!("{{ path: \"{page}\"")), "{name}: the console has no page {page}");
+                assert!(is_route(route), "{name}: the console has no page {route}");
                 continue;
             }
             let (file, anchor) = link.split_once('#').map_or((&*link, None), |(file, anchor)| (file, Some(anchor)));
@@ -222,7 +296,7 @@ fn the_index_lists_every_page_and_is_found_without_its_slash() {
     assert!(status == 308 && head.contains("location: runbook/"), "relative, so that it works under a prefix: {head}");
     let (status, _, body) = served("/runbook/", "");
     assert_eq!(status, 200);
-    for (name, _) in alerts() {
+    for (name, _) in pages() {
         assert!(body.contains(&format!("<a href=\"{name}\">")), "{name}");
     }
 }
