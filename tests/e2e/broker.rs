@@ -17,8 +17,11 @@ fn a_broker_stopped_and_started_under_load_loses_nothing() {
     eventually(secs(30), "it flows", || account.executed() > 100);
     w.cluster.as_mut().unwrap().stop();
     eventually(secs(20), "not ready, and live", || !worker.ready() && worker.live());
+    let held_by_kafka = || worker.metrics().total("worker_holds", &[("cause", "kafka")]);
+    eventually(secs(20), "the metrics name the cause", || held_by_kafka() == 1.0);
     w.cluster.as_mut().unwrap().start();
     eventually(secs(60), "ready again", || worker.ready());
+    eventually(secs(20), "nothing holds any more", || held_by_kafka() == 0.0);
     let events = w.make.orders("acme-ps", 100);
     w.publish(events);
     w.settle(secs(120));

@@ -32,7 +32,52 @@ fn left(oldest: Oldest, retention_ms: i64, now_ms: i64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::delivery::progress::{ConsumerHandle, ConsumerView, Snapshot};
+    use crate::operate::coordinator::parts::Watched;
+    use crate::operate::coordinator::tests::World;
+
+    #[tokio::test]
+    async fn a_partition_that_leaves_takes_its_headroom_with_it() {
+        let mut world = World::new().await;
+        world.coordinator.retention.set([("conversions".to_owned(), 3_600_000)].into());
+        let view = Arc::new(ConsumerView::default());
+        let handle = Arc::new(ConsumerHandle::stub().0);
+        world.coordinator.consumers = vec![Watched { name: "intake", view: view.clone(), handle }];
+        let partition = |topic: &str| PartitionView {
+            topic: topic.into(),
+            partition: 3,
+            generation: 1,
+            frontier: Some(5),
+            committed: Some(5),
+            position: Some(5),
+            high: Some(5),
+            lag_records: Some(0),
+            lag_seconds: Some(0.0),
+            commit_age_seconds: 0.0,
+            oldest: None,
+            parked: None,
+            remade_ms: None,
+            position_lost_ms: None,
+            own: None,
+            unfinished: 0,
+            window_full: false,
+        };
+        let partitions = vec![partition("conversions"), partition("kept-for-ever")];
+        view.set(Snapshot { partitions, ..Snapshot::default() });
+        world.coordinator.show(&mut world.memory);
+        let text = world.coordinator.metrics.render();
+        for name in ["retention_seconds", "retention_headroom_seconds"] {
+            let series = format!("postback_{name}{{partition=\"3\",topic=\"conversions\"}} 3600\n");
+            assert!(text.contains(&series), "{text}");
+            assert!(!text.contains(&format!("{name}{{partition=\"3\",topic=\"kept-for-ever\"}}")), "{text}");
+        }
+        view.set(Snapshot::default());
+        world.coordinator.show(&mut world.memory);
+        assert!(!world.coordinator.metrics.render().contains("headroom_seconds{"));
+    }
 
     #[test]
     fn it_is_the_retention_less_the_age_of_the_oldest_unfinished_record() {
