@@ -181,6 +181,8 @@ class Run:
 
     def drain_rate(self, healed, backlog):
         """Events per second between a tenth and nine tenths of the backlog: without the ramp and the last retries."""
+        if backlog < 100:
+            return None
         rows = [(at, ill) for at, _, ill, _ in self.watch.rows if at >= healed]
         low, high = (self.published["ill"] - backlog * share for share in (0.9, 0.1))
         inside = [(at, ill) for at, ill in rows if low <= ill <= high]
