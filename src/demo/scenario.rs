@@ -59,9 +59,10 @@ pub fn chapters() -> Vec<Chapter> {
             at_most: Duration::from_secs(10),
             halts: false,
             tag: "answers 500",
-            begins: "its platform fails: 500 on every request. The worker tries once more at once, then later, \
-                     from the retry topics 1s, 3s, 10s; the other accounts flow on",
-            ends: "its platform works again; what waits in the retry topics is delivered as it falls due",
+            begins: "its platform fails: 500 on every request. After ten failures of its last 20 requests the worker stops \
+                     calling it for 30 s: its events are parked, and none uses up a try; the other accounts flow on",
+            ends: "its platform works again; after the 30 s the worker tries one event, then more step by step, and \
+                   delivers what is parked",
             fault: || json!({ "status": 500 }),
         },
         Chapter {

@@ -105,7 +105,12 @@ fn warning(lane: &LaneHandle, age_ms: i64) -> String {
         LaneState::Halted | LaneState::Paused => {
             format!("mend the cause, then `postback accounts resume {name}`")
         }
-        _ => "its platform takes less than comes: raise limits.rps as far as the contract allows".to_owned(),
+        LaneState::Broken => {
+            "its platform fails, and the lane goes on by itself once it answers: tell the platform".to_owned()
+        }
+        LaneState::Flowing | LaneState::Throttled => {
+            "its platform takes less than comes: raise limits.rps as far as the contract allows".to_owned()
+        }
     };
     format!(
         "the oldest parked event of account {name} waits for {}; at retry.max_parked = {max} it becomes a dead letter, \

@@ -577,3 +577,48 @@ fn of_a_lane_that_got_only_throttled_answers_one_parked_record_is_let_go_as_the_
     look(&mut world);
     assert_eq!(world.delivered(), [2], "open again");
 }
+
+/// Fails so many requests of the lane that its breaker opens.
+fn break_lane(lane: &LaneHandle) {
+    use crate::lane::handle::breaker::Heard;
+    (0..20).for_each(|_| _ = lane.heard(Heard::Failed, false, || "HTTP 500".into()));
+    assert!(!lane.is_open());
+}
+
+#[test]
+fn of_a_broken_lane_one_parked_record_is_let_go_when_a_probe_is_due_and_retries_that_are_due_park() {
+    let mut world = World::new();
+    break_lane(&world.lane);
+    (0..3).for_each(|_| drop(world.receive(PARKED, 0, None, 1)));
+    world.look();
+    assert_eq!(world.told(), (vec![], vec![]), "nothing is sent");
+    world.lane.make_probe_due(Duration::ZERO);
+    let retry = world.offset;
+    world.receive(TIER, 0, Some(now_ms() - 1), 1);
+    world.look();
+    let Ok(LaneMessage::Park(parked)) = world.inbox.try_recv() else { panic!("a parked one comes first") };
+    assert_eq!(parked.record.offset, retry);
+    let Ok(LaneMessage::Deliver(tried)) = world.inbox.try_recv() else { panic!("none is tried") };
+    assert!(tried.len() == 1 && tried[0].trial.is_some() && tried[0].record.offset == 0);
+    world.look();
+    assert_eq!(world.told(), (vec![], vec![]), "one at a time");
+    drop(tried);
+    world.look();
+    assert_eq!(world.told().0, [1], "the one before was not sent");
+}
+
+#[test]
+fn of_a_halted_lane_one_parked_record_is_let_go_where_this_replica_may_try_one() {
+    let mut world = World::new();
+    world.lane.halt("errno 3");
+    (0..3).for_each(|_| drop(world.receive(PARKED, 0, None, 1)));
+    world.look();
+    assert_eq!(world.told(), (vec![], vec![]));
+    let halt = world.lane.switches().halted.unwrap();
+    world.lane.halt_probe().grant(tokio::time::Instant::now() + Duration::from_secs(30), &halt);
+    world.look();
+    let Ok(LaneMessage::Deliver(tried)) = world.inbox.try_recv() else { panic!("none is tried") };
+    assert!(tried[0].trial.as_ref().is_some_and(|trial| trial.is_through_halt()) && tried[0].record.offset == 0);
+    world.look();
+    assert_eq!(world.told(), (vec![], vec![]), "one at a time");
+}
