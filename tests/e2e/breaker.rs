@@ -77,7 +77,7 @@ fn an_outage_parks_its_events_burns_no_attempts_and_ends_without_a_second_trip()
     assert!(all <= probed, "{all} hand-offs to tiers, and {probed} requests failed");
     assert!(retried.values().all(|times| *times <= 2), "{retried:?}");
     let unharmed = w.events.iter().filter(|e| e.account == "acme-ps" && books.receipt(e).attempts == 1).count();
-    assert!(unharmed >= 1500 - sent, "{unharmed} events needed one attempt");
+    assert!(unharmed >= 1500 - probed, "{unharmed} events needed one attempt");
 }
 
 #[test]
