@@ -7,6 +7,7 @@ mod drain;
 mod listen;
 mod names;
 pub mod played;
+mod reload;
 mod replays;
 mod setup;
 pub mod start;
@@ -22,9 +23,9 @@ use self::consumers::spawn;
 pub use self::drain::stop_signal;
 use self::drain::{a_part_dies, drain_all};
 use self::listen::listen;
+use self::reload::Reloader;
 use self::replays::Replaying;
 use self::setup::{all_topics, metrics, topics_of};
-use crate::account::roster::Roster;
 use crate::admit::examine::Examiner;
 use crate::app::discovery::Discovery;
 use crate::app::start::{Fit, Say};
@@ -36,11 +37,12 @@ use crate::kafka::consumer::{Begins, Kind, Settings, Unplaced};
 use crate::kafka::producer::Producer;
 use crate::kafka::refusals::Refusals;
 use crate::kafka::settings;
-use crate::kafka::topics::{self, Cluster, Health as KafkaHealth, Retention};
+use crate::kafka::topics::{self, Cluster, Health as KafkaHealth, OwnedTopics, Retention};
 use crate::lane::handle::known::Known;
 use crate::lane::threads;
 use crate::operate::audit;
 use crate::operate::coordinator::Coordinator;
+use crate::operate::reload::Reloads;
 use crate::operate::seen::Seen;
 use crate::operate::status::RefusedInputs;
 use crate::operate::status::{Running, WorkerStatus};
@@ -80,7 +82,12 @@ pub async fn run(
     stop: impl Future<Output = ()>,
     listening: impl FnOnce(SocketAddr),
 ) -> Result<(), Exit> {
-    let config = Arc::new(config);
+    let roster = config.roster().live();
+    let live = config.live();
+    let config = live.load_full();
+    // A SIGHUP that comes before the worker runs is carried out then.
+    let hangups = reload::hangups()?;
+    let (reloads, asks) = Reloads::new();
     allow_open_files(&config)?;
     let id = replica_id();
     let client = config.redis.client().map_err(Exit::usage)?;
@@ -93,7 +100,6 @@ pub async fn run(
     let metrics = metrics(&config);
     let health = Arc::new(Health::default());
     let storms = Arc::new(Storms::new(&id));
-    let roster = Roster::new(config.accounts.values().cloned()).knowing(config.platforms.clone()).live();
     let prepared = threads::prepare(&roster.load(), &config.intake, &health, &config.redis.token_key, lane_threads());
     let (lanes, prepared) = prepared.map_err(Exit::usage)?;
     let lanes = Arc::new(lanes);
@@ -118,8 +124,8 @@ pub async fn run(
     });
     let source = scan::Source { kafka: config.kafka.clone(), redis: config.redis.clone() };
     let scan = Arc::new(Scan::start(source).map_err(|error| Exit::failed(error.to_string()))?);
-    let replays = replays::setup(&config, &client)?;
-    let servers = listen(&config, &status, &scan, Replays::with_plans(replays.clone(), scan.clone()))?;
+    let replays = replays::setup(&config, roster.clone(), &client)?;
+    let servers = listen(&live, reloads, &status, &scan, Replays::with_plans(replays.clone(), scan.clone()))?;
     listening(servers[0].address());
     tokio::pin!(stop);
 
@@ -158,9 +164,10 @@ pub async fn run(
     });
     let failed = |error: std::io::Error| Exit::failed(error.to_string());
     let retention = Arc::new(Retention::default());
+    let owned = OwnedTopics::new(start::topics_of(&config).into());
     if !config.is_embedded() {
         topics::watch_retention(cluster.clone(), &retention).map_err(failed)?;
-        topics::keep(cluster.clone(), start::topics_of(&config), largest, &shared.refusals).map_err(failed)?;
+        topics::keep(cluster.clone(), owned.clone(), largest, &shared.refusals).map_err(failed)?;
     }
     let runtimes = Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
     let examiner = || Examiner::new(roster.clone(), config.kafka.result_topics(), metrics.clone());
@@ -212,7 +219,7 @@ pub async fn run(
         ),
     )?;
     let discovery = Discovery {
-        config: config.clone(),
+        config: live.clone(),
         cluster: cluster.clone(),
         names,
         largest,
@@ -242,6 +249,7 @@ pub async fn run(
         quiet: shared.quiet.clone(),
         storms: storms.clone(),
     };
+    let reloader = Reloader::new(&status, live, roster, runtimes.clone(), cluster, owned);
     let consumers = vec![intake.watched(), waiting.watched()];
     let running = Running { runtimes, consumers, refusals: shared.refusals.clone() };
     // This is the only place that sets it, so it cannot fail.
@@ -254,6 +262,7 @@ pub async fn run(
         tokio::spawn(async move { audit::publish::keep(&client, &keys, &id, &shared.producer, &topic).await })
     };
 
+    let reloading = reloader.start(asks, hangups);
     let replaying = Replaying::start(replays, shared.clone(), metrics.clone(), id.clone());
 
     let ended = tokio::select! {
@@ -261,6 +270,7 @@ pub async fn run(
         why = a_part_dies(&status, config.is_embedded()) => Some(why),
         _ = &mut watching => Some("the watch on switches and orders has ended; see the log before this line".into()),
     };
+    reloading.abort();
     replaying.end().await;
     let result = drain_all(&config, &shared, &status, intake, waiting, ended).await;
     drop(discovering);

@@ -11,6 +11,7 @@ mod holds;
 mod partitions;
 mod platform;
 mod process;
+mod reloads;
 mod replays;
 mod storms;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use claims::ClaimResult;
 use families::Maker;
 pub use holds::Hold;
 use platform::{PlatformFamilies, unseen_gauge};
+use reloads::Reloads;
 pub use replays::ReplayResult;
 use replays::Replays;
 use storms::Storms;
@@ -72,6 +74,8 @@ pub struct Metrics {
     pub replays: Replays,
     /// The topics that the storm brake stopped.
     pub storms: Storms,
+    /// Reloads of the configuration.
+    pub reloads: Reloads,
     all_in_flight: IntGauge,
     all_in_flight_bytes: IntGauge,
     registry: Registry,
@@ -123,6 +127,7 @@ impl Metrics {
             released_bytes: unseen_gauge(),
             replays: Replays::new(&make),
             storms: Storms::new(&make),
+            reloads: Reloads::new(&make, chrono::Utc::now().timestamp_millis()),
             all_in_flight: single(&families::IN_FLIGHT_EVENTS),
             all_in_flight_bytes: single(&families::IN_FLIGHT_BYTES),
             redis_up: single(&families::REDIS_UP),

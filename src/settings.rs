@@ -14,25 +14,35 @@ mod credentials;
 mod lease;
 mod platform_files;
 mod proxy;
+mod reload;
 mod root;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod written;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
+use crate::account::roster::Roster;
 use crate::account::{Account, Accounts, Dedupe, Intake, Retry};
 use crate::admin::config::Config as AdminConfig;
 use crate::config::layers::{Layers, Settings, shown};
 use crate::config::problem::Report;
+use crate::config::tree::Table;
 use crate::platforms::Credential;
 use crate::platforms::list::Platforms;
 use crate::{kafka, redis, telemetry};
 use root::Root;
+use written::Written;
 
 pub use crate::config::overlay::environment;
 pub use crate::config::problem::{Place, Problem, Problems};
+pub use reload::Reloaded;
+pub use written::{Changed, Difference};
 
 /// The compiled-in configuration: every key, its default and the reason for it.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -63,7 +73,20 @@ pub struct Config {
     pub accounts: Accounts,
     /// What accounts can be of: the program's platforms, and those of `platform_files`.
     pub platforms: Platforms,
+    /// The tree that this was read from.
+    written: Written,
+    source: Source,
 }
+
+/// Where a configuration was read.
+#[derive(Clone, Default)]
+struct Source {
+    file: Option<PathBuf>,
+    env: BTreeMap<String, String>,
+}
+
+/// The configuration in force. A reload replaces it as a whole.
+pub type LiveConfig = Arc<ArcSwap<Config>>;
 
 /// A configuration that can be used, and its warnings.
 pub struct Loaded {
@@ -79,19 +102,47 @@ impl Config {
     /// # Errors
     /// All problems.
     pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Problems> {
+        let source = Source { file: file.map(Path::to_owned), env: env.into_iter().collect() };
+        Self::read(&source, &Platforms::default(), |_| None)
+    }
+
+    /// Reads a source. `edit` may put another tree in the place of what was read.
+    fn read(
+        source: &Source,
+        known: &Platforms,
+        edit: impl FnOnce(&Written) -> Option<Table>,
+    ) -> Result<Loaded, Problems> {
+        let file = source.file.as_deref();
         let report = Report::new(file.map(shown));
         let layers = Layers {
             defaults: ("default.toml", DEFAULT),
             file,
             no_file: ("demo.toml (built in)", DEMO),
-            env: &env.into_iter().collect(),
+            env: &source.env,
         };
-        let config = Settings::load(&layers, &report).and_then(|mut settings| assemble(&mut settings));
+        let config = Settings::load(&layers, &report).and_then(|mut settings| {
+            let mut written = Written::new(settings.tree().cloned().unwrap_or_default());
+            if let Some(tree) = edit(&written) {
+                written = Written::new(tree.clone());
+                settings.set_tree(tree);
+            }
+            assemble(&mut settings, known, (written, source.clone()))
+        });
         let found = report.finish();
         match config {
             Some(config) if found.problems.is_empty() => Ok(Loaded { config, warnings: found.warnings }),
             _ => Err(found),
         }
+    }
+
+    /// The accounts and platforms, with the first indices of their lanes.
+    pub fn roster(&self) -> Roster {
+        Roster::new(self.accounts.values().cloned()).knowing(self.platforms.clone())
+    }
+
+    /// Shares it with those who see what a reload changes.
+    pub fn live(self) -> LiveConfig {
+        Arc::new(ArcSwap::from_pointee(self))
     }
 
     /// Whether broker and store run inside the process. Either both do or neither.
@@ -132,10 +183,10 @@ impl Config {
 }
 
 /// Reads every section, then every account with the sections as its defaults, then judges all of them together.
-fn assemble(settings: &mut Settings<'_>) -> Option<Config> {
+fn assemble(settings: &mut Settings<'_>, known: &Platforms, (written, source): (Written, Source)) -> Option<Config> {
     let mut root: Root = settings.read("accounts")?;
     root.kafka.embedded = root.kafka.brokers == kafka::EMBEDDED;
-    let platforms = platform_files::read(settings, &root.platform_files);
+    let platforms = platform_files::read(settings, &root.platform_files, known);
     let drafts = accounts::read(settings, &root, &platforms);
     rules::judge(settings, &root, &drafts);
     let accounts: Accounts =
@@ -145,5 +196,5 @@ fn assemble(settings: &mut Settings<'_>) -> Option<Config> {
             .warn("accounts", "every account has enabled = false: all events will be dead letters (unknown_account)");
     }
     let Root { kafka, redis, dedupe, retry, intake, admin, telemetry, .. } = root;
-    Some(Config { kafka, redis, dedupe, retry, intake, admin, telemetry, accounts, platforms })
+    Some(Config { kafka, redis, dedupe, retry, intake, admin, telemetry, accounts, platforms, written, source })
 }

@@ -9,13 +9,14 @@ pub(crate) mod tests;
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Deserializer};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use line::lines;
 
@@ -85,17 +86,35 @@ pub fn init(filter: &str, format: Format) -> Result<(), String> {
         Format::Json => true,
     };
     let layer = lines(std::io::stderr, json, terminal && std::env::var_os("NO_COLOR").is_none());
+    let (filter, handle) = reload::Layer::new(parse_filter(filter)?);
     tracing_subscriber::registry()
-        .with(parse_filter(filter)?)
+        .with(filter)
         .with(layer)
         .try_init()
         .map_err(|error| format!("logging cannot be started: {error}"))?;
+    // Logging is started once, so this is the only one.
+    let _ = FILTER.set(handle);
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let text = panic.payload_as_str().unwrap_or("(no text)");
         tracing::error!(at = place, "panicked: {text}");
     }));
     Ok(())
+}
+
+/// The filter in force, where logging was started.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Logs by another filter from now on. Where this program did not start logging, another one decides what is logged.
+///
+/// # Errors
+/// The filter cannot be read, or cannot be replaced.
+pub fn set_filter(filter: &str) -> Result<(), String> {
+    let new = parse_filter(filter)?;
+    match FILTER.get() {
+        None => Ok(()),
+        Some(handle) => handle.reload(new).map_err(|error| format!("the log filter cannot be replaced: {error}")),
+    }
 }
 
 /// Makes the filter of `telemetry.log`.

@@ -1,6 +1,6 @@
 //! What the API works with.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::redis::Client;
@@ -14,9 +14,10 @@ use crate::inspect::preview::Previewer;
 use crate::kafka::topics::AdminError;
 use crate::operate::Keys;
 use crate::operate::readiness::Shared;
+use crate::operate::reload::Reloads;
 use crate::redis::batcher::describe;
 use crate::replay::Replays;
-use crate::settings::Config;
+use crate::settings::{Config, LiveConfig};
 
 /// How many requests read Kafka at once. Each of them has a thread and a client of its own.
 const READERS: usize = 3;
@@ -29,30 +30,32 @@ pub struct Worker {
     pub id: String,
     pub status: Shared,
     /// It has the addresses of embedded parts already.
-    pub config: Arc<Config>,
+    pub config: LiveConfig,
     pub client: Client,
     /// The search for dead letters that all clients share.
     pub scan: Arc<Scan>,
     pub replays: Replays,
+    /// Takes wishes to reload the configuration.
+    pub reloads: Reloads,
 }
 
 impl Worker {
     /// The names of the keys in Redis.
     pub(super) fn keys(&self) -> Keys {
-        Keys::new(&self.config.redis.prefix)
+        Keys::new(&self.config.load().redis.prefix)
     }
 }
 
 /// The worker, and what the API keeps of it.
 pub struct Parts {
     pub(super) worker: Worker,
-    previewer: OnceLock<Previewer>,
+    previewer: Mutex<Option<(Arc<Config>, Arc<Previewer>)>>,
     readers: Arc<Semaphore>,
 }
 
 impl Parts {
     pub fn new(worker: Worker) -> Arc<Self> {
-        Arc::new(Self { worker, previewer: OnceLock::new(), readers: Arc::new(Semaphore::new(READERS)) })
+        Arc::new(Self { worker, previewer: Mutex::default(), readers: Arc::new(Semaphore::new(READERS)) })
     }
 
     /// A connection to Redis.
@@ -80,13 +83,19 @@ impl Parts {
         turn.map_err(|_| busy())?.map_err(|_| busy())
     }
 
-    /// Judges events as this worker would. It is made when it is first needed.
-    pub(super) fn previewer(&self) -> &Previewer {
-        self.previewer.get_or_init(|| {
-            let config = &self.worker.config;
-            let previewer = Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix);
-            previewer.knowing(&config.platforms)
-        })
+    /// Judges events as this worker would now. It is made when it is first needed, and again after a reload.
+    pub(super) fn previewer(&self) -> Arc<Previewer> {
+        let config = self.worker.config.load_full();
+        let mut made = self.previewer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, previewer)) = &*made
+            && Arc::ptr_eq(of, &config)
+        {
+            return previewer.clone();
+        }
+        let previewer = Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix);
+        let previewer = Arc::new(previewer.knowing(&config.platforms));
+        *made = Some((config, previewer.clone()));
+        previewer
     }
 
     /// Reads Kafka on a thread of its own, so that the endpoint answers others meanwhile.

@@ -16,6 +16,7 @@ use crate::inspect::dead_letters::scan::{self, Scan};
 use crate::operate::By;
 use crate::operate::audit::AuditRecord;
 use crate::operate::readiness::{Dependency, Readiness, Status, StatusReport, SwitchError};
+use crate::operate::reload::{Ask, ReloadReport, Reloads};
 use crate::operate::report::{AccountRow, BlockedReport};
 use crate::replay::{Replays, Setup};
 use crate::settings::Config as Settings;
@@ -97,12 +98,20 @@ fn parts(double: Arc<Double>) -> Arc<Parts> {
 /// The double with this configuration and this store.
 pub(crate) fn worker(double: Arc<Double>, settings: Settings, client: ::redis::Client) -> Worker {
     let (prefix, window) = (&settings.redis.prefix, settings.dedupe.window);
-    let setup =
-        Setup::new(client.clone(), prefix, &settings.kafka, &settings.accounts, &settings.platforms, window).unwrap();
+    let setup = Setup::new(client.clone(), prefix, &settings.kafka, settings.roster().live(), window).unwrap();
     let source = scan::Source { kafka: settings.kafka.clone(), redis: settings.redis.clone() };
     let scan = Arc::new(Scan::start(source).unwrap());
     let replays = Replays::with_plans(setup, scan.clone());
-    Worker { id: "w1".to_owned(), status: double, config: Arc::new(settings), client, scan, replays }
+    let (reloads, mut asks) = Reloads::new();
+    let asked = double.clone();
+    std::thread::spawn(move || {
+        while let Some(Ask { by, answer }) = asks.blocking_recv() {
+            asked.changes.lock().unwrap().push(format!("reload acme-ps {} {} {:?}", by.why, by.who, by.via));
+            let _ = answer.send(Ok(ReloadReport::default()));
+        }
+    });
+    let config = settings.live();
+    Worker { id: "w1".to_owned(), status: double, config, client, scan, replays, reloads }
 }
 
 fn run(double: Double, token: &str) -> Running {

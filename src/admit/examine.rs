@@ -71,9 +71,11 @@ impl Examiner {
         }
     }
 
-    /// Whether the account of an event that was examined before is still configured.
-    pub fn is_in_force(&self, ready: &Ready) -> bool {
-        self.roster.load().is_in_force(ready.index)
+    /// Judges an event again that was judged before its account was removed from the configuration.
+    pub fn judge_again(&self, delivery: &mut Delivery, now_ms: i64) {
+        if let Subject::Ready(_) = delivery.subject {
+            delivery.subject = self.judge(&delivery.record, &delivery.envelope, now_ms);
+        }
     }
 
     fn subject(

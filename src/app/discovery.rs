@@ -16,14 +16,14 @@ use crate::delivery::progress::ConsumerHandle;
 use crate::kafka::topics::{AdminError, Cluster};
 use crate::operate::status::RefusedInputs;
 use crate::quiet::Told;
-use crate::settings::Config;
+use crate::settings::LiveConfig;
 
 /// The time between two looks. With the rebalance that follows, a new topic is read within ten seconds.
 const EVERY: Duration = Duration::from_secs(4);
 
 /// Looks for new topics.
 pub struct Discovery {
-    pub config: Arc<Config>,
+    pub config: LiveConfig,
     /// The client that asks the cluster.
     pub cluster: Arc<Cluster>,
     /// The topics that are read already.
@@ -69,7 +69,7 @@ impl Discovery {
             self.names.waiting.extend(waiting);
         }
         let new: Vec<&str> = found.inputs.difference(&self.names.inputs).map(String::as_str).collect();
-        let judged = judge_inputs(&self.config, &self.cluster, &new, self.largest)?;
+        let judged = judge_inputs(&self.config.load(), &self.cluster, &new, self.largest)?;
         judged.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         if !judged.fit.is_empty() {
             let topics = judged.fit.join(", ");
@@ -86,7 +86,7 @@ impl Discovery {
         }
         // The start has logged the inputs that do not exist.
         let there: Vec<&str> = found.inputs.union(&self.names.inputs).map(String::as_str).collect();
-        refused.extend(absent(&self.config, &there).map(|name| (name.to_owned(), ABSENT.to_owned())));
+        refused.extend(absent(&self.config.load(), &there).map(|name| (name.to_owned(), ABSENT.to_owned())));
         *known = refused;
         Ok(())
     }

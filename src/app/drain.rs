@@ -20,8 +20,8 @@ const FOR_TOKENS: Duration = Duration::from_secs(4);
 /// The exit code after a second signal.
 const INTERRUPTED: i32 = 130;
 
-/// Returns a future that completes at the first SIGTERM or SIGINT. A second signal exits at once. From now on SIGHUP is
-/// ignored: it would end the process without a drain, and there is no reload that it could ask for.
+/// Returns a future that completes at the first SIGTERM or SIGINT. A second signal exits at once. From now on SIGHUP does not
+/// end the process; a running worker reloads its configuration.
 ///
 /// # Errors
 /// Exits with 1 if the signals cannot be watched. Call it inside a Tokio runtime.
@@ -29,15 +29,8 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, Exit> {
     let failed = |error: std::io::Error| Exit::failed(format!("signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            tracing::warn!(
-                "SIGHUP is ignored: this version does not reload its configuration; restart the worker (SIGTERM drains it) \
-                 to take up a change"
-            );
-        }
-    });
+    // Whoever has asked for a signal once keeps it from its usual effect.
+    drop(signal(SignalKind::hangup()).map_err(failed)?);
     Ok(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         tokio::spawn(async move {

@@ -7,6 +7,7 @@ use ::redis::Client;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::account::roster::LiveRoster;
 use crate::exit::Exit;
 use crate::metrics::Metrics;
 use crate::replay::{Runner, Setup};
@@ -20,9 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// 2 where a pattern in `kafka.input` cannot be read.
-pub(super) fn setup(config: &Config, client: &Client) -> Result<Arc<Setup>, Exit> {
+pub(super) fn setup(config: &Config, roster: LiveRoster, client: &Client) -> Result<Arc<Setup>, Exit> {
     let (prefix, window) = (&config.redis.prefix, config.dedupe.window);
-    let setup = Setup::new(client.clone(), prefix, &config.kafka, &config.accounts, &config.platforms, window);
+    let setup = Setup::new(client.clone(), prefix, &config.kafka, roster, window);
     setup.map_err(|error| Exit::usage(error.to_string()))
 }
 

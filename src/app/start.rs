@@ -116,14 +116,15 @@ pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> R
     }
 }
 
-enum Looked {
+/// What a look at the topics found.
+pub(super) enum Looked {
     Fit(Fit),
     Waiting(String),
     Refused(String),
 }
 
 /// Checks the topics, and returns the result and the warnings.
-fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<(Looked, Vec<String>), AdminError> {
+pub(super) fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<(Looked, Vec<String>), AdminError> {
     if config.is_embedded() {
         // The embedded broker is created with its topics. It is one broker without settings, and it keeps nothing
         // durably, so there is no retention to check.

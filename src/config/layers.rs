@@ -61,6 +61,16 @@ impl<'a> Settings<'a> {
         Some(Self { root, defaults, folder: folder.to_owned(), report })
     }
 
+    /// The merged tree.
+    pub fn tree(&self) -> Option<&Table> {
+        self.root.members()
+    }
+
+    /// Goes on with another tree.
+    pub fn set_tree(&mut self, tree: Table) {
+        self.root.value = Value::Table(tree);
+    }
+
     /// Reads everything but the table `apart`, whose members other code reads. A wrong setting is reported and replaced
     /// by its default; `None`: a wrong setting has no default.
     pub fn read<T: DeserializeOwned>(&mut self, apart: &str) -> Option<T> {

@@ -39,7 +39,7 @@ use crate::kafka::settings::{self, SettingsError};
 pub use ensure::Ensured;
 pub use findings::Level;
 pub use health::Health;
-pub use keeper::keep;
+pub use keeper::{OwnedTopics, keep};
 pub use offsets::{OffsetByPartition, Offsets};
 pub use owned::{OwnedTopic, Waiting, owned_topics};
 pub use positions::PartitionName;

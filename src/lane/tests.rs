@@ -3,6 +3,7 @@
 mod breaker;
 mod leaving;
 mod quota;
+mod replaced;
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::*;
 use crate::claim::rules::Value;
 use crate::delivery::TopicKind;
 use crate::delivery::progress::End;
-use crate::error::{Answer, Fault, Outcome};
+use crate::error::{Answer, Disposition, Fault, Outcome};
 use crate::platforms::Receipt;
 use crate::settle::{Attempted, Progress};
 use crate::stub::bench::{Alone, Bench, DEAD, Ended, PARKED, RECEIPTS, TIER_5S, eventually, run};

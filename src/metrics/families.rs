@@ -202,8 +202,19 @@ pub const PROCESS_CPU: Family =
 pub const PROCESS_MEMORY: Family = gauge("process_resident_memory_bytes", &[], "Resident memory of this process.");
 pub const PROCESS_OPEN_FDS: Family = gauge("process_open_fds", &[], "Open files and sockets of this process.");
 
+pub const CONFIG_RELOADS: Family = counter(
+    "postback_config_reloads_total",
+    &["result"],
+    "Reloads of the configuration: ok, or failed because the file cannot be used.",
+);
+pub const CONFIG_LAST_RELOAD: Family = gauge(
+    "postback_config_last_reload_timestamp_seconds",
+    &[],
+    "When the configuration in force was loaded: at the start, or at the last successful reload.",
+);
+
 /// Every family, in the order of the contract.
-pub const ALL: [&Family; 46] = [
+pub const ALL: [&Family; 48] = [
     &RECEIVED,
     &FINISHED,
     &OPEN,
@@ -240,6 +251,8 @@ pub const ALL: [&Family; 46] = [
     &REPLAY_RECORDS,
     &REPLAY_OUTCOMES,
     &REPLAY_STOPPED,
+    &CONFIG_RELOADS,
+    &CONFIG_LAST_RELOAD,
     &REDIS_UP,
     &KAFKA_UP,
     &HOLDS,

@@ -21,7 +21,7 @@ fn series(text: &str) -> BTreeMap<&str, f64> {
 }
 
 /// The table of the contract, written a second time: a change of any name, type or label breaks dashboards.
-const GOLDEN: [(&str, &str, &str); 46] = [
+const GOLDEN: [(&str, &str, &str); 48] = [
     ("events_received_total", "counter", "topic"),
     ("events_finished_total", "counter", "account,outcome,platform"),
     ("events_open", "gauge", "account,platform"),
@@ -68,6 +68,8 @@ const GOLDEN: [(&str, &str, &str); 46] = [
     ("process_resident_memory_bytes", "gauge", ""),
     ("process_open_fds", "gauge", ""),
     ("storm_stopped", "gauge", "topic"),
+    ("config_reloads_total", "counter", "result"),
+    ("config_last_reload_timestamp_seconds", "gauge", ""),
 ];
 
 /// The full name: those of the process have no prefix.

@@ -31,6 +31,7 @@ pub mod keys;
 pub mod lanes;
 pub mod orders;
 pub mod readiness;
+pub mod reload;
 pub(crate) mod replica;
 pub mod report;
 pub mod seen;

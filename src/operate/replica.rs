@@ -1,6 +1,7 @@
 //! Builds the state of this replica in the shape of [`crate::operate::snapshot`], for Redis and its commands, the API,
 //! and the gauges.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clock::now_ms;
@@ -63,6 +64,12 @@ fn totals(of: &AccountMetrics) -> LaneTotals {
     }
 }
 
+/// The lanes of all accounts of which there is something to show. An account that was removed is shown for as long as
+/// something of it is open.
+pub fn shown<'a>(lanes: &'a Lanes, metrics: &'a Metrics) -> impl Iterator<Item = &'a Arc<LaneHandle>> {
+    lanes.accounts().filter(move |lane| !lane.is_removed() || !metrics.account(lane.index).is_gone())
+}
+
 /// The published state of this process.
 pub fn replica_snapshot(
     id: &str,
@@ -73,7 +80,7 @@ pub fn replica_snapshot(
 ) -> ReplicaSnapshot {
     let at_ms = now_ms();
     let name = |index: usize| lanes.iter().nth(index).map(|l| l.account_name.to_string());
-    let lanes_shown = lanes.accounts().map(|lane| {
+    let lanes_shown = shown(lanes, metrics).map(|lane| {
         let (state, since_ms, why) = lane.shown().explain();
         let sum = |of: fn(&LaneHandle) -> usize| lane.both().map(of).sum::<usize>() as u64;
         let counters = metrics.account(lane.index);

@@ -18,7 +18,7 @@ use crate::lane::threads::Runtimes;
 use crate::metrics::Metrics;
 use crate::operate::coordinator::Watched;
 use crate::operate::readiness::{Embedded, LaneRow, Readiness, Status, StatusReport, SwitchError};
-use crate::operate::replica::replica_snapshot;
+use crate::operate::replica::{replica_snapshot, shown};
 use crate::operate::report::{AccountRow, BlockedReport};
 use crate::operate::seen::{All, Seen};
 use crate::operate::{By, Keys, audit, lanes as switches, report, snapshot};
@@ -103,7 +103,7 @@ impl WorkerStatus {
     }
 
     fn configured(&self) -> Vec<(&'static str, Arc<str>)> {
-        self.lanes.accounts().map(|l| (l.platform, l.account_name.clone())).collect()
+        shown(&self.lanes, &self.metrics).map(|l| (l.platform, l.account_name.clone())).collect()
     }
 
     /// The switches, and the snapshots of every replica. Without Redis it returns only this replica. Its own snapshot
@@ -127,8 +127,8 @@ impl WorkerStatus {
     }
 
     async fn switch(&self, account: &str, by: By, pause: bool) -> Result<(), SwitchError> {
-        let names = || self.lanes.iter().map(|l| &*l.account_name);
-        let Some(lane) = self.lanes.iter().find(|l| &*l.account_name == account) else {
+        let names = || shown(&self.lanes, &self.metrics).map(|l| &*l.account_name);
+        let Some(lane) = shown(&self.lanes, &self.metrics).find(|l| &*l.account_name == account) else {
             return Err(SwitchError::UnknownAccount(nearest(account, names()).map(str::to_owned)));
         };
         let away = |error: ::redis::RedisError| SwitchError::Unavailable(crate::redis::batcher::describe(&error));
@@ -187,7 +187,7 @@ impl Status for WorkerStatus {
                 ready: readiness.ready,
                 why: readiness.why,
                 dependencies: readiness.dependencies,
-                lanes: self.lanes.accounts().map(state).collect(),
+                lanes: shown(&self.lanes, &self.metrics).map(state).collect(),
                 replicas,
                 topics,
                 storms: all.storms,

@@ -39,7 +39,7 @@ enum Way {
     /// To its parking topic, because its lane is closed, or is full while other lanes flow; or to the remainder of its
     /// account.
     Parking(usize),
-    /// To its end, because it has no lane.
+    /// To its end, because it has no lane, or its account was removed from the configuration.
     End,
 }
 
@@ -88,6 +88,9 @@ impl Waiting {
         let flows = topic_kind == TopicKind::Tier && self.any_flows(topic, self.health.trouble().is_some());
         buffer.blocked_on.iter().any(|Block { lane: index, bytes }| {
             let lane = self.lanes.get(*index);
+            if lane.is_removed() {
+                return true;
+            }
             let (open, takes) = (lane.is_open(), self.lanes.takes(*index, topic_kind, *bytes));
             let parks = !open || (flows && (buffer.full || lane.is_full(topic_kind)));
             ((open || overdue || (topic_kind == TopicKind::Parked && lane.offers_trial(topic_kind))) && takes)
@@ -142,7 +145,9 @@ impl Waiting {
     }
 
     fn fate(&self, look: &mut Look<'_>, buffered: &Buffered, buffer: &PartitionBuffer) -> Fate {
-        let Some(index) = buffered.lane() else { return Fate::Leave(Way::End) };
+        let Some(index) = buffered.lane().filter(|index| !self.lanes.get(*index).is_removed()) else {
+            return Fate::Leave(Way::End);
+        };
         if buffered.due > look.now {
             return Fate::Wait;
         }
@@ -220,7 +225,18 @@ impl Waiting {
                 lane.deliver(vec![buffered.delivery]);
             }
             Way::Parking(lane) => self.lanes.get(lane).park(buffered.delivery),
-            Way::End => self.lanes.end(buffered.delivery),
+            Way::End => {
+                self.examiner.judge_again(&mut buffered.delivery, now_ms);
+                match buffered.delivery.lane() {
+                    None => self.lanes.end(buffered.delivery),
+                    // Its account has returned since.
+                    Some(lane) => {
+                        let lane = self.lanes.get(lane);
+                        lane.enqueued(&buffered.delivery);
+                        lane.deliver(vec![buffered.delivery]);
+                    }
+                }
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use serde_json::json;
 use std::sync::Arc;
 
+use crate::account::roster::Roster;
 use crate::account::{Account, Accounts};
 use crate::embedded::store::Store;
 use crate::envelope::{Copy, DeadLetterCause, Envelope, Named, Source};
@@ -20,7 +21,6 @@ use crate::kafka::reader::{Fetch, Reader};
 use crate::kafka::record::Record;
 use crate::metrics::{self, Metrics};
 use crate::operate::audit::{By, Via};
-use crate::platforms::list::Platforms;
 use crate::replay::{Replays, Runner, Setup};
 
 pub(super) struct Bench {
@@ -58,7 +58,7 @@ impl Bench {
         };
         let accounts: Accounts = ["a", "b"].map(account).into();
         let window = Duration::from_secs(12 * 24 * 3600);
-        let setup = Setup::new(client, "pb", &kafka, &accounts, &Platforms::default(), window).unwrap();
+        let setup = Setup::new(client, "pb", &kafka, Roster::new(accounts.into_values()).live(), window).unwrap();
         let scan = Scan::start(scan::Source { kafka: kafka.clone(), redis }).unwrap();
         let replays = Replays::with_plans(setup.clone(), Arc::new(scan));
         let producer = Producer::new(&kafka, 1 << 20).unwrap();

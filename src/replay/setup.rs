@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use ::redis::Client;
 
-use crate::account::Accounts;
+use crate::account::roster::LiveRoster;
 use crate::inspect::preview::Previewer;
 use crate::kafka;
 use crate::kafka::matching::Matching;
 use crate::operate::keys::Keys;
-use crate::platforms::list::Platforms;
 
 /// The name under which events are counted whose account is not configured.
 pub const UNKNOWN: &str = "unknown";
@@ -22,7 +21,8 @@ pub struct Setup {
     /// The prefix of all keys.
     pub prefix: String,
     pub kafka: kafka::Config,
-    pub accounts: Accounts,
+    /// The accounts in force.
+    pub roster: LiveRoster,
     /// How long a delivery is remembered.
     pub window: Duration,
     pub previewer: Previewer,
@@ -38,8 +38,7 @@ impl Setup {
         client: Client,
         prefix: &str,
         kafka: &kafka::Config,
-        accounts: &Accounts,
-        platforms: &Platforms,
+        roster: LiveRoster,
         window: Duration,
     ) -> Result<Arc<Self>, kafka::pattern::BadPattern> {
         Ok(Arc::new(Self {
@@ -47,9 +46,9 @@ impl Setup {
             keys: Keys::new(prefix),
             prefix: prefix.to_owned(),
             matching: Matching::new(kafka)?,
-            previewer: Previewer::new(accounts, kafka.result_topics(), prefix).knowing(platforms),
+            previewer: Previewer::over(roster.clone(), kafka.result_topics(), prefix),
             kafka: kafka.clone(),
-            accounts: accounts.clone(),
+            roster,
             window,
         }))
     }
@@ -61,6 +60,6 @@ impl Setup {
 
     /// The name under which an event of this account is counted.
     pub fn counted_as<'a>(&self, account: Option<&'a str>) -> &'a str {
-        account.filter(|name| self.accounts.contains_key(*name)).unwrap_or(UNKNOWN)
+        account.filter(|name| self.roster.load().find(name).is_some()).unwrap_or(UNKNOWN)
     }
 }

@@ -11,8 +11,9 @@ use crate::platforms::list::Platforms;
 /// No file of a platform is larger.
 const LARGEST: u64 = 1 << 20;
 
-/// Reads and compiles every file. What is wrong with one is reported with its own lines.
-pub(super) fn read(settings: &Settings<'_>, files: &[String]) -> Platforms {
+/// Reads and compiles every file. What is wrong with one is reported with its own lines. A file that has not changed is
+/// the platform that it was among the `known` ones: a compiled platform stays for the life of the process.
+pub(super) fn read(settings: &Settings<'_>, files: &[String], known: &Platforms) -> Platforms {
     let mut platforms = Platforms::default();
     for (at, file) in files.iter().enumerate() {
         let key = format!("platform_files.{at}");
@@ -24,7 +25,11 @@ pub(super) fn read(settings: &Settings<'_>, files: &[String]) -> Platforms {
                 continue;
             }
         };
-        match declared::load(&shown(&path), &text) {
+        let compiled = match known.own().find(|platform| *platform.text() == *text) {
+            Some(platform) => Ok(platform),
+            None => declared::load(&shown(&path), &text),
+        };
+        match compiled {
             Ok(platform) => {
                 if let Err(reason) = platforms.add(platform) {
                     settings.problem(&key, reason);

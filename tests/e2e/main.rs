@@ -40,6 +40,7 @@ mod rebalance;
 mod reconcile;
 mod redis;
 mod refused;
+mod reload;
 mod replay;
 mod replay_commands;
 mod retry;

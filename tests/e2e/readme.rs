@@ -140,6 +140,10 @@ fn every_command_of_the_readme_does_what_it_says() {
     let accounts = newcomer.output("postback accounts list --config postback.toml");
     assert!(accounts.contains("acme-ps") && accounts.contains("flowing"), "{accounts}");
     newcomer.output("postback blocked --config postback.toml");
+    let reload = newcomer.left.iter().position(|l| l.contains("/api/v1/reload")).expect("the README shows a reload");
+    let reload = newcomer.left.remove(reload).replace("127.0.0.1:9464", &format!("127.0.0.1:{admin}"));
+    let reloaded = Command::new("sh").arg("-c").arg(&reload).output().unwrap();
+    assert!(String::from_utf8_lossy(&reloaded.stdout).contains("\"changed\":[]"), "{reload}: {reloaded:?}");
 
     let bench = newcomer.left.iter().position(|l| l == "tests/bench/run").expect("the README shows the benchmark");
     newcomer.left.remove(bench);

@@ -51,18 +51,3 @@ fn a_second_signal_ends_at_once_with_130_and_nothing_is_lost() {
     w.settle(secs(90));
     w.ledger(&Check::DISTURBED);
 }
-
-/// Until the worker can reload, the signal for a reload must not end it without a drain.
-#[test]
-fn sighup_is_ignored_and_says_so() {
-    let mut w = World::new("sighup");
-    let account = w.account("acme-ps", Platform::Qihoo360);
-    let mut worker = w.started();
-    worker.hang_up();
-    eventually(secs(10), "it says so", || worker.log().contains("SIGHUP is ignored"));
-    let events = w.make.orders("acme-ps", 3);
-    w.publish(events);
-    w.settle(secs(30));
-    assert_eq!((worker.alive(), account.executed()), (true, 3));
-    w.ledger(&Check::default());
-}

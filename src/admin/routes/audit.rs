@@ -92,7 +92,7 @@ async fn audit(State(parts): State<Arc<Parts>>, Query(query): Query<AuditQuery>)
     };
     items.retain(|entry| query.selects(entry));
     items.reverse();
-    let kafka = parts.worker.config.kafka.clone();
+    let kafka = parts.worker.config.load().kafka.clone();
     let read = move || trail::page(&kafka, &|entry| query.selects(entry), from.as_ref(), limit);
     let page = parts.read_kafka(read).await?;
     // An entry may have been published since Redis was read.

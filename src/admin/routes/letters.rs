@@ -84,7 +84,7 @@ async fn letter(State(parts): State<Arc<Parts>>, Path(place): Path<(i32, i64)>) 
         let text = format!("no dead letter at {partition}:{offset}: it was never written, or retention deleted it");
         return Err(Refusal::new(StatusCode::NOT_FOUND, text));
     };
-    let today = Today::of(&record, parts.previewer(), now_ms());
+    let today = Today::of(&record, &parts.previewer(), now_ms());
     Ok(Answer(Full::new(&record, state, &today)))
 }
 

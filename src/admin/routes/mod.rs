@@ -6,6 +6,7 @@ mod change;
 mod letters;
 mod platforms;
 mod preview;
+mod reload;
 mod replays;
 mod state;
 mod trace;
@@ -19,6 +20,7 @@ pub(super) fn all() -> Vec<Endpoint> {
         accounts::endpoints(),
         platforms::endpoints(),
         audit::endpoints(),
+        reload::endpoints(),
         preview::endpoints(),
         letters::endpoints(),
         trace::endpoints(),

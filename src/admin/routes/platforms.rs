@@ -15,5 +15,5 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 }
 
 async fn platforms(State(parts): State<Arc<Parts>>) -> Answer<Vec<PlatformView>> {
-    Answer(parts.worker.config.platforms.all().map(PlatformView::new).collect())
+    Answer(parts.worker.config.load().platforms.all().map(PlatformView::new).collect())
 }

@@ -43,7 +43,7 @@ async fn trace(
     Path(trans_id): Path<String>,
     Query(query): Query<TraceQuery>,
 ) -> Answered<Trace> {
-    let config = &parts.worker.config;
+    let config = parts.worker.config.load_full();
     if let Some(account) = query.account.as_deref().filter(|name| !config.accounts.contains_key(*name)) {
         let close = nearest(account, config.accounts.keys().map(|name| &**name));
         return Err(Refusal::field("account", unknown_account(account, close)));

@@ -46,7 +46,7 @@ impl Door {
         let replays = if plans {
             let usage = |error: &dyn std::fmt::Display| Exit::usage(error.to_string());
             let (prefix, window) = (&config.redis.prefix, config.dedupe.window);
-            let setup = Setup::new(client, prefix, &config.kafka, &config.accounts, &config.platforms, window);
+            let setup = Setup::new(client, prefix, &config.kafka, config.roster().live(), window);
             let source = Source { kafka: config.kafka.clone(), redis: config.redis.clone() };
             let scan =
                 Scan::start(source).map_err(|error| Exit::failed(format!("no thread for the search: {error}")))?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use super::owned::OwnedTopic;
@@ -14,21 +14,25 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The time between two checks while one topic takes none.
 const LOOK_SOON: Duration = Duration::from_secs(1);
 
+/// The worker's own topics that are watched. A reload adds those of new accounts.
+pub type OwnedTopics = Arc<RwLock<Vec<OwnedTopic>>>;
+
 /// Starts to watch these topics. It ends when nobody else holds `refusals`. `largest` is the size in bytes of the
 /// largest record that an input accepts.
 ///
 /// # Errors
 /// Fails if no thread can be started.
-pub fn keep(cluster: Arc<Cluster>, owned: Vec<OwnedTopic>, largest: u64, refusals: &Arc<Refusals>) -> io::Result<()> {
+pub fn keep(cluster: Arc<Cluster>, owned: OwnedTopics, largest: u64, refusals: &Arc<Refusals>) -> io::Result<()> {
     let refusals = Arc::downgrade(refusals);
     let work = move || watch(&cluster, &owned, largest, &refusals);
     std::thread::Builder::new().name("kafka-topics".into()).spawn(work).map(|_| ())
 }
 
-fn watch(cluster: &Cluster, owned: &[OwnedTopic], largest: u64, refusals: &Weak<Refusals>) {
+fn watch(cluster: &Cluster, owned: &OwnedTopics, largest: u64, refusals: &Weak<Refusals>) {
     while let Some(refusals) = refusals.upgrade() {
         refusals.wait(if refusals.all().is_empty() { LOOK_EVERY } else { LOOK_SOON });
-        match cluster.restore(owned, largest) {
+        let topics = owned.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match cluster.restore(&topics, largest) {
             Ok(restored) => {
                 for topic in &restored.made {
                     tracing::error!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::account::Accounts;
+use crate::account::roster::Roster;
 use crate::operate::{ReplicaSnapshot, SwitchesByAccount};
 use crate::replay::store::progress::{Did, Done};
 use crate::replay::view::Waiting;
@@ -63,8 +63,8 @@ impl UnderWay {
 }
 
 /// How many more records of an account may be published now: at most those of one second of its rate are under way.
-pub fn allowance(accounts: &Accounts, under_way: &UnderWay, account: &str) -> usize {
-    let rate = accounts.get(account).map_or(RATE_WITHOUT_ACCOUNT, |account| account.limits.rps);
+pub fn allowance(roster: &Roster, under_way: &UnderWay, account: &str) -> usize {
+    let rate = roster.find(account).map_or(RATE_WITHOUT_ACCOUNT, |place| place.account.limits.rps);
     let most = rate.ceil().max(1.0) as u64;
     usize::try_from(most.saturating_sub(under_way.of(account))).unwrap_or(usize::MAX)
 }
@@ -110,7 +110,7 @@ mod tests {
     fn at_most_one_second_of_an_account_is_under_way() {
         let mut account = Account::stub("acme");
         account.limits.rps = 5.0;
-        let accounts: Accounts = [("acme".into(), Arc::new(account))].into();
+        let accounts = Roster::new([Arc::new(account)]);
         let counts = |n: u64| BTreeMap::from([("acme".to_owned(), n), ("b".to_owned(), 3)]);
         let allowed = |published, ended| {
             let under_way = UnderWay { published: counts(published), ended: counts(ended) };

@@ -244,7 +244,7 @@ impl<'a> Run<'a> {
         let (setup, lanes, under_way) = (self.setup.clone(), &self.lanes, &self.under_way);
         let allowed = |name: &str| match lanes.closed(name) {
             Some(_) => 0,
-            None => allowance(&setup.accounts, under_way, name),
+            None => allowance(&setup.roster.load(), under_way, name),
         };
         let taken = self.turns.take(credit + self.look_ahead, &allowed);
         if taken.is_empty() {

@@ -49,6 +49,8 @@ pub(crate) struct Alone {
     /// Records from parking that were given back to the buffer of their partition.
     pub(crate) held: mpsc::Receiver<Box<Delivery>>,
     pub(crate) halts: UnboundedReceiver<Halted>,
+    /// Asks the store of the bench.
+    pub(crate) batcher: Batcher,
     examiner: Examiner,
     inbox: Option<UnboundedReceiver<LaneMessage>>,
 }
@@ -100,6 +102,7 @@ impl Alone {
             halts: to_halts,
             quiet: Arc::default(),
         });
+        let asks = batcher.clone();
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), PREFIX, WINDOW, setting.lease));
         let outbox = Rc::new(Outbox::new(shared.clone(), dedupe, PREFIX));
         let delivers = account.when_unavailable == WhenUnavailable::Deliver;
@@ -125,6 +128,7 @@ impl Alone {
             handle,
             held,
             halts,
+            batcher: asks,
             examiner: Examiner::of(vec![account], kafka("b:1").result_topics(), metrics),
             inbox: Some(inbox),
         }

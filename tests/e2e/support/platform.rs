@@ -94,6 +94,8 @@ impl Rule {
 pub struct Request {
     pub account: String,
     pub ident: Option<String>,
+    /// The App-Key that it came with.
+    pub key: Option<String>,
     pub arrived: SystemTime,
     pub answered: Option<SystemTime>,
     /// Whether the platform took the conversion.
@@ -178,6 +180,12 @@ impl Account {
         state.secret = secret.into();
     }
 
+    /// From now on requests must be signed with one of these: key and secret.
+    pub fn set_credentials(&self, all: &[(&str, &str)]) {
+        let own = SandboxAccount::new(&self.name, "qihoo360", json!({}), all);
+        self.lock().fakes = Some(Arc::new(Directory::new(vec![own]).unwrap()));
+    }
+
     /// Replaces all rules.
     pub fn rules(&self, rules: Vec<Rule>) {
         self.lock().rules = rules;
@@ -256,6 +264,7 @@ impl Account {
             state.requests.push(Request {
                 account: self.name.clone(),
                 ident: named,
+                key: app_key(&raw.head),
                 arrived,
                 answered: None,
                 executed: good && takes(&action),
@@ -350,6 +359,17 @@ fn ident(judged: &Judgement) -> Option<String> {
     let mut parts = vec![judged.event.as_deref()?];
     parts.extend(own.chain(judged.ids.is_empty().then_some(judged.trans_id.as_deref())).map(Option::unwrap_or_default));
     Some(parts.join(":"))
+}
+
+/// The App-Key among the headers.
+fn app_key(head: &[u8]) -> Option<String> {
+    let head = String::from_utf8_lossy(head).into_owned();
+    let header = |line: &str| {
+        line.split_once(':')
+            .filter(|(name, _)| name.eq_ignore_ascii_case("app-key"))
+            .map(|(_, key)| key.trim().to_owned())
+    };
+    head.lines().find_map(header)
 }
 
 /// The fields as received: JSON, or a form of strings.

@@ -47,6 +47,8 @@ pub struct World {
     partitions: i32,
     publisher: Publisher,
     accounts: BTreeMap<String, (Arc<Account>, Table)>,
+    /// Accounts of the platform that the configuration does not name.
+    left_out: HashSet<String>,
     overrides: Table,
     properties: Table,
     env: Vec<(String, String)>,
@@ -88,6 +90,7 @@ impl World {
             events: Vec::new(),
             make: Generator::default(),
             accounts: BTreeMap::new(),
+            left_out: HashSet::new(),
             overrides: Table::new(),
             properties,
             env: Vec::new(),
@@ -187,6 +190,21 @@ impl World {
         }
     }
 
+    /// The configuration does not name this account from now on.
+    pub fn leave_out(&mut self, account: &str) {
+        self.left_out.insert(account.to_owned());
+    }
+
+    /// It names it again.
+    pub fn take_in(&mut self, account: &str) {
+        self.left_out.remove(account);
+    }
+
+    /// Writes the configuration of a worker anew. The worker does not know of that yet.
+    pub fn rewrite(&self, worker: &Worker) {
+        std::fs::write(&worker.config, toml::to_string(&self.config(worker.admin_port)).unwrap()).unwrap();
+    }
+
     /// Takes a key out of an account's block.
     pub fn unset(&mut self, account: &str, key: &str) {
         self.accounts.get_mut(account).unwrap().1.remove(key);
@@ -255,7 +273,7 @@ impl World {
         set(c, "telemetry.log", "info");
         set(c, "telemetry.format", "json");
         merge(c, &self.overrides);
-        for (name, (_, table)) in &self.accounts {
+        for (name, (_, table)) in self.accounts.iter().filter(|(name, _)| !self.left_out.contains(*name)) {
             set(c, &format!("accounts.{name}"), table.clone());
         }
         config

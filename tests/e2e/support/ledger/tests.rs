@@ -48,6 +48,7 @@ fn books() -> Books {
 
 fn request(event: &Event) -> Request {
     Request {
+        key: None,
         account: event.account.clone(),
         ident: event.ident.clone(),
         arrived: SystemTime::now(),
