@@ -52,6 +52,8 @@ pub struct Answer {
     pub sign_again: bool,
     /// Whether the first byte of the request may have gone out.
     pub sent: bool,
+    /// The beginning of the answer, masked, where its code is in no table. Only the status shows it.
+    pub sample: Option<Box<str>>,
 }
 
 /// Why an event has not been delivered. Only [`DeliveryError::disposition`] says what each variant does to claim,

@@ -12,7 +12,7 @@ use super::source::{Access, Known};
 use super::table;
 use crate::operate::audit::Via;
 use crate::operate::report::{AccountRow, accounts};
-use crate::operate::snapshot::read_snapshots;
+use crate::operate::snapshot::{RolloutLoad, UnclassifiedRow, read_snapshots};
 use crate::operate::{By, lanes};
 
 /// Arguments of `postback accounts`.
@@ -150,6 +150,7 @@ fn show(rows: &[AccountRow]) -> String {
         "IN FLIGHT",
         "OPEN",
         "PARKED",
+        "KEPT BACK",
         "WHY",
     ];
     let mut lines = Vec::new();
@@ -167,11 +168,12 @@ fn show(rows: &[AccountRow]) -> String {
             let mut line = std::mem::replace(&mut own, vec![" ".to_owned(); 4]);
             line.push(part.id.clone());
             line.extend(counts.map(|n| n.to_string()));
+            line.push(load.rollout.as_ref().map_or_else(|| "-".to_owned(), kept_back));
             line.push(why.take().unwrap_or_else(|| " ".to_owned()));
             lines.push(line);
         }
         if row.replicas.is_empty() {
-            own.extend(vec![String::new(); 6]);
+            own.extend(vec![String::new(); 7]);
             own.extend(why);
             lines.push(own);
         }
@@ -180,7 +182,35 @@ fn show(rows: &[AccountRow]) -> String {
     if rows.iter().all(|row| row.replicas.is_empty()) {
         text.push_str("no running worker told of itself in the last 15 s\n");
     }
+    text.push_str(&unclassified(rows));
     text
+}
+
+/// What the gray release of an account keeps back, and the share that is sent.
+fn kept_back(rollout: &RolloutLoad) -> String {
+    format!("{} ({} is sent)", rollout.waiting, rollout.percent)
+}
+
+/// The answers that no table lists.
+fn unclassified(rows: &[AccountRow]) -> String {
+    let of_row = |row: &AccountRow| {
+        let kinds = row.replicas.iter().flat_map(|part| part.load.unclassified.iter().map(|kind| (&part.id, kind)));
+        let line = |(id, kind): (&String, &UnclassifiedRow)| {
+            let status = kind.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+            let (count, last, sample) = (kind.count.to_string(), table::time(Some(kind.last_ms)), kind.sample.clone());
+            vec![row.account.clone(), id.clone(), status, kind.code.clone(), count, last, sample]
+        };
+        kinds.map(line).collect::<Vec<_>>()
+    };
+    let lines: Vec<Vec<String>> = rows.iter().flat_map(of_row).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    let headings = ["ACCOUNT", "REPLICA", "STATUS", "CODE", "COUNT", "LAST", "SAMPLE"];
+    format!(
+        "\nanswers that no table lists; each is tried again until somebody says what it means\n{}",
+        table::render(&headings, &lines)
+    )
 }
 
 #[cfg(test)]
@@ -192,6 +222,17 @@ mod tests {
     #[test]
     fn a_table_shows_each_account_once_and_each_replica_below_it() {
         let part = |id: &str, open| ReplicaRow { id: id.into(), load: LaneLoad { open, ..LaneLoad::default() } };
+        let mut second = part("b", 4);
+        let percent = crate::account::rollout::Share::of_hundredths(1_000);
+        second.load.rollout = Some(RolloutLoad { percent, waiting: 90, oldest_ms: None });
+        second.load.unclassified = vec![UnclassifiedRow {
+            status: Some(200),
+            code: "77".into(),
+            sample: "{\"errno\":77}".into(),
+            count: 5,
+            last_ms: 1_736_956_740_000,
+            ..UnclassifiedRow::default()
+        }];
         let rows = [
             AccountRow {
                 account: "acme-ps".into(),
@@ -200,16 +241,17 @@ mod tests {
                 since_ms: Some(1_736_956_740_000),
                 why: "bad key".into(),
                 who: "worker a".into(),
-                replicas: vec![part("a", 3), part("b", 4)],
+                replicas: vec![part("a", 3), second],
             },
             AccountRow { account: "acme-bz".into(), state: "flowing".into(), ..AccountRow::default() },
         ];
         let text = show(&rows);
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 4);
+        assert_eq!(lines.len(), 8);
         assert!(lines[1].starts_with("acme-ps  qihoo360  halted   2025-01-15T15:59:00Z  a "), "{text}");
         assert!(lines[1].ends_with("bad key (worker a)"));
-        assert!(lines[2].trim_start().starts_with("b "));
+        assert!(lines[2].trim_start().starts_with("b ") && lines[2].contains("90 (10 % is sent)"), "{text}");
+        assert!(lines[7].starts_with("acme-ps  b        200     77    5      2025-01-15T15:59:00Z  {"), "{text}");
         assert!(lines[3].starts_with("acme-bz"));
         assert!(show(&rows[1..]).contains("no running worker"));
     }

@@ -1,6 +1,6 @@
 //! `postback blocked`: shows what holds each partition back, and the state of each lane.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use anyhow::Context as _;
@@ -9,9 +9,10 @@ use chrono::Utc;
 use super::source::{Access, Known};
 use super::table::{self, number, time};
 use crate::inspect::unowned::{Unowned, unowned};
+use crate::operate::PartitionRow;
 use crate::operate::lanes::read_lanes;
 use crate::operate::report::{BlockedReport, ConsumerRow, UnownedPartition, blocked};
-use crate::operate::snapshot::read_snapshots;
+use crate::operate::snapshot::{KEPT_BACK, read_snapshots};
 use crate::operate::storms::read_storms;
 use crate::replay::waiting;
 use crate::storm::Storm;
@@ -90,8 +91,10 @@ async fn unowned_partitions(report: &BlockedReport, known: &Known<'_>) -> Vec<Un
 }
 
 fn show(report: &BlockedReport, all: bool) -> String {
+    let is_kept_back = |p: &&PartitionRow| !all && p.reason.as_deref() == Some(KEPT_BACK);
+    let (kept_back, others): (Vec<_>, Vec<_>) = report.partitions.iter().partition(is_kept_back);
     let (held, idle): (Vec<_>, Vec<_>) =
-        report.partitions.iter().partition(|p| all || p.offset.is_some() || p.parked.is_some());
+        others.into_iter().partition(|p| all || p.offset.is_some() || p.parked.is_some());
     let mut text = String::new();
     if !held.is_empty() {
         let lines: Vec<Vec<String>> = held
@@ -122,6 +125,7 @@ fn show(report: &BlockedReport, all: bool) -> String {
     } else if !idle.is_empty() {
         text.push_str(&format!("{} partitions with nothing unfinished\n", idle.len()));
     }
+    text.push_str(&remainders(&kept_back));
     for parked in report.partitions.iter().filter(|p| p.parked.is_some()) {
         text.push_str(&format!(
             "{}/{} waits for: postback unblock offsets --topic {} --partition {} --to earliest|latest|N --reason TEXT\n",
@@ -185,6 +189,20 @@ fn storm_text(storm: &Storm) -> String {
     )
 }
 
+/// What gray releases keep back, a line for each account: a remainder has a hundred partitions.
+fn remainders(kept_back: &[&PartitionRow]) -> String {
+    let mut topics: BTreeMap<&str, (usize, i64)> = BTreeMap::new();
+    for row in kept_back {
+        let (partitions, records) = topics.entry(&row.topic).or_default();
+        *partitions += 1;
+        *records += row.lag.unwrap_or(0);
+    }
+    let line = |(topic, (partitions, records)): (&str, (usize, i64))| {
+        format!("{topic}: {records} records in {partitions} partitions wait until rollout.percent is raised\n")
+    };
+    topics.into_iter().map(line).collect()
+}
+
 fn unowned_text(unowned: &[UnownedPartition]) -> String {
     if unowned.is_empty() {
         return String::new();
@@ -229,9 +247,9 @@ fn consumers(report: &BlockedReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operate::ConsumerSnapshot;
     use crate::operate::report::{AccountRow, WaitingReplay};
     use crate::operate::snapshot::RefusedTopic;
-    use crate::operate::{ConsumerSnapshot, PartitionRow};
 
     #[test]
     fn what_a_consumer_counts_is_shown_where_it_is_not_0() {

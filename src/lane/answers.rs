@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::claim::Held;
+use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Delivery, Subject};
 use crate::error::{Answer, DeliveryError, Disposition};
@@ -124,7 +125,7 @@ impl Lane {
     /// Counts an answer that no table lists, and logs the first one of its kind.
     pub fn note_unclassified(&self, answer: &Answer) {
         self.account_metrics().unclassified.inc();
-        if !self.unclassified.is_new(answer) {
+        if !self.handle.unclassified.note(answer, now_ms()) {
             return;
         }
         tracing::warn!(

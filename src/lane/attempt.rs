@@ -135,7 +135,8 @@ fn count_failed(delivery: &Delivery, lane: &Lane, failed: Option<DeliveryError>)
     }
 }
 
-/// How long to wait before the next inline try, which counts as used from now on. `None`: there is no further one.
+/// How long to wait before the next inline try, which counts as used from now on. `None`: there is no further one, or the
+/// lane's budget for them is used up.
 pub(super) fn inline_delay(
     delivery: &mut Delivery,
     lane: &Lane,
@@ -149,6 +150,9 @@ pub(super) fn inline_delay(
     let delays =
         delays.get_or_insert_with(|| InlineDelays::new(Inline { max_retries: left, ..*inline }, is_first_visit));
     let delay = delays.next().filter(|_| delivery.envelope.attempts < lane.account.retry.max_attempts)?;
+    if !lane.retry_budget.take(Instant::now()) {
+        return None;
+    }
     delivery.inline_used += 1;
     delivery.ack.open().set_stage(Stage::Waiting);
     Some(delay)

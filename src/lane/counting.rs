@@ -1,5 +1,7 @@
 //! What an attempt adds to the counters and to a record's envelope.
 
+use tokio::time::Instant;
+
 use crate::claim::Held;
 use crate::clock::now_ms;
 use crate::delivery::{Delivery, Subject};
@@ -12,6 +14,9 @@ use crate::platforms::reading::Verdict;
 pub(super) fn count(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>, verdict: &Verdict, began_ms: i64) {
     let class = verdict.as_ref().err().map_or(Class::Delivered, |e| e.class().unwrap_or(Class::Halt));
     lane.account_metrics().attempt(class);
+    if delivery.inline_used == 0 {
+        lane.retry_budget.tried(Instant::now());
+    }
     let answer = verdict.as_ref().err().and_then(DeliveryError::answer);
     let sent = answer.is_none_or(|a| a.sent);
     if sent {

@@ -13,6 +13,7 @@ mod room;
 mod share;
 pub mod switches;
 mod throttle;
+pub mod unclassified;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use self::fill::{All, Released};
 use self::halt_probe::HaltProbe;
 pub use self::share::ASIDE_RELEASED;
 use self::switches::{Switch, Switches};
+use self::unclassified::Unclassified;
 use crate::account::{Account, Intake, WhenUnavailable};
 use crate::clock::now_ms;
 use crate::delivery::Delivery;
@@ -109,6 +111,8 @@ pub struct LaneHandle {
     on_trial: Arc<AtomicBool>,
     /// What ends a halt. Both lanes of an account have the same.
     halt_probe: OnceLock<Arc<HaltProbe>>,
+    /// The kinds of answers that no table lists and that this lane has seen.
+    pub unclassified: Unclassified,
     switches: Mutex<Switches>,
     changes: AtomicU64,
     changed: Notify,
@@ -148,6 +152,7 @@ impl LaneHandle {
             breaker: Mutex::default(),
             on_trial: Arc::default(),
             halt_probe: OnceLock::new(),
+            unclassified: Unclassified::default(),
             switches: Mutex::default(),
             changes: AtomicU64::new(0),
             changed: Notify::new(),

@@ -18,10 +18,10 @@ mod hearing;
 mod joining;
 pub(crate) mod queue;
 mod quota;
+mod retry_budget;
 pub(crate) mod state;
 pub mod threads;
 mod tokens;
-mod unclassified;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};

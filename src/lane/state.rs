@@ -15,7 +15,7 @@ use crate::delivery::{Delivery, Subject};
 use crate::error::{DeliveryError, Disposition};
 use crate::lane::handle::LaneHandle;
 use crate::lane::joining::Batches;
-use crate::lane::unclassified::Unclassified;
+use crate::lane::retry_budget::RetryBudget;
 use crate::metrics::{AccountMetrics, Metrics};
 use crate::send::Dispatcher;
 use crate::send::quota::Quota;
@@ -54,8 +54,8 @@ pub struct Lane {
     pub(crate) permanents: Rc<Cell<u32>>,
     /// Push-backs with no other answer in between.
     pub(crate) throttles: Rc<Cell<u32>>,
-    /// The kinds of answers that no table lists and that this account has seen.
-    pub(crate) unclassified: Rc<Unclassified>,
+    /// How many inline retries may begin.
+    pub(crate) retry_budget: Rc<RetryBudget>,
     /// Since when the account has got nothing but throttled answers.
     pub(crate) throttled_since: Rc<Cell<Option<Instant>>>,
     /// When the push-back of the last throttled answer ends.
@@ -90,7 +90,7 @@ impl Lane {
             batches,
             permanents: Rc::default(),
             throttles: Rc::default(),
-            unclassified: Rc::default(),
+            retry_budget: Rc::default(),
             throttled_since: Rc::default(),
             throttled_until: Rc::default(),
             replaced_by: OnceCell::new(),
@@ -114,7 +114,7 @@ impl Lane {
             batches: self.batches.clone(),
             permanents: self.permanents.clone(),
             throttles: self.throttles.clone(),
-            unclassified: self.unclassified.clone(),
+            retry_budget: self.retry_budget.clone(),
             throttled_since: self.throttled_since.clone(),
             throttled_until: self.throttled_until.clone(),
             replaced_by: OnceCell::new(),

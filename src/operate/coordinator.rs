@@ -23,7 +23,7 @@ use crate::clock::{now_ms, steady_ms};
 use crate::delivery::progress::Snapshot;
 use crate::kafka::REMAINDER;
 use crate::lane::handle::LaneHandle;
-use crate::operate::replica::{replica_snapshot, unfinished};
+use crate::operate::replica::{is_kept_back, replica_snapshot, unfinished};
 use crate::operate::{ReplicaSnapshot, arrivals, lanes, snapshot};
 use crate::quiet::Repeated;
 use crate::redis::batcher::describe;
@@ -204,7 +204,8 @@ impl Coordinator {
     /// Updates only the gauges whose values have changed: of many partitions, most are at rest.
     fn show_partitions(&self, memory: &mut Memory, snapshots: &[Arc<Snapshot>]) {
         let mut shown = HashMap::with_capacity(memory.shown.len());
-        for p in snapshots.iter().flat_map(|s| &s.partitions) {
+        // What a gray release keeps back has metrics of its own, and is no lag.
+        for p in snapshots.iter().flat_map(|s| &s.partitions).filter(|p| !is_kept_back(p)) {
             let retention_ms = self.retention.of(&p.topic);
             let new = Shown {
                 lag_records: p.lag_records,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::operate::audit::{AuditRecord, By};
-use crate::operate::report::{AccountRow, BlockedReport, ReplicaState, TopicRow};
+use crate::operate::report::{AccountRow, BlockedReport, ReplicaState, TopicRow, UnclassifiedAnswer};
 use crate::storm::Storm;
 
 /// A dependency of the worker, as `/ready` shows it.
@@ -61,6 +61,9 @@ pub struct StatusReport {
     pub topics: Vec<TopicRow>,
     /// Input topics that the storm brake stopped.
     pub storms: Vec<Storm>,
+    /// Answers of platforms that no table lists, which count as retry, on every replica since its start. Somebody has to
+    /// look at each kind.
+    pub unclassified: Vec<UnclassifiedAnswer>,
     /// Entries of the audit that wait in Redis until Kafka takes them. Null if Redis does not answer.
     pub audit_waiting: Option<u64>,
 }

@@ -7,13 +7,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::clock::now_ms;
 use crate::delivery::progress::PartitionView;
 use crate::error::{Class, Outcome};
+use crate::kafka::REMAINDER;
 use crate::kafka::consumer::Counts;
 use crate::kafka::refusals::Refusal;
 use crate::lane::handle::LaneHandle;
 use crate::lane::handle::lanes::Lanes;
+use crate::lane::handle::unclassified::UnclassifiedCode;
 use crate::metrics::{AccountMetrics, Metrics};
 use crate::operate::coordinator::parts::Watched;
-use crate::operate::snapshot::{LaneLoad, LaneTotals, PartitionRow, RefusedTopic};
+use crate::operate::snapshot::{
+    KEPT_BACK, LaneLoad, LaneTotals, PartitionRow, RefusedTopic, RolloutLoad, UnclassifiedRow,
+};
 use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot};
 use crate::redact::{mask_text, mask_trans_id};
 
@@ -50,6 +54,25 @@ fn consumer_snapshot(name: &str, of: &Counts) -> ConsumerSnapshot {
 fn oldest_ms(of: &AccountMetrics) -> Option<u64> {
     let seconds = of.oldest_open_age.get();
     (seconds > 0.0).then_some((seconds * 1000.0) as u64)
+}
+
+fn rollout(lane: &LaneHandle, of: &AccountMetrics) -> Option<RolloutLoad> {
+    let (percent, waiting) = (lane.account().rollout, of.rollout_waiting.get().max(0) as u64);
+    let seconds = of.rollout_oldest.get();
+    let oldest_ms = (seconds > 0.0).then_some((seconds * 1000.0) as u64);
+    (!percent.is_all() || waiting > 0).then_some(RolloutLoad { percent, waiting, oldest_ms })
+}
+
+fn unclassified(of: UnclassifiedCode) -> UnclassifiedRow {
+    let UnclassifiedCode { status, code, detail, sample, count, first_ms, last_ms } = of;
+    let (code, detail) = (mask_text(&code).into_owned(), mask_text(&detail).into_owned());
+    UnclassifiedRow { status, code, detail, sample, count, first_ms, last_ms }
+}
+
+/// Whether the partition belongs to a remainder and rests, because the share of its account does not cover it.
+pub fn is_kept_back(p: &PartitionView) -> bool {
+    // What was examined has an account. A record that rests was not.
+    p.topic.ends_with(REMAINDER) && p.oldest.as_ref().is_some_and(|oldest| oldest.work.account.is_none())
 }
 
 fn totals(of: &AccountMetrics) -> LaneTotals {
@@ -96,6 +119,8 @@ pub fn replica_snapshot(
                 in_flight: sum(|lane| lane.in_flight.load(Relaxed)),
                 open: counters.open.get().max(0) as u64,
                 parked: counters.parked.get().max(0) as u64,
+                rollout: rollout(lane, counters),
+                unclassified: lane.both().flat_map(|lane| lane.unclassified.all()).map(unclassified).collect(),
                 oldest_ms: oldest_ms(counters),
                 total: totals(counters),
             },
@@ -114,10 +139,10 @@ pub fn replica_snapshot(
             trans_id: oldest.and_then(|o| o.work.trans_id.as_deref().map(mask_trans_id)),
             account: oldest.and_then(|o| o.work.account.and_then(name)),
             reason: oldest.map(|o| {
-                let stage = o.work.stage.as_str();
+                let stage = if is_kept_back(&p) { KEPT_BACK } else { o.work.stage.as_str() };
                 if p.window_full { format!("{stage}; no more is read before it ends") } else { stage.to_owned() }
             }),
-            age_ms: oldest.map(|o| at_ms - o.work.since_ms),
+            age_ms: oldest.filter(|_| !is_kept_back(&p)).map(|o| at_ms - o.work.since_ms),
             next_try_ms: oldest.and_then(|o| o.work.next_try_ms),
             parked: p.parked.map(|parked| parked.why.to_owned()),
             remade_ms: p.remade_ms,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::LaneState;
-use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic};
+use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic, UnclassifiedRow};
 use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot, SwitchesByAccount};
 use crate::redact::mask_trans_id;
 use crate::storm::Storm;
@@ -138,6 +138,33 @@ pub fn replicas(snapshots: &[ReplicaSnapshot], now_ms: i64) -> (Vec<ReplicaState
         partitions: replica.partitions.len() as u64,
     };
     (snapshots.iter().map(state).collect(), topics.into_values().collect())
+}
+
+/// A kind of answer that no table lists, by the account and the replica that got it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct UnclassifiedAnswer {
+    pub account: String,
+    pub platform: String,
+    pub replica: String,
+    #[serde(flatten)]
+    pub kind: UnclassifiedRow,
+}
+
+/// Every kind of answer that no table lists, of all replicas, by account.
+pub fn unclassified(snapshots: &[ReplicaSnapshot]) -> Vec<UnclassifiedAnswer> {
+    let lanes = snapshots.iter().flat_map(|replica| replica.lanes.iter().map(move |lane| (&replica.id, lane)));
+    let answers = lanes.flat_map(|(replica, lane)| {
+        lane.load.unclassified.iter().map(move |kind| UnclassifiedAnswer {
+            account: lane.account.clone(),
+            platform: lane.platform.clone(),
+            replica: replica.clone(),
+            kind: kind.clone(),
+        })
+    });
+    let mut answers: Vec<_> = answers.collect();
+    answers.sort_by(|a, b| (&a.account, &a.replica).cmp(&(&b.account, &b.replica)));
+    answers
 }
 
 /// Every configured account, in the given order.

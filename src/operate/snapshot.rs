@@ -5,7 +5,11 @@ use ::redis::{FromRedisValue, RedisResult};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::account::rollout::Share;
 use crate::operate::{Keys, json};
+
+/// The reason of a partition whose events a gray release does not send yet.
+pub const KEPT_BACK: &str = "rollout";
 
 /// How long a snapshot lasts if it is not renewed.
 pub const EXPIRY_MS: u64 = 15_000;
@@ -91,10 +95,46 @@ pub struct LaneLoad {
     pub open: u64,
     /// Unfinished records in the parking topic, if this replica owns it.
     pub parked: u64,
+    /// The gray release. Null if every event is sent and none waits.
+    pub rollout: Option<RolloutLoad>,
+    /// The kinds of answers that no table lists, since the replica started; at most 32 for each lane.
+    pub unclassified: Vec<UnclassifiedRow>,
     /// How long ago the oldest unfinished event was first seen. Null if nothing is unfinished.
     pub oldest_ms: Option<u64>,
     /// What the account came to since the replica started.
     pub total: LaneTotals,
+}
+
+/// The gray release of an account, and the part of its remainder that one replica owns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RolloutLoad {
+    /// The share of the account's events that is sent, in percent.
+    #[schemars(with = "f64")]
+    pub percent: Share,
+    /// Events that are not sent yet.
+    pub waiting: u64,
+    /// How long ago the oldest of them was first seen. Null if none waits, or if that is not known yet.
+    pub oldest_ms: Option<u64>,
+}
+
+/// A kind of answer that no table lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct UnclassifiedRow {
+    /// The HTTP status. Null if no answer came.
+    pub status: Option<u16>,
+    /// The platform's own code. Empty if there is none.
+    pub code: String,
+    /// What is wrong with the answer.
+    pub detail: String,
+    /// The beginning of the newest answer of this kind, with personal data and secrets masked.
+    pub sample: String,
+    pub count: u64,
+    /// When it was seen first, in epoch ms.
+    pub first_ms: i64,
+    /// When it was seen last, in epoch ms.
+    pub last_ms: i64,
 }
 
 /// Counts since a replica started. A reader takes the difference between two snapshots of one replica.
@@ -128,7 +168,8 @@ pub struct PartitionRow {
     pub offset: Option<i64>,
     pub trans_id: Option<String>,
     pub account: Option<String>,
-    /// What that record waits for, for example `queued`, `sending`, `waits for its tier`, `lane halted`.
+    /// What that record waits for, for example `queued`, `sending`, `waiting`; `rollout` for an event that a gray
+    /// release does not send yet.
     pub reason: Option<String>,
     /// How long the record has waited: in a snapshot at the time it was written, in a report at the time it is made.
     pub age_ms: Option<i64>,

@@ -57,7 +57,6 @@ pub struct WorkerStatus {
 
 /// The parts that exist once the worker runs.
 pub struct Running {
-    /// The threads of the lanes.
     pub runtimes: Arc<Runtimes>,
     /// Both consumers. The consumer of the input topics comes first.
     pub consumers: Vec<Watched>,
@@ -188,6 +187,7 @@ impl Status for WorkerStatus {
                 why: readiness.why,
                 dependencies: readiness.dependencies,
                 lanes: shown(&self.lanes, &self.metrics).map(state).collect(),
+                unclassified: report::unclassified(&all.replicas),
                 replicas,
                 topics,
                 storms: all.storms,

@@ -3,6 +3,7 @@
 use crate::error::{Answer, DeliveryError};
 use crate::platforms::headers::Headers;
 use crate::platforms::retry_after;
+use crate::redact::mask_event_text;
 
 /// The platform's acceptance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +84,17 @@ impl Verdicts {
         self
     }
 
+    /// Gives each error whose code is in no table the beginning of the answer.
+    pub fn with_sample(mut self, body: &[u8]) -> Self {
+        let verdicts = match &mut self {
+            Self::All(verdict) => std::slice::from_mut(verdict),
+            Self::Each(verdicts) => verdicts,
+            Self::Split => &mut [],
+        };
+        verdicts.iter_mut().filter_map(|verdict| verdict.as_mut().err()).for_each(|error| add_sample(error, body));
+        self
+    }
+
     /// The verdict of a request that has only one item.
     pub fn one(self) -> Verdict {
         match self {
@@ -94,6 +106,19 @@ impl Verdicts {
             })),
         }
     }
+}
+
+/// The longest sample of an answer, in characters.
+const SAMPLE: usize = 256;
+/// Masking reads this many bytes of an answer. It reads more than is shown, so that the cut cannot show half of a number.
+const MASKED_BYTES: usize = 4096;
+
+/// Gives an error whose code is in no table the beginning of the answer, masked, for people.
+pub fn add_sample(error: &mut DeliveryError, body: &[u8]) {
+    let Some(answer) = error.answer_mut().filter(|answer| answer.unclassified) else { return };
+    let masked = mask_event_text(&body[..body.len().min(MASKED_BYTES)]);
+    let shown = masked.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    answer.sample = Some(shown.take(SAMPLE).collect::<String>().into()).filter(|sample: &Box<str>| !sample.is_empty());
 }
 
 /// How much one request may carry.
@@ -109,5 +134,27 @@ impl BatchLimits {
     /// What is left of the limits after so many items and bytes.
     pub fn less(self, items: usize, bytes: usize) -> Self {
         Self { items: self.items.saturating_sub(items), bytes: self.bytes.saturating_sub(bytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_short_and_masked_and_only_of_what_no_table_lists() {
+        let sample = |unclassified, body: &str| {
+            let answer = Answer { unclassified, ..Answer::default() };
+            let verdicts = Verdicts::All(Err(DeliveryError::Retry(answer))).with_sample(body.as_bytes());
+            verdicts.one().unwrap_err().answer().unwrap().sample.clone().map(String::from)
+        };
+        assert_eq!(sample(false, "{\"errno\":77}"), None);
+        assert_eq!(sample(true, "{\"errno\":77}").as_deref(), Some("{\"errno\":77}"));
+        assert_eq!(sample(true, " \r\n"), None);
+        let masked =
+            sample(true, "{\"msg\":\"13812345678 is unknown\",\"access_token\":\"abcdef0123456789\"}").unwrap();
+        assert!(masked.contains("138****5678") && !masked.contains("abcdef0123456789"), "{masked}");
+        let long = sample(true, &format!("a\nb{}13812345678", "x".repeat(300))).unwrap();
+        assert_eq!((long.chars().count(), &long[..4]), (SAMPLE, "a bx"));
     }
 }

@@ -10,7 +10,7 @@ use crate::error::DeliveryError;
 use crate::platforms::call::{Call, CallAnswer, PreparedCall};
 use crate::platforms::headers::Headers;
 use crate::platforms::http_status::{judge_call, unreadable};
-use crate::platforms::reading::HttpAnswer;
+use crate::platforms::reading::{HttpAnswer, add_sample};
 use crate::secret::SecretString;
 use crate::send::client::{Answered, NoBody, Room, Unanswered};
 use crate::send::date_ms;
@@ -88,5 +88,9 @@ fn read(
     let now_ms = retry_after.and_then(|_| date_ms(head)).unwrap_or(now_ms);
     let headers = Headers::new(&head.headers);
     let http = HttpAnswer { status: head.status.as_u16(), retry_after, headers, body, now_ms };
-    judge_call(&http, || maker.read(call, part, &http))
+    let mut read = judge_call(&http, || maker.read(call, part, &http));
+    if let Err(error) = &mut read {
+        add_sample(error, body);
+    }
+    read
 }

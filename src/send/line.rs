@@ -140,4 +140,5 @@ fn read(
     pause.set(pause.get().max(sender.and_then(|sender| sender.pause(&http))));
     judge(items.len(), &http, || sender.map_or(Reading::Nothing, |sender| sender.read(items, &http)))
         .with_code(|| sender.map_or_else(String::new, |sender| sender.code(&http)))
+        .with_sample(&body)
 }

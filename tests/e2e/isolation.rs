@@ -3,7 +3,7 @@
 use crate::support::ledger::Check;
 use crate::support::platform::{Action, Platform, Rule};
 use crate::support::world::World;
-use crate::support::{eventually, secs};
+use crate::support::{eventually, millis, secs};
 
 #[test]
 fn while_one_platform_hangs_the_other_goes_on_and_what_hung_is_delivered_later() {
@@ -97,4 +97,33 @@ fn an_account_that_receives_seldom_does_not_wait_behind_one_that_hangs_also_afte
     dead.rules(Vec::new());
     w.settle(secs(60));
     w.ledger(&Check::default());
+}
+
+#[test]
+fn ninety_nine_quiet_accounts_do_not_wait_behind_the_backlog_of_a_noisy_one() {
+    let mut w = World::new("fair");
+    let noisy = w.account("acme-noisy", Platform::Qihoo360);
+    noisy.latency(millis(100));
+    w.set("accounts.acme-noisy.limits.concurrency", 2);
+    let quiet: Vec<String> = (0..99).map(|n| format!("acme-{n}")).collect();
+    let quiet_accounts: Vec<_> = quiet.iter().map(|name| w.account(name, Platform::Baizhu)).collect();
+    let worker = w.started();
+    // All of the noisy account's events stand before those of the others, in one partition.
+    let backlog = w.make.orders("acme-noisy", 600);
+    w.publish_at(backlog, None, Some(0));
+    let events = (0..3).flat_map(|_| quiet.iter().map(|name| w.make.effective_user(name))).collect();
+    w.publish_at(events, None, Some(0));
+    eventually(secs(60), "every quiet account has everything", || {
+        quiet_accounts.iter().all(|account| account.executed() == 3)
+    });
+    let sent = noisy.executed();
+    assert!(sent < 600, "the noisy account has no backlog any more");
+    assert!(quiet_accounts.iter().all(|account| account.request_count() == 3), "each event was sent once");
+    noisy.latency(millis(0));
+    w.settle(secs(90));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+    for account in std::iter::once(&noisy).chain(&quiet_accounts) {
+        assert_eq!(account.executed(), account.request_count());
+    }
 }

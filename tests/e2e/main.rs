@@ -51,3 +51,4 @@ mod storm;
 mod support;
 mod throttle;
 mod trace;
+mod unclassified;

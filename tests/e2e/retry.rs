@@ -115,3 +115,20 @@ fn a_retry_goes_out_within_a_second_of_its_due_time_while_a_parking_backlog_drai
     }
     assert!(late.iter().min().unwrap() <= &1000, "{late:?}");
 }
+
+#[test]
+fn most_failures_of_a_platform_that_fails_go_to_their_tier_and_few_are_tried_again_at_once() {
+    let mut w = World::new("retry-budget");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    let worker = w.started();
+    let events = w.make.orders("acme-ps", 100);
+    account.rules(vec![Rule::all(Action::Status(500, None)).about(events.iter().map(|event| event.ident())).first(1)]);
+    w.publish(events);
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+    assert_eq!(account.request_count(), 200, "each fails once and is then delivered");
+    // Ten in each ten seconds are always allowed, and a fifth of the first tries.
+    let in_tier = w.records("retry").len();
+    assert!((50..=90).contains(&in_tier), "{in_tier} of 100 went to their tier");
+}

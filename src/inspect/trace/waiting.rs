@@ -1,10 +1,12 @@
 //! Describes a copy that waits in a tier or in a parking topic, and says what it waits for (pure).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::account::rollout::partition_of;
 use crate::account::{Account, Accounts};
 use crate::envelope::{Envelope, Source};
 use crate::event::Identity;
@@ -33,7 +35,7 @@ pub type ClosedLanes = BTreeMap<String, (LaneState, i64)>;
 /// A copy that no worker has finished.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WaitingRow {
-    /// `retry` or `parked`.
+    /// `retry`, `parked`, or `rollout` for an event that a gray release does not send yet.
     pub kind: &'static str,
     pub topic: String,
     pub partition: i32,
@@ -94,11 +96,16 @@ impl Rules {
             envelope.due_ms.unwrap_or(record.timestamp_ms.unwrap_or(now_ms) + delay)
         });
         let configured = self.accounts.get(account).filter(|a| of.platform.as_deref() == Some(a.platform));
+        let is_kept_back = self.names.remainder_of(&record.topic).is_some();
         let max_parked = configured.and_then(|a| i64::try_from(a.retry.max_parked.as_millis()).ok());
         let origin = &envelope.origin;
         let last = envelope.last.as_ref();
         Some(WaitingRow {
-            kind: if tier.is_some() { "retry" } else { "parked" },
+            kind: match tier {
+                Some(_) => "retry",
+                None if is_kept_back => "rollout",
+                None => "parked",
+            },
             topic: record.topic.to_string(),
             partition: record.partition,
             offset: record.offset,
@@ -106,7 +113,7 @@ impl Rules {
             account: of.account.clone(),
             event: configured.and_then(|account| native(account, of)).or_else(|| of.event.clone()),
             due_ms,
-            until: self.until(due_ms, account, now_ms),
+            until: if is_kept_back { kept_back(configured, of) } else { self.until(due_ms, account, now_ms) },
             parked_at_ms: envelope.parked_at_ms,
             parked_until_ms: envelope.parked_at_ms.zip(max_parked).map(|(at, max)| at + max),
             attempts: envelope.attempts,
@@ -128,6 +135,18 @@ impl Rules {
             (None, None) => "a worker takes it: its lane is open".to_owned(),
         }
     }
+}
+
+/// What an event waits for that a gray release does not send yet.
+fn kept_back(account: Option<&Arc<Account>>, of: &Identity) -> String {
+    let Some((account, trans_id)) = account.zip(of.trans_id.as_deref()) else {
+        return "a worker takes it: its account is gone".to_owned();
+    };
+    let (partition, share) = (partition_of(trans_id), account.rollout);
+    if share.releases(partition) {
+        return "a worker takes it: its share is sent".to_owned();
+    }
+    format!("rollout.percent of {} is at least {}: it is {share}", account.name, partition + 1)
 }
 
 fn native(account: &Account, of: &Identity) -> Option<String> {

@@ -8,10 +8,12 @@ impl LaneHandle {
     /// the share may change.
     ///
     /// What was sent once goes on, whatever the share is: a smaller share is about new events. So does a call that waits
-    /// for another account, which was judged before, and what the redelivery loop takes out of the remainder.
+    /// for another account, which was judged before, what the redelivery loop takes out of the remainder, and what an
+    /// operator replayed: a replay is deliberate, and its run waits for the ends of its events.
     pub fn holds_back(&self, delivery: &Delivery) -> bool {
         let share = self.account().rollout;
-        if share.is_all() || delivery.envelope.first_attempt_ms.is_some() || delivery.envelope.alternate > 0 {
+        let envelope = &delivery.envelope;
+        if share.is_all() || envelope.first_attempt_ms.is_some() || envelope.alternate > 0 || delivery.is_replayed() {
             return false;
         }
         let Subject::Ready(ready) = &delivery.subject else { return false };
@@ -24,6 +26,7 @@ mod tests {
     use super::*;
     use crate::account::rollout::{Share, place};
     use crate::delivery::TopicKind;
+    use crate::envelope::Replay;
     use crate::stub::bench::Alone;
 
     fn lane(hundredths: u16) -> Alone {
@@ -51,6 +54,8 @@ mod tests {
             );
         }
         assert!(!is_kept(&alone, TopicKind::Input, "order-1", |delivery| delivery.envelope.alternate = 1));
+        let replay = || Replay { id: "r".into(), replays: 1, force: false };
+        assert!(!is_kept(&alone, TopicKind::Input, "order-1", |delivery| delivery.envelope.replay = Some(replay())));
     }
 
     #[test]

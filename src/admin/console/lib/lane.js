@@ -12,6 +12,13 @@ import { dash, muted, state, time, toLane } from "./ui.js";
 export const sum = (row, name) => row.replicas.reduce((all, one) => all + (one[name] ?? 0), 0);
 export const oldest = (row) => row.replicas.reduce((all, one) => Math.max(all, one.oldest_ms ?? -1), -1);
 
+/** The gray release of an account, as one of its replicas tells it, and the events that it keeps back. */
+const share = (row) => row.replicas.find((one) => one.rollout)?.rollout;
+const kept = (row) => row.replicas.reduce((all, one) => all + (one.rollout?.waiting ?? 0), 0);
+
+/** The answers of its platform that no table lists. */
+const unlisted = (row) => row.replicas.flatMap((one) => one.unclassified ?? []).map((kind) => html`<small>${t("no table lists", "未分类应答")}: ${[kind.status, kind.code, `× ${kind.count}`, kind.sample].filter(Boolean).join(" · ")}</small>`);
+
 /** The button of a lane: pause one that flows, resume one that an operator or the worker stopped. */
 function Switch({ row }) {
   const [open, set] = useState(""), stopped = row.state === "paused" || row.state === "halted", pause = open === "pause";
@@ -28,7 +35,7 @@ export function LaneTable({ rows, brief }) {
     [t("Account", "账户"), (row) => html`<strong>${toLane(row.account)}</strong> ${muted(row.platform)}`],
     [t("State", "状态"), (row) => state(row.state)],
     [t("Since", "起始"), (row) => time(row.since_ms, true)],
-    !brief && [t("Why", "原因"), (row) => (row.why ? html`${row.why} ${muted(row.who && `— ${row.who}`)}` : dash()), "wide"],
+    !brief && [t("Why", "原因"), (row) => html`${row.why ? html`${row.why} ${muted(row.who && `— ${row.who}`)}` : dash()}${unlisted(row)}`, "wide"],
     [t("Delivered / s", "送达/秒"), (row) => rate(perSecond(row.account, "delivered")), "num"],
     [t("Errors", "错误率"), (row) => percent(failing([row.account])), "num"],
     [t("Oldest open", "最早未完成"), (row) => (oldest(row) < 0 ? "–" : span(oldest(row))), "num"],
@@ -36,6 +43,7 @@ export function LaneTable({ rows, brief }) {
     !brief && [t("Sending", "发送中"), (row) => count(sum(row, "in_flight")), "num"],
     [t("Open", "未完成"), (row) => count(sum(row, "open")), "num"],
     [t("Parked", "停放"), (row) => count(sum(row, "parked")), "num"],
+    !brief && rows.some(share) && [t("Kept back", "灰度保留"), (row) => (share(row) ? html`${count(kept(row))} <small>${t(`${share(row).percent} % is sent`, `已放量 ${share(row).percent}%`)}</small>` : dash()), "num"],
     [t("Change", "操作"), (row) => html`<${Switch} row=${row} />`],
   ]} />`;
 }

@@ -26,7 +26,7 @@ export function Blocked({ query }) {
   ];
   return html`<${Page} title=${t("Blocked partitions", "受阻分区")} sub=${t("The oldest unfinished record holds the others back.", "最早未完成的记录会阻挡其余记录。")}>
     <${Fed} of=${report}>${({ partitions, refused, consumers, replays, storms = [] }) => {
-      const shown = partitions.filter((row) => all || row.offset !== null || row.parked);
+      const shown = partitions.filter((row) => all || (row.offset !== null && row.reason !== "rollout") || row.parked);
       return html`
       ${consumers.filter((one) => one.unconfirmed_ms !== null).map((one) => html`<${Warning} key=${one.replica + one.name} title=${t(`${one.replica}: no commit for ${span(one.unconfirmed_ms)}`, `${one.replica}：${span(one.unconfirmed_ms)}没有提交`)}>${one.last_error} ${t("It sends nothing meanwhile. Look at Kafka.", "在此期间不发送。请检查 Kafka。")}<//>`)}
       ${storms.map((one) => html`<${Warning} key=${one.topic} title=${t(`The storm brake stopped ${one.topic}`, `风暴制动已停止 ${one.topic}`)}>${summary(one)} ${time(one.since_ms)} ${muted(one.replica)}<br />${t("The last one", "最后一条")} (${one.reason} · ${one.detail}): <code>${one.sample}</code><br />${t("To go on:", "恢复读取：")} <code>${one.unblock}</code><//>`)}
