@@ -52,17 +52,6 @@ impl Switch {
     }
 }
 
-/// What the reason of a halt contains that only an operator ends: neither a corrected credential nor anything else says that
-/// the events are right again.
-pub const BY_HAND: &str = "permanent answers in a row";
-
-impl Switch {
-    /// Whether only an operator ends it.
-    pub fn waits_for_a_hand(&self) -> bool {
-        self.reason.contains(BY_HAND)
-    }
-}
-
 /// Both switches of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
