@@ -293,7 +293,7 @@ mod tests {
         let lanes = SwitchesByAccount::from([("acme-ps".to_owned(), Switches { halted: Some(switch), paused: None })]);
         let rows = accounts(&configured(), &lanes, &[replica("a", 1, "flowing", "")]);
         assert_eq!((rows[0].state.as_str(), rows[0].since_ms), ("halted", Some(7)));
-        assert_eq!(rows[0].why, "bad key; only `postback accounts resume` ends this halt");
+        assert_eq!(rows[0].why, "bad key; waits for `accounts resume`");
         assert_eq!((rows[0].replicas[0].id.as_str(), rows[0].replicas[0].load.open), ("a", 3));
         assert_eq!((rows[1].state.as_str(), rows[1].replicas.len()), ("flowing", 0));
     }

@@ -7,9 +7,9 @@ use crate::metrics::LaneState;
 /// In the reason of a halt after permanent answers, as every version writes it.
 pub const PERMANENT_ANSWERS: &str = "permanent answers in a row";
 
-const ENDS_BY_HAND: &str = "only `postback accounts resume` ends this halt";
-const ENDS_BY_ITSELF: &str = "it ends when a parked event is accepted (one is tried every retry.halt_probe), when a corrected \
-                              credential is loaded, or by `postback accounts resume`";
+// Short, because a table cuts its cells at 120 characters.
+const ENDS_BY_HAND: &str = "waits for `accounts resume`";
+const ENDS_BY_ITSELF: &str = "one parked event is tried every retry.halt_probe, `accounts resume` ends it at once";
 
 /// A switch that is on, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -136,7 +136,7 @@ fn a_halt_is_not_opened_by_what_redis_said_before_it() {
     lane.halt_saved();
     assert!(lane.obey(&Switches::default()) && lane.is_open(), "resumed");
     assert!(lane.halt("once more"));
-    assert!(lane.explain().2.starts_with("once more; it ends when a parked event is accepted"));
+    assert!(lane.explain().2.starts_with("once more; one parked event is tried"));
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn each_switch_closes_and_a_halt_shows_before_a_pause() {
     assert!(lane.obey(&Switches { halted: switch("refused"), ..paused.clone() }));
     let (state, since_ms, why) = lane.explain();
     assert_eq!((state, since_ms), (LaneState::Halted, 5));
-    assert!(why.starts_with("refused; it ends"), "{why}");
+    assert!(why.starts_with("refused; one parked event"), "{why}");
     assert!(lane.obey(&paused) && !lane.is_open());
     assert!(lane.obey(&Switches::default()) && lane.is_open());
     assert_eq!(lane.state(), LaneState::Flowing);

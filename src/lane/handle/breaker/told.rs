@@ -38,7 +38,7 @@ impl Told {
         }
         if change == Change::Opened {
             let (failed, of) = self.breaker.share();
-            self.why = format!("{failed} of the last {of} requests failed or got no usable answer");
+            self.why = format!("{failed} of the last {of} requests failed");
         }
         change
     }
@@ -65,12 +65,12 @@ impl Told {
                     format!("the platform answers again: {permits} request(s) at a time, more after good answers");
                 return (LaneState::Flowing, self.since_ms, text);
             }
-            BreakerState::Open => format!("nothing is sent, and the first probe is due in {seconds} s"),
+            BreakerState::Open => format!("the first probe is due in {seconds} s"),
             BreakerState::Probing if is_on_trial => "one event is being tried".to_owned(),
             BreakerState::Probing if seconds > 0 => format!("the next probe is due in {seconds} s"),
             BreakerState::Probing => "the next event is tried alone".to_owned(),
         };
-        (LaneState::Broken, self.since_ms, format!("{}, the last one with {}; {next}", self.why, self.last))
+        (LaneState::Broken, self.since_ms, format!("{}; {next}; last failure: {}", self.why, self.last))
     }
 }
 

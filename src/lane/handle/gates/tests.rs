@@ -42,7 +42,7 @@ fn a_lane_whose_requests_fail_closes_and_one_record_at_a_time_opens_it_again() {
     let mut trial = lane.take_trial(PARKED).unwrap();
     assert!(lane.is_open_for(&trial) && !lane.is_open());
     assert!(lane.take_trial(PARKED).is_none(), "one at a time");
-    assert!(lane.explain().2.ends_with("one event is being tried"), "{:?}", lane.explain());
+    assert!(lane.explain().2.contains("one event is being tried"), "{:?}", lane.explain());
     assert_eq!(lane.heard(Heard::Failed, true, || "HTTP 502".into()), Change::ProbeFailed);
     trial.set_answered();
     assert!(!lane.is_open_for(&trial), "it is not tried a second time");
