@@ -172,11 +172,12 @@ impl Reloader {
 
     fn take_effect(&self, config: &Config, old: &Roster, new: Roster, refit: crate::lane::threads::Refit) {
         for place in new.accounts() {
-            let Account { platform, name, limits, credentials, .. } = &*place.account;
+            let Account { platform, name, limits, credentials, retry, .. } = &*place.account;
             self.metrics.add_account(place.index, platform, name.clone());
             let counters = self.metrics.account(place.index);
             counters.set_removed(false);
             counters.concurrency_limit.set(limits.concurrency as i64);
+            counters.max_parked.set(retry.max_parked.as_secs_f64());
             counters.set_secret_windows(credentials.iter().map(|c| (c.not_before_ms, c.not_after_ms)).collect());
         }
         for (_, index) in new.removed() {

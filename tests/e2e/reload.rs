@@ -76,6 +76,8 @@ fn an_added_account_delivers_and_a_removed_one_ends_what_is_open_and_returns_wit
     let events = w.make.orders("acme-zs", 20);
     w.publish(events);
     eventually(secs(30), "the added account delivers", || new.executed() == 20);
+    let max_parked = worker.metrics().total("max_parked_seconds", &[("account", "acme-zs")]);
+    assert_eq!(max_parked, 259_200.0, "the alarm on parked events compares with it");
 
     old.rules(vec![Rule::all(Action::Hold)]);
     let open = w.make.orders("acme-ps", 6);
