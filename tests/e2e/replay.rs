@@ -210,6 +210,8 @@ fn a_replay_delivers_each_once_stops_within_a_second_when_cancelled_and_skips_wh
     assert_eq!(metrics.total("replay_records_total", &[("result", "republished")]), (N - 10) as f64);
     assert_eq!(metrics.total("replay_outcomes_total", &[("outcome", "delivered")]), (N - 10) as f64);
     assert_eq!(metrics.total("replay_running", &[]), 0.0);
+    let aged = metrics.total("event_age_at_delivery_seconds_count", &[]);
+    assert_eq!(aged, 10.0, "what is replayed is late by intent and uses up no share of late events");
     s.worker.stop();
 }
 
