@@ -9,7 +9,7 @@ import { lang, t, theme, token, who, zone } from "./lib/state.js";
 import { now, relative, zones } from "./lib/time.js";
 import { PAGES } from "./pages/list.js";
 
-/** The colour of an environment: red for production, else made of its name. */
+// The colour of an environment: red for production, else made of its name.
 function hue(label) {
   const name = label.toLowerCase();
   if (name.startsWith("prod") || name.includes("生产")) return 27;
@@ -55,7 +55,7 @@ function Token() {
     <div class="actions"><button type="submit" class="primary" disabled=${!given.trim()}>${t("Go on", "继续")}</button></div></form></section>`;
 }
 
-/** A fault of the console itself must not leave an empty page. */
+// A fault of the console itself must not leave an empty page.
 class Guard extends Component {
   constructor() { super(); this.state = { error: null }; }
   static getDerivedStateFromError(error) { return { error }; }

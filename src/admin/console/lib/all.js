@@ -1,4 +1,3 @@
-// What pages are made of, so that each page needs one import.
 export { html } from "htm/preact";
 export { useEffect, useRef, useState } from "preact/hooks";
 export { change, encode, query as queryOf, read } from "./fetch.js";

@@ -16,7 +16,7 @@ function hex(bytes) {
   return lines.join("\n") + (bytes.length > LINES * 16 ? "\n…" : "");
 }
 
-/** text: null where there is no value; base64: the same bytes. */
+// text: null where there is no value; base64: the same bytes.
 export function Bytes({ text, base64, name }) {
   const bytes = base64 === null || base64 === undefined ? null : decode(base64);
   let readable = true;

@@ -17,7 +17,7 @@ function ink(name) {
   return colour;
 }
 
-/** series: [{label, values}]; times: epoch ms, ascending. */
+// series: [{label, values}]; times: epoch ms, ascending.
 export function Chart({ times, series, height = 180, caption, unit }) {
   const place = useRef(null), plot = useRef(null), names = series.map((of) => of.label).join("\n");
   useEffect(() => {

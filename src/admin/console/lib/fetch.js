@@ -9,10 +9,10 @@ export class ApiError extends Error {
   }
 }
 
-/** Why the API refuses this page: "" (it does not), "missing" or "wrong" token. */
+// Why the API refuses this page: "" (it does not), "missing" or "wrong" token.
 export const refused = signal("");
 
-/** JSON whose integers beyond 53 bits become text instead of a rounded number. */
+// JSON whose integers beyond 53 bits become text instead of a rounded number.
 export const parse = (text) => JSON.parse(text, (_, value, at) =>
   typeof value === "number" && !Number.isSafeInteger(value) && at && /^-?\d+$/.test(at.source) ? at.source : value);
 
@@ -38,7 +38,7 @@ async function send(method, path, body, headers = {}) {
   throw new ApiError(response.status, message || t(`The answer was HTTP ${response.status}.`, `响应为 HTTP ${response.status}。`), error?.field, error?.code);
 }
 
-/** An answer and its tag; the data is undefined where it is the one of the given tag. */
+// An answer and its tag; the data is undefined where it is the one of the given tag.
 export async function read(path, tag) {
   const { response, text } = await send("GET", path, undefined, tag ? { "if-none-match": tag } : {});
   if (refused.value && path !== "status") refused.value = "";
@@ -46,14 +46,13 @@ export async function read(path, tag) {
   return { tag: response.headers.get("etag"), data: parse(text) };
 }
 
-/** A change. It names who asks and that the console does. */
+// A change. It names who asks and that the console does.
 export async function change(method, path, body = {}) {
   const { text } = await send(method, path, { ...body, who: who.value, via: "console" });
   return text ? parse(text) : null;
 }
 
 export const encode = encodeURIComponent;
-/** A query string of what is set. */
 export function query(members) {
   const set = Object.entries(members).filter(([, value]) => value !== undefined && value !== null && value !== "");
   const text = new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString();

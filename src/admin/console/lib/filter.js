@@ -10,14 +10,14 @@ import { stateName } from "./ui.js";
 const NAMES = ["reason", "account", "platform", "code", "field", "trans_id", "since", "until", "replays", "state", "limit"];
 const CONDITIONS = NAMES.slice(0, 9);
 
-/** The filter that a URL holds. Without a state it means the open ones. */
+// The filter that a URL holds. Without a state it means the open ones.
 export const fromUrl = (query) => Object.fromEntries(NAMES.filter((name) => query[name]).map((name) => [name, query[name]]));
 export const isNarrow = (filter) => CONDITIONS.some((name) => filter[name]);
 
-/** As a query of the API, which reads a span such as 2h itself. */
+// As a query of the API, which reads a span such as 2h itself.
 export const toQuery = (filter) => ({ ...filter, state: filter.state === "any" ? undefined : filter.state ?? "open" });
 
-/** As JSON of the API. A span becomes the moment that it means now, so that a plan keeps its meaning. */
+// As JSON of the API. A span becomes the moment that it means now, so that a plan keeps its meaning.
 export function toJson(filter) {
   const of = Object.fromEntries(Object.entries(toQuery(filter)).filter(([, value]) => value));
   for (const name of ["since", "until"]) if (of[name]) of[name] = moment(of[name]) ?? of[name];
@@ -31,7 +31,7 @@ export const label = (name) => ({
   everything: t("Everything", "全部"),
 })[name] ?? name;
 
-/** What a filter says, part by part. */
+// What a filter says, part by part.
 export function Chips({ of, items, onRemove }) {
   const parts = Object.entries(of ?? {}).filter(([, value]) => value !== "" && value !== null && value !== undefined);
   const shown = (name, value) => (name === "since" || name === "until" ? `${written(String(value))} ${/^\d{11,}$/.test(value) ? zoneName() : ""}` : name === "state" ? stateName(value) : value === true ? "✓" : String(value));

@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 
 const KEPT = 900, WINDOW = 10000;
-/** Samples: {at, of: Map(account → Map(replica → totals))}. They last as long as the tab. */
+// Samples: {at, of: Map(account → Map(replica → totals))}. They last as long as the tab.
 export const samples = signal([]);
 
 export function sample(accounts, at) {
@@ -12,7 +12,7 @@ export function sample(accounts, at) {
   samples.value = [...samples.peek().slice(-KEPT), { at, of }];
 }
 
-/** The increase of a total between two samples. A replica that came or started anew in between does not count. */
+// The increase of a total between two samples. A replica that came or started anew in between does not count.
 function increase(account, name, from, to) {
   let sum = 0;
   for (const [replica, totals] of to.of.get(account) ?? []) {
@@ -27,13 +27,12 @@ function before(list, at, span) {
   return at > 0 ? list[0] : null;
 }
 
-/** Per second, over the last ten seconds at least; null before there are two samples. */
+// Per second, over the last ten seconds at least; null before there are two samples.
 export function perSecond(account, name, at = samples.value.length - 1) {
   const list = samples.value, from = at > 0 ? before(list, at, WINDOW) : null;
   return from ? (increase(account, name, from, list[at]) * 1000) / (list[at].at - from.at) : null;
 }
 
-/** The share of attempts of the last minute that failed; null without one. */
 export function failing(accounts) {
   const list = samples.value, at = list.length - 1, from = at > 0 ? before(list, at, 60000) : null;
   if (!from) return null;

@@ -12,14 +12,12 @@ import { dash, muted, state, time, toLane } from "./ui.js";
 export const sum = (row, name) => row.replicas.reduce((all, one) => all + (one[name] ?? 0), 0);
 export const oldest = (row) => row.replicas.reduce((all, one) => Math.max(all, one.oldest_ms ?? -1), -1);
 
-/** The gray release of an account, as one of its replicas tells it, and the events that it keeps back. */
+// The gray release of an account, as one of its replicas tells it, and the events that it keeps back.
 const share = (row) => row.replicas.find((one) => one.rollout)?.rollout;
 const kept = (row) => row.replicas.reduce((all, one) => all + (one.rollout?.waiting ?? 0), 0);
 
-/** The answers of its platform that no table lists. */
 const unlisted = (row) => row.replicas.flatMap((one) => one.unclassified ?? []).map((kind) => html`<small>${t("no table lists", "未分类应答")}: ${[kind.status, kind.code, `× ${kind.count}`, kind.sample].filter(Boolean).join(" · ")}</small>`);
 
-/** The button of a lane: pause one that flows, resume one that an operator or the worker stopped. */
 function Switch({ row }) {
   const [open, set] = useState(""), stopped = row.state === "paused" || row.state === "halted", pause = open === "pause";
   return html`<button type="button" onClick=${() => set(stopped ? "resume" : "pause")}>${stopped ? t("Resume…", "恢复…") : t("Pause…", "暂停…")}<span class="hidden"> ${row.account}</span></button>

@@ -9,7 +9,7 @@ const SHORTEST = 2000, LONGEST = 30000;
 const feeds = new Map();
 let held = 0;
 
-/** When the last answer came, and whether the last request failed. */
+// When the last answer came, and whether the last request failed.
 export const pulse = signal({ at: 0, failed: false });
 
 function feed(path) {
@@ -50,7 +50,7 @@ function ask(one) {
   return one.asking;
 }
 
-/** What the API answers to this path: `{data, error, at}`, kept up to date. Without a path nothing is asked. */
+// What the API answers to this path: `{data, error, at}`, kept up to date. Without a path nothing is asked.
 export function useLive(path, { longest = LONGEST } = {}) {
   const one = path ? feed(path) : null;
   useEffect(() => {
@@ -67,12 +67,12 @@ export function useLive(path, { longest = LONGEST } = {}) {
   return one ? one.state.value : { data: undefined, error: null, at: 0 };
 }
 
-/** Asks for everything on the page now: after a change, or by hand. */
+// Asks for everything on the page now: after a change, or by hand.
 export function refresh() {
   for (const one of feeds.values()) if (one.users) { one.delay = SHORTEST; ask(one); } else one.tag = null;
 }
 
-/** Nothing is asked for while the calling component is shown. */
+// Nothing is asked for while the calling component is shown.
 export function useHold(active = true) {
   useEffect(() => {
     if (!active) return undefined;

@@ -19,7 +19,7 @@ const ZH = {
 export const meaning = (reason, english) => (lang.value === "zh" ? ZH[reason]?.[0] : english) ?? english ?? "";
 export const advice = (reason, english) => (lang.value === "zh" ? ZH[reason]?.[1] : english) ?? english ?? "";
 
-/** Why a replay leaves a dead letter out: skipped or refused, by cause. */
+// Why a replay leaves a dead letter out: skipped or refused, by cause.
 const CAUSES = {
   confirmed: ["delivered meanwhile", "期间已送达"], replayed: ["replayed by another run", "已被其他重放处理"],
   discarded: ["discarded meanwhile", "期间已放弃"], conflict: ["conflict: never replayed", "冲突：不重放"],

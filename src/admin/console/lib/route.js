@@ -10,7 +10,6 @@ function read() {
 export const route = signal(read());
 addEventListener("hashchange", () => { route.value = read(); });
 
-/** The link to a view. Empty members of the query are left out. */
 export function link(path, query = {}) {
   const set = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
   const text = new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString();

@@ -26,11 +26,10 @@ effect(() => {
   document.documentElement.dataset.theme = theme.value;
 });
 
-/** The text in the language of the reader. */
 export const t = (en, zh) => (lang.value === "zh" ? zh : en);
 
 const formats = new Map();
-/** A whole number with separators. Text, which may hold more than 53 bits, stays as it is. */
+// A whole number with separators. Text, which may hold more than 53 bits, stays as it is.
 export function count(value) {
   if (value === null || value === undefined) return "–";
   if (typeof value !== "number") return String(value);
@@ -38,7 +37,7 @@ export function count(value) {
   return formats.get(lang.value).format(value);
 }
 
-/** A rate per second: whole from 100 on, else with one digit. */
+// A rate per second: whole from 100 on, else with one digit.
 export function rate(value) {
   if (value === null || value === undefined) return "–";
   return value >= 100 ? count(value) : value === 0 ? "0" : value.toFixed(1);

@@ -1,9 +1,8 @@
-// Tables whose rows stay where they are while their numbers change.
 import { html } from "htm/preact";
 import { useRef, useState } from "preact/hooks";
 import { t } from "./state.js";
 
-/** The rows in the order in which they first came; new ones at the end. `again` changes: sorted anew. */
+// The rows in the order in which they first came; new ones at the end. `again` changes: sorted anew.
 export function useSteady(rows, key, again) {
   const kept = useRef({ again: undefined, order: new Map() });
   if (kept.current.again !== again) kept.current = { again, order: new Map() };
@@ -12,7 +11,7 @@ export function useSteady(rows, key, again) {
   return [...rows].sort((a, b) => order.get(key(a)) - order.get(key(b)));
 }
 
-/** Newest first: rows that come later wait behind a button, so that nothing moves under the eye. */
+// Newest first: rows that come later wait behind a button, so that nothing moves under the eye.
 export function useNewest(rows, key) {
   const [top, setTop] = useState(null);
   if (!rows.length) return { rows, more: 0, show: () => {} };

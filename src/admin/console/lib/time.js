@@ -4,11 +4,11 @@ import { t, zone } from "./state.js";
 
 const own = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
-/** The IANA name of the zone in use. */
+// The IANA name of the zone in use.
 export const zoneName = () => (zone.value === "browser" ? own : zone.value);
 export const zones = () => [["browser", t(`Browser: ${own}`, `浏览器：${own}`)], ["UTC", "UTC"], ["Asia/Shanghai", "Asia/Shanghai"]];
 
-/** Now, for relative times. It stands still while the page is hidden. */
+// Now, for relative times. It stands still while the page is hidden.
 export const now = signal(Date.now());
 setInterval(() => { if (!document.hidden) now.value = Date.now(); }, 1000);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) now.value = Date.now(); });
@@ -23,7 +23,7 @@ function fields(ms, name) {
   return Object.fromEntries(formats.get(name).formatToParts(ms).map((part) => [part.type, part.value]));
 }
 
-/** 2026-11-29 08:15:00 */
+// 2026-11-29 08:15:00
 export function absolute(ms) {
   const of = fields(ms, zoneName());
   return `${of.year}-${of.month}-${of.day} ${of.hour}:${of.minute}:${of.second}`;
@@ -31,7 +31,7 @@ export function absolute(ms) {
 
 const units = [["d", "天", 86400e3], ["h", "小时", 3600e3], ["min", "分", 60e3], ["s", "秒", 1e3]];
 
-/** 2 h 5 min: the two largest units. */
+// 2 h 5 min: the two largest units.
 export function span(ms) {
   if (ms === null || ms === undefined) return "–";
   if (ms < 1000) return ms <= 0 ? t("0 s", "0 秒") : t("under 1 s", "不到 1 秒");
@@ -41,7 +41,7 @@ export function span(ms) {
   return rest ? `${text} ${rest} ${t(next[0], next[1])}` : text;
 }
 
-/** 3 min ago; in 20 s. */
+// 3 min ago; in 20 s.
 export function relative(ms, from = now.value) {
   const away = ms - from, size = Math.abs(away);
   if (size < 2000) return t("now", "刚刚");
@@ -50,7 +50,7 @@ export function relative(ms, from = now.value) {
   return away < 0 ? t(`${whole} ${en} ago`, `${whole} ${zh}前`) : t(`in ${whole} ${en}`, `${whole} ${zh}后`);
 }
 
-/** The moment of a wall clock in the zone in use. */
+// The moment of a wall clock in the zone in use.
 function zoned([year, month, day, hour = 0, minute = 0, second = 0]) {
   const name = zoneName(), wall = Date.UTC(year, month - 1, day, hour, minute, second);
   const shift = (ms) => {
@@ -61,7 +61,7 @@ function zoned([year, month, day, hour = 0, minute = 0, second = 0]) {
   return wall - shift(first);
 }
 
-/** Reads what a person writes: 2h, 2026-11-29 08:15 (zone in use), RFC 3339, or epoch ms. Null: none of these. */
+// Reads what a person writes: 2h, 2026-11-29 08:15 (zone in use), RFC 3339, or epoch ms. Null: none of these.
 export function moment(text) {
   const given = text.trim();
   const back = /^(\d+)\s*(s|m|min|h|d)$/.exec(given);
@@ -73,5 +73,5 @@ export function moment(text) {
   return Number.isNaN(stated) ? null : String(stated);
 }
 
-/** What a filter's moment looks like in an input. */
+// What a filter's moment looks like in an input.
 export const written = (value) => (/^\d{11,}$/.test(value ?? "") ? absolute(Number(value)) : value ?? "");

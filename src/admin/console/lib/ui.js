@@ -1,4 +1,3 @@
-// Small parts that every page uses.
 import { html } from "htm/preact";
 import { useEffect } from "preact/hooks";
 import { refresh } from "./live.js";
@@ -7,7 +6,6 @@ import { count, t } from "./state.js";
 import { absolute, relative, zoneName } from "./time.js";
 import { refused } from "./fetch.js";
 
-/** The state of something: a sign, a colour and the word. */
 const STATES = {
   flowing: ["ok", "●", "flowing", "正常"], throttled: ["warn", "◐", "throttled", "限流"], broken: ["warn", "▲", "broken", "熔断"],
   halted: ["bad", "■", "halted", "停用"], paused: ["info", "❚❚", "paused", "暂停"],
@@ -30,18 +28,15 @@ export const state = (of) => html`<${State} of=${of} />`;
 export const code = (text) => html`<code>${text}</code>`;
 export const muted = (text) => html`<span class="muted">${text}</span>`;
 export const button = (label, onClick, tone) => html`<button type="button" class=${tone} onClick=${onClick}>${label}</button>`;
-/** Links to a dead letter (`PARTITION:OFFSET`), a lane and the trace of an event. */
 export const toLetter = (place, label) => (place ? html`<a href=${link(["dead-letters", ...place.split(":")])}>${label ?? place}</a>` : "–");
 export const toLane = (account) => html`<a href=${link(["lanes"], { account })}>${account}</a>`;
 export const toTrace = (id) => html`<a href=${link(["trace", id])}>${code(id)}</a>`;
-/** An account and its platform. */
 export const whose = (row) => html`${row.account ?? "–"} ${muted(row.platform)}`;
 export const dash = () => html`<span class="muted">–</span>`;
-/** The rows of an answer: an array, or the member that holds it. */
+// The rows of an answer: an array, or the member that holds it.
 export const rowsOf = (answer) => (Array.isArray(answer) ? answer : answer?.items ?? answer?.groups ?? []);
 export const total = (counts) => Object.values(counts ?? {}).reduce((sum, n) => sum + n, 0);
 
-/** A moment: absolute, with the relative one beside it. */
 function Time({ ms, brief }) {
   const full = absolute(ms);
   return html`<time datetime=${new Date(ms).toISOString()} title=${`${full} ${zoneName()}`}><span class="nowrap">${brief ? full.slice(5) : full}</span> <span class="muted nowrap">${relative(ms)}</span></time>`;
@@ -56,14 +51,13 @@ export function Page({ title, sub, actions, children }) {
 export const Section = ({ title, note, actions, children, id }) => html`<section class="panel" aria-labelledby=${id}>
   <header><div><h2 id=${id}>${title}</h2>${note && html`<p class="note">${note}</p>`}</div>${actions && html`<div class="actions">${actions}</div>`}</header>${children}</section>`;
 
-/** One figure of a <dl class="stats">. */
 export const stat = (label, value, tone = "", note) => html`<div class="stat ${tone}"><dt>${label}</dt><dd>${value}${note && html`<small>${note}</small>`}</dd></div>`;
 
 export const Empty = ({ title, children, good }) => html`<div class="empty">${good && html`<span class="good" aria-hidden="true">✓</span>`}<strong>${title}</strong>${children && html`<p>${children}</p>`}</div>`;
 
 export const Loading = () => html`<div class="empty" role="status"><span class="bars" aria-hidden="true"></span>${t("Loading…", "加载中…")}</div>`;
 
-/** What is wrong, and what to do. */
+// What is wrong, and what to do.
 export function Trouble({ error, again = refresh }) {
   const [title, advice] = wording(error);
   return html`<div class="trouble" role="alert"><strong>${title}</strong><p>${advice}</p>
@@ -79,7 +73,7 @@ function wording({ status, message }) {
   return [t("The worker could not answer", "worker 无法回答"), message];
 }
 
-/** Shows the data of a feed, or why there is none. Old data stays while an error is told above it. */
+// Shows the data of a feed, or why there is none. Old data stays while an error is told above it.
 export function Fed({ of, children }) {
   if (of.data === undefined) return of.error ? (refused.value ? null : html`<${Trouble} error=${of.error} />`) : html`<${Loading} />`;
   return html`${of.error && html`<p class="stale" role="status">${t("Not up to date", "数据不是最新的")}: ${wording(of.error)[0]} (${t("last answer", "最后一次响应")} ${relative(of.at)}).</p>`}${children(of.data)}`;
@@ -87,7 +81,7 @@ export function Fed({ of, children }) {
 
 export const Progress = ({ value, max, label }) => html`<progress value=${value} max=${Math.max(max, 1)} aria-label=${label}></progress>`;
 
-/** Counts by name, largest first: 3 rejected, 1 invalid. */
+// Counts by name, largest first: 3 rejected, 1 invalid.
 export function Counts({ of, name = (key) => key }) {
   const all = Object.entries(of ?? {}).filter(([, n]) => Number(n) > 0).sort((a, b) => b[1] - a[1]);
   return html`<ul class="counts">${all.map(([key, n]) => html`<li key=${key}><b>${count(n)}</b> ${name(key)}</li>`)}</ul>`;

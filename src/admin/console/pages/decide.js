@@ -1,7 +1,7 @@
 // What an operator decides on dead letters: to plan a replay of them, or to discard them.
 import { ActionDialog, Chips, change, count, go, html, isNarrow, rate, t, toJson } from "../lib/all.js";
 
-/** Above this number the number itself has to be typed. */
+// Above this number the number itself has to be typed.
 export const BULK = 100;
 
 export function Discard({ filter, items, n, onClose, onDone }) {
@@ -11,13 +11,12 @@ export function Discard({ filter, items, n, onClose, onDone }) {
     <${Chips} of=${items ? {} : toJson(filter)} items=${items} /><//>`;
 }
 
-/** Asks for a plan and shows it; `start` lets it run at once. */
 async function plan(what, { why, rate, force, no_brake }, start) {
   const made = await change("POST", "replays", { ...what, why, rate: Number(rate) || undefined, force: force || undefined, no_brake: no_brake || undefined });
   go(["replays", made.id], { start });
 }
 
-/** Replays the ten newest at once: what comes of them tells more than any prediction. */
+// Replays the ten newest at once: what comes of them tells more than any prediction.
 export const tryTen = (filter, values) => plan({ filter: { ...filter, limit: 10 } }, values, 1);
 
 export function PlanReplay({ filter, items, n, onClose }) {

@@ -33,7 +33,7 @@ function Groups({ answer, filter, again }) {
   ]} />` : answer.done && html`<${Empty} good=${open} title=${open ? t("0 open", "0 条未处理") : t("None", "无")}>${isNarrow(filter) ? t("Nothing matches. Widen the filter, or look at another state.", "没有符合条件的死信。请放宽条件或查看其他状态。") : t("No dead letter waits for a decision.", "没有等待处理的死信。")}<//>`}`;
 }
 
-/** Pages of the shared search: they go on until a page is full, everything was looked at, or the reader stops. */
+// Pages of the shared search: they go on until a page is full, everything was looked at, or the reader stops.
 function useLetters(filter) {
   const key = JSON.stringify(filter), [found, set] = useState(null), run = useRef(0);
   const load = async (from) => {

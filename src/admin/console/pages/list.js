@@ -1,4 +1,3 @@
-// The pages in the order of the navigation.
 import { t } from "../lib/state.js";
 import { Audit } from "./audit.js";
 import { Blocked } from "./blocked.js";

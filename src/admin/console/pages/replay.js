@@ -5,7 +5,7 @@ import { BULK, tryTen } from "./decide.js";
 
 const figures = (...all) => html`<dl class="stats">${all}</dl>`;
 
-/** Parts of a whole as one bar: [name, number, tone]. The numbers stand below it as text. */
+// Parts of a whole as one bar: [name, number, tone]. The numbers stand below it as text.
 function Bar({ parts, label }) {
   return html`<div class="bar" role="img" aria-label=${`${label}: ${parts.map(([name, n]) => `${name} ${n}`).join(", ")}`}>${parts.filter(([, n]) => n > 0).map(([name, n, tone]) => html`<span key=${name} class=${tone} style=${{ flexGrow: n }}></span>`)}</div>`;
 }

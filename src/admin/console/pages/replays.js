@@ -1,4 +1,3 @@
-// Replays: their history. Each row leads to its plan, its run and its outcomes.
 import { Chips, Empty, Fed, More, Page, Section, Table, count, html, link, muted, rowsOf, state, t, time, total, useLive, useNewest } from "../lib/all.js";
 import { Replay } from "./replay.js";
 

@@ -1,4 +1,3 @@
-// Everything that is known of one event.
 import { Empty, Fed, Page, Section, Table, button, code, count, dash, encode, go, html, queryOf, span, state, t, time, toLetter, useLive, useState, whose } from "../lib/all.js";
 
 function Found({ of }) {
