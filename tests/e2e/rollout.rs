@@ -177,3 +177,39 @@ fn what_was_parked_is_judged_by_the_share_when_its_lane_opens_again_and_a_share_
     assert_eq!(account.request_count(), 100, "each event was sent once");
     assert_eq!(w.records("parked").len(), 40 + 60 + 60 - below(&second, 20).len(), "at most two writes of an event");
 }
+
+#[test]
+fn a_reload_changes_the_share_of_a_running_worker_in_both_directions() {
+    let mut w = World::new("rollout-live");
+    let account = w.account(ACCOUNT, Platform::Qihoo360);
+    let mut worker = w.started();
+    let mut all = Vec::new();
+    let mut sent = BTreeSet::new();
+    for percent in [100_u32, 10, 30, 20] {
+        w.set(PERCENT, percent);
+        w.rewrite(&worker);
+        let before = worker.metrics().total("config_reloads_total", &[("result", "ok")]);
+        worker.hang_up();
+        eventually(secs(30), "the file is taken", || {
+            worker.metrics().total("config_reloads_total", &[("result", "ok")]) > before
+        });
+        // A larger share takes what waits. What was sent under a larger one stays sent.
+        sent.extend(below(&all, percent));
+        let events = w.make.orders(ACCOUNT, 60);
+        w.publish(events.clone());
+        sent.extend(below(&events, percent));
+        all.extend(events);
+        eventually(secs(40), &format!("{percent} percent are sent"), || taken(&account) == sent);
+        eventually(secs(20), "the rest waits", || {
+            let waiting = (all.len() - sent.len()) as f64;
+            worker.metrics().total("rollout_waiting_events", &[("account", ACCOUNT)]) == waiting
+        });
+    }
+    w.set(PERCENT, 100);
+    w.rewrite(&worker);
+    worker.hang_up();
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
+    assert_eq!(account.request_count(), 240, "each event was sent once");
+}
