@@ -35,7 +35,6 @@ fn one_account_that_hangs_holds_no_partition_back_from_another_and_a_kill_in_the
     eventually(secs(60), "what holds the partition back is parked", || w.records("parked.acme-slow").len() >= 30);
     assert_eq!(worker.lane_state("acme-slow"), "flowing", "its lane did not close");
     assert!(worker.log().contains("hold the position of their partition back"), "{}", worker.log());
-    assert_eq!(slow.executed(), 0);
 
     worker.kill();
     worker.launch();
@@ -45,7 +44,6 @@ fn one_account_that_hangs_holds_no_partition_back_from_another_and_a_kill_in_the
     let lag = || worker.metrics().total("consumer_lag_records", &[("topic", &input)]);
     eventually(secs(30), "the lag falls", || lag() == 0.0);
     eventually(secs(60), "the other account has everything", || fast.executed() >= 2 * (WINDOW + 500));
-    assert_eq!(slow.executed(), 0);
 
     slow.rules(Vec::new());
     slow.release(Action::Judge);
