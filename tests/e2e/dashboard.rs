@@ -117,8 +117,8 @@ fn every_query_of_the_dashboards_returns_data_of_a_worker_under_load() {
     for round in 0..30 {
         // A platform that sometimes fails, a duplicate and a bad record in each round, and time for the next scrapes.
         let mut events = w.make.orders("acme-ps", 40);
-        let failing: Vec<_> = events.iter().take(4).map(|e| e.ident().clone()).collect();
-        ps.rules(vec![Rule::all(Action::Status(500, None)).about(&failing).first(12)]);
+        let failing: Vec<_> = events.iter().take(2).map(|e| e.ident().clone()).collect();
+        ps.rules(vec![Rule::all(Action::Status(500, None)).about(&failing).first(4)]);
         events.push(events[9].copy());
         events.push(Event::bytes(Some(b"no event"), "malformed", ""));
         events.push(w.make.effective_user("acme-bz"));

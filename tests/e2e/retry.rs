@@ -26,7 +26,13 @@ fn errors_of_the_server_go_inline_then_through_the_tiers_with_the_attempts_count
     let filler = w.make.orders("acme-ps", 200);
     w.publish(filler);
     eventually(secs(30), "the others are delivered", || account.executed() == 200);
-    w.publish(events.iter().map(|(_, e)| e.clone()).collect());
+    // Enough others succeed meanwhile, so that the breaker stays closed.
+    let mut mixed = Vec::new();
+    for (n, filler) in w.make.orders("acme-ps", 900).into_iter().enumerate() {
+        mixed.extend(events.get(n / 20).filter(|_| n % 20 == 0).map(|(_, event)| event.clone()));
+        mixed.push(filler);
+    }
+    w.publish_at(mixed, Some(100.0), None);
     w.settle(secs(90));
     let books = w.ledger(&Check::EXACT);
     w.counters(&worker, &books);
