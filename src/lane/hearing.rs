@@ -10,13 +10,14 @@ use crate::lane::state::Lane;
 pub(super) type Said<'a> = Result<(), &'a DeliveryError>;
 
 /// What one record of a request tells. `None`: nothing, because no request was made for it.
-fn heard(said: Said<'_>) -> Option<Heard> {
+fn heard(delivery: &Delivery, said: Said<'_>) -> Option<Heard> {
     let class = match said {
         Ok(()) => Class::Delivered,
         Err(error) => error.class()?,
     };
     Some(match class {
         Class::Delivered | Class::Permanent => Heard::Good,
+        Class::Retry | Class::Ambiguous if delivery.envelope.pass > 0 => Heard::FailedAgain,
         Class::Retry | Class::Ambiguous => Heard::Failed,
         Class::Throttled | Class::Refresh | Class::Halt => Heard::Other,
     })
@@ -40,7 +41,7 @@ fn is_probe(delivery: &Delivery) -> bool {
 impl Lane {
     /// Takes the answer to a request for one record.
     pub(super) fn hear(&self, delivery: &mut Delivery, said: Said<'_>) {
-        if let Some(heard) = heard(said) {
+        if let Some(heard) = heard(delivery, said) {
             self.tell(heard, is_probe(delivery), delivery.is_replayed(), || what(said));
             self.end_trial(delivery, said);
         }
@@ -53,9 +54,9 @@ impl Lane {
         let mut last = String::new();
         let mut was_probe = false;
         for (delivery, said) in answers {
-            let Some(heard) = heard(said) else { continue };
+            let Some(heard) = heard(delivery, said) else { continue };
             let (is_probe, is_replayed) = (is_probe(delivery), delivery.is_replayed());
-            if heard == Heard::Failed {
+            if heard.is_failed() {
                 last = what(said);
             }
             was_probe |= is_probe;
@@ -124,8 +125,9 @@ impl Lane {
 fn of_both(one: Heard, other: Heard) -> Heard {
     match (one, other) {
         (Heard::Good, _) | (_, Heard::Good) => Heard::Good,
-        (Heard::Failed, Heard::Failed) => Heard::Failed,
-        _ => Heard::Other,
+        (Heard::Other, _) | (_, Heard::Other) => Heard::Other,
+        (Heard::FailedAgain, Heard::FailedAgain) => Heard::FailedAgain,
+        (Heard::Failed | Heard::FailedAgain, Heard::Failed | Heard::FailedAgain) => Heard::Failed,
     }
 }
 

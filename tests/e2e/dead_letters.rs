@@ -301,13 +301,13 @@ fn the_index_of_many_dead_letters_holds_each_of_them_in_few_bytes() {
     println!("first page of {} after {at_first:?}, {:?}", first.items.len(), first.search);
     let mut highest = 0;
     while !wait(scan.wait(Duration::from_millis(500), |progress| progress.done)).done {
-        highest = highest.max(resident() - before);
+        highest = highest.max(resident().saturating_sub(before));
     }
     println!(
         "all after {:?}, {} MiB more at most, now {} MiB more",
         began.elapsed(),
         highest >> 20,
-        (resident() - before) >> 20
+        resident().saturating_sub(before) >> 20
     );
     println!("the index holds {} MiB", scan.index().bytes() >> 20);
     for limit in [50, 500] {

@@ -70,14 +70,14 @@ fn a_lane_that_stays_closed_costs_an_event_two_writes_at_most_and_flows_back_old
     w.set("retry.tiers", vec!["10s"]);
     w.set("retry.inline.max_retries", 0);
     let mut worker = w.started();
-    // These fail once, so that they are in a tier as the lane closes.
-    let failed = w.make.orders("acme-ps", 20);
+    // These fail once, so that they are in a tier as the lane closes. They are too few for the breaker.
+    let failed = w.make.orders("acme-ps", 9);
     account.rules(vec![Rule::all(Action::Status(500, None)).about(failed.iter().map(|e| e.ident())).first(1)]);
     w.publish_at(failed, None, Some(0));
-    eventually(secs(30), "they are in a tier", || w.records("retry").len() == 20);
+    eventually(secs(30), "they are in a tier", || w.records("retry").len() == 9);
     worker.must(&["accounts", "pause", "acme-ps", "--reason", "a test"]);
     eventually(secs(10), "the lane is paused", || worker.lane_state("acme-ps") == "paused");
-    let mut fresh = w.make.orders("acme-ps", 60);
+    let mut fresh = w.make.orders("acme-ps", 71);
     w.publish_at(fresh.clone(), None, Some(0));
     eventually(secs(60), "everything is parked", || w.records("parked").len() == 80);
 

@@ -4,6 +4,10 @@
 //! one record at a time is tried, and again every 5 s while that fails. Any other answer starts the ramp: one permit,
 //! twice as many after every ten good answers, until the lane has all of its permits again.
 //!
+//! A record that failed before and fails again, while the last one that did not fail before did well, tells of itself and
+//! not of its platform. Otherwise some records that always fail would come first out of their tiers, open the breaker of
+//! an account that works, and keep it from the ramp. Ten of them in a row count all the same.
+//!
 //! It judges what this process saw and forgets it with the process: replicas may see a platform differently.
 
 pub mod told;
@@ -32,8 +36,17 @@ pub enum Heard {
     Good,
     /// It does not work: the attempt failed, or there was no usable answer.
     Failed,
+    /// The same, for a record that failed on an earlier visit. While others do well it tells of itself.
+    FailedAgain,
     /// Neither: it asks for fewer requests, for a newer token, or for another credential.
     Other,
+}
+
+impl Heard {
+    /// Whether the request failed, for the first time or again.
+    pub fn is_failed(self) -> bool {
+        matches!(self, Heard::Failed | Heard::FailedAgain)
+    }
 }
 
 /// What an answer did to the breaker.
@@ -59,6 +72,10 @@ pub struct Breaker {
     last: u32,
     /// How many of them there are.
     seen: u32,
+    /// Whether the last request did well, of those for records that had not failed before.
+    works: bool,
+    /// How many repeated failures were left out since a request did well.
+    left_out: u32,
     phase: Phase,
 }
 
@@ -81,7 +98,7 @@ enum Phase {
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { last: 0, seen: 0, phase: Phase::Closed }
+        Self { last: 0, seen: 0, works: false, left_out: 0, phase: Phase::Closed }
     }
 }
 
@@ -89,6 +106,22 @@ impl Breaker {
     /// Takes the answer to one request. `is_probe`: it was the one record that was tried. `most`: all permits of the lane.
     /// Answers to requests that were under way when the breaker opened change nothing.
     pub fn heard(&mut self, heard: Heard, is_probe: bool, most: usize, now: Instant) -> Change {
+        let heard = match heard {
+            Heard::FailedAgain if self.works && !is_probe && self.left_out < STEP => {
+                self.left_out += 1;
+                return Change::None;
+            }
+            Heard::FailedAgain => Heard::Failed,
+            Heard::Good => {
+                (self.works, self.left_out) = (true, 0);
+                heard
+            }
+            Heard::Failed => {
+                self.works = false;
+                heard
+            }
+            Heard::Other => heard,
+        };
         match self.phase {
             Phase::Closed => {
                 self.remember(heard);
@@ -108,7 +141,7 @@ impl Breaker {
                 self.remember(heard);
                 match heard {
                     Heard::Failed if first || self.is_too_much() => self.open(now),
-                    Heard::Failed | Heard::Other => Change::None,
+                    Heard::Failed | Heard::FailedAgain | Heard::Other => Change::None,
                     Heard::Good if good + 1 < STEP => {
                         self.phase = Phase::Ramping { permits, good: good + 1, first };
                         Change::None

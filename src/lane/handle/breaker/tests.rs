@@ -55,6 +55,47 @@ fn ten_failed_requests_of_the_last_twenty_open_it_and_fewer_than_twenty_are_not_
 }
 
 #[test]
+fn records_that_fail_again_while_others_do_well_neither_open_it_nor_end_the_ramp() {
+    let mut breaker = Breaker::default();
+    for _ in 0..50 {
+        hear(&mut breaker, 1, Heard::Good);
+        hear(&mut breaker, STEP, Heard::FailedAgain);
+    }
+    assert_eq!((breaker.state(Instant::now()), breaker.share()), (BreakerState::Closed, (0, 20)));
+
+    let mut breaker = ramping(0);
+    for _ in 0..STEP - 1 {
+        hear(&mut breaker, 3, Heard::FailedAgain);
+        hear(&mut breaker, 1, Heard::Good);
+    }
+    assert_eq!(breaker.state(Instant::now()), BreakerState::Ramping);
+    assert_eq!(hear(&mut breaker, 1, Heard::Good), [Change::Widened]);
+}
+
+#[test]
+fn records_that_fail_again_count_where_nothing_else_did_well() {
+    // An outage in which everything fails, whether for the first time or not.
+    let mut breaker = Breaker::default();
+    hear(&mut breaker, 100, Heard::Good);
+    hear(&mut breaker, 1, Heard::Failed);
+    hear(&mut breaker, FAILED - 1, Heard::FailedAgain);
+    assert!(breaker.is_shut());
+
+    // Only records of tiers are left: ten are given to them, and ten more open it.
+    let mut breaker = Breaker::default();
+    hear(&mut breaker, 100, Heard::Good);
+    hear(&mut breaker, STEP + FAILED - 1, Heard::FailedAgain);
+    assert!(!breaker.is_shut());
+    assert_eq!(hear(&mut breaker, 1, Heard::FailedAgain), [Change::Opened]);
+
+    // As a probe it counts.
+    breaker.make_probe_due(OPEN_FOR);
+    assert_eq!(breaker.heard(Heard::FailedAgain, true, MOST, Instant::now()), Change::ProbeFailed);
+    let mut breaker = ramping(3);
+    assert_eq!(hear(&mut breaker, STEP + 1, Heard::FailedAgain).last(), Some(&Change::Opened));
+}
+
+#[test]
 fn nothing_is_sent_for_thirty_seconds_and_then_one_record_every_five() {
     let mut breaker = Breaker::default();
     let mut now = Instant::now();

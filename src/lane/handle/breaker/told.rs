@@ -30,7 +30,7 @@ impl Told {
     ) -> Change {
         let change = self.breaker.heard(heard, is_probe, most, now);
         // What was under way when the breaker opened tells nothing new.
-        if heard == Heard::Failed && (change != Change::None || !self.breaker.is_shut()) {
+        if heard.is_failed() && (change != Change::None || !self.breaker.is_shut()) {
             self.last = what();
         }
         if matches!(change, Change::Opened | Change::Ramping | Change::Closed) {
