@@ -114,12 +114,7 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
                 }
             }
             turn.answered();
-            let Some(delay) = inline_delay(delivery, lane, &mut delays, &failure) else {
-                if may_be_followed(delivery, Err(&failure)) {
-                    lane.hear(delivery, Err(&failure));
-                }
-                return Err(failure);
-            };
+            let Some(delay) = inline_delay(delivery, lane, &mut delays, &failure) else { return Err(failure) };
             tokio::select! {
                 () = sleep(delay) => {}
                 // If the lane closes during an inline delay, the record goes to its tier.
@@ -130,12 +125,6 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
         // The lease has become too short for a send, so the claim is released and made again with a new token.
         give_up(delivery, lane, held).await?;
     }
-}
-
-/// Whether another try may follow at once. Then the breaker judges the last one alone, as runs of answers do: a record that
-/// fails three times within a second says no more of its platform than one that fails once.
-fn may_be_followed(delivery: &Delivery, said: Result<(), &DeliveryError>) -> bool {
-    delivery.trial.is_none() && matches!(said, Err(DeliveryError::Retry(Answer { retry_after: None, .. })))
 }
 
 /// Counts the answer to the last try among the lane's answers. If another try follows at once it does not count; this one
@@ -260,10 +249,7 @@ async fn send(
     lane.account_metrics().attempt_duration(connecting + began.elapsed());
     note_unclassified(lane, &result);
     count(delivery, lane, held, &result, began_ms);
-    let said = result.as_ref().map(drop);
-    if !may_be_followed(delivery, said) {
-        lane.hear(delivery, said);
-    }
+    lane.hear(delivery, result.as_ref().map(drop));
     if let Some(wait) = lane.dispatcher.take_pause() {
         // Boxed, because few answers demand it.
         Box::pin(lane.pause(wait)).await;

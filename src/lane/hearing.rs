@@ -10,14 +10,15 @@ use crate::lane::state::Lane;
 pub(super) type Said<'a> = Result<(), &'a DeliveryError>;
 
 /// What one record of a request tells. `None`: nothing, because no request was made for it.
-fn heard(delivery: &Delivery, said: Said<'_>) -> Option<Heard> {
+/// `is_again`: the record was tried before.
+fn heard(is_again: bool, said: Said<'_>) -> Option<Heard> {
     let class = match said {
         Ok(()) => Class::Delivered,
         Err(error) => error.class()?,
     };
     Some(match class {
         Class::Delivered | Class::Permanent => Heard::Good,
-        Class::Retry | Class::Ambiguous if delivery.envelope.pass > 0 => Heard::FailedAgain,
+        Class::Retry | Class::Ambiguous if is_again => Heard::FailedAgain,
         Class::Retry | Class::Ambiguous => Heard::Failed,
         Class::Throttled | Class::Refresh | Class::Halt => Heard::Other,
     })
@@ -39,22 +40,22 @@ fn is_probe(delivery: &Delivery) -> bool {
 }
 
 impl Lane {
-    /// Takes the answer to a request for one record.
+    /// Takes the answer to a request for one record, which is counted among its attempts already.
     pub(super) fn hear(&self, delivery: &mut Delivery, said: Said<'_>) {
-        if let Some(heard) = heard(delivery, said) {
+        if let Some(heard) = heard(delivery.envelope.attempts > 1, said) {
             self.tell(heard, is_probe(delivery), delivery.is_replayed(), || what(said));
             self.end_trial(delivery, said);
         }
     }
 
-    /// Takes the answer to one request for several records: it counts once. It failed if it did so for all of them. Records
+    /// Takes the answer to one request for several records, before it is counted among their attempts: it counts once. It failed if it did so for all of them. Records
     /// that an operator replayed say nothing beside others.
     pub(super) fn hear_together<'a>(&self, answers: impl Iterator<Item = (&'a mut Delivery, Said<'a>)>) {
         let mut together: Option<(Heard, bool)> = None;
         let mut last = String::new();
         let mut was_probe = false;
         for (delivery, said) in answers {
-            let Some(heard) = heard(delivery, said) else { continue };
+            let Some(heard) = heard(delivery.envelope.attempts > 0, said) else { continue };
             let (is_probe, is_replayed) = (is_probe(delivery), delivery.is_replayed());
             if heard.is_failed() {
                 last = what(said);

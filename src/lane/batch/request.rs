@@ -146,6 +146,9 @@ impl Batch<'_> {
     fn answered(&mut self, items: Vec<Member>, verdicts: Vec<Verdict>, began_ms: i64, token: Option<&Token>) {
         let mut results = Vec::with_capacity(items.len());
         let mut longest = None;
+        let mut items = items;
+        let said = verdicts.iter().map(|verdict| verdict.as_ref().map(drop));
+        self.lane.hear_together(items.iter_mut().map(|item| &mut *item.delivery).zip(said));
         for (mut item, verdict) in items.into_iter().zip(verdicts) {
             count(&mut item.delivery, self.lane, &mut item.held, &verdict, began_ms);
             if let Err(DeliveryError::Refresh(answer)) = &verdict
@@ -170,12 +173,7 @@ impl Batch<'_> {
             item.not_before = delay.map(|delay| Instant::now() + delay);
             results.push((item, verdict.map(Progress::Accepted)));
         }
-        // A request that will be repeated as a whole does not count yet, unless it was the one that is tried.
-        let is_repeated = results.iter().all(|(item, _)| item.not_before.is_some() && item.delivery.trial.is_none());
-        if !is_repeated {
-            let answers = results.iter_mut().map(|(item, result)| (&mut *item.delivery, result.as_ref().map(drop)));
-            self.lane.hear_together(answers);
-        }
+        // A request that will be repeated as a whole does not count yet.
         if results.iter().any(|(item, _)| item.not_before.is_none()) {
             self.is_uncounted = false;
             self.lane.note_request(results.iter().map(|(item, result)| (item.delivery.is_replayed(), result)));

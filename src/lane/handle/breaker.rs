@@ -4,9 +4,9 @@
 //! one record at a time is tried, and again every 5 s while that fails. Any other answer starts the ramp: one permit,
 //! twice as many after every ten good answers, until the lane has all of its permits again.
 //!
-//! A record that failed before and fails again, while the last one that did not fail before did well, tells of itself and
-//! not of its platform. Otherwise some records that always fail would come first out of their tiers, open the breaker of
-//! an account that works, and keep it from the ramp. Ten of them in a row count all the same.
+//! A request that fails for a record that was tried before tells of that record and not of the platform, as long as
+//! another request did well within the last ten seconds. Otherwise a few records that always fail would open the breaker
+//! of an account that works, because their repeated tries come together, and would keep it from the ramp.
 //!
 //! It judges what this process saw and forgets it with the process: replicas may see a platform differently.
 
@@ -28,6 +28,8 @@ pub(crate) const OPEN_FOR: Duration = Duration::from_secs(30);
 pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// So many good answers double the permits of the ramp. A failed one among the first of them opens the breaker again.
 pub(crate) const STEP: u32 = 10;
+/// For so long after a request did well, a record that fails again tells of itself.
+pub(crate) const LATELY: Duration = Duration::from_secs(10);
 
 /// What the answer to one request says of the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub enum Heard {
     Good,
     /// It does not work: the attempt failed, or there was no usable answer.
     Failed,
-    /// The same, for a record that failed on an earlier visit. While others do well it tells of itself.
+    /// The same, for a record that was tried before. While others do well it tells of itself.
     FailedAgain,
     /// Neither: it asks for fewer requests, for a newer token, or for another credential.
     Other,
@@ -72,10 +74,8 @@ pub struct Breaker {
     last: u32,
     /// How many of them there are.
     seen: u32,
-    /// Whether the last request did well, of those for records that had not failed before.
-    works: bool,
-    /// How many repeated failures were left out since a request did well.
-    left_out: u32,
+    /// When a request last did well.
+    good_at: Option<Instant>,
     phase: Phase,
 }
 
@@ -98,7 +98,7 @@ enum Phase {
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { last: 0, seen: 0, works: false, left_out: 0, phase: Phase::Closed }
+        Self { last: 0, seen: 0, good_at: None, phase: Phase::Closed }
     }
 }
 
@@ -107,20 +107,13 @@ impl Breaker {
     /// Answers to requests that were under way when the breaker opened change nothing.
     pub fn heard(&mut self, heard: Heard, is_probe: bool, most: usize, now: Instant) -> Change {
         let heard = match heard {
-            Heard::FailedAgain if self.works && !is_probe && self.left_out < STEP => {
-                self.left_out += 1;
-                return Change::None;
-            }
+            Heard::FailedAgain if !is_probe && self.did_well_lately(now) => return Change::None,
             Heard::FailedAgain => Heard::Failed,
             Heard::Good => {
-                (self.works, self.left_out) = (true, 0);
+                self.good_at = Some(now);
                 heard
             }
-            Heard::Failed => {
-                self.works = false;
-                heard
-            }
-            Heard::Other => heard,
+            Heard::Failed | Heard::Other => heard,
         };
         match self.phase {
             Phase::Closed => {
@@ -157,6 +150,10 @@ impl Breaker {
                 }
             }
         }
+    }
+
+    fn did_well_lately(&self, now: Instant) -> bool {
+        self.good_at.is_some_and(|at| now.saturating_duration_since(at) < LATELY)
     }
 
     fn remember(&mut self, heard: Heard) {
