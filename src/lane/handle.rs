@@ -183,6 +183,7 @@ impl LaneHandle {
     pub(crate) fn set_account(&self, account: Arc<Account>) {
         self.caps.set(&account);
         self.account.store(account);
+        self.forget_day();
         self.touch();
     }
 

@@ -118,7 +118,8 @@ pub fn add_sample(error: &mut DeliveryError, body: &[u8]) {
     let Some(answer) = error.answer_mut().filter(|answer| answer.unclassified) else { return };
     let masked = mask_event_text(&body[..body.len().min(MASKED_BYTES)]);
     let shown = masked.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-    answer.sample = Some(shown.take(SAMPLE).collect::<String>().into()).filter(|sample: &Box<str>| !sample.is_empty());
+    let sample: String = shown.take(SAMPLE).collect();
+    answer.sample = (!sample.is_empty()).then(|| sample.into());
 }
 
 /// How much one request may carry.

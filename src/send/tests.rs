@@ -540,6 +540,8 @@ async fn the_last_word_is_said_when_the_connection_is_there_and_keeps_every_byte
     assert!(matches!(stopped, Err(Unanswered::Stopped("too late"))), "{stopped:?}");
     let line = dispatcher.kept(Destination::BaseUrl).expect("what was not used is kept");
     assert_eq!((asked.get(), server.requests().len()), (1, 0));
+    // Another test may have called this port while it was somebody else's, so only new connections count.
+    let before = server.connections();
     line.attempt(&[&prepared("t-2")], None, 0, || judge(true)).await.unwrap().one().unwrap();
-    assert_eq!((asked.get(), server.requests().len(), server.connections()), (2, 1, 1));
+    assert_eq!((asked.get(), server.requests().len(), server.connections()), (2, 1, before));
 }

@@ -17,6 +17,12 @@ impl LaneHandle {
         }
     }
 
+    /// Opens the lane, because the limit of the day may be another one now. If that is used up too, the next call that is
+    /// counted closes the lane again.
+    pub(super) fn forget_day(&self) {
+        self.day_over_until_ms.store(0, SeqCst);
+    }
+
     /// Whether the account's own limit of the day is used up.
     pub(super) fn day_is_over(&self) -> bool {
         !self.day_left().is_zero()
@@ -65,5 +71,13 @@ mod tests {
         assert!(lane.offers_trial(TopicKind::Parked));
         lane.set_only_throttled(false);
         assert!(lane.is_open() && lane.take_trial(TopicKind::Parked).is_none());
+    }
+    #[test]
+    fn other_settings_open_it_because_the_limit_may_be_another_one() {
+        let bounds = Intake { max_in_flight: 100, max_in_flight_bytes: 4000, drain_timeout: Duration::ZERO };
+        let lane = LaneHandle::new(0, Arc::new(Account::stub("acme")), unbounded_channel().0, &bounds);
+        lane.end_day(Duration::from_secs(7200));
+        lane.set_account(Arc::new(Account::stub("acme")));
+        assert!(lane.is_open());
     }
 }
