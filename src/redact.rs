@@ -31,6 +31,12 @@ pub fn mask_address(text: &str) -> Cow<'_, str> {
     ADDRESS.replace_all(text, "***$gap$unit")
 }
 
+/// Hides all but the first two digits of every number of twelve or more: a device or a person may be known by it, as by an
+/// IMEI (15) or an identity card (18). Amounts, codes and times in seconds have fewer.
+pub fn mask_long_numbers(text: &str) -> Cow<'_, str> {
+    LONG_NUMBER.replace_all(text, "$first***")
+}
+
 /// Shows a trans_id to people, with any phone number or mail address in it masked. Data for other programs (headers,
 /// keys and receipts in Kafka) has the trans_id as given.
 pub fn mask_trans_id(trans_id: &str) -> String {
@@ -88,6 +94,8 @@ fn pattern(text: &str) -> Regex {
 pub fn is_mail(text: &str) -> bool {
     text.is_ascii() && EMAIL.find(text).is_some_and(|found| found.as_str().len() == text.len())
 }
+
+static LONG_NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern("(?P<first>[0-9]{2})[0-9]{10,}"));
 
 static USERINFO: LazyLock<Regex> = LazyLock::new(|| pattern(r#"://[^/?#@\s"'<>]*@"#));
 

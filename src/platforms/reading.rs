@@ -3,7 +3,7 @@
 use crate::error::{Answer, DeliveryError};
 use crate::platforms::headers::Headers;
 use crate::platforms::retry_after;
-use crate::redact::mask_event_text;
+use crate::redact::{mask_event_text, mask_long_numbers};
 
 /// The platform's acceptance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,6 +117,7 @@ const MASKED_BYTES: usize = 4096;
 pub fn add_sample(error: &mut DeliveryError, body: &[u8]) {
     let Some(answer) = error.answer_mut().filter(|answer| answer.unclassified) else { return };
     let masked = mask_event_text(&body[..body.len().min(MASKED_BYTES)]);
+    let masked = mask_long_numbers(&masked);
     let shown = masked.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
     let sample: String = shown.take(SAMPLE).collect();
     answer.sample = (!sample.is_empty()).then(|| sample.into());

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn every_pattern_compiles() {
-    for pattern in [&USERINFO, &MAY_HOLD_SECRET, &NAMED_SECRET, &TOKEN, &EMAIL, &ADDRESS] {
+    for pattern in [&LONG_NUMBER, &USERINFO, &MAY_HOLD_SECRET, &NAMED_SECRET, &TOKEN, &EMAIL, &ADDRESS] {
         assert!(!LazyLock::force(pattern).as_str().is_empty());
     }
 }
@@ -193,5 +193,17 @@ fn masking_twice_changes_nothing_more() {
     for text in ["call +86 138-1234-5678", "a.b@example.com", "token=3a859c26d23348dc9844acac", "世纪大道100号"] {
         let once = mask_text(text).into_owned();
         assert_eq!(mask_text(&once), once);
+    }
+}
+
+#[test]
+fn a_number_that_may_name_a_device_or_a_person_is_hidden_and_shorter_ones_stay() {
+    for (text, masked) in [
+        ("imei 860123456789012 is blocked", "imei 86*** is blocked"),
+        ("id:11010519491231002X", "id:11***X"),
+        ("code 40001, order 2026112900, at 1795980949", "code 40001, order 2026112900, at 1795980949"),
+        ("123456789012", "12***"),
+    ] {
+        assert_eq!(mask_long_numbers(text), masked, "{text}");
     }
 }

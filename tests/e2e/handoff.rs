@@ -97,7 +97,7 @@ fn a_lane_that_stays_closed_costs_an_event_two_writes_at_most_and_flows_back_old
     worker.launch();
     worker.wait_until_ready();
     let waiting = || worker.metrics().total("events_parked", &[("account", "acme-ps")]);
-    eventually(secs(60), "the parked ones are read again and held", || waiting() == 100.0);
+    eventually(secs(150), "the parked ones are read again and held", || waiting() == 100.0);
     std::thread::sleep(secs(3));
 
     let parked = w.records("parked");
