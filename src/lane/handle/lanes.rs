@@ -18,7 +18,7 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Takes the lanes in the order of [`lanes`](crate::account::lanes), and one outbox for each runtime thread.
+    /// Takes the lanes in the order of their indices, and one outbox for each runtime thread.
     pub fn new(lanes: Vec<Arc<LaneHandle>>, outboxes: Vec<UnboundedSender<Box<Delivery>>>) -> Self {
         let all = Self { lanes: Slots::default(), all: Arc::default(), outboxes };
         // There is room for far more lanes than fit into a configuration.
