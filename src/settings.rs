@@ -8,6 +8,7 @@
 //! the rules that look at several keys or at all accounts.
 
 mod accounts;
+mod admin;
 mod base_url;
 mod buckets;
 mod credentials;
@@ -29,13 +30,13 @@ use arc_swap::ArcSwap;
 
 use crate::account::roster::Roster;
 use crate::account::{Account, Accounts, Dedupe, Intake, Retry};
-use crate::admin::config::Config as AdminConfig;
 use crate::config::layers::{Layers, Settings, shown};
 use crate::config::problem::Report;
 use crate::config::tree::Table;
 use crate::platforms::Credential;
 use crate::platforms::list::Platforms;
 use crate::{kafka, redis, telemetry};
+pub use admin::Admin;
 use root::Root;
 use written::Written;
 
@@ -66,7 +67,7 @@ pub struct Config {
     /// `[intake]`.
     pub intake: Intake,
     /// `[admin]`.
-    pub admin: AdminConfig,
+    pub admin: Admin,
     /// `[telemetry]`.
     pub telemetry: telemetry::Config,
     /// `[accounts.NAME]`, with `[limits]`, `[retry]` and `[validate]` applied.

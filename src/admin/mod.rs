@@ -4,7 +4,6 @@
 mod answer;
 mod api;
 pub mod client;
-pub(crate) mod config;
 mod console;
 mod endpoint;
 mod etag;

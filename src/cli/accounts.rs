@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::source::{Access, Known};
 use super::table;
+use crate::lane::handle::unclassified::UnclassifiedCode;
 use crate::operate::audit::Via;
 use crate::operate::report::{AccountRow, accounts};
-use crate::operate::snapshot::{RolloutLoad, UnclassifiedRow, read_snapshots};
+use crate::operate::snapshot::{RolloutLoad, read_snapshots};
 use crate::operate::{By, lanes};
 
 /// Arguments of `postback accounts`.
@@ -195,7 +196,7 @@ fn kept_back(rollout: &RolloutLoad) -> String {
 fn unclassified(rows: &[AccountRow]) -> String {
     let of_row = |row: &AccountRow| {
         let kinds = row.replicas.iter().flat_map(|part| part.load.unclassified.iter().map(|kind| (&part.id, kind)));
-        let line = |(id, kind): (&String, &UnclassifiedRow)| {
+        let line = |(id, kind): (&String, &UnclassifiedCode)| {
             let status = kind.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
             let (count, last, sample) = (kind.count.to_string(), table::time(Some(kind.last_ms)), kind.sample.clone());
             vec![row.account.clone(), id.clone(), status, kind.code.clone(), count, last, sample]
@@ -225,13 +226,13 @@ mod tests {
         let mut second = part("b", 4);
         let percent = crate::account::rollout::Share::of_hundredths(1_000);
         second.load.rollout = Some(RolloutLoad { percent, waiting: 90, oldest_ms: None });
-        second.load.unclassified = vec![UnclassifiedRow {
+        second.load.unclassified = vec![UnclassifiedCode {
             status: Some(200),
             code: "77".into(),
             sample: "{\"errno\":77}".into(),
             count: 5,
             last_ms: 1_736_956_740_000,
-            ..UnclassifiedRow::default()
+            ..UnclassifiedCode::default()
         }];
         let rows = [
             AccountRow {

@@ -35,9 +35,9 @@ impl Args {
     /// The options that say which worker or Redis to ask.
     pub fn access(&self) -> &Access {
         match &self.command {
-            Command::Offsets(offsets) => &offsets.access,
-            Command::Dedupe(dedupe) => &dedupe.access,
-            Command::Storm(storm) => &storm.access,
+            Command::Offsets(offsets) => &offsets.asked.access,
+            Command::Dedupe(asked) => &asked.access,
+            Command::Storm(storm) => &storm.asked.access,
         }
     }
 }
@@ -55,7 +55,7 @@ enum Command {
   postback unblock dedupe --reason 'Redis was replaced, repeats are acceptable'
 
 What was delivered before the loss is not remembered any more: a copy of it would be sent again.")]
-    Dedupe(Dedupe),
+    Dedupe(Asked),
     /// Let a topic be read on that the storm brake stopped
     #[command(after_help = "Example:
   postback unblock storm --topic conversions --reason 'the publisher is mended'
@@ -77,18 +77,13 @@ struct Offsets {
     /// Where it goes on: earliest, latest or an offset
     #[arg(long, value_name = "earliest|latest|N")]
     to: Target,
-    /// Why; kept in the audit trail
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-    /// Who asks for it
-    #[arg(long, value_name = "NAME", env = "USER", hide_env = true, default_value = "cli")]
-    who: String,
     #[command(flatten)]
-    access: Access,
+    asked: Asked,
 }
 
+/// What every order says beside its own: why, who, and which worker or Redis to ask.
 #[derive(Clone, Debug, clap::Args)]
-struct Dedupe {
+struct Asked {
     /// Why; kept in the audit trail
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -104,14 +99,8 @@ struct Unstorm {
     /// The topic that is not read
     #[arg(long)]
     topic: String,
-    /// Why; kept in the audit trail
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-    /// Who asks for it
-    #[arg(long, value_name = "NAME", env = "USER", hide_env = true, default_value = "cli")]
-    who: String,
     #[command(flatten)]
-    access: Access,
+    asked: Asked,
 }
 
 /// Runs the command.
@@ -124,18 +113,20 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
     }
     match &args.command {
         Command::Offsets(offsets) => unblock_offsets(offsets, known, out).await,
-        Command::Dedupe(dedupe) => unblock_dedupe(dedupe, known, out).await,
+        Command::Dedupe(asked) => unblock_dedupe(asked, known, out).await,
         Command::Storm(storm) => unblock_storm(storm, known, out).await,
     }
 }
 
-fn by(who: &str, reason: &str) -> anyhow::Result<By> {
-    let by = By::new(Via::Cli, who, reason);
-    if by.why.is_empty() { bail!(Exit::usage("say why: --reason TEXT")) } else { Ok(by) }
+impl Asked {
+    fn by(&self) -> anyhow::Result<By> {
+        let by = By::new(Via::Cli, &self.who, &self.reason);
+        if by.why.is_empty() { bail!(Exit::usage("say why: --reason TEXT")) } else { Ok(by) }
+    }
 }
 
 async fn unblock_offsets(args: &Offsets, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    let by = by(&args.who, &args.reason)?;
+    let by = args.asked.by()?;
     let (mut connection, keys) = (known.connect().await?, known.keys());
     let place = Place { topic: args.topic.clone(), partition: args.partition };
     let now = Utc::now().timestamp_millis();
@@ -167,8 +158,8 @@ fn judge(place: &Place, snapshots: &[ReplicaSnapshot], now_ms: i64) -> anyhow::R
     }
 }
 
-async fn unblock_dedupe(args: &Dedupe, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    let by = by(&args.who, &args.reason)?;
+async fn unblock_dedupe(asked: &Asked, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let by = asked.by()?;
     let (mut connection, keys) = (known.connect().await?, known.keys());
     let epoch = renew_epoch(&mut connection, &keys, &by, Utc::now().timestamp_millis()).await;
     match epoch.context("Redis did not confirm the change; it is safe to repeat it")? {
@@ -183,7 +174,7 @@ async fn unblock_dedupe(args: &Dedupe, known: &Known<'_>, out: &mut (dyn Write +
 }
 
 async fn unblock_storm(args: &Unstorm, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    let by = by(&args.who, &args.reason)?;
+    let by = args.asked.by()?;
     let (mut connection, keys) = (known.connect().await?, known.keys());
     let released = storms::release(&mut connection, &keys, &args.topic, &by, Utc::now().timestamp_millis()).await;
     if released.context("Redis did not confirm the change; it is safe to repeat it")? {
@@ -204,6 +195,10 @@ mod tests {
     use crate::embedded::store::Store;
     use crate::operate::PartitionRow;
     use crate::storm::Storm;
+
+    fn asked(reason: &str) -> Asked {
+        Asked { reason: reason.into(), who: "li".into(), access: Access::default() }
+    }
 
     fn replica(parked: Option<&str>) -> ReplicaSnapshot {
         let partition = PartitionRow {
@@ -232,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_reason_of_spaces_is_none() {
-        assert_eq!(Exit::from(by("li", "  ").unwrap_err()).code, 2);
+        assert_eq!(Exit::from(asked("  ").by().unwrap_err()).code, 2);
     }
 
     #[tokio::test]
@@ -247,8 +242,7 @@ mod tests {
             assert!(storms::stop(&mut connection, &keys, &storm, &by, None, 5).await.unwrap());
         }
         let unblock = async |topic: &str| {
-            let args =
-                Unstorm { topic: topic.into(), reason: "a test".into(), who: "li".into(), access: Access::default() };
+            let args = Unstorm { topic: topic.into(), asked: asked("a test") };
             let mut out = Vec::new();
             run(&Args { command: Command::Storm(args) }, &known, &mut out).await.unwrap();
             String::from_utf8(out).unwrap()
@@ -265,7 +259,7 @@ mod tests {
         let redis = crate::redis::Config::stub("redis://127.0.0.1:1");
         let known = Known { redis: &redis, kafka: None, accounts: &[], admin: "" };
         let access = Access { admin: Some("http://127.0.0.1:1".into()), ..Access::default() };
-        let args = Args { command: Command::Dedupe(Dedupe { reason: "a test".into(), who: "li".into(), access }) };
+        let args = Args { command: Command::Dedupe(Asked { reason: "a test".into(), who: "li".into(), access }) };
         let exit = Exit::from(run(&args, &known, &mut Vec::new()).await.unwrap_err());
         assert!(exit.code == 2 && exit.text.contains("--admin"), "{exit:?}");
     }

@@ -15,9 +15,7 @@ use crate::lane::handle::lanes::Lanes;
 use crate::lane::handle::unclassified::UnclassifiedCode;
 use crate::metrics::{AccountMetrics, Metrics};
 use crate::operate::coordinator::parts::Watched;
-use crate::operate::snapshot::{
-    KEPT_BACK, LaneLoad, LaneTotals, PartitionRow, RefusedTopic, RolloutLoad, UnclassifiedRow,
-};
+use crate::operate::snapshot::{KEPT_BACK, LaneLoad, LaneTotals, PartitionRow, RefusedTopic, RolloutLoad};
 use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot};
 use crate::redact::{mask_text, mask_trans_id};
 
@@ -63,10 +61,8 @@ fn rollout(lane: &LaneHandle, of: &AccountMetrics) -> Option<RolloutLoad> {
     (!percent.is_all() || waiting > 0).then_some(RolloutLoad { percent, waiting, oldest_ms })
 }
 
-fn unclassified(of: UnclassifiedCode) -> UnclassifiedRow {
-    let UnclassifiedCode { status, code, detail, sample, count, first_ms, last_ms } = of;
-    let (code, detail) = (mask_text(&code).into_owned(), mask_text(&detail).into_owned());
-    UnclassifiedRow { status, code, detail, sample, count, first_ms, last_ms }
+fn unclassified(of: UnclassifiedCode) -> UnclassifiedCode {
+    UnclassifiedCode { code: mask_text(&of.code).into_owned(), detail: mask_text(&of.detail).into_owned(), ..of }
 }
 
 /// Whether the partition belongs to a remainder and rests, because the share of its account does not cover it.

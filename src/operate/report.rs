@@ -7,8 +7,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::lane::handle::unclassified::UnclassifiedCode;
 use crate::metrics::LaneState;
-use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic, UnclassifiedRow};
+use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic};
 use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot, SwitchesByAccount};
 use crate::redact::mask_trans_id;
 use crate::storm::Storm;
@@ -148,7 +149,7 @@ pub struct UnclassifiedAnswer {
     pub platform: String,
     pub replica: String,
     #[serde(flatten)]
-    pub kind: UnclassifiedRow,
+    pub kind: UnclassifiedCode,
 }
 
 /// Every kind of answer that no table lists, of all replicas, by account.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::account::rollout::Share;
+use crate::lane::handle::unclassified::UnclassifiedCode;
 use crate::operate::{Keys, json};
 
 /// The reason of a partition whose events a gray release does not send yet.
@@ -98,7 +99,7 @@ pub struct LaneLoad {
     /// The gray release. Null if every event is sent and none waits.
     pub rollout: Option<RolloutLoad>,
     /// The kinds of answers that no table lists, since the replica started; at most 32 for each lane.
-    pub unclassified: Vec<UnclassifiedRow>,
+    pub unclassified: Vec<UnclassifiedCode>,
     /// How long ago the oldest unfinished event was first seen. Null if nothing is unfinished.
     pub oldest_ms: Option<u64>,
     /// What the account came to since the replica started.
@@ -116,25 +117,6 @@ pub struct RolloutLoad {
     pub waiting: u64,
     /// How long ago the oldest of them was first seen. Null if none waits, or if that is not known yet.
     pub oldest_ms: Option<u64>,
-}
-
-/// A kind of answer that no table lists.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct UnclassifiedRow {
-    /// The HTTP status. Null if no answer came.
-    pub status: Option<u16>,
-    /// The platform's own code. Empty if there is none.
-    pub code: String,
-    /// What is wrong with the answer.
-    pub detail: String,
-    /// The beginning of the newest answer of this kind, with personal data and secrets masked.
-    pub sample: String,
-    pub count: u64,
-    /// When it was seen first, in epoch ms.
-    pub first_ms: i64,
-    /// When it was seen last, in epoch ms.
-    pub last_ms: i64,
 }
 
 /// Counts since a replica started. A reader takes the difference between two snapshots of one replica.

@@ -6,6 +6,7 @@
 //! a script is missing there.
 
 mod hashes;
+mod keys;
 
 use ::redis::Cmd;
 
@@ -281,17 +282,6 @@ return {state, redis.call('HGET', KEYS[2], 'rate') or ''}";
 }
 
 impl Script {
-    /// The smallest number of keys that the script takes. A script that takes more than one may take any number beyond
-    /// that.
-    pub const fn least_keys(self) -> usize {
-        match self {
-            Script::ReplayMove => 4,
-            Script::ReplayRate | Script::EndHalt => 2,
-            Script::ReplayProgress => 3,
-            _ => 1,
-        }
-    }
-
     /// A command that carries the text and runs it on one key. The caller adds the arguments.
     pub fn eval(self, key: &[u8]) -> Cmd {
         self.eval_on(&[key])

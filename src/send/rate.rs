@@ -3,13 +3,13 @@
 //! The bucket is one value in Redis, the next free time. All replicas and all accounts of one contract draw from the
 //! same rate. A lane reserves one slot for each waiting claim, at most 100 ms of slots, so that it hoards none.
 
+mod alone;
 mod clock;
 mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use ::redis::Value as Reply;
@@ -22,6 +22,7 @@ use crate::redis::health::Health;
 use crate::redis::scripts::Script;
 use crate::send::fine_timer::FineTimer;
 
+pub use alone::Alone;
 use clock::Clock;
 pub use waiting::Priority;
 use waiting::Waiting;
@@ -58,16 +59,6 @@ pub struct Limiter {
     alone: Alone,
     health: Arc<Health>,
     on_push_back: Box<dyn Fn(Duration)>,
-}
-
-/// What a lane sends while Redis is away.
-pub struct Alone {
-    /// Whether it sends at all: `when_unavailable = "deliver"`.
-    pub delivers: bool,
-    /// The number of accounts of the bucket that send then, this one included.
-    pub sharers: usize,
-    /// The most replicas seen in the last hour. Each of them may be sending as well.
-    pub replicas: Arc<AtomicUsize>,
 }
 
 /// A slot whose time has come.
@@ -286,14 +277,6 @@ impl Limiter {
             0 => Reservation::Full { ahead: Duration::from_micros(u64::try_from(ahead).unwrap_or_default()) },
             _ => Reservation::Granted { first_us: now.saturating_add(first) },
         })
-    }
-}
-
-impl Alone {
-    /// The time from one request to the next. While Redis is away, the rate is divided among all that may be sending.
-    fn interval(&self, of_rate_us: u64) -> Duration {
-        let sharers = self.sharers.max(1) * self.replicas.load(Relaxed).max(1);
-        Duration::from_micros(of_rate_us.saturating_mul(sharers as u64))
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::admin::Admin;
 use crate::account::{Dedupe, Intake, Limits, Retry, Validate};
-use crate::admin::config::Config as AdminConfig;
 use crate::config::fields::list;
 use crate::{kafka, redis, telemetry};
 
@@ -24,7 +24,7 @@ pub(super) struct Root {
     pub limits: Limits,
     pub validate: Validate,
     pub intake: Intake,
-    pub admin: AdminConfig,
+    pub admin: Admin,
     pub telemetry: telemetry::Config,
     /// Each account is read separately, with the sections above as defaults.
     #[serde(default, rename = "accounts")]

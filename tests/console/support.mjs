@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
+import { createTopic, freePort } from "./servers.mjs";
 
 const env = process.env;
 const run = promisify(execFile);
@@ -27,13 +28,6 @@ export async function eventually(what, ask, { within = 60000, every = 150 } = {}
     await sleep(every);
   }
 }
-
-export const freePort = () => new Promise((done, fail) => {
-  const server = net.createServer().once("error", fail).listen(0, "127.0.0.1", () => {
-    const { port } = server.address();
-    server.close(() => done(port));
-  });
-});
 
 /** A way to a server that can be cut, as if the server were away. */
 async function cuttable(target) {
@@ -54,29 +48,6 @@ async function cuttable(target) {
     heal: () => { cut = false; },
     close: () => { server.close(); for (const one of open) one.destroy(); },
   };
-}
-
-/** Asks Kafka for a topic: CreateTopics, version 2. The tests need no client library for this one request. */
-function createTopic(name, partitions) {
-  const text = (of) => Buffer.concat([Buffer.from([of.length >> 8, of.length & 255]), Buffer.from(of)]);
-  const int = (of, bytes = 4) => { const buffer = Buffer.alloc(bytes); buffer.writeIntBE(of, 0, bytes); return buffer; };
-  const head = Buffer.concat([int(19, 2), int(2, 2), int(1), text("console-tests")]);
-  const topic = Buffer.concat([text(name), int(partitions), int(1, 2), int(0), int(0)]);
-  const request = Buffer.concat([head, int(1), topic, int(30000), Buffer.from([0])]);
-  const [host, port] = env.POSTBACK_TEST_KAFKA.split(":");
-  return new Promise((done, fail) => {
-    let answer = Buffer.alloc(0);
-    const socket = net.connect(Number(port), host, () => socket.write(Buffer.concat([int(request.length), request])));
-    socket.on("error", fail).on("data", (more) => {
-      answer = Buffer.concat([answer, more]);
-      if (answer.length < 4 || answer.length < 4 + answer.readInt32BE(0)) return;
-      // Size, correlation, throttle time, one topic, its name; then the error code.
-      const code = answer.readInt16BE(4 + 4 + 4 + 4 + 2 + name.length);
-      socket.end();
-      if (code) fail(new Error(`Kafka refuses the topic ${name} with error ${code}`));
-      else done();
-    });
-  });
 }
 
 /** A zone whose midnight is hours away, so that no natural day ends during a test. */

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { cpSync, mkdirSync, openSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import http from "node:http";
-import net from "node:net";
 import { join } from "node:path";
+import { createTopic, freePort } from "../console/servers.mjs";
 import * as shipped from "./shipped.mjs";
 
 const env = process.env, dir = env.POSTBACK_STACK_DIR;
@@ -25,34 +25,6 @@ export async function eventually(what, ask, within = 60000, every = 250) {
     if (Date.now() > end) throw new Error(`${what}: not within ${within / 1000} s; last: ${last?.stack ?? JSON.stringify(last)}`);
     await sleep(every);
   }
-}
-
-const freePort = () => new Promise((done, fail) => {
-  const server = net.createServer().once("error", fail).listen(0, "127.0.0.1", () => {
-    const { port } = server.address();
-    server.close(() => done(port));
-  });
-});
-
-/** The input topic belongs to its publishers: CreateTopics, version 2, with the retention of the compose file. */
-function createTopic(name, partitions) {
-  const int = (of, bytes = 4) => { const buffer = Buffer.alloc(bytes); buffer.writeIntBE(of, 0, bytes); return buffer; };
-  const text = (of) => Buffer.concat([int(of.length, 2), Buffer.from(of)]);
-  const settings = Buffer.concat([int(1), text("retention.ms"), text(String(168 * 3600 * 1000))]);
-  const body = Buffer.concat([int(19, 2), int(2, 2), int(1), text("stack"), int(1), text(name), int(partitions), int(1, 2), int(0), settings, int(30000), Buffer.from([0])]);
-  const [host, port] = env.POSTBACK_TEST_KAFKA.split(":");
-  return new Promise((done, fail) => {
-    let answer = Buffer.alloc(0);
-    const socket = net.connect(Number(port), host, () => socket.write(Buffer.concat([int(body.length), body])));
-    socket.on("error", fail).on("data", (more) => {
-      answer = Buffer.concat([answer, more]);
-      if (answer.length < 4 || answer.length < 4 + answer.readInt32BE(0)) return;
-      const code = answer.readInt16BE(4 + 4 + 4 + 4 + 2 + name.length);
-      socket.end();
-      if (code) fail(new Error(`Kafka refuses the topic ${name} with error ${code}`));
-      else done();
-    });
-  });
 }
 
 /** The two accounts of deploy/postback.toml. */
@@ -79,7 +51,8 @@ export class Stack {
     for (const name of ["sandbox", "admin1", "admin2", "scrape1", "scrape2", "prometheus", "alertmanager"]) ports[name] = await freePort();
     stack.base = Object.fromEntries(Object.entries(ports).map(([name, port]) => [name, `http://127.0.0.1:${port}`]));
     stack.receiver = await stack.receive();
-    await createTopic("conversions", 6);
+    // The input topic belongs to its publishers. It has the retention of the compose file.
+    await createTopic("conversions", 6, { "retention.ms": 168 * 3600 * 1000 });
     // A copy, so that somebody who tries out a fault may change it.
     stack.config = join(dir, "postback.toml");
     cpSync("deploy/postback.toml", stack.config);

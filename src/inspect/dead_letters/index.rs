@@ -3,7 +3,8 @@
 //!
 //! A search fills the index from the end of each partition backwards, in rounds, so that the newest rows are there at once
 //! ([`Index::older`]); what arrives meanwhile comes behind ([`Index::newer`]). The rows hold no texts: labels are kept once
-//! for all rows that share them, and origin and trans_id as keyed hashes of 64 bits. One million rows take 46 MiB; the search ends at four million.
+//! for all rows that share them, and origin and trans_id as keyed hashes of 64 bits. One million rows take 46 MiB;
+//! the search ends at four million.
 
 mod group;
 mod judge;

@@ -3,6 +3,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::error::Answer;
 
 /// The most kinds that are remembered. More kinds than this are probably the platform's own numbers in another field;
@@ -13,20 +16,23 @@ const MOST: usize = 32;
 #[derive(Default)]
 pub struct Unclassified(Mutex<Vec<UnclassifiedCode>>);
 
-/// One kind of answer that no table lists: what it is known by is its status, code and detail.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A kind of answer that no table lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(rename = "UnclassifiedRow")]
 pub struct UnclassifiedCode {
-    /// HTTP status; `None` where no answer came.
+    /// The HTTP status. Null if no answer came.
     pub status: Option<u16>,
-    /// The platform's own code; empty without one.
+    /// The platform's own code. Empty if there is none.
     pub code: String,
-    /// What is wrong with it.
+    /// What is wrong with the answer.
     pub detail: String,
-    /// The beginning of the newest answer of this kind, masked; empty where it had no body.
+    /// The beginning of the newest answer of this kind, with personal data and secrets masked.
     pub sample: String,
     pub count: u64,
-    /// When it was seen first and last, epoch ms.
+    /// When it was seen first, in epoch ms.
     pub first_ms: i64,
+    /// When it was seen last, in epoch ms.
     pub last_ms: i64,
 }
 

@@ -9,7 +9,7 @@ use crate::secret::SecretString;
 
 /// The `[admin]` section.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Config {
+pub struct Admin {
     /// The address on which the console, the API, `/metrics`, `/live` and `/ready` listen.
     #[serde(deserialize_with = "fields::address")]
     pub listen: SocketAddr,
@@ -21,7 +21,7 @@ pub struct Config {
     pub label: String,
 }
 
-impl Config {
+impl Admin {
     /// Whether clients on other hosts can reach the endpoint although no token is set.
     pub fn is_open(&self) -> bool {
         self.token.expose().is_empty() && !self.listen.ip().to_canonical().is_loopback()
