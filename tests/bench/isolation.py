@@ -66,8 +66,9 @@ class Watch(threading.Thread):
 class Run:
     """One worker with two accounts, `well` and `ill`, each on its own platform and with its own publisher."""
 
-    def __init__(self, bench, options, variant):
+    def __init__(self, bench, options, variant, minutes):
         self.bench, self.options, self.variant = bench, options, variant
+        self.seconds = int(minutes * 60)
         self.rps = int(options.rate * 1.5)
         self.topic = f"isolation-{time.time_ns()}"
         bench.forget()
@@ -131,7 +132,7 @@ class Run:
         get(f"http://127.0.0.1:{self.ill.port}/_fault?{query}", "PUT")
 
     def measure(self):
-        rate, seconds = self.options.rate, int(self.options.minutes * 60)
+        rate, seconds = self.options.rate, self.seconds
         self.bench.load(self.topic, 0, ["well"]).wait()
         self.start()
         # At half of the rate for a while: the broker compiles what it runs, and until then it is what is slow.
@@ -213,7 +214,7 @@ class Run:
 
 def run(bench, options, variant):
     note(variant)
-    one = Run(bench, options, variant)
+    one = Run(bench, options, variant, options.minutes)
     try:
         result = one.measure()
     finally:
@@ -254,6 +255,7 @@ def main():
     parser = argparse.ArgumentParser(prog="tests/bench/isolation", description="What one account's platform does wrong, another account must not feel")
     parser.add_argument("--variants", default=",".join(VARIANTS), help=f"by comma: {', '.join(VARIANTS)}")
     parser.add_argument("--minutes", type=float, default=10, help="how long the fault lasts (10)")
+    parser.add_argument("--healthy", type=float, default=4, help="the most minutes of the runs without a fault, which the others are compared with (4)")
     parser.add_argument("--rate", type=int, default=500, help="events per second of each account (500); a lane's limit is half as much again")
     parser.add_argument("--warm", type=int, default=20, help="seconds at half of the rate before anything is measured (20)")
     parser.add_argument("--json", help="a file for the result")
@@ -290,7 +292,7 @@ def main():
 def run_control(bench, options, kind):
     """The same without a fault."""
     note(kind)
-    one = Run(bench, options, "bucket" if "bucket" in kind else "healthy")
+    one = Run(bench, options, "bucket" if "bucket" in kind else "healthy", min(options.minutes, options.healthy))
     one.variant = kind
     try:
         result = one.measure()
