@@ -36,7 +36,7 @@ pub struct Range {
 /// How much the client fetches at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetch {
-    /// For long ranges: up to 512 KiB of each partition.
+    /// For long ranges: up to 256 KiB of each partition, and not much ahead of what is read.
     Ranges,
     /// For single records: up to 64 KiB of each partition.
     Records,
@@ -56,10 +56,11 @@ impl Reader {
     pub fn new(config: &Config, topic: &str, fetch: Fetch) -> Result<Self, AdminError> {
         let mut client = settings::reader(config).map_err(|e| AdminError::Refused(e.to_string()))?;
         let (bytes, queued) = match fetch {
-            Fetch::Ranges => ("524288", "4096"),
+            Fetch::Ranges => ("262144", "1024"),
             Fetch::Records => ("65536", "1024"),
         };
         client.set("fetch.message.max.bytes", bytes).set("queued.max.messages.kbytes", queued);
+        client.set("queued.min.messages", "1000");
         // A fetch that waits at the end of one partition keeps the next one from being asked for.
         client.set("fetch.wait.max.ms", "10");
         Ok(Self { consumer: client.create_with_context(Context)?, topic: topic.into() })

@@ -145,8 +145,12 @@ pub fn reader(config: &Config) -> Result<ClientConfig, SettingsError> {
         ("auto.offset.reset", "earliest"),
         ("enable.partition.eof", "true"),
         ("fetch.wait.max.ms", "100"),
-        ("queued.max.messages.kbytes", "16384"),
+        // A reader may share the process with live traffic, and several of them read at once. A small queue costs no speed
+        // where the next fetch does not wait long for room in it.
+        ("queued.max.messages.kbytes", "4096"),
+        ("fetch.queue.backoff.ms", "5"),
         ("fetch.message.max.bytes", "1048576"),
+        ("fetch.max.bytes", "4194304"),
         ("allow.auto.create.topics", "false"),
     ];
     build(config, "reader", &[], &own)
