@@ -3,7 +3,7 @@
 //!
 //! A search fills the index from the end of each partition backwards, in rounds, so that the newest rows are there at once
 //! ([`Index::older`]); what arrives meanwhile comes behind ([`Index::newer`]). The rows hold no texts: labels are kept once
-//! for all rows that share them, and origin and trans_id as keyed hashes of 64 bits. One million rows take 46 MiB;
+//! for all rows that share them, and origin and trans_id as keyed hashes of 64 bits. One million rows take 39 MiB;
 //! the search ends at four million.
 
 mod group;
@@ -20,7 +20,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use self::labels::LabelTable;
 use self::newest::Newest;
-use self::rows::{BLOCK, Block, IN_DOUBT, Partition, Parts, Rows, SUPERSEDED, TRUNCATED};
+use self::rows::{BLOCK, Block, Partition, Parts, Rows, SUPERSEDED};
 use self::states::States;
 use crate::error::Reason;
 use crate::inspect::dead_letters::letter::DeadLetter;
@@ -39,8 +39,6 @@ pub struct Row<'a> {
     pub offset: i64,
     /// When it ended, epoch ms.
     pub failed_at_ms: i64,
-    /// When a worker first saw the event, epoch ms.
-    pub first_seen_ms: Option<i64>,
     /// The reason, if it is one of the closed list.
     pub reason: Option<Reason>,
     /// Platform, account, code, faulty field and event as the headers state them, unmasked.
@@ -51,10 +49,6 @@ pub struct Row<'a> {
     pub event: Option<&'a str>,
     /// How often it was replayed before; 255 stands for more, too.
     pub replays: u32,
-    /// Only a hash of the value is left.
-    pub truncated: bool,
-    /// The event may have been accepted.
-    pub in_doubt: bool,
     pub state: State,
 }
 
@@ -146,6 +140,11 @@ impl Index {
         self.complete = true;
     }
 
+    /// Whether the search has reached the beginning of every partition, or its bound.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     /// Hides what retention has deleted: the offsets below `low`.
     pub fn trim(&mut self, partition: i32, low: i64) {
         if let Some(known) = self.partitions.get_mut(&partition) {
@@ -181,7 +180,6 @@ impl Index {
             partition,
             offset,
             failed_at_ms: packed.failed_ms(),
-            first_seen_ms: Some(packed.seen_ms()).filter(|ms| *ms > 0),
             reason: labels.reason,
             platform: self.labels.text(labels.platform),
             account: self.labels.text(labels.account),
@@ -189,8 +187,6 @@ impl Index {
             field: self.labels.text(labels.field),
             event: self.labels.text(labels.event),
             replays: packed.replays.into(),
-            truncated: packed.has(TRUNCATED),
-            in_doubt: packed.has(IN_DOUBT),
             state: states::of(packed),
         }
     }
@@ -237,19 +233,13 @@ impl Index {
     }
 
     fn parts(&mut self, letter: &DeadLetter) -> Parts {
-        let truncated = if letter.text("truncated").is_some() { TRUNCATED } else { 0 };
-        let doubt = letter.text("last-error") == Some("ambiguous")
-            || letter.number("resends").is_some_and(|resends| resends > 0)
-            || letter.reason() == Some(Reason::UnknownOutcome);
         Parts {
             origin: self.hashes.hash_one(letter.origin()),
             trans_id: letter.text("trans-id").map_or(0, |id| self.hash(id)),
             offset: letter.offset,
             failed_ms: letter.failed_at_ms(),
-            seen_ms: letter.number("first-seen").unwrap_or(0),
             labels: self.labels.id(letter),
             replays: letter.number("replays").unwrap_or(0).clamp(0, 255) as u8,
-            flags: truncated | if doubt { IN_DOUBT } else { 0 },
         }
     }
 

@@ -57,34 +57,48 @@ pub struct DeadLetter {
     pub offset: i64,
     /// Record time, epoch ms.
     timestamp_ms: i64,
-    /// Each header as an index into [`FIELDS`] and its text.
-    headers: Vec<(u8, Box<str>)>,
+    /// The texts of the headers, one behind the other: a search holds thousands of letters at once.
+    texts: Box<str>,
+    /// Each header as an index into [`FIELDS`] and the end of its text.
+    headers: Box<[(u8, u32)]>,
 }
 
 impl DeadLetter {
     /// Reads a record of the dead-letter topic. If no worker wrote the record, its headers do not count.
     pub fn read(record: &Record) -> Self {
-        let mut headers: Vec<(u8, Box<str>)> = Vec::new();
+        let (mut texts, mut headers) = (String::new(), Vec::new());
         for header in own_headers(record) {
             let Some(name) = header.name.strip_prefix("pb-") else { continue };
             let Some(index) = FIELDS.iter().position(|(field, _)| *field == name) else { continue };
             let text = header.value.as_deref().and_then(|v| std::str::from_utf8(v).ok());
-            if let Some(text) = text {
-                headers.push((index as u8, text.into()));
+            let end = text.and_then(|text| u32::try_from(texts.len() + text.len()).ok());
+            if let Some((text, end)) = text.zip(end) {
+                texts.push_str(text);
+                headers.push((index as u8, end));
             }
         }
         Self {
             partition: record.partition,
             offset: record.offset,
             timestamp_ms: record.timestamp_ms.unwrap_or(0),
-            headers,
+            texts: texts.into(),
+            headers: headers.into(),
         }
+    }
+
+    /// Each header as an index into [`FIELDS`] and its text.
+    fn headers(&self) -> impl Iterator<Item = (u8, &str)> {
+        let mut begin = 0;
+        self.headers.iter().map(move |(index, end)| {
+            let text = &self.texts[begin..*end as usize];
+            begin = *end as usize;
+            (*index, text)
+        })
     }
 
     /// The text of a header. The name stands without `pb-`.
     pub fn text(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(index, _)| FIELDS[usize::from(*index)].0 == name)?;
-        Some(&found.1)
+        self.headers().find(|(index, _)| FIELDS[usize::from(*index)].0 == name).map(|(_, text)| text)
     }
 
     /// The number in a header.
@@ -137,8 +151,8 @@ impl DeadLetter {
 
     /// Every header that is there, in order, with its full name, and with personal data masked.
     pub fn lines(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        self.headers.iter().map(|(index, text)| {
-            let name = FIELDS[usize::from(*index)].0;
+        self.headers().map(|(index, text)| {
+            let name = FIELDS[usize::from(index)].0;
             (format!("pb-{name}"), mask_text(text).into_owned())
         })
     }

@@ -1,4 +1,4 @@
-//! The rows of the index in blocks: 40 bytes per dead letter.
+//! The rows of the index in blocks: 32 bytes per dead letter.
 
 use std::collections::VecDeque;
 
@@ -14,10 +14,6 @@ pub(super) const SUPERSEDED: u8 = 1;
 pub(super) const REPLAYED: u8 = 2;
 /// A discard covers it.
 pub(super) const DISCARDED: u8 = 4;
-/// The broker refused the whole record by its size, and only a hash of the value is left.
-pub(super) const TRUNCATED: u8 = 8;
-/// The event may have been accepted.
-pub(super) const IN_DOUBT: u8 = 16;
 
 /// A dead letter in the index. It stays valid as long as the index lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,12 +40,10 @@ pub(super) struct Packed {
     pub(super) origin: u64,
     pub(super) trans_id: u64,
     failed_low: u32,
-    seen_low: u32,
     /// The offset, counted from that of the block.
     delta: u32,
     pub(super) labels: u32,
     failed_high: u16,
-    seen_high: u16,
     /// How often it was replayed before; 255 stands for more, too.
     pub(super) replays: u8,
     pub(super) flags: u8,
@@ -61,22 +55,14 @@ pub(super) struct Parts {
     pub(super) trans_id: u64,
     pub(super) offset: i64,
     pub(super) failed_ms: i64,
-    /// 0: not known.
-    pub(super) seen_ms: i64,
     pub(super) labels: u32,
     pub(super) replays: u8,
-    pub(super) flags: u8,
 }
 
 impl Packed {
     /// `pb-failed-at`, epoch ms.
     pub(super) fn failed_ms(&self) -> i64 {
         (i64::from(self.failed_high) << 32) | i64::from(self.failed_low)
-    }
-
-    /// `pb-first-seen`, epoch ms; 0 where it is not known.
-    pub(super) fn seen_ms(&self) -> i64 {
-        (i64::from(self.seen_high) << 32) | i64::from(self.seen_low)
     }
 
     pub(super) fn has(&self, flag: u8) -> bool {
@@ -110,18 +96,16 @@ impl Block {
 
     /// Adds a row behind the others; [`Block::takes`] allows it.
     pub(super) fn push(&mut self, parts: &Parts) {
-        let (failed, seen) = (parts.failed_ms.clamp(0, TIME_MAX), parts.seen_ms.clamp(0, TIME_MAX));
+        let failed = parts.failed_ms.clamp(0, TIME_MAX);
         self.rows.push(Packed {
             origin: parts.origin,
             trans_id: parts.trans_id,
             failed_low: failed as u32,
-            seen_low: seen as u32,
             delta: (parts.offset - self.base) as u32,
             labels: parts.labels,
             failed_high: (failed >> 32) as u16,
-            seen_high: (seen >> 32) as u16,
             replays: parts.replays,
-            flags: parts.flags,
+            flags: 0,
         });
     }
 

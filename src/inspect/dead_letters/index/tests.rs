@@ -408,7 +408,7 @@ fn an_undone_discard_leaves_the_letter_open_again() {
 }
 
 #[test]
-fn a_million_letters_fit_into_48_mib() {
+fn a_million_letters_fit_into_40_mib() {
     let mut index = Index::default();
     (0..12).for_each(|partition| index.begin(partition, 100_000));
     let accounts: Vec<String> = (0..40).map(|n| format!("account-{n}")).collect();
@@ -430,5 +430,5 @@ fn a_million_letters_fit_into_48_mib() {
     }
     assert_eq!(index.len(), 1_008_000);
     assert_eq!(index.count(&Filter::default(), false), 1_008_000);
-    assert!(index.bytes() <= 48 << 20, "{} bytes", index.bytes());
+    assert!(index.bytes() <= 40 << 20, "{} bytes", index.bytes());
 }
