@@ -42,6 +42,11 @@ pub(super) fn by() -> By {
 impl Bench {
     /// Two accounts, `a` and `b`, with so many requests per second.
     pub(super) async fn new(rps: f64) -> Self {
+        Self::seeing(rps, scan::MOST).await
+    }
+
+    /// The same with a search that holds about so many dead letters.
+    pub(super) async fn seeing(rps: f64, most: usize) -> Self {
         let mock = MockCluster::new(1).unwrap();
         for (topic, partitions) in [("conversions", 2), ("postback.dlt", 2), ("postback.audit", 1)] {
             mock.create_topic(topic, partitions, 1).unwrap();
@@ -59,7 +64,7 @@ impl Bench {
         let accounts: Accounts = ["a", "b"].map(account).into();
         let window = Duration::from_secs(12 * 24 * 3600);
         let setup = Setup::new(client, "pb", &kafka, Roster::new(accounts.into_values()).live(), window).unwrap();
-        let scan = Scan::start(scan::Source { kafka: kafka.clone(), redis }).unwrap();
+        let scan = Scan::bounded(scan::Source { kafka: kafka.clone(), redis }, most).unwrap();
         let replays = Replays::with_plans(setup.clone(), Arc::new(scan));
         let producer = Producer::new(&kafka, 1 << 20).unwrap();
         Self {

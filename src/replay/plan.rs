@@ -198,6 +198,7 @@ impl Maker<'_> {
             }
             Selection::Filter(filter) => {
                 plan.end_offsets = self.search().await?;
+                plan.left_out = self.planner.scan.progress().left_out_of(filter);
                 let index = self.planner.scan.index();
                 let rows = index.select(filter, Some(&plan.end_offsets));
                 let place = |row| {

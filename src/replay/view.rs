@@ -83,6 +83,10 @@ pub struct ReplayView {
     pub end_offsets: BTreeMap<i32, i64>,
     /// How many dead letters the plan selected: those that are published, skipped and failed, and those that are left.
     pub selected: u64,
+    /// So many older dead letters were not looked at, because a search holds only the newest ones: those of them that fit
+    /// the filter are not part of the plan. 0 where none of them can fit.
+    #[serde(default)]
+    pub left_out: u64,
     /// How many of them the plan refuses, by cause. A run counts them as skipped.
     pub refused: BTreeMap<String, u64>,
     pub republished: u64,

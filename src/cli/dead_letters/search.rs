@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cli::reach::Reach;
 use crate::cli::{progress, reading};
 use crate::exit::{self, Exit};
-use crate::inspect::dead_letters::scan::{Progress, Scan, Source, Trouble};
+use crate::inspect::dead_letters::scan::{Progress, SKEW_MS, Scan, Source, Trouble};
 use crate::inspect::dead_letters::{Filter, State};
 use crate::kafka::record::Record;
 use crate::settings::Config;
@@ -26,8 +26,6 @@ pub(super) struct Selection {
 /// Rows that are read and written at once.
 const PAGE: usize = 500;
 const TICK: Duration = Duration::from_millis(200);
-/// The clocks of workers may differ by this much.
-const SKEW_MS: i64 = 60_000;
 /// How long a search may stand still.
 const PATIENCE: Duration = Duration::from_secs(30);
 

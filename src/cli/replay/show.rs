@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::replay::ReplayView;
 use crate::replay::cause::meaning;
 use crate::replay::view::State;
-use crate::units::show_span;
+use crate::units::{show_count, show_span};
 
 /// The groups that a plan shows; the rest is a number.
 const GROUPS: usize = 20;
@@ -36,6 +36,7 @@ pub(super) fn plan(view: &ReplayView) -> String {
         );
     }
     let mut text = format!("plan {}: {} selected\n", view.id, letters(view.selected));
+    text.push_str(&left_out(view));
     if view.selected == 0 {
         text.push_str("Nothing fits the filter: `postback dead-letters stats` shows what there is.\n");
         return text;
@@ -68,6 +69,18 @@ pub(super) fn plan(view: &ReplayView) -> String {
     let time = view.eta_ms.map_or_else(String::new, |ms| format!(": {} at {}/s", span(ms), view.rate));
     text.push_str(&format!("to run    {}{time}\n", letters(view.left)));
     text
+}
+
+/// What the plan could not see.
+fn left_out(view: &ReplayView) -> String {
+    if view.left_out == 0 {
+        return String::new();
+    }
+    format!(
+        "note      {} older dead letters were not looked at, because a plan sees only the newest ones: those that fit are \
+         not in it (--item names them one by one)\n",
+        show_count(view.left_out)
+    )
 }
 
 fn groups(view: &ReplayView) -> String {
@@ -114,6 +127,7 @@ fn replay(view: &ReplayView) -> String {
         }
     }
     text.push_str(&format!("selected  {}\n", view.selected));
+    text.push_str(&left_out(view));
     text.push_str(&format!("published {}\n", view.republished));
     for (name, counts) in [("skipped", &view.skipped), ("failed", &view.failed)] {
         text.push_str(&format!("{name:<9} {}\n", counts.values().sum::<u64>()));
@@ -244,6 +258,7 @@ mod tests {
             items: Vec::new(),
             end_offsets: BTreeMap::new(),
             selected: 10,
+            left_out: 0,
             refused: [("predicted".to_owned(), 2)].into(),
             republished: 0,
             skipped: BTreeMap::new(),
@@ -285,6 +300,11 @@ mod tests {
         }
         assert!(!plan(&view()).contains("Nothing is published yet"), "a plan that is run at once does not say so");
         assert!(plan(&ReplayView { selected: 0, left: 0, ..view() }).contains("Nothing fits the filter"));
+        assert!(!whole.contains("not looked at"));
+        for (selected, state) in [(0, State::Planned), (10, State::Planned), (10, State::Running)] {
+            let cut = text(&ReplayView { left_out: 12_345, selected, state, ..view() });
+            assert!(cut.contains("12,345 older dead letters were not looked at"), "{cut}");
+        }
     }
 
     #[test]

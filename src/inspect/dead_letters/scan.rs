@@ -23,9 +23,9 @@ use crate::kafka::topics::AdminError;
 
 pub use audit::Audit;
 pub use lookup::{covered, states};
-pub use shared::{Progress, Source, Trouble, reader};
+pub use shared::{Progress, SKEW_MS, Source, Trouble, reader};
 
-/// The most dead letters that an index holds when its search ends: the newest ones, in about 190 MiB.
+/// The most dead letters that an index holds when its search ends: the newest ones, in about 160 MiB.
 pub const MOST: usize = 4_000_000;
 
 /// The handle of the search.

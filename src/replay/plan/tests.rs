@@ -104,3 +104,21 @@ async fn a_plan_that_takes_longer_is_made_in_the_background() {
     }
     panic!("the plan is not made");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_says_how_many_older_dead_letters_it_could_not_see() {
+    let mut bench = Bench::seeing(20.0, 500).await;
+    let letters: Vec<_> = (0..3_000).map(|n| ("a", "rejected", format!("a-{n}"))).collect();
+    bench.dead_letters(&letters);
+    let view = bench.replays.plan(&everything(), &by(), LONG).await.unwrap();
+    assert!(view.selected >= 500 && view.left_out > 0, "{} {}", view.selected, view.left_out);
+    assert_eq!(view.selected + view.left_out, 3_000);
+    assert_eq!(bench.replays.get(&view.id).await.unwrap().left_out, view.left_out, "it is kept");
+    // What is newer than everything that was left out is complete.
+    let recent = Filter { since: Some(crate::clock::now_ms() + 3_600_000), ..Filter::default() };
+    let view = bench.replays.plan(&request(recent), &by(), LONG).await.unwrap();
+    assert_eq!((view.selected, view.left_out), (0, 0));
+    let named = Request { items: vec!["0:1".into()], ..Request::default() };
+    let view = bench.replays.plan(&named, &by(), LONG).await.unwrap();
+    assert_eq!((view.selected, view.left_out), (1, 0), "a place is found wherever it lies");
+}

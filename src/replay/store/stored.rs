@@ -17,6 +17,8 @@ pub struct Plan {
     pub items: Vec<String>,
     pub end_offsets: BTreeMap<i32, i64>,
     pub selected: u64,
+    /// Older dead letters that the search did not look at, and that the filter may select.
+    pub left_out: u64,
     pub refused: BTreeMap<String, u64>,
     pub samples: BTreeMap<String, String>,
     pub groups: Vec<Group>,
@@ -111,6 +113,7 @@ impl Stored {
             items: plan.items.clone(),
             end_offsets: plan.end_offsets.clone(),
             selected: plan.selected,
+            left_out: plan.left_out,
             refused: plan.refused.clone(),
             republished,
             skipped,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::inspect::dead_letters::filter::Filter;
 use crate::inspect::dead_letters::index::Index;
 use crate::kafka;
 use crate::kafka::reader::{Fetch, Reader};
@@ -59,7 +60,17 @@ impl Default for Progress {
     }
 }
 
+/// The clocks of workers may differ by this much.
+pub const SKEW_MS: i64 = 60_000;
+
 impl Progress {
+    /// How many of those that were left out because of the bound a filter may select. What it selects by a time at which
+    /// everything was looked at is complete.
+    pub fn left_out_of(&self, filter: &Filter) -> u64 {
+        let settled_ms = self.settled_ms.saturating_add(SKEW_MS);
+        if filter.since.is_some_and(|since| since >= settled_ms) { 0 } else { self.left_out }
+    }
+
     /// What was left out because of the bound; `None`: nothing.
     pub fn left_out_text(&self) -> Option<String> {
         let left_out = show_count(self.left_out);
@@ -149,4 +160,17 @@ impl Shared {
 /// The settings are refused.
 pub fn reader(config: &kafka::Config, fetch: Fetch) -> Result<Reader, AdminError> {
     Reader::new(config, &config.dead_letter, fetch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_out_concerns_a_filter_that_reaches_that_far_back() {
+        let progress = Progress { left_out: 7, settled_ms: 1_000_000, ..Progress::default() };
+        let since = |since| progress.left_out_of(&Filter { since, ..Filter::default() });
+        assert_eq!([since(None), since(Some(1_059_999)), since(Some(1_060_000))], [7, 7, 0]);
+        assert_eq!(Progress::default().left_out_of(&Filter::default()), 0);
+    }
 }
