@@ -1,9 +1,9 @@
 //! The events of the benchmark: `load --brokers B --topic T --events N [--rate R] [--accounts a,b,…] [--partitions P]
-//! [--platform qihoo360]`.
+//! [--platform qihoo360] [--dead-letters]`.
 //!
 //! Makes the topic, then publishes N events in turn over the accounts, R a second (0: as fast as it goes). An event is
 //! about 390 bytes; its `trans_id` ends in the moment of the producer's call, so that the sink can tell its age. `--skip N`
-//! numbers from N on.
+//! numbers from N on. With `--dead-letters` each event has the headers of a dead letter, as the worker writes them.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a tool of the benchmark: whatever fails ends the run")]
 
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 fn option(name: &str) -> Option<String> {
@@ -28,6 +29,7 @@ fn main() {
     let accounts = option("--accounts").unwrap_or_else(|| "a0".into());
     let accounts: Vec<&str> = accounts.split(',').collect();
     let platform = option("--platform").unwrap_or_else(|| "qihoo360".into());
+    let are_dead = std::env::args().any(|argument| argument == "--dead-letters");
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", option("--brokers").expect("--brokers"))
@@ -44,6 +46,9 @@ fn main() {
         let account = accounts[n as usize % accounts.len()];
         let (key, value) = event(run, n + skip, &platform, account);
         let mut record = BaseRecord::to(&topic).key(&key).payload(&value);
+        if are_dead {
+            record = record.headers(dead(run, n + skip, &platform, account));
+        }
         while let Err((error, again)) = producer.send(record) {
             assert!(matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)), "{error}");
             producer.poll(Duration::from_millis(10));
@@ -92,4 +97,36 @@ fn event(run: u32, n: u64, platform: &str, account: &str) -> (String, String) {
         "platform_params": {"data_industry": "ocpc_ps_convert"},
     });
     (format!("{platform}:{account}:o{run:07}{n:09}"), value.to_string())
+}
+
+/// The headers of a dead letter. Its origin is a place of its own.
+fn dead(run: u32, n: u64, platform: &str, account: &str) -> OwnedHeaders {
+    const CODES: [&str; 5] = ["3", "7", "1001", "1002", "40001"];
+    let now_ms = (SystemTime::UNIX_EPOCH.elapsed().expect("clock").as_millis() as u64).to_string();
+    let (offset, trans_id) = ((n / 12).to_string(), format!("{run:06x}{n:010x}{:016x}", n.wrapping_mul(0x9E37_79B9)));
+    let partition = (n % 12).to_string();
+    let headers = [
+        ("pb-origin-topic", "conversions"),
+        ("pb-origin-partition", &partition),
+        ("pb-origin-offset", &offset),
+        ("pb-origin-timestamp", &now_ms),
+        ("pb-first-seen", &now_ms),
+        ("pb-first-attempt", &now_ms),
+        ("pb-attempts", "1"),
+        ("pb-resends", "0"),
+        ("pb-last-error", "permanent"),
+        ("pb-last-code", CODES[(n % 5) as usize]),
+        ("pb-last-status", "200"),
+        ("pb-platform", platform),
+        ("pb-account", account),
+        ("pb-trans-id", &trans_id),
+        ("pb-event", "ORDER"),
+        ("pb-reason", "rejected"),
+        ("pb-field", ""),
+        ("pb-detail", "the platform refuses the event: no such click"),
+        ("pb-failed-at", &now_ms),
+        ("pb-worker", "0.1.0"),
+    ];
+    let empty = OwnedHeaders::new_with_capacity(headers.len());
+    headers.iter().fold(empty, |list, (key, value)| list.insert(Header { key, value: Some(*value) }))
 }

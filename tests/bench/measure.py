@@ -125,9 +125,9 @@ class Bench:
         self.brokers, self.redis = os.environ["POSTBACK_TEST_KAFKA"], os.environ["POSTBACK_TEST_REDIS"]
         self.count = 0
 
-    def load(self, topic, events, accounts, rate=0, skip=0, platform="qihoo360"):
+    def load(self, topic, events, accounts, rate=0, skip=0, platform="qihoo360", flags=()):
         command = [self.programs["load"], "--brokers", self.brokers, "--topic", topic, "--events", str(events), "--rate", str(rate),
-                   "--accounts", ",".join(accounts), "--skip", str(skip), "--platform", platform]
+                   "--accounts", ",".join(accounts), "--skip", str(skip), "--platform", platform, *flags]
         return subprocess.Popen(command)
 
     def forget(self):
