@@ -7,9 +7,8 @@ use super::reach::Reach;
 use super::table::time;
 use super::{print, print_json, progress, reading, table as lines};
 use crate::exit::Exit;
-use crate::inspect::dead_letters::moment;
 use crate::inspect::ledger::reasons;
-use crate::inspect::reconcile::{Range, ReconcileError, Reconciled, reconcile};
+use crate::inspect::reconcile::{Limits, Range, ReconcileError, Reconciled, reconcile};
 use crate::kafka::scan::Progress;
 use crate::settings::Config;
 use crate::units::show_count;
@@ -59,32 +58,9 @@ pub struct Args {
 
 impl Args {
     fn range(&self) -> Result<Range, Exit> {
-        let read = |name: &str, text: &Option<String>, how: &dyn Fn(&str) -> Result<i64, String>| {
-            let read = text.as_deref().map(how).transpose();
-            read.map_err(|why| Exit::usage(format!("{name}: {why}")))
-        };
-        let offset = |text: &str| {
-            text.parse()
-                .ok()
-                .filter(|at: &i64| *at >= 0)
-                .ok_or_else(|| "no offset: with --partition it is one".to_owned())
-        };
-        match (&self.topic, self.partition) {
-            (Some(topic), Some(partition)) => Ok(Range::Offsets {
-                topic: topic.clone(),
-                partition,
-                from: read("--from", &self.from, &offset)?,
-                to: read("--to", &self.to, &offset)?,
-            }),
-            (topic, _) => {
-                let (from, to_ms) = (read("--from", &self.from, &moment)?, read("--to", &self.to, &moment)?);
-                let from_ms = from.unwrap_or(0);
-                if to_ms.is_some_and(|to_ms| to_ms <= from_ms) {
-                    return Err(Exit::usage("--to lies before --from"));
-                }
-                Ok(Range::Times { topic: topic.clone(), from_ms, to_ms })
-            }
-        }
+        let bounds = (self.from.as_deref(), self.to.as_deref());
+        let range = Range::read(bounds, self.topic.as_deref(), self.partition);
+        range.map_err(|wrong| Exit::usage(format!("--{}: {}", wrong.field, wrong.message)))
     }
 }
 
@@ -114,13 +90,14 @@ fn read(config: &Config, range: &Range, limit: usize) -> Result<Reconciled, Exit
         if !bar.is_hidden() {
             scope.spawn(|| reading::show(&progress, &bar, &over));
         }
-        let found = reconcile(&config.kafka, range, limit, &progress);
+        let limits = Limits { named: limit, records: u64::MAX };
+        let found = reconcile(&config.kafka, range, limits, &progress);
         over.store(true, Relaxed);
         found
     })
     .map_err(|error| match error {
         ReconcileError::Range(_) => Exit::usage(error.to_string()),
-        ReconcileError::Kafka(_) => Exit::failed(error.to_string()),
+        _ => Exit::failed(error.to_string()),
     })
 }
 
@@ -216,17 +193,12 @@ mod tests {
     }
 
     #[test]
-    fn with_a_partition_the_bounds_are_offsets_and_else_times() {
-        let offsets = |from, to| Range::Offsets { topic: "t".into(), partition: 3, from, to };
-        assert_eq!(range("--topic t --partition 3 --from 5 --to 9"), Ok(offsets(Some(5), Some(9))));
-        assert_eq!(range("--topic t --partition 3"), Ok(offsets(None, None)));
-        let times = |topic: Option<&str>, to_ms| Range::Times { topic: topic.map(str::to_owned), from_ms: 5, to_ms };
-        assert_eq!(range("--from 5 --to 9"), Ok(times(None, Some(9))));
-        assert_eq!(range("--topic t --from 5"), Ok(times(Some("t"), None)));
+    fn what_is_wrong_with_a_range_names_its_option() {
+        assert!(range("--topic t --partition 3 --from 5 --to 9").is_ok());
         for (line, part) in [
             ("", "--from"),
             ("--partition 3", "--topic"),
-            ("--from 9 --to 5", "--to lies before --from"),
+            ("--from 9 --to 5", "--to: does not lie behind"),
             ("--from yesterday", "--from: neither RFC 3339"),
             ("--topic t --partition 3 --from 2h", "--from: no offset"),
         ] {

@@ -9,6 +9,7 @@ mod read;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use origins::{Origin, Origins, Sums};
@@ -18,7 +19,7 @@ use crate::error::Outcome;
 use crate::units::show_count;
 
 /// The sums. They count input records; `distinct` counts keys.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Ledger {
     /// Records in the input topic.
     pub produced: u64,

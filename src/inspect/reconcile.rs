@@ -5,69 +5,58 @@
 //! has gone, and a record is missing only if it is nowhere.
 
 mod book;
+mod found;
+mod jobs;
 mod keys;
 mod range;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
-
-use serde::Serialize;
 
 use book::Book;
 use keys::read_keys;
 
-use crate::inspect::ledger::Ledger;
 use crate::kafka::Config;
 use crate::kafka::matching::WaitingNames;
 use crate::kafka::scan::{self, Progress, Span, spans};
 use crate::kafka::settings::waiting_group;
 use crate::kafka::topics::{AdminError, Cluster, PartitionName};
 
+pub use found::{ReadRange, Reconciled};
+pub use jobs::{Jobs, Refused, Report, Stage};
 pub use keys::MissingKey;
-pub use range::{Range, ReconcileError};
+pub use range::{Range, RangeError, ReconcileError};
 
 /// Records in the range may have been published with a clock that was ahead by up to this.
 const EARLY_MS: i64 = 3_600_000;
 
-/// What became of the records of a range.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Reconciled {
-    #[serde(flatten)]
-    pub ledger: Ledger,
-    /// Records without a dead letter, whose end nothing tells because `kafka.receipts` names no topic.
-    pub unknown: u64,
-    /// Replayed copies in the range. They are no events: what came of them counts to the records that they repeat.
-    pub replayed: u64,
-    /// The records that have no end and wait nowhere. There may be more of them: `lost` is their number.
-    pub missing: Vec<MissingKey>,
-    /// The time of the oldest receipt, epoch ms; null where receipts were not read from the first one on.
-    pub oldest_receipt_ms: Option<i64>,
-    /// What was read of the input.
-    pub partitions: Vec<ReadRange>,
+/// How much a reconciliation may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most missing keys that are named.
+    pub named: usize,
+    /// The most records of the input: what is kept of each of them is the memory that a reconciliation takes.
+    pub records: u64,
 }
 
-/// A range of offsets that was read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ReadRange {
-    pub topic: String,
-    pub partition: i32,
-    pub from: i64,
-    /// The first offset behind it.
-    pub to: i64,
-}
-
-/// Reads the range and everything that tells an end. It names at most `limit` missing keys.
+/// Reads the range and everything that tells an end.
 ///
 /// # Errors
-/// The range is none of the input, or Kafka does not answer.
+/// The range is none of the input or too large, Kafka does not answer, or it was stopped.
 pub fn reconcile(
     kafka: &Config,
     range: &Range,
-    limit: usize,
+    limits: Limits,
     progress: &Progress,
 ) -> Result<Reconciled, ReconcileError> {
     let cluster = Cluster::new(kafka).map_err(|e| AdminError::Refused(e.to_string()))?;
     let input = range.spans(&cluster)?;
+    let records: u64 = input.iter().map(Span::len).sum();
+    if records > limits.records {
+        return Err(ReconcileError::TooLarge { records, most: limits.records });
+    }
+    let go_on = || if progress.stop.load(Relaxed) { Err(ReconcileError::Stopped) } else { Ok(()) };
     let partitions: Vec<PartitionName> = input.iter().map(|span| (span.topic.clone(), span.partition)).collect();
     let committed = match &*partitions {
         [] => BTreeMap::new(),
@@ -90,8 +79,10 @@ pub fn reconcile(
             locked().input(&record);
         }
     })?;
+    go_on()?;
     locked().close_input();
     scan::read(kafka, waiting, progress, &|record| locked().waiting(&record))?;
+    go_on()?;
     let take = |record: crate::kafka::record::Record| {
         let told = book::read_end(&record, kafka);
         if let Some(told) = told {
@@ -101,13 +92,16 @@ pub fn reconcile(
     let first_ms = locked().first_ms();
     let (late, early) = split(&cluster, ends, first_ms.map(|at| at - EARLY_MS))?;
     scan::read(kafka, late, progress, &take)?;
+    go_on()?;
     // A clock can be further ahead than expected. Before a record is called missing, everything has been read.
     let all_read = locked().lost() > 0 || first_ms.is_none();
     if all_read {
         scan::read(kafka, early, progress, &take)?;
+        go_on()?;
     }
     let book = book.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let missing = read_keys(kafka, book.missing(limit), progress)?;
+    let missing = read_keys(kafka, book.missing(limits.named), progress)?;
+    go_on()?;
     let oldest_receipt_ms = book.oldest_receipt_ms().filter(|_| all_read);
     let partitions =
         input.into_iter().map(|s| ReadRange { topic: s.topic, partition: s.partition, from: s.from, to: s.end });

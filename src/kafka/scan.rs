@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -88,6 +88,8 @@ pub struct Progress {
     pub total: AtomicU64,
     /// The number of records read.
     pub done: AtomicU64,
+    /// Set by whoever does not want the result any more: the reading ends early, without an error.
+    pub stop: AtomicBool,
 }
 
 /// Reads the spans, several topics at once, and hands each record to `each`. The records of one partition come in
@@ -144,7 +146,7 @@ fn read_topic(
     consumer.assign(&list)?;
     let name: std::sync::Arc<str> = topic.into();
     let (mut heard, mut trouble) = (Instant::now(), String::from("nothing came"));
-    while !left.is_empty() {
+    while !left.is_empty() && !progress.stop.load(Relaxed) {
         match consumer.poll(Duration::from_millis(200)) {
             None => {}
             Some(Ok(message)) => {

@@ -1,12 +1,35 @@
-//! `postback reconcile` against real Kafka: it finds one outcome that was deleted by hand, and knows what is open.
+//! `postback reconcile` against real Kafka: it finds one outcome that was deleted by hand, and knows what is open. Over
+//! HTTP a worker does the same in the background.
 
 use crate::support::event::Expect;
 use crate::support::platform::{Action, Platform, Rule};
 use crate::support::records::{Publisher, Record};
 use crate::support::worker::{Output, Worker};
 use crate::support::world::{World, receipt_origin};
-use crate::support::{eventually, now_ms, secs};
+use crate::support::{eventually, http, now_ms, secs};
 use serde_json::{Value, json};
+
+const HTTP: &str = "/api/v1/reconcile";
+
+fn ask(worker: &Worker, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let (status, body) = http::request_within(secs(20), worker.admin_port, method, path, &[], &body).unwrap();
+    (status, serde_json::from_str(&body).unwrap_or_else(|e| panic!("{method} {path}: {e}: {body}")))
+}
+
+/// What a worker finds in this range over HTTP, once it has read all.
+fn over_http(worker: &Worker, range: &Value) -> Value {
+    let (status, started) = ask(worker, "POST", HTTP, range);
+    assert_eq!(status, 202, "{started}");
+    let path = format!("{HTTP}/{}", started["id"].as_str().unwrap());
+    let mut last = Value::Null;
+    eventually(secs(90), "the range was read", || {
+        last = ask(worker, "GET", &path, &Value::Null).1;
+        last["state"] != "running"
+    });
+    assert_eq!(last["state"], "completed", "{last}");
+    last["ledger"].clone()
+}
 
 /// Runs the command. `config` is another file than the worker's.
 fn reconcile(worker: &Worker, args: &[&str]) -> (Output, Value) {
@@ -146,4 +169,91 @@ fn what_waits_is_open_and_a_replayed_copy_counts_to_what_it_repeats() {
     w.publish(vec![unread]);
     let (_, found) = reconcile(&worker, &["--from", "1h"]);
     assert_eq!(counts.map(|name| found[name].as_u64().unwrap()), [5, 2, 0, 3, 0, 1], "{found}");
+}
+
+#[test]
+fn over_http_a_worker_finds_what_the_command_finds() {
+    let mut w = World::new("reconcile-http");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    let mut worker = w.started();
+    let mut events: Vec<_> = (0..60).map(|_| w.make.order("acme-ps")).collect();
+    for event in &mut events[..3] {
+        event.expect = Expect::Dead { reason: "rejected", field: "" };
+    }
+    account.rules(vec![Rule::all(Action::Errno(3)).about(events[..3].iter().map(|event| event.ident()))]);
+    w.publish(events.clone());
+    w.settle(secs(90));
+    w.publish(events[10..15].to_vec());
+    w.settle(secs(90));
+    let hour = json!({"from": "1h"});
+    let found = over_http(&worker, &hour);
+    assert_eq!(found, reconcile(&worker, &["--from", "1h"]).1);
+    let counts = ["produced", "distinct", "delivered", "duplicate", "dead_lettered", "lost"];
+    assert_eq!(counts.map(|name| found[name].as_u64().unwrap()), [65, 60, 57, 5, 3, 0], "{found}");
+    assert_eq!(found["balanced"], true);
+    let at = w.events[40].at.clone().unwrap();
+    let one = json!({"topic": at.topic, "partition": at.partition, "from": at.offset, "to": at.offset + 1});
+    assert_eq!(over_http(&worker, &one)["delivered"], 1);
+    let (status, refused) = ask(&worker, "POST", HTTP, &json!({"topic": at.topic, "partition": 99}));
+    assert_eq!((status, &refused["error"]["code"]), (400, &"bad_request".into()), "{refused}");
+
+    // The receipts are written again without one of them, and a worker reads those.
+    let victim = w.events[33].clone();
+    let kept: Vec<Record> = w.receipts().into_iter().filter(|receipt| receipt_origin(receipt) != victim.at).collect();
+    worker.stop();
+    let topic = w.topic("receipts-2");
+    w.admin.create_topic(&topic, 3, 1, &[]);
+    let publisher = Publisher::new(&w.bootstrap());
+    for receipt in &kept {
+        publisher.publish(&topic, None, receipt.key.as_deref(), receipt.value.as_deref(), &[]);
+    }
+    publisher.flush();
+    w.set("kafka.receipts", topic);
+    let mut worker = w.started();
+    let found = over_http(&worker, &hour);
+    assert_eq!((&found["lost"], &found["balanced"], &found["delivered"]), (&1.into(), &false.into(), &56.into()));
+    assert_eq!(found["missing"][0]["trans_id"], victim.trans_id(), "{found}");
+    assert_eq!(found, reconcile(&worker, &["--from", "1h"]).1);
+
+    // Without receipts only the dead letters tell an end.
+    worker.stop();
+    w.set("kafka.receipts", "");
+    let worker = w.started();
+    let found = over_http(&worker, &hour);
+    assert_eq!((&found["unknown"], &found["dead_lettered"], &found["lost"]), (&62.into(), &3.into(), &0.into()));
+    assert_eq!(found, reconcile(&worker, &["--from", "1h"]).1);
+}
+
+#[test]
+fn over_http_one_reads_at_a_time_and_can_be_stopped() {
+    let mut w = World::new("reconcile-stop");
+    w.account("acme-ps", Platform::Qihoo360);
+    let worker = w.started();
+    w.publish(vec![w.make.order("acme-ps")]);
+    w.settle(secs(60));
+    // So much in the topic of the receipts that reading it takes seconds.
+    let (topic, text) = (w.topic("receipts"), "x".repeat(20));
+    let publisher = Publisher::new(&w.bootstrap());
+    for _ in 0..800_000 {
+        publisher.publish(&topic, None, None, Some(text.as_bytes()), &[]);
+    }
+    publisher.flush();
+    let hour = json!({"from": "1h"});
+    let (status, first) = ask(&worker, "POST", HTTP, &hour);
+    assert_eq!((status, &first["state"]), (202, &"running".into()), "{first}");
+    let id = first["id"].as_str().unwrap();
+    let (status, second) = ask(&worker, "POST", HTTP, &hour);
+    let said = second["error"]["message"].as_str().unwrap_or_default();
+    assert!(status == 409 && said.contains(id), "{second}");
+    let path = format!("{HTTP}/{id}");
+    let (status, stopped) = ask(&worker, "DELETE", &path, &Value::Null);
+    assert_eq!((status, &stopped["ledger"]), (200, &Value::Null), "{stopped}");
+    eventually(secs(60), "the reading has stopped", || {
+        ask(&worker, "GET", &path, &Value::Null).1["state"] == "stopped"
+    });
+    let last = ask(&worker, "GET", &path, &Value::Null).1;
+    assert!(last["scanned"].as_u64() < last["total"].as_u64(), "{last}");
+    let found = over_http(&worker, &hour);
+    assert_eq!((&found["produced"], &found["delivered"], &found["balanced"]), (&1.into(), &1.into(), &true.into()));
+    assert_eq!(ask(&worker, "GET", &format!("{HTTP}/none"), &Value::Null).0, 404);
 }

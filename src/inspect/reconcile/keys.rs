@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::event::identify;
@@ -18,7 +20,7 @@ use crate::redact::{mask_text, mask_trans_id};
 const NEAR: i64 = 5_000;
 
 /// A record without an end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MissingKey {
     pub topic: String,
     pub partition: i32,
@@ -47,6 +49,9 @@ pub(super) fn read_keys(
         let mut found: BTreeMap<Place, MissingKey> =
             places.iter().map(|(place, found)| (*place, nameless(&topic, *place, found))).collect();
         for run in runs(places.iter().map(|(place, _)| *place)) {
+            if progress.stop.load(Relaxed) {
+                return Ok(keys);
+            }
             let span = Span { topic: topic.to_string(), partition: run.0, from: run.1, end: run.2 };
             let mut take = |record: Record| {
                 if let Some(key) = found.get_mut(&(record.partition, record.offset)) {

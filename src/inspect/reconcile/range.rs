@@ -1,20 +1,47 @@
 //! The range of the input that is reconciled.
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::inspect::dead_letters::moment;
 use crate::kafka::scan::Span;
 use crate::kafka::topics::{AdminError, Cluster, PartitionName};
+use crate::units::show_count;
 
 /// Why nothing can be said.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReconcileError {
     #[error("kafka.brokers: {0}")]
     Kafka(#[from] AdminError),
     /// The range does not exist.
     #[error("{0}")]
     Range(String),
+    /// The range holds more records than may be kept in memory here.
+    #[error("the range holds {} records, and at most {} may be reconciled here: take a narrower one, or run `postback reconcile`, which has no bound", shown(.records), shown(.most))]
+    TooLarge { records: u64, most: u64 },
+    #[error("it was stopped")]
+    Stopped,
+    /// A fault of the program.
+    #[error("the reading broke off; see the log")]
+    BrokeOff,
+}
+
+fn shown(count: &u64) -> String {
+    show_count(*count)
+}
+
+/// A part of a range that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeError {
+    /// `from`, `to`, `topic` or `partition`.
+    pub field: &'static str,
+    pub message: String,
 }
 
 /// A range of the input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "ReconciledRange")]
 pub enum Range {
     /// Offsets of one partition, without the last one; `None`: from its beginning, to its end.
     Offsets { topic: String, partition: i32, from: Option<i64>, to: Option<i64> },
@@ -23,6 +50,39 @@ pub enum Range {
 }
 
 impl Range {
+    /// Reads a range as an operator writes it: offsets with a partition, else times.
+    ///
+    /// # Errors
+    /// A part is missing or cannot be read.
+    pub fn read(
+        (from, to): (Option<&str>, Option<&str>),
+        topic: Option<&str>,
+        partition: Option<i32>,
+    ) -> Result<Self, RangeError> {
+        fn wrong(field: &'static str, message: impl Into<String>) -> RangeError {
+            RangeError { field, message: message.into() }
+        }
+        let Some(partition) = partition else {
+            let time = |field, text| moment(text).map_err(|why| wrong(field, why));
+            let from_ms = time("from", from.ok_or_else(|| wrong("from", "is missing: a time, such as 2h"))?)?;
+            let to_ms = to.map(|text| time("to", text)).transpose()?;
+            if to_ms.is_some_and(|to_ms| to_ms <= from_ms) {
+                return Err(wrong("to", "does not lie behind the beginning"));
+            }
+            return Ok(Range::Times { topic: topic.map(str::to_owned), from_ms, to_ms });
+        };
+        let offset = |field, text: &str| {
+            let read = text.parse().ok().filter(|at: &i64| *at >= 0);
+            read.ok_or_else(|| wrong(field, "no offset: with a partition it is one"))
+        };
+        Ok(Range::Offsets {
+            topic: topic.ok_or_else(|| wrong("topic", "is missing: a partition belongs to one"))?.to_owned(),
+            partition,
+            from: from.map(|text| offset("from", text)).transpose()?,
+            to: to.map(|text| offset("to", text)).transpose()?,
+        })
+    }
+
     /// Whether a record of the spans belongs to the range. Record times need not rise with the offsets.
     pub(super) fn holds(&self, record_ms: Option<i64>) -> bool {
         match self {
@@ -91,6 +151,26 @@ fn within((from, to): (Option<i64>, Option<i64>), (first, end): (i64, i64)) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn with_a_partition_the_bounds_are_offsets_and_else_times() {
+        let offsets = |from, to| Range::Offsets { topic: "t".into(), partition: 3, from, to };
+        assert_eq!(Range::read((Some("5"), Some("9")), Some("t"), Some(3)), Ok(offsets(Some(5), Some(9))));
+        assert_eq!(Range::read((None, None), Some("t"), Some(3)), Ok(offsets(None, None)));
+        let times = |topic: Option<&str>, to_ms| Range::Times { topic: topic.map(str::to_owned), from_ms: 5, to_ms };
+        assert_eq!(Range::read((Some("5"), Some("9")), None, None), Ok(times(None, Some(9))));
+        assert_eq!(Range::read((Some("5"), None), Some("t"), None), Ok(times(Some("t"), None)));
+        for (from, to, topic, partition, field) in [
+            (None, None, None, None, "from"),
+            (None, None, None, Some(3), "topic"),
+            (Some("9"), Some("5"), None, None, "to"),
+            (Some("yesterday"), None, None, None, "from"),
+            (Some("2h"), None, Some("t"), Some(3), "from"),
+            (Some("1"), Some("-1"), Some("t"), Some(3), "to"),
+        ] {
+            assert_eq!(Range::read((from, to), topic, partition).unwrap_err().field, field, "{from:?} {to:?}");
+        }
+    }
 
     #[test]
     fn a_range_of_offsets_lies_within_its_partition() {

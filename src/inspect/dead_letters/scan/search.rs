@@ -7,6 +7,7 @@ use super::audit::Audit;
 use super::shared::{IDLE, Progress, REST, Shared, Trouble, reader};
 use super::states::States;
 use super::waits::{AGAIN, Ended, again, pause, pause_until_asked};
+use crate::inspect::background::lower_priority;
 use crate::inspect::dead_letters::index::Index;
 use crate::inspect::dead_letters::letter::DeadLetter;
 use crate::kafka::Config;
@@ -40,15 +41,6 @@ pub(super) fn run(shared: &Shared) {
         if matches!(ended, Ended::Over) {
             return;
         }
-    }
-}
-
-/// Live traffic comes first. The clients' threads take this over.
-fn lower_priority() {
-    // SAFETY: the calls change nothing but the priority of this thread.
-    unsafe {
-        let thread = libc::syscall(libc::SYS_gettid);
-        libc::setpriority(libc::PRIO_PROCESS as _, thread as _, 19);
     }
 }
 
