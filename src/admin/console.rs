@@ -26,11 +26,11 @@ macro_rules! files {
     ($($path:literal)*) => { [$(($path, include_bytes!(concat!("console/", $path)).as_slice())),*] };
 }
 
-const FILES: [File; 40] = files! {
+const FILES: [File; 41] = files! {
     "index.html" "style.css" "icon.svg" "app.js"
     "lib/all.js" "lib/bytes.js" "lib/chart.js" "lib/dialog.js" "lib/fetch.js" "lib/filter.js" "lib/flow.js"
     "lib/lane.js" "lib/live.js" "lib/needs.js" "lib/reasons.js" "lib/route.js" "lib/state.js" "lib/table.js"
-    "lib/time.js" "lib/ui.js"
+    "lib/time.js" "lib/ui.js" "lib/view.js"
     "pages/audit.js" "pages/blocked.js" "pages/decide.js" "pages/lanes.js" "pages/letter.js" "pages/letters.js"
     "pages/list.js" "pages/overview.js" "pages/platforms.js" "pages/replay.js" "pages/replays.js" "pages/trace.js"
     "vendor/hooks.mjs" "vendor/htm-preact.mjs" "vendor/htm.mjs" "vendor/preact.mjs" "vendor/signals-core.mjs"

@@ -28,6 +28,8 @@ pub(super) struct Endpoint {
     pub(super) query: Option<Describe>,
     pub(super) body: Option<Describe>,
     pub(super) answer: Describe,
+    /// The media types of an answer that is no JSON; none: it is.
+    pub(super) texts: &'static [&'static str],
     /// The status of a success.
     pub(super) success: u16,
     /// Whether 202 may be the answer: what was asked for goes on in the background.
@@ -55,6 +57,7 @@ impl Endpoint {
             query: None,
             body: None,
             answer: SchemaGenerator::subschema_for::<A>,
+            texts: &[],
             success: 200,
             may_go_on: false,
             refusals: Vec::new(),
@@ -92,12 +95,31 @@ impl Endpoint {
         Self { body, ..Self::new::<A, _, T>(Method::PATCH, MethodFilter::PATCH, path, summary, handler) }
     }
 
+    /// An endpoint that takes something away. `A` is its answer.
+    pub(super) fn delete<A: JsonSchema, T: 'static>(
+        path: &'static str,
+        summary: &'static str,
+        handler: impl Handler<T, Arc<Parts>>,
+    ) -> Self {
+        Self::new::<A, _, T>(Method::DELETE, MethodFilter::DELETE, path, summary, handler)
+    }
+
     pub(super) fn says(self, description: &'static str) -> Self {
         Self { description, ..self }
     }
 
     pub(super) fn open(self) -> Self {
         Self { is_open: true, ..self }
+    }
+
+    /// Its answer is text of one of these media types.
+    pub(super) fn answers(self, texts: &'static [&'static str]) -> Self {
+        Self { texts, ..self }
+    }
+
+    /// The status of a success is this one.
+    pub(super) fn succeeds(self, success: u16) -> Self {
+        Self { success, ..self }
     }
 
     /// It may answer 202 while it works on in the background.

@@ -114,7 +114,9 @@ fn refusal(status: u16) -> Value {
 
 fn operation(endpoint: &Endpoint, answers: &mut SchemaGenerator, bodies: &mut SchemaGenerator) -> Value {
     let schema = (endpoint.answer)(answers);
-    let content = json!({ "application/json": { "schema": schema } });
+    let types = if endpoint.texts.is_empty() { &["application/json"] } else { endpoint.texts };
+    let content: Map<String, Value> =
+        types.iter().map(|media_type| ((*media_type).to_owned(), json!({ "schema": schema }))).collect();
     let mut responses = json!({ endpoint.success.to_string(): { "description": "Done.", "content": content } });
     if endpoint.may_go_on {
         responses["202"] = responses[endpoint.success.to_string()].clone();

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::refusal::Refusal;
 use crate::inspect::dead_letters::scan::Scan;
 use crate::inspect::preview::Previewer;
+use crate::inspect::reconcile::Jobs;
 use crate::kafka::topics::AdminError;
 use crate::operate::Keys;
 use crate::operate::readiness::Shared;
@@ -51,11 +52,16 @@ pub struct Parts {
     pub(super) worker: Worker,
     previewer: Mutex<Option<(Arc<Config>, Arc<Previewer>)>>,
     readers: Arc<Semaphore>,
+    pub(super) reconciles: Arc<Jobs>,
+    /// One export at a time.
+    pub(super) exports: Arc<Semaphore>,
 }
 
 impl Parts {
     pub fn new(worker: Worker) -> Arc<Self> {
-        Arc::new(Self { worker, previewer: Mutex::default(), readers: Arc::new(Semaphore::new(READERS)) })
+        let (readers, reconciles) = (Arc::new(Semaphore::new(READERS)), Jobs::new(&worker.id));
+        let exports = Arc::new(Semaphore::new(1));
+        Arc::new(Self { worker, previewer: Mutex::default(), readers, reconciles, exports })
     }
 
     /// A connection to Redis.

@@ -2,7 +2,6 @@
 //! marks those that are done with.
 
 mod discard;
-mod export;
 mod list;
 mod search;
 mod show;

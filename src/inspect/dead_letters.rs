@@ -1,6 +1,7 @@
 //! Reads dead letters back: their headers by name, and all of them as an index that answers filters, pages and counts.
 
 mod discards;
+mod export;
 mod filter;
 pub mod index;
 mod item;
@@ -13,6 +14,7 @@ mod state;
 mod today;
 
 pub use discards::{DiscardLog, place};
+pub use export::{Export, Walk, object};
 pub use filter::{Filter, FilterError, moment};
 pub use item::{Bytes, Full, Item};
 pub use latest::LatestPerOrigin;

@@ -1,5 +1,6 @@
 // Every action on dead letters and replays, with what becomes of it at the platform.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { World, confirm, eventually, sleep } from "./support.mjs";
@@ -46,6 +47,32 @@ test("groups first: a click shows the letters of one, with the filter in the URL
   assert.match(page.url(), /code=3&field=-/);
   await page.reload();
   await page.getByText(`${dead} shown`).waitFor();
+  page.check();
+});
+
+test("an export holds all that the filter matches, not what the page shows", async () => {
+  const { hash, dead } = await letters(180);
+  assert.ok(dead > 50, "more than a page");
+  const page = await world.page(`${hash}&view=list`);
+  page.expected.push(/request to blob:/);
+  await page.getByText("50 shown").waitFor();
+  const save = async (kind) => {
+    const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: `Export ${dead} as ${kind}` }).click()]);
+    await page.getByText(`${dead} exported`).waitFor();
+    assert.match(file.suggestedFilename(), new RegExp(`^dead-letters-\\d+\\.${kind.toLowerCase()}$`));
+    return readFileSync(await file.path(), "utf8").trimEnd().split("\n");
+  };
+  const rows = (await save("JSONL")).map((line) => JSON.parse(line));
+  assert.equal(rows.length, dead);
+  assert.equal(new Set(rows.map((row) => `${row.partition}:${row.offset}`)).size, dead);
+  assert.ok(rows.every((row) => row.reason === "rejected" && row.account === "acme-ps" && row.state === "open"));
+  const [head, ...lines] = await save("CSV");
+  assert.match(head, /^partition,offset,state,failed_at,account/);
+  assert.equal(lines.length, dead);
+  // A filter that nothing matches has nothing to export.
+  await page.goto(`${world.base}/${hash}&account=acme-zs`);
+  await page.getByText("0 open").waitFor();
+  assert.equal(await page.getByRole("button", { name: /^Export/ }).count(), 0);
   page.check();
 });
 

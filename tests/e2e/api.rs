@@ -76,7 +76,9 @@ fn what_a_worker_answers_is_what_the_document_says() {
         let url = path.replace("{trans_id}", refused.trans_id()).replace("{partition}/{offset}", "0/0");
         let (status, body) = http::get(worker.admin_port, &url).unwrap();
         assert!(status == 200 || status == 404, "{url}: {status} {body}");
-        if status == 200 {
+        // What is no JSON has no schema.
+        let content = &methods["get"]["responses"]["200"]["content"];
+        if status == 200 && content.get("application/json").is_some() {
             check(&document, path, &serde_json::from_str(&body).unwrap());
             seen += 1;
         }

@@ -1,12 +1,12 @@
 // The frame of the console: environment, navigation, the reader's choices, and the page of the URL.
-import { html } from "htm/preact";
 import { Component, render } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
 import { refused } from "./lib/fetch.js";
 import { pulse, refresh, useLive } from "./lib/live.js";
 import { link, route } from "./lib/route.js";
 import { lang, t, theme, token, who, zone } from "./lib/state.js";
 import { now, relative, zones } from "./lib/time.js";
+import { Warning } from "./lib/ui.js";
+import { html, useEffect, useRef, useState } from "./lib/view.js";
 import { PAGES } from "./pages/list.js";
 
 // The colour of an environment: red for production, else made of its name.
@@ -63,7 +63,7 @@ class Guard extends Component {
   render({ children }, { error }) {
     if (!error) return children;
     console.error(error);
-    return html`<div class="trouble" role="alert"><strong>${t("The console failed to show this page", "控制台无法显示此页面")}</strong><p>${t("The worker goes on. What went wrong:", "worker 不受影响。错误：")} ${String(error.message ?? error)}</p></div>`;
+    return html`<${Warning} title=${t("The console failed to show this page", "控制台无法显示此页面")}>${t("The worker goes on. What went wrong:", "worker 不受影响。错误：")} ${String(error.message ?? error)}<//>`;
   }
 }
 

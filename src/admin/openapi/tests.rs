@@ -11,6 +11,7 @@ use crate::admin::{Parts, Server, all_routes, routes};
 use crate::embedded::broker::Broker;
 use crate::embedded::store::Store;
 use crate::inspect::dead_letters::tests::record;
+use crate::inspect::reconcile::{Range, Reconciled};
 use crate::kafka::producer::Producer;
 use crate::kafka::record::{Header, Record};
 use crate::operate::audit::{self, AuditRecord, Change, Via};
@@ -27,6 +28,8 @@ struct World {
     document: Value,
     runtime: tokio::runtime::Runtime,
     redis: Mutex<MultiplexedConnection>,
+    /// A reconciliation that has ended.
+    reconciled: String,
     _parts: (Broker, Store),
 }
 
@@ -61,14 +64,22 @@ impl World {
             runtime.block_on(producer.publish(&config.kafka.audit, None, Some(text.as_bytes()), &[])).unwrap();
         }
         let double = Arc::new(Double::default());
-        let router = all_routes(Parts::new(worker(double.clone(), config, client)), &SecretString::new(token));
+        let parts = Parts::new(worker(double.clone(), config, client));
+        let reconciled = runtime.block_on(async {
+            let range = Range::Times { topic: None, from_ms: 5, to_ms: None };
+            let started = parts.reconciles.start(range, |_, _| Ok(Reconciled::default())).unwrap();
+            parts.reconciles.wait(&started.id, std::time::Duration::from_secs(60)).await;
+            started.id
+        });
+        let router = all_routes(parts, &SecretString::new(token));
         let server = Server::start("127.0.0.1:0".parse().unwrap(), router).unwrap();
         let redis = Mutex::new(redis);
-        Self { server, double, document: document(&routes::all()), runtime, redis, _parts: (broker, store) }
+        let document = document(&routes::all());
+        Self { server, double, document, runtime, redis, reconciled, _parts: (broker, store) }
     }
 
     fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
-        let length = body.len();
+        let (length, path) = (body.len(), path.replace(RECONCILED, &self.reconciled));
         let request =
             format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
         raw(self.server.address(), &request)
@@ -160,6 +171,9 @@ fn letter(account: &str, field: &str) -> Record {
 
 const WHY: &str = r#"{"reason":"maintenance","who":"li","via":"console"}"#;
 
+/// Stands for the id of the reconciliation that has ended.
+const RECONCILED: &str = "RECONCILED";
+
 /// A request that succeeds: what stands for the names in the path, and the body.
 fn example(method: &str, path: &str) -> (String, String) {
     let event = include_str!("../../../config/examples/qihoo360-ps-order.json");
@@ -169,13 +183,14 @@ fn example(method: &str, path: &str) -> (String, String) {
         (_, "/api/v1/dead-letters/discard") => r#"{"items":["0:0"],"who":"li","via":"console","why":"maintenance"}"#,
         (_, "/api/v1/dead-letters/undiscard") => r#"{"id":"d-1","who":"li","via":"console","why":"maintenance"}"#,
         (_, "/api/v1/replays") => r#"{"filter":{"account":"acme-ps"},"who":"li","via":"console","why":"maintenance"}"#,
+        (_, "/api/v1/reconcile") => r#"{"from":"1h"}"#,
         ("PATCH", _) => r#"{"rate":20,"who":"li","via":"console","why":"maintenance"}"#,
         (_, path) if path.contains("/accounts/") => WHY,
         _ => r#"{"who":"li","via":"console","why":"maintenance"}"#,
     };
     (
         path.replace("{name}", "acme-ps")
-            .replace("{id}", "r-1")
+            .replace("{id}", if path.contains("/reconcile/") { RECONCILED } else { "r-1" })
             .replace("{trans_id}", "t-1")
             .replace("{partition}/{offset}", "0/0"),
         body.to_owned(),
@@ -198,8 +213,8 @@ fn every_operation_answers_as_the_document_says() {
 fn every_change_is_audited_with_who_from_where_and_why() {
     let world = World::new("");
     let operations = world.operations();
-    // Neither sends or changes anything.
-    let harmless = ["/api/v1/preview", "/api/v1/replays"];
+    // None of them sends or changes anything.
+    let harmless = ["/api/v1/preview", "/api/v1/replays", "/api/v1/reconcile", "/api/v1/reconcile/{id}"];
     let changing = operations.iter().filter(|(method, path, _)| method != "GET" && !harmless.contains(path));
     let mut count = 0;
     for (method, path, _) in changing {
@@ -220,12 +235,13 @@ fn every_change_is_audited_with_who_from_where_and_why() {
 }
 
 #[test]
-fn a_preview_and_a_plan_change_nothing_and_are_not_audited() {
+fn a_preview_a_plan_and_a_reconciliation_change_nothing_and_are_not_audited() {
     let world = World::new("");
-    for path in ["/api/v1/preview", "/api/v1/replays"] {
+    for path in ["/api/v1/preview", "/api/v1/replays", "/api/v1/reconcile"] {
         let (url, body) = example("POST", path);
         assert!(world.send("POST", &url, LOCAL, &body).0 < 300);
     }
+    assert_eq!(world.send("DELETE", &example("DELETE", "/api/v1/reconcile/{id}").0, LOCAL, "").0, 200);
     assert_eq!(world.changes(), 0);
 }
 
@@ -256,6 +272,7 @@ fn errors_have_the_form_of_the_document_and_name_the_member_that_is_wrong() {
     let large = format!(r#"{{"reason":"{}"}}"#, "x".repeat(20_000));
     let pause = "/api/v1/accounts/{name}/pause";
     let (discard, undiscard) = ("/api/v1/dead-letters/discard", "/api/v1/dead-letters/undiscard");
+    let (reconcile, export) = ("/api/v1/reconcile", "/api/v1/dead-letters/export");
     for (method, path, url, body, status, field) in [
         ("POST", pause, "/api/v1/accounts/acme-sp/pause", WHY, 404, None),
         ("POST", pause, "/api/v1/accounts/acme-ps/pause", "{broken", 400, None),
@@ -279,11 +296,22 @@ fn errors_have_the_form_of_the_document_and_name_the_member_that_is_wrong() {
         ("POST", discard, discard, r#"{"filter":{"reason":"invalid"}}"#, 400, Some("why")),
         ("POST", undiscard, undiscard, r#"{"id":"d-9","why":"x"}"#, 400, Some("id")),
         ("POST", "/api/v1/replays", "/api/v1/replays", r#"{"filter":{"reson":"invalid"}}"#, 400, Some("filter.reson")),
+        ("POST", reconcile, reconcile, "{}", 400, Some("from")),
+        ("POST", reconcile, reconcile, r#"{"from":"yesterday"}"#, 400, Some("from")),
+        ("POST", reconcile, reconcile, r#"{"from":9,"to":"5"}"#, 400, Some("to")),
+        ("POST", reconcile, reconcile, r#"{"partition":0}"#, 400, Some("topic")),
+        ("POST", reconcile, reconcile, r#"{"from":"1h","limit":10001}"#, 400, Some("limit")),
+        ("POST", reconcile, reconcile, r#"{"since":"1h"}"#, 400, Some("since")),
+        ("POST", reconcile, reconcile, r#"{"from":"1h","topic":"none"}"#, 400, None),
+        ("GET", "/api/v1/reconcile/{id}", "/api/v1/reconcile/none", "", 404, None),
+        ("DELETE", "/api/v1/reconcile/{id}", "/api/v1/reconcile/none", "", 404, None),
         ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?limit=0", "", 400, Some("limit")),
         ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?reason=wrong", "", 400, Some("reason")),
         ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?cursor=x", "", 400, Some("cursor")),
         ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?cursor=f.1.0.0.0.1", "", 409, None),
         ("GET", "/api/v1/dead-letters/groups", "/api/v1/dead-letters/groups?acount=x", "", 400, Some("acount")),
+        ("GET", export, "/api/v1/dead-letters/export?format=xls", "", 400, Some("format")),
+        ("GET", export, "/api/v1/dead-letters/export?reson=x", "", 400, Some("reson")),
         ("GET", "/api/v1/dead-letters/{partition}/{offset}", "/api/v1/dead-letters/0/99", "", 404, None),
         ("GET", "/api/v1/dead-letters/{partition}/{offset}", "/api/v1/dead-letters/0/x", "", 400, None),
         ("POST", "/api/v1/replays/{id}/run", "/api/v1/replays/none/run", r#"{"why":"x"}"#, 404, None),
@@ -395,6 +423,32 @@ fn dead_letters_are_shown_by_page_by_group_and_one_by_one_and_nothing_personal_i
     assert_eq!(one["headers"][0], json!(["x-phone", "138****5678"]));
     assert!(one["value"].as_str().unwrap().contains("73314510714175488"), "{one}");
     assert!(one["advice"].is_string() && one["today"]["accepted"] == false, "{one}");
+}
+
+#[test]
+fn all_that_a_filter_selects_is_one_file_without_anything_personal() {
+    let world = World::new("");
+    let get = |query: &str| {
+        let (status, head, body) = world.send("GET", &format!("/api/v1/dead-letters/export{query}"), LOCAL, "");
+        assert_eq!(status, 200, "{body}");
+        assert!(!body.contains("13812345678") && body.contains("138****5678"), "{body}");
+        (head.to_lowercase(), body)
+    };
+    let (head, csv) = get("?account=acme-ps");
+    for part in
+        ["postback-total: 2", "content-type: text/csv", "content-disposition: attachment; filename=\"dead-letters-"]
+    {
+        assert!(head.contains(part), "{head}");
+    }
+    // The pieces of the answer lie between their sizes.
+    assert_eq!((csv.matches("partition,offset,state").count(), csv.matches(",acme-ps,").count()), (1, 2), "{csv}");
+    let (head, jsonl) = get("?format=jsonl&all=true");
+    assert!(head.contains("postback-total: 3") && head.contains("application/x-ndjson"), "{head}");
+    let lines: Vec<Value> =
+        jsonl.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(Value::is_object).collect();
+    let offsets: Vec<_> = lines.iter().filter_map(|line| line["offset"].as_i64()).collect();
+    assert_eq!(offsets, [2, 1, 0], "{jsonl}");
+    assert!(lines.iter().all(|line| line["detail"] == "call 138****5678" && line["state"].is_string()), "{jsonl}");
 }
 
 #[test]

@@ -105,15 +105,15 @@ async fn undiscard(State(parts): State<Arc<Parts>>, Body(request): Body<Undiscar
 }
 
 /// The members of a query. A member that is given twice is a mistake of the last one.
-fn pairs(query: Option<&str>) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+pub(super) fn pairs(query: Option<&str>) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
     url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect()
 }
 
-fn as_texts<'a>(pairs: &'a [(Cow<'_, str>, Cow<'_, str>)]) -> impl Iterator<Item = (&'a str, &'a str)> {
+pub(super) fn as_texts<'a>(pairs: &'a [(Cow<'_, str>, Cow<'_, str>)]) -> impl Iterator<Item = (&'a str, &'a str)> {
     pairs.iter().map(|(name, text)| (&**name, &**text))
 }
 
-fn wrong(error: FilterError) -> Refusal {
+pub(super) fn wrong(error: FilterError) -> Refusal {
     Refusal::field(error.field, error.message)
 }
 

@@ -3,9 +3,11 @@
 mod accounts;
 mod audit;
 mod change;
+mod export;
 mod letters;
 mod platforms;
 mod preview;
+mod reconcile;
 mod reload;
 mod replays;
 mod state;
@@ -23,8 +25,10 @@ pub(super) fn all() -> Vec<Endpoint> {
         reload::endpoints(),
         preview::endpoints(),
         letters::endpoints(),
+        export::endpoints(),
         trace::endpoints(),
         replays::endpoints(),
+        reconcile::endpoints(),
     ]
     .into_iter()
     .flatten()

@@ -1,12 +1,9 @@
 //! `postback dead-letters list`: one line per dead letter, newest first.
 
-use serde_json::{Map, Value};
-
-use super::export::Export;
 use super::search::{self, Found, Selection};
 use crate::cli::{print, table};
 use crate::exit::Exit;
-use crate::inspect::dead_letters::{DeadLetter, State};
+use crate::inspect::dead_letters::{DeadLetter, Export, State, object};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
@@ -50,10 +47,7 @@ impl Out {
     fn page(&mut self, letters: &[(DeadLetter, State)]) -> String {
         match self {
             Out::Table(table) => table.rows(&letters.iter().map(row).collect::<Vec<_>>()),
-            Out::Export { export, any } => {
-                let objects: Vec<_> = letters.iter().map(|(letter, state)| object(letter, *state)).collect();
-                export.lines(&objects, !std::mem::replace(any, true))
-            }
+            Out::Export { export, any } => export.lines(letters, !std::mem::replace(any, true)),
             Out::Json { any } => {
                 let mut text = String::new();
                 for (letter, state) in letters {
@@ -85,14 +79,10 @@ fn row((letter, state): &(DeadLetter, State)) -> Vec<String> {
     row
 }
 
-fn object(letter: &DeadLetter, state: State) -> Map<String, Value> {
-    let mut members = letter.json();
-    members.insert("state".to_owned(), state.as_str().into());
-    members
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::inspect::dead_letters::tests::letter;
 

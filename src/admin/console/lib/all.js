@@ -1,6 +1,5 @@
-export { html } from "htm/preact";
-export { useEffect, useRef, useState } from "preact/hooks";
-export { change, encode, query as queryOf, read } from "./fetch.js";
+export { html, useEffect, useRef, useState } from "./view.js";
+export { change, encode, query as queryOf, read, save } from "./fetch.js";
 export { Bytes } from "./bytes.js";
 export { Chart } from "./chart.js";
 export { ActionDialog } from "./dialog.js";
@@ -11,4 +10,4 @@ export { go, link } from "./route.js";
 export { count, percent, rate, t } from "./state.js";
 export { More, Table, useNewest, useSteady } from "./table.js";
 export { span } from "./time.js";
-export { Counts, Empty, Fed, Page, Progress, Section, State, Trouble, button, code, dash, muted, rowsOf, stat, state, stateName, time, toLane, toLetter, toTrace, total, whose } from "./ui.js";
+export { Counts, Empty, Fed, Looked, Page, Section, State, Trouble, Warning, button, code, dash, muted, rowsOf, stat, state, stateName, time, toLane, toLetter, toTrace, total, whose } from "./ui.js";

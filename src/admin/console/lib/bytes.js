@@ -1,7 +1,6 @@
 // Bytes exactly as they are stored (masked by the API): as text, or as hexadecimal digits. Never parsed, never rounded.
-import { html } from "htm/preact";
-import { useState } from "preact/hooks";
-import { count, t } from "./state.js";
+import { html, useState } from "./view.js";
+import { count, isAbsent, t } from "./state.js";
 
 const LINES = 512;
 const decode = (base64) => Uint8Array.from(atob(base64), (one) => one.charCodeAt(0));
@@ -18,7 +17,7 @@ function hex(bytes) {
 
 // text: null where there is no value; base64: the same bytes.
 export function Bytes({ text, base64, name }) {
-  const bytes = base64 === null || base64 === undefined ? null : decode(base64);
+  const bytes = isAbsent(base64) ? null : decode(base64);
   let readable = true;
   if (bytes) try { new TextDecoder("utf-8", { fatal: true }).decode(bytes); } catch { readable = false; }
   if (bytes?.includes(0)) readable = false;

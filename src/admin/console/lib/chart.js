@@ -1,6 +1,5 @@
 // A chart of rates over time, with the same numbers as a table: a canvas says nothing to a screen reader.
-import { html } from "htm/preact";
-import { useEffect, useRef } from "preact/hooks";
+import { html, useEffect, useRef } from "./view.js";
 import { lang, rate, t, theme, zone } from "./state.js";
 import { Table } from "./table.js";
 import { absolute, zoneName } from "./time.js";

@@ -1,6 +1,5 @@
 // A change asks for what it needs in a dialog: why, who (once, then kept), and for a large one its number.
-import { html } from "htm/preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { html, useEffect, useRef, useState } from "./view.js";
 import { refresh, useHold } from "./live.js";
 import { t, who } from "./state.js";
 

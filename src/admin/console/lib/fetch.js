@@ -1,6 +1,6 @@
 // Requests to the API of this worker, relative to the page, so that a path prefix needs no setting.
 import { signal } from "@preact/signals";
-import { t, token, who } from "./state.js";
+import { isAbsent, t, token, who } from "./state.js";
 
 export class ApiError extends Error {
   constructor(status, message, field = "", code = "") {
@@ -16,7 +16,7 @@ export const refused = signal("");
 export const parse = (text) => JSON.parse(text, (_, value, at) =>
   typeof value === "number" && !Number.isSafeInteger(value) && at && /^-?\d+$/.test(at.source) ? at.source : value);
 
-async function send(method, path, body, headers = {}) {
+async function send(method, path, body, headers = {}, kind = "text") {
   const given = token.value;
   if (given) headers.authorization = `Bearer ${given}`;
   if (body !== undefined) headers["content-type"] = "application/json";
@@ -24,7 +24,7 @@ async function send(method, path, body, headers = {}) {
   try {
     response = await fetch(`api/v1/${path}`, { method, headers, cache: "no-store", credentials: "omit", redirect: "error",
       body: body === undefined ? undefined : JSON.stringify(body) });
-    text = await response.text();
+    text = await response[response.ok ? kind : "text"]();
     // What a proxy says of a worker that is away.
     if (response.status === 502 || response.status === 504) throw response;
   } catch {
@@ -52,9 +52,20 @@ export async function change(method, path, body = {}) {
   return text ? parse(text) : null;
 }
 
+// Gives a file of the API to the browser. Returns how many dead letters it holds.
+export async function save(path) {
+  const { response, text: file } = await send("GET", path, undefined, {}, "blob"), { headers } = response, at = document.createElement("a");
+  at.href = URL.createObjectURL(file);
+  at.download = /filename="(.+)"/.exec(headers.get("content-disposition"))[1];
+  at.click();
+  setTimeout(() => URL.revokeObjectURL(at.href), 60000);
+  return Number(headers.get("postback-total"));
+}
+
 export const encode = encodeURIComponent;
+// The members that say something.
+export const said = (members) => Object.entries(members ?? {}).filter(([, value]) => !isAbsent(value) && value !== "");
 export function query(members) {
-  const set = Object.entries(members).filter(([, value]) => value !== undefined && value !== null && value !== "");
-  const text = new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString();
+  const text = new URLSearchParams(said(members)).toString();
   return text ? `?${text}` : "";
 }

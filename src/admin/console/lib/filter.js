@@ -1,6 +1,6 @@
 // A filter of dead letters: as a form, as part of a URL, and as the API takes it.
-import { html } from "htm/preact";
-import { useState } from "preact/hooks";
+import { html, useState } from "./view.js";
+import { said } from "./fetch.js";
 import { useLive } from "./live.js";
 import { REASONS } from "./reasons.js";
 import { t } from "./state.js";
@@ -33,7 +33,7 @@ export const label = (name) => ({
 
 // What a filter says, part by part.
 export function Chips({ of, items, onRemove }) {
-  const parts = Object.entries(of ?? {}).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const parts = said(of);
   const shown = (name, value) => (name === "since" || name === "until" ? `${written(String(value))} ${/^\d{11,}$/.test(value) ? zoneName() : ""}` : name === "state" ? stateName(value) : value === true ? "✓" : String(value));
   return html`<ul class="chips">${parts.map(([name, value]) => html`<li key=${name}><span class="muted">${label(name)}</span> <b>${shown(name, value)}</b>${onRemove && html`<button type="button" class="quiet" onClick=${() => onRemove(name)} aria-label=${t(`Without ${label(name)}`, `移除${label(name)}`)}>✕</button>`}</li>`)}
     ${items?.length ? html`<li><span class="muted">${t("Chosen one by one", "逐条选择")}</span> <b>${items.length}</b></li>` : null}${!parts.length && !items?.length ? html`<li class="muted">${t("everything", "全部")}</li>` : null}</ul>`;

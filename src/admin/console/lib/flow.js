@@ -1,15 +1,24 @@
 // Rates per account, from the totals that every replica publishes: the difference between two answers.
 import { signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { useLive } from "./live.js";
 
 const KEPT = 900, WINDOW = 10000;
 // Samples: {at, of: Map(account → Map(replica → totals))}. They last as long as the tab.
 export const samples = signal([]);
 
-export function sample(accounts, at) {
+function sample(accounts, at) {
   const last = samples.peek().at(-1);
   if (last && at - last.at < 900) return;
   const of = new Map(accounts.map((row) => [row.account, new Map(row.replicas.map((one) => [one.id, one.total ?? {}]))]));
   samples.value = [...samples.peek().slice(-KEPT), { at, of }];
+}
+
+// The accounts, kept up to date; each answer is a sample.
+export function useAccounts() {
+  const accounts = useLive("accounts");
+  useEffect(() => { if (accounts.data) sample(accounts.data, accounts.at); }, [accounts.at]);
+  return accounts;
 }
 
 // The increase of a total between two samples. A replica that came or started anew in between does not count.

@@ -1,6 +1,5 @@
 // The lane of an account, over all replicas, as rows of a table; pause and resume.
-import { html } from "htm/preact";
-import { useState } from "preact/hooks";
+import { html, useState } from "./view.js";
 import { change, encode } from "./fetch.js";
 import { ActionDialog } from "./dialog.js";
 import { failing, perSecond } from "./flow.js";

@@ -6,6 +6,9 @@ import { muted, rowsOf, time } from "./ui.js";
 
 const BROUGHT = 3;
 
+export const stormed = (one) => t(`The storm brake stopped ${one.topic}`, `风暴制动已停止 ${one.topic}`);
+export const refusing = (one) => t(`${one.topic} takes no records`, `${one.topic} 不接收记录`);
+
 export function needs({ status, rows, blocked, groups, replays }) {
   const found = [], add = (tone, key, title, text, to) => found.push({ tone, key, title, text, to });
   const since = (row) => html`${time(row.since_ms)} ${row.why && `· ${row.why}`} ${muted(row.who && `— ${row.who}`)}`;
@@ -16,8 +19,8 @@ export function needs({ status, rows, blocked, groups, replays }) {
   lanes("halted", "bad", (name) => t(`${name} is halted`, `${name} 已停用`));
   const parked = blocked?.partitions.filter((row) => row.parked) ?? [];
   if (parked.length) add("bad", "parked", t(`Partitions without a position: ${parked.length}`, `缺少位点的分区：${parked.length}`), parked.slice(0, 6).map((row) => `${row.topic}/${row.partition}`).join(", "), link(["blocked"]));
-  for (const one of blocked?.storms ?? []) add("bad", `storm ${one.topic}`, t(`The storm brake stopped ${one.topic}`, `风暴制动已停止 ${one.topic}`), `${one.why}: ${one.reason} · ${one.detail}`, link(["blocked"]));
-  for (const one of blocked?.refused ?? []) add("bad", one.topic + one.replica, t(`${one.topic} takes no records`, `${one.topic} 不接收记录`), `${one.why} (${count(one.records)})`, link(["blocked"]));
+  for (const one of blocked?.storms ?? []) add("bad", `storm ${one.topic}`, stormed(one), `${one.why}: ${one.reason} · ${one.detail}`, link(["blocked"]));
+  for (const one of blocked?.refused ?? []) add("bad", one.topic + one.replica, refusing(one), `${one.why} (${count(one.records)})`, link(["blocked"]));
   for (const one of rowsOf(replays).filter((one) => one.state === "stopped_itself").slice(0, 1)) add("bad", one.id, t("A replay stopped itself", "重放已自动停止"), one.stopped?.reason, link(["replays", one.id]));
   lanes("broken", "warn", (name) => t(`${name}: the breaker is open`, `${name}：熔断器已打开`));
   lanes("paused", "warn", (name) => t(`${name} is paused`, `${name} 已暂停`));

@@ -1,5 +1,6 @@
 // The view is the fragment of the URL: #/dead-letters/3/17?reason=rejected. It never reaches a server or its log.
 import { signal } from "@preact/signals";
+import { encode, query as queryOf } from "./fetch.js";
 
 function read() {
   const text = location.hash.replace(/^#\/?/, ""), [path, query = ""] = text.split(/\?(.*)/s);
@@ -10,11 +11,7 @@ function read() {
 export const route = signal(read());
 addEventListener("hashchange", () => { route.value = read(); });
 
-export function link(path, query = {}) {
-  const set = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
-  const text = new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString();
-  return `#/${path.map(encodeURIComponent).join("/")}${text ? `?${text}` : ""}`;
-}
+export const link = (path, query = {}) => `#/${path.map(encode).join("/")}${queryOf(query)}`;
 
 export function go(path, query, { replace = false } = {}) {
   const to = link(path, query);

@@ -28,10 +28,12 @@ effect(() => {
 
 export const t = (en, zh) => (lang.value === "zh" ? zh : en);
 
+export const isAbsent = (value) => value === null || value === undefined;
+
 const formats = new Map();
 // A whole number with separators. Text, which may hold more than 53 bits, stays as it is.
 export function count(value) {
-  if (value === null || value === undefined) return "–";
+  if (isAbsent(value)) return "–";
   if (typeof value !== "number") return String(value);
   if (!formats.has(lang.value)) formats.set(lang.value, new Intl.NumberFormat(lang.value === "zh" ? "zh-CN" : "en-US", { maximumFractionDigits: 0 }));
   return formats.get(lang.value).format(value);
@@ -39,12 +41,12 @@ export function count(value) {
 
 // A rate per second: whole from 100 on, else with one digit.
 export function rate(value) {
-  if (value === null || value === undefined) return "–";
+  if (isAbsent(value)) return "–";
   return value >= 100 ? count(value) : value === 0 ? "0" : value.toFixed(1);
 }
 
 export function percent(share) {
-  if (share === null || share === undefined) return "–";
+  if (isAbsent(share)) return "–";
   const value = share * 100;
   return value === 0 ? "0 %" : value < 0.1 ? "< 0.1 %" : `${value < 10 ? value.toFixed(1) : Math.round(value)} %`;
 }

@@ -1,5 +1,4 @@
-import { html } from "htm/preact";
-import { useRef, useState } from "preact/hooks";
+import { html, useRef, useState } from "./view.js";
 import { t } from "./state.js";
 
 // The rows in the order in which they first came; new ones at the end. `again` changes: sorted anew.

@@ -1,6 +1,6 @@
 // Moments in one named zone for the whole page, absolute first; spans in words.
 import { signal } from "@preact/signals";
-import { t, zone } from "./state.js";
+import { isAbsent, t, zone } from "./state.js";
 
 const own = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
@@ -10,8 +10,9 @@ export const zones = () => [["browser", t(`Browser: ${own}`, `浏览器：${own}
 
 // Now, for relative times. It stands still while the page is hidden.
 export const now = signal(Date.now());
-setInterval(() => { if (!document.hidden) now.value = Date.now(); }, 1000);
-document.addEventListener("visibilitychange", () => { if (!document.hidden) now.value = Date.now(); });
+const tick = () => { if (!document.hidden) now.value = Date.now(); };
+setInterval(tick, 1000);
+document.addEventListener("visibilitychange", tick);
 
 const formats = new Map();
 function fields(ms, name) {
@@ -33,7 +34,7 @@ const units = [["d", "天", 86400e3], ["h", "小时", 3600e3], ["min", "分", 60
 
 // 2 h 5 min: the two largest units.
 export function span(ms) {
-  if (ms === null || ms === undefined) return "–";
+  if (isAbsent(ms)) return "–";
   if (ms < 1000) return ms <= 0 ? t("0 s", "0 秒") : t("under 1 s", "不到 1 秒");
   const at = units.findIndex(([, , size]) => ms >= size), [en, zh, size] = units[at];
   const whole = Math.floor(ms / size), text = `${whole} ${t(en, zh)}`, next = units[at + 1];

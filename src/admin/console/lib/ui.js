@@ -1,8 +1,7 @@
-import { html } from "htm/preact";
-import { useEffect } from "preact/hooks";
+import { html, useEffect } from "./view.js";
 import { refresh } from "./live.js";
 import { link } from "./route.js";
-import { count, t } from "./state.js";
+import { count, isAbsent, t } from "./state.js";
 import { absolute, relative, zoneName } from "./time.js";
 import { refused } from "./fetch.js";
 
@@ -41,7 +40,7 @@ function Time({ ms, brief }) {
   const full = absolute(ms);
   return html`<time datetime=${new Date(ms).toISOString()} title=${`${full} ${zoneName()}`}><span class="nowrap">${brief ? full.slice(5) : full}</span> <span class="muted nowrap">${relative(ms)}</span></time>`;
 }
-export const time = (ms, brief) => (ms === null || ms === undefined || ms === "" ? dash() : html`<${Time} ms=${Number(ms)} brief=${brief} />`);
+export const time = (ms, brief) => (isAbsent(ms) || ms === "" ? dash() : html`<${Time} ms=${Number(ms)} brief=${brief} />`);
 
 export function Page({ title, sub, actions, children }) {
   useEffect(() => { document.title = `${title} · postback`; }, [title]);
@@ -57,11 +56,12 @@ export const Empty = ({ title, children, good }) => html`<div class="empty">${go
 
 export const Loading = () => html`<div class="empty" role="status"><span class="bars" aria-hidden="true"></span>${t("Loading…", "加载中…")}</div>`;
 
+export const Warning = ({ title, children }) => html`<div class="trouble" role="alert"><strong>${title}</strong><p>${children}</p></div>`;
+
 // What is wrong, and what to do.
 export function Trouble({ error, again = refresh }) {
   const [title, advice] = wording(error);
-  return html`<div class="trouble" role="alert"><strong>${title}</strong><p>${advice}</p>
-    <p class="actions"><button type="button" onClick=${again}>${t("Try again", "重试")}</button></p></div>`;
+  return html`<${Warning} title=${title}>${advice}<br />${button(t("Try again", "重试"), again)}<//>`;
 }
 
 function wording({ status, message }) {
@@ -79,7 +79,11 @@ export function Fed({ of, children }) {
   return html`${of.error && html`<p class="stale" role="status">${t("Not up to date", "数据不是最新的")}: ${wording(of.error)[0]} (${t("last answer", "最后一次响应")} ${relative(of.at)}).</p>`}${children(of.data)}`;
 }
 
-export const Progress = ({ value, max, label }) => html`<progress value=${value} max=${Math.max(max, 1)} aria-label=${label}></progress>`;
+// How far a search has come.
+export function Looked({ of, children }) {
+  const text = t(`Looked at ${count(of.scanned)} of ${count(of.total)}`, `已查看 ${count(of.scanned)} / ${count(of.total)}`);
+  return html`<div class="looked" role="status"><span>${text}</span><progress value=${of.scanned} max=${Math.max(of.total, 1)} aria-label=${text}></progress>${children}</div>`;
+}
 
 // Counts by name, largest first: 3 rejected, 1 invalid.
 export function Counts({ of, name = (key) => key }) {

@@ -1,11 +1,8 @@
 // What holds a partition back: the oldest unfinished record of each, and what it waits for.
-import { Empty, Fed, Page, Section, Table, code, count, dash, html, link, muted, span, state, t, time, toLane, toTrace, useLive } from "../lib/all.js";
+import { Empty, Fed, Page, Section, Table, Warning, code, count, dash, html, link, muted, span, state, t, time, toLane, toTrace, useLive } from "../lib/all.js";
+import { refusing, stormed } from "../lib/needs.js";
 
 const place = (row) => `${row.topic}/${row.partition}`;
-
-function Warning({ title, children }) {
-  return html`<div class="trouble" role="alert"><strong>${title}</strong><p>${children}</p></div>`;
-}
 
 const spot = ({ partition, offset }) => `${partition}/${offset}`;
 const summary = ({ why, counts, first, last }) => `${why}: ${Object.entries(counts).map(([reason, n]) => `${count(n)} ${reason}`).join(", ")}, ${spot(first)} – ${spot(last)}.`;
@@ -29,8 +26,8 @@ export function Blocked({ query }) {
       const shown = partitions.filter((row) => all || (row.offset !== null && row.reason !== "rollout") || row.parked);
       return html`
       ${consumers.filter((one) => one.unconfirmed_ms !== null).map((one) => html`<${Warning} key=${one.replica + one.name} title=${t(`${one.replica}: no commit for ${span(one.unconfirmed_ms)}`, `${one.replica}：${span(one.unconfirmed_ms)}没有提交`)}>${one.last_error} ${t("It sends nothing meanwhile. Look at Kafka.", "在此期间不发送。请检查 Kafka。")}<//>`)}
-      ${storms.map((one) => html`<${Warning} key=${one.topic} title=${t(`The storm brake stopped ${one.topic}`, `风暴制动已停止 ${one.topic}`)}>${summary(one)} ${time(one.since_ms)} ${muted(one.replica)}<br />${t("The last one", "最后一条")} (${one.reason} · ${one.detail}): <code>${one.sample}</code><br />${t("To go on:", "恢复读取：")} <code>${one.unblock}</code><//>`)}
-      ${refused.map((one) => html`<${Warning} key=${one.replica + one.topic} title=${t(`${one.topic} takes no records`, `${one.topic} 不接收记录`)}>${one.why} ${t(`${count(one.records)} are held on ${one.replica}`, `${one.replica} 上有 ${count(one.records)} 条等待`)} ${time(one.since_ms)}<//>`)}
+      ${storms.map((one) => html`<${Warning} key=${one.topic} title=${stormed(one)}>${summary(one)} ${time(one.since_ms)} ${muted(one.replica)}<br />${t("The last one", "最后一条")} (${one.reason} · ${one.detail}): <code>${one.sample}</code><br />${t("To go on:", "恢复读取：")} <code>${one.unblock}</code><//>`)}
+      ${refused.map((one) => html`<${Warning} key=${one.replica + one.topic} title=${refusing(one)}>${one.why} ${t(`${count(one.records)} are held on ${one.replica}`, `${one.replica} 上有 ${count(one.records)} 条等待`)} ${time(one.since_ms)}<//>`)}
       ${replays.length > 0 && html`<ul class="hint">${replays.map((one) => html`<li key=${one.id + one.account}>${t("Replay", "重放")} <a href=${link(["replays", one.id])}>${code(one.id)}</a> ${one.account && toLane(one.account)} ${t("waits:", "等待：")} ${one.why}</li>`)}</ul>`}
       <${Section} id="partitions" title=${t(`${shown.length} of ${partitions.length} partitions`, `${partitions.length} 个分区中的 ${shown.length} 个`)} note=${!all && t("Those with something unfinished.", "存在未完成记录的分区。")}
         actions=${html`<a class="button" href=${link(["blocked"], all ? {} : { all: 1 })}>${all ? t("Only unfinished", "仅未完成") : t("Show all", "显示全部")}</a>`}>

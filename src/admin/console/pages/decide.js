@@ -4,7 +4,7 @@ import { ActionDialog, Chips, change, count, go, html, isNarrow, rate, t, toJson
 // Above this number the number itself has to be typed.
 export const BULK = 100;
 
-export function Discard({ filter, items, n, onClose, onDone }) {
+function Discard({ filter, items, n, onClose, onDone }) {
   return html`<${ActionDialog} title=${t(`Discard ${count(n)}`, `放弃 ${count(n)} 条`)} confirm=${t("Discard", "放弃")} danger typed=${n > BULK ? n : undefined} onClose=${onClose}
     onConfirm=${async ({ why }) => { await change("POST", "dead-letters/discard", { ...(items ? { items } : { filter: toJson(filter) }), why }); onDone?.(); }}>
     <p>${t("They are open no more. Nothing is deleted; the audit can take it back.", "不再计为未处理。不会删除；可在审计中撤销。")}</p>
@@ -16,10 +16,13 @@ async function plan(what, { why, rate, force, no_brake }, start) {
   go(["replays", made.id], { start });
 }
 
+// The dialog of what was decided: "replay" or "discard".
+export const Decide = ({ open, ...what }) => (open === "replay" ? html`<${PlanReplay} ...${what} />` : open === "discard" ? html`<${Discard} ...${what} />` : null);
+
 // Replays the ten newest at once: what comes of them tells more than any prediction.
 export const tryTen = (filter, values) => plan({ filter: { ...filter, limit: 10 } }, values, 1);
 
-export function PlanReplay({ filter, items, n, onClose }) {
+function PlanReplay({ filter, items, n, onClose }) {
   const json = items ? null : toJson(filter), everything = !items && !isNarrow(filter);
   const fields = [
     { name: "rate", label: t("Rate, per second", "速率（每秒）"), value: "50", hint: t("Below live traffic; may be changed while it runs.", "低于实时流量；运行中可更改。"), extra: { type: "number", min: 1 } },

@@ -1,11 +1,10 @@
 // The lane of every account, over all replicas: state, since when, why, what it holds; pause and resume.
-import { sample } from "../lib/flow.js";
+import { useAccounts } from "../lib/flow.js";
 import { LaneTable } from "../lib/lane.js";
-import { Empty, Fed, Page, Section, html, link, t, useEffect, useLive } from "../lib/all.js";
+import { Empty, Fed, Page, Section, html, link, t } from "../lib/all.js";
 
 export function Lanes({ query }) {
-  const accounts = useLive("accounts"), { account, platform, state } = query;
-  useEffect(() => { if (accounts.data) sample(accounts.data, accounts.at); }, [accounts.at]);
+  const accounts = useAccounts(), { account, platform, state } = query;
   return html`<${Page} title=${t("Lanes", "通道")} sub=${t("What every account has for sending, on all replicas.", "每个账户在所有副本上的发送通道。")}>
     <${Fed} of=${accounts}>${(rows) => {
       const shown = rows.filter((row) => (!account || row.account === account) && (!platform || row.platform === platform) && (!state || row.state === state));

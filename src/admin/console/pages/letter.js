@@ -1,6 +1,6 @@
 // One dead letter: why, what to do, what it would come to today, its bytes and its headers in order.
 import { Bytes, Fed, Page, Section, State, Table, advice, button, code, count, dash, encode, html, link, meaning, muted, state, t, time, useLive, useState, whose } from "../lib/all.js";
-import { Discard, PlanReplay } from "./decide.js";
+import { Decide } from "./decide.js";
 
 const shown = (value) => (value === null ? muted("null") : value === "" ? muted(t("empty", "空")) : typeof value === "object" ? `base64: ${value.base64}` : value);
 
@@ -29,7 +29,7 @@ postback preview event.json
 postback send event.json</pre></details><//>
     <${Section} id="value" title=${t("The event, byte for byte", "事件原始字节")} note=${t("Personal data is masked; nothing else is changed.", "个人信息已脱敏，其余保持不变。")}><${Bytes} text=${of.value} base64=${of.value_base64} name=${t("Event", "事件")} /><//>
     <${Section} id="headers" title=${t("Headers in order", "消息头，按顺序")}><${Table} caption=${t("Headers", "消息头")} rows=${of.headers.map((one, at) => [at + 1, ...one])} id=${([at]) => at} columns=${[["#", ([at]) => at], [t("Name", "名称"), ([, name]) => code(name)], [t("Value", "值"), ([, , value]) => html`<span class="mono">${shown(value)}</span>`, "wide"]]} /><//>
-    ${open === "discard" && html`<${Discard} ...${what} />`}${open === "replay" && html`<${PlanReplay} ...${what} />`}`;
+    <${Decide} open=${open} ...${what} />`;
 }
 
 export function Letter({ partition, offset }) {

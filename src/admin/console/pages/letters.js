@@ -1,7 +1,7 @@
 // Dead letters: first the groups, then the list. What is done here is done to all that the filter matches.
-import { Chips, Empty, Fed, FilterForm, Page, Progress, Section, Table, Trouble, advice, button, code, count, dash, fromUrl, go, html, isNarrow, link, meaning, muted, queryOf, read, rowsOf, state, stateName, t, time, toLetter, toQuery, toTrace, useEffect, useHold, useLive, useRef, useState, useSteady, whose } from "../lib/all.js";
+import { Chips, Empty, Fed, FilterForm, Looked, Page, Section, Table, Trouble, advice, button, code, count, dash, fromUrl, go, html, isNarrow, link, meaning, muted, queryOf, read, rowsOf, save, state, stateName, t, time, toLetter, toQuery, toTrace, useEffect, useHold, useLive, useRef, useState, useSteady, whose } from "../lib/all.js";
 import { Letter } from "./letter.js";
-import { Discard, PlanReplay } from "./decide.js";
+import { Decide } from "./decide.js";
 
 const PAGE = 50;
 const keyOf = (row) => `${row.partition}:${row.offset}`;
@@ -9,18 +9,15 @@ const groupKey = (row) => [row.reason, row.code, row.field, row.platform, row.ac
 // A group without a code means the letters without one.
 const narrow = (row) => ({ reason: row.reason, ...Object.fromEntries(["code", "field", "platform", "account"].map((name) => [name, row[name] || "-"])) });
 
-function Looked({ of, onStop, onGo }) {
+function Search({ of, onStop, onGo }) {
   if (of.trouble) return html`<p class="stale" role="status">${of.trouble}</p>`;
-  if (of.done || !of.total) return null;
-  const text = t(`Looked at ${count(of.scanned)} of ${count(of.total)}`, `已查看 ${count(of.scanned)} / ${count(of.total)}`);
-  return html`<div class="looked" role="status"><span>${text}</span><${Progress} value=${of.scanned} max=${of.total} label=${text} />
-    ${onStop && (of.busy ? button(t("Stop", "停止"), onStop) : button(t("Go on", "继续"), onGo))}</div>`;
+  return !of.done && of.total > 0 && html`<${Looked} of=${of}>${onStop && (of.busy ? button(t("Stop", "停止"), onStop) : button(t("Go on", "继续"), onGo))}<//>`;
 }
 
 function Groups({ answer, filter, again }) {
   const rows = useSteady(rowsOf(answer), groupKey, again), open = (filter.state ?? "open") === "open";
   const into = (row) => link(["dead-letters"], { ...filter, ...narrow(row), view: "list" });
-  return html`<${Looked} of=${answer} />${rows.length ? html`<${Table} caption=${t("Groups of dead letters", "死信分组")} rows=${rows} id=${groupKey} columns=${[
+  return html`<${Search} of=${answer} />${rows.length ? html`<${Table} caption=${t("Groups of dead letters", "死信分组")} rows=${rows} id=${groupKey} columns=${[
     [t("Reason", "原因"), (row) => html`<a href=${into(row)}><strong>${row.reason ?? t("unreadable", "无法读取")}</strong></a><small>${meaning(row.reason, row.meaning)}</small>`, "wide"],
     [t("Code", "代码"), (row) => (row.code ? code(row.code) : "–")],
     [t("Field", "字段"), (row) => (row.field ? code(row.field) : "–")],
@@ -67,7 +64,7 @@ function List({ filter, picked, setPicked }) {
   if (!found) return null;
   const { items, busy, error, cursor } = found, isPicked = (row) => picked.includes(keyOf(row));
   const toggle = (row) => setPicked(isPicked(row) ? picked.filter((one) => one !== keyOf(row)) : [...picked, keyOf(row)]);
-  return html`<${Looked} of=${found} onStop=${stop} onGo=${more} />${error && html`<${Trouble} error=${error} again=${begin} />`}
+  return html`<${Search} of=${found} onStop=${stop} onGo=${more} />${error && html`<${Trouble} error=${error} again=${begin} />`}
     ${items.length ? html`<${Table} caption=${t("Dead letters, newest first", "死信，最新在前")} rows=${items} id=${keyOf} rowClass=${(row) => (isPicked(row) ? "picked" : "")} columns=${[
       [t("Choose", "选择"), (row) => html`<input type="checkbox" checked=${isPicked(row)} onChange=${() => toggle(row)} aria-label=${t(`Choose ${keyOf(row)}`, `选择 ${keyOf(row)}`)} />`],
       [t("Letter", "死信"), (row) => toLetter(keyOf(row))],
@@ -81,6 +78,20 @@ function List({ filter, picked, setPicked }) {
     ]} />` : !busy && !error && html`<${Empty} title=${t("Nothing matches", "没有符合条件的死信")}>${t("Widen the filter, or look at another state.", "请放宽条件或查看其他状态。")}<//>`}
     <div class="actions">${muted(t(`${count(items.length)} shown`, `已显示 ${count(items.length)} 条`))}
       ${items.length > 0 && !busy && cursor && button(t("Show more", "显示更多"), more)}${!busy && button(t("Look again", "重新查询"), begin)}</div>`;
+}
+
+// A file of all that the filter matches, not of what the page shows.
+function Export({ filter, n }) {
+  const [at, set] = useState({}), { busy, done, error } = at;
+  const to = (format) => async () => {
+    set({ busy: true });
+    try { set({ done: await save(`dead-letters/export${queryOf({ ...toQuery(filter), format })}`) }); } catch (error) {
+      if (error.status === undefined) throw error;
+      set({ error });
+    }
+  };
+  return html`<div class="actions">${n > 0 && !busy && ["CSV", "JSONL"].map((kind) => button(t(`Export ${count(n)} as ${kind}`, `导出 ${count(n)} 条（${kind}）`), to(kind.toLowerCase()), "quiet"))}
+    <span role="status" class=${error ? "bad" : "muted"}>${busy ? t("Exporting…", "导出中…") : error ? error.message : done >= 0 && t(`${count(done)} exported`, `已导出 ${count(done)} 条`)}</span></div>`;
 }
 
 function Letters({ query }) {
@@ -97,9 +108,10 @@ function Letters({ query }) {
       <${FilterForm} key=${key} filter=${filter} onChange=${to} />
       ${isNarrow(filter) && html`<${Chips} of=${{ ...filter, state: undefined }} onRemove=${(name) => to({ ...filter, [name]: undefined })} />`}<//>
     <${Section} id="found" title=${list ? t("Letters", "死信列表") : t("Groups", "分组")} actions=${html`<nav class="tabs" aria-label=${t("View", "显示")}>${tab(t("Groups", "分组"), { view: undefined }, !list)}${tab(t("List", "列表"), { view: "list" }, list)}</nav>`}>
-      ${list ? html`<${List} key=${key} filter=${filter} picked=${picked} setPicked=${setPicked} />` : html`<${Fed} of=${groups}>${(answer) => html`<${Groups} answer=${answer} filter=${filter} again=${key + answer.done} />`}<//>`}<//>
+      ${list ? html`<${List} key=${key} filter=${filter} picked=${picked} setPicked=${setPicked} />` : html`<${Fed} of=${groups}>${(answer) => html`<${Groups} answer=${answer} filter=${filter} again=${key + answer.done} />`}<//>`}
+      <${Export} key=${key} filter=${filter} n=${groups.data?.done && groups.data.stats.total} /><//>
     ${picked.length > 0 && html`<div class="actions picks">${actions}${button(t("Choose none", "取消选择"), () => setPicked([]))}</div>`}
-    ${open === "discard" && html`<${Discard} ...${what} onDone=${() => setPicked([])} />`}${open === "replay" && html`<${PlanReplay} ...${what} />`}<//>`;
+    <${Decide} open=${open} ...${what} onDone=${() => setPicked([])} /><//>`;
 }
 
 export const DeadLetters = ({ path, query }) => (path.length >= 2 ? html`<${Letter} partition=${path[0]} offset=${path[1]} />` : html`<${Letters} query=${query} />`);

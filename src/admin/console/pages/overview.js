@@ -1,8 +1,8 @@
 // Is it flowing, how old is the oldest, what fails, where; and what needs a person now.
-import { failing, perSecond, sample, samples } from "../lib/flow.js";
+import { failing, perSecond, samples, useAccounts } from "../lib/flow.js";
 import { LaneTable, oldest, sum } from "../lib/lane.js";
 import { needs } from "../lib/needs.js";
-import { Chart, Empty, Fed, Page, Section, count, html, percent, rate, span, stat, rowsOf, t, useEffect, useLive } from "../lib/all.js";
+import { Chart, Empty, Fed, Page, Section, count, html, percent, rate, span, stat, rowsOf, t, useLive } from "../lib/all.js";
 
 const PLOTTED = 6;
 
@@ -34,8 +34,7 @@ function Flow({ rows }) {
 }
 
 export function Overview({ status }) {
-  const accounts = useLive("accounts"), blocked = useLive("blocked"), letters = useLive("dead-letters/groups?state=open"), replays = useLive("replays");
-  useEffect(() => { if (accounts.data) sample(accounts.data, accounts.at); }, [accounts.at]);
+  const accounts = useAccounts(), blocked = useLive("blocked"), letters = useLive("dead-letters/groups?state=open"), replays = useLive("replays");
   const groups = rowsOf(letters.data), open = letters.data && groups.reduce((sum, one) => sum + one.open, 0);
   return html`<${Page} title=${t("Overview", "总览")}>
     <${Fed} of=${accounts}>${(rows) => html`<${Figures} rows=${rows} blocked=${blocked.data} open=${open} partly=${letters.data?.done === false} />

@@ -1,13 +1,14 @@
 // One replay: its plan and prediction, how far it is, and what came of what it published.
-import { ActionDialog, Chips, Empty, Fed, Page, Progress, Section, Table, button, cause, change, code, count, encode, go, html, link, muted, refresh, span, stat, state, t, time, toLane, toLetter, total, useEffect, useLive, useRef, useState } from "../lib/all.js";
+import { ActionDialog, Chips, Empty, Fed, Looked, Page, Section, Table, Warning, button, cause, change, code, count, encode, go, html, link, muted, refresh, span, stat, state, t, time, toLane, toLetter, total, useEffect, useLive, useRef, useState } from "../lib/all.js";
 import { Entries } from "./audit.js";
 import { BULK, tryTen } from "./decide.js";
 
 const figures = (...all) => html`<dl class="stats">${all}</dl>`;
 
-// Parts of a whole as one bar: [name, number, tone]. The numbers stand below it as text.
-function Bar({ parts, label }) {
-  return html`<div class="bar" role="img" aria-label=${`${label}: ${parts.map(([name, n]) => `${name} ${n}`).join(", ")}`}>${parts.filter(([, n]) => n > 0).map(([name, n, tone]) => html`<span key=${name} class=${tone} style=${{ flexGrow: n }}></span>`)}</div>`;
+// Parts of a whole as one bar, and below it as text: [name, number, tone, note, text instead of the number].
+function Parts({ parts, label }) {
+  return html`<div class="bar" role="img" aria-label=${`${label}: ${parts.map(([name, n]) => `${name} ${n}`).join(", ")}`}>${parts.filter(([, n]) => n > 0).map(([name, n, tone]) => html`<span key=${name} class=${tone} style=${{ flexGrow: n }}></span>`)}</div>
+    ${figures(parts.map(([name, n, tone, note, text = count(n)]) => stat(name, text, n ? tone : "", note)))}`;
 }
 
 function Causes({ title, counts, samples }) {
@@ -17,23 +18,22 @@ function Causes({ title, counts, samples }) {
 }
 
 function Asked({ of, what, close }) {
-  const post = (path) => ({ why }) => change("POST", `replays/${encode(of.id)}/${path}`, { why }), doable = Math.max(0, of.left - total(of.refused)), takes = span((doable / of.rate) * 1000);
-  if (what === "run") {
-    return html`<${ActionDialog} title=${t(`Run: ${count(of.selected)} selected`, `运行：选中 ${count(of.selected)} 条`)} why=${of.why} confirm=${t("Run", "运行")} typed=${of.selected > BULK ? of.selected : undefined} onClose=${close} onConfirm=${post("run")}>
-      <p>${t(`About ${count(doable)} are published in ${takes}. Each is judged once more right before; what was delivered meanwhile is skipped.`, `约 ${count(doable)} 条，需 ${takes}。发布前再次判断，已送达的会跳过。`)}</p><//>`;
-  }
-  if (what === "cancel") return html`<${ActionDialog} title=${t("Cancel this replay", "取消此重放")} confirm=${t("Cancel the replay", "取消重放")} danger onClose=${close} onConfirm=${post("cancel")}><p>${t("Nothing more is published within a second. It can be resumed.", "一秒内停止发布。之后可恢复。")}</p><//>`;
-  if (what === "resume") return html`<${ActionDialog} title=${t("Resume this replay", "恢复此重放")} confirm=${t("Resume", "恢复")} onClose=${close} onConfirm=${post("resume")}><p>${t(`It goes on with the ${count(of.left)} that are left.`, `继续处理剩余 ${count(of.left)} 条。`)}</p><//>`;
-  if (what === "ten") return html`<${ActionDialog} title=${t("Try ten first", "先试十条")} why=${of.why} confirm=${t("Replay ten", "重放十条")} onClose=${close} onConfirm=${(values) => tryTen(of.filter, { ...values, rate: of.rate })}><p>${t("A replay of its own, of the ten newest. This plan stays as it is.", "最新十条单独重放。本计划保持不变。")}</p><//>`;
-  return what && html`<${ActionDialog} title=${t("Change the rate", "更改速率")} confirm=${t("Change", "更改")} onClose=${close} fields=${[{ name: "rate", label: t("Per second, over all replicas", "每秒，所有副本合计"), value: String(of.rate), hint: t("It takes effect within a second.", "一秒内生效。"), extra: { type: "number", min: 1 } }]}
-    onConfirm=${({ rate, why }) => change("PATCH", `replays/${encode(of.id)}`, { rate: Number(rate), why })} />`;
+  const at = `replays/${encode(of.id)}`, { why } = of, doable = Math.max(0, of.left - total(of.refused)), takes = span((doable / of.rate) * 1000);
+  const asked = {
+    run: { title: t(`Run: ${count(of.selected)} selected`, `运行：选中 ${count(of.selected)} 条`), why, confirm: t("Run", "运行"), typed: of.selected > BULK ? of.selected : undefined,
+      text: t(`About ${count(doable)} are published in ${takes}. Each is judged once more right before; what was delivered meanwhile is skipped.`, `约 ${count(doable)} 条，需 ${takes}。发布前再次判断，已送达的会跳过。`) },
+    cancel: { title: t("Cancel this replay", "取消此重放"), confirm: t("Cancel the replay", "取消重放"), danger: true, text: t("Nothing more is published within a second. It can be resumed.", "一秒内停止发布。之后可恢复。") },
+    resume: { title: t("Resume this replay", "恢复此重放"), confirm: t("Resume", "恢复"), text: t(`It goes on with the ${count(of.left)} that are left.`, `继续处理剩余 ${count(of.left)} 条。`) },
+    ten: { title: t("Try ten first", "先试十条"), why, confirm: t("Replay ten", "重放十条"), onConfirm: (values) => tryTen(of.filter, { ...values, rate: of.rate }), text: t("A replay of its own, of the ten newest. This plan stays as it is.", "最新十条单独重放。本计划保持不变。") },
+    rate: { title: t("Change the rate", "更改速率"), confirm: t("Change", "更改"), onConfirm: ({ rate, why }) => change("PATCH", at, { rate: Number(rate), why }), fields: [{ name: "rate", label: t("Per second, over all replicas", "每秒，所有副本合计"), value: String(of.rate), hint: t("It takes effect within a second.", "一秒内生效。"), extra: { type: "number", min: 1 } }] },
+  }[what];
+  return asked && html`<${ActionDialog} onClose=${close} onConfirm=${({ why }) => change("POST", `${at}/${what}`, { why })} ...${asked}>${asked.text && html`<p>${asked.text}</p>`}<//>`;
 }
 
 function Run({ of }) {
   const skipped = total(of.skipped), failed = total(of.failed), title = t("The run", "运行情况");
   return html`<${Section} id="run" title=${title} note=${t(`${count(of.selected)} selected = ${count(of.republished)} published + ${count(skipped)} skipped + ${count(failed)} failed + ${count(of.left)} left`, `选中 ${count(of.selected)} = 已发布 ${count(of.republished)} + 跳过 ${count(skipped)} + 失败 ${count(failed)} + 剩余 ${count(of.left)}`)}>
-    <${Bar} label=${title} parts=${[[t("published", "已发布"), of.republished, "run"], [t("skipped", "已跳过"), skipped, "info"], [t("failed", "失败"), failed, "bad"], [t("left", "剩余"), of.left, "rest"]]} />
-    ${figures(stat(t("Published", "已发布"), count(of.republished)), stat(t("Skipped", "已跳过"), count(skipped)), stat(t("Failed", "失败"), count(failed), failed ? "bad" : ""), stat(t("Left", "剩余"), count(of.left), "", of.eta_ms > 0 && t(`about ${span(of.eta_ms)}`, `约 ${span(of.eta_ms)}`)))}
+    <${Parts} label=${title} parts=${[[t("Published", "已发布"), of.republished, "run"], [t("Skipped", "已跳过"), skipped, "info"], [t("Failed", "失败"), failed, "bad"], [t("Left", "剩余"), of.left, "rest", of.eta_ms > 0 && t(`about ${span(of.eta_ms)}`, `约 ${span(of.eta_ms)}`)]]} />
     ${of.waiting.length > 0 && html`<ul class="hint">${of.waiting.map((one) => html`<li key=${one.account}><strong>${one.account ? toLane(one.account) : t("All of it", "全部")}</strong> ${t("waits:", "等待：")} ${one.why}</li>`)}</ul>`}
     <${Causes} title=${t("Skipped, by cause", "跳过原因")} counts=${of.skipped} samples=${of.samples} /><${Causes} title=${t("Failed, by cause", "失败原因")} counts=${of.failed} samples=${of.samples} /><//>`;
 }
@@ -41,8 +41,7 @@ function Run({ of }) {
 function Outcomes({ of: { outcomes: o, started_ms: since } }) {
   const dead = total(o.dead_lettered), title = t("What came of them", "结果");
   return html`<${Section} id="outcomes" title=${title} note=${t("Counted where each event ends.", "在事件结束处计数。")}>
-    <${Bar} label=${title} parts=${[[t("delivered", "已送达"), o.delivered, "ok"], [t("duplicate", "重复"), o.duplicate, "info"], [t("suppressed", "已抑制"), o.suppressed, "info"], [t("dead again", "再次死信"), dead, "bad"], [t("still open", "处理中"), o.open, "rest"]]} />
-    ${figures(stat(t("Delivered", "已送达"), count(o.delivered), o.delivered ? "ok" : ""), stat(t("Duplicate", "重复"), count(o.duplicate)), stat(t("Suppressed", "已抑制"), count(o.suppressed)), stat(t("Dead again", "再次死信"), count(dead), dead ? "bad" : ""), stat(t("Still open", "处理中"), (o.at_least ? "≥ " : "") + count(o.open)))}
+    <${Parts} label=${title} parts=${[[t("Delivered", "已送达"), o.delivered, "ok"], [t("Duplicate", "重复"), o.duplicate, "info"], [t("Suppressed", "已抑制"), o.suppressed, "info"], [t("Dead again", "再次死信"), dead, "bad"], [t("Still open", "处理中"), o.open, "rest", "", (o.at_least ? "≥ " : "") + count(o.open)]]} />
     ${dead > 0 && html`<ul class="counts"><li>${t("Dead again:", "再次死信：")}</li>${Object.entries(o.dead_lettered).map(([name, n]) => html`<li key=${name}><b>${count(n)}</b> <a href=${link(["dead-letters"], { reason: name, since, view: "list" })}>${name}</a></li>`)}</ul>`}
     ${o.at_least && html`<p class="note">${t("A worker was killed meanwhile: some may be counted twice, and each of these hides an open one.", "期间有 worker 被终止：部分可能被计两次，每次会隐藏一条处理中的。")}</p>`}<//>`;
 }
@@ -52,6 +51,7 @@ function Plan({ of }) {
   const title = t("Predicted to be refused again", "预计再次被拒"), what = t("What is selected", "选中的死信"), n = [t("Count", "数量"), (row) => html`<b>${count(row.count)}</b>`, "num"], sample = [t("Sample", "样本"), (row) => toLetter(row.sample)];
   const named = [t("Reason", "原因"), (row) => html`<strong>${row.reason}</strong> ${row.code && code(row.code)} ${row.field && code(row.field)}`, "wide"];
   return html`<${Section} id="plan" title=${t("The plan", "计划")} note=${t("Judged with the configuration of that moment.", "按当时的配置判断。")}>
+    ${of.left_out > 0 && html`<p class="stale">${t(`${count(of.left_out)} older dead letters were not looked at: those that fit are not in this plan.`, `${count(of.left_out)} 条更早的死信未被查看：其中符合条件的不在计划内。`)}</p>`}
     ${figures(stat(t("Selected", "选中"), count(of.selected)), stat(t("Would be sent", "会被发送"), count(sent), "ok"), stat(t("Would be refused", "会再次被拒"), count(again), again ? "warn" : ""), suppressed > 0 && stat(t("Would be suppressed", "会被抑制"), count(suppressed)), halted > 0 && stat(t("Would wait for a credential", "会等待凭据"), count(halted), "warn"))}
     ${again > 0 && html`<h3>${title}</h3><${Table} caption=${title} rows=${refused} id=${(row) => row.reason + row.field} columns=${[named, n, sample]} />`}
     <${Causes} title=${t("Left out by the plan", "计划排除")} counts=${of.refused} samples=${of.samples} />
@@ -71,13 +71,13 @@ function Shown({ of, start }) {
   const actions = html`${ready && of.selected > 0 && ask("run", t(`Run ${n}…`, `运行 ${n} 条…`), "primary")}${ready && of.selected > 10 && !of.items?.length && ask("ten", t("Try ten first…", "先试十条…"))}
     ${of.state === "running" && ask("cancel", t("Cancel…", "取消…"), "danger")}${["cancelled", "stopped_itself", "failed"].includes(of.state) && of.left > 0 && ask("resume", t("Resume…", "恢复…"), "primary")}${(ready || of.state === "running") && ask("rate", t("Rate…", "速率…"))}`;
   return html`<${Page} title=${t("Replay", "重放")} sub=${html`<a href=${link(["replays"])}>${t("All replays", "全部重放")}</a> · ${code(of.id)}`} actions=${actions}>
-    ${stopped && html`<div class="trouble" role="alert"><strong>${of.state === "failed" ? t("It failed", "重放失败") : t("It stopped itself", "已自动停止")}</strong><p>${stopped.reason} ${stopped.sample && html`${code(stopped.sample.trans_id)} ${stopped.sample.account} ${stopped.sample.code} ${stopped.sample.field}`}</p><p>${t("Mend the cause, then resume. What is left stays open.", "请先修复原因再恢复。剩余死信保持未处理。")}</p></div>`}
+    ${stopped && html`<${Warning} title=${of.state === "failed" ? t("It failed", "重放失败") : t("It stopped itself", "已自动停止")}>${stopped.reason} ${stopped.sample && html`${code(stopped.sample.trans_id)} ${stopped.sample.account} ${stopped.sample.code} ${stopped.sample.field}`}<br />${t("Mend the cause, then resume. What is left stays open.", "请先修复原因再恢复。剩余死信保持未处理。")}<//>`}
     <${Section} id="state" title=${state(of.progress ? "planning" : of.state)}><dl class="facts">
       <dt>${t("What", "范围")}</dt><dd><${Chips} of=${of.items?.length ? {} : of.filter} items=${of.items} /></dd>
       <dt>${t("Why", "原因")}</dt><dd>${of.why} ${muted(`— ${of.by}, ${of.via}`)}</dd>
       <dt>${t("Rate", "速率")}</dt><dd>${t(`${count(of.rate)} per second`, `每秒 ${count(of.rate)} 条`)} <strong class="warn">${of.force && t("forced", "强制")} ${of.no_brake && t("no brake", "不自动停止")}</strong></dd>
       ${[[t("Planned", "计划时间"), of.made_at_ms], [t("Started", "开始"), of.started_ms], [t("Ended", "结束"), of.ended_ms]].map(([head, at]) => at && html`<dt>${head}</dt><dd>${time(at)}</dd>`)}</dl>
-      ${of.progress && html`<div class="looked" role="status"><span>${t(`Looked at ${count(of.progress.scanned)} of ${count(of.progress.total)}`, `已查看 ${count(of.progress.scanned)} / ${count(of.progress.total)}`)}</span><${Progress} value=${of.progress.scanned} max=${of.progress.total} label=${t("Planning", "计划中")} /></div>`}
+      ${of.progress && html`<${Looked} of=${of.progress} />`}
       ${ready && !of.selected && html`<${Empty} title=${t("Nothing is selected", "没有选中任何死信")}>${t("No open dead letter matches. Widen the filter.", "没有匹配的未处理死信，请放宽条件。")}<//>`}
       ${of.filter?.limit === 10 && of.state === "completed" && html`<p class="hint">${t("Ten were tried. If they were delivered, go on with", "已试十条。如都已送达，继续处理")} <a href=${link(["dead-letters"], { ...of.filter, limit: undefined, state: undefined, everything: undefined })}>${t("those that are left", "其余死信")}</a></p>`}<//>
     ${!planned && html`<${Outcomes} of=${of} /><${Run} of=${of} />`}${!of.progress && html`<${Plan} of=${of} />`}

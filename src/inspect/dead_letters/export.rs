@@ -1,6 +1,15 @@
-//! `postback dead-letters list --export`: all that match, for other programs and for spreadsheets.
+//! Dead letters for other programs and for spreadsheets: the lines of `list --export`, of the API and of the console.
 
+mod walk;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use crate::inspect::dead_letters::letter::DeadLetter;
+use crate::inspect::dead_letters::state::State;
+
+pub use walk::Walk;
 
 /// The columns that come first; the others follow by name.
 const FIRST: [&str; 11] = [
@@ -18,8 +27,9 @@ const FIRST: [&str; 11] = [
 ];
 
 /// The form of an export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Export {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Export {
     /// One JSON object per line
     Jsonl,
     /// Comma-separated values for a spreadsheet, with headings
@@ -27,8 +37,25 @@ pub(super) enum Export {
 }
 
 impl Export {
-    /// The lines of these dead letters, with the headings if they are the first ones.
-    pub(super) fn lines(self, objects: &[Map<String, Value>], first: bool) -> String {
+    /// The form of this name.
+    pub fn named(text: &str) -> Option<Self> {
+        <Self as clap::ValueEnum>::from_str(text, false).ok()
+    }
+
+    /// The ending of a file, and its media type.
+    pub fn file(self) -> (&'static str, &'static str) {
+        match self {
+            Export::Jsonl => ("jsonl", "application/x-ndjson"),
+            Export::Csv => ("csv", "text/csv; charset=utf-8"),
+        }
+    }
+
+    /// The lines of these dead letters, masked, with the headings if they are the first ones.
+    pub fn lines(self, letters: &[(DeadLetter, State)], first: bool) -> String {
+        self.write(&letters.iter().map(|(letter, state)| object(letter, *state)).collect::<Vec<_>>(), first)
+    }
+
+    fn write(self, objects: &[Map<String, Value>], first: bool) -> String {
         let mut text = String::new();
         for (n, object) in objects.iter().enumerate() {
             match self {
@@ -45,6 +72,13 @@ impl Export {
         }
         text
     }
+}
+
+/// A dead letter in one JSON object, masked.
+pub fn object(letter: &DeadLetter, state: State) -> Map<String, Value> {
+    let mut members = letter.json();
+    members.insert("state".to_owned(), state.as_str().into());
+    members
 }
 
 fn columns(object: &Map<String, Value>) -> impl Iterator<Item = (&str, &Value)> {
@@ -104,12 +138,12 @@ mod tests {
 
     #[test]
     fn lines_have_their_headings_once() {
-        let csv = Export::Csv.lines(&[object("a"), object("b")], true) + &Export::Csv.lines(&[object("c")], false);
+        let csv = Export::Csv.write(&[object("a"), object("b")], true) + &Export::Csv.write(&[object("c")], false);
         let lines: Vec<&str> = csv.split("\r\n").collect();
         assert_eq!(lines.len(), 5, "{csv}");
         assert_eq!(lines[0], "partition,offset,field,detail");
         assert_eq!(csv.matches("partition").count(), 1);
-        let jsonl = Export::Jsonl.lines(&[object("a\nb"), object("=1")], true);
+        let jsonl = Export::Jsonl.write(&[object("a\nb"), object("=1")], true);
         assert_eq!(jsonl.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>().len(), 2);
         assert_eq!(serde_json::from_str::<Value>(jsonl.lines().nth(1).unwrap()).unwrap()["detail"], "=1");
     }

@@ -1,0 +1,2 @@
+export { html } from "htm/preact";
+export { useEffect, useRef, useState } from "preact/hooks";
