@@ -55,6 +55,18 @@ pub struct Delivery {
     pub throttled: u32,
     /// The record is sent although its lane counts as closed. Its answer may open the lane.
     pub trial: Option<Trial>,
+    /// What its answers did to its lane since it was read.
+    pub refused: Refused,
+}
+
+/// What the answers to one record did to its lane since it was read. A record may be refused for reasons of its own, so
+/// that it must not decide alone whether its lane is closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// How often its answer closed the lane or left it closed.
+    pub times: u32,
+    /// How often of these it halted an account that was not halted before.
+    pub halted: u32,
 }
 
 /// What was made of a record's value.
@@ -207,6 +219,12 @@ impl Delivery {
     /// As [`Ready::only_reads`].
     pub fn only_reads(&self) -> bool {
         matches!(&self.subject, Subject::Ready(ready) if ready.only_reads())
+    }
+
+    /// Notes that its answer closes its lane. `was_halted_by_it`: the account was not halted before.
+    pub fn note_refused(&mut self, was_halted_by_it: bool) {
+        self.refused.times = self.refused.times.saturating_add(1);
+        self.refused.halted = self.refused.halted.saturating_add(u32::from(was_halted_by_it));
     }
 
     /// Copies what this visit learned of re-sends to the envelope and to the next claim.

@@ -32,7 +32,7 @@ use crate::redis::health::Health;
 use crate::settle::give_back;
 
 use pace::Pace;
-use parked::{Alarm, overdue_ms};
+use parked::{Alarm, overdue_ms, rest};
 use partition_buffer::{Buffered, PartitionBuffer};
 use remainder::Remainders;
 
@@ -173,8 +173,8 @@ impl Waiting {
         self.in_buffers.add(1, delivery.record.size());
         let buffers = self.buffers.len();
         let buffer = self.buffers.entry(place.clone()).or_default();
-        let overdue_ms = overdue_ms(&delivery);
-        if let Some(sooner) = buffer.admit(Buffered { delivery, due, overdue_ms }) {
+        let (overdue_ms, not_before) = (overdue_ms(&delivery), rest(&delivery).map(|rest| Instant::now() + rest));
+        if let Some(sooner) = buffer.admit(Buffered { delivery, due, overdue_ms, not_before }) {
             if let Some(later) = buffer.next.replace(sooner) {
                 self.due.remove(&(later, place.clone()));
             }

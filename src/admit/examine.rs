@@ -6,7 +6,7 @@ use crate::account::roster::{LiveRoster, Place, Roster};
 use crate::account::{Account, WhenUnavailable};
 use crate::claim::rules::{ClaimRequest, Key};
 use crate::delivery::progress::AckHandle;
-use crate::delivery::{Called, Delivery, Ended, Ready, ReplyTo, Subject, TopicKind, in_doubt, spare};
+use crate::delivery::{Called, Delivery, Ended, Ready, Refused, ReplyTo, Subject, TopicKind, in_doubt, spare};
 use crate::envelope::{Envelope, Source};
 use crate::error::{DeliveryError, Fault, Outcome};
 use crate::event::{ConversionEvent, Identity, Kind, NamedReply, Paginate, decode, identify};
@@ -59,6 +59,7 @@ impl Examiner {
             place: 0,
             throttled: 0,
             trial: None,
+            refused: Refused::default(),
         })
     }
 

@@ -25,6 +25,15 @@ pub(crate) fn overdue_ms(delivery: &Delivery) -> Option<i64> {
     delivery.envelope.parked_at_ms.map(|at| at.saturating_add(max))
 }
 
+/// How long a record waits that has halted its account more than once, while its lane is open: two intervals of the probe that
+/// ends a halt, then twice as long each time, twelve intervals at most. Otherwise a record that is refused for reasons of its
+/// own would keep its account halted for most of the time.
+pub(crate) fn rest(delivery: &Delivery) -> Option<Duration> {
+    let Subject::Ready(ready) = &delivery.subject else { return None };
+    let times = delivery.refused.halted.checked_sub(1).filter(|times| *times > 0)?;
+    Some(ready.account.retry.halt_probe * 2_u32.saturating_pow(times).min(12))
+}
+
 /// Warns of parked records while there is still time to act.
 #[derive(Default)]
 pub(crate) struct Alarm {

@@ -36,9 +36,17 @@ pub(crate) struct Buffered {
     pub(crate) due: Instant,
     /// When the record becomes too old for parking, in epoch ms.
     pub(crate) overdue_ms: Option<i64>,
+    /// While its lane is open, the record is not sent before this.
+    pub(crate) not_before: Option<Instant>,
 }
 
 impl Buffered {
+    /// The order in a buffer: as in the partition, but what was refused goes behind the others, so that one record which
+    /// is refused for reasons of its own cannot keep its lane closed.
+    fn order(&self) -> (u32, i64) {
+        (self.delivery.refused.times, self.delivery.record.offset)
+    }
+
     /// The lane of the record. `None`: the record ends without a lane.
     pub(crate) fn lane(&self) -> Option<usize> {
         match &self.delivery.subject {
@@ -53,9 +61,9 @@ impl PartitionBuffer {
     pub(crate) fn admit(&mut self, buffered: Buffered) -> Option<Instant> {
         self.bytes += buffered.delivery.record.size();
         self.note_age(&buffered);
-        let (due, offset, lane) = (buffered.due, buffered.delivery.record.offset, buffered.lane());
+        let (due, order, lane) = (buffered.due, buffered.order(), buffered.lane());
         // Records that a closing lane gives back arrive in any order. The oldest has to be first.
-        let place = self.waiting.iter().rposition(|g| g.delivery.record.offset < offset).map_or(0, |p| p + 1);
+        let place = self.waiting.iter().rposition(|other| other.order() < order).map_or(0, |p| p + 1);
         self.waiting.insert(place, buffered);
         // A record that its lane does not take waits for the lane, however many records follow it.
         let waits_anyway = due <= Instant::now() && lane.is_some_and(|lane| self.is_blocked_on(lane));

@@ -24,8 +24,8 @@ struct Look<'a> {
 
 /// What to do with a waiting record.
 enum Fate {
-    /// It is not due.
-    Wait,
+    /// It is not due before this.
+    Wait(Instant),
     /// The lane does not take it.
     Blocked(usize),
     /// It leaves the buffer.
@@ -114,7 +114,7 @@ impl Waiting {
         for buffered in waiting {
             let fate = self.fate(&mut look, &buffered, &buffer);
             match fate {
-                Fate::Wait => buffer.next = buffer.next.into_iter().chain([buffered.due]).min(),
+                Fate::Wait(until) => buffer.next = buffer.next.into_iter().chain([until]).min(),
                 Fate::Blocked(lane) if !buffer.is_blocked_on(lane) => {
                     buffer.blocked_on.push(Block { lane, bytes: buffered.delivery.record.size() });
                 }
@@ -149,10 +149,13 @@ impl Waiting {
             return Fate::Leave(Way::End);
         };
         if buffered.due > look.now {
-            return Fate::Wait;
+            return Fate::Wait(buffered.due);
         }
         let (lane, topic_kind) = (self.lanes.get(index), buffered.delivery.topic_kind);
         let overdue = buffered.overdue_ms.is_some_and(|at| at <= look.now_ms);
+        if let Some(until) = buffered.not_before.filter(|at| *at > look.now && !overdue && lane.is_open()) {
+            return Fate::Wait(until);
+        }
         // Records keep their order: a later record does not overtake an earlier one that its lane did not take.
         if buffer.is_blocked_on(index) && !overdue {
             return Fate::Blocked(index);

@@ -12,6 +12,7 @@ use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::metrics::Setup;
 use crate::stub::PLATFORM;
 
+mod refused;
 mod rollout;
 
 const TIER: &str = "postback.retry.30s";

@@ -84,7 +84,12 @@ pub async fn settle(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<H
 /// Settles an event that was not delivered: it goes to a tier, a parking topic or the dead letters, or is given back.
 async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<Held>, error: DeliveryError) {
     // The answer of the trial is known, so another trial may begin.
-    delivery.trial = None;
+    let was_tried = delivery.trial.take().is_some();
+    match error.disposition() {
+        Disposition::Halt => delivery.note_refused(!was_tried),
+        Disposition::Throttle => delivery.note_refused(false),
+        _ => {}
+    }
     if std::mem::take(&mut delivery.attempted) {
         delivery.envelope.pass += 1;
     }

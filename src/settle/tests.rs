@@ -13,8 +13,8 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::account::OnAmbiguous;
 use crate::claim::rules::Value;
-use crate::delivery::TopicKind;
 use crate::delivery::progress::End;
+use crate::delivery::{Refused, TopicKind};
 use crate::envelope::LastAttempt;
 use crate::error::{Answer, Fault};
 use crate::kafka::refusals::Turn;
@@ -546,6 +546,7 @@ fn a_halt_closes_the_lane_and_what_was_read_from_parking_is_held_in_place() {
         case.settles(halt(), &[Released]).await;
         let held = bench.held.try_recv().expect("back to the buffer of its partition");
         assert_eq!((released.stage(), held.envelope.resends), (Stage::Held, 2));
+        assert_eq!(held.refused, Refused { times: 1, halted: 1 }, "others go before it");
         let halts = &mut bench.alone().halts;
         assert_eq!(halts.try_recv().unwrap().reason, "key of 138****5678 refused");
         assert!(halts.try_recv().is_err(), "told once");

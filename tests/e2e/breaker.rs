@@ -1,6 +1,6 @@
 //! A platform that fails: its lane stops calling it, and nothing but its own events waits.
 
-use crate::support::event::Event;
+use crate::support::event::{Event, Expect};
 use crate::support::ledger::{Check, Ends};
 use crate::support::platform::{Account, Action, Platform, Rule};
 use crate::support::worker::Worker;
@@ -153,4 +153,31 @@ fn of_two_replicas_each_judges_for_itself_and_the_one_without_the_parking_topic_
     w.settle(secs(60));
     let books = w.ledger(&Check { disturbed: true, exact: true, ..Check::default() });
     assert!(books.dead.is_empty());
+}
+
+/// Each probe that fails takes its event out of parking, so that the next one is another event.
+#[test]
+fn an_event_that_always_fails_does_not_keep_the_breaker_open() {
+    let mut w = World::new("broken-alone");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    w.set("retry.inline.max_retries", 0);
+    w.set("retry.max_attempts", 6);
+    let worker = w.started();
+    account.rules(outage());
+    let events = w.make.orders("acme-ps", 200);
+    w.publish(events);
+    let sent = stopped(&worker, &account);
+    let oldest = w.records("parked").into_iter().min_by_key(|record| record.offset).and_then(|record| record.origin());
+    let bad = w.events.iter_mut().find(|event| event.at == oldest).expect("an event that was parked");
+    bad.expect = Expect::Dead { reason: "attempts_exhausted", field: "" };
+    let ident = bad.ident().clone();
+    account.rules(vec![Rule::all(Action::Status(500, None)).about([&ident])]);
+    eventually(secs(60), "it flows again", || worker.lane_state("acme-ps") == "flowing");
+    let requests = account.requests()[sent..].to_vec();
+    let probes = requests.iter().take_while(|request| !request.executed).count();
+    assert!(requests[0].ident.as_ref() == Some(&ident) && probes <= 2, "{probes} probes failed");
+    w.settle(secs(90));
+    assert_eq!(worker.log().matches("breaker open").count(), 1, "it opened a second time");
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
 }

@@ -100,3 +100,31 @@ fn a_halt_for_twenty_permanent_answers_waits_for_a_hand() {
     let books = w.ledger(&Check::EXACT);
     w.counters(&worker, &books);
 }
+
+/// The oldest parked event is refused for reasons of its own, as if its credential were wrong. The others are fine.
+#[test]
+fn an_event_that_is_refused_alone_does_not_keep_its_account_halted() {
+    let mut w = World::new("halt-alone");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    w.set("retry.halt_probe", "2s");
+    let worker = w.started();
+    let mut bad = w.make.order("acme-ps");
+    bad.expect = Expect::Open;
+    let ident = bad.ident().clone();
+    account.rules(vec![Rule::all(Action::Errno(2)).about([&ident])]);
+    w.publish(vec![bad]);
+    eventually(secs(20), "the account is halted", || worker.lane_state("acme-ps") == "halted");
+    eventually(secs(20), "it is the oldest in parking", || w.records("parked").len() == 1);
+    let events = w.make.orders("acme-ps", 60);
+    w.publish(events);
+    eventually(secs(90), "another one was tried, and all others are delivered", || account.executed() == 60);
+    // It halts the account again, and again the next probe is another event.
+    for n in 1..=3 {
+        let events = w.make.orders("acme-ps", 20);
+        w.publish(events);
+        eventually(secs(90), "what follows is delivered too", || account.executed() == 60 + 20 * n);
+    }
+    assert!(account.requests_about(&ident).len() >= 2, "it is tried again");
+    w.settle(secs(60));
+    w.ledger(&Check::EXACT);
+}
