@@ -26,7 +26,7 @@ use files::{ROOT, Rule, Rules, Tests, read};
 use lint::{Known, faults, pages_are_as_said};
 
 /// What the alerts are about and whom they wake. The contract between rules, runbook and Alertmanager.
-const ALERTS: [(&str, &str); 30] = [
+const ALERTS: [(&str, &str); 31] = [
     ("PostbackFreshnessBurn", "critical"),
     ("PostbackFreshnessBurnSlow", "warning"),
     ("PostbackSuccessBurn", "critical"),
@@ -48,6 +48,7 @@ const ALERTS: [(&str, &str); 30] = [
     ("PostbackTargetAbsent", "critical"),
     ("PostbackReloadFailed", "warning"),
     ("PostbackClockOff", "warning"),
+    ("PostbackClockHeld", "critical"),
     ("PostbackSecretOld", "warning"),
     ("PostbackRedisAway", "critical"),
     ("PostbackDedupeHeld", "critical"),

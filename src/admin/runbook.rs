@@ -26,10 +26,11 @@ macro_rules! pages {
     ($($name:literal)*) => { [$(($name, include_str!(concat!("../../deploy/runbook/", $name, ".md")))),*] };
 }
 
-const PAGES: [Page; 32] = pages! {
+const PAGES: [Page; 33] = pages! {
     "NotReady"
     "PostbackAmbiguousResends"
     "PostbackBreakerOpen"
+    "PostbackClockHeld"
     "PostbackClockOff"
     "PostbackCommitStuck"
     "PostbackDeadLettersGrow"

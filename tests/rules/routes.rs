@@ -22,7 +22,7 @@ struct Inhibition {
 }
 
 /// Alerts that say that events are lost, or about to be, or that nothing can be said any more: nothing mutes them.
-const NEVER_MUTED: [&str; 8] = [
+const NEVER_MUTED: [&str; 9] = [
     "PostbackEventsUnaccounted",
     "PostbackParkedTooLong",
     "PostbackRetentionClose",
@@ -30,6 +30,7 @@ const NEVER_MUTED: [&str; 8] = [
     "PostbackTargetAbsent",
     "PostbackKafkaAway",
     "PostbackRedisAway",
+    "PostbackClockHeld",
     "PostbackStormStopped",
 ];
 
