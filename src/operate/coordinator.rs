@@ -212,7 +212,10 @@ impl Coordinator {
                 lag_seconds: p.lag_seconds,
                 commit_age: p.commit_age_seconds,
                 retention: retention_ms.map(|ms| ms as f64 / 1000.0),
-                headroom: retention_ms.and_then(|ms| retention::headroom(p, ms, now_ms())),
+                headroom: retention_ms.and_then(|ms| {
+                    let stored_ms = |offset| self.retention.stored_ms(&p.topic, p.partition, offset);
+                    retention::headroom(p, ms, now_ms(), stored_ms)
+                }),
             };
             let place = (p.topic.clone(), p.partition);
             if memory.shown.remove(&place) != Some(new) {

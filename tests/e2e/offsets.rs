@@ -138,6 +138,14 @@ fn start_from_error_parks_everything_on_a_first_start() {
     parked(&w, &worker, &[0, 1]);
     assert!(!worker.ready() && worker.live(), "nothing flows and it says ready");
     assert_eq!(account.request_count(), 0);
+    let input = w.topic("conversions");
+    for partition in ["0", "1"] {
+        let of = |name: &str| worker.metrics().total(name, &[("topic", &input), ("partition", partition)]);
+        eventually(secs(60), "what was never read shows how long Kafka still keeps it", || {
+            let (all, left) = (of("retention_seconds"), of("retention_headroom_seconds"));
+            all > 600.0 && left > all - 300.0 && left < all
+        });
+    }
     unblock(&w, &worker, 0, "earliest");
     worker.wait_until_ready();
     parked(&w, &worker, &[1]);

@@ -85,10 +85,14 @@ pub struct Parked {
 }
 
 impl Parked {
+    /// The first existing record that is not known to be finished.
+    pub fn first_open(&self) -> i64 {
+        self.committed.filter(|at| (self.low..=self.high).contains(at)).unwrap_or(self.low)
+    }
+
     /// The existing records that are not known to be finished.
     pub fn lag(&self) -> i64 {
-        let from = self.committed.filter(|at| (self.low..=self.high).contains(at)).unwrap_or(self.low);
-        (self.high - from).max(0)
+        (self.high - self.first_open()).max(0)
     }
 
     /// The number of records that are missing between the committed position and the existing records. Without a

@@ -57,6 +57,28 @@ impl Offsets {
         Ok((!any.is_empty()).then_some(found))
     }
 
+    /// The same for each partition at a time of its own. `None`: it has no such record. A partition without an answer is left
+    /// out.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn since_each(
+        &self,
+        times: &[(PartitionName, i64)],
+    ) -> Result<BTreeMap<PartitionName, Option<i64>>, AdminError> {
+        let mut list = TopicPartitionList::with_capacity(times.len());
+        for ((topic, partition), at_ms) in times {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*at_ms))?;
+        }
+        let answer = self.client.offsets_for_times(list, TIMEOUT)?;
+        let elements = answer.elements();
+        let answered = elements.iter().filter(|element| element.error().is_ok()).map(|element| {
+            let offset = if let Offset::Offset(at) = element.offset() { Some(at) } else { None };
+            ((element.topic().to_owned(), element.partition()), offset)
+        });
+        Ok(answered.collect())
+    }
+
     fn ask(&self, partitions: &[PartitionName], what: Offset) -> Result<TopicPartitionList, AdminError> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         if partitions.is_empty() {

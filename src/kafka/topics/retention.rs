@@ -1,36 +1,65 @@
-//! How long the topics that the worker reads keep their records. It is read again every minute, because an operator may
-//! change it at any time.
+//! How long the topics that the worker reads keep their records, and since when they keep those that it cannot read. The
+//! retention is read again every minute, because an operator may change it at any time.
+
+mod unread;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+use self::unread::Unread;
 use super::{AdminError, Cluster, TopicSettings};
+use crate::kafka::now_ms;
 
-/// The time between two looks.
+/// The time between two looks at the retention.
 const EVERY: Duration = Duration::from_secs(60);
-/// The time between two looks while Kafka does not answer.
+/// The time between two looks at what is asked for, and while Kafka does not answer.
 const SOON: Duration = Duration::from_secs(5);
 
-/// The retention of topics, by name, in ms. Topics that keep their records for ever, or whose settings cannot be read,
-/// are not in it.
+/// How long topics keep their records.
 #[derive(Debug, Default)]
-pub struct Retention(Mutex<HashMap<String, i64>>);
+pub struct Retention {
+    /// In ms, by topic. Topics that keep their records for ever, or whose settings cannot be read, are not in it.
+    limits: Mutex<HashMap<String, i64>>,
+    unread: Mutex<Unread>,
+}
 
 impl Retention {
     /// How long this topic keeps its records, in ms. `None`: for ever, or it is not known.
     pub fn of(&self, topic: &str) -> Option<i64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
     }
 
-    /// Replaces everything that is known.
+    /// The timestamp of the first record at this offset or after it, epoch ms, by what the broker says of times: it may be
+    /// older than the record by a thousandth of the retention. `None`: it is asked for, and is known a few seconds later.
+    pub fn stored_ms(&self, topic: &str, partition: i32, offset: i64) -> Option<i64> {
+        self.unread().stored_ms(topic, partition, offset)
+    }
+
+    /// Replaces everything that is known of the retention.
     pub(crate) fn set(&self, all: HashMap<String, i64>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = all;
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = all;
+    }
+
+    fn unread(&self) -> MutexGuard<'_, Unread> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the broker for the times that are wanted.
+    fn ask(&self, cluster: &Cluster) -> Result<(), AdminError> {
+        let wanted = self.unread().wanted(|topic| self.of(topic));
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let offsets = cluster.offsets()?;
+        let found = unread::search(wanted, now_ms(), |times| offsets.since_each(times))?;
+        self.unread().found(found);
+        Ok(())
     }
 }
 
-/// Starts to read the retention of every input, retry tier and parking topic. It ends when nobody else holds
+/// Starts to read the retention of every input, retry tier and parking topic, and what is asked for. It ends when nobody else holds
 /// `retention`.
 ///
 /// # Errors
@@ -42,19 +71,23 @@ pub fn watch_retention(cluster: Arc<Cluster>, retention: &Arc<Retention>) -> io:
 }
 
 fn watch(cluster: &Cluster, known: &Weak<Retention>) {
+    let mut next = Instant::now();
     loop {
-        let wait = match (known.upgrade(), read(cluster)) {
-            (None, _) => return,
-            (Some(known), Ok(all)) => {
-                known.set(all);
-                EVERY
+        let Some(known) = known.upgrade() else { return };
+        if Instant::now() >= next {
+            match read(cluster) {
+                Ok(all) => {
+                    known.set(all);
+                    next = Instant::now() + EVERY;
+                }
+                Err(error) => tracing::debug!(%error, "the retention of topics cannot be read"),
             }
-            (Some(_), Err(error)) => {
-                tracing::debug!(%error, "the retention of topics cannot be read");
-                SOON
-            }
-        };
-        std::thread::sleep(wait);
+        }
+        if let Err(error) = known.ask(cluster) {
+            tracing::debug!(%error, "the times of records that were not read cannot be read");
+        }
+        drop(known);
+        std::thread::sleep(SOON);
     }
 }
 

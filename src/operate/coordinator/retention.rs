@@ -5,26 +5,43 @@ use crate::delivery::progress::PartitionView;
 /// The record that bounds how far a partition is done.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Oldest {
-    /// It is unfinished, and this is its timestamp in its topic, epoch ms. `None`: it has none, or was not decoded yet.
-    Read(Option<i64>),
+    /// This is its timestamp in its topic, epoch ms. `None`: it has none, or it is not known yet.
+    Stored(Option<i64>),
     /// It was not read yet. It is no older than this many seconds, because the last record that was read is. 0: there
-    /// is none. `None`: nothing was read yet, so its timestamp is not known.
+    /// is none. `None`: it is not known whether there is one.
     Unread(Option<f64>),
 }
 
 /// The seconds until retention deletes the oldest unfinished record, counted from its timestamp; negative: it may be
-/// gone at any moment. Where nothing is unfinished, a record that arrives now has the whole retention. `None`: not known.
-pub(super) fn headroom(p: &PartitionView, retention_ms: i64, now_ms: i64) -> Option<f64> {
-    let oldest = match &p.oldest {
-        Some(oldest) => Oldest::Read(oldest.work.stored_ms),
-        None => Oldest::Unread(p.lag_seconds.filter(|_| p.parked.is_none())),
+/// gone at any moment. Where nothing is unfinished, a record that arrives now has the whole retention. `stored_ms` tells the
+/// timestamp of a record that was not read, by its offset. `None`: not known.
+pub(super) fn headroom(
+    p: &PartitionView,
+    retention_ms: i64,
+    now_ms: i64,
+    stored_ms: impl FnOnce(i64) -> Option<i64>,
+) -> Option<f64> {
+    let oldest = match (&p.oldest, p.lag_records, p.lag_seconds.filter(|_| p.parked.is_none())) {
+        (Some(oldest), ..) => Oldest::Stored(oldest.work.stored_ms),
+        (None, Some(0), _) => Oldest::Unread(Some(0.0)),
+        (None, _, Some(seconds)) => Oldest::Unread(Some(seconds)),
+        (None, Some(_), None) => Oldest::Stored(first_unread(p).and_then(stored_ms)),
+        (None, None, None) => Oldest::Unread(None),
     };
     left(oldest, retention_ms, now_ms)
 }
 
+/// The offset of the first record that was not read.
+fn first_unread(p: &PartitionView) -> Option<i64> {
+    match &p.parked {
+        Some(parked) => Some(parked.first_open()),
+        None => p.frontier.or(p.committed),
+    }
+}
+
 fn left(oldest: Oldest, retention_ms: i64, now_ms: i64) -> Option<f64> {
     let age = match oldest {
-        Oldest::Read(stored_ms) => (now_ms - stored_ms?).max(0) as f64 / 1000.0,
+        Oldest::Stored(stored_ms) => (now_ms - stored_ms?).max(0) as f64 / 1000.0,
         Oldest::Unread(seconds) => seconds?,
     };
     Some(retention_ms as f64 / 1000.0 - age)
@@ -36,17 +53,12 @@ mod tests {
 
     use super::*;
     use crate::delivery::progress::{ConsumerHandle, ConsumerView, Snapshot};
+    use crate::kafka::consumer::Parked;
     use crate::operate::coordinator::parts::Watched;
     use crate::operate::coordinator::tests::World;
 
-    #[tokio::test]
-    async fn a_partition_that_leaves_takes_its_headroom_with_it() {
-        let mut world = World::new().await;
-        world.coordinator.retention.set([("conversions".to_owned(), 3_600_000)].into());
-        let view = Arc::new(ConsumerView::default());
-        let handle = Arc::new(ConsumerHandle::stub().0);
-        world.coordinator.consumers = vec![Watched { name: "intake", view: view.clone(), handle }];
-        let partition = |topic: &str| PartitionView {
+    fn partition(topic: &str) -> PartitionView {
+        PartitionView {
             topic: topic.into(),
             partition: 3,
             generation: 1,
@@ -64,7 +76,16 @@ mod tests {
             own: None,
             unfinished: 0,
             window_full: false,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_leaves_takes_its_headroom_with_it() {
+        let mut world = World::new().await;
+        world.coordinator.retention.set([("conversions".to_owned(), 3_600_000)].into());
+        let view = Arc::new(ConsumerView::default());
+        let handle = Arc::new(ConsumerHandle::stub().0);
+        world.coordinator.consumers = vec![Watched { name: "intake", view: view.clone(), handle }];
         let partitions = vec![partition("conversions"), partition("kept-for-ever")];
         view.set(Snapshot { partitions, ..Snapshot::default() });
         world.coordinator.show(&mut world.memory);
@@ -80,6 +101,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_read_is_as_old_as_the_broker_says() {
+        const NOW: i64 = 1_790_000_000_000;
+        let headroom = |p: &PartitionView, at: i64| {
+            headroom(p, 36_000_000, NOW, |offset| (offset == at).then_some(NOW - 3_600_000))
+        };
+        let unread = PartitionView { lag_records: Some(7), lag_seconds: None, ..partition("in") };
+        assert_eq!((headroom(&unread, 5), headroom(&unread, 6)), (Some(32_400.0), None));
+        let begun = PartitionView { frontier: None, committed: Some(2), ..unread.clone() };
+        assert_eq!(headroom(&begun, 2), Some(32_400.0));
+        // Without a sound position everything that is there may be undelivered.
+        for (committed, first) in [(None, 10), (Some(4), 10), (Some(12), 12), (Some(99), 10)] {
+            let parked = Some(Parked { why: "", committed, low: 10, high: 20 });
+            assert_eq!(headroom(&PartitionView { parked, ..unread.clone() }, first), Some(32_400.0), "{committed:?}");
+        }
+        let empty = PartitionView {
+            parked: Some(Parked { why: "", committed: None, low: 5, high: 5 }),
+            lag_records: Some(0),
+            ..unread.clone()
+        };
+        assert_eq!(headroom(&empty, 5), Some(36_000.0), "there is nothing to lose");
+        assert_eq!(headroom(&PartitionView { lag_records: None, ..unread }, 5), None);
+    }
+
+    #[test]
     fn it_is_the_retention_less_the_age_of_the_oldest_unfinished_record() {
         const HOUR_MS: i64 = 3_600_000;
         let now = 1_790_000_000_000;
@@ -87,10 +132,10 @@ mod tests {
             ("nothing waits", Oldest::Unread(Some(0.0)), Some(36_000.0)),
             ("there are more records, and the last one read was this old", Oldest::Unread(Some(600.0)), Some(35_400.0)),
             ("nothing was read yet", Oldest::Unread(None), None),
-            ("one waits", Oldest::Read(Some(now - HOUR_MS)), Some(32_400.0)),
-            ("its deletion is due", Oldest::Read(Some(now - 11 * HOUR_MS)), Some(-3_600.0)),
-            ("its producer's clock is ahead", Oldest::Read(Some(now + HOUR_MS)), Some(36_000.0)),
-            ("it has no timestamp", Oldest::Read(None), None),
+            ("one waits", Oldest::Stored(Some(now - HOUR_MS)), Some(32_400.0)),
+            ("its deletion is due", Oldest::Stored(Some(now - 11 * HOUR_MS)), Some(-3_600.0)),
+            ("its producer's clock is ahead", Oldest::Stored(Some(now + HOUR_MS)), Some(36_000.0)),
+            ("it has no timestamp", Oldest::Stored(None), None),
         ];
         for (what, oldest, expected) in rows {
             assert_eq!(left(oldest, 10 * HOUR_MS, now), expected, "{what}");
