@@ -190,9 +190,9 @@ mod tests {
         for file in std::fs::read_dir(folder).unwrap() {
             let file = file.unwrap().path();
             let text = std::fs::read_to_string(&file).unwrap();
-            // A partition is a number; the other words in capitals are names.
+            // A partition is a number and a reason one of a list; the other words in capitals are names.
             for line in text.lines().filter(|line| line.starts_with("postback ")) {
-                let words = words(&line.replace("PARTITION", "0"));
+                let words = words(&line.replace("PARTITION", "0").replace("REASON", "rejected"));
                 seen += 1;
                 if let Err(error) = Cli::try_parse_from(&words) {
                     panic!("{}: {line}\n{error}", file.display());
