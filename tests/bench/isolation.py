@@ -10,7 +10,7 @@ import threading
 import time
 
 import measure
-from measure import OWN, SECRET, Bench, Sink, get, memory_mib, note
+from measure import OWN, SECRET, Bench, Sink, get, memory_mib, note, samples, total
 
 # Two tiers more than the benchmark's other cells, and short ones: an event that failed often still comes back soon.
 CONFIG = measure.CONFIG.replace("rps = 1000000", "rps = {rps}") + """
@@ -30,16 +30,6 @@ VARIANTS = {
     "flaps": ("hang", 20, "hangs for 20 s, answers for 20 s"),
     "bucket": ("hang", 0, "never answers; both accounts share one rate"),
 }
-
-
-def samples(url):
-    """The worker's own series: the name with its labels, and the value."""
-    lines = (line for line in get(url).splitlines() if line and not line.startswith("#"))
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
-
-
-def total(series, name, part=""):
-    return sum(value for key, value in series.items() if key.split("{")[0] == name and part in key)
 
 
 class Watch(threading.Thread):

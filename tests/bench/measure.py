@@ -96,6 +96,16 @@ def get(url, method="GET"):
         return answer.read().decode()
 
 
+def samples(url):
+    """The worker's own series: the name with its labels, and the value."""
+    lines = (line for line in get(url).splitlines() if line and not line.startswith("#"))
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+def total(series, name, part=""):
+    return sum(value for key, value in series.items() if key.split("{")[0] == name and part in key)
+
+
 class Sink:
     def __init__(self, bench, *options):
         self.port = free_port()

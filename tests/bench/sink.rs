@@ -3,11 +3,13 @@
 //!
 //! `sink --listen ADDR [--latency-ms N] [--hang]`. With `--hang` it reads the request and never answers.
 //! `GET /_stats` says what came since the last `DELETE /_stats`; times are epoch microseconds, ages are the time from
-//! the producer's call (it stands in the event's id) to the whole request. `DELETE /_ages` forgets the ages alone.
+//! the producer's call (it stands in the event's id) to the whole request. `DELETE /_ages` forgets the ages alone;
+//! `DELETE /_ages?run=0012ab` does that too, and from then on counts those of one run of the load and no others.
 //!
 //! `PUT /_fault?hang`, `?status=500`, `?status=429` (with `Retry-After: 1`) and `?latency_ms=2900` set a fault, `PUT /_fault`
 //! ends it. `accepted` counts the different events that got an answer of success, or would have got one if the client had
-//! waited for it: a request that hangs or fails is received and not accepted.
+//! waited for it: a request that hangs or fails is received and not accepted. `GET /_again` names those that were accepted
+//! more than once, as often as they came again.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a tool of the benchmark: whatever fails ends the run")]
 
@@ -30,6 +32,8 @@ use tokio::net::TcpSocket;
 /// Buckets of 100 µs; the last one holds everything above.
 const BUCKETS: usize = 600_000;
 const BUCKET_US: u64 = 100;
+/// No run of the load has this number.
+const EVERY_RUN: u64 = u64::MAX;
 /// So many sets of seen ids, each with its own lock.
 const SHARDS: usize = 16;
 /// Of 360 and of 腾讯广告.
@@ -48,10 +52,12 @@ struct Sink {
     first_us: AtomicU64,
     last_us: AtomicU64,
     ages: Vec<AtomicU64>,
+    /// The run of the load whose ages count.
+    aged_run: AtomicU64,
     seen: Vec<Mutex<HashSet<u64>>>,
     accepted: Vec<Mutex<HashSet<u64>>>,
-    /// Events that were accepted once more.
-    again: AtomicU64,
+    /// The ids of events that were accepted once more.
+    again: Mutex<Vec<String>>,
 }
 
 impl Sink {
@@ -66,16 +72,16 @@ impl Sink {
             first_us: AtomicU64::new(u64::MAX),
             last_us: AtomicU64::new(0),
             ages: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            aged_run: EVERY_RUN.into(),
             seen: (0..SHARDS).map(|_| Mutex::default()).collect(),
             accepted: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            again: AtomicU64::new(0),
+            again: Mutex::default(),
         }
     }
 
     /// Sets the fault that a query names, and no other.
     fn fault(&self, query: &str) {
-        let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        let number = |name: &str, without: u64| value(name).map_or(without, |n| n.parse().expect("a number"));
+        let number = |name: &str, without: u64| value(query, name).map_or(without, |n| n.parse().expect("a number"));
         self.hang.store(query == "hang", Relaxed);
         self.status.store(number("status", 200), Relaxed);
         self.latency_ms.store(number("latency_ms", 0), Relaxed);
@@ -86,7 +92,9 @@ impl Sink {
             let Some((unique, _)) = id.split_at_checked(16) else { continue };
             let hash = hash(unique);
             let is_new = self.accepted[hash as usize % SHARDS].lock().unwrap().insert(hash);
-            self.again.fetch_add(u64::from(!is_new), Relaxed);
+            if !is_new {
+                self.again.lock().unwrap().push(id.to_owned());
+            }
         }
     }
 
@@ -102,13 +110,25 @@ impl Sink {
     fn count_event(&self, id: &str, now: u64) {
         // The load writes 16 digits of run and number, which make it unique, and 16 of microseconds.
         let Some((unique, sent)) = id.split_at_checked(16) else { return };
-        let sent = u64::from_str_radix(sent, 16).ok();
+        let sent = u64::from_str_radix(sent, 16).ok().filter(|_| self.ages_count(unique));
         let hash = hash(unique);
         self.seen[hash as usize % SHARDS].lock().unwrap().insert(hash);
         if let Some(sent) = sent {
             let bucket = (now.saturating_sub(sent) / BUCKET_US) as usize;
             self.ages[bucket.min(BUCKETS - 1)].fetch_add(1, Relaxed);
         }
+    }
+
+    /// Whether the ages of the run in this id count.
+    fn ages_count(&self, id: &str) -> bool {
+        let run = self.aged_run.load(Relaxed);
+        run == EVERY_RUN || id.get(..6).and_then(|own| u64::from_str_radix(own, 16).ok()) == Some(run)
+    }
+
+    fn forget_ages(&self, query: &str) {
+        let run = value(query, "run").map_or(EVERY_RUN, |run| u64::from_str_radix(run, 16).expect("a run"));
+        self.aged_run.store(run, Relaxed);
+        self.ages.iter().for_each(|age| age.store(0, Relaxed));
     }
 
     fn stats(&self) -> String {
@@ -129,7 +149,7 @@ impl Sink {
             "received": self.received.load(Relaxed),
             "distinct": sum(&self.seen),
             "accepted": sum(&self.accepted),
-            "again": self.again.load(Relaxed),
+            "again": self.again.lock().unwrap().len(),
             "unsigned": self.unsigned.load(Relaxed),
             "first_us": if first == u64::MAX { 0 } else { first },
             "last_us": self.last_us.load(Relaxed),
@@ -146,9 +166,14 @@ impl Sink {
             counter.store(0, Relaxed);
         }
         self.first_us.store(u64::MAX, Relaxed);
-        self.again.store(0, Relaxed);
+        self.again.lock().unwrap().clear();
         self.seen.iter().chain(&self.accepted).for_each(|s| s.lock().unwrap().clear());
     }
+}
+
+/// The value of a name in a query.
+fn value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 fn now_us() -> u64 {
@@ -182,8 +207,12 @@ async fn answer(request: Request<Incoming>, sink: &'static Sink) -> Result<Respo
             sink.forget();
             return json(Bytes::from_static(b"{}"));
         }
+        (&Method::GET, "/_again") => {
+            let again = serde_json::json!(*sink.again.lock().unwrap());
+            return json(again.to_string().into());
+        }
         (&Method::DELETE, "/_ages") => {
-            sink.ages.iter().for_each(|age| age.store(0, Relaxed));
+            sink.forget_ages(request.uri().query().unwrap_or_default());
             return json(Bytes::from_static(b"{}"));
         }
         (&Method::PUT, "/_fault") => {
