@@ -3,6 +3,7 @@
 mod markdown;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -97,7 +98,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
         }
         Command::Test { file: None } => {
             let platforms = platforms()?;
-            test(&shipped().chain(platforms.own()).collect::<Vec<_>>(), args.json)
+            test(&shipped().cloned().chain(platforms.own().cloned()).collect::<Vec<_>>(), args.json)
         }
     }
 }
@@ -217,7 +218,7 @@ fn text(shown: &PlatformView) -> String {
     text
 }
 
-fn test(platforms: &[&'static DeclaredPlatform], json: bool) -> Result<(), Exit> {
+fn test(platforms: &[Arc<DeclaredPlatform>], json: bool) -> Result<(), Exit> {
     let tested: Vec<Tested> = platforms
         .iter()
         .flat_map(|platform| {

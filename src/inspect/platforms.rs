@@ -19,7 +19,7 @@ pub struct PlatformView {
 }
 
 impl PlatformView {
-    pub fn new(platform: &'static dyn Platform) -> Self {
+    pub fn new(platform: &dyn Platform) -> Self {
         Self {
             name: platform.name(),
             title: platform.title(),

@@ -1,6 +1,6 @@
 //! The only list of platforms. Code outside of this folder names no platform: it goes by this list and by names.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use super::Platform;
 use super::declared::{self, DeclaredPlatform};
@@ -30,17 +30,17 @@ pub(super) const FILES: [(&str, &str); 7] = [
 ];
 
 /// The files, compiled. A test loads each of them, so that none is missing here.
-static DECLARED: LazyLock<Vec<&'static DeclaredPlatform>> =
+static DECLARED: LazyLock<Vec<Arc<DeclaredPlatform>>> =
     LazyLock::new(|| FILES.iter().filter_map(|(name, text)| declared::load(name, text).ok()).collect());
 
 /// Every platform that the program brings along.
 pub fn all() -> impl Iterator<Item = &'static dyn Platform> {
-    CODED.iter().copied().chain(shipped().map(|platform| platform as &dyn Platform))
+    CODED.iter().copied().chain(shipped().map(|platform| &**platform as &dyn Platform))
 }
 
 /// Those of them that are files.
-pub fn shipped() -> impl Iterator<Item = &'static DeclaredPlatform> {
-    DECLARED.iter().copied()
+pub fn shipped() -> impl Iterator<Item = &'static Arc<DeclaredPlatform>> {
+    DECLARED.iter()
 }
 
 pub fn find(name: &str) -> Option<&'static dyn Platform> {
@@ -50,7 +50,7 @@ pub fn find(name: &str) -> Option<&'static dyn Platform> {
 /// The platforms of one configuration: those that the program brings along, and those of its own files.
 #[derive(Clone, Debug, Default)]
 pub struct Platforms {
-    own: Vec<&'static DeclaredPlatform>,
+    own: Vec<Arc<DeclaredPlatform>>,
 }
 
 impl Platforms {
@@ -58,7 +58,7 @@ impl Platforms {
     ///
     /// # Errors
     /// There is one of this name already.
-    pub fn add(&mut self, platform: &'static DeclaredPlatform) -> Result<(), String> {
+    pub fn add(&mut self, platform: Arc<DeclaredPlatform>) -> Result<(), String> {
         let name = platform.name();
         if self.find(name).is_some() {
             return Err(format!("is named {name}, as another platform is: give it another `name`"));
@@ -67,16 +67,17 @@ impl Platforms {
         Ok(())
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &'static dyn Platform> {
-        all().chain(self.own().map(|platform| platform as &dyn Platform))
+    pub fn all<'p>(&'p self) -> impl Iterator<Item = &'p dyn Platform> {
+        let shipped = all().map(|platform| -> &'p dyn Platform { platform });
+        shipped.chain(self.own().map(|platform| -> &'p dyn Platform { &**platform }))
     }
 
     /// Those of its own files.
-    pub fn own(&self) -> impl Iterator<Item = &'static DeclaredPlatform> {
-        self.own.iter().copied()
+    pub fn own(&self) -> impl Iterator<Item = &Arc<DeclaredPlatform>> {
+        self.own.iter()
     }
 
-    pub fn find(&self, name: &str) -> Option<&'static dyn Platform> {
+    pub fn find(&self, name: &str) -> Option<&dyn Platform> {
         self.all().find(|platform| platform.name() == name)
     }
 }
@@ -113,9 +114,9 @@ mod tests {
         let text = FILES[3].1.replace("name = \"kuaishou\"", "name = \"stranger\"");
         let stranger = declared::load("stranger.toml", &text).unwrap();
         let mut platforms = Platforms::default();
-        assert_eq!(platforms.add(stranger), Ok(()));
+        assert_eq!(platforms.add(stranger.clone()), Ok(()));
         assert_eq!(platforms.find("stranger").map(Platform::title), Some("快手"));
         assert!(platforms.add(stranger).is_err() && Platforms::default().find("stranger").is_none());
-        assert!(platforms.add(shipped().next().unwrap()).is_err());
+        assert!(platforms.add(shipped().next().unwrap().clone()).is_err());
     }
 }

@@ -22,7 +22,7 @@ fn platform_names(platforms: &Platforms) -> String {
 }
 
 /// An account as far as it could be read. That is enough for the rules that look at all accounts together.
-pub(super) struct Draft {
+pub(super) struct Draft<'p> {
     pub name: String,
     /// Its limits. `shared_as` is empty if the credential that would fill it could not be read.
     pub limits: Limits,
@@ -33,7 +33,7 @@ pub(super) struct Draft {
     pub has_call_limits: bool,
     pub retry: Retry,
     /// Its platform, if that could be read.
-    pub platform: Option<&'static dyn Platform>,
+    pub platform: Option<&'p dyn Platform>,
     /// The public halves of its credentials.
     pub keys: Vec<String>,
     /// Whether it states several base URLs, not one.
@@ -43,7 +43,7 @@ pub(super) struct Draft {
 }
 
 /// Reads every account, with the sections at the top as its defaults.
-pub(super) fn read(settings: &Settings<'_>, root: &Root, platforms: &Platforms) -> Vec<Draft> {
+pub(super) fn read<'p>(settings: &Settings<'_>, root: &Root, platforms: &'p Platforms) -> Vec<Draft<'p>> {
     let Some(node) = settings.top("accounts") else { return Vec::new() };
     let Some(mut accounts) = settings.table(node, "accounts") else { return Vec::new() };
     // By name, as everywhere else: which of two accounts is blamed does not depend on the order of the file.
@@ -69,7 +69,14 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-fn one(name: &str, path: &str, mut own: Table, settings: &Settings<'_>, root: &Root, platforms: &Platforms) -> Draft {
+fn one<'p>(
+    name: &str,
+    path: &str,
+    mut own: Table,
+    settings: &Settings<'_>,
+    root: &Root,
+    platforms: &'p Platforms,
+) -> Draft<'p> {
     let key = |key: &str| format!("{path}.{key}");
     let (has_limits, has_base_urls) = (own.contains_key("limits"), own.contains_key("base_urls"));
     if own.contains_key("base_url") && has_base_urls {
@@ -254,7 +261,7 @@ fn take(own: &mut Table, table: &str, key: &str) -> bool {
     }
 }
 
-fn urls(common: &Common, platform: Option<&'static dyn Platform>, path: &str, settings: &Settings<'_>) -> Vec<String> {
+fn urls(common: &Common, platform: Option<&dyn Platform>, path: &str, settings: &Settings<'_>) -> Vec<String> {
     let allowed = Allowed { http: common.allow_http, private: common.allow_private };
     let one = common.base_url.iter().map(|Word(url)| ("base_url", url));
     let many = common.base_urls.iter().flatten().map(|url| ("base_urls", url));

@@ -7,7 +7,7 @@ use crate::account::Limits;
 use crate::config::layers::Settings;
 
 /// Accounts that share a bucket must state the same rate. Calls have buckets of their own, for each platform.
-pub(super) fn judge(settings: &Settings<'_>, drafts: &[Draft]) {
+pub(super) fn judge(settings: &Settings<'_>, drafts: &[Draft<'_>]) {
     let conversions = drafts.iter().map(|draft| (draft, &draft.limits, ""));
     bucket(settings, "limits", conversions);
     let calls = drafts.iter().filter_map(|draft| {
@@ -17,8 +17,8 @@ pub(super) fn judge(settings: &Settings<'_>, drafts: &[Draft]) {
     bucket(settings, "call_limits", calls);
 }
 
-fn bucket<'a>(settings: &Settings<'_>, section: &str, of: impl Iterator<Item = (&'a Draft, &'a Limits, &'a str)>) {
-    let mut first: BTreeMap<(&str, &str), (&Draft, &Limits)> = BTreeMap::new();
+fn bucket<'a>(settings: &Settings<'_>, section: &str, of: impl Iterator<Item = (&'a Draft<'a>, &'a Limits, &'a str)>) {
+    let mut first: BTreeMap<(&str, &str), (&Draft<'_>, &Limits)> = BTreeMap::new();
     for (draft, limits, platform) in of.filter(|(_, limits, _)| !limits.shared_as.is_empty()) {
         let (known, known_limits) = *first.entry((platform, &limits.shared_as)).or_insert((draft, limits));
         #[expect(clippy::float_cmp, reason = "two spellings of one number are equal, two numbers are not")]

@@ -23,26 +23,26 @@ fn delays(inline: &Inline) -> Duration {
 }
 
 /// The longest time that one visit of an account may hold its claim.
-fn longest_visit(draft: &Draft) -> Duration {
+fn longest_visit(draft: &Draft<'_>) -> Duration {
     let inline = &draft.retry.inline;
     MARGIN + timeout(draft) * (1 + inline.max_retries) + delays(inline) + token_timeout(draft) + MARGIN
 }
 
 /// The longest time that one request may take. A call with several requests renews its claim before each.
-fn timeout(draft: &Draft) -> Duration {
+fn timeout(draft: &Draft<'_>) -> Duration {
     let of_calls = draft.account.as_ref().filter(|account| account.call.is_some());
     of_calls.map_or(draft.limits.timeout, |account| account.call_limits.timeout.max(account.limits.timeout))
 }
 
 /// The longest time that a visit may wait for a token: one token request, or zero if the account sends without a token.
-fn token_timeout(draft: &Draft) -> Duration {
+fn token_timeout(draft: &Draft<'_>) -> Duration {
     let has_tokens = draft.account.as_ref().is_some_and(|account| account.tokens().is_some());
     if has_tokens { timeout(draft) } else { Duration::ZERO }
 }
 
 /// The lease must be longer than the slowest visit. It must not be longer than the session timeout, because the
 /// partitions of a crashed member come back only after that (core.md section 3).
-pub(super) fn judge(settings: &Settings<'_>, Root { dedupe, kafka, .. }: &Root, drafts: &[Draft]) {
+pub(super) fn judge(settings: &Settings<'_>, Root { dedupe, kafka, .. }: &Root, drafts: &[Draft<'_>]) {
     let session = session_timeout(kafka);
     let mut slow: Vec<_> = drafts.iter().map(|d| (longest_visit(d), d)).collect();
     slow.retain(|(need, _)| *need > dedupe.lease);

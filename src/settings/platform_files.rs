@@ -12,7 +12,7 @@ use crate::platforms::list::Platforms;
 const LARGEST: u64 = 1 << 20;
 
 /// Reads and compiles every file. What is wrong with one is reported with its own lines. A file that has not changed is
-/// the platform that it was among the `known` ones: a compiled platform stays for the life of the process.
+/// the platform that it was among the `known` ones.
 pub(super) fn read(settings: &Settings<'_>, files: &[String], known: &Platforms) -> Platforms {
     let mut platforms = Platforms::default();
     for (at, file) in files.iter().enumerate() {
@@ -26,7 +26,7 @@ pub(super) fn read(settings: &Settings<'_>, files: &[String], known: &Platforms)
             }
         };
         let compiled = match known.own().find(|platform| *platform.text() == *text) {
-            Some(platform) => Ok(platform),
+            Some(platform) => Ok(platform.clone()),
             None => declared::load(&shown(&path), &text),
         };
         match compiled {

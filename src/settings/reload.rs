@@ -145,7 +145,7 @@ impl Config {
 
 /// Whether a platform is the same in both.
 fn same(old: &Platforms, new: &Platforms, name: &str) -> bool {
-    let own = |platforms: &Platforms| platforms.own().find(|platform| platform.name() == name).map(std::ptr::from_ref);
+    let own = |platforms: &Platforms| platforms.own().find(|platform| platform.name() == name).map(Arc::as_ptr);
     own(old) == own(new)
 }
 

@@ -17,7 +17,7 @@ use crate::{kafka, redis};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-pub(super) fn judge(settings: &Settings<'_>, root: &Root, drafts: &[Draft]) {
+pub(super) fn judge(settings: &Settings<'_>, root: &Root, drafts: &[Draft<'_>]) {
     stated(settings, "kafka.brokers", "host:9092,host2:9092");
     stated(settings, "redis.url", "redis://host:6379");
     if !root.redis.ca_file.is_empty()
@@ -78,7 +78,7 @@ fn timeouts(settings: &Settings<'_>, path: &str, limits: &Limits) {
 /// The window must outlive every way in which an event can come back. Tiers and parking topics keep their records for
 /// the window less one day, and must keep them for a day longer than a record may wait. The retention of the input
 /// topics is added later, when the broker has been asked.
-fn window(settings: &Settings<'_>, Root { dedupe, retry, .. }: &Root, drafts: &[Draft]) {
+fn window(settings: &Settings<'_>, Root { dedupe, retry, .. }: &Root, drafts: &[Draft<'_>]) {
     let all = drafts.iter().map(|d| (Some(d.name.as_str()), &d.retry)).chain([(None, retry)]);
     let Some((name, retry)) = all.max_by_key(|(_, r)| r.max_age + r.max_parked) else { return };
     let needed = retry.max_age + retry.max_parked + 2 * DAY;
@@ -100,7 +100,7 @@ fn window(settings: &Settings<'_>, Root { dedupe, retry, .. }: &Root, drafts: &[
 }
 
 /// Accounts that answer calls in place of another one must exist and make the same call.
-fn alternates(settings: &Settings<'_>, drafts: &[Draft]) {
+fn alternates(settings: &Settings<'_>, drafts: &[Draft<'_>]) {
     for account in drafts.iter().filter_map(|draft| draft.account.as_ref()) {
         let Some(maker) = &account.call else { continue };
         for (call, other) in maker.names().iter().flat_map(|call| maker.alternates(call).iter().map(move |o| (call, o)))
@@ -121,7 +121,7 @@ fn alternates(settings: &Settings<'_>, drafts: &[Draft]) {
 }
 
 /// Warns if more accounts use one credential than the platform advises.
-fn credentials(settings: &Settings<'_>, drafts: &[Draft]) {
+fn credentials(settings: &Settings<'_>, drafts: &[Draft<'_>]) {
     let mut users: BTreeMap<(&str, &str), (&dyn Platform, Vec<&str>)> = BTreeMap::new();
     for draft in drafts {
         let Some(platform) = draft.platform else { continue };
@@ -149,7 +149,7 @@ fn credentials(settings: &Settings<'_>, drafts: &[Draft]) {
 
 /// The drain must not end before the longest request can end. Otherwise records whose requests are in flight would be
 /// handed back.
-fn drain(settings: &Settings<'_>, Root { intake, .. }: &Root, drafts: &[Draft]) {
+fn drain(settings: &Settings<'_>, Root { intake, .. }: &Root, drafts: &[Draft<'_>]) {
     if let Some(draft) =
         drafts.iter().max_by_key(|d| d.limits.timeout).filter(|d| d.limits.timeout >= intake.drain_timeout)
     {
@@ -167,7 +167,7 @@ fn drain(settings: &Settings<'_>, Root { intake, .. }: &Root, drafts: &[Draft]) 
 
 /// Broker and store must either both be embedded or both not. With embedded parts no request may leave the host,
 /// because they forget what was sent.
-fn embedded(settings: &Settings<'_>, Root { kafka, redis, .. }: &Root, drafts: &[Draft]) {
+fn embedded(settings: &Settings<'_>, Root { kafka, redis, .. }: &Root, drafts: &[Draft<'_>]) {
     if settings.report.blames("kafka.brokers") || settings.report.blames("redis.url") {
         return;
     }
@@ -203,7 +203,7 @@ fn one_alone(other: &str, own: &str) -> String {
 }
 
 /// No topic may have two roles, and the worker must not write to an input topic.
-fn topics(settings: &Settings<'_>, Root { kafka, retry, .. }: &Root, drafts: &[Draft]) {
+fn topics(settings: &Settings<'_>, Root { kafka, retry, .. }: &Root, drafts: &[Draft<'_>]) {
     let problem = |key: &str, reason: String| settings.problem(&format!("kafka.{key}"), reason);
     let mut owned: Vec<(String, &'static str)> = Vec::new();
     let mut single = vec![("dead_letter", &kafka.dead_letter), ("results", &kafka.results), ("audit", &kafka.audit)];

@@ -14,11 +14,12 @@ use std::sync::LazyLock;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, Expression, UndefinedBehavior, Value};
 
+use super::operand::{Operand, number};
 use super::{filters, write};
 
 pub(super) use check::Compiler;
 use direct::Direct;
-pub(super) use scope::{Scope, Variable};
+pub(super) use scope::{AccountKeys, Content, Scope, Variable};
 pub(super) use template::Template;
 
 /// What one evaluation may cost: about as many steps, and 64 bytes of text for each.
@@ -97,34 +98,44 @@ pub(super) struct Expr {
 }
 
 impl Expr {
-    pub fn value(&self, scope: &Value) -> Result<Value, Error> {
-        match self.direct(scope).and_then(|(direct, scope)| direct.value(scope)) {
-            Some(value) => Ok(value),
-            None => self.inner.eval(scope.clone()),
+    pub fn operand<'s>(&'s self, scope: &'s Scope<'_>) -> Result<Operand<'s>, Error> {
+        match self.direct.as_ref().and_then(|direct| direct.operand(scope)) {
+            Some(operand) => Ok(operand),
+            None => self.inner.eval(scope.machine()).map(Operand::Other),
         }
     }
 
-    fn direct<'s>(&self, scope: &'s Value) -> Option<(&Direct, &'s Scope)> {
-        Some((self.direct.as_ref()?, scope.downcast_object_ref::<Scope>()?))
+    pub fn value(&self, scope: &Scope<'_>) -> Result<Value, Error> {
+        self.operand(scope).map(Operand::into_value)
     }
 
     /// Appends its value as text.
-    pub fn print(&self, scope: &Value, out: &mut String) -> Result<(), Error> {
-        let value = self.value(scope)?;
+    pub fn print(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), Error> {
+        let value = match self.operand(scope)? {
+            Operand::Text(text) => {
+                out.push_str(&text);
+                return Ok(());
+            }
+            Operand::Int(whole) => {
+                number(whole, out);
+                return Ok(());
+            }
+            Operand::Other(value) => value,
+        };
         if value.is_undefined()
             && let Some(printed) = &self.printed
         {
-            if self.direct(scope).is_some_and(|(direct, scope)| direct.is_left_out(scope)) {
+            if self.direct.as_ref().is_some_and(|direct| direct.is_left_out(scope)) {
                 return Ok(());
             }
-            return printed.eval(scope.clone()).map(drop);
+            return printed.eval(scope.machine()).map(drop);
         }
         write::text(&value, out)
     }
 
     /// Whether it holds. One that fails does not.
-    pub fn holds(&self, scope: &Value) -> bool {
-        self.value(scope).is_ok_and(|value| value.is_true())
+    pub fn holds(&self, scope: &Scope<'_>) -> bool {
+        self.operand(scope).is_ok_and(|value| value.is_true())
     }
 }
 

@@ -159,7 +159,7 @@ impl ExampleAccount {
         let report = Report::default();
         let settings = platform.program.read_keys(&mut Rest::new(table, "account", &report));
         let mut told: Vec<String> = report.finish().problems.iter().map(ToString::to_string).collect();
-        let sender = settings.and_then(|settings| Declared::new(platform.program, &settings, map));
+        let sender = settings.and_then(|settings| Declared::new(platform.program.clone(), &settings, map));
         match sender {
             Ok(sender) if told.is_empty() => Ok(Self {
                 sender,

@@ -1,5 +1,5 @@
-//! Texts of declared platforms that live as long as the process: names of platforms and headers, fields of events, sources of
-//! templates. Each distinct text is kept once, so that reading the same file again keeps nothing new.
+//! Texts of declared platforms that live as long as the process: names of platforms and headers, fields of events, native
+//! events. Each distinct text is kept once, so that a file that is read again, or has changed, keeps next to nothing.
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};

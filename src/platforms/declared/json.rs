@@ -1,52 +1,46 @@
 //! The JSON of an event as expressions see it: each object is split only when a member of it is asked for. What is written
 //! out again is written as it was published.
 
+mod absence;
+mod outline;
+mod text;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object, ObjectRepr};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
+use super::operand::Operand;
 use crate::event::whole as whole_number;
+use absence::{is_absent_if_empty, is_blank, section};
+use outline::{Document, Member};
 
-/// Objects of an event that count as there, and empty, where the event has none: their members are undefined then, and
-/// asking for one is no error.
-const SECTIONS: [&str; 9] =
-    ["click", "order", "user", "consent", "params", "platform_params", "user.device", "user.wechat", "user.hashed"];
-
-/// Below these an empty text is nothing that could be matched: its digest would be the same for everybody.
-const EMPTY_IS_ABSENT: [&str; 3] = ["click", "order", "user"];
-
-/// Whether JSON is a text of nothing but spaces, or of nothing.
-fn is_blank(raw: &[u8]) -> bool {
-    raw.strip_prefix(b"\"").and_then(|raw| raw.strip_suffix(b"\"")).is_some_and(|text| text.trim_ascii().is_empty())
-}
+pub(super) use text::{compact, pairs, split_list};
 
 /// An object of the event.
 pub(super) struct JsonObject {
-    raw: Bytes,
+    document: Arc<Document>,
+    /// Where it stands.
+    place: Range<usize>,
+    /// Which members of the document are its own and those inside them; `None`: all.
+    members: Option<Range<usize>>,
     /// Its dotted path in the event; empty: the event itself.
     path: Cow<'static, str>,
-    members: OnceLock<Vec<Member>>,
 }
 
-/// A member, and its value once something has asked for it.
-struct Member {
-    name: MemberName,
-    /// Where its value stands.
-    raw: Range<usize>,
-    value: OnceLock<Option<Value>>,
-}
-
-/// A name, which seldom holds escapes.
-enum MemberName {
-    Plain(Range<usize>),
-    Escaped(Box<str>),
+/// What stands at a dotted path.
+enum Found<'s> {
+    Member(usize, &'s Member),
+    /// A section that the event does not have.
+    Section(&'static str),
+    /// Nothing.
+    Absent,
+    /// A part of what is no object: a member of a list, or nothing that could be asked for.
+    Beyond,
 }
 
 impl JsonObject {
@@ -56,67 +50,153 @@ impl JsonObject {
     }
 
     fn new(raw: Bytes, path: Cow<'static, str>) -> Self {
-        Self { raw, path, members: OnceLock::new() }
+        let place = 0..raw.len();
+        Self { document: Arc::new(Document::new(raw)), place, members: None, path }
     }
 
     pub fn raw(&self) -> &[u8] {
-        &self.raw
+        self.document.raw.get(self.place.clone()).unwrap_or_default()
     }
 
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    fn members(&self) -> &[Member] {
-        self.members.get_or_init(|| split(&self.raw))
+    /// All members of the document.
+    fn all(&self) -> &[Member] {
+        self.document.members()
     }
 
-    fn name_of<'m>(&'m self, member: &'m Member) -> &'m [u8] {
-        match &member.name {
-            MemberName::Plain(at) => &self.raw[at.clone()],
-            MemberName::Escaped(name) => name.as_bytes(),
+    fn within(&self) -> Range<usize> {
+        self.members.clone().unwrap_or_else(|| 0..self.all().len())
+    }
+
+    /// The bytes of a member's value.
+    fn value_of(&self, member: &Member) -> &[u8] {
+        self.document.raw.get(member.value.clone()).unwrap_or_default()
+    }
+
+    /// Whether a member counts as there. Null is the same as absent, and so is an empty text where that counts as absent.
+    fn is_there(&self, member: &Member, empty_is_absent: bool) -> bool {
+        let raw = self.value_of(member);
+        raw != b"null" && !(empty_is_absent && is_blank(raw))
+    }
+
+    /// The members that are there.
+    fn own(&self) -> impl Iterator<Item = &Member> {
+        let empty_is_absent = is_absent_if_empty(&self.path);
+        let (all, within) = (self.all(), self.within());
+        let mut at = within.start;
+        let own = std::iter::from_fn(move || {
+            let member = all.get(at).filter(|_| at < within.end)?;
+            at = member.next;
+            Some(member)
+        });
+        own.filter(move |member| self.is_there(member, empty_is_absent))
+    }
+
+    fn below(&self, path: &str) -> Cow<'static, str> {
+        match section(&self.path, path) {
+            Some(section) => Cow::Borrowed(section),
+            None if self.path.is_empty() => Cow::Owned(path.to_owned()),
+            None => Cow::Owned(format!("{}.{path}", self.path)),
         }
     }
 
-    /// The members that are there. Null is the same as absent, and so is an empty text below [`EMPTY_IS_ABSENT`].
-    fn there(&self) -> impl Iterator<Item = &Member> {
-        let of = self.path.split('.').next().unwrap_or_default();
-        let empty_is_absent = EMPTY_IS_ABSENT.contains(&of);
-        let is_there = move |raw: &[u8]| raw != b"null" && !(empty_is_absent && is_blank(raw));
-        self.members().iter().filter(move |member| is_there(&self.raw[member.raw.clone()]))
+    fn find(&self, path: &str) -> Found<'_> {
+        let (all, mut within, mut rest) = (self.all(), self.within(), path);
+        let is_whole = self.path.is_empty();
+        let empty_is_absent = is_absent_if_empty(if is_whole { path } else { &self.path });
+        loop {
+            let (name, below) = match rest.split_once('.') {
+                Some((name, below)) => (name, Some(below)),
+                None => (rest, None),
+            };
+            // What stands in the event itself may be empty.
+            let may_be_empty = is_whole && rest.len() == path.len();
+            let member = self
+                .named(all, within.clone(), name)
+                .filter(|(_, member)| self.is_there(member, empty_is_absent && !may_be_empty));
+            match (member, below) {
+                (Some((at, member)), None) => return Found::Member(at, member),
+                (Some((at, member)), Some(below)) if self.value_of(member).first() == Some(&b'{') => {
+                    (within, rest) = (at + 1..member.next, below);
+                }
+                (Some(_), Some(_)) => return Found::Beyond,
+                (None, _) => {
+                    let so_far = &path[..path.len() - below.map_or(0, |below| below.len() + 1)];
+                    match (section(&self.path, so_far), below) {
+                        (Some(section), None) => return Found::Section(section),
+                        (Some(_), Some(below)) => (within, rest) = (0..0, below),
+                        (None, None) => return Found::Absent,
+                        (None, Some(_)) => return Found::Beyond,
+                    }
+                }
+            }
+        }
     }
 
-    /// The section of this name below this object.
-    fn section(&self, name: &str) -> Option<&'static str> {
-        SECTIONS.into_iter().find(|section| match section.strip_suffix(name) {
-            Some("") => self.path.is_empty(),
-            Some(before) => before.strip_suffix('.') == Some(&*self.path),
-            None => false,
-        })
+    fn named<'s>(&'s self, all: &'s [Member], within: Range<usize>, name: &str) -> Option<(usize, &'s Member)> {
+        let mut at = within.start;
+        while at < within.end {
+            let member = all.get(at)?;
+            if member.is_named(name, &self.document.raw) {
+                return Some((at, member));
+            }
+            at = member.next;
+        }
+        None
     }
 
-    fn below(&self, name: &str) -> Cow<'static, str> {
-        match self.section(name) {
-            Some(section) => Cow::Borrowed(section),
-            None if self.path.is_empty() => Cow::Owned(name.to_owned()),
-            None => Cow::Owned(format!("{}.{name}", self.path)),
+    /// The value of a member at this position, which has this path below this object.
+    fn value(&self, at: usize, member: &Member, path: &str) -> Value {
+        match self.value_of(member).first() {
+            Some(b'{') => Value::from_object(Self {
+                document: self.document.clone(),
+                place: member.value.clone(),
+                members: Some(at + 1..member.next),
+                path: self.below(path),
+            }),
+            _ => value(&self.document.raw, member.value.clone(), &|| self.below(path)).unwrap_or_default(),
         }
     }
 
     pub fn get(&self, name: &str) -> Option<Value> {
-        match self.there().find(|member| self.name_of(member) == name.as_bytes()) {
-            Some(member) => {
-                member.value.get_or_init(|| value(&self.raw, member.raw.clone(), &|| self.below(name))).clone()
-            }
-            None => {
-                let section = self.section(name)?;
-                Some(Value::from_object(Self::new(Bytes::from_static(b"{}"), Cow::Borrowed(section))))
-            }
+        // A name with a dot in it is no path.
+        if name.contains('.') {
+            return self
+                .own()
+                .find(|member| member.is_named(name, &self.document.raw))
+                .and_then(|member| value(&self.document.raw, member.value.clone(), &|| self.below(name)));
+        }
+        match self.find(name) {
+            Found::Member(at, member) => Some(self.value(at, member, name)),
+            Found::Section(section) => Some(empty(section)),
+            Found::Absent | Found::Beyond => None,
         }
     }
 
     /// What stands at a dotted path.
-    pub fn at(self: &Arc<Self>, path: &str) -> Option<Value> {
+    pub fn at(&self, path: &str) -> Option<Value> {
+        let found = match self.find(path) {
+            Found::Member(at, member) => Some(self.value(at, member, path)),
+            Found::Section(section) => Some(empty(section)),
+            Found::Absent => None,
+            Found::Beyond => self.beyond(path),
+        };
+        found.filter(|found| !found.is_undefined() && !found.is_none())
+    }
+
+    /// The same without a value of its own, where that is a text or a whole number.
+    pub fn there(&self, path: &str) -> Option<Operand<'_>> {
+        match self.operand(path) {
+            Some(operand) => Some(operand).filter(|operand| !operand.is_absent()),
+            None => self.at(path).map(Operand::Other),
+        }
+    }
+
+    /// The same, through lists.
+    fn beyond(&self, path: &str) -> Option<Value> {
         let mut steps = path.split('.');
         let mut found = self.get(steps.next()?)?;
         for step in steps {
@@ -126,87 +206,33 @@ impl JsonObject {
                 (None, Err(_)) => return None,
             };
         }
-        Some(found).filter(|found| !found.is_undefined() && !found.is_none())
+        Some(found)
     }
-}
 
-/// A name as it stands in the text, or what its escapes stand for.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Name<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
-            }
-            fn visit_borrowed_str<E: Error>(self, name: &'de str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Borrowed(name)))
-            }
-            fn visit_str<E: Error>(self, name: &str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Owned(name.to_owned())))
-            }
-        }
-        from.deserialize_str(Text)
-    }
-}
-
-/// The members of an object, in their order. Bytes that are no object have none.
-fn split(raw: &[u8]) -> Vec<Member> {
-    struct Members<'a>(Vec<(Name<'a>, &'a RawValue)>);
-    impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            struct All;
-            impl<'de> Visitor<'de> for All {
-                type Value = Vec<(Name<'de>, &'de RawValue)>;
-                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str("an object")
-                }
-                fn visit_map<A: MapAccess<'de>>(self, mut of: A) -> Result<Self::Value, A::Error> {
-                    let mut members = Vec::with_capacity(16);
-                    while let Some(member) = of.next_entry()? {
-                        members.push(member);
-                    }
-                    Ok(members)
-                }
-            }
-            from.deserialize_map(All).map(Members)
-        }
-    }
-    let members = serde_json::from_slice::<Members<'_>>(raw).map_or_else(|_| Vec::new(), |members| members.0);
-    let part = |(name, value): (Name<'_>, &RawValue)| {
-        let name = match name.0 {
-            Cow::Borrowed(name) => MemberName::Plain(place(raw, name)),
-            Cow::Owned(name) => MemberName::Escaped(name.into()),
+    /// What stands at a dotted path of names, for what is evaluated directly: undefined where nothing does. `None`: only
+    /// minijinja knows what it is.
+    pub fn operand(&self, path: &str) -> Option<Operand<'_>> {
+        let (at, member) = match self.find(path) {
+            Found::Member(at, member) => (at, member),
+            Found::Section(section) => return Some(empty(section).into()),
+            Found::Absent => return Some(Operand::UNDEFINED),
+            Found::Beyond => return None,
         };
-        Member { name, raw: place(raw, value.get()), value: OnceLock::new() }
-    };
-    members.into_iter().map(part).collect()
+        let text = std::str::from_utf8(self.value_of(member)).ok()?;
+        Some(match text.as_bytes().first()? {
+            b'"' if member.is_plain_text => text.get(1..text.len() - 1)?.into(),
+            b'0'..=b'9' | b'-' => match text.parse().ok().or_else(|| whole_number(text)) {
+                Some(number) => Operand::Int(number),
+                None => self.value(at, member, path).into(),
+            },
+            _ => self.value(at, member, path).into(),
+        })
+    }
 }
 
-/// Where a part of these bytes stands in them.
-fn place(whole: &[u8], part: &str) -> Range<usize> {
-    let from = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
-    from..from + part.len()
-}
-
-/// The names and values of an object, in their order.
-pub(super) fn pairs(raw: &Bytes) -> Vec<(Bytes, Bytes)> {
-    let pair = |member: Member| {
-        let name = match member.name {
-            MemberName::Plain(at) => raw.slice(at),
-            MemberName::Escaped(name) => Bytes::from(name.into_string()),
-        };
-        (name, raw.slice(member.raw))
-    };
-    split(raw).into_iter().map(pair).collect()
-}
-
-/// The members of a list.
-pub(super) fn split_list(raw: &Bytes) -> Vec<Bytes> {
-    let members = serde_json::from_slice::<Vec<&RawValue>>(raw).unwrap_or_default();
-    members.into_iter().map(|value| raw.slice_ref(value.get().as_bytes())).collect()
+/// A section that the event does not have.
+fn empty(section: &'static str) -> Value {
+    Value::from_object(JsonObject::new(Bytes::from_static(b"{}"), Cow::Borrowed(section)))
 }
 
 /// The JSON value that stands at this place; `None`: null.
@@ -248,13 +274,16 @@ impl Object for JsonObject {
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let name = |member: &Member| Value::from(String::from_utf8_lossy(self.name_of(member)).as_ref());
-        Enumerator::Values(self.there().map(name).collect())
+        let name = |member: &Member| match member.escaped_name(&self.document.raw) {
+            Some(name) => Value::from(name),
+            None => Value::from(String::from_utf8_lossy(member.name(&self.document.raw)).as_ref()),
+        };
+        Enumerator::Values(self.own().map(name).collect())
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
-        compact(&self.raw, &mut text);
+        compact(self.raw(), &mut text);
         f.write_str(&text)
     }
 }
@@ -262,79 +291,9 @@ impl Object for JsonObject {
 // By hand: it holds what the event says of a person.
 impl fmt::Debug for JsonObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JsonObject({:?}, {} bytes)", self.path, self.raw.len())
+        write!(f, "JsonObject({:?}, {} bytes)", self.path, self.raw().len())
     }
-}
-
-/// Appends JSON without the white space between its tokens. All else stays as it is written.
-pub(super) fn compact(raw: &[u8], out: &mut String) {
-    let text = String::from_utf8_lossy(raw);
-    let (mut inside, mut escaped, mut kept) = (false, false, 0);
-    for (at, byte) in text.bytes().enumerate() {
-        if inside {
-            inside = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-        } else if byte == b'"' {
-            inside = true;
-        } else if matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
-            out.push_str(&text[kept..at]);
-            kept = at + 1;
-        }
-    }
-    out.push_str(&text[kept..]);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(text: &'static str) -> Arc<JsonObject> {
-        JsonObject::event(Bytes::from_static(text.as_bytes()))
-    }
-
-    #[test]
-    fn members_are_found_at_their_paths_and_null_is_absent() {
-        let event = event(
-            r#"{"trans_id": "t\u0031", "n": 5.0, "big": 12345678901234567890, "x": {"y": [1, {"z": "é"}]},
-                "click": null, "order": {"order_id": null}, "f": 2.5, "yes": true}"#,
-        );
-        assert_eq!(event.at("trans_id"), Some(Value::from("t1")));
-        assert_eq!(event.at("n"), Some(Value::from(5)));
-        assert_eq!(event.at("big"), Some(Value::from(12_345_678_901_234_567_890_u64)));
-        assert_eq!(event.at("x.y.1.z"), Some(Value::from("é")));
-        assert_eq!(event.at("f"), Some(Value::from(2.5)));
-        assert_eq!(event.at("yes"), Some(Value::from(true)));
-        for absent in ["order.order_id", "nobody", "x.y.7", "x.y.z", "trans_id.x", "click.a.b", "user.hashed.phone_md5"]
-        {
-            assert_eq!(event.at(absent), None, "{absent}");
-        }
-        // Sections count as there, so that asking for a member of one is no error.
-        assert!(event.at("click").is_some() && event.at("user.device").is_some());
-    }
-
-    #[test]
-    fn an_empty_text_of_click_order_or_user_is_absent_and_elsewhere_it_is_there() {
-        let event = event(
-            r#"{"click":{"a":"","b":" "},"order":{"order_id":"","items":[{"name":""}],"amount":{"currency":""}},
-                "user":{"email":"","hashed":{"email_sha256":"  "},"tags":[""]},"params":{"x":""},"trans_id":""}"#,
-        );
-        let absent =
-            ["click.a", "click.b", "order.order_id", "order.items.0.name", "order.amount.currency", "user.email"];
-        for path in absent.iter().chain(&["user.hashed.email_sha256"]) {
-            assert_eq!(event.at(path), None, "{path}");
-        }
-        for there in ["params.x", "trans_id", "user.tags.0"] {
-            assert_eq!(event.at(there), Some(Value::from("")), "{there}");
-        }
-        let mut out = String::new();
-        compact(event.raw(), &mut out);
-        assert!(out.contains("\"email\":\"\""), "what was published keeps it: {out}");
-    }
-
-    #[test]
-    fn compact_json_is_what_was_published_without_white_space() {
-        let mut out = String::new();
-        compact("{ \"a b\" : [ 1.0 ,\t\"\\\" x \\\\\" ],\r\n \"汉\": -0 }".as_bytes(), &mut out);
-        assert_eq!(out, "{\"a b\":[1.0,\"\\\" x \\\\\"],\"汉\":-0}");
-    }
-}
+mod tests;

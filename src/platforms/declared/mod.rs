@@ -3,6 +3,7 @@
 //! [`Definition`] is such a file as it is written. The sandbox plays a declared platform from the same structs, and shares
 //! nothing else with this folder.
 
+mod answer_json;
 mod blobs;
 mod definition;
 mod engine;
@@ -12,6 +13,7 @@ mod interner;
 mod json;
 mod keys;
 mod load;
+mod operand;
 mod platform;
 mod program;
 mod sender;

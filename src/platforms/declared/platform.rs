@@ -1,7 +1,7 @@
 //! A declared platform as the rest of the program knows it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use super::definition::Native;
 use super::program::{Program, compile};
@@ -11,21 +11,21 @@ use crate::config::read::Rest;
 use crate::platforms::description::{Description, KeyDescription, Unconfirmed};
 use crate::platforms::{Configured, Platform, Problem};
 
-/// Platforms by the text of their file. A configuration keeps its platforms for as long as the process runs; one that is read
-/// again, and every test, gets the same ones.
-static COMPILED: LazyLock<Mutex<HashMap<String, &'static DeclaredPlatform>>> = LazyLock::new(Mutex::default);
+/// Compiled files by their text, as long as something uses them: a file that is read again is the same platform, and what
+/// a changed file was before is gone with the last account of it.
+static COMPILED: LazyLock<Mutex<HashMap<String, Weak<DeclaredPlatform>>>> = LazyLock::new(Mutex::default);
 
 /// A compiled file.
 #[derive(Debug)]
 pub struct DeclaredPlatform {
-    pub(super) program: &'static Program,
-    text: &'static str,
+    pub(super) program: Arc<Program>,
+    text: String,
 }
 
 impl DeclaredPlatform {
     /// The file as it is written.
-    pub fn text(&self) -> &'static str {
-        self.text
+    pub fn text(&self) -> &str {
+        &self.text
     }
 }
 
@@ -33,15 +33,15 @@ impl DeclaredPlatform {
 ///
 /// # Errors
 /// Every problem with its line, key, and place in an expression.
-pub fn load(file: &str, text: &str) -> Result<&'static DeclaredPlatform, Problems> {
+pub fn load(file: &str, text: &str) -> Result<Arc<DeclaredPlatform>, Problems> {
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(platform) = compiled.get(text) {
+    if let Some(platform) = compiled.get(text).and_then(Weak::upgrade) {
         return Ok(platform);
     }
-    let program: &'static Program = Box::leak(Box::new(compile(file, text)?));
-    let kept: &'static str = Box::leak(text.into());
-    let platform: &'static DeclaredPlatform = Box::leak(Box::new(DeclaredPlatform { program, text: kept }));
-    compiled.insert(text.to_owned(), platform);
+    let program = Arc::new(compile(file, text)?);
+    let platform = Arc::new(DeclaredPlatform { program, text: text.to_owned() });
+    compiled.retain(|_, platform| platform.strong_count() > 0);
+    compiled.insert(text.to_owned(), Arc::downgrade(&platform));
     Ok(platform)
 }
 
@@ -99,7 +99,7 @@ impl Platform for DeclaredPlatform {
 
     fn configure(&self, keys: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
         let settings = self.program.read_keys(keys)?;
-        let sender = Declared::new(self.program, &settings, map)?;
+        let sender = Declared::new(self.program.clone(), &settings, map)?;
         Ok(Configured { sender: Some(Arc::new(sender)), settings, ..Configured::default() })
     }
 }

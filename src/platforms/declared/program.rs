@@ -39,8 +39,8 @@ pub(super) struct Program {
     pub of_answers: Vec<Variable>,
     /// The keys of its accounts that are secret, dotted.
     pub secrets: Vec<String>,
-    /// The members of `platform_params` that some expression names.
-    pub params: Vec<String>,
+    /// The members of `platform_params` that some expression names; `None`: it names all of them together.
+    pub params: Option<Vec<&'static str>>,
 }
 
 /// A rule of `[check]`.
@@ -150,7 +150,7 @@ impl Compiler<'_> {
             token,
             of_answers: self.of_answers.take(),
             secrets: secrets.collect(),
-            params: Vec::new(),
+            params: None,
         };
         program.params = program.platform_params();
         Some(program)
@@ -225,7 +225,7 @@ impl Compiler<'_> {
 }
 
 impl Program {
-    fn platform_params(&self) -> Vec<String> {
+    fn platform_params(&self) -> Option<Vec<&'static str>> {
         let mut names = Vec::new();
         let conditions = self.require.iter().filter_map(|(_, when)| when.as_ref());
         let rules = self.check.iter().map(|rule| &rule.when);
@@ -240,14 +240,14 @@ impl Program {
             .collect();
         for path in named {
             match path.strip_prefix("platform_params") {
-                Some("") => names.push(String::new()),
+                Some("") => return None,
                 Some(rest) if rest.starts_with('.') => {
-                    names.push(rest.split('.').nth(1).unwrap_or_default().to_owned());
+                    names.push(intern(rest.split('.').nth(1).unwrap_or_default()));
                 }
                 _ => {}
             }
         }
-        names
+        Some(names)
     }
 }
 

@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use minijinja::Value;
 use serde_json::Map;
 
+use super::engine::{AccountKeys, Content};
 use super::keys::get;
 use super::program::{Form, Program};
 use crate::error::{DeliveryError, Fault};
@@ -30,8 +30,8 @@ use natives::Natives;
 /// Of an account: its platform, and its keys as expressions see them.
 #[derive(Clone)]
 struct Bound {
-    program: &'static Program,
-    account: Value,
+    program: Arc<Program>,
+    account: Arc<AccountKeys>,
     /// What is masked wherever it stands.
     secrets: Arc<[String]>,
     /// It sends with access tokens, which its `token` begins.
@@ -51,13 +51,12 @@ impl Declared {
     /// # Errors
     /// Every problem with its key.
     pub fn new(
-        program: &'static Program,
+        program: Arc<Program>,
         settings: &Map<String, serde_json::Value>,
         map: BTreeMap<String, String>,
     ) -> Result<Self, Vec<Problem>> {
-        let natives = Natives::new(program, map)?;
-        // A map of texts, numbers and flags has a form in every format.
-        let account = serde_json::from_value(serde_json::Value::Object(settings.clone())).unwrap_or_default();
+        let natives = Natives::new(&program, map)?;
+        let account = Arc::new(AccountKeys::new(settings));
         let secret = |name: &str| get(settings, name).and_then(|value| value.as_str()).map(SecretString::new);
         let seed =
             Seed { access: secret("token.access"), refresh: secret("token.refresh"), code: secret("token.auth_code") };
@@ -73,10 +72,10 @@ impl Declared {
 }
 
 /// A native event as expressions see it.
-fn native_value(form: &Form, native: &str) -> Value {
-    match native.parse::<i64>() {
-        Ok(number) if form.integers => Value::from(number),
-        _ => Value::from(native),
+fn native_content<'a>(form: &Form, native: &'a str) -> Content<'a> {
+    match native.parse() {
+        Ok(number) if form.integers => Content::Int(number),
+        _ => Content::Text(native),
     }
 }
 

@@ -137,7 +137,8 @@ fn rotating(text: &str) -> (Vec<Problem>, Config) {
     };
     let mut settings = Settings::load(&layers, &report).unwrap();
     let root: Root = settings.read("accounts").unwrap();
-    let mut drafts = accounts::read(&settings, &root, &Platforms::default());
+    let platforms = Platforms::default();
+    let mut drafts = accounts::read(&settings, &root, &platforms);
     for account in drafts.iter_mut().filter_map(|d| d.account.as_mut()).filter(|a| &*a.name == "acme-bz") {
         account.sender = Some(Arc::new(Tokened { items: 1 }));
     }

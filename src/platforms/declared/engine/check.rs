@@ -11,7 +11,6 @@ use super::template::Piece;
 use super::{CONDITIONS, Direct, Expr, Template, Uses, Variable, strict};
 use crate::config::problem::Report;
 use crate::platforms::declared::filters;
-use crate::platforms::declared::interner::intern;
 use crate::platforms::declared::load::Source;
 use crate::similar::nearest;
 
@@ -98,11 +97,8 @@ impl Compiler<'_> {
     }
 
     fn with_tags(&self, key: &str, text: &str, known: &[Variable]) -> Template {
-        match strict().template_from_str(intern(text)) {
-            Ok(template) => {
-                let uses = self.uses(key, text, 0, template.undeclared_variables(true), known);
-                Template::Tags(template, uses)
-            }
+        match Template::with_tags(text) {
+            Ok((env, names)) => Template::Tags(env, self.uses(key, text, 0, names, known)),
             Err(error) => {
                 self.problem(key, told(&error, text, 0));
                 Template::Fixed("".into())

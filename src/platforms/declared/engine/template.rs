@@ -1,9 +1,15 @@
 //! A text with expressions in it.
 
-use minijinja::{Error, ErrorKind, Template as Compiled, Value};
+use std::collections::HashSet;
 
-use super::{Expr, Uses};
+use minijinja::{Environment, Error, ErrorKind};
+
+use super::{Expr, Scope, Uses, strict};
+use crate::platforms::declared::operand::{Operand, number};
 use crate::platforms::declared::write;
+
+/// The name of the only template of an environment; minijinja's own for a template without one.
+const NAME: &str = "<string>";
 
 /// A compiled template.
 #[derive(Debug)]
@@ -14,8 +20,8 @@ pub(in crate::platforms::declared) enum Template {
     Whole(Box<Expr>),
     /// Texts and expressions.
     Mixed(Vec<Piece>, Uses),
-    /// With tags: minijinja's own.
-    Tags(Compiled<'static, 'static>, Uses),
+    /// With tags: minijinja's own, in an environment that has nothing else.
+    Tags(Box<Environment<'static>>, Uses),
 }
 
 /// A part of a template without tags.
@@ -34,11 +40,22 @@ impl Template {
         }
     }
 
+    /// One with tags, and the variables that it names.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn with_tags(text: &str) -> Result<(Box<Environment<'static>>, HashSet<String>), Error> {
+        let mut env = Box::new(strict().clone());
+        env.add_template_owned(NAME, text.to_owned())?;
+        let names = env.get_template(NAME)?.undeclared_variables(true);
+        Ok((env, names))
+    }
+
     /// Appends its text.
     ///
     /// # Errors
     /// A value that it names is undefined, or a filter refuses one.
-    pub fn render(&self, scope: &Value, out: &mut String) -> Result<(), Error> {
+    pub fn render(&self, scope: &Scope<'_>, out: &mut String) -> Result<(), Error> {
         match self {
             Self::Fixed(text) => out.push_str(text),
             Self::Whole(expr) => expr.print(scope, out)?,
@@ -50,7 +67,7 @@ impl Template {
                     }
                 }
             }
-            Self::Tags(template, _) => out.push_str(&template.render(scope.clone())?),
+            Self::Tags(env, _) => out.push_str(&env.get_template(NAME)?.render(scope.machine())?),
         }
         Ok(())
     }
@@ -59,17 +76,21 @@ impl Template {
     ///
     /// # Errors
     /// As [`Template::render`].
-    pub fn render_json(&self, before: &str, scope: &Value, out: &mut String) -> Result<bool, Error> {
+    pub fn render_json(&self, before: &str, scope: &Scope<'_>, out: &mut String) -> Result<bool, Error> {
         if let Self::Whole(expr) = self {
-            let value = match expr.value(scope) {
-                Ok(value) if value.is_undefined() || value.is_none() => return Ok(false),
+            let value = match expr.operand(scope) {
+                Ok(value) if value.is_absent() => return Ok(false),
                 Ok(value) => value,
                 // Of an undefined value nothing can be asked: such a member is left out like the value itself.
                 Err(error) if error.kind() == ErrorKind::UndefinedError => return Ok(false),
                 Err(error) => return Err(error),
             };
             out.push_str(before);
-            write::json(&value, false, out)?;
+            match value {
+                Operand::Text(text) => write::quoted(&text, out),
+                Operand::Int(whole) => number(whole, out),
+                Operand::Other(value) => write::json(&value, false, out)?,
+            }
             return Ok(true);
         }
         out.push_str(before);

@@ -32,35 +32,52 @@ fn note(message: &[u8]) {
 }
 
 pub(super) fn md5(value: &Value) -> Result<String, Error> {
-    let message = bytes(value)?;
-    note(&message);
-    Ok(md5_hex(&message))
+    Ok(md5_of(&bytes(value)?))
 }
 
 pub(super) fn sha1(value: &Value) -> Result<String, Error> {
-    digested(&digest::SHA1_FOR_LEGACY_USE_ONLY, value)
+    Ok(sha1_of(&bytes(value)?))
 }
 
 pub(super) fn sha256(value: &Value) -> Result<String, Error> {
-    digested(&digest::SHA256, value)
+    Ok(sha256_of(&bytes(value)?))
 }
 
 pub(super) fn hmac_sha256(value: &Value, key: &Value) -> Result<String, Error> {
-    signed(hmac::HMAC_SHA256, value, key)
+    Ok(hmac_sha256_of(&bytes(value)?, &bytes(key)?))
 }
 
 pub(super) fn hmac_sha1(value: &Value, key: &Value) -> Result<String, Error> {
-    signed(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, value, key)
+    Ok(hmac_sha1_of(&bytes(value)?, &bytes(key)?))
 }
 
-fn digested(algorithm: &'static digest::Algorithm, value: &Value) -> Result<String, Error> {
-    let message = bytes(value)?;
-    note(&message);
-    Ok(hex(digest::digest(algorithm, &message).as_ref()))
+pub(super) fn md5_of(message: &[u8]) -> String {
+    note(message);
+    md5_hex(message)
 }
 
-fn signed(algorithm: hmac::Algorithm, value: &Value, key: &Value) -> Result<String, Error> {
-    let message = bytes(value)?;
-    note(&message);
-    Ok(hex(hmac::sign(&hmac::Key::new(algorithm, &bytes(key)?), &message).as_ref()))
+pub(super) fn sha1_of(message: &[u8]) -> String {
+    digested(&digest::SHA1_FOR_LEGACY_USE_ONLY, message)
+}
+
+pub(super) fn sha256_of(message: &[u8]) -> String {
+    digested(&digest::SHA256, message)
+}
+
+pub(super) fn hmac_sha256_of(message: &[u8], key: &[u8]) -> String {
+    signed(hmac::HMAC_SHA256, message, key)
+}
+
+pub(super) fn hmac_sha1_of(message: &[u8], key: &[u8]) -> String {
+    signed(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, message, key)
+}
+
+fn digested(algorithm: &'static digest::Algorithm, message: &[u8]) -> String {
+    note(message);
+    hex(digest::digest(algorithm, message).as_ref())
+}
+
+fn signed(algorithm: hmac::Algorithm, message: &[u8], key: &[u8]) -> String {
+    note(message);
+    hex(hmac::sign(&hmac::Key::new(algorithm, key), message).as_ref())
 }

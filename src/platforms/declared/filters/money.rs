@@ -50,41 +50,46 @@ pub(super) fn yuan(money: &Value) -> Result<Value, Error> {
 /// Major units, with as many decimals as the currency has.
 pub(super) fn decimal(money: &Value) -> Result<Value, Error> {
     let Some(amount) = amount(money)? else { return Ok(money.clone()) };
-    let decimals = DECIMALS.iter().find(|(code, _)| *code == amount.currency).map_or(2, |(_, decimals)| *decimals);
+    let decimals =
+        DECIMALS.iter().find(|(code, _)| amount.currency.as_str() == Some(code)).map_or(2, |(_, decimals)| *decimals);
     Ok(Value::from_object(Decimal(shifted(amount.minor, decimals))))
 }
 
-struct Amount {
+struct Amount<'m> {
     minor: i64,
-    currency: String,
-    path: String,
+    currency: Value,
+    money: &'m Value,
 }
 
-impl Amount {
+impl Amount<'_> {
     fn cny(&self) -> Result<i64, Error> {
-        if self.currency == "CNY" {
+        if self.currency.as_str() == Some("CNY") {
             return Ok(self.minor);
         }
-        Err(Refusal::error(format!("{}.currency", self.path), "only CNY is taken"))
+        Err(self.refused("currency", "only CNY is taken"))
+    }
+
+    fn refused(&self, member: &str, why: &'static str) -> Error {
+        Refusal::error(format!("{}.{member}", path_of(self.money).unwrap_or_default()), why)
     }
 }
 
 /// The amount; `None`: there is none.
-fn amount(money: &Value) -> Result<Option<Amount>, Error> {
+fn amount(money: &Value) -> Result<Option<Amount<'_>>, Error> {
     if money.is_undefined() || money.is_none() {
         return Ok(None);
     }
-    let path = path_of(money).unwrap_or_default().to_owned();
     let member = |name: &str| money.get_attr(name).ok();
     let minor = member("minor").and_then(|minor| minor.as_i64());
-    let currency = member("currency").and_then(|currency| currency.as_str().map(str::to_owned));
+    let currency = member("currency").filter(|currency| currency.as_str().is_some());
     let (Some(minor), Some(currency)) = (minor, currency) else {
         return Err(Error::new(ErrorKind::InvalidOperation, "is no amount: an object of minor and currency"));
     };
-    if minor < 0 {
-        return Err(Refusal::error(format!("{path}.minor"), "negative"));
+    let amount = Amount { minor, currency, money };
+    match minor < 0 {
+        true => Err(amount.refused("minor", "negative")),
+        false => Ok(Some(amount)),
     }
-    Ok(Some(Amount { minor, currency, path }))
 }
 
 /// A number of minor units with the point in its place.

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use minijinja::context;
+use minijinja::{Error, context};
 
 use super::*;
 use crate::platforms::declared::engine::strict;

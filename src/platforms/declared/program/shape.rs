@@ -1,7 +1,9 @@
 //! A JSON value of a file, as the steps that write it.
 
+use minijinja::Error;
+
 use crate::platforms::declared::definition::Shape;
-use crate::platforms::declared::engine::{Compiler, Template, Uses, Variable};
+use crate::platforms::declared::engine::{Compiler, Scope, Template, Uses, Variable};
 use crate::platforms::declared::program::slot::Slot;
 use crate::platforms::declared::write::quoted;
 
@@ -51,8 +53,23 @@ impl JsonText {
 
     /// Appends a part. The comma of the first member that is there is left out.
     pub fn push(&mut self, part: &str) {
-        let is_first = self.text.ends_with(['{', '[']);
-        self.text.push_str(if is_first { part.strip_prefix(',').unwrap_or(part) } else { part });
+        let part = self.next(part);
+        self.text.push_str(part);
+    }
+
+    /// A part as it follows what is written: without its comma where it is the first.
+    fn next<'p>(&self, part: &'p str) -> &'p str {
+        let is_first = matches!(self.text.as_bytes().last(), Some(b'{' | b'['));
+        if is_first { part.strip_prefix(',').unwrap_or(part) } else { part }
+    }
+
+    /// Appends a value, with what goes before it. Without a value, neither is written.
+    ///
+    /// # Errors
+    /// Those of its template.
+    pub fn member(&mut self, before: &str, template: &Template, scope: &Scope<'_>) -> Result<(), Error> {
+        let before = self.next(before);
+        template.render_json(before, scope, &mut self.text).map(drop)
     }
 
     pub fn open(&mut self, before: &str) {

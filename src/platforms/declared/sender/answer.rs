@@ -9,7 +9,9 @@ use super::Bound;
 use crate::error::{Answer, DeliveryError};
 use crate::platforms::Receipt;
 use crate::platforms::declared::Unmentioned;
-use crate::platforms::declared::engine::{Expr, Scope, Variable};
+use crate::platforms::declared::answer_json::AnswerJson;
+use crate::platforms::declared::engine::{Content, Expr, Scope, Variable};
+use crate::platforms::declared::operand::Operand;
 use crate::platforms::declared::program::ItemRules;
 use crate::platforms::declared::write;
 use crate::platforms::http_status::safe_code;
@@ -46,9 +48,9 @@ const LONGEST_ID: usize = 256;
 impl Bound {
     pub(super) fn reading(&self, items: usize, answer: &HttpAnswer<'_>) -> Reading {
         let rules = &self.program.answer;
-        let (scope, body) = self.seen(answer);
-        let whole = scope.value();
-        let said = Said { scope: &whole, answer, code: &rules.code };
+        let body = AnswerJson::read(answer.body);
+        let scope = self.seen(answer, body.as_ref());
+        let said = Said { scope: &scope, answer, code: &rules.code };
         if said.holds(&rules.delivered) {
             return Reading::All(Ok(said.receipt(&rules.platform_id)));
         }
@@ -72,7 +74,7 @@ impl Bound {
         if said.holds(&rules.split) {
             return Reading::Split;
         }
-        if let Some(verdicts) = rules.items.as_ref().and_then(|rules| self.each(rules, items, &whole, answer)) {
+        if let Some(verdicts) = rules.items.as_ref().and_then(|rules| self.each(rules, items, &scope, answer)) {
             return Reading::Each(verdicts);
         }
         if body.is_some() && (200..=299).contains(&answer.status) {
@@ -98,30 +100,32 @@ impl Bound {
     /// How long an answer makes the whole account wait, whatever it says of the events.
     pub(super) fn pause_of(&self, answer: &HttpAnswer<'_>) -> Option<Duration> {
         let minute = self.program.answer.minute.as_ref()?;
-        let scope = self.seen(answer).0.value();
+        let body = AnswerJson::read(answer.body);
+        let scope = self.seen(answer, body.as_ref());
         minute.holds(&scope).then(|| until_next_minute(answer.platform_now_ms()))
     }
 
     /// The platform's own code in an answer; empty: it has none.
     pub(super) fn code(&self, answer: &HttpAnswer<'_>) -> String {
-        let scope = self.seen(answer).0.value();
+        let body = AnswerJson::read(answer.body);
+        let scope = self.seen(answer, body.as_ref());
         safe_code(&Said { scope: &scope, answer, code: &None }.text(&self.program.answer.code))
     }
 
-    /// An answer as expressions see it; and its body, where that is JSON.
-    pub(super) fn seen(&self, answer: &HttpAnswer<'_>) -> (Scope, Option<Value>) {
-        let body: Option<Value> = serde_json::from_slice(answer.body).ok();
-        let mut scope = Scope::new()
-            .with(Variable::Status, i64::from(answer.status))
-            .with(Variable::Body, body.clone().unwrap_or(Value::from(())))
-            .with(Variable::Account, self.account.clone());
+    /// An answer as expressions see it. `body`: where it is JSON.
+    pub(super) fn seen<'a>(&'a self, answer: &HttpAnswer<'_>, body: Option<&'a AnswerJson<'_>>) -> Scope<'a> {
+        let mut scope = Scope::new();
+        scope.set(Variable::Status, Content::Int(answer.status.into()));
+        scope.set(Variable::Body, body.map_or_else(|| Content::Value(Value::from(())), Content::Answer));
+        scope.set(Variable::Account, Content::Account(&self.account));
         if self.program.of_answers.contains(&Variable::Headers) {
-            scope = scope.with(Variable::Headers, Value::from_pairs(answer.headers.iter()));
+            scope.set(Variable::Headers, Content::Value(Value::from_pairs(answer.headers.iter())));
         }
         if self.program.of_answers.contains(&Variable::Text) {
-            scope = scope.with(Variable::Text, String::from_utf8_lossy(answer.body).as_ref());
+            let text = String::from_utf8_lossy(answer.body);
+            scope.set(Variable::Text, Content::Value(Value::from(text.as_ref())));
         }
-        (scope, body)
+        scope
     }
 
     /// One verdict per item; `None`: the answer has no such list.
@@ -129,10 +133,9 @@ impl Bound {
         &self,
         rules: &ItemRules,
         items: usize,
-        whole: &Value,
+        whole: &Scope<'_>,
         answer: &HttpAnswer<'_>,
     ) -> Option<Vec<Option<Verdict>>> {
-        let scope = whole.downcast_object_ref::<Scope>()?;
         if rules.when.as_ref().is_some_and(|when| !when.holds(whole)) {
             return None;
         }
@@ -147,7 +150,7 @@ impl Bound {
         // A list of errors without an error contradicts the answer that has it: nobody knows which events failed.
         let mut all_placed = list.len() != Some(0);
         for (position, item) in list.try_iter().ok()?.enumerate() {
-            let scope = scope.clone().with(Variable::Item, item).value();
+            let scope = whole.clone().with(Variable::Item, Content::Value(item));
             let said = Said { scope: &scope, answer, code: &rules.code };
             let index = match &rules.index {
                 None => Some(position),
@@ -187,7 +190,7 @@ impl Bound {
 
 /// An answer, or one item of it, while its rules are asked.
 pub(super) struct Said<'a> {
-    pub scope: &'a Value,
+    pub scope: &'a Scope<'a>,
     pub answer: &'a HttpAnswer<'a>,
     pub code: &'a Option<Expr>,
 }
@@ -199,7 +202,11 @@ impl Said<'_> {
 
     /// A text or a number, as text; empty: there is none.
     pub fn text(&self, rule: &Option<Expr>) -> String {
-        let Some(Ok(value)) = rule.as_ref().map(|rule| rule.value(self.scope)) else { return String::new() };
+        let value = match rule.as_ref().map(|rule| rule.operand(self.scope)) {
+            Some(Ok(Operand::Text(text))) => return text.into_owned(),
+            Some(Ok(value)) => value.into_value(),
+            Some(Err(_)) | None => return String::new(),
+        };
         let mut text = String::new();
         match value.as_i64() {
             // A whole number by its value: 0.0 is 0.

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use minijinja::{Error, ErrorKind, Value};
 
-use super::{Bound, native_value};
+use super::{Bound, native_content};
 use crate::error::Fault;
 use crate::platforms::declared::blobs::Reader;
-use crate::platforms::declared::engine::{Scope, Template, Uses, Variable};
+use crate::platforms::declared::engine::{Content, Scope, Template, Uses, Variable};
 use crate::platforms::declared::filters::{percent, signature_input};
 use crate::platforms::declared::json::JsonObject;
 use crate::platforms::declared::program::{Address, Body, Form, JsonText, Op, SignPlace, Slot};
@@ -55,7 +55,7 @@ impl Bound {
     }
 
     /// The form that an item was prepared for, and its texts.
-    fn form<'a>(&self, item: &'a Prepared) -> Option<(&'static Form, Reader<'a>)> {
+    fn form<'a>(&self, item: &'a Prepared) -> Option<(&Form, Reader<'a>)> {
         let (number, texts) = Reader::new(item.item.text()?)?;
         Some((self.program.forms.get(usize::from(number))?, texts))
     }
@@ -71,16 +71,17 @@ impl Bound {
             .and_then(|item| self.form(item).map(|(form, texts)| (*item, form, texts)))
             .filter(|(_, form, _)| form.is_batched || items.len() == 1)
             .ok_or_else(alien)?;
-        let mut scope = Scope::new()
-            .with(Variable::Account, self.account.clone())
-            .with(Variable::Native, native_value(form, &first.native))
-            .with(Variable::NowMs, parts.now_ms)
-            .with(Variable::Token, parts.token.clone());
         // The item's own JSON goes before its other texts.
-        let own = texts.next();
-        if let Some(late) = texts.next() {
-            let event = JsonObject::event(Bytes::copy_from_slice(late.as_bytes()));
-            scope = scope.with(Variable::Event, Value::from_dyn_object(event)).with(Variable::Published, late);
+        let (own, late) = (texts.next(), texts.next());
+        let event = late.map(|late| JsonObject::event(Bytes::copy_from_slice(late.as_bytes())));
+        let mut scope = Scope::new();
+        scope.set(Variable::Account, Content::Account(&self.account));
+        scope.set(Variable::Native, native_content(form, &first.native));
+        scope.set(Variable::NowMs, Content::Int(parts.now_ms));
+        scope.set(Variable::Token, Content::Value(parts.token.clone()));
+        if let Some((late, event)) = late.zip(event.as_ref()) {
+            scope.set(Variable::Event, Content::Event(event));
+            scope.set(Variable::Published, Content::Text(late));
         }
         if form.is_batched {
             let mut list = String::with_capacity(items.iter().map(|item| item.bytes()).sum::<usize>() + 2);
@@ -92,7 +93,7 @@ impl Bound {
                 list.push_str(text);
             }
             list.push(']');
-            scope = scope.with(Variable::Items, Value::from_object(Written(list)));
+            scope.set(Variable::Items, Content::Value(Value::from_object(Written(list))));
         }
         self.rendered(form, texts, scope, parts.shown)
     }
@@ -102,11 +103,10 @@ impl Bound {
         &self,
         form: &Form,
         texts: Reader<'_>,
-        scope: Scope,
+        scope: Scope<'_>,
         shown: bool,
     ) -> Result<Request, Failure> {
-        let before_sign = form.sign.as_ref().map(|_| scope.clone());
-        let mut rendering = Rendering { form, texts, late: scope.value() };
+        let mut rendering = Rendering { form, texts, late: &scope };
         let (origin, mut path) = rendering.address()?;
         let query = rendering.pairs("query", &form.query)?;
         for (name, value) in &query {
@@ -120,18 +120,20 @@ impl Bound {
             headers.push(("Content-Type", content_type.to_owned()));
         }
         let mut request_input = None;
-        if let Some((sign, mut seen)) = form.sign.as_ref().zip(before_sign) {
-            seen = seen.with(Variable::Method, form.method);
-            if sign.sees.contains(&Variable::Url) {
-                seen = seen.with(Variable::Url, format!("{origin}{path}"));
+        if let Some(sign) = &form.sign {
+            let whole = sign.sees.contains(&Variable::Url).then(|| format!("{origin}{path}"));
+            let mut seen = scope;
+            seen.set(Variable::Method, Content::Text(form.method));
+            if let Some(url) = &whole {
+                seen.set(Variable::Url, Content::Text(url));
             }
             if sign.sees.contains(&Variable::Body) {
-                seen = seen.with(Variable::Body, body.as_str());
+                seen.set(Variable::Body, Content::Text(&body));
             }
             if sign.sees.contains(&Variable::Query) {
-                seen = seen.with(Variable::Query, Value::from_pairs(query));
+                seen.set(Variable::Query, Content::Value(Value::from_pairs(query)));
             }
-            let (seen, mut value) = (seen.value(), String::new());
+            let mut value = String::new();
             let signed = if shown {
                 let (signed, input) = signature_input(|| sign.value.render(&seen, &mut value));
                 request_input = input.map(SecretString::new);
@@ -139,7 +141,7 @@ impl Bound {
             } else {
                 sign.value.render(&seen, &mut value)
             };
-            signed.map_err(|error| rendering.failure("sign", "", error, &sign.value))?;
+            signed.map_err(|error| failure(form, "sign", "", error, &sign.value))?;
             match &sign.place {
                 // An account without a secret may send unsigned, where the file says so.
                 _ if value.is_empty() => {}
@@ -159,24 +161,24 @@ impl Bound {
 }
 
 /// The parts of a request while they are rendered, in the order of the form's slots.
-struct Rendering<'f, 't> {
-    form: &'f Form,
-    texts: Reader<'t>,
-    late: Value,
+struct Rendering<'r> {
+    form: &'r Form,
+    texts: Reader<'r>,
+    late: &'r Scope<'r>,
 }
 
-impl Rendering<'_, '_> {
-    fn failure(&self, part: &str, name: &str, error: Error, template: &Template) -> Failure {
-        let key = [&self.form.key, part, name].iter().filter(|step| !step.is_empty()).copied().collect::<Vec<_>>();
-        Failure { key: key.join("."), error, uses: template.uses() }
-    }
+fn failure(form: &Form, part: &str, name: &str, error: Error, template: &Template) -> Failure {
+    let key = [&form.key, part, name].iter().filter(|step| !step.is_empty()).copied().collect::<Vec<_>>();
+    Failure { key: key.join("."), error, uses: template.uses() }
+}
 
+impl Rendering<'_> {
     fn text(&mut self, slot: &Slot, part: &str, name: &str, out: &mut String) -> Result<(), Failure> {
         if slot.is_early {
             out.push_str(self.texts.next().unwrap_or_default());
             return Ok(());
         }
-        slot.template.render(&self.late, out).map_err(|error| self.failure(part, name, error, &slot.template))
+        slot.template.render(self.late, out).map_err(|error| failure(self.form, part, name, error, &slot.template))
     }
 
     /// Scheme and host of a callback, else nothing; and the path.
@@ -244,12 +246,9 @@ impl Rendering<'_, '_> {
                         Op::Open(before) => json.open(before),
                         Op::Close => json.close(),
                         Op::Member(_, slot) if slot.is_early => json.push(self.texts.next().unwrap_or_default()),
-                        Op::Member(before, slot) => {
-                            let mut member = String::new();
-                            let written = slot.template.render_json(before, &self.late, &mut member);
-                            written.map_err(|error| self.failure("json", "", error, &slot.template))?;
-                            json.push(&member);
-                        }
+                        Op::Member(before, slot) => json
+                            .member(before, &slot.template, self.late)
+                            .map_err(|error| failure(form, "json", "", error, &slot.template))?,
                     }
                 }
                 body = json.finish();

@@ -6,7 +6,7 @@ use serde_json::Map;
 
 use super::Bound;
 use crate::platforms::Problem;
-use crate::platforms::declared::engine::{Scope, Template, Uses, Variable};
+use crate::platforms::declared::engine::{Content, Scope, Template, Uses, Variable};
 use crate::platforms::declared::keys::get;
 use crate::platforms::declared::program::{Address, Body, Form, Op, Program};
 
@@ -17,7 +17,7 @@ const OF_ACCOUNT: [Variable; 3] = [Variable::Account, Variable::Token, Variable:
 struct Keys<'a> {
     program: &'a Program,
     settings: &'a Map<String, serde_json::Value>,
-    scope: Value,
+    scope: Scope<'a>,
 }
 
 impl Bound {
@@ -28,11 +28,10 @@ impl Bound {
             false => Value::UNDEFINED,
         };
         let scope = Scope::new()
-            .with(Variable::Account, self.account.clone())
-            .with(Variable::NowMs, 0)
-            .with(Variable::Token, token)
-            .value();
-        let keys = Keys { program: self.program, settings, scope };
+            .with(Variable::Account, Content::Account(&self.account))
+            .with(Variable::NowMs, Content::Int(0))
+            .with(Variable::Token, Content::Value(token));
+        let keys = Keys { program: &self.program, settings, scope };
         let mut problems = Vec::new();
         let forms: Vec<_> = self.program.forms.iter().map(|form| (form, keys.lacking(form))).collect();
         // Where one form can be made, the file's own rules say which events need the others.

@@ -1,16 +1,14 @@
 //! An event of a declared platform, judged and made ready (SPEC section 9, steps 4 to 8).
 
-use std::sync::Arc;
-
 use minijinja::Value;
 
 use super::compose::Parts;
 use super::seen::Seen;
-use super::{Declared, native_value};
+use super::{Declared, native_content};
 use crate::error::DeliveryError;
 use crate::event::ConversionEvent;
 use crate::platforms::declared::blobs::Writer;
-use crate::platforms::declared::engine::{Scope, Variable};
+use crate::platforms::declared::engine::{Content, Scope, Variable};
 use crate::platforms::declared::json::{JsonObject, compact};
 use crate::platforms::declared::program::{Address, Form, Program};
 use crate::platforms::rules::{click_id, invalid, note_ignored, required_id};
@@ -18,23 +16,22 @@ use crate::platforms::{Item, Prepared};
 
 impl Declared {
     pub(super) fn prepared(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
-        let program = self.bound.program;
+        let program = &*self.bound.program;
         let object = JsonObject::event(event.published.0.clone());
-        let scope = Scope::new()
-            .with(Variable::Event, Value::from_dyn_object(object.clone()))
-            .with(Variable::Account, self.bound.account.clone());
+        let mut scope = Scope::new();
+        scope.set(Variable::Event, Content::Event(&object));
+        scope.set(Variable::Account, Content::Account(&self.bound.account));
         let (number, form) = self.chosen(event, &scope)?;
         let native = self
             .natives
             .of(usize::from(number), event)
             .ok_or_else(|| self.natives.unmapped(usize::from(number), event))?;
-        let mut scope = scope.with(Variable::Native, native_value(form, &native));
+        let mut published = String::new();
+        let mut scope = scope.with(Variable::Native, native_content(form, &native));
         if form.needs_published {
-            let mut text = String::new();
-            compact(object.raw(), &mut text);
-            scope = scope.with(Variable::Published, text);
+            compact(object.raw(), &mut published);
+            scope.set(Variable::Published, Content::Text(&published));
         }
-        let scope = scope.value();
         program.judge(&object, &scope)?;
         let seen = Seen { object: &object, scope: &scope };
         seen.ids(form, program)?;
@@ -48,18 +45,17 @@ impl Declared {
             route.unwrap_or_else(|| format!("{number}:{native}:{}", event.trans_id)).into()
         });
         let mut warnings = Vec::new();
-        if !program.params.iter().any(String::is_empty) {
-            let known: Vec<_> = program.params.iter().map(String::as_str).collect();
-            note_ignored(event, &known, &mut warnings);
+        if let Some(known) = &program.params {
+            note_ignored(event, known, &mut warnings);
         }
         let item = Item::new(texts.finish());
-        let prepared = Prepared { native, item, warnings, route, callback, never_repeat: false };
+        let prepared = Prepared { native: native.clone(), item, warnings, route, callback, never_repeat: false };
         self.try_late(form, &prepared, event, &seen)?;
         Ok(prepared)
     }
 
     /// The form of the request, by the native event that `[events]` has for it.
-    fn chosen(&self, event: &ConversionEvent, scope: &Scope) -> Result<(u8, &'static Form), DeliveryError> {
+    fn chosen(&self, event: &ConversionEvent, scope: &Scope<'_>) -> Result<(u8, &Form), DeliveryError> {
         let forms = &self.bound.program.forms;
         if let [form] = &forms[..]
             && form.when.is_none()
@@ -67,11 +63,10 @@ impl Declared {
             return Ok((0, form));
         }
         let native = self.natives.common(event);
-        let scope = match (native, forms.first()) {
-            (Some(native), Some(form)) => scope.clone().with(Variable::Native, native_value(form, &native)),
-            _ => scope.clone(),
-        };
-        let scope = scope.value();
+        let mut scope = scope.clone();
+        if let (Some(native), Some(form)) = (&native, forms.first()) {
+            scope.set(Variable::Native, native_content(form, native));
+        }
         let mut numbered = (0_u8..).zip(forms);
         numbered
             .find(|(_, form)| form.when.as_ref().is_none_or(|when| when.holds(&scope)))
@@ -86,7 +81,7 @@ impl Declared {
         event: &ConversionEvent,
         seen: &Seen<'_>,
     ) -> Result<(), DeliveryError> {
-        let doubtful = form.late_refuses || form.late_paths.iter().any(|path| seen.object.at(path).is_none());
+        let doubtful = form.late_refuses || form.late_paths.iter().any(|path| seen.object.there(path).is_none());
         let doubtful = doubtful && !form.late_paths.is_empty();
         if !(doubtful || form.late_headers && seen.may_hold_controls()) {
             return Ok(());
@@ -108,12 +103,12 @@ impl Declared {
 
 impl Program {
     /// `[require]` and `[check]`, in the order of the file.
-    fn judge(&self, event: &Arc<JsonObject>, scope: &Value) -> Result<(), DeliveryError> {
+    fn judge(&self, event: &JsonObject, scope: &Scope<'_>) -> Result<(), DeliveryError> {
         for (field, when) in &self.require {
             if when.as_ref().is_some_and(|when| !when.holds(scope)) {
                 continue;
             }
-            match event.at(field) {
+            match event.there(field) {
                 None => return Err(invalid(field, "missing or empty")),
                 Some(value) => match value.as_str() {
                     Some(text) if field.starts_with("click.") => _ = click_id(Some(text), field)?,

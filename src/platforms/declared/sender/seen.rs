@@ -9,7 +9,7 @@ use crate::error::{DeliveryError, Fault};
 use crate::event::is_placeholder;
 use crate::platforms::callback::{CallbackHost, callback};
 use crate::platforms::declared::blobs::Writer;
-use crate::platforms::declared::engine::{Template, Uses, Variable};
+use crate::platforms::declared::engine::{Scope, Template, Uses, Variable};
 use crate::platforms::declared::filters::Refusal;
 use crate::platforms::declared::json::{JsonObject, compact};
 use crate::platforms::declared::program::{Address, Body, Form, JsonText, Op, Program, Slot};
@@ -22,7 +22,7 @@ const IDS: [&str; 2] = ["order.order_id", "user.user_id"];
 /// An event while it is prepared.
 pub(super) struct Seen<'a> {
     pub object: &'a Arc<JsonObject>,
-    pub scope: &'a Value,
+    pub scope: &'a Scope<'a>,
 }
 
 impl Seen<'_> {
@@ -30,7 +30,7 @@ impl Seen<'_> {
     pub fn ids(&self, form: &Form, program: &Program) -> Result<(), DeliveryError> {
         let of_items = program.batch.iter().filter(|_| form.is_batched).flat_map(|batch| &batch.ids);
         for field in form.ids.iter().chain(of_items) {
-            if let Some(value) = self.object.at(field)
+            if let Some(value) = self.object.there(field)
                 && let Some(text) = value.as_str()
             {
                 free_of_controls(text, field)?;
@@ -46,16 +46,14 @@ impl Seen<'_> {
     pub fn item(&self, form: &Form, program: &Program) -> Result<Option<String>, DeliveryError> {
         let Some(batch) = program.batch.as_ref().filter(|_| form.is_batched) else { return Ok(None) };
         let mut text = JsonText::with_capacity(256);
-        let mut member = String::new();
         for op in &batch.item {
             match op {
                 Op::Raw(raw) => text.push(raw),
                 Op::Open(before) => text.open(before),
                 Op::Close => text.close(),
-                Op::Member(before, slot) => {
-                    self.member(before, slot, &|| "batch.item".to_owned(), &mut member)?;
-                    text.push(&member);
-                }
+                Op::Member(before, slot) => text
+                    .member(before, &slot.template, self.scope)
+                    .map_err(|error| self.refused("batch.item", &error, &slot.template.uses()))?,
             }
         }
         Ok(Some(text.finish()))
@@ -105,7 +103,7 @@ impl Seen<'_> {
                 route.push_str(text.unwrap_or_default());
             }
         };
-        let mut text = String::new();
+        let mut text = String::with_capacity(128);
         let render = |slot: &Slot, key: &dyn Fn() -> String, is_head: bool, text: &mut String| {
             text.clear();
             slot.template

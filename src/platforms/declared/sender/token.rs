@@ -6,8 +6,9 @@ use super::Bound;
 use super::answer::Said;
 use super::compose::Failure;
 use crate::error::{Answer, DeliveryError, Fault};
+use crate::platforms::declared::answer_json::AnswerJson;
 use crate::platforms::declared::blobs::Reader;
-use crate::platforms::declared::engine::{Scope, Variable};
+use crate::platforms::declared::engine::{Content, Scope, Variable};
 use crate::platforms::http_status::{judge, safe_code};
 use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::tokens::{Grant, Issued, TokenSource};
@@ -22,9 +23,9 @@ impl TokenSource for Bound {
             Grant::Code(code) => ("code", code.expose()),
         };
         let scope = Scope::new()
-            .with(Variable::Account, self.account.clone())
-            .with(Variable::NowMs, context.now_ms)
-            .with(Variable::Token, Value::from_pairs([(name, secret)]));
+            .with(Variable::Account, Content::Account(&self.account))
+            .with(Variable::NowMs, Content::Int(context.now_ms))
+            .with(Variable::Token, Content::Value(Value::from_pairs([(name, secret)])));
         let form = &rules.request;
         self.masked(form, Some(secret), || self.rendered(form, Reader::default(), scope, false))
             .map_err(|failure: Failure| failure.into())
@@ -32,7 +33,8 @@ impl TokenSource for Bound {
 
     fn token_from(&self, answer: &HttpAnswer<'_>) -> Result<Issued, DeliveryError> {
         let Some(rules) = &self.program.token else { return Err(DeliveryError::Halt(answer.answer())) };
-        let scope = self.seen(answer).0.value();
+        let body = AnswerJson::read(answer.body);
+        let scope = self.seen(answer, body.as_ref());
         let said = Said { scope: &scope, answer, code: &self.program.answer.code };
         if said.holds(&rules.failed) {
             let code = safe_code(&said.text(&self.program.answer.code));

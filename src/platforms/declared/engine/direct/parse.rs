@@ -1,21 +1,22 @@
 //! Reads the expressions that can be evaluated directly. What binds how closely is minijinja's: filters and `is` bind most
 //! closely, then `~`, comparisons, `and`, `or`, `if`.
 
-use minijinja::Value;
-
 use crate::platforms::declared::engine::Variable;
 use crate::platforms::declared::filters::{self, Filter, FilterBy};
 
 /// An expression.
 pub(in crate::platforms::declared::engine) enum Direct {
-    Path(Variable, Box<[Box<str>]>),
-    Literal(Value),
+    /// A variable, and the dotted path below it.
+    Path(Variable, Box<str>),
+    Text(Box<str>),
+    Int(i64),
     Filter(Box<Direct>, Filter),
     FilterBy(Box<Direct>, Box<Direct>, FilterBy),
     Concat(Box<[Direct]>),
     /// `true`: equal.
     Compare(Box<Direct>, Box<Direct>, bool),
-    In(Box<Direct>, Box<[Value]>),
+    /// A text or a number in a list of such.
+    In(Box<Direct>, Box<[Direct]>),
     /// `false`: not defined.
     Defined(Box<Direct>, bool),
     All(Box<[Direct]>),
@@ -155,15 +156,15 @@ impl<'a> Reader<'a> {
         ends.then_some(compared)
     }
 
-    fn list(&mut self) -> Option<Box<[Value]>> {
+    fn list(&mut self) -> Option<Box<[Direct]>> {
         if !self.takes(Token::Sign("[")) {
             return None;
         }
         let mut values = Vec::new();
         loop {
             match self.next()? {
-                Token::Text(text) => values.push(Value::from(text)),
-                Token::Number(number) => values.push(Value::from(number)),
+                Token::Text(text) => values.push(Direct::Text(text.into())),
+                Token::Number(number) => values.push(Direct::Int(number)),
                 Token::Name(_) | Token::Sign(_) => return None,
             }
             self.at += 1;
@@ -208,8 +209,8 @@ impl<'a> Reader<'a> {
         let token = self.next()?;
         self.at += 1;
         match token {
-            Token::Text(text) => Some(Direct::Literal(Value::from(text))),
-            Token::Number(number) => Some(Direct::Literal(Value::from(number))),
+            Token::Text(text) => Some(Direct::Text(text.into())),
+            Token::Number(number) => Some(Direct::Int(number)),
             Token::Sign("(") => {
                 self.depth += 1;
                 if self.depth > 16 {
@@ -221,15 +222,15 @@ impl<'a> Reader<'a> {
             }
             Token::Name(name) => {
                 let variable = *self.known.iter().find(|variable| variable.name() == name)?;
-                let mut steps: Vec<Box<str>> = Vec::new();
+                let mut steps = Vec::new();
                 while self.takes(Token::Sign(".")) {
                     let Token::Name(step) = self.next()? else { return None };
                     self.at += 1;
-                    steps.push(step.into());
+                    steps.push(step);
                 }
                 // A call, or an index.
                 let ends = !matches!(self.next(), Some(Token::Sign("(" | "[")));
-                ends.then(|| Direct::Path(variable, steps.into()))
+                ends.then(|| Direct::Path(variable, steps.join(".").into()))
             }
             Token::Sign(_) => None,
         }
