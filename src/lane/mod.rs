@@ -18,6 +18,7 @@ mod hearing;
 mod joining;
 pub(crate) mod queue;
 mod quota;
+mod renewal;
 mod retry_budget;
 pub(crate) mod state;
 pub mod threads;
@@ -86,6 +87,7 @@ impl Lane {
         let mut mail = Vec::new();
         let handle = lane.handle.clone();
         let mut seen = handle.changes();
+        let mut some_are_outdated = false;
         let mut changed = pin!(handle.changed());
         loop {
             // This comes before the count is read, so that no change in between is missed.
@@ -94,6 +96,10 @@ impl Lane {
                 lane = new;
                 permits = Permits::of(&lane);
                 queues.set_most_replayed(permits.replayed);
+                some_are_outdated = true;
+            }
+            if std::mem::take(&mut some_are_outdated) {
+                settles.extend(lane.renew(&mut queues).into_iter().map(|refused| lane.clone().take_out(refused)));
             }
             let Permits { concurrency, shares: shares_permits, most, .. } = permits;
             let touched = std::mem::replace(&mut seen, handle.changes()) != seen;
@@ -154,6 +160,7 @@ impl Lane {
                     if let Some(delivery) = &back {
                         delivery.ack.open().set_stage(Stage::Queued);
                         handle.enqueued(delivery);
+                        some_are_outdated |= lane.is_outdated(delivery);
                     }
                     queues.ended(key, back);
                     handle.permit_ended(topic_kind, bytes);
@@ -163,14 +170,16 @@ impl Lane {
                     if taken == 0 {
                         return;
                     }
-                    mail.drain(..).for_each(|mail| lane.take_in(mail, &mut queues, &mut aside));
+                    mail.drain(..).for_each(|mail| some_are_outdated |= lane.take_in(mail, &mut queues, &mut aside));
                 }
                 () = &mut changed => changed.set(handle.changed()),
             }
         }
     }
 
-    fn take_in(self: &Rc<Self>, mail: LaneMessage, queues: &mut Queues, aside: &mut Aside) {
+    /// Takes what is sent to the lane. Returns whether some of it was prepared with other settings.
+    fn take_in(self: &Rc<Self>, mail: LaneMessage, queues: &mut Queues, aside: &mut Aside) -> bool {
+        let mut some_are_outdated = false;
         match mail {
             LaneMessage::Deliver(deliveries) => {
                 for mut delivery in deliveries {
@@ -182,6 +191,7 @@ impl Lane {
                         aside.take(self, delivery);
                     } else {
                         delivery.ack.open().set_stage(Stage::Queued);
+                        some_are_outdated |= self.is_outdated(&delivery);
                         queues.push(delivery);
                     }
                 }
@@ -194,6 +204,7 @@ impl Lane {
                 self.handle.emptied();
             }
         }
+        some_are_outdated
     }
 
     fn got_permit(&self, delivery: &Delivery) {

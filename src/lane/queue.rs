@@ -188,10 +188,16 @@ impl Queues {
 
     #[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
     pub(crate) fn take_out(&mut self, why: impl Fn(&Delivery) -> Option<DeliveryError>) -> Vec<Box<Delivery>> {
+        self.take_if(|delivery| why(delivery).is_some())
+    }
+
+    /// Takes the records that `is_taken` names.
+    #[expect(clippy::vec_box, reason = "they stay boxed on their way: moving a delivery is moving a pointer")]
+    pub(crate) fn take_if(&mut self, is_taken: impl Fn(&Delivery) -> bool) -> Vec<Box<Delivery>> {
         let mut out = Vec::new();
         let queues = [&mut self.live, &mut self.replayed, &mut self.due, &mut self.parked];
         for queue in queues.into_iter().chain(self.behind.values_mut()) {
-            take_some(queue, &mut out, |delivery| why(delivery).is_some());
+            take_some(queue, &mut out, &is_taken);
         }
         self.put_all_forward();
         out

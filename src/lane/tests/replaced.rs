@@ -1,12 +1,17 @@
 //! A lane whose account gets other settings while it sends.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::*;
 use crate::account::Account;
+use crate::event::ConversionEvent;
 use crate::lane::state::Parts;
+use crate::platforms::reading::{HttpAnswer, Reading};
+use crate::platforms::{Context, Prepared, Request, Sender};
 use crate::send::Dispatcher;
 use crate::send::quota::Quota;
+use crate::stub::{Plain, prepared};
 
 /// From now on the lane sends with these settings.
 fn replace(bench: &Bench, edit: impl FnOnce(&mut Account)) {
@@ -77,5 +82,51 @@ fn an_answer_to_the_old_settings_halts_nothing_and_its_record_begins_anew() {
         assert_eq!(bench.lane.with_present_settings(permanent()).err().unwrap(), permanent().err().unwrap());
         bench.lane.halt("the old credential is refused");
         assert!(bench.handle.is_open());
+    });
+}
+
+/// Makes something else of an event, and refuses some.
+struct Other;
+
+impl Sender for Other {
+    fn natives(&self) -> Vec<Cow<'static, str>> {
+        Plain.natives()
+    }
+
+    fn prepare(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
+        if event.trans_id.starts_with("ok-refused") {
+            return Err(DeliveryError::Invalid(Fault::new("click.id", "missing")));
+        }
+        Ok(prepared(&format!("{}-anew", event.trans_id)))
+    }
+
+    fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault> {
+        Plain.request(items, context)
+    }
+
+    fn read(&self, items: &[&Prepared], http: &HttpAnswer<'_>) -> Reading {
+        Plain.read(items, http)
+    }
+}
+
+#[test]
+fn what_waits_is_prepared_anew_with_the_new_settings_and_what_they_refuse_is_a_dead_letter() {
+    run(async {
+        let mut bench = Bench::new(|s| s.account.limits.concurrency = 1).await;
+        bench.start();
+        let mut out = bench.send(TopicKind::Input, "hang-1");
+        eventually("it is sent", async || bench.sent().len() == 1).await;
+        let mut waiting = bench.send(TopicKind::Input, "ok-2");
+        let mut refused = bench.send(TopicKind::Input, "ok-refused-3");
+        replace(&bench, |account| account.sender = Some(Arc::new(Other)));
+        assert_eq!(refused.wait().await, End::Finished(Outcome::DeadLettered));
+        bench.let_go();
+        assert_eq!(out.wait().await, End::Finished(Outcome::Delivered));
+        assert_eq!(waiting.wait().await, End::Finished(Outcome::Delivered));
+        // It was examined with the settings before.
+        assert_eq!(bench.send(TopicKind::Input, "ok-4").wait().await, End::Finished(Outcome::Delivered));
+        assert_eq!(bench.sent(), ["hang-1", "ok-2-anew", "ok-4-anew"]);
+        let dead = bench.published(DEAD);
+        assert!(dead.len() == 1 && dead[0].is_of("ok-refused-3"), "{}", dead.len());
     });
 }
