@@ -6,7 +6,7 @@ use std::fmt::Write;
 use minijinja::Value;
 
 /// A value.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Operand<'s> {
     Text(Cow<'s, str>),
     Int(i64),
