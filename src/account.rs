@@ -180,7 +180,8 @@ impl Account {
         }
         let max_pages = event.reply.max_pages.and_then(|most| u64::try_from(most).ok());
         let (args, paginate) = (&event.args, event.reply.paginate);
-        call.prepare(&CallEvent { trans_id: &event.trans_id, name, args, paginate, max_pages }, now_ms)
+        let published = &event.published;
+        call.prepare(&CallEvent { trans_id: &event.trans_id, name, args, paginate, max_pages, published }, now_ms)
     }
 
     /// The natural day that binds repeats of its conversions.

@@ -196,6 +196,7 @@ fn text(shown: &PlatformView) -> String {
     let rows = [
         ("goes to", shown.base_url),
         ("kinds", &description.kinds.join(", ")),
+        ("calls", &description.calls.join(", ")),
         ("dedupes by", &description.dedupes_by),
         ("window", &description.window),
         ("a repeat", &description.repeats),

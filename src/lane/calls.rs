@@ -121,6 +121,10 @@ async fn visit(
                 Err(Unanswered::Stopped(Stop::Closed(why))) => return Err(why),
                 Err(Unanswered::Stopped(Stop::Late(late))) => return Err(failed.unwrap_or(late)),
             };
+            if let Some(answer) = failure.answer().filter(|answer| answer.sign_again) {
+                turn.sign_again(answer)?;
+                continue;
+            }
             if let (Some(token), DeliveryError::Refresh(answer)) = (token, &failure) {
                 let refused = Some(Refused { token, answer: answer.clone() });
                 match wait_for_token(delivery, lane, held, &mut turn, refused).await? {

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{DeliveryError, Fault};
-use crate::event::{Members, Paginate, safe_name};
+use crate::event::{Members, Paginate, Published, safe_name};
 use crate::platforms::context::Context;
 use crate::platforms::item::Item;
 use crate::platforms::probe::Probe;
@@ -72,6 +72,8 @@ pub struct CallEvent<'a> {
     pub paginate: Paginate,
     /// The most pages that are wanted. The worker stops there; a platform need not look at it.
     pub max_pages: Option<u64>,
+    /// The whole event. Only a platform that is a file reads it.
+    pub published: &'a Published,
 }
 
 impl CallEvent<'_> {
@@ -197,7 +199,8 @@ pub struct Personal {
 }
 
 /// What stands at a place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PersonalKind {
     /// A value that is personal as a whole: a phone number keeps its ends, anything else is hidden.
     Value,
@@ -215,8 +218,14 @@ mod tests {
     fn an_argument_that_a_call_does_not_know_is_refused_by_its_path() {
         let field = |args: &[&str]| {
             let args = Members(args.iter().map(|name| ((*name).to_owned(), json!(1))).collect());
-            let call =
-                CallEvent { trans_id: "c", name: "list", args: &args, paginate: Paginate::None, max_pages: None };
+            let call = CallEvent {
+                trans_id: "c",
+                name: "list",
+                args: &args,
+                paginate: Paginate::None,
+                max_pages: None,
+                published: &Published::default(),
+            };
             match call.knows_only(&["page", "size"]) {
                 Err(DeliveryError::Invalid(fault)) => Some(fault.field.into_owned()),
                 other => other.map(|()| None).unwrap(),

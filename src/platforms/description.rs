@@ -8,6 +8,8 @@ use serde::Serialize;
 pub struct Description {
     /// `conversion`, `call`.
     pub kinds: Vec<&'static str>,
+    /// The names of its calls.
+    pub calls: Vec<&'static str>,
     pub keys: Vec<KeyDescription>,
     /// What it suppresses repeats by. Empty: nothing is known.
     pub dedupes_by: String,

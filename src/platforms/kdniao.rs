@@ -33,6 +33,8 @@ pub use platform::PLATFORM;
 
 const TRACK_QUERY: &str = "kdniao.track_query";
 const SUBSCRIBE: &str = "kdniao.subscribe";
+/// Every call.
+const NAMES: &[&str] = &[TRACK_QUERY, SUBSCRIBE];
 
 const CONTENT_TYPE: &str = "application/x-www-form-urlencoded;charset=utf-8";
 
@@ -64,7 +66,7 @@ impl Kdniao {
 
 impl Call for Kdniao {
     fn names(&self) -> &'static [&'static str] {
-        &[TRACK_QUERY, SUBSCRIBE]
+        NAMES
     }
 
     fn alternates(&self, call: &str) -> &[String] {

@@ -16,6 +16,7 @@ mod dashboard;
 mod dead_letter;
 mod dead_letters;
 mod declared;
+mod declared_calls;
 mod delivery;
 mod dispatch;
 mod duplicates;

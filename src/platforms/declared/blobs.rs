@@ -47,7 +47,7 @@ impl Writer {
 
 /// Reads texts in the order in which they were written.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Reader<'a>(&'a str);
+pub(super) struct Reader<'a>(pub &'a str);
 
 impl<'a> Reader<'a> {
     /// The number of the form, and the texts behind it.

@@ -1,5 +1,6 @@
 //! The file of a declared platform as it is written: every key, before any expression in it is compiled.
 
+mod call;
 mod example;
 mod values;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use crate::config::fields::{refuse_text, whole};
 use crate::units::parse_size;
 
+pub use call::{CallPart, Limit};
 pub use example::{Example, ExampleAnswer, ExampleRequest, Refused};
 pub use values::{Native, Ordered, Shape, Template};
 
@@ -40,8 +42,10 @@ pub struct Definition {
     pub require: Ordered<String>,
     /// Dotted path of the event to a rule that refuses it; judged in this order, after `require`.
     pub check: Ordered<Check>,
-    /// The first one whose `when` holds is sent.
+    /// The first one whose `when` holds is sent. None: the platform takes no conversions.
     pub request: Vec<RequestPart>,
+    /// Requests whose answer is published, by the names that events have for them.
+    pub calls: Ordered<CallPart>,
     /// Absent: one request per event.
     pub batch: Option<Batch>,
     pub answer: Answer,
@@ -139,7 +143,9 @@ pub struct Sign {
     pub header: String,
     /// Or the parameter of the query.
     pub query: String,
-    /// A template that sees `method`, `url`, `query` and `body`.
+    /// Or the field of the form, behind the others.
+    pub form: String,
+    /// A template that sees `method`, `url`, `query`, `body` and, of a form, its fields as `form`.
     pub value: String,
 }
 

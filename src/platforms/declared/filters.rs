@@ -7,6 +7,7 @@ mod digest;
 mod direct;
 mod encoding;
 mod money;
+mod objects;
 mod plain;
 mod refusal;
 
@@ -18,7 +19,7 @@ pub(super) use encoding::{percent, while_masking};
 pub(super) use refusal::Refusal;
 
 /// The names of these filters, for "did you mean".
-pub(super) const NAMES: [&str; 24] = [
+pub(super) const NAMES: [&str; 25] = [
     "fen",
     "yuan",
     "decimal",
@@ -40,6 +41,7 @@ pub(super) const NAMES: [&str; 24] = [
     "sorted_query",
     "json",
     "canonical_json",
+    "pick",
     "default",
     "replace",
     "trim",
@@ -71,6 +73,7 @@ pub(super) fn add(env: &mut Environment<'static>) {
     env.add_filter("sorted_query", encoding::sorted_query);
     env.add_filter("json", |value: &Value| plain::to_json(value, false));
     env.add_filter("canonical_json", |value: &Value| plain::to_json(value, true));
+    env.add_filter("pick", objects::pick);
 }
 
 #[cfg(test)]

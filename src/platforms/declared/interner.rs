@@ -17,6 +17,18 @@ pub(super) fn intern(text: &str) -> &'static str {
     kept
 }
 
+/// The kept copy of a list of names.
+pub(super) fn intern_all(names: &[&'static str]) -> &'static [&'static str] {
+    static LISTS: LazyLock<Mutex<HashSet<&'static [&'static str]>>> = LazyLock::new(Mutex::default);
+    let mut lists = LISTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(kept) = lists.get(names) {
+        return kept;
+    }
+    let kept: &'static [&'static str] = Box::leak(names.into());
+    lists.insert(kept);
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,5 +36,7 @@ mod tests {
     #[test]
     fn the_same_text_is_kept_once() {
         assert!(std::ptr::eq(intern("click.one"), intern(&["click", ".one"].concat())));
+        let list = || intern_all(&[intern("one"), intern("two")]);
+        assert!(std::ptr::eq(list(), list()) && list() == ["one", "two"]);
     }
 }

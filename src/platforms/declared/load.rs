@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::definition::Definition;
 use crate::config::problem::{Place, Problems, Report};
-use crate::config::read::{find, read};
+use crate::config::read::read;
 use crate::config::tree::{self, Node, Table, Value};
 
 /// A file that can be read, and where each of its keys stands.
@@ -16,7 +16,28 @@ pub(super) struct Source {
 impl Source {
     /// The line of a dotted key, or of the nearest one above it.
     pub fn place(&self, key: &str) -> Place {
-        find(&self.root, &key.split('.').collect::<Vec<_>>()).place.clone()
+        place(&self.root, key).clone()
+    }
+}
+
+/// A name in a table may have dots itself, so the longest one that fits is followed.
+fn place<'n>(node: &'n Node, key: &str) -> &'n Place {
+    let rest_of = |name: &str| key.strip_prefix(name).filter(|rest| rest.is_empty() || rest.starts_with('.'));
+    let next = match &node.value {
+        Value::Table(table) => {
+            let fitting = table.iter().filter_map(|(name, node)| Some((name.len(), node, rest_of(name)?)));
+            fitting.max_by_key(|(length, ..)| *length).map(|(_, node, rest)| (node, rest))
+        }
+        Value::List(list) => {
+            let number = key.split('.').next().unwrap_or_default();
+            let found = number.parse::<usize>().ok().and_then(|at| list.get(at));
+            found.map(|node| (node, key.get(number.len()..).unwrap_or_default()))
+        }
+        _ => None,
+    };
+    match next {
+        Some((node, rest)) => place(node, rest.strip_prefix('.').unwrap_or_default()),
+        None => &node.place,
     }
 }
 
@@ -53,7 +74,7 @@ pub(super) fn source(file: &Arc<str>, text: &str, report: &Report) -> Option<Sou
 
 /// What every platform must state.
 fn envelope(source: &Source, report: &Report) {
-    let Definition { name, title, base_url, request, .. } = &source.definition;
+    let Definition { name, title, base_url, request, calls, .. } = &source.definition;
     let problem = |key: &str, reason: &str| {
         if !report.blames(key) {
             report.problem(&source.place(key), key, reason);
@@ -71,8 +92,8 @@ fn envelope(source: &Source, report: &Report) {
     if !base_url.is_empty() && (host.is_empty() || base_url.ends_with('/') || url::Url::parse(base_url).is_err()) {
         problem("base_url", "has to be an address that begins with https:// and does not end with /");
     }
-    if request.is_empty() {
-        problem("request", "is missing: write at least one [[request]]");
+    if request.is_empty() && calls.0.is_empty() {
+        problem("request", "is missing: write at least one [[request]], or one [calls.NAME]");
     }
 }
 

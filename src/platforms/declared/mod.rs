@@ -22,8 +22,8 @@ mod tests;
 mod write;
 
 pub use definition::{
-    Account, Answer, AnswerItems, Batch, Check, Definition, Example, ExampleAnswer, ExampleRequest, Key, KeyKind,
-    Native, Ordered, Refused, RequestPart, Shape, Sign, Template, Token, Unconfirmed, Unmentioned,
+    Account, Answer, AnswerItems, Batch, CallPart, Check, Definition, Example, ExampleAnswer, ExampleRequest, Key,
+    KeyKind, Limit, Native, Ordered, Refused, RequestPart, Shape, Sign, Template, Token, Unconfirmed, Unmentioned,
 };
 pub use example::Outcome;
 pub use load::definition;

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use super::definition::Native;
 use super::program::{Program, compile};
-use super::sender::Declared;
+use super::sender::{Bound, Calls, Declared};
 use crate::config::problem::Problems;
 use crate::config::read::Rest;
 use crate::platforms::description::{Description, KeyDescription, Unconfirmed};
@@ -81,8 +81,10 @@ impl Platform for DeclaredPlatform {
             keys.push(KeyDescription { name, secret: true, ..KeyDescription::default() });
         }
         let unconfirmed = definition.unconfirmed.iter();
+        let kinds = [("conversion", self.program.forms.is_empty()), ("call", self.program.calls.is_empty())];
         Description {
-            kinds: vec!["conversion"],
+            kinds: kinds.iter().filter(|(_, none)| !none).map(|(kind, _)| *kind).collect(),
+            calls: self.program.call_names.to_vec(),
             keys,
             dedupes_by: definition.dedupes_by.clone(),
             window: definition.window.clone(),
@@ -99,7 +101,16 @@ impl Platform for DeclaredPlatform {
 
     fn configure(&self, keys: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
         let settings = self.program.read_keys(keys)?;
-        let sender = Declared::new(self.program.clone(), &settings, map)?;
-        Ok(Configured { sender: Some(Arc::new(sender)), settings, ..Configured::default() })
+        let bound = Bound::new(self.program.clone(), &settings)?;
+        let mut configured = Configured { settings, ..Configured::default() };
+        if !self.program.calls.is_empty() {
+            configured.call = Some(Arc::new(Calls::new(bound.clone())?));
+        }
+        if !self.program.forms.is_empty() {
+            configured.sender = Some(Arc::new(Declared::new(bound, map)?));
+        } else if let Some(name) = map.keys().next() {
+            return Err(vec![(format!("map.{name}"), "the platform takes calls alone, and no conversions".into())]);
+        }
+        Ok(configured)
     }
 }

@@ -1,5 +1,6 @@
 //! The file of a declared platform, compiled: everything that can be known before its first event.
 
+mod call;
 mod form;
 mod reading;
 mod shape;
@@ -8,13 +9,14 @@ mod slot;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::definition::{Definition, Key, KeyKind, Native, Ordered};
+use super::definition::{Check, Definition, Key, KeyKind, Native, Ordered};
 use super::engine::{Compiler, Expr, Uses, Variable};
-use super::interner::intern;
+use super::interner::{intern, intern_all};
 use super::load::source;
 use crate::config::problem::{Problems, Report};
 use crate::platforms::reading::BatchLimits;
 
+pub(super) use call::{Bounds, CallRules, bounds};
 pub(super) use form::{Address, Body, Form, SignPlace};
 pub(super) use reading::{AnswerRules, ItemRules, TokenRules};
 pub(super) use shape::{JsonText, Op};
@@ -28,10 +30,13 @@ pub(super) struct Program {
     pub title: &'static str,
     pub base_url: &'static str,
     pub definition: Definition,
-    /// Field, and when it must be there; `None`: always.
-    pub require: Vec<(&'static str, Option<Expr>)>,
+    pub require: Vec<Requirement>,
     pub check: Vec<CheckRule>,
+    /// None: it takes no conversions.
     pub forms: Vec<Form>,
+    /// The names of its calls, and their rules in the same order.
+    pub call_names: &'static [&'static str],
+    pub calls: Vec<CallRules>,
     pub batch: Option<BatchRule>,
     pub answer: AnswerRules,
     pub token: Option<TokenRules>,
@@ -42,6 +47,9 @@ pub(super) struct Program {
     /// The members of `platform_params` that some expression names; `None`: it names all of them together.
     pub params: Option<Vec<&'static str>>,
 }
+
+/// Field, and when it must be there; `None`: always.
+pub(super) type Requirement = (&'static str, Option<Expr>);
 
 /// A rule of `[check]`.
 #[derive(Debug)]
@@ -97,19 +105,7 @@ impl Compiler<'_> {
             let when = self.condition(&key, text, &OF_EVENT).filter(|_| text.trim() != "true");
             require.push((intern(path), when));
         }
-        let mut check = Vec::new();
-        for (path, rule) in definition.check.iter() {
-            let key = format!("check.{path}");
-            self.path(&key, path);
-            if rule.says.is_empty() {
-                self.problem(&key, "says nothing: state in `says` why such an event is refused");
-            }
-            match self.condition(&format!("{key}.when"), &rule.when, &OF_EVENT) {
-                Some(when) => check.push(CheckRule { field: intern(path), when, says: rule.says.as_str().into() }),
-                None if rule.when.trim().is_empty() => self.problem(&key, "has no `when`"),
-                None => {}
-            }
-        }
+        let check = self.checks("check", &definition.check, &OF_EVENT);
         let batch = definition.batch.as_ref().map(|batch| {
             let key = "batch.item";
             let mut item = Vec::new();
@@ -134,6 +130,8 @@ impl Compiler<'_> {
         {
             self.problem(&format!("request.{}", last + 1), "is never reached: the one before it has no `when`");
         }
+        let call_names: Vec<_> = definition.calls.iter().map(|(name, _)| intern(name)).collect();
+        let calls = definition.calls.iter().map(|(name, call)| self.call(name, call)).collect();
         let answer = self.answer();
         let token = definition.token.as_ref().map(|token| self.token(token));
         let secrets = definition.account.keys.iter().filter(|(_, key)| key.secret).map(|(name, _)| name.to_owned());
@@ -145,6 +143,8 @@ impl Compiler<'_> {
             require,
             check,
             forms,
+            call_names: intern_all(&call_names),
+            calls,
             batch,
             answer,
             token,
@@ -154,6 +154,24 @@ impl Compiler<'_> {
         };
         program.params = program.platform_params();
         Some(program)
+    }
+
+    /// The rules of `[check]`, or of a call's own.
+    fn checks(&self, key: &str, rules: &Ordered<Check>, known: &[Variable]) -> Vec<CheckRule> {
+        let mut check = Vec::new();
+        for (path, rule) in rules.iter() {
+            let key = format!("{key}.{path}");
+            self.path(&key, path);
+            if rule.says.is_empty() {
+                self.problem(&key, "says nothing: state in `says` why such an event is refused");
+            }
+            match self.condition(&format!("{key}.when"), &rule.when, known) {
+                Some(when) => check.push(CheckRule { field: intern(path), when, says: rule.says.as_str().into() }),
+                None if rule.when.trim().is_empty() => self.problem(&key, "has no `when`"),
+                None => {}
+            }
+        }
+        check
     }
 
     /// A dotted path of the event.

@@ -1,6 +1,7 @@
 //! Speaks for one account of a declared platform.
 
 mod answer;
+mod call;
 mod compose;
 mod lacking;
 mod natives;
@@ -25,49 +26,57 @@ use crate::platforms::reading::{BatchLimits, HttpAnswer, Reading};
 use crate::platforms::tokens::{Seed, TokenSource};
 use crate::platforms::{Context, Prepared, Problem, Request, Sender};
 use crate::secret::SecretString;
+pub(super) use call::Calls;
 use natives::Natives;
 
 /// Of an account: its platform, and its keys as expressions see them.
 #[derive(Clone)]
-struct Bound {
+pub(super) struct Bound {
     program: Arc<Program>,
     account: Arc<AccountKeys>,
     /// What is masked wherever it stands.
     secrets: Arc<[String]>,
-    /// It sends with access tokens, which its `token` begins.
-    has_tokens: bool,
+    /// What its `token` states; `None`: it sends without access tokens.
+    seed: Option<Seed>,
 }
 
 /// The sender of one account.
 pub(super) struct Declared {
     bound: Bound,
     natives: Natives,
-    seed: Option<Seed>,
 }
 
-impl Declared {
-    /// Takes the account's keys with their defaults, and its `map`.
+impl Bound {
+    /// Takes the account's keys with their defaults.
     ///
     /// # Errors
-    /// Every problem with its key.
-    pub fn new(
-        program: Arc<Program>,
-        settings: &Map<String, serde_json::Value>,
-        map: BTreeMap<String, String>,
-    ) -> Result<Self, Vec<Problem>> {
-        let natives = Natives::new(&program, map)?;
+    /// Every key that is missing.
+    pub fn new(program: Arc<Program>, settings: &Map<String, serde_json::Value>) -> Result<Self, Vec<Problem>> {
         let account = Arc::new(AccountKeys::new(settings));
         let secret = |name: &str| get(settings, name).and_then(|value| value.as_str()).map(SecretString::new);
         let seed =
             Seed { access: secret("token.access"), refresh: secret("token.refresh"), code: secret("token.auth_code") };
         let seed = Some(seed).filter(|seed| program.token.is_some() && *seed != Seed::default());
         let secrets = program.secrets_of(settings).into();
-        let bound = Bound { program, account, secrets, has_tokens: seed.is_some() };
-        let lacking = bound.lacking(settings, seed.as_ref().is_some_and(Seed::rotates));
-        if !lacking.is_empty() {
-            return Err(lacking);
-        }
-        Ok(Self { bound, natives, seed })
+        let bound = Self { program, account, secrets, seed };
+        let lacking = bound.lacking(settings, bound.seed.as_ref().is_some_and(Seed::rotates));
+        if lacking.is_empty() { Ok(bound) } else { Err(lacking) }
+    }
+
+    /// How the account gets access tokens, and the values that it begins with; `None`: it sends without one.
+    pub fn tokens(&self) -> Option<(Arc<dyn TokenSource>, Seed)> {
+        let seed = self.seed.clone()?;
+        Some((Arc::new(self.clone()), seed))
+    }
+}
+
+impl Declared {
+    /// Takes the account's `map`.
+    ///
+    /// # Errors
+    /// Every problem with its key.
+    pub fn new(bound: Bound, map: BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
+        Ok(Self { natives: Natives::new(&bound.program, map)?, bound })
     }
 }
 
@@ -121,7 +130,6 @@ impl Sender for Declared {
     }
 
     fn tokens(&self) -> Option<(Arc<dyn TokenSource>, Seed)> {
-        let seed = self.seed.clone()?;
-        Some((Arc::new(self.bound.clone()), seed))
+        self.bound.tokens()
     }
 }

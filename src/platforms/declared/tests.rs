@@ -31,7 +31,8 @@ unmentioned = "delivered"
 "#;
 
 /// What the fuzz begins with.
-const FILES_TO_BREAK: &[&str] = &[KUAISHOU, requests::WEBHOOK, requests::BATCH, requests::CALLBACK, requests::TOKENS];
+const FILES_TO_BREAK: &[&str] =
+    &[KUAISHOU, requests::WEBHOOK, requests::BATCH, requests::CALLBACK, requests::TOKENS, calls::TRACKER, KUAIDI100];
 
 fn problems(text: &str) -> Vec<String> {
     definition("p.toml", text).unwrap_err().problems.iter().map(ToString::to_string).collect()
@@ -95,17 +96,21 @@ fn a_file_that_is_read_again_is_the_same_platform_and_a_changed_one_is_gone_with
 
 mod account;
 mod answers;
+mod calls;
 mod fuzz;
 mod problems;
 mod requests;
 
 /// A user's own file, written from the description of the platform alone.
 const GA4: &str = include_str!("../../../config/examples/platforms/ga4.toml");
+/// A user's own file that answers calls.
+const KUAIDI100: &str = include_str!("../../../config/examples/platforms/kuaidi100.toml");
 
 #[test]
 fn the_examples_of_every_shipped_file_hold() {
-    let own = load("ga4.toml", GA4).unwrap_or_else(|found| panic!("{found}"));
-    for platform in crate::platforms::list::shipped().cloned().chain([own]) {
+    let own = [("ga4.toml", GA4), ("kuaidi100.toml", KUAIDI100)]
+        .map(|(file, text)| load(file, text).unwrap_or_else(|found| panic!("{found}")));
+    for platform in crate::platforms::list::shipped().cloned().chain(own) {
         let outcomes = platform.examples();
         assert!(!outcomes.is_empty(), "{:?} has no example", platform.program.name);
         let wrong: Vec<_> = outcomes

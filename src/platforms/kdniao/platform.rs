@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::config::read::Rest;
 use crate::platforms::description::Description;
-use crate::platforms::kdniao::Kdniao;
 use crate::platforms::kdniao::config::Config;
+use crate::platforms::kdniao::{Kdniao, NAMES};
 use crate::platforms::{Configured, CredentialShape, Platform, Problem, keys};
 
 /// Its value in the list of platforms.
@@ -47,6 +47,7 @@ impl Platform for Definition {
     fn describe(&self) -> Description {
         Description {
             kinds: vec!["call"],
+            calls: NAMES.to_vec(),
             repeats: "nothing: a call changes nothing there".into(),
             limits: "500 track queries per day, one per waybill and 30 min: `daily_limit`, `min_interval`".into(),
             docs: "apifox.com/apidoc/docs-site/2538027, jianyan74/rageframe3, linlinjava/litemall, showdoc.com.cn/yidaotong; read in November 2026 from stored copies".into(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::Class;
-use crate::event::{Members, Paginate};
+use crate::event::{Members, Paginate, Published};
 use crate::platforms::Credential;
 use crate::platforms::call::CallAnswer;
 use crate::platforms::headers::Headers;
@@ -29,7 +29,9 @@ fn credential(id: &str, key: &str) -> Credential {
 
 fn prepare(account: &Kdniao, name: &str, args: &Value) -> Result<PreparedCall, DeliveryError> {
     let args: Members = serde_json::from_value(args.clone()).unwrap();
-    let call = CallEvent { trans_id: "c-1", name, args: &args, paginate: Paginate::None, max_pages: None };
+    let published = Published::default();
+    let (args, published) = (&args, &published);
+    let call = CallEvent { trans_id: "c-1", name, args, paginate: Paginate::None, max_pages: None, published };
     account.prepare(&call, NOW)
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::config::read::Rest;
 use crate::platforms::description::Description;
-use crate::platforms::solinkup::Solinkup;
 use crate::platforms::solinkup::config::Config;
+use crate::platforms::solinkup::{NAMES, Solinkup};
 use crate::platforms::{Configured, CredentialShape, Platform, Problem, keys};
 
 /// Its value in the list of platforms.
@@ -44,6 +44,7 @@ impl Platform for Definition {
     fn describe(&self) -> Description {
         Description {
             kinds: vec!["call"],
+            calls: NAMES.to_vec(),
             repeats: "nothing, except a call that deletes: it is never repeated by itself".into(),
             limits: "not stated".into(),
             docs: "the description by its vendor; nothing public".into(),

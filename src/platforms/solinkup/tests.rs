@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::Class;
-use crate::event::{Members, Paginate};
+use crate::event::{Members, Paginate, Published};
 use crate::platforms::call::{CallAnswer, PreparedCall};
 use crate::platforms::headers::Headers;
 use crate::platforms::solinkup::config::Config;
@@ -47,8 +47,9 @@ fn members(args: &Value) -> Members {
 }
 
 fn prepare_as(account: &Solinkup, name: &str, args: &Value, paginate: Paginate) -> Result<PreparedCall, DeliveryError> {
-    let args = members(args);
-    account.prepare(&CallEvent { trans_id: "c-1", name, args: &args, paginate, max_pages: None }, NOW)
+    let (args, published) = (members(args), Published::default());
+    let (args, published) = (&args, &published);
+    account.prepare(&CallEvent { trans_id: "c-1", name, args, paginate, max_pages: None, published }, NOW)
 }
 
 fn prepare(account: &Solinkup, name: &str, args: &Value) -> Result<PreparedCall, DeliveryError> {

@@ -217,7 +217,7 @@ impl Fake for Declared {
             event: None,
             ids: Vec::new(),
             id: None,
-            conversion: true,
+            conversion: self.file.forms.get(checked.form).is_none_or(|form| form.call.is_none()),
             items: checked.items,
             verdict,
         })

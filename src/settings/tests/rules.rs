@@ -314,3 +314,28 @@ fn accounts_that_answer_for_another_one_exist_and_make_the_same_call() {
     expect(&both("\"kdn-c\""), &[], key, "there is no such account");
     expect(&both("\"acme-bz\""), &[], key, "does not make the call kdniao.track_query");
 }
+
+#[test]
+fn an_account_of_a_platform_in_a_file_answers_for_another_one_if_it_makes_the_same_call() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples/platforms");
+    let both = |platform: &str, keys: &str| {
+        let files = format!("platform_files = [\"{examples}/{platform}.toml\"]\n");
+        let accounts = format!(
+            "[accounts.kdn]\nplatform = \"kdniao\"\nsecrets = [{{ id = \"a\", business_id = \"7\", secret = \"s\" }}]\n\
+             alternates = [\"other\"]\n[accounts.other]\nplatform = \"{platform}\"\n{keys}\n"
+        );
+        with(&format!("{files}{accounts}"))
+    };
+    let kuaidi100 = |keys: &str| both("kuaidi100", &format!("customer = \"c\"\nkey = \"k\"\n{keys}"));
+    good(
+        &kuaidi100(
+            "call_limits = { rps = 5 }\nreply = { allow_pii = true, restricted_topics = [\"postback.results\"] }",
+        ),
+        &[],
+    );
+    let ga4 = both("ga4", "measurement_id = \"m\"\napi_secret = \"s\"");
+    let told = "names other, which does not make the call kdniao.track_query";
+    expect(&ga4, &[], "accounts.kdn.alternates", told);
+    let none = "takes calls alone, and no conversions";
+    expect(&kuaidi100("map = { pay = 7 }"), &[], "accounts.other.map.pay", none);
+}

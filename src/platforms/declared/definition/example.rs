@@ -51,6 +51,10 @@ pub struct ExampleAnswer {
     pub code: Option<String>,
     /// The platform's own id, where it matters.
     pub platform_id: Option<String>,
+    /// Of a call: `data` of its result, before personal data is masked; where it matters.
+    pub result: Option<Shape>,
+    /// Of a call: the platform's own words, where they matter.
+    pub message: Option<String>,
 }
 
 /// Why the event is not sent.

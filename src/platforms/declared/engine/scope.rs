@@ -26,13 +26,14 @@ pub(in crate::platforms::declared) enum Variable {
     Url,
     Query,
     Body,
+    Form,
     Status,
     Headers,
     Text,
     Item,
 }
 
-const COUNT: usize = 15;
+const COUNT: usize = 16;
 
 impl Variable {
     pub const ALL: [Variable; COUNT] = [
@@ -47,6 +48,7 @@ impl Variable {
         Self::Url,
         Self::Query,
         Self::Body,
+        Self::Form,
         Self::Status,
         Self::Headers,
         Self::Text,
@@ -66,6 +68,7 @@ impl Variable {
             Self::Url => "url",
             Self::Query => "query",
             Self::Body => "body",
+            Self::Form => "form",
             Self::Status => "status",
             Self::Headers => "headers",
             Self::Text => "text",

@@ -83,12 +83,27 @@ fn digests_and_encodings_give_what_their_standards_say() {
         ("1736899201999 | seconds", "1736899201"),
         ("{'b': 1, 'a': [1.5, none, true]} | json", "{\"b\":1,\"a\":[1.5,null,true]}"),
         ("{'b': 1, 'a': 2.0} | canonical_json", "{\"a\":2,\"b\":1}"),
+        (
+            "[{'t': 1, 'c': {'x': 'y'}, 'z': 3}, {'c': none}] | reverse | pick(A = 't', B = 'c.x') | json",
+            "[{},{\"A\":1,\"B\":\"y\"}]",
+        ),
+        ("[] | pick(A = 't') | json", "[]"),
     ];
     for (expression, expected) in rows {
         assert_eq!(text(expression), expected, "{expression}");
     }
-    for wrong in ["'abc' | unhex", "'zz' | unhex", "'***' | unbase64", "'x' | seconds", "nobody | md5", "nobody | json"]
-    {
+    for wrong in [
+        "'abc' | unhex",
+        "'zz' | unhex",
+        "'***' | unbase64",
+        "'x' | seconds",
+        "nobody | md5",
+        "nobody | json",
+        "nobody | pick(a = 'x')",
+        "'text' | pick(a = 'x')",
+        "[1] | pick(a = 'x')",
+        "[{}] | pick(a = 1)",
+    ] {
         assert!(eval(wrong, "{}").is_err(), "{wrong}");
     }
 }

@@ -2,8 +2,18 @@
 
 /// Objects of an event that count as there, and empty, where the event has none: their members are undefined then, and
 /// asking for one is no error.
-const SECTIONS: [&str; 9] =
-    ["click", "order", "user", "consent", "params", "platform_params", "user.device", "user.wechat", "user.hashed"];
+const SECTIONS: [&str; 10] = [
+    "click",
+    "order",
+    "user",
+    "consent",
+    "params",
+    "platform_params",
+    "args",
+    "user.device",
+    "user.wechat",
+    "user.hashed",
+];
 
 /// Below these an empty text is nothing that could be matched: its digest would be the same for everybody.
 const EMPTY_IS_ABSENT: [&str; 3] = ["click", "order", "user"];

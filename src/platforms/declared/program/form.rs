@@ -35,6 +35,8 @@ pub(in crate::platforms::declared) enum Body {
 pub(in crate::platforms::declared) enum SignPlace {
     Header(&'static str),
     Query(Box<str>),
+    /// The last field of the form.
+    Form(Box<str>),
 }
 
 #[derive(Debug)]
@@ -114,6 +116,7 @@ impl Compiler<'_> {
             }
             _ => Body::None,
         };
+        let is_form = matches!(body, Body::Form(_));
         self.natives(&below("events"), &part.events);
         let events = if part.events.0.is_empty() { &self.source.definition.events.0 } else { &part.events.0 };
         let mut form = Form {
@@ -123,7 +126,7 @@ impl Compiler<'_> {
             query: pairs("query", &part.query),
             headers: pairs("headers", &part.headers).into_iter().map(|(name, slot)| (intern(&name), slot)).collect(),
             body,
-            sign: part.sign.as_ref().and_then(|sign| self.sign(&below("sign"), sign, known)),
+            sign: part.sign.as_ref().and_then(|sign| self.sign(&below("sign"), sign, known, is_form)),
             is_batched: false,
             integers: !events.is_empty() && events.iter().all(|(_, native)| matches!(native, Native::Integer(_))),
             events: part.events.0.clone(),
@@ -178,25 +181,32 @@ impl Compiler<'_> {
         Address::Callback { field: intern(&part.callback), url, hosts: part.hosts.clone() }
     }
 
-    fn sign(&self, key: &str, sign: &SignText, known: &[Variable]) -> Option<Sign> {
-        let sees = [known, &[Variable::Method, Variable::Url, Variable::Query, Variable::Body]].concat();
+    fn sign(&self, key: &str, sign: &SignText, known: &[Variable], is_form: bool) -> Option<Sign> {
+        let mut sees = [known, &[Variable::Method, Variable::Url, Variable::Query, Variable::Body]].concat();
+        if is_form {
+            sees.push(Variable::Form);
+        } else if !sign.form.is_empty() {
+            self.problem(&format!("{key}.form"), "stands in a request without a form");
+        }
         if sign.value.is_empty() {
             self.problem(key, "has no `value`");
         }
         let value = self.template(&format!("{key}.value"), &sign.value, &sees);
-        let place = match (sign.header.as_str(), sign.query.as_str()) {
-            (header, "") if !header.is_empty() => {
+        let place = match (sign.header.as_str(), sign.query.as_str(), sign.form.as_str()) {
+            (header, "", "") if !header.is_empty() => {
                 self.header(&format!("{key}.header"), header);
                 SignPlace::Header(intern(header))
             }
-            ("", query) if !query.is_empty() => SignPlace::Query(query.into()),
+            ("", query, "") if !query.is_empty() => SignPlace::Query(query.into()),
+            ("", "", field) if !field.is_empty() => SignPlace::Form(field.into()),
             _ => {
-                self.problem(key, "has to have either `header` or `query`");
+                self.problem(key, "has to have either `header` or `query` or `form`");
                 return None;
             }
         };
         let uses = value.uses();
-        let sees = [Variable::Url, Variable::Query, Variable::Body].into_iter().filter(|of| uses.has(*of)).collect();
+        let of_request = [Variable::Url, Variable::Query, Variable::Body, Variable::Form];
+        let sees = of_request.into_iter().filter(|of| uses.has(*of)).collect();
         Some(Sign { place, value, sees })
     }
 
@@ -210,6 +220,15 @@ impl Compiler<'_> {
 }
 
 impl Form {
+    /// Keeps what is named of the event until the answer is read.
+    pub(super) fn keep(&mut self, uses: &Uses) {
+        for path in uses.of(Variable::Event) {
+            if !self.late_paths.iter().any(|known| known == path) {
+                self.late_paths.push(path.to_owned());
+            }
+        }
+    }
+
     /// The headers that are rendered when the request is sent.
     pub fn header_templates(&self) -> impl Iterator<Item = &Template> {
         let late = self.headers.iter().filter(|(_, slot)| !slot.is_early).map(|(_, slot)| &slot.template);

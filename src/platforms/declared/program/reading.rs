@@ -6,7 +6,7 @@ use crate::platforms::declared::definition::{Answer, AnswerItems, Token, Unmenti
 use crate::platforms::declared::engine::{Compiler, Expr, Template, Variable};
 use crate::platforms::declared::program::form::Form;
 
-const OF_ANSWER: [Variable; 5] =
+pub(super) const OF_ANSWER: [Variable; 5] =
     [Variable::Status, Variable::Headers, Variable::Body, Variable::Text, Variable::Account];
 const OF_ITEM: [Variable; 6] =
     [Variable::Item, Variable::Status, Variable::Headers, Variable::Body, Variable::Text, Variable::Account];
@@ -63,11 +63,19 @@ pub(in crate::platforms::declared) struct TokenRules {
 
 impl Compiler<'_> {
     pub(super) fn answer(&self) -> AnswerRules {
-        let answer = &self.source.definition.answer;
-        if answer.delivered.trim().is_empty() && answer.items.is_none() {
+        let definition = &self.source.definition;
+        let answer = &definition.answer;
+        let is_needed =
+            !definition.request.is_empty() || definition.calls.iter().any(|(_, call)| call.answer.is_none());
+        if is_needed && answer.delivered.trim().is_empty() && answer.items.is_none() {
             self.problem("answer.delivered", "is missing: without it nothing would ever be delivered");
         }
-        let expr = |name: &str, text: &str| self.expr(&format!("answer.{name}"), text, &OF_ANSWER);
+        self.answer_rules("answer", answer)
+    }
+
+    /// The rules that stand at a key.
+    pub(super) fn answer_rules(&self, key: &str, answer: &Answer) -> AnswerRules {
+        let expr = |name: &str, text: &str| self.expr(&format!("{key}.{name}"), text, &OF_ANSWER);
         AnswerRules {
             delivered: expr("delivered", &answer.delivered),
             refresh: expr("refresh", &answer.refresh),
@@ -75,7 +83,7 @@ impl Compiler<'_> {
             throttled: expr("throttled", &answer.throttled),
             minute: expr("minute", &answer.minute),
             day: expr("day", &answer.day),
-            tz: self.zone(answer),
+            tz: self.zone(key, &answer.tz, &answer.day, "day"),
             permanent: expr("permanent", &answer.permanent),
             once_more: expr("once_more", &answer.once_more),
             retry: expr("retry", &answer.retry),
@@ -86,12 +94,13 @@ impl Compiler<'_> {
         }
     }
 
-    fn zone(&self, answer: &Answer) -> Tz {
-        let tz = answer.tz.parse();
-        if tz.is_err() && !answer.tz.is_empty() {
-            self.problem("answer.tz", format!("{:?} is no time zone, e.g. Asia/Shanghai", answer.tz));
-        } else if tz.is_err() && !answer.day.is_empty() {
-            self.problem("answer.day", "stands without `tz`, the zone whose midnight ends the day");
+    /// The zone of a limit that the key `limit` states for a day.
+    pub(super) fn zone(&self, key: &str, name: &str, of_a_day: &str, limit: &str) -> Tz {
+        let tz = name.parse();
+        if tz.is_err() && !name.is_empty() {
+            self.problem(&format!("{key}.tz"), format!("{name:?} is no time zone, e.g. Asia/Shanghai"));
+        } else if tz.is_err() && !of_a_day.is_empty() {
+            self.problem(&format!("{key}.{limit}"), "stands without `tz`, the zone whose midnight ends the day");
         }
         tz.unwrap_or_default()
     }

@@ -6,7 +6,7 @@ use crate::platforms::declared::engine::{Template, Variable};
 pub(super) const OF_EVENT: [Variable; 4] = [Variable::Event, Variable::Published, Variable::Account, Variable::Native];
 
 /// What is not known before a request is sent.
-const LATE: [Variable; 7] = [
+const LATE: [Variable; 8] = [
     Variable::NowMs,
     Variable::Token,
     Variable::Items,
@@ -14,6 +14,7 @@ const LATE: [Variable; 7] = [
     Variable::Url,
     Variable::Query,
     Variable::Body,
+    Variable::Form,
 ];
 
 /// A text of a request.

@@ -12,7 +12,7 @@ use crate::platforms::declared::Unmentioned;
 use crate::platforms::declared::answer_json::AnswerJson;
 use crate::platforms::declared::engine::{Content, Expr, Scope, Variable};
 use crate::platforms::declared::operand::Operand;
-use crate::platforms::declared::program::ItemRules;
+use crate::platforms::declared::program::{AnswerRules, ItemRules};
 use crate::platforms::declared::write;
 use crate::platforms::http_status::safe_code;
 use crate::platforms::quota::{until_next_day, until_next_minute};
@@ -42,6 +42,20 @@ fn clock_check(answer: &HttpAnswer<'_>) -> String {
     }
 }
 
+/// How long the limit of the minute or of the day lasts, of an answer that says so.
+fn limited(rules: &AnswerRules, said: &Said<'_>, error: DeliveryError) -> DeliveryError {
+    let now_ms = said.answer.platform_now_ms();
+    match error {
+        DeliveryError::Throttled(answer) if said.holds(&rules.day) => {
+            DeliveryError::Throttled(Answer { quota_wait: Some(until_next_day(now_ms, rules.tz)), ..answer })
+        }
+        DeliveryError::Throttled(answer) if answer.retry_after.is_none() && said.holds(&rules.minute) => {
+            DeliveryError::Throttled(Answer { retry_after: Some(until_next_minute(now_ms)), ..answer })
+        }
+        error => error,
+    }
+}
+
 /// A platform's id of a conversion may be so long.
 const LONGEST_ID: usize = 256;
 
@@ -54,22 +68,8 @@ impl Bound {
         if said.holds(&rules.delivered) {
             return Reading::All(Ok(said.receipt(&rules.platform_id)));
         }
-        let classes: [(&Option<Expr>, Refusal); 6] = [
-            (&rules.refresh, DeliveryError::Refresh),
-            (&rules.halt, DeliveryError::Halt),
-            (&rules.throttled, DeliveryError::Throttled),
-            (&rules.permanent, DeliveryError::Permanent),
-            (&rules.once_more, sign_again),
-            (&rules.retry, DeliveryError::Retry),
-        ];
-        for (rule, class) in classes {
-            if said.holds(rule) {
-                let mut error = self.limited(&said, said.refusal(class));
-                if let Some(refused) = error.answer_mut().filter(|refused| refused.sign_again) {
-                    refused.detail = clock_check(answer);
-                }
-                return Reading::All(Err(error));
-            }
+        if let Some(error) = said.refused(rules) {
+            return Reading::All(Err(error));
         }
         if said.holds(&rules.split) {
             return Reading::Split;
@@ -81,20 +81,6 @@ impl Bound {
             return Reading::All(Err(said.unknown()));
         }
         Reading::Nothing
-    }
-
-    /// How long the limit of the minute or of the day lasts, of an answer that says so.
-    fn limited(&self, said: &Said<'_>, error: DeliveryError) -> DeliveryError {
-        let (rules, now_ms) = (&self.program.answer, said.answer.platform_now_ms());
-        match error {
-            DeliveryError::Throttled(answer) if said.holds(&rules.day) => {
-                DeliveryError::Throttled(Answer { quota_wait: Some(until_next_day(now_ms, rules.tz)), ..answer })
-            }
-            DeliveryError::Throttled(answer) if answer.retry_after.is_none() && said.holds(&rules.minute) => {
-                DeliveryError::Throttled(Answer { retry_after: Some(until_next_minute(now_ms)), ..answer })
-            }
-            error => error,
-        }
     }
 
     /// How long an answer makes the whole account wait, whatever it says of the events.
@@ -228,20 +214,48 @@ impl Said<'_> {
         Receipt { platform_id: fine.then_some(id) }
     }
 
+    /// The platform's own code, in the form that headers take.
+    pub fn safe_code(&self) -> String {
+        safe_code(&self.text(self.code))
+    }
+
+    /// What every error says of the answer.
+    pub fn answer(&self) -> Answer {
+        Answer { code: self.safe_code(), ..self.answer.answer() }
+    }
+
     pub fn refusal(&self, class: Refusal) -> DeliveryError {
         let pause = self.answer.retry_after.and_then(|text| retry_after::parse(text, self.answer.now_ms));
         let detail = "the platform refuses; its code says why".to_owned();
-        let answer = Answer { code: safe_code(&self.text(self.code)), detail, ..self.answer.answer() };
+        let answer = Answer { detail, ..self.answer() };
         match class(answer) {
             DeliveryError::Throttled(answer) => DeliveryError::Throttled(Answer { retry_after: pause, ..answer }),
             error => error,
         }
     }
 
+    /// The first class of `rules` that holds, of those that accept nothing.
+    pub fn refused(&self, rules: &AnswerRules) -> Option<DeliveryError> {
+        let classes: [(&Option<Expr>, Refusal); 6] = [
+            (&rules.refresh, DeliveryError::Refresh),
+            (&rules.halt, DeliveryError::Halt),
+            (&rules.throttled, DeliveryError::Throttled),
+            (&rules.permanent, DeliveryError::Permanent),
+            (&rules.once_more, sign_again),
+            (&rules.retry, DeliveryError::Retry),
+        ];
+        let (_, class) = classes.into_iter().find(|(rule, _)| self.holds(rule))?;
+        let mut error = limited(rules, self, self.refusal(class));
+        if let Some(refused) = error.answer_mut().filter(|refused| refused.sign_again) {
+            refused.detail = clock_check(self.answer);
+        }
+        Some(error)
+    }
+
     /// An answer that no rule knows.
     pub fn unknown(&self) -> DeliveryError {
-        let code = safe_code(&self.text(self.code));
-        let detail = if code.is_empty() { "an answer that no rule knows" } else { "a code that is in no rule" };
-        DeliveryError::Retry(Answer { code, detail: detail.into(), unclassified: true, ..self.answer.answer() })
+        let answer = self.answer();
+        let detail = if answer.code.is_empty() { "an answer that no rule knows" } else { "a code that is in no rule" };
+        DeliveryError::Retry(Answer { detail: detail.into(), unclassified: true, ..answer })
     }
 }

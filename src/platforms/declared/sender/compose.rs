@@ -40,18 +40,22 @@ impl From<Failure> for Fault {
 impl Bound {
     /// `shown`: with the text that is signed, and with the places of secrets.
     pub(super) fn request(&self, items: &[&Prepared], context: &Context<'_>, shown: bool) -> Result<Request, Fault> {
-        let token = match (context.token, &self.program.token) {
-            (Some(token), _) => Value::from_pairs([("access", token.expose())]),
-            (None, Some(_)) if self.has_tokens => return Err(Fault::new("token", "there is no access token")),
-            (None, _) => Value::UNDEFINED,
-        };
-        let parts = Parts { now_ms: context.now_ms, token, shown };
+        let parts = Parts { now_ms: context.now_ms, token: self.token(context)?, shown };
         if !shown {
             return self.compose(items, &parts).map_err(Fault::from);
         }
         let form = items.first().and_then(|item| self.form(item)).map(|(form, _)| form);
         let Some(form) = form else { return Err(Fault::whole("no item of this platform")) };
         self.masked(form, context.token.map(SecretString::expose), || self.compose(items, &parts)).map_err(Fault::from)
+    }
+
+    /// The token of a request as expressions see it.
+    pub(super) fn token(&self, context: &Context<'_>) -> Result<Value, Fault> {
+        match (context.token, &self.program.token) {
+            (Some(token), _) => Ok(Value::from_pairs([("access", token.expose())])),
+            (None, Some(_)) if self.seed.is_some() => Err(Fault::new("token", "there is no access token")),
+            (None, _) => Ok(Value::UNDEFINED),
+        }
     }
 
     /// The form that an item was prepared for, and its texts.
@@ -113,7 +117,7 @@ impl Bound {
             parameter(name, value, &mut path);
         }
         let mut headers = rendering.headers()?;
-        let (content_type, body) = rendering.body()?;
+        let (content_type, mut body) = rendering.body()?;
         if let Some(content_type) = content_type
             && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
         {
@@ -133,6 +137,11 @@ impl Bound {
             if sign.sees.contains(&Variable::Query) {
                 seen.set(Variable::Query, Content::Value(Value::from_pairs(query)));
             }
+            if sign.sees.contains(&Variable::Form) {
+                let fields = url::form_urlencoded::parse(body.as_bytes());
+                let fields = fields.map(|(name, value)| (name.into_owned(), value.into_owned()));
+                seen.set(Variable::Form, Content::Value(Value::from_pairs(fields)));
+            }
             let mut value = String::new();
             let signed = if shown {
                 let (signed, input) = signature_input(|| sign.value.render(&seen, &mut value));
@@ -147,6 +156,9 @@ impl Bound {
                 _ if value.is_empty() => {}
                 SignPlace::Header(name) => headers.push((name, value)),
                 SignPlace::Query(name) => parameter(name, &value, &mut path),
+                SignPlace::Form(name) => {
+                    body = url::form_urlencoded::Serializer::new(body).append_pair(name, &value).finish();
+                }
             }
         }
         Ok(Request {

@@ -23,7 +23,7 @@ struct Keys<'a> {
 impl Bound {
     /// The problems of an account with these keys. `rotates`: it asks for tokens.
     pub(super) fn lacking(&self, settings: &Map<String, serde_json::Value>, rotates: bool) -> Vec<Problem> {
-        let token = match self.has_tokens {
+        let token = match self.seed.is_some() {
             true => Value::from_pairs([("access", "token"), ("refresh", "token"), ("code", "token")]),
             false => Value::UNDEFINED,
         };
@@ -42,10 +42,11 @@ impl Bound {
                 forms.iter().map(|(form, lacks)| format!("{} needs {}", form.key, lacks.unwrap_or_default())).collect();
             problems.push(((*key).to_owned(), format!("is missing, and nothing could be sent: {}", told.join(", "))));
         }
-        if let Some(rules) = self.program.token.as_ref().filter(|_| rotates)
-            && let Some(key) = keys.lacking(&rules.request)
-        {
-            problems.push((key.to_owned(), format!("is missing: {} needs it", rules.request.key)));
+        let of_token = self.program.token.as_ref().filter(|_| rotates).map(|rules| &rules.request);
+        for form in self.program.calls.iter().map(|call| &call.form).chain(of_token) {
+            if let Some(key) = keys.lacking(form) {
+                problems.push((key.to_owned(), format!("is missing: {} needs it", form.key)));
+            }
         }
         problems
     }

@@ -2,7 +2,7 @@
 
 use minijinja::Value;
 
-use super::compose::Parts;
+use super::compose::{Failure, Parts};
 use super::seen::Seen;
 use super::{Declared, native_content};
 use crate::error::DeliveryError;
@@ -10,9 +10,9 @@ use crate::event::ConversionEvent;
 use crate::platforms::declared::blobs::Writer;
 use crate::platforms::declared::engine::{Content, Scope, Variable};
 use crate::platforms::declared::json::{JsonObject, compact};
-use crate::platforms::declared::program::{Address, Form, Program};
+use crate::platforms::declared::program::{Address, CheckRule, Form, Program, Requirement};
 use crate::platforms::rules::{click_id, invalid, note_ignored, required_id};
-use crate::platforms::{Item, Prepared};
+use crate::platforms::{Item, Prepared, Request};
 
 impl Declared {
     pub(super) fn prepared(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
@@ -32,7 +32,7 @@ impl Declared {
             compact(object.raw(), &mut published);
             scope.set(Variable::Published, Content::Text(&published));
         }
-        program.judge(&object, &scope)?;
+        judge(&program.require, &program.check, &object, &scope)?;
         let seen = Seen { object: &object, scope: &scope };
         seen.ids(form, program)?;
         let mut texts = Writer::new(number);
@@ -88,46 +88,56 @@ impl Declared {
         }
         let token = Value::from_pairs([("access", "token"), ("refresh", "token")]);
         let parts = Parts { now_ms: event.event_time_ms, token, shown: false };
-        match self.bound.compose(&[prepared], &parts) {
-            Ok(request) if request.headers.iter().any(|(_, value)| value.chars().any(char::is_control)) => {
-                Err(seen.controls(form.header_templates()))
-            }
-            Ok(request) => match &form.address {
-                Address::Below(slot) => seen.fits(&slot.template, &request.path),
-                Address::Callback { .. } => Ok(()),
-            },
-            Err(failure) => Err(seen.refused(&failure.key, &failure.error, &failure.uses)),
-        }
+        tried(seen, form, self.bound.compose(&[prepared], &parts))
     }
 }
 
 impl Program {
-    /// `[require]` and `[check]`, in the order of the file.
-    fn judge(&self, event: &JsonObject, scope: &Scope<'_>) -> Result<(), DeliveryError> {
-        for (field, when) in &self.require {
-            if when.as_ref().is_some_and(|when| !when.holds(scope)) {
-                continue;
-            }
-            match event.there(field) {
-                None => return Err(invalid(field, "missing or empty")),
-                Some(value) => match value.as_str() {
-                    Some(text) if field.starts_with("click.") => _ = click_id(Some(text), field)?,
-                    Some(text) => _ = required_id(Some(text), field)?,
-                    None => {}
-                },
-            }
-        }
-        match self.check.iter().find(|rule| rule.when.holds(scope)) {
-            Some(rule) => Err(invalid(rule.field, &*rule.says)),
-            None => Ok(()),
-        }
-    }
-
     pub(super) fn callback_hosts(&self) -> Vec<&str> {
         let hosts = self.forms.iter().filter_map(|form| match &form.address {
             Address::Callback { hosts, .. } => Some(hosts),
             Address::Below(_) => None,
         });
         hosts.flatten().map(String::as_str).collect()
+    }
+}
+
+/// Judges an event by the request that was made of it for a try.
+pub(super) fn tried(seen: &Seen<'_>, form: &Form, request: Result<Request, Failure>) -> Result<(), DeliveryError> {
+    match request {
+        Ok(request) if request.headers.iter().any(|(_, value)| value.chars().any(char::is_control)) => {
+            Err(seen.controls(form.header_templates()))
+        }
+        Ok(request) => match &form.address {
+            Address::Below(slot) => seen.fits(&slot.template, &request.path),
+            Address::Callback { .. } => Ok(()),
+        },
+        Err(failure) => Err(seen.refused(&failure.key, &failure.error, &failure.uses)),
+    }
+}
+
+/// Judges by what must be there, and then by any other rule, in the order of the file.
+pub(super) fn judge(
+    require: &[Requirement],
+    check: &[CheckRule],
+    event: &JsonObject,
+    scope: &Scope<'_>,
+) -> Result<(), DeliveryError> {
+    for (field, when) in require {
+        if when.as_ref().is_some_and(|when| !when.holds(scope)) {
+            continue;
+        }
+        match event.there(field) {
+            None => return Err(invalid(field, "missing or empty")),
+            Some(value) => match value.as_str() {
+                Some(text) if field.starts_with("click.") => _ = click_id(Some(text), field)?,
+                Some(text) => _ = required_id(Some(text), field)?,
+                None => {}
+            },
+        }
+    }
+    match check.iter().find(|rule| rule.when.holds(scope)) {
+        Some(rule) => Err(invalid(rule.field, &*rule.says)),
+        None => Ok(()),
     }
 }

@@ -47,7 +47,9 @@ impl Answers {
     pub(super) fn new(file: &File) -> Answers {
         let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let answer = Value::Object(file.answer.clone());
-        let code = parse(&text(&answer, "code")).ok();
+        let own = file.forms.iter().filter_map(|form| Some(form.call.as_ref()?.code.clone()));
+        let codes = std::iter::once(text(&answer, "code")).chain(own).filter_map(|code| parse(&code).ok());
+        let code = codes.flat_map(|code| bodies(&code)).collect();
         let samples = file.tests.iter().filter_map(|test| {
             let answer = test.get("answer")?;
             let classes = answer.get("classes").and_then(Value::as_array).into_iter().flatten();
@@ -68,7 +70,7 @@ impl Answers {
             ),
             errors_alone: text(items, "unmentioned") == "delivered",
         });
-        Answers { samples: samples.collect(), code: code.map(|code| bodies(&code)).unwrap_or_default(), items }
+        Answers { samples: samples.collect(), code, items }
     }
 
     /// To a request that is taken, at least in part.
@@ -153,6 +155,10 @@ fn form_of(file: &File, test: &Value) -> usize {
     }
     let mut known = Known::new(&keys);
     let event = test.get("event").or_else(|| test.pointer("/events/0")).cloned().unwrap_or_default();
+    if event.get("kind").is_some_and(|kind| kind == "call") {
+        let is_it = |form: &super::file::Form| form.call.as_ref().is_some_and(|call| event["call"] == *call.name);
+        return file.forms.iter().position(is_it).unwrap_or(0);
+    }
     // Members that are tables are always there.
     let mut whole = serde_json::json!({ "click": {}, "order": {}, "user": {}, "params": {}, "platform_params": {} });
     for (name, value) in super::check::object(&event) {

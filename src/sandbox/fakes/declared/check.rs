@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::evaluate::Known;
+use super::expression::Expr;
 use super::file::{Body, File, Form};
 use super::formats::parameters;
 use super::matching::Matching;
@@ -90,8 +91,10 @@ pub(super) fn leads_to(form: &Form, terms: &Terms, callbacks: &[String], request
     if !form.hosts.is_empty() {
         return callbacks.iter().any(|callback| callback == path);
     }
-    let own = form.url.printed(&Known::new(&terms.keys)).unwrap_or_default();
-    terms.path.as_deref().unwrap_or(own.split('?').next().unwrap_or_default()) == path
+    match &terms.path {
+        Some(own) => own == path,
+        None => form.url.leads_to(&Known::new(&terms.keys), path),
+    }
 }
 
 /// Whether a request for tokens is this account's, with the refresh token that it has.
@@ -113,7 +116,7 @@ pub(super) fn check(file: &File, number: usize, terms: &Terms, token: &Held, req
         Held::Keys => Val::Undefined,
     };
     known.show_name("token", shown);
-    let chosen = choose(&mut known, file, number);
+    let chosen = form.call.is_some() || choose(&mut known, file, number);
     let mut matching = Matching::new(known, now, form.numbers);
     if !chosen {
         matching.problem("request", "is of a form that is not the account's");
@@ -121,8 +124,14 @@ pub(super) fn check(file: &File, number: usize, terms: &Terms, token: &Held, req
     let mut events = Vec::new();
     compare(&mut matching, form, request, &mut events);
     let items = if events.is_empty() {
-        let problem = rules(file, &matching.known);
-        vec![judged(&matching.known, request, problem)]
+        let (require, check) =
+            form.call.as_ref().map_or((&file.require, &file.check), |call| (&call.require, &call.check));
+        let problem = rules(require, check, &matching.known);
+        let mut item = judged(&matching.known, request, problem);
+        if let Some(call) = &form.call {
+            item.event = Some(call.name.clone());
+        }
+        vec![item]
     } else {
         if events.len() > file.max_items {
             matching.problem("request", format!("has more than {} events", file.max_items));
@@ -195,7 +204,11 @@ fn compare(matching: &mut Matching<'_>, form: &Form, request: &Request, events: 
                 matching.problem("Content-Type", "not application/x-www-form-urlencoded");
             }
             match text.and_then(parameters) {
-                Some(given) => listed(matching, "form", fields, &given, false),
+                Some(mut given) => {
+                    let signed = form.sign.as_ref().map_or("", |sign| &sign.form);
+                    given.retain(|(name, _)| signed.is_empty() || name != signed);
+                    listed(matching, "form", fields, &given, false);
+                }
                 None => matching.problem("form", "is not encoded as it must be"),
             }
         }
@@ -234,17 +247,17 @@ fn item(file: &File, form: &Form, whole: &Matching<'_>, n: usize, event: &Value,
     if let Some(shape) = &form.item {
         own.json(&format!("{n}"), shape, Some(event), &mut Vec::new());
     }
-    let problem = own.problems.first().cloned().or_else(|| rules(file, &own.known));
+    let problem = own.problems.first().cloned().or_else(|| rules(&file.require, &file.check, &own.known));
     judged(&own.known, request, problem)
 }
 
 /// The first rule of `[require]` and `[check]` that the request shows to be broken.
-fn rules(file: &File, known: &Known<'_>) -> Option<String> {
+fn rules(require: &[(String, Expr)], check: &[(String, Expr, String)], known: &Known<'_>) -> Option<String> {
     let holds = |when| known.value(when).is_some_and(|holds| holds.is_true());
-    let missing = file.require.iter().find(|(name, when)| known.has(name) == Some(false) && holds(when));
+    let missing = require.iter().find(|(name, when)| known.has(name) == Some(false) && holds(when));
     let missing = missing.map(|(name, _)| format!("{name}: missing"));
     missing.or_else(|| {
-        let broken = file.check.iter().find(|(_, when, _)| holds(when));
+        let broken = check.iter().find(|(_, when, _)| holds(when));
         broken.map(|(name, _, says)| format!("{name}: {says}"))
     })
 }
@@ -253,7 +266,7 @@ fn judged(known: &Known<'_>, request: &Request, problem: Option<String>) -> Judg
     let text = |value: Option<&Val>| value.and_then(Val::printed).filter(|text| !text.is_empty());
     let trans_id = text(known.value_of("event.trans_id"));
     let event = text(known.value_of("native"));
-    let click = text(known.first_below("event.click."));
+    let click = text(known.first_below("event.click.").or_else(|| known.first_below("event.args.")));
     let order_id = text(known.value_of("event.order.order_id"));
     let without = click.as_ref().map(|click| format!("{click} {}", event.as_deref().unwrap_or_default()));
     let id = trans_id.clone().or(without).or_else(|| request.body.is_empty().then(|| request.target.clone()));

@@ -41,6 +41,19 @@ pub(super) struct Form {
     pub(super) item: Option<Shape>,
     /// Whether its native events are numbers.
     pub(super) numbers: bool,
+    /// What only a call has; `None`: it reports conversions.
+    pub(super) call: Option<Call>,
+}
+
+/// One `[calls.NAME]`.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) name: String,
+    /// As those of the file.
+    pub(super) require: Vec<(String, Expr)>,
+    pub(super) check: Vec<(String, Expr, String)>,
+    /// Where its own code stands in an answer; empty: it has no answers of its own.
+    pub(super) code: String,
 }
 
 #[derive(Debug)]
@@ -55,6 +68,7 @@ pub(super) enum Body {
 pub(super) struct Sign {
     pub(super) header: String,
     pub(super) query: String,
+    pub(super) form: String,
     pub(super) value: Template,
 }
 
@@ -99,10 +113,7 @@ impl File {
         for (name, when) in members(Some(&table), "require") {
             file.require.push((name.clone(), parse(when.as_str().unwrap_or_default())?));
         }
-        for (name, rule) in members(Some(&table), "check") {
-            let rule = rule.as_table().cloned().unwrap_or_default();
-            file.check.push((name.clone(), parse(&text_of(&rule, "when"))?, text_of(&rule, "says")));
-        }
+        file.check = checks(Some(&table))?;
         let batch = members_at(&table, "batch");
         if let Some(batch) = batch {
             let items = batch.get("max_items").and_then(toml::Value::as_integer).unwrap_or(1);
@@ -110,6 +121,21 @@ impl File {
         }
         for form in table.get("request").and_then(|r| r.as_array()).into_iter().flatten() {
             file.forms.push(form_of(form.as_table(), batch, &table)?);
+        }
+        for (name, call) in members(Some(&table), "calls") {
+            let call = call.as_table();
+            let mut form = form_of(call.and_then(|call| members_at(call, "request")), None, &table)?;
+            let mut require = Vec::new();
+            for (arg, when) in members(call, "args") {
+                match when.as_str().unwrap_or_default() {
+                    "" => {}
+                    when => require.push((format!("args.{arg}"), parse(when)?)),
+                }
+            }
+            let code = call.and_then(|call| members_at(call, "answer")).map(|answer| text_of(answer, "code"));
+            let (name, code) = (name.clone(), code.unwrap_or_default());
+            form.call = Some(Call { name, require, check: checks(call)?, code });
+            file.forms.push(form);
         }
         if let Some(token) = members_at(&table, "token") {
             let failed = text_of(token, "failed");
@@ -124,6 +150,16 @@ impl File {
         }
         Ok(file)
     }
+}
+
+/// The rules below `check`.
+fn checks(table: Option<&toml::Table>) -> Result<Vec<(String, Expr, String)>, String> {
+    let mut check = Vec::new();
+    for (name, rule) in members(table, "check") {
+        let rule = rule.as_table().cloned().unwrap_or_default();
+        check.push((name.clone(), parse(&text_of(&rule, "when"))?, text_of(&rule, "says")));
+    }
+    Ok(check)
 }
 
 fn form_of(form: Option<&toml::Table>, batch: Option<&toml::Table>, root: &toml::Table) -> Result<Form, String> {
@@ -158,10 +194,12 @@ fn form_of(form: Option<&toml::Table>, batch: Option<&toml::Table>, root: &toml:
         sign: members_at(form, "sign").map(|sign| Sign {
             header: text_of(sign, "header"),
             query: text_of(sign, "query"),
+            form: text_of(sign, "form"),
             value: Template::parse(&text_of(sign, "value")),
         }),
         item: item.map(shape),
         numbers: !events.is_empty() && events.iter().all(|native| native.is_integer()),
+        call: None,
     })
 }
 

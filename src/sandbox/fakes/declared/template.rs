@@ -52,6 +52,37 @@ impl Template {
         }
     }
 
+    /// Whether it can have made this path. What an event brings into it is one step, or a part of one.
+    pub(super) fn leads_to(&self, known: &Known<'_>, path: &str) -> bool {
+        let Template::Mixed(pieces) = self else {
+            return self.printed(known).unwrap_or_default().split('?').next() == Some(path);
+        };
+        let mut rest = path;
+        let mut is_open = false;
+        for piece in pieces {
+            let fixed = match piece {
+                Piece::Text(text) => Some(text.clone()),
+                Piece::Expr(expr) => known.value(expr).and_then(|value| value.printed()),
+            };
+            let Some(fixed) = fixed else {
+                is_open = true;
+                continue;
+            };
+            let (fixed, has_query) = fixed.split_once('?').map_or((fixed.as_str(), false), |(path, _)| (path, true));
+            let at = match is_open {
+                false => rest.starts_with(fixed).then_some(0),
+                true if fixed.is_empty() => Some(rest.len()),
+                true => rest.find(fixed).filter(|at| *at > 0 && !rest[..*at].contains('/')),
+            };
+            let Some(at) = at else { return false };
+            (rest, is_open) = (&rest[at + fixed.len()..], false);
+            if has_query {
+                return rest.is_empty();
+            }
+        }
+        if is_open { !rest.is_empty() && !rest.contains('/') } else { rest.is_empty() }
+    }
+
     /// Its expressions.
     pub(super) fn exprs(&self) -> Vec<&Expr> {
         match self {

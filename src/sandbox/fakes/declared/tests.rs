@@ -365,3 +365,57 @@ fn headers_are_found_in_what_a_test_sends() {
         Sent { method: "GET".into(), target: "/".into(), headers: vec![("A".into(), "1".into())], body: String::new() };
     assert_eq!(request.request().header("a"), Header::Once(b"1"));
 }
+
+const KUAIDI100: &str = include_str!("../../../../config/examples/platforms/kuaidi100.toml");
+
+#[test]
+fn a_call_is_judged_by_its_own_rules_and_answered_in_its_own_words() {
+    let file = File::parse(KUAIDI100).unwrap();
+    let with_requests: Vec<_> = file.tests.iter().filter_map(|test| Some((test, sent(&file, test)?))).collect();
+    assert_eq!(with_requests.len(), 2);
+    for (test, sent) in &with_requests {
+        let judged = judge(&fake(KUAIDI100, test), sent);
+        assert_eq!((problem(&judged), judged.conversion), (None, false));
+        assert_eq!(judged.items[0].event.as_deref(), Some("kdniao.track_query"));
+        assert!(judged.verdict.unwrap().body.starts_with(br#"{"message":"ok""#));
+    }
+    let (test, sent) = &with_requests[0];
+    let fake = fake(KUAIDI100, test);
+    let rows = [
+        ("73100123456783", "73100123456784", "form sign: not the signature of this request", "503"),
+        ("customer=CUSTOMER-1", "customer=CUSTOMER-2", "form customer: is not the account's", "503"),
+        ("&sign=", "&more=1&sign=", "form more: is unknown", "400"),
+    ];
+    for (from, to, said, code) in rows {
+        let judged = judge(&fake, &edited(sent, from, to));
+        let (answer, problem) = refusal(&judged);
+        assert!(problem.contains(said), "{problem}");
+        assert!(String::from_utf8_lossy(&answer.body).contains(code), "{to}: {answer:?}");
+    }
+    assert_eq!(
+        fake.body_of(&json!("502")).as_deref(),
+        Some(r#"{"result":false,"returnCode":"502","message":"服务器繁忙"}"#)
+    );
+}
+
+#[test]
+fn a_path_may_hold_what_an_event_brings() {
+    let keys = json!({"app": "a1"});
+    let known = evaluate::Known::new(&keys);
+    let leads = |template: &str, path: &str| template::Template::parse(template).leads_to(&known, path);
+    for (template, path, expected) in [
+        ("/v1/x", "/v1/x", true),
+        ("/v1/x", "/v1/y", false),
+        ("/{{ account.app }}/x?a=1", "/a1/x", true),
+        ("/v1/{{ event.args.number }}", "/v1/7310", true),
+        ("/v1/{{ event.args.number }}", "/v1/", false),
+        ("/v1/{{ event.args.number }}", "/v1/7/8", false),
+        ("/{{ account.app }}/{{ event.args.n | urlencode }}/traces", "/a1/7%2F/traces", true),
+        ("/{{ account.app }}/{{ event.args.n | urlencode }}/traces", "/a2/7/traces", false),
+        ("/v1/{{ event.args.n }}?a=1", "/v1/7", false),
+        ("/v1/{{ event.args.n }}.json?a=1", "/v1/7.json", true),
+        ("/v1/{{ event.args.n }}.json", "/v1/7.xml", false),
+    ] {
+        assert_eq!(leads(template, path), expected, "{template} {path}");
+    }
+}
