@@ -7,9 +7,12 @@ use minijinja::{Error, ErrorKind, Value};
 /// the dotted path of a member; one that is undefined or none is left out.
 pub(super) fn pick(list: &Value, names: Kwargs) -> Result<Value, Error> {
     let wrong = |why: &'static str| Error::new(ErrorKind::InvalidOperation, why);
-    let mut paths: Vec<(&str, String)> = Vec::new();
+    let mut paths: Vec<(&str, Value)> = Vec::new();
     for name in names.args() {
         paths.push((name, names.get(name)?));
+    }
+    if paths.iter().any(|(_, path)| path.as_str().is_none()) {
+        return Err(wrong("pick takes names of members as texts"));
     }
     if list.is_undefined() {
         return Err(Error::from(ErrorKind::UndefinedError));
@@ -24,7 +27,8 @@ pub(super) fn pick(list: &Value, names: Kwargs) -> Result<Value, Error> {
         }
         let mut members = Vec::with_capacity(paths.len());
         for (name, path) in &paths {
-            let found = path.split('.').try_fold(object.clone(), |value, step| value.get_attr(step));
+            let mut steps = path.as_str().unwrap_or_default().split('.');
+            let found = steps.try_fold(object.clone(), |value, step| value.get_attr(step));
             let is_there = |found: &Value| !found.is_undefined() && !found.is_none();
             members.extend(found.ok().filter(is_there).map(|found| (*name, found)));
         }

@@ -71,7 +71,7 @@ impl Template {
             let (fixed, has_query) = fixed.split_once('?').map_or((fixed.as_str(), false), |(path, _)| (path, true));
             let at = match is_open {
                 false => rest.starts_with(fixed).then_some(0),
-                true if fixed.is_empty() => Some(rest.len()),
+                true if fixed.is_empty() => Some(rest.len()).filter(|_| !rest.is_empty() && !rest.contains('/')),
                 true => rest.find(fixed).filter(|at| *at > 0 && !rest[..*at].contains('/')),
             };
             let Some(at) = at else { return false };

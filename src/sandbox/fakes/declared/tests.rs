@@ -412,7 +412,8 @@ fn a_path_may_hold_what_an_event_brings() {
         ("/v1/{{ event.args.number }}", "/v1/7/8", false),
         ("/{{ account.app }}/{{ event.args.n | urlencode }}/traces", "/a1/7%2F/traces", true),
         ("/{{ account.app }}/{{ event.args.n | urlencode }}/traces", "/a2/7/traces", false),
-        ("/v1/{{ event.args.n }}?a=1", "/v1/7", false),
+        ("/v1/{{ event.args.n }}?a=1", "/v1/7", true),
+        ("/v1/{{ event.args.n }}?a=1", "/v1/7/8", false),
         ("/v1/{{ event.args.n }}.json?a=1", "/v1/7.json", true),
         ("/v1/{{ event.args.n }}.json", "/v1/7.xml", false),
     ] {
