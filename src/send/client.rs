@@ -27,6 +27,7 @@ mod connect;
 mod connection;
 mod growth;
 mod lookup;
+mod patience;
 mod proxy;
 mod room;
 mod sources;
@@ -52,6 +53,7 @@ pub use connect::Connector;
 pub use connect::trusting;
 use connection::{Connection, Exchange};
 use growth::{Growth, Starting};
+use patience::Queue;
 pub use proxy::ProxyFailure;
 pub use room::Room;
 pub use sources::{is_bad_certificate, sources};
@@ -59,12 +61,6 @@ pub use sources::{is_bad_certificate, sources};
 pub use tcp::reachable;
 pub use tcp::{PrivateAddress, addresses};
 pub use way::PrivateName;
-
-/// If an attempt needs one more connection than are kept, it first waits for one that becomes free: this many times as long
-/// as a request usually takes, within these bounds. A connection that becomes free costs less than one that is made and
-/// soon closed.
-const PATIENCE: u32 = 4;
-const PATIENCE_BOUNDS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// The connections of one account to one of its base URLs.
 pub struct Connections {
@@ -76,8 +72,9 @@ pub struct Connections {
     /// The unused connections. The last used one is at the back and is used next.
     kept: RefCell<VecDeque<Connection>>,
     most_kept: Cell<usize>,
-    /// The smoothed time for which a connection is taken.
-    taken_for: Cell<Duration>,
+    /// How many there may be without a wait for one of them.
+    at_once: Cell<usize>,
+    queue: Queue,
 }
 
 impl Connections {
@@ -90,7 +87,8 @@ impl Connections {
             growth: Arc::default(),
             kept: RefCell::default(),
             most_kept: Cell::new(usize::MAX),
-            taken_for: Cell::new(PATIENCE_BOUNDS.1 / PATIENCE),
+            at_once: Cell::new(usize::MAX),
+            queue: Queue::default(),
         }
     }
 
@@ -99,14 +97,16 @@ impl Connections {
         &self.origin
     }
 
-    /// Keeps at most `most` unused connections beyond the next sweep.
-    pub fn keep_at_most(&self, most: usize) {
+    /// Keeps at most `most` unused connections beyond the next sweep, and makes more than `at_once` only for attempts that
+    /// have waited.
+    pub fn keep_at_most(&self, most: usize, at_once: usize) {
         self.most_kept.set(most);
+        self.at_once.set(at_once);
     }
 
-    /// A kept connection, if one is still open.
+    /// A kept connection, if one is still open and no other attempt waits for it.
     pub fn kept(&self) -> Option<Line<'_>> {
-        let connection = self.take()?;
+        let connection = if self.queue.is_empty() { self.take() } else { None }?;
         Some(self.line_of(connection, true))
     }
 
@@ -115,13 +115,12 @@ impl Connections {
     /// # Errors
     /// [`Failure::Connect`], [`Failure::ConnectTimeout`].
     pub async fn line(&self, limit: Duration) -> Result<Line<'_>, Failure> {
-        let took = timeout(limit, self.take_or_connect(limit)).await;
-        let (connection, kept) = took.unwrap_or(Err(Failure::ConnectTimeout))?;
+        let (connection, kept) = self.take_or_connect(limit).await?;
         Ok(self.line_of(connection, kept))
     }
 
     fn line_of(&self, connection: Connection, kept: bool) -> Line<'_> {
-        Line { connections: self, connection: Some(connection), kept, since: Instant::now() }
+        Line { connections: self, connection: Some(connection), kept }
     }
 
     /// Connects as for a request, with TLS if the scheme demands it, and sends nothing.
@@ -129,13 +128,12 @@ impl Connections {
     /// # Errors
     /// [`Failure::Connect`], [`Failure::ConnectTimeout`].
     pub async fn probe(&self) -> Result<(), Failure> {
-        self.connect(self.growth.start_anyway()).await.map(drop)
+        self.connect(self.growth.start_anyway(), self.connect_timeout).await.map(drop)
     }
 
     /// Takes the unused connections of another one to the same host, made in the same way.
     pub fn take_over(&self, earlier: &Connections) {
         self.kept.borrow_mut().extend(earlier.kept.borrow_mut().drain(..));
-        self.taken_for.set(earlier.taken_for.get());
     }
 
     /// Closes connections that have been unused for too long, and those that are more than may be kept.
@@ -147,38 +145,42 @@ impl Connections {
     }
 
     async fn take_or_connect(&self, limit: Duration) -> Result<(Connection, bool), Failure> {
-        // Most of the limit stays for connecting.
-        let patience = self.patience().min(limit / 4);
-        let patient_until = Instant::now() + patience;
+        let end = Instant::now() + limit;
+        let mut waiting = self.queue.enter(limit);
+        let mut may_take = waiting.is_first;
         loop {
-            if let Some(connection) = self.take() {
+            // It is in line from here on: what becomes free while it looks at its wait is told to it as well.
+            let mut changed = pin!(self.growth.changed.notified());
+            if let Some(connection) = if may_take { self.take() } else { None } {
                 return Ok((connection, true));
             }
-            let now = Instant::now();
-            let may_grow = self.growth.total() < self.most_kept.get() || now >= patient_until;
-            if may_grow && let Some(starting) = self.growth.start() {
-                // Boxed, because most attempts only wait, and the future that connects is far larger.
-                return Ok((Box::pin(self.connect(starting)).await?, false));
+            loop {
+                let left = end.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(Failure::ConnectTimeout);
+                }
+                let may_grow = self.growth.total() < self.at_once.get() || waiting.is_over();
+                if may_grow && let Some(starting) = self.growth.start() {
+                    waiting.connects();
+                    // Boxed, because most attempts only wait, and the future that connects is far larger.
+                    return Ok((Box::pin(self.connect(starting, left.min(self.connect_timeout))).await?, false));
+                }
+                tokio::select! {
+                    biased;
+                    () = changed.as_mut() => break,
+                    () = sleep_until(waiting.looks_at().min(end)) => {}
+                }
             }
-            // A waiter that must not make a connection yet may be woken in place of one that may, so each looks again.
-            let look_again = if now < patient_until { patient_until } else { now + patience };
-            tokio::select! {
-                () = self.growth.changed.notified() => {}
-                () = sleep_until(look_again) => {}
-            }
+            may_take = true;
         }
     }
 
-    fn patience(&self) -> Duration {
-        (self.taken_for.get() * PATIENCE).clamp(PATIENCE_BOUNDS.0, PATIENCE_BOUNDS.1)
-    }
-
-    async fn connect(&self, starting: Starting) -> Result<Connection, Failure> {
+    async fn connect(&self, starting: Starting, limit: Duration) -> Result<Connection, Failure> {
         let connecting = async {
             let stream = self.connector.connect(&self.origin).await.map_err(Failure::Connect)?;
             Ok(Connection::over(stream, starting))
         };
-        timeout(self.connect_timeout, connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
+        timeout(limit, connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
     }
 
     /// The last used of the kept connections that are still open.
@@ -196,10 +198,8 @@ impl Connections {
         self.growth.changed.notify_one();
     }
 
-    /// Takes a connection back that was taken at `since`.
-    fn take_back(&self, exchange: Exchange, since: Instant) {
+    fn take_back(&self, exchange: Exchange) {
         if let Some(connection) = exchange.end() {
-            self.taken_for.set((self.taken_for.get() * 7 + (connection.idle_since() - since)) / 8);
             self.keep(connection);
         }
     }
@@ -212,7 +212,6 @@ pub struct Line<'a> {
     connection: Option<Connection>,
     /// It was used before, so its other end may have closed it.
     kept: bool,
-    since: Instant,
 }
 
 impl<'a> Line<'a> {
@@ -253,7 +252,7 @@ impl<'a> Line<'a> {
                 let read = before(deadline.as_mut(), exchange.read(incoming, answer_bytes, &mut room)).await;
                 let mut body = read.unwrap_or(Err(NoBody::Cut("the answer did not end in time")));
                 if body.is_ok() {
-                    self.connections.take_back(*exchange, self.since);
+                    self.connections.take_back(*exchange);
                 }
                 if room.is_none() && answer_bytes > room::SHORT && body.as_ref().is_ok_and(|b| body::is_packed(b)) {
                     match before(deadline.as_mut(), Room::of(answer_bytes)).await {
@@ -378,41 +377,97 @@ mod tests {
             connection.drain();
         });
         let connections = connections(&server);
-        connections.keep_at_most(2);
+        connections.keep_at_most(2, 3);
         let three = [(); 3].map(|()| exchange(&connections));
         assert!(futures_util::future::join_all(three).await.iter().all(Result::is_ok));
         connections.sweep();
         assert_eq!((server.connections(), connections.kept.borrow().len()), (3, 2));
     }
 
+    /// A server that holds back the answer on its first connection until the sender is used or dropped.
+    fn holding_the_first() -> (Server, std::sync::mpsc::Sender<()>) {
+        let (let_go, gate) = std::sync::mpsc::channel::<()>();
+        let gate = std::sync::Mutex::new(gate);
+        let server = Server::start(move |mut connection| {
+            connection.request();
+            if connection.number == 0 {
+                let _ = gate.lock().unwrap().recv();
+            }
+            connection.say(&answer("200 OK", "ok"));
+            connection.drain();
+        });
+        (server, let_go)
+    }
+
+    fn poll_once(future: Pin<&mut impl Future>) -> bool {
+        future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
     #[tokio::test]
-    async fn one_more_than_are_kept_is_made_only_for_an_attempt_that_has_waited() {
-        for (kept, made_at_once) in [(1, false), (2, true)] {
-            let (let_go, gate) = std::sync::mpsc::channel::<()>();
-            let gate = std::sync::Mutex::new(gate);
-            let server = Server::start(move |mut connection| {
-                connection.request();
-                if connection.number == 0 {
-                    let _ = gate.lock().unwrap().recv();
-                }
-                connection.say(&answer("200 OK", "ok"));
-                connection.drain();
-            });
+    async fn one_more_than_are_made_at_once_is_made_only_for_an_attempt_that_has_waited() {
+        for (at_once, made_at_once) in [(1, false), (2, true)] {
+            let (server, let_go) = holding_the_first();
             let connections = connections(&server);
-            connections.keep_at_most(kept);
+            connections.keep_at_most(2, at_once);
             let mut hanging = Box::pin(exchange(&connections));
             while server.requests().is_empty() {
                 assert!(timeout(Duration::from_millis(5), &mut hanging).await.is_err());
             }
             let began = Instant::now();
             let mut second = Box::pin(exchange(&connections));
-            assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-            assert_eq!(connections.growth.total() == 2, made_at_once, "{kept} are kept");
-            let patience = connections.patience();
-            assert!(second.await.is_ok() && (made_at_once || began.elapsed() >= patience));
+            assert!(!poll_once(second.as_mut()));
+            assert_eq!(connections.growth.total() == 2, made_at_once, "{at_once} at once");
+            assert!(second.await.is_ok() && (made_at_once || began.elapsed() >= patience::LOOK_AFTER));
             drop(let_go);
             assert!(hanging.await.is_ok());
         }
+    }
+
+    #[tokio::test]
+    async fn on_a_thread_without_time_to_spare_it_waits_longer_and_not_for_ever() {
+        let (server, let_go) = holding_the_first();
+        let connections = connections(&server);
+        connections.keep_at_most(2, 1);
+        let busy = tokio::spawn(async {
+            loop {
+                std::thread::sleep(Duration::from_millis(2));
+                tokio::task::yield_now().await;
+            }
+        });
+        let mut hanging = Box::pin(exchange(&connections));
+        while server.requests().is_empty() {
+            assert!(timeout(Duration::from_millis(5), &mut hanging).await.is_err());
+        }
+        let began = Instant::now();
+        assert!(exchange(&connections).await.is_ok());
+        assert!(began.elapsed() >= patience::LONGEST);
+        busy.abort();
+        drop(let_go);
+        assert!(hanging.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_comes_later_waits_behind_those_that_wait() {
+        let (server, let_go) = holding_the_first();
+        let connections = connections(&server);
+        connections.keep_at_most(1, 1);
+        let mut first = Box::pin(exchange(&connections));
+        while server.requests().is_empty() {
+            assert!(timeout(Duration::from_millis(5), &mut first).await.is_err());
+        }
+        let mut second = Box::pin(connections.line(LONG));
+        assert!(!poll_once(second.as_mut()));
+        drop(let_go);
+        assert!(first.await.is_ok());
+        assert_eq!(connections.kept.borrow().len(), 1);
+        assert!(connections.kept().is_none(), "it is the second one's");
+        let mut third = Box::pin(connections.line(LONG));
+        assert!(!poll_once(third.as_mut()));
+        drop(second.await.unwrap());
+        assert!(connections.kept().is_none(), "and now the third one's");
+        drop(third.await.unwrap());
+        assert!(connections.kept().is_some());
+        assert_eq!(server.connections(), 1);
     }
 
     #[tokio::test]
