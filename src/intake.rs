@@ -156,7 +156,7 @@ impl Intake {
         let arrived = &mut self.arrived[index];
         arrived.push(delivery);
         if arrived.len() >= HAND_OVER {
-            self.lanes.get(index).deliver(std::mem::take(arrived));
+            self.lanes.deliver([(index, std::mem::take(arrived))]);
         }
     }
 
@@ -220,11 +220,8 @@ impl Handler for Intake {
     }
 
     fn flush(&mut self) {
-        for (lane, arrived) in self.lanes.iter().zip(&mut self.arrived) {
-            if !arrived.is_empty() {
-                lane.deliver(std::mem::take(arrived));
-            }
-        }
+        let arrived = self.arrived.iter_mut().enumerate().filter(|(_, records)| !records.is_empty());
+        self.lanes.deliver(arrived.map(|(lane, records)| (lane, std::mem::take(records))));
         self.show();
     }
 

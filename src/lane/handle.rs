@@ -59,6 +59,8 @@ pub struct LaneHandle {
     pub index: usize,
     /// The index of its account in the metrics.
     pub account_index: usize,
+    /// The number of the thread that runs it.
+    pub(super) thread: usize,
     /// The lane for the calls of the same account, if this one is for its conversions alone.
     calls: OnceLock<Arc<LaneHandle>>,
     /// The name of the account that the lane sends for.
@@ -124,6 +126,7 @@ impl LaneHandle {
         Self {
             index,
             account_index: index,
+            thread: 0,
             calls: OnceLock::new(),
             caps: Caps::new(&account, intake),
             account_name: account.name.clone(),
@@ -159,9 +162,9 @@ impl LaneHandle {
         }
     }
 
-    /// Says which account it is of, where that has another lane before this one.
-    pub(super) fn of_account(mut self, index: usize) -> Self {
-        self.account_index = index;
+    /// Says which account it is of, where that has another lane before this one, and which thread runs it.
+    pub(super) fn of_account(mut self, index: usize, thread: usize) -> Self {
+        (self.account_index, self.thread) = (index, thread);
         self
     }
 

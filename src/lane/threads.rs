@@ -20,7 +20,7 @@ use crate::account::roster::Roster;
 use crate::account::{Dedupe as DedupeConfig, Intake};
 use crate::claim::Dedupe;
 use crate::delivery::Delivery;
-use crate::lane::handle::lanes::Lanes;
+use crate::lane::handle::lanes::{Lanes, Post};
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
 use crate::secret::SecretString;
@@ -50,7 +50,8 @@ enum Order {
 /// Lanes that are built but not yet running.
 pub struct Prepared {
     seats: Vec<Vec<LaneSetup>>,
-    outboxes: Vec<UnboundedReceiver<Box<Delivery>>>,
+    /// For each thread what leads to it: records that end without a lane, and records for its lanes.
+    inboxes: Vec<(UnboundedReceiver<Box<Delivery>>, UnboundedReceiver<Post>)>,
     maker: Maker,
 }
 
@@ -70,11 +71,13 @@ pub fn prepare(
     let maker = Maker { intake: *intake, health: health.clone(), token_key: token_key.clone(), threads };
     let mut seats: Vec<Vec<LaneSetup>> = (0..threads).map(|_| Vec::new()).collect();
     let refit = maker.refit(&Roster::default(), roster)?;
-    let (senders, outboxes) = (0..threads).map(|_| unbounded_channel()).unzip();
+    let (senders, outboxes): (_, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
+    let (doors, posts): (_, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
     let lanes = Lanes::new(Vec::new(), senders);
+    lanes.deliver_through(doors);
     refit.add_to(&lanes);
     refit.added.into_iter().for_each(|(thread, setup)| seats[thread].push(setup));
-    Ok((lanes, Prepared { seats, outboxes, maker }))
+    Ok((lanes, Prepared { seats, inboxes: outboxes.into_iter().zip(posts).collect(), maker }))
 }
 
 impl Prepared {
@@ -91,7 +94,7 @@ impl Prepared {
     ) -> std::io::Result<Runtimes> {
         let mut threads = Vec::new();
         let mut orders = Vec::new();
-        for (n, (seats, outbox)) in self.seats.into_iter().zip(self.outboxes).enumerate() {
+        for (n, (seats, (outbox, post))) in self.seats.into_iter().zip(self.inboxes).enumerate() {
             let (sender, inbox) = unbounded_channel();
             orders.push(sender);
             let thread = LaneThread {
@@ -108,7 +111,7 @@ impl Prepared {
                 match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                     Ok(runtime) => {
                         let _ = built.send(Ok(()));
-                        runtime.block_on(thread.run(seats, outbox, inbox));
+                        runtime.block_on(thread.run(seats, (outbox, post), inbox));
                     }
                     Err(error) => drop(built.send(Err(error))),
                 }
@@ -189,7 +192,7 @@ impl LaneThread {
     async fn run(
         self,
         seats: Vec<LaneSetup>,
-        mut outbox_inbox: UnboundedReceiver<Box<Delivery>>,
+        (mut outbox_inbox, post): (UnboundedReceiver<Box<Delivery>>, UnboundedReceiver<Post>),
         mut orders: UnboundedReceiver<Order>,
     ) {
         let (batcher, work) = Batcher::new(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
@@ -201,6 +204,7 @@ impl LaneThread {
         tasks.spawn_local(work);
         let fleet = Rc::new(Fleet::new(batcher, outbox.clone(), self.prefix));
         fleet.launch(seats, &mut tasks);
+        tasks.spawn_local(hand_over(post));
         let (pending, outcomes, swept) = (dedupe.clone(), outbox.clone(), fleet.clone());
         tasks.spawn_local(async move {
             loop {
@@ -250,6 +254,15 @@ impl LaneThread {
     }
 }
 
+/// Hands records to the lanes of this thread.
+async fn hand_over(mut posts: UnboundedReceiver<Post>) {
+    while let Some(post) = posts.recv().await {
+        post.into_iter().for_each(|(lane, deliveries)| lane.deliver(deliveries));
+    }
+    // Nothing reads topics any more. The lanes go on.
+    std::future::pending().await
+}
+
 async fn store_tokens(all: Vec<Rc<Tokens>>, stored: std::sync::mpsc::Sender<()>) {
     for tokens in all {
         tokens.settled().await;
@@ -295,5 +308,20 @@ mod tests {
         assert!(conversions.is_open() && !calls.is_open());
         assert_eq!(conversions.shown().name(), "b:calls");
         assert_eq!(lanes.get(0).shown().name(), "a");
+    }
+
+    #[test]
+    fn records_of_many_lanes_reach_each_thread_in_one_message() {
+        let roster = Roster::new((0..20).map(|n| Arc::new(Account::stub(&format!("a{n}")))));
+        let bounds = Intake { max_in_flight: 1_000, max_in_flight_bytes: 64 << 20, drain_timeout: Duration::ZERO };
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (lanes, mut prepared) = prepare(&roster, &bounds, &Arc::default(), &SecretString::default(), 2).unwrap();
+        lanes.deliver((0..20).map(|lane| (lane, Vec::new())));
+        for (seats, (_, posts)) in prepared.seats.iter().zip(&mut prepared.inboxes) {
+            let post = posts.try_recv().unwrap();
+            let own: Vec<_> = seats.iter().map(|seat| seat.handle.index).collect();
+            assert_eq!(post.iter().map(|(lane, _)| lane.index).collect::<Vec<_>>(), own);
+            assert!(posts.try_recv().is_err());
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! All lanes of the process, as other threads see them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -9,21 +9,52 @@ use crate::lane::handle::LaneHandle;
 use crate::lane::handle::fill::All;
 use crate::slots::Slots;
 
+/// Records for several lanes of one thread, which hands them to each lane itself. Each message from another thread wakes a
+/// thread by a system call, and of many accounts a poll brings a record each.
+pub type Post = Vec<(Arc<LaneHandle>, Vec<Box<Delivery>>)>;
+
 /// All lanes, and the outboxes for records that end without a lane.
 pub struct Lanes {
     pub(super) lanes: Slots<Arc<LaneHandle>>,
     /// What all lanes hold together.
     pub(super) all: Arc<All>,
     outboxes: Vec<UnboundedSender<Box<Delivery>>>,
+    /// One for each runtime thread. Without them every lane gets its own message.
+    doors: OnceLock<Vec<UnboundedSender<Post>>>,
 }
 
 impl Lanes {
     /// Takes the lanes in the order of their indices, and one outbox for each runtime thread.
     pub fn new(lanes: Vec<Arc<LaneHandle>>, outboxes: Vec<UnboundedSender<Box<Delivery>>>) -> Self {
-        let all = Self { lanes: Slots::default(), all: Arc::default(), outboxes };
+        let all = Self { lanes: Slots::default(), all: Arc::default(), outboxes, doors: OnceLock::new() };
         // There is room for far more lanes than fit into a configuration.
         lanes.into_iter().for_each(|lane| _ = all.add(lane));
         all
+    }
+
+    /// Delivers records through these, one for each runtime thread.
+    pub(crate) fn deliver_through(&self, doors: Vec<UnboundedSender<Post>>) {
+        // The threads are started once.
+        let _ = self.doors.set(doors);
+    }
+
+    /// Delivers records that were counted with [`LaneHandle::enqueued`] to their lanes, with one message for each thread.
+    pub fn deliver(&self, arrived: impl IntoIterator<Item = (usize, Vec<Box<Delivery>>)>) {
+        let doors = self.doors.get().map_or(&[][..], Vec::as_slice);
+        let mut posts: Vec<Post> = doors.iter().map(|_| Vec::new()).collect();
+        for (lane, deliveries) in arrived {
+            let lane = self.get(lane);
+            match posts.get_mut(lane.thread) {
+                Some(post) => post.push((lane.clone(), deliveries)),
+                None => lane.deliver(deliveries),
+            }
+        }
+        for (door, post) in doors.iter().zip(posts) {
+            if !post.is_empty() {
+                // The send cannot fail: the thread lives as long as the process.
+                let _ = door.send(post);
+            }
+        }
     }
 
     /// Adds a lane, whose index is the number of lanes so far. `false`: it has another index, or there is no room.

@@ -74,8 +74,8 @@ impl Maker {
             match old.lanes().get(index) {
                 None => {
                     let (sender, inbox) = unbounded_channel();
-                    let handle =
-                        LaneHandle::new(index, account.clone(), sender, &self.intake).of_account(*account_index);
+                    let handle = LaneHandle::new(index, account.clone(), sender, &self.intake)
+                        .of_account(*account_index, thread);
                     let setup = LaneSetup { handle: Arc::new(handle), inbox, equipment: equipment()? };
                     refit.added.push((thread, setup));
                 }
