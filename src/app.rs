@@ -47,7 +47,7 @@ use crate::operate::seen::Seen;
 use crate::operate::status::RefusedInputs;
 use crate::operate::status::{Running, WorkerStatus};
 use crate::operate::{Keys, snapshot::remove_snapshot};
-use crate::process_limits::{allow_open_files, replica_id};
+use crate::process_limits::{allow_open_files, give_back_memory, replica_id};
 use crate::redelivery::Waiting;
 use crate::redis::health::Health;
 use crate::replay::Replays;
@@ -256,6 +256,7 @@ pub async fn run(
     let _ = status.running.set(running);
     tracing::info!(id, version = env!("CARGO_PKG_VERSION"), accounts = config.accounts.len(), "worker runs");
     let mut watching = tokio::spawn(watch.run());
+    let giving_back = tokio::spawn(give_back_memory());
     let auditing = {
         let (shared, client, keys, id, topic) =
             (shared.clone(), client.clone(), keys.clone(), id.clone(), config.kafka.audit.clone());
@@ -276,6 +277,7 @@ pub async fn run(
     drop(discovering);
     watching.abort();
     auditing.abort();
+    giving_back.abort();
     if health.is_up()
         && let Ok(mut connection) = crate::redis::connect(&client).await
     {

@@ -1,10 +1,14 @@
-//! The machine that runs the worker: its name, and how many files it may open.
+//! The machine that runs the worker: its name, how many files it may open, and the memory that it gets back.
+
+use std::time::Duration;
 
 use crate::exit::Exit;
 use crate::settings::Config;
 
 /// The files beside one per request: Kafka, Redis, logs, admin.
 const OTHER_FILES: u64 = 256;
+/// The time between two returns of memory. One takes some milliseconds.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(15);
 
 /// A name of host, process and a random part, so that no two replicas have the same.
 pub fn replica_id() -> String {
@@ -12,6 +16,20 @@ pub fn replica_id() -> String {
     let host: String =
         host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).take(64).collect();
     format!("{}-{}-{:04x}", if host.is_empty() { "worker" } else { &host }, std::process::id(), rand::random::<u16>())
+}
+
+/// Gives the system back what the Kafka client has freed, for as long as the worker runs. Each time that the client asks
+/// for all topics, the answer takes memory for every one of them, of which glibc keeps most. What Rust code frees is not
+/// glibc's.
+pub async fn give_back_memory() {
+    loop {
+        tokio::time::sleep(GIVE_BACK_EVERY).await;
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        {
+            // SAFETY: the call has no arguments to misuse, and any thread may make it at any time.
+            let _ = tokio::task::spawn_blocking(|| unsafe { libc::malloc_trim(0) }).await;
+        }
+    }
 }
 
 /// Raises the limit of open files to what the lanes may need.
