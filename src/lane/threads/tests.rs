@@ -1,0 +1,48 @@
+use super::*;
+use crate::account::Account;
+use crate::delivery::TopicKind;
+use crate::stub::calls::Caller;
+
+#[test]
+fn calls_have_a_lane_of_their_own_which_fills_no_place_of_conversions() {
+    let account = |name: &str, sends: bool, calls: bool| {
+        let mut account = Account::stub(name);
+        account.call_limits.rps = 7.0;
+        if !sends {
+            account.sender = None;
+        }
+        account.call = calls.then(|| Arc::new(Caller) as _);
+        Arc::new(account)
+    };
+    let roster = Roster::new([account("a", true, false), account("b", true, true), account("c", false, true)]);
+    let bounds = Intake { max_in_flight: 1_000, max_in_flight_bytes: 64 << 20, drain_timeout: Duration::ZERO };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (lanes, _) = prepare(&roster, &bounds, &Arc::default(), &SecretString::default(), 2).unwrap();
+    let shown = lanes.iter().map(|lane| (lane.name().into_owned(), lane.account_index, lane.account().limits.rps));
+    let expected = [("a", 0, 20.0), ("b", 1, 20.0), ("c", 2, 7.0), ("b:calls", 1, 7.0)];
+    assert_eq!(shown.collect::<Vec<_>>(), expected.map(|(name, index, rps)| (name.to_owned(), index, rps)));
+    assert_eq!(lanes.accounts().map(|lane| lane.both().count()).collect::<Vec<_>>(), [1, 2, 1]);
+    let (conversions, calls) = (lanes.get(1), lanes.get(3));
+    (0..70).for_each(|_| calls.live.add(0));
+    assert!(calls.is_full(TopicKind::Input) && !conversions.is_full(TopicKind::Input));
+    // Its account shows that calls are pushed back while conversions flow.
+    calls.throttle(Duration::from_secs(60));
+    assert!(conversions.is_open() && !calls.is_open());
+    assert_eq!(conversions.shown().name(), "b:calls");
+    assert_eq!(lanes.get(0).shown().name(), "a");
+}
+
+#[test]
+fn records_of_many_lanes_reach_each_thread_in_one_message() {
+    let roster = Roster::new((0..20).map(|n| Arc::new(Account::stub(&format!("a{n}")))));
+    let bounds = Intake { max_in_flight: 1_000, max_in_flight_bytes: 64 << 20, drain_timeout: Duration::ZERO };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (lanes, mut prepared) = prepare(&roster, &bounds, &Arc::default(), &SecretString::default(), 2).unwrap();
+    lanes.deliver((0..20).map(|lane| (lane, Vec::new())));
+    for (seats, (_, posts)) in prepared.seats.iter().zip(&mut prepared.inboxes) {
+        let post = posts.try_recv().unwrap();
+        let own: Vec<_> = seats.iter().map(|seat| seat.handle.index).collect();
+        assert_eq!(post.iter().map(|(lane, _)| lane.index).collect::<Vec<_>>(), own);
+        assert!(posts.try_recv().is_err());
+    }
+}
