@@ -125,6 +125,13 @@ impl Judged {
         }
     }
 
+    /// Whether what Redis holds under that key is the delivery of this record, not of another one of its event.
+    pub fn is_itself(&self, found: Option<&[u8]>) -> bool {
+        let origin = &self.envelope.origin;
+        let origin = format!("{}:{}:{}", origin.topic, origin.partition, origin.offset);
+        matches!(found.map(Value::parse), Some(Value::Done(done)) if done.is_of_origin(&origin))
+    }
+
     /// The topic that it came from.
     pub fn origin_topic(&self) -> &str {
         &self.envelope.origin.topic

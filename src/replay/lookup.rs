@@ -12,8 +12,9 @@ use crate::replay::discards::Discards;
 use crate::replay::judge::Judged;
 use crate::replay::places::Place;
 
-/// Why each of these dead letters is skipped, in one round trip. `again` publishes also what was replayed before. Of
-/// `discards` those count that the plan did not know.
+/// Why each of these dead letters is skipped, in one round trip, and whether it is the very record that was delivered since,
+/// not a copy of its event. `again` publishes also what was replayed before. Of `discards` those count that the plan did not
+/// know.
 ///
 /// # Errors
 /// Fails if Redis does not answer.
@@ -23,7 +24,7 @@ pub async fn skips(
     letters: &[(Place, Judged)],
     again: bool,
     discards: &Discards,
-) -> RedisResult<Vec<Option<Skip>>> {
+) -> RedisResult<Vec<(Option<Skip>, bool)>> {
     let mut bitmaps: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut claims: Vec<Vec<u8>> = Vec::new();
     for ((partition, offset), judged) in letters {
@@ -48,14 +49,15 @@ pub async fn skips(
         let is_discarded = discarded.next().unwrap_or(false);
         let claim = judged.claim.and_then(|_| found.next().flatten());
         if judged.skip.is_some_and(|cause| !cause.may_be_forced()) {
-            return judged.skip;
+            return (judged.skip, false);
         }
         let bits = bitmaps.get(&keys.replayed(*partition, *offset));
         if bits.is_some_and(|bits| is_set(bits, *offset)) {
-            return Some(Skip::Replayed);
+            return (Some(Skip::Replayed), false);
         }
         let settled = judged.settled(claim.as_deref());
-        settled.or(is_discarded.then_some(Skip::Discarded)).or(judged.skip)
+        let skip = settled.or(is_discarded.then_some(Skip::Discarded)).or(judged.skip);
+        (skip, settled == Some(Skip::Confirmed) && judged.is_itself(claim.as_deref()))
     };
     Ok(letters.iter().map(skip).collect())
 }

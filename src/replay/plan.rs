@@ -266,7 +266,7 @@ impl Maker<'_> {
             let skips = lookup::skips(&mut self.c, (&setup.keys, &setup.prefix), &judged, again, &discards)
                 .await
                 .map_err(redis)?;
-            for ((place, judged), skip) in judged.iter().zip(skips) {
+            for ((place, judged), (skip, _)) in judged.iter().zip(skips) {
                 tally.add(*place, judged, skip, setup.counted_as(judged.letter.text("account")));
             }
             done += judged.len() as u64;

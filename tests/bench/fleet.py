@@ -52,16 +52,15 @@ class Fleet:
                     # It does not run at present.
                     pass
 
-    def config(self, number, rule=""):
+    def config(self, number):
+        return self.bench.work / f"{self.name}-{number}.toml"
+
+    def start(self, number, rule=""):
         text = CONFIG.format(brokers=self.bench.brokers, name=self.name, topic=self.topic, redis=self.bench.redis, admin=self.admins[number],
                              log="warn", concurrency=64, rps=self.rps)
         text += "".join(ACCOUNT.format(account=account, port=port, secret=SECRET) + rule for account, port in self.ports.items())
-        file = self.bench.work / f"{self.name}-{number}.toml"
+        file = self.config(number)
         file.write_text(text)
-        return file
-
-    def start(self, number, rule=""):
-        file = self.config(number, rule)
         log = open(self.bench.work / f"{self.name}-{number}.log", "a")
         self.workers[number] = subprocess.Popen([self.bench.programs["postback"], "run", "--config", str(file)], stdout=log, stderr=log)
         self.workers[number].log = log.name

@@ -22,7 +22,7 @@ use crate::replay::judge::{Judged, Rules};
 use crate::replay::lookup;
 use crate::replay::places::Place;
 use crate::replay::setup::Setup;
-use crate::replay::store::Plan;
+use crate::replay::store::Stored;
 use crate::replay::store::progress::{Did, Done, Step, advance};
 
 /// How often the lock is renewed while a batch is being published.
@@ -78,25 +78,32 @@ impl Reading {
 
 /// Sorts a batch into what is done without being published, and what is to be published.
 ///
+/// What a runner that was killed had published and not counted may be delivered already: it counts as republished, so that
+/// it is no open dead letter for ever.
+///
 /// # Errors
 /// Redis does not answer.
 pub async fn sort(
     c: &mut MultiplexedConnection,
     setup: &Setup,
-    (plan, discards): (&Plan, &Discards),
+    (stored, discards): (&Stored, &Discards),
     letters: Vec<Letter>,
 ) -> RedisResult<(Vec<Done>, Vec<Letter>)> {
     let judged: Vec<(Place, Judged)> =
         letters.iter().filter_map(|l| Some((l.place, l.found.as_ref()?.1.clone()))).collect();
-    let skips = lookup::skips(c, (&setup.keys, &setup.prefix), &judged, plan.again, discards).await?;
+    let again = stored.plan.again;
+    let skips = lookup::skips(c, (&setup.keys, &setup.prefix), &judged, again, discards).await?;
     let mut skips = skips.into_iter();
     let (mut done, mut to_publish) = (Vec::new(), Vec::new());
     for letter in letters {
         let did = match &letter.found {
             None => Some(Did::Failed(Failure::Gone.as_str())),
             Some((_, judged)) => {
-                let skip = skips.next().flatten();
-                let skipped = skip.map(|skip: Skip| Did::Skipped(skip.as_str()));
+                let (skip, is_itself) = skips.next().unwrap_or_default();
+                let skipped = skip.map(|skip: Skip| match is_itself && stored.was_killed() && !again {
+                    true => Did::Republished,
+                    false => Did::Skipped(skip.as_str()),
+                });
                 skipped.or(judged.failure.map(|failure| Did::Failed(failure.as_str())))
             }
         };

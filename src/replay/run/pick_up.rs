@@ -37,13 +37,14 @@ pub async fn turns(c: &mut MultiplexedConnection, keys: &Keys, stored: &Stored) 
 ///
 /// # Errors
 /// Redis does not answer.
-pub async fn sign(c: &mut MultiplexedConnection, keys: &Keys, stored: &Stored, token: &str) -> RedisResult<bool> {
+pub async fn sign(c: &mut MultiplexedConnection, keys: &Keys, stored: &mut Stored, token: &str) -> RedisResult<bool> {
     let key = keys.replay(&stored.id);
     let before: Option<String> = ::redis::cmd("HGET").arg(&key).arg("runner").query_async(c).await?;
     let mut fields = vec![("runner", token)];
     if before.is_some_and(|before| before != token) {
         tracing::warn!(replay = stored.id, "the replica that ran the replay is gone: this one goes on with it");
         fields.push(("at_least", "1"));
+        stored.killed();
     } else {
         tracing::info!(replay = stored.id, by = stored.text("by"), "runs a replay");
     }

@@ -89,10 +89,10 @@ impl<'a> Run<'a> {
         (producer, metrics): (&'a Producer, &'a Metrics),
         mut c: MultiplexedConnection,
         token: &'a str,
-        stored: Stored,
+        mut stored: Stored,
     ) -> RedisResult<Self> {
         let turns = pick_up::turns(&mut c, &setup.keys, &stored).await?;
-        let is_first = pick_up::sign(&mut c, &setup.keys, &stored, token).await?;
+        let is_first = pick_up::sign(&mut c, &setup.keys, &mut stored, token).await?;
         let plan = &stored.plan;
         if is_first {
             // The skips that the plan knows have no turn.
@@ -261,7 +261,7 @@ impl<'a> Run<'a> {
             }
         };
         let (mut done, mut to_publish) =
-            batch::sort(&mut self.c, &setup, (&self.stored.plan, &self.discards), judged).await?;
+            batch::sort(&mut self.c, &setup, (&self.stored, &self.discards), judged).await?;
         // Beyond the credit nothing is published. Those that are skipped cost none.
         let later = to_publish.split_off(to_publish.len().min(credit));
         self.turns.put_back(later.into_iter().map(|letter| (letter.account, letter.place)).collect());
@@ -276,8 +276,8 @@ impl<'a> Run<'a> {
         let publishing = batch::publish(self.producer, id, force, to_publish);
         let published = batch::under_lock(&mut self.c, &setup.keys, (id, self.token), publishing).await;
         let count = published.done.iter().filter(|done| done.did == Did::Republished).count();
-        self.under_way.add(&published.done);
         done.extend(published.done);
+        self.under_way.add(&done);
         self.turns.put_back(published.back);
         if let Some(left) = self.advance(&done, None).await? {
             return Ok(Err(left));

@@ -2,6 +2,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::*;
+use crate::claim::value::origin_tag;
 use crate::clock::now_ms;
 use crate::inspect::dead_letters::{Filter, State as LetterState};
 use crate::operate::audit::{AuditRecord, Change, push};
@@ -201,6 +202,32 @@ async fn a_runner_that_dies_is_followed_by_another_one_and_nothing_is_counted_tw
     assert!(view.outcomes.at_least, "outcomes may be counted twice");
     let keys: std::collections::BTreeSet<String> = bench.published().into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys.len(), 120);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_runner_published_and_did_not_count_is_counted_by_the_next_one() {
+    let mut bench = Bench::new(1_000.0).await;
+    bench.dead_letters(&letters("a", 30));
+    let plan = bench.replays.plan(&everything(1_000), &by(), LONG).await.unwrap();
+    // Both were delivered meanwhile: the first as what it is, the second as a copy of it from elsewhere.
+    let elsewhere =
+        (0..).map(|n| format!("conversions:9:{n}")).find(|o| origin_tag(o) != origin_tag("conversions:0:4")).unwrap();
+    for (trans_id, origin) in [("a-0003", "conversions:0:3"), ("a-0004", &elsewhere)] {
+        let key = crate::claim::rules::Key::new(crate::stub::PLATFORM, "a", "ORDER", trans_id);
+        let letter = bench.dead_letter(trans_id);
+        let fingerprint = bench.setup.previewer.foresee(&letter, &bench.envelope(trans_id), now_ms()).claim.unwrap().1;
+        let done = (fingerprint << 23 | origin_tag(origin)).to_string();
+        let () = ::redis::cmd("SET").arg(key.name("pb")).arg(done).query_async(&mut bench.c).await.unwrap();
+    }
+    let runner = bench.setup.keys.replay(&plan.id);
+    let () = ::redis::cmd("HSET").arg(runner).arg("runner").arg("killed").query_async(&mut bench.c).await.unwrap();
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    let view = until(&bench, &plan.id, |view| view.state == State::Completed).await;
+    balanced(&view);
+    assert_eq!((view.republished, view.skipped["confirmed"], bench.published().len()), (29, 1, 28), "{view:?}");
+    // It is no open dead letter any more.
+    let again = bench.replays.plan(&everything(50), &by(), LONG).await.unwrap();
+    assert_eq!((again.selected, again.refused["confirmed"]), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

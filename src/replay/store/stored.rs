@@ -66,6 +66,16 @@ impl Stored {
         counts(&self.fields, kind)
     }
 
+    /// Whether a runner of it was killed.
+    pub fn was_killed(&self) -> bool {
+        self.fields.contains_key("at_least")
+    }
+
+    /// Says that a runner of it was killed.
+    pub fn killed(&mut self) {
+        self.fields.insert("at_least".to_owned(), "1".to_owned());
+    }
+
     pub fn rate(&self) -> u32 {
         u32::try_from(self.count("rate")).unwrap_or(u32::MAX).max(1)
     }
@@ -82,7 +92,7 @@ impl Stored {
         };
         let (republished, ended) = (self.count("republished"), outcomes.ended());
         outcomes.open = republished.saturating_sub(ended);
-        let may_count_twice = self.fields.contains_key("at_least") || self.outcomes.contains_key("at_least");
+        let may_count_twice = self.was_killed() || self.outcomes.contains_key("at_least");
         outcomes.at_least = ended > republished || may_count_twice;
         outcomes
     }
