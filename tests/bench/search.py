@@ -26,7 +26,11 @@ class Peak(threading.Thread):
 
     def run(self):
         while self.go_on:
-            self.mib = max(self.mib, memory_mib(self.pid))
+            try:
+                self.mib = max(self.mib, memory_mib(self.pid))
+            except (OSError, StopIteration):
+                # It has ended.
+                return
             time.sleep(0.02)
 
     def stop(self):
@@ -58,7 +62,10 @@ class Run:
             try:
                 return json.loads(get(self.api + path))
             except urllib.error.HTTPError as error:
-                sys.exit(f"{path}: {error.read().decode()}")
+                if error.code != 503:
+                    sys.exit(f"{path}: {error.read().decode()}")
+                # On a machine that has much else to do the search, which has the lowest priority, begins late.
+                note(f"{path}: {error.read().decode()}")
             except OSError:
                 # It starts.
                 time.sleep(0.1)

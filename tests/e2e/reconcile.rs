@@ -23,7 +23,7 @@ fn over_http(worker: &Worker, range: &Value) -> Value {
     assert_eq!(status, 202, "{started}");
     let path = format!("{HTTP}/{}", started["id"].as_str().unwrap());
     let mut last = Value::Null;
-    eventually(secs(90), "the range was read", || {
+    eventually(secs(300), "the range was read", || {
         last = ask(worker, "GET", &path, &Value::Null).1;
         last["state"] != "running"
     });
@@ -234,7 +234,7 @@ fn over_http_one_reads_at_a_time_and_can_be_stopped() {
     // So much in the topic of the receipts that reading it takes seconds.
     let (topic, text) = (w.topic("receipts"), "x".repeat(20));
     let publisher = Publisher::new(&w.bootstrap());
-    for _ in 0..800_000 {
+    for _ in 0..300_000 {
         publisher.publish(&topic, None, None, Some(text.as_bytes()), &[]);
     }
     publisher.flush();
@@ -248,7 +248,7 @@ fn over_http_one_reads_at_a_time_and_can_be_stopped() {
     let path = format!("{HTTP}/{id}");
     let (status, stopped) = ask(&worker, "DELETE", &path, &Value::Null);
     assert_eq!((status, &stopped["ledger"]), (200, &Value::Null), "{stopped}");
-    eventually(secs(60), "the reading has stopped", || {
+    eventually(secs(120), "the reading has stopped", || {
         ask(&worker, "GET", &path, &Value::Null).1["state"] == "stopped"
     });
     let last = ask(&worker, "GET", &path, &Value::Null).1;

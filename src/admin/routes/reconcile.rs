@@ -15,8 +15,10 @@ use crate::admin::refusal::Refusal;
 use crate::admin::request::Body;
 use crate::inspect::reconcile::{Limits, Range, Refused, Report, reconcile};
 
-/// How long a request waits for what may come at once: the refusal of a range, or the end after a stop.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a request waits until the range is known or refused. It is shorter than the time limit of an answer.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a request waits for the end after a stop.
+const STOP: Duration = Duration::from_millis(500);
 /// The most records of a range: they are kept in the memory of a worker that delivers.
 const MOST_RECORDS: u64 = 5_000_000;
 /// The most missing keys that are named.
@@ -105,7 +107,7 @@ async fn start(
         };
         Refusal::new(status, refused.to_string())
     })?;
-    let now = parts.reconciles.wait(&started.id, PATIENCE).await.unwrap_or(started);
+    let now = parts.reconciles.begun(&started.id, PATIENCE).await.unwrap_or(started);
     if let Some(error) = parts.reconciles.refused(&now.id) {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string()));
     }
@@ -118,7 +120,7 @@ async fn get(State(parts): State<Arc<Parts>>, Path(id): Path<String>) -> Answere
 
 async fn stop(State(parts): State<Arc<Parts>>, Path(id): Path<String>) -> Answered<Report> {
     parts.reconciles.stop(&id).ok_or_else(unknown)?;
-    parts.reconciles.wait(&id, PATIENCE).await.map(Answer).ok_or_else(unknown)
+    parts.reconciles.wait(&id, STOP).await.map(Answer).ok_or_else(unknown)
 }
 
 fn unknown() -> Refusal {

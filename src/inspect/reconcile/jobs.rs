@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::found::Reconciled;
 use super::range::{Range, ReconcileError};
 use crate::clock::now_ms;
-use crate::inspect::background::lower_priority;
+use crate::inspect::background::{Behind, lower_priority};
 use crate::kafka::scan::Progress;
 
 /// How long what was found is kept.
@@ -137,7 +137,7 @@ impl Jobs {
         let job = Arc::new(Job { id: new_id(started_ms), range, started_ms, progress, end });
         let own = job.clone();
         let run = move || {
-            lower_priority();
+            lower_priority(Behind::Far);
             // On a further thread, so that a fault there ends this one, too.
             let ended = std::thread::scope(|scope| scope.spawn(|| work(&own.range, &own.progress)).join());
             let ended = ended.unwrap_or(Err(ReconcileError::BrokeOff));
@@ -161,6 +161,15 @@ impl Jobs {
     pub async fn wait(&self, id: &str, within: Duration) -> Option<Report> {
         let job = self.find(id)?;
         job.over(within).await;
+        Some(self.report(&job))
+    }
+
+    /// As [`Jobs::get`], but waits until the range is known, or refused, at most so long.
+    pub async fn begun(&self, id: &str, within: Duration) -> Option<Report> {
+        let (job, until) = (self.find(id)?, tokio::time::Instant::now() + within);
+        while job.progress.total.load(Relaxed) == 0 && !job.is_over() && tokio::time::Instant::now() < until {
+            job.over(Duration::from_millis(20)).await;
+        }
         Some(self.report(&job))
     }
 

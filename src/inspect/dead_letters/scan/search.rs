@@ -7,7 +7,7 @@ use super::audit::Audit;
 use super::shared::{IDLE, Progress, REST, Shared, Trouble, reader};
 use super::states::States;
 use super::waits::{AGAIN, Ended, again, pause, pause_until_asked};
-use crate::inspect::background::lower_priority;
+use crate::inspect::background::{Behind, lower_priority};
 use crate::inspect::dead_letters::index::Index;
 use crate::inspect::dead_letters::letter::DeadLetter;
 use crate::kafka::Config;
@@ -26,7 +26,7 @@ const TEND: Duration = Duration::from_secs(1);
 
 /// Runs searches until the handle is dropped.
 pub(super) fn run(shared: &Shared) {
-    lower_priority();
+    lower_priority(Behind::Furthest);
     loop {
         let waited = shared.wake.wait_while(shared.asked(), |asked| !asked.over && asked.quiet() >= IDLE);
         if waited.is_ok_and(|asked| asked.over) {

@@ -80,6 +80,8 @@ async fn a_fault_of_the_reading_is_an_end_too() {
 async fn a_range_that_is_refused_is_told_once_and_forgotten() {
     let jobs = Jobs::new("w1");
     let (first, tell) = begin(&jobs);
+    let begun = jobs.begun(&first.id, Duration::from_secs(60)).await.unwrap();
+    assert_eq!((begun.state, begun.total), (Stage::Running, 10), "it waits for the range and not for the end");
     assert_eq!(jobs.refused(&first.id), None, "it runs");
     let error = ReconcileError::TooLarge { records: 6_000_000, most: 5_000_000 };
     tell.send(Err(error.clone())).unwrap();
