@@ -42,6 +42,8 @@ mod reconcile;
 mod redis;
 mod refused;
 mod reload;
+mod reload_files;
+mod reload_tokens;
 mod replay;
 mod replay_commands;
 mod retry;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
 /// Writes the file anew and asks for a reload: the status and the answer.
-fn ask(w: &World, worker: &Worker) -> (u16, Value) {
+pub fn ask(w: &World, worker: &Worker) -> (u16, Value) {
     w.rewrite(worker);
     let (port, body) = (worker.admin_port, r#"{"reason": "a test", "who": "e2e"}"#);
     let answer = http::request_within(secs(60), port, "POST", "/api/v1/reload", &[], body);
@@ -22,7 +22,7 @@ fn ask(w: &World, worker: &Worker) -> (u16, Value) {
 
 /// The same, which has to succeed.
 #[track_caller]
-fn reload(w: &World, worker: &Worker) -> Value {
+pub fn reload(w: &World, worker: &Worker) -> Value {
     let (status, answer) = ask(w, worker);
     assert_eq!(status, 200, "{answer}");
     answer

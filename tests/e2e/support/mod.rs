@@ -4,6 +4,7 @@ pub mod event;
 pub mod http;
 pub mod kafka;
 pub mod ledger;
+pub mod own;
 pub mod platform;
 pub mod process;
 pub mod proxy;

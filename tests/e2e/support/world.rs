@@ -417,7 +417,14 @@ impl World {
     /// Closes the test: everything published against what the platform took, the receipts and the dead letters.
     #[track_caller]
     pub fn ledger(&self, check: &Check) -> Books {
-        let books = self.books();
+        self.ledger_with(Vec::new(), check)
+    }
+
+    /// The same with what platforms of the test's own were asked.
+    #[track_caller]
+    pub fn ledger_with(&self, requests: Vec<Request>, check: &Check) -> Books {
+        let mut books = self.books();
+        books.requests.extend(requests);
         let problems = books.problems(check);
         assert!(problems.is_empty(), "the ledger does not balance:\n  {}", problems.join("\n  "));
         let forever = self.redis().claims_without_expiry(&self.id);
