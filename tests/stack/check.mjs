@@ -66,18 +66,30 @@ async function everyLinkLeadsSomewhere(stack) {
   say(`the links of ${alerts.length} alerts lead to a page, a view of the console and a dashboard`);
 }
 
-/** Publishes until the platform's death is noticed, and until its recovery is. */
-async function aPlatformDies(stack, listed) {
-  const wanted = "PostbackBreakerOpen", about = (one) => one.labels.alertname === wanted && one.labels.account === PS;
-  assert.deepEqual(stack.notices.filter(about), [], "it fires before anything happened");
-  await stack.faults({ [PS]: { status: 500, share: 1.0 } });
+const DEAD = "PostbackBreakerOpen";
+const about = (account) => (one) => one.labels.alertname === DEAD && one.labels.account === account;
+
+/** Breaks the platform of an account, and nothing else, until its death has reached a receiver, with links that lead somewhere. */
+async function dies(stack, account, what, fault) {
+  assert.deepEqual(stack.notices.filter(about(account)), [], "it fires before anything happened");
+  await stack.faults({ [account]: fault });
   const dead = Date.now();
-  say(`the platform of ${PS} answers 500`);
-  const fired = await eventually(`${wanted} reaches a receiver`, () => stack.notices.find((one) => about(one) && one.status === "firing"), 90000);
-  say(`${wanted} fired after ${Math.round((fired.at - dead) / 1000)} s, to ${fired.receiver}: ${fired.annotations.description}`);
-  await links.check(wanted, fired.annotations, stack.base.admin1);
-  assert.ok(fired.annotations.console_url.includes(PS), `its console_url names the account: ${fired.annotations.console_url}`);
-  assert.ok(fired.annotations.description.includes(PS), `its description names the account: ${fired.annotations.description}`);
+  say(`the platform of ${account} ${what}`);
+  const fired = await eventually(`${DEAD} of ${account} reaches a receiver`, () => stack.notices.find((one) => about(account)(one) && one.status === "firing"), 90000);
+  say(`${DEAD} fired after ${Math.round((fired.at - dead) / 1000)} s, to ${fired.receiver}: ${fired.annotations.description}`);
+  await links.check(DEAD, fired.annotations, stack.base.admin1);
+  assert.ok(fired.annotations.console_url.includes(account), `its console_url names the account: ${fired.annotations.console_url}`);
+  assert.ok(fired.annotations.description.includes(account), `its description names the account: ${fired.annotations.description}`);
+}
+
+async function clears(stack, account, healed) {
+  const cleared = await eventually(`${DEAD} of ${account} is resolved`, () => stack.notices.find((one) => about(account)(one) && one.status === "resolved" && one.at > healed), 120000);
+  say(`${DEAD} of ${account} cleared after ${Math.round((cleared.at - healed) / 1000)} s`);
+}
+
+/** One platform answers 500, then the other one does not answer at all. */
+async function platformsDie(stack, listed) {
+  await dies(stack, PS, "answers 500", { status: 500, share: 1.0 });
   await eventually("the console shows what the alert says, and that the other account goes on", async () => {
     const rows = await stack.api("accounts");
     const states = [PS, BZ].map((name) => rows.find((row) => row.account === name).state).join();
@@ -94,11 +106,19 @@ async function aPlatformDies(stack, listed) {
     return true;
   });
 
-  await stack.faults({});
+  // The second one dies while the alert of the first one clears.
   const healed = Date.now();
-  say("the platform answers again");
-  const cleared = await eventually(`${wanted} is resolved`, () => stack.notices.find((one) => about(one) && one.status === "resolved" && one.at > healed), 120000);
-  say(`${wanted} cleared after ${Math.round((cleared.at - healed) / 1000)} s`);
+  await dies(stack, BZ, `does not answer, and that of ${PS} answers again`, { hang: true });
+  await eventually("the console says that it does not answer", async () => {
+    const { state, why } = (await stack.api("accounts")).find((row) => row.account === BZ);
+    if (state !== "broken" || !why.includes("no answer in time")) throw new Error(`${state}: ${why}`);
+    return true;
+  }, 30000);
+  await clears(stack, PS, healed);
+  await stack.faults({});
+  const bothHealed = Date.now();
+  say("both platforms answer");
+  await clears(stack, BZ, bothHealed);
 }
 
 async function nothingIsLeft(stack) {
@@ -132,6 +152,7 @@ function inform({ base, config, token }) {
   configuration ${config} (both workers; change it and reload)
   environment   POSTBACK__KAFKA__BROKERS=${env.POSTBACK_TEST_KAFKA} POSTBACK__REDIS__URL=redis://${env.POSTBACK_TEST_REDIS} POSTBACK__ADMIN__LISTEN=${base.admin1.slice(7)}
   kill a platform   ${put({ [PS]: { status: 500, share: 1.0 } })}
+  or let it hang    ${put({ [BZ]: { hang: true } })}
   heal it           ${put({})}
   Redis away        kill -STOP ${env.POSTBACK_STACK_REDIS}, and kill -CONT`);
   stack.onNotice = ({ receiver, status, labels, annotations }) => say(`${receiver}: ${status} ${labels.severity} ${labels.alertname} ${labels.account ?? ""}
@@ -156,7 +177,7 @@ const work = async () => {
   }
   await everyLinkLeadsSomewhere(stack);
   const listed = await everyExpressionHasData(stack);
-  await aPlatformDies(stack, listed);
+  await platformsDie(stack, listed);
   await stop();
   await nothingIsLeft(stack);
 };
