@@ -216,8 +216,9 @@ impl Maker<'_> {
         const PATIENCE: Duration = Duration::from_secs(60);
         let scan = self.planner.scan.clone();
         let (mut last, mut moved) = ((0, 0), tokio::time::Instant::now());
+        let number = scan.ask_anew();
         loop {
-            match scan.fresh(EVERY).await {
+            match scan.fresh_since(number, EVERY).await {
                 Ok(ends) => return Ok(ends),
                 Err(trouble) => {
                     let progress = scan.progress();

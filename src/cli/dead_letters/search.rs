@@ -88,8 +88,9 @@ pub(super) fn source(config: &Config) -> Source {
 async fn wait(scan: &Scan, enough: &dyn Fn(&Progress) -> bool) -> Result<(), Exit> {
     let bar = progress::Progress::new("dead letters looked at");
     let (mut last, mut moved) = (Progress::default(), tokio::time::Instant::now());
+    let number = scan.ask_anew();
     loop {
-        match scan.fresh(TICK).await {
+        match scan.fresh_since(number, TICK).await {
             Ok(_) => return Ok(()),
             Err(_) if enough(&scan.progress()) => return Ok(()),
             Err(trouble) if trouble.refused => return Err(failed(&trouble)),

@@ -86,11 +86,22 @@ impl Scan {
     /// # Errors
     /// Kafka refuses, or it is not so far in time: the text says why.
     pub async fn fresh(&self, within: Duration) -> Result<EndOffsets, Trouble> {
-        let number = {
-            let mut asked = self.shared.asked();
-            asked.fresh += 1;
-            asked.fresh
-        };
+        self.fresh_since(self.ask_anew(), within).await
+    }
+
+    /// Asks for everything that has arrived until now. The number tells [`Scan::fresh_since`] of which moment.
+    pub fn ask_anew(&self) -> u64 {
+        let mut asked = self.shared.asked();
+        asked.fresh += 1;
+        asked.fresh
+    }
+
+    /// As [`Scan::fresh`], for the moment at which this number was asked for. Who waits in several steps asks once: a search
+    /// that takes longer than one step would never catch up with a new question in each.
+    ///
+    /// # Errors
+    /// As for [`Scan::fresh`].
+    pub async fn fresh_since(&self, number: u64, within: Duration) -> Result<EndOffsets, Trouble> {
         let so_far = |progress: &Progress| progress.done && progress.fresh >= number;
         let refused = |progress: &Progress| progress.trouble.as_ref().is_some_and(|trouble| trouble.refused);
         let progress = self.wait(within, |progress| so_far(progress) || refused(progress)).await;
