@@ -48,6 +48,7 @@ mod replay;
 mod replay_commands;
 mod retry;
 mod rollout;
+mod runbook;
 mod shutdown;
 mod solinkup;
 mod storm;

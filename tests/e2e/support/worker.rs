@@ -138,6 +138,14 @@ impl Worker {
         self.finish(shell, b"", &line)
     }
 
+    /// Runs a line in a shell as it is, in a folder whose `bin` comes first in the path.
+    pub fn sh(&self, folder: &Path, line: &str) -> Output {
+        let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).current_dir(folder).env("PATH", path);
+        self.finish(shell, b"", line)
+    }
+
     /// The strict fakes of this worker's platforms.
     pub fn sandbox(&self, port: u16) -> Process {
         let args =
