@@ -45,6 +45,19 @@ pub(super) fn ended(
 /// # Errors
 /// The reason why the event was not delivered.
 pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Attempted {
+    let mut failed = None;
+    let attempted = visit(delivery, lane, held, &mut failed).await;
+    count_failed(delivery, lane, failed);
+    attempted
+}
+
+/// `failed` is the failure of the last try where no other try has followed it and the result does not tell it.
+async fn visit(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    held: &mut Option<Held>,
+    failed: &mut Option<DeliveryError>,
+) -> Attempted {
     let mut delays: Option<InlineDelays> = None;
     let mut turn = Turn::default();
     loop {
@@ -55,24 +68,13 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
         }
         check_time(delivery, lane)?;
         refuse_second_send(delivery, held)?;
-        let mut failed = None;
         let mut unused = None;
         loop {
             // Boxed, here and below, because most accounts send without a token, and few records wait for one.
             if lane.token().is_err() && !Box::pin(wait_for_token(delivery, lane, held, &mut turn, None)).await? {
                 break;
             }
-            let ready = match admit(delivery, lane, held, unused.take()).await {
-                Ok(Some(ready)) => ready,
-                Ok(None) => {
-                    count_failed(delivery, lane, failed.take());
-                    break;
-                }
-                Err(why) => {
-                    count_failed(delivery, lane, failed.take());
-                    return Err(why);
-                }
-            };
+            let Some(ready) = admit(delivery, lane, held, unused.take()).await? else { break };
             let slot = ready.slot;
             let Ok(token) = lane.token() else {
                 // The token ended during the wait for the slot.
@@ -82,7 +84,10 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
             // Boxed, because it is the largest part of an attempt, and in a burst most attempts still wait for their
             // claim or their slot.
             let failure = match Box::pin(send(delivery, lane, held, ready, token.as_ref())).await {
-                Ok(receipt) => return Ok(Progress::Accepted(receipt)),
+                Ok(receipt) => {
+                    *failed = None;
+                    return Ok(Progress::Accepted(receipt));
+                }
                 Err(Unanswered::Failed(failure)) => failure,
                 // Another connection takes the request, in the same slot if that is still in time.
                 Err(Unanswered::Closed) => {
@@ -90,15 +95,9 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
                     continue;
                 }
                 Err(Unanswered::Stopped(Stop::SlotMissed)) => continue,
-                Err(Unanswered::Stopped(Stop::ClaimAgain)) => {
-                    count_failed(delivery, lane, failed.take());
-                    break;
-                }
-                Err(Unanswered::Stopped(Stop::Closed(why))) => {
-                    count_failed(delivery, lane, failed.take());
-                    return Err(why);
-                }
-                Err(Unanswered::Stopped(Stop::Late(late))) => return Err(failed.unwrap_or(late)),
+                Err(Unanswered::Stopped(Stop::ClaimAgain)) => break,
+                Err(Unanswered::Stopped(Stop::Closed(why))) => return Err(why),
+                Err(Unanswered::Stopped(Stop::Late(late))) => return Err(failed.take().unwrap_or(late)),
             };
             if let DeliveryError::Refresh(answer) = &failure
                 && answer.sign_again
@@ -114,14 +113,16 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
                 }
             }
             turn.answered();
+            *failed = None;
             let Some(delay) = inline_delay(delivery, lane, &mut delays, &failure) else { return Err(failure) };
             tokio::select! {
                 () = sleep(delay) => {}
                 // If the lane closes during an inline delay, the record goes to its tier.
                 _ = lane.interrupted(delivery) => return Err(failure),
             }
-            failed = Some(failure);
+            *failed = Some(failure);
         }
+        count_failed(delivery, lane, failed.take());
         // The lease has become too short for a send, so the claim is released and made again with a new token.
         give_up(delivery, lane, held).await?;
     }
@@ -129,7 +130,7 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
 
 /// Counts the answer to the last try among the lane's answers. If another try follows at once it does not count; this one
 /// does not follow, or only after the event is claimed again.
-fn count_failed(delivery: &Delivery, lane: &Lane, failed: Option<DeliveryError>) {
+pub(super) fn count_failed(delivery: &Delivery, lane: &Lane, failed: Option<DeliveryError>) {
     if let Some(failed) = failed {
         lane.note(delivery.is_replayed(), &Err(failed));
     }

@@ -191,8 +191,17 @@ impl<'a> Batch<'a> {
 
     /// Claims a record. A claim that it holds is released first.
     fn claim(&mut self, mut item: Member) {
-        item.failed = None;
+        self.count_failed(&mut item);
         self.get_ready(item, To::Claim);
+    }
+
+    /// Counts the last answer, if it is not counted yet: no other try follows it, or only after a new claim.
+    fn count_failed(&mut self, item: &mut Member) {
+        if let Some(failed) = item.failed.take()
+            && std::mem::take(&mut self.is_uncounted)
+        {
+            self.lane.note(item.delivery.is_replayed(), &Err(failed));
+        }
     }
 
     fn get_ready(&mut self, mut item: Member, to: To) {
@@ -268,13 +277,9 @@ impl<'a> Batch<'a> {
         here.fold(self.claims, |(items, bytes), more| (items + 1, bytes.saturating_add(more)))
     }
 
-    fn leave(&mut self, item: Member, result: Attempted) {
-        let Member { delivery, key, held, failed, .. } = item;
-        if let Some(failed) = failed
-            && std::mem::take(&mut self.is_uncounted)
-        {
-            self.lane.note(delivery.is_replayed(), &Err(failed));
-        }
+    fn leave(&mut self, mut item: Member, result: Attempted) {
+        self.count_failed(&mut item);
+        let Member { delivery, key, held, .. } = item;
         let result = self.lane.with_present_settings(result);
         self.lane.batches.leave(AttemptedDelivery { delivery, key, held, result });
     }

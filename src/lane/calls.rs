@@ -16,7 +16,7 @@ use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Called, Delivery};
 use crate::error::{Class, DeliveryError, Fault};
-use crate::lane::attempt::{Stop, admit, inline_delay, judge, note_unclassified};
+use crate::lane::attempt::{Stop, admit, count_failed, inline_delay, judge, note_unclassified};
 use crate::lane::calls::chunks::Chunks;
 use crate::lane::claiming::{check_time, claim, event, give_up, refuse_second_send};
 use crate::lane::counting::{count, declare};
@@ -50,8 +50,9 @@ enum Sent {
 /// # Errors
 /// The reason why the call was not answered to its end.
 pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Attempted {
-    let mut counted = None;
-    let attempted = visit(delivery, lane, held, &mut counted).await;
+    let (mut counted, mut failed) = (None, None);
+    let attempted = visit(delivery, lane, held, &mut counted, &mut failed).await;
+    count_failed(delivery, lane, failed);
     delivery.set_counted(false);
     if let Some(unsent) = counted {
         lane.quota.take_back(unsent).await;
@@ -59,12 +60,13 @@ pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, held: &mu
     attempted
 }
 
-/// `counted` is the next request where it was counted and no byte of it has gone out.
+/// `counted` is the next request where it was counted and no byte of it has gone out; `failed` is as for a record.
 async fn visit(
     delivery: &mut Delivery,
     lane: &Lane,
     held: &mut Option<Held>,
     counted: &mut Option<Counted>,
+    failed: &mut Option<DeliveryError>,
 ) -> Attempted {
     let mut delays: Option<InlineDelays> = None;
     let mut turn = Turn::default();
@@ -77,7 +79,6 @@ async fn visit(
         }
         check_time(delivery, lane)?;
         refuse_second_send(delivery, held)?;
-        let mut failed = None;
         let mut unused = None;
         loop {
             if lane.token().is_err() && !wait_for_token(delivery, lane, held, &mut turn, None).await? {
@@ -100,10 +101,13 @@ async fn visit(
                 delivery.set_counted(false);
             }
             let failure = match sent {
-                Ok(Sent::All) => return Ok(Progress::Accepted(Receipt::default())),
+                Ok(Sent::All) => {
+                    *failed = None;
+                    return Ok(Progress::Accepted(Receipt::default()));
+                }
                 Ok(Sent::Part) => {
                     turn.answered();
-                    failed = None;
+                    *failed = None;
                     begin_anew(delivery, lane, &mut delays);
                     if !renew(delivery, lane, held).await? {
                         break;
@@ -119,7 +123,7 @@ async fn visit(
                 Err(Unanswered::Stopped(Stop::SlotMissed)) => continue,
                 Err(Unanswered::Stopped(Stop::ClaimAgain)) => break,
                 Err(Unanswered::Stopped(Stop::Closed(why))) => return Err(why),
-                Err(Unanswered::Stopped(Stop::Late(late))) => return Err(failed.unwrap_or(late)),
+                Err(Unanswered::Stopped(Stop::Late(late))) => return Err(failed.take().unwrap_or(late)),
             };
             if let Some(answer) = failure.answer().filter(|answer| answer.sign_again) {
                 turn.sign_again(answer)?;
@@ -133,13 +137,15 @@ async fn visit(
                 }
             }
             turn.answered();
+            *failed = None;
             let Some(delay) = inline_delay(delivery, lane, &mut delays, &failure) else { return Err(failure) };
             tokio::select! {
                 () = sleep(delay) => {}
                 _ = lane.interrupted(delivery) => return Err(failure),
             }
-            failed = Some(failure);
+            *failed = Some(failure);
         }
+        count_failed(delivery, lane, failed.take());
         give_up(delivery, lane, held).await?;
     }
 }

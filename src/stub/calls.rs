@@ -92,7 +92,7 @@ impl Call for Caller {
 }
 
 /// The answers of the platform, in the order of its requests: status and body. The status `silent` closes the connection,
-/// `hang` answers after [`Bench::let_go`](crate::stub::bench::Bench::let_go), and `slow` after 800 ms. After the last one
+/// `hang` (200, or the status after it) answers after [`Bench::let_go`](crate::stub::bench::Bench::let_go), and `slow` after 800 ms. After the last one
 /// every answer is a page with others behind it.
 #[derive(Default)]
 pub(crate) struct Script(Mutex<VecDeque<(String, String)>>);
@@ -113,7 +113,7 @@ impl Script {
             while connection.request().is_some() {
                 let next = self.0.lock().unwrap().pop_front();
                 let (status, body) = next.unwrap_or_else(|| ("200 OK".into(), json!({"more": true}).to_string()));
-                while status == "hang" && !let_go.load(SeqCst) {
+                while status.starts_with("hang") && !let_go.load(SeqCst) {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 let status = match &*status {
@@ -123,7 +123,7 @@ impl Script {
                         "200 OK"
                     }
                     "hang" => "200 OK",
-                    status => status,
+                    status => status.strip_prefix("hang ").unwrap_or(status),
                 };
                 let _ = connection.tcp.write_all(answer(status, &body).as_bytes());
             }

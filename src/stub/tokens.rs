@@ -46,6 +46,9 @@ impl Sender for Tokened {
     }
 
     fn read(&self, items: &[&Prepared], http: &HttpAnswer<'_>) -> Reading {
+        if http.status == 503 {
+            return Reading::Nothing;
+        }
         let body = String::from_utf8_lossy(http.body);
         let said = |item: &&Prepared| {
             let id = item.item.text().unwrap();
@@ -115,6 +118,10 @@ pub(crate) struct State {
     pub(crate) refuses_together: u32,
     /// The number of requests with events that have arrived.
     pub(crate) events: u32,
+    /// Whether requests with events have to wait.
+    pub(crate) holds_events: bool,
+    /// Whether requests with events fail.
+    pub(crate) fails_events: bool,
     /// Whether token requests fail.
     pub(crate) fails_tokens: bool,
     /// Whether token requests have to wait.
@@ -159,6 +166,14 @@ impl Issuer {
     fn events(&self, token: &str, body: &str) -> String {
         let mut state = self.state();
         state.events += 1;
+        while state.holds_events {
+            drop(state);
+            std::thread::sleep(Duration::from_millis(5));
+            state = self.state();
+        }
+        if state.fails_events {
+            return answer("503 Away", "");
+        }
         let is_refused = state.refuses_all || state.refused.contains(token);
         if is_refused && !state.by_item {
             while state.events < state.refuses_together {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::claim::rules::Value as Claimed;
 use crate::delivery::progress::End;
@@ -492,6 +493,34 @@ fn the_answer_to_a_page_ends_a_run_of_permanent_answers() {
         bench.start();
         assert_eq!(end.wait().await, DEAD_LETTERED);
         assert_eq!((bench.lane.permanents.get(), bench.handle.is_open()), (1, true));
+    });
+}
+
+#[test]
+fn an_answer_to_a_call_counts_although_the_lane_closes_while_the_next_try_waits_for_its_slot() {
+    run(async {
+        let script = calls(&[("hang 503 Away", Value::Null)]);
+        let retries = |setting: &mut Setting| {
+            script(setting);
+            setting.account.retry.inline.max_retries = 2;
+        };
+        let mut bench = Bench::new(retries).await;
+        bench.lane.permanents.set(5);
+        let mut end = bench.call(TopicKind::Input, "a", "list", &json!({}), &all());
+        bench.start();
+        eventually("its first try is under way", async || bench.sent().len() == 1).await;
+        // From here on there is no slot. The first try has its own.
+        bench.lane.limiter.push_back(Duration::from_secs(600)).await.unwrap();
+        bench.let_go();
+        eventually("its failure is known", async || bench.lane.account_metrics().attempts_so_far(Class::Retry) == 1)
+            .await;
+        // An inline delay takes a millisecond at most here.
+        sleep(Duration::from_millis(300)).await;
+        bench.handle.halt("why");
+        assert_eq!(end.wait().await, End::Parked);
+        let sent_and_run = (bench.sent().len(), bench.lane.permanents.get());
+        assert_eq!(sent_and_run, (1, 0), "its answer ends the run of permanent ones");
+        assert_eq!(bench.published(PARKED).remove(0).text("pb-attempts"), "1");
     });
 }
 

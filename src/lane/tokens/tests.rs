@@ -7,10 +7,11 @@ use crate::claim::rules::Value;
 use crate::clock::now_ms;
 use crate::delivery::TopicKind;
 use crate::delivery::progress::End;
-use crate::error::{Outcome, Reason};
+use crate::error::{Class, Outcome, Reason};
 use crate::stub::bench::{Bench, DEAD, Ended, PARKED, RECEIPTS, Setting, TIER_5S, eventually, run};
 use crate::stub::tokens::{Issuer, State, Tokened};
 use std::sync::Arc;
+use tokio::task::spawn_local;
 
 const DELIVERED: End = End::Finished(Outcome::Delivered);
 
@@ -129,6 +130,38 @@ fn a_batch_whose_token_is_refused_is_sent_once_more_as_a_whole_or_only_those_tha
             all_delivered(&mut ends).await;
             assert_eq!(bench.sent(), [all.join("\n"), "refresh-0".to_owned(), again], "by item: {by_item}");
             balances(&bench, &issuer, &all, &["access-0", "access-1"]);
+        }
+    });
+}
+
+#[test]
+fn an_answer_counts_although_the_lane_closes_while_the_next_try_waits_for_a_token() {
+    run(async {
+        for items in [1, 5] {
+            let issuer = |s: &mut State| {
+                (s.holds_events, s.fails_events, s.holds_tokens) = (true, true, true);
+            };
+            let retries = |s: &mut Setting| s.account.retry.inline.max_retries = 2;
+            let (mut bench, issuer) = bench(items, issuer, retries).await;
+            bench.lane.permanents.set(5);
+            let mut end = bench.send(TopicKind::Input, "e-1");
+            bench.start();
+            eventually("its first try is under way", async || issuer.state().events == 1).await;
+            let tokens = bench.lane.tokens.clone().unwrap();
+            let token = tokens.in_force().unwrap();
+            spawn_local(async move { tokens.refused(&mut Turn::default(), &token, &Answer::default()).await });
+            eventually("a newer one is asked for", async || issuer.state().asked == 1).await;
+            issuer.state().holds_events = false;
+            let metrics = bench.lane.account_metrics();
+            eventually("its failure is known", async || metrics.attempts_so_far(Class::Retry) == 1).await;
+            // An inline delay takes a millisecond at most here.
+            sleep(Duration::from_millis(300)).await;
+            assert_eq!(end.now(), None, "it waits for its token");
+            bench.handle.halt("why");
+            assert_eq!(end.wait().await, End::Parked, "{items} per request");
+            let sent_and_run = (issuer.state().events, bench.lane.permanents.get());
+            assert_eq!(sent_and_run, (1, 0), "its answer ends the run of permanent ones");
+            issuer.state().holds_tokens = false;
         }
     });
 }
