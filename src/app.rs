@@ -29,7 +29,7 @@ use self::setup::{all_topics, metrics, topics_of};
 use crate::admit::examine::Examiner;
 use crate::app::discovery::Discovery;
 use crate::app::start::{Fit, Say};
-use crate::embedded::{self, Parts};
+use crate::embedded::{self, EmbeddedServers};
 use crate::exit::Exit;
 use crate::inspect::dead_letters::scan::{self, Scan};
 use crate::intake::Intake;
@@ -61,7 +61,7 @@ use crate::storm::board::Storms;
 ///
 /// # Errors
 /// Exits with 1 if they cannot be started.
-pub fn embed(config: &mut Config) -> Result<Option<Parts>, Exit> {
+pub fn embed(config: &mut Config) -> Result<Option<EmbeddedServers>, Exit> {
     if !config.is_embedded() {
         return Ok(None);
     }
@@ -100,8 +100,8 @@ pub async fn run(
     let metrics = metrics(&config);
     let health = Arc::new(Health::default());
     let storms = Arc::new(Storms::new(&id));
-    let prepared = threads::prepare(&roster.load(), &config.intake, &health, &config.redis.token_key, lane_threads());
-    let (lanes, prepared) = prepared.map_err(Exit::usage)?;
+    let unstarted = threads::prepare(&roster.load(), &config.intake, &health, &config.redis.token_key, lane_threads());
+    let (lanes, unstarted) = unstarted.map_err(Exit::usage)?;
     let lanes = Arc::new(lanes);
     let kafka_health = KafkaHealth::start(&config.kafka).map_err(refused)?;
 
@@ -169,7 +169,7 @@ pub async fn run(
         topics::watch_retention(cluster.clone(), &retention).map_err(failed)?;
         topics::keep(cluster.clone(), owned.clone(), largest, &shared.refusals).map_err(failed)?;
     }
-    let runtimes = Arc::new(prepared.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
+    let runtimes = Arc::new(unstarted.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
     let examiner = || Examiner::new(roster.clone(), config.kafka.result_topics(), metrics.clone());
     let known = Arc::new(Known::default());
     let timeouts = config.accounts.values().flat_map(|a| [a.limits.timeout, a.call_limits.timeout]);

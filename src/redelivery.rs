@@ -42,7 +42,7 @@ const BUFFER_BYTES: usize = 1024 * 1024;
 /// read.
 const ALL_BYTES: usize = 16 * 1024 * 1024;
 /// The most records on their way to Kafka, as dead letters or to parking, and their bytes.
-const LEAVING: Fill = Fill { records: 2_000, bytes: ALL_BYTES };
+const LEAVING: Load = Load { records: 2_000, bytes: ALL_BYTES };
 // The records that parking topics refuse are always fewer than this bound, so they cannot stop the polling.
 const _: () = assert!(ASIDE_RELEASED.0 * 2 <= LEAVING.records && ASIDE_RELEASED.1 * 2 <= LEAVING.bytes);
 /// How often the loop checks buffers whose lanes did not take a due record: a lane may have opened.
@@ -77,30 +77,30 @@ pub struct Waiting {
     /// The events that gray releases do not send yet.
     remainders: Remainders,
     /// Records that were read and are not finished.
-    open: Fill,
+    open: Load,
     /// The open records that are in buffers.
-    in_buffers: Fill,
+    in_buffers: Load,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Fill {
+struct Load {
     records: usize,
     bytes: usize,
 }
 
-impl Fill {
+impl Load {
     fn add(&mut self, records: usize, bytes: usize) {
         self.records += records;
         self.bytes += bytes;
     }
 
     fn sub(&mut self, records: usize, bytes: usize) {
-        *self = self.without(Fill { records, bytes });
+        *self = self.without(Load { records, bytes });
     }
 
     /// The rest without `other`. Other threads change the counts, so they may overlap for a moment.
-    fn without(self, other: Fill) -> Fill {
-        Fill { records: self.records.saturating_sub(other.records), bytes: self.bytes.saturating_sub(other.bytes) }
+    fn without(self, other: Load) -> Load {
+        Load { records: self.records.saturating_sub(other.records), bytes: self.bytes.saturating_sub(other.bytes) }
     }
 }
 
@@ -135,20 +135,20 @@ impl Waiting {
             left: false,
             traffic: Traffic::new(known),
             alarm: Alarm::default(),
-            open: Fill::default(),
-            in_buffers: Fill::default(),
+            open: Load::default(),
+            in_buffers: Load::default(),
         }
     }
 
     /// The records that left their buffer and are not finished.
-    fn released(&self) -> Fill {
+    fn released(&self) -> Load {
         self.open.without(self.in_buffers)
     }
 
     /// The records that are on their way to Kafka.
-    fn on_its_way(&self) -> Fill {
+    fn on_its_way(&self) -> Load {
         let (records, bytes) = self.lanes.released();
-        self.released().without(Fill { records, bytes })
+        self.released().without(Load { records, bytes })
     }
 
     fn topic_kind_of(&self, topic: &str) -> TopicKind {
@@ -156,7 +156,7 @@ impl Waiting {
     }
 
     fn show(&self) {
-        let Fill { records, bytes } = self.released();
+        let Load { records, bytes } = self.released();
         self.metrics.released_events.set(records as i64);
         self.metrics.released_bytes.set(bytes as i64);
     }

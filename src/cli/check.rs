@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use super::embedded;
 use crate::kafka::{parking_topic, settings, tier_topic};
 use crate::platforms::Platform;
-use crate::platforms::declared::Outcome;
+use crate::platforms::declared::ExampleResult;
 use crate::settings::{Config, Loaded, Problem, environment};
 
 /// Validates the configuration and names every problem at once; connects to nothing unless asked to.
@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> ExitCode {
     // What an own platform says of itself has to hold before its first event.
     for platform in loaded.config.platforms.own() {
         let wrong = platform.examples().into_iter().filter(|outcome| !outcome.problems.is_empty());
-        let told = |o: Outcome| format!("{} example {}: {}", platform.name(), o.number, o.problems.join("; "));
+        let told = |o: ExampleResult| format!("{} example {}: {}", platform.name(), o.number, o.problems.join("; "));
         refused.extend(wrong.map(told));
     }
     lines("error", &refused);

@@ -11,7 +11,7 @@ use super::{load, print, print_json, table};
 use crate::exit::Exit;
 use crate::inspect::platforms::PlatformView;
 use crate::platforms::Platform;
-use crate::platforms::declared::{self, DeclaredPlatform, Outcome};
+use crate::platforms::declared::{self, DeclaredPlatform, ExampleResult};
 use crate::platforms::description::Description;
 use crate::platforms::list::{Platforms, shipped};
 use crate::similar::nearest;
@@ -223,7 +223,7 @@ fn test(platforms: &[Arc<DeclaredPlatform>], json: bool) -> Result<(), Exit> {
     let tested: Vec<Tested> = platforms
         .iter()
         .flat_map(|platform| {
-            platform.examples().into_iter().map(|Outcome { number, name, problems }| Tested {
+            platform.examples().into_iter().map(|ExampleResult { number, name, problems }| Tested {
                 platform: platform.name(),
                 example: number,
                 name,

@@ -19,7 +19,7 @@ use super::worker::{self as asked, Seen};
 use super::{settings, welcome};
 use crate::admin::client::Api;
 use crate::app::played;
-use crate::embedded::Parts;
+use crate::embedded::EmbeddedServers;
 use crate::exit::Exit;
 use crate::inspect::ledger::Ledger;
 use crate::kafka::now_ms;
@@ -71,7 +71,7 @@ struct Start<'a> {
     options: Options,
     config: Config,
     sandbox: Sandbox,
-    embedded: Option<&'a Parts>,
+    embedded: Option<&'a EmbeddedServers>,
     screen: RefCell<Screen>,
     usual_admin: SocketAddr,
 }

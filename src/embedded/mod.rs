@@ -17,7 +17,7 @@ use store::Store;
 
 /// Both parts. They run until this is dropped.
 #[derive(Debug)]
-pub struct Parts {
+pub struct EmbeddedServers {
     pub broker: Broker,
     pub store: Store,
 }
@@ -26,6 +26,6 @@ pub struct Parts {
 ///
 /// # Errors
 /// There is no free port, the thread cannot be made, or a topic cannot be made.
-pub fn start(topics: &[(String, i32)]) -> io::Result<Parts> {
-    Ok(Parts { broker: Broker::start(topics)?, store: Store::start()? })
+pub fn start(topics: &[(String, i32)]) -> io::Result<EmbeddedServers> {
+    Ok(EmbeddedServers { broker: Broker::start(topics)?, store: Store::start()? })
 }

@@ -33,10 +33,10 @@ mod rebalance;
 mod renew;
 mod show;
 mod snapshot;
+mod start_decision;
 mod stop;
 #[cfg(test)]
 mod tests;
-mod verdict;
 mod window;
 mod work;
 
@@ -52,9 +52,9 @@ pub use command::{UnblockOrder, UnblockTo};
 pub use handler::{Flow, Handler};
 pub use options::{Begins, ConsumerFailed, Kind, Settings, Unplaced};
 pub use snapshot::{ConsumerView, Counts, PartitionView, Snapshot};
-pub use verdict::OwnPosition;
+pub use start_decision::OwnPosition;
 #[cfg(test)]
-pub use verdict::Parked;
+pub use start_decision::Parked;
 pub use work::Work;
 
 use command::Command;

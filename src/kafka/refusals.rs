@@ -22,7 +22,7 @@ const PUTS_OFF: &str = "; what belongs there waits in the retry tiers, and one r
 
 /// A topic that takes no records now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct TopicRefusal {
     pub topic: String,
     /// Since when the topic takes no records, in epoch ms.
     pub since_ms: i64,
@@ -97,10 +97,10 @@ impl Refusals {
     }
 
     /// Every topic that takes no records now, in the order of names.
-    pub fn all(&self) -> Vec<Refusal> {
+    pub fn all(&self) -> Vec<TopicRefusal> {
         let mut all = self.lock();
         all.retain(|topic, refusing| stays(topic, refusing));
-        let of = |(topic, refusing): (&String, &RefusingTopic)| Refusal {
+        let of = |(topic, refusing): (&String, &RefusingTopic)| TopicRefusal {
             topic: topic.clone(),
             since_ms: refusing.since_ms,
             why: refusing.told_why(),

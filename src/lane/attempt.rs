@@ -74,7 +74,7 @@ async fn visit(
             if lane.token().is_err() && !Box::pin(wait_for_token(delivery, lane, held, &mut turn, None)).await? {
                 break;
             }
-            let Some(ready) = admit(delivery, lane, held, unused.take()).await? else { break };
+            let Some(ready) = wait_for_slot(delivery, lane, held, unused.take()).await? else { break };
             let slot = ready.slot;
             let Ok(token) = lane.token() else {
                 // The token ended during the wait for the slot.
@@ -173,7 +173,7 @@ pub(super) enum Stop {
 }
 
 /// Waits for a connection and a slot of the shared rate. `None`: the claim has to be released and made again.
-pub(super) async fn admit<'a>(
+pub(super) async fn wait_for_slot<'a>(
     delivery: &Delivery,
     lane: &'a Lane,
     held: &Option<Held>,

@@ -102,7 +102,7 @@ pub(super) async fn attempt_batch(lane: Rc<Lane>, first: Vec<HandedOut>) -> Opti
     batch.take_in(first);
     let mut unused = None;
     loop {
-        match AssertUnwindSafe(batch.admit(unused.take())).catch_unwind().await {
+        match AssertUnwindSafe(batch.wait_for_slot(unused.take())).catch_unwind().await {
             Ok(Some(ready)) => unused = batch.send(ready).await,
             Ok(None) => break,
             Err(_) => batch.panicked_before_sending(),
@@ -114,7 +114,7 @@ pub(super) async fn attempt_batch(lane: Rc<Lane>, first: Vec<HandedOut>) -> Opti
 
 impl<'a> Batch<'a> {
     /// Waits for a connection and a slot for the records that are ready. `None`: no record is left.
-    async fn admit(&mut self, mut unused: Option<Slot>) -> Option<Ready<'a>> {
+    async fn wait_for_slot(&mut self, mut unused: Option<Slot>) -> Option<Ready<'a>> {
         let lane = self.lane;
         let mut going: Option<Pin<Box<dyn Future<Output = Ready<'a>> + 'a>>> = None;
         let mut goes_as = Priority::Replayed;

@@ -16,7 +16,7 @@ use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Called, Delivery};
 use crate::error::{Class, DeliveryError, Fault};
-use crate::lane::attempt::{Stop, admit, count_failed, inline_delay, judge, note_unclassified};
+use crate::lane::attempt::{Stop, count_failed, inline_delay, judge, note_unclassified, wait_for_slot};
 use crate::lane::calls::chunks::Chunks;
 use crate::lane::claiming::{check_time, claim, event, give_up, refuse_second_send};
 use crate::lane::counting::{count, declare};
@@ -88,7 +88,7 @@ async fn visit(
                 *counted = Some(count_request(delivery, lane).await?);
                 delivery.set_counted(true);
             }
-            let Some(ready) = admit(delivery, lane, held, unused.take()).await? else { break };
+            let Some(ready) = wait_for_slot(delivery, lane, held, unused.take()).await? else { break };
             let slot = ready.slot;
             let Ok(token) = lane.token() else {
                 // The token ended during the wait for the slot.

@@ -65,7 +65,7 @@ pub struct Lane {
 }
 
 /// What the settings of an account decide.
-pub struct Parts {
+pub struct LaneParts {
     pub account: Arc<Account>,
     pub dispatcher: Rc<Dispatcher>,
     pub limiter: Rc<Limiter>,
@@ -74,8 +74,8 @@ pub struct Parts {
 }
 
 impl Lane {
-    pub fn new(handle: Arc<LaneHandle>, outbox: Rc<Outbox>, parts: Parts) -> Rc<Self> {
-        let Parts { account, dispatcher, limiter, quota, tokens } = parts;
+    pub fn new(handle: Arc<LaneHandle>, outbox: Rc<Outbox>, parts: LaneParts) -> Rc<Self> {
+        let LaneParts { account, dispatcher, limiter, quota, tokens } = parts;
         let batches = Rc::new(Batches::new(account.batch()));
         Rc::new(Self {
             account,
@@ -98,8 +98,8 @@ impl Lane {
     }
 
     /// The same lane with other settings.
-    pub(super) fn with(&self, parts: Parts) -> Rc<Self> {
-        let Parts { account, dispatcher, limiter, quota, tokens } = parts;
+    pub(super) fn with(&self, parts: LaneParts) -> Rc<Self> {
+        let LaneParts { account, dispatcher, limiter, quota, tokens } = parts;
         self.batches.set_limits(account.batch());
         Rc::new(Self {
             account,

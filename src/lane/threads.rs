@@ -31,11 +31,11 @@ use crate::settle::outbox::Outbox;
 /// The running threads.
 pub struct Runtimes {
     threads: Vec<std::thread::JoinHandle<()>>,
-    orders: Vec<UnboundedSender<Order>>,
+    commands: Vec<UnboundedSender<ThreadCommand>>,
     maker: Maker,
 }
 
-enum Order {
+enum ThreadCommand {
     /// The primary has changed: write again what the earlier one may not have replicated. The time is when that one was
     /// last seen.
     WriteRecent(Instant),
@@ -48,8 +48,8 @@ enum Order {
 }
 
 /// Lanes that are built but not yet running.
-pub struct Prepared {
-    seats: Vec<Vec<LaneSetup>>,
+pub struct UnstartedLanes {
+    setups: Vec<Vec<LaneSetup>>,
     /// For each thread what leads to it: records that end without a lane, and records for its lanes.
     inboxes: Vec<(UnboundedReceiver<Box<Delivery>>, UnboundedReceiver<Post>)>,
     maker: Maker,
@@ -66,21 +66,21 @@ pub fn prepare(
     health: &Arc<Health>,
     token_key: &SecretString,
     threads: usize,
-) -> Result<(Lanes, Prepared), String> {
+) -> Result<(Lanes, UnstartedLanes), String> {
     let threads = threads.max(1);
     let maker = Maker { intake: *intake, health: health.clone(), token_key: token_key.clone(), threads };
-    let mut seats: Vec<Vec<LaneSetup>> = (0..threads).map(|_| Vec::new()).collect();
+    let mut setups: Vec<Vec<LaneSetup>> = (0..threads).map(|_| Vec::new()).collect();
     let refit = maker.refit(&Roster::default(), roster)?;
     let (senders, outboxes): (_, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
     let (doors, posts): (_, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
     let lanes = Lanes::new(Vec::new(), senders);
     lanes.deliver_through(doors);
     refit.add_to(&lanes);
-    refit.added.into_iter().for_each(|(thread, setup)| seats[thread].push(setup));
-    Ok((lanes, Prepared { seats, inboxes: outboxes.into_iter().zip(posts).collect(), maker }))
+    refit.added.into_iter().for_each(|(thread, setup)| setups[thread].push(setup));
+    Ok((lanes, UnstartedLanes { setups, inboxes: outboxes.into_iter().zip(posts).collect(), maker }))
 }
 
-impl Prepared {
+impl UnstartedLanes {
     /// Starts the threads. Every account's halts and records leave through `shared`.
     ///
     /// # Errors
@@ -93,10 +93,10 @@ impl Prepared {
         dedupe: &DedupeConfig,
     ) -> std::io::Result<Runtimes> {
         let mut threads = Vec::new();
-        let mut orders = Vec::new();
-        for (n, (seats, (outbox, post))) in self.seats.into_iter().zip(self.inboxes).enumerate() {
+        let mut commands = Vec::new();
+        for (n, (setups, (outbox, post))) in self.setups.into_iter().zip(self.inboxes).enumerate() {
             let (sender, inbox) = unbounded_channel();
-            orders.push(sender);
+            commands.push(sender);
             let thread = LaneThread {
                 shared: shared.clone(),
                 client: client.clone(),
@@ -111,14 +111,14 @@ impl Prepared {
                 match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                     Ok(runtime) => {
                         let _ = built.send(Ok(()));
-                        runtime.block_on(thread.run(seats, (outbox, post), inbox));
+                        runtime.block_on(thread.run(setups, (outbox, post), inbox));
                     }
                     Err(error) => drop(built.send(Err(error))),
                 }
             })?);
             is_built.recv().unwrap_or_else(|_| Err(std::io::Error::other("a thread of the lanes has ended")))?;
         }
-        Ok(Runtimes { threads, orders, maker: self.maker })
+        Ok(Runtimes { threads, commands, maker: self.maker })
     }
 }
 
@@ -126,12 +126,12 @@ impl Runtimes {
     /// Has no thread. The second value returns the times for which a thread would have been told to write again.
     #[cfg(test)]
     pub(crate) fn stub() -> (Self, impl FnMut() -> Vec<Instant>) {
-        let (orders, mut inbox) = unbounded_channel();
-        let seen = |order| if let Order::WriteRecent(seen) = order { Some(seen) } else { None };
+        let (commands, mut inbox) = unbounded_channel();
+        let seen = |command| if let ThreadCommand::WriteRecent(seen) = command { Some(seen) } else { None };
         let told = move || std::iter::from_fn(|| inbox.try_recv().ok().and_then(seen)).collect();
         let intake = Intake { max_in_flight: 1, max_in_flight_bytes: 1, drain_timeout: Duration::ZERO };
         let maker = Maker { intake, health: Arc::default(), token_key: SecretString::default(), threads: 1 };
-        (Self { threads: Vec::new(), orders: vec![orders], maker }, told)
+        (Self { threads: Vec::new(), commands: vec![commands], maker }, told)
     }
 
     /// Whether every thread is still running.
@@ -143,8 +143,8 @@ impl Runtimes {
     /// short, and an account may have to be authorised again.
     pub fn store_tokens(&self, limit: Duration) -> bool {
         let (stored, all_stored) = std::sync::mpsc::channel();
-        for orders in &self.orders {
-            let _ = orders.send(Order::StoreTokens(stored.clone()));
+        for commands in &self.commands {
+            let _ = commands.send(ThreadCommand::StoreTokens(stored.clone()));
         }
         drop(stored);
         all_stored.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
@@ -163,18 +163,18 @@ impl Runtimes {
     pub fn apply(&self, refit: Refit, lanes: &Lanes) {
         refit.add_to(lanes);
         for (thread, setup) in refit.added {
-            let _ = self.orders[thread].send(Order::Add(Box::new(setup)));
+            let _ = self.commands[thread].send(ThreadCommand::Add(Box::new(setup)));
         }
         for (thread, index, equipment) in refit.changed {
             lanes.get(index).set_account(equipment.account.clone());
-            let _ = self.orders[thread].send(Order::Equip(index, Box::new(equipment)));
+            let _ = self.commands[thread].send(ThreadCommand::Equip(index, Box::new(equipment)));
         }
     }
 
     /// Tells the threads that Redis has another primary than the one that was last `seen` at that time.
     pub fn primary_changed(&self, seen: Instant) {
-        for orders in &self.orders {
-            let _ = orders.send(Order::WriteRecent(seen));
+        for commands in &self.commands {
+            let _ = commands.send(ThreadCommand::WriteRecent(seen));
         }
     }
 }
@@ -191,9 +191,9 @@ struct LaneThread {
 impl LaneThread {
     async fn run(
         self,
-        seats: Vec<LaneSetup>,
+        setups: Vec<LaneSetup>,
         (mut outbox_inbox, post): (UnboundedReceiver<Box<Delivery>>, UnboundedReceiver<Post>),
-        mut orders: UnboundedReceiver<Order>,
+        mut commands: UnboundedReceiver<ThreadCommand>,
     ) {
         let (batcher, work) = Batcher::new(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), &self.prefix, self.window, self.lease));
@@ -203,7 +203,7 @@ impl LaneThread {
         let mut tasks = JoinSet::new();
         tasks.spawn_local(work);
         let fleet = Rc::new(Fleet::new(batcher, outbox.clone(), self.prefix));
-        fleet.launch(seats, &mut tasks);
+        fleet.launch(setups, &mut tasks);
         tasks.spawn_local(hand_over(post));
         let (pending, outcomes, swept) = (dedupe.clone(), outbox.clone(), fleet.clone());
         tasks.spawn_local(async move {
@@ -234,15 +234,15 @@ impl LaneThread {
                         return;
                     }
                 }
-                Some(order) = orders.recv() => match order {
-                    Order::WriteRecent(seen) => {
+                Some(command) = commands.recv() => match command {
+                    ThreadCommand::WriteRecent(seen) => {
                         ends.spawn_local(write_recent(dedupe.clone(), self.shared.clone(), seen));
                     }
-                    Order::StoreTokens(stored) => {
+                    ThreadCommand::StoreTokens(stored) => {
                         ends.spawn_local(store_tokens(fleet.tokens(), stored));
                     }
-                    Order::Add(setup) => fleet.launch(vec![*setup], &mut tasks),
-                    Order::Equip(index, equipment) => {
+                    ThreadCommand::Add(setup) => fleet.launch(vec![*setup], &mut tasks),
+                    ThreadCommand::Equip(index, equipment) => {
                         let retired = fleet.equip(index, *equipment, &mut tasks);
                         let fleet = fleet.clone();
                         ends.spawn_local(async move { fleet.retire(retired).await });

@@ -9,7 +9,7 @@ use crate::delivery::progress::PartitionView;
 use crate::error::{Class, Outcome};
 use crate::kafka::REMAINDER;
 use crate::kafka::consumer::Counts;
-use crate::kafka::refusals::Refusal;
+use crate::kafka::refusals::TopicRefusal;
 use crate::lane::handle::LaneHandle;
 use crate::lane::handle::lanes::Lanes;
 use crate::lane::handle::unclassified::UnclassifiedCode;
@@ -28,7 +28,7 @@ pub fn unfinished(p: &PartitionView) -> i64 {
     unread + p.unfinished as i64
 }
 
-fn refused(id: &str, refusal: &Refusal) -> RefusedTopic {
+fn refused(id: &str, refusal: &TopicRefusal) -> RefusedTopic {
     RefusedTopic {
         topic: refusal.topic.clone(),
         replica: id.to_owned(),
@@ -95,7 +95,7 @@ pub fn replica_snapshot(
     lanes: &Lanes,
     metrics: &Metrics,
     consumers: &[Watched],
-    refusals: &[Refusal],
+    refusals: &[TopicRefusal],
 ) -> ReplicaSnapshot {
     let at_ms = now_ms();
     let name = |index: usize| lanes.iter().nth(index).map(|l| l.account_name.to_string());

@@ -9,7 +9,7 @@ use ::redis::Client;
 use futures_util::future::BoxFuture;
 
 use crate::clock::now_ms;
-use crate::kafka::refusals::{Refusal, Refusals};
+use crate::kafka::refusals::{Refusals, TopicRefusal};
 use crate::kafka::topics::Health as KafkaHealth;
 use crate::lane::handle::LaneHandle;
 use crate::lane::handle::lanes::Lanes;
@@ -97,7 +97,7 @@ impl WorkerStatus {
         replica_snapshot(&self.id, &self.lanes, &self.metrics, consumers, &self.refusals())
     }
 
-    fn refusals(&self) -> Vec<Refusal> {
+    fn refusals(&self) -> Vec<TopicRefusal> {
         self.running.get().map_or_else(Vec::new, |running| running.refusals.all())
     }
 

@@ -271,7 +271,7 @@ fn lanes_look_again_once_for_all_partitions_that_leave_together() {
     world.waiting.tick(Instant::now());
     assert_eq!(world.lane.changes() - before, 1);
     assert!(world.waiting.due.is_empty() && world.waiting.blocked.is_empty());
-    assert_eq!(world.waiting.in_buffers, Fill::default());
+    assert_eq!(world.waiting.in_buffers, Load::default());
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn what_leaves_for_kafka_is_bounded_in_bytes_as_well_as_in_records() {
     for open in opens {
         world.waiting.completed(&open, End::Finished(Outcome::DeadLettered));
     }
-    assert_eq!(world.waiting.on_its_way(), Fill::default());
+    assert_eq!(world.waiting.on_its_way(), Load::default());
 
     for n in 0..LEAVING.records {
         assert_eq!(world.waiting.may_poll(), Flow::Poll, "{n}");
@@ -344,20 +344,20 @@ fn what_waits_in_rooms_and_lanes_is_not_on_its_way_to_kafka() {
     for _ in 0..20 {
         world.receive(TIER, 0, Some(now_ms() + LATER_MS), 200_000);
     }
-    assert_eq!(world.waiting.on_its_way(), Fill::default());
+    assert_eq!(world.waiting.on_its_way(), Load::default());
     for _ in 0..20 {
         world.receive(PARKED, 0, None, 200_000);
         world.waiting.release();
     }
-    assert_eq!(world.waiting.on_its_way(), Fill::default(), "queued in the lane, or still in the room");
+    assert_eq!(world.waiting.on_its_way(), Load::default(), "queued in the lane, or still in the room");
     let Ok(LaneMessage::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("nothing came") };
     let delivery = &deliveries[0];
     let (topic_kind, bytes) = (delivery.topic_kind, delivery.record.size());
     world.lane.got_permit(topic_kind, bytes);
     world.lane.dequeued(delivery);
-    assert_eq!(world.waiting.on_its_way(), Fill::default(), "with a permit");
+    assert_eq!(world.waiting.on_its_way(), Load::default(), "with a permit");
     world.lane.permit_ended(topic_kind, bytes);
-    assert_eq!(world.waiting.on_its_way(), Fill { records: 1, bytes }, "settled, and not yet finished");
+    assert_eq!(world.waiting.on_its_way(), Load { records: 1, bytes }, "settled, and not yet finished");
 }
 
 #[test]

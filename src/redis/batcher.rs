@@ -31,7 +31,7 @@ const PIPELINES: usize = 2;
 /// command sent on a closed connection may or may not have run.
 const IDLE: Duration = Duration::from_secs(5);
 
-struct Call {
+struct PendingCommand {
     cmd: Cmd,
     /// Whether the answer counts only if the epoch key, read in the same pipeline, is there.
     claim: bool,
@@ -41,7 +41,7 @@ struct Call {
 /// Sends commands to Redis from one runtime thread.
 #[derive(Clone)]
 pub struct Batcher {
-    calls: mpsc::UnboundedSender<Call>,
+    commands: mpsc::UnboundedSender<PendingCommand>,
     /// Set when the connection may lead to a server that is no longer the primary.
     reset: Rc<Cell<bool>>,
     health: Arc<Health>,
@@ -60,12 +60,12 @@ impl Batcher {
         epoch_key: String,
         health: Arc<Health>,
     ) -> (Self, impl Future<Output = ()>) {
-        let (calls, inbox) = mpsc::unbounded_channel();
+        let (commands, inbox) = mpsc::unbounded_channel();
         let reset = Rc::new(Cell::new(false));
         let (own, used) = (health.clone(), Instant::now());
         let work =
             Loop { client, epoch_key, health: own, connection: None, reset: reset.clone(), idle, used }.run(inbox);
-        (Self { calls, reset, health }, work)
+        (Self { commands, reset, health }, work)
     }
 
     /// The replication id of the primary as it was last read, up to a second ago. Empty: it was not read yet.
@@ -132,7 +132,7 @@ impl Batcher {
     async fn submit(&self, cmd: Cmd, claim: bool) -> Result<Value, StoreError> {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::Unavailable("the store's task has ended".into());
-        self.calls.send(Call { cmd, claim, reply }).map_err(|_| gone())?;
+        self.commands.send(PendingCommand { cmd, claim, reply }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
@@ -149,9 +149,9 @@ struct Loop {
 }
 
 impl Loop {
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Call>) {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<PendingCommand>) {
         let mut under_way = FuturesUnordered::new();
-        let mut calls = Vec::with_capacity(BATCH);
+        let mut commands = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
                 biased;
@@ -160,18 +160,18 @@ impl Loop {
                         self.connection = None;
                     }
                 }
-                taken = inbox.recv_many(&mut calls, BATCH), if under_way.len() < PIPELINES => {
+                taken = inbox.recv_many(&mut commands, BATCH), if under_way.len() < PIPELINES => {
                     if taken == 0 {
                         return;
                     }
                     match self.connection().await {
                         Ok(connection) => {
-                            let batch = std::mem::replace(&mut calls, Vec::with_capacity(BATCH));
+                            let batch = std::mem::replace(&mut commands, Vec::with_capacity(BATCH));
                             under_way.push(send(connection, self.epoch_key.clone(), batch, self.health.clone()));
                         }
                         Err(text) => {
-                            for call in calls.drain(..) {
-                                let _ = call.reply.send(Err(StoreError::Unreached(text.clone())));
+                            for command in commands.drain(..) {
+                                let _ = command.reply.send(Err(StoreError::Unreached(text.clone())));
                             }
                         }
                     }
@@ -212,12 +212,17 @@ async fn lives(connection: &mut MultiplexedConnection) -> bool {
 }
 
 /// Sends one pipeline and distributes the answers. Returns whether the connection must be replaced.
-async fn send(mut connection: MultiplexedConnection, epoch_key: String, batch: Vec<Call>, health: Arc<Health>) -> bool {
+async fn send(
+    mut connection: MultiplexedConnection,
+    epoch_key: String,
+    batch: Vec<PendingCommand>,
+    health: Arc<Health>,
+) -> bool {
     let mut pipe = ::redis::Pipeline::with_capacity(batch.len() + 1);
     pipe.ignore_errors();
     let mut replies = Vec::with_capacity(batch.len());
     let mut claims = false;
-    for Call { cmd, claim, reply } in batch {
+    for PendingCommand { cmd, claim, reply } in batch {
         pipe.add_command(cmd);
         claims |= claim;
         replies.push((claim, reply));

@@ -81,7 +81,7 @@ pub struct Planner {
 }
 
 /// What a plan is made of.
-pub struct Order {
+pub struct PlanRequest {
     pub id: String,
     pub selection: Selection,
     pub items: Vec<String>,
@@ -91,7 +91,7 @@ pub struct Order {
     pub by: By,
 }
 
-impl Order {
+impl PlanRequest {
     fn plan(&self) -> Plan {
         let filter = match &self.selection {
             Selection::Filter(filter) => serde_json::to_value(filter).unwrap_or_default(),
@@ -116,39 +116,39 @@ impl Planner {
     ///
     /// # Errors
     /// Redis does not answer.
-    pub async fn begin(&self, order: &Order) -> Result<(), ReplayError> {
+    pub async fn begin(&self, request: &PlanRequest) -> Result<(), ReplayError> {
         let mut c = self.connect().await?;
-        let plan = order.plan();
-        store::begin_plan(&mut c, &self.setup.keys, &order.draft(&plan))
+        let plan = request.plan();
+        store::begin_plan(&mut c, &self.setup.keys, &request.draft(&plan))
             .await
             .map_err(|error| ReplayError::redis(&error))
     }
 
     /// Makes a plan that was entered, and keeps it, or the reason why there is none.
-    pub async fn make(&self, order: &Order) -> Result<(), ReplayError> {
-        let made = self.try_make(order).await;
+    pub async fn make(&self, request: &PlanRequest) -> Result<(), ReplayError> {
+        let made = self.try_make(request).await;
         if let Err(error) = &made {
-            tracing::warn!(replay = order.id, %error, "no plan could be made");
+            tracing::warn!(replay = request.id, %error, "no plan could be made");
             // Without Redis the plan is forgotten within a minute.
             if let Ok(mut c) = self.connect().await {
-                let _ = store::plan_failed(&mut c, &self.setup.keys, &order.id, &error.to_string()).await;
+                let _ = store::plan_failed(&mut c, &self.setup.keys, &request.id, &error.to_string()).await;
             }
         }
         made
     }
 
-    async fn try_make(&self, order: &Order) -> Result<(), ReplayError> {
-        let mut maker = Maker { planner: self, order, c: self.connect().await?, told: tokio::time::Instant::now() };
+    async fn try_make(&self, request: &PlanRequest) -> Result<(), ReplayError> {
+        let mut maker = Maker { planner: self, request, c: self.connect().await?, told: tokio::time::Instant::now() };
         let _turn = loop {
             tokio::select! {
                 turn = self.turn.lock() => break turn,
                 () = tokio::time::sleep(EVERY) => maker.tell(0, 0).await?,
             }
         };
-        let mut plan = order.plan();
+        let mut plan = request.plan();
         let places = maker.select(&mut plan).await?;
         let (plan, values) = maker.judge(plan, places).await?;
-        store::keep_plan(&mut maker.c, &self.setup.keys, &order.draft(&plan), &values)
+        store::keep_plan(&mut maker.c, &self.setup.keys, &request.draft(&plan), &values)
             .await
             .map_err(|e| ReplayError::redis(&e))
     }
@@ -161,7 +161,7 @@ impl Planner {
 /// A plan that is being made.
 struct Maker<'a> {
     planner: &'a Planner,
-    order: &'a Order,
+    request: &'a PlanRequest,
     c: MultiplexedConnection,
     told: tokio::time::Instant,
 }
@@ -173,7 +173,7 @@ impl Maker<'_> {
             return Ok(());
         }
         let progress = Progress { scanned, total };
-        store::plan_goes_on(&mut self.c, &self.planner.setup.keys, &self.order.id, &progress)
+        store::plan_goes_on(&mut self.c, &self.planner.setup.keys, &self.request.id, &progress)
             .await
             .map_err(|error| ReplayError::redis(&error))?;
         self.told = tokio::time::Instant::now();
@@ -182,7 +182,7 @@ impl Maker<'_> {
 
     /// The places that are selected, in order, and the ends up to which they were looked for.
     async fn select(&mut self, plan: &mut Plan) -> Result<Vec<Place>, ReplayError> {
-        match &self.order.selection {
+        match &self.request.selection {
             Selection::Items(places) => {
                 let setup = self.planner.setup.clone();
                 let bounds = blocking(move || reader(&setup, Fetch::Records)?.bounds()).await?;
@@ -245,7 +245,7 @@ impl Maker<'_> {
             ::redis::cmd("GET").arg(setup.keys.epoch()).query_async(&mut self.c).await.map_err(redis)?;
         let forgotten_ms = epoch.as_deref().and_then(renewed_ms).max(discards.claims_lost_ms());
         // The index has judged by them already which letters a filter selects.
-        if matches!(self.order.selection, Selection::Filter(_)) {
+        if matches!(self.request.selection, Selection::Filter(_)) {
             discards = Discards::default();
         }
         let rules = Rules { force: plan.force, window: setup.window, forgotten_ms, now_ms: plan.made_at_ms };

@@ -13,7 +13,7 @@ use crate::inspect::dead_letters::scan::Scan;
 use crate::operate::audit::{AuditRecord, By, Change};
 use crate::operate::keys::Keys;
 use crate::replay::error::ReplayError;
-use crate::replay::plan::{Order, Planner, Selection};
+use crate::replay::plan::{PlanRequest, Planner, Selection};
 use crate::replay::setup::Setup;
 use crate::replay::store::{self, Move, Stored};
 use crate::replay::view::{DEFAULT_RATE, ReplayView, Request, State};
@@ -61,7 +61,7 @@ impl Replays {
         let Some(planner) = self.planner.clone() else {
             return Err(ReplayError::Unavailable("no plans are made here".to_owned()));
         };
-        let order = Order {
+        let request = PlanRequest {
             id: new_id(now_ms()),
             selection: Selection::read(request)?,
             items: request.items.clone(),
@@ -70,9 +70,9 @@ impl Replays {
             no_brake: request.no_brake,
             by: by.clone(),
         };
-        let id = order.id.clone();
-        planner.begin(&order).await?;
-        let making = tokio::spawn(async move { planner.make(&order).await });
+        let id = request.id.clone();
+        planner.begin(&request).await?;
+        let making = tokio::spawn(async move { planner.make(&request).await });
         if let Ok(made) = tokio::time::timeout(patience, making).await {
             made.map_err(|_| ReplayError::Unavailable("the making of the plan broke off".to_owned()))??;
         }

@@ -9,7 +9,7 @@ use super::judgement::Judgement;
 use super::request::Request;
 
 /// One line of the list of platforms.
-pub(super) struct Platform {
+pub(super) struct FakePlatform {
     /// The name in the worker's configuration.
     pub(super) name: &'static str,
     /// Makes the fake for its accounts, each with its index among all accounts. A failure names every problem.

@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep};
 use crate::error::{Answer, DeliveryError};
 use crate::redis::batcher::Batcher;
 use crate::secret::SecretString;
-use crate::send::token::record::{Record, Refusal};
+use crate::send::token::record::{Refusal, TokenRecord};
 use crate::send::token::rules::Begin;
 use crate::send::token::seal::Seal;
 pub use crate::send::token::setup::{Exchange, Reply, Setup};
@@ -72,7 +72,7 @@ pub struct Tokens {
 
 #[derive(Clone)]
 struct Known {
-    record: Record,
+    record: TokenRecord,
     stored: bool,
 }
 
@@ -80,7 +80,7 @@ struct Known {
 struct Pending {
     /// The generation that it replaces in the store.
     replaces: Option<u64>,
-    record: Record,
+    record: TokenRecord,
 }
 
 struct Waiter {
@@ -250,7 +250,7 @@ impl Tokens {
         let known = self.known.borrow().clone().filter(|known| known.record.generation == generation);
         let Some(Known { record, stored: true }) = known else { return };
         let refusal = Some(Refusal { at_ms: (self.setup.now_ms)(), access: true });
-        let refused = Record { refusal, ..record };
+        let refused = TokenRecord { refusal, ..record };
         if let Ok(store::Saved::Done) = store.save(Some(generation), &refused).await
             && self.known.borrow().as_ref().is_some_and(|known| known.record.generation == generation)
         {
@@ -258,7 +258,7 @@ impl Tokens {
         }
     }
 
-    fn keep(&self, record: Record, stored: bool) {
+    fn keep(&self, record: TokenRecord, stored: bool) {
         *self.known.borrow_mut() = Some(Known { record, stored });
     }
 

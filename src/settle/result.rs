@@ -36,7 +36,7 @@ pub struct Part {
 }
 
 #[derive(Serialize)]
-struct Record<'a> {
+struct ResultRecord<'a> {
     schema: &'static str,
     trans_id: Option<Cow<'a, str>>,
     platform: Option<Cow<'a, str>>,
@@ -88,7 +88,7 @@ struct Problem {
 /// The value of a result.
 pub struct Written<'a> {
     pub whole: Vec<u8>,
-    without_data: Record<'a>,
+    without_data: ResultRecord<'a>,
 }
 
 impl Written<'_> {
@@ -98,7 +98,7 @@ impl Written<'_> {
     }
 }
 
-impl<'a> Record<'a> {
+impl<'a> ResultRecord<'a> {
     fn written(mut self) -> Written<'a> {
         let mut whole = self.to_json();
         if whole.len() > LONGEST {
@@ -142,7 +142,7 @@ pub fn answered<'a>(ready: &'a Ready, call: &'a Called, part: Part) -> Written<'
         mask(&mut answer);
     }
     let failed = answer.items.iter().flatten().any(|item| item.status == ItemStatus::Error);
-    let mut record = Record {
+    let mut record = ResultRecord {
         schema: "postback.result/1",
         trans_id: Some(Cow::Borrowed(&ready.trans_id)),
         platform: Some(Cow::Borrowed(ready.asked().platform)),
@@ -192,7 +192,7 @@ pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Opt
     let Named { platform, account, trans_id, event } = delivery.named();
     let (field, detail) = field_and_detail(reason, error);
     let answer = error.answer();
-    let record = Record {
+    let record = ResultRecord {
         schema: "postback.result/1",
         trans_id: trans_id.map(Cow::Owned),
         platform: platform.map(Cow::Owned),

@@ -190,7 +190,7 @@ impl Offsets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedded::{self, Parts};
+    use crate::embedded::{self, EmbeddedServers};
     use crate::kafka::StartFrom;
     use crate::secret::SecretString;
 
@@ -201,7 +201,7 @@ mod tests {
         cluster: Arc<Cluster>,
         client: Client,
         health: Health,
-        _parts: Parts,
+        _parts: EmbeddedServers,
     }
 
     impl World {

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 16;
 
 /// The findings.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Findings {
     /// Findings that would refuse a start, halt an account or hold the worker until somebody mends them.
     pub errors: Vec<String>,
     /// All other findings.
@@ -36,7 +36,7 @@ pub(super) struct Found {
     notes: Vec<String>,
 }
 
-impl Found {
+impl Findings {
     /// The lines below the summary of the configuration.
     pub fn summary(&self) -> String {
         let notes: String = self.notes.iter().map(|note| format!("  {note}\n")).collect();
@@ -54,9 +54,9 @@ impl Found {
 
 /// Looks at Kafka, Redis and the hosts. `alone`: there is no file, so the worker itself plays the platforms of the
 /// demo's accounts.
-pub(super) fn look(config: Config, alone: bool) -> Found {
+pub(super) fn look(config: Config, alone: bool) -> Findings {
     let config = Arc::new(config);
-    let mut found = Found::default();
+    let mut found = Findings::default();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -78,7 +78,7 @@ pub(super) fn look(config: Config, alone: bool) -> Found {
     found
 }
 
-async fn kafka(config: &Arc<Config>, found: &mut Found) {
+async fn kafka(config: &Arc<Config>, found: &mut Findings) {
     let cluster = match Cluster::new(&config.kafka) {
         Ok(cluster) => Arc::new(cluster),
         Err(error) => return found.errors.push(error.to_string()),
@@ -141,7 +141,7 @@ fn make_input(config: &Config) -> String {
     }
 }
 
-async fn redis(config: &Config, found: &mut Found) {
+async fn redis(config: &Config, found: &mut Findings) {
     let client = match config.redis.client() {
         Ok(client) => client,
         // The offline check reports this error already.
@@ -175,7 +175,7 @@ async fn redis(config: &Config, found: &mut Found) {
 }
 
 /// Compares our clock with that of Redis. A worker on this machine would warn over 60 s and hold over 5 min.
-async fn clock(client: &::redis::Client, found: &mut Found) {
+async fn clock(client: &::redis::Client, found: &mut Findings) {
     let clock = Shared::default();
     match start::see_clock(client, &clock).await {
         Ok(()) => match clock.trouble() {
@@ -202,7 +202,7 @@ fn told(facts: &Facts) -> String {
     format!("{}, {}, {memory}, {replicas}", or(&facts.version, "version hidden"), or(&facts.policy, "policy hidden"))
 }
 
-async fn hosts(config: &Config, alone: bool, found: &mut Found) {
+async fn hosts(config: &Config, alone: bool, found: &mut Findings) {
     // If a TLS provider is installed already, this call fails and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let enabled = config.accounts.values().filter(|account| account.enabled).cloned();
@@ -298,7 +298,7 @@ mod tests {
             ("POSTBACK__ACCOUNTS__DEMO_BAIZHU__BASE_URL", &*url),
             ("POSTBACK__ACCOUNTS__DEMO_360_PS__BASE_URL", "http://127.0.0.1:1"),
         ]);
-        let mut found = Found::default();
+        let mut found = Findings::default();
         hosts(&config, true, &mut found).await;
         assert!(found.notes.iter().any(|note| note.contains(&url)), "{:?}", found.notes);
         let warning = found.warnings.iter().find(|w| w.contains("demo-360-ps")).unwrap();
@@ -313,7 +313,7 @@ mod tests {
     async fn parts_that_do_not_answer_are_warnings_since_the_start_waits_for_them() {
         let mut config = loaded(&[]);
         config.redis.url = crate::secret::SecretString::new("redis://:pa5sw0rd@127.0.0.1:1");
-        let mut found = Found::default();
+        let mut found = Findings::default();
         redis(&config, &mut found).await;
         assert_eq!(found.errors, Vec::<String>::new());
         assert!(found.warnings[0].contains("redis.url") && !found.warnings[0].contains("pa5sw0rd"), "{found:?}");
@@ -370,7 +370,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_certificate_that_nobody_trusts_would_halt_the_account() {
-        let mut found = Found::default();
+        let mut found = Findings::default();
         hosts(&leading_to(format!("https://localhost:{}", serve_tls()), true), false, &mut found).await;
         assert_eq!(found.errors.len(), 1, "{found:?}");
         let error = &found.errors[0];
@@ -383,7 +383,7 @@ mod tests {
         let account = config.accounts.values_mut().next().and_then(Arc::get_mut).unwrap();
         let (protocol, host) = (crate::account::proxy::ProxyProtocol::Https, "localhost".to_owned());
         account.proxy = Some(crate::account::proxy::Proxy { protocol, host, port: serve_tls(), login: None });
-        let mut found = Found::default();
+        let mut found = Findings::default();
         hosts(&config, false, &mut found).await;
         assert_eq!(found.errors.len(), 1, "{found:?}");
         let error = &found.errors[0];
@@ -393,7 +393,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_to_a_private_address_would_halt_the_account() {
         for scheme in ["http", "https"] {
-            let mut found = Found::default();
+            let mut found = Findings::default();
             hosts(&leading_to(format!("{scheme}://localhost:1"), false), false, &mut found).await;
             assert!(found.errors.len() == 1 && found.errors[0].contains("allow_private"), "{found:?}");
         }
@@ -401,7 +401,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_leads_nowhere_is_tried_again_and_so_a_warning() {
-        let mut found = Found::default();
+        let mut found = Findings::default();
         hosts(&leading_to("https://no-such-host.invalid".to_owned(), true), false, &mut found).await;
         assert!(found.errors.is_empty() && found.warnings[0].contains("does not resolve"), "{found:?}");
     }
@@ -411,7 +411,7 @@ mod tests {
         let store = crate::embedded::store::Store::start().unwrap();
         let client = ::redis::Client::open(store.url()).unwrap();
         for (set_by_min, warnings, errors) in [(0, 0, 0), (-2, 1, 0), (2, 1, 0), (-10, 0, 1), (10, 0, 1)] {
-            let mut found = Found::default();
+            let mut found = Findings::default();
             crate::clock::set_by(set_by_min * 60_000);
             clock(&client, &mut found).await;
             crate::clock::set_by(0);
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn the_summary_counts_the_warnings() {
-        let mut found = Found::default();
+        let mut found = Findings::default();
         found.note("kafka", "3 brokers");
         assert_eq!(found.summary(), "connected: everything that was looked at is fit\n  kafka      3 brokers\n");
         found.warnings.push("x".to_owned());

@@ -9,7 +9,9 @@ use crate::redis::scripts::Script;
 /// Runs one command with its arguments.
 pub(super) fn run(keys: &mut Keys, info: &str, request: &[Vec<u8>]) -> Reply {
     match find(request) {
-        Ok((command, args)) => (command.run)(&mut Call { keys, info, args }).unwrap_or_else(|refusal| refusal),
+        Ok((command, args)) => {
+            (command.run)(&mut RunningCommand { keys, info, args }).unwrap_or_else(|refusal| refusal)
+        }
         Err(refusal) => refusal,
     }
 }
@@ -39,14 +41,14 @@ struct Command {
     /// The smallest number of arguments; `most` is the largest.
     least: usize,
     most: usize,
-    run: fn(&mut Call<'_>) -> Result<Reply, Reply>,
+    run: fn(&mut RunningCommand<'_>) -> Result<Reply, Reply>,
 }
 
 const fn command(
     name: &'static str,
     least: usize,
     most: usize,
-    run: fn(&mut Call<'_>) -> Result<Reply, Reply>,
+    run: fn(&mut RunningCommand<'_>) -> Result<Reply, Reply>,
 ) -> Command {
     Command { name, least, most, run }
 }
@@ -195,14 +197,14 @@ const COMMANDS: &[Command] = &[
 ];
 
 /// One command under way.
-struct Call<'a> {
+struct RunningCommand<'a> {
     keys: &'a mut Keys,
     info: &'a str,
     args: &'a [Vec<u8>],
 }
 
 /// A client tells its name and version.
-fn client(call: &mut Call<'_>) -> Result<Reply, Reply> {
+fn client(call: &mut RunningCommand<'_>) -> Result<Reply, Reply> {
     let what = String::from_utf8_lossy(&call.args[0]).to_ascii_uppercase();
     match what.as_str() {
         "SETINFO" | "SETNAME" => Ok(ok()),
@@ -210,7 +212,7 @@ fn client(call: &mut Call<'_>) -> Result<Reply, Reply> {
     }
 }
 
-fn set(call: &mut Call<'_>) -> Result<Reply, Reply> {
+fn set(call: &mut RunningCommand<'_>) -> Result<Reply, Reply> {
     let (key, value) = (&call.args[0], &call.args[1]);
     let (mut only_new, mut only_old, mut get, mut life) = (false, false, false, None);
     let mut options = call.args[2..].iter();
@@ -238,7 +240,7 @@ fn set(call: &mut Call<'_>) -> Result<Reply, Reply> {
     Ok(old.unwrap_or_else(|| if allowed { ok() } else { Reply::Null }))
 }
 
-fn run_script(call: &mut Call<'_>, script: Script) -> Result<Reply, Reply> {
+fn run_script(call: &mut RunningCommand<'_>, script: Script) -> Result<Reply, Reply> {
     let number = usize::try_from(integer(&call.args[1])?).unwrap_or_default();
     let least = script.least_keys();
     if number < least || least == 1 && number > 1 {

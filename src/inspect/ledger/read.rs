@@ -11,7 +11,7 @@ pub type Place = (i32, i64);
 
 /// The end of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
+pub struct ReceiptRecord {
     /// The input topic.
     pub topic: String,
     /// The place of the record in that topic.
@@ -24,7 +24,7 @@ pub struct Receipt {
 }
 
 /// Reads a record of the receipts topic; `None`: no worker wrote it.
-pub fn receipt(record: &Record) -> Option<Receipt> {
+pub fn receipt(record: &Record) -> Option<ReceiptRecord> {
     #[derive(Deserialize)]
     struct Written {
         outcome: String,
@@ -41,7 +41,7 @@ pub fn receipt(record: &Record) -> Option<Receipt> {
         offset: i64,
     }
     let written: Written = serde_json::from_slice(record.value.as_deref()?).ok()?;
-    Some(Receipt {
+    Some(ReceiptRecord {
         topic: written.origin.topic,
         place: (written.origin.partition, written.origin.offset),
         outcome: Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == written.outcome)?,
@@ -90,7 +90,7 @@ mod tests {
             r#"{"schema":"postback.receipt/1","trans_id":"t-1","account":"acme-ps","outcome":"delivered","resends":2,
                 "origin":{"topic":"conversions","partition":3,"offset":17}}"#,
         );
-        let wanted = Receipt {
+        let wanted = ReceiptRecord {
             topic: "conversions".into(),
             place: (3, 17),
             outcome: Outcome::Delivered,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::envelope::{Envelope, Source};
 use crate::error::Reason;
 use crate::event::{Identity, identify};
-use crate::inspect::ledger::{self, Beside, Ledger, Origin, Origins, Place, Receipt, Sums};
+use crate::inspect::ledger::{self, Beside, Ledger, Origin, Origins, Place, ReceiptRecord, Sums};
 use crate::kafka::Config;
 use crate::kafka::record::Record;
 use crate::kafka::scan::Span;
@@ -34,7 +34,7 @@ struct Topic {
 
 /// What a record of another topic tells about a record of the input.
 pub(super) enum Told {
-    Receipt(Receipt),
+    Receipt(ReceiptRecord),
     DeadLetter(String, Place, Reason),
     Result(String, Place),
 }

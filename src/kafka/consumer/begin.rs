@@ -11,14 +11,14 @@ use super::epochs::Epochs;
 use super::handler::Handler;
 use super::partition::{REREAD_AFTER, State};
 use super::poller::Poller;
-use super::verdict::{Begin, Found, Parked, Verdict};
+use super::start_decision::{Begin, Found, Parked, StartDecision};
 use crate::kafka::{native, now_ms};
 
 /// The client answers within a millisecond if it can.
 const SEEK_WITHIN: Duration = Duration::from_millis(100);
 
 impl<H: Handler> Poller<H> {
-    /// Handles the verdicts about partitions: each is read from its sound position, or parked. All partitions that
+    /// Handles the decisions about partitions: each is read from its sound position, or parked. All partitions that
     /// start do so with one call, because each call iterates over everything that the client has.
     pub(super) fn found(&mut self, mut all: Vec<Found>) {
         all.retain(|found| {
@@ -39,7 +39,7 @@ impl<H: Handler> Poller<H> {
             (part.topic_id, part.own) = (found.topic_id, found.own);
             if found.remade {
                 self.ids.remade.insert(part.assignment.topic.clone(), now_ms());
-                if let Verdict::Start(begin) = &found.verdict {
+                if let StartDecision::Start(begin) = &found.decision {
                     part.committed = Some(begin.at);
                 }
                 tracing::error!(
@@ -48,19 +48,19 @@ impl<H: Handler> Poller<H> {
                 );
             }
             part.remade_ms = self.ids.remade.get(&part.assignment.topic).copied();
-            match found.verdict {
-                Verdict::Start(begin) => starts.push((found.generation, begin)),
-                Verdict::Park(parked) => self.park(found.generation, parked),
+            match found.decision {
+                StartDecision::Start(begin) => starts.push((found.generation, begin)),
+                StartDecision::Park(parked) => self.park(found.generation, parked),
             }
         }
         self.start(&starts);
         self.changed();
     }
 
-    pub(super) fn judged(&mut self, generation: u64, verdict: Verdict) {
-        match verdict {
-            Verdict::Start(begin) => self.start(&[(generation, begin)]),
-            Verdict::Park(parked) => self.park(generation, parked),
+    pub(super) fn judged(&mut self, generation: u64, decision: StartDecision) {
+        match decision {
+            StartDecision::Start(begin) => self.start(&[(generation, begin)]),
+            StartDecision::Park(parked) => self.park(generation, parked),
         }
         self.changed();
     }
@@ -112,7 +112,7 @@ impl<H: Handler> Poller<H> {
         let Assignment { topic, partition, .. } = &*part.assignment;
         tracing::warn!(kafka.topic = %topic, kafka.partition = partition, %error, "partition cannot start yet");
         self.counts.last_error = Some(error.to_string());
-        part.state = State::Due(Instant::now() + REREAD_AFTER, Verdict::Start(begin));
+        part.state = State::Due(Instant::now() + REREAD_AFTER, StartDecision::Start(begin));
         self.unsettled.insert(generation);
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::verdict::{Found, Probed, Surveyed};
+use super::start_decision::{Found, Probed, Surveyed};
 use super::work::Work;
 use crate::kafka::native::TopicIds;
 

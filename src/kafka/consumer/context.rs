@@ -27,18 +27,18 @@ pub(super) enum Event {
     /// The broker has committed these positions.
     Committed(Vec<(String, i32, i64)>),
     /// A commit was refused, as a whole or for one partition.
-    CommitFailed(Refusal),
+    CommitFailed(RefusedCommit),
 }
 
 /// A refused commit.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct RefusedCommit {
     pub(super) why: String,
     /// Whether the coordinator answered, and refuses only the commits of this topic.
     pub(super) of_topic: bool,
 }
 
-impl Refusal {
+impl RefusedCommit {
     fn new(why: String, code: Option<RDKafkaErrorCode>) -> Self {
         use RDKafkaErrorCode::{
             InvalidTopic, OffsetMetadataTooLarge, TopicAuthorizationFailed, UnknownPartition, UnknownTopic,
@@ -155,7 +155,7 @@ impl ConsumerContext for Context {
         match result {
             Err(e) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => return,
             Err(e) => {
-                return self.record(Event::CommitFailed(Refusal::new(e.to_string(), e.rdkafka_error_code())));
+                return self.record(Event::CommitFailed(RefusedCommit::new(e.to_string(), e.rdkafka_error_code())));
             }
             Ok(()) => {}
         }
@@ -168,7 +168,7 @@ impl ConsumerContext for Context {
                 (Ok(()), _) => {}
                 (Err(e), _) => {
                     let why = format!("{} [{}]: {e}", element.topic(), element.partition());
-                    self.record(Event::CommitFailed(Refusal::new(why, e.rdkafka_error_code())));
+                    self.record(Event::CommitFailed(RefusedCommit::new(why, e.rdkafka_error_code())));
                 }
             }
         }

@@ -13,7 +13,7 @@ use super::handler::Handler;
 use super::partition::{Next, State};
 use super::poller::Poller;
 use super::queries::{BrokerQueries, TIMEOUT};
-use super::verdict::Begin;
+use super::start_decision::Begin;
 use super::work::Work;
 use crate::kafka::native::TopicId;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::assignment::Assignment;
 use super::command::UnblockTo;
 use super::epochs::Epochs;
-use super::verdict::{Begin, OwnPosition, Parked, Verdict};
+use super::start_decision::{Begin, OwnPosition, Parked, StartDecision};
 use crate::kafka::native::TopicId;
 use crate::kafka::offsets::{NextOffset, OffsetTracker};
 
@@ -18,7 +18,7 @@ pub(super) enum State {
     /// The client still has to compare its position with the log. No records are taken before that.
     Seeking(Begin),
     /// It starts at this time.
-    Due(Instant, Verdict),
+    Due(Instant, StartDecision),
     /// Its records are taken.
     Reading,
     /// It is owned but not read.

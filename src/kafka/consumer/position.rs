@@ -12,7 +12,7 @@ use super::handler::Handler;
 use super::options::ConsumerFailed;
 use super::partition::{Next, Partition, State};
 use super::poller::Poller;
-use super::verdict::{Parked, Subject, Surveyed};
+use super::start_decision::{Parked, Subject, Surveyed};
 use super::work::Work;
 use crate::kafka::native;
 use crate::kafka::offsets::NextOffset;

@@ -21,7 +21,7 @@ use super::partition::{Next, Partition, State};
 use super::poller::Poller;
 use super::queries::BrokerQueries;
 use super::show::look_for_end;
-use super::verdict::{Ahead, Begin, Probed};
+use super::start_decision::{Ahead, Begin, Probed};
 use super::work::Work;
 use crate::kafka::native;
 use crate::kafka::offsets::NextOffset;

@@ -16,7 +16,7 @@ use super::context::Context;
 use super::ids::LastIds;
 use super::marks::{Ends, Marks};
 use super::options::{Begins, Kind, Unplaced};
-use super::verdict::{Begin, Committed, Found, OwnPosition, Subject, Surveyed, Verdict, judge};
+use super::start_decision::{Begin, Committed, Found, OwnPosition, StartDecision, Subject, Surveyed, judge};
 use super::work::Work;
 use crate::kafka::native::{self, TopicId, TopicIds};
 
@@ -69,7 +69,7 @@ impl<W: Work> BrokerQueries<W> {
         spawned.is_ok()
     }
 
-    /// Judges partitions until each of them has its verdict or has left.
+    /// Judges partitions until each of them has its decision or has left.
     pub(super) fn look(&self, mut wanted: Vec<Arc<Assignment>>) {
         let mut pause = Duration::from_millis(200);
         loop {
@@ -97,7 +97,7 @@ impl<W: Work> BrokerQueries<W> {
         }
     }
 
-    /// Sends the available verdicts, all together, and returns the partitions that have none yet.
+    /// Sends the available decisions, all together, and returns the partitions that have none yet.
     fn judge_each(
         &self,
         wanted: Vec<Arc<Assignment>>,
@@ -139,10 +139,10 @@ impl<W: Work> BrokerQueries<W> {
                 }
             }
             let new = group_has_offsets.unwrap_or(false) && !self.is_unplaced(&assignment);
-            let verdict = if let Some(at) = noted {
+            let decision = if let Some(at) = noted {
                 // The position was recorded when the topic became an input. Records that retention has deleted since
                 // were not to be read.
-                Verdict::Start(Begin::at(if at > high { low } else { at.max(low) }))
+                StartDecision::Start(Begin::at(if at > high { low } else { at.max(low) }))
             } else if !remade {
                 judge(self.kind, own.begin, low, high, new)
             } else if let Err(error) = self.commit(&assignment, low, id.as_ref()) {
@@ -152,14 +152,14 @@ impl<W: Work> BrokerQueries<W> {
                 left.push(assignment);
                 continue;
             } else {
-                Verdict::Start(Begin::at(low))
+                StartDecision::Start(Begin::at(low))
             };
             self.remember(&assignment, id.as_ref());
             let own = (self.kind == Kind::Waiting).then(|| OwnPosition {
                 topic_id: id.as_ref().map(ToString::to_string).unwrap_or_default(),
                 anew: (own.begin.is_none() && !remade && low < high).then_some((low, high)),
             });
-            found.push(Found { generation: assignment.generation, verdict, topic_id: id, remade, own });
+            found.push(Found { generation: assignment.generation, decision, topic_id: id, remade, own });
         }
         // The polling thread may have ended. Then nobody reads the partitions.
         let _ = self.sender.send(Command::Found(found));
@@ -291,10 +291,10 @@ fn has_offsets(list: &TopicPartitionList) -> KafkaResult<bool> {
 mod tests {
     use super::*;
 
-    fn parked(verdict: &Verdict) -> Option<&'static str> {
-        match verdict {
-            Verdict::Park(parked) => Some(parked.why),
-            Verdict::Start(_) => None,
+    fn parked(decision: &StartDecision) -> Option<&'static str> {
+        match decision {
+            StartDecision::Park(parked) => Some(parked.why),
+            StartDecision::Start(_) => None,
         }
     }
 
@@ -332,7 +332,7 @@ mod tests {
     fn a_committed_offset_within_the_log_is_where_reading_goes_on() {
         for at in [10, 15, 20] {
             let begin = Begin { at, epoch: Some(3) };
-            assert_eq!(judge(Kind::Input, Some(begin), 10, 20, true), Verdict::Start(begin));
+            assert_eq!(judge(Kind::Input, Some(begin), 10, 20, true), StartDecision::Start(begin));
         }
     }
 
@@ -346,8 +346,8 @@ mod tests {
 
     #[test]
     fn a_new_partition_starts_at_its_beginning_and_a_group_without_offsets_is_parked() {
-        assert_eq!(judge(Kind::Input, None, 10, 20, true), Verdict::Start(Begin::at(10)));
-        assert_eq!(judge(Kind::Waiting, None, 10, 20, false), Verdict::Start(Begin::at(10)));
+        assert_eq!(judge(Kind::Input, None, 10, 20, true), StartDecision::Start(Begin::at(10)));
+        assert_eq!(judge(Kind::Waiting, None, 10, 20, false), StartDecision::Start(Begin::at(10)));
         assert!(parked(&judge(Kind::Input, None, 10, 20, false)).is_some());
     }
 }

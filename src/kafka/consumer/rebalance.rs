@@ -13,7 +13,7 @@ use super::context::Event;
 use super::handler::Handler;
 use super::partition::{Next, Partition, REREAD_AFTER, State};
 use super::poller::{Poller, Revoked};
-use super::verdict::Verdict;
+use super::start_decision::StartDecision;
 
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
@@ -170,7 +170,7 @@ impl<H: Handler> Poller<H> {
     fn next_step(&mut self, generation: u64) {
         let Some(part) = self.parts.get_mut(&generation) else { return };
         match std::mem::replace(&mut part.state, State::Judging) {
-            State::Due(_, verdict) => self.judged(generation, verdict),
+            State::Due(_, decision) => self.judged(generation, decision),
             State::Turning(_, next) => self.take_up(generation, next),
             other => part.state = other,
         }
@@ -188,8 +188,8 @@ impl<H: Handler> Poller<H> {
         self.drain_ended(busy);
         let soon = Instant::now() + REREAD_AFTER;
         let state = match (&next, at) {
-            (Next::Reread, Some(begin)) => State::Due(soon, Verdict::Start(begin)),
-            (Next::Park(parked), _) => State::Due(Instant::now(), Verdict::Park(parked.clone())),
+            (Next::Reread, Some(begin)) => State::Due(soon, StartDecision::Start(begin)),
+            (Next::Park(parked), _) => State::Due(Instant::now(), StartDecision::Park(parked.clone())),
             (Next::Reread | Next::Rewind(_) | Next::Order(_), _) => State::Judging,
         };
         let assignment = self.add(&topic, partition, state);

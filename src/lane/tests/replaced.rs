@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::account::Account;
 use crate::event::ConversionEvent;
-use crate::lane::state::Parts;
+use crate::lane::state::LaneParts;
 use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::{Context, Prepared, Request, Sender};
 use crate::send::Dispatcher;
@@ -22,7 +22,7 @@ fn replace(bench: &Bench, edit: impl FnOnce(&mut Account)) {
     let dispatcher = Rc::new(Dispatcher::new(account.clone(), old.shared.health.clone()).unwrap());
     dispatcher.take_over(&old.dispatcher);
     let quota = Quota::of(bench.batcher.clone(), "pb", &account);
-    old.replace(old.with(Parts { account, dispatcher, limiter: old.limiter.clone(), quota, tokens: None }));
+    old.replace(old.with(LaneParts { account, dispatcher, limiter: old.limiter.clone(), quota, tokens: None }));
 }
 
 fn paths(bench: &Bench) -> Vec<(String, String)> {

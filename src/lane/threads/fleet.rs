@@ -9,7 +9,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::account::{Account, WhenUnavailable};
 use crate::lane::handle::LaneHandle;
-use crate::lane::state::{Lane, Parts};
+use crate::lane::state::{Lane, LaneParts};
 use crate::lane::threads::equipment::{Equipment, LaneSetup};
 use crate::redis::batcher::Batcher;
 use crate::send::Dispatcher;
@@ -114,7 +114,7 @@ impl Fleet {
     }
 
     /// What a lane sends with. A limiter goes on where the settings of the rate are the same.
-    fn parts(&self, equipment: Equipment, handle: &Arc<LaneHandle>, before: Option<&Rc<Limiter>>) -> Parts {
+    fn parts(&self, equipment: Equipment, handle: &Arc<LaneHandle>, before: Option<&Rc<Limiter>>) -> LaneParts {
         let Equipment { account, dispatcher, sharers, tokens } = equipment;
         let dispatcher = Rc::new(dispatcher);
         let shared = &self.outbox.shared;
@@ -134,7 +134,7 @@ impl Fleet {
         };
         let tokens = tokens.map(|kit| exchange::tokens(kit, &dispatcher, self.batcher.clone(), &self.prefix));
         let quota = Quota::of(self.batcher.clone(), &self.prefix, &account);
-        Parts { account, dispatcher, limiter, quota, tokens }
+        LaneParts { account, dispatcher, limiter, quota, tokens }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 use crate::delivery::progress::PartitionView;
-use crate::kafka::refusals::Refusal;
+use crate::kafka::refusals::TopicRefusal;
 use crate::operate::readiness::{Dependency, Readiness};
 use crate::operate::status::WorkerStatus;
 
@@ -83,7 +83,7 @@ impl WorkerStatus {
             why.push(format!("deleted and made again within the last day, and read from the beginning: {names}"));
         }
         let refusals = self.refusals();
-        for Refusal { topic, why: refused, records, .. } in &refusals {
+        for TopicRefusal { topic, why: refused, records, .. } in &refusals {
             why.push(format!("topic {topic} takes no records ({records} are held for it): {refused}"));
         }
         let dependency = |up: bool, detail: String| Dependency { up, detail };

@@ -19,7 +19,7 @@ const ACCOUNT: &str = "example";
 
 /// How an example went.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct ExampleResult {
     /// Its position in the file, from 1.
     pub number: usize,
     /// What it shows; empty: the file does not say.
@@ -30,7 +30,7 @@ pub struct Outcome {
 
 impl DeclaredPlatform {
     /// Runs every example.
-    pub fn examples(&self) -> Vec<Outcome> {
+    pub fn examples(&self) -> Vec<ExampleResult> {
         let examples = self.program.definition.test.iter().zip(1..);
         examples
             .map(|(example, number)| {
@@ -38,7 +38,7 @@ impl DeclaredPlatform {
                 if let Err(problem) = self.example(example, &mut problems) {
                     problems.push(problem);
                 }
-                Outcome { number, name: example.name.clone(), problems }
+                ExampleResult { number, name: example.name.clone(), problems }
             })
             .collect()
     }

@@ -25,6 +25,6 @@ pub use definition::{
     Account, Answer, AnswerItems, Batch, CallPart, Check, Definition, Example, ExampleAnswer, ExampleRequest, Key,
     KeyKind, Limit, Native, Ordered, Refused, RequestPart, Shape, Sign, Template, Token, Unconfirmed, Unmentioned,
 };
-pub use example::Outcome;
+pub use example::ExampleResult;
 pub use load::definition;
 pub use platform::{DeclaredPlatform, load};

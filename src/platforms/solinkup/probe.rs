@@ -7,7 +7,7 @@ use crate::platforms::probe::{Probe, ProbeReading, Variant};
 use crate::platforms::reading::HttpAnswer;
 use crate::platforms::solinkup::catalog::Name;
 use crate::platforms::solinkup::config::Settings;
-use crate::platforms::solinkup::read::envelope::{Envelope, open};
+use crate::platforms::solinkup::read::envelope::{Unwrapped, open};
 use crate::platforms::solinkup::read::{is_clock_refusal, parsed};
 use crate::platforms::solinkup::sign::{Algorithm, Recipe, VersionLabel};
 use crate::platforms::{Context, Request};
@@ -61,12 +61,12 @@ impl Probe for Signatures {
     fn read(&self, answer: &HttpAnswer<'_>) -> ProbeReading {
         let Some(body) = parsed(answer.body) else { return ProbeReading::Nothing };
         match open(Name::TemplateList, &body) {
-            Envelope::Success { .. } if (200..=299).contains(&answer.status) => ProbeReading::Accepted,
-            Envelope::Refused(refused) => match is_clock_refusal(&self.settings, &refused, answer) {
+            Unwrapped::Success { .. } if (200..=299).contains(&answer.status) => ProbeReading::Accepted,
+            Unwrapped::Refused(refused) => match is_clock_refusal(&self.settings, &refused, answer) {
                 Some(error) => ProbeReading::Failed(error),
                 None => ProbeReading::Refused(refused.words.split_whitespace().collect::<Vec<_>>().join(" ")),
             },
-            Envelope::Success { .. } | Envelope::Unknown => ProbeReading::Nothing,
+            Unwrapped::Success { .. } | Unwrapped::Unknown => ProbeReading::Nothing,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::platforms::solinkup::args::{MOST_ORDERS, kept};
 use crate::platforms::solinkup::catalog::Name;
 use crate::platforms::solinkup::config::Settings;
 use codes::Means;
-use envelope::{Envelope, Refused};
+use envelope::{Refused, Unwrapped};
 
 /// A request whose timestamp is further off than this is refused.
 const CLOCK_LIMIT_MS: u64 = 5 * 60_000;
@@ -31,9 +31,9 @@ pub(super) fn read(
 ) -> CallReading {
     let Some(body) = parsed(http.body) else { return CallReading::Nothing };
     match envelope::open(name, &body) {
-        Envelope::Unknown => CallReading::Nothing,
-        Envelope::Refused(refused) => CallReading::Failed(failure(settings, &refused, http)),
-        Envelope::Success { code, message, data } => {
+        Unwrapped::Unknown => CallReading::Nothing,
+        Unwrapped::Refused(refused) => CallReading::Failed(failure(settings, &refused, http)),
+        Unwrapped::Success { code, message, data } => {
             let items = match name {
                 Name::Decrypt => Some(items::of(&call.item, part, data)),
                 _ => None,

@@ -12,7 +12,7 @@ use crate::platforms::solinkup::body::Own;
 use crate::platforms::solinkup::catalog::Name;
 use crate::platforms::solinkup::config::Settings;
 use crate::platforms::solinkup::read::codes::{is_about_the_clock, number};
-use crate::platforms::solinkup::read::envelope::{Envelope, Refused, open};
+use crate::platforms::solinkup::read::envelope::{Refused, Unwrapped, open};
 use crate::platforms::solinkup::read::parsed;
 use crate::platforms::tokens::{Grant, Issued, Life, TokenSource};
 use crate::platforms::{Context, Request};
@@ -33,14 +33,14 @@ impl TokenSource for Tokens {
     fn token_from(&self, http: &HttpAnswer<'_>) -> Result<Issued, DeliveryError> {
         let body = parsed(http.body).unwrap_or_default();
         let envelope = open(Name::TokenGet, &body);
-        if let (Envelope::Success { data, .. }, 200..=299) = (&envelope, http.status)
+        if let (Unwrapped::Success { data, .. }, 200..=299) = (&envelope, http.status)
             && let Some(issued) = issued(data)
         {
             return Ok(issued);
         }
         let refused = || match &envelope {
-            Envelope::Refused(refused) => Reading::All(Err(refusal(refused, http))),
-            Envelope::Success { .. } | Envelope::Unknown => Reading::Nothing,
+            Unwrapped::Refused(refused) => Reading::All(Err(refusal(refused, http))),
+            Unwrapped::Success { .. } | Unwrapped::Unknown => Reading::Nothing,
         };
         match judge(1, http, refused).one() {
             Err(error) => Err(error),

@@ -39,14 +39,14 @@ fn a_partition_that_the_share_does_not_cover_rests_after_one_record_and_nothing_
     world.look();
     assert_eq!(world.told(), (vec![], vec![]));
     let metrics = world.waiting.metrics.clone();
-    assert_eq!((metrics.account(0).open.get(), world.waiting.open, open.info.get()), (0, Fill::default(), None));
+    assert_eq!((metrics.account(0).open.get(), world.waiting.open, open.info.get()), (0, Load::default(), None));
     assert_eq!(open.stage(), Stage::Waiting);
     world.waiting.tick(Instant::now());
     let age = now_ms() as f64 / 1000.0 - 1_700_000_000.0;
     assert!((world.oldest_seconds() - age).abs() < 60.0, "since its origin: {}", world.oldest_seconds());
     // Its end counts nowhere either.
     world.waiting.returned(&open);
-    assert_eq!((metrics.account(0).open.get(), world.waiting.open), (0, Fill::default()));
+    assert_eq!((metrics.account(0).open.get(), world.waiting.open), (0, Load::default()));
     world.waiting.leaving(&Assignment::new(REMAINDER.into(), 13, 1));
     assert!(!world.waiting.pause_wanted(REMAINDER, 13) && world.waiting.pause_wanted(REMAINDER, 14));
 }

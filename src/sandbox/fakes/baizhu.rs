@@ -9,13 +9,13 @@ mod rules;
 use serde_json::{Value, json};
 
 use crate::sandbox::account::SandboxAccount;
-use crate::sandbox::fake::{Fake, Opened, Platform};
+use crate::sandbox::fake::{Fake, FakePlatform, Opened};
 use crate::sandbox::judgement::{Judgement, Refusal};
 use crate::sandbox::request::{Answer, Request};
 use account::{BaizhuAccount, Endpoint, Settings};
 use rules::check;
 
-pub(super) const PLATFORM: Platform = Platform { name: NAME, open, examples, by_hand: BY_HAND };
+pub(super) const PLATFORM: FakePlatform = FakePlatform { name: NAME, open, examples, by_hand: BY_HAND };
 
 const NAME: &str = "baizhu";
 

@@ -11,14 +11,14 @@ mod reply;
 use serde_json::{Value, json};
 
 use crate::sandbox::account::SandboxAccount;
-use crate::sandbox::fake::{Fake, Opened, Platform};
+use crate::sandbox::fake::{Fake, FakePlatform, Opened};
 use crate::sandbox::judgement::{Judgement, Refusal};
 use crate::sandbox::request::{Answer, Request};
 use crate::sandbox::urlencoded;
 use account::{KdniaoAccount, Settings};
 use query::{Form, Kind, Query};
 
-pub(super) const PLATFORM: Platform = Platform { name: NAME, open, examples, by_hand: BY_HAND };
+pub(super) const PLATFORM: FakePlatform = FakePlatform { name: NAME, open, examples, by_hand: BY_HAND };
 
 const NAME: &str = "kdniao";
 

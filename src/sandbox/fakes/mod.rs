@@ -10,10 +10,10 @@ mod qihoo360;
 mod solinkup;
 
 use super::account::SandboxAccount;
-use super::fake::{Fake, Platform};
+use super::fake::{Fake, FakePlatform};
 
 /// Every platform that is played by code of its own.
-pub(super) const LIST: [Platform; 4] = [qihoo360::PLATFORM, baizhu::PLATFORM, kdniao::PLATFORM, solinkup::PLATFORM];
+pub(super) const LIST: [FakePlatform; 4] = [qihoo360::PLATFORM, baizhu::PLATFORM, kdniao::PLATFORM, solinkup::PLATFORM];
 
 impl SandboxAccount {
     /// The accounts of `postback sandbox` without a configuration file. Their secrets are invented and public.

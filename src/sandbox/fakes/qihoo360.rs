@@ -14,13 +14,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::sandbox::account::SandboxAccount;
-use crate::sandbox::fake::{Fake, Opened, Platform};
+use crate::sandbox::fake::{Fake, FakePlatform, Opened};
 use crate::sandbox::judgement::{Judgement, Refusal};
 use crate::sandbox::request::{Answer, Header, Request};
 use account::Qihoo360Account;
 use body::Upload;
 
-pub(super) const PLATFORM: Platform = Platform { name: NAME, open, examples, by_hand: BY_HAND };
+pub(super) const PLATFORM: FakePlatform = FakePlatform { name: NAME, open, examples, by_hand: BY_HAND };
 
 const NAME: &str = "qihoo360";
 /// The path of uploads.

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use crate::sandbox::account::SandboxAccount;
-use crate::sandbox::fake::{Fake, Opened, Platform};
+use crate::sandbox::fake::{Fake, FakePlatform, Opened};
 use crate::sandbox::judgement::{Judgement, Refusal};
 use crate::sandbox::request::{Answer, Header, Request};
 use account::{Settings, Terms};
@@ -26,7 +26,7 @@ use common::{Call, Refused, no};
 use endpoint::Endpoint;
 use tokens::Tokens;
 
-pub(super) const PLATFORM: Platform = Platform { name: NAME, open, examples, by_hand: BY_HAND };
+pub(super) const PLATFORM: FakePlatform = FakePlatform { name: NAME, open, examples, by_hand: BY_HAND };
 
 const NAME: &str = "solinkup";
 const BY_HAND: &str = r#"The example account of 数环通 is acme-doudian: AppKey@0A03EDEB29654A9CAE2A7D9F1A8F487E with the secret

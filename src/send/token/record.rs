@@ -39,7 +39,7 @@ pub struct Refusal {
 
 /// What is kept of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct TokenRecord {
     /// It increases by one with each pair.
     pub generation: u64,
     /// `None`: nothing was refused.
@@ -53,7 +53,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     Absent,
-    Record(Record),
+    Record(TokenRecord),
     /// A record whose tokens the key cannot decrypt.
     Locked {
         generation: u64,
@@ -126,7 +126,7 @@ impl TokenSet {
     }
 }
 
-impl Record {
+impl TokenRecord {
     /// The access token, if it may be used at `now_ms`.
     pub fn usable(&self, now_ms: i64) -> Option<&SecretString> {
         let refused = self.refusal.is_some_and(|refusal| refusal.access);
@@ -193,7 +193,7 @@ pub fn read(text: &str, account: &str, seal: &Seal) -> Found {
     let secret = |text: Option<String>| text.map(SecretString::new);
     let tokens =
         TokenSet { access: secret(plain.access), refresh: secret(plain.refresh), code: secret(plain.code), life };
-    Found::Record(Record { generation, refusal, seeds, tokens })
+    Found::Record(TokenRecord { generation, refusal, seeds, tokens })
 }
 
 fn read_refusal(text: &str) -> Option<Option<Refusal>> {
@@ -238,10 +238,10 @@ mod tests {
         Some(SecretString::new(text))
     }
 
-    fn record(refusal: Option<Refusal>) -> Record {
+    fn record(refusal: Option<Refusal>) -> TokenRecord {
         let life = Life { issued_ms: 5, access_ends_ms: Some(7), refresh_ends_ms: None };
         let tokens = TokenSet { access: secret("acc|ess"), refresh: secret("refresh"), code: None, life };
-        Record { generation: 3, refusal, seeds: vec!["aa".into(), "bb".into()], tokens }
+        TokenRecord { generation: 3, refusal, seeds: vec!["aa".into(), "bb".into()], tokens }
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
         for refusal in [None, Some(Refusal { at_ms: 12, access: true }), Some(Refusal { at_ms: 12, access: false })] {
             let record = record(refusal);
             let text = record.write("acme", &seal(1)).unwrap();
-            assert!(text.starts_with("t1|3|") && text.starts_with(&Record::beginning(3)), "{text}");
+            assert!(text.starts_with("t1|3|") && text.starts_with(&TokenRecord::beginning(3)), "{text}");
             assert!(!text.contains("acc") && !text.contains("refresh"), "{text}");
             assert_eq!(read(&text, "acme", &seal(1)), Found::Record(record.clone()));
             let shown = format!("{record:?}");
@@ -339,9 +339,9 @@ mod tests {
         assert_eq!(marks.len(), 5);
         let mut seeds = Vec::new();
         for n in 0..10 {
-            seeds = Record::add_seed(&seeds, &n.to_string());
+            seeds = TokenRecord::add_seed(&seeds, &n.to_string());
         }
         assert_eq!(seeds, ["2", "3", "4", "5", "6", "7", "8", "9"]);
-        assert_eq!(Record::add_seed(&seeds, "4").last().map(String::as_str), Some("4"));
+        assert_eq!(TokenRecord::add_seed(&seeds, "4").last().map(String::as_str), Some("4"));
     }
 }

@@ -10,7 +10,7 @@ use crate::platforms::reading::HttpAnswer;
 use crate::platforms::tokens::{Grant, Issued};
 use crate::platforms::{Context, Credential};
 use crate::redis::batcher::StoreError;
-use crate::send::token::record::{Found, Record, Refusal};
+use crate::send::token::record::{Found, Refusal, TokenRecord};
 use crate::send::token::store::{Lock, Saved};
 use crate::send::token::{Pending, Tokens, rules};
 
@@ -87,7 +87,7 @@ impl Tokens {
                 Ok(issued) => {
                     let asked = record.tokens.next(issued, now_ms);
                     let generation = record.generation.max(newer_than) + 1;
-                    let record = Record { generation, refusal: None, tokens: asked, seeds: record.seeds };
+                    let record = TokenRecord { generation, refusal: None, tokens: asked, seeds: record.seeds };
                     *self.pending.borrow_mut() = Some(Pending { replaces: found.generation(), record });
                     if let Err(error) = self.save_pending().await {
                         let account = &*self.setup.account;
@@ -98,7 +98,7 @@ impl Tokens {
                 Err(Failure::Refused(answer)) => {
                     let access = !ahead || record.usable(now_ms).is_none();
                     let refusal = Some(Refusal { at_ms: (self.setup.now_ms)(), access });
-                    let marked = Record { refusal, ..record };
+                    let marked = TokenRecord { refusal, ..record };
                     // A record that another replica has stored meanwhile stays and is read next, and so are new values
                     // of the configuration.
                     store.save(found.generation(), &marked).await.map_err(|error| self.unavailable(&error))?;
@@ -160,7 +160,7 @@ impl Tokens {
                 }
                 // A replica that came after us was refused, so our pair is the valid one.
                 Saved::Other(Found::Record(other)) if other.refusal.is_some() => {
-                    let record = Record { generation: other.generation.max(record.generation) + 1, ..record };
+                    let record = TokenRecord { generation: other.generation.max(record.generation) + 1, ..record };
                     *self.pending.borrow_mut() = Some(Pending { replaces: Some(other.generation), record });
                 }
                 // That replica refreshed after us, and a platform accepts only its latest pair.
@@ -206,7 +206,7 @@ impl Tokens {
         })
     }
 
-    fn adopt(&self, found: &Found, record: Record) {
+    fn adopt(&self, found: &Found, record: TokenRecord) {
         let known = self.known.borrow().as_ref().map(|known| known.record.generation);
         if known.is_some_and(|generation| generation < record.generation) {
             // Another replica succeeded.

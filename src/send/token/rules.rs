@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::platforms::tokens::{Life, Seed, TokenSource};
-use crate::send::token::record::{Found, Record, TokenSet, fingerprint};
+use crate::send::token::record::{Found, TokenRecord, TokenSet, fingerprint};
 
 /// For this long after a refusal nobody asks again. Other replicas learn of the refusal from Redis meanwhile.
 pub const REFUSED_PAUSE: Duration = Duration::from_secs(10);
@@ -28,11 +28,11 @@ impl Begin {
     ///
     /// # Errors
     /// Nothing can be used. The text says what to do and is safe.
-    pub fn choose(&self, found: &Found) -> Result<Record, &'static str> {
-        let begin = |generation: u64, seeds: &[String]| Record {
+    pub fn choose(&self, found: &Found) -> Result<TokenRecord, &'static str> {
+        let begin = |generation: u64, seeds: &[String]| TokenRecord {
             generation: generation + 1,
             refusal: None,
-            seeds: Record::add_seed(seeds, &self.mark),
+            seeds: TokenRecord::add_seed(seeds, &self.mark),
             tokens: TokenSet::of_seed(&self.seed),
         };
         let is_new = |seeds: &[String]| !seeds.contains(&self.mark);
@@ -57,7 +57,7 @@ impl Begin {
 
 /// Whether the store has lost a pair that this process knows to have been stored, because it was emptied or failed over
 /// to an older state.
-pub fn is_lost(found: &Found, stored: Option<&Record>) -> bool {
+pub fn is_lost(found: &Found, stored: Option<&TokenRecord>) -> bool {
     match (found, stored) {
         (_, None) | (Found::Locked { .. } | Found::Unknown, _) => false,
         (Found::Absent, Some(_)) => true,
@@ -74,7 +74,7 @@ pub fn refresh_at_ms(source: &dyn TokenSource, life: &Life) -> Option<i64> {
 }
 
 /// Whether the platform refused the record so recently that it is not asked again.
-pub fn is_refused_now(record: &Record, now_ms: i64) -> bool {
+pub fn is_refused_now(record: &TokenRecord, now_ms: i64) -> bool {
     record.refusal.is_some_and(|refusal| u128::from(now_ms.abs_diff(refusal.at_ms)) < REFUSED_PAUSE.as_millis())
 }
 
@@ -97,9 +97,9 @@ mod tests {
         Seed { refresh: Some(SecretString::new(refresh)), ..Seed::default() }
     }
 
-    fn stored(generation: u64, begun_with: &Begin, refusal: Option<Refusal>) -> Record {
+    fn stored(generation: u64, begun_with: &Begin, refusal: Option<Refusal>) -> TokenRecord {
         let tokens = TokenSet { access: Some(SecretString::new("a")), ..TokenSet::default() };
-        Record { generation, refusal, seeds: vec![begun_with.mark.clone()], tokens }
+        TokenRecord { generation, refusal, seeds: vec![begun_with.mark.clone()], tokens }
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
             assert_eq!((taken.generation, taken.refusal), (5, None));
             assert_eq!(taken.tokens.refresh, Some(SecretString::new("r2")));
             // A replica that still has the old configuration does not return to it.
-            let refused_too = Record { refusal: Some(Refusal { at_ms: 2, access }), ..taken };
+            let refused_too = TokenRecord { refusal: Some(Refusal { at_ms: 2, access }), ..taken };
             assert_eq!(old.choose(&Found::Record(refused_too.clone())), Ok(refused_too));
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::redis::batcher::{Batcher, StoreError};
 use crate::redis::scripts::Script;
-use crate::send::token::record::{Found, Record, read};
+use crate::send::token::record::{Found, TokenRecord, read};
 use crate::send::token::seal::Seal;
 
 /// The stored tokens of one account.
@@ -62,11 +62,11 @@ impl Store {
     }
 
     /// Writes a record in place of the one with generation `replaces`, or if there is none. Repeating it does no harm.
-    pub(super) async fn save(&self, replaces: Option<u64>, record: &Record) -> Result<Saved, StoreError> {
+    pub(super) async fn save(&self, replaces: Option<u64>, record: &TokenRecord) -> Result<Saved, StoreError> {
         let Some(text) = record.write(&self.account, &self.seal) else {
             return Err(StoreError::Unreached("the tokens cannot be encrypted".into()));
         };
-        let beginning = replaces.map(Record::beginning).unwrap_or_default();
+        let beginning = replaces.map(TokenRecord::beginning).unwrap_or_default();
         let args = [beginning.as_bytes(), text.as_bytes()];
         Ok(match self.batcher.script(Script::SaveToken, &self.key, &args).await? {
             Reply::Int(1) => Saved::Done,

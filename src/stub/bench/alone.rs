@@ -21,7 +21,7 @@ use crate::kafka::producer::Producer;
 use crate::kafka::record::{Header, Record};
 use crate::lane::Lane;
 use crate::lane::handle::{LaneHandle, LaneMessage};
-use crate::lane::state::Parts;
+use crate::lane::state::LaneParts;
 use crate::metrics::{Metrics, Setup};
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
@@ -121,8 +121,11 @@ impl Alone {
         let kit = account.tokens().map(|(source, seed)| Kit { source, seed, seal: tokens::seal() });
         let quota = Quota::of(batcher.clone(), PREFIX, &account);
         let tokens = kit.map(|kit| exchange::tokens(kit, &dispatcher, batcher, PREFIX));
-        let lane =
-            Lane::new(handle.clone(), outbox, Parts { account: account.clone(), dispatcher, limiter, quota, tokens });
+        let lane = Lane::new(
+            handle.clone(),
+            outbox,
+            LaneParts { account: account.clone(), dispatcher, limiter, quota, tokens },
+        );
         Self {
             lane,
             handle,

@@ -1,10 +1,10 @@
 use super::*;
-use crate::embedded::{self, Parts};
+use crate::embedded::{self, EmbeddedServers};
 use crate::secret::SecretString;
 
 struct World {
     config: Config,
-    parts: Parts,
+    parts: EmbeddedServers,
 }
 
 impl World {

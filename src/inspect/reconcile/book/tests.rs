@@ -39,7 +39,7 @@ fn delivered(offset: i64) -> Told {
 }
 
 fn receipt(offset: i64, outcome: Outcome) -> Told {
-    Told::Receipt(Receipt { topic: "conversions".into(), place: (0, offset), outcome, resends: 0, account: None })
+    Told::Receipt(ReceiptRecord { topic: "conversions".into(), place: (0, offset), outcome, resends: 0, account: None })
 }
 
 fn places(book: &Book) -> Vec<(i64, &'static str)> {

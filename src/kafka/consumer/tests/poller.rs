@@ -7,7 +7,7 @@ use super::super::context::{Context, Event};
 use super::super::marks::Marks;
 use super::super::partition::{Partition, State};
 use super::super::poller::Poller;
-use super::super::verdict::{Begin, Found, Surveyed, Verdict};
+use super::super::start_decision::{Begin, Found, StartDecision, Surveyed};
 use super::*;
 use crate::delivery::progress::{ConsumerView, Open};
 use crate::kafka::native::{TopicId, TopicIds};
@@ -31,8 +31,8 @@ fn part(poller: &mut Poller<Arc<Probe>>, partition: i32) -> &mut Partition<Open>
 
 fn find(poller: &mut Poller<Arc<Probe>>, partition: i32, id: &str) {
     let generation = part(poller, partition).assignment.generation;
-    let verdict = Verdict::Start(Begin::at(0));
-    poller.found(vec![Found { generation, verdict, topic_id: TopicId::new(id), remade: false, own: None }]);
+    let decision = StartDecision::Start(Begin::at(0));
+    poller.found(vec![Found { generation, decision, topic_id: TopicId::new(id), remade: false, own: None }]);
 }
 
 /// A partition that was given to this member may be judged before the ids are checked.

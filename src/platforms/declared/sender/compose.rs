@@ -15,7 +15,7 @@ use crate::platforms::{Context, Prepared, Request};
 use crate::secret::SecretString;
 
 /// What changes from attempt to attempt.
-pub(super) struct Parts {
+pub(super) struct AttemptValues {
     pub now_ms: i64,
     /// With the members `access` and `refresh`; undefined without tokens.
     pub token: Value,
@@ -40,7 +40,7 @@ impl From<Failure> for Fault {
 impl Bound {
     /// `shown`: with the text that is signed, and with the places of secrets.
     pub(super) fn request(&self, items: &[&Prepared], context: &Context<'_>, shown: bool) -> Result<Request, Fault> {
-        let parts = Parts { now_ms: context.now_ms, token: self.token(context)?, shown };
+        let parts = AttemptValues { now_ms: context.now_ms, token: self.token(context)?, shown };
         if !shown {
             return self.compose(items, &parts).map_err(Fault::from);
         }
@@ -64,7 +64,7 @@ impl Bound {
         Some((self.program.forms.get(usize::from(number))?, texts))
     }
 
-    pub(super) fn compose(&self, items: &[&Prepared], parts: &Parts) -> Result<Request, Failure> {
+    pub(super) fn compose(&self, items: &[&Prepared], parts: &AttemptValues) -> Result<Request, Failure> {
         let alien = || Failure {
             key: "request".to_owned(),
             error: Error::from(ErrorKind::InvalidOperation),

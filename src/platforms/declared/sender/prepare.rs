@@ -2,7 +2,7 @@
 
 use minijinja::Value;
 
-use super::compose::{Failure, Parts};
+use super::compose::{Failure, AttemptValues};
 use super::seen::Seen;
 use super::{Declared, native_content};
 use crate::error::DeliveryError;
@@ -87,7 +87,7 @@ impl Declared {
             return Ok(());
         }
         let token = Value::from_pairs([("access", "token"), ("refresh", "token")]);
-        let parts = Parts { now_ms: event.event_time_ms, token, shown: false };
+        let parts = AttemptValues { now_ms: event.event_time_ms, token, shown: false };
         tried(seen, form, self.bound.compose(&[prepared], &parts))
     }
 }

@@ -7,7 +7,7 @@ use crate::platforms::solinkup::read::codes::{self, Means, number};
 
 /// An answer without its envelope.
 #[derive(Debug)]
-pub(in crate::platforms::solinkup) enum Envelope<'a> {
+pub(in crate::platforms::solinkup) enum Unwrapped<'a> {
     Success {
         code: String,
         message: String,
@@ -27,14 +27,14 @@ pub(in crate::platforms::solinkup) struct Refused {
 }
 
 /// Opens the envelope around the answer to a call.
-pub(in crate::platforms::solinkup) fn open(call: Name, body: &Value) -> Envelope<'_> {
+pub(in crate::platforms::solinkup) fn open(call: Name, body: &Value) -> Unwrapped<'_> {
     match &body["success"] {
-        Value::Null => inner(call, body).unwrap_or(Envelope::Unknown),
+        Value::Null => inner(call, body).unwrap_or(Unwrapped::Unknown),
         Value::Bool(true) => {
             // `200` and `__200OK` are the envelope's own codes; only an `err_no` beside them is of the platform behind it.
             let beside = if body["err_no"].is_null() { None } else { inner(call, body) };
             let inside = || if body["data"].is_object() { inner(call, &body["data"]) } else { None };
-            beside.or_else(inside).unwrap_or_else(|| Envelope::Success {
+            beside.or_else(inside).unwrap_or_else(|| Unwrapped::Success {
                 code: text(&body["code"]),
                 message: text(&body["message"]),
                 data: &body["data"],
@@ -43,17 +43,17 @@ pub(in crate::platforms::solinkup) fn open(call: Name, body: &Value) -> Envelope
         _ => {
             let told =
                 [body, &body["data"]].into_iter().filter_map(|at| inner(call, at)).find_map(|inner| match inner {
-                    Envelope::Refused(refused) if refused.means != Means::Unknown => Some(refused),
+                    Unwrapped::Refused(refused) if refused.means != Means::Unknown => Some(refused),
                     _ => None,
                 });
             let words = || Refused { code: text(&body["code"]), means: Means::Unknown, words: words(body) };
-            Envelope::Refused(told.unwrap_or_else(words))
+            Unwrapped::Refused(told.unwrap_or_else(words))
         }
     }
 }
 
 /// The answer of the platform behind, by its own rules; `None`: it is not there.
-fn inner(call: Name, body: &Value) -> Option<Envelope<'_>> {
+fn inner(call: Name, body: &Value) -> Option<Unwrapped<'_>> {
     let (err_no, code) = (number(&body["err_no"]), number(&body["code"]));
     let data = &body["data"];
     let means = match call.family() {
@@ -61,7 +61,7 @@ fn inner(call: Name, body: &Value) -> Option<Envelope<'_>> {
         // The items have codes of their own, whatever stands beside them.
         _ if call == Name::Decrypt && data["decrypt_infos"].is_array() => Means::Success,
         _ if call == Name::Decrypt && body["decrypt_infos"].is_array() => {
-            return Some(Envelope::Success { code: String::new(), message: String::new(), data: body });
+            return Some(Unwrapped::Success { code: String::new(), message: String::new(), data: body });
         }
         Family::Doudian if err_no.is_some() || code.is_some() => {
             codes::doudian(err_no, code, body["sub_code"].as_str().unwrap_or_default())
@@ -72,9 +72,9 @@ fn inner(call: Name, body: &Value) -> Option<Envelope<'_>> {
     let code = if code.is_some() { text(&body["code"]) } else { text(&body["err_no"]) };
     if means == Means::Success {
         let message = [&body["message"], &body["msg"]].into_iter().map(text).find(|text| !text.is_empty());
-        return Some(Envelope::Success { code, message: message.unwrap_or_default(), data });
+        return Some(Unwrapped::Success { code, message: message.unwrap_or_default(), data });
     }
-    Some(Envelope::Refused(Refused { code, means, words: words(body) }))
+    Some(Unwrapped::Refused(Refused { code, means, words: words(body) }))
 }
 
 fn words(body: &Value) -> String {

@@ -11,7 +11,7 @@ const ROWS: u64 = 25;
 
 /// A refusal, in the words of whoever refuses.
 #[derive(Debug)]
-pub(super) enum Envelope {
+pub(super) enum RefusalFormat {
     /// The platform's own: code and message.
     Own(&'static str, String),
     /// 抖店: code, sub code and message.
@@ -21,11 +21,11 @@ pub(super) enum Envelope {
 }
 
 /// The body of a refusal.
-pub(super) fn envelope(refused: &Envelope) -> String {
+pub(super) fn envelope(refused: &RefusalFormat) -> String {
     match refused {
-        Envelope::Own(code, message) => own(false, code, "result.fail", message, Value::Null).to_string(),
-        Envelope::Doudian(code, sub_code, message) => behind(*code, sub_code, message),
-        Envelope::Qianchuan(code, message) => {
+        RefusalFormat::Own(code, message) => own(false, code, "result.fail", message, Value::Null).to_string(),
+        RefusalFormat::Doudian(code, sub_code, message) => behind(*code, sub_code, message),
+        RefusalFormat::Qianchuan(code, message) => {
             json!({ "code": code, "message": message, "request_id": "20210512155053", "data": {} }).to_string()
         }
     }

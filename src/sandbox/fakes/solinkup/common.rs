@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::account::Terms;
-use super::answers::Envelope;
+use super::answers::RefusalFormat;
 use super::endpoint::Endpoint;
 use super::signature;
 use crate::sandbox::request::{Header, Request};
@@ -12,7 +12,7 @@ use crate::sandbox::request::{Header, Request};
 const SKEW_MS: i64 = 5 * 60_000;
 
 /// A request with what was read of it.
-pub(super) struct Call<'a> {
+pub(super) struct ReadRequest<'a> {
     pub(super) endpoint: Endpoint,
     pub(super) id: Option<&'a str>,
     pub(super) request: &'a Request,
@@ -21,15 +21,15 @@ pub(super) struct Call<'a> {
 }
 
 /// Why a request is refused: what the platform says, and what the ledger says.
-pub(super) type Refused = (Envelope, String);
+pub(super) type Refused = (RefusalFormat, String);
 
-pub(super) fn no(envelope: Envelope, problem: impl Into<String>) -> Refused {
+pub(super) fn no(envelope: RefusalFormat, problem: impl Into<String>) -> Refused {
     (envelope, problem.into())
 }
 
 /// The common parameters, the time and the signature.
-pub(super) fn check(call: &Call<'_>, body: &Map<String, Value>, terms: &Terms) -> Result<(), Refused> {
-    let own = |message: &str, problem: String| no(Envelope::Own("__400ERROR", message.to_owned()), problem);
+pub(super) fn check(call: &ReadRequest<'_>, body: &Map<String, Value>, terms: &Terms) -> Result<(), Refused> {
+    let own = |message: &str, problem: String| no(RefusalFormat::Own("__400ERROR", message.to_owned()), problem);
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     let sign = &terms.settings.sign;
     let agreed = terms.common(call.endpoint);

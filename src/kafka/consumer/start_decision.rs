@@ -33,7 +33,7 @@ pub(super) struct Committed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) generation: u64,
-    pub(super) verdict: Verdict,
+    pub(super) decision: StartDecision,
     pub(super) topic_id: Option<TopicId>,
     /// Whether the topic is another one than the topic that was read under this name.
     pub(super) remade: bool,
@@ -43,7 +43,7 @@ pub(super) struct Found {
 
 /// What to do with an assigned partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum StartDecision {
     /// Read from here.
     Start(Begin),
     /// Read nothing until an operator names an offset.
@@ -52,13 +52,13 @@ pub(super) enum Verdict {
 
 /// Judges a position. No record is ever skipped or read again silently: a partition whose position is not clearly sound
 /// is parked.
-pub(super) fn judge(kind: Kind, committed: Option<Begin>, low: i64, high: i64, is_new: bool) -> Verdict {
-    let park = |why| Verdict::Park(Parked { why, committed: committed.map(|c| c.at), low, high });
+pub(super) fn judge(kind: Kind, committed: Option<Begin>, low: i64, high: i64, is_new: bool) -> StartDecision {
+    let park = |why| StartDecision::Park(Parked { why, committed: committed.map(|c| c.at), low, high });
     match committed {
-        Some(begin) if (low..=high).contains(&begin.at) => Verdict::Start(begin),
+        Some(begin) if (low..=high).contains(&begin.at) => StartDecision::Start(begin),
         Some(begin) if begin.at < low => park("the committed offset was deleted by retention"),
         Some(_) => park("the committed offset lies beyond the end"),
-        None if kind == Kind::Waiting || is_new => Verdict::Start(Begin::at(low)),
+        None if kind == Kind::Waiting || is_new => StartDecision::Start(Begin::at(low)),
         None => park("the group has no committed offset"),
     }
 }
