@@ -148,7 +148,7 @@ pub async fn run(
     };
 
     // The outboxes, then the lanes, then the two consumers: each part is built before the parts that send to it.
-    let (held, held_back) = std::sync::mpsc::channel();
+    let (give_back, given_back) = std::sync::mpsc::channel();
     let (halts, halted) = unbounded_channel();
     let shared = Arc::new(StageContext {
         metrics: metrics.clone(),
@@ -158,7 +158,7 @@ pub async fn run(
         lease: config.dedupe.lease,
         health: health.clone(),
         replicas: Arc::new(AtomicUsize::new(1)),
-        held,
+        give_back,
         halts,
         quiet: Arc::default(),
     });
@@ -192,7 +192,7 @@ pub async fn run(
             metrics.clone(),
             health.clone(),
             (config.kafka.retry_prefix.clone(), config.kafka.parked_prefix.clone()),
-            held_back,
+            given_back,
             known.clone(),
         ),
     )?;

@@ -140,10 +140,10 @@ impl Intake {
         }
         // The lane is full. If other lanes of the topic can send, its new records are parked. Otherwise it holds its
         // topic back.
-        let held = self.health.trouble().is_some();
+        let holds = self.health.trouble().is_some();
         let parks = !self.full.contains_key(topic)
             && lane.can_park(TopicKind::Input)
-            && self.traffic.others_flow(topic, index, TopicKind::Input, held, &self.lanes);
+            && self.traffic.others_flow(topic, index, TopicKind::Input, holds, &self.lanes);
         if parks { Way::Park } else { Way::Hold }
     }
 
@@ -173,10 +173,10 @@ impl Intake {
         let paused = beside || self.stopped.is_some_and(|s| s.elapsed() >= PAUSED_AFTER);
         let (part, whole) = if paused { (1, 4) } else { (7, 8) };
         let (lanes, traffic) = (&self.lanes, &self.traffic);
-        let held = self.health.trouble().is_some();
+        let holds = self.health.trouble().is_some();
         self.full.retain(|topic, lane| {
             let lane = lanes.get(*lane);
-            let alone = || !traffic.others_below(topic, lane.index, TopicKind::Input, held, (part, whole), lanes);
+            let alone = || !traffic.others_below(topic, lane.index, TopicKind::Input, holds, (part, whole), lanes);
             lane.is_aside_above(TopicKind::Input, part, whole)
                 || (lane.is_open() && lane.is_above(TopicKind::Input, part, whole) && alone())
         });
@@ -195,8 +195,8 @@ impl Intake {
     /// Above the high mark, makes lanes that do not keep up give room to those that do.
     fn relieve(&mut self, now: Instant) {
         if self.load.is_above(&self.bounds, 1, 2) {
-            let held = self.health.trouble().is_some();
-            self.pressure.look(self.load, &self.bounds, (&self.lanes, &self.traffic), held, now);
+            let holds = self.health.trouble().is_some();
+            self.pressure.look(self.load, &self.bounds, (&self.lanes, &self.traffic), holds, now);
         }
     }
 

@@ -59,7 +59,7 @@ pub struct Waiting {
     health: Arc<Health>,
     parked_prefix: String,
     retry_prefix: String,
-    held: Receiver<Box<Delivery>>,
+    given_back: Receiver<Box<Delivery>>,
     buffers: HashMap<Place, PartitionBuffer>,
     /// Buffers with a record that is not due yet, by the time when the first of them is due.
     due: BTreeSet<(Instant, Place)>,
@@ -105,14 +105,14 @@ impl Load {
 }
 
 impl Waiting {
-    /// Builds the loop. The process has one. `held` returns the parked records that a closing lane gives back.
+    /// Builds the loop. The process has one. `given_back` returns the parked records that a closing lane gives back.
     pub fn new(
         examiner: Examiner,
         lanes: Arc<Lanes>,
         metrics: Arc<Metrics>,
         health: Arc<Health>,
         (retry_prefix, parked_prefix): (String, String),
-        held: Receiver<Box<Delivery>>,
+        given_back: Receiver<Box<Delivery>>,
         known: Arc<Known>,
     ) -> Self {
         let now = Instant::now();
@@ -126,7 +126,7 @@ impl Waiting {
             remainders: Remainders::new(WaitingNames::new(&retry_prefix, &parked_prefix), now),
             parked_prefix: format!("{parked_prefix}."),
             retry_prefix: format!("{retry_prefix}."),
-            held,
+            given_back,
             buffers: HashMap::new(),
             due: BTreeSet::new(),
             blocked: HashSet::new(),
@@ -223,7 +223,7 @@ impl Handler for Waiting {
         }
         let wait_ms = if topic_kind == TopicKind::Tier { self.wait_ms(&delivery, now_ms) } else { 0 };
         let open = delivery.ack.open();
-        open.set_stage(if topic_kind == TopicKind::Tier { Stage::Waiting } else { Stage::Held });
+        open.set_stage(if topic_kind == TopicKind::Tier { Stage::Waiting } else { Stage::Holding });
         if topic_kind == TopicKind::Tier {
             open.set_next_try_ms(now_ms + wait_ms);
         }
@@ -278,7 +278,7 @@ impl Handler for Waiting {
     }
 
     fn tick(&mut self, now: Instant) -> Option<Duration> {
-        while let Ok(delivery) = self.held.try_recv() {
+        while let Ok(delivery) = self.given_back.try_recv() {
             self.admit(delivery, now);
         }
         if std::mem::take(&mut self.left) {

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use postback::claim::rules::{ClaimRequest, Key, Spare, Value};
-use postback::claim::{ClaimAttempt, ClaimOutcome, ConfirmAttempt, Dedupe, Held};
+use postback::claim::{ClaimAttempt, ClaimGuard, ClaimOutcome, ConfirmAttempt, Dedupe};
 use postback::redis::batcher::Batcher;
 use postback::redis::health::Health;
 use proptest::prelude::*;
@@ -98,9 +98,9 @@ fn run<T>(work: impl Future<Output = T>) -> T {
     LocalSet::new().block_on(&runtime, work)
 }
 
-async fn claimed(dedupe: &Dedupe, who: &mut ClaimRequest) -> Held {
+async fn claimed(dedupe: &Dedupe, who: &mut ClaimRequest) -> ClaimGuard {
     match dedupe.claim(who, &mut ClaimAttempt::default()).await.unwrap() {
-        ClaimOutcome::Claim(held) => held,
+        ClaimOutcome::Claim(guard) => guard,
         ClaimOutcome::Duplicate { .. } => panic!("duplicate"),
         ClaimOutcome::Conflict => panic!("conflict"),
         ClaimOutcome::Busy { unknown } => panic!("busy, unknown {unknown}"),
@@ -172,7 +172,7 @@ impl Copy {
 struct Owner {
     copy: usize,
     who: ClaimRequest,
-    held: Held,
+    guard: ClaimGuard,
     /// The record went to another process. This one ends its claim, and publishes nothing but a `delivered` receipt.
     gone: bool,
     /// Another process took the claim over.
@@ -256,7 +256,7 @@ impl World {
     async fn renew(&mut self, process: usize) {
         let dedupe = self.process(process);
         if let Some(owner) = &mut self.owners[process]
-            && !dedupe.renew(&owner.who, &mut owner.held.claim).await.unwrap()
+            && !dedupe.renew(&owner.who, &mut owner.guard.claim).await.unwrap()
         {
             self.owners[process] = None;
         }
@@ -275,10 +275,10 @@ impl World {
 
     async fn claim_as(&mut self, copy: usize, process: usize, mut who: ClaimRequest) {
         match self.process(process).claim(&mut who, &mut ClaimAttempt::default()).await.unwrap() {
-            ClaimOutcome::Claim(held) => {
+            ClaimOutcome::Claim(guard) => {
                 // At most one of them holds the key.
                 self.owners.iter_mut().flatten().for_each(|o| o.overtaken = true);
-                self.owners[process] = Some(Owner { copy, who, held, gone: false, overtaken: false });
+                self.owners[process] = Some(Owner { copy, who, guard, gone: false, overtaken: false });
             }
             ClaimOutcome::Duplicate { resends, .. } => self.receipt(copy, false, resends),
             ClaimOutcome::Conflict => panic!("no money differs here"),
@@ -293,12 +293,12 @@ impl World {
 
     /// The second half of an attempt and the order of `settle`, with the fault at its place.
     async fn answer(&mut self, process: usize, end: Ending) {
-        let Some(Owner { copy, mut who, mut held, gone, overtaken }) = self.owners[process].take() else { return };
+        let Some(Owner { copy, mut who, mut guard, gone, overtaken }) = self.owners[process].take() else { return };
         let dedupe = self.process(process);
         if matches!(end, Ending::KilledBeforeSend) {
             return self.kill(process);
         }
-        if held.claim.declare() {
+        if guard.claim.declare() {
             who.own += 1;
         }
         if end.is_acceptance() {
@@ -307,7 +307,7 @@ impl World {
         match end {
             Ending::KilledBeforeSend => {}
             Ending::Accepted | Ending::KilledAfterConfirm => {
-                dedupe.confirm(&mut who, &held.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
+                dedupe.confirm(&mut who, &guard.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
                 self.late.confirms += u32::from(overtaken);
                 if matches!(end, Ending::Accepted) {
                     self.receipt(copy, true, who.own);
@@ -319,7 +319,7 @@ impl World {
             }
             Ending::KilledAfterAcceptance => self.kill(process),
             Ending::LostAnswer | Ending::KilledAfterMark => {
-                dedupe.mark(&mut who, Some(&held.claim), 0).await.unwrap();
+                dedupe.mark(&mut who, Some(&guard.claim), 0).await.unwrap();
                 self.late.marks += u32::from(overtaken);
                 match end {
                     Ending::KilledAfterMark => self.kill(process),
@@ -328,7 +328,7 @@ impl World {
                 }
             }
             Ending::Throttled => {
-                dedupe.release(&mut who, held).await;
+                dedupe.release(&mut who, guard).await;
                 self.late.releases += u32::from(overtaken);
                 who.in_doubt |= who.own != 0;
                 if !gone {
@@ -340,7 +340,7 @@ impl World {
                     (self.copies[copy].resends, self.copies[copy].ambiguous) = (who.own, false);
                 }
                 if matches!(end, Ending::Refused) {
-                    dedupe.release(&mut who, held).await;
+                    dedupe.release(&mut who, guard).await;
                     self.late.releases += u32::from(overtaken);
                 } else {
                     self.kill(process);
@@ -567,15 +567,15 @@ fn a_claim_is_not_taken_over_before_its_lease_and_is_after_it() {
         let world = World::new().await;
         let (a, b) = (&world.process(0), &world.process(1));
         let mut first = claim_request("in:0:1", 0, false);
-        let held = claimed(a, &mut first).await;
-        assert!(!held.claim.resend);
+        let guard = claimed(a, &mut first).await;
+        assert!(!guard.claim.resend);
         let mut second = claim_request("in:0:1", 0, false);
         assert!(is_busy(b, &mut second).await);
         sleep(LEASE + Duration::from_millis(5)).await;
         let taken = claimed(b, &mut second).await;
         assert!(taken.claim.resend && taken.claim.taken_over());
         // A late confirm of the first copy is a fact, and counts one possible duplicate.
-        a.confirm(&mut first, &held.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
+        a.confirm(&mut first, &guard.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
         assert_eq!((first.own, first.possible), (2, 1));
         // The second copy's confirm finds that.
         second.own += 1;
@@ -670,19 +670,19 @@ fn a_renewed_claim_is_young_again_and_one_that_was_taken_over_is_not_renewed() {
         let world = World::new().await;
         let (a, b) = (&world.process(0), &world.process(1));
         let (mut first, mut other) = (claim_request("in:0:1", 0, false), claim_request("in:1:1", 0, false));
-        let mut held = claimed(a, &mut first).await;
+        let mut guard = claimed(a, &mut first).await;
         for _ in 0..3 {
             sleep(LEASE * 3 / 4).await;
-            assert!(a.renew(&first, &mut held.claim).await.unwrap());
-            assert!(a.lease_left(&held.claim) > LEASE / 2);
+            assert!(a.renew(&first, &mut guard.claim).await.unwrap());
+            assert!(a.lease_left(&guard.claim) > LEASE / 2);
         }
         assert!(is_busy(b, &mut other).await);
         sleep(LEASE + Duration::from_millis(5)).await;
         // Past its lease it is still ours as long as nobody else has claimed.
-        assert!(a.renew(&first, &mut held.claim).await.unwrap() && is_busy(b, &mut other).await);
+        assert!(a.renew(&first, &mut guard.claim).await.unwrap() && is_busy(b, &mut other).await);
         sleep(LEASE + Duration::from_millis(5)).await;
         let taken = claimed(b, &mut other).await;
-        assert!(!a.renew(&first, &mut held.claim).await.unwrap());
+        assert!(!a.renew(&first, &mut guard.claim).await.unwrap());
         b.confirm(&mut other, &taken.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
         let mut taken = taken;
         assert!(!b.renew(&other, &mut taken.claim).await.unwrap(), "what is confirmed is no claim");
@@ -694,8 +694,8 @@ fn a_released_fresh_claim_leaves_nothing() {
         let world = World::new().await;
         let (a, b) = (&world.process(0), &world.process(1));
         let mut who = claim_request("in:0:1", 0, false);
-        let held = claimed(a, &mut who).await;
-        a.release(&mut who, held).await;
+        let guard = claimed(a, &mut who).await;
+        a.release(&mut who, guard).await;
         assert!(!claimed(b, &mut claim_request("in:1:1", 0, false)).await.claim.resend);
     });
 }
@@ -705,10 +705,10 @@ fn an_unknown_is_its_own_lineages_and_keeps_its_count_through_a_release() {
         let world = World::new().await;
         let (a, b) = (&world.process(0), &world.process(1));
         let mut who = claim_request("in:0:1", 2, true);
-        let held = claimed(a, &mut who).await;
+        let guard = claimed(a, &mut who).await;
         who.own += 1;
-        a.mark(&mut who, Some(&held.claim), 0).await.unwrap();
-        drop(held);
+        a.mark(&mut who, Some(&guard.claim), 0).await.unwrap();
+        drop(guard);
         let mut other = claim_request("in:1:1", 0, false);
         let busy = b.claim(&mut other, &mut ClaimAttempt::default()).await.unwrap();
         assert!(matches!(busy, ClaimOutcome::Busy { unknown: true }));
@@ -732,7 +732,7 @@ fn a_claim_repeated_with_its_token_finds_itself() {
         let mut who = claim_request("in:0:1", 0, false);
         drop(world.process(0).claim(&mut who, &mut attempt).await.unwrap());
         match world.process(0).claim(&mut who, &mut attempt).await.unwrap() {
-            ClaimOutcome::Claim(held) => assert!(!held.claim.resend),
+            ClaimOutcome::Claim(guard) => assert!(!guard.claim.resend),
             _ => panic!("our own claim was taken for another's"),
         };
     });
@@ -751,11 +751,11 @@ fn a_confirm_repeated_across_a_change_of_the_primary_is_counted_before_the_chang
             let a = process_with(&prefix, health);
             let mut who = claim_request("in:0:1", 0, false);
             who.key = Key::new("qihoo360", "acme", "ORDER", known);
-            let held = claimed(&a, &mut who).await;
+            let guard = claimed(&a, &mut who).await;
             let mut attempt = ConfirmAttempt::default();
             // It was carried out, but its reply was lost. Repeated with the same attempt it finds its own value.
             for _ in 0..2 {
-                a.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap();
+                a.confirm(&mut who, &guard.claim, 0, &mut attempt).await.unwrap();
             }
             assert_eq!((who.own, who.possible), (counted, counted), "known: {known:?}");
         }
@@ -767,7 +767,7 @@ fn two_copies_in_one_process_take_turns_and_the_second_is_a_duplicate() {
         let world = World::new().await;
         let a = world.process(0);
         let mut who = claim_request("in:0:1", 0, false);
-        let held = claimed(&a, &mut who).await;
+        let guard = claimed(&a, &mut who).await;
         let waiting = {
             let a = a.clone();
             tokio::task::spawn_local(async move {
@@ -780,8 +780,8 @@ fn two_copies_in_one_process_take_turns_and_the_second_is_a_duplicate() {
         };
         sleep(Duration::from_millis(20)).await;
         assert!(!waiting.is_finished());
-        a.confirm(&mut who, &held.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
-        drop(held);
+        a.confirm(&mut who, &guard.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
+        drop(guard);
         assert!(waiting.await.unwrap());
     });
 }
@@ -806,9 +806,9 @@ fn a_failover_is_answered_by_writing_the_last_minute_again() {
         let world = World::new().await;
         let a = &world.process(0);
         let mut who = claim_request("in:0:1", 0, false);
-        let held = claimed(a, &mut who).await;
-        a.confirm(&mut who, &held.claim, 3, &mut ConfirmAttempt::default()).await.unwrap();
-        drop(held);
+        let guard = claimed(a, &mut who).await;
+        a.confirm(&mut who, &guard.claim, 3, &mut ConfirmAttempt::default()).await.unwrap();
+        drop(guard);
         let mut c = redis().get_multiplexed_async_connection().await.unwrap();
         let key = [format!("{}:", world.prefix).as_bytes(), &who.key.0].concat();
         let kept: i64 = redis::cmd("GET").arg(&key).query_async(&mut c).await.unwrap();

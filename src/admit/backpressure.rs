@@ -91,10 +91,10 @@ impl Traffic {
         self.topics.keys()
     }
 
-    /// Whether another lane received records from this topic lately, is below its own cap, and can send. `held` says
+    /// Whether another lane received records from this topic lately, is below its own cap, and can send. `holds` says
     /// that Redis is away.
-    pub fn others_flow(&self, topic: &str, lane: usize, topic_kind: TopicKind, held: bool, lanes: &Lanes) -> bool {
-        self.others_below(topic, lane, topic_kind, held, (1, 1), lanes)
+    pub fn others_flow(&self, topic: &str, lane: usize, topic_kind: TopicKind, holds: bool, lanes: &Lanes) -> bool {
+        self.others_below(topic, lane, topic_kind, holds, (1, 1), lanes)
     }
 
     /// The same as [`others_flow`](Self::others_flow), for lanes below this part of their own cap.
@@ -103,12 +103,12 @@ impl Traffic {
         topic: &str,
         lane: usize,
         topic_kind: TopicKind,
-        held: bool,
+        holds: bool,
         part: (usize, usize),
         lanes: &Lanes,
     ) -> bool {
         let flows = |other: &LaneHandle| {
-            other.index != lane && other.can_send(held) && !other.is_above(topic_kind, part.0, part.1)
+            other.index != lane && other.can_send(holds) && !other.is_above(topic_kind, part.0, part.1)
         };
         self.topics.get(topic).is_some_and(|arrivals| {
             let first = arrivals.flows.get();

@@ -31,7 +31,7 @@ use crate::redis::batcher::{Batcher, StoreError};
 use crate::redis::scripts::Script;
 
 use outcome::settled;
-pub use outcome::{ClaimOutcome, Held};
+pub use outcome::{ClaimGuard, ClaimOutcome};
 
 /// The claims of one runtime thread.
 pub struct Dedupe {
@@ -131,7 +131,7 @@ impl Dedupe {
             may_stand: true,
             primary,
         };
-        Ok(ClaimOutcome::Claim(Held { claim, _turn: turn }))
+        Ok(ClaimOutcome::Claim(ClaimGuard { claim, _turn: turn }))
     }
 
     /// The claim of an account that delivers while Redis is away. Redis holds nothing of it, and the send is declared.
@@ -155,7 +155,7 @@ impl Dedupe {
             may_stand: attempt.sent,
             primary: self.primary(),
         };
-        ClaimOutcome::Claim(Held { claim, _turn: turn })
+        ClaimOutcome::Claim(ClaimGuard { claim, _turn: turn })
     }
 
     /// Begins the lease of a claim again, if it is still ours. `false`: it is not, and nothing may be sent under it.
@@ -185,15 +185,15 @@ impl Dedupe {
 
     /// Releases the claim: puts back what it replaced if the key still holds our token. Best effort: a claim that is
     /// left behind becomes stale.
-    pub async fn release(&self, claim_request: &mut ClaimRequest, held: Held) {
-        if held.claim.declared {
-            let claim = &held.claim;
+    pub async fn release(&self, claim_request: &mut ClaimRequest, guard: ClaimGuard) {
+        if guard.claim.declared {
+            let claim = &guard.claim;
             claim_request.spare =
                 if claim.unclaimed { Spare::Unclaimed } else { Spare::Here(claim.replaced.back().map(Box::new)) };
         }
-        if held.claim.may_stand {
+        if guard.claim.may_stand {
             let key = self.redis_key(claim_request.key);
-            let _ = self.give_back(&key, held.claim.token, &held.claim.replaced).await;
+            let _ = self.give_back(&key, guard.claim.token, &guard.claim.replaced).await;
         }
     }
 

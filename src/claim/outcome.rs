@@ -5,7 +5,7 @@ use crate::claim::rules::{Claim, ClaimRequest, Judgement};
 
 pub enum ClaimOutcome {
     /// The claim was made: this process sends the conversion.
-    Claim(Held),
+    Claim(ClaimGuard),
     /// An earlier send was accepted.
     Duplicate {
         /// The number of re-sends that its receipt states.
@@ -23,7 +23,7 @@ pub enum ClaimOutcome {
 }
 
 /// A claim. While it lives, every other copy in this process waits.
-pub struct Held {
+pub struct ClaimGuard {
     pub claim: Claim,
     pub(super) _turn: InFlightKey,
 }

@@ -61,13 +61,13 @@ impl Process {
         self.dedupe.claim(claim_request, &mut ClaimAttempt::default()).await.unwrap()
     }
 
-    async fn claimed(&self, claim_request: &mut ClaimRequest) -> Held {
-        let ClaimOutcome::Claim(held) = self.claim(claim_request).await else { panic!("not granted") };
-        held
+    async fn claimed(&self, claim_request: &mut ClaimRequest) -> ClaimGuard {
+        let ClaimOutcome::Claim(guard) = self.claim(claim_request).await else { panic!("not granted") };
+        guard
     }
 
-    async fn confirm(&self, claim_request: &mut ClaimRequest, held: &Held) {
-        self.dedupe.confirm(claim_request, &held.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
+    async fn confirm(&self, claim_request: &mut ClaimRequest, guard: &ClaimGuard) {
+        self.dedupe.confirm(claim_request, &guard.claim, 0, &mut ConfirmAttempt::default()).await.unwrap();
     }
 }
 
@@ -162,8 +162,8 @@ fn claim_request(trans_id: &str) -> ClaimRequest {
 
 fn shown(claim_outcome: &ClaimOutcome) -> String {
     match claim_outcome {
-        ClaimOutcome::Claim(held) if held.claim.taken_over() => "taken over".into(),
-        ClaimOutcome::Claim(held) => format!("fresh, resend {}", held.claim.resend),
+        ClaimOutcome::Claim(guard) if guard.claim.taken_over() => "taken over".into(),
+        ClaimOutcome::Claim(guard) => format!("fresh, resend {}", guard.claim.resend),
         ClaimOutcome::Duplicate { resends, .. } => format!("duplicate {resends}"),
         ClaimOutcome::Conflict => "conflict".into(),
         ClaimOutcome::Busy { unknown } => format!("held, unknown {unknown}"),
@@ -213,9 +213,9 @@ fn what_a_claim_finds_decides_and_only_a_claim_of_ours_changes_it() {
             assert_eq!(who.possible, possible, "{n}: {found:?}");
             let value = process.value(&who).await;
             match claim_outcome {
-                ClaimOutcome::Claim(held) => {
-                    assert!(value.unwrap().starts_with(&held.claim.token.holder()), "{n}");
-                    process.dedupe.release(&mut who, held).await;
+                ClaimOutcome::Claim(guard) => {
+                    assert!(value.unwrap().starts_with(&guard.claim.token.holder()), "{n}");
+                    process.dedupe.release(&mut who, guard).await;
                     assert_eq!(process.value(&who).await, found, "{n}: a release puts back what was there");
                 }
                 _ => assert_eq!(value, found, "{n}"),
@@ -228,14 +228,14 @@ fn what_a_claim_finds_decides_and_only_a_claim_of_ours_changes_it() {
 async fn confirm_without_reply(
     process: &Process,
     mut who: ClaimRequest,
-    held: Held,
-) -> tokio::task::JoinHandle<(Result<(), StoreError>, ClaimRequest, Held, ConfirmAttempt)> {
+    guard: ClaimGuard,
+) -> tokio::task::JoinHandle<(Result<(), StoreError>, ClaimRequest, ClaimGuard, ConfirmAttempt)> {
     process.answers.send(Answers::AreHeld).unwrap();
     let (dedupe, key) = (process.dedupe.clone(), who.clone());
     let confirming = spawn_local(async move {
         let mut attempt = ConfirmAttempt::default();
-        let result = dedupe.confirm(&mut who, &held.claim, 0, &mut attempt).await;
-        (result, who, held, attempt)
+        let result = dedupe.confirm(&mut who, &guard.claim, 0, &mut attempt).await;
+        (result, who, guard, attempt)
     });
     eventually("it is confirmed", async || process.value(&key).await.is_some_and(|v| !v.starts_with('c'))).await;
     confirming
@@ -247,16 +247,16 @@ fn a_confirm_whose_reply_was_lost_after_a_change_since_its_claim_counts() {
         for changes in [0, 1] {
             let process = Process::new().await;
             let mut who = claim_request("t");
-            let held = process.claimed(&mut who).await;
+            let guard = process.claimed(&mut who).await;
             // The change is noticed before the confirm begins: in between, another may have claimed, sent and
             // confirmed.
             process.dedupe.changes.set(changes);
-            let confirming = confirm_without_reply(&process, who, held).await;
+            let confirming = confirm_without_reply(&process, who, guard).await;
             process.answers.send(Answers::AreLost).unwrap();
-            let (result, mut who, held, mut attempt) = confirming.await.unwrap();
+            let (result, mut who, guard, mut attempt) = confirming.await.unwrap();
             assert!(result.is_err());
             process.answers.send(Answers::Come).unwrap();
-            process.dedupe.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap();
+            process.dedupe.confirm(&mut who, &guard.claim, 0, &mut attempt).await.unwrap();
             assert_eq!((who.own, who.possible), (changes as u32, changes as u32));
         }
     });
@@ -267,15 +267,15 @@ fn a_confirm_that_did_not_go_out_is_not_repeated_by_the_next_try() {
     run(async {
         let process = Process::new().await;
         let mut who = claim_request("t");
-        let held = process.claimed(&mut who).await;
+        let guard = process.claimed(&mut who).await;
         process.dedupe.changes.set(1);
         process.answers.send(Answers::AreLost).unwrap();
         process.dedupe.batcher.primary().await.unwrap_err();
         let mut attempt = ConfirmAttempt::default();
-        let error = process.dedupe.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap_err();
+        let error = process.dedupe.confirm(&mut who, &guard.claim, 0, &mut attempt).await.unwrap_err();
         assert!(matches!(error, StoreError::Unreached(_)), "{error:?}");
         process.answers.send(Answers::Come).unwrap();
-        process.dedupe.confirm(&mut who, &held.claim, 0, &mut attempt).await.unwrap();
+        process.dedupe.confirm(&mut who, &guard.claim, 0, &mut attempt).await.unwrap();
         assert_eq!((who.own, who.possible), (0, 0));
     });
 }
@@ -286,9 +286,9 @@ fn what_redis_refuses_did_not_run_and_counts_nothing() {
     run(async {
         let process = Process::new().await;
         let (mut before, mut late) = (claim_request("before"), claim_request("late"));
-        let held = process.claimed(&mut before).await;
-        process.confirm(&mut before, &held).await;
-        let held = process.claimed(&mut late).await;
+        let guard = process.claimed(&mut before).await;
+        process.confirm(&mut before, &guard).await;
+        let guard = process.claimed(&mut late).await;
         process.answers.send(Answers::Refuse).unwrap();
         let possible = Rc::new(RefCell::new(Vec::new()));
         let (dedupe, told) = (process.dedupe.clone(), possible.clone());
@@ -297,14 +297,14 @@ fn what_redis_refuses_did_not_run_and_counts_nothing() {
         });
         let mut attempt = ConfirmAttempt::default();
         for _ in 0..3 {
-            let error = process.dedupe.confirm(&mut late, &held.claim, 0, &mut attempt).await.unwrap_err();
+            let error = process.dedupe.confirm(&mut late, &guard.claim, 0, &mut attempt).await.unwrap_err();
             assert!(matches!(&error, StoreError::Refused(_)) && !error.may_have_run(), "{error:?}");
         }
         let refused = process.dedupe.claim(&mut claim_request("new"), &mut ClaimAttempt::default()).await.map(drop);
         assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
         assert!(!rewriting.is_finished(), "all of it has to stand there");
         process.answers.send(Answers::Come).unwrap();
-        process.dedupe.confirm(&mut late, &held.claim, 0, &mut attempt).await.unwrap();
+        process.dedupe.confirm(&mut late, &guard.claim, 0, &mut attempt).await.unwrap();
         rewriting.await.unwrap();
         assert_eq!((late.own, late.possible, possible.borrow().len()), (0, 0, 0));
     });
@@ -321,8 +321,8 @@ fn what_is_written_again_and_stands_there_counts_nothing_however_often_it_is_tri
         let possible = Rc::new(RefCell::new(Vec::new()));
         for (account, (id, ..)) in rows.iter().enumerate() {
             let mut who = claim_request(id);
-            let held = process.claimed(&mut who).await;
-            process.dedupe.confirm(&mut who, &held.claim, account, &mut ConfirmAttempt::default()).await.unwrap();
+            let guard = process.claimed(&mut who).await;
+            process.dedupe.confirm(&mut who, &guard.claim, account, &mut ConfirmAttempt::default()).await.unwrap();
         }
         for (id, stands, _) in &rows {
             match stands {
@@ -362,8 +362,8 @@ fn a_confirm_under_way_while_the_primary_changes_is_written_again() {
         for (found, own) in [(None, 0), (Some(claim_request("t").claimed(Token::random(), false)), 1)] {
             let process = Process::new().await;
             let mut who = claim_request("t");
-            let held = process.claimed(&mut who).await;
-            let confirming = confirm_without_reply(&process, who.clone(), held).await;
+            let guard = process.claimed(&mut who).await;
+            let confirming = confirm_without_reply(&process, who.clone(), guard).await;
             process.dedupe.changes.set(1);
             match &found {
                 Some(found) => process.put(&who, found).await,
@@ -383,8 +383,8 @@ fn what_is_written_again_goes_back_to_a_minute_before_the_primary_was_last_seen(
     run(async {
         let process = Process::new().await;
         let mut who = claim_request("t");
-        let held = process.claimed(&mut who).await;
-        process.confirm(&mut who, &held).await;
+        let guard = process.claimed(&mut who).await;
+        process.confirm(&mut who, &guard).await;
         let seconds = Duration::from_secs;
         // How much later, and for how long the primary has not been seen.
         for (later, unseen, written) in [(70, 0, false), (0, 15, true), (59, 0, true), (59, 0, true)] {
@@ -438,17 +438,17 @@ fn a_take_over_whose_reply_was_lost_is_found_and_what_it_told_is_kept() {
         let (mut who, mut attempt) = take_over_without_reply(&process, &dead).await;
         // An account that delivers without Redis keeps what the take-over has found.
         let mut unclaimed = who.clone();
-        let ClaimOutcome::Claim(held) = process.dedupe.unclaimed(&mut unclaimed, &attempt).await else {
+        let ClaimOutcome::Claim(guard) = process.dedupe.unclaimed(&mut unclaimed, &attempt).await else {
             panic!("not granted")
         };
-        assert_eq!((unclaimed.own, held.claim.taken_over(), held.claim.is_second(false)), (3, true, true));
-        drop(held);
+        assert_eq!((unclaimed.own, guard.claim.taken_over(), guard.claim.is_second(false)), (3, true, true));
+        drop(guard);
         // Any other account claims again, finds its own token, and puts back what it replaced.
-        let ClaimOutcome::Claim(held) = process.dedupe.claim(&mut who, &mut attempt).await.unwrap() else {
+        let ClaimOutcome::Claim(guard) = process.dedupe.claim(&mut who, &mut attempt).await.unwrap() else {
             panic!("not granted")
         };
-        assert_eq!((who.own, held.claim.resend, held.claim.taken_over()), (3, true, true));
-        process.dedupe.release(&mut who, held).await;
+        assert_eq!((who.own, guard.claim.resend, guard.claim.taken_over()), (3, true, true));
+        process.dedupe.release(&mut who, guard).await;
         assert_eq!(process.value(&who).await, Some(dead));
     });
 }
@@ -476,10 +476,10 @@ fn a_late_confirm_counts_a_confirm_that_only_looks_like_its_own() {
     run(async {
         let process = Process::new().await;
         let mut late = claim_request("t");
-        let held = process.claimed(&mut late).await;
-        let theirs = Done::new(&ClaimRequest { own: 1, ..claim_request("t") }, held.claim.token);
+        let guard = process.claimed(&mut late).await;
+        let theirs = Done::new(&ClaimRequest { own: 1, ..claim_request("t") }, guard.claim.token);
         process.put(&late, &theirs.to_int().to_string()).await;
-        process.confirm(&mut late, &held).await;
+        process.confirm(&mut late, &guard).await;
         assert_eq!((late.own, late.possible), (2, 1));
     });
 }
@@ -489,9 +489,9 @@ fn what_was_confirmed_here_is_known_without_redis() {
     run(async {
         let process = Process::new().await;
         let mut first = claim_request("t");
-        let held = process.claimed(&mut first).await;
-        process.confirm(&mut first, &held).await;
-        drop(held);
+        let guard = process.claimed(&mut first).await;
+        process.confirm(&mut first, &guard).await;
+        drop(guard);
         // The store forgets the key.
         process.put(&first, "somebody else's").await;
         assert_eq!(shown(&process.claim(&mut claim_request("t")).await), "duplicate 0");
@@ -506,7 +506,7 @@ fn a_second_copy_waits_for_the_first_and_after_a_release_it_claims_for_itself() 
     run(async {
         let process = Process::new().await;
         let mut first = claim_request("t");
-        let held = process.claimed(&mut first).await;
+        let guard = process.claimed(&mut first).await;
         let dedupe = process.dedupe.clone();
         let second = spawn_local(async move {
             let mut second = ClaimRequest { origin: "in:0:8".into(), ..claim_request("t") };
@@ -516,7 +516,7 @@ fn a_second_copy_waits_for_the_first_and_after_a_release_it_claims_for_itself() 
         assert!(matches!(process.claim(&mut claim_request("u")).await, ClaimOutcome::Claim(_)));
         yield_now().await;
         assert!(!second.is_finished());
-        process.dedupe.release(&mut first, held).await;
+        process.dedupe.release(&mut first, guard).await;
         let ClaimOutcome::Claim(second) = second.await.unwrap() else { panic!("not granted") };
         let value = process.value(&first).await.unwrap();
         assert!(value.starts_with(&second.claim.token.holder()), "{value}");

@@ -93,11 +93,11 @@ async fn unowned_partitions(report: &BlockedReport, known: &Known<'_>) -> Vec<Un
 fn show(report: &BlockedReport, all: bool) -> String {
     let is_kept_back = |p: &&PartitionRow| !all && p.reason.as_deref() == Some(KEPT_BACK);
     let (kept_back, others): (Vec<_>, Vec<_>) = report.partitions.iter().partition(is_kept_back);
-    let (held, idle): (Vec<_>, Vec<_>) =
+    let (blocking, idle): (Vec<_>, Vec<_>) =
         others.into_iter().partition(|p| all || p.offset.is_some() || p.parked.is_some());
     let mut text = String::new();
-    if !held.is_empty() {
-        let lines: Vec<Vec<String>> = held
+    if !blocking.is_empty() {
+        let lines: Vec<Vec<String>> = blocking
             .iter()
             .map(|p| {
                 let reason = match &p.parked {

@@ -178,7 +178,7 @@ pub enum Stage {
     /// It is confirmed or published.
     Settling = 4,
     /// Our own Redis or Kafka is away.
-    Held = 5,
+    Holding = 5,
 }
 
 impl Stage {
@@ -190,7 +190,7 @@ impl Stage {
             Stage::Claiming => "claiming",
             Stage::Sending => "sending",
             Stage::Settling => "settling",
-            Stage::Held => "held",
+            Stage::Holding => "held",
         }
     }
 
@@ -200,7 +200,7 @@ impl Stage {
             2 => Stage::Claiming,
             3 => Stage::Sending,
             4 => Stage::Settling,
-            5 => Stage::Held,
+            5 => Stage::Holding,
             _ => Stage::Waiting,
         }
     }
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_stage_is_read_back_as_it_was_set() {
         let open = Open::received(7);
-        for stage in [Stage::Waiting, Stage::Queued, Stage::Claiming, Stage::Sending, Stage::Settling, Stage::Held] {
+        for stage in [Stage::Waiting, Stage::Queued, Stage::Claiming, Stage::Sending, Stage::Settling, Stage::Holding] {
             open.set_stage(stage);
             assert_eq!(open.stage(), stage);
         }

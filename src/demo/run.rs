@@ -241,7 +241,7 @@ impl Run {
         if let Some(why) = why {
             self.screen.borrow().print(&why);
         }
-        let held = self.seen.borrow().held;
+        let unfinished = self.seen.borrow().unfinished;
         let seconds = self.last_end.get().duration_since(self.began).as_secs_f64();
         let tally = self.reader.finish().map_err(Exit::failed)?;
         let calls = tally.calls(|account| PROFILES.get(account).is_some_and(Profile::is_of_calls));
@@ -249,7 +249,7 @@ impl Run {
         let answered: u64 = of_calls.map(|profile| self.sandbox.answered(profile.account)).sum();
         let beside = Beside {
             distinct: self.publisher.distinct() + tally.foreign_distinct(),
-            held,
+            unfinished,
             unknown: 0,
             // A call that only reads may be asked again without a declaration, so its repeats do not count.
             platform_accepted: Some(self.sandbox.accepted() + answered.min(calls.answered)),

@@ -16,7 +16,7 @@ pub struct Seen {
     /// Records between the committed positions and the ends of the input topic.
     pub lag: u64,
     /// The same sum over all topics that the worker reads. Every unfinished record is among them.
-    pub held: u64,
+    pub unfinished: u64,
     /// Each account's lane.
     pub lanes: BTreeMap<String, LaneSeen>,
     /// The replays that run.
@@ -26,7 +26,7 @@ pub struct Seen {
 impl Seen {
     /// The state before the first query.
     pub fn nothing(now: Instant) -> Self {
-        Self { at: now, lag: 0, held: 0, lanes: BTreeMap::new(), replays: Vec::new() }
+        Self { at: now, lag: 0, unfinished: 0, lanes: BTreeMap::new(), replays: Vec::new() }
     }
 }
 
@@ -59,12 +59,12 @@ fn seen(answer: Value, input: &str) -> serde_json::Result<Seen> {
         let rows = report.partitions.iter().filter(|row| only.is_none_or(|topic| row.topic == topic));
         rows.filter_map(|row| u64::try_from(row.lag?).ok()).sum()
     };
-    let (lag, held) = (lag(Some(input)), lag(None));
+    let (lag, unfinished) = (lag(Some(input)), lag(None));
     let lanes = report.lanes.into_iter().map(|row| {
         let parked = row.replicas.iter().map(|replica| replica.load.parked).sum();
         (row.account, LaneSeen { state: row.state, why: row.why, parked })
     });
-    Ok(Seen { at: Instant::now(), lag, held, lanes: lanes.collect(), replays: Vec::new() })
+    Ok(Seen { at: Instant::now(), lag, unfinished, lanes: lanes.collect(), replays: Vec::new() })
 }
 
 /// Resumes an account.
@@ -107,7 +107,7 @@ mod tests {
             "replicas": ["r"],
         });
         let seen = seen(answer, "conversions").unwrap();
-        assert_eq!((seen.lag, seen.held), (7, 12));
+        assert_eq!((seen.lag, seen.unfinished), (7, 12));
         let lane = &seen.lanes["demo-360-ps"];
         assert_eq!((lane.state.as_str(), lane.parked), ("halted", 3));
     }

@@ -61,7 +61,7 @@ pub struct Beside {
     /// Different events among the records.
     pub distinct: u64,
     /// The largest number of records without an end that can still be held somewhere.
-    pub held: u64,
+    pub unfinished: u64,
     /// Records of which nothing can tell whether they have ended.
     pub unknown: u64,
     /// Requests that the platforms accepted; `None`: only the platforms know.
@@ -83,8 +83,8 @@ impl Ledger {
             duplicate: sums.ended(Outcome::Duplicate),
             suppressed: sums.ended(Outcome::Suppressed),
             dead_lettered: sums.ended(Outcome::DeadLettered),
-            open: missing.min(beside.held),
-            lost: missing.saturating_sub(beside.held),
+            open: missing.min(beside.unfinished),
+            lost: missing.saturating_sub(beside.unfinished),
             platform_accepted: beside.platform_accepted,
             declared_resends: sums.resends,
             calls: beside.calls,

@@ -145,21 +145,21 @@ impl Pressure {
     }
 
     /// Checks all lanes, if a check is due. Above three quarters of the bounds, if some lane can send, the fullest of
-    /// the lanes that do not keep up park their queues until the load is down to a half. `held` says that Redis is
+    /// the lanes that do not keep up park their queues until the load is down to a half. `holds` says that Redis is
     /// away.
     pub(super) fn look(
         &mut self,
         load: Load,
         bounds: &Bounds,
         (lanes, traffic): (&Lanes, &Traffic),
-        held: bool,
+        holds: bool,
         now: Instant,
     ) {
         if now < self.next_look {
             return;
         }
         self.next_look = now + LOOK_EVERY;
-        self.relief = traffic.any(|lane| self.flows(lanes.get(lane), held, now));
+        self.relief = traffic.any(|lane| self.flows(lanes.get(lane), holds, now));
         if !self.relief || !load.is_above(bounds, 3, 4) {
             return;
         }
@@ -171,7 +171,7 @@ impl Pressure {
             let (records, bytes) = (lane.live.records(), lane.live.bytes());
             if lane.is_emptying() {
                 left = left.without(records, bytes);
-            } else if records > 0 && lane.can_park(TopicKind::Input) && !self.keeps_up(lane, held, now) {
+            } else if records > 0 && lane.can_park(TopicKind::Input) && !self.keeps_up(lane, holds, now) {
                 let share = (records as f64 / bounds.max_in_flight.max(1) as f64)
                     .max(bytes as f64 / bounds.max_in_flight_bytes.max(1) as f64);
                 slow.push((share, lane));
@@ -189,12 +189,12 @@ impl Pressure {
     }
 
     /// Whether the lane sends its records soon enough.
-    fn keeps_up(&self, lane: &LaneHandle, held: bool, now: Instant) -> bool {
+    fn keeps_up(&self, lane: &LaneHandle, holds: bool, now: Instant) -> bool {
         let queued = lane.live.records();
         if queued == 0 {
             return true;
         }
-        if !lane.can_send(held) {
+        if !lane.can_send(holds) {
             return false;
         }
         // A lane that was just added has received nothing.
@@ -206,11 +206,11 @@ impl Pressure {
     }
 
     /// Whether the lane could send new records.
-    fn flows(&self, lane: &LaneHandle, held: bool, now: Instant) -> bool {
-        let Some(pace) = self.paces.get(lane.index) else { return lane.can_send(held) };
+    fn flows(&self, lane: &LaneHandle, holds: bool, now: Instant) -> bool {
+        let Some(pace) = self.paces.get(lane.index) else { return lane.can_send(holds) };
         let ended_since =
             pace.emptied.0.is_none_or(|at| pace.ended > at && now.saturating_duration_since(pace.ended) < STUCK);
-        lane.can_send(held) && self.keeps_up(lane, held, now) && (ended_since || !pace.emptied.lately(now))
+        lane.can_send(holds) && self.keeps_up(lane, holds, now) && (ended_since || !pace.emptied.lately(now))
     }
 }
 

@@ -79,9 +79,9 @@ impl Refusals {
     }
 
     /// Counts a record as held because a topic refuses it, until the returned guard is dropped.
-    pub fn hold(self: &Arc<Self>, topic: &str, why: &str) -> Held {
+    pub fn hold(self: &Arc<Self>, topic: &str, why: &str) -> RefusedRecord {
         self.lock_and_change(topic, Some(why), |refusing| refusing.records += 1);
-        Held { all: self.clone(), topic: topic.to_owned() }
+        RefusedRecord { all: self.clone(), topic: topic.to_owned() }
     }
 
     /// Reports the topics that do not exist and could not be created, each with the reason. All other topics exist.
@@ -160,19 +160,19 @@ fn stays(topic: &str, refusing: &RefusingTopic) -> bool {
 }
 
 /// Counts one record as held for a topic, until this guard is dropped.
-pub struct Held {
+pub struct RefusedRecord {
     all: Arc<Refusals>,
     topic: String,
 }
 
-impl Held {
+impl RefusedRecord {
     /// Reports that the topic refused the record again.
     pub fn again(&self, why: &str) {
         self.all.lock_and_change(&self.topic, Some(why), |_| {});
     }
 }
 
-impl Drop for Held {
+impl Drop for RefusedRecord {
     fn drop(&mut self) {
         let mut all = self.all.lock();
         if let Entry::Occupied(mut refusing) = all.entry(std::mem::take(&mut self.topic)) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::claim::Held;
+use crate::claim::ClaimGuard;
 use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Delivery, Subject};
@@ -89,7 +89,12 @@ impl Lane {
 
     /// Pushes the lane back as a record's answer demands. `true`: the record goes back to the lane's head, its claim is
     /// released, and its visit continues there.
-    pub(super) async fn give_back(&self, delivery: &mut Delivery, held: &mut Option<Held>, answer: &Answer) -> bool {
+    pub(super) async fn give_back(
+        &self,
+        delivery: &mut Delivery,
+        guard: &mut Option<ClaimGuard>,
+        answer: &Answer,
+    ) -> bool {
         delivery.ack.open().set_stage(Stage::Settling);
         delivery.carry_count();
         let wait = match answer.quota_wait {
@@ -100,17 +105,17 @@ impl Lane {
         delivery.trial = None;
         let goes_back = self.takes_back(delivery, wait);
         if goes_back {
-            self.outbox.release(delivery, held.take()).await;
+            self.outbox.release(delivery, guard.take()).await;
         }
         goes_back
     }
 
     /// Takes back a record whose account has other settings since. Its claim is released, and its visit begins anew at the
     /// lane's head.
-    pub(super) async fn take_back(&self, delivery: &mut Delivery, held: &mut Option<Held>) {
+    pub(super) async fn take_back(&self, delivery: &mut Delivery, guard: &mut Option<ClaimGuard>) {
         delivery.carry_count();
         delivery.trial = None;
-        self.outbox.release(delivery, held.take()).await;
+        self.outbox.release(delivery, guard.take()).await;
     }
 
     /// Halts the account if an answer says that the account cannot send at all.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::account::Inline;
-use crate::claim::Held;
+use crate::claim::ClaimGuard;
 use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Delivery, TopicKind};
@@ -30,23 +30,23 @@ pub(super) fn ended(
     attempted: std::thread::Result<Attempted>,
     delivery: &mut Delivery,
     lane: &Lane,
-    held: &mut Option<Held>,
+    guard: &mut Option<ClaimGuard>,
     attempts_before: u32,
 ) -> Attempted {
-    let result = attempted.unwrap_or_else(|_| Err(panicked(delivery, lane, held, attempts_before)));
+    let result = attempted.unwrap_or_else(|_| Err(panicked(delivery, lane, guard, attempts_before)));
     let result = lane.with_present_settings(result);
     lane.note(delivery.is_replayed(), &result);
     result
 }
 
-/// Attempts one event that has a permit to itself. `held` receives the claim; `settle` ends it, whatever the result. If
-/// `held` is a claim already, it is used while its lease lasts.
+/// Attempts one event that has a permit to itself. `guard` receives the claim; `settle` ends it, whatever the result. If
+/// `guard` is a claim already, it is used while its lease lasts.
 ///
 /// # Errors
 /// The reason why the event was not delivered.
-pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Attempted {
+pub async fn attempt(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGuard>) -> Attempted {
     let mut failed = None;
-    let attempted = visit(delivery, lane, held, &mut failed).await;
+    let attempted = visit(delivery, lane, guard, &mut failed).await;
     count_failed(delivery, lane, failed);
     attempted
 }
@@ -55,26 +55,26 @@ pub async fn attempt(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Hel
 async fn visit(
     delivery: &mut Delivery,
     lane: &Lane,
-    held: &mut Option<Held>,
+    guard: &mut Option<ClaimGuard>,
     failed: &mut Option<DeliveryError>,
 ) -> Attempted {
     let mut delays: Option<InlineDelays> = None;
     let mut turn = Turn::default();
     loop {
-        if held.is_none()
-            && let Some(done) = claim(delivery, lane, held).await?
+        if guard.is_none()
+            && let Some(done) = claim(delivery, lane, guard).await?
         {
             return Ok(done);
         }
         check_time(delivery, lane)?;
-        refuse_second_send(delivery, held)?;
+        refuse_second_send(delivery, guard)?;
         let mut unused = None;
         loop {
             // Boxed, here and below, because most accounts send without a token, and few records wait for one.
-            if lane.token().is_err() && !Box::pin(wait_for_token(delivery, lane, held, &mut turn, None)).await? {
+            if lane.token().is_err() && !Box::pin(wait_for_token(delivery, lane, guard, &mut turn, None)).await? {
                 break;
             }
-            let Some(ready) = wait_for_slot(delivery, lane, held, unused.take()).await? else { break };
+            let Some(ready) = wait_for_slot(delivery, lane, guard, unused.take()).await? else { break };
             let slot = ready.slot;
             let Ok(token) = lane.token() else {
                 // The token ended during the wait for the slot.
@@ -83,7 +83,7 @@ async fn visit(
             };
             // Boxed, because it is the largest part of an attempt, and in a burst most attempts still wait for their
             // claim or their slot.
-            let failure = match Box::pin(send(delivery, lane, held, ready, token.as_ref())).await {
+            let failure = match Box::pin(send(delivery, lane, guard, ready, token.as_ref())).await {
                 Ok(receipt) => {
                     *failed = None;
                     return Ok(Progress::Accepted(receipt));
@@ -107,7 +107,7 @@ async fn visit(
             }
             if let (Some(token), DeliveryError::Refresh(answer)) = (token, &failure) {
                 let refused = Some(Refused { token, answer: answer.clone() });
-                match Box::pin(wait_for_token(delivery, lane, held, &mut turn, refused)).await? {
+                match Box::pin(wait_for_token(delivery, lane, guard, &mut turn, refused)).await? {
                     true => continue,
                     false => break,
                 }
@@ -124,7 +124,7 @@ async fn visit(
         }
         count_failed(delivery, lane, failed.take());
         // The lease has become too short for a send, so the claim is released and made again with a new token.
-        give_up(delivery, lane, held).await?;
+        give_up(delivery, lane, guard).await?;
     }
 }
 
@@ -176,10 +176,10 @@ pub(super) enum Stop {
 pub(super) async fn wait_for_slot<'a>(
     delivery: &Delivery,
     lane: &'a Lane,
-    held: &Option<Held>,
+    guard: &Option<ClaimGuard>,
     unused: Option<Slot>,
 ) -> Result<Option<Ready<'a>>, DeliveryError> {
-    let Some(spare) = spare_lease(lane, held) else { return Ok(None) };
+    let Some(spare) = spare_lease(lane, guard) else { return Ok(None) };
     // Bounded, because an account that sends without a lease (Redis is away) needs a timer too.
     let spare = spare.min(Duration::from_secs(3600));
     let priority = priority_of(delivery);
@@ -208,11 +208,11 @@ pub(super) fn priority_of(delivery: &Delivery) -> Priority {
 
 /// The last check before the first byte, when connection, slot and request are there: the process may have been stopped
 /// at any moment before, and another one may have taken over the claim.
-pub(super) fn judge(delivery: &Delivery, lane: &Lane, held: &Option<Held>, slot: Slot) -> Result<(), Stop> {
+pub(super) fn judge(delivery: &Delivery, lane: &Lane, guard: &Option<ClaimGuard>, slot: Slot) -> Result<(), Stop> {
     if let Some(why) = lane.interruption(delivery) {
         return Err(Stop::Closed(why));
     }
-    let is_stale = spare_lease(lane, held).is_none() || delivery.ack.assignment().is_unconfirmed();
+    let is_stale = spare_lease(lane, guard).is_none() || delivery.ack.assignment().is_unconfirmed();
     if is_stale || lane.shared.health.clock.trouble().is_some() {
         return Err(Stop::ClaimAgain);
     }
@@ -225,7 +225,7 @@ pub(super) fn judge(delivery: &Delivery, lane: &Lane, held: &Option<Held>, slot:
 async fn send(
     delivery: &mut Delivery,
     lane: &Lane,
-    held: &mut Option<Held>,
+    guard: &mut Option<ClaimGuard>,
     ready: Ready<'_>,
     token: Option<&Token>,
 ) -> Result<Receipt, Unanswered<DeliveryError, Stop>> {
@@ -238,7 +238,7 @@ async fn send(
         Ok(line) => {
             let item = &event(delivery).map_err(Unanswered::Failed)?.prepared;
             match line
-                .attempt(&[item], token.map(|token| &token.access), began_ms, || judge(delivery, lane, held, slot))
+                .attempt(&[item], token.map(|token| &token.access), began_ms, || judge(delivery, lane, guard, slot))
                 .await
             {
                 Ok(verdicts) => verdicts.one(),
@@ -249,7 +249,7 @@ async fn send(
     };
     lane.account_metrics().attempt_duration(connecting + began.elapsed());
     note_unclassified(lane, &result);
-    count(delivery, lane, held, &result, began_ms);
+    count(delivery, lane, guard, &result, began_ms);
     lane.hear(delivery, result.as_ref().map(drop));
     if let Some(wait) = lane.dispatcher.take_pause() {
         // Boxed, because few answers demand it.

@@ -1,6 +1,6 @@
 //! What a lane's task gets back from the attempts and settles that it started.
 
-use crate::claim::Held;
+use crate::claim::ClaimGuard;
 use crate::claim::rules::Key;
 use crate::delivery::{Delivery, TopicKind};
 use crate::settle::Attempted;
@@ -9,7 +9,7 @@ use crate::settle::Attempted;
 pub(crate) struct AttemptedDelivery {
     pub(crate) delivery: Box<Delivery>,
     pub(crate) key: Option<Key>,
-    pub(crate) held: Option<Held>,
+    pub(crate) guard: Option<ClaimGuard>,
     pub(crate) result: Attempted,
 }
 

@@ -18,7 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep_until};
 
-use crate::claim::Held;
+use crate::claim::ClaimGuard;
 use crate::claim::rules::Key;
 use crate::delivery::Delivery;
 use crate::error::DeliveryError;
@@ -46,7 +46,7 @@ const LONG: Duration = Duration::from_secs(3600);
 struct Member {
     delivery: Box<Delivery>,
     key: Option<Key>,
-    held: Option<Held>,
+    guard: Option<ClaimGuard>,
     /// The delays between its inline tries.
     delays: Option<InlineDelays>,
     /// The failure of its previous try.
@@ -177,7 +177,7 @@ impl<'a> Batch<'a> {
 
     /// The shortest lease of the records that are ready, less what a send needs.
     fn shortest_lease(&self) -> Duration {
-        let leases = self.ready.iter().map(|item| spare_lease(self.lane, &item.held).unwrap_or_default());
+        let leases = self.ready.iter().map(|item| spare_lease(self.lane, &item.guard).unwrap_or_default());
         leases.fold(LONG, Duration::min)
     }
 
@@ -185,7 +185,7 @@ impl<'a> Batch<'a> {
     fn take_in(&mut self, arrivals: Vec<HandedOut>) {
         for (delivery, key) in arrivals {
             let turn = Turn::default();
-            self.claim(Member { delivery, key, held: None, delays: None, failed: None, not_before: None, turn });
+            self.claim(Member { delivery, key, guard: None, delays: None, failed: None, not_before: None, turn });
         }
     }
 
@@ -209,9 +209,9 @@ impl<'a> Batch<'a> {
         self.claims = (self.claims.0 + 1, self.claims.1 + load(&item.delivery).1);
         self.claiming.push(Box::pin(async move {
             let attempts_before = item.delivery.envelope.attempts;
-            let Member { delivery, held, turn, .. } = &mut item;
-            let claimed = AssertUnwindSafe(be_ready(delivery, &lane, held, turn, to)).catch_unwind().await;
-            let claimed = claimed.unwrap_or_else(|_| Err(panicked(delivery, &lane, held, attempts_before)));
+            let Member { delivery, guard, turn, .. } = &mut item;
+            let claimed = AssertUnwindSafe(be_ready(delivery, &lane, guard, turn, to)).catch_unwind().await;
+            let claimed = claimed.unwrap_or_else(|_| Err(panicked(delivery, &lane, guard, attempts_before)));
             (item, claimed)
         }));
     }
@@ -254,7 +254,7 @@ impl<'a> Batch<'a> {
         for item in std::mem::take(&mut self.ready) {
             if let Some(why) = self.lane.interruption(&item.delivery) {
                 self.leave(item, Err(why));
-            } else if spare_lease(self.lane, &item.held).is_none() {
+            } else if spare_lease(self.lane, &item.guard).is_none() {
                 self.claim(item);
             } else {
                 self.ready.push(item);
@@ -279,9 +279,9 @@ impl<'a> Batch<'a> {
 
     fn leave(&mut self, mut item: Member, result: Attempted) {
         self.count_failed(&mut item);
-        let Member { delivery, key, held, .. } = item;
+        let Member { delivery, key, guard, .. } = item;
         let result = self.lane.with_present_settings(result);
-        self.lane.batches.leave(AttemptedDelivery { delivery, key, held, result });
+        self.lane.batches.leave(AttemptedDelivery { delivery, key, guard, result });
     }
 }
 

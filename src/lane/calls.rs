@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::account::WhenUnavailable;
-use crate::claim::Held;
+use crate::claim::ClaimGuard;
 use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Called, Delivery};
@@ -49,9 +49,9 @@ enum Sent {
 ///
 /// # Errors
 /// The reason why the call was not answered to its end.
-pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Attempted {
+pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGuard>) -> Attempted {
     let (mut counted, mut failed) = (None, None);
-    let attempted = visit(delivery, lane, held, &mut counted, &mut failed).await;
+    let attempted = visit(delivery, lane, guard, &mut counted, &mut failed).await;
     count_failed(delivery, lane, failed);
     delivery.set_counted(false);
     if let Some(unsent) = counted {
@@ -64,7 +64,7 @@ pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, held: &mu
 async fn visit(
     delivery: &mut Delivery,
     lane: &Lane,
-    held: &mut Option<Held>,
+    guard: &mut Option<ClaimGuard>,
     counted: &mut Option<Counted>,
     failed: &mut Option<DeliveryError>,
 ) -> Attempted {
@@ -72,30 +72,30 @@ async fn visit(
     let mut turn = Turn::default();
     let mut chunks = Chunks::default();
     loop {
-        if held.is_none()
-            && let Some(done) = claim(delivery, lane, held).await?
+        if guard.is_none()
+            && let Some(done) = claim(delivery, lane, guard).await?
         {
             return Ok(done);
         }
         check_time(delivery, lane)?;
-        refuse_second_send(delivery, held)?;
+        refuse_second_send(delivery, guard)?;
         let mut unused = None;
         loop {
-            if lane.token().is_err() && !wait_for_token(delivery, lane, held, &mut turn, None).await? {
+            if lane.token().is_err() && !wait_for_token(delivery, lane, guard, &mut turn, None).await? {
                 break;
             }
             if counted.is_none() {
                 *counted = Some(count_request(delivery, lane).await?);
                 delivery.set_counted(true);
             }
-            let Some(ready) = wait_for_slot(delivery, lane, held, unused.take()).await? else { break };
+            let Some(ready) = wait_for_slot(delivery, lane, guard, unused.take()).await? else { break };
             let slot = ready.slot;
             let Ok(token) = lane.token() else {
                 // The token ended during the wait for the slot.
                 unused = Some(slot);
                 continue;
             };
-            let sent = send_part(delivery, lane, held, ready, token.as_ref(), &mut chunks).await;
+            let sent = send_part(delivery, lane, guard, ready, token.as_ref(), &mut chunks).await;
             if is_sent(&sent) {
                 *counted = None;
                 delivery.set_counted(false);
@@ -109,7 +109,7 @@ async fn visit(
                     turn.answered();
                     *failed = None;
                     begin_anew(delivery, lane, &mut delays);
-                    if !renew(delivery, lane, held).await? {
+                    if !renew(delivery, lane, guard).await? {
                         break;
                     }
                     check_time(delivery, lane)?;
@@ -131,7 +131,7 @@ async fn visit(
             }
             if let (Some(token), DeliveryError::Refresh(answer)) = (token, &failure) {
                 let refused = Some(Refused { token, answer: answer.clone() });
-                match wait_for_token(delivery, lane, held, &mut turn, refused).await? {
+                match wait_for_token(delivery, lane, guard, &mut turn, refused).await? {
                     true => continue,
                     false => break,
                 }
@@ -146,7 +146,7 @@ async fn visit(
             *failed = Some(failure);
         }
         count_failed(delivery, lane, failed.take());
-        give_up(delivery, lane, held).await?;
+        give_up(delivery, lane, guard).await?;
     }
 }
 
@@ -160,19 +160,19 @@ fn is_sent<T, E>(sent: &Result<T, Unanswered<DeliveryError, E>>) -> bool {
 }
 
 /// Begins the lease again before the next request. `false`: the claim has to be made again.
-async fn renew(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Result<bool, DeliveryError> {
+async fn renew(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGuard>) -> Result<bool, DeliveryError> {
     let mut pause = Duration::from_millis(100);
     loop {
         if let Some(why) = lane.interruption(delivery) {
             return Err(why);
         }
         delivery.ack.open().set_stage(Stage::Claiming);
-        let Some(ours) = held.as_mut() else { return Ok(false) };
+        let Some(ours) = guard.as_mut() else { return Ok(false) };
         match lane.dedupe.renew(&event(delivery)?.claim_request, &mut ours.claim).await {
             Ok(true) => return Ok(true),
             Ok(false) => {
                 // Another process has taken it over, or Redis has forgotten it: nothing is left to release.
-                *held = None;
+                *guard = None;
                 return Ok(false);
             }
             // Claimed again, it goes on without Redis.
@@ -194,7 +194,7 @@ fn called(delivery: &Delivery) -> Result<&Called, DeliveryError> {
 async fn send_part(
     delivery: &mut Delivery,
     lane: &Lane,
-    held: &mut Option<Held>,
+    guard: &mut Option<ClaimGuard>,
     ready: Ready<'_>,
     token: Option<&Token>,
     chunks: &mut Chunks,
@@ -211,7 +211,7 @@ async fn send_part(
         Err(failure) => Err(failure),
         Ok(line) => {
             let access = token.map(|token| &token.access);
-            let last_word = || judge(delivery, lane, held, slot);
+            let last_word = || judge(delivery, lane, guard, slot);
             match line.call((&call.prepared, part), access, began_ms, last_word).await {
                 Ok(answered) => Ok(answered),
                 Err(Unanswered::Failed(failure)) => Err(failure),
@@ -226,7 +226,7 @@ async fn send_part(
             let failure = doubt(delivery, failure);
             let verdict: Verdict = Err(failure.clone());
             note_unclassified(lane, &verdict);
-            count(delivery, lane, held, &verdict, began_ms);
+            count(delivery, lane, guard, &verdict, began_ms);
             lane.hear(delivery, Err(&failure));
             return Err(Unanswered::Failed(failure));
         }
@@ -248,9 +248,9 @@ async fn send_part(
     };
     let attempts = delivery.envelope.attempts + 1;
     if follows {
-        count_part(delivery, lane, held, began_ms);
+        count_part(delivery, lane, guard, began_ms);
     } else {
-        count(delivery, lane, held, &Ok(Receipt::default()), began_ms);
+        count(delivery, lane, guard, &Ok(Receipt::default()), began_ms);
     }
     if is_whole {
         delivery.ack.open().set_stage(Stage::Settling);
@@ -273,9 +273,9 @@ async fn send_part(
 
 /// Counts a request that was answered while others of the call follow. Only the last one makes the attempt of a visit, so
 /// that a call with many pages does not use up its attempts.
-fn count_part(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>, began_ms: i64) {
+fn count_part(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGuard>, began_ms: i64) {
     lane.account_metrics().attempt(Class::Delivered);
-    declare(delivery, lane, held);
+    declare(delivery, lane, guard);
     delivery.envelope.first_attempt_ms.get_or_insert(began_ms);
 }
 

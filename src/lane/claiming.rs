@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::account::WhenUnavailable;
-use crate::claim::{ClaimAttempt, ClaimOutcome, Held};
+use crate::claim::{ClaimAttempt, ClaimGuard, ClaimOutcome};
 use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Delivery, Ready, Subject};
@@ -37,11 +37,11 @@ pub(super) fn event(delivery: &Delivery) -> Result<&Ready, DeliveryError> {
     }
 }
 
-/// Claims an event. `Some`: nothing has to be sent. `None`: the claim is ours, and in `held`.
+/// Claims an event. `Some`: nothing has to be sent. `None`: the claim is ours, and in `guard`.
 pub(super) async fn claim(
     delivery: &mut Delivery,
     lane: &Lane,
-    held: &mut Option<Held>,
+    guard: &mut Option<ClaimGuard>,
 ) -> Result<Option<Progress>, DeliveryError> {
     let deliver = lane.account.when_unavailable == WhenUnavailable::Deliver;
     let mut attempt = ClaimAttempt::default();
@@ -56,7 +56,7 @@ pub(super) async fn claim(
         }
         if delivery.ack.assignment().is_unconfirmed() {
             // Another member may own the partition by now and send the same records.
-            delivery.ack.open().set_stage(Stage::Held);
+            delivery.ack.open().set_stage(Stage::Holding);
             tokio::select! {
                 () = sleep(UNCONFIRMED_PAUSE) => {}
                 _ = lane.interrupted(delivery) => {}
@@ -96,7 +96,7 @@ pub(super) async fn claim(
                     let taken = claimed.claim.taken_over();
                     lane.metrics().claim(if taken { ClaimResult::TakenOver } else { ClaimResult::Fresh });
                 }
-                *held = Some(claimed);
+                *guard = Some(claimed);
                 None
             }
             ClaimOutcome::Duplicate { resends, is_own } => {
@@ -131,9 +131,9 @@ pub(super) fn check_time(delivery: &Delivery, lane: &Lane) -> Result<(), Deliver
 }
 
 /// Refuses to send again what may have been accepted, on an account whose lost answers end in the dead letters.
-pub(super) fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -> Result<(), DeliveryError> {
+pub(super) fn refuse_second_send(delivery: &mut Delivery, guard: &Option<ClaimGuard>) -> Result<(), DeliveryError> {
     let ready = ready_mut(delivery)?;
-    let resend = held.as_ref().is_some_and(|h| h.claim.is_second(ready.claim_request.in_doubt));
+    let resend = guard.as_ref().is_some_and(|h| h.claim.is_second(ready.claim_request.in_doubt));
     if resend && !ready.claim_request.force && ready.dead_letters_ambiguous() {
         return Err(DeliveryError::Ambiguous(Answer {
             detail: "an earlier send may have been accepted, and this account sends nothing twice".into(),
@@ -147,17 +147,17 @@ pub(super) fn refuse_second_send(delivery: &mut Delivery, held: &Option<Held>) -
 pub(super) async fn give_up(
     delivery: &mut Delivery,
     lane: &Lane,
-    held: &mut Option<Held>,
+    guard: &mut Option<ClaimGuard>,
 ) -> Result<(), DeliveryError> {
-    if let Some(held) = held.take() {
-        lane.dedupe.release(&mut ready_mut(delivery)?.claim_request, held).await;
+    if let Some(guard) = guard.take() {
+        lane.dedupe.release(&mut ready_mut(delivery)?.claim_request, guard).await;
     }
     delivery.carry_count();
     Ok(())
 }
 
 /// The rest of a lease, less what a send needs. `None`: it is too short for a send.
-pub(super) fn spare_lease(lane: &Lane, held: &Option<Held>) -> Option<Duration> {
-    let left = held.as_ref().map_or(Duration::ZERO, |h| lane.dedupe.lease_left(&h.claim));
+pub(super) fn spare_lease(lane: &Lane, guard: &Option<ClaimGuard>) -> Option<Duration> {
+    let left = guard.as_ref().map_or(Duration::ZERO, |h| lane.dedupe.lease_left(&h.claim));
     left.checked_sub(lane.account.limits.timeout + LEASE_MARGIN)
 }

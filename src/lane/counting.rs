@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::claim::Held;
+use crate::claim::ClaimGuard;
 use crate::clock::now_ms;
 use crate::delivery::{Delivery, Subject};
 use crate::envelope::LastAttempt;
@@ -11,7 +11,13 @@ use crate::lane::state::Lane;
 use crate::platforms::reading::Verdict;
 
 /// Counts the attempt of one event; `began_ms` is when it began.
-pub(super) fn count(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>, verdict: &Verdict, began_ms: i64) {
+pub(super) fn count(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    guard: &mut Option<ClaimGuard>,
+    verdict: &Verdict,
+    began_ms: i64,
+) {
     let class = verdict.as_ref().err().map_or(Class::Delivered, |e| e.class().unwrap_or(Class::Halt));
     lane.account_metrics().attempt(class);
     if delivery.inline_used == 0 {
@@ -20,7 +26,7 @@ pub(super) fn count(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held
     let answer = verdict.as_ref().err().and_then(DeliveryError::answer);
     let sent = answer.is_none_or(|a| a.sent);
     if sent {
-        declare(delivery, lane, held);
+        declare(delivery, lane, guard);
     }
     // Only these classes count as attempts. A hand-off without an attempt leaves the last attempt as it was.
     if matches!(class, Class::Delivered | Class::Retry | Class::Permanent | Class::Ambiguous) {
@@ -45,10 +51,10 @@ pub(super) fn count(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held
 
 /// Records that the first byte of an event's send went out. A take-over or a claim in doubt counts as a re-send, once
 /// per claim. A call that only reads may be made again without a word.
-pub(super) fn declare(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) {
-    if let (Some(held), Subject::Ready(ready)) = (held, &mut delivery.subject)
+pub(super) fn declare(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGuard>) {
+    if let (Some(guard), Subject::Ready(ready)) = (guard, &mut delivery.subject)
         && !ready.only_reads()
-        && held.claim.declare()
+        && guard.claim.declare()
     {
         ready.claim_request.own += 1;
         lane.account_metrics().ambiguous_resends.inc();
@@ -60,7 +66,7 @@ pub(super) fn declare(delivery: &mut Delivery, lane: &Lane, held: &mut Option<He
 pub(super) fn panicked(
     delivery: &mut Delivery,
     lane: &Lane,
-    held: &mut Option<Held>,
+    guard: &mut Option<ClaimGuard>,
     attempts_before: u32,
 ) -> DeliveryError {
     tracing::error!(account = &*lane.account.name, "an attempt panicked; its event is treated as sent without answer");
@@ -68,7 +74,7 @@ pub(super) fn panicked(
         delivery.envelope.attempts += 1;
         delivery.attempted = true;
     }
-    declare(delivery, lane, held);
+    declare(delivery, lane, guard);
     delivery.envelope.first_attempt_ms.get_or_insert_with(now_ms);
     delivery.envelope.last =
         Some(LastAttempt { class: Class::Ambiguous.as_str().to_owned(), ..LastAttempt::default() });

@@ -221,8 +221,8 @@ impl LaneHandle {
     }
 
     /// Whether the lane can send: it is open, and a Redis that is away does not keep it from sending.
-    pub fn can_send(&self, held: bool) -> bool {
-        self.is_open() && (!held || self.account().when_unavailable == WhenUnavailable::Deliver)
+    pub fn can_send(&self, holds: bool) -> bool {
+        self.is_open() && (!holds || self.account().when_unavailable == WhenUnavailable::Deliver)
     }
 
     /// Closes the lane in this process at once. The caller reports the halt to Redis. `false` if the lane was halted

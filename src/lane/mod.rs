@@ -221,31 +221,31 @@ impl Lane {
     /// Settles a record. First the lane does what the answer demands of it: a halt parks the records that follow, and a
     /// push-back keeps this one.
     pub(crate) async fn settle(self: Rc<Self>, attempted: AttemptedDelivery) -> Settled {
-        let AttemptedDelivery { mut delivery, key, mut held, result } = attempted;
+        let AttemptedDelivery { mut delivery, key, mut guard, result } = attempted;
         let (topic_kind, bytes) = (delivery.topic_kind, delivery.record.size());
         if matches!(result, Err(DeliveryError::Replaced)) {
-            self.take_back(&mut delivery, &mut held).await;
+            self.take_back(&mut delivery, &mut guard).await;
             return Settled { back: Some(delivery), key, topic_kind, bytes };
         }
         self.halt_if_asked(&result);
         // Boxed, because few answers push a lane back.
         if let Err(DeliveryError::Throttled(answer)) = &result
-            && Box::pin(self.give_back(&mut delivery, &mut held, answer)).await
+            && Box::pin(self.give_back(&mut delivery, &mut guard, answer)).await
         {
             return Settled { back: Some(delivery), key, topic_kind, bytes };
         }
-        settle(&self.outbox, delivery, held, result).await;
+        settle(&self.outbox, delivery, guard, result).await;
         Settled { back: None, key, topic_kind, bytes }
     }
 
     async fn attempt_one(self: Rc<Self>, mut delivery: Box<Delivery>, key: Option<Key>) -> Option<AttemptedDelivery> {
-        let mut held = None;
+        let mut guard = None;
         let attempts_before = delivery.envelope.attempts;
         // Called directly, because inside another future every record in flight would carry that future's arguments as
         // well.
-        let attempted = AssertUnwindSafe(attempt(&mut delivery, &self, &mut held)).catch_unwind().await;
-        let result = ended(attempted, &mut delivery, &self, &mut held, attempts_before);
-        Some(AttemptedDelivery { delivery, key, held, result })
+        let attempted = AssertUnwindSafe(attempt(&mut delivery, &self, &mut guard)).catch_unwind().await;
+        let result = ended(attempted, &mut delivery, &self, &mut guard, attempts_before);
+        Some(AttemptedDelivery { delivery, key, guard, result })
     }
 
     async fn attempt_one_call(
@@ -253,11 +253,11 @@ impl Lane {
         mut delivery: Box<Delivery>,
         key: Option<Key>,
     ) -> Option<AttemptedDelivery> {
-        let mut held = None;
+        let mut guard = None;
         let attempts_before = delivery.envelope.attempts;
-        let attempted = AssertUnwindSafe(attempt_call(&mut delivery, &self, &mut held)).catch_unwind().await;
-        let result = ended(attempted, &mut delivery, &self, &mut held, attempts_before);
-        Some(AttemptedDelivery { delivery, key, held, result })
+        let attempted = AssertUnwindSafe(attempt_call(&mut delivery, &self, &mut guard)).catch_unwind().await;
+        let result = ended(attempted, &mut delivery, &self, &mut guard, attempts_before);
+        Some(AttemptedDelivery { delivery, key, guard, result })
     }
 }
 

@@ -131,14 +131,14 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
         parked.trial = bench.handle.take_trial(TopicKind::Parked);
         bench.queue(parked);
         eventually("it is tried", async || bench.sent().len() == 3).await;
-        let mut held = None;
+        let mut back = None;
         eventually("it is held", async || {
-            held = held.take().or_else(|| bench.held.try_recv().ok());
-            held.is_some()
+            back = back.take().or_else(|| bench.given_back.try_recv().ok());
+            back.is_some()
         })
         .await;
-        let held = held.unwrap();
-        assert!(held.trial.is_none() && end.now().is_none());
+        let back = back.unwrap();
+        assert!(back.trial.is_none() && end.now().is_none());
         assert_eq!(bench.sent(), ["429-1", "429-3", "429-6"]);
 
         // A record that ends without an answer of the platform does not open the lane, and the next one is tried.
@@ -321,8 +321,8 @@ fn closing_empties_the_queue_at_once_without_touching_redis() {
         // Records that come now park too.
         let mut late = bench.send(TopicKind::Input, "ok-late");
         assert_eq!(late.wait().await, End::Parked);
-        let held = bench.held.try_recv().expect("given back to the buffer of its partition");
-        assert!(held.ack.open().stage() == Stage::Held && parked.now().is_none(), "never parked twice");
+        let back = bench.given_back.try_recv().expect("given back to the buffer of its partition");
+        assert!(back.ack.open().stage() == Stage::Holding && parked.now().is_none(), "never parked twice");
 
         let published = bench.published(PARKED);
         assert_eq!(published.len(), 3);
@@ -520,7 +520,7 @@ fn what_is_to_be_parked_counts_until_its_copy_is_acknowledged() {
         // Tiers have their own count, and a record that is held in place leaves at once.
         assert!(bench.handle.can_park(TopicKind::Tier));
         let mut parked = bench.send(TopicKind::Parked, "ok-parked");
-        eventually("it is given back", async || bench.held.try_recv().is_ok()).await;
+        eventually("it is given back", async || bench.given_back.try_recv().is_ok()).await;
         assert_eq!((bench.handle.aside_released.records(), parked.now()), (0, Some(End::Lost)));
     });
 }

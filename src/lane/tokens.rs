@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::claim::Held;
+use crate::claim::ClaimGuard;
 use crate::delivery::Delivery;
 use crate::delivery::progress::Stage;
 use crate::error::{Answer, DeliveryError};
@@ -50,7 +50,7 @@ impl Lane {
 pub(super) async fn wait_for_token(
     delivery: &mut Delivery,
     lane: &Lane,
-    held: &Option<Held>,
+    guard: &Option<ClaimGuard>,
     turn: &mut Turn,
     mut refused: Option<Refused>,
 ) -> Result<bool, DeliveryError> {
@@ -63,7 +63,7 @@ pub(super) async fn wait_for_token(
         // The report that a fresh token was refused as well is always completed, whatever the lease: nothing is sent
         // after it.
         let spare =
-            if told.is_some() && turn.is_refused() { LONG } else { spare_lease(lane, held).unwrap_or_default() };
+            if told.is_some() && turn.is_refused() { LONG } else { spare_lease(lane, guard).unwrap_or_default() };
         let wait = async {
             match &told {
                 Some(Refused { token, answer }) => tokens.refused(turn, token, answer).await,
@@ -85,8 +85,8 @@ pub(super) async fn wait_for_token(
                 return Err(why);
             }
         }
-        delivery.ack.open().set_stage(Stage::Held);
-        let spare = spare_lease(lane, held).unwrap_or_default();
+        delivery.ack.open().set_stage(Stage::Holding);
+        let spare = spare_lease(lane, guard).unwrap_or_default();
         tokio::select! {
             () = sleep(PAUSE.min(spare)) => {}
             why = lane.interrupted(delivery) => return Err(why),

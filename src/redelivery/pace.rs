@@ -20,21 +20,21 @@ impl Pace {
         Self { given: 0, mark: 0, since: now }
     }
 
-    /// Counts one more record that is given to a lane that holds `held` records.
-    pub(crate) fn gives(&mut self, held: usize, now: Instant) {
+    /// Counts one more record that is given to a lane that holds `in_lane` records.
+    pub(crate) fn gives(&mut self, in_lane: usize, now: Instant) {
         self.given += 1;
-        if self.is_through(held + 1) {
+        if self.is_through(in_lane + 1) {
             (self.mark, self.since) = (self.given, now);
         }
     }
 
-    /// Whether a lane that holds `held` records finishes them quickly, as far as is known.
-    pub(crate) fn is_quick(&self, held: usize, now: Instant) -> bool {
-        self.is_through(held) || now.saturating_duration_since(self.since) < QUICK
+    /// Whether a lane that holds `in_lane` records finishes them quickly, as far as is known.
+    pub(crate) fn is_quick(&self, in_lane: usize, now: Instant) -> bool {
+        self.is_through(in_lane) || now.saturating_duration_since(self.since) < QUICK
     }
 
-    fn is_through(&self, held: usize) -> bool {
-        self.given.saturating_sub(held as u64) >= self.mark
+    fn is_through(&self, in_lane: usize) -> bool {
+        self.given.saturating_sub(in_lane as u64) >= self.mark
     }
 }
 
@@ -49,7 +49,7 @@ mod tests {
         let mut pace = Pace::new(start);
         // An hour without records says nothing about the pace.
         let hour = 3_600_000;
-        (0..3).for_each(|held| pace.gives(held, at(hour)));
+        (0..3).for_each(|in_lane| pace.gives(in_lane, at(hour)));
         assert!(pace.is_quick(3, at(hour + 999)) && !pace.is_quick(3, at(hour + 1000)));
         assert!(pace.is_quick(2, at(hour + 1000)), "the first is through");
         pace.gives(2, at(hour + 1000));
@@ -57,7 +57,7 @@ mod tests {
         // The lane holds three records all the time, and finishes each within half a second.
         for turn in 0..10 {
             let now = at(hour + 2000 + turn * 500);
-            (0..3).for_each(|held| pace.gives(held, now));
+            (0..3).for_each(|in_lane| pace.gives(in_lane, now));
             assert!(pace.is_quick(3, now + Duration::from_millis(499)), "{turn}");
         }
     }

@@ -15,7 +15,7 @@ struct Look<'a> {
     now: Instant,
     now_ms: i64,
     /// Whether the worker's own Redis is away.
-    held: bool,
+    holds: bool,
     /// Whether any lane of the topic flows. `None` until it was needed.
     flows: Option<bool>,
     /// Whether the buffer is full, so that its records keep others from being read.
@@ -98,15 +98,15 @@ impl Waiting {
         })
     }
 
-    fn any_flows(&self, topic: &str, held: bool) -> bool {
-        self.traffic.others_flow(topic, usize::MAX, TopicKind::Tier, held, &self.lanes)
+    fn any_flows(&self, topic: &str, holds: bool) -> bool {
+        self.traffic.others_flow(topic, usize::MAX, TopicKind::Tier, holds, &self.lanes)
     }
 
     fn look_at(&mut self, place: Place, now: Instant) {
         let Some(mut buffer) = self.buffers.get_mut(&place).map(std::mem::take) else { return };
-        let held = self.health.trouble().is_some();
+        let holds = self.health.trouble().is_some();
         let mut look =
-            Look { topic: &place.0, now, now_ms: self.health.clock.now_ms(), held, flows: None, full: buffer.full };
+            Look { topic: &place.0, now, now_ms: self.health.clock.now_ms(), holds, flows: None, full: buffer.full };
         let waiting = std::mem::take(&mut buffer.waiting);
         let old_next = buffer.next.take();
         (buffer.blocked_on, buffer.overdue_ms) = (Vec::new(), None);
@@ -185,10 +185,10 @@ impl Waiting {
             return Fate::Blocked(index);
         }
         // Otherwise it is parked, if other lanes flow.
-        let (topic, held) = (look.topic, look.held);
-        let any = *look.flows.get_or_insert_with(|| self.any_flows(topic, held));
+        let (topic, holds) = (look.topic, look.holds);
+        let any = *look.flows.get_or_insert_with(|| self.any_flows(topic, holds));
         let others =
-            any && (lane.is_full(topic_kind) || self.traffic.others_flow(topic, index, topic_kind, held, &self.lanes));
+            any && (lane.is_full(topic_kind) || self.traffic.others_flow(topic, index, topic_kind, holds, &self.lanes));
         if others { Fate::Leave(Way::Parking(index)) } else { Fate::Blocked(index) }
     }
 

@@ -468,8 +468,8 @@ fn parking_topics_that_take_nothing_leave_some_of_what_may_be_on_its_way_to_othe
 
 /// The other lanes hold as many records of tiers as all lanes together may, except for less than two of these.
 fn others_hold_all(world: &mut World) {
-    let held = (64 << 20) - 300_000;
-    world.other.got_permit(TopicKind::Tier, held);
+    let bytes = (64 << 20) - 300_000;
+    world.other.got_permit(TopicKind::Tier, bytes);
     world.receive_for("zeta", TIER, 9, Some(now_ms() + LATER_MS), 1);
     world.receive_for("zeta", TIER, 0, Some(now_ms() + LATER_MS), 1);
 }

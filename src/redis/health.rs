@@ -10,7 +10,7 @@ use crate::clock::Shared;
 pub struct Health {
     up: AtomicBool,
     forgotten: AtomicBool,
-    held: AtomicBool,
+    holds: AtomicBool,
     why: Mutex<Why>,
     /// Replication id of the primary, as last read.
     primary: Mutex<Arc<str>>,
@@ -62,7 +62,7 @@ impl Health {
 
     /// Sets or clears the reason that the periodic check found.
     pub fn set_hold(&self, hold: Option<String>) {
-        self.held.store(hold.is_some(), Relaxed);
+        self.holds.store(hold.is_some(), Relaxed);
         let mut why = self.lock();
         if why.hold != hold {
             match &hold {
@@ -99,7 +99,7 @@ impl Health {
     /// Whether no claim can be made because Redis does not answer, or because its settings or its role forbid it. A store
     /// that lost its epoch key is another case.
     pub fn is_away(&self) -> bool {
-        !self.is_up() || self.held.load(Relaxed)
+        !self.is_up() || self.holds.load(Relaxed)
     }
 
     /// The reason why no claim may be made now, although Redis may answer.
@@ -111,7 +111,7 @@ impl Health {
         if self.has_forgotten() {
             return Some("redis lost its epoch key (flushed or replaced): run `postback unblock dedupe`".into());
         }
-        if self.held.load(Relaxed) { self.lock().hold.clone() } else { None }
+        if self.holds.load(Relaxed) { self.lock().hold.clone() } else { None }
     }
 
     /// Everything that is wrong, as one text without secrets. `None`: nothing is wrong.

@@ -12,7 +12,7 @@ pub enum ReplayError {
     #[error("replay {0} is still being planned: `postback replay status {0}` shows how far it is")]
     StillPlanned(String),
     #[error("replay {id} runs now{by}: wait for its end, or cancel it with `postback replay cancel {id} --why …`")]
-    Held {
+    AnotherRuns {
         id: String,
         /// ` (started by NAME)`, or nothing where it is not known.
         by: String,
@@ -45,7 +45,7 @@ impl ReplayError {
             ReplayError::NotFound(_) => "not_found",
             ReplayError::WrongState { .. } => "wrong_state",
             ReplayError::StillPlanned(_) => "still_planned",
-            ReplayError::Held { .. } => "another_runs",
+            ReplayError::AnotherRuns { .. } => "another_runs",
             ReplayError::Bad { .. } => "bad_request",
             ReplayError::Unavailable(_) => "unavailable",
         }
@@ -55,7 +55,7 @@ impl ReplayError {
     pub fn status(&self) -> u16 {
         match self {
             ReplayError::NotFound(_) => 404,
-            ReplayError::WrongState { .. } | ReplayError::StillPlanned(_) | ReplayError::Held { .. } => 409,
+            ReplayError::WrongState { .. } | ReplayError::StillPlanned(_) | ReplayError::AnotherRuns { .. } => 409,
             ReplayError::Bad { .. } => 400,
             ReplayError::Unavailable(_) => 503,
         }
@@ -73,15 +73,15 @@ mod tests {
 
     #[test]
     fn each_refusal_says_what_to_do() {
-        let held = ReplayError::Held { id: "r-1".into(), by: " (started by li)".into() };
+        let another = ReplayError::AnotherRuns { id: "r-1".into(), by: " (started by li)".into() };
         assert_eq!(
-            held.to_string(),
+            another.to_string(),
             "replay r-1 runs now (started by li): wait for its end, or cancel it with `postback replay cancel r-1 --why …`"
         );
         let state =
             ReplayError::WrongState { id: "r-1".into(), state: State::Completed, what: "be run", may: "planned" };
         assert_eq!(state.to_string(), "replay r-1 is completed, and only one that is planned can be run");
-        assert_eq!((held.status(), state.status(), state.code()), (409, 409, "wrong_state"));
+        assert_eq!((another.status(), state.status(), state.code()), (409, 409, "wrong_state"));
         let bad = ReplayError::bad("rate", "has to be at least 1");
         assert_eq!(
             (bad.status(), bad.field(), bad.to_string()),

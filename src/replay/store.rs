@@ -252,7 +252,7 @@ async fn judge(
         ["held", other] => {
             let running = read(c, keys, other).await.ok().flatten();
             let by = running.map(|stored| format!(" (started by {})", stored.text("by"))).unwrap_or_default();
-            Err(ReplayError::Held { id: other.to_owned(), by })
+            Err(ReplayError::AnotherRuns { id: other.to_owned(), by })
         }
         ["state", state] => match State::read(state) {
             Some(state) => Err(ReplayError::WrongState { id: id.to_owned(), state, what, may }),

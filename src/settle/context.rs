@@ -40,7 +40,7 @@ pub struct StageContext {
     /// The most replicas seen in the last hour, this one included.
     pub replicas: Arc<AtomicUsize>,
     /// Records that were read from parking and go back to the buffer of their partition.
-    pub held: Sender<Box<Delivery>>,
+    pub give_back: Sender<Box<Delivery>>,
     /// Halts to be published to every replica.
     pub halts: UnboundedSender<Halted>,
     /// Limits log lines that a storm would repeat for each record.

@@ -14,7 +14,7 @@ pub mod result;
 
 use rand::Rng;
 
-use crate::claim::{ConfirmAttempt, Held};
+use crate::claim::{ClaimGuard, ConfirmAttempt};
 use crate::clock::now_ms;
 use crate::delivery::progress::{AckHandle, End, Stage};
 use crate::delivery::{Delivery, Subject};
@@ -50,12 +50,12 @@ pub fn give_back_unread(ack: AckHandle) {
 
 /// Settles an event that was at the head of its lane. The caller has already applied to the lane itself what the answer
 /// demands of it.
-pub async fn settle(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<Held>, result: Attempted) {
+pub async fn settle(outbox: &Outbox, mut delivery: Box<Delivery>, guard: Option<ClaimGuard>, result: Attempted) {
     delivery.ack.open().set_stage(Stage::Settling);
     delivery.carry_count();
     match result {
         Ok(Progress::Accepted(receipt)) => {
-            if let (Subject::Ready(ready), Some(held)) = (&mut delivery.subject, &held) {
+            if let (Subject::Ready(ready), Some(guard)) = (&mut delivery.subject, &guard) {
                 // A replayed event is late by intent, so its age says nothing about how fast events are delivered.
                 if delivery.envelope.replay.is_none() {
                     let age_ms = (now_ms() - ready.event_time_ms).max(0);
@@ -63,13 +63,13 @@ pub async fn settle(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<H
                 }
                 let mut attempt = ConfirmAttempt::default();
                 until_it_works(async || {
-                    outbox.dedupe.confirm(&mut ready.claim_request, &held.claim, ready.index, &mut attempt).await
+                    outbox.dedupe.confirm(&mut ready.claim_request, &guard.claim, ready.index, &mut attempt).await
                 })
                 .await;
                 outbox.count_possible(ready);
             }
             delivery.carry_count();
-            drop(held);
+            drop(guard);
             let resends = delivery.envelope.resends;
             outbox.finish(delivery, Outcome::Delivered, None, resends, receipt.platform_id).await;
         }
@@ -77,12 +77,12 @@ pub async fn settle(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<H
             outbox.finish(delivery, Outcome::Duplicate, None, resends, None).await;
         }
         // Boxed, because this future is several times as large as the one of a delivered event.
-        Err(error) => Box::pin(settle_unsent(outbox, delivery, held, error)).await,
+        Err(error) => Box::pin(settle_unsent(outbox, delivery, guard, error)).await,
     }
 }
 
 /// Settles an event that was not delivered: it goes to a tier, a parking topic or the dead letters, or is given back.
-async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, held: Option<Held>, error: DeliveryError) {
+async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, guard: Option<ClaimGuard>, error: DeliveryError) {
     // The answer of the trial is known, so another trial may begin.
     let was_tried = delivery.trial.take().is_some();
     match error.disposition() {
@@ -103,48 +103,48 @@ async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, held: Optio
         disposition => disposition,
     };
     match disposition {
-        Disposition::DeadLetter(reason) => outbox.dead_letter(delivery, held, reason, &error).await,
+        Disposition::DeadLetter(reason) => outbox.dead_letter(delivery, guard, reason, &error).await,
         Disposition::Retry => {
             let retry_after = error.answer().and_then(|a| a.retry_after);
             match policy.after_attempt(&delivery.envelope, retry_after, now, jitter) {
                 Next::Tier { index, due_ms } => {
                     delivery.envelope.alternate = next_in_turn(&delivery);
-                    outbox.to_tier(delivery, held, index, due_ms).await;
+                    outbox.to_tier(delivery, guard, index, due_ms).await;
                 }
-                Next::Expired => outbox.dead_letter(delivery, held, Reason::Expired, &error).await,
-                Next::Exhausted => outbox.dead_letter(delivery, held, Reason::AttemptsExhausted, &error).await,
+                Next::Expired => outbox.dead_letter(delivery, guard, Reason::Expired, &error).await,
+                Next::Exhausted => outbox.dead_letter(delivery, guard, Reason::AttemptsExhausted, &error).await,
             }
         }
         Disposition::MarkThenRetry if ready.dead_letters_ambiguous() => {
-            outbox.dead_letter(delivery, held, Reason::UnknownOutcome, &error).await;
+            outbox.dead_letter(delivery, guard, Reason::UnknownOutcome, &error).await;
         }
         Disposition::MarkThenRetry => {
             // This is judged before the mark, because marking takes as long as Redis is away.
             let next = policy.after_attempt(&delivery.envelope, None, now, jitter);
             let Next::Tier { index, due_ms } = next else {
-                outbox.dead_letter(delivery, held, Reason::UnknownOutcome, &error).await;
+                outbox.dead_letter(delivery, guard, Reason::UnknownOutcome, &error).await;
                 return;
             };
-            outbox.mark(&mut delivery, held.as_ref()).await;
-            drop(held);
+            outbox.mark(&mut delivery, guard.as_ref()).await;
+            drop(guard);
             outbox.to_tier(delivery, None, index, due_ms).await;
         }
-        Disposition::Halt => outbox.park_broken(delivery, held).await,
+        Disposition::Halt => outbox.park_broken(delivery, guard).await,
         // The lane takes back what it can itself. What comes here all the same is parked.
-        Disposition::Throttle | Disposition::Park | Disposition::Again => outbox.park(delivery, held).await,
+        Disposition::Throttle | Disposition::Park | Disposition::Again => outbox.park(delivery, guard).await,
         Disposition::LeaseTier => {
             let until = if let DeliveryError::Later { until_ms } = error { Some(until_ms) } else { None };
             match policy.lease_tier(&delivery.envelope, outbox.shared.lease, until, now, jitter) {
-                Next::Tier { index, due_ms } => outbox.to_tier(delivery, held, index, due_ms).await,
+                Next::Tier { index, due_ms } => outbox.to_tier(delivery, guard, index, due_ms).await,
                 _ if matches!(error, DeliveryError::Held { unknown: true }) => {
                     // The `unknown` in Redis belongs to another lineage, so it stays.
-                    outbox.publish_dead(delivery, held, Reason::UnknownOutcome, &error).await;
+                    outbox.publish_dead(delivery, guard, Reason::UnknownOutcome, &error).await;
                 }
-                _ => outbox.dead_letter(delivery, held, Reason::Expired, &error).await,
+                _ => outbox.dead_letter(delivery, guard, Reason::Expired, &error).await,
             }
         }
         Disposition::Hold | Disposition::Return => {
-            outbox.release(&mut delivery, held).await;
+            outbox.release(&mut delivery, guard).await;
             delivery.ack.complete(End::Returned);
         }
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::claim::{Dedupe, Held};
+use crate::claim::{ClaimGuard, Dedupe};
 use crate::clock::now_ms;
 use crate::delivery::progress::End;
 use crate::delivery::{Delivery, Ended, Ready, Subject};
@@ -65,27 +65,33 @@ impl Outbox {
         }
     }
 
-    pub(crate) async fn to_tier(&self, mut delivery: Box<Delivery>, held: Option<Held>, index: usize, due_ms: i64) {
+    pub(crate) async fn to_tier(
+        &self,
+        mut delivery: Box<Delivery>,
+        guard: Option<ClaimGuard>,
+        index: usize,
+        due_ms: i64,
+    ) {
         delivery.envelope.retry_since_ms.get_or_insert_with(|| self.shared.health.clock.now_ms());
-        self.wait_in_tier(delivery, held, index, due_ms).await;
+        self.wait_in_tier(delivery, guard, index, due_ms).await;
     }
 
-    async fn wait_in_tier(&self, mut delivery: Box<Delivery>, held: Option<Held>, index: usize, due_ms: i64) {
+    async fn wait_in_tier(&self, mut delivery: Box<Delivery>, guard: Option<ClaimGuard>, index: usize, due_ms: i64) {
         delivery.envelope.due_ms = Some(due_ms);
         let Subject::Ready(ready) = &delivery.subject else { return };
         let tier = &ready.account.retry.tiers[index];
         let topic = tier_topic(&self.shared.topics.retry_prefix, &tier.name);
         match self.publish_whole(&delivery, &topic, Copy::Retry).await {
             Ok(()) => {}
-            Err(Unwritten::TooLarge) => return self.dead_letter_too_large(delivery, held, &topic).await,
+            Err(Unwritten::TooLarge) => return self.dead_letter_too_large(delivery, guard, &topic).await,
             Err(Unwritten::Gone) => {
-                self.release(&mut delivery, held).await;
+                self.release(&mut delivery, guard).await;
                 return delivery.ack.complete(End::Returned);
             }
         }
         self.shared.metrics.account(delivery.index()).retry_scheduled(index);
         delivery.ack.open().set_next_try_ms(due_ms);
-        self.release(&mut delivery, held).await;
+        self.release(&mut delivery, guard).await;
         delivery.ack.complete(End::Retried);
     }
 
@@ -94,11 +100,11 @@ impl Outbox {
     pub(crate) async fn dead_letter(
         &self,
         mut delivery: Box<Delivery>,
-        held: Option<Held>,
+        guard: Option<ClaimGuard>,
         reason: Reason,
         error: &DeliveryError,
     ) {
-        let taken_over = held.as_ref().is_some_and(|h| h.claim.taken_over());
+        let taken_over = guard.as_ref().is_some_and(|h| h.claim.taken_over());
         let doubtful = delivery.in_doubt() || (taken_over && !delivery.only_reads());
         let reason = match reason {
             // The platform has refused it for good, or it has proved to be another event: it was not accepted.
@@ -107,15 +113,15 @@ impl Outbox {
             other => other,
         };
         if reason == Reason::UnknownOutcome {
-            self.mark(&mut delivery, held.as_ref()).await;
+            self.mark(&mut delivery, guard.as_ref()).await;
         }
-        self.publish_dead(delivery, held, reason, error).await;
+        self.publish_dead(delivery, guard, reason, error).await;
     }
 
     pub(crate) async fn publish_dead(
         &self,
         mut delivery: Box<Delivery>,
-        held: Option<Held>,
+        guard: Option<ClaimGuard>,
         reason: Reason,
         error: &DeliveryError,
     ) {
@@ -135,10 +141,10 @@ impl Outbox {
             gone => gone,
         };
         if published.is_err() {
-            self.release(&mut delivery, held).await;
+            self.release(&mut delivery, guard).await;
             return delivery.ack.complete(End::Returned);
         }
-        self.release(&mut delivery, held).await;
+        self.release(&mut delivery, guard).await;
         self.shared.metrics.account(delivery.index()).dead_letter(reason);
         let origin = &delivery.envelope.origin;
         // One line a minute for each account and reason, so that a storm cannot hide the first error.
@@ -164,9 +170,9 @@ impl Outbox {
     }
 
     /// Marks the key `unknown`, and repeats that until it works. Nothing may be published before.
-    pub(crate) async fn mark(&self, delivery: &mut Delivery, held: Option<&Held>) {
+    pub(crate) async fn mark(&self, delivery: &mut Delivery, guard: Option<&ClaimGuard>) {
         if let Subject::Ready(ready) = &mut delivery.subject {
-            let claim = held.map(|h| &h.claim);
+            let claim = guard.map(|h| &h.claim);
             until_it_works(async || self.dedupe.mark(&mut ready.claim_request, claim, ready.index).await).await;
             self.count_possible(ready);
         }
@@ -185,9 +191,9 @@ impl Outbox {
         }
     }
 
-    pub(crate) async fn release(&self, delivery: &mut Delivery, held: Option<Held>) {
-        if let (Some(held), Subject::Ready(ready)) = (held, &mut delivery.subject) {
-            self.dedupe.release(&mut ready.claim_request, held).await;
+    pub(crate) async fn release(&self, delivery: &mut Delivery, guard: Option<ClaimGuard>) {
+        if let (Some(guard), Subject::Ready(ready)) = (guard, &mut delivery.subject) {
+            self.dedupe.release(&mut ready.claim_request, guard).await;
         }
     }
 

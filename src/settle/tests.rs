@@ -50,10 +50,10 @@ const DEAD_LETTERED: Step = Finished(DEAD_LETTERED_END);
 async fn settle(
     lane: &Rc<Lane>,
     delivery: Box<Delivery>,
-    held: Option<Held>,
+    guard: Option<ClaimGuard>,
     result: Attempted,
 ) -> Option<Box<Delivery>> {
-    lane.clone().settle(AttemptedDelivery { delivery, key: None, held, result }).await.back
+    lane.clone().settle(AttemptedDelivery { delivery, key: None, guard, result }).await.back
 }
 
 fn answer() -> Answer {
@@ -68,7 +68,7 @@ struct Case<'a> {
     bench: &'a Bench,
     id: String,
     delivery: Box<Delivery>,
-    held: Option<Held>,
+    guard: Option<ClaimGuard>,
     ended: Ended,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Case<'a> {
     /// A record that was claimed and attempted once.
     async fn new(bench: &'a Bench, topic_kind: TopicKind, id: &str) -> Self {
         let mut case = Self::unclaimed(bench, topic_kind, id);
-        case.held = Some(bench.claim(&mut case.delivery).await);
+        case.guard = Some(bench.claim(&mut case.delivery).await);
         case
     }
 
@@ -85,7 +85,7 @@ impl<'a> Case<'a> {
         delivery.envelope.attempts = 1;
         delivery.envelope.first_attempt_ms = Some(now_ms());
         delivery.attempted = true;
-        Self { bench, id: id.into(), delivery, held: None, ended }
+        Self { bench, id: id.into(), delivery, guard: None, ended }
     }
 
     fn with(mut self, edit: impl FnOnce(&mut Delivery)) -> Self {
@@ -104,8 +104,8 @@ impl<'a> Case<'a> {
             self.bench.broker.refuse_writes(&[Refusal::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
         }
         let lane = self.bench.lane.clone();
-        let (delivery, held) = (self.delivery, self.held.take());
-        let work = tokio::task::spawn_local(async move { settle(&lane, delivery, held, result).await });
+        let (delivery, guard) = (self.delivery, self.guard.take());
+        let work = tokio::task::spawn_local(async move { settle(&lane, delivery, guard, result).await });
         loop {
             let is_over = work.is_finished();
             // Looks at the last step first, because the steps that it depends on may be done in between.
@@ -298,7 +298,7 @@ fn what_a_parking_topic_has_refused_for_long_waits_in_a_tier_and_one_record_at_a
 
         // A record that was read from parking is held in place.
         park(bench.delivery(TopicKind::Parked, "parked").0).await.unwrap();
-        assert!(bench.held.try_recv().is_ok());
+        assert!(bench.given_back.try_recv().is_ok());
 
         // The next try finds that the topic takes records again.
         drop(trying);
@@ -388,8 +388,8 @@ fn a_copy_that_tier_or_parking_refuses_by_size_ends_in_the_dead_letters_and_says
             let case = Case::new(&bench, TopicKind::Input, id).await.with(edit);
             let (before, value) = (bench.count(topic), case.delivery.record.value.clone().unwrap());
             refuse_by_size(&bench, 1);
-            let (delivery, held, mut ended) = (case.delivery, case.held, case.ended);
-            let back = timeout(Duration::from_secs(20), settle(&bench.lane, delivery, held, Err(error))).await;
+            let (delivery, guard, mut ended) = (case.delivery, case.guard, case.ended);
+            let back = timeout(Duration::from_secs(20), settle(&bench.lane, delivery, guard, Err(error))).await;
             assert!(back.is_ok_and(|back| back.is_none()), "{id}: held for ever");
             assert_eq!(ended.now(), Some(End::Finished(Outcome::DeadLettered)), "{id}");
             assert_eq!(bench.count(topic), before, "{id}");
@@ -463,8 +463,8 @@ fn what_may_have_been_accepted_is_marked_before_anything_is_published() {
         bench.put("theirs", theirs).await;
         let old = |d: &mut Delivery| d.envelope.retry_since_ms = Some(now_ms() - 25 * 3600 * 1000);
         let case = Case::unclaimed(&bench, TopicKind::Tier, "theirs").with(old);
-        let held = Err(DeliveryError::Held { unknown: true });
-        case.settles(held, &[Step::Published(DEAD), Step::Receipt, DEAD_LETTERED]).await;
+        let error = Err(DeliveryError::Held { unknown: true });
+        case.settles(error, &[Step::Published(DEAD), Step::Receipt, DEAD_LETTERED]).await;
         assert_eq!(bench.value("theirs").await, Some(Value::parse(theirs.as_bytes())));
         assert_eq!(Case::copy(&bench, DEAD, "theirs").reason(), Some(Reason::UnknownOutcome));
     });
@@ -517,8 +517,8 @@ fn a_record_that_is_throttled_for_the_eleventh_time_parks_and_so_does_one_past_i
             if topic_kind == TopicKind::Input {
                 assert_eq!(ended.now(), Some(End::Parked));
             } else {
-                let held = bench.alone().held.try_recv().expect("held in place");
-                held.ack.complete(End::Returned);
+                let back = bench.alone().given_back.try_recv().expect("held in place");
+                back.ack.complete(End::Returned);
             }
         }
         assert_eq!(bench.published(PARKED).iter().filter(|p| p.is_of("again")).count(), 1);
@@ -544,9 +544,9 @@ fn a_halt_closes_the_lane_and_what_was_read_from_parking_is_held_in_place() {
         let released = case.delivery.ack.open().clone();
         ready_of(&mut case.delivery).claim_request.own = 2;
         case.settles(halt(), &[Released]).await;
-        let held = bench.held.try_recv().expect("back to the buffer of its partition");
-        assert_eq!((released.stage(), held.envelope.resends), (Stage::Held, 2));
-        assert_eq!(held.refused, Refused { times: 1, halted: 1 }, "others go before it");
+        let back = bench.given_back.try_recv().expect("back to the buffer of its partition");
+        assert_eq!((released.stage(), back.envelope.resends), (Stage::Holding, 2));
+        assert_eq!(back.refused, Refused { times: 1, halted: 1 }, "others go before it");
         let halts = &mut bench.alone().halts;
         assert_eq!(halts.try_recv().unwrap().reason, "key of 138****5678 refused");
         assert!(halts.try_recv().is_err(), "told once");

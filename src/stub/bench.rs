@@ -17,7 +17,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::task::{JoinHandle, spawn_local};
 
 use crate::claim::rules::{CLAIM_LIFE_MS, Key, Value};
-use crate::claim::{ClaimAttempt, ClaimOutcome, Held};
+use crate::claim::{ClaimAttempt, ClaimGuard, ClaimOutcome};
 use crate::delivery::{Delivery, Ready, Subject};
 use crate::embedded::broker::Broker;
 use crate::embedded::store::Store;
@@ -196,11 +196,11 @@ impl Bench {
     }
 
     /// Claims a delivery as its attempt would.
-    pub(crate) async fn claim(&self, delivery: &mut Delivery) -> Held {
+    pub(crate) async fn claim(&self, delivery: &mut Delivery) -> ClaimGuard {
         let claim_outcome =
             self.lane.dedupe.claim(&mut ready(delivery).claim_request, &mut ClaimAttempt::default()).await;
-        let ClaimOutcome::Claim(held) = claim_outcome.unwrap() else { panic!("not granted") };
-        held
+        let ClaimOutcome::Claim(guard) = claim_outcome.unwrap() else { panic!("not granted") };
+        guard
     }
 
     /// Stops Redis.

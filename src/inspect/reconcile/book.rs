@@ -197,7 +197,7 @@ impl Book {
         let calls = || all().filter(|origin| origin.is_event() && origin.note.is_call && origin.needs_result());
         let beside = Beside {
             distinct: self.keys.len() as u64 + self.nameless,
-            held: open,
+            unfinished: open,
             unknown,
             platform_accepted: None,
             calls: calls().count() as u64,

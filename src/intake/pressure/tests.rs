@@ -58,12 +58,12 @@ impl World {
     }
 
     /// Checks at this time, and returns the lanes that were told to park their queue, in this order.
-    fn look(&mut self, after: Duration, held: bool) -> Vec<usize> {
-        self.look_at(self.load(), after, held)
+    fn look(&mut self, after: Duration, holds: bool) -> Vec<usize> {
+        self.look_at(self.load(), after, holds)
     }
 
-    fn look_at(&mut self, load: Load, after: Duration, held: bool) -> Vec<usize> {
-        self.pressure.look(load, &BOUNDS, (&self.lanes, &self.traffic), held, self.start + after);
+    fn look_at(&mut self, load: Load, after: Duration, holds: bool) -> Vec<usize> {
+        self.pressure.look(load, &BOUNDS, (&self.lanes, &self.traffic), holds, self.start + after);
         let told = |inbox: &mut UnboundedReceiver<LaneMessage>| matches!(inbox.try_recv(), Ok(LaneMessage::ParkQueue));
         self.inboxes.iter_mut().enumerate().filter_map(|(lane, inbox)| told(inbox).then_some(lane)).collect()
     }

@@ -85,7 +85,7 @@ impl<H: Handler> Poller<H> {
             tracing::info!(kafka.topic = %topic, kafka.partition = partition, kafka.offset = at, "partition starts");
             let seeks = epoch.is_some() && at > 0;
             part.state = if seeks { State::Seeking(*begin) } else { State::Reading };
-            (part.held, part.start, part.paused) = (true, Some(at), None);
+            (part.in_client, part.start, part.paused) = (true, Some(at), None);
             part.epochs = Epochs::starting(at, epoch);
             self.unsettled.insert(*generation);
         }

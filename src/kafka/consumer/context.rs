@@ -147,7 +147,7 @@ impl ConsumerContext for Context {
             return;
         }
         let gone = names(list);
-        answer(consumer.incremental_unassign(&held(consumer, &gone)));
+        answer(consumer.incremental_unassign(&in_client(consumer, &gone)));
         self.record(Event::Lost(gone));
     }
 
@@ -180,12 +180,12 @@ impl ConsumerContext for Context {
 
 /// Those of `wanted` that the client reads. A partition that is parked or still being judged belongs to this member,
 /// but the client does not know it.
-fn held(consumer: &BaseConsumer<Context>, wanted: &[(String, i32)]) -> TopicPartitionList {
-    let held: HashSet<(String, i32)> =
+fn in_client(consumer: &BaseConsumer<Context>, wanted: &[(String, i32)]) -> TopicPartitionList {
+    let in_client: HashSet<(String, i32)> =
         consumer.assignment().map(|list| names(&list).into_iter().collect()).unwrap_or_default();
     let mut list = TopicPartitionList::new();
     for (topic, partition) in wanted {
-        if held.contains(&(topic.clone(), *partition)) {
+        if in_client.contains(&(topic.clone(), *partition)) {
             list.add_partition(topic, *partition);
         }
     }

@@ -56,7 +56,7 @@ pub(super) struct Partition<W> {
     /// Unfinished records that nobody works on any more.
     pub(super) given_back: usize,
     /// Whether the client reads it. A parked partition is owned, but the client does not have it.
-    pub(super) held: bool,
+    pub(super) in_client: bool,
     /// The last pause or resume that the client received. `None`: none yet in this assignment.
     pub(super) paused: Option<bool>,
     /// Whether as many records were read beyond the first unfinished one as may be.
@@ -100,7 +100,7 @@ impl<W> Partition<W> {
             state,
             tracker: OffsetTracker::new(),
             given_back: 0,
-            held: false,
+            in_client: false,
             paused: None,
             window_full: false,
             start: None,
@@ -187,7 +187,7 @@ impl<W> Partition<W> {
 
     /// The position to store, if it is new.
     pub(super) fn to_store(&self) -> Option<NextOffset> {
-        let next = self.tracker.frontier().filter(|_| self.held && !self.void);
+        let next = self.tracker.frontier().filter(|_| self.in_client && !self.void);
         next.filter(|next| self.stored.is_none_or(|stored| *next > stored))
     }
 }

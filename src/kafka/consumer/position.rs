@@ -136,7 +136,7 @@ impl<H: Handler> Poller<H> {
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         let mut told: Vec<(u64, bool)> = Vec::new();
         // A partition that is still being compared with the log is paused or resumed once it is read.
-        let told_of = self.parts.iter().filter(|(_, p)| p.held && !matches!(p.state, State::Seeking(_)));
+        let told_of = self.parts.iter().filter(|(_, p)| p.in_client && !matches!(p.state, State::Seeking(_)));
         for (generation, part) in told_of {
             let assignment = &part.assignment;
             let want = self.pauses.resting

@@ -219,7 +219,7 @@ impl<H: Handler> Poller<H> {
             self.store();
         }
         let mut list = TopicPartitionList::new();
-        for part in generations.iter().filter_map(|g| self.parts.get(g)).filter(|p| p.held) {
+        for part in generations.iter().filter_map(|g| self.parts.get(g)).filter(|p| p.in_client) {
             list.add_partition(&part.assignment.topic, part.assignment.partition);
         }
         self.check(self.consumer.incremental_unassign(&list), "unassign");

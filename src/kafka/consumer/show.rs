@@ -47,7 +47,7 @@ impl<H: Handler> Poller<H> {
 /// there are more records. The surveys find the end of the others.
 pub(super) fn look_for_end<W: Work>(part: &mut Partition<W>, consumer: &BaseConsumer<Context>, of: usize) {
     let position = part.position();
-    let fetched = part.held && part.paused == Some(false);
+    let fetched = part.in_client && part.paused == Some(false);
     let moved = part.looked_at != position || part.high.is_none_or(|high| position.is_some_and(|at| at < high));
     if fetched && (moved || of <= FEW) {
         let cached = cached_high(consumer, &part.assignment.topic, part.assignment.partition);

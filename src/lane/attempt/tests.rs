@@ -13,10 +13,10 @@ use crate::stub::bench::{Alone, Bench, Setting, eventually, ready as ready_of, r
 const LONG_AGO_MS: i64 = 1_700_000_000_000;
 
 /// The result of an attempt, and its claim.
-async fn attempted(bench: &Bench, delivery: &mut Delivery) -> (Attempted, Option<Held>) {
-    let mut held = None;
-    let result = attempt(delivery, &bench.lane, &mut held).await;
-    (result, held)
+async fn attempted(bench: &Bench, delivery: &mut Delivery) -> (Attempted, Option<ClaimGuard>) {
+    let mut guard = None;
+    let result = attempt(delivery, &bench.lane, &mut guard).await;
+    (result, guard)
 }
 
 fn three_tries(setting: &mut Setting) {
@@ -28,19 +28,19 @@ fn time_is_judged_after_the_claim_so_that_an_old_copy_is_a_duplicate() {
     run(async {
         let bench = Bench::new(|_| {}).await;
         let (mut first, _end) = bench.delivery(TopicKind::Input, "ok-1");
-        let (result, held) = attempted(&bench, &mut first).await;
+        let (result, guard) = attempted(&bench, &mut first).await;
         assert!(matches!(result, Ok(Progress::Accepted(_))));
         let mut attempt = ConfirmAttempt::default();
         let claim_request = &mut ready_of(&mut first).claim_request;
-        bench.lane.dedupe.confirm(claim_request, &held.unwrap().claim, 0, &mut attempt).await.unwrap();
+        bench.lane.dedupe.confirm(claim_request, &guard.unwrap().claim, 0, &mut attempt).await.unwrap();
 
         let (mut copy, _end) = bench.delivery_of(TopicKind::Input, "ok-1", LONG_AGO_MS);
         assert!(matches!(attempted(&bench, &mut copy).await.0, Ok(Progress::Duplicate { .. })));
         let (mut other, _end) = bench.delivery_of(TopicKind::Input, "ok-2", LONG_AGO_MS);
-        let (result, held) = attempted(&bench, &mut other).await;
+        let (result, guard) = attempted(&bench, &mut other).await;
         let Err(DeliveryError::Expired(fault)) = result else { panic!("an old event is sent") };
         assert_eq!(&*fault.field, "event_time_ms");
-        assert!(held.is_some(), "its claim is for settle to release");
+        assert!(guard.is_some(), "its claim is for settle to release");
         assert_eq!(bench.sent(), ["ok-1"]);
         [first, copy, other].into_iter().for_each(|d| d.ack.complete(End::Returned));
     });
@@ -101,8 +101,8 @@ fn quick_retries_are_for_the_first_visit_and_not_where_the_platform_names_a_wait
         for (id, topic_kind, before, tries) in rows {
             let (mut delivery, _end) = bench.delivery(topic_kind, id);
             delivery.envelope.attempts = before;
-            let (result, held) = attempted(&bench, &mut delivery).await;
-            assert!(result.is_err() && held.is_some(), "{id}");
+            let (result, guard) = attempted(&bench, &mut delivery).await;
+            assert!(result.is_err() && guard.is_some(), "{id}");
             let sent = bench.sent().iter().filter(|sent| *sent == id).count();
             assert_eq!(sent, tries, "{id}");
             let counted = if id.starts_with("429") { 0 } else { tries as u32 };
@@ -188,9 +188,9 @@ fn without_enough_of_its_lease_a_claim_is_given_up_and_made_anew() {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        let ((result, held), ()) = tokio::join!(attempted(&bench, &mut delivery), watch);
+        let ((result, guard), ()) = tokio::join!(attempted(&bench, &mut delivery), watch);
         assert!(matches!(result, Ok(Progress::Accepted(_))));
-        let claim = held.unwrap().claim;
+        let claim = guard.unwrap().claim;
         assert!(tokens.len() > 1, "sent under its first claim");
         assert!(!claim.resend && !claim.taken_over());
         assert_ne!(claim.token.to_string(), tokens[0]);
@@ -219,13 +219,13 @@ fn a_send_that_may_be_a_second_one_is_declared_or_refused_as_the_account_says() 
                     bench.put(id, &ready.claim_request.unknown()).await;
                 }
                 let before = bench.resends_counted();
-                let (result, held) = attempted(&bench, &mut delivery).await;
+                let (result, guard) = attempted(&bench, &mut delivery).await;
                 let sent = bench.sent().contains(&id.to_owned());
                 assert_eq!(sent, sends || force, "{id}");
                 assert_eq!(result.is_ok(), sent, "{id}");
                 assert_eq!(bench.resends_counted() - before, u64::from(sent), "{id}");
                 assert_eq!(ready_of(&mut delivery).claim_request.own, u32::from(sent), "{id}");
-                assert!(held.is_some_and(|h| h.claim.resend && h.claim.declared == sent), "{id}");
+                assert!(guard.is_some_and(|h| h.claim.resend && h.claim.declared == sent), "{id}");
                 assert!(sent || matches!(result, Err(DeliveryError::Ambiguous(_))), "{id}");
                 delivery.ack.complete(End::Returned);
             }
@@ -253,8 +253,8 @@ async fn while_redis_is_away_a_walk_waits_and_a_partition_that_leaves_ends_it() 
     let alone = Alone::new(|_| {});
     let (mut delivery, _end) = alone.delivery(TopicKind::Input, "ok-1");
     let assignment = delivery.ack.assignment().clone();
-    let mut held = None;
-    let mut attempt = Box::pin(attempt(&mut delivery, &alone.lane, &mut held));
+    let mut guard = None;
+    let mut attempt = Box::pin(attempt(&mut delivery, &alone.lane, &mut guard));
     let some_tries = Duration::from_millis(400);
     assert!(tokio::time::timeout(some_tries, &mut attempt).await.is_err(), "it neither fails nor sends");
     assignment.set_leaving();
@@ -276,9 +276,9 @@ fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
             let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-1");
             crate::clock::set_by(-3_600_000);
             assert!((clock.now_ms() - now).abs() < 60_000, "the shared clock goes on");
-            let mut held = None;
+            let mut guard = None;
             {
-                let mut attempt = Box::pin(attempt(&mut delivery, &bench.lane, &mut held));
+                let mut attempt = Box::pin(attempt(&mut delivery, &bench.lane, &mut guard));
                 let waits = tokio::time::timeout(Duration::from_millis(300), &mut attempt).await.is_err();
                 crate::clock::set_by(0);
                 assert!(waits && bench.sent().is_empty(), "{when_unavailable:?}");
@@ -442,10 +442,10 @@ fn a_process_that_stood_still_while_it_connected_sends_nothing_under_its_old_cla
             std::thread::sleep(Duration::from_secs(7));
             assert!(bench.sent().is_empty());
         };
-        let ((result, held), ()) = tokio::join!(attempted(&bench, &mut delivery), stop);
+        let ((result, guard), ()) = tokio::join!(attempted(&bench, &mut delivery), stop);
         assert!(matches!(result, Ok(Progress::Accepted(_))), "{:?}", result.err());
         let Some(Value::Claimed { token, .. }) = before else { panic!("it was not claimed: {before:?}") };
-        let claim = held.unwrap().claim;
+        let claim = guard.unwrap().claim;
         assert_ne!(claim.token.to_string(), token, "sent under the claim that another may have taken over");
         assert_eq!((bench.sent().len(), bench.resends_counted()), (1, 0));
         delivery.ack.complete(End::Returned);

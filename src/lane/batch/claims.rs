@@ -1,6 +1,6 @@
 //! What one record of a batch needs before it can be sent: its claim, and a token where its account sends with one.
 
-use crate::claim::Held;
+use crate::claim::ClaimGuard;
 use crate::delivery::Delivery;
 use crate::error::DeliveryError;
 use crate::lane::claiming::{check_time, claim, give_up, refuse_second_send};
@@ -23,7 +23,7 @@ pub(super) enum To {
 pub(super) async fn be_ready(
     delivery: &mut Delivery,
     lane: &Lane,
-    held: &mut Option<Held>,
+    guard: &mut Option<ClaimGuard>,
     turn: &mut Turn,
     to: To,
 ) -> Claimed {
@@ -32,12 +32,12 @@ pub(super) async fn be_ready(
         To::GetToken(refused) => (false, refused),
     };
     loop {
-        if claims && let Some(done) = claim_to_send(delivery, lane, held).await? {
+        if claims && let Some(done) = claim_to_send(delivery, lane, guard).await? {
             return Ok(Some(done));
         }
         let has_token = refused.is_none() && lane.token().is_ok();
         // Boxed, because most accounts send without a token.
-        if has_token || Box::pin(wait_for_token(delivery, lane, held, turn, refused.take())).await? {
+        if has_token || Box::pin(wait_for_token(delivery, lane, guard, turn, refused.take())).await? {
             return Ok(None);
         }
         claims = true;
@@ -45,14 +45,14 @@ pub(super) async fn be_ready(
 }
 
 /// Claims an event, and judges whether it may be sent.
-async fn claim_to_send(delivery: &mut Delivery, lane: &Lane, held: &mut Option<Held>) -> Claimed {
-    if held.is_some() {
-        give_up(delivery, lane, held).await?;
+async fn claim_to_send(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGuard>) -> Claimed {
+    if guard.is_some() {
+        give_up(delivery, lane, guard).await?;
     }
-    if let Some(done) = claim(delivery, lane, held).await? {
+    if let Some(done) = claim(delivery, lane, guard).await? {
         return Ok(Some(done));
     }
     check_time(delivery, lane)?;
-    refuse_second_send(delivery, held)?;
+    refuse_second_send(delivery, guard)?;
     Ok(None)
 }

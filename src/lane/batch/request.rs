@@ -44,7 +44,7 @@ impl Batch<'_> {
                 items.iter().for_each(|item| item.delivery.ack.open().set_stage(Stage::Sending));
                 let events = items.iter().filter_map(|item| event(&item.delivery).ok()).map(|ready| &ready.prepared);
                 let events: Vec<_> = events.collect();
-                let last_word = || items.iter().try_for_each(|item| judge(&item.delivery, lane, &item.held, slot));
+                let last_word = || items.iter().try_for_each(|item| judge(&item.delivery, lane, &item.guard, slot));
                 let access = token.as_ref().map(|token| &token.access);
                 let attempt = AssertUnwindSafe(line.attempt(&events, access, began_ms, last_word)).catch_unwind();
                 match self.meanwhile(Box::pin(attempt)).await {
@@ -91,7 +91,7 @@ impl Batch<'_> {
     fn judged(&mut self, slot: Slot) -> Vec<Member> {
         let mut items = Vec::new();
         for item in std::mem::take(&mut self.ready) {
-            match judge(&item.delivery, self.lane, &item.held, slot) {
+            match judge(&item.delivery, self.lane, &item.guard, slot) {
                 Ok(()) => items.push(item),
                 // This concerns all records: the next check finds them.
                 Err(Stop::SlotMissed) => self.ready.push(item),
@@ -135,7 +135,7 @@ impl Batch<'_> {
     fn panicked(&mut self, items: Vec<Member>) -> Option<Slot> {
         for mut item in items {
             let attempts = item.delivery.envelope.attempts;
-            let error = panicked(&mut item.delivery, self.lane, &mut item.held, attempts);
+            let error = panicked(&mut item.delivery, self.lane, &mut item.guard, attempts);
             self.leave(item, Err(error));
         }
         None
@@ -150,7 +150,7 @@ impl Batch<'_> {
         let said = verdicts.iter().map(|verdict| verdict.as_ref().map(drop));
         self.lane.hear_together(items.iter_mut().map(|item| &mut *item.delivery).zip(said));
         for (mut item, verdict) in items.into_iter().zip(verdicts) {
-            count(&mut item.delivery, self.lane, &mut item.held, &verdict, began_ms);
+            count(&mut item.delivery, self.lane, &mut item.guard, &verdict, began_ms);
             if let Err(DeliveryError::Refresh(answer)) = &verdict
                 && answer.sign_again
             {
@@ -198,15 +198,15 @@ impl Batch<'_> {
     /// while its lease lasts. The refusal was no attempt, though the request may have been a send.
     async fn send_alone(&mut self, mut items: Vec<Member>) {
         self.is_uncounted = false;
-        items.iter_mut().for_each(|item| declare(&mut item.delivery, self.lane, &mut item.held));
+        items.iter_mut().for_each(|item| declare(&mut item.delivery, self.lane, &mut item.guard));
         self.alone.extend(items);
         while let Some(mut item) = self.alone.pop_front() {
             let lane = self.lane;
-            let Member { delivery, held, .. } = &mut item;
+            let Member { delivery, guard, .. } = &mut item;
             let attempts_before = delivery.envelope.attempts;
-            let attempt = AssertUnwindSafe(attempt(delivery, lane, held)).catch_unwind();
+            let attempt = AssertUnwindSafe(attempt(delivery, lane, guard)).catch_unwind();
             let attempted = self.meanwhile(Box::pin(attempt)).await;
-            let result = ended(attempted, delivery, lane, held, attempts_before);
+            let result = ended(attempted, delivery, lane, guard, attempts_before);
             self.leave(item, result);
         }
     }

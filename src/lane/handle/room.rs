@@ -22,7 +22,7 @@ impl LaneHandle {
         if delivery.topic_kind == TopicKind::Parked {
             self.parked.add(bytes);
         }
-        self.move_released(delivery.topic_kind, |held| held.add(bytes));
+        self.move_released(delivery.topic_kind, |count| count.add(bytes));
     }
 
     /// Delivers records that were counted with `enqueued`. All of them need one message and wake the lane's thread
@@ -79,17 +79,17 @@ impl LaneHandle {
         if delivery.topic_kind == TopicKind::Parked {
             self.parked.sub(bytes);
         }
-        self.move_released(delivery.topic_kind, |held| held.sub(bytes));
+        self.move_released(delivery.topic_kind, |count| count.sub(bytes));
     }
 
     /// Counts a record that got a permit, from here until its attempt is settled.
     pub fn got_permit(&self, topic_kind: TopicKind, bytes: usize) {
-        self.move_released(topic_kind, |held| held.add(bytes));
+        self.move_released(topic_kind, |count| count.add(bytes));
     }
 
     /// Stops counting a record whose attempt is settled.
     pub fn permit_ended(&self, topic_kind: TopicKind, bytes: usize) {
-        self.move_released(topic_kind, |held| held.sub(bytes));
+        self.move_released(topic_kind, |count| count.sub(bytes));
     }
 
     /// Whether the queue of this kind has no room.
@@ -131,7 +131,7 @@ impl LaneHandle {
             TopicKind::Tier | TopicKind::Parked => (caps.aside_released.load(Relaxed), caps.aside_released_bytes),
         };
         let left = self.aside_left(topic_kind);
-        let above = |held: usize, most: usize| most == 0 || held >= (most * part / whole).max(1);
+        let above = |count: usize, most: usize| most == 0 || count >= (most * part / whole).max(1);
         above(records, cap.0.min(left.0)) || above(bytes, cap.1.min(left.1))
     }
 }

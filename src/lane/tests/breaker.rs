@@ -40,9 +40,9 @@ fn while_the_breaker_is_open_nothing_is_sent_no_attempt_is_burnt_and_what_comes_
         }
         let copy = &bench.published(PARKED)[0];
         assert_eq!((copy.text("pb-attempts"), copy.headers.contains_key("pb-parked-at")), ("0", true));
-        assert!(bench.held.try_recv().is_err());
+        assert!(bench.given_back.try_recv().is_err());
         let end = parked(&bench, "ok-held");
-        eventually("it is held in place", async || bench.held.try_recv().is_ok()).await;
+        eventually("it is held in place", async || bench.given_back.try_recv().is_ok()).await;
         drop(end);
         assert_eq!(bench.sent().len(), sent);
     });

@@ -74,7 +74,7 @@ pub struct Run<'a> {
     under_way: UnderWay,
     waiting: Vec<Waiting>,
     /// When the lock was last seen to be ours.
-    held: Instant,
+    lock_seen: Instant,
     /// How many are looked at beyond the credit, because the last ones were all skipped.
     look_ahead: usize,
 }
@@ -119,7 +119,7 @@ impl<'a> Run<'a> {
             discards: Discards::since(plan.made_at_ms),
             under_way,
             waiting: Vec::new(),
-            held: began,
+            lock_seen: began,
             look_ahead: 0,
             setup,
             stored,
@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
             let keys = &self.setup.keys;
             match advance(&mut self.c, keys, (&self.stored.id, self.token), &step).await {
                 Ok(found) => {
-                    self.held = asked;
+                    self.lock_seen = asked;
                     break found;
                 }
                 Err(error) => {
@@ -267,7 +267,7 @@ impl<'a> Run<'a> {
         self.turns.put_back(later.into_iter().map(|letter| (letter.account, letter.place)).collect());
         self.look_ahead =
             if to_publish.is_empty() && !done.is_empty() { (taken.len() * 2).min(MOST_LOOKED_AT) } else { 0 };
-        if self.held.elapsed() > TRUSTED
+        if self.lock_seen.elapsed() > TRUSTED
             && let Some(left) = self.advance(&[], None).await?
         {
             return Ok(Err(left));

@@ -74,8 +74,8 @@ async fn a_plan_is_run_once_and_one_replay_at_a_time() {
     assert_eq!(world.replays.run("c", &by("li")).await.unwrap_err().status(), 404);
     world.replays.cancel("a", &by("li")).await.unwrap();
     assert_eq!(world.replays.run("b", &by("li")).await.unwrap().state, State::Running);
-    let held = world.replays.resume("a", &by("li")).await.unwrap_err();
-    assert_eq!((held.code(), held.status()), ("another_runs", 409));
+    let another = world.replays.resume("a", &by("li")).await.unwrap_err();
+    assert_eq!((another.code(), another.status()), ("another_runs", 409));
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ impl Tokens {
                     store.unlock(old).await;
                     continue;
                 }
-                held => *lock = held,
+                taken => *lock = taken,
             }
             match self.ask(grant).await {
                 Ok(issued) => {

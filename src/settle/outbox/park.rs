@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 
 use crate::account::rollout::partition_of;
-use crate::claim::Held;
+use crate::claim::ClaimGuard;
 use crate::delivery::progress::{End, Stage};
 use crate::delivery::{Delivery, Subject, TopicKind};
 use crate::envelope::{Copy, Named};
@@ -27,12 +27,12 @@ impl Outbox {
     /// Parks a record that did not get to the head of its lane, because the lane is closed, or full while others flow.
     /// If its parking topic has refused for long, the record waits in a tier instead, so that it neither fills memory
     /// nor stops its partition.
-    pub async fn park(&self, mut delivery: Box<Delivery>, held: Option<Held>) {
+    pub async fn park(&self, mut delivery: Box<Delivery>, guard: Option<ClaimGuard>) {
         if delivery.topic_kind == TopicKind::Parked {
-            self.release(&mut delivery, held).await;
-            delivery.ack.open().set_stage(Stage::Held);
+            self.release(&mut delivery, guard).await;
+            delivery.ack.open().set_stage(Stage::Holding);
             // The receiver lives as long as the process.
-            let _ = self.shared.held.send(delivery);
+            let _ = self.shared.give_back.send(delivery);
             return;
         }
         let asked_ms = self.shared.health.clock.now_ms();
@@ -41,7 +41,7 @@ impl Outbox {
         delivery.envelope.alternate = 0;
         let named = delivery.named();
         let topic = parking_topic(&self.shared.topics.parked_prefix, named.account.as_deref().unwrap_or("unknown"));
-        self.write_waiting(delivery, held, (&topic, None), &named, asked_ms).await;
+        self.write_waiting(delivery, guard, (&topic, None), &named, asked_ms).await;
     }
 
     /// Writes a record that the gray release of its account does not send yet to the remainder. It holds no claim. There it
@@ -61,37 +61,37 @@ impl Outbox {
     async fn write_waiting(
         &self,
         mut delivery: Box<Delivery>,
-        held: Option<Held>,
+        guard: Option<ClaimGuard>,
         (topic, partition): (&str, Option<i32>),
         named: &Named,
         asked_ms: i64,
     ) {
         match self.publish_parked(&delivery, (topic, partition), named).await {
             Ok(Parked::Written) => {}
-            Ok(Parked::Refused(lasts)) => return self.put_off(delivery, held, topic, lasts, asked_ms).await,
-            Err(Unwritten::TooLarge) => return self.dead_letter_too_large(delivery, held, topic).await,
+            Ok(Parked::Refused(lasts)) => return self.put_off(delivery, guard, topic, lasts, asked_ms).await,
+            Err(Unwritten::TooLarge) => return self.dead_letter_too_large(delivery, guard, topic).await,
             Err(Unwritten::Gone) => {
-                self.release(&mut delivery, held).await;
+                self.release(&mut delivery, guard).await;
                 return delivery.ack.complete(End::Returned);
             }
         }
-        self.release(&mut delivery, held).await;
+        self.release(&mut delivery, guard).await;
         delivery.ack.complete(End::Parked);
     }
 
     /// Parks a record whose account is broken, unless it is a call and another account may answer it: that one makes the next
     /// visit. After the last one it parks for its own account.
-    pub async fn park_broken(&self, mut delivery: Box<Delivery>, held: Option<Held>) {
+    pub async fn park_broken(&self, mut delivery: Box<Delivery>, guard: Option<ClaimGuard>) {
         let next = delivery.envelope.alternate + 1;
         let Subject::Ready(ready) = &delivery.subject else { return delivery.ack.complete(End::Returned) };
         let others = ready.call.as_ref().map_or(0, |call| call.alternates);
         if delivery.topic_kind == TopicKind::Parked || next > others {
-            return self.park(delivery, held).await;
+            return self.park(delivery, guard).await;
         }
         let now = self.shared.health.clock.now_ms();
         let (index, due_ms) = Policy::of(ready).first_tier(now, rand::rng().random());
         delivery.envelope.alternate = next;
-        self.to_tier(delivery, held, index, due_ms).await;
+        self.to_tier(delivery, guard, index, due_ms).await;
     }
 
     async fn publish_parked(
@@ -128,7 +128,7 @@ impl Outbox {
                 Err(PublishError::TooLarge) => return Err(Unwritten::TooLarge),
                 Err(error) => error,
             };
-            delivery.ack.open().set_stage(Stage::Held);
+            delivery.ack.open().set_stage(Stage::Holding);
             if let Some(lasts) = refusals.failed(topic, began, &error.to_string()) {
                 return Ok(Parked::Refused(lasts));
             }
@@ -142,7 +142,7 @@ impl Outbox {
     async fn put_off(
         &self,
         mut delivery: Box<Delivery>,
-        held: Option<Held>,
+        guard: Option<ClaimGuard>,
         topic: &str,
         lasts: Duration,
         asked_ms: i64,
@@ -153,6 +153,6 @@ impl Outbox {
         let envelope = &mut delivery.envelope;
         envelope.retry_since_ms = envelope.retry_since_ms.map(|since| since + (due_ms - asked_ms));
         self.shared.refusals.put_off(topic, Duration::from_millis((due_ms - now).unsigned_abs()));
-        self.wait_in_tier(delivery, held, index, due_ms).await;
+        self.wait_in_tier(delivery, guard, index, due_ms).await;
     }
 }

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
-use crate::claim::Held;
+use crate::claim::ClaimGuard;
 use crate::delivery::Delivery;
 use crate::delivery::progress::Stage;
 use crate::envelope::{Copy, Cut, DeadLetterCause, Named};
 use crate::error::{Answer, DeliveryError, Reason};
 use crate::kafka::producer::PublishError;
 use crate::kafka::record::Header;
-use crate::kafka::refusals::{Held as Alarm, Refusals};
+use crate::kafka::refusals::{Refusals, RefusedRecord};
 use crate::quiet::Repeated;
 use crate::settle::outbox::{Outbox, Unwritten};
 
@@ -86,7 +86,7 @@ impl Outbox {
                 Ok(()) => return Ok(()),
                 Err(PublishError::TooLarge) => return Err(Unwritten::TooLarge),
                 Err(error) => {
-                    delivery.ack.open().set_stage(Stage::Held);
+                    delivery.ack.open().set_stage(Stage::Holding);
                     pause.after(&error, topic).await;
                 }
             }
@@ -153,7 +153,7 @@ impl Outbox {
 
     /// Ends a record that a tier or parking topic refuses by size: without a topic to wait in, it cannot be tried
     /// again.
-    pub(super) async fn dead_letter_too_large(&self, delivery: Box<Delivery>, held: Option<Held>, topic: &str) {
+    pub(super) async fn dead_letter_too_large(&self, delivery: Box<Delivery>, guard: Option<ClaimGuard>, topic: &str) {
         let bytes = delivery.record.size();
         if let Some(not_logged) = self.refused_by_size(topic) {
             tracing::error!(
@@ -165,7 +165,7 @@ impl Outbox {
         }
         let detail = format!("{topic} refuses its copy by size ({bytes} bytes): raise max.message.bytes there");
         let error = DeliveryError::Retry(Answer { detail, ..Answer::default() });
-        self.dead_letter(delivery, held, Reason::AttemptsExhausted, &error).await;
+        self.dead_letter(delivery, guard, Reason::AttemptsExhausted, &error).await;
     }
 }
 
@@ -180,7 +180,7 @@ pub(super) struct Pause<'a> {
     next: Duration,
     failures: u32,
     /// The alarm ends with the publish.
-    alarm: Option<Alarm>,
+    alarm: Option<RefusedRecord>,
 }
 
 impl<'a> Pause<'a> {

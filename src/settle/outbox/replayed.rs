@@ -40,7 +40,7 @@ impl Outbox {
             if !waits && self.outcomes.keep(&counted, again) {
                 break;
             }
-            delivery.ack.open().set_stage(Stage::Held);
+            delivery.ack.open().set_stage(Stage::Holding);
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

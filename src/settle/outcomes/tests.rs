@@ -63,9 +63,9 @@ fn every_end_of_a_replayed_record_is_counted_whatever_topic_it_ends_in_and_a_han
             let (mut delivery, mut ended) = replayed(&bench, topic_kind, &id);
             delivery.envelope.last =
                 Some(LastAttempt { class: "permanent".into(), code: "E7".into(), status: Some(200) });
-            let held =
+            let guard =
                 if matches!(result, Ok(Progress::Accepted(_))) { Some(bench.claim(&mut delivery).await) } else { None };
-            settle(&bench.lane.outbox, delivery, held, result).await;
+            settle(&bench.lane.outbox, delivery, guard, result).await;
             assert!(ended.now().is_some(), "{n}");
         }
         // A record that was not replayed counts nothing, and one that ends at admission does.
@@ -130,9 +130,9 @@ fn a_delivery_that_another_member_reads_again_is_counted_and_says_that_it_may_co
     run(async {
         let bench = Bench::new(no_receipts).await;
         let (mut delivery, _ended) = replayed(&bench, TopicKind::Input, "t");
-        let held = bench.claim(&mut delivery).await;
+        let guard = bench.claim(&mut delivery).await;
         delivery.ack.assignment().set_gone();
-        settle(&bench.lane.outbox, delivery, Some(held), Ok(Progress::Accepted(Receipt::default()))).await;
+        settle(&bench.lane.outbox, delivery, Some(guard), Ok(Progress::Accepted(Receipt::default()))).await;
         let counts = counts(&bench).await;
         assert_eq!((&*counts["delivered"], &*counts["at_least"]), ("1", "1"));
         let text = bench.lane.shared.metrics.render();

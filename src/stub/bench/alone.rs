@@ -47,7 +47,7 @@ pub(crate) struct Alone {
     pub(crate) lane: Rc<Lane>,
     pub(crate) handle: Arc<LaneHandle>,
     /// Records from parking that were given back to the buffer of their partition.
-    pub(crate) held: mpsc::Receiver<Box<Delivery>>,
+    pub(crate) given_back: mpsc::Receiver<Box<Delivery>>,
     pub(crate) halts: UnboundedReceiver<Halted>,
     /// Asks the store of the bench.
     pub(crate) batcher: Batcher,
@@ -83,7 +83,7 @@ impl Alone {
         let tiers = account.retry.tiers.iter().map(|t| t.name.clone()).collect::<Vec<_>>();
         let accounts = vec![(account.platform, account.name.clone())];
         let metrics = Metrics::new(Setup { accounts, tiers: &tiers, topics: Vec::new() });
-        let (to_held, held) = mpsc::channel();
+        let (give_back, given_back) = mpsc::channel();
         let (to_halts, halts) = unbounded_channel();
         let shared = Arc::new(StageContext {
             metrics: metrics.clone(),
@@ -98,7 +98,7 @@ impl Alone {
             lease: setting.lease,
             health: health.clone(),
             replicas: Arc::default(),
-            held: to_held,
+            give_back,
             halts: to_halts,
             quiet: Arc::default(),
         });
@@ -129,7 +129,7 @@ impl Alone {
         Self {
             lane,
             handle,
-            held,
+            given_back,
             halts,
             batcher: asks,
             examiner: Examiner::of(vec![account], kafka("b:1").result_topics(), metrics),

@@ -9,7 +9,7 @@ use super::formats::parameters;
 use super::matching::Matching;
 use super::signature::signature;
 use super::terms::Terms;
-use super::tokens::Held;
+use super::tokens::CarriedToken;
 use super::value::Val;
 use crate::sandbox::judgement::JudgedItem;
 use crate::sandbox::request::{Header, Request};
@@ -107,13 +107,20 @@ pub(super) fn grants(form: &Form, terms: &Terms, refresh: Option<&str>, request:
     refresh.is_some() && matching.problems.is_empty()
 }
 
-pub(super) fn check(file: &File, number: usize, terms: &Terms, token: &Held, request: &Request, now: i64) -> Checked {
+pub(super) fn check(
+    file: &File,
+    number: usize,
+    terms: &Terms,
+    token: &CarriedToken,
+    request: &Request,
+    now: i64,
+) -> Checked {
     let Some(form) = file.forms.get(number) else { return Checked::default() };
     let mut known = Known::new(&terms.keys);
     let shown = match token {
-        Held::Token { access, .. } => Val::Json(serde_json::json!({ "access": access })),
-        Held::Nothing => Val::Json(serde_json::json!({})),
-        Held::Keys => Val::Undefined,
+        CarriedToken::Token { access, .. } => Val::Json(serde_json::json!({ "access": access })),
+        CarriedToken::Nothing => Val::Json(serde_json::json!({})),
+        CarriedToken::Keys => Val::Undefined,
     };
     known.show_name("token", shown);
     let chosen = form.call.is_some() || choose(&mut known, file, number);
@@ -149,8 +156,8 @@ pub(super) fn check(file: &File, number: usize, terms: &Terms, token: &Held, req
         stranger: matching.stranger,
         unsigned: matching.problems.len() > before,
         problems: matching.problems,
-        expired: matches!(token, Held::Token { valid: false, .. }),
-        tokens: !matches!(token, Held::Keys),
+        expired: matches!(token, CarriedToken::Token { valid: false, .. }),
+        tokens: !matches!(token, CarriedToken::Keys),
         each: file.answer.contains_key("items"),
     }
 }

@@ -32,7 +32,7 @@ struct Issued {
 
 /// What a request may carry.
 #[derive(Debug)]
-pub(super) enum Held {
+pub(super) enum CarriedToken {
     /// The account has no tokens: its keys alone say who it is.
     Keys,
     /// None was issued so far.
@@ -50,15 +50,15 @@ impl Tokens {
     }
 
     /// What a request of the account may carry, the newest token first.
-    pub(super) fn known(&self, now: i64) -> Vec<Held> {
+    pub(super) fn known(&self, now: i64) -> Vec<CarriedToken> {
         if self.access.is_empty() {
-            return vec![if self.refresh.is_some() { Held::Nothing } else { Held::Keys }];
+            return vec![if self.refresh.is_some() { CarriedToken::Nothing } else { CarriedToken::Keys }];
         }
-        let held = |issued: &Issued| Held::Token {
+        let carried = |issued: &Issued| CarriedToken::Token {
             access: issued.token.clone(),
             valid: !issued.expired && issued.ends.is_none_or(|ends| now < ends),
         };
-        self.access.iter().rev().map(held).collect()
+        self.access.iter().rev().map(carried).collect()
     }
 
     /// What the next refresh has to bring.
