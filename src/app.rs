@@ -150,7 +150,7 @@ pub async fn run(
     // The outboxes, then the lanes, then the two consumers: each part is built before the parts that send to it.
     let (give_back, given_back) = std::sync::mpsc::channel();
     let (halts, halted) = unbounded_channel();
-    let shared = Arc::new(StageContext {
+    let context = Arc::new(StageContext {
         metrics: metrics.clone(),
         refusals: Arc::new(Refusals::new(kafka_health)),
         producer: Producer::new(&config.kafka, largest).map_err(refused)?,
@@ -167,9 +167,9 @@ pub async fn run(
     let owned = OwnedTopics::new(start::topics_of(&config).into());
     if !config.is_embedded() {
         topics::watch_retention(cluster.clone(), &retention).map_err(failed)?;
-        topics::keep(cluster.clone(), owned.clone(), largest, &shared.refusals).map_err(failed)?;
+        topics::keep(cluster.clone(), owned.clone(), largest, &context.refusals).map_err(failed)?;
     }
-    let runtimes = Arc::new(unstarted.start(&shared, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
+    let runtimes = Arc::new(unstarted.start(&context, &client, &config.redis.prefix, &config.dedupe).map_err(failed)?);
     let examiner = || Examiner::new(roster.clone(), config.kafka.result_topics(), metrics.clone());
     let known = Arc::new(Known::default());
     let timeouts = config.accounts.values().flat_map(|a| [a.limits.timeout, a.call_limits.timeout]);
@@ -239,32 +239,32 @@ pub async fn run(
         metrics: metrics.clone(),
         consumers: vec![intake.watched(), waiting.watched()],
         halts: halted,
-        replicas: shared.replicas.clone(),
+        replicas: context.replicas.clone(),
         retention,
-        refusals: shared.refusals.clone(),
+        refusals: context.refusals.clone(),
         parked_prefix: config.kafka.parked_prefix.clone(),
         unplaced,
         known,
         own_store: config.is_embedded(),
-        quiet: shared.quiet.clone(),
+        quiet: context.quiet.clone(),
         storms: storms.clone(),
     };
     let reloader = Reloader::new(&status, live, roster, runtimes.clone(), cluster, owned);
     let consumers = vec![intake.watched(), waiting.watched()];
-    let running = Running { runtimes, consumers, refusals: shared.refusals.clone() };
+    let running = Running { runtimes, consumers, refusals: context.refusals.clone() };
     // This is the only place that sets it, so it cannot fail.
     let _ = status.running.set(running);
     tracing::info!(id, version = env!("CARGO_PKG_VERSION"), accounts = config.accounts.len(), "worker runs");
     let mut watching = tokio::spawn(watch.run());
     let giving_back = tokio::spawn(give_back_memory());
     let auditing = {
-        let (shared, client, keys, id, topic) =
-            (shared.clone(), client.clone(), keys.clone(), id.clone(), config.kafka.audit.clone());
-        tokio::spawn(async move { audit::publish::keep(&client, &keys, &id, &shared.producer, &topic).await })
+        let (context, client, keys, id, topic) =
+            (context.clone(), client.clone(), keys.clone(), id.clone(), config.kafka.audit.clone());
+        tokio::spawn(async move { audit::publish::keep(&client, &keys, &id, &context.producer, &topic).await })
     };
 
     let reloading = reloader.start(asks, hangups);
-    let replaying = Replaying::start(replays, shared.clone(), metrics.clone(), id.clone());
+    let replaying = Replaying::start(replays, context.clone(), metrics.clone(), id.clone());
 
     let ended = tokio::select! {
         () = &mut stop => None,
@@ -273,7 +273,7 @@ pub async fn run(
     };
     reloading.abort();
     replaying.end().await;
-    let result = drain_all(&config, &shared, &status, intake, waiting, ended).await;
+    let result = drain_all(&config, &context, &status, intake, waiting, ended).await;
     drop(discovering);
     watching.abort();
     auditing.abort();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::account::Intake as Config;
 use crate::admit::accounting::Accounting;
-use crate::admit::backpressure::Traffic;
+use crate::admit::backpressure::Backpressure;
 use crate::admit::examine::Examiner;
 use crate::clock::now_ms;
 use crate::delivery::progress::{AckHandle, End, Open};
@@ -58,7 +58,7 @@ pub struct Intake {
     health: Arc<Health>,
     bounds: Config,
     load: Load,
-    traffic: Traffic,
+    backpressure: Backpressure,
     pressure: Pressure,
     brake: Brake,
     /// The records that the present polls brought, for each lane.
@@ -94,7 +94,7 @@ impl Intake {
             health,
             bounds,
             load: Load::default(),
-            traffic: Traffic::new(known),
+            backpressure: Backpressure::new(known),
             brake: Brake::new(storms),
             full: HashMap::new(),
             next_look: now,
@@ -105,7 +105,7 @@ impl Intake {
     fn route(&mut self, delivery: Box<Delivery>) {
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
         let (index, topic, now) = (ready.lane, &delivery.record.topic, Instant::now());
-        self.traffic.seen_at(now, topic, delivery.record.partition, index);
+        self.backpressure.seen_at(now, topic, delivery.record.partition, index);
         let lane = self.lanes.get(index);
         if lane.is_open() && lane.holds_back(&delivery) {
             // The lane writes it to the remainder. If that takes nothing, its topic is held back.
@@ -143,7 +143,7 @@ impl Intake {
         let holds = self.health.trouble().is_some();
         let parks = !self.full.contains_key(topic)
             && lane.can_park(TopicKind::Input)
-            && self.traffic.others_flow(topic, index, TopicKind::Input, holds, &self.lanes);
+            && self.backpressure.others_flow(topic, index, TopicKind::Input, holds, &self.lanes);
         if parks { Way::Park } else { Way::Hold }
     }
 
@@ -169,14 +169,14 @@ impl Intake {
         }
         self.next_look = now + FULL_LOOK_EVERY;
         // If there are other topics, a full topic is paused at once.
-        let beside = self.full.len() < self.traffic.topics().count();
+        let beside = self.full.len() < self.backpressure.topics().count();
         let paused = beside || self.stopped.is_some_and(|s| s.elapsed() >= PAUSED_AFTER);
         let (part, whole) = if paused { (1, 4) } else { (7, 8) };
-        let (lanes, traffic) = (&self.lanes, &self.traffic);
+        let (lanes, backpressure) = (&self.lanes, &self.backpressure);
         let holds = self.health.trouble().is_some();
         self.full.retain(|topic, lane| {
             let lane = lanes.get(*lane);
-            let alone = || !traffic.others_below(topic, lane.index, TopicKind::Input, holds, (part, whole), lanes);
+            let alone = || !backpressure.others_below(topic, lane.index, TopicKind::Input, holds, (part, whole), lanes);
             lane.is_aside_above(TopicKind::Input, part, whole)
                 || (lane.is_open() && lane.is_above(TopicKind::Input, part, whole) && alone())
         });
@@ -196,7 +196,7 @@ impl Intake {
     fn relieve(&mut self, now: Instant) {
         if self.load.is_above(&self.bounds, 1, 2) {
             let holds = self.health.trouble().is_some();
-            self.pressure.look(self.load, &self.bounds, (&self.lanes, &self.traffic), holds, now);
+            self.pressure.look(self.load, &self.bounds, (&self.lanes, &self.backpressure), holds, now);
         }
     }
 
@@ -253,7 +253,7 @@ impl Handler for Intake {
     }
 
     fn leaving(&mut self, assignment: &Assignment) {
-        if self.traffic.left(&assignment.topic, assignment.partition) {
+        if self.backpressure.left(&assignment.topic, assignment.partition) {
             self.full.remove(&assignment.topic);
             self.brake.left(&assignment.topic);
         }
@@ -264,7 +264,7 @@ impl Handler for Intake {
         let now = Instant::now();
         self.look_at_full_lanes(now);
         self.relieve(now);
-        let all_full = !self.full.is_empty() && self.traffic.topics().all(|t| self.full.contains_key(t));
+        let all_full = !self.full.is_empty() && self.backpressure.topics().all(|t| self.full.contains_key(t));
         if self.brake.ends_batch() {
             return Flow::Skip;
         }

@@ -17,7 +17,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use crate::admit::accounting::Accounting;
-use crate::admit::backpressure::Traffic;
+use crate::admit::backpressure::Backpressure;
 use crate::admit::examine::Examiner;
 use crate::delivery::progress::{AckHandle, End, Open, Stage};
 use crate::delivery::{Delivery, Subject, TopicKind};
@@ -72,7 +72,7 @@ pub struct Waiting {
     pauses: u64,
     /// A partition left, so the lanes have to check what they hold of it.
     left: bool,
-    traffic: Traffic,
+    backpressure: Backpressure,
     alarm: Alarm,
     /// The events that gray releases do not send yet.
     remainders: Remainders,
@@ -133,7 +133,7 @@ impl Waiting {
             next_glance: now,
             pauses: 0,
             left: false,
-            traffic: Traffic::new(known),
+            backpressure: Backpressure::new(known),
             alarm: Alarm::default(),
             open: Load::default(),
             in_buffers: Load::default(),
@@ -219,7 +219,7 @@ impl Handler for Waiting {
         self.open.add(1, delivery.record.size());
         let Subject::Ready(ready) = &delivery.subject else { return self.lanes.end(delivery) };
         if topic_kind == TopicKind::Tier {
-            self.traffic.seen(&delivery.record.topic, delivery.record.partition, ready.lane);
+            self.backpressure.seen(&delivery.record.topic, delivery.record.partition, ready.lane);
         }
         let wait_ms = if topic_kind == TopicKind::Tier { self.wait_ms(&delivery, now_ms) } else { 0 };
         let open = delivery.ack.open();
@@ -249,7 +249,7 @@ impl Handler for Waiting {
     }
 
     fn leaving(&mut self, assignment: &Assignment) {
-        self.traffic.left(&assignment.topic, assignment.partition);
+        self.backpressure.left(&assignment.topic, assignment.partition);
         let place = (assignment.topic.clone(), assignment.partition);
         self.remainders.leaves(&place);
         self.empty(&place).into_iter().for_each(give_back);

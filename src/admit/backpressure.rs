@@ -16,7 +16,7 @@ const NOTED_FOR: Duration = Duration::from_secs(3600);
 
 /// The last arrivals by topic and lane, for the topics that this member reads.
 #[derive(Default)]
-pub struct Traffic {
+pub struct Backpressure {
     topics: HashMap<Arc<str>, Arrivals>,
     known: Arc<Known>,
 }
@@ -39,7 +39,7 @@ struct Last {
     noted: Instant,
 }
 
-impl Traffic {
+impl Backpressure {
     /// Builds it with the arrivals that all members know.
     pub fn new(known: Arc<Known>) -> Self {
         Self { known, ..Self::default() }

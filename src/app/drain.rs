@@ -58,7 +58,7 @@ pub(super) async fn a_part_dies(status: &WorkerStatus, embedded: bool) -> String
 /// Stops the intake, finishes the records under way, gives the rest back, flushes, commits, and leaves the group.
 pub(super) async fn drain_all(
     config: &Config,
-    shared: &Arc<StageContext>,
+    context: &Arc<StageContext>,
     status: &WorkerStatus,
     intake: Started,
     waiting: Started,
@@ -80,11 +80,11 @@ pub(super) async fn drain_all(
     });
     intake.handle.shutdown(drain);
     waiting.handle.shutdown(drain);
-    let shared = shared.clone();
+    let context = context.clone();
     let runtimes = status.running.get().map(|running| running.runtimes.clone());
     let joined = spawn_blocking(move || {
         let results = [intake.join(), waiting.join()];
-        if shared.producer.flush(Duration::from_secs(2)).is_err() {
+        if context.producer.flush(Duration::from_secs(2)).is_err() {
             tracing::warn!("some records were not acknowledged; their originals are read again");
         }
         if runtimes.is_some_and(|runtimes| !runtimes.store_tokens(FOR_TOKENS)) {

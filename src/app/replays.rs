@@ -35,10 +35,10 @@ pub(super) struct Replaying {
 
 impl Replaying {
     /// Starts the runner.
-    pub(super) fn start(setup: Arc<Setup>, shared: Arc<StageContext>, metrics: Arc<Metrics>, id: String) -> Self {
+    pub(super) fn start(setup: Arc<Setup>, context: Arc<StageContext>, metrics: Arc<Metrics>, id: String) -> Self {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
-            Runner { setup, producer: &shared.producer, metrics: &metrics, id: &id }.keep(stopped).await;
+            Runner { setup, producer: &context.producer, metrics: &metrics, id: &id }.keep(stopped).await;
         });
         Self { stop, task }
     }

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::account::Intake as Bounds;
-use crate::admit::backpressure::Traffic;
+use crate::admit::backpressure::Backpressure;
 use crate::delivery::TopicKind;
 use crate::lane::handle::LaneHandle;
 use crate::lane::handle::lanes::Lanes;
@@ -151,7 +151,7 @@ impl Pressure {
         &mut self,
         load: Load,
         bounds: &Bounds,
-        (lanes, traffic): (&Lanes, &Traffic),
+        (lanes, backpressure): (&Lanes, &Backpressure),
         holds: bool,
         now: Instant,
     ) {
@@ -159,7 +159,7 @@ impl Pressure {
             return;
         }
         self.next_look = now + LOOK_EVERY;
-        self.relief = traffic.any(|lane| self.flows(lanes.get(lane), holds, now));
+        self.relief = backpressure.any(|lane| self.flows(lanes.get(lane), holds, now));
         if !self.relief || !load.is_above(bounds, 3, 4) {
             return;
         }

@@ -66,7 +66,7 @@ pub(super) async fn claim(
         delivery.ack.open().set_stage(Stage::Claiming);
         let ready = ready_mut(delivery)?;
         // An account that delivers without Redis does not wait until a command times out.
-        let health = &lane.shared.health;
+        let health = &lane.context.health;
         let clock = health.clock.trouble();
         let is_judged = clock.is_none();
         let answer = match clock.or_else(|| if deliver { health.trouble() } else { health.hold() }) {
@@ -124,7 +124,7 @@ pub(super) fn check_time(delivery: &Delivery, lane: &Lane) -> Result<(), Deliver
     let Err(DeliveryError::Invalid(fault) | DeliveryError::Expired(fault)) = &judged else { return judged };
     // The platforms' clocks contradicted ours, and none has been heard since. The event is not dead-lettered if its
     // time is right by their clocks: it is sent, and its answer tells which clock is right.
-    match lane.shared.health.clock.doubted_now_ms() {
+    match lane.context.health.clock.doubted_now_ms() {
         Some(now) if fault.field == timing::EVENT_TIME => timing::check(ready, &delivery.envelope, now),
         _ => judged,
     }

@@ -40,7 +40,7 @@ pub struct Lane {
     /// The claims of this thread.
     pub dedupe: Rc<Dedupe>,
     /// What all lanes share.
-    pub shared: Arc<StageContext>,
+    pub context: Arc<StageContext>,
     pub dispatcher: Rc<Dispatcher>,
     /// Takes slots from the shared rate.
     pub limiter: Rc<Limiter>,
@@ -81,7 +81,7 @@ impl Lane {
             account,
             handle,
             dedupe: outbox.dedupe.clone(),
-            shared: outbox.shared.clone(),
+            context: outbox.context.clone(),
             outbox,
             dispatcher,
             limiter,
@@ -106,7 +106,7 @@ impl Lane {
             handle: self.handle.clone(),
             outbox: self.outbox.clone(),
             dedupe: self.dedupe.clone(),
-            shared: self.shared.clone(),
+            context: self.context.clone(),
             dispatcher,
             limiter,
             quota,
@@ -147,12 +147,12 @@ impl Lane {
 
     /// Counters of the process.
     pub fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
+        &self.context.metrics
     }
 
     /// Counters of the account.
     pub fn account_metrics(&self) -> &AccountMetrics {
-        self.shared.metrics.account(self.handle.account_index)
+        self.context.metrics.account(self.handle.account_index)
     }
 
     /// Why the attempt of this record must not go on now. `None`: it may.
@@ -212,7 +212,7 @@ impl Lane {
         }
         if self.handle.halt_until(&reason, by_hand) {
             tracing::error!(account = &*self.account.name, reason = reason.as_str(), "account halted; its events park");
-            let _ = self.shared.halts.send(Halted { index: self.handle.account_index, reason, by_hand });
+            let _ = self.context.halts.send(Halted { index: self.handle.account_index, reason, by_hand });
         }
     }
 }

@@ -81,13 +81,13 @@ pub fn prepare(
 }
 
 impl UnstartedLanes {
-    /// Starts the threads. Every account's halts and records leave through `shared`.
+    /// Starts the threads. Every account's halts and records leave through `context`.
     ///
     /// # Errors
     /// A thread or its runtime could not be started.
     pub fn start(
         self,
-        shared: &Arc<StageContext>,
+        context: &Arc<StageContext>,
         client: &::redis::Client,
         prefix: &str,
         dedupe: &DedupeConfig,
@@ -98,7 +98,7 @@ impl UnstartedLanes {
             let (sender, inbox) = unbounded_channel();
             commands.push(sender);
             let thread = LaneThread {
-                shared: shared.clone(),
+                context: context.clone(),
                 client: client.clone(),
                 prefix: prefix.to_owned(),
                 window: dedupe.window,
@@ -181,7 +181,7 @@ impl Runtimes {
 
 /// What one thread is started with.
 struct LaneThread {
-    shared: Arc<StageContext>,
+    context: Arc<StageContext>,
     client: ::redis::Client,
     prefix: String,
     window: Duration,
@@ -195,9 +195,9 @@ impl LaneThread {
         (mut outbox_inbox, post): (UnboundedReceiver<Box<Delivery>>, UnboundedReceiver<Post>),
         mut commands: UnboundedReceiver<ThreadCommand>,
     ) {
-        let (batcher, work) = Batcher::new(self.client, format!("{}:epoch", self.prefix), self.shared.health.clone());
+        let (batcher, work) = Batcher::new(self.client, format!("{}:epoch", self.prefix), self.context.health.clone());
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), &self.prefix, self.window, self.lease));
-        let outbox = Rc::new(Outbox::new(self.shared.clone(), dedupe.clone(), &self.prefix));
+        let outbox = Rc::new(Outbox::new(self.context.clone(), dedupe.clone(), &self.prefix));
         // If a task ends, its thread ends too, and then the process. A dead lane that looks alive would hold its
         // partitions for ever.
         let mut tasks = JoinSet::new();
@@ -236,7 +236,7 @@ impl LaneThread {
                 }
                 Some(command) = commands.recv() => match command {
                     ThreadCommand::WriteRecent(seen) => {
-                        ends.spawn_local(write_recent(dedupe.clone(), self.shared.clone(), seen));
+                        ends.spawn_local(write_recent(dedupe.clone(), self.context.clone(), seen));
                     }
                     ThreadCommand::StoreTokens(stored) => {
                         ends.spawn_local(store_tokens(fleet.tokens(), stored));
@@ -270,8 +270,8 @@ async fn store_tokens(all: Vec<Rc<Tokens>>, stored: std::sync::mpsc::Sender<()>)
     drop(stored);
 }
 
-async fn write_recent(dedupe: Rc<Dedupe>, shared: Arc<StageContext>, seen: Instant) {
-    dedupe.write_recent(seen, |account| shared.metrics.account(account).ambiguous_resends.inc()).await;
+async fn write_recent(dedupe: Rc<Dedupe>, context: Arc<StageContext>, seen: Instant) {
+    dedupe.write_recent(seen, |account| context.metrics.account(account).ambiguous_resends.inc()).await;
 }
 
 #[cfg(test)]

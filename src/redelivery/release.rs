@@ -99,7 +99,7 @@ impl Waiting {
     }
 
     fn any_flows(&self, topic: &str, holds: bool) -> bool {
-        self.traffic.others_flow(topic, usize::MAX, TopicKind::Tier, holds, &self.lanes)
+        self.backpressure.others_flow(topic, usize::MAX, TopicKind::Tier, holds, &self.lanes)
     }
 
     fn look_at(&mut self, place: Place, now: Instant) {
@@ -187,8 +187,9 @@ impl Waiting {
         // Otherwise it is parked, if other lanes flow.
         let (topic, holds) = (look.topic, look.holds);
         let any = *look.flows.get_or_insert_with(|| self.any_flows(topic, holds));
-        let others =
-            any && (lane.is_full(topic_kind) || self.traffic.others_flow(topic, index, topic_kind, holds, &self.lanes));
+        let others = any
+            && (lane.is_full(topic_kind)
+                || self.backpressure.others_flow(topic, index, topic_kind, holds, &self.lanes));
         if others { Fate::Leave(Way::Parking(index)) } else { Fate::Blocked(index) }
     }
 

@@ -59,7 +59,7 @@ pub async fn settle(outbox: &Outbox, mut delivery: Box<Delivery>, guard: Option<
                 // A replayed event is late by intent, so its age says nothing about how fast events are delivered.
                 if delivery.envelope.replay.is_none() {
                     let age_ms = (now_ms() - ready.event_time_ms).max(0);
-                    outbox.shared.metrics.account(ready.index).age_at_delivery(age_ms as f64 / 1000.0);
+                    outbox.context.metrics.account(ready.index).age_at_delivery(age_ms as f64 / 1000.0);
                 }
                 let mut attempt = ConfirmAttempt::default();
                 until_it_works(async || {
@@ -95,7 +95,7 @@ async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, guard: Opti
     }
     let Subject::Ready(ready) = &delivery.subject else { return };
     let policy = Policy::of(ready);
-    let now = outbox.shared.health.clock.now_ms();
+    let now = outbox.context.health.clock.now_ms();
     let jitter = rand::rng().random();
     let disposition = match error.disposition() {
         // It may be made again, whatever became of it.
@@ -134,7 +134,7 @@ async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, guard: Opti
         Disposition::Throttle | Disposition::Park | Disposition::Again => outbox.park(delivery, guard).await,
         Disposition::LeaseTier => {
             let until = if let DeliveryError::Later { until_ms } = error { Some(until_ms) } else { None };
-            match policy.lease_tier(&delivery.envelope, outbox.shared.lease, until, now, jitter) {
+            match policy.lease_tier(&delivery.envelope, outbox.context.lease, until, now, jitter) {
                 Next::Tier { index, due_ms } => outbox.to_tier(delivery, guard, index, due_ms).await,
                 _ if matches!(error, DeliveryError::Held { unknown: true }) => {
                     // The `unknown` in Redis belongs to another lineage, so it stays.

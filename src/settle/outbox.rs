@@ -37,7 +37,7 @@ enum Unwritten {
 
 /// Publishes copies, dead letters and receipts, and finishes records. There is one per runtime thread.
 pub struct Outbox {
-    pub shared: Arc<StageContext>,
+    pub context: Arc<StageContext>,
     /// The claims of this thread.
     pub dedupe: Rc<Dedupe>,
     /// Counts what comes of replayed records.
@@ -46,9 +46,9 @@ pub struct Outbox {
 
 impl Outbox {
     /// The keys of Redis begin with `prefix`.
-    pub fn new(shared: Arc<StageContext>, dedupe: Rc<Dedupe>, prefix: &str) -> Self {
+    pub fn new(context: Arc<StageContext>, dedupe: Rc<Dedupe>, prefix: &str) -> Self {
         let outcomes = Outcomes::new(dedupe.batcher.clone(), prefix);
-        Self { shared, dedupe, outcomes }
+        Self { context, dedupe, outcomes }
     }
 
     /// Settles a record that ended at admission.
@@ -72,7 +72,7 @@ impl Outbox {
         index: usize,
         due_ms: i64,
     ) {
-        delivery.envelope.retry_since_ms.get_or_insert_with(|| self.shared.health.clock.now_ms());
+        delivery.envelope.retry_since_ms.get_or_insert_with(|| self.context.health.clock.now_ms());
         self.wait_in_tier(delivery, guard, index, due_ms).await;
     }
 
@@ -80,7 +80,7 @@ impl Outbox {
         delivery.envelope.due_ms = Some(due_ms);
         let Subject::Ready(ready) = &delivery.subject else { return };
         let tier = &ready.account.retry.tiers[index];
-        let topic = tier_topic(&self.shared.topics.retry_prefix, &tier.name);
+        let topic = tier_topic(&self.context.topics.retry_prefix, &tier.name);
         match self.publish_whole(&delivery, &topic, Copy::Retry).await {
             Ok(()) => {}
             Err(Unwritten::TooLarge) => return self.dead_letter_too_large(delivery, guard, &topic).await,
@@ -89,7 +89,7 @@ impl Outbox {
                 return delivery.ack.complete(End::Returned);
             }
         }
-        self.shared.metrics.account(delivery.index()).retry_scheduled(index);
+        self.context.metrics.account(delivery.index()).retry_scheduled(index);
         delivery.ack.open().set_next_try_ms(due_ms);
         self.release(&mut delivery, guard).await;
         delivery.ack.complete(End::Retried);
@@ -145,11 +145,11 @@ impl Outbox {
             return delivery.ack.complete(End::Returned);
         }
         self.release(&mut delivery, guard).await;
-        self.shared.metrics.account(delivery.index()).dead_letter(reason);
+        self.context.metrics.account(delivery.index()).dead_letter(reason);
         let origin = &delivery.envelope.origin;
         // One line a minute for each account and reason, so that a storm cannot hide the first error.
         let kind = Repeated::DeadLetter { account: delivery.index(), reason };
-        if let Some(not_logged) = self.shared.quiet.allow(kind, Instant::now()) {
+        if let Some(not_logged) = self.context.quiet.allow(kind, Instant::now()) {
             tracing::warn!(
                 trans_id = named.trans_id.as_deref().unwrap_or(""),
                 platform = named.platform.as_deref().unwrap_or(""),
@@ -187,7 +187,7 @@ impl Outbox {
             (possible, ready.claim_request.own) = (0, 0);
         }
         if possible > 0 {
-            self.shared.metrics.account(ready.index).ambiguous_resends.inc_by(u64::from(possible));
+            self.context.metrics.account(ready.index).ambiguous_resends.inc_by(u64::from(possible));
         }
     }
 
@@ -211,7 +211,7 @@ impl Outbox {
             Box::pin(self.count_replayed(&delivery, outcome, died)).await;
         }
         let reason = died.map(|died| died.reason);
-        let topic = &self.shared.topics.receipts;
+        let topic = &self.context.topics.receipts;
         // The next reader of a record that was given back writes its receipt. Only a delivery is reported here as well,
         // because it is a fact.
         let gone = delivery.ack.assignment().is_gone();

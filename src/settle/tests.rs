@@ -228,7 +228,7 @@ fn a_topic_that_refuses_is_named_with_what_is_held_for_it_until_it_takes_it() {
     run(async {
         let bench = Bench::new(|_| {}).await;
         bench.broker.break_topic(PARKED, Refusal::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
-        let refusals = bench.lane.shared.refusals.clone();
+        let refusals = bench.lane.context.refusals.clone();
         let mut parked = Vec::new();
         for id in ["one", "two"] {
             let (delivery, ended) = bench.delivery(TopicKind::Input, id);
@@ -256,7 +256,7 @@ fn a_topic_that_refuses_is_named_with_what_is_held_for_it_until_it_takes_it() {
 fn what_a_parking_topic_has_refused_for_long_waits_in_a_tier_and_one_record_at_a_time_tries_the_topic() {
     run(async {
         let bench = Bench::new(|_| {}).await;
-        let refusals = bench.lane.shared.refusals.clone();
+        let refusals = bench.lane.context.refusals.clone();
         let park = |delivery| {
             let lane = bench.lane.clone();
             tokio::task::spawn_local(async move { lane.outbox.park(delivery, None).await })
@@ -611,7 +611,7 @@ fn a_storm_of_dead_letters_is_one_line_per_account_and_reason_and_none_goes_unco
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].contains("\"trans_id\":\"a\"") && lines[1].contains("\"reason\":\"rejected\""), "{text}");
         let over = std::time::Instant::now() + std::time::Duration::from_secs(61);
-        let left_out = bench.lane.shared.quiet.left_out(over);
+        let left_out = bench.lane.context.quiet.left_out(over);
         assert_eq!(left_out.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [2]);
         assert_eq!(bench.count(DEAD), 4);
     });

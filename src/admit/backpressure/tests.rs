@@ -23,62 +23,65 @@ fn lanes_of<const N: usize>(all: [WhenUnavailable; N]) -> Lanes {
 
 #[test]
 fn a_topic_whose_last_partition_has_left_is_forgotten() {
-    let (mut traffic, lanes) = (Traffic::default(), lanes());
+    let (mut backpressure, lanes) = (Backpressure::default(), lanes());
     let (one, two): (Arc<str>, Arc<str>) = ("one".into(), "two".into());
-    traffic.seen(&one, 0, 0);
-    traffic.seen(&one, 1, 1);
-    traffic.seen(&two, 0, 0);
-    assert!(!traffic.left("one", 0), "partition 1 is still here");
-    assert!(traffic.others_flow("one", 0, TopicKind::Input, false, &lanes));
-    assert!(traffic.left("one", 1));
-    assert_eq!(traffic.topics().collect::<Vec<_>>(), [&two]);
-    assert!(!traffic.others_flow("one", 0, TopicKind::Input, false, &lanes));
-    assert!(traffic.left("never seen", 0));
-    traffic.seen(&one, 1, 0);
-    assert!(!traffic.others_flow("one", 0, TopicKind::Input, false, &lanes), "what came before it left counts no more");
+    backpressure.seen(&one, 0, 0);
+    backpressure.seen(&one, 1, 1);
+    backpressure.seen(&two, 0, 0);
+    assert!(!backpressure.left("one", 0), "partition 1 is still here");
+    assert!(backpressure.others_flow("one", 0, TopicKind::Input, false, &lanes));
+    assert!(backpressure.left("one", 1));
+    assert_eq!(backpressure.topics().collect::<Vec<_>>(), [&two]);
+    assert!(!backpressure.others_flow("one", 0, TopicKind::Input, false, &lanes));
+    assert!(backpressure.left("never seen", 0));
+    backpressure.seen(&one, 1, 0);
+    assert!(
+        !backpressure.others_flow("one", 0, TopicKind::Input, false, &lanes),
+        "what came before it left counts no more"
+    );
 }
 
 #[test]
 fn while_a_topic_is_held_back_nobody_is_forgotten() {
-    let (mut traffic, lanes) = (Traffic::default(), lanes());
+    let (mut backpressure, lanes) = (Backpressure::default(), lanes());
     let topic: Arc<str> = "t".into();
     let start = Instant::now();
-    traffic.seen_at(start, &topic, 0, 1);
-    traffic.seen_at(start + LATELY / 2, &topic, 0, 0);
-    assert!(traffic.others_flow("t", 0, TopicKind::Input, false, &lanes), "nothing came since for anybody");
-    traffic.seen_at(start + LATELY - Duration::from_secs(1), &topic, 0, 0);
-    assert!(traffic.others_flow("t", 0, TopicKind::Input, false, &lanes), "it receives once a week");
-    traffic.seen_at(start + LATELY, &topic, 0, 0);
+    backpressure.seen_at(start, &topic, 0, 1);
+    backpressure.seen_at(start + LATELY / 2, &topic, 0, 0);
+    assert!(backpressure.others_flow("t", 0, TopicKind::Input, false, &lanes), "nothing came since for anybody");
+    backpressure.seen_at(start + LATELY - Duration::from_secs(1), &topic, 0, 0);
+    assert!(backpressure.others_flow("t", 0, TopicKind::Input, false, &lanes), "it receives once a week");
+    backpressure.seen_at(start + LATELY, &topic, 0, 0);
     assert!(
-        !traffic.others_flow("t", 0, TopicKind::Input, false, &lanes),
+        !backpressure.others_flow("t", 0, TopicKind::Input, false, &lanes),
         "the topic is read, and nothing comes for the other"
     );
 }
 
 #[test]
 fn only_another_lane_that_is_open_and_has_room_flows() {
-    let (mut traffic, lanes) = (Traffic::default(), lanes());
+    let (mut backpressure, lanes) = (Backpressure::default(), lanes());
     let topic: Arc<str> = "t".into();
-    traffic.seen(&topic, 0, 0);
-    assert!(!traffic.others_flow("t", 0, TopicKind::Input, false, &lanes), "itself");
-    traffic.seen(&topic, 0, 1);
-    assert!(traffic.others_flow("t", 0, TopicKind::Input, false, &lanes));
-    assert!(!traffic.others_flow("u", 0, TopicKind::Input, false, &lanes), "another topic");
+    backpressure.seen(&topic, 0, 0);
+    assert!(!backpressure.others_flow("t", 0, TopicKind::Input, false, &lanes), "itself");
+    backpressure.seen(&topic, 0, 1);
+    assert!(backpressure.others_flow("t", 0, TopicKind::Input, false, &lanes));
+    assert!(!backpressure.others_flow("u", 0, TopicKind::Input, false, &lanes), "another topic");
     lanes.get(1).halt("why");
-    assert!(!traffic.others_flow("t", 0, TopicKind::Input, false, &lanes), "closed");
+    assert!(!backpressure.others_flow("t", 0, TopicKind::Input, false, &lanes), "closed");
 }
 
 #[test]
 fn while_redis_is_away_only_an_account_that_delivers_without_it_flows() {
     use WhenUnavailable::{Deliver, Hold};
     let topic: Arc<str> = "t".into();
-    let mut traffic = Traffic::default();
-    (0..3).for_each(|lane| traffic.seen(&topic, 0, lane));
-    assert!(!traffic.others_flow("t", 0, TopicKind::Input, true, &lanes_of([Hold; 3])));
+    let mut backpressure = Backpressure::default();
+    (0..3).for_each(|lane| backpressure.seen(&topic, 0, lane));
+    assert!(!backpressure.others_flow("t", 0, TopicKind::Input, true, &lanes_of([Hold; 3])));
     let lanes = lanes_of([Hold, Hold, Deliver]);
-    assert!(traffic.others_flow("t", 0, TopicKind::Input, true, &lanes), "a holding one makes way for it");
-    assert!(!traffic.others_flow("t", 2, TopicKind::Input, true, &lanes), "and it for nobody");
-    assert!(traffic.others_flow("t", 2, TopicKind::Input, false, &lanes));
+    assert!(backpressure.others_flow("t", 0, TopicKind::Input, true, &lanes), "a holding one makes way for it");
+    assert!(!backpressure.others_flow("t", 2, TopicKind::Input, true, &lanes), "and it for nobody");
+    assert!(backpressure.others_flow("t", 2, TopicKind::Input, false, &lanes));
 }
 
 async fn store() -> (Store, MultiplexedConnection) {
@@ -94,26 +97,29 @@ async fn after_a_restart_it_is_known_who_received_within_a_week() {
     let (keys, lanes) = (Keys::new("pb"), lanes());
     let (one, two): (Arc<str>, Arc<str>) = ("one".into(), "two".into());
     let known = Arc::new(Known::default());
-    let mut traffic = Traffic::new(known.clone());
-    traffic.seen(&one, 0, 0);
-    traffic.seen(&one, 0, 1);
-    traffic.seen(&two, 0, 0);
+    let mut backpressure = Backpressure::new(known.clone());
+    backpressure.seen(&one, 0, 0);
+    backpressure.seen(&one, 0, 1);
+    backpressure.seen(&two, 0, 0);
     crate::operate::arrivals::exchange(&known, &mut c, &keys, &lanes).await.unwrap();
     let life: i64 = ::redis::cmd("PTTL").arg("pb:arrived:one:b").query_async(&mut c).await.unwrap();
     assert!((LATELY.as_millis() as i64 - 60_000..=LATELY.as_millis() as i64).contains(&life), "{life}");
 
     // Another process, in which the hanging lane fills its queue first.
     let known = Arc::new(Known::default());
-    let mut traffic = Traffic::new(known.clone());
-    traffic.seen(&one, 0, 0);
-    traffic.seen(&two, 0, 0);
-    assert!(!traffic.others_flow("one", 0, TopicKind::Input, false, &lanes), "not read yet");
+    let mut backpressure = Backpressure::new(known.clone());
+    backpressure.seen(&one, 0, 0);
+    backpressure.seen(&two, 0, 0);
+    assert!(!backpressure.others_flow("one", 0, TopicKind::Input, false, &lanes), "not read yet");
     crate::operate::arrivals::exchange(&known, &mut c, &keys, &lanes).await.unwrap();
-    assert!(traffic.others_flow("one", 0, TopicKind::Input, false, &lanes), "though nothing came since for either");
-    assert!(!traffic.others_flow("two", 0, TopicKind::Input, false, &lanes), "each topic has its own");
-    assert!(traffic.any(|lane| lane == 1) && !traffic.any(|lane| lane == 2));
-    assert!(traffic.left("one", 0));
-    assert!(!traffic.others_flow("one", 0, TopicKind::Input, false, &lanes));
+    assert!(
+        backpressure.others_flow("one", 0, TopicKind::Input, false, &lanes),
+        "though nothing came since for either"
+    );
+    assert!(!backpressure.others_flow("two", 0, TopicKind::Input, false, &lanes), "each topic has its own");
+    assert!(backpressure.any(|lane| lane == 1) && !backpressure.any(|lane| lane == 2));
+    assert!(backpressure.left("one", 0));
+    assert!(!backpressure.others_flow("one", 0, TopicKind::Input, false, &lanes));
 }
 
 #[tokio::test]
@@ -122,9 +128,9 @@ async fn what_redis_did_not_take_is_told_again_and_what_goes_on_once_an_hour() {
     let (keys, lanes) = (Keys::new("pb"), lanes());
     let topic: Arc<str> = "t".into();
     let known = Arc::new(Known::default());
-    let mut traffic = Traffic::new(known.clone());
+    let mut backpressure = Backpressure::new(known.clone());
     let start = Instant::now();
-    traffic.seen_at(start, &topic, 0, 1);
+    backpressure.seen_at(start, &topic, 0, 1);
     drop(store);
     assert!(crate::operate::arrivals::exchange(&known, &mut c, &keys, &lanes).await.is_err());
     let (_store, mut c) = self::store().await;
@@ -133,8 +139,8 @@ async fn what_redis_did_not_take_is_told_again_and_what_goes_on_once_an_hour() {
         ::redis::cmd("DEL").arg("pb:arrived:t:b").query_async::<i64>(&mut c).await.unwrap() == 1
     };
     assert!(written(&known).await);
-    traffic.seen_at(start + NOTED_FOR - Duration::from_secs(1), &topic, 0, 1);
+    backpressure.seen_at(start + NOTED_FOR - Duration::from_secs(1), &topic, 0, 1);
     assert!(!written(&known).await, "within the hour");
-    traffic.seen_at(start + NOTED_FOR, &topic, 0, 1);
+    backpressure.seen_at(start + NOTED_FOR, &topic, 0, 1);
     assert!(written(&known).await);
 }

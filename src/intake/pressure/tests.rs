@@ -16,7 +16,7 @@ const HALF: Duration = Duration::from_millis(500);
 struct World {
     pressure: Pressure,
     lanes: Lanes,
-    traffic: Traffic,
+    backpressure: Backpressure,
     inboxes: Vec<UnboundedReceiver<LaneMessage>>,
     start: Instant,
 }
@@ -28,7 +28,7 @@ impl World {
     }
 
     fn with(count: usize, edit: impl Fn(usize, &mut Account)) -> Self {
-        let (mut lanes, mut inboxes, mut traffic) = (Vec::new(), Vec::new(), Traffic::default());
+        let (mut lanes, mut inboxes, mut backpressure) = (Vec::new(), Vec::new(), Backpressure::default());
         let start = Instant::now();
         for index in 0..count {
             let mut account = Account::stub("x");
@@ -37,10 +37,10 @@ impl World {
             let (to_lane, inbox) = unbounded_channel();
             lanes.push(Arc::new(LaneHandle::new(index, Arc::new(account), to_lane, &BOUNDS)));
             inboxes.push(inbox);
-            traffic.seen_at(start, &"t".into(), 0, index);
+            backpressure.seen_at(start, &"t".into(), 0, index);
         }
         let lanes = Lanes::new(lanes, Vec::new());
-        Self { pressure: Pressure::new(count, start), lanes, traffic, inboxes, start }
+        Self { pressure: Pressure::new(count, start), lanes, backpressure, inboxes, start }
     }
 
     /// Queues this many records of this many bytes, all arriving at the start.
@@ -63,7 +63,7 @@ impl World {
     }
 
     fn look_at(&mut self, load: Load, after: Duration, holds: bool) -> Vec<usize> {
-        self.pressure.look(load, &BOUNDS, (&self.lanes, &self.traffic), holds, self.start + after);
+        self.pressure.look(load, &BOUNDS, (&self.lanes, &self.backpressure), holds, self.start + after);
         let told = |inbox: &mut UnboundedReceiver<LaneMessage>| matches!(inbox.try_recv(), Ok(LaneMessage::ParkQueue));
         self.inboxes.iter_mut().enumerate().filter_map(|(lane, inbox)| told(inbox).then_some(lane)).collect()
     }
@@ -161,9 +161,9 @@ fn where_nobody_else_could_send_nothing_is_rewritten_through_kafka() {
     assert_eq!(world.look(STUCK, false), NOBODY);
     // An account that received from no topic needs no intake.
     let mut world = World::new(4);
-    world.traffic = Traffic::default();
+    world.backpressure = Backpressure::default();
     (0..3).for_each(|lane| world.queue(lane, 55, 1));
-    (0..3).for_each(|lane| world.traffic.seen_at(world.start, &"t".into(), 0, lane));
+    (0..3).for_each(|lane| world.backpressure.seen_at(world.start, &"t".into(), 0, lane));
     assert_eq!(world.look(STUCK, false), NOBODY);
 }
 

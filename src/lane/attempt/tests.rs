@@ -270,7 +270,7 @@ fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
     run(async {
         for when_unavailable in [WhenUnavailable::Hold, WhenUnavailable::Deliver] {
             let bench = Bench::new(|s| s.account.when_unavailable = when_unavailable).await;
-            let clock = &bench.lane.shared.health.clock;
+            let clock = &bench.lane.context.health.clock;
             let now = now_ms();
             clock.saw((now / 1000, 0), std::time::Instant::now());
             let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-1");
@@ -296,7 +296,7 @@ fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
 fn after_a_hold_by_dates_that_fell_silent_an_event_is_sent_whose_time_is_right_by_either_clock() {
     run(async {
         let bench = Bench::new(|_| {}).await;
-        let clock = &bench.lane.shared.health.clock;
+        let clock = &bench.lane.context.health.clock;
         let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-1");
         crate::clock::set_by(-3_600_000);
         for host in ["a.example", "b.example"] {

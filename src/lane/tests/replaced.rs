@@ -19,7 +19,7 @@ fn replace(bench: &Bench, edit: impl FnOnce(&mut Account)) {
     let mut account = Account::clone(&old.account);
     edit(&mut account);
     let account = Arc::new(account);
-    let dispatcher = Rc::new(Dispatcher::new(account.clone(), old.shared.health.clone()).unwrap());
+    let dispatcher = Rc::new(Dispatcher::new(account.clone(), old.context.health.clone()).unwrap());
     dispatcher.take_over(&old.dispatcher);
     let quota = Quota::of(bench.batcher.clone(), "pb", &account);
     old.replace(old.with(LaneParts { account, dispatcher, limiter: old.limiter.clone(), quota, tokens: None }));

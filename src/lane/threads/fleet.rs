@@ -117,16 +117,16 @@ impl Fleet {
     fn parts(&self, equipment: Equipment, handle: &Arc<LaneHandle>, before: Option<&Rc<Limiter>>) -> LaneParts {
         let Equipment { account, dispatcher, sharers, tokens } = equipment;
         let dispatcher = Rc::new(dispatcher);
-        let shared = &self.outbox.shared;
+        let context = &self.outbox.context;
         let bucket = bucket(&self.prefix, &account);
         let delivers = account.when_unavailable == WhenUnavailable::Deliver;
-        let alone = Alone { delivers, sharers, replicas: shared.replicas.clone() };
+        let alone = Alone { delivers, sharers, replicas: context.replicas.clone() };
         let limiter = match before.filter(|old| old.is_for(&bucket, account.limits.rps, &alone)) {
             Some(old) => old.clone(),
             None => {
                 let told = handle.clone();
                 let obeys = move |push_back| told.shown_push_back(push_back);
-                let (batcher, health) = (self.batcher.clone(), shared.health.clone());
+                let (batcher, health) = (self.batcher.clone(), context.health.clone());
                 let limiter = Limiter::new(batcher, bucket, account.limits.rps, alone, health, obeys);
                 before.inspect(|old| limiter.keep_back_like(old));
                 limiter

@@ -245,7 +245,7 @@ fn with_redis_away_the_token_in_memory_goes_on_and_a_refused_one_holds() {
         bench.stop_redis();
         eventually("it is noticed", async || {
             let _ = bench.lane.limiter.push_back(Duration::from_millis(1)).await;
-            bench.lane.shared.health.store_trouble().is_some()
+            bench.lane.context.health.store_trouble().is_some()
         })
         .await;
         let mut away = bench.send(TopicKind::Input, "away-1");

@@ -32,15 +32,15 @@ impl Outbox {
             self.release(&mut delivery, guard).await;
             delivery.ack.open().set_stage(Stage::Holding);
             // The receiver lives as long as the process.
-            let _ = self.shared.give_back.send(delivery);
+            let _ = self.context.give_back.send(delivery);
             return;
         }
-        let asked_ms = self.shared.health.clock.now_ms();
+        let asked_ms = self.context.health.clock.now_ms();
         delivery.envelope.parked_at_ms.get_or_insert(asked_ms);
         delivery.envelope.due_ms = None;
         delivery.envelope.alternate = 0;
         let named = delivery.named();
-        let topic = parking_topic(&self.shared.topics.parked_prefix, named.account.as_deref().unwrap_or("unknown"));
+        let topic = parking_topic(&self.context.topics.parked_prefix, named.account.as_deref().unwrap_or("unknown"));
         self.write_waiting(delivery, guard, (&topic, None), &named, asked_ms).await;
     }
 
@@ -49,8 +49,8 @@ impl Outbox {
     pub async fn hold_back(&self, mut delivery: Box<Delivery>) {
         let Subject::Ready(ready) = &delivery.subject else { return delivery.ack.complete(End::Returned) };
         let partition = partition_of(&ready.trans_id);
-        let topic = remainder_topic(&self.shared.topics.parked_prefix, &ready.asked().name);
-        let asked_ms = self.shared.health.clock.now_ms();
+        let topic = remainder_topic(&self.context.topics.parked_prefix, &ready.asked().name);
+        let asked_ms = self.context.health.clock.now_ms();
         let envelope = &mut delivery.envelope;
         (envelope.parked_at_ms, envelope.due_ms, envelope.retry_since_ms) = (None, None, None);
         let named = delivery.named();
@@ -88,7 +88,7 @@ impl Outbox {
         if delivery.topic_kind == TopicKind::Parked || next > others {
             return self.park(delivery, guard).await;
         }
-        let now = self.shared.health.clock.now_ms();
+        let now = self.context.health.clock.now_ms();
         let (index, due_ms) = Policy::of(ready).first_tier(now, rand::rng().random());
         delivery.envelope.alternate = next;
         self.to_tier(delivery, guard, index, due_ms).await;
@@ -100,10 +100,10 @@ impl Outbox {
         (topic, partition): (&str, Option<i32>),
         named: &Named,
     ) -> Result<Parked, Unwritten> {
-        let refusals = &self.shared.refusals;
+        let refusals = &self.context.refusals;
         let headers = delivery.with_own(Copy::Parked(named));
         let (key, value) = (delivery.record.key.as_deref(), delivery.record.value.as_deref());
-        let producer = &self.shared.producer;
+        let producer = &self.context.producer;
         let mut pause = Pause::new(refusals);
         loop {
             if delivery.ack.assignment().is_gone() {
@@ -148,11 +148,11 @@ impl Outbox {
         asked_ms: i64,
     ) {
         let Subject::Ready(ready) = &delivery.subject else { return delivery.ack.complete(End::Returned) };
-        let now = self.shared.health.clock.now_ms();
-        let (index, due_ms) = Policy::of(ready).put_off(lasts, self.shared.lease, now, rand::rng().random());
+        let now = self.context.health.clock.now_ms();
+        let (index, due_ms) = Policy::of(ready).put_off(lasts, self.context.lease, now, rand::rng().random());
         let envelope = &mut delivery.envelope;
         envelope.retry_since_ms = envelope.retry_since_ms.map(|since| since + (due_ms - asked_ms));
-        self.shared.refusals.put_off(topic, Duration::from_millis((due_ms - now).unsigned_abs()));
+        self.context.refusals.put_off(topic, Duration::from_millis((due_ms - now).unsigned_abs()));
         self.wait_in_tier(delivery, guard, index, due_ms).await;
     }
 }

@@ -27,12 +27,12 @@ impl Outbox {
         named: &Named,
         cause: &DeadLetterCause,
     ) -> Result<(), Unwritten> {
-        let topic = &*self.shared.topics.dead_letter;
+        let topic = &*self.context.topics.dead_letter;
         let producer = &delivery.record.headers[..delivery.producer_headers];
         let (mut key, mut value) = (delivery.record.key.clone(), delivery.record.value.clone());
         let mut headers = delivery.with_own(Copy::Dead(named, cause));
         let mut cut: Option<Cut> = None;
-        let mut pause = Pause::new(&self.shared.refusals);
+        let mut pause = Pause::new(&self.context.refusals);
         loop {
             match self.publish_copy(delivery, topic, (key.as_deref(), value.as_deref()), &headers).await {
                 Err(Unwritten::TooLarge) => {}
@@ -77,7 +77,7 @@ impl Outbox {
         (key, value): (Option<&[u8]>, Option<&[u8]>),
         headers: &[Header],
     ) -> Result<(), Unwritten> {
-        let mut pause = Pause::new(&self.shared.refusals);
+        let mut pause = Pause::new(&self.context.refusals);
         loop {
             if delivery.ack.assignment().is_gone() {
                 return Err(Unwritten::Gone);
@@ -96,7 +96,7 @@ impl Outbox {
     /// Publishes a receipt until all replicas have it. It gives up only if the topic refuses by size even the receipt
     /// without long texts, because every record has to end.
     pub(super) async fn publish_receipt(&self, topic: &str, written: impl Fn(bool) -> (Option<Vec<u8>>, Vec<u8>)) {
-        let mut pause = Pause::new(&self.shared.refusals);
+        let mut pause = Pause::new(&self.context.refusals);
         for brief in [false, true] {
             let (key, value) = written(brief);
             loop {
@@ -121,7 +121,7 @@ impl Outbox {
     /// Whether a log line about the topic may be written now, and how many lines were left out: one line per topic and
     /// minute.
     pub(super) fn refused_by_size(&self, topic: &str) -> Option<u64> {
-        self.shared.quiet.allow(Repeated::TooLarge(topic.into()), Instant::now())
+        self.context.quiet.allow(Repeated::TooLarge(topic.into()), Instant::now())
     }
 
     pub(super) async fn write(
@@ -131,7 +131,7 @@ impl Outbox {
         value: Option<&[u8]>,
         headers: &[Header],
     ) -> Result<(), PublishError> {
-        let producer = &self.shared.producer;
+        let producer = &self.context.producer;
         match producer.publish(topic, key, value, headers).await {
             // The record may only have shared a batch with one that is too large. Alone it is also compressed.
             Err(PublishError::TooLarge) => producer.publish_alone((topic, None), key, value, headers).await.map(|_| ()),

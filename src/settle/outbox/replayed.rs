@@ -29,7 +29,7 @@ impl Outbox {
             if is_gone() && outcome != Outcome::Delivered {
                 return;
             }
-            let is_away = !waits && self.shared.health.store_trouble().is_some();
+            let is_away = !waits && self.context.health.store_trouble().is_some();
             let written =
                 if is_away { Ok(false) } else { self.outcomes.write(&counted, 1, again).await.map(|()| true) };
             match written {
@@ -45,7 +45,7 @@ impl Outbox {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         if !is_gone() {
-            self.shared.metrics.replays.ended(outcome);
+            self.context.metrics.replays.ended(outcome);
         }
     }
 }

@@ -51,7 +51,7 @@ impl Outbox {
         is_over: impl Fn() -> bool,
     ) -> Result<(), Unwritten> {
         let topic = &*reply.topic;
-        let mut pause = Pause::new(&self.shared.refusals);
+        let mut pause = Pause::new(&self.context.refusals);
         for form in [Form::Whole, Form::Brief, Form::Bare] {
             loop {
                 if is_over() {

@@ -95,7 +95,7 @@ fn every_end_of_a_replayed_record_is_counted_whatever_topic_it_ends_in_and_a_han
         assert_eq!(sample, expected, "masked");
         let lives: i64 = bench.redis(&["PTTL", "pb:replay:20261129-1:outcomes"]).await;
         assert!((29 * 86_400_000..=30 * 86_400_000).contains(&lives), "{lives}");
-        let text = bench.lane.shared.metrics.render();
+        let text = bench.lane.context.metrics.render();
         for (outcome, times) in [("delivered", 1), ("duplicate", 1), ("suppressed", 0), ("dead_lettered", 4)] {
             let series = format!("postback_replay_outcomes_total{{outcome=\"{outcome}\"}} {times}\n");
             assert!(text.contains(&series), "{series}");
@@ -135,7 +135,7 @@ fn a_delivery_that_another_member_reads_again_is_counted_and_says_that_it_may_co
         settle(&bench.lane.outbox, delivery, Some(guard), Ok(Progress::Accepted(Receipt::default()))).await;
         let counts = counts(&bench).await;
         assert_eq!((&*counts["delivered"], &*counts["at_least"]), ("1", "1"));
-        let text = bench.lane.shared.metrics.render();
+        let text = bench.lane.context.metrics.render();
         assert!(
             text.contains("postback_replay_outcomes_total{outcome=\"delivered\"} 0\n"),
             "the next member's to count"
@@ -147,7 +147,7 @@ fn a_delivery_that_another_member_reads_again_is_counted_and_says_that_it_may_co
 fn an_account_that_delivers_without_redis_waits_for_no_count_and_counts_all_when_redis_is_back() {
     run(async {
         let bench = Bench::new(delivers).await;
-        bench.lane.shared.health.failed("away");
+        bench.lane.context.health.failed("away");
         for n in 0..3 {
             let (delivery, mut ended) = replayed(&bench, TopicKind::Input, &format!("t-{n}"));
             settle(&bench.lane.outbox, delivery, None, Ok(Progress::Duplicate { resends: 0 })).await;

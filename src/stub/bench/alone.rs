@@ -85,7 +85,7 @@ impl Alone {
         let metrics = Metrics::new(Setup { accounts, tiers: &tiers, topics: Vec::new() });
         let (give_back, given_back) = mpsc::channel();
         let (to_halts, halts) = unbounded_channel();
-        let shared = Arc::new(StageContext {
+        let context = Arc::new(StageContext {
             metrics: metrics.clone(),
             producer: Producer::new(&kafka(if setting.no_kafka { "127.0.0.1:1" } else { brokers }), 0).unwrap(),
             topics: Topics {
@@ -104,9 +104,9 @@ impl Alone {
         });
         let asks = batcher.clone();
         let dedupe = Rc::new(Dedupe::new(batcher.clone(), PREFIX, WINDOW, setting.lease));
-        let outbox = Rc::new(Outbox::new(shared.clone(), dedupe, PREFIX));
+        let outbox = Rc::new(Outbox::new(context.clone(), dedupe, PREFIX));
         let delivers = account.when_unavailable == WhenUnavailable::Deliver;
-        let alone = rate::Alone { delivers, sharers: 1, replicas: shared.replicas.clone() };
+        let alone = rate::Alone { delivers, sharers: 1, replicas: context.replicas.clone() };
         let (bucket, shown) = ("pb:rate:acme".into(), handle.clone());
         let limiter =
             Limiter::new(batcher.clone(), bucket, account.limits.rps, alone, health.clone(), move |push_back| {
