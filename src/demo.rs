@@ -5,9 +5,10 @@
 //! its ledger.
 //!
 //! [`generator`] makes the events and [`pacing`] slows them down. [`scenario`] and [`scheduler`] break platforms and
-//! mend them. [`reader`] reads what became of each event into the [`tally`]; [`dashboard`] and [`screen`] show it. The
+//! mend them. [`reader`] reads what became of each event into the [`counts`]; [`dashboard`] and [`screen`] show it. The
 //! [`ledger`](crate::inspect::ledger) says whether it balances.
 
+pub mod counts;
 pub mod dashboard;
 pub mod generator;
 pub mod pacing;
@@ -22,7 +23,6 @@ pub mod screen;
 pub mod settings;
 mod signals;
 mod start;
-pub mod tally;
 mod welcome;
 mod worker;
 

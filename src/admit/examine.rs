@@ -275,7 +275,7 @@ mod tests {
     use crate::stub::calls::{Caller, Replaceable};
 
     /// Three accounts in this order: `acme` takes events, `off` is disabled, `strict` accepts no raw identifiers.
-    fn gate() -> Examiner {
+    fn examiner() -> Examiner {
         let mut accounts = ["acme", "off", "strict"].map(Account::stub);
         accounts[1].enabled = false;
         accounts[2].validate.accept_raw_identifiers = false;
@@ -294,11 +294,11 @@ mod tests {
         );
         let mut platforms = Platforms::default();
         platforms.add(own.unwrap_or_else(|found| panic!("{found}"))).unwrap();
-        let gate = gate().knowing(platforms);
+        let examiner = examiner().knowing(platforms);
         for (platform, field) in [("own", "account"), ("nobody", "platform")] {
             let event = json!({"trans_id": "t", "platform": platform, "account": "shop", "event_type": "install",
                                "event_time_ms": 1_736_899_200_123_i64});
-            let (reason, found, _) = end(&gate, &record(&event));
+            let (reason, found, _) = end(&examiner, &record(&event));
             assert_eq!((reason, &*found), ("unknown_account", field), "{platform}");
         }
     }
@@ -316,13 +316,13 @@ mod tests {
         }
     }
 
-    fn judge(gate: &Examiner, record: &Record) -> Subject {
-        gate.judge(record, &Envelope::read(record, Source::Input, 1).0, 1)
+    fn judge(examiner: &Examiner, record: &Record) -> Subject {
+        examiner.judge(record, &Envelope::read(record, Source::Input, 1).0, 1)
     }
 
     /// How the record ends, the field at fault, and the index it is counted under.
-    fn end(gate: &Examiner, record: &Record) -> (&'static str, String, usize) {
-        match judge(gate, record) {
+    fn end(examiner: &Examiner, record: &Record) -> (&'static str, String, usize) {
+        match judge(examiner, record) {
             Subject::Ready(ready) => ("ready", String::new(), ready.index),
             Subject::Ended(Ended { end: Ok(outcome), index, .. }) => (outcome.as_str(), String::new(), index),
             Subject::Ended(Ended { end: Err(error), index, .. }) => {
@@ -334,13 +334,13 @@ mod tests {
 
     #[test]
     fn of_all_that_is_wrong_the_first_in_order_names_reason_and_field() {
-        let gate = gate();
+        let examiner = examiner();
         let mut event = json!({
             "schema": "postback.event/2", "trans_id": "t-1", "platform": "nobody", "account": "none",
             "kind": "call", "call": "list", "event_type": "unmapped", "event_time_ms": 1_736_899_200_123_i64, "user": {"phone": "13812345678"},
             "consent": {"opt_out": true}
         });
-        let mut seen = vec![end(&gate, &Record { unreadable_headers: 1, ..record(&event) })];
+        let mut seen = vec![end(&examiner, &Record { unreadable_headers: 1, ..record(&event) })];
         let mends: [&dyn Fn(&mut Value); 9] = [
             &|_| {},
             &|event| event["schema"] = "postback.event/1".into(),
@@ -354,12 +354,12 @@ mod tests {
         ];
         for mend in mends {
             mend(&mut event);
-            seen.push(end(&gate, &record(&event)));
+            seen.push(end(&examiner, &record(&event)));
         }
         // Admission does not check the time: an old copy of a delivered event must reach its claim.
         event["event_type"] = "install".into();
-        seen.push(end(&gate, &record(&event)));
-        let unknown = |platform| gate.metrics.unknown(platform);
+        seen.push(end(&examiner, &record(&event)));
+        let unknown = |platform| examiner.metrics.unknown(platform);
         let expected = [
             ("quarantined", "", unknown(None)),
             ("malformed", "schema", unknown(None)),
@@ -387,12 +387,12 @@ mod tests {
         let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let results = crate::kafka::Config::stub("b:1", &[]).result_topics();
-        let gate = Examiner::of(accounts.into_iter().map(Arc::new).collect(), results, metrics);
+        let examiner = Examiner::of(accounts.into_iter().map(Arc::new).collect(), results, metrics);
         let event = |account: &str, kind: &str| {
             json!({"trans_id": "t", "platform": PLATFORM, "account": account, "event_type": "install", "kind": kind,
                    "call": "list", "event_time_ms": 1_736_899_200_123_i64})
         };
-        let lane = |account: &str, kind: &str| match judge(&gate, &record(&event(account, kind))) {
+        let lane = |account: &str, kind: &str| match judge(&examiner, &record(&event(account, kind))) {
             Subject::Ready(ready) => Some((ready.index, ready.lane, ready.account.limits.rps)),
             Subject::Ended(_) => None,
         };
@@ -405,13 +405,13 @@ mod tests {
 
     #[test]
     fn an_event_of_a_person_who_opted_out_is_suppressed_and_a_call_has_a_result() {
-        let gate = gate();
+        let examiner = examiner();
         let mut event = json!({"trans_id": "t", "platform": PLATFORM, "account": "acme", "event_type": "install",
                                "event_time_ms": 1_736_899_200_123_i64, "consent": {"opt_out": true}});
-        assert_eq!(end(&gate, &record(&event)), ("suppressed", String::new(), 0));
+        assert_eq!(end(&examiner, &record(&event)), ("suppressed", String::new(), 0));
         (event["kind"], event["call"]) = ("call".into(), "list".into());
-        assert_eq!(end(&gate, &record(&event)), ("invalid", "consent.opt_out".to_owned(), 0));
-        let Subject::Ended(ended) = judge(&gate, &record(&event)) else { panic!("it is ready") };
+        assert_eq!(end(&examiner, &record(&event)), ("invalid", "consent.opt_out".to_owned(), 0));
+        let Subject::Ended(ended) = judge(&examiner, &record(&event)) else { panic!("it is ready") };
         assert!(ended.reply.is_some());
     }
 
@@ -421,14 +421,14 @@ mod tests {
         let names = vec![(account.platform, account.name.clone())];
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let results = crate::kafka::Config::stub("b:1", &[]).result_topics();
-        let gate = Examiner::of(vec![Arc::new(account)], results, metrics);
+        let examiner = Examiner::of(vec![Arc::new(account)], results, metrics);
         let event = json!({"kind": "call", "trans_id": "t", "platform": PLATFORM, "account": "a", "call": "list",
                            "event_time_ms": 1_736_899_200_123_i64, "args": {"until_ms": 2_000}});
         let record = record(&event);
         let is_ready = |first_attempt_ms| {
             let (mut envelope, _) = Envelope::read(&record, Source::Input, 1);
             envelope.first_attempt_ms = first_attempt_ms;
-            matches!(gate.judge(&record, &envelope, 3_000), Subject::Ready(_))
+            matches!(examiner.judge(&record, &envelope, 3_000), Subject::Ready(_))
         };
         assert_eq!([None, Some(1_000), Some(2_500)].map(is_ready), [false, true, false]);
     }
@@ -437,7 +437,7 @@ mod tests {
     fn what_ends_at_the_gate_still_says_who_and_what_it_was() {
         let event =
             json!({"trans_id": "t-1", "platform": PLATFORM, "account": "acme", "event_type": "pay", "order": 1});
-        let Subject::Ended(ended) = judge(&gate(), &record(&event)) else { panic!("it is ready") };
+        let Subject::Ended(ended) = judge(&examiner(), &record(&event)) else { panic!("it is ready") };
         let identity = &ended.identity;
         assert_eq!(identity.trans_id.as_deref(), Some("t-1"));
         assert_eq!(identity.account.as_deref(), Some("acme"));
@@ -452,7 +452,7 @@ mod tests {
         let (mut envelope, _) = Envelope::read(&record, Source::Input, 1);
         envelope.origin.topic = "in|:x\n".into();
         envelope.resends = 2;
-        let Subject::Ready(ready) = gate().judge(&record, &envelope, 1) else { panic!("it has ended") };
+        let Subject::Ready(ready) = examiner().judge(&record, &envelope, 1) else { panic!("it has ended") };
         assert_eq!(&*ready.claim_request.origin, "inx:3:7", "a forged name breaks no value in Redis");
         assert_eq!((ready.claim_request.own, ready.claim_request.in_doubt), (2, true));
     }
@@ -468,14 +468,14 @@ mod tests {
         let names = accounts.iter().map(|a| (a.platform, a.name.clone())).collect();
         let metrics = Metrics::new(Setup { accounts: names, ..Setup::default() });
         let results = crate::kafka::Config::stub("b:1", &[]).result_topics();
-        let gate = Examiner::of(accounts.into_iter().map(Arc::new).collect(), results, metrics);
+        let examiner = Examiner::of(accounts.into_iter().map(Arc::new).collect(), results, metrics);
         let event = json!({"kind": "call", "trans_id": "c-1", "platform": crate::stub::PLATFORM, "account": "a",
                            "call": "get", "event_time_ms": 1_736_899_200_123_i64});
         let record = record(&event);
         let judged = |alternate| {
             let (mut envelope, _) = Envelope::read(&record, Source::Input, 1);
             envelope.alternate = alternate;
-            match gate.judge(&record, &envelope, 1) {
+            match examiner.judge(&record, &envelope, 1) {
                 Subject::Ready(ready) => ready,
                 Subject::Ended(ended) => panic!("{:?}", ended.end),
             }

@@ -1,4 +1,4 @@
-//! Reads receipts, dead letters and results into the tally as the worker writes them, and from the input which records
+//! Reads receipts, dead letters and results into the counts as the worker writes them, and from the input which records
 //! are replayed copies, on a thread of its own.
 //!
 //! The reader stays close behind the worker, because the embedded broker drops the oldest records of a full partition
@@ -16,7 +16,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::tally::Tally;
+use super::counts::Counts;
 use crate::envelope::{Envelope, Source};
 use crate::inspect::ledger::{dead_letter, final_result, receipt};
 use crate::kafka::consumer::record;
@@ -35,30 +35,30 @@ pub struct Reader {
 }
 
 struct Shared {
-    tally: Mutex<Tally>,
+    counts: Mutex<Counts>,
     trouble: Mutex<Option<String>>,
     last: AtomicBool,
 }
 
 impl Reader {
-    /// Starts to read from the beginning. `accounts` are the names that belong to the indices of the tally.
+    /// Starts to read from the beginning. `accounts` are the names that belong to the indices of the counts.
     ///
     /// # Errors
     /// The client or the thread cannot be made.
     pub fn start(kafka: &Config, accounts: Vec<String>) -> Result<Reader, String> {
         let shared = Arc::new(Shared {
-            tally: Mutex::new(Tally::new(accounts.len())),
+            counts: Mutex::new(Counts::new(accounts.len())),
             trouble: Mutex::new(None),
             last: AtomicBool::new(false),
         });
         let work = Work::new(kafka, accounts, shared.clone())?;
-        let thread = std::thread::Builder::new().name("demo-tally".into()).spawn(move || work.run());
+        let thread = std::thread::Builder::new().name("demo-counts".into()).spawn(move || work.run());
         Ok(Reader { shared, thread: thread.map_err(|error| error.to_string())? })
     }
 
-    /// The tally so far.
-    pub fn tally(&self) -> MutexGuard<'_, Tally> {
-        lock(&self.shared.tally)
+    /// The counts so far.
+    pub fn counts(&self) -> MutexGuard<'_, Counts> {
+        lock(&self.shared.counts)
     }
 
     /// Why the reader cannot go on; `None`: it can.
@@ -69,15 +69,15 @@ impl Reader {
     /// Reads up to the present ends of the topics, and stops. Blocks.
     ///
     /// # Errors
-    /// Something is missing that the tally would not show.
-    pub fn finish(self) -> Result<Tally, String> {
+    /// Something is missing that the counts would not show.
+    pub fn finish(self) -> Result<Counts, String> {
         self.shared.last.store(true, Ordering::Relaxed);
         if self.thread.join().is_err() {
-            return Err("the tally broke off".into());
+            return Err("the counts broke off".into());
         }
         match self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(trouble) => Err(trouble),
-            None => Ok(std::mem::take(&mut *lock(&self.shared.tally))),
+            None => Ok(std::mem::take(&mut *lock(&self.shared.counts))),
         }
     }
 }
@@ -180,23 +180,23 @@ impl Work {
             let (envelope, _) = Envelope::read(&record, Source::Input, record.timestamp_ms.unwrap_or(0));
             if envelope.replay.is_some() && *envelope.origin.topic == *self.input.0 {
                 let origin = (envelope.origin.partition, envelope.origin.offset);
-                lock(&self.shared.tally).replayed((record.partition, record.offset), origin);
+                lock(&self.shared.counts).replayed((record.partition, record.offset), origin);
             }
         } else if *record.topic == *self.receipts
             && let Some(found) = receipt(&record).filter(|found| found.topic == self.input.0)
         {
             let account = found.account.and_then(|name| self.accounts.iter().position(|a| *a == name));
-            lock(&self.shared.tally).receipt(found.place, found.outcome, found.resends, account);
+            lock(&self.shared.counts).receipt(found.place, found.outcome, found.resends, account);
         } else if *record.topic == *self.dead_letters
             && let Some((topic, place, reason)) = dead_letter(&record)
             && topic == self.input.0
         {
-            lock(&self.shared.tally).dead_letter(place, reason);
+            lock(&self.shared.counts).dead_letter(place, reason);
         } else if *record.topic == *self.results
             && let Some((topic, place)) = final_result(&record)
             && topic == self.input.0
         {
-            lock(&self.shared.tally).result(place);
+            lock(&self.shared.counts).result(place);
         }
     }
 
@@ -208,7 +208,7 @@ impl Work {
     fn look_at_input(&self) -> Result<(), String> {
         for partition in 0..self.input.1 {
             let high = self.end(&self.input.0, partition)?;
-            lock(&self.shared.tally).reaches(partition, high);
+            lock(&self.shared.counts).reaches(partition, high);
         }
         Ok(())
     }

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use crate::demo::counts::Counts;
 use crate::demo::dashboard::{Dashboard, Row};
 use crate::demo::generator::PROFILES;
 use crate::demo::run::Run;
-use crate::demo::tally::Tally;
 use crate::error::Outcome;
 
 impl Run {
@@ -21,13 +21,13 @@ impl Run {
 
     /// The state of the demo at present.
     pub(super) fn dashboard(&self) -> Dashboard {
-        let tally = self.reader.tally();
-        let sums = tally.origins().sums();
+        let counts = self.reader.counts();
+        let sums = counts.origins().sums();
         let seen = self.seen.borrow();
-        let per_second = self.per_second(&tally);
+        let per_second = self.per_second(&counts);
         let faults = self.sandbox.faults();
         let scheduler = self.scheduler.borrow();
-        let rows = PROFILES.iter().zip(tally.accounts()).zip(per_second).map(|((profile, count), per_second)| {
+        let rows = PROFILES.iter().zip(counts.accounts()).zip(per_second).map(|((profile, count), per_second)| {
             let lane = seen.lanes.get(profile.account);
             let fault = faults.of(profile.account).map(|fault| format!("platform: {}", fault.describe()));
             let note = scheduler.tag(profile.account).map(str::to_owned).or(fault);
@@ -68,9 +68,9 @@ impl Run {
     }
 
     /// The deliveries per second of each account, over about the last two seconds.
-    fn per_second(&self, tally: &Tally) -> Vec<u64> {
+    fn per_second(&self, counts: &Counts) -> Vec<u64> {
         let now = Instant::now();
-        let counts: Vec<u64> = tally.accounts().iter().map(|account| account.delivered).collect();
+        let counts: Vec<u64> = counts.accounts().iter().map(|account| account.delivered).collect();
         let mut speed = self.speed.borrow_mut();
         speed.push_back((now, counts.clone()));
         while speed.len() > 2 && speed.get(1).is_some_and(|(at, _)| now.duration_since(*at) > Duration::from_secs(2)) {

@@ -73,14 +73,14 @@ impl Run {
     pub(super) async fn publish(&self) {
         let rate = || publisher::rate(self.publisher.made(), self.options.events);
         let stop = || self.stopped.get().is_some();
-        let placed = |place, account| self.reader.tally().published(place, account);
+        let placed = |place, account| self.reader.counts().published(place, account);
         self.publisher.run(rate, || self.wait(), stop, placed).await;
     }
 
     fn wait(&self) -> Option<pacing::Wait> {
         let seen = self.seen.borrow();
-        let tally = self.reader.tally();
-        let fullest = PROFILES.iter().zip(tally.accounts()).max_by_key(|(_, account)| account.waiting());
+        let counts = self.reader.counts();
+        let fullest = PROFILES.iter().zip(counts.accounts()).max_by_key(|(_, account)| account.waiting());
         let fullest = fullest.map(|(profile, account)| (profile.account, account.waiting()));
         let (made, total) = self.progress();
         let fault = share(made, total) >= LAST_SHARE && self.scheduler.borrow().is_on();
@@ -212,8 +212,8 @@ impl Run {
                 return Err(Exit::failed(trouble));
             }
             let (now_ended, produced, replays_open) = {
-                let tally = self.reader.tally();
-                (tally.origins().sums().all_ended(), tally.origins().sums().produced, tally.replays_open())
+                let counts = self.reader.counts();
+                (counts.origins().sums().all_ended(), counts.origins().sums().produced, counts.replays_open())
             };
             if (now_ended, replays_open) != ended.0 {
                 ended = ((now_ended, replays_open), Instant::now());
@@ -243,12 +243,12 @@ impl Run {
         }
         let unfinished = self.seen.borrow().unfinished;
         let seconds = self.last_end.get().duration_since(self.began).as_secs_f64();
-        let tally = self.reader.finish().map_err(Exit::failed)?;
-        let calls = tally.calls(|account| PROFILES.get(account).is_some_and(Profile::is_of_calls));
+        let counts = self.reader.finish().map_err(Exit::failed)?;
+        let calls = counts.calls(|account| PROFILES.get(account).is_some_and(Profile::is_of_calls));
         let of_calls = PROFILES.iter().filter(|profile| profile.is_of_calls());
         let answered: u64 = of_calls.map(|profile| self.sandbox.answered(profile.account)).sum();
         let beside = Beside {
-            distinct: self.publisher.distinct() + tally.foreign_distinct(),
+            distinct: self.publisher.distinct() + counts.foreign_distinct(),
             unfinished,
             unknown: 0,
             // A call that only reads may be asked again without a declaration, so its repeats do not count.
@@ -256,6 +256,6 @@ impl Run {
             calls: calls.all,
             results: calls.with_result,
         };
-        Ok(Ledger::of(tally.origins().sums(), beside, seconds))
+        Ok(Ledger::of(counts.origins().sums(), beside, seconds))
     }
 }

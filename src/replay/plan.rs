@@ -1,6 +1,6 @@
 //! Makes a plan: freezes what is selected, judges each dead letter as the worker would judge it now, and keeps both.
 
-mod tally;
+mod counts;
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ::redis::aio::MultiplexedConnection;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
-use self::tally::Tally;
+use self::counts::PlanCounts;
 use crate::clock::now_ms;
 use crate::inspect::dead_letters::scan::Scan;
 use crate::inspect::dead_letters::{Filter, State as LetterState};
@@ -250,7 +250,7 @@ impl Maker<'_> {
         }
         let rules = Rules { force: plan.force, window: setup.window, forgotten_ms, now_ms: plan.made_at_ms };
         let again = plan.again;
-        let mut tally = Tally::new(plan);
+        let mut counts = PlanCounts::new(plan);
         let total = places.len() as u64;
         let fetch = if places.len() > 64 { Fetch::Ranges } else { Fetch::Records };
         let of = setup.clone();
@@ -268,12 +268,12 @@ impl Maker<'_> {
                 .await
                 .map_err(redis)?;
             for ((place, judged), (skip, _)) in judged.iter().zip(skips) {
-                tally.add(*place, judged, skip, setup.counted_as(judged.letter.text("account")));
+                counts.add(*place, judged, skip, setup.counted_as(judged.letter.text("account")));
             }
             done += judged.len() as u64;
             self.tell(done, total).await?;
         }
-        Ok(tally.finish())
+        Ok(counts.finish())
     }
 }
 

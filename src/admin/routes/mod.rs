@@ -3,8 +3,8 @@
 mod accounts;
 mod audit;
 mod change;
+mod dead_letters;
 mod export;
-mod letters;
 mod platforms;
 mod preview;
 mod reconcile;
@@ -24,7 +24,7 @@ pub(super) fn all() -> Vec<Endpoint> {
         audit::endpoints(),
         reload::endpoints(),
         preview::endpoints(),
-        letters::endpoints(),
+        dead_letters::endpoints(),
         export::endpoints(),
         trace::endpoints(),
         replays::endpoints(),

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Reason;
-use crate::inspect::dead_letters::letter::DeadLetter;
+use crate::inspect::dead_letters::dead_letter::DeadLetter;
 use crate::inspect::dead_letters::state::State;
 
 pub use moment::moment;

@@ -23,7 +23,7 @@ use self::newest::Newest;
 use self::rows::{BLOCK, Block, Partition, Parts, Rows, SUPERSEDED};
 use self::states::States;
 use crate::error::Reason;
-use crate::inspect::dead_letters::letter::DeadLetter;
+use crate::inspect::dead_letters::dead_letter::DeadLetter;
 use crate::inspect::dead_letters::state::State;
 
 pub use group::{Count, Group, Stats};

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::dead_letter::{DeadLetter, Origin, Rank};
 use super::filter::Filter;
-use super::letter::{DeadLetter, Origin, Rank};
 
 /// Takes dead letters in any order, keeps the newest per origin, and returns those of them that are selected.
 pub struct LatestPerOrigin {

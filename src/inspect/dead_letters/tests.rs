@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::letter::FIELDS;
+use super::dead_letter::FIELDS;
 use super::*;
 use crate::error::Reason;
 use crate::kafka::record::{Header, Record};

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::envelope::own_headers;
-use crate::inspect::dead_letters::letter::DeadLetter;
+use crate::inspect::dead_letters::dead_letter::DeadLetter;
 use crate::inspect::preview::{Preview, Previewer};
 use crate::kafka::record::Record;
 use crate::redact::{mask_fields, mask_text};

@@ -4,7 +4,7 @@
 //! number of declared re-sends. `delivered` is the strongest outcome, because an acceptance is a fact: a dead letter that
 //! was replayed and delivered is delivered. Then comes `suppressed`. Of `dead_lettered` and `duplicate` the newer one counts:
 //! a dead letter whose replay was confirmed by a worker that was killed before it wrote the receipt has a `duplicate` as its
-//! end. A record takes three bytes and the note of its reader, because a topic holds millions of records; only those that
+//! end. A record takes three bytes and what its reader knows of it, because a topic holds millions of records; only those that
 //! ended in one of these two ways take more.
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,15 +13,15 @@ use std::ops::Range;
 use super::read::Place;
 use crate::error::{Outcome, Reason};
 
-/// What is known of one record, and the note of its reader.
+/// What is known of one record, and what its reader knows of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Origin<T> {
     outcome: Option<Outcome>,
     dead_letter: Option<Reason>,
     /// It is no event of its own.
     left_out: bool,
-    /// The note of the reader.
-    pub note: T,
+    /// What the reader knows of it.
+    pub facts: T,
 }
 
 /// What the records of one or more topics came to.
@@ -214,9 +214,9 @@ impl<T: Copy + Default> Origins<T> {
         self.change(place, |origin| origin.dead_letter = Some(reason))
     }
 
-    /// Changes the note of a record.
-    pub fn note(&mut self, place: Place, note: impl FnOnce(&mut T)) -> Option<Change<T>> {
-        self.change(place, |origin| note(&mut origin.note))
+    /// Changes what is known of a record.
+    pub fn note(&mut self, place: Place, change: impl FnOnce(&mut T)) -> Option<Change<T>> {
+        self.change(place, |origin| change(&mut origin.facts))
     }
 
     fn change(&mut self, (partition, offset): Place, change: impl FnOnce(&mut Origin<T>)) -> Option<Change<T>> {

@@ -13,9 +13,9 @@ use crate::kafka::record::Record;
 use crate::kafka::scan::Span;
 use crate::kafka::topics::PartitionName;
 
-/// What the book notes of a record, apart from its end.
+/// What the book knows of a record, apart from its end.
 #[derive(Clone, Copy, Debug, Default)]
-struct Note {
+struct Facts {
     /// It was read. An offset that was not read holds no event: a marker of a transaction, or a record of another time.
     is_read: bool,
     is_call: bool,
@@ -27,7 +27,7 @@ struct Note {
 /// One input topic.
 #[derive(Default)]
 struct Topic {
-    origins: Origins<Note>,
+    origins: Origins<Facts>,
     /// The position of the group in each partition: every record from there on may be open.
     committed: BTreeMap<i32, i64>,
 }
@@ -96,7 +96,7 @@ impl Book {
             return;
         }
         let of = identify(record.value.as_deref());
-        topic.origins.note(place, |note| (note.is_read, note.is_call) = (true, of.reply.is_some()));
+        topic.origins.note(place, |facts| (facts.is_read, facts.is_call) = (true, of.reply.is_some()));
         match &of.trans_id {
             Some(_) => self.keys.push(hash(&of)),
             None => self.nameless += 1,
@@ -107,7 +107,7 @@ impl Book {
     /// All of the range was read.
     pub(super) fn close_input(&mut self) {
         for topic in self.topics.values_mut() {
-            topic.origins.leave_out_if(|origin| !origin.note.is_read);
+            topic.origins.leave_out_if(|origin| !origin.facts.is_read);
         }
         self.keys.sort_unstable();
         self.keys.dedup();
@@ -117,7 +117,7 @@ impl Book {
     pub(super) fn waiting(&mut self, record: &Record) {
         let (envelope, _) = Envelope::read(record, Source::Owned, record.timestamp_ms.unwrap_or(0));
         if let Some(topic) = self.topics.get_mut(&envelope.origin.topic) {
-            topic.origins.note((envelope.origin.partition, envelope.origin.offset), |note| note.waits = true);
+            topic.origins.note((envelope.origin.partition, envelope.origin.offset), |facts| facts.waits = true);
         }
     }
 
@@ -140,7 +140,7 @@ impl Book {
             }
             Told::Result(topic, place) => {
                 let topic = self.topics.get_mut(&*topic);
-                _ = topic.and_then(|topic| topic.origins.note(place, |note| note.has_result = true));
+                _ = topic.and_then(|topic| topic.origins.note(place, |facts| facts.has_result = true));
                 return;
             }
         };
@@ -173,17 +173,17 @@ impl Book {
     }
 
     /// The events without an end, with whether each may still be open.
-    fn unended(&self) -> impl Iterator<Item = (&Arc<str>, Place, &Origin<Note>, bool)> {
+    fn unended(&self) -> impl Iterator<Item = (&Arc<str>, Place, &Origin<Facts>, bool)> {
         self.topics.iter().flat_map(|(name, topic)| {
             let unended = topic.origins.places().filter(|(_, origin)| origin.is_event() && origin.end().is_none());
             unended.map(move |(place, origin)| {
-                let is_open = origin.note.waits || topic.committed.get(&place.0).is_none_or(|at| place.1 >= *at);
+                let is_open = origin.facts.waits || topic.committed.get(&place.0).is_none_or(|at| place.1 >= *at);
                 (name, place, origin, is_open)
             })
         })
     }
 
-    fn nowhere(&self) -> impl Iterator<Item = (&Arc<str>, Place, &Origin<Note>)> {
+    fn nowhere(&self) -> impl Iterator<Item = (&Arc<str>, Place, &Origin<Facts>)> {
         self.unended().filter(|(_, _, _, is_open)| !is_open).map(|(name, place, origin, _)| (name, place, origin))
     }
 
@@ -194,14 +194,14 @@ impl Book {
         let open = self.unended().filter(|(_, _, _, is_open)| *is_open).count() as u64;
         let unknown = if self.has_receipts { 0 } else { self.nowhere().count() as u64 };
         let all = || self.topics.values().flat_map(|topic| topic.origins.iter());
-        let calls = || all().filter(|origin| origin.is_event() && origin.note.is_call && origin.needs_result());
+        let calls = || all().filter(|origin| origin.is_event() && origin.facts.is_call && origin.needs_result());
         let beside = Beside {
             distinct: self.keys.len() as u64 + self.nameless,
             unfinished: open,
             unknown,
             platform_accepted: None,
             calls: calls().count() as u64,
-            results: calls().filter(|origin| origin.note.has_result).count() as u64,
+            results: calls().filter(|origin| origin.facts.has_result).count() as u64,
         };
         let ms = self.times.0.zip(self.times.1).map_or(0, |(first, last)| (last - first).max(0));
         // A range of time is far below 2^53 ms.

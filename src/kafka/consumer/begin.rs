@@ -22,12 +22,13 @@ impl<H: Handler> Poller<H> {
     /// start do so with one call, because each call iterates over everything that the client has.
     pub(super) fn found(&mut self, mut all: Vec<Found>) {
         all.retain(|found| {
-            let part = self.parts.get(&found.generation);
-            part.is_some_and(|part| !part.assignment.is_leaving() && matches!(part.state, State::Judging))
+            let owned = self.partitions.get(&found.generation);
+            owned.is_some_and(|owned| !owned.assignment.is_leaving() && matches!(owned.state, State::Judging))
         });
         // If a topic is another one now than the topic that this client knows, the next client reads it, and all
         // partitions are judged again.
-        let name = |found: &Found| self.parts.get(&found.generation).map(|part| part.assignment.topic.to_string());
+        let name =
+            |found: &Found| self.partitions.get(&found.generation).map(|owned| owned.assignment.topic.to_string());
         let ids = all.iter().filter_map(|found| Some((name(found)?, found.topic_id.clone()))).collect();
         if self.compare(&ids) {
             return;
@@ -35,19 +36,19 @@ impl<H: Handler> Poller<H> {
         ids.iter().for_each(|(topic, id)| self.meet(topic, id.as_ref()));
         let mut starts = Vec::new();
         for found in all {
-            let Some(part) = self.parts.get_mut(&found.generation) else { continue };
-            (part.topic_id, part.own) = (found.topic_id, found.own);
+            let Some(owned) = self.partitions.get_mut(&found.generation) else { continue };
+            (owned.topic_id, owned.own) = (found.topic_id, found.own);
             if found.remade {
-                self.ids.remade.insert(part.assignment.topic.clone(), now_ms());
+                self.ids.remade.insert(owned.assignment.topic.clone(), now_ms());
                 if let StartDecision::Start(begin) = &found.decision {
-                    part.committed = Some(begin.at);
+                    owned.committed = Some(begin.at);
                 }
                 tracing::error!(
-                    kafka.topic = %part.assignment.topic, kafka.partition = part.assignment.partition,
+                    kafka.topic = %owned.assignment.topic, kafka.partition = owned.assignment.partition,
                     "the topic was deleted and made again: it is read from its beginning"
                 );
             }
-            part.remade_ms = self.ids.remade.get(&part.assignment.topic).copied();
+            owned.remade_ms = self.ids.remade.get(&owned.assignment.topic).copied();
             match found.decision {
                 StartDecision::Start(begin) => starts.push((found.generation, begin)),
                 StartDecision::Park(parked) => self.park(found.generation, parked),
@@ -79,14 +80,14 @@ impl<H: Handler> Poller<H> {
             return;
         }
         for (generation, begin) in starts {
-            let Some(part) = self.parts.get_mut(generation) else { continue };
-            let Assignment { topic, partition, .. } = &*part.assignment;
+            let Some(owned) = self.partitions.get_mut(generation) else { continue };
+            let Assignment { topic, partition, .. } = &*owned.assignment;
             let Begin { at, epoch } = *begin;
             tracing::info!(kafka.topic = %topic, kafka.partition = partition, kafka.offset = at, "partition starts");
             let seeks = epoch.is_some() && at > 0;
-            part.state = if seeks { State::Seeking(*begin) } else { State::Reading };
-            (part.in_client, part.start, part.paused) = (true, Some(at), None);
-            part.epochs = Epochs::starting(at, epoch);
+            owned.state = if seeks { State::Seeking(*begin) } else { State::Reading };
+            (owned.in_client, owned.start, owned.paused) = (true, Some(at), None);
+            owned.epochs = Epochs::starting(at, epoch);
             self.unsettled.insert(*generation);
         }
         self.pauses.seen = None;
@@ -97,8 +98,8 @@ impl<H: Handler> Poller<H> {
     fn take_on(&self, starts: &[(u64, Begin)]) -> KafkaResult<()> {
         let mut list = TopicPartitionList::with_capacity(starts.len());
         for (generation, Begin { at, epoch }) in starts {
-            let Some(part) = self.parts.get(generation) else { continue };
-            let Assignment { topic, partition, .. } = &*part.assignment;
+            let Some(owned) = self.partitions.get(generation) else { continue };
+            let Assignment { topic, partition, .. } = &*owned.assignment;
             list.add_partition_offset(topic, *partition, Offset::Offset(*at))?;
             if let Some(epoch) = epoch {
                 native::set_leader_epoch(&mut list, topic, *partition, *epoch);
@@ -108,11 +109,11 @@ impl<H: Handler> Poller<H> {
     }
 
     fn cannot_start(&mut self, generation: u64, begin: Begin, error: &KafkaError) {
-        let Some(part) = self.parts.get_mut(&generation) else { return };
-        let Assignment { topic, partition, .. } = &*part.assignment;
+        let Some(owned) = self.partitions.get_mut(&generation) else { return };
+        let Assignment { topic, partition, .. } = &*owned.assignment;
         tracing::warn!(kafka.topic = %topic, kafka.partition = partition, %error, "partition cannot start yet");
         self.counts.last_error = Some(error.to_string());
-        part.state = State::Due(Instant::now() + REREAD_AFTER, StartDecision::Start(begin));
+        owned.state = State::Due(Instant::now() + REREAD_AFTER, StartDecision::Start(begin));
         self.unsettled.insert(generation);
     }
 
@@ -121,9 +122,9 @@ impl<H: Handler> Poller<H> {
     /// this returns as an error, as a position out of range does.
     pub(super) fn seek(&mut self) {
         let mut list = TopicPartitionList::new();
-        for part in self.unsettled.iter().filter_map(|generation| self.parts.get(generation)) {
-            let State::Seeking(Begin { at, epoch: Some(epoch) }) = part.state else { continue };
-            let Assignment { topic, partition, .. } = &*part.assignment;
+        for owned in self.unsettled.iter().filter_map(|generation| self.partitions.get(generation)) {
+            let State::Seeking(Begin { at, epoch: Some(epoch) }) = owned.state else { continue };
+            let Assignment { topic, partition, .. } = &*owned.assignment;
             if list.add_partition_offset(topic, *partition, Offset::Offset(at)).is_ok() {
                 native::set_leader_epoch(&mut list, topic, *partition, epoch);
             }
@@ -135,10 +136,10 @@ impl<H: Handler> Poller<H> {
             Ok(sought) => sought,
             Err(error) => return tracing::debug!(%error, "positions cannot be compared with the log yet"),
         };
-        for part in self.parts.values_mut().filter(|part| matches!(part.state, State::Seeking(_))) {
-            let element = sought.find_partition(&part.assignment.topic, part.assignment.partition);
+        for owned in self.partitions.values_mut().filter(|owned| matches!(owned.state, State::Seeking(_))) {
+            let element = sought.find_partition(&owned.assignment.topic, owned.assignment.partition);
             if element.is_some_and(|element| element.error().is_ok()) {
-                part.state = State::Reading;
+                owned.state = State::Reading;
             }
         }
         self.pauses.seen = None;
@@ -146,14 +147,14 @@ impl<H: Handler> Poller<H> {
     }
 
     fn park(&mut self, generation: u64, parked: Parked) {
-        let Some(part) = self.parts.get_mut(&generation) else { return };
-        let Assignment { topic, partition, .. } = &*part.assignment;
+        let Some(owned) = self.partitions.get_mut(&generation) else { return };
+        let Assignment { topic, partition, .. } = &*owned.assignment;
         tracing::error!(
             kafka.topic = %topic, kafka.partition = partition, committed = parked.committed, low = parked.low,
             high = parked.high, hole = parked.hole(),
             "partition parked: {}; see `postback unblock offsets`", parked.why
         );
-        (part.committed, part.high) = (parked.committed, Some(parked.high));
-        part.state = State::Parked(parked);
+        (owned.committed, owned.high) = (parked.committed, Some(parked.high));
+        owned.state = State::Parked(parked);
     }
 }

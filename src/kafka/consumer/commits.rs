@@ -46,20 +46,20 @@ impl Commits {
         self.confirmed_at = now;
     }
 
-    /// Handles the broker's answer to a survey that shows a new position of `part`. Another member's commit looks the
+    /// Handles the broker's answer to a survey that shows a new position of `owned`. Another member's commit looks the
     /// same, unless it lies beyond what we stored. So the answer does not end a stall. Only a confirmation shows that a
     /// commit of ours arrived, or a position that equals all that we stored.
-    pub(super) fn seen<W>(&mut self, part: &mut Partition<W>, next: i64, now: Instant) {
-        let stored = part.stored.map(NextOffset::get);
+    pub(super) fn seen<W>(&mut self, owned: &mut Partition<W>, next: i64, now: Instant) {
+        let stored = owned.stored.map(NextOffset::get);
         if stored.is_some_and(|stored| next > stored) {
-            part.committed = Some(next);
+            owned.committed = Some(next);
         } else if !self.stalled {
-            part.confirmed(next);
+            owned.confirmed(next);
             self.confirmed(now);
         } else if stored.is_none_or(|stored| next == stored) {
-            part.confirmed(next);
+            owned.confirmed(next);
         } else {
-            part.committed = Some(next);
+            owned.committed = Some(next);
         }
     }
 
@@ -112,13 +112,13 @@ mod tests {
         ];
         for (found, stalled, ends) in rows {
             let mut commits = Commits { stalled, ..Commits::new(&client, begin) };
-            let mut part = Partition::<Open>::new(Assignment::new("t".into(), 0, 1), State::Reading);
-            part.stored = Some(NextOffset::after(9));
-            part.unacked_since = Some(at(0));
-            commits.seen(&mut part, found, at(20));
-            let unconfirmed = commits.unconfirmed(part.unacked_since, at(20));
+            let mut owned = Partition::<Open>::new(Assignment::new("t".into(), 0, 1), State::Reading);
+            owned.stored = Some(NextOffset::after(9));
+            owned.unacked_since = Some(at(0));
+            commits.seen(&mut owned, found, at(20));
+            let unconfirmed = commits.unconfirmed(owned.unacked_since, at(20));
             assert_eq!(unconfirmed.is_none(), ends, "{found}, stalled {stalled}");
-            assert_eq!(part.committed, Some(found));
+            assert_eq!(owned.committed, Some(found));
             assert_eq!(
                 commits.confirmed_at,
                 if ends && !stalled { at(20) } else { begin },

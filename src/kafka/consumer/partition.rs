@@ -201,31 +201,31 @@ mod tests {
 
     #[test]
     fn a_partition_that_gives_nothing_for_a_minute_is_taken_up_anew_once_per_position() {
-        let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
+        let mut owned = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
         let begin = Instant::now();
-        (part.start, part.high, part.paused) = (Some(5), Some(9), Some(false));
-        assert!(!part.is_stuck(begin));
-        assert!(!part.is_stuck(begin + Duration::from_secs(59)));
-        assert!(part.is_stuck(begin + Duration::from_secs(60)));
-        part.nudged_at = Some(5);
-        assert!(!part.is_stuck(begin + Duration::from_secs(90)));
-        (part.nudged_at, part.paused) = (None, Some(true));
-        assert!(!part.is_stuck(begin + Duration::from_secs(90)), "paused on purpose");
-        (part.paused, part.high) = (Some(false), Some(5));
-        assert!(!part.is_stuck(begin + Duration::from_secs(500)), "nothing more is there");
+        (owned.start, owned.high, owned.paused) = (Some(5), Some(9), Some(false));
+        assert!(!owned.is_stuck(begin));
+        assert!(!owned.is_stuck(begin + Duration::from_secs(59)));
+        assert!(owned.is_stuck(begin + Duration::from_secs(60)));
+        owned.nudged_at = Some(5);
+        assert!(!owned.is_stuck(begin + Duration::from_secs(90)));
+        (owned.nudged_at, owned.paused) = (None, Some(true));
+        assert!(!owned.is_stuck(begin + Duration::from_secs(90)), "paused on purpose");
+        (owned.paused, owned.high) = (Some(false), Some(5));
+        assert!(!owned.is_stuck(begin + Duration::from_secs(500)), "nothing more is there");
     }
 
     #[test]
     fn a_position_that_was_found_sound_is_taken_up_once_more_and_not_compared_again() {
-        let mut part = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
-        (part.start, part.epochs, part.nudged_at) = (Some(5), Epochs::starting(5, Some(2)), Some(5));
-        assert_eq!(part.going_on(), Some(Begin { at: 5, epoch: Some(2) }));
-        part.found_sound(4);
-        assert_eq!((part.nudged_at, part.sound_at), (Some(5), None), "of an earlier position");
-        part.found_sound(5);
-        assert_eq!((part.nudged_at, part.going_on()), (None, Some(Begin::at(5))));
-        part.nudged_at = Some(5);
-        part.found_sound(5);
-        assert_eq!(part.nudged_at, Some(5), "once");
+        let mut owned = Part::new(Assignment::new("t".into(), 0, 1), State::Reading);
+        (owned.start, owned.epochs, owned.nudged_at) = (Some(5), Epochs::starting(5, Some(2)), Some(5));
+        assert_eq!(owned.going_on(), Some(Begin { at: 5, epoch: Some(2) }));
+        owned.found_sound(4);
+        assert_eq!((owned.nudged_at, owned.sound_at), (Some(5), None), "of an earlier position");
+        owned.found_sound(5);
+        assert_eq!((owned.nudged_at, owned.going_on()), (None, Some(Begin::at(5))));
+        owned.nudged_at = Some(5);
+        owned.found_sound(5);
+        assert_eq!(owned.nudged_at, Some(5), "once");
     }
 }

@@ -48,7 +48,7 @@ impl<H: Handler> Poller<H> {
 
     fn turns(&mut self) -> Result<(), ConsumerFailed> {
         loop {
-            self.take_notes();
+            self.take_commands();
             while let Some(event) = self.consumer.context().next() {
                 self.event(event);
             }
@@ -83,7 +83,7 @@ impl<H: Handler> Poller<H> {
         if self.pauses.resting { Flow::Poll } else { Flow::Skip }
     }
 
-    pub(super) fn take_notes(&mut self) {
+    pub(super) fn take_commands(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             self.take(command);
         }
@@ -118,16 +118,16 @@ impl<H: Handler> Poller<H> {
     /// Registers a record before anything is decided about it.
     fn receive(&mut self, message: &BorrowedMessage<'_>, now_ms: i64) -> bool {
         let generation = self.current.get(message.topic()).and_then(|t| t.get(&message.partition()));
-        let Some(part) = generation.and_then(|g| self.parts.get_mut(g)) else { return false };
+        let Some(owned) = generation.and_then(|g| self.partitions.get_mut(g)) else { return false };
         // A record of a partition that is no longer read, or not yet, is read again from the committed position.
-        if !matches!(part.state, State::Reading) || part.assignment.is_leaving() {
+        if !matches!(owned.state, State::Reading) || owned.assignment.is_leaving() {
             return false;
         }
         let work = Arc::new(H::Work::received(now_ms));
-        let Some(seq) = part.tracker.receive(message.offset(), work.clone()) else {
+        let Some(seq) = owned.tracker.receive(message.offset(), work.clone()) else {
             self.counts.repeats += 1;
             if let Some(not_logged) = self.commits.repeats.allow(Instant::now()) {
-                let Assignment { topic, partition, .. } = &*part.assignment;
+                let Assignment { topic, partition, .. } = &*owned.assignment;
                 tracing::warn!(
                     kafka.topic = %topic, kafka.partition = partition, kafka.offset = message.offset(), not_logged,
                     "an offset came twice in one assignment: the second one is passed over"
@@ -135,14 +135,14 @@ impl<H: Handler> Poller<H> {
             }
             return false;
         };
-        if self.settings.window.is_some_and(|most| part.tracker.span() >= most) && !part.window_full {
-            part.window_full = true;
+        if self.settings.window.is_some_and(|most| owned.tracker.span() >= most) && !owned.window_full {
+            owned.window_full = true;
             self.pauses.seen = None;
         }
-        part.epochs.read(message.offset(), native::record_epoch(message));
-        let record = message::record(message, part.assignment.topic.clone());
-        part.last_steady_ms = Some(work.steady_of(record.timestamp_ms.unwrap_or(now_ms)));
-        let ack = AckHandle::new(part.assignment.clone(), work, seq, self.queries.sender.clone());
+        owned.epochs.read(message.offset(), native::record_epoch(message));
+        let record = message::record(message, owned.assignment.topic.clone());
+        owned.last_steady_ms = Some(work.steady_of(record.timestamp_ms.unwrap_or(now_ms)));
+        let ack = AckHandle::new(owned.assignment.clone(), work, seq, self.queries.sender.clone());
         self.handler.received(record, ack);
         true
     }
@@ -174,13 +174,13 @@ impl<H: Handler> Poller<H> {
     /// Handles an ack handle that was completed. If its assignment is gone, it is ignored: another member reads that
     /// record now.
     fn done(&mut self, generation: u64, seq: u64, end: <H::Work as Work>::End) {
-        let Some(part) = self.parts.get_mut(&generation) else { return };
+        let Some(owned) = self.partitions.get_mut(&generation) else { return };
         if H::Work::is_over(end) {
-            if let Some(work) = part.tracker.finish(seq) {
+            if let Some(work) = owned.tracker.finish(seq) {
                 self.handler.completed(&work, end);
             }
         } else {
-            part.given_back += 1;
+            owned.given_back += 1;
             // Nobody holds the record any more, so it has to be read again to reach its end.
             self.turn(generation, Next::Reread);
         }

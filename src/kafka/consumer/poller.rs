@@ -97,7 +97,7 @@ pub(super) struct Poller<H: Handler> {
     pub(super) commands: Receiver<Command<H::Work>>,
     pub(super) queries: BrokerQueries<H::Work>,
     pub(super) view: Arc<ConsumerView<<H::Work as Work>::Shown>>,
-    pub(super) parts: HashMap<u64, Partition<H::Work>>,
+    pub(super) partitions: HashMap<u64, Partition<H::Work>>,
     /// The present generation of each partition. The keys are the shared copies of the topic names.
     pub(super) current: HashMap<Arc<str>, HashMap<i32, u64>>,
     pub(super) revoked: VecDeque<Revoked>,
@@ -150,7 +150,7 @@ impl<H: Handler> Poller<H> {
             handler,
             commands,
             view,
-            parts: HashMap::new(),
+            partitions: HashMap::new(),
             current: HashMap::new(),
             revoked: VecDeque::new(),
             stopping: None,

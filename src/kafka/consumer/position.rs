@@ -28,13 +28,13 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 impl<H: Handler> Poller<H> {
     /// Stops sending this consumer's records, or lets it continue.
     pub(super) fn judge_commits(&mut self, now: Instant) {
-        let waiting_since = self.parts.values().filter_map(|part| part.unacked_since).min();
+        let waiting_since = self.partitions.values().filter_map(|owned| owned.unacked_since).min();
         let unconfirmed = self.commits.unconfirmed(waiting_since, now);
         self.counts.unconfirmed_for = unconfirmed;
         let stalled = unconfirmed.is_some();
         if stalled || self.commits.stalled {
             // This happens each time, because partitions come and go meanwhile.
-            self.parts.values().for_each(|part| part.assignment.set_unconfirmed(stalled));
+            self.partitions.values().for_each(|owned| owned.assignment.set_unconfirmed(stalled));
         }
         if stalled != self.commits.stalled {
             self.commits.stalled = stalled;
@@ -54,9 +54,9 @@ impl<H: Handler> Poller<H> {
     pub(super) fn store(&mut self) {
         let mut list = TopicPartitionList::new();
         let mut stored: Vec<(u64, NextOffset)> = Vec::new();
-        for (generation, part) in &self.parts {
-            let Some(next) = part.to_store() else { continue };
-            match put(&mut list, part, next) {
+        for (generation, owned) in &self.partitions {
+            let Some(next) = owned.to_store() else { continue };
+            match put(&mut list, owned, next) {
                 Ok(()) => stored.push((*generation, next)),
                 Err(error) => tracing::error!(%error, "a position cannot be stored"),
             }
@@ -64,22 +64,22 @@ impl<H: Handler> Poller<H> {
         if stored.is_empty() {
             return;
         }
-        // The result says little: it is Ok even if a part of the list was refused. The elements tell which part.
+        // The result says little: it is Ok even if elements of the list were refused. The elements tell which.
         if let Err(error) = self.consumer.store_offsets(&list) {
             self.counts.last_error = Some(error.to_string());
         }
         let now = Instant::now();
         for (generation, next) in stored {
-            let Some(part) = self.parts.get_mut(&generation) else { continue };
-            let element = list.find_partition(&part.assignment.topic, part.assignment.partition);
+            let Some(owned) = self.partitions.get_mut(&generation) else { continue };
+            let element = list.find_partition(&owned.assignment.topic, owned.assignment.partition);
             match element.map_or(Ok(()), |e| e.error()) {
                 Ok(()) => {
-                    part.stored = Some(next);
-                    part.epochs.forget_below(next.get());
-                    part.unacked_since.get_or_insert(now);
+                    owned.stored = Some(next);
+                    owned.epochs.forget_below(next.get());
+                    owned.unacked_since.get_or_insert(now);
                 }
                 Err(error) => {
-                    let assignment = &part.assignment;
+                    let assignment = &owned.assignment;
                     tracing::warn!(
                         kafka.topic = %assignment.topic, kafka.partition = assignment.partition, %error,
                         "position refused: the partition is no longer ours"
@@ -99,8 +99,8 @@ impl<H: Handler> Poller<H> {
                 self.commits.confirmed(Instant::now());
                 for (topic, partition, next) in list {
                     let generation = self.current.get(topic.as_str()).and_then(|t| t.get(&partition));
-                    if let Some(part) = generation.and_then(|g| self.parts.get_mut(g)) {
-                        part.confirmed(next);
+                    if let Some(owned) = generation.and_then(|g| self.partitions.get_mut(g)) {
+                        owned.confirmed(next);
                     }
                 }
             }
@@ -136,14 +136,14 @@ impl<H: Handler> Poller<H> {
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         let mut told: Vec<(u64, bool)> = Vec::new();
         // A partition that is still being compared with the log is paused or resumed once it is read.
-        let told_of = self.parts.iter().filter(|(_, p)| p.in_client && !matches!(p.state, State::Seeking(_)));
-        for (generation, part) in told_of {
-            let assignment = &part.assignment;
+        let told_of = self.partitions.iter().filter(|(_, p)| p.in_client && !matches!(p.state, State::Seeking(_)));
+        for (generation, owned) in told_of {
+            let assignment = &owned.assignment;
             let want = self.pauses.resting
                 || assignment.is_leaving()
-                || part.window_full
+                || owned.window_full
                 || self.handler.pause_wanted(&assignment.topic, assignment.partition);
-            if part.paused != Some(want) {
+            if owned.paused != Some(want) {
                 let list = if want { &mut pause } else { &mut resume };
                 list.add_partition(&assignment.topic, assignment.partition);
                 told.push((*generation, want));
@@ -160,8 +160,8 @@ impl<H: Handler> Poller<H> {
             }
         }
         for (generation, want) in told {
-            if let Some(part) = self.parts.get_mut(&generation) {
-                part.paused = Some(want);
+            if let Some(owned) = self.partitions.get_mut(&generation) {
+                owned.paused = Some(want);
             }
         }
     }
@@ -181,17 +181,18 @@ impl<H: Handler> Poller<H> {
         if suspicious {
             (self.surveys.suspicious, self.surveys.next_suspicion) = (false, now + SURVEY_EVERY);
         }
-        let subject = |part: &Partition<H::Work>| {
-            let reading = matches!(part.state, State::Reading);
+        let subject = |owned: &Partition<H::Work>| {
+            let reading = matches!(owned.state, State::Reading);
             // The client may not know the end of a partition that has delivered nothing yet.
-            let unknown = part.high.is_none() && part.tracker.last_received().is_none();
-            let unread = matches!(part.state, State::Parked(_)) || (reading && (part.paused == Some(true) || unknown));
+            let unknown = owned.high.is_none() && owned.tracker.last_received().is_none();
+            let unread =
+                matches!(owned.state, State::Parked(_)) || (reading && (owned.paused == Some(true) || unknown));
             (unread || (full && reading)).then(|| Subject {
-                assignment: part.assignment.clone(),
-                suspect: part.position().filter(|_| suspicious && reading),
+                assignment: owned.assignment.clone(),
+                suspect: owned.position().filter(|_| suspicious && reading),
             })
         };
-        let subjects: Vec<Subject> = self.parts.values().filter_map(subject).collect();
+        let subjects: Vec<Subject> = self.partitions.values().filter_map(subject).collect();
         if !subjects.is_empty() {
             self.surveys.running = self.queries.spawn(move |queries| queries.survey(&subjects, full));
             self.surveys.suspicious |= suspicious && !self.surveys.running;
@@ -202,32 +203,32 @@ impl<H: Handler> Poller<H> {
         self.surveys.running = false;
         let mut doubted = Vec::new();
         for answer in surveyed {
-            let Some(part) = self.parts.get_mut(&answer.generation) else { continue };
+            let Some(owned) = self.partitions.get_mut(&answer.generation) else { continue };
             let Some((low, high)) = answer.ends else {
                 // A suspicion stays until there is an answer.
                 self.surveys.suspicious |= answer.suspect.is_some();
                 continue;
             };
-            part.high = Some(high);
-            if let State::Parked(parked) = &mut part.state {
+            owned.high = Some(high);
+            if let State::Parked(parked) = &mut owned.state {
                 (parked.low, parked.high) = (low, high);
             }
-            let overdue = part.unacked_since.is_some_and(|at| at.elapsed() > CONFIRM_WITHIN);
+            let overdue = owned.unacked_since.is_some_and(|at| at.elapsed() > CONFIRM_WITHIN);
             match answer.committed {
-                Some(committed) if part.committed.is_none_or(|known| committed > known) => {
-                    self.commits.seen(part, committed, Instant::now());
+                Some(committed) if owned.committed.is_none_or(|known| committed > known) => {
+                    self.commits.seen(owned, committed, Instant::now());
                 }
                 // The broker was asked and has nothing new, so the commits do not arrive.
                 Some(_) if overdue => {
-                    let text = format!("commits of {} do not arrive", part.assignment.topic);
+                    let text = format!("commits of {} do not arrive", owned.assignment.topic);
                     self.commit_failed(text);
                 }
                 _ => {}
             }
-            let Some(part) = self.parts.get_mut(&answer.generation) else { continue };
-            if part.is_stuck(Instant::now()) {
-                part.nudged_at = part.position();
-                let Assignment { topic, partition, .. } = &*part.assignment;
+            let Some(owned) = self.partitions.get_mut(&answer.generation) else { continue };
+            if owned.is_stuck(Instant::now()) {
+                owned.nudged_at = owned.position();
+                let Assignment { topic, partition, .. } = &*owned.assignment;
                 tracing::error!(kafka.topic = %topic, kafka.partition = partition, "nothing comes, though there is more");
                 self.turn(answer.generation, Next::Reread);
             } else if let Some(suspect) = answer.suspect
@@ -263,8 +264,8 @@ impl<H: Handler> Poller<H> {
     /// `suspect` was read before the query, so it is compared with the high mark; the present position is compared with
     /// the low mark. Returns `true` if it is.
     fn judge_suspect(&mut self, generation: u64, suspect: i64, low: i64, high: i64) -> bool {
-        let Some(part) = self.parts.get(&generation) else { return true };
-        let position = part.position().unwrap_or(suspect);
+        let Some(owned) = self.partitions.get(&generation) else { return true };
+        let position = owned.position().unwrap_or(suspect);
         let why = if suspect > high {
             "the position lies beyond the end"
         } else if position < low {
@@ -272,7 +273,7 @@ impl<H: Handler> Poller<H> {
         } else {
             return false;
         };
-        let committed = part.stored.map(NextOffset::get).or(part.committed).or(Some(position));
+        let committed = owned.stored.map(NextOffset::get).or(owned.committed).or(Some(position));
         self.turn(generation, Next::Park(Parked { why, committed, low, high }));
         true
     }
@@ -280,14 +281,14 @@ impl<H: Handler> Poller<H> {
 
 /// Adds a position to the list, with the data that ties it to this log: the epoch of the record before it, and the id
 /// of its topic.
-fn put<W: Work>(list: &mut TopicPartitionList, part: &Partition<W>, next: NextOffset) -> KafkaResult<()> {
-    let Assignment { topic, partition, .. } = &*part.assignment;
+fn put<W: Work>(list: &mut TopicPartitionList, owned: &Partition<W>, next: NextOffset) -> KafkaResult<()> {
+    let Assignment { topic, partition, .. } = &*owned.assignment;
     let mut element = list.add_partition(topic, *partition);
     element.set_offset(Offset::Offset(next.get()))?;
-    if let Some(id) = &part.topic_id {
+    if let Some(id) = &owned.topic_id {
         element.set_metadata(id.note());
     }
-    if let Some(epoch) = part.epochs.before(next.get()) {
+    if let Some(epoch) = owned.epochs.before(next.get()) {
         native::set_leader_epoch(list, topic, *partition, epoch);
     }
     Ok(())

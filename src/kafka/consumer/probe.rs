@@ -56,24 +56,24 @@ impl<H: Handler> Poller<H> {
         }
         self.ends.next_look = now + LOOK_EVERY;
         let all_had_their_turn = self.ends.empty_since.is_some_and(|empty| now - empty >= A_TURN);
-        let (mut doubts, count) = (Vec::new(), self.parts.len());
-        for part in self.parts.values_mut() {
-            let idle = matches!(part.state, State::Reading) && part.paused == Some(false) && part.tracker.is_empty();
-            let (Some(at), true) = (part.position(), idle) else {
-                part.quiet = None;
+        let (mut doubts, count) = (Vec::new(), self.partitions.len());
+        for owned in self.partitions.values_mut() {
+            let idle = matches!(owned.state, State::Reading) && owned.paused == Some(false) && owned.tracker.is_empty();
+            let (Some(at), true) = (owned.position(), idle) else {
+                owned.quiet = None;
                 continue;
             };
-            look_for_end(part, &self.consumer, count);
-            if part.high.is_none_or(|high| high <= at) {
-                part.quiet = None;
+            look_for_end(owned, &self.consumer, count);
+            if owned.high.is_none_or(|high| high <= at) {
+                owned.quiet = None;
                 continue;
             }
-            match part.quiet {
+            match owned.quiet {
                 Some((then, since)) if then == at && is_quiet(since, all_had_their_turn, now) => {
-                    doubts.push(doubt(part, at, false))
+                    doubts.push(doubt(owned, at, false))
                 }
                 Some((then, _)) if then == at => {}
-                _ => part.quiet = Some((at, now)),
+                _ => owned.quiet = Some((at, now)),
             }
         }
         self.probe(doubts);
@@ -82,9 +82,9 @@ impl<H: Handler> Poller<H> {
     /// Asks about each of these partitions: the client stopped reading one of them although its position lies within
     /// the log.
     pub(super) fn doubt_all(&mut self, generations: &[u64]) {
-        let parts = generations.iter().filter_map(|generation| self.parts.get(generation));
-        let reading = parts.filter(|part| matches!(part.state, State::Reading));
-        let doubts: Vec<Doubt> = reading.filter_map(|part| Some(doubt(part, part.position()?, true))).collect();
+        let partitions = generations.iter().filter_map(|generation| self.partitions.get(generation));
+        let reading = partitions.filter(|owned| matches!(owned.state, State::Reading));
+        let doubts: Vec<Doubt> = reading.filter_map(|owned| Some(doubt(owned, owned.position()?, true))).collect();
         // While another probe runs, the suspicion stays.
         self.surveys.suspicious |= !doubts.is_empty() && !self.probe(doubts);
     }
@@ -101,11 +101,11 @@ impl<H: Handler> Poller<H> {
     pub(super) fn probed(&mut self, probed: Vec<Probed>) {
         self.ends.probing = false;
         for Probed { generation, at, suspect, next } in probed {
-            let Some(part) = self.parts.get_mut(&generation) else { continue };
-            if !matches!(part.state, State::Reading) {
+            let Some(owned) = self.partitions.get_mut(&generation) else { continue };
+            if !matches!(owned.state, State::Reading) {
                 continue;
             }
-            let Assignment { topic, partition, .. } = &*part.assignment;
+            let Assignment { topic, partition, .. } = &*owned.assignment;
             match next {
                 Some(Ahead::Record(cut)) if cut < at => {
                     tracing::error!(
@@ -114,13 +114,13 @@ impl<H: Handler> Poller<H> {
                     );
                     self.turn(generation, Next::Rewind(cut));
                 }
-                Some(Ahead::Record(_)) => part.found_sound(at),
+                Some(Ahead::Record(_)) => owned.found_sound(at),
                 // There was no record in between, only a transaction marker or an aborted transaction.
-                Some(Ahead::End(high)) if part.position() == Some(at) => {
-                    if part.tracker.pass(NextOffset::new(high)) {
-                        part.epochs.pass(high);
+                Some(Ahead::End(high)) if owned.position() == Some(at) => {
+                    if owned.tracker.pass(NextOffset::new(high)) {
+                        owned.epochs.pass(high);
                     }
-                    part.quiet = None;
+                    owned.quiet = None;
                 }
                 Some(Ahead::End(_)) => {}
                 None => self.surveys.suspicious |= suspect,
@@ -136,8 +136,8 @@ fn is_quiet(since: Instant, all_had_their_turn: bool, now: Instant) -> bool {
     now - since >= if all_had_their_turn { QUIET } else { QUIET_WHILE_BUSY }
 }
 
-fn doubt<W>(part: &Partition<W>, at: i64, suspect: bool) -> Doubt {
-    Doubt { assignment: part.assignment.clone(), begin: Begin { at, epoch: part.epochs.before(at) }, suspect }
+fn doubt<W>(owned: &Partition<W>, at: i64, suspect: bool) -> Doubt {
+    Doubt { assignment: owned.assignment.clone(), begin: Begin { at, epoch: owned.epochs.before(at) }, suspect }
 }
 
 impl<W: Work> BrokerQueries<W> {
@@ -226,10 +226,10 @@ fn ahead(config: &ClientConfig, doubts: &[&Doubt]) -> KafkaResult<BTreeMap<i32, 
     consumer.assign(&list)?;
     let deadline = Instant::now() + TIMEOUT;
     let mut checked = TopicPartitionList::new();
-    for Doubt { assignment: part, begin, .. } in doubts {
+    for Doubt { assignment, begin, .. } in doubts {
         if let Some(epoch) = begin.epoch.filter(|_| begin.at > 0) {
-            checked.add_partition_offset(&part.topic, part.partition, Offset::Offset(begin.at))?;
-            native::set_leader_epoch(&mut checked, &part.topic, part.partition, epoch);
+            checked.add_partition_offset(&assignment.topic, assignment.partition, Offset::Offset(begin.at))?;
+            native::set_leader_epoch(&mut checked, &assignment.topic, assignment.partition, epoch);
         }
     }
     // The client compares a position with the log only when it seeks, and it cannot seek before it has begun to fetch.

@@ -59,10 +59,10 @@ impl<H: Handler> Poller<H> {
     fn add(&mut self, topic: &str, partition: i32, state: State) -> Arc<Assignment> {
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
         let topic = self.current.get_key_value(topic).map_or_else(|| Arc::from(topic), |(name, _)| name.clone());
-        let part = Partition::new(Assignment::new(topic.clone(), partition, generation), state);
-        let assignment = part.assignment.clone();
+        let owned = Partition::new(Assignment::new(topic.clone(), partition, generation), state);
+        let assignment = owned.assignment.clone();
         assignment.set_unconfirmed(self.commits.is_stalled());
-        self.parts.insert(generation, part);
+        self.partitions.insert(generation, owned);
         self.unsettled.insert(generation);
         if let Some(older) = self.current.entry(topic).or_default().insert(partition, generation) {
             self.forget(older);
@@ -92,18 +92,18 @@ impl<H: Handler> Poller<H> {
 
     /// Begins to give a partition up: no new work on its records begins, but completions still count.
     pub(super) fn leave(&mut self, generation: u64, state: State) {
-        let Some(part) = self.parts.get_mut(&generation) else { return };
-        part.state = state;
+        let Some(owned) = self.partitions.get_mut(&generation) else { return };
+        owned.state = state;
         self.pauses.seen = None;
-        if !part.assignment.is_leaving() {
-            part.assignment.set_leaving();
-            self.handler.leaving(&part.assignment);
+        if !owned.assignment.is_leaving() {
+            owned.assignment.set_leaving();
+            self.handler.leaving(&owned.assignment);
         }
     }
 
     /// Drains a partition that stays with this member, to take it up again in another way.
     pub(super) fn turn(&mut self, generation: u64, next: Next) {
-        if self.parts.get(&generation).is_some_and(|part| !part.assignment.is_leaving()) {
+        if self.partitions.get(&generation).is_some_and(|owned| !owned.assignment.is_leaving()) {
             self.leave(generation, State::Turning(Instant::now() + self.settings.drain, next));
             self.unsettled.insert(generation);
         }
@@ -136,9 +136,9 @@ impl<H: Handler> Poller<H> {
             State::Turning(deadline, _) => !answering && (p.pending() == 0 || now >= *deadline),
             _ => false,
         };
-        let parts = &self.parts;
-        self.unsettled.retain(|g| parts.get(g).is_some_and(Partition::is_unsettled));
-        let due: Vec<u64> = self.unsettled.iter().filter(|g| parts.get(g).is_some_and(due)).copied().collect();
+        let partitions = &self.partitions;
+        self.unsettled.retain(|g| partitions.get(g).is_some_and(Partition::is_unsettled));
+        let due: Vec<u64> = self.unsettled.iter().filter(|g| partitions.get(g).is_some_and(due)).copied().collect();
         for generation in due {
             self.next_step(generation);
         }
@@ -157,32 +157,32 @@ impl<H: Handler> Poller<H> {
     }
 
     pub(super) fn pending(&self, generations: &[u64]) -> usize {
-        generations.iter().filter_map(|g| self.parts.get(g)).map(Partition::pending).sum()
+        generations.iter().filter_map(|g| self.partitions.get(g)).map(Partition::pending).sum()
     }
 
     /// Whether partitions come or go. Then the answers about them must not wait for a long poll to end.
     pub(super) fn is_moving(&self) -> bool {
         self.stopping.is_some()
             || !self.revoked.is_empty()
-            || self.unsettled.iter().any(|g| self.parts.get(g).is_some_and(Partition::is_moving))
+            || self.unsettled.iter().any(|g| self.partitions.get(g).is_some_and(Partition::is_moving))
     }
 
     fn next_step(&mut self, generation: u64) {
-        let Some(part) = self.parts.get_mut(&generation) else { return };
-        match std::mem::replace(&mut part.state, State::Judging) {
+        let Some(owned) = self.partitions.get_mut(&generation) else { return };
+        match std::mem::replace(&mut owned.state, State::Judging) {
             State::Due(_, decision) => self.judged(generation, decision),
             State::Turning(_, next) => self.take_up(generation, next),
-            other => part.state = other,
+            other => owned.state = other,
         }
     }
 
     /// Takes up a drained partition that stays with this member, as another assignment.
     fn take_up(&mut self, generation: u64, next: Next) {
-        let Some(part) = self.parts.get(&generation) else { return };
-        let (topic, partition) = (part.assignment.topic.clone(), part.assignment.partition);
-        let at = part.going_on();
-        let (committed, nudged_at, sound_at) = (part.committed, part.nudged_at, part.sound_at);
-        let (topic_id, remade_ms) = (part.topic_id.clone(), part.remade_ms);
+        let Some(owned) = self.partitions.get(&generation) else { return };
+        let (topic, partition) = (owned.assignment.topic.clone(), owned.assignment.partition);
+        let at = owned.going_on();
+        let (committed, nudged_at, sound_at) = (owned.committed, owned.nudged_at, owned.sound_at);
+        let (topic_id, remade_ms) = (owned.topic_id.clone(), owned.remade_ms);
         let busy = self.pending(&[generation]);
         self.let_go(&[generation], true);
         self.drain_ended(busy);
@@ -193,9 +193,9 @@ impl<H: Handler> Poller<H> {
             (Next::Reread | Next::Rewind(_) | Next::Order(_), _) => State::Judging,
         };
         let assignment = self.add(&topic, partition, state);
-        if let Some(part) = self.parts.get_mut(&assignment.generation) {
-            (part.committed, part.nudged_at, part.sound_at) = (committed, nudged_at, sound_at);
-            (part.topic_id, part.remade_ms) = (topic_id, remade_ms);
+        if let Some(owned) = self.partitions.get_mut(&assignment.generation) {
+            (owned.committed, owned.nudged_at, owned.sound_at) = (committed, nudged_at, sound_at);
+            (owned.topic_id, owned.remade_ms) = (topic_id, remade_ms);
         }
         match next {
             Next::Order(to) => self.order(assignment, to),
@@ -210,17 +210,17 @@ impl<H: Handler> Poller<H> {
     /// Gives partitions back in this order: the position of the finished records, then the partition, then the
     /// unfinished records.
     pub(super) fn let_go(&mut self, generations: &[u64], store: bool) {
-        for part in generations.iter().filter_map(|g| self.parts.get(g)) {
-            part.assignment.set_gone();
+        for owned in generations.iter().filter_map(|g| self.partitions.get(g)) {
+            owned.assignment.set_gone();
         }
         // Ack handles that were completed before this moment still count.
-        self.take_notes();
+        self.take_commands();
         if store {
             self.store();
         }
         let mut list = TopicPartitionList::new();
-        for part in generations.iter().filter_map(|g| self.parts.get(g)).filter(|p| p.in_client) {
-            list.add_partition(&part.assignment.topic, part.assignment.partition);
+        for owned in generations.iter().filter_map(|g| self.partitions.get(g)).filter(|p| p.in_client) {
+            list.add_partition(&owned.assignment.topic, owned.assignment.partition);
         }
         self.check(self.consumer.incremental_unassign(&list), "unassign");
         for generation in generations {
@@ -230,14 +230,14 @@ impl<H: Handler> Poller<H> {
 
     /// Drops a partition's state. Its unfinished records count as given back.
     pub(super) fn forget(&mut self, generation: u64) {
-        let Some(part) = self.parts.remove(&generation) else { return };
-        let Assignment { topic, partition, .. } = &*part.assignment;
-        if !part.assignment.is_leaving() {
-            part.assignment.set_leaving();
-            self.handler.leaving(&part.assignment);
+        let Some(owned) = self.partitions.remove(&generation) else { return };
+        let Assignment { topic, partition, .. } = &*owned.assignment;
+        if !owned.assignment.is_leaving() {
+            owned.assignment.set_leaving();
+            self.handler.leaving(&owned.assignment);
         }
-        part.assignment.set_gone();
-        for unfinished in part.tracker.unfinished() {
+        owned.assignment.set_gone();
+        for unfinished in owned.tracker.unfinished() {
             self.handler.returned(unfinished.work);
         }
         if let Some(of_topic) = self.current.get_mut(topic)

@@ -32,10 +32,10 @@ impl<H: Handler> Poller<H> {
         if self.ids.running || self.stopping.is_some() || now < self.ids.next {
             return;
         }
-        let known = self.parts.values().filter(|part| part.topic_id.is_some());
+        let known = self.partitions.values().filter(|owned| owned.topic_id.is_some());
         let mut seen = BTreeSet::new();
         let subjects: Vec<Arc<Assignment>> =
-            known.map(|part| part.assignment.clone()).filter(|a| seen.insert(a.topic.clone())).collect();
+            known.map(|owned| owned.assignment.clone()).filter(|a| seen.insert(a.topic.clone())).collect();
         // The answer names every topic, so many topics are asked about less often.
         self.ids.next = now + IDENTIFY_EVERY * (1 + subjects.len() as u32 / IDENTIFIED_OFTEN);
         if !subjects.is_empty() {
@@ -59,9 +59,9 @@ impl<H: Handler> Poller<H> {
         }
         for topic in remade {
             let mut unfinished = 0;
-            for part in self.parts.values_mut().filter(|part| part.assignment.topic == topic) {
-                part.void = true;
-                unfinished += part.tracker.len();
+            for owned in self.partitions.values_mut().filter(|owned| owned.assignment.topic == topic) {
+                owned.void = true;
+                unfinished += owned.tracker.len();
             }
             tracing::error!(
                 kafka.topic = %topic, unfinished,

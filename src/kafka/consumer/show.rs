@@ -24,18 +24,18 @@ impl<H: Handler> Poller<H> {
     pub(super) fn refresh_view(&mut self) {
         let (now, now_ms) = (Instant::now(), now_ms());
         let mut oldest_by_group: HashMap<usize, i64> = HashMap::new();
-        let mut partitions = Vec::with_capacity(self.parts.len());
-        let count = self.parts.len();
-        for part in self.parts.values_mut() {
-            look_for_end(part, &self.consumer, count);
-            for unfinished in part.tracker.unfinished() {
+        let mut partitions = Vec::with_capacity(self.partitions.len());
+        let count = self.partitions.len();
+        for owned in self.partitions.values_mut() {
+            look_for_end(owned, &self.consumer, count);
+            for unfinished in owned.tracker.unfinished() {
                 if let Some(group) = unfinished.work.group() {
                     let open_since = unfinished.work.since_steady_ms();
                     let since = oldest_by_group.entry(group).or_insert(open_since);
                     *since = open_since.min(*since);
                 }
             }
-            partitions.push(view_of(part, now, now_ms));
+            partitions.push(view_of(owned, now, now_ms));
         }
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         self.view.set(Snapshot { counts: self.counts.clone(), partitions, oldest_by_group });
@@ -45,56 +45,56 @@ impl<H: Handler> Poller<H> {
 /// Asks the client for the end of a partition that it fetches. For each such question the client searches all its
 /// topics. So with more than `FEW` partitions it asks only about those of which a record was read since, or of which
 /// there are more records. The surveys find the end of the others.
-pub(super) fn look_for_end<W: Work>(part: &mut Partition<W>, consumer: &BaseConsumer<Context>, of: usize) {
-    let position = part.position();
-    let fetched = part.in_client && part.paused == Some(false);
-    let moved = part.looked_at != position || part.high.is_none_or(|high| position.is_some_and(|at| at < high));
+pub(super) fn look_for_end<W: Work>(owned: &mut Partition<W>, consumer: &BaseConsumer<Context>, of: usize) {
+    let position = owned.position();
+    let fetched = owned.in_client && owned.paused == Some(false);
+    let moved = owned.looked_at != position || owned.high.is_none_or(|high| position.is_some_and(|at| at < high));
     if fetched && (moved || of <= FEW) {
-        let cached = cached_high(consumer, &part.assignment.topic, part.assignment.partition);
-        part.high = cached.max(part.high);
-        part.looked_at = cached.and(position);
+        let cached = cached_high(consumer, &owned.assignment.topic, owned.assignment.partition);
+        owned.high = cached.max(owned.high);
+        owned.looked_at = cached.and(position);
     }
 }
 
-fn view_of<W: Work>(part: &Partition<W>, now: Instant, now_ms: i64) -> PartitionView<W::Shown> {
-    let assignment = &part.assignment;
-    let (frontier, high) = (part.frontier(), part.high);
-    let lag_records = match &part.state {
+fn view_of<W: Work>(owned: &Partition<W>, now: Instant, now_ms: i64) -> PartitionView<W::Shown> {
+    let assignment = &owned.assignment;
+    let (frontier, high) = (owned.frontier(), owned.high);
+    let lag_records = match &owned.state {
         State::Parked(parked) => Some(parked.lag()),
-        _ => high.zip(frontier.or(part.committed)).map(|(high, at)| (high - at).max(0)),
+        _ => high.zip(frontier.or(owned.committed)).map(|(high, at)| (high - at).max(0)),
     };
-    let first = part.tracker.unfinished().next();
+    let first = owned.tracker.unfinished().next();
     let oldest = first.map(|first| Oldest { offset: first.offset, work: first.work.shown() });
     PartitionView {
         topic: assignment.topic.clone(),
         partition: assignment.partition,
         generation: assignment.generation,
         frontier,
-        committed: part.committed,
-        position: part.position(),
+        committed: owned.committed,
+        position: owned.position(),
         high,
         lag_records,
-        lag_seconds: lag_seconds(part, lag_records),
-        commit_age_seconds: part.unacked_since.map_or(0.0, |at| (now - at).as_secs_f64()),
+        lag_seconds: lag_seconds(owned, lag_records),
+        commit_age_seconds: owned.unacked_since.map_or(0.0, |at| (now - at).as_secs_f64()),
         oldest,
-        parked: match &part.state {
+        parked: match &owned.state {
             State::Parked(parked) => Some(parked.clone()),
             _ => None,
         },
-        remade_ms: part.remade_ms.filter(|at| now_ms - at < SHOWN_MS),
+        remade_ms: owned.remade_ms.filter(|at| now_ms - at < SHOWN_MS),
         position_lost_ms: None,
-        own: part.own.clone(),
-        window_full: part.window_full,
-        unfinished: part.tracker.len(),
+        own: owned.own.clone(),
+        window_full: owned.window_full,
+        unfinished: owned.tracker.len(),
     }
 }
 
 /// The lag in seconds, on the monotonic clock, because the wall clock may have been set since.
-fn lag_seconds<W: Work>(part: &Partition<W>, lag_records: Option<i64>) -> Option<f64> {
-    let since = match part.tracker.unfinished().next() {
+fn lag_seconds<W: Work>(owned: &Partition<W>, lag_records: Option<i64>) -> Option<f64> {
+    let since = match owned.tracker.unfinished().next() {
         Some(first) => first.work.since_steady_ms(),
         None if lag_records? == 0 => return Some(0.0),
-        None => part.last_steady_ms?,
+        None => owned.last_steady_ms?,
     };
     Some((steady_ms() - since).max(0) as f64 / 1000.0)
 }
@@ -120,14 +120,14 @@ mod tests {
     /// A lag of 0 would say that there is nothing left to read.
     #[test]
     fn the_age_of_what_was_never_read_is_not_known() {
-        let mut part = Partition::new(Assignment::new("t".into(), 0, 1), State::Reading);
-        assert_eq!([lag_seconds(&part, None), lag_seconds(&part, Some(0))], [None, Some(0.0)]);
-        assert_eq!(lag_seconds(&part, Some(7)), None);
-        part.last_steady_ms = Some(steady_ms() - 60_000);
-        assert!((60.0..90.0).contains(&lag_seconds(&part, Some(7)).unwrap()), "as old as the last one that was read");
-        let seq = part.tracker.receive(3, std::sync::Arc::new(Open::received(now_ms()))).unwrap();
-        assert!(lag_seconds(&part, None).unwrap() < 30.0, "the oldest one that is unfinished");
-        part.tracker.finish(seq);
-        assert_eq!(lag_seconds(&part, Some(0)), Some(0.0));
+        let mut owned = Partition::new(Assignment::new("t".into(), 0, 1), State::Reading);
+        assert_eq!([lag_seconds(&owned, None), lag_seconds(&owned, Some(0))], [None, Some(0.0)]);
+        assert_eq!(lag_seconds(&owned, Some(7)), None);
+        owned.last_steady_ms = Some(steady_ms() - 60_000);
+        assert!((60.0..90.0).contains(&lag_seconds(&owned, Some(7)).unwrap()), "as old as the last one that was read");
+        let seq = owned.tracker.receive(3, std::sync::Arc::new(Open::received(now_ms()))).unwrap();
+        assert!(lag_seconds(&owned, None).unwrap() < 30.0, "the oldest one that is unfinished");
+        owned.tracker.finish(seq);
+        assert_eq!(lag_seconds(&owned, Some(0)), Some(0.0));
     }
 }

@@ -34,7 +34,7 @@ impl<H: Handler> Poller<H> {
 
     fn begin_to_stop(&mut self, drain: Duration, renew: bool) {
         self.stopping = Some(Stopping { deadline: Instant::now() + drain, flush: None, flushed: false, renew });
-        let all: Vec<u64> = self.parts.keys().copied().collect();
+        let all: Vec<u64> = self.partitions.keys().copied().collect();
         for generation in all {
             self.leave(generation, State::Leaving);
         }
@@ -45,13 +45,13 @@ impl<H: Handler> Poller<H> {
         let Some(stopping) = &mut self.stopping else { return false };
         match stopping.flush {
             Some(deadline) => stopping.flushed || now >= deadline,
-            None if now < stopping.deadline && self.parts.values().any(|p| p.pending() > 0) => false,
+            None if now < stopping.deadline && self.partitions.values().any(|p| p.pending() > 0) => false,
             None => {
                 stopping.flush = Some(now + FLUSH_WITHIN);
-                let busy = self.parts.values().map(Partition::pending).sum();
+                let busy = self.partitions.values().map(Partition::pending).sum();
                 self.drain_ended(busy);
                 self.store();
-                !self.parts.values().any(|p| p.unacked_since.is_some())
+                !self.partitions.values().any(|p| p.unacked_since.is_some())
                     || !self.queries.spawn(|a| a.flush(FLUSH_WITHIN))
             }
         }
@@ -78,14 +78,14 @@ impl<H: Handler> Poller<H> {
 
     /// Stores the positions and gives everything else back.
     pub(super) fn let_everything_go(&mut self) {
-        let all: Vec<u64> = self.parts.keys().copied().collect();
+        let all: Vec<u64> = self.partitions.keys().copied().collect();
         for generation in &all {
             self.leave(*generation, State::Leaving);
         }
-        for part in self.parts.values() {
-            part.assignment.set_gone();
+        for owned in self.partitions.values() {
+            owned.assignment.set_gone();
         }
-        self.take_notes();
+        self.take_commands();
         self.store();
         self.answer_outstanding();
         for generation in all {

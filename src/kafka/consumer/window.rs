@@ -46,22 +46,22 @@ impl<H: Handler> Poller<H> {
             return;
         }
         self.windows.next_look = now + LOOK_EVERY;
-        let is_read = |part: &&mut Partition<H::Work>| matches!(part.state, State::Reading);
-        for part in self.parts.values_mut().filter(is_read) {
-            let span = part.tracker.span();
-            let Assignment { topic, partition, .. } = &*part.assignment;
+        let is_read = |owned: &&mut Partition<H::Work>| matches!(owned.state, State::Reading);
+        for owned in self.partitions.values_mut().filter(is_read) {
+            let span = owned.tracker.span();
+            let Assignment { topic, partition, .. } = &*owned.assignment;
             // A pause drops what was fetched ahead, so it ends only when there is some room again.
-            if part.window_full && span <= most / 4 * 3 {
-                part.window_full = false;
+            if owned.window_full && span <= most / 4 * 3 {
+                owned.window_full = false;
                 self.pauses.seen = None;
             }
-            if judge(span, part.tracker.len() as u64, most) == Judgement::Fine {
+            if judge(span, owned.tracker.len() as u64, most) == Judgement::Fine {
                 continue;
             }
-            let blockers: Vec<Arc<H::Work>> = part.tracker.behind(most / 2).cloned().collect();
+            let blockers: Vec<Arc<H::Work>> = owned.tracker.behind(most / 2).cloned().collect();
             let new = self.handler.hand_off(&blockers);
             let told = |full: bool| self.windows.quiet.allow((topic.clone(), *partition, full), now);
-            let offset = part.tracker.unfinished().next().map(|first| first.offset);
+            let offset = owned.tracker.unfinished().next().map(|first| first.offset);
             if new > 0
                 && let Some(not_logged) = told(false)
             {
@@ -71,10 +71,10 @@ impl<H: Handler> Poller<H> {
                     "records hold the position of their partition back: they go to parking or to a tier as far as they can"
                 );
             }
-            if part.window_full
+            if owned.window_full
                 && let Some(not_logged) = told(true)
             {
-                let work = part.tracker.unfinished().next().map(|first| first.work.shown());
+                let work = owned.tracker.unfinished().next().map(|first| first.work.shown());
                 tracing::warn!(
                     kafka.topic = %topic, kafka.partition = partition, kafka.offset = offset, read = span, work = ?work,
                     not_logged,

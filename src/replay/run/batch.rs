@@ -29,7 +29,7 @@ use crate::replay::store::progress::{Did, Done, Step, advance};
 const RENEW: Duration = Duration::from_secs(4);
 
 /// A dead letter of a batch. Without a record: retention has deleted it.
-pub struct Letter {
+pub struct BatchItem {
     pub account: Arc<str>,
     pub place: Place,
     found: Option<(Record, Judged)>,
@@ -49,7 +49,7 @@ impl Reading {
         setup: &Arc<Setup>,
         rules: Rules,
         taken: &[(Arc<str>, Place)],
-    ) -> Result<Vec<Letter>, String> {
+    ) -> Result<Vec<BatchItem>, String> {
         let (reading, setup, taken) = (self.clone(), setup.clone(), taken.to_vec());
         let read = spawn_blocking(move || {
             let mut reader = reading.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +67,7 @@ impl Reading {
                     let judged = rules.judge(&setup.previewer, &|topic| setup.is_input(topic), &record);
                     (record, judged)
                 });
-                Letter { account, place, found }
+                BatchItem { account, place, found }
             };
             Ok(taken.into_iter().map(letter).collect())
         });
@@ -87,8 +87,8 @@ pub async fn sort(
     c: &mut MultiplexedConnection,
     setup: &Setup,
     (stored, discards): (&Stored, &Discards),
-    letters: Vec<Letter>,
-) -> RedisResult<(Vec<Done>, Vec<Letter>)> {
+    letters: Vec<BatchItem>,
+) -> RedisResult<(Vec<Done>, Vec<BatchItem>)> {
     let judged: Vec<(Place, Judged)> =
         letters.iter().filter_map(|l| Some((l.place, l.found.as_ref()?.1.clone()))).collect();
     let again = stored.plan.again;
@@ -126,8 +126,8 @@ pub struct Published {
 }
 
 /// Publishes letters to their origin topic and waits for every delivery report.
-pub async fn publish(producer: &Producer, id: &str, force: bool, letters: Vec<Letter>) -> Published {
-    let publish = async |letter: &Letter| {
+pub async fn publish(producer: &Producer, id: &str, force: bool, letters: Vec<BatchItem>) -> Published {
+    let publish = async |letter: &BatchItem| {
         let (record, judged) = letter.found.as_ref()?;
         let headers = judged.headers(record, id, force);
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
@@ -175,7 +175,7 @@ pub async fn under_lock(
     }
 }
 
-fn ended(letter: &Letter, did: Did) -> Done {
+fn ended(letter: &BatchItem, did: Did) -> Done {
     Done { partition: letter.place.0, offset: letter.place.1, account: letter.account.to_string(), did }
 }
 

@@ -71,7 +71,7 @@ pub struct Count {
 
 /// What is counted of the rows with one set of labels.
 #[derive(Clone, Copy)]
-struct Tally {
+struct GroupCounts {
     states: [u64; State::ALL.len()],
     first: i64,
     last: i64,
@@ -79,7 +79,7 @@ struct Tally {
     sample: (bool, i64, RowRef),
 }
 
-impl Tally {
+impl GroupCounts {
     fn count(&self) -> u64 {
         self.states.iter().sum()
     }
@@ -88,7 +88,7 @@ impl Tally {
         self.states[State::Open as usize]
     }
 
-    fn add(&mut self, other: &Tally) {
+    fn add(&mut self, other: &GroupCounts) {
         self.states.iter_mut().zip(other.states).for_each(|(sum, more)| *sum += more);
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
@@ -100,27 +100,27 @@ impl Index {
     /// The selected dead letters in groups of reason, code, field and account: those with most open ones first.
     pub fn groups(&self, filter: &Filter, all: bool) -> Vec<Group> {
         let mut groups = BTreeMap::new();
-        for (id, tally) in self.tallies(filter, all) {
+        for (id, group) in self.groups_of(filter, all) {
             let labels = self.labels.get(id);
             let key = (labels.reason.map(|r| r.as_str()), labels.code, labels.field, labels.platform, labels.account);
-            groups.entry(key).and_modify(|sum: &mut Tally| sum.add(&tally)).or_insert(tally);
+            groups.entry(key).and_modify(|sum: &mut GroupCounts| sum.add(&group)).or_insert(group);
         }
         let shown = |id| self.labels.text(id).map(|text| mask_text(text).into_owned());
         let mut groups: Vec<Group> = groups
             .into_iter()
-            .map(|((reason, code, field, platform, account), tally)| {
+            .map(|((reason, code, field, platform, account), group)| {
                 let known = crate::error::Reason::ALL.into_iter().find(|known| Some(known.as_str()) == reason);
-                let (partition, offset) = self.rows.place(tally.sample.2);
+                let (partition, offset) = self.rows.place(group.sample.2);
                 Group {
                     reason,
                     code: shown(code),
                     field: shown(field).filter(|field| !field.is_empty()),
                     platform: shown(platform),
                     account: shown(account),
-                    count: tally.count(),
-                    open: tally.open(),
-                    first: tally.first,
-                    last: tally.last,
+                    count: group.count(),
+                    open: group.open(),
+                    first: group.first,
+                    last: group.last,
                     sample: format!("{partition}:{offset}"),
                     meaning: known.map(meaning),
                     advice: known.map(advice),
@@ -134,31 +134,31 @@ impl Index {
     /// The counts of the selected dead letters.
     pub fn stats(&self, filter: &Filter, all: bool) -> Stats {
         let mut stats = Stats::default();
-        let mut counts: BTreeMap<_, Tally> = BTreeMap::new();
-        for (id, tally) in self.tallies(filter, all) {
+        let mut counts: BTreeMap<_, GroupCounts> = BTreeMap::new();
+        for (id, group) in self.groups_of(filter, all) {
             let labels = self.labels.get(id);
             let key = (labels.reason.map_or("", |reason| reason.as_str()), labels.platform, labels.account);
-            counts.entry(key).and_modify(|sum| sum.add(&tally)).or_insert(tally);
-            let [open, replayed, discarded] = tally.states;
-            stats.total += tally.count();
+            counts.entry(key).and_modify(|sum| sum.add(&group)).or_insert(group);
+            let [open, replayed, discarded] = group.states;
+            stats.total += group.count();
             stats.open += open;
             stats.replayed += replayed;
             stats.discarded += discarded;
-            stats.oldest = Some(stats.oldest.map_or(tally.first, |oldest| oldest.min(tally.first)));
-            stats.newest = stats.newest.max(Some(tally.last));
-            *stats.by_reason.entry(key.0.to_owned()).or_default() += tally.count();
+            stats.oldest = Some(stats.oldest.map_or(group.first, |oldest| oldest.min(group.first)));
+            stats.newest = stats.newest.max(Some(group.last));
+            *stats.by_reason.entry(key.0.to_owned()).or_default() += group.count();
         }
         let shown = |id| self.labels.text(id).map(|text| mask_text(text).into_owned());
         stats.counts = counts
             .into_iter()
-            .map(|((reason, platform, account), tally)| Count {
+            .map(|((reason, platform, account), group)| Count {
                 reason: reason.to_owned(),
                 platform: shown(platform),
                 account: shown(account),
-                count: tally.count(),
-                open: tally.open(),
-                oldest: tally.first,
-                newest: tally.last,
+                count: group.count(),
+                open: group.open(),
+                oldest: group.first,
+                newest: group.last,
             })
             .collect();
         stats.counts.sort_by_key(|count| std::cmp::Reverse(count.count));
@@ -166,19 +166,20 @@ impl Index {
     }
 
     /// The counts per set of labels.
-    fn tallies(&self, filter: &Filter, all: bool) -> impl Iterator<Item = (u32, Tally)> {
-        let mut tallies: Vec<Option<Tally>> = vec![None; self.labels.len()];
+    fn groups_of(&self, filter: &Filter, all: bool) -> impl Iterator<Item = (u32, GroupCounts)> {
+        let mut groups_of: Vec<Option<GroupCounts>> = vec![None; self.labels.len()];
         self.matching(filter, None, all, &mut |row| {
             let packed = self.rows.get(row);
             let (at, state) = (packed.failed_ms(), states::of(packed));
-            let mut tally = Tally { states: [0; 3], first: at, last: at, sample: (state == State::Open, at, row) };
-            tally.states[state as usize] = 1;
-            let sum = &mut tallies[packed.labels as usize];
+            let mut group =
+                GroupCounts { states: [0; 3], first: at, last: at, sample: (state == State::Open, at, row) };
+            group.states[state as usize] = 1;
+            let sum = &mut groups_of[packed.labels as usize];
             match sum {
-                Some(sum) => sum.add(&tally),
-                None => *sum = Some(tally),
+                Some(sum) => sum.add(&group),
+                None => *sum = Some(group),
             }
         });
-        tallies.into_iter().enumerate().filter_map(|(id, tally)| Some((id as u32, tally?)))
+        groups_of.into_iter().enumerate().filter_map(|(id, group)| Some((id as u32, group?)))
     }
 }

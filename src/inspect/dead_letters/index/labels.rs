@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::Reason;
+use crate::inspect::dead_letters::dead_letter::DeadLetter;
 use crate::inspect::dead_letters::filter::{ABSENT, Filter};
-use crate::inspect::dead_letters::letter::DeadLetter;
 
 /// A text by its number. [`NO_TEXT`] stands for a header that is absent.
 pub(super) type TextId = u32;

@@ -3,8 +3,8 @@
 use super::audit::Audit;
 use super::shared::Source;
 use super::states::States;
+use crate::inspect::dead_letters::dead_letter::DeadLetter;
 use crate::inspect::dead_letters::index::{Discard, Index};
-use crate::inspect::dead_letters::letter::DeadLetter;
 use crate::inspect::dead_letters::state::State;
 
 /// The states of these dead letters, in their order. It blocks: call it on a plain thread.

@@ -25,12 +25,12 @@ fn poller(mock: &Mock) -> Poller<Arc<Probe>> {
     poller
 }
 
-fn part(poller: &mut Poller<Arc<Probe>>, partition: i32) -> &mut Partition<Open> {
-    poller.parts.values_mut().find(|part| part.assignment.partition == partition).unwrap()
+fn owned(poller: &mut Poller<Arc<Probe>>, partition: i32) -> &mut Partition<Open> {
+    poller.partitions.values_mut().find(|owned| owned.assignment.partition == partition).unwrap()
 }
 
 fn find(poller: &mut Poller<Arc<Probe>>, partition: i32, id: &str) {
-    let generation = part(poller, partition).assignment.generation;
+    let generation = owned(poller, partition).assignment.generation;
     let decision = StartDecision::Start(Begin::at(0));
     poller.found(vec![Found { generation, decision, topic_id: TopicId::new(id), remade: false, own: None }]);
 }
@@ -41,12 +41,12 @@ fn a_topic_that_is_another_one_than_the_client_has_met_is_read_by_a_new_client()
     let mock = Mock::new(&[("t", 2)]);
     let mut poller = poller(&mock);
     find(&mut poller, 0, "old");
-    assert!(poller.stopping.is_none() && !part(&mut poller, 0).void);
+    assert!(poller.stopping.is_none() && !owned(&mut poller, 0).void);
     find(&mut poller, 1, "new");
     assert!(poller.stopping.as_ref().is_some_and(|stopping| stopping.renew));
-    assert!(part(&mut poller, 0).void, "its position is none of the new topic");
+    assert!(owned(&mut poller, 0).void, "its position is none of the new topic");
     assert_eq!(
-        (part(&mut poller, 1).start, part(&mut poller, 1).topic_id.clone()),
+        (owned(&mut poller, 1).start, owned(&mut poller, 1).topic_id.clone()),
         (None, None),
         "it is looked at anew"
     );
@@ -59,12 +59,12 @@ fn a_topic_that_is_another_one_than_the_client_has_met_is_read_by_a_new_client()
     let tell = |same: &mut Poller<_>, number| {
         let ids = TopicIds::from([("t".to_owned(), TopicId::new("old"))]);
         same.queries.sender.send(Command::Identified(number, ids)).unwrap();
-        same.take_notes();
+        same.take_commands();
     };
     tell(&mut same, 0);
-    assert!(same.stopping.is_none() && !part(&mut same, 0).void);
+    assert!(same.stopping.is_none() && !owned(&mut same, 0).void);
     tell(&mut same, 1);
-    assert!(same.stopping.is_some() && part(&mut same, 0).void);
+    assert!(same.stopping.is_some() && owned(&mut same, 0).void);
 }
 
 /// The broker would accept the commit: it checks who commits, and not who owns the partition.
@@ -73,7 +73,7 @@ fn an_order_for_a_partition_that_is_leaving_commits_nothing() {
     let mock = Mock::new(&[("t", 2)]);
     mock.produce("t", 0, 3);
     let mut poller = poller(&mock);
-    let assignment = part(&mut poller, 0).assignment.clone();
+    let assignment = owned(&mut poller, 0).assignment.clone();
     let order = |to| {
         poller.queries.order(&assignment, UnblockTo::At(to), None);
         mock.committed("t", 0)
@@ -88,14 +88,14 @@ fn while_no_commit_is_confirmed_nothing_of_a_partition_that_comes_then_is_sent()
     let mock = Mock::new(&[("t", 3)]);
     let mut poller = poller(&mock);
     let now = Instant::now();
-    part(&mut poller, 0).unacked_since = Some(now);
+    owned(&mut poller, 0).unacked_since = Some(now);
     // The session lasts ten seconds.
     poller.judge_commits(now + Duration::from_secs(60));
     poller.event(Event::Assigned(vec![("t".into(), 2)]));
-    assert!([0, 2].into_iter().all(|n| part(&mut poller, n).assignment.is_unconfirmed()));
-    part(&mut poller, 0).unacked_since = None;
+    assert!([0, 2].into_iter().all(|n| owned(&mut poller, n).assignment.is_unconfirmed()));
+    owned(&mut poller, 0).unacked_since = None;
     poller.judge_commits(now + Duration::from_secs(61));
-    assert!([0, 2].into_iter().all(|n| !part(&mut poller, n).assignment.is_unconfirmed()));
+    assert!([0, 2].into_iter().all(|n| !owned(&mut poller, n).assignment.is_unconfirmed()));
 }
 
 /// The client has stopped reading one of its partitions, and reports it once.
@@ -103,9 +103,9 @@ fn while_no_commit_is_confirmed_nothing_of_a_partition_that_comes_then_is_sent()
 fn a_suspicion_stays_until_each_partition_has_its_answer() {
     let mock = Mock::new(&[("t", 2)]);
     let mut poller = poller(&mock);
-    let part = part(&mut poller, 0);
-    (part.state, part.start) = (State::Reading, Some(3));
-    let generation = part.assignment.generation;
+    let owned = owned(&mut poller, 0);
+    (owned.state, owned.start) = (State::Reading, Some(3));
+    let generation = owned.assignment.generation;
     let survey = |ends| vec![Surveyed { generation, suspect: Some(3), committed: None, ends }];
     poller.surveyed(survey(None));
     assert!(std::mem::take(&mut poller.surveys.suspicious), "nobody leads it at this moment");

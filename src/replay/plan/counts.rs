@@ -10,7 +10,7 @@ use crate::replay::store::Plan;
 use crate::replay::view::{Group, PredictedRefusal};
 
 /// A plan that is being counted.
-pub(super) struct Tally {
+pub(super) struct PlanCounts {
     plan: Plan,
     groups: BTreeMap<[String; 5], Group>,
     refusals: BTreeMap<(&'static str, String), PredictedRefusal>,
@@ -18,7 +18,7 @@ pub(super) struct Tally {
     places: BTreeMap<String, Vec<Place>>,
 }
 
-impl Tally {
+impl PlanCounts {
     pub fn new(plan: Plan) -> Self {
         Self { plan, groups: BTreeMap::new(), refusals: BTreeMap::new(), places: BTreeMap::new() }
     }
