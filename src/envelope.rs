@@ -84,6 +84,14 @@ pub struct Envelope {
     pub replay: Option<Replay>,
 }
 
+impl Envelope {
+    /// Since when the event is under way: since its record was written or first seen, epoch ms.
+    pub fn since_ms(&self) -> i64 {
+        let origin = self.origin.timestamp_ms;
+        if origin > 0 { origin.min(self.first_seen_ms) } else { self.first_seen_ms }
+    }
+}
+
 /// The kind of the copy that is written. Each kind has its own set of headers.
 #[derive(Clone, Copy, Debug)]
 pub enum Copy<'a> {

@@ -21,9 +21,7 @@ impl Accounting {
     /// Counts a record that was received and examined.
     pub fn received(&self, delivery: &Delivery) {
         let index = delivery.index();
-        let origin = delivery.envelope.origin.timestamp_ms;
-        let since_ms =
-            if origin > 0 { origin.min(delivery.envelope.first_seen_ms) } else { delivery.envelope.first_seen_ms };
+        let since_ms = delivery.envelope.since_ms();
         let trans_id = match &delivery.subject {
             Subject::Ready(ready) => ready.trans_id.clone(),
             Subject::Ended(ended) => ended.identity.trans_id.as_deref().unwrap_or_default().into(),

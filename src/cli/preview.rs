@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::table::time;
 use super::{load, print, print_json, read_input};
+use crate::clock::now_ms;
 use crate::exit::Exit;
 use crate::inspect::preview::{Accepted, Preview, Previewer, Refused};
-use crate::kafka::now_ms;
 
 /// Shows the exact request that an event would cause; sends nothing.
 #[derive(Clone, Debug, clap::Args)]

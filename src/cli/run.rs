@@ -7,10 +7,10 @@ use clap::Args as ClapArgs;
 
 use crate::app::{self, played};
 use crate::cli::embedded::{self, Places};
+use crate::clock::now_ms;
 use crate::demo::generator::PROFILES;
 use crate::demo::settings::zone;
 use crate::exit::{self, Exit};
-use crate::kafka::now_ms;
 use crate::settings::{Config, environment};
 use crate::telemetry;
 

@@ -9,8 +9,8 @@ use futures_util::stream::FuturesUnordered;
 
 use super::generator::{Generator, Made};
 use super::pacing::{self, Pace, Wait};
+use crate::clock::now_ms;
 use crate::inspect::ledger::Place;
-use crate::kafka::now_ms;
 use crate::kafka::producer::{Producer, PublishError};
 
 /// Time between two looks at the number of due events.

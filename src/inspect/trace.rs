@@ -55,11 +55,6 @@ impl Trace {
     pub fn is_empty(&self) -> bool {
         self.claims.is_empty() && self.waiting.is_empty() && self.dead_letters.is_empty() && self.receipts.is_empty()
     }
-
-    /// Whether everything was looked at.
-    pub fn is_complete(&self) -> bool {
-        self.looked_at.iter().all(|part| part.complete)
-    }
 }
 
 /// Gathers the records of the topics in any order.

@@ -167,7 +167,7 @@ impl Pressure {
         let mut slow = Vec::new();
         for lane in lanes.iter() {
             // Records that are set aside for parking leave by themselves.
-            left = left.without(lane.aside.records(), lane.aside.bytes());
+            left = left.without(lane.aside.live.records(), lane.aside.live.bytes());
             let (records, bytes) = (lane.live.records(), lane.live.bytes());
             if lane.is_emptying() {
                 left = left.without(records, bytes);

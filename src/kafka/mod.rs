@@ -19,7 +19,6 @@ pub mod scan;
 pub mod settings;
 pub mod topics;
 
-pub(crate) use crate::clock::now_ms;
 pub use config::{Config, EMBEDDED, ResultTopics, StartFrom};
 
 /// The name of a retry tier's topic, for example `postback.retry.5s`.

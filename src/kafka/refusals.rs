@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use self::spell::Spell;
 pub use self::turn::Turn;
-use crate::kafka::now_ms;
+use crate::clock::now_ms;
 use crate::kafka::topics::Health;
 
 /// The log repeats an alarm that lasts after this time.

@@ -11,7 +11,7 @@ use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Delivery, TopicKind};
 use crate::error::{Answer, DeliveryError};
-use crate::lane::claiming::{check_time, claim, event, give_up, refuse_second_send, spare_lease};
+use crate::lane::claiming::{LONGEST_WAIT, check_time, claim, event, give_up, refuse_second_send, spare_lease};
 use crate::lane::counting::{count, panicked};
 use crate::lane::state::Lane;
 use crate::lane::tokens::{Refused, wait_for_token};
@@ -181,7 +181,7 @@ pub(super) async fn wait_for_slot<'a>(
 ) -> Result<Option<Ready<'a>>, DeliveryError> {
     let Some(spare) = spare_lease(lane, guard) else { return Ok(None) };
     // Bounded, because an account that sends without a lease (Redis is away) needs a timer too.
-    let spare = spare.min(Duration::from_secs(3600));
+    let spare = spare.min(LONGEST_WAIT);
     let priority = priority_of(delivery);
     // A connection attempt gets only a part of the lease, and then counts as failed. If it used up the whole lease, the
     // claim would be made again and the same slow connection begun again, without end.

@@ -25,7 +25,7 @@ use crate::error::DeliveryError;
 use crate::lane::attempt::priority_of;
 use crate::lane::attempted::AttemptedDelivery;
 use crate::lane::batch::claims::{Claimed, To, be_ready};
-use crate::lane::claiming::{event, spare_lease};
+use crate::lane::claiming::{LONGEST_WAIT, event, spare_lease};
 use crate::lane::counting::panicked;
 use crate::lane::joining::{Door, load};
 use crate::lane::queue::HandedOut;
@@ -39,8 +39,6 @@ use crate::settle::policy::InlineDelays;
 
 /// How long the first claimed record waits for the claims of the others.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// The timer that applies if no lease ends (Redis is away).
-const LONG: Duration = Duration::from_secs(3600);
 
 /// One record of a batch.
 struct Member {
@@ -178,7 +176,7 @@ impl<'a> Batch<'a> {
     /// The shortest lease of the records that are ready, less what a send needs.
     fn shortest_lease(&self) -> Duration {
         let leases = self.ready.iter().map(|item| spare_lease(self.lane, &item.guard).unwrap_or_default());
-        leases.fold(LONG, Duration::min)
+        leases.fold(LONGEST_WAIT, Duration::min)
     }
 
     /// Claims the records that arrived.

@@ -19,6 +19,9 @@ use crate::settle::policy::timing;
 /// How often to check whether the broker confirms commits again.
 const UNCONFIRMED_PAUSE: Duration = Duration::from_millis(200);
 
+/// The timer that applies if no lease ends, because Redis is away.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// A send needs this much of the lease in addition to the timeout.
 const LEASE_MARGIN: Duration = Duration::from_secs(1);
 

@@ -30,7 +30,7 @@ use self::breaker::told::Told;
 use self::caps::Caps;
 pub(crate) use self::caps::PARKS;
 pub use self::fill::Fill;
-use self::fill::{All, Released};
+use self::fill::{All, Released, SetAside};
 use self::halt_probe::HaltProbe;
 pub use self::share::ASIDE_RELEASED;
 use self::switches::{Switch, Switches};
@@ -83,10 +83,8 @@ pub struct LaneHandle {
     all: OnceLock<Arc<All>>,
     /// Records that have a permit, or wait for their confirmation.
     pub in_flight: AtomicUsize,
-    /// Records from input topics that are set aside for parking, until their copies are acknowledged.
-    pub aside: Fill,
-    /// Records from tiers and the parking topic that are set aside for parking.
-    pub aside_released: Fill,
+    /// Records that are set aside for parking, until their copies are acknowledged.
+    pub aside: SetAside,
     /// Whether the lane was told to park its queue and has not done so yet.
     emptying: AtomicBool,
     inbox: UnboundedSender<LaneMessage>,
@@ -139,8 +137,7 @@ impl LaneHandle {
             holds: Released::default(),
             all: OnceLock::new(),
             in_flight: AtomicUsize::new(0),
-            aside: Fill::default(),
-            aside_released: Fill::default(),
+            aside: SetAside::default(),
             emptying: AtomicBool::new(false),
             inbox,
             closed: AtomicBool::new(false),
@@ -225,13 +222,14 @@ impl LaneHandle {
         self.is_open() && (!holds || self.account().when_unavailable == WhenUnavailable::Deliver)
     }
 
-    /// Closes the lane in this process at once. The caller reports the halt to Redis. `false` if the lane was halted
-    /// already.
-    pub fn halt(&self, reason: &str) -> bool {
+    /// Halts the lane until an operator or a probe ends it.
+    #[cfg(test)]
+    pub(crate) fn halt(&self, reason: &str) -> bool {
         self.halt_until(reason, false)
     }
 
-    /// The same; `by_hand`: only an operator may end the halt.
+    /// Closes the lane in this process at once. The caller reports the halt to Redis. `false` if the lane was halted
+    /// already. `by_hand`: only an operator may end the halt.
     pub fn halt_until(&self, reason: &str, by_hand: bool) -> bool {
         {
             let mut switches = self.lock();

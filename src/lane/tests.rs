@@ -490,7 +490,7 @@ fn a_queue_that_is_to_be_parked_parks_whole_and_nothing_else_does() {
             assert_eq!(end.wait().await, End::Parked);
         }
         eventually("it is told", async || !bench.handle.is_emptying()).await;
-        eventually("their copies are there", async || bench.handle.aside.records() == 0).await;
+        eventually("their copies are there", async || bench.handle.aside.live.records() == 0).await;
         assert_eq!((bench.handle.live.records(), bench.handle.released.records()), (1, 1));
         assert_eq!((hangs.now(), tier.now(), later.now()), (None, None, None));
         bench.let_go();
@@ -512,16 +512,16 @@ fn what_is_to_be_parked_counts_until_its_copy_is_acknowledged() {
         bench.lane.halt("told to");
         let mut ends: Vec<_> = (0..300).map(|n| bench.send(TopicKind::Input, &format!("ok-{n}"))).collect();
         let bytes = bench.delivery(TopicKind::Input, "ok-000").0.record.size();
-        eventually("all are set aside", async || bench.handle.aside.records() == 300).await;
+        eventually("all are set aside", async || bench.handle.aside.live.records() == 300).await;
         assert_eq!(bench.handle.live.records(), 0);
         assert!(bench.handle.is_full(TopicKind::Input) && bench.handle.is_aside_above(TopicKind::Input, 300, 2_500));
-        assert!(bench.handle.aside.bytes() > 290 * (bytes - 2));
+        assert!(bench.handle.aside.live.bytes() > 290 * (bytes - 2));
         assert!(ends.iter_mut().all(|e| e.now().is_none()));
         // Tiers have their own count, and a record that is held in place leaves at once.
         assert!(bench.handle.can_park(TopicKind::Tier));
         let mut parked = bench.send(TopicKind::Parked, "ok-parked");
         eventually("it is given back", async || bench.given_back.try_recv().is_ok()).await;
-        assert_eq!((bench.handle.aside_released.records(), parked.now()), (0, Some(End::Lost)));
+        assert_eq!((bench.handle.aside.released.records(), parked.now()), (0, Some(End::Lost)));
     });
 }
 

@@ -10,14 +10,12 @@ use crate::claim::ClaimGuard;
 use crate::delivery::Delivery;
 use crate::delivery::progress::Stage;
 use crate::error::{Answer, DeliveryError};
-use crate::lane::claiming::spare_lease;
+use crate::lane::claiming::{LONGEST_WAIT, spare_lease};
 use crate::lane::state::Lane;
 use crate::send::token::{Token, Turn};
 
 /// The pause between two tries while Redis neither returns nor stores a token.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The timer that applies if no lease ends (Redis is away).
-const LONG: Duration = Duration::from_secs(3600);
 
 /// A token that the platform refused, and the answer.
 pub(super) struct Refused {
@@ -62,8 +60,11 @@ pub(super) async fn wait_for_token(
         let told = refused.take();
         // The report that a fresh token was refused as well is always completed, whatever the lease: nothing is sent
         // after it.
-        let spare =
-            if told.is_some() && turn.is_refused() { LONG } else { spare_lease(lane, guard).unwrap_or_default() };
+        let spare = if told.is_some() && turn.is_refused() {
+            LONGEST_WAIT
+        } else {
+            spare_lease(lane, guard).unwrap_or_default()
+        };
         let wait = async {
             match &told {
                 Some(Refused { token, answer }) => tokens.refused(turn, token, answer).await,
@@ -74,7 +75,7 @@ pub(super) async fn wait_for_token(
             biased;
             waited = wait => waited,
             why = lane.interrupted(delivery) => return Err(why),
-            () = sleep(spare.min(LONG)) => return Ok(false),
+            () = sleep(spare.min(LONGEST_WAIT)) => return Ok(false),
         };
         match waited {
             Ok(()) => return Ok(true),

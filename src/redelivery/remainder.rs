@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use crate::delivery::Delivery;
 use crate::delivery::progress::AckHandle;
-use crate::envelope::Envelope;
 use crate::kafka::matching::WaitingNames;
 use crate::lane::handle::LaneHandle;
 use crate::lane::handle::lanes::Lanes;
@@ -77,15 +76,9 @@ impl Resting {
     }
 }
 
-/// Since when an event is under way, epoch ms.
-pub(super) fn since_ms(envelope: &Envelope) -> i64 {
-    let origin = envelope.origin.timestamp_ms;
-    if origin > 0 { origin.min(envelope.first_seen_ms) } else { envelope.first_seen_ms }
-}
-
 /// The age of an event by which older records go first.
 pub(super) fn age_of(delivery: &Delivery) -> i64 {
-    since_ms(&delivery.envelope)
+    delivery.envelope.since_ms()
 }
 
 impl Remainders {

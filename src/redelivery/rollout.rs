@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::delivery::progress::{AckHandle, Stage};
 use crate::envelope::{Envelope, Source};
 use crate::kafka::record::Record;
-use crate::redelivery::remainder::{Resting, age_of, since_ms};
+use crate::redelivery::remainder::{Resting, age_of};
 use crate::redelivery::{Place, Waiting};
 use crate::settle::give_back;
 
@@ -24,7 +24,7 @@ impl Waiting {
             return Some((record, ack));
         }
         ack.open().set_stage(Stage::Waiting);
-        let since_ms = since_ms(&Envelope::read(&record, Source::Owned, now_ms).0);
+        let since_ms = Envelope::read(&record, Source::Owned, now_ms).0.since_ms();
         let resting = self.remainders.resting.entry((record.topic, record.partition)).or_insert_with(|| {
             self.pauses += 1;
             Resting { acks: Vec::new(), since_ms }

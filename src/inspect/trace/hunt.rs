@@ -8,11 +8,12 @@ use std::time::Instant;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::clock::now_ms;
+use crate::kafka::Config;
 use crate::kafka::lookup::{Lookup, Wanted};
 use crate::kafka::record::Record;
 use crate::kafka::scan::{Progress, Span};
 use crate::kafka::topics::{AdminError, Offsets, PartitionName};
-use crate::kafka::{Config, now_ms};
 
 /// The first reading backwards takes so many records of each partition. Each further one takes four times as many.
 const FIRST: i64 = 5_000;

@@ -12,13 +12,14 @@ use super::hunt::{Hints, Hunt, LookedAt, Search};
 use super::waiting::{ClosedLanes, Rules};
 use super::{Gatherer, Trace, Wanted};
 use crate::account::{Account, Accounts};
+use crate::clock::now_ms;
+use crate::kafka::Config;
 use crate::kafka::lookup::Seen;
 use crate::kafka::partitioner::partition_of;
 use crate::kafka::record::Record;
 use crate::kafka::scan::{Progress, Span};
 use crate::kafka::settings::waiting_group;
 use crate::kafka::topics::{AdminError, Cluster, Offsets, PartitionName, TopicInfo};
-use crate::kafka::{Config, now_ms};
 use crate::redis::batcher::describe;
 
 /// How long a quick search takes at most. What surrounds it takes less than half a second.

@@ -12,7 +12,8 @@ use super::handler::Handler;
 use super::partition::{REREAD_AFTER, State};
 use super::poller::Poller;
 use super::start_decision::{Begin, Found, Parked, StartDecision};
-use crate::kafka::{native, now_ms};
+use crate::clock::now_ms;
+use crate::kafka::native;
 
 /// The client answers within a millisecond if it can.
 const SEEK_WITHIN: Duration = Duration::from_millis(100);

@@ -17,8 +17,8 @@ use super::partition::{Next, State};
 use super::poller::{Poller, SHORT_POLL, VIEW_EVERY};
 use super::position::STORE_EVERY;
 use super::work::Work;
+use crate::clock::now_ms;
 use crate::kafka::native;
-use crate::kafka::now_ms;
 
 const LONGEST_POLL: Duration = Duration::from_millis(100);
 /// The length of one skipped poll. The queued records last far longer.

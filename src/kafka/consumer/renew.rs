@@ -18,8 +18,8 @@ use super::marks::Marks;
 use super::options::ConsumerFailed;
 use super::poller::Poller;
 use super::stop::leave_group;
+use crate::clock::now_ms;
 use crate::kafka::native::{TopicId, TopicIds};
-use crate::kafka::now_ms;
 
 /// The time between two checks of the ids.
 const IDENTIFY_EVERY: Duration = Duration::from_secs(5);

@@ -13,8 +13,8 @@ use super::partition::{Partition, State};
 use super::poller::Poller;
 use super::snapshot::{Oldest, PartitionView, SHOWN_MS, Snapshot};
 use super::work::Work;
+use crate::clock::now_ms;
 use crate::clock::steady_ms;
-use crate::kafka::now_ms;
 
 /// Up to this many partitions, the client is asked about all of them each second.
 const FEW: usize = 64;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::start_decision::{OwnPosition, Parked};
-use crate::kafka::now_ms;
+use crate::clock::now_ms;
 
 /// A topic that was created again, and a position that was lost, are shown for a day, so that an operator can find out
 /// what it cost.

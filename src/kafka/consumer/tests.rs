@@ -122,7 +122,7 @@ fn a_partition_of_an_own_topic_tells_that_it_began_without_an_offset() {
     assert_eq!([anew(0), anew(1), anew(2)], [Some(Some((0, 7))), Some(None), Some(None)], "the last one is empty");
     // The coordinator knows that the partition had an offset and reports the loss. Each snapshot shows it from then on.
     let lost = |partition| member.partition(partition).and_then(|p| p.position_lost_ms);
-    let seen_ms = crate::kafka::now_ms();
+    let seen_ms = crate::clock::now_ms();
     member.view.lost_position(&"t".into(), 0, seen_ms);
     eventually("it is shown", || lost(0) == Some(seen_ms));
     assert_eq!((lost(1), lost(2)), (None, None));

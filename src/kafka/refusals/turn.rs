@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::spell::{BACK_WITHIN, Spell, TRY_EVERY};
 use super::{Refusals, RefusingTopic};
-use crate::kafka::now_ms;
+use crate::clock::now_ms;
 
 /// What to do with a record that is to be written to a topic.
 pub enum Turn {

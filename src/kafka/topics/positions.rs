@@ -88,10 +88,8 @@ impl Cluster {
     }
 
     /// The oldest offset of a partition, and its end.
-    ///
-    /// # Errors
-    /// See [`AdminError`].
-    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), AdminError> {
+    #[cfg(test)]
+    pub(crate) fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), AdminError> {
         Ok(self.admin.inner().fetch_watermarks(topic, partition, TIMEOUT)?)
     }
 

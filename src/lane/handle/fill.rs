@@ -56,18 +56,24 @@ impl Released {
     }
 }
 
+/// Counts the records that are set aside for parking.
+#[derive(Default)]
+pub struct SetAside {
+    /// Records from input topics.
+    pub live: Fill,
+    /// Records from tiers and parking topics.
+    pub released: Fill,
+}
+
+impl SetAside {
+    pub(super) fn of(&self, topic_kind: TopicKind) -> &Fill {
+        if topic_kind == TopicKind::Input { &self.live } else { &self.released }
+    }
+}
+
 /// The counters over all lanes.
 #[derive(Default)]
 pub struct All {
     pub(super) released: Released,
-    /// Records from input topics that are set aside for parking.
-    pub(super) aside: Fill,
-    /// Records from tiers and parking topics that are set aside for parking.
-    pub(super) aside_released: Fill,
-}
-
-impl All {
-    pub(super) fn aside_of(&self, topic_kind: TopicKind) -> &Fill {
-        if topic_kind == TopicKind::Input { &self.aside } else { &self.aside_released }
-    }
+    pub(super) aside: SetAside,
 }

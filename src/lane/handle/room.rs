@@ -11,10 +11,6 @@ impl LaneHandle {
         if topic_kind == TopicKind::Input { &self.live } else { &self.released }
     }
 
-    fn aside_of(&self, topic_kind: TopicKind) -> &Fill {
-        if topic_kind == TopicKind::Input { &self.aside } else { &self.aside_released }
-    }
-
     /// Counts a record into the queue of its kind. The caller delivers it afterwards.
     pub fn enqueued(&self, delivery: &Delivery) {
         let bytes = delivery.record.size();
@@ -66,9 +62,9 @@ impl LaneHandle {
     }
 
     fn move_aside(&self, topic_kind: TopicKind, by: impl Fn(&Fill)) {
-        by(self.aside_of(topic_kind));
+        by(self.aside.of(topic_kind));
         if let Some(all) = self.all.get() {
-            by(all.aside_of(topic_kind));
+            by(all.aside.of(topic_kind));
         }
     }
 
@@ -100,7 +96,7 @@ impl LaneHandle {
     /// Whether the queue of this kind, together with its records that are set aside for parking, holds at least
     /// `part`/`whole` of its cap.
     pub fn is_above(&self, topic_kind: TopicKind, part: usize, whole: usize) -> bool {
-        let aside = self.aside_of(topic_kind);
+        let aside = self.aside.of(topic_kind);
         let above = |queue: &Fill, cap: usize, cap_bytes: usize| {
             queue.records() + aside.records() >= cap * part / whole
                 || queue.bytes() + aside.bytes() >= cap_bytes * part / whole
@@ -119,7 +115,7 @@ impl LaneHandle {
     /// Whether the lane has set aside at least `part`/`whole` of what it may, and of what other lanes leave it. The
     /// whole queue of a closed lane counts, because it is going to be parked.
     pub fn is_aside_above(&self, topic_kind: TopicKind, part: usize, whole: usize) -> bool {
-        let aside = self.aside_of(topic_kind);
+        let aside = self.aside.of(topic_kind);
         let (mut records, mut bytes) = (aside.records(), aside.bytes());
         if !self.is_open() {
             records += self.fill(topic_kind).records();

@@ -40,7 +40,7 @@ impl LaneHandle {
     pub(super) fn aside_left(&self, topic_kind: TopicKind) -> (usize, usize) {
         let of_all = || (self.caps.aside_of_all.load(Relaxed), self.caps.aside_of_all_bytes);
         let (records, bytes) = if topic_kind == TopicKind::Input { of_all() } else { ASIDE_RELEASED };
-        let Some(all) = self.all.get().map(|all| all.aside_of(topic_kind)) else { return (records, bytes) };
+        let Some(all) = self.all.get().map(|all| all.aside.of(topic_kind)) else { return (records, bytes) };
         (records.saturating_sub(all.records()), bytes.saturating_sub(all.bytes()))
     }
 }
@@ -156,12 +156,12 @@ mod tests {
             let parks = (0..8).filter(|index| lanes.get(*index).can_park(TopicKind::Tier));
             parks.for_each(|index| lanes.get(index).set_aside(TopicKind::Tier, 1));
         }
-        let all = lanes.all.aside_released.records();
+        let all = lanes.all.aside.released.records();
         assert!((records / 2..records).contains(&all), "{all}");
         assert!(lanes.get(8).can_park(TopicKind::Tier) && lanes.get(0).can_park(TopicKind::Input));
         assert!(!lanes.get(0).can_park(TopicKind::Tier));
         lanes.get(0).left_aside(TopicKind::Tier, 1);
-        assert_eq!(lanes.all.aside_released.records(), all - 1);
+        assert_eq!(lanes.all.aside.released.records(), all - 1);
 
         let lanes = self::lanes(9);
         (0..8).for_each(|index| lanes.get(index).set_aside(TopicKind::Tier, MIB));

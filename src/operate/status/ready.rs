@@ -39,8 +39,8 @@ impl WorkerStatus {
                             time.as_secs()
                         ));
                     }
-                    let parked = snapshot.partitions.iter().filter(|p| p.parked.is_some());
-                    let names: Vec<_> = parked.map(|p| format!("{}/{}", p.topic, p.partition)).collect();
+                    let unplaced = snapshot.partitions.iter().filter(|p| p.parked.is_some());
+                    let names: Vec<_> = unplaced.map(|p| format!("{}/{}", p.topic, p.partition)).collect();
                     let stops = |topic: &str| storms.iter().any(|storm| storm.topic == topic);
                     let flows = |p: &PartitionView| p.parked.is_none() && !stops(&p.topic);
                     // No input partition flows, so the worker takes no records.

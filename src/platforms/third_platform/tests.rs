@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::account::Account;
+use crate::clock::now_ms;
 use crate::delivery::progress::End;
 use crate::delivery::{Subject, TopicKind};
 use crate::error::{Outcome, Reason};
 use crate::inspect::preview::{Preview, Previewer};
 use crate::inspect::trace::{Wanted, candidates};
-use crate::kafka::now_ms;
 use crate::platforms::list;
 use crate::send::{Destination, Dispatcher};
 use crate::settings::{Config as Settings, Loaded, Problems};

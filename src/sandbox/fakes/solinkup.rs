@@ -21,7 +21,7 @@ use crate::sandbox::fake::{Fake, FakePlatform, Opened};
 use crate::sandbox::judgement::{Judgement, Refusal};
 use crate::sandbox::request::{Answer, Header, Request};
 use account::{Settings, Terms};
-use answers::{Envelope, envelope};
+use answers::{RefusalFormat, envelope};
 use common::{Call, Refused, no};
 use endpoint::Endpoint;
 use tokens::Tokens;
@@ -124,7 +124,7 @@ impl Fake for Solinkup {
     fn body_of(&self, code: &Value) -> Option<String> {
         match code {
             Value::Number(code) => Some(answers::behind(code.as_i64()?, "", "error")),
-            Value::String(text) if !text.is_empty() => Some(envelope(&Envelope::Own("__500ERROR", text.clone()))),
+            Value::String(text) if !text.is_empty() => Some(envelope(&RefusalFormat::Own("__500ERROR", text.clone()))),
             _ => None,
         }
     }
@@ -147,7 +147,7 @@ impl Solinkup {
     }
 
     fn answer(&self, call: &Call<'_>, terms: Option<&Terms>) -> Result<Value, Refused> {
-        let own = |message: &str, problem: &str| no(Envelope::Own("__400ERROR", message.to_owned()), problem);
+        let own = |message: &str, problem: &str| no(RefusalFormat::Own("__400ERROR", message.to_owned()), problem);
         match call.request.header("content-type") {
             Header::Once(kind) if is_json(kind) => {}
             _ => return Err(own("请求格式错误", "Content-Type: not application/json")),
@@ -200,7 +200,7 @@ impl Solinkup {
             Endpoint::AdvertiserReport | Endpoint::AdReport => {
                 let of_ads = call.endpoint == Endpoint::AdReport;
                 rules::report(&asked, of_ads, terms.settings.max_span_days.unwrap_or(180))
-                    .map_err(|problem| no(Envelope::Qianchuan(40_000, "参数错误".into()), problem))?;
+                    .map_err(|problem| no(RefusalFormat::Qianchuan(40_000, "参数错误".into()), problem))?;
                 Ok(answers::report(&asked, of_ads, &terms.settings))
             }
         }
@@ -212,7 +212,7 @@ fn doudian(problem: String) -> Refused {
     let missing = problem.ends_with("missing");
     let (code, sub_code) =
         if missing { (40_001, "isv.parameter-missing:1") } else { (40_003, "isv.parameter-invalid:1") };
-    no(Envelope::Doudian(code, sub_code, "参数错误".into()), problem)
+    no(RefusalFormat::Doudian(code, sub_code, "参数错误".into()), problem)
 }
 
 fn is_json(content_type: &[u8]) -> bool {

@@ -7,7 +7,7 @@ use crate::units::parse_duration;
 
 /// Reads a moment as epoch ms, as the options of commands have it.
 pub fn moment(text: &str) -> Result<i64, String> {
-    moment_at(text, crate::kafka::now_ms())
+    moment_at(text, crate::clock::now_ms())
 }
 
 /// Reads a moment as epoch ms.
