@@ -229,7 +229,6 @@ pub enum Replaced {
     Nothing,
     /// A stale claim. A release puts it back so that it is stale at once.
     Stale(Vec<u8>),
-    /// An `unknown`.
     Unknown(Vec<u8>),
 }
 

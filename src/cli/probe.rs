@@ -94,7 +94,6 @@ enum Of {
 struct Tried {
     variant: Variant,
     is_accepted: bool,
-    /// Why not.
     why: String,
 }
 

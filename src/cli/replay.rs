@@ -1,12 +1,12 @@
 //! `postback replay`: plans what a filter selects, lets the worker run a plan, and watches, steers and lists replays.
 
-mod door;
 mod show;
+mod target;
 mod watch;
 
 use clap::Subcommand;
 
-use self::door::Door;
+use self::target::Target;
 use super::source::Access;
 use super::{print, print_json};
 use crate::exit::{self, Exit};
@@ -163,16 +163,16 @@ pub fn run(args: &Args) -> Result<(), Exit> {
             Some(Command::Resume(change)) => steer(change, "resume").await,
             Some(Command::Cancel(change)) => {
                 let by = change.rest.by(&change.why)?;
-                let view = Door::open(&change.rest.access, false).await?.change("cancel", &change.id, &by).await?;
+                let view = Target::open(&change.rest.access, false).await?.change("cancel", &change.id, &by).await?;
                 change.rest.show(&view)
             }
             Some(Command::Rate { id, rate, why, rest }) => {
                 let by = rest.by(why)?;
-                rest.show(&Door::open(&rest.access, false).await?.rate(id, *rate, &by).await?)
+                rest.show(&Target::open(&rest.access, false).await?.rate(id, *rate, &by).await?)
             }
             Some(Command::Status { id, watch, rest }) => status(id.as_deref(), *watch, rest).await,
             Some(Command::List { rest }) => {
-                let all = Door::open(&rest.access, false).await?.list().await?;
+                let all = Target::open(&rest.access, false).await?.list().await?;
                 if rest.json { print_json(&all) } else { print(&show::list(&all)) }
             }
         }
@@ -194,8 +194,8 @@ async fn plan(args: &PlanArgs) -> Result<(), Exit> {
         via: Some(Via::Cli),
         why: by.why.clone(),
     };
-    let door = Door::open(&args.rest.access, true).await?;
-    let view = watch::plan(&door, &request, &by).await?;
+    let target = Target::open(&args.rest.access, true).await?;
+    let view = watch::plan(&target, &request, &by).await?;
     if !args.execute {
         return args.rest.show(&view);
     }
@@ -205,32 +205,32 @@ async fn plan(args: &PlanArgs) -> Result<(), Exit> {
     if view.left == 0 {
         return Err(Exit::failed("nothing of it would be published, so it is not run"));
     }
-    let started = door.change("run", &view.id, &by).await?;
-    follow(&door, started, &args.rest).await
+    let started = target.change("run", &view.id, &by).await?;
+    follow(&target, started, &args.rest).await
 }
 
 async fn steer(change: &Change, what: &str) -> Result<(), Exit> {
     let by = change.rest.by(&change.why)?;
-    let door = Door::open(&change.rest.access, false).await?;
-    let view = door.change(what, &change.id, &by).await?;
-    if change.no_watch { change.rest.show(&view) } else { follow(&door, view, &change.rest).await }
+    let target = Target::open(&change.rest.access, false).await?;
+    let view = target.change(what, &change.id, &by).await?;
+    if change.no_watch { change.rest.show(&view) } else { follow(&target, view, &change.rest).await }
 }
 
 async fn status(id: Option<&str>, watches: bool, rest: &Rest) -> Result<(), Exit> {
-    let door = Door::open(&rest.access, false).await?;
+    let target = Target::open(&rest.access, false).await?;
     let view = match id {
-        Some(id) => door.get(id).await?,
+        Some(id) => target.get(id).await?,
         None => {
-            let newest = door.list().await?.into_iter().next();
+            let newest = target.list().await?.into_iter().next();
             newest.ok_or_else(|| Exit::failed("there is no replay and no plan yet"))?
         }
     };
-    if watches { follow(&door, view, rest).await } else { rest.show(&view) }
+    if watches { follow(&target, view, rest).await } else { rest.show(&view) }
 }
 
 /// Watches a replay to its end and shows what came of it.
-async fn follow(door: &Door, view: ReplayView, rest: &Rest) -> Result<(), Exit> {
-    let Some(ended) = watch::to_its_end(door, view).await? else { return Ok(()) };
+async fn follow(target: &Target, view: ReplayView, rest: &Rest) -> Result<(), Exit> {
+    let Some(ended) = watch::to_its_end(target, view).await? else { return Ok(()) };
     rest.show(&ended)?;
     show::verdict(&ended)
 }

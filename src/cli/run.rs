@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use crate::app::{self, played};
+use crate::app::{self, local_sandbox};
 use crate::cli::embedded::{self, Places};
 use crate::clock::now_ms;
 use crate::demo::generator::PROFILES;
@@ -66,7 +66,7 @@ fn alone(mut env: BTreeMap<String, String>, now_ms: i64) -> Result<Config, Exit>
 /// Runs the worker. Parts that the configuration calls `embedded` run inside the process.
 async fn worker(mut config: Config, demo: bool) -> Result<(), Exit> {
     let stop = app::stop_signal()?;
-    let sandbox = if demo { played::platforms(&mut config).await? } else { None };
+    let sandbox = if demo { local_sandbox::platforms(&mut config).await? } else { None };
     let parts = app::embed(&mut config)?;
     let places = parts.as_ref().map(|_| Places::of(&config, sandbox.as_ref()));
     let listening = |admin| {

@@ -37,7 +37,6 @@ pub enum End {
 pub struct Open {
     /// Set once the record was decoded.
     pub info: OnceLock<Info>,
-    /// A [`Stage`].
     pub stage: AtomicU8,
     /// When it is tried next, epoch ms; 0: unknown.
     pub next_try_ms: AtomicI64,

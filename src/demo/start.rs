@@ -18,7 +18,7 @@ use super::signals::Signals;
 use super::worker::{self as asked, Seen};
 use super::{settings, welcome};
 use crate::admin::client::Api;
-use crate::app::played;
+use crate::app::local_sandbox;
 use crate::clock::now_ms;
 use crate::embedded::EmbeddedServers;
 use crate::exit::Exit;
@@ -42,7 +42,7 @@ pub async fn run(options: Options, env: &[(String, String)]) -> Result<Ledger, E
     let screen = RefCell::new(Screen::new(options.events));
     screen.borrow().paragraph(welcome::WHAT);
     let now = now_ms();
-    let accounts = played::accounts(&settings::load(env.to_vec(), DEMO_URL, now)?);
+    let accounts = local_sandbox::accounts(&settings::load(env.to_vec(), DEMO_URL, now)?);
     let sandbox = processes::sandbox(SANDBOX_PORT, accounts)?;
     let mut config = settings::load(env.to_vec(), &sandbox.base_url(), now)?;
     let usual_admin = config.admin.listen;

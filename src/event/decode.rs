@@ -52,9 +52,7 @@ fn allow_no_event_type(members: &mut Object<'_>) {
 pub struct Identity {
     /// `trans_id`.
     pub trans_id: Option<String>,
-    /// `platform`.
     pub platform: Option<String>,
-    /// `account`.
     pub account: Option<String>,
     /// `event_type`; of a call `call`.
     pub event: Option<String>,

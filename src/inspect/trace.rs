@@ -1,11 +1,11 @@
 //! Gathers everything that is known about one event: its claims, its waiting copies, its dead letters, its receipts.
 //!
-//! [`Sources`] reads them: receipts from the partition that the `trans_id` leads to, and all topics first at the times at
-//! which a claim was written. What has left no claim is looked for from the newest record backwards. [`Trace::looked_at`]
-//! says how far that went.
+//! [`Sources`] reads them. It begins at the times at which a claim of the event was written. Where that finds nothing it
+//! reads backwards from the newest record. Receipts are read from the one partition that the `trans_id` selects.
+//! [`Trace::looked_at`] says how far the search went.
 
 mod claims;
-mod hunt;
+mod search;
 mod sources;
 mod waiting;
 mod wanted;
@@ -23,7 +23,7 @@ use crate::kafka::record::Record;
 use crate::redact::mask_trans_id;
 
 pub use claims::{Candidate, ClaimRow, candidates};
-pub use hunt::LookedAt;
+pub use search::LookedAt;
 pub use sources::{Depth, Sources, TraceError};
 pub use waiting::{ClosedLanes, Rules, WaitingRow};
 pub use wanted::Wanted;

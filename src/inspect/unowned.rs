@@ -15,7 +15,6 @@ pub struct Unowned {
     pub committed: Option<i64>,
     /// The first offset to read.
     pub from: i64,
-    /// The end.
     pub end: i64,
 }
 

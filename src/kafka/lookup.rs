@@ -29,12 +29,10 @@ const QUIET: Duration = Duration::from_secs(1);
 pub struct Seen<'a>(&'a BorrowedMessage<'a>);
 
 impl Seen<'_> {
-    /// The key.
     pub fn key(&self) -> Option<&[u8]> {
         self.0.key()
     }
 
-    /// The value.
     pub fn value(&self) -> Option<&[u8]> {
         self.0.payload()
     }

@@ -27,7 +27,7 @@ use crate::lane::attempted::AttemptedDelivery;
 use crate::lane::batch::claims::{Claimed, To, be_ready};
 use crate::lane::claiming::{LONGEST_WAIT, event, spare_lease};
 use crate::lane::counting::panicked;
-use crate::lane::joining::{Door, load};
+use crate::lane::joining::{OpenBatch, load};
 use crate::lane::queue::HandedOut;
 use crate::lane::state::Lane;
 use crate::send::Destination;
@@ -59,7 +59,7 @@ type Claiming = Pin<Box<dyn Future<Output = (Member, Claimed)>>>;
 
 struct Batch<'a> {
     lane: &'a Rc<Lane>,
-    door: Rc<Door>,
+    joining: Rc<OpenBatch>,
     /// Where the requests go. Records of one route have one destination.
     to: Destination,
     /// The records that wait for their claims.
@@ -80,14 +80,14 @@ struct Batch<'a> {
 /// Attempts the records of one permit and those that join them, until none is left. Each record leaves the batch by
 /// itself, so nothing is returned.
 pub(super) async fn attempt_batch(lane: Rc<Lane>, first: Vec<HandedOut>) -> Option<AttemptedDelivery> {
-    let door = match first.first() {
-        Some((delivery, _)) => lane.batches.door(load(delivery).0),
+    let joining = match first.first() {
+        Some((delivery, _)) => lane.batches.open(load(delivery).0),
         None => return None,
     };
     let prepared = first.first().and_then(|(delivery, _)| event(delivery).ok()).map(|ready| &ready.prepared);
     let mut batch = Batch {
         lane: &lane,
-        door,
+        joining,
         to: prepared.map_or(Destination::BaseUrl, |prepared| lane.dispatcher.destination(prepared)),
         claiming: FuturesUnordered::new(),
         claims: (0, 0),
@@ -106,7 +106,7 @@ pub(super) async fn attempt_batch(lane: Rc<Lane>, first: Vec<HandedOut>) -> Opti
             Err(_) => batch.panicked_before_sending(),
         }
     }
-    lane.batches.remove(&batch.door);
+    lane.batches.remove(&batch.joining);
     None
 }
 
@@ -119,14 +119,14 @@ impl<'a> Batch<'a> {
         loop {
             let mut changed = pin!(lane.handle.changed());
             changed.as_mut().enable();
-            let arrivals = self.door.arrivals();
+            let arrivals = self.joining.arrivals();
             self.take_in(arrivals);
             self.look();
             if self.ready.is_empty() && self.waiting.is_empty() && self.claiming.is_empty() {
                 return None;
             }
             let (items, bytes) = self.load();
-            lane.batches.set_room(&self.door, items, bytes);
+            lane.batches.set_room(&self.joining, items, bytes);
             let now = Instant::now();
             let patience = self.ready_since.map(|since| since + PATIENCE);
             let priority = self.ready.iter().map(|item| priority_of(&item.delivery)).min();
@@ -158,7 +158,7 @@ impl<'a> Batch<'a> {
                     lane.account_metrics().rate_wait(ready.waited);
                     return Some(ready);
                 }
-                () = self.door.bell() => {}
+                () = self.joining.arrival() => {}
                 () = changed => {}
                 () = sleep_until(until) => {}
             }

@@ -19,19 +19,19 @@ const CLOSED: BatchLimits = BatchLimits { items: 0, bytes: 0 };
 pub(super) struct Batches {
     /// How much one batch may hold.
     limits: Cell<BatchLimits>,
-    doors: RefCell<Vec<Rc<Door>>>,
+    open: RefCell<Vec<Rc<OpenBatch>>>,
     left: RefCell<VecDeque<AttemptedDelivery>>,
     turn: Notify,
 }
 
-/// Where arrivals join a batch.
-pub(super) struct Door {
+/// A batch that records may join.
+pub(super) struct OpenBatch {
     route: Option<Box<str>>,
     callback: Option<CallbackHost>,
     /// How much more the batch takes. While its request is in flight it takes nothing.
     room: Cell<BatchLimits>,
     arrived: RefCell<Vec<HandedOut>>,
-    bell: Notify,
+    arrival: Notify,
 }
 
 /// What the records of one request have in common: the platform's route, and the callback host.
@@ -55,7 +55,7 @@ fn at_least_one(limits: BatchLimits) -> BatchLimits {
 impl Batches {
     pub(super) fn new(limits: BatchLimits) -> Self {
         let limits = Cell::new(at_least_one(limits));
-        Self { limits, doors: RefCell::default(), left: RefCell::default(), turn: Notify::new() }
+        Self { limits, open: RefCell::default(), left: RefCell::default(), turn: Notify::new() }
     }
 
     /// How much one batch may hold.
@@ -74,46 +74,46 @@ impl Batches {
         let Some(first) = queues.next() else { return Vec::new() };
         let (route, bytes) = load(&first.0);
         let room = BatchLimits { items: self.limits().items.min(most), ..self.limits() }.less(1, bytes);
-        let door = Door { room: Cell::new(room), ..Door::of(route) };
-        door.arrived.borrow_mut().push(first);
-        while door.takes(|fits| queues.next_of(fits)) {}
-        door.arrived.take()
+        let batch = OpenBatch { room: Cell::new(room), ..OpenBatch::of(route) };
+        batch.arrived.borrow_mut().push(first);
+        while batch.takes(|fits| queues.next_of(fits)) {}
+        batch.arrived.take()
     }
 
     /// Lets waiting records, at most `most`, join the batches that wait for their slot, in order. Returns how many
     /// joined. A record that fits to no batch waits for a permit, and no later record overtakes it: otherwise batches
     /// that are joined again and again would keep their permits for ever.
     pub(super) fn join(&self, queues: &mut Queues, most: usize, joins: impl Fn(&Delivery)) -> usize {
-        let doors = self.doors.borrow();
+        let open = self.open.borrow();
         let mut joined = 0;
         while joined < most
-            && let Some(door) = doors.iter().find(|door| door.takes(|fits| queues.next_if(fits)))
+            && let Some(batch) = open.iter().find(|batch| batch.takes(|fits| queues.next_if(fits)))
         {
             joined += 1;
-            if let Some((delivery, _)) = door.arrived.borrow().last() {
+            if let Some((delivery, _)) = batch.arrived.borrow().last() {
                 joins(delivery);
             }
-            door.bell.notify_one();
+            batch.arrival.notify_one();
         }
         joined
     }
 
-    /// Adds a door for a batch of this route. It is closed at first.
-    pub(super) fn door(&self, route: Route<'_>) -> Rc<Door> {
-        let door = Rc::new(Door::of(route));
-        self.doors.borrow_mut().push(door.clone());
-        door
+    /// Adds a batch of this route. At first it takes no further record.
+    pub(super) fn open(&self, route: Route<'_>) -> Rc<OpenBatch> {
+        let batch = Rc::new(OpenBatch::of(route));
+        self.open.borrow_mut().push(batch.clone());
+        batch
     }
 
-    /// Removes the door of a batch that has ended.
-    pub(super) fn remove(&self, door: &Rc<Door>) {
-        self.doors.borrow_mut().retain(|other| !Rc::ptr_eq(other, door));
+    /// Removes a batch that has ended.
+    pub(super) fn remove(&self, batch: &Rc<OpenBatch>) {
+        self.open.borrow_mut().retain(|other| !Rc::ptr_eq(other, batch));
     }
 
     /// Sets how much more a batch takes.
-    pub(super) fn set_room(&self, door: &Door, items: usize, bytes: usize) {
+    pub(super) fn set_room(&self, batch: &OpenBatch, items: usize, bytes: usize) {
         let room = self.limits().less(items, bytes);
-        if door.room.replace(room) != room && room.items > 0 {
+        if batch.room.replace(room) != room && room.items > 0 {
             self.turn.notify_one();
         }
     }
@@ -131,7 +131,7 @@ impl Batches {
 
     /// Whether there are batches, or records that have left one.
     pub(super) fn are_used(&self) -> bool {
-        !self.doors.borrow().is_empty() || !self.left.borrow().is_empty()
+        !self.open.borrow().is_empty() || !self.left.borrow().is_empty()
     }
 
     /// Waits until a record has left its batch, or until more records may join.
@@ -140,14 +140,14 @@ impl Batches {
     }
 }
 
-impl Door {
+impl OpenBatch {
     fn of((route, callback): Route<'_>) -> Self {
         Self {
             route: route.map(Into::into),
             callback: callback.cloned(),
             room: Cell::new(CLOSED),
             arrived: RefCell::default(),
-            bell: Notify::new(),
+            arrival: Notify::new(),
         }
     }
 
@@ -171,13 +171,13 @@ impl Door {
         self.arrived.take()
     }
 
-    /// Closes the door: no record joins while the request is in flight.
+    /// Lets no record join while the request is in flight.
     pub(super) fn close(&self) {
         self.room.set(CLOSED);
     }
 
     /// Waits until a record has arrived.
-    pub(super) async fn bell(&self) {
-        self.bell.notified().await;
+    pub(super) async fn arrival(&self) {
+        self.arrival.notified().await;
     }
 }

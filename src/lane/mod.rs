@@ -84,7 +84,7 @@ impl Lane {
         let mut attempts = FuturesUnordered::new();
         let mut settles = FuturesUnordered::new();
         let mut aside = Aside::default();
-        let mut mail = Vec::new();
+        let mut messages = Vec::new();
         let handle = lane.handle.clone();
         let mut seen = handle.changes();
         let mut some_are_outdated = false;
@@ -166,11 +166,11 @@ impl Lane {
                     handle.permit_ended(topic_kind, bytes);
                 }
                 Some((topic_kind, bytes)) = aside.next(), if !aside.is_idle() => handle.left_aside(topic_kind, bytes),
-                taken = inbox.recv_many(&mut mail, 256) => {
+                taken = inbox.recv_many(&mut messages, 256) => {
                     if taken == 0 {
                         return;
                     }
-                    mail.drain(..).for_each(|mail| some_are_outdated |= lane.take_in(mail, &mut queues, &mut aside));
+                    messages.drain(..).for_each(|message| some_are_outdated |= lane.take_in(message, &mut queues, &mut aside));
                 }
                 () = &mut changed => changed.set(handle.changed()),
             }
@@ -178,9 +178,9 @@ impl Lane {
     }
 
     /// Takes what is sent to the lane. Returns whether some of it was prepared with other settings.
-    fn take_in(self: &Rc<Self>, mail: LaneMessage, queues: &mut Queues, aside: &mut Aside) -> bool {
+    fn take_in(self: &Rc<Self>, message: LaneMessage, queues: &mut Queues, aside: &mut Aside) -> bool {
         let mut some_are_outdated = false;
-        match mail {
+        match message {
             LaneMessage::Deliver(deliveries) => {
                 for mut delivery in deliveries {
                     let is_kept = self.handle.holds_back(&delivery) && !self.is_overdue(&delivery);

@@ -48,7 +48,6 @@ pub struct Lane {
     pub quota: Quota,
     /// Its access tokens, if its platform has tokens.
     pub tokens: Option<Rc<Tokens>>,
-    /// Its batches.
     pub(super) batches: Rc<Batches>,
     /// Permanent answers in a row.
     pub(crate) permanents: Rc<Cell<u32>>,

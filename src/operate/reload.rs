@@ -1,5 +1,5 @@
-//! Wishes to reload the configuration: from whom they come, and what is answered. The worker carries them out one after the
-//! other (`app::reload`).
+//! Requests to reload the configuration: who asks, and the answer. The worker carries them out one after the other
+//! (`app::reload`).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,21 +39,21 @@ pub enum ReloadError {
     Unavailable(String),
 }
 
-/// A wish, and where its answer goes.
+/// A request, and the channel for its answer.
 pub struct Ask {
     pub by: By,
     pub answer: oneshot::Sender<Result<ReloadReport, ReloadError>>,
 }
 
-/// Takes wishes.
+/// Takes requests.
 #[derive(Clone)]
 pub struct Reloads(mpsc::Sender<Ask>);
 
 impl Reloads {
-    /// A door, and the wishes that come through it. One may wait while another one is carried out.
+    /// The sending end, and the requests that arrive. One may wait while another one is carried out.
     pub fn new() -> (Self, mpsc::Receiver<Ask>) {
-        let (sender, asks) = mpsc::channel(1);
-        (Self(sender), asks)
+        let (sender, requests) = mpsc::channel(1);
+        (Self(sender), requests)
     }
 
     /// Reloads, after a reload that is under way.

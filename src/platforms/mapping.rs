@@ -1,6 +1,6 @@
-//! The event mapping has one place, the `[events]` of each platform's file. It is compared here with the table that the
-//! specification has (section 8), written down once more: cells with a question mark have no default and are empty, of two
-//! values the first one belongs to the first canonical name.
+//! Compares the event mapping with the table of the specification (section 8). The mapping itself is `[events]` of each
+//! platform's file. The table is kept as a file of its own: a cell with a question mark there has no default and is empty
+//! here, and of two values in a cell the first one belongs to the first canonical name.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -20,7 +20,6 @@ use crate::redis::health::Health;
 pub struct Topics {
     pub retry_prefix: String,
     pub parked_prefix: String,
-    /// Dead letters.
     pub dead_letter: String,
     /// Receipts, one per terminal state. If empty, none are written.
     pub receipts: String,

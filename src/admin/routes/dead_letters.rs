@@ -1,5 +1,5 @@
-//! `/dead-letters`: pages, groups and single ones of the one search that all clients share, and what an operator decides
-//! on them. What they are is `crate::inspect::dead_letters`'s.
+//! `/dead-letters`: one by one, by page and by group, and the decisions of an operator on them. All clients share one search,
+//! which is in `crate::inspect::dead_letters`.
 
 use std::borrow::Cow;
 use std::sync::Arc;

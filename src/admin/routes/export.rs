@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::letters::{as_texts, pairs, wrong};
+use super::dead_letters::{as_texts, pairs, wrong};
 use crate::admin::endpoint::Endpoint;
 use crate::admin::parts::Parts;
 use crate::admin::refusal::Refusal;

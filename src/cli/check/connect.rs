@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use tokio::task::spawn_blocking;
 
 use crate::account::Account;
-use crate::app::played::is_played;
+use crate::app::local_sandbox::is_played;
 use crate::app::start::{self, Waits};
 use crate::cli::check::{access, rights};
 use crate::clock::Shared;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::door::Door;
 use super::show::line;
+use super::target::Target;
 use crate::cli::progress::Progress;
 use crate::exit::Exit;
 use crate::operate::audit::By;
@@ -20,13 +20,13 @@ const FOR_OUTCOMES: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// 2 for a bad request, 1 where nobody answers or no plan could be made.
-pub(super) async fn plan(door: &Door, request: &Request, by: &By) -> Result<ReplayView, Exit> {
-    let mut view = door.plan(request, by).await?;
+pub(super) async fn plan(target: &Target, request: &Request, by: &By) -> Result<ReplayView, Exit> {
+    let mut view = target.plan(request, by).await?;
     let bar = Progress::new("dead letters looked at");
     while let Some(progress) = &view.progress {
         bar.at(progress.scanned, progress.total);
         sleep(EVERY).await;
-        view = door.get(&view.id).await?;
+        view = target.get(&view.id).await?;
     }
     match (view.state, &view.stopped) {
         (State::Failed, Some(stopped)) => Err(Exit::failed(stopped.reason.clone())),
@@ -38,11 +38,11 @@ pub(super) async fn plan(door: &Door, request: &Request, by: &By) -> Result<Repl
 ///
 /// # Errors
 /// 1 where nobody answers.
-pub(super) async fn to_its_end(door: &Door, view: ReplayView) -> Result<Option<ReplayView>, Exit> {
+pub(super) async fn to_its_end(target: &Target, view: ReplayView) -> Result<Option<ReplayView>, Exit> {
     let bar = Progress::new("");
     let id = view.id.clone();
     tokio::select! {
-        ended = until_it_ends(door, view, &bar) => ended.map(Some),
+        ended = until_it_ends(target, view, &bar) => ended.map(Some),
         _ = tokio::signal::ctrl_c() => {
             drop(bar);
             eprintln!(
@@ -55,7 +55,7 @@ pub(super) async fn to_its_end(door: &Door, view: ReplayView) -> Result<Option<R
     }
 }
 
-async fn until_it_ends(door: &Door, mut view: ReplayView, bar: &Progress) -> Result<ReplayView, Exit> {
+async fn until_it_ends(target: &Target, mut view: ReplayView, bar: &Progress) -> Result<ReplayView, Exit> {
     let (mut ended, mut moved) = (0, Instant::now());
     loop {
         bar.say(view.selected.saturating_sub(view.left), view.selected, line(&view));
@@ -69,6 +69,6 @@ async fn until_it_ends(door: &Door, mut view: ReplayView, bar: &Progress) -> Res
             return Ok(view);
         }
         sleep(EVERY).await;
-        view = door.get(&view.id).await?;
+        view = target.get(&view.id).await?;
     }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::byte_order_mark::{skip, skip_text};
 
-/// One event.
+/// An event of the input, and where it stands.
 #[derive(Debug)]
 pub(super) struct Event<'a> {
     /// The line where it begins, from 1.
@@ -21,7 +21,6 @@ pub(super) struct Event<'a> {
 pub(super) struct Bad {
     /// The line where it begins, from 1.
     pub line: usize,
-    /// Why.
     pub why: String,
 }
 

@@ -148,7 +148,8 @@ fn baizhu_money_always_carries_an_order_number_and_copies_differ_in_money_only_w
 #[tokio::test]
 async fn the_sandbox_accepts_every_good_event() {
     let config = config();
-    let sandbox = Sandbox::start(([127, 0, 0, 1], 0).into(), crate::app::played::accounts(&config)).await.unwrap();
+    let sandbox =
+        Sandbox::start(([127, 0, 0, 1], 0).into(), crate::app::local_sandbox::accounts(&config)).await.unwrap();
     let client = reqwest_client();
     let now_ms = chrono::Utc::now().timestamp_millis();
     let mut generator = Generator::new(11);

@@ -14,7 +14,6 @@ pub(super) const LARGEST: usize = 64 << 20;
 /// The largest number of arguments of one request, for the same reason.
 const MOST: usize = 1 << 20;
 
-/// `+OK`.
 pub(super) fn ok() -> Reply {
     Reply::SimpleString(b"OK".to_vec())
 }
@@ -28,7 +27,6 @@ pub(super) fn maybe(bytes: Option<&[u8]>) -> Reply {
     bytes.map_or(Reply::Null, bulk)
 }
 
-/// A count as a reply.
 pub(super) fn count(n: usize) -> Reply {
     Reply::Integer(i64::try_from(n).unwrap_or(i64::MAX))
 }

@@ -8,7 +8,7 @@ use ::redis::aio::MultiplexedConnection;
 use regex::bytes::Regex;
 
 use super::claims::{candidates, read_claims};
-use super::hunt::{Hints, Hunt, LookedAt, Search};
+use super::search::{Hints, LookedAt, Search, TopicSearch};
 use super::waiting::{ClosedLanes, Rules};
 use super::{Gatherer, Trace, Wanted};
 use crate::account::{Account, Accounts};
@@ -136,9 +136,15 @@ impl Sources {
         let by_key = |seen: &Seen<'_>| seen.key() == Some(&*id);
         let none = Hints::default();
         let hunts = [
-            Hunt { what: "waiting", spans: waiting, likely: BTreeSet::new(), wanted: &in_value, hints: &none },
-            Hunt { what: "dead_letters", spans: letters, likely, wanted: &by_header, hints: &of_letters },
-            Hunt { what: "receipts", spans: receipts, likely: BTreeSet::new(), wanted: &by_key, hints: &of_receipts },
+            TopicSearch { what: "waiting", spans: waiting, likely: BTreeSet::new(), wanted: &in_value, hints: &none },
+            TopicSearch { what: "dead_letters", spans: letters, likely, wanted: &by_header, hints: &of_letters },
+            TopicSearch {
+                what: "receipts",
+                spans: receipts,
+                likely: BTreeSet::new(),
+                wanted: &by_key,
+                hints: &of_receipts,
+            },
         ];
         let search = Search { config: &self.kafka, offsets: &offsets, until, progress, take: &take };
         let looked_at = std::thread::scope(|scope| {

@@ -25,7 +25,7 @@ use crate::settle::Progress;
 impl Batch<'_> {
     /// Sends one request for all records that are ready. Returns the slot if it was not used.
     pub(super) async fn send(&mut self, ready: Ready<'_>) -> Option<Slot> {
-        self.door.close();
+        self.joining.close();
         let lane = self.lane;
         let Ready { line, slot, connecting, waited: _ } = ready;
         let items = self.judged(slot);

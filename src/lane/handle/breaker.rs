@@ -55,7 +55,6 @@ impl Heard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     None,
-    /// It has opened.
     Opened,
     /// The probe failed. The next one is due in 5 s.
     ProbeFailed,

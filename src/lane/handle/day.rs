@@ -1,7 +1,7 @@
 //! A lane whose account has used up its own limit of a day.
 //!
-//! It is apart from what the platform says: a request that is counted already still goes out, and at the end of the day
-//! none has to be tried alone, because each one is counted before it is sent.
+//! This closes the lane apart from a push-back by the platform. A request that is counted already still goes out. At the end
+//! of the day the lane opens without a probe, because each request is counted before it is sent.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;

@@ -27,12 +27,10 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// A pause.
     pub fn pause(reason: &str, who: &str, since_ms: i64) -> Self {
         Self { reason: reason.to_owned(), who: who.to_owned(), since_ms, by_hand: None }
     }
 
-    /// A halt.
     pub fn halt(reason: &str, who: &str, since_ms: i64, by_hand: bool) -> Self {
         Self { by_hand: Some(by_hand), ..Self::pause(reason, who, since_ms) }
     }

@@ -1,7 +1,6 @@
-//! The texts of a prepared item, one after another in one allocation. It is a text as a whole, so that it is looked through
-//! for what is no UTF-8 once, and not once for each of them.
+//! The texts of a prepared item, one after another in one string. So one check finds whether all of them are UTF-8.
 
-/// Of a byte of a length: the bits that count, and the mark of one that is followed by another.
+/// A length is written in bytes of this many bits. The bit above them says that another byte follows.
 const BITS: u32 = 6;
 const MORE: u8 = 1 << BITS;
 

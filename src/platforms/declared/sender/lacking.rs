@@ -1,5 +1,5 @@
-//! What an account lacks without which no request of its platform can be made: it is told when the configuration is read,
-//! and not by a halt at the first event.
+//! Finds the settings that every request of a platform needs and that an account does not have. The account is refused when
+//! the configuration is read. Without this check its first event would halt it.
 
 use minijinja::Value;
 use serde_json::Map;

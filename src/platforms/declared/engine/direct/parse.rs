@@ -1,5 +1,5 @@
-//! Reads the expressions that can be evaluated directly. What binds how closely is minijinja's: filters and `is` bind most
-//! closely, then `~`, comparisons, `and`, `or`, `if`.
+//! Reads the expressions that can be evaluated directly. The precedence is that of minijinja, from the strongest: filters
+//! and `is`, then `~`, comparisons, `and`, `or`, `if`.
 
 use crate::platforms::declared::engine::Variable;
 use crate::platforms::declared::filters::{self, Filter, FilterBy};

@@ -55,7 +55,7 @@ impl Hints {
 }
 
 /// Topics to look into, and what to look for there.
-pub(super) struct Hunt<'a> {
+pub(super) struct TopicSearch<'a> {
     pub what: &'static str,
     /// Everything that may hold a record of the event.
     pub spans: Vec<Span>,
@@ -76,7 +76,7 @@ pub(super) struct Search<'a> {
     pub take: &'a (dyn Fn(Record) + Sync),
 }
 
-impl Hunt<'_> {
+impl TopicSearch<'_> {
     /// Looks for the records.
     pub(super) fn run(self, search: &Search<'_>) -> Result<LookedAt, AdminError> {
         if self.spans.is_empty() {

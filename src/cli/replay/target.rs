@@ -1,4 +1,4 @@
-//! The way to the replays: through Redis and Kafka, or through the API of a worker.
+//! Where a replay command goes: to Redis and Kafka, or to the API of a worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::operate::audit::By;
 use crate::replay::{ReplayError, ReplayView, Replays, Request, Setup};
 use crate::settings::Config;
 
-/// The way to the replays.
-pub enum Door {
+/// Where the command goes.
+pub enum Target {
     /// `--admin URL`.
     Api(Api),
     Redis(Box<Direct>),
@@ -29,14 +29,14 @@ pub struct Direct {
     config: Config,
 }
 
-impl Door {
-    /// Opens the way that the options name. `plans`: plans are to be made.
+impl Target {
+    /// Connects to what the options name. `plans`: plans are to be made.
     ///
     /// # Errors
     /// 2 where the configuration is bad, 1 where nobody answers.
     pub async fn open(access: &Access, plans: bool) -> Result<Self, Exit> {
         if let Some(api) = access.api().map_err(Exit::from)? {
-            return Ok(Door::Api(api));
+            return Ok(Target::Api(api));
         }
         let mut config = load(access.config.as_deref())?;
         embedded::reach(&mut config, None).await?;
@@ -54,7 +54,7 @@ impl Door {
         } else {
             Replays::new(client, Keys::new(&config.redis.prefix))
         };
-        Ok(Door::Redis(Box::new(Direct { replays, config })))
+        Ok(Target::Redis(Box::new(Direct { replays, config })))
     }
 
     /// Begins a plan, or makes it.
@@ -63,8 +63,10 @@ impl Door {
     /// 2 for a bad request, 1 where nobody answers.
     pub async fn plan(&self, request: &Request, by: &By) -> Result<ReplayView, Exit> {
         match self {
-            Door::Api(api) => view(api.post("replays", &body(request)).await),
-            Door::Redis(direct) => direct.replays.plan(request, by, Duration::from_millis(300)).await.map_err(refused),
+            Target::Api(api) => view(api.post("replays", &body(request)).await),
+            Target::Redis(direct) => {
+                direct.replays.plan(request, by, Duration::from_millis(300)).await.map_err(refused)
+            }
         }
     }
 
@@ -72,8 +74,8 @@ impl Door {
     /// 2 where there is none, 1 where nobody answers.
     pub async fn get(&self, id: &str) -> Result<ReplayView, Exit> {
         match self {
-            Door::Api(api) => view(api.get(&format!("replays/{}", escaped(id))).await),
-            Door::Redis(direct) => direct.replays.get(id).await.map_err(refused),
+            Target::Api(api) => view(api.get(&format!("replays/{}", escaped(id))).await),
+            Target::Redis(direct) => direct.replays.get(id).await.map_err(refused),
         }
     }
 
@@ -81,8 +83,8 @@ impl Door {
     /// 1 where nobody answers.
     pub async fn list(&self) -> Result<Vec<ReplayView>, Exit> {
         match self {
-            Door::Api(api) => view(api.get("replays").await.map(|mut answer| answer["items"].take())),
-            Door::Redis(direct) => direct.replays.list().await.map_err(refused),
+            Target::Api(api) => view(api.get("replays").await.map(|mut answer| answer["items"].take())),
+            Target::Redis(direct) => direct.replays.list().await.map_err(refused),
         }
     }
 
@@ -92,11 +94,11 @@ impl Door {
     /// 2 where there is none, 1 where it is in another state or nobody answers.
     pub async fn change(&self, what: &str, id: &str, by: &By) -> Result<ReplayView, Exit> {
         match self {
-            Door::Api(api) => {
+            Target::Api(api) => {
                 let body = json!({"who": by.who, "via": by.via, "why": by.why});
                 view(api.post(&format!("replays/{}/{what}", escaped(id)), &body).await)
             }
-            Door::Redis(direct) => {
+            Target::Redis(direct) => {
                 let replays = &direct.replays;
                 let changed = match what {
                     "run" => replays.run(id, by).await,
@@ -111,14 +113,14 @@ impl Door {
     /// Changes the rate of a replay.
     ///
     /// # Errors
-    /// As for [`Door::change`].
+    /// As for [`Target::change`].
     pub async fn rate(&self, id: &str, rate: u32, by: &By) -> Result<ReplayView, Exit> {
         match self {
-            Door::Api(api) => {
+            Target::Api(api) => {
                 let body = json!({"rate": rate, "who": by.who, "via": by.via, "why": by.why});
                 view(api.patch(&format!("replays/{}", escaped(id)), &body).await)
             }
-            Door::Redis(direct) => direct.audited(direct.replays.rate(id, rate, by).await).await,
+            Target::Redis(direct) => direct.audited(direct.replays.rate(id, rate, by).await).await,
         }
     }
 }
