@@ -2,14 +2,18 @@
 //! callback leads nowhere but to the platform's own hosts.
 
 use crate::support::event::{Event, Expect};
+use crate::support::ledger::Check;
+use crate::support::platform::Request;
 use crate::support::process::Process;
 use crate::support::records::Headers;
+use crate::support::redis::State;
 use crate::support::worker::Worker;
 use crate::support::world::World;
-use crate::support::{eventually, free_port, http, now_ms, secs, unique, wait_for_port};
+use crate::support::{eventually, free_port, http, millis, now_ms, secs, unique, wait_for_port};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples");
@@ -42,10 +46,7 @@ fn accounts(w: &mut World, port: u16, accounts: toml::Table) {
         account.insert("base_url".into(), format!("http://127.0.0.1:{port}").into());
         account.insert("allow_http".into(), true.into());
         account.insert("allow_private".into(), true.into());
-        let mut limits = toml::Table::new();
-        limits.insert("rps".into(), 5000.into());
-        limits.insert("concurrency".into(), 8.into());
-        account.insert("limits".into(), limits.into());
+        account.entry("limits").or_insert_with(|| table("rps = 5000\nconcurrency = 8").into());
     }
     w.set("accounts", accounts);
 }
@@ -235,6 +236,67 @@ fn a_batch_whose_answer_is_lost_is_sent_again_and_declared() {
     w.settle(secs(60));
     balanced(&w, port, 40);
     assert!(outcomes(&w).iter().any(|(_, resends)| *resends > 0), "none was declared");
+}
+
+#[test]
+fn a_batch_that_is_in_flight_when_the_worker_is_killed_is_sent_again_and_declared_and_nothing_else_is() {
+    let mut w = World::new("killed-batch");
+    w.set("limits.timeout", "3s");
+    w.set("retry.inline.max_retries", 0);
+    let port = free_port();
+    let ids = |body: &Value| -> Vec<String> {
+        let entries = body["conversionTypes"].as_array().unwrap().iter();
+        entries.map(|entry| entry["outerEventId"].as_str().unwrap().to_owned()).collect()
+    };
+    let (held, released) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+    let (holds, let_go) = (held.clone(), released.clone());
+    let received = scripted(port, move |body| {
+        let ids = ids(body);
+        if ids.len() > 1 && holds.lock().unwrap().is_empty() {
+            *holds.lock().unwrap() = ids;
+            while !let_go.load(SeqCst) {
+                std::thread::sleep(millis(5));
+            }
+        } else {
+            // Slow, so that a batch forms behind it.
+            std::thread::sleep(millis(100));
+        }
+        json!({"header": {"status": 0, "desc": "", "errors": []}})
+    });
+    let limits = "limits = { rps = 5000, concurrency = 1 }";
+    accounts(&mut w, port, table(&format!("[a]\nplatform = \"baidu\"\ntoken = \"t\"\n{limits}")));
+    let events = (0..40).map(|_| {
+        let event = lead("a", unique("e"));
+        let ident = Some(format!("3:{}", event.trans_id()));
+        Event { ident, ..event }
+    });
+    w.publish(events.collect());
+    let mut worker = w.started();
+    eventually(secs(30), "a batch is in flight, and every other answer is confirmed", || {
+        let answered: usize = received.lock().unwrap().iter().map(|body| ids(body).len()).sum();
+        !held.lock().unwrap().is_empty() && w.redis().count(&w.id, State::Done) == answered
+    });
+    worker.kill();
+    // Beside the batch it may hold claims for the next request.
+    let claimed = w.redis().count(&w.id, State::Claimed);
+    released.store(true, SeqCst);
+    worker.launch();
+    worker.wait_until_ready();
+    w.settle(secs(120));
+    // What the platform took, as the ledger wants it.
+    let mut books = w.books();
+    let taken: Vec<String> = received.lock().unwrap().iter().flat_map(ids).collect();
+    books.requests.extend(taken.iter().map(|id| Request::taken("a", &format!("3:{id}"))));
+    let problems = books.problems(&Check::DISTURBED);
+    assert!(problems.is_empty(), "{problems:#?}");
+    let held = held.lock().unwrap();
+    for event in &books.events {
+        let copies = taken.iter().filter(|id| *id == event.trans_id()).count();
+        let in_flight = held.iter().any(|id| id == event.trans_id());
+        assert_eq!(copies, if in_flight { 2 } else { 1 }, "{}", event.trans_id());
+        assert!(!in_flight || books.receipt(event).resends == 1, "{}", event.trans_id());
+    }
+    assert_eq!(books.declared(), claimed as u64, "a repeat is declared for what was claimed, and for nothing else");
 }
 
 #[test]

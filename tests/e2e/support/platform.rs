@@ -108,6 +108,24 @@ pub struct Request {
     pub fields: Value,
 }
 
+impl Request {
+    /// A conversion that a platform of the test's own took.
+    pub fn taken(account: &str, ident: &str) -> Self {
+        Self {
+            account: account.to_owned(),
+            ident: Some(ident.to_owned()),
+            key: None,
+            arrived: SystemTime::now(),
+            answered: None,
+            executed: true,
+            problem: None,
+            status: 200,
+            not_before: None,
+            fields: Value::Null,
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     rules: Vec<Rule>,
