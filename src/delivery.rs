@@ -1,7 +1,7 @@
 //! What moves through the pipeline: a record, its envelope, and what was made of its value.
 
+mod probe;
 pub mod progress;
-mod trial;
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::kafka::record::{Header, Record};
 use crate::platforms::Prepared;
 use crate::platforms::call::{Parts, PreparedCall};
 
-pub use trial::Trial;
+pub use probe::Probe;
 
 /// The kind of topic that a record was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct Delivery {
     /// How often it went back to its lane's head because the platform throttled.
     pub throttled: u32,
     /// The record is sent although its lane counts as closed. Its answer may open the lane.
-    pub trial: Option<Trial>,
+    pub probe: Option<Probe>,
     /// What its answers did to its lane since it was read.
     pub refused: Refused,
 }

@@ -58,7 +58,7 @@ impl Examiner {
             inline_used: 0,
             place: 0,
             throttled: 0,
-            trial: None,
+            probe: None,
             refused: Refused::default(),
         })
     }

@@ -101,8 +101,8 @@ impl Lane {
             Some(wait) => self.wait_for_quota(wait, answer.sent).await,
             None => self.push_back(answer.retry_after).await,
         };
-        // The answer of the trial is known, so another trial may begin.
-        delivery.trial = None;
+        // The answer of the probe is known, so another probe may begin.
+        delivery.probe = None;
         let goes_back = self.takes_back(delivery, wait);
         if goes_back {
             self.outbox.release(delivery, guard.take()).await;
@@ -114,7 +114,7 @@ impl Lane {
     /// lane's head.
     pub(super) async fn take_back(&self, delivery: &mut Delivery, guard: &mut Option<ClaimGuard>) {
         delivery.carry_count();
-        delivery.trial = None;
+        delivery.probe = None;
         self.outbox.release(delivery, guard.take()).await;
     }
 
@@ -143,14 +143,14 @@ impl Lane {
         );
     }
 
-    /// Notes the result of a record. If it got an answer or needed none, the lane keeps up. If a trial of a lane that got
-    /// only throttled answers got none, the next trial waits, for longer each time, as after a throttled answer.
+    /// Notes the result of a record. If it got an answer or needed none, the lane keeps up. If a probe of a lane that got
+    /// only throttled answers got none, the next probe waits, for longer each time, as after a throttled answer.
     pub(super) fn note_record(&self, delivery: &Delivery, result: &Attempted) {
         if gets_through(result) {
             delivery.ack.open().set_got_through();
         }
         let unanswered = delivery.attempted && result.is_err() && !is_answered(result);
-        if delivery.trial.is_some() && unanswered && self.handle.awaits_trial() {
+        if delivery.probe.is_some() && unanswered && self.handle.awaits_probe() {
             self.keep_back(self.next_push_back());
         }
     }

@@ -33,8 +33,8 @@ impl Aside {
 
     /// Sets aside a record that is counted as set aside already.
     pub(super) fn push(&mut self, lane: &Rc<Lane>, mut delivery: Box<Delivery>) {
-        // The record will not be sent, so another trial may begin.
-        delivery.trial = None;
+        // The record will not be sent, so another probe may begin.
+        delivery.probe = None;
         if needs_kafka(lane, &delivery) {
             self.waiting.push_back(delivery);
         } else {

@@ -291,8 +291,8 @@ fn doubt(delivery: &Delivery, failure: DeliveryError) -> DeliveryError {
 /// each one has all tries to itself. Chunks are not: a later visit begins with the first one again.
 fn begin_anew(delivery: &mut Delivery, lane: &Lane, delays: &mut Option<InlineDelays>) {
     lane.note(delivery.is_replayed(), &Ok(Progress::Accepted(Receipt::default())));
-    // The answer of the trial is known, so another trial may begin.
-    delivery.trial = None;
+    // The answer of the probe is known, so another probe may begin.
+    delivery.probe = None;
     let Ok(Called { prepared: PreparedCall { parts: Parts::Pages { .. }, .. }, .. }) = called(delivery) else { return };
     (delivery.throttled, delivery.inline_used, *delays) = (0, 0, None);
     delivery.attempted = false;

@@ -79,7 +79,7 @@ pub(super) fn panicked(
     delivery.envelope.last =
         Some(LastAttempt { class: Class::Ambiguous.as_str().to_owned(), ..LastAttempt::default() });
     let failure = DeliveryError::Ambiguous(Answer { detail: "internal error".into(), sent: true, ..Answer::default() });
-    if delivery.trial.is_some() {
+    if delivery.probe.is_some() {
         lane.hear(delivery, Err(&failure));
     }
     failure

@@ -108,7 +108,7 @@ pub struct LaneHandle {
     ramp_permits: AtomicUsize,
     breaker: Mutex<Told>,
     /// Whether a record is on its way that may open the lane.
-    on_trial: Arc<AtomicBool>,
+    probing: Arc<AtomicBool>,
     /// What ends a halt. Both lanes of an account have the same.
     halt_probe: OnceLock<Arc<HaltProbe>>,
     /// The kinds of answers that no table lists and that this lane has seen.
@@ -150,7 +150,7 @@ impl LaneHandle {
             shut: AtomicBool::new(false),
             ramp_permits: AtomicUsize::new(usize::MAX),
             breaker: Mutex::default(),
-            on_trial: Arc::default(),
+            probing: Arc::default(),
             halt_probe: OnceLock::new(),
             unclassified: Unclassified::default(),
             switches: Mutex::default(),

@@ -36,7 +36,7 @@ fn what(said: Said<'_>) -> String {
 
 /// Whether the answer of the record that is tried is not known yet.
 fn is_probe(delivery: &Delivery) -> bool {
-    delivery.trial.as_ref().is_some_and(|trial| !trial.is_answered())
+    delivery.probe.as_ref().is_some_and(|probe| !probe.is_answered())
 }
 
 impl Lane {
@@ -44,7 +44,7 @@ impl Lane {
     pub(super) fn hear(&self, delivery: &mut Delivery, said: Said<'_>) {
         if let Some(heard) = heard(delivery.envelope.attempts > 1, said) {
             self.tell(heard, is_probe(delivery), delivery.is_replayed(), || what(said));
-            self.end_trial(delivery, said);
+            self.end_probe(delivery, said);
         }
     }
 
@@ -68,7 +68,7 @@ impl Lane {
                 Some((known, false)) if counts_less => Some((known, false)),
                 Some((known, replayed)) => Some((of_both(known, heard), replayed)),
             };
-            self.end_trial(delivery, said);
+            self.end_probe(delivery, said);
         }
         if let Some((heard, is_replayed)) = together {
             self.tell(heard, was_probe, is_replayed, || last);
@@ -107,15 +107,15 @@ impl Lane {
     }
 
     /// Reports the answer to the record that is tried. A token that has to be renewed first is none.
-    fn end_trial(&self, delivery: &mut Delivery, said: Said<'_>) {
+    fn end_probe(&self, delivery: &mut Delivery, said: Said<'_>) {
         if matches!(said, Err(DeliveryError::Refresh(_))) {
             return;
         }
-        if let Some(trial) = &mut delivery.trial
-            && !trial.is_answered()
+        if let Some(probe) = &mut delivery.probe
+            && !probe.is_answered()
         {
-            trial.set_answered();
-            if trial.is_through_halt() {
+            probe.set_answered();
+            if probe.is_through_halt() {
                 self.handle.halt_probe().answered(said.is_ok());
             }
         }

@@ -184,8 +184,8 @@ impl Lane {
             LaneMessage::Deliver(deliveries) => {
                 for mut delivery in deliveries {
                     let is_kept = self.handle.holds_back(&delivery) && !self.is_overdue(&delivery);
-                    if !is_kept && delivery.trial.is_none() && !self.handle.is_open() {
-                        delivery.trial = self.handle.take_trial(delivery.topic_kind);
+                    if !is_kept && delivery.probe.is_none() && !self.handle.is_open() {
+                        delivery.probe = self.handle.take_probe(delivery.topic_kind);
                     }
                     if is_kept || self.shut_out(&delivery).is_some() {
                         aside.take(self, delivery);

@@ -167,7 +167,7 @@ impl Lane {
         if delivery.ack.open().leaves() {
             return Some(DeliveryError::Closed);
         }
-        let is_tried = delivery.trial.as_ref().is_some_and(|trial| self.handle.is_open_for(trial));
+        let is_tried = delivery.probe.as_ref().is_some_and(|probe| self.handle.is_open_for(probe));
         // A request that is counted has its place in the day, whoever comes after the last one.
         let is_open = match delivery.is_counted() {
             true => self.handle.is_open_within_the_day(),

@@ -120,7 +120,7 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
         assert_eq!((tried.wait().await, other.wait().await), (End::Parked, End::Parked));
         assert_eq!(bench.send(TopicKind::Input, "ok-5").wait().await, End::Parked);
         assert!(
-            !bench.handle.is_open() && bench.handle.take_trial(TopicKind::Parked).is_none(),
+            !bench.handle.is_open() && bench.handle.take_probe(TopicKind::Parked).is_none(),
             "pushed back once more"
         );
 
@@ -128,7 +128,7 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
         bench.forget_push_back().await;
         bench.lane.throttles.set(6);
         let (mut parked, mut end) = bench.delivery(TopicKind::Parked, "429-6");
-        parked.trial = bench.handle.take_trial(TopicKind::Parked);
+        parked.probe = bench.handle.take_probe(TopicKind::Parked);
         bench.queue(parked);
         eventually("it is tried", async || bench.sent().len() == 3).await;
         let mut back = None;
@@ -138,7 +138,7 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
         })
         .await;
         let back = back.unwrap();
-        assert!(back.trial.is_none() && end.now().is_none());
+        assert!(back.probe.is_none() && end.now().is_none());
         assert_eq!(bench.sent(), ["429-1", "429-3", "429-6"]);
 
         // A record that ends without an answer of the platform does not open the lane, and the next one is tried.
@@ -172,12 +172,12 @@ fn while_the_one_that_is_tried_gets_no_answer_the_next_one_waits_ever_longer() {
         bench.lane.throttles.set(5);
         for n in 0..3 {
             assert_eq!(bench.send(TopicKind::Input, &format!("ok-tried-{n}")).wait().await, End::Retried);
-            assert!(bench.handle.take_trial(TopicKind::Parked).is_none(), "{n}: kept back");
+            assert!(bench.handle.take_probe(TopicKind::Parked).is_none(), "{n}: kept back");
             assert_eq!(bench.send(TopicKind::Input, &format!("ok-parked-{n}")).wait().await, End::Parked);
             assert_eq!(bench.lane.throttles.get(), 5 + n + 1);
             bench.forget_push_back().await;
         }
-        assert!(bench.handle.take_trial(TopicKind::Parked).is_some());
+        assert!(bench.handle.take_probe(TopicKind::Parked).is_some());
     });
 }
 

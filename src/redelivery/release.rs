@@ -93,7 +93,7 @@ impl Waiting {
             }
             let (open, takes) = (lane.is_open(), self.lanes.takes(*index, topic_kind, *bytes));
             let parks = !open || (flows && (buffer.full || lane.is_full(topic_kind)));
-            ((open || overdue || (topic_kind == TopicKind::Parked && lane.offers_trial(topic_kind))) && takes)
+            ((open || overdue || (topic_kind == TopicKind::Parked && lane.offers_probe(topic_kind))) && takes)
                 || (topic_kind == TopicKind::Tier && parks && lane.can_park(topic_kind))
         })
     }
@@ -161,13 +161,13 @@ impl Waiting {
             return Fate::Blocked(index);
         }
         let takes = self.lanes.takes(index, topic_kind, buffered.delivery.record.size());
-        let offers_trial = lane.offers_trial(topic_kind);
-        // Rollout is judged once the lane is open again. A record that does not belong to the share makes way for a trial.
-        if !overdue && lane.holds_back(&buffered.delivery) && (lane.is_open() || offers_trial) {
+        let offers_probe = lane.offers_probe(topic_kind);
+        // Rollout is judged once the lane is open again. A record that does not belong to the share makes way for a probe.
+        if !overdue && lane.holds_back(&buffered.delivery) && (lane.is_open() || offers_probe) {
             return if lane.can_park(topic_kind) { Fate::Leave(Way::Parking(index)) } else { Fate::Blocked(index) };
         }
         // A record that is too old for parking ends in its lane, even if the lane is closed.
-        let tried = lane.is_open() || overdue || (topic_kind == TopicKind::Parked && offers_trial);
+        let tried = lane.is_open() || overdue || (topic_kind == TopicKind::Parked && offers_probe);
         if takes && tried {
             return Fate::Leave(Way::Lane(index));
         }
@@ -176,7 +176,7 @@ impl Waiting {
         }
         if !lane.is_open() {
             // The lane's task chooses the record that is tried.
-            return Fate::Leave(if offers_trial { Way::Lane(index) } else { Way::Parking(index) });
+            return Fate::Leave(if offers_probe { Way::Lane(index) } else { Way::Parking(index) });
         }
         // A retry waits for its lane if the lane has room, or has to end the record, as long as this keeps no other
         // record from being read.
@@ -222,8 +222,8 @@ impl Waiting {
                 }
                 let lane = self.lanes.get(lane);
                 if buffered.delivery.topic_kind == TopicKind::Parked && !lane.is_open() {
-                    // If another record took the trial first, the lane's task holds this one back.
-                    buffered.delivery.trial = lane.take_trial(TopicKind::Parked);
+                    // If another record took the probe first, the lane's task holds this one back.
+                    buffered.delivery.probe = lane.take_probe(TopicKind::Parked);
                 }
                 lane.enqueued(&buffered.delivery);
                 lane.deliver(vec![buffered.delivery]);

@@ -567,7 +567,7 @@ fn of_a_lane_that_got_only_throttled_answers_one_parked_record_is_let_go_as_the_
     let Ok(LaneMessage::Deliver(tried)) = world.inbox.try_recv() else { panic!("none is tried") };
     look(&mut world);
     assert_eq!(world.delivered(), [0; 0], "while one is tried no other goes");
-    assert!(tried.len() == 1 && tried[0].trial.is_some() && tried[0].record.offset == 0);
+    assert!(tried.len() == 1 && tried[0].probe.is_some() && tried[0].record.offset == 0);
     drop(tried);
     look(&mut world);
     let Ok(LaneMessage::Deliver(next)) = world.inbox.try_recv() else {
@@ -600,7 +600,7 @@ fn of_a_broken_lane_one_parked_record_is_let_go_when_a_probe_is_due_and_retries_
     let Ok(LaneMessage::Park(parked)) = world.inbox.try_recv() else { panic!("a parked one comes first") };
     assert_eq!(parked.record.offset, retry);
     let Ok(LaneMessage::Deliver(tried)) = world.inbox.try_recv() else { panic!("none is tried") };
-    assert!(tried.len() == 1 && tried[0].trial.is_some() && tried[0].record.offset == 0);
+    assert!(tried.len() == 1 && tried[0].probe.is_some() && tried[0].record.offset == 0);
     world.look();
     assert_eq!(world.told(), (vec![], vec![]), "one at a time");
     drop(tried);
@@ -619,7 +619,7 @@ fn of_a_halted_lane_one_parked_record_is_let_go_where_this_replica_may_try_one()
     world.lane.halt_probe().grant(tokio::time::Instant::now() + Duration::from_secs(30), &halt);
     world.look();
     let Ok(LaneMessage::Deliver(tried)) = world.inbox.try_recv() else { panic!("none is tried") };
-    assert!(tried[0].trial.as_ref().is_some_and(|trial| trial.is_through_halt()) && tried[0].record.offset == 0);
+    assert!(tried[0].probe.as_ref().is_some_and(|probe| probe.is_through_halt()) && tried[0].record.offset == 0);
     world.look();
     assert_eq!(world.told(), (vec![], vec![]), "one at a time");
 }

@@ -83,8 +83,8 @@ pub async fn settle(outbox: &Outbox, mut delivery: Box<Delivery>, guard: Option<
 
 /// Settles an event that was not delivered: it goes to a tier, a parking topic or the dead letters, or is given back.
 async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, guard: Option<ClaimGuard>, error: DeliveryError) {
-    // The answer of the trial is known, so another trial may begin.
-    let was_tried = delivery.trial.take().is_some();
+    // The answer of the probe is known, so another probe may begin.
+    let was_tried = delivery.probe.take().is_some();
     match error.disposition() {
         Disposition::Halt => delivery.note_refused(!was_tried),
         Disposition::Throttle => delivery.note_refused(false),

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::claim::rules::Value as Claimed;
 use crate::delivery::progress::End;
-use crate::delivery::{Subject, TopicKind, Trial};
+use crate::delivery::{Probe, Subject, TopicKind};
 use crate::error::{Answer, Class, DeliveryError, Outcome};
 use crate::lane::answers::PERMANENT_RUN;
 use crate::lane::calls::{begin_anew, doubt};
@@ -471,7 +471,7 @@ fn what_a_call_has_used_up_begins_anew_with_a_page_and_not_with_a_chunk() {
         for (call, left) in [("list", (0, 0, 0, 0, None)), ("decrypt", (3, 2, 4, 5, Some(6)))] {
             let (mut delivery, _) = bench.call_of(TopicKind::Input, "a", call, &json!({}), &json!({}));
             (delivery.throttled, delivery.inline_used) = (3, 2);
-            delivery.trial = Trial::take(&Arc::default());
+            delivery.probe = Probe::take(&Arc::default());
             let envelope = &mut delivery.envelope;
             (envelope.attempts, envelope.pass, envelope.retry_since_ms) = (4, 5, Some(6));
             begin_anew(&mut delivery, &bench.lane, &mut None);
@@ -479,7 +479,7 @@ fn what_a_call_has_used_up_begins_anew_with_a_page_and_not_with_a_chunk() {
             let used =
                 (delivery.throttled, delivery.inline_used, envelope.attempts, envelope.pass, envelope.retry_since_ms);
             assert_eq!(used, left, "{call}");
-            assert!(delivery.trial.is_none(), "{call}");
+            assert!(delivery.probe.is_none(), "{call}");
         }
     });
 }

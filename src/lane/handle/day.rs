@@ -53,7 +53,7 @@ mod tests {
     use crate::metrics::LaneState;
 
     #[test]
-    fn a_day_that_is_used_up_closes_the_lane_but_for_what_is_counted_and_asks_for_no_trial_at_its_end() {
+    fn a_day_that_is_used_up_closes_the_lane_but_for_what_is_counted_and_asks_for_no_probe_at_its_end() {
         let bounds = Intake { max_in_flight: 100, max_in_flight_bytes: 4000, drain_timeout: Duration::ZERO };
         let lane = LaneHandle::new(0, Arc::new(Account::stub("acme")), unbounded_channel().0, &bounds);
         lane.end_day(Duration::from_secs(7200));
@@ -64,13 +64,13 @@ mod tests {
         assert!(why.contains("own limit") && why.contains("another 7200 s"), "{why}");
         lane.set_only_throttled(true);
         assert!(
-            !lane.offers_trial(TopicKind::Parked) && !lane.is_open_within_the_day(),
+            !lane.offers_probe(TopicKind::Parked) && !lane.is_open_within_the_day(),
             "the platform throttles as well"
         );
         lane.forget_push_back();
-        assert!(lane.offers_trial(TopicKind::Parked));
+        assert!(lane.offers_probe(TopicKind::Parked));
         lane.set_only_throttled(false);
-        assert!(lane.is_open() && lane.take_trial(TopicKind::Parked).is_none());
+        assert!(lane.is_open() && lane.take_probe(TopicKind::Parked).is_none());
     }
     #[test]
     fn other_settings_open_it_because_the_limit_may_be_another_one() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock::now_ms;
-use crate::delivery::{TopicKind, Trial};
+use crate::delivery::{Probe, TopicKind};
 use crate::lane::handle::breaker::told::Told;
 use crate::lane::handle::breaker::{Change, Heard};
 use crate::lane::handle::halt_probe::HaltProbe;
@@ -38,33 +38,33 @@ impl LaneHandle {
             && self.pushed_back() <= LONGEST_WAIT_IN_LANE
     }
 
-    /// Whether a record may go on in the right of this trial.
-    pub fn is_open_for(&self, trial: &Trial) -> bool {
-        if trial.is_answered() || self.pushed_back() > LONGEST_WAIT_IN_LANE {
+    /// Whether a record may go on in the right of this probe.
+    pub fn is_open_for(&self, probe: &Probe) -> bool {
+        if probe.is_answered() || self.pushed_back() > LONGEST_WAIT_IN_LANE {
             return false;
         }
         let now = Instant::now();
-        let is_through = if trial.is_through_halt() { self.may_probe_halt(now) } else { !self.closed.load(SeqCst) };
+        let is_through = if probe.is_through_halt() { self.may_probe_halt(now) } else { !self.closed.load(SeqCst) };
         is_through && self.breaker_may_send(now)
     }
 
-    /// Whether [`LaneHandle::take_trial`] would give a trial to a record from such a topic now.
-    pub fn offers_trial(&self, topic_kind: TopicKind) -> bool {
+    /// Whether [`LaneHandle::take_probe`] would give a probe to a record from such a topic now.
+    pub fn offers_probe(&self, topic_kind: TopicKind) -> bool {
         if !self.pushed_back().is_zero() || self.day_is_over() {
             return false;
         }
         let now = Instant::now();
         if self.closed.load(SeqCst) {
             return topic_kind == TopicKind::Parked
-                && !self.halt_probe().is_on_trial()
+                && !self.halt_probe().has_probe()
                 && self.may_probe_halt(now)
                 && self.breaker_may_send(now);
         }
-        if self.on_trial.load(SeqCst) {
+        if self.probing.load(SeqCst) {
             return false;
         }
         if !self.shut.load(SeqCst) {
-            return self.awaits_trial();
+            return self.awaits_probe();
         }
         let due_for = self.told().breaker().due_for(now);
         let left_to_parked = if topic_kind == TopicKind::Parked { Duration::ZERO } else { PARKED_FIRST };
@@ -75,13 +75,13 @@ impl LaneHandle {
     /// is over; one whose breaker is open, when its next probe is due, parked records first; or one that is halted, for a
     /// parked record that the coordinator granted. `None` while another record has the permit, and if the lane is open or
     /// closed for another reason.
-    pub fn take_trial(&self, topic_kind: TopicKind) -> Option<Trial> {
-        if !self.offers_trial(topic_kind) {
+    pub fn take_probe(&self, topic_kind: TopicKind) -> Option<Probe> {
+        if !self.offers_probe(topic_kind) {
             None
         } else if self.closed.load(SeqCst) {
             self.halt_probe().take()
         } else {
-            Trial::take(&self.on_trial)
+            Probe::take(&self.probing)
         }
     }
 
@@ -146,7 +146,7 @@ impl LaneHandle {
         match self.lock().cause() {
             Some((state, _)) => state,
             None if self.shut.load(SeqCst) => LaneState::Broken,
-            None if self.awaits_trial() || !self.pushed_back().is_zero() || self.day_is_over() => LaneState::Throttled,
+            None if self.awaits_probe() || !self.pushed_back().is_zero() || self.day_is_over() => LaneState::Throttled,
             None => LaneState::Flowing,
         }
     }
@@ -167,7 +167,7 @@ impl LaneHandle {
         if let Some(why) = self.explain_day() {
             return (LaneState::Throttled, 0, why);
         }
-        match (self.awaits_trial(), wait.is_zero()) {
+        match (self.awaits_probe(), wait.is_zero()) {
             (false, true) if self.ramp_permits() != usize::MAX => self.explain_breaker(),
             (false, true) => (LaneState::Flowing, 0, String::new()),
             (false, false) => (LaneState::Throttled, 0, pushed_back),
@@ -177,7 +177,7 @@ impl LaneHandle {
     }
 
     fn explain_breaker(&self) -> (LaneState, i64, String) {
-        self.told().explain(self.on_trial.load(SeqCst), Instant::now())
+        self.told().explain(self.probing.load(SeqCst), Instant::now())
     }
 
     fn told(&self) -> std::sync::MutexGuard<'_, Told> {

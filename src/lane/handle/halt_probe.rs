@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::delivery::Trial;
+use crate::delivery::Probe;
 use crate::lane::handle::switches::Switch;
 
 /// The probe of one account.
 #[derive(Default)]
 pub struct HaltProbe {
     step: Mutex<Step>,
-    on_trial: Arc<AtomicBool>,
+    probing: Arc<AtomicBool>,
 }
 
 /// How far the probe is.
@@ -73,13 +73,13 @@ impl HaltProbe {
     }
 
     /// Whether a record is being tried.
-    pub fn is_on_trial(&self) -> bool {
-        self.on_trial.load(std::sync::atomic::Ordering::SeqCst)
+    pub fn has_probe(&self) -> bool {
+        self.probing.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     /// The permit to try one record. `None`: another one has it.
-    pub(super) fn take(&self) -> Option<Trial> {
-        Trial::take_through_halt(&self.on_trial)
+    pub(super) fn take(&self) -> Option<Probe> {
+        Probe::take_through_halt(&self.probing)
     }
 
     fn lock(&self) -> MutexGuard<'_, Step> {

@@ -54,8 +54,8 @@ impl LaneHandle {
         }
     }
 
-    /// Whether the lane is closed until a trial is answered.
-    pub(in crate::lane) fn awaits_trial(&self) -> bool {
+    /// Whether the lane is closed until a probe is answered.
+    pub(in crate::lane) fn awaits_probe(&self) -> bool {
         self.only_throttled.load(SeqCst)
     }
 
@@ -87,20 +87,20 @@ mod tests {
     #[test]
     fn one_record_at_a_time_is_tried_and_only_when_the_push_back_is_over() {
         let lane = lane();
-        assert!(lane.take_trial(TopicKind::Tier).is_none(), "an open lane needs none");
+        assert!(lane.take_probe(TopicKind::Tier).is_none(), "an open lane needs none");
         lane.throttle(Duration::from_secs(4));
         lane.set_only_throttled(true);
         assert!(!lane.is_open());
-        assert!(lane.take_trial(TopicKind::Tier).is_none(), "pushed back");
+        assert!(lane.take_probe(TopicKind::Tier).is_none(), "pushed back");
         lane.forget_push_back();
         assert!(!lane.is_open(), "closed until an answer comes");
         assert_eq!(lane.state(), LaneState::Throttled);
-        let trial = lane.take_trial(TopicKind::Tier);
-        assert!(trial.is_some() && lane.take_trial(TopicKind::Tier).is_none());
-        drop(trial);
-        assert!(lane.take_trial(TopicKind::Tier).is_some(), "the one before was not sent");
+        let probe = lane.take_probe(TopicKind::Tier);
+        assert!(probe.is_some() && lane.take_probe(TopicKind::Tier).is_none());
+        drop(probe);
+        assert!(lane.take_probe(TopicKind::Tier).is_some(), "the one before was not sent");
         lane.halt("refused");
-        assert!(lane.take_trial(TopicKind::Tier).is_none(), "closed for another reason too");
+        assert!(lane.take_probe(TopicKind::Tier).is_none(), "closed for another reason too");
     }
 
     #[test]
@@ -108,13 +108,13 @@ mod tests {
         let lane = lane();
         lane.wait_for_quota(Duration::from_secs(6 * 3600));
         lane.set_only_throttled(false);
-        assert!(!lane.is_open() && lane.take_trial(TopicKind::Tier).is_none());
+        assert!(!lane.is_open() && lane.take_probe(TopicKind::Tier).is_none());
         let (state, _, text) = lane.explain();
         assert_eq!(state, LaneState::Throttled);
         assert!(text.contains("own limit") && text.contains("for another 21600 s"), "{text}");
         lane.forget_push_back();
         assert!(
-            !lane.is_open() && lane.take_trial(TopicKind::Tier).is_some(),
+            !lane.is_open() && lane.take_probe(TopicKind::Tier).is_some(),
             "one record shows whether the new day has begun"
         );
         lane.set_only_throttled(false);

@@ -84,10 +84,10 @@ async fn answers_to_replayed_events_open_no_breaker_and_only_good_ones_let_the_r
     alone.handle.make_probe_due(OPEN_FOR);
     let (mut delivery, _) = alone.delivery(TopicKind::Parked, "t");
     delivery.envelope.replay = Some(replay());
-    delivery.trial = alone.handle.take_trial(TopicKind::Parked);
+    delivery.probe = alone.handle.take_probe(TopicKind::Parked);
     alone.lane.hear(&mut delivery, Ok(()));
     assert_eq!(alone.handle.breaker_state(), BreakerState::Ramping);
-    assert!(delivery.trial.is_some_and(|trial| trial.is_answered()));
+    assert!(delivery.probe.is_some_and(|probe| probe.is_answered()));
     hear(&alone, 5, true, &failed());
     assert_eq!(alone.handle.breaker_state(), BreakerState::Ramping);
     hear(&alone, STEP, true, &accepted());
@@ -117,10 +117,10 @@ async fn a_probe_whose_token_has_to_be_renewed_first_goes_on() {
     hear(&alone, JUDGED, false, &failed());
     alone.handle.make_probe_due(OPEN_FOR);
     let (mut delivery, _) = alone.delivery(TopicKind::Parked, "t");
-    delivery.trial = alone.handle.take_trial(TopicKind::Parked);
+    delivery.probe = alone.handle.take_probe(TopicKind::Parked);
     alone.lane.hear(&mut delivery, Err(&DeliveryError::Refresh(Answer::default())));
     assert_eq!(alone.handle.breaker_state(), BreakerState::Ramping, "any other answer");
-    assert!(delivery.trial.is_some_and(|trial| !trial.is_answered()));
+    assert!(delivery.probe.is_some_and(|probe| !probe.is_answered()));
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_request_that_was_refused_for_some_of_its_records_shows_that_the_platf
     hear(&alone, JUDGED, false, &failed());
     alone.handle.make_probe_due(OPEN_FOR);
     let (mut delivery, _) = alone.delivery(TopicKind::Parked, "t");
-    delivery.trial = alone.handle.take_trial(TopicKind::Parked);
+    delivery.probe = alone.handle.take_probe(TopicKind::Parked);
     alone.lane.hear_split(std::iter::once(&*delivery));
     assert_eq!(alone.handle.breaker_state(), BreakerState::Ramping);
 }

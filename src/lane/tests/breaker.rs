@@ -25,7 +25,7 @@ async fn broken(concurrency: usize) -> Bench {
 /// Queues a parked record as its reader does: with the right to be tried, if there is one.
 fn parked(bench: &Bench, trans_id: &str) -> Ended {
     let (mut delivery, end) = bench.delivery(TopicKind::Parked, trans_id);
-    delivery.trial = bench.handle.take_trial(TopicKind::Parked);
+    delivery.probe = bench.handle.take_probe(TopicKind::Parked);
     bench.queue(delivery);
     end
 }
@@ -87,13 +87,13 @@ fn one_record_at_a_time_is_tried_and_each_that_fails_goes_to_its_tier() {
         // A record that ends without being sent lets the next one be tried at once.
         bench.handle.make_probe_due(OPEN_FOR);
         let (mut old, mut expired) = bench.delivery_of(TopicKind::Parked, "ok-old", 1_700_000_000_000);
-        old.trial = bench.handle.take_trial(TopicKind::Parked);
+        old.probe = bench.handle.take_probe(TopicKind::Parked);
         bench.queue(old);
         assert_eq!(expired.wait().await, End::Finished(Outcome::DeadLettered));
-        eventually("the next one may be tried", async || bench.handle.offers_trial(TopicKind::Parked)).await;
+        eventually("the next one may be tried", async || bench.handle.offers_probe(TopicKind::Parked)).await;
         let mut hangs = parked(&bench, "hang-tried");
         eventually("it is sent", async || bench.sent().len() == sent + 3).await;
-        assert!(bench.handle.take_trial(TopicKind::Parked).is_none(), "one at a time");
+        assert!(bench.handle.take_probe(TopicKind::Parked).is_none(), "one at a time");
         assert_eq!(bench.send(TopicKind::Input, "ok-beside").wait().await, End::Parked);
         bench.let_go();
         assert_eq!(hangs.wait().await, End::Finished(Outcome::Delivered));
@@ -153,10 +153,10 @@ fn a_parked_record_that_is_accepted_while_its_account_is_halted_is_reported_and_
         grant();
         // Without a send the next one may be tried at once.
         let (mut old, mut expired) = bench.delivery_of(TopicKind::Parked, "ok-old", 1_700_000_000_000);
-        old.trial = bench.handle.take_trial(TopicKind::Parked);
+        old.probe = bench.handle.take_probe(TopicKind::Parked);
         bench.queue(old);
         assert_eq!(expired.wait().await, End::Finished(Outcome::DeadLettered));
-        eventually("the next one may be tried", async || bench.handle.offers_trial(TopicKind::Parked)).await;
+        eventually("the next one may be tried", async || bench.handle.offers_probe(TopicKind::Parked)).await;
         assert_eq!(bench.send(TopicKind::Input, "ok-live").wait().await, End::Parked, "parked ones alone");
         all_delivered(&mut [parked(&bench, "ok-3")]).await;
         assert!(matches!(bench.handle.halt_probe().step(), Step::Accepted { .. }));

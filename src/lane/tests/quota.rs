@@ -64,7 +64,7 @@ fn a_limit_of_the_day_parks_everything_until_its_end_even_after_a_restart_and_th
         assert!(bench.handle.is_open());
         assert_eq!(bench.send(TopicKind::Input, "ok-3").wait().await, End::Parked);
         assert_eq!(bench.value("ok-3").await, None);
-        assert!(!bench.handle.is_open() && bench.handle.take_trial(TopicKind::Parked).is_none());
+        assert!(!bench.handle.is_open() && bench.handle.take_probe(TopicKind::Parked).is_none());
         assert!(bench.handle.explain().2.contains("own limit"), "{:?}", bench.handle.explain());
         assert_eq!(bench.sent(), ["400-1"], "nothing is sent before its end");
 
@@ -93,7 +93,7 @@ fn an_answer_that_arrives_after_the_limit_of_the_day_does_not_end_it() {
         assert!(why.contains("own limit") && !bench.handle.is_open(), "{why}");
         bench.handle.forget_push_back();
         assert!(
-            !bench.handle.is_open() && bench.handle.offers_trial(TopicKind::Parked),
+            !bench.handle.is_open() && bench.handle.offers_probe(TopicKind::Parked),
             "one record has to be tried first"
         );
     });

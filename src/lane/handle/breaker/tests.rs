@@ -189,8 +189,8 @@ fn operators_are_told_since_when_why_and_what_comes_next() {
     (0..12).for_each(|n| say(Heard::Failed, false, &format!("HTTP 50{}", n % 4)));
     say(Heard::Failed, false, "a late one");
     let (why, last) = ("12 of the last 20 requests failed; ", "; last failure: HTTP 503");
-    let shown = |told: &Told, now, is_on_trial| {
-        let (state, since_ms, text) = told.explain(is_on_trial, now);
+    let shown = |told: &Told, now, has_probe| {
+        let (state, since_ms, text) = told.explain(has_probe, now);
         (state, since_ms, text.strip_prefix(why).and_then(|text| text.strip_suffix(last)).unwrap_or(&text).to_owned())
     };
     let broken = |text: &str| (LaneState::Broken, 77, text.to_owned());
@@ -241,7 +241,7 @@ proptest! {
                 Event::Passes(seconds) => now += SECOND * seconds as u32,
                 Event::Wants => {
                     let is_probe = breaker.is_shut();
-                    // As the lane does: the one that is tried needs the trial, every other one a permit.
+                    // As the lane does: the one that is tried needs the probe, every other one a permit.
                     let may = if is_probe {
                         breaker.may_send(now) && !under_way.contains(&true)
                     } else {

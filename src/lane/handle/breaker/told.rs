@@ -53,9 +53,9 @@ impl Told {
         &self.breaker
     }
 
-    /// The lane's state as far as the breaker decides it, since when (epoch ms), and why. `is_on_trial`: a record is being
+    /// The lane's state as far as the breaker decides it, since when (epoch ms), and why. `has_probe`: a record is being
     /// tried.
-    pub fn explain(&self, is_on_trial: bool, now: Instant) -> (LaneState, i64, String) {
+    pub fn explain(&self, has_probe: bool, now: Instant) -> (LaneState, i64, String) {
         let seconds = whole_seconds(self.breaker.due_in(now));
         let next = match self.breaker.state(now) {
             BreakerState::Closed => return (LaneState::Flowing, 0, String::new()),
@@ -66,7 +66,7 @@ impl Told {
                 return (LaneState::Flowing, self.since_ms, text);
             }
             BreakerState::Open => format!("the first probe is due in {seconds} s"),
-            BreakerState::Probing if is_on_trial => "one event is being tried".to_owned(),
+            BreakerState::Probing if has_probe => "one event is being tried".to_owned(),
             BreakerState::Probing if seconds > 0 => format!("the next probe is due in {seconds} s"),
             BreakerState::Probing => "the next event is tried alone".to_owned(),
         };

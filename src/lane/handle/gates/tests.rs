@@ -34,28 +34,28 @@ fn a_lane_whose_requests_fail_closes_and_one_record_at_a_time_opens_it_again() {
     fail(&lane);
     assert!(!lane.is_open() && lane.changes() == touched + 1, "who waits in the lane is told");
     assert_eq!((lane.state(), lane.breaker_state()), (LaneState::Broken, BreakerState::Open));
-    assert!(!lane.offers_trial(PARKED) && lane.take_trial(PARKED).is_none());
+    assert!(!lane.offers_probe(PARKED) && lane.take_probe(PARKED).is_none());
 
     lane.make_probe_due(Duration::ZERO);
     assert_eq!(lane.breaker_state(), BreakerState::Probing);
-    assert!(!lane.offers_trial(LIVE) && !lane.offers_trial(TopicKind::Tier), "parked ones first");
-    let mut trial = lane.take_trial(PARKED).unwrap();
-    assert!(lane.is_open_for(&trial) && !lane.is_open());
-    assert!(lane.take_trial(PARKED).is_none(), "one at a time");
+    assert!(!lane.offers_probe(LIVE) && !lane.offers_probe(TopicKind::Tier), "parked ones first");
+    let mut probe = lane.take_probe(PARKED).unwrap();
+    assert!(lane.is_open_for(&probe) && !lane.is_open());
+    assert!(lane.take_probe(PARKED).is_none(), "one at a time");
     assert!(lane.explain().2.contains("one event is being tried"), "{:?}", lane.explain());
     assert_eq!(lane.heard(Heard::Failed, true, || "HTTP 502".into()), Change::ProbeFailed);
-    trial.set_answered();
-    assert!(!lane.is_open_for(&trial), "it is not tried a second time");
-    drop(trial);
-    assert!(lane.take_trial(PARKED).is_none());
+    probe.set_answered();
+    assert!(!lane.is_open_for(&probe), "it is not tried a second time");
+    drop(probe);
+    assert!(lane.take_probe(PARKED).is_none());
 
     // Where no parked record comes, the next one that arrives is tried.
     lane.make_probe_due(PARKED_FIRST);
-    let trial = lane.take_trial(LIVE).unwrap();
-    drop(trial);
-    assert!(lane.offers_trial(PARKED), "the one before was not sent");
+    let probe = lane.take_probe(LIVE).unwrap();
+    drop(probe);
+    assert!(lane.offers_probe(PARKED), "the one before was not sent");
     assert_eq!(lane.heard(Heard::Good, true, String::new), Change::Ramping);
-    assert!(lane.is_open() && lane.ramp_permits() == 1 && lane.take_trial(PARKED).is_none());
+    assert!(lane.is_open() && lane.ramp_permits() == 1 && lane.take_probe(PARKED).is_none());
     assert_eq!((lane.state(), lane.breaker_state()), (LaneState::Flowing, BreakerState::Ramping));
     assert!(lane.explain().2.starts_with("the platform answers again"));
 }
@@ -78,44 +78,44 @@ fn what_closes_a_lane_is_shown_in_the_order_of_its_weight() {
     lane.obey(&Switches::default());
     assert_eq!(lane.state(), LaneState::Broken);
     lane.make_probe_due(OPEN_FOR);
-    assert!(!lane.offers_trial(PARKED), "pushed back");
+    assert!(!lane.offers_probe(PARKED), "pushed back");
     lane.forget_push_back();
-    assert!(lane.offers_trial(PARKED));
+    assert!(lane.offers_probe(PARKED));
     lane.set_only_throttled(true);
-    assert!(lane.take_trial(PARKED).is_some(), "it is tried once for both");
+    assert!(lane.take_probe(PARKED).is_some(), "it is tried once for both");
     lane.heard(Heard::Good, true, String::new);
-    assert!(!lane.is_open() && lane.take_trial(PARKED).is_some(), "the answer says nothing of the other gate yet");
+    assert!(!lane.is_open() && lane.take_probe(PARKED).is_some(), "the answer says nothing of the other gate yet");
 }
 
 #[test]
 fn a_halted_lane_lets_one_parked_record_through_where_that_was_granted() {
     let lane = lane();
     lane.halt("errno 3");
-    assert!(lane.take_trial(PARKED).is_none());
+    assert!(lane.take_probe(PARKED).is_none());
     lane.halt_probe().grant(Instant::now() + LOCK, &halted(&lane));
-    assert!(!lane.offers_trial(LIVE) && !lane.offers_trial(TopicKind::Tier));
-    let mut trial = lane.take_trial(PARKED).unwrap();
-    assert!(trial.is_through_halt() && lane.is_open_for(&trial) && !lane.is_open());
-    assert!(lane.take_trial(PARKED).is_none(), "one at a time");
+    assert!(!lane.offers_probe(LIVE) && !lane.offers_probe(TopicKind::Tier));
+    let mut probe = lane.take_probe(PARKED).unwrap();
+    assert!(probe.is_through_halt() && lane.is_open_for(&probe) && !lane.is_open());
+    assert!(lane.take_probe(PARKED).is_none(), "one at a time");
     lane.halt_probe().grant(Instant::now(), &halted(&lane));
-    assert!(!lane.is_open_for(&trial), "another replica may try by now");
+    assert!(!lane.is_open_for(&probe), "another replica may try by now");
     lane.halt_probe().grant(Instant::now() + LOCK, &halted(&lane));
-    assert!(lane.is_open_for(&trial), "asked again in time");
+    assert!(lane.is_open_for(&probe), "asked again in time");
 
-    trial.set_answered();
+    probe.set_answered();
     lane.halt_probe().answered(false);
-    assert!(!lane.is_open_for(&trial));
-    drop(trial);
+    assert!(!lane.is_open_for(&probe));
+    drop(probe);
     lane.halt_probe().grant(Instant::now() + LOCK, &halted(&lane));
     assert_eq!(lane.halt_probe().step(), Step::Refused, "what was reported stays until it is dealt with");
-    assert!(lane.take_trial(PARKED).is_none());
+    assert!(lane.take_probe(PARKED).is_none());
 
     lane.halt_probe().clear();
     lane.halt_probe().grant(Instant::now() + LOCK, &halted(&lane));
-    let trial = lane.take_trial(PARKED).unwrap();
+    let probe = lane.take_probe(PARKED).unwrap();
     lane.halt_probe().answered(true);
     assert_eq!(lane.halt_probe().step(), Step::Accepted { halt: halted(&lane) });
-    assert!(!lane.is_open() && !lane.is_open_for(&trial), "it opens once Redis knows");
+    assert!(!lane.is_open() && !lane.is_open_for(&probe), "it opens once Redis knows");
 }
 
 #[test]
@@ -124,15 +124,15 @@ fn no_record_goes_through_a_halt_while_an_operator_has_paused_the_lane_or_its_br
     fail(&lane);
     lane.halt("errno 3");
     lane.halt_probe().grant(Instant::now() + LOCK, &halted(&lane));
-    assert!(lane.take_trial(PARKED).is_none(), "the breaker is open");
+    assert!(lane.take_probe(PARKED).is_none(), "the breaker is open");
     lane.make_probe_due(OPEN_FOR);
-    let trial = lane.take_trial(PARKED).unwrap();
-    assert!(lane.is_open_for(&trial));
+    let probe = lane.take_probe(PARKED).unwrap();
+    assert!(lane.is_open_for(&probe));
     let both = Switches { paused: Some(Switch::pause("audit", "li", 5)), ..lane.switches() };
     lane.obey(&both);
-    assert!(!lane.is_open_for(&trial));
-    drop(trial);
-    assert!(lane.take_trial(PARKED).is_none());
+    assert!(!lane.is_open_for(&probe));
+    drop(probe);
+    assert!(lane.take_probe(PARKED).is_none());
 }
 
 #[test]

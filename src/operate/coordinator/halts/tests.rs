@@ -45,25 +45,25 @@ async fn audited(world: &mut World) -> Vec<AuditRecord> {
 async fn one_parked_event_is_tried_after_the_interval_and_ends_the_halt_where_it_is_accepted() {
     let (mut world, lane) = halted("errno 3", false).await;
     end_halts(&mut world).await;
-    assert!(lane.take_trial(PARKED).is_none(), "it was halted just now");
+    assert!(lane.take_probe(PARKED).is_none(), "it was halted just now");
     let life: i64 = ::redis::cmd("PTTL").arg("pb:halt_probe:acme").query_async(&mut world.connection).await.unwrap();
     assert!((290_000..=300_000).contains(&life), "{life} ms");
 
     pass(&mut world).await;
-    let trial = lane.take_trial(PARKED).unwrap();
+    let probe = lane.take_probe(PARKED).unwrap();
     end_halts(&mut world).await;
-    assert!(lane.is_open_for(&trial), "the lock is renewed while it goes on");
+    assert!(lane.is_open_for(&probe), "the lock is renewed while it goes on");
     lane.halt_probe().answered(false);
-    drop(trial);
+    drop(probe);
     end_halts(&mut world).await;
-    assert!(lane.take_trial(PARKED).is_none() && !lane.is_open());
+    assert!(lane.take_probe(PARKED).is_none() && !lane.is_open());
     end_halts(&mut world).await;
-    assert!(lane.take_trial(PARKED).is_none(), "the next one waits for the interval");
+    assert!(lane.take_probe(PARKED).is_none(), "the next one waits for the interval");
 
     pass(&mut world).await;
-    let trial = lane.take_trial(PARKED).unwrap();
+    let probe = lane.take_probe(PARKED).unwrap();
     lane.halt_probe().answered(true);
-    drop(trial);
+    drop(probe);
     end_halts(&mut world).await;
     assert!(lane.is_open() && stored(&mut world).await.is_empty());
     let record = audited(&mut world).await.pop().unwrap();
@@ -80,9 +80,9 @@ async fn one_replica_at_a_time_tries() {
     let () = ::redis::cmd("DEL").arg(keys.halt_probe("acme")).query_async(&mut world.connection).await.unwrap();
     assert!(ending::take_probe(&mut world.connection, &keys, "acme", "r2", LOCK).await.unwrap());
     end_halts(&mut world).await;
-    assert!(lane.take_trial(PARKED).is_none(), "the other one does");
+    assert!(lane.take_probe(PARKED).is_none(), "the other one does");
     pass(&mut world).await;
-    assert!(lane.offers_trial(PARKED));
+    assert!(lane.offers_probe(PARKED));
     assert!(!ending::take_probe(&mut world.connection, &keys, "acme", "r2", LOCK).await.unwrap());
 }
 
@@ -91,16 +91,16 @@ async fn nothing_is_tried_where_nothing_is_parked_the_lane_is_paused_or_the_halt
     let (mut world, lane) = halted("errno 3", false).await;
     world.coordinator.metrics.account(0).parked.set(0);
     pass(&mut world).await;
-    assert!(lane.take_trial(PARKED).is_none());
+    assert!(lane.take_probe(PARKED).is_none());
     world.coordinator.metrics.account(0).parked.set(1);
     pass(&mut world).await;
-    assert!(lane.offers_trial(PARKED));
+    assert!(lane.offers_probe(PARKED));
     let by = By::new(Via::Cli, "li", "audit");
     lanes::pause(&mut world.connection, &Keys::new("pb"), "acme", &by, 5).await.unwrap();
     world.look().await;
     world.coordinator.metrics.account(0).parked.set(1);
     pass(&mut world).await;
-    assert!(lane.take_trial(PARKED).is_none());
+    assert!(lane.take_probe(PARKED).is_none());
 
     for by_hand in [true, false] {
         // A halt that an earlier version wrote says in its reason alone that it waits for a person.
@@ -113,7 +113,7 @@ async fn nothing_is_tried_where_nothing_is_parked_the_lane_is_paused_or_the_halt
             world.coordinator.metrics.account(0).parked.set(3);
         }
         pass(&mut world).await;
-        assert!(lane.take_trial(PARKED).is_none(), "{by_hand}");
+        assert!(lane.take_probe(PARKED).is_none(), "{by_hand}");
         lane.credential_replaced();
         end_halts(&mut world).await;
         assert!(!lane.is_open() && stored(&mut world).await.contains_key("acme"), "{by_hand}");
@@ -131,14 +131,14 @@ async fn another_credential_ends_a_halt_and_what_was_halted_anew_stays() {
     // The answer of a probe comes after an operator resumed the account, and after it was halted once more.
     let (mut world, lane) = halted("errno 3", false).await;
     pass(&mut world).await;
-    let trial = lane.take_trial(PARKED).unwrap();
+    let probe = lane.take_probe(PARKED).unwrap();
     let (keys, by) = (Keys::new("pb"), By::new(Via::Cli, "li", "mended"));
     lanes::resume(&mut world.connection, &keys, "acme", &by, 6).await.unwrap();
     let ends = lanes::Ends::ByProbe { every: Duration::from_secs(300) };
     let token = lanes::read_switches(&mut world.connection, &keys).await.unwrap().1["acme"].clone();
     assert!(lanes::halt(&mut world.connection, &keys, "acme", &by, ends, Some(&token), 8).await.unwrap());
     lane.halt_probe().answered(true);
-    drop(trial);
+    drop(probe);
     end_halts(&mut world).await;
     assert_eq!(stored(&mut world).await["acme"].halted.as_ref().unwrap().since_ms, 8);
     world.look().await;
@@ -158,5 +158,5 @@ async fn an_account_may_do_without_probes() {
     world.look().await;
     world.coordinator.metrics.account(0).parked.set(3);
     pass(&mut world).await;
-    assert!(!lane.is_open() && lane.take_trial(PARKED).is_none());
+    assert!(!lane.is_open() && lane.take_probe(PARKED).is_none());
 }

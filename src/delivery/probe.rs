@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// The right of one record to be sent although the lane counts as closed. Its answer opens the lane, or keeps it closed.
 /// It is dropped if the record is not sent, so that another one may be tried.
-pub struct Trial {
+pub struct Probe {
     taken: Arc<AtomicBool>,
     through_halt: bool,
     answered: bool,
 }
 
-impl Trial {
+impl Probe {
     /// `None`: another record has it.
     pub fn take(taken: &Arc<AtomicBool>) -> Option<Self> {
         Self::new(taken, false)
@@ -32,7 +32,7 @@ impl Trial {
         self.through_halt
     }
 
-    /// Reports that the answer is known. The record is sent no further time in the right of this trial, and no other one is
+    /// Reports that the answer is known. The record is sent no further time in the right of this probe, and no other one is
     /// tried before it is dropped.
     pub fn set_answered(&mut self) {
         self.answered = true;
@@ -44,7 +44,7 @@ impl Trial {
     }
 }
 
-impl Drop for Trial {
+impl Drop for Probe {
     fn drop(&mut self) {
         self.taken.store(false, SeqCst);
     }
